@@ -1,0 +1,62 @@
+# The few commands of the house. Each installs what it needs into .venv on first use, and again when a pin changes.
+#
+#   make demo | test | bench | lint | format | clean      PYTHON=python3.12   another interpreter (3.11 or newer)
+#   make test ARGS='-k som --kills 50'                    TORCH=no            do without PyTorch (see CONTRIBUTING.md)
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+TORCH  ?= yes
+ARGS   ?=
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e clients/python
+PINS    := pyproject.toml clients/python/pyproject.toml constraints.txt
+ifneq ($(TORCH),no)
+ORACLE  := $(VENV)/.with-torch
+endif
+
+.PHONY: help demo test bench lint format clean
+.NOTPARALLEL:
+
+help:
+	@sed -n '3,4s/^# *//p' Makefile
+
+demo: $(VENV)/.with-demo
+	$(BIN)/streamlearn demo $(ARGS)
+
+test: $(VENV)/.with-test $(ORACLE)
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.with-peers $(ORACLE)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lint: $(VENV)/.with-lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
+
+format: $(VENV)/.with-lint
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp for each extra of pyproject.toml that a command needs.
+$(VENV)/.with-%: $(PINS) | $(BIN)/pip
+	@echo "installing streamlearn[$*] into $(VENV)"
+	@$(INSTALL) -e '.[$*]'
+	@touch $@
+
+# PyTorch may not be to be had, and only CI insists on it. Without it no stamp is left, so the next run tries again.
+$(VENV)/.with-torch: $(PINS) | $(BIN)/pip
+	@echo "installing PyTorch, an oracle of the tests and a peer of the benchmarks (TORCH=no does without)"
+	@if $(INSTALL) -e '.[torch]'; then touch $@; \
+	 else echo "PyTorch: absent, it could not be installed"; test -z "$$CI"; fi
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	 { echo "$(PYTHON) is not Python 3.11 or newer; say which one is: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
