@@ -1,0 +1,113 @@
+"""Compilation and its on-disk cache: every entry point has one explicit signature, compiled once.
+
+Numba's cache looks only at the file a kernel stands in, not at the files that file imports, so an edit in
+``lanes.py`` would leave stale machine code behind. The cache directory is therefore named by a hash of all
+of ``kernels/`` and of the compiler's version; Numba itself adds the CPU's name and features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import llvmlite
+import numba as nb
+
+Progress = Callable[[str, int, int], None]  # kernel's name, how many are ready, of how many
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
+_registry: list[_Kernel] = []
+
+
+class _Kernel:
+    def __init__(self, dispatcher: Any, signature: str) -> None:
+        self.dispatcher = dispatcher
+        self.signature = signature
+        self.compiled = False
+
+    def compile(self) -> None:
+        if not self.compiled:
+            self.dispatcher.compile(self.signature)
+            self.dispatcher.disable_compile()  # another argument type is a bug to see, not a kernel to add
+            self.compiled = True
+
+
+def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
+    """Declare an entry point. ``ready`` or ``compile_all`` compiles it (or loads it from the cache)."""
+
+    def declare(function: Callable[..., Any]) -> Any:
+        with _cache_directory():
+            dispatcher = nb.njit(cache=True, **_OPTIONS)(function)
+        _registry.append(_Kernel(dispatcher, signature))
+        return dispatcher
+
+    return declare
+
+
+def device(function: Callable[..., Any]) -> Any:
+    """Declare a piece of a kernel: generic over scalars and lanes, always inlined into the entry points that
+    use it."""
+    return nb.njit(forceinline=True, **_OPTIONS)(function)
+
+
+def ready(*modules: ModuleType) -> None:
+    """Make the entry points of ``modules`` callable. Cheap when they already are."""
+    names = {module.__name__ for module in modules}
+    for each in _registry:
+        if not each.compiled and each.dispatcher.__module__ in names:
+            each.compile()
+
+
+def compile_all(progress: Progress | None = None) -> int:
+    """Compile every entry point there is, telling ``progress`` before each; returns how many there are."""
+    for done, each in enumerate(_registry):
+        if progress is not None:
+            progress(each.dispatcher.__name__, done, len(_registry))
+        each.compile()
+    return len(_registry)
+
+
+def cached() -> bool:
+    """Whether this host has already compiled these very kernels (a warm start)."""
+    marker = cache_path()
+    return marker.is_dir() and any(marker.rglob("*.nbc"))
+
+
+@cache
+def cache_path() -> Path:
+    """The cache directory of exactly this source and compiler. It need not exist yet."""
+    digest = hashlib.sha256(f"{nb.__version__} {llvmlite.__version__}".encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.name.encode() + source.read_bytes())
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    base = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "streamlearn" / digest.hexdigest()[:16]
+
+
+@cache
+def _writable(path: Path) -> Path:
+    """``path``, or a directory of this user's under the temporary one where ``path`` cannot be written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError:
+        return Path(tempfile.gettempdir()) / f"streamlearn-{os.getuid()}" / path.name
+
+
+@contextmanager
+def _cache_directory() -> Iterator[None]:
+    """Point Numba at our cache while one kernel is declared, and leave everybody else's kernels alone."""
+    before = nb.config.CACHE_DIR
+    nb.config.CACHE_DIR = str(_writable(cache_path()))
+    try:
+        yield
+    finally:
+        nb.config.CACHE_DIR = before

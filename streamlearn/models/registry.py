@@ -1,0 +1,52 @@
+"""Every kind of model by name, and models from specs and files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..errors import BadCheckpoint, BadSpec
+from ..store import tensors
+from ..store.fs import FS
+from .base import FORMAT, Model
+from .competitive import Competitive
+from .som import SOM
+
+_kinds: dict[str, type[Model]] = {model.kind: model for model in (SOM, Competitive)}
+
+
+def kinds() -> dict[str, type[Model]]:
+    """Every kind of model there is, by the name it has in ``create``."""
+    return dict(_kinds)
+
+
+def create(kind: str, spec: Mapping[str, Any]) -> Model:
+    """A new model. Raises BadSpec for an unknown kind or a wrong spec."""
+    if kind not in _kinds:
+        message = f"there is no kind {kind!r}; there are {', '.join(sorted(_kinds))}"
+        raise BadSpec(message, errors=[{"field": "kind", "message": message}])
+    return _kinds[kind](**{str(name): value for name, value in spec.items()})
+
+
+def from_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Model:
+    """The model that ``metadata()`` and ``state`` described. Raises BadCheckpoint."""
+    if metadata.get("format") != FORMAT:
+        raise BadCheckpoint(
+            f"a model of format {metadata.get('format')!r}; this version reads format {FORMAT!r}"
+        )
+    try:
+        model = create(metadata["kind"], json.loads(metadata["spec"]))
+    except (KeyError, ValueError, TypeError, AttributeError, BadSpec) as error:
+        raise BadCheckpoint(f"not a model's metadata: {error}") from error
+    model.adopt(arrays)
+    return model
+
+
+def load(path: str | PathLike[str]) -> Model:
+    """The model that ``save`` wrote to ``path``. Raises BadCheckpoint, FileNotFoundError."""
+    return from_arrays(*tensors.decode(FS().read(Path(path))))
