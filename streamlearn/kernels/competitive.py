@@ -15,8 +15,8 @@ from . import score as scores
 from .compiler import device, kernel
 from .lanes import WIDTH, fma, lane, load, select, store, zero
 from .mathf import exp
-from .units import locate
-from .winner import squared_distance
+from .units import count_win, locate
+from .winner import dissimilarity
 
 _INF = np.float32(np.inf)
 HARD, SOFT = 0, 1
@@ -36,13 +36,13 @@ def _learn_hard(x, used, present, weights, i, rate):
 
 
 @device
-def _learn_soft(x, used, present, weights, pad, rate, beta, nearest, share):
-    """``nearest`` is the winner's squared distance, over the channels used; ``share`` ``(blocks, 16)`` is
+def _learn_soft(x, used, present, weights, pad, measure, rate, beta, nearest, share):
+    """``nearest`` is the winner's dissimilarity, over the channels used; ``share`` ``(blocks, 16)`` is
     scratch."""
     blocks = weights.shape[0]
     total = zero()
     for b in range(blocks):
-        farther = squared_distance(x, used, present, weights, b, load(pad, b)) - nearest
+        farther = dissimilarity(x, used, present, weights, b, load(pad, b), measure) - nearest
         # Relative to the winner's, so that it cannot all underflow; 0 where there is no unit, also for β = 0.
         y = select(farther < _INF, exp(-beta * farther), zero())
         store(share, b, y)
@@ -59,19 +59,21 @@ def _learn_soft(x, used, present, weights, pad, rate, beta, nearest, share):
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], f8[:,::1], f8[::1], f8[::1], i8, f8,"
-    " i8[::1], f8[::1], f8, f8[::1], f8[::1], i8, i4[::1], f4[::1], f4[::1], i4[::1])"
+    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, f8[:,::1], f8[::1], f8[::1], i8, f8,"
+    " i8[::1], f8[::1], f8[::1], f8, f8[::1], f8[::1], i8, i4[::1], f4[::1], f4[::1], i4[::1])"
 )
 def learn(
     x,  # (n, dim)
     weights,  # (blocks, dim, 16)
     pad,  # (blocks, 16)
+    measure,
     statistics,  # (3, dim)
     tree,  # (2048,)
     head,  # (2,)
     method,
     clip,
     samples,  # (1,)
+    hits,  # (units + 1,)
     quality,  # (2,)
     decay,
     learning_rate,  # schedule (3,)
@@ -87,23 +89,10 @@ def learn(
     used = np.empty(x.shape[1], np.uint64)
     share = np.empty((weights.shape[0], WIDTH), np.float32)
     for n in range(x.shape[0]):
-        d2, _ = locate(
-            x,
-            n,
-            weights,
-            pad,
-            statistics,
-            tree,
-            head,
-            method,
-            clip,
-            scaled,
-            used,
-            winner,
-            distance,
-            score,
-            channels,
-        )
+        apart, _ = locate(
+            x, n, weights, pad, measure, statistics, tree, head, method, clip, scaled, used,
+            winner, distance, score, channels,
+        )  # fmt: skip
         i = np.int64(winner[n])
         if i >= 0:
             t = np.float64(samples[0])
@@ -111,7 +100,10 @@ def learn(
             if mode == HARD:
                 _learn_hard(scaled, used, channels[n], weights, i, rate)
             else:
-                _learn_soft(scaled, used, channels[n], weights, pad, rate, schedule.at(beta, t), d2, share)
+                _learn_soft(
+                    scaled, used, channels[n], weights, pad, measure, rate, schedule.at(beta, t), apart, share
+                )
+            count_win(hits, i, decay)
             quality[COUNT] = quality[COUNT] * decay + 1.0
             quality[QUANTIZATION] = quality[QUANTIZATION] * decay + np.float64(distance[n])
         scores.observe(tree, head, distance[n], decay)

@@ -76,8 +76,7 @@ def compile_all(progress: Progress | None = None) -> int:
 
 def cached() -> bool:
     """Whether this host has already compiled these very kernels (a warm start)."""
-    marker = cache_path()
-    return marker.is_dir() and any(marker.rglob("*.nbc"))
+    return any(_writable(cache_path()).rglob("*.nbc"))
 
 
 @cache
@@ -99,7 +98,12 @@ def _writable(path: Path) -> Path:
         with tempfile.TemporaryFile(dir=path):
             return path
     except OSError:
-        return Path(tempfile.gettempdir()) / f"streamlearn-{os.getuid()}" / path.name
+        own = Path(tempfile.gettempdir()) / f"streamlearn-{os.getuid()}"
+        own.mkdir(mode=0o700, exist_ok=True)
+        made = own.lstat()  # what lies in the cache is run, so nobody else may have put it there
+        if made.st_uid != os.getuid() or made.st_mode & 0o022:
+            own = Path(tempfile.mkdtemp(prefix="streamlearn-"))
+        return own / path.name
 
 
 @contextmanager

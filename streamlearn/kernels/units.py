@@ -6,46 +6,63 @@ Units are lanes: ``weights`` float32 ``(blocks, dim, 16)``, unit 16b + l being l
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from . import scale
 from . import score as scores
 from .compiler import device, kernel
-from .winner import nearest_two, present_channels
+from .winner import as_distance, nearest_two, present_channels
+
+_LARGE = 2.0**64
 
 
 @device
 def locate(
-    x, n, weights, pad, statistics, tree, head, method, clip, scaled, used, winner, distance, score, channels
-):
+    x, n, weights, pad, measure, statistics, tree, head, method, clip, scaled, used,
+    winner, distance, score, channels,
+):  # fmt: skip
     """Scale sample ``n`` into ``scaled``, list its present channels in ``used``, write what is said of it.
 
-    Returns the winner's squared distance over the channels present, and the second nearest unit. There is no
+    Returns the winner's dissimilarity over the channels present, and the second nearest unit. There is no
     winner (−1) where every channel is missing (distance NaN) or the distance is too large for float32 (inf).
     """
     scale.transform(method, statistics, clip, x, n, scaled)
     present = present_channels(scaled, used)
-    i, d2, second = nearest_two(scaled, used, present, weights, pad)
+    i, apart, second = nearest_two(scaled, used, present, weights, pad, measure)
     if present == 0:
-        i, d2 = -1, np.float32(np.nan)
+        i, apart = -1, np.float32(np.nan)
     channels[n] = present
     winner[n] = i
-    # Missing channels count as if they were as far as the others are on average.
-    distance[n] = np.float32(math.sqrt(np.float64(d2) * scaled.size / max(present, 1)))
+    distance[n] = as_distance(apart, measure, scaled.size, max(present, 1))
     score[n] = scores.rank(tree, head, distance[n])
-    return d2, second
+    return apart, second
+
+
+@device
+def count_win(hits, i, decay):
+    """Count a win of unit ``i`` in ``hits`` float64 ``(units + 1,)``, where every win weighs more than the
+    one before.
+
+    The last entry is the next win's weight: ``hits[:units] / hits[units]`` are wins, exponentially forgotten.
+    """
+    following = hits.size - 1
+    hits[i] += hits[following]
+    hits[following] /= decay
+    if hits[following] > _LARGE:
+        whole = hits[following]
+        for j in range(hits.size):
+            hits[j] /= whole
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], f8[:,::1], f8[::1], f8[::1], i8, f8,"
+    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, f8[:,::1], f8[::1], f8[::1], i8, f8,"
     " i4[::1], f4[::1], f4[::1], i4[::1])"
 )
 def predict(
     x,  # (n, dim)
     weights,  # (blocks, dim, 16)
     pad,  # (blocks, 16)
+    measure,
     statistics,  # (3, dim)
     tree,  # (2048,)
     head,  # (2,)
@@ -61,19 +78,6 @@ def predict(
     used = np.empty(x.shape[1], np.uint64)
     for n in range(x.shape[0]):
         locate(
-            x,
-            n,
-            weights,
-            pad,
-            statistics,
-            tree,
-            head,
-            method,
-            clip,
-            scaled,
-            used,
-            winner,
-            distance,
-            score,
-            channels,
-        )
+            x, n, weights, pad, measure, statistics, tree, head, method, clip, scaled, used,
+            winner, distance, score, channels,
+        )  # fmt: skip

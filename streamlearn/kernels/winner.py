@@ -3,12 +3,17 @@ samples."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .compiler import device
-from .lanes import WIDTH, fma, iota, load, lowest, select, splat
+from .lanes import WIDTH, absolute, fma, iota, load, lowest, select, splat, sqrt, zero
 
-_INF = np.float32(np.inf)
+EUCLIDEAN, MANHATTAN, CHEBYSHEV, COSINE = 0, 1, 2, 3
+MEASURES = {"euclidean": EUCLIDEAN, "manhattan": MANHATTAN, "chebyshev": CHEBYSHEV, "cosine": COSINE}
+
+_0, _1, _2, _INF = np.float32(0), np.float32(1), np.float32(2), np.float32(np.inf)
 _NOBODY = np.float32(-1)
 _1_BLOCK, _2_BLOCKS, _3_BLOCKS, _4_BLOCKS = (np.float32(n * WIDTH) for n in (1, 2, 3, 4))
 
@@ -33,6 +38,48 @@ def squared_distance(x, used, count, weights, b, start):
         difference = x[d] - load(weights, b, d)
         total = fma(difference, difference, total)
     return total
+
+
+@device
+def dissimilarity(x, used, count, weights, b, start, measure):
+    """How far the 16 units of block ``b`` are from ``x``, over the channels used, added to ``start``.
+
+    The squared distance for EUCLIDEAN, Σ|x_d − w_d|, max|x_d − w_d|, or 1 − cos(x, w) (1 where either is 0).
+    """
+    if measure == EUCLIDEAN:
+        return squared_distance(x, used, count, weights, b, start)
+    total = start
+    if measure == COSINE:
+        dot, own, whole = zero(), zero(), zero()
+        for k in range(count):
+            d = used[k]
+            w = load(weights, b, d)
+            dot = fma(w, x[d], dot)
+            own = fma(w, w, own)
+            whole = whole + x[d] * x[d]
+        lengths = sqrt(own) * sqrt(whole)
+        apart = _1 - dot / lengths
+        apart = select(apart > _0, select(apart < _2, apart, zero() + _2), zero())  # also where it overflowed
+        return total + select(lengths > _0, apart, zero() + _1)
+    for k in range(count):
+        d = used[k]
+        difference = absolute(x[d] - load(weights, b, d))
+        if measure == MANHATTAN:
+            total = total + difference
+        else:
+            total = select(difference > total, difference, total)
+    return total
+
+
+@device
+def as_distance(value, measure, dim, present):
+    """The distance that ``dissimilarity`` stands for, missing channels counted as the others are on
+    average."""
+    if measure == EUCLIDEAN:
+        return np.float32(math.sqrt(np.float64(value) * dim / present))
+    if measure == MANHATTAN:
+        return np.float32(np.float64(value) * dim / present)
+    return value
 
 
 @device
@@ -63,8 +110,8 @@ def _keep_two(total, index, first, first_at, second, second_at):
 
 
 @device
-def nearest_two(x, used, count, weights, pad):
-    """(index, squared distance) of the nearest unit, and the index of the second nearest; the lowest among
+def nearest_two(x, used, count, weights, pad, measure):
+    """(index, dissimilarity) of the nearest unit, and the index of the second nearest; the lowest among
     equals.
 
     ``pad`` ``(blocks, 16)`` is what each unit starts from: 0, or +inf to keep it out. Index −1 where there
@@ -74,7 +121,7 @@ def nearest_two(x, used, count, weights, pad):
     nearest = splat(_INF), splat(_NOBODY), splat(_INF), splat(_NOBODY)
     index = iota()
     b = 0
-    while b + 4 <= blocks:
+    while b + 4 <= blocks and measure == EUCLIDEAN:
         t0, t1, t2, t3 = _squared_distances(x, used, count, weights, pad, b)
         nearest = _keep_two(t0, index, *nearest)
         nearest = _keep_two(t1, index + _1_BLOCK, *nearest)
@@ -83,7 +130,8 @@ def nearest_two(x, used, count, weights, pad):
         index = index + _4_BLOCKS
         b += 4
     while b < blocks:
-        nearest = _keep_two(squared_distance(x, used, count, weights, b, load(pad, b)), index, *nearest)
+        apart = dissimilarity(x, used, count, weights, b, load(pad, b), measure)
+        nearest = _keep_two(apart, index, *nearest)
         index = index + _1_BLOCK
         b += 1
     # Sixteen lanes have each found their two; now the best two of those.

@@ -116,14 +116,18 @@ class Model(ABC):
 
     def predict(self, X: ArrayLike) -> Outputs:
         """What the model says of each sample as it stands. Changes nothing. Raises as ``learn`` does."""
-        return self.predict_validated(as_rows("x", X, self.dim))
+        return self.predict_validated(self.read(X))
+
+    def read(self, X: ArrayLike) -> Float32:
+        """``X`` as ``(n, dim)`` float32, refused by a typed error if it is nothing this model takes."""
+        return as_rows("x", X, self.dim)
 
     def validate(self, X: ArrayLike, y: ArrayLike | None = None) -> tuple[Float32, Float32 | None]:
         """``X`` and ``y`` as kernels take them: float32, C-contiguous, ``(n, dim)`` and ``(n, target_dim)``.
 
         Raises BadShape, BadDtype, or BadValue (±inf, or too large for float32), saying what and where.
         """
-        x = as_rows("x", X, self.dim)
+        x = self.read(X)
         if self.target_dim == 0:
             if y is not None:
                 raise BadShape(f"this {self.kind} learns from x alone: leave y out", expected=None)

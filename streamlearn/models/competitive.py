@@ -15,10 +15,10 @@ from ..kernels import compiler
 from . import base, schedule
 from .base import Float32
 from .schedule import Decay, Schedule, within
-from .units import UnitModel
+from .units import UnitModel, UnitSpec
 
 
-class CompetitiveSpec(base.Spec):
+class CompetitiveSpec(UnitSpec):
     units: int = Field(ge=1, le=1 << 24, description="how many prototypes")
     mode: Literal["hard", "soft"] = Field("hard", description="the winner alone learns, or all by nearness")
     learning_rate: Annotated[Schedule, within(0, 1)] = Field(Decay(0.5, 0.02, 5000.0), description="ε(t)")
@@ -65,12 +65,16 @@ class Competitive(UnitModel):
 
     def learn_validated(self, x: Float32, y: Float32 | None = None) -> Outputs:
         out = self._outputs(len(x))
-        clock = self.state["samples"], self.state["quality"], self.decay
+        clock = self.state["samples"], self.state["hits"], self.state["quality"], self.decay
         rule = *self._schedules, self._mode
         kernels.learn(x, *self._what_locates(), *clock, *rule, *out.arrays.values())
         return out
 
     def quality(self) -> dict[str, float]:
-        """``quantization_error``: mean distance to the winner, in the scaled space."""
+        """``quantization_error``: mean distance to the winner, in the scaled space; ``dead_units``: how many
+        prototypes hardly ever win."""
         count, distance = self.state["quality"].tolist()
-        return {"quantization_error": distance / count if count else float("nan")}
+        return {
+            "quantization_error": distance / count if count else float("nan"),
+            "dead_units": len(self.dead_units),
+        }

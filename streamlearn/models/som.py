@@ -5,39 +5,63 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
 from streamlearn_client.outputs import Outputs
 
-from ..kernels import compiler
+from ..kernels import compiler, lattice
 from ..kernels import som as kernels
 from ..kernels.lanes import WIDTH
 from . import base, layout, schedule
 from .base import Float32
 from .schedule import Decay, Schedule, within
-from .units import UnitModel
+from .units import UnitModel, UnitSpec
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 
 
-class SOMSpec(base.Spec):
-    grid: tuple[Side, Side] = Field(description="rows and columns of units")
+_GRID_DISTANCES = {
+    "rectangular": ("manhattan", "euclidean", "chebyshev"),
+    "hexagonal": ("hexagonal", "euclidean"),
+}
+
+
+class SOMSpec(UnitSpec):
+    grid: tuple[Side] | tuple[Side, Side] = Field(description="rows and columns; one number: a chain")
+    topology: Literal["rectangular", "hexagonal"] = "rectangular"
+    torus: bool = Field(False, description="whether the grid's edges meet")
     learning_rate: Annotated[Schedule, within(0, 1)] = Field(Decay(0.5, 0.02, 5000.0), description="ε(t)")
     sigma: Annotated[Schedule, within(0, 1e6)] | None = Field(
         None,
         description="σ(t), in grid steps; by default from half the longer side to 1.5 (less on a small grid)",
     )
-    grid_distance: Literal["manhattan", "euclidean", "chebyshev"] = "manhattan"
-    neighbourhood: Literal["gaussian", "bubble"] = "gaussian"
+    grid_distance: Literal["manhattan", "euclidean", "chebyshev", "hexagonal"] | None = Field(
+        None, description="between units; by default manhattan, on a hexagonal grid steps along edges"
+    )
+    neighbourhood: Literal["gaussian", "bubble", "triangle", "mexican_hat"] = "gaussian"
 
     @model_validator(mode="after")
-    def _not_too_large(self) -> SOMSpec:
-        if self.grid[0] * self.grid[1] * self.dim > base.MAX_STATE_VALUES:
+    def _makes_a_map(self) -> SOMSpec:
+        rows, columns = self.sides
+        if rows * columns * self.dim > base.MAX_STATE_VALUES:
             raise ValueError(
                 f"the map has more than {base.MAX_STATE_VALUES} weights; take a smaller grid or dim"
             )
+        fitting = _GRID_DISTANCES[self.topology]
+        if self.grid_distance not in (None, *fitting):
+            raise ValueError(
+                f"grid_distance {self.grid_distance!r} is not for a {self.topology} grid;"
+                f" take {' or '.join(fitting)}"
+            )
+        if self.topology == "hexagonal" and self.torus and rows % 2:
+            raise ValueError("a hexagonal torus needs an even number of rows, or its edges do not fit")
         return self
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Rows and columns; a chain is one row."""
+        return (1, self.grid[0]) if len(self.grid) == 1 else self.grid
 
     @property
     def radius(self) -> Schedule:
@@ -46,6 +70,11 @@ class SOMSpec(base.Spec):
             return self.sigma
         start = max(1.0, max(self.grid) / 2)
         return Decay(start, min(start, 1.5), 5000.0)
+
+    @property
+    def metric(self) -> str:
+        """The grid distance: what was given, or the default."""
+        return self.grid_distance or _GRID_DISTANCES[self.topology][0]
 
 
 class SOM(UnitModel):
@@ -62,19 +91,22 @@ class SOM(UnitModel):
     def __init__(self, /, **parameters: Any) -> None:
         super().__init__(**parameters)
         compiler.ready(kernels)
-        rows, columns = self.spec.grid
+        rows, columns = self.spec.sides
         self._place_units(rows * columns)
-        places = np.stack(np.divmod(np.arange(self.units), columns), axis=1)
+        row, column = np.divmod(np.arange(self.units), columns)
+        hexagonal = self.spec.topology == "hexagonal"
+        places = np.stack((row, column - row // 2 if hexagonal else column), axis=1)
         self._grid = layout.empty(2, layout.blocks(self.units), WIDTH)
         self._grid[...] = layout.to_lanes(places, fill=np.inf).transpose(1, 0, 2)
+        metric = lattice.METRICS[self.spec.metric]
+        self._shape = np.array([hexagonal, self.spec.torus, metric, rows, columns], np.int64)
         self._schedules = schedule.as_array(self.spec.learning_rate), schedule.as_array(self.spec.radius)
-        self._metric = kernels.GRID_DISTANCES[self.spec.grid_distance]
         self._neighbourhood = kernels.NEIGHBOURHOODS[self.spec.neighbourhood]
         self.state["quality"] = np.zeros(3)
 
     @property
     def weights(self) -> Float32:
-        """``(rows, columns, dim)``, in the scaled space if the map scales. Assign to set; the array itself
+        """``(*grid, dim)``, in the scaled space if the map scales. Assign to set; the array itself
         is a copy."""
         return self._rows().reshape(*self.spec.grid, self.dim)
 
@@ -84,41 +116,64 @@ class SOM(UnitModel):
 
     def learn_validated(self, x: Float32, y: Float32 | None = None) -> Outputs:
         out = self._outputs(len(x))
-        clock = self.state["samples"], self.state["quality"], self.decay
-        rule = *self._schedules, self._metric, self._neighbourhood
-        kernels.learn(x, *self._what_locates(), self._grid, *clock, *rule, *out.arrays.values())
+        clock = self.state["samples"], self.state["hits"], self.state["quality"], self.decay
+        rule = *self._schedules, self._neighbourhood
+        kernels.learn(x, *self._what_locates(), self._grid, self._shape, *clock, *rule, *out.arrays.values())
         return self._with_coords(out)
 
     def predict_validated(self, x: Float32) -> Outputs:
         return self._with_coords(super().predict_validated(x))
 
     def _with_coords(self, out: Outputs) -> Outputs:
-        """Add ``coords`` ``(n, 2)``: the winner's row and column, (−1, −1) where there is none."""
-        row = out.winner // self.spec.grid[1]  # floor division: −1 stays −1
-        column = np.where(out.winner < 0, -1, out.winner - row * self.spec.grid[1])
-        out.arrays["coords"] = np.stack((row, column), axis=1)
+        """Add ``coords`` ``(n, 2)``, or ``(n, 1)`` on a chain: the winner's place on the grid, −1 where none
+        is."""
+        row = out.winner // self.spec.sides[1]  # floor division: −1 stays −1
+        column = np.where(out.winner < 0, -1, out.winner - row * self.spec.sides[1])
+        out.arrays["coords"] = np.stack((row, column)[-len(self.spec.grid) :], axis=1)
         return out
 
     def quality(self) -> dict[str, float]:
         """``quantization_error``: mean distance to the winner (in the scaled space); ``topographic_error``:
-        the share of samples whose two nearest units do not touch on the grid."""
+        the share of samples whose two nearest units do not touch on the grid; ``dead_units``: how many units
+        hardly ever win."""
         count, distance, torn = self.state["quality"].tolist()
         return {
             "quantization_error": distance / count if count else float("nan"),
             "topographic_error": torn / count if count else float("nan"),
+            "dead_units": len(self.dead_units),
         }
 
     def u_matrix(self) -> Float32:
-        """``(rows, columns)``: every unit's mean distance to its neighbours on the grid (Ultsch & Siemon
-        1990), the four beside it and the four at its corners."""
-        weights = self.weights.astype(np.float64)
-        rows, columns, _ = weights.shape
-        total, count = np.zeros((rows, columns)), np.zeros((rows, columns))
-        for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
-            here = (slice(0, rows - down), slice(max(0, -right), columns - max(0, right)))
-            there = (slice(down, rows), slice(max(0, right), columns - max(0, -right)))
-            apart = np.linalg.norm(weights[here] - weights[there], axis=2)
-            for side in (here, there):
-                total[side] += apart
-                count[side] += 1
-        return (total / np.maximum(count, 1)).astype(np.float32)
+        """``grid``-shaped: every unit's mean distance to the units it touches (Ultsch & Siemon 1990), in the
+        distance of the map. Squares touch at edges and corners, hexagons at edges."""
+        rows, columns = self.spec.sides
+        weights = self._rows().astype(np.float64)
+        own = np.arange(self.units)
+        row, column = np.divmod(own, columns)
+        total, count, met = np.zeros(self.units), np.zeros(self.units), [own]
+        for down, right in _HEXAGON if self.spec.topology == "hexagonal" else _SQUARE:
+            to_row, to_column = row + down, column + right
+            if self.spec.topology == "hexagonal":
+                to_column += to_row // 2 - row // 2  # right is along the axial column
+            on_the_grid = (to_row >= 0) & (to_row < rows) & (to_column >= 0) & (to_column < columns)
+            other = to_row % rows * columns + to_column % columns
+            # On a small torus one unit lies on several sides.
+            there = (on_the_grid | self.spec.torus) & np.all([other != earlier for earlier in met], axis=0)
+            met.append(np.where(there, other, own))
+            total[there] += _apart(weights[there], weights[other[there]], self.spec.distance)
+            count[there] += 1
+        return (total / np.maximum(count, 1)).astype(np.float32).reshape(self.spec.grid)
+
+
+_SQUARE = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0)]
+_HEXAGON = [(0, 1), (0, -1), (1, 0), (-1, 0), (1, -1), (-1, 1)]
+
+
+def _apart(a: NDArray[np.float64], b: NDArray[np.float64], distance: str) -> NDArray[np.float64]:
+    """The distances between vectors along the last axis."""
+    if distance == "cosine":
+        lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(lengths > 0, np.clip(1 - (a * b).sum(axis=-1) / lengths, 0, 2), 1.0)
+    order = {"euclidean": 2, "manhattan": 1, "chebyshev": np.inf}[distance]
+    return np.asarray(np.linalg.norm(a - b, ord=order, axis=-1))

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 
 from streamlearn_client.outputs import Outputs
 
 from ..errors import BadDtype, BadShape, BadValue
 from ..kernels import compiler, rng
 from ..kernels import units as kernels
+from ..kernels.winner import MEASURES
 from . import layout
-from .base import Float32, Model
+from .base import Float32, Model, Spec
+
+
+class UnitSpec(Spec):
+    distance: Literal["euclidean", "manhattan", "chebyshev", "cosine"] = Field(
+        "euclidean", description="between sample and unit"
+    )
 
 
 class UnitModel(Model):
@@ -28,8 +36,21 @@ class UnitModel(Model):
         weights = np.empty((units, self.dim), np.float32)
         rng.fill_uniform(generator, np.float32(-1), np.float32(1), weights.reshape(-1))
         self.units = units
+        self._measure = MEASURES[self.spec.distance]
         self.pad = layout.pad(units)
         self.state["weights"] = layout.to_lanes(weights)
+        self.state["hits"] = np.append(np.zeros(units), 1.0)
+
+    @property
+    def hits(self) -> NDArray[np.float64]:
+        """``(units,)``: how often each unit has won lately, exponentially forgotten (``half_life``)."""
+        return np.asarray(self.state["hits"][:-1] / self.state["hits"][-1])
+
+    @property
+    def dead_units(self) -> NDArray[np.int64]:
+        """The units that won less than a hundredth of an equal share of what is remembered."""
+        hits = self.hits
+        return np.flatnonzero(hits < 0.01 * hits.sum() / self.units)
 
     def predict_validated(self, x: Float32) -> Outputs:
         out = self._outputs(len(x))
@@ -50,7 +71,7 @@ class UnitModel(Model):
         state = self.state
         scores = state["score.tree"], state["score.head"]
         scaling = self.method, self.spec.scale_clip
-        return state["weights"], self.pad, state["scale.statistics"], *scores, *scaling
+        return state["weights"], self.pad, self._measure, state["scale.statistics"], *scores, *scaling
 
     def _rows(self) -> Float32:
         """The weights, one row a unit; read-only, for it is a copy."""
