@@ -1,0 +1,22 @@
+"""What outlives the process: the journal and the checkpoints. Sees records, bytes and named arrays only."""
+
+from streamlearn.store.checkpoint import CheckpointInfo, CheckpointStore
+from streamlearn.store.finding import Finding
+from streamlearn.store.flusher import Flusher
+from streamlearn.store.fs import FS, Lock
+from streamlearn.store.journal import Journal
+from streamlearn.store.record import Record, RecordKind
+from streamlearn.store.verify import verify_journal
+
+__all__ = [
+    "FS",
+    "CheckpointInfo",
+    "CheckpointStore",
+    "Finding",
+    "Flusher",
+    "Journal",
+    "Lock",
+    "Record",
+    "RecordKind",
+    "verify_journal",
+]

@@ -1,0 +1,224 @@
+"""Checkpoints: one file per model and lsn, whose name says what is in it (docs/journal.md).
+
+``<model>@<create lsn>/<lsn>-<copy>-<xxh3_64 of the file>.safetensors``. The hash is in the name, so
+one rename makes a checkpoint appear whole, and a file whose bytes don't fit its name is bad. The create
+lsn tells a model from an earlier one of the same name. An idle model may be written again at the same
+lsn; ``copy`` tells these apart.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from numpy.typing import NDArray
+from xxhash import xxh3_64_hexdigest
+
+from streamlearn.errors import BadCheckpoint
+from streamlearn.store import tensors
+from streamlearn.store.finding import Finding
+from streamlearn.store.fs import FS, explained, free_name, write_whole
+from streamlearn.store.tensors import Arrays
+
+KEEP = 2
+
+_DIRECTORY = re.compile(r"(?P<model>[^@]+)@(?P<create_lsn>\d+)")
+_FILE = re.compile(r"(?P<lsn>\d{20})-(?P<copy>\d+)-(?P<digest>[0-9a-f]{16})\.safetensors")
+_TEMPORARY = ".tmp"
+_BAD = ".bad"
+_DROPPED = ".dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointInfo:
+    """A checkpoint as its file name tells it, unread. ``time``: when it was written, ns since the epoch."""
+
+    model: str
+    create_lsn: int
+    lsn: int
+    path: Path
+    bytes: int
+    time: int
+    copy: int
+    digest: str
+
+
+class CheckpointStore:
+    """The checkpoints under one directory: ``keep`` good ones per model stay. For any thread."""
+
+    def __init__(
+        self, fs: FS, directory: Path, keep: int = KEEP, *, warn: Callable[[str], None] = lambda message: None
+    ) -> None:
+        self._fs = fs
+        self._directory = directory
+        self._keep = keep
+        self._warn = warn
+        self._writing = Lock()
+
+    def write(
+        self,
+        model: str,
+        create_lsn: int,
+        lsn: int,
+        arrays: Mapping[str, NDArray[Any]],
+        metadata: Mapping[str, str],
+    ) -> CheckpointInfo:
+        """Keep ``arrays`` and ``metadata`` as the state of ``model`` after record ``lsn``; durable on return.
+
+        Older checkpoints are removed only once this one has been read back, and ``keep`` good ones are
+        there. Raises ``DiskFull`` with nothing changed, ``BadCheckpoint`` if the disk does not give back
+        what was written, ``ValueError`` for arrays that can't be kept, ``OSError`` as it comes.
+        """
+        data = tensors.encode(arrays, metadata)
+        digest = xxh3_64_hexdigest(data)
+        folder = self._folder(model, create_lsn)
+        with self._writing, explained(f"write a checkpoint of {len(data)} bytes to {folder}"):
+            self._fs.makedirs(folder)
+            copies = [info.copy for info in self.list(model, create_lsn) if info.lsn == lsn]
+            path = folder / f"{lsn:020d}-{max(copies, default=-1) + 1}-{digest}.safetensors"
+            for name in self._fs.listdir(folder):
+                if name.endswith(_TEMPORARY):  # of a crash
+                    self._fs.unlink(folder / name)
+            write_whole(self._fs, path, data, _TEMPORARY)
+            info = self._info(model, create_lsn, path)
+            assert info is not None
+            if self._fs.read(path) != data:
+                self._set_aside(info, "it does not read back as it was written")
+                raise BadCheckpoint(
+                    f"checkpoint {path} does not read back as it was written; it was set aside as *{_BAD}, "
+                    "and the older ones are kept. The disk or the memory is failing: replace it",
+                    path=str(path),
+                )
+            self._retire(model, create_lsn)
+        return info
+
+    def _retire(self, model: str, create_lsn: int) -> None:
+        """Remove what is older than the newest ``keep`` good ones."""
+        good = 0
+        for info in self.list(model, create_lsn):
+            if good >= self._keep:
+                self._fs.unlink(info.path)
+            elif self._good(info) is not None:
+                good += 1
+
+    def models(self) -> list[tuple[str, int]]:
+        """``(model, create_lsn)`` of every model that has, or had, checkpoints."""
+        matches = (_DIRECTORY.fullmatch(name) for name in self._fs.listdir(self._directory))
+        return sorted((match["model"], int(match["create_lsn"])) for match in matches if match)
+
+    def list(self, model: str, create_lsn: int) -> list[CheckpointInfo]:
+        """The model's checkpoints, newest first, as their names tell; without those that were set aside."""
+        folder = self._folder(model, create_lsn)
+        infos = (self._info(model, create_lsn, folder / name) for name in self._fs.listdir(folder))
+        return sorted((info for info in infos if info), key=lambda info: (info.lsn, info.copy), reverse=True)
+
+    def read(self, info: CheckpointInfo) -> bytes:
+        """The checkpoint's bytes. Raises ``BadCheckpoint`` if they are not those that were written."""
+        data = self._fs.read(info.path)
+        if xxh3_64_hexdigest(data) != info.digest:
+            raise BadCheckpoint(
+                f"checkpoint {info.path} is damaged: its {len(data)} bytes do not have the hash that its "
+                "name says; use another checkpoint of the model",
+                path=str(info.path),
+            )
+        return data
+
+    def load(self, info: CheckpointInfo) -> tuple[Arrays, dict[str, str]]:
+        """``(arrays, metadata)`` as they were written. Raises ``BadCheckpoint``."""
+        return tensors.decode(self.read(info))
+
+    def newest_valid(
+        self, model: str, create_lsn: int
+    ) -> tuple[CheckpointInfo, Arrays, dict[str, str]] | None:
+        """The newest good checkpoint; ``None`` if there is none. Bad ones are set aside, with a warning."""
+        for info in self.list(model, create_lsn):
+            found = self._good(info)
+            if found is not None:
+                return info, *found
+        return None
+
+    def drop(self, model: str, create_lsn: int) -> None:
+        """Remove all that is kept of the model, bad ones too; that there is nothing is fine."""
+        folder = self._folder(model, create_lsn)
+        with self._writing:
+            if self._fs.exists(folder):
+                # In one step: a crash must not leave an older checkpoint where a newer one was.
+                self._fs.rename(folder, free_name(self._fs, folder, _DROPPED))
+                self._fs.fsync_dir(self._directory)
+            for name in self._fs.listdir(self._directory):
+                if _DROPPED in name:
+                    for file in self._fs.listdir(self._directory / name):
+                        self._fs.unlink(self._directory / name / file)
+                    self._fs.rmdir(self._directory / name)
+
+    def verify(self) -> Sequence[Finding]:
+        """Read every checkpoint and say what is wrong; changes nothing, whether or not a daemon runs."""
+        findings = []
+        for model, create_lsn in self.models():
+            for name in self._fs.listdir(folder := self._folder(model, create_lsn)):
+                if name.endswith(_TEMPORARY):
+                    findings.append(
+                        Finding("note", folder / name, "an unfinished checkpoint; the next one removes it")
+                    )
+                elif _BAD in name:
+                    findings.append(Finding("damage", folder / name, "a bad checkpoint that was set aside"))
+            findings += self._verify_model(model, create_lsn)
+        return findings
+
+    def _verify_model(self, model: str, create_lsn: int) -> Iterator[Finding]:
+        for info in self.list(model, create_lsn):
+            try:
+                self.load(info)
+            except BadCheckpoint as error:
+                yield Finding("damage", info.path, error.message)
+            except FileNotFoundError:
+                continue  # a running daemon has just retired it
+            except OSError as error:
+                yield Finding("damage", info.path, f"cannot be read: {error.strerror or error}")
+
+    def _folder(self, model: str, create_lsn: int) -> Path:
+        return self._directory / f"{model}@{create_lsn}"
+
+    def _info(self, model: str, create_lsn: int, path: Path) -> CheckpointInfo | None:
+        match = _FILE.fullmatch(path.name)
+        if match is None:
+            return None
+        try:
+            stat = self._fs.stat(path)
+        except FileNotFoundError:
+            return None  # retired since the directory was listed
+        return CheckpointInfo(
+            model,
+            create_lsn,
+            int(match["lsn"]),
+            path,
+            stat.size,
+            stat.time,
+            int(match["copy"]),
+            match["digest"],
+        )
+
+    def _good(self, info: CheckpointInfo) -> tuple[Arrays, dict[str, str]] | None:
+        """What is in the checkpoint; ``None``, and it is set aside, if it is bad."""
+        try:
+            return self.load(info)
+        except BadCheckpoint as error:
+            self._set_aside(info, error.message)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            self._set_aside(info, f"{info.path} cannot be read: {error.strerror}")
+        return None
+
+    def _set_aside(self, info: CheckpointInfo, why: str) -> None:
+        aside = free_name(self._fs, info.path, _BAD)
+        self._fs.rename(info.path, aside)
+        self._fs.fsync_dir(aside.parent)
+        self._warn(
+            f"{why}. It was set aside as {aside.name}; the checkpoint before it is used, with a longer replay"
+        )

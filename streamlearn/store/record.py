@@ -1,0 +1,164 @@
+"""A record, and its bytes in the journal (docs/journal.md has the layout).
+
+A record says three things beside its contents: the hash of what stands before it (``prev``, so that
+leftovers of other times never pass for the journal's next record), its own hash, and which lsn was
+durable when it was written (so that a reader can tell a torn tail from damage in the middle).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+from xxhash import xxh3_64_intdigest
+
+from streamlearn.errors import TooLarge
+
+MAGIC = b"SLRC"
+ALIGNMENT = 8
+MAX_RECORD_BYTES = 2**32 - ALIGNMENT
+
+_PREFIX = struct.Struct("<4sIQ")  # magic, length of the whole record, hash of all that follows
+_HEAD = struct.Struct("<QQQqQQIIIIHHHxx")
+# prev, lsn, durable, time, epoch, seq, rows, x_cols, y_cols, payload bytes, kind, model bytes, producer bytes
+HEAD_BYTES = _PREFIX.size + _HEAD.size
+_PADDING = tuple(b"\0" * n for n in range(ALIGNMENT))
+
+
+class RecordKind(IntEnum):
+    """What a record asks for. ``CLOSE`` is the journal's own: it has no lsn and nobody replays it."""
+
+    CLOSE = 0
+    LEARN = 1
+    CREATE = 2
+    DELETE = 3
+    RESTORE = 4
+
+
+_KINDS = {int(kind): kind for kind in RecordKind}
+
+
+@dataclass(slots=True)
+class Record:
+    """One journalled event. ``Journal.append`` sets ``lsn``; nobody else changes a record once made.
+
+    ``time`` is in ns since the epoch. ``payload`` by kind: LEARN, x ``(rows, x_cols)`` then y
+    ``(rows, y_cols)``, little-endian float32 in C order; CREATE, the spec as JSON; DELETE, nothing;
+    RESTORE, the bytes of the checkpoint (``tensors.encode``), so that replay needs no other file.
+    """
+
+    kind: RecordKind
+    lsn: int
+    time: int
+    model: str
+    producer: str = ""
+    epoch: int = 0
+    seq: int = 0
+    rows: int = 0
+    x_cols: int = 0
+    y_cols: int = 0
+    payload: bytes | memoryview = b""
+
+
+@dataclass(slots=True)
+class Framed:
+    """A record as it was read: with its length in the file, its hash, and what it says of others."""
+
+    record: Record
+    length: int
+    digest: int
+    prev: int
+    durable: int
+
+
+def encode(record: Record, lsn: int, durable: int, prev: int, seed: int) -> tuple[bytes, bytes, int]:
+    """The record's bytes in two parts, to be written one after the other, and its hash.
+
+    The payload is copied once. ``seed`` is the journal's id. Raises ``TooLarge`` beyond 4 GiB.
+    """
+    payload = record.payload
+    payload_bytes = payload.nbytes if isinstance(payload, memoryview) else len(payload)
+    if payload_bytes > MAX_RECORD_BYTES - 2**20:
+        raise TooLarge(
+            f"a record holds less than 4 GiB, but this payload has {payload_bytes} bytes; send less"
+        )
+    model = record.model.encode()
+    producer = record.producer.encode()
+    head = _HEAD.pack(
+        prev,
+        lsn,
+        durable,
+        record.time,
+        record.epoch,
+        record.seq,
+        record.rows,
+        record.x_cols,
+        record.y_cols,
+        payload_bytes,
+        record.kind,
+        len(model),
+        len(producer),
+    )
+    names_pad = _PADDING[-(len(model) + len(producer)) % ALIGNMENT]
+    body = b"".join((head, model, producer, names_pad, payload, _PADDING[-payload_bytes % ALIGNMENT]))
+    digest = xxh3_64_intdigest(body, seed)
+    return _PREFIX.pack(MAGIC, _PREFIX.size + len(body), digest), body, digest
+
+
+def decode(data: memoryview, offset: int, seed: int) -> Framed | None:
+    """The record at ``offset`` of a segment's bytes, or ``None`` if there is no whole and valid one.
+
+    The payload is a view of ``data``, 8-aligned within it.
+    """
+    if offset + HEAD_BYTES > len(data):
+        return None
+    magic, length, digest = _PREFIX.unpack_from(data, offset)
+    end = offset + length
+    if magic != MAGIC or length < HEAD_BYTES or end > len(data) or length % ALIGNMENT:
+        return None
+    if xxh3_64_intdigest(data[offset + _PREFIX.size : end], seed) != digest:
+        return None
+    (
+        prev,
+        lsn,
+        durable,
+        time,
+        epoch,
+        seq,
+        rows,
+        x_cols,
+        y_cols,
+        payload_bytes,
+        kind,
+        model_bytes,
+        producer_bytes,
+    ) = _HEAD.unpack_from(data, offset + _PREFIX.size)
+    model_at = offset + HEAD_BYTES
+    producer_at = model_at + model_bytes
+    names_end = producer_at + producer_bytes
+    payload_at = names_end + -(model_bytes + producer_bytes) % ALIGNMENT
+    record_kind = _KINDS.get(kind)
+    if record_kind is None or payload_at + payload_bytes + -payload_bytes % ALIGNMENT != end:
+        return None
+    record = Record(
+        record_kind,
+        lsn,
+        time,
+        str(data[model_at:producer_at], "utf-8"),
+        str(data[producer_at:names_end], "utf-8"),
+        epoch,
+        seq,
+        rows,
+        x_cols,
+        y_cols,
+        data[payload_at : payload_at + payload_bytes],
+    )
+    return Framed(record, length, digest, prev, durable)
+
+
+def durable_claim(data: memoryview, offset: int) -> int:
+    """The durable lsn that the bytes at ``offset`` claim, were they a record; 0 if they can't be one."""
+    if offset + HEAD_BYTES > len(data):
+        return 0
+    return int(_HEAD.unpack_from(data, offset + _PREFIX.size)[2])

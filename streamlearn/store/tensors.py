@@ -1,0 +1,85 @@
+"""Named arrays as bytes and back: the safetensors format, always the same bytes for the same arrays.
+
+The header is written here, not by the safetensors library, for two reasons: version 0.8 orders the
+metadata differently in every call, and it scrambles arrays that are not C-contiguous. Reading is the
+library's, which checks the header against the data. The format has no checksum of its own; whoever
+keeps these bytes keeps a hash beside them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import safetensors
+from numpy.typing import NDArray
+
+from streamlearn.errors import BadCheckpoint
+
+Arrays = dict[str, NDArray[Any]]
+
+_NAMES = {
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "int64": "I64",
+    "int32": "I32",
+    "int16": "I16",
+    "int8": "I8",
+    "uint64": "U64",
+    "uint32": "U32",
+    "uint16": "U16",
+    "uint8": "U8",
+    "bool": "BOOL",
+}
+_DTYPES = {name: np.dtype(dtype).newbyteorder("<") for dtype, name in _NAMES.items()}
+_METADATA = "__metadata__"
+_LENGTH_BYTES = 8
+
+
+def encode(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a safetensors file holding ``arrays`` and ``metadata``.
+
+    Raises ``ValueError`` for an array that is not C-contiguous or little-endian, or whose dtype the
+    format lacks. Widest elements come first, then by name, so that every array is aligned.
+    """
+    header: dict[str, Any] = {}
+    if metadata:
+        header[_METADATA] = {key: metadata[key] for key in sorted(metadata)}
+    parts: list[bytes | memoryview] = []
+    end = 0
+    for name in sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name)):
+        array = arrays[name]
+        dtype = _NAMES.get(array.dtype.name)
+        if dtype is None or array.dtype != _DTYPES[dtype]:
+            raise ValueError(f"array {name!r} has dtype {array.dtype.str}, which a checkpoint cannot hold")
+        if not array.flags.c_contiguous:
+            raise ValueError(f"array {name!r} is not C-contiguous; state always is, so keep it that way")
+        start, end = end, end + array.nbytes
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [start, end]}
+        parts.append(array.reshape(-1).view(np.uint8).data)
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(_LENGTH_BYTES, "little"), text, *parts])
+
+
+def decode(data: bytes) -> tuple[Arrays, dict[str, str]]:
+    """``(arrays, metadata)`` of a safetensors file's bytes; the arrays are writable and the caller's own.
+
+    Raises ``BadCheckpoint`` if these are not the bytes of such a file.
+    """
+    try:
+        tensors = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
+        length = int.from_bytes(data[:_LENGTH_BYTES], "little")
+        header = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])
+        arrays = {
+            name: np.frombuffer(tensor["data"], _DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
+            for name, tensor in tensors
+        }
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise BadCheckpoint(
+            f"these {len(data)} bytes are not a checkpoint in safetensors format ({error}); use another one"
+        ) from error
+    return arrays, header.get(_METADATA, {})

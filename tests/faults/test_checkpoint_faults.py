@@ -1,0 +1,80 @@
+"""What power losses and failing disks may do to checkpoints, and what they may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from streamlearn.store import CheckpointStore
+from tests.faults.lossyfs import LossyFS, PowerLoss
+from tests.store.test_checkpoint import newest, write
+
+pytestmark = pytest.mark.faults
+
+
+def checkpoints(*lsns: int) -> tuple[LossyFS, CheckpointStore]:
+    fs = LossyFS()
+    store = CheckpointStore(fs, Path("/c"))
+    for lsn in lsns:
+        write(store, lsn)
+    return fs, store
+
+
+@pytest.mark.parametrize("before", [(), (10,), (10, 20)])
+def test_power_loss_at_any_step_of_a_checkpoint_leaves_good_ones(before: tuple[int, ...]) -> None:
+    for seed in range(-2, 6):  # -2: nothing unsynced is kept; -1: all of it
+        for step in range(100):
+            fs, store = checkpoints(*before)
+            fs.steps, fs.off_at = 0, step
+            written = False
+            try:
+                write(store, 30)
+                written = True
+            except PowerLoss:
+                pass
+            fs.power_loss(Random(seed) if seed >= 0 else None, keep=seed == -1)
+            store = CheckpointStore(fs, Path("/c"))
+            assert newest(store) in ({30} if written else {max(before, default=None), 30})
+            good = [info.lsn for info in store.list("pump", 1)]
+            assert len(good) >= min(len(before), 2)
+            assert [found for found in store.verify() if found.level == "damage"] == []
+            write(store, 40)
+            assert newest(store) == 40
+            assert not any(name.endswith(".tmp") for name in fs.listdir(Path("/c/pump@1")))
+            if written:
+                break
+        else:
+            pytest.fail("a checkpoint has more steps than this test walks through")
+
+
+def test_power_loss_at_any_step_of_a_drop_leaves_all_or_nothing() -> None:
+    for seed in range(6):
+        for step in range(100):
+            fs, store = checkpoints(10, 20, 30)
+            fs.steps, fs.off_at = 0, step
+            dropped = False
+            try:
+                store.drop("pump", 1)
+                dropped = True
+            except PowerLoss:
+                pass
+            fs.power_loss(Random(seed))
+            store = CheckpointStore(fs, Path("/c"))
+            assert newest(store) in ((None,) if dropped else (None, 30))
+            store.drop("pump", 1)
+            assert fs.listdir(Path("/c")) == []
+            if dropped:
+                break
+        else:
+            pytest.fail("a drop has more steps than this test walks through")
+
+
+def test_a_checkpoint_whose_sync_fails_is_not_there() -> None:
+    fs, store = checkpoints(10, 20)
+    fs.fail_sync = True
+    with pytest.raises(OSError, match="Input/output error"):
+        write(store, 30)
+    assert len(fs.listdir(Path("/c/pump@1"))) == 2
+    assert newest(store) == 20

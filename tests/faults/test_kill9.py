@@ -1,0 +1,160 @@
+"""kill -9 at random points of a stream: what was acknowledged as durable is learned, once, and bit for bit.
+
+`pytest --kills N` does N of them. After each one the daemon starts again, and must stand where some prefix of
+the batches ends that holds at least the acknowledged ones; its models must be those of a process that
+learned that prefix and was never interrupted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+import zmq
+from streamlearn_client.protocol import Learn, Request, decode_reply, encode_request
+
+from streamlearn import models
+from streamlearn.models import Model
+from tests.e2e.daemon_process import SECONDS, DaemonProcess
+
+pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(1800)]
+
+SEED = 20260731
+WINDOW = 16  # batches that are on their way at a time
+SPECS: dict[str, tuple[str, dict[str, Any]]] = {
+    "map": ("som", {"dim": 3, "grid": [5, 5], "scale": "standard"}),
+    "clusters": ("competitive", {"dim": 3, "units": 7, "mode": "soft"}),
+}
+# Small segments and frequent checkpoints, so that kills also hit rolling, retiring and checkpointing.
+SETTINGS = {"journal__segment_bytes": 65536, "checkpoints__samples": 2000, "checkpoints__seconds": 1}
+
+
+def batches(seed: int) -> Iterator[np.ndarray]:
+    """An endless stream, the same for every call: batches of 1 to 300 samples, some values missing."""
+    rng = np.random.default_rng(seed)
+    while True:
+        x = rng.normal(size=(int(rng.choice([1, 7, 64, 300])), 3)).astype(np.float32)
+        x[rng.random(x.shape) < 0.02] = np.nan
+        yield x
+
+
+class Producer:
+    """Sends one model's batches, and knows which it was promised."""
+
+    def __init__(self, model: str, seed: int) -> None:
+        kind, spec = SPECS[model]
+        self.model = model
+        self.sent = self.acked = self.duplicates = 0  # batches
+        self.reference: Model = models.create(kind, spec)
+        self.learned = 0  # batches that the reference has
+        self._stream = batches(seed)
+        self._made: list[np.ndarray] = []
+
+    def batch(self, number: int) -> np.ndarray:
+        while len(self._made) <= number:
+            self._made.append(next(self._stream))
+        return self._made[number]
+
+    def reference_hash(self, count: int) -> str:
+        """The state of a model that learned the first `count` batches and was never interrupted."""
+        assert count >= self.learned
+        for number in range(self.learned, count):
+            self.reference.learn(self.batch(number))
+        self.learned = count
+        return self.reference.state_hash()
+
+
+class Connection:
+    """A client's socket to one life of the daemon."""
+
+    def __init__(self, context: zmq.Context[Any], endpoint: str) -> None:
+        self.socket = context.socket(zmq.DEALER)
+        self.socket.linger = 0
+        self.socket.connect(endpoint)
+
+    def ask(self, op: str, model: str, **fields: Any) -> dict[str, Any]:
+        self.socket.send_multipart(encode_request(Request(op, op, model, fields)))
+        assert self.socket.poll(int(SECONDS * 1000)), f"{op} was not answered"
+        reply = decode_reply(self.socket.recv_multipart())
+        assert reply.error is None, reply.error
+        return reply.ok
+
+    def stream(self, producers: list[Producer], seconds: float) -> None:
+        """Keep every producer's window full for so long; count what is acknowledged."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for each in producers:
+                while each.sent - each.acked < WINDOW:
+                    x = each.batch(each.sent)
+                    batch = Learn(each.model, x, producer="p", epoch=1, seq=each.sent, id=each.model)
+                    self.socket.send_multipart(encode_request(batch))
+                    each.sent += 1
+            if self.socket.poll(5):
+                self._receive(producers)
+
+    def finish(self, producers: list[Producer]) -> None:
+        """Wait for every ack that is due."""
+        while any(each.acked < each.sent for each in producers):
+            assert self.socket.poll(int(SECONDS * 1000)), "an ack is missing"
+            self._receive(producers)
+
+    def _receive(self, producers: list[Producer]) -> None:
+        reply = decode_reply(self.socket.recv_multipart())
+        assert reply.error is None, reply.error
+        assert reply.ok["lsn"] <= reply.ok["durable_lsn"]
+        producer = next(each for each in producers if each.model == reply.id)
+        producer.acked += 1  # acks of one producer come in the order of its batches
+        producer.duplicates += reply.ok["duplicate"]
+
+
+def test_kill_9_loses_nothing_and_repeats_nothing(tmp_path: Path, kills: int) -> None:
+    rng = Random(SEED)
+    print(f"seed {SEED}, {kills} kills")
+    producers = [Producer(name, seed) for seed, name in enumerate(SPECS)]
+    context: zmq.Context[Any] = zmq.Context()
+    try:
+        for number in range(kills):
+            with DaemonProcess(tmp_path, settings=SETTINGS) as daemon:
+                daemon.ready()
+                connection = Connection(context, daemon.requests)
+                check(connection, producers, first=number == 0)
+                connection.stream(producers, rng.uniform(0.05, 1.0))
+                daemon.kill()
+                connection.socket.close()
+        with DaemonProcess(tmp_path, settings=SETTINGS) as daemon:
+            daemon.ready()
+            connection = Connection(context, daemon.requests)
+            check(connection, producers, first=kills == 0)
+            connection.stream(producers, 0.5)
+            connection.finish(producers)
+            check(connection, producers)
+            assert daemon.terminate() == 0
+        with DaemonProcess(tmp_path, settings=SETTINGS) as daemon:
+            daemon.ready()
+            connection = Connection(context, daemon.requests)
+            check(connection, producers)
+            assert "replayed 0 records" in daemon.stderr.splitlines()[-1]
+    finally:
+        context.destroy(0)
+    for each in producers:
+        print(f"{each.model}: {each.sent} batches, {each.reference.samples} samples, {each.duplicates} resent in vain")
+        assert each.sent == each.acked == each.learned > 10 * kills
+
+
+def check(connection: Connection, producers: list[Producer], first: bool = False) -> None:
+    """The daemon has at least what it promised, and its models are those of an uninterrupted run."""
+    for each in producers:
+        if first:
+            kind, spec = SPECS[each.model]
+            connection.ask("create", each.model, kind=kind, spec=spec)
+        kept = connection.ask("position", each.model, producer="p")["next_seq"]
+        assert each.acked <= kept <= each.sent
+        described = connection.ask("describe", each.model)
+        assert described["state_hash"] == each.reference_hash(kept)
+        assert described["samples"] == each.reference.samples
+        each.sent = each.acked  # what was not acknowledged is sent again, though some of it was kept
