@@ -1,9 +1,12 @@
-"""Competitive learning: the winner learns (hard), or everyone does by how near they are (soft).
+"""Competitive learning: the winner learns (hard), or all do by nearness (soft) or by rank (gas).
 
-    hard   w_i += ε(t)·(x − w_i) for the winner i = argmin_j ‖x − w_j‖, nobody else
-    soft   y = softmax(−β‖x − w_j‖²),  w_j += ε(t)·y_j·(x − w_j)
+    hard   w_i += ε(t)·(x − w_i) for the learner i; leaky: w_j += ε_l(t)·(x − w_j) for the others
+    soft   y = softmax(−β(t)·‖x − w_j‖²),  w_j += ε(t)·y_j·(x − w_j)
+    gas    w_j += ε(t)·exp(−k_j/λ(t))·(x − w_j), k_j the number of units nearer than j (Martinetz & Schulten
+           1991)
 
-Units are laid out as in ``units.py``.
+Units are laid out as in ``units.py``. In a hard net the learner is the winner i = argmin_j ‖x − w_j‖, unless
+``fairness.py`` says otherwise.
 """
 
 from __future__ import annotations
@@ -13,22 +16,42 @@ import numpy as np
 from . import scale, schedule
 from . import score as scores
 from .compiler import device, kernel
-from .lanes import WIDTH, fma, lane, load, select, store, zero
+from .fairness import NONE, learner, remember
+from .lanes import WIDTH, fma, iota, lane, load, select, splat, store, zero
 from .mathf import exp
 from .units import count_win, locate
 from .winner import dissimilarity
 
-_INF = np.float32(np.inf)
-HARD, SOFT = 0, 1
-MODES = {"hard": HARD, "soft": SOFT}
+HARD, SOFT, GAS = 0, 1, 2
+MODES = {"hard": HARD, "soft": SOFT, "gas": GAS}
 
 # Live quality, float64 (2,): exponentially weighted count, Σ distance
 COUNT, QUANTIZATION = 0, 1
 
+_LEAST_SPREAD = np.float32(1e-3)  # the nearest alone: a λ that fades to 0 stays a number
+_0, _1, _INF = np.float32(0), np.float32(1), np.float32(np.inf)
+
 
 @device
-def _learn_hard(x, used, present, weights, i, rate):
+def _move(x, used, present, weights, b, step):
+    """w += step·(x − w) for block ``b``, in the channels used."""
+    for k in range(present):
+        d = used[k]
+        w = load(weights, b, d)
+        store(weights, b, d, fma(step, x[d] - w, w))
+
+
+@device
+def _learn_hard(x, used, present, weights, pad, i, rate, leak):
     b, l = i // WIDTH, i % WIDTH
+    if leak > _0:
+        index = iota()
+        learner = np.float32(i)
+        for c in range(weights.shape[0]):
+            step = select(index == learner, zero() + rate, zero() + leak)
+            _move(x, used, present, weights, c, select(load(pad, c) == _0, step, zero()))
+            index = index + np.float32(WIDTH)
+        return
     for k in range(present):
         d = used[k]
         w = weights[b, d, l]
@@ -51,16 +74,35 @@ def _learn_soft(x, used, present, weights, pad, measure, rate, beta, nearest, sh
     for l in range(WIDTH):
         whole += lane(total, l)
     for b in range(blocks):
-        step = load(share, b) * (rate / whole)
-        for k in range(present):
-            d = used[k]
-            w = load(weights, b, d)
-            store(weights, b, d, fma(step, x[d] - w, w))
+        _move(x, used, present, weights, b, load(share, b) * (rate / whole))
+
+
+@device
+def _learn_by_rank(x, used, present, weights, pad, measure, rate, spread, units, apart):
+    """``apart`` ``(blocks, 16)`` is scratch: how far each unit is. Of equals the lowest index is the
+    nearer."""
+    blocks = weights.shape[0]
+    for b in range(blocks):
+        store(apart, b, dissimilarity(x, used, present, weights, b, load(pad, b), measure))
+    index = iota()
+    for b in range(blocks):
+        own = load(apart, b)
+        rank = zero()
+        for j in range(units):
+            other = apart[j // WIDTH, j % WIDTH]
+            level = select(
+                splat(np.float32(j)) < index, own, splat(-_INF)
+            )  # an equal one counts if it is lower
+            rank = rank + select(splat(other) < own, zero() + _1, select(level == other, zero() + _1, zero()))
+        step = select(load(pad, b) == _0, rate * exp(-rank / max(spread, _LEAST_SPREAD)), zero())
+        _move(x, used, present, weights, b, step)
+        index = index + np.float32(WIDTH)
 
 
 @kernel(
     "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, f8[:,::1], f8[::1], f8[::1], i8, f8,"
-    " i8[::1], f8[::1], f8[::1], f8, f8[::1], f8[::1], i8, i4[::1], f4[::1], f4[::1], i4[::1])"
+    " i8[::1], f8[::1], f8[::1], f8, f8[::1], f8[::1], f8[::1], i8, i8,"
+    " f4[::1], f4[:,::1], i4[::1], f4[::1], f4[::1], i4[::1])"
 )
 def learn(
     x,  # (n, dim)
@@ -77,8 +119,12 @@ def learn(
     quality,  # (2,)
     decay,
     learning_rate,  # schedule (3,)
-    beta,  # schedule (3,)
+    softness,  # schedule (3,): β of a soft net, λ of a neural gas
+    leak,  # schedule (3,)
     mode,
+    fairness,
+    conscience,  # (2,): C and B
+    share,  # (blocks, 16)
     winner,  # (n,)
     distance,  # (n,)
     score,  # (n,)
@@ -87,7 +133,8 @@ def learn(
     """Learn ``x`` in order; report of each sample what ``predict`` would have said just before."""
     scaled = np.empty(x.shape[1], np.float32)
     used = np.empty(x.shape[1], np.uint64)
-    share = np.empty((weights.shape[0], WIDTH), np.float32)
+    scratch = np.empty((weights.shape[0], WIDTH), np.float32)
+    units = hits.size - 1
     for n in range(x.shape[0]):
         apart, _ = locate(
             x, n, weights, pad, measure, statistics, tree, head, method, clip, scaled, used,
@@ -97,12 +144,29 @@ def learn(
         if i >= 0:
             t = np.float64(samples[0])
             rate = schedule.at(learning_rate, t)
-            if mode == HARD:
-                _learn_hard(scaled, used, channels[n], weights, i, rate)
+            if mode == SOFT:
+                beta = schedule.at(softness, t)
+                _learn_soft(scaled, used, channels[n], weights, pad, measure, rate, beta, apart, scratch)
+            elif mode == GAS:
+                spread = schedule.at(softness, t)
+                _learn_by_rank(scaled, used, channels[n], weights, pad, measure, rate, spread, units, scratch)
             else:
-                _learn_soft(
-                    scaled, used, channels[n], weights, pad, measure, rate, schedule.at(beta, t), apart, share
-                )
+                one = i
+                if fairness != NONE:
+                    one = learner(
+                        scaled,
+                        used,
+                        channels[n],
+                        weights,
+                        pad,
+                        measure,
+                        fairness,
+                        share,
+                        units,
+                        conscience[0],
+                    )
+                    remember(fairness, share, i, one, conscience[1])
+                _learn_hard(scaled, used, channels[n], weights, pad, one, rate, schedule.at(leak, t))
             count_win(hits, i, decay)
             quality[COUNT] = quality[COUNT] * decay + 1.0
             quality[QUANTIZATION] = quality[QUANTIZATION] * decay + np.float64(distance[n])

@@ -17,6 +17,7 @@ from .compiler import device, kernel
 from .lanes import WIDTH, absolute, anywhere, fma, load, select, sqrt, store, zero
 from .mathf import exp
 from .units import count_win, locate
+from .winner import squared_distance
 
 GAUSSIAN, BUBBLE, TRIANGLE, MEXICAN_HAT = 0, 1, 2, 3
 NEIGHBOURHOODS = {"gaussian": GAUSSIAN, "bubble": BUBBLE, "triangle": TRIANGLE, "mexican_hat": MEXICAN_HAT}
@@ -29,6 +30,7 @@ REACH = np.float32(
 COUNT, QUANTIZATION, TOPOGRAPHIC = 0, 1, 2
 
 _0, _1, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
+_OUT_OF_SIGHT = np.float32(1e30)  # squared
 
 
 @device
@@ -60,6 +62,11 @@ def _adapt(x, used, present, weights, grid, geometry, i, rate, sigma, neighbourh
         store(step, b, rate * _cooperation(d2, sigma, reach, sharpness, neighbourhood))
     for b in range(weights.shape[0]):
         epsilon_h = load(step, b)
+        if (
+            neighbourhood == MEXICAN_HAT
+        ):  # what is out of sight is pushed no farther, or it would go to infinity
+            seen = squared_distance(x, used, present, weights, b, zero()) < _OUT_OF_SIGHT
+            epsilon_h = select(epsilon_h > _0, epsilon_h, select(seen, epsilon_h, zero()))
         if anywhere(absolute(epsilon_h) > _0):
             for k in range(present):
                 d = used[k]

@@ -49,9 +49,9 @@ def count_win(hits, i, decay):
     hits[i] += hits[following]
     hits[following] /= decay
     if hits[following] > _LARGE:
-        whole = hits[following]
-        for j in range(hits.size):
-            hits[j] /= whole
+        for j in range(following):
+            hits[j] /= hits[following]
+        hits[following] = 1.0
 
 
 @kernel(

@@ -14,6 +14,7 @@ EUCLIDEAN, MANHATTAN, CHEBYSHEV, COSINE = 0, 1, 2, 3
 MEASURES = {"euclidean": EUCLIDEAN, "manhattan": MANHATTAN, "chebyshev": CHEBYSHEV, "cosine": COSINE}
 
 _0, _1, _2, _INF = np.float32(0), np.float32(1), np.float32(2), np.float32(np.inf)
+_FAR = np.float32(2.0**63)
 _NOBODY = np.float32(-1)
 _1_BLOCK, _2_BLOCKS, _3_BLOCKS, _4_BLOCKS = (np.float32(n * WIDTH) for n in (1, 2, 3, 4))
 
@@ -45,6 +46,7 @@ def dissimilarity(x, used, count, weights, b, start, measure):
     """How far the 16 units of block ``b`` are from ``x``, over the channels used, added to ``start``.
 
     The squared distance for EUCLIDEAN, Σ|x_d − w_d|, max|x_d − w_d|, or 1 − cos(x, w) (1 where either is 0).
+    Infinite where it, or a length, is too large to be squared: what nobody wins, nobody learns.
     """
     if measure == EUCLIDEAN:
         return squared_distance(x, used, count, weights, b, start)
@@ -59,8 +61,8 @@ def dissimilarity(x, used, count, weights, b, start, measure):
             whole = whole + x[d] * x[d]
         lengths = sqrt(own) * sqrt(whole)
         apart = _1 - dot / lengths
-        apart = select(apart > _0, select(apart < _2, apart, zero() + _2), zero())  # also where it overflowed
-        return total + select(lengths > _0, apart, zero() + _1)
+        apart = select(apart > _0, select(apart < _2, apart, zero() + _2), zero())
+        return total + select(lengths < _INF, select(lengths > _0, apart, zero() + _1), zero() + _INF)
     for k in range(count):
         d = used[k]
         difference = absolute(x[d] - load(weights, b, d))
@@ -68,7 +70,7 @@ def dissimilarity(x, used, count, weights, b, start, measure):
             total = total + difference
         else:
             total = select(difference > total, difference, total)
-    return total
+    return select(total < _FAR, total, zero() + _INF)
 
 
 @device

@@ -7,7 +7,6 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from decimal import Context, Decimal
-from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -183,7 +182,7 @@ class Model(ABC):
         for name, array in arrays.items():
             self.state[name][...] = array
 
-    def save(self, path: str | PathLike[str]) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the model to one file (safetensors, as a checkpoint has it); it is there whole or not at
         all."""
         write_whole(FS(), Path(path), tensors.encode(self.state, self.metadata()))

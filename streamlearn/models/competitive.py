@@ -1,4 +1,4 @@
-"""``sl.Competitive``: competitive learning, hard (winner takes all) or soft."""
+"""``sl.Competitive``: competitive learning, hard (winner takes all), soft, or a neural gas."""
 
 from __future__ import annotations
 
@@ -12,27 +12,62 @@ from streamlearn_client.outputs import Outputs
 
 from ..kernels import competitive as kernels
 from ..kernels import compiler
-from . import base, schedule
+from ..kernels.fairness import CONSCIENCE, FREQUENCY, NONE
+from ..kernels.lanes import WIDTH
+from . import base, layout, schedule
 from .base import Float32
-from .schedule import Decay, Schedule, within
+from .schedule import Decay, Positive, Schedule, within
 from .units import UnitModel, UnitSpec
 
 
 class CompetitiveSpec(UnitSpec):
     units: int = Field(ge=1, le=1 << 24, description="how many prototypes")
-    mode: Literal["hard", "soft"] = Field("hard", description="the winner alone learns, or all by nearness")
+    mode: Literal["hard", "soft", "gas"] = Field(
+        "hard", description="the winner alone learns, or all by nearness, or all by rank"
+    )
     learning_rate: Annotated[Schedule, within(0, 1)] = Field(Decay(0.5, 0.02, 5000.0), description="ε(t)")
     beta: Annotated[Schedule, within(0, 1e30)] = Field(
         1.0, description="soft: how sharply learning falls off with squared distance"
     )
+    spread: Annotated[Schedule, within(0, 1e6)] | None = Field(
+        None, description="gas: λ(t), in ranks; by default from a quarter of the units to 0.5"
+    )
+    leak: Annotated[Schedule, within(0, 1)] = Field(0.0, description="hard: ε(t) of those that lose")
+    conscience: Positive | None = Field(
+        None, description="hard: C, in units of squared distance; who won too often stands back"
+    )
+    conscience_rate: Annotated[float, Field(gt=0, le=1)] = Field(1e-4, description="B of the conscience")
+    frequency_sensitive: bool = Field(False, description="hard: distances count times wins")
 
     @model_validator(mode="after")
-    def _not_too_large(self) -> CompetitiveSpec:
+    def _fits_together(self) -> CompetitiveSpec:
         if self.units * self.dim > base.MAX_STATE_VALUES:
             raise ValueError(
                 f"the net has more than {base.MAX_STATE_VALUES} weights; take fewer units or a smaller dim"
             )
+        fair = {"conscience": self.conscience is not None, "frequency_sensitive": self.frequency_sensitive}
+        if all(fair.values()):
+            raise ValueError("take conscience or frequency_sensitive: both answer the same question")
+        for_hard = [
+            name for name, given in {**fair, "leak": schedule.bounds(self.leak)[1] > 0}.items() if given
+        ]
+        if self.mode != "hard" and for_hard:
+            raise ValueError(f"{' and '.join(for_hard)} is for mode 'hard', where one unit learns")
         return self
+
+    @property
+    def softness(self) -> Schedule:
+        """β of a soft net, λ of a neural gas."""
+        if self.mode != "gas":
+            return self.beta
+        start = max(1.0, self.units / 4)
+        return Decay(start, 0.5, 5000.0) if self.spread is None else self.spread
+
+    @property
+    def fairness(self) -> int:
+        if self.frequency_sensitive:
+            return FREQUENCY
+        return NONE if self.conscience is None else CONSCIENCE
 
 
 class Competitive(UnitModel):
@@ -49,8 +84,14 @@ class Competitive(UnitModel):
         super().__init__(**parameters)
         compiler.ready(kernels)
         self._place_units(self.spec.units)
-        self._schedules = schedule.as_array(self.spec.learning_rate), schedule.as_array(self.spec.beta)
+        schedules = self.spec.learning_rate, self.spec.softness, self.spec.leak
+        self._schedules = [schedule.as_array(each) for each in schedules]
         self._mode = kernels.MODES[self.spec.mode]
+        self._conscience = np.array([self.spec.conscience or 0.0, self.spec.conscience_rate], np.float32)
+        start = 1.0 / self.units if self.spec.fairness == CONSCIENCE else 1.0
+        self._share = layout.to_lanes(np.full((self.units, 1), start)).reshape(-1, WIDTH)
+        if self.spec.fairness != NONE:
+            self.state["share"] = self._share
         self.state["quality"] = np.zeros(2)
 
     @property
@@ -66,7 +107,7 @@ class Competitive(UnitModel):
     def learn_validated(self, x: Float32, y: Float32 | None = None) -> Outputs:
         out = self._outputs(len(x))
         clock = self.state["samples"], self.state["hits"], self.state["quality"], self.decay
-        rule = *self._schedules, self._mode
+        rule = *self._schedules, self._mode, self.spec.fairness, self._conscience, self._share
         kernels.learn(x, *self._what_locates(), *clock, *rule, *out.arrays.values())
         return out
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +46,6 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str])
     return model
 
 
-def load(path: str | PathLike[str]) -> Model:
+def load(path: str | Path) -> Model:
     """The model that ``save`` wrote to ``path``. Raises BadCheckpoint, FileNotFoundError."""
     return from_arrays(*tensors.decode(FS().read(Path(path))))

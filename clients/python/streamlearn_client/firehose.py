@@ -1,0 +1,75 @@
+"""Sending without being answered."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from types import TracebackType
+from typing import Final, Self
+
+import zmq
+from numpy.typing import ArrayLike
+
+from streamlearn_client.errors import NoAnswer
+from streamlearn_client.protocol import Learn, as_samples, as_targets, check_producer, encode_request
+from streamlearn_client.sockets import NOBLOCK, blocking, connect
+
+__all__ = ["Firehose"]
+
+LINGER_MS: Final = 1000
+
+
+class Firehose:
+    """Sends samples to a model and hears nothing back: for streams where speed matters and a loss does not.
+
+    What is refused, or lost on the way when a connection breaks, is gone; the daemon's ``stats`` count
+    both, the losses from the numbers that the batches carry. Threads may share one.
+    """
+
+    def __init__(self, model: str, endpoint: str, producer: str | None, timeout: float) -> None:
+        self.model = model
+        self.endpoint = endpoint
+        self.producer = check_producer(secrets.token_hex(8) if producer is None else producer)
+        self.sent = 0
+        """batches handed to the connection"""
+        self._epoch = time.time_ns()
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._socket = connect(blocking(), zmq.PUSH, endpoint, LINGER_MS)
+
+    def push(self, x: ArrayLike, y: ArrayLike | None = None) -> None:
+        """Send samples (n, dim) with targets (n, targets), in one message.
+
+        Waits while no connection stands or its queue is full; raises ``NoAnswer`` after the client's timeout,
+        with nothing sent. Raises ``BadShape``, ``BadDtype`` and ``BadValue`` as `Client.learn` does.
+        """
+        samples = as_samples(x)
+        targets = None if y is None else as_targets(y, len(samples))
+        with self._lock:
+            message = Learn(self.model, samples, targets, self.producer, self._epoch, self.sent, "none")
+            frames = encode_request(message)
+            try:
+                self._socket.send_multipart(frames, NOBLOCK)
+            except zmq.Again:
+                if not self._socket.poll(int(self._timeout * 1000), zmq.POLLOUT):
+                    raise NoAnswer(
+                        f"nobody takes messages at {self.endpoint} (tried for {self._timeout:g} s): is "
+                        "`streamlearn serve` running, and is this its firehose endpoint?",
+                        endpoint=self.endpoint,
+                    ) from None
+                self._socket.send_multipart(frames)
+            self.sent += 1
+
+    def close(self) -> None:
+        """Close, after up to a second for what is on its way out."""
+        with self._lock:
+            self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,39 @@
+"""A model's parameters as a person writes them in Python, to what goes over the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from streamlearn_client.errors import BadSpec
+
+__all__ = ["plain", "says_the_same"]
+
+
+def plain(value: Any, field: str = "spec") -> Any:
+    """``value`` made of maps with text keys, lists, text, numbers, booleans and ``None`` only.
+
+    Tuples and arrays become lists, NumPy's numbers Python's, and a schedule (anything with ``start``,
+    ``end`` and ``tau``, as `Decay` has) a map of these. Raises ``BadSpec`` naming the field otherwise.
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry, f"{field}.{key}") for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry, f"{field}[{i}]") for i, entry in enumerate(value)]
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufU":
+        return value.tolist()
+    if all(hasattr(value, part) for part in ("start", "end", "tau")):
+        return {part: plain(getattr(value, part), f"{field}.{part}") for part in ("start", "end", "tau")}
+    problem = f"must be made of numbers, text, lists and maps, not {type(value).__name__}"
+    raise BadSpec(f"{field} {problem}", errors=[{"field": field, "message": problem}])
+
+
+def says_the_same(given: Any, full: Any) -> bool:
+    """Whether everything that ``given`` says stands in ``full``, which may say more (the defaults)."""
+    if isinstance(given, Mapping) and isinstance(full, Mapping):
+        return all(key in full and says_the_same(entry, full[key]) for key, entry in given.items())
+    return bool(given == full)

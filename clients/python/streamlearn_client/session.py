@@ -1,0 +1,260 @@
+"""What the client does, without any I/O: each operation is a generator of calls.
+
+It yields a `Call` and is sent the `Reply`, or thrown the error, until it returns the result. The
+blocking and the asyncio client differ only in how they carry the calls.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, TypeVar
+
+import numpy as np
+
+from streamlearn_client.calls import Call, Unanswered
+from streamlearn_client.errors import (
+    BadValue,
+    Gap,
+    ModelExists,
+    NoAnswer,
+    StreamlearnError,
+    TooLarge,
+    UnknownModel,
+)
+from streamlearn_client.outputs import Outputs
+from streamlearn_client.plain import plain, says_the_same
+from streamlearn_client.protocol import (
+    ACK_LEVELS,
+    Learn,
+    Limits,
+    Reply,
+    Request,
+    Samples,
+    as_samples,
+    as_targets,
+    check_model,
+    check_producer,
+)
+from streamlearn_client.results import Ack, Position, read_ack
+
+__all__ = ["Flow", "Session", "StreamPlan"]
+
+T = TypeVar("T")
+Flow: TypeAlias = Generator[Call, Reply, T]
+
+ANSWERED_LEVELS: Final = ACK_LEVELS - {"none"}
+
+
+@dataclass(slots=True)
+class Numbering:
+    """How this client numbers its batches for one model."""
+
+    epoch: int
+    next_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """What a stream needs to know before its first sample."""
+
+    model: str
+    producer: str
+    epoch: int
+    ack: str
+    dim: int
+    targets: int
+
+
+class Session:
+    """One client's numbering and what it learned about its daemon."""
+
+    def __init__(self, producer: str | None) -> None:
+        self._given = producer is not None
+        self.producer = check_producer(secrets.token_hex(8) if producer is None else producer)
+        self._epoch = time.time_ns()
+        self._numbers: dict[str, Numbering] = {}
+        self._hello: dict[str, Any] | None = None
+
+    # ----------------------------------------------------------------------------------- the daemon
+
+    def hello(self) -> Flow[dict[str, Any]]:
+        reply = yield Call(Request("hello"))
+        self._hello = reply.ok
+        return reply.ok
+
+    def known_hello(self) -> Flow[dict[str, Any]]:
+        """What ``hello`` said, asked once."""
+        return self._hello if self._hello is not None else (yield from self.hello())
+
+    def limits(self) -> Flow[Limits]:
+        told = (yield from self.known_hello()).get("limits")
+        return Limits.from_map(told if isinstance(told, Mapping) else {})
+
+    def ask(self, op: str, model: str = "", repeat: bool = True, **fields: Any) -> Flow[dict[str, Any]]:
+        """Any operation whose answer is a plain map."""
+        if model:
+            check_model(model)
+        given = {name: value for name, value in fields.items() if value is not None}
+        return (yield Call(Request(op, None, model, given), repeat)).ok
+
+    def listed(self, op: str, model: str = "") -> Flow[list[dict[str, Any]]]:
+        """An operation that answers with a list under its own name."""
+        ok = yield from self.ask(op, model)
+        return list(ok.get(op, []))
+
+    # ------------------------------------------------------------------------------------ life of a model
+
+    def create(self, model: str, kind: str, spec: Mapping[str, Any]) -> Flow[dict[str, Any]]:
+        """A create whose answer was lost is repeated; that it then finds the model it made is no error."""
+        check_model(model)
+        wanted = {"kind": kind, "spec": {name: plain(value, name) for name, value in spec.items()}}
+        request = Request("create", None, model, wanted)
+        unsure = False
+        while True:
+            try:
+                ok = (yield Call(request, repeat=False)).ok
+            except Unanswered:
+                unsure = True
+                continue
+            except ModelExists:
+                if not unsure:
+                    raise
+                ok = yield from self.ask("describe", model)
+                if not says_the_same(wanted, ok):
+                    raise
+            self._renumber(model)
+            return ok
+
+    def delete(self, model: str) -> Flow[None]:
+        """Deletes the model that bore the name when the call began, never a later one of the same name."""
+        doomed = (yield from self.ask("describe", model)).get("create_lsn")
+        while True:
+            try:
+                yield Call(Request("delete", None, model), repeat=False)
+            except Unanswered:
+                try:
+                    left = yield from self.ask("describe", model)
+                except UnknownModel:
+                    break
+                if left.get("create_lsn") == doomed:
+                    continue
+            break
+        self._renumber(model)
+
+    # ----------------------------------------------------------------------------------- learn, predict
+
+    def learn(self, model: str, x: Any, y: Any, ack: str) -> Flow[Ack]:
+        check_model(model)
+        check_level(ack)
+        samples = as_samples(x)
+        targets = None if y is None else as_targets(y, len(samples))
+        step = rows_per_batch((yield from self.limits()), samples, targets)
+        answers: list[Ack] = []
+        for start in range(0, len(samples), step):
+            part = samples[start : start + step]
+            aims = None if targets is None else targets[start : start + step]
+            try:
+                answers.append((yield from self._learn_part(model, part, aims, ack)))
+            except StreamlearnError as error:
+                if start:
+                    error.detail["accepted"] = start
+                    error.add_note(f"the first {start} of the {len(samples)} samples were accepted")
+                raise
+        last = answers[-1]
+        duplicate = any(answer.duplicate for answer in answers)
+        return Ack(last.lsn, last.durable_lsn, last.applied_lsn, duplicate, len(samples))
+
+    def _learn_part(self, model: str, x: Samples, y: Samples | None, ack: str) -> Flow[Ack]:
+        numbers = self._numbers.get(model)
+        if numbers is None:
+            known = (yield from self.position(model, self.producer)).epoch if self._given else 0
+            numbers = self._numbers[model] = Numbering(max(self._epoch, known + 1))
+        message = Learn(model, x, y, self.producer, numbers.epoch, numbers.next_seq, ack)
+        try:
+            reply = yield Call(message)
+        except NoAnswer as error:
+            # Whether this number is taken is not known. A new epoch makes the next batch right either way,
+            # and keeps this one from being learned late.
+            error.detail.update(producer=message.producer, epoch=message.epoch, seq=message.seq)
+            self._renumber(model)
+            raise
+        except Gap as error:
+            self._renumber(model)
+            error.add_note(
+                "the daemon no longer knows batches that it had acknowledged to this client: the model was "
+                "deleted and made again, the data directory was replaced, or it crashed and they were not "
+                "acknowledged as 'durable'. This batch was not learned; the next call goes on from here."
+            )
+            raise
+        numbers.next_seq += 1
+        return read_ack(reply.ok)
+
+    def _renumber(self, model: str) -> None:
+        numbers = self._numbers.get(model)
+        if numbers is not None:
+            self._numbers[model] = Numbering(max(time.time_ns(), numbers.epoch + 1))
+
+    def predict(self, model: str, x: Any) -> Flow[Outputs]:
+        check_model(model)
+        samples = as_samples(x)
+        most = rows_per_batch((yield from self.limits()), samples, None)
+        if len(samples) > most:
+            raise TooLarge(
+                f"{len(samples)} samples are more than one predict may have ({most}); send them in parts",
+                rows=len(samples),
+                limit=most,
+            )
+        reply = yield Call(Request("predict", None, model, {}, samples))
+        return Outputs(int(reply.ok.get("applied_lsn", 0)), **reply.arrays)
+
+    # ---------------------------------------------------------------------------------------- producers
+
+    def position(self, model: str, producer: str) -> Flow[Position]:
+        ok = yield from self.ask("position", model, producer=check_producer(producer))
+        return Position(int(ok.get("epoch") or 0), int(ok.get("next_seq") or 0))
+
+    def plan_stream(self, model: str, producer: str | None, batch: int, ack: str) -> Flow[StreamPlan]:
+        """Ask what a stream must know, so that what can't work is refused before the first sample."""
+        check_model(model)
+        check_level(ack)
+        name = check_producer(secrets.token_hex(8) if producer is None else producer)
+        limits = yield from self.limits()
+        described = yield from self.ask("describe", model)
+        dim, targets = int(described["dim"]), int(described["target_dim"])
+        most = min(limits.rows, limits.frame_bytes // (4 * max(dim, targets)))
+        if not 1 <= batch <= most:
+            raise BadValue(f"batch must be 1 to {most} samples here, not {batch}", field="batch", limit=most)
+        epoch = time.time_ns()
+        if producer is not None:
+            epoch = max(epoch, (yield from self.position(model, name)).epoch + 1)
+        return StreamPlan(model, name, epoch, ack, dim, targets)
+
+    def endpoint(self, name: str) -> Flow[str]:
+        """Where the daemon says its ``firehose`` or ``events`` is. Raises ``NoAnswer`` if it does not say."""
+        told = (yield from self.known_hello()).get("endpoints")
+        found = told.get(name) if isinstance(told, Mapping) else None
+        if not isinstance(found, str):
+            raise NoAnswer(f"the daemon announces no endpoint for {name}; give it to the client yourself")
+        return found
+
+
+def check_level(ack: str) -> None:
+    if ack not in ANSWERED_LEVELS:
+        levels = ", ".join(sorted(ANSWERED_LEVELS))
+        hint = "; to send without acknowledgement, use firehose()" if ack == "none" else ""
+        raise BadValue(f"ack must be one of {levels}, not {ack!r}{hint}", field="ack")
+
+
+def rows_per_batch(limits: Limits, x: Samples, y: Samples | None) -> int:
+    """How many of these samples one message may carry. Raises ``TooLarge`` if not even one fits."""
+    widest = max(x.shape[1], 0 if y is None else y.shape[1]) * x.itemsize
+    if widest > limits.frame_bytes:
+        raise TooLarge(
+            f"one sample has {widest} bytes and a frame may have {limits.frame_bytes}",
+            bytes=widest,
+            limit=limits.frame_bytes,
+        )
+    return int(np.clip(limits.frame_bytes // widest, 1, limits.rows))

@@ -1,0 +1,133 @@
+"""Sockets as the client wants them, and what their monitors tell.
+
+Sockets that send have IMMEDIATE: a message goes to a connection that stands or is not taken at all, so
+none piles up for a daemon that is away, and none is delivered hours later. Whatever was in the pipe when
+a connection broke is gone, in both directions; whoever sent it sends it again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from streamlearn_client.errors import BadValue
+
+__all__ = [
+    "NOBLOCK",
+    "blocking",
+    "close_monitored",
+    "connect",
+    "connect_monitored",
+    "drain",
+    "is_disconnect",
+    "is_handshake",
+    "reachable",
+    "unmonitor",
+]
+
+NOBLOCK: Final = zmq.NOBLOCK
+RECONNECT_MS: Final = (50, 1000)
+HEARTBEAT_MS: Final = (2000, 10000)
+
+
+S = TypeVar("S", bound="zmq.Socket[Any]")
+"""a blocking socket or one of asyncio"""
+
+
+def blocking() -> zmq.Context[zmq.Socket[bytes]]:
+    """The process's context for sockets that are not asyncio's."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+    return context
+
+
+def connect(context: zmq.Context[S], kind: int, endpoint: str, linger: int = 0) -> S:
+    """A socket of ``kind`` that connects, and reconnects, to ``endpoint``, where nobody need be yet.
+
+    Raises ``BadValue`` for an endpoint that ZeroMQ can't read.
+    """
+    socket = _made(context, kind)
+    socket.linger = linger
+    _connect(socket, endpoint)
+    return socket
+
+
+def connect_monitored(
+    context: zmq.Context[S], kind: int, endpoint: str, topics: tuple[bytes, ...] = ()
+) -> tuple[S, S]:
+    """Such a socket, and another that tells when its connections are made and broken, from the first on."""
+    socket = _made(context, kind)
+    monitor: S = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+    try:
+        for topic in topics:
+            socket.subscribe(topic)
+        _connect(socket, endpoint)
+    except BaseException:
+        monitor.close(0)
+        raise
+    return socket, monitor
+
+
+def close_monitored(socket: zmq.Socket[Any], monitor: zmq.Socket[Any]) -> None:
+    """Close both, without waiting for what is on its way."""
+    unmonitor(socket, monitor)
+    socket.close(0)
+
+
+def unmonitor(socket: zmq.Socket[Any], monitor: zmq.Socket[Any]) -> None:
+    socket.disable_monitor()
+    monitor.close(0)
+
+
+def _made(context: zmq.Context[S], kind: int) -> S:
+    socket = context.socket(kind)
+    socket.linger = 0
+    socket.immediate = kind != zmq.SUB  # there it would hold the subscriptions back until the first read
+    socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS
+    # A daemon whose machine vanished without closing the connection is noticed all the same.
+    socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS
+    return socket
+
+
+def _connect(socket: zmq.Socket[Any], endpoint: str) -> None:
+    try:
+        socket.connect(endpoint)
+    except zmq.ZMQError as error:
+        socket.close(0)
+        raise BadValue(
+            f"{endpoint!r} is no endpoint to connect to ({error}); it looks like tcp://HOST:PORT or ipc://PATH",
+            endpoint=endpoint,
+        ) from None
+
+
+def drain(socket: zmq.Socket[Any]) -> list[list[bytes]]:
+    """Every message that waits, without waiting for one."""
+    messages = []
+    try:
+        while True:
+            messages.append(socket.recv_multipart(NOBLOCK))
+    except zmq.Again:
+        return messages
+
+
+def is_disconnect(frames: list[bytes]) -> bool:
+    return bool(parse_monitor_message(frames)["event"] == zmq.EVENT_DISCONNECTED)
+
+
+def is_handshake(frames: list[bytes]) -> bool:
+    return bool(parse_monitor_message(frames)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED)
+
+
+def reachable(announced: str, requests: str) -> str:
+    """An endpoint that ``hello`` announced, as it is reached from here.
+
+    A daemon bound to all interfaces can't know by which name its clients reach it; the host of the
+    requests endpoint, which was reached, stands in.
+    """
+    there = urlsplit(announced)
+    if there.scheme == "tcp" and there.hostname in ("0.0.0.0", "::", "*"):
+        host = urlsplit(requests).netloc.rpartition(":")[0]
+        return f"tcp://{host}:{announced.rpartition(':')[2]}" if host else announced
+    return announced

@@ -1,0 +1,338 @@
+"""A stream of samples to a model, each of them learned exactly once."""
+
+from __future__ import annotations
+
+import math
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+import zmq
+from numpy.typing import ArrayLike, NDArray
+
+from streamlearn_client.errors import BadShape, BadValue, NoAnswer, StreamlearnError, StreamLost
+from streamlearn_client.protocol import Samples, as_float32, as_targets, decode_reply
+from streamlearn_client.results import Ack
+from streamlearn_client.session import StreamPlan
+from streamlearn_client.sockets import (
+    NOBLOCK,
+    blocking,
+    close_monitored,
+    connect_monitored,
+    drain,
+    is_disconnect,
+)
+from streamlearn_client.window import Window
+
+__all__ = ["Stream"]
+
+F4: Final = np.dtype("<f4")
+LAST_CHANCE: Final = 2.0
+"""seconds that leaving a ``with`` block by an exception gives to what was pushed before it"""
+
+
+class Stream:
+    """Buffers samples into batches, sends them, and keeps each until the daemon has acknowledged it.
+
+    A batch goes out when it has ``batch`` samples, or when its first has waited for ``interval`` seconds.
+    Up to ``window`` batches are under way; then `push` waits, for at most ``timeout`` seconds. When the
+    daemon restarts, refuses for a while, or the network fails, what is not acknowledged is sent again, in
+    order, and the numbers that batches carry keep the daemon from learning any twice. Leaving the ``with``
+    block flushes, waits for the acknowledgements and closes.
+
+    A stream that can't go on raises ``StreamLost`` from then on. Threads may share one; their samples then
+    interleave. ``producer`` names it to the daemon; a later stream of the same name fences it off.
+    """
+
+    def __init__(
+        self, plan: StreamPlan, endpoint: str, *, batch: int, interval: float, window: int, timeout: float
+    ) -> None:
+        if window < 1 or not interval >= 0 or not timeout > 0:
+            raise BadValue(
+                "a stream needs window >= 1, interval >= 0 and timeout > 0, not "
+                f"window={window}, interval={interval}, timeout={timeout}"
+            )
+        self.model = plan.model
+        self.producer = plan.producer
+        self.epoch = plan.epoch
+        self._endpoint = endpoint
+        self._batch = batch
+        self._interval = interval
+        self._timeout = timeout
+        self._window = Window(plan.model, plan.producer, plan.epoch, plan.ack, window)
+        self._dim = plan.dim
+        self._targets = plan.targets
+        self._x: Samples = np.empty((0, 0), F4)
+        self._y: Samples | None = None
+        self._count = 0  # rows of _x in use
+        self._since = 0.0  # when the first of them came
+        self._flushing = False
+        self._stopping = False
+        self._changed = threading.Condition()
+        # A byte through this pair tells the thread that there is something to send or a time to keep.
+        self._bell, self._ear = socket.socketpair()
+        self._bell.setblocking(False)
+        self._ear.setblocking(False)
+        self._rung = False
+        self._thread = threading.Thread(target=self._run, name=f"stream to {plan.model}", daemon=True)
+        self._thread.start()
+
+    # ------------------------------------------------------------------------------------------- counters
+
+    @property
+    def acknowledged(self) -> int:
+        """Samples that the daemon has acknowledged at this stream's level."""
+        return self._window.acknowledged
+
+    @property
+    def pending(self) -> int:
+        """Samples that were pushed and are not acknowledged yet."""
+        with self._changed:
+            return self._window.pending + self._count
+
+    @property
+    def resent(self) -> int:
+        """Batches that were sent more than once, counted each time."""
+        return self._window.resent
+
+    @property
+    def last_ack(self) -> Ack | None:
+        return self._window.last_ack
+
+    @property
+    def full(self) -> bool:
+        """Whether the next push would have to wait."""
+        return self._count >= self._batch and self._window.full
+
+    # -------------------------------------------------------------------------------------------- pushing
+
+    def push(self, sample: ArrayLike, y: ArrayLike | None = None) -> None:
+        """Add one sample (dim,), with its targets if the model takes any.
+
+        Raises ``BadShape``, ``BadDtype``, ``BadValue`` for what the model can't take, ``StreamLost``, and
+        ``NoAnswer`` if there was no room within the timeout (the sample was not taken: push it again).
+        """
+        row = sample if type(sample) is np.ndarray and sample.dtype == F4 else as_float32(sample, "a sample")
+        if row.ndim != 1:
+            raise BadShape(f"push takes one sample (dim,), not {row.shape}; for many there is push_many")
+        self._push(row.reshape(1, -1), None if y is None else as_targets(y, 1))
+
+    def push_many(self, batch: ArrayLike, ys: ArrayLike | None = None) -> None:
+        """Add samples (n, dim) with targets (n, targets), in order; they are copied at once.
+
+        Raises what `push` raises; after ``NoAnswer``, ``error.detail["taken"]`` of them were taken.
+        """
+        rows = as_float32(batch, "samples")
+        if rows.ndim != 2:
+            raise BadShape(f"push_many takes samples (n, dim), not {rows.shape}; for one there is push")
+        if len(rows):
+            self._push(rows, None if ys is None else as_targets(ys, len(rows)))
+
+    def _push(self, x: NDArray[np.float32], y: Samples | None) -> None:
+        _refuse_infinities(x, "a sample")
+        if y is not None:
+            _refuse_infinities(y, "a target")
+        deadline = time.monotonic() + self._timeout
+        taken, total = 0, x.shape[0]
+        with self._changed:
+            self._check_columns(x, y)
+            while taken < total:
+                try:
+                    self._wait_until(self._has_room, deadline)
+                except NoAnswer as error:
+                    error.detail["taken"] = taken
+                    raise
+                taken += self._fill(x, y, taken)
+
+    def _fill(self, x: NDArray[np.float32], y: Samples | None, start: int) -> int:
+        """Take as many rows from ``start`` on as the batch that is being filled has room for."""
+        at = self._count
+        more: int = min(self._batch - at, x.shape[0] - start)
+        if not at:
+            self._x = np.empty((self._batch, x.shape[1]), F4)
+            self._y = None if y is None else np.empty((self._batch, y.shape[1]), F4)
+            self._since = time.monotonic()
+        self._x[at : at + more] = x[start : start + more]
+        if self._y is not None and y is not None:
+            self._y[at : at + more] = y[start : start + more]
+        self._count += more
+        sealed = self._count == self._batch and self._seal()
+        if sealed or not at:
+            self._ring()
+        return more
+
+    def _seal(self) -> bool:
+        """Put the batch that is being filled into the window, if that has room."""
+        if self._window.full or not self._count:
+            return False
+        x, y = self._x[: self._count], self._y
+        self._window.add(x, None if y is None else y[: self._count])
+        self._count = 0
+        return True
+
+    def _has_room(self) -> bool:
+        return self._count < self._batch or self._seal()
+
+    def _check_columns(self, x: NDArray[np.float32], y: Samples | None) -> None:
+        if x.shape[1] != self._dim:
+            raise BadShape(
+                f"a sample has {x.shape[1]} values and {self.model!r} takes {self._dim}",
+                columns=x.shape[1],
+                expected=self._dim,
+            )
+        targets = 0 if y is None else y.shape[1]
+        if targets != self._targets:
+            raise BadShape(
+                f"a sample came with {targets} targets and {self.model!r} takes {self._targets}",
+                targets=targets,
+                expected=self._targets,
+            )
+
+    # ------------------------------------------------------------------------------------ waiting, closing
+
+    def flush(self, timeout: float | None = None) -> Ack | None:
+        """Send what is buffered and wait until everything is acknowledged; returns the last acknowledgement.
+
+        Raises ``NoAnswer`` after ``timeout`` seconds (by default the stream's), ``StreamLost``.
+        """
+        with self._changed:
+            self._flushing = True
+            self._ring()
+            try:
+                self._wait_until(
+                    lambda: not self._count and not len(self._window),
+                    time.monotonic() + (self._timeout if timeout is None else timeout),
+                )
+            finally:
+                self._flushing = False
+            return self._window.last_ack
+
+    def close(self) -> None:
+        """Stop at once, whatever is not acknowledged (`flush` first to wait for it)."""
+        with self._changed:
+            self._ring()
+            self._stopping = True
+            self._changed.notify_all()
+        self._thread.join()
+        self._bell.close()
+        self._ear.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.flush(None if error is None else min(LAST_CHANCE, self._timeout))
+        except NoAnswer as late:
+            if error is None:
+                raise StreamLost(late.message, unacknowledged=self.pending, **late.detail) from late
+        except StreamLost:
+            if error is None:
+                raise
+        finally:
+            self.close()
+
+    def _wait_until(self, met: Callable[[], bool], deadline: float) -> None:
+        """Wait, holding the lock but for the waiting. Raises what ended the stream, and ``NoAnswer``."""
+        while True:
+            if self._window.failure is not None:
+                raise self._window.failure.with_traceback(None)
+            if self._stopping:
+                raise StreamLost("this stream is closed", unacknowledged=self._window.pending)
+            if met():
+                return
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise NoAnswer(
+                    f"the daemon at {self._endpoint} does not acknowledge (or is not there): "
+                    f"{self._window.pending + self._count} samples wait",
+                    endpoint=self._endpoint,
+                    pending=self._window.pending + self._count,
+                )
+            self._changed.wait(left)
+
+    # ----------------------------------------------------------------------------------------- the thread
+
+    def _ring(self) -> None:
+        if not self._rung and not self._stopping:
+            self._rung = True
+            self._bell.send(b"!")
+
+    def _run(self) -> None:
+        """The only thread that touches the ZeroMQ socket."""
+        requests, monitor = connect_monitored(blocking(), zmq.DEALER, self._endpoint)
+        try:
+            poller = zmq.Poller()
+            poller.register(monitor, zmq.POLLIN)
+            poller.register(self._ear, zmq.POLLIN)
+            while True:
+                wait, blocked = self._send(requests)
+                if self._stopping:
+                    return
+                poller.register(requests, zmq.POLLIN | (zmq.POLLOUT if blocked else 0))
+                ready = dict(poller.poll(None if wait == math.inf else math.ceil(max(wait, 0.0) * 1000)))
+                if self._ear.fileno() in ready:
+                    self._ear.recv(16)
+                broke = monitor in ready and any(map(is_disconnect, drain(monitor)))
+                self._receive(drain(requests), broke)
+        finally:
+            close_monitored(requests, monitor)
+            with self._changed:
+                if not self._stopping and self._window.failure is None:
+                    self._window.failure = StreamLost(
+                        "the stream's own thread failed; its traceback says how"
+                    )
+                self._changed.notify_all()
+
+    def _send(self, requests: zmq.Socket[Any]) -> tuple[float, bool]:
+        """Send what is due. Returns how long nothing will be, and whether the socket would take no more."""
+        with self._changed:
+            self._rung = False
+            now = time.monotonic()
+            overdue = self._count and now >= self._since + self._interval
+            if (self._flushing or overdue or self._count >= self._batch) and self._seal():
+                self._changed.notify_all()
+            batches = self._window.to_send(now)
+        sent = 0
+        try:
+            for batch in batches:
+                requests.send_multipart(batch.frames, NOBLOCK)
+                sent += 1
+        except zmq.Again:
+            pass
+        with self._changed:
+            self._window.sent(sent, now)
+            until = self._window.wakeup() if sent == len(batches) else math.inf
+            if self._count and not self._window.full:
+                until = min(until, self._since + self._interval)
+            return until - now, sent < len(batches)
+
+    def _receive(self, messages: list[list[bytes]], broke: bool) -> None:
+        if not messages and not broke:
+            return
+        now = time.monotonic()
+        with self._changed:
+            try:
+                for frames in messages:
+                    self._window.receive(decode_reply(frames), now)
+            except StreamlearnError as error:
+                self._window.fail(error, "the daemon's answer can't be read")
+            if broke:
+                self._window.disconnected()
+            self._changed.notify_all()
+
+
+def _refuse_infinities(rows: NDArray[np.float32], what: str) -> None:
+    if np.isinf(rows).any():
+        row, channel = (int(i) for i in np.argwhere(np.isinf(rows))[0])
+        raise BadValue(
+            f"{what} has {rows[row, channel]} in column {channel} (row {row}); a missing value is NaN",
+            row=row,
+            channel=channel,
+        )

@@ -1,0 +1,300 @@
+"""Writes the golden vectors beside this file: ``python clients/vectors/generate.py``.
+
+Headers are spelled out here and packed as they stand, so the vectors do not depend on any codec.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+HERE = Path(__file__).parent
+NAN = float("nan")
+EPOCH = 1_700_000_000_000_000_000
+TOP = 2**63 - 1
+
+
+def f4(*rows: list[float]) -> bytes:
+    values = [value for row in rows for value in row]
+    return struct.pack(f"<{len(values)}f", *values)
+
+
+def i4(*values: int) -> bytes:
+    return struct.pack(f"<{len(values)}i", *values)
+
+
+def described(*shape: int) -> dict[str, Any]:
+    return {"dtype": "<f4", "shape": list(shape)}
+
+
+def request(name: str, header: dict[str, Any], *buffers: bytes, **message: Any) -> dict[str, Any]:
+    """A vector whose message is the header's fields, but for ``x`` and ``y``, given as rows."""
+    meaning = {key: value for key, value in header.items() if key != "v"} | message
+    return {"name": name, "frames": [msgpack.packb(header), *buffers], "message": meaning}
+
+
+def learn(id: Any, model: str, **fields: Any) -> dict[str, Any]:
+    return {"v": 1, "id": id, "op": "learn", "model": model, **fields}
+
+
+def op(id: Any, op: str, **fields: Any) -> dict[str, Any]:
+    return {"v": 1, "id": id, "op": op, **fields}
+
+
+ROWS = [[0.0, 1.0, -1.5], [0.25, -0.0, 2.0**127]]
+
+
+def requests() -> Iterator[dict[str, Any]]:
+    numbered = {"producer": "press-7", "epoch": EPOCH, "seq": 41}
+    yield request(
+        "learn, numbered", learn(7, "pump", **numbered, ack="durable", x=described(2, 3)), f4(*ROWS), x=ROWS
+    )
+    yield request(
+        "learn with a missing value",
+        learn(8, "pump", **numbered, ack="written", x=described(1, 2)),
+        f4([NAN, 2.0]),
+        x=[[NAN, 2.0]],
+    )
+    yield request(
+        "learn with targets",
+        learn(9, "oven.zone-2", **numbered, ack="received", x=described(2, 1), y=described(2, 2)),
+        f4([1.0], [2.0]),
+        f4([0.5, 0.25], [-0.5, -0.25]),
+        x=[[1.0], [2.0]],
+        y=[[0.5, 0.25], [-0.5, -0.25]],
+    )
+    yield request(
+        "learn, not numbered", learn("r-1", "_", ack="durable", x=described(1, 1)), f4([1.0]), x=[[1.0]]
+    )
+    yield request(
+        "learn on the firehose, at the largest numbers",
+        learn(None, "pump", producer="ü", epoch=TOP, seq=TOP, ack="none", x=described(1, 1)),
+        f4([-2.0]),
+        x=[[-2.0]],
+    )
+    yield request("predict", op(10, "predict", model="pump", x=described(2, 3)), f4(*ROWS), x=ROWS)
+    yield request("hello", op(1, "hello"))
+    spec = {
+        "dim": 8,
+        "grid": [10, 10],
+        "learning_rate": {"start": 0.5, "end": 0.02, "tau": 5000},
+        "scale": None,
+    }
+    yield request("create", op(2, "create", model="pump", kind="som", spec=spec))
+    yield request("delete, with an id of bytes", op(b"\x00\xff", "delete", model="pump"))
+    yield request("models", op(-3, "models"))
+    yield request("describe", op(2**64 - 1, "describe", model="pump"))
+    yield request("checkpoint", op(4, "checkpoint", model="pump"))
+    yield request("checkpoints", op(5, "checkpoints", model="pump"))
+    yield request("restore the newest", op(6, "restore", model="pump"))
+    yield request("restore one", op(7, "restore", model="pump", lsn=1234567890123))
+    yield request("stats of all", op(8, "stats"))
+    yield request("stats of one", op(9, "stats", model="pump"))
+    yield request("position", op(10, "position", model="pump", producer="press-7"))
+
+
+def requests_read() -> Iterator[dict[str, Any]]:
+    ack = {"ack": "durable"}
+    yield request(
+        "nested numbers", learn(1, "pump", x=[[1, 2.5], [-3, None]]), x=[[1.0, 2.5], [-3.0, NAN]], **ack
+    )
+    yield request("one sample as flat numbers", learn(1, "pump", x=[1, 2, 3]), x=[[1.0, 2.0, 3.0]], **ack)
+    yield request(
+        "one sample as a flat frame",
+        learn(1, "pump", x=described(3)),
+        f4([1, 2, 3]),
+        x=[[1.0, 2.0, 3.0]],
+        **ack,
+    )
+    yield request(
+        "a flat y is one target each", learn(1, "pump", x=[[1], [2]], y=[3, 4]),
+        x=[[1.0], [2.0]], y=[[3.0], [4.0]], **ack,
+    )  # fmt: skip
+    yield request(
+        "a flat y of one sample is all its targets", learn(1, "pump", x=[1], y=described(2)), f4([3, 4]),
+        x=[[1.0]], y=[[3.0, 4.0]], **ack,
+    )  # fmt: skip
+    yield request(
+        "fields that are nil count as absent",
+        learn(1, "pump", x=[1], y=None, producer=None),
+        x=[[1.0]],
+        y=None,
+        producer=None,
+        **ack,
+    )
+    yield request("no id", {"op": "models", "v": 1}, id=None)
+
+
+def replies() -> Iterator[dict[str, Any]]:
+    def reply(name: str, id: Any, ok: dict[str, Any], *buffers: bytes, **arrays: Any) -> dict[str, Any]:
+        header: dict[str, Any] = {"v": 1, "id": id, "ok": ok}
+        if arrays:
+            entries = arrays.items()
+            header["arrays"] = [{"name": n, "dtype": a["dtype"], "shape": a["shape"]} for n, a in entries]
+        frames = [msgpack.packb(header), *buffers]
+        return {"name": name, "frames": frames, "message": {"id": id, "ok": ok, "arrays": arrays}}
+
+    def refusal(
+        name: str, id: Any, code: str, text: str, detail: dict[str, Any], retryable: bool
+    ) -> dict[str, Any]:
+        error = {"code": code, "message": text, "detail": detail, "retryable": retryable}
+        return {
+            "name": name,
+            "frames": [msgpack.packb({"v": 1, "id": id, "error": error})],
+            "message": {"id": id, "error": error},
+        }
+
+    lsns = {"lsn": 12, "durable_lsn": 12, "applied_lsn": 11}
+    yield reply("ack", 7, {**lsns, "duplicate": False, "rows": 256})
+    yield reply("ack of a resend", 7, {**lsns, "duplicate": True, "rows": 256})
+    yield reply(
+        "outputs of a SOM",
+        "p",
+        {"applied_lsn": 12, "samples": 5000},
+        i4(11, -1),
+        i4(1, 1, -1, -1),
+        f4([0.5, NAN]),
+        winner={"dtype": "<i4", "shape": [2], "values": [11, -1]},
+        coords={"dtype": "<i4", "shape": [2, 2], "values": [1, 1, -1, -1]},
+        distance={"dtype": "<f4", "shape": [2], "values": [0.5, NAN]},
+    )
+    yield reply(
+        "outputs of a recurrent net without rows",
+        8,
+        {"applied_lsn": 0, "samples": 0},
+        b"",
+        prediction={"dtype": "<f4", "shape": [0, 3], "values": []},
+    )
+    yield refusal("gap", 9, "GAP", "batch 9 came where 5 was expected", {"expected_seq": 5}, False)
+    yield refusal("busy", 9, "BUSY", "too much is waiting", {}, True)
+    errors = [{"field": "dim", "message": "must be at least 1"}, {"field": "grdi", "message": "unknown"}]
+    yield refusal("bad spec", b"\x01", "BAD_SPEC", "2 things are wrong", {"errors": errors}, False)
+    yield refusal("nobody's", None, "BAD_MESSAGE", "the header is not a map", {}, False)
+
+
+def events() -> Iterator[dict[str, Any]]:
+    for kind in ("created", "checkpoint", "restored", "deleted"):
+        header = {"v": 1, "model": "pump", "lsn": 3, "first": 0, "rows": 0, "time": EPOCH, "arrays": []}
+        message = {key: value for key, value in header.items() if key not in ("v", "arrays")}
+        yield {
+            "name": kind,
+            "frames": [f"model/pump/{kind}".encode(), msgpack.packb(header)],
+            "message": {"kind": kind, **message, "arrays": {}},
+        }
+    arrays = [
+        {"name": "winner", "dtype": "<i4", "shape": [2]},
+        {"name": "score", "dtype": "<f4", "shape": [2]},
+    ]
+    header = {"v": 1, "model": "pump", "lsn": 9, "first": 512, "rows": 2, "time": EPOCH, "arrays": arrays}
+    values = {"winner": [3, 4], "score": [0.75, 0.5]}
+    yield {
+        "name": "output",
+        "frames": [b"model/pump/output", msgpack.packb(header), i4(3, 4), f4([0.75, 0.5])],
+        "message": {
+            "kind": "output", "model": "pump", "lsn": 9, "first": 512, "rows": 2, "time": EPOCH,
+            "arrays": {a["name"]: {**a, "values": values[a["name"]]} for a in arrays},
+        },
+    }  # fmt: skip
+
+
+def refused() -> Iterator[dict[str, Any]]:
+    def refusal(name: str, code: str, header: Any, *buffers: bytes, id: Any = None) -> dict[str, Any]:
+        packed = header if isinstance(header, bytes) else msgpack.packb(header)
+        return {"name": name, "frames": [packed, *buffers], "code": code, "id": id}
+
+    good = learn(5, "pump", x=described(1, 2))
+    data = f4([1.0, 2.0])
+    yield refusal("an empty header", "BAD_MESSAGE", b"", data)
+    yield refusal("not MessagePack", "BAD_MESSAGE", b"\xc1\xc1")
+    yield refusal("cut off after the id", "BAD_MESSAGE", msgpack.packb(good)[:9], data, id=5)
+    yield refusal("bytes after the header", "BAD_MESSAGE", msgpack.packb(good) + b"\x00", data, id=5)
+    yield refusal("a list for a header", "BAD_MESSAGE", [1, 2])
+    yield refusal("no version", "BAD_MESSAGE", {"id": 5, "op": "hello"}, id=5)
+    yield refusal("another version", "UNSUPPORTED_VERSION", {"v": 2, "id": 5, "op": "hello"}, id=5)
+    yield refusal(
+        "a version of another type", "UNSUPPORTED_VERSION", {"v": True, "id": 5, "op": "hello"}, id=5
+    )
+    yield refusal("an id that is a list", "BAD_MESSAGE", op([1], "hello"))
+    yield refusal("an id that is too long", "BAD_MESSAGE", op("x" * 65, "hello"))
+    yield refusal("no op", "UNKNOWN_OP", {"v": 1, "id": 5}, id=5)
+    yield refusal("an unknown op", "UNKNOWN_OP", op(5, "forget"), id=5)
+    yield refusal("an unknown field", "BAD_MESSAGE", op(5, "restore", model="pump", LSN=4), id=5)
+    yield refusal("an unknown field of learn", "BAD_MESSAGE", {**good, "axk": "durable"}, data, id=5)
+    yield refusal("a missing field", "BAD_MESSAGE", op(5, "create", model="pump"), id=5)
+    yield refusal("a field of another type", "BAD_MESSAGE", op(5, "restore", model="pump", lsn="4"), id=5)
+    yield refusal(
+        "a spec that is no map", "BAD_MESSAGE", op(5, "create", model="pump", kind="som", spec=[1]), id=5
+    )
+    yield refusal("a negative lsn", "BAD_VALUE", op(5, "restore", model="pump", lsn=-1), id=5)
+    yield refusal("no model", "BAD_NAME", learn(5, None, x=described(1, 2)), data, id=5)
+    yield refusal("a model's name with a slash", "BAD_NAME", op(5, "describe", model="../pump"), id=5)
+    yield refusal("a model's name that is too long", "BAD_NAME", op(5, "describe", model="m" * 65), id=5)
+    numbered = {**good, "epoch": 1, "seq": 0}
+    yield refusal(
+        "a producer's name that is too long", "BAD_NAME", {**numbered, "producer": "ü" * 33}, data, id=5
+    )
+    yield refusal("a producer without numbers", "BAD_MESSAGE", {**good, "producer": "p"}, data, id=5)
+    yield refusal("a number below zero", "BAD_VALUE", {**numbered, "producer": "p", "seq": -1}, data, id=5)
+    yield refusal(
+        "a number beyond 2^63 - 1", "BAD_VALUE", {**numbered, "producer": "p", "epoch": 2**63}, data, id=5
+    )
+    yield refusal(
+        "a number that is true", "BAD_VALUE", {**numbered, "producer": "p", "seq": True}, data, id=5
+    )
+    yield refusal("an unknown ack level", "BAD_VALUE", {**good, "ack": "maybe"}, data, id=5)
+    yield refusal("no samples", "BAD_MESSAGE", learn(5, "pump"), id=5)
+    yield refusal("samples that are text", "BAD_MESSAGE", learn(5, "pump", x="1,2"), id=5)
+    yield refusal("samples that are a list of text", "BAD_DTYPE", learn(5, "pump", x=["1", "2"]), id=5)
+    yield refusal("samples of unequal length", "BAD_SHAPE", learn(5, "pump", x=[[1, 2], [3]]), id=5)
+    yield refusal("a number beyond float32", "BAD_VALUE", learn(5, "pump", x=[[1e39]]), id=5)
+    float64 = {"dtype": "<f8", "shape": [1, 1]}
+    yield refusal("a frame of float64", "BAD_DTYPE", learn(5, "pump", x=float64), bytes(8), id=5)
+    yield refusal("a shape without rows", "BAD_SHAPE", learn(5, "pump", x=described(0, 2)), b"", id=5)
+    yield refusal("a shape of three axes", "BAD_SHAPE", learn(5, "pump", x=described(1, 1, 2)), data, id=5)
+    yield refusal(
+        "a shape that the frame does not fill", "BAD_SHAPE", learn(5, "pump", x=described(2, 2)), data, id=5
+    )
+    yield refusal("a missing frame", "BAD_MESSAGE", good, id=5)
+    yield refusal("a spare frame", "BAD_MESSAGE", good, data, data, id=5)
+    yield refusal("more frames than any request has", "BAD_MESSAGE", good, data, data, data, data, id=5)
+    unequal = {**good, "y": described(2, 1)}
+    yield refusal("other rows of targets than of samples", "BAD_SHAPE", unequal, data, data, id=5)
+    yield refusal("a header of learn that is too long", "TOO_LARGE", learn(5, "pump", x=[[0.5] * 512]), id=5)
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON can hold it exactly (see README.md)."""
+    if isinstance(value, dict):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [plain(entry) for entry in value]
+    if isinstance(value, bytes):
+        return {"bytes": value.hex()}
+    if isinstance(value, float) and value != value:
+        return None
+    if type(value) is int and abs(value) > 2**53:
+        return str(value)
+    return value
+
+
+def files() -> dict[str, str]:
+    """The content of every file, by name."""
+    makers = (requests, requests_read, replies, events, refused)
+    content = {}
+    for make in makers:
+        entries = []
+        for vector in make():
+            frames = [frame.hex() for frame in vector.pop("frames")]
+            entries.append({"name": vector.pop("name"), "frames": frames, **plain(vector)})
+        content[f"{make.__name__}.json"] = json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
+    return content
+
+
+if __name__ == "__main__":
+    for name, text in files().items():
+        (HERE / name).write_text(text, encoding="utf-8")

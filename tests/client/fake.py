@@ -1,0 +1,234 @@
+"""A daemon without models: real sockets, the real protocol, keeps what it is sent, and fails on demand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import zmq
+
+from streamlearn_client.errors import Fenced, Gap, ModelExists, StreamlearnError, UnknownModel
+from streamlearn_client.protocol import (
+    DEFAULT_LIMITS,
+    EventMessage,
+    Learn,
+    Limits,
+    Request,
+    decode_request,
+    encode_error,
+    encode_event,
+    encode_reply,
+    split_envelope,
+)
+
+DROP = "drop"
+"""What a fault returns to have the request heard and done, but not answered."""
+IGNORE = "ignore"
+"""What a fault returns to have the request neither done nor answered."""
+
+Fault = Callable[[Request | Learn], StreamlearnError | str | None]
+
+
+class FakeModel:
+    def __init__(self, kind: str, spec: dict[str, Any], create_lsn: int) -> None:
+        self.kind, self.spec, self.create_lsn = kind, spec, create_lsn
+        self.batches: list[Learn] = []
+        self.positions: dict[str, tuple[int, int]] = {}
+
+    @property
+    def rows(self) -> np.ndarray:
+        dim = self.spec.get("dim", 1)
+        return np.concatenate([batch.x for batch in self.batches] or [np.empty((0, dim), "f4")])
+
+    def take(self, learn: Learn) -> bool:
+        """Keep a batch; whether it was here already."""
+        if learn.producer:
+            epoch, expected = self.positions.get(learn.producer, (0, 0))
+            if learn.epoch < epoch:
+                raise Fenced("an older epoch", epoch=epoch)
+            if learn.epoch > epoch:
+                expected = 0
+            if learn.seq > expected:
+                raise Gap("a hole", expected_seq=expected)
+            if learn.seq < expected:
+                return True
+            self.positions[learn.producer] = (learn.epoch, learn.seq + 1)
+        self.batches.append(learn._replace(x=learn.x.copy()))
+        return False
+
+    def forget(self, batches: int) -> None:
+        """Lose the newest batches, as a crash does with those that were not durable."""
+        for learn in self.batches[-batches:]:
+            epoch, expected = self.positions[learn.producer]
+            self.positions[learn.producer] = (epoch, expected - 1)
+        del self.batches[-batches:]
+
+
+class FakeDaemon:
+    """Runs in a thread. `kill` and `start` are a crash and a restart at the same endpoints."""
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.limits = limits
+        self.models: dict[str, FakeModel] = {}
+        self.requests: list[Request | Learn] = []
+        self.fault: Fault = lambda request: None
+        self.answers_twice = False
+        self.lsn = 0
+        self._ports = [0, 0, 0]
+        self._thread: threading.Thread | None = None
+        self._restart: threading.Thread | None = None
+        self._commands: list[Callable[[], None]] = []
+        self.start()
+
+    @property
+    def endpoint(self) -> str:
+        return f"tcp://127.0.0.1:{self._ports[0]}"
+
+    def add(self, name: str, kind: str = "som", **spec: Any) -> FakeModel:
+        self.lsn += 1
+        self.models[name] = FakeModel(kind, spec, self.lsn)
+        return self.models[name]
+
+    def start(self) -> None:
+        self._context = zmq.Context()
+        sockets = []
+        for i, kind in enumerate((zmq.ROUTER, zmq.PULL, zmq.XPUB)):
+            socket = self._context.socket(kind)
+            socket.linger = 0
+            socket.bind(f"tcp://127.0.0.1:{self._ports[i] or '*'}")
+            self._ports[i] = int(socket.last_endpoint.decode().rpartition(":")[2])
+            sockets.append(socket)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=sockets, daemon=True)
+        self._thread.start()
+
+    def kill(self) -> None:
+        """Vanish, with whatever was received and not answered."""
+        if self._thread is not None:
+            self._stop.set()
+            self._thread.join()
+            self._thread = None
+            self._context.term()  # returns once the ports are free again
+
+    def restart_soon(self) -> None:
+        """For a fault, which runs in the thread that is to be stopped."""
+
+        def restart() -> None:
+            self.kill()
+            self.start()
+
+        self._restart = threading.Thread(target=restart)
+        self._restart.start()
+
+    def close(self) -> None:
+        if self._restart is not None:
+            self._restart.join()
+        self.kill()
+
+    def publish(self, event: EventMessage) -> None:
+        self._commands.append(lambda: self._events.send_multipart(encode_event(event)))
+
+    def _run(self, router: zmq.Socket, firehose: zmq.Socket, events: zmq.Socket) -> None:
+        self._events = events
+        poller = zmq.Poller()
+        for socket in (router, firehose, events):
+            poller.register(socket, zmq.POLLIN)
+        try:
+            while not self._stop.is_set():
+                ready = dict(poller.poll(5))
+                if events in ready:
+                    self._hear_subscriptions()
+                if firehose in ready:
+                    self._take(decode_request(firehose.recv_multipart(), self.limits))
+                if router in ready:
+                    self._serve(router)
+                while self._commands:
+                    self._commands.pop(0)()
+        finally:
+            for socket in (router, firehose, events):
+                socket.close(0)
+
+    def _hear_subscriptions(self) -> None:
+        while self._events.poll(0):
+            self._events.recv()
+
+    def _serve(self, router: zmq.Socket) -> None:
+        """Answer all that waits, so that one poll serves many."""
+        while not self._stop.is_set():
+            try:
+                envelope, frames = split_envelope(router.recv_multipart(zmq.NOBLOCK))
+            except zmq.Again:
+                return
+            try:
+                request = decode_request(frames, self.limits)
+            except StreamlearnError as error:
+                router.send_multipart([*envelope, *encode_error(error.request_id, error)])
+                continue
+            self.requests.append(request)
+            reply = self._answer(request)
+            for _ in range(0 if reply is None else 2 if self.answers_twice else 1):
+                router.send_multipart([*envelope, *reply])
+
+    def _answer(self, request: Request | Learn) -> list[Any] | None:
+        try:
+            fault = self.fault(request)
+            if isinstance(fault, StreamlearnError):
+                raise fault
+            if fault == IGNORE:
+                return None
+            ok, arrays = self._take(request) if isinstance(request, Learn) else self._do(request)
+        except StreamlearnError as error:
+            return encode_error(request.id, error)
+        return None if fault == DROP else encode_reply(request.id, ok, arrays)
+
+    def _model(self, name: str) -> FakeModel:
+        if name not in self.models:
+            raise UnknownModel(f"there is no model {name!r}")
+        return self.models[name]
+
+    def _take(self, learn: Learn) -> tuple[dict[str, Any], None]:
+        duplicate = self._model(learn.model).take(learn)
+        self.lsn += not duplicate
+        lsns = dict.fromkeys(("lsn", "durable_lsn", "applied_lsn"), self.lsn)
+        return {**lsns, "duplicate": duplicate, "rows": len(learn.x)}, None
+
+    def _do(self, request: Request) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
+        if request.op == "hello":
+            self._hear_subscriptions()
+            names = zip(("requests", "firehose", "events"), self._ports, strict=True)
+            return {
+                "limits": self.limits.to_map(),
+                "endpoints": {name: f"tcp://0.0.0.0:{port}" for name, port in names},
+            }, None
+        if request.op == "models":
+            return {"models": [{"name": name} for name in self.models]}, None
+        if request.op == "create":
+            if request.model in self.models:
+                raise ModelExists(f"there is a model {request.model!r} already")
+            self.add(request.model, request.fields["kind"], **request.fields["spec"])
+            return {"lsn": self.lsn}, None
+        if request.op == "stats":
+            return {"models": {}}, None
+        model = self._model(request.model)
+        if request.op == "delete":
+            del self.models[request.model]
+        elif request.op == "describe":
+            return {
+                "kind": model.kind,
+                "spec": {**model.spec, "seed": 0},
+                "dim": model.spec.get("dim", 1),
+                "target_dim": model.spec.get("targets", 0),
+                "create_lsn": model.create_lsn,
+                "samples": len(model.rows),
+            }, None
+        elif request.op == "predict":
+            rows = len(request.x)
+            return {"applied_lsn": self.lsn}, {"winner": np.arange(rows, dtype="<i4")}
+        elif request.op == "position":
+            epoch, seq = model.positions.get(request.fields["producer"], (0, 0))
+            return {"epoch": epoch, "next_seq": seq}, None
+        elif request.op == "checkpoints":
+            return {"checkpoints": [{"lsn": self.lsn}]}, None
+        return {"lsn": self.lsn}, None

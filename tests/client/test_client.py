@@ -1,0 +1,372 @@
+"""The blocking client against a daemon on real sockets that fails in every way it can."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import zmq
+
+from streamlearn_client import Client, errors
+from streamlearn_client.errors import (
+    BadDtype,
+    BadName,
+    BadShape,
+    BadSpec,
+    BadValue,
+    Busy,
+    Fenced,
+    Gap,
+    ModelExists,
+    NoAnswer,
+    ShuttingDown,
+    TooLarge,
+    UnknownModel,
+)
+from streamlearn_client.protocol import EventMessage, Limits, Request, decode_reply, encode_request
+from tests.client.fake import DROP, IGNORE
+
+X = np.arange(24, dtype="<f4").reshape(3, 8)
+
+
+def once(op, outcome, then=None):
+    """A fault for the first request of one op."""
+    left = [outcome]
+
+    def fault(request):
+        name = request.op if isinstance(request, Request) else "learn"
+        if name != op or not left:
+            return None
+        if then is not None:
+            then()
+        return left.pop()
+
+    return fault
+
+
+@pytest.fixture
+def pump(daemon):
+    return daemon.add("pump", dim=8)
+
+
+# the happy path
+
+
+def test_every_operation(daemon, client):
+    class Decay:
+        start, end, tau = 0.5, 0.1, 100
+
+    client.create("pump", kind="som", dim=8, grid=(3, 3), learning_rate=Decay())
+    spec = daemon.models["pump"].spec
+    assert spec == {"dim": 8, "grid": [3, 3], "learning_rate": {"start": 0.5, "end": 0.1, "tau": 100}}
+    ack = client.learn("pump", X)
+    assert (ack.lsn, ack.duplicate, ack.rows) == (2, False, 3)
+    assert np.array_equal(daemon.models["pump"].rows, X)
+    out = client.predict("pump", X)
+    assert out.winner.tolist() == [0, 1, 2]
+    assert out.applied_lsn == 2
+    assert client.describe("pump")["kind"] == "som"
+    assert [model["name"] for model in client.models()] == ["pump"]
+    assert client.checkpoint("pump")["lsn"] == 2
+    assert client.checkpoints("pump") == [{"lsn": 2}]
+    assert client.restore("pump", lsn=ack.lsn)
+    assert client.position("pump").next_seq == 1
+    assert client.position("pump", "somebody else").epoch == 0
+    assert client.stats("pump")
+    assert client.hello()["limits"]["rows"] == 1 << 20
+    client.delete("pump")
+    assert client.models() == []
+    with pytest.raises(UnknownModel):
+        client.describe("pump")
+
+
+def test_batches_are_numbered_per_model(daemon, client, pump):
+    other = daemon.add("other", dim=8)
+    for _ in range(3):
+        client.learn("pump", X)
+        client.learn("other", X)
+    for model in (pump, other):
+        assert [batch.seq for batch in model.batches] == [0, 1, 2]
+        assert len({(batch.producer, batch.epoch) for batch in model.batches}) == 1
+
+
+def test_threads_share_a_client(client, pump):
+    threads = [
+        threading.Thread(target=lambda: [client.learn("pump", X[:1]) for _ in range(20)]) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(pump.batches) == 80
+
+
+def test_a_req_socket_is_served_too(daemon, pump):
+    with zmq.Context() as context, context.socket(zmq.REQ) as socket:
+        socket.connect(daemon.endpoint)
+        socket.send_multipart(encode_request(Request("predict", 1, "pump", {}, X)))
+        assert socket.poll(20_000)
+        assert decode_reply(socket.recv_multipart()).arrays["winner"].tolist() == [0, 1, 2]
+
+
+# what is refused before it is sent
+
+
+def test_bad_input_is_refused_here(daemon, client, pump):
+    for bad, error in (([["a"]], BadDtype), ([1j], BadDtype), ([[1e40]], BadValue), ([], BadShape)):
+        with pytest.raises(error):
+            client.learn("pump", bad)
+        with pytest.raises(error):
+            client.predict("pump", bad)
+    with pytest.raises(BadName):
+        client.describe("no/such")
+    with pytest.raises(BadSpec):
+        client.create("new", "som", dim=object())
+    with pytest.raises(BadValue, match="firehose"):
+        client.learn("pump", X, ack="none")
+    with pytest.raises(BadValue, match="durable, received, written"):
+        client.learn("pump", X, ack="maybe")
+    with pytest.raises(BadName):
+        Client(daemon.endpoint, producer="")
+    with pytest.raises(BadValue, match="HOST:PORT"):
+        Client("over there")
+    with pytest.raises(BadValue):
+        Client(daemon.endpoint, timeout=0)
+    assert not pump.batches
+
+
+def test_more_than_a_message_may_carry(daemon, client, pump):
+    daemon.limits = Limits(rows=4, frame_bytes=96)
+    x = np.arange(80, dtype="f4").reshape(10, 8)
+    assert client.learn("pump", x).rows == 10
+    assert [len(batch.x) for batch in pump.batches] == [3, 3, 3, 1]
+    assert np.array_equal(pump.rows, x)
+    with pytest.raises(TooLarge, match="send them in parts"):
+        client.predict("pump", x)
+    with pytest.raises(TooLarge, match="one sample has 100 bytes"):
+        client.learn("pump", np.zeros((1, 25)))
+
+
+def test_how_much_was_taken_is_said(daemon, client, pump):
+    daemon.limits = Limits(rows=4)
+    daemon.fault = lambda request: errors.BadValue("no") if getattr(request, "seq", 0) == 2 else None
+    with pytest.raises(BadValue) as caught:
+        client.learn("pump", np.zeros((10, 8)))
+    assert caught.value.detail["accepted"] == 8
+
+
+# a daemon that is not there, goes, or does not answer
+
+
+def test_no_daemon_no_hang(daemon):
+    daemon.kill()
+    with Client(daemon.endpoint, timeout=0.1) as client:
+        for call in (client.models, client.hello, lambda: client.learn("pump", X)):
+            with pytest.raises(NoAnswer, match="streamlearn serve") as caught:
+                call()
+            assert caught.value.detail["endpoint"] == daemon.endpoint
+        for call in (client.stream, client.firehose, client.subscribe):
+            with pytest.raises(NoAnswer):
+                call("pump")
+
+
+def test_made_before_the_daemon_and_outliving_it(daemon, pump):
+    daemon.kill()
+    with Client(daemon.endpoint, timeout=20) as client:
+        timer = threading.Timer(0.1, daemon.start)
+        timer.start()
+        assert client.learn("pump", X).rows == 3
+        timer.join()
+        daemon.kill()
+        daemon.start()
+        assert client.learn("pump", X).rows == 3
+        assert len(pump.batches) == 2
+
+
+@pytest.mark.parametrize("heard", [DROP, IGNORE])
+def test_a_learn_whose_answer_is_lost_is_sent_again_and_learned_once(daemon, client, pump, heard):
+    """Whether the daemon died before or after taking the batch."""
+    daemon.fault = once("learn", heard, daemon.restart_soon)
+    assert client.learn("pump", X).duplicate is (heard == DROP)
+    assert len(pump.batches) == 1
+
+
+@pytest.mark.parametrize("heard", [DROP, IGNORE])
+def test_a_create_whose_answer_is_lost(daemon, client, heard):
+    daemon.fault = once("create", heard, daemon.restart_soon)
+    client.create("pump", "som", dim=8, grid=(3, 3))
+    assert daemon.models["pump"].spec == {"dim": 8, "grid": [3, 3]}
+
+
+def test_a_create_whose_answer_is_lost_while_another_makes_another(daemon, client):
+    def overtaken():
+        daemon.add("pump", dim=9)
+        daemon.restart_soon()
+
+    daemon.fault = once("create", IGNORE, overtaken)
+    with pytest.raises(ModelExists):
+        client.create("pump", "som", dim=8)
+
+
+def test_a_second_create_of_a_name_is_refused(client, pump):
+    with pytest.raises(ModelExists):
+        client.create("pump", "som", dim=8)
+
+
+@pytest.mark.parametrize("heard", [DROP, IGNORE])
+def test_a_delete_whose_answer_is_lost(daemon, client, pump, heard):
+    daemon.fault = once("delete", heard, daemon.restart_soon)
+    client.delete("pump")
+    assert not daemon.models
+
+
+def test_a_delete_whose_answer_is_lost_spares_a_new_model_of_the_name(daemon, client, pump):
+    def replaced():
+        daemon.add("pump", dim=9)
+        daemon.restart_soon()
+
+    daemon.fault = once("delete", IGNORE, replaced)
+    client.delete("pump")
+    assert daemon.models["pump"].spec == {"dim": 9}
+
+
+def test_a_restore_is_not_repeated(daemon, client, pump):
+    daemon.fault = once("restore", DROP, daemon.restart_soon)
+    with pytest.raises(NoAnswer):
+        client.restore("pump")
+    assert sum(request.op == "restore" for request in daemon.requests) == 1
+
+
+@pytest.mark.parametrize("refusal", [Busy("later"), ShuttingDown("later")])
+def test_a_refusal_for_the_moment_is_waited_out(daemon, client, pump, refusal):
+    daemon.fault = once("learn", refusal)
+    assert client.learn("pump", X).rows == 3
+    assert len(pump.batches) == 1
+
+
+def test_answers_that_come_twice(daemon, client, pump):
+    daemon.answers_twice = True
+    for _ in range(3):
+        client.learn("pump", X)
+        assert client.predict("pump", X).winner.tolist() == [0, 1, 2]
+    assert len(pump.batches) == 3
+
+
+def test_after_no_answer_the_next_batch_is_new(daemon, pump):
+    """Its number must not be that of the lost one, or the daemon would take it for a resend."""
+    with Client(daemon.endpoint, timeout=0.3) as client:
+        client.learn("pump", X)
+        daemon.fault = once("learn", DROP)
+        with pytest.raises(NoAnswer) as caught:
+            client.learn("pump", X + 1)
+        assert caught.value.detail["seq"] == 1
+        daemon.fault = lambda request: None
+        assert not client.learn("pump", X + 2).duplicate
+    assert np.array_equal(pump.rows, np.concatenate([X, X + 1, X + 2]))
+
+
+def test_a_daemon_that_lost_what_it_acknowledged(client, pump):
+    client.learn("pump", X, ack="received")
+    client.learn("pump", X, ack="received")
+    pump.forget(1)
+    with pytest.raises(Gap) as caught:
+        client.learn("pump", X)
+    assert "no longer knows batches that it had acknowledged" in caught.value.__notes__[0]
+    assert client.learn("pump", X).rows == 3
+
+
+def test_learning_goes_on_after_the_model_was_made_anew(client, pump):
+    client.learn("pump", X)
+    client.delete("pump")
+    client.create("pump", "som", dim=8)
+    assert not client.learn("pump", X).duplicate
+
+
+def test_the_later_of_two_clients_of_one_name_wins(daemon, pump):
+    with Client(daemon.endpoint, producer="me") as first, Client(daemon.endpoint, producer="me") as second:
+        first.learn("pump", X)
+        second.learn("pump", X)
+        with pytest.raises(Fenced):
+            first.learn("pump", X)
+        second.learn("pump", X)
+
+
+def test_an_answer_that_can_not_be_read(daemon, client):
+    daemon.fault = lambda request: errors.StreamlearnError("odd")
+    with pytest.raises(errors.Unrecognised, match="odd"):
+        client.models()
+
+
+def test_a_closed_client_says_so(daemon):
+    client = Client(daemon.endpoint)
+    client.close()
+    client.close()
+    with pytest.raises(ValueError, match="closed"):
+        client.models()
+
+
+# events and the firehose
+
+
+def test_events(daemon, client, pump):
+    with client.subscribe("pump", timeout=20) as events:
+        arrays = {"winner": np.array([3, 4], "<i4")}
+        daemon.publish(EventMessage("output", "pumpkin", 8, 0, 2, 5, arrays))
+        daemon.publish(EventMessage("output", "pump", 9, 512, 2, 5, arrays))
+        daemon.publish(EventMessage("deleted", "pump", 10))
+        event = next(events)
+        assert (event.kind, event.model, event.lsn, event.first, event.rows) == ("output", "pump", 9, 512, 2)
+        assert event.outputs.winner.tolist() == [3, 4]
+        assert next(events).kind == "deleted"
+        assert events.next_event(timeout=0) is None
+        events.timeout = 0.01
+        assert list(events) == []
+    assert list(events) == []
+
+
+def test_events_of_one_kind_and_of_all_models(daemon, client, pump):
+    with client.subscribe("pump", "checkpoint") as some, client.subscribe(None) as all_:
+        daemon.publish(EventMessage("output", "pump", 1))
+        daemon.publish(EventMessage("checkpoint", "pump", 2))
+        assert some.next_event(20).lsn == 2
+        assert all_.next_event(20).lsn == 1
+    with pytest.raises(BadValue, match="no 'outputs' events"):
+        client.subscribe("pump", "outputs")
+    with pytest.raises(BadValue):
+        client.subscribe(None, "output")
+
+
+def test_no_events_no_hang(daemon):
+    with (
+        Client(daemon.endpoint, events="tcp://127.0.0.1:1", timeout=0.1) as client,
+        pytest.raises(NoAnswer, match="events endpoint"),
+    ):
+        client.subscribe("pump")
+
+
+def test_the_firehose(daemon, client, pump, until):
+    with client.firehose("pump", producer="me") as firehose:
+        for _ in range(3):
+            firehose.push(X)
+        until(lambda: len(pump.batches) == 3)
+        assert firehose.sent == 3
+    assert [(batch.producer, batch.seq, batch.ack) for batch in pump.batches] == [
+        ("me", seq, "none") for seq in range(3)
+    ]
+
+
+def test_a_firehose_without_a_daemon_does_not_hang(daemon, pump, until):
+    with Client(daemon.endpoint, timeout=0.1) as client, client.firehose("pump") as firehose:
+        firehose.push(X)
+        daemon.kill()
+        until(lambda: refuses(firehose))
+
+
+def refuses(firehose) -> bool:
+    """Pushes may still find the old connection standing for a moment."""
+    try:
+        firehose.push(X)
+    except NoAnswer as error:
+        return "firehose endpoint" in error.message
+    return False

@@ -1,0 +1,286 @@
+"""The codec against cut, mangled and arbitrary frames: a message or a typed error, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamlearn_client.errors import BadMessage, BadName, StreamlearnError, TooLarge, by_code, from_wire
+from streamlearn_client.protocol import (
+    EventMessage,
+    Learn,
+    Limits,
+    Reply,
+    Request,
+    check_model,
+    check_producer,
+    decode_event,
+    decode_reply,
+    decode_request,
+    encode_error,
+    encode_reply,
+    encode_request,
+    peek_id,
+    split_envelope,
+)
+
+VECTORS = Path(__file__).parents[2] / "clients" / "vectors"
+DECODERS = {
+    "requests": (decode_request, (Learn, Request)),
+    "requests_read": (decode_request, (Learn, Request)),
+    "replies": (decode_reply, Reply),
+    "events": (decode_event, EventMessage),
+}
+GOLDEN = [
+    pytest.param(decode, [bytes.fromhex(frame) for frame in entry["frames"]], id=entry["name"])
+    for name, (decode, _) in DECODERS.items()
+    for entry in json.loads((VECTORS / f"{name}.json").read_text(encoding="utf-8"))
+]
+
+
+def refuses(decode, frames) -> StreamlearnError:
+    with pytest.raises(StreamlearnError) as caught:
+        decode(frames)
+    return caught.value
+
+
+def outcome(decode, frames):
+    """The message, or the typed error; any other exception fails the test."""
+    try:
+        return decode(frames)
+    except StreamlearnError as error:
+        return error
+
+
+# cut and mangled
+
+
+@pytest.mark.parametrize(("decode", "frames"), GOLDEN)
+def test_every_prefix_is_refused(decode, frames):
+    """Of the whole message as a run of bytes: some frames whole, one of them cut, the rest missing."""
+    for whole, frame in enumerate(frames):
+        for size in range(len(frame)):
+            refuses(decode, [*frames[:whole], frame[:size]])
+        if whole:
+            refuses(decode, frames[:whole])
+
+
+@pytest.mark.parametrize(("decode", "frames"), GOLDEN)
+def test_any_one_byte_changed_in_the_header_gives_a_message_or_a_typed_error(decode, frames):
+    header = 1 if decode is decode_event else 0
+    for at in range(len(frames[header])):
+        for flip in (0x01, 0x10, 0x80, 0xFF):
+            mangled = bytearray(frames[header])
+            mangled[at] ^= flip
+            outcome(decode, [*frames[:header], bytes(mangled), *frames[header + 1 :]])
+
+
+ANY_DECODER = st.sampled_from(list(DECODERS.values()))
+
+
+@given(ANY_DECODER, st.lists(st.binary(max_size=200), max_size=5))
+def test_arbitrary_frames(decoder, frames):
+    decode, kinds = decoder
+    result = outcome(decode, frames)
+    assert isinstance(result, kinds) or result.code in by_code
+    peek_id(frames)
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(max_size=70)
+    | st.binary(max_size=70)
+    | st.just(msgpack.Timestamp(1)),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=8,
+)
+described = st.fixed_dictionaries(
+    {"dtype": st.just("<f4") | values, "shape": st.lists(st.integers(0, 3) | values, max_size=3)}
+)
+fields = st.fixed_dictionaries(
+    {},
+    optional={
+        "v": st.just(1) | values,
+        "id": values,
+        "op": st.sampled_from(["learn", "predict", "create", "restore", "position", "stats"]) | values,
+        "model": st.just("pump") | values,
+        "x": described | values,
+        "y": described | values,
+        "producer": st.text(max_size=3) | values,
+        "epoch": st.integers(0, 9) | values,
+        "seq": st.integers(0, 9) | values,
+        "ack": st.just("durable") | values,
+        "kind": st.text(max_size=3) | values,
+        "spec": values,
+        "lsn": values,
+        "ok": values,
+        "error": st.dictionaries(st.sampled_from(["code", "message", "detail"]), values) | values,
+        "arrays": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "name": st.text(max_size=2),
+                    "dtype": st.sampled_from(["<f4", "<i4", "|b1"]),
+                    "shape": values,
+                }
+            ),
+            max_size=2,
+        )
+        | values,
+        "first": values,
+        "rows": values,
+        "time": values,
+    },
+)
+
+
+@given(ANY_DECODER, fields, st.lists(st.binary(max_size=24), max_size=3))
+def test_arbitrary_headers(decoder, header, buffers):
+    decode, kinds = decoder
+    packed = msgpack.packb(header)
+    frames = [b"model/pump/output", packed, *buffers] if decode is decode_event else [packed, *buffers]
+    result = outcome(decode, frames)
+    if isinstance(result, StreamlearnError):
+        assert result.code in by_code
+        assert len(result.message) < 1000
+        encode_error(result.request_id, result)
+    else:
+        assert isinstance(result, kinds)
+    if isinstance(result, Learn):
+        assert (result.x.dtype, result.x.ndim) == (np.dtype("<f4"), 2)
+        assert result.y is None or len(result.y) == len(result.x)
+
+
+def test_a_header_nested_deeper_than_any_stack():
+    assert refuses(decode_request, [b"\x91" * 100_000]).code == "BAD_MESSAGE"
+
+
+# round trips
+
+samples = st.tuples(st.integers(1, 5), st.integers(1, 5), st.randoms(use_true_random=False)).map(
+    lambda of: np.array([[of[2].uniform(-9, 9) for _ in range(of[1])] for _ in range(of[0])], "<f4")
+)
+names = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", fullmatch=True)
+ids = st.none() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=16) | st.binary(max_size=64)
+uint63 = st.integers(0, 2**63 - 1)
+
+
+@given(names, samples, st.booleans(), st.text("ab ü", min_size=1, max_size=32), uint63, uint63, ids)
+def test_learn_comes_back(model, x, has_y, producer, epoch, seq, id):
+    sent = Learn(model, x, x[:, :1].copy() if has_y else None, producer, epoch, seq, "written", id)
+    came = decode_request([bytes(frame) for frame in encode_request(sent)])
+    assert came._replace(x=None, y=None) == sent._replace(x=None, y=None)
+    assert came.x.tobytes() == x.tobytes()
+    assert (came.y is None) == (not has_y)
+    assert came.y is None or np.array_equal(came.y, x[:, :1])
+
+
+@given(
+    ids,
+    st.sampled_from("f4 f8 i4 i8 u4 u8 i1 u1 b1".split()),
+    st.lists(st.integers(0, 4), min_size=1, max_size=3),
+)
+def test_arrays_of_replies_come_back(id, dtype, shape):
+    array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
+    reply = decode_reply([bytes(frame) for frame in encode_reply(id, {"a": [1]}, {"out": array})])
+    assert (reply.id, reply.ok) == (id, {"a": [1]})
+    assert (reply.arrays["out"].dtype, reply.arrays["out"].shape) == (array.dtype, array.shape)
+    assert np.array_equal(reply.arrays["out"], array)
+
+
+@pytest.mark.parametrize("cls", by_code.values(), ids=by_code)
+def test_errors_come_back(cls):
+    sent = cls("what, and what to do", at=[1, 2], field="x")
+    came = decode_reply(encode_error(7, sent)).error
+    assert type(came) is cls
+    assert (came.message, came.detail, came.retryable) == (sent.message, sent.detail, cls.retryable)
+
+
+def test_an_error_of_a_newer_daemon_is_kept():
+    error = from_wire({"code": "TOO_TIRED", "message": "later", "detail": {"hours": 8}})
+    assert error.message == "later"
+    assert error.detail == {"hours": 8, "code": "TOO_TIRED"}
+
+
+def test_what_messagepack_can_not_hold_does_not_break_an_error_reply():
+    came = decode_reply(encode_error(1, BadMessage("bad", value=np.float32(1)))).error
+    assert isinstance(came.detail["value"], str)
+
+
+# buffers
+
+
+def test_arrays_view_their_frames():
+    data = np.arange(6, dtype="<f4").tobytes()
+    header = encode_request(Learn("pump", np.zeros((2, 3), "<f4")))[0]
+    learn = decode_request([header, data])
+    assert np.shares_memory(learn.x, np.frombuffer(data, np.uint8))
+
+
+def test_an_unaligned_frame_is_copied_to_be_aligned():
+    raw = bytearray(33)
+    for offset in range(1, 9):
+        header = encode_request(Learn("pump", np.zeros((2, 3), "<f4")))[0]
+        learn = decode_request([header, memoryview(raw)[offset : offset + 24]])
+        assert learn.x.flags.aligned
+        assert learn.x.flags.c_contiguous
+
+
+def test_encoding_does_not_copy():
+    x = np.zeros((2, 3), "<f4")
+    frames = encode_request(Learn("pump", x))
+    x[:] = 1
+    assert bytes(frames[1]) == x.tobytes()
+
+
+# limits
+
+
+def test_limits():
+    small = Limits(header_bytes=200, control_header_bytes=300, frame_bytes=64, rows=4, frames=2)
+
+    def size_of_refusal(x, **fields):
+        with pytest.raises(TooLarge) as caught:
+            decode_request(encode_request(Learn("pump", np.array(x, "<f4"), id=3, **fields)), small)
+        assert caught.value.request_id == 3
+        return caught.value.detail["limit"]
+
+    assert size_of_refusal(np.zeros((5, 1))) == 4
+    assert size_of_refusal(np.zeros((1, 17))) == 64
+    header = {"v": 1, "id": 3, "op": "learn", "model": "pump", "x": [[0.5] * 24]}
+    with pytest.raises(TooLarge, match="float32 frame"):
+        decode_request([msgpack.packb(header)], small)
+    with pytest.raises(TooLarge) as caught:
+        decode_request([msgpack.packb({**header, "x": [0.5] * 99})], small)
+    assert caught.value.request_id == 3
+    decode_request([msgpack.packb({**header, "op": "predict"})], small)
+    assert Limits.from_map({**small.to_map(), "of_a_newer_daemon": 1}) == small
+
+
+# names and envelopes
+
+
+@pytest.mark.parametrize("name", ["", ".x", "-x", "a/b", "a b", "ü", "x" * 65, "a\n", None, 3, b"x"])
+def test_bad_model_names(name):
+    with pytest.raises(BadName):
+        check_model(name)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 65, "ü" * 33, "a\n", "\ud800", None, 3])
+def test_bad_producer_names(name):
+    with pytest.raises(BadName):
+        check_producer(name)
+
+
+def test_envelopes_with_and_without_a_delimiter():
+    assert split_envelope([b"me", b"header", b"x"]) == ([b"me"], [b"header", b"x"])
+    assert split_envelope([b"me", b"", b"header"]) == ([b"me", b""], [b"header"])
+    assert split_envelope([b"me"]) == ([b"me"], [])

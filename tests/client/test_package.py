@@ -1,0 +1,51 @@
+"""The client stands alone: no Numba, nothing of the daemon's package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+CLIENT = Path(__file__).parents[2] / "clients" / "python"
+
+PROGRAM = """
+import sys
+import threading
+
+class Forbid:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("numba", "llvmlite", "streamlearn"):
+            raise ImportError(f"the client must not import {name}")
+
+sys.meta_path.insert(0, Forbid())
+
+import zmq
+from streamlearn_client import AsyncClient, Client, Outputs, errors
+from streamlearn_client.protocol import decode_request, encode_reply, split_envelope
+
+router = zmq.Context.instance().socket(zmq.ROUTER)
+port = router.bind_to_random_port("tcp://127.0.0.1")
+
+def serve():
+    while True:
+        envelope, frames = split_envelope(router.recv_multipart())
+        reply = encode_reply(decode_request(frames).id, {"models": [{"name": "pump"}]})
+        router.send_multipart([*envelope, *reply])
+
+threading.Thread(target=serve, daemon=True).start()
+with Client(f"tcp://127.0.0.1:{port}") as client:
+    assert client.models() == [{"name": "pump"}]
+assert not {"numba", "streamlearn"} & set(sys.modules)
+print("alone")
+"""
+
+
+def test_the_client_works_without_numba_and_streamlearn():
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=CLIENT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "alone\n", done.stderr
+
+
+def test_it_says_that_it_is_typed():
+    assert (CLIENT / "streamlearn_client" / "py.typed").exists()

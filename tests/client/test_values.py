@@ -1,0 +1,193 @@
+"""What a person may pass for samples and parameters, and what comes out."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamlearn_client import Outputs
+from streamlearn_client.errors import BadDtype, BadShape, BadSpec, BadValue, Gap
+from streamlearn_client.plain import plain, says_the_same
+from streamlearn_client.protocol import as_float32, as_samples, as_targets
+from streamlearn_client.sockets import reachable
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [[1, 2], [3, 4]],
+        ((1.0, 2.0), (3.0, 4.0)),
+        np.array([[1, 2], [3, 4]], np.int64),
+        np.array([[1, 2], [3, 4]], np.uint8),
+        np.array([[1, 2], [3, 4]], np.float16),
+        np.array([[1, 2], [3, 4]], ">f4"),
+        np.array([[1, 3], [2, 4]], np.float64).T,
+        np.array([[1, 0, 2], [3, 0, 4]], np.float32)[:, ::2],
+        np.array([[1, 2], [3, 4]], np.float32)[::-1][::-1],
+    ],
+    ids=str,
+)
+def test_samples_become_contiguous_float32(given):
+    samples = as_samples(given)
+    assert samples.dtype == np.dtype("<f4")
+    assert samples.flags.c_contiguous
+    assert samples.flags.aligned
+    assert samples.tolist() == [[1, 2], [3, 4]]
+
+
+def test_float32_is_not_copied():
+    x = np.zeros((3, 2), np.float32)
+    assert np.shares_memory(as_samples(x), x)
+
+
+def test_one_sample_is_one_row():
+    assert as_samples([1, 2, 3]).shape == (1, 3)
+
+
+def test_none_is_missing():
+    assert np.array_equal(as_samples([[1, None], [None, 2]]), [[1, np.nan], [np.nan, 2]], equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["1", "2"],
+        [["a"]],
+        "12",
+        [[1, "2"]],
+        [1j],
+        [b"x"],
+        [object()],
+        [Fraction(1, 2)],
+        [np.datetime64(0, "D")],
+    ],
+)
+def test_other_types_are_refused(given):
+    with pytest.raises(BadDtype):
+        as_samples(given)
+
+
+@pytest.mark.parametrize("given", [[], [[]], [[[1]]], 3.0, np.zeros((0, 3)), [[1, 2], [3]], [[1, 2], None]])
+def test_other_shapes_are_refused(given):
+    with pytest.raises(BadShape):
+        as_samples(given)
+
+
+@pytest.mark.parametrize(
+    "given", [[[0, 1e39]], [[0, -1e300]], [[0, 10**40]], [[None, 10**400]], [[0, 2**1000]]]
+)
+def test_what_float32_can_not_hold_is_refused(given):
+    with pytest.raises(BadValue, match="beyond float32"):
+        as_samples(given)
+
+
+@given(st.floats(width=64))
+def test_conversion_rounds_or_refuses(value):
+    with np.errstate(over="ignore"):
+        expected = np.float32(value)
+    if np.isinf(expected) and np.isfinite(value):
+        with pytest.raises(BadValue):
+            as_float32(value, "x")
+    else:
+        assert as_float32(value, "x").tobytes() == expected.tobytes() or np.isnan(value)
+
+
+def test_targets():
+    assert as_targets([1, 2, 3], 3).shape == (3, 1)
+    assert as_targets([1, 2, 3], 1).shape == (1, 3)
+    assert as_targets(5, 1).shape == (1, 1)
+    assert as_targets([[1, 2], [3, 4]], 2).shape == (2, 2)
+    with pytest.raises(BadShape, match="3 rows and x has 2"):
+        as_targets([1, 2, 3], 2)
+
+
+# parameters
+
+
+@dataclass
+class Decay:
+    start: float
+    end: float
+    tau: int
+
+
+def test_parameters_become_plain():
+    spec = {
+        "grid": (3, np.int64(4)),
+        "learning_rate": Decay(0.5, 0.1, 100),
+        "means": np.array([1.5, 2.5]),
+        "nested": [(1, {"a": Decay(1, 0, 2)})],
+        "scale": None,
+        "on": True,
+    }
+    assert plain(spec) == {
+        "grid": [3, 4],
+        "learning_rate": {"start": 0.5, "end": 0.1, "tau": 100},
+        "means": [1.5, 2.5],
+        "nested": [[1, {"a": {"start": 1, "end": 0, "tau": 2}}]],
+        "scale": None,
+        "on": True,
+    }
+    assert type(plain(np.float32(0.5))) is float
+
+
+def test_a_parameter_that_is_not_plain_is_named():
+    with pytest.raises(BadSpec) as caught:
+        plain({"grid": [1, object()]}, "spec")
+    assert caught.value.detail["errors"][0]["field"] == "spec.grid[1]"
+
+
+def test_a_full_spec_says_the_same_as_what_was_given():
+    full = {"kind": "som", "spec": {"dim": 8, "grid": [3, 3], "rate": {"start": 1.0, "end": 0}, "seed": 0}}
+    assert says_the_same({"kind": "som", "spec": {"dim": 8, "rate": {"start": 1}}}, full)
+    assert not says_the_same({"kind": "som", "spec": {"dim": 9}}, full)
+    assert not says_the_same({"kind": "som", "spec": {"other": None}}, full)
+
+
+# outputs
+
+
+def test_outputs():
+    out = Outputs(winner=np.array([3, 4, 5]), coords=np.zeros((3, 2)))
+    assert out.winner.tolist() == [3, 4, 5]
+    assert len(out) == 3
+    assert out[1:].winner.tolist() == [4, 5]
+    assert out.applied_lsn is None
+    assert "winner int64[3]" in repr(out)
+    assert "winner" in dir(out)
+    with pytest.raises(AttributeError, match="winner, coords"):
+        _ = out.prediction
+    with pytest.raises(TypeError, match=r"out\.winner\[i\]"):
+        out[0]
+    with pytest.raises(ValueError, match="first axis"):
+        Outputs(a=[1], b=[1, 2])
+    with pytest.raises(ValueError, match="first axis"):
+        Outputs(a=1)
+    assert len(Outputs()) == 0
+
+
+def test_outputs_and_errors_can_be_copied():
+    out = copy.deepcopy(Outputs(7, a=[1, 2]))
+    assert (out.a.tolist(), out.applied_lsn, len(out)) == ([1, 2], 7, 2)
+    error = copy.deepcopy(Gap("a hole", expected_seq=4))
+    assert (error.message, error.detail) == ("a hole", {"expected_seq": 4})
+
+
+@pytest.mark.parametrize(
+    ("announced", "requests", "reached"),
+    [
+        ("tcp://127.0.0.1:7702", "tcp://127.0.0.1:7700", "tcp://127.0.0.1:7702"),
+        ("tcp://0.0.0.0:7702", "tcp://box.example:7700", "tcp://box.example:7702"),
+        ("tcp://0.0.0.0:7702", "tcp://[::1]:7700", "tcp://[::1]:7702"),
+        ("tcp://[::]:7702", "tcp://10.0.0.5:7700", "tcp://10.0.0.5:7702"),
+        ("ipc:///run/events", "tcp://10.0.0.5:7700", "ipc:///run/events"),
+    ],
+)
+def test_announced_endpoints_as_reached_from_here(announced, requests, reached):
+    assert reachable(announced, requests) == reached

@@ -1,0 +1,130 @@
+"""The cache's key, a cold and a warm start, and kernels that take one signature only."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamlearn.kernels import compiler, rng
+
+KERNELS = Path(compiler.__file__).parent
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the kernels' source, to be edited."""
+    return Path(shutil.copytree(KERNELS, tmp_path / "kernels", ignore=shutil.ignore_patterns("__pycache__")))
+
+
+def key(kernels: Path) -> str:
+    """The name of the cache directory that the compiler in ``kernels`` would use."""
+    spec = importlib.util.spec_from_file_location("a_compiler", kernels / "compiler.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.cache_path().name
+
+
+def test_same_source_same_key(copy):
+    assert key(copy) == key(copy) == compiler.cache_path().name
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in KERNELS.glob("*.py")))
+def test_an_edit_in_any_kernel_file_changes_the_key(copy, name):
+    before = key(copy)
+    source = copy / name
+    source.write_text(source.read_text() + "\n# edited\n")
+    assert key(copy) != before
+
+
+def test_a_file_more_or_under_another_name_changes_the_key(copy):
+    keys = {key(copy)}
+    (copy / "another.py").write_text("")
+    keys.add(key(copy))
+    (copy / "another.py").rename(copy / "other.py")
+    keys.add(key(copy))
+    assert len(keys) == 3
+
+
+START = """
+import sys
+from numba import njit
+from streamlearn.kernels import compiler, rng
+import numpy as np
+before = compiler.cached()
+compiler.ready(rng)
+rng.fill_uniform(np.zeros(1, np.uint64), np.float32(0), np.float32(1), np.empty(3, np.float32))
+hits = sum(rng.fill_uniform.stats.cache_hits.values())
+njit(lambda: 1)()
+print(before, hits, compiler.cached())
+"""
+
+
+def start(**environment: str | Path) -> list[str]:
+    command = [sys.executable, "-c", START]
+    env = {**os.environ, **{name: str(value) for name, value in environment.items()}}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=KERNELS.parents[1])
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_cold_start_compiles_and_warm_start_loads(tmp_path):
+    assert start(NUMBA_CACHE_DIR=tmp_path) == ["False", "0", "True"]
+    assert start(NUMBA_CACHE_DIR=tmp_path) == ["True", "1", "True"]
+    assert list(tmp_path.rglob("*.nbc"))
+
+
+def test_a_cache_that_cannot_be_written_is_replaced_by_one_that_can(tmp_path):
+    file, temporary = tmp_path / "file", tmp_path / "tmp"
+    file.write_text("not a directory")
+    temporary.mkdir()
+    environment = {"NUMBA_CACHE_DIR": file / "cache", "TMPDIR": temporary}
+    assert start(**environment) == ["False", "0", "True"]
+    assert start(**environment) == ["True", "1", "True"]
+    assert list(temporary.rglob("*.nbc"))
+    (own,) = temporary.iterdir()
+    assert own.stat().st_mode & 0o077 == 0
+    own.chmod(0o777)  # anybody may have written there, and what is in the cache is run
+    assert start(**environment) == ["False", "0", "True"]
+
+
+GOOD = (np.zeros(1, np.uint64), np.float32(0), np.float32(1), np.zeros(8, np.float32))
+READ_ONLY = np.zeros(8, np.float32)
+READ_ONLY.flags.writeable = False
+WRONG = {
+    "double output": (3, np.zeros(8)),
+    "strided output": (3, np.zeros(16, np.float32)[::2]),
+    "read-only output": (3, READ_ONLY),
+    "two axes": (3, np.zeros((2, 4), np.float32)),
+    "signed state": (0, np.zeros(1, np.int64)),
+    "a list": (3, [0.0]),
+    "no array": (0, 7),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_other_argument_types_raise_and_compile_nothing(mistake):
+    compiler.ready(rng)
+    rng.fill_uniform(*GOOD)
+    arguments = list(GOOD)
+    place, value = WRONG[mistake]
+    arguments[place] = value
+    with pytest.raises(TypeError, match="No matching definition"):
+        rng.fill_uniform(*arguments)
+    assert len(rng.fill_uniform.signatures) == 1
+
+
+def test_progress_is_told_of_every_kernel_in_order():
+    told = []
+    count = compiler.compile_all(lambda name, done, total: told.append((name, done, total)))
+    assert [done for _, done, _ in told] == list(range(count))
+    assert {total for _, _, total in told} == {count}
+    assert {"learn", "predict", "fill_uniform"} <= {name for name, _, _ in told}

@@ -1,0 +1,80 @@
+"""Competitive learning, the slow way: float64, one unit at a time.
+
+hard  w_i += ε·(x − w_i) for the winner i alone
+soft  y = softmax(−β‖x − w_j‖²), w_j += ε·y_j·(x − w_j)
+"""
+
+from __future__ import annotations
+
+import math
+
+from tests.naive.units import Said, Units, decayed
+
+
+class NaiveCompetitive(Units):
+    def __init__(
+        self,
+        weights,  # (units, dim)
+        mode: str,
+        learning_rate: tuple[float, float, float],
+        beta: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        **around,
+    ) -> None:
+        super().__init__(weights, **around)
+        self.mode, self.learning_rate, self.beta = mode, learning_rate, beta
+
+    def adapt(self, x: list[float], said: Said) -> None:
+        rate = decayed(self.learning_rate, self.t)
+        if self.mode == "hard":
+            self.pull(said.winner, x, rate)
+            return
+        squares = self.squared_distances(x)
+        beta = decayed(self.beta, self.t)
+        likely = [math.exp(-beta * (square - min(squares))) for square in squares]
+        for j, y in enumerate(likely):
+            self.pull(j, x, rate * y / math.fsum(likely))
+
+
+class NaiveGas(Units):
+    """Neural gas: w_j += ε·exp(−k_j/λ)·(x − w_j), k_j the number of units nearer than j."""
+
+    def __init__(self, weights, learning_rate, spread, **around) -> None:
+        super().__init__(weights, **around)
+        self.learning_rate, self.spread = learning_rate, spread
+
+    def adapt(self, x: list[float], said: Said) -> None:
+        rate, spread = decayed(self.learning_rate, self.t), decayed(self.spread, self.t)
+        squares = self.squared_distances(x)
+        order = sorted(range(len(squares)), key=lambda j: (squares[j], j))
+        for k, j in enumerate(order):
+            self.pull(j, x, rate * math.exp(-k / spread))
+
+
+class NaiveFair(Units):
+    """Hard learning where another than the winner may learn, and losers may learn a little."""
+
+    def __init__(
+        self, weights, rate, leak=0.0, conscience=None, conscience_rate=1e-4, frequency=False, **around
+    ):
+        super().__init__(weights, **around)
+        self.rate, self.leak, self.conscience, self.b = rate, leak, conscience, conscience_rate
+        n = len(self.weights)
+        self.p, self.n = [1 / n] * n, [1] * n
+        self.frequency = frequency
+
+    def learner(self, squares: list[float], winner: int) -> int:
+        units = range(len(squares))
+        if self.frequency:
+            one = min(units, key=lambda j: (self.n[j] * math.sqrt(squares[j]), j))
+            self.n[one] += 1
+            return one
+        if self.conscience is not None:
+            one = min(units, key=lambda j: (squares[j] - self.conscience * (1 / len(squares) - self.p[j]), j))
+            self.p = [p + self.b * ((j == winner) - p) for j, p in enumerate(self.p)]
+            return one
+        return winner
+
+    def adapt(self, x: list[float], said: Said) -> None:
+        one = self.learner(self.squared_distances(x), said.winner)
+        for j in range(len(self.weights)):
+            self.pull(j, x, self.rate if j == one else self.leak)

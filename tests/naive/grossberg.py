@@ -1,0 +1,83 @@
+"""Layers of inhibitory clusters (Rumelhart & Zipser 1985), the slow way: float64, one unit and one line at a
+time.
+
+In each cluster the unit with the largest Σ_i w_ij x_i + bias_j wins, and Δw_ij = ε·(x_i/n − w_ij). What a
+missing line (NaN) would be is not known: it excites nobody, and the weight on it stays out of the game. With
+all lines there, ``own`` is 1 and the rule is the paper's.
+"""
+
+from __future__ import annotations
+
+import math
+
+from tests.naive.score import Score
+from tests.naive.units import decayed
+
+
+class NaiveGrossberg:
+    def __init__(
+        self,
+        weights,  # of each layer (units, lines)
+        layers,  # of each layer its clusters' sizes
+        learning_rate: tuple[float, float, float],
+        leaky: tuple[float, float, float] = (0.0, 0.0, 1.0),
+        sensitivity: float = 0.0,
+        half_life: float = 10_000.0,
+    ) -> None:
+        self.weights = [[[float(w) for w in unit] for unit in layer] for layer in weights]
+        self.layers = layers
+        self.learning_rate, self.leaky, self.sensitivity = learning_rate, leaky, sensitivity
+        self.bias = [[0.0] * sum(sizes) for sizes in layers]
+        self.score = Score(0.5 ** (1 / half_life))
+        self.t = 0
+
+    def learn(self, sample) -> tuple[list[int], float, float]:
+        """Learn one sample; (winners, distance, score) as they were before."""
+        said = self.predict(sample, learning=True)
+        self.score.observe(said[1])
+        self.t += 1
+        return said
+
+    def predict(self, sample, learning: bool = False) -> tuple[list[int], float, float]:
+        x = [float(v) for v in sample]
+        winners: list[int] = []
+        misfits: list[float] = []
+        for k, sizes in enumerate(self.layers):
+            n = sum(v == 1 for v in x)
+            output: list[float] = []
+            for size in sizes:
+                units = range(len(output), len(output) + size)
+                winner = self.winner(k, units, x) if n else None
+                winners.append(-1 if winner is None else winner - units.start)
+                output += [float(j == winner) for j in units]
+                if winner is not None:
+                    misfits.append(self.misfit(self.weights[k][winner], x, n))
+                    if learning:
+                        self.adapt(k, units, winner, x, n)
+            x = output
+        silent = math.nan if all(math.isnan(float(v)) for v in sample) else 1.0
+        distance = sum(misfits) / len(misfits) if misfits else silent
+        return winners, distance, self.score.rank(distance)
+
+    def winner(self, k: int, units: range, x: list[float]) -> int:
+        def net(j: int) -> float:
+            return self.bias[k][j] + math.fsum(w for w, v in zip(self.weights[k][j], x, strict=True) if v == 1)
+
+        return max(units, key=lambda j: (net(j), -j))
+
+    def misfit(self, w: list[float], x: list[float], n: int) -> float:
+        """Half the sum of |x_i/n − w_i|, the unit's weight on the lines present taken as 1."""
+        own = math.fsum(a for a, v in zip(w, x, strict=True) if not math.isnan(v))
+        if own == 0:
+            return 1.0
+        return 0.5 * math.fsum(abs(v / n - a / own) for a, v in zip(w, x, strict=True) if not math.isnan(v))
+
+    def adapt(self, k: int, units: range, winner: int, x: list[float], n: int) -> None:
+        for j in units:
+            w = self.weights[k][j]
+            rate = decayed(self.learning_rate if j == winner else self.leaky, self.t)
+            own = math.fsum(a for a, v in zip(w, x, strict=True) if not math.isnan(v))
+            for i, v in enumerate(x):
+                if not math.isnan(v):
+                    w[i] += rate * (own * v / n - w[i])
+            self.bias[k][j] += self.sensitivity * (1 / len(units) - (j == winner))

@@ -1,0 +1,80 @@
+"""What a map and a competitive net share, the slow way: units with a place in the space of the samples.
+
+Missing channels (NaN) take no part; the distance is what it would be if they were as far as the others are
+on average. Of units equally near the lowest index wins.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from tests.naive.scale import Scaler
+from tests.naive.score import Score
+
+
+def decayed(schedule: tuple[float, float, float], t: float) -> float:
+    """v(t) = end + (start − end)·exp(−t/τ) of ``(start, end, τ)``."""
+    start, end, tau = schedule
+    return end + (start - end) * math.exp(-t / tau)
+
+
+@dataclass
+class Said:
+    """What is said of a sample."""
+
+    winner: int
+    second: int
+    distance: float
+    score: float
+    channels: int
+
+
+class Units(ABC):
+    """Weight vectors, a scaler and a score: what a map and a competitive net share."""
+
+    def __init__(self, weights, scale=None, clip=6.0, half_life=10_000.0) -> None:
+        self.weights = [[float(v) for v in w] for w in weights]
+        self.decay = 0.5 ** (1 / half_life)
+        self.scaler = Scaler(len(self.weights[0]), scale, clip, self.decay)
+        self.score = Score(self.decay)
+        self.t = 0
+
+    def squared_distances(self, x: list[float]) -> list[float]:
+        """‖x − w_j‖² for every unit j, over the channels that ``x`` has."""
+        return [
+            math.fsum((a - b) ** 2 for a, b in zip(x, w, strict=True) if not math.isnan(a))
+            for w in self.weights
+        ]
+
+    def predict(self, sample) -> Said:
+        x = self.scaler.scaled([float(v) for v in sample])
+        channels = sum(not math.isnan(v) for v in x)
+        if channels == 0:
+            return Said(-1, -1, math.nan, math.nan, 0)
+        squares = self.squared_distances(x)
+        order = sorted(range(len(squares)), key=lambda j: (squares[j], j))
+        distance = math.sqrt(squares[order[0]] * len(x) / channels)
+        second = order[1] if len(order) > 1 else -1
+        return Said(order[0], second, distance, self.score.rank(distance), channels)
+
+    def learn(self, sample) -> Said:
+        """Learn one sample; what was said of it before."""
+        said = self.predict(sample)
+        if said.channels:
+            self.adapt(self.scaler.scaled([float(v) for v in sample]), said)
+        self.score.observe(said.distance)
+        self.scaler.observe([float(v) for v in sample])
+        self.t += 1
+        return said
+
+    @abstractmethod
+    def adapt(self, x: list[float], said: Said) -> None:
+        """Move the weights for the scaled sample ``x``."""
+
+    def pull(self, j: int, x: list[float], step: float) -> None:
+        """w_j += step·(x − w_j) in the channels that ``x`` has."""
+        for c, value in enumerate(x):
+            if not math.isnan(value):
+                self.weights[j][c] += step * (value - self.weights[j][c])
