@@ -17,8 +17,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .models.cognitron import Cognitron
     from .models.competitive import Competitive
+    from .models.gng import GrowingNeuralGas
+    from .models.grossberg import Grossberg
+    from .models.hamming import HammingNet
+    from .models.malsburg import Malsburg
     from .models.registry import load
+    from .models.rnn import RNN
     from .models.schedule import Decay
     from .models.som import SOM
 
@@ -27,10 +33,28 @@ __version__ = "0.1.0"
 _WHERE = {
     "SOM": "models.som",
     "Competitive": "models.competitive",
+    "RNN": "models.rnn",
+    "GrowingNeuralGas": "models.gng",
+    "Grossberg": "models.grossberg",
+    "HammingNet": "models.hamming",
+    "Malsburg": "models.malsburg",
+    "Cognitron": "models.cognitron",
     "Decay": "models.schedule",
     "load": "models.registry",
 }
-__all__ = ["SOM", "Competitive", "Decay", "__version__", "load"]
+__all__ = [
+    "RNN",
+    "SOM",
+    "Cognitron",
+    "Competitive",
+    "Decay",
+    "Grossberg",
+    "GrowingNeuralGas",
+    "HammingNet",
+    "Malsburg",
+    "__version__",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,19 @@ CPU."""
 
 from __future__ import annotations
 
-from . import competitive, compiler, rng, som, units  # noqa: F401 - importing them declares their kernels
+from . import (  # noqa: F401 - importing them declares their kernels
+    cognitron,
+    competitive,
+    compiler,
+    gng,
+    grossberg,
+    hamming,
+    malsburg,
+    rng,
+    som,
+    tbptt,
+    units,
+)
 from .compiler import Progress, cached
 
 

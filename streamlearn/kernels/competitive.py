@@ -154,17 +154,9 @@ def learn(
                 one = i
                 if fairness != NONE:
                     one = learner(
-                        scaled,
-                        used,
-                        channels[n],
-                        weights,
-                        pad,
-                        measure,
-                        fairness,
-                        share,
-                        units,
-                        conscience[0],
-                    )
+                        scaled, used, channels[n], weights, pad, measure,
+                        fairness, share, units, conscience[0], i,
+                    )  # fmt: skip
                     remember(fairness, share, i, one, conscience[1])
                 _learn_hard(scaled, used, channels[n], weights, pad, one, rate, schedule.at(leak, t))
             count_win(hits, i, decay)

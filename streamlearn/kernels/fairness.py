@@ -13,7 +13,7 @@ import numpy as np
 
 from .compiler import device
 from .lanes import WIDTH, iota, load, lowest, select, splat, store, zero
-from .winner import dissimilarity
+from .winner import EUCLIDEAN, dissimilarity
 
 NONE, CONSCIENCE, FREQUENCY = 0, 1, 2
 
@@ -22,8 +22,8 @@ _1, _HALF, _INF = np.float32(1), np.float32(0.5), np.float32(np.inf)
 
 
 @device
-def learner(x, used, present, weights, pad, measure, fairness, share, units, strength):
-    """The unit that is to learn; ``strength`` is C. ``present`` > 0."""
+def learner(x, used, present, weights, pad, measure, fairness, share, units, strength, winner):
+    """The unit that is to learn; ``strength`` is C. The winner, where all others are out of sight."""
     best = splat(_INF)
     best_at = zero()
     index = iota()
@@ -33,12 +33,16 @@ def learner(x, used, present, weights, pad, measure, fairness, share, units, str
         if fairness == CONSCIENCE:
             apart = apart - strength * (equal - load(share, b))
         else:
-            apart = apart * load(share, b) * load(share, b)  # n²·d² orders as n·d does
+            count = load(share, b)
+            apart = apart * count
+            if measure == EUCLIDEAN:
+                apart = apart * count  # n²·d² orders as n·d does
         better = apart < best
         best = select(better, apart, best)
         best_at = select(better, index, best_at)
         index = index + np.float32(WIDTH)
-    return np.int64(lowest(select(best == lowest(best), best_at, _INF)))
+    least = lowest(best)
+    return np.int64(lowest(select(best == least, best_at, _INF))) if least < _INF else winner
 
 
 @device

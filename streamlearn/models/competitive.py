@@ -16,7 +16,7 @@ from ..kernels.fairness import CONSCIENCE, FREQUENCY, NONE
 from ..kernels.lanes import WIDTH
 from . import base, layout, schedule
 from .base import Float32
-from .schedule import Decay, Positive, Schedule, within
+from .schedule import Decay, Schedule, within
 from .units import UnitModel, UnitSpec
 
 
@@ -33,7 +33,7 @@ class CompetitiveSpec(UnitSpec):
         None, description="gas: λ(t), in ranks; by default from a quarter of the units to 0.5"
     )
     leak: Annotated[Schedule, within(0, 1)] = Field(0.0, description="hard: ε(t) of those that lose")
-    conscience: Positive | None = Field(
+    conscience: Annotated[float, Field(gt=0, le=1e30)] | None = Field(
         None, description="hard: C, in units of squared distance; who won too often stands back"
     )
     conscience_rate: Annotated[float, Field(gt=0, le=1)] = Field(1e-4, description="B of the conscience")

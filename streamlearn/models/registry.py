@@ -13,10 +13,19 @@ from ..errors import BadCheckpoint, BadSpec
 from ..store import tensors
 from ..store.fs import FS
 from .base import FORMAT, Model
+from .cognitron import Cognitron
 from .competitive import Competitive
+from .gng import GrowingNeuralGas
+from .grossberg import Grossberg
+from .hamming import HammingNet
+from .malsburg import Malsburg
+from .rnn import RNN
 from .som import SOM
 
-_kinds: dict[str, type[Model]] = {model.kind: model for model in (SOM, Competitive)}
+_kinds: dict[str, type[Model]] = {
+    model.kind: model
+    for model in (SOM, Competitive, RNN, GrowingNeuralGas, Malsburg, Cognitron, Grossberg, HammingNet)
+}
 
 
 def kinds() -> dict[str, type[Model]]:

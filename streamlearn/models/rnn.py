@@ -1,4 +1,4 @@
-"""``sl.RNN``: recurrent networks that forecast a stream, trained by truncated backpropagation through time."""
+"""``sl.RNN``: recurrent nets that forecast a stream, trained by truncated backpropagation through time."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pydantic import Field, model_validator
 from streamlearn_client.outputs import Outputs
 
 from ..errors import BadShape, BadSpec, BadValue
-from ..kernels import compiler, network, optim, rng, tbptt
+from ..kernels import compiler, optim, plan, rng, tbptt
 from ..kernels.lanes import WIDTH
-from . import base, schedule
+from . import base, layout, schedule
 from .base import Float32, Model
 from .layout import blocks
-from .schedule import Positive, Schedule
+from .schedule import Decay, Positive, Schedule
 
 Steps = Annotated[int, Field(ge=1, le=1 << 16)]
 
@@ -31,7 +31,7 @@ class RNNSpec(base.Spec):
     layers: int = Field(1, ge=1, le=64, description="layers of units, each on the one before")
     tbptt: tuple[Steps, Steps] = Field((16, 16), description="update every k1 pairs, through the last k2")
     optimizer: Literal["sgd", "adam"] = "adam"
-    learning_rate: Schedule = Field(0.005, description="of the optimizer; t counts samples")
+    learning_rate: Schedule = Field(Decay(0.02, 0.003, 5000.0), description="ε(t) of the optimizer")
     loss: Literal["mse"] = "mse"
     target: Literal["next", "given"] = Field("next", description="forecast the next sample, or a given y")
     outputs: int | None = Field(None, ge=1, le=1 << 20, description="columns of y; dim for target='next'")
@@ -41,14 +41,16 @@ class RNNSpec(base.Spec):
     def _fits(self) -> RNNSpec:
         k1, k2 = self.tbptt
         if k2 < k1:
-            raise ValueError(f"tbptt=(k1, k2) needs k2 ≥ k1, or pairs would never be learned; got ({k1}, {k2})")
+            raise ValueError(
+                f"tbptt=(k1, k2) needs k2 ≥ k1, or pairs would never be learned; got ({k1}, {k2})"
+            )
         if schedule.bounds(self.learning_rate)[0] < 0:
             raise ValueError("learning_rate must not be negative")
         if self.target == "next" and self.outputs not in (None, self.dim):
             raise ValueError(f"with target='next' the outputs are the {self.dim} channels: leave outputs out")
-        net = self.net
-        rows = 3 * net[network.PARAMETER_ROWS]
-        rows += (k2 + 1) * (net[network.WINDOW_ROWS] + net[network.TRACE_ROWS])
+        net, _ = self.plan
+        rows = 3 * net[plan.PARAMETER_ROWS]
+        rows += (k2 + 1) * (net[plan.WINDOW_ROWS] + net[plan.TRACE_ROWS])
         if rows * WIDTH > base.MAX_STATE_VALUES:
             raise ValueError(
                 f"the net needs more than {base.MAX_STATE_VALUES} values; take a smaller hidden, layers or k2"
@@ -56,11 +58,10 @@ class RNNSpec(base.Spec):
         return self
 
     @property
-    def net(self) -> NDArray[np.int64]:
+    def plan(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The network as kernels see it."""
         outputs = self.dim if self.target == "next" else self.outputs or 1
-        net: NDArray[np.int64] = network.plan(self.cell, self.dim, self.hidden, self.layers, outputs)
-        return net
+        return plan.plan(self.cell, self.dim, self.hidden, self.layers, outputs)
 
 
 class RNN(Model):
@@ -76,65 +77,60 @@ class RNN(Model):
     ``learn`` and ``predict`` alike (or y[i]; NaN without one). Both speak in the stream's own units.
 
     So ``predict(x)`` just before ``learn(x, y)`` gives the same prediction, bit for bit, if the target is
-    given. If it is the next sample, ``predict(x)`` before ``learn(x)`` gives what ``learn`` will report for the
-    sample after x, unless x completes the pair that is due for an update: the update comes first.
+    given. If it is the next sample, ``predict(x)`` before ``learn(x)`` gives what ``learn`` will report for
+    the sample after x, unless x completes the pair that an update waits for: the update comes first.
     """
 
     kind: ClassVar[str] = "rnn"
     Spec: ClassVar[type[base.Spec]] = RNNSpec
     spec: RNNSpec
 
-    def __init__(self, **parameters: Any) -> None:
+    def __init__(self, /, **parameters: Any) -> None:
         super().__init__(**parameters)
         compiler.ready(rng, tbptt)
-        self._net = net = self.spec.net
-        self.outputs = int(net[network.OUTPUTS])
+        net, matrices = self.spec.plan
+        self.outputs = int(net[plan.OUTPUTS])
         self._given = self.spec.target == "given"
+        self._places = _places(self.spec, matrices, self.outputs)
         k1, k2 = self.spec.tbptt
 
         def rows(which: int, *slots: int) -> Float32:
-            return np.zeros((*slots, int(net[which]), WIDTH), np.float32)
+            room = layout.empty(*slots, int(net[which]), WIDTH)
+            room[...] = 0
+            return room
 
         state = self.state
-        state["parameters"] = rows(network.PARAMETER_ROWS)
-        adam = self.spec.optimizer == "adam"
-        none = np.zeros((0, WIDTH), np.float32)
-        for moment in ("adam.mean", "adam.square") if adam else ():
-            state[moment] = rows(network.PARAMETER_ROWS)
+        state["parameters"] = rows(plan.PARAMETER_ROWS)
+        if self.spec.optimizer == "adam":
+            state["adam.mean"] = rows(plan.PARAMETER_ROWS)
+            state["adam.square"] = rows(plan.PARAMETER_ROWS)
         state["clock"] = np.array([1.0, 1.0, 0.0])
         state["counters"] = np.zeros(5, np.int64)
-        state["window"] = rows(network.WINDOW_ROWS, k2 + 1)
-        trace = rows(network.TRACE_ROWS, k2)
+        state["window"] = rows(plan.WINDOW_ROWS, k2 + 1)
+        trace = rows(plan.TRACE_ROWS, k2)
         if k1 == k2:
             state["trace"] = trace
         if self._given:
             state["scale.targets"] = np.zeros((3, self.outputs))
         state["last"] = np.full(self.outputs, np.nan, np.float32)
         state["quality"] = np.zeros((5, self.outputs))
-
-        # Everything below is derived, or scratch that no call leaves anything in for the next.
-        statistics = state["scale.statistics"], state.get("scale.targets", state["scale.statistics"])
-        scores = state["score.tree"], state["score.head"]
-        rule = tbptt.TARGETS[self.spec.target], self.method, self.spec.scale_clip, self.decay
-        self._learn_arguments = (
-            net,
-            state["parameters"],
-            state.get("adam.mean", none),
-            state.get("adam.square", none),
-            *(state["clock"], state["counters"], state["window"], trace),
-            rows(network.WINDOW_ROWS, k2 + 1 if k1 < k2 else 0),
-            rows(network.TRANSPOSED_ROWS),
-            rows(network.FLOW_ROWS),
-            rows(network.PARAMETER_ROWS),
-            *(k1, k2, optim.OPTIMIZERS[self.spec.optimizer], schedule.as_array(self.spec.learning_rate)),
-            math.inf if self.spec.clip is None else self.spec.clip,
-            *(*rule, *statistics, *scores, state["samples"], state["last"], state["quality"]),
-        )
-        self._predict_arguments = (
-            *(net, state["parameters"], state["counters"], state["window"], *rule, *statistics, *scores),
-        )
-        self._places = _places(self.spec, self.outputs)
         self._start()
+
+        # The kernels' arguments: the state's arrays, constants of the spec, and scratch.
+        none = np.zeros((0, WIDTH), np.float32)
+        network = net, matrices, state["parameters"]
+        moments = state.get("adam.mean", none), state.get("adam.square", none), state["clock"]
+        memory = state["counters"], state["window"]
+        replay = rows(plan.WINDOW_ROWS, k2 + 1 if k1 < k2 else 0)
+        back = replay, rows(plan.TRANSPOSED_ROWS), rows(plan.WINDOW_ROWS), rows(plan.PARAMETER_ROWS)
+        rate = optim.OPTIMIZERS[self.spec.optimizer], schedule.as_array(self.spec.learning_rate)
+        clip = math.inf if self.spec.clip is None else self.spec.clip
+        rule = tbptt.TARGETS[self.spec.target], self.method, self.spec.scale_clip, self.decay
+        statistics = state["scale.statistics"], state.get("scale.targets", state["scale.statistics"])
+        judged = *rule, *statistics, state["score.tree"], state["score.head"]
+        live = state["samples"], state["last"], state["quality"]
+        self._learns_with = *network, *moments, *memory, trace, *back, k1, k2, *rate, clip, *judged, *live
+        self._predicts_with = *network, *memory, *judged
 
     # -- learning ----------------------------------------------------------------------------------------
 
@@ -144,12 +140,12 @@ class RNN(Model):
 
     def learn_validated(self, x: Float32, y: Float32 | None = None) -> Outputs:
         out = self._room(len(x))
-        tbptt.learn(x, x if y is None else y, *self._learn_arguments, *out.arrays.values())
+        tbptt.learn(x, x if y is None else y, *self._learns_with, *out.arrays.values())
         return out
 
     def predict_validated(self, x: Float32) -> Outputs:
         out = self._room(len(x))
-        tbptt.predict(x, *self._predict_arguments, *out.arrays.values())
+        tbptt.predict(x, *self._predicts_with, *out.arrays.values())
         return out
 
     def _room(self, n: int) -> Outputs:
@@ -162,8 +158,8 @@ class RNN(Model):
         )
 
     def quality(self) -> dict[str, float]:
-        """In the stream's own units: ``mae`` and ``rmse`` over all outputs; ``mase``, the mean over outputs of
-        the mean absolute error as a share of persistence's (the last value again). Then ``updates``,
+        """In the stream's own units: ``mae`` and ``rmse`` over all outputs. ``mase``: the mean over outputs
+        of the absolute error as a share of persistence's (the last value again). ``updates``,
         ``skipped_updates`` (gradient not finite) and the last ``gradient_norm``, before clipping."""
         quality, counters = self.state["quality"], self.state["counters"]
         told = quality[:, quality[tbptt.COUNT] > 0]
@@ -181,8 +177,8 @@ class RNN(Model):
 
     @property
     def parameters(self) -> Mapping[str, Float32]:
-        """Every parameter by its name in PyTorch, in its shape there; read-only copies. Inputs and outputs are
-        scaled ones if the net scales."""
+        """Every parameter by its name in PyTorch, in its shape there; read-only copies. Inputs and outputs
+        are scaled ones if the net scales."""
         found = {name: place.values(self.state["parameters"]) for name, place in self._places.items()}
         for values in found.values():
             values.flags.writeable = False
@@ -194,14 +190,16 @@ class RNN(Model):
         The net's memory starts anew, for it means nothing to other parameters: hidden state, window and
         optimizer moments. What it knows of the stream stays: scaling, score, quality and counts.
 
-        Raises BadSpec (names), BadShape or BadValue (not finite), whichever comes first, telling every problem,
-        and then changes nothing.
+        Raises BadSpec (names), BadShape or BadValue (not finite), whichever comes first, telling every
+        problem, and then changes nothing.
         """
         shapes = {name: place.shape for name, place in self._places.items()}
         names = [f"'{name}' is missing" for name in shapes if name not in mapping]
         names += [f"'{name}' is unknown" for name in mapping if name not in shapes]
         given = {name: np.asarray(mapping[name], np.float32) for name in shapes if name in mapping}
-        wrong = [f"'{n}' has shape {a.shape}, not {shapes[n]}" for n, a in given.items() if a.shape != shapes[n]]
+        wrong = [
+            f"'{n}' has shape {a.shape}, not {shapes[n]}" for n, a in given.items() if a.shape != shapes[n]
+        ]
         values = [f"'{name}' is not finite" for name, array in given.items() if not np.isfinite(array).all()]
         problems = names + wrong + values
         if problems:
@@ -258,25 +256,19 @@ class _Place:
         return lanes[:, : self.units].reshape(self.shape).copy()
 
 
-def _places(spec: RNNSpec, outputs: int) -> dict[str, _Place]:
-    """Every parameter by its name in PyTorch, in the order of the rows (see ``kernels/network.py``)."""
+def _places(spec: RNNSpec, matrices: NDArray[np.int64], outputs: int) -> dict[str, _Place]:
+    """Every parameter by its name in PyTorch, in PyTorch's order."""
     found: dict[str, _Place] = {}
-    first, inputs = 0, spec.dim
-
-    def place(name: str, gates: int, units: int, inputs: int | None) -> None:
-        nonlocal first
-        found[name] = _Place(first, gates, units, inputs)
-        first = found[name].end
-
-    gates = network.CELLS[spec.cell].GATES
     for layer in range(spec.layers):
-        place(f"weight_ih_l{layer}", gates, spec.hidden, inputs)
-        place(f"weight_hh_l{layer}", gates, spec.hidden, spec.hidden)
-        place(f"bias_ih_l{layer}", gates, spec.hidden, None)
-        place(f"bias_hh_l{layer}", gates, spec.hidden, None)
-        inputs = spec.hidden
-    place("head.weight", 1, outputs, spec.hidden)
-    place("head.bias", 1, outputs, None)
+        pair = list(zip(("ih", "hh"), matrices[2 * layer : 2 * layer + 2].tolist(), strict=True))
+        for name, m in pair:
+            place = m[plan.FIRST], m[plan.GATES], spec.hidden, m[plan.INPUTS]
+            found[f"weight_{name}_l{layer}"] = _Place(*place)
+        for name, m in pair:
+            found[f"bias_{name}_l{layer}"] = _Place(m[plan.BIAS], m[plan.GATES], spec.hidden, None)
+    head = matrices[-1].tolist()
+    found["head.weight"] = _Place(head[plan.FIRST], 1, outputs, spec.hidden)
+    found["head.bias"] = _Place(head[plan.BIAS], 1, outputs, None)
     return found
 
 

@@ -10,32 +10,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlearn.kernels.winner import EUCLIDEAN, nearest_two, present_channels
+from streamlearn.kernels.winner import MEASURES, nearest_two, present_channels
 from streamlearn.models import layout
 
 
 @nb.njit(error_model="numpy")
-def _search(x, weights, pad):
+def _search(x, weights, pad, measure):
     used = np.empty(x.size, np.int64)
     count = present_channels(x, used)
-    return count, nearest_two(x, used, count, weights, pad, EUCLIDEAN)
+    return count, nearest_two(x, used, count, weights, pad, measure)
 
 
-def search(x, weights) -> tuple[int, int, float, int]:
-    """(channels present, nearest, its squared distance, second nearest) of ``weights`` ``(units, dim)``."""
+def search(x, weights, measure: str = "euclidean") -> tuple[int, int, float, int]:
+    """(channels present, nearest, its dissimilarity, second nearest) of ``weights`` ``(units, dim)``."""
     weights = np.asarray(weights, np.float32)
-    count, (first, square, second) = _search(
-        np.asarray(x, np.float32), layout.to_lanes(weights), layout.pad(len(weights))
+    count, (first, apart, second) = _search(
+        np.asarray(x, np.float32), layout.to_lanes(weights), layout.pad(len(weights)), MEASURES[measure]
     )
-    return count, first, square, second
+    return count, first, apart, second
 
 
-def sort(x, weights) -> tuple[int, int, float, int]:
-    """The same by sorting: by distance, then by index."""
+FORMULAS = {
+    "euclidean": lambda differences: sum(d * d for d in differences),  # squared
+    "manhattan": lambda differences: sum(abs(d) for d in differences),
+    "chebyshev": lambda differences: max((abs(d) for d in differences), default=0.0),
+}
+
+
+def sort(x, weights, measure: str) -> tuple[int, int, float, int]:
+    """The same by sorting: by dissimilarity, then by index."""
     present = [d for d, v in enumerate(x) if not math.isnan(v)]
-    squares = [sum((x[d] - w[d]) ** 2 for d in present) for w in weights]
-    order = sorted(range(len(weights)), key=lambda j: (squares[j], j))
-    return len(present), order[0], squares[order[0]], order[1] if len(order) > 1 else -1
+    apart = [FORMULAS[measure]([x[d] - w[d] for d in present]) for w in weights]
+    order = sorted(range(len(weights)), key=lambda j: (apart[j], j))
+    return len(present), order[0], apart[order[0]], order[1] if len(order) > 1 else -1
 
 
 @st.composite
@@ -48,10 +55,25 @@ def problems(draw):
     return x, weights
 
 
-@given(problems())
-def test_same_as_a_sort(problem):
+@pytest.mark.parametrize("measure", FORMULAS)
+@given(problem=problems())
+def test_same_as_a_sort(measure, problem):
     x, weights = problem
-    assert search(x, weights) == sort(x, weights)
+    assert search(x, weights, measure) == sort(x, weights, measure)
+
+
+def test_cosine():
+    random = np.random.default_rng(12)
+    weights = random.normal(size=(70, 6)).astype(np.float32)
+    weights[5] = 0
+    for x in random.normal(size=(50, 6)).astype(np.float32):
+        lengths = np.maximum(np.linalg.norm(weights, axis=1) * np.linalg.norm(x), 1e-9)
+        apart = 1 - (weights @ x) / lengths
+        count, first, nearest, second = search(x, weights, "cosine")
+        assert (count, first, second) == (6, *np.argsort(apart)[:2])
+        assert nearest == pytest.approx(apart.min(), abs=1e-6)
+    assert search(np.zeros(6), weights, "cosine") == (6, 0, 1.0, 1)  # without a direction all are alike
+    assert search(weights[9] * 1e15, weights, "cosine")[1] == 9
 
 
 @pytest.mark.parametrize("units", [1, 2, 15, 16, 17, 33, 100])
@@ -88,9 +110,12 @@ def test_all_channels_missing_leaves_everybody_at_distance_0():
     assert search([math.nan, math.nan], [[1, 2], [3, 4], [5, 6]]) == (0, 0, 0.0, 1)
 
 
+@pytest.mark.parametrize("units", [20, 70])
+@pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.parametrize("huge", [1e20, 1e30, 3.4e38, -3.4e38])
-def test_nobody_wins_at_a_distance_float32_cannot_hold(huge):
-    assert search([huge], np.zeros((20, 1))) == (1, -1, math.inf, -1)
+def test_nobody_wins_at_a_distance_that_float32_cannot_square(huge, measure, units):
+    assert search([huge], np.ones((units, 1)), measure) == (1, -1, math.inf, -1)
+    assert search([1.0], np.full((units, 1), huge), measure) == (1, -1, math.inf, -1)
 
 
 def test_a_unit_that_is_near_wins_among_some_that_are_too_far():

@@ -150,3 +150,13 @@ def test_every_mistake_in_a_spec_is_told_at_once():
 def test_a_wrong_parameter_is_refused(wrong):
     with pytest.raises(BadSpec):
         sl.Competitive(**{"dim": 2, "units": 3, **wrong})
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "manhattan", "chebyshev"])
+def test_frequency_sensitive_counts_wins_times_distance_in_every_distance(distance):
+    """At distances 1 and 4 that never change, the nearer unit learns four times as often."""
+    net = sl.Competitive(dim=1, units=2, learning_rate=0, frequency_sensitive=True, distance=distance)
+    net.weights = [[1.0], [4.0]]
+    net.learn(np.zeros((1000, 1)))
+    near, far = net.state["share"][0, :2]
+    assert near / far == pytest.approx(4, rel=0.02)

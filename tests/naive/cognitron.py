@@ -1,9 +1,9 @@
 """The cognitron (Fukushima 1975), the slow way: float64, one cell and one connection at a time.
 
-    e = Σ a_i u_i, v = Σ c_i u_i, h = b v         over the square of cells within ``area`` in the layer below
-    w = (1 + e)/(1 + h) − 1, z = (1 + w)/(1 + Σ g_j w_j) − 1 over the square within ``vicinity``; 0 where faint
-    fires strongest in its vicinity (no neighbour stronger): Δa_i = q c_i u_i, Δb = q Σ c_i u_i²/(2v)
-    nobody in its vicinity fires:                            Δa_i = q′ c_i u_i, Δb = q′ v
+e = Σ a_i u_i, v = Σ c_i u_i, h = b v         over the square of cells within ``area`` in the layer below
+w = (1 + e)/(1 + h) − 1, z = (1 + w)/(1 + Σ g_j w_j) − 1 over the square within ``vicinity``; 0 where faint
+fires strongest in its vicinity (no neighbour stronger): Δa_i = q c_i u_i, Δb = q Σ c_i u_i²/(2v)
+nobody in its vicinity fires:                            Δa_i = q′ c_i u_i, Δb = q′ v
 """
 
 from __future__ import annotations
@@ -57,18 +57,16 @@ class NaiveCognitron:
 
     def fading(self, cell: int, around: list[int], falloff: float) -> list[float]:
         row, column = divmod(cell, self.columns)
-        weights = [
-            falloff ** (abs(j // self.columns - row) + abs(j % self.columns - column)) for j in around
-        ]
+        weights = [falloff ** (abs(j // self.columns - row) + abs(j % self.columns - column)) for j in around]
         return [w / math.fsum(weights) for w in weights]
 
-    def respond(self, u: list[float], l: int) -> tuple[list[float], list[float]]:
-        """Layer ``l``'s z and v from ``u``, the layer below it."""
+    def respond(self, u: list[float], layer: int) -> tuple[list[float], list[float]]:
+        """Layer ``layer``'s z and v from ``u``, the layer below it."""
         w, inhibition = [], []
         for k, area in enumerate(self.area):
-            e = math.fsum(a * u[i] for a, i in zip(self.a[l][k], area, strict=True))
+            e = math.fsum(a * u[i] for a, i in zip(self.a[layer][k], area, strict=True))
             v = math.fsum(c * u[i] for c, i in zip(self.c[k], area, strict=True))
-            w.append(shunted(e, self.b[l][k] * v))
+            w.append(shunted(e, self.b[layer][k] * v))
             inhibition.append(v)
         z = [
             shunted(w[k], math.fsum(g * w[j] for g, j in zip(self.g[k], self.vicinity[k], strict=True)))
@@ -76,7 +74,7 @@ class NaiveCognitron:
         ]
         return z, inhibition
 
-    def reinforce(self, u: list[float], z: list[float], v: list[float], l: int) -> None:
+    def reinforce(self, u: list[float], z: list[float], v: list[float], layer: int) -> None:
         for k, area in enumerate(self.area):
             most = max(z[j] for j in self.vicinity[k])
             if v[k] == 0 or 0 < most > z[k]:
@@ -84,21 +82,21 @@ class NaiveCognitron:
             strongest = z[k] > 0
             gain = self.q if strongest else self.q_prime
             added = [gain * c * u[i] for c, i in zip(self.c[k], area, strict=True)]
-            self.a[l][k] = [a + more for a, more in zip(self.a[l][k], added, strict=True)]
+            self.a[layer][k] = [a + more for a, more in zip(self.a[layer][k], added, strict=True)]
             if strongest:
                 self.won += 1
                 grown = math.fsum(more * u[i] for more, i in zip(added, area, strict=True))
-                self.b[l][k] += grown / (2 * v[k])
+                self.b[layer][k] += grown / (2 * v[k])
             else:
                 self.recruited += 1
-                self.b[l][k] += gain * v[k]
+                self.b[layer][k] += gain * v[k]
 
     def layers_of(self, sample) -> list[tuple[list[float], list[float], list[float]]]:
         """(u, z, v) of every layer."""
         u = [0.0 if math.isnan(value) else float(value) for value in sample]
         found = []
-        for l in range(self.layers):
-            z, v = self.respond(u, l)
+        for layer in range(self.layers):
+            z, v = self.respond(u, layer)
             found.append((u, z, v))
             u = z
         return found
@@ -112,7 +110,7 @@ class NaiveCognitron:
 
     def learn(self, sample) -> Said:
         said, layers = self.predict(sample), self.layers_of(sample)
-        for l, (u, z, v) in enumerate(layers):
-            self.reinforce(u, z, v, l)
+        for layer, (u, z, v) in enumerate(layers):
+            self.reinforce(u, z, v, layer)
         self.score.observe(said.distance)
         return said

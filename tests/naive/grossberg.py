@@ -20,13 +20,13 @@ class NaiveGrossberg:
         weights,  # of each layer (units, lines)
         layers,  # of each layer its clusters' sizes
         learning_rate: tuple[float, float, float],
-        leaky: tuple[float, float, float] = (0.0, 0.0, 1.0),
+        leak: tuple[float, float, float] = (0.0, 0.0, 1.0),
         sensitivity: float = 0.0,
         half_life: float = 10_000.0,
     ) -> None:
         self.weights = [[[float(w) for w in unit] for unit in layer] for layer in weights]
         self.layers = layers
-        self.learning_rate, self.leaky, self.sensitivity = learning_rate, leaky, sensitivity
+        self.learning_rate, self.leak, self.sensitivity = learning_rate, leak, sensitivity
         self.bias = [[0.0] * sum(sizes) for sizes in layers]
         self.score = Score(0.5 ** (1 / half_life))
         self.t = 0
@@ -61,7 +61,9 @@ class NaiveGrossberg:
 
     def winner(self, k: int, units: range, x: list[float]) -> int:
         def net(j: int) -> float:
-            return self.bias[k][j] + math.fsum(w for w, v in zip(self.weights[k][j], x, strict=True) if v == 1)
+            return self.bias[k][j] + math.fsum(
+                w for w, v in zip(self.weights[k][j], x, strict=True) if v == 1
+            )
 
         return max(units, key=lambda j: (net(j), -j))
 
@@ -75,7 +77,7 @@ class NaiveGrossberg:
     def adapt(self, k: int, units: range, winner: int, x: list[float], n: int) -> None:
         for j in units:
             w = self.weights[k][j]
-            rate = decayed(self.learning_rate if j == winner else self.leaky, self.t)
+            rate = decayed(self.learning_rate if j == winner else self.leak, self.t)
             own = math.fsum(a for a, v in zip(w, x, strict=True) if not math.isnan(v))
             for i, v in enumerate(x):
                 if not math.isnan(v):

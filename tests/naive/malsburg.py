@@ -74,7 +74,7 @@ class NaiveMalsburg:
         cells = range(len(points))
 
         def connected(rings: tuple[int, int]) -> list[list[int]]:
-            return [[l for l in cells if rings[0] <= ring(points[k], points[l]) <= rings[1]] for k in cells]
+            return [[j for j in cells if rings[0] <= ring(points[k], points[j]) <= rings[1]] for k in cells]
 
         self.from_e, self.to_i, self.from_i = connected(p_rings), connected(r_rings), connected(q_rings)
         self.score = Score(0.5 ** (1 / half_life))
@@ -86,11 +86,11 @@ class NaiveMalsburg:
         H, sent, change = [0.0] * len(cells), [0.0] * len(cells), 0.0
         for _ in range(self.steps):
             inhibitory = [
-                max(0.0, self.r * math.fsum(sent[l] for l in self.to_i[k]) - self.theta) for k in cells
+                max(0.0, self.r * math.fsum(sent[j] for j in self.to_i[k]) - self.theta) for k in cells
             ]
             for k in cells:
-                excitation = self.p * math.fsum(sent[l] for l in self.from_e[k])
-                inhibition = self.q * math.fsum(inhibitory[l] for l in self.from_i[k])
+                excitation = self.p * math.fsum(sent[j] for j in self.from_e[k])
+                inhibition = self.q * math.fsum(inhibitory[j] for j in self.from_i[k])
                 H[k] += self.delta * (-H[k] + excitation - inhibition + drive[k])
             before, sent = sent, [max(0.0, H[k] - self.theta) for k in cells]
             change = max(abs(new - old) for new, old in zip(sent, before, strict=True))

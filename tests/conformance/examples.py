@@ -1,0 +1,205 @@
+"""What the conformance suite knows of each kind of model. To add a model, add its line to EXAMPLES.
+
+Everything else, the suite makes of that: each scaling, many channels, one channel and one unit, each variant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from streamlearn import models
+from streamlearn.models import Model
+from streamlearn_client.outputs import Outputs
+
+Spec = dict[str, Any]
+
+
+def _everything(model: Model) -> tuple[str, ...]:
+    return tuple(model.predict(np.zeros((1, model.dim))).arrays)
+
+
+@dataclass(frozen=True)
+class Kind:
+    usual: (
+        Spec  # small, but more than one block of lanes, five channels; every rule at work within 100 samples
+    )
+    smallest: Spec  # one channel, one unit
+    huge: Spec  # laid over ``usual``: more than a machine should be asked for
+    variants: tuple[Spec, ...] = ()  # laid over ``usual``: other rules
+    scalings: tuple[str, ...] = ("standard", "ewma", "minmax")
+    drawn: Callable[[Model], bool] = lambda model: True  # whether it starts from random numbers
+    # Outputs that predict says of a sample just before it is learned, and learn reports.
+    foretold: Callable[[Model], tuple[str, ...]] = _everything
+    may_hold_nan: tuple[str, ...] = ()  # state arrays where NaN stands for a value that is missing
+    takes: Callable[[np.ndarray], np.ndarray] = np.asarray  # makes of any samples such as this kind takes
+
+
+DECAY = {"start": 0.5, "end": 0.05, "tau": 40.0}
+EXAMPLES = {
+    "som": Kind(
+        usual={"dim": 5, "grid": (4, 5), "learning_rate": DECAY, "half_life": 50.0},
+        smallest={"dim": 1, "grid": (1, 1)},
+        huge={"dim": 4096, "grid": (4096, 4096)},
+        variants=(
+            {"grid_distance": "euclidean", "sigma": {"start": 3.0, "end": 0.0, "tau": 20.0}},
+            {"grid_distance": "chebyshev", "neighbourhood": "bubble", "sigma": 1.0},
+            {"topology": "hexagonal", "torus": True, "neighbourhood": "triangle", "distance": "manhattan"},
+            {"grid": (20,), "neighbourhood": "mexican_hat", "sigma": 2.0, "distance": "chebyshev"},
+            {"distance": "cosine"},
+        ),
+    ),
+    "competitive": Kind(
+        usual={"dim": 5, "units": 20, "learning_rate": DECAY, "half_life": 50.0},
+        smallest={"dim": 1, "units": 1},
+        huge={"dim": 1 << 20, "units": 1 << 24},
+        variants=(
+            {"mode": "soft"},
+            {"mode": "soft", "beta": {"start": 5.0, "end": 0.0, "tau": 1.0}},
+            {"mode": "soft", "distance": "cosine"},
+            {"units": 70, "distance": "manhattan"},
+            {"mode": "gas"},
+            {"conscience": 2.0, "conscience_rate": 0.1},
+            {"frequency_sensitive": True, "leak": 0.01},
+        ),
+    ),
+    "rnn": Kind(
+        usual={"dim": 5, "hidden": 18, "cell": "lstm", "tbptt": (4, 7), "half_life": 50.0},
+        smallest={"dim": 1, "hidden": 1},
+        huge={"hidden": 1 << 14, "layers": 64},
+        variants=(
+            {"cell": "elman", "layers": 2, "optimizer": "sgd", "learning_rate": DECAY, "clip": 1.0},
+            {"target": "given", "outputs": 3, "tbptt": (1, 1)},
+            {"target": "given", "outputs": 1, "tbptt": (16, 16), "scale": "standard", "layers": 2},
+        ),
+        foretold=lambda net: ("prediction", "channels") if net.target_dim else ("error", "score", "channels"),
+        may_hold_nan=("last",),
+    ),
+    "grossberg": Kind(
+        usual={
+            "dim": 5,
+            "layers": [[9, 11], [4]],
+            "threshold": 3.0,
+            "learning_rate": DECAY,
+            "half_life": 50.0,
+        },
+        smallest={"dim": 1, "layers": [[1]], "threshold": 0.0},
+        huge={"layers": [[1 << 20] * 64]},
+        variants=(
+            {"layers": [[2], [3, 3], [40]], "leak": 0.01},
+            {"layers": [[70, 5]], "sensitivity": 0.05},
+        ),
+        scalings=(),
+        drawn=lambda net: net.dim > 1,  # all of a unit's weight is on its only line
+    ),
+    "hamming": Kind(
+        usual={"dim": 5, "units": 20, "threshold": 3.0, "learning_rate": DECAY, "half_life": 50.0},
+        smallest={"dim": 1, "units": 1, "threshold": 0.0},
+        huge={"dim": 1 << 20, "units": 1 << 20},
+        variants=({"units": 70, "max_iterations": 3},),
+        scalings=(),
+    ),
+    "malsburg": Kind(
+        usual={"dim": 5, "sheet": 2, "h": DECAY, "half_life": 50.0},
+        smallest={"dim": 1, "sheet": 0},
+        huge={"dim": 4096, "sheet": 512},
+        variants=(
+            {"sheet": (4, 6), "q_rings": (0, 2), "delta": 0.5},
+            {"sheet": (1, 20), "p_rings": (0, 3), "r_rings": (0, 0), "steps": 3, "theta": 0.0},
+        ),
+        scalings=(),
+        drawn=lambda sheet: sheet.dim > 1,  # all of a cell's afferents are its only one
+        takes=np.abs,
+    ),
+    "cognitron": Kind(
+        usual={"dim": 5, "half_life": 50.0},
+        smallest={"dim": 1},
+        huge={"dim": 1 << 20, "layers": 64, "area": 16},
+        variants=(
+            {"dim": 20, "shape": (4, 5), "layers": 2, "area": 1, "falloff": 0.5},
+            {"dim": 33, "shape": (11, 3), "layers": 1, "vicinity": 5, "q": 1.0, "q_prime": 0.5},
+        ),
+        scalings=(),
+        drawn=lambda net: False,  # all connections start at 0
+        takes=np.abs,
+    ),
+}
+
+
+def without_an_example() -> set[str]:
+    return models.kinds().keys() - EXAMPLES.keys()
+
+
+def specs() -> dict[str, tuple[str, Spec]]:
+    """Every example as (kind, spec), by its name, of every kind that is registered."""
+    found = {}
+    for name in sorted(models.kinds().keys() & EXAMPLES.keys()):
+        kind = EXAMPLES[name]
+        found[name] = name, kind.usual
+        found[f"{name}-smallest"] = name, kind.smallest
+        found[f"{name}-17-channels"] = name, {**kind.usual, "dim": 17}
+        for scale in kind.scalings:
+            found[f"{name}-{scale}"] = name, {**kind.usual, "scale": scale}
+        for number, variant in enumerate(kind.variants, start=1):
+            found[f"{name}-variant-{number}"] = name, {**kind.usual, **variant}
+    return found
+
+
+SPECS = specs()
+USUAL = [name for name in SPECS if name in EXAMPLES]
+Batch = dict[str, np.ndarray]  # the arguments of learn: X, and y where the model takes it
+
+
+def make(example: str) -> Model:
+    kind, spec = SPECS[example]
+    return models.create(kind, spec)
+
+
+def stream(model: Model, n: int, seed: int = 1, missing: float = 0.1) -> Batch:
+    """``n`` samples (and targets) of a wave with noise, each channel with its own offset and spread."""
+    random = np.random.default_rng(seed)
+    phase = np.arange(n)[:, None] / 7 + np.arange(model.dim)
+    x = np.sin(phase) * (1 + np.arange(model.dim)) + 2 * np.arange(model.dim)
+    x += 0.3 * random.normal(size=x.shape)
+    x[random.random(x.shape) < missing] = np.nan
+    if missing:
+        x[n // 3 : n // 3 + 2] = np.nan
+    batch = {"X": EXAMPLES[model.kind].takes(x.astype(np.float32))}
+    if model.target_dim:
+        y = np.cos(phase[:, :1]) * (1 + np.arange(model.target_dim))
+        y[random.random(y.shape) < missing] = np.nan
+        batch["y"] = y.astype(np.float32)
+    return batch
+
+
+def part(batch: Batch, start: int, stop: int) -> Batch:
+    return {name: values[start:stop] for name, values in batch.items()}
+
+
+def outputs_hash(out: Outputs) -> str:
+    """Equal for equal outputs, whatever the bits of a NaN."""
+    digest = hashlib.sha256()
+    for name, array in sorted(out.arrays.items()):
+        numbers = np.where(np.isnan(array), np.float32(np.nan), array) if array.dtype.kind == "f" else array
+        digest.update(f"{name} {array.dtype} {array.shape}".encode() + numbers.tobytes())
+    return digest.hexdigest()
+
+
+def join(parts: list[Outputs]) -> Outputs:
+    return Outputs(
+        **{name: np.concatenate([each.arrays[name] for each in parts]) for name in parts[0].arrays}
+    )
+
+
+def not_finite(model: Model) -> list[str]:
+    """Names of state arrays with a NaN or an infinity that does not belong there."""
+    allowed = EXAMPLES[model.kind].may_hold_nan
+    return [
+        name
+        for name, array in model.state.items()
+        if not (np.isfinite(array) | (np.isnan(array) if name in allowed else False)).all()
+    ]

@@ -1,0 +1,254 @@
+"""R7: what samples may be, and what happens to those that may not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streamlearn.errors import BadDtype, BadShape, BadValue
+from streamlearn.models import Model
+from tests.conformance.examples import EXAMPLES, SPECS, USUAL, Batch, make, not_finite, stream
+
+
+@pytest.fixture(params=SPECS)
+def model(request: pytest.FixtureRequest) -> Model:
+    return make(request.param)
+
+
+# samples that must be refused
+
+D = 5  # channels of every usual example
+
+
+def with_value(value: Any, dtype: Any = np.float64) -> np.ndarray:
+    x = np.zeros((3, D), dtype)
+    x[1, 2] = value
+    return x
+
+
+POISON = {
+    "too few channels": (np.zeros((3, D - 1)), BadShape),
+    "too many channels": (np.zeros((3, D + 1)), BadShape),
+    "no channels": (np.zeros((3, 0)), BadShape),
+    "channels by samples": (np.zeros((D, 3)), BadShape),
+    "three axes": (np.zeros((1, 3, D)), BadShape),
+    "no axis": (1.0, BadShape),
+    "a vector too long": (np.zeros(2 * D), BadShape),
+    "ragged": ([[1.0] * D, [1.0] * (D - 1)], BadShape),
+    "ragged arrays": ([np.zeros(D), np.zeros(D - 1)], BadShape),
+    "text": ("0" * D, BadDtype),
+    "words": (["a"] * D, BadDtype),
+    "numbers as words": (np.full((3, D), "1.0"), BadDtype),
+    "bytes": (b"\0" * D, BadDtype),
+    "objects": (np.full((3, D), None), BadDtype),
+    "a missing value as None": ([[1.0, 2.0, None, 4.0, 5.0]], BadDtype),
+    "nothing": (None, BadDtype),
+    "a map": ({"x": 1}, BadDtype),
+    "truth values": (np.zeros((3, D), bool), BadDtype),
+    "complex": (np.zeros((3, D), complex), BadDtype),
+    "times": (np.zeros((3, D), "M8[s]"), BadDtype),
+    "records": (np.zeros(3, [("a", "f4")]), BadDtype),
+    "an integer beyond all types": ([[10**30] * D], BadDtype),
+    "infinity": (with_value(np.inf), BadValue),
+    "minus infinity": (with_value(-np.inf, np.float32), BadValue),
+    "too large for float32": (with_value(1e39), BadValue),
+    "too small for float32": (with_value(-1e39), BadValue),
+    "far too large": (with_value(np.longdouble("1e400"), np.longdouble), BadValue),
+    "infinite as float16": (with_value(np.inf, np.float16), BadValue),
+}
+
+
+@pytest.mark.parametrize("mistake", POISON)
+@pytest.mark.parametrize("name", USUAL)
+def test_poison_is_refused_and_changes_nothing(name, mistake):
+    model = make(name)
+    model.learn(**stream(model, 10))
+    before = model.state_hash()
+    x, error = POISON[mistake]
+    for refuse in (model.learn, model.predict, model.validate):
+        with pytest.raises(error) as caught:
+            refuse(x)
+        assert type(caught.value) is error
+        assert "x" in caught.value.message
+        if error is BadValue:
+            assert (caught.value.detail["row"], caught.value.detail["column"]) == (1, 2)
+            assert "x[1, 2]" in caught.value.message
+    assert model.state_hash() == before
+    assert model.samples == 10
+
+
+POISON_TARGETS: dict[str, tuple[Callable[[int, int], Any], type[Exception]]] = {
+    "too few rows": (lambda n, k: np.zeros((n - 1, k)), BadShape),
+    "too many rows": (lambda n, k: np.zeros((n + 1, k)), BadShape),
+    "too many columns": (lambda n, k: np.zeros((n, k + 1)), BadShape),
+    "lying down": (lambda n, k: np.zeros((k, n)), BadShape),
+    "three axes": (lambda n, k: np.zeros((1, n, k)), BadShape),
+    "one number": (lambda n, k: 1.0, BadShape),
+    "ragged": (lambda n, k: [[0.0] * k] * (n - 1) + [[0.0] * (k + 1)], BadShape),
+    "words": (lambda n, k: [["a"] * k] * n, BadDtype),
+    "objects": (lambda n, k: np.full((n, k), None), BadDtype),
+    "infinity": (lambda n, k: np.full((n, k), np.inf), BadValue),
+    "too large for float32": (lambda n, k: np.full((n, k), 1e39), BadValue),
+}
+
+
+def test_targets(model):
+    """Refused where the model takes none; where it takes them, there must be one row for each sample."""
+    n, k = 4, model.target_dim
+    x = stream(model, n)["X"]
+    before = model.state_hash()
+    if k == 0:
+        with pytest.raises(BadShape, match="leave y out"):
+            model.learn(x, np.zeros((n, 1)))
+    else:
+        with pytest.raises(BadShape, match="y"):
+            model.learn(x)
+        for mistake, (poison, error) in POISON_TARGETS.items():
+            with pytest.raises(error, match="y") as caught:
+                model.learn(x, poison(n, k))
+            assert type(caught.value) is error, mistake
+    assert model.state_hash() == before
+
+
+# samples in other clothes
+
+
+CLOTHES: dict[str, Callable[[np.ndarray], Any]] = {
+    "double": lambda v: v.astype(np.float64),
+    "long double": lambda v: v.astype(np.longdouble),
+    "half": lambda v: v.astype(np.float16),
+    "integer": lambda v: v.astype(np.int64),
+    "small integer": lambda v: v.astype(np.int8),
+    "unsigned": lambda v: v.astype(np.uint16),
+    "other byte order": lambda v: v.astype(v.dtype.newbyteorder(">")),
+    "lists": lambda v: v.tolist(),
+    "rows": list,
+    "Fortran's order": np.asfortranarray,
+    "every other row": lambda v: np.repeat(v, 2, axis=0)[::2],
+    "every other column": lambda v: np.repeat(v, 2, axis=1)[:, ::2],
+    "backwards twice": lambda v: v[::-1, ::-1].copy()[::-1, ::-1],
+    "a view of a table": lambda v: np.pad(v, 3)[3:-3, 3:-3],
+    "unaligned": lambda v: np.frombuffer(b"\0" + v.tobytes(), np.uint8)[1:].view(v.dtype).reshape(v.shape),
+}
+
+
+def whole_numbers(batch: Batch) -> Batch:
+    return {name: np.abs(np.rint(values)) for name, values in batch.items()}
+
+
+@pytest.mark.parametrize("clothes", CLOTHES)
+def test_the_same_numbers_are_the_same_samples(model, clothes):
+    plain = make_same(model)
+    samples = whole_numbers(stream(model, 40, missing=0))
+    plain.learn(**samples)
+    model.learn(**{name: CLOTHES[clothes](values) for name, values in samples.items()})
+    assert model.state_hash() == plain.state_hash()
+
+
+def make_same(model: Model) -> Model:
+    return type(model).from_spec(model.spec_dict())
+
+
+def test_samples_that_cannot_be_written_are_read(model):
+    plain = make_same(model)
+    samples = stream(model, 40)
+    plain.learn(**samples)
+    for values in samples.values():
+        values.flags.writeable = False
+    model.learn(**samples)
+    model.predict(samples["X"])
+    assert model.state_hash() == plain.state_hash()
+
+
+def test_one_channel_may_come_as_a_plain_series():
+    for name in SPECS:
+        model = make(name)
+        if model.dim == 1 and model.target_dim == 0:
+            plain = make_same(model)
+            x = stream(model, 30)["X"]
+            plain.learn(x)
+            model.learn(x[:, 0])
+            assert model.state_hash() == plain.state_hash()
+
+
+# samples at the edges
+
+
+def test_missing_values_are_counted_and_leave_no_trace_in_the_state(model):
+    samples = stream(model, 60, missing=0.5)
+    out = model.learn(**samples)
+    assert out.channels.tolist() == (~np.isnan(samples["X"])).sum(axis=1).tolist()
+    assert model.predict(samples["X"]).channels.tolist() == out.channels.tolist()
+    assert not_finite(model) == []
+
+
+def test_batches_with_nothing_but_missing_values(model):
+    nothing = np.full((20, model.dim), np.nan)
+    for before in (0, 30):
+        model.learn(**stream(model, before))
+        batch = {"X": nothing, **({"y": np.full((20, model.target_dim), np.nan)} if model.target_dim else {})}
+        out = model.learn(**batch)
+        assert not out.channels.any()
+        assert np.isnan(out.score).all()
+        assert not_finite(model) == []
+    out = model.learn(**stream(model, 30, missing=0))
+    assert np.isfinite(out.score[1:]).all()
+    assert model.samples == 100
+
+
+def test_a_channel_that_never_comes(model):
+    samples = stream(model, 60, missing=0)
+    samples["X"][:, -1] = np.nan
+    model.learn(**samples)
+    assert not_finite(model) == []
+    assert model.predict(np.zeros((1, model.dim))).channels[0] == model.dim
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 1.0, -273.15, 1e-40, 1e30, -3e38])
+def test_constant_input(model, value):
+    batch = {"X": EXAMPLES[model.kind].takes(np.full((200, model.dim), value, np.float32))}
+    if model.target_dim:
+        batch["y"] = np.full((200, model.target_dim), value, np.float32)
+    out = model.learn(**batch)
+    assert not_finite(model) == []
+    assert not np.isnan(out.score[1:]).any()
+
+
+@pytest.mark.parametrize("size", [1e15, 1e19, 1e30, 3.4e38])
+def test_huge_values_pass_through(model, size):
+    """They may be beyond what a model can place, but nothing breaks, and it goes on with what follows."""
+    model.learn(**stream(model, 20, missing=0))
+    random = np.random.default_rng(1)
+    for _ in range(3):
+        batch = stream(model, 30, missing=0)
+        for values in batch.values():
+            values[::4] = size * random.uniform(-1, 1, values[::4].shape)
+            values[2::9] = size
+            values[3::9] = -size
+        batch["X"] = EXAMPLES[model.kind].takes(batch["X"])
+        model.learn(**batch)
+        model.predict(batch["X"])
+        assert not_finite(model) == []
+    out = model.learn(**stream(model, 30, missing=0))
+    assert not_finite(model) == []
+    assert not np.isnan(out.score[1:]).any()
+    assert all(np.isfinite(value) for value in model.quality().values())
+
+
+def test_denormal_values(model):
+    x = np.random.default_rng(2).normal(size=(50, model.dim)) * 1e-42
+    batch = {"X": EXAMPLES[model.kind].takes(x.astype(np.float32))}
+    if model.target_dim:
+        batch["y"] = np.full((50, model.target_dim), 1e-44, np.float32)
+    model.learn(**batch)
+    assert not_finite(model) == []
+
+
+def test_scores_are_shares(model):
+    out = model.learn(**stream(model, 200))
+    seen = out.score[~np.isnan(out.score)]
+    assert np.all((seen >= 0) & (seen < 1))
+    assert seen.size > 100

@@ -1,0 +1,142 @@
+"""Recurrent kernels: the plan of rows, gradients against the slow net, and the optimizers, piece by piece."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from streamlearn.kernels import network, optim, plan
+from tests.naive.rnn import Net, Optimizer
+
+SHAPES = [(1, 1, 1, 1), (3, 16, 1, 2), (5, 20, 2, 17), (17, 33, 3, 1)]  # dim, hidden, layers, outputs
+STEPS = 6
+
+
+def matrices_by_name(cell, dim, hidden, layers, outputs):
+    """(weight's name, bias's name, its line of the plan, gates, units) of every matrix."""
+    _, matrices = plan.plan(cell, dim, hidden, layers, outputs)
+    gates = {"elman": 1, "lstm": 4}[cell]
+    names = [(f"{part}_l{layer}", gates, hidden) for layer in range(layers) for part in ("ih", "hh")]
+    for (name, gates, units), m in zip(names, matrices, strict=False):
+        yield f"weight_{name}", f"bias_{name}", m, gates, units
+    yield "head.weight", "head.bias", matrices[-1], 1, outputs
+
+
+def random_parameters(cell, dim, hidden, layers, outputs, seed=0):
+    random = np.random.default_rng(seed)
+    found = {}
+    for weight, bias, m, gates, units in matrices_by_name(cell, dim, hidden, layers, outputs):
+        bound = 1.5 / np.sqrt(hidden)
+        found[weight] = random.uniform(-bound, bound, (gates * units, int(m[plan.INPUTS])))
+        found[bias] = random.uniform(-bound, bound, gates * units)
+    return found
+
+
+def rows_of(parameters, shape, cell):
+    """Every parameter put where the plan says, one by one; and which lanes are taken."""
+    net, _ = plan.plan(cell, *shape)
+    rows = np.zeros((net[plan.PARAMETER_ROWS], 16), np.float32)
+    taken = np.zeros(rows.shape, int)
+    for weight, bias, m, gates, units in matrices_by_name(cell, *shape):
+        inputs = int(m[plan.INPUTS])
+        for g in range(gates):
+            for u in range(units):
+                b, lane = divmod(u, 16)
+                at = m[plan.BIAS] + b * gates + g
+                rows[at, lane] = parameters[bias][g * units + u]
+                taken[at, lane] += 1
+                for k in range(inputs):
+                    at = m[plan.FIRST] + (b * inputs + k) * gates + g
+                    rows[at, lane] = parameters[weight][g * units + u, k]
+                    taken[at, lane] += 1
+    return rows, taken
+
+
+@pytest.mark.parametrize("cell", ["elman", "lstm"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_parameter_has_a_place_of_its_own(cell, shape):
+    parameters = random_parameters(cell, *shape)
+    _, taken = rows_of(parameters, shape, cell)
+    assert taken.max() == 1
+    assert taken.sum() == sum(values.size for values in parameters.values())
+    assert (taken[:, 0] == 1).all()  # no row is for nobody
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+@pytest.mark.parametrize("cell", ["elman", "lstm"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_gradient_is_the_slow_nets(cell, shape, missing):
+    dim, _, layers, outputs = shape
+    random = np.random.default_rng(sum(shape))
+    parameters = random_parameters(cell, *shape)
+    slow = Net(parameters, cell, layers)
+    inputs = list(random.normal(size=(STEPS, dim)))
+    targets = random.normal(size=(STEPS, outputs))
+    targets[random.random(targets.shape) < missing] = np.nan
+    targets[0] = 1.0
+    states = [(random.uniform(-1, 1, h.shape), random.uniform(-1, 1, c.shape)) for h, c in slow.start()]
+
+    net, matrices = plan.plan(cell, *shape)
+    rows, taken = rows_of(parameters, shape, cell)
+    window = np.zeros((STEPS + 1, net[plan.WINDOW_ROWS], 16), np.float32)
+    flat = window.reshape(STEPS + 1, -1)
+    trace = np.zeros((STEPS, net[plan.TRACE_ROWS], 16), np.float32)
+    blocks = -(-shape[1] // 16)
+    for layer, parts in enumerate(states):
+        for part, values in enumerate(parts[: plan.CELLS[cell].states]):
+            at = (net[plan.STATE] + (layer * plan.CELLS[cell].states + part) * blocks) * 16
+            flat[0, at : at + values.size] = values
+    for t in range(STEPS):
+        flat[t, :dim] = inputs[t]
+        for start, values in (
+            (plan.TARGET, np.nan_to_num(targets[t])),
+            (plan.PRESENT, ~np.isnan(targets[t])),
+        ):
+            flat[t, net[start] * 16 : net[start] * 16 + outputs] = values
+        network.forward(net, matrices, rows, window, flat, t, trace)
+
+    live = states
+    for t in range(STEPS):
+        forecast, live, _ = slow.step(inputs[t], live)
+        at = net[plan.FORECAST] * 16
+        assert np.allclose(flat[t, at : at + outputs], forecast, rtol=1e-5, atol=1e-6)
+
+    gradient = np.full_like(rows, np.nan)
+    scratch = np.zeros((net[plan.TRANSPOSED_ROWS], 16), np.float32), np.zeros(window.shape[1:], np.float32)
+    deltas = trace.reshape(STEPS, -1)
+    count = network.backward(net, matrices, rows, window, flat, STEPS, trace, deltas, *scratch, gradient)
+    assert count == np.count_nonzero(~np.isnan(targets))
+    expected, _ = rows_of(slow.gradient(inputs, list(targets), states), shape, cell)
+    assert np.allclose(gradient, expected, rtol=1e-4, atol=1e-6)
+    assert not gradient[taken == 0].any()  # lanes without a unit learn nothing
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_optimizer_is_the_slow_one(kind, clip):
+    random = np.random.default_rng(7)
+    rows = random.normal(size=(9, 16)).astype(np.float32)
+    slow, parameters = Optimizer(kind, 0.03, clip), {"all": rows.astype(float)}
+    mean, square, clock = np.zeros_like(rows), np.zeros_like(rows), np.array([1.0, 1.0, 0.0])
+    for t in range(300):
+        gradient = (random.normal(size=rows.shape) * 10.0 ** random.uniform(-4, 1)).astype(np.float32)
+        slow.update(parameters, {"all": gradient.astype(float)})
+        limit = np.inf if clip is None else clip
+        taken = optim.update(
+            optim.OPTIMIZERS[kind], rows, gradient, mean, square, clock, np.float32(0.03), limit
+        )
+        assert taken
+        assert np.isclose(clock[optim.NORM], np.linalg.norm(gradient), rtol=1e-5)
+        assert np.allclose(rows, parameters["all"], rtol=1e-4, atol=1e-5), t
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e19])
+def test_a_gradient_that_is_not_finite_changes_nothing(value):
+    rows = np.ones((3, 16), np.float32)
+    gradient = np.ones_like(rows)
+    gradient[1, 3] = value
+    state = rows.copy(), np.zeros_like(rows), np.zeros_like(rows), np.array([1.0, 1.0, 0.0])
+    kept = [array.copy() for array in state]
+    parameters, mean, square, clock = state
+    assert not optim.update(optim.ADAM, parameters, gradient, mean, square, clock, np.float32(0.1), 1.0)
+    assert all(np.array_equal(now, before) for now, before in zip(state, kept, strict=True))

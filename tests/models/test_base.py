@@ -1,0 +1,33 @@
+"""What all models take from ``base.py``: how fast they forget."""
+
+from __future__ import annotations
+
+import decimal
+import math
+
+import pytest
+
+import streamlearn as sl
+from streamlearn.models.base import decay_per_sample
+
+
+@pytest.mark.parametrize("half_life", [0.5, 1.0, 2.0, 7.5, 10_000.0, 1e9])
+def test_half_is_left_after_a_half_life(half_life):
+    """Of half-lives that libm can power up again: to its own rounding."""
+    decay = decay_per_sample(half_life)
+    assert decay == pytest.approx(2 ** (-1 / half_life), rel=3e-16)
+    assert math.log2(decay) * half_life == pytest.approx(-1, rel=1e-6)
+
+
+def test_exact_where_the_answer_is():
+    assert [decay_per_sample(h) for h in (1.0, 0.5, 0.25)] == [0.5, 0.25, 0.0625]
+    assert decay_per_sample(1e300) == 1
+    assert decay_per_sample(1e-300) == 0
+
+
+def test_somebody_elses_decimal_settings_change_nothing():
+    """The decay is part of every state's bits."""
+    expected = decay_per_sample(12.5)
+    with decimal.localcontext(decimal.Context(prec=3, rounding=decimal.ROUND_UP)):
+        assert decay_per_sample(12.5) == expected
+        assert sl.SOM(dim=1, grid=(2, 2), half_life=12.5).decay == expected

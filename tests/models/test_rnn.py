@@ -1,0 +1,361 @@
+"""Recurrent nets against a slow one in float64, finite differences, and what a user was promised."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import streamlearn as sl
+from streamlearn.errors import BadShape, BadSpec, BadValue
+from tests.naive.rnn import Net, Optimizer, Stream
+from tests.naive.scale import Scaler
+from tests.naive.score import Score
+
+CELLS = ["elman", "lstm"]
+
+
+def wave(n: int, dim: int, seed: int, missing: float = 0.0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    x = np.sin(np.arange(n)[:, None] * 0.4 + np.arange(dim)) + 0.2 * random.normal(size=(n, dim))
+    return np.where(random.random(x.shape) < missing, np.nan, x).astype(np.float32)
+
+
+def slow(net: sl.RNN) -> Stream:
+    """The slow net with the same parameters."""
+    spec = net.spec
+    optimizer = Optimizer(spec.optimizer, spec.learning_rate, spec.clip)  # a rate that stays
+    return Stream(Net(dict(net.parameters), spec.cell, spec.layers), optimizer, *spec.tbptt)
+
+
+def assert_same_parameters(ours: sl.RNN, naive: Stream, tolerance: float) -> None:
+    for name, values in ours.parameters.items():
+        assert np.allclose(values, naive.net.p[name], rtol=tolerance, atol=tolerance), name
+
+
+# the oracle itself
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_slow_nets_gradient_is_that_of_finite_differences(cell, layers):
+    random = np.random.default_rng(layers)
+    net = Net(dict(sl.RNN(dim=2, hidden=3, layers=layers, cell=cell, seed=5).parameters), cell, layers)
+    inputs, targets = list(random.normal(size=(5, 2))), list(random.normal(size=(5, 2)))
+    targets[3][1] = np.nan
+    states = [(random.uniform(-1, 1, 3), random.uniform(-1, 1, 3)) for _ in range(layers)]
+    gradient = net.gradient(inputs, targets, states)
+    for name, values in net.p.items():
+        for place in np.ndindex(values.shape):
+            losses = []
+            kept = values[place]
+            for step in (1e-5, -1e-5):
+                values[place] = kept + step
+                losses.append(net.loss(inputs, targets, states))
+            values[place] = kept
+            assert np.isclose(gradient[name][place], (losses[0] - losses[1]) / 2e-5, rtol=1e-5, atol=1e-9)
+
+
+# ours and the oracle
+
+WINDOWS = [(1, 1), (4, 4), (1, 5), (3, 7), (16, 20)]
+RULES = {
+    "sgd": {"optimizer": "sgd", "learning_rate": 0.1},
+    "sgd, clipped": {"optimizer": "sgd", "learning_rate": 0.2, "clip": 0.1},
+    "adam": {"optimizer": "adam", "learning_rate": 0.003},
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("tbptt", WINDOWS, ids=str)
+@pytest.mark.parametrize(("cell", "layers"), [("elman", 1), ("elman", 2), ("lstm", 1), ("lstm", 2)])
+def test_forecasts_the_next_sample_as_the_slow_one(cell, layers, tbptt, rule):
+    ours = sl.RNN(dim=3, hidden=5, cell=cell, layers=layers, tbptt=tbptt, seed=1, **RULES[rule])
+    naive = slow(ours)
+    x = wave(130, 3, seed=2, missing=0.15)
+    out = ours.learn(x)
+    told = np.array([naive.learn(row) for row in x.astype(float)])
+    assert np.allclose(out.prediction, told, rtol=1e-3, atol=1e-4, equal_nan=True)
+    wrong = np.nansum((out.prediction - x.astype(float)) ** 2, axis=1)
+    some = np.flatnonzero(~np.isnan(x).all(axis=1))[1:]
+    assert np.allclose(out.error[some], np.sqrt(wrong[some] / out.channels[some]), rtol=1e-5)
+    assert np.isnan(np.delete(out.error, some)).all()
+    assert out.channels.tolist() == (~np.isnan(x)).sum(axis=1).tolist()
+    assert_same_parameters(ours, naive, 1e-3)
+    assert ours.quality()["updates"] == 129 // tbptt[0]
+
+
+@pytest.mark.parametrize("tbptt", WINDOWS, ids=str)
+@pytest.mark.parametrize("cell", CELLS)
+def test_predicts_given_targets_as_the_slow_one(cell, tbptt):
+    ours = sl.RNN(
+        dim=2, hidden=18, cell=cell, tbptt=tbptt, target="given", outputs=3, seed=3, learning_rate=0.01
+    )
+    naive = slow(ours)
+    x, y = wave(100, 2, seed=4, missing=0.1), wave(100, 3, seed=5, missing=0.3)
+    y[20:45] = np.nan  # longer than most windows: nothing to learn there
+    out = ours.learn(x, y)
+    told = np.array([naive.learn(*pair) for pair in zip(x.astype(float), y.astype(float), strict=True)])
+    assert np.allclose(out.prediction, told, rtol=1e-3, atol=1e-4)
+    assert np.isnan(out.error[20:45]).all()
+    assert_same_parameters(ours, naive, 1e-3)
+
+
+def test_a_decaying_learning_rate():
+    decay = sl.Decay(0.3, 0.05, 20)
+    ours = sl.RNN(dim=1, hidden=4, tbptt=(5, 5), optimizer="sgd", learning_rate=decay)
+    naive = Stream(Net(dict(ours.parameters), "lstm", 1), Optimizer("sgd", 0.0, None), 5, 5)
+    x = wave(101, 1, seed=6)
+    ours.learn(x)
+    for t, row in enumerate(x.astype(float)):
+        naive.optimizer.rate = 0.05 + 0.25 * np.exp(-t / 20)
+        naive.learn(row)
+    assert_same_parameters(ours, naive, 1e-4)
+
+
+@pytest.mark.parametrize("target", ["next", "given"])
+@pytest.mark.parametrize("method", ["standard", "ewma", "minmax"])
+def test_scales_what_it_sees_and_speaks_in_the_streams_units(method, target):
+    """The slow net learns the scaled stream; what it says is put back by the statistics of that moment."""
+    taken = {} if target == "next" else {"outputs": 2}
+    ours = sl.RNN(
+        dim=2, hidden=4, tbptt=(4, 4), learning_rate=0.01, scale=method, half_life=40.0, scale_clip=2.0,
+        target=target, **taken,
+    )  # fmt: skip
+    naive, score = slow(ours), Score(ours.decay)
+    of_x, of_y = (Scaler(2, method, 2.0, ours.decay) for _ in range(2))
+    x = wave(120, 2, seed=7, missing=0.1) * [1.0, 30.0] + [5.0, -100.0]
+    y = np.roll(x, 3, axis=0) * 0.5
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    out = ours.learn(x) if target == "next" else ours.learn(x, y)
+    for i in range(len(x)):
+        row, goal = x[i].tolist(), (x if target == "next" else y)[i].tolist()
+        scaled = np.array(of_x.scaled(row))
+        scaler = of_x if target == "next" else of_y
+        told = naive.learn(scaled) if target == "next" else naive.learn(scaled, np.array(of_y.scaled(goal)))
+        back = [channel.offset_and_width() for channel in scaler.channels]
+        units = [offset + width * value for (offset, width), value in zip(back, told, strict=True)]
+        assert np.allclose(out.prediction[i], units, rtol=1e-3, atol=1e-3, equal_nan=True), i
+        assert np.isclose(out.score[i], score.rank(float(out.error[i])), atol=1e-4, equal_nan=True), i
+        score.observe(float(out.error[i]))
+        of_x.observe(row)
+        of_y.observe(goal)
+    assert_same_parameters(ours, naive, 1e-3)
+
+
+# what a user was promised
+
+
+@pytest.mark.parametrize("scale", [None, "standard", "minmax"])
+def test_predict_runs_on_as_learn_would(scale):
+    """As long as no update comes in between, learn reports one sample later what predict says."""
+    net = sl.RNN(dim=2, hidden=4, tbptt=(10, 10), scale=scale)
+    net.learn(wave(21, 2, seed=8))  # 20 complete pairs: the next update waits for the tenth sample from here
+    x = wave(10, 2, seed=9, missing=0.2)
+    said = net.predict(x)
+    learned = net.learn(x)
+    assert np.array_equal(learned.prediction[1:], said.prediction[:-1])
+    for name in ("error", "score", "channels"):
+        told = learned.arrays[name] if name != "score" else learned.score[:1]
+        assert np.array_equal(said.arrays[name][: len(told)], told, equal_nan=True), name
+    assert not np.array_equal(net.predict(x[:1]).prediction, said.prediction[:1])
+
+
+def test_predict_knows_a_targets_place():
+    net = sl.RNN(dim=2, hidden=4, tbptt=(3, 5), target="given", scale="standard", layers=2)
+    x, y = wave(80, 2, seed=10), 100 + 10 * wave(80, 1, seed=11)
+    for i in range(80):
+        said, learned = net.predict(x[i]), net.learn(x[i], y[i])
+        assert said.prediction.tobytes() == learned.prediction.tobytes()
+        assert np.isnan(said.error).all()
+    assert abs(said.prediction[0, 0] - 100) < 30
+
+
+def test_the_first_sample_ever_has_no_forecast():
+    net = sl.RNN(dim=2, hidden=3)
+    out = net.learn(wave(2, 2, seed=12))
+    assert np.isnan(out.prediction[0]).all()
+    assert np.isnan([out.error[0], out.score[0]]).all()
+    assert np.isfinite(out.prediction[1]).all()
+
+
+def test_learns_to_forecast():
+    """A sum of two waves: one sample does not tell the next, several do."""
+    t = np.arange(20_000)
+    x = (np.sin(0.5 * t) + np.sin(0.211 * t + 1))[:, None].astype(np.float32)
+    for cell in CELLS:
+        net = sl.RNN(dim=1, hidden=16, cell=cell, half_life=500.0, seed=13)
+        net.learn(x)
+        assert net.quality()["mase"] < 0.3, cell
+
+
+def test_quality_is_that_of_the_errors():
+    net = sl.RNN(dim=2, hidden=3, half_life=30.0, scale="standard", tbptt=(4, 4))
+    x = wave(200, 2, seed=14, missing=0.2) * [1, 50]
+    out = net.learn(x)
+    x = x.astype(np.float32).astype(float)
+    weights = 0.5 ** (np.arange(200)[::-1] / 30)
+    shares, absolute, squared = [], [], []
+    for c in range(2):
+        error = np.abs(out.prediction[:, c].astype(float) - x[:, c])
+        there = ~np.isnan(error)
+        absolute.append(np.average(error[there], weights=weights[there]))
+        squared.append(np.average(error[there] ** 2, weights=weights[there]))
+        last = np.array([x[:i, c][~np.isnan(x[:i, c])][-1:].sum() or np.nan for i in range(200)])
+        both = there & ~np.isnan(last)
+        shares.append(
+            np.average(error[both], weights=weights[both])
+            / np.average(np.abs(last - x[:, c])[both], weights=weights[both])
+        )
+    quality = net.quality()
+    # each channel's weights are by its own values' age, so missing values make these differ a little
+    assert np.isclose(quality["mae"], np.mean(absolute), rtol=0.05)
+    assert np.isclose(quality["rmse"], np.sqrt(np.mean(squared)), rtol=0.05)
+    assert np.isclose(quality["mase"], np.mean(shares), rtol=0.05)
+
+
+def test_quality_before_there_is_any():
+    quality = sl.RNN(dim=1, hidden=1).quality()
+    assert np.isnan([quality[name] for name in ("mae", "rmse", "mase")]).all()
+    assert (quality["updates"], quality["skipped_updates"], quality["gradient_norm"]) == (0, 0, 0.0)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_gradient_that_is_not_finite_is_skipped_and_counted(optimizer):
+    net = sl.RNN(dim=1, hidden=3, tbptt=(2, 2), optimizer=optimizer, learning_rate=0.01)
+    net.learn(wave(11, 1, seed=15))
+    before = {name: values.copy() for name, values in net.parameters.items()}
+    norm = net.quality()["gradient_norm"]
+    net.learn([[1e38], [-1e38]])
+    assert net.quality()["skipped_updates"] == 1
+    assert net.quality()["gradient_norm"] == norm
+    assert all(np.array_equal(values, before[name]) for name, values in net.parameters.items())
+    net.learn(wave(10, 1, seed=16))
+    assert net.quality()["skipped_updates"] == 1
+    assert net.quality()["updates"] == 5 + 5
+    assert np.isfinite(net.predict([[0.0]]).prediction).all()
+
+
+@pytest.mark.parametrize("hidden", [1, 15, 17])
+@pytest.mark.parametrize("cell", CELLS)
+def test_lanes_without_a_unit_stay_zero(cell, hidden):
+    net = sl.RNN(dim=3, hidden=hidden, cell=cell, layers=2, tbptt=(2, 4), learning_rate=0.05)
+    net.learn(wave(300, 3, seed=17, missing=0.1))
+    total = {name: array.copy() for name, array in net.state.items()}
+    ours = np.concatenate([values.ravel() for values in net.parameters.values()])
+    for name in ("parameters", "adam.mean", "adam.square"):
+        assert np.count_nonzero(total[name]) <= ours.size
+    assert np.count_nonzero(total["parameters"]) == np.count_nonzero(ours)
+    blocks = -(-hidden // 16)
+    h = total["window"][:, 4:].reshape(
+        5, -1, blocks * 16
+    )  # after x, target, presence, forecast: one row each
+    assert np.abs(h[:, :, :hidden]).max() > 0
+    assert not h[:, :, hidden:].any()
+
+
+@settings(max_examples=20)
+@given(data=st.data())
+@pytest.mark.parametrize("tbptt", [(5, 5), (3, 8)], ids=str)
+def test_any_split_gives_the_same_weights_and_outputs(tbptt, data):
+    sizes = data.draw(st.lists(st.integers(0, 13), max_size=20), label="sizes")
+    whole, pieces = (sl.RNN(dim=2, hidden=17, tbptt=tbptt, scale="ewma", half_life=20.0) for _ in range(2))
+    x = wave(70, 2, seed=18, missing=0.1)
+    cuts = [0, *np.minimum(np.cumsum(sizes, dtype=int), 70).tolist(), 70]
+    expected = whole.learn(x)
+    said = [pieces.learn(x[start:stop]) for start, stop in pairwise(cuts)]
+    assert pieces.state_hash() == whole.state_hash()
+    for name, values in expected.arrays.items():
+        assert np.concatenate([out.arrays[name] for out in said]).tobytes() == values.tobytes()
+
+
+# parameters in and out
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_parameters_have_pytorchs_names_shapes_and_range(cell):
+    net = sl.RNN(dim=3, hidden=20, cell=cell, layers=2, target="given", outputs=18)
+    sums = {"elman": 20, "lstm": 80}[cell]
+    assert {name: values.shape for name, values in net.parameters.items()} == {
+        "weight_ih_l0": (sums, 3),
+        "weight_hh_l0": (sums, 20),
+        "bias_ih_l0": (sums,),
+        "bias_hh_l0": (sums,),
+        "weight_ih_l1": (sums, 20),
+        "weight_hh_l1": (sums, 20),
+        "bias_ih_l1": (sums,),
+        "bias_hh_l1": (sums,),
+        "head.weight": (18, 20),
+        "head.bias": (18,),
+    }
+    every = np.concatenate([values.ravel() for values in net.parameters.values()])
+    assert len(np.unique(every)) > 0.99 * every.size
+    assert np.abs(every).max() <= 1 / np.sqrt(20)
+    assert np.abs(every).max() > 0.99 / np.sqrt(20)
+    assert abs(every.mean()) < 0.02
+
+
+def test_parameters_are_copies_that_nobody_writes_to():
+    net = sl.RNN(dim=1, hidden=2)
+    with pytest.raises(ValueError, match="read-only"):
+        net.parameters["head.bias"][0] = 1
+    with pytest.raises(TypeError):
+        net.parameters["head.bias"] = np.zeros(1)
+
+
+def test_loaded_parameters_start_a_memory_anew():
+    one = sl.RNN(dim=2, hidden=5, tbptt=(3, 6), learning_rate=0.01, seed=1)
+    two = sl.RNN(dim=2, hidden=5, tbptt=(3, 6), learning_rate=0.01, seed=2)
+    two.learn(wave(50, 2, seed=19))
+    two.load_parameters(one.parameters)
+    for name, values in one.parameters.items():
+        assert np.array_equal(values, two.parameters[name])
+    x = wave(60, 2, seed=20)
+    assert np.array_equal(one.learn(x).prediction, two.learn(x).prediction, equal_nan=True)
+    assert np.array_equal(one.state["parameters"], two.state["parameters"])
+    assert (one.samples, two.samples) == (60, 110)
+
+
+def test_wrong_parameters_are_refused_all_at_once():
+    net = sl.RNN(dim=2, hidden=3, cell="elman")
+    good = {name: values.copy() for name, values in net.parameters.items()}
+    hash_before = net.state_hash()
+    short = {**good, "bias_ih_l0": np.zeros(4)}
+    infinite = {**good, "head.bias": [np.inf, 0.0]}
+    strange = {**short, **infinite, "weight": 1, "bias_ih_l0": np.zeros(4)}
+    del strange["weight_hh_l0"]
+    for wrong, error, told in (
+        (short, BadShape, ["bias_ih_l0"]),
+        (infinite, BadValue, ["head.bias"]),
+        (strange, BadSpec, ["'weight'", "weight_hh_l0", "bias_ih_l0", "head.bias"]),
+    ):
+        with pytest.raises(error) as caught:
+            net.load_parameters(wrong)
+        assert all(name in caught.value.message for name in told)
+        assert len(caught.value.detail["problems"]) == len(told)
+    assert net.state_hash() == hash_before
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"tbptt": (5, 4)}, "k2 ≥ k1"),
+        ({"tbptt": (0, 4)}, "tbptt.0"),
+        ({"cell": "gru"}, "cell"),
+        ({"loss": "huber"}, "loss"),
+        ({"optimizer": "rmsprop"}, "optimizer"),
+        ({"learning_rate": -0.1}, "learning_rate"),
+        ({"learning_rate": {"start": 1, "end": -1, "tau": 5}}, "learning_rate"),
+        ({"clip": 0}, "clip"),
+        ({"outputs": 3}, "outputs"),
+        ({"hidden": 16_000, "layers": 60}, "smaller"),
+        ({"tbptt": (1, 60_000), "hidden": 10_000}, "smaller"),
+    ],
+    ids=str,
+)
+def test_wrong_specs_are_refused(wrong, told):
+    with pytest.raises(BadSpec, match=told):
+        sl.RNN(**{"dim": 2, "hidden": 4, **wrong})
