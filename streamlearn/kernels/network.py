@@ -10,7 +10,7 @@ import numpy as np
 
 from . import lstm, rnn
 from .compiler import device
-from .lanes import WIDTH, fma, lane, load, store, zero
+from .lanes import WIDTH, fma, lane, load, select, store, zero
 from .plan import (
     BIAS,
     BLOCKS,
@@ -23,6 +23,7 @@ from .plan import (
     LAYERS,
     LSTM,
     PRESENT,
+    RESIDUAL,
     SHIFT,
     SOURCE,
     TARGET,
@@ -30,7 +31,7 @@ from .plan import (
     UNITS,
 )
 
-_0, _1, _2 = np.float32(0), np.float32(1), np.float32(2)
+_0, _1, _2, _INF = np.float32(0), np.float32(1), np.float32(2), np.float32(np.inf)
 
 
 @device
@@ -45,17 +46,24 @@ def forward(net, matrices, parameters, window, flat, t, trace):
     for b in range(matrices[head, BLOCKS]):
         y = load(parameters, matrices[head, BIAS] + b)
         y = rnn.add_products(parameters, matrices, head, b, flat, t, y)
+        if net[RESIDUAL] == 1:
+            y = y + load(window, t, b)
         store(window, t, net[FORECAST] + b, y)
 
 
 @device
-def backward(net, matrices, parameters, window, flat, steps, trace, deltas, transposed, flow, gradient):
-    """The gradient of the mean squared error over the first ``steps`` slots, laid out as the parameters.
+def backward(
+    net, matrices, parameters, window, flat, steps, trace, deltas, transposed, flow, gradient, huber
+):
+    """The gradient of the loss over the first ``steps`` slots, laid out as the parameters.
+
+    The loss is the mean of e² or, where ``huber`` is finite, of ½e² up to |e| = ``huber`` and of a straight
+    line beyond (Huber 1964), as in PyTorch's ``mse_loss`` and ``huber_loss``.
 
     Returns over how many values the mean runs; where there are none there is no gradient either.
     """
     head = 2 * net[LAYERS]
-    count = _compare(net, window, steps, trace, matrices[head, DELTA], matrices[head, BLOCKS])
+    count = _compare(net, window, steps, trace, matrices[head, DELTA], matrices[head, BLOCKS], huber)
     if count > _0:
         for m in range(head + 1):
             if matrices[m, TRANSPOSED] >= 0:
@@ -67,8 +75,8 @@ def backward(net, matrices, parameters, window, flat, steps, trace, deltas, tran
 
 
 @device
-def _compare(net, window, steps, trace, delta, blocks):
-    """∂L/∂forecast = 2(forecast − target)/count where the target is present, else 0; returns the count."""
+def _compare(net, window, steps, trace, delta, blocks, huber):
+    """∂L/∂forecast where the target is present, else 0; returns how many are."""
     total = zero()
     for t in range(steps):
         for b in range(blocks):
@@ -76,10 +84,11 @@ def _compare(net, window, steps, trace, delta, blocks):
     count = _0
     for l in range(WIDTH):
         count += lane(total, l)
-    factor = _2 / max(count, _1)
+    factor = (_1 if huber < _INF else _2) / max(count, _1)
     for t in range(steps):
         for b in range(blocks):
             difference = load(window, t, net[FORECAST] + b) - load(window, t, net[TARGET] + b)
+            difference = select(difference > huber, huber, select(difference < -huber, -huber, difference))
             store(trace, t, delta + b, difference * load(window, t, net[PRESENT] + b) * factor)
     return count
 

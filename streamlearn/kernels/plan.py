@@ -36,9 +36,10 @@ class Cell(NamedTuple):
 CELLS = {"elman": Cell(0, 1, 1, 1), "lstm": Cell(1, 4, 2, 5)}
 ELMAN, LSTM = (cell.code for cell in CELLS.values())
 
-# net, int64 (13,): sizes; where a slot has its parts; rows of the arrays
+# net, int64 (14,): sizes; where a slot has its parts; rows of the arrays; 1 if the input joins the forecast
 CELL, DIM, HIDDEN, LAYERS, OUTPUTS = range(5)
 TARGET, PRESENT, FORECAST, STATE, WINDOW_ROWS, PARAMETER_ROWS, TRACE_ROWS, TRANSPOSED_ROWS = range(5, 13)
+RESIDUAL = 13
 
 # matrices, int64 (2·layers + 1, 10): layer l has its weight_ih in 2l, its weight_hh in 2l + 1; last, the head
 FIRST = 0  # row of its weights
@@ -58,10 +59,13 @@ def blocks(units: int) -> int:
     return -(-units // WIDTH)
 
 
-def plan(cell: str, dim: int, hidden: int, layers: int, outputs: int) -> tuple[Integers, Integers]:
+def plan(
+    cell: str, dim: int, hidden: int, layers: int, outputs: int, residual: bool = False
+) -> tuple[Integers, Integers]:
     """``net`` and ``matrices`` of a network."""
     kind, units, answers = CELLS[cell], blocks(hidden), blocks(outputs)
-    net = np.zeros(13, np.int64)
+    net = np.zeros(14, np.int64)
+    net[RESIDUAL] = residual
     net[[CELL, DIM, HIDDEN, LAYERS, OUTPUTS]] = kind.code, dim, hidden, layers, outputs
     net[TARGET : STATE + 1] = np.cumsum([blocks(dim), answers, answers, answers])
     net[WINDOW_ROWS] = net[STATE] + layers * kind.states * units

@@ -5,9 +5,9 @@ with the y that came along (``GIVEN``), complete at once. Every k1 complete pair
 
     L = mean of (forecast − target)² over the last min(k2, pairs so far) pairs and their outputs
 
-which is PyTorch's ``mse_loss`` over that window; missing targets are not in the mean, and a window that has
-no other is not learned. The hidden state is carried from sample to sample and never restarted; for L the
-state before the window's first step is a constant.
+which is PyTorch's ``mse_loss`` over that window (or its ``huber_loss``); missing targets are not in the mean,
+and a window that has no other is not learned. The hidden state is carried from sample to sample and never
+restarted; for L the state before the window's first step is a constant.
 
 With k1 = k2 each step of the window ran with the very parameters that are now to be updated, and what it kept
 in the trace serves the way back. With k1 < k2 earlier steps ran with older parameters, so the window is run
@@ -132,7 +132,7 @@ def _complete(net, flat, goal, counters):
 @device
 def _update(
     net, matrices, parameters, mean, square, clock, counters, window, flat, replay, trace, transposed, flow,
-    gradient, k1, k2, optimizer, rate, clip,
+    gradient, k1, k2, optimizer, rate, clip, huber,
 ):  # fmt: skip
     """One update on the whole window, which then keeps what later ones will need: its last k2 − k1 pairs."""
     pairs = counters[PAIRS]
@@ -145,7 +145,7 @@ def _update(
             forward(net, matrices, parameters, replay, values, t, trace)
     deltas = trace.reshape(trace.shape[0], -1)
     count = backward(
-        net, matrices, parameters, over, values, pairs, trace, deltas, transposed, flow, gradient
+        net, matrices, parameters, over, values, pairs, trace, deltas, transposed, flow, gradient, huber
     )
     if count > _0:
         if optim.update(optimizer, parameters, gradient, mean, square, clock, rate, clip):
@@ -162,8 +162,8 @@ def _update(
 
 @kernel(
     "void(f4[:,::1], f4[:,::1], i8[::1], i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1], i8[::1],"
-    " f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], f4[:,::1], i8, i8, i8, f8[::1], f8, i8,"
-    " i8, f8, f8, f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8[::1], f4[::1], f8[:,::1],"
+    " f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], f4[:,::1], i8, i8, i8, f8[::1], f8, f4,"
+    " i8, i8, f8, f8, f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8[::1], f4[::1], f8[:,::1],"
     " f4[:,::1], f4[::1], f4[::1], i4[::1])"
 )
 def learn(
@@ -187,6 +187,7 @@ def learn(
     optimizer,
     learning_rate,  # schedule (3,)
     clip,  # +inf for none
+    huber,  # +inf for the squared error
     target,
     method,
     scale_clip,
@@ -231,7 +232,7 @@ def learn(
                 rate = schedule.at(learning_rate, np.float64(samples[0]))
                 _update(
                     net, matrices, parameters, mean, square, clock, counters, window, flat, replay, trace,
-                    transposed, flow, gradient, k1, k2, optimizer, rate, clip,
+                    transposed, flow, gradient, k1, k2, optimizer, rate, clip, huber,
                 )  # fmt: skip
         if target == NEXT:
             t = counters[PAIRS]

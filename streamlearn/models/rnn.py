@@ -32,9 +32,11 @@ class RNNSpec(base.Spec):
     tbptt: tuple[Steps, Steps] = Field((16, 16), description="update every k1 pairs, through the last k2")
     optimizer: Literal["sgd", "adam"] = "adam"
     learning_rate: Schedule = Field(Decay(0.02, 0.003, 5000.0), description="ε(t) of the optimizer")
-    loss: Literal["mse"] = "mse"
+    loss: Literal["mse", "huber"] = "mse"
+    delta: Positive = Field(1.0, description="huber: errors beyond it count in proportion, not squared")
     target: Literal["next", "given"] = Field("next", description="forecast the next sample, or a given y")
     outputs: int | None = Field(None, ge=1, le=1 << 20, description="columns of y; dim for target='next'")
+    residual: bool = Field(False, description="next: the read-out is the change from the last sample")
     clip: Positive | None = Field(None, description="the gradient's norm is cut to this")
 
     @model_validator(mode="after")
@@ -48,6 +50,8 @@ class RNNSpec(base.Spec):
             raise ValueError("learning_rate must not be negative")
         if self.target == "next" and self.outputs not in (None, self.dim):
             raise ValueError(f"with target='next' the outputs are the {self.dim} channels: leave outputs out")
+        if self.target != "next" and self.residual:
+            raise ValueError("residual is for target='next': a change needs a last value to start from")
         net, _ = self.plan
         rows = 3 * net[plan.PARAMETER_ROWS]
         rows += (k2 + 1) * (net[plan.WINDOW_ROWS] + net[plan.TRACE_ROWS])
@@ -61,7 +65,7 @@ class RNNSpec(base.Spec):
     def plan(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The network as kernels see it."""
         outputs = self.dim if self.target == "next" else self.outputs or 1
-        return plan.plan(self.cell, self.dim, self.hidden, self.layers, outputs)
+        return plan.plan(self.cell, self.dim, self.hidden, self.layers, outputs, self.residual)
 
 
 class RNN(Model):
@@ -72,6 +76,8 @@ class RNN(Model):
 
     With ``target="next"``, ``learn(X)`` says in ``prediction[i]`` what was forecast *for* X[i] before it came
     (NaN for the first sample ever); with ``target="given"``, what was predicted for y[i] from X[i].
+    With ``residual`` the read-out is the change from the last sample: an untrained net forecasts about what
+    persistence does.
     ``predict(X)`` runs on from the live state: ``prediction[i]`` is the forecast *after* X[i], of the sample
     that follows (or of y[i]). ``error[i]`` and ``score[i]`` judge X[i] by the forecast made before it, in
     ``learn`` and ``predict`` alike (or y[i]; NaN without one). Both speak in the stream's own units.
@@ -125,11 +131,25 @@ class RNN(Model):
         back = replay, rows(plan.TRANSPOSED_ROWS), rows(plan.WINDOW_ROWS), rows(plan.PARAMETER_ROWS)
         rate = optim.OPTIMIZERS[self.spec.optimizer], schedule.as_array(self.spec.learning_rate)
         clip = math.inf if self.spec.clip is None else self.spec.clip
+        huber = np.float32(self.spec.delta if self.spec.loss == "huber" else math.inf)
         rule = tbptt.TARGETS[self.spec.target], self.method, self.spec.scale_clip, self.decay
         statistics = state["scale.statistics"], state.get("scale.targets", state["scale.statistics"])
         judged = *rule, *statistics, state["score.tree"], state["score.head"]
         live = state["samples"], state["last"], state["quality"]
-        self._learns_with = *network, *moments, *memory, trace, *back, k1, k2, *rate, clip, *judged, *live
+        self._learns_with = (
+            *network,
+            *moments,
+            *memory,
+            trace,
+            *back,
+            k1,
+            k2,
+            *rate,
+            clip,
+            huber,
+            *judged,
+            *live,
+        )
         self._predicts_with = *network, *memory, *judged
 
     # -- learning ----------------------------------------------------------------------------------------

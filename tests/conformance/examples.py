@@ -36,6 +36,7 @@ class Kind:
     # Outputs that predict says of a sample just before it is learned, and learn reports.
     foretold: Callable[[Model], tuple[str, ...]] = _everything
     may_hold_nan: tuple[str, ...] = ()  # state arrays where NaN stands for a value that is missing
+    may_hold_inf: tuple[str, ...] = ()  # state arrays where infinity keeps a unit out
     takes: Callable[[np.ndarray], np.ndarray] = np.asarray  # makes of any samples such as this kind takes
 
 
@@ -67,12 +68,24 @@ EXAMPLES = {
             {"frequency_sensitive": True, "leak": 0.01},
         ),
     ),
+    "gng": Kind(
+        usual={"dim": 5, "max_units": 20, "insert_every": 4, "max_age": 4, "half_life": 50.0},
+        smallest={"dim": 1, "max_units": 2},
+        huge={"dim": 1 << 20, "max_units": 1 << 13},
+        variants=(
+            {"max_units": 40, "insert_every": 1, "max_age": 1},
+            {"learning_rate": DECAY, "error_split": 0.1, "error_decay": 0.9, "distance": "manhattan"},
+            {"distance": "cosine", "error_decay": 0.0},
+        ),
+        may_hold_inf=("pad",),
+    ),
     "rnn": Kind(
         usual={"dim": 5, "hidden": 18, "cell": "lstm", "tbptt": (4, 7), "half_life": 50.0},
         smallest={"dim": 1, "hidden": 1},
         huge={"hidden": 1 << 14, "layers": 64},
         variants=(
             {"cell": "elman", "layers": 2, "optimizer": "sgd", "learning_rate": DECAY, "clip": 1.0},
+            {"cell": "elman", "residual": True, "tbptt": (3, 9), "loss": "huber"},
             {"target": "given", "outputs": 3, "tbptt": (1, 1)},
             {"target": "given", "outputs": 1, "tbptt": (16, 16), "scale": "standard", "layers": 2},
         ),
@@ -197,9 +210,10 @@ def join(parts: list[Outputs]) -> Outputs:
 
 def not_finite(model: Model) -> list[str]:
     """Names of state arrays with a NaN or an infinity that does not belong there."""
-    allowed = EXAMPLES[model.kind].may_hold_nan
+    kind = EXAMPLES[model.kind]
     return [
         name
         for name, array in model.state.items()
-        if not (np.isfinite(array) | (np.isnan(array) if name in allowed else False)).all()
+        if (np.isnan(array).any() and name not in kind.may_hold_nan)
+        or (np.isinf(array).any() and name not in kind.may_hold_inf)
     ]

@@ -104,7 +104,9 @@ def test_gradient_is_the_slow_nets(cell, shape, missing):
     gradient = np.full_like(rows, np.nan)
     scratch = np.zeros((net[plan.TRANSPOSED_ROWS], 16), np.float32), np.zeros(window.shape[1:], np.float32)
     deltas = trace.reshape(STEPS, -1)
-    count = network.backward(net, matrices, rows, window, flat, STEPS, trace, deltas, *scratch, gradient)
+    count = network.backward(
+        net, matrices, rows, window, flat, STEPS, trace, deltas, *scratch, gradient, np.float32(np.inf)
+    )
     assert count == np.count_nonzero(~np.isnan(targets))
     expected, _ = rows_of(slow.gradient(inputs, list(targets), states), shape, cell)
     assert np.allclose(gradient, expected, rtol=1e-4, atol=1e-6)

@@ -345,7 +345,7 @@ def test_wrong_parameters_are_refused_all_at_once():
         ({"tbptt": (5, 4)}, "k2 ≥ k1"),
         ({"tbptt": (0, 4)}, "tbptt.0"),
         ({"cell": "gru"}, "cell"),
-        ({"loss": "huber"}, "loss"),
+        ({"loss": "hinge"}, "loss"),
         ({"optimizer": "rmsprop"}, "optimizer"),
         ({"learning_rate": -0.1}, "learning_rate"),
         ({"learning_rate": {"start": 1, "end": -1, "tau": 5}}, "learning_rate"),

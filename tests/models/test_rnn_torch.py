@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -29,13 +31,16 @@ class Peer:
                 self.parameters[name].copy_(torch.from_numpy(values.copy()))
         optimizer = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[spec.optimizer]
         self.optimizer = optimizer(self.parameters.values(), lr=spec.learning_rate)
-        self.clip, self.state = spec.clip, None
+        functions = torch.nn.functional
+        huber = partial(functions.huber_loss, delta=spec.delta)
+        self.loss = {"mse": functions.mse_loss, "huber": huber}[spec.loss]
+        self.clip, self.residual, self.state = spec.clip, spec.residual, None
 
     def learn(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Learn one window, ``(steps, dim)`` and ``(steps, outputs)``; returns its forecasts."""
         out, state = self.cells(torch.from_numpy(x)[:, None], self.state)
-        forecast = self.head(out[:, 0])
-        loss = torch.nn.functional.mse_loss(forecast, torch.from_numpy(y))
+        forecast = self.head(out[:, 0]) + (torch.from_numpy(x) if self.residual else 0)
+        loss = self.loss(forecast, torch.from_numpy(y))
         self.optimizer.zero_grad()
         loss.backward()
         if self.clip is not None:
@@ -62,12 +67,13 @@ def largest_difference(ours: sl.RNN, peer: Peer) -> float:
 @pytest.mark.parametrize("windows", [1, 50])
 @pytest.mark.parametrize("clip", [None, 0.1])
 @pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 0.1), ("adam", 0.003)])
+@pytest.mark.parametrize(("loss", "residual"), [("mse", False), ("mse", True), ("huber", False)])
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("cell", CELLS)
-def test_forecasts_the_next_sample_as_pytorch(cell, layers, optimizer, rate, clip, windows):
+def test_forecasts_the_next_sample_as_pytorch(cell, layers, loss, residual, optimizer, rate, clip, windows):
     ours = sl.RNN(
         dim=4, hidden=19, cell=cell, layers=layers, tbptt=(K, K), seed=1,
-        optimizer=optimizer, learning_rate=rate, clip=clip,
+        optimizer=optimizer, learning_rate=rate, clip=clip, residual=residual, loss=loss, delta=0.3,
     )  # fmt: skip
     peer = Peer(ours)
     x = wave(windows * K + 1, 4, seed=2)
