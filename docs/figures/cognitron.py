@@ -1,0 +1,79 @@
+"""Draws cognitron.png: what three layers answer to five digits, and how the answers grow apart.
+
+python docs/figures/cognitron.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib import pyplot as plt
+
+import streamlearn as sl
+
+DIGITS = """
+............ ............ ............ ............ ............
+....####.... .....#...... ...#####.... ..#######... ......##....
+...#....#... ....##...... ..#.....#... .......#.... .....#.#....
+..#......#.. ...#.#...... ........#... ......#..... ....#..#....
+..#......#.. .....#...... .......#.... .....###.... ...#...#....
+..#......#.. .....#...... ......#..... ........#... ..#....#....
+..#......#.. .....#...... .....#...... ........#... ..########..
+..#......#.. .....#...... ....#....... ..#.....#... .......#....
+...#....#... .....#...... ...#........ ...#####.... .......#....
+....####.... ...#####.... ..#######... ............ .......#....
+............ ............ ............ ............ ............
+............ ............ ............ ............ ............
+"""
+ROUNDS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
+
+
+def pictures() -> np.ndarray:
+    """``(5, 144)``."""
+    rows = [line.split() for line in DIGITS.strip().splitlines()]
+    dots = np.array([[[dot == "#" for dot in part] for part in row] for row in rows])
+    return dots.transpose(1, 0, 2).reshape(5, 144).astype(np.float32)
+
+
+def likeness(activity: np.ndarray) -> float:
+    """Mean cosine between what different digits evoke."""
+    lengths = np.linalg.norm(activity, axis=1)
+    cosines = activity @ activity.T / np.maximum(np.outer(lengths, lengths), 1e-30)
+    return float(cosines[np.triu_indices(len(activity), 1)].mean())
+
+
+def main() -> None:
+    digits = pictures()
+    figure = plt.figure(figsize=(10, 5), layout="constrained")
+    answers, course = figure.subfigures(1, 2, width_ratios=(3, 2))
+    panels = answers.subplots(4, 5)
+    axes = course.subplots()
+    for panel, digit in zip(panels[0], digits, strict=True):
+        panel.imshow(digit.reshape(12, 12), cmap="Greys")
+    panels[0][0].set_ylabel("sample")
+    for layers in (1, 2, 3):  # a net of so many layers is the lower part of a net of more
+        net = sl.Cognitron(dim=144, shape=(12, 12), layers=layers)
+        apart, learned = [], 0
+        for rounds in ROUNDS:
+            net.learn(np.tile(digits, (rounds - learned, 1)))
+            learned = rounds
+            activity = net.predict(digits).activity
+            apart.append(likeness(activity) if activity.max(axis=1).min() > 0.01 else np.nan)
+        for panel, each in zip(panels[layers], activity, strict=True):
+            panel.imshow(each.reshape(12, 12), cmap="magma", vmin=0, vmax=1)
+        panels[layers][0].set_ylabel(f"layer {layers}")
+        axes.plot(ROUNDS, apart, marker="o", label=f"layer {layers}")
+    for panel in panels.flat:
+        panel.set_xticks([])
+        panel.set_yticks([])
+    answers.suptitle(f"activity after {ROUNDS[-1]} rounds", fontsize=10)
+    axes.axhline(likeness(digits), color="grey", linestyle="--", label="the digits themselves")
+    axes.set(xlabel="rounds of the five digits", ylabel="mean cosine between digits", ylim=(0, None))
+    axes.set_title("what different digits evoke grows apart", fontsize=10)
+    axes.legend()
+    figure.savefig(Path(__file__).with_suffix(".png"), dpi=110)
+
+
+if __name__ == "__main__":
+    main()

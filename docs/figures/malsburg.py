@@ -1,0 +1,86 @@
+"""Draws malsburg.png: a sheet that sees nine bars of light, before and after twenty rounds of them.
+
+python docs/figures/malsburg.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection, PatchCollection
+from matplotlib.patches import RegularPolygon
+
+import streamlearn as sl
+from streamlearn.models.plane import hexagon, positions
+
+NINE = sl.Malsburg.bars()
+ANGLES = (np.arange(9) + 0.5) * np.pi / 9
+CIRCLE = mpl.colormaps["hsv"]
+
+
+def hexagons(axes: Axes, places: np.ndarray, colours: np.ndarray) -> None:
+    cells = [RegularPolygon(tuple(place), 6, radius=0.577) for place in places]
+    axes.add_collection(PatchCollection(cells, facecolors=colours, edgecolors="white", linewidths=0.5))
+    axes.set_aspect("equal")
+    axes.autoscale_view()
+    axes.set_axis_off()
+
+
+def preference(responses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of ``(cells, 9)``: the preferred angle, and how much it is preferred, 0 to 1."""
+    z = responses @ np.exp(2j * ANGLES) / np.maximum(responses.sum(axis=1), 1e-9)
+    return np.angle(z) / 2 % np.pi, np.abs(z)
+
+
+def disagreement(places: np.ndarray, angles: np.ndarray) -> float:
+    """Mean difference between neighbours' angles in degrees; 45 where there is no relation."""
+    apart = np.linalg.norm(places[:, None] - places, axis=2)
+    one, other = np.nonzero((apart > 0.5) & (apart < 1.5))
+    return float(np.degrees(np.abs(np.angle(np.exp(2j * (angles[one] - angles[other])))) / 2).mean())
+
+
+def orientation_map(axes: Axes, sheet: sl.Malsburg, title: str) -> None:
+    """Colour and stroke: what a cell's afferents prefer; pale: it does not fire for any bar."""
+    places, (angle, tuned) = sheet.positions, preference(sheet.weights @ NINE.T)
+    on = sheet.predict(NINE).activity.T > 0
+    colours = CIRCLE(angle / np.pi)
+    colours[~on.any(axis=1), 3] = 0.25
+    hexagons(axes, places, colours)
+    along = 0.35 * np.stack((np.cos(angle), np.sin(angle)), axis=1)
+    strokes = np.stack((places - along, places + along), axis=1)
+    axes.add_collection(LineCollection(list(strokes), colors="black", linewidths=1))
+    ranges = (on & ~np.roll(on, 1, axis=1)).sum(axis=1)
+    differ = disagreement(places, angle)
+    axes.set_title(
+        f"{title}\nafferents: tuning {tuned.mean():.2f}, neighbours differ by {differ:.0f}°\n"
+        f"{(ranges == 1).sum()} of {len(places)} cells answer to one range of angles,"
+        f" {(ranges > 1).sum()} to several",
+        fontsize=9,
+    )
+
+
+def main() -> None:
+    figure = plt.figure(figsize=(10, 6.4), layout="constrained")
+    bars, maps = figure.subfigures(2, 1, height_ratios=(1, 4))
+    retina = positions(hexagon(2))
+    for axes, bar, angle in zip(bars.subplots(1, 9), NINE, ANGLES, strict=True):
+        dark, light = np.array([0.93, 0.93, 0.93, 1]), np.array(CIRCLE(angle / np.pi))
+        hexagons(axes, retina, np.where(bar[:, None] > 0, light, dark))
+
+    before, after = maps.subplots(1, 2)
+    sheet = sl.Malsburg(dim=19, seed=1)
+    orientation_map(before, sheet, "before")
+    sheet.learn(np.tile(NINE, (20, 1)))
+    orientation_map(after, sheet, "after twenty rounds of the nine bars")
+    scale = ScalarMappable(mpl.colors.Normalize(0, 180), CIRCLE)
+    maps.colorbar(scale, ax=[before, after], label="preferred orientation (degrees)", ticks=range(0, 181, 45))
+    figure.savefig(Path(__file__).with_suffix(".png"), dpi=110)
+
+
+if __name__ == "__main__":
+    main()
