@@ -1,0 +1,137 @@
+"""A model small enough to be checked by eye, and a journal that is a list: the shard needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamlearn.errors import BadSpec
+from streamlearn.models.base import Float32, Model, Spec
+from streamlearn.shard import Duplicate, Shard
+from streamlearn.store.record import Record
+from streamlearn_client.outputs import Outputs
+from streamlearn_client.protocol import Learn, decode_request, encode_request
+
+
+class SumSpec(Spec):
+    targets: int = 0
+    keep: float = 0.5
+
+
+class RunningSum(Model):
+    """s ← keep·s + x, sample by sample: the order of samples matters, and so does every one of them."""
+
+    kind: ClassVar[str] = "sum"
+    Spec: ClassVar[type[Spec]] = SumSpec
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        self.state = {"samples": np.zeros(1, np.int64), "sum": np.zeros(self.dim, np.float32)}
+
+    @property
+    def target_dim(self) -> int:
+        return int(self.spec.targets)
+
+    def learn_validated(self, x: Float32, y: Float32 | None) -> Outputs:
+        assert x.flags.c_contiguous
+        assert x.flags.writeable
+        total = self.state["sum"]
+        distance = np.empty(len(x), np.float32)
+        for i, sample in enumerate(x):
+            distance[i] = total.sum()
+            total *= np.float32(self.spec.keep)
+            total += np.nan_to_num(sample) + (0 if y is None else y[i].sum())
+        self.state["samples"][0] += len(x)
+        return Outputs(distance=distance)
+
+    def predict_validated(self, x: Float32) -> Outputs:
+        return Outputs(distance=np.abs(x - self.state["sum"]).sum(axis=1))
+
+    def quality(self) -> dict[str, float]:
+        return {"sum": float(self.state["sum"].sum())}
+
+
+class Fakes:
+    """What `streamlearn.models` is to a shard, with the one kind there is."""
+
+    def create(self, kind: str, spec: Mapping[str, Any]) -> Model:
+        if kind != "sum":
+            raise BadSpec(f"there is no kind {kind!r}", errors=[])
+        return RunningSum(**spec)
+
+    def from_arrays(self, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Model:
+        model = RunningSum(**json.loads(metadata["spec"]))
+        model.adopt(arrays)
+        return model
+
+
+class Bench:
+    """A shard, and the records that a journal would have. Requests come through the codec, as from a wire."""
+
+    def __init__(self, models: Any = None) -> None:
+        self.models = models if models is not None else Fakes()
+        self.shard = Shard(self.models)
+        self.journal: list[Record] = []
+        self.accepted: list[Record] = []
+
+    @property
+    def next_lsn(self) -> int:
+        return len(self.journal) + len(self.accepted) + 1
+
+    def create(self, name: str = "m", kind: str = "sum", **spec: Any) -> None:
+        self.change(self.shard.accept_create(name, kind, {"dim": 2} | spec, self.next_lsn, self.next_lsn))
+
+    def change(self, record: Record) -> None:
+        self.commit()
+        self.journal.append(record)
+        self.shard.enqueue(record)
+
+    def accept(self, learn: Learn, *, lossy: bool = False) -> Record | Duplicate:
+        """Judged, but not yet journalled."""
+        message = decode_request([bytes(frame) for frame in encode_request(learn)])
+        assert isinstance(message, Learn)
+        made = self.shard.accept_learn(message, self.next_lsn, self.next_lsn, lossy=lossy)
+        if isinstance(made, Record):
+            self.accepted.append(made)
+        return made
+
+    def commit(self) -> None:
+        records, self.accepted = self.accepted, []
+        self.journal += records
+        for record in records:
+            self.shard.enqueue(record)
+
+    def refuse(self) -> None:
+        """The journal found no room."""
+        self.accepted.clear()
+        self.shard.forget_unqueued()
+
+    def learn(self, x: Any, name: str = "m", **fields: Any) -> Record | Duplicate:
+        """Accepted and journalled, but learned only when the shard steps."""
+        made = self.accept(Learn(name, np.asarray(x, np.float32), **fields))
+        self.commit()
+        return made
+
+    def hash(self, name: str = "m") -> str:
+        """Of everything that was accepted."""
+        self.commit()
+        self.shard.drain()
+        return self.shard.entry(name).model.state_hash()
+
+
+def replayed(journal: list[Record], models: Any = None, into: Shard | None = None) -> Shard:
+    """A shard that got the records from a journal, where payloads are read-only bytes."""
+    shard = Shard(models if models is not None else Fakes()) if into is None else into
+    for record in journal:
+        shard.enqueue(
+            Record(
+                **{name: getattr(record, name) for name in Record.__slots__ if name != "payload"},
+                payload=memoryview(bytes(record.payload)),
+            )
+        )
+    shard.drain()
+    return shard

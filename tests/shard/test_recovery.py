@@ -1,0 +1,306 @@
+"""Recovery: checkpoints and journal on a real file system, and what may be missing or broken of either."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streamlearn.errors import DamagedCheckpoints, DamagedJournal
+from streamlearn.recovery import Recovered, pin, recover
+from streamlearn.shard import Shard
+from streamlearn.store.checkpoint import CheckpointInfo, CheckpointStore
+from streamlearn.store.fs import FS
+from streamlearn.store.journal import Journal
+from streamlearn.store.record import Record
+from streamlearn_client.protocol import Learn
+from tests.shard.fakes import Fakes, RunningSum
+
+X = np.random.default_rng(11).normal(size=(400, 2)).astype(np.float32)
+SEGMENT = 2048  # small, so that there are several
+
+
+def reference(x: np.ndarray, **spec: Any) -> str:
+    model = RunningSum(**({"dim": 2} | spec))
+    model.learn(x)
+    return model.state_hash()
+
+
+class Disk:
+    """A data directory, and a shard that lives on it until `crash`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.warnings: list[str] = []
+        self.at = 0  # rows of X that were learned
+        self.open()
+
+    def open(self, repair: bool = False) -> Recovered:
+        self.journal = Journal.open(
+            FS(),
+            self.directory / "journal",
+            segment_bytes=SEGMENT,
+            repair=repair,
+            warn=self.warnings.append,
+        )
+        self.store = CheckpointStore(FS(), self.directory / "checkpoints", warn=self.warnings.append)
+        self.recovered = recover(self.journal, self.store, Fakes(), repair=repair)
+        self.shard = self.recovered.shard
+        return self.recovered
+
+    def crash(self) -> None:
+        """The process is gone; the files stay as they are."""
+        self.journal = self.shard = None  # type: ignore[assignment]
+
+    def change(self, accept: Callable[[int, int], Record]) -> Record:
+        record = accept(self.journal.next_lsn, 0)
+        self.journal.append([record])
+        self.journal.sync()
+        self.shard.enqueue(record)
+        self.shard.drain()
+        return record
+
+    def create(self, name: str = "m", **spec: Any) -> int:
+        return self.change(
+            lambda lsn, time: self.shard.accept_create(name, "sum", {"dim": 2} | spec, lsn, time)
+        ).lsn
+
+    def delete(self, name: str = "m") -> None:
+        self.change(lambda lsn, time: self.shard.accept_delete(name, lsn, time))
+
+    def learn(self, batches: int, name: str = "m") -> None:
+        for _ in range(batches):
+            learn = Learn(name, X[self.at : self.at + 10])
+            self.change(lambda lsn, time, learn=learn: self.shard.accept_learn(learn, lsn, time))
+            self.at += 10
+
+    def checkpoint(self, name: str = "m") -> CheckpointInfo:
+        return self.store.write(*self.shard.entry(name).snapshot())
+
+    def kept(self, name: str = "m") -> list[CheckpointInfo]:
+        return self.store.list(name, self.shard.entry(name).create_lsn)
+
+    def hash(self, name: str = "m") -> str:
+        return self.shard.entry(name).model.state_hash()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    return Disk(tmp_path)
+
+
+def spoil(info: CheckpointInfo) -> None:
+    data = bytearray(info.path.read_bytes())
+    data[len(data) // 2] ^= 1
+    info.path.write_bytes(data)
+
+
+def test_an_empty_directory_is_an_empty_shard(disk: Disk) -> None:
+    assert len(disk.shard) == 0
+    assert (disk.recovered.records, disk.recovered.rows) == (0, 0)
+
+
+def test_without_a_checkpoint_everything_is_replayed(disk: Disk) -> None:
+    disk.create()
+    disk.learn(5)
+    disk.crash()
+    recovered = disk.open()
+    assert (recovered.records, recovered.rows) == (6, 50)
+    assert disk.hash() == reference(X[:50])
+
+
+def test_behind_a_checkpoint_only_the_tail_is_replayed(disk: Disk) -> None:
+    disk.create()
+    disk.learn(5)
+    disk.checkpoint()
+    disk.learn(2)
+    disk.create("other")
+    disk.crash()
+    recovered = disk.open()
+    assert (recovered.records, recovered.rows) == (3, 20)
+    assert disk.hash() == reference(X[:70])
+    assert [info.lsn for info in recovered.kept["m", 1]] == [6]
+    assert recovered.kept["other", 9] == []
+    disk.learn(1)  # and life goes on
+    assert disk.hash() == reference(X[:80])
+
+
+def test_progress_is_told_while_much_is_replayed(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamlearn.recovery.BACKLOG_BYTES", 3000)
+    disk.create()
+    disk.learn(20)
+    disk.crash()
+    disk.open()
+    told: list[tuple[int, int]] = []
+    recover(disk.journal, disk.store, Fakes(), progress=lambda lsn, end: told.append((lsn, end)))
+    assert len(told) > 1
+    assert told == sorted(told)
+    assert {end for _, end in told} == {21}
+
+
+def test_a_bad_checkpoint_costs_a_longer_replay_and_nothing_else(disk: Disk) -> None:
+    disk.create()
+    disk.learn(3)
+    disk.checkpoint()
+    disk.learn(3)
+    bad = disk.checkpoint()
+    disk.learn(1)
+    spoil(bad)
+    disk.crash()
+    assert disk.open().records == 4
+    assert disk.hash() == reference(X[:70])
+    assert not bad.path.exists()  # but kept under another name
+    assert len(list(bad.path.parent.iterdir())) == 2
+    assert any(bad.path.name in warning for warning in disk.warnings)
+
+
+def test_with_all_checkpoints_bad_the_journal_is_enough_while_it_reaches_back(disk: Disk) -> None:
+    disk.create()
+    disk.learn(3)
+    spoil(disk.checkpoint())
+    disk.learn(3)
+    disk.checkpoint()
+    for info in disk.kept():
+        spoil(info)
+    disk.crash()
+    assert disk.open().records == 7
+    assert disk.hash() == reference(X[:60])
+
+
+def grow_and_retire(disk: Disk) -> None:
+    """Two checkpoints, and a journal that no longer has the records before the first."""
+    disk.create()
+    disk.learn(15)
+    disk.checkpoint()
+    disk.learn(15)
+    disk.checkpoint()
+    disk.learn(1)
+    lsn = pin(disk.shard.entry("m"), disk.kept())
+    assert lsn == 17
+    assert disk.journal.retire(lsn) > 0
+    assert 1 < disk.journal.first_lsn <= 17
+
+
+def test_two_checkpoints_let_go_of_the_journal_before_the_older_one(disk: Disk) -> None:
+    grow_and_retire(disk)
+    spoil(disk.kept()[0])
+    disk.crash()
+    assert disk.open().records == 16
+    assert disk.hash() == reference(X[:310])
+
+
+def test_a_model_whose_state_is_gone_for_good_stops_the_start(disk: Disk) -> None:
+    grow_and_retire(disk)
+    for info in disk.kept():
+        spoil(info)
+    disk.crash()
+    with pytest.raises(DamagedCheckpoints, match=r"'m' has no good checkpoint.*record 1\b") as error:
+        disk.open()
+    assert error.value.exit_code == 6
+
+
+def test_more_bad_checkpoints_than_the_journal_makes_up_for(disk: Disk) -> None:
+    disk.store = CheckpointStore(FS(), disk.directory / "checkpoints", keep=3)
+    disk.create()
+    disk.learn(2)
+    disk.checkpoint()
+    disk.learn(13)
+    disk.checkpoint()
+    disk.learn(15)
+    disk.checkpoint()
+    lsn = pin(disk.shard.entry("m"), disk.kept())
+    assert lsn is not None
+    assert disk.journal.retire(lsn) > 0
+    for info in disk.kept()[:2]:
+        spoil(info)
+    disk.crash()
+    with pytest.raises(DamagedCheckpoints, match="records are missing"):
+        disk.open()
+
+
+def test_checkpoints_that_vanished_with_their_directory_are_missed(disk: Disk) -> None:
+    grow_and_retire(disk)
+    for path in disk.kept()[0].path.parent.iterdir():
+        path.unlink()
+    disk.crash()
+    with pytest.raises(DamagedCheckpoints, match="neither its creation nor a checkpoint"):
+        disk.open()
+
+
+def test_a_journal_that_ends_before_a_checkpoint_is_missed(disk: Disk) -> None:
+    disk.create()
+    disk.learn(30)
+    disk.checkpoint()
+    newest = sorted((disk.directory / "journal").iterdir())[-1]
+    disk.crash()
+    newest.unlink()
+    with pytest.raises(DamagedJournal, match="segments of the journal are missing") as error:
+        disk.open()
+    assert error.value.exit_code == 5
+    disk.open(repair=True)
+    assert disk.hash() == reference(X[:300])
+    disk.learn(1)
+    assert disk.shard.entry("m").applied_lsn == 32  # no lsn is given twice
+    disk.crash()
+    disk.open()
+    assert disk.hash() == reference(X[:310])
+
+
+def test_a_deleted_model_stays_deleted_though_its_checkpoints_were_left(disk: Disk) -> None:
+    disk.create()
+    disk.learn(3)
+    folder = disk.checkpoint().path.parent
+    disk.delete()
+    disk.crash()
+    assert len(disk.open().shard) == 0
+    assert not folder.exists()
+
+
+def test_of_several_creations_under_one_name_the_last_one_lives(disk: Disk) -> None:
+    disk.create()
+    disk.learn(3)
+    old = disk.checkpoint().path.parent
+    disk.delete()
+    create_lsn = disk.create(keep=0.25)
+    disk.learn(3)
+    disk.checkpoint()
+    disk.learn(1)
+    disk.crash()
+    assert disk.open().records == 1
+    assert disk.hash() == reference(X[30:70], keep=0.25)
+    assert disk.shard.entry("m").create_lsn == create_lsn
+    assert not old.exists()
+
+
+def test_a_checkpoint_of_a_spec_this_version_does_not_know(disk: Disk) -> None:
+    disk.create()
+    snapshot = disk.shard.entry("m").snapshot()
+    disk.store.write(*snapshot._replace(metadata={"spec": '{"dim": 2, "from_the_future": 1}'}))
+    disk.crash()
+    with pytest.raises(DamagedCheckpoints, match="the version of streamlearn that wrote it"):
+        disk.open()
+
+
+def test_a_record_of_a_kind_this_version_does_not_know(disk: Disk) -> None:
+    record = disk.shard.accept_create("m", "sum", {"dim": 2}, 1, 0)
+    record.payload = b'{"kind": "from the future", "spec": {}}'
+    disk.journal.append([record])
+    disk.crash()
+    with pytest.raises(DamagedJournal, match="record 1 of model 'm' is whole, but"):
+        disk.open()
+
+
+def test_what_the_journal_must_keep() -> None:
+    shard = Shard(Fakes())
+    record = shard.accept_create("m", "sum", {"dim": 2}, 5, 0)
+    shard.enqueue(record)
+    entry = shard.entry("m")
+    info = CheckpointInfo("m", 5, 5, Path("x"), 0, 0, 0, "")
+    assert pin(entry, []) == 5
+    assert pin(entry, [info]) == 5
+    assert pin(entry, [info, info]) is None  # idle, and safe twice
+    shard.enqueue(shard.accept_learn(Learn("m", X[:10]), 9, 0))  # type: ignore[arg-type]
+    assert pin(entry, [info, info]) == 6

@@ -1,0 +1,432 @@
+"""The shard in memory: codec → shard → a list of records → another shard, and equal hashes (R2, R5, R7)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamlearn import models as real_models
+from streamlearn.errors import (
+    BadCheckpoint,
+    BadDtype,
+    BadName,
+    BadShape,
+    BadSpec,
+    BadValue,
+    Fenced,
+    Gap,
+    ModelExists,
+    StreamlearnError,
+    UnknownModel,
+)
+from streamlearn.shard import Duplicate, Shard
+from streamlearn.shard.entry import FIRST_SLICE
+from streamlearn.store import tensors
+from streamlearn.store.record import Record, RecordKind
+from streamlearn_client.protocol import Learn
+from tests.shard.fakes import Bench, RunningSum, replayed
+
+X = np.random.default_rng(7).normal(size=(120, 2)).astype(np.float32)
+
+
+def reference(x: np.ndarray, **spec: Any) -> str:
+    model = RunningSum(**({"dim": 2} | spec))
+    model.learn(x)
+    return model.state_hash()
+
+
+def rows_of(n: int) -> st.SearchStrategy[list[int]]:
+    """Cuts of `n` rows into batches."""
+    return st.lists(st.integers(0, n), max_size=12).map(lambda cuts: sorted({0, n, *cuts}))
+
+
+@given(cuts=rows_of(120), slices=st.lists(st.integers(1, 50), min_size=1, max_size=9), eager=st.booleans())
+def test_no_split_into_batches_and_slices_changes_anything(
+    cuts: list[int], slices: list[int], eager: bool
+) -> None:
+    bench = Bench()
+    bench.create()
+    entry = bench.shard.entry("m")
+    distances: list[np.ndarray] = []
+    firsts: list[int] = []
+
+    def step() -> bool:
+        entry.slice_rows = slices[len(distances) % len(slices)]
+        applied = bench.shard.step()
+        if applied is None:
+            return False
+        assert applied.outputs is not None
+        assert len(applied.outputs) == applied.rows <= entry.slice_rows
+        firsts.append(applied.first)
+        distances.append(applied.outputs.distance)
+        return True
+
+    for start, stop in pairwise(cuts):
+        bench.learn(X[start:stop])
+        if eager:
+            step()
+    while step():
+        pass
+    whole = RunningSum(dim=2)
+    outputs = whole.learn(X)
+    assert entry.model.state_hash() == whole.state_hash()
+    assert np.array_equal(np.concatenate(distances), outputs.distance)
+    assert firsts == np.cumsum([0, *map(len, distances[:-1])]).tolist()
+    assert entry.applied_lsn == entry.accepted_lsn == len(bench.journal)
+    assert (entry.backlog_rows, entry.backlog_bytes) == (0, 0)
+    assert replayed(bench.journal).entry("m").model.state_hash() == whole.state_hash()
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        ("som", {"grid": [3, 4], "scale": "standard"}),
+        ("competitive", {"units": 5}),
+        ("rnn", {"hidden": 4, "tbptt": [4, 8]}),
+    ],
+)
+def test_real_models_are_split_and_replayed_alike(kind: str, spec: dict[str, Any]) -> None:
+    bench = Bench(real_models)
+    bench.create("m", kind, **spec)
+    bench.shard.entry("m").slice_rows = 7
+    for start in range(0, 120, 11):
+        bench.learn(X[start : start + 11])
+    model = real_models.create(kind, {"dim": 2} | spec)
+    model.learn(X)
+    assert bench.hash() == model.state_hash()
+    assert replayed(bench.journal, real_models).entry("m").model.state_hash() == model.state_hash()
+
+
+def test_targets_travel_with_their_samples() -> None:
+    bench = Bench()
+    bench.create(targets=3)
+    y = np.arange(36, dtype=np.float32).reshape(12, 3)
+    bench.learn(X[:5], y=y[:5])
+    bench.learn(X[5:12], y=y[5:12])
+    bench.shard.entry("m").slice_rows = 4
+    model = RunningSum(dim=2, targets=3)
+    model.learn(X[:12], y)
+    assert bench.hash() == model.state_hash()
+    assert replayed(bench.journal).entry("m").model.state_hash() == model.state_hash()
+
+
+def test_small_records_are_coalesced_and_a_long_one_is_learned_in_parts() -> None:
+    bench = Bench()
+    bench.create()
+    entry = bench.shard.entry("m")
+    for i in range(10):
+        bench.learn(X[i : i + 1])
+    applied = bench.shard.step()
+    assert applied is not None
+    assert (applied.rows, applied.lsn, entry.waiting) == (10, 11, False)
+    bench.learn(X[10:110])
+    entry.slice_rows = 40
+    for rows, whole in ((40, False), (40, False), (20, True)):
+        applied = bench.shard.step()
+        assert applied is not None
+        assert (applied.rows, entry.between_records) == (rows, whole)
+        assert entry.applied_lsn == (12 if whole else 11)
+    assert bench.hash() == reference(X[:110])
+
+
+def test_the_end_of_every_record_is_the_end_of_some_slice() -> None:
+    """Or else a checkpoint might never find its moment under a steady stream."""
+    bench = Bench()
+    bench.create()
+    entry = bench.shard.entry("m")
+    entry.slice_rows = 9
+    ends = []
+    for start in range(0, 120, 10):
+        bench.learn(X[start : start + 10])
+    while bench.shard.step():
+        if entry.between_records:
+            ends.append(entry.applied_lsn)
+    assert ends == list(range(2, 14))
+
+
+def test_models_take_turns() -> None:
+    bench = Bench()
+    for name in ("a", "b"):
+        bench.create(name)
+        bench.shard.entry(name).slice_rows = 5
+        bench.learn(X[:10], name)
+    steps = []
+    while applied := bench.shard.step():
+        steps.append(applied.entry.name)
+    assert steps == ["a", "b", "a", "b"]
+
+
+def test_the_pace_of_slices_follows_the_goal_within_bounds() -> None:
+    bench = Bench()
+    bench.create()
+    entry = bench.shard.entry("m")
+    assert entry.slice_rows == FIRST_SLICE
+    entry.pace(100, 1_000_000, 1_000_000)
+    assert entry.slice_rows == 100
+    entry.pace(1, 10**12, 1_000_000)
+    assert entry.slice_rows == 1
+    for _ in range(200):
+        entry.pace(1000, 0, 1_000_000)
+    assert 1000 < entry.slice_rows <= 65536
+
+
+# ------------------------------------------------------------------------------------------ exactly once
+
+
+def batch(i: int, seq: int | None = None, epoch: int = 1, producer: str = "p") -> Learn:
+    return Learn("m", X[10 * i : 10 * i + 10], producer=producer, epoch=epoch, seq=i if seq is None else seq)
+
+
+def test_a_resend_is_a_duplicate_wherever_the_first_one_is() -> None:
+    bench = Bench()
+    bench.create()
+    bench.accept(batch(0))
+    assert bench.accept(batch(0)) == Duplicate(2, 10)  # accepted, not journalled
+    bench.commit()
+    assert bench.accept(batch(0)) == Duplicate(2, 10)  # journalled, not learned
+    bench.learn(X[10:20], producer="p", epoch=1, seq=1)
+    bench.shard.drain()
+    assert bench.accept(batch(0)) == Duplicate(3, 10)  # learned
+    assert bench.hash() == reference(X[:20])
+    assert replayed(bench.journal).entry("m").ahead.position("p") == (1, 2, 3)
+
+
+def test_holes_and_old_epochs_are_refused_among_records_still_in_flight() -> None:
+    bench = Bench()
+    bench.create()
+    bench.accept(batch(0))
+    with pytest.raises(Gap) as gap:
+        bench.accept(batch(2))
+    assert gap.value.detail["expected_seq"] == 1
+    bench.accept(batch(1, seq=0, epoch=2))
+    with pytest.raises(Fenced) as fenced:
+        bench.accept(batch(1))
+    assert fenced.value.detail["epoch"] == 2
+    with pytest.raises(Gap):
+        bench.accept(batch(2, seq=1, epoch=3))
+    bench.accept(batch(2, seq=0, producer="q"))
+    assert bench.hash() == reference(X[:30])
+
+
+def test_what_the_journal_refused_was_never_sent() -> None:
+    bench = Bench()
+    bench.create()
+    bench.learn(X[:10], producer="p", epoch=1, seq=0)  # journalled, not yet learned
+    bench.accept(batch(1))
+    bench.accept(batch(2))
+    bench.refuse()
+    with pytest.raises(Gap) as gap:
+        bench.accept(batch(2))
+    assert gap.value.detail["expected_seq"] == 1
+    assert isinstance(bench.accept(batch(0)), Duplicate)
+    assert isinstance(bench.accept(batch(1)), Record)
+    assert bench.hash() == reference(X[:20])
+
+
+def test_a_lossy_transport_goes_on_behind_a_hole_and_counts_it() -> None:
+    bench = Bench()
+    bench.create()
+    bench.accept(batch(0), lossy=True)
+    bench.accept(batch(3), lossy=True)
+    assert isinstance(bench.accept(batch(1), lossy=True), Duplicate)
+    assert bench.shard.entry("m").missing == 2
+    assert bench.hash() == reference(np.concatenate([X[:10], X[30:40]]))
+
+
+@given(st.lists(st.integers(0, 11), max_size=60), st.sets(st.integers(0, 59)), st.sets(st.integers(0, 59)))
+def test_whatever_is_sent_again_each_batch_is_learned_once(
+    sent: list[int], commits: set[int], restarts: set[int]
+) -> None:
+    """A client that sends what it likes, and a daemon that is killed and replays what was journalled."""
+    bench = Bench()
+    bench.create()
+    for i, number in enumerate(sent):
+        try:
+            bench.accept(batch(number))
+        except Gap:
+            assert number > bench.shard.entry("m").ahead.position("p")[1]
+        if i in commits:
+            bench.commit()
+        if i in restarts:
+            bench.accepted.clear()
+            bench.shard = replayed(bench.journal)
+    bench.commit()
+    learned = bench.shard.entry("m").ahead.position("p")[1]
+    assert bench.hash() == reference(X[: 10 * learned])
+
+
+# --------------------------------------------------------------------------------- checkpoints and replay
+
+
+@given(cuts=rows_of(120), slice_rows=st.integers(1, 40), take=st.integers(0, 200))
+def test_any_checkpoint_and_the_records_after_it_make_the_same_model(
+    cuts: list[int], slice_rows: int, take: int
+) -> None:
+    bench = Bench()
+    bench.create()
+    entry = bench.shard.entry("m")
+    entry.slice_rows = slice_rows
+    for seq, (start, stop) in enumerate(pairwise(cuts)):
+        bench.learn(X[start:stop], producer="p", epoch=1, seq=seq)
+    snapshot = entry.snapshot()
+    for _ in range(take):
+        if bench.shard.step() and entry.between_records:
+            snapshot = entry.snapshot()
+    recovered = Shard(bench.models)
+    content = tensors.decode(tensors.encode(snapshot.arrays, snapshot.metadata))
+    recovered.install(snapshot._replace(arrays=content[0], metadata=content[1]))
+    assert recovered.entry("m").ahead.position("p")[2] == (snapshot.lsn if snapshot.lsn > 1 else 0)
+    replayed(bench.journal, into=recovered)
+    assert recovered.entry("m").model.state_hash() == bench.hash()
+    assert recovered.entry("m").ahead.position("p") == entry.ahead.position("p")
+    assert recovered.entry("m").applied_lsn == entry.applied_lsn
+
+
+def content_of(model: RunningSum) -> bytes:
+    return tensors.encode(model.state, model.metadata())
+
+
+def checkpoint(bench: Bench, name: str = "m") -> bytes:
+    bench.shard.drain()
+    snapshot = bench.shard.entry(name).snapshot()
+    return tensors.encode(snapshot.arrays, snapshot.metadata)
+
+
+def test_a_restore_takes_the_model_back_but_not_its_producers() -> None:
+    bench = Bench()
+    bench.create()
+    bench.learn(X[:10], producer="p", epoch=1, seq=0)
+    before = checkpoint(bench)
+    bench.learn(X[10:20], producer="p", epoch=1, seq=1)
+    bench.change(bench.shard.accept_restore("m", before, bench.next_lsn, 0))
+    assert isinstance(bench.accept(batch(1)), Duplicate)
+    bench.learn(X[20:30], producer="p", epoch=1, seq=2)
+    wanted = reference(np.concatenate([X[:10], X[20:30]]))
+    assert bench.hash() == wanted
+    again = replayed(bench.journal)
+    assert again.entry("m").model.state_hash() == wanted
+    assert again.entry("m").ahead.position("p") == (1, 3, 5)
+
+
+def test_a_restore_keeps_its_place_among_batches_still_to_be_learned() -> None:
+    bench = Bench()
+    bench.create()
+    before = checkpoint(bench)
+    bench.learn(X[:50])
+    bench.change(bench.shard.accept_restore("m", before, bench.next_lsn, 0))
+    bench.learn(X[50:60])
+    bench.shard.entry("m").slice_rows = 8
+    assert bench.hash() == reference(X[50:60])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not a checkpoint",
+        tensors.encode({}, {"spec": '{"dim": 2}'}),
+        content_of(RunningSum(dim=3)),
+        content_of(RunningSum(dim=2, keep=0.25)),
+    ],
+    ids=["empty", "noise", "no state", "other dim", "other spec"],
+)
+def test_a_restore_from_anything_but_a_checkpoint_of_this_spec_is_refused(content: bytes) -> None:
+    bench = Bench()
+    bench.create()
+    bench.learn(X[:10])
+    with pytest.raises(BadCheckpoint):
+        bench.shard.accept_restore("m", content, bench.next_lsn, 0)
+    assert bench.hash() == reference(X[:10])
+
+
+def test_a_model_deleted_and_made_again_is_another_one() -> None:
+    bench = Bench()
+    bench.create()
+    bench.learn(X[:10], producer="p", epoch=1, seq=0)
+    old = bench.shard.entry("m")
+    bench.change(bench.shard.accept_delete("m", bench.next_lsn, 0))
+    assert "m" not in bench.shard
+    assert not bench.shard.waiting  # what it had still to learn went with it
+    assert old.applied_lsn == 3
+    bench.create(keep=0.25)
+    bench.learn(X[10:20], producer="p", epoch=1, seq=0)
+    assert bench.hash() == reference(X[10:20], keep=0.25)
+    assert replayed(bench.journal).entry("m").model.state_hash() == reference(X[10:20], keep=0.25)
+
+
+# -------------------------------------------------------------------------------------------- bad input
+
+BAD_BATCHES = {
+    "too narrow": (Learn("m", X[:3, :1].copy()), BadShape),
+    "too wide": (Learn("m", np.zeros((3, 3), np.float32)), BadShape),
+    "infinite": (Learn("m", np.array([[0, 1], [2, -np.inf]], np.float32)), BadValue),
+    "a target that is not taken": (Learn("m", X[:3], X[:3]), BadShape),
+    "unknown model": (Learn("nobody", X[:3]), UnknownModel),
+    "a hole": (Learn("m", X[:3], producer="p", epoch=1, seq=7), Gap),
+    "fenced": (Learn("m", X[:3], producer="p", epoch=0, seq=0), Fenced),
+    "poison under a number that is next": (
+        Learn("m", np.full((1, 2), np.inf, np.float32), producer="p", epoch=1, seq=1),
+        BadValue,
+    ),
+}
+
+
+@pytest.mark.parametrize(("learn", "error"), BAD_BATCHES.values(), ids=BAD_BATCHES)
+def test_a_bad_batch_leaves_everything_as_it_was(learn: Learn, error: type[StreamlearnError]) -> None:
+    bench = Bench()
+    bench.create()
+    bench.learn(X[:10], producer="p", epoch=1, seq=0)
+    entry = bench.shard.entry("m")
+    before = (bench.hash(), entry.accepted_lsn, entry.ahead.position("p"), entry.backlog_bytes)
+    with pytest.raises(error) as raised:
+        bench.accept(learn)
+    assert raised.value.message
+    assert (bench.hash(), entry.accepted_lsn, entry.ahead.position("p"), entry.backlog_bytes) == before
+    assert bench.shard.step() is None
+    bench.learn(X[10:20], producer="p", epoch=1, seq=1)
+    assert bench.hash() == reference(X[:20])
+
+
+def test_doubles_do_not_pass_for_floats() -> None:
+    bench = Bench()
+    bench.create()
+    with pytest.raises(BadDtype):
+        bench.shard.accept_learn(Learn("m", np.array([["a", "b"]])), 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "spec", "error"),
+    [
+        ("m", "sum", {"dim": 2}, ModelExists),
+        ("../m", "sum", {"dim": 2}, BadName),
+        ("n", "sum", {"dim": 0, "seed": -1}, BadSpec),
+        ("n", "sum", {"dim": 2, "dims": 2}, BadSpec),
+        ("n", "nothing", {}, BadSpec),
+    ],
+)
+def test_a_bad_create_leaves_everything_as_it_was(
+    name: str, kind: str, spec: dict[str, Any], error: type[StreamlearnError]
+) -> None:
+    bench = Bench()
+    bench.create()
+    bench.learn(X[:10])
+    with pytest.raises(error):
+        bench.shard.accept_create(name, kind, spec, 3, 0)
+    assert [entry.name for entry in bench.shard] == ["m"]
+    assert bench.hash() == reference(X[:10])
+
+
+def test_what_does_not_exist_can_be_neither_deleted_nor_restored() -> None:
+    bench = Bench()
+    for accept in (
+        lambda: bench.shard.accept_delete("m", 1, 0),
+        lambda: bench.shard.accept_restore("m", b"", 1, 0),
+        lambda: bench.shard.enqueue(Record(RecordKind.DELETE, 1, 0, "m")),
+    ):
+        with pytest.raises(UnknownModel, match="none was created"):
+            accept()
