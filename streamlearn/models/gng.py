@@ -78,10 +78,12 @@ class GrowingNeuralGas(UnitModel):
     @property
     def edges(self) -> NDArray[np.int64]:
         """``(m, 2)``: the units that are joined, i < j; ``net.weights[net.edges]`` are lines to draw."""
-        return np.argwhere(np.triu(self.state["edges"] != kernels.NO_EDGE))
+        ages = self.state["edges"][: self._count, : self._count]
+        return np.argwhere(np.triu(ages != kernels.NO_EDGE))
 
     @property
     def hits(self) -> NDArray[np.float64]:
+        """``(units there are,)``: how often each has won lately, exponentially forgotten (``half_life``)."""
         return super().hits[: self._count]
 
     @property

@@ -15,6 +15,7 @@ from ..kernels import som as kernels
 from ..kernels.lanes import WIDTH
 from . import base, layout, schedule
 from .base import Float32
+from .plots import MapPlots
 from .schedule import Decay, Schedule, within
 from .units import UnitModel, UnitSpec
 
@@ -77,7 +78,7 @@ class SOMSpec(UnitSpec):
         return self.grid_distance or _GRID_DISTANCES[self.topology][0]
 
 
-class SOM(UnitModel):
+class SOM(MapPlots, UnitModel):
     """A map of ``grid`` = (rows, columns) units that keeps the topology of the samples.
 
     ``SOM(dim=, grid=, sigma=, learning_rate=, grid_distance=, neighbourhood=, scale=, seed=)``; see

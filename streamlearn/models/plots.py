@@ -1,0 +1,79 @@
+"""Pictures of a map, by matplotlib (an extra: ``pip install streamlearn[plots]``, imported on first use): one
+square or hexagon for each unit, row 0 on top."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import BadValue
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_ROW = math.sqrt(3) / 2  # from one row of hexagons to the next, where the columns are 1 apart
+_SQUARE = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
+_TIP, _SHOULDER = 1 / math.sqrt(3), 1 / math.sqrt(12)
+_HEXAGON = np.array(
+    [(0, -_TIP), (0.5, -_SHOULDER), (0.5, _SHOULDER), (0, _TIP), (-0.5, _SHOULDER), (-0.5, -_SHOULDER)]
+)
+
+
+class _Map(Protocol):
+    spec: Any
+
+    @property
+    def dim(self) -> int: ...
+    @property
+    def hits(self) -> NDArray[np.float64]: ...
+    @property
+    def weights(self) -> NDArray[np.float32]: ...
+    def u_matrix(self) -> NDArray[np.float32]: ...
+
+
+class MapPlots:
+    """``plot_*`` of a map. Each draws on ``ax``, or on a new figure, and returns the axes; the units' values
+    are the array of its one collection. Raises ImportError where matplotlib is absent."""
+
+    def plot_u_matrix(self: _Map, ax: Axes | None = None) -> Axes:
+        """Every unit's mean distance to those it touches (``u_matrix``): ridges part the clusters."""
+        return _draw(self, self.u_matrix(), "mean distance to neighbours", ax)
+
+    def plot_component(self: _Map, channel: int, ax: Axes | None = None) -> Axes:
+        """Every unit's weight in one channel: its component plane. Raises BadValue for a channel that is not
+        there."""
+        if not 0 <= channel < self.dim:
+            raise BadValue(f"there is no channel {channel}; 0 … {self.dim - 1} was expected", channel=channel)
+        label = f"channel {channel}" + (f", {self.spec.scale} scaling" if self.spec.scale else "")
+        return _draw(self, self.weights[..., channel], label, ax)
+
+    def plot_hits(self: _Map, ax: Axes | None = None) -> Axes:
+        """How often every unit has won lately (``hits``)."""
+        return _draw(self, self.hits, "recent wins", ax)
+
+
+def _draw(som: _Map, values: ArrayLike, label: str, ax: Axes | None) -> Axes:
+    try:
+        from matplotlib import pyplot as plt
+        from matplotlib.collections import PolyCollection
+    except ImportError as error:
+        raise ImportError("plots need matplotlib: pip install 'streamlearn[plots]'") from error
+    if ax is None:
+        ax = plt.figure().add_subplot()
+    rows, columns = som.spec.sides
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    if som.spec.topology == "hexagonal":
+        centres, shape = np.stack((column + row % 2 / 2, row * _ROW), axis=1), _HEXAGON
+    else:
+        centres, shape = np.stack((column, row), axis=1), _SQUARE
+    units = PolyCollection(centres[:, None] + shape, array=np.ravel(values), edgecolors="face")
+    ax.add_collection(units)
+    ax.set_aspect("equal")
+    ax.autoscale_view()
+    ax.yaxis.set_inverted(True)
+    ax.set_axis_off()
+    ax.figure.colorbar(units, ax=ax, label=label)
+    return ax

@@ -1,0 +1,218 @@
+"""river's own checks, and what its users do with a model, against the model itself."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import math
+import pickle
+import random
+import sys
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+import pytest
+from river import checks, datasets, evaluate, metrics, preprocessing, utils
+
+import streamlearn as sl
+from streamlearn.errors import BadSpec, BadValue
+from streamlearn.interop.river import AnomalyDetector, Clusterer, Regressor
+
+MODELS = {
+    "som": Clusterer("som", grid=(3, 3), scale="standard"),
+    "competitive": Clusterer("competitive", units=4, scale="standard"),
+    "gng": Clusterer("gng", scale="standard"),
+    "anomalies": AnomalyDetector("som", grid=(5, 5), scale="standard"),
+    "forecasts": AnomalyDetector("rnn", hidden=4, scale="standard"),
+    "regression": Regressor("rnn", hidden=8, scale="standard"),
+}
+
+
+class Take:
+    """The first ``n`` of what river carries with it, again and again."""
+
+    def __init__(self, dataset, n: int) -> None:
+        self.dataset, self.n = dataset, n
+
+    def __iter__(self) -> Iterator:
+        return islice(iter(self.dataset), self.n)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_river_checks(name, monkeypatch):
+    """All of them, on data that are here: river fetches those it has for anomaly detectors."""
+    regression = name == "regression"
+    data = datasets.TrumpApproval() if regression else datasets.Shuttle()
+    monkeypatch.setattr(checks, "_yield_datasets", lambda model, scale=1: iter([Take(data, 200 * scale)]))
+    random.seed(1)
+    done = set()
+    for check in checks.yield_checks(MODELS[name]):
+        check(MODELS[name].clone())
+        done.add(check.__name__)
+    assert len(done) > 20
+
+
+def shuttle(n: int) -> tuple[list[dict[str, float]], np.ndarray, np.ndarray]:
+    rows = list(islice(datasets.Shuttle(), n))
+    names = sorted(rows[0][0])
+    table = np.array([[x[name] for name in names] for x, _ in rows], np.float32)
+    return [x for x, _ in rows], table, np.array([bool(label) for _, label in rows])
+
+
+def test_scores_in_a_pipeline_on_the_shuttle():
+    """Prequentially over 5,000 rows: the anomalies stand out."""
+    rows, _, anomalous = shuttle(5000)
+    detector = preprocessing.StandardScaler() | AnomalyDetector("som", grid=(10, 10))
+    auc = evaluate.progressive_val_score(
+        zip(rows, anomalous.tolist(), strict=True), detector, metrics.ROCAUC(n_thresholds=100)
+    )
+    assert auc.get() > 0.95
+
+
+def test_a_pipeline_does_what_the_model_does():
+    rows, _, _ = shuttle(5000)
+    scaler = preprocessing.StandardScaler()
+    pipeline = preprocessing.StandardScaler() | Clusterer("competitive", units=8, learning_rate=0.05)
+    peer = sl.Competitive(dim=9, units=8, learning_rate=0.05)
+    for i, x in enumerate(rows):
+        scaler.learn_one(x)
+        scaled = scaler.transform_one(x)
+        sample = [[scaled[name] for name in sorted(scaled)]]
+        if i % 50 == 1:
+            pipeline.predict_one(x)
+        pipeline.learn_one(x)
+        peer.learn(sample)
+    assert pipeline["Clusterer"].model.state_hash() == peer.state_hash()
+    assert pipeline.predict_one(x) == peer.predict(sample).winner[0]
+
+
+def test_one_by_one_is_the_batch():
+    rows, table, _ = shuttle(300)
+    peer = sl.SOM(dim=9, grid=(4, 4), scale="standard")
+    detector = AnomalyDetector("som", grid=(4, 4), scale="standard")
+    scores = []
+    for x in rows:
+        scores.append(detector.score_one(x))
+        detector.learn_one(x)
+    expected = peer.learn(table).score
+    assert scores[0] == 0.0
+    assert np.array_equal(np.array(scores[1:], np.float32), expected[1:])
+    assert detector.model.state_hash() == peer.state_hash()
+
+
+def test_channels_are_those_seen_first_by_name():
+    net = Clusterer("competitive", units=3)
+    net.learn_one({"b": 2.0, "a": 1.0, 3: 0.0})
+    assert net.channels == (3, "a", "b")
+    peer = sl.Competitive(dim=3, units=3)
+    peer.learn([0.0, 1.0, 2.0])
+    net.learn_one({"a": 5.0, "new": 7.0, "b": None})  # 3 is absent, b is missing, new is new
+    peer.learn([np.nan, 5.0, np.nan])
+    assert net.model.state_hash() == peer.state_hash()
+    assert net.predict_one({"a": 5.0}) == peer.predict([np.nan, 5.0, np.nan]).winner[0]
+
+
+def test_channels_that_may_be_absent_at_first_can_be_named():
+    net = AnomalyDetector("som", ["x", "y"], grid=(2, 2))
+    net.learn_one({"y": 1.0})
+    assert net.channels == ("x", "y")
+    assert net.model.dim == 2
+
+
+def test_a_spec_that_fits_one_dim_takes_named_channels():
+    spec = {"patterns": [[1, 1, -1], [-1, 1, 1]]}
+    names = ("a", "b", "c")
+    net = AnomalyDetector("hamming", names, **spec)
+    for _ in range(3):
+        net.learn_one({"a": 1, "b": 1, "c": -1})
+    assert net.score_one({"a": -1, "b": -1, "c": -1}) > net.score_one({"a": 1, "b": 1, "c": -1})
+    with pytest.raises(BadSpec, match="dim is 1"):
+        AnomalyDetector("hamming", **spec)
+
+
+def test_what_is_said_of_nothing():
+    rows, _, _ = shuttle(20)
+    for model in (model.clone() for model in MODELS.values()):
+        say = model.score_one if isinstance(model, AnomalyDetector) else model.predict_one
+        first = say(rows[0])
+        assert model.model is None
+        assert first == (-1 if isinstance(model, Clusterer) else 0.0)
+        for x in rows:
+            model.learn_one(x, 1.0) if isinstance(model, Regressor) else model.learn_one(x)
+        nothing = say({})
+        assert isinstance(nothing, (int, float))
+        assert not math.isnan(nothing)
+        assert nothing == first or isinstance(model, Regressor)
+
+
+def test_regression_prequentially():
+    """The target is the input of two samples before: the net must remember it."""
+    random_ = np.random.default_rng(2)
+    x = random_.normal(size=4000)
+    net = Regressor("rnn", hidden=16, tbptt=(8, 8))
+    peer = sl.RNN(dim=1, hidden=16, tbptt=(8, 8), target="given", outputs=1)
+    expected = peer.learn(x[2:, None], x[:-2, None]).prediction[:, 0]
+    error = utils.Rolling(metrics.R2, window_size=1000)
+    for i, (now, y) in enumerate(zip(x[2:].tolist(), x[:-2].tolist(), strict=True)):
+        said = net.predict_one({"x": now})
+        error.update(y, said)
+        net.learn_one({"x": now}, y)
+        assert i == 0 or said == pytest.approx(float(expected[i]), rel=1e-6)
+    assert net.model.state_hash() == peer.state_hash()
+    assert error.get() > 0.8
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_copies_go_on_alike_and_alone(name):
+    model = MODELS[name].clone()
+    rows, _, _ = shuttle(60)
+
+    def learn(which, some) -> None:
+        for x in some:
+            which.learn_one(x, x["f1"]) if isinstance(which, Regressor) else which.learn_one(x)
+
+    learn(model, rows[:30])
+    before = model.model.state_hash()
+    copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]  # noqa: S301
+    for each in copies:
+        learn(each, rows[30:])
+    assert model.model.state_hash() == before
+    learn(model, rows[30:])
+    assert {each.model.state_hash() for each in copies} == {model.model.state_hash()}
+    assert model.clone().model is None
+
+
+def test_a_wrong_spec_is_refused_at_once():
+    with pytest.raises(BadSpec, match="grid"):
+        Clusterer("som")
+    with pytest.raises(BadSpec, match="perceptron"):
+        Clusterer("perceptron")
+    with pytest.raises(BadSpec, match="take som, competitive or gng"):
+        Clusterer("rnn", hidden=3)
+    with pytest.raises(BadSpec, match="learns from x alone"):
+        AnomalyDetector("rnn", hidden=3, target="given", outputs=1)
+    with pytest.raises(BadSpec):
+        Regressor("som", grid=(2, 2))
+
+
+@pytest.mark.parametrize("value", ["warm", [1.0, 2.0], 1e39, -math.inf, 10**400])
+def test_what_is_no_number_is_refused_and_teaches_nothing(value):
+    net = Clusterer("competitive", units=3)
+    net.learn_one({"a": 1.0, "b": 2.0})
+    before = net.model.state_hash()
+    fresh = net.clone()
+    with pytest.raises(BadValue):
+        fresh.learn_one({"a": 1.0, "b": value})
+    assert (fresh.model, fresh.channels) == (None, ())
+    for refuse in (net.learn_one, net.predict_one):
+        with pytest.raises(BadValue, match="'b' is"):
+            refuse({"a": 1.0, "b": value})
+    assert net.model.state_hash() == before
+
+
+def test_absent_river_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "river", None)
+    monkeypatch.delitem(sys.modules, "streamlearn.interop.river")
+    with pytest.raises(ImportError, match=r"streamlearn\[river\]"):
+        importlib.import_module("streamlearn.interop.river")

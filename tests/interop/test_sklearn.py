@@ -1,0 +1,235 @@
+"""scikit-learn's own estimator checks, and what its users do with an estimator, against the model itself."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import pickle
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+import streamlearn as sl
+from streamlearn.errors import BadSpec
+from streamlearn.interop.sklearn import CompetitiveClusterer, OutlierDetector, RNNRegressor, SOMClusterer
+
+# Checks that do not apply, and why.
+IN_ORDER = "rows are consecutive samples of a stream: what is said of one depends on those before it"
+MISSING = "NaN in y is a target that is missing, and teaches nothing; infinity is refused"
+GAPS = "labels are numbers of units, and one that no row is nearest to leaves a gap"
+FEW = (
+    "by default one recent row in a hundred is an outlier, and of 300 the unusual ones were learned at first"
+)
+NOT_FOR_AN_RNN = {
+    "check_methods_sample_order_invariance": IN_ORDER,
+    "check_methods_subset_invariance": IN_ORDER,
+    "check_supervised_y_no_nan": MISSING,
+}
+ESTIMATORS = {
+    "a chain": (SOMClusterer(grid=(3,)), {}),
+    "a map of many units": (SOMClusterer(), {"check_clustering": GAPS}),
+    "three prototypes": (CompetitiveClusterer(units=3), {}),
+    "more prototypes than clusters": (CompetitiveClusterer(), {"check_clustering": GAPS}),
+    "outliers of a map": (
+        OutlierDetector(),
+        {"check_outliers_train": FEW, "check_outliers_fit_predict": FEW},
+    ),
+    "a lower threshold": (OutlierDetector(CompetitiveClusterer(), threshold=0.9), {}),
+    "a recurrent net": (RNNRegressor(hidden=8), NOT_FOR_AN_RNN),
+}
+NEED_MORE = {  # checks that scikit-learn leaves out unless something else is installed or set
+    "check_array_api_input",
+    "check_classifier_data_not_an_array",
+    "check_regressor_data_not_an_array",
+}
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_estimator_checks(name):
+    estimator, reasons = ESTIMATORS[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        told = check_estimator(estimator, expected_failed_checks=reasons, on_fail=None, on_skip=None)
+    by_status: dict[str, set[str]] = {}
+    for each in told:
+        by_status.setdefault(each["status"], set()).add(each["check_name"])
+    assert "failed" not in by_status, [each for each in told if each["status"] == "failed"]
+    assert len(by_status["passed"]) > 35
+    assert by_status.get("xfail", set()) == reasons.keys()
+    assert by_status.get("skipped", set()) <= NEED_MORE
+
+
+def blobs(n: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 4, n)
+    return np.array([[0, 0], [9, 0], [0, 9], [9, 9]])[labels] + random.normal(size=(n, 2)), labels
+
+
+CLUSTERERS = {
+    "som": (SOMClusterer(grid=(3, 4), learning_rate=0.1, seed=3), sl.SOM, {"grid": (3, 4)}),
+    "competitive": (
+        CompetitiveClusterer(units=12, mode="gas", learning_rate=0.1, seed=3),
+        sl.Competitive,
+        {"units": 12, "mode": "gas"},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CLUSTERERS)
+def test_a_clusterer_is_the_model(kind):
+    estimator, model, spec = CLUSTERERS[kind]
+    x, _ = blobs(300)
+    x[::7, 0] = np.nan
+    peer = model(dim=2, scale="standard", learning_rate=0.1, seed=3, **spec)
+    peer.learn(x)
+    whole = clone(estimator).fit(x)
+    pieces = clone(estimator)
+    for part in np.array_split(x, 7):
+        pieces.partial_fit(part)
+    for one in (whole, pieces, copy.deepcopy(whole), pickle.loads(pickle.dumps(whole))):  # noqa: S301
+        assert one.model_.state_hash() == peer.state_hash()
+        said = peer.predict(x)
+        assert np.array_equal(one.predict(x), said.winner)
+        assert np.array_equal(one.score_samples(x), -said.score.astype(float))
+    assert np.array_equal(whole.labels_, peer.predict(x).winner)
+    assert np.array_equal(pieces.labels_, peer.predict(x).winner[-len(part) :])
+    assert whole.fit(x).model_.state_hash() == peer.state_hash()  # fit forgets
+
+
+def test_a_copy_learns_alone():
+    x, _ = blobs(50)
+    one = SOMClusterer(grid=(2, 2)).fit(x)
+    before = one.model_.state_hash()
+    copy.deepcopy(one).partial_fit(x)
+    assert one.model_.state_hash() == before
+
+
+def test_a_map_transforms_to_places_on_its_grid():
+    x, _ = blobs(200)
+    som = SOMClusterer(grid=(3, 4)).fit(x)
+    assert np.array_equal(som.transform(x), som.model_.predict(x).coords)
+    assert SOMClusterer(grid=(5,)).fit_transform(x).shape == (200, 1)
+    assert som.get_feature_names_out().tolist() == ["somclusterer0", "somclusterer1"]
+
+
+def test_parameters():
+    decay = sl.Decay(0.9, 0.1, 100)
+    som = SOMClusterer(grid=(2, 2), learning_rate=decay)
+    assert som.get_params()["learning_rate"] is decay
+    assert clone(som).get_params() == som.get_params()
+    som.set_params(grid=(2, 3), scale=None)
+    som.fit(blobs(20)[0])
+    assert som.model_.spec == sl.SOM(dim=2, grid=(2, 3), learning_rate=decay).spec
+    detector = OutlierDetector(SOMClusterer()).set_params(estimator__grid=(2, 2))
+    assert detector.fit(blobs(20)[0]).estimator_.model_.units == 4
+    assert not hasattr(detector.estimator, "model_")
+
+
+def test_parameters_are_those_of_the_spec():
+    """By the same names, and with the same defaults."""
+    theirs = {SOMClusterer: sl.SOM, CompetitiveClusterer: sl.Competitive, RNNRegressor: sl.RNN}
+    own = {"scale", "grid", "units", "hidden"}  # standard scaling; sizes, which the model has no default for
+    for estimator, model in theirs.items():
+        ours, fields = estimator().get_params(), model.Spec.model_fields
+        assert ours.keys() <= fields.keys()
+        for name in ours.keys() - own:
+            assert ours[name] in (None, fields[name].default), name
+
+
+def test_in_a_pipeline():
+    x, labels = blobs(2000)
+    found = make_pipeline(StandardScaler(), CompetitiveClusterer(units=4, mode="gas")).fit_predict(x)
+    pairs = set(zip(found.tolist(), labels.tolist(), strict=True))
+    assert len(pairs) < 10
+    assert len({label for _, label in pairs}) == 4
+
+
+@pytest.mark.parametrize("estimator", [SOMClusterer(grid=(4, 4)), CompetitiveClusterer(), None])
+def test_outliers(estimator):
+    x, _ = blobs(3000)
+    detector = OutlierDetector(estimator, threshold=0.98)
+    for part in np.array_split(x, 5):
+        detector.partial_fit(part)
+    assert detector.predict([[4.5, 4.5], [40, -40], [np.nan, np.nan]]).tolist()[1:] == [-1, 1]
+    fresh, _ = blobs(1000, seed=2)
+    assert (detector.predict(fresh) == -1).mean() < 0.05
+    assert np.array_equal(detector.predict(fresh) == -1, detector.score_samples(fresh) < -0.98)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, np.nan])
+def test_a_threshold_is_a_share(threshold):
+    with pytest.raises(BadSpec, match="threshold"):
+        OutlierDetector(threshold=threshold).fit([[1.0], [2.0]])
+
+
+def waves(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The target is the input of three rows before: nothing but memory tells it."""
+    x = np.random.default_rng(4).normal(size=(n, 1))
+    return x, np.concatenate((np.zeros(3), x[:-3, 0]))
+
+
+def test_a_regressor_is_the_model_and_remembers():
+    x, y = waves(6000)
+    net = RNNRegressor(hidden=16, tbptt=(8, 8), seed=5)
+    peer = sl.RNN(dim=1, hidden=16, tbptt=(8, 8), target="given", outputs=1, scale="standard", seed=5)
+    net.fit(x[:2500], y[:2500]).partial_fit(x[2500:5000], y[2500:5000])
+    peer.learn(x[:5000], y[:5000])
+    assert net.model_.state_hash() == peer.state_hash()
+    before = net.model_.state_hash()
+    assert net.score(x[5000:], y[5000:]) > 0.8
+    assert np.array_equal(net.predict(x[5000:]), peer.predict(x[5000:]).prediction[:, 0])
+    assert net.model_.state_hash() == before
+
+
+def test_a_regressor_takes_several_targets_and_missing_ones():
+    x, y = waves(200)
+    both = np.stack((y, -y), axis=1)
+    both[::5] = np.nan
+    net = RNNRegressor(hidden=4).fit(x, both)
+    assert net.predict(x).shape == (200, 2)
+    assert np.isfinite(net.predict(x)).all()
+    with pytest.raises(ValueError, match="infinity"):
+        net.fit(x, np.full(200, np.inf))
+    with pytest.raises(ValueError, match="inconsistent"):
+        net.fit(x, y[:-1])
+    with pytest.raises(ValueError, match="requires y"):
+        net.fit(x, None)
+
+
+def test_a_search_over_parameters():
+    x, y = waves(400)
+    grid = {"hidden": [2, 4], "cell": ["elman", "lstm"]}
+    search = GridSearchCV(RNNRegressor(), grid, cv=TimeSeriesSplit(2), error_score="raise").fit(x, y)
+    assert search.best_params_.keys() == grid.keys()
+
+
+def test_nothing_is_said_before_anything_is_learned():
+    for estimator in (SOMClusterer(), CompetitiveClusterer(), OutlierDetector(), RNNRegressor()):
+        with pytest.raises(NotFittedError):
+            estimator.predict([[1.0]])
+
+
+def test_other_columns_are_refused():
+    net = CompetitiveClusterer().partial_fit([[1.0, 2.0]])
+    with pytest.raises(ValueError, match="3 features"):
+        net.partial_fit([[1.0, 2.0, 3.0]])
+
+
+def test_a_wrong_parameter_is_refused_when_learning_starts():
+    with pytest.raises(BadSpec, match="topology"):
+        SOMClusterer(topology="round").fit([[1.0]])
+
+
+def test_absent_scikit_learn_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.base", None)
+    monkeypatch.delitem(sys.modules, "streamlearn.interop.sklearn")
+    with pytest.raises(ImportError, match=r"streamlearn\[sklearn\]"):
+        importlib.import_module("streamlearn.interop.sklearn")
