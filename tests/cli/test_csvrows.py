@@ -1,0 +1,191 @@
+"""Samples from a CSV: every value as written, and every bad row named with nothing before it lost."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from streamlearn.cli.csvrows import CsvRows
+from streamlearn.cli.errors import BadData, BadUsage
+
+
+@pytest.fixture
+def rows_of(tmp_path):
+    def read(text, **options):
+        path = tmp_path / "data.csv"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        with CsvRows(str(path), **options) as rows:
+            batches, problem = [], None
+            try:
+                batches.extend(rows)
+            except BadData as error:
+                problem = error
+        x = np.concatenate([batch.x for batch in batches]) if batches else np.empty((0, 0))
+        return x, batches, rows, problem
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("text", "header", "expected"),
+    [
+        ("1,2\n3,4\n", None, [[1, 2], [3, 4]]),
+        ("a,b\n3,4\n", ["a", "b"], [[3, 4]]),
+        ("\ufeffa,b\r\n3,4\r\n", ["a", "b"], [[3, 4]]),
+        ('"the flow",b\n"3",4', ["the flow", "b"], [[3, 4]]),
+        ("1,2\n\n\n3,4\n\n", None, [[1, 2], [3, 4]]),
+        ("1,\n nan ,4\n", None, [[1, np.nan], [np.nan, 4]]),
+        (",\n1,2\n", None, [[np.nan, np.nan], [1, 2]]),  # nothing says that this is a header
+        ("1\n\n3\n", None, [[1], [np.nan], [3]]),  # one column: a blank line is a missing value
+    ],
+)
+def test_values_and_headers(rows_of, text, header, expected):
+    x, _, rows, problem = rows_of(text)
+    assert problem is None
+    assert rows.header == header
+    assert x.dtype == np.float32
+    np.testing.assert_array_equal(x, np.array(expected, np.float32))
+
+
+@given(
+    table=hnp.arrays(
+        np.float32,
+        hnp.array_shapes(min_dims=2, max_dims=2, max_side=8),
+        elements=st.floats(width=32, allow_infinity=False),
+    ),
+    batch=st.integers(1, 10),
+)
+def test_what_is_written_is_read_bit_for_bit(tmp_path_factory, table, batch):
+    path = tmp_path_factory.mktemp("csv") / "data.csv"
+    path.write_text("\n".join(",".join(map(repr, row)) for row in table.tolist()))
+    with CsvRows(str(path), batch=batch, header=False) as rows:
+        read = np.concatenate([each.x for each in rows])
+    np.testing.assert_array_equal(read, table)
+
+
+def test_columns_and_targets_are_parted(rows_of):
+    _, batches, _, _ = rows_of("t,x1,x2,y\n0,1,2,9\n1,3,4,8\n", columns="x1,x2", target="y")
+    assert [batch.x.tolist() for batch in batches] == [[[1, 2], [3, 4]]]
+    assert [batch.y.tolist() for batch in batches] == [[[9], [8]]]
+    assert all(batch.x.flags.c_contiguous and batch.y.flags.c_contiguous for batch in batches)
+
+
+def test_a_label_beside_the_samples_does_not_disturb(rows_of):
+    x, _, rows, _ = rows_of("1,2,normal\n3,4,anomaly\n", columns="1-2")
+    assert rows.header is None
+    assert x.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "said"),
+    [
+        ("1,2\n3,4\n5,x\n7,8\n", 3, 2, r"'x' in column 2 is not a number: mend it, leave the field empty"),
+        ("a,b\n3,4\n5,6\n7,12,5\n", 4, None, r"has 3 fields and line 1 has 2"),
+        ("a,b\n3,4\n5,6\n7\n", 4, None, r"has 1 fields and line 1 has 2"),
+        ("1,2\n3,4\n5,inf\n", 3, 2, r"inf in column 2 is too large .* leave the field empty"),
+        ("1,2\n3,4\n-1e39,1\n", 3, 1, r"-1e39 in column 1 is too large"),
+        ('1,2\n3,4\n"5\n', 4, None, r"near line 4: this is not CSV"),
+        ("a,b\n1,2\n3,4\n1,0x10\n", 4, 2, r"'0x10' in column 2 \(b\) is not a number"),
+    ],
+)
+def test_a_bad_row_is_named_and_those_before_it_are_kept(rows_of, text, line, column, said):
+    x, _, rows, problem = rows_of(text)
+    assert len(x) == 2
+    assert len(rows.lines) == 2
+    assert problem.detail.get("line") == line
+    assert problem.detail.get("column") == column
+    assert problem.detail["file"] in problem.message
+    assert re.search(said, problem.message)
+
+
+def test_text_in_the_first_line_beside_numbers_is_no_silent_header(rows_of):
+    """A first row with a typo must not vanish as if it were a header."""
+    x, _, _, problem = rows_of("1.5.0,2\n3,4\n")
+    assert not len(x)
+    assert problem.detail["line"] == 1
+    assert "--skip-header" in problem.message
+    x, _, _, problem = rows_of("1.5.0,2\n3,4\n", header=True)
+    assert problem is None
+    assert x.tolist() == [[3, 4]]
+
+
+def test_a_header_can_be_denied(rows_of):
+    _, _, _, problem = rows_of("a,b\n3,4\n", header=False)
+    assert problem.detail["line"] == 1
+    with pytest.raises(BadUsage, match="named only where there is a header"):
+        rows_of("a,b\n3,4\n", header=False, columns="a")
+
+
+def test_bytes_that_are_no_text_matter_only_where_a_number_is_wanted(rows_of):
+    text = "1,gut,2\n3,schön,4\n5,ok,6ß\n".encode("latin-1")
+    x, _, _, problem = rows_of(text, columns="1,3")
+    assert x.tolist() == [[1, 2], [3, 4]]
+    assert (problem.detail["line"], problem.detail["column"]) == (3, 3)
+    problem.message.encode()  # it can be shown
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", b"\xff\xfe1,2\n"])
+def test_no_samples_at_all(rows_of, text):
+    x, _, _, problem = rows_of(text)
+    assert not len(x)
+    assert isinstance(problem, BadData)
+
+
+def test_a_header_alone_is_no_error(rows_of):
+    x, _, _, problem = rows_of("a,b\n")
+    assert problem is None
+    assert not len(x)
+
+
+def test_going_on_from_a_line(rows_of):
+    x, _, rows, _ = rows_of("a,b\n1,2\n\nx,y\n5,6\n7,8\n", from_line=5)
+    assert x.tolist() == [[5, 6], [7, 8]]
+    assert list(rows.lines) == [5, 6]
+
+
+def test_another_delimiter(rows_of):
+    assert rows_of("1;2\n3;4\n", delimiter=";")[0].tolist() == [[1, 2], [3, 4]]
+    assert "--delimiter" in rows_of("1\n3,4\n")[3].message
+    with pytest.raises(BadUsage, match="one character"):
+        rows_of("1,2\n", delimiter="ab")
+
+
+def test_how_far_it_has_read(rows_of, tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text("1,2\n" * 50_000)
+    with CsvRows(str(path), batch=1000) as rows:
+        assert rows.bytes == 200_000
+        places = [rows.bytes_read for _ in rows]
+    assert places == sorted(places)
+    assert 0 < places[0] < places[-1] == 200_000
+
+
+def test_standard_input_is_read_row_by_row(monkeypatch):
+    """A sensor's row is not kept back until more of them have come."""
+    reading, writing = os.pipe()
+    with open(reading, "rb") as source, open(writing, "wb", buffering=0) as sink:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(source))
+        got, told = [], threading.Semaphore(0)
+
+        def read():
+            with CsvRows("-") as rows:
+                for batch in rows:
+                    got.append(batch.x.tolist())
+                    told.release()
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        for row in (b"1,2\n", b"3,4\n"):
+            sink.write(row)
+            assert told.acquire(timeout=30)
+        sink.close()
+        thread.join(30)
+    assert got == [[[1, 2]], [[3, 4]]]

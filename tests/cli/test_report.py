@@ -1,0 +1,62 @@
+"""Numbers as people and programs read them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from streamlearn.cli import report
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.0000123, "12 µs"),
+        (0.0123, "12.3 ms"),
+        (1.26, "1.3 s"),
+        (61, "1 min 1 s"),
+        (3660, "1 h 1 min"),
+        (90_000, "1 d 1 h"),
+        (float("nan"), "–"),
+    ],
+)
+def test_durations(seconds, said):
+    assert report.duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (3 * 2**30, "3.0 GiB")]
+)
+def test_sizes(count, said):
+    assert report.size(count) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (49097, "49,097"),
+        (0.4304, "0.4304"),
+        (float("nan"), "–"),
+        (None, "–"),
+        ([10, 10], "[10, 10]"),
+        ("som", "som"),
+    ],
+)
+def test_values(value, said):
+    assert report.text(value) == said
+
+
+def test_counts():
+    assert report.many(1, "sample") == "1 sample"
+    assert report.many(1234, "sample") == "1,234 samples"
+
+
+def test_json_has_no_nan_and_no_bytes(capsys):
+    report.print_json({"error": float("nan"), "rates": (1.5, float("inf")), "id": b"\x01", 3: None})
+    assert json.loads(capsys.readouterr().out) == {"error": None, "rates": [1.5, None], "id": "01", "3": None}
+
+
+def test_square_brackets_are_only_text(capsys):
+    report.show(None, False, "[red]not markup[/red]")
+    assert capsys.readouterr().out == "[red]not markup[/red]\n"

@@ -1,0 +1,77 @@
+"""The demo, whole: every promise kept, on every seed and over every kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+
+DEMO = (sys.executable, "-m", "streamlearn", "demo")
+
+
+def demo(*arguments):
+    return subprocess.run([*DEMO, *map(str, arguments)], capture_output=True, text=True, timeout=280)
+
+
+def test_every_promise_is_kept(tmp_path):
+    png, keep = tmp_path / "u-matrix.png", tmp_path / "kept"
+    done = demo("--seconds", 2, "--kills", 2, "--seed", 11, "--png", png, "--keep", keep, "--json")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert all(promise["kept"] for promise in facts["promises"])
+    assert [kill["exit_code"] for kill in facts["kills"]] == [-9, -9]
+    streams = {"shuttle-map": 49_097, "shuttle-net": 49_097, "water-lstm": 1_378, "full-speed": 49_097}
+    assert {name: model["learned"] for name, model in facts["models"].items()} == streams
+    for model in facts["models"].values():
+        assert model["acknowledged"] == model["sent"] == model["learned"]
+        assert model["state_hash"] == model["uninterrupted_state_hash"]
+    assert facts["answers"]["answered"] > 0
+    assert facts["forecast"]["model"] < facts["forecast"]["persistence"]
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert (keep / "daemon.log").is_file()
+
+    again = demo("--keep", keep, "--png", png)
+    assert again.returncode == 2
+    assert "not empty" in again.stderr
+
+
+def test_what_a_person_sees(tmp_path):
+    done = demo("--seconds", 1, "--kills", 0, "--png", tmp_path / "u-matrix.png")
+    assert done.returncode == 0, done.stderr
+    for shown in ("shuttle-map", "ROC AUC", "persistence", "U-matrix", "promises kept", "learned twice"):
+        assert shown in done.stdout
+    assert "\x1b[" not in done.stdout  # no colours into a pipe
+    assert "✘" not in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_on_the_way_it_leaves_nothing_behind(tmp_path, number):
+    keep = tmp_path / "kept"
+    png = tmp_path / "u-matrix.png"
+    with subprocess.Popen(
+        [*DEMO, "--seconds", "60", "--keep", keep, "--png", png],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        pid = None
+        for line in running.stdout:
+            found = re.search(r"a daemon, process (\d+)", line)
+            if found:
+                pid = int(found[1])
+                break
+        running.send_signal(number)
+        _, said = running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert "Traceback" not in said
+    assert not png.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
