@@ -114,7 +114,7 @@ def pour(requests: str, stop: Event, seed: int) -> None:
     stream = np.random.default_rng(seed).random((BATCH, DIM), dtype=np.float32)
     with Client(requests) as client, client.firehose("poured") as firehose:
         while not stop.is_set():
-            firehose.send(stream)
+            firehose.push(stream)
 
 
 def disk(directory: Path, rounds: int) -> Comparison:

@@ -32,6 +32,11 @@ class _Kernel:
         self.signature = signature
         self.compiled = False
 
+    @property
+    def name(self) -> str:
+        """As a person sees it: ``som.learn``."""
+        return f"{self.dispatcher.__module__.rpartition('.')[2]}.{self.dispatcher.__name__}"
+
     def compile(self) -> None:
         if not self.compiled:
             self.dispatcher.compile(self.signature)
@@ -69,14 +74,14 @@ def compile_all(progress: Progress | None = None) -> int:
     """Compile every entry point there is, telling ``progress`` before each; returns how many there are."""
     for done, each in enumerate(_registry):
         if progress is not None:
-            progress(each.dispatcher.__name__, done, len(_registry))
+            progress(each.name, done, len(_registry))
         each.compile()
     return len(_registry)
 
 
 def cached() -> bool:
-    """Whether this host has already compiled these very kernels (a warm start)."""
-    return any(_writable(cache_path()).rglob("*.nbc"))
+    """Whether this host has compiled all of these very kernels before (a warm start)."""
+    return len(list(_writable(cache_path()).rglob("*.nbc"))) >= len(_registry)
 
 
 @cache
