@@ -7,6 +7,7 @@ from . import (  # noqa: F401 - importing them declares their kernels
     cognitron,
     competitive,
     compiler,
+    drift,
     gng,
     grossberg,
     hamming,

@@ -21,6 +21,7 @@ from ..errors import BadCheckpoint, BadDtype, BadShape, BadSpec, BadValue
 from ..kernels import scale, score
 from ..store import tensors
 from ..store.fs import FS, write_whole
+from .drift import Watch
 from .schedule import Positive
 
 Float32 = NDArray[np.float32]
@@ -45,6 +46,11 @@ class Spec(BaseModel):
     half_life: Positive = Field(
         10_000.0, description="samples after which the score, the live quality and ewma scaling forget half"
     )
+    drift: Literal["page_hinkley", "adwin"] | None = Field(
+        None, description="what watches the score for a change"
+    )
+    drift_delta: Positive | None = Field(None, description="its δ; by default 0.005 or, of adwin, 0.002")
+    drift_threshold: Positive = Field(50.0, description="page_hinkley: λ")
     seed: int = Field(0, ge=0, lt=1 << 63, description="of the random initial weights")
 
 
@@ -73,21 +79,24 @@ class Model(ABC):
             "score.tree": np.zeros(score.SIZE),
             "score.head": np.array([1.0, 0.0]),
         }
+        self._watch: Watch | None = None
+        if self.spec.drift is not None:
+            self._watch = Watch(self.spec.drift, self.spec.drift_delta, self.spec.drift_threshold)
+            self.state |= self._watch.state
 
     # -- what a model must have --------------------------------------------------------------------------
 
     @abstractmethod
-    def learn_validated(self, x: Float32, y: Float32 | None) -> Outputs:
-        """Learn ``x`` ``(n, dim)`` (and ``y``) that ``validate`` has passed: the daemon's hot path."""
+    def _learn(self, x: Float32, y: Float32 | None) -> Outputs:
+        """The kernel's call: learn ``x`` ``(n, dim)`` and ``y`` ``(n, target_dim)``."""
 
     @abstractmethod
     def predict_validated(self, x: Float32) -> Outputs:
         """What the model says of ``x`` ``(n, dim)``, which ``validate`` has passed."""
 
     @abstractmethod
-    def quality(self) -> dict[str, float]:
-        """Live quality: exponentially weighted over recent samples (``half_life``); NaN before there are
-        any."""
+    def _quality(self) -> dict[str, Any]:
+        """What ``quality`` tells of this kind of model."""
 
     # -- what users call ---------------------------------------------------------------------------------
 
@@ -112,6 +121,19 @@ class Model(ABC):
         learned.
         """
         return self.learn_validated(*self.validate(X, y))
+
+    def learn_validated(self, x: Float32, y: Float32 | None = None) -> Outputs:
+        """Learn ``x`` (and ``y``) that ``validate`` has passed: the daemon's hot path."""
+        first = self.samples
+        out = self._learn(x, y)
+        if self._watch is not None:
+            out.arrays["drift"] = self._watch.look(out.score, first)
+        return out
+
+    def quality(self) -> dict[str, Any]:
+        """Live quality: exponentially weighted over recent samples (``half_life``), NaN before there are
+        any; and where the score is watched, the alarms of drift."""
+        return self._quality() | (self._watch.quality() if self._watch is not None else {})
 
     def predict(self, X: ArrayLike) -> Outputs:
         """What the model says of each sample as it stands. Changes nothing. Raises as ``learn`` does."""

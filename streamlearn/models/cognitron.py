@@ -106,7 +106,7 @@ class Cognitron(ActivityModel):
         layers = self.state["b"].reshape(self.spec.layers, self._plane.blocks, 1, WIDTH)
         return np.stack([self._plane.from_lanes(each)[:, 0] for each in layers])
 
-    def learn_validated(self, x: Float32, y: Float32 | None = None) -> Outputs:
+    def _learn(self, x: Float32, y: Float32 | None = None) -> Outputs:
         out = self._outputs(len(x))
         clock = self.state["samples"], self.state["quality"], self.decay
         kernels.learn(x, *self._what_responds(), *clock, *self._gains, *out.arrays.values())
@@ -120,7 +120,7 @@ class Cognitron(ActivityModel):
     def _what_responds(self) -> tuple[Any, ...]:
         return self.state["a"], self.state["b"], *self._wiring, *self._scores()
 
-    def quality(self) -> dict[str, float]:
+    def _quality(self) -> dict[str, float]:
         """Means for a sample: ``firing``, the share of the last layer's cells that fire; ``reinforced``, how
         many cells of all layers won their vicinity; ``recruited``, how many learned since nobody fired there.
         """

@@ -104,14 +104,14 @@ class Competitive(UnitModel):
     def weights(self, values: ArrayLike) -> None:
         self._set_weights(values, (self.units, self.dim))
 
-    def learn_validated(self, x: Float32, y: Float32 | None = None) -> Outputs:
+    def _learn(self, x: Float32, y: Float32 | None = None) -> Outputs:
         out = self._outputs(len(x))
         clock = self.state["samples"], self.state["hits"], self.state["quality"], self.decay
         rule = *self._schedules, self._mode, self.spec.fairness, self._conscience, self._share
         kernels.learn(x, *self._what_locates(), *clock, *rule, *out.arrays.values())
         return out
 
-    def quality(self) -> dict[str, float]:
+    def _quality(self) -> dict[str, float]:
         """``quantization_error``: mean distance to the winner, in the scaled space; ``dead_units``: how many
         prototypes hardly ever win."""
         count, distance = self.state["quality"].tolist()

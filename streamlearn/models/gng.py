@@ -94,7 +94,7 @@ class GrowingNeuralGas(UnitModel):
     def _count(self) -> int:
         return int(self.state["count"][0])
 
-    def learn_validated(self, x: Float32, y: Float32 | None = None) -> Outputs:
+    def _learn(self, x: Float32, y: Float32 | None = None) -> Outputs:
         out = self._outputs(len(x))
         state, spec = self.state, self.spec
         clock = state["samples"], state["hits"], state["quality"], self.decay
@@ -103,7 +103,7 @@ class GrowingNeuralGas(UnitModel):
         kernels.learn(x, *self._what_locates(), *clock, *graph, *rule, *out.arrays.values())
         return out
 
-    def quality(self) -> dict[str, float]:
+    def _quality(self) -> dict[str, float]:
         """``quantization_error``: mean distance to the winner, in the scaled space; ``units`` and ``edges``:
         how many there are; ``dead_units``: how many units hardly ever win (a new one has not, yet)."""
         count, distance = self.state["quality"].tolist()

@@ -140,7 +140,7 @@ class Grossberg(BinaryModel):
             found.append(blocks.reshape(-1)[:units].copy())
         return tuple(found)
 
-    def learn_validated(self, x: Float32, y: Float32 | None = None) -> Outputs:
+    def _learn(self, x: Float32, y: Float32 | None = None) -> Outputs:
         out = self._outputs(len(x))
         clock = self.state["samples"], self.state["quality"], self.decay
         kernels.learn(x, *self._net(), *clock, *self._rates, *out.arrays.values())
@@ -166,7 +166,7 @@ class Grossberg(BinaryModel):
         net = state["weights"], self._layers, self._clusters, self._full, state["wins"]
         return *net, self._threshold, self.spec.sensitivity, state["score.tree"], state["score.head"]
 
-    def quality(self) -> dict[str, float]:
+    def _quality(self) -> dict[str, float]:
         """``distance``: mean share of the winners' weight on wrong lines; ``dead_units``: how many units have
         never won."""
         count, distance = self.state["quality"].tolist()

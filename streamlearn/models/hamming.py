@@ -125,7 +125,7 @@ class HammingNet(BinaryModel):
             raise BadValue("weights must lie within −1 … 1")
         self.state["weights"][...] = layout.to_lanes(given)
 
-    def learn_validated(self, x: Float32, y: Float32 | None = None) -> Outputs:
+    def _learn(self, x: Float32, y: Float32 | None = None) -> Outputs:
         out = self._outputs(len(x))
         clock = self.state["samples"], self.state["quality"], self.decay
         kernels.learn(x, *self._net(), *clock, self._rate, *out.arrays.values())
@@ -154,7 +154,7 @@ class HammingNet(BinaryModel):
         scores = self.state["score.tree"], self.state["score.head"]
         return self.state["weights"], self._pad, *contest, *scores
 
-    def quality(self) -> dict[str, float]:
+    def _quality(self) -> dict[str, float]:
         """``distance``: mean Hamming distance to the winner; ``iterations``: the MaxNet's mean; ``ties`` and
         ``capped``: the share of samples that it left undecided."""
         count, *sums = self.state["quality"].tolist()

@@ -116,7 +116,7 @@ class Malsburg(ActivityModel):
         angle = (np.arange(count)[:, None] + 0.5) * np.pi / count
         return np.asarray(np.abs(x * np.sin(angle) - y * np.cos(angle)) < 2 / 3, np.float32)
 
-    def learn_validated(self, x: Float32, y: Float32 | None = None) -> Outputs:
+    def _learn(self, x: Float32, y: Float32 | None = None) -> Outputs:
         out = self._outputs(len(x))
         clock = self.state["samples"], self.state["quality"], self.decay
         kernels.learn(x, *self._what_responds(), *clock, self._rate, *out.arrays.values())
@@ -130,7 +130,7 @@ class Malsburg(ActivityModel):
     def _what_responds(self) -> tuple[Any, ...]:
         return self.state["afferents"], *self._wiring, *self._scores()
 
-    def quality(self) -> dict[str, float]:
+    def _quality(self) -> dict[str, float]:
         """``firing``: mean share of the E cells that a sample makes fire; ``unsettled``: mean of the largest
         change of an activity in the last settling step (near 0, or ``steps`` or ``delta`` do not fit)."""
         count, firing, unsettled = self.state["quality"].tolist()

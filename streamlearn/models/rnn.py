@@ -158,7 +158,7 @@ class RNN(Model):
     def target_dim(self) -> int:
         return self.outputs if self._given else 0
 
-    def learn_validated(self, x: Float32, y: Float32 | None = None) -> Outputs:
+    def _learn(self, x: Float32, y: Float32 | None = None) -> Outputs:
         out = self._room(len(x))
         tbptt.learn(x, x if y is None else y, *self._learns_with, *out.arrays.values())
         return out
@@ -177,7 +177,7 @@ class RNN(Model):
             channels=np.empty(n, np.int32),
         )
 
-    def quality(self) -> dict[str, float]:
+    def _quality(self) -> dict[str, float]:
         """In the stream's own units: ``mae`` and ``rmse`` over all outputs. ``mase``: the mean over outputs
         of the absolute error as a share of persistence's (the last value again). ``updates``,
         ``skipped_updates`` (gradient not finite) and the last ``gradient_norm``, before clipping."""

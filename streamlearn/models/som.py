@@ -115,7 +115,7 @@ class SOM(MapPlots, UnitModel):
     def weights(self, values: ArrayLike) -> None:
         self._set_weights(values, (*self.spec.grid, self.dim))
 
-    def learn_validated(self, x: Float32, y: Float32 | None = None) -> Outputs:
+    def _learn(self, x: Float32, y: Float32 | None = None) -> Outputs:
         out = self._outputs(len(x))
         clock = self.state["samples"], self.state["hits"], self.state["quality"], self.decay
         rule = *self._schedules, self._neighbourhood
@@ -133,7 +133,7 @@ class SOM(MapPlots, UnitModel):
         out.arrays["coords"] = np.stack((row, column)[-len(self.spec.grid) :], axis=1)
         return out
 
-    def quality(self) -> dict[str, float]:
+    def _quality(self) -> dict[str, float]:
         """``quantization_error``: mean distance to the winner (in the scaled space); ``topographic_error``:
         the share of samples whose two nearest units do not touch on the grid; ``dead_units``: how many units
         hardly ever win."""

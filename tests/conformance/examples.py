@@ -52,7 +52,9 @@ EXAMPLES = {
             {"topology": "hexagonal", "torus": True, "neighbourhood": "triangle", "distance": "manhattan"},
             {"grid": (20,), "neighbourhood": "mexican_hat", "sigma": 2.0, "distance": "chebyshev"},
             {"distance": "cosine"},
+            {"drift": "page_hinkley", "drift_threshold": 0.5},
         ),
+        may_hold_inf=("drift.page",),
     ),
     "competitive": Kind(
         usual={"dim": 5, "units": 20, "learning_rate": DECAY, "half_life": 50.0},
@@ -66,7 +68,9 @@ EXAMPLES = {
             {"mode": "gas"},
             {"conscience": 2.0, "conscience_rate": 0.1},
             {"frequency_sensitive": True, "leak": 0.01},
+            {"drift": "adwin", "drift_delta": 0.9},
         ),
+        may_hold_inf=("drift.page",),
     ),
     "gng": Kind(
         usual={"dim": 5, "max_units": 20, "insert_every": 4, "max_age": 4, "half_life": 50.0},

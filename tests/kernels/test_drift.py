@@ -1,0 +1,76 @@
+"""Drift detectors against river's, alarm by alarm, and as models use them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from river import drift
+
+import streamlearn as sl
+from streamlearn.models.drift import Watch
+
+
+def scores(seed: int) -> np.ndarray:
+    """A stream that changes: its level, its spread, a constant stretch, and some where nothing changes."""
+    random = np.random.default_rng(seed)
+    parts = [
+        random.beta(2, 5, random.integers(300, 3000)),
+        random.beta(5, 2, 1500),
+        random.beta(2, 2, 2000),
+        np.full(500, 0.5),
+        random.random(5000),
+        random.beta(5, 1, 700),
+    ]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def theirs(detector, values: np.ndarray) -> list[int]:
+    found = []
+    for n, value in enumerate(values.tolist()):
+        detector.update(value)
+        if detector.drift_detected:
+            found.append(n)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("delta", [0.002, 0.05])
+def test_adwin_is_rivers(seed, delta):
+    values = scores(seed)
+    expected = theirs(drift.ADWIN(delta=delta), values)
+    assert len(expected) >= 2
+    assert np.flatnonzero(Watch("adwin", delta, 50.0).look(values, 0)).tolist() == expected
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("delta", "threshold"), [(0.005, 50.0), (0.01, 10.0)])
+def test_page_hinkley_is_rivers(seed, delta, threshold):
+    values = scores(seed)
+    peer = drift.PageHinkley(delta=delta, threshold=threshold, alpha=1.0)  # 1: nothing is forgotten
+    expected = theirs(peer, values)
+    assert len(expected) >= 2
+    assert np.flatnonzero(Watch("page_hinkley", delta, threshold).look(values, 0)).tolist() == expected
+
+
+def test_a_value_that_is_missing_is_not_looked_at():
+    values = scores(1)
+    holes = np.insert(values, range(0, len(values), 7), np.nan).astype(np.float32)
+    alarms = values[np.flatnonzero(Watch("adwin", None, 50.0).look(values, 0))]
+    with_holes = holes[np.flatnonzero(Watch("adwin", None, 50.0).look(holes, 0))]
+    assert alarms.tolist() == with_holes.tolist()
+
+
+@pytest.mark.parametrize("detector", ["adwin", "page_hinkley"])
+def test_a_map_tells_when_its_stream_changes(detector):
+    random = np.random.default_rng(5)
+    before, after = random.normal(0, 1, (6000, 3)), random.normal(0, 3, (3000, 3))
+    som = sl.SOM(dim=3, grid=(6, 6), scale="standard", half_life=3000.0, drift=detector, seed=1)
+    calm = som.learn(before[2000:])
+    told = som.quality()
+    out = som.learn(after)
+    alarms = np.flatnonzero(out.drift)
+    assert alarms.size >= 1
+    assert alarms[0] < 1000
+    now = som.quality()
+    assert now["drift_alarms"] == told["drift_alarms"] + alarms.size == calm.drift.sum() + alarms.size
+    assert now["last_drift"] == 4000 + alarms[-1]
