@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 import zmq
-from streamlearn_client.protocol import Learn, Request, decode_reply, encode_request
 
 from streamlearn import models
 from streamlearn.models import Model
+from streamlearn_client.protocol import Learn, Request, decode_reply, encode_request
 from tests.e2e.daemon_process import SECONDS, DaemonProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(1800)]
@@ -29,6 +29,7 @@ WINDOW = 16  # batches that are on their way at a time
 SPECS: dict[str, tuple[str, dict[str, Any]]] = {
     "map": ("som", {"dim": 3, "grid": [5, 5], "scale": "standard"}),
     "clusters": ("competitive", {"dim": 3, "units": 7, "mode": "soft"}),
+    "net": ("rnn", {"dim": 3, "hidden": 6, "cell": "lstm", "tbptt": [4, 8], "optimizer": "adam"}),
 }
 # Small segments and frequent checkpoints, so that kills also hit rolling, retiring and checkpointing.
 SETTINGS = {"journal__segment_bytes": 65536, "checkpoints__samples": 2000, "checkpoints__seconds": 1}
@@ -142,7 +143,9 @@ def test_kill_9_loses_nothing_and_repeats_nothing(tmp_path: Path, kills: int) ->
     finally:
         context.destroy(0)
     for each in producers:
-        print(f"{each.model}: {each.sent} batches, {each.reference.samples} samples, {each.duplicates} resent in vain")
+        print(
+            f"{each.model}: {each.sent} batches, {each.reference.samples} samples, {each.duplicates} resent"
+        )
         assert each.sent == each.acked == each.learned > 10 * kills
 
 

@@ -36,7 +36,7 @@ class RunningSum(Model):
     def target_dim(self) -> int:
         return int(self.spec.targets)
 
-    def learn_validated(self, x: Float32, y: Float32 | None) -> Outputs:
+    def _learn(self, x: Float32, y: Float32 | None) -> Outputs:
         assert x.flags.c_contiguous
         assert x.flags.writeable
         total = self.state["sum"]
@@ -51,7 +51,7 @@ class RunningSum(Model):
     def predict_validated(self, x: Float32) -> Outputs:
         return Outputs(distance=np.abs(x - self.state["sum"]).sum(axis=1))
 
-    def quality(self) -> dict[str, float]:
+    def _quality(self) -> dict[str, Any]:
         return {"sum": float(self.state["sum"].sum())}
 
 

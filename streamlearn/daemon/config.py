@@ -1,0 +1,240 @@
+"""Settings: `streamlearn.toml`, then `STREAMLEARN_…` variables, then the command line; the last one wins.
+
+Everything is checked before anything is started, and every mistake is reported at once (`BadConfig`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from streamlearn import models as model_kinds
+from streamlearn.errors import BadConfig, StreamlearnError
+from streamlearn.models.base import bad_spec
+from streamlearn_client.protocol.names import check_model
+
+
+def free_port(endpoint: str) -> bool:
+    """Whether the endpoint leaves the choice of its port to the system."""
+    return endpoint.startswith("tcp://") and endpoint.rpartition(":")[2] in ("*", "0")
+
+
+KiB, MiB = 1024, 1024 * 1024
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Endpoints(Section):
+    """Where the daemon listens: `tcp://HOST:PORT` (port `*` picks a free one) or `ipc://PATH`."""
+
+    requests: str = "tcp://127.0.0.1:7700"
+    firehose: str = "tcp://127.0.0.1:7701"
+    events: str = "tcp://127.0.0.1:7702"
+    insecure: bool = False  # bind to other hosts' networks although nothing authenticates them
+
+    @field_validator("requests", "firehose", "events")
+    @classmethod
+    def _known_transport(cls, endpoint: str) -> str:
+        transport, _, address = endpoint.partition("://")
+        port = address.rpartition(":")[2]
+        if transport == "ipc" and address:
+            return endpoint
+        if transport == "tcp" and ":" in address and (port == "*" or (port.isdigit() and int(port) < 65536)):
+            return endpoint
+        raise ValueError(f"{endpoint!r} is not an endpoint; expected tcp://HOST:PORT or ipc://PATH")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Endpoints:
+        fixed = [each for each in (self.requests, self.firehose, self.events) if not free_port(each)]
+        if len(set(fixed)) < len(fixed):
+            raise ValueError("requests, firehose and events need three different endpoints")
+        return self
+
+
+class Journal(Section):
+    segment_bytes: int = Field(64 * MiB, ge=64 * KiB)
+    repair: bool = False  # cut a journal that is damaged in the middle (a copy is kept)
+
+
+class Checkpoints(Section):
+    seconds: Positive = 60.0
+    samples: int = Field(1_000_000, ge=1)
+    keep: int = Field(2, ge=2)
+
+
+class Learning(Section):
+    slice_milliseconds: Positive = 1.0
+    backlog_seconds: Positive = 1.0  # accepted but not yet learned: where back-pressure begins
+    backlog_bytes: int = Field(64 * MiB, ge=MiB)
+
+
+class LimitSettings(Section):
+    frame_bytes: int = Field(64 * MiB, ge=4 * KiB, le=1024 * MiB)
+    rows: int = Field(1_048_576, ge=1)
+    models: int = Field(1000, ge=1)
+
+
+class Log(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class _WrongSpec(ValueError):
+    """All mistakes in a model's spec, {field, message} each."""
+
+    def __init__(self, errors: list[dict[str, str]]) -> None:
+        super().__init__("wrong spec")
+        self.errors = errors
+
+
+class DeclaredModel(Section):
+    """A model that is created at start when it is not there yet."""
+
+    name: str
+    kind: str
+    spec: dict[str, Any] = {}
+
+    @field_validator("name")
+    @classmethod
+    def _good_name(cls, name: str) -> str:
+        try:
+            return check_model(name)
+        except StreamlearnError as error:
+            raise ValueError(error.message) from None
+
+    @model_validator(mode="after")
+    def _good_spec(self) -> DeclaredModel:
+        kinds = model_kinds.kinds()
+        if self.kind not in kinds:
+            raise ValueError(f"there is no kind {self.kind!r}; there are {', '.join(sorted(kinds))}")
+        try:
+            kinds[self.kind].Spec(**self.spec)
+        except ValidationError as error:
+            raise _WrongSpec(bad_spec(self.kind, error).detail["errors"]) from None
+        return self
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="STREAMLEARN_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    data_dir: Path = Path("streamlearn-data")
+    endpoints: Endpoints = Endpoints()
+    journal: Journal = Journal()
+    checkpoints: Checkpoints = Checkpoints()
+    learning: Learning = Learning()
+    limits: LimitSettings = LimitSettings()
+    log: Log = Log()
+    models: tuple[DeclaredModel, ...] = ()
+
+    @field_validator("models")
+    @classmethod
+    def _named_once(cls, models: tuple[DeclaredModel, ...]) -> tuple[DeclaredModel, ...]:
+        names = [model.name for model in models]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"declared more than once: {', '.join(twice)}")
+        return models
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load(
+    config: Path | str | None = None,
+    *,
+    data_dir: Path | str | None = None,
+    requests: str | None = None,
+    firehose: str | None = None,
+    events: str | None = None,
+    insecure: bool | None = None,
+    repair: bool | None = None,
+) -> Settings:
+    """The settings of one daemon: `config` is the TOML file, the keywords are what the command line said.
+
+    Raises `BadConfig` naming every mistake in the file, the environment and the command line.
+    """
+    said: dict[str, Any] = {
+        "data_dir": data_dir,
+        "endpoints": _said(requests=requests, firehose=firehose, events=events, insecure=insecure),
+        "journal": _said(repair=repair),
+    }
+    source = "the environment and the command line"
+    if config is not None:
+        source = str(config)
+        _check_file(Path(config))
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=config)
+
+    try:
+        return FromFile(**{name: value for name, value in said.items() if value})
+    except ValidationError as error:
+        mistakes = [mistake for each in error.errors() for mistake in _mistakes(each)]
+    count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+    told = "; ".join(f"{each['field']}: {each['message']}" for each in mistakes)
+    raise BadConfig(f"{count} in {source}: {told}", errors=mistakes)
+
+
+def _said(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _check_file(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            tomllib.load(file)
+    except OSError as error:
+        raise BadConfig(f"can't read {path}: {error.strerror}", path=str(path)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{path} is not TOML: {error}", path=str(path)) from None
+
+
+def _mistakes(error: ErrorDetails) -> Iterator[dict[str, str]]:
+    """{field, message} for each mistake in what pydantic found."""
+    field = ".".join(str(part) for part in error["loc"]) or "settings"
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, _WrongSpec):
+        for each in cause.errors:
+            yield {"field": f"{field}.spec.{each['field']}", "message": each["message"]}
+    elif error["type"] == "extra_forbidden":
+        known = _known_names(error["loc"][:-1])
+        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        yield {"field": field, "message": f"no such setting ({hint})"}
+    else:
+        message = error["msg"].removeprefix("Value error, ")
+        shown = "" if error["type"] == "value_error" else f", not {error['input']!r}"
+        yield {"field": field, "message": f"{message[:1].lower()}{message[1:]}{shown}"}
+
+
+def _known_names(path: tuple[int | str, ...]) -> list[str]:
+    section: Any = Settings
+    for part in path:
+        if isinstance(part, str):
+            section = DeclaredModel if part == "models" else section.model_fields[part].annotation
+    return list(section.model_fields)

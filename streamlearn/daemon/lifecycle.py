@@ -1,0 +1,152 @@
+"""From settings to a serving daemon, and to its end.
+
+Start: lock the directory, open the journal, compile the kernels, recover, bind, say `ready`. Whatever
+can't be done on the way is one line on stderr and an exit code of its own (docs/operations.md).
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import signal
+import sys
+import time
+from contextlib import ExitStack
+
+from streamlearn import __version__
+from streamlearn import models as model_kinds
+from streamlearn.daemon import sdnotify
+from streamlearn.daemon.assembly import Daemon
+from streamlearn.daemon.config import Settings
+from streamlearn.daemon.sockets import bind, check_exposure
+from streamlearn.errors import BadConfig, FatalError, StreamlearnError
+from streamlearn.kernels import cached, compile_all
+from streamlearn.recovery import Recovered, recover
+from streamlearn.store.checkpoint import CheckpointStore
+from streamlearn.store.fs import FS
+from streamlearn.store.journal import Journal
+
+log = logging.getLogger(__name__)
+
+INTERRUPTED = 130  # by Ctrl-C before it served
+SWITCH_SECONDS = 0.001  # how long the loop may hold on to the interpreter while a helper thread wants it
+GC_THRESHOLDS = (50_000, 20, 100)  # full collections would be pauses that queries feel
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; returns the process's exit code."""
+    logging.basicConfig(
+        level=settings.log.level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    try:
+        with ExitStack() as stack:
+            _serve(settings, FS(), stack)
+    except StreamlearnError as error:
+        sys.stderr.write(f"streamlearn: {' '.join(error.message.split())}\n")
+        return error.exit_code if isinstance(error, FatalError) else FatalError.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception:
+        log.exception("the daemon failed; what was acknowledged as durable is in the journal")
+        return FatalError.exit_code
+    return 0
+
+
+def _serve(settings: Settings, fs: FS, stack: ExitStack) -> None:
+    check_exposure(settings.endpoints)
+    directory = settings.data_dir
+    stack.enter_context(fs.lock(directory / "lock"))
+    journal = Journal.open(
+        fs,
+        directory / "journal",
+        segment_bytes=settings.journal.segment_bytes,
+        repair=settings.journal.repair,
+        warn=log.warning,
+    )
+    stack.callback(journal.close)
+    checkpoints = CheckpointStore(fs, directory / "checkpoints", settings.checkpoints.keep, warn=log.warning)
+    _compile()
+    began = time.monotonic()
+    recovered = recover(
+        journal, checkpoints, model_kinds, repair=settings.journal.repair, progress=_replaying
+    )
+    _check_declared(settings, recovered)
+    sockets = bind(settings.endpoints, settings.limits.frame_bytes)
+    stack.callback(sockets.close)
+    log.info(
+        "recovered %d models; replayed %d records (%d samples) in %.2f s",
+        len(recovered.shard),
+        recovered.records,
+        recovered.rows,
+        time.monotonic() - began,
+    )
+    daemon = Daemon(settings, journal, checkpoints, recovered, sockets, __version__)
+    stack.callback(daemon.close)
+    for declared in settings.models:
+        if declared.name not in recovered.shard:
+            daemon.operations.create(declared.name, declared.kind, declared.spec)
+    _quicken()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: daemon.loop.stop())
+    endpoints = " ".join(f"{name}={endpoint}" for name, endpoint in sockets.endpoints().items())
+    sys.stdout.write(f"streamlearn ready {endpoints} data={directory}\n")
+    sys.stdout.flush()
+    sdnotify.notify("READY=1")
+    daemon.loop.run()
+    sdnotify.notify("STOPPING=1")
+    log.info("stopped cleanly at record %d", journal.written_lsn)
+
+
+def _compile() -> None:
+    cold = not cached()
+    began = time.monotonic()
+
+    def progress(name: str, done: int, count: int) -> None:
+        if cold:
+            log.info("first start on this machine: compiling kernel %d of %d, %s", done + 1, count, name)
+
+    compile_all(progress)
+    if cold:
+        log.info("kernels are compiled (%.0f s); later starts will load them", time.monotonic() - began)
+
+
+def _replaying(lsn: int, end: int) -> None:
+    log.info("replaying: at record %d of %d", lsn, end)
+    sdnotify.notify(f"STATUS=replaying the journal: record {lsn} of {end}")
+
+
+def _check_declared(settings: Settings, recovered: Recovered) -> None:
+    """A declared model must be there as declared. Raises `BadConfig` naming every one that is not."""
+    problems = []
+    for declared in settings.models:
+        if declared.name not in recovered.shard:
+            continue
+        there = recovered.shard.entry(declared.name).model
+        said = model_kinds.create(declared.kind, declared.spec)
+        if there.kind != said.kind:
+            problems.append({"field": f"models.{declared.name}", "message": f"is a {there.kind} already"})
+            continue
+        have, want = there.spec_dict(), said.spec_dict()
+        problems += [
+            {
+                "field": f"models.{declared.name}.spec.{name}",
+                "message": f"declared as {want[name]!r}, but the model was created with {have.get(name)!r}",
+            }
+            for name in want
+            if want[name] != have.get(name)
+        ]
+    if problems:
+        told = "; ".join(f"{each['field']}: {each['message']}" for each in problems)
+        raise BadConfig(
+            f"declared models differ from those in the data directory: {told}; delete the model, "
+            "or declare it as it is",
+            errors=problems,
+        )
+
+
+def _quicken() -> None:
+    """Everything that is there now stays: keep the garbage collector from looking at it again and again."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)

@@ -1,0 +1,198 @@
+"""The one thread that owns the models (R6).
+
+A turn: take a bite of requests (answering queries as they come) and a bite of the firehose, journal
+what they brought in one write, learn for about one slice, send what may be sent. So a query waits for a
+bite and a slice, not for a stream; and nothing is locked, since everything else that runs (the
+flusher, the helper, signal handlers) only hands something in and rings.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import zmq
+
+from streamlearn.daemon.checkpointer import Checkpointer
+from streamlearn.daemon.config import Learning
+from streamlearn.daemon.events import Publisher
+from streamlearn.daemon.metrics import Metrics
+from streamlearn.daemon.operations import Operations
+from streamlearn.daemon.replies import Asker, Replies
+from streamlearn.daemon.sockets import Sockets, receive
+from streamlearn.daemon.wakeup import Helper, Wakeup
+from streamlearn.daemon.writer import NOBODY, Writer
+from streamlearn.errors import (
+    BadMessage,
+    FatalError,
+    Internal,
+    ShuttingDown,
+    StreamlearnError,
+)
+from streamlearn.shard import Applied, Shard
+from streamlearn_client.protocol import EventMessage, Frame, Learn, Limits, decode_request, split_envelope
+
+log = logging.getLogger(__name__)
+
+BITE = 0.25  # of a slice: how long a socket is read before it is another's turn
+TICK_SECONDS = 0.1  # how often things that depend on the clock are looked at
+
+
+class Loop:
+    def __init__(
+        self,
+        shard: Shard,
+        sockets: Sockets,
+        wakeup: Wakeup,
+        helper: Helper,
+        writer: Writer,
+        checkpointer: Checkpointer,
+        operations: Operations,
+        replies: Replies,
+        publisher: Publisher,
+        metrics: Metrics,
+        limits: Limits,
+        learning: Learning,
+    ) -> None:
+        self._shard = shard
+        self._sockets = sockets
+        self._wakeup = wakeup
+        self._helper = helper
+        self._writer = writer
+        self._checkpointer = checkpointer
+        self._operations = operations
+        self._replies = replies
+        self._publisher = publisher
+        self._metrics = metrics
+        self._limits = limits
+        self._slice_ns = int(learning.slice_milliseconds * 1e6)
+        self._bite_ns = int(BITE * self._slice_ns)
+        self._stopping = False
+        self._checkpointed = False
+        self._failure: FatalError | None = None
+        self._next_tick = 0.0
+        self._everything = zmq.Poller()
+        self._no_firehose = zmq.Poller()
+        for each in (sockets.requests, sockets.events, wakeup):
+            self._everything.register(each, zmq.POLLIN)
+            self._no_firehose.register(each, zmq.POLLIN)
+        self._everything.register(sockets.firehose, zmq.POLLIN)
+
+    def stop(self) -> None:
+        """Stop taking anything new, finish, and let `run` return. For any thread, and signal handlers."""
+        self._stopping = True
+        self._wakeup.ring()
+
+    def fail(self, error: FatalError) -> None:
+        """Nothing can be promised any more: make `run` raise `error`. For any thread."""
+        self._failure = error
+        self._wakeup.ring()
+
+    def run(self) -> None:
+        """Serve until `stop`. Raises what `fail` was told, and `JournalFailed`."""
+        while not self._finished():
+            self._turn()
+
+    def _turn(self) -> None:
+        if not self._shard.waiting:
+            self._poll()
+        if self._failure is not None:
+            raise self._failure
+        self._publisher.update()
+        self._take(self._sockets.requests, self._request)
+        if not self._stopping and self._writer.takes_firehose:
+            self._take(self._sockets.firehose, self._firehose)
+        self._writer.commit()
+        self._learn()
+        self._writer.acknowledge()
+        self._helper.collect()
+        self._checkpointer.advance()
+        now = time.monotonic()
+        if now >= self._next_tick:
+            self._next_tick = now + TICK_SECONDS
+            self._writer.tick(now)
+            self._checkpointer.tick(now)
+
+    def _poll(self) -> None:
+        """Sleep until there is something to do."""
+        firehose = not self._stopping and self._writer.takes_firehose
+        poller = self._everything if firehose else self._no_firehose
+        poller.poll(max(0, int((self._next_tick - time.monotonic()) * 1000) + 1))
+        self._wakeup.quiet()
+
+    def _take(self, socket: zmq.Socket[bytes], handle: Callable[[list[Frame]], None]) -> None:
+        """Handle what waits at a socket, for as long as a bite."""
+        until = time.perf_counter_ns() + self._bite_ns
+        while (frames := receive(socket)) is not None:
+            self._metrics.messages += 1
+            handle(frames)
+            if time.perf_counter_ns() > until:
+                return
+
+    def _request(self, frames: list[Frame]) -> None:
+        envelope, message = split_envelope(frames)
+        asker = Asker(envelope, None)
+        try:
+            request = decode_request(message, self._limits)
+            asker = Asker(envelope, request.id)
+            if self._stopping:
+                raise ShuttingDown("the daemon is shutting down; send this again when it is back")
+            if isinstance(request, Learn):
+                self._writer.learn(request, asker)
+            else:
+                self._operations.run(asker, request)
+        except FatalError:
+            raise
+        except StreamlearnError as error:
+            if asker.id is None:
+                asker = Asker(envelope, error.request_id)
+            self._replies.error(asker, error)
+        except Exception:
+            log.exception("a request could not be served")
+            self._replies.error(
+                asker, Internal("the daemon failed at this request; its log has the particulars")
+            )
+
+    def _firehose(self, frames: list[Frame]) -> None:
+        try:
+            request = decode_request(frames, self._limits)
+            if not isinstance(request, Learn):
+                raise BadMessage("the firehose takes learn only")
+            self._writer.learn(request, NOBODY)
+        except FatalError:
+            raise
+        except StreamlearnError as error:
+            self._writer.lose(error)
+
+    def _learn(self) -> None:
+        """Learn for about a slice: one long slice of one model, or short ones of several in turn."""
+        began = now = time.perf_counter_ns()
+        while (applied := self._shard.step()) is not None:
+            before, now = now, time.perf_counter_ns()
+            entry = applied.entry
+            if applied.rows:
+                entry.pace(applied.rows, now - before, self._slice_ns)
+            self._publish(applied)
+            self._writer.learned(entry)
+            self._operations.between_slices(entry)
+            if now - began > self._slice_ns // 2:
+                return
+
+    def _publish(self, applied: Applied) -> None:
+        name, outputs = applied.entry.name, applied.outputs
+        if outputs is not None and self._publisher.wants(name, "output"):
+            self._publisher.publish(
+                EventMessage(
+                    "output", name, applied.lsn, applied.first, applied.rows, applied.time, outputs.arrays
+                )
+            )
+
+    def _finished(self) -> bool:
+        """Whether a stop is complete: all that was taken is learned, durable, answered and checkpointed."""
+        if not self._stopping or self._shard.waiting or not self._writer.settled:
+            return False
+        if not self._checkpointed:
+            self._checkpointed = True
+            self._checkpointer.take_all()
+        return self._checkpointer.idle

@@ -1,0 +1,256 @@
+"""When checkpoints are taken, when they may be written, and what the journal may forget then."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streamlearn.daemon.checkpointer import Checkpointer
+from streamlearn.daemon.config import Checkpoints
+from streamlearn.daemon.metrics import Metrics
+from streamlearn.errors import DiskFull, Internal, StreamlearnError, UnknownModel
+from streamlearn.shard import Entry
+from streamlearn.store.checkpoint import CheckpointInfo, CheckpointStore
+from streamlearn.store.fs import FS
+from tests.shard.fakes import Bench, RunningSum
+
+X = np.random.default_rng(5).normal(size=(1000, 2)).astype(np.float32)
+
+
+class Journal:
+    """As much of one as a checkpointer sees."""
+
+    def __init__(self) -> None:
+        self.durable_lsn = 10**9
+        self.segments = 5
+        self.retired: list[int] = []
+
+    def retire(self, before_lsn: int) -> int:
+        self.retired.append(before_lsn)
+        return 1
+
+
+class Hands:
+    """A helper that works when a test says so."""
+
+    def __init__(self) -> None:
+        self.jobs: list[tuple[Callable[[], Any], Callable[[Any, Exception | None], None]]] = []
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.jobs)
+
+    def submit(self, work: Callable[[], Any], done: Callable[[Any, Exception | None], None]) -> None:
+        self.jobs.append((work, done))
+
+    def work(self) -> None:
+        while self.jobs:
+            job, done = self.jobs.pop(0)
+            try:
+                result = job()
+            except Exception as error:  # noqa: BLE001 - handed on, as the real one does
+                done(None, error)
+            else:
+                done(result, None)
+
+
+class Scene:
+    def __init__(self, directory: Path) -> None:
+        self.bench = Bench()
+        self.journal = Journal()
+        self.hands = Hands()
+        self.metrics = Metrics()
+        self.store = CheckpointStore(FS(), directory)
+        self.written: list[int] = []
+        self.answers: list[CheckpointInfo | StreamlearnError | None] = []
+        self.checkpointer = Checkpointer(
+            self.bench.shard,
+            self.journal,  # type: ignore[arg-type]
+            self.store,
+            self.hands,  # type: ignore[arg-type]
+            Checkpoints(seconds=60, samples=100),
+            self.metrics,
+            {},
+            lambda info: self.written.append(info.lsn),
+        )
+        self.bench.create()
+        self.checkpointer.tick(1000.0)  # a new model gets its first one soon
+        self.hands.work()
+        assert self.written == [1]
+        self.written.clear()
+
+    @property
+    def entry(self) -> Entry:
+        return self.bench.shard.entry("m")
+
+    def learn(self, rows: int) -> None:
+        self.bench.learn(X[self.entry.model.samples :][:rows])
+        self.bench.shard.drain()
+
+    def take(self) -> None:
+        self.checkpointer.take(self.entry, lambda info, error: self.answers.append(info or error))
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def test_it_is_time_after_so_many_samples_or_so_many_seconds(scene: Scene) -> None:
+    tick = scene.checkpointer.tick
+    scene.learn(99)
+    tick(1059.9)
+    assert not scene.hands.busy
+    scene.learn(1)
+    tick(1059.9)
+    scene.hands.work()
+    assert scene.written == [3]
+    scene.learn(1)
+    tick(1100.0)
+    assert not scene.hands.busy
+    tick(1119.9)
+    scene.hands.work()
+    assert scene.written == [3, 4]
+    tick(9999.0)
+    scene.hands.work()
+    assert [info.lsn for info in scene.checkpointer.kept(scene.entry)] == [4, 4]
+    assert scene.metrics.checkpoints == len(scene.written) + 1
+
+
+def test_it_holds_back_until_the_journal_is_durable_that_far(scene: Scene) -> None:
+    scene.journal.durable_lsn = 2
+    scene.learn(10)
+    scene.learn(10)
+    scene.take()
+    scene.learn(10)  # what was taken is a copy
+    scene.checkpointer.advance()
+    assert not scene.hands.busy
+    assert not scene.checkpointer.idle
+    scene.journal.durable_lsn = 3
+    scene.checkpointer.advance()
+    scene.hands.work()
+    assert scene.written == [3]
+    arrays, metadata = scene.store.load(scene.checkpointer.kept(scene.entry)[0])
+    model = RunningSum(dim=2)
+    model.learn(X[:20])
+    assert all((arrays[name] == array).all() for name, array in model.state.items())
+    assert metadata == model.metadata()
+    assert scene.checkpointer.idle
+
+
+def test_it_is_never_taken_inside_a_record(scene: Scene) -> None:
+    scene.bench.learn(X[:500])
+    scene.entry.slice_rows = 200
+    scene.bench.shard.step()
+    scene.checkpointer.tick(5000.0)
+    assert not scene.hands.busy
+    for whole in (False, True):
+        scene.bench.shard.step()
+        scene.checkpointer.between_slices(scene.entry)
+        assert scene.hands.busy == whole
+    scene.hands.work()
+    assert scene.written == [2]
+
+
+def test_one_that_is_there_is_as_good_as_a_new_one(scene: Scene) -> None:
+    scene.learn(10)
+    scene.take()
+    scene.take()  # the first is not written yet, so this one can't rely on it
+    scene.hands.work()
+    scene.take()
+    assert [info.lsn for info in scene.answers if isinstance(info, CheckpointInfo)] == [2, 2, 2]
+    assert scene.written == [2, 2]
+
+
+def test_the_journal_is_let_go_before_the_older_of_two(scene: Scene) -> None:
+    scene.journal.retired.clear()
+    scene.learn(10)
+    scene.take()
+    scene.hands.work()
+    assert scene.journal.retired == [2]
+    scene.learn(10)
+    scene.take()
+    scene.hands.work()
+    assert scene.journal.retired == [2, 3]
+
+
+def test_an_idle_model_gets_a_second_copy_so_that_it_does_not_hold_on_to_the_journal(scene: Scene) -> None:
+    scene.journal.durable_lsn = 77
+    scene.learn(10)
+    scene.take()
+    scene.hands.work()
+    scene.journal.segments = 1
+    scene.checkpointer.tick(5000.0)
+    assert not scene.hands.busy  # there is nothing to let go of
+    scene.journal.segments = 2
+    scene.checkpointer.tick(5000.0)
+    scene.hands.work()
+    assert scene.written == [2, 2]
+    assert scene.journal.retired[-1] == 78  # nothing of what is durable is needed
+    scene.checkpointer.tick(9999.0)
+    assert not scene.hands.busy
+
+
+def test_a_deleted_model_holds_on_to_the_journal_until_its_files_are_gone(scene: Scene) -> None:
+    scene.learn(10)
+    old = scene.entry
+    scene.journal.durable_lsn = 1
+    scene.take()
+    scene.bench.change(scene.bench.shard.accept_delete("m", 3, 0))
+    scene.checkpointer.forget(old)
+    assert isinstance(scene.answers[0], UnknownModel)  # who waited for it is told
+    scene.journal.durable_lsn = 50
+    scene.journal.retired.clear()
+    scene.bench.create("n")
+    for _ in range(2):
+        scene.checkpointer.take(scene.bench.shard.entry("n"), lambda *_: None)
+        scene.hands.work()
+    assert max(scene.journal.retired, default=0) <= 1
+    assert not scene.checkpointer.idle
+    scene.checkpointer.remove(old)
+    scene.checkpointer.tick(5000.0)
+    scene.hands.work()
+    scene.checkpointer.tick(6000.0)
+    scene.hands.work()
+    assert scene.journal.retired[-1] == 51
+    assert ("m", 1) not in scene.store.models()
+    assert scene.checkpointer.idle
+
+
+@pytest.mark.parametrize(
+    ("problem", "error"),
+    [(DiskFull("no room"), DiskFull), (OSError(errno.EIO, "broken"), Internal)],
+)
+def test_one_that_fails_is_told_and_tried_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, problem: Exception, error: type[StreamlearnError]
+) -> None:
+    def fail(*_: object) -> CheckpointInfo:
+        raise problem
+
+    scene.learn(10)
+    with monkeypatch.context() as broken:
+        broken.setattr(scene.store, "write", fail)
+        scene.take()
+        scene.hands.work()
+    assert isinstance(scene.answers[0], error)
+    assert (scene.metrics.checkpoint_failures, scene.written) == (1, [])
+    scene.checkpointer.tick(5000.0)
+    scene.hands.work()
+    assert scene.written == [2]
+
+
+def test_at_the_end_every_model_that_learned_is_taken(scene: Scene) -> None:
+    scene.bench.create("n")
+    scene.checkpointer.take(scene.bench.shard.entry("n"), lambda *_: None)
+    scene.hands.work()
+    scene.written.clear()
+    scene.learn(10)
+    scene.checkpointer.take_all()
+    scene.hands.work()
+    assert scene.written == [3]
+    assert [info.lsn for info in scene.store.list("n", 2)] == [2]

@@ -1,0 +1,473 @@
+"""What a client sees of the loop: acks that never run ahead, queries between slices, harmless refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgpack
+import numpy as np
+import pytest
+import zmq
+
+from streamlearn.errors import (
+    Busy,
+    DiskFull,
+    Gap,
+    JournalFailed,
+    NoCheckpoint,
+    ShuttingDown,
+    UnknownModel,
+    by_code,
+)
+from streamlearn_client.protocol import (
+    EventMessage,
+    Learn,
+    Request,
+    decode_event,
+    decode_reply,
+    encode_request,
+)
+from tests.daemon.harness import SECONDS, Running, Wire, X, reference, wait_for
+
+
+def test_what_is_learned_is_the_model_of_this_process(running: Running) -> None:
+    wire = running.wire
+    for start in range(0, 2000, 100):
+        wire.send(Learn("m", X[start : start + 100], producer="p", epoch=1, seq=start // 100))
+    acks = [wire.receive() for _ in range(20)]
+    assert [ack.id for ack in acks] == list(range(2, 22))
+    assert [ack.ok["lsn"] for ack in acks] == list(range(2, 22))
+    for ack in acks:
+        assert ack.ok["lsn"] <= ack.ok["durable_lsn"]
+        assert ack.ok["lsn"] <= ack.ok["applied_lsn"]
+        assert (ack.ok["rows"], ack.ok["duplicate"]) == (100, False)
+    described = wire.call("describe", "m")
+    assert described["state_hash"] == reference(X)
+    assert described["samples"] == 2000
+    assert described["spec"]["dim"] == 2
+    assert described["kind"] == "sum"
+    assert described["applied_lsn"] == described["durable_lsn"] == 21
+    assert described["create_lsn"] == 1
+    assert "sum" in described["quality"]
+    assert wire.call("position", "m", producer="p")["next_seq"] == 20
+
+
+def test_an_ack_never_runs_ahead_of_the_disk(running: Running) -> None:
+    wire = running.wire
+    running.disk.syncs.clear()
+    durable = wire.send(Learn("m", X[:10], producer="p", epoch=1, seq=0))
+    again = wire.send(Learn("m", X[:10], producer="p", epoch=1, seq=0))
+    written = wire.ask(Learn("m", X[10:20], ack="written"))
+    received = wire.ask(Learn("m", X[20:30], ack="received"))
+    assert (written["lsn"], received["lsn"]) == (3, 4)
+    assert received["durable_lsn"] == 1
+    assert wire.call("describe", "m")["samples"] == 30
+    created = wire.send(Request("create", None, "n", {"kind": "sum", "spec": {"dim": 2}}))
+    assert wire.call("position", "m", producer="p")["next_seq"] == 1
+    assert wire.silent()
+    running.disk.syncs.set()
+    replies = {reply.id: reply.ok for reply in (wire.receive(), wire.receive(), wire.receive())}
+    assert set(replies) == {durable, again, created}
+    assert (replies[durable]["duplicate"], replies[again]["duplicate"]) == (False, True)
+    assert all(ok["lsn"] <= ok["durable_lsn"] for ok in replies.values())
+
+
+def test_a_resend_is_answered_at_once_though_nothing_is_left_to_learn(serve: Callable[..., Running]) -> None:
+    running = serve(learning={"backlog_seconds": 10 * SECONDS})
+    running.wire.create()
+    for ack in ("durable", "written", "received"):
+        for again in (False, True):
+            told = running.wire.learn(X[:10], producer=ack, epoch=1, seq=0, ack=ack)
+            assert told["duplicate"] == again
+
+
+def test_nobody_is_answered_who_did_not_ask_for_it_but_for_errors(running: Running) -> None:
+    wire = running.wire
+    wire.send(Learn("m", X[:10], ack="none"))
+    refused = wire.send(Learn("m", X[:10, :1].copy(), ack="none"))
+    reply = wire.receive()
+    assert reply.id == refused
+    assert reply.error is not None
+    assert wire.hash() == reference(X[:10])
+    assert wire.silent()
+
+
+def test_a_req_socket_is_served_as_well(running: Running) -> None:
+    wire = running.connect(zmq.REQ)
+    assert wire.call("hello")["protocol"] == 1
+    assert wire.learn(X[:5])["rows"] == 5
+
+
+def test_a_query_is_answered_in_the_middle_of_a_long_batch(serve: Callable[..., Running]) -> None:
+    running = serve(learning={"backlog_seconds": SECONDS})
+    running.wire.create()
+    running.wire.send(Learn("m", np.tile(X, (50, 1))))
+    wire = running.connect()
+    seen = wait_for(
+        lambda: (ok := wire.call("predict", "m", x=X[:3]))["samples"] and ok, "a query while it learns"
+    )
+    assert 0 < seen["samples"] < 100_000
+    assert seen["applied_lsn"] == 1  # the batch is not yet learned as a whole
+    assert seen["arrays"]["distance"].shape == (3,)
+    assert wire.call("describe", "m")["samples"] == 100_000  # what was accepted before is waited for
+    assert running.wire.receive().ok["applied_lsn"] == 2  # nothing was overdue, so the ack waited as well
+
+
+def test_an_ack_waits_for_a_slow_model_but_not_for_ever(serve: Callable[..., Running]) -> None:
+    running = serve(learning={"backlog_seconds": 0.05})
+    running.wire.create()
+    ack = running.wire.learn(np.tile(X, (100, 1)))
+    assert ack["lsn"] <= ack["durable_lsn"]
+    assert ack["applied_lsn"] < ack["lsn"]
+
+
+def test_who_sends_faster_than_a_model_learns_is_told_busy(serve: Callable[..., Running]) -> None:
+    running = serve(learning={"backlog_bytes": 1 << 20})
+    wire = running.wire
+    wire.create(dim=50)
+    big = np.tile(X, (2, 25))[:4000]
+    for seq in range(12):
+        wire.send(Learn("m", big, producer="p", epoch=1, seq=seq))
+    replies = [wire.receive() for _ in range(12)]
+    taken = sum(reply.error is None for reply in replies)
+    errors = [reply.error for reply in replies if reply.error is not None]
+    assert 1 <= taken < 12
+    assert isinstance(errors[0], Busy)
+    assert all(isinstance(error, (Busy, Gap)) for error in errors)
+    wire.call("describe", "m")  # answered when all is learned
+    wire.learn(big, producer="p", epoch=1, seq=taken)  # nothing was kept of what was refused
+    assert wire.call("describe", "m")["samples"] == (taken + 1) * len(big)
+
+
+# ------------------------------------------------------------------------------------------------ bad input
+
+x2 = {"dtype": "<f4", "shape": [2, 2]}
+good = X[:2].tobytes()
+BAD_FRAMES = {
+    "broken MessagePack": ([b"\xc1\xff\x00", good], "BAD_MESSAGE"),
+    "no map": ([msgpack.packb([1, 2])], "BAD_MESSAGE"),
+    "cut short": ([msgpack.packb({"v": 1, "id": 1, "op": "models"})[:-3]], "BAD_MESSAGE"),
+    "a stray byte": ([b"\x00"], "BAD_MESSAGE"),
+    "too many frames": ([msgpack.packb({"v": 1, "op": "hello"}), b"", b"", b"", b""], "BAD_MESSAGE"),
+    "missing frame": ([msgpack.packb({"v": 1, "op": "learn", "model": "m", "x": x2})], "BAD_MESSAGE"),
+    "no version": ([msgpack.packb({"op": "hello"})], "BAD_MESSAGE"),
+    "another version": ([msgpack.packb({"v": 9, "op": "hello"})], "UNSUPPORTED_VERSION"),
+    "unknown op": ([msgpack.packb({"v": 1, "op": "explode"})], "UNKNOWN_OP"),
+    "unknown model": ([msgpack.packb({"v": 1, "op": "describe", "model": "x"})], "UNKNOWN_MODEL"),
+    "second create": (
+        [msgpack.packb({"v": 1, "op": "create", "model": "m", "kind": "sum", "spec": {"dim": 2}})],
+        "MODEL_EXISTS",
+    ),
+    "wrong spec": (
+        [msgpack.packb({"v": 1, "op": "create", "model": "n", "kind": "sum", "spec": {"dim": 0}})],
+        "BAD_SPEC",
+    ),
+    "bad name": (
+        [msgpack.packb({"v": 1, "op": "create", "model": "a/b", "kind": "sum", "spec": {"dim": 2}})],
+        "BAD_NAME",
+    ),
+    "wrong dtype": (
+        [msgpack.packb({"v": 1, "op": "learn", "model": "m", "x": {"dtype": "<f8", "shape": [1, 2]}}), good],
+        "BAD_DTYPE",
+    ),
+    "shape against bytes": (
+        [msgpack.packb({"v": 1, "op": "learn", "model": "m", "x": {"dtype": "<f4", "shape": [3, 2]}}), good],
+        "BAD_SHAPE",
+    ),
+    "wrong width": (
+        [msgpack.packb({"v": 1, "op": "learn", "model": "m", "x": {"dtype": "<f4", "shape": [4, 1]}}), good],
+        "BAD_SHAPE",
+    ),
+    "predict of wrong width": (
+        [
+            msgpack.packb({"v": 1, "op": "predict", "model": "m", "x": {"dtype": "<f4", "shape": [4, 1]}}),
+            good,
+        ],
+        "BAD_SHAPE",
+    ),
+    "infinity": (
+        [
+            msgpack.packb({"v": 1, "op": "learn", "model": "m", "x": x2}),
+            np.full((2, 2), np.inf, "<f4").tobytes(),
+        ],
+        "BAD_VALUE",
+    ),
+    "frame too large": (
+        [
+            msgpack.packb({"v": 1, "op": "learn", "model": "m", "x": {"dtype": "<f4", "shape": [750, 2]}}),
+            bytes(6000),
+        ],
+        "TOO_LARGE",
+    ),
+    "header too large": (
+        [msgpack.packb({"v": 1, "op": "learn", "model": "m", "x": [[0.0, 0.0]] * 500})],
+        "TOO_LARGE",
+    ),
+}
+
+
+@pytest.mark.parametrize(("frames", "code"), BAD_FRAMES.values(), ids=BAD_FRAMES)
+def test_bad_input_is_refused_and_hurts_nobody(
+    frames: list[bytes], code: str, serve: Callable[..., Running]
+) -> None:
+    running = serve(limits={"frame_bytes": 4096})
+    wire, culprit = running.wire, running.connect()
+    wire.create()
+    wire.learn(X[:10], producer="p", epoch=1, seq=0)
+    culprit.socket.send_multipart(frames)
+    reply = culprit.receive()
+    assert isinstance(reply.error, by_code[code])
+    assert reply.error.message
+    assert culprit.call("hello")["server"] == "streamlearn"  # still connected
+    wire.learn(X[10:20], producer="p", epoch=1, seq=1)
+    assert wire.hash() == reference(X[:20])
+    assert [each["name"] for each in wire.call("models")["models"]] == ["m"]
+
+
+def test_what_nobody_foresaw_is_answered_and_survived(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(running.daemon.operations), "_describe", lambda *_: 1 / 0)
+    number = running.wire.send(Request("describe", None, "m"))
+    reply = running.wire.receive()
+    assert reply.id == number
+    assert isinstance(reply.error, by_code["INTERNAL"])
+    assert running.wire.learn(X[:5])["rows"] == 5
+
+
+# ------------------------------------------------------------------------------------------------ the disk
+
+
+def test_a_full_disk_refuses_what_it_cannot_keep_and_recovers(running: Running) -> None:
+    wire, firehose = running.wire, running.connect(zmq.PUSH, "firehose")
+    wire.learn(X[:10], producer="p", epoch=1, seq=0)
+    running.disk.full = True
+    for _ in range(2):
+        with pytest.raises(DiskFull) as full:
+            wire.learn(X[10:20], producer="p", epoch=1, seq=1)
+        assert full.value.retryable
+    with pytest.raises(DiskFull):
+        wire.create("n")
+    with pytest.raises(DiskFull):
+        wire.call("delete", "m")
+    firehose.send(Learn("m", X[20:30]))
+    wait_for(lambda: wire.call("stats")["disk_full"] >= 3, "the firehose's batch")
+    assert wire.call("predict", "m", x=X[:1])["samples"] == 10  # queries go on
+    with pytest.raises(DiskFull):
+        wire.call("checkpoint", "m")
+    running.disk.full = False
+    wait_for(lambda: wire.call("describe", "m")["samples"] == 20, "what the firehose had brought")
+    assert wire.learn(X[10:20], producer="p", epoch=1, seq=1)["duplicate"] is False
+    assert wire.hash() == reference(X[:10], X[20:30], X[10:20])
+    assert wire.call("checkpoint", "m")["lsn"] == 4
+    running.stop()
+
+
+def test_after_a_failed_sync_nothing_is_acknowledged(running: Running) -> None:
+    running.disk.broken = True
+    running.wire.send(Learn("m", X[:10]))
+    running.join()
+    assert isinstance(running.failure, JournalFailed)
+    assert running.failure.exit_code == 8
+    assert running.wire.silent()
+
+
+def test_a_write_that_fails_ends_the_daemon(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> int:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(running.disk, "pwritev", broken)
+    running.wire.send(Learn("m", X[:10]))
+    running.join()
+    assert isinstance(running.failure, JournalFailed)
+
+
+# --------------------------------------------------------------------------------------------- the firehose
+
+
+def test_the_firehose_is_learned_and_its_gaps_are_counted(running: Running) -> None:
+    wire, firehose = running.wire, running.connect(zmq.PUSH, "firehose")
+    for number in (0, 1, 1, 4):
+        firehose.send(Learn("m", X[10 * number :][:10], producer="p", epoch=1, seq=number))
+    firehose.send(Learn("nobody", X[:10]))
+    firehose.send(Request("models"))
+    firehose.send(Learn("m", X[90:100]))
+    wait_for(lambda: wire.call("describe", "m")["samples"] == 40, "the firehose's samples")
+    assert wire.hash() == reference(X[:20], X[40:50], X[90:100])
+    stats = wire.call("stats", "m")
+    assert stats["models"]["m"]["missing_batches"] == 2
+    assert stats["models"]["m"]["duplicates"] == 1
+    assert stats["firehose_lost"] == 2
+    assert stats["errors"] == {"UNKNOWN_MODEL": 1, "BAD_MESSAGE": 1}
+
+
+# -------------------------------------------------------------------------------------------------- events
+
+
+def subscribe(running: Running, *topics: bytes) -> Wire:
+    wire = running.connect(zmq.SUB, "events")
+    for topic in (*topics, b"model/ready/"):
+        wire.socket.subscribe(topic)
+    running.wire.create("ready")
+    # A subscription takes effect when the daemon has read it: wait until events come.
+    wait_for(lambda: running.wire.learn(X[:1], "ready") and wire.socket.poll(1), "the subscription")
+    running.wire.call("delete", "ready")
+    return wire
+
+
+def next_event(wire: Wire) -> EventMessage:
+    while True:
+        assert wire.socket.poll(int(SECONDS * 1000)), "no event"
+        event = decode_event(wire.socket.recv_multipart())
+        if event.model != "ready":
+            return event
+
+
+def test_a_subscriber_sees_what_the_model_said_of_each_sample_and_only_that(running: Running) -> None:
+    wire = running.wire
+    wire.create("other")
+    events = subscribe(running, b"model/m/output")
+    for start in range(0, 300, 50):
+        wire.learn(X[start : start + 50], "m")
+        wire.learn(X[start : start + 50], "other")
+    seen = []
+    while sum(event.rows for event in seen) < 300:
+        seen.append(next_event(events))
+    assert {event.kind for event in seen} == {"output"}
+    assert {event.model for event in seen} == {"m"}
+    assert [event.first for event in seen] == np.cumsum([0, *(event.rows for event in seen)])[:-1].tolist()
+    from tests.shard.fakes import RunningSum
+
+    said = np.concatenate([event.arrays["distance"] for event in seen])
+    assert np.array_equal(said, RunningSum(dim=2).learn(X[:300]).distance)
+
+
+def test_the_life_of_a_model_is_told(running: Running) -> None:
+    events = subscribe(running, b"model/n/c", b"model/n/d", b"model/n/r")
+    wire = running.wire
+    wire.create("n")
+    lsn = wire.call("checkpoint", "n")["lsn"]
+    wire.call("restore", "n")
+    wire.call("delete", "n")
+    told = [next_event(events) for _ in range(4)]
+    assert [event.kind for event in told] == ["created", "checkpoint", "restored", "deleted"]
+    assert [event.lsn for event in told] == [lsn, lsn, lsn + 1, lsn + 2]
+
+
+# ------------------------------------------------------------------------------------------ checkpoints, life
+
+
+def test_restore_goes_back_to_the_checkpoint_asked_for(running: Running) -> None:
+    wire = running.wire
+    with pytest.raises(NoCheckpoint):
+        wire.call("restore", "m", lsn=99)
+    first = wire.learn(X[:10])
+    assert wire.call("checkpoint", "m")["lsn"] == first["lsn"]
+    second = wire.learn(X[10:20])
+    assert wire.call("checkpoint", "m")["lsn"] == second["lsn"]
+    assert wire.call("checkpoint", "m")["lsn"] == second["lsn"]  # as good as new
+    kept = [each["lsn"] for each in wire.call("checkpoints", "m")["checkpoints"]]
+    assert kept == [second["lsn"], first["lsn"]]
+    assert [each["lsn"] for each in wire.call("describe", "m")["checkpoints"]] == kept
+    wire.learn(X[20:30])
+    restored = wire.call("restore", "m", lsn=first["lsn"])
+    assert (restored["restored_lsn"], restored["samples"]) == (first["lsn"], 10)
+    assert wire.hash() == reference(X[:10])
+    wire.call("restore", "m")
+    assert wire.hash() == reference(X[:20])
+    with pytest.raises(NoCheckpoint) as none:
+        wire.call("restore", "m", lsn=1)
+    assert none.value.detail["lsns"] == kept
+
+
+def test_who_waits_for_a_model_that_is_deleted_is_told(running: Running) -> None:
+    wire = running.wire
+    learned = wire.send(Learn("m", np.tile(X, (200, 1))))
+    described = wire.send(Request("describe", None, "m"))
+    checkpoint = wire.send(Request("checkpoint", None, "m"))
+    deleted = wire.send(Request("delete", None, "m"))
+    replies = {reply.id: reply for reply in (wire.receive() for _ in range(4))}
+    assert replies[learned].error is None  # its batch is in the journal, as it was promised
+    assert isinstance(replies[described].error, UnknownModel)
+    assert isinstance(replies[checkpoint].error, UnknownModel)
+    assert replies[deleted].ok["model"] == "m"
+    assert wire.call("models")["models"] == []
+    wire.create()
+    assert wire.hash() == reference()
+
+
+def test_a_stop_finishes_what_was_taken_and_takes_nothing_new(running: Running) -> None:
+    wire, late = running.wire, running.connect()
+    assert late.call("hello")
+    running.disk.syncs.clear()
+    taken = wire.send(Learn("m", X[:1000]))
+    wait_for(lambda: late.call("describe", "m")["samples"] == 1000, "the batch")
+    running.daemon.loop.stop()
+    with pytest.raises(ShuttingDown) as refused:
+        late.learn(X[:10])
+    assert refused.value.retryable
+    with pytest.raises(ShuttingDown):
+        late.call("predict", "m", x=X[:1])
+    running.disk.syncs.set()
+    assert wire.receive().id == taken
+    running.join()
+    assert running.failure is None
+    info = running.checkpoints.list("m", 1)[0]
+    assert info.lsn == 2
+
+
+def test_after_a_clean_stop_nothing_is_replayed(serve: Callable[..., Running]) -> None:
+    running = serve()
+    running.wire.create()
+    running.wire.create("idle")
+    running.wire.learn(X, producer="p", epoch=4, seq=0)
+    running.stop()
+    again = serve()
+    assert (again.recovered.records, again.recovered.rows) == (0, 0)
+    assert again.wire.hash() == reference(X)
+    assert again.wire.learn(X, producer="p", epoch=4, seq=0)["duplicate"]
+    assert again.wire.call("position", "m", producer="p")["next_seq"] == 1
+
+
+def test_hello_and_stats_tell_about_the_daemon(running: Running) -> None:
+    wire = running.wire
+    hello = wire.call("hello")
+    assert hello["endpoints"] == running.endpoints
+    assert hello["limits"]["frame_bytes"] == running.settings.limits.frame_bytes
+    assert hello["instance"] == wire.call("hello")["instance"]
+    wire.learn(X[:100])
+    wire.call("predict", "m", x=X[:10])
+    stats = wire.call("stats")
+    assert stats["records"] == 2
+    assert stats["models"]["m"]["learned"] == stats["models"]["m"]["received"] == 100
+    assert stats["models"]["m"]["queries"] == stats["query_seconds"]["count"] == 1
+    assert stats["durable_lsn"] == stats["written_lsn"] == 2
+    assert 0 < stats["query_seconds"]["p50"] <= stats["query_seconds"]["p99"]
+    with pytest.raises(UnknownModel):
+        wire.call("stats", "nobody")
+
+
+def test_a_client_that_left_is_nobody_elses_trouble(running: Running) -> None:
+    gone = running.connect()
+    running.disk.syncs.clear()
+    gone.send(Learn("m", X[:10]))
+    wait_for(lambda: running.wire.call("describe", "m")["samples"] == 10, "the batch")
+    gone.socket.close(0)
+    running.disk.syncs.set()
+    wait_for(lambda: running.wire.call("stats")["replies_dropped"] == 1, "the reply that nobody reads")
+    assert running.wire.hash() == reference(X[:10])
+
+
+def test_only_so_many_models_are_made(serve: Callable[..., Running]) -> None:
+    running = serve(limits={"models": 2})
+    running.wire.create("a")
+    running.wire.create("b")
+    with pytest.raises(by_code["BAD_SPEC"], match=r"limits\.models"):
+        running.wire.create("c")
+
+
+def test_replies_echo_ids_of_every_kind(running: Running) -> None:
+    for name in (0, -5, "text", b"bytes", None):
+        running.wire.socket.send_multipart(encode_request(Request("hello", name)))
+        assert running.wire.socket.poll(int(SECONDS * 1000))
+        assert decode_reply(running.wire.socket.recv_multipart()).id == name

@@ -1,0 +1,94 @@
+"""Binding: where, and where not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import zmq
+
+from streamlearn.daemon.config import Endpoints
+from streamlearn.daemon.sockets import bind, check_exposure
+from streamlearn.errors import InsecureBind, PortTaken, StartupError
+
+FREE = "tcp://127.0.0.1:*"
+
+
+def test_wildcard_ports_are_told_as_they_are_bound() -> None:
+    sockets = bind(Endpoints(requests=FREE, firehose="tcp://127.0.0.1:0", events=FREE), 1 << 20)
+    try:
+        ports = {each.rpartition(":")[2] for each in sockets.endpoints().values()}
+        assert len(ports) == 3
+        assert not ports & {"*", "0"}
+    finally:
+        sockets.close(0)
+
+
+@pytest.mark.parametrize("transport", ["tcp", "ipc"])
+def test_an_endpoint_that_is_taken_is_not_taken_over(tmp_path: Path, transport: str) -> None:
+    wanted = FREE if transport == "tcp" else f"ipc://{tmp_path}/socket"
+    first = bind(Endpoints(requests=wanted, firehose=FREE, events=FREE), 1 << 20)
+    taken = first.endpoints()["requests"]
+    try:
+        with pytest.raises(PortTaken, match=taken) as error:
+            bind(Endpoints(requests=FREE, firehose=taken, events=FREE), 1 << 20)
+        assert error.value.exit_code == 3
+        assert "firehose" in error.value.message
+    finally:
+        first.close(0)
+    bind(Endpoints(requests=FREE, firehose=taken, events=FREE), 1 << 20).close(0)
+
+
+def test_a_socket_file_that_a_killed_daemon_left_is_no_obstacle(tmp_path: Path) -> None:
+    import socket
+
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(tmp_path / "socket"))
+    left.close()
+    bind(Endpoints(requests=f"ipc://{tmp_path}/socket", firehose=FREE, events=FREE), 1 << 20).close(0)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["ipc:///nowhere/at/all", "tcp://192.0.2.1:7", "tcp://no.such.interface:7"]
+)
+def test_an_endpoint_that_cannot_be_had(endpoint: str) -> None:
+    with pytest.raises(StartupError, match="can't bind"):
+        bind(Endpoints(requests=FREE, firehose=FREE, events=endpoint), 1 << 20)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["tcp://0.0.0.0:7", "tcp://*:7", "tcp://192.168.1.5:7", "tcp://[::]:7", "tcp://eth0:7"]
+)
+def test_the_network_is_let_in_only_when_told_to(endpoint: str) -> None:
+    with pytest.raises(InsecureBind, match="--insecure") as error:
+        check_exposure(Endpoints(events=endpoint))
+    assert error.value.exit_code == 7
+    check_exposure(Endpoints(events=endpoint, insecure=True))
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["tcp://127.0.0.1:7", "tcp://127.9.9.9:7", "tcp://localhost:7", "tcp://[::1]:7", "tcp://lo:7", "ipc://x"],
+)
+def test_this_host_is_always_let_in(endpoint: str) -> None:
+    check_exposure(Endpoints(events=endpoint))
+
+
+def test_frames_a_little_too_large_arrive_and_absurd_ones_do_not() -> None:
+    sockets = bind(Endpoints(requests=FREE, firehose=FREE, events=FREE), 1 << 22)
+    context = zmq.Context()
+    try:
+        assert sockets.requests.maxmsgsize == 1 << 23
+        sender = context.socket(zmq.PUSH)
+        sender.linger = 0
+        sender.connect(sockets.endpoints()["firehose"])
+        sender.send(bytes(1 << 23))
+        assert sockets.firehose.poll(10_000)
+        assert len(sockets.firehose.recv()) == 1 << 23
+        sender.send(bytes((1 << 23) + 1))
+        sender.send(b"next")
+        assert sockets.firehose.poll(10_000)  # the first was dropped with its connection
+        assert sockets.firehose.recv() == b"next"
+    finally:
+        context.destroy(0)
+        sockets.close(0)

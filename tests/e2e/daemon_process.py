@@ -1,0 +1,90 @@
+"""A real daemon in a process of its own, started as a user would, on `ipc://` endpoints of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SECONDS = 60.0  # to be ready, and to end: the first start of all compiles the kernels
+COMPILE_SECONDS = 600.0
+
+
+class DaemonProcess:
+    """`ready` waits until it serves; `kill` is kill -9, `terminate` is SIGTERM; both wait for the end."""
+
+    def __init__(self, directory: Path, *arguments: str, settings: dict[str, object] | None = None) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.requests = f"ipc://{directory}/requests"
+        variables = {
+            "STREAMLEARN_DATA_DIR": directory / "data",
+            "STREAMLEARN_ENDPOINTS__REQUESTS": self.requests,
+            "STREAMLEARN_ENDPOINTS__FIREHOSE": f"ipc://{directory}/firehose",
+            "STREAMLEARN_ENDPOINTS__EVENTS": f"ipc://{directory}/events",
+        } | {f"STREAMLEARN_{name.upper()}": value for name, value in (settings or {}).items()}
+        self.log = directory / "log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "streamlearn", "serve", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=os.environ | {name: str(value) for name, value in variables.items()},
+            )
+
+    @property
+    def stderr(self) -> str:
+        return self.log.read_text()
+
+    def ready(self, seconds: float = COMPILE_SECONDS) -> str:
+        """The ready line."""
+        out = self.process.stdout
+        assert out is not None
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if select.select([out], [], [], 0.5)[0]:
+                line = out.readline().decode()
+                assert line, f"it ended with {self.process.wait()} before it was ready:\n{self.stderr}"
+                if "ready" in line:
+                    return line
+        raise AssertionError(f"not ready after {seconds} s:\n{self.stderr}")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(SECONDS)
+        self._close()
+
+    def terminate(self, number: int = signal.SIGTERM) -> int:
+        """The exit code."""
+        self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self, seconds: float = SECONDS) -> int:
+        """Its exit code, once it has ended by itself."""
+        code = self.process.wait(seconds)
+        self._close()
+        return code
+
+    def output(self) -> str:
+        """What is left of its standard output; it has ended."""
+        assert self.process.stdout is not None
+        return "" if self.process.stdout.closed else self.process.stdout.read().decode()
+
+    def _close(self) -> None:
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def __enter__(self) -> DaemonProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.kill()
+
+
+def endpoints(ready_line: str) -> dict[str, str]:
+    return dict(re.findall(r"(\w+)=(\S+)", ready_line))
