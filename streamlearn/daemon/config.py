@@ -79,7 +79,7 @@ class Checkpoints(Section):
 
 
 class Learning(Section):
-    slice_milliseconds: Positive = 1.0
+    slice_milliseconds: Positive = 0.5
     backlog_seconds: Positive = 1.0  # accepted but not yet learned: where back-pressure begins
     backlog_bytes: int = Field(64 * MiB, ge=MiB)
 

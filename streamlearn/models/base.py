@@ -258,10 +258,14 @@ def as_rows(name: str, values: ArrayLike, columns: int) -> Float32:
         raise BadShape(
             f"{name} has shape {shape}; (n, {columns}) was expected", expected=["n", columns], got=list(shape)
         )
-    with np.errstate(over="ignore"):
-        rows = np.require(given, np.float32, ["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
+    rows: Float32 = given
+    if given.dtype != np.float32:
+        with np.errstate(over="ignore"):
+            rows = given.astype(np.float32, order="C")
+    elif not given.flags.carray:  # C-contiguous, aligned and writable
+        rows = given.copy(order="C")
     infinite = np.isinf(rows)
-    if infinite.any():
+    if np.count_nonzero(infinite):
         row, column = (int(i) for i in np.argwhere(infinite)[0])
         raise BadValue(
             f"{name}[{row}, {column}] is {given[row, column]}, infinite as float32; give a finite number,"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import msgpack
 import numpy as np
@@ -20,14 +21,12 @@ from streamlearn.errors import (
     by_code,
 )
 from streamlearn_client.protocol import (
-    EventMessage,
     Learn,
     Request,
-    decode_event,
     decode_reply,
     encode_request,
 )
-from tests.daemon.harness import SECONDS, Running, Wire, X, reference, wait_for
+from tests.daemon.harness import SECONDS, Running, X, reference, wait_for
 
 
 def test_what_is_learned_is_the_model_of_this_process(running: Running) -> None:
@@ -285,78 +284,6 @@ def test_a_write_that_fails_ends_the_daemon(running: Running, monkeypatch: pytes
 # --------------------------------------------------------------------------------------------- the firehose
 
 
-def test_the_firehose_is_learned_and_its_gaps_are_counted(running: Running) -> None:
-    wire, firehose = running.wire, running.connect(zmq.PUSH, "firehose")
-    for number in (0, 1, 1, 4):
-        firehose.send(Learn("m", X[10 * number :][:10], producer="p", epoch=1, seq=number))
-    firehose.send(Learn("nobody", X[:10]))
-    firehose.send(Request("models"))
-    firehose.send(Learn("m", X[90:100]))
-    wait_for(lambda: wire.call("describe", "m")["samples"] == 40, "the firehose's samples")
-    assert wire.hash() == reference(X[:20], X[40:50], X[90:100])
-    stats = wire.call("stats", "m")
-    assert stats["models"]["m"]["missing_batches"] == 2
-    assert stats["models"]["m"]["duplicates"] == 1
-    assert stats["firehose_lost"] == 2
-    assert stats["errors"] == {"UNKNOWN_MODEL": 1, "BAD_MESSAGE": 1}
-
-
-# -------------------------------------------------------------------------------------------------- events
-
-
-def subscribe(running: Running, *topics: bytes) -> Wire:
-    wire = running.connect(zmq.SUB, "events")
-    for topic in (*topics, b"model/ready/"):
-        wire.socket.subscribe(topic)
-    running.wire.create("ready")
-    # A subscription takes effect when the daemon has read it: wait until events come.
-    wait_for(lambda: running.wire.learn(X[:1], "ready") and wire.socket.poll(1), "the subscription")
-    running.wire.call("delete", "ready")
-    return wire
-
-
-def next_event(wire: Wire) -> EventMessage:
-    while True:
-        assert wire.socket.poll(int(SECONDS * 1000)), "no event"
-        event = decode_event(wire.socket.recv_multipart())
-        if event.model != "ready":
-            return event
-
-
-def test_a_subscriber_sees_what_the_model_said_of_each_sample_and_only_that(running: Running) -> None:
-    wire = running.wire
-    wire.create("other")
-    events = subscribe(running, b"model/m/output")
-    for start in range(0, 300, 50):
-        wire.learn(X[start : start + 50], "m")
-        wire.learn(X[start : start + 50], "other")
-    seen = []
-    while sum(event.rows for event in seen) < 300:
-        seen.append(next_event(events))
-    assert {event.kind for event in seen} == {"output"}
-    assert {event.model for event in seen} == {"m"}
-    assert [event.first for event in seen] == np.cumsum([0, *(event.rows for event in seen)])[:-1].tolist()
-    from tests.shard.fakes import RunningSum
-
-    said = np.concatenate([event.arrays["distance"] for event in seen])
-    assert np.array_equal(said, RunningSum(dim=2).learn(X[:300]).distance)
-
-
-def test_the_life_of_a_model_is_told(running: Running) -> None:
-    events = subscribe(running, b"model/n/c", b"model/n/d", b"model/n/r")
-    wire = running.wire
-    wire.create("n")
-    lsn = wire.call("checkpoint", "n")["lsn"]
-    wire.call("restore", "n")
-    wire.call("delete", "n")
-    told = [next_event(events) for _ in range(4)]
-    assert [event.kind for event in told] == ["created", "checkpoint", "restored", "deleted"]
-    assert [event.lsn for event in told] == [lsn, lsn, lsn + 1, lsn + 2]
-
-
-# ------------------------------------------------------------------------------------------ checkpoints, life
-
-
 def test_restore_goes_back_to_the_checkpoint_asked_for(running: Running) -> None:
     wire = running.wire
     with pytest.raises(NoCheckpoint):
@@ -447,12 +374,25 @@ def test_hello_and_stats_tell_about_the_daemon(running: Running) -> None:
         wire.call("stats", "nobody")
 
 
+def connections(endpoint: str) -> int:
+    """How many TCP connections the daemon has at ``endpoint``, as the system's own table tells."""
+    port = f":{int(endpoint.rpartition(':')[2]):04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(local.endswith(port) and state != LISTENS for _, local, _, state, *_ in rows)
+
+
+LISTENS = "0A"
+
+
 def test_a_client_that_left_is_nobody_elses_trouble(running: Running) -> None:
+    endpoint = running.endpoints["requests"]
     gone = running.connect()
     running.disk.syncs.clear()
     gone.send(Learn("m", X[:10]))
     wait_for(lambda: running.wire.call("describe", "m")["samples"] == 10, "the batch")
+    there = connections(endpoint)
     gone.socket.close(0)
+    wait_for(lambda: connections(endpoint) < there, "the end of the connection")
     running.disk.syncs.set()
     wait_for(lambda: running.wire.call("stats")["replies_dropped"] == 1, "the reply that nobody reads")
     assert running.wire.hash() == reference(X[:10])
