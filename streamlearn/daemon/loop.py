@@ -9,6 +9,7 @@ flusher, the helper, signal handlers) only hands something in and rings.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -35,7 +36,9 @@ from streamlearn_client.protocol import EventMessage, Frame, Learn, Limits, deco
 
 log = logging.getLogger(__name__)
 
-BITE = 0.25  # of a slice: how long a socket is read before it is another's turn
+BITE = 0.5  # of a slice: how long a socket is read before it is another's turn
+UNASKED = 4  # slices are so many times as long while nobody asks anything: fewer turns, more learning
+ASKED_SECONDS = 0.1  # how long after a query somebody counts as asking
 TICK_SECONDS = 0.1  # how often things that depend on the clock are looked at
 
 
@@ -66,8 +69,9 @@ class Loop:
         self._publisher = publisher
         self._metrics = metrics
         self._limits = limits
-        self._slice_ns = int(learning.slice_milliseconds * 1e6)
-        self._bite_ns = int(BITE * self._slice_ns)
+        self._short_ns = int(learning.slice_milliseconds * 1e6)
+        self._slice_ns = UNASKED * self._short_ns
+        self._asked_at = -math.inf  # when the last query came
         self._stopping = False
         self._checkpointed = False
         self._failure: FatalError | None = None
@@ -109,6 +113,8 @@ class Loop:
         self._helper.collect()
         self._checkpointer.advance()
         now = time.monotonic()
+        asked = now < self._asked_at + ASKED_SECONDS
+        self._slice_ns = self._short_ns if asked else UNASKED * self._short_ns
         if now >= self._next_tick:
             self._next_tick = now + TICK_SECONDS
             self._writer.tick(now)
@@ -123,7 +129,7 @@ class Loop:
 
     def _take(self, socket: zmq.Socket[bytes], handle: Callable[[list[Frame]], None]) -> None:
         """Handle what waits at a socket, for as long as a bite."""
-        until = time.perf_counter_ns() + self._bite_ns
+        until = time.perf_counter_ns() + int(BITE * self._slice_ns)
         while (frames := receive(socket)) is not None:
             self._metrics.messages += 1
             handle(frames)
@@ -141,6 +147,7 @@ class Loop:
             if isinstance(request, Learn):
                 self._writer.learn(request, asker)
             else:
+                self._asked_at = time.monotonic()
                 self._operations.run(asker, request)
         except FatalError:
             raise
