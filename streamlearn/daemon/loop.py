@@ -12,8 +12,11 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import zmq
+from numpy.typing import NDArray
 
 from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.config import Learning
@@ -187,13 +190,24 @@ class Loop:
                 return
 
     def _publish(self, applied: Applied) -> None:
-        name, outputs = applied.entry.name, applied.outputs
-        if outputs is not None and self._publisher.wants(name, "output"):
-            self._publisher.publish(
-                EventMessage(
-                    "output", name, applied.lsn, applied.first, applied.rows, applied.time, outputs.arrays
-                )
-            )
+        if applied.outputs is None:
+            return
+        arrays = applied.outputs.arrays
+        self._tell(applied, "output", arrays)
+        drift = arrays.get("drift")
+        if drift is not None and drift.any():
+            self._tell(applied, "drift", {"sample": applied.first + np.flatnonzero(drift)})
+
+    def _tell(self, applied: Applied, kind: str, arrays: dict[str, NDArray[Any]]) -> None:
+        name, lsn, first, rows, time = (
+            applied.entry.name,
+            applied.lsn,
+            applied.first,
+            applied.rows,
+            applied.time,
+        )
+        if self._publisher.wants(name, kind):
+            self._publisher.publish(EventMessage(kind, name, lsn, first, rows, time, arrays))
 
     def _finished(self) -> bool:
         """Whether a stop is complete: all that was taken is learned, durable, answered and checkpointed."""

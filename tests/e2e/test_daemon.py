@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +23,6 @@ pytestmark = pytest.mark.e2e
 
 X = np.random.default_rng(2).normal(size=(5000, 4)).astype(np.float32)
 SPEC = {"dim": 4, "grid": [4, 4], "scale": "standard"}
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
-    started: list[DaemonProcess] = []
-
-    def start(*arguments: str, directory: str = "daemon", **settings: object) -> DaemonProcess:
-        started.append(DaemonProcess(tmp_path / directory, *arguments, settings=settings))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.__exit__()
 
 
 def in_process(x: np.ndarray) -> str:

@@ -33,7 +33,7 @@ class Event:
     """Something that happened to a model."""
 
     kind: str
-    """``output``, ``checkpoint``, ``created``, ``deleted`` or ``restored``"""
+    """``output``, ``drift``, ``checkpoint``, ``created``, ``deleted`` or ``restored``"""
     model: str
     lsn: int
     first: int

@@ -1,0 +1,35 @@
+"""A subscriber is told when a stream changes, by the very samples that a model in this process marks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+import streamlearn as sl
+from streamlearn_client import Client
+from tests.e2e.daemon_process import DaemonProcess
+
+SPEC = {"dim": 3, "grid": [6, 6], "scale": "standard", "half_life": 3000.0, "drift": "adwin", "seed": 1}
+
+
+def test_drift_is_an_event(serve: Callable[..., DaemonProcess]) -> None:
+    random = np.random.default_rng(5)
+    stream = np.concatenate([random.normal(0, 1, (6000, 3)), random.normal(0, 3, (3000, 3))])
+    expected = np.flatnonzero(sl.SOM(**SPEC).learn(stream).drift).tolist()
+    assert expected
+    daemon = serve()
+    daemon.ready()
+    with Client(daemon.requests) as client:
+        client.create("pump", kind="som", **SPEC)
+        with client.subscribe("pump", "drift", timeout=30) as events:
+            client.learn("pump", stream)
+            told: list[int] = []
+            while len(told) < len(expected):
+                event = events.next_event()
+                assert event is not None
+                assert event.kind == "drift"
+                told += event.outputs.sample.tolist()
+        assert told == expected
+        quality = client.describe("pump")["quality"]
+        assert (quality["drift_alarms"], quality["last_drift"]) == (len(expected), expected[-1])
