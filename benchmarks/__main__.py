@@ -35,9 +35,13 @@ def main() -> None:
         for row in rows:
             print(json.dumps(asdict(row), ensure_ascii=False))
     else:
-        Console().print(table(rows))
+        Console(width=None if console.is_terminal else 130).print(table(rows))
         print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, "
               f"Numba {numba.__version__}; {options.rounds} pairs, seed {options.seed}")  # fmt: skip
+
+
+def quantity(value: float, unit: str) -> str:
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.2f} {unit}"
 
 
 def table(rows: list[Comparison]) -> Table:
@@ -48,8 +52,8 @@ def table(rows: list[Comparison]) -> Table:
         drawn.add_row(
             row.name,
             row.peer,
-            f"{row.ours:,.0f} {row.unit}",
-            f"{row.theirs:,.0f} {row.unit}" if row.theirs is not None else "–",
+            quantity(row.ours, row.unit),
+            quantity(row.theirs, row.unit) if row.theirs is not None else "–",
             f"{row.ratio:.3g}×" if row.ratio is not None else "–",
             f"{row.low:.3g} … {row.high:.3g}" if row.low is not None else "",
         )
