@@ -14,8 +14,8 @@ import numpy as np
 from .compiler import device
 from .lanes import WIDTH, fma, load, store, zero
 from .mathf import sigmoid, tanh
-from .plan import BIAS, BLOCKS, DELTA, FIRST, INPUTS, SHIFT, SOURCE
-from .rnn import number
+from .plan import BIAS, BLOCKS, DELTA, FIRST, INPUTS, SHIFT, SOURCE, USED
+from .rnn import first_input, number
 
 _1 = np.float32(1)
 
@@ -24,8 +24,9 @@ _1 = np.float32(1)
 def _add_products(parameters, matrices, m, b, flat, t, i, f, g, o):
     """z + Σ_k w_k·v_k for the four gates of block ``b``, the inputs in their order."""
     slot, column = t + matrices[m, SHIFT], matrices[m, SOURCE] * WIDTH
-    first = matrices[m, FIRST] + 4 * b * matrices[m, INPUTS]
-    for k in range(matrices[m, INPUTS]):
+    start = first_input(matrices, m, flat, slot, column)
+    first = matrices[m, FIRST] + 4 * (b * matrices[m, INPUTS] + start)
+    for k in range(matrices[m, USED]):
         v = flat[slot, column + k]
         row = first + 4 * k
         i = fma(load(parameters, row), v, i)

@@ -1,27 +1,35 @@
 """A recurrent network, cells in layers with a linear read-out: one step forward; backward through a window.
 
-``plan.py`` says how everything is laid out. Sums run in the order written here and in the cells, which is
-part of the model (R3).
+A read-out of classes ends in a softmax. ``plan.py`` says how everything is laid out. Sums run in the order
+written here and in the cells, which is part of the model (R3).
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from . import lstm, rnn
+from . import gru, lstm, rnn
 from .compiler import device
-from .lanes import WIDTH, fma, lane, load, select, store, zero
+from .lanes import WIDTH, fma, iota, lane, load, select, store, zero
+from .mathf import exp
 from .plan import (
     BIAS,
     BLOCKS,
     CELL,
+    CLASSES,
     DELTA,
     FIRST,
     FORECAST,
     GATES,
+    GOALS,
+    GRU,
     INPUTS,
     LAYERS,
+    LOOKUP,
     LSTM,
+    OUTPUTS,
     PRESENT,
     RESIDUAL,
     SHIFT,
@@ -30,8 +38,10 @@ from .plan import (
     TRANSPOSED,
     UNITS,
 )
+from .sums import add_up
 
 _0, _1, _2, _INF = np.float32(0), np.float32(1), np.float32(2), np.float32(np.inf)
+_HUGE = np.float32(1e30)
 
 
 @device
@@ -40,6 +50,8 @@ def forward(net, matrices, parameters, window, flat, t, trace):
     for layer in range(net[LAYERS]):
         if net[CELL] == LSTM:
             lstm.forward(parameters, matrices, layer, window, flat, t, trace)
+        elif net[CELL] == GRU:
+            gru.forward(parameters, matrices, layer, window, flat, t, trace)
         else:
             rnn.forward(parameters, matrices, layer, window, flat, t, trace)
     head = 2 * net[LAYERS]
@@ -49,29 +61,113 @@ def forward(net, matrices, parameters, window, flat, t, trace):
         if net[RESIDUAL] == 1:
             y = y + load(window, t, b)
         store(window, t, net[FORECAST] + b, y)
+    if net[CLASSES] == 1:
+        _softmax(window, t, net[FORECAST], net[OUTPUTS])
+
+
+@device
+def _softmax(window, t, first, classes):
+    """p_k = e^{y_k − max y} / Σ, in place; lanes without a class stay 0."""
+    blocks = (classes + WIDTH - 1) // WIDTH
+    top = zero() - _HUGE
+    for b in range(blocks):
+        y = rnn.number(load(window, t, first + b))
+        y = select(y > _HUGE, _HUGE, select(y < -_HUGE, -_HUGE, y))
+        y = select(iota() < np.float32(classes - b * WIDTH), y, -_HUGE)
+        store(window, t, first + b, y)
+        top = select(y > top, y, top)
+    largest = lane(top, 0)
+    for l in range(1, WIDTH):
+        largest = max(largest, lane(top, l))
+    total = zero()
+    for b in range(blocks):
+        e = exp(load(window, t, first + b) - largest)
+        e = select(iota() < np.float32(classes - b * WIDTH), e, zero())
+        store(window, t, first + b, e)
+        total = total + e
+    whole = add_up(total)
+    for b in range(blocks):
+        store(window, t, first + b, load(window, t, first + b) / whole)
 
 
 @device
 def backward(
-    net, matrices, parameters, window, flat, steps, trace, deltas, transposed, flow, gradient, huber
-):
+    net, matrices, parameters, window, flat, steps, trace, transposed, flow, gradient, huber, probe, lags,
+    lag_decay,
+):  # fmt: skip
     """The gradient of the loss over the first ``steps`` slots, laid out as the parameters.
 
     The loss is the mean of e² or, where ``huber`` is finite, of ½e² up to |e| = ``huber`` and of a straight
-    line beyond (Huber 1964), as in PyTorch's ``mse_loss`` and ``huber_loss``.
+    line beyond (Huber 1964), as in PyTorch's ``mse_loss`` and ``huber_loss``. For classes it is the mean of
+    −log p of the class that came, as in ``cross_entropy``.
+
+    Where ``lags`` has room, ‖∂L_T/∂s_{T−j}‖ joins it by lag j: L_T is the last step's share of the loss, s
+    what goes on to the next step: h, and of an LSTM c. That way back is walked first, in ``probe``, which has
+    the shape of the trace.
 
     Returns over how many values the mean runs; where there are none there is no gradient either.
     """
     head = 2 * net[LAYERS]
-    count = _compare(net, window, steps, trace, matrices[head, DELTA], matrices[head, BLOCKS], huber)
+    outputs = matrices[head, DELTA]
+    if net[CLASSES] == 1:
+        count = _compare_classes(net, window, flat, steps, trace, outputs)
+    else:
+        count = _compare(net, window, steps, trace, outputs, matrices[head, BLOCKS], huber)
     if count > _0:
         for m in range(head + 1):
             if matrices[m, TRANSPOSED] >= 0:
                 _transpose(parameters, matrices, m, transposed)
-        _back_in_time(net, matrices, window, steps, trace, deltas, transposed, flow)
+        for walk in range(0 if lags.shape[1] > 0 else 1, 2):  # a loop, so that it is compiled once
+            over, norms = trace, lags[2]
+            if walk == 0:
+                over = probe
+                _keep_last(trace, steps, outputs, probe)
+            else:
+                norms = lags[2][:0]
+            deltas = over.reshape(over.shape[0], -1)
+            _back_in_time(net, matrices, window, steps, over, deltas, transposed, flow, norms)
+            if walk == 0:
+                _join(lags, steps, lag_decay)
         for m in range(head + 1):
             _sum_up(matrices, m, steps, trace, flat, gradient)
     return count
+
+
+@device
+def _compare_classes(net, window, flat, steps, trace, delta):
+    """∂L/∂y where the class is known, else 0; returns in how many steps it is."""
+    count = _0
+    for t in range(steps):
+        count += flat[t, net[PRESENT] * WIDTH]
+    factor = _1 / max(count, _1)
+    for t in range(steps):
+        weight, code = flat[t, net[PRESENT] * WIDTH] * factor, flat[t, net[TARGET] * WIDTH]
+        for b in range((net[OUTPUTS] + WIDTH - 1) // WIDTH):
+            came = select(iota() == code - np.float32(b * WIDTH), _1, zero())
+            store(trace, t, delta + b, (load(window, t, net[FORECAST] + b) - came) * weight)
+    return count
+
+
+@device
+def _keep_last(trace, steps, outputs, probe):
+    """The trace in ``probe``, without the losses of all steps but the last."""
+    for t in range(steps):
+        for row in range(trace.shape[1]):
+            store(probe, t, row, zero() if row >= outputs and t < steps - 1 else load(trace, t, row))
+
+
+@device
+def _join(lags, steps, decay):
+    """Let the norms of row 2 join the running ones, if there is anything to see and it is finite."""
+    total = 0.0
+    for j in range(steps):
+        total += lags[2, j]
+    if total > 0.0 and total < np.inf:
+        for j in range(steps):
+            lags[0, j] = lags[0, j] * decay + 1.0
+            lags[1, j] = lags[1, j] * decay + math.sqrt(lags[2, j])
+    for j in range(lags.shape[1]):
+        lags[2, j] = 0.0  # what is not finite must not stay in the state
 
 
 @device
@@ -79,7 +175,7 @@ def _compare(net, window, steps, trace, delta, blocks, huber):
     """∂L/∂forecast where the target is present, else 0; returns how many are."""
     total = zero()
     for t in range(steps):
-        for b in range(blocks):
+        for b in range((net[GOALS] + WIDTH - 1) // WIDTH):
             total = total + load(window, t, net[PRESENT] + b)
     count = _0
     for l in range(WIDTH):
@@ -110,21 +206,36 @@ def _transpose(parameters, matrices, m, transposed):
 
 
 @device
-def _back_in_time(net, matrices, window, steps, trace, deltas, transposed, flow):
+def _back_in_time(net, matrices, window, steps, trace, deltas, transposed, flow, norms):
     """∂L/∂z of every step and layer into the trace, the last step first. The states before the window's first
-    step are constants: nothing flows past them."""
+    step are constants: nothing flows past them. ``norms``, if it has room, gets ‖∂L/∂states‖² by lag."""
     for row in range(flow.shape[0]):
         store(flow, row, zero())
     for t in range(steps - 1, -1, -1):
         _pull(matrices, 2 * net[LAYERS], deltas, t, transposed, flow)
         for layer in range(net[LAYERS] - 1, -1, -1):
+            if norms.size > 0:
+                rows = matrices[2 * layer + 1, BLOCKS] * (2 if net[CELL] == LSTM else 1)
+                norms[steps - 1 - t] += _squares(flow, matrices[2 * layer + 1, SOURCE], rows)
             if net[CELL] == LSTM:
                 lstm.backward(matrices, layer, window, t, trace, flow)
+            elif net[CELL] == GRU:
+                gru.backward(matrices, layer, window, t, trace, flow)
             else:
                 rnn.backward(matrices, layer, window, t, trace, flow)
             _pull(matrices, 2 * layer + 1, deltas, t, transposed, flow)
             if layer > 0:
                 _pull(matrices, 2 * layer, deltas, t, transposed, flow)
+
+
+@device
+def _squares(flow, first, rows):
+    """‖·‖² of some rows, in float64: what has vanished in float32's squares is still to be seen."""
+    total = 0.0
+    for row in range(first, first + rows):
+        for l in range(WIDTH):
+            total += np.float64(flow[row, l]) * np.float64(flow[row, l])
+    return total
 
 
 @device
@@ -160,6 +271,9 @@ def _sum_up(matrices, m, steps, trace, flat, gradient):
         for t in range(steps):
             total = total + load(trace, t, delta)
         store(gradient, matrices[m, BIAS] + n, total)
+        if matrices[m, LOOKUP] == 1:
+            _sum_up_symbols(row, gates, inputs, delta, steps, trace, flat, column, gradient)
+            continue
         for k in range(0, whole, 4):  # four sums share each ∂L/∂z
             at, to = column + k, row + k * gates
             p, q, r, s = zero(), zero(), zero(), zero()
@@ -178,3 +292,13 @@ def _sum_up(matrices, m, steps, trace, flat, gradient):
             for t in range(steps):
                 total = fma(load(trace, t, delta), flat[t + shift, column + k], total)
             store(gradient, row + k * gates, total)
+
+
+@device
+def _sum_up_symbols(first, gates, inputs, delta, steps, trace, flat, column, gradient):
+    """The same for inputs of which a step uses one: only its row has anything to add."""
+    for k in range(inputs):
+        store(gradient, first + k * gates, zero())
+    for t in range(steps):
+        row = first + np.int64(flat[t, column + 1]) * gates
+        store(gradient, row, fma(load(trace, t, delta), flat[t, column], load(gradient, row)))

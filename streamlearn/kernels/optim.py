@@ -1,10 +1,13 @@
 """Optimizers, as PyTorch has them: one pass over all parameters, which are rows of 16 lanes.
 
-    SGD    w −= ε·g
-    Adam   m += (1 − β₁)(g − m),  v = β₂v + (1 − β₂)g²,  w −= ε/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + 10⁻⁸)
+    SGD       w −= ε·g
+    momentum  m = μm + g,  w −= ε·m
+    RMSProp   v = αv + (1 − α)g²,  w −= ε·g / (√v + 10⁻⁸)
+    Adam      m += (1 − β₁)(g − m),  v = β₂v + (1 − β₂)g²,  w −= ε/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + 10⁻⁸)
 
-(Kingma & Ba 2015.) Clipping scales the whole gradient by min(1, clip/(‖g‖ + 10⁻⁶)) (Pascanu et al. 2013). A
-gradient that is not finite, or whose squared norm is over float32's range, changes nothing and is counted.
+α = 0.99, β₁ = 0.9, β₂ = 0.999 (Tieleman & Hinton 2012; Kingma & Ba 2015). Clipping scales the whole gradient
+by min(1, clip/(‖g‖ + 10⁻⁶)) (Pascanu et al. 2013). A gradient that is not finite, or whose squared norm is
+over float32's range, changes nothing and is counted.
 """
 
 from __future__ import annotations
@@ -16,8 +19,8 @@ import numpy as np
 from .compiler import device
 from .lanes import WIDTH, fma, lane, load, sqrt, store, zero
 
-SGD, ADAM = 0, 1
-OPTIMIZERS = {"sgd": SGD, "adam": ADAM}
+SGD, MOMENTUM, RMSPROP, ADAM = range(4)
+OPTIMIZERS = {"sgd": SGD, "momentum": MOMENTUM, "rmsprop": RMSPROP, "adam": ADAM}
 
 # clock, float64 (3,): β₁ᵗ and β₂ᵗ after t updates, and the norm of the last gradient taken, before clipping
 POWER1, POWER2, NORM = 0, 1, 2
@@ -25,6 +28,7 @@ POWER1, POWER2, NORM = 0, 1, 2
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, np.float32(1e-8)
 _KEEP2 = np.float32(_BETA2)
 _GAIN1, _GAIN2 = np.float32(1.0 - _BETA1), np.float32(1.0 - _BETA2)
+_ALPHA, _GAIN = np.float32(0.99), np.float32(1.0 - 0.99)
 _CLIP_EPSILON = 1e-6
 
 
@@ -42,9 +46,9 @@ def _norm(gradient):
 
 
 @device
-def update(optimizer, parameters, gradient, mean, square, clock, rate, clip):
+def update(optimizer, parameters, gradient, mean, square, clock, rate, momentum, clip):
     """Take one step against ``gradient`` ``(rows, 16)``. Where that is not finite, change nothing and return
-    False. ``clip`` is +inf for none; ``mean`` and ``square`` are Adam's m and v."""
+    False. ``clip`` is +inf for none; ``mean`` and ``square`` are m and v, empty where there is none."""
     norm = _norm(gradient)
     if not norm < math.inf:
         return False
@@ -54,6 +58,19 @@ def update(optimizer, parameters, gradient, mean, square, clock, rate, clip):
         for row in range(parameters.shape[0]):
             g = shrink * load(gradient, row)
             store(parameters, row, fma(-rate, g, load(parameters, row)))
+        return True
+    if optimizer == MOMENTUM:
+        for row in range(parameters.shape[0]):
+            m = fma(momentum, load(mean, row), shrink * load(gradient, row))
+            store(mean, row, m)
+            store(parameters, row, fma(-rate, m, load(parameters, row)))
+        return True
+    if optimizer == RMSPROP:
+        for row in range(parameters.shape[0]):
+            g = shrink * load(gradient, row)
+            v = fma(_GAIN, g * g, _ALPHA * load(square, row))
+            store(square, row, v)
+            store(parameters, row, load(parameters, row) - rate * g / (sqrt(v) + _EPSILON))
         return True
     clock[POWER1] *= _BETA1
     clock[POWER2] *= _BETA2

@@ -12,7 +12,7 @@ import numpy as np
 from .compiler import device
 from .lanes import WIDTH, fma, load, select, store, zero
 from .mathf import tanh
-from .plan import BIAS, BLOCKS, DELTA, FIRST, INPUTS, SHIFT, SOURCE
+from .plan import BIAS, BLOCKS, DELTA, FIRST, INPUTS, LOOKUP, SHIFT, SOURCE, USED
 
 _1 = np.float32(1)
 
@@ -24,13 +24,27 @@ def number(z):
 
 
 @device
+def first_input(matrices, m, flat, slot, column):
+    """The first input of matrix ``m`` that a step uses: 0, or the number of the only one."""
+    return np.int64(flat[slot, column + 1]) if matrices[m, LOOKUP] == 1 else np.int64(0)
+
+
+@device
 def add_products(parameters, matrices, m, b, flat, t, z):
-    """z + Σ_k w_k·v_k for block ``b`` of a one-gate matrix, its inputs in their order."""
+    """z + Σ_k w_k·v_k for block ``b`` of a one-gate matrix, as four sums that can run at once."""
     slot, column = t + matrices[m, SHIFT], matrices[m, SOURCE] * WIDTH
-    row = matrices[m, FIRST] + b * matrices[m, INPUTS]
-    for k in range(matrices[m, INPUTS]):
+    row = matrices[m, FIRST] + b * matrices[m, INPUTS] + first_input(matrices, m, flat, slot, column)
+    used = matrices[m, USED]
+    whole = used - used % 4
+    p, q, r = zero(), zero(), zero()
+    for k in range(0, whole, 4):
         z = fma(load(parameters, row + k), flat[slot, column + k], z)
-    return z
+        p = fma(load(parameters, row + k + 1), flat[slot, column + k + 1], p)
+        q = fma(load(parameters, row + k + 2), flat[slot, column + k + 2], q)
+        r = fma(load(parameters, row + k + 3), flat[slot, column + k + 3], r)
+    for k in range(whole, used):
+        z = fma(load(parameters, row + k), flat[slot, column + k], z)
+    return (z + p) + (q + r)
 
 
 @device

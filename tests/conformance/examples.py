@@ -92,6 +92,10 @@ EXAMPLES = {
             {"cell": "elman", "residual": True, "tbptt": (3, 9), "loss": "huber"},
             {"target": "given", "outputs": 3, "tbptt": (1, 1)},
             {"target": "given", "outputs": 1, "tbptt": (16, 16), "scale": "standard", "layers": 2},
+            {"cell": "gru", "layers": 2, "optimizer": "momentum", "learning_rate": 0.01, "lags": True},
+            {"cell": "gru", "tbptt": (8, 8), "optimizer": "rmsprop", "learning_rate": 0.001, "clip": 1.0},
+            {"dim": 1, "symbols": 20, "loss": "cross_entropy", "tbptt": (5, 5), "lags": True},
+            {"target": "given", "classes": 3, "loss": "cross_entropy", "scale": "standard"},
         ),
         foretold=lambda net: ("prediction", "channels") if net.target_dim else ("error", "score", "channels"),
         may_hold_nan=("last",),
@@ -176,6 +180,15 @@ def make(example: str) -> Model:
     return models.create(kind, spec)
 
 
+def taken(model: Model, batch: Batch) -> Batch:
+    """``batch`` as samples (and targets) that the model takes: symbols and classes are whole numbers."""
+    found = {**batch, "X": EXAMPLES[model.kind].takes(batch["X"])}
+    for name, count in (("X", "symbols"), ("y", "classes")):
+        if name in found and getattr(model.spec, count, None) is not None:
+            found[name] = np.fmod(np.floor(np.abs(found[name])), np.float32(getattr(model.spec, count)))
+    return found
+
+
 def stream(model: Model, n: int, seed: int = 1, missing: float = 0.1) -> Batch:
     """``n`` samples (and targets) of a wave with noise, each channel with its own offset and spread."""
     random = np.random.default_rng(seed)
@@ -185,12 +198,12 @@ def stream(model: Model, n: int, seed: int = 1, missing: float = 0.1) -> Batch:
     x[random.random(x.shape) < missing] = np.nan
     if missing:
         x[n // 3 : n // 3 + 2] = np.nan
-    batch = {"X": EXAMPLES[model.kind].takes(x.astype(np.float32))}
+    batch = {"X": x.astype(np.float32)}
     if model.target_dim:
         y = np.cos(phase[:, :1]) * (1 + np.arange(model.target_dim))
         y[random.random(y.shape) < missing] = np.nan
         batch["y"] = y.astype(np.float32)
-    return batch
+    return taken(model, batch)
 
 
 def part(batch: Batch, start: int, stop: int) -> Batch:

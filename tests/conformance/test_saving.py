@@ -38,7 +38,7 @@ def test_save_load_go_on_is_never_stopped(model, tmp_path):
         later = stream(model, 9, seed=stop)
         assert outputs_hash(loaded.learn(**later)) == outputs_hash(model.learn(**later))
         assert loaded.state_hash() == model.state_hash()
-    assert loaded.quality() == pytest.approx(model.quality(), rel=0, abs=0, nan_ok=True)
+    assert json.dumps(loaded.quality()) == json.dumps(model.quality())
 
 
 def test_saving_again_gives_the_same_file(usual, tmp_path):

@@ -15,7 +15,7 @@ STEPS = 6
 def matrices_by_name(cell, dim, hidden, layers, outputs):
     """(weight's name, bias's name, its line of the plan, gates, units) of every matrix."""
     _, matrices = plan.plan(cell, dim, hidden, layers, outputs)
-    gates = {"elman": 1, "lstm": 4}[cell]
+    gates = {"elman": 1, "gru": 3, "lstm": 4}[cell]
     names = [(f"{part}_l{layer}", gates, hidden) for layer in range(layers) for part in ("ih", "hh")]
     for (name, gates, units), m in zip(names, matrices, strict=False):
         yield f"weight_{name}", f"bias_{name}", m, gates, units
@@ -52,7 +52,7 @@ def rows_of(parameters, shape, cell):
     return rows, taken
 
 
-@pytest.mark.parametrize("cell", ["elman", "lstm"])
+@pytest.mark.parametrize("cell", plan.CELLS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_every_parameter_has_a_place_of_its_own(cell, shape):
     parameters = random_parameters(cell, *shape)
@@ -63,7 +63,7 @@ def test_every_parameter_has_a_place_of_its_own(cell, shape):
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3])
-@pytest.mark.parametrize("cell", ["elman", "lstm"])
+@pytest.mark.parametrize("cell", plan.CELLS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_gradient_is_the_slow_nets(cell, shape, missing):
     dim, _, layers, outputs = shape
@@ -103,29 +103,47 @@ def test_gradient_is_the_slow_nets(cell, shape, missing):
 
     gradient = np.full_like(rows, np.nan)
     scratch = np.zeros((net[plan.TRANSPOSED_ROWS], 16), np.float32), np.zeros(window.shape[1:], np.float32)
-    deltas = trace.reshape(STEPS, -1)
+    probe, lags = np.zeros_like(trace), np.zeros((3, STEPS))
     count = network.backward(
-        net, matrices, rows, window, flat, STEPS, trace, deltas, *scratch, gradient, np.float32(np.inf)
+        net,
+        matrices,
+        rows,
+        window,
+        flat,
+        STEPS,
+        trace,
+        *scratch,
+        gradient,
+        np.float32(np.inf),
+        probe,
+        lags,
+        0.5,
     )
     assert count == np.count_nonzero(~np.isnan(targets))
     expected, _ = rows_of(slow.gradient(inputs, list(targets), states), shape, cell)
     assert np.allclose(gradient, expected, rtol=1e-4, atol=1e-6)
     assert not gradient[taken == 0].any()  # lanes without a unit learn nothing
 
+    norms = slow.gradient_by_lag(inputs, list(targets), states)
+    seen = lags[0] > 0
+    assert seen.all() == (np.count_nonzero(~np.isnan(targets[-1])) > 0)
+    assert np.allclose(lags[1, seen], norms[seen], rtol=1e-4, atol=1e-9)
+
 
 @pytest.mark.parametrize("clip", [None, 0.5])
-@pytest.mark.parametrize("kind", ["sgd", "adam"])
+@pytest.mark.parametrize("kind", ["sgd", "momentum", "rmsprop", "adam"])
 def test_optimizer_is_the_slow_one(kind, clip):
     random = np.random.default_rng(7)
     rows = random.normal(size=(9, 16)).astype(np.float32)
     slow, parameters = Optimizer(kind, 0.03, clip), {"all": rows.astype(float)}
+    momentum = np.float32(0.9)
     mean, square, clock = np.zeros_like(rows), np.zeros_like(rows), np.array([1.0, 1.0, 0.0])
     for t in range(300):
         gradient = (random.normal(size=rows.shape) * 10.0 ** random.uniform(-4, 1)).astype(np.float32)
         slow.update(parameters, {"all": gradient.astype(float)})
         limit = np.inf if clip is None else clip
         taken = optim.update(
-            optim.OPTIMIZERS[kind], rows, gradient, mean, square, clock, np.float32(0.03), limit
+            optim.OPTIMIZERS[kind], rows, gradient, mean, square, clock, np.float32(0.03), momentum, limit
         )
         assert taken
         assert np.isclose(clock[optim.NORM], np.linalg.norm(gradient), rtol=1e-5)
@@ -140,5 +158,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(value):
     state = rows.copy(), np.zeros_like(rows), np.zeros_like(rows), np.array([1.0, 1.0, 0.0])
     kept = [array.copy() for array in state]
     parameters, mean, square, clock = state
-    assert not optim.update(optim.ADAM, parameters, gradient, mean, square, clock, np.float32(0.1), 1.0)
+    rate, momentum = np.float32(0.1), np.float32(0.9)
+    for kind in optim.OPTIMIZERS.values():
+        assert not optim.update(kind, parameters, gradient, mean, square, clock, rate, momentum, 1.0)
     assert all(np.array_equal(now, before) for now, before in zip(state, kept, strict=True))

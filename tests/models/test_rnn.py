@@ -15,7 +15,7 @@ from tests.naive.rnn import Net, Optimizer, Stream
 from tests.naive.scale import Scaler
 from tests.naive.score import Score
 
-CELLS = ["elman", "lstm"]
+CELLS = ["elman", "lstm", "gru"]
 
 
 def wave(n: int, dim: int, seed: int, missing: float = 0.0) -> np.ndarray:
@@ -65,13 +65,15 @@ WINDOWS = [(1, 1), (4, 4), (1, 5), (3, 7), (16, 20)]
 RULES = {
     "sgd": {"optimizer": "sgd", "learning_rate": 0.1},
     "sgd, clipped": {"optimizer": "sgd", "learning_rate": 0.2, "clip": 0.1},
+    "momentum": {"optimizer": "momentum", "learning_rate": 0.02},
+    "rmsprop, clipped": {"optimizer": "rmsprop", "learning_rate": 0.001, "clip": 0.1},
     "adam": {"optimizer": "adam", "learning_rate": 0.003},
 }
 
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("tbptt", WINDOWS, ids=str)
-@pytest.mark.parametrize(("cell", "layers"), [("elman", 1), ("elman", 2), ("lstm", 1), ("lstm", 2)])
+@pytest.mark.parametrize(("cell", "layers"), [(cell, n) for cell in CELLS for n in (1, 2)])
 def test_forecasts_the_next_sample_as_the_slow_one(cell, layers, tbptt, rule):
     ours = sl.RNN(dim=3, hidden=5, cell=cell, layers=layers, tbptt=tbptt, seed=1, **RULES[rule])
     naive = slow(ours)
@@ -223,7 +225,7 @@ def test_quality_before_there_is_any():
     assert (quality["updates"], quality["skipped_updates"], quality["gradient_norm"]) == (0, 0, 0.0)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "rmsprop", "adam"])
 def test_a_gradient_that_is_not_finite_is_skipped_and_counted(optimizer):
     net = sl.RNN(dim=1, hidden=3, tbptt=(2, 2), optimizer=optimizer, learning_rate=0.01)
     net.learn(wave(11, 1, seed=15))
@@ -246,7 +248,7 @@ def test_lanes_without_a_unit_stay_zero(cell, hidden):
     net.learn(wave(300, 3, seed=17, missing=0.1))
     total = {name: array.copy() for name, array in net.state.items()}
     ours = np.concatenate([values.ravel() for values in net.parameters.values()])
-    for name in ("parameters", "adam.mean", "adam.square"):
+    for name in ("parameters", "moments.mean", "moments.square"):
         assert np.count_nonzero(total[name]) <= ours.size
     assert np.count_nonzero(total["parameters"]) == np.count_nonzero(ours)
     blocks = -(-hidden // 16)
@@ -278,7 +280,7 @@ def test_any_split_gives_the_same_weights_and_outputs(tbptt, data):
 @pytest.mark.parametrize("cell", CELLS)
 def test_parameters_have_pytorchs_names_shapes_and_range(cell):
     net = sl.RNN(dim=3, hidden=20, cell=cell, layers=2, target="given", outputs=18)
-    sums = {"elman": 20, "lstm": 80}[cell]
+    sums = {"elman": 20, "gru": 60, "lstm": 80}[cell]
     assert {name: values.shape for name, values in net.parameters.items()} == {
         "weight_ih_l0": (sums, 3),
         "weight_hh_l0": (sums, 20),
@@ -344,12 +346,19 @@ def test_wrong_parameters_are_refused_all_at_once():
     [
         ({"tbptt": (5, 4)}, "k2 ≥ k1"),
         ({"tbptt": (0, 4)}, "tbptt.0"),
-        ({"cell": "gru"}, "cell"),
+        ({"cell": "peephole"}, "cell"),
         ({"loss": "hinge"}, "loss"),
-        ({"optimizer": "rmsprop"}, "optimizer"),
+        ({"optimizer": "adagrad"}, "optimizer"),
+        ({"momentum": 1.0}, "momentum"),
         ({"learning_rate": -0.1}, "learning_rate"),
         ({"learning_rate": {"start": 1, "end": -1, "tau": 5}}, "learning_rate"),
         ({"clip": 0}, "clip"),
+        ({"symbols": 4}, "dim=1"),
+        ({"dim": 1, "symbols": 4}, "go together"),
+        ({"loss": "cross_entropy"}, "go together"),
+        ({"loss": "cross_entropy", "target": "given"}, "classes"),
+        ({"classes": 3}, "classes"),
+        ({"classes": 3, "loss": "cross_entropy", "target": "given", "outputs": 3}, "outputs"),
         ({"outputs": 3}, "outputs"),
         ({"hidden": 16_000, "layers": 60}, "smaller"),
         ({"tbptt": (1, 60_000), "hidden": 10_000}, "smaller"),

@@ -1,7 +1,8 @@
 """Recurrent nets on a stream in float64, the slow and plain way: the oracle of ``sl.RNN``.
 
 Elman, Cognitive Science 14 (1990); Hochreiter & Schmidhuber, Neural Computation 9 (1997); TBPTT(k1, k2):
-Williams & Peng, Neural Computation 2 (1990); Adam: Kingma & Ba, ICLR 2015; clipping: Pascanu et al.,
+Williams & Peng, Neural Computation 2 (1990); GRU: Cho et al., EMNLP 2014, with the reset gate where PyTorch
+has it; RMSProp: Tieleman & Hinton 2012; Adam: Kingma & Ba, ICLR 2015; clipping: Pascanu et al.,
 ICML 2013.
 """
 
@@ -17,15 +18,23 @@ def sigmoid(z: Array) -> Array:
     return 1 / (1 + np.exp(-z))
 
 
-class Net:
-    """Cells in layers and a linear read-out, parameters as PyTorch names and shapes them."""
+def softmax(y: Array) -> Array:
+    e = np.exp(y - y.max())
+    return e / e.sum()
 
-    def __init__(self, parameters: Parameters, cell: str, layers: int) -> None:
+
+class Net:
+    """Cells in layers and a linear read-out, parameters as PyTorch names and shapes them.
+
+    With ``classes`` a target is a class's number and a forecast the probabilities of all.
+    """
+
+    def __init__(self, parameters: Parameters, cell: str, layers: int, classes: bool = False) -> None:
         self.p = {name: np.array(values, float) for name, values in parameters.items()}
-        self.cell, self.layers = cell, layers
+        self.cell, self.layers, self.classes = cell, layers, classes
 
     def start(self) -> list[tuple[Array, Array]]:
-        """(h, c) of every layer, all 0; an Elman net leaves c alone."""
+        """(h, c) of every layer, all 0; only an LSTM has a use for c."""
         hidden = self.p["head.weight"].shape[1]
         return [(np.zeros(hidden), np.zeros(hidden)) for _ in range(self.layers)]
 
@@ -33,10 +42,17 @@ class Net:
         """The forecast after ``x``, the states after it, and what the way back needs."""
         after, kept, v = [], [], x
         for n, (h, c) in enumerate(states):
-            z = self.p[f"weight_ih_l{n}"] @ v + self.p[f"bias_ih_l{n}"]
-            z = z + self.p[f"weight_hh_l{n}"] @ h + self.p[f"bias_hh_l{n}"]
+            u = self.p[f"weight_ih_l{n}"] @ v + self.p[f"bias_ih_l{n}"]
+            w = self.p[f"weight_hh_l{n}"] @ h + self.p[f"bias_hh_l{n}"]
+            z = u + w
             if self.cell == "elman":
                 new_h, new_c, gates = np.tanh(z), c, None
+            elif self.cell == "gru":
+                hidden = len(h)
+                reset, keep = sigmoid(z[:hidden]), sigmoid(z[hidden : 2 * hidden])
+                new = np.tanh(u[2 * hidden :] + reset * w[2 * hidden :])
+                gates = reset, keep, new, w[2 * hidden :]
+                new_h, new_c = (1 - keep) * new + keep * h, c
             else:
                 i, f, g, o = np.split(z, 4)
                 gates = i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
@@ -45,40 +61,63 @@ class Net:
             kept.append((v, h, c, gates, new_h, new_c))
             after.append((new_h, new_c))
             v = new_h
-        return self.p["head.weight"] @ v + self.p["head.bias"], after, kept
+        y = self.p["head.weight"] @ v + self.p["head.bias"]
+        return softmax(y) if self.classes else y, after, kept
 
     def loss(self, inputs: list[Array], targets: list[Array], states: list) -> float:
-        """Mean squared error over all targets that are present, from the given states on."""
+        """Mean squared error, or −log p, over all targets that are present, from the given states on."""
         wrong = []
         for x, target in zip(inputs, targets, strict=True):
             y, states, _ = self.step(x, states)
-            wrong += [(y - target)[~np.isnan(target)] ** 2]
+            if self.classes:
+                wrong += [-np.log(y[target[~np.isnan(target)].astype(int)])]
+            else:
+                wrong += [(y - target)[~np.isnan(target)] ** 2]
         return float(np.mean(np.concatenate(wrong)))
 
-    def gradient(self, inputs: list[Array], targets: list[Array], states: list) -> Parameters:
-        """∂loss/∂parameters, by backpropagation through time; the given states are constants."""
+    def gradient(
+        self, inputs: list[Array], targets: list[Array], states: list, norms: list | None = None
+    ) -> Parameters:
+        """∂loss/∂parameters, by backpropagation through time; the given states are constants. With ``norms``
+        of the last step's loss alone, and that gets ‖∂loss/∂(h, c)‖ step by step, the last first."""
         count = sum(np.count_nonzero(~np.isnan(target)) for target in targets)
         grad = {name: np.zeros_like(values) for name, values in self.p.items()}
         steps = []
         for x, target in zip(inputs, targets, strict=True):
             y, states, kept = self.step(x, states)
-            steps.append((kept, np.nan_to_num(2 * (y - target) / count)))
+            if self.classes:
+                came = np.arange(len(y)) == target
+                dy = (y - came) / count * ~np.isnan(target)
+            else:
+                dy = np.nan_to_num(2 * (y - target) / count)
+            steps.append((kept, dy))
         dh = [np.zeros_like(h) for h, _ in states]
         dc = [np.zeros_like(c) for _, c in states]
+        if norms is not None:
+            steps = [(kept, 0 * dy) for kept, dy in steps[:-1]] + steps[-1:]
         for kept, dy in reversed(steps):
+            squares = 0.0
             top = kept[-1][4]
             grad["head.weight"] += np.outer(dy, top)
             grad["head.bias"] += dy
             dh[-1] = dh[-1] + self.p["head.weight"].T @ dy
             for n in reversed(range(self.layers)):
                 v, h, c, gates, new_h, new_c = kept[n]
+                squares += float(dh[n] @ dh[n] + dc[n] @ dc[n])
                 if self.cell == "elman":
-                    dz = dh[n] * (1 - new_h**2)
+                    du = dw = dh[n] * (1 - new_h**2)
+                    through = 0.0
+                elif self.cell == "gru":
+                    reset, keep, new, a = gates
+                    d = dh[n] * (1 - keep) * (1 - new**2)
+                    both = [d * a * reset * (1 - reset), dh[n] * (h - new) * keep * (1 - keep)]
+                    du, dw = np.concatenate([*both, d]), np.concatenate([*both, d * reset])
+                    through = dh[n] * keep
                 else:
                     i, f, g, o = gates
                     squashed = np.tanh(new_c)
                     d = dc[n] + dh[n] * o * (1 - squashed**2)
-                    dz = np.concatenate(
+                    du = dw = np.concatenate(
                         [
                             d * g * i * (1 - i),
                             d * c * f * (1 - f),
@@ -87,18 +126,27 @@ class Net:
                         ]
                     )
                     dc[n] = d * f
-                grad[f"weight_ih_l{n}"] += np.outer(dz, v)
-                grad[f"weight_hh_l{n}"] += np.outer(dz, h)
-                grad[f"bias_ih_l{n}"] += dz
-                grad[f"bias_hh_l{n}"] += dz
-                dh[n] = self.p[f"weight_hh_l{n}"].T @ dz
+                    through = 0.0
+                grad[f"weight_ih_l{n}"] += np.outer(du, v)
+                grad[f"weight_hh_l{n}"] += np.outer(dw, h)
+                grad[f"bias_ih_l{n}"] += du
+                grad[f"bias_hh_l{n}"] += dw
+                dh[n] = through + self.p[f"weight_hh_l{n}"].T @ dw
                 if n:
-                    dh[n - 1] = dh[n - 1] + self.p[f"weight_ih_l{n}"].T @ dz
+                    dh[n - 1] = dh[n - 1] + self.p[f"weight_ih_l{n}"].T @ du
+            if norms is not None:
+                norms.append(float(np.sqrt(squares)))
         return grad
+
+    def gradient_by_lag(self, inputs: list[Array], targets: list[Array], states: list) -> Array:
+        """‖∂L_T/∂(h, c)_{T−j}‖ by lag j, over all layers, L_T being the last step's share of the loss."""
+        norms: list[float] = []
+        self.gradient(inputs, targets, states, norms)
+        return np.array(norms)
 
 
 class Optimizer:
-    """SGD or Adam, as PyTorch's, with clipping by the gradient's norm."""
+    """SGD, momentum (0.9), RMSProp or Adam, as PyTorch's, with clipping by the gradient's norm."""
 
     def __init__(self, kind: str, rate: float, clip: float | None) -> None:
         self.kind, self.rate, self.clip = kind, rate, clip
@@ -112,6 +160,14 @@ class Optimizer:
         for name, g in grad.items():
             if self.kind == "sgd":
                 p[name] -= self.rate * g
+                continue
+            if self.kind == "momentum":
+                self.m[name] = 0.9 * self.m.get(name, 0) + g
+                p[name] -= self.rate * self.m[name]
+                continue
+            if self.kind == "rmsprop":
+                self.v[name] = 0.99 * self.v.get(name, 0) + 0.01 * g**2
+                p[name] -= self.rate * g / (np.sqrt(self.v[name]) + 1e-8)
                 continue
             m = self.m[name] = 0.9 * self.m.get(name, 0) + 0.1 * g
             v = self.v[name] = 0.999 * self.v.get(name, 0) + 0.001 * g**2

@@ -1,0 +1,139 @@
+"""A text, streamed once as characters: bits per character and speed, beside PyTorch's of the same size.
+
+python -m benchmarks.text            1 MB from a seeded grammar, an LSTM with 64 units, Adam, windows of 64
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+import streamlearn as sl
+
+GRAMMAR = {
+    "text": ["sentence", "sentence", "sentence", "question"],
+    "sentence": [
+        "the thing is state. ",
+        "the thing verb the thing. ",
+        "when the thing verb, the thing is state. ",
+    ],
+    "question": ["is the thing state? ", "which thing verb the thing? "],
+    "thing": ["pump", "valve", "motor", "sensor", "fan", "state thing"],
+    "state": ["warm", "cold", "open", "closed", "noisy", "new"],
+    "verb": ["drives", "follows", "stops", "heats", "cools"],
+}
+RATE = 0.003
+
+
+def generate(length: int, seed: int) -> str:
+    """``length`` characters of sentences."""
+    random = np.random.default_rng(seed)
+
+    def expand(word: str) -> str:
+        bare = word.strip(".,?")
+        if bare not in GRAMMAR:
+            return word
+        chosen = GRAMMAR[bare][int(random.integers(len(GRAMMAR[bare])))]
+        return word.replace(bare, " ".join(expand(each) for each in chosen.split(" ")))
+
+    parts: list[str] = []
+    written = 0
+    while written < length:
+        parts.append(expand("text"))
+        written += len(parts[-1])
+    return "".join(parts)[:length]
+
+
+def codes(length: int, seed: int) -> tuple[np.ndarray, str]:
+    """A text as numbers (length, 1), and the characters that they are the places of."""
+    text = generate(length, seed)
+    letters = "".join(sorted(set(text)))
+    place = {letter: code for code, letter in enumerate(letters)}
+    return np.array([[place[letter]] for letter in text], np.float32), letters
+
+
+def bits(stream: np.ndarray, symbols: int, hidden: int, window: int) -> tuple[float, float]:
+    """Bits per character of ours and of PyTorch's, over all the stream but its first window."""
+    net, theirs = ours(symbols, hidden, window), pytorch(symbols, hidden, window)
+    return _mean(net.learn(stream).error[1:], window), _mean(theirs(net_start(net), stream), window)
+
+
+def net_start(net: sl.RNN) -> dict[str, np.ndarray]:
+    """The parameters of a net with that spec before it learned."""
+    return {name: values.copy() for name, values in sl.RNN.from_spec(net.spec_dict()).parameters.items()}
+
+
+def ours(symbols: int, hidden: int, window: int) -> sl.RNN:
+    return sl.RNN(
+        dim=1,
+        hidden=hidden,
+        symbols=symbols,
+        loss="cross_entropy",
+        tbptt=(window, window),
+        learning_rate=RATE,
+    )
+
+
+def pytorch(
+    symbols: int, hidden: int, window: int
+) -> Callable[[dict[str, np.ndarray], np.ndarray], np.ndarray]:
+    """What learns a stream window by window, with carried, detached state; returns −log p of every character
+    but the first, in nats."""
+    import torch
+
+    torch.set_num_threads(1)
+    net, head = torch.nn.LSTM(symbols, hidden), torch.nn.Linear(hidden, symbols)
+    optimizer = torch.optim.Adam([*net.parameters(), *head.parameters()], lr=RATE)
+
+    def learn(start: dict[str, np.ndarray], stream: np.ndarray) -> np.ndarray:
+        start = {name: torch.from_numpy(values) for name, values in start.items()}
+        net.load_state_dict({name: values for name, values in start.items() if "head" not in name})
+        head.load_state_dict({name[5:]: values for name, values in start.items() if "head" in name})
+        whole, one_hot, state = torch.from_numpy(stream[:, 0]).long(), torch.eye(symbols), None
+        said = []
+        for first in range(0, len(whole) - window, window):
+            x, y = whole[first : first + window], whole[first + 1 : first + 1 + window]
+            out, state = net(one_hot[x][:, None], state)
+            nats = torch.nn.functional.cross_entropy(head(out[:, 0]), y, reduction="none")
+            optimizer.zero_grad()
+            nats.mean().backward()
+            optimizer.step()
+            state = tuple(part.detach() for part in state)
+            said.append(nats.detach().numpy())
+        return np.concatenate(said)
+
+    return learn
+
+
+def _mean(nats: np.ndarray, window: int) -> float:
+    return float(nats[window:].mean(dtype=np.float64) / math.log(2))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.text", description=__doc__)
+    parser.add_argument("--length", type=int, default=1_000_000)
+    parser.add_argument("--hidden", type=int, default=64)
+    parser.add_argument("--window", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    stream, letters = codes(options.length, options.seed)
+    size = len(letters), options.hidden, options.window
+    net, peer = ours(*size), pytorch(*size)
+    start = net_start(net)
+    began = time.perf_counter()
+    told = net.learn(stream).error[1:]
+    between = time.perf_counter()
+    theirs = peer(start, stream)
+    ended = time.perf_counter()
+    for name, nats, seconds in (("ours", told, between - began), ("PyTorch", theirs, ended - between)):
+        rate = len(stream) / seconds
+        print(f"{name:8} {_mean(nats, options.window):.4f} bits per character, {rate:,.0f} characters/s")
+    print("".join(letters[code] for code in net.sample(300, temperature=0.7, seed=options.seed)))
+
+
+if __name__ == "__main__":
+    main()

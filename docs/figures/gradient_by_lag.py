@@ -1,0 +1,51 @@
+"""Draws gradient_by_lag.png: how far back an Elman net and an LSTM learn, when there is much to remember.
+
+python docs/figures/gradient_by_lag.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib import pyplot as plt
+
+import streamlearn as sl
+
+LAGS = 64
+
+
+def task(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Now and then, every 40 samples on average, a marker says that the value beside it is to be remembered
+    until the next one: x (n, 2) is value and marker, y (n, 1) what is to be remembered."""
+    random = np.random.default_rng(seed)
+    value, marker = random.choice([-1.0, 1.0], n), random.random(n) < 1 / 40
+    marker[0] = True
+    told = value[np.maximum.accumulate(np.where(marker, np.arange(n), 0))]
+    return np.stack((value, marker), axis=1).astype(np.float32), told[:, None].astype(np.float32)
+
+
+def learn(cell: str, n: int) -> sl.RNN:
+    net = sl.RNN(
+        dim=2, hidden=16, cell=cell, target="given", tbptt=(16, LAGS), learning_rate=0.003, clip=1.0,
+        lags=True, half_life=5000.0, seed=1,
+    )  # fmt: skip
+    net.learn(*task(n, seed=1))
+    return net
+
+
+def main() -> None:
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    for cell, name in (("elman", "Elman"), ("gru", "GRU"), ("lstm", "LSTM")):
+        net = learn(cell, 60_000)
+        norms = net.gradient_by_lag
+        axes.semilogy(norms / norms[0], label=f"{name}, mean error {net.quality()['mae']:.2f}")
+    axes.set_xlabel("lag j")
+    axes.set_ylabel("‖∂L_t/∂s_{t−j}‖ / ‖∂L_t/∂s_t‖")
+    axes.set_title("Remember a value for 40 samples on average: how far back the net learns", fontsize=10)
+    axes.legend()
+    figure.savefig(Path(__file__).with_suffix(".png"), dpi=110)
+
+
+if __name__ == "__main__":
+    main()
