@@ -7,13 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.lanes import WIDTH
+from ..kernels.plan import blocks
+
+__all__ = ["Float32", "blocks", "empty", "from_lanes", "pad", "to_lanes"]
 
 Float32 = NDArray[np.float32]
-
-
-def blocks(units: int) -> int:
-    """How many blocks of 16 lanes hold that many units."""
-    return -(-units // WIDTH)
 
 
 def empty(*shape: int) -> Float32:
