@@ -81,7 +81,7 @@ class Writer:
             entry = self._shard.entry(learn.model)
             if counters is None:
                 counters = self._metrics.model(learn.model)
-            counters.received += len(learn.x)
+            counters.received += learn.rows
             if not from_firehose and entry.backlog_bytes > BUSY_FACTOR * self._backlog_bytes:
                 raise Busy(
                     f"model {entry.name!r} has {entry.backlog_rows} samples still to learn; send this batch "

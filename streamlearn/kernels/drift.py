@@ -130,13 +130,13 @@ def _adwin(window, buckets, sizes, value, delta):
     return True
 
 
-@kernel("void(f4[::1], i8, f8, f8, i8, f8[::1], f8[::1], f8[:,:,::1], i8[::1], i8[::1], b1[::1])")
+@kernel("void(f4[::1], i8[::1], i8, f8, f8, f8[::1], f8[::1], f8[:,:,::1], i8[::1], i8[::1], b1[::1])")
 def detect(
     scores,  # (n,): NaN where there is none
+    sample,  # (n,): numbers of the samples
     detector,
     delta,
     threshold,
-    first,  # number of the first sample
     page,  # (6,)
     window,  # (4,)
     buckets,  # (ROWS, MOST + 1, 2)
@@ -155,4 +155,4 @@ def detect(
                 drift[n] = _adwin(window, buckets, sizes, value, delta)
             if drift[n]:
                 alarms[0] += 1
-                alarms[1] = first + n
+                alarms[1] = sample[n]

@@ -13,7 +13,8 @@ from streamlearn_client.outputs import Outputs
 
 from ..errors import BadValue
 from . import base
-from .base import Float32, Model
+from .base import Model
+from .batch import Float32
 
 
 class ActivitySpec(base.Spec):

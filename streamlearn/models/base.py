@@ -4,6 +4,7 @@ them (R1, R2)."""
 from __future__ import annotations
 
 import json
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from decimal import Context, Decimal
@@ -16,15 +17,17 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from streamlearn_client.outputs import Outputs
+from streamlearn_client.protocol import as_identifiers
 
-from ..errors import BadCheckpoint, BadDtype, BadShape, BadSpec, BadValue
+from ..errors import BadCheckpoint, BadShape, BadSpec
 from ..kernels import scale, score
 from ..store import tensors
 from ..store.fs import FS, write_whole
+from .batch import NUMBER, Batch, Float32, Integers, Targets
 from .drift import Watch
+from .rows import as_rows, as_times
 from .schedule import Positive
 
-Float32 = NDArray[np.float32]
 State = dict[str, NDArray[Any]]
 
 MAX_STATE_VALUES = (
@@ -87,12 +90,12 @@ class Model(ABC):
     # -- what a model must have --------------------------------------------------------------------------
 
     @abstractmethod
-    def _learn(self, x: Float32, y: Float32 | None) -> Outputs:
-        """The kernel's call: learn ``x`` ``(n, dim)`` and ``y`` ``(n, target_dim)``."""
+    def _learn(self, batch: Batch) -> Outputs:
+        """The kernel's call."""
 
     @abstractmethod
-    def predict_validated(self, x: Float32) -> Outputs:
-        """What the model says of ``x`` ``(n, dim)``, which ``validate`` has passed."""
+    def predict_validated(self, batch: Batch) -> Outputs:
+        """What the model says of ``x`` (and ``keys``), which ``validate`` has passed."""
 
     @abstractmethod
     def _quality(self) -> dict[str, Any]:
@@ -110,60 +113,149 @@ class Model(ABC):
         return 0
 
     @property
+    def late(self) -> bool:
+        """Whether a target may come later than its sample (`learn_targets`), or not at all."""
+        return False
+
+    @property
+    def keyed(self) -> bool:
+        """Whether every sample needs a key."""
+        return False
+
+    @property
+    def timed(self) -> bool:
+        """Whether it counts when samples arrive."""
+        return False
+
+    @property
     def samples(self) -> int:
         """How many samples have been learned."""
         return int(self.state["samples"][0])
 
-    def learn(self, X: ArrayLike, y: ArrayLike | None = None) -> Outputs:
+    def learn(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        keys: Any = None,
+        ids: Any = None,
+        times: ArrayLike | None = None,
+    ) -> Outputs:
         """Learn samples in order, one by one, and return of each what the model said before it learned it.
 
-        Raises BadShape, BadDtype or BadValue and learns nothing if anything in ``X`` or ``y`` cannot be
-        learned.
-        """
-        return self.learn_validated(*self.validate(X, y))
+        ``y`` ``(n, target_dim)``, ``keys`` ``(n,)`` and ``ids`` ``(n,)`` are for models that take them; one
+        key may stand for all samples. ``times`` ``(n,)``, seconds since the epoch, are when the samples
+        arrived, by default now.
 
-    def learn_validated(self, x: Float32, y: Float32 | None = None) -> Outputs:
-        """Learn ``x`` (and ``y``) that ``validate`` has passed: the daemon's hot path."""
+        Raises BadShape, BadDtype or BadValue and learns nothing if anything of it cannot be learned.
+        """
+        if self.timed and times is None:
+            times = time.time()
+        return self.learn_validated(self.validate(X, y, keys, ids, times))
+
+    def learn_targets(self, ids: Any, y: ArrayLike, keys: Any = None) -> Outputs:
+        """Learn targets ``y`` ``(n, target_dim)`` of samples that were learned before, by the ``ids``
+        ``(n,)`` that these came with; a sample that came without has its number for an id, counted from 0.
+
+        Returns of each target what was said of its sample then. ``sample`` is the sample's number; −1 where
+        no such sample waits for a target (any more), which is counted and otherwise leaves things as they
+        are. Raises as ``learn`` does.
+        """
+        return self.learn_validated(self.validate_targets(ids, y, keys))
+
+    def learn_validated(self, batch: Batch | Targets) -> Outputs:
+        """Learn what ``validate`` or ``validate_targets`` has passed: the daemon's hot path."""
         first = self.samples
-        out = self._learn(x, y)
+        out = self._learn(batch) if isinstance(batch, Batch) else self._learn_targets(batch)
         if self._watch is not None:
-            out.arrays["drift"] = self._watch.look(out.score, first)
+            numbers = out.arrays.get("sample")
+            if numbers is None:
+                numbers = np.arange(first, first + len(out))
+            out.arrays["drift"] = self._watch.look(out.score, numbers)
         return out
+
+    def _learn_targets(self, targets: Targets) -> Outputs:
+        """The kernel's call, of a model that is ``late``."""
+        raise AssertionError(f"{self.kind} took targets that it does not take")
 
     def quality(self) -> dict[str, Any]:
         """Live quality: exponentially weighted over recent samples (``half_life``), NaN before there are
         any; and where the score is watched, the alarms of drift."""
         return self._quality() | (self._watch.quality() if self._watch is not None else {})
 
-    def predict(self, X: ArrayLike) -> Outputs:
+    def predict(self, X: ArrayLike, keys: Any = None) -> Outputs:
         """What the model says of each sample as it stands. Changes nothing. Raises as ``learn`` does."""
-        return self.predict_validated(self.read(X))
+        x = self.read(X)
+        return self.predict_validated(Batch(x, keys=self._read_keys(keys, len(x))))
 
     def read(self, X: ArrayLike) -> Float32:
         """``X`` as ``(n, dim)`` float32, refused by a typed error if it is nothing this model takes."""
         return as_rows("x", X, self.dim)
 
-    def validate(self, X: ArrayLike, y: ArrayLike | None = None) -> tuple[Float32, Float32 | None]:
-        """``X`` and ``y`` as kernels take them: float32, C-contiguous, ``(n, dim)`` and ``(n, target_dim)``.
+    def read_targets(self, y: ArrayLike) -> Float32:
+        """``y`` as ``(n, target_dim)`` float32, refused likewise."""
+        return as_rows("y", y, self.target_dim)
+
+    def validate(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        keys: Any = None,
+        ids: Any = None,
+        times: ArrayLike | None = None,
+    ) -> Batch:
+        """All of it as kernels take it: float32, int64 and float64, C-contiguous.
 
         Raises BadShape, BadDtype, or BadValue (±inf, or too large for float32), saying what and where.
         """
         x = self.read(X)
+        rows = len(x)
+        if ids is not None and not self.late:
+            raise BadShape(f"this {self.kind} takes no targets later: leave ids out", expected=None)
+        names = None
+        if self.late:
+            names = np.full(rows, NUMBER) if ids is None else as_identifiers(ids, rows, "ids")
+        arrival = None
+        if self.timed and times is not None:
+            arrival = as_times(times, rows)
+        return Batch(x, self._read_y(y, rows), self._read_keys(keys, rows), names, arrival)
+
+    def validate_targets(self, ids: Any, y: ArrayLike, keys: Any = None) -> Targets:
+        """All of it as kernels take it. Raises as ``validate`` does."""
+        if not self.late:
+            raise BadShape(f"this {self.kind} takes no targets later", expected=None)
+        targets = self.read_targets(y)
+        names = as_identifiers(ids, len(targets), "ids")
+        return Targets(names, targets, self._read_keys(keys, len(targets)))
+
+    def _read_y(self, y: ArrayLike | None, rows: int) -> Float32 | None:
         if self.target_dim == 0:
             if y is not None:
                 raise BadShape(f"this {self.kind} learns from x alone: leave y out", expected=None)
-            return x, None
+            return None
         if y is None:
+            if self.late:
+                return np.full((rows, self.target_dim), np.nan, np.float32)
             raise BadShape(
-                f"this {self.kind} needs y, ({len(x)}, {self.target_dim}), for every x",
-                expected=[len(x), self.target_dim],
+                f"this {self.kind} needs y, ({rows}, {self.target_dim}), for every x",
+                expected=[rows, self.target_dim],
             )
-        targets = as_rows("y", y, self.target_dim)
-        if len(targets) != len(x):
+        targets = self.read_targets(y)
+        if len(targets) != rows:
+            raise BadShape(f"y has {len(targets)} rows for {rows} rows of x", expected=rows, got=len(targets))
+        return targets
+
+    def _read_keys(self, keys: Any, rows: int) -> Integers | None:
+        if keys is None and not self.keyed:
+            return None
+        if not self.keyed:
+            raise BadShape(f"this {self.kind} has no keys: leave keys out", expected=None)
+        if keys is None:
             raise BadShape(
-                f"y has {len(targets)} rows for {len(x)} rows of x", expected=len(x), got=len(targets)
+                f"this {self.kind} needs a key for every sample: numbers or names, {rows} or one for all",
+                expected=[rows],
             )
-        return x, targets
+        return as_identifiers(keys, rows, "keys")
 
     # -- the same model elsewhere ------------------------------------------------------------------------
 
@@ -234,43 +326,3 @@ def bad_spec(kind: str, error: ValidationError) -> BadSpec:
     ]
     told = "; ".join(f"{each['field']}: {each['message']}" for each in errors)
     return BadSpec(f"this is no spec of a {kind}: {told}", errors=errors)
-
-
-def as_rows(name: str, values: ArrayLike, columns: int) -> Float32:
-    """``values`` as a writable C-contiguous float32 ``(n, columns)``, finite or NaN.
-
-    One axis is one row, or for a single column ``n`` rows of it.
-    """
-    try:
-        given = np.asarray(values)
-    except ValueError:
-        raise BadShape(
-            f"{name} is not a table of numbers: its rows differ in length", expected=["n", columns]
-        ) from None
-    if given.dtype.kind not in "fiu":
-        raise BadDtype(
-            f"{name} has dtype {given.dtype}; numbers that fit float32 were expected", got=str(given.dtype)
-        )
-    shape = given.shape
-    if given.ndim == 1:
-        given = given.reshape(-1, 1) if columns == 1 else given.reshape(1, -1)
-    if given.ndim != 2 or given.shape[1] != columns:
-        raise BadShape(
-            f"{name} has shape {shape}; (n, {columns}) was expected", expected=["n", columns], got=list(shape)
-        )
-    rows: Float32 = given
-    if given.dtype != np.float32:
-        with np.errstate(over="ignore"):
-            rows = given.astype(np.float32, order="C")
-    elif not given.flags.carray:  # C-contiguous, aligned and writable
-        rows = given.copy(order="C")
-    infinite = np.isinf(rows)
-    if np.count_nonzero(infinite):
-        row, column = (int(i) for i in np.argwhere(infinite)[0])
-        raise BadValue(
-            f"{name}[{row}, {column}] is {given[row, column]}, infinite as float32; give a finite number,"
-            " or NaN where the value is missing",
-            row=row,
-            column=column,
-        )
-    return rows

@@ -10,7 +10,8 @@ from pydantic import Field, field_validator
 
 from ..errors import BadValue
 from . import base
-from .base import Float32, Model
+from .base import Model
+from .batch import Float32
 from .schedule import Finite
 
 

@@ -15,7 +15,7 @@ from ..kernels import compiler
 from ..kernels.lanes import WIDTH
 from . import base, layout
 from .activity import ActivityModel, ActivitySpec
-from .base import Float32
+from .batch import Batch, Float32
 from .plane import Plane
 
 Side = Annotated[int, Field(ge=1, le=1 << 20)]
@@ -106,15 +106,15 @@ class Cognitron(ActivityModel):
         layers = self.state["b"].reshape(self.spec.layers, self._plane.blocks, 1, WIDTH)
         return np.stack([self._plane.from_lanes(each)[:, 0] for each in layers])
 
-    def _learn(self, x: Float32, y: Float32 | None = None) -> Outputs:
-        out = self._outputs(len(x))
+    def _learn(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
         clock = self.state["samples"], self.state["quality"], self.decay
-        kernels.learn(x, *self._what_responds(), *clock, *self._gains, *out.arrays.values())
+        kernels.learn(batch.x, *self._what_responds(), *clock, *self._gains, *out.arrays.values())
         return out
 
-    def predict_validated(self, x: Float32) -> Outputs:
-        out = self._outputs(len(x))
-        kernels.predict(x, *self._what_responds(), *out.arrays.values())
+    def predict_validated(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
+        kernels.predict(batch.x, *self._what_responds(), *out.arrays.values())
         return out
 
     def _what_responds(self) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from ..kernels import compiler
 from ..kernels.fairness import CONSCIENCE, FREQUENCY, NONE
 from ..kernels.lanes import WIDTH
 from . import base, layout, schedule
-from .base import Float32
+from .batch import Batch, Float32
 from .schedule import Decay, Schedule, within
 from .units import UnitModel, UnitSpec
 
@@ -104,11 +104,11 @@ class Competitive(UnitModel):
     def weights(self, values: ArrayLike) -> None:
         self._set_weights(values, (self.units, self.dim))
 
-    def _learn(self, x: Float32, y: Float32 | None = None) -> Outputs:
-        out = self._outputs(len(x))
+    def _learn(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
         clock = self.state["samples"], self.state["hits"], self.state["quality"], self.decay
         rule = *self._schedules, self._mode, self.spec.fairness, self._conscience, self._share
-        kernels.learn(x, *self._what_locates(), *clock, *rule, *out.arrays.values())
+        kernels.learn(batch.x, *self._what_locates(), *clock, *rule, *out.arrays.values())
         return out
 
     def _quality(self) -> dict[str, float]:

@@ -29,10 +29,10 @@ class Watch:
         }
         self._rule = kernels.DETECTORS[detector], DELTAS[detector] if delta is None else delta, threshold
 
-    def look(self, score: NDArray[np.float32], first: int) -> NDArray[np.bool_]:
-        """``(n,)``: at which of the samples, numbered from ``first``, there is an alarm."""
+    def look(self, score: NDArray[np.float32], sample: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """``(n,)``: at which of the samples, whose numbers are ``sample`` ``(n,)``, there is an alarm."""
         drift = np.empty(len(score), np.bool_)
-        kernels.detect(score, *self._rule, first, *self.state.values(), drift)
+        kernels.detect(score, sample, *self._rule, *self.state.values(), drift)
         return drift
 
     def quality(self) -> dict[str, int]:

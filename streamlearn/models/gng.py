@@ -13,7 +13,7 @@ from streamlearn_client.outputs import Outputs
 from ..kernels import compiler
 from ..kernels import gng as kernels
 from . import base, schedule
-from .base import Float32
+from .batch import Batch, Float32
 from .schedule import Schedule, within
 from .units import UnitModel, UnitSpec
 
@@ -94,13 +94,13 @@ class GrowingNeuralGas(UnitModel):
     def _count(self) -> int:
         return int(self.state["count"][0])
 
-    def _learn(self, x: Float32, y: Float32 | None = None) -> Outputs:
-        out = self._outputs(len(x))
+    def _learn(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
         state, spec = self.state, self.spec
         clock = state["samples"], state["hits"], state["quality"], self.decay
         graph = state["count"], state["edges"], state["errors"]
         rule = *self._rates, spec.max_age, spec.insert_every, spec.error_split, spec.error_decay
-        kernels.learn(x, *self._what_locates(), *clock, *graph, *rule, *out.arrays.values())
+        kernels.learn(batch.x, *self._what_locates(), *clock, *graph, *rule, *out.arrays.values())
         return out
 
     def _quality(self) -> dict[str, float]:

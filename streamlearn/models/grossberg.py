@@ -16,7 +16,7 @@ from ..kernels import compiler, rng
 from ..kernels import grossberg as kernels
 from ..kernels.lanes import WIDTH
 from . import base, layout, schedule
-from .base import Float32
+from .batch import Batch, Float32
 from .binary import BinaryModel, BinarySpec
 from .schedule import Finite, Schedule, within
 
@@ -140,15 +140,15 @@ class Grossberg(BinaryModel):
             found.append(blocks.reshape(-1)[:units].copy())
         return tuple(found)
 
-    def _learn(self, x: Float32, y: Float32 | None = None) -> Outputs:
-        out = self._outputs(len(x))
+    def _learn(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
         clock = self.state["samples"], self.state["quality"], self.decay
-        kernels.learn(x, *self._net(), *clock, *self._rates, *out.arrays.values())
+        kernels.learn(batch.x, *self._net(), *clock, *self._rates, *out.arrays.values())
         return out
 
-    def predict_validated(self, x: Float32) -> Outputs:
-        out = self._outputs(len(x))
-        kernels.predict(x, *self._net(), *out.arrays.values())
+    def predict_validated(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
+        kernels.predict(batch.x, *self._net(), *out.arrays.values())
         return out
 
     def _outputs(self, n: int) -> Outputs:

@@ -14,7 +14,7 @@ from ..errors import BadDtype, BadShape, BadValue
 from ..kernels import compiler, rng
 from ..kernels import hamming as kernels
 from . import base, layout, schedule
-from .base import Float32
+from .batch import Batch, Float32
 from .binary import BinaryModel, BinarySpec
 from .schedule import Decay, Positive, Schedule, within
 
@@ -125,15 +125,15 @@ class HammingNet(BinaryModel):
             raise BadValue("weights must lie within −1 … 1")
         self.state["weights"][...] = layout.to_lanes(given)
 
-    def _learn(self, x: Float32, y: Float32 | None = None) -> Outputs:
-        out = self._outputs(len(x))
+    def _learn(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
         clock = self.state["samples"], self.state["quality"], self.decay
-        kernels.learn(x, *self._net(), *clock, self._rate, *out.arrays.values())
+        kernels.learn(batch.x, *self._net(), *clock, self._rate, *out.arrays.values())
         return out
 
-    def predict_validated(self, x: Float32) -> Outputs:
-        out = self._outputs(len(x))
-        kernels.predict(x, *self._net(), *out.arrays.values())
+    def predict_validated(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
+        kernels.predict(batch.x, *self._net(), *out.arrays.values())
         return out
 
     def _outputs(self, n: int) -> Outputs:

@@ -15,7 +15,7 @@ from ..kernels import malsburg as kernels
 from ..kernels.lanes import WIDTH
 from . import base, schedule
 from .activity import ActivityModel, ActivitySpec
-from .base import Float32
+from .batch import Batch, Float32
 from .plane import Cells, Plane, hexagon, positions, ring_offsets, shifted_rows
 from .schedule import Positive, Schedule, within
 
@@ -116,15 +116,15 @@ class Malsburg(ActivityModel):
         angle = (np.arange(count)[:, None] + 0.5) * np.pi / count
         return np.asarray(np.abs(x * np.sin(angle) - y * np.cos(angle)) < 2 / 3, np.float32)
 
-    def _learn(self, x: Float32, y: Float32 | None = None) -> Outputs:
-        out = self._outputs(len(x))
+    def _learn(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
         clock = self.state["samples"], self.state["quality"], self.decay
-        kernels.learn(x, *self._what_responds(), *clock, self._rate, *out.arrays.values())
+        kernels.learn(batch.x, *self._what_responds(), *clock, self._rate, *out.arrays.values())
         return out
 
-    def predict_validated(self, x: Float32) -> Outputs:
-        out = self._outputs(len(x))
-        kernels.predict(x, *self._what_responds(), *out.arrays.values())
+    def predict_validated(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
+        kernels.predict(batch.x, *self._what_responds(), *out.arrays.values())
         return out
 
     def _what_responds(self) -> tuple[Any, ...]:

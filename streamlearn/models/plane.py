@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..kernels.lanes import WIDTH
 from . import layout
-from .base import Float32
+from .batch import Float32
 
 Cells = NDArray[np.int64]  # (cells, 2): row and column
 

@@ -18,7 +18,8 @@ from ..errors import BadValue
 from ..kernels import compiler, optim, plan, rng, scale, tbptt
 from ..kernels.lanes import WIDTH
 from . import base, layout, schedule, state_dict
-from .base import Float32, Model
+from .base import Model
+from .batch import Batch, Float32
 from .schedule import Decay, Positive, Schedule
 
 Steps = Annotated[int, Field(ge=1, le=1 << 16)]
@@ -212,20 +213,20 @@ class RNN(Model):
         rows = super().read(X)
         return rows if self.spec.symbols is None else _codes("x", rows, self.spec.symbols)
 
-    def validate(self, X: ArrayLike, y: ArrayLike | None = None) -> tuple[Float32, Float32 | None]:
-        x, targets = super().validate(X, y)
-        if self.spec.classes is not None and targets is not None:
-            _codes("y", targets, self.spec.classes)
-        return x, targets
+    def read_targets(self, y: ArrayLike) -> Float32:
+        rows = super().read_targets(y)
+        return rows if self.spec.classes is None else _codes("y", rows, self.spec.classes)
 
-    def _learn(self, x: Float32, y: Float32 | None = None) -> Outputs:
-        out = self._room(len(x))
-        tbptt.learn(x, x if y is None else y, *self._learns_with, *out.arrays.values())
+    def _learn(self, batch: Batch) -> Outputs:
+        out = self._room(batch.rows)
+        tbptt.learn(
+            batch.x, batch.x if batch.y is None else batch.y, *self._learns_with, *out.arrays.values()
+        )
         return out
 
-    def predict_validated(self, x: Float32) -> Outputs:
-        out = self._room(len(x))
-        tbptt.predict(x, *self._predicts_with, 0, _ONE, _UNUSED, *out.arrays.values())
+    def predict_validated(self, batch: Batch) -> Outputs:
+        out = self._room(batch.rows)
+        tbptt.predict(batch.x, *self._predicts_with, 0, _ONE, _UNUSED, *out.arrays.values())
         return out
 
     def forecast(self, steps: int) -> Float32:

@@ -14,7 +14,7 @@ from ..kernels import compiler, lattice
 from ..kernels import som as kernels
 from ..kernels.lanes import WIDTH
 from . import base, layout, schedule
-from .base import Float32
+from .batch import Batch, Float32
 from .plots import MapPlots
 from .schedule import Decay, Schedule, within
 from .units import UnitModel, UnitSpec
@@ -115,15 +115,17 @@ class SOM(MapPlots, UnitModel):
     def weights(self, values: ArrayLike) -> None:
         self._set_weights(values, (*self.spec.grid, self.dim))
 
-    def _learn(self, x: Float32, y: Float32 | None = None) -> Outputs:
-        out = self._outputs(len(x))
+    def _learn(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
         clock = self.state["samples"], self.state["hits"], self.state["quality"], self.decay
         rule = *self._schedules, self._neighbourhood
-        kernels.learn(x, *self._what_locates(), self._grid, self._shape, *clock, *rule, *out.arrays.values())
+        kernels.learn(
+            batch.x, *self._what_locates(), self._grid, self._shape, *clock, *rule, *out.arrays.values()
+        )
         return self._with_coords(out)
 
-    def predict_validated(self, x: Float32) -> Outputs:
-        return self._with_coords(super().predict_validated(x))
+    def predict_validated(self, batch: Batch) -> Outputs:
+        return self._with_coords(super().predict_validated(batch))
 
     def _with_coords(self, out: Outputs) -> Outputs:
         """Add ``coords`` ``(n, 2)``, or ``(n, 1)`` on a chain: the winner's place on the grid, −1 where none

@@ -15,7 +15,8 @@ from ..kernels import compiler, rng
 from ..kernels import units as kernels
 from ..kernels.winner import MEASURES
 from . import layout
-from .base import Float32, Model, Spec
+from .base import Model, Spec
+from .batch import Batch, Float32
 
 
 class UnitSpec(Spec):
@@ -52,9 +53,9 @@ class UnitModel(Model):
         hits = self.hits
         return np.flatnonzero(hits < 0.01 * hits.sum() / self.units)
 
-    def predict_validated(self, x: Float32) -> Outputs:
-        out = self._outputs(len(x))
-        kernels.predict(x, *self._what_locates(), *out.arrays.values())
+    def predict_validated(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
+        kernels.predict(batch.x, *self._what_locates(), *out.arrays.values())
         return out
 
     def _outputs(self, n: int) -> Outputs:

@@ -7,22 +7,21 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn.errors import Gap
 from streamlearn.models.base import Model
+from streamlearn.models.batch import Batch, Targets, joined, part
+from streamlearn.shard.contents import contents
 from streamlearn.shard.delivery import PREFIX, Delivery
 from streamlearn.store import tensors
 from streamlearn.store.record import Record, RecordKind
 from streamlearn_client.outputs import Outputs
 
-FLOAT = np.dtype("<f4")
 FIRST_SLICE = 256  # rows, before anything is known of the model's speed
 LONGEST_SLICE = 65536  # rows
 RECORD_OVERHEAD = 512  # bytes of memory that a queued record costs besides its payload, roughly
 
-Rows = NDArray[np.float32]
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -90,7 +89,7 @@ class Entry:
         self.backlog_bytes = 0
         self.slice_rows = FIRST_SLICE
         self.nanoseconds_per_row = 0.0
-        self._queue: deque[tuple[Record, Rows, Rows | None]] = deque()
+        self._queue: deque[tuple[Record, Batch | Targets | None]] = deque()
         self._done = 0  # rows of the queue's first record that are learned already
 
     @property
@@ -116,7 +115,7 @@ class Entry:
     def enqueue(self, record: Record) -> None:
         if record.lsn > self.accepted_lsn:  # replay; live records were counted when they were accepted
             self.note_accepted(record)
-        self._queue.append((record, *_batch(record)))
+        self._queue.append((record, contents(record, self.model.timed)))
         self.backlog_rows += record.rows
         self.backlog_bytes += len(record.payload) + RECORD_OVERHEAD
 
@@ -130,50 +129,49 @@ class Entry:
         """The journal refused what was accepted but never enqueued: judge as if it had not come."""
         self.ahead = self.delivery.copy()
         self.accepted_lsn = self.applied_lsn
-        for record, _, _ in self._queue:
+        for record, _ in self._queue:
             self.note_accepted(record)
 
     def step(self, models: ModelSource) -> Applied:
-        """Apply one restore, or learn up to `slice_rows` rows of the batches at the head of the queue."""
-        record = self._queue[0][0]
-        if record.kind is RecordKind.LEARN:
-            return self._learn()
-        arrays, metadata = tensors.decode(bytes(record.payload))
-        self.model = models.from_arrays(model_arrays(arrays), metadata)
+        """Apply one change, or learn up to `slice_rows` rows of the batches at the head of the queue."""
+        record, batch = self._queue[0]
+        if batch is not None:
+            return self._learn(record, batch)
+        if record.kind is RecordKind.RESTORE:
+            arrays, metadata = tensors.decode(bytes(record.payload))
+            self.model = models.from_arrays(model_arrays(arrays), metadata)
         self._finish()
         return Applied(self, record.kind, record.lsn, record.time)
 
-    def _learn(self) -> Applied:
+    def _learn(self, last: Record, batch: Batch | Targets) -> Applied:
         """Whole records as far as they fit; one that is longer than a slice is learned in parts.
 
         So the end of every record is the end of some slice, where a checkpoint can be taken.
         """
-        last, x, y = self._queue[0]
+        kind = last.kind
         stop = min(last.rows, self._done + self.slice_rows)
-        xs, ys, rows = [x[self._done : stop]], [] if y is None else [y[self._done : stop]], stop - self._done
+        parts, rows = [part(batch, self._done, stop)], stop - self._done
         finished = 0
         if stop == last.rows:
             finished = 1
-            for record, x, y in islice(self._queue, 1, None):
-                if record.kind is not RecordKind.LEARN or rows + record.rows > self.slice_rows:
+            for record, more in islice(self._queue, 1, None):
+                if more is None or record.kind is not kind or rows + record.rows > self.slice_rows:
                     break
-                xs.append(x)
-                if y is not None:
-                    ys.append(y)
+                parts.append(more)
                 rows += record.rows
                 last = record
                 finished += 1
         first = self.model.samples
-        outputs = self.model.learn_validated(_joined(xs), _joined(ys) if ys else None)
+        outputs = self.model.learn_validated(joined(parts))
         self.learned += rows
         self.backlog_rows -= rows
         self._done = 0 if finished else stop
         for _ in range(finished):
             self._finish()
-        return Applied(self, RecordKind.LEARN, last.lsn, last.time, first, rows, outputs)
+        return Applied(self, kind, last.lsn, last.time, first, rows, outputs)
 
     def _finish(self) -> None:
-        record, _, _ = self._queue.popleft()
+        record, _ = self._queue.popleft()
         self.applied_lsn = record.lsn
         self.backlog_bytes -= len(record.payload) + RECORD_OVERHEAD
         if record.producer:
@@ -201,18 +199,3 @@ class Entry:
 def model_arrays(arrays: Mapping[str, NDArray[Any]]) -> Arrays:
     """A checkpoint's arrays without those that the shard added."""
     return {name: array for name, array in arrays.items() if not name.startswith(PREFIX)}
-
-
-def _joined(parts: list[Rows]) -> Rows:
-    """All rows in one array that kernels take: writable, and aligned."""
-    if len(parts) == 1 and parts[0].flags.writeable and parts[0].flags.aligned:
-        return parts[0]
-    return np.concatenate(parts)
-
-
-def _batch(record: Record) -> tuple[Rows, Rows | None]:
-    """The x (rows, x_cols) and y (rows, y_cols) that a record's payload holds, as views."""
-    cells = record.rows * record.x_cols
-    values = np.frombuffer(record.payload, FLOAT, record.rows * (record.x_cols + record.y_cols))
-    x = values[:cells].reshape(record.rows, record.x_cols)
-    return x, values[cells:].reshape(record.rows, record.y_cols) if record.y_cols else None

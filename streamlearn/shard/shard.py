@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 from streamlearn.errors import BadCheckpoint, ModelExists, UnknownModel
 from streamlearn.models.base import Model
+from streamlearn.models.batch import Batch, Targets
+from streamlearn.shard.contents import besides, payload
 from streamlearn.shard.delivery import Delivery
 from streamlearn.shard.entry import Applied, Entry, ModelSource, Snapshot, model_arrays
 from streamlearn.store import tensors
@@ -88,23 +90,27 @@ class Shard:
         Raises `UnknownModel`; `BadShape`, `BadDtype`, `BadValue` for the samples; `Gap` and `Fenced`.
         """
         entry = self._entries.get(learn.model) or self.entry(learn.model)
-        x, y = entry.model.validate(learn.x, learn.y)
-        rows = len(x)
+        batch: Batch | Targets
+        if learn.x is None:
+            assert learn.y is not None  # the codec has seen to it
+            batch = entry.model.validate_targets(learn.ids, learn.y, learn.keys)
+        else:
+            batch = entry.model.validate(learn.x, learn.y, learn.keys, learn.ids)
         if learn.producer and entry.is_duplicate(learn.producer, learn.epoch, learn.seq, lossy):
-            return Duplicate(entry.ahead.position(learn.producer)[2], rows)
-        payload = x.tobytes() + y.tobytes() if y is not None else x.data.cast("B")
+            return Duplicate(entry.ahead.position(learn.producer)[2], batch.rows)
         record = Record(
-            kind=RecordKind.LEARN,
+            kind=RecordKind.TARGETS if learn.x is None else RecordKind.LEARN,
             lsn=lsn,
             time=time,
             model=entry.name,
             producer=learn.producer,
             epoch=learn.epoch,
             seq=learn.seq,
-            rows=rows,
-            x_cols=x.shape[1],
-            y_cols=0 if y is None else y.shape[1],
-            payload=payload,
+            rows=batch.rows,
+            x_cols=0 if learn.x is None else entry.model.dim,
+            y_cols=0 if batch.y is None else batch.y.shape[1],
+            payload=payload(batch),
+            besides=besides(batch),
         )
         entry.note_accepted(record)
         return record

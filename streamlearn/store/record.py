@@ -20,8 +20,9 @@ ALIGNMENT = 8
 MAX_RECORD_BYTES = 2**32 - ALIGNMENT
 
 _PREFIX = struct.Struct("<4sIQ")  # magic, length of the whole record, hash of all that follows
-_HEAD = struct.Struct("<QQQqQQIIIIHHHxx")
-# prev, lsn, durable, time, epoch, seq, rows, x_cols, y_cols, payload bytes, kind, model bytes, producer bytes
+_HEAD = struct.Struct("<QQQqQQIIIIHHHH")
+# prev, lsn, durable, time, epoch, seq, rows, x_cols, y_cols, payload bytes, kind, model bytes,
+# producer bytes, besides
 HEAD_BYTES = _PREFIX.size + _HEAD.size
 _PADDING = tuple(b"\0" * n for n in range(ALIGNMENT))
 
@@ -34,7 +35,12 @@ class RecordKind(IntEnum):
     CREATE = 2
     DELETE = 3
     RESTORE = 4
+    TARGETS = 5
+    REHEAT = 6
 
+
+KEYS, IDS = 1, 2
+"""``Record.besides``: a row has a key; a row has an id."""
 
 _KINDS = {int(kind): kind for kind in RecordKind}
 
@@ -43,9 +49,10 @@ _KINDS = {int(kind): kind for kind in RecordKind}
 class Record:
     """One journalled event. ``Journal.append`` sets ``lsn``; nobody else changes a record once made.
 
-    ``time`` is in ns since the epoch. ``payload`` by kind: LEARN, x ``(rows, x_cols)`` then y
-    ``(rows, y_cols)``, little-endian float32 in C order; CREATE, the spec as JSON; DELETE, nothing;
-    RESTORE, the bytes of the checkpoint (``tensors.encode``), so that replay needs no other file.
+    ``time`` is in ns since the epoch. ``payload`` by kind: LEARN and TARGETS, what ``besides`` tells of keys
+    and ids, ``(rows,)`` each, little-endian int64, then x ``(rows, x_cols)`` and y ``(rows, y_cols)``,
+    little-endian float32 in C order; CREATE, the spec as JSON; DELETE, nothing; RESTORE, the bytes of the
+    checkpoint (``tensors.encode``), so that replay needs no other file; REHEAT, how far as JSON.
     """
 
     kind: RecordKind
@@ -59,6 +66,7 @@ class Record:
     x_cols: int = 0
     y_cols: int = 0
     payload: bytes | memoryview = b""
+    besides: int = 0
 
 
 @dataclass(slots=True)
@@ -99,6 +107,7 @@ def encode(record: Record, lsn: int, durable: int, prev: int, seed: int) -> tupl
         record.kind,
         len(model),
         len(producer),
+        record.besides,
     )
     names_pad = _PADDING[-(len(model) + len(producer)) % ALIGNMENT]
     body = b"".join((head, model, producer, names_pad, payload, _PADDING[-payload_bytes % ALIGNMENT]))
@@ -133,6 +142,7 @@ def decode(data: memoryview, offset: int, seed: int) -> Framed | None:
         kind,
         model_bytes,
         producer_bytes,
+        besides,
     ) = _HEAD.unpack_from(data, offset + _PREFIX.size)
     model_at = offset + HEAD_BYTES
     producer_at = model_at + model_bytes
@@ -153,6 +163,7 @@ def decode(data: memoryview, offset: int, seed: int) -> Framed | None:
         x_cols,
         y_cols,
         data[payload_at : payload_at + payload_bytes],
+        besides,
     )
     return Framed(record, length, digest, prev, durable)
 

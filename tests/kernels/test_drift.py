@@ -10,6 +10,10 @@ import streamlearn as sl
 from streamlearn.models.drift import Watch
 
 
+def alarms_of(watch, scores):
+    return np.flatnonzero(watch.look(scores, np.arange(len(scores))))
+
+
 def scores(seed: int) -> np.ndarray:
     """A stream that changes: its level, its spread, a constant stretch, and some where nothing changes."""
     random = np.random.default_rng(seed)
@@ -39,7 +43,7 @@ def test_adwin_is_rivers(seed, delta):
     values = scores(seed)
     expected = theirs(drift.ADWIN(delta=delta), values)
     assert len(expected) >= 2
-    assert np.flatnonzero(Watch("adwin", delta, 50.0).look(values, 0)).tolist() == expected
+    assert alarms_of(Watch("adwin", delta, 50.0), values).tolist() == expected
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -49,14 +53,14 @@ def test_page_hinkley_is_rivers(seed, delta, threshold):
     peer = drift.PageHinkley(delta=delta, threshold=threshold, alpha=1.0)  # 1: nothing is forgotten
     expected = theirs(peer, values)
     assert len(expected) >= 2
-    assert np.flatnonzero(Watch("page_hinkley", delta, threshold).look(values, 0)).tolist() == expected
+    assert alarms_of(Watch("page_hinkley", delta, threshold), values).tolist() == expected
 
 
 def test_a_value_that_is_missing_is_not_looked_at():
     values = scores(1)
     holes = np.insert(values, range(0, len(values), 7), np.nan).astype(np.float32)
-    alarms = values[np.flatnonzero(Watch("adwin", None, 50.0).look(values, 0))]
-    with_holes = holes[np.flatnonzero(Watch("adwin", None, 50.0).look(holes, 0))]
+    alarms = values[alarms_of(Watch("adwin", None, 50.0), values)]
+    with_holes = holes[alarms_of(Watch("adwin", None, 50.0), holes)]
     assert alarms.tolist() == with_holes.tolist()
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn.errors import BadSpec
-from streamlearn.models.base import Float32, Model, Spec
+from streamlearn.models.base import Model, Spec
+from streamlearn.models.batch import Batch
 from streamlearn.shard import Duplicate, Shard
 from streamlearn.store.record import Record
 from streamlearn_client.outputs import Outputs
@@ -36,7 +37,8 @@ class RunningSum(Model):
     def target_dim(self) -> int:
         return int(self.spec.targets)
 
-    def _learn(self, x: Float32, y: Float32 | None) -> Outputs:
+    def _learn(self, batch: Batch) -> Outputs:
+        x, y = batch.x, batch.y
         assert x.flags.c_contiguous
         assert x.flags.writeable
         total = self.state["sum"]
@@ -48,8 +50,8 @@ class RunningSum(Model):
         self.state["samples"][0] += len(x)
         return Outputs(distance=distance)
 
-    def predict_validated(self, x: Float32) -> Outputs:
-        return Outputs(distance=np.abs(x - self.state["sum"]).sum(axis=1))
+    def predict_validated(self, batch: Batch) -> Outputs:
+        return Outputs(distance=np.abs(batch.x - self.state["sum"]).sum(axis=1))
 
     def _quality(self) -> dict[str, Any]:
         return {"sum": float(self.state["sum"].sum())}

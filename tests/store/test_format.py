@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from streamlearn.errors import BadCheckpoint, TooLarge
 from streamlearn.store import FS, CheckpointStore, Journal, Record, RecordKind, record, tensors
+from streamlearn.store.record import IDS, KEYS
 
 
 def read_journal(directory: Path) -> list[dict]:
@@ -49,9 +50,9 @@ def read_journal(directory: Path) -> list[dict]:
                 kind,
                 model,
                 producer,
-                zero,
+                besides,
             ) = fields
-            assert (prev, number, zero) == (chain, lsn, 0)
+            assert (prev, number) == (chain, lsn)
             assert durable < number
             names = data[at + 88 : at + 88 + model + producer].decode()
             begin = at + 88 + (model + producer + 7) // 8 * 8
@@ -70,6 +71,7 @@ def read_journal(directory: Path) -> list[dict]:
                         "model": names[:model],
                         "producer": names[model:],
                         "payload": data[begin : begin + size],
+                        "besides": besides,
                     }
                 )
             chain, at = digest, at + length
@@ -86,6 +88,7 @@ def test_a_reader_made_from_the_document_finds_what_was_written(tmp_path: Path) 
     records = [
         Record(RecordKind.CREATE, 0, 1, "pump", payload=json.dumps({"dim": 8}).encode()),
         Record(RecordKind.LEARN, 0, 2, "pump", "plant", 7, 0, 3, 6, 2, memoryview(samples.tobytes())),
+        Record(RecordKind.TARGETS, 0, 2, "pump", "plant", 7, 1, 2, 0, 1, bytes(range(40)), KEYS | IDS),
         Record(RecordKind.RESTORE, 0, -3, "pump", payload=b"12345"),
         Record(RecordKind.DELETE, 0, 2**62, "pump"),
     ]

@@ -11,6 +11,7 @@ from streamlearn_client.protocol.codec import (
     peek_id,
     split_envelope,
 )
+from streamlearn_client.protocol.identifiers import Identifiers, as_identifiers, identifier
 from streamlearn_client.protocol.messages import (
     ACK_LEVELS,
     DEFAULT_LIMITS,
@@ -37,12 +38,14 @@ __all__ = [
     "EventMessage",
     "Frame",
     "Id",
+    "Identifiers",
     "Learn",
     "Limits",
     "Reply",
     "Request",
     "Samples",
     "as_float32",
+    "as_identifiers",
     "as_samples",
     "as_targets",
     "check_model",
@@ -54,6 +57,7 @@ __all__ = [
     "encode_event",
     "encode_reply",
     "encode_request",
+    "identifier",
     "peek_id",
     "split_envelope",
     "topic",

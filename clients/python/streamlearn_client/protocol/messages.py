@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn_client.errors import StreamlearnError
+from streamlearn_client.protocol.identifiers import Identifiers
 
 __all__ = [
     "ACK_LEVELS",
@@ -47,7 +48,8 @@ ACK_LEVELS: Final[frozenset[str]] = frozenset(get_args(AckLevel))
 
 
 class Learn(NamedTuple):
-    """A batch for a model: ``x`` (n, dim), ``y`` (n, targets) or ``None``.
+    """A batch for a model: ``x`` (n, dim), and of each sample its targets ``y`` (n, targets), its key and its
+    id where it has them, or ``None``. Without ``x``: targets of earlier samples, by their ids.
 
     ``producer`` is ``""`` when the sender does not number its batches; they are then not deduplicated.
     ``ack`` says when the reply may be sent: once the batch is in memory (``received``), written to
@@ -55,13 +57,21 @@ class Learn(NamedTuple):
     """
 
     model: str
-    x: Samples
+    x: Samples | None
     y: Samples | None = None
     producer: str = ""
     epoch: int = 0
     seq: int = 0
     ack: str = "durable"
     id: Id = None
+    keys: Identifiers | None = None
+    ids: Identifiers | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many samples, or targets."""
+        there = self.y if self.x is None else self.x
+        return 0 if there is None else len(there)
 
 
 class Request(NamedTuple):

@@ -1,0 +1,66 @@
+"""Anything a person may call samples, targets or times, as the arrays that kernels take."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import BadDtype, BadShape, BadValue
+from .batch import Float32
+
+
+def as_rows(name: str, values: ArrayLike, columns: int) -> Float32:
+    """``values`` as a writable C-contiguous float32 ``(n, columns)``, finite or NaN.
+
+    One axis is one row, or for a single column ``n`` rows of it.
+    """
+    try:
+        given = np.asarray(values)
+    except ValueError:
+        raise BadShape(
+            f"{name} is not a table of numbers: its rows differ in length", expected=["n", columns]
+        ) from None
+    if given.dtype.kind not in "fiu":
+        raise BadDtype(
+            f"{name} has dtype {given.dtype}; numbers that fit float32 were expected", got=str(given.dtype)
+        )
+    shape = given.shape
+    if given.ndim == 1:
+        given = given.reshape(-1, 1) if columns == 1 else given.reshape(1, -1)
+    if given.ndim != 2 or given.shape[1] != columns:
+        raise BadShape(
+            f"{name} has shape {shape}; (n, {columns}) was expected", expected=["n", columns], got=list(shape)
+        )
+    rows: Float32 = given
+    if given.dtype != np.float32:
+        with np.errstate(over="ignore"):
+            rows = given.astype(np.float32, order="C")
+    elif not given.flags.carray:  # C-contiguous, aligned and writable
+        rows = given.copy(order="C")
+    infinite = np.isinf(rows)
+    if np.count_nonzero(infinite):
+        row, column = (int(i) for i in np.argwhere(infinite)[0])
+        raise BadValue(
+            f"{name}[{row}, {column}] is {given[row, column]}, infinite as float32; give a finite number,"
+            " or NaN where the value is missing",
+            row=row,
+            column=column,
+        )
+    return rows
+
+
+def as_times(times: ArrayLike, rows: int) -> NDArray[np.float64]:
+    """``times``, one for each of ``rows`` samples or one for all of them, as float64 ``(rows,)``."""
+    try:
+        given = np.asarray(times, np.float64)
+    except (TypeError, ValueError):
+        raise BadDtype("times must be numbers: seconds since the epoch") from None
+    if given.shape not in ((), (rows,)):
+        raise BadShape(
+            f"times has shape {given.shape}; one for all, or one for each of {rows} samples, was expected",
+            expected=[rows],
+            got=list(given.shape),
+        )
+    if not np.isfinite(given).all():
+        raise BadValue("times must be finite: seconds since the epoch")
+    return np.ascontiguousarray(np.broadcast_to(given, (rows,)))
