@@ -20,6 +20,7 @@ from .plan import (
     CELL,
     CLASSES,
     DELTA,
+    DIM,
     FIRST,
     FORECAST,
     GATES,
@@ -58,9 +59,10 @@ def forward(net, matrices, parameters, window, flat, t, trace):
     for b in range(matrices[head, BLOCKS]):
         y = load(parameters, matrices[head, BIAS] + b)
         y = rnn.add_products(parameters, matrices, head, b, flat, t, y)
-        if net[RESIDUAL] == 1:
-            y = y + load(window, t, b)
         store(window, t, net[FORECAST] + b, y)
+    if net[RESIDUAL] == 1:
+        for o in range(net[OUTPUTS]):  # of a horizon, every step from the same sample
+            flat[t, net[FORECAST] * WIDTH + o] += flat[t, o % net[DIM]]
     if net[CLASSES] == 1:
         _softmax(window, t, net[FORECAST], net[OUTPUTS])
 

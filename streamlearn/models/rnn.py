@@ -6,102 +6,24 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, model_validator
 
 from streamlearn_client.outputs import Outputs
 
 from ..errors import BadValue
-from ..kernels import compiler, optim, plan, rng, scale, tbptt
+from ..kernels import compiler, judge, optim, plan, rng, run_on, scale, tbptt
 from ..kernels.lanes import WIDTH
 from . import base, layout, schedule, state_dict
 from .base import Model
-from .batch import Batch, Float32
-from .schedule import Decay, Positive, Schedule
-
-Steps = Annotated[int, Field(ge=1, le=1 << 16)]
-Count = Annotated[int, Field(ge=2, le=1 << 16)]
+from .batch import Batch, Float32, Targets, joined_outputs
+from .keys import Slots
+from .rnn_spec import RNNSpec
 
 _MOMENTS = {"mean": "moments.mean", "square": "moments.square"}  # m and v of kernels/optim.py
 _HAS_MEAN, _HAS_SQUARE = ("momentum", "adam"), ("rmsprop", "adam")
-
-
-class RNNSpec(base.Spec):
-    hidden: int = Field(ge=1, le=1 << 14, description="units of a layer")
-    cell: Literal["elman", "lstm", "gru"] = Field("lstm", description="what a unit is")
-    layers: int = Field(1, ge=1, le=64, description="layers of units, each on the one before")
-    tbptt: tuple[Steps, Steps] = Field((16, 16), description="update every k1 pairs, through the last k2")
-    optimizer: Literal["sgd", "momentum", "rmsprop", "adam"] = "adam"
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum: what a step keeps of the one before")
-    learning_rate: Schedule = Field(Decay(0.02, 0.003, 5000.0), description="ε(t) of the optimizer")
-    loss: Literal["mse", "huber", "cross_entropy"] = "mse"
-    delta: Positive = Field(1.0, description="huber: errors beyond it count in proportion, not squared")
-    target: Literal["next", "given"] = Field("next", description="forecast the next sample, or a given y")
-    outputs: int | None = Field(None, ge=1, le=1 << 20, description="columns of y; dim for target='next'")
-    residual: bool = Field(False, description="next: the read-out is the change from the last sample")
-    symbols: Count | None = Field(None, description="a sample is one number, a symbol 0 … symbols − 1")
-    classes: Count | None = Field(None, description="cross_entropy, given: y is a class 0 … classes − 1")
-    clip: Positive | None = Field(None, description="the gradient's norm is cut to this")
-    lags: bool = Field(False, description="keep the gradient's norm by lag, at the cost of one more way back")
-
-    @model_validator(mode="after")
-    def _fits(self) -> RNNSpec:
-        k1, k2 = self.tbptt
-        if k2 < k1:
-            raise ValueError(
-                f"tbptt=(k1, k2) needs k2 ≥ k1, or pairs would never be learned; got ({k1}, {k2})"
-            )
-        if schedule.bounds(self.learning_rate)[0] < 0:
-            raise ValueError("learning_rate must not be negative")
-        if self.target == "next" and self.outputs not in (None, self.dim):
-            raise ValueError(f"with target='next' the outputs are the {self.dim} channels: leave outputs out")
-        if self.target != "next" and self.residual:
-            raise ValueError("residual is for target='next': a change needs a last value to start from")
-        self._fits_symbols()
-        net, _ = self.plan
-        rows = 3 * net[plan.PARAMETER_ROWS]
-        rows += (k2 + 1) * (net[plan.WINDOW_ROWS] + net[plan.TRACE_ROWS])
-        if rows * WIDTH > base.MAX_STATE_VALUES:
-            raise ValueError(
-                f"the net needs more than {base.MAX_STATE_VALUES} values; take a smaller hidden, layers or k2"
-            )
-        return self
-
-    def _fits_symbols(self) -> None:
-        probable = self.loss == "cross_entropy"
-        if self.symbols is not None and (self.dim != 1 or self.scale is not None or self.residual):
-            raise ValueError("a symbol is a name: symbols needs dim=1, and neither scale nor residual")
-        if self.target == "next" and probable != (self.symbols is not None):
-            raise ValueError("with target='next', loss='cross_entropy' and symbols=… go together")
-        if (self.classes is not None) != (probable and self.target == "given"):
-            raise ValueError("classes=… is for loss='cross_entropy' with target='given', which needs it")
-        if self.classes is not None and self.outputs is not None:
-            raise ValueError("with classes there is one probability for each: leave outputs out")
-
-    @property
-    def kinds(self) -> int | None:
-        """How many classes a forecast tells apart; None where it is numbers."""
-        if self.loss != "cross_entropy":
-            return None
-        return self.classes if self.target == "given" else self.symbols
-
-    @property
-    def plan(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The network as kernels see it."""
-        outputs = self.kinds or (self.dim if self.target == "next" else self.outputs or 1)
-        return plan.plan(
-            self.cell,
-            self.dim,
-            self.hidden,
-            self.layers,
-            outputs,
-            residual=self.residual,
-            symbols=self.symbols,
-            classes=self.kinds is not None,
-        )
 
 
 class RNN(Model):
@@ -125,6 +47,14 @@ class RNN(Model):
     So ``predict(x)`` just before ``learn(x, y)`` gives the same prediction, bit for bit, if the target is
     given. If it is the next sample, ``predict(x)`` before ``learn(x)`` gives what ``learn`` will report for
     the sample after x, unless x completes the pair that an update waits for: the update comes first.
+
+    With ``horizon=H`` a forecast is of H samples, ``(n, H, dim)``: prediction[i] of learn is what was
+    forecast for X[i] and the H − 1 samples after it; ``error`` and ``score`` judge the first step.
+    With ``target="later"`` a y may come with its sample or later, through ``learn_targets``, whose
+    ``prediction`` is what was said when the sample came.
+    With ``keys=K`` every sample has a key, and each of up to K keys a hidden state and window of its own, the
+    parameters being shared. The key heard of longest ago is forgotten for a new one. ``predict`` runs each
+    key's samples on from that key's state, as if there were no others.
     """
 
     kind: ClassVar[str] = "rnn"
@@ -133,11 +63,10 @@ class RNN(Model):
 
     def __init__(self, /, **parameters: Any) -> None:
         super().__init__(**parameters)
-        compiler.ready(rng, tbptt)
+        compiler.ready(rng, tbptt, run_on)
         net, matrices = self.spec.plan
         self.outputs = int(net[plan.OUTPUTS])
         self._goals = int(net[plan.GOALS])
-        self._given = self.spec.target == "given"
         self._places = state_dict.places(net, matrices)
         k1, k2 = self.spec.tbptt
 
@@ -153,15 +82,26 @@ class RNN(Model):
         if self.spec.optimizer in _HAS_SQUARE:
             state[_MOMENTS["square"]] = rows(plan.PARAMETER_ROWS)
         state["clock"] = np.array([1.0, 1.0, 0.0])
-        state["counters"] = np.zeros(5, np.int64)
-        state["window"] = rows(plan.WINDOW_ROWS, k2 + 1)
-        trace = rows(plan.TRACE_ROWS, k2)
-        if k1 == k2:
+        state["counters"] = np.zeros(4, np.int64)
+        self._slots = Slots(state, self.spec.keys)
+        slots, room = self._slots.count, self.spec.room
+        state["progress"] = np.zeros((slots, 3), np.int64)
+        state["window"] = rows(plan.WINDOW_ROWS, slots, room)
+        trace = rows(plan.TRACE_ROWS, room if self.spec.replays else k2)
+        if not self.spec.replays:
             state["trace"] = trace
-        if self._given:
+        if self._forecasts:
+            columns, ahead = self.dim, self.spec.horizon or 1
+        else:
+            columns, ahead = self._goals, 1
             state["scale.targets"] = np.zeros((3, self._goals))
-        state["last"] = np.full(self._goals, np.nan, np.float32)
+        state["last"] = np.full((slots, ahead, columns), np.nan, np.float32)
         state["quality"] = np.zeros((5, self._goals))
+        if self.late:
+            state["waiting.ids"] = np.zeros((slots, room), np.int64)
+            state["waiting.numbers"] = np.zeros((slots, room), np.int64)
+        if self.late or ahead > 1:
+            state["said"] = np.zeros((slots, room, self.outputs), np.float32)
         if self.spec.lags:
             state["lags"] = np.zeros((3, k2))
         self._start()
@@ -170,8 +110,10 @@ class RNN(Model):
         none = np.zeros((0, WIDTH), np.float32)
         network = net, matrices, state["parameters"]
         moments = *(state.get(name, none) for name in _MOMENTS.values()), state["clock"]
-        memory = state["counters"], state["window"]
-        replay = rows(plan.WINDOW_ROWS, k2 + 1 if k1 < k2 else 0)
+        nobody = np.zeros((slots, 0), np.int64)
+        waiting = state.get("waiting.ids", nobody), state.get("waiting.numbers", nobody)
+        said = state.get("said", np.zeros((slots, 0, self.outputs), np.float32))
+        replay = rows(plan.WINDOW_ROWS, k2 + 1 if self.spec.replays else 0)
         back = replay, rows(plan.TRANSPOSED_ROWS), rows(plan.WINDOW_ROWS), rows(plan.PARAMETER_ROWS)
         probe = rows(plan.TRACE_ROWS, k2 if self.spec.lags else 0)
         lags = state.get("lags", np.zeros((3, 0))), base.decay_per_sample(self.spec.half_life / k1)
@@ -184,30 +126,29 @@ class RNN(Model):
         statistics = state["scale.statistics"], state.get("scale.targets", state["scale.statistics"])
         judged = *rule, *statistics, state["score.tree"], state["score.head"]
         live = state["samples"], state["last"], state["quality"]
-        self._learns_with = (
-            *network,
-            *moments,
-            *memory,
-            trace,
-            *back,
-            probe,
-            *lags,
-            k1,
-            k2,
-            *rate,
-            momentum,
-            clip,
-            huber,
-            *judged,
-            *live,
-        )
+        memory = state["progress"], state["window"]
+        learned = *network, *moments, state["counters"], *memory, *waiting, said, trace, *back, probe, *lags
+        steps = k1, k2, ahead, self.spec.wait
+        self._learns_with = *learned, *steps, *rate, momentum, clip, huber, *judged, *live
         self._predicts_with = *network, *memory, *judged
 
     # -- learning ----------------------------------------------------------------------------------------
 
     @property
+    def _forecasts(self) -> bool:
+        return self.spec.target == "next"
+
+    @property
     def target_dim(self) -> int:
-        return self._goals if self._given else 0
+        return 0 if self._forecasts else self._goals
+
+    @property
+    def late(self) -> bool:
+        return self.spec.target == "later"
+
+    @property
+    def keyed(self) -> bool:
+        return self.spec.keys is not None
 
     def read(self, X: ArrayLike) -> Float32:
         rows = super().read(X)
@@ -218,46 +159,90 @@ class RNN(Model):
         return rows if self.spec.classes is None else _codes("y", rows, self.spec.classes)
 
     def _learn(self, batch: Batch) -> Outputs:
+        return self._take(batch, learning=True)
+
+    def _pass_by(self, batch: Batch) -> Outputs:
+        """The hidden state goes on, and that is all."""
+        return self._take(batch, learning=False)
+
+    def _take(self, batch: Batch, learning: bool) -> Outputs:
         out = self._room(batch.rows)
-        tbptt.learn(
-            batch.x, batch.x if batch.y is None else batch.y, *self._learns_with, *out.arrays.values()
-        )
+        place = self._slots.assign(batch.keys, batch.rows)
+        goals = batch.x if batch.y is None else batch.y
+        ids = _NOBODY if batch.ids is None else batch.ids
+        self._run(batch.x, goals, *place, ids, learning, out, np.empty(batch.rows, np.int64))
+        return self._shaped(out)
+
+    def _learn_targets(self, targets: Targets) -> Outputs:
+        rows = targets.rows
+        out, sample = self._room(rows), np.empty(rows, np.int64)
+        place = self._slots.find(targets.keys, rows)
+        x = np.empty((0, self.dim), np.float32)
+        self._run(x, targets.y, place, np.zeros(rows, np.bool_), targets.ids, True, out, sample)
+        del out.arrays["channels"]
+        out.arrays["sample"] = sample
         return out
+
+    def _run(self, *given: Any) -> None:
+        *arrived, out, sample = given
+        tbptt.learn(*arrived, *self._learns_with, *out.arrays.values(), sample)
 
     def predict_validated(self, batch: Batch) -> Outputs:
-        out = self._room(batch.rows)
-        tbptt.predict(batch.x, *self._predicts_with, 0, _ONE, _UNUSED, *out.arrays.values())
+        if batch.keys is None:
+            return self._shaped(self._run_on(batch.x, 0))
+        # Each key's samples on their own, then all in their order again.
+        keys, inverse = np.unique(batch.keys, return_inverse=True)
+        slots = self._slots.find(keys, len(keys))
+        order = np.argsort(inverse, kind="stable")
+        parts = [self._run_on(batch.x[inverse == k], slots[k]) for k in range(len(keys))]
+        out = joined_outputs(parts) if parts else self._room(0)
+        for array in out.arrays.values():
+            array[order] = array.copy()
+        return self._shaped(out)
+
+    def _run_on(self, x: Float32, slot: int) -> Outputs:
+        out = self._room(len(x))
+        run_on.predict(x, slot, *self._predicts_with, 0, _ONE, _UNUSED, *out.arrays.values())
         return out
 
-    def forecast(self, steps: int) -> Float32:
-        """The next ``steps`` samples, (steps, dim), as the net goes on from the live state with its own
-        forecasts for samples (symbols: their probabilities, the most probable one taken). Changes nothing.
+    def forecast(self, steps: int, key: int | str | None = None) -> Float32:
+        """The next ``steps`` samples, (steps, dim), as the net goes on from the live state (of ``key``) with
+        its own forecasts for samples (symbols: their probabilities, the most probable one taken). Changes
+        nothing.
 
         Raises BadValue if the target is not the next sample, or before there is any forecast.
         """
-        return self._run_free(steps, 0.0, 0)[1]
+        return self._run_free(steps, 0.0, 0, key)[1]
 
-    def sample(self, n: int, temperature: float = 1.0, seed: int = 0) -> NDArray[np.int32]:
-        """``n`` symbols (n,) drawn as the net goes on from the live state, each fed back. ``temperature``:
-        below 1 prefers the probable, 0 takes the most probable, above 1 evens out. Changes nothing.
+    def sample(
+        self, n: int, temperature: float = 1.0, seed: int = 0, key: int | str | None = None
+    ) -> NDArray[np.int32]:
+        """``n`` symbols (n,) drawn as the net goes on from the live state (of ``key``), each fed back.
+        ``temperature``: below 1 prefers the probable, 0 takes the most probable, above 1 evens out. Changes
+        nothing.
 
         Raises BadValue if the net does not forecast symbols, or before there is any forecast.
         """
-        if self.spec.symbols is None:
+        if self.spec.symbols is None or not self._forecasts:
             raise BadValue("symbols can be drawn where a net forecasts them: symbols=…, target='next'")
         if not 0 <= temperature < math.inf:
             raise BadValue(f"temperature is {temperature}; 0 or a positive number was expected")
-        return self._run_free(n, temperature, seed)[0][:, 0].astype(np.int32)
+        return self._run_free(n, temperature, seed, key)[0][:, 0].astype(np.int32)
 
-    def _run_free(self, n: int, temperature: float, seed: int) -> tuple[Float32, Float32]:
-        if self._given or not self.state["counters"][tbptt.PENDING]:
+    def _run_free(
+        self, n: int, temperature: float, seed: int, key: int | str | None
+    ) -> tuple[Float32, Float32]:
+        keys = self._read_keys(key, 1)
+        slot = int(self._slots.find(keys, 1)[0])
+        if not self._forecasts or slot < 0 or not self.state["progress"][slot, tbptt.WAITING]:
             raise BadValue(
                 "there is no forecast to go on from: this takes target='next', and a sample learned before"
             )
         x, out = np.full((n, self.dim), np.nan, np.float32), self._room(n)
         random = np.array([seed], np.uint64)
-        tbptt.predict(x, *self._predicts_with, 1, np.float32(temperature), random, *out.arrays.values())
-        return x, out.arrays["prediction"]
+        drawn = 1, np.float32(temperature), random
+        run_on.predict(x, slot, *self._predicts_with, *drawn, *out.arrays.values())
+        return x, out.arrays["prediction"][:, : self.spec.symbols or self.dim]
 
     def _room(self, n: int) -> Outputs:
         """Room for what is said of ``n`` samples, in the kernels' order."""
@@ -268,27 +253,48 @@ class RNN(Model):
             channels=np.empty(n, np.int32),
         )
 
+    def _shaped(self, out: Outputs) -> Outputs:
+        """Of a horizon, every step's forecast by itself."""
+        if self.spec.horizon is not None:
+            out.arrays["prediction"] = out.prediction.reshape(-1, self.spec.horizon, self.dim)
+        return out
+
     def _quality(self) -> dict[str, Any]:
         """In the stream's own units: ``mae`` and ``rmse`` over all outputs. ``mase``: the mean over outputs
         of the absolute error as a share of persistence's (the last value again). Of classes instead
         ``log_loss``, the mean of −log p in nats, and ``accuracy``, the share of samples whose class was the
-        most probable one. ``updates``, ``skipped_updates`` (gradient not finite) and the last
-        ``gradient_norm``, before clipping. With ``lags`` also ``gradient_by_lag``."""
+        most probable one. With ``horizon`` also ``mae_by_step``. ``updates``, ``skipped_updates`` (gradient
+        not finite) and the last ``gradient_norm``, before clipping. With ``lags`` also ``gradient_by_lag``.
+        With ``target="later"``: how many samples wait, went on without a target (``expired_targets``), and
+        how many targets no sample waited for (``unmatched_targets``). With ``keys``: how many there are, and
+        how many were forgotten."""
         quality, counters = self.state["quality"], self.state["counters"]
-        told = quality[:, quality[tbptt.COUNT] > 0]
-        varied = quality[:, quality[tbptt.PERSISTENCE] > 0]
-        first, second = (_mean(told[row] / told[tbptt.COUNT]) for row in (tbptt.ABSOLUTE, tbptt.SQUARED))
+        told = quality[:, quality[judge.COUNT] > 0]
+        varied = quality[:, quality[judge.PERSISTENCE] > 0]
+        first, second = (_mean(told[row] / told[judge.COUNT]) for row in (judge.ABSOLUTE, judge.SQUARED))
         judged: dict[str, Any] = (
             {"log_loss": first, "accuracy": second}
             if self.spec.kinds
             else {
                 "mae": first,
                 "rmse": math.sqrt(second),
-                "mase": _mean(varied[tbptt.OURS] / varied[tbptt.PERSISTENCE]),
+                "mase": _mean(varied[judge.OURS] / varied[judge.PERSISTENCE]),
             }
         )
+        if self.spec.horizon is not None:
+            steps = quality.reshape(5, self.spec.horizon, self.dim)
+            judged["mae_by_step"] = [
+                _mean(step[judge.ABSOLUTE, there] / step[judge.COUNT, there])
+                for step in steps.swapaxes(0, 1)
+                for there in [step[judge.COUNT] > 0]
+            ]
         if self.spec.lags:
             judged["gradient_by_lag"] = self.gradient_by_lag.tolist()
+        if self.late:
+            judged["waiting"] = int(self.state["progress"][:, tbptt.WAITING].sum())
+            judged["expired_targets"] = int(counters[tbptt.EXPIRED])
+            judged["unmatched_targets"] = int(counters[tbptt.UNMATCHED])
+        judged |= self._slots.quality()
         return judged | {
             "updates": int(counters[tbptt.UPDATES]),
             "skipped_updates": int(counters[tbptt.SKIPPED]),
@@ -331,7 +337,7 @@ class RNN(Model):
             if name in self.state:
                 self.state[name][...] = 0
         self.state["clock"][...] = 1.0, 1.0, 0.0
-        self.state["counters"][[tbptt.PAIRS, tbptt.SINCE, tbptt.PENDING]] = 0
+        self.state["progress"][...] = 0
         for name, place in self._places.items():
             place.put(given[name], self.state["parameters"])
 
@@ -370,7 +376,7 @@ class RNN(Model):
             place.put(values, self.state["parameters"])
 
 
-_ONE, _UNUSED = np.float32(1), np.zeros(1, np.uint64)
+_ONE, _UNUSED, _NOBODY = np.float32(1), np.zeros(1, np.uint64), np.zeros(0, np.int64)
 
 
 def _codes(name: str, rows: Float32, count: int) -> Float32:

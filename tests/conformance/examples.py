@@ -20,7 +20,7 @@ Spec = dict[str, Any]
 
 
 def _everything(model: Model) -> tuple[str, ...]:
-    return tuple(model.predict(np.zeros((1, model.dim))).arrays)
+    return tuple(model.predict(**asked(stream(model, 1))).arrays)
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,14 @@ EXAMPLES = {
             {"cell": "gru", "tbptt": (8, 8), "optimizer": "rmsprop", "learning_rate": 0.001, "clip": 1.0},
             {"dim": 1, "symbols": 20, "loss": "cross_entropy", "tbptt": (5, 5), "lags": True},
             {"target": "given", "classes": 3, "loss": "cross_entropy", "scale": "standard"},
+            {"horizon": 3, "scale": "ewma", "residual": True},
+            {"keys": 2, "tbptt": (4, 4), "cell": "gru"},
+            {"target": "later", "outputs": 2, "delay": 9, "keys": 3, "scale": "minmax", "tbptt": (3, 3)},
+            {"target": "later", "classes": 4, "loss": "cross_entropy", "delay": 4},
         ),
         foretold=lambda net: ("prediction", "channels") if net.target_dim else ("error", "score", "channels"),
-        may_hold_nan=("last",),
+        may_hold_nan=("last", "said"),
+        may_hold_inf=("said",),
     ),
     "grossberg": Kind(
         usual={
@@ -172,7 +177,7 @@ def specs() -> dict[str, tuple[str, Spec]]:
 
 SPECS = specs()
 USUAL = [name for name in SPECS if name in EXAMPLES]
-Batch = dict[str, np.ndarray]  # the arguments of learn: X, and y where the model takes it
+Batch = dict[str, np.ndarray]  # the arguments of learn: X, and y and others where the model takes them
 
 
 def make(example: str) -> Model:
@@ -203,7 +208,34 @@ def stream(model: Model, n: int, seed: int = 1, missing: float = 0.1) -> Batch:
         y = np.cos(phase[:, :1]) * (1 + np.arange(model.target_dim))
         y[random.random(y.shape) < missing] = np.nan
         batch["y"] = y.astype(np.float32)
+    if model.keyed:
+        batch["keys"] = random.integers(0, 4, n) // 2 * seed  # some more often than others
+    if model.late:
+        batch["ids"] = 1000 * seed + np.arange(n)
+    if model.timed:
+        batch["times"] = 1.7e9 + 1000 * seed + np.cumsum(random.exponential(2.0, n))
     return taken(model, batch)
+
+
+def asked(batch: Batch) -> Batch:
+    """What of ``batch`` predict takes."""
+    return {name: batch[name] for name in ("X", "keys") if name in batch}
+
+
+def instead(model: Model, values: np.ndarray, seed: int = 1) -> Batch:
+    """A stream of such samples ``(n, dim)``, and of such targets: their first channel."""
+    batch = {**stream(model, len(values), seed), "X": values.astype(np.float32)}
+    if model.target_dim:
+        batch["y"] = np.repeat(batch["X"][:, :1], model.target_dim, axis=1)
+    return taken(model, batch)
+
+
+def begun(batch: Batch) -> np.ndarray:
+    """(n,): whether there was a sample before, of the same stream if there are many."""
+    if "keys" not in batch:
+        return np.arange(len(batch["X"])) > 0
+    keys = batch["keys"].tolist()
+    return np.array([key in keys[:i] for i, key in enumerate(keys)])
 
 
 def part(batch: Batch, start: int, stop: int) -> Batch:

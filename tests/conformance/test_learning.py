@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlearn.models import Model
-from tests.conformance.examples import EXAMPLES, SPECS, join, make, outputs_hash, part, stream
+from tests.conformance.examples import EXAMPLES, SPECS, asked, join, make, outputs_hash, part, stream
 
 N = 60
 
@@ -45,6 +45,24 @@ def test_any_split_is_the_same_model(example, data):
     assert outputs_hash(join(said)) == outputs_hash(expected)
 
 
+@pytest.mark.parametrize("example", [name for name in SPECS if make(name).late])
+@settings(max_examples=25)
+@given(data=st.data())
+def test_any_split_of_later_targets_is_the_same_model(example, data):
+    whole, pieces = make(example), make(example)
+    samples = stream(whole, N)
+    later = {name: samples[name][::-1] for name in ("ids", "y", "keys") if name in samples}
+    samples["y"] = np.where(np.arange(N)[:, None] % 3 == 0, samples["y"], np.float32(np.nan))
+    cuts = sorted({0, N, *data.draw(st.lists(st.integers(0, N), max_size=8), label="cuts")})
+    said = []
+    for model in (whole, pieces):
+        model.learn(**samples)
+        for start, stop in pairwise(cuts if model is pieces else (0, N)):
+            said.append(model.learn_targets(**part(later, start, stop)))
+    assert pieces.state_hash() == whole.state_hash()
+    assert outputs_hash(join(said[1:])) == outputs_hash(said[0])
+
+
 def test_one_by_one_as_vectors(model):
     """A sample may come as ``(dim,)``."""
     whole = type(model).from_spec(model.spec_dict())
@@ -60,7 +78,7 @@ def test_nothing_learned_changes_nothing(model):
     before = model.state_hash()
     out = model.learn(**part(stream(model, 1), 0, 0))
     assert len(out) == 0
-    assert len(model.predict(np.empty((0, model.dim)))) == 0
+    assert len(model.predict(**asked(part(stream(model, 1), 0, 0)))) == 0
     assert (model.state_hash(), model.samples) == (before, 20)
 
 
@@ -70,7 +88,7 @@ def test_learn_says_what_predict_said_just_before(model):
     promised = EXAMPLES[model.kind].foretold(model)
     for i in range(N):
         sample = part(samples, i, i + 1)
-        before, told = model.predict(sample["X"]), model.learn(**sample)
+        before, told = model.predict(**asked(sample)), model.learn(**sample)
         for name in promised:
             assert before.arrays[name].tobytes() == told.arrays[name].tobytes(), (i, name)
 
@@ -79,12 +97,12 @@ def test_predict_changes_nothing(model):
     for n in (0, 1, 40):
         model.learn(**stream(model, n))
         bits, around = model.state_hash(), surroundings(model)
-        later = stream(model, 30, seed=4)["X"]
-        given_ = later.copy()
-        first, second = model.predict(later), model.predict(later)
+        later = asked(stream(model, 30, seed=4))
+        given_ = later["X"].copy()
+        first, second = model.predict(**later), model.predict(**later)
         assert outputs_hash(first) == outputs_hash(second)
         assert (model.state_hash(), surroundings(model)) == (bits, around)
-        assert np.array_equal(later, given_, equal_nan=True)
+        assert np.array_equal(later["X"], given_, equal_nan=True)
 
 
 def test_learn_changes_the_arrays_of_the_state_and_nothing_else(model):

@@ -252,7 +252,7 @@ def test_lanes_without_a_unit_stay_zero(cell, hidden):
         assert np.count_nonzero(total[name]) <= ours.size
     assert np.count_nonzero(total["parameters"]) == np.count_nonzero(ours)
     blocks = -(-hidden // 16)
-    h = total["window"][:, 4:].reshape(
+    h = total["window"][0, :, 4:].reshape(
         5, -1, blocks * 16
     )  # after x, target, presence, forecast: one row each
     assert np.abs(h[:, :, :hidden]).max() > 0

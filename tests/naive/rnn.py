@@ -210,3 +210,50 @@ class Stream:
             if not all(np.isnan(target).all() for target in targets):
                 grad = self.net.gradient(list(inputs), list(targets), starts[0])
                 self.optimizer.update(self.net.p, grad)
+
+
+class Waiting(Stream):
+    """The same where targets are known some samples later: the next ``ahead`` samples, one after the other;
+    or, with a ``delay``, each when it comes, as long as no more than ``delay`` samples wait."""
+
+    def __init__(self, *rule, ahead: int = 1, delay: int | None = None) -> None:
+        super().__init__(*rule)
+        self.ahead, self.delay = ahead, delay
+        self.steps: list[tuple] = []  # (input, states before it, forecast): all there ever were
+        self.came: dict[int, Array] = {}
+
+    def step(self, x: Array, y: Array | None = None) -> Array:
+        """A sample; returns the forecast made after it."""
+        if self.delay is None:
+            before = len(self.steps)
+            for i in range(max(0, before - self.ahead), before):
+                self.came.setdefault(i, np.full((self.ahead, len(x)), np.nan))[before - 1 - i] = x
+            self._settle()
+        missing = self.steps[-1][2][: len(x)] if self.steps and self.delay is None else np.zeros(len(x))
+        self._forward(np.where(np.isnan(x), missing, x))
+        self.steps.append(self.waiting)
+        if y is not None and not np.isnan(y).all():
+            self.came[len(self.steps) - 1] = y
+        if self.delay is not None:
+            self._settle()
+        return self.steps[-1][2]
+
+    def target(self, number: int, y: Array) -> Array | None:
+        """A target of an earlier sample; returns what was said then, or None if it is too late."""
+        if number in self.came or not len(self.pairs) <= number < len(self.steps):
+            return None
+        self.came[number] = y
+        self._settle()
+        return self.steps[number][2]
+
+    def _settle(self) -> None:
+        while len(self.pairs) < len(self.steps):
+            oldest, wait = len(self.pairs), len(self.steps) - len(self.pairs)
+            if self.delay is None:
+                if wait < self.ahead:
+                    return
+            elif oldest not in self.came and wait <= self.delay:
+                return
+            outputs = len(self.steps[oldest][2])
+            self.waiting = self.steps[oldest]
+            self._complete(self.came.get(oldest, np.full(outputs, np.nan)).reshape(-1))

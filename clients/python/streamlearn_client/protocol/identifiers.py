@@ -48,4 +48,4 @@ def as_identifiers(values: Any, rows: int, what: str) -> Identifiers:
             expected=[rows],
             got=list(given.shape),
         )
-    return np.ascontiguousarray(given, np.int64)
+    return np.require(given, np.int64, ("C", "A", "W"))

@@ -1,0 +1,140 @@
+"""What recurrent nets say of a stream, in its own units, and how that is judged when the truth comes.
+
+``plan.py`` says how everything is laid out.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from . import scale
+from .compiler import device
+from .mathf import log
+from .plan import CLASSES, SYMBOLS
+
+# Live quality, float64 (5, GOALS), exponentially weighted: count, Σ|error|, Σ error², and over the samples
+# that persistence (the last value again) has a forecast for: Σ|error|, Σ|persistence's error|
+COUNT, ABSOLUTE, SQUARED, OURS, PERSISTENCE = range(5)
+NATS, HITS = ABSOLUTE, SQUARED  # of classes: Σ −log p, and how often the most probable one came
+
+LEAST = np.float32(2.0**-126)  # of a probability, when its logarithm is taken
+_0, _1, _NAN, _INF = np.float32(0), np.float32(1), np.float32(np.nan), np.float32(np.inf)
+
+
+@device
+def put(source, target, t, column):
+    """Copy values into row ``t``, from ``column`` on."""
+    for i in range(source.size):
+        target[t, column + i] = source[i]
+
+
+@device
+def put_sample(net, filled, flat, t):
+    """The input of slot ``t``; a symbol that is missing is a 0 in place of a 1."""
+    if net[SYMBOLS] == 0:
+        put(filled, flat, t, 0)
+        return
+    present = filled[0] == filled[0]
+    flat[t, 0] = _1 if present else _0
+    flat[t, 1] = filled[0] if present else _0
+
+
+@device
+def fill(net, scaled, known, flat, t, column, filled):
+    """Missing inputs: the net's own forecast where it has one (``known``) and it is finite, else 0."""
+    if net[SYMBOLS] == 1:
+        filled[0] = scaled[0]
+        return
+    for c in range(scaled.size):
+        value = scaled[c]
+        if not (value == value):
+            value = flat[t, column + c] if known else _0
+            if not abs(value) < _INF:
+                value = _0
+        filled[c] = value
+
+
+@device
+def tell(known, method, statistics, flat, t, column, told):
+    """The forecast of slot ``t`` in the stream's own units; NaN where there is none yet."""
+    for o in range(told.size):
+        c = o % statistics.shape[1]  # of a horizon, each step's channels anew
+        told[o] = scale.restore(method, statistics, c, flat[t, column + o]) if known else _NAN
+
+
+@device
+def nats(told, code):
+    """−log p of the class that came."""
+    if not (code == code and told[0] == told[0]):
+        return _NAN
+    return -log(max(told[np.int64(code)], LEAST))
+
+
+@device
+def misses(net, told, y, n):
+    """Root of the mean squared difference over the values of ``y`` that are present, or −log p of a class;
+    NaN where there is none."""
+    if net[CLASSES] == 1:
+        return nats(told, y[n, 0])
+    total = 0.0
+    present = 0
+    for o in range(y.shape[1]):
+        if y[n, o] == y[n, o]:
+            difference = np.float64(told[o]) - np.float64(y[n, o])
+            total += difference * difference
+            present += 1
+    return np.float32(math.sqrt(total / present)) if present > 0 else _NAN
+
+
+@device
+def most(told):
+    """The first of the largest."""
+    found = np.int64(0)
+    for k in range(told.size):
+        if told[k] > told[found]:
+            found = k
+    return found
+
+
+@device
+def follow_class(told, nats, y, n, decay, quality):
+    """Let the probabilities of all classes and the class that came join the live quality."""
+    if nats == nats:
+        quality[COUNT, 0] = quality[COUNT, 0] * decay + 1.0
+        quality[NATS, 0] = quality[NATS, 0] * decay + np.float64(nats)
+        hit = 1.0 if most(told) == np.int64(y[n, 0]) else 0.0
+        quality[HITS, 0] = quality[HITS, 0] * decay + hit
+
+
+@device
+def follow(told, first, known, y, n, decay, last, quality):
+    """Let a forecast, if there is one, and the values that came join the live quality: outputs and columns
+    from ``first`` on. ``last`` is persistence's forecast of them."""
+    for c in range(y.shape[1]):
+        value = np.float64(y[n, c])
+        if not (value == value):
+            continue
+        o = first + c
+        error = abs(np.float64(told[o]) - value)
+        if known and error < math.inf:
+            quality[COUNT, o] = quality[COUNT, o] * decay + 1.0
+            quality[ABSOLUTE, o] = quality[ABSOLUTE, o] * decay + error
+            quality[SQUARED, o] = quality[SQUARED, o] * decay + error * error
+            if last[c] == last[c]:
+                quality[OURS, o] = quality[OURS, o] * decay + error
+                naive = abs(np.float64(last[c]) - value)
+                quality[PERSISTENCE, o] = quality[PERSISTENCE, o] * decay + naive
+
+
+@device
+def remember(y, n, last):
+    """Let the values that came be persistence's next forecast: row 0 of ``last`` ``(steps ahead, columns)``;
+    row h is what row 0 was h samples ago."""
+    for h in range(last.shape[0] - 1, 0, -1):
+        for c in range(last.shape[1]):
+            last[h, c] = last[h - 1, c]
+    for c in range(last.shape[1]):
+        if y[n, c] == y[n, c]:
+            last[0, c] = y[n, c]
