@@ -31,6 +31,13 @@ def put(source, target, t, column):
 
 
 @device
+def take(source, t, target):
+    """Copy values out of row ``t``."""
+    for i in range(target.size):
+        target[i] = source[t, i]
+
+
+@device
 def put_sample(net, filled, flat, t):
     """The input of slot ``t``; a symbol that is missing is a 0 in place of a 1."""
     if net[SYMBOLS] == 0:
@@ -59,9 +66,10 @@ def fill(net, scaled, known, flat, t, column, filled):
 @device
 def tell(known, method, statistics, flat, t, column, told):
     """The forecast of slot ``t`` in the stream's own units; NaN where there is none yet."""
+    c = 0
     for o in range(told.size):
-        c = o % statistics.shape[1]  # of a horizon, each step's channels anew
         told[o] = scale.restore(method, statistics, c, flat[t, column + o]) if known else _NAN
+        c = c + 1 if c + 1 < statistics.shape[1] else 0  # of a horizon, each step's channels anew
 
 
 @device
@@ -109,9 +117,9 @@ def follow_class(told, nats, y, n, decay, quality):
 
 
 @device
-def follow(told, first, known, y, n, decay, last, quality):
+def follow(told, first, known, y, n, decay, last, h, quality):
     """Let a forecast, if there is one, and the values that came join the live quality: outputs and columns
-    from ``first`` on. ``last`` is persistence's forecast of them."""
+    from ``first`` on. Row h of ``last`` is persistence's forecast of them."""
     for c in range(y.shape[1]):
         value = np.float64(y[n, c])
         if not (value == value):
@@ -122,9 +130,9 @@ def follow(told, first, known, y, n, decay, last, quality):
             quality[COUNT, o] = quality[COUNT, o] * decay + 1.0
             quality[ABSOLUTE, o] = quality[ABSOLUTE, o] * decay + error
             quality[SQUARED, o] = quality[SQUARED, o] * decay + error * error
-            if last[c] == last[c]:
+            if last[h, c] == last[h, c]:
                 quality[OURS, o] = quality[OURS, o] * decay + error
-                naive = abs(np.float64(last[c]) - value)
+                naive = abs(np.float64(last[h, c]) - value)
                 quality[PERSISTENCE, o] = quality[PERSISTENCE, o] * decay + naive
 
 

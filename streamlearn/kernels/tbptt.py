@@ -32,8 +32,8 @@ import numpy as np
 
 from . import optim, scale, schedule
 from . import score as scores
-from .compiler import device, kernel
-from .judge import fill, follow, follow_class, misses, put, put_sample, remember, tell
+from .compiler import device, kernel, routine
+from .judge import fill, follow, follow_class, misses, put, put_sample, remember, take, tell
 from .lanes import WIDTH, load, store, zero
 from .network import backward, forward
 from .plan import CLASSES, DIM, FORECAST, GOALS, OUTPUTS, PRESENT, TARGET
@@ -128,10 +128,11 @@ def _ripe(target, progress, ahead, numbers, delay, counters):
 
 @device
 def _update(
-    net, matrices, parameters, mean, square, clock, counters, window, flat, pairs, replay, trace, transposed,
-    flow, gradient, optimizer, rate, momentum, clip, huber, probe, lags, lag_decay,
+    net, matrices, parameters, mean, square, clock, counters, window, flat, progress, replay, trace,
+    transposed, flow, gradient, optimizer, rate, momentum, clip, huber, probe, lags, lag_decay,
 ):  # fmt: skip
     """One update on the window's complete pairs."""
+    pairs = progress[PAIRS]
     over, values = window, flat
     if replay.shape[0] > 0:
         over, values = replay, replay.reshape(replay.shape[0], -1)
@@ -158,7 +159,8 @@ def _slide(progress, kept, window, ids, numbers, said):
     for t in range(progress[PAIRS] - gone + progress[WAITING] + 1):
         copy_slot(window, gone + t, window, t)
         if t < said.shape[0] - gone:
-            said[t] = said[gone + t]
+            for o in range(said.shape[1]):
+                said[t, o] = said[gone + t, o]
         if t < ids.size - gone:
             ids[t] = ids[gone + t]
             numbers[t] = numbers[gone + t]
@@ -166,10 +168,103 @@ def _slide(progress, kept, window, ids, numbers, said):
     progress[SINCE] = 0
 
 
+@routine
+def _learn(
+    start, stop, there, x, y, fresh, whose, learning, net, matrices, parameters, mean, square, clock,
+    counters, progress, window, flat, ids, numbers, said, trace, replay, transposed, flow, gradient, probe,
+    lags, lag_decay, k1, k2, ahead, delay, optimizer, learning_rate, momentum, clip, huber, target, method,
+    method_y, scale_clip, decay, statistics, statistics_y, tree, head, samples, last, quality, prediction,
+    error, score, channels, sample,
+):  # fmt: skip
+    """Rows ``start`` … ``stop``, all of the slot whose arrays these are; or of none, if not ``there``."""
+    asked = net[FORECAST] * WIDTH
+    scaled, filled = np.empty(net[DIM], np.float32), np.empty(net[DIM], np.float32)
+    told, earlier = np.empty(net[OUTPUTS], np.float32), np.empty(net[OUTPUTS], np.float32)
+    goal = scaled if target == NEXT else np.empty(net[GOALS], np.float32)
+    arrived = x.shape[0] > 0
+    # A sample's turn has two halves, stepping forward and being judged, whose order the target decides.
+    for half in range(2 * start, 2 * stop):
+        n, first = half // 2, half % 2 == 0
+        if first and arrived:
+            if fresh[n]:
+                _begin(window, progress, last)
+            sample[n] = samples[0]
+            channels[n] = scale.transform(method, statistics, scale_clip, x, n, scaled)
+            known = target == NEXT and progress[WAITING] > 0
+            fill(net, scaled, known, flat, progress[PAIRS] + progress[WAITING] - 1, asked, filled)
+        if first == (target != NEXT):
+            if arrived:
+                t = progress[PAIRS] + progress[WAITING]
+                put_sample(net, filled, flat, t)
+                if target != NEXT or ahead > 1 or not learning:  # else the next sample is sure to be it
+                    _want(net, flat, t)
+                forward(net, matrices, parameters, window, flat, t, trace)
+                progress[WAITING] += 1
+                if target == LATER:
+                    ids[t] = samples[0] if whose[n] == NUMBER else whose[n]
+                    numbers[t] = samples[0]
+        else:
+            t = progress[PAIRS] + progress[WAITING] - 1
+            if not arrived:
+                t = _waits(progress, ids, numbers, whose[n]) if there else np.int64(-1)
+                counters[UNMATCHED] += 1 if t < 0 else 0
+                sample[n] = numbers[t] if t >= 0 else -1
+            known = t >= 0 if target != NEXT else progress[WAITING] > 0
+            tell(known, method_y, statistics_y, flat, t, asked, told)
+            if target == LATER and known and not arrived:
+                take(said, t, told)
+            elif known and said.shape[0] > 0:
+                put(told, said, t, 0)
+            put(told, prediction, n, 0)
+            error[n] = misses(net, told, y, n) if known else _NAN
+            score[n] = scores.rank(tree, head, error[n])
+            if target != NEXT:
+                scale.transform(method_y, statistics_y, scale_clip, y, n, goal)
+            if learning and known:
+                scores.observe(tree, head, error[n], decay)
+                if net[CLASSES] == 1:
+                    follow_class(told, error[n], y, n, decay, quality)
+                else:
+                    follow(told, 0, known, y, n, decay, last, 0, quality)
+                for h in range(1, progress[WAITING] if target == NEXT else 0):
+                    take(said, t - h, earlier)
+                    follow(earlier, h * net[DIM], known, y, n, decay, last, h, quality)
+            if target == NEXT:
+                for h in range(progress[WAITING]):
+                    if learning:
+                        _aim(net, flat, t - h, h * net[DIM], goal)
+            elif known and _some(y, n):
+                if learning:
+                    _aim(net, flat, t, 0, goal)
+                if target == LATER:
+                    numbers[t] = _CAME
+            if arrived or known:
+                remember(y, n, last)
+            while _ripe(target, progress, ahead, numbers, delay, counters):
+                progress[WAITING] -= 1
+                progress[PAIRS] += 1
+                progress[SINCE] += 1
+                if progress[SINCE] == k1:
+                    if learning:
+                        rate = schedule.at(learning_rate, np.float64(samples[0]))
+                        _update(
+                            net, matrices, parameters, mean, square, clock, counters, window, flat, progress,
+                            replay, trace, transposed, flow, gradient, optimizer, rate, momentum, clip, huber,
+                            probe, lags, lag_decay,
+                        )  # fmt: skip
+                    _slide(progress, k2 - k1, window, ids, numbers, said)
+            if learning and target != NEXT and known:
+                scale.update(method_y, statistics_y, decay, y, n)
+        if not first and arrived:
+            if learning:
+                scale.update(method, statistics, decay, x, n)
+            samples[0] += 1
+
+
 @kernel(
     "void(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], b1,"
     " i8[::1], i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1], i8[::1],"
-    " i8[:,::1], f4[:,:,:,::1], i8[:,::1], i8[:,::1], f4[:,:,::1],"
+    " i8[:,::1], f4[:,:,:,::1], f4[:,:,::1], i8[:,::1], i8[:,::1], f4[:,:,::1],"
     " f4[:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f4[:,:,::1], f8[:,::1], f8,"
     " i8, i8, i8, i8, i8, f8[::1], f4, f8, f4,"
     " i8, i8, i8, f8, f8, f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8[::1], f4[:,:,::1], f8[:,::1],"
@@ -191,6 +286,7 @@ def learn(
     counters,  # (4,)
     progress,  # (slots, 3)
     window,  # (slots, room, WINDOW_ROWS, 16)
+    values,  # (slots, room, WINDOW_ROWS·16): the window again, value by value
     ids,  # (slots, room): of the samples that wait, or (slots, 0) unless targets come LATER
     numbers,  # as ids: which samples they are
     said,  # (slots, room, outputs): what was said of them, or (slots, 0, outputs) if nobody will ask
@@ -231,86 +327,17 @@ def learn(
 ):
     """Learn ``x`` in order; report of each sample what had been forecast for it before it was learned. Or
     learn targets ``y`` that come later, and report what had been said."""
-    asked = net[FORECAST] * WIDTH
-    scaled, filled = np.empty(net[DIM], np.float32), np.empty(net[DIM], np.float32)
-    told = np.empty(net[OUTPUTS], np.float32)
-    goal = scaled if target == NEXT else np.empty(net[GOALS], np.float32)
-    arrived = x.shape[0] > 0
-    # A sample's turn has two halves, stepping forward and being judged, whose order the target decides.
-    for half in range(2 * y.shape[0]):
-        n, first = half // 2, half % 2 == 0
-        slot = place[n]
-        q = max(slot, np.int64(0))
-        at, own, flat = progress[q], window[q], window[q].reshape(window.shape[1], -1)
-        if first and arrived:
-            if fresh[n]:
-                _begin(own, at, last[q])
-            sample[n] = samples[0]
-            channels[n] = scale.transform(method, statistics, scale_clip, x, n, scaled)
-            known = target == NEXT and at[WAITING] > 0
-            fill(net, scaled, known, flat, at[PAIRS] + at[WAITING] - 1, asked, filled)
-        if first == (target != NEXT):
-            if arrived:
-                t = at[PAIRS] + at[WAITING]
-                put_sample(net, filled, flat, t)
-                _want(net, flat, t)
-                forward(net, matrices, parameters, own, flat, t, trace)
-                at[WAITING] += 1
-                if target == LATER:
-                    ids[q, t] = samples[0] if whose[n] == NUMBER else whose[n]
-                    numbers[q, t] = samples[0]
-        else:
-            t = at[PAIRS] + at[WAITING] - 1
-            if not arrived:
-                t = _waits(at, ids[q], numbers[q], whose[n]) if slot >= 0 else np.int64(-1)
-                counters[UNMATCHED] += 1 if t < 0 else 0
-                sample[n] = numbers[q, t] if t >= 0 else -1
-            known = t >= 0 if target != NEXT else at[WAITING] > 0
-            tell(known, method_y, statistics_y, flat, t, asked, told)
-            if target == LATER and known and not arrived:
-                told[:] = said[q, t]
-            elif known and said.shape[1] > 0:
-                said[q, t] = told
-            put(told, prediction, n, 0)
-            error[n] = misses(net, told, y, n) if known else _NAN
-            score[n] = scores.rank(tree, head, error[n])
-            if target != NEXT:
-                scale.transform(method_y, statistics_y, scale_clip, y, n, goal)
-            if learning and known:
-                scores.observe(tree, head, error[n], decay)
-                if net[CLASSES] == 1:
-                    follow_class(told, error[n], y, n, decay, quality)
-                else:
-                    follow(told, 0, known, y, n, decay, last[q, 0], quality)
-                for h in range(1, at[WAITING] if target == NEXT else 0):
-                    follow(said[q, t - h], h * net[DIM], known, y, n, decay, last[q, h], quality)
-            if target == NEXT:
-                for h in range(at[WAITING]):
-                    if learning:
-                        _aim(net, flat, t - h, h * net[DIM], goal)
-            elif known and _some(y, n):
-                if learning:
-                    _aim(net, flat, t, 0, goal)
-                if target == LATER:
-                    numbers[q, t] = _CAME
-            if arrived or known:
-                remember(y, n, last[q])
-            while _ripe(target, at, ahead, numbers[q], delay, counters):
-                at[WAITING] -= 1
-                at[PAIRS] += 1
-                at[SINCE] += 1
-                if at[SINCE] == k1:
-                    if learning:
-                        rate = schedule.at(learning_rate, np.float64(samples[0]))
-                        _update(
-                            net, matrices, parameters, mean, square, clock, counters, own, flat, at[PAIRS],
-                            replay, trace, transposed, flow, gradient, optimizer, rate, momentum, clip, huber,
-                            probe, lags, lag_decay,
-                        )  # fmt: skip
-                    _slide(at, k2 - k1, own, ids[q], numbers[q], said[q])
-            if learning and target != NEXT and known:
-                scale.update(method_y, statistics_y, decay, y, n)
-        if not first and arrived:
-            if learning:
-                scale.update(method, statistics, decay, x, n)
-            samples[0] += 1
+    start = 0
+    for stop in range(1, y.shape[0] + 1):
+        if stop == y.shape[0] or place[stop] != place[start]:
+            slot = place[start]
+            q = max(slot, np.int64(0))
+            _learn(
+                start, stop, slot >= 0, x, y, fresh, whose, learning, net, matrices, parameters, mean,
+                square, clock, counters, progress[q], window[q], values[q], ids[q], numbers[q], said[q],
+                trace, replay, transposed, flow, gradient, probe, lags, lag_decay, k1, k2, ahead, delay,
+                optimizer, learning_rate, momentum, clip, huber, target, method, method_y, scale_clip,
+                decay, statistics, statistics_y, tree, head, samples, last[q], quality, prediction, error,
+                score, channels, sample,
+            )  # fmt: skip
+            start = stop

@@ -127,7 +127,20 @@ class RNN(Model):
         judged = *rule, *statistics, state["score.tree"], state["score.head"]
         live = state["samples"], state["last"], state["quality"]
         memory = state["progress"], state["window"]
-        learned = *network, *moments, state["counters"], *memory, *waiting, said, trace, *back, probe, *lags
+        values = state["window"].reshape(slots, room, -1)
+        learned = (
+            *network,
+            *moments,
+            state["counters"],
+            *memory,
+            values,
+            *waiting,
+            said,
+            trace,
+            *back,
+            probe,
+            *lags,
+        )
         steps = k1, k2, ahead, self.spec.wait
         self._learns_with = *learned, *steps, *rate, momentum, clip, huber, *judged, *live
         self._predicts_with = *network, *memory, *judged
@@ -170,22 +183,21 @@ class RNN(Model):
         place = self._slots.assign(batch.keys, batch.rows)
         goals = batch.x if batch.y is None else batch.y
         ids = _NOBODY if batch.ids is None else batch.ids
-        self._run(batch.x, goals, *place, ids, learning, out, np.empty(batch.rows, np.int64))
+        sample = np.empty(batch.rows, np.int64)
+        said = out.arrays.values()
+        tbptt.learn(batch.x, goals, *place, ids, learning, *self._learns_with, *said, sample)
         return self._shaped(out)
 
     def _learn_targets(self, targets: Targets) -> Outputs:
         rows = targets.rows
         out, sample = self._room(rows), np.empty(rows, np.int64)
         place = self._slots.find(targets.keys, rows)
-        x = np.empty((0, self.dim), np.float32)
-        self._run(x, targets.y, place, np.zeros(rows, np.bool_), targets.ids, True, out, sample)
+        none, fresh = np.empty((0, self.dim), np.float32), np.zeros(rows, np.bool_)
+        given = none, targets.y, place, fresh, targets.ids, True
+        tbptt.learn(*given, *self._learns_with, *out.arrays.values(), sample)
         del out.arrays["channels"]
         out.arrays["sample"] = sample
         return out
-
-    def _run(self, *given: Any) -> None:
-        *arrived, out, sample = given
-        tbptt.learn(*arrived, *self._learns_with, *out.arrays.values(), sample)
 
     def predict_validated(self, batch: Batch) -> Outputs:
         if batch.keys is None:
