@@ -11,6 +11,8 @@ from . import (  # noqa: F401 - importing them declares their kernels
     gng,
     grossberg,
     hamming,
+    initial,
+    labels,
     malsburg,
     rng,
     som,

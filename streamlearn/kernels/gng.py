@@ -118,7 +118,7 @@ def _insert(weights, pad, count, ages, error, split):
     if f < 0:  # nothing was learned yet
         return
     for d in range(weights.shape[1]):
-        middle = _HALF * (weights[q // WIDTH, d, q % WIDTH] + weights[f // WIDTH, d, f % WIDTH])
+        middle = _HALF * weights[q // WIDTH, d, q % WIDTH] + _HALF * weights[f // WIDTH, d, f % WIDTH]
         weights[r // WIDTH, d, r % WIDTH] = middle
     pad[r // WIDTH, r % WIDTH] = _0
     _join(ages, q, f, NO_EDGE)

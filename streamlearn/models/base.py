@@ -4,6 +4,7 @@ them (R1, R2)."""
 from __future__ import annotations
 
 import json
+import reprlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -167,7 +168,7 @@ class Model(ABC):
         """Learn what ``validate`` or ``validate_targets`` has passed: the daemon's hot path."""
         first = self.samples
         out = self._learn(batch) if isinstance(batch, Batch) else self._learn_targets(batch)
-        if self._watch is not None:
+        if self._watch is not None and "score" in out.arrays:
             numbers = out.arrays.get("sample")
             if numbers is None:
                 numbers = np.arange(first, first + len(out))
@@ -307,9 +308,13 @@ class Model(ABC):
 
     def __repr__(self) -> str:
         given = ", ".join(
-            f"{name}={getattr(self.spec, name)!r}" for name in sorted(self.spec.model_fields_set)
+            f"{name}={_short.repr(getattr(self.spec, name))}" for name in sorted(self.spec.model_fields_set)
         )
         return f"{type(self).__name__}({given}; {self.samples} samples learned)"
+
+
+_short = reprlib.Repr()  # of a spec's values, among which may be all weights of a map
+_short.maxtuple, _short.maxother, _short.maxstring = 3, 200, 200
 
 
 def decay_per_sample(half_life: float) -> float:

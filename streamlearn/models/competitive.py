@@ -16,11 +16,11 @@ from ..kernels.fairness import CONSCIENCE, FREQUENCY, NONE
 from ..kernels.lanes import WIDTH
 from . import base, layout, schedule
 from .batch import Batch, Float32
+from .labels import LabelledModel, LabelledSpec
 from .schedule import Decay, Schedule, within
-from .units import UnitModel, UnitSpec
 
 
-class CompetitiveSpec(UnitSpec):
+class CompetitiveSpec(LabelledSpec):
     units: int = Field(ge=1, le=1 << 24, description="how many prototypes")
     mode: Literal["hard", "soft", "gas"] = Field(
         "hard", description="the winner alone learns, or all by nearness, or all by rank"
@@ -56,6 +56,10 @@ class CompetitiveSpec(UnitSpec):
         return self
 
     @property
+    def arrangement(self) -> tuple[int, ...]:
+        return (self.units,)
+
+    @property
     def softness(self) -> Schedule:
         """β of a soft net, λ of a neural gas."""
         if self.mode != "gas":
@@ -70,10 +74,10 @@ class CompetitiveSpec(UnitSpec):
         return NONE if self.conscience is None else CONSCIENCE
 
 
-class Competitive(UnitModel):
+class Competitive(LabelledModel):
     """``units`` prototypes that compete for the samples.
 
-    ``Competitive(dim=, units=, mode=, learning_rate=, beta=, scale=, seed=)``; see ``docs/models.md``.
+    ``Competitive(dim=, units=, mode=, learning_rate=, init=, labels=, scale=)``; see ``docs/models.md``.
     """
 
     kind: ClassVar[str] = "competitive"
@@ -104,7 +108,7 @@ class Competitive(UnitModel):
     def weights(self, values: ArrayLike) -> None:
         self._set_weights(values, (self.units, self.dim))
 
-    def _learn(self, batch: Batch) -> Outputs:
+    def _adapt(self, batch: Batch) -> Outputs:
         out = self._outputs(batch.rows)
         clock = self.state["samples"], self.state["hits"], self.state["quality"], self.decay
         rule = *self._schedules, self._mode, self.spec.fairness, self._conscience, self._share

@@ -41,6 +41,10 @@ class GrowingNeuralGasSpec(UnitSpec):
             )
         return self
 
+    @property
+    def arrangement(self) -> tuple[int, ...]:
+        return (2,)
+
 
 class GrowingNeuralGas(UnitModel):
     """Units that the samples call up where they are, and edges between those that lie side by side.
@@ -94,7 +98,7 @@ class GrowingNeuralGas(UnitModel):
     def _count(self) -> int:
         return int(self.state["count"][0])
 
-    def _learn(self, batch: Batch) -> Outputs:
+    def _adapt(self, batch: Batch) -> Outputs:
         out = self._outputs(batch.rows)
         state, spec = self.state, self.spec
         clock = state["samples"], state["hits"], state["quality"], self.decay

@@ -31,6 +31,8 @@ class _Map(Protocol):
     def hits(self) -> NDArray[np.float64]: ...
     @property
     def weights(self) -> NDArray[np.float32]: ...
+    @property
+    def labels(self) -> NDArray[np.int32]: ...
     def u_matrix(self) -> NDArray[np.float32]: ...
 
 
@@ -54,8 +56,17 @@ class MapPlots:
         """How often every unit has won lately (``hits``)."""
         return _draw(self, self.hits, "recent wins", ax)
 
+    def plot_labels(self: _Map, ax: Axes | None = None) -> Axes:
+        """Every unit's label (``labels``), a colour for each class; nothing where there is none. Raises
+        BadValue for a map without ``labels``."""
+        classes = self.spec.labels
+        if classes is None:
+            raise BadValue("there are no labels to draw; make the map with labels=…, and learn some")
+        return _draw(self, np.ma.masked_less(self.labels, 0), "label", ax, classes)
 
-def _draw(som: _Map, values: ArrayLike, label: str, ax: Axes | None) -> Axes:
+
+def _draw(som: _Map, values: ArrayLike, label: str, ax: Axes | None, classes: int | None = None) -> Axes:
+    """``classes``: the values are whole numbers below it, each with a colour of its own."""
     try:
         from matplotlib import pyplot as plt
         from matplotlib.collections import PolyCollection
@@ -70,6 +81,8 @@ def _draw(som: _Map, values: ArrayLike, label: str, ax: Axes | None) -> Axes:
     else:
         centres, shape = np.stack((column, row), axis=1), _SQUARE
     units = PolyCollection(centres[:, None] + shape, array=np.ravel(values), edgecolors="face")
+    if classes is not None:
+        units.set(cmap=plt.get_cmap("viridis", classes), clim=(-0.5, classes - 0.5))
     ax.add_collection(units)
     ax.set_aspect("equal")
     ax.autoscale_view()

@@ -21,6 +21,7 @@ from .base import Model
 from .batch import Batch, Float32, Targets, joined_outputs
 from .keys import Slots
 from .rnn_spec import RNNSpec
+from .rows import as_codes
 
 _MOMENTS = {"mean": "moments.mean", "square": "moments.square"}  # m and v of kernels/optim.py
 _HAS_MEAN, _HAS_SQUARE = ("momentum", "adam"), ("rmsprop", "adam")
@@ -165,11 +166,11 @@ class RNN(Model):
 
     def read(self, X: ArrayLike) -> Float32:
         rows = super().read(X)
-        return rows if self.spec.symbols is None else _codes("x", rows, self.spec.symbols)
+        return rows if self.spec.symbols is None else as_codes("x", rows, self.spec.symbols)
 
     def read_targets(self, y: ArrayLike) -> Float32:
         rows = super().read_targets(y)
-        return rows if self.spec.classes is None else _codes("y", rows, self.spec.classes)
+        return rows if self.spec.classes is None else as_codes("y", rows, self.spec.classes)
 
     def _learn(self, batch: Batch) -> Outputs:
         return self._take(batch, learning=True)
@@ -389,21 +390,6 @@ class RNN(Model):
 
 
 _ONE, _UNUSED, _NOBODY = np.float32(1), np.zeros(1, np.uint64), np.zeros(0, np.int64)
-
-
-def _codes(name: str, rows: Float32, count: int) -> Float32:
-    """``rows``, if they are whole numbers from 0 on, fewer than ``count``, or NaN; raises BadValue."""
-    with np.errstate(invalid="ignore"):
-        wrong = ~(np.isnan(rows) | ((rows >= 0) & (rows < count) & (rows == np.floor(rows))))
-    if wrong.any():
-        row, column = (int(i) for i in np.argwhere(wrong)[0])
-        raise BadValue(
-            f"{name}[{row}, {column}] is {rows[row, column]}; a whole number from 0 to {count - 1} was"
-            " expected, or NaN where it is missing",
-            row=row,
-            column=column,
-        )
-    return rows
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -49,6 +49,21 @@ def as_rows(name: str, values: ArrayLike, columns: int) -> Float32:
     return rows
 
 
+def as_codes(name: str, rows: Float32, count: int) -> Float32:
+    """``rows``, if they are whole numbers from 0 on, fewer than ``count``, or NaN; raises BadValue."""
+    with np.errstate(invalid="ignore"):
+        wrong = ~(np.isnan(rows) | ((rows >= 0) & (rows < count) & (rows == np.floor(rows))))
+    if wrong.any():
+        row, column = (int(i) for i in np.argwhere(wrong)[0])
+        raise BadValue(
+            f"{name}[{row}, {column}] is {rows[row, column]}; a whole number from 0 to {count - 1} was"
+            " expected, or NaN where it is missing",
+            row=row,
+            column=column,
+        )
+    return rows
+
+
 def as_times(times: ArrayLike, rows: int) -> NDArray[np.float64]:
     """``times``, one for each of ``rows`` samples or one for all of them, as float64 ``(rows,)``."""
     try:

@@ -13,11 +13,11 @@ from streamlearn_client.outputs import Outputs
 from ..kernels import compiler, lattice
 from ..kernels import som as kernels
 from ..kernels.lanes import WIDTH
-from . import base, layout, schedule
+from . import base, initial, layout, schedule
 from .batch import Batch, Float32
+from .labels import LabelledModel, LabelledSpec
 from .plots import MapPlots
 from .schedule import Decay, Schedule, within
-from .units import UnitModel, UnitSpec
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 
@@ -28,7 +28,7 @@ _GRID_DISTANCES = {
 }
 
 
-class SOMSpec(UnitSpec):
+class SOMSpec(LabelledSpec):
     grid: tuple[Side] | tuple[Side, Side] = Field(description="rows and columns; one number: a chain")
     topology: Literal["rectangular", "hexagonal"] = "rectangular"
     torus: bool = Field(False, description="whether the grid's edges meet")
@@ -41,6 +41,8 @@ class SOMSpec(UnitSpec):
         None, description="between units; by default manhattan, on a hexagonal grid steps along edges"
     )
     neighbourhood: Literal["gaussian", "bubble", "triangle", "mexican_hat"] = "gaussian"
+
+    ways: ClassVar[tuple[str, ...]] = (*LabelledSpec.ways, "pca")
 
     @model_validator(mode="after")
     def _makes_a_map(self) -> SOMSpec:
@@ -58,6 +60,10 @@ class SOMSpec(UnitSpec):
         if self.topology == "hexagonal" and self.torus and rows % 2:
             raise ValueError("a hexagonal torus needs an even number of rows, or its edges do not fit")
         return self
+
+    @property
+    def arrangement(self) -> tuple[int, ...]:
+        return self.grid
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -78,10 +84,10 @@ class SOMSpec(UnitSpec):
         return self.grid_distance or _GRID_DISTANCES[self.topology][0]
 
 
-class SOM(MapPlots, UnitModel):
+class SOM(MapPlots, LabelledModel):
     """A map of ``grid`` = (rows, columns) units that keeps the topology of the samples.
 
-    ``SOM(dim=, grid=, sigma=, learning_rate=, grid_distance=, neighbourhood=, scale=, seed=)``; see
+    ``SOM(dim=, grid=, sigma=, learning_rate=, neighbourhood=, init=, labels=, scale=, seed=)``; see
     ``docs/models.md``.
     """
 
@@ -93,9 +99,10 @@ class SOM(MapPlots, UnitModel):
         super().__init__(**parameters)
         compiler.ready(kernels)
         rows, columns = self.spec.sides
-        self._place_units(rows * columns)
-        row, column = np.divmod(np.arange(self.units), columns)
         hexagonal = self.spec.topology == "hexagonal"
+        plane = initial.places(rows, columns, hexagonal) if self.spec.init == "pca" else None
+        self._place_units(rows * columns, plane)
+        row, column = np.divmod(np.arange(self.units), columns)
         places = np.stack((row, column - row // 2 if hexagonal else column), axis=1)
         self._grid = layout.empty(2, layout.blocks(self.units), WIDTH)
         self._grid[...] = layout.to_lanes(places, fill=np.inf).transpose(1, 0, 2)
@@ -116,13 +123,16 @@ class SOM(MapPlots, UnitModel):
         self._set_weights(values, (*self.spec.grid, self.dim))
 
     def _learn(self, batch: Batch) -> Outputs:
+        return self._with_coords(super()._learn(batch))
+
+    def _adapt(self, batch: Batch) -> Outputs:
         out = self._outputs(batch.rows)
         clock = self.state["samples"], self.state["hits"], self.state["quality"], self.decay
         rule = *self._schedules, self._neighbourhood
         kernels.learn(
             batch.x, *self._what_locates(), self._grid, self._shape, *clock, *rule, *out.arrays.values()
         )
-        return self._with_coords(out)
+        return out
 
     def predict_validated(self, batch: Batch) -> Outputs:
         return self._with_coords(super().predict_validated(batch))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from abc import abstractmethod
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from streamlearn_client.outputs import Outputs
 
@@ -14,15 +16,36 @@ from ..errors import BadDtype, BadShape, BadValue
 from ..kernels import compiler, rng
 from ..kernels import units as kernels
 from ..kernels.winner import MEASURES
-from . import layout
+from . import base, initial, layout
 from .base import Model, Spec
-from .batch import Batch, Float32
+from .batch import Batch, Float32, joined_outputs, part
 
 
 class UnitSpec(Spec):
     distance: Literal["euclidean", "manhattan", "chebyshev", "cosine"] = Field(
         "euclidean", description="between sample and unit"
     )
+    init: initial.Init = Field(
+        "random",
+        description="weights at first: random in ±1, or within the range of the first samples, or these"
+        " samples, or (a map) the plane of their principal components; or the weights themselves",
+    )
+    init_samples: int | None = Field(
+        None, ge=1, le=base.MAX_STATE_VALUES, description="how many first samples decide"
+    )
+
+    ways: ClassVar[tuple[str, ...]] = ("random", "range", "samples")
+
+    @property
+    def arrangement(self) -> tuple[int, ...]:
+        """The shape of the weights that there are at first, but for ``dim``."""
+        raise AssertionError("every model arranges its units")
+
+    @model_validator(mode="after")
+    def _can_start(self) -> UnitSpec:
+        shape = (*self.arrangement, self.dim)
+        initial.check(self.init, self.init_samples, self.ways, shape, base.MAX_STATE_VALUES)
+        return self
 
 
 class UnitModel(Model):
@@ -30,12 +53,24 @@ class UnitModel(Model):
 
     units: int
 
-    def _place_units(self, units: int) -> None:
-        """Lay out ``units`` random weight vectors, uniform in [−1, 1): one standard deviation if scaled."""
+    def _place_units(self, units: int, plane: NDArray[np.float64] | None = None) -> None:
+        """Lay out room for ``units``, and put those that there are at first where ``init`` says. Random is
+        uniform in [−1, 1): one standard deviation if scaled. ``plane``: the places of a grid, for "pca"."""
         compiler.ready(rng, kernels)
-        generator = np.array([self.spec.seed], np.uint64)
-        weights = np.empty((units, self.dim), np.float32)
-        rng.fill_uniform(generator, np.float32(-1), np.float32(1), weights.reshape(-1))
+        spec = self.spec
+        weights = np.zeros((units, self.dim), np.float32)
+        self._first: initial.FirstSamples | None = None
+        if spec.init == "random":
+            generator = np.array([spec.seed], np.uint64)
+            rng.fill_uniform(generator, np.float32(-1), np.float32(1), weights.reshape(-1))
+        elif isinstance(spec.init, str):
+            there = math.prod(spec.arrangement)
+            wanted = spec.init_samples or initial.usual_samples(spec.init, there, self.dim)
+            self._first = initial.FirstSamples(spec.init, wanted, self.dim, there, plane)
+            self.state |= self._first.state
+        else:
+            given = np.array(spec.init, np.float32).reshape(-1, self.dim)
+            weights[: len(given)] = given
         self.units = units
         self._measure = MEASURES[self.spec.distance]
         self.pad = layout.pad(units)
@@ -53,7 +88,21 @@ class UnitModel(Model):
         hits = self.hits
         return np.flatnonzero(hits < 0.01 * hits.sum() / self.units)
 
+    @abstractmethod
+    def _adapt(self, batch: Batch) -> Outputs:
+        """The kernel's call, once the units stand."""
+
+    def _learn(self, batch: Batch) -> Outputs:
+        if self._first is None or not self._first.wanted:
+            return self._adapt(batch)
+        scaling = self.method, self.spec.scale_clip, self.decay
+        held = self._first.hold(batch.x, self.state, *scaling, self.spec.seed)
+        said = [self._nothing(batch.x[:held]), self._adapt(part(batch, held, batch.rows))]
+        return joined_outputs(said)
+
     def predict_validated(self, batch: Batch) -> Outputs:
+        if self._first is not None and self._first.wanted:
+            return self._nothing(batch.x)
         out = self._outputs(batch.rows)
         kernels.predict(batch.x, *self._what_locates(), *out.arrays.values())
         return out
@@ -66,6 +115,13 @@ class UnitModel(Model):
             score=np.empty(n, np.float32),
             channels=np.empty(n, np.int32),
         )
+
+    def _nothing(self, x: Float32) -> Outputs:
+        """What is said while the units do not stand yet: nobody wins."""
+        out = self._outputs(len(x))
+        out.winner[:], out.distance[:], out.score[:] = -1, np.nan, np.nan
+        out.channels[:] = (~np.isnan(x)).sum(axis=1)
+        return out
 
     def _what_locates(self) -> tuple[Any, ...]:
         """What ``kernels.units.locate`` needs beside the samples, in its order."""
@@ -91,3 +147,5 @@ class UnitModel(Model):
         if not np.isfinite(given).all():
             raise BadValue("weights must be finite, as float32 too")
         self.state["weights"][...] = layout.to_lanes(given.reshape(self.units, self.dim))
+        if self._first is not None:
+            self._first.stop()

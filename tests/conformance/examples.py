@@ -23,6 +23,10 @@ def _everything(model: Model) -> tuple[str, ...]:
     return tuple(model.predict(**asked(stream(model, 1))).arrays)
 
 
+def _from_random_weights(model: Model) -> bool:
+    return bool(model.spec.init == "random")
+
+
 @dataclass(frozen=True)
 class Kind:
     usual: (
@@ -53,7 +57,13 @@ EXAMPLES = {
             {"grid": (20,), "neighbourhood": "mexican_hat", "sigma": 2.0, "distance": "chebyshev"},
             {"distance": "cosine"},
             {"drift": "page_hinkley", "drift_threshold": 0.5},
+            {"init": "pca", "init_samples": 15, "scale": "standard", "topology": "hexagonal"},
+            {"init": "pca", "init_samples": 12, "grid": (20,), "drift": "adwin"},
+            {"init": np.linspace(-3, 8, 100).reshape(4, 5, 5)},
+            {"labels": 4, "delay": 7, "drift": "adwin"},
         ),
+        drawn=_from_random_weights,
+        may_hold_nan=("init.samples",),
         may_hold_inf=("drift.page",),
     ),
     "competitive": Kind(
@@ -69,7 +79,12 @@ EXAMPLES = {
             {"conscience": 2.0, "conscience_rate": 0.1},
             {"frequency_sensitive": True, "leak": 0.01},
             {"drift": "adwin", "drift_delta": 0.9},
+            {"init": "samples", "scale": "minmax", "conscience": 2.0},
+            {"init": "range", "init_samples": 15, "scale": "ewma"},
+            {"labels": 3, "delay": 30, "init": "samples", "mode": "gas"},
         ),
+        drawn=_from_random_weights,
+        may_hold_nan=("init.samples",),
         may_hold_inf=("drift.page",),
     ),
     "gng": Kind(
@@ -80,7 +95,10 @@ EXAMPLES = {
             {"max_units": 40, "insert_every": 1, "max_age": 1},
             {"learning_rate": DECAY, "error_split": 0.1, "error_decay": 0.9, "distance": "manhattan"},
             {"distance": "cosine", "error_decay": 0.0},
+            {"init": "samples"},
         ),
+        drawn=_from_random_weights,
+        may_hold_nan=("init.samples",),
         may_hold_inf=("pad",),
     ),
     "rnn": Kind(
@@ -188,7 +206,7 @@ def make(example: str) -> Model:
 def taken(model: Model, batch: Batch) -> Batch:
     """``batch`` as samples (and targets) that the model takes: symbols and classes are whole numbers."""
     found = {**batch, "X": EXAMPLES[model.kind].takes(batch["X"])}
-    for name, count in (("X", "symbols"), ("y", "classes")):
+    for name, count in (("X", "symbols"), ("y", "classes"), ("y", "labels")):
         if name in found and getattr(model.spec, count, None) is not None:
             found[name] = np.fmod(np.floor(np.abs(found[name])), np.float32(getattr(model.spec, count)))
     return found
@@ -255,6 +273,11 @@ def join(parts: list[Outputs]) -> Outputs:
     return Outputs(
         **{name: np.concatenate([each.arrays[name] for each in parts]) for name in parts[0].arrays}
     )
+
+
+def held_first(model: Model) -> int:
+    """How many samples come before the model says anything: those that decide where units start."""
+    return len(model.state.get("init.samples", ()))
 
 
 def not_finite(model: Model) -> list[str]:

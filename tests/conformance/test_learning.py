@@ -45,24 +45,6 @@ def test_any_split_is_the_same_model(example, data):
     assert outputs_hash(join(said)) == outputs_hash(expected)
 
 
-@pytest.mark.parametrize("example", [name for name in SPECS if make(name).late])
-@settings(max_examples=25)
-@given(data=st.data())
-def test_any_split_of_later_targets_is_the_same_model(example, data):
-    whole, pieces = make(example), make(example)
-    samples = stream(whole, N)
-    later = {name: samples[name][::-1] for name in ("ids", "y", "keys") if name in samples}
-    samples["y"] = np.where(np.arange(N)[:, None] % 3 == 0, samples["y"], np.float32(np.nan))
-    cuts = sorted({0, N, *data.draw(st.lists(st.integers(0, N), max_size=8), label="cuts")})
-    said = []
-    for model in (whole, pieces):
-        model.learn(**samples)
-        for start, stop in pairwise(cuts if model is pieces else (0, N)):
-            said.append(model.learn_targets(**part(later, start, stop)))
-    assert pieces.state_hash() == whole.state_hash()
-    assert outputs_hash(join(said[1:])) == outputs_hash(said[0])
-
-
 def test_one_by_one_as_vectors(model):
     """A sample may come as ``(dim,)``."""
     whole = type(model).from_spec(model.spec_dict())

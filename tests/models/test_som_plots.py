@@ -103,6 +103,32 @@ def test_larger_values_are_other_colours():
     assert np.array_equal(colours[order[-1]], collection.cmap(1.0))
 
 
+@pytest.mark.parametrize("topology", ["rectangular", "hexagonal"])
+def test_labels_are_colours(topology):
+    """One colour for each class; nothing is drawn of a unit that has none."""
+    som = sl.SOM(dim=2, grid=(3, 4), topology=topology, labels=5, learning_rate=0.01, sigma=0.5)
+    random = np.random.default_rng(2)
+    som.learn(random.normal(size=(9, 2)), random.choice([1, 2, 4], 9))
+    labels = som.labels.ravel()
+    assert {-1, 1, 2, 4} == set(labels.tolist())
+    ax = som.plot_labels()
+    polygons, values = units(ax)
+    assert len(polygons) == 12
+    (collection,) = ax.collections
+    drawn = labels >= 0
+    assert values[drawn].tolist() == labels[drawn].tolist()
+    colours = collection.get_facecolors()
+    assert (colours[~drawn, 3] == 0).all()
+    assert np.array_equal(colours[drawn], collection.cmap(labels[drawn]))
+    assert len(np.unique(colours[drawn], axis=0)) == 3
+    assert collection.cmap.N == 5
+
+
+def test_a_map_without_labels_has_none_to_draw():
+    with pytest.raises(BadValue, match="labels="):
+        trained(grid=(2, 2)).plot_labels()
+
+
 def test_axes_may_be_given(tmp_path):
     som = trained(grid=(3, 3))
     figure, axes = plt.subplots(1, 3)

@@ -1,0 +1,69 @@
+"""Labels of units, the slow way: every label that ever came is kept, with the unit that had won its sample.
+
+A unit's label is the class with the largest Σ decay^age over the labels that counted for it, age in labels
+that came since; the lowest class among equals. A label told by a unit without one is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass
+class Sample:
+    """A sample that was learned: what is remembered of it."""
+
+    number: int
+    name: int
+    winner: int
+    told: int
+    waits: bool = True
+
+
+class NaiveLabels:
+    def __init__(self, units: int, classes: int, delay: int, half_life: float) -> None:
+        self.units, self.classes, self.delay = units, classes, delay
+        self.decay = 0.5 ** (1 / half_life)
+        self.samples: list[Sample] = []
+        self.came: list[tuple[int, int]] = []  # (unit, class) of each label that counted, in order
+        self.right: list[bool] = []  # of each of these, whether it was told
+        self.unmatched = 0
+
+    def count(self, unit: int, k: int) -> float:
+        age = reversed(range(len(self.came)))
+        return math.fsum(self.decay**a for a, each in zip(age, self.came, strict=True) if each == (unit, k))
+
+    def label(self, unit: int) -> int:
+        if unit not in {each for each, _ in self.came}:
+            return -1
+        return max(range(self.classes), key=lambda k: (round(self.count(unit, k), 9), -k))
+
+    def learn(self, winner: int, y: float, name: int | None) -> int:
+        """One sample; the label that is told of it."""
+        number = len(self.samples)
+        told = self.label(winner)
+        self.samples.append(Sample(number, number if name is None else name, winner, told))
+        if not math.isnan(y):
+            self.settle(self.samples[-1], y)
+        return told
+
+    def learn_later(self, name: int, y: float) -> tuple[int, int, int]:
+        """One label that came later; sample, winner and the label told."""
+        for sample in reversed(self.samples[-self.delay :]):
+            if sample.waits and sample.name == name:
+                if not math.isnan(y):
+                    self.settle(sample, y)
+                return sample.number, sample.winner, sample.told
+        self.unmatched += 1
+        return -1, -1, -1
+
+    def settle(self, sample: Sample, y: float) -> None:
+        sample.waits = False
+        if sample.winner >= 0:
+            self.came.append((sample.winner, int(y)))
+            self.right.append(sample.told == int(y))
+
+    def accuracy(self) -> float:
+        ages = [self.decay**age for age in reversed(range(len(self.right)))]
+        return math.fsum(a for a, right in zip(ages, self.right, strict=True) if right) / math.fsum(ages)
