@@ -73,7 +73,7 @@ RULES = {
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("tbptt", WINDOWS, ids=str)
-@pytest.mark.parametrize(("cell", "layers"), [(cell, n) for cell in CELLS for n in (1, 2)])
+@pytest.mark.parametrize(("cell", "layers"), [(cell, n) for cell in CELLS for n in (1, 2, 3)])
 def test_forecasts_the_next_sample_as_the_slow_one(cell, layers, tbptt, rule):
     ours = sl.RNN(dim=3, hidden=5, cell=cell, layers=layers, tbptt=tbptt, seed=1, **RULES[rule])
     naive = slow(ours)
