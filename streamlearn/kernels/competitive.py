@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import scale, schedule
+from . import scale
 from . import score as scores
 from .compiler import device, kernel
 from .fairness import NONE, learner, remember
@@ -101,7 +101,7 @@ def _learn_by_rank(x, used, present, weights, pad, measure, rate, spread, units,
 
 @kernel(
     "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, f8[:,::1], f8[::1], f8[::1], i8, f8,"
-    " i8[::1], f8[::1], f8[::1], f8, f8[::1], f8[::1], f8[::1], i8, i8,"
+    " i8[::1], f8[::1], f8[::1], f8, f4[::1], f4[::1], f4[::1], i8, i8,"
     " f4[::1], f4[:,::1], i4[::1], f4[::1], f4[::1], i4[::1])"
 )
 def learn(
@@ -118,9 +118,9 @@ def learn(
     hits,  # (units + 1,)
     quality,  # (2,)
     decay,
-    learning_rate,  # schedule (3,)
-    softness,  # schedule (3,): β of a soft net, λ of a neural gas
-    leak,  # schedule (3,)
+    rate,  # (n,): ε(t)
+    softness,  # (n,): β(t) of a soft net, λ(t) of a neural gas
+    leak,  # (n,): ε_l(t)
     mode,
     fairness,
     conscience,  # (2,): C and B
@@ -142,14 +142,14 @@ def learn(
         )  # fmt: skip
         i = np.int64(winner[n])
         if i >= 0:
-            t = np.float64(samples[0])
-            rate = schedule.at(learning_rate, t)
             if mode == SOFT:
-                beta = schedule.at(softness, t)
-                _learn_soft(scaled, used, channels[n], weights, pad, measure, rate, beta, apart, scratch)
+                _learn_soft(
+                    scaled, used, channels[n], weights, pad, measure, rate[n], softness[n], apart, scratch
+                )
             elif mode == GAS:
-                spread = schedule.at(softness, t)
-                _learn_by_rank(scaled, used, channels[n], weights, pad, measure, rate, spread, units, scratch)
+                _learn_by_rank(
+                    scaled, used, channels[n], weights, pad, measure, rate[n], softness[n], units, scratch
+                )
             else:
                 one = i
                 if fairness != NONE:
@@ -158,7 +158,7 @@ def learn(
                         fairness, share, units, conscience[0], i,
                     )  # fmt: skip
                     remember(fairness, share, i, one, conscience[1])
-                _learn_hard(scaled, used, channels[n], weights, pad, one, rate, schedule.at(leak, t))
+                _learn_hard(scaled, used, channels[n], weights, pad, one, rate[n], leak[n])
             count_win(hits, i, decay)
             quality[COUNT] = quality[COUNT] * decay + 1.0
             quality[QUANTIZATION] = quality[QUANTIZATION] * decay + np.float64(distance[n])

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import scale, schedule
+from . import scale
 from . import score as scores
 from .compiler import device, kernel
 from .lanes import WIDTH, fma
@@ -132,7 +132,7 @@ def _insert(weights, pad, count, ages, error, split):
 
 @kernel(
     "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, f8[:,::1], f8[::1], f8[::1], i8, f8,"
-    " i8[::1], f8[::1], f8[::1], f8, i8[::1], i4[:,::1], f8[::1], f8[::1], f8[::1], i8, i8, f8, f8,"
+    " i8[::1], i8[::1], f8[::1], f8[::1], f8, i8[::1], i4[:,::1], f8[::1], f4[::1], f4[::1], i8, i8, f8, f8,"
     " i4[::1], f4[::1], f4[::1], i4[::1])"
 )
 def learn(
@@ -146,14 +146,15 @@ def learn(
     method,
     clip,
     samples,  # (1,)
+    since,  # (1,): samples learned since a unit was, or could have been, inserted
     hits,  # (room + 1,)
     quality,  # (2,)
     decay,
     count,  # (1,)
     ages,  # (room, room)
     error,  # (room,)
-    learning_rate,  # schedule (3,): ε_b
-    neighbour_rate,  # schedule (3,): ε_n
+    rate,  # (n,): ε_b(t)
+    neighbour_rate,  # (n,): ε_n(t)
     oldest,
     every,
     split,  # α
@@ -177,17 +178,18 @@ def learn(
             quality[COUNT] = quality[COUNT] * decay + 1.0
             quality[QUANTIZATION] = quality[QUANTIZATION] * decay + np.float64(distance[n])
         if i >= 0 and second >= 0:  # else the sample is out of reach of all, or of all but one
-            t = np.float64(samples[0])
-            rate, theirs = schedule.at(learning_rate, t), schedule.at(neighbour_rate, t)
             error[i] += np.float64(distance[n]) * np.float64(distance[n])
             _adapt(
-                scaled, used, channels[n], weights, pad, count, ages, error, hits, i, second, rate, theirs,
-                oldest,
+                scaled, used, channels[n], weights, pad, count, ages, error, hits, i, second,
+                rate[n], neighbour_rate[n], oldest,
             )  # fmt: skip
         scores.observe(tree, head, distance[n], decay)
         scale.update(method, statistics, decay, x, n)
         samples[0] += 1
-        if samples[0] % every == 0 and count[0] < error.size:
-            _insert(weights, pad, count, ages, error, split)
+        since[0] += 1
+        if since[0] == every:
+            since[0] = 0
+            if count[0] < error.size:
+                _insert(weights, pad, count, ages, error, split)
         for j in range(count[0]):
             error[j] = error[j] * keep if error[j] > _NOTHING else 0.0

@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import schedule
 from . import score as scores
 from .compiler import device, kernel
 from .lanes import WIDTH, absolute, anywhere, fma, iota, load, lowest, select, splat, store, zero
@@ -273,7 +272,7 @@ def predict(
 
 @kernel(
     "void(f4[:,::1], f4[:,::1], i8[:,::1], i8[:,::1], f4[:,::1], i8[:,::1], f8, f8, f8[::1], f8[::1],"
-    " i8[::1], f8[::1], f8, f8[::1], f8[::1], i4[:,::1], f4[::1], f4[::1], i4[::1])"
+    " i8[::1], i8[::1], f8[::1], f8, f4[::1], f4[::1], i4[:,::1], f4[::1], f4[::1], i4[::1])"
 )
 def learn(
     x,  # (n, dim)
@@ -287,10 +286,11 @@ def learn(
     tree,  # (2048,)
     head,  # (2,)
     samples,  # (1,)
+    since,  # (1,): samples learned since rounding was last taken away
     quality,  # (2,)
     decay,
-    learning_rate,  # ε, schedule (3,)
-    leak,  # ε_l, schedule (3,)
+    rate,  # (n,): ε(t)
+    leak,  # (n,): ε_l(t)
     winner,  # (n, clusters)
     distance,  # (n,)
     score,  # (n,)
@@ -304,10 +304,8 @@ def learn(
     if sensitivity > 0.0:
         _equalise(wins, clusters, sensitivity, bias)
     for n in range(x.shape[0]):
-        t = np.float64(samples[0])
-        rate, losers = schedule.at(learning_rate, t), schedule.at(leak, t)
         _respond(
-            x, n, weights, layers, clusters, full, wins, threshold, sensitivity, True, rate, losers,
+            x, n, weights, layers, clusters, full, wins, threshold, sensitivity, True, rate[n], leak[n],
             tree, head, bias, active, share, net, whole, output,
             winner, distance, score, channels,
         )  # fmt: skip
@@ -316,5 +314,7 @@ def learn(
             quality[DISTANCE] = quality[DISTANCE] * decay + np.float64(distance[n])
             scores.observe(tree, head, distance[n], decay)
         samples[0] += 1
-        if samples[0] % RENORMALISE == 0:
+        since[0] += 1
+        if since[0] == RENORMALISE:
             _renormalise(weights, layers, share)
+            since[0] = 0

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import schedule
 from . import score as scores
 from .compiler import device, kernel
 from .lanes import WIDTH, fma, iota, load, lowest, select, splat, store, zero
@@ -179,7 +178,7 @@ def predict(
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], f8, f4, i8, f8[::1], f8[::1], i8[::1], f8[::1], f8, f8[::1],"
+    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], f8, f4, i8, f8[::1], f8[::1], i8[::1], f8[::1], f8, f4[::1],"
     " i4[::1], f4[::1], f4[::1], i4[::1], i4[::1], b1[::1], b1[::1])"
 )
 def learn(
@@ -194,7 +193,7 @@ def learn(
     samples,  # (1,)
     quality,  # (5,)
     decay,
-    learning_rate,  # schedule (3,)
+    rate,  # (n,): ε(t)
     winner,  # (n,)
     distance,  # (n,)
     score,  # (n,)
@@ -212,13 +211,12 @@ def learn(
             winner, distance, score, channels, iterations, tie, capped,
         )  # fmt: skip
         if winner[n] >= 0:
-            rate = schedule.at(learning_rate, np.float64(samples[0]))
             b, l = winner[n] // WIDTH, winner[n] % WIDTH
-            if rate > _0:
+            if rate[n] > _0:
                 for k in range(channels[n]):
                     d = used[k]
                     w = weights[b, d, l]
-                    weights[b, d, l] = fma(rate, signs[d] - w, w)
+                    weights[b, d, l] = fma(rate[n], signs[d] - w, w)
             for i in range(quality.size):
                 quality[i] *= decay
             quality[COUNT] += 1.0

@@ -20,7 +20,6 @@ import math
 
 import numpy as np
 
-from . import schedule
 from . import score as scores
 from .compiler import device, kernel
 from .lanes import WIDTH, absolute, anywhere, fma, lane, load, select, store, zero
@@ -179,7 +178,7 @@ def predict(
 
 @kernel(
     "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, i8[::1], i8[::1], i8[::1], i8[::1], f4[::1], i8,"
-    " f8[::1], f8[::1], i8[::1], f8[::1], f8, f8[::1], i4[::1], f4[:,::1], f4[::1], f4[::1], i4[::1])"
+    " f8[::1], f8[::1], i8[::1], f8[::1], f8, f4[::1], i4[::1], f4[:,::1], f4[::1], f4[::1], i4[::1])"
 )
 def learn(
     x,  # (n, dim)
@@ -197,7 +196,7 @@ def learn(
     samples,  # (1,)
     quality,  # (3,)
     decay,
-    learning_rate,  # schedule (3,): h
+    rate,  # (n,): h(t)
     winner,  # (n,)
     activity,  # (n, cells)
     distance,  # (n,)
@@ -213,8 +212,7 @@ def learn(
         change = _settle(lines, afferents, wiring, scratch)
         _say(x, n, afferents, margin, places, scratch[EXCITED], scored, said)
         if winner[n] >= 0:
-            rate = schedule.at(learning_rate, np.float64(samples[0]))
-            _learn(lines, afferents, margin, scratch[EXCITED], rate, rule[SUM])
+            _learn(lines, afferents, margin, scratch[EXCITED], rate[n], rule[SUM])
         if channels[n] > 0:
             firing = 0
             for cell in range(places.size):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import lattice, scale, schedule
+from . import lattice, scale
 from . import score as scores
 from .compiler import device, kernel
 from .lanes import WIDTH, absolute, anywhere, fma, load, select, sqrt, store, zero
@@ -76,7 +76,7 @@ def _adapt(x, used, present, weights, grid, geometry, i, rate, sigma, neighbourh
 
 @kernel(
     "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, f8[:,::1], f8[::1], f8[::1], i8, f8,"
-    " f4[:,:,::1], i8[::1], i8[::1], f8[::1], f8[::1], f8, f8[::1], f8[::1], i8,"
+    " f4[:,:,::1], i8[::1], i8[::1], f8[::1], f8[::1], f8, f4[::1], f4[::1], i8,"
     " i4[::1], f4[::1], f4[::1], i4[::1])"
 )
 def learn(
@@ -95,8 +95,8 @@ def learn(
     hits,  # (units + 1,)
     quality,  # (3,)
     decay,
-    learning_rate,  # schedule (3,)
-    sigma,  # schedule (3,)
+    rate,  # (n,): ε(t)
+    sigma,  # (n,): σ(t)
     neighbourhood,
     winner,  # (n,)
     distance,  # (n,)
@@ -113,12 +113,11 @@ def learn(
             x, n, weights, pad, measure, statistics, tree, head, method, clip, scaled, used,
             winner, distance, score, channels,
         )  # fmt: skip
-        t = np.float64(samples[0])
         i = np.int64(winner[n])
         if i >= 0:
-            rate = schedule.at(learning_rate, t)
-            radius = schedule.at(sigma, t)
-            _adapt(scaled, used, channels[n], weights, grid, geometry, i, rate, radius, neighbourhood, step)
+            _adapt(
+                scaled, used, channels[n], weights, grid, geometry, i, rate[n], sigma[n], neighbourhood, step,
+            )  # fmt: skip
             count_win(hits, i, decay)
             quality[COUNT] = quality[COUNT] * decay + 1.0
             quality[QUANTIZATION] = quality[QUANTIZATION] * decay + np.float64(distance[n])

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import optim, scale, schedule
+from . import optim, scale
 from . import score as scores
 from .compiler import device, kernel, routine
 from .judge import fill, follow, follow_class, misses, put, put_sample, remember, take, tell
@@ -170,9 +170,9 @@ def _slide(progress, kept, window, ids, numbers, said):
 
 @routine
 def _learn(
-    start, stop, there, x, y, fresh, whose, learning, net, matrices, parameters, mean, square, clock,
+    start, stop, there, x, y, fresh, whose, learning, rate, net, matrices, parameters, mean, square, clock,
     counters, progress, window, flat, ids, numbers, said, trace, replay, transposed, flow, gradient, probe,
-    lags, lag_decay, k1, k2, ahead, delay, optimizer, learning_rate, momentum, clip, huber, target, method,
+    lags, lag_decay, k1, k2, ahead, delay, optimizer, momentum, clip, huber, target, method,
     method_y, scale_clip, decay, statistics, statistics_y, tree, head, samples, last, quality, prediction,
     error, score, channels, sample,
 ):  # fmt: skip
@@ -246,11 +246,10 @@ def _learn(
                 progress[SINCE] += 1
                 if progress[SINCE] == k1:
                     if learning:
-                        rate = schedule.at(learning_rate, np.float64(samples[0]))
                         _update(
                             net, matrices, parameters, mean, square, clock, counters, window, flat, progress,
-                            replay, trace, transposed, flow, gradient, optimizer, rate, momentum, clip, huber,
-                            probe, lags, lag_decay,
+                            replay, trace, transposed, flow, gradient, optimizer, rate[n], momentum, clip,
+                            huber, probe, lags, lag_decay,
                         )  # fmt: skip
                     _slide(progress, k2 - k1, window, ids, numbers, said)
             if learning and target != NEXT and known:
@@ -262,11 +261,11 @@ def _learn(
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], b1,"
+    "void(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], b1, f4[::1],"
     " i8[::1], i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1], i8[::1],"
     " i8[:,::1], f4[:,:,:,::1], f4[:,:,::1], i8[:,::1], i8[:,::1], f4[:,:,::1],"
     " f4[:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f4[:,:,::1], f8[:,::1], f8,"
-    " i8, i8, i8, i8, i8, f8[::1], f4, f8, f4,"
+    " i8, i8, i8, i8, i8, f4, f8, f4,"
     " i8, i8, i8, f8, f8, f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8[::1], f4[:,:,::1], f8[:,::1],"
     " f4[:,::1], f4[::1], f4[::1], i4[::1], i8[::1])"
 )
@@ -277,6 +276,7 @@ def learn(
     fresh,  # (n,): whether the slot begins anew with the sample
     whose,  # (n,): ids, or (0,) unless targets come LATER
     learning,  # False: step forward and say what is forecast, and learn nothing
+    rate,  # (n,): ε(t)
     net,  # see plan.py
     matrices,
     parameters,  # (PARAMETER_ROWS, 16)
@@ -303,7 +303,6 @@ def learn(
     ahead,  # NEXT: how many samples are forecast
     delay,  # LATER: how many may wait
     optimizer,
-    learning_rate,  # schedule (3,)
     momentum,
     clip,  # +inf for none
     huber,  # +inf for the squared error
@@ -333,10 +332,10 @@ def learn(
             slot = place[start]
             q = max(slot, np.int64(0))
             _learn(
-                start, stop, slot >= 0, x, y, fresh, whose, learning, net, matrices, parameters, mean,
+                start, stop, slot >= 0, x, y, fresh, whose, learning, rate, net, matrices, parameters, mean,
                 square, clock, counters, progress[q], window[q], values[q], ids[q], numbers[q], said[q],
                 trace, replay, transposed, flow, gradient, probe, lags, lag_decay, k1, k2, ahead, delay,
-                optimizer, learning_rate, momentum, clip, huber, target, method, method_y, scale_clip,
+                optimizer, momentum, clip, huber, target, method, method_y, scale_clip,
                 decay, statistics, statistics_y, tree, head, samples, last[q], quality, prediction, error,
                 score, channels, sample,
             )  # fmt: skip

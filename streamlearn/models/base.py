@@ -10,24 +10,25 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from decimal import Context, Decimal
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import xxhash
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import as_identifiers
 
-from ..errors import BadCheckpoint, BadShape, BadSpec
+from ..errors import BadCheckpoint, BadShape, BadSpec, BadValue
 from ..kernels import scale, score
 from ..store import tensors
 from ..store.fs import FS, write_whole
 from .batch import NUMBER, Batch, Float32, Integers, Targets
 from .drift import Watch
+from .freeze import Freeze
 from .rows import as_rows, as_times
-from .schedule import Positive
+from .schedule import Positive, Schedule, Schedules, changing
 
 State = dict[str, NDArray[Any]]
 
@@ -55,7 +56,27 @@ class Spec(BaseModel):
     )
     drift_delta: Positive | None = Field(None, description="its δ; by default 0.005 or, of adwin, 0.002")
     drift_threshold: Positive = Field(50.0, description="page_hinkley: λ")
+    on_drift: Literal["freeze", "reheat"] | None = Field(
+        None, description="what an alarm leads to: no learning for freeze_for samples, or schedules reheated"
+    )
+    freeze_for: int = Field(1000, ge=1, le=1 << 62, description="samples not learned after an alarm")
+    freeze_missing: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, description="a sample of which a larger share of values is missing is not learned"
+    )
     seed: int = Field(0, ge=0, lt=1 << 63, description="of the random initial weights")
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        """What may change over the stream, in the order in which the learner's kernel takes it."""
+        return {}
+
+    @model_validator(mode="after")
+    def _has_an_alarm_to_answer(self) -> Self:
+        if self.on_drift is not None and self.drift is None:
+            raise ValueError(f"on_drift={self.on_drift!r} needs a drift detector: page_hinkley or adwin")
+        if self.on_drift == "reheat" and not changing(self.schedules):
+            raise ValueError("on_drift='reheat' needs a schedule that changes: every parameter is constant")
+        return self
 
 
 class Model(ABC):
@@ -83,10 +104,16 @@ class Model(ABC):
             "score.tree": np.zeros(score.SIZE),
             "score.head": np.array([1.0, 0.0]),
         }
+        self._schedules = Schedules(self.spec.schedules)
+        self.state |= self._schedules.state
         self._watch: Watch | None = None
         if self.spec.drift is not None:
             self._watch = Watch(self.spec.drift, self.spec.drift_delta, self.spec.drift_threshold)
             self.state |= self._watch.state
+        self._freeze: Freeze | None = None
+        if self.spec.on_drift is not None or self.spec.freeze_missing is not None:
+            self._freeze = Freeze(self.spec.on_drift, self.spec.freeze_for, self.spec.freeze_missing)
+            self.state |= self._freeze.state
 
     # -- what a model must have --------------------------------------------------------------------------
 
@@ -125,8 +152,8 @@ class Model(ABC):
 
     @property
     def timed(self) -> bool:
-        """Whether it counts when samples arrive."""
-        return False
+        """Whether it counts when samples arrive: it does for a schedule in seconds."""
+        return self._schedules.timed
 
     @property
     def samples(self) -> int:
@@ -166,8 +193,16 @@ class Model(ABC):
 
     def learn_validated(self, batch: Batch | Targets) -> Outputs:
         """Learn what ``validate`` or ``validate_targets`` has passed: the daemon's hot path."""
+        if self._freeze is not None:
+            return self._freeze.learn(self, batch)
         first = self.samples
-        out = self._learn(batch) if isinstance(batch, Batch) else self._learn_targets(batch)
+        return self._watched(self._take(batch), first)
+
+    def _take(self, batch: Batch | Targets) -> Outputs:
+        return self._learn(batch) if isinstance(batch, Batch) else self._learn_targets(batch)
+
+    def _watched(self, out: Outputs, first: int) -> Outputs:
+        """Add the alarms of drift. ``first``: how many samples there were before these."""
         if self._watch is not None and "score" in out.arrays:
             numbers = out.arrays.get("sample")
             if numbers is None:
@@ -179,10 +214,44 @@ class Model(ABC):
         """The kernel's call, of a model that is ``late``."""
         raise AssertionError(f"{self.kind} took targets that it does not take")
 
+    def _pass_by(self, batch: Batch) -> Outputs:
+        """What is said of samples that are not learned. Nothing remains of them but their number."""
+        out = self.predict_validated(batch)
+        self.state["samples"] += batch.rows
+        return out
+
     def quality(self) -> dict[str, Any]:
         """Live quality: exponentially weighted over recent samples (``half_life``), NaN before there are
-        any; and where the score is watched, the alarms of drift."""
-        return self._quality() | (self._watch.quality() if self._watch is not None else {})
+        any; and where the score is watched, the alarms of drift. ``schedules``: the values of the spec's
+        schedules now, by name. Where samples may be frozen, how many are (`Freeze.quality`)."""
+        told = self._quality()
+        for each in (self._watch, self._freeze):
+            told |= each.quality() if each is not None else {}
+        return told | ({"schedules": self.schedules} if self.spec.schedules else {})
+
+    @property
+    def schedules(self) -> dict[str, float]:
+        """The values of the spec's schedules for the next sample, if it arrived with the last one."""
+        return self._schedules.told()
+
+    def reheat(self, heat: float = 1.0) -> None:
+        """Let the schedules begin again, with the next sample at t = 0: from now on v(t) = end +
+        (start − end)·``heat``·g(t), where g falls from 1 to 0 as the spec says. Ends a freeze.
+
+        Raises BadValue, as ``validate_heat`` does.
+        """
+        self._schedules.reheat(self.validate_heat(heat))
+        if self._freeze is not None:
+            self._freeze.thaw()
+
+    def validate_heat(self, heat: Any) -> float:
+        """``heat``, which is refused by BadValue unless 0 < ``heat`` ≤ 1, and wherever no schedule of this
+        model changes and nothing can be frozen."""
+        if not isinstance(heat, (int, float, np.floating)) or not 0 < heat <= 1:
+            raise BadValue(f"heat is {heat!r}; a number above 0, up to 1 (all the way back), was expected")
+        if not changing(self.spec.schedules) and self._freeze is None:
+            raise BadValue(f"no parameter of this {self.kind} changes over time: there is nothing to reheat")
+        return float(heat)
 
     def predict(self, X: ArrayLike, keys: Any = None) -> Outputs:
         """What the model says of each sample as it stands. Changes nothing. Raises as ``learn`` does."""

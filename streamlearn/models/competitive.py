@@ -14,10 +14,10 @@ from ..kernels import competitive as kernels
 from ..kernels import compiler
 from ..kernels.fairness import CONSCIENCE, FREQUENCY, NONE
 from ..kernels.lanes import WIDTH
-from . import base, layout, schedule
+from . import base, layout
 from .batch import Batch, Float32
 from .labels import LabelledModel, LabelledSpec
-from .schedule import Decay, Schedule, within
+from .schedule import Decay, Schedule, bounds, within
 
 
 class CompetitiveSpec(LabelledSpec):
@@ -48,9 +48,7 @@ class CompetitiveSpec(LabelledSpec):
         fair = {"conscience": self.conscience is not None, "frequency_sensitive": self.frequency_sensitive}
         if all(fair.values()):
             raise ValueError("take conscience or frequency_sensitive: both answer the same question")
-        for_hard = [
-            name for name, given in {**fair, "leak": schedule.bounds(self.leak)[1] > 0}.items() if given
-        ]
+        for_hard = [name for name, given in {**fair, "leak": bounds(self.leak)[1] > 0}.items() if given]
         if self.mode != "hard" and for_hard:
             raise ValueError(f"{' and '.join(for_hard)} is for mode 'hard', where one unit learns")
         return self
@@ -66,6 +64,11 @@ class CompetitiveSpec(LabelledSpec):
             return self.beta
         start = max(1.0, self.units / 4)
         return Decay(start, 0.5, 5000.0) if self.spread is None else self.spread
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        softness = "spread" if self.mode == "gas" else "beta"
+        return {"learning_rate": self.learning_rate, softness: self.softness, "leak": self.leak}
 
     @property
     def fairness(self) -> int:
@@ -88,8 +91,6 @@ class Competitive(LabelledModel):
         super().__init__(**parameters)
         compiler.ready(kernels)
         self._place_units(self.spec.units)
-        schedules = self.spec.learning_rate, self.spec.softness, self.spec.leak
-        self._schedules = [schedule.as_array(each) for each in schedules]
         self._mode = kernels.MODES[self.spec.mode]
         self._conscience = np.array([self.spec.conscience or 0.0, self.spec.conscience_rate], np.float32)
         start = 1.0 / self.units if self.spec.fairness == CONSCIENCE else 1.0
@@ -111,7 +112,7 @@ class Competitive(LabelledModel):
     def _adapt(self, batch: Batch) -> Outputs:
         out = self._outputs(batch.rows)
         clock = self.state["samples"], self.state["hits"], self.state["quality"], self.decay
-        rule = *self._schedules, self._mode, self.spec.fairness, self._conscience, self._share
+        rule = *self._schedules.follow(batch), self._mode, self.spec.fairness, self._conscience, self._share
         kernels.learn(batch.x, *self._what_locates(), *clock, *rule, *out.arrays.values())
         return out
 

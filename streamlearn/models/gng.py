@@ -12,7 +12,7 @@ from streamlearn_client.outputs import Outputs
 
 from ..kernels import compiler
 from ..kernels import gng as kernels
-from . import base, schedule
+from . import base
 from .batch import Batch, Float32
 from .schedule import Schedule, within
 from .units import UnitModel, UnitSpec
@@ -45,6 +45,10 @@ class GrowingNeuralGasSpec(UnitSpec):
     def arrangement(self) -> tuple[int, ...]:
         return (2,)
 
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        return {"learning_rate": self.learning_rate, "neighbour_rate": self.neighbour_rate}
+
 
 class GrowingNeuralGas(UnitModel):
     """Units that the samples call up where they are, and edges between those that lie side by side.
@@ -70,9 +74,8 @@ class GrowingNeuralGas(UnitModel):
         self.state["count"] = np.array([2], np.int64)
         self.state["edges"] = np.full((room, room), kernels.NO_EDGE, np.int32)
         self.state["errors"] = np.zeros(room)
+        self.state["since"] = np.zeros(1, np.int64)
         self.state["quality"] = np.zeros(2)
-        rates = self.spec.learning_rate, self.spec.neighbour_rate
-        self._rates = [schedule.as_array(rate) for rate in rates]
 
     @property
     def weights(self) -> Float32:
@@ -101,9 +104,10 @@ class GrowingNeuralGas(UnitModel):
     def _adapt(self, batch: Batch) -> Outputs:
         out = self._outputs(batch.rows)
         state, spec = self.state, self.spec
-        clock = state["samples"], state["hits"], state["quality"], self.decay
+        clock = state["samples"], state["since"], state["hits"], state["quality"], self.decay
         graph = state["count"], state["edges"], state["errors"]
-        rule = *self._rates, spec.max_age, spec.insert_every, spec.error_split, spec.error_decay
+        rates = self._schedules.follow(batch)
+        rule = *rates, spec.max_age, spec.insert_every, spec.error_split, spec.error_decay
         kernels.learn(batch.x, *self._what_locates(), *clock, *graph, *rule, *out.arrays.values())
         return out
 

@@ -15,7 +15,7 @@ from ..errors import BadDtype, BadShape, BadValue
 from ..kernels import compiler, rng
 from ..kernels import grossberg as kernels
 from ..kernels.lanes import WIDTH
-from . import base, layout, schedule
+from . import base, layout
 from .batch import Batch, Float32
 from .binary import BinaryModel, BinarySpec
 from .schedule import Finite, Schedule, within
@@ -45,6 +45,10 @@ class GrossbergSpec(BinarySpec):
         return self
 
     @property
+    def schedules(self) -> dict[str, Schedule]:
+        return {"learning_rate": self.learning_rate, "leak": self.leak}
+
+    @property
     def shapes(self) -> list[tuple[int, int]]:
         """(units, lines) of each layer: a layer's lines are the units of the one below."""
         units = [sum(clusters) for clusters in self.layers]
@@ -69,10 +73,10 @@ class Grossberg(BinaryModel):
         self._layers, self._clusters = _plan(self.spec)
         pads = [layout.pad(units) for units, _ in self.spec.shapes]
         self._full = (np.concatenate(pads) == 0).astype(np.float32)
-        self._rates = schedule.as_array(self.spec.learning_rate), schedule.as_array(self.spec.leak)
         rows = sum(layout.blocks(units) * lines for units, lines in self.spec.shapes)
         self.state["weights"] = layout.empty(rows, WIDTH)
         self.state["wins"] = np.zeros(self._full.shape, np.int64)
+        self.state["since"] = np.zeros(1, np.int64)
         self.state["quality"] = np.zeros(2)
         generator = np.array([self.spec.seed], np.uint64)
         initial = [np.empty(shape, np.float32) for shape in self.spec.shapes]
@@ -142,8 +146,9 @@ class Grossberg(BinaryModel):
 
     def _learn(self, batch: Batch) -> Outputs:
         out = self._outputs(batch.rows)
-        clock = self.state["samples"], self.state["quality"], self.decay
-        kernels.learn(batch.x, *self._net(), *clock, *self._rates, *out.arrays.values())
+        clock = self.state["samples"], self.state["since"], self.state["quality"], self.decay
+        rates = self._schedules.follow(batch)
+        kernels.learn(batch.x, *self._net(), *clock, *rates, *out.arrays.values())
         return out
 
     def predict_validated(self, batch: Batch) -> Outputs:

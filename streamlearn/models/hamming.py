@@ -13,7 +13,7 @@ from streamlearn_client.outputs import Outputs
 from ..errors import BadDtype, BadShape, BadValue
 from ..kernels import compiler, rng
 from ..kernels import hamming as kernels
-from . import base, layout, schedule
+from . import base, layout
 from .batch import Batch, Float32
 from .binary import BinaryModel, BinarySpec
 from .schedule import Decay, Positive, Schedule, within
@@ -68,6 +68,10 @@ class HammingSpec(BinarySpec):
         return Decay(0.5, 0.02, 5000.0) if self.patterns is None else 0.0
 
     @property
+    def schedules(self) -> dict[str, Schedule]:
+        return {"learning_rate": self.rate}
+
+    @property
     def epsilon(self) -> float:
         """MaxNet's: what was given, or the default."""
         return 1 / (self.count + 1) if self.inhibition is None else self.inhibition
@@ -91,7 +95,6 @@ class HammingNet(BinaryModel):
         compiler.ready(rng, kernels)
         self.units = self.spec.count
         self._pad = layout.pad(self.units)
-        self._rate = schedule.as_array(self.spec.rate)
         weights = np.empty((self.units, self.dim), np.float32)
         if self.spec.patterns is not None:
             weights[...] = self.spec.patterns
@@ -128,7 +131,7 @@ class HammingNet(BinaryModel):
     def _learn(self, batch: Batch) -> Outputs:
         out = self._outputs(batch.rows)
         clock = self.state["samples"], self.state["quality"], self.decay
-        kernels.learn(batch.x, *self._net(), *clock, self._rate, *out.arrays.values())
+        kernels.learn(batch.x, *self._net(), *clock, *self._schedules.follow(batch), *out.arrays.values())
         return out
 
     def predict_validated(self, batch: Batch) -> Outputs:

@@ -13,7 +13,7 @@ from streamlearn_client.outputs import Outputs
 from ..kernels import compiler, rng
 from ..kernels import malsburg as kernels
 from ..kernels.lanes import WIDTH
-from . import base, schedule
+from . import base
 from .activity import ActivityModel, ActivitySpec
 from .batch import Batch, Float32
 from .plane import Cells, Plane, hexagon, positions, ring_offsets, shifted_rows
@@ -59,6 +59,10 @@ class MalsburgSpec(ActivitySpec):
         return self
 
     @property
+    def schedules(self) -> dict[str, Schedule]:
+        return {"h": self.h}
+
+    @property
     def places(self) -> Cells:
         """Axial rows and columns of the sheet's places, in the order of its cells."""
         return hexagon(self.sheet) if isinstance(self.sheet, int) else shifted_rows(*self.sheet)
@@ -87,7 +91,6 @@ class Malsburg(ActivityModel):
         total = self.dim * spec.s / 2
         rule = np.array([spec.p, spec.q, spec.r, spec.theta, spec.delta, total], np.float32)
         self._wiring = live, plane.margin, plane.margin + plane.places, *steps, rule, spec.steps
-        self._rate = schedule.as_array(spec.h)
         generator = np.array([spec.seed], np.uint64)
         afferents = np.empty((self.cells, self.dim), np.float32)
         rng.fill_uniform(generator, np.float32(0), np.float32(spec.s), afferents.reshape(-1))
@@ -119,7 +122,8 @@ class Malsburg(ActivityModel):
     def _learn(self, batch: Batch) -> Outputs:
         out = self._outputs(batch.rows)
         clock = self.state["samples"], self.state["quality"], self.decay
-        kernels.learn(batch.x, *self._what_responds(), *clock, self._rate, *out.arrays.values())
+        rate = self._schedules.follow(batch)
+        kernels.learn(batch.x, *self._what_responds(), *clock, *rate, *out.arrays.values())
         return out
 
     def predict_validated(self, batch: Batch) -> Outputs:

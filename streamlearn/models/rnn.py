@@ -16,7 +16,7 @@ from streamlearn_client.outputs import Outputs
 from ..errors import BadValue
 from ..kernels import compiler, judge, optim, plan, rng, run_on, scale, tbptt
 from ..kernels.lanes import WIDTH
-from . import base, layout, schedule, state_dict
+from . import base, layout, state_dict
 from .base import Model
 from .batch import Batch, Float32, Targets, joined_outputs
 from .keys import Slots
@@ -118,7 +118,7 @@ class RNN(Model):
         back = replay, rows(plan.TRANSPOSED_ROWS), rows(plan.WINDOW_ROWS), rows(plan.PARAMETER_ROWS)
         probe = rows(plan.TRACE_ROWS, k2 if self.spec.lags else 0)
         lags = state.get("lags", np.zeros((3, 0))), base.decay_per_sample(self.spec.half_life / k1)
-        rate = optim.OPTIMIZERS[self.spec.optimizer], schedule.as_array(self.spec.learning_rate)
+        optimizer = optim.OPTIMIZERS[self.spec.optimizer]
         momentum = np.float32(self.spec.momentum)
         clip = math.inf if self.spec.clip is None else self.spec.clip
         huber = np.float32(self.spec.delta if self.spec.loss == "huber" else math.inf)
@@ -143,7 +143,7 @@ class RNN(Model):
             *lags,
         )
         steps = k1, k2, ahead, self.spec.wait
-        self._learns_with = *learned, *steps, *rate, momentum, clip, huber, *judged, *live
+        self._learns_with = *learned, *steps, optimizer, momentum, clip, huber, *judged, *live
         self._predicts_with = *network, *memory, *judged
 
     # -- learning ----------------------------------------------------------------------------------------
@@ -173,20 +173,21 @@ class RNN(Model):
         return rows if self.spec.classes is None else as_codes("y", rows, self.spec.classes)
 
     def _learn(self, batch: Batch) -> Outputs:
-        return self._take(batch, learning=True)
+        rate = self._schedules.follow(batch)[0]
+        return self._step_through(batch, rate, learning=True)
 
     def _pass_by(self, batch: Batch) -> Outputs:
         """The hidden state goes on, and that is all."""
-        return self._take(batch, learning=False)
+        return self._step_through(batch, np.zeros(batch.rows, np.float32), learning=False)
 
-    def _take(self, batch: Batch, learning: bool) -> Outputs:
+    def _step_through(self, batch: Batch, rate: Float32, learning: bool) -> Outputs:
         out = self._room(batch.rows)
         place = self._slots.assign(batch.keys, batch.rows)
         goals = batch.x if batch.y is None else batch.y
         ids = _NOBODY if batch.ids is None else batch.ids
         sample = np.empty(batch.rows, np.int64)
         said = out.arrays.values()
-        tbptt.learn(batch.x, goals, *place, ids, learning, *self._learns_with, *said, sample)
+        tbptt.learn(batch.x, goals, *place, ids, learning, rate, *self._learns_with, *said, sample)
         return self._shaped(out)
 
     def _learn_targets(self, targets: Targets) -> Outputs:
@@ -194,7 +195,7 @@ class RNN(Model):
         out, sample = self._room(rows), np.empty(rows, np.int64)
         place = self._slots.find(targets.keys, rows)
         none, fresh = np.empty((0, self.dim), np.float32), np.zeros(rows, np.bool_)
-        given = none, targets.y, place, fresh, targets.ids, True
+        given = none, targets.y, place, fresh, targets.ids, True, np.repeat(self._schedules.now()[0], rows)
         tbptt.learn(*given, *self._learns_with, *out.arrays.values(), sample)
         del out.arrays["channels"]
         out.arrays["sample"] = sample

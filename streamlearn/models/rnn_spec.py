@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 
 from ..kernels import plan
 from ..kernels.lanes import WIDTH
-from . import base, schedule
-from .schedule import Decay, Positive, Schedule
+from . import base
+from .schedule import Decay, Positive, Schedule, bounds
 
 Steps = Annotated[int, Field(ge=1, le=1 << 16)]
 Count = Annotated[int, Field(ge=2, le=1 << 16)]
@@ -51,7 +51,7 @@ class RNNSpec(base.Spec):
             raise ValueError(
                 f"tbptt=(k1, k2) needs k2 ≥ k1, or pairs would never be learned; got ({k1}, {k2})"
             )
-        if schedule.bounds(self.learning_rate)[0] < 0:
+        if bounds(self.learning_rate)[0] < 0:
             raise ValueError("learning_rate must not be negative")
         if self.target == "next" and self.outputs not in (None, self.dim):
             raise ValueError(f"with target='next' the outputs are the {self.dim} channels: leave outputs out")
@@ -82,6 +82,10 @@ class RNNSpec(base.Spec):
             raise ValueError("classes=… is for loss='cross_entropy' with a given target, which needs it")
         if self.classes is not None and self.outputs is not None:
             raise ValueError("with classes there is one probability for each: leave outputs out")
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        return {"learning_rate": self.learning_rate}
 
     @property
     def kinds(self) -> int | None:

@@ -78,4 +78,4 @@ def as_times(times: ArrayLike, rows: int) -> NDArray[np.float64]:
         )
     if not np.isfinite(given).all():
         raise BadValue("times must be finite: seconds since the epoch")
-    return np.ascontiguousarray(np.broadcast_to(given, (rows,)))
+    return np.full(rows, given)

@@ -13,7 +13,7 @@ from streamlearn_client.outputs import Outputs
 from ..kernels import compiler, lattice
 from ..kernels import som as kernels
 from ..kernels.lanes import WIDTH
-from . import base, initial, layout, schedule
+from . import base, initial, layout
 from .batch import Batch, Float32
 from .labels import LabelledModel, LabelledSpec
 from .plots import MapPlots
@@ -79,6 +79,10 @@ class SOMSpec(LabelledSpec):
         return Decay(start, min(start, 1.5), 5000.0)
 
     @property
+    def schedules(self) -> dict[str, Schedule]:
+        return {"learning_rate": self.learning_rate, "sigma": self.radius}
+
+    @property
     def metric(self) -> str:
         """The grid distance: what was given, or the default."""
         return self.grid_distance or _GRID_DISTANCES[self.topology][0]
@@ -108,7 +112,6 @@ class SOM(MapPlots, LabelledModel):
         self._grid[...] = layout.to_lanes(places, fill=np.inf).transpose(1, 0, 2)
         metric = lattice.METRICS[self.spec.metric]
         self._shape = np.array([hexagonal, self.spec.torus, metric, rows, columns], np.int64)
-        self._schedules = schedule.as_array(self.spec.learning_rate), schedule.as_array(self.spec.radius)
         self._neighbourhood = kernels.NEIGHBOURHOODS[self.spec.neighbourhood]
         self.state["quality"] = np.zeros(3)
 
@@ -128,7 +131,7 @@ class SOM(MapPlots, LabelledModel):
     def _adapt(self, batch: Batch) -> Outputs:
         out = self._outputs(batch.rows)
         clock = self.state["samples"], self.state["hits"], self.state["quality"], self.decay
-        rule = *self._schedules, self._neighbourhood
+        rule = *self._schedules.follow(batch), self._neighbourhood
         kernels.learn(
             batch.x, *self._what_locates(), self._grid, self._shape, *clock, *rule, *out.arrays.values()
         )

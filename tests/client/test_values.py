@@ -114,7 +114,9 @@ def test_targets():
 class Decay:
     start: float
     end: float
-    tau: int
+    tau: int | None = None
+    half_life: float | None = None
+    unit: str | None = None
 
 
 def test_parameters_become_plain():
@@ -123,6 +125,7 @@ def test_parameters_become_plain():
         "learning_rate": Decay(0.5, 0.1, 100),
         "means": np.array([1.5, 2.5]),
         "nested": [(1, {"a": Decay(1, 0, 2)})],
+        "sigma": Decay(2, 1, half_life=60.0, unit="seconds"),
         "scale": None,
         "on": True,
     }
@@ -131,6 +134,7 @@ def test_parameters_become_plain():
         "learning_rate": {"start": 0.5, "end": 0.1, "tau": 100},
         "means": [1.5, 2.5],
         "nested": [[1, {"a": {"start": 1, "end": 0, "tau": 2}}]],
+        "sigma": {"start": 2, "end": 1, "half_life": 60.0, "unit": "seconds"},
         "scale": None,
         "on": True,
     }

@@ -45,6 +45,8 @@ class Kind:
 
 
 DECAY = {"start": 0.5, "end": 0.05, "tau": 40.0}
+IN_SECONDS = {"start": 0.5, "end": 0.05, "tau": 10.0, "unit": "seconds", "form": "inverse"}
+WATCHED = {"drift": "page_hinkley", "drift_threshold": 0.5}
 EXAMPLES = {
     "som": Kind(
         usual={"dim": 5, "grid": (4, 5), "learning_rate": DECAY, "half_life": 50.0},
@@ -56,7 +58,10 @@ EXAMPLES = {
             {"topology": "hexagonal", "torus": True, "neighbourhood": "triangle", "distance": "manhattan"},
             {"grid": (20,), "neighbourhood": "mexican_hat", "sigma": 2.0, "distance": "chebyshev"},
             {"distance": "cosine"},
-            {"drift": "page_hinkley", "drift_threshold": 0.5},
+            WATCHED,
+            {"learning_rate": IN_SECONDS, "sigma": {"start": 2.0, "end": 0.5, "half_life": 20.0}},
+            {**WATCHED, "on_drift": "freeze", "freeze_for": 5, "scale": "standard"},
+            {**WATCHED, "on_drift": "reheat", "freeze_missing": 0.3},
             {"init": "pca", "init_samples": 15, "scale": "standard", "topology": "hexagonal"},
             {"init": "pca", "init_samples": 12, "grid": (20,), "drift": "adwin"},
             {"init": np.linspace(-3, 8, 100).reshape(4, 5, 5)},
@@ -82,6 +87,13 @@ EXAMPLES = {
             {"init": "samples", "scale": "minmax", "conscience": 2.0},
             {"init": "range", "init_samples": 15, "scale": "ewma"},
             {"labels": 3, "delay": 30, "init": "samples", "mode": "gas"},
+            {
+                "drift": "adwin",
+                "drift_delta": 0.9,
+                "on_drift": "freeze",
+                "freeze_for": 3,
+                "freeze_missing": 0.0,
+            },
         ),
         drawn=_from_random_weights,
         may_hold_nan=("init.samples",),
@@ -118,10 +130,12 @@ EXAMPLES = {
             {"keys": 2, "tbptt": (4, 4), "cell": "gru"},
             {"target": "later", "outputs": 2, "delay": 9, "keys": 3, "scale": "minmax", "tbptt": (3, 3)},
             {"target": "later", "classes": 4, "loss": "cross_entropy", "delay": 4},
+            {**WATCHED, "on_drift": "freeze", "freeze_for": 5, "freeze_missing": 0.5, "tbptt": (4, 4)},
+            {**WATCHED, "on_drift": "freeze", "freeze_for": 3, "target": "later", "keys": 2, "delay": 9},
         ),
         foretold=lambda net: ("prediction", "channels") if net.target_dim else ("error", "score", "channels"),
         may_hold_nan=("last", "said"),
-        may_hold_inf=("said",),
+        may_hold_inf=("said", "drift.page"),
     ),
     "grossberg": Kind(
         usual={
@@ -195,7 +209,7 @@ def specs() -> dict[str, tuple[str, Spec]]:
 
 SPECS = specs()
 USUAL = [name for name in SPECS if name in EXAMPLES]
-Batch = dict[str, np.ndarray]  # the arguments of learn: X, and y and others where the model takes them
+Batch = dict[str, np.ndarray]  # the arguments of learn: X, and what else the model takes
 
 
 def make(example: str) -> Model:
@@ -231,7 +245,7 @@ def stream(model: Model, n: int, seed: int = 1, missing: float = 0.1) -> Batch:
     if model.late:
         batch["ids"] = 1000 * seed + np.arange(n)
     if model.timed:
-        batch["times"] = 1.7e9 + 1000 * seed + np.cumsum(random.exponential(2.0, n))
+        batch["times"] = model.samples + np.arange(n) + random.normal(size=n)
     return taken(model, batch)
 
 

@@ -11,12 +11,14 @@ from streamlearn_client.errors import BadSpec
 
 __all__ = ["plain", "says_the_same"]
 
+_OF_A_SCHEDULE = ("start", "end", "tau", "half_life", "unit", "form")
+
 
 def plain(value: Any, field: str = "spec") -> Any:
     """``value`` made of maps with text keys, lists, text, numbers, booleans and ``None`` only.
 
     Tuples and arrays become lists, NumPy's numbers Python's, and a schedule (anything with ``start``,
-    ``end`` and ``tau``, as `Decay` has) a map of these. Raises ``BadSpec`` naming the field otherwise.
+    ``end`` and ``tau``, as `Decay` has) a map of what it says. Raises ``BadSpec`` naming the field otherwise.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -27,7 +29,8 @@ def plain(value: Any, field: str = "spec") -> Any:
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufU":
         return value.tolist()
     if all(hasattr(value, part) for part in ("start", "end", "tau")):
-        return {part: plain(getattr(value, part), f"{field}.{part}") for part in ("start", "end", "tau")}
+        said = {part: getattr(value, part, None) for part in _OF_A_SCHEDULE}
+        return {part: plain(each, f"{field}.{part}") for part, each in said.items() if each is not None}
     problem = f"must be made of numbers, text, lists and maps, not {type(value).__name__}"
     raise BadSpec(f"{field} {problem}", errors=[{"field": field, "message": problem}])
 

@@ -1,0 +1,249 @@
+"""What is not learned: against a plain model that is simply not shown it, one sample at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import streamlearn as sl
+from streamlearn import models
+from streamlearn.errors import BadSpec, BadValue
+from streamlearn.models.batch import Batch, Targets
+from streamlearn.models.drift import Watch
+from streamlearn_client.outputs import Outputs
+
+DIM = 4
+KINDS: dict[str, dict[str, Any]] = {
+    "som": {"grid": (4, 5), "learning_rate": 0.2, "sigma": 1.0, "scale": "standard"},
+    "competitive": {"units": 9, "learning_rate": 0.2, "scale": "ewma"},
+    "gng": {"max_units": 15, "insert_every": 5},
+    "grossberg": {"layers": [[3, 4], [2]], "threshold": 0.5},
+    "malsburg": {"sheet": 1},
+    "cognitron": {},
+}
+WATCHED = {"drift": "page_hinkley", "drift_threshold": 3.0}
+REASONS: dict[str, dict[str, Any]] = {
+    "drift": {**WATCHED, "on_drift": "freeze", "freeze_for": 37},
+    "missing": {"freeze_missing": 0.25},
+    "both": {**WATCHED, "on_drift": "freeze", "freeze_for": 20, "freeze_missing": 0.5},
+    "an alarm at a time": {**WATCHED, "drift_threshold": 0.5, "on_drift": "freeze", "freeze_for": 1},
+}
+N = 900
+
+
+def stream(seed: int = 1) -> np.ndarray:
+    """It jumps every 150 samples, and has holes."""
+    random = np.random.default_rng(seed)
+    x = np.abs(random.normal(size=(N, DIM)) * (1 + 4 * (np.arange(N) // 150 % 2))[:, None])
+    x[random.random(x.shape) < 0.15] = np.nan
+    return x.astype(np.float32)
+
+
+class Naive:
+    """A model without any such option, shown what is to be learned and asked about the rest."""
+
+    def __init__(self, kind: str, spec: dict[str, Any]) -> None:
+        options = {name: spec.get(name) for name in ("on_drift", "freeze_missing", "freeze_for")}
+        watched = {name: value for name, value in spec.items() if name.startswith("drift")}
+        plain = {name: value for name, value in spec.items() if name not in options | watched}
+        self.model = models.create(kind, plain)
+        self.watch = Watch("page_hinkley", None, spec["drift_threshold"]) if watched else None
+        self.options = options
+        self.left = self.seen = self.count = 0
+
+    def learn(self, sample: np.ndarray) -> tuple[Outputs, bool, bool]:
+        """What is said of one sample; whether it was frozen; whether there was an alarm."""
+        most = self.options["freeze_missing"]
+        poor = most is not None and np.isnan(sample).mean() > most
+        frozen = self.left > 0 or bool(poor)
+        out = self.model.predict(sample) if frozen else self.model.learn(sample)
+        self.left -= self.left > 0
+        self.count += frozen
+        alarm = self.watch is not None and bool(self.watch.look(out.score, np.array([self.seen]))[0])
+        if alarm and self.options["on_drift"] == "freeze":
+            self.left = self.options["freeze_for"]
+        elif alarm and self.options["on_drift"] == "reheat":
+            self.model.reheat()
+        self.seen += 1
+        return out, frozen, alarm
+
+
+def in_pieces(model: models.Model, x: np.ndarray, seed: int) -> Outputs:
+    cuts = np.sort(np.random.default_rng(seed).integers(0, len(x), 12))
+    said = [model.learn(piece) for piece in np.split(x, cuts)]
+    return Outputs(**{name: np.concatenate([out.arrays[name] for out in said]) for name in said[0].arrays})
+
+
+@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_frozen_is_as_if_it_were_only_asked_about(kind, reason):
+    spec = {"dim": DIM, "seed": 2, "half_life": 200.0, **KINDS[kind], **REASONS[reason]}
+    ours, naive, x = models.create(kind, spec), Naive(kind, spec), stream()
+    out = in_pieces(ours, x, seed=3)
+    frozen, alarms = [], []
+    for i in range(N):
+        said, was_frozen, alarm = naive.learn(x[i])
+        for name, values in said.arrays.items():
+            assert values[0].tobytes() == out.arrays[name][i].tobytes(), (i, name)
+        frozen.append(was_frozen)
+        alarms.append(alarm)
+    assert out.frozen.tolist() == frozen
+    assert 0 < sum(frozen) < N
+    if naive.watch is not None:
+        assert out.drift.tolist() == alarms
+        assert sum(alarms) > 1
+        for name, array in naive.watch.state.items():
+            assert np.array_equal(array, ours.state[name]), name
+    for name, array in naive.model.state.items():
+        if name not in ("samples", "schedule.clock"):
+            assert np.array_equal(array, ours.state[name], equal_nan=True), name
+    told = ours.quality()
+    assert (told["frozen"], told["frozen_samples"]) == (naive.left, sum(frozen))
+    assert ours.samples == N
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_any_split_is_the_same_model(reason):
+    spec = {"dim": DIM, "units": 9, "scale": "standard", **REASONS[reason]}
+    x = stream(seed=4)
+    whole = sl.Competitive(**spec)
+    expected = whole.learn(x)
+    for seed in range(5):
+        pieces = sl.Competitive(**spec)
+        out = in_pieces(pieces, x, seed)
+        assert pieces.state_hash() == whole.state_hash()
+        for name, values in out.arrays.items():
+            assert np.array_equal(values, expected.arrays[name], equal_nan=values.dtype.kind == "f"), name
+
+
+def test_the_clock_of_the_schedules_goes_on():
+    decay = sl.Decay(0.5, 0.1, 300.0)
+    net = sl.Competitive(dim=DIM, units=3, learning_rate=decay, freeze_missing=0.0)
+    out = net.learn(stream())
+    assert 0 < out.frozen.sum() < N
+    assert net.schedules["learning_rate"] == pytest.approx(0.1 + 0.4 * np.exp(-N / 300), rel=1e-6)
+
+
+def test_on_drift_the_schedules_are_reheated():
+    rule = {"units": 9, "learning_rate": sl.Decay(0.5, 0.01, 50.0), "freeze_missing": 0.5}
+    spec = {"dim": DIM, "seed": 2, "half_life": 200.0, **rule, **WATCHED, "on_drift": "reheat"}
+    ours, x = sl.Competitive(**spec), stream(seed=5)
+    out = in_pieces(ours, x, seed=6)
+    alarms = np.flatnonzero(out.drift)
+    assert alarms.size > 1
+    t = N - 1 - alarms[-1]
+    assert ours.schedules["learning_rate"] == pytest.approx(0.01 + 0.49 * np.exp(-t / 50), rel=1e-5)
+    assert ours.quality()["frozen"] == 0
+    one_by_one = sl.Competitive(**spec)
+    for sample in x:
+        one_by_one.learn(sample)
+    assert one_by_one.state_hash() == ours.state_hash()
+    plain = Naive("competitive", {**spec, "freeze_missing": None})
+    ours = sl.Competitive(**{**spec, "freeze_missing": None})
+    ours.learn(x)
+    for sample in x:
+        plain.learn(sample)
+    for name, array in plain.model.state.items():
+        assert np.array_equal(array, ours.state[name]), name
+
+
+def test_a_map_that_froze_at_a_disturbance_knows_what_it_knew():
+    random = np.random.default_rng(7)
+    usual, strange = random.normal(size=(4000, 3)), 5 + 0.1 * random.normal(size=(700, 3))
+    spec = {"dim": 3, "grid": (5, 5), "drift": "page_hinkley", "drift_threshold": 10.0, "half_life": 500.0}
+    frozen, plain = sl.SOM(**spec, on_drift="freeze"), sl.SOM(**spec)
+    for som in (frozen, plain):
+        som.learn(usual)
+        som.learn(strange)
+    assert frozen.quality()["frozen_samples"] > 600
+    told = [som.predict(usual).distance.mean() for som in (frozen, plain)]
+    assert told[0] < 0.7 * told[1]
+
+
+def test_reheating_ends_a_freeze():
+    net = sl.Competitive(dim=DIM, units=9, learning_rate=0.3, **REASONS["drift"])
+    x = stream()
+    out = net.learn(x)
+    stop = int(np.flatnonzero(out.drift)[0]) + 5
+    net = sl.Competitive(dim=DIM, units=9, learning_rate=0.3, **REASONS["drift"])
+    net.learn(x[:stop])
+    assert net.quality()["frozen"] == 37 - 4
+    net.reheat()
+    assert net.quality()["frozen"] == 0
+    assert not net.learn(x[stop]).frozen[0]
+    with pytest.raises(BadValue, match="heat"):
+        net.reheat(2.0)
+
+
+def test_saved_frozen_it_goes_on_frozen(tmp_path):
+    net, x = sl.SOM(dim=DIM, grid=(3, 3), **REASONS["both"]), stream()
+    stop = int(np.flatnonzero(net.learn(x).drift)[-1]) + 3
+    net = sl.SOM(dim=DIM, grid=(3, 3), **REASONS["both"])
+    net.learn(x[:stop])
+    net.save(tmp_path / "net")
+    loaded = sl.load(tmp_path / "net")
+    assert loaded.quality() == net.quality()
+    assert loaded.quality()["frozen"] > 0
+    for each in (net, loaded):
+        each.learn(x[stop:])
+    assert loaded.state_hash() == net.state_hash()
+
+
+class Late(sl.GrowingNeuralGas):
+    """It learns what comes as a target, too, and says of which sample that was."""
+
+    late, target_dim = True, DIM
+
+    def _learn_targets(self, targets: Targets) -> Outputs:
+        out = self._learn(Batch(targets.y))
+        self.state["samples"] -= targets.rows
+        out.arrays["sample"] = targets.ids
+        return out
+
+
+def test_targets_that_come_during_a_freeze_are_answered_only():
+    x = stream()
+    spec = {"dim": DIM, "max_units": 9, **REASONS["drift"]}
+    alarm = int(np.flatnonzero(Late(**spec).learn(x).drift)[0])
+    net, whole, pieces = (Late(**spec) for _ in range(3))
+    for each in (net, whole, pieces):
+        each.learn(x[: alarm + 1])
+    before = net.copy_state()
+    assert net.learn_targets(np.arange(5), x[:5]).frozen.all()
+    assert net.quality()["frozen"] == 37
+    changed = {name for name, array in net.state.items() if array.tobytes() != before[name].tobytes()}
+    assert changed == {"drift.page"}
+    net.reheat()
+    assert not net.learn_targets(np.arange(5), x[:5]).frozen.any()
+    for each in (whole, pieces):
+        each.learn(x[alarm + 1 : alarm + 31])
+    expected = whole.learn_targets(np.arange(alarm), x[:alarm])
+    said = [pieces.learn_targets([i], x[i]) for i in range(alarm)]
+    assert pieces.state_hash() == whole.state_hash()
+    assert [bool(out.frozen[0]) for out in said] == expected.frozen.tolist()
+    assert expected.frozen.any()
+
+
+def test_nobody_is_asked_for_a_freeze_without_an_option():
+    net = sl.Competitive(dim=DIM, units=2, **WATCHED)
+    assert "frozen" not in net.learn(stream()).arrays
+    assert "frozen" not in net.quality()
+
+
+MISTAKES = {
+    "freeze without a detector": ({"on_drift": "freeze"}, "needs a drift detector"),
+    "reheat what stays": ({"on_drift": "reheat", "drift": "adwin", "learning_rate": 0.1}, "constant"),
+    "all missing": ({"freeze_missing": 1.0}, "less than 1"),
+    "none at all": ({"freeze_missing": -0.1}, "greater than or equal to 0"),
+    "no samples": ({"freeze_for": 0}, "greater than or equal to 1"),
+    "another word": ({"on_drift": "panic", "drift": "adwin"}, "'freeze' or 'reheat'"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_told(mistake):
+    given, told = MISTAKES[mistake]
+    with pytest.raises(BadSpec, match=told):
+        sl.Competitive(dim=DIM, units=3, **given)
