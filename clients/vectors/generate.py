@@ -5,6 +5,7 @@ Headers are spelled out here and packed as they stand, so the vectors do not dep
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from collections.abc import Iterator
@@ -28,12 +29,26 @@ def i4(*values: int) -> bytes:
     return struct.pack(f"<{len(values)}i", *values)
 
 
-def described(*shape: int) -> dict[str, Any]:
-    return {"dtype": "<f4", "shape": list(shape)}
+def i8(*values: int) -> bytes:
+    return struct.pack(f"<{len(values)}q", *values)
+
+
+def named(name: str) -> int:
+    """The number that a name stands for as a key or an id."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little", signed=True)
+
+
+def described(*shape: int, dtype: str = "<f4") -> dict[str, Any]:
+    return {"dtype": dtype, "shape": list(shape)}
+
+
+def numbers(count: int) -> dict[str, Any]:
+    return described(count, dtype="<i8")
 
 
 def request(name: str, header: dict[str, Any], *buffers: bytes, **message: Any) -> dict[str, Any]:
-    """A vector whose message is the header's fields, but for ``x`` and ``y``, given as rows."""
+    """A vector whose message is the header's fields, but for arrays: ``x`` and ``y`` are given as rows,
+    ``keys`` and ``ids`` as numbers."""
     meaning = {key: value for key, value in header.items() if key != "v"} | message
     return {"name": name, "frames": [msgpack.packb(header), *buffers], "message": meaning}
 
@@ -77,7 +92,59 @@ def requests() -> Iterator[dict[str, Any]]:
         f4([-2.0]),
         x=[[-2.0]],
     )
+    yield request(
+        "learn with keys, ids and targets",
+        learn(
+            11, "fleet", **numbered, ack="durable", x=described(2, 1), y=described(2, 1), keys=numbers(2),
+            ids=numbers(2),
+        ),
+        f4([1.0], [2.0]),
+        f4([NAN], [0.5]),
+        i8(-7, named("press 7")),
+        i8(10, TOP),
+        x=[[1.0], [2.0]],
+        y=[[NAN], [0.5]],
+        keys=[-7, named("press 7")],
+        ids=[10, TOP],
+    )  # fmt: skip
+    yield request(
+        "learn targets that come later",
+        learn(12, "oven.zone-2", **numbered, ack="durable", y=described(2, 2), ids=numbers(2)),
+        f4([0.5, 0.25], [NAN, -0.25]),
+        i8(3, -1),
+        x=None,
+        y=[[0.5, 0.25], [NAN, -0.25]],
+        ids=[3, -1],
+    )
+    yield request(
+        "learn targets that come later, of keys",
+        learn(13, "fleet", ack="written", y=described(1, 1), keys=numbers(1), ids=numbers(1)),
+        f4([2.0]),
+        i8(4),
+        i8(5),
+        x=None,
+        y=[[2.0]],
+        keys=[4],
+        ids=[5],
+    )
     yield request("predict", op(10, "predict", model="pump", x=described(2, 3)), f4(*ROWS), x=ROWS)
+    yield request(
+        "predict with keys",
+        op(10, "predict", model="fleet", x=described(2, 3), keys=numbers(2)),
+        f4(*ROWS),
+        i8(1, 2),
+        x=ROWS,
+        keys=[1, 2],
+    )
+    yield request("forecast", op(14, "forecast", model="flow", steps=24))
+    yield request("forecast of a key", op(15, "forecast", model="fleet", steps=24, key=-7))
+    yield request("sample", op(16, "sample", model="text", n=80))
+    yield request(
+        "sample of a key, with all that can be said",
+        op(17, "sample", model="text", n=80, temperature=0.5, seed=3, key=named("press 7")),
+    )
+    yield request("reheat", op(18, "reheat", model="pump"))
+    yield request("reheat by half", op(19, "reheat", model="pump", heat=0.5))
     yield request("hello", op(1, "hello"))
     spec = {
         "dim": 8,
@@ -127,6 +194,38 @@ def requests_read() -> Iterator[dict[str, Any]]:
         producer=None,
         **ack,
     )
+    yield request(
+        "one key for all, by name", learn(1, "fleet", x=[[1], [2]], keys="press 7"),
+        x=[[1.0], [2.0]], keys=[named("press 7")] * 2, **ack,
+    )  # fmt: skip
+    yield request(
+        "one key for all, a number beside a frame", learn(1, "fleet", x=described(2, 1), keys=7),
+        f4([1.0], [2.0]), x=[[1.0], [2.0]], keys=[7, 7], **ack,
+    )  # fmt: skip
+    yield request(
+        "keys and ids as lists of numbers and names",
+        learn(1, "fleet", x=[[1], [2], [3]], keys=["a", 1, "1"], ids=[-1, "ü", ""]),
+        x=[[1.0], [2.0], [3.0]],
+        keys=[named("a"), 1, named("1")],
+        ids=[-1, named("ü"), named("")],
+        **ack,
+    )
+    yield request(
+        "a target that comes later, all in the header", learn(1, "oven", y=[3, 4], ids="batch 5"),
+        x=None, y=[[3.0, 4.0]], ids=[named("batch 5")], **ack,
+    )  # fmt: skip
+    yield request(
+        "targets that come later, a flat y", learn(1, "oven", x=None, y=[3, 4], ids=[1, 2], keys=0),
+        x=None, y=[[3.0], [4.0]], ids=[1, 2], keys=[0, 0], **ack,
+    )  # fmt: skip
+    yield request(
+        "predict with the key's name", op(1, "predict", model="fleet", x=[1], keys="a"),
+        x=[[1.0]], keys=[named("a")],
+    )  # fmt: skip
+    yield request(
+        "forecast of a key by its name", op(1, "forecast", model="fleet", steps=1, key="a"), key=named("a")
+    )
+    yield request("a whole number for another number", op(1, "reheat", model="pump", heat=1))
     yield request("no id", {"op": "models", "v": 1}, id=None)
 
 
@@ -178,7 +277,7 @@ def replies() -> Iterator[dict[str, Any]]:
 
 
 def events() -> Iterator[dict[str, Any]]:
-    for kind in ("created", "checkpoint", "restored", "deleted"):
+    for kind in ("created", "checkpoint", "restored", "deleted", "reheated"):
         header = {"v": 1, "model": "pump", "lsn": 3, "first": 0, "rows": 0, "time": EPOCH, "arrays": []}
         message = {key: value for key, value in header.items() if key not in ("v", "arrays")}
         yield {
@@ -186,20 +285,25 @@ def events() -> Iterator[dict[str, Any]]:
             "frames": [f"model/pump/{kind}".encode(), msgpack.packb(header)],
             "message": {"kind": kind, **message, "arrays": {}},
         }
-    arrays = [
-        {"name": "winner", "dtype": "<i4", "shape": [2]},
-        {"name": "score", "dtype": "<f4", "shape": [2]},
-    ]
-    header = {"v": 1, "model": "pump", "lsn": 9, "first": 512, "rows": 2, "time": EPOCH, "arrays": arrays}
-    values = {"winner": [3, 4], "score": [0.75, 0.5]}
-    yield {
-        "name": "output",
-        "frames": [b"model/pump/output", msgpack.packb(header), i4(3, 4), f4([0.75, 0.5])],
-        "message": {
-            "kind": "output", "model": "pump", "lsn": 9, "first": 512, "rows": 2, "time": EPOCH,
-            "arrays": {a["name"]: {**a, "values": values[a["name"]]} for a in arrays},
-        },
-    }  # fmt: skip
+
+    def outputs(kind: str, first: int, arrays: dict[str, dict[str, Any]], *buffers: bytes) -> dict[str, Any]:
+        entries = arrays.items()
+        described = [{"name": n, "dtype": a["dtype"], "shape": a["shape"]} for n, a in entries]
+        rows = described[0]["shape"][0]
+        about = {"model": "pump", "lsn": 9, "first": first, "rows": rows, "time": EPOCH}
+        header = {"v": 1, **about, "arrays": described}
+        return {
+            "name": kind,
+            "frames": [f"model/pump/{kind}".encode(), msgpack.packb(header), *buffers],
+            "message": {"kind": kind, **about, "arrays": arrays},
+        }
+
+    winner = {"dtype": "<i4", "shape": [2], "values": [3, 4]}
+    score = {"dtype": "<f4", "shape": [2], "values": [0.75, 0.5]}
+    yield outputs("output", 512, {"winner": winner, "score": score}, i4(3, 4), f4([0.75, 0.5]))
+    error = {"dtype": "<f4", "shape": [3], "values": [0.5, NAN, 2.0]}
+    sample = {"dtype": "<i8", "shape": [3], "values": [500, -1, 7]}
+    yield outputs("targets", 514, {"error": error, "sample": sample}, f4([0.5, NAN, 2.0]), i8(500, -1, 7))
 
 
 def refused() -> Iterator[dict[str, Any]]:
@@ -261,9 +365,36 @@ def refused() -> Iterator[dict[str, Any]]:
     )
     yield refusal("a missing frame", "BAD_MESSAGE", good, id=5)
     yield refusal("a spare frame", "BAD_MESSAGE", good, data, data, id=5)
-    yield refusal("more frames than any request has", "BAD_MESSAGE", good, data, data, data, data, id=5)
+    yield refusal("more frames than any request has", "BAD_MESSAGE", good, *[data] * 5, id=5)
     unequal = {**good, "y": described(2, 1)}
     yield refusal("other rows of targets than of samples", "BAD_SHAPE", unequal, data, data, id=5)
+    flat = learn(5, "pump", x=[[1], [2]])
+    yield refusal("other keys than samples", "BAD_SHAPE", {**flat, "keys": [1, 2, 3]}, id=5)
+    yield refusal("other ids than samples", "BAD_SHAPE", {**flat, "ids": numbers(1)}, i8(1), id=5)
+    yield refusal("keys of two axes", "BAD_SHAPE", {**flat, "keys": [[1, 2]]}, id=5)
+    yield refusal("keys of unequal length", "BAD_SHAPE", {**flat, "keys": [[1], [2, 3]]}, id=5)
+    yield refusal("keys that are fractions", "BAD_DTYPE", {**flat, "keys": [1.5, 2.0]}, id=5)
+    yield refusal("a key that is nil among others", "BAD_DTYPE", {**flat, "keys": [1, None]}, id=5)
+    yield refusal("a key beyond 2^63 - 1", "BAD_VALUE", {**flat, "keys": [1, 2**63]}, id=5)
+    yield refusal("keys that are true", "BAD_MESSAGE", {**flat, "keys": True}, id=5)
+    yield refusal("a frame of float32 for keys", "BAD_DTYPE", {**flat, "keys": described(2)}, data, id=5)
+    yield refusal("a frame of keys that is missing", "BAD_MESSAGE", {**flat, "keys": numbers(2)}, id=5)
+    yield refusal("a frame of keys of another size", "BAD_SHAPE", {**flat, "keys": numbers(2)}, data, id=5)
+    yield refusal("targets without samples or ids", "BAD_MESSAGE", learn(5, "oven", y=[[1]]), id=5)
+    yield refusal("ids without samples or targets", "BAD_MESSAGE", learn(5, "oven", ids=[1]), id=5)
+    yield refusal("other ids than targets", "BAD_SHAPE", learn(5, "oven", y=[[1], [2]], ids=[1, 2, 3]), id=5)
+    yield refusal("no ids at all", "BAD_SHAPE", learn(5, "oven", y=[[1]], ids=[]), id=5)
+    yield refusal(
+        "other keys than samples to predict",
+        "BAD_SHAPE",
+        op(5, "predict", model="m", x=[[1]], keys=[1, 2]),
+        id=5,
+    )
+    forecast = op(5, "forecast", model="flow", steps=3)
+    yield refusal("several keys where one is wanted", "BAD_DTYPE", {**forecast, "key": [1]}, id=5)
+    yield refusal("steps that are a fraction", "BAD_MESSAGE", {**forecast, "steps": 1.5}, id=5)
+    yield refusal("steps below zero", "BAD_VALUE", {**forecast, "steps": -1}, id=5)
+    yield refusal("heat that is text", "BAD_MESSAGE", op(5, "reheat", model="pump", heat="1"), id=5)
     yield refusal("a header of learn that is too long", "TOO_LARGE", learn(5, "pump", x=[[0.5] * 512]), id=5)
 
 

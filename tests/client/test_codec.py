@@ -104,17 +104,31 @@ values = st.recursive(
     max_leaves=8,
 )
 described = st.fixed_dictionaries(
-    {"dtype": st.just("<f4") | values, "shape": st.lists(st.integers(0, 3) | values, max_size=3)}
+    {
+        "dtype": st.sampled_from(["<f4", "<i8"]) | values,
+        "shape": st.lists(st.integers(0, 3) | values, max_size=3),
+    }
 )
+names_or_numbers = st.lists(st.integers(-(2**63), 2**64 - 1) | st.text(max_size=3), max_size=3)
 fields = st.fixed_dictionaries(
     {},
     optional={
         "v": st.just(1) | values,
         "id": values,
-        "op": st.sampled_from(["learn", "predict", "create", "restore", "position", "stats"]) | values,
+        "op": st.sampled_from(
+            ["learn", "predict", "create", "restore", "position", "stats", "forecast", "sample", "reheat"]
+        )
+        | values,
         "model": st.just("pump") | values,
         "x": described | values,
         "y": described | values,
+        "keys": described | names_or_numbers | values,
+        "ids": described | names_or_numbers | values,
+        "key": st.text(max_size=3) | values,
+        "heat": st.floats() | values,
+        "steps": st.integers(0, 9) | values,
+        "n": st.integers(0, 9) | values,
+        "temperature": st.floats() | values,
         "producer": st.text(max_size=3) | values,
         "epoch": st.integers(0, 9) | values,
         "seq": st.integers(0, 9) | values,
@@ -155,8 +169,17 @@ def test_arbitrary_headers(decoder, header, buffers):
     else:
         assert isinstance(result, kinds)
     if isinstance(result, Learn):
-        assert (result.x.dtype, result.x.ndim) == (np.dtype("<f4"), 2)
-        assert result.y is None or len(result.y) == len(result.x)
+        assert result.x is not None or (result.y is not None and result.ids is not None)
+        arrays = result.arrays
+    if isinstance(result, Request):
+        arrays = {name: array for name in ("x", "keys") if (array := getattr(result, name)) is not None}
+    if isinstance(result, (Learn, Request)):
+        for name, array in arrays.items():
+            of = (np.dtype("<i8"), 1) if name in ("keys", "ids") else (np.dtype("<f4"), 2)
+            assert (array.dtype, array.ndim) == of
+            assert array.flags.c_contiguous
+            assert array.flags.aligned
+        assert len({len(array) for array in arrays.values()}) <= 1
 
 
 def test_a_header_nested_deeper_than_any_stack():
@@ -181,6 +204,23 @@ def test_learn_comes_back(model, x, has_y, producer, epoch, seq, id):
     assert came.x.tobytes() == x.tobytes()
     assert (came.y is None) == (not has_y)
     assert came.y is None or np.array_equal(came.y, x[:, :1])
+
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+
+
+@given(samples, st.booleans(), st.booleans(), st.data())
+def test_keys_ids_and_late_targets_come_back(y, has_x, has_keys, data):
+    keys, ids = (np.array([data.draw(INT64) for _ in y], np.int64) for _ in range(2))
+    sent = Learn("pump", y[:, :1].copy() if has_x else None, y, keys=keys if has_keys else None, ids=ids)
+    came = decode_request([bytes(frame) for frame in encode_request(sent)])
+    assert came.arrays.keys() == sent.arrays.keys()
+    assert all(np.array_equal(came.arrays[name], array) for name, array in sent.arrays.items())
+    assert came.rows == len(y)
+    start, stop = sorted((data.draw(st.integers(0, len(y))), data.draw(st.integers(0, len(y)))))
+    part = came.part(start, stop)
+    assert part.arrays.keys() == sent.arrays.keys()
+    assert all(np.array_equal(part.arrays[name], array[start:stop]) for name, array in sent.arrays.items())
 
 
 @given(
@@ -262,6 +302,9 @@ def test_limits():
         decode_request([msgpack.packb({**header, "x": [0.5] * 99})], small)
     assert caught.value.request_id == 3
     decode_request([msgpack.packb({**header, "op": "predict"})], small)
+    keys = {"v": 1, "op": "predict", "model": "pump", "x": [[0]] * 4, "keys": {"dtype": "<i8", "shape": [9]}}
+    with pytest.raises(TooLarge, match="keys has 72 bytes"):
+        decode_request([msgpack.packb(keys), bytes(72)], small)
     assert Limits.from_map({**small.to_map(), "of_a_newer_daemon": 1}) == small
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -14,7 +15,14 @@ from hypothesis import strategies as st
 from streamlearn_client import Outputs
 from streamlearn_client.errors import BadDtype, BadShape, BadSpec, BadValue, Gap
 from streamlearn_client.plain import plain, says_the_same
-from streamlearn_client.protocol import as_float32, as_samples, as_targets
+from streamlearn_client.protocol import (
+    as_float32,
+    as_identifier,
+    as_identifiers,
+    as_samples,
+    as_targets,
+    identifier,
+)
 from streamlearn_client.sockets import reachable
 
 
@@ -105,6 +113,82 @@ def test_targets():
     assert as_targets([[1, 2], [3, 4]], 2).shape == (2, 2)
     with pytest.raises(BadShape, match="3 rows and x has 2"):
         as_targets([1, 2, 3], 2)
+    with pytest.raises(BadShape, match="3 rows and ids has 2"):
+        as_targets([1, 2, 3], 2, of="ids")
+
+
+# keys and ids
+
+
+def test_a_name_stands_for_the_first_bytes_of_its_digest():
+    digest = hashlib.blake2b("pump 7 ü".encode(), digest_size=8).digest()
+    assert identifier("pump 7 ü") == int(np.frombuffer(digest, "<i8")[0])
+    assert as_identifiers(["a", "b"], 2, "keys").tolist() == [identifier("a"), identifier("b")]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [3, 4, -5],
+        (3, 4, -5),
+        np.array([3, 4, -5], np.int8),
+        np.array([3, 4, -5], ">i8"),
+        np.array([[3, 0], [4, 0], [-5, 0]])[:, 0],
+        np.array([3, 4, -5], object),
+    ],
+)
+def test_identifiers_become_contiguous_int64(given):
+    numbers = as_identifiers(given, 3, "ids")
+    assert (numbers.dtype, numbers.tolist()) == (np.dtype("<i8"), [3, 4, -5])
+    assert numbers.flags.c_contiguous
+
+
+def test_one_identifier_stands_for_all_rows():
+    assert as_identifiers(7, 3, "keys").tolist() == [7, 7, 7]
+    assert as_identifiers("a", 2, "keys").tolist() == [identifier("a")] * 2
+    assert as_identifier(np.uint8(7), "key") == 7
+
+
+def test_a_number_beside_a_name_stays_a_number():
+    assert as_identifiers([1, "1"], 2, "keys").tolist() == [1, identifier("1")]
+    assert as_identifiers(np.array(["1", "a"]), 2, "keys").tolist() == [identifier("1"), identifier("a")]
+    assert as_identifiers(np.array([2**63 - 1], np.uint64), 1, "keys").tolist() == [2**63 - 1]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        1.0,
+        None,
+        b"a",
+        True,
+        [1.5, 2],
+        [None, 1],
+        [b"a"],
+        [[], {}],
+        np.array([1, 2], "M8[s]"),
+        np.ones(2, bool),
+    ],
+)
+def test_what_identifies_nothing_is_refused(given):
+    with pytest.raises((BadDtype, BadShape)):
+        as_identifiers(given, 2, "ids")
+    with pytest.raises(BadDtype):
+        as_identifier(given, "key")
+
+
+@pytest.mark.parametrize(
+    "given", [2**63, -(2**63) - 1, [1, 2**63], np.array([2**64 - 1, 0], np.uint64), "\ud800"]
+)
+def test_what_64_bits_can_not_hold_is_refused(given):
+    with pytest.raises(BadValue):
+        as_identifiers(given, 2, "ids")
+
+
+@pytest.mark.parametrize("given", [[], [1], [1, 2, 3], [[1, 2]], [[1], [2, 3]]])
+def test_other_numbers_of_identifiers_are_refused(given):
+    with pytest.raises(BadShape):
+        as_identifiers(given, 2, "ids")
 
 
 # parameters

@@ -37,7 +37,7 @@ def frames_of(entry: dict[str, Any]) -> list[bytes]:
 
 
 def number(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isdigit() else value
+    return int(value) if isinstance(value, str) and value.removeprefix("-").isdigit() else value
 
 
 def name_of(value: Any) -> Any:
@@ -55,9 +55,14 @@ def array(entry: dict[str, Any]) -> np.ndarray:
     return np.array(values, entry["dtype"]).reshape(entry["shape"])
 
 
+def identifiers(values: Any) -> np.ndarray | None:
+    return None if values is None else np.array([number(value) for value in values], "<i8")
+
+
 def message_of(fields: dict[str, Any]) -> Learn | Request:
     fields = dict(fields)
     op, id, x = fields.pop("op"), name_of(fields.pop("id")), rows(fields.pop("x", None))
+    keys = identifiers(fields.pop("keys", None))
     if op == "learn":
         return Learn(
             fields["model"],
@@ -68,8 +73,12 @@ def message_of(fields: dict[str, Any]) -> Learn | Request:
             number(fields.get("seq", 0)),
             fields["ack"],
             id,
+            keys,
+            identifiers(fields.get("ids")),
         )
-    return Request(op, id, fields.pop("model", ""), fields, x)
+    if "key" in fields:
+        fields["key"] = number(fields["key"])
+    return Request(op, id, fields.pop("model", ""), fields, x, keys)
 
 
 def same(one: Any, other: Any) -> bool:

@@ -11,7 +11,7 @@ from streamlearn_client.protocol.codec import (
     peek_id,
     split_envelope,
 )
-from streamlearn_client.protocol.identifiers import Identifiers, as_identifiers, identifier
+from streamlearn_client.protocol.identifiers import Identifiers, as_identifier, as_identifiers, identifier
 from streamlearn_client.protocol.messages import (
     ACK_LEVELS,
     DEFAULT_LIMITS,
@@ -45,6 +45,7 @@ __all__ = [
     "Request",
     "Samples",
     "as_float32",
+    "as_identifier",
     "as_identifiers",
     "as_samples",
     "as_targets",

@@ -11,21 +11,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgpack
-import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn_client.errors import (
-    BadDtype,
     BadMessage,
-    BadShape,
     BadValue,
     StreamlearnError,
     TooLarge,
     UnknownOp,
     from_wire,
 )
+from streamlearn_client.protocol.identifiers import as_identifier
 from streamlearn_client.protocol.messages import (
     ACK_LEVELS,
+    ARRAYS,
     DEFAULT_LIMITS,
     OPS,
     VERSION,
@@ -36,10 +35,9 @@ from streamlearn_client.protocol.messages import (
     Limits,
     Reply,
     Request,
-    Samples,
 )
 from streamlearn_client.protocol.names import EVENT_KINDS, check_model, check_producer, topic
-from streamlearn_client.protocol.samples import F4, as_samples, as_targets
+from streamlearn_client.protocol.reading import Buffers, count
 from streamlearn_client.protocol.wire import (
     ID_BYTES,
     bytes_of,
@@ -66,7 +64,7 @@ __all__ = [
 ]
 
 _LEARN_FIELDS: Final = frozenset({"v", "id", "op", *OPS["learn"].fields})
-_KINDS: Final[Mapping[type, str]] = {str: "text", int: "an integer", dict: "a map"}
+_KINDS: Final[Mapping[type, str]] = {str: "text", int: "an integer", float: "a number", dict: "a map"}
 
 
 # ------------------------------------------------------------------------------------------- requests
@@ -75,10 +73,10 @@ _KINDS: Final[Mapping[type, str]] = {str: "text", int: "an integer", dict: "a ma
 def encode_request(request: Request | Learn) -> list[Frame]:
     """The frames of a request, header first. Arrays go out as views, not copies.
 
-    ``x`` and ``y`` must be float32 and C-contiguous, as `samples.as_samples` makes them.
+    ``x`` and ``y`` must be float32 and C-contiguous, as `samples.as_samples` makes them, ``keys`` and ``ids``
+    int64, as of `identifiers.as_identifiers`.
     """
     header: dict[str, Any] = {"v": VERSION, "id": request.id}
-    arrays: dict[str, Samples | None]
     if isinstance(request, Learn):
         header["op"] = "learn"
         header["model"] = request.model
@@ -87,17 +85,16 @@ def encode_request(request: Request | Learn) -> list[Frame]:
             header["epoch"] = request.epoch
             header["seq"] = request.seq
         header["ack"] = request.ack
-        arrays = {"x": request.x, "y": request.y}
     else:
         header["op"] = request.op
         if request.model:
             header["model"] = request.model
         header.update(request.fields)
-        arrays = {"x": request.x}
     buffers: list[Frame] = []
-    for field, array in arrays.items():
+    for field in ARRAYS:
+        array = getattr(request, field, None)
         if array is not None:
-            header[field] = {"dtype": "<f4", "shape": array.shape}
+            header[field] = {"dtype": array.dtype.str, "shape": array.shape}
             buffers.append(bytes_of(array))
     return [msgpack.packb(header), *buffers]
 
@@ -148,13 +145,26 @@ def _learn(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: Li
         check_producer(producer)
         check_uint63(epoch, "epoch")
         check_uint63(seq, "seq")
-    x, used = _samples(get("x"), frames, 1, "x", limits)
-    y: Samples | None = None
-    if get("y") is not None:
-        y, used = _samples(get("y"), frames, used, "y", limits, rows=x.shape[0])
-    if used != len(frames):
-        raise _spare_frames(len(frames), used)
-    return Learn(model, x, y, producer, epoch, seq, ack, name)
+    x, y, keys, ids = get("x"), get("y"), get("keys"), get("ids")
+    if x is None and (y is None or ids is None):
+        raise BadMessage(
+            "learn needs samples x, or targets of earlier samples: y, and the samples' ids",
+            field="ids" if y is not None else "y" if ids is not None else "x",
+        )
+    buffers = Buffers(frames, limits)
+    if x is not None:
+        x = buffers.samples(x, "x")
+        rows, of = x.shape[0], "x"
+    else:
+        rows, of = count(ids), "ids"
+    if y is not None:
+        y = buffers.samples(y, "y", rows, of)
+    if keys is not None:
+        keys = buffers.identifiers(keys, rows, "keys")
+    if ids is not None:
+        ids = buffers.identifiers(ids, rows, "ids")
+    buffers.check_all_used()
+    return Learn(model, x, y, producer, epoch, seq, ack, name, keys, ids)
 
 
 def _control(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: Limits) -> Request:
@@ -162,7 +172,8 @@ def _control(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: 
     if type(op) is not str or op not in OPS:
         raise UnknownOp(f"there is no op {shown(op)}; there are: {', '.join(OPS)}", op=shown(op))
     _check_fields(op, header)
-    model, x, used = "", None, 1
+    buffers = Buffers(frames, limits)
+    model, x, keys = "", None, None
     fields: dict[str, Any] = {}
     for field, kind in OPS[op].fields.items():
         value = header.get(field)
@@ -170,17 +181,20 @@ def _control(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: 
             continue
         if field == "model":
             model = check_model(value)
-        elif kind is object:
-            x, used = _samples(value, frames, used, field, limits)
+        elif field == "x":
+            x = buffers.samples(value, "x")
+        elif field == "keys" and x is not None:
+            keys = buffers.identifiers(value, x.shape[0], "keys")
+        elif field == "key":
+            fields[field] = as_identifier(value, field)
         elif field == "producer":
             fields[field] = check_producer(value)
-        elif type(value) is not kind:
+        elif type(value) is not kind and not (kind is float and type(value) is int):
             raise BadMessage(f"{field} of {op} must be {_KINDS[kind]}, not {shown(value)}", field=field)
         else:
             fields[field] = check_uint63(value, field) if kind is int else value
-    if used != len(frames):
-        raise _spare_frames(len(frames), used)
-    return Request(op, name, model, fields, x)
+    buffers.check_all_used()
+    return Request(op, name, model, fields, x, keys)
 
 
 def _check_fields(op: str, header: Mapping[Any, Any]) -> None:
@@ -192,71 +206,6 @@ def _check_fields(op: str, header: Mapping[Any, Any]) -> None:
     for field in known:
         if field in required and header.get(field) is None:
             raise BadMessage(f"{op} needs the field {field!r}", field=field)
-
-
-def _samples(
-    value: Any, frames: Sequence[Frame], used: int, what: str, limits: Limits, rows: int = 0
-) -> tuple[Samples, int]:
-    """Samples as ``value`` describes or lists them (targets of ``rows`` samples), and the frames used."""
-    kind = type(value)
-    if kind is dict:
-        array, used = _described(value, frames, used, what, limits)
-        if rows and array.shape[0] != rows:
-            array = as_targets(array[0] if len(value["shape"]) == 1 else array, rows, what)
-    elif kind is list or kind is int or kind is float:
-        array = as_targets(value, rows, what) if rows else as_samples(value, what)
-    elif value is None:
-        raise BadMessage(f"learn needs the field {what!r}", field=what)
-    else:
-        raise BadMessage(
-            f"{what} must be {{dtype, shape}} of the next frame or nested numbers, not {shown(value)}",
-            field=what,
-        )
-    if array.shape[0] > limits.rows:
-        raise TooLarge(
-            f"{what} has {array.shape[0]} rows and a batch may have {limits.rows}; send it in parts",
-            rows=array.shape[0],
-            limit=limits.rows,
-        )
-    return array, used
-
-
-def _described(
-    value: dict[Any, Any], frames: Sequence[Frame], used: int, what: str, limits: Limits
-) -> tuple[Samples, int]:
-    dtype, shape = value.get("dtype"), value.get("shape")
-    if dtype != "<f4":
-        raise BadDtype(
-            f"{what} is {shown(dtype)}; only '<f4' (float32, little-endian) is taken: convert it first",
-            dtype=shown(dtype),
-            expected="<f4",
-        )
-    if type(shape) is not list or len(shape) not in (1, 2):
-        raise BadShape(f"the shape of {what} must be [samples, columns] or [columns], not {shown(shape)}")
-    rows, columns = shape if len(shape) == 2 else (1, shape[0])
-    if type(rows) is not int or type(columns) is not int or rows < 1 or columns < 1:
-        raise BadShape(f"the shape of {what} must be positive integers, not {shown(shape)}")
-    if used >= len(frames):
-        raise BadMessage(f"the frame that {what} describes is missing", field=what)
-    buffer = frames[used]
-    if len(buffer) > limits.frame_bytes:
-        raise TooLarge(
-            f"{what} has {len(buffer)} bytes and one frame may have {limits.frame_bytes}; send it in parts",
-            bytes=len(buffer),
-            limit=limits.frame_bytes,
-        )
-    if rows * columns * 4 != len(buffer):
-        raise BadShape(
-            f"{what} of shape {shape} takes {rows * columns * 4} bytes, but its frame has {len(buffer)}",
-            shape=shape,
-            bytes=len(buffer),
-        )
-    array: Samples = np.ndarray((rows, columns), F4, buffer)
-    return (array if array.flags.aligned else array.copy()), used + 1
-
-
-def _spare_frames(came: int, used: int) -> BadMessage:
-    return BadMessage(f"{came} frames came, but the header describes {used - 1} beside itself", frames=came)
 
 
 def _bad_id(name: object) -> BadMessage:

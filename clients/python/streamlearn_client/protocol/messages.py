@@ -46,6 +46,9 @@ Samples: TypeAlias = NDArray[np.float32]
 AckLevel = Literal["none", "received", "written", "durable"]
 ACK_LEVELS: Final[frozenset[str]] = frozenset(get_args(AckLevel))
 
+ARRAYS: Final = ("x", "y", "keys", "ids")
+"""The fields of requests that are frames, in the order of these."""
+
 
 class Learn(NamedTuple):
     """A batch for a model: ``x`` (n, dim), and of each sample its targets ``y`` (n, targets), its key and its
@@ -73,15 +76,27 @@ class Learn(NamedTuple):
         there = self.y if self.x is None else self.x
         return 0 if there is None else len(there)
 
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What there is of ``x``, ``y``, ``keys`` and ``ids``."""
+        return {name: array for name in ARRAYS if (array := getattr(self, name)) is not None}
+
+    def part(self, start: int, stop: int) -> Learn:
+        """Rows ``start`` … ``stop`` of it: views, not copies."""
+        cut: dict[str, Any] = {name: array[start:stop] for name, array in self.arrays.items()}
+        return self._replace(**cut)
+
 
 class Request(NamedTuple):
-    """Any operation but ``learn``: ``fields`` holds what `OPS` lists for it, ``x`` is for ``predict``."""
+    """Any operation but ``learn``: ``fields`` holds what `OPS` lists for it, ``x`` and ``keys`` are for
+    ``predict``."""
 
     op: str
     id: Id = None
     model: str = ""
     fields: Mapping[str, Any] = {}
     x: Samples | None = None
+    keys: Identifiers | None = None
 
 
 class Reply(NamedTuple):
@@ -110,7 +125,10 @@ class EventMessage(NamedTuple):
 
 
 class Op(NamedTuple):
-    """What a request may carry besides ``v``, ``id`` and ``op``: field → type, and those it must carry."""
+    """What a request may carry besides ``v``, ``id`` and ``op``: field → type, and those it must carry.
+
+    ``np.ndarray``: as the message has a field of its own for it. ``float``: any number.
+    """
 
     fields: Mapping[str, type]
     required: frozenset[str] = frozenset()
@@ -126,8 +144,22 @@ OPS: Final[Mapping[str, Op]] = {
     "delete": _op("model", model=str),
     "models": _op(),
     "describe": _op("model", model=str),
-    "learn": _op("model", "x", model=str, x=object, y=object, producer=str, epoch=int, seq=int, ack=str),
-    "predict": _op("model", "x", model=str, x=object),
+    "learn": _op(
+        "model",
+        model=str,
+        x=np.ndarray,
+        y=np.ndarray,
+        keys=np.ndarray,
+        ids=np.ndarray,
+        producer=str,
+        epoch=int,
+        seq=int,
+        ack=str,
+    ),
+    "predict": _op("model", "x", model=str, x=np.ndarray, keys=np.ndarray),
+    "forecast": _op("model", "steps", model=str, steps=int, key=object),
+    "sample": _op("model", "n", model=str, n=int, temperature=float, seed=int, key=object),
+    "reheat": _op("model", model=str, heat=float),
     "checkpoint": _op("model", model=str),
     "checkpoints": _op("model", model=str),
     "restore": _op("model", model=str, lsn=int),
@@ -148,7 +180,7 @@ class Limits:
     """one frame of an array"""
     rows: int = 1 << 20
     """samples in one batch"""
-    frames: int = 4
+    frames: int = 5
     """frames of one request, header included"""
 
     def to_map(self) -> dict[str, int]:

@@ -9,7 +9,16 @@ from streamlearn_client.errors import BadName
 
 __all__ = ["EVENT_KINDS", "check_model", "check_producer", "topic"]
 
-EVENT_KINDS: Final = ("output", "drift", "checkpoint", "created", "deleted", "restored")
+EVENT_KINDS: Final = (
+    "output",
+    "targets",
+    "drift",
+    "checkpoint",
+    "created",
+    "deleted",
+    "restored",
+    "reheated",
+)
 NAME_BYTES: Final = 64
 
 _model = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}").fullmatch

@@ -63,9 +63,11 @@ def as_samples(values: Any, what: str = "x") -> Samples:
     return rows
 
 
-def as_targets(values: Any, rows: int, what: str = "y") -> Samples:
-    """``values`` as ``(rows, targets)`` float32; flat ones are a target for each of several samples, or
-    all the targets of one. Raises what `as_samples` raises, and ``BadShape`` when the rows differ.
+def as_targets(values: Any, rows: int, what: str = "y", of: str = "x") -> Samples:
+    """``values`` as ``(rows, targets)`` float32, as many rows as ``of`` has; flat ones are a target for each
+    of several samples, or all the targets of one.
+
+    Raises what `as_samples` raises, and ``BadShape`` when the rows differ.
     """
     targets = as_float32(values, what)
     if targets.ndim == 0 or (targets.ndim == 1 and rows > 1):
@@ -73,7 +75,7 @@ def as_targets(values: Any, rows: int, what: str = "y") -> Samples:
     targets = as_samples(targets, what)
     if targets.shape[0] != rows:
         raise BadShape(
-            f"{what} has {targets.shape[0]} rows and x has {rows}: each sample has its own targets",
+            f"{what} has {targets.shape[0]} rows and {of} has {rows}: each sample has its own targets",
             rows=targets.shape[0],
             expected=rows,
         )
