@@ -40,7 +40,8 @@ class FakeModel:
     @property
     def rows(self) -> np.ndarray:
         dim = self.spec.get("dim", 1)
-        return np.concatenate([batch.x for batch in self.batches] or [np.empty((0, dim), "f4")])
+        there = [batch.x for batch in self.batches if batch.x is not None]
+        return np.concatenate(there or [np.empty((0, dim), "f4")])
 
     def take(self, learn: Learn) -> bool:
         """Keep a batch; whether it was here already."""
@@ -55,7 +56,7 @@ class FakeModel:
             if learn.seq < expected:
                 return True
             self.positions[learn.producer] = (learn.epoch, learn.seq + 1)
-        self.batches.append(learn._replace(x=learn.x.copy()))
+        self.batches.append(learn._replace(**{name: array.copy() for name, array in learn.arrays.items()}))
         return False
 
     def forget(self, batches: int) -> None:
@@ -192,7 +193,7 @@ class FakeDaemon:
         duplicate = self._model(learn.model).take(learn)
         self.lsn += not duplicate
         lsns = dict.fromkeys(("lsn", "durable_lsn", "applied_lsn"), self.lsn)
-        return {**lsns, "duplicate": duplicate, "rows": len(learn.x)}, None
+        return {**lsns, "duplicate": duplicate, "rows": learn.rows}, None
 
     def _do(self, request: Request) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
         if request.op == "hello":
@@ -220,12 +221,21 @@ class FakeDaemon:
                 "spec": {**model.spec, "seed": 0},
                 "dim": model.spec.get("dim", 1),
                 "target_dim": model.spec.get("targets", 0),
+                "keyed": model.spec.get("keyed", False),
+                "late": model.spec.get("late", False),
+                "timed": False,
                 "create_lsn": model.create_lsn,
                 "samples": len(model.rows),
             }, None
         elif request.op == "predict":
             rows = len(request.x)
             return {"applied_lsn": self.lsn}, {"winner": np.arange(rows, dtype="<i4")}
+        elif request.op in ("forecast", "sample"):
+            shape = (request.fields["steps"], 2) if request.op == "forecast" else request.fields["n"]
+            values = np.full(
+                shape, request.fields.get("key", 0), "<f4" if request.op == "forecast" else "<i4"
+            )
+            return {"applied_lsn": self.lsn}, {request.op: values}
         elif request.op == "position":
             epoch, seq = model.positions.get(request.fields["producer"], (0, 0))
             return {"epoch": epoch, "next_seq": seq}, None

@@ -65,6 +65,9 @@ def test_every_operation(daemon):
         assert await client.checkpoint("pump")
         assert await client.checkpoints("pump")
         assert await client.restore("pump")
+        assert await client.reheat("pump", 0.5)
+        assert (await client.forecast("pump", 3)).shape == (3, 2)
+        assert (await client.sample("pump", 3, key=7)).tolist() == [7, 7, 7]
         assert await client.stats()
         assert await client.hello()
         assert (await client.position("pump")).next_seq == 1

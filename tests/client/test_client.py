@@ -24,7 +24,14 @@ from streamlearn_client.errors import (
     TooLarge,
     UnknownModel,
 )
-from streamlearn_client.protocol import EventMessage, Limits, Request, decode_reply, encode_request
+from streamlearn_client.protocol import (
+    EventMessage,
+    Limits,
+    Request,
+    decode_reply,
+    encode_request,
+    identifier,
+)
 from tests.client.fake import DROP, IGNORE
 
 X = np.arange(24, dtype="<f4").reshape(3, 8)
@@ -91,6 +98,21 @@ def test_batches_are_numbered_per_model(daemon, client, pump):
         assert len({(batch.producer, batch.epoch) for batch in model.batches}) == 1
 
 
+def test_going_on_and_reheating(daemon, client, pump):
+    ahead = client.forecast("pump", 3)
+    assert (ahead.dtype, ahead.shape) == (np.float32, (3, 2))
+    assert "key" not in daemon.requests[-1].fields
+    client.forecast("pump", np.int64(2), key="a")
+    assert daemon.requests[-1].fields == {"steps": 2, "key": identifier("a")}
+    drawn = client.sample("pump", 5, temperature=np.float32(0.5), seed=2, key=7)
+    assert (drawn.dtype, drawn.tolist()) == (np.int32, [7] * 5)
+    assert daemon.requests[-1].fields == {"n": 5, "temperature": 0.5, "seed": 2, "key": 7}
+    assert client.reheat("pump")["lsn"] == daemon.lsn
+    assert daemon.requests[-1].fields == {"heat": 1.0}
+    client.reheat("pump", np.float32(0.5))
+    assert daemon.requests[-1].fields == {"heat": 0.5}
+
+
 def test_threads_share_a_client(client, pump):
     threads = [
         threading.Thread(target=lambda: [client.learn("pump", X[:1]) for _ in range(20)]) for _ in range(4)
@@ -133,6 +155,17 @@ def test_bad_input_is_refused_here(daemon, client, pump):
         Client("over there")
     with pytest.raises(BadValue):
         Client(daemon.endpoint, timeout=0)
+    for call in (
+        lambda: client.forecast("pump", 1.5),
+        lambda: client.forecast("pump", -1),
+        lambda: client.sample("pump", 3, seed=2**63),
+        lambda: client.sample("pump", 3, temperature="hot"),
+        lambda: client.reheat("pump", heat=True),
+    ):
+        with pytest.raises(BadValue):
+            call()
+    with pytest.raises(BadDtype):
+        client.forecast("pump", 1, key=[1])
     assert not pump.batches
 
 
@@ -231,11 +264,12 @@ def test_a_delete_whose_answer_is_lost_spares_a_new_model_of_the_name(daemon, cl
     assert daemon.models["pump"].spec == {"dim": 9}
 
 
-def test_a_restore_is_not_repeated(daemon, client, pump):
-    daemon.fault = once("restore", DROP, daemon.restart_soon)
+@pytest.mark.parametrize("op", ["restore", "reheat"])
+def test_what_would_do_more_the_second_time_is_not_repeated(daemon, client, pump, op):
+    daemon.fault = once(op, DROP, daemon.restart_soon)
     with pytest.raises(NoAnswer):
-        client.restore("pump")
-    assert sum(request.op == "restore" for request in daemon.requests) == 1
+        getattr(client, op)("pump")
+    assert sum(request.op == op for request in daemon.requests) == 1
 
 
 @pytest.mark.parametrize("refusal", [Busy("later"), ShuttingDown("later")])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlearn_client.errors import Busy, Fenced, Gap, StreamlearnError, StreamLost
-from streamlearn_client.protocol import Reply, decode_reply, decode_request, encode_error, encode_reply
+from streamlearn_client.protocol import Learn, Reply, decode_reply, decode_request, encode_error, encode_reply
 from streamlearn_client.window import Window
 from tests.client.fake import FakeModel
 
@@ -31,7 +31,7 @@ class World:
 
     def push(self) -> None:
         if not self.window.full:
-            self.window.add(np.array([[self.made]], "<f4"), None)
+            self.window.add(Learn("pump", np.array([[self.made]], "<f4")))
             self.made += 1
 
     def send(self, most: int = SIZE) -> None:

@@ -7,9 +7,10 @@ import time
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import numpy as np
 import zmq
 import zmq.asyncio
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from streamlearn_client.aio_channels import AsyncFirehose, AsyncStream, AsyncSubscription
 from streamlearn_client.calls import Call, Exchange
@@ -75,12 +76,38 @@ class AsyncClient:
     async def stats(self, model: str | None = None) -> dict[str, Any]:
         return await self._run(self._session.ask("stats", model or ""))
 
-    async def learn(self, model: str, x: ArrayLike, y: ArrayLike | None = None, ack: str = "durable") -> Ack:
+    async def learn(
+        self,
+        model: str,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        keys: Any = None,
+        ids: Any = None,
+        ack: str = "durable",
+    ) -> Ack:
         async with self._turns.setdefault(check_model(model), asyncio.Lock()):
-            return await self._run(self._session.learn(model, x, y, ack))
+            return await self._run(self._session.learn(model, x, y, keys, ids, ack))
 
-    async def predict(self, model: str, x: ArrayLike) -> Outputs:
-        return await self._run(self._session.predict(model, x))
+    async def learn_targets(
+        self, model: str, ids: Any, y: ArrayLike, *, keys: Any = None, ack: str = "durable"
+    ) -> Ack:
+        async with self._turns.setdefault(check_model(model), asyncio.Lock()):
+            return await self._run(self._session.learn(model, None, y, keys, ids, ack))
+
+    async def predict(self, model: str, x: ArrayLike, keys: Any = None) -> Outputs:
+        return await self._run(self._session.predict(model, x, keys))
+
+    async def forecast(self, model: str, steps: int, key: Any = None) -> NDArray[np.float32]:
+        return await self._run(self._session.forecast(model, steps, key))
+
+    async def sample(
+        self, model: str, n: int, temperature: float = 1.0, seed: int = 0, key: Any = None
+    ) -> NDArray[np.int32]:
+        return await self._run(self._session.sample(model, n, temperature, seed, key))
+
+    async def reheat(self, model: str, heat: float = 1.0) -> dict[str, Any]:
+        return await self._run(self._session.reheat(model, heat))
 
     def stream(
         self,

@@ -52,16 +52,26 @@ class AsyncStream:
     def last_ack(self) -> Ack | None:
         return self.stream.last_ack
 
-    async def push(self, sample: ArrayLike, y: ArrayLike | None = None) -> None:
+    async def push(
+        self, sample: ArrayLike, y: ArrayLike | None = None, *, keys: Any = None, ids: Any = None
+    ) -> None:
         async with self._turn:
-            if self.stream.full:
-                await asyncio.to_thread(self.stream.push, sample, y)
+            stream = self.stream
+            one = stream._one(sample, y, keys, ids)
+            if stream._would_wait(one):
+                await asyncio.to_thread(stream._put, one)
             else:
-                self.stream.push(sample, y)
+                stream._put(one)
 
-    async def push_many(self, batch: ArrayLike, ys: ArrayLike | None = None) -> None:
+    async def push_many(
+        self, batch: ArrayLike, ys: ArrayLike | None = None, *, keys: Any = None, ids: Any = None
+    ) -> None:
         async with self._turn:
-            await asyncio.to_thread(self.stream.push_many, batch, ys)
+            await asyncio.to_thread(self.stream.push_many, batch, ys, keys=keys, ids=ids)
+
+    async def push_targets(self, ids: Any, y: ArrayLike, *, keys: Any = None) -> None:
+        async with self._turn:
+            await asyncio.to_thread(self.stream.push_targets, ids, y, keys=keys)
 
     async def flush(self, timeout: float | None = None) -> Ack | None:
         return await asyncio.to_thread(self.stream.flush, timeout)
@@ -97,8 +107,13 @@ class AsyncFirehose:
     def sent(self) -> int:
         return self.firehose.sent
 
-    async def push(self, x: ArrayLike, y: ArrayLike | None = None) -> None:
-        await asyncio.to_thread(self.firehose.push, x, y)
+    async def push(
+        self, x: ArrayLike, y: ArrayLike | None = None, *, keys: Any = None, ids: Any = None
+    ) -> None:
+        await asyncio.to_thread(self.firehose.push, x, y, keys=keys, ids=ids)
+
+    async def push_targets(self, ids: Any, y: ArrayLike, *, keys: Any = None) -> None:
+        await asyncio.to_thread(self.firehose.push_targets, ids, y, keys=keys)
 
     async def close(self) -> None:
         self.firehose.close()

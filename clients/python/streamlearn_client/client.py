@@ -8,8 +8,9 @@ import time
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+import numpy as np
 import zmq
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from streamlearn_client.calls import Call, Exchange
 from streamlearn_client.errors import BadValue, StreamlearnError
@@ -101,23 +102,75 @@ class Client:
 
     # -------------------------------------------------------------------------------- learning and asking
 
-    def learn(self, model: str, x: ArrayLike, y: ArrayLike | None = None, ack: str = "durable") -> Ack:
+    def learn(
+        self,
+        model: str,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        keys: Any = None,
+        ids: Any = None,
+        ack: str = "durable",
+    ) -> Ack:
         """Have samples learned, in order; returns when the daemon has them as safe as ``ack`` says.
 
         ``x`` is (n, dim), or (dim,) for one sample; NaN is a missing value. ``y`` is (n, targets), or (n,)
-        for one target each. Integers, float64 and lists are converted to float32. ``ack`` is ``received``
-        (in memory), ``written`` (survives kill -9) or ``durable`` (survives a power cut). What is more
-        than one message may carry is sent in parts. Each batch is numbered, so that one sent twice is learned
-        once; for many batches at full speed use `stream`.
+        for one target each. Integers, float64 and lists are converted to float32. ``keys`` (which of many
+        streams each sample belongs to) and ``ids`` (by which its targets may come later) are integers of 64
+        bits or names, (n,) or one for all, for models that take them.
+
+        ``ack`` is ``received`` (in memory), ``written`` (survives kill -9) or ``durable`` (survives a power
+        cut). What is more than one message may carry is sent in parts. Each batch is numbered, so that one
+        sent twice is learned once; for many batches at full speed use `stream`.
 
         Raises ``BadShape``, ``BadDtype``, ``BadValue``, ``UnknownModel``, and ``NoAnswer`` when it can't be
         known whether the batch was learned (``error.detail`` has its number).
         """
-        return self._run(self._session.learn(model, x, y, ack))
+        return self._run(self._session.learn(model, x, y, keys, ids, ack))
 
-    def predict(self, model: str, x: ArrayLike) -> Outputs:
-        """What the model says to samples (n, dim), without learning them, as of ``applied_lsn``."""
-        return self._run(self._session.predict(model, x))
+    def learn_targets(
+        self, model: str, ids: Any, y: ArrayLike, *, keys: Any = None, ack: str = "durable"
+    ) -> Ack:
+        """Have targets learned that came later than their samples, by the ``ids`` (n,) of these; a sample
+        that was sent without has its number for an id, counted from 0. ``y`` is (n, targets), or (n,) for one
+        target each; for a single id it is (targets,). ``keys`` as the samples had them.
+
+        Otherwise as `learn`. An id that no sample waits under is no error: `subscribe` to ``targets``
+        shows what became of each.
+        """
+        return self._run(self._session.learn(model, None, y, keys, ids, ack))
+
+    def predict(self, model: str, x: ArrayLike, keys: Any = None) -> Outputs:
+        """What the model says to samples (n, dim), without learning them, as of ``applied_lsn``; ``keys`` as
+        for `learn`."""
+        return self._run(self._session.predict(model, x, keys))
+
+    def forecast(self, model: str, steps: int, key: Any = None) -> NDArray[np.float32]:
+        """The next ``steps`` samples, (steps, dim) float32, as a recurrent net goes on from its live state
+        with its own forecasts; of a keyed model, the next of the stream ``key``.
+
+        Raises ``BadValue`` for a model that does not forecast, or has not learned anything yet, and
+        ``TooLarge``.
+        """
+        return self._run(self._session.forecast(model, steps, key))
+
+    def sample(
+        self, model: str, n: int, temperature: float = 1.0, seed: int = 0, key: Any = None
+    ) -> NDArray[np.int32]:
+        """``n`` symbols (n,) int32, drawn as a recurrent net that forecasts symbols goes on from its live
+        state. ``temperature``: below 1 prefers the probable, 0 takes the most probable, above 1 evens out.
+        The same ``seed`` and state draw the same. Raises as `forecast` does.
+        """
+        return self._run(self._session.sample(model, n, temperature, seed, key))
+
+    def reheat(self, model: str, heat: float = 1.0) -> dict[str, Any]:
+        """Set the model's schedules back, all the way for ``heat`` 1 and less for less, so that it learns as
+        fast again as it did earlier: after everything that was sent before. Returns the reheat's ``lsn``.
+
+        Raises ``BadValue`` unless 0 < heat ≤ 1. If the connection breaks before the answer this raises
+        ``NoAnswer`` and is not repeated; a ``reheated`` event would tell that it happened.
+        """
+        return self._run(self._session.reheat(model, heat))
 
     def stream(
         self,

@@ -6,13 +6,13 @@ import secrets
 import threading
 import time
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import zmq
 from numpy.typing import ArrayLike
 
 from streamlearn_client.errors import NoAnswer
-from streamlearn_client.protocol import Learn, as_samples, as_targets, check_producer, encode_request
+from streamlearn_client.protocol import Learn, as_batch, check_producer, encode_request
 from streamlearn_client.sockets import NOBLOCK, blocking, connect
 
 __all__ = ["Firehose"]
@@ -38,16 +38,24 @@ class Firehose:
         self._lock = threading.Lock()
         self._socket = connect(blocking(), zmq.PUSH, endpoint, LINGER_MS)
 
-    def push(self, x: ArrayLike, y: ArrayLike | None = None) -> None:
-        """Send samples (n, dim) with targets (n, targets), in one message.
+    def push(self, x: ArrayLike, y: ArrayLike | None = None, *, keys: Any = None, ids: Any = None) -> None:
+        """Send samples (n, dim) with targets (n, targets), keys (n,) and ids (n,), in one message.
 
         Waits while no connection stands or its queue is full; raises ``NoAnswer`` after the client's timeout,
         with nothing sent. Raises ``BadShape``, ``BadDtype`` and ``BadValue`` as `Client.learn` does.
         """
-        samples = as_samples(x)
-        targets = None if y is None else as_targets(y, len(samples))
+        self._send(as_batch(self.model, x, y, keys, ids))
+
+    def push_targets(self, ids: Any, y: ArrayLike, *, keys: Any = None) -> None:
+        """Send targets of earlier samples, as `Client.learn_targets` takes them, in one message.
+
+        Waits and raises as `push` does.
+        """
+        self._send(as_batch(self.model, None, y, keys, ids))
+
+    def _send(self, batch: Learn) -> None:
         with self._lock:
-            message = Learn(self.model, samples, targets, self.producer, self._epoch, self.sent, "none")
+            message = batch._replace(producer=self.producer, epoch=self._epoch, seq=self.sent, ack="none")
             frames = encode_request(message)
             try:
                 self._socket.send_multipart(frames, NOBLOCK)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from streamlearn_client.errors import BadSpec
+from streamlearn_client.errors import BadSpec, BadValue
+from streamlearn_client.protocol.wire import check_uint63
 
-__all__ = ["plain", "says_the_same"]
+__all__ = ["number", "plain", "says_the_same", "whole"]
 
 _OF_A_SCHEDULE = ("start", "end", "tau", "half_life", "unit", "form")
 
@@ -40,3 +41,15 @@ def says_the_same(given: Any, full: Any) -> bool:
     if isinstance(given, Mapping) and isinstance(full, Mapping):
         return all(key in full and says_the_same(entry, full[key]) for key, entry in given.items())
     return bool(given == full)
+
+
+def whole(value: Any, field: str) -> int:
+    """``value`` if it is a whole number from 0 to 2^63 − 1, of Python's or of NumPy's, else ``BadValue``."""
+    return check_uint63(int(value) if isinstance(value, np.integer) else value, field)
+
+
+def number(value: Any, field: str) -> float:
+    """``value`` if it is a number, of Python's or of NumPy's, else ``BadValue``."""
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        return float(value)
+    raise BadValue(f"{field} must be a number, not {value!r}", field=field)

@@ -25,7 +25,7 @@ class Ack:
     duplicate: bool = False
     """it had been taken before: an earlier try arrived, and only its answer was lost"""
     rows: int = 0
-    """how many samples the batch had"""
+    """how many samples, or later targets, the batch had"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +33,20 @@ class Event:
     """Something that happened to a model."""
 
     kind: str
-    """``output``, ``drift``, ``checkpoint``, ``created``, ``deleted`` or ``restored``"""
+    """``output``, ``targets``, ``drift``, ``checkpoint``, ``created``, ``deleted``, ``restored`` or
+    ``reheated``"""
     model: str
     lsn: int
     first: int
-    """``output``: which sample of the model, counted from 0, the first row is about"""
+    """``output``, ``targets``: how many samples the model had learned before; unless ``outputs.sample`` says
+    otherwise, the first row is about the sample of that number, counted from 0"""
     rows: int
+    """of ``outputs``, if these are of samples"""
     time: int
     """nanoseconds since the epoch, the daemon's clock"""
     outputs: Outputs
-    """``output``: what the model said of each sample before it learned it; else empty"""
+    """``output``: what the model said of each sample before it learned it. ``targets``: what it had said of
+    each sample whose target came now. ``drift``: ``sample`` (k,), where there was an alarm. Else empty"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamlearn_client.calls import Call, Unanswered
 from streamlearn_client.errors import (
+    BadShape,
     BadValue,
     Gap,
     ModelExists,
@@ -25,16 +27,17 @@ from streamlearn_client.errors import (
     UnknownModel,
 )
 from streamlearn_client.outputs import Outputs
-from streamlearn_client.plain import plain, says_the_same
+from streamlearn_client.plain import number, plain, says_the_same, whole
 from streamlearn_client.protocol import (
     ACK_LEVELS,
     Learn,
     Limits,
     Reply,
     Request,
-    Samples,
+    as_batch,
+    as_identifier,
+    as_identifiers,
     as_samples,
-    as_targets,
     check_model,
     check_producer,
 )
@@ -66,6 +69,31 @@ class StreamPlan:
     ack: str
     dim: int
     targets: int
+    keyed: bool = False
+    late: bool = False
+
+    def check(self, batch: Learn) -> None:
+        """Raises ``BadShape`` for rows that the model does not take."""
+        if batch.x is None and not self.late:
+            raise BadShape(f"{self.model!r} takes no targets later: push them with their samples")
+        if batch.x is not None and batch.x.shape[1] != self.dim:
+            raise BadShape(
+                f"a sample has {batch.x.shape[1]} values and {self.model!r} takes {self.dim}",
+                columns=batch.x.shape[1],
+                expected=self.dim,
+            )
+        targets = 0 if batch.y is None else batch.y.shape[1]
+        if targets != self.targets and not (batch.y is None and self.late):
+            raise BadShape(
+                f"a sample came with {targets} targets and {self.model!r} takes {self.targets}",
+                targets=targets,
+                expected=self.targets,
+            )
+        if (batch.keys is not None) != self.keyed:
+            takes = "needs a key for each" if self.keyed else "has no keys"
+            raise BadShape(f"samples came with{'out' if self.keyed else ''} keys and {self.model!r} {takes}")
+        if batch.ids is not None and not self.late:
+            raise BadShape(f"samples came with ids and {self.model!r} takes no targets later: leave ids out")
 
 
 class Session:
@@ -146,33 +174,33 @@ class Session:
 
     # ----------------------------------------------------------------------------------- learn, predict
 
-    def learn(self, model: str, x: Any, y: Any, ack: str) -> Flow[Ack]:
+    def learn(self, model: str, x: Any, y: Any, keys: Any, ids: Any, ack: str) -> Flow[Ack]:
+        """Samples; without ``x``, targets that come later."""
         check_model(model)
         check_level(ack)
-        samples = as_samples(x)
-        targets = None if y is None else as_targets(y, len(samples))
-        step = rows_per_batch((yield from self.limits()), samples, targets)
+        batch = as_batch(model, x, y, keys, ids)
+        step = rows_per_batch((yield from self.limits()), batch.arrays.values())
         answers: list[Ack] = []
-        for start in range(0, len(samples), step):
-            part = samples[start : start + step]
-            aims = None if targets is None else targets[start : start + step]
+        for start in range(0, batch.rows, step):
+            part = batch.part(start, min(start + step, batch.rows))
             try:
-                answers.append((yield from self._learn_part(model, part, aims, ack)))
+                answers.append((yield from self._learn_part(part._replace(ack=ack))))
             except StreamlearnError as error:
                 if start:
                     error.detail["accepted"] = start
-                    error.add_note(f"the first {start} of the {len(samples)} samples were accepted")
+                    error.add_note(f"the first {start} of the {batch.rows} samples were accepted")
                 raise
         last = answers[-1]
         duplicate = any(answer.duplicate for answer in answers)
-        return Ack(last.lsn, last.durable_lsn, last.applied_lsn, duplicate, len(samples))
+        return Ack(last.lsn, last.durable_lsn, last.applied_lsn, duplicate, batch.rows)
 
-    def _learn_part(self, model: str, x: Samples, y: Samples | None, ack: str) -> Flow[Ack]:
+    def _learn_part(self, batch: Learn) -> Flow[Ack]:
+        model = batch.model
         numbers = self._numbers.get(model)
         if numbers is None:
             known = (yield from self.position(model, self.producer)).epoch if self._given else 0
             numbers = self._numbers[model] = Numbering(max(self._epoch, known + 1))
-        message = Learn(model, x, y, self.producer, numbers.epoch, numbers.next_seq, ack)
+        message = batch._replace(producer=self.producer, epoch=numbers.epoch, seq=numbers.next_seq)
         try:
             reply = yield Call(message)
         except NoAnswer as error:
@@ -197,18 +225,37 @@ class Session:
         if numbers is not None:
             self._numbers[model] = Numbering(max(time.time_ns(), numbers.epoch + 1))
 
-    def predict(self, model: str, x: Any) -> Flow[Outputs]:
+    def predict(self, model: str, x: Any, keys: Any) -> Flow[Outputs]:
         check_model(model)
         samples = as_samples(x)
-        most = rows_per_batch((yield from self.limits()), samples, None)
-        if len(samples) > most:
+        rows = len(samples)
+        names = None if keys is None else as_identifiers(keys, rows, "keys")
+        most = rows_per_batch((yield from self.limits()), [samples])
+        if rows > most:
             raise TooLarge(
-                f"{len(samples)} samples are more than one predict may have ({most}); send them in parts",
-                rows=len(samples),
+                f"{rows} samples are more than one predict may have ({most}); send them in parts",
+                rows=rows,
                 limit=most,
             )
-        reply = yield Call(Request("predict", None, model, {}, samples))
+        reply = yield Call(Request("predict", None, model, {}, samples, names))
         return Outputs(int(reply.ok.get("applied_lsn", 0)), **reply.arrays)
+
+    def forecast(self, model: str, steps: int, key: Any) -> Flow[NDArray[np.float32]]:
+        return self._continued("forecast", model, key, steps=whole(steps, "steps"))
+
+    def sample(self, model: str, n: int, temperature: float, seed: int, key: Any) -> Flow[NDArray[np.int32]]:
+        said = {"temperature": number(temperature, "temperature"), "seed": whole(seed, "seed")}
+        return self._continued("sample", model, key, n=whole(n, "n"), **said)
+
+    def _continued(self, op: str, model: str, key: Any, **fields: Any) -> Flow[NDArray[Any]]:
+        """An operation whose answer is one array, with the operation's name."""
+        check_model(model)
+        if key is not None:
+            fields["key"] = as_identifier(key, "key")
+        return (yield Call(Request(op, None, model, fields))).arrays[op]
+
+    def reheat(self, model: str, heat: float) -> Flow[dict[str, Any]]:
+        return self.ask("reheat", model, repeat=False, heat=number(heat, "heat"))
 
     # ---------------------------------------------------------------------------------------- producers
 
@@ -224,13 +271,14 @@ class Session:
         limits = yield from self.limits()
         described = yield from self.ask("describe", model)
         dim, targets = int(described["dim"]), int(described["target_dim"])
-        most = min(limits.rows, limits.frame_bytes // (4 * max(dim, targets)))
+        most = min(limits.rows, limits.frame_bytes // max(4 * dim, 4 * targets, 8))
         if not 1 <= batch <= most:
             raise BadValue(f"batch must be 1 to {most} samples here, not {batch}", field="batch", limit=most)
         epoch = time.time_ns()
         if producer is not None:
             epoch = max(epoch, (yield from self.position(model, name)).epoch + 1)
-        return StreamPlan(model, name, epoch, ack, dim, targets)
+        keyed, late = bool(described.get("keyed")), bool(described.get("late"))
+        return StreamPlan(model, name, epoch, ack, dim, targets, keyed, late)
 
     def endpoint(self, name: str) -> Flow[str]:
         """Where the daemon says its ``firehose`` or ``events`` is. Raises ``NoAnswer`` if it does not say."""
@@ -248,9 +296,9 @@ def check_level(ack: str) -> None:
         raise BadValue(f"ack must be one of {levels}, not {ack!r}{hint}", field="ack")
 
 
-def rows_per_batch(limits: Limits, x: Samples, y: Samples | None) -> int:
-    """How many of these samples one message may carry. Raises ``TooLarge`` if not even one fits."""
-    widest = max(x.shape[1], 0 if y is None else y.shape[1]) * x.itemsize
+def rows_per_batch(limits: Limits, arrays: Iterable[NDArray[Any]]) -> int:
+    """How many rows of these one message may carry. Raises ``TooLarge`` if not even one fits."""
+    widest = max(array[:1].nbytes for array in arrays)
     if widest > limits.frame_bytes:
         raise TooLarge(
             f"one sample has {widest} bytes and a frame may have {limits.frame_bytes}",

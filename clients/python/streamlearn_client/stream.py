@@ -15,7 +15,8 @@ import zmq
 from numpy.typing import ArrayLike, NDArray
 
 from streamlearn_client.errors import BadShape, BadValue, NoAnswer, StreamlearnError, StreamLost
-from streamlearn_client.protocol import Samples, as_float32, as_targets, decode_reply
+from streamlearn_client.gathering import Gathering
+from streamlearn_client.protocol import Learn, as_batch, as_float32, decode_reply
 from streamlearn_client.results import Ack
 from streamlearn_client.session import StreamPlan
 from streamlearn_client.sockets import (
@@ -60,16 +61,12 @@ class Stream:
         self.producer = plan.producer
         self.epoch = plan.epoch
         self._endpoint = endpoint
-        self._batch = batch
         self._interval = interval
         self._timeout = timeout
         self._window = Window(plan.model, plan.producer, plan.epoch, plan.ack, window)
-        self._dim = plan.dim
-        self._targets = plan.targets
-        self._x: Samples = np.empty((0, 0), F4)
-        self._y: Samples | None = None
-        self._count = 0  # rows of _x in use
-        self._since = 0.0  # when the first of them came
+        self._plan = plan
+        self._gathering = Gathering(batch)
+        self._since = 0.0  # when the first row came that is being gathered
         self._flushing = False
         self._stopping = False
         self._changed = threading.Condition()
@@ -92,7 +89,7 @@ class Stream:
     def pending(self) -> int:
         """Samples that were pushed and are not acknowledged yet."""
         with self._changed:
-            return self._window.pending + self._count
+            return self._window.pending + self._gathering.rows
 
     @property
     def resent(self) -> int:
@@ -103,26 +100,23 @@ class Stream:
     def last_ack(self) -> Ack | None:
         return self._window.last_ack
 
-    @property
-    def full(self) -> bool:
-        """Whether the next push would have to wait."""
-        return self._count >= self._batch and self._window.full
-
     # -------------------------------------------------------------------------------------------- pushing
 
-    def push(self, sample: ArrayLike, y: ArrayLike | None = None) -> None:
-        """Add one sample (dim,), with its targets if the model takes any.
+    def push(
+        self, sample: ArrayLike, y: ArrayLike | None = None, *, keys: Any = None, ids: Any = None
+    ) -> None:
+        """Add one sample (dim,), with its targets, its key and its id if the model takes any.
 
         Raises ``BadShape``, ``BadDtype``, ``BadValue`` for what the model can't take, ``StreamLost``, and
         ``NoAnswer`` if there was no room within the timeout (the sample was not taken: push it again).
         """
-        row = sample if type(sample) is np.ndarray and sample.dtype == F4 else as_float32(sample, "a sample")
-        if row.ndim != 1:
-            raise BadShape(f"push takes one sample (dim,), not {row.shape}; for many there is push_many")
-        self._push(row.reshape(1, -1), None if y is None else as_targets(y, 1))
+        self._put(self._one(sample, y, keys, ids))
 
-    def push_many(self, batch: ArrayLike, ys: ArrayLike | None = None) -> None:
-        """Add samples (n, dim) with targets (n, targets), in order; they are copied at once.
+    def push_many(
+        self, batch: ArrayLike, ys: ArrayLike | None = None, *, keys: Any = None, ids: Any = None
+    ) -> None:
+        """Add samples (n, dim) with targets (n, targets), keys (n,) or one for all, and ids (n,), in order;
+        they are copied at once.
 
         Raises what `push` raises; after ``NoAnswer``, ``error.detail["taken"]`` of them were taken.
         """
@@ -130,67 +124,67 @@ class Stream:
         if rows.ndim != 2:
             raise BadShape(f"push_many takes samples (n, dim), not {rows.shape}; for one there is push")
         if len(rows):
-            self._push(rows, None if ys is None else as_targets(ys, len(rows)))
+            self._put(as_batch(self.model, rows, ys, keys, ids))
 
-    def _push(self, x: NDArray[np.float32], y: Samples | None) -> None:
-        _refuse_infinities(x, "a sample")
-        if y is not None:
-            _refuse_infinities(y, "a target")
+    def push_targets(self, ids: Any, y: ArrayLike, *, keys: Any = None) -> None:
+        """Add targets (n, targets) of samples that were pushed before, by these samples' ids (n,): the model
+        learns them after everything that was pushed before them. One id may come with its targets (targets,).
+
+        Raises what `push_many` raises.
+        """
+        self._put(as_batch(self.model, None, y, keys, ids))
+
+    def _one(self, sample: ArrayLike, y: ArrayLike | None, keys: Any, ids: Any) -> Learn:
+        row = sample if type(sample) is np.ndarray and sample.dtype == F4 else as_float32(sample, "a sample")
+        if row.ndim != 1:
+            raise BadShape(f"push takes one sample (dim,), not {row.shape}; for many there is push_many")
+        if y is None and keys is None and ids is None:
+            return Learn(self.model, row.reshape(1, -1))
+        return as_batch(self.model, row, y, keys, ids)
+
+    def _put(self, batch: Learn) -> None:
+        if batch.x is not None:
+            _refuse_infinities(batch.x, "a sample")
+        if batch.y is not None:
+            _refuse_infinities(batch.y, "a target")
+        self._plan.check(batch)
         deadline = time.monotonic() + self._timeout
-        taken, total = 0, x.shape[0]
+        taken, total = 0, batch.rows
         with self._changed:
-            self._check_columns(x, y)
             while taken < total:
                 try:
-                    self._wait_until(self._has_room, deadline)
+                    self._wait_until(lambda: self._takes(batch), deadline)
                 except NoAnswer as error:
                     error.detail["taken"] = taken
                     raise
-                taken += self._fill(x, y, taken)
+                taken += self._fill(batch, taken)
 
-    def _fill(self, x: NDArray[np.float32], y: Samples | None, start: int) -> int:
+    def _would_wait(self, batch: Learn) -> bool:
+        """Whether to put ``batch``, of one row, would have to wait for room."""
+        with self._changed:
+            return self._window.full and not self._gathering.takes(batch)
+
+    def _takes(self, batch: Learn) -> bool:
+        """Whether a row can be gathered now, in a new batch if need be."""
+        return self._gathering.takes(batch) or self._seal()
+
+    def _fill(self, batch: Learn, start: int) -> int:
         """Take as many rows from ``start`` on as the batch that is being filled has room for."""
-        at = self._count
-        more: int = min(self._batch - at, x.shape[0] - start)
-        if not at:
-            self._x = np.empty((self._batch, x.shape[1]), F4)
-            self._y = None if y is None else np.empty((self._batch, y.shape[1]), F4)
+        first = not self._gathering.rows
+        if first:
             self._since = time.monotonic()
-        self._x[at : at + more] = x[start : start + more]
-        if self._y is not None and y is not None:
-            self._y[at : at + more] = y[start : start + more]
-        self._count += more
-        sealed = self._count == self._batch and self._seal()
-        if sealed or not at:
+        more = self._gathering.fill(batch, start)
+        sealed = self._gathering.full and self._seal()
+        if sealed or first:
             self._ring()
         return more
 
     def _seal(self) -> bool:
         """Put the batch that is being filled into the window, if that has room."""
-        if self._window.full or not self._count:
+        if self._window.full or not self._gathering.rows:
             return False
-        x, y = self._x[: self._count], self._y
-        self._window.add(x, None if y is None else y[: self._count])
-        self._count = 0
+        self._window.add(self._gathering.take())
         return True
-
-    def _has_room(self) -> bool:
-        return self._count < self._batch or self._seal()
-
-    def _check_columns(self, x: NDArray[np.float32], y: Samples | None) -> None:
-        if x.shape[1] != self._dim:
-            raise BadShape(
-                f"a sample has {x.shape[1]} values and {self.model!r} takes {self._dim}",
-                columns=x.shape[1],
-                expected=self._dim,
-            )
-        targets = 0 if y is None else y.shape[1]
-        if targets != self._targets:
-            raise BadShape(
-                f"a sample came with {targets} targets and {self.model!r} takes {self._targets}",
-                targets=targets,
-                expected=self._targets,
-            )
 
     # ------------------------------------------------------------------------------------ waiting, closing
 
@@ -204,7 +198,7 @@ class Stream:
             self._ring()
             try:
                 self._wait_until(
-                    lambda: not self._count and not len(self._window),
+                    lambda: not self._gathering.rows and not len(self._window),
                     time.monotonic() + (self._timeout if timeout is None else timeout),
                 )
             finally:
@@ -249,11 +243,12 @@ class Stream:
                 return
             left = deadline - time.monotonic()
             if left <= 0:
+                pending = self._window.pending + self._gathering.rows
                 raise NoAnswer(
                     f"the daemon at {self._endpoint} does not acknowledge (or is not there): "
-                    f"{self._window.pending + self._count} samples wait",
+                    f"{pending} samples wait",
                     endpoint=self._endpoint,
-                    pending=self._window.pending + self._count,
+                    pending=pending,
                 )
             self._changed.wait(left)
 
@@ -295,8 +290,8 @@ class Stream:
         with self._changed:
             self._rung = False
             now = time.monotonic()
-            overdue = self._count and now >= self._since + self._interval
-            if (self._flushing or overdue or self._count >= self._batch) and self._seal():
+            overdue = self._gathering.rows and now >= self._since + self._interval
+            if (self._flushing or overdue or self._gathering.full) and self._seal():
                 self._changed.notify_all()
             batches = self._window.to_send(now)
         sent = 0
@@ -309,7 +304,7 @@ class Stream:
         with self._changed:
             self._window.sent(sent, now)
             until = self._window.wakeup() if sent == len(batches) else math.inf
-            if self._count and not self._window.full:
+            if self._gathering.rows and not self._window.full:
                 until = min(until, self._since + self._interval)
             return until - now, sent < len(batches)
 

@@ -21,7 +21,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from streamlearn_client.errors import Gap, StreamlearnError, StreamLost
-from streamlearn_client.protocol import Frame, Learn, Reply, Samples, encode_request
+from streamlearn_client.protocol import Frame, Learn, Reply, encode_request
 from streamlearn_client.results import Ack, read_ack
 
 __all__ = ["Batch", "Window"]
@@ -67,12 +67,19 @@ class Window:
     def full(self) -> bool:
         return len(self._batches) >= self._size
 
-    def add(self, x: Samples, y: Samples | None) -> None:
+    def add(self, batch: Learn) -> None:
         """Number a batch and keep it until it is acknowledged. The arrays must not change any more."""
         seq = self._base + len(self._batches)
-        message = Learn(self._model, x, y, self._producer, self._epoch, seq, self._ack, seq)
-        self._batches.append(Batch(x.shape[0], encode_request(message)))
-        self.pending += x.shape[0]
+        message = batch._replace(
+            model=self._model,
+            producer=self._producer,
+            epoch=self._epoch,
+            seq=seq,
+            ack=self._ack,
+            id=seq,
+        )
+        self._batches.append(Batch(batch.rows, encode_request(message)))
+        self.pending += batch.rows
 
     def to_send(self, now: float) -> list[Batch]:
         """The batches whose turn it is, in order."""

@@ -27,7 +27,7 @@ from streamlearn_client.protocol.messages import (
     Samples,
 )
 from streamlearn_client.protocol.names import EVENT_KINDS, check_model, check_producer, topic
-from streamlearn_client.protocol.samples import as_float32, as_samples, as_targets
+from streamlearn_client.protocol.samples import as_batch, as_float32, as_samples, as_targets
 
 __all__ = [
     "ACK_LEVELS",
@@ -44,6 +44,7 @@ __all__ = [
     "Reply",
     "Request",
     "Samples",
+    "as_batch",
     "as_float32",
     "as_identifier",
     "as_identifiers",

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn_client.errors import BadDtype, BadShape, BadValue
-from streamlearn_client.protocol.messages import Samples
+from streamlearn_client.protocol.identifiers import as_identifiers
+from streamlearn_client.protocol.messages import Learn, Samples
 
-__all__ = ["F4", "as_float32", "as_samples", "as_targets"]
+__all__ = ["F4", "as_batch", "as_float32", "as_samples", "as_targets"]
 
 F4 = np.dtype("<f4")
 
@@ -80,6 +81,31 @@ def as_targets(values: Any, rows: int, what: str = "y", of: str = "x") -> Sample
             expected=rows,
         )
     return targets
+
+
+def as_batch(model: str, x: Any, y: Any = None, keys: Any = None, ids: Any = None) -> Learn:
+    """Samples ``x`` with what comes along, for a model; or, where ``x`` is ``None``, targets ``y`` of earlier
+    samples by their ``ids``. Keys and ids are one for each row or one for all.
+
+    Raises what `as_samples`, `as_targets` and `as_identifiers` raise, and ``BadShape`` for targets without
+    ids.
+    """
+    if x is not None:
+        samples = as_samples(x)
+        rows = len(samples)
+        targets = None if y is None else as_targets(y, rows)
+    elif y is None or ids is None:
+        raise BadShape("targets that come later need y, and the ids of the samples that they are for")
+    else:
+        rows = (*np.shape(ids if isinstance(ids, np.ndarray) else np.asarray(ids, object)), 1)[0]
+        samples, targets = None, as_targets(y, rows, of="ids")
+    return Learn(
+        model,
+        samples,
+        targets,
+        keys=None if keys is None else as_identifiers(keys, rows, "keys"),
+        ids=None if ids is None else as_identifiers(ids, rows, "ids"),
+    )
 
 
 def _with_missing(source: NDArray[Any], what: str) -> NDArray[np.float64]:
