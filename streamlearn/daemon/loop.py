@@ -35,6 +35,7 @@ from streamlearn.errors import (
     StreamlearnError,
 )
 from streamlearn.shard import Applied, Shard
+from streamlearn.store.record import RecordKind
 from streamlearn_client.protocol import EventMessage, Frame, Learn, Limits, decode_request, split_envelope
 
 log = logging.getLogger(__name__)
@@ -190,24 +191,23 @@ class Loop:
                 return
 
     def _publish(self, applied: Applied) -> None:
-        if applied.outputs is None:
+        if applied.outputs is None or not len(applied.outputs):
             return
         arrays = applied.outputs.arrays
-        self._tell(applied, "output", arrays)
+        self._tell(applied, "targets" if applied.kind is RecordKind.TARGETS else "output", arrays)
         drift = arrays.get("drift")
         if drift is not None and drift.any():
-            self._tell(applied, "drift", {"sample": applied.first + np.flatnonzero(drift)})
+            at = np.flatnonzero(drift)
+            numbers = arrays.get("sample")
+            self._tell(applied, "drift", {"sample": applied.first + at if numbers is None else numbers[at]})
 
     def _tell(self, applied: Applied, kind: str, arrays: dict[str, NDArray[Any]]) -> None:
-        name, lsn, first, rows, time = (
-            applied.entry.name,
-            applied.lsn,
-            applied.first,
-            applied.rows,
-            applied.time,
-        )
-        if self._publisher.wants(name, kind):
-            self._publisher.publish(EventMessage(kind, name, lsn, first, rows, time, arrays))
+        name = applied.entry.name
+        if applied.outputs is not None and self._publisher.wants(name, kind):
+            rows = len(applied.outputs)
+            self._publisher.publish(
+                EventMessage(kind, name, applied.lsn, applied.first, rows, applied.time, arrays)
+            )
 
     def _finished(self) -> bool:
         """Whether a stop is complete: all that was taken is learned, durable, answered and checkpointed."""

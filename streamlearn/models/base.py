@@ -90,6 +90,8 @@ class Model(ABC):
     Spec: ClassVar[type[Spec]]
     spec: Any
     state: State
+    outputs: int = 0
+    """columns of a forecast; 0 where a model makes none"""
 
     def __init__(self, /, **parameters: Any) -> None:
         try:
@@ -257,6 +259,15 @@ class Model(ABC):
         """What the model says of each sample as it stands. Changes nothing. Raises as ``learn`` does."""
         x = self.read(X)
         return self.predict_validated(Batch(x, keys=self._read_keys(keys, len(x))))
+
+    def forecast(self, steps: int, key: Any = None) -> Float32:
+        """The next ``steps`` samples, ``(steps, dim)``, of the stream ``key`` if there are keys, as the model
+        goes on from its live state. Changes nothing. Raises BadValue for a model that does not forecast."""
+        raise BadValue(f"a {self.kind} does not forecast; a recurrent net (rnn) with target='next' does")
+
+    def sample(self, n: int, temperature: float = 1.0, seed: int = 0, key: Any = None) -> NDArray[np.int32]:
+        """``n`` symbols ``(n,)``, drawn as the model goes on likewise. Raises as ``forecast`` does."""
+        raise BadValue(f"a {self.kind} draws no symbols; a recurrent net (rnn) with symbols=… does")
 
     def read(self, X: ArrayLike) -> Float32:
         """``X`` as ``(n, dim)`` float32, refused by a typed error if it is nothing this model takes."""

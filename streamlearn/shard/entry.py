@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Mapping
 from itertools import islice
@@ -34,7 +35,8 @@ class ModelSource(Protocol):
 
 
 class Applied(NamedTuple):
-    """One slice: `rows` samples from the model's `first`-th (from 0) on, up to or into record `lsn`."""
+    """One slice, up to or into record `lsn`: a change, or `rows` samples from the model's `first`-th (from 0)
+    on, or as many targets of earlier samples. The outputs may have more rows than that, or fewer."""
 
     entry: Entry
     kind: RecordKind
@@ -83,7 +85,7 @@ class Entry:
         self.applied_lsn = self.accepted_lsn = lsn
         self.delivery = delivery
         self.ahead = delivery.copy()
-        self.learned = 0  # rows since this process began; a restore does not turn it back
+        self.learned = 0  # rows (later targets too) since this process began; a restore turns nothing back
         self.missing = 0  # batches that a lossy transport lost, since this process began
         self.backlog_rows = 0
         self.backlog_bytes = 0
@@ -140,6 +142,8 @@ class Entry:
         if record.kind is RecordKind.RESTORE:
             arrays, metadata = tensors.decode(bytes(record.payload))
             self.model = models.from_arrays(model_arrays(arrays), metadata)
+        elif record.kind is RecordKind.REHEAT:
+            self.model.reheat(json.loads(bytes(record.payload)))
         self._finish()
         return Applied(self, record.kind, record.lsn, record.time)
 

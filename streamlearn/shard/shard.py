@@ -5,8 +5,8 @@ record of it, the caller journals the record, `enqueue` takes it. Replay is the 
 shard and a recovered one run the same code over the same records. `step` then learns slice by slice.
 
 `accept_learn` may be called many times before the journal is written. If the journal refuses,
-`forget_unqueued` takes all of them back. The other changes (create, delete, restore) are accepted and
-enqueued one at a time, with none in between.
+`forget_unqueued` takes all of them back. The other changes (create, delete, restore, reheat) are accepted
+and enqueued one at a time, with none in between.
 """
 
 from __future__ import annotations
@@ -151,14 +151,20 @@ class Shard:
             )
         return Record(kind=RecordKind.RESTORE, lsn=lsn, time=time, model=name, payload=checkpoint)
 
+    def accept_reheat(self, name: str, heat: float, lsn: int, time: int) -> Record:
+        """Raises `UnknownModel`, and `BadValue` for a heat that the model does not take."""
+        entry = self.entry(name)
+        payload = json.dumps(entry.model.validate_heat(heat)).encode()
+        return Record(kind=RecordKind.REHEAT, lsn=lsn, time=time, model=name, payload=payload)
+
     # --------------------------------------------------------------------------------------- records to state
 
     def enqueue(self, record: Record) -> bool:
         """The journal has `record`. A model that is already past it (it came from a checkpoint) ignores it.
 
-        Models come and go at once; batches and restores wait for `step`. What a deleted model had still to
-        learn is gone with it. Returns whether the record was taken. Raises `UnknownModel` and `ModelExists`
-        for records that `accept_…` would not have made.
+        Models come and go at once; all else waits for `step`. What a deleted model had still to learn is
+        gone with it. Returns whether the record was taken. Raises `UnknownModel` and `ModelExists` for
+        records that `accept_…` would not have made.
         """
         entry = self._entries.get(record.model)
         if entry is not None and record.lsn <= entry.applied_lsn:

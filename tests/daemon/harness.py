@@ -151,13 +151,13 @@ class Wire:
         return reply.ok | ({"arrays": reply.arrays} if reply.arrays else {})
 
     def call(self, op: str, model: str = "", **fields: Any) -> dict[str, Any]:
-        x = fields.pop("x", None)
-        return self.ask(Request(op, None, model, fields, x))
+        x, keys = fields.pop("x", None), fields.pop("keys", None)
+        return self.ask(Request(op, None, model, fields, x, keys))
 
-    def create(self, name: str = "m", **spec: Any) -> dict[str, Any]:
-        return self.call("create", name, kind="sum", spec={"dim": 2} | spec)
+    def create(self, name: str = "m", kind: str = "sum", **spec: Any) -> dict[str, Any]:
+        return self.call("create", name, kind=kind, spec={"dim": 2} | spec)
 
-    def learn(self, x: np.ndarray, name: str = "m", **fields: Any) -> dict[str, Any]:
+    def learn(self, x: np.ndarray | None, name: str = "m", **fields: Any) -> dict[str, Any]:
         return self.ask(Learn(name, x, **fields))
 
     def hash(self, name: str = "m") -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import zmq
 
+from streamlearn.daemon.asking import Asking
 from streamlearn.errors import (
     Busy,
     DiskFull,
@@ -147,7 +148,7 @@ BAD_FRAMES = {
     "no map": ([msgpack.packb([1, 2])], "BAD_MESSAGE"),
     "cut short": ([msgpack.packb({"v": 1, "id": 1, "op": "models"})[:-3]], "BAD_MESSAGE"),
     "a stray byte": ([b"\x00"], "BAD_MESSAGE"),
-    "too many frames": ([msgpack.packb({"v": 1, "op": "hello"}), b"", b"", b"", b""], "BAD_MESSAGE"),
+    "too many frames": ([msgpack.packb({"v": 1, "op": "hello"}), *[b""] * 5], "BAD_MESSAGE"),
     "missing frame": ([msgpack.packb({"v": 1, "op": "learn", "model": "m", "x": x2})], "BAD_MESSAGE"),
     "no version": ([msgpack.packb({"op": "hello"})], "BAD_MESSAGE"),
     "another version": ([msgpack.packb({"v": 9, "op": "hello"})], "UNSUPPORTED_VERSION"),
@@ -226,7 +227,7 @@ def test_bad_input_is_refused_and_hurts_nobody(
 def test_what_nobody_foresaw_is_answered_and_survived(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(running.daemon.operations), "_describe", lambda *_: 1 / 0)
+    monkeypatch.setattr(Asking, "_describe", lambda *_: 1 / 0)
     number = running.wire.send(Request("describe", None, "m"))
     reply = running.wire.receive()
     assert reply.id == number

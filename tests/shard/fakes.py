@@ -15,7 +15,8 @@ from streamlearn.models.batch import Batch
 from streamlearn.shard import Duplicate, Shard
 from streamlearn.store.record import Record
 from streamlearn_client.outputs import Outputs
-from streamlearn_client.protocol import Learn, decode_request, encode_request
+from streamlearn_client.protocol import Learn, as_batch, decode_request, encode_request
+from tests.shard.ledger import Ledger
 
 
 class SumSpec(Spec):
@@ -58,15 +59,17 @@ class RunningSum(Model):
 
 
 class Fakes:
-    """What `streamlearn.models` is to a shard, with the one kind there is."""
+    """What `streamlearn.models` is to a shard, with the two kinds there are."""
+
+    kinds: ClassVar[dict[str, type[Model]]] = {"sum": RunningSum, "ledger": Ledger}
 
     def create(self, kind: str, spec: Mapping[str, Any]) -> Model:
-        if kind != "sum":
+        if kind not in self.kinds:
             raise BadSpec(f"there is no kind {kind!r}", errors=[])
-        return RunningSum(**spec)
+        return self.kinds[kind](**spec)
 
     def from_arrays(self, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Model:
-        model = RunningSum(**json.loads(metadata["spec"]))
+        model = self.kinds[metadata.get("kind", "sum")](**json.loads(metadata["spec"]))
         model.adopt(arrays)
         return model
 
@@ -114,7 +117,15 @@ class Bench:
 
     def learn(self, x: Any, name: str = "m", **fields: Any) -> Record | Duplicate:
         """Accepted and journalled, but learned only when the shard steps."""
-        made = self.accept(Learn(name, np.asarray(x, np.float32), **fields))
+        keys, ids = fields.pop("keys", None), fields.pop("ids", None)
+        made = self.accept(as_batch(name, np.asarray(x, np.float32), None, keys, ids)._replace(**fields))
+        self.commit()
+        return made
+
+    def targets(self, ids: Any, y: Any, name: str = "m", **fields: Any) -> Record | Duplicate:
+        """Targets that come later, likewise."""
+        keys = fields.pop("keys", None)
+        made = self.accept(as_batch(name, None, y, keys, ids)._replace(**fields))
         self.commit()
         return made
 
