@@ -11,11 +11,28 @@ from streamlearn.cli.errors import BadUsage
 _NUMBERS = re.compile(r"(\d+)(?:-(\d+))?")
 
 
+class Chosen(NamedTuple):
+    """What a person said of the columns: ``late`` rows are targets of earlier samples, without x."""
+
+    columns: str | None = None
+    target: str | None = None
+    key: str | None = None
+    id: str | None = None
+    late: bool = False
+
+    @property
+    def named(self) -> bool:
+        """Whether there must be a header."""
+        return any(map(needs_names, (self.columns, self.target, self.key, self.id)))
+
+
 class Columns(NamedTuple):
-    """Indices, from 0, of the fields that make x and y."""
+    """Indices, from 0, of the fields that make x and y, the key and the id."""
 
     x: tuple[int, ...]
     y: tuple[int, ...]
+    key: int | None = None
+    id: int | None = None
 
 
 def needs_names(chosen: str | None) -> bool:
@@ -23,22 +40,35 @@ def needs_names(chosen: str | None) -> bool:
     return chosen is not None and not all(_NUMBERS.fullmatch(part) for part in _parts(chosen))
 
 
-def choose(columns: str | None, target: str | None, header: Sequence[str] | None, width: int) -> Columns:
-    """The columns of x and y in rows of ``width`` fields; by default x has all that y has not.
+def choose(chosen: Chosen, header: Sequence[str] | None, width: int) -> Columns:
+    """The columns in rows of ``width`` fields; by default x (of ``late`` rows, y) has all that are left.
 
     A name in the header goes before a number. Raises ``BadUsage`` for what is not there.
     """
-    y = _indices(target, "--target", header, width) if target is not None else ()
-    if columns is not None:
-        x = _indices(columns, "--columns", header, width)
-    else:
-        x = tuple(index for index in range(width) if index not in y)
+    key = _index(chosen.key, "--key", header, width)
+    id = _index(chosen.id, "--id", header, width)
+    y = _indices(chosen.target, "--target", header, width)
+    rest = tuple(index for index in range(width) if index not in (*y, key, id))
+    if chosen.late:
+        if not (y or rest):
+            raise BadUsage("no column is left for the targets: choose --target")
+        return Columns((), y or rest, key, id)
+    x = _indices(chosen.columns, "--columns", header, width) or rest
     if not x:
         raise BadUsage("no column is left for the samples: choose --columns, or fewer of --target")
-    return Columns(x, y)
+    return Columns(x, y, key, id)
 
 
-def _indices(chosen: str, option: str, header: Sequence[str] | None, width: int) -> tuple[int, ...]:
+def _index(chosen: str | None, option: str, header: Sequence[str] | None, width: int) -> int | None:
+    found = _indices(chosen, option, header, width)
+    if len(found) > 1:
+        raise BadUsage(f"{option} {chosen}: it is in one column")
+    return found[0] if found else None
+
+
+def _indices(chosen: str | None, option: str, header: Sequence[str] | None, width: int) -> tuple[int, ...]:
+    if chosen is None:
+        return ()
     found: list[int] = []
     for part in _parts(chosen):
         numbers = _NUMBERS.fullmatch(part)

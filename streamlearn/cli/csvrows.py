@@ -14,30 +14,43 @@ from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, NoReturn, Self
+from typing import Any, BinaryIO, NamedTuple, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn.cli.columns import choose, needs_names
+from streamlearn.cli.columns import Chosen, choose
 from streamlearn.cli.errors import BadData, BadUsage
+from streamlearn.cli.identifiers import identified
 
 STDIN = "-"
+DEFAULT = Chosen()
 LARGEST = float(np.finfo(np.float32).max)
 
 
 class Rows(NamedTuple):
-    """Consecutive samples: ``x`` (n, dim) float32, ``y`` (n, targets) float32 or ``None``."""
+    """Consecutive samples, or later targets, which have no ``x``: ``x`` (n, dim) float32, ``y`` (n, targets)
+    float32, ``keys`` and ``ids`` n numbers or names. What was not chosen is ``None``."""
 
-    x: NDArray[np.float32]
+    x: NDArray[np.float32] | None
     y: NDArray[np.float32] | None
+    keys: list[Any] | None = None
+    ids: list[Any] | None = None
+
+
+class _Row(NamedTuple):
+    """x and y of one row, in one list."""
+
+    numbers: list[float]
+    key: int | str | None
+    id: int | str | None
 
 
 class CsvRows:
     """An iterator of ``Rows`` in ``path``, or in standard input for ``-``.
 
-    ``columns`` and ``target`` say where x and y are (see ``columns.choose``); by default x is all that is
-    not y. ``header`` is whether there is one; ``None`` means: look. Rows before line ``from_line`` are left
+    ``chosen`` says where x, y, keys and ids are (see ``columns.choose``); by default x is all that nothing
+    else is. ``header`` is whether there is one; ``None`` means: look. Rows before line ``from_line`` are left
     out. From a file come ``batch`` rows at a time; from anything that flows, each row as soon as it is
     there.
 
@@ -47,9 +60,8 @@ class CsvRows:
     def __init__(
         self,
         path: str,
+        chosen: Chosen = DEFAULT,
         *,
-        columns: str | None = None,
-        target: str | None = None,
         header: bool | None = None,
         delimiter: str = ",",
         from_line: int = 1,
@@ -70,7 +82,7 @@ class CsvRows:
         """of the file; ``None`` if that is not known"""
         self._csv = csv.reader(self._text, delimiter=delimiter, strict=True)
         self._from_line = from_line
-        self._chosen = columns, target
+        self._chosen = chosen
         self._has_header = header
 
     @property
@@ -86,12 +98,12 @@ class CsvRows:
             raise BadData(f"{self.name} is empty: there are no samples in it", file=self.name)
         self._width = len(first)
         self._settle(first)
-        pending: list[list[float]] = []
+        pending: list[_Row] = []
         try:
             row = self._next() if self.header is not None else first
             while row is not None:
                 if (row or self._width == 1) and self._csv.line_num >= self._from_line:
-                    pending.append(self._numbers(row))
+                    pending.append(self._read(row))
                     self.lines.append(self._csv.line_num)
                     if len(pending) >= self._batch:
                         yield self._rows(pending)
@@ -115,29 +127,27 @@ class CsvRows:
 
     def _settle(self, first: list[str]) -> None:
         """Find out what the first line says: names or numbers, and which columns are wanted."""
-        columns, target = self._chosen
-        named = needs_names(columns) or needs_names(target)
-        if self._has_header is False and named:
+        chosen = self._chosen
+        if self._has_header is False and chosen.named:
             raise BadUsage("columns can be named only where there is a header; give their numbers, from 1")
-        if self._has_header is None and not named:
-            picked = choose(columns, target, None, len(first))
+        if self._has_header is None and not chosen.named:
+            picked = choose(chosen, None, len(first))
             told = [first[i] for i in (*picked.x, *picked.y) if first[i].strip()]
             self._has_header = bool(told) and not any(map(_is_number, told))
-        if self._has_header or named:
+        if self._has_header or chosen.named:
             self.header = [name.strip() for name in first]
-        picked = choose(columns, target, self.header, len(first))
-        self.x, self.y = picked.x, picked.y
+        self.picked = choose(chosen, self.header, len(first))
 
-    def _numbers(self, row: list[str]) -> list[float]:
-        """x and y of one row, in one list."""
+    def _read(self, row: list[str]) -> _Row:
         row = row or [""]
         if len(row) != self._width:
             self._refuse(
                 f"has {len(row)} fields and line 1 has {self._width}: mend or remove the line"
                 + ("" if self._width > 1 else ", or say which --delimiter stands between fields")
             )
+        picked = self.picked
         numbers = []
-        for index in (*self.x, *self.y):
+        for index in (*picked.x, *picked.y):
             field = row[index]
             try:
                 number = float(field or "nan")
@@ -152,23 +162,37 @@ class CsvRows:
                     index,
                 )
             numbers.append(number)
-        return numbers
+        key = None if picked.key is None else self._identifier(row[picked.key], picked.key, "key")
+        id = None if picked.id is None else self._identifier(row[picked.id], picked.id, "id")
+        return _Row(numbers, key, id)
 
-    def _rows(self, numbers: Sequence[Sequence[float]]) -> Rows:
-        both = np.array(numbers, np.float32)
-        dim = len(self.x)
+    def _identifier(self, field: str, index: int, what: str) -> int | str:
+        told = field.strip()
+        if not told:
+            self._refuse(f"has no {what} in column {self._column(index)}", index)
+        if not told.isascii() and any("\ud800" <= each <= "\udfff" for each in told):
+            self._refuse(f"has a {what} in column {self._column(index)} that is no text in UTF-8", index)
+        return identified(told)
+
+    def _rows(self, rows: Sequence[_Row]) -> Rows:
+        numbers = np.array([row.numbers for row in rows], np.float32)
+        dim = len(self.picked.x)
         return Rows(
-            np.ascontiguousarray(both[:, :dim]), np.ascontiguousarray(both[:, dim:]) if self.y else None
+            np.ascontiguousarray(numbers[:, :dim]) if dim else None,
+            np.ascontiguousarray(numbers[:, dim:]) if self.picked.y else None,
+            None if self.picked.key is None else [row.key for row in rows],
+            None if self.picked.id is None else [row.id for row in rows],
         )
 
     def _refuse_field(self, field: str, index: int) -> NoReturn:
         shown = repr(field.strip()[:40])
         about = f"{shown} in column {self._column(index)} is not a number"
         if self._csv.line_num == 1:
-            hint = "say --skip-header if line 1 is a header, or choose --columns without it"
+            hint = "say --skip-header if line 1 is a header"
         else:
-            hint = "mend it, leave the field empty if the value is missing, or choose --columns without it"
-        self._refuse(f"{about}: {hint}", index)
+            hint = "mend it, leave the field empty if the value is missing"
+        option = "--target" if self._chosen.late else "--columns"
+        self._refuse(f"{about}: {hint}, or choose {option} without it", index)
 
     def _refuse(self, problem: str, index: int | None = None) -> NoReturn:
         line = self._csv.line_num

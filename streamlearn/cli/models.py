@@ -1,4 +1,4 @@
-"""``streamlearn status | models | create | describe | delete``: the daemon and its models."""
+"""``streamlearn status | models | create | describe | reheat | delete``: the daemon and its models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streamlearn.cli.options import (
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (status, models, create, describe, delete):
+    for command in (status, models, create, describe, reheat, delete):
         app.command()(command)
 
 
@@ -121,6 +121,7 @@ def describe(
     facts = {
         "model": found["name"],
         "kind": found["kind"],
+        "takes": _takes(found),
         "samples": found["samples"],
         "state hash": found["state_hash"],
         "learned up to": f"lsn {found['applied_lsn']:,} (durable up to {found['durable_lsn']:,})",
@@ -129,6 +130,24 @@ def describe(
         "spec": report.pairs(found["spec"]),
     }
     report.show(found, as_json, report.pairs(facts))
+
+
+def reheat(
+    name: Name,
+    heat: Annotated[
+        float, typer.Option(metavar="SHARE", help="how far towards their start, above 0, up to 1")
+    ] = 1.0,
+    endpoint: Endpoint = DEFAULT_ENDPOINT,
+    timeout: Timeout = 10.0,
+    as_json: Json = False,
+) -> None:
+    """Let a model's schedules begin again, so that it learns as fast as it did when it was new."""
+    from streamlearn.cli import report
+
+    with connect(endpoint, timeout) as client:
+        done = client.reheat(name, heat)
+    after = report.many(done["samples"], "sample")
+    report.show(done, as_json, f"{name} is reheated to {heat:g} after {after}, at lsn {done['lsn']:,}")
 
 
 def delete(
@@ -195,6 +214,18 @@ def parse_value(text: str) -> Any:
         except ValueError:
             continue
     return text
+
+
+def _takes(found: dict[str, Any]) -> str:
+    """What comes with each sample, in words."""
+    from streamlearn.cli.report import many
+
+    told = [many(found["dim"], "value")]
+    if found["target_dim"]:
+        told.append(many(found["target_dim"], "target") + (", also later by id" if found["late"] else ""))
+    if found["keyed"]:
+        told.append("a key")
+    return "; ".join(told) + ("; it counts when they come" if found["timed"] else "")
 
 
 def _quantiles(histogram: dict[str, Any]) -> str:

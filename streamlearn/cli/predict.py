@@ -1,4 +1,4 @@
-"""``streamlearn predict``: what a model says of the rows of a CSV, which it does not learn."""
+"""``streamlearn predict | forecast | sample``: what a model says. Nothing is learned."""
 
 from __future__ import annotations
 
@@ -12,32 +12,36 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, ModelOption, Timeout, connect
+from streamlearn.cli.identifiers import KeyOption, OneKey, identified
+from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, ModelOption, Name, Timeout, connect
 from streamlearn.cli.push import ColumnsOption, Delimiter, File, SkipHeader
 
 if TYPE_CHECKING:
     from streamlearn_client import Outputs
 
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="where to write", show_default="standard output"),
+]
+JsonLines = Annotated[bool, typer.Option("--json", help="a JSON object in each line, instead of CSV")]
+
 
 def add_to(app: typer.Typer) -> None:
-    app.command()(predict)
+    for command in (predict, forecast, sample):
+        app.command()(command)
 
 
 def predict(
     file: File,
     model: ModelOption,
     columns: ColumnsOption = None,
+    key: KeyOption = None,
     skip_header: SkipHeader = None,
     delimiter: Delimiter = ",",
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="where to write", show_default="standard output"),
-    ] = None,
+    output: Output = None,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     timeout: Timeout = 60.0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="a JSON object in each line, instead of CSV")
-    ] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Ask a model about the rows of a CSV; nothing is learned. Writes CSV, one line for each row.
 
@@ -45,14 +49,65 @@ def predict(
     """
     import numpy as np
 
+    from streamlearn.cli.columns import Chosen
     from streamlearn.cli.csvrows import CsvRows
 
-    with CsvRows(file, columns=columns, header=skip_header, delimiter=delimiter) as rows:
-        samples = [batch.x for batch in rows]
-    if not samples:
+    with CsvRows(file, Chosen(columns, key=key), header=skip_header, delimiter=delimiter) as rows:
+        batches = list(rows)
+    if not batches:
         return
+    x = np.concatenate([batch.x for batch in batches if batch.x is not None])
+    keys = None if key is None else [each for batch in batches for each in batch.keys or ()]
     with connect(endpoint, timeout) as client:
-        out = client.predict(model, np.concatenate(samples))
+        out = client.predict(model, x, keys)
+    _write(out, output, as_json)
+
+
+def forecast(
+    name: Name,
+    steps: Annotated[int, typer.Argument(metavar="STEPS", min=1, help="how many", show_default=False)],
+    key: OneKey = None,
+    output: Output = None,
+    endpoint: Endpoint = DEFAULT_ENDPOINT,
+    timeout: Timeout = 60.0,
+    as_json: JsonLines = False,
+) -> None:
+    """Ask a recurrent net for the samples that come next, as it goes on from where its stream has come to.
+
+    Writes CSV, one line for each step.
+    """
+    from streamlearn_client import Outputs
+
+    with connect(endpoint, timeout) as client:
+        ahead = client.forecast(name, steps, None if key is None else identified(key))
+    _write(Outputs(forecast=ahead), output, as_json)
+
+
+def sample(
+    name: Name,
+    n: Annotated[int, typer.Argument(metavar="N", min=1, help="how many symbols", show_default=False)],
+    temperature: Annotated[
+        float, typer.Option(min=0.0, help="below 1 prefers the probable, 0 takes the most probable")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="another one draws others")] = 0,
+    key: OneKey = None,
+    output: Output = None,
+    endpoint: Endpoint = DEFAULT_ENDPOINT,
+    timeout: Timeout = 60.0,
+    as_json: JsonLines = False,
+) -> None:
+    """Draw the symbols that might come next from a recurrent net that forecasts symbols.
+
+    Writes CSV, one line for each symbol.
+    """
+    from streamlearn_client import Outputs
+
+    with connect(endpoint, timeout) as client:
+        drawn = client.sample(name, n, temperature, seed, None if key is None else identified(key))
+    _write(Outputs(symbol=drawn), output, as_json)
+
+
+def _write(out: Outputs, output: Path | None, as_json: bool) -> None:
     names, values = flatten(out)
     with _writable(output) as to:
         if as_json:

@@ -1,14 +1,15 @@
-"""``streamlearn push``: the rows of a CSV, learned exactly once, in order."""
+"""``streamlearn push``: the rows of a CSV, samples or later targets, learned exactly once, in order."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from streamlearn.cli.identifiers import KeyOption
 from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, Json, ModelOption, Timeout, connect
 
 if TYPE_CHECKING:
@@ -43,6 +44,19 @@ def push(
         str | None,
         typer.Option(help="columns of y, for a model that learns from given targets", show_default="none"),
     ] = None,
+    key: KeyOption = None,
+    id: Annotated[
+        str | None,
+        typer.Option(
+            "--id",
+            metavar="COLUMN",
+            help="what names a sample, so that targets may come later",
+            show_default="none",
+        ),
+    ] = None,
+    late: Annotated[
+        bool, typer.Option("--targets", help="rows are targets of samples learned before, found by --id")
+    ] = False,
     skip_header: SkipHeader = None,
     delimiter: Delimiter = ",",
     from_line: Annotated[int, typer.Option(min=1, metavar="LINE", help="begin at this line")] = 1,
@@ -57,30 +71,43 @@ def push(
 
     An empty field is a missing value. A row that can't be read ends it, and says which and why; the rows
     before it are learned, and --from-line goes on behind it. Standard input is sent row by row as it comes.
+
+    Targets may come later than their samples, if these came with an id:
+
+        streamlearn push samples.csv -m oven --id batch
+
+        streamlearn push labels.csv -m oven --id batch --targets
     """
     from streamlearn.cli import report
+    from streamlearn.cli.columns import Chosen
     from streamlearn.cli.csvrows import CsvRows
+    from streamlearn.cli.errors import BadUsage
     from streamlearn.errors import StreamlearnError
 
+    if late and (id is None or columns is not None):
+        raise BadUsage("--targets are found by --id, and have no --columns: their columns are --target's")
+    chosen = Chosen(columns, target, key, id, late)
+    what = "target" if late else "sample"
     with (
         connect(endpoint, timeout) as client,
-        CsvRows(
-            file, columns=columns, target=target, header=skip_header, delimiter=delimiter, from_line=from_line
-        ) as rows,
+        CsvRows(file, chosen, header=skip_header, delimiter=delimiter, from_line=from_line) as rows,
     ):
         found = client.describe(model)
         stream = client.stream(model, ack=ack, timeout=timeout)
         try:
-            with stream, _progress(model, rows, stream) as told:
+            with stream, _progress(model, rows, stream, what) as told:
                 for number, batch in enumerate(rows):
                     if number == 0:
-                        _check_fit(rows, model, found["dim"], found["target_dim"])
-                    stream.push_many(batch.x, batch.y)
+                        _check_fit(rows, found, late)
+                    if batch.x is not None:
+                        stream.push_many(batch.x, batch.y, keys=batch.keys, ids=batch.ids)
+                    elif batch.y is not None:
+                        stream.push_targets(batch.ids, batch.y, keys=batch.keys)
                     told()
                 stream.flush()
                 told()
         except (StreamlearnError, KeyboardInterrupt) as error:
-            _say_how_far(error, rows, stream)
+            _say_how_far(error, rows, stream, what)
             raise
     lsn = stream.last_ack.lsn if stream.last_ack is not None else None
     facts = {
@@ -91,39 +118,45 @@ def push(
         "resent_batches": stream.resent,
         "lsn": lsn,
     }
-    report.show(
-        facts, as_json, f"{model}: {stream.acknowledged:,} samples acknowledged ({ack}), up to lsn {lsn}"
-    )
+    many = report.many(stream.acknowledged, what)
+    report.show(facts, as_json, f"{model}: {many} acknowledged ({ack}), up to lsn {lsn}")
 
 
-def _check_fit(rows: CsvRows, model: str, dim: int, targets: int) -> None:
+def _check_fit(rows: CsvRows, found: dict[str, Any], late: bool) -> None:
     """Refuse a file whose columns are not the model's before anything is sent."""
     from streamlearn.cli.errors import BadData
 
     names = f" ({', '.join(rows.header)})" if rows.header is not None else ""
-    have = len(rows.x)
+    model, dim, targets = found["name"], found["dim"], found["target_dim"]
+    x, y, key, id = rows.picked
     told = None
-    if len(rows.y) != targets:
+    if not found["late"] and (late or id is not None):
+        told = f"{model} takes no targets later: leave out --id and --targets"
+    elif (key is not None) != found["keyed"]:
+        told = f"{model} needs a key for each row: say where with --key{names}"
+        if key is not None:
+            told = f"{model} has no keys: leave out --key"
+    elif len(y) != targets and (y or not found["late"]):
         wants = (
             f"learns from given targets, {targets} of them: say which with"
             if targets
             else "takes no targets: leave out"
         )
         told = f"{model} {wants} --target{names}"
-    elif have != dim:
-        told = f"{rows.name} has samples of {have} values{names} and {model} takes {dim}: choose --columns"
+    elif len(x) != dim and not late:
+        told = f"{rows.name} has samples of {len(x)} values{names} and {model} takes {dim}: choose --columns"
     if told is not None:
-        raise BadData(told, file=rows.name, columns=[have, len(rows.y)], expected=[dim, targets])
+        raise BadData(told, file=rows.name, columns=[len(x), len(y)], expected=[dim, targets])
 
 
-def _say_how_far(error: BaseException, rows: CsvRows, stream: Stream) -> None:
+def _say_how_far(error: BaseException, rows: CsvRows, stream: Stream, what: str) -> None:
     """After an error: what is safe, and where to go on."""
     done = stream.acknowledged
     if not done:
         told = "nothing was learned"
     else:
         told = (
-            f"{done:,} samples before it are acknowledged; go on with --from-line {rows.lines[done - 1] + 1}"
+            f"{done:,} {what}s before it are acknowledged; go on with --from-line {rows.lines[done - 1] + 1}"
         )
     if isinstance(error, KeyboardInterrupt):
         print(f"streamlearn: {told}", file=sys.stderr)
@@ -132,7 +165,7 @@ def _say_how_far(error: BaseException, rows: CsvRows, stream: Stream) -> None:
 
 
 @contextmanager
-def _progress(model: str, rows: CsvRows, stream: Stream) -> Iterator[Told]:
+def _progress(model: str, rows: CsvRows, stream: Stream, what: str) -> Iterator[Told]:
     """A bar of the file's bytes, or a count where their number is not known; on a terminal only."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -141,7 +174,7 @@ def _progress(model: str, rows: CsvRows, stream: Stream) -> Iterator[Told]:
     columns = (
         TextColumn("{task.fields[model]}", style="bold", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[acknowledged]:,} samples acknowledged"),
+        TextColumn(f"{{task.fields[acknowledged]:,}} {what}s acknowledged"),
         TimeElapsedColumn(),
     )
     console = report.console(err=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from streamlearn.cli.columns import choose, needs_names
+from streamlearn.cli.columns import Chosen, choose, needs_names
 from streamlearn.cli.errors import BadUsage
+from streamlearn.cli.identifiers import identified
 
 HEADER = ["time", "flow", "pressure", "7"]
 
@@ -23,7 +24,7 @@ HEADER = ["time", "flow", "pressure", "7"]
     ],
 )
 def test_columns_are_names_numbers_and_ranges(columns, target, x, y):
-    assert choose(columns, target, HEADER, 4) == (x, y)
+    assert choose(Chosen(columns, target), HEADER, 4) == (x, y, None, None)
 
 
 @pytest.mark.parametrize(
@@ -39,10 +40,60 @@ def test_columns_are_names_numbers_and_ranges(columns, target, x, y):
 )
 def test_what_is_not_there_is_named(columns, target, said):
     with pytest.raises(BadUsage, match=said):
-        choose(columns, target, HEADER, 4)
+        choose(Chosen(columns, target), HEADER, 4)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "found"),
+    [
+        (Chosen(key="time"), ((1, 2, 3), (), 0, None)),
+        (Chosen(key="2", id="7", target="flow"), ((0, 2), (1,), 1, 3)),
+        (Chosen("pressure", key="1", id="1"), ((2,), (), 0, 0)),
+        (Chosen(id="time", late=True), ((), (1, 2, 3), None, 0)),
+        (Chosen(id="time", key="7", target="flow", late=True), ((), (1,), 3, 0)),
+    ],
+)
+def test_keys_ids_and_later_targets(chosen, found):
+    assert choose(chosen, HEADER, 4) == found
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        (Chosen(key="1-2"), "--key 1-2: it is in one column"),
+        (Chosen(id="speed"), "--id speed: there is no such column"),
+        (Chosen(id="1", key="2", late=True), "no column is left for the targets"),
+    ],
+)
+def test_keys_and_ids_that_are_not_there(chosen, said):
+    with pytest.raises(BadUsage, match=said):
+        choose(chosen, HEADER, 2)
 
 
 def test_names_need_a_header():
+    assert Chosen("1", key="machine").named
+    assert Chosen("1", id="batch", late=True).named
+    assert not Chosen("1", "2", "3", "4").named
     assert needs_names("flow,2")
     assert not needs_names("1-3,7")
     assert not needs_names(None)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("7", 7),
+        ("-7", -7),
+        ("0", 0),
+        (str(2**63 - 1), 2**63 - 1),
+        (str(2**63), str(2**63)),
+        ("007", "007"),
+        ("+7", "+7"),
+        ("7.0", "7.0"),
+        ("1_000", "1_000"),
+        ("press 7", "press 7"),
+        ("٣", "٣"),
+    ],
+)
+def test_a_key_is_a_number_where_it_is_written_as_one(text, value):
+    assert identified(text) == value

@@ -29,8 +29,8 @@ from streamlearn_client.client import DEFAULT_ENDPOINT as CLIENTS_DEFAULT
 
 NOBODY = "ipc://nobody-listens-here"
 COMMANDS = (
-    "serve demo warmup status models create describe delete "
-    "push predict checkpoint checkpoints restore verify"
+    "serve demo warmup status models create describe reheat delete "
+    "push predict forecast sample checkpoint checkpoints restore verify"
 ).split()
 
 
@@ -78,6 +78,10 @@ def test_version(run):
         (["create", "pump", "-k", "som", "-s", "dim"], "KEY=VALUE"),
         (["verify", "."], "no data directory"),
         (["push", "x.csv"], "--model"),
+        (["push", "x.csv", "-m", "x", "--targets"], "--id"),
+        (["push", "x.csv", "-m", "x", "--targets", "--id", "1", "--columns", "2"], "--columns"),
+        (["forecast", "x", "0"], "STEPS"),
+        (["reheat", "x", "--heat", "much"], "--heat"),
     ],
 )
 def test_wrong_usage_is_2(run, arguments, said):
@@ -185,7 +189,15 @@ print([name for name in {heavy!r} if name in sys.modules])
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["status"], ["models"], ["push", __file__, "-m", "x"], ["predict", __file__, "-m", "x"]],
+    [
+        ["--help"],
+        ["status"],
+        ["models"],
+        ["push", __file__, "-m", "x"],
+        ["predict", __file__, "-m", "x"],
+        ["forecast", "x", "3"],
+        ["reheat", "x"],
+    ],
 )
 def test_commands_of_a_client_load_no_compiler(arguments):
     endpoint = ["--endpoint", NOBODY] if "--help" not in arguments else []

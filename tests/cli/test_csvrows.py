@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from streamlearn.cli.columns import Chosen
 from streamlearn.cli.csvrows import CsvRows
 from streamlearn.cli.errors import BadData, BadUsage
 
@@ -22,13 +23,14 @@ def rows_of(tmp_path):
     def read(text, **options):
         path = tmp_path / "data.csv"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        with CsvRows(str(path), **options) as rows:
+        chosen = Chosen(**{name: options.pop(name) for name in Chosen._fields if name in options})
+        with CsvRows(str(path), chosen, **options) as rows:
             batches, problem = [], None
             try:
                 batches.extend(rows)
             except BadData as error:
                 problem = error
-        x = np.concatenate([batch.x for batch in batches]) if batches else np.empty((0, 0))
+        x = np.concatenate([batch.x for batch in batches if batch.x is not None] or [np.empty((0, 0))])
         return x, batches, rows, problem
 
     return read
@@ -76,6 +78,43 @@ def test_columns_and_targets_are_parted(rows_of):
     assert [batch.x.tolist() for batch in batches] == [[[1, 2], [3, 4]]]
     assert [batch.y.tolist() for batch in batches] == [[[9], [8]]]
     assert all(batch.x.flags.c_contiguous and batch.y.flags.c_contiguous for batch in batches)
+
+
+def test_keys_and_ids_are_numbers_or_names(rows_of):
+    text = "machine,batch,flow,level\npress 7,1,0.5,9\n 7 ,b2,1.5,\n"
+    _, batches, rows, problem = rows_of(text, key="machine", id="batch", target="level")
+    assert problem is None
+    assert rows.header == ["machine", "batch", "flow", "level"]
+    assert [(batch.keys, batch.ids) for batch in batches] == [(["press 7", 7], [1, "b2"])]
+    assert batches[0].x.tolist() == [[0.5], [1.5]]
+    np.testing.assert_array_equal(batches[0].y, [[9], [np.nan]])
+
+
+def test_names_beside_numbers_make_no_header(rows_of):
+    _, batches, rows, _ = rows_of("a,1,2\nb,3,4\n", key="1")
+    assert rows.header is None
+    assert batches[0].keys == ["a", "b"]
+    assert batches[0].ids is None
+
+
+def test_later_targets(rows_of):
+    _, batches, _, _ = rows_of("batch,level\n3,1\n9,2\n", id="batch", late=True)
+    assert [(batch.x, batch.y.tolist(), batch.ids) for batch in batches] == [(None, [[1], [2]], [3, 9])]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a,1\n,2\n", r"line 2: has no key in column 1"),
+        ("a,1\n  ,2\n", r"line 2: has no key in column 1"),
+        (b"a,1\n\xff,2\n", r"line 2: has a key in column 1 that is no text in UTF-8"),
+    ],
+)
+def test_a_row_without_its_key_is_named(rows_of, text, said):
+    x, _, _, problem = rows_of(text, key="1")
+    assert x.tolist() == [[1]]
+    assert re.search(said, problem.message)
+    assert problem.detail["column"] == 1
 
 
 def test_a_label_beside_the_samples_does_not_disturb(rows_of):
