@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn.daemon.desk import Desk, deleted_meanwhile, summary, told
@@ -90,7 +91,7 @@ class Asking:
 
         def forecast(model: Model) -> dict[str, NDArray[Any]]:
             self._check_length("steps", steps, model)
-            return {"forecast": model.forecast(steps, key)}
+            return {"forecast": np.ascontiguousarray(model.forecast(steps, key))}
 
         self._say(asker, request, forecast)
 

@@ -260,12 +260,14 @@ class Model(ABC):
         x = self.read(X)
         return self.predict_validated(Batch(x, keys=self._read_keys(keys, len(x))))
 
-    def forecast(self, steps: int, key: Any = None) -> Float32:
+    def forecast(self, steps: int, key: int | str | None = None) -> Float32:
         """The next ``steps`` samples, ``(steps, dim)``, of the stream ``key`` if there are keys, as the model
         goes on from its live state. Changes nothing. Raises BadValue for a model that does not forecast."""
         raise BadValue(f"a {self.kind} does not forecast; a recurrent net (rnn) with target='next' does")
 
-    def sample(self, n: int, temperature: float = 1.0, seed: int = 0, key: Any = None) -> NDArray[np.int32]:
+    def sample(
+        self, n: int, temperature: float = 1.0, seed: int = 0, key: int | str | None = None
+    ) -> NDArray[np.int32]:
         """``n`` symbols ``(n,)``, drawn as the model goes on likewise. Raises as ``forecast`` does."""
         raise BadValue(f"a {self.kind} draws no symbols; a recurrent net (rnn) with symbols=… does")
 

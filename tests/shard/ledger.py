@@ -108,12 +108,14 @@ class Ledger(Model):
     def reheat(self, heat: float = 1.0) -> None:
         self.state["rate"][0] = self.validate_heat(heat)
 
-    def forecast(self, steps: int, key: Any = None) -> NDArray[np.float32]:
+    def forecast(self, steps: int, key: int | str | None = None) -> NDArray[np.float32]:
         keys = self._read_keys(key, 1)
         total = self._said(0 if keys is None else int(keys[0]))
         return np.array([total * np.float32(0.5) ** i for i in range(1, steps + 1)]).reshape(steps, self.dim)
 
-    def sample(self, n: int, temperature: float = 1.0, seed: int = 0, key: Any = None) -> NDArray[np.int32]:
+    def sample(
+        self, n: int, temperature: float = 1.0, seed: int = 0, key: int | str | None = None
+    ) -> NDArray[np.int32]:
         self._read_keys(key, 1)
         if temperature < 0:
             raise BadValue(f"temperature is {temperature}")

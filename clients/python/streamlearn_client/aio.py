@@ -98,11 +98,11 @@ class AsyncClient:
     async def predict(self, model: str, x: ArrayLike, keys: Any = None) -> Outputs:
         return await self._run(self._session.predict(model, x, keys))
 
-    async def forecast(self, model: str, steps: int, key: Any = None) -> NDArray[np.float32]:
+    async def forecast(self, model: str, steps: int, key: int | str | None = None) -> NDArray[np.float32]:
         return await self._run(self._session.forecast(model, steps, key))
 
     async def sample(
-        self, model: str, n: int, temperature: float = 1.0, seed: int = 0, key: Any = None
+        self, model: str, n: int, temperature: float = 1.0, seed: int = 0, key: int | str | None = None
     ) -> NDArray[np.int32]:
         return await self._run(self._session.sample(model, n, temperature, seed, key))
 

@@ -145,9 +145,9 @@ class Client:
         for `learn`."""
         return self._run(self._session.predict(model, x, keys))
 
-    def forecast(self, model: str, steps: int, key: Any = None) -> NDArray[np.float32]:
+    def forecast(self, model: str, steps: int, key: int | str | None = None) -> NDArray[np.float32]:
         """The next ``steps`` samples, (steps, dim) float32, as a recurrent net goes on from its live state
-        with its own forecasts; of a keyed model, the next of the stream ``key``.
+        with its own forecasts (symbols: their probabilities); of a keyed model, those of the stream ``key``.
 
         Raises ``BadValue`` for a model that does not forecast, or has not learned anything yet, and
         ``TooLarge``.
@@ -155,7 +155,7 @@ class Client:
         return self._run(self._session.forecast(model, steps, key))
 
     def sample(
-        self, model: str, n: int, temperature: float = 1.0, seed: int = 0, key: Any = None
+        self, model: str, n: int, temperature: float = 1.0, seed: int = 0, key: int | str | None = None
     ) -> NDArray[np.int32]:
         """``n`` symbols (n,) int32, drawn as a recurrent net that forecasts symbols goes on from its live
         state. ``temperature``: below 1 prefers the probable, 0 takes the most probable, above 1 evens out.

@@ -240,14 +240,16 @@ class Session:
         reply = yield Call(Request("predict", None, model, {}, samples, names))
         return Outputs(int(reply.ok.get("applied_lsn", 0)), **reply.arrays)
 
-    def forecast(self, model: str, steps: int, key: Any) -> Flow[NDArray[np.float32]]:
+    def forecast(self, model: str, steps: int, key: int | str | None) -> Flow[NDArray[np.float32]]:
         return self._continued("forecast", model, key, steps=whole(steps, "steps"))
 
-    def sample(self, model: str, n: int, temperature: float, seed: int, key: Any) -> Flow[NDArray[np.int32]]:
+    def sample(
+        self, model: str, n: int, temperature: float, seed: int, key: int | str | None
+    ) -> Flow[NDArray[np.int32]]:
         said = {"temperature": number(temperature, "temperature"), "seed": whole(seed, "seed")}
         return self._continued("sample", model, key, n=whole(n, "n"), **said)
 
-    def _continued(self, op: str, model: str, key: Any, **fields: Any) -> Flow[NDArray[Any]]:
+    def _continued(self, op: str, model: str, key: int | str | None, **fields: Any) -> Flow[NDArray[Any]]:
         """An operation whose answer is one array, with the operation's name."""
         check_model(model)
         if key is not None:

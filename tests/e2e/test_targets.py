@@ -1,0 +1,98 @@
+"""Recurrent nets with keys and later targets in a daemon that is killed: the nets of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import streamlearn as sl
+from streamlearn_client import Client
+from streamlearn_client.errors import BadValue
+from tests.e2e.daemon_process import SECONDS, DaemonProcess
+
+MACHINES = ["press 7", "press 8", 12]
+N = 600
+X = np.random.default_rng(6).normal(size=(N, 2)).astype(np.float32)
+KEYS = [MACHINES[i % 7 % 3] for i in range(N)]
+SPEC = {"dim": 2, "hidden": 8, "cell": "gru", "tbptt": [4, 8], "keys": 3, "seed": 5}
+
+
+def test_targets_that_come_later_survive_kill_9(serve: Callable[..., DaemonProcess]) -> None:
+    """A target comes 30 samples after its sample, of every fifth never, and once under an unknown id."""
+    spec = {**SPEC, "target": "later", "delay": 64}
+    net = sl.RNN(**spec)
+    daemon = serve()
+    daemon.ready()
+    with Client(daemon.requests, timeout=SECONDS) as client:
+        client.create("fleet", "rnn", **spec)
+        described = client.describe("fleet")
+        assert (described["keyed"], described["late"], described["target_dim"]) == (True, True, 1)
+        with client.stream("fleet", batch=16, window=8) as stream:
+            for i in range(N):
+                stream.push(X[i], keys=KEYS[i], ids=f"part {i}")
+                net.learn(X[i], keys=KEYS[i], ids=f"part {i}")
+                j = i - 30
+                if j >= 0 and j % 5:
+                    late = (f"part {j}", X[j, :1] - X[j, 1:]), KEYS[j]
+                    stream.push_targets(*late[0], keys=late[1])
+                    net.learn_targets(*late[0], late[1])
+                if i == 400:
+                    stream.push_targets("nobody", 1, keys=12)
+                    net.learn_targets("nobody", [1], 12)
+                if i in (150, 450):
+                    daemon.kill()
+                    daemon = serve()
+                    daemon.ready()
+        assert stream.acknowledged == N + (N - 30) * 4 // 5 + 1
+        told = client.describe("fleet")
+        assert (told["samples"], told["state_hash"]) == (N, net.state_hash())
+        said = client.predict("fleet", X[:6], keys=KEYS[:6])
+        assert np.array_equal(said.prediction, net.predict(X[:6], KEYS[:6]).prediction)
+        with pytest.raises(BadValue, match="target='next'"):
+            client.forecast("fleet", 3, 12)
+
+
+def test_what_is_told_when_a_target_comes(serve: Callable[..., DaemonProcess]) -> None:
+    spec = {**SPEC, "target": "later", "delay": 64}
+    net = sl.RNN(**spec)
+    daemon = serve()
+    daemon.ready()
+    with Client(daemon.requests, timeout=SECONDS) as client:
+        client.create("fleet", "rnn", **spec)
+        client.learn("fleet", X[:40], keys=KEYS[:40])
+        net.learn(X[:40], keys=KEYS[:40])
+        expected = net.learn_targets([3, 999, 10], [[0.5], [1], [1.5]], [KEYS[3], 12, KEYS[10]])
+        with client.subscribe("fleet", "targets", timeout=SECONDS) as events:
+            client.learn_targets("fleet", [3, 999, 10], [0.5, 1, 1.5], keys=[KEYS[3], 12, KEYS[10]])
+            event = next(events)
+        assert (event.kind, event.first, event.rows) == ("targets", 40, 3)
+        assert event.outputs.sample.tolist() == [3, -1, 10]
+        for name, array in expected.arrays.items():
+            assert np.array_equal(event.outputs.arrays[name], array, equal_nan=True), name
+
+
+def test_each_key_goes_on_from_where_it_came_to(serve: Callable[..., DaemonProcess]) -> None:
+    spec = {**SPEC, "horizon": 3}
+    symbols = {**SPEC, "dim": 1, "symbols": 5, "loss": "cross_entropy", "keys": None}
+    net, text = sl.RNN(**spec), sl.RNN(**symbols)
+    letters = (np.arange(200) % 5).reshape(-1, 1)
+    net.learn(X, keys=KEYS)
+    text.learn(letters)
+    daemon = serve()
+    daemon.ready()
+    with Client(daemon.requests, timeout=SECONDS) as client:
+        client.create("fleet", "rnn", **spec)
+        client.create("text", "rnn", **symbols)
+        client.learn("fleet", X, keys=KEYS)
+        client.learn("text", letters)
+        for key in MACHINES:
+            assert np.array_equal(client.forecast("fleet", 9, key), net.forecast(9, key))
+        assert client.forecast("fleet", 0, 12).shape == (0, 2)
+        assert client.sample("text", 30, 0.8, seed=4).tolist() == text.sample(30, 0.8, 4).tolist()
+        assert client.forecast("text", 4).shape == (4, 5)
+        told = client.describe("fleet")
+        assert told["state_hash"] == net.state_hash()
+        with pytest.raises(BadValue, match="before"):
+            client.forecast("fleet", 9, "press 9")
