@@ -119,11 +119,12 @@ class Asking:
 
     def _check_length(self, what: str, count: int, model: Model) -> None:
         """Nothing else is served while a model goes on by itself."""
-        most = self._desk.limits.rows // max(model.outputs, 1)
-        if count > most:
+        rows = self._desk.limits.rows
+        if count * model.outputs > rows:
+            most = rows // model.outputs
             raise TooLarge(
                 f"{what} is {count}, and may be {most} at most with this model: times its {model.outputs} "
-                f"outputs no more than limits.rows ({self._desk.limits.rows})",
+                f"outputs no more than limits.rows ({rows})",
                 limit=most,
             )
 

@@ -52,7 +52,7 @@ class Record:
     ``time`` is in ns since the epoch. ``payload`` by kind: LEARN and TARGETS, what ``besides`` tells of keys
     and ids, ``(rows,)`` each, little-endian int64, then x ``(rows, x_cols)`` and y ``(rows, y_cols)``,
     little-endian float32 in C order; CREATE, the spec as JSON; DELETE, nothing; RESTORE, the bytes of the
-    checkpoint (``tensors.encode``), so that replay needs no other file; REHEAT, how far as JSON.
+    checkpoint (``tensors.encode``), so that replay needs no other file; REHEAT, the heat as JSON.
     """
 
     kind: RecordKind

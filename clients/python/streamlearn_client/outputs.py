@@ -11,7 +11,8 @@ __all__ = ["Outputs"]
 
 
 class Outputs:
-    """Named arrays of one batch, all of the same length ``n``, in the order of its samples.
+    """Named arrays of one batch, all of the same length ``n``, in the order of its samples; unless ``sample``
+    (n,) int64 is there, which is the number of the sample that each row is about (-1: of none).
 
     Each array is an attribute (``out.winner``) and an entry of ``out.arrays``; ``out[i:j]`` is the
     same for some of the samples (views, not copies).
