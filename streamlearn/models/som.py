@@ -107,6 +107,8 @@ class SOM(MapPlots, LabelledModel):
         plane = initial.places(rows, columns, hexagonal) if self.spec.init == "pca" else None
         self._place_units(rows * columns, plane)
         row, column = np.divmod(np.arange(self.units), columns)
+        coords = np.stack((row, column)[-len(self.spec.grid) :], axis=1)
+        self._coords = np.append(coords, np.full_like(coords[:1], -1), axis=0).astype(np.int32)
         places = np.stack((row, column - row // 2 if hexagonal else column), axis=1)
         self._grid = layout.empty(2, layout.blocks(self.units), WIDTH)
         self._grid[...] = layout.to_lanes(places, fill=np.inf).transpose(1, 0, 2)
@@ -143,9 +145,7 @@ class SOM(MapPlots, LabelledModel):
     def _with_coords(self, out: Outputs) -> Outputs:
         """Add ``coords`` ``(n, 2)``, or ``(n, 1)`` on a chain: the winner's place on the grid, −1 where none
         is."""
-        row = out.winner // self.spec.sides[1]  # floor division: −1 stays −1
-        column = np.where(out.winner < 0, -1, out.winner - row * self.spec.sides[1])
-        out.arrays["coords"] = np.stack((row, column)[-len(self.spec.grid) :], axis=1)
+        out.arrays["coords"] = self._coords[out.winner]
         return out
 
     def _quality(self) -> dict[str, float]:
