@@ -1,0 +1,59 @@
+"""Models are reheated in the middle of their streams; after a kill -9 too they are those of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from streamlearn import models
+from streamlearn_client import Client
+from streamlearn_client.errors import BadValue
+from tests.e2e.daemon_process import SECONDS, DaemonProcess
+
+X = np.random.default_rng(9).normal(size=(900, 3)).astype(np.float32)
+SPECS = {
+    "som": {"dim": 3, "grid": [5, 5], "learning_rate": {"start": 0.5, "end": 0.02, "tau": 100.0}},
+    "rnn": {"dim": 3, "hidden": 4, "learning_rate": {"start": 0.02, "end": 0.001, "tau": 100.0}},
+}
+
+
+def test_reheated_in_the_middle_of_a_stream(serve: Callable[..., DaemonProcess]) -> None:
+    twins = {kind: models.create(kind, spec) for kind, spec in SPECS.items()}
+    daemon = serve()
+    daemon.ready()
+    with Client(daemon.requests, timeout=SECONDS) as client:
+        for kind, spec in SPECS.items():
+            client.create(kind, kind, **spec)
+        for part, heat in ((slice(0, 300), 1.0), (slice(300, 600), 0.25), (slice(600, 900), None)):
+            for kind, twin in twins.items():
+                client.learn(kind, X[part])
+                twin.learn(X[part])
+                if heat is not None:
+                    told = client.reheat(kind, heat)
+                    twin.reheat(heat)
+                    assert told["samples"] == twin.samples
+                    assert told["lsn"] <= told["durable_lsn"]
+            daemon.kill()
+            daemon = serve()
+            daemon.ready()
+        for kind, twin in twins.items():
+            described = client.describe(kind)
+            assert described["state_hash"] == twin.state_hash()
+            assert described["quality"]["schedules"] == twin.quality()["schedules"]
+
+
+def test_what_can_not_be_reheated_says_why(serve: Callable[..., DaemonProcess]) -> None:
+    daemon = serve()
+    daemon.ready()
+    with Client(daemon.requests, timeout=SECONDS) as client:
+        client.create("map", "som", **SPECS["som"])
+        client.create("steady", "som", dim=3, grid=[5, 5], learning_rate=0.1, sigma=1.5)
+        written = client.stats()["written_lsn"]
+        for heat in (0, -1, 1.5, float("nan")):
+            with pytest.raises(BadValue, match="above 0, up to 1"):
+                client.reheat("map", heat)
+        with pytest.raises(BadValue, match="nothing to reheat"):
+            client.reheat("steady")
+        assert client.stats()["written_lsn"] == written
