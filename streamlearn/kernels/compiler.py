@@ -62,12 +62,6 @@ def device(function: Callable[..., Any]) -> Any:
     return nb.njit(forceinline=True, **_OPTIONS)(function)
 
 
-def routine(function: Callable[..., Any]) -> Any:
-    """Declare a piece of a kernel that stays a function of its own: what it is given, views of arrays among
-    it, is not counted as referred to again at every use."""
-    return nb.njit(**_OPTIONS)(function)
-
-
 def ready(*modules: ModuleType) -> None:
     """Make the entry points of ``modules`` callable. Cheap when they already are."""
     names = {module.__name__ for module in modules}

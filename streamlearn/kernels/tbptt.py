@@ -32,14 +32,27 @@ import numpy as np
 
 from . import optim, scale
 from . import score as scores
-from .compiler import device, kernel, routine
+from .compiler import device, kernel
 from .judge import fill, follow, follow_class, misses, put, put_sample, remember, take, tell
 from .lanes import WIDTH, load, store, zero
 from .network import backward, forward
 from .plan import CLASSES, DIM, FORECAST, GOALS, OUTPUTS, PRESENT, TARGET
+from .views import row_of
 
 NEXT, GIVEN, LATER = 0, 1, 2
 TARGETS = {"next": NEXT, "given": GIVEN, "later": LATER}
+
+# mode, int64 (2,): 1 if samples have arrived, 0 if targets have; 1 if they are learned, 0 if the net is but
+# to step forward and say what it forecasts
+ARRIVED, LEARNED = range(2)
+
+# rule, int64 (8,)
+AIM = 0  # one of TARGETS
+METHOD, METHOD_Y = 1, 2  # of scaling
+K1, K2 = 3, 4
+AHEAD = 5  # NEXT: how many samples are forecast
+DELAY = 6  # LATER: how many may wait
+OPTIMIZER = 7
 
 # progress, int64 (slots, 3): complete pairs in the window; those since the last update; samples after them
 # that have stepped forward and wait for their target
@@ -168,105 +181,12 @@ def _slide(progress, kept, window, ids, numbers, said):
     progress[SINCE] = 0
 
 
-@routine
-def _learn(
-    start, stop, there, x, y, fresh, whose, learning, rate, net, matrices, parameters, mean, square, clock,
-    counters, progress, window, flat, ids, numbers, said, trace, replay, transposed, flow, gradient, probe,
-    lags, lag_decay, k1, k2, ahead, delay, optimizer, momentum, clip, huber, target, method,
-    method_y, scale_clip, decay, statistics, statistics_y, tree, head, samples, last, quality, prediction,
-    error, score, channels, sample,
-):  # fmt: skip
-    """Rows ``start`` … ``stop``, all of the slot whose arrays these are; or of none, if not ``there``."""
-    asked = net[FORECAST] * WIDTH
-    scaled, filled = np.empty(net[DIM], np.float32), np.empty(net[DIM], np.float32)
-    told, earlier = np.empty(net[OUTPUTS], np.float32), np.empty(net[OUTPUTS], np.float32)
-    goal = scaled if target == NEXT else np.empty(net[GOALS], np.float32)
-    arrived = x.shape[0] > 0
-    # A sample's turn has two halves, stepping forward and being judged, whose order the target decides.
-    for half in range(2 * start, 2 * stop):
-        n, first = half // 2, half % 2 == 0
-        if first and arrived:
-            if fresh[n]:
-                _begin(window, progress, last)
-            sample[n] = samples[0]
-            channels[n] = scale.transform(method, statistics, scale_clip, x, n, scaled)
-            known = target == NEXT and progress[WAITING] > 0
-            fill(net, scaled, known, flat, progress[PAIRS] + progress[WAITING] - 1, asked, filled)
-        if first == (target != NEXT):
-            if arrived:
-                t = progress[PAIRS] + progress[WAITING]
-                put_sample(net, filled, flat, t)
-                if target != NEXT or ahead > 1 or not learning:  # else the next sample is sure to be it
-                    _want(net, flat, t)
-                forward(net, matrices, parameters, window, flat, t, trace)
-                progress[WAITING] += 1
-                if target == LATER:
-                    ids[t] = samples[0] if whose[n] == NUMBER else whose[n]
-                    numbers[t] = samples[0]
-        else:
-            t = progress[PAIRS] + progress[WAITING] - 1
-            if not arrived:
-                t = _waits(progress, ids, numbers, whose[n]) if there else np.int64(-1)
-                counters[UNMATCHED] += 1 if t < 0 else 0
-                sample[n] = numbers[t] if t >= 0 else -1
-            known = t >= 0 if target != NEXT else progress[WAITING] > 0
-            tell(known, method_y, statistics_y, flat, t, asked, told)
-            if target == LATER and known and not arrived:
-                take(said, t, told)
-            elif known and said.shape[0] > 0:
-                put(told, said, t, 0)
-            put(told, prediction, n, 0)
-            error[n] = misses(net, told, y, n) if known else _NAN
-            score[n] = scores.rank(tree, head, error[n])
-            if target != NEXT:
-                scale.transform(method_y, statistics_y, scale_clip, y, n, goal)
-            if learning and known:
-                scores.observe(tree, head, error[n], decay)
-                if net[CLASSES] == 1:
-                    follow_class(told, error[n], y, n, decay, quality)
-                else:
-                    follow(told, 0, known, y, n, decay, last, 0, quality)
-                for h in range(1, progress[WAITING] if target == NEXT else 0):
-                    take(said, t - h, earlier)
-                    follow(earlier, h * net[DIM], known, y, n, decay, last, h, quality)
-            if target == NEXT:
-                for h in range(progress[WAITING]):
-                    if learning:
-                        _aim(net, flat, t - h, h * net[DIM], goal)
-            elif known and _some(y, n):
-                if learning:
-                    _aim(net, flat, t, 0, goal)
-                if target == LATER:
-                    numbers[t] = _CAME
-            if arrived or known:
-                remember(y, n, last)
-            while _ripe(target, progress, ahead, numbers, delay, counters):
-                progress[WAITING] -= 1
-                progress[PAIRS] += 1
-                progress[SINCE] += 1
-                if progress[SINCE] == k1:
-                    if learning:
-                        _update(
-                            net, matrices, parameters, mean, square, clock, counters, window, flat, progress,
-                            replay, trace, transposed, flow, gradient, optimizer, rate[n], momentum, clip,
-                            huber, probe, lags, lag_decay,
-                        )  # fmt: skip
-                    _slide(progress, k2 - k1, window, ids, numbers, said)
-            if learning and target != NEXT and known:
-                scale.update(method_y, statistics_y, decay, y, n)
-        if not first and arrived:
-            if learning:
-                scale.update(method, statistics, decay, x, n)
-            samples[0] += 1
-
-
 @kernel(
-    "void(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], b1, f4[::1],"
+    "void(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], i8[::1], f4[::1], i8[::1],"
     " i8[::1], i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1], i8[::1],"
     " i8[:,::1], f4[:,:,:,::1], f4[:,:,::1], i8[:,::1], i8[:,::1], f4[:,:,::1],"
     " f4[:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f4[:,:,::1], f8[:,::1], f8,"
-    " i8, i8, i8, i8, i8, f4, f8, f4,"
-    " i8, i8, i8, f8, f8, f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8[::1], f4[:,:,::1], f8[:,::1],"
+    " f4, f8, f4, f8, f8, f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8[::1], f4[:,:,::1], f8[:,::1],"
     " f4[:,::1], f4[::1], f4[::1], i4[::1], i8[::1])"
 )
 def learn(
@@ -275,8 +195,9 @@ def learn(
     place,  # (n,): slot of each sample; of targets −1 where there is none
     fresh,  # (n,): whether the slot begins anew with the sample
     whose,  # (n,): ids, or (0,) unless targets come LATER
-    learning,  # False: step forward and say what is forecast, and learn nothing
+    mode,  # (2,)
     rate,  # (n,): ε(t)
+    rule,  # (8,)
     net,  # see plan.py
     matrices,
     parameters,  # (PARAMETER_ROWS, 16)
@@ -298,17 +219,9 @@ def learn(
     probe,  # (k2, TRACE_ROWS, 16): scratch; empty if ``lags`` is
     lags,  # (3, k2), or (3, 0) to go without
     lag_decay,  # per update
-    k1,
-    k2,
-    ahead,  # NEXT: how many samples are forecast
-    delay,  # LATER: how many may wait
-    optimizer,
     momentum,
     clip,  # +inf for none
     huber,  # +inf for the squared error
-    target,
-    method,
-    method_y,
     scale_clip,
     decay,
     statistics,  # (3, dim)
@@ -326,17 +239,91 @@ def learn(
 ):
     """Learn ``x`` in order; report of each sample what had been forecast for it before it was learned. Or
     learn targets ``y`` that come later, and report what had been said."""
-    start = 0
-    for stop in range(1, y.shape[0] + 1):
-        if stop == y.shape[0] or place[stop] != place[start]:
-            slot = place[start]
-            q = max(slot, np.int64(0))
-            _learn(
-                start, stop, slot >= 0, x, y, fresh, whose, learning, rate, net, matrices, parameters, mean,
-                square, clock, counters, progress[q], window[q], values[q], ids[q], numbers[q], said[q],
-                trace, replay, transposed, flow, gradient, probe, lags, lag_decay, k1, k2, ahead, delay,
-                optimizer, momentum, clip, huber, target, method, method_y, scale_clip,
-                decay, statistics, statistics_y, tree, head, samples, last[q], quality, prediction, error,
-                score, channels, sample,
-            )  # fmt: skip
-            start = stop
+    asked = net[FORECAST] * WIDTH
+    scaled, filled = np.empty(net[DIM], np.float32), np.empty(net[DIM], np.float32)
+    told, earlier = np.empty(net[OUTPUTS], np.float32), np.empty(net[OUTPUTS], np.float32)
+    arrived, learned = mode[ARRIVED] == 1, mode[LEARNED] == 1
+    target, method, method_y, optimizer = rule[AIM], rule[METHOD], rule[METHOD_Y], rule[OPTIMIZER]
+    k1, k2, ahead, delay = rule[K1], rule[K2], rule[AHEAD], rule[DELAY]
+    goal = scaled if target == NEXT else np.empty(net[GOALS], np.float32)
+    # A sample's turn has two halves, stepping forward and being judged, whose order the target decides.
+    for half in range(2 * y.shape[0]):
+        n, first = half // 2, half % 2 == 0
+        slot = max(place[n], np.int64(0))
+        at, own, flat, before = (
+            row_of(progress, slot), row_of(window, slot), row_of(values, slot), row_of(last, slot)
+        )  # fmt: skip
+        theirs, which, told_then = row_of(ids, slot), row_of(numbers, slot), row_of(said, slot)
+        if first and arrived:
+            if fresh[n]:
+                _begin(own, at, before)
+            sample[n] = samples[0]
+            channels[n] = scale.transform(method, statistics, scale_clip, x, n, scaled)
+            known = target == NEXT and at[WAITING] > 0
+            fill(net, scaled, known, flat, at[PAIRS] + at[WAITING] - 1, asked, filled)
+        if first == (target != NEXT):
+            if arrived:
+                t = at[PAIRS] + at[WAITING]
+                put_sample(net, filled, flat, t)
+                if target != NEXT or ahead > 1 or not learned:  # else the next sample is sure to be it
+                    _want(net, flat, t)
+                forward(net, matrices, parameters, own, flat, t, trace)
+                at[WAITING] += 1
+                if target == LATER:
+                    theirs[t] = samples[0] if whose[n] == NUMBER else whose[n]
+                    which[t] = samples[0]
+        else:
+            t = at[PAIRS] + at[WAITING] - 1
+            if not arrived:
+                t = _waits(at, theirs, which, whose[n]) if place[n] >= 0 else np.int64(-1)
+                counters[UNMATCHED] += 1 if t < 0 else 0
+                sample[n] = which[t] if t >= 0 else -1
+            known = t >= 0 if target != NEXT else at[WAITING] > 0
+            tell(known, method_y, statistics_y, flat, t, asked, told)
+            if target == LATER and known and not arrived:
+                take(told_then, t, told)
+            elif known and told_then.shape[0] > 0:
+                put(told, told_then, t, 0)
+            put(told, prediction, n, 0)
+            error[n] = misses(net, told, y, n) if known else _NAN
+            score[n] = scores.rank(tree, head, error[n])
+            if target != NEXT:
+                scale.transform(method_y, statistics_y, scale_clip, y, n, goal)
+            if learned and known:
+                scores.observe(tree, head, error[n], decay)
+                if net[CLASSES] == 1:
+                    follow_class(told, error[n], y, n, decay, quality)
+                else:
+                    follow(told, 0, known, y, n, decay, before, 0, quality)
+                for h in range(1, at[WAITING] if target == NEXT else 0):
+                    take(told_then, t - h, earlier)
+                    follow(earlier, h * net[DIM], known, y, n, decay, before, h, quality)
+            if target == NEXT:
+                for h in range(at[WAITING]):
+                    if learned:
+                        _aim(net, flat, t - h, h * net[DIM], goal)
+            elif known and _some(y, n):
+                if learned:
+                    _aim(net, flat, t, 0, goal)
+                if target == LATER:
+                    which[t] = _CAME
+            if arrived or known:
+                remember(y, n, before)
+            while _ripe(target, at, ahead, which, delay, counters):
+                at[WAITING] -= 1
+                at[PAIRS] += 1
+                at[SINCE] += 1
+                if at[SINCE] == k1:
+                    if learned:
+                        _update(
+                            net, matrices, parameters, mean, square, clock, counters, own, flat, at, replay,
+                            trace, transposed, flow, gradient, optimizer, rate[n], momentum, clip, huber,
+                            probe, lags, lag_decay,
+                        )  # fmt: skip
+                    _slide(at, k2 - k1, own, theirs, which, told_then)
+            if learned and target != NEXT and known:
+                scale.update(method_y, statistics_y, decay, y, n)
+        if not first and arrived:
+            if learned:
+                scale.update(method, statistics, decay, x, n)
+            samples[0] += 1

@@ -18,7 +18,7 @@ from ..kernels import compiler, judge, optim, plan, rng, run_on, scale, tbptt
 from ..kernels.lanes import WIDTH
 from . import base, layout, state_dict
 from .base import Model
-from .batch import Batch, Float32, Targets, joined_outputs
+from .batch import Batch, Float32, Integers, Targets, joined_outputs
 from .keys import Slots
 from .rnn_spec import RNNSpec
 from .rows import as_codes
@@ -118,33 +118,25 @@ class RNN(Model):
         back = replay, rows(plan.TRANSPOSED_ROWS), rows(plan.WINDOW_ROWS), rows(plan.PARAMETER_ROWS)
         probe = rows(plan.TRACE_ROWS, k2 if self.spec.lags else 0)
         lags = state.get("lags", np.zeros((3, 0))), base.decay_per_sample(self.spec.half_life / k1)
-        optimizer = optim.OPTIMIZERS[self.spec.optimizer]
         momentum = np.float32(self.spec.momentum)
         clip = math.inf if self.spec.clip is None else self.spec.clip
         huber = np.float32(self.spec.delta if self.spec.loss == "huber" else math.inf)
-        method_y = scale.NONE if self.spec.kinds else self.method
-        rule = tbptt.TARGETS[self.spec.target], self.method, method_y, self.spec.scale_clip, self.decay
+        target, methods = (
+            tbptt.TARGETS[self.spec.target],
+            (self.method, scale.NONE if self.spec.kinds else self.method),
+        )
+        optimizer = optim.OPTIMIZERS[self.spec.optimizer]
+        rule = np.array([target, *methods, k1, k2, ahead, self.spec.wait, optimizer], np.int64)
         statistics = state["scale.statistics"], state.get("scale.targets", state["scale.statistics"])
-        judged = *rule, *statistics, state["score.tree"], state["score.head"]
-        live = state["samples"], state["last"], state["quality"]
+        scaling = self.spec.scale_clip, self.decay, *statistics
+        scores = state["score.tree"], state["score.head"]
         memory = state["progress"], state["window"]
         values = state["window"].reshape(slots, room, -1)
-        learned = (
-            *network,
-            *moments,
-            state["counters"],
-            *memory,
-            values,
-            *waiting,
-            said,
-            trace,
-            *back,
-            probe,
-            *lags,
-        )
-        steps = k1, k2, ahead, self.spec.wait
-        self._learns_with = *learned, *steps, optimizer, momentum, clip, huber, *judged, *live
-        self._predicts_with = *network, *memory, *judged
+        learned = rule, *network, *moments, state["counters"], *memory, values, *waiting, said
+        steps = trace, *back, probe, *lags, momentum, clip, huber
+        live = state["samples"], state["last"], state["quality"]
+        self._learns_with = *learned, *steps, *scaling, *scores, *live
+        self._predicts_with = *network, *memory, target, *methods, *scaling, *scores
 
     # -- learning ----------------------------------------------------------------------------------------
 
@@ -174,20 +166,20 @@ class RNN(Model):
 
     def _learn(self, batch: Batch) -> Outputs:
         rate = self._schedules.follow(batch)[0]
-        return self._step_through(batch, rate, learning=True)
+        return self._step_through(batch, rate, _LEARN)
 
     def _pass_by(self, batch: Batch) -> Outputs:
         """The hidden state goes on, and that is all."""
-        return self._step_through(batch, np.zeros(batch.rows, np.float32), learning=False)
+        return self._step_through(batch, np.zeros(batch.rows, np.float32), _PASS_BY)
 
-    def _step_through(self, batch: Batch, rate: Float32, learning: bool) -> Outputs:
+    def _step_through(self, batch: Batch, rate: Float32, mode: Integers) -> Outputs:
         out = self._room(batch.rows)
         place = self._slots.assign(batch.keys, batch.rows)
         goals = batch.x if batch.y is None else batch.y
         ids = _NOBODY if batch.ids is None else batch.ids
         sample = np.empty(batch.rows, np.int64)
         said = out.arrays.values()
-        tbptt.learn(batch.x, goals, *place, ids, learning, rate, *self._learns_with, *said, sample)
+        tbptt.learn(batch.x, goals, *place, ids, mode, rate, *self._learns_with, *said, sample)
         return self._shaped(out)
 
     def _learn_targets(self, targets: Targets) -> Outputs:
@@ -195,7 +187,7 @@ class RNN(Model):
         out, sample = self._room(rows), np.empty(rows, np.int64)
         place = self._slots.find(targets.keys, rows)
         none, fresh = np.empty((0, self.dim), np.float32), np.zeros(rows, np.bool_)
-        given = none, targets.y, place, fresh, targets.ids, True, np.repeat(self._schedules.now()[0], rows)
+        given = none, targets.y, place, fresh, targets.ids, _LATER, np.repeat(self._schedules.now()[0], rows)
         tbptt.learn(*given, *self._learns_with, *out.arrays.values(), sample)
         del out.arrays["channels"]
         out.arrays["sample"] = sample
@@ -390,6 +382,7 @@ class RNN(Model):
             place.put(values, self.state["parameters"])
 
 
+_LEARN, _PASS_BY, _LATER = np.array([1, 1]), np.array([1, 0]), np.array([0, 1])  # kernels/tbptt.py: mode
 _ONE, _UNUSED, _NOBODY = np.float32(1), np.zeros(1, np.uint64), np.zeros(0, np.int64)
 
 
