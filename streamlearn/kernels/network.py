@@ -49,13 +49,36 @@ _HUGE = np.float32(1e30)
 def forward(net, matrices, parameters, window, flat, t, trace):
     """Step ``t``: from x_t and the states in slot t, the forecast in slot t and the states in slot t + 1."""
     for layer in range(net[LAYERS]):
-        if net[CELL] == LSTM:
-            lstm.forward(parameters, matrices, layer, window, flat, t, trace)
-        elif net[CELL] == GRU:
-            gru.forward(parameters, matrices, layer, window, flat, t, trace)
-        else:
-            rnn.forward(parameters, matrices, layer, window, flat, t, trace)
-    head = 2 * net[LAYERS]
+        step(net, matrices, parameters, layer, window, flat, t, trace)
+    read_out(net, matrices, parameters, window, flat, t)
+
+
+@device
+def step(net, matrices, parameters, layer, window, flat, t, trace):
+    """Step ``t`` of one layer: its states into slot t + 1."""
+    if net[CELL] == LSTM:
+        lstm.forward(parameters, matrices, layer, window, flat, t, trace)
+    elif net[CELL] == GRU:
+        gru.forward(parameters, matrices, layer, window, flat, t, trace)
+    else:
+        rnn.forward(parameters, matrices, layer, window, flat, t, trace)
+
+
+@device
+def step_back(net, matrices, layer, window, t, trace, flow):
+    """∂L/∂z of step ``t`` of one layer into the trace, from ∂L/∂(its states) in the flow."""
+    if net[CELL] == LSTM:
+        lstm.backward(matrices, layer, window, t, trace, flow)
+    elif net[CELL] == GRU:
+        gru.backward(matrices, layer, window, t, trace, flow)
+    else:
+        rnn.backward(matrices, layer, window, t, trace, flow)
+
+
+@device
+def read_out(net, matrices, parameters, window, flat, t):
+    """The forecast in slot ``t``."""
+    head = matrices.shape[0] - 1
     for b in range(matrices[head, BLOCKS]):
         y = load(parameters, matrices[head, BIAS] + b)
         y = rnn.add_products(parameters, matrices, head, b, flat, t, y)
@@ -111,14 +134,11 @@ def backward(
     """
     head = 2 * net[LAYERS]
     outputs = matrices[head, DELTA]
-    if net[CLASSES] == 1:
-        count = _compare_classes(net, window, flat, steps, trace, outputs)
-    else:
-        count = _compare(net, window, steps, trace, outputs, matrices[head, BLOCKS], huber)
+    count = compare(net, matrices, window, flat, steps, trace, huber)
     if count > _0:
         for m in range(head + 1):
             if matrices[m, TRANSPOSED] >= 0:
-                _transpose(parameters, matrices, m, transposed)
+                transpose(parameters, matrices, m, transposed)
         for walk in range(0 if lags.shape[1] > 0 else 1, 2):  # a loop, so that it is compiled once
             over, norms = trace, lags[2]
             if walk == 0:
@@ -131,8 +151,18 @@ def backward(
             if walk == 0:
                 _join(lags, steps, lag_decay)
         for m in range(head + 1):
-            _sum_up(matrices, m, steps, trace, flat, gradient)
+            sum_up(matrices, m, steps, trace, flat, gradient)
     return count
+
+
+@device
+def compare(net, matrices, window, flat, steps, trace, huber):
+    """∂L/∂(read-out's sums) of the first ``steps`` slots into the trace; returns over how many values L is
+    the mean."""
+    head = matrices.shape[0] - 1
+    if net[CLASSES] == 1:
+        return _compare_classes(net, window, flat, steps, trace, matrices[head, DELTA])
+    return _compare_values(net, window, steps, trace, matrices[head, DELTA], matrices[head, BLOCKS], huber)
 
 
 @device
@@ -173,7 +203,7 @@ def _join(lags, steps, decay):
 
 
 @device
-def _compare(net, window, steps, trace, delta, blocks, huber):
+def _compare_values(net, window, steps, trace, delta, blocks, huber):
     """∂L/∂forecast where the target is present, else 0; returns how many are."""
     total = zero()
     for t in range(steps):
@@ -192,7 +222,7 @@ def _compare(net, window, steps, trace, delta, blocks, huber):
 
 
 @device
-def _transpose(parameters, matrices, m, transposed):
+def transpose(parameters, matrices, m, transposed):
     """Lay matrix ``m`` out anew, its inputs as lanes: its values by unit become rows."""
     gates, inputs = matrices[m, GATES], matrices[m, INPUTS]
     receivers = matrices[m, BLOCKS]
@@ -214,20 +244,15 @@ def _back_in_time(net, matrices, window, steps, trace, deltas, transposed, flow,
     for row in range(flow.shape[0]):
         store(flow, row, zero())
     for t in range(steps - 1, -1, -1):
-        _pull(matrices, 2 * net[LAYERS], deltas, t, transposed, flow)
+        pull(matrices, 2 * net[LAYERS], deltas, t, transposed, flow)
         for layer in range(net[LAYERS] - 1, -1, -1):
             if norms.size > 0:
                 rows = matrices[2 * layer + 1, BLOCKS] * (2 if net[CELL] == LSTM else 1)
                 norms[steps - 1 - t] += _squares(flow, matrices[2 * layer + 1, SOURCE], rows)
-            if net[CELL] == LSTM:
-                lstm.backward(matrices, layer, window, t, trace, flow)
-            elif net[CELL] == GRU:
-                gru.backward(matrices, layer, window, t, trace, flow)
-            else:
-                rnn.backward(matrices, layer, window, t, trace, flow)
-            _pull(matrices, 2 * layer + 1, deltas, t, transposed, flow)
+            step_back(net, matrices, layer, window, t, trace, flow)
+            pull(matrices, 2 * layer + 1, deltas, t, transposed, flow)
             if layer > 0:
-                _pull(matrices, 2 * layer, deltas, t, transposed, flow)
+                pull(matrices, 2 * layer, deltas, t, transposed, flow)
 
 
 @device
@@ -241,7 +266,7 @@ def _squares(flow, first, rows):
 
 
 @device
-def _pull(matrices, m, deltas, t, transposed, flow):
+def pull(matrices, m, deltas, t, transposed, flow):
     """What flows back through matrix ``m``: Σ_r transposed[r]·∂L/∂z_r, as four sums that can run at once."""
     lanes = matrices[m, BLOCKS] * WIDTH
     rows = matrices[m, GATES] * lanes
@@ -260,7 +285,7 @@ def _pull(matrices, m, deltas, t, transposed, flow):
 
 
 @device
-def _sum_up(matrices, m, steps, trace, flat, gradient):
+def sum_up(matrices, m, steps, trace, flat, gradient):
     """The gradient of matrix ``m``, Σ_t ∂L/∂z_t·v_t, and of its bias, Σ_t ∂L/∂z_t, in the steps' order."""
     gates, inputs = matrices[m, GATES], matrices[m, INPUTS]
     column = matrices[m, SOURCE] * WIDTH

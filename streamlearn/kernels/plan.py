@@ -13,6 +13,12 @@
                                   up: (blocks of inputs, blocks·gates·16) rows
     flow       (rows, 16)         ∂L/∂(what a slot of the window holds), on the way back
 
+In both directions a layer is two cells, forward and reverse, each with states and inputs of its own. The
+reverse one sees the window from its end: for it slot t is time T − 1 − t. So that every cell may run from
+slot to slot, the window has after the states (of all forward cells, then of all reverse ones) the inputs as
+each cell wants them: x once more for the first reverse one; from the second layer on, cell after cell, both
+directions' h of the layer below, forward before reverse; and such a pair for the read-out.
+
 ``flat`` is the window seen as (slots, values), for reading one unit's value; ``deltas`` is the trace so.
 """
 
@@ -47,7 +53,8 @@ CELL, DIM, HIDDEN, LAYERS, OUTPUTS = range(5)
 TARGET, PRESENT, FORECAST, STATE, WINDOW_ROWS, PARAMETER_ROWS, TRACE_ROWS, TRANSPOSED_ROWS = range(5, 13)
 RESIDUAL, SYMBOLS, CLASSES, GOALS = range(13, 17)
 
-# matrices, int64 (2·layers + 1, 12): layer l has its weight_ih in 2l, its weight_hh in 2l + 1; last, the head
+# matrices, int64 (2·cells + 1, 12): cell c has its weight_ih in 2c, its weight_hh in 2c + 1; last, the head.
+# The cells are the layers, or where there are both directions forward and reverse of layer after layer
 FIRST = 0  # row of its weights
 BIAS = 1  # row of its bias
 UNITS = 2  # that receive …
@@ -77,9 +84,10 @@ def plan(
     residual: bool = False,
     symbols: int | None = None,
     classes: bool = False,
+    directions: int = 1,
 ) -> tuple[Integers, Integers]:
     """``net`` and ``matrices`` of a network. ``symbols``: how many a sample may be, if it is one;
-    ``classes``: whether the ``outputs`` are the probabilities of as many."""
+    ``classes``: whether the ``outputs`` are the probabilities of as many; ``directions``: 1 or 2."""
     kind, units, answers = CELLS[cell], blocks(hidden), blocks(outputs)
     net = np.zeros(17, np.int64)
     net[[RESIDUAL, SYMBOLS, CLASSES, GOALS]] = (
@@ -91,15 +99,19 @@ def plan(
     net[[CELL, DIM, HIDDEN, LAYERS, OUTPUTS]] = kind.code, dim, hidden, layers, outputs
     goals = blocks(int(net[GOALS]))
     net[TARGET : STATE + 1] = np.cumsum([blocks(dim), goals, goals, answers])
-    net[WINDOW_ROWS] = net[STATE] + layers * kind.states * units
+    cells, states = directions * layers, kind.states * units
+    end = net[STATE] + cells * states  # of the window's rows so far
     found = []
     first, inputs, shift, source, back = 0, symbols or dim, 0, 0, 0
-    for layer in range(layers):
-        state, delta = net[STATE] + layer * kind.states * units, layer * kind.trace * units
+    for c in range(cells):
+        layer, direction = divmod(c, directions)
+        state, delta = net[STATE] + (direction * layers + layer) * states, c * kind.trace * units
+        if directions == 2 and c > 0:
+            source, end = end, end + blocks(inputs if layer else dim)
         recurrent = first + units * kind.gates * inputs
         bias = recurrent + units * kind.gates * hidden
         into = back if layer else -1  # the samples themselves learn nothing
-        back += units * units * kind.gates * WIDTH if layer else 0
+        back += blocks(inputs) * units * kind.gates * WIDTH if layer else 0
         lookup = symbols is not None and layer == 0
         used = 1 if lookup else inputs
         found.append(
@@ -109,11 +121,18 @@ def plan(
         delta += kind.apart * units
         found.append([recurrent, bias, hidden, units, kind.gates, hidden, 0, state, delta, back, hidden, 0])
         back += units * units * kind.gates * WIDTH
-        first, inputs, shift, source = bias + units * kind.gates, hidden, 1, state
-    delta = layers * kind.trace * units
-    bias = first + answers * hidden
-    found.append([first, bias, outputs, answers, 1, hidden, 1, source, delta, back, hidden, 0])
-    net[PARAMETER_ROWS] = first + answers * (hidden + 1)
+        first = bias + units * kind.gates
+        if direction == directions - 1:
+            inputs = directions * hidden
+        if directions == 1:
+            shift, source = 1, state
+    if directions == 2:
+        source, end = end, end + blocks(inputs)
+    delta = cells * kind.trace * units
+    bias = first + answers * inputs
+    found.append([first, bias, outputs, answers, 1, inputs, shift, source, delta, back, inputs, 0])
+    net[WINDOW_ROWS] = end
+    net[PARAMETER_ROWS] = bias + answers
     net[TRACE_ROWS] = delta + answers
-    net[TRANSPOSED_ROWS] = back + units * answers * WIDTH
+    net[TRANSPOSED_ROWS] = back + blocks(inputs) * answers * WIDTH
     return net, np.array(found, np.int64)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from streamlearn_client.outputs import Outputs
 
-from ..errors import BadValue
+from ..errors import BadSpec, BadValue
 from ..kernels import compiler, judge, optim, plan, rng, run_on, scale, tbptt
 from ..kernels.lanes import WIDTH
 from . import base, layout, state_dict
@@ -360,6 +360,8 @@ class RNN(Model):
         ``spec`` says the rest. Raises BadSpec for what is no such thing, and as ``load_parameters`` does.
         """
         given, told = state_dict.recognise(state_dict.read(source))
+        if told.pop("directions") != 1:
+            raise BadSpec("this state_dict is of a net in both directions: sl.BidirectionalRNN takes it")
         outputs = told.pop("outputs", None)
         if spec.get("symbols") is not None:
             told["dim"] = 1

@@ -26,6 +26,7 @@ from .layout import blocks
 
 Float32 = NDArray[np.float32]
 Source = str | Path | Mapping[str, ArrayLike]
+REVERSE = "_reverse"  # how names of the reverse direction end
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,16 @@ class Place:
 def places(net: NDArray[np.int64], matrices: NDArray[np.int64]) -> dict[str, Place]:
     """Every parameter by its name in PyTorch, in PyTorch's order; the read-out is called ``head``."""
     found: dict[str, Place] = {}
-    for layer in range(net[plan.LAYERS]):
-        pair = list(zip(("ih", "hh"), matrices[2 * layer : 2 * layer + 2].tolist(), strict=True))
+    cells = len(matrices) // 2
+    for cell in range(cells):
+        layer, direction = divmod(cell, cells // int(net[plan.LAYERS]))
+        cell_name = f"l{layer}{('', REVERSE)[direction]}"
+        pair = list(zip(("ih", "hh"), matrices[2 * cell : 2 * cell + 2].tolist(), strict=True))
         for name, m in pair:
             place = m[plan.FIRST], m[plan.GATES], m[plan.UNITS], m[plan.INPUTS]
-            found[f"weight_{name}_l{layer}"] = Place(*place)
+            found[f"weight_{name}_{cell_name}"] = Place(*place)
         for name, m in pair:
-            found[f"bias_{name}_l{layer}"] = Place(m[plan.BIAS], m[plan.GATES], m[plan.UNITS], None)
+            found[f"bias_{name}_{cell_name}"] = Place(m[plan.BIAS], m[plan.GATES], m[plan.UNITS], None)
     head = matrices[-1].tolist()
     found["head.weight"] = Place(head[plan.FIRST], 1, head[plan.UNITS], head[plan.INPUTS])
     found["head.bias"] = Place(head[plan.BIAS], 1, head[plan.UNITS], None)
@@ -97,13 +101,14 @@ def check(mapping: Mapping[str, ArrayLike], shapes: Mapping[str, tuple[int, ...]
 
 # -- other people's state_dicts ---------------------------------------------------------------------------
 
-_RECURRENT = re.compile(r"(?P<prefix>(?:.*\.)?)(?P<name>(?:weight|bias)_(?:ih|hh)_l\d+)")
+_RECURRENT = re.compile(rf"(?P<prefix>(?:.*\.)?)(?P<name>(?:weight|bias)_(?:ih|hh)_l\d+(?:{REVERSE})?)")
 _CELLS = {kind.gates: cell for cell, kind in plan.CELLS.items()}
 
 
 def recognise(state_dict: Mapping[str, ArrayLike]) -> tuple[dict[str, ArrayLike], dict[str, Any]]:
     """A ``state_dict`` of ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM``, alone or in a module with a linear read-out,
-    under our names; and what of a spec it tells: cell, dim, hidden, layers, and outputs if it has a read-out.
+    under our names; and what of a spec it tells: cell, dim, hidden, layers, outputs if it has a read-out, and
+    in how many ``directions`` it runs.
 
     Raises BadSpec if it is anything else.
     """
@@ -124,8 +129,7 @@ def recognise(state_dict: Mapping[str, ArrayLike]) -> tuple[dict[str, ArrayLike]
         found |= {"head.weight": rest[f"{stem}.weight"], "head.bias": rest[f"{stem}.bias"]}
     elif rest:
         problems.append(
-            "it holds more than recurrent layers of one direction and a linear read-out:"
-            f" {', '.join(sorted(rest))}"
+            f"it holds more than recurrent layers and a linear read-out: {', '.join(sorted(rest))}"
         )
     if problems:
         raise BadSpec(f"this is no state_dict of a recurrent net: {'; '.join(problems)}", problems=problems)
@@ -134,7 +138,8 @@ def recognise(state_dict: Mapping[str, ArrayLike]) -> tuple[dict[str, ArrayLike]
     if len(into) != 2 or within != (gates * within[-1], within[-1]) or gates not in _CELLS:
         raise BadSpec(f"weight_ih_l0 {into} and weight_hh_l0 {within} are of no cell that is known here")
     told: dict[str, Any] = {"cell": _CELLS[gates], "dim": into[1], "hidden": within[1]}
-    told["layers"] = sum(name.startswith("weight_hh_l") for name in found)
+    told["layers"] = sum(name.startswith("weight_hh_l") and not name.endswith(REVERSE) for name in found)
+    told["directions"] = 2 if any(name.endswith(REVERSE) for name in found) else 1
     if "head.weight" in found:
         told["outputs"] = np.shape(found["head.weight"])[0]
     return found, told
