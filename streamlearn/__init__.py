@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .models.bidirectional import BidirectionalRNN
     from .models.cognitron import Cognitron
     from .models.competitive import Competitive
     from .models.gng import GrowingNeuralGas
@@ -34,6 +35,7 @@ _WHERE = {
     "SOM": "models.som",
     "Competitive": "models.competitive",
     "RNN": "models.rnn",
+    "BidirectionalRNN": "models.bidirectional",
     "GrowingNeuralGas": "models.gng",
     "Grossberg": "models.grossberg",
     "HammingNet": "models.hamming",
@@ -45,6 +47,7 @@ _WHERE = {
 __all__ = [
     "RNN",
     "SOM",
+    "BidirectionalRNN",
     "Cognitron",
     "Competitive",
     "Decay",

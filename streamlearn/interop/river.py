@@ -161,14 +161,14 @@ class Regressor(_Learner, base.Regressor):
     ``Regressor("rnn", hidden=16, scale="standard")``."""
 
     _laid_over: ClassVar[Mapping[str, Any]] = {"target": "given", "outputs": 1}
-    _wants = "it learns no y; take rnn"
+    _wants = "it learns no y, or cannot answer at once; take rnn"
 
     @classmethod
     def _unit_test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"kind": "rnn", "hidden": 8, "scale": "standard"}
 
     def _suits(self, model: Model) -> bool:
-        return model.target_dim == 1
+        return model.target_dim == 1 and not model.delayed
 
     def learn_one(self, x: Features, y: float | None) -> None:
         """Learn one sample; a ``y`` of None or NaN is missing and teaches nothing."""

@@ -153,6 +153,12 @@ class Model(ABC):
         return False
 
     @property
+    def delayed(self) -> bool:
+        """Whether what is said of a sample waits for those after it: outputs have a row for each sample whose
+        time has come, and say by ``sample`` which it is."""
+        return False
+
+    @property
     def timed(self) -> bool:
         """Whether it counts when samples arrive: it does for a schedule in seconds."""
         return self._schedules.timed

@@ -13,6 +13,7 @@ from ..errors import BadCheckpoint, BadSpec
 from ..store import tensors
 from ..store.fs import FS
 from .base import FORMAT, Model
+from .bidirectional import BidirectionalRNN
 from .cognitron import Cognitron
 from .competitive import Competitive
 from .gng import GrowingNeuralGas
@@ -22,10 +23,10 @@ from .malsburg import Malsburg
 from .rnn import RNN
 from .som import SOM
 
-_kinds: dict[str, type[Model]] = {
-    model.kind: model
-    for model in (SOM, Competitive, RNN, GrowingNeuralGas, Malsburg, Cognitron, Grossberg, HammingNet)
-}
+_MAPS = SOM, Competitive, GrowingNeuralGas
+_CLASSICS = Malsburg, Cognitron, Grossberg, HammingNet
+_RECURRENT = RNN, BidirectionalRNN
+_kinds: dict[str, type[Model]] = {model.kind: model for model in (*_MAPS, *_CLASSICS, *_RECURRENT)}
 
 
 def kinds() -> dict[str, type[Model]]:

@@ -137,6 +137,23 @@ EXAMPLES = {
         may_hold_nan=("last", "said"),
         may_hold_inf=("said", "drift.page"),
     ),
+    "birnn": Kind(
+        usual={"dim": 5, "hidden": 18, "cell": "lstm", "chunk": (4, 2), "half_life": 50.0},
+        smallest={"dim": 1, "hidden": 1, "chunk": (1, 0)},
+        huge={"hidden": 1 << 14, "layers": 64},
+        variants=(
+            {"cell": "elman", "layers": 3, "optimizer": "sgd", "learning_rate": DECAY, "clip": 1.0},
+            {"cell": "gru", "layers": 2, "chunk": (3, 7), "outputs": 3, "loss": "huber", "scale": "standard"},
+            {**WATCHED, "on_drift": "freeze", "freeze_for": 9, "freeze_missing": 0.5, "chunk": (5, 0)},
+            {"optimizer": "sgd", "learning_rate": IN_SECONDS, "scale": "minmax"},
+            {"cell": "gru", "keys": 2, "optimizer": "rmsprop", "learning_rate": 0.001},
+            {"dim": 1, "symbols": 20, "classes": 3, "loss": "cross_entropy", "chunk": (1, 3)},
+            {"classes": 20, "loss": "cross_entropy", "keys": 3, "scale": "ewma", "layers": 2},
+        ),
+        foretold=lambda net: ("sample", "prediction", "channels"),
+        may_hold_nan=("last", "waiting.x", "waiting.y"),
+        may_hold_inf=("drift.page",),
+    ),
     "grossberg": Kind(
         usual={
             "dim": 5,
@@ -268,6 +285,15 @@ def begun(batch: Batch) -> np.ndarray:
         return np.arange(len(batch["X"])) > 0
     keys = batch["keys"].tolist()
     return np.array([key in keys[:i] for i, key in enumerate(keys)])
+
+
+def about(model: Model, out: Outputs, first: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows of the outputs are about samples from the ``first``-th on, and by how many these are beyond
+    it. What waits may tell of samples before it."""
+    if not model.delayed:
+        return np.arange(len(out)), np.arange(len(out))
+    rows = np.flatnonzero(out.sample >= first)
+    return rows, out.sample[rows] - first
 
 
 def part(batch: Batch, start: int, stop: int) -> Batch:

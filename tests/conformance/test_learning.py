@@ -126,12 +126,19 @@ def test_hash_sees_every_bit_of_the_state(model):
 
 
 def test_counts_samples(model):
+    """And says of each one something: once, and not before it comes."""
+    told = []
     for n in (0, 1, 5, 30):
         before = model.samples
         out = model.learn(**stream(model, n))
         assert model.samples == before + n
-        assert len(out) == n
-        assert all(len(array) == n for array in out.arrays.values())
+        assert all(len(array) == len(out) for array in out.arrays.values())
+        if model.delayed:
+            told += out.sample.tolist()
+            assert len(set(told)) == len(told)
+            assert set(told) <= set(range(before + n))
+        else:
+            assert len(out) == n
 
 
 def test_seed_decides_where_learning_starts(model):

@@ -194,6 +194,8 @@ def test_a_wrong_spec_is_refused_at_once():
         AnomalyDetector("rnn", hidden=3, target="given", outputs=1)
     with pytest.raises(BadSpec):
         Regressor("som", grid=(2, 2))
+    with pytest.raises(BadSpec, match="at once"):
+        Regressor("birnn", hidden=4)
 
 
 @pytest.mark.parametrize("value", ["warm", [1.0, 2.0], 1e39, -math.inf, 10**400])

@@ -1,0 +1,55 @@
+"""Draws bidirectional.png: what the samples after a moment tell of it, by the moment's place in its chunk.
+
+python docs/figures/bidirectional.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib import pyplot as plt
+
+import streamlearn as sl
+
+CHUNK = 16
+
+
+def task(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two phases, 20 samples long on average, under noise: x (n, 1) is −1 or 1 and noise of deviation 1,
+    y (n, 1) the phase, 0 or 1."""
+    random = np.random.default_rng(seed)
+    phase = np.cumsum(random.random(n) < 1 / 20) % 2
+    x = 2 * phase - 1 + random.normal(size=n)
+    return x[:, None].astype(np.float32), phase[:, None].astype(np.float32)
+
+
+def wrong(net: sl.RNN | sl.BidirectionalRNN, n: int) -> np.ndarray:
+    """The share of wrong phases by place in the chunk, (CHUNK,), in the stream's second half."""
+    x, phase = task(n, seed=1)
+    told = net.learn(x, phase).prediction.argmax(axis=1)
+    missed = (told != phase[: len(told), 0]).astype(float)
+    chunks = missed[: len(missed) // CHUNK * CHUNK].reshape(-1, CHUNK)
+    return chunks[len(chunks) // 2 :].mean(axis=0)
+
+
+def main() -> None:
+    spec = {"dim": 1, "hidden": 16, "classes": 2, "loss": "cross_entropy", "seed": 1}
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    at_once = wrong(sl.RNN(target="given", tbptt=(CHUNK, CHUNK), **spec), 400_000).mean()
+    axes.axhline(100 * at_once, color="grey", linestyle="--", label="RNN, at once")
+    for context in (0, 4, 16):
+        net = sl.BidirectionalRNN(chunk=(CHUNK, context), **spec)
+        axes.plot(
+            range(CHUNK), 100 * wrong(net, 400_000), label=f"both directions, {context} samples of context"
+        )
+    axes.set_xlabel("place in the chunk")
+    axes.set_ylabel("wrong, %")
+    axes.set_ylim(bottom=0)
+    axes.set_title("Which of two phases is it, under noise?", fontsize=10)
+    axes.legend()
+    figure.savefig(Path(__file__).with_suffix(".png"), dpi=110)
+
+
+if __name__ == "__main__":
+    main()

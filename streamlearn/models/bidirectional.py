@@ -1,0 +1,210 @@
+"""``sl.BidirectionalRNN``: recurrent nets that see what comes after a sample too, chunk by chunk."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from streamlearn_client.outputs import Outputs
+
+from ..kernels import bidirectional, compiler, plan, rng, scale
+from ..kernels.lanes import WIDTH
+from . import base, layout
+from .batch import Batch, Float32
+from .keys import Slots
+from .recurrent import Recurrent, RecurrentSpec, Steps
+from .schedule import bounds
+
+Context = Annotated[int, Field(ge=0, le=1 << 16)]
+
+_REASONS = {
+    "next": "a net in both directions has seen the sample that it would forecast: give it a y of its own",
+    "later": "y comes along with its sample here, or not at all (NaN): it waits for the chunk with it",
+}
+
+
+class BidirectionalSpec(RecurrentSpec):
+    chunk: tuple[Steps, Context] = Field(
+        (16, 4), description="samples that are told of at once, and samples after them that are seen"
+    )
+    target: Literal["given", "next", "later"] = Field("given", description="a y that comes with the sample")
+
+    @model_validator(mode="after")
+    def _fits(self) -> BidirectionalSpec:
+        if self.target != "given":
+            raise ValueError(f"target={self.target!r}: {_REASONS[self.target]}")
+        if bounds(self.learning_rate)[0] < 0:
+            raise ValueError("learning_rate must not be negative")
+        if self.symbols is not None and (self.dim != 1 or self.scale is not None):
+            raise ValueError("a symbol is a name: symbols needs dim=1, and no scale")
+        if (self.classes is not None) != (self.loss == "cross_entropy"):
+            raise ValueError("classes=… is for loss='cross_entropy', which needs it")
+        if self.classes is not None and self.outputs is not None:
+            raise ValueError("with classes there is one probability for each: leave outputs out")
+        net, _ = self.plan
+        steps, slots = sum(self.chunk), self.keys or 1
+        rows = 3 * int(net[plan.PARAMETER_ROWS])
+        rows += (steps + 1) * int(2 * net[plan.WINDOW_ROWS] + net[plan.TRACE_ROWS])
+        rows += slots * self.carried
+        if rows * WIDTH + slots * steps * (self.dim + int(net[plan.GOALS])) > base.MAX_STATE_VALUES:
+            raise ValueError(
+                f"the net needs more than {base.MAX_STATE_VALUES} values;"
+                " take a smaller hidden, layers, chunk or keys"
+            )
+        return self
+
+    @property
+    def kinds(self) -> int | None:
+        """How many classes a prediction tells apart; None where it is numbers."""
+        return self.classes
+
+    @property
+    def carried(self) -> int:
+        """Rows of the forward cells' states."""
+        return self.layers * plan.CELLS[self.cell].states * plan.blocks(self.hidden)
+
+    @property
+    def plan(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The network as kernels see it."""
+        return plan.plan(
+            self.cell,
+            self.dim,
+            self.hidden,
+            self.layers,
+            self.kinds or self.outputs or 1,
+            symbols=self.symbols,
+            classes=self.kinds is not None,
+            directions=2,
+        )
+
+
+class BidirectionalRNN(Recurrent):
+    """A recurrent net in both directions: ``layers`` of ``hidden`` units forward and as many in reverse, each
+    layer on both of the one before, then a linear read-out.
+
+    ``BidirectionalRNN(dim=, hidden=, cell=, layers=, chunk=(N_c, N_r), outputs= or classes=, loss=,
+    optimizer=, learning_rate=, clip=, symbols=, keys=, scale=, seed=)``; see ``docs/models.md``, and
+    ``kernels/bidirectional.py`` for the rule.
+
+    What is said of a sample is said when its chunk and the chunk's right context have come. So
+    ``learn(X, y)`` returns a row for every sample whose time has come, in order; ``sample[i]`` is the number
+    of the sample (from 0) that row i is about, ``prediction[i]`` what was predicted for its y before that was
+    learned, in y's own units; ``error``, ``score`` and ``channels`` are that sample's. A batch may complete
+    no chunk, and then there are no rows.
+
+    ``predict(X)`` returns what ``learn`` would if X came now, without any y of X: rows of samples that
+    waited for their context, which are judged by the y that came with them, and of X, which are not (NaN).
+
+    ``y`` is NaN where it is missing, and cannot come later. With ``keys=K`` every sample has a key, and each
+    of up to K keys its own chunks and states; the key heard of longest ago is forgotten for a new one, and
+    what waited there is never told of.
+    """
+
+    kind: ClassVar[str] = "birnn"
+    Spec: ClassVar[type[base.Spec]] = BidirectionalSpec
+    directions: ClassVar[int] = 2
+    spec: BidirectionalSpec
+
+    def __init__(self, /, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        compiler.ready(rng, bidirectional)
+        state, steps = self.state, sum(self.spec.chunk)
+        self._slots = Slots(state, self.spec.keys)
+        slots = self._slots.count
+        state["counters"] = np.zeros(2, np.int64)
+        state["waiting"] = np.zeros(slots, np.int64)
+        state["waiting.x"] = np.zeros((slots, steps, self.dim), np.float32)
+        state["waiting.y"] = np.zeros((slots, steps, self._goals), np.float32)
+        state["waiting.sample"] = np.zeros((slots, steps), np.int64)
+        state["waiting.counted"] = np.zeros((slots, steps), np.uint8)
+        state["states"] = layout.empty(slots, self.spec.carried, WIDTH)
+        state["states"][...] = 0
+        state["last"] = np.full((slots, 1, self._goals), np.nan, np.float32)
+        state["scale.targets"] = np.zeros((3, self._goals))
+        self._start()
+        self._network = self._net, self._matrices, state["parameters"], *self._moments(), state["counters"]
+        self._memory, self._live = ([state[name] for name in names] for names in (_MEMORY, _LIVE))
+        self._forth = self._room_to_run()
+        self._back = (
+            self._rows(plan.TRANSPOSED_ROWS),
+            self._rows(plan.WINDOW_ROWS, steps),
+            self._rows(plan.WINDOW_ROWS),
+            self._rows(plan.PARAMETER_ROWS),
+        )
+        method_y = scale.NONE if self.spec.kinds else self.method
+        self._constants = *self._rule(), self.method, method_y, self.spec.scale_clip, self.decay
+
+    def _room_to_run(self) -> tuple[Float32, Float32]:
+        """Scratch for one chunk: window and trace."""
+        steps = sum(self.spec.chunk)
+        return self._rows(plan.WINDOW_ROWS, steps + 1), self._rows(plan.TRACE_ROWS, steps)
+
+    @property
+    def delayed(self) -> bool:
+        return True
+
+    @property
+    def target_dim(self) -> int:
+        return self._goals
+
+    def _learn(self, batch: Batch) -> Outputs:
+        return self._step_through(batch, self._schedules.follow(batch)[0], learning=True)
+
+    def _pass_by(self, batch: Batch) -> Outputs:
+        """Chunks and hidden states go on, and that is all."""
+        return self._step_through(batch, np.zeros(batch.rows, np.float32), learning=False)
+
+    def _step_through(self, batch: Batch, rate: Float32, learning: bool) -> Outputs:
+        place = self._slots.assign(batch.keys, batch.rows)
+        how = learning, learning, rate
+        return self._run(batch.x, batch.y, *place, *how, self._memory, self._forth, self._live)
+
+    def predict_validated(self, batch: Batch) -> Outputs:
+        # On copies, of the slots that are asked for alone.
+        slots, place = np.zeros(1, np.int64), np.zeros(batch.rows, np.int64)
+        fresh = np.zeros(batch.rows, np.bool_)
+        if batch.keys is not None:
+            asked, first, place = np.unique(batch.keys, return_index=True, return_inverse=True)
+            slots = self._slots.find(asked, len(asked))
+            fresh[first[slots < 0]] = True
+        memory, live = [array[slots] for array in self._memory], [array.copy() for array in self._live]
+        y = np.full((batch.rows, self._goals), np.nan, np.float32)
+        how = True, False, np.zeros(batch.rows, np.float32)
+        return self._run(batch.x, y, place, fresh, *how, memory, self._room_to_run(), live)
+
+    def _run(self, x: Float32, *given: Any) -> Outputs:
+        *arrived, memory, forth, live = given
+        chunk, _ = self.spec.chunk
+        most = min(len(x) * chunk, len(x) + int(memory[0].sum()))  # every sample completes a chunk or none
+        said: dict[str, NDArray[Any]] = {
+            "sample": np.empty(most, np.int64),
+            "prediction": np.empty((most, self.outputs), np.float32),
+            "error": np.empty(most, np.float32),
+            "score": np.empty(most, np.float32),
+            "channels": np.empty(most, np.int32),
+        }
+        given = *arrived, *self.spec.chunk, *self._network, *memory, *forth, *self._back
+        rows = bidirectional.run(x, *given, *self._constants, *live, *said.values())
+        return Outputs(**{name: array[:rows] for name, array in said.items()})
+
+    def _quality(self) -> dict[str, Any]:
+        """In the stream's own units: ``mae`` and ``rmse`` over all outputs. ``mase``: the mean over outputs
+        of the absolute error as a share of persistence's (the last value again). Of classes instead
+        ``log_loss``, the mean of −log p in nats, and ``accuracy``, the share of samples whose class was the
+        most probable one. ``updates``, ``skipped_updates`` (gradient not finite) and the last
+        ``gradient_norm``, before clipping. ``waiting``: how many samples wait for their context. With
+        ``keys``: how many there are, and how many were forgotten."""
+        updates, skipped = (int(count) for count in self.state["counters"])
+        waiting = {"waiting": int(self.state["waiting"].sum())}
+        return self._judged(updates, skipped) | waiting | self._slots.quality()
+
+    def _forget(self) -> None:
+        self.state["states"][...] = 0
+
+
+# Arrays that a run changes, in the kernel's order: by slot, and of the whole stream.
+_MEMORY = ("waiting", "waiting.x", "waiting.y", "waiting.sample", "waiting.counted", "states", "last")
+_LIVE = ("scale.statistics", "scale.targets", "score.tree", "score.head", "samples", "quality")
