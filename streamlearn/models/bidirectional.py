@@ -10,13 +10,11 @@ from pydantic import Field, model_validator
 
 from streamlearn_client.outputs import Outputs
 
-from ..kernels import bidirectional, compiler, plan, rng, scale
+from ..kernels import bidirectional, compiler, plan, rng
 from ..kernels.lanes import WIDTH
 from . import base, layout
 from .batch import Batch, Float32
-from .keys import Slots
 from .recurrent import Recurrent, RecurrentSpec, Steps
-from .schedule import bounds
 
 Context = Annotated[int, Field(ge=0, le=1 << 16)]
 
@@ -36,14 +34,8 @@ class BidirectionalSpec(RecurrentSpec):
     def _fits(self) -> BidirectionalSpec:
         if self.target != "given":
             raise ValueError(f"target={self.target!r}: {_REASONS[self.target]}")
-        if bounds(self.learning_rate)[0] < 0:
-            raise ValueError("learning_rate must not be negative")
-        if self.symbols is not None and (self.dim != 1 or self.scale is not None):
-            raise ValueError("a symbol is a name: symbols needs dim=1, and no scale")
         if (self.classes is not None) != (self.loss == "cross_entropy"):
             raise ValueError("classes=… is for loss='cross_entropy', which needs it")
-        if self.classes is not None and self.outputs is not None:
-            raise ValueError("with classes there is one probability for each: leave outputs out")
         net, _ = self.plan
         steps, slots = sum(self.chunk), self.keys or 1
         rows = 3 * int(net[plan.PARAMETER_ROWS])
@@ -112,7 +104,6 @@ class BidirectionalRNN(Recurrent):
         super().__init__(**parameters)
         compiler.ready(rng, bidirectional)
         state, steps = self.state, sum(self.spec.chunk)
-        self._slots = Slots(state, self.spec.keys)
         slots = self._slots.count
         state["counters"] = np.zeros(2, np.int64)
         state["waiting"] = np.zeros(slots, np.int64)
@@ -134,8 +125,7 @@ class BidirectionalRNN(Recurrent):
             self._rows(plan.WINDOW_ROWS),
             self._rows(plan.PARAMETER_ROWS),
         )
-        method_y = scale.NONE if self.spec.kinds else self.method
-        self._constants = *self._rule(), self.method, method_y, self.spec.scale_clip, self.decay
+        self._constants = *self._rule(), self.method, self._method_y, self.spec.scale_clip, self.decay
 
     def _room_to_run(self) -> tuple[Float32, Float32]:
         """Scratch for one chunk: window and trace."""
@@ -191,15 +181,8 @@ class BidirectionalRNN(Recurrent):
         return Outputs(**{name: array[:rows] for name, array in said.items()})
 
     def _quality(self) -> dict[str, Any]:
-        """In the stream's own units: ``mae`` and ``rmse`` over all outputs. ``mase``: the mean over outputs
-        of the absolute error as a share of persistence's (the last value again). Of classes instead
-        ``log_loss``, the mean of −log p in nats, and ``accuracy``, the share of samples whose class was the
-        most probable one. ``updates``, ``skipped_updates`` (gradient not finite) and the last
-        ``gradient_norm``, before clipping. ``waiting``: how many samples wait for their context. With
-        ``keys``: how many there are, and how many were forgotten."""
-        updates, skipped = (int(count) for count in self.state["counters"])
-        waiting = {"waiting": int(self.state["waiting"].sum())}
-        return self._judged(updates, skipped) | waiting | self._slots.quality()
+        """``waiting``: how many samples wait for their context. The rest is `Recurrent`'s."""
+        return super()._quality() | {"waiting": int(self.state["waiting"].sum())}
 
     def _forget(self) -> None:
         self.state["states"][...] = 0

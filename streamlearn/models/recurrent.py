@@ -12,16 +12,17 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..errors import BadSpec
-from ..kernels import judge, optim, plan, rng
+from ..kernels import judge, optim, plan, rng, scale
 from ..kernels.lanes import WIDTH
 from . import base, layout, state_dict
 from .base import Model
 from .batch import Float32
+from .keys import Slots
 from .rows import as_codes
-from .schedule import Decay, Positive, Schedule
+from .schedule import Decay, Positive, Schedule, bounds
 
 Steps = Annotated[int, Field(ge=1, le=1 << 16)]
 Count = Annotated[int, Field(ge=2, le=1 << 16)]
@@ -42,10 +43,20 @@ class RecurrentSpec(base.Spec):
     keys: Steps | None = Field(
         None, description="every sample has a key, and of so many keys each has a hidden state of its own"
     )
-    outputs: int | None = Field(None, ge=1, le=1 << 20, description="columns of y")
+    outputs: int | None = Field(None, ge=1, le=1 << 20, description="columns of y, 1 by default")
     symbols: Count | None = Field(None, description="a sample is one number, a symbol 0 … symbols − 1")
     classes: Count | None = Field(None, description="cross_entropy: y is a class 0 … classes − 1")
     clip: Positive | None = Field(None, description="the gradient's norm is cut to this")
+
+    @model_validator(mode="after")
+    def _learns_and_names(self) -> Self:
+        if bounds(self.learning_rate)[0] < 0:
+            raise ValueError("learning_rate must not be negative")
+        if self.symbols is not None and (self.dim != 1 or self.scale is not None):
+            raise ValueError("a symbol is a name: symbols needs dim=1, and no scale")
+        if self.classes is not None and self.outputs is not None:
+            raise ValueError("with classes there is one probability for each: leave outputs out")
+        return self
 
     @property
     def schedules(self) -> dict[str, Schedule]:
@@ -54,7 +65,8 @@ class RecurrentSpec(base.Spec):
 
 class Recurrent(Model):
     """Its spec has, besides, the ``plan`` of the network (see ``kernels/plan.py``) and in ``kinds`` how many
-    classes a prediction tells apart, None where it is numbers."""
+    classes a prediction tells apart, None where it is numbers. Its state has ``counters``: updates, updates
+    skipped, and whatever else the rule counts."""
 
     directions: ClassVar[int] = 1
 
@@ -71,6 +83,7 @@ class Recurrent(Model):
                 state[_MOMENTS[name]] = self._rows(plan.PARAMETER_ROWS)
         state["clock"] = np.array([1.0, 1.0, 0.0])
         state["quality"] = np.zeros((5, self._goals))
+        self._slots = Slots(state, self.spec.keys)
 
     def _rows(self, which: int, *slots: int) -> Float32:
         """Room for so many rows of 16 lanes, all 0."""
@@ -94,6 +107,11 @@ class Recurrent(Model):
         )
 
     @property
+    def _method_y(self) -> int:
+        """How targets are scaled: as samples are, unless they are classes."""
+        return scale.NONE if self.spec.kinds else self.method
+
+    @property
     def keyed(self) -> bool:
         return self.spec.keys is not None
 
@@ -105,24 +123,31 @@ class Recurrent(Model):
         rows = super().read_targets(y)
         return rows if self.spec.classes is None else as_codes("y", rows, self.spec.classes)
 
-    def _judged(self, updates: int, skipped: int) -> dict[str, Any]:
+    def _quality(self) -> dict[str, Any]:
+        """In the stream's own units: ``mae`` and ``rmse`` over all outputs. ``mase``: the mean over outputs
+        of the absolute error as a share of persistence's (the last value again). Of classes instead
+        ``log_loss``, the mean of −log p in nats, and ``accuracy``, the share of samples whose class was the
+        most probable one. ``updates``, ``skipped_updates`` (gradient not finite) and the last
+        ``gradient_norm``, before clipping. With ``keys``: how many there are, and how many were forgotten."""
         quality = self.state["quality"]
         told = quality[:, quality[judge.COUNT] > 0]
         varied = quality[:, quality[judge.PERSISTENCE] > 0]
-        first, second = (_mean(told[row] / told[judge.COUNT]) for row in (judge.ABSOLUTE, judge.SQUARED))
+        first, second = (mean(told[row] / told[judge.COUNT]) for row in (judge.ABSOLUTE, judge.SQUARED))
         judged: dict[str, Any] = (
             {"log_loss": first, "accuracy": second}
             if self.spec.kinds
             else {
                 "mae": first,
                 "rmse": math.sqrt(second),
-                "mase": _mean(varied[judge.OURS] / varied[judge.PERSISTENCE]),
+                "mase": mean(varied[judge.OURS] / varied[judge.PERSISTENCE]),
             }
         )
+        updates, skipped = self.state["counters"][:2].tolist()
         return judged | {
             "updates": updates,
             "skipped_updates": skipped,
             "gradient_norm": float(self.state["clock"][optim.NORM]),
+            **self._slots.quality(),
         }
 
     # -- parameters, as PyTorch names and shapes them ----------------------------------------------------
@@ -202,6 +227,6 @@ class Recurrent(Model):
             place.put(values, self.state["parameters"])
 
 
-def _mean(values: NDArray[np.float64]) -> float:
+def mean(values: NDArray[np.float64]) -> float:
     """NaN where there is nothing to take the mean of."""
     return float(values.mean()) if values.size else math.nan

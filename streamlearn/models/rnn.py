@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from streamlearn_client.outputs import Outputs
 
-from ..errors import BadSpec, BadValue
-from ..kernels import compiler, judge, optim, plan, rng, run_on, scale, tbptt
-from ..kernels.lanes import WIDTH
-from . import base, layout, state_dict
-from .base import Model
+from ..errors import BadValue
+from ..kernels import compiler, judge, plan, rng, run_on, tbptt
+from . import base
 from .batch import Batch, Float32, Integers, Targets, joined_outputs
-from .keys import Slots
+from .recurrent import Recurrent, mean
 from .rnn_spec import RNNSpec
-from .rows import as_codes
-
-_MOMENTS = {"mean": "moments.mean", "square": "moments.square"}  # m and v of kernels/optim.py
-_HAS_MEAN, _HAS_SQUARE = ("momentum", "adam"), ("rmsprop", "adam")
 
 
-class RNN(Model):
+class RNN(Recurrent):
     """A recurrent net: ``layers`` of ``hidden`` units, then a linear read-out.
 
     ``RNN(dim=, hidden=, cell=, layers=, tbptt=(k1, k2), optimizer=, learning_rate=, loss=, target=, outputs=,
@@ -65,26 +56,9 @@ class RNN(Model):
     def __init__(self, /, **parameters: Any) -> None:
         super().__init__(**parameters)
         compiler.ready(rng, tbptt, run_on)
-        net, matrices = self.spec.plan
-        self.outputs = int(net[plan.OUTPUTS])
-        self._goals = int(net[plan.GOALS])
-        self._places = state_dict.places(net, matrices)
         k1, k2 = self.spec.tbptt
-
-        def rows(which: int, *slots: int) -> Float32:
-            room = layout.empty(*slots, int(net[which]), WIDTH)
-            room[...] = 0
-            return room
-
-        state = self.state
-        state["parameters"] = rows(plan.PARAMETER_ROWS)
-        if self.spec.optimizer in _HAS_MEAN:
-            state[_MOMENTS["mean"]] = rows(plan.PARAMETER_ROWS)
-        if self.spec.optimizer in _HAS_SQUARE:
-            state[_MOMENTS["square"]] = rows(plan.PARAMETER_ROWS)
-        state["clock"] = np.array([1.0, 1.0, 0.0])
+        state, rows = self.state, self._rows
         state["counters"] = np.zeros(4, np.int64)
-        self._slots = Slots(state, self.spec.keys)
         slots, room = self._slots.count, self.spec.room
         state["progress"] = np.zeros((slots, 3), np.int64)
         state["window"] = rows(plan.WINDOW_ROWS, slots, room)
@@ -97,7 +71,6 @@ class RNN(Model):
             columns, ahead = self._goals, 1
             state["scale.targets"] = np.zeros((3, self._goals))
         state["last"] = np.full((slots, ahead, columns), np.nan, np.float32)
-        state["quality"] = np.zeros((5, self._goals))
         if self.late:
             state["waiting.ids"] = np.zeros((slots, room), np.int64)
             state["waiting.numbers"] = np.zeros((slots, room), np.int64)
@@ -108,9 +81,7 @@ class RNN(Model):
         self._start()
 
         # The kernels' arguments: the state's arrays, constants of the spec, and scratch.
-        none = np.zeros((0, WIDTH), np.float32)
-        network = net, matrices, state["parameters"]
-        moments = *(state.get(name, none) for name in _MOMENTS.values()), state["clock"]
+        network = self._net, self._matrices, state["parameters"]
         nobody = np.zeros((slots, 0), np.int64)
         waiting = state.get("waiting.ids", nobody), state.get("waiting.numbers", nobody)
         said = state.get("said", np.zeros((slots, 0, self.outputs), np.float32))
@@ -118,22 +89,16 @@ class RNN(Model):
         back = replay, rows(plan.TRANSPOSED_ROWS), rows(plan.WINDOW_ROWS), rows(plan.PARAMETER_ROWS)
         probe = rows(plan.TRACE_ROWS, k2 if self.spec.lags else 0)
         lags = state.get("lags", np.zeros((3, 0))), base.decay_per_sample(self.spec.half_life / k1)
-        momentum = np.float32(self.spec.momentum)
-        clip = math.inf if self.spec.clip is None else self.spec.clip
-        huber = np.float32(self.spec.delta if self.spec.loss == "huber" else math.inf)
-        target, methods = (
-            tbptt.TARGETS[self.spec.target],
-            (self.method, scale.NONE if self.spec.kinds else self.method),
-        )
-        optimizer = optim.OPTIMIZERS[self.spec.optimizer]
+        target, methods = tbptt.TARGETS[self.spec.target], (self.method, self._method_y)
+        optimizer, *step = self._rule()
         rule = np.array([target, *methods, k1, k2, ahead, self.spec.wait, optimizer], np.int64)
         statistics = state["scale.statistics"], state.get("scale.targets", state["scale.statistics"])
         scaling = self.spec.scale_clip, self.decay, *statistics
         scores = state["score.tree"], state["score.head"]
         memory = state["progress"], state["window"]
         values = state["window"].reshape(slots, room, -1)
-        learned = rule, *network, *moments, state["counters"], *memory, values, *waiting, said
-        steps = trace, *back, probe, *lags, momentum, clip, huber
+        learned = rule, *network, *self._moments(), state["counters"], *memory, values, *waiting, said
+        steps = trace, *back, probe, *lags, *step
         live = state["samples"], state["last"], state["quality"]
         self._learns_with = *learned, *steps, *scaling, *scores, *live
         self._predicts_with = *network, *memory, target, *methods, *scaling, *scores
@@ -151,18 +116,6 @@ class RNN(Model):
     @property
     def late(self) -> bool:
         return self.spec.target == "later"
-
-    @property
-    def keyed(self) -> bool:
-        return self.spec.keys is not None
-
-    def read(self, X: ArrayLike) -> Float32:
-        rows = super().read(X)
-        return rows if self.spec.symbols is None else as_codes("x", rows, self.spec.symbols)
-
-    def read_targets(self, y: ArrayLike) -> Float32:
-        rows = super().read_targets(y)
-        return rows if self.spec.classes is None else as_codes("y", rows, self.spec.classes)
 
     def _learn(self, batch: Batch) -> Outputs:
         rate = self._schedules.follow(batch)[0]
@@ -266,31 +219,14 @@ class RNN(Model):
         return out
 
     def _quality(self) -> dict[str, Any]:
-        """In the stream's own units: ``mae`` and ``rmse`` over all outputs. ``mase``: the mean over outputs
-        of the absolute error as a share of persistence's (the last value again). Of classes instead
-        ``log_loss``, the mean of −log p in nats, and ``accuracy``, the share of samples whose class was the
-        most probable one. With ``horizon`` also ``mae_by_step``. ``updates``, ``skipped_updates`` (gradient
-        not finite) and the last ``gradient_norm``, before clipping. With ``lags`` also ``gradient_by_lag``.
-        With ``target="later"``: how many samples wait, went on without a target (``expired_targets``), and
-        how many targets no sample waited for (``unmatched_targets``). With ``keys``: how many there are, and
-        how many were forgotten."""
-        quality, counters = self.state["quality"], self.state["counters"]
-        told = quality[:, quality[judge.COUNT] > 0]
-        varied = quality[:, quality[judge.PERSISTENCE] > 0]
-        first, second = (_mean(told[row] / told[judge.COUNT]) for row in (judge.ABSOLUTE, judge.SQUARED))
-        judged: dict[str, Any] = (
-            {"log_loss": first, "accuracy": second}
-            if self.spec.kinds
-            else {
-                "mae": first,
-                "rmse": math.sqrt(second),
-                "mase": _mean(varied[judge.OURS] / varied[judge.PERSISTENCE]),
-            }
-        )
+        """With ``horizon`` also ``mae_by_step``; with ``lags``, ``gradient_by_lag``; with ``target="later"``
+        how many samples wait, went on without a target (``expired_targets``), and how many targets no sample
+        waited for (``unmatched_targets``). The rest is `Recurrent`'s."""
+        judged, counters = super()._quality(), self.state["counters"]
         if self.spec.horizon is not None:
-            steps = quality.reshape(5, self.spec.horizon, self.dim)
+            steps = self.state["quality"].reshape(5, self.spec.horizon, self.dim)
             judged["mae_by_step"] = [
-                _mean(step[judge.ABSOLUTE, there] / step[judge.COUNT, there])
+                mean(step[judge.ABSOLUTE, there] / step[judge.COUNT, there])
                 for step in steps.swapaxes(0, 1)
                 for there in [step[judge.COUNT] > 0]
             ]
@@ -300,12 +236,7 @@ class RNN(Model):
             judged["waiting"] = int(self.state["progress"][:, tbptt.WAITING].sum())
             judged["expired_targets"] = int(counters[tbptt.EXPIRED])
             judged["unmatched_targets"] = int(counters[tbptt.UNMATCHED])
-        judged |= self._slots.quality()
-        return judged | {
-            "updates": int(counters[tbptt.UPDATES]),
-            "skipped_updates": int(counters[tbptt.SKIPPED]),
-            "gradient_norm": float(self.state["clock"][optim.NORM]),
-        }
+        return judged
 
     @property
     def gradient_by_lag(self) -> NDArray[np.float64]:
@@ -316,78 +247,11 @@ class RNN(Model):
         seen = lags[tbptt.WEIGHT] > 0
         return np.asarray(lags[tbptt.NORMS, seen] / lags[tbptt.WEIGHT, seen])
 
-    # -- parameters, as PyTorch names and shapes them ----------------------------------------------------
-
-    @property
-    def parameters(self) -> Mapping[str, Float32]:
-        """Every parameter by its name in PyTorch, in its shape there; read-only copies. Inputs and outputs
-        are scaled ones if the net scales."""
-        found = {name: place.values(self.state["parameters"]) for name, place in self._places.items()}
-        for values in found.values():
-            values.flags.writeable = False
-        return MappingProxyType(found)
-
-    def load_parameters(self, source: state_dict.Source) -> None:
-        """Take over parameters by their names in PyTorch, from a mapping or from a ``.safetensors`` or
-        ``.npz`` file; ``parameters`` lists the names and shapes.
-
-        The net's memory starts anew, for it means nothing to other parameters: hidden state, window and
-        optimizer moments. What it knows of the stream stays: scaling, score, quality and counts.
-
-        Raises BadSpec (names), BadShape or BadValue (not finite), whichever comes first, telling every
-        problem, or BadCheckpoint for a file that is none, and then changes nothing.
-        """
-        shapes = {name: place.shape for name, place in self._places.items()}
-        given = state_dict.check(state_dict.read(source), shapes)
-        for name in ("window", "trace", *_MOMENTS.values()):
+    def _forget(self) -> None:
+        for name in ("window", "trace", "progress"):
             if name in self.state:
                 self.state[name][...] = 0
-        self.state["clock"][...] = 1.0, 1.0, 0.0
-        self.state["progress"][...] = 0
-        for name, place in self._places.items():
-            place.put(given[name], self.state["parameters"])
-
-    def save_parameters(self, path: str | Path) -> None:
-        """Write ``parameters`` to a ``.safetensors`` or ``.npz`` file; it is there whole or not at all."""
-        state_dict.write(path, self.parameters)
-
-    @classmethod
-    def from_state_dict(cls, source: state_dict.Source, **spec: Any) -> Self:
-        """A net of the size and parameters of a PyTorch ``state_dict``, a mapping or a ``.safetensors`` or
-        ``.npz`` file: of ``nn.RNN`` (tanh), ``nn.GRU`` or ``nn.LSTM``, alone or in a module with a linear
-        read-out, which may have any name. Without one the read-out starts as any new net's.
-
-        ``spec`` says the rest. Raises BadSpec for what is no such thing, and as ``load_parameters`` does.
-        """
-        given, told = state_dict.recognise(state_dict.read(source))
-        if told.pop("directions") != 1:
-            raise BadSpec("this state_dict is of a net in both directions: sl.BidirectionalRNN takes it")
-        outputs = told.pop("outputs", None)
-        if spec.get("symbols") is not None:
-            told["dim"] = 1
-        if spec.get("target") == "given" and spec.get("classes") is None and outputs is not None:
-            told["outputs"] = outputs
-        net = cls(**{**told, **spec})
-        head = {
-            name: values for name, values in net.parameters.items() if outputs is None and "head." in name
-        }
-        net.load_parameters({**given, **head})
-        return net
-
-    def _start(self) -> None:
-        """Initial parameters: uniform in ±1/√hidden."""
-        generator = np.array([self.spec.seed], np.uint64)
-        bound = np.float32(1 / math.sqrt(self.spec.hidden))  # as PyTorch's
-        for place in self._places.values():
-            values = np.empty(place.shape, np.float32)
-            rng.fill_uniform(generator, -bound, bound, values.reshape(-1))
-            place.put(values, self.state["parameters"])
 
 
 _LEARN, _PASS_BY, _LATER = np.array([1, 1]), np.array([1, 0]), np.array([0, 1])  # kernels/tbptt.py: mode
 _ONE, _UNUSED, _NOBODY = np.float32(1), np.zeros(1, np.uint64), np.zeros(0, np.int64)
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    """NaN where there is nothing to take the mean of."""
-    return float(values.mean()) if values.size else math.nan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,22 +11,11 @@ from pydantic import Field, model_validator
 from ..kernels import plan
 from ..kernels.lanes import WIDTH
 from . import base
-from .schedule import Decay, Positive, Schedule, bounds
-
-Steps = Annotated[int, Field(ge=1, le=1 << 16)]
-Count = Annotated[int, Field(ge=2, le=1 << 16)]
+from .recurrent import RecurrentSpec, Steps
 
 
-class RNNSpec(base.Spec):
-    hidden: int = Field(ge=1, le=1 << 14, description="units of a layer")
-    cell: Literal["elman", "lstm", "gru"] = Field("lstm", description="what a unit is")
-    layers: int = Field(1, ge=1, le=64, description="layers of units, each on the one before")
+class RNNSpec(RecurrentSpec):
     tbptt: tuple[Steps, Steps] = Field((16, 16), description="update every k1 pairs, through the last k2")
-    optimizer: Literal["sgd", "momentum", "rmsprop", "adam"] = "adam"
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum: what a step keeps of the one before")
-    learning_rate: Schedule = Field(Decay(0.02, 0.003, 5000.0), description="ε(t) of the optimizer")
-    loss: Literal["mse", "huber", "cross_entropy"] = "mse"
-    delta: Positive = Field(1.0, description="huber: errors beyond it count in proportion, not squared")
     target: Literal["next", "given", "later"] = Field(
         "next", description="forecast the next samples, or a y given with the sample, or one that comes later"
     )
@@ -34,14 +23,7 @@ class RNNSpec(base.Spec):
     delay: Steps | None = Field(
         None, description="later: how many samples may wait for their y; 256 by default"
     )
-    keys: Steps | None = Field(
-        None, description="every sample has a key, and of so many keys each has a hidden state of its own"
-    )
-    outputs: int | None = Field(None, ge=1, le=1 << 20, description="columns of y; dim for target='next'")
     residual: bool = Field(False, description="next: the read-out is the change from the last sample")
-    symbols: Count | None = Field(None, description="a sample is one number, a symbol 0 … symbols − 1")
-    classes: Count | None = Field(None, description="cross_entropy, given: y is a class 0 … classes − 1")
-    clip: Positive | None = Field(None, description="the gradient's norm is cut to this")
     lags: bool = Field(False, description="keep the gradient's norm by lag, at the cost of one more way back")
 
     @model_validator(mode="after")
@@ -51,8 +33,6 @@ class RNNSpec(base.Spec):
             raise ValueError(
                 f"tbptt=(k1, k2) needs k2 ≥ k1, or pairs would never be learned; got ({k1}, {k2})"
             )
-        if bounds(self.learning_rate)[0] < 0:
-            raise ValueError("learning_rate must not be negative")
         if self.target == "next" and self.outputs not in (None, self.dim):
             raise ValueError(f"with target='next' the outputs are the {self.dim} channels: leave outputs out")
         if self.horizon is not None and (self.target != "next" or self.symbols is not None):
@@ -74,18 +54,12 @@ class RNNSpec(base.Spec):
 
     def _fits_symbols(self) -> None:
         probable = self.loss == "cross_entropy"
-        if self.symbols is not None and (self.dim != 1 or self.scale is not None or self.residual):
-            raise ValueError("a symbol is a name: symbols needs dim=1, and neither scale nor residual")
+        if self.symbols is not None and self.residual:
+            raise ValueError("a symbol is a name, and no number to which residual could add")
         if self.target == "next" and probable != (self.symbols is not None):
             raise ValueError("with target='next', loss='cross_entropy' and symbols=… go together")
         if (self.classes is not None) != (probable and self.target != "next"):
             raise ValueError("classes=… is for loss='cross_entropy' with a given target, which needs it")
-        if self.classes is not None and self.outputs is not None:
-            raise ValueError("with classes there is one probability for each: leave outputs out")
-
-    @property
-    def schedules(self) -> dict[str, Schedule]:
-        return {"learning_rate": self.learning_rate}
 
     @property
     def kinds(self) -> int | None:
