@@ -16,7 +16,7 @@ def add_to(app: typer.Typer) -> None:
 def warmup(as_json: Json = False) -> None:
     """Compile all kernels, so that the next start is quick.
 
-    They are kept in NUMBA_CACHE_DIR or ~/.cache, for this version and this kind of CPU.
+    They are kept in NUMBA_CACHE_DIR or ~/.cache, for this installation and this CPU.
     """
     from streamlearn.cli import report
 

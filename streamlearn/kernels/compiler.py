@@ -2,13 +2,15 @@
 
 Numba's cache looks only at the file a kernel stands in, not at the files that file imports, so an edit in
 ``lanes.py`` would leave stale machine code behind. The cache directory is therefore named by a hash of all
-of ``kernels/`` and of the compiler's version; Numba itself adds the CPU's name and features.
+of ``kernels/`` and of the compiler's version; and of what Numba tells apart within its cache (where the
+kernels lie, Python's version, the CPU), so that all it holds is for this very installation.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from typing import Any
 
 import llvmlite
 import numba as nb
+from llvmlite import binding as llvm
 
 Progress = Callable[[str, int, int], None]  # kernel's name, how many are ready, of how many
 
@@ -80,15 +83,19 @@ def compile_all(progress: Progress | None = None) -> int:
 
 
 def cached() -> bool:
-    """Whether this host has compiled all of these very kernels before (a warm start)."""
+    """Whether this installation has compiled all of its kernels before (a warm start)."""
     return len(list(_writable(cache_path()).rglob("*.nbc"))) >= len(_registry)
 
 
 @cache
 def cache_path() -> Path:
-    """The cache directory of exactly this source and compiler. It need not exist yet."""
-    digest = hashlib.sha256(f"{nb.__version__} {llvmlite.__version__}".encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    """The cache directory of exactly this source, compiler, place and CPU. It need not exist yet."""
+    kernels = Path(__file__).parent
+    processor = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    chosen = f"{nb.config.CPU_NAME} {nb.config.CPU_FEATURES}"  # instead of the one that is there
+    versions = f"{nb.__version__} {llvmlite.__version__} {sys.version}"
+    digest = hashlib.sha256(f"{versions} {kernels.absolute()} {processor} {chosen}".encode())
+    for source in sorted(kernels.glob("*.py")):
         digest.update(source.name.encode() + source.read_bytes())
     given = os.environ.get("NUMBA_CACHE_DIR")
     base = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

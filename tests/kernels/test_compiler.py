@@ -34,7 +34,12 @@ def key(kernels: Path) -> str:
 
 
 def test_same_source_same_key(copy):
-    assert key(copy) == key(copy) == compiler.cache_path().name
+    assert key(copy) == key(copy)
+    assert key(KERNELS) == compiler.cache_path().name
+
+
+def test_the_same_source_elsewhere_has_another_key(copy):
+    assert key(copy) != compiler.cache_path().name
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in KERNELS.glob("*.py")))
@@ -69,10 +74,11 @@ print(before, hits, compiler.cached())
 """
 
 
-def start(**environment: str | Path) -> list[str]:
+def start(clone: Path = KERNELS.parents[1], **environment: str | Path) -> list[str]:
+    """Before, cache hits, after: what a process says that runs in ``clone``."""
     command = [sys.executable, "-c", START]
     env = {**os.environ, **{name: str(value) for name, value in environment.items()}}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=KERNELS.parents[1])
+    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=clone)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
@@ -81,6 +87,17 @@ def test_cold_start_compiles_and_warm_start_loads(tmp_path):
     assert start(NUMBA_CACHE_DIR=tmp_path) == ["False", "0", "True"]
     assert start(NUMBA_CACHE_DIR=tmp_path) == ["True", "1", "True"]
     assert list(tmp_path.rglob("*.nbc"))
+
+
+def test_what_others_compiled_does_not_make_a_start_warm(tmp_path):
+    """Another clone of the same source, and the same clone on another CPU."""
+    package = KERNELS.parent
+    shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    cache = tmp_path / "cache"
+    assert start(NUMBA_CACHE_DIR=cache) == ["False", "0", "True"]
+    assert start(tmp_path, NUMBA_CACHE_DIR=cache) == ["False", "0", "True"]
+    assert start(NUMBA_CACHE_DIR=cache, NUMBA_CPU_NAME="generic") == ["False", "0", "True"]
+    assert start(NUMBA_CACHE_DIR=cache) == ["True", "1", "True"]
 
 
 def test_a_cache_that_cannot_be_written_is_replaced_by_one_that_can(tmp_path):
