@@ -181,6 +181,17 @@ def test_more_than_a_message_may_carry(daemon, client, pump):
         client.learn("pump", np.zeros((1, 25)))
 
 
+def test_initial_weights_may_be_an_array_that_fits_a_header(daemon, client):
+    weights = np.arange(60, dtype="f4").reshape(3, 4, 5) / 7
+    daemon.limits = Limits(control_header_bytes=700)
+    client.create("pump", kind="som", dim=5, grid=(3, 4), init=weights)
+    assert daemon.models["pump"].spec["init"] == weights.tolist()
+    with pytest.raises(TooLarge, match="the parameters take .* bytes and may take 700") as caught:
+        client.create("other", kind="som", dim=5, grid=(6, 4), init=np.concatenate([weights, weights]))
+    assert caught.value.detail["limit"] == 700
+    assert "other" not in daemon.models
+
+
 def test_how_much_was_taken_is_said(daemon, client, pump):
     daemon.limits = Limits(rows=4)
     daemon.fault = lambda request: errors.BadValue("no") if getattr(request, "seq", 0) == 2 else None

@@ -236,6 +236,8 @@ def test_a_full_spec_says_the_same_as_what_was_given():
     assert says_the_same({"kind": "som", "spec": {"dim": 8, "rate": {"start": 1}}}, full)
     assert not says_the_same({"kind": "som", "spec": {"dim": 9}}, full)
     assert not says_the_same({"kind": "som", "spec": {"other": None}}, full)
+    assert says_the_same({"grid": 7}, {"grid": [7]})
+    assert not says_the_same({"grid": 7}, {"grid": [7, 7]})
 
 
 # outputs

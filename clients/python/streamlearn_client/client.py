@@ -79,7 +79,8 @@ class Client:
     def create(self, name: str, kind: str, **spec: Any) -> dict[str, Any]:
         """Make a model; ``spec`` holds its parameters, as for ``sl.SOM`` and the others.
 
-        Tuples and ``Decay`` are fine. Raises ``BadSpec`` with every mistake at once, ``ModelExists``.
+        Tuples, NumPy arrays and ``Decay`` are fine. Raises ``BadSpec`` with every mistake at once,
+        ``ModelExists``, and ``TooLarge`` for more initial weights than a header may hold.
         """
         return self._run(self._session.create(name, kind, spec))
 

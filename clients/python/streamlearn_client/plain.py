@@ -37,10 +37,11 @@ def plain(value: Any, field: str = "spec") -> Any:
 
 
 def says_the_same(given: Any, full: Any) -> bool:
-    """Whether everything that ``given`` says stands in ``full``, which may say more (the defaults)."""
+    """Whether everything that ``given`` says stands in ``full``, which may say more (the defaults), and has
+    one number in a list of its own where a list is meant."""
     if isinstance(given, Mapping) and isinstance(full, Mapping):
         return all(key in full and says_the_same(entry, full[key]) for key, entry in given.items())
-    return bool(given == full)
+    return bool(given == full or [given] == full)
 
 
 def whole(value: Any, field: str) -> int:

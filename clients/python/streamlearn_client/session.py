@@ -40,6 +40,7 @@ from streamlearn_client.protocol import (
     as_samples,
     check_model,
     check_producer,
+    encode_request,
 )
 from streamlearn_client.results import Ack, Position, read_ack
 
@@ -140,6 +141,7 @@ class Session:
         check_model(model)
         wanted = {"kind": kind, "spec": {name: plain(value, name) for name, value in spec.items()}}
         request = Request("create", None, model, wanted)
+        check_header(request, (yield from self.limits()))
         unsure = False
         while True:
             try:
@@ -296,6 +298,18 @@ def check_level(ack: str) -> None:
         levels = ", ".join(sorted(ANSWERED_LEVELS))
         hint = "; to send without acknowledgement, use firehose()" if ack == "none" else ""
         raise BadValue(f"ack must be one of {levels}, not {ack!r}{hint}", field="ack")
+
+
+def check_header(request: Request, limits: Limits) -> None:
+    """Raises ``TooLarge`` for a request of which the daemon would not take the header."""
+    size, limit = len(encode_request(request)[0]), limits.control_header_bytes
+    if size > limit:
+        raise TooLarge(
+            f"the parameters take {size} bytes and may take {limit}: start with fewer weights, or let"
+            " the first samples decide them, as with init='samples'",
+            bytes=size,
+            limit=limit,
+        )
 
 
 def rows_per_batch(limits: Limits, arrays: Iterable[NDArray[Any]]) -> int:
