@@ -22,7 +22,7 @@ from pydantic_settings import (
 
 from streamlearn import models as model_kinds
 from streamlearn.errors import BadConfig, StreamlearnError
-from streamlearn.models.base import bad_spec
+from streamlearn.models.mistakes import bad_spec
 from streamlearn_client.protocol.names import check_model
 
 
@@ -122,10 +122,11 @@ class DeclaredModel(Section):
         kinds = model_kinds.kinds()
         if self.kind not in kinds:
             raise ValueError(f"there is no kind {self.kind!r}; there are {', '.join(sorted(kinds))}")
+        spec = kinds[self.kind].Spec
         try:
-            kinds[self.kind].Spec(**self.spec)
+            spec(**self.spec)
         except ValidationError as error:
-            raise _WrongSpec(bad_spec(self.kind, error).detail["errors"]) from None
+            raise _WrongSpec(bad_spec(self.kind, spec, error).detail["errors"]) from None
         return self
 
 

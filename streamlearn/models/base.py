@@ -20,13 +20,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import as_identifiers
 
-from ..errors import BadCheckpoint, BadShape, BadSpec, BadValue
+from ..errors import BadCheckpoint, BadShape, BadValue
 from ..kernels import scale, score
 from ..store import tensors
 from ..store.fs import FS, write_whole
 from .batch import NUMBER, Batch, Float32, Integers, Targets
 from .drift import Watch
 from .freeze import Freeze
+from .mistakes import bad_spec
 from .rows import as_rows, as_times
 from .schedule import Positive, Schedule, Schedules, changing
 
@@ -97,7 +98,7 @@ class Model(ABC):
         try:
             self.spec = self.Spec(**parameters)
         except ValidationError as error:
-            raise bad_spec(self.kind, error) from None
+            raise bad_spec(self.kind, self.Spec, error) from None
         self.method = scale.METHODS[self.spec.scale]
         self.decay = decay_per_sample(self.spec.half_life)
         self.state = {
@@ -409,13 +410,3 @@ def decay_per_sample(half_life: float) -> float:
     """2^(−1/half_life), the same double on every machine: the last bit of libm's pow is not."""
     exact = Context(prec=40)
     return float(exact.power(2, exact.divide(-1, Decimal(half_life))))
-
-
-def bad_spec(kind: str, error: ValidationError) -> BadSpec:
-    """Every mistake in a spec at once."""
-    errors = [
-        {"field": ".".join(str(part) for part in each["loc"]) or "spec", "message": each["msg"]}
-        for each in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
-    told = "; ".join(f"{each['field']}: {each['message']}" for each in errors)
-    return BadSpec(f"this is no spec of a {kind}: {told}", errors=errors)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from streamlearn_client.outputs import Outputs
 
@@ -29,13 +29,16 @@ _GRID_DISTANCES = {
 
 
 class SOMSpec(LabelledSpec):
-    grid: tuple[Side] | tuple[Side, Side] = Field(description="rows and columns; one number: a chain")
+    grid: tuple[Side, ...] = Field(
+        min_length=1, max_length=2, description="rows and columns; one number: a chain"
+    )
     topology: Literal["rectangular", "hexagonal"] = "rectangular"
     torus: bool = Field(False, description="whether the grid's edges meet")
     learning_rate: Annotated[Schedule, within(0, 1)] = Field(Decay(0.5, 0.02, 5000.0), description="ε(t)")
     sigma: Annotated[Schedule, within(0, 1e6)] | None = Field(
         None,
-        description="σ(t), in grid steps; by default from half the longer side to 1.5 (less on a small grid)",
+        description="σ(t), in grid steps; by default from half the longer side to 1.5 (less on a small grid)."
+        " 0: the winner alone learns",
     )
     grid_distance: Literal["manhattan", "euclidean", "chebyshev", "hexagonal"] | None = Field(
         None, description="between units; by default manhattan, on a hexagonal grid steps along edges"
@@ -43,6 +46,11 @@ class SOMSpec(LabelledSpec):
     neighbourhood: Literal["gaussian", "bubble", "triangle", "mexican_hat"] = "gaussian"
 
     ways: ClassVar[tuple[str, ...]] = (*LabelledSpec.ways, "pca")
+
+    @field_validator("grid", mode="before")
+    @classmethod
+    def _chain(cls, grid: Any) -> Any:
+        return (grid,) if isinstance(grid, (int, np.integer)) else grid
 
     @model_validator(mode="after")
     def _makes_a_map(self) -> SOMSpec:
@@ -68,7 +76,7 @@ class SOMSpec(LabelledSpec):
     @property
     def sides(self) -> tuple[int, int]:
         """Rows and columns; a chain is one row."""
-        return (1, self.grid[0]) if len(self.grid) == 1 else self.grid
+        return (self.grid[0] if len(self.grid) == 2 else 1), self.grid[-1]
 
     @property
     def radius(self) -> Schedule:

@@ -231,7 +231,7 @@ def test_every_mistake_in_a_spec_is_told_at_once():
     with pytest.raises(BadSpec) as caught:
         sl.SOM(
             dim=0,
-            grid=3,
+            grid="wide",
             learning_rate=2,
             sigma=sl.Decay(1, -1),
             neighbourhood="square",
