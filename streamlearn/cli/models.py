@@ -19,6 +19,10 @@ from streamlearn.cli.options import (
     connect,
 )
 
+KINDS = ("som", "competitive", "gng", "rnn", "grossberg", "hamming", "malsburg", "cognitron")
+"""what the registry of models has, which takes a compiler to ask"""
+_ANY_KIND = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
+
 
 def add_to(app: typer.Typer) -> None:
     for command in (status, models, create, describe, reheat, delete):
@@ -67,9 +71,7 @@ def models(endpoint: Endpoint = DEFAULT_ENDPOINT, timeout: Timeout = 3.0, as_jso
 
 def create(
     name: Name,
-    kind: Annotated[
-        str | None, typer.Option("--kind", "-k", help="som, competitive or rnn", show_default=False)
-    ] = None,
+    kind: Annotated[str | None, typer.Option("--kind", "-k", help=_ANY_KIND, show_default=False)] = None,
     spec: Annotated[
         list[str] | None,
         typer.Option(
@@ -101,7 +103,7 @@ def create(
     told = given.pop("kind", None)
     kind = kind or (told if isinstance(told, str) else None)
     if kind is None:
-        raise BadUsage("which kind of model? Give --kind som, competitive or rnn, or `kind` in the file")
+        raise BadUsage(f"which kind of model? Give --kind {_ANY_KIND}, or `kind` in the file")
     for assignment in spec or ():
         assign(given, assignment)
     with connect(endpoint, timeout) as client:
