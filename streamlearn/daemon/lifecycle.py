@@ -103,7 +103,7 @@ def _compile() -> None:
 
     def progress(name: str, done: int, count: int) -> None:
         if cold:
-            log.info("first start on this machine: compiling kernel %d of %d, %s", done + 1, count, name)
+            log.info("first start of this installation: compiling kernel %d of %d, %s", done + 1, count, name)
 
     compile_all(progress)
     if cold:
