@@ -22,13 +22,13 @@ def test_given_weights_arrive_bit_for_bit(serve: Callable[..., DaemonProcess]) -
     daemon = serve()
     daemon.ready()
     with Client(daemon.requests) as client:
-        client.create("m", "som", dim=4, grid=[20, 30], init=weights.tolist())
+        client.create("m", "som", dim=4, grid=[20, 30], init=weights)
         client.learn("m", X)
         expected = sl.SOM(dim=4, grid=(20, 30), init=weights)
         expected.learn(X)
         assert client.describe("m")["state_hash"] == expected.state_hash()
         with pytest.raises(BadSpec, match=r"\(2, 2, 4\)"):
-            client.create("wrong", "som", dim=4, grid=[2, 2], init=weights.tolist())
+            client.create("wrong", "som", dim=4, grid=[2, 2], init=weights)
 
 
 def test_a_crash_among_the_first_samples_changes_nothing(serve: Callable[..., DaemonProcess]) -> None:
