@@ -7,6 +7,8 @@ import pytest
 from streamlearn_client import Client
 from tests.documents import examples
 
+pytestmark = pytest.mark.e2e
+
 DEFAULT = '"tcp://127.0.0.1:7700"'
 
 
