@@ -82,6 +82,16 @@ def compile_all(progress: Progress | None = None) -> int:
     return len(_registry)
 
 
+def names() -> list[str]:
+    """Of every entry point there is."""
+    return [each.name for each in _registry]
+
+
+def compile_one(name: str) -> None:
+    """Compile the entry point of that name."""
+    next(each for each in _registry if each.name == name).compile()
+
+
 def cached() -> bool:
     """Whether this installation has compiled all of its kernels before (a warm start)."""
     return len(list(_writable(cache_path()).rglob("*.nbc"))) >= len(_registry)

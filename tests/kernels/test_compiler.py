@@ -146,3 +146,28 @@ def test_progress_is_told_of_every_kernel_in_order():
     assert [done for _, done, _ in told] == list(range(count))
     assert {total for _, _, total in told} == {count}
     assert {"som.learn", "units.predict", "rng.fill_uniform"} <= {name for name, _, _ in told}
+
+
+def test_every_kernel_is_among_those_that_a_start_compiles():
+    """Else a daemon would compile it in the middle of its work."""
+    declared = {path.stem for path in KERNELS.glob("*.py") if "\n@kernel" in path.read_text()}
+    command = "import streamlearn.kernels as kernels; print(*kernels.compiler.names())"
+    names = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout
+    assert {name.split(".")[0] for name in names.split()} == declared
+
+
+HELPED = """
+from streamlearn.kernels import compiler, keys, labels, rng, together
+told = []
+few = ["rng.fill_uniform", "labels.predict", "keys.find"]
+together.compile_all(few, lambda name, begun, total: told.append(name))
+compiler.ready(keys, labels, rng)
+loaded = [sum(each.stats.cache_hits.values()) for each in (rng.fill_uniform, labels.predict, keys.find)]
+print(*sorted(told), *loaded)
+"""
+
+
+def test_helpers_fill_the_cache_that_a_start_loads_from(tmp_path):
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", HELPED], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["keys.find", "labels.predict", "rng.fill_uniform", "1", "1", "1"]
