@@ -265,8 +265,7 @@ def learn(
             if arrived:
                 t = at[PAIRS] + at[WAITING]
                 put_sample(net, filled, flat, t)
-                if target != NEXT or ahead > 1 or not learned:  # else the next sample is sure to be it
-                    _want(net, flat, t)
+                _want(net, flat, t)
                 forward(net, matrices, parameters, own, flat, t, trace)
                 at[WAITING] += 1
                 if target == LATER:
