@@ -73,6 +73,14 @@ class LabelledModel(UnitModel):
             kernels.learn(batch.y, ids, first, *self._what_counts(), out.winner, label)
         return out
 
+    def _pass_by(self, batch: Batch) -> Outputs:
+        first = self.samples
+        out = super()._pass_by(batch)
+        if self._classes:  # none of these waits for its label, nor does what had their places in the ring
+            places = np.arange(first, self.samples) % self.spec.delay
+            self.state["labels.winners"][places] = kernels.DONE
+        return out
+
     def _learn_targets(self, targets: Targets) -> Outputs:
         n = targets.rows
         out = Outputs(sample=np.empty(n, np.int64), winner=np.empty(n, np.int32), label=np.empty(n, np.int32))

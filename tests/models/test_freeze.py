@@ -226,6 +226,30 @@ def test_targets_that_come_during_a_freeze_are_answered_only():
     assert expected.frozen.any()
 
 
+@pytest.mark.parametrize("tbptt", [(4, 4), (4, 7)], ids=str)
+def test_a_recurrent_net_takes_no_target_from_a_frozen_sample(tbptt):
+    """A sample without any value teaches nothing either way, unless an update falls on it."""
+    x = np.random.default_rng(8).normal(size=(80, 2)).astype(np.float32)
+    x[[9, 10, 23, 37, 50]] = np.nan  # updates fall on every fourth
+    spec = {"dim": 2, "hidden": 5, "tbptt": tbptt, "learning_rate": 0.01}
+    plain, frozen = sl.RNN(**spec), sl.RNN(**spec, freeze_missing=0.5)
+    plain.learn(x)
+    assert frozen.learn(x).frozen.sum() == 5
+    for name, values in plain.parameters.items():
+        assert np.array_equal(values, frozen.parameters[name]), name
+
+
+def test_a_frozen_sample_waits_for_no_label():
+    net = sl.Competitive(dim=2, units=3, labels=2, delay=4, freeze_missing=0.0)
+    hole, sample = [[0.0, np.nan]], [[0.0, 0.0]]
+    net.learn(hole)
+    assert net.learn_targets([0], [1]).sample[0] == -1
+    net.learn(np.repeat(sample, 4, axis=0))  # numbers 1 … 4
+    net.learn(np.repeat(hole, 2, axis=0))  # in the places of 1 and 2
+    assert net.learn_targets([1, 2, 5, 6, 3, 4], [1] * 6).sample.tolist() == [-1, -1, -1, -1, 3, 4]
+    assert net.quality()["unmatched_targets"] == 5
+
+
 def test_nobody_is_asked_for_a_freeze_without_an_option():
     net = sl.Competitive(dim=DIM, units=2, **WATCHED)
     assert "frozen" not in net.learn(stream()).arrays
