@@ -7,7 +7,8 @@ the shard, so only the tail is learned. The journal is bounded: see `pin`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from streamlearn.errors import DamagedCheckpoints, DamagedJournal, FatalError, StreamlearnError
@@ -141,24 +142,16 @@ def _replay(shard: Shard, journal: Journal, lost: dict[str, int], progress: Prog
             elif name not in lost:
                 unknown.setdefault(name, record.lsn)
             continue
-        try:
+        with _applying(name, record.lsn):
             if shard.enqueue(record):
                 records += 1
                 rows += record.rows
                 waiting += len(record.payload) + RECORD_OVERHEAD
-            if waiting > BACKLOG_BYTES:
-                shard.drain()
-                waiting = 0
-                progress(record.lsn, journal.written_lsn)
-        except FatalError:
-            raise
-        except StreamlearnError as error:
-            raise DamagedJournal(
-                f"record {record.lsn} of model {name!r} is whole, but can't be applied: {error.message}",
-                lsn=record.lsn,
-                model=name,
-            ) from error
-    shard.drain()
+        if waiting > BACKLOG_BYTES:
+            _drain(shard)
+            waiting = 0
+            progress(record.lsn, journal.written_lsn)
+    _drain(shard)
     if unknown:
         name, lsn = next(iter(unknown.items()))
         raise DamagedCheckpoints(
@@ -168,3 +161,26 @@ def _replay(shard: Shard, journal: Journal, lost: dict[str, int], progress: Prog
             lsn=lsn,
         )
     return records, rows
+
+
+def _drain(shard: Shard) -> None:
+    """Learn everything that waits."""
+    while shard.waiting:
+        entry = next(iter(shard.working))
+        with _applying(entry.name, entry.next_lsn):
+            shard.step()
+
+
+@contextmanager
+def _applying(model: str, lsn: int) -> Iterator[None]:
+    try:
+        yield
+    except FatalError:
+        raise
+    except StreamlearnError as error:
+        raise DamagedJournal(
+            f"record {lsn} of model {model!r} is whole, but can't be applied: {error.message}; if another "
+            "version of streamlearn wrote it, use that one",
+            lsn=lsn,
+            model=model,
+        ) from error

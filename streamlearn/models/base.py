@@ -381,7 +381,9 @@ class Model(ABC):
                 problems.append(f"'{name}' is {have.dtype}{have.shape}, not {want.dtype}{want.shape}")
         if problems:
             raise BadCheckpoint(
-                f"not the state of this {self.kind}: {'; '.join(problems)}", problems=problems
+                f"not the state that this version of streamlearn keeps of such a {self.kind}:"
+                f" {'; '.join(problems)}",
+                problems=problems,
             )
         for name, array in arrays.items():
             self.state[name][...] = array

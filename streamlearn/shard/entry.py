@@ -100,6 +100,11 @@ class Entry:
         return bool(self._queue)
 
     @property
+    def next_lsn(self) -> int:
+        """The lsn of the record that is applied next."""
+        return self._queue[0][0].lsn
+
+    @property
     def between_records(self) -> bool:
         """Whether the state is that of `applied_lsn` exactly, not of somewhere inside the next record."""
         return self._done == 0

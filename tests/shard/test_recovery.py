@@ -12,10 +12,11 @@ import pytest
 from streamlearn.errors import DamagedCheckpoints, DamagedJournal
 from streamlearn.recovery import Recovered, pin, recover
 from streamlearn.shard import Shard
+from streamlearn.store import tensors
 from streamlearn.store.checkpoint import CheckpointInfo, CheckpointStore
 from streamlearn.store.fs import FS
 from streamlearn.store.journal import Journal
-from streamlearn.store.record import Record
+from streamlearn.store.record import Record, RecordKind
 from streamlearn_client.protocol import Learn
 from tests.shard.fakes import Fakes, RunningSum
 
@@ -291,6 +292,20 @@ def test_a_record_of_a_kind_this_version_does_not_know(disk: Disk) -> None:
     disk.crash()
     with pytest.raises(DamagedJournal, match="record 1 of model 'm' is whole, but"):
         disk.open()
+
+
+def test_a_restored_checkpoint_of_another_version(disk: Disk) -> None:
+    disk.create()
+    disk.learn(3)
+    metadata = disk.shard.entry("m").snapshot().metadata
+    record = disk.shard.accept_delete("m", disk.journal.next_lsn, 0)
+    record.kind, record.payload = RecordKind.RESTORE, tensors.encode({"old": np.zeros(1)}, metadata)
+    disk.journal.append([record])
+    disk.crash()
+    told = "record 5 of model 'm' is whole, but .*'old' is unknown; if another version"
+    with pytest.raises(DamagedJournal, match=told) as error:
+        disk.open()
+    assert error.value.detail == {"lsn": 5, "model": "m"}
 
 
 def test_what_the_journal_must_keep() -> None:
