@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from ..errors import BadSpec, BadValue
 from ..models import Model, create
 from ..models.units import UnitModel
-from .pickled import packed, unpacked
 
 try:
     from river import base
@@ -81,12 +80,6 @@ class _Learner(base.Estimator):
         if self.model is None:
             return None
         return self.model.predict(_row(x, self.channels)).arrays[what][0]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return packed(self.__dict__)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(unpacked(state))
 
 
 def _row(x: Features, channels: Sequence[Hashable]) -> NDArray[np.float64]:

@@ -23,7 +23,6 @@ from streamlearn_client.outputs import Outputs
 
 from ..errors import BadSpec
 from ..models import Model, create
-from .pickled import packed, unpacked
 
 try:
     from sklearn.base import (
@@ -77,12 +76,6 @@ class _Learner(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-    def __getstate__(self) -> dict[str, Any]:
-        return packed(super().__getstate__())
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(unpacked(state))
 
 
 class _Clusterer(ClusterMixin, _Learner):

@@ -397,11 +397,22 @@ class Model(ABC):
     def from_spec(cls, spec: Mapping[str, Any]) -> Self:
         return cls(**spec)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied or pickled it is what a checkpoint holds, for the kernels' arguments are views of its arrays
+        and must stay views."""
+        return _again, (type(self), self.spec_dict(), self.copy_state())
+
     def __repr__(self) -> str:
         given = ", ".join(
             f"{name}={_short.repr(getattr(self.spec, name))}" for name in sorted(self.spec.model_fields_set)
         )
         return f"{type(self).__name__}({given}; {self.samples} samples learned)"
+
+
+def _again(model: type[Model], spec: Mapping[str, Any], state: State) -> Model:
+    again = model.from_spec(spec)
+    again.adopt(state)
+    return again
 
 
 _short = reprlib.Repr()  # of a spec's values, among which may be all weights of a map

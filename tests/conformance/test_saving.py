@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,16 @@ def test_save_load_go_on_is_never_stopped(model, tmp_path):
         assert outputs_hash(loaded.learn(**later)) == outputs_hash(model.learn(**later))
         assert loaded.state_hash() == model.state_hash()
     assert json.dumps(loaded.quality()) == json.dumps(model.quality())
+
+
+def test_copied_or_pickled_it_goes_on_alike_and_alone(usual):
+    before, later = usual.state_hash(), stream(usual, 40, seed=2)
+    copies = [copy.copy(usual), copy.deepcopy(usual), pickle.loads(pickle.dumps(usual))]  # noqa: S301
+    for each in copies:
+        each.learn(**later)
+    assert usual.state_hash() == before
+    usual.learn(**later)
+    assert {each.state_hash() for each in copies} == {usual.state_hash()}
 
 
 def test_saving_again_gives_the_same_file(usual, tmp_path):
