@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn_client.outputs import Outputs
+from streamlearn_client.plain import number, whole
 
 from ..errors import BadValue
 from ..kernels import compiler, judge, plan, rng, run_on, tbptt
@@ -169,9 +170,10 @@ class RNN(Recurrent):
         its own forecasts for samples (symbols: their probabilities, the most probable one taken). Changes
         nothing.
 
-        Raises BadValue if the target is not the next sample, or before there is any forecast.
+        Raises BadValue if the target is not the next sample, before there is any forecast, and for what is no
+        number of steps.
         """
-        return self._run_free(steps, 0.0, 0, key)[1]
+        return self._run_free(whole(steps, "steps"), 0.0, 0, key)[1]
 
     def sample(
         self, n: int, temperature: float = 1.0, seed: int = 0, key: int | str | None = None
@@ -180,13 +182,15 @@ class RNN(Recurrent):
         ``temperature``: below 1 prefers the probable, 0 takes the most probable, above 1 evens out. Changes
         nothing.
 
-        Raises BadValue if the net does not forecast symbols, or before there is any forecast.
+        Raises BadValue if the net does not forecast symbols, before there is any forecast, and for numbers
+        that make no sense (``seed`` is whole, from 0 to 2^63 − 1).
         """
         if self.spec.symbols is None or not self._forecasts:
             raise BadValue("symbols can be drawn where a net forecasts them: symbols=…, target='next'")
-        if not 0 <= temperature < math.inf:
+        if not 0 <= number(temperature, "temperature") < math.inf:
             raise BadValue(f"temperature is {temperature}; 0 or a positive number was expected")
-        return self._run_free(n, temperature, seed, key)[0][:, 0].astype(np.int32)
+        temperature = min(temperature, _HOTTEST)
+        return self._run_free(whole(n, "n"), temperature, whole(seed, "seed"), key)[0][:, 0].astype(np.int32)
 
     def _run_free(
         self, n: int, temperature: float, seed: int, key: int | str | None
@@ -254,4 +258,5 @@ class RNN(Recurrent):
 
 
 _LEARN, _PASS_BY, _LATER = np.array([1, 1]), np.array([1, 0]), np.array([0, 1])  # kernels/tbptt.py: mode
+_HOTTEST = float(np.finfo(np.float32).max)
 _ONE, _UNUSED, _NOBODY = np.float32(1), np.zeros(1, np.uint64), np.zeros(0, np.int64)

@@ -120,8 +120,17 @@ def test_what_cannot_go_on_says_so():
         sl.RNN(dim=1, hidden=2).sample(3)
     net = symbolic()
     net.learn([1.0])
-    with pytest.raises(BadValue, match="temperature"):
-        net.sample(3, temperature=-1.0)
+    wrong = [{"temperature": value} for value in (-1.0, np.inf, np.nan, "hot")]
+    wrong += [{"seed": value} for value in (-1, 2**64, 0.5)] + [
+        {"n": value} for value in (-1, 2.5, True, "a")
+    ]
+    for how in wrong:
+        with pytest.raises(BadValue, match=next(iter(how))):
+            net.sample(**{"n": 3, **how})
+    for steps in (-1, 2.5, True):
+        with pytest.raises(BadValue, match="steps"):
+            net.forecast(steps)
+    assert net.sample(40, temperature=1e300, seed=2).tolist() == net.sample(40, 1e38, seed=2).tolist()
 
 
 @pytest.mark.parametrize("scale", [None, "standard"])
