@@ -419,7 +419,7 @@ _short = reprlib.Repr()  # of a spec's values, among which may be all weights of
 _short.maxtuple, _short.maxother, _short.maxstring = 3, 200, 200
 
 
-def decay_per_sample(half_life: float) -> float:
-    """2^(−1/half_life), the same double on every machine: the last bit of libm's pow is not."""
+def decay_per_sample(half_life: float, samples: int = 1) -> float:
+    """2^(−samples/half_life), the same double on every machine: the last bit of libm's pow is not."""
     exact = Context(prec=40)
-    return float(exact.power(2, exact.divide(-1, Decimal(half_life))))
+    return float(exact.power(2, exact.divide(-samples, Decimal(half_life))))

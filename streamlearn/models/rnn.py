@@ -89,7 +89,7 @@ class RNN(Recurrent):
         replay = rows(plan.WINDOW_ROWS, k2 + 1 if self.spec.replays else 0)
         back = replay, rows(plan.TRANSPOSED_ROWS), rows(plan.WINDOW_ROWS), rows(plan.PARAMETER_ROWS)
         probe = rows(plan.TRACE_ROWS, k2 if self.spec.lags else 0)
-        lags = state.get("lags", np.zeros((3, 0))), base.decay_per_sample(self.spec.half_life / k1)
+        lags = state.get("lags", np.zeros((3, 0))), base.decay_per_sample(self.spec.half_life, k1)
         target, methods = tbptt.TARGETS[self.spec.target], (self.method, self._method_y)
         optimizer, *step = self._rule()
         rule = np.array([target, *methods, k1, k2, ahead, self.spec.wait, optimizer], np.int64)
