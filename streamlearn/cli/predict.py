@@ -45,7 +45,8 @@ def predict(
 ) -> None:
     """Ask a model about the rows of a CSV; nothing is learned. Writes CSV, one line for each row.
 
-    The rows are asked in one go, since to a recurrent net they are one sequence.
+    The rows are asked in one go, since to a recurrent net they are one sequence. Of a bidirectional net there
+    is a line for each sample whose context has come by then, and its number in the column sample.
     """
     import numpy as np
 
