@@ -92,7 +92,7 @@ def _find(name, samples, waiting_ids, waiting_winner):
 
 @kernel(
     "void(f4[:,::1], i8[::1], i8, f8[::1], i8, f8[::1], f8, i8[::1], i4[::1], i4[::1],"
-    " i8[::1], i8[::1], i4[::1], i4[::1])"
+    " i8[::1], b1, i8[::1], i4[::1], i4[::1])"
 )
 def learn_later(
     y,  # (n, 1)
@@ -106,6 +106,7 @@ def learn_later(
     waiting_winner,  # (delay,)
     waiting_label,  # (delay,)
     unmatched,  # (1,)
+    learning,  # False: only write
     sample,  # (n,)
     winner,  # (n,)
     label,  # (n,)
@@ -116,12 +117,12 @@ def learn_later(
         sample[n] = number
         winner[n], label[n] = -1, -1
         if number < 0:
-            unmatched[0] += 1
+            unmatched[0] += 1 if learning else 0
             continue
         place = number % waiting_ids.size
         i = np.int64(waiting_winner[place])
         winner[n], label[n] = i, waiting_label[place]
-        if y[n, 0] == y[n, 0]:
+        if learning and y[n, 0] == y[n, 0]:
             waiting_winner[place] = DONE
             if i >= 0:
                 _learn_class(y[n, 0], i, label[n], counts, classes, quality, decay)

@@ -43,7 +43,7 @@ NEXT, GIVEN, LATER = 0, 1, 2
 TARGETS = {"next": NEXT, "given": GIVEN, "later": LATER}
 
 # mode, int64 (2,): 1 if samples have arrived, 0 if targets have; 1 if they are learned, 0 if the net is but
-# to step forward and say what it forecasts
+# to step forward and say what it forecasts, or of targets what it had forecast
 ARRIVED, LEARNED = range(2)
 
 # rule, int64 (8,)
@@ -275,7 +275,7 @@ def learn(
             t = at[PAIRS] + at[WAITING] - 1
             if not arrived:
                 t = _waits(at, theirs, which, whose[n]) if place[n] >= 0 else np.int64(-1)
-                counters[UNMATCHED] += 1 if t < 0 else 0
+                counters[UNMATCHED] += 1 if learned and t < 0 else 0
                 sample[n] = which[t] if t >= 0 else -1
             known = t >= 0 if target != NEXT else at[WAITING] > 0
             tell(known, method_y, statistics_y, flat, t, asked, told)
@@ -304,9 +304,9 @@ def learn(
             elif known and _some(y, n):
                 if learned:
                     _aim(net, flat, t, 0, goal)
-                if target == LATER:
+                if target == LATER and (arrived or learned):
                     which[t] = _CAME
-            if arrived or known:
+            if arrived or (learned and known):
                 remember(y, n, before)
             while _ripe(target, at, ahead, which, delay, counters):
                 at[WAITING] -= 1

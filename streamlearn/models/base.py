@@ -223,6 +223,10 @@ class Model(ABC):
         """The kernel's call, of a model that is ``late``."""
         raise AssertionError(f"{self.kind} took targets that it does not take")
 
+    def _answer_targets(self, targets: Targets) -> Outputs:
+        """What ``_learn_targets`` would say of each alone. Changes nothing."""
+        raise AssertionError(f"{self.kind} took targets that it does not take")
+
     def _pass_by(self, batch: Batch) -> Outputs:
         """What is said of samples that are not learned. Nothing remains of them but their number."""
         out = self.predict_validated(batch)

@@ -77,11 +77,9 @@ class Freeze:
     def _end_of_run(self, batch: Batch | Targets, poor: NDArray[np.bool_], row: int, longest: int) -> int:
         """Up to where rows are all learned like ``row``, or all frozen like it."""
         left = int(self._counts[LEFT])
-        if isinstance(batch, Targets) and left > 0:
-            longest = 1
         stop = min(row + longest, batch.rows)
         if left > 0:
-            return min(row + left, stop)
+            return stop if isinstance(batch, Targets) else min(row + left, stop)
         other = np.flatnonzero(poor[row:stop] != poor[row : row + 1])
         return row + int(other[0]) if other.size else stop
 
@@ -91,9 +89,7 @@ class Freeze:
         if not frozen:
             out = model._take(batch)
         elif isinstance(batch, Targets):
-            before = model.copy_state()
-            out = model._take(batch)
-            model.adopt(before)
+            out = model._answer_targets(batch)
         else:
             model._schedules.follow(batch)
             out = model._pass_by(batch)

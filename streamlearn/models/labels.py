@@ -82,10 +82,16 @@ class LabelledModel(UnitModel):
         return out
 
     def _learn_targets(self, targets: Targets) -> Outputs:
+        return self._look_up(targets, learning=True)
+
+    def _answer_targets(self, targets: Targets) -> Outputs:
+        return self._look_up(targets, learning=False)
+
+    def _look_up(self, targets: Targets, learning: bool) -> Outputs:
         n = targets.rows
         out = Outputs(sample=np.empty(n, np.int64), winner=np.empty(n, np.int32), label=np.empty(n, np.int32))
         unmatched = self.state["labels.unmatched"]
-        counting = *self._what_counts(), unmatched
+        counting = *self._what_counts(), unmatched, learning
         kernels.learn_later(targets.y, targets.ids, self.samples, *counting, *out.arrays.values())
         return out
 

@@ -137,11 +137,17 @@ class RNN(Recurrent):
         return self._shaped(out)
 
     def _learn_targets(self, targets: Targets) -> Outputs:
+        return self._look_up(targets, _LATER)
+
+    def _answer_targets(self, targets: Targets) -> Outputs:
+        return self._look_up(targets, _ANSWER)
+
+    def _look_up(self, targets: Targets, mode: Integers) -> Outputs:
         rows = targets.rows
         out, sample = self._room(rows), np.empty(rows, np.int64)
         place = self._slots.find(targets.keys, rows)
         none, fresh = np.empty((0, self.dim), np.float32), np.zeros(rows, np.bool_)
-        given = none, targets.y, place, fresh, targets.ids, _LATER, np.repeat(self._schedules.now()[0], rows)
+        given = none, targets.y, place, fresh, targets.ids, mode, np.repeat(self._schedules.now()[0], rows)
         tbptt.learn(*given, *self._learns_with, *out.arrays.values(), sample)
         del out.arrays["channels"]
         out.arrays["sample"] = sample
@@ -257,6 +263,7 @@ class RNN(Recurrent):
                 self.state[name][...] = 0
 
 
-_LEARN, _PASS_BY, _LATER = np.array([1, 1]), np.array([1, 0]), np.array([0, 1])  # kernels/tbptt.py: mode
+_LEARN, _PASS_BY = np.array([1, 1]), np.array([1, 0])  # kernels/tbptt.py: mode
+_LATER, _ANSWER = np.array([0, 1]), np.array([0, 0])  # of targets
 _HOTTEST = float(np.finfo(np.float32).max)
 _ONE, _UNUSED, _NOBODY = np.float32(1), np.zeros(1, np.uint64), np.zeros(0, np.int64)

@@ -12,6 +12,7 @@ from streamlearn import models
 from streamlearn.errors import BadSpec, BadValue
 from streamlearn.models.batch import Batch, Targets
 from streamlearn.models.drift import Watch
+from streamlearn.models.freeze import LEFT
 from streamlearn_client.outputs import Outputs
 
 DIM = 4
@@ -202,6 +203,11 @@ class Late(sl.GrowingNeuralGas):
         out.arrays["sample"] = targets.ids
         return out
 
+    def _answer_targets(self, targets: Targets) -> Outputs:
+        out = self.predict_validated(Batch(targets.y))
+        out.arrays["sample"] = targets.ids
+        return out
+
 
 def test_targets_that_come_during_a_freeze_are_answered_only():
     x = stream()
@@ -248,6 +254,30 @@ def test_a_frozen_sample_waits_for_no_label():
     net.learn(np.repeat(hole, 2, axis=0))  # in the places of 1 and 2
     assert net.learn_targets([1, 2, 5, 6, 3, 4], [1] * 6).sample.tolist() == [-1, -1, -1, -1, 3, 4]
     assert net.quality()["unmatched_targets"] == 5
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        lambda **how: sl.Competitive(dim=DIM, units=5, labels=2, **how),
+        lambda **how: sl.RNN(dim=DIM, hidden=3, target="later", classes=2, loss="cross_entropy", **how),
+    ],
+    ids=["labels", "rnn"],
+)
+def test_targets_go_on_waiting_while_samples_are_frozen(late):
+    net = late(drift="page_hinkley", on_drift="freeze")
+    net.learn(stream()[:20], ids=np.arange(100, 120))
+    net.state["freeze"][LEFT] = 50
+    before, asked = net.copy_state(), [105, 102, 105, -1]
+    said = net.learn_targets(asked, [0, 1, 1, 0])
+    assert said.frozen.all()
+    assert said.sample.tolist() == [5, 2, 5, -1]
+    changed = {name for name, array in net.state.items() if array.tobytes() != before[name].tobytes()}
+    assert changed <= {"drift.page"}
+    net.reheat()
+    learned = net.learn_targets(asked, [0, 1, 1, 0])
+    assert learned.sample.tolist() == [5, 2, -1, -1]
+    assert not learned.frozen.any()
 
 
 def test_nobody_is_asked_for_a_freeze_without_an_option():
