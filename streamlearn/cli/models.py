@@ -19,7 +19,7 @@ from streamlearn.cli.options import (
     connect,
 )
 
-KINDS = ("som", "competitive", "gng", "rnn", "grossberg", "hamming", "malsburg", "cognitron")
+KINDS = ("som", "competitive", "gng", "rnn", "birnn", "grossberg", "hamming", "malsburg", "cognitron")
 """what the registry of models has, which takes a compiler to ask"""
 _ANY_KIND = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
 

@@ -214,7 +214,7 @@ def _set_goal(net, goal, counts, flat, t):
     " f4[:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1],"
     " i8, f4, f8, f4, i8, i8, f8, f8,"
     " f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8[::1], f8[:,::1],"
-    " i8[::1], f4[:,::1], f4[::1], f4[::1], i4[::1])"
+    " i8[::1], f4[:,::1], f4[::1], f4[::1], i4[::1], b1[::1])"
 )
 def run(
     x,  # (n, dim)
@@ -265,6 +265,7 @@ def run(
     error,  # (m,)
     score,  # (m,)
     channels,  # (m,)
+    frozen,  # (m,): whether it does not count
 ):
     """Take the samples in order and run each chunk that is complete; returns how many outputs there are."""
     flat = window.reshape(window.shape[0], -1)
@@ -298,7 +299,7 @@ def run(
                 judge.tell(True, method_y, statistics_y, flat, t, net[FORECAST] * WIDTH, told)
                 judge.put(told, prediction, said, 0)
                 sample[said] = waiting_sample[slot, t]
-                channels[said] = _present(xs, t)
+                channels[said], frozen[said] = _present(xs, t), counted[slot, t] == 0
                 error[said] = judge.misses(net, told, ys, t)
                 score[said] = scores.rank(tree, head, error[said])
                 if counts:

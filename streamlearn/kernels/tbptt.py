@@ -120,8 +120,8 @@ def _some(y, n):
 
 @device
 def _waits(progress, ids, numbers, whose):
-    """The oldest slot that waits for the target of the sample with that id, or −1."""
-    for t in range(progress[PAIRS], progress[PAIRS] + progress[WAITING]):
+    """The newest slot that waits for the target of a sample with that id, or −1."""
+    for t in range(progress[PAIRS] + progress[WAITING] - 1, progress[PAIRS] - 1, -1):
         if ids[t] == whose and numbers[t] != _CAME:
             return np.int64(t)
     return np.int64(-1)

@@ -262,7 +262,7 @@ class Model(ABC):
         model changes and nothing can be frozen."""
         if not isinstance(heat, (int, float, np.floating)) or not 0 < heat <= 1:
             raise BadValue(f"heat is {heat!r}; a number above 0, up to 1 (all the way back), was expected")
-        if not changing(self.spec.schedules) and self._freeze is None:
+        if not changing(self.spec.schedules) and self.spec.on_drift is None:
             raise BadValue(f"no parameter of this {self.kind} changes over time: there is nothing to reheat")
         return float(heat)
 

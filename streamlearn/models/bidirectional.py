@@ -150,7 +150,10 @@ class BidirectionalRNN(Recurrent):
     def _step_through(self, batch: Batch, rate: Float32, learning: bool) -> Outputs:
         place = self._slots.assign(batch.keys, batch.rows)
         how = learning, learning, rate
-        return self._run(batch.x, batch.y, *place, *how, self._memory, self._forth, self._live)
+        out = self._run(batch.x, batch.y, *place, *how, self._memory, self._forth, self._live)
+        if self._freeze is None:
+            del out.arrays["frozen"]
+        return out
 
     def predict_validated(self, batch: Batch) -> Outputs:
         # On copies, of the slots that are asked for alone.
@@ -163,7 +166,9 @@ class BidirectionalRNN(Recurrent):
         memory, live = [array[slots] for array in self._memory], [array.copy() for array in self._live]
         y = np.full((batch.rows, self._goals), np.nan, np.float32)
         how = True, False, np.zeros(batch.rows, np.float32)
-        return self._run(batch.x, y, place, fresh, *how, memory, self._room_to_run(), live)
+        out = self._run(batch.x, y, place, fresh, *how, memory, self._room_to_run(), live)
+        del out.arrays["frozen"]
+        return out
 
     def _run(self, x: Float32, *given: Any) -> Outputs:
         *arrived, memory, forth, live = given
@@ -175,6 +180,7 @@ class BidirectionalRNN(Recurrent):
             "error": np.empty(most, np.float32),
             "score": np.empty(most, np.float32),
             "channels": np.empty(most, np.int32),
+            "frozen": np.empty(most, np.bool_),
         }
         given = *arrived, *self.spec.chunk, *self._network, *memory, *forth, *self._back
         rows = bidirectional.run(x, *given, *self._constants, *live, *said.values())

@@ -95,7 +95,7 @@ class Freeze:
             out = model._pass_by(batch)
             self._counts[COUNT] += batch.rows
             self._counts[LEFT] = max(0, self._counts[LEFT] - batch.rows)
-        out.arrays["frozen"] = np.full(len(out), frozen)
+        out.arrays.setdefault("frozen", np.full(len(out), frozen))  # a model that answers later knows best
         return model._watched(out, first)
 
     def _answer(self, model: Model) -> None:

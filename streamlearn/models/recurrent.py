@@ -22,7 +22,7 @@ from .base import Model
 from .batch import Float32
 from .keys import Slots
 from .rows import as_codes
-from .schedule import Decay, Positive, Schedule, bounds
+from .schedule import Decay, Positive, Schedule, within
 
 Steps = Annotated[int, Field(ge=1, le=1 << 16)]
 Count = Annotated[int, Field(ge=2, le=1 << 16)]
@@ -37,7 +37,9 @@ class RecurrentSpec(base.Spec):
     layers: int = Field(1, ge=1, le=64, description="layers of units, each on the one before")
     optimizer: Literal["sgd", "momentum", "rmsprop", "adam"] = "adam"
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum: what a step keeps of the one before")
-    learning_rate: Schedule = Field(Decay(0.02, 0.003, 5000.0), description="ε(t) of the optimizer")
+    learning_rate: Annotated[Schedule, within(0, 1e30)] = Field(
+        Decay(0.02, 0.003, 5000.0), description="ε(t) of the optimizer"
+    )
     loss: Literal["mse", "huber", "cross_entropy"] = "mse"
     delta: Positive = Field(1.0, description="huber: errors beyond it count in proportion, not squared")
     keys: Steps | None = Field(
@@ -50,8 +52,6 @@ class RecurrentSpec(base.Spec):
 
     @model_validator(mode="after")
     def _learns_and_names(self) -> Self:
-        if bounds(self.learning_rate)[0] < 0:
-            raise ValueError("learning_rate must not be negative")
         if self.symbols is not None and (self.dim != 1 or self.scale is not None):
             raise ValueError("a symbol is a name: symbols needs dim=1, and no scale")
         if self.classes is not None and self.outputs is not None:

@@ -269,6 +269,13 @@ def test_late_targets_find_their_own_stream():
     assert net.quality()["unmatched_targets"] == 2
 
 
+def test_an_id_that_is_used_again_is_the_newest_samples():
+    net = sl.RNN(dim=1, hidden=3, target="later", delay=8)
+    x = wave(4, 1, seed=27)
+    net.learn(x, ids=[7, 7, 8, 7])
+    assert net.learn_targets([7, 7, 7, 7], x).sample.tolist() == [3, 1, 0, -1]
+
+
 def test_a_key_is_asked_for_where_it_counts():
     keyed, plain = sl.RNN(dim=1, hidden=2, keys=2), sl.RNN(dim=1, hidden=2)
     x = wave(3, 1, seed=24)
