@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from .compiler import device, kernel
+from .lanes import WIDTH, load, store
 from .mathf import exp
 
 START, END, TAU, UNIT, FORM = range(5)
@@ -27,16 +28,14 @@ SAMPLES, BEGAN, LATEST, HEAT = range(4)
 
 
 @device
-def _at(schedule, clock):
-    """The schedule's value as the clock stands, as float32."""
-    if schedule[START] == schedule[END]:
-        return np.float32(schedule[END])
-    t = clock[LATEST] - clock[BEGAN] if schedule[UNIT] == IN_SECONDS else clock[SAMPLES]
-    if schedule[FORM] == INVERSE:
-        left = 1.0 / (1.0 + t / schedule[TAU])
-    else:
-        left = np.float64(exp(np.float32(-t / schedule[TAU])))
-    return np.float32(schedule[END] + (schedule[START] - schedule[END]) * (clock[HEAT] * left))
+def _fade(form, tau, t, left):
+    """g(t) of every sample, for ``t`` (n,), into ``left`` (blocks, 16): samples are the lanes."""
+    flat = left.reshape(-1)
+    for n in range(t.size):
+        flat[n] = np.float32(1.0 / (1.0 + t[n] / tau)) if form == INVERSE else np.float32(-t[n] / tau)
+    if form == EXPONENTIAL:
+        for b in range(left.shape[0]):
+            store(left, b, exp(load(left, b)))
 
 
 @kernel("void(f8[:,::1], f8[::1], f8[::1], f4[:,::1])")
@@ -47,11 +46,22 @@ def follow(
     values,  # (schedules, n)
 ):
     """Write the schedules' values for each of n samples, and move the clock on past these."""
-    for n in range(values.shape[1]):
-        if times.size > 0:
-            if clock[SAMPLES] == 0.0:
-                clock[BEGAN] = clock[LATEST] = times[n]
-            clock[LATEST] = max(clock[LATEST], times[n])
-        for k in range(schedules.shape[0]):
-            values[k, n] = _at(schedules[k], clock)
-        clock[SAMPLES] += 1.0
+    count = values.shape[1]
+    samples, seconds = clock[SAMPLES] + np.arange(count), np.empty(count)
+    for n in range(times.size):
+        if samples[n] == 0.0:
+            clock[BEGAN] = clock[LATEST] = times[n]
+        clock[LATEST] = max(clock[LATEST], times[n])
+        seconds[n] = clock[LATEST] - clock[BEGAN]
+    left = np.zeros((-(-count // WIDTH), WIDTH), np.float32)
+    flat = left.reshape(-1)
+    for k in range(schedules.shape[0]):
+        start, end = schedules[k, START], schedules[k, END]
+        if start == end:
+            values[k] = end
+            continue
+        t = seconds if schedules[k, UNIT] == IN_SECONDS else samples
+        _fade(schedules[k, FORM], schedules[k, TAU], t, left)
+        for n in range(count):
+            values[k, n] = end + (start - end) * (clock[HEAT] * np.float64(flat[n]))
+    clock[SAMPLES] += count

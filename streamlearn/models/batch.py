@@ -45,22 +45,23 @@ class Targets(NamedTuple):
 
 def part(batch: Batch | Targets, start: int, stop: int) -> Any:
     """Rows ``start`` … ``stop`` of the like."""
+    if start == 0 and stop == batch.rows:
+        return batch
     columns: list[Any] = [None if each is None else each[start:stop] for each in batch]
     return type(batch)(*columns)
 
 
 def joined(batches: Sequence[Batch | Targets]) -> Any:
     """All rows in one of the like, as kernels take them: writable and aligned."""
-    together = [_joined(columns) for columns in zip(*batches, strict=True)]
-    return type(batches[0])(*together)
+    return type(batches[0])(*map(_joined, zip(*batches, strict=True)))
 
 
-def _joined(columns: Sequence[NDArray[Any] | None]) -> Any:
+def _joined(columns: Sequence[Any]) -> Any:
     if columns[0] is None:
         return None
     if len(columns) == 1 and columns[0].flags.writeable and columns[0].flags.aligned:
         return columns[0]
-    return np.concatenate([each for each in columns if each is not None])
+    return np.concatenate(columns)
 
 
 def joined_outputs(parts: Sequence[Outputs]) -> Outputs:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from streamlearn.models.batch import Batch, Targets
@@ -31,23 +29,19 @@ def contents(record: Record, timed: bool) -> Batch | Targets | None:
     """
     if record.kind not in (RecordKind.LEARN, RecordKind.TARGETS):
         return None
-    place = 0
-
-    def take(there: bool, dtype: np.dtype[Any], *shape: int) -> Any:
-        nonlocal place
-        if not there:
-            return None
-        count = int(np.prod(shape))
-        values = np.frombuffer(record.payload, dtype, count, place) if count else np.empty(0, dtype)
-        place += values.nbytes
-        return values.reshape(shape)
-
-    rows = record.rows
-    keys = take(bool(record.besides & KEYS), INTEGER, rows)
-    ids = take(bool(record.besides & IDS), INTEGER, rows)
-    x = take(record.kind is RecordKind.LEARN, FLOAT, rows, record.x_cols)
-    y = take(record.y_cols > 0, FLOAT, rows, record.y_cols)
-    if x is None:
+    rows, data, place = record.rows, record.payload, 0
+    keys = ids = times = None
+    if record.besides & KEYS:
+        keys, place = np.frombuffer(data, INTEGER, rows), INTEGER.itemsize * rows
+    if record.besides & IDS:
+        ids, place = np.frombuffer(data, INTEGER, rows, place), place + INTEGER.itemsize * rows
+    cells = rows * record.x_cols
+    values = np.frombuffer(data, FLOAT, cells + rows * record.y_cols, place)
+    y = values[cells:].reshape(rows, record.y_cols) if record.y_cols else None
+    if record.kind is RecordKind.TARGETS:
+        assert ids is not None  # every such record was made of Targets
+        assert y is not None
         return Targets(ids, y, keys)
-    times = np.full(rows, record.time / 1e9) if timed else None
-    return Batch(x, y, keys, ids, times)
+    if timed:
+        times = np.full(rows, record.time / 1e9)
+    return Batch(values[:cells].reshape(rows, record.x_cols), y, keys, ids, times)
