@@ -1,0 +1,55 @@
+"""Draws competitive.png: where 24 prototypes end on an uneven stream, by each rule of who learns.
+
+python docs/figures/competitive.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib import pyplot as plt
+
+import streamlearn as sl
+
+UNITS, SAMPLES = 24, 40_000
+# Four clusters: their middles, how wide they are, and their shares of the stream.
+MIDDLES = np.array([(-4.0, 2.6), (1.2, 3.2), (4.2, -0.8), (-1.2, -3.4)])
+WIDTHS = np.array([0.6, 1.0, 0.4, 0.8])
+SHARES = np.array([0.6, 0.2, 0.15, 0.05])
+RULES: dict[str, dict[str, object]] = {
+    "hard": {},
+    "hard, conscience 100": {"conscience": 100.0},
+    "hard, frequency-sensitive": {"frequency_sensitive": True},
+    "soft, β = 1": {"mode": "soft"},
+    "soft, β from 0.1 to 10": {"mode": "soft", "beta": sl.Decay(0.1, 10.0, 5000.0)},
+    "neural gas": {"mode": "gas"},
+}
+
+
+def uneven(n: int, seed: int) -> np.ndarray:
+    """``(n, 2)``, all clusters in one stream."""
+    random = np.random.default_rng(seed)
+    cluster = random.choice(len(SHARES), size=n, p=SHARES)
+    noise = WIDTHS[cluster, None] * random.normal(size=(n, 2))
+    return (MIDDLES[cluster] + noise).astype(np.float32)
+
+
+def main() -> None:
+    stream = uneven(SAMPLES, seed=1)
+    figure, panels = plt.subplots(2, 3, figsize=(8, 5.6), layout="constrained", sharex=True, sharey=True)
+    for axes, (name, rule) in zip(panels.flat, RULES.items(), strict=True):
+        net = sl.Competitive(dim=2, units=UNITS, seed=2, **rule)
+        net.learn(stream)
+        dead = np.isin(np.arange(UNITS), net.dead_units)
+        axes.scatter(*stream[:300].T, s=3, color="0.82", zorder=0)
+        axes.scatter(*net.weights[~dead].T, s=22, color="tab:blue", edgecolors="white", linewidths=0.5)
+        axes.scatter(*net.weights[dead].T, s=26, color="tab:red", marker="x", linewidths=1.3)
+        error = net.quality()["quantization_error"]
+        axes.set_title(f"{name}\nmean distance {error:.2f}, dead units {dead.sum()}", fontsize=9)
+        axes.set(xticks=[], yticks=[], aspect="equal")
+    figure.savefig(Path(__file__).with_suffix(".png"), dpi=100, pil_kwargs={"optimize": True})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Draws gng.png: how a growing neural gas comes to know two rings.
+
+python docs/figures/gng.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.collections import LineCollection
+
+import streamlearn as sl
+
+MOMENTS = (500, 3_000, 20_000)
+
+
+def rings(n: int, seed: int) -> np.ndarray:
+    """A ring of radius 1 in one of radius 2, with some noise, as many samples to a length: ``(n, 2)``."""
+    random = np.random.default_rng(seed)
+    angle, radius = random.uniform(0, 2 * np.pi, n), np.where(random.random(n) < 1 / 3, 1.0, 2.0)
+    points = radius[:, None] * np.stack((np.cos(angle), np.sin(angle)), axis=1)
+    return (points + 0.08 * random.normal(size=(n, 2))).astype(np.float32)
+
+
+def pieces(units: int, edges: np.ndarray) -> int:
+    """How many parts of the graph hang together."""
+    part = np.arange(units)
+    for i, j in edges:
+        part[part == part[j]] = part[i]
+    return len(np.unique(part))
+
+
+def main() -> None:
+    stream = rings(MOMENTS[-1], seed=1)
+    gas = sl.GrowingNeuralGas(dim=2, max_units=40, seed=1)
+    figure, panels = plt.subplots(1, 3, figsize=(8, 3.15), layout="constrained")
+    for axes, moment in zip(panels, MOMENTS, strict=True):
+        gas.learn(stream[int(gas.state["samples"][0]) : moment])
+        axes.scatter(*stream[:180].T, s=3, color="0.8", zorder=0)
+        axes.add_collection(LineCollection(list(gas.weights[gas.edges]), colors="tab:blue", linewidths=1.2))
+        axes.scatter(*gas.weights.T, s=16, color="tab:blue", edgecolors="white", linewidths=0.5, zorder=2)
+        units, edges = len(gas.weights), gas.edges
+        parts = "one piece" if pieces(units, edges) == 1 else f"{pieces(units, edges)} pieces"
+        axes.set(xticks=[], yticks=[], aspect="equal")
+        axes.set_title(
+            f"after {moment:,} samples:\n{units} units, {len(edges)} edges, in {parts}",
+            fontsize=9,
+        )
+    figure.savefig(Path(__file__).with_suffix(".png"), dpi=100, pil_kwargs={"optimize": True})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Draws hamming.png: how the MaxNet of a Hamming net decides, soon, late, and between two equals never.
+
+python docs/figures/hamming.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+import streamlearn as sl
+
+NAMES = "EFHT"
+LETTERS = """
+........ ........ ........ ........
+.#####.. .#####.. .#....#. .#####..
+.#...... .#...... .#....#. ...#....
+.#...... .#...... .#....#. ...#....
+.####... .####... .######. ...#....
+.#...... .#...... .#....#. ...#....
+.#...... .#...... .#....#. ...#....
+.#####.. .#...... .#....#. ...#....
+"""
+
+
+def letters() -> np.ndarray:
+    """``(4, 64)``, of −1 and 1."""
+    rows = [line.split() for line in LETTERS.strip().splitlines()]
+    dots = np.array([[[dot == "#" for dot in part] for part in row] for row in rows])
+    return np.where(dots.transpose(1, 0, 2).reshape(len(NAMES), 64), 1.0, -1.0)
+
+
+def contest(axes: Axes, net: sl.HammingNet, sample: np.ndarray, title: str) -> None:
+    """The units' activities as the net makes them: the sample's matches y, and after each iteration
+    y_j ← max(0, y_j − ε·Σ_{k≠j} y_k)."""
+    out = net.predict(sample[None])
+    course = [(net.weights @ sample + sample.size) / 2]
+    for _ in range(out.iterations[0]):
+        y = course[-1]
+        course.append(np.maximum(0, y - net.spec.epsilon * (y.sum() - y)))
+    for unit, style in enumerate(("-", "--", "-", ":")):  # some coincide
+        axes.plot([y[unit] for y in course], style, marker=".", label=NAMES[unit])
+    axes.set_xlabel("iteration of the MaxNet")
+    verdict = "a tie" if out.tie[0] else f"{NAMES[out.winner[0]]} wins"
+    axes.set_title(f"{title}:\n{out.iterations[0]} iterations, {verdict}", fontsize=9)
+    picture = axes.inset_axes((0.66, 0.64, 0.32, 0.32))
+    picture.imshow(sample.reshape(8, 8), cmap="Greys")
+    picture.set(xticks=[], yticks=[])
+
+
+def main() -> None:
+    patterns = letters()
+    net = sl.HammingNet(dim=64, patterns=patterns)
+    figure, panels = plt.subplots(1, 3, figsize=(8, 3.5), layout="constrained", sharex=True, sharey=True)
+    noisy = patterns[2].copy()
+    noisy[np.random.default_rng(1).permutation(64)[:12]] *= -1
+    apart = np.flatnonzero(patterns[0] != patterns[1])  # E's foot, an even number of points
+    most, half = patterns[0].copy(), patterns[0].copy()
+    most[apart[len(apart) // 2 + 1 :]] = half[apart[len(apart) // 2 :]] = -1
+    contest(panels[0], net, noisy, "H, 12 of 64 lines wrong")
+    contest(panels[1], net, most, "E, three quarters of its foot")
+    contest(panels[2], net, half, "E, half of its foot")
+    panels[0].set(ylabel="activity: lines that agree, at first", ylim=(0, 70))
+    panels[0].legend(loc="upper center", ncols=1)
+    figure.savefig(Path(__file__).with_suffix(".png"), dpi=100, pil_kwargs={"optimize": True})
+
+
+if __name__ == "__main__":
+    main()
