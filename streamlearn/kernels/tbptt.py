@@ -65,7 +65,6 @@ UPDATES, SKIPPED, EXPIRED, UNMATCHED = range(4)
 # Running norms of the gradient by lag, float64 (3, k2): the weight, the weighted sum, scratch; see network.py
 WEIGHT, NORMS = 0, 1
 
-NUMBER = np.iinfo(np.int64).min  # an id that was not given: the sample's number stands for it
 _CAME = -1  # in place of a sample's number: its target is there
 
 _0, _1, _NAN = np.float32(0), np.float32(1), np.float32(np.nan)
@@ -269,7 +268,7 @@ def learn(
                 forward(net, matrices, parameters, own, flat, t, trace)
                 at[WAITING] += 1
                 if target == LATER:
-                    theirs[t] = samples[0] if whose[n] == NUMBER else whose[n]
+                    theirs[t] = whose[n]
                     which[t] = samples[0]
         else:
             t = at[PAIRS] + at[WAITING] - 1

@@ -202,9 +202,11 @@ class Model(ABC):
 
     def learn_validated(self, batch: Batch | Targets) -> Outputs:
         """Learn what ``validate`` or ``validate_targets`` has passed: the daemon's hot path."""
+        first = self.samples
+        if isinstance(batch, Batch):
+            batch = batch.numbered(first)
         if self._freeze is not None:
             return self._freeze.learn(self, batch)
-        first = self.samples
         return self._watched(self._take(batch), first)
 
     def _take(self, batch: Batch | Targets) -> Outputs:

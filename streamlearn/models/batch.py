@@ -30,6 +30,13 @@ class Batch(NamedTuple):
     def rows(self) -> int:
         return len(self.x)
 
+    def numbered(self, first: int) -> Batch:
+        """With the samples' own numbers, from ``first`` on, where no id was given."""
+        if self.ids is None:
+            return self
+        numbers = np.arange(first, first + self.rows)
+        return self._replace(ids=np.where(self.ids == NUMBER, numbers, self.ids))
+
 
 class Targets(NamedTuple):
     """Targets of samples that were learned before."""

@@ -14,7 +14,7 @@ from streamlearn_client.outputs import Outputs
 from ..kernels import compiler
 from ..kernels import labels as kernels
 from . import base
-from .batch import NUMBER, Batch, Float32, Targets
+from .batch import Batch, Float32, Targets
 from .rows import as_codes
 from .units import UnitModel, UnitSpec
 
@@ -68,9 +68,8 @@ class LabelledModel(UnitModel):
         first = self.samples
         out = super()._learn(batch)
         if batch.y is not None and batch.ids is not None:
-            ids = np.where(batch.ids == NUMBER, np.arange(first, first + batch.rows), batch.ids)
             label = out.arrays["label"] = np.empty(batch.rows, np.int32)
-            kernels.learn(batch.y, ids, first, *self._what_counts(), out.winner, label)
+            kernels.learn(batch.y, batch.ids, first, *self._what_counts(), out.winner, label)
         return out
 
     def _pass_by(self, batch: Batch) -> Outputs:
