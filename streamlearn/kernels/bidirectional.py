@@ -27,7 +27,7 @@ from . import judge, optim, scale
 from . import score as scores
 from .compiler import device, kernel
 from .lanes import WIDTH, load, store, zero
-from .network import compare, pull, read_out, step, step_back, sum_up, transpose
+from .network import clear, compare, pull, read_out, step, step_back, sum_up, transpose
 from .plan import (
     CLASSES,
     DIM,
@@ -35,18 +35,15 @@ from .plan import (
     GOALS,
     LAYERS,
     OUTPUTS,
-    PRESENT,
     SOURCE,
     STATE,
     TARGET,
     TRANSPOSED,
     UNITS,
 )
+from .views import row_of
 
-# counters, int64 (2,): updates; updates skipped, not being finite
-UPDATES, SKIPPED = range(2)
-
-_0, _1, _NAN = np.float32(0), np.float32(1), np.float32(np.nan)
+_0, _NAN = np.float32(0), np.float32(np.nan)
 
 
 @device
@@ -60,12 +57,6 @@ def _readers(net, cell):
     """The first cell that reads what ``cell`` makes, and how many do: both of the layer above, or the
     read-out, which stands where the first cell of one more layer would."""
     return cell - cell % 2 + 2, 1 if cell // 2 == net[LAYERS] - 1 else 2
-
-
-@device
-def _clear(rows):
-    for row in range(rows.shape[0]):
-        store(rows, row, zero())
 
 
 @device
@@ -133,78 +124,55 @@ def _backward(
             if matrices[m, TRANSPOSED] >= 0:
                 transpose(parameters, matrices, m, transposed)
         for t in range(steps):
-            _clear(back[t])
-        _clear(flow)
+            clear(row_of(back, t))
+        clear(flow)
         for t in range(chunk):
-            pull(matrices, head, deltas, t, transposed, back[t])
+            pull(matrices, head, deltas, t, transposed, row_of(back, t))
         for cell in range(2 * net[LAYERS] - 1, -1, -1):
             for s in range(steps - 1, -1, -1):
                 _gather(net, matrices, cell, s, steps, errors, flow)
                 step_back(net, matrices, cell, window, s, trace, flow)
                 pull(matrices, 2 * cell + 1, deltas, s, transposed, flow)
                 if matrices[2 * cell, TRANSPOSED] >= 0:
-                    pull(matrices, 2 * cell, deltas, s, transposed, back[s])
+                    pull(matrices, 2 * cell, deltas, s, transposed, row_of(back, s))
         for m in range(head + 1):
             sum_up(matrices, m, chunk if m == head else steps, trace, flat, gradient)
     return count
 
 
 @device
-def _take(y, n, number, following, waiting, slot, scaled, waiting_x, waiting_y, waiting_sample, counted):
-    """Sample ``n``, scaled, and its target join those that wait in the slot."""
-    place = waiting[slot]
-    judge.put(scaled, waiting_x[slot], place, 0)
+def _take(y, n, number, counts, place, scaled, xs, ys, numbers, counted):
+    """Sample ``n``, scaled, and its target join those that wait, at ``place``."""
+    judge.put(scaled, xs, place, 0)
     for o in range(y.shape[1]):
-        waiting_y[slot, place, o] = y[n, o]
-    waiting_sample[slot, place] = number
-    counted[slot, place] = 1 if following else 0
-    waiting[slot] += 1
+        ys[place, o] = y[n, o]
+    numbers[place] = number
+    counted[place] = 1 if counts else 0
 
 
 @device
-def _let_go(chunk, waiting, slot, waiting_x, waiting_y, waiting_sample, counted):
-    """The first ``chunk`` that wait in the slot are done."""
-    waiting[slot] -= chunk
-    for i in range(waiting[slot]):
-        waiting_x[slot, i] = waiting_x[slot, i + chunk]
-        waiting_y[slot, i] = waiting_y[slot, i + chunk]
-        waiting_sample[slot, i] = waiting_sample[slot, i + chunk]
-        counted[slot, i] = counted[slot, i + chunk]
+def _let_go(chunk, left, xs, ys, numbers, counted):
+    """The first ``chunk`` that wait are done; ``left`` go on waiting."""
+    for i in range(left):
+        xs[i], ys[i] = xs[i + chunk], ys[i + chunk]
+        numbers[i], counted[i] = numbers[i + chunk], counted[i + chunk]
 
 
 @device
-def _put_states(net, window, states, slot):
+def _put_states(net, window, states):
     """The states before the window's first step: of forward cells those that were kept, else 0."""
-    carried = states.shape[1]
+    carried = states.shape[0]
     first = np.int64(0)
     for row in range(carried):
-        store(window, first, net[STATE] + row, load(states, slot, row))
+        store(window, first, net[STATE] + row, load(states, row))
         store(window, first, net[STATE] + carried + row, zero())
 
 
 @device
-def _keep_states(net, window, chunk, states, slot):
+def _keep_states(net, window, chunk, states):
     """The states of forward cells before step ``chunk``."""
-    for row in range(states.shape[1]):
-        store(states, slot, row, load(window, chunk, net[STATE] + row))
-
-
-@device
-def _present(x, t):
-    """How many values of a sample that waits are there."""
-    present = 0
-    for c in range(x.shape[1]):
-        present += 1 if x[t, c] == x[t, c] else 0
-    return present
-
-
-@device
-def _set_goal(net, goal, counts, flat, t):
-    """The target of slot ``t``, scaled; NaN where it is missing. Unless it counts it is not learned."""
-    for o in range(net[GOALS]):
-        there = counts and goal[o] == goal[o]
-        flat[t, net[TARGET] * WIDTH + o] = goal[o] if there else _0
-        flat[t, net[PRESENT] * WIDTH + o] = _1 if there else _0
+    for row in range(states.shape[0]):
+        store(states, row, load(window, chunk, net[STATE] + row))
 
 
 @kernel(
@@ -232,7 +200,7 @@ def run(
     mean,  # as parameters, or empty where the optimizer has none
     square,  # as mean
     clock,  # (3,)
-    counters,  # (2,)
+    counters,  # (2,): see optim.py
     waiting,  # (slots,): how many samples wait
     waiting_x,  # (slots, steps, dim): scaled, NaN where missing
     waiting_y,  # (slots, steps, GOALS): as they came
@@ -276,30 +244,32 @@ def run(
     said = 0
     for n in range(x.shape[0]):
         slot = place[n]
+        xs, ys, numbers = row_of(waiting_x, slot), row_of(waiting_y, slot), row_of(waiting_sample, slot)
+        counting, kept, before = row_of(counted, slot), row_of(states, slot), row_of(last, slot)
         if fresh[n]:
             waiting[slot] = 0
-            _clear(states[slot])
-            last[slot, 0] = _NAN
+            clear(kept)
+            before[0, :] = _NAN
         scale.transform(method, statistics, scale_clip, x, n, scaled)
         if following:
             scale.update(method, statistics, decay, x, n)
-        _take(
-            y, n, samples[0], following, waiting, slot, scaled, waiting_x, waiting_y, waiting_sample, counted
-        )  # fmt: skip
+        _take(y, n, samples[0], following, waiting[slot], scaled, xs, ys, numbers, counting)
+        waiting[slot] += 1
         if waiting[slot] == steps:
-            xs, ys = waiting_x[slot], waiting_y[slot]
             _enter(net, xs, mirrored, steps, window, flat, scaled)
-            _put_states(net, window, states, slot)
+            _put_states(net, window, kept)
             _forward(net, matrices, parameters, window, flat, steps, chunk, trace)
-            _keep_states(net, window, chunk, states, slot)
+            _keep_states(net, window, chunk, kept)
             for t in range(chunk):
-                counts = following and counted[slot, t] == 1
+                counts = following and counting[t] == 1
                 scale.transform(method_y, statistics_y, scale_clip, ys, t, goal)
-                _set_goal(net, goal, counts, flat, t)
+                judge.want(net, flat, t)
+                if counts:
+                    judge.aim(net, flat, t, 0, goal)
                 judge.tell(True, method_y, statistics_y, flat, t, net[FORECAST] * WIDTH, told)
                 judge.put(told, prediction, said, 0)
-                sample[said] = waiting_sample[slot, t]
-                channels[said], frozen[said] = _present(xs, t), counted[slot, t] == 0
+                sample[said] = numbers[t]
+                channels[said], frozen[said] = judge.count_present(xs, t), counting[t] == 0
                 error[said] = judge.misses(net, told, ys, t)
                 score[said] = scores.rank(tree, head, error[said])
                 if counts:
@@ -307,9 +277,9 @@ def run(
                     if net[CLASSES] == 1:
                         judge.follow_class(told, error[said], ys, t, decay, quality)
                     else:
-                        judge.follow(told, 0, True, ys, t, decay, last[slot], 0, quality)
+                        judge.follow(told, 0, True, ys, t, decay, before, 0, quality)
                     scale.update(method_y, statistics_y, decay, ys, t)
-                judge.remember(ys, t, last[slot])
+                judge.remember(ys, t, before)
                 said += 1
             if learning:
                 count = _backward(
@@ -320,9 +290,10 @@ def run(
                     if optim.update(
                         optimizer, parameters, gradient, mean, square, clock, rate[n], momentum, clip
                     ):
-                        counters[UPDATES] += 1
+                        counters[optim.UPDATES] += 1
                     else:
-                        counters[SKIPPED] += 1
-            _let_go(chunk, waiting, slot, waiting_x, waiting_y, waiting_sample, counted)
+                        counters[optim.SKIPPED] += 1
+            waiting[slot] -= chunk
+            _let_go(chunk, waiting[slot], xs, ys, numbers, counting)
         samples[0] += 1
     return said

@@ -11,8 +11,9 @@ import numpy as np
 
 from . import scale
 from .compiler import device
+from .lanes import WIDTH
 from .mathf import log
-from .plan import CLASSES, SYMBOLS
+from .plan import CLASSES, GOALS, PRESENT, SYMBOLS, TARGET
 
 # Live quality, float64 (5, GOALS), exponentially weighted: count, Σ|error|, Σ error², and over the samples
 # that persistence (the last value again) has a forecast for: Σ|error|, Σ|persistence's error|
@@ -61,6 +62,32 @@ def fill(net, scaled, known, flat, t, column, filled):
             if not abs(value) < _INF:
                 value = _0
         filled[c] = value
+
+
+@device
+def want(net, flat, t):
+    """Slot ``t`` has no target yet."""
+    for o in range(net[GOALS]):
+        flat[t, net[TARGET] * WIDTH + o] = _0
+        flat[t, net[PRESENT] * WIDTH + o] = _0
+
+
+@device
+def aim(net, flat, t, first, goal):
+    """Slot ``t`` has ``goal`` for its targets from ``first`` on, NaN where missing."""
+    for c in range(goal.size):
+        present = goal[c] == goal[c]
+        flat[t, net[TARGET] * WIDTH + first + c] = goal[c] if present else _0
+        flat[t, net[PRESENT] * WIDTH + first + c] = _1 if present else _0
+
+
+@device
+def count_present(values, n):
+    """How many values of row ``n`` are there."""
+    count = 0
+    for c in range(values.shape[1]):
+        count += values[n, c] == values[n, c]
+    return count
 
 
 @device

@@ -241,8 +241,7 @@ def transpose(parameters, matrices, m, transposed):
 def _back_in_time(net, matrices, window, steps, trace, deltas, transposed, flow, norms):
     """∂L/∂z of every step and layer into the trace, the last step first. The states before the window's first
     step are constants: nothing flows past them. ``norms``, if it has room, gets ‖∂L/∂states‖² by lag."""
-    for row in range(flow.shape[0]):
-        store(flow, row, zero())
+    clear(flow)
     for t in range(steps - 1, -1, -1):
         pull(matrices, 2 * net[LAYERS], deltas, t, transposed, flow)
         for layer in range(net[LAYERS] - 1, -1, -1):
@@ -253,6 +252,12 @@ def _back_in_time(net, matrices, window, steps, trace, deltas, transposed, flow,
             pull(matrices, 2 * layer + 1, deltas, t, transposed, flow)
             if layer > 0:
                 pull(matrices, 2 * layer, deltas, t, transposed, flow)
+
+
+@device
+def clear(rows):
+    for row in range(rows.shape[0]):
+        store(rows, row, zero())
 
 
 @device

@@ -25,6 +25,9 @@ OPTIMIZERS = {"sgd": SGD, "momentum": MOMENTUM, "rmsprop": RMSPROP, "adam": ADAM
 # clock, float64 (3,): β₁ᵗ and β₂ᵗ after t updates, and the norm of the last gradient taken, before clipping
 POWER1, POWER2, NORM = 0, 1, 2
 
+# counters, int64: updates; updates skipped, not being finite. A rule may count more behind them
+UPDATES, SKIPPED = 0, 1
+
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, np.float32(1e-8)
 _KEEP2 = np.float32(_BETA2)
 _GAIN1, _GAIN2 = np.float32(1.0 - _BETA1), np.float32(1.0 - _BETA2)

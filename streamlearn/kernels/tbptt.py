@@ -33,10 +33,24 @@ import numpy as np
 from . import optim, scale
 from . import score as scores
 from .compiler import device, kernel
-from .judge import fill, follow, follow_class, misses, put, put_sample, remember, take, tell
+from .judge import (
+    aim,
+    count_present,
+    fill,
+    follow,
+    follow_class,
+    misses,
+    put,
+    put_sample,
+    remember,
+    take,
+    tell,
+    want,
+)
 from .lanes import WIDTH, load, store, zero
 from .network import backward, forward
-from .plan import CLASSES, DIM, FORECAST, GOALS, OUTPUTS, PRESENT, TARGET
+from .optim import SKIPPED, UPDATES
+from .plan import CLASSES, DIM, FORECAST, GOALS, OUTPUTS
 from .views import row_of
 
 NEXT, GIVEN, LATER = 0, 1, 2
@@ -58,16 +72,16 @@ OPTIMIZER = 7
 # that have stepped forward and wait for their target
 PAIRS, SINCE, WAITING = range(3)
 
-# counters, int64 (4,): updates; updates skipped, not being finite; pairs that went on without the target they
-# waited for; targets that no sample waited for
-UPDATES, SKIPPED, EXPIRED, UNMATCHED = range(4)
+# counters, int64 (4,): those of optim.py; pairs that went on without the target they waited for; targets that
+# no sample waited for
+EXPIRED, UNMATCHED = 2, 3
 
 # Running norms of the gradient by lag, float64 (3, k2): the weight, the weighted sum, scratch; see network.py
 WEIGHT, NORMS = 0, 1
 
 _CAME = -1  # in place of a sample's number: its target is there
 
-_0, _1, _NAN = np.float32(0), np.float32(1), np.float32(np.nan)
+_0, _NAN = np.float32(0), np.float32(np.nan)
 
 
 @device
@@ -89,32 +103,6 @@ def _begin(window, progress, last):
     _clear(window)
     progress[:] = 0
     last[:, :] = _NAN
-
-
-@device
-def _want(net, flat, t):
-    """Slot ``t`` has no target yet."""
-    for o in range(net[GOALS]):
-        flat[t, net[TARGET] * WIDTH + o] = _0
-        flat[t, net[PRESENT] * WIDTH + o] = _0
-
-
-@device
-def _aim(net, flat, t, first, goal):
-    """Slot ``t`` has ``goal`` for its targets from ``first`` on, NaN where missing."""
-    for c in range(goal.size):
-        present = goal[c] == goal[c]
-        flat[t, net[TARGET] * WIDTH + first + c] = goal[c] if present else _0
-        flat[t, net[PRESENT] * WIDTH + first + c] = _1 if present else _0
-
-
-@device
-def _some(y, n):
-    """Whether there is any target."""
-    count = 0
-    for c in range(y.shape[1]):
-        count += y[n, c] == y[n, c]
-    return count > 0
 
 
 @device
@@ -264,7 +252,7 @@ def learn(
             if arrived:
                 t = at[PAIRS] + at[WAITING]
                 put_sample(net, filled, flat, t)
-                _want(net, flat, t)
+                want(net, flat, t)
                 forward(net, matrices, parameters, own, flat, t, trace)
                 at[WAITING] += 1
                 if target == LATER:
@@ -299,10 +287,10 @@ def learn(
             if target == NEXT:
                 for h in range(at[WAITING]):
                     if learned:
-                        _aim(net, flat, t - h, h * net[DIM], goal)
-            elif known and _some(y, n):
+                        aim(net, flat, t - h, h * net[DIM], goal)
+            elif known and count_present(y, n) > 0:
                 if learned:
-                    _aim(net, flat, t, 0, goal)
+                    aim(net, flat, t, 0, goal)
                 if target == LATER and (arrived or learned):
                     which[t] = _CAME
             if arrived or (learned and known):

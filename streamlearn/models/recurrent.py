@@ -142,10 +142,10 @@ class Recurrent(Model):
                 "mase": mean(varied[judge.OURS] / varied[judge.PERSISTENCE]),
             }
         )
-        updates, skipped = self.state["counters"][:2].tolist()
+        counters = self.state["counters"]
         return judged | {
-            "updates": updates,
-            "skipped_updates": skipped,
+            "updates": int(counters[optim.UPDATES]),
+            "skipped_updates": int(counters[optim.SKIPPED]),
             "gradient_norm": float(self.state["clock"][optim.NORM]),
             **self._slots.quality(),
         }
