@@ -22,20 +22,9 @@ from river import anomaly, datasets, linear_model, optim, preprocessing, time_se
 from sklearn.metrics import roc_auc_score
 
 import streamlearn as sl
+from streamlearn.cli.demo.data import Shuttle, shuttle
 
 # Shuttle: which readings are anomalies?
-
-
-class Shuttle(NamedTuple):
-    """Readings of nine sensors of a space shuttle (Statlog)."""
-
-    x: np.ndarray  # (49097, 9)
-    anomaly: np.ndarray  # (49097,)
-
-
-def shuttle() -> Shuttle:
-    rows = list(datasets.Shuttle())
-    return Shuttle(np.array([list(x.values()) for x, _ in rows], np.float32), np.array([y for _, y in rows]))
 
 
 def map_auc(stream: Shuttle, grid: tuple[int, ...] = (10, 10), **parameters: Any) -> float:

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator
 from ..kernels import compiler
 from ..kernels import initial as kernels
 from .batch import Float32
+from .plane import centres
 
 _LARGEST_PLANE = 1 << 22  # values that principal components are sought in: a second or two at worst
 _LARGEST_USUAL = 1 << 18  # values held where nobody says how many samples
@@ -83,10 +84,7 @@ def check(
 def places(rows: int, columns: int, hexagonal: bool) -> NDArray[np.float64]:
     """``(units, 2)``: where each unit of a grid lies along its longer and its shorter side, −1 … 1; of sides
     as long the rows run along the first, and a side of one unit is all 0."""
-    row, column = np.divmod(np.arange(rows * columns), columns)
-    x, y = column.astype(np.float64), row.astype(np.float64)
-    if hexagonal:
-        x, y = x + row % 2 / 2, y * np.sqrt(0.75)
+    x, y = centres(rows, columns, hexagonal).T
     along = np.stack((y, x) if y.max() >= x.max() else (x, y), axis=1)
     reach = along.max(axis=0)
     return np.asarray(np.where(reach > 0, 2 * along / np.where(reach > 0, reach, 1) - 1, 0.0))

@@ -62,6 +62,15 @@ def positions(cells: Cells) -> NDArray[np.float64]:
     return np.stack((x - x.mean(), y - y.mean()), axis=1)
 
 
+def centres(rows: int, columns: int, hexagonal: bool) -> NDArray[np.float64]:
+    """``(rows·columns, 2)``: x and y of a grid's units as they are drawn, row-major, columns 1 apart, the
+    first one at (0, 0). Odd rows of hexagons stand half a step to the right."""
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    if hexagonal:
+        return np.stack((column + row % 2 / 2, row * np.sqrt(0.75)), axis=1)
+    return np.stack((column, row), axis=1).astype(np.float64)
+
+
 def ring_offsets(nearest: int, farthest: int) -> list[tuple[int, int]]:
     """(rows, columns) to every place from ring ``nearest`` to ring ``farthest`` of a hexagonal grid."""
     span = range(-farthest, farthest + 1)

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import BadValue
+from .plane import centres
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_ROW = math.sqrt(3) / 2  # from one row of hexagons to the next, where the columns are 1 apart
 _SQUARE = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
 _TIP, _SHOULDER = 1 / math.sqrt(3), 1 / math.sqrt(12)
 _HEXAGON = np.array(
@@ -75,12 +75,9 @@ def _draw(som: _Map, values: ArrayLike, label: str, ax: Axes | None, classes: in
     if ax is None:
         ax = plt.figure().add_subplot()
     rows, columns = som.spec.sides
-    row, column = np.divmod(np.arange(rows * columns), columns)
-    if som.spec.topology == "hexagonal":
-        centres, shape = np.stack((column + row % 2 / 2, row * _ROW), axis=1), _HEXAGON
-    else:
-        centres, shape = np.stack((column, row), axis=1), _SQUARE
-    units = PolyCollection(centres[:, None] + shape, array=np.ravel(values), edgecolors="face")
+    hexagonal = som.spec.topology == "hexagonal"
+    places, shape = centres(rows, columns, hexagonal), _HEXAGON if hexagonal else _SQUARE
+    units = PolyCollection(places[:, None] + shape, array=np.ravel(values), edgecolors="face")
     if classes is not None:
         units.set(cmap=plt.get_cmap("viridis", classes), clim=(-0.5, classes - 0.5))
     ax.add_collection(units)
