@@ -14,6 +14,7 @@ from streamlearn.errors import BadShape, BadSpec
 from streamlearn_client.outputs import Outputs
 from tests.models.test_rnn import CELLS, wave
 from tests.naive.bidirectional import Net, Stream
+from tests.naive.differences import differences
 from tests.naive.rnn import Optimizer
 from tests.naive.scale import Scaler
 from tests.naive.score import Score
@@ -56,15 +57,8 @@ def test_the_slow_nets_gradient_is_that_of_finite_differences(cell, layers, clas
     targets[3][-1] = np.nan
     states = [(random.uniform(-1, 1, 2), random.uniform(-1, 1, 2)) for _ in range(layers)]
     gradient = net.gradient(inputs, targets, states)
-    for name, values in net.p.items():
-        for place in np.ndindex(values.shape):
-            losses = []
-            kept = values[place]
-            for step in (1e-5, -1e-5):
-                values[place] = kept + step
-                losses.append(net.loss(inputs, targets, states))
-            values[place] = kept
-            assert np.isclose(gradient[name][place], (losses[0] - losses[1]) / 2e-5, rtol=1e-5, atol=1e-9)
+    for name, expected in differences(net.p, lambda: net.loss(inputs, targets, states)).items():
+        assert np.allclose(gradient[name], expected, rtol=1e-5, atol=1e-9), name
 
 
 # ours and the oracle

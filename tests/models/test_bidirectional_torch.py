@@ -2,51 +2,24 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
-import safetensors.numpy
-import safetensors.torch
 import torch
 
 import streamlearn as sl
 from streamlearn.errors import BadSpec
+from tests.models import pytorch
+from tests.models.pytorch import CELLS, FILES, Module, assert_holds, largest_difference, wave, write
 
-CELLS = {"elman": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 K = 10  # samples a chunk
-torch.set_num_threads(1)  # for nets of this size, threads cost more than they bring
 
 
-class Peer:
-    """The same net in PyTorch, trained chunk by chunk, the forward states carried detached."""
+class Peer(pytorch.Peer):
+    """Trained chunk by chunk, the forward states carried detached."""
 
     def __init__(self, ours: sl.BidirectionalRNN) -> None:
-        spec = self.spec = ours.spec
-        self.cells = CELLS[spec.cell](spec.symbols or spec.dim, spec.hidden, spec.layers, bidirectional=True)
-        self.head = torch.nn.Linear(2 * spec.hidden, ours.outputs)
-        self.parameters = dict(self.cells.named_parameters())
-        self.parameters |= {f"head.{name}": values for name, values in self.head.named_parameters()}
-        assert [(name, tuple(values.shape)) for name, values in self.parameters.items()] == [
-            (name, values.shape) for name, values in ours.parameters.items()
-        ]
-        with torch.no_grad():
-            for name, values in ours.parameters.items():
-                self.parameters[name].copy_(torch.from_numpy(values.copy()))
-        optimizer = {
-            "sgd": torch.optim.SGD,
-            "momentum": partial(torch.optim.SGD, momentum=spec.momentum),
-            "rmsprop": torch.optim.RMSprop,
-            "adam": torch.optim.Adam,
-        }[spec.optimizer]
-        self.optimizer = optimizer(self.parameters.values(), lr=spec.learning_rate)
-        functions = torch.nn.functional
-        self.loss = {
-            "mse": functions.mse_loss,
-            "huber": partial(functions.huber_loss, delta=spec.delta),
-            "cross_entropy": lambda y, code: functions.cross_entropy(y, code[:, 0].long()),
-        }[spec.loss]
-        self.carried = [None] * spec.layers  # of each layer the forward direction's states
+        super().__init__(ours)
+        self.carried = [None] * self.spec.layers  # of each layer the forward direction's states
 
     def start(self, layers: list[int]) -> tuple | torch.Tensor:
         """The states that the layers begin with: the forward direction's carried, the reverse one's 0."""
@@ -80,9 +53,7 @@ class Peer:
     def learn(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Learn one chunk, ``(N_c + N_r, dim)`` and ``(N_c, outputs)``; returns what it told, as logits where
         that is probabilities. Symbols and classes are numbers, (steps, 1)."""
-        if self.spec.symbols:
-            x = np.eye(self.spec.symbols, dtype=np.float32)[x[:, 0].astype(int)]
-        shown = torch.from_numpy(x)[:, None]
+        shown = self.shown(x)[:, None]
         out, _ = self.cells(shown, self.start(list(range(self.spec.layers))))
         told = self.head(out[: len(y), 0])
         loss = self.loss(told, torch.from_numpy(y))
@@ -94,20 +65,6 @@ class Peer:
         self.optimizer.step()
         self.carried = carried
         return told.detach().numpy()
-
-
-def wave(n: int, dim: int, seed: int) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    x = np.sin(np.arange(n)[:, None] * 0.4 + np.arange(dim)) + 0.2 * random.normal(size=(n, dim))
-    return x.astype(np.float32)
-
-
-def largest_difference(ours: sl.BidirectionalRNN, peer: Peer) -> float:
-    """The worst parameter's largest difference, relative to its largest value."""
-    return max(
-        float(np.abs(values - peer.parameters[name].detach().numpy()).max() / np.abs(values).max())
-        for name, values in ours.parameters.items()
-    )
 
 
 def chunks(x: np.ndarray, y: np.ndarray, context: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -187,29 +144,14 @@ def test_classifies_symbols_as_pytorch(cell):
 # files
 
 
-class Module(torch.nn.Module):
-    """As people write them."""
-
-    def __init__(self, cell: str, layers: int) -> None:
-        super().__init__()
-        self.rnn = CELLS[cell](3, 10, layers, bidirectional=True)
-        self.fc = torch.nn.Linear(20, 4)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.fc(self.rnn(x[:, None])[0][:, 0])
-
-
-@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+@pytest.mark.parametrize("suffix", FILES)
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_module_comes_in_and_goes_out_without_loss(cell, layers, suffix, tmp_path):
     torch.manual_seed(1)
-    module = Module(cell, layers)
+    module = Module(cell, layers, outputs=4, bidirectional=True)
     path = tmp_path / f"module{suffix}"
-    if suffix == ".npz":
-        np.savez(path, **{name: values.numpy() for name, values in module.state_dict().items()})
-    else:
-        safetensors.torch.save_file(module.state_dict(), path)
+    write(module, path)
     ours = sl.BidirectionalRNN.from_state_dict(path, chunk=(20, 10))
     spec = ours.spec
     assert (spec.cell, spec.dim, spec.hidden, spec.layers, ours.outputs) == (cell, 3, 10, layers, 4)
@@ -219,13 +161,7 @@ def test_a_module_comes_in_and_goes_out_without_loss(cell, layers, suffix, tmp_p
 
     back = tmp_path / f"back{suffix}"
     ours.save_parameters(back)
-    held = dict(np.load(back)) if suffix == ".npz" else safetensors.numpy.load_file(back)
-    for name, values in module.state_dict().items():
-        ours_is_called = name.removeprefix("rnn.").replace("fc.", "head.")
-        assert held[ours_is_called].tobytes() == values.numpy().tobytes(), name
-    Module(cell, layers).rnn.load_state_dict(
-        {name: torch.from_numpy(values) for name, values in held.items() if "head" not in name}
-    )
+    assert_holds(back, module, Module(cell, layers, outputs=4, bidirectional=True))
 
 
 def test_each_direction_is_sent_to_the_net_that_has_it():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import streamlearn as sl
+from tests.naive.differences import differences
 from tests.naive.rnn import Net
 
 CELLS = ["elman", "lstm", "gru"]
@@ -34,20 +35,6 @@ def assert_same(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> N
     for name, values in theirs.items():
         assert np.abs(values).max() > 0, name
         assert np.abs(ours[name] - values).max() <= 1e-5 * np.abs(values).max(), name
-
-
-def differences(net: Net, loss) -> dict[str, np.ndarray]:
-    """∂loss()/∂parameters of ``net``, each parameter moved a little to either side."""
-    found = {name: np.empty_like(values) for name, values in net.p.items()}
-    for name, values in net.p.items():
-        for place in np.ndindex(values.shape):
-            kept = values[place]
-            values[place] = kept + 1e-5
-            above = loss()
-            values[place] = kept - 1e-5
-            found[name][place] = (above - loss()) / 2e-5
-            values[place] = kept
-    return found
 
 
 @pytest.mark.parametrize("k", [1, 12, 40])
@@ -109,4 +96,4 @@ def test_a_step_is_the_gradient_by_finite_differences(cell, layers, loss):
         assert 0 < (wrong > 0.5).mean() < 1  # either side of delta
         return float(np.where(wrong <= 0.5, wrong**2 / 2, 0.5 * (wrong - 0.25)).mean())
 
-    assert_same(gradient(ours, x, y), differences(slow, value))
+    assert_same(gradient(ours, x, y), differences(slow.p, value))

@@ -2,82 +2,39 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
-import safetensors.numpy
-import safetensors.torch
 import torch
 
 import streamlearn as sl
 from benchmarks import text
+from tests.models import pytorch
+from tests.models.pytorch import CELLS, FILES, Module, assert_holds, largest_difference, wave, write
 
-CELLS = {"elman": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 K = 12  # samples a window
 
 
-class Peer:
-    """The same net in PyTorch, trained window by window with detached state."""
+class Peer(pytorch.Peer):
+    """Trained window by window with detached state."""
 
     def __init__(self, ours: sl.RNN) -> None:
-        spec = ours.spec
-        self.cells = CELLS[spec.cell](spec.symbols or spec.dim, spec.hidden, spec.layers)
-        self.head = torch.nn.Linear(spec.hidden, ours.outputs)
-        self.parameters = dict(self.cells.named_parameters())
-        self.parameters |= {f"head.{name}": values for name, values in self.head.named_parameters()}
-        assert {name: tuple(values.shape) for name, values in self.parameters.items()} == {
-            name: values.shape for name, values in ours.parameters.items()
-        }
-        with torch.no_grad():
-            for name, values in ours.parameters.items():
-                self.parameters[name].copy_(torch.from_numpy(values.copy()))
-        optimizer = {
-            "sgd": torch.optim.SGD,
-            "momentum": partial(torch.optim.SGD, momentum=spec.momentum),
-            "rmsprop": torch.optim.RMSprop,
-            "adam": torch.optim.Adam,
-        }[spec.optimizer]
-        self.optimizer = optimizer(self.parameters.values(), lr=spec.learning_rate)
-        functions = torch.nn.functional
-        huber = partial(functions.huber_loss, delta=spec.delta)
-        self.loss = {
-            "mse": functions.mse_loss,
-            "huber": huber,
-            "cross_entropy": lambda y, code: functions.cross_entropy(y, code[:, 0].long()),
-        }[spec.loss]
-        self.symbols = spec.symbols
-        self.clip, self.residual, self.state = spec.clip, spec.residual, None
+        super().__init__(ours)
+        self.state = None
 
     def learn(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Learn one window, ``(steps, dim)`` and ``(steps, outputs)``; returns its forecasts, as logits where
         they are probabilities. Symbols and classes are numbers, (steps, 1)."""
-        if self.symbols:
-            x = np.eye(self.symbols, dtype=np.float32)[x[:, 0].astype(int)]
-        out, state = self.cells(torch.from_numpy(x)[:, None], self.state)
-        forecast = self.head(out[:, 0]) + (torch.from_numpy(x) if self.residual else 0)
+        shown = self.shown(x)
+        out, state = self.cells(shown[:, None], self.state)
+        forecast = self.head(out[:, 0]) + (shown if self.spec.residual else 0)
         loss = self.loss(forecast, torch.from_numpy(y))
         self.optimizer.zero_grad()
         loss.backward()
-        if self.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.clip)
+        if self.spec.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.spec.clip)
         self.optimizer.step()
         self.state = tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
         return forecast.detach().numpy()
-
-
-def wave(n: int, dim: int, seed: int) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    x = np.sin(np.arange(n)[:, None] * 0.4 + np.arange(dim)) + 0.2 * random.normal(size=(n, dim))
-    return x.astype(np.float32)
-
-
-def largest_difference(ours: sl.RNN, peer: Peer) -> float:
-    """The worst parameter's largest difference, relative to its largest value."""
-    return max(
-        float(np.abs(values - peer.parameters[name].detach().numpy()).max() / np.abs(values).max())
-        for name, values in ours.parameters.items()
-    )
 
 
 RULES = [
@@ -188,32 +145,14 @@ def test_a_net_trained_in_pytorch_goes_on_here():
 # files
 
 
-FILES = [".safetensors", ".npz"]
-
-
-class Module(torch.nn.Module):
-    """As people write them."""
-
-    def __init__(self, cell: str, layers: int) -> None:
-        super().__init__()
-        self.rnn = CELLS[cell](3, 10, layers)
-        self.fc = torch.nn.Linear(10, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.fc(self.rnn(x[:, None])[0][:, 0])
-
-
 @pytest.mark.parametrize("suffix", FILES)
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_module_comes_in_and_goes_out_without_loss(cell, layers, suffix, tmp_path):
     torch.manual_seed(1)
-    module = Module(cell, layers)
+    module = Module(cell, layers, outputs=3)
     path = tmp_path / f"module{suffix}"
-    if suffix == ".npz":
-        np.savez(path, **{name: values.numpy() for name, values in module.state_dict().items()})
-    else:
-        safetensors.torch.save_file(module.state_dict(), path)
+    write(module, path)
     ours = sl.RNN.from_state_dict(path, tbptt=(4, 4))
     spec = ours.spec
     assert (spec.cell, spec.dim, spec.hidden, spec.layers, ours.outputs) == (cell, 3, 10, layers, 3)
@@ -223,14 +162,7 @@ def test_a_module_comes_in_and_goes_out_without_loss(cell, layers, suffix, tmp_p
 
     back = tmp_path / f"back{suffix}"
     ours.save_parameters(back)
-    held = dict(np.load(back)) if suffix == ".npz" else safetensors.numpy.load_file(back)
-    for name, values in module.state_dict().items():
-        ours_is_called = name.removeprefix("rnn.").replace("fc.", "head.")
-        assert held[ours_is_called].tobytes() == values.numpy().tobytes(), name
-    other = Module(cell, layers)
-    other.rnn.load_state_dict(
-        {name: torch.from_numpy(values) for name, values in held.items() if "head" not in name}
-    )
+    assert_holds(back, module, Module(cell, layers, outputs=3))
 
 
 @pytest.mark.parametrize("cell", CELLS)
