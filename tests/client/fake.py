@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,34 @@ IGNORE = "ignore"
 """What a fault returns to have the request neither done nor answered."""
 
 Fault = Callable[[Request | Learn], StreamlearnError | str | None]
+
+
+def once(op: str, outcome: StreamlearnError | str, then: Callable[[], object] | None = None) -> Fault:
+    """A fault for the first request of one op."""
+    left = [outcome]
+
+    def fault(request: Request | Learn) -> StreamlearnError | str | None:
+        name = request.op if isinstance(request, Request) else "learn"
+        if name != op or not left:
+            return None
+        if then is not None:
+            then()
+        return left.pop()
+
+    return fault
+
+
+def _bind(socket: zmq.Socket, endpoint: str) -> None:
+    """Bind, and wait if some other process has the port for the moment."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.bind(endpoint)
+            return
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EADDRINUSE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 class FakeModel:
@@ -98,7 +127,7 @@ class FakeDaemon:
         for i, kind in enumerate((zmq.ROUTER, zmq.PULL, zmq.XPUB)):
             socket = self._context.socket(kind)
             socket.linger = 0
-            socket.bind(f"tcp://127.0.0.1:{self._ports[i] or '*'}")
+            _bind(socket, f"tcp://127.0.0.1:{self._ports[i] or '*'}")
             self._ports[i] = int(socket.last_endpoint.decode().rpartition(":")[2])
             sockets.append(socket)
         self._stop = threading.Event()

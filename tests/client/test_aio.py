@@ -15,7 +15,7 @@ from streamlearn_client.firehose import Firehose
 from streamlearn_client.protocol import EventMessage
 from streamlearn_client.stream import Stream
 from streamlearn_client.subscription import Subscription
-from tests.client.fake import IGNORE
+from tests.client.fake import IGNORE, once
 
 X = np.arange(24, dtype="<f4").reshape(3, 8)
 
@@ -129,6 +129,16 @@ def test_a_daemon_that_restarts(daemon, pump):
 
     run(daemon, use)
     assert len(pump.batches) == 2
+
+
+def test_each_of_many_breaks_is_noticed_by_a_call_that_is_not_repeated(daemon):
+    async def use(client):
+        for turn in range(20):
+            daemon.fault = once("create", IGNORE, daemon.restart_soon)
+            await client.create(f"pump{turn}", "som", dim=8)
+
+    run(daemon, use)
+    assert len(daemon.models) == 20
 
 
 def test_a_call_can_be_cancelled(daemon, pump):

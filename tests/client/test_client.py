@@ -32,24 +32,9 @@ from streamlearn_client.protocol import (
     encode_request,
     identifier,
 )
-from tests.client.fake import DROP, IGNORE
+from tests.client.fake import DROP, IGNORE, once
 
 X = np.arange(24, dtype="<f4").reshape(3, 8)
-
-
-def once(op, outcome, then=None):
-    """A fault for the first request of one op."""
-    left = [outcome]
-
-    def fault(request):
-        name = request.op if isinstance(request, Request) else "learn"
-        if name != op or not left:
-            return None
-        if then is not None:
-            then()
-        return left.pop()
-
-    return fault
 
 
 @pytest.fixture
@@ -251,6 +236,13 @@ def test_a_create_whose_answer_is_lost_while_another_makes_another(daemon, clien
     daemon.fault = once("create", IGNORE, overtaken)
     with pytest.raises(ModelExists):
         client.create("pump", "som", dim=8)
+
+
+def test_each_of_many_breaks_is_noticed_by_a_call_that_is_not_repeated(daemon, client):
+    for turn in range(20):
+        daemon.fault = once("create", IGNORE, daemon.restart_soon)
+        client.create(f"pump{turn}", "som", dim=8)
+        assert sum(request.op == "create" for request in daemon.requests) == 2 * (turn + 1)
 
 
 def test_a_second_create_of_a_name_is_refused(client, pump):

@@ -21,7 +21,7 @@ from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import Reply, check_model, decode_reply
 from streamlearn_client.results import Ack, Position
 from streamlearn_client.session import Flow, Session
-from streamlearn_client.sockets import NOBLOCK, close_monitored, connect_monitored, is_disconnect, reachable
+from streamlearn_client.sockets import NOBLOCK, Link, reachable
 from streamlearn_client.stream import Stream
 from streamlearn_client.subscription import topics_of
 
@@ -55,8 +55,7 @@ class AsyncClient:
         self._next_id = 0
         self._closed = False
         self._tasks: list[asyncio.Task[None]] = []
-        context = zmq.asyncio.Context.instance()
-        self._socket, self._monitor = connect_monitored(context, zmq.DEALER, endpoint)
+        self._link = Link(zmq.asyncio.Context.instance(), zmq.DEALER, endpoint)
 
     async def hello(self) -> dict[str, Any]:
         return await self._run(self._session.hello())
@@ -165,7 +164,7 @@ class AsyncClient:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        close_monitored(self._socket, self._monitor)
+        self._link.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -209,12 +208,12 @@ class AsyncClient:
             while not waiting.answer.done():
                 now = time.monotonic()
                 wait = exchange.wait(now)
-                if exchange.due:
+                if exchange.due and self._link.stands:
                     try:
-                        await self._socket.send_multipart(exchange.frames, NOBLOCK)
+                        await self._link.socket.send_multipart(exchange.frames, NOBLOCK)
                         exchange.sent(now)
-                    except zmq.Again:  # no connection stands; it is writable as soon as one does
-                        await self._socket.poll(int(wait * 1000) + 1, zmq.POLLOUT)  # type: ignore[call-arg]
+                    except zmq.Again:  # its queue is full
+                        await self._link.socket.poll(int(wait * 1000) + 1, zmq.POLLOUT)  # type: ignore[call-arg]
                     continue
                 waiting.changed.clear()
                 try:
@@ -227,7 +226,7 @@ class AsyncClient:
 
     async def _hear_replies(self) -> None:
         while True:
-            frames = await self._socket.recv_multipart()
+            frames = await self._link.socket.recv_multipart()
             try:
                 reply = decode_reply(frames)
             except StreamlearnError as error:
@@ -242,13 +241,14 @@ class AsyncClient:
 
     async def _watch_connection(self) -> None:
         while True:
-            if is_disconnect(await self._monitor.recv_multipart()):
-                for waiting in list(self._waiting.values()):
-                    try:
+            broke = self._link.heard(await self._link.monitor.recv_multipart())
+            for waiting in list(self._waiting.values()):
+                try:
+                    if broke:
                         waiting.exchange.lost()
-                        waiting.changed.set()
-                    except StreamlearnError as error:
-                        waiting.failed(error)
+                    waiting.changed.set()
+                except StreamlearnError as error:
+                    waiting.failed(error)
 
     def _tell_all(self, error: StreamlearnError) -> None:
         for waiting in list(self._waiting.values()):

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from streamlearn_client.firehose import Firehose
 from streamlearn_client.results import Ack, Event, read_event
-from streamlearn_client.sockets import close_monitored, connect_monitored, is_handshake, unmonitor
+from streamlearn_client.sockets import Link
 from streamlearn_client.stream import Stream
 from streamlearn_client.subscription import no_events
 
@@ -169,22 +169,20 @@ class AsyncSubscription:
 
     async def __aenter__(self) -> Self:
         endpoint = await self._find()
-        context = zmq.asyncio.Context.instance()
-        socket, monitor = connect_monitored(context, zmq.SUB, endpoint, self._topics)
+        link = Link(zmq.asyncio.Context.instance(), zmq.SUB, endpoint, self._topics)
         try:
             deadline = time.monotonic() + self._patience
-            while True:
+            while not link.stands:
                 left = deadline - time.monotonic()
-                if left <= 0 or not await monitor.poll(int(left * 1000) + 1):
+                if left <= 0 or not await link.monitor.poll(int(left * 1000) + 1):
                     raise no_events(endpoint, self._patience)
-                if is_handshake(await monitor.recv_multipart()):
-                    break
+                link.heard(await link.monitor.recv_multipart())
             await self._settle()
         except BaseException:
-            close_monitored(socket, monitor)
+            link.close()
             raise
-        unmonitor(socket, monitor)
-        self._socket = socket
+        link.unmonitor()
+        self._socket = link.socket
         return self
 
     async def __aexit__(

@@ -19,15 +19,7 @@ from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import Reply, check_model, decode_reply
 from streamlearn_client.results import Ack, Position
 from streamlearn_client.session import Flow, Session
-from streamlearn_client.sockets import (
-    NOBLOCK,
-    blocking,
-    close_monitored,
-    connect_monitored,
-    drain,
-    is_disconnect,
-    reachable,
-)
+from streamlearn_client.sockets import NOBLOCK, Link, blocking, drain, reachable
 from streamlearn_client.stream import Stream
 from streamlearn_client.subscription import Subscription, topics_of
 
@@ -66,9 +58,9 @@ class Client:
         self._lock = threading.Lock()
         self._next_id = 0
         self._closed = False
-        self._socket, self._monitor = connect_monitored(blocking(), zmq.DEALER, endpoint)
+        self._link = Link(blocking(), zmq.DEALER, endpoint)
         self._poller = zmq.Poller()
-        self._poller.register(self._monitor, zmq.POLLIN)
+        self._poller.register(self._link.monitor, zmq.POLLIN)
 
     # ----------------------------------------------------------------------------------------- models
 
@@ -238,7 +230,7 @@ class Client:
         with self._lock:
             if not self._closed:
                 self._closed = True
-                close_monitored(self._socket, self._monitor)
+                self._link.close()
 
     def __enter__(self) -> Self:
         return self
@@ -275,23 +267,24 @@ class Client:
     def _carry(self, call: Call, deadline: float) -> Reply:
         self._next_id += 1
         exchange = Exchange(call, self._next_id, self.endpoint, deadline, self.timeout)
+        socket = self._link.socket
         while True:
-            events = drain(self._monitor)
-            for frames in drain(self._socket):
+            broke = self._link.heard_all()
+            for frames in drain(socket):
                 reply = exchange.receive(decode_reply(frames), time.monotonic())
                 if reply is not None:
                     return reply
-            if any(map(is_disconnect, events)):
+            if broke:
                 exchange.lost()
             now = time.monotonic()
             wait = exchange.wait(now)
-            if exchange.due:
+            events = zmq.POLLIN
+            if exchange.due and self._link.stands:
                 try:
-                    self._socket.send_multipart(exchange.frames, NOBLOCK)
+                    socket.send_multipart(exchange.frames, NOBLOCK)
                     exchange.sent(now)
                     continue
-                except zmq.Again:  # no connection stands; it is writable as soon as one does
-                    self._poller.register(self._socket, zmq.POLLIN | zmq.POLLOUT)
-            else:
-                self._poller.register(self._socket, zmq.POLLIN)
+                except zmq.Again:  # its queue is full
+                    events |= zmq.POLLOUT
+            self._poller.register(socket, events)
             self._poller.poll(math.ceil(wait * 1000))

@@ -1,4 +1,4 @@
-"""Sockets as the client wants them, and what their monitors tell.
+"""Sockets as the client wants them, and links: sockets that know whether their connection stands.
 
 Sockets that send have IMMEDIATE: a message goes to a connection that stands or is not taken at all, so
 none piles up for a daemon that is away, and none is delivered hours later. Whatever was in the pipe when
@@ -7,7 +7,7 @@ a connection broke is gone, in both directions; whoever sent it sends it again.
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import zmq
@@ -15,18 +15,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from streamlearn_client.errors import BadValue
 
-__all__ = [
-    "NOBLOCK",
-    "blocking",
-    "close_monitored",
-    "connect",
-    "connect_monitored",
-    "drain",
-    "is_disconnect",
-    "is_handshake",
-    "reachable",
-    "unmonitor",
-]
+__all__ = ["NOBLOCK", "Link", "blocking", "connect", "drain", "reachable"]
 
 NOBLOCK: Final = zmq.NOBLOCK
 RECONNECT_MS: Final = (50, 1000)
@@ -54,31 +43,50 @@ def connect(context: zmq.Context[S], kind: int, endpoint: str, linger: int = 0) 
     return socket
 
 
-def connect_monitored(
-    context: zmq.Context[S], kind: int, endpoint: str, topics: tuple[bytes, ...] = ()
-) -> tuple[S, S]:
-    """Such a socket, and another that tells when its connections are made and broken, from the first on."""
-    socket = _made(context, kind)
-    monitor: S = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
-    try:
-        for topic in topics:
-            socket.subscribe(topic)
-        _connect(socket, endpoint)
-    except BaseException:
-        monitor.close(0)
-        raise
-    return socket, monitor
+class Link(Generic[S]):
+    """A socket, and a monitor that tells when its connection is made and broken, from the first on.
 
+    Only what is sent while ``stands`` is true arrives, or has its break told afterwards. ZeroMQ tells of a
+    break a moment before it takes the connection away, and what it is given in that moment is lost without
+    a word; so one waits for the next handshake.
+    """
 
-def close_monitored(socket: zmq.Socket[Any], monitor: zmq.Socket[Any]) -> None:
-    """Close both, without waiting for what is on its way."""
-    unmonitor(socket, monitor)
-    socket.close(0)
+    def __init__(
+        self, context: zmq.Context[S], kind: int, endpoint: str, topics: tuple[bytes, ...] = ()
+    ) -> None:
+        self.stands = False
+        self.socket = _made(context, kind)
+        self.monitor: S = self.socket.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+        )
+        try:
+            for topic in topics:
+                self.socket.subscribe(topic)
+            _connect(self.socket, endpoint)
+        except BaseException:
+            self.monitor.close(0)
+            raise
 
+    def heard(self, told: list[bytes]) -> bool:
+        """Take note of a message of the monitor. Whether it says that the connection broke."""
+        self.stands = parse_monitor_message(told)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
+        if self.stands:
+            self.socket.get(zmq.EVENTS)  # has the socket let go of the old connection and take the new one
+        return not self.stands
 
-def unmonitor(socket: zmq.Socket[Any], monitor: zmq.Socket[Any]) -> None:
-    socket.disable_monitor()
-    monitor.close(0)
+    def heard_all(self) -> bool:
+        """Take note of all that the monitor, of a blocking socket, has to tell. Whether anything broke."""
+        broke = [self.heard(told) for told in drain(self.monitor)]
+        return any(broke)
+
+    def unmonitor(self) -> None:
+        self.socket.disable_monitor()
+        self.monitor.close(0)
+
+    def close(self) -> None:
+        """Close both, without waiting for what is on its way."""
+        self.unmonitor()
+        self.socket.close(0)
 
 
 def _made(context: zmq.Context[S], kind: int) -> S:
@@ -110,14 +118,6 @@ def drain(socket: zmq.Socket[Any]) -> list[list[bytes]]:
             messages.append(socket.recv_multipart(NOBLOCK))
     except zmq.Again:
         return messages
-
-
-def is_disconnect(frames: list[bytes]) -> bool:
-    return bool(parse_monitor_message(frames)["event"] == zmq.EVENT_DISCONNECTED)
-
-
-def is_handshake(frames: list[bytes]) -> bool:
-    return bool(parse_monitor_message(frames)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED)
 
 
 def reachable(announced: str, requests: str) -> str:

@@ -19,14 +19,7 @@ from streamlearn_client.gathering import Gathering
 from streamlearn_client.protocol import Learn, as_batch, as_float32, decode_reply
 from streamlearn_client.results import Ack
 from streamlearn_client.session import StreamPlan
-from streamlearn_client.sockets import (
-    NOBLOCK,
-    blocking,
-    close_monitored,
-    connect_monitored,
-    drain,
-    is_disconnect,
-)
+from streamlearn_client.sockets import NOBLOCK, Link, blocking, drain
 from streamlearn_client.window import Window
 
 __all__ = ["Stream"]
@@ -261,23 +254,23 @@ class Stream:
 
     def _run(self) -> None:
         """The only thread that touches the ZeroMQ socket."""
-        requests, monitor = connect_monitored(blocking(), zmq.DEALER, self._endpoint)
+        link = Link(blocking(), zmq.DEALER, self._endpoint)
         try:
             poller = zmq.Poller()
-            poller.register(monitor, zmq.POLLIN)
+            poller.register(link.monitor, zmq.POLLIN)
             poller.register(self._ear, zmq.POLLIN)
             while True:
-                wait, blocked = self._send(requests)
+                wait, blocked = self._send(link)
                 if self._stopping:
                     return
-                poller.register(requests, zmq.POLLIN | (zmq.POLLOUT if blocked else 0))
+                poller.register(link.socket, zmq.POLLIN | (zmq.POLLOUT if blocked else 0))
                 ready = dict(poller.poll(None if wait == math.inf else math.ceil(max(wait, 0.0) * 1000)))
                 if self._ear.fileno() in ready:
                     self._ear.recv(16)
-                broke = monitor in ready and any(map(is_disconnect, drain(monitor)))
-                self._receive(drain(requests), broke)
+                broke = link.monitor in ready and link.heard_all()
+                self._receive(drain(link.socket), broke)
         finally:
-            close_monitored(requests, monitor)
+            link.close()
             with self._changed:
                 if not self._stopping and self._window.failure is None:
                     self._window.failure = StreamLost(
@@ -285,7 +278,7 @@ class Stream:
                     )
                 self._changed.notify_all()
 
-    def _send(self, requests: zmq.Socket[Any]) -> tuple[float, bool]:
+    def _send(self, link: Link[zmq.Socket[bytes]]) -> tuple[float, bool]:
         """Send what is due. Returns how long nothing will be, and whether the socket would take no more."""
         with self._changed:
             self._rung = False
@@ -293,17 +286,17 @@ class Stream:
             overdue = self._gathering.rows and now >= self._since + self._interval
             if (self._flushing or overdue or self._gathering.full) and self._seal():
                 self._changed.notify_all()
-            batches = self._window.to_send(now)
+            batches = self._window.to_send(now) if link.stands else []
         sent = 0
         try:
             for batch in batches:
-                requests.send_multipart(batch.frames, NOBLOCK)
+                link.socket.send_multipart(batch.frames, NOBLOCK)
                 sent += 1
         except zmq.Again:
             pass
         with self._changed:
             self._window.sent(sent, now)
-            until = self._window.wakeup() if sent == len(batches) else math.inf
+            until = self._window.wakeup() if link.stands and sent == len(batches) else math.inf
             if self._gathering.rows and not self._window.full:
                 until = min(until, self._since + self._interval)
             return until - now, sent < len(batches)

@@ -12,7 +12,7 @@ import zmq
 from streamlearn_client.errors import BadValue, NoAnswer
 from streamlearn_client.protocol import EVENT_KINDS, check_model, topic
 from streamlearn_client.results import Event, read_event
-from streamlearn_client.sockets import blocking, close_monitored, connect_monitored, is_handshake, unmonitor
+from streamlearn_client.sockets import Link, blocking
 
 __all__ = ["Subscription", "no_events", "topics_of"]
 
@@ -32,19 +32,19 @@ class Subscription:
         self.endpoint = endpoint
         self.timeout = timeout
         self._closed = False
-        self._socket, monitor = connect_monitored(blocking(), zmq.SUB, endpoint, topics)
+        link = Link(blocking(), zmq.SUB, endpoint, topics)
         try:
             deadline = time.monotonic() + patience
-            while True:
+            while not link.stands:
                 left = deadline - time.monotonic()
-                if left <= 0 or not monitor.poll(int(left * 1000) + 1):
+                if left <= 0 or not link.monitor.poll(int(left * 1000) + 1):
                     raise no_events(endpoint, patience)
-                if is_handshake(monitor.recv_multipart()):
-                    break
+                link.heard(link.monitor.recv_multipart())
         except BaseException:
-            close_monitored(self._socket, monitor)
+            link.close()
             raise
-        unmonitor(self._socket, monitor)
+        link.unmonitor()
+        self._socket = link.socket
 
     def next_event(self, timeout: float | None = None) -> Event | None:
         """The next event; ``None`` if none comes within ``timeout`` seconds (``None``: wait for it)."""
