@@ -15,6 +15,11 @@ Then the forward cells' states after N_c samples are kept, and the N_r samples a
 chunk. With N_r = 0 that is PyTorch's training of a bidirectional net on windows of N_c, its forward states
 carried, detached.
 
+Targets that come ``later`` are judged when they come, by what was said then. The chunk is learned when it has
+them all, after the chunks before it, or when more than ``delay`` samples have been told of and still wait. If
+parameters moved since it was told of, it is run again with today's, from the states that stood before it, so
+that the gradient is that of one function.
+
 Samples are scaled when they come; targets when they are judged, by those judged before. Every key has a slot:
 the samples that wait, and the states. ``plan.py`` says how the network is laid out.
 """
@@ -60,16 +65,15 @@ def _readers(net, cell):
 
 
 @device
-def _enter(net, x, first, steps, window, flat, filled):
-    """Samples ``x`` (steps, dim) as inputs of both cells of the first layer, the reverse one's from row
-    ``first`` on."""
+def _enter(net, x, first, mirrored, steps, window, flat, filled):
+    """``steps`` samples of ``x``, from ``first`` on, as inputs of both cells of the first layer, the reverse
+    one's from row ``mirrored`` on."""
     for t in range(steps):
-        for c in range(filled.size):
-            filled[c] = x[t, c]
+        judge.take(x, first + t, filled)
         judge.fill(net, filled, False, flat, t, 0, filled)
         judge.put_sample(net, filled, flat, t)
         for row in range(net[TARGET]):
-            store(window, steps - 1 - t, first + row, load(window, t, row))
+            store(window, steps - 1 - t, mirrored + row, load(window, t, row))
 
 
 @device
@@ -141,21 +145,40 @@ def _backward(
 
 
 @device
-def _take(y, n, number, counts, place, scaled, xs, ys, numbers, counted):
-    """Sample ``n``, scaled, and its target join those that wait, at ``place``."""
-    judge.put(scaled, xs, place, 0)
-    for o in range(y.shape[1]):
-        ys[place, o] = y[n, o]
-    numbers[place] = number
-    counted[place] = 1 if counts else 0
+def _copy(source, n, target, i):
+    """Row ``n`` into row ``i``."""
+    for c in range(source.shape[1]):
+        target[i, c] = source[n, c]
 
 
 @device
-def _let_go(chunk, left, xs, ys, numbers, counted):
-    """The first ``chunk`` that wait are done; ``left`` go on waiting."""
+def _waits(waiting, ids, came, whose):
+    """The newest sample that waits for its target under that id, or −1."""
+    for i in range(waiting - 1, -1, -1):
+        if ids[i] == whose and came[i] == 0:
+            return np.int64(i)
+    return np.int64(-1)
+
+
+@device
+def _ripe(told, chunk, later, delay, came):
+    """Whether the oldest chunk that waits has been told of, and waits for no target any more."""
+    missing = 0
+    for t in range(chunk if later else 0):
+        missing += came[t] == 0
+    return told > delay or (told > 0 and missing == 0)
+
+
+@device
+def _let_go(chunk, left, xs, ys, numbers, counted, ids, came, said, states):
+    """The first ``chunk`` samples are done; ``left`` go on waiting."""
     for i in range(left):
         xs[i], ys[i] = xs[i + chunk], ys[i + chunk]
         numbers[i], counted[i] = numbers[i + chunk], counted[i + chunk]
+        if ids.size > 0:
+            ids[i], came[i], said[i] = ids[i + chunk], came[i + chunk], said[i + chunk]
+    for k in range(states.shape[0] - 1):
+        states[k] = states[k + 1]
 
 
 @device
@@ -176,38 +199,46 @@ def _keep_states(net, window, chunk, states):
 
 
 @kernel(
-    "i8(f4[:,::1], f4[:,::1], i8[::1], b1[::1], b1, b1, f4[::1], i8, i8, i8[::1], i8[:,::1],"
-    " f4[:,::1], f4[:,::1], f4[:,::1], f8[::1], i8[::1],"
-    " i8[::1], f4[:,:,::1], f4[:,:,::1], i8[:,::1], u1[:,::1], f4[:,:,::1], f4[:,:,::1],"
+    "i8(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], b1, b1, b1, f4[::1], i8, i8, b1, i8,"
+    " i8[::1], i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1],"
+    " i8[::1], i8[::1], f4[:,:,::1], f4[:,:,::1], i8[:,::1], u1[:,::1], f4[:,:,:,::1], f4[:,:,::1],"
+    " i8[:,::1], u1[:,::1], f4[:,:,::1],"
     " f4[:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1],"
     " i8, f4, f8, f4, i8, i8, f8, f8,"
-    " f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8[::1], f8[:,::1],"
+    " f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8[::1], f8[:,::1], i8[::1],"
     " i8[::1], f4[:,::1], f4[::1], f4[::1], i4[::1], b1[::1])"
 )
 def run(
-    x,  # (n, dim)
+    x,  # (n, dim); (0, dim) where targets of earlier samples come
     y,  # (n, GOALS)
-    place,  # (n,): the slot of each sample
+    place,  # (n,): the slot of each sample; of targets −1 where there is none
     fresh,  # (n,): whether the slot begins anew with it
+    whose,  # (n,): ids, or (0,) unless targets come later
+    arrived,  # whether samples have, else targets
     following,  # whether these samples count: they join the scaler, their targets all that is learned of them
     learning,  # whether there are updates
     rate,  # (n,): of the optimizer
     chunk,  # N_c
     context,  # N_r; steps = N_c + N_r
+    later,  # whether targets may come later
+    delay,  # how many samples that have been told of may wait, 0 unless later; room = steps + delay
     net,  # see plan.py
     matrices,
     parameters,  # (PARAMETER_ROWS, 16)
     mean,  # as parameters, or empty where the optimizer has none
     square,  # as mean
     clock,  # (3,)
-    counters,  # (2,): see optim.py
     waiting,  # (slots,): how many samples wait
-    waiting_x,  # (slots, steps, dim): scaled, NaN where missing
-    waiting_y,  # (slots, steps, GOALS): as they came
-    waiting_sample,  # (slots, steps): their numbers
-    counted,  # (slots, steps): 1 if they count
-    states,  # (slots, rows of the forward cells' states, 16)
+    told_of,  # (slots,): how many of them, whole chunks, have been told of
+    waiting_x,  # (slots, room, dim): scaled, NaN where missing
+    waiting_y,  # (slots, room, GOALS): as they came, and once they are judged, scaled
+    waiting_sample,  # (slots, room): their numbers
+    counted,  # (slots, room): 1 if they count
+    states,  # (slots, chunks + 1, rows of the forward cells' states, 16): before each chunk, and the next
     last,  # (slots, 1, GOALS): the last target, NaN before there is one
+    ids,  # (slots, room), or (slots, 0) unless targets come later
+    came,  # as ids: 1 if the target has come
+    said,  # (slots, room, outputs), or (slots, 0, outputs) likewise: what was said of them
     window,  # (steps + 1, WINDOW_ROWS, 16): scratch, as all of the following
     trace,  # (steps, TRACE_ROWS, 16)
     transposed,  # (TRANSPOSED_ROWS, 16), 0 where a block of senders has no unit
@@ -228,6 +259,7 @@ def run(
     head,  # (2,)
     samples,  # (1,)
     quality,  # (5, GOALS)
+    counters,  # (4,): those of optim.py and judge.py
     sample,  # (m,): of the outputs, with room for as many as the samples may complete
     prediction,  # (m, outputs)
     error,  # (m,)
@@ -235,53 +267,95 @@ def run(
     channels,  # (m,)
     frozen,  # (m,): whether it does not count
 ):
-    """Take the samples in order and run each chunk that is complete; returns how many outputs there are."""
+    """Take the samples in order and run each chunk that is complete; returns how many outputs there are. Or
+    take targets ``y`` that come later, with an output for each."""
     flat = window.reshape(window.shape[0], -1)
     scaled, goal = np.empty(net[DIM], np.float32), np.empty(net[GOALS], np.float32)
-    told = np.empty(net[OUTPUTS], np.float32)
+    told, truth = np.empty(net[OUTPUTS], np.float32), np.empty((1, net[GOALS]), np.float32)
     steps = chunk + context
     mirrored = matrices[2, SOURCE]
-    said = 0
-    for n in range(x.shape[0]):
-        slot = place[n]
+    row = 0
+    for n in range(y.shape[0]):
+        slot = max(place[n], np.int64(0))
         xs, ys, numbers = row_of(waiting_x, slot), row_of(waiting_y, slot), row_of(waiting_sample, slot)
         counting, kept, before = row_of(counted, slot), row_of(states, slot), row_of(last, slot)
-        if fresh[n]:
-            waiting[slot] = 0
-            clear(kept)
-            before[0, :] = _NAN
-        scale.transform(method, statistics, scale_clip, x, n, scaled)
-        if following:
-            scale.update(method, statistics, decay, x, n)
-        _take(y, n, samples[0], following, waiting[slot], scaled, xs, ys, numbers, counting)
-        waiting[slot] += 1
-        if waiting[slot] == steps:
-            _enter(net, xs, mirrored, steps, window, flat, scaled)
-            _put_states(net, window, kept)
-            _forward(net, matrices, parameters, window, flat, steps, chunk, trace)
-            _keep_states(net, window, chunk, kept)
-            for t in range(chunk):
-                counts = following and counting[t] == 1
-                scale.transform(method_y, statistics_y, scale_clip, ys, t, goal)
-                judge.want(net, flat, t)
-                if counts:
-                    judge.aim(net, flat, t, 0, goal)
-                judge.tell(True, method_y, statistics_y, flat, t, net[FORECAST] * WIDTH, told)
-                judge.put(told, prediction, said, 0)
-                sample[said] = numbers[t]
-                channels[said], frozen[said] = judge.count_present(xs, t), counting[t] == 0
-                error[said] = judge.misses(net, told, ys, t)
-                score[said] = scores.rank(tree, head, error[said])
-                if counts:
-                    scores.observe(tree, head, error[said], decay)
-                    if net[CLASSES] == 1:
-                        judge.follow_class(told, error[said], ys, t, decay, quality)
-                    else:
-                        judge.follow(told, 0, True, ys, t, decay, before, 0, quality)
-                    scale.update(method_y, statistics_y, decay, ys, t)
-                judge.remember(ys, t, before)
-                said += 1
+        names, there, told_then = row_of(ids, slot), row_of(came, slot), row_of(said, slot)
+        if arrived:
+            if fresh[n]:
+                waiting[slot] = told_of[slot] = 0
+                clear(row_of(kept, 0))
+                before[0, :] = _NAN
+            i = waiting[slot]
+            scale.transform(method, statistics, scale_clip, x, n, scaled)
+            if following:
+                scale.update(method, statistics, decay, x, n)
+            judge.put(scaled, xs, i, 0)
+            _copy(y, n, ys, i)
+            numbers[i], counting[i] = samples[0], 1 if following else 0
+            if later:
+                names[i], there[i] = whose[n], 1 if judge.count_present(y, n) > 0 else 0
+            waiting[slot] += 1
+            samples[0] += 1
+            first = told_of[slot]
+            end = first + chunk if waiting[slot] - first == steps else first
+            if first < end:
+                _enter(net, xs, first, mirrored, steps, window, flat, scaled)
+                _put_states(net, window, row_of(kept, first // chunk))
+                _forward(net, matrices, parameters, window, flat, steps, chunk, trace)
+                _keep_states(net, window, chunk, row_of(kept, first // chunk + 1))
+        else:
+            first = _waits(waiting[slot], names, there, whose[n]) if place[n] >= 0 else np.int64(-1)
+            end = first + 1
+            if learning and first < 0:
+                counters[judge.UNMATCHED] += 1
+            elif learning and judge.count_present(y, n) > 0:
+                there[first] = 1
+                if first >= told_of[slot]:  # judged with its chunk
+                    _copy(y, n, ys, first)
+        for i in range(first, end):
+            known, spoken = i >= 0, arrived or 0 <= i < told_of[slot]
+            counts = spoken and following and counting[i] == 1
+            if arrived:
+                judge.tell(True, method_y, statistics_y, flat, i - first, net[FORECAST] * WIDTH, told)
+                if later:
+                    judge.put(told, told_then, i, 0)
+                _copy(ys, i, truth, 0)
+            else:
+                told[:] = _NAN
+                if spoken:
+                    judge.take(told_then, i, told)
+                _copy(y, n, truth, 0)
+            judge.put(told, prediction, row, 0)
+            sample[row] = numbers[i] if known else -1
+            channels[row] = judge.count_present(xs, i) if known else 0
+            frozen[row] = known and counting[i] == 0
+            error[row] = judge.misses(net, told, truth, 0)
+            score[row] = scores.rank(tree, head, error[row])
+            scale.transform(method_y, statistics_y, scale_clip, truth, 0, goal)
+            if counts:
+                scores.observe(tree, head, error[row], decay)
+                if net[CLASSES] == 1:
+                    judge.follow_class(told, error[row], truth, 0, decay, quality)
+                else:
+                    judge.follow(told, 0, True, truth, 0, decay, before, 0, quality)
+                scale.update(method_y, statistics_y, decay, truth, 0)
+            if spoken and (arrived or learning):
+                if not counts:
+                    goal[:] = _NAN
+                judge.put(goal, ys, i, 0)
+                judge.remember(truth, 0, before)
+            row += 1
+        if arrived:
+            told_of[slot] = end
+        while (arrived or learning) and _ripe(told_of[slot], chunk, later, delay, there):
             if learning:
+                if not arrived or first > 0 or first == end:  # else it has just been run
+                    _enter(net, xs, 0, mirrored, steps, window, flat, scaled)
+                    _put_states(net, window, row_of(kept, 0))
+                    _forward(net, matrices, parameters, window, flat, steps, chunk, trace)
+                for t in range(chunk):
+                    judge.take(ys, t, goal)
+                    judge.aim(net, flat, t, 0, goal)
                 count = _backward(
                     net, matrices, parameters, window, flat, steps, chunk, trace, transposed, back, flow,
                     gradient, huber,
@@ -293,7 +367,9 @@ def run(
                         counters[optim.UPDATES] += 1
                     else:
                         counters[optim.SKIPPED] += 1
+            for t in range(chunk if later else 0):
+                counters[judge.EXPIRED] += there[t] == 0
+            told_of[slot] -= chunk
             waiting[slot] -= chunk
-            _let_go(chunk, waiting[slot], xs, ys, numbers, counting)
-        samples[0] += 1
-    return said
+            _let_go(chunk, waiting[slot], xs, ys, numbers, counting, names, there, told_then, kept)
+    return row

@@ -20,6 +20,10 @@ from .plan import CLASSES, GOALS, PRESENT, SYMBOLS, TARGET
 COUNT, ABSOLUTE, SQUARED, OURS, PERSISTENCE = range(5)
 NATS, HITS = ABSOLUTE, SQUARED  # of classes: Σ −log p, and how often the most probable one came
 
+# counters, int64 (4,), behind those of optim.py: samples that went on without the target they waited for;
+# targets that no sample waited for
+EXPIRED, UNMATCHED = 2, 3
+
 LEAST = np.float32(2.0**-126)  # of a probability, when its logarithm is taken
 _0, _1, _NAN, _INF = np.float32(0), np.float32(1), np.float32(np.nan), np.float32(np.inf)
 

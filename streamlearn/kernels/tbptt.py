@@ -34,6 +34,8 @@ from . import optim, scale
 from . import score as scores
 from .compiler import device, kernel
 from .judge import (
+    EXPIRED,
+    UNMATCHED,
     aim,
     count_present,
     fill,
@@ -71,10 +73,6 @@ OPTIMIZER = 7
 # progress, int64 (slots, 3): complete pairs in the window; those since the last update; samples after them
 # that have stepped forward and wait for their target
 PAIRS, SINCE, WAITING = range(3)
-
-# counters, int64 (4,): those of optim.py; pairs that went on without the target they waited for; targets that
-# no sample waited for
-EXPIRED, UNMATCHED = 2, 3
 
 # Running norms of the gradient by lag, float64 (3, k2): the weight, the weighted sum, scratch; see network.py
 WEIGHT, NORMS = 0, 1
@@ -191,7 +189,7 @@ def learn(
     mean,  # as parameters, or empty where the optimizer has none
     square,  # as mean
     clock,  # (3,)
-    counters,  # (4,)
+    counters,  # (4,): those of optim.py and judge.py
     progress,  # (slots, 3)
     window,  # (slots, room, WINDOW_ROWS, 16)
     values,  # (slots, room, WINDOW_ROWS·16): the window again, value by value

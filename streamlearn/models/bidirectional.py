@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,38 +13,37 @@ from streamlearn_client.outputs import Outputs
 from ..kernels import bidirectional, compiler, plan, rng
 from ..kernels.lanes import WIDTH
 from . import base, layout
-from .batch import Batch, Float32
-from .recurrent import Recurrent, RecurrentSpec, Steps
+from .batch import Batch, Float32, Integers, Targets
+from .recurrent import NOBODY, Recurrent, RecurrentSpec, Steps
 
 Context = Annotated[int, Field(ge=0, le=1 << 16)]
-
-_REASONS = {
-    "next": "a net in both directions has seen the sample that it would forecast: give it a y of its own",
-    "later": "y comes along with its sample here, or not at all (NaN): it waits for the chunk with it",
-}
 
 
 class BidirectionalSpec(RecurrentSpec):
     chunk: tuple[Steps, Context] = Field(
         (16, 4), description="samples that are told of at once, and samples after them that are seen"
     )
-    target: Literal["given", "next", "later"] = Field("given", description="a y that comes with the sample")
 
     @model_validator(mode="after")
     def _fits(self) -> BidirectionalSpec:
-        if self.target != "given":
-            raise ValueError(f"target={self.target!r}: {_REASONS[self.target]}")
+        if self.target == "next":
+            raise ValueError(
+                "target='next': a net in both directions has seen the sample that it would forecast;"
+                " give it a y of its own, or later"
+            )
         if (self.classes is not None) != (self.loss == "cross_entropy"):
             raise ValueError("classes=… is for loss='cross_entropy', which needs it")
         net, _ = self.plan
         steps, slots = sum(self.chunk), self.keys or 1
         rows = 3 * int(net[plan.PARAMETER_ROWS])
         rows += (steps + 1) * int(2 * net[plan.WINDOW_ROWS] + net[plan.TRACE_ROWS])
-        rows += slots * self.carried
-        if rows * WIDTH + slots * steps * (self.dim + int(net[plan.GOALS])) > base.MAX_STATE_VALUES:
+        rows += slots * self.places * self.carried
+        told = int(net[plan.OUTPUTS]) if self.wait else 0
+        values = slots * (steps + self.wait) * (self.dim + int(net[plan.GOALS]) + told)
+        if rows * WIDTH + values > base.MAX_STATE_VALUES:
             raise ValueError(
                 f"the net needs more than {base.MAX_STATE_VALUES} values;"
-                " take a smaller hidden, layers, chunk or keys"
+                " take a smaller hidden, layers, chunk, keys or delay"
             )
         return self
 
@@ -52,6 +51,12 @@ class BidirectionalSpec(RecurrentSpec):
     def kinds(self) -> int | None:
         """How many classes a prediction tells apart; None where it is numbers."""
         return self.classes
+
+    @property
+    def places(self) -> int:
+        """At how many places forward states are kept: before each chunk that waits for targets, that which is
+        run, and the one after."""
+        return self.wait // self.chunk[0] + 2
 
     @property
     def carried(self) -> int:
@@ -77,9 +82,9 @@ class BidirectionalRNN(Recurrent):
     """A recurrent net in both directions: ``layers`` of ``hidden`` units forward and as many in reverse, each
     layer on both of the one before, then a linear read-out.
 
-    ``BidirectionalRNN(dim=, hidden=, cell=, layers=, chunk=(N_c, N_r), outputs= or classes=, loss=,
-    optimizer=, learning_rate=, clip=, symbols=, keys=, scale=, seed=)``; see ``docs/models.md``, and
-    ``kernels/bidirectional.py`` for the rule.
+    ``BidirectionalRNN(dim=, hidden=, cell=, layers=, chunk=(N_c, N_r), target=, delay=, outputs= or
+    classes=, loss=, optimizer=, learning_rate=, clip=, symbols=, keys=, scale=, seed=)``; see
+    ``docs/models.md``, and ``kernels/bidirectional.py`` for the rule.
 
     What is said of a sample is said when its chunk and the chunk's right context have come. So
     ``learn(X, y)`` returns a row for every sample whose time has come, in order; ``sample[i]`` is the number
@@ -87,10 +92,13 @@ class BidirectionalRNN(Recurrent):
     learned, in y's own units; ``error``, ``score`` and ``channels`` are that sample's. A batch may complete
     no chunk, and then there are no rows.
 
+    With ``target="later"`` a y may also come with ``learn_targets``, which returns what was said of its
+    sample then (NaN if that is still to come), and the chunk is learned when it has all of them.
+
     ``predict(X)`` returns what ``learn`` would if X came now, without any y of X: rows of samples that
     waited for their context, which are judged by the y that came with them, and of X, which are not (NaN).
 
-    ``y`` is NaN where it is missing, and cannot come later. With ``keys=K`` every sample has a key, and each
+    ``y`` is NaN where it is missing. With ``keys=K`` every sample has a key, and each
     of up to K keys its own chunks and states; the key heard of longest ago is forgotten for a new one, and
     what waited there is never told of.
     """
@@ -104,20 +112,29 @@ class BidirectionalRNN(Recurrent):
         super().__init__(**parameters)
         compiler.ready(rng, bidirectional)
         state, steps = self.state, sum(self.spec.chunk)
-        slots = self._slots.count
-        state["counters"] = np.zeros(2, np.int64)
+        slots, room = self._slots.count, steps + self.spec.wait
         state["waiting"] = np.zeros(slots, np.int64)
-        state["waiting.x"] = np.zeros((slots, steps, self.dim), np.float32)
-        state["waiting.y"] = np.zeros((slots, steps, self._goals), np.float32)
-        state["waiting.sample"] = np.zeros((slots, steps), np.int64)
-        state["waiting.counted"] = np.zeros((slots, steps), np.uint8)
-        state["states"] = layout.empty(slots, self.spec.carried, WIDTH)
+        state["waiting.told"] = np.zeros(slots, np.int64)
+        state["waiting.x"] = np.zeros((slots, room, self.dim), np.float32)
+        state["waiting.y"] = np.zeros((slots, room, self._goals), np.float32)
+        state["waiting.sample"] = np.zeros((slots, room), np.int64)
+        state["waiting.counted"] = np.zeros((slots, room), np.uint8)
+        state["states"] = layout.empty(slots, self.spec.places, self.spec.carried, WIDTH)
         state["states"][...] = 0
+        room = room if self.late else 0
+        late: dict[str, NDArray[Any]] = {
+            "waiting.ids": np.zeros((slots, room), np.int64),
+            "waiting.came": np.zeros((slots, room), np.uint8),
+            "said": np.zeros((slots, room, self.outputs), np.float32),
+        }
+        if self.late:
+            state |= late
         state["last"] = np.full((slots, 1, self._goals), np.nan, np.float32)
         state["scale.targets"] = np.zeros((3, self._goals))
         self._start()
-        self._network = self._net, self._matrices, state["parameters"], *self._moments(), state["counters"]
-        self._memory, self._live = ([state[name] for name in names] for names in (_MEMORY, _LIVE))
+        self._network = self._net, self._matrices, state["parameters"], *self._moments()
+        self._memory = [*(state[name] for name in _MEMORY), *late.values()]
+        self._live = [state[name] for name in _LIVE]
         self._forth = self._room_to_run()
         self._back = (
             self._rows(plan.TRANSPOSED_ROWS),
@@ -149,10 +166,26 @@ class BidirectionalRNN(Recurrent):
 
     def _step_through(self, batch: Batch, rate: Float32, learning: bool) -> Outputs:
         place = self._slots.assign(batch.keys, batch.rows)
-        how = learning, learning, rate
+        ids = NOBODY if batch.ids is None else batch.ids
+        how = ids, True, learning, learning, rate
         out = self._run(batch.x, batch.y, *place, *how, self._memory, self._forth, self._live)
         if self._freeze is None:
             del out.arrays["frozen"]
+        return out
+
+    def _learn_targets(self, targets: Targets) -> Outputs:
+        return self._look_up(targets, learning=True)
+
+    def _answer_targets(self, targets: Targets) -> Outputs:
+        return self._look_up(targets, learning=False)
+
+    def _look_up(self, targets: Targets, learning: bool) -> Outputs:
+        rows = targets.rows
+        none, place = np.empty((0, self.dim), np.float32), self._slots.find(targets.keys, rows)
+        how = targets.ids, False, learning, learning, np.repeat(self._schedules.now()[0], rows)
+        given = none, targets.y, place, np.zeros(rows, np.bool_), *how
+        out = self._run(*given, self._memory, self._forth, self._live)
+        del out.arrays["channels"], out.arrays["frozen"]
         return out
 
     def predict_validated(self, batch: Batch) -> Outputs:
@@ -164,16 +197,17 @@ class BidirectionalRNN(Recurrent):
             slots = self._slots.find(asked, len(asked))
             fresh[first[slots < 0]] = True
         memory, live = [array[slots] for array in self._memory], [array.copy() for array in self._live]
-        y = np.full((batch.rows, self._goals), np.nan, np.float32)
-        how = True, False, np.zeros(batch.rows, np.float32)
+        y, ids = np.full((batch.rows, self._goals), np.nan, np.float32), np.zeros(batch.rows, np.int64)
+        how = ids, True, True, False, np.zeros(batch.rows, np.float32)
         out = self._run(batch.x, y, place, fresh, *how, memory, self._room_to_run(), live)
         del out.arrays["frozen"]
         return out
 
-    def _run(self, x: Float32, *given: Any) -> Outputs:
-        *arrived, memory, forth, live = given
+    def _run(self, x: Float32, y: Float32 | None, place: Integers, *given: Any) -> Outputs:
+        *how, memory, forth, live = given
         chunk, _ = self.spec.chunk
-        most = min(len(x) * chunk, len(x) + int(memory[0].sum()))  # every sample completes a chunk or none
+        # Every sample completes a chunk or none; every target that comes later is answered.
+        most = min(len(x) * chunk, len(x) + int(memory[0].sum())) if len(x) else len(place)
         said: dict[str, NDArray[Any]] = {
             "sample": np.empty(most, np.int64),
             "prediction": np.empty((most, self.outputs), np.float32),
@@ -182,12 +216,14 @@ class BidirectionalRNN(Recurrent):
             "channels": np.empty(most, np.int32),
             "frozen": np.empty(most, np.bool_),
         }
-        given = *arrived, *self.spec.chunk, *self._network, *memory, *forth, *self._back
-        rows = bidirectional.run(x, *given, *self._constants, *live, *said.values())
+        rule = *self.spec.chunk, self.late, self.spec.wait
+        given = x, y, place, *how, *rule, *self._network, *memory, *forth, *self._back
+        rows = bidirectional.run(*given, *self._constants, *live, *said.values())
         return Outputs(**{name: array[:rows] for name, array in said.items()})
 
     def _quality(self) -> dict[str, Any]:
-        """``waiting``: how many samples wait for their context. The rest is `Recurrent`'s."""
+        """``waiting``: how many samples wait for their context, or with ``target="later"`` for the targets of
+        their chunk. The rest is `Recurrent`'s."""
         return super()._quality() | {"waiting": int(self.state["waiting"].sum())}
 
     def _forget(self) -> None:
@@ -195,5 +231,6 @@ class BidirectionalRNN(Recurrent):
 
 
 # Arrays that a run changes, in the kernel's order: by slot, and of the whole stream.
-_MEMORY = ("waiting", "waiting.x", "waiting.y", "waiting.sample", "waiting.counted", "states", "last")
-_LIVE = ("scale.statistics", "scale.targets", "score.tree", "score.head", "samples", "quality")
+_WAITING = "waiting", "waiting.told", "waiting.x", "waiting.y", "waiting.sample", "waiting.counted"
+_MEMORY = *_WAITING, "states", "last"
+_LIVE = "scale.statistics", "scale.targets", "score.tree", "score.head", "samples", "quality", "counters"

@@ -31,6 +31,9 @@ _MOMENTS = {"mean": "moments.mean", "square": "moments.square"}  # m and v of ke
 _HAS = {"mean": ("momentum", "adam"), "square": ("rmsprop", "adam")}
 
 
+NOBODY = np.zeros(0, np.int64)  # the ids where no targets come later
+
+
 class RecurrentSpec(base.Spec):
     hidden: int = Field(ge=1, le=1 << 14, description="units of a layer")
     cell: Literal["elman", "lstm", "gru"] = Field("lstm", description="what a unit is")
@@ -42,6 +45,12 @@ class RecurrentSpec(base.Spec):
     )
     loss: Literal["mse", "huber", "cross_entropy"] = "mse"
     delta: Positive = Field(1.0, description="huber: errors beyond it count in proportion, not squared")
+    target: Literal["next", "given", "later"] = Field(
+        "given", description="a y given with the sample, or one that comes later"
+    )
+    delay: Steps | None = Field(
+        None, description="later: how many samples may wait for their y; 256 by default"
+    )
     keys: Steps | None = Field(
         None, description="every sample has a key, and of so many keys each has a hidden state of its own"
     )
@@ -56,17 +65,23 @@ class RecurrentSpec(base.Spec):
             raise ValueError("a symbol is a name: symbols needs dim=1, and no scale")
         if self.classes is not None and self.outputs is not None:
             raise ValueError("with classes there is one probability for each: leave outputs out")
+        if self.delay is not None and self.target != "later":
+            raise ValueError("delay is for target='later'")
         return self
 
     @property
     def schedules(self) -> dict[str, Schedule]:
         return {"learning_rate": self.learning_rate}
 
+    @property
+    def wait(self) -> int:
+        """How many samples may wait for their target."""
+        return (self.delay or 256) if self.target == "later" else 0
+
 
 class Recurrent(Model):
     """Its spec has, besides, the ``plan`` of the network (see ``kernels/plan.py``) and in ``kinds`` how many
-    classes a prediction tells apart, None where it is numbers. Its state has ``counters``: updates, updates
-    skipped, and whatever else the rule counts."""
+    classes a prediction tells apart, None where it is numbers."""
 
     directions: ClassVar[int] = 1
 
@@ -82,6 +97,7 @@ class Recurrent(Model):
             if self.spec.optimizer in optimizers:
                 state[_MOMENTS[name]] = self._rows(plan.PARAMETER_ROWS)
         state["clock"] = np.array([1.0, 1.0, 0.0])
+        state["counters"] = np.zeros(4, np.int64)
         state["quality"] = np.zeros((5, self._goals))
         self._slots = Slots(state, self.spec.keys)
 
@@ -112,6 +128,10 @@ class Recurrent(Model):
         return scale.NONE if self.spec.kinds else self.method
 
     @property
+    def late(self) -> bool:
+        return bool(self.spec.target == "later")
+
+    @property
     def keyed(self) -> bool:
         return self.spec.keys is not None
 
@@ -128,7 +148,9 @@ class Recurrent(Model):
         of the absolute error as a share of persistence's (the last value again). Of classes instead
         ``log_loss``, the mean of −log p in nats, and ``accuracy``, the share of samples whose class was the
         most probable one. ``updates``, ``skipped_updates`` (gradient not finite) and the last
-        ``gradient_norm``, before clipping. With ``keys``: how many there are, and how many were forgotten."""
+        ``gradient_norm``, before clipping. With ``target="later"`` how many samples went on without a target
+        (``expired_targets``), and how many targets no sample waited for (``unmatched_targets``). With
+        ``keys``: how many there are, and how many were forgotten."""
         quality = self.state["quality"]
         told = quality[:, quality[judge.COUNT] > 0]
         varied = quality[:, quality[judge.PERSISTENCE] > 0]
@@ -143,6 +165,9 @@ class Recurrent(Model):
             }
         )
         counters = self.state["counters"]
+        if self.late:
+            judged["expired_targets"] = int(counters[judge.EXPIRED])
+            judged["unmatched_targets"] = int(counters[judge.UNMATCHED])
         return judged | {
             "updates": int(counters[optim.UPDATES]),
             "skipped_updates": int(counters[optim.SKIPPED]),

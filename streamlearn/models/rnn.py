@@ -15,7 +15,7 @@ from ..errors import BadValue
 from ..kernels import compiler, judge, plan, rng, run_on, tbptt
 from . import base
 from .batch import Batch, Float32, Integers, Targets, joined_outputs
-from .recurrent import Recurrent, mean
+from .recurrent import NOBODY, Recurrent, mean
 from .rnn_spec import RNNSpec
 
 
@@ -59,7 +59,6 @@ class RNN(Recurrent):
         compiler.ready(rng, tbptt, run_on)
         k1, k2 = self.spec.tbptt
         state, rows = self.state, self._rows
-        state["counters"] = np.zeros(4, np.int64)
         slots, room = self._slots.count, self.spec.room
         state["progress"] = np.zeros((slots, 3), np.int64)
         state["window"] = rows(plan.WINDOW_ROWS, slots, room)
@@ -114,10 +113,6 @@ class RNN(Recurrent):
     def target_dim(self) -> int:
         return 0 if self._forecasts else self._goals
 
-    @property
-    def late(self) -> bool:
-        return self.spec.target == "later"
-
     def _learn(self, batch: Batch) -> Outputs:
         rate = self._schedules.follow(batch)[0]
         return self._step_through(batch, rate, _LEARN)
@@ -130,7 +125,7 @@ class RNN(Recurrent):
         out = self._room(batch.rows)
         place = self._slots.assign(batch.keys, batch.rows)
         goals = batch.x if batch.y is None else batch.y
-        ids = _NOBODY if batch.ids is None else batch.ids
+        ids = NOBODY if batch.ids is None else batch.ids
         sample = np.empty(batch.rows, np.int64)
         said = out.arrays.values()
         tbptt.learn(batch.x, goals, *place, ids, mode, rate, *self._learns_with, *said, sample)
@@ -230,9 +225,8 @@ class RNN(Recurrent):
 
     def _quality(self) -> dict[str, Any]:
         """With ``horizon`` also ``mae_by_step``; with ``lags``, ``gradient_by_lag``; with ``target="later"``
-        how many samples wait, went on without a target (``expired_targets``), and how many targets no sample
-        waited for (``unmatched_targets``). The rest is `Recurrent`'s."""
-        judged, counters = super()._quality(), self.state["counters"]
+        how many samples wait for their target (``waiting``). The rest is `Recurrent`'s."""
+        judged = super()._quality()
         if self.spec.horizon is not None:
             steps = self.state["quality"].reshape(5, self.spec.horizon, self.dim)
             judged["mae_by_step"] = [
@@ -244,8 +238,6 @@ class RNN(Recurrent):
             judged["gradient_by_lag"] = self.gradient_by_lag.tolist()
         if self.late:
             judged["waiting"] = int(self.state["progress"][:, tbptt.WAITING].sum())
-            judged["expired_targets"] = int(counters[tbptt.EXPIRED])
-            judged["unmatched_targets"] = int(counters[tbptt.UNMATCHED])
         return judged
 
     @property
@@ -266,4 +258,4 @@ class RNN(Recurrent):
 _LEARN, _PASS_BY = np.array([1, 1]), np.array([1, 0])  # kernels/tbptt.py: mode
 _LATER, _ANSWER = np.array([0, 1]), np.array([0, 0])  # of targets
 _HOTTEST = float(np.finfo(np.float32).max)
-_ONE, _UNUSED, _NOBODY = np.float32(1), np.zeros(1, np.uint64), np.zeros(0, np.int64)
+_ONE, _UNUSED = np.float32(1), np.zeros(1, np.uint64)

@@ -20,9 +20,6 @@ class RNNSpec(RecurrentSpec):
         "next", description="forecast the next samples, or a y given with the sample, or one that comes later"
     )
     horizon: Steps | None = Field(None, description="next: how many samples are forecast at once")
-    delay: Steps | None = Field(
-        None, description="later: how many samples may wait for their y; 256 by default"
-    )
     residual: bool = Field(False, description="next: the read-out is the change from the last sample")
     lags: bool = Field(False, description="keep the gradient's norm by lag, at the cost of one more way back")
 
@@ -37,8 +34,6 @@ class RNNSpec(RecurrentSpec):
             raise ValueError(f"with target='next' the outputs are the {self.dim} channels: leave outputs out")
         if self.horizon is not None and (self.target != "next" or self.symbols is not None):
             raise ValueError("horizon is for target='next' and samples that are numbers")
-        if self.delay is not None and self.target != "later":
-            raise ValueError("delay is for target='later'")
         if self.target != "next" and self.residual:
             raise ValueError("residual is for target='next': a change needs a last value to start from")
         self._fits_symbols()
@@ -83,11 +78,6 @@ class RNNSpec(RecurrentSpec):
             symbols=self.symbols,
             classes=self.kinds is not None,
         )
-
-    @property
-    def wait(self) -> int:
-        """How many samples may wait for their target."""
-        return (self.delay or 256) if self.target == "later" else 0
 
     @property
     def room(self) -> int:

@@ -149,10 +149,12 @@ EXAMPLES = {
             {"cell": "gru", "keys": 2, "optimizer": "rmsprop", "learning_rate": 0.001},
             {"dim": 1, "symbols": 20, "classes": 3, "loss": "cross_entropy", "chunk": (1, 3)},
             {"classes": 20, "loss": "cross_entropy", "keys": 3, "scale": "ewma", "layers": 2},
+            {"target": "later", "outputs": 2, "delay": 9, "keys": 3, "scale": "minmax", "chunk": (2, 3)},
+            {**WATCHED, "on_drift": "freeze", "freeze_for": 3, "target": "later", "delay": 4},
         ),
         foretold=lambda net: ("sample", "prediction", "channels"),
-        may_hold_nan=("last", "waiting.x", "waiting.y"),
-        may_hold_inf=("drift.page",),
+        may_hold_nan=("last", "waiting.x", "waiting.y", "said"),
+        may_hold_inf=("said", "drift.page"),
     ),
     "grossberg": Kind(
         usual={

@@ -86,7 +86,8 @@ def test_later_targets_are_matched_and_teach(model):
     going = steps(model)
     said = run(model, going)
     for (name, arguments), out in zip(going, said, strict=True):
-        assert len(out) == len(arguments["ids"])
+        if name == "learn_targets" or not model.delayed:
+            assert len(out) == len(arguments["ids"])
         if name == "learn_targets":
             assert out.sample.dtype == np.int64
             assert out.sample[-1] == -1

@@ -164,3 +164,55 @@ class Stream:
         if not self.take(x, y):
             return []
         return self.run([target for _, target in self.waiting[: self.chunk]])
+
+
+class Waiting(Stream):
+    """The same where a target comes along, later, or never: a chunk is learned when it has them all, in turn,
+    and at the latest when more than ``delay`` samples have been told of and wait."""
+
+    def __init__(self, *rule, delay: int) -> None:
+        super().__init__(*rule)
+        self.delay = delay
+        self.outputs = len(self.net.p["head.bias"])
+        self.number = 0  # of the next sample
+        self.done = 0  # samples of chunks that were learned
+        self.came: dict[int, Array] = {}
+        self.said: list[Array] = []
+        self.chunks: list[tuple[list[Array], list]] = []  # inputs, and the states before them
+
+    def step(self, x: Array, y: Array | None = None) -> list[Array]:
+        """A sample; what is told now."""
+        if y is not None and not np.isnan(y).all():
+            self.came[self.number] = y
+        self.number += 1
+        if not self.take(x, y):
+            return []
+        inputs = [x for x, _ in self.waiting]
+        told, after, _ = self.net.run(inputs, self.states, self.chunk)
+        self.chunks.append((inputs, self.states))
+        self.states, self.waiting = after, self.waiting[self.chunk :]
+        self.said += told
+        self._settle()
+        return told
+
+    def target(self, number: int, y: Array) -> Array | None:
+        """A target of an earlier sample; what was said then, all NaN if that is still to come, or None if the
+        target is too late."""
+        if number in self.came or not self.done <= number < self.number:
+            return None
+        self.came[number] = y
+        said = self.said[number] if number < len(self.said) else np.full(self.outputs, np.nan)
+        self._settle()
+        return said
+
+    def _settle(self) -> None:
+        while self.chunks:
+            chunk = range(self.done, self.done + self.chunk)
+            if not all(i in self.came for i in chunk) and len(self.said) - self.done <= self.delay:
+                return
+            inputs, states = self.chunks.pop(0)
+            none = np.full(1 if self.net.classes else self.outputs, np.nan)
+            targets = [self.came.get(i, none) for i in chunk]
+            if not all(np.isnan(target).all() for target in targets):
+                self.optimizer.update(self.net.p, self.net.gradient(inputs, targets, states))
+            self.done += self.chunk
