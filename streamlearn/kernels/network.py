@@ -16,6 +16,7 @@ from .lanes import WIDTH, fma, iota, lane, load, select, store, zero
 from .mathf import exp
 from .plan import (
     BIAS,
+    BIASED,
     BLOCKS,
     CELL,
     CLASSES,
@@ -291,7 +292,8 @@ def pull(matrices, m, deltas, t, transposed, flow):
 
 @device
 def sum_up(matrices, m, steps, trace, flat, gradient):
-    """The gradient of matrix ``m``, Σ_t ∂L/∂z_t·v_t, and of its bias, Σ_t ∂L/∂z_t, in the steps' order."""
+    """The gradient of matrix ``m``, Σ_t ∂L/∂z_t·v_t, and of its bias, Σ_t ∂L/∂z_t, in the steps' order. Where
+    there is no bias its gradient is 0, so that its rows stay 0 and add nothing to the norm."""
     gates, inputs = matrices[m, GATES], matrices[m, INPUTS]
     column = matrices[m, SOURCE] * WIDTH
     shift = matrices[m, SHIFT]
@@ -300,8 +302,9 @@ def sum_up(matrices, m, steps, trace, flat, gradient):
         delta = matrices[m, DELTA] + n
         row = matrices[m, FIRST] + n // gates * inputs * gates + n % gates
         total = zero()
-        for t in range(steps):
-            total = total + load(trace, t, delta)
+        if matrices[m, BIASED] == 1:
+            for t in range(steps):
+                total = total + load(trace, t, delta)
         store(gradient, matrices[m, BIAS] + n, total)
         if matrices[m, LOOKUP] == 1:
             _sum_up_symbols(row, gates, inputs, delta, steps, trace, flat, column, gradient)

@@ -3,7 +3,7 @@
     parameters (rows, 16)         of each layer weight_ih, weight_hh, bias_ih, bias_hh; then head.weight and
                                   head.bias. A weight matrix is (blocks, inputs, gates) rows: what 16 units,
                                   by one gate, take from one input; a bias is (blocks, gates). Lanes
-                                  without a unit stay 0.
+                                  without a unit stay 0, and so do the rows of a bias that is not there.
     window     (slots, rows, 16)  slot t: x_t | target_t | 1 where it is present | forecast_t | the states
                                   *before* step t, layer after layer: step t leaves its states in slot t + 1.
                                   A symbol x_t is 1 (0 where missing), then its code; a class is its code,
@@ -53,7 +53,7 @@ CELL, DIM, HIDDEN, LAYERS, OUTPUTS = range(5)
 TARGET, PRESENT, FORECAST, STATE, WINDOW_ROWS, PARAMETER_ROWS, TRACE_ROWS, TRANSPOSED_ROWS = range(5, 13)
 RESIDUAL, SYMBOLS, CLASSES, GOALS = range(13, 17)
 
-# matrices, int64 (2·cells + 1, 12): cell c has its weight_ih in 2c, its weight_hh in 2c + 1; last, the head.
+# matrices, int64 (2·cells + 1, 13): cell c has its weight_ih in 2c, its weight_hh in 2c + 1; last, the head.
 # The cells are the layers, or where there are both directions forward and reverse of layer after layer
 FIRST = 0  # row of its weights
 BIAS = 1  # row of its bias
@@ -67,6 +67,7 @@ DELTA = 8  # row of the trace with ∂L/∂z
 TRANSPOSED = 9  # row in transposed, −1 where nothing needs to flow back
 USED = 10  # inputs that a step uses: all, or the one that …
 LOOKUP = 11  # … if this is 1, the value after it in the slot is the number of
+BIASED = 12  # 1 if it has a bias
 
 
 def blocks(units: int) -> int:
@@ -85,9 +86,12 @@ def plan(
     symbols: int | None = None,
     classes: bool = False,
     directions: int = 1,
+    bias: bool = True,
+    head_bias: bool = True,
 ) -> tuple[Integers, Integers]:
     """``net`` and ``matrices`` of a network. ``symbols``: how many a sample may be, if it is one;
-    ``classes``: whether the ``outputs`` are the probabilities of as many; ``directions``: 1 or 2."""
+    ``classes``: whether the ``outputs`` are the probabilities of as many; ``directions``: 1 or 2; ``bias``,
+    ``head_bias``: whether the cells have biases, and the read-out."""
     kind, units, answers = CELLS[cell], blocks(hidden), blocks(outputs)
     net = np.zeros(17, np.int64)
     net[[RESIDUAL, SYMBOLS, CLASSES, GOALS]] = (
@@ -109,19 +113,18 @@ def plan(
         if directions == 2 and c > 0:
             source, end = end, end + blocks(inputs if layer else dim)
         recurrent = first + units * kind.gates * inputs
-        bias = recurrent + units * kind.gates * hidden
+        row = recurrent + units * kind.gates * hidden
         into = back if layer else -1  # the samples themselves learn nothing
         back += blocks(inputs) * units * kind.gates * WIDTH if layer else 0
         lookup = symbols is not None and layer == 0
         used = 1 if lookup else inputs
-        found.append(
-            [first, bias, hidden, units, kind.gates, inputs, shift, source, delta, into, used, lookup]
-        )
-        bias += units * kind.gates
+        receivers = hidden, units, kind.gates
+        found.append([first, row, *receivers, inputs, shift, source, delta, into, used, lookup, bias])
+        row += units * kind.gates
         delta += kind.apart * units
-        found.append([recurrent, bias, hidden, units, kind.gates, hidden, 0, state, delta, back, hidden, 0])
+        found.append([recurrent, row, *receivers, hidden, 0, state, delta, back, hidden, 0, bias])
         back += units * units * kind.gates * WIDTH
-        first = bias + units * kind.gates
+        first = row + units * kind.gates
         if direction == directions - 1:
             inputs = directions * hidden
         if directions == 1:
@@ -129,10 +132,10 @@ def plan(
     if directions == 2:
         source, end = end, end + blocks(inputs)
     delta = cells * kind.trace * units
-    bias = first + answers * inputs
-    found.append([first, bias, outputs, answers, 1, inputs, shift, source, delta, back, inputs, 0])
+    row = first + answers * inputs
+    found.append([first, row, outputs, answers, 1, inputs, shift, source, delta, back, inputs, 0, head_bias])
     net[WINDOW_ROWS] = end
-    net[PARAMETER_ROWS] = bias + answers
+    net[PARAMETER_ROWS] = row + answers
     net[TRACE_ROWS] = delta + answers
     net[TRANSPOSED_ROWS] = back + blocks(inputs) * answers * WIDTH
     return net, np.array(found, np.int64)

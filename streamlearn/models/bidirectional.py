@@ -74,6 +74,8 @@ class BidirectionalSpec(RecurrentSpec):
             self.kinds or self.outputs or 1,
             symbols=self.symbols,
             classes=self.kinds is not None,
+            bias=self.bias,
+            head_bias=self.head_bias,
             directions=2,
         )
 

@@ -38,6 +38,8 @@ class RecurrentSpec(base.Spec):
     hidden: int = Field(ge=1, le=1 << 14, description="units of a layer")
     cell: Literal["elman", "lstm", "gru"] = Field("lstm", description="what a unit is")
     layers: int = Field(1, ge=1, le=64, description="layers of units, each on the one before")
+    bias: bool = Field(True, description="whether the cells have biases, as PyTorch's bias=")
+    head_bias: bool = Field(True, description="whether the read-out has one")
     optimizer: Literal["sgd", "momentum", "rmsprop", "adam"] = "adam"
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum: what a step keeps of the one before")
     learning_rate: Annotated[Schedule, within(0, 1e30)] = Field(
@@ -218,7 +220,8 @@ class Recurrent(Model):
     def from_state_dict(cls, source: state_dict.Source, **spec: Any) -> Self:
         """A net of the size and parameters of a PyTorch ``state_dict``, a mapping or a ``.safetensors`` or
         ``.npz`` file: of ``nn.RNN`` (tanh), ``nn.GRU`` or ``nn.LSTM``, alone or in a module with a linear
-        read-out, which may have any name. Without one the read-out starts as any new net's.
+        read-out, which may have any name, each with biases or without. Without a read-out it starts as any
+        new net's.
 
         ``spec`` says the rest. Raises BadSpec for what is no such thing, and as ``load_parameters`` does.
         """

@@ -77,6 +77,8 @@ class RNNSpec(RecurrentSpec):
             residual=self.residual,
             symbols=self.symbols,
             classes=self.kinds is not None,
+            bias=self.bias,
+            head_bias=self.head_bias,
         )
 
     @property

@@ -63,7 +63,8 @@ class Place:
 
 
 def places(net: NDArray[np.int64], matrices: NDArray[np.int64]) -> dict[str, Place]:
-    """Every parameter by its name in PyTorch, in PyTorch's order; the read-out is called ``head``."""
+    """Every parameter that there is by its name in PyTorch, in PyTorch's order; the read-out is called
+    ``head``."""
     found: dict[str, Place] = {}
     cells = len(matrices) // 2
     for cell in range(cells):
@@ -74,10 +75,12 @@ def places(net: NDArray[np.int64], matrices: NDArray[np.int64]) -> dict[str, Pla
             place = m[plan.FIRST], m[plan.GATES], m[plan.UNITS], m[plan.INPUTS]
             found[f"weight_{name}_{cell_name}"] = Place(*place)
         for name, m in pair:
-            found[f"bias_{name}_{cell_name}"] = Place(m[plan.BIAS], m[plan.GATES], m[plan.UNITS], None)
+            if m[plan.BIASED]:
+                found[f"bias_{name}_{cell_name}"] = Place(m[plan.BIAS], m[plan.GATES], m[plan.UNITS], None)
     head = matrices[-1].tolist()
     found["head.weight"] = Place(head[plan.FIRST], 1, head[plan.UNITS], head[plan.INPUTS])
-    found["head.bias"] = Place(head[plan.BIAS], 1, head[plan.UNITS], None)
+    if head[plan.BIASED]:
+        found["head.bias"] = Place(head[plan.BIAS], 1, head[plan.UNITS], None)
     return found
 
 
@@ -107,8 +110,8 @@ _CELLS = {kind.gates: cell for cell, kind in plan.CELLS.items()}
 
 def recognise(state_dict: Mapping[str, ArrayLike]) -> tuple[dict[str, ArrayLike], dict[str, Any]]:
     """A ``state_dict`` of ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM``, alone or in a module with a linear read-out,
-    under our names; and what of a spec it tells: cell, dim, hidden, layers, outputs if it has a read-out, and
-    in how many ``directions`` it runs.
+    under our names; and what of a spec it tells: cell, dim, hidden, layers, bias, outputs and head_bias if it
+    has a read-out, and in how many ``directions`` it runs.
 
     Raises BadSpec if it is anything else.
     """
@@ -124,24 +127,31 @@ def recognise(state_dict: Mapping[str, ArrayLike]) -> tuple[dict[str, ArrayLike]
         problems.append(f"it holds {len(prefixes)} recurrent nets: {', '.join(sorted(prefixes))}")
     if not {"weight_ih_l0", "weight_hh_l0"} <= found.keys():
         problems.append("weight_ih_l0 or weight_hh_l0 is not in it")
-    stems = {name.rpartition(".")[0] for name in rest if name.endswith(".weight")}
-    if len(stems) == 1 and rest.keys() == {f"{(stem := min(stems))}.weight", f"{stem}.bias"}:
-        found |= {"head.weight": rest[f"{stem}.weight"], "head.bias": rest[f"{stem}.bias"]}
+    stems = {name.rpartition(".")[0] for name in rest}
+    linear = {name.rpartition(".")[2]: values for name, values in rest.items()}
+    if len(stems) == 1 and set(linear) in ({"weight"}, {"weight", "bias"}):
+        found |= {f"head.{name}": values for name, values in linear.items()}
     elif rest:
         problems.append(
             f"it holds more than recurrent layers and a linear read-out: {', '.join(sorted(rest))}"
         )
     if problems:
         raise BadSpec(f"this is no state_dict of a recurrent net: {'; '.join(problems)}", problems=problems)
-    into, within = np.shape(found["weight_ih_l0"]), np.shape(found["weight_hh_l0"])
+    into, within = (tuple(np.shape(found[name])) for name in ("weight_ih_l0", "weight_hh_l0"))
     gates = within[0] // within[1] if len(within) == 2 and within[1] else 0
     if len(into) != 2 or within != (gates * within[-1], within[-1]) or gates not in _CELLS:
         raise BadSpec(f"weight_ih_l0 {into} and weight_hh_l0 {within} are of no cell that is known here")
     told: dict[str, Any] = {"cell": _CELLS[gates], "dim": into[1], "hidden": within[1]}
     told["layers"] = sum(name.startswith("weight_hh_l") and not name.endswith(REVERSE) for name in found)
     told["directions"] = 2 if any(name.endswith(REVERSE) for name in found) else 1
-    if "head.weight" in found:
-        told["outputs"] = np.shape(found["head.weight"])[0]
+    told["bias"] = any(name.startswith("bias") for name in found)
+    if linear:
+        shape, columns = tuple(np.shape(linear["weight"])), told["directions"] * told["hidden"]
+        if len(shape) != 2 or shape[1] != columns:
+            raise BadShape(
+                f"the weight of '{min(stems)}' has shape {shape}; a read-out here has (outputs, {columns})"
+            )
+        told["outputs"], told["head_bias"] = shape[0], "bias" in linear
     return found, told
 
 

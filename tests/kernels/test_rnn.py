@@ -62,13 +62,16 @@ def test_every_parameter_has_a_place_of_its_own(cell, shape):
     assert (taken[:, 0] == 1).all()  # no row is for nobody
 
 
+@pytest.mark.parametrize("without", [(), ("bias_",), ("head.bias",)], ids=str)
 @pytest.mark.parametrize("missing", [0.0, 0.3])
 @pytest.mark.parametrize("cell", plan.CELLS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_gradient_is_the_slow_nets(cell, shape, missing):
+def test_gradient_is_the_slow_nets(cell, shape, missing, without):
     dim, _, layers, outputs = shape
     random = np.random.default_rng(sum(shape))
     parameters = random_parameters(cell, *shape)
+    none = {name: 0 * values for name, values in parameters.items() if name.startswith(without)}
+    parameters |= none
     slow = Net(parameters, cell, layers)
     inputs = list(random.normal(size=(STEPS, dim)))
     targets = random.normal(size=(STEPS, outputs))
@@ -76,7 +79,8 @@ def test_gradient_is_the_slow_nets(cell, shape, missing):
     targets[0] = 1.0
     states = [(random.uniform(-1, 1, h.shape), random.uniform(-1, 1, c.shape)) for h, c in slow.start()]
 
-    net, matrices = plan.plan(cell, *shape)
+    biases = {"bias": without != ("bias_",), "head_bias": without != ("head.bias",)}
+    net, matrices = plan.plan(cell, *shape, **biases)
     rows, taken = rows_of(parameters, shape, cell)
     window = np.zeros((STEPS + 1, net[plan.WINDOW_ROWS], 16), np.float32)
     flat = window.reshape(STEPS + 1, -1)
@@ -120,7 +124,7 @@ def test_gradient_is_the_slow_nets(cell, shape, missing):
         0.5,
     )
     assert count == np.count_nonzero(~np.isnan(targets))
-    expected, _ = rows_of(slow.gradient(inputs, list(targets), states), shape, cell)
+    expected, _ = rows_of(slow.gradient(inputs, list(targets), states) | none, shape, cell)
     assert np.allclose(gradient, expected, rtol=1e-4, atol=1e-6)
     assert not gradient[taken == 0].any()  # lanes without a unit learn nothing
 

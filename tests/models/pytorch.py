@@ -14,6 +14,7 @@ import streamlearn as sl
 
 CELLS = {"elman": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 FILES = [".safetensors", ".npz"]
+BIASES = [(True, True), (False, False), (False, True), (True, False)]  # of the cells, of the read-out
 torch.set_num_threads(1)  # for nets of this size, threads cost more than they bring
 
 
@@ -23,8 +24,8 @@ class Peer:
     def __init__(self, ours: sl.RNN | sl.BidirectionalRNN) -> None:
         spec, directions = ours.spec, ours.directions
         shape = spec.symbols or spec.dim, spec.hidden, spec.layers
-        self.cells = CELLS[spec.cell](*shape, bidirectional=directions == 2)
-        self.head = torch.nn.Linear(directions * spec.hidden, ours.outputs)
+        self.cells = CELLS[spec.cell](*shape, bias=spec.bias, bidirectional=directions == 2)
+        self.head = torch.nn.Linear(directions * spec.hidden, ours.outputs, bias=spec.head_bias)
         self.parameters = dict(self.cells.named_parameters())
         self.parameters |= {f"head.{name}": values for name, values in self.head.named_parameters()}
         assert [(name, tuple(values.shape)) for name, values in self.parameters.items()] == [
@@ -72,10 +73,12 @@ def largest_difference(ours: sl.RNN | sl.BidirectionalRNN, peer: Peer) -> float:
 class Module(torch.nn.Module):
     """As people write them."""
 
-    def __init__(self, cell: str, layers: int, outputs: int, bidirectional: bool = False) -> None:
+    def __init__(
+        self, cell: str, layers: int, outputs: int, biases: tuple[bool, bool], bidirectional: bool = False
+    ) -> None:
         super().__init__()
-        self.rnn = CELLS[cell](3, 10, layers, bidirectional=bidirectional)
-        self.fc = torch.nn.Linear(20 if bidirectional else 10, outputs)
+        self.rnn = CELLS[cell](3, 10, layers, bias=biases[0], bidirectional=bidirectional)
+        self.fc = torch.nn.Linear(20 if bidirectional else 10, outputs, bias=biases[1])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.fc(self.rnn(x[:, None])[0][:, 0])
@@ -90,8 +93,10 @@ def write(module: Module, path: Path) -> None:
 
 
 def assert_holds(path: Path, module: Module, other: Module) -> None:
-    """The file has every parameter of ``module``, bit for bit, and the cells of ``other`` take them."""
+    """The file has every parameter of ``module``, bit for bit, and no other, and the cells of ``other`` take
+    them."""
     held = dict(np.load(path)) if path.suffix == ".npz" else safetensors.numpy.load_file(path)
+    assert len(held) == len(module.state_dict())
     for name, values in module.state_dict().items():
         ours_is_called = name.removeprefix("rnn.").replace("fc.", "head.")
         assert held[ours_is_called].tobytes() == values.numpy().tobytes(), name

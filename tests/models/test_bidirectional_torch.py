@@ -9,7 +9,7 @@ import torch
 import streamlearn as sl
 from streamlearn.errors import BadSpec
 from tests.models import pytorch
-from tests.models.pytorch import CELLS, FILES, Module, assert_holds, largest_difference, wave, write
+from tests.models.pytorch import BIASES, CELLS, FILES, Module, assert_holds, largest_difference, wave, write
 
 K = 10  # samples a chunk
 
@@ -41,7 +41,8 @@ class Peer(pytorch.Peer):
         found = []
         with torch.no_grad():
             for n in range(self.spec.layers):
-                layer = CELLS[self.spec.cell](x.shape[2], self.spec.hidden, bidirectional=True)
+                shape = x.shape[2], self.spec.hidden
+                layer = CELLS[self.spec.cell](*shape, bias=self.spec.bias, bidirectional=True)
                 layer.load_state_dict(
                     {name: self.parameters[name.replace("_l0", f"_l{n}")] for name in layer.state_dict()}
                 )
@@ -104,6 +105,8 @@ RULES = [
     {"optimizer": "momentum", "learning_rate": 0.02, "clip": 0.1},
     {"optimizer": "rmsprop", "learning_rate": 0.001, "loss": "huber", "delta": 0.3},
     {"optimizer": "adam", "learning_rate": 0.003},
+    {"optimizer": "sgd", "learning_rate": 0.1, "clip": 0.1, "bias": False, "head_bias": False},
+    {"optimizer": "adam", "learning_rate": 0.003, "clip": 0.1, "bias": False},
 ]
 
 
@@ -144,24 +147,28 @@ def test_classifies_symbols_as_pytorch(cell):
 # files
 
 
+@pytest.mark.parametrize("biases", BIASES, ids=str)
 @pytest.mark.parametrize("suffix", FILES)
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_module_comes_in_and_goes_out_without_loss(cell, layers, suffix, tmp_path):
+def test_a_module_comes_in_and_goes_out_without_loss(cell, layers, suffix, biases, tmp_path):
     torch.manual_seed(1)
-    module = Module(cell, layers, outputs=4, bidirectional=True)
+    module = Module(cell, layers, 4, biases, bidirectional=True)
     path = tmp_path / f"module{suffix}"
     write(module, path)
     ours = sl.BidirectionalRNN.from_state_dict(path, chunk=(20, 10))
     spec = ours.spec
     assert (spec.cell, spec.dim, spec.hidden, spec.layers, ours.outputs) == (cell, 3, 10, layers, 4)
+    assert (spec.bias, spec.head_bias) == biases
     x = wave(30, 3, seed=9)
     with torch.no_grad():
         assert np.abs(ours.predict(x).prediction - module(torch.from_numpy(x))[:20].numpy()).max() <= 1e-5
 
     back = tmp_path / f"back{suffix}"
     ours.save_parameters(back)
-    assert_holds(back, module, Module(cell, layers, outputs=4, bidirectional=True))
+    assert_holds(back, module, Module(cell, layers, 4, biases, bidirectional=True))
+    again = sl.BidirectionalRNN.from_state_dict(ours.parameters, chunk=(20, 10))
+    assert (again.spec, again.state_hash()) == (spec, ours.state_hash())
 
 
 def test_each_direction_is_sent_to_the_net_that_has_it():

@@ -235,10 +235,12 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted(optimizer):
     assert np.isfinite(net.predict([[0.0]]).prediction).all()
 
 
+@pytest.mark.parametrize("biases", [True, False])
 @pytest.mark.parametrize("hidden", [1, 15, 17])
 @pytest.mark.parametrize("cell", CELLS)
-def test_lanes_without_a_unit_stay_zero(cell, hidden):
-    net = sl.RNN(dim=3, hidden=hidden, cell=cell, layers=2, tbptt=(2, 4), learning_rate=0.05)
+def test_lanes_without_a_unit_and_biases_that_are_not_there_stay_zero(cell, hidden, biases):
+    shape = {"dim": 3, "hidden": hidden, "cell": cell, "layers": 2, "bias": biases, "head_bias": biases}
+    net = sl.RNN(tbptt=(2, 4), learning_rate=0.05, **shape)
     net.learn(wave(300, 3, seed=17, missing=0.1))
     total = {name: array.copy() for name, array in net.state.items()}
     ours = np.concatenate([values.ravel() for values in net.parameters.values()])
@@ -271,11 +273,13 @@ def test_any_split_gives_the_same_weights_and_outputs(tbptt, data):
 # parameters in and out
 
 
+@pytest.mark.parametrize("biases", [True, False])
 @pytest.mark.parametrize("cell", CELLS)
-def test_parameters_have_pytorchs_names_shapes_and_range(cell):
-    net = sl.RNN(dim=3, hidden=20, cell=cell, layers=2, target="given", outputs=18)
+def test_parameters_have_pytorchs_names_shapes_and_range(cell, biases):
+    shape = {"dim": 3, "hidden": 20, "layers": 2, "bias": biases, "head_bias": biases}
+    net = sl.RNN(cell=cell, target="given", outputs=18, **shape)
     sums = {"elman": 20, "gru": 60, "lstm": 80}[cell]
-    assert {name: values.shape for name, values in net.parameters.items()} == {
+    shapes = {
         "weight_ih_l0": (sums, 3),
         "weight_hh_l0": (sums, 20),
         "bias_ih_l0": (sums,),
@@ -286,6 +290,9 @@ def test_parameters_have_pytorchs_names_shapes_and_range(cell):
         "bias_hh_l1": (sums,),
         "head.weight": (18, 20),
         "head.bias": (18,),
+    }
+    assert {name: values.shape for name, values in net.parameters.items()} == {
+        name: shape for name, shape in shapes.items() if biases or "bias" not in name
     }
     every = np.concatenate([values.ravel() for values in net.parameters.values()])
     assert len(np.unique(every)) > 0.99 * every.size
@@ -333,6 +340,30 @@ def test_wrong_parameters_are_refused_all_at_once():
         assert all(name in caught.value.message for name in told)
         assert len(caught.value.detail["problems"]) == len(told)
     assert net.state_hash() == hash_before
+
+
+@pytest.mark.parametrize(
+    ("added", "left_out", "asked", "told"),
+    [
+        ({}, ["bias_hh_l0"], {}, "'bias_hh_l0' is missing"),
+        ({}, ["bias_ih_l1", "bias_hh_l1"], {}, "'bias_ih_l1' is missing; 'bias_hh_l1' is missing"),
+        ({}, ["head.bias"], {"head_bias": True}, "'head.bias' is missing"),
+        ({}, ["head.weight"], {}, "more than recurrent layers and a linear read-out: head.bias"),
+        ({}, ["weight_hh_l0"], {}, "weight_hh_l0 is not in it"),
+        ({}, [], {"bias": False}, "'bias_ih_l0' is unknown"),
+        ({}, [], {"head_bias": False}, "'head.bias' is unknown"),
+        ({"other.weight": np.zeros((2, 5))}, [], {}, "read-out: head.bias, head.weight, other.weight"),
+        ({"weight": np.zeros((2, 5))}, ["head.bias"], {}, "linear read-out: head.weight, weight"),
+        ({"norm.weight": np.zeros(5)}, ["head.weight", "head.bias"], {}, "weight of 'norm' has shape"),
+        ({"head.weight": np.zeros((2, 4))}, ["head.bias"], {}, r"'head' has shape .*\(outputs, 5\)"),
+        ({"b.weight_ih_l0": np.zeros((5, 2))}, [], {}, "2 recurrent nets"),
+    ],
+)  # fmt: skip
+def test_what_is_no_state_dict_of_a_recurrent_net_is_refused(added, left_out, asked, told):
+    net = sl.RNN(dim=2, hidden=5, cell="elman", layers=2)
+    given = {name: values for name, values in net.parameters.items() if name not in left_out} | added
+    with pytest.raises((BadSpec, BadShape), match=told):
+        sl.RNN.from_state_dict(given, **asked)
 
 
 @pytest.mark.parametrize(

@@ -69,17 +69,19 @@ def test_a_step_from_a_state_carried_over_50_windows_is_the_slow_nets_gradient(c
     assert_same(gradient(ours, x[50 * k :], y), theirs)
 
 
-@pytest.mark.parametrize("loss", ["mse", "huber", "cross_entropy"])
+@pytest.mark.parametrize(
+    ("loss", "biases"), [("mse", True), ("huber", True), ("cross_entropy", True), ("mse", False)]
+)
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_step_is_the_gradient_by_finite_differences(cell, layers, loss):
+def test_a_step_is_the_gradient_by_finite_differences(cell, layers, loss, biases):
     """Of the loss as it is defined, from forecasts alone: nobody's way back is asked."""
     k, probable = 5, loss == "cross_entropy"
-    taken = {"classes": 4} if probable else {"outputs": 2}
-    ours = sl.RNN(
-        dim=2, hidden=4, target="given", loss=loss, delta=0.5, seed=7, **taken, **spec(cell, layers, k)
-    )
-    slow = Net(dict(ours.parameters), cell, layers, classes=probable)
+    shape = {"dim": 2, "hidden": 4, "target": "given", **spec(cell, layers, k)}
+    shape |= {"classes": 4} if probable else {"outputs": 2}
+    ours = sl.RNN(loss=loss, delta=0.5, seed=7, bias=biases, head_bias=biases, **shape)
+    none = {name: 0 * values for name, values in sl.RNN(loss=loss, **shape).parameters.items()}
+    slow = Net(none | dict(ours.parameters), cell, layers, classes=probable)
     x = series(k, 2, seed=8)
     y = np.array([[0], [3], [1], [1], [2]], np.float32) if probable else series(k, 2, seed=9)
 
@@ -96,4 +98,5 @@ def test_a_step_is_the_gradient_by_finite_differences(cell, layers, loss):
         assert 0 < (wrong > 0.5).mean() < 1  # either side of delta
         return float(np.where(wrong <= 0.5, wrong**2 / 2, 0.5 * (wrong - 0.25)).mean())
 
-    assert_same(gradient(ours, x, y), differences(slow.p, value))
+    learned = {name: slow.p[name] for name in ours.parameters}
+    assert_same(gradient(ours, x, y), differences(learned, value))

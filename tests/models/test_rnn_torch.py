@@ -9,7 +9,7 @@ import torch
 import streamlearn as sl
 from benchmarks import text
 from tests.models import pytorch
-from tests.models.pytorch import CELLS, FILES, Module, assert_holds, largest_difference, wave, write
+from tests.models.pytorch import BIASES, CELLS, FILES, Module, assert_holds, largest_difference, wave, write
 
 K = 12  # samples a window
 
@@ -44,6 +44,8 @@ RULES = [
     {"optimizer": "rmsprop", "learning_rate": 0.001},
     {"optimizer": "adam", "learning_rate": 0.003},
     {"optimizer": "adam", "learning_rate": 0.003, "clip": 0.1},
+    {"optimizer": "sgd", "learning_rate": 0.1, "clip": 0.1, "bias": False, "head_bias": False},
+    {"optimizer": "adam", "learning_rate": 0.003, "clip": 0.1, "bias": False},
 ]
 
 
@@ -145,33 +147,39 @@ def test_a_net_trained_in_pytorch_goes_on_here():
 # files
 
 
+@pytest.mark.parametrize("biases", BIASES, ids=str)
 @pytest.mark.parametrize("suffix", FILES)
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_module_comes_in_and_goes_out_without_loss(cell, layers, suffix, tmp_path):
+def test_a_module_comes_in_and_goes_out_without_loss(cell, layers, suffix, biases, tmp_path):
     torch.manual_seed(1)
-    module = Module(cell, layers, outputs=3)
+    module = Module(cell, layers, 3, biases)
     path = tmp_path / f"module{suffix}"
     write(module, path)
     ours = sl.RNN.from_state_dict(path, tbptt=(4, 4))
     spec = ours.spec
     assert (spec.cell, spec.dim, spec.hidden, spec.layers, ours.outputs) == (cell, 3, 10, layers, 3)
+    assert (spec.bias, spec.head_bias) == biases
     x = wave(30, 3, seed=11)
     with torch.no_grad():
         assert np.abs(ours.predict(x).prediction - module(torch.from_numpy(x)).numpy()).max() <= 1e-5
 
     back = tmp_path / f"back{suffix}"
     ours.save_parameters(back)
-    assert_holds(back, module, Module(cell, layers, outputs=3))
+    assert_holds(back, module, Module(cell, layers, 3, biases))
+    again = sl.RNN.from_state_dict(ours.parameters, tbptt=(4, 4))
+    assert (again.spec, again.state_hash()) == (spec, ours.state_hash())
 
 
+@pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_net_without_a_read_out_gets_a_new_one(cell):
-    cells = CELLS[cell](2, 5)
+def test_a_net_without_a_read_out_gets_a_new_one(cell, bias):
+    cells = CELLS[cell](2, 5, bias=bias)
     given = {name: values.numpy() for name, values in cells.state_dict().items()}
     ours = sl.RNN.from_state_dict(given, target="given", outputs=4, seed=3)
     assert ours.parameters["head.weight"].shape == (4, 5)
     assert ours.parameters["head.weight"].any()
+    assert ours.parameters["head.bias"].any()
     assert all(np.array_equal(ours.parameters[name], values) for name, values in given.items())
 
 
