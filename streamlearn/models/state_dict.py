@@ -104,7 +104,7 @@ def check(mapping: Mapping[str, ArrayLike], shapes: Mapping[str, tuple[int, ...]
 
 # -- other people's state_dicts ---------------------------------------------------------------------------
 
-_RECURRENT = re.compile(rf"(?P<prefix>(?:.*\.)?)(?P<name>(?:weight|bias)_(?:ih|hh)_l\d+(?:{REVERSE})?)")
+_RECURRENT = re.compile(rf"(?P<prefix>(?:.*\.)?)(?P<name>(?:weight|bias)_(?:ih|hh|hr)_l\d+(?:{REVERSE})?)")
 _CELLS = {kind.gates: cell for cell, kind in plan.CELLS.items()}
 
 
@@ -127,6 +127,8 @@ def recognise(state_dict: Mapping[str, ArrayLike]) -> tuple[dict[str, ArrayLike]
         problems.append(f"it holds {len(prefixes)} recurrent nets: {', '.join(sorted(prefixes))}")
     if not {"weight_ih_l0", "weight_hh_l0"} <= found.keys():
         problems.append("weight_ih_l0 or weight_hh_l0 is not in it")
+    if any("_hr_" in name for name in found):
+        problems.append("it has projections (weight_hr_l0, of proj_size=…), which are not supported")
     stems = {name.rpartition(".")[0] for name in rest}
     linear = {name.rpartition(".")[2]: values for name, values in rest.items()}
     if len(stems) == 1 and set(linear) in ({"weight"}, {"weight", "bias"}):

@@ -8,6 +8,7 @@ import torch
 
 import streamlearn as sl
 from benchmarks import text
+from streamlearn.errors import BadSpec
 from tests.models import pytorch
 from tests.models.pytorch import BIASES, CELLS, FILES, Module, assert_holds, largest_difference, wave, write
 
@@ -181,6 +182,12 @@ def test_a_net_without_a_read_out_gets_a_new_one(cell, bias):
     assert ours.parameters["head.weight"].any()
     assert ours.parameters["head.bias"].any()
     assert all(np.array_equal(ours.parameters[name], values) for name, values in given.items())
+
+
+def test_projections_are_refused_by_their_name():
+    cells = torch.nn.LSTM(2, 5, proj_size=3)
+    with pytest.raises(BadSpec, match=r"projections .* not supported"):
+        sl.RNN.from_state_dict(cells.state_dict())
 
 
 # classes and symbols
