@@ -14,7 +14,9 @@ do.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from collections.abc import Callable
+from inspect import Parameter, Signature
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +25,9 @@ from streamlearn_client.outputs import Outputs
 
 from ..errors import BadSpec
 from ..models import Model, create
+from ..models.competitive import Competitive
+from ..models.rnn import RNN
+from ..models.som import SOM
 
 try:
     from sklearn.base import (
@@ -39,6 +44,41 @@ except ImportError as error:
     raise ImportError(
         "streamlearn.interop.sklearn needs scikit-learn 1.7 or newer: pip install 'streamlearn[sklearn]'"
     ) from error
+
+
+E = TypeVar("E", bound="_Learner")
+_OF_LABELS = "labels", "delay"  # of units: a clusterer is given no y
+_NOT_OF_A_REGRESSOR = "target", "outputs", "horizon", "delay", "residual", "keys", "symbols", "classes"
+
+
+def _parameters_of(model: type[Model], *without: str, **defaults: Any) -> Callable[[type[E]], type[E]]:
+    """Give an estimator the parameters of a model's spec but for ``dim`` and some: scikit-learn reads them
+    from the signature of ``__init__``. Defaults are the spec's unless told otherwise, and None for what is
+    more than a plain value."""
+    for name, field in model.Spec.model_fields.items():
+        plain = isinstance(field.default, (bool, int, float, str, tuple))
+        defaults.setdefault(name, field.default if plain else None)
+    names = [name for name in model.Spec.model_fields if name not in ("dim", *without)]
+    parameters = [Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name]) for name in names]
+    signature = Signature([Parameter("self", Parameter.POSITIONAL_OR_KEYWORD), *parameters])
+
+    def __init__(*args: Any, **given: Any) -> None:
+        try:
+            bound = signature.bind(*args, **given)
+        except TypeError as error:
+            raise TypeError(f"{type(args[0]).__name__}: {error}; it takes {', '.join(names)}") from None
+        bound.apply_defaults()
+        self, *_ = bound.arguments.values()
+        for name in names:
+            setattr(self, name, bound.arguments[name])
+
+    __init__.__signature__ = signature  # type: ignore[attr-defined]
+
+    def give(estimator: type[E]) -> type[E]:
+        estimator._kind, estimator.__init__ = model.kind, __init__  # type: ignore[method-assign]
+        return estimator
+
+    return give
 
 
 class _Learner(BaseEstimator):
@@ -105,42 +145,12 @@ class _Clusterer(ClusterMixin, _Learner):
         return -self._said(X).score.astype(np.float64)
 
 
+@_parameters_of(SOM, *_OF_LABELS, grid=(10, 10), scale="standard")
 class SOMClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Clusterer):
     """``sl.SOM``: labels are the winning units, row by row; ``transform`` gives their places on the grid.
 
     The parameters are ``sl.SOM``'s; ``docs/models.md`` has them.
     """
-
-    _kind = "som"
-
-    def __init__(
-        self,
-        *,
-        grid: tuple[int, ...] = (10, 10),
-        topology: str = "rectangular",
-        torus: bool = False,
-        distance: str = "euclidean",
-        learning_rate: Any = None,
-        sigma: Any = None,
-        grid_distance: str | None = None,
-        neighbourhood: str = "gaussian",
-        scale: str | None = "standard",
-        scale_clip: float = 6.0,
-        half_life: float = 10_000.0,
-        seed: int = 0,
-    ) -> None:
-        self.grid = grid
-        self.topology = topology
-        self.torus = torus
-        self.distance = distance
-        self.learning_rate = learning_rate
-        self.sigma = sigma
-        self.grid_distance = grid_distance
-        self.neighbourhood = neighbourhood
-        self.scale = scale
-        self.scale_clip = scale_clip
-        self.half_life = half_life
-        self.seed = seed
 
     def transform(self, X: ArrayLike) -> NDArray[np.int32]:
         """``(n, 2)``, or ``(n, 1)`` on a chain: the winner's row and column on the grid; −1 where none is."""
@@ -156,46 +166,12 @@ class SOMClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Clusterer
         return tags
 
 
+@_parameters_of(Competitive, *_OF_LABELS, units=8, scale="standard")
 class CompetitiveClusterer(_Clusterer):
     """``sl.Competitive``: labels are the winning prototypes.
 
     The parameters are ``sl.Competitive``'s; ``docs/models.md`` has them.
     """
-
-    _kind = "competitive"
-
-    def __init__(
-        self,
-        *,
-        units: int = 8,
-        mode: str = "hard",
-        distance: str = "euclidean",
-        learning_rate: Any = None,
-        beta: Any = None,
-        spread: Any = None,
-        leak: Any = None,
-        conscience: float | None = None,
-        conscience_rate: float = 1e-4,
-        frequency_sensitive: bool = False,
-        scale: str | None = "standard",
-        scale_clip: float = 6.0,
-        half_life: float = 10_000.0,
-        seed: int = 0,
-    ) -> None:
-        self.units = units
-        self.mode = mode
-        self.distance = distance
-        self.learning_rate = learning_rate
-        self.beta = beta
-        self.spread = spread
-        self.leak = leak
-        self.conscience = conscience
-        self.conscience_rate = conscience_rate
-        self.frequency_sensitive = frequency_sensitive
-        self.scale = scale
-        self.scale_clip = scale_clip
-        self.half_life = half_life
-        self.seed = seed
 
 
 class OutlierDetector(OutlierMixin, BaseEstimator):
@@ -259,6 +235,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         return tags
 
 
+@_parameters_of(RNN, *_NOT_OF_A_REGRESSOR, hidden=32, scale="standard")
 class RNNRegressor(RegressorMixin, _Learner):
     """``sl.RNN`` with a given target: rows are consecutive samples of one stream, and ``y`` is learned from a
     row and all that came before it.
@@ -267,39 +244,6 @@ class RNNRegressor(RegressorMixin, _Learner):
     parameters are ``sl.RNN``'s; ``docs/models.md`` has them. NaN in ``y`` is a target that is missing: it
     teaches nothing.
     """
-
-    _kind = "rnn"
-
-    def __init__(
-        self,
-        *,
-        hidden: int = 32,
-        cell: str = "lstm",
-        layers: int = 1,
-        tbptt: tuple[int, int] = (16, 16),
-        optimizer: str = "adam",
-        learning_rate: Any = None,
-        loss: str = "mse",
-        delta: float = 1.0,
-        clip: float | None = None,
-        scale: str | None = "standard",
-        scale_clip: float = 6.0,
-        half_life: float = 10_000.0,
-        seed: int = 0,
-    ) -> None:
-        self.hidden = hidden
-        self.cell = cell
-        self.layers = layers
-        self.tbptt = tbptt
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.loss = loss
-        self.delta = delta
-        self.clip = clip
-        self.scale = scale
-        self.scale_clip = scale_clip
-        self.half_life = half_life
-        self.seed = seed
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Forget, then learn ``X`` ``(n, dim)`` and ``y`` ``(n,)`` or ``(n, outputs)`` in order, once."""

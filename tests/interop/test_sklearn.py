@@ -104,6 +104,39 @@ def test_a_clusterer_is_the_model(kind):
     assert whole.fit(x).model_.state_hash() == peer.state_hash()  # fit forgets
 
 
+NOT_TAKEN = {
+    SOMClusterer: {"dim", "labels", "delay"},
+    CompetitiveClusterer: {"dim", "labels", "delay"},
+    RNNRegressor: set("dim target outputs horizon delay residual keys symbols classes".split()),
+}
+
+
+@pytest.mark.parametrize("estimator", NOT_TAKEN)
+def test_every_other_parameter_of_the_model_is_the_estimators(estimator):
+    model = {"som": sl.SOM, "competitive": sl.Competitive, "rnn": sl.RNN}[estimator._kind]
+    assert set(estimator().get_params()) == model.Spec.model_fields.keys() - NOT_TAKEN[estimator]
+    with pytest.raises(TypeError, match=f"{estimator.__name__}: .*'dimm'; it takes .*half_life"):
+        estimator(dimm=3)
+    with pytest.raises(BadSpec, match="half_life"):
+        estimator(half_life=-1.0).fit(np.zeros((3, 2)), np.zeros(3))
+
+
+def test_what_is_around_every_model_is_around_an_estimators():
+    x, _ = blobs(400)
+    given = {
+        "init": "pca",
+        "init_samples": 50,
+        "drift": "page_hinkley",
+        "drift_threshold": 1.0,
+        "on_drift": "freeze",
+    }
+    peer = sl.SOM(dim=2, grid=(3, 4), scale="standard", learning_rate=sl.Decay(0.5, 0.1, 50), **given)
+    peer.learn(x)
+    estimator = SOMClusterer(grid=(3, 4), learning_rate=sl.Decay(0.5, 0.1, 50), **given)
+    assert clone(estimator).fit(x).model_.state_hash() == peer.state_hash()
+    assert peer.quality()["frozen_samples"] > 0
+
+
 def test_a_copy_learns_alone():
     x, _ = blobs(50)
     one = SOMClusterer(grid=(2, 2)).fit(x)
