@@ -124,35 +124,13 @@ def test_predict_counts_no_target_as_expired():
     assert net.quality()["updates"] == 0
 
 
-def test_classes_may_come_later():
-    net = make(dim=1, hidden=8, target="later", classes=2, loss="cross_entropy", half_life=200.0)
-    x = wave(3000, 1, seed=16)
-    y = (x > 0).astype(np.float32)
-    for start in range(0, 3000, 10):
-        net.learn(x[start : start + 10], ids=[f"sample {i}" for i in range(start, start + 10)])
-        net.learn_targets([f"sample {i}" for i in range(start, start + 10)], y[start : start + 10])
-    quality = net.quality()
-    assert quality["accuracy"] > 0.9
-    assert (quality["expired_targets"], quality["unmatched_targets"]) == (0, 0)
-
-
-def test_late_targets_find_their_own_stream():
-    net = make(dim=1, keys=2, target="later", delay=8, chunk=(2, 1))
+def test_a_forgotten_keys_samples_wait_no_more():
+    net = make(dim=1, keys=2, target="later", chunk=(2, 1))
     x = wave(8, 1, seed=17)
     for key in ("a", "b"):
         net.learn(x[:4], keys=key, ids=range(4))
-    late = net.learn_targets([1, 2, 3, 4], x[:4], keys=["a", "b", "c", "a"])
-    assert late.sample.tolist() == [1, 6, -1, -1]
-    assert net.quality()["unmatched_targets"] == 2
     net.learn(x[4:], keys="c", ids=range(4))  # in place of a, and what waited there
     assert net.learn_targets([0, 1], x[:2], keys=["a", "c"]).sample.tolist() == [-1, 9]
-
-
-def test_an_id_that_is_used_again_is_the_newest_samples():
-    net = make(dim=1, target="later", delay=8, chunk=(2, 1))
-    x = wave(4, 1, seed=18)
-    net.learn(x, ids=[7, 7, 8, 7])
-    assert net.learn_targets([7, 7, 7, 7], x).sample.tolist() == [3, 1, 0, -1]
 
 
 def test_a_target_that_comes_while_nothing_is_learned_is_answered_and_leaves_no_trace():

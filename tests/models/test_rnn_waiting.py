@@ -14,6 +14,17 @@ from tests.naive.rnn import Net, Optimizer, Waiting
 WINDOWS = [(1, 1), (4, 4), (3, 7)]
 
 
+def one_way(**spec: object) -> sl.RNN:
+    return sl.RNN(**{"dim": 1, "hidden": 3, "target": "later", **spec})
+
+
+def both_ways(**spec: object) -> sl.BidirectionalRNN:
+    return sl.BidirectionalRNN(**{"dim": 1, "hidden": 3, "target": "later", "chunk": (2, 1), **spec})
+
+
+DIRECTIONS = pytest.mark.parametrize("make", [one_way, both_ways])
+
+
 def slow(net: sl.RNN, **rule: int) -> Waiting:
     """The slow net with the same parameters."""
     spec = net.spec
@@ -174,8 +185,9 @@ def test_targets_that_all_came_along_are_given_targets():
     assert all(np.array_equal(later.parameters[name], given.parameters[name]) for name in given.parameters)
 
 
-def test_classes_may_come_later():
-    net = sl.RNN(dim=1, hidden=8, target="later", classes=2, loss="cross_entropy", half_life=200.0, seed=1)
+@DIRECTIONS
+def test_classes_may_come_later(make):
+    net = make(hidden=8, classes=2, loss="cross_entropy", half_life=200.0, seed=1)
     x = wave(3000, 1, seed=15)
     y = (x > 0).astype(np.float32)
     for start in range(0, 3000, 10):
@@ -259,8 +271,9 @@ def test_the_key_heard_of_longest_ago_makes_room():
     assert np.array_equal(net.forecast(3, key="valve"), alone.forecast(3))  # nothing of the fan was left
 
 
-def test_late_targets_find_their_own_stream():
-    net = sl.RNN(dim=1, hidden=3, keys=2, target="later", delay=8)
+@DIRECTIONS
+def test_late_targets_find_their_own_stream(make):
+    net = make(keys=2, delay=8)
     x = wave(8, 1, seed=23)
     for key in ("a", "b"):
         net.learn(x[:4], keys=key, ids=range(4))
@@ -269,8 +282,9 @@ def test_late_targets_find_their_own_stream():
     assert net.quality()["unmatched_targets"] == 2
 
 
-def test_an_id_that_is_used_again_is_the_newest_samples():
-    net = sl.RNN(dim=1, hidden=3, target="later", delay=8)
+@DIRECTIONS
+def test_an_id_that_is_used_again_is_the_newest_samples(make):
+    net = make(delay=8)
     x = wave(4, 1, seed=27)
     net.learn(x, ids=[7, 7, 8, 7])
     assert net.learn_targets([7, 7, 7, 7], x).sample.tolist() == [3, 1, 0, -1]
