@@ -3,40 +3,32 @@ them (R1, R2)."""
 
 from __future__ import annotations
 
-import json
 import reprlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from decimal import Context, Decimal
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-import xxhash
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import as_identifiers
 
-from ..errors import BadCheckpoint, BadShape, BadValue
+from ..errors import BadShape, BadValue
 from ..kernels import scale, score
-from ..store import tensors
-from ..store.fs import FS, write_whole
 from .batch import NUMBER, Batch, Float32, Integers, Targets
 from .drift import Watch
 from .freeze import Freeze
+from .kept import Kept
 from .mistakes import bad_spec
 from .rows import as_rows, as_times
 from .schedule import Positive, Schedule, Schedules, changing
 
-State = dict[str, NDArray[Any]]
-
 MAX_STATE_VALUES = (
     1 << 27
 )  # half a gigabyte of float32: a spec over it is a mistake that would take the daemon down
-FORMAT = "1"
 
 
 class Spec(BaseModel):
@@ -80,17 +72,14 @@ class Spec(BaseModel):
         return self
 
 
-class Model(ABC):
+class Model(Kept, ABC):
     """A live learner. ``learn`` and ``predict`` are kernel calls on ``state``; nothing else changes, and
     ``predict`` nothing.
 
     Samples are ``(n, dim)`` float32, NaN where a value is missing; one sample may be given as ``(dim,)``.
     """
 
-    kind: ClassVar[str]
     Spec: ClassVar[type[Spec]]
-    spec: Any
-    state: State
     outputs: int = 0
     """columns of a forecast; 0 where a model makes none"""
 
@@ -353,72 +342,11 @@ class Model(ABC):
             )
         return as_identifiers(keys, rows, "keys")
 
-    # -- the same model elsewhere ------------------------------------------------------------------------
-
-    def spec_dict(self) -> dict[str, Any]:
-        """The spec as JSON-able values; ``create(kind, spec)`` makes the same model of it."""
-        return dict(self.spec.model_dump(mode="json"))
-
-    def state_hash(self) -> str:
-        """32 hex digits (xxh3_128 of kind and state). Equal hashes: the same model, bit for bit."""
-        digest = xxhash.xxh3_128(self.kind.encode())
-        for name in sorted(self.state):
-            array = self.state[name]
-            digest.update(f"\0{name} {array.dtype.str} {array.shape}\0".encode())
-            digest.update(array.data if array.size else b"")
-        return digest.hexdigest()
-
-    def metadata(self) -> dict[str, str]:
-        """What a checkpoint says beside the arrays."""
-        return {"format": FORMAT, "kind": self.kind, "spec": json.dumps(self.spec_dict())}
-
-    def copy_state(self) -> State:
-        """A copy of every array, for a checkpoint that is written while the learning goes on."""
-        return {name: array.copy() for name, array in self.state.items()}
-
-    def adopt(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Take over a saved state. Raises BadCheckpoint, and changes nothing, unless names, types and shapes
-        are this model's."""
-        problems = [f"'{name}' is missing" for name in sorted(self.state.keys() - arrays.keys())]
-        problems += [f"'{name}' is unknown" for name in sorted(arrays.keys() - self.state.keys())]
-        for name in sorted(self.state.keys() & arrays.keys()):
-            want, have = self.state[name], arrays[name]
-            if want.shape != have.shape or want.dtype != have.dtype:
-                problems.append(f"'{name}' is {have.dtype}{have.shape}, not {want.dtype}{want.shape}")
-        if problems:
-            raise BadCheckpoint(
-                f"not the state that this version of streamlearn keeps of such a {self.kind}:"
-                f" {'; '.join(problems)}",
-                problems=problems,
-            )
-        for name, array in arrays.items():
-            self.state[name][...] = array
-
-    def save(self, path: str | Path) -> None:
-        """Write the model to one file (safetensors, as a checkpoint has it); it is there whole or not at
-        all."""
-        write_whole(FS(), Path(path), tensors.encode(self.state, self.metadata()))
-
-    @classmethod
-    def from_spec(cls, spec: Mapping[str, Any]) -> Self:
-        return cls(**spec)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Copied or pickled it is what a checkpoint holds, for the kernels' arguments are views of its arrays
-        and must stay views."""
-        return _again, (type(self), self.spec_dict(), self.copy_state())
-
     def __repr__(self) -> str:
         given = ", ".join(
             f"{name}={_short.repr(getattr(self.spec, name))}" for name in sorted(self.spec.model_fields_set)
         )
         return f"{type(self).__name__}({given}; {self.samples} samples learned)"
-
-
-def _again(model: type[Model], spec: Mapping[str, Any], state: State) -> Model:
-    again = model.from_spec(spec)
-    again.adopt(state)
-    return again
 
 
 _short = reprlib.Repr()  # of a spec's values, among which may be all weights of a map

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from ..errors import BadCheckpoint, BadSpec
 from ..store import tensors
 from ..store.fs import FS
-from .base import FORMAT, Model
+from .base import Model
 from .bidirectional import BidirectionalRNN
 from .cognitron import Cognitron
 from .competitive import Competitive
 from .gng import GrowingNeuralGas
 from .grossberg import Grossberg
 from .hamming import HammingNet
+from .kept import FORMAT
 from .malsburg import Malsburg
 from .rnn import RNN
 from .som import SOM

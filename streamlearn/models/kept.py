@@ -1,0 +1,86 @@
+"""A model as it is kept, copied and compared: its kind, its spec and its state, and nothing else (R1)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import xxhash
+from numpy.typing import NDArray
+
+from ..errors import BadCheckpoint
+from ..store import tensors
+from ..store.fs import FS, write_whole
+
+State = dict[str, NDArray[Any]]
+
+FORMAT = "1"
+
+
+class Kept:
+    """What of `Model` is the same for anything that is a spec and named arrays."""
+
+    kind: ClassVar[str]
+    spec: Any
+    state: State
+
+    def spec_dict(self) -> dict[str, Any]:
+        """The spec as JSON-able values; ``create(kind, spec)`` makes the same model of it."""
+        return dict(self.spec.model_dump(mode="json"))
+
+    def state_hash(self) -> str:
+        """32 hex digits (xxh3_128 of kind and state). Equal hashes: the same model, bit for bit."""
+        digest = xxhash.xxh3_128(self.kind.encode())
+        for name in sorted(self.state):
+            array = self.state[name]
+            digest.update(f"\0{name} {array.dtype.str} {array.shape}\0".encode())
+            digest.update(array.data if array.size else b"")
+        return digest.hexdigest()
+
+    def metadata(self) -> dict[str, str]:
+        """What a checkpoint says beside the arrays."""
+        return {"format": FORMAT, "kind": self.kind, "spec": json.dumps(self.spec_dict())}
+
+    def copy_state(self) -> State:
+        """A copy of every array, for a checkpoint that is written while the learning goes on."""
+        return {name: array.copy() for name, array in self.state.items()}
+
+    def adopt(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over a saved state. Raises BadCheckpoint, and changes nothing, unless names, types and shapes
+        are this model's."""
+        problems = [f"'{name}' is missing" for name in sorted(self.state.keys() - arrays.keys())]
+        problems += [f"'{name}' is unknown" for name in sorted(arrays.keys() - self.state.keys())]
+        for name in sorted(self.state.keys() & arrays.keys()):
+            want, have = self.state[name], arrays[name]
+            if want.shape != have.shape or want.dtype != have.dtype:
+                problems.append(f"'{name}' is {have.dtype}{have.shape}, not {want.dtype}{want.shape}")
+        if problems:
+            raise BadCheckpoint(
+                f"not the state that this version of streamlearn keeps of such a {self.kind}:"
+                f" {'; '.join(problems)}",
+                problems=problems,
+            )
+        for name, array in arrays.items():
+            self.state[name][...] = array
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to one file (safetensors, as a checkpoint has it); it is there whole or not at
+        all."""
+        write_whole(FS(), Path(path), tensors.encode(self.state, self.metadata()))
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> Self:
+        return cls(**spec)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied or pickled it is what a checkpoint holds, for the kernels' arguments are views of its arrays
+        and must stay views."""
+        return _again, (type(self), self.spec_dict(), self.copy_state())
+
+
+def _again(model: type[Kept], spec: Mapping[str, Any], state: State) -> Kept:
+    again = model.from_spec(spec)
+    again.adopt(state)
+    return again
