@@ -8,7 +8,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from docs.figures.rumelhart_zipser import dipoles, draw, lattice, taught
+from docs.figures import rumelhart_zipser, words
+from docs.figures.rumelhart_zipser import dipoles, lattice, taught
+from docs.figures.words import ALONE, TAUGHT, WORDS, reader, winners
 from streamlearn.models.grossberg import Grossberg
 
 RUNS = range(20)
@@ -106,43 +108,20 @@ def test_a_larger_lattice_is_cut_too():
         assert 14 <= found[0].sum() <= 22
 
 
-def test_the_figure_is_drawn(tmp_path):
-    draw(tmp_path / "dipoles.png", samples=500)
-    assert (tmp_path / "dipoles.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+@pytest.mark.parametrize("figure", [rumelhart_zipser, words])
+def test_the_figures_are_drawn(figure, tmp_path):
+    figure.draw(tmp_path / "figure.png", samples=500)
+    assert (tmp_path / "figure.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 # words of two letters
 
-LETTERS = {
-    "A": "..#.. .#.#. #...# #...# ##### #...# #...#",
-    "B": "####. #...# #...# ####. #...# #...# ####.",
-    "S": ".#### #.... #.... .###. ....# ....# ####.",
-    "E": "##### #.... #.... ####. #.... #.... #####",
-    " ": "..... ..... ..... ..... ..... ..... .....",
-}
-WORDS = ["AA", "AB", "BA", "BB"]
-PIXELS = 35
-
-
-def show(*words: str) -> np.ndarray:
-    """``(words, 35·letters)``: 7 × 5 points a letter."""
-    dots = {letter: [dot == "#" for dot in form.replace(" ", "")] for letter, form in LETTERS.items()}
-    return np.array([[dot for letter in word for dot in dots[letter]] for word in words], np.float32)
-
-
-def reader(words: list[str], layers: list[list[int]], seed: int, **rule: float) -> Grossberg:
-    """A net that has seen these words, 6000 times one of them at random."""
-    stimuli = show(*words)
-    net = Grossberg(dim=stimuli.shape[1], layers=layers, learning_rate=0.05, seed=seed, **rule)
-    net.learn(stimuli[np.random.default_rng(seed + 100).integers(len(words), size=6000)])
-    return net
-
 
 def groups(net: Grossberg, *words: str, cluster: int = 0) -> str:
     """Which words share a winner: a letter for each, the first word's winner being a."""
-    winners = net.predict(show(*words)).winner[:, cluster].tolist()
-    order = list(dict.fromkeys(winners))
-    return "".join("abcd"[order.index(winner)] for winner in winners)
+    found = winners(net, words, cluster)
+    order = list(dict.fromkeys(found))
+    return "".join("abcd"[order.index(winner)] for winner in found)
 
 
 def test_two_units_become_letter_detectors_for_one_position():
@@ -152,7 +131,7 @@ def test_two_units_become_letter_detectors_for_one_position():
         found.append(groups(net, *WORDS))
         apart = np.abs(net.weights[0][0] - net.weights[0][1])
         position = 0 if found[-1] == "aabb" else 1
-        assert apart[PIXELS * position :][:PIXELS].sum() > 0.7 * apart.sum()
+        assert np.split(apart, 2)[position].sum() > 0.7 * apart.sum()
     assert set(found) == {
         "aabb",
         "abab",
@@ -171,24 +150,23 @@ def test_four_units_become_word_detectors():
 
 def test_words_are_read_off_letter_detectors():
     """Eight clusters of two find letters in positions; four units on top of them find the words."""
-    words, letters = 0, set()
+    read, letters = 0, set()
     for seed in RUNS:
         net = reader(WORDS, [[2] * 8, [4]], seed, sensitivity=0.002)
         below = [groups(net, *WORDS, cluster=c) for c in range(8)]
         letters |= set(below)
         if {"aabb", "abab"} <= set(below):
-            words += groups(net, *WORDS, cluster=8) == "abcd"
+            read += groups(net, *WORDS, cluster=8) == "abcd"
     assert {"aabb", "abab"} <= letters
-    assert words >= 14
+    assert read >= 14
 
 
 @pytest.mark.parametrize("teacher", [False, True])
 def test_correlated_letters_teach(teacher):
     """By their looks A stands alone and B goes with S and E. A second letter that goes with the first, A
     after A and B, B after S and E, brings A and B together, and they stay so when it is gone."""
-    alone = ["A ", "B ", "S ", "E "]
-    found = [groups(reader(["AA", "BA", "SB", "EB"] if teacher else alone, [[2]], seed, leak=0.005), *alone)
-             for seed in RUNS]  # fmt: skip
+    shown = TAUGHT if teacher else ALONE
+    found = [groups(reader(shown, [[2]], seed, leak=0.005), *ALONE) for seed in RUNS]
     if teacher:
         assert found.count("aabb") >= 10
     else:
@@ -196,6 +174,5 @@ def test_correlated_letters_teach(teacher):
 
 
 def test_correlated_letters_are_grouped_by_the_teacher():
-    found = [groups(reader(["AA", "BA", "SB", "EB"], [[2]], seed, leak=0.005), "AA", "BA", "SB", "EB")
-             for seed in RUNS]  # fmt: skip
+    found = [groups(reader(TAUGHT, [[2]], seed, leak=0.005), *TAUGHT) for seed in RUNS]
     assert found.count("aabb") == len(RUNS)
