@@ -1,17 +1,17 @@
-"""Operations that change nothing: what is there, and what models say."""
+"""Operations that change nothing: what is there, and what models are asked."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamlearn.daemon.desk import Desk, deleted_meanwhile, summary, told
+from streamlearn.daemon.queries import Arrays, Query
 from streamlearn.daemon.replies import Asker
 from streamlearn.errors import TooLarge
 from streamlearn.models.base import Model
@@ -20,7 +20,7 @@ from streamlearn_client.protocol import VERSION, Request
 
 
 class Asking:
-    """Each operation answers between two slices of learning, from the live models."""
+    """Each operation answers between two slices of learning; what may take longer is up to `Queries`."""
 
     def __init__(self, desk: Desk, version: str, endpoints: dict[str, str]) -> None:
         self._desk = desk
@@ -84,49 +84,37 @@ class Asking:
     def _do_predict(self, asker: Asker, request: Request) -> None:
         assert request.x is not None  # the codec has seen to it
         x, keys = request.x, request.keys
-        self._say(asker, request, lambda model: model.predict(x, keys).arrays)
+        held = x.nbytes + (0 if keys is None else keys.nbytes)
+        entry = self._desk.shard.entry(request.model)
+        query = Query(asker, len(x), lambda model: model.predict(x, keys).arrays, held)
+        self._desk.queries.ask(entry, query)
 
     def _do_forecast(self, asker: Asker, request: Request) -> None:
         steps, key = request.fields["steps"], request.fields.get("key")
 
-        def forecast(model: Model) -> dict[str, NDArray[Any]]:
-            self._check_length("steps", steps, model)
+        def forecast(model: Model) -> Arrays:
             return {"forecast": np.ascontiguousarray(model.forecast(steps, key))}
 
-        self._say(asker, request, forecast)
+        self._let_go_on(asker, request, "steps", forecast)
 
     def _do_sample(self, asker: Asker, request: Request) -> None:
         said = {name: value for name, value in request.fields.items() if name != "n"}
         n = request.fields["n"]
+        self._let_go_on(asker, request, "n", lambda model: {"sample": model.sample(n, **said)})
 
-        def sample(model: Model) -> dict[str, NDArray[Any]]:
-            self._check_length("n", n, model)
-            return {"sample": model.sample(n, **said)}
-
-        self._say(asker, request, sample)
-
-    def _say(
-        self, asker: Asker, request: Request, what: Callable[[Model], Mapping[str, NDArray[Any]]]
-    ) -> None:
-        """Answer with what a model says as it stands."""
-        began = time.perf_counter_ns()
+    def _let_go_on(self, asker: Asker, request: Request, what: str, say: Callable[[Model], Arrays]) -> None:
+        """Let a model go on by itself, for as long as `what` says: no further than samples could be sent."""
         entry = self._desk.shard.entry(request.model)
-        arrays = what(entry.model)
-        ok = {"applied_lsn": entry.applied_lsn, "samples": entry.model.samples}
-        self._desk.replies.ok(asker, ok, arrays)
-        self._desk.metrics.model(entry.name).queries += 1
-        self._desk.metrics.query_seconds.add(time.perf_counter_ns() - began)
-
-    def _check_length(self, what: str, count: int, model: Model) -> None:
-        """Nothing else is served while a model goes on by itself."""
-        rows = self._desk.limits.rows
-        if count * model.outputs > rows:
-            most = rows // model.outputs
+        count, outputs, rows = request.fields[what], entry.model.outputs, self._desk.limits.rows
+        if count * outputs > rows:
+            most = rows // outputs
             raise TooLarge(
-                f"{what} is {count}, and may be {most} at most with this model: times its {model.outputs} "
+                f"{what} is {count}, and may be {most} at most with this model: times its {outputs} "
                 f"outputs no more than limits.rows ({rows})",
                 limit=most,
             )
+        # A model that forecasts nothing says so at once, whatever it is asked for.
+        self._desk.queries.ask(entry, Query(asker, count if outputs else 0, say))
 
     def _do_checkpoints(self, asker: Asker, request: Request) -> None:
         kept = self._desk.checkpointer.kept(self._desk.shard.entry(request.model))

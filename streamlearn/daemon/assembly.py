@@ -5,9 +5,10 @@ from __future__ import annotations
 from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.events import Publisher
-from streamlearn.daemon.loop import Loop
+from streamlearn.daemon.loop import UNASKED, Loop
 from streamlearn.daemon.metrics import Metrics
 from streamlearn.daemon.operations import Operations
+from streamlearn.daemon.queries import Queries
 from streamlearn.daemon.replies import Replies
 from streamlearn.daemon.sockets import Sockets
 from streamlearn.daemon.wakeup import Helper, Wakeup
@@ -51,11 +52,14 @@ class Daemon:
             recovered.kept,
             self._wrote,
         )
+        longest = int(UNASKED * settings.learning.slice_milliseconds * 1e6)  # no longer than any slice
+        self._queries = Queries(Helper(self._wakeup, "queries"), replies, metrics, longest)
         self.operations = Operations(
             shard,
             journal,
             writer,
             checkpointer,
+            self._queries,
             replies,
             publisher,
             metrics,
@@ -71,6 +75,7 @@ class Daemon:
             self._helper,
             writer,
             checkpointer,
+            self._queries,
             self.operations,
             replies,
             publisher,
@@ -81,7 +86,8 @@ class Daemon:
         self._flusher.start()
 
     def close(self) -> None:
-        """End the threads, once they have done what they were asked for."""
+        """End the threads, once they have done what they must."""
+        self._queries.close()
         self._helper.stop()
         self._flusher.stop()
         self._wakeup.close()

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.events import Publisher
 from streamlearn.daemon.metrics import Metrics
+from streamlearn.daemon.queries import Queries
 from streamlearn.daemon.replies import Replies
 from streamlearn.daemon.waiting import WhenLearned
 from streamlearn.daemon.writer import Writer
@@ -26,6 +27,7 @@ class Desk(NamedTuple):
     writer: Writer
     checkpointer: Checkpointer
     when_learned: WhenLearned
+    queries: Queries
     replies: Replies
     publisher: Publisher
     metrics: Metrics

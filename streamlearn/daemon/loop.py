@@ -2,13 +2,13 @@
 
 A turn: take a bite of requests (answering queries as they come) and a bite of the firehose, journal
 what they brought in one write, learn for about one slice, send what may be sent. So a query waits for a
-bite and a slice, not for a stream; and nothing is locked, since everything else that runs (the
-flusher, the helper, signal handlers) only hands something in and rings.
+bite and a slice, not for a stream, nor for a long query, which is answered from a copy by a thread of its
+own; and nothing is locked, since everything else that runs (the flusher, the helpers, signal handlers) only
+hands something in and rings.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -23,22 +23,15 @@ from streamlearn.daemon.config import Learning
 from streamlearn.daemon.events import Publisher
 from streamlearn.daemon.metrics import Metrics
 from streamlearn.daemon.operations import Operations
+from streamlearn.daemon.queries import Queries
 from streamlearn.daemon.replies import Asker, Replies
 from streamlearn.daemon.sockets import Sockets, receive
 from streamlearn.daemon.wakeup import Helper, Wakeup
 from streamlearn.daemon.writer import NOBODY, Writer
-from streamlearn.errors import (
-    BadMessage,
-    FatalError,
-    Internal,
-    ShuttingDown,
-    StreamlearnError,
-)
+from streamlearn.errors import BadMessage, FatalError, ShuttingDown, StreamlearnError
 from streamlearn.shard import Applied, Shard
 from streamlearn.store.record import RecordKind
 from streamlearn_client.protocol import EventMessage, Frame, Learn, Limits, decode_request, split_envelope
-
-log = logging.getLogger(__name__)
 
 BITE = 0.5  # of a slice: how long a socket is read before it is another's turn
 UNASKED = 4  # slices are so many times as long while nobody asks anything: fewer turns, more learning
@@ -55,6 +48,7 @@ class Loop:
         helper: Helper,
         writer: Writer,
         checkpointer: Checkpointer,
+        queries: Queries,
         operations: Operations,
         replies: Replies,
         publisher: Publisher,
@@ -68,6 +62,7 @@ class Loop:
         self._helper = helper
         self._writer = writer
         self._checkpointer = checkpointer
+        self._queries = queries
         self._operations = operations
         self._replies = replies
         self._publisher = publisher
@@ -115,6 +110,7 @@ class Loop:
         self._learn()
         self._writer.acknowledge()
         self._helper.collect()
+        self._queries.collect()
         self._checkpointer.advance()
         now = time.monotonic()
         asked = now < self._asked_at + ASKED_SECONDS
@@ -123,6 +119,7 @@ class Loop:
             self._next_tick = now + TICK_SECONDS
             self._writer.tick(now)
             self._checkpointer.tick(now)
+            self._queries.tick(now)
 
     def _poll(self) -> None:
         """Sleep until there is something to do."""
@@ -153,17 +150,10 @@ class Loop:
             else:
                 self._asked_at = time.monotonic()
                 self._operations.run(asker, request)
-        except FatalError:
-            raise
-        except StreamlearnError as error:
-            if asker.id is None:
+        except Exception as error:  # noqa: BLE001 - told to whoever asked
+            if asker.id is None and isinstance(error, StreamlearnError):
                 asker = Asker(envelope, error.request_id)
-            self._replies.error(asker, error)
-        except Exception:
-            log.exception("a request could not be served")
-            self._replies.error(
-                asker, Internal("the daemon failed at this request; its log has the particulars")
-            )
+            self._replies.failed(asker, error)
 
     def _firehose(self, frames: list[Frame]) -> None:
         try:
@@ -211,9 +201,12 @@ class Loop:
 
     def _finished(self) -> bool:
         """Whether a stop is complete: all that was taken is learned, durable, answered and checkpointed."""
-        if not self._stopping or self._shard.waiting or not self._writer.settled:
+        if not self._stopping:
+            return False
+        self._queries.finish(time.monotonic())
+        if self._shard.waiting or not self._writer.settled:
             return False
         if not self._checkpointed:
             self._checkpointed = True
             self._checkpointer.take_all()
-        return self._checkpointer.idle
+        return self._checkpointer.idle and self._queries.idle

@@ -10,6 +10,7 @@ from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.desk import Desk
 from streamlearn.daemon.events import Publisher
 from streamlearn.daemon.metrics import Metrics
+from streamlearn.daemon.queries import Queries
 from streamlearn.daemon.replies import Asker, Replies
 from streamlearn.daemon.waiting import WhenLearned
 from streamlearn.daemon.writer import Writer
@@ -29,6 +30,7 @@ class Operations:
         journal: Journal,
         writer: Writer,
         checkpointer: Checkpointer,
+        queries: Queries,
         replies: Replies,
         publisher: Publisher,
         metrics: Metrics,
@@ -40,8 +42,9 @@ class Operations:
         self._checkpointer = checkpointer
         self._publisher = publisher
         self._when_learned = WhenLearned()
+        waiting = self._when_learned
         desk = Desk(
-            shard, journal, writer, checkpointer, self._when_learned, replies, publisher, metrics, limits
+            shard, journal, writer, checkpointer, waiting, queries, replies, publisher, metrics, limits
         )
         self._changing = Changing(desk, most_models)
         self._ops = Asking(desk, version, endpoints).ops | self._changing.ops

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -10,8 +11,12 @@ import zmq
 from numpy.typing import NDArray
 
 from streamlearn.daemon.metrics import Metrics
-from streamlearn_client.errors import StreamlearnError
+from streamlearn.errors import FatalError, Internal, StreamlearnError
 from streamlearn_client.protocol import Frame, Id, encode_error, encode_reply
+
+log = logging.getLogger(__name__)
+
+KEPT_BYTES = 1 << 18  # a frame from here on is not copied: that would take longer than all else of a reply
 
 
 class Asker(NamedTuple):
@@ -35,11 +40,20 @@ class Replies:
         self._metrics.count_error(error.code)
         self._send(asker.envelope + encode_error(asker.id, error))
 
+    def failed(self, asker: Asker, error: Exception) -> None:
+        """Answer with what went wrong, whatever it was. A `FatalError` is raised: it is not the asker's."""
+        if isinstance(error, FatalError):
+            raise error
+        if not isinstance(error, StreamlearnError):
+            log.error("a request could not be served", exc_info=error)
+            error = Internal("the daemon failed at this request; its log has the particulars")
+        self.error(asker, error)
+
     def _send(self, frames: list[Frame]) -> None:
         try:
             for frame in frames[:-1]:
-                self._socket.send(frame, zmq.NOBLOCK | zmq.SNDMORE)
-            self._socket.send(frames[-1], zmq.NOBLOCK)
+                self._socket.send(frame, zmq.NOBLOCK | zmq.SNDMORE, len(frame) < KEPT_BYTES)
+            self._socket.send(frames[-1], zmq.NOBLOCK, len(frames[-1]) < KEPT_BYTES)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EAGAIN, errno.EHOSTUNREACH):
                 raise

@@ -19,7 +19,8 @@ class Wakeup:
         self._writer.setblocking(False)
 
     def ring(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # full: the loop has not even woken from earlier rings
+        # Full: the loop has not even woken from earlier rings. Closed: it has ended, and a thread was left.
+        with contextlib.suppress(OSError):
             self._writer.send(b"\0")
 
     def quiet(self) -> None:
@@ -39,7 +40,7 @@ Done = Callable[[Any, Exception | None], None]
 
 
 class Helper:
-    """A thread that does slow work (files) in order; `collect` tells what became of it on the loop's."""
+    """A thread that does slow work in order; `collect` tells what became of it on the loop's."""
 
     def __init__(self, wakeup: Wakeup, name: str) -> None:
         self._wakeup = wakeup
@@ -66,16 +67,25 @@ class Helper:
             self._pending -= 1
             done(result, error)
 
-    def stop(self) -> None:
-        """End the thread once its jobs are done, and wait for it."""
+    def stop(self, wait: bool = True) -> None:
+        """End the thread once its jobs are done, and wait for it. One that is not waited for ends with the
+        process, whatever it is at."""
         self._jobs.put(None)
-        self._thread.join()
+        if wait:
+            self._thread.join()
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            work, done = job
-            try:
-                self._results.put((done, work(), None))
-            except Exception as error:  # noqa: BLE001 - handed on to `done`
-                self._results.put((done, None, error))
+        while self._work():
             self._wakeup.ring()
+
+    def _work(self) -> bool:
+        """Do the next job, and hold on to nothing of it; `False` when there are to be no more."""
+        job = self._jobs.get()
+        if job is None:
+            return False
+        work, done = job
+        try:
+            self._results.put((done, work(), None))
+        except Exception as error:  # noqa: BLE001 - handed on to `done`
+            self._results.put((done, None, error))
+        return True

@@ -44,7 +44,7 @@ class Kept:
         return {"format": FORMAT, "kind": self.kind, "spec": json.dumps(self.spec_dict())}
 
     def copy_state(self) -> State:
-        """A copy of every array, for a checkpoint that is written while the learning goes on."""
+        """A copy of every array, for what is written, or asked at length, while the learning goes on."""
         return {name: array.copy() for name, array in self.state.items()}
 
     def adopt(self, arrays: Mapping[str, NDArray[Any]]) -> None:

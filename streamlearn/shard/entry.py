@@ -74,6 +74,7 @@ class Entry:
         "missing",
         "model",
         "name",
+        "nanoseconds_per_answer",
         "nanoseconds_per_row",
         "slice_rows",
     )
@@ -91,6 +92,7 @@ class Entry:
         self.backlog_bytes = 0
         self.slice_rows = FIRST_SLICE
         self.nanoseconds_per_row = 0.0
+        self.nanoseconds_per_answer = 0.0  # for a row that is asked about, or a step of a forecast
         self._queue: deque[tuple[Record, Batch | Targets | None]] = deque()
         self._done = 0  # rows of the queue's first record that are learned already
 
@@ -192,6 +194,11 @@ class Entry:
         known = self.nanoseconds_per_row
         self.nanoseconds_per_row = 0.75 * known + 0.25 * measured if known else measured
         self.slice_rows = min(max(int(goal / max(self.nanoseconds_per_row, 1.0)), 1), LONGEST_SLICE)
+
+    def answered(self, rows: int, nanoseconds: int) -> None:
+        """So many rows were answered in such a time. What disturbs that makes it longer, never shorter."""
+        measured = nanoseconds / max(rows, 1)
+        self.nanoseconds_per_answer = min(measured, 0.75 * self.nanoseconds_per_answer + 0.25 * measured)
 
     def snapshot(self) -> Snapshot:
         """A copy of the model as of `applied_lsn`; only to be taken `between_records`."""

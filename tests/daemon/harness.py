@@ -86,7 +86,7 @@ class Running:
         self.failure: BaseException | None = None
         self._closed = False
         self._context: zmq.Context[Any] = zmq.Context()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
         self._thread.start()
         self.wire = self.connect()
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +204,28 @@ def test_a_data_directory_that_cannot_be_used(serve: Callable[..., DaemonProcess
     (tmp_path / "file").write_text("not a directory")
     daemon = serve("--data-dir", str(tmp_path / "file" / "data"))
     assert_refused(daemon, 2, "file/data")
+
+
+def test_a_long_query_is_answered_while_the_learning_goes_on(serve: Callable[..., DaemonProcess]) -> None:
+    """The answer is that of the model in this process which has learned as much as the answer says."""
+    daemon = serve()
+    daemon.ready()
+    asked = np.tile(X, (30, 1))
+    with Client(daemon.requests) as client, Client(daemon.requests, timeout=SECONDS) as asking:
+        client.create("net", "rnn", dim=4, hidden=32)
+        client.learn("net", X[:1])
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(asking.predict, "net", asked)
+            learned = 1
+            while not answer.done() and learned < len(X):
+                client.learn("net", X[learned])
+                learned += 1
+        said = answer.result()
+    net = models.create("rnn", {"dim": 4, "hidden": 32})
+    assert said.applied_lsn is not None
+    net.learn(X[: said.applied_lsn - 1])  # the first record created it, each other is a sample
+    for name, array in net.predict(asked).arrays.items():
+        assert array.tobytes() == said.arrays[name].tobytes()
 
 
 def learn_for_ever(client: Client) -> None:
