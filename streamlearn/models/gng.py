@@ -85,8 +85,7 @@ class GrowingNeuralGas(UnitModel):
     @property
     def edges(self) -> NDArray[np.int64]:
         """``(m, 2)``: the units that are joined, i < j; ``net.weights[net.edges]`` are lines to draw."""
-        ages = self.state["edges"][: self._count, : self._count]
-        return np.argwhere(np.triu(ages != kernels.NO_EDGE))
+        return np.argwhere(np.triu(self._joined))
 
     @property
     def hits(self) -> NDArray[np.float64]:
@@ -96,6 +95,12 @@ class GrowingNeuralGas(UnitModel):
     @property
     def dead_units(self) -> NDArray[np.int64]:
         return np.flatnonzero(self.hits < 0.01 * self.hits.mean())
+
+    @property
+    def _joined(self) -> NDArray[np.bool_]:
+        """``(units, units)``: whether two are joined; every edge is there twice."""
+        ages = self.state["edges"][: self._count, : self._count]
+        return np.asarray(ages != kernels.NO_EDGE)
 
     @property
     def _count(self) -> int:
@@ -118,6 +123,6 @@ class GrowingNeuralGas(UnitModel):
         return {
             "quantization_error": distance / count if count else float("nan"),
             "units": self._count,
-            "edges": len(self.edges),
+            "edges": int(np.count_nonzero(self._joined)) // 2,
             "dead_units": len(self.dead_units),
         }
