@@ -255,7 +255,7 @@ def run(
     decay,
     statistics,  # (3, dim)
     statistics_y,  # (3, GOALS)
-    tree,  # (2048,)
+    tree,  # (3072,)
     head,  # (2,)
     samples,  # (1,)
     quality,  # (5, GOALS)

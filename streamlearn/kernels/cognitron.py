@@ -141,7 +141,7 @@ def predict(
     margin,
     inputs,  # (dim,): where the sample's lines go
     places,  # (cells,): where the last layer's cells are
-    tree,  # (2048,)
+    tree,  # (3072,)
     head,  # (2,)
     winner,  # (n,)
     activity,  # (n, cells)
@@ -172,7 +172,7 @@ def learn(
     margin,
     inputs,  # (dim,)
     places,  # (cells,)
-    tree,  # (2048,)
+    tree,  # (3072,)
     head,  # (2,)
     samples,  # (1,)
     quality,  # (4,)

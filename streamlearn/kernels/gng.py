@@ -141,7 +141,7 @@ def learn(
     pad,  # (blocks, 16)
     measure,
     statistics,  # (3, dim)
-    tree,  # (2048,)
+    tree,  # (3072,)
     head,  # (2,)
     method,
     clip,

@@ -248,7 +248,7 @@ def predict(
     wins,  # (blocks, 16)
     threshold,  # a line above it is active
     sensitivity,  # γ
-    tree,  # (2048,)
+    tree,  # (3072,)
     head,  # (2,)
     winner,  # (n, clusters)
     distance,  # (n,)
@@ -283,7 +283,7 @@ def learn(
     wins,  # (blocks, 16)
     threshold,  # a line above it is active
     sensitivity,  # γ
-    tree,  # (2048,)
+    tree,  # (3072,)
     head,  # (2,)
     samples,  # (1,)
     since,  # (1,): samples learned since rounding was last taken away

@@ -157,7 +157,7 @@ def predict(
     threshold,  # a line above it is +1
     epsilon,  # MaxNet's
     most,  # iterations
-    tree,  # (2048,)
+    tree,  # (3072,)
     head,  # (2,)
     winner,  # (n,)
     distance,  # (n,)
@@ -188,7 +188,7 @@ def learn(
     threshold,  # a line above it is +1
     epsilon,  # MaxNet's
     most,  # iterations
-    tree,  # (2048,)
+    tree,  # (3072,)
     head,  # (2,)
     samples,  # (1,)
     quality,  # (5,)

@@ -158,7 +158,7 @@ def predict(
     ie,
     rule,  # (6,)
     steps,
-    tree,  # (2048,)
+    tree,  # (3072,)
     head,  # (2,)
     winner,  # (n,)
     activity,  # (n, cells)
@@ -191,7 +191,7 @@ def learn(
     ie,
     rule,  # (6,)
     steps,
-    tree,  # (2048,)
+    tree,  # (3072,)
     head,  # (2,)
     samples,  # (1,)
     quality,  # (3,)

@@ -58,7 +58,7 @@ def predict(
     decay,
     statistics,  # (3, dim)
     statistics_y,  # (3, GOALS); ``statistics`` itself for NEXT
-    tree,  # (2048,)
+    tree,  # (3072,)
     head,  # (2,)
     free,  # 1: go on without samples, and tell of each what was forecast for it
     temperature,

@@ -211,7 +211,7 @@ def learn(
     decay,
     statistics,  # (3, dim)
     statistics_y,  # (3, GOALS); ``statistics`` itself for NEXT
-    tree,  # (2048,)
+    tree,  # (3072,)
     head,  # (2,)
     samples,  # (1,)
     last,  # (slots, ahead, columns of y): NaN before there is one

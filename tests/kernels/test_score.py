@@ -129,6 +129,25 @@ def test_uniform_on_a_stationary_stream():
     assert stats.kstest(ranks, "uniform").statistic < 0.03
 
 
+@pytest.mark.parametrize("value", [0.0, 1e-30, 1.0, 1.12, 1.1249, 1.249, 7e30, np.inf])
+def test_what_always_comes_is_in_the_middle(value):
+    assert Ours(0.999).feed(np.full(5000, value))[100:] == pytest.approx(0.5, abs=0.01)
+
+
+def test_where_values_repeat_the_score_is_the_middle_of_their_share():
+    """As SciPy's mean percentile has it, wherever in its bin a value lies."""
+    values = np.random.default_rng(12).choice(
+        [0.3, 0.32, 1.1249, 5.0, 5.01], 4000, p=[0.4, 0.1, 0.4, 0.05, 0.05]
+    )
+    ours = Ours()
+    ours.feed(values)
+    for value in (0.3, 0.32, 1.1249):
+        expected = stats.percentileofscore(values, value, kind="mean") / 100
+        assert ours.ask([value])[0] == pytest.approx(expected, abs=1e-3)
+    low, high = ours.ask([5.0, 5.01])  # both in one bin
+    assert 0.899 < low < high < 1
+
+
 def test_forgets():
     """After k half-lives on another stream, the first one's values are down to 2⁻ᵏ of the weight."""
     ours = Ours(2.0 ** (-1 / 100))
@@ -149,18 +168,18 @@ def test_before_anything_was_seen_and_for_nan():
 
 
 def test_edges_of_the_scale():
-    """Below 2⁻⁶⁴ nothing is lower; at and above 2⁶⁴ everything else is."""
+    """All below 2⁻⁶⁴ is one value, and so is all from 2⁶⁴ on."""
     ours = Ours()
     ours.feed([0, 1e-30, 2.0**-64, 1.0, 1e30, np.inf])
-    assert ours.ask([0, 1e-45, 1e-20]).tolist() == [0, 0, 0]
-    assert ours.ask([2.0**64, 3e38, np.inf]) == pytest.approx(6 / 7)
+    assert ours.ask([0, 1e-45, 1e-20]) == pytest.approx(1.5 / 7)
+    assert ours.ask([2.0**64, 3e38, np.inf]) == pytest.approx(5 / 7)
     assert ours.ask([2.0]) == pytest.approx(4 / 7)
     assert ours.ask([0.5]) == pytest.approx(3 / 7)
 
 
 def test_every_bin_is_where_float32_says():
-    """One value at each bin's lower edge: as many are below as there are bins below."""
+    """One value at each bin's lower edge: all bins below it lie below, and half of itself."""
     edges = np.float32([2.0**octave * (1 + k / 8) for octave in range(-64, 64) for k in range(8)])
     ours = Ours()
     ours.feed(edges)
-    assert np.allclose(ours.ask(edges), np.arange(score.BINS) / (score.BINS + 1), rtol=0, atol=1e-7)
+    assert np.allclose(ours.ask(edges), (np.arange(score.BINS) + 0.5) / (score.BINS + 1), rtol=0, atol=1e-7)

@@ -1,8 +1,9 @@
 """The score, the slow way: every value's bin and weight are kept, and the share below is counted.
 
-Bins are eighths of an octave, from 2⁻⁶⁴ to 2⁶⁴. A value's own bin counts by the part of it that lies below
-the value, all lower bins count whole; the share is of the total weight and the next value's own. What is
-under the lowest bin is in it, and what is above the highest is in that.
+Bins are eighths of an octave, from 2⁻⁶⁴ to 2⁶⁴. Lower bins count whole. Of its own bin half lies below the
+(weighted) mean place of what is in it, and between there and the edges as much as a straight line says. The
+share is of the total weight and the next value's own. What is under the lowest bin is at its lower edge, and
+what is above the highest at the upper edge of that.
 """
 
 from __future__ import annotations
@@ -22,19 +23,25 @@ def bin_of(value: float) -> tuple[float, float]:
     return lower, lower + width
 
 
+def place_of(value: float) -> tuple[float, float]:
+    """The lower edge of the bin of ``value``, and how far into the bin it lies, 0 … 1."""
+    lower, upper = bin_of(value)
+    return lower, min(max((value - lower) / (upper - lower), 0.0), 1.0)
+
+
 class Score:
     """``decay`` is what a value keeps of its weight for each value after it."""
 
     def __init__(self, decay: float) -> None:
         self.decay = decay
-        self.seen: list[float] = []  # the lower edges of the values' bins
+        self.seen: list[tuple[float, float]] = []  # the lower edges of the values' bins, and their places
 
     def bounds(self, value: float) -> tuple[float, float]:
         """The share of values in bins below that of ``value``, and that with its own bin."""
         lower, _ = bin_of(value)
         below = own = total = 0.0
         weight = 1.0
-        for other in reversed(self.seen):
+        for other, _ in reversed(self.seen):
             below += weight * (other < lower)
             own += weight * (other == lower)
             total += weight
@@ -45,11 +52,21 @@ class Score:
     def rank(self, value: float) -> float:
         if math.isnan(value):
             return math.nan
-        lower, upper = bin_of(value)
-        part = min(max((value - lower) / (upper - lower), 0.0), 1.0)
+        lower, part = place_of(value)
+        own = [(n, at) for n, (other, at) in enumerate(reversed(self.seen)) if other == lower]
+        weights = [self.decay**n for n, _ in own]
         least, most = self.bounds(value)
-        return least + part * (most - least)
+        if not sum(weights) > 0:  # none, or all forgotten
+            return least
+        middle = sum(w * at for w, (_, at) in zip(weights, own, strict=True)) / sum(weights)
+        if math.isclose(part, middle, rel_tol=1e-12):
+            below = 0.5
+        elif part < middle:
+            below = 0.5 * part / middle
+        else:
+            below = 1 - 0.5 * (1 - part) / (1 - middle)
+        return least + below * (most - least)
 
     def observe(self, value: float) -> None:
         if not math.isnan(value):
-            self.seen.append(bin_of(value)[0])
+            self.seen.append(place_of(value))
