@@ -167,14 +167,18 @@ class RNN(Recurrent):
         return out
 
     def forecast(self, steps: int, key: int | str | None = None) -> Float32:
-        """The next ``steps`` samples, (steps, dim), as the net goes on from the live state (of ``key``) with
-        its own forecasts for samples (symbols: their probabilities, the most probable one taken). Changes
-        nothing.
+        """The next ``steps`` samples, (steps, dim), from the live state (of ``key``): those within the
+        ``horizon`` as the net forecasts them at once, the others as it goes on with its own forecasts for
+        samples (symbols: their probabilities, the most probable one taken). Changes nothing.
 
         Raises BadValue if the target is not the next sample, before there is any forecast, and for what is no
         number of steps.
         """
-        return self._run_free(whole(steps, "steps"), 0.0, 0, key)[1]
+        told = self._run_free(whole(steps, "steps"), 0.0, 0, key)[1]
+        ahead = told[:, : self.spec.symbols or self.dim].copy()
+        at_once = told[:1].reshape(-1, ahead.shape[1])[:steps]
+        ahead[: len(at_once)] = at_once
+        return ahead
 
     def sample(
         self, n: int, temperature: float = 1.0, seed: int = 0, key: int | str | None = None
@@ -206,7 +210,7 @@ class RNN(Recurrent):
         random = np.array([seed], np.uint64)
         drawn = 1, np.float32(temperature), random
         run_on.predict(x, slot, *self._predicts_with, *drawn, *out.arrays.values())
-        return x, out.arrays["prediction"][:, : self.spec.symbols or self.dim]
+        return x, out.prediction
 
     def _room(self, n: int) -> Outputs:
         """Room for what is said of ``n`` samples, in the kernels' order."""

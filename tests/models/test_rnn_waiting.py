@@ -98,13 +98,19 @@ def test_a_residual_horizon_begins_as_persistence():
     assert np.array_equal(net.predict(x).prediction, np.repeat(x[:, None], 3, axis=1))
 
 
-def test_forecast_goes_on_step_by_step_whatever_the_horizon():
+def test_forecast_is_the_horizons_own_and_beyond_it_goes_on_step_by_step():
     net = sl.RNN(dim=2, hidden=4, horizon=3, tbptt=(50, 50))
-    net.learn(wave(40, 2, seed=6))
+    x = wave(41, 2, seed=6)
+    net.learn(x[:40])
     ahead = net.forecast(5)
     assert ahead.shape == (5, 2)
-    fed = net.predict(ahead)  # its own forecasts as samples: the next ones are the first steps after each
-    assert np.array_equal(ahead[1:], fed.prediction[:-1, 0])
+    assert np.array_equal(net.forecast(2), ahead[:2])
+    fed = net.forecast(1)
+    while len(fed) < 5:  # its own forecasts as samples: the next ones are the first steps after each
+        fed = np.concatenate((fed, net.predict(fed).prediction[-1:, 0]))
+    assert np.array_equal(ahead[3:], fed[3:])
+    assert not np.array_equal(ahead[1:3], fed[1:3])
+    assert np.array_equal(net.learn(x[40]).prediction[0], ahead[:3])  # what had been forecast before it came
 
 
 def test_one_sample_ahead_is_a_horizon_of_one():
