@@ -70,7 +70,6 @@ def _enter(net, x, first, mirrored, steps, window, flat, filled):
     one's from row ``mirrored`` on."""
     for t in range(steps):
         judge.take(x, first + t, filled)
-        judge.fill(net, filled, False, flat, t, 0, filled)
         judge.put_sample(net, filled, flat, t)
         for row in range(net[TARGET]):
             store(window, steps - 1 - t, mirrored + row, load(window, t, row))
@@ -170,11 +169,11 @@ def _ripe(told, chunk, later, delay, came):
 
 
 @device
-def _let_go(chunk, left, xs, ys, numbers, counted, ids, came, said, states):
+def _let_go(chunk, left, xs, ys, numbers, present, counted, ids, came, said, states):
     """The first ``chunk`` samples are done; ``left`` go on waiting."""
     for i in range(left):
         xs[i], ys[i] = xs[i + chunk], ys[i + chunk]
-        numbers[i], counted[i] = numbers[i + chunk], counted[i + chunk]
+        numbers[i], present[i], counted[i] = numbers[i + chunk], present[i + chunk], counted[i + chunk]
         if ids.size > 0:
             ids[i], came[i], said[i] = ids[i + chunk], came[i + chunk], said[i + chunk]
     for k in range(states.shape[0] - 1):
@@ -201,11 +200,11 @@ def _keep_states(net, window, chunk, states):
 @kernel(
     "i8(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], b1, b1, b1, f4[::1], i8, i8, b1, i8,"
     " i8[::1], i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1],"
-    " i8[::1], i8[::1], f4[:,:,::1], f4[:,:,::1], i8[:,::1], u1[:,::1], f4[:,:,:,::1], f4[:,:,::1],"
-    " i8[:,::1], u1[:,::1], f4[:,:,::1],"
+    " i8[::1], i8[::1], f4[:,:,::1], f4[:,:,::1], i8[:,::1], i4[:,::1], u1[:,::1], f4[:,:,:,::1],"
+    " f4[:,:,::1], i8[:,::1], u1[:,::1], f4[:,:,::1],"
     " f4[:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1],"
     " i8, f4, f8, f4, i8, i8, f8, f8,"
-    " f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8[::1], f8[:,::1], i8[::1],"
+    " f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8[::1], f8[:,::1], i8[::1], f8[:,::1],"
     " i8[::1], f4[:,::1], f4[::1], f4[::1], i4[::1], b1[::1])"
 )
 def run(
@@ -230,9 +229,10 @@ def run(
     clock,  # (3,)
     waiting,  # (slots,): how many samples wait
     told_of,  # (slots,): how many of them, whole chunks, have been told of
-    waiting_x,  # (slots, room, dim): scaled, NaN where missing
+    waiting_x,  # (slots, room, dim): as the net takes them, scaled and filled
     waiting_y,  # (slots, room, GOALS): as they came, and once they are judged, scaled
     waiting_sample,  # (slots, room): their numbers
+    present,  # (slots, room): how many of their values had come
     counted,  # (slots, room): 1 if they count
     states,  # (slots, chunks + 1, rows of the forward cells' states, 16): before each chunk, and the next
     last,  # (slots, 1, GOALS): the last target, NaN before there is one
@@ -260,6 +260,7 @@ def run(
     samples,  # (1,)
     quality,  # (5, GOALS)
     counters,  # (4,): those of optim.py and judge.py
+    means,  # (2, dim): of the inputs, see judge.py
     sample,  # (m,): of the outputs, with room for as many as the samples may complete
     prediction,  # (m, outputs)
     error,  # (m,)
@@ -270,7 +271,8 @@ def run(
     """Take the samples in order and run each chunk that is complete; returns how many outputs there are. Or
     take targets ``y`` that come later, with an output for each."""
     flat = window.reshape(window.shape[0], -1)
-    scaled, goal = np.empty(net[DIM], np.float32), np.empty(net[GOALS], np.float32)
+    scaled, filled = np.empty(net[DIM], np.float32), np.empty(net[DIM], np.float32)
+    goal = np.empty(net[GOALS], np.float32)
     told, truth = np.empty(net[OUTPUTS], np.float32), np.empty((1, net[GOALS]), np.float32)
     steps = chunk + context
     mirrored = matrices[2, SOURCE]
@@ -278,7 +280,8 @@ def run(
     for n in range(y.shape[0]):
         slot = max(place[n], np.int64(0))
         xs, ys, numbers = row_of(waiting_x, slot), row_of(waiting_y, slot), row_of(waiting_sample, slot)
-        counting, kept, before = row_of(counted, slot), row_of(states, slot), row_of(last, slot)
+        there_are, counting = row_of(present, slot), row_of(counted, slot)
+        kept, before = row_of(states, slot), row_of(last, slot)
         names, there, told_then = row_of(ids, slot), row_of(came, slot), row_of(said, slot)
         if arrived:
             if fresh[n]:
@@ -286,10 +289,12 @@ def run(
                 clear(row_of(kept, 0))
                 before[0, :] = _NAN
             i = waiting[slot]
-            scale.transform(method, statistics, scale_clip, x, n, scaled)
+            there_are[i] = scale.transform(method, statistics, scale_clip, x, n, scaled)
+            judge.fill(net, scaled, False, flat, 0, 0, means, filled)
+            judge.put(filled, xs, i, 0)
             if following:
                 scale.update(method, statistics, decay, x, n)
-            judge.put(scaled, xs, i, 0)
+                judge.follow_inputs(method, scaled, decay, means)
             _copy(y, n, ys, i)
             numbers[i], counting[i] = samples[0], 1 if following else 0
             if later:
@@ -299,7 +304,7 @@ def run(
             first = told_of[slot]
             end = first + chunk if waiting[slot] - first == steps else first
             if first < end:
-                _enter(net, xs, first, mirrored, steps, window, flat, scaled)
+                _enter(net, xs, first, mirrored, steps, window, flat, filled)
                 _put_states(net, window, row_of(kept, first // chunk))
                 _forward(net, matrices, parameters, window, flat, steps, chunk, trace)
                 _keep_states(net, window, chunk, row_of(kept, first // chunk + 1))
@@ -327,7 +332,7 @@ def run(
                 _copy(y, n, truth, 0)
             judge.put(told, prediction, row, 0)
             sample[row] = numbers[i] if known else -1
-            channels[row] = judge.count_present(xs, i) if known else 0
+            channels[row] = there_are[i] if known else 0
             frozen[row] = known and counting[i] == 0
             error[row] = judge.misses(net, told, truth, 0)
             score[row] = scores.rank(tree, head, error[row])
@@ -350,7 +355,7 @@ def run(
         while (arrived or learning) and _ripe(told_of[slot], chunk, later, delay, there):
             if learning:
                 if not arrived or first > 0 or first == end:  # else it has just been run
-                    _enter(net, xs, 0, mirrored, steps, window, flat, scaled)
+                    _enter(net, xs, 0, mirrored, steps, window, flat, filled)
                     _put_states(net, window, row_of(kept, 0))
                     _forward(net, matrices, parameters, window, flat, steps, chunk, trace)
                 for t in range(chunk):
@@ -371,5 +376,5 @@ def run(
                 counters[judge.EXPIRED] += there[t] == 0
             told_of[slot] -= chunk
             waiting[slot] -= chunk
-            _let_go(chunk, waiting[slot], xs, ys, numbers, counting, names, there, told_then, kept)
+            _let_go(chunk, waiting[slot], xs, ys, numbers, there_are, counting, names, there, told_then, kept)
     return row

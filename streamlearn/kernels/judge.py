@@ -24,6 +24,9 @@ NATS, HITS = ABSOLUTE, SQUARED  # of classes: Σ −log p, and how often the mos
 # targets that no sample waited for
 EXPIRED, UNMATCHED = 2, 3
 
+# means, float64 (2, dim): of inputs as the net takes them, how many there were and their mean
+SEEN, MEAN = 0, 1
+
 LEAST = np.float32(2.0**-126)  # of a probability, when its logarithm is taken
 _0, _1, _NAN, _INF = np.float32(0), np.float32(1), np.float32(np.nan), np.float32(np.inf)
 
@@ -54,18 +57,31 @@ def put_sample(net, filled, flat, t):
 
 
 @device
-def fill(net, scaled, known, flat, t, column, filled):
-    """Missing inputs: the net's own forecast where it has one (``known``) and it is finite, else 0."""
+def fill(net, scaled, known, flat, t, column, means, filled):
+    """Missing inputs: the net's own forecast where it has one (``known``) and it is finite, else their mean
+    so far."""
     if net[SYMBOLS] == 1:
         filled[0] = scaled[0]
         return
     for c in range(scaled.size):
         value = scaled[c]
         if not (value == value):
-            value = flat[t, column + c] if known else _0
+            mean = np.float32(means[MEAN, c])
+            value = flat[t, column + c] if known else mean
             if not abs(value) < _INF:
-                value = _0
+                value = mean
         filled[c] = value
+
+
+@device
+def follow_inputs(method, scaled, decay, means):
+    """Let inputs join their means. Standard and ewma scale these to 0, where they stay."""
+    if method == scale.NONE or method == scale.MINMAX:
+        for c in range(scaled.size):
+            if scaled[c] == scaled[c]:
+                means[SEEN, c] += 1.0
+                gain = max(1.0 - decay, 1.0 / means[SEEN, c])  # a plain mean at first, as in scale.py
+                means[MEAN, c] += gain * (np.float64(scaled[c]) - means[MEAN, c])
 
 
 @device

@@ -7,7 +7,7 @@ import numpy as np
 from . import scale
 from . import score as scores
 from .compiler import device, kernel
-from .judge import LEAST, fill, misses, most, put, put_sample, tell
+from .judge import LEAST, fill, follow_inputs, misses, most, put, put_sample, tell
 from .lanes import WIDTH, load, store
 from .mathf import exp, log
 from .network import forward
@@ -41,7 +41,8 @@ def _draw(told, temperature, random):
 
 @kernel(
     "void(f4[:,::1], i8, i8[::1], i8[:,::1], f4[:,::1], i8[:,::1], f4[:,:,:,::1], i8, i8, i8, f8, f8,"
-    " f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8, f4, u8[::1], f4[:,::1], f4[::1], f4[::1], i4[::1])"
+    " f8[:,::1], f8[:,::1], f8[::1], f8[::1], f8[:,::1], i8, f4, u8[::1],"
+    " f4[:,::1], f4[::1], f4[::1], i4[::1])"
 )
 def predict(
     x,  # (n, dim)
@@ -60,6 +61,7 @@ def predict(
     statistics_y,  # (3, GOALS); ``statistics`` itself for NEXT
     tree,  # (3072,)
     head,  # (2,)
+    means,  # (2, dim)
     free,  # 1: go on without samples, and tell of each what was forecast for it
     temperature,
     random,  # (1,)
@@ -78,7 +80,7 @@ def predict(
     asked = net[FORECAST] * WIDTH
     scaled, filled = np.empty(net[DIM], np.float32), np.empty(net[DIM], np.float32)
     told = np.empty(net[OUTPUTS], np.float32)
-    statistics_x = statistics.copy()
+    statistics_x, means_x = statistics.copy(), means.copy()
     statistics_told = statistics_x if target == NEXT else statistics_y
     known = slot >= 0 and progress[slot, WAITING] > 0
     now = np.int64(0)  # a slot like any other: for a literal 0 the whole network would be compiled once more
@@ -95,7 +97,7 @@ def predict(
             if net[SYMBOLS] == 1:
                 x[n, 0] = np.float32(_draw(told, temperature, random))
         channels[n] = scale.transform(method, statistics_x, scale_clip, x, n, scaled)
-        fill(net, scaled, known and target == NEXT, flat, now, asked, filled)
+        fill(net, scaled, known and target == NEXT, flat, now, asked, means_x, filled)
         error[n] = misses(net, told, x, n) if target == NEXT else _NAN
         score[n] = scores.rank(tree, head, error[n])
         put_sample(net, filled, flat, now)
@@ -103,6 +105,7 @@ def predict(
         for row in range(net[STATE], net[WINDOW_ROWS]):
             store(ahead, now, row, load(ahead, now + 1, row))
         scale.update(method, statistics_x, decay, x, n)
+        follow_inputs(method, scaled, decay, means_x)
         known = True
         tell(known, method_y, statistics_told, flat, now, asked, told)
         if free == 0:

@@ -41,6 +41,7 @@ from .judge import (
     fill,
     follow,
     follow_class,
+    follow_inputs,
     misses,
     put,
     put_sample,
@@ -172,7 +173,7 @@ def _slide(progress, kept, window, ids, numbers, said):
     " i8[:,::1], f4[:,:,:,::1], f4[:,:,::1], i8[:,::1], i8[:,::1], f4[:,:,::1],"
     " f4[:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f4[:,:,::1], f8[:,::1], f8,"
     " f4, f8, f4, f8, f8, f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8[::1], f4[:,:,::1], f8[:,::1],"
-    " f4[:,::1], f4[::1], f4[::1], i4[::1], i8[::1])"
+    " f8[:,::1], f4[:,::1], f4[::1], f4[::1], i4[::1], i8[::1])"
 )
 def learn(
     x,  # (n, dim); (0, dim) where targets of earlier samples come
@@ -216,6 +217,7 @@ def learn(
     samples,  # (1,)
     last,  # (slots, ahead, columns of y): NaN before there is one
     quality,  # (5, GOALS)
+    means,  # (2, dim): of the inputs, see judge.py
     prediction,  # (n, outputs)
     error,  # (n,)
     score,  # (n,)
@@ -245,7 +247,7 @@ def learn(
             sample[n] = samples[0]
             channels[n] = scale.transform(method, statistics, scale_clip, x, n, scaled)
             known = target == NEXT and at[WAITING] > 0
-            fill(net, scaled, known, flat, at[PAIRS] + at[WAITING] - 1, asked, filled)
+            fill(net, scaled, known, flat, at[PAIRS] + at[WAITING] - 1, asked, means, filled)
         if first == (target != NEXT):
             if arrived:
                 t = at[PAIRS] + at[WAITING]
@@ -310,4 +312,5 @@ def learn(
         if not first and arrived:
             if learned:
                 scale.update(method, statistics, decay, x, n)
+                follow_inputs(method, scaled, decay, means)
             samples[0] += 1

@@ -120,6 +120,7 @@ class BidirectionalRNN(Recurrent):
         state["waiting.x"] = np.zeros((slots, room, self.dim), np.float32)
         state["waiting.y"] = np.zeros((slots, room, self._goals), np.float32)
         state["waiting.sample"] = np.zeros((slots, room), np.int64)
+        state["waiting.channels"] = np.zeros((slots, room), np.int32)
         state["waiting.counted"] = np.zeros((slots, room), np.uint8)
         state["states"] = layout.empty(slots, self.spec.places, self.spec.carried, WIDTH)
         state["states"][...] = 0
@@ -233,6 +234,15 @@ class BidirectionalRNN(Recurrent):
 
 
 # Arrays that a run changes, in the kernel's order: by slot, and of the whole stream.
-_WAITING = "waiting", "waiting.told", "waiting.x", "waiting.y", "waiting.sample", "waiting.counted"
-_MEMORY = *_WAITING, "states", "last"
-_LIVE = "scale.statistics", "scale.targets", "score.tree", "score.head", "samples", "quality", "counters"
+_WAITING = "x", "y", "sample", "channels", "counted"
+_MEMORY = "waiting", "waiting.told", *(f"waiting.{name}" for name in _WAITING), "states", "last"
+_LIVE = (
+    "scale.statistics",
+    "scale.targets",
+    "score.tree",
+    "score.head",
+    "samples",
+    "quality",
+    "counters",
+    "means",
+)

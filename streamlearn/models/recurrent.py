@@ -101,6 +101,7 @@ class Recurrent(Model):
         state["clock"] = np.array([1.0, 1.0, 0.0])
         state["counters"] = np.zeros(4, np.int64)
         state["quality"] = np.zeros((5, self._goals))
+        state["means"] = np.zeros((2, self.dim))
         self._slots = Slots(state, self.spec.keys)
 
     def _rows(self, which: int, *slots: int) -> Float32:

@@ -99,9 +99,9 @@ class RNN(Recurrent):
         values = state["window"].reshape(slots, room, -1)
         learned = rule, *network, *self._moments(), state["counters"], *memory, values, *waiting, said
         steps = trace, *back, probe, *lags, *step
-        live = state["samples"], state["last"], state["quality"]
+        live = state["samples"], state["last"], state["quality"], state["means"]
         self._learns_with = *learned, *steps, *scaling, *scores, *live
-        self._predicts_with = *network, *memory, target, *methods, *scaling, *scores
+        self._predicts_with = *network, *memory, target, *methods, *scaling, *scores, state["means"]
 
     # -- learning ----------------------------------------------------------------------------------------
 

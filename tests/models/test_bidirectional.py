@@ -15,7 +15,7 @@ from streamlearn_client.outputs import Outputs
 from tests.models.test_rnn import CELLS, wave
 from tests.naive.bidirectional import Net, Stream
 from tests.naive.differences import differences
-from tests.naive.rnn import Optimizer
+from tests.naive.rnn import Means, Optimizer
 from tests.naive.scale import Scaler
 from tests.naive.score import Score
 
@@ -124,6 +124,7 @@ def test_scales_what_it_sees_and_speaks_in_the_targets_units(method):
         layers=2, learning_rate=0.01, scale=method, half_life=40.0, scale_clip=2.0, outputs=2, chunk=(4, 3)
     )
     naive, score = slow(ours), Score(ours.decay)
+    naive.means = Means(ours.decay, rest=method != "minmax")  # the others scale the mean to 0
     of_x, of_y = (Scaler(2, method, 2.0, ours.decay) for _ in range(2))
     x = wave(120, 2, seed=7, missing=0.1) * [1.0, 30.0] + [5.0, -100.0]
     y = np.roll(x, 3, axis=0) * 0.5

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import streamlearn as sl
 from streamlearn.errors import BadShape, BadSpec, BadValue
 from tests.naive.differences import differences
-from tests.naive.rnn import Net, Optimizer, Stream
+from tests.naive.rnn import Means, Net, Optimizer, Stream
 from tests.naive.scale import Scaler
 from tests.naive.score import Score
 
@@ -122,6 +122,7 @@ def test_scales_what_it_sees_and_speaks_in_the_streams_units(method, target):
         target=target, **taken,
     )  # fmt: skip
     naive, score = slow(ours), Score(ours.decay)
+    naive.means = Means(ours.decay, rest=method != "minmax")  # the others scale the mean to 0
     of_x, of_y = (Scaler(2, method, 2.0, ours.decay) for _ in range(2))
     x = wave(120, 2, seed=7, missing=0.1) * [1.0, 30.0] + [5.0, -100.0]
     y = np.roll(x, 3, axis=0) * 0.5

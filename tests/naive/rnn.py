@@ -174,6 +174,23 @@ class Optimizer:
             p[name] -= self.rate * (m / (1 - 0.9**self.t)) / (np.sqrt(v / (1 - 0.999**self.t)) + 1e-8)
 
 
+class Means:
+    """Of inputs so far, by which missing ones are replaced; 0 before there are any, and for ever if they
+    ``rest``. ``decay``: what older ones keep of their weight, once they are many."""
+
+    def __init__(self, decay: float = 1.0, rest: bool = False) -> None:
+        self.decay, self.rest = decay, rest
+        self.count = self.mean = np.zeros(1)
+
+    def fill(self, x: Array) -> Array:
+        filled = np.where(np.isnan(x), self.mean, x)
+        if not self.rest:
+            self.count = self.count + ~np.isnan(x)
+            gain = np.maximum(1 - self.decay, 1 / np.maximum(self.count, 1))
+            self.mean = np.where(np.isnan(x), self.mean, self.mean + gain * (x - self.mean))
+        return filled
+
+
 class Stream:
     """TBPTT(k1, k2) on a stream, its targets the next sample (``y`` is None) or given ones."""
 
@@ -182,18 +199,19 @@ class Stream:
         self.states = net.start()
         self.pairs: list[tuple] = []  # (input, target, states before it): all there ever were
         self.waiting: tuple | None = None  # (input, states before it, forecast)
+        self.means = Means()
 
     def learn(self, x: Array, y: Array | None = None) -> Array:
         """Learn one sample and its target; returns what had been forecast for the target."""
         if y is not None:
-            filled = np.nan_to_num(x)
-            forecast = self._forward(filled)
+            forecast = self._forward(self.means.fill(x))
             self._complete(y)
             return forecast
         forecast = np.full(x.shape, np.nan) if self.waiting is None else self.waiting[2]
         if self.waiting is not None:
             self._complete(x)
-        self._forward(np.where(np.isnan(x), np.nan_to_num(forecast), x))
+        filled = self.means.fill(x)
+        self._forward(np.where(np.isnan(x) & ~np.isnan(forecast), forecast, filled))
         return forecast
 
     def _forward(self, x: Array) -> Array:
@@ -229,8 +247,10 @@ class Waiting(Stream):
             for i in range(max(0, before - self.ahead), before):
                 self.came.setdefault(i, np.full((self.ahead, len(x)), np.nan))[before - 1 - i] = x
             self._settle()
-        missing = self.steps[-1][2][: len(x)] if self.steps and self.delay is None else np.zeros(len(x))
-        self._forward(np.where(np.isnan(x), missing, x))
+        filled = self.means.fill(x)
+        if self.steps and self.delay is None:
+            filled = np.where(np.isnan(x), self.steps[-1][2][: len(x)], x)
+        self._forward(filled)
         self.steps.append(self.waiting)
         if y is not None and not np.isnan(y).all():
             self.came[len(self.steps) - 1] = y
