@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.events import Publisher
@@ -51,6 +53,7 @@ class Daemon:
             metrics,
             recovered.kept,
             self._wrote,
+            time.monotonic(),
         )
         longest = int(UNASKED * settings.learning.slice_milliseconds * 1e6)  # no longer than any slice
         self._queries = Queries(Helper(self._wakeup, "queries"), replies, metrics, longest)

@@ -8,7 +8,7 @@ from typing import Any
 
 from streamlearn.daemon.desk import Desk, deleted_meanwhile, summary, told
 from streamlearn.daemon.replies import Asker
-from streamlearn.errors import BadSpec, FatalError, Internal, NoCheckpoint, StreamlearnError
+from streamlearn.errors import BadSpec, FatalError, Internal, StreamlearnError
 from streamlearn.shard import Entry
 from streamlearn.store.checkpoint import CheckpointInfo
 from streamlearn.store.record import Record
@@ -90,25 +90,24 @@ class Changing:
 
     def _do_restore(self, asker: Asker, request: Request) -> None:
         entry = self._desk.shard.entry(request.model)
-        info = _choose(entry, self._desk.checkpointer.kept(entry), request.fields.get("lsn"))
 
-        def read(data: bytes | None, problem: Exception | None) -> None:
+        def read(found: tuple[CheckpointInfo, bytes] | None, problem: Exception | None) -> None:
             try:
-                if data is None:
-                    raise problem if isinstance(problem, StreamlearnError) else Internal(f"{problem}")
                 if self._desk.shard.entry(entry.name) is not entry:
                     raise deleted_meanwhile()
-                restore(data)
+                if found is None:
+                    raise problem if isinstance(problem, StreamlearnError) else Internal(f"{problem}")
+                restore(*found)
             except FatalError:
                 raise
             except StreamlearnError as error:
                 self._desk.replies.error(asker, error)
 
-        def restore(data: bytes) -> None:
+        def restore(info: CheckpointInfo, data: bytes) -> None:
             record = self._desk.writer.change(partial(self._desk.shard.accept_restore, entry.name, data))
             self._when_done(asker, entry, record, "restored", restored_lsn=info.lsn)
 
-        self._desk.checkpointer.read(info, read)
+        self._desk.checkpointer.read(entry, request.fields.get("lsn"), read)
 
     def _do_reheat(self, asker: Asker, request: Request) -> None:
         """Takes effect behind everything that was accepted before it."""
@@ -130,14 +129,3 @@ class Changing:
 
         wait = partial(self._desk.when_learned.wait, entry, record.lsn, done)
         self._desk.writer.when_durable(record.lsn, wait)
-
-
-def _choose(entry: Entry, kept: list[CheckpointInfo], lsn: int | None) -> CheckpointInfo:
-    for info in kept:
-        if lsn is None or info.lsn == lsn:
-            return info
-    there = ", ".join(str(info.lsn) for info in kept) or "none"
-    asked = "a checkpoint" if lsn is None else f"a checkpoint as of record {lsn}"
-    raise NoCheckpoint(
-        f"model {entry.name!r} does not have {asked}; it has: {there}", lsns=[info.lsn for info in kept]
-    )

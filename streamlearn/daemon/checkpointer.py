@@ -16,7 +16,7 @@ from functools import partial
 from streamlearn.daemon.config import Checkpoints
 from streamlearn.daemon.metrics import Metrics
 from streamlearn.daemon.wakeup import Helper
-from streamlearn.errors import Internal, StreamlearnError, UnknownModel
+from streamlearn.errors import Internal, NoCheckpoint, StreamlearnError, UnknownModel
 from streamlearn.recovery import Incarnation, pin
 from streamlearn.shard import Entry, Shard, Snapshot
 from streamlearn.store.checkpoint import CheckpointInfo, CheckpointStore
@@ -25,20 +25,23 @@ from streamlearn.store.journal import Journal
 log = logging.getLogger(__name__)
 
 Taken = Callable[[CheckpointInfo | None, StreamlearnError | None], None]
+Read = Callable[[tuple[CheckpointInfo, bytes] | None, Exception | None], None]
 
 
 @dataclass(slots=True, eq=False)
 class _Track:
-    """The checkpoints of one model, newest first; `time` (s) and `learned` (rows) are the last one's."""
+    """The checkpoints of one model, newest first. `time` (s) and `learned` (rows) are of the last that was
+    taken; before there is one, the time from which on this process has had the model."""
 
     kept: list[CheckpointInfo]
-    time: float = 0.0
+    time: float
     learned: int = 0
     pending: int = 0  # taken, but not yet written
 
 
 class Checkpointer:
-    """`written` is told of every new checkpoint."""
+    """`written` is told of every new checkpoint. `now`, here and in `tick`, is in seconds, of any steady
+    clock."""
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Checkpointer:
         metrics: Metrics,
         kept: Mapping[Incarnation, list[CheckpointInfo]],
         written: Callable[[CheckpointInfo], None],
+        now: float,
     ) -> None:
         self._shard = shard
         self._journal = journal
@@ -58,7 +62,8 @@ class Checkpointer:
         self._settings = settings
         self._metrics = metrics
         self._written = written
-        self._tracks = {key: _Track(infos) for key, infos in kept.items()}
+        self._now = now
+        self._tracks = {key: _Track(infos, now) for key, infos in kept.items()}
         self._undurable: deque[tuple[Snapshot, _Track, Taken]] = deque()
         self._due: set[Entry] = set()  # to be taken at the end of the record that is being learned
         self._dropping: dict[
@@ -67,7 +72,7 @@ class Checkpointer:
         self._retired = 0
 
     def kept(self, entry: Entry) -> list[CheckpointInfo]:
-        """The checkpoints of a model, newest first."""
+        """The checkpoints of a model, newest first; the helper may have retired the last ones already."""
         return self._track(entry).kept
 
     @property
@@ -76,11 +81,11 @@ class Checkpointer:
         return not (self._undurable or self._due or self._dropping or self._helper.busy)
 
     def tick(self, now: float) -> None:
-        """Take what is due by time or by samples. `now` is in seconds, of any steady clock."""
+        """Take what is due by time or by samples."""
+        self._now = now
         for entry in self._shard:
             track = self._track(entry)
-            if not track.pending and self._is_due(entry, track, now):
-                track.time = now
+            if not track.pending and self._is_due(entry, track):
                 self._due.add(entry)
         for entry in list(self._due):
             self.between_slices(entry)
@@ -139,19 +144,22 @@ class Checkpointer:
 
         self._helper.submit(partial(self._store.drop, entry.name, entry.create_lsn), removed)
 
-    def read(self, info: CheckpointInfo, done: Callable[[bytes | None, Exception | None], None]) -> None:
-        """Read a checkpoint's bytes on the helper's thread."""
-        self._helper.submit(partial(self._store.read, info), done)
+    def read(self, entry: Entry, lsn: int | None, done: Read) -> None:
+        """Read the checkpoint as of record `lsn`, or the newest, and give `done` its bytes too. Of those that
+        are there when it is read: `NoCheckpoint` if it is not among them."""
+        self._helper.submit(partial(self._read, entry.name, entry.create_lsn, lsn), done)
 
     def _track(self, entry: Entry) -> _Track:
         key = (entry.name, entry.create_lsn)
         found = self._tracks.get(key)
         if found is None:
-            found = self._tracks[key] = _Track([])
+            found = self._tracks[key] = _Track([], self._now)
         return found
 
-    def _is_due(self, entry: Entry, track: _Track, now: float) -> bool:
-        waited = now - track.time >= self._settings.seconds
+    def _is_due(self, entry: Entry, track: _Track) -> bool:
+        # Time counts from when this process has had the model; but what was replayed counts as learned, so
+        # that a daemon that is killed again and again does not replay ever more.
+        waited = self._now - track.time >= self._settings.seconds
         if not track.kept or entry.applied_lsn > track.kept[0].lsn:
             return waited or entry.learned - track.learned >= self._settings.samples
         # An idle model gets a second copy of its checkpoint, so that it does not hold on to the journal.
@@ -160,7 +168,7 @@ class Checkpointer:
     def _take(self, entry: Entry, done: Taken) -> None:
         track = self._track(entry)
         track.pending += 1
-        track.learned = entry.learned
+        track.time, track.learned = self._now, entry.learned
         self._undurable.append((entry.snapshot(), track, done))
         self.advance()
 
@@ -168,6 +176,18 @@ class Checkpointer:
         """On the helper's thread."""
         info = self._store.write(*snapshot)
         return info, self._store.list(snapshot.model, snapshot.create_lsn)
+
+    def _read(self, model: str, create_lsn: int, lsn: int | None) -> tuple[CheckpointInfo, bytes]:
+        """On the helper's thread, which also retires them: what it finds stays while it reads."""
+        kept = self._store.list(model, create_lsn)
+        for info in kept:
+            if lsn is None or info.lsn == lsn:
+                return info, self._store.read(info)
+        there = ", ".join(str(info.lsn) for info in kept) or "none"
+        asked = "a checkpoint" if lsn is None else f"a checkpoint as of record {lsn}"
+        raise NoCheckpoint(
+            f"model {model!r} does not have {asked}; it has: {there}", lsns=[info.lsn for info in kept]
+        )
 
     def _wrote(
         self,

@@ -13,7 +13,8 @@ import pytest
 from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.config import Checkpoints
 from streamlearn.daemon.metrics import Metrics
-from streamlearn.errors import DiskFull, Internal, StreamlearnError, UnknownModel
+from streamlearn.errors import DiskFull, Internal, NoCheckpoint, StreamlearnError, UnknownModel
+from streamlearn.recovery import Incarnation
 from streamlearn.shard import Entry
 from streamlearn.store.checkpoint import CheckpointInfo, CheckpointStore
 from streamlearn.store.fs import FS
@@ -68,21 +69,33 @@ class Scene:
         self.store = CheckpointStore(FS(), directory)
         self.written: list[int] = []
         self.answers: list[CheckpointInfo | StreamlearnError | None] = []
-        self.checkpointer = Checkpointer(
+        self.checkpointer = self._begin(940.0, {})
+        self.bench.create()
+        for now in (940.0, 999.9):
+            self.checkpointer.tick(now)
+            assert not self.hands.busy
+        self.checkpointer.tick(1000.0)
+        self.hands.work()
+        assert self.written == [1]
+        self.written.clear()
+
+    def _begin(self, now: float, kept: dict[Incarnation, list[CheckpointInfo]]) -> Checkpointer:
+        return Checkpointer(
             self.bench.shard,
             self.journal,  # type: ignore[arg-type]
             self.store,
             self.hands,  # type: ignore[arg-type]
             Checkpoints(seconds=60, samples=100),
             self.metrics,
-            {},
+            kept,
             lambda info: self.written.append(info.lsn),
+            now,
         )
-        self.bench.create()
-        self.checkpointer.tick(1000.0)  # a new model gets its first one soon
-        self.hands.work()
-        assert self.written == [1]
-        self.written.clear()
+
+    def restart(self, now: float) -> None:
+        """As if the models were recovered just now."""
+        kept = {(entry.name, entry.create_lsn): self.checkpointer.kept(entry) for entry in self.bench.shard}
+        self.checkpointer = self._begin(now, kept)
 
     @property
     def entry(self) -> Entry:
@@ -120,6 +133,62 @@ def test_it_is_time_after_so_many_samples_or_so_many_seconds(scene: Scene) -> No
     scene.hands.work()
     assert [info.lsn for info in scene.checkpointer.kept(scene.entry)] == [4, 4]
     assert scene.metrics.checkpoints == len(scene.written) + 1
+
+
+def test_one_that_was_asked_for_counts_as_the_last(scene: Scene) -> None:
+    scene.learn(1)
+    scene.checkpointer.tick(1059.9)
+    scene.take()
+    scene.hands.work()
+    scene.learn(1)
+    scene.checkpointer.tick(1119.8)
+    assert not scene.hands.busy
+    scene.checkpointer.tick(1119.9)
+    assert scene.hands.busy
+
+
+@pytest.mark.parametrize(
+    ("tail", "due_at"),
+    [
+        (0, None),  # nothing is new since its checkpoint
+        (99, 2060.0),  # time counts from the start
+        (100, 2000.1),  # what is replayed counts as learned
+    ],
+)
+def test_after_a_restart(scene: Scene, tail: int, due_at: float | None) -> None:
+    if tail:
+        scene.learn(tail)
+    scene.entry.learned = tail  # in the process that replayed it
+    scene.journal.segments = 1  # so there is no need of a second copy
+    scene.restart(2000.0)
+    for now in (2000.1, 2059.9, 2060.0, 9999.0):
+        scene.checkpointer.tick(now)
+        if scene.hands.busy:
+            assert now == due_at
+            return
+    assert due_at is None
+
+
+def test_of_those_that_are_there_when_it_is_read(scene: Scene) -> None:
+    """Two more are on their way when one is asked for, and retire those that the loop knows of."""
+    for _ in range(2):
+        scene.learn(10)
+        scene.take()
+    found: list[int | list[int] | None] = []
+
+    def read(told: tuple[CheckpointInfo, bytes] | None, problem: Exception | None) -> None:
+        if isinstance(problem, NoCheckpoint):
+            found.append(problem.detail["lsns"])
+        else:
+            assert told is not None
+            assert told[1] == told[0].path.read_bytes()
+            found.append(told[0].lsn)
+
+    assert [info.lsn for info in scene.checkpointer.kept(scene.entry)] == [1]
+    for lsn in (None, 1, 2):
+        scene.checkpointer.read(scene.entry, lsn, read)
+    scene.hands.work()
+    assert found == [3, [3, 2], 2]
 
 
 def test_it_holds_back_until_the_journal_is_durable_that_far(scene: Scene) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -21,6 +23,7 @@ from streamlearn.errors import (
     UnknownModel,
     by_code,
 )
+from streamlearn.store.checkpoint import CheckpointInfo
 from streamlearn_client.protocol import (
     Learn,
     Request,
@@ -306,6 +309,37 @@ def test_restore_goes_back_to_the_checkpoint_asked_for(running: Running) -> None
     with pytest.raises(NoCheckpoint) as none:
         wire.call("restore", "m", lsn=1)
     assert none.value.detail["lsns"] == kept
+
+
+def test_a_checkpoint_that_is_retired_while_a_restore_waits(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire = running.wire
+    first = wire.learn(X[:10])["lsn"]
+    wire.call("checkpoint", "m")
+    second = wire.learn(X[10:20])["lsn"]
+    wire.call("checkpoint", "m")
+    write, may_write = running.checkpoints.write, Event()
+
+    def write_late(*what: Any) -> CheckpointInfo:
+        assert may_write.wait(SECONDS)
+        return write(*what)
+
+    monkeypatch.setattr(running.checkpoints, "write", write_late)
+    third = wire.learn(X[20:30])["lsn"]
+    taken = wire.send(Request("checkpoint", None, "m"))
+    gone = wire.send(Request("restore", None, "m", {"lsn": first}))
+    newest = wire.send(Request("restore", None, "m"))
+    there = wire.call("checkpoints", "m")["checkpoints"]
+    assert [each["lsn"] for each in there] == [second, first]  # it was there when it was asked for
+    may_write.set()
+    replies = {reply.id: reply for reply in (wire.receive() for _ in range(3))}
+    assert replies[taken].ok["lsn"] == third
+    error = replies[gone].error
+    assert isinstance(error, NoCheckpoint)
+    assert error.detail["lsns"] == [third, second]
+    assert replies[newest].ok["restored_lsn"] == third
+    assert wire.hash() == reference(X[:30])
 
 
 def test_who_waits_for_a_model_that_is_deleted_is_told(running: Running) -> None:
