@@ -17,6 +17,8 @@ from ..store.fs import FS, write_whole
 State = dict[str, NDArray[Any]]
 
 FORMAT = "1"
+BESIDES = "delivery."
+"""so begin the names of arrays that a daemon keeps in a model's checkpoint beside its state, and no others"""
 
 
 class Kept:
@@ -48,8 +50,9 @@ class Kept:
         return {name: array.copy() for name, array in self.state.items()}
 
     def adopt(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Take over a saved state. Raises BadCheckpoint, and changes nothing, unless names, types and shapes
-        are this model's."""
+        """Take over a state as a saved file, or a daemon's checkpoint, has it. Raises BadCheckpoint, and
+        changes nothing, unless names, types and shapes are this model's."""
+        arrays = {name: array for name, array in arrays.items() if not name.startswith(BESIDES)}
         problems = [f"'{name}' is missing" for name in sorted(self.state.keys() - arrays.keys())]
         problems += [f"'{name}' is unknown" for name in sorted(arrays.keys() - self.state.keys())]
         for name in sorted(self.state.keys() & arrays.keys()):

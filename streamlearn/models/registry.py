@@ -58,5 +58,6 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str])
 
 
 def load(path: str | Path) -> Model:
-    """The model that ``save`` wrote to ``path``. Raises BadCheckpoint, FileNotFoundError."""
+    """The model that ``save`` wrote to ``path``, or a daemon as its checkpoint. Raises BadCheckpoint,
+    FileNotFoundError."""
     return from_arrays(*tensors.decode(FS().read(Path(path))))

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn.errors import Fenced, Gap
+from streamlearn.models.kept import BESIDES
 
 CAPACITY = 4096
-PREFIX = "delivery."
 
 Position = tuple[int, int, int]  # epoch, next seq, lsn of the last batch
 
@@ -75,22 +75,22 @@ class Delivery:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """`delivery.producers` u8, all names in UTF-8; where each ends, `delivery.ends` i64 (n,); and
-        `delivery.positions` i64 (n, 3)."""
+        `delivery.positions` i64 (n, 3). A model passes over them."""
         names = [name.encode() for name in self._positions]
         return {
-            f"{PREFIX}producers": np.frombuffer(b"".join(names), np.uint8).copy(),
-            f"{PREFIX}ends": np.cumsum([len(name) for name in names], dtype=np.int64),
-            f"{PREFIX}positions": np.array(list(self._positions.values()), np.int64).reshape(-1, 3),
+            f"{BESIDES}producers": np.frombuffer(b"".join(names), np.uint8).copy(),
+            f"{BESIDES}ends": np.cumsum([len(name) for name in names], dtype=np.int64),
+            f"{BESIDES}positions": np.array(list(self._positions.values()), np.int64).reshape(-1, 3),
         }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Delivery:
         """The table in a checkpoint's arrays; an empty one when there is none (a model saved by hand)."""
-        if f"{PREFIX}ends" not in arrays:
+        if f"{BESIDES}ends" not in arrays:
             return cls()
-        names = arrays[f"{PREFIX}producers"].tobytes()
-        bounds = pairwise([0, *arrays[f"{PREFIX}ends"].tolist()])
-        positions = arrays[f"{PREFIX}positions"].tolist()
+        names = arrays[f"{BESIDES}producers"].tobytes()
+        bounds = pairwise([0, *arrays[f"{BESIDES}ends"].tolist()])
+        positions = arrays[f"{BESIDES}positions"].tolist()
         return cls(
             {
                 names[start:end].decode(): (epoch, seq, lsn)

@@ -14,7 +14,7 @@ from streamlearn.errors import Gap
 from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets, joined, part
 from streamlearn.shard.contents import contents
-from streamlearn.shard.delivery import PREFIX, Delivery
+from streamlearn.shard.delivery import Delivery
 from streamlearn.store import tensors
 from streamlearn.store.record import Record, RecordKind
 from streamlearn_client.outputs import Outputs
@@ -31,7 +31,8 @@ class ModelSource(Protocol):
 
     def create(self, kind: str, spec: Mapping[str, Any]) -> Model: ...
 
-    def from_arrays(self, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Model: ...
+    def from_arrays(self, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Model:
+        """Of all the arrays of a checkpoint."""
 
 
 class Applied(NamedTuple):
@@ -148,7 +149,7 @@ class Entry:
             return self._learn(record, batch)
         if record.kind is RecordKind.RESTORE:
             arrays, metadata = tensors.decode(bytes(record.payload))
-            self.model = models.from_arrays(model_arrays(arrays), metadata)
+            self.model = models.from_arrays(arrays, metadata)
         elif record.kind is RecordKind.REHEAT:
             self.model.reheat(json.loads(bytes(record.payload)))
         self._finish()
@@ -210,8 +211,3 @@ class Entry:
         self._queue.clear()
         self.applied_lsn = self.accepted_lsn = lsn
         self._done = self.backlog_rows = self.backlog_bytes = 0
-
-
-def model_arrays(arrays: Mapping[str, NDArray[Any]]) -> Arrays:
-    """A checkpoint's arrays without those that the shard added."""
-    return {name: array for name, array in arrays.items() if not name.startswith(PREFIX)}

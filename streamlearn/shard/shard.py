@@ -21,7 +21,7 @@ from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets
 from streamlearn.shard.contents import besides, payload
 from streamlearn.shard.delivery import Delivery
-from streamlearn.shard.entry import Applied, Entry, ModelSource, Snapshot, model_arrays
+from streamlearn.shard.entry import Applied, Entry, ModelSource, Snapshot
 from streamlearn.store import tensors
 from streamlearn.store.record import Record, RecordKind
 from streamlearn_client.protocol.messages import Learn
@@ -144,7 +144,7 @@ class Shard:
         """
         entry = self.entry(name)
         arrays, metadata = tensors.decode(checkpoint)
-        model = self._source.from_arrays(model_arrays(arrays), metadata)
+        model = self._source.from_arrays(arrays, metadata)
         if (model.kind, model.spec_dict()) != (entry.model.kind, entry.model.spec_dict()):
             raise BadCheckpoint(
                 f"that checkpoint is of a model with another spec than {name!r} has", model=name
@@ -203,7 +203,7 @@ class Shard:
 
     def install(self, snapshot: Snapshot) -> Entry:
         """Put a model in as a checkpoint has it. Raises `BadCheckpoint` when its content makes no model."""
-        model = self._source.from_arrays(model_arrays(snapshot.arrays), snapshot.metadata)
+        model = self._source.from_arrays(snapshot.arrays, snapshot.metadata)
         delivery = Delivery.from_arrays(snapshot.arrays)
         entry = Entry(snapshot.model, model, snapshot.create_lsn, snapshot.lsn, delivery)
         self._entries[snapshot.model] = entry

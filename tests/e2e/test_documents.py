@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from streamlearn_client import Client
@@ -10,6 +11,23 @@ from tests.documents import examples
 pytestmark = pytest.mark.e2e
 
 DEFAULT = '"tcp://127.0.0.1:7700"'
+
+
+def test_a_look_into_a_live_model(serve, tmp_path):
+    daemon = serve()
+    daemon.ready()
+    with Client(daemon.requests) as client:
+        client.create("pump", "som", dim=8, grid=[10, 10], scale="standard")
+        with client.stream("pump") as stream:  # numbered batches: the checkpoint holds a table of producers
+            stream.push_many(np.random.default_rng(1).normal(size=(500, 8)))
+        live = client.describe("pump")["state_hash"]
+    (program,) = examples("docs/operations.md")
+    source = program.source.replace(DEFAULT, repr(daemon.requests))
+    names = {}
+    program._replace(source=source.replace("streamlearn-data", f"{tmp_path}/daemon/data")).run(names)
+    assert names["som"].state_hash() == live
+    with pytest.raises(StopIteration):
+        next(names["files"])
 
 
 @pytest.mark.parametrize("page", ["README.md", "clients/python/README.md"])
