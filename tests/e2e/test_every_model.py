@@ -1,0 +1,106 @@
+"""Every kind of model with every rule, in a daemon that is killed: bit for bit the models of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import streamlearn as sl
+from streamlearn.models import Model
+from streamlearn_client import Client
+from tests.conformance.examples import SPECS, asked, make, outputs_hash, part, stream
+from tests.e2e.daemon_process import SECONDS, DaemonProcess
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+Step = tuple[str, dict[str, Any]]  # learn or learn_targets, and its arguments
+SETTINGS = {"checkpoints__seconds": 3600}  # none but those that are asked for
+FIRST, KILLED, LAST = range(3)  # up to a checkpoint; behind it, up to the kill; after the restart
+
+
+def steps(model: Model) -> list[list[Step]]:
+    """What is learned in each of the three parts. Where targets may come later than their samples, those of
+    the last samples before the kill do: some before it, some after."""
+    batch = stream(model, 90)
+    batch.pop("times", None)  # a daemon takes its own
+    parts: list[list[Step]] = [[("learn", part(batch, start, start + 30))] for start in (0, 30, 60)]
+    if model.late:
+        targets = {name: batch[name].copy() for name in ("ids", "y", "keys") if name in batch}
+        batch["y"][56:60] = np.nan
+        targets["ids"][56] = -1  # nobody's
+        parts[KILLED].append(("learn_targets", part(targets, 56, 58)))
+        parts[LAST].insert(0, ("learn_targets", part(targets, 58, 60)))
+    return parts
+
+
+class Peer:
+    """A model of the daemon and its equal in this process, which is told the same and is never stopped.
+
+    Where it counts when samples arrive (`timed`) it is not its equal, for the daemon takes the times: such a
+    model is compared with itself before the kill.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.kind, self.spec = SPECS[name]
+        self.model = make(name)
+        self.steps = steps(self.model)
+        self.hashes: dict[int, str] = {}
+        self.lsn = 0
+
+    def create(self, client: Client) -> None:
+        client.create(self.name, self.kind, **self.spec)
+
+    def learn(self, client: Client, number: int) -> None:
+        for op, arguments in self.steps[number]:
+            if op == "learn":
+                told = {**arguments}
+                client.learn(self.name, told.pop("X"), **told)
+                self.model.learn(**arguments)
+            else:
+                client.learn_targets(self.name, **arguments)
+                self.model.learn_targets(**arguments)
+        live = self.live_hash(client)
+        self.hashes[number] = live if self.model.timed else self.model.state_hash()
+        assert live == self.hashes[number], self.name
+
+    def live_hash(self, client: Client) -> str:
+        return str(client.describe(self.name)["state_hash"])
+
+    def check_answers(self, client: Client) -> None:
+        if self.model.timed:
+            return
+        question = asked(stream(self.model, 20, seed=3))
+        said = client.predict(self.name, question["X"], keys=question.get("keys"))
+        assert outputs_hash(said) == outputs_hash(self.model.predict(**question)), self.name
+
+    def checkpoint(self, client: Client, data: Path) -> None:
+        self.lsn = client.checkpoint(self.name)["lsn"]
+        (file,) = data.glob(f"checkpoints/{self.name}@*/{self.lsn:020d}-*.safetensors")
+        assert sl.load(file).state_hash() == self.hashes[FIRST], self.name
+
+
+def test_killed_and_recovered_they_are_what_they_would_have_been(
+    serve: Callable[..., DaemonProcess], tmp_path: Path
+) -> None:
+    peers = [Peer(name) for name in SPECS]
+    daemon = serve(**SETTINGS)
+    daemon.ready()
+    with Client(daemon.requests, timeout=SECONDS) as client:
+        for each in peers:
+            each.create(client)
+            each.learn(client, FIRST)
+            each.checkpoint(client, tmp_path / "daemon" / "data")
+            each.learn(client, KILLED)
+        daemon.kill()
+        serve(**SETTINGS).ready()
+        for each in peers:
+            assert each.live_hash(client) == each.hashes[KILLED], each.name
+            each.learn(client, LAST)
+            each.check_answers(client)
+            client.restore(each.name, each.lsn)
+            assert each.live_hash(client) == each.hashes[FIRST], each.name
