@@ -19,7 +19,7 @@ import zmq
 
 from streamlearn import models
 from streamlearn.models import Model
-from streamlearn_client.protocol import Learn, Request, decode_reply, encode_request
+from streamlearn_client.protocol import Learn, Request, as_batch, decode_reply, encode_request
 from tests.e2e.daemon_process import SECONDS, DaemonProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(1800)]
@@ -30,18 +30,25 @@ SPECS: dict[str, tuple[str, dict[str, Any]]] = {
     "map": ("som", {"dim": 3, "grid": [5, 5], "scale": "standard"}),
     "clusters": ("competitive", {"dim": 3, "units": 7, "mode": "soft"}),
     "net": ("rnn", {"dim": 3, "hidden": 6, "cell": "lstm", "tbptt": [4, 8], "optimizer": "adam"}),
+    "both": ("birnn", {"dim": 3, "hidden": 4, "chunk": [8, 3], "target": "later", "delay": 500}),
 }
 # Small segments and frequent checkpoints, so that kills also hit rolling, retiring and checkpointing.
 SETTINGS = {"journal__segment_bytes": 65536, "checkpoints__samples": 2000, "checkpoints__seconds": 1}
 
 
-def batches(seed: int) -> Iterator[np.ndarray]:
-    """An endless stream, the same for every call: batches of 1 to 300 samples, some values missing."""
+def batches(model: str, late: bool, seed: int) -> Iterator[Learn]:
+    """An endless stream, the same for every call: batches of 1 to 300 samples, some values missing. Where
+    targets come later, those of some samples follow behind each batch, and of some before it."""
     rng = np.random.default_rng(seed)
+    samples = 0
     while True:
         x = rng.normal(size=(int(rng.choice([1, 7, 64, 300])), 3)).astype(np.float32)
         x[rng.random(x.shape) < 0.02] = np.nan
-        yield x
+        yield as_batch(model, x)
+        samples += len(x)
+        if late:
+            ids = rng.integers(max(0, samples - 400), samples, 1 + len(x) // 4)
+            yield as_batch(model, None, rng.normal(size=(len(ids), 1)), ids=ids)
 
 
 class Producer:
@@ -53,10 +60,10 @@ class Producer:
         self.sent = self.acked = self.duplicates = 0  # batches
         self.reference: Model = models.create(kind, spec)
         self.learned = 0  # batches that the reference has
-        self._stream = batches(seed)
-        self._made: list[np.ndarray] = []
+        self._stream = batches(model, self.reference.late, seed)
+        self._made: list[Learn] = []
 
-    def batch(self, number: int) -> np.ndarray:
+    def batch(self, number: int) -> Learn:
         while len(self._made) <= number:
             self._made.append(next(self._stream))
         return self._made[number]
@@ -65,7 +72,11 @@ class Producer:
         """The state of a model that learned the first `count` batches and was never interrupted."""
         assert count >= self.learned
         for number in range(self.learned, count):
-            self.reference.learn(self.batch(number))
+            batch = self.batch(number)
+            if batch.x is not None:
+                self.reference.learn(batch.x)
+            else:
+                self.reference.learn_targets(batch.ids, batch.y)
         self.learned = count
         return self.reference.state_hash()
 
@@ -91,8 +102,9 @@ class Connection:
         while time.monotonic() < deadline:
             for each in producers:
                 while each.sent - each.acked < WINDOW:
-                    x = each.batch(each.sent)
-                    batch = Learn(each.model, x, producer="p", epoch=1, seq=each.sent, id=each.model)
+                    batch = each.batch(each.sent)._replace(
+                        producer="p", epoch=1, seq=each.sent, id=each.model
+                    )
                     self.socket.send_multipart(encode_request(batch))
                     each.sent += 1
             if self.socket.poll(5):
