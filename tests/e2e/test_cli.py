@@ -218,7 +218,7 @@ def test_verify_finds_a_flipped_bit(tmp_path, samples):
     seen = json.loads(command("verify", daemon.data_dir, "--json").stdout)
     assert seen["ok"]
     assert seen["segments"] >= 1
-    assert seen["checkpoints"] >= 2
+    assert seen["checkpoints"] >= 1
 
     checkpoint = max(daemon.data_dir.glob("checkpoints/*/*.safetensors"))
     data = bytearray(checkpoint.read_bytes())
