@@ -65,7 +65,7 @@ class SOMSpec(LabelledSpec):
                 f"grid_distance {self.grid_distance!r} is not for a {self.topology} grid;"
                 f" take {' or '.join(fitting)}"
             )
-        if self.topology == "hexagonal" and self.torus and rows % 2:
+        if self.topology == "hexagonal" and self.torus and rows % 2 and rows > 1:  # a chain has no such seam
             raise ValueError("a hexagonal torus needs an even number of rows, or its edges do not fit")
         return self
 

@@ -22,8 +22,16 @@ SHAPES = [
     ("hexagonal", False, (5, 4)),
     ("hexagonal", True, (4, 5)),
     ("hexagonal", True, (6, 3)),
+    ("hexagonal", True, (9,)),
+    ("hexagonal", True, (1, 8)),
 ]
-TINY = [("rectangular", True, (2, 2)), ("rectangular", True, (1,)), ("hexagonal", True, (2, 3))]
+TINY = [
+    ("rectangular", True, (2, 2)),
+    ("rectangular", True, (1,)),
+    ("hexagonal", True, (2, 3)),
+    ("hexagonal", True, (1,)),
+    ("hexagonal", True, (2,)),
+]
 GRID_DISTANCES = {
     "rectangular": ["manhattan", "euclidean", "chebyshev"],
     "hexagonal": ["hexagonal", "euclidean"],
