@@ -93,10 +93,6 @@ class GrowingNeuralGas(UnitModel):
         return super().hits[: self._count]
 
     @property
-    def dead_units(self) -> NDArray[np.int64]:
-        return np.flatnonzero(self.hits < 0.01 * self.hits.mean())
-
-    @property
     def _joined(self) -> NDArray[np.bool_]:
         """``(units, units)``: whether two are joined; every edge is there twice."""
         ages = self.state["edges"][: self._count, : self._count]

@@ -84,9 +84,10 @@ class UnitModel(Model):
 
     @property
     def dead_units(self) -> NDArray[np.int64]:
-        """The units that won less than a hundredth of an equal share of what is remembered."""
+        """The units that won no more than a hundredth of an equal share of what is remembered: before the
+        first sample, all."""
         hits = self.hits
-        return np.flatnonzero(hits < 0.01 * hits.sum() / self.units)
+        return np.flatnonzero(hits <= 0.01 * hits.mean())
 
     @abstractmethod
     def _adapt(self, batch: Batch) -> Outputs:

@@ -190,6 +190,22 @@ def test_hits_and_dead_units():
     assert som.quality()["dead_units"] == 2
 
 
+@pytest.mark.parametrize(
+    ("model", "units"),
+    [
+        (sl.SOM(dim=1, grid=(4,)), 4),
+        (sl.Competitive(dim=1, units=3), 3),
+        (sl.GrowingNeuralGas(dim=1), 2),
+        (sl.Grossberg(dim=2, layers=[[3]]), 3),
+    ],
+    ids=["som", "competitive", "gng", "grossberg"],
+)
+def test_units_are_dead_until_one_wins(model, units):
+    assert model.quality()["dead_units"] == units
+    model.learn([[1.0] * model.dim])
+    assert model.quality()["dead_units"] == units - 1
+
+
 def test_shapes_that_make_no_map_are_refused():
     with pytest.raises(BadSpec, match="even number of rows"):
         sl.SOM(dim=2, grid=(3, 4), topology="hexagonal", torus=True)
