@@ -1,4 +1,5 @@
-"""scikit-learn estimators: ``SOMClusterer``, ``CompetitiveClusterer``, ``OutlierDetector``, ``RNNRegressor``.
+"""scikit-learn estimators: ``SOMClusterer``, ``CompetitiveClusterer``, ``GrowingNeuralGasClusterer``,
+``OutlierDetector``, ``RNNRegressor``.
 
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -26,6 +27,7 @@ from streamlearn_client.outputs import Outputs
 from ..errors import BadSpec
 from ..models import Model, create
 from ..models.competitive import Competitive
+from ..models.gng import GrowingNeuralGas
 from ..models.rnn import RNN
 from ..models.som import SOM
 
@@ -158,7 +160,7 @@ class SOMClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Clusterer
 
     @property
     def _n_features_out(self) -> int:
-        return len(self.grid)
+        return int(np.size(self.grid))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -174,8 +176,17 @@ class CompetitiveClusterer(_Clusterer):
     """
 
 
+@_parameters_of(GrowingNeuralGas, scale="standard")
+class GrowingNeuralGasClusterer(_Clusterer):
+    """``sl.GrowingNeuralGas``: labels are the winning units, of which there are more as it learns.
+
+    The parameters are ``sl.GrowingNeuralGas``'s; ``docs/models.md`` has them. ``model_.edges`` joins the
+    units that lie side by side. A label holds until a unit is taken away: then the last takes its number.
+    """
+
+
 class OutlierDetector(OutlierMixin, BaseEstimator):
-    """Outliers by the score of a ``SOMClusterer`` (the default) or a ``CompetitiveClusterer``.
+    """Outliers by the score of a ``SOMClusterer`` (the default) or another clusterer of these.
 
     A row is an outlier where the model's score is above ``threshold``: the share of recent samples that
     should pass. ``estimator`` stays as it is; the copy that learns is ``estimator_``.
@@ -264,6 +275,11 @@ class RNNRegressor(RegressorMixin, _Learner):
             input_name="y",
             estimator=self,
         )
+        if self.loss == "cross_entropy":
+            message = (
+                "a regressor's targets are numbers; take loss 'mse' or 'huber', or for classes sl.RNN itself"
+            )
+            raise BadSpec(message, errors=[{"field": "loss", "message": message}])
         table = targets.reshape(len(targets), -1)
         self._learn(X, table, afresh=afresh, target="given", outputs=table.shape[1])
         self._flat = targets.ndim == 1

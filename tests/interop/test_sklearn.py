@@ -19,7 +19,13 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import streamlearn as sl
 from streamlearn.errors import BadSpec
-from streamlearn.interop.sklearn import CompetitiveClusterer, OutlierDetector, RNNRegressor, SOMClusterer
+from streamlearn.interop.sklearn import (
+    CompetitiveClusterer,
+    GrowingNeuralGasClusterer,
+    OutlierDetector,
+    RNNRegressor,
+    SOMClusterer,
+)
 
 # Checks that do not apply, and why.
 IN_ORDER = "rows are consecutive samples of a stream: what is said of one depends on those before it"
@@ -38,6 +44,7 @@ ESTIMATORS = {
     "a map of many units": (SOMClusterer(), {"check_clustering": GAPS}),
     "three prototypes": (CompetitiveClusterer(units=3), {}),
     "more prototypes than clusters": (CompetitiveClusterer(), {"check_clustering": GAPS}),
+    "a growing gas": (GrowingNeuralGasClusterer(), {}),
     "outliers of a map": (
         OutlierDetector(),
         {"check_outliers_train": FEW, "check_outliers_fit_predict": FEW},
@@ -80,6 +87,11 @@ CLUSTERERS = {
         sl.Competitive,
         {"units": 12, "mode": "gas"},
     ),
+    "gng": (
+        GrowingNeuralGasClusterer(max_units=9, insert_every=20, learning_rate=0.1, seed=3),
+        sl.GrowingNeuralGas,
+        {"max_units": 9, "insert_every": 20},
+    ),
 }
 
 
@@ -104,16 +116,23 @@ def test_a_clusterer_is_the_model(kind):
     assert whole.fit(x).model_.state_hash() == peer.state_hash()  # fit forgets
 
 
+THEIRS = {
+    SOMClusterer: sl.SOM,
+    CompetitiveClusterer: sl.Competitive,
+    GrowingNeuralGasClusterer: sl.GrowingNeuralGas,
+    RNNRegressor: sl.RNN,
+}
 NOT_TAKEN = {
     SOMClusterer: {"dim", "labels", "delay"},
     CompetitiveClusterer: {"dim", "labels", "delay"},
+    GrowingNeuralGasClusterer: {"dim"},
     RNNRegressor: set("dim target outputs horizon delay residual keys symbols classes".split()),
 }
 
 
 @pytest.mark.parametrize("estimator", NOT_TAKEN)
 def test_every_other_parameter_of_the_model_is_the_estimators(estimator):
-    model = {"som": sl.SOM, "competitive": sl.Competitive, "rnn": sl.RNN}[estimator._kind]
+    model = THEIRS[estimator]
     assert set(estimator().get_params()) == model.Spec.model_fields.keys() - NOT_TAKEN[estimator]
     with pytest.raises(TypeError, match=f"{estimator.__name__}: .*'dimm'; it takes .*half_life"):
         estimator(dimm=3)
@@ -149,8 +168,15 @@ def test_a_map_transforms_to_places_on_its_grid():
     x, _ = blobs(200)
     som = SOMClusterer(grid=(3, 4)).fit(x)
     assert np.array_equal(som.transform(x), som.model_.predict(x).coords)
-    assert SOMClusterer(grid=(5,)).fit_transform(x).shape == (200, 1)
     assert som.get_feature_names_out().tolist() == ["somclusterer0", "somclusterer1"]
+
+
+@pytest.mark.parametrize("grid", [5, (5,), [5], np.int64(5)])
+def test_a_chain_transforms_to_places_on_it(grid):
+    x, _ = blobs(200)
+    chain = SOMClusterer(grid=grid)
+    assert chain.fit_transform(x).shape == (200, 1)
+    assert chain.get_feature_names_out().tolist() == ["somclusterer0"]
 
 
 def test_parameters():
@@ -168,9 +194,8 @@ def test_parameters():
 
 def test_parameters_are_those_of_the_spec():
     """By the same names, and with the same defaults."""
-    theirs = {SOMClusterer: sl.SOM, CompetitiveClusterer: sl.Competitive, RNNRegressor: sl.RNN}
     own = {"scale", "grid", "units", "hidden"}  # standard scaling; sizes, which the model has no default for
-    for estimator, model in theirs.items():
+    for estimator, model in THEIRS.items():
         ours, fields = estimator().get_params(), model.Spec.model_fields
         assert ours.keys() <= fields.keys()
         for name in ours.keys() - own:
@@ -185,7 +210,9 @@ def test_in_a_pipeline():
     assert len({label for _, label in pairs}) == 4
 
 
-@pytest.mark.parametrize("estimator", [SOMClusterer(grid=(4, 4)), CompetitiveClusterer(), None])
+@pytest.mark.parametrize(
+    "estimator", [SOMClusterer(grid=(4, 4)), CompetitiveClusterer(), GrowingNeuralGasClusterer(), None]
+)
 def test_outliers(estimator):
     x, _ = blobs(3000)
     detector = OutlierDetector(estimator, threshold=0.98)
@@ -245,7 +272,7 @@ def test_a_search_over_parameters():
 
 
 def test_nothing_is_said_before_anything_is_learned():
-    for estimator in (SOMClusterer(), CompetitiveClusterer(), OutlierDetector(), RNNRegressor()):
+    for estimator in (*(each() for each in THEIRS), OutlierDetector()):
         with pytest.raises(NotFittedError):
             estimator.predict([[1.0]])
 
@@ -259,6 +286,8 @@ def test_other_columns_are_refused():
 def test_a_wrong_parameter_is_refused_when_learning_starts():
     with pytest.raises(BadSpec, match="topology"):
         SOMClusterer(topology="round").fit([[1.0]])
+    with pytest.raises(BadSpec, match=r"take loss 'mse' or 'huber', or for classes sl\.RNN"):
+        RNNRegressor(loss="cross_entropy").fit([[1.0]], [0.0])
 
 
 def test_absent_scikit_learn_is_told(monkeypatch):
