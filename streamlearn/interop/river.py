@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 from ..errors import BadSpec, BadValue
 from ..models import Model, create
-from ..models.units import UnitModel
 
 try:
     from river import base
@@ -46,7 +45,7 @@ class _Learner(base.Estimator):
     """
 
     _laid_over: ClassVar[Mapping[str, Any]] = {}
-    _wants: ClassVar[str]  # why another kind does not suit
+    _wants: ClassVar[str]  # why another model does not suit
 
     def __init__(self, kind: str, features: Sequence[Hashable] | None = None, **parameters: Any) -> None:
         self.kind = kind
@@ -54,13 +53,21 @@ class _Learner(base.Estimator):
         self.parameters = parameters
         self.model: Model | None = None
         self.channels: tuple[Hashable, ...] = ()
+        for name, value in self._laid_over.items():
+            if parameters.get(name, value) != value:
+                raise self._refusal(name, f"{name} is always {value!r}: leave it out")
         trial = self._make(1 if features is None else len(features))
+        if trial.keyed:
+            raise self._refusal("keys", "dictionaries are one stream: leave keys out, and make one for each")
         if not self._suits(trial):
-            message = f"{type(self).__name__} cannot use a {kind}: {self._wants}"
-            raise BadSpec(message, errors=[{"field": "kind", "message": message}])
+            raise self._refusal("kind", f"{kind}: {self._wants}")
 
     def _suits(self, model: Model) -> bool:
         return True
+
+    def _refusal(self, field: str, why: str) -> BadSpec:
+        message = f"this is no spec of a {type(self).__name__}: {why}"
+        return BadSpec(message, errors=[{"field": field, "message": message}])
 
     def _make(self, dim: int) -> Model:
         return create(self.kind, {**self.parameters, **self._laid_over, "dim": dim})
@@ -101,17 +108,18 @@ def _number(name: Hashable, value: Any) -> float:
 
 
 class Clusterer(_Learner, base.Clusterer):
-    """Winners as cluster numbers: ``Clusterer("som", grid=(5, 5))``, ``Clusterer("competitive", units=8)``,
-    ``Clusterer("gng")``."""
+    """Winners as cluster numbers, of any kind that has one for a sample: ``Clusterer("som", grid=(5, 5))``,
+    ``Clusterer("gng")``, ``Clusterer("grossberg", layers=[[8]])``."""
 
-    _wants = "it gives a sample to one of its units; take som, competitive or gng"
+    _wants = "a sample has no one winner; take som, competitive, gng, hamming, or grossberg with one cluster"
 
     @classmethod
     def _unit_test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"kind": "competitive", "units": 4}
 
     def _suits(self, model: Model) -> bool:
-        return isinstance(model, UnitModel)
+        said = model.predict(np.full(model.dim, np.nan)).arrays
+        return "winner" in said and said["winner"].size == 1
 
     def learn_one(self, x: Features) -> None:
         """Learn one sample."""
@@ -120,7 +128,7 @@ class Clusterer(_Learner, base.Clusterer):
     def predict_one(self, x: Features) -> int:
         """The winner; −1 where every feature is missing, or nothing was learned yet."""
         winner = self._say(x, "winner")
-        return -1 if winner is None else int(winner)
+        return -1 if winner is None else int(winner.item())
 
 
 class AnomalyDetector(_Learner, base.AnomalyDetector):

@@ -23,6 +23,8 @@ MODELS = {
     "som": Clusterer("som", grid=(3, 3), scale="standard"),
     "competitive": Clusterer("competitive", units=4, scale="standard"),
     "gng": Clusterer("gng", scale="standard"),
+    "hamming": Clusterer("hamming", units=4, threshold=0.5),
+    "grossberg": Clusterer("grossberg", layers=[[4]], threshold=0.5),
     "anomalies": AnomalyDetector("som", grid=(5, 5), scale="standard"),
     "forecasts": AnomalyDetector("rnn", hidden=4, scale="standard"),
     "regression": Regressor("rnn", hidden=8, scale="standard"),
@@ -188,14 +190,26 @@ def test_a_wrong_spec_is_refused_at_once():
         Clusterer("som")
     with pytest.raises(BadSpec, match="perceptron"):
         Clusterer("perceptron")
-    with pytest.raises(BadSpec, match="take som, competitive or gng"):
-        Clusterer("rnn", hidden=3)
+    for kind, spec in ("rnn", {"hidden": 3}), ("grossberg", {"layers": [[2, 2]]}):
+        with pytest.raises(BadSpec, match="no one winner; take som, competitive, gng, hamming, or grossberg"):
+            Clusterer(kind, **spec)
     with pytest.raises(BadSpec, match="learns from x alone"):
         AnomalyDetector("rnn", hidden=3, target="given", outputs=1)
     with pytest.raises(BadSpec):
         Regressor("som", grid=(2, 2))
     with pytest.raises(BadSpec, match="at once"):
         Regressor("birnn", hidden=4)
+    for wrapper in AnomalyDetector, Regressor, Clusterer:
+        with pytest.raises(BadSpec, match="leave keys out") as refused:
+            wrapper("rnn", hidden=4, keys=3)
+        assert refused.value.detail["errors"][0]["field"] == "keys"
+
+
+@pytest.mark.parametrize(("name", "value"), [("target", "later"), ("target", "next"), ("outputs", 2)])
+def test_what_a_regressor_decides_is_not_overridden_in_silence(name, value):
+    with pytest.raises(BadSpec, match=f"no spec of a Regressor: {name} is always .*: leave it out"):
+        Regressor("rnn", hidden=4, **{name: value})
+    assert Regressor("rnn", hidden=4, target="given", outputs=1).clone().parameters["target"] == "given"
 
 
 @pytest.mark.parametrize("value", ["warm", [1.0, 2.0], 1e39, -math.inf, 10**400])
