@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -122,17 +123,17 @@ def _write(out: Outputs, output: Path | None, as_json: bool) -> None:
 
 
 def flatten(out: Outputs) -> tuple[list[str], list[list[Any]]]:
-    """Names and columns of plain numbers; ``coords`` (n, 2) become ``coords_0`` and ``coords_1``, NaN None.
+    """Names and columns of plain numbers; ``coords`` (n, 2) become ``coords_0`` and ``coords_1``, the
+    ``prediction`` (n, horizon, dim) of several steps ``prediction_0_0`` (step, channel) and so on, NaN None.
 
     A number has as many digits as tell its float32 from every other.
     """
     names: list[str] = []
     values: list[list[Any]] = []
     for name, array in out.arrays.items():
-        table = array.reshape(len(array), -1)
-        for index in range(table.shape[1]):
-            names.append(name if array.ndim == 1 else f"{name}_{index}")
-            column = table[:, index]
+        places = list(product(*map(range, array.shape[1:])))
+        for place, column in zip(places, array.reshape(len(array), len(places)).T, strict=True):
+            names.append("_".join(map(str, (name, *place))))
             if column.dtype.kind == "f":
                 shortest = [float(str(value)) for value in column]
                 values.append([None if value != value else value for value in shortest])

@@ -1,0 +1,40 @@
+"""The columns in which a person finds what a model says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from streamlearn.cli.predict import flatten
+from streamlearn_client.outputs import Outputs
+
+
+@pytest.mark.parametrize(
+    ("shape", "names"),
+    [
+        ((2,), ["told"]),
+        ((2, 3), ["told_0", "told_1", "told_2"]),
+        ((2, 1), ["told_0"]),
+        ((2, 2, 2), ["told_0_0", "told_0_1", "told_1_0", "told_1_1"]),
+        ((0, 2), ["told_0", "told_1"]),
+    ],
+)
+def test_a_column_is_named_by_its_place(shape, names):
+    told = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
+    found, columns = flatten(Outputs(told=told))
+    assert found == names
+    for name, column in zip(found, columns, strict=True):
+        place = tuple(int(each) for each in name.split("_")[1:])
+        assert column == [int(row[place]) for row in told]
+
+
+def test_a_forecast_of_several_steps_is_told_by_step_and_channel():
+    prediction = np.array([[[1.1, 2.2], [np.nan, 4.4]]], np.float32)  # one row, two steps, two channels
+    names, columns = flatten(Outputs(prediction=prediction, channels=np.array([2], np.int32)))
+    assert dict(zip(names, columns, strict=True)) == {
+        "prediction_0_0": [1.1],
+        "prediction_0_1": [2.2],
+        "prediction_1_0": [None],
+        "prediction_1_1": [4.4],
+        "channels": [2],
+    }
