@@ -81,3 +81,15 @@ def predict(
             x, n, weights, pad, measure, statistics, tree, head, method, clip, scaled, used,
             winner, distance, score, channels,
         )  # fmt: skip
+
+
+@kernel("void(f4[:,::1], f8[:,::1], i8)")
+def restore(
+    weights,  # (units, dim)
+    statistics,  # (3, dim)
+    method,
+):
+    """Bring scaled weights back to the stream's own units."""
+    for unit in range(weights.shape[0]):
+        for c in range(weights.shape[1]):
+            weights[unit, c] = scale.restore(method, statistics, c, weights[unit, c])

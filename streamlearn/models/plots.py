@@ -30,7 +30,7 @@ class _Map(Protocol):
     @property
     def hits(self) -> NDArray[np.float64]: ...
     @property
-    def weights(self) -> NDArray[np.float32]: ...
+    def prototypes(self) -> NDArray[np.float32]: ...
     @property
     def labels(self) -> NDArray[np.int32]: ...
     def u_matrix(self) -> NDArray[np.float32]: ...
@@ -45,12 +45,11 @@ class MapPlots:
         return _draw(self, self.u_matrix(), "mean distance to neighbours", ax)
 
     def plot_component(self: _Map, channel: int, ax: Axes | None = None) -> Axes:
-        """Every unit's weight in one channel: its component plane. Raises BadValue for a channel that is not
-        there."""
+        """Every unit's value in one channel, in the stream's own units (``prototypes``): its component plane.
+        Raises BadValue for a channel that is not there."""
         if not 0 <= channel < self.dim:
             raise BadValue(f"there is no channel {channel}; 0 … {self.dim - 1} was expected", channel=channel)
-        label = f"channel {channel}" + (f", {self.spec.scale} scaling" if self.spec.scale else "")
-        return _draw(self, self.weights[..., channel], label, ax)
+        return _draw(self, self.prototypes[..., channel], f"channel {channel}", ax)
 
     def plot_hits(self: _Map, ax: Axes | None = None) -> Axes:
         """How often every unit has won lately (``hits``)."""

@@ -78,6 +78,20 @@ class UnitModel(Model):
         self.state["hits"] = np.append(np.zeros(units), 1.0)
 
     @property
+    @abstractmethod
+    def weights(self) -> Float32:
+        """A row a unit, ``(…, dim)``, in the scaled space if the model scales."""
+
+    @property
+    def prototypes(self) -> Float32:
+        """The weights in the stream's own units: what the scaling as it stands would turn into them. Laid out
+        as they are; a read-only copy."""
+        values = np.array(self.weights, order="C")
+        kernels.restore(values.reshape(-1, self.dim), self.state["scale.statistics"], self.method)
+        values.flags.writeable = False
+        return values
+
+    @property
     def hits(self) -> NDArray[np.float64]:
         """``(units,)``: how often each unit has won lately, exponentially forgotten (``half_life``)."""
         return np.asarray(self.state["hits"][:-1] / self.state["hits"][-1])

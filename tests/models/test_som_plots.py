@@ -39,7 +39,7 @@ def units(ax) -> tuple[np.ndarray, np.ndarray]:
 def plots(som: sl.SOM) -> dict[str, tuple]:
     return {
         "u_matrix": (som.plot_u_matrix, som.u_matrix()),
-        "component": (lambda ax=None: som.plot_component(2, ax), som.weights[..., 2]),
+        "component": (lambda ax=None: som.plot_component(2, ax), som.prototypes[..., 2]),
         "hits": (som.plot_hits, som.hits),
     }
 
@@ -137,7 +137,7 @@ def test_axes_may_be_given(tmp_path):
     assert som.plot_hits(ax=axes[2]) is axes[2]
     assert [len(ax.collections) for ax in axes] == [1, 1, 1]
     labels = [ax.get_ylabel() for ax in figure.axes[3:]]
-    assert labels == ["mean distance to neighbours", "channel 1, standard scaling", "recent wins"]
+    assert labels == ["mean distance to neighbours", "channel 1", "recent wins"]
     figure.savefig(tmp_path / "som.png")
     assert plt.get_fignums() == [figure.number]
 
