@@ -33,23 +33,24 @@ def wrong(net: sl.RNN | sl.BidirectionalRNN, n: int) -> np.ndarray:
     return chunks[len(chunks) // 2 :].mean(axis=0)
 
 
-def main() -> None:
+def draw(file: Path, samples: int = 400_000) -> None:
     spec = {"dim": 1, "hidden": 16, "classes": 2, "loss": "cross_entropy", "seed": 1}
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-    at_once = wrong(sl.RNN(target="given", tbptt=(CHUNK, CHUNK), **spec), 400_000).mean()
+    at_once = wrong(sl.RNN(target="given", tbptt=(CHUNK, CHUNK), **spec), samples).mean()
     axes.axhline(100 * at_once, color="grey", linestyle="--", label="RNN, at once")
     for context in (0, 4, 16):
         net = sl.BidirectionalRNN(chunk=(CHUNK, context), **spec)
         axes.plot(
-            range(CHUNK), 100 * wrong(net, 400_000), label=f"both directions, {context} samples of context"
+            range(CHUNK), 100 * wrong(net, samples), label=f"both directions, {context} samples of context"
         )
     axes.set_xlabel("place in the chunk")
     axes.set_ylabel("wrong, %")
     axes.set_ylim(bottom=0)
     axes.set_title("Which of two phases is it, under noise?", fontsize=10)
     axes.legend()
-    figure.savefig(Path(__file__).with_suffix(".png"), dpi=110)
+    figure.savefig(file, dpi=110)
+    plt.close(figure)
 
 
 if __name__ == "__main__":
-    main()
+    draw(Path(__file__).with_suffix(".png"))

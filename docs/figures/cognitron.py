@@ -5,6 +5,7 @@ python docs/figures/cognitron.py
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def likeness(activity: np.ndarray) -> float:
     return float(cosines[np.triu_indices(len(activity), 1)].mean())
 
 
-def main() -> None:
+def draw(file: Path, rounds: Sequence[int] = ROUNDS) -> None:
     digits = pictures()
     figure = plt.figure(figsize=(10, 5), layout="constrained")
     answers, course = figure.subfigures(1, 2, width_ratios=(3, 2))
@@ -55,25 +56,26 @@ def main() -> None:
     for layers in (1, 2, 3):  # a net of so many layers is the lower part of a net of more
         net = sl.Cognitron(dim=144, shape=(12, 12), layers=layers)
         apart, learned = [], 0
-        for rounds in ROUNDS:
-            net.learn(np.tile(digits, (rounds - learned, 1)))
-            learned = rounds
+        for until in rounds:
+            net.learn(np.tile(digits, (until - learned, 1)))
+            learned = until
             activity = net.predict(digits).activity
             apart.append(likeness(activity) if activity.max(axis=1).min() > 0.01 else np.nan)
         for panel, each in zip(panels[layers], activity, strict=True):
             panel.imshow(each.reshape(12, 12), cmap="magma", vmin=0, vmax=1)
         panels[layers][0].set_ylabel(f"layer {layers}")
-        axes.plot(ROUNDS, apart, marker="o", label=f"layer {layers}")
+        axes.plot(rounds, apart, marker="o", label=f"layer {layers}")
     for panel in panels.flat:
         panel.set_xticks([])
         panel.set_yticks([])
-    answers.suptitle(f"activity after {ROUNDS[-1]} rounds", fontsize=10)
+    answers.suptitle(f"activity after {rounds[-1]} rounds", fontsize=10)
     axes.axhline(likeness(digits), color="grey", linestyle="--", label="the digits themselves")
     axes.set(xlabel="rounds of the five digits", ylabel="mean cosine between digits", ylim=(0, None))
     axes.set_title("what different digits evoke grows apart", fontsize=10)
     axes.legend()
-    figure.savefig(Path(__file__).with_suffix(".png"), dpi=110)
+    figure.savefig(file, dpi=110)
+    plt.close(figure)
 
 
 if __name__ == "__main__":
-    main()
+    draw(Path(__file__).with_suffix(".png"))

@@ -35,8 +35,8 @@ def uneven(n: int, seed: int) -> np.ndarray:
     return (MIDDLES[cluster] + noise).astype(np.float32)
 
 
-def main() -> None:
-    stream = uneven(SAMPLES, seed=1)
+def draw(file: Path, samples: int = SAMPLES) -> None:
+    stream = uneven(samples, seed=1)
     figure, panels = plt.subplots(2, 3, figsize=(8, 5.6), layout="constrained", sharex=True, sharey=True)
     for axes, (name, rule) in zip(panels.flat, RULES.items(), strict=True):
         net = sl.Competitive(dim=2, units=UNITS, seed=2, **rule)
@@ -48,8 +48,9 @@ def main() -> None:
         error = net.quality()["quantization_error"]
         axes.set_title(f"{name}\nmean distance {error:.2f}, dead units {dead.sum()}", fontsize=9)
         axes.set(xticks=[], yticks=[], aspect="equal")
-    figure.savefig(Path(__file__).with_suffix(".png"), dpi=100, pil_kwargs={"optimize": True})
+    figure.savefig(file, dpi=100, pil_kwargs={"optimize": True})
+    plt.close(figure)
 
 
 if __name__ == "__main__":
-    main()
+    draw(Path(__file__).with_suffix(".png"))

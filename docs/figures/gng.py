@@ -32,12 +32,12 @@ def pieces(units: int, edges: np.ndarray) -> int:
     return len(np.unique(part))
 
 
-def main() -> None:
-    stream = rings(MOMENTS[-1], seed=1)
+def draw(file: Path, moments: tuple[int, int, int] = MOMENTS) -> None:
+    stream = rings(moments[-1], seed=1)
     gas = sl.GrowingNeuralGas(dim=2, max_units=40, seed=1)
     figure, panels = plt.subplots(1, 3, figsize=(8, 3.15), layout="constrained")
-    for axes, moment in zip(panels, MOMENTS, strict=True):
-        gas.learn(stream[int(gas.state["samples"][0]) : moment])
+    for axes, moment in zip(panels, moments, strict=True):
+        gas.learn(stream[gas.samples : moment])
         axes.scatter(*stream[:180].T, s=3, color="0.8", zorder=0)
         axes.add_collection(LineCollection(list(gas.weights[gas.edges]), colors="tab:blue", linewidths=1.2))
         axes.scatter(*gas.weights.T, s=16, color="tab:blue", edgecolors="white", linewidths=0.5, zorder=2)
@@ -48,8 +48,9 @@ def main() -> None:
             f"after {moment:,} samples:\n{units} units, {len(edges)} edges, in {parts}",
             fontsize=9,
         )
-    figure.savefig(Path(__file__).with_suffix(".png"), dpi=100, pil_kwargs={"optimize": True})
+    figure.savefig(file, dpi=100, pil_kwargs={"optimize": True})
+    plt.close(figure)
 
 
 if __name__ == "__main__":
-    main()
+    draw(Path(__file__).with_suffix(".png"))

@@ -34,18 +34,19 @@ def learn(cell: str, n: int) -> sl.RNN:
     return net
 
 
-def main() -> None:
+def draw(file: Path, samples: int = 60_000) -> None:
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     for cell, name in (("elman", "Elman"), ("gru", "GRU"), ("lstm", "LSTM")):
-        net = learn(cell, 60_000)
+        net = learn(cell, samples)
         norms = net.gradient_by_lag
         axes.semilogy(norms / norms[0], label=f"{name}, mean error {net.quality()['mae']:.2f}")
     axes.set_xlabel("lag j")
     axes.set_ylabel("‖∂L_t/∂s_{t−j}‖ / ‖∂L_t/∂s_t‖")
     axes.set_title("Remember a value for 40 samples on average: how far back the net learns", fontsize=10)
     axes.legend()
-    figure.savefig(Path(__file__).with_suffix(".png"), dpi=110)
+    figure.savefig(file, dpi=110)
+    plt.close(figure)
 
 
 if __name__ == "__main__":
-    main()
+    draw(Path(__file__).with_suffix(".png"))

@@ -51,7 +51,7 @@ def contest(axes: Axes, net: sl.HammingNet, sample: np.ndarray, title: str) -> N
     picture.set(xticks=[], yticks=[])
 
 
-def main() -> None:
+def draw(file: Path) -> None:
     patterns = letters()
     net = sl.HammingNet(dim=64, patterns=patterns)
     figure, panels = plt.subplots(1, 3, figsize=(8, 3.5), layout="constrained", sharex=True, sharey=True)
@@ -65,8 +65,9 @@ def main() -> None:
     contest(panels[2], net, half, "E, half of its foot")
     panels[0].set(ylabel="activity: lines that agree, at first", ylim=(0, 70))
     panels[0].legend(loc="upper center", ncols=1)
-    figure.savefig(Path(__file__).with_suffix(".png"), dpi=100, pil_kwargs={"optimize": True})
+    figure.savefig(file, dpi=100, pil_kwargs={"optimize": True})
+    plt.close(figure)
 
 
 if __name__ == "__main__":
-    main()
+    draw(Path(__file__).with_suffix(".png"))

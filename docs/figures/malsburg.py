@@ -64,7 +64,7 @@ def orientation_map(axes: Axes, sheet: sl.Malsburg, title: str) -> None:
     )
 
 
-def main() -> None:
+def draw(file: Path, rounds: int = 20) -> None:
     figure = plt.figure(figsize=(10, 6.4), layout="constrained")
     bars, maps = figure.subfigures(2, 1, height_ratios=(1, 4))
     retina = positions(hexagon(2))
@@ -75,12 +75,13 @@ def main() -> None:
     before, after = maps.subplots(1, 2)
     sheet = sl.Malsburg(dim=19, seed=1)
     orientation_map(before, sheet, "before")
-    sheet.learn(np.tile(NINE, (20, 1)))
-    orientation_map(after, sheet, "after twenty rounds of the nine bars")
+    sheet.learn(np.tile(NINE, (rounds, 1)))
+    orientation_map(after, sheet, f"after {rounds} rounds of the nine bars")
     scale = ScalarMappable(mpl.colors.Normalize(0, 180), CIRCLE)
     maps.colorbar(scale, ax=[before, after], label="preferred orientation (degrees)", ticks=range(0, 181, 45))
-    figure.savefig(Path(__file__).with_suffix(".png"), dpi=110)
+    figure.savefig(file, dpi=110)
+    plt.close(figure)
 
 
 if __name__ == "__main__":
-    main()
+    draw(Path(__file__).with_suffix(".png"))

@@ -15,8 +15,8 @@ from river import datasets
 import streamlearn as sl
 
 
-def main() -> None:
-    readings = np.array([list(x.values()) for x, _ in islice(datasets.Shuttle(), 20_000)], np.float32)
+def draw(file: Path, samples: int = 20_000) -> None:
+    readings = np.array([list(x.values()) for x, _ in islice(datasets.Shuttle(), samples)], np.float32)
     som = sl.SOM(dim=9, grid=(12, 12), topology="hexagonal", scale="standard", seed=1)
     som.learn(readings)
     figure, axes = plt.subplots(2, 2, figsize=(10, 8.5), layout="constrained")
@@ -24,8 +24,9 @@ def main() -> None:
     som.plot_hits(axes[0, 1]).set_title("hits: where the shuttle has been lately")
     som.plot_component(0, axes[1, 0]).set_title("component plane of sensor 0")
     som.plot_component(6, axes[1, 1]).set_title("component plane of sensor 6")
-    figure.savefig(Path(__file__).with_suffix(".png"), dpi=110)
+    figure.savefig(file, dpi=110)
+    plt.close(figure)
 
 
 if __name__ == "__main__":
-    main()
+    draw(Path(__file__).with_suffix(".png"))

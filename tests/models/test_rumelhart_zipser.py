@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from docs.figures import rumelhart_zipser, words
 from docs.figures.rumelhart_zipser import dipoles, lattice, taught
 from docs.figures.words import ALONE, TAUGHT, WORDS, reader, winners
 from streamlearn.models.grossberg import Grossberg
@@ -106,12 +105,6 @@ def test_a_larger_lattice_is_cut_too():
         found = regions(taught(2, 6, 10_000, seed, learning_rate=0.02), 2, 6)
         assert [pieces(region) for region in found] == [1, 1]
         assert 14 <= found[0].sum() <= 22
-
-
-@pytest.mark.parametrize("figure", [rumelhart_zipser, words])
-def test_the_figures_are_drawn(figure, tmp_path):
-    figure.draw(tmp_path / "figure.png", samples=500)
-    assert (tmp_path / "figure.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 # words of two letters
