@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import streamlearn as sl
 from streamlearn.errors import BadShape, BadSpec
 from streamlearn_client.outputs import Outputs
+from tests.models.parameters import assert_same_parameters
 from tests.models.test_rnn import CELLS, wave
 from tests.naive.bidirectional import Net, Stream
 from tests.naive.differences import differences
@@ -30,11 +31,6 @@ def slow(net: sl.BidirectionalRNN) -> Stream:
     optimizer = Optimizer(spec.optimizer, spec.learning_rate, spec.clip)  # a rate that stays
     cells = Net(dict(net.parameters), spec.cell, spec.layers, classes=spec.kinds is not None)
     return Stream(cells, optimizer, *spec.chunk)
-
-
-def assert_same_parameters(ours: sl.BidirectionalRNN, naive: Stream, tolerance: float) -> None:
-    for name, values in ours.parameters.items():
-        assert np.allclose(values, naive.net.p[name], rtol=tolerance, atol=tolerance), name
 
 
 def joined(parts: list[Outputs]) -> dict[str, np.ndarray]:
@@ -92,7 +88,7 @@ def test_says_and_learns_what_the_slow_one_does(cell, layers, chunk, rule):
     some = np.flatnonzero(~np.isnan(y[:n]).all(axis=1))
     assert np.allclose(out.error[some], np.sqrt(np.nanmean(difference[some], axis=1)), rtol=1e-5)
     assert np.isnan(np.delete(out.error, some)).all()
-    assert_same_parameters(ours, naive, 1e-3)
+    assert_same_parameters(ours, naive.net)
     quality = ours.quality()
     assert quality["waiting"] == 90 - n == len(naive.waiting)
     assert quality["skipped_updates"] == 0
@@ -114,7 +110,7 @@ def test_classifies_as_the_slow_one(cell):
     of_those = np.array(told)[there, y[: len(out), 0][there].astype(int)]
     assert np.allclose(out.error[there], -np.log(of_those), rtol=1e-3)
     assert np.isnan(out.error[~there]).all()
-    assert_same_parameters(ours, naive, 1e-3)
+    assert_same_parameters(ours, naive.net)
 
 
 @pytest.mark.parametrize("method", ["standard", "ewma", "minmax"])
@@ -148,7 +144,7 @@ def test_scales_what_it_sees_and_speaks_in_the_targets_units(method):
             score.observe(float(out.error[done]))
             done += 1
     assert done == len(out)
-    assert_same_parameters(ours, naive, 1e-3)
+    assert_same_parameters(ours, naive.net)
 
 
 def test_a_decaying_learning_rate():
@@ -160,7 +156,7 @@ def test_a_decaying_learning_rate():
     for t in range(101):
         naive.optimizer.rate = 0.05 + 0.25 * np.exp(-t / 20)
         naive.learn(x[t].astype(float), y[t].astype(float))
-    assert_same_parameters(ours, naive, 1e-4)
+    assert_same_parameters(ours, naive.net)
 
 
 # what a user was promised

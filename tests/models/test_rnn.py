@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import streamlearn as sl
 from streamlearn.errors import BadShape, BadSpec, BadValue
+from tests.models.parameters import assert_same_parameters
 from tests.naive.differences import differences
 from tests.naive.rnn import Means, Net, Optimizer, Stream
 from tests.naive.scale import Scaler
@@ -30,11 +31,6 @@ def slow(net: sl.RNN) -> Stream:
     spec = net.spec
     optimizer = Optimizer(spec.optimizer, spec.learning_rate, spec.clip)  # a rate that stays
     return Stream(Net(dict(net.parameters), spec.cell, spec.layers), optimizer, *spec.tbptt)
-
-
-def assert_same_parameters(ours: sl.RNN, naive: Stream, tolerance: float) -> None:
-    for name, values in ours.parameters.items():
-        assert np.allclose(values, naive.net.p[name], rtol=tolerance, atol=tolerance), name
 
 
 # the oracle itself
@@ -80,7 +76,7 @@ def test_forecasts_the_next_sample_as_the_slow_one(cell, layers, tbptt, rule):
     assert np.allclose(out.error[some], np.sqrt(wrong[some] / out.channels[some]), rtol=1e-5)
     assert np.isnan(np.delete(out.error, some)).all()
     assert out.channels.tolist() == (~np.isnan(x)).sum(axis=1).tolist()
-    assert_same_parameters(ours, naive, 1e-3)
+    assert_same_parameters(ours, naive.net)
     assert ours.quality()["updates"] == 129 // tbptt[0]
 
 
@@ -97,7 +93,7 @@ def test_predicts_given_targets_as_the_slow_one(cell, tbptt):
     told = np.array([naive.learn(*pair) for pair in zip(x.astype(float), y.astype(float), strict=True)])
     assert np.allclose(out.prediction, told, rtol=1e-3, atol=1e-4)
     assert np.isnan(out.error[20:45]).all()
-    assert_same_parameters(ours, naive, 1e-3)
+    assert_same_parameters(ours, naive.net)
 
 
 def test_a_decaying_learning_rate():
@@ -109,7 +105,7 @@ def test_a_decaying_learning_rate():
     for t, row in enumerate(x.astype(float)):
         naive.optimizer.rate = 0.05 + 0.25 * np.exp(-t / 20)
         naive.learn(row)
-    assert_same_parameters(ours, naive, 1e-4)
+    assert_same_parameters(ours, naive.net)
 
 
 @pytest.mark.parametrize("target", ["next", "given"])
@@ -140,7 +136,7 @@ def test_scales_what_it_sees_and_speaks_in_the_streams_units(method, target):
         score.observe(float(out.error[i]))
         of_x.observe(row)
         of_y.observe(goal)
-    assert_same_parameters(ours, naive, 1e-3)
+    assert_same_parameters(ours, naive.net)
 
 
 # what a user was promised

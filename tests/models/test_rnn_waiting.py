@@ -8,7 +8,8 @@ import pytest
 
 import streamlearn as sl
 from streamlearn.errors import BadDtype, BadShape, BadSpec, BadValue
-from tests.models.test_rnn import CELLS, assert_same_parameters, wave
+from tests.models.parameters import assert_same_parameters
+from tests.models.test_rnn import CELLS, wave
 from tests.naive.rnn import Net, Optimizer, Waiting
 
 WINDOWS = [(1, 1), (4, 4), (3, 7)]
@@ -54,7 +55,7 @@ def test_forecasts_several_samples_as_the_slow_one(cell, tbptt):
     assert np.isnan(out.prediction[0]).all()
     assert np.allclose(out.prediction[1:], told[:-1], rtol=1e-3, atol=1e-4)
     assert np.allclose(ours.predict(x[:0]).prediction.shape, (0, 3, 2))
-    assert_same_parameters(ours, naive, 1e-3)
+    assert_same_parameters(ours, naive.net)
 
 
 def test_the_quality_of_a_horizon_is_told_step_by_step():
@@ -163,7 +164,7 @@ def test_learns_targets_that_come_later_as_the_slow_one(cell, tbptt):
                 there = ~np.isnan(y[number])
                 wrong = np.sqrt(np.mean((known - y[number])[there] ** 2))
                 assert np.isclose(late.error[0], wrong, rtol=1e-2, atol=1e-3)
-    assert_same_parameters(ours, naive, 1e-3)
+    assert_same_parameters(ours, naive.net)
     quality = ours.quality()
     assert 0 < unmatched == quality["unmatched_targets"]
     assert quality["waiting"] == len(naive.steps) - len(naive.pairs)
@@ -266,7 +267,7 @@ def test_learns_many_streams_as_the_slow_one(cell, tbptt):
         # What stands before x[i] was forecast with the parameters of that moment.
         assert np.allclose(out.prediction[i], expected, rtol=1e-3, atol=1e-4, equal_nan=True), i
         before[key] = streams[key].step(x[i].astype(float))
-    assert_same_parameters(ours, first, 1e-3)
+    assert_same_parameters(ours, first.net)
 
 
 def test_streams_do_not_see_each_other():
