@@ -153,15 +153,49 @@ def test_cosine_of_a_zero_vector_is_the_largest_uncertainty():
     )
 
 
+@pytest.mark.parametrize("missing", [0.0, 0.25])
+@pytest.mark.parametrize("distance", ["manhattan", "chebyshev", "cosine"])
+def test_learns_and_is_judged_by_its_own_measure(distance, missing):
+    """Sample by sample in float64: who wins, who comes second, what is learned, and how good that is."""
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(400, 5)).astype(np.float32)
+    x[rng.random(x.shape) < missing] = np.nan
+    x = x[(~np.isnan(x)).sum(axis=1) > 1]  # along one channel cosine knows no more than two directions
+    som = sl.SOM(dim=5, grid=(4, 5), distance=distance, learning_rate=0.2, sigma=1.2, half_life=1e12, seed=3)
+    lattice, units = lattice_of("rectangular", False, (4, 5)), units_of((4, 5))
+    weights = som.weights.reshape(-1, 5).astype(float)
+    winners, distances, torn = [], [], 0
+    for row in x.astype(float):
+        there = ~np.isnan(row)
+        measure = {"manhattan": "cityblock"}.get(distance, distance)
+        away = measures.cdist(row[None, there], weights[:, there], measure)[0]
+        first, second = np.argsort(away, kind="stable")[:2]
+        winners.append(first)
+        distances.append(away[first] * (5 / there.sum() if distance == "manhattan" else 1))
+        torn += units[second] not in lattice.around(units[first], corners=True)
+        steps = [lattice.distance(units[first], unit, "manhattan") for unit in units]
+        rate = 0.2 * np.array([cooperation(d, 1.2, "gaussian") for d in steps])
+        weights[:, there] += rate[:, None] * (row - weights)[:, there]
+    out = som.learn(x)
+    np.testing.assert_array_equal(out.winner, winners)
+    np.testing.assert_allclose(out.distance, distances, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(som.weights.reshape(-1, 5), weights, atol=1e-5)
+    quality = som.quality()
+    assert quality["quantization_error"] == pytest.approx(np.mean(distances), rel=1e-4)
+    assert 0 < torn < len(x)
+    assert quality["topographic_error"] == pytest.approx(torn / len(x), rel=1e-6)
+
+
 def test_missing_channels_by_every_measure():
     x = np.array([[0.5, np.nan, -0.25, np.nan]], np.float32)
     for distance, expected in {
         "euclidean": math.sqrt((0.5**2 + 0.25**2) * 2),
         "manhattan": 0.75 * 2,
         "chebyshev": 0.5,
+        "cosine": 1 - 0.5 / math.hypot(0.5, 0.25),
     }.items():
         som = sl.SOM(dim=4, grid=(1,), distance=distance)
-        som.weights = np.zeros((1, 4))
+        som.weights = [[1, 9, 0, -9]]
         out = som.predict(x)
         assert out.distance[0] == pytest.approx(expected)
         assert out.channels[0] == 2
