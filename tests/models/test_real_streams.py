@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
+import streamlearn as sl
 from benchmarks import streams
 
 
@@ -22,6 +24,11 @@ def test_the_maps_score_finds_the_shuttles_anomalies_better_than_rivers_trees(sh
     ours, theirs = streams.map_auc(shuttle), streams.trees_auc(shuttle)
     assert ours >= 0.98
     assert 0.95 < theirs < 0.97  # the peer is what it is known to be
+
+
+def test_so_it_does_with_nothing_but_defaults(shuttle):
+    som = sl.SOM(dim=9, grid=(10, 10))
+    assert roc_auc_score(shuttle.anomaly, som.learn(shuttle.x).score) >= 0.97
 
 
 @pytest.mark.parametrize("scale", ["standard", "ewma"])
