@@ -1,0 +1,61 @@
+"""The gradient of one update of a net in both directions, against backpropagation in float64 and against
+finite differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import streamlearn as sl
+from tests.models.test_rnn_gradients import CELLS, RATE, assert_same, gradient, series
+from tests.naive.bidirectional import Net
+from tests.naive.differences import differences
+
+CHUNKS = [(12, 0), (8, 5)]
+
+
+def spec(cell: str, layers: int, chunk: tuple[int, int]) -> dict:
+    return {"cell": cell, "layers": layers, "chunk": chunk, "optimizer": "sgd", "learning_rate": RATE}
+
+
+@pytest.mark.parametrize("chunk", CHUNKS, ids=str)
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_step_is_the_slow_nets_gradient(cell, layers, chunk):
+    ours = sl.BidirectionalRNN(dim=3, hidden=17, outputs=2, seed=1, **spec(cell, layers, chunk))
+    slow = Net(dict(ours.parameters), cell, layers)
+    x, y = series(sum(chunk), 3, seed=2), series(sum(chunk), 2, seed=3)
+    inputs, targets = list(x.astype(float)), list(y[: chunk[0]].astype(float))
+    assert_same(gradient(ours, x, y), slow.gradient(inputs, targets, slow.start()))
+
+
+@pytest.mark.parametrize("chunk", CHUNKS, ids=str)
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_step_from_a_state_carried_over_50_chunks_is_the_slow_nets_gradient(cell, layers, chunk):
+    """Nothing is learned where no target is given, and the forward state goes on."""
+    size, context = chunk
+    ours = sl.BidirectionalRNN(dim=3, hidden=17, outputs=2, seed=4, **spec(cell, layers, chunk))
+    slow = Net(dict(ours.parameters), cell, layers)
+    x, y = series(51 * size + context, 3, seed=5), series(51 * size + context, 2, seed=6)
+    y[: 50 * size] = np.nan
+    inputs, states = list(x.astype(float)), slow.start()
+    for first in range(0, 50 * size, size):
+        _, states, _ = slow.run(inputs[first : first + size + context], states, size)
+    targets = list(y[50 * size : 51 * size].astype(float))
+    assert_same(gradient(ours, x, y), slow.gradient(inputs[50 * size :], targets, states))
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_step_is_the_gradient_by_finite_differences(cell, layers, loss):
+    """Of the slow net's loss at our parameters: nobody's way back is asked."""
+    probable = loss == "cross_entropy"
+    kind = {"classes": 4} if probable else {"outputs": 2}
+    ours = sl.BidirectionalRNN(dim=2, hidden=4, loss=loss, seed=7, **kind, **spec(cell, layers, (5, 2)))
+    slow = Net(dict(ours.parameters), cell, layers, classes=probable)
+    x = series(7, 2, seed=8)
+    y = np.array([[0], [3], [1], [1], [2], [0], [3]], np.float32) if probable else series(7, 2, seed=9)
+    inputs, targets, start = list(x.astype(float)), list(y[:5].astype(float)), slow.start()
+    assert_same(gradient(ours, x, y), differences(slow.p, lambda: slow.loss(inputs, targets, start)))
