@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
-from ..errors import BadSpec
+from ..errors import BadShape, BadSpec
 from ..kernels import judge, optim, plan, rng, scale
 from ..kernels.lanes import WIDTH
 from . import base, layout, state_dict
@@ -196,8 +196,9 @@ class Recurrent(Model):
         The net's memory starts anew, for it means nothing to other parameters: hidden states and optimizer
         moments. What it knows of the stream stays: scaling, score, quality and counts.
 
-        Raises BadSpec (names), BadShape or BadValue (not finite), whichever comes first, telling every
-        problem, or BadCheckpoint for a file that is none, and then changes nothing.
+        Raises BadSpec (names), BadShape or BadValue (not finite as float32), whichever comes first, telling
+        every problem, BadDtype for what is no array of numbers, or BadCheckpoint for a file that is none, and
+        then changes nothing.
         """
         shapes = {name: place.shape for name, place in self._places.items()}
         given = state_dict.check(state_dict.read(source), shapes)
@@ -240,6 +241,12 @@ class Recurrent(Model):
         if target != "next" and spec.get("classes") is None and outputs is not None:
             told["outputs"] = outputs
         net = cls(**{**told, **spec})
+        if outputs not in (None, net.outputs):
+            wrong = f"the read-out of this state_dict has {outputs} outputs, and this net {net.outputs}"
+            if target == "next":
+                wrong += ", which forecast the next sample: if those tell something else, say"
+                wrong += " target='given' or target='later'"
+            raise BadShape(wrong)
         head = {
             name: values for name, values in net.parameters.items() if outputs is None and "head." in name
         }

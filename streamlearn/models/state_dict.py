@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import BadCheckpoint, BadShape, BadSpec, BadValue
+from ..errors import BadCheckpoint, BadDtype, BadShape, BadSpec, BadValue
 from ..kernels import plan
 from ..kernels.lanes import WIDTH
 from ..store import tensors
@@ -84,15 +84,14 @@ def places(net: NDArray[np.int64], matrices: NDArray[np.int64]) -> dict[str, Pla
     return found
 
 
-def check(mapping: Mapping[str, ArrayLike], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Float32]:
-    """The parameters in ``mapping`` as float32.
+def check(mapping: Mapping[str, Float32], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Float32]:
+    """The parameters in ``mapping``.
 
     Raises BadSpec (names), BadShape or BadValue (not finite), whichever comes first, telling every problem.
     """
     names = [f"'{name}' is missing" for name in shapes if name not in mapping]
     names += [f"'{name}' is unknown" for name in mapping if name not in shapes]
-    with np.errstate(over="ignore"):
-        given = {name: np.asarray(mapping[name], np.float32) for name in shapes if name in mapping}
+    given = {name: mapping[name] for name in shapes if name in mapping}
     wrong = [f"'{n}' has shape {a.shape}, not {shapes[n]}" for n, a in given.items() if a.shape != shapes[n]]
     values = [f"'{name}' is not finite" for name, array in given.items() if not np.isfinite(array).all()]
     problems = names + wrong + values
@@ -108,14 +107,14 @@ _RECURRENT = re.compile(rf"(?P<prefix>(?:.*\.)?)(?P<name>(?:weight|bias)_(?:ih|h
 _CELLS = {kind.gates: cell for cell, kind in plan.CELLS.items()}
 
 
-def recognise(state_dict: Mapping[str, ArrayLike]) -> tuple[dict[str, ArrayLike], dict[str, Any]]:
+def recognise(state_dict: Mapping[str, Float32]) -> tuple[dict[str, Float32], dict[str, Any]]:
     """A ``state_dict`` of ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM``, alone or in a module with a linear read-out,
     under our names; and what of a spec it tells: cell, dim, hidden, layers, bias, outputs and head_bias if it
     has a read-out, and in how many ``directions`` it runs.
 
     Raises BadSpec if it is anything else.
     """
-    found: dict[str, ArrayLike] = {}
+    found: dict[str, Float32] = {}
     prefixes, rest = set(), dict(state_dict)
     for name in state_dict:
         match = _RECURRENT.fullmatch(name)
@@ -139,7 +138,7 @@ def recognise(state_dict: Mapping[str, ArrayLike]) -> tuple[dict[str, ArrayLike]
         )
     if problems:
         raise BadSpec(f"this is no state_dict of a recurrent net: {'; '.join(problems)}", problems=problems)
-    into, within = (tuple(np.shape(found[name])) for name in ("weight_ih_l0", "weight_hh_l0"))
+    into, within = (found[name].shape for name in ("weight_ih_l0", "weight_hh_l0"))
     gates = within[0] // within[1] if len(within) == 2 and within[1] else 0
     if len(into) != 2 or within != (gates * within[-1], within[-1]) or gates not in _CELLS:
         raise BadSpec(f"weight_ih_l0 {into} and weight_hh_l0 {within} are of no cell that is known here")
@@ -148,7 +147,7 @@ def recognise(state_dict: Mapping[str, ArrayLike]) -> tuple[dict[str, ArrayLike]
     told["directions"] = 2 if any(name.endswith(REVERSE) for name in found) else 1
     told["bias"] = any(name.startswith("bias") for name in found)
     if linear:
-        shape, columns = tuple(np.shape(linear["weight"])), told["directions"] * told["hidden"]
+        shape, columns = linear["weight"].shape, told["directions"] * told["hidden"]
         if len(shape) != 2 or shape[1] != columns:
             raise BadShape(
                 f"the weight of '{min(stems)}' has shape {shape}; a read-out here has (outputs, {columns})"
@@ -171,11 +170,23 @@ def write(path: str | Path, parameters: Mapping[str, Float32]) -> None:
         write_whole(FS(), path, tensors.encode(parameters, {}))
 
 
-def read(source: Source) -> Mapping[str, ArrayLike]:
-    """What ``source`` holds: a mapping itself, or a file."""
-    if isinstance(source, Mapping):
-        return source
-    path = Path(source)
+def read(source: Source) -> dict[str, Float32]:
+    """What ``source`` holds, a mapping or a file; numbers of other widths are rounded to float32."""
+    held = source if isinstance(source, Mapping) else _held(Path(source))
+    return {name: _as_float32(name, values) for name, values in held.items()}
+
+
+def _as_float32(name: str, values: ArrayLike) -> Float32:
+    if hasattr(values, "detach"):  # a tensor of PyTorch's, which may be of a type that NumPy lacks
+        values = values.detach().cpu().float()
+    try:
+        with np.errstate(over="ignore"):
+            return np.asarray(values, np.float32)
+    except (TypeError, ValueError) as error:
+        raise BadDtype(f"'{name}' must be numbers in an array ({error})") from error
+
+
+def _held(path: Path) -> Mapping[str, ArrayLike]:
     suffix = _suffix(path)
     data = FS().read(path)
     if suffix != ".npz":

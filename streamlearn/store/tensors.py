@@ -35,6 +35,7 @@ _NAMES = {
     "bool": "BOOL",
 }
 _DTYPES = {name: np.dtype(dtype).newbyteorder("<") for dtype, name in _NAMES.items()}
+_BFLOAT16 = "BF16"  # only read: the upper half of a float32, and NumPy has none
 _METADATA = "__metadata__"
 _LENGTH_BYTES = 8
 
@@ -67,19 +68,31 @@ def encode(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> b
 
 def decode(data: bytes) -> tuple[Arrays, dict[str, str]]:
     """``(arrays, metadata)`` of a safetensors file's bytes; the arrays are writable and the caller's own.
+    bfloat16 comes as float32, which has all its values.
 
-    Raises ``BadCheckpoint`` if these are not the bytes of such a file.
+    Raises ``BadCheckpoint`` if these are not the bytes of such a file, or hold what NumPy has no type for.
     """
     try:
         tensors = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
         length = int.from_bytes(data[:_LENGTH_BYTES], "little")
         header = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])
         arrays = {
-            name: np.frombuffer(tensor["data"], _DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
+            name: _values(name, tensor["dtype"], tensor["data"]).reshape(tensor["shape"])
             for name, tensor in tensors
         }
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+    except (safetensors.SafetensorError, ValueError) as error:
         raise BadCheckpoint(
             f"these {len(data)} bytes are not a checkpoint in safetensors format ({error}); use another one"
         ) from error
     return arrays, header.get(_METADATA, {})
+
+
+def _values(name: str, dtype: str, data: bytearray) -> NDArray[Any]:
+    if dtype == _BFLOAT16:
+        return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
+    if dtype not in _DTYPES:
+        raise BadCheckpoint(
+            f"'{name}' is of type {dtype}, which is not read here: save it as float32,"
+            " from PyTorch {name: values.float() for name, values in net.state_dict().items()}"
+        )
+    return np.frombuffer(data, _DTYPES[dtype])

@@ -172,6 +172,21 @@ def test_a_module_comes_in_and_goes_out_without_loss(cell, layers, suffix, biase
     assert (again.spec, again.state_hash()) == (spec, ours.state_hash())
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_module_of_another_width_comes_in_as_float32(kind, tmp_path):
+    torch.manual_seed(2)
+    module = Module("gru", 1, 3, (True, True)).to(kind)
+    write(module, tmp_path / "module.safetensors")
+    held = {
+        name.removeprefix("rnn.").replace("fc.", "head."): values.detach().float().numpy()
+        for name, values in module.named_parameters()
+    }
+    for source in (tmp_path / "module.safetensors", module.state_dict(), dict(module.named_parameters())):
+        ours = sl.RNN.from_state_dict(source)
+        assert ours.parameters.keys() == held.keys()
+        assert all(np.array_equal(values, held[name]) for name, values in ours.parameters.items())
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_net_without_a_read_out_gets_a_new_one(cell, bias):
