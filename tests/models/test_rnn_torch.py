@@ -247,8 +247,8 @@ def test_forecasts_the_next_symbol_as_pytorch(cell):
 
 
 def test_bits_per_character_are_pytorchs():
-    """Every character is forecast before it is learned, once, by either."""
-    codes, letters = text.codes(300_000, seed=1)
+    """1 MB of text: every character is forecast before it is learned, once, by either."""
+    codes, letters = text.codes(1_000_000, seed=1)
     ours, theirs = text.bits(codes, len(letters), hidden=24, window=64)
     assert abs(ours / theirs - 1) < 0.03
-    assert ours < 3.0  # a letter at random is 4.8 bits
+    assert ours < 0.6  # a letter at random is 4.8 bits
