@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A shell has what it runs in the background ignore Ctrl-C, and so would the programs that tests interrupt.
+    # A shell has what it runs in the background ignore Ctrl-C, and so would programs that tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if IN_CI and not TORCH_IS_HERE:
         raise pytest.UsageError("PyTorch is absent, and in CI its tests must run: pip install -e '.[torch]'")

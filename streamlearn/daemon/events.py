@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zmq
 
-from streamlearn_client.protocol import EventMessage, encode_event, topic
+from streamlearn_client.protocol import SUBSCRIBED, EventMessage, encode_event, topic
 
 
 class Publisher:
@@ -23,10 +23,15 @@ class Publisher:
                 message = self._socket.recv(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            if message[:1] == b"\x01":
-                self._prefixes.add(message[1:])
+            subscribed, prefix = message[:1] == b"\x01", message[1:]
+            if prefix.startswith(SUBSCRIBED.encode()):
+                if subscribed:
+                    self._socket.send(prefix, zmq.NOBLOCK)  # whatever its subscriber wanted before is known
+                continue
+            if subscribed:
+                self._prefixes.add(prefix)
             elif message[:1] == b"\x00":
-                self._prefixes.discard(message[1:])
+                self._prefixes.discard(prefix)
             self._wanted.clear()
 
     def wants(self, model: str, kind: str) -> bool:

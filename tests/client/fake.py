@@ -13,6 +13,7 @@ import zmq
 from streamlearn_client.errors import Fenced, Gap, ModelExists, StreamlearnError, UnknownModel
 from streamlearn_client.protocol import (
     DEFAULT_LIMITS,
+    SUBSCRIBED,
     EventMessage,
     Learn,
     Limits,
@@ -105,6 +106,8 @@ class FakeDaemon:
         self.requests: list[Request | Learn] = []
         self.fault: Fault = lambda request: None
         self.answers_twice = False
+        self.subscribers = 0
+        """of which all subscriptions are in effect"""
         self.lsn = 0
         self._ports = [0, 0, 0]
         self._thread: threading.Thread | None = None
@@ -182,7 +185,10 @@ class FakeDaemon:
 
     def _hear_subscriptions(self) -> None:
         while self._events.poll(0):
-            self._events.recv()
+            message = self._events.recv()
+            if message.startswith(b"\x01" + SUBSCRIBED.encode()):
+                self._events.send(message[1:])
+                self.subscribers += 1
 
     def _serve(self, router: zmq.Socket) -> None:
         """Answer all that waits, so that one poll serves many."""
@@ -226,7 +232,6 @@ class FakeDaemon:
 
     def _do(self, request: Request) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
         if request.op == "hello":
-            self._hear_subscriptions()
             names = zip(("requests", "firehose", "events"), self._ports, strict=True)
             return {
                 "limits": self.limits.to_map(),

@@ -50,7 +50,7 @@ def test_push_sensor(daemon, start, until):
 def test_watch_events(daemon, start, until):
     daemon.add("pump", dim=4)
     process = start("watch_events.py", "pump")
-    until(lambda: sum(request.op == "hello" for request in daemon.requests) == 2)
+    until(lambda: daemon.subscribers)
     scores = {"score": np.array([0.5, 0.9999], "<f4")}
     daemon.publish(EventMessage("checkpoint", "pump", 8, time=10**18))
     daemon.publish(EventMessage("output", "pump", 9, 512, 2, 10**18, scores))

@@ -16,7 +16,7 @@ import pytest
 from streamlearn import cli
 from streamlearn_client import Client
 from streamlearn_client.errors import BadShape, BadValue
-from tests.daemon.harness import Running, X
+from tests.daemon.harness import SECONDS, Running, X
 from tests.shard.ledger import Ledger
 
 KEYS = ["press 7" if i % 3 else 12 for i in range(200)]
@@ -63,6 +63,25 @@ def test_a_stream(client: Client, twin: Ledger) -> None:
         for i in LATE:
             stream.push_targets(IDS[i], 1, keys=KEYS[i])
     assert client.describe("fleet")["state_hash"] == twin.state_hash()
+
+
+def test_a_subscriber_misses_nothing_that_comes_after(client: Client) -> None:
+    for _ in range(100):
+        with client.subscribe("m", "output") as events:
+            ack = client.learn("m", X[:1], ack="received")
+            event = events.next_event(SECONDS)
+            assert event is not None
+            assert event.lsn == ack.lsn
+
+
+def test_a_subscriber_that_waits_is_told_by_itself(client: Client) -> None:
+    """What tells one that its subscriptions are in effect is no event, and goes to nobody else."""
+    with client.subscribe(None) as first, client.subscribe("m") as second:
+        client.learn("m", X[:1])
+        for events in (first, second):
+            event = events.next_event(SECONDS)
+            assert event is not None
+            assert event.kind == "output"
 
 
 def test_what_the_model_refuses_is_refused(client: Client) -> None:

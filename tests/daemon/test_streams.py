@@ -30,21 +30,16 @@ def test_the_firehose_is_learned_and_its_gaps_are_counted(running: Running) -> N
 
 def subscribe(running: Running, *topics: bytes) -> Wire:
     wire = running.connect(zmq.SUB, "events")
-    for topic in (*topics, b"model/ready/"):
+    for topic in (*topics, b"subscribed/me"):
         wire.socket.subscribe(topic)
-    running.wire.create("ready")
-    # A subscription takes effect when the daemon has read it: wait until events come.
-    wait_for(lambda: running.wire.learn(X[:1], "ready") and wire.socket.poll(1), "the subscription")
-    running.wire.call("delete", "ready")
+    assert wire.socket.poll(int(SECONDS * 1000)), "the subscriptions are not in effect"
+    assert wire.socket.recv_multipart() == [b"subscribed/me"]
     return wire
 
 
 def next_event(wire: Wire) -> EventMessage:
-    while True:
-        assert wire.socket.poll(int(SECONDS * 1000)), "no event"
-        event = decode_event(wire.socket.recv_multipart())
-        if event.model != "ready":
-            return event
+    assert wire.socket.poll(int(SECONDS * 1000)), "no event"
+    return decode_event(wire.socket.recv_multipart())
 
 
 def test_a_subscriber_sees_what_the_model_said_of_each_sample_and_only_that(running: Running) -> None:

@@ -143,7 +143,7 @@ class AsyncClient:
             found = await self._run(self._session.endpoint("events")) if given is None else given
             return reachable(found, self.endpoint)
 
-        return AsyncSubscription(find, self.hello, topics, timeout, self.timeout)
+        return AsyncSubscription(find, topics, timeout, self.timeout)
 
     async def checkpoint(self, model: str) -> dict[str, Any]:
         return await self._run(self._session.ask("checkpoint", model))

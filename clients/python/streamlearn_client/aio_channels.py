@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike
 
 from streamlearn_client.firehose import Firehose
 from streamlearn_client.results import Ack, Event, read_event
-from streamlearn_client.sockets import Link
+from streamlearn_client.sockets import connect
 from streamlearn_client.stream import Stream
-from streamlearn_client.subscription import no_events
+from streamlearn_client.subscription import no_events, own_topic
 
 __all__ = ["AsyncFirehose", "AsyncStream", "AsyncSubscription"]
 
@@ -134,14 +134,12 @@ class AsyncSubscription:
     def __init__(
         self,
         find: Callable[[], Awaitable[str]],
-        settle: Callable[[], Awaitable[Any]],
         topics: tuple[bytes, ...],
         timeout: float | None,
         patience: float,
     ) -> None:
         self.timeout = timeout
         self._find = find
-        self._settle = settle
         self._topics = topics
         self._patience = patience
         self._socket: zmq.asyncio.Socket | None = None
@@ -169,21 +167,28 @@ class AsyncSubscription:
 
     async def __aenter__(self) -> Self:
         endpoint = await self._find()
-        link = Link(zmq.asyncio.Context.instance(), zmq.SUB, endpoint, self._topics)
+        socket = connect(zmq.asyncio.Context.instance(), zmq.SUB, endpoint)
         try:
-            deadline = time.monotonic() + self._patience
-            while not link.stands:
-                left = deadline - time.monotonic()
-                if left <= 0 or not await link.monitor.poll(int(left * 1000) + 1):
-                    raise no_events(endpoint, self._patience)
-                link.heard(await link.monitor.recv_multipart())
-            await self._settle()
+            await self._settle(socket, endpoint)
         except BaseException:
-            link.close()
+            socket.close(0)
             raise
-        link.unmonitor()
-        self._socket = link.socket
+        self._socket = socket
         return self
+
+    async def _settle(self, socket: zmq.asyncio.Socket, endpoint: str) -> None:
+        """Subscribe, and wait until the daemon has read it."""
+        own = own_topic()
+        for each in (*self._topics, own):
+            socket.subscribe(each)
+        deadline = time.monotonic() + self._patience
+        heard = b""
+        while heard != own:
+            left = deadline - time.monotonic()
+            if left <= 0 or not await socket.poll(int(left * 1000) + 1):
+                raise no_events(endpoint, self._patience)
+            heard = (await socket.recv_multipart())[0]
+        socket.unsubscribe(own)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -192,14 +192,7 @@ class Client:
         """Follow a model's events (all models' for ``None``), of some kinds or all: see `Subscription`."""
         topics = topics_of(model, kinds)
         announced = self._events or self._run(self._session.endpoint("events"))
-        subscription = Subscription(reachable(announced, self.endpoint), topics, timeout, self.timeout)
-        try:
-            # The daemon answers this after it has read what was subscribed to before.
-            self.hello()
-        except StreamlearnError:
-            subscription.close()
-            raise
-        return subscription
+        return Subscription(reachable(announced, self.endpoint), topics, timeout, self.timeout)
 
     # ---------------------------------------------------------------------------------------- checkpoints
 

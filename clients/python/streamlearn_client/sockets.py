@@ -51,17 +51,13 @@ class Link(Generic[S]):
     a word; so one waits for the next handshake.
     """
 
-    def __init__(
-        self, context: zmq.Context[S], kind: int, endpoint: str, topics: tuple[bytes, ...] = ()
-    ) -> None:
+    def __init__(self, context: zmq.Context[S], kind: int, endpoint: str) -> None:
         self.stands = False
         self.socket = _made(context, kind)
         self.monitor: S = self.socket.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         )
         try:
-            for topic in topics:
-                self.socket.subscribe(topic)
             _connect(self.socket, endpoint)
         except BaseException:
             self.monitor.close(0)
@@ -79,13 +75,10 @@ class Link(Generic[S]):
         broke = [self.heard(told) for told in drain(self.monitor)]
         return any(broke)
 
-    def unmonitor(self) -> None:
-        self.socket.disable_monitor()
-        self.monitor.close(0)
-
     def close(self) -> None:
         """Close both, without waiting for what is on its way."""
-        self.unmonitor()
+        self.socket.disable_monitor()
+        self.monitor.close(0)
         self.socket.close(0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -10,11 +11,11 @@ from typing import Any, Self
 import zmq
 
 from streamlearn_client.errors import BadValue, NoAnswer
-from streamlearn_client.protocol import EVENT_KINDS, check_model, topic
+from streamlearn_client.protocol import EVENT_KINDS, SUBSCRIBED, check_model, topic
 from streamlearn_client.results import Event, read_event
-from streamlearn_client.sockets import Link, blocking
+from streamlearn_client.sockets import blocking, connect
 
-__all__ = ["Subscription", "no_events", "topics_of"]
+__all__ = ["Subscription", "no_events", "own_topic", "topics_of"]
 
 
 class Subscription:
@@ -32,19 +33,26 @@ class Subscription:
         self.endpoint = endpoint
         self.timeout = timeout
         self._closed = False
-        link = Link(blocking(), zmq.SUB, endpoint, topics)
+        self._socket = connect(blocking(), zmq.SUB, endpoint)
         try:
-            deadline = time.monotonic() + patience
-            while not link.stands:
-                left = deadline - time.monotonic()
-                if left <= 0 or not link.monitor.poll(int(left * 1000) + 1):
-                    raise no_events(endpoint, patience)
-                link.heard(link.monitor.recv_multipart())
+            self._settle(topics, patience)
         except BaseException:
-            link.close()
+            self.close()
             raise
-        link.unmonitor()
-        self._socket = link.socket
+
+    def _settle(self, topics: tuple[bytes, ...], patience: float) -> None:
+        """Subscribe, and wait until the daemon has read it."""
+        own = own_topic()
+        for each in (*topics, own):
+            self._socket.subscribe(each)
+        deadline = time.monotonic() + patience
+        heard = b""
+        while heard != own:
+            left = deadline - time.monotonic()
+            if left <= 0 or not self._socket.poll(int(left * 1000) + 1):
+                raise no_events(self.endpoint, patience)
+            heard = self._socket.recv_multipart()[0]
+        self._socket.unsubscribe(own)
 
     def next_event(self, timeout: float | None = None) -> Event | None:
         """The next event; ``None`` if none comes within ``timeout`` seconds (``None``: wait for it)."""
@@ -88,6 +96,11 @@ def topics_of(model: str | None, kinds: Sequence[Any]) -> tuple[bytes, ...]:
             )
         return (b"model/",)
     return tuple(topic(check_model(model), kind).encode() for kind in kinds or ("",))
+
+
+def own_topic() -> bytes:
+    """To be subscribed to last: the daemon sends it back once it has read what was subscribed to before."""
+    return f"{SUBSCRIBED}{secrets.token_hex(8)}".encode()
 
 
 def no_events(endpoint: str, patience: float) -> NoAnswer:

@@ -26,7 +26,7 @@ from streamlearn_client.protocol.messages import (
     Request,
     Samples,
 )
-from streamlearn_client.protocol.names import EVENT_KINDS, check_model, check_producer, topic
+from streamlearn_client.protocol.names import EVENT_KINDS, SUBSCRIBED, check_model, check_producer, topic
 from streamlearn_client.protocol.samples import as_batch, as_float32, as_samples, as_targets
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "EVENT_KINDS",
     "OPS",
+    "SUBSCRIBED",
     "VERSION",
     "EventMessage",
     "Frame",

@@ -7,7 +7,7 @@ from typing import Final
 
 from streamlearn_client.errors import BadName
 
-__all__ = ["EVENT_KINDS", "check_model", "check_producer", "topic"]
+__all__ = ["EVENT_KINDS", "SUBSCRIBED", "check_model", "check_producer", "topic"]
 
 EVENT_KINDS: Final = (
     "output",
@@ -19,6 +19,8 @@ EVENT_KINDS: Final = (
     "restored",
     "reheated",
 )
+SUBSCRIBED: Final = "subscribed/"
+"""What topics begin with that tell a subscriber that its subscriptions are in effect."""
 NAME_BYTES: Final = 64
 
 _model = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}").fullmatch
