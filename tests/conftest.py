@@ -7,14 +7,20 @@ import signal
 from importlib import metadata, util
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 IN_CI = bool(os.environ.get("CI"))
 TORCH_IS_HERE = util.find_spec("torch") is not None
 ORACLES = ("torch", "minisom", "scikit-learn", "river")
 
-# No deadline: how fast a machine is must not decide a test. In CI the examples are the same on every run.
-settings.register_profile("house", deadline=None, print_blob=True, derandomize=IN_CI)
+# No deadlines: how fast a machine is must not decide a test. In CI the examples are the same on every run.
+settings.register_profile(
+    "house",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
+    derandomize=IN_CI,
+)
 settings.load_profile("house")
 
 # Tests that compare with PyTorch live in files of this name, so that all others run on a machine without it.

@@ -2,15 +2,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
 from tests.daemon.harness import Running
+from tests.shard.fakes import SlowSum
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+def let_go() -> Iterator[Event]:
+    """Until it is set, models of kind ``slow`` are: what a test does amid their learning is amid it."""
+    SlowSum.let_go.clear()
+    yield SlowSum.let_go
+    SlowSum.let_go.set()
+
+
+@pytest.fixture
+def serve(tmp_path: Path, let_go: Event) -> Iterator[Callable[..., Running]]:
     """Start a daemon with some settings, on the directory that this test always gets."""
     started: list[Running] = []
 
@@ -19,6 +29,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
         return started[-1]
 
     yield start
+    let_go.set()
     for each in started:
         each.stop()
 

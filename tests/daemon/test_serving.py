@@ -101,37 +101,44 @@ def test_a_req_socket_is_served_as_well(running: Running) -> None:
     assert wire.learn(X[:5])["rows"] == 5
 
 
-def test_a_query_is_answered_in_the_middle_of_a_long_batch(serve: Callable[..., Running]) -> None:
-    running = serve(learning={"backlog_seconds": SECONDS})
-    running.wire.create()
-    running.wire.send(Learn("m", np.tile(X, (50, 1))))
+def test_a_query_is_answered_in_the_middle_of_a_long_batch(
+    serve: Callable[..., Running], let_go: Event
+) -> None:
+    running = serve(learning={"backlog_seconds": 10 * SECONDS})
+    running.wire.create(kind="slow")
+    running.wire.send(Learn("m", np.tile(X, (10, 1))))
     wire = running.connect()
     seen = wait_for(
         lambda: (ok := wire.call("predict", "m", x=X[:3]))["samples"] and ok, "a query while it learns"
     )
-    assert 0 < seen["samples"] < 100_000
+    assert 0 < seen["samples"] < 20_000
     assert seen["applied_lsn"] == 1  # the batch is not yet learned as a whole
     assert seen["arrays"]["distance"].shape == (3,)
-    assert wire.call("describe", "m")["samples"] == 100_000  # what was accepted before is waited for
+    let_go.set()
+    assert wire.call("describe", "m")["samples"] == 20_000  # what was accepted before is waited for
     assert running.wire.receive().ok["applied_lsn"] == 2  # nothing was overdue, so the ack waited as well
 
 
 def test_an_ack_waits_for_a_slow_model_but_not_for_ever(serve: Callable[..., Running]) -> None:
     running = serve(learning={"backlog_seconds": 0.05})
-    running.wire.create()
-    ack = running.wire.learn(np.tile(X, (100, 1)))
+    running.wire.create(kind="slow")
+    ack = running.wire.learn(np.tile(X, (10, 1)))
     assert ack["lsn"] <= ack["durable_lsn"]
     assert ack["applied_lsn"] < ack["lsn"]
 
 
-def test_who_sends_faster_than_a_model_learns_is_told_busy(serve: Callable[..., Running]) -> None:
-    running = serve(learning={"backlog_bytes": 1 << 20})
+def test_who_sends_faster_than_a_model_learns_is_told_busy(
+    serve: Callable[..., Running], let_go: Event
+) -> None:
+    running = serve(learning={"backlog_bytes": 1 << 20, "backlog_seconds": 10 * SECONDS})
     wire = running.wire
-    wire.create(dim=50)
+    wire.create(kind="slow", dim=50)
     big = np.tile(X, (2, 25))[:4000]
     for seq in range(12):
         wire.send(Learn("m", big, producer="p", epoch=1, seq=seq))
-    replies = [wire.receive() for _ in range(12)]
+    replies = [wire.receive()]  # who is refused is told before those are whose batches are to be learned
+    let_go.set()
+    replies += [wire.receive() for _ in range(11)]
     taken = sum(reply.error is None for reply in replies)
     errors = [reply.error for reply in replies if reply.error is not None]
     assert 1 <= taken < 12
@@ -344,18 +351,19 @@ def test_a_checkpoint_that_is_retired_while_a_restore_waits(
 
 def test_who_waits_for_a_model_that_is_deleted_is_told(running: Running) -> None:
     wire = running.wire
-    learned = wire.send(Learn("m", np.tile(X, (200, 1))))
-    described = wire.send(Request("describe", None, "m"))
-    checkpoint = wire.send(Request("checkpoint", None, "m"))
-    deleted = wire.send(Request("delete", None, "m"))
+    wire.create("slow", kind="slow")
+    learned = wire.send(Learn("slow", np.tile(X, (10, 1))))
+    described = wire.send(Request("describe", None, "slow"))
+    checkpoint = wire.send(Request("checkpoint", None, "slow"))
+    deleted = wire.send(Request("delete", None, "slow"))
     replies = {reply.id: reply for reply in (wire.receive() for _ in range(4))}
     assert replies[learned].error is None  # its batch is in the journal, as it was promised
     assert isinstance(replies[described].error, UnknownModel)
     assert isinstance(replies[checkpoint].error, UnknownModel)
-    assert replies[deleted].ok["model"] == "m"
-    assert wire.call("models")["models"] == []
-    wire.create()
-    assert wire.hash() == reference()
+    assert replies[deleted].ok["model"] == "slow"
+    assert [each["name"] for each in wire.call("models")["models"]] == ["m"]
+    wire.create("slow")
+    assert wire.hash("slow") == reference()
 
 
 def test_a_stop_finishes_what_was_taken_and_takes_nothing_new(running: Running) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -58,10 +59,21 @@ class RunningSum(Model):
         return {"sum": float(self.state["sum"].sum())}
 
 
-class Fakes:
-    """What `streamlearn.models` is to a shard, with the two kinds there are."""
+class SlowSum(RunningSum):
+    """Takes a millisecond for each sample, until it is let go."""
 
-    kinds: ClassVar[dict[str, type[Model]]] = {"sum": RunningSum, "ledger": Ledger}
+    kind: ClassVar[str] = "slow"
+    let_go: ClassVar[threading.Event] = threading.Event()
+
+    def _learn(self, batch: Batch) -> Outputs:
+        self.let_go.wait(len(batch.x) / 1000)
+        return super()._learn(batch)
+
+
+class Fakes:
+    """What `streamlearn.models` is to a shard, with the kinds there are."""
+
+    kinds: ClassVar[dict[str, type[Model]]] = {"sum": RunningSum, "slow": SlowSum, "ledger": Ledger}
 
     def create(self, kind: str, spec: Mapping[str, Any]) -> Model:
         if kind not in self.kinds:
