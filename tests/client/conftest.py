@@ -18,16 +18,16 @@ def daemon() -> Iterator[FakeDaemon]:
 
 @pytest.fixture
 def client(daemon: FakeDaemon) -> Iterator[Client]:
-    with Client(daemon.endpoint, timeout=20) as client:
+    with Client(daemon.endpoint, timeout=60) as client:
         yield client
 
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], object]], None]:
-    """Wait for a condition; fail after 20 seconds without it."""
+    """Wait for a condition; fail after a minute without it."""
 
     def wait(condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < deadline, "the condition did not come about"
             time.sleep(0.002)

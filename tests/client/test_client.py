@@ -290,16 +290,18 @@ def test_answers_that_come_twice(daemon, client, pump):
     assert len(pump.batches) == 3
 
 
-def test_after_no_answer_the_next_batch_is_new(daemon, pump):
+def test_after_no_answer_the_next_batch_is_new(daemon, client, pump, until):
     """Its number must not be that of the lost one, or the daemon would take it for a resend."""
-    with Client(daemon.endpoint, timeout=0.3) as client:
-        client.learn("pump", X)
-        daemon.fault = once("learn", DROP)
-        with pytest.raises(NoAnswer) as caught:
-            client.learn("pump", X + 1)
-        assert caught.value.detail["seq"] == 1
-        daemon.fault = lambda request: None
-        assert not client.learn("pump", X + 2).duplicate
+    client.learn("pump", X)
+    daemon.fault = lambda request: DROP
+    client.timeout = 0.1
+    with pytest.raises(NoAnswer) as caught:
+        client.learn("pump", X + 1)
+    assert caught.value.detail["seq"] == 1
+    daemon.fault = lambda request: None
+    client.timeout = 60
+    until(lambda: len(pump.batches) == 2)
+    assert not client.learn("pump", X + 2).duplicate
     assert np.array_equal(pump.rows, np.concatenate([X, X + 1, X + 2]))
 
 
@@ -393,11 +395,36 @@ def test_the_firehose(daemon, client, pump, until):
     ]
 
 
-def test_a_firehose_without_a_daemon_does_not_hang(daemon, pump, until):
-    with Client(daemon.endpoint, timeout=0.1) as client, client.firehose("pump") as firehose:
-        firehose.push(X)
+def test_a_firehose_without_a_daemon_does_not_hang(daemon, client, pump, until):
+    client.hello()
+    client.timeout = 0.1
+    with client.firehose("pump") as firehose:
+        until(lambda: not refuses(firehose))
         daemon.kill()
         until(lambda: refuses(firehose))
+
+
+class Hopeful:
+    """A socket of which the connection goes whenever it was found to stand."""
+
+    def __init__(self, socket) -> None:
+        self._socket = socket
+
+    def __getattr__(self, name):
+        return getattr(self._socket, name)
+
+    def poll(self, *_):
+        return zmq.POLLOUT
+
+
+def test_a_firehose_whose_connection_goes_does_not_hang(daemon, client, pump, until, monkeypatch):
+    client.hello()
+    client.timeout = 0.1
+    with client.firehose("pump") as firehose:
+        daemon.kill()
+        until(lambda: refuses(firehose))
+        monkeypatch.setattr(firehose, "_socket", Hopeful(firehose._socket))
+        assert refuses(firehose)
 
 
 def refuses(firehose) -> bool:

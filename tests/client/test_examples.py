@@ -42,7 +42,7 @@ def test_push_sensor(daemon, start, until):
     process = start("push_sensor.py")
     until(lambda: "pump" in daemon.models and len(daemon.models["pump"].rows) >= 10)
     process.send_signal(signal.SIGINT)
-    said, problem = process.communicate(timeout=30)
+    said, problem = process.communicate(timeout=60)
     assert "stopped" in said, problem
     assert np.isfinite(daemon.models["pump"].rows).all()
 
@@ -60,7 +60,7 @@ def test_watch_events(daemon, start, until):
 
 def test_ask(daemon, start):
     daemon.add("pump", dim=3)
-    said, problem = start("ask.py", "pump", "1,2,3", "4,,6").communicate(timeout=30)
+    said, problem = start("ask.py", "pump", "1,2,3", "4,,6").communicate(timeout=60)
     assert "4,,6: winner 1" in said, problem
-    _, problem = start("ask.py", "no-such", "1").communicate(timeout=30)
+    _, problem = start("ask.py", "no-such", "1").communicate(timeout=60)
     assert "UNKNOWN_MODEL" in problem

@@ -44,7 +44,7 @@ def on_learn(outcomes):
 
 
 def test_pushed_one_by_one_and_many_at_once(client, pump):
-    with client.stream("pump", batch=4) as stream:
+    with client.stream("pump", batch=4, interval=1000) as stream:
         stream.push([0, 0])
         stream.push(np.array([1, -1], "f4"))
         stream.push_many(numbered(2, 13))
@@ -229,9 +229,10 @@ def test_push_waits_for_room_and_gives_up_in_time(daemon, client, pump):
             stream.flush()
         assert stream.pending == 8
         daemon.fault = lambda request: None
-        stream.flush(20)
-        stream.push_many(numbered(8, 20))
-        stream.flush(20)
+        stream.flush(60)
+        for start in range(8, 20, 6):  # as many as there is room for without an answer
+            stream.push_many(numbered(start, start + 6))
+            stream.flush(60)
     assert np.array_equal(pump.rows, numbered(0, 20))
 
 
@@ -246,7 +247,9 @@ def test_leaving_without_a_daemon_says_what_is_lost(daemon, client, pump):
     assert caught.value.detail["unacknowledged"] == 5
 
 
-def test_leaving_by_an_exception_still_delivers(client, pump):
+def test_leaving_by_an_exception_still_delivers(client, pump, monkeypatch):
+    monkeypatch.setattr("streamlearn_client.stream.LAST_CHANCE", 60.0)
+
     def fails():
         with client.stream("pump") as stream:
             stream.push([0, 0])

@@ -12,7 +12,7 @@ import zmq
 from numpy.typing import ArrayLike
 
 from streamlearn_client.errors import NoAnswer
-from streamlearn_client.protocol import Learn, as_batch, check_producer, encode_request
+from streamlearn_client.protocol import Frame, Learn, as_batch, check_producer, encode_request
 from streamlearn_client.sockets import NOBLOCK, blocking, connect
 
 __all__ = ["Firehose"]
@@ -57,17 +57,24 @@ class Firehose:
         with self._lock:
             message = batch._replace(producer=self.producer, epoch=self._epoch, seq=self.sent, ack="none")
             frames = encode_request(message)
-            try:
-                self._socket.send_multipart(frames, NOBLOCK)
-            except zmq.Again:
-                if not self._socket.poll(int(self._timeout * 1000), zmq.POLLOUT):
+            deadline = time.monotonic() + self._timeout
+            while not self._sends(frames):
+                left = deadline - time.monotonic()
+                # A connection that could be written to may be gone by the time that it is.
+                if left <= 0 or not self._socket.poll(int(left * 1000) + 1, zmq.POLLOUT):
                     raise NoAnswer(
                         f"nobody takes messages at {self.endpoint} (tried for {self._timeout:g} s): is "
                         "`streamlearn serve` running, and is this its firehose endpoint?",
                         endpoint=self.endpoint,
-                    ) from None
-                self._socket.send_multipart(frames)
+                    )
             self.sent += 1
+
+    def _sends(self, frames: list[Frame]) -> bool:
+        try:
+            self._socket.send_multipart(frames, NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
 
     def close(self) -> None:
         """Close, after up to a second for what is on its way out."""
