@@ -10,8 +10,8 @@ import zmq
 
 from streamlearn_client import Client
 from streamlearn_client.errors import NoAnswer
-from streamlearn_client.protocol import Request, decode_reply, encode_request
-from streamlearn_client.sockets import Link, blocking, drain
+from streamlearn_client.protocol import Request, as_batch, decode_reply, encode_request
+from streamlearn_client.sockets import Link, blocking, drain, send
 
 BROKEN = [struct.pack("=hi", zmq.EVENT_DISCONNECTED, 0), b"tcp://127.0.0.1:1"]
 """what a monitor tells when a connection broke"""
@@ -42,6 +42,31 @@ def test_a_link_stands_from_handshake_to_break(daemon, link):
     daemon.start()
     hear_until(link, True)
     link.socket.send_multipart(encode_request(Request("hello", 7)))
+    assert link.socket.poll(20_000)
+    assert [decode_reply(frames).id for frames in drain(link.socket)] == [7]
+
+
+def test_a_connection_that_goes_amid_a_message_costs_that_message_only(daemon, link):
+    hear_until(link, True)
+    whole = encode_request(as_batch("pump", [[1.0]], [[2.0]], 3, 4))
+    assert len(whole) > 3
+
+    class Interrupted:
+        """The connection goes after the first frame; until it has, the second is taken again and again."""
+
+        def send(self, frame, flags):
+            if frame is whole[1]:
+                daemon.kill()
+                deadline = time.monotonic() + 60
+                while time.monotonic() < deadline:
+                    link.socket.send(frame, flags)
+            link.socket.send(frame, flags)
+
+    assert not send(Interrupted(), whole)
+    hear_until(link, False)
+    daemon.start()
+    hear_until(link, True)
+    assert send(link.socket, encode_request(Request("hello", 7)))
     assert link.socket.poll(20_000)
     assert [decode_reply(frames).id for frames in drain(link.socket)] == [7]
 

@@ -21,7 +21,7 @@ from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import Reply, check_model, decode_reply
 from streamlearn_client.results import Ack, Position
 from streamlearn_client.session import Flow, Session
-from streamlearn_client.sockets import NOBLOCK, Link, reachable
+from streamlearn_client.sockets import Link, reachable, send
 from streamlearn_client.stream import Stream
 from streamlearn_client.subscription import topics_of
 
@@ -56,6 +56,7 @@ class AsyncClient:
         self._closed = False
         self._tasks: list[asyncio.Task[None]] = []
         self._link = Link(zmq.asyncio.Context.instance(), zmq.DEALER, endpoint)
+        self._plain: zmq.Socket[bytes] = zmq.Socket.shadow(self._link.socket)
 
     async def hello(self) -> dict[str, Any]:
         return await self._run(self._session.hello())
@@ -209,10 +210,11 @@ class AsyncClient:
                 now = time.monotonic()
                 wait = exchange.wait(now)
                 if exchange.due and self._link.stands:
-                    try:
-                        await self._link.socket.send_multipart(exchange.frames, NOBLOCK)
+                    sent = send(self._plain, exchange.frames)
+                    self._link.socket.get(zmq.EVENTS)  # or asyncio would not hear of what came in meanwhile
+                    if sent:
                         exchange.sent(now)
-                    except zmq.Again:  # its queue is full
+                    else:  # its queue is full
                         await self._link.socket.poll(int(wait * 1000) + 1, zmq.POLLOUT)  # type: ignore[call-arg]
                     continue
                 waiting.changed.clear()

@@ -19,7 +19,7 @@ from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import Reply, check_model, decode_reply
 from streamlearn_client.results import Ack, Position
 from streamlearn_client.session import Flow, Session
-from streamlearn_client.sockets import NOBLOCK, Link, blocking, drain, reachable
+from streamlearn_client.sockets import Link, blocking, drain, reachable, send
 from streamlearn_client.stream import Stream
 from streamlearn_client.subscription import Subscription, topics_of
 
@@ -273,11 +273,9 @@ class Client:
             wait = exchange.wait(now)
             events = zmq.POLLIN
             if exchange.due and self._link.stands:
-                try:
-                    socket.send_multipart(exchange.frames, NOBLOCK)
+                if send(socket, exchange.frames):
                     exchange.sent(now)
                     continue
-                except zmq.Again:  # its queue is full
-                    events |= zmq.POLLOUT
+                events |= zmq.POLLOUT  # its queue is full
             self._poller.register(socket, events)
             self._poller.poll(math.ceil(wait * 1000))

@@ -12,8 +12,8 @@ import zmq
 from numpy.typing import ArrayLike
 
 from streamlearn_client.errors import NoAnswer
-from streamlearn_client.protocol import Frame, Learn, as_batch, check_producer, encode_request
-from streamlearn_client.sockets import NOBLOCK, blocking, connect
+from streamlearn_client.protocol import Learn, as_batch, check_producer, encode_request
+from streamlearn_client.sockets import blocking, connect, send
 
 __all__ = ["Firehose"]
 
@@ -58,7 +58,7 @@ class Firehose:
             message = batch._replace(producer=self.producer, epoch=self._epoch, seq=self.sent, ack="none")
             frames = encode_request(message)
             deadline = time.monotonic() + self._timeout
-            while not self._sends(frames):
+            while not send(self._socket, frames):
                 left = deadline - time.monotonic()
                 # A connection that could be written to may be gone by the time that it is.
                 if left <= 0 or not self._socket.poll(int(left * 1000) + 1, zmq.POLLOUT):
@@ -68,13 +68,6 @@ class Firehose:
                         endpoint=self.endpoint,
                     )
             self.sent += 1
-
-    def _sends(self, frames: list[Frame]) -> bool:
-        try:
-            self._socket.send_multipart(frames, NOBLOCK)
-        except zmq.Again:
-            return False
-        return True
 
     def close(self) -> None:
         """Close, after up to a second for what is on its way out."""

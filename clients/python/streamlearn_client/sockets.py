@@ -7,6 +7,7 @@ a connection broke is gone, in both directions; whoever sent it sends it again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,8 +15,9 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from streamlearn_client.errors import BadValue
+from streamlearn_client.protocol import Frame
 
-__all__ = ["NOBLOCK", "Link", "blocking", "connect", "drain", "reachable"]
+__all__ = ["NOBLOCK", "Link", "blocking", "connect", "drain", "reachable", "send"]
 
 NOBLOCK: Final = zmq.NOBLOCK
 RECONNECT_MS: Final = (50, 1000)
@@ -101,6 +103,25 @@ def _connect(socket: zmq.Socket[Any], endpoint: str) -> None:
             f"{endpoint!r} is no endpoint to connect to ({error}); it looks like tcp://HOST:PORT or ipc://PATH",
             endpoint=endpoint,
         ) from None
+
+
+def send(socket: zmq.Socket[Any], frames: Sequence[Frame]) -> bool:
+    """Send a message without waiting: whether the (blocking) socket took it, all of it or nothing.
+
+    When a connection goes amid a message, ZeroMQ refuses a frame and then drops what comes up to a last
+    one. It is given a last one here, or else it would drop the next message instead, without a word.
+    """
+    taken = 0
+    try:
+        for frame in frames[:-1]:
+            socket.send(frame, NOBLOCK | zmq.SNDMORE)
+            taken += 1
+        socket.send(frames[-1], NOBLOCK)
+    except zmq.Again:
+        if 0 < taken < len(frames) - 1:
+            socket.send(b"", NOBLOCK)
+        return False
+    return True
 
 
 def drain(socket: zmq.Socket[Any]) -> list[list[bytes]]:

@@ -19,7 +19,7 @@ from streamlearn_client.gathering import Gathering
 from streamlearn_client.protocol import Learn, as_batch, as_float32, decode_reply
 from streamlearn_client.results import Ack
 from streamlearn_client.session import StreamPlan
-from streamlearn_client.sockets import NOBLOCK, Link, blocking, drain
+from streamlearn_client.sockets import Link, blocking, drain, send
 from streamlearn_client.window import Window
 
 __all__ = ["Stream"]
@@ -288,12 +288,8 @@ class Stream:
                 self._changed.notify_all()
             batches = self._window.to_send(now) if link.stands else []
         sent = 0
-        try:
-            for batch in batches:
-                link.socket.send_multipart(batch.frames, NOBLOCK)
-                sent += 1
-        except zmq.Again:
-            pass
+        while sent < len(batches) and send(link.socket, batches[sent].frames):
+            sent += 1
         with self._changed:
             self._window.sent(sent, now)
             until = self._window.wakeup() if link.stands and sent == len(batches) else math.inf
