@@ -17,6 +17,7 @@ import pytest
 from streamlearn import models
 from streamlearn.cli.demo.daemon import Daemon
 from streamlearn_client import Client
+from tests.e2e.daemon_process import SECONDS
 
 pytestmark = pytest.mark.e2e
 
@@ -36,7 +37,7 @@ def started(tmp_path_factory):
 def daemon(started):
     """A daemon without models."""
     yield started
-    with Client(started.endpoint) as client:
+    with Client(started.endpoint, timeout=SECONDS) as client:
         for model in client.models():
             client.delete(model["name"])
 
@@ -193,7 +194,7 @@ def test_an_interrupted_push_says_how_far_it_came(command, daemon):
     )
     pushing.stdin.write("1,2,3\n4,5,6\n")
     pushing.stdin.flush()
-    with Client(daemon.endpoint) as client:
+    with Client(daemon.endpoint, timeout=SECONDS) as client:
         deadline = time.monotonic() + 60
         while client.describe("pump")["samples"] < 2:
             assert time.monotonic() < deadline

@@ -38,7 +38,7 @@ def test_it_says_ready_once_and_where_it_listens(serve: Callable[..., DaemonProc
     told = endpoints(daemon.ready())
     assert set(told) == {"requests", "firehose", "events", "data"}
     assert "*" not in told["requests"]
-    with Client(told["requests"]) as client:
+    with Client(told["requests"], timeout=SECONDS) as client:
         assert client.hello()["endpoints"] == {
             name: told[name] for name in ("requests", "firehose", "events")
         }
@@ -52,7 +52,7 @@ def test_a_clean_stop_checkpoints_so_that_a_start_replays_nothing(
 ) -> None:
     daemon = serve()
     daemon.ready()
-    with Client(daemon.requests) as client:
+    with Client(daemon.requests, timeout=SECONDS) as client:
         client.create("m", "som", **SPEC)
         with client.stream("m") as stream:
             stream.push_many(X)
@@ -94,7 +94,7 @@ def test_declared_models_are_there_from_the_start(
     for _ in range(2):  # the second time it is there already
         daemon = serve("--config", str(config))
         daemon.ready()
-        with Client(daemon.requests) as client:
+        with Client(daemon.requests, timeout=SECONDS) as client:
             assert [each["name"] for each in client.models()] == ["m"]
             client.learn("m", X[:100])
         assert daemon.terminate() == 0
@@ -138,7 +138,7 @@ def test_a_directory_in_use(serve: Callable[..., DaemonProcess], tmp_path: Path)
     second = serve("--data-dir", str(tmp_path / "first" / "data"), directory="second")
     assert_refused(second, 4, "first/data", str(first.process.pid))
     assert len(second.stderr.splitlines()) == 1
-    with Client(first.requests) as client:
+    with Client(first.requests, timeout=SECONDS) as client:
         assert client.models() == []
 
 
@@ -161,7 +161,7 @@ def test_an_open_network_without_authentication(serve: Callable[..., DaemonProce
 def test_a_damaged_journal_and_its_repair(serve: Callable[..., DaemonProcess], tmp_path: Path) -> None:
     daemon = serve()
     daemon.ready()
-    with Client(daemon.requests) as client:
+    with Client(daemon.requests, timeout=SECONDS) as client:
         client.create("m", "som", **SPEC)
         for start in range(0, 1000, 100):
             client.learn("m", X[start : start + 100])
@@ -175,7 +175,7 @@ def test_a_damaged_journal_and_its_repair(serve: Callable[..., DaemonProcess], t
     assert_refused(serve(), 5, "damaged", segment.name, "record 7", "--repair")
     repaired = serve("--repair")
     repaired.ready()
-    with Client(repaired.requests) as client:
+    with Client(repaired.requests, timeout=SECONDS) as client:
         told = client.describe("m")
     assert told["samples"] == 500
     assert told["state_hash"] == in_process(X[:500])
@@ -188,7 +188,7 @@ def test_damaged_checkpoints_and_no_journal_to_make_up_for_them(
     settings = {"journal__segment_bytes": 65536}
     daemon = serve(**settings)
     daemon.ready()
-    with Client(daemon.requests) as client:
+    with Client(daemon.requests, timeout=SECONDS) as client:
         client.create("m", "som", **SPEC)
         for start in (0, 1000):
             for _ in range(8):
@@ -236,8 +236,9 @@ def learn_for_ever(client: Client) -> None:
 def test_who_asks_while_it_stops_is_told_so(serve: Callable[..., DaemonProcess]) -> None:
     daemon = serve()
     daemon.ready()
-    with Client(daemon.requests, timeout=5) as client:
+    with Client(daemon.requests, timeout=SECONDS) as client:
         client.create("m", "som", **SPEC)
+        client.timeout = 5
         daemon.process.send_signal(signal.SIGTERM)
         with pytest.raises((ShuttingDown, NoAnswer)):
             learn_for_ever(client)

@@ -7,6 +7,7 @@ import pytest
 
 from streamlearn_client import Client
 from tests.documents import examples
+from tests.e2e.daemon_process import SECONDS
 
 pytestmark = pytest.mark.e2e
 
@@ -38,7 +39,7 @@ def test_the_first_program_does_what_it_shows(page, serve):
     assert DEFAULT in program.source
     names = {}
     program._replace(source=program.source.replace(DEFAULT, repr(daemon.requests))).run(names)
-    with Client(daemon.requests) as client:
+    with Client(daemon.requests, timeout=SECONDS) as client:
         there = client.describe("pump")
     assert there["samples"] == len(names["samples"]) == 1000
     assert max(each["lsn"] for each in there["checkpoints"]) == there["applied_lsn"]

@@ -8,7 +8,7 @@ import numpy as np
 
 import streamlearn as sl
 from streamlearn_client import Client
-from tests.e2e.daemon_process import DaemonProcess
+from tests.e2e.daemon_process import SECONDS, DaemonProcess
 
 SPEC = {"dim": 3, "grid": [6, 6], "scale": "standard", "half_life": 3000.0, "drift": "adwin", "seed": 1}
 
@@ -20,9 +20,9 @@ def test_drift_is_an_event(serve: Callable[..., DaemonProcess]) -> None:
     assert expected
     daemon = serve()
     daemon.ready()
-    with Client(daemon.requests) as client:
+    with Client(daemon.requests, timeout=SECONDS) as client:
         client.create("pump", kind="som", **SPEC)
-        with client.subscribe("pump", "drift", timeout=30) as events:
+        with client.subscribe("pump", "drift", timeout=SECONDS) as events:
             client.learn("pump", stream)
             told: list[int] = []
             while len(told) < len(expected):

@@ -10,7 +10,7 @@ import pytest
 import streamlearn as sl
 from streamlearn.errors import BadSpec
 from streamlearn_client import Client
-from tests.e2e.daemon_process import DaemonProcess
+from tests.e2e.daemon_process import SECONDS, DaemonProcess
 
 pytestmark = pytest.mark.e2e
 
@@ -21,7 +21,7 @@ def test_given_weights_arrive_bit_for_bit(serve: Callable[..., DaemonProcess]) -
     weights = np.random.default_rng(3).normal(size=(20, 30, 4)).astype(np.float32)
     daemon = serve()
     daemon.ready()
-    with Client(daemon.requests) as client:
+    with Client(daemon.requests, timeout=SECONDS) as client:
         client.create("m", "som", dim=4, grid=[20, 30], init=weights)
         client.learn("m", X)
         expected = sl.SOM(dim=4, grid=(20, 30), init=weights)
@@ -35,7 +35,7 @@ def test_a_crash_among_the_first_samples_changes_nothing(serve: Callable[..., Da
     spec = {"dim": 4, "grid": [6, 6], "init": "pca", "init_samples": 200, "scale": "standard"}
     daemon = serve()
     daemon.ready()
-    with Client(daemon.requests) as client:
+    with Client(daemon.requests, timeout=SECONDS) as client:
         client.create("m", "som", **spec)
         client.learn("m", X[:70])
         client.checkpoint("m")

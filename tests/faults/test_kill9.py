@@ -96,10 +96,10 @@ class Connection:
         assert reply.error is None, reply.error
         return reply.ok
 
-    def stream(self, producers: list[Producer], seconds: float) -> None:
-        """Keep every producer's window full for so long; count what is acknowledged."""
+    def stream(self, producers: list[Producer], seconds: float, least: int = 0) -> None:
+        """Keep every producer's window full for so long, and until each has `least` batches acknowledged."""
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline or any(each.acked < least for each in producers):
             for each in producers:
                 while each.sent - each.acked < WINDOW:
                     batch = each.batch(each.sent)._replace(
@@ -143,7 +143,7 @@ def test_kill_9_loses_nothing_and_repeats_nothing(tmp_path: Path, kills: int) ->
             daemon.ready()
             connection = Connection(context, daemon.requests)
             check(connection, producers, first=kills == 0)
-            connection.stream(producers, 0.5)
+            connection.stream(producers, 0.5, least=10 * kills + 1)
             connection.finish(producers)
             check(connection, producers)
             assert daemon.terminate() == 0
