@@ -18,6 +18,7 @@ from streamlearn.cli.demo import asker
 from streamlearn.cli.demo.cast import Role
 from streamlearn.cli.errors import CommandError
 
+START_SECONDS = 90.0
 STOP_SECONDS = 90.0  # it may be waiting for one last answer
 
 
@@ -55,6 +56,7 @@ class Asker:
     def __init__(self, endpoint: str, roles: Sequence[Role], out: Path) -> None:
         self.count = 0
         self._out = out
+        self._told = threading.Event()
         models = [f"{role.name}:{role.x.shape[1]}" for role in roles]
         command = [sys.executable, "-m", asker.__name__, endpoint, str(out), *models]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
@@ -65,6 +67,14 @@ class Asker:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self.count = int(line)
+            self._told.set()
+        self._told.set()
+
+    def begin(self) -> None:
+        """Wait for the first answer: a process takes a while to start, and is to ask all along the way."""
+        self._told.wait(START_SECONDS)
+        if not self.count:
+            raise CommandError("the process that asks the models had no answer")
 
     def stop(self, outages: Sequence[Outage]) -> Answers:
         self._process.terminate()

@@ -106,6 +106,7 @@ def play(roles: Sequence[Role], folder: Path, kills: int, seconds: float, consol
                 Listener(daemon.endpoint, MAP, len(the_map.x)) as listener,
                 Asker(daemon.endpoint, roles, folder / "answers.npy") as asker,
             ):
+                asker.begin()
                 with Stage(producers, asker, console) as stage:
                     for producer in producers:
                         producer.start()
