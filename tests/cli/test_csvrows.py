@@ -224,7 +224,7 @@ def test_standard_input_is_read_row_by_row(monkeypatch):
         thread.start()
         for row in (b"1,2\n", b"3,4\n"):
             sink.write(row)
-            assert told.acquire(timeout=30)
+            assert told.acquire(timeout=60)
         sink.close()
-        thread.join(30)
+        thread.join(60)
     assert got == [[[1, 2]], [[3, 4]]]

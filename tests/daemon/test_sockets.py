@@ -83,11 +83,11 @@ def test_frames_a_little_too_large_arrive_and_absurd_ones_do_not() -> None:
         sender.linger = 0
         sender.connect(sockets.endpoints()["firehose"])
         sender.send(bytes(1 << 23))
-        assert sockets.firehose.poll(10_000)
+        assert sockets.firehose.poll(60_000)
         assert len(sockets.firehose.recv()) == 1 << 23
         sender.send(bytes((1 << 23) + 1))
         sender.send(b"next")
-        assert sockets.firehose.poll(10_000)  # the first was dropped with its connection
+        assert sockets.firehose.poll(60_000)  # the first was dropped with its connection
         assert sockets.firehose.recv() == b"next"
     finally:
         context.destroy(0)

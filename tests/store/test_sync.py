@@ -70,7 +70,7 @@ def test_stop_serves_what_was_asked_for_while_a_sync_ran() -> None:
     def hold(operation: str) -> None:
         if operation == "fdatasync":
             syncing.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
 
     reported: list[int] = []
     flusher = Flusher(journal, reported.append, lambda error: pytest.fail(str(error)))
@@ -78,7 +78,7 @@ def test_stop_serves_what_was_asked_for_while_a_sync_ran() -> None:
     flusher.start()
     journal.append([learn(0)])
     flusher.request()
-    assert syncing.wait(10)
+    assert syncing.wait(60)
     for number in range(1, 5):
         journal.append([learn(number)])
         flusher.request()
@@ -103,7 +103,7 @@ def test_a_failed_sync_is_told_once_and_never_retried() -> None:
     journal.append([learn(0)])
     fs.fail_sync = True
     flusher.request()
-    assert failed.wait(10)
+    assert failed.wait(60)
     flusher.request()
     flusher.stop()
     assert reported == []
