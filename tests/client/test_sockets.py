@@ -52,18 +52,17 @@ def test_a_connection_that_goes_amid_a_message_costs_that_message_only(daemon, l
     assert len(whole) > 3
 
     class Interrupted:
-        """The connection goes after the first frame; until it has, the second is taken again and again."""
+        """The connection goes after the first frame. Then ZeroMQ refuses the second, or drops all."""
 
         def send(self, frame, flags):
             if frame is whole[1]:
                 daemon.kill()
-                deadline = time.monotonic() + 60
-                while time.monotonic() < deadline:
+                hear_until(link, False)
+                for _ in range(1000):
                     link.socket.send(frame, flags)
             link.socket.send(frame, flags)
 
-    assert not send(Interrupted(), whole)
-    hear_until(link, False)
+    send(Interrupted(), whole)
     daemon.start()
     hear_until(link, True)
     assert send(link.socket, encode_request(Request("hello", 7)))
