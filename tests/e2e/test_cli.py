@@ -28,7 +28,8 @@ SPEC_WORDS = ("-s", "dim=3", "-s", "grid=4,4", "-s", "scale=standard", "-s", "se
 @pytest.fixture(scope="module")
 def started(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shared")
-    with Daemon(folder / "data", folder / "daemon.log") as running:
+    # No checkpoints by the clock: they would push out those that tests ask for.
+    with Daemon(folder / "data", folder / "daemon.log", checkpoint_seconds=1e9) as running:
         running.start()
         yield running
 

@@ -24,9 +24,10 @@ CHECKPOINT_SECONDS = 2.0
 class Daemon:
     """``streamlearn serve`` on ``data_dir``, at the same TCP ports each time it is started."""
 
-    def __init__(self, data_dir: Path, log: Path) -> None:
+    def __init__(self, data_dir: Path, log: Path, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
         self.data_dir = data_dir
         self.log = log
+        self._checkpoint_seconds = checkpoint_seconds
         self.endpoint, self._firehose, self._events = (f"tcp://127.0.0.1:{port}" for port in free_ports(3))
         self._process: subprocess.Popen[str] | None = None
 
@@ -40,7 +41,7 @@ class Daemon:
         endpoints = ("--requests", self.endpoint, "--firehose", self._firehose, "--events", self._events)
         # What the user has set for a daemon of their own is not meant for this one.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("STREAMLEARN_")}
-        environment["STREAMLEARN_CHECKPOINTS__SECONDS"] = str(CHECKPOINT_SECONDS)
+        environment["STREAMLEARN_CHECKPOINTS__SECONDS"] = str(self._checkpoint_seconds)
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "streamlearn", "serve", "--data-dir", str(self.data_dir), *endpoints],
