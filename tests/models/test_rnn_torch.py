@@ -9,6 +9,7 @@ import torch
 import streamlearn as sl
 from benchmarks import text
 from streamlearn.errors import BadSpec
+from tests.documents import examples
 from tests.models import pytorch
 from tests.models.pytorch import BIASES, CELLS, FILES, Module, assert_holds, largest_difference, wave, write
 
@@ -197,6 +198,17 @@ def test_a_net_without_a_read_out_gets_a_new_one(cell, bias):
     assert ours.parameters["head.weight"].any()
     assert ours.parameters["head.bias"].any()
     assert all(np.array_equal(ours.parameters[name], values) for name, values in given.items())
+
+
+@pytest.mark.parametrize("make", [sl.RNN, sl.BidirectionalRNN])
+def test_parameters_go_into_modules_as_the_document_says(make):
+    shape = {"dim": 3, "hidden": 5, "layers": 2, "target": "given", "outputs": 2, "learning_rate": 0.01}
+    net, peer = make(seed=1, **shape), pytorch.Peer(make(seed=2, **shape))
+    assert largest_difference(net, peer) > 0
+    example = next(each for each in examples("docs/models.md") if "torch.tensor" in each.source)
+    names = {"net": net, "torch": torch, "lstm": peer.cells, "linear": peer.head}
+    example._replace(source=example.source.replace("# ", "")).run(names)
+    assert largest_difference(net, peer) == 0
 
 
 def test_projections_are_refused_by_their_name():
