@@ -46,7 +46,6 @@ class Asking:
         }
 
     def _do_hello(self, asker: Asker, request: Request) -> None:
-        self._desk.publisher.update()  # whoever subscribed before asking is heard before the answer
         self._desk.replies.ok(asker, self._hello)
 
     def _do_models(self, asker: Asker, request: Request) -> None:
