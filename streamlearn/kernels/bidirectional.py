@@ -34,7 +34,6 @@ from .compiler import device, kernel
 from .lanes import WIDTH, load, store, zero
 from .network import clear, compare, pull, read_out, step, step_back, sum_up, transpose
 from .plan import (
-    CLASSES,
     DIM,
     FORECAST,
     GOALS,
@@ -141,13 +140,6 @@ def _backward(
         for m in range(head + 1):
             sum_up(matrices, m, chunk if m == head else steps, trace, flat, gradient)
     return count
-
-
-@device
-def _copy(source, n, target, i):
-    """Row ``n`` into row ``i``."""
-    for c in range(source.shape[1]):
-        target[i, c] = source[n, c]
 
 
 @device
@@ -295,7 +287,7 @@ def run(
             if following:
                 scale.update(method, statistics, decay, x, n)
                 judge.follow_inputs(method, scaled, decay, means)
-            _copy(y, n, ys, i)
+            judge.put(row_of(y, n), ys, i, 0)
             numbers[i], counting[i] = samples[0], 1 if following else 0
             if later:
                 names[i], there[i] = whose[n], 1 if judge.count_present(y, n) > 0 else 0
@@ -316,7 +308,7 @@ def run(
             elif learning and judge.count_present(y, n) > 0:
                 there[first] = 1
                 if first >= told_of[slot]:  # judged with its chunk
-                    _copy(y, n, ys, first)
+                    judge.put(row_of(y, n), ys, first, 0)
         for i in range(first, end):
             known, spoken = i >= 0, arrived or 0 <= i < told_of[slot]
             counts = spoken and following and counting[i] == 1
@@ -324,12 +316,12 @@ def run(
                 judge.tell(True, method_y, statistics_y, flat, i - first, net[FORECAST] * WIDTH, told)
                 if later:
                     judge.put(told, told_then, i, 0)
-                _copy(ys, i, truth, 0)
+                judge.put(row_of(ys, i), truth, 0, 0)
             else:
                 told[:] = _NAN
                 if spoken:
                     judge.take(told_then, i, told)
-                _copy(y, n, truth, 0)
+                judge.put(row_of(y, n), truth, 0, 0)
             judge.put(told, prediction, row, 0)
             sample[row] = numbers[i] if known else -1
             channels[row] = there_are[i] if known else 0
@@ -338,11 +330,7 @@ def run(
             score[row] = scores.rank(tree, head, error[row])
             scale.transform(method_y, statistics_y, scale_clip, truth, 0, goal)
             if counts:
-                scores.observe(tree, head, error[row], decay)
-                if net[CLASSES] == 1:
-                    judge.follow_class(told, error[row], truth, 0, decay, quality)
-                else:
-                    judge.follow(told, 0, True, truth, 0, decay, before, 0, quality)
+                judge.join(net, told, error[row], truth, 0, decay, before, tree, head, quality)
                 scale.update(method_y, statistics_y, decay, truth, 0)
             if spoken and (arrived or learning):
                 if not counts:
@@ -366,12 +354,18 @@ def run(
                     gradient, huber,
                 )  # fmt: skip
                 if count > _0:
-                    if optim.update(
-                        optimizer, parameters, gradient, mean, square, clock, rate[n], momentum, clip
-                    ):
-                        counters[optim.UPDATES] += 1
-                    else:
-                        counters[optim.SKIPPED] += 1
+                    optim.update(
+                        optimizer,
+                        parameters,
+                        gradient,
+                        mean,
+                        square,
+                        clock,
+                        counters,
+                        rate[n],
+                        momentum,
+                        clip,
+                    )
             for t in range(chunk if later else 0):
                 counters[judge.EXPIRED] += there[t] == 0
             told_of[slot] -= chunk

@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from . import scale
+from . import score as scores
 from .compiler import device
 from .lanes import WIDTH
 from .mathf import log
@@ -164,16 +165,16 @@ def follow_class(told, nats, y, n, decay, quality):
 
 
 @device
-def follow(told, first, known, y, n, decay, last, h, quality):
-    """Let a forecast, if there is one, and the values that came join the live quality: outputs and columns
-    from ``first`` on. Row h of ``last`` is persistence's forecast of them."""
+def follow(told, first, y, n, decay, last, h, quality):
+    """Let a forecast and the values that came join the live quality: outputs and columns from ``first`` on.
+    Row h of ``last`` is persistence's forecast of them."""
     for c in range(y.shape[1]):
         value = np.float64(y[n, c])
         if not (value == value):
             continue
         o = first + c
         error = abs(np.float64(told[o]) - value)
-        if known and error < math.inf:
+        if error < math.inf:
             quality[COUNT, o] = quality[COUNT, o] * decay + 1.0
             quality[ABSOLUTE, o] = quality[ABSOLUTE, o] * decay + error
             quality[SQUARED, o] = quality[SQUARED, o] * decay + error * error
@@ -181,6 +182,16 @@ def follow(told, first, known, y, n, decay, last, h, quality):
                 quality[OURS, o] = quality[OURS, o] * decay + error
                 naive = abs(np.float64(last[h, c]) - value)
                 quality[PERSISTENCE, o] = quality[PERSISTENCE, o] * decay + naive
+
+
+@device
+def join(net, told, error, y, n, decay, last, tree, head, quality):
+    """Let what was told, and the values that came, join the score and the live quality."""
+    scores.observe(tree, head, error, decay)
+    if net[CLASSES] == 1:
+        follow_class(told, error, y, n, decay, quality)
+    else:
+        follow(told, 0, y, n, decay, last, 0, quality)
 
 
 @device

@@ -49,12 +49,15 @@ def _norm(gradient):
 
 
 @device
-def update(optimizer, parameters, gradient, mean, square, clock, rate, momentum, clip):
-    """Take one step against ``gradient`` ``(rows, 16)``. Where that is not finite, change nothing and return
-    False. ``clip`` is +inf for none; ``mean`` and ``square`` are m and v, empty where there is none."""
+def update(optimizer, parameters, gradient, mean, square, clock, counters, rate, momentum, clip):
+    """Take one step against ``gradient`` ``(rows, 16)``, and count it. Where that is not finite, change
+    nothing else and return False. ``clip`` is +inf for none; ``mean`` and ``square`` are m and v, empty where
+    there is none."""
     norm = _norm(gradient)
     if not norm < math.inf:
+        counters[SKIPPED] += 1
         return False
+    counters[UPDATES] += 1
     clock[NORM] = norm
     shrink = np.float32(min(1.0, clip / (norm + _CLIP_EPSILON)))
     if optimizer == SGD:

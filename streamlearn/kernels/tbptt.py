@@ -40,8 +40,8 @@ from .judge import (
     count_present,
     fill,
     follow,
-    follow_class,
     follow_inputs,
+    join,
     misses,
     put,
     put_sample,
@@ -50,10 +50,9 @@ from .judge import (
     tell,
     want,
 )
-from .lanes import WIDTH, load, store, zero
-from .network import backward, forward
-from .optim import SKIPPED, UPDATES
-from .plan import CLASSES, DIM, FORECAST, GOALS, OUTPUTS
+from .lanes import WIDTH, load, store
+from .network import backward, clear, forward
+from .plan import DIM, FORECAST, GOALS, OUTPUTS
 from .views import row_of
 
 NEXT, GIVEN, LATER = 0, 1, 2
@@ -92,8 +91,7 @@ def copy_slot(source, s, target, t):
 @device
 def _clear(slots):
     for t in range(slots.shape[0]):
-        for row in range(slots.shape[1]):
-            store(slots, t, row, zero())
+        clear(row_of(slots, t))
 
 
 @device
@@ -144,10 +142,10 @@ def _update(
         lag_decay,
     )  # fmt: skip
     if count > _0:
-        if optim.update(optimizer, parameters, gradient, mean, square, clock, rate, momentum, clip):
-            counters[UPDATES] += 1
-        else:
-            counters[SKIPPED] += 1
+        taken = optim.update(
+            optimizer, parameters, gradient, mean, square, clock, counters, rate, momentum, clip
+        )
+        if not taken:
             _clear(trace)  # what is not finite must not stay in the state
 
 
@@ -276,14 +274,10 @@ def learn(
             if target != NEXT:
                 scale.transform(method_y, statistics_y, scale_clip, y, n, goal)
             if learned and known:
-                scores.observe(tree, head, error[n], decay)
-                if net[CLASSES] == 1:
-                    follow_class(told, error[n], y, n, decay, quality)
-                else:
-                    follow(told, 0, known, y, n, decay, before, 0, quality)
+                join(net, told, error[n], y, n, decay, before, tree, head, quality)
                 for h in range(1, at[WAITING] if target == NEXT else 0):
                     take(told_then, t - h, earlier)
-                    follow(earlier, h * net[DIM], known, y, n, decay, before, h, quality)
+                    follow(earlier, h * net[DIM], y, n, decay, before, h, quality)
             if target == NEXT:
                 for h in range(at[WAITING]):
                     if learned:

@@ -142,16 +142,18 @@ def test_optimizer_is_the_slow_one(kind, clip):
     slow, parameters = Optimizer(kind, 0.03, clip), {"all": rows.astype(float)}
     momentum = np.float32(0.9)
     mean, square, clock = np.zeros_like(rows), np.zeros_like(rows), np.array([1.0, 1.0, 0.0])
+    counters, rate = np.zeros(2, np.int64), np.float32(0.03)
     for t in range(300):
         gradient = (random.normal(size=rows.shape) * 10.0 ** random.uniform(-4, 1)).astype(np.float32)
         slow.update(parameters, {"all": gradient.astype(float)})
         limit = np.inf if clip is None else clip
         taken = optim.update(
-            optim.OPTIMIZERS[kind], rows, gradient, mean, square, clock, np.float32(0.03), momentum, limit
+            optim.OPTIMIZERS[kind], rows, gradient, mean, square, clock, counters, rate, momentum, limit
         )
         assert taken
         assert np.isclose(clock[optim.NORM], np.linalg.norm(gradient), rtol=1e-5)
         assert np.allclose(rows, parameters["all"], rtol=1e-4, atol=1e-5), t
+    assert counters.tolist() == [300, 0]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e19])
@@ -162,7 +164,8 @@ def test_a_gradient_that_is_not_finite_changes_nothing(value):
     state = rows.copy(), np.zeros_like(rows), np.zeros_like(rows), np.array([1.0, 1.0, 0.0])
     kept = [array.copy() for array in state]
     parameters, mean, square, clock = state
-    rate, momentum = np.float32(0.1), np.float32(0.9)
+    counters, rule = np.zeros(2, np.int64), (np.float32(0.1), np.float32(0.9), 1.0)
     for kind in optim.OPTIMIZERS.values():
-        assert not optim.update(kind, parameters, gradient, mean, square, clock, rate, momentum, 1.0)
+        assert not optim.update(kind, parameters, gradient, mean, square, clock, counters, *rule)
+    assert counters.tolist() == [0, 4]
     assert all(np.array_equal(now, before) for now, before in zip(state, kept, strict=True))

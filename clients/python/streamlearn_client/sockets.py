@@ -17,9 +17,8 @@ from zmq.utils.monitor import parse_monitor_message
 from streamlearn_client.errors import BadValue
 from streamlearn_client.protocol import Frame
 
-__all__ = ["NOBLOCK", "Link", "blocking", "connect", "drain", "reachable", "send"]
+__all__ = ["Link", "blocking", "connect", "drain", "reachable", "send"]
 
-NOBLOCK: Final = zmq.NOBLOCK
 RECONNECT_MS: Final = (50, 1000)
 HEARTBEAT_MS: Final = (2000, 10000)
 
@@ -114,12 +113,12 @@ def send(socket: zmq.Socket[Any], frames: Sequence[Frame]) -> bool:
     taken = 0
     try:
         for frame in frames[:-1]:
-            socket.send(frame, NOBLOCK | zmq.SNDMORE)
+            socket.send(frame, zmq.NOBLOCK | zmq.SNDMORE)
             taken += 1
-        socket.send(frames[-1], NOBLOCK)
+        socket.send(frames[-1], zmq.NOBLOCK)
     except zmq.Again:
         if 0 < taken < len(frames) - 1:
-            socket.send(b"", NOBLOCK)
+            socket.send(b"", zmq.NOBLOCK)
         return False
     return True
 
@@ -129,7 +128,7 @@ def drain(socket: zmq.Socket[Any]) -> list[list[bytes]]:
     messages = []
     try:
         while True:
-            messages.append(socket.recv_multipart(NOBLOCK))
+            messages.append(socket.recv_multipart(zmq.NOBLOCK))
     except zmq.Again:
         return messages
 
