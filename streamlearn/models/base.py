@@ -199,7 +199,7 @@ class Model(Kept, ABC):
         return self._watched(self._take(batch), first)
 
     def _take(self, batch: Batch | Targets) -> Outputs:
-        return self._learn(batch) if isinstance(batch, Batch) else self._learn_targets(batch)
+        return self._learn(batch) if isinstance(batch, Batch) else self._look_up(batch, learning=True)
 
     def _watched(self, out: Outputs, first: int) -> Outputs:
         """Add the alarms of drift. ``first``: how many samples there were before these."""
@@ -210,12 +210,9 @@ class Model(Kept, ABC):
             out.arrays["drift"] = self._watch.look(out.score, numbers)
         return out
 
-    def _learn_targets(self, targets: Targets) -> Outputs:
-        """The kernel's call, of a model that is ``late``."""
-        raise AssertionError(f"{self.kind} took targets that it does not take")
-
-    def _answer_targets(self, targets: Targets) -> Outputs:
-        """What ``_learn_targets`` would say of each alone. Changes nothing."""
+    def _look_up(self, targets: Targets, learning: bool) -> Outputs:
+        """The kernel's call, of a model that is ``late``: what was said of each target's sample. Unless they
+        are learned nothing changes, and each is told of as if it came alone."""
         raise AssertionError(f"{self.kind} took targets that it does not take")
 
     def _pass_by(self, batch: Batch) -> Outputs:

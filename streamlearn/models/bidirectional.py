@@ -176,12 +176,6 @@ class BidirectionalRNN(Recurrent):
             del out.arrays["frozen"]
         return out
 
-    def _learn_targets(self, targets: Targets) -> Outputs:
-        return self._look_up(targets, learning=True)
-
-    def _answer_targets(self, targets: Targets) -> Outputs:
-        return self._look_up(targets, learning=False)
-
     def _look_up(self, targets: Targets, learning: bool) -> Outputs:
         rows = targets.rows
         none, place = np.empty((0, self.dim), np.float32), self._slots.find(targets.keys, rows)

@@ -89,7 +89,7 @@ class Freeze:
         if not frozen:
             out = model._take(batch)
         elif isinstance(batch, Targets):
-            out = model._answer_targets(batch)
+            out = model._look_up(batch, learning=False)
         else:
             model._schedules.follow(batch)
             out = model._pass_by(batch)

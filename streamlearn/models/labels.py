@@ -80,12 +80,6 @@ class LabelledModel(UnitModel):
             self.state["labels.winners"][places] = kernels.DONE
         return out
 
-    def _learn_targets(self, targets: Targets) -> Outputs:
-        return self._look_up(targets, learning=True)
-
-    def _answer_targets(self, targets: Targets) -> Outputs:
-        return self._look_up(targets, learning=False)
-
     def _look_up(self, targets: Targets, learning: bool) -> Outputs:
         n = targets.rows
         out = Outputs(sample=np.empty(n, np.int64), winner=np.empty(n, np.int32), label=np.empty(n, np.int32))

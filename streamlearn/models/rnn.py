@@ -131,14 +131,8 @@ class RNN(Recurrent):
         tbptt.learn(batch.x, goals, *place, ids, mode, rate, *self._learns_with, *said, sample)
         return self._shaped(out)
 
-    def _learn_targets(self, targets: Targets) -> Outputs:
-        return self._look_up(targets, _LATER)
-
-    def _answer_targets(self, targets: Targets) -> Outputs:
-        return self._look_up(targets, _ANSWER)
-
-    def _look_up(self, targets: Targets, mode: Integers) -> Outputs:
-        rows = targets.rows
+    def _look_up(self, targets: Targets, learning: bool) -> Outputs:
+        rows, mode = targets.rows, _LATER if learning else _ANSWER
         out, sample = self._room(rows), np.empty(rows, np.int64)
         place = self._slots.find(targets.keys, rows)
         none, fresh = np.empty((0, self.dim), np.float32), np.zeros(rows, np.bool_)

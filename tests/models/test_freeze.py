@@ -197,14 +197,12 @@ class Late(sl.GrowingNeuralGas):
 
     late, target_dim = True, DIM
 
-    def _learn_targets(self, targets: Targets) -> Outputs:
-        out = self._learn(Batch(targets.y))
-        self.state["samples"] -= targets.rows
-        out.arrays["sample"] = targets.ids
-        return out
-
-    def _answer_targets(self, targets: Targets) -> Outputs:
-        out = self.predict_validated(Batch(targets.y))
+    def _look_up(self, targets: Targets, learning: bool) -> Outputs:
+        if learning:
+            out = self._learn(Batch(targets.y))
+            self.state["samples"] -= targets.rows
+        else:
+            out = self.predict_validated(Batch(targets.y))
         out.arrays["sample"] = targets.ids
         return out
 

@@ -86,7 +86,7 @@ class Ledger(Model):
             return Outputs(said=said)
         return Outputs(said=said, sample=np.array(numbers, np.int64), drift=np.array(numbers) % 10 == 0)
 
-    def _learn_targets(self, targets: Targets) -> Outputs:
+    def _look_up(self, targets: Targets, learning: bool) -> Outputs:
         said, numbers = np.full(targets.rows, np.nan, np.float32), np.full(targets.rows, -1, np.int64)
         for i, id in enumerate(targets.ids):
             key = 0 if targets.keys is None else targets.keys[i]
