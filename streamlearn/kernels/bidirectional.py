@@ -34,6 +34,7 @@ from .compiler import device, kernel
 from .lanes import WIDTH, load, store, zero
 from .network import clear, compare, pull, read_out, step, step_back, sum_up, transpose
 from .plan import (
+    CLASSES,
     DIM,
     FORECAST,
     GOALS,
@@ -330,7 +331,11 @@ def run(
             score[row] = scores.rank(tree, head, error[row])
             scale.transform(method_y, statistics_y, scale_clip, truth, 0, goal)
             if counts:
-                judge.join(net, told, error[row], truth, 0, decay, before, tree, head, quality)
+                scores.observe(tree, head, error[row], decay)
+                if net[CLASSES] == 1:
+                    judge.follow_class(told, error[row], truth, 0, decay, quality)
+                else:
+                    judge.follow(told, 0, truth, 0, decay, before, 0, quality)
                 scale.update(method_y, statistics_y, decay, truth, 0)
             if spoken and (arrived or learning):
                 if not counts:

@@ -10,7 +10,6 @@ import math
 import numpy as np
 
 from . import scale
-from . import score as scores
 from .compiler import device
 from .lanes import WIDTH
 from .mathf import log
@@ -182,16 +181,6 @@ def follow(told, first, y, n, decay, last, h, quality):
                 quality[OURS, o] = quality[OURS, o] * decay + error
                 naive = abs(np.float64(last[h, c]) - value)
                 quality[PERSISTENCE, o] = quality[PERSISTENCE, o] * decay + naive
-
-
-@device
-def join(net, told, error, y, n, decay, last, tree, head, quality):
-    """Let what was told, and the values that came, join the score and the live quality."""
-    scores.observe(tree, head, error, decay)
-    if net[CLASSES] == 1:
-        follow_class(told, error, y, n, decay, quality)
-    else:
-        follow(told, 0, y, n, decay, last, 0, quality)
 
 
 @device

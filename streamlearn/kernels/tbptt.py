@@ -40,8 +40,8 @@ from .judge import (
     count_present,
     fill,
     follow,
+    follow_class,
     follow_inputs,
-    join,
     misses,
     put,
     put_sample,
@@ -52,7 +52,7 @@ from .judge import (
 )
 from .lanes import WIDTH, load, store
 from .network import backward, clear, forward
-from .plan import DIM, FORECAST, GOALS, OUTPUTS
+from .plan import CLASSES, DIM, FORECAST, GOALS, OUTPUTS
 from .views import row_of
 
 NEXT, GIVEN, LATER = 0, 1, 2
@@ -274,7 +274,11 @@ def learn(
             if target != NEXT:
                 scale.transform(method_y, statistics_y, scale_clip, y, n, goal)
             if learned and known:
-                join(net, told, error[n], y, n, decay, before, tree, head, quality)
+                scores.observe(tree, head, error[n], decay)
+                if net[CLASSES] == 1:
+                    follow_class(told, error[n], y, n, decay, quality)
+                else:
+                    follow(told, 0, y, n, decay, before, 0, quality)
                 for h in range(1, at[WAITING] if target == NEXT else 0):
                     take(told_then, t - h, earlier)
                     follow(earlier, h * net[DIM], y, n, decay, before, h, quality)
