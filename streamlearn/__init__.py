@@ -17,32 +17,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .models.bidirectional import BidirectionalRNN
-    from .models.cognitron import Cognitron
-    from .models.competitive import Competitive
-    from .models.gng import GrowingNeuralGas
-    from .models.grossberg import Grossberg
-    from .models.hamming import HammingNet
-    from .models.malsburg import Malsburg
-    from .models.registry import load
-    from .models.rnn import RNN
-    from .models.schedule import Decay
-    from .models.som import SOM
+    from .models.classic.cognitron import Cognitron
+    from .models.classic.grossberg import Grossberg
+    from .models.classic.hamming import HammingNet
+    from .models.classic.malsburg import Malsburg
+    from .models.factory import load
+    from .models.maps.competitive import Competitive
+    from .models.maps.gng import GrowingNeuralGas
+    from .models.maps.som import SOM
+    from .models.recurrent.bidirectional import BidirectionalRNN
+    from .models.recurrent.rnn import RNN
+    from .models.stream.schedules import Decay
 
 __version__ = "0.1.0"
 
 _WHERE = {
-    "SOM": "models.som",
-    "Competitive": "models.competitive",
-    "RNN": "models.rnn",
-    "BidirectionalRNN": "models.bidirectional",
-    "GrowingNeuralGas": "models.gng",
-    "Grossberg": "models.grossberg",
-    "HammingNet": "models.hamming",
-    "Malsburg": "models.malsburg",
-    "Cognitron": "models.cognitron",
-    "Decay": "models.schedule",
-    "load": "models.registry",
+    "SOM": "models.maps.som",
+    "Competitive": "models.maps.competitive",
+    "RNN": "models.recurrent.rnn",
+    "BidirectionalRNN": "models.recurrent.bidirectional",
+    "GrowingNeuralGas": "models.maps.gng",
+    "Grossberg": "models.classic.grossberg",
+    "HammingNet": "models.classic.hamming",
+    "Malsburg": "models.classic.malsburg",
+    "Cognitron": "models.classic.cognitron",
+    "Decay": "models.stream.schedules",
+    "load": "models.factory",
 }
 __all__ = [
     "RNN",

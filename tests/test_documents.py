@@ -92,12 +92,12 @@ def test_the_protocol_names_the_outputs_of_every_kind(example):
     assert_as_promised(model, model.predict(**asked(batch)), learned=False)
 
 
-@pytest.mark.parametrize("example", [name for name in SPECS if make(name).late])
+@pytest.mark.parametrize("example", [name for name in SPECS if make(name).accepts_late_targets])
 def test_the_protocol_names_what_is_said_of_targets(example):
     model = make(example)
     batch = stream(model, 40)
     model.learn(**batch)
-    keys = {"keys": batch["keys"]} if model.keyed else {}
+    keys = {"keys": batch["keys"]} if model.needs_keys else {}
     out = model.learn_targets(batch["ids"], batch["y"], **keys)
     (told,) = [names for of, names in table("of | outputs") if f"`{model.kind}`" in of]
     names = set(re.findall(r"`(\w+)`", told))

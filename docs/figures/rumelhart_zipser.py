@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn.models.grossberg import Grossberg
-from streamlearn.models.schedule import Decay
+from streamlearn.models.classic.grossberg import Grossberg
+from streamlearn.models.stream.schedules import Decay
 
 SIDE = 6
 SAMPLES = 20_000

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn.models.grossberg import Grossberg
+from streamlearn.models.classic.grossberg import Grossberg
 
 LETTERS = {
     "A": "..#.. .#.#. #...# #...# ##### #...# #...#",

@@ -6,16 +6,7 @@ from typing import Annotated
 
 import typer
 
-from streamlearn.cli.options import (
-    DEFAULT_ENDPOINT,
-    Endpoint,
-    Json,
-    Name,
-    Timeout,
-    Yes,
-    confirm,
-    connect,
-)
+from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, Json, Name, Timeout, Yes, confirm, connect
 
 
 def add_to(app: typer.Typer) -> None:

@@ -8,16 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from streamlearn.cli.options import (
-    DEFAULT_ENDPOINT,
-    Endpoint,
-    Json,
-    Name,
-    Timeout,
-    Yes,
-    confirm,
-    connect,
-)
+from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, Json, Name, Timeout, Yes, confirm, connect
 
 KINDS = ("som", "competitive", "gng", "rnn", "birnn", "grossberg", "hamming", "malsburg", "cognitron")
 """what the registry of models has, which takes a compiler to ask"""
@@ -224,10 +215,13 @@ def _takes(found: dict[str, Any]) -> str:
 
     told = [many(found["dim"], "value")]
     if found["target_dim"]:
-        told.append(many(found["target_dim"], "target") + (", also later by id" if found["late"] else ""))
-    if found["keyed"]:
+        told.append(
+            many(found["target_dim"], "target")
+            + (", also later by id" if found["accepts_late_targets"] else "")
+        )
+    if found["needs_keys"]:
         told.append("a key")
-    return "; ".join(told) + ("; it counts when they come" if found["timed"] else "")
+    return "; ".join(told) + ("; it counts when they come" if found["uses_time"] else "")
 
 
 def _quantiles(histogram: dict[str, Any]) -> str:

@@ -130,13 +130,13 @@ def _check_fit(rows: CsvRows, found: dict[str, Any], late: bool) -> None:
     model, dim, targets = found["name"], found["dim"], found["target_dim"]
     x, y, key, id = rows.picked
     told = None
-    if not found["late"] and (late or id is not None):
+    if not found["accepts_late_targets"] and (late or id is not None):
         told = f"{model} takes no targets later: leave out --id and --targets"
-    elif (key is not None) != found["keyed"]:
+    elif (key is not None) != found["needs_keys"]:
         told = f"{model} needs a key for each row: say where with --key{names}"
         if key is not None:
             told = f"{model} has no keys: leave out --key"
-    elif len(y) != targets and (y or not found["late"]):
+    elif len(y) != targets and (y or not found["accepts_late_targets"]):
         wants = (
             f"learns from given targets, {targets} of them: say which with"
             if targets

@@ -22,7 +22,7 @@ from pydantic_settings import (
 
 from streamlearn import models as model_kinds
 from streamlearn.errors import BadConfig, StreamlearnError
-from streamlearn.models.mistakes import bad_spec
+from streamlearn.models.spec_errors import bad_spec
 from streamlearn_client.protocol.names import check_model
 
 

@@ -57,7 +57,7 @@ class _Learner(base.Estimator):
             if parameters.get(name, value) != value:
                 raise self._refusal(name, f"{name} is always {value!r}: leave it out")
         trial = self._make(1 if features is None else len(features))
-        if trial.keyed:
+        if trial.needs_keys:
             raise self._refusal("keys", "dictionaries are one stream: leave keys out, and make one for each")
         if not self._suits(trial):
             raise self._refusal("kind", f"{kind}: {self._wants}")
@@ -169,7 +169,7 @@ class Regressor(_Learner, base.Regressor):
         yield {"kind": "rnn", "hidden": 8, "scale": "standard"}
 
     def _suits(self, model: Model) -> bool:
-        return model.target_dim == 1 and not model.delayed
+        return model.target_dim == 1 and not model.has_lookahead
 
     def learn_one(self, x: Features, y: float | None) -> None:
         """Learn one sample; a ``y`` of None or NaN is missing and teaches nothing."""

@@ -26,10 +26,10 @@ from streamlearn_client.outputs import Outputs
 
 from ..errors import BadSpec
 from ..models import Model, create
-from ..models.competitive import Competitive
-from ..models.gng import GrowingNeuralGas
-from ..models.rnn import RNN
-from ..models.som import SOM
+from ..models.maps.competitive import Competitive
+from ..models.maps.gng import GrowingNeuralGas
+from ..models.maps.som import SOM
+from ..models.recurrent.rnn import RNN
 
 try:
     from sklearn.base import (

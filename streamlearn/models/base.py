@@ -17,14 +17,14 @@ from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import as_identifiers
 
 from ..errors import BadShape, BadValue
-from ..kernels import scale, score
+from ..kernels.stream import scaling, score
 from .batch import NUMBER, Batch, Float32, Integers, Targets
-from .drift import Watch
-from .freeze import Freeze
-from .kept import Kept
-from .mistakes import bad_spec
-from .rows import as_rows, as_times
-from .schedule import Positive, Schedule, Schedules, changing
+from .serialization import Kept
+from .spec_errors import bad_spec
+from .stream.drift import Watch
+from .stream.freeze import Freeze
+from .stream.schedules import Positive, Schedule, Schedules, changing
+from .validation import as_rows, as_times
 
 MAX_STATE_VALUES = (
     1 << 27
@@ -88,7 +88,7 @@ class Model(Kept, ABC):
             self.spec = self.Spec(**parameters)
         except ValidationError as error:
             raise bad_spec(self.kind, self.Spec, error) from None
-        self.method = scale.METHODS[self.spec.scale]
+        self.method = scaling.METHODS[self.spec.scale]
         self.decay = decay_per_sample(self.spec.half_life)
         self.state = {
             "samples": np.zeros(1, np.int64),
@@ -133,25 +133,25 @@ class Model(Kept, ABC):
         return 0
 
     @property
-    def late(self) -> bool:
+    def accepts_late_targets(self) -> bool:
         """Whether a target may come later than its sample (`learn_targets`), or not at all."""
         return False
 
     @property
-    def keyed(self) -> bool:
+    def needs_keys(self) -> bool:
         """Whether every sample needs a key."""
         return False
 
     @property
-    def delayed(self) -> bool:
+    def has_lookahead(self) -> bool:
         """Whether what is said of a sample waits for those after it: outputs have a row for each sample whose
         time has come, and say by ``sample`` which it is."""
         return False
 
     @property
-    def timed(self) -> bool:
+    def uses_time(self) -> bool:
         """Whether it counts when samples arrive: it does for a schedule in seconds."""
-        return self._schedules.timed
+        return self._schedules.uses_time
 
     @property
     def samples(self) -> int:
@@ -175,7 +175,7 @@ class Model(Kept, ABC):
 
         Raises BadShape, BadDtype or BadValue and learns nothing if anything of it cannot be learned.
         """
-        if self.timed and times is None:
+        if self.uses_time and times is None:
             times = time.time()
         return self.learn_validated(self.validate(X, y, keys, ids, times))
 
@@ -199,7 +199,9 @@ class Model(Kept, ABC):
         return self._watched(self._take(batch), first)
 
     def _take(self, batch: Batch | Targets) -> Outputs:
-        return self._learn(batch) if isinstance(batch, Batch) else self._look_up(batch, learning=True)
+        return (
+            self._learn(batch) if isinstance(batch, Batch) else self._learn_late_targets(batch, learning=True)
+        )
 
     def _watched(self, out: Outputs, first: int) -> Outputs:
         """Add the alarms of drift. ``first``: how many samples there were before these."""
@@ -210,12 +212,14 @@ class Model(Kept, ABC):
             out.arrays["drift"] = self._watch.look(out.score, numbers)
         return out
 
-    def _look_up(self, targets: Targets, learning: bool) -> Outputs:
-        """The kernel's call, of a model that is ``late``: what was said of each target's sample. Unless they
-        are learned nothing changes, and each is told of as if it came alone."""
+    def _learn_late_targets(self, targets: Targets, learning: bool) -> Outputs:
+        """Learn targets of earlier samples (``accepts_late_targets``); return the outputs of their samples.
+
+        Without ``learning`` nothing changes, and each target is answered as if it came alone.
+        """
         raise AssertionError(f"{self.kind} took targets that it does not take")
 
-    def _pass_by(self, batch: Batch) -> Outputs:
+    def _skip(self, batch: Batch) -> Outputs:
         """What is said of samples that are not learned. Nothing remains of them but their number."""
         out = self.predict_validated(batch)
         self.state["samples"] += batch.rows
@@ -292,19 +296,19 @@ class Model(Kept, ABC):
         """
         x = self.read(X)
         rows = len(x)
-        if ids is not None and not self.late:
+        if ids is not None and not self.accepts_late_targets:
             raise BadShape(f"this {self.kind} takes no targets later: leave ids out", expected=None)
         names = None
-        if self.late:
+        if self.accepts_late_targets:
             names = np.full(rows, NUMBER) if ids is None else as_identifiers(ids, rows, "ids")
         arrival = None
-        if self.timed and times is not None:
+        if self.uses_time and times is not None:
             arrival = as_times(times, rows)
         return Batch(x, self._read_y(y, rows), self._read_keys(keys, rows), names, arrival)
 
     def validate_targets(self, ids: Any, y: ArrayLike, keys: Any = None) -> Targets:
         """All of it as kernels take it. Raises as ``validate`` does."""
-        if not self.late:
+        if not self.accepts_late_targets:
             raise BadShape(f"this {self.kind} takes no targets later", expected=None)
         targets = self.read_targets(y)
         names = as_identifiers(ids, len(targets), "ids")
@@ -316,7 +320,7 @@ class Model(Kept, ABC):
                 raise BadShape(f"this {self.kind} learns from x alone: leave y out", expected=None)
             return None
         if y is None:
-            if self.late:
+            if self.accepts_late_targets:
                 return np.full((rows, self.target_dim), np.nan, np.float32)
             raise BadShape(
                 f"this {self.kind} needs y, ({rows}, {self.target_dim}), for every x",
@@ -328,9 +332,9 @@ class Model(Kept, ABC):
         return targets
 
     def _read_keys(self, keys: Any, rows: int) -> Integers | None:
-        if keys is None and not self.keyed:
+        if keys is None and not self.needs_keys:
             return None
-        if not self.keyed:
+        if not self.needs_keys:
             raise BadShape(f"this {self.kind} has no keys: leave keys out", expected=None)
         if keys is None:
             raise BadShape(

@@ -25,7 +25,7 @@ def besides(batch: Batch | Targets) -> int:
 def contents(record: Record, timed: bool) -> Batch | Targets | None:
     """The samples or targets that a record's payload holds, as views; None for another kind of record.
 
-    Where it is ``timed``, every sample has arrived at the record's time.
+    Where it is ``uses_time``, every sample has arrived at the record's time.
     """
     if record.kind not in (RecordKind.LEARN, RecordKind.TARGETS):
         return None

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn.errors import Fenced, Gap
-from streamlearn.models.kept import BESIDES
+from streamlearn.models.serialization import BESIDES
 
 CAPACITY = 4096
 

@@ -125,7 +125,7 @@ class Entry:
     def enqueue(self, record: Record) -> None:
         if record.lsn > self.accepted_lsn:  # replay; live records were counted when they were accepted
             self.note_accepted(record)
-        self._queue.append((record, contents(record, self.model.timed)))
+        self._queue.append((record, contents(record, self.model.uses_time)))
         self.backlog_rows += record.rows
         self.backlog_bytes += len(record.payload) + RECORD_OVERHEAD
 

@@ -30,11 +30,11 @@ def test_a_column_is_named_by_its_place(shape, names):
 
 def test_a_forecast_of_several_steps_is_told_by_step_and_channel():
     prediction = np.array([[[1.1, 2.2], [np.nan, 4.4]]], np.float32)  # one row, two steps, two channels
-    names, columns = flatten(Outputs(prediction=prediction, channels=np.array([2], np.int32)))
+    names, columns = flatten(Outputs(prediction=prediction, present=np.array([2], np.int32)))
     assert dict(zip(names, columns, strict=True)) == {
         "prediction_0_0": [1.1],
         "prediction_0_1": [2.2],
         "prediction_1_0": [None],
         "prediction_1_1": [4.4],
-        "channels": [2],
+        "present": [2],
     }

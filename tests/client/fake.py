@@ -255,9 +255,9 @@ class FakeDaemon:
                 "spec": {**model.spec, "seed": 0},
                 "dim": model.spec.get("dim", 1),
                 "target_dim": model.spec.get("targets", 0),
-                "keyed": model.spec.get("keyed", False),
-                "late": model.spec.get("late", False),
-                "timed": False,
+                "needs_keys": model.spec.get("needs_keys", False),
+                "accepts_late_targets": model.spec.get("accepts_late_targets", False),
+                "uses_time": False,
                 "create_lsn": model.create_lsn,
                 "samples": len(model.rows),
             }, None

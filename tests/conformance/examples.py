@@ -133,7 +133,7 @@ EXAMPLES = {
             {**WATCHED, "on_drift": "freeze", "freeze_for": 5, "freeze_missing": 0.5, "tbptt": (4, 4)},
             {**WATCHED, "on_drift": "freeze", "freeze_for": 3, "target": "later", "keys": 2, "delay": 9},
         ),
-        foretold=lambda net: ("prediction", "channels") if net.target_dim else ("error", "score", "channels"),
+        foretold=lambda net: ("prediction", "present") if net.target_dim else ("error", "score", "present"),
         may_hold_nan=("last", "said"),
         may_hold_inf=("said", "drift.page"),
     ),
@@ -152,7 +152,7 @@ EXAMPLES = {
             {"target": "later", "outputs": 2, "delay": 9, "keys": 3, "scale": "minmax", "chunk": (2, 3)},
             {**WATCHED, "on_drift": "freeze", "freeze_for": 3, "target": "later", "delay": 4},
         ),
-        foretold=lambda net: ("sample", "prediction", "channels"),
+        foretold=lambda net: ("sample", "prediction", "present"),
         may_hold_nan=("last", "waiting.x", "waiting.y", "said"),
         may_hold_inf=("said", "drift.page"),
     ),
@@ -259,11 +259,11 @@ def stream(model: Model, n: int, seed: int = 1, missing: float = 0.1) -> Batch:
         y = np.cos(phase[:, :1]) * (1 + np.arange(model.target_dim))
         y[random.random(y.shape) < missing] = np.nan
         batch["y"] = y.astype(np.float32)
-    if model.keyed:
+    if model.needs_keys:
         batch["keys"] = random.integers(0, 4, n) // 2 * seed  # some more often than others
-    if model.late:
+    if model.accepts_late_targets:
         batch["ids"] = 1000 * seed + np.arange(n)
-    if model.timed:
+    if model.uses_time:
         batch["times"] = model.samples + np.arange(n) + random.normal(size=n)
     return taken(model, batch)
 
@@ -292,7 +292,7 @@ def begun(batch: Batch) -> np.ndarray:
 def about(model: Model, out: Outputs, first: int) -> tuple[np.ndarray, np.ndarray]:
     """Which rows of the outputs are about samples from the ``first``-th on, and by how many these are beyond
     it. What waits may tell of samples before it."""
-    if not model.delayed:
+    if not model.has_lookahead:
         return np.arange(len(out)), np.arange(len(out))
     rows = np.flatnonzero(out.sample >= first)
     return rows, out.sample[rows] - first

@@ -119,7 +119,7 @@ def test_targets(model):
         with pytest.raises(BadShape, match="leave y out"):
             model.learn(**samples, y=np.zeros((n, 1)))
     else:
-        if not model.late:
+        if not model.accepts_late_targets:
             with pytest.raises(BadShape, match="y"):
                 model.learn(**samples)
         for mistake, (poison, error) in POISON_TARGETS.items():
@@ -213,7 +213,7 @@ def test_missing_values_are_counted_and_leave_no_trace_in_the_state(model):
         out = say(**batch)
         rows, of = about(model, out, first)
         assert rows.size > 40
-        assert out.channels[rows].tolist() == present[of].tolist()
+        assert out.present[rows].tolist() == present[of].tolist()
     assert not_finite(model) == []
 
 
@@ -223,7 +223,7 @@ def test_batches_with_nothing_but_missing_values(model):
         first = model.samples
         out = model.learn(**instead(model, np.full((20, model.dim), np.nan)))
         rows, _ = about(model, out, first)
-        assert not out.channels[rows].any()
+        assert not out.present[rows].any()
         assert np.isnan(out.score[rows]).all()
         assert not_finite(model) == []
     later = stream(model, 30, missing=0)
@@ -240,7 +240,7 @@ def test_a_channel_that_never_comes(model):
     out = model.predict(**asked(instead(model, np.zeros((20, model.dim)))))
     rows, _ = about(model, out, first)
     assert rows.size
-    assert (out.channels[rows] == model.dim).all()
+    assert (out.present[rows] == model.dim).all()
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, 1.0, -273.15, 1e-40, 1e30, -3e38])

@@ -16,7 +16,7 @@ from streamlearn.models import Model
 from streamlearn_client.outputs import Outputs
 from tests.conformance.examples import SPECS, make, not_finite, outputs_hash, part, stream
 
-LATE = [name for name in SPECS if make(name).late]
+LATE = [name for name in SPECS if make(name).accepts_late_targets]
 ROUND = 12  # samples, and then targets of some that came before
 Step = tuple[str, dict[str, np.ndarray]]
 
@@ -86,7 +86,7 @@ def test_later_targets_are_matched_and_teach(model):
     going = steps(model)
     said = run(model, going)
     for (name, arguments), out in zip(going, said, strict=True):
-        if name == "learn_targets" or not model.delayed:
+        if name == "learn_targets" or not model.has_lookahead:
             assert len(out) == len(arguments["ids"])
         if name == "learn_targets":
             assert out.sample.dtype == np.int64
@@ -144,7 +144,7 @@ def test_poison_is_refused_and_changes_nothing(model, mistake):
     run(model, steps(model, rounds=2))
     before = model.state_hash()
     ids, targets, error = POISON[mistake]
-    key = 1 if model.keyed else None
+    key = 1 if model.needs_keys else None
     with pytest.raises(error) as caught:
         model.learn_targets(ids, targets(model.target_dim), keys=key)
     assert type(caught.value) is error

@@ -133,7 +133,7 @@ def test_counts_samples(model):
         out = model.learn(**stream(model, n))
         assert model.samples == before + n
         assert all(len(array) == len(out) for array in out.arrays.values())
-        if model.delayed:
+        if model.has_lookahead:
             told += out.sample.tolist()
             assert len(set(told)) == len(told)
             assert set(told) <= set(range(before + n))

@@ -61,10 +61,14 @@ def test_samples_targets_and_reheats_are_learned_in_order(fleet: Running) -> Non
     learn(fleet, 20, 30)
     described = wire.call("describe", "fleet")
     assert described["state_hash"] == twin(20, [19, 3, 500], 0.5, 10).state_hash()
-    assert (described["keyed"], described["late"], described["timed"]) == (True, True, False)
+    assert (described["needs_keys"], described["accepts_late_targets"], described["uses_time"]) == (
+        True,
+        True,
+        False,
+    )
     assert described["quality"]["rate"] == pytest.approx(0.5 * 0.9**10)
     plain = wire.call("describe", "m")
-    assert (plain["keyed"], plain["late"], plain["timed"]) == (False, False, False)
+    assert (plain["needs_keys"], plain["accepts_late_targets"], plain["uses_time"]) == (False, False, False)
 
 
 def test_targets_are_learned_once_and_their_holes_are_told(fleet: Running) -> None:

@@ -28,7 +28,7 @@ def steps(model: Model) -> list[list[Step]]:
     batch = stream(model, 90)
     batch.pop("times", None)  # a daemon takes its own
     parts: list[list[Step]] = [[("learn", part(batch, start, start + 30))] for start in (0, 30, 60)]
-    if model.late:
+    if model.accepts_late_targets:
         targets = {name: batch[name].copy() for name in ("ids", "y", "keys") if name in batch}
         batch["y"][56:60] = np.nan
         targets["ids"][56] = -1  # nobody's
@@ -40,8 +40,8 @@ def steps(model: Model) -> list[list[Step]]:
 class Peer:
     """A model of the daemon and its equal in this process, which is told the same and is never stopped.
 
-    Where it counts when samples arrive (`timed`) it is not its equal, for the daemon takes the times: such a
-    model is compared with itself before the kill.
+    A model that `uses_time` is not its equal, because the daemon sets the times: such a model is
+    compared with itself before the kill.
     """
 
     def __init__(self, name: str) -> None:
@@ -65,14 +65,14 @@ class Peer:
                 client.learn_targets(self.name, **arguments)
                 self.model.learn_targets(**arguments)
         live = self.live_hash(client)
-        self.hashes[number] = live if self.model.timed else self.model.state_hash()
+        self.hashes[number] = live if self.model.uses_time else self.model.state_hash()
         assert live == self.hashes[number], self.name
 
     def live_hash(self, client: Client) -> str:
         return str(client.describe(self.name)["state_hash"])
 
     def check_answers(self, client: Client) -> None:
-        if self.model.timed:
+        if self.model.uses_time:
             return
         question = asked(stream(self.model, 20, seed=3))
         said = client.predict(self.name, question["X"], keys=question.get("keys"))

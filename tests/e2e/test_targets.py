@@ -28,7 +28,11 @@ def test_targets_that_come_later_survive_kill_9(serve: Callable[..., DaemonProce
     with Client(daemon.requests, timeout=SECONDS) as client:
         client.create("fleet", "rnn", **spec)
         described = client.describe("fleet")
-        assert (described["keyed"], described["late"], described["target_dim"]) == (True, True, 1)
+        assert (described["needs_keys"], described["accepts_late_targets"], described["target_dim"]) == (
+            True,
+            True,
+            1,
+        )
         with client.stream("fleet", batch=16, window=8) as stream:
             for i in range(N):
                 stream.push(X[i], keys=KEYS[i], ids=f"part {i}")

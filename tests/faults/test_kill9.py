@@ -60,7 +60,7 @@ class Producer:
         self.sent = self.acked = self.duplicates = 0  # batches
         self.reference: Model = models.create(kind, spec)
         self.learned = 0  # batches that the reference has
-        self._stream = batches(model, self.reference.late, seed)
+        self._stream = batches(model, self.reference.accepts_late_targets, seed)
         self._made: list[Learn] = []
 
     def batch(self, number: int) -> Learn:

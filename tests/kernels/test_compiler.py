@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamlearn.kernels import compiler, rng
+from streamlearn.kernels import compiler
+from streamlearn.kernels.simd import splitmix
 
-KERNELS = Path(compiler.__file__).parent
+KERNELS = Path(compiler.__file__).parents[1]
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def copy(tmp_path: Path) -> Path:
 
 def key(kernels: Path) -> str:
     """The name of the cache directory that the compiler in ``kernels`` would use."""
-    spec = importlib.util.spec_from_file_location("a_compiler", kernels / "compiler.py")
+    spec = importlib.util.spec_from_file_location("a_compiler", kernels / "compiler/__init__.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -42,7 +43,7 @@ def test_the_same_source_elsewhere_has_another_key(copy):
     assert key(copy) != compiler.cache_path().name
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in KERNELS.glob("*.py")))
+@pytest.mark.parametrize("name", sorted(str(path.relative_to(KERNELS)) for path in KERNELS.rglob("*.py")))
 def test_an_edit_in_any_kernel_file_changes_the_key(copy, name):
     before = key(copy)
     source = copy / name
@@ -62,13 +63,14 @@ def test_a_file_more_or_under_another_name_changes_the_key(copy):
 START = """
 import sys
 from numba import njit
-from streamlearn.kernels import compiler, rng
+from streamlearn.kernels import compiler
+from streamlearn.kernels.simd import splitmix
 import numpy as np
-compiler._registry[:] = [each for each in compiler._registry if each.name == "rng.fill_uniform"]
+compiler._registry[:] = [each for each in compiler._registry if each.name == "splitmix.fill_uniform"]
 before = compiler.cached()
-compiler.ready(rng)
-rng.fill_uniform(np.zeros(1, np.uint64), np.float32(0), np.float32(1), np.empty(3, np.float32))
-hits = sum(rng.fill_uniform.stats.cache_hits.values())
+compiler.ready(splitmix)
+splitmix.fill_uniform(np.zeros(1, np.uint64), np.float32(0), np.float32(1), np.empty(3, np.float32))
+hits = sum(splitmix.fill_uniform.stats.cache_hits.values())
 njit(lambda: 1)()
 print(before, hits, compiler.cached())
 """
@@ -130,14 +132,14 @@ WRONG = {
 
 @pytest.mark.parametrize("mistake", WRONG)
 def test_other_argument_types_raise_and_compile_nothing(mistake):
-    compiler.ready(rng)
-    rng.fill_uniform(*GOOD)
+    compiler.ready(splitmix)
+    splitmix.fill_uniform(*GOOD)
     arguments = list(GOOD)
     place, value = WRONG[mistake]
     arguments[place] = value
     with pytest.raises(TypeError, match="No matching definition"):
-        rng.fill_uniform(*arguments)
-    assert len(rng.fill_uniform.signatures) == 1
+        splitmix.fill_uniform(*arguments)
+    assert len(splitmix.fill_uniform.signatures) == 1
 
 
 def test_progress_is_told_of_every_kernel_in_order():
@@ -145,24 +147,27 @@ def test_progress_is_told_of_every_kernel_in_order():
     count = compiler.compile_all(lambda name, done, total: told.append((name, done, total)))
     assert [done for _, done, _ in told] == list(range(count))
     assert {total for _, _, total in told} == {count}
-    assert {"som.learn", "units.predict", "rng.fill_uniform"} <= {name for name, _, _ in told}
+    assert {"som.learn", "units.predict", "splitmix.fill_uniform"} <= {name for name, _, _ in told}
 
 
 def test_every_kernel_is_among_those_that_a_start_compiles():
     """Else a daemon would compile it in the middle of its work."""
-    declared = {path.stem for path in KERNELS.glob("*.py") if "\n@kernel" in path.read_text()}
+    declared = {path.stem for path in KERNELS.rglob("*.py") if "\n@kernel" in path.read_text()}
     command = "import streamlearn.kernels as kernels; print(*kernels.compiler.names())"
     names = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout
     assert {name.split(".")[0] for name in names.split()} == declared
 
 
 HELPED = """
-from streamlearn.kernels import compiler, keys, labels, rng, together
+from streamlearn.kernels import compiler
+from streamlearn.kernels.compiler import parallel
+from streamlearn.kernels.simd import splitmix
+from streamlearn.kernels.stream import keys, labels
 told = []
-few = ["rng.fill_uniform", "labels.predict", "keys.find"]
-together.compile_all(few, lambda name, begun, total: told.append(name))
-compiler.ready(keys, labels, rng)
-loaded = [sum(each.stats.cache_hits.values()) for each in (rng.fill_uniform, labels.predict, keys.find)]
+few = ["splitmix.fill_uniform", "labels.predict", "keys.find"]
+parallel.compile_all(few, lambda name, begun, total: told.append(name))
+compiler.ready(keys, labels, splitmix)
+loaded = [sum(each.stats.cache_hits.values()) for each in (splitmix.fill_uniform, labels.predict, keys.find)]
 print(*sorted(told), *loaded)
 """
 
@@ -170,4 +175,4 @@ print(*sorted(told), *loaded)
 def test_helpers_fill_the_cache_that_a_start_loads_from(tmp_path):
     env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", HELPED], env=env, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["keys.find", "labels.predict", "rng.fill_uniform", "1", "1", "1"]
+    assert done.stdout.split() == ["keys.find", "labels.predict", "splitmix.fill_uniform", "1", "1", "1"]

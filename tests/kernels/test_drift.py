@@ -7,7 +7,7 @@ import pytest
 from river import drift
 
 import streamlearn as sl
-from streamlearn.models.drift import Watch
+from streamlearn.models.stream.drift import Watch
 
 
 def alarms_of(watch, scores):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numba.core.errors import TypingError
 
-from streamlearn.kernels.lanes import (
+from streamlearn.kernels.simd.lanes import (
     WIDTH,
     absolute,
     anywhere,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamlearn.kernels import network, optim, plan
+from streamlearn.kernels.recurrent import memory_layout, network, optimizers
 from tests.naive.rnn import Net, Optimizer
 
 SHAPES = [(1, 1, 1, 1), (3, 16, 1, 2), (5, 20, 2, 17), (17, 33, 3, 1)]  # dim, hidden, layers, outputs
@@ -14,7 +14,7 @@ STEPS = 6
 
 def matrices_by_name(cell, dim, hidden, layers, outputs):
     """(weight's name, bias's name, its line of the plan, gates, units) of every matrix."""
-    _, matrices = plan.plan(cell, dim, hidden, layers, outputs)
+    _, matrices = memory_layout.plan(cell, dim, hidden, layers, outputs)
     gates = {"elman": 1, "gru": 3, "lstm": 4}[cell]
     names = [(f"{part}_l{layer}", gates, hidden) for layer in range(layers) for part in ("ih", "hh")]
     for (name, gates, units), m in zip(names, matrices, strict=False):
@@ -27,32 +27,32 @@ def random_parameters(cell, dim, hidden, layers, outputs, seed=0):
     found = {}
     for weight, bias, m, gates, units in matrices_by_name(cell, dim, hidden, layers, outputs):
         bound = 1.5 / np.sqrt(hidden)
-        found[weight] = random.uniform(-bound, bound, (gates * units, int(m[plan.INPUTS])))
+        found[weight] = random.uniform(-bound, bound, (gates * units, int(m[memory_layout.INPUTS])))
         found[bias] = random.uniform(-bound, bound, gates * units)
     return found
 
 
 def rows_of(parameters, shape, cell):
     """Every parameter put where the plan says, one by one; and which lanes are taken."""
-    net, _ = plan.plan(cell, *shape)
-    rows = np.zeros((net[plan.PARAMETER_ROWS], 16), np.float32)
+    net, _ = memory_layout.plan(cell, *shape)
+    rows = np.zeros((net[memory_layout.PARAMETER_ROWS], 16), np.float32)
     taken = np.zeros(rows.shape, int)
     for weight, bias, m, gates, units in matrices_by_name(cell, *shape):
-        inputs = int(m[plan.INPUTS])
+        inputs = int(m[memory_layout.INPUTS])
         for g in range(gates):
             for u in range(units):
                 b, lane = divmod(u, 16)
-                at = m[plan.BIAS] + b * gates + g
+                at = m[memory_layout.BIAS] + b * gates + g
                 rows[at, lane] = parameters[bias][g * units + u]
                 taken[at, lane] += 1
                 for k in range(inputs):
-                    at = m[plan.FIRST] + (b * inputs + k) * gates + g
+                    at = m[memory_layout.FIRST] + (b * inputs + k) * gates + g
                     rows[at, lane] = parameters[weight][g * units + u, k]
                     taken[at, lane] += 1
     return rows, taken
 
 
-@pytest.mark.parametrize("cell", plan.CELLS)
+@pytest.mark.parametrize("cell", memory_layout.CELLS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_every_parameter_has_a_place_of_its_own(cell, shape):
     parameters = random_parameters(cell, *shape)
@@ -64,7 +64,7 @@ def test_every_parameter_has_a_place_of_its_own(cell, shape):
 
 @pytest.mark.parametrize("without", [(), ("bias_",), ("head.bias",)], ids=str)
 @pytest.mark.parametrize("missing", [0.0, 0.3])
-@pytest.mark.parametrize("cell", plan.CELLS)
+@pytest.mark.parametrize("cell", memory_layout.CELLS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_gradient_is_the_slow_nets(cell, shape, missing, without):
     dim, _, layers, outputs = shape
@@ -80,21 +80,21 @@ def test_gradient_is_the_slow_nets(cell, shape, missing, without):
     states = [(random.uniform(-1, 1, h.shape), random.uniform(-1, 1, c.shape)) for h, c in slow.start()]
 
     biases = {"bias": without != ("bias_",), "head_bias": without != ("head.bias",)}
-    net, matrices = plan.plan(cell, *shape, **biases)
+    net, matrices = memory_layout.plan(cell, *shape, **biases)
     rows, taken = rows_of(parameters, shape, cell)
-    window = np.zeros((STEPS + 1, net[plan.WINDOW_ROWS], 16), np.float32)
+    window = np.zeros((STEPS + 1, net[memory_layout.WINDOW_ROWS], 16), np.float32)
     flat = window.reshape(STEPS + 1, -1)
-    trace = np.zeros((STEPS, net[plan.TRACE_ROWS], 16), np.float32)
+    trace = np.zeros((STEPS, net[memory_layout.TRACE_ROWS], 16), np.float32)
     blocks = -(-shape[1] // 16)
     for layer, parts in enumerate(states):
-        for part, values in enumerate(parts[: plan.CELLS[cell].states]):
-            at = (net[plan.STATE] + (layer * plan.CELLS[cell].states + part) * blocks) * 16
+        for part, values in enumerate(parts[: memory_layout.CELLS[cell].states]):
+            at = (net[memory_layout.STATE] + (layer * memory_layout.CELLS[cell].states + part) * blocks) * 16
             flat[0, at : at + values.size] = values
     for t in range(STEPS):
         flat[t, :dim] = inputs[t]
         for start, values in (
-            (plan.TARGET, np.nan_to_num(targets[t])),
-            (plan.PRESENT, ~np.isnan(targets[t])),
+            (memory_layout.TARGET, np.nan_to_num(targets[t])),
+            (memory_layout.PRESENT, ~np.isnan(targets[t])),
         ):
             flat[t, net[start] * 16 : net[start] * 16 + outputs] = values
         network.forward(net, matrices, rows, window, flat, t, trace)
@@ -102,11 +102,14 @@ def test_gradient_is_the_slow_nets(cell, shape, missing, without):
     live = states
     for t in range(STEPS):
         forecast, live, _ = slow.step(inputs[t], live)
-        at = net[plan.FORECAST] * 16
+        at = net[memory_layout.FORECAST] * 16
         assert np.allclose(flat[t, at : at + outputs], forecast, rtol=1e-5, atol=1e-6)
 
     gradient = np.full_like(rows, np.nan)
-    scratch = np.zeros((net[plan.TRANSPOSED_ROWS], 16), np.float32), np.zeros(window.shape[1:], np.float32)
+    scratch = (
+        np.zeros((net[memory_layout.TRANSPOSED_ROWS], 16), np.float32),
+        np.zeros(window.shape[1:], np.float32),
+    )
     probe, lags = np.zeros_like(trace), np.zeros((3, STEPS))
     count = network.backward(
         net,
@@ -147,11 +150,11 @@ def test_optimizer_is_the_slow_one(kind, clip):
         gradient = (random.normal(size=rows.shape) * 10.0 ** random.uniform(-4, 1)).astype(np.float32)
         slow.update(parameters, {"all": gradient.astype(float)})
         limit = np.inf if clip is None else clip
-        taken = optim.update(
-            optim.OPTIMIZERS[kind], rows, gradient, mean, square, clock, counters, rate, momentum, limit
+        taken = optimizers.update(
+            optimizers.OPTIMIZERS[kind], rows, gradient, mean, square, clock, counters, rate, momentum, limit
         )
         assert taken
-        assert np.isclose(clock[optim.NORM], np.linalg.norm(gradient), rtol=1e-5)
+        assert np.isclose(clock[optimizers.NORM], np.linalg.norm(gradient), rtol=1e-5)
         assert np.allclose(rows, parameters["all"], rtol=1e-4, atol=1e-5), t
     assert counters.tolist() == [300, 0]
 
@@ -165,7 +168,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(value):
     kept = [array.copy() for array in state]
     parameters, mean, square, clock = state
     counters, rule = np.zeros(2, np.int64), (np.float32(0.1), np.float32(0.9), 1.0)
-    for kind in optim.OPTIMIZERS.values():
-        assert not optim.update(kind, parameters, gradient, mean, square, clock, counters, *rule)
+    for kind in optimizers.OPTIMIZERS.values():
+        assert not optimizers.update(kind, parameters, gradient, mean, square, clock, counters, *rule)
     assert counters.tolist() == [0, 4]
     assert all(np.array_equal(now, before) for now, before in zip(state, kept, strict=True))

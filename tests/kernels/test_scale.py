@@ -8,7 +8,7 @@ import numba as nb
 import numpy as np
 import pytest
 
-from streamlearn.kernels import scale
+from streamlearn.kernels.stream import scaling
 from tests.naive.scale import Scaler
 
 METHODS = ["standard", "ewma", "minmax", None]
@@ -17,10 +17,10 @@ METHODS = ["standard", "ewma", "minmax", None]
 @nb.njit(error_model="numpy")
 def _run(method, clip, decay, x, scaled, present, back, statistics):
     for n in range(x.shape[0]):
-        present[n] = scale.transform(method, statistics, clip, x, n, scaled[n])
+        present[n] = scaling.transform(method, statistics, clip, x, n, scaled[n])
         for c in range(x.shape[1]):
-            back[n, c] = scale.restore(method, statistics, c, scaled[n, c])
-        scale.update(method, statistics, decay, x, n)
+            back[n, c] = scaling.restore(method, statistics, c, scaled[n, c])
+        scaling.update(method, statistics, decay, x, n)
 
 
 def run(method, x, clip=6.0, decay=0.98):
@@ -28,7 +28,7 @@ def run(method, x, clip=6.0, decay=0.98):
     x = np.ascontiguousarray(x, np.float32)
     scaled, back = np.empty_like(x), np.empty_like(x)
     present, statistics = np.empty(len(x), np.int64), np.zeros((3, x.shape[1]))
-    _run(scale.METHODS[method], clip, decay, x, scaled, present, back, statistics)
+    _run(scaling.METHODS[method], clip, decay, x, scaled, present, back, statistics)
     return scaled, present, back, statistics
 
 
@@ -112,6 +112,6 @@ def test_ewma_forgets_and_standard_does_not():
     x += np.random.default_rng(6).normal(size=x.shape)
     _, _, _, forgetful = run("ewma", x, decay=0.95)
     _, _, _, faithful = run("standard", x)
-    assert forgetful[scale.CENTRE, 0] == pytest.approx(10, abs=1)
-    assert faithful[scale.CENTRE, 0] == pytest.approx(5, abs=0.2)
-    assert math.sqrt(forgetful[scale.SPREAD, 0]) == pytest.approx(1, abs=0.4)
+    assert forgetful[scaling.CENTRE, 0] == pytest.approx(10, abs=1)
+    assert faithful[scaling.CENTRE, 0] == pytest.approx(5, abs=0.2)
+    assert math.sqrt(forgetful[scaling.SPREAD, 0]) == pytest.approx(1, abs=0.4)

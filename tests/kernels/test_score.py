@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from streamlearn.kernels import score
+from streamlearn.kernels.stream import score
 from tests.naive.score import Score, bin_of
 
 VALUES = st.floats(0, width=32, allow_nan=False)  # to infinity

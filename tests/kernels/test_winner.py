@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlearn.kernels.winner import MEASURES, nearest_two, present_channels
-from streamlearn.models import layout
+from streamlearn.kernels.maps.winner import MEASURES, nearest_two, present_channels
+from streamlearn.models import lane_layout
 
 
 @nb.njit(error_model="numpy")
@@ -25,7 +25,10 @@ def search(x, weights, measure: str = "euclidean") -> tuple[int, int, float, int
     """(channels present, nearest, its dissimilarity, second nearest) of ``weights`` ``(units, dim)``."""
     weights = np.asarray(weights, np.float32)
     count, (first, apart, second) = _search(
-        np.asarray(x, np.float32), layout.to_lanes(weights), layout.pad(len(weights)), MEASURES[measure]
+        np.asarray(x, np.float32),
+        lane_layout.to_lanes(weights),
+        lane_layout.pad(len(weights)),
+        MEASURES[measure],
     )
     return count, first, apart, second
 

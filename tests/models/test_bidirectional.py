@@ -83,7 +83,7 @@ def test_says_and_learns_what_the_slow_one_does(cell, layers, chunk, rule):
     assert n == (90 - chunk[1]) // chunk[0] * chunk[0]
     assert out.sample.tolist() == list(range(n))
     assert np.allclose(out.prediction, told, rtol=1e-3, atol=1e-4)
-    assert out.channels.tolist() == (~np.isnan(x)).sum(axis=1)[:n].tolist()
+    assert out.present.tolist() == (~np.isnan(x)).sum(axis=1)[:n].tolist()
     difference = (out.prediction - y[:n].astype(float)) ** 2
     some = np.flatnonzero(~np.isnan(y[:n]).all(axis=1))
     assert np.allclose(out.error[some], np.sqrt(np.nanmean(difference[some], axis=1)), rtol=1e-5)
@@ -201,7 +201,7 @@ def test_predict_says_what_learn_would_and_judges_what_has_its_target(chunk):
     told = []
     for i in range(40, 120):
         said, learned = net.predict(x[i]), net.learn(x[i], y[i])
-        for name in ("sample", "prediction", "channels"):
+        for name in ("sample", "prediction", "present"):
             assert said.arrays[name].tobytes() == learned.arrays[name].tobytes()
         known = said.sample < i
         assert said.error[known].tobytes() == learned.error[known].tobytes()

@@ -139,7 +139,7 @@ def test_a_target_that_comes_while_nothing_is_learned_is_answered_and_leaves_no_
     x, y = wave(9, 2, seed=19), wave(9, 1, seed=20)
     net.learn(x)
     before = net.state_hash()
-    answer = net._look_up(net.validate_targets([3, 100], y[:2]), learning=False)
+    answer = net._learn_late_targets(net.validate_targets([3, 100], y[:2]), learning=False)
     assert answer.sample.tolist() == [3, -1]
     assert np.isfinite(answer.error[0])
     assert net.state_hash() == before

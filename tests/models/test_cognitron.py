@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streamlearn.errors import BadSpec, BadValue
-from streamlearn.models.cognitron import Cognitron
+from streamlearn.models.classic.cognitron import Cognitron
 from tests.naive.cognitron import NaiveCognitron
 
 
@@ -52,7 +52,7 @@ def test_same_as_the_slow_one(rule):
 
 def check(out, said) -> None:
     assert out.winner.tolist() == [each.winner for each in said]
-    assert out.channels.tolist() == [each.channels for each in said]
+    assert out.present.tolist() == [each.channels for each in said]
     assert np.allclose(out.activity, [each.activity for each in said], rtol=1e-4, atol=1e-5)
     assert np.allclose(out.distance, [each.distance for each in said], rtol=0, atol=1e-5, equal_nan=True)
     assert np.allclose(out.score, [each.score for each in said], rtol=0, atol=1e-3, equal_nan=True)
@@ -236,7 +236,7 @@ def test_a_missing_line_is_silent():
     one, other = net.predict(x), net.predict(np.nan_to_num(x))
     assert one.activity.any()
     assert np.array_equal(one.activity, other.activity)
-    assert one.channels.min() < 20
+    assert one.present.min() < 20
 
 
 def test_negative_activities_are_refused():

@@ -11,8 +11,8 @@ import streamlearn as sl
 from streamlearn import models
 from streamlearn.errors import BadSpec, BadValue
 from streamlearn.models.batch import Batch, Targets
-from streamlearn.models.drift import Watch
-from streamlearn.models.freeze import LEFT
+from streamlearn.models.stream.drift import Watch
+from streamlearn.models.stream.freeze import LEFT
 from streamlearn_client.outputs import Outputs
 
 DIM = 4
@@ -195,9 +195,9 @@ def test_saved_frozen_it_goes_on_frozen(tmp_path):
 class Late(sl.GrowingNeuralGas):
     """It learns what comes as a target, too, and says of which sample that was."""
 
-    late, target_dim = True, DIM
+    accepts_late_targets, target_dim = True, DIM
 
-    def _look_up(self, targets: Targets, learning: bool) -> Outputs:
+    def _learn_late_targets(self, targets: Targets, learning: bool) -> Outputs:
         if learning:
             out = self._learn(Batch(targets.y))
             self.state["samples"] -= targets.rows
@@ -255,15 +255,15 @@ def test_a_frozen_sample_waits_for_no_label():
 
 
 @pytest.mark.parametrize(
-    "late",
+    "make_late",
     [
         lambda **how: sl.Competitive(dim=DIM, units=5, labels=2, **how),
         lambda **how: sl.RNN(dim=DIM, hidden=3, target="later", classes=2, loss="cross_entropy", **how),
     ],
     ids=["labels", "rnn"],
 )
-def test_targets_go_on_waiting_while_samples_are_frozen(late):
-    net = late(drift="page_hinkley", on_drift="freeze")
+def test_targets_go_on_waiting_while_samples_are_frozen(make_late):
+    net = make_late(drift="page_hinkley", on_drift="freeze")
     net.learn(stream()[:20], ids=np.arange(100, 120))
     net.state["freeze"][LEFT] = 50
     before, asked = net.copy_state(), [105, 102, 105, -1]

@@ -7,7 +7,7 @@ import pytest
 
 import streamlearn as sl
 from streamlearn.errors import BadDtype, BadShape, BadSpec, BadValue
-from streamlearn.models.grossberg import Grossberg
+from streamlearn.models.classic.grossberg import Grossberg
 from tests.naive.grossberg import NaiveGrossberg
 
 BOUND = 2.8e-5  # |Σw − 1|, as kernels/grossberg.py derives it
@@ -60,7 +60,7 @@ def test_same_as_the_slow_one(rule, missing):
     out = ours.learn(x)
     winners, distances, scores = zip(*[naive.learn(row) for row in x.tolist()], strict=True)
     assert out.winner.tolist() == list(winners)
-    assert out.channels.tolist() == (~np.isnan(x)).sum(axis=1).tolist()
+    assert out.present.tolist() == (~np.isnan(x)).sum(axis=1).tolist()
     assert np.allclose(out.distance, distances, rtol=1e-4, atol=1e-5, equal_nan=True)
     assert np.allclose(out.score, scores, rtol=0, atol=2e-3, equal_nan=True)
     for mine, slow in zip(ours.weights, naive.weights, strict=True):
@@ -120,17 +120,17 @@ def test_where_nothing_is_active_nothing_wins_and_nothing_learns(nothing):
     if np.isnan(nothing):
         assert np.isnan(out.distance).all()
         assert np.isnan(out.score).all()
-        assert not out.channels.any()
+        assert not out.present.any()
     else:
         assert (out.distance == 1).all()  # as bad as a fit can be
-        assert (out.channels == 6).all()
+        assert (out.present == 6).all()
 
 
 def test_missing_lines_keep_their_weight():
     net = Grossberg(dim=4, layers=[[2]], learning_rate=0.5)
     net.weights = [[[0.25, 0.25, 0.25, 0.25], [0, 0, 0.5, 0.5]]]
     out = net.learn([1, 0, 0, np.nan])
-    assert (out.winner[0, 0], out.channels[0]) == (0, 3)
+    assert (out.winner[0, 0], out.present[0]) == (0, 3)
     assert out.distance[0] == pytest.approx(2 / 3)  # of the 0.75 on the lines present, 0.5 lies wrong
     assert net.weights[0][0].tolist() == [0.5, 0.125, 0.125, 0.25]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlearn.errors import BadDtype, BadShape, BadSpec, BadValue
-from streamlearn.models.hamming import HammingNet
+from streamlearn.models.classic.hamming import HammingNet
 from tests.naive import hamming as naive
 
 
@@ -39,7 +39,7 @@ def test_same_as_exact_fractions(count, dim, missing):
     x[5] = np.nan
     out = net.predict(x)
     same(out, [naive.respond(row, known, epsilon, most=400) for row in x])
-    assert out.channels.tolist() == (~np.isnan(x)).sum(axis=1).tolist()
+    assert out.present.tolist() == (~np.isnan(x)).sum(axis=1).tolist()
 
 
 @pytest.mark.parametrize("count", [3, 16, 100, 333])
@@ -102,7 +102,7 @@ def test_missing_lines_take_no_part():
     x[:, [2, 7]] = np.nan
     short = HammingNet(dim=8, patterns=np.delete(known, [2, 7], axis=1))
     out, expected = net.predict(x), short.predict(np.delete(x, [2, 7], axis=1))
-    for name in ("winner", "iterations", "tie", "capped", "channels"):
+    for name in ("winner", "iterations", "tie", "capped", "present"):
         assert np.array_equal(out.arrays[name], expected.arrays[name]), name
     assert np.allclose(out.distance, expected.distance * 10 / 8)
     none = net.learn(np.full((2, 10), np.nan))

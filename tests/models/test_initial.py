@@ -222,7 +222,7 @@ def test_nobody_wins_until_the_units_stand(init):
         assert set(said.coords.ravel()) == {-1}
         assert np.isnan(said.distance).all()
         assert np.isnan(said.score).all()
-    assert early[0].channels.tolist() == early[1].channels.tolist() == same.learn(x[:10]).channels.tolist()
+    assert early[0].present.tolist() == early[1].present.tolist() == same.learn(x[:10]).present.tolist()
     assert (out.winner[15:] >= 0).all()
     assert som.samples == 40
     assert som.hits.sum() == pytest.approx(15, rel=0.01)

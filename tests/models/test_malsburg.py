@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from streamlearn.errors import BadSpec, BadValue
-from streamlearn.models.malsburg import Malsburg
+from streamlearn.models.classic.malsburg import Malsburg
 from tests.naive.malsburg import NaiveMalsburg, hexagon, ring, rows_of
 
 NINE = Malsburg.bars()
@@ -61,7 +61,7 @@ def test_same_as_the_slow_one(rule):
 
 def check(out, said) -> None:
     assert out.winner.tolist() == [each.winner for each in said]
-    assert out.channels.tolist() == [each.channels for each in said]
+    assert out.present.tolist() == [each.channels for each in said]
     assert np.allclose(out.activity, [each.activity for each in said], rtol=1e-3, atol=1e-3)
     assert np.allclose(out.distance, [each.distance for each in said], rtol=0, atol=1e-4, equal_nan=True)
     assert np.allclose(out.score, [each.score for each in said], rtol=0, atol=1e-3, equal_nan=True)
@@ -219,8 +219,8 @@ def test_a_missing_line_is_silent():
     silent = np.nan_to_num(x)
     one, other = sheet.predict(x), sheet.predict(silent)
     assert np.array_equal(one.activity, other.activity)
-    assert one.channels.min() < 19
-    assert (other.channels == 19).all()
+    assert one.present.min() < 19
+    assert (other.present == 19).all()
 
 
 def test_where_nothing_fires_nothing_wins_or_learns():

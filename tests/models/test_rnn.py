@@ -73,9 +73,9 @@ def test_forecasts_the_next_sample_as_the_slow_one(cell, layers, tbptt, rule):
     assert np.allclose(out.prediction, told, rtol=1e-3, atol=1e-4, equal_nan=True)
     wrong = np.nansum((out.prediction - x.astype(float)) ** 2, axis=1)
     some = np.flatnonzero(~np.isnan(x).all(axis=1))[1:]
-    assert np.allclose(out.error[some], np.sqrt(wrong[some] / out.channels[some]), rtol=1e-5)
+    assert np.allclose(out.error[some], np.sqrt(wrong[some] / out.present[some]), rtol=1e-5)
     assert np.isnan(np.delete(out.error, some)).all()
-    assert out.channels.tolist() == (~np.isnan(x)).sum(axis=1).tolist()
+    assert out.present.tolist() == (~np.isnan(x)).sum(axis=1).tolist()
     assert_same_parameters(ours, naive.net)
     assert ours.quality()["updates"] == 129 // tbptt[0]
 
@@ -151,7 +151,7 @@ def test_predict_runs_on_as_learn_would(scale):
     said = net.predict(x)
     learned = net.learn(x)
     assert np.array_equal(learned.prediction[1:], said.prediction[:-1])
-    for name in ("error", "score", "channels"):
+    for name in ("error", "score", "present"):
         told = learned.arrays[name] if name != "score" else learned.score[:1]
         assert np.array_equal(said.arrays[name][: len(told)], told, equal_nan=True), name
     assert not np.array_equal(net.predict(x[:1]).prediction, said.prediction[:1])

@@ -10,7 +10,7 @@ import pytest
 
 from docs.figures.rumelhart_zipser import dipoles, lattice, taught
 from docs.figures.words import ALONE, TAUGHT, WORDS, reader, winners
-from streamlearn.models.grossberg import Grossberg
+from streamlearn.models.classic.grossberg import Grossberg
 
 RUNS = range(20)
 

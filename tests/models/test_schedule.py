@@ -61,7 +61,7 @@ def test_what_is_learned_is_the_formula(name):
     net = one_unit(decay)
     net.weights = [[0.0]]
     seconds = getattr(decay, "unit", "samples") == "seconds"
-    assert net.timed == seconds
+    assert net.uses_time == seconds
     left = 1.0
     for i, t in enumerate(elapsed(times) if seconds else range(150)):
         net.learn([1.0], times=times[i])
@@ -129,7 +129,7 @@ def test_at_a_sample_a_second_seconds_are_samples(kind):
     in_seconds = models.create(kind, spec)
     in_samples = models.create(kind, json.loads(json.dumps(spec).replace('"seconds"', '"samples"')))
     x = np.abs(np.random.default_rng(2).normal(size=(90, 3)))
-    assert (in_seconds.timed, in_samples.timed) == (True, False)
+    assert (in_seconds.uses_time, in_samples.uses_time) == (True, False)
     said = [model.learn(x, times=5e8 + np.arange(90)) for model in (in_seconds, in_samples)]
     for name, values in said[0].arrays.items():
         assert values.tobytes() == said[1].arrays[name].tobytes(), name

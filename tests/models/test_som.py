@@ -65,7 +65,7 @@ def test_same_as_the_slow_one(rule, missing):
     said = [naive.learn(row) for row in x.tolist()]
 
     assert out.winner.tolist() == [each.winner for each in said]
-    assert out.channels.tolist() == [each.channels for each in said]
+    assert out.present.tolist() == [each.channels for each in said]
     distances = np.array([each.distance for each in said])
     assert np.allclose(out.distance, distances, rtol=1e-4, atol=1e-5, equal_nan=True)
     assert np.allclose(out.score, [each.score for each in said], rtol=0, atol=1e-3, equal_nan=True)

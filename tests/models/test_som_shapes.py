@@ -198,7 +198,7 @@ def test_missing_channels_by_every_measure():
         som.weights = [[1, 9, 0, -9]]
         out = som.predict(x)
         assert out.distance[0] == pytest.approx(expected)
-        assert out.channels[0] == 2
+        assert out.present[0] == 2
 
 
 def test_a_chain_has_one_coordinate():

@@ -42,10 +42,10 @@ class Ledger(Model):
         }
 
     target_dim = 1
-    late = True
+    accepts_late_targets = True
 
     @property
-    def keyed(self) -> bool:
+    def needs_keys(self) -> bool:
         return bool(self.spec.takes_keys)
 
     def _sum_of(self, key: int) -> NDArray[np.float32]:
@@ -86,7 +86,7 @@ class Ledger(Model):
             return Outputs(said=said)
         return Outputs(said=said, sample=np.array(numbers, np.int64), drift=np.array(numbers) % 10 == 0)
 
-    def _look_up(self, targets: Targets, learning: bool) -> Outputs:
+    def _learn_late_targets(self, targets: Targets, learning: bool) -> Outputs:
         said, numbers = np.full(targets.rows, np.nan, np.float32), np.full(targets.rows, -1, np.int64)
         for i, id in enumerate(targets.ids):
             key = 0 if targets.keys is None else targets.keys[i]

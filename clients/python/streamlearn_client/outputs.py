@@ -18,10 +18,10 @@ class Outputs:
     same for some of the samples (views, not copies).
 
     A SOM or competitive net gives ``winner`` (n,) int32 (-1: none), ``coords`` (n, 2) int32 (SOM
-    only), ``distance`` (n,) float32, ``score`` (n,) float32 and ``channels`` (n,) int32 (how many
+    only), ``distance`` (n,) float32, ``score`` (n,) float32 and ``present`` (n,) int32 (how many
     channels of the sample were present); with ``labels`` also ``label`` (n,) int32 (-1: none). A
     recurrent net gives ``prediction`` (n, outputs) float32, ``error`` (n,) float32, ``score`` (n,)
-    float32 and ``channels`` (n,) int32.
+    float32 and ``present`` (n,) int32.
 
     Raises ``ValueError`` when the arrays' lengths differ or one has no axis.
     """

@@ -70,12 +70,12 @@ class StreamPlan:
     ack: str
     dim: int
     targets: int
-    keyed: bool = False
-    late: bool = False
+    needs_keys: bool = False
+    accepts_late_targets: bool = False
 
     def check(self, batch: Learn) -> None:
         """Raises ``BadShape`` for rows that the model does not take."""
-        if batch.x is None and not self.late:
+        if batch.x is None and not self.accepts_late_targets:
             raise BadShape(f"{self.model!r} takes no targets later: push them with their samples")
         if batch.x is not None and batch.x.shape[1] != self.dim:
             raise BadShape(
@@ -84,16 +84,18 @@ class StreamPlan:
                 expected=self.dim,
             )
         targets = 0 if batch.y is None else batch.y.shape[1]
-        if targets != self.targets and not (batch.y is None and self.late):
+        if targets != self.targets and not (batch.y is None and self.accepts_late_targets):
             raise BadShape(
                 f"a sample came with {targets} targets and {self.model!r} takes {self.targets}",
                 targets=targets,
                 expected=self.targets,
             )
-        if (batch.keys is not None) != self.keyed:
-            takes = "needs a key for each" if self.keyed else "has no keys"
-            raise BadShape(f"samples came with{'out' if self.keyed else ''} keys and {self.model!r} {takes}")
-        if batch.ids is not None and not self.late:
+        if (batch.keys is not None) != self.needs_keys:
+            takes = "needs a key for each" if self.needs_keys else "has no keys"
+            raise BadShape(
+                f"samples came with{'out' if self.needs_keys else ''} keys and {self.model!r} {takes}"
+            )
+        if batch.ids is not None and not self.accepts_late_targets:
             raise BadShape(f"samples came with ids and {self.model!r} takes no targets later: leave ids out")
 
 
@@ -281,8 +283,11 @@ class Session:
         epoch = time.time_ns()
         if producer is not None:
             epoch = max(epoch, (yield from self.position(model, name)).epoch + 1)
-        keyed, late = bool(described.get("keyed")), bool(described.get("late"))
-        return StreamPlan(model, name, epoch, ack, dim, targets, keyed, late)
+        needs_keys, accepts_late = (
+            bool(described.get("needs_keys")),
+            bool(described.get("accepts_late_targets")),
+        )
+        return StreamPlan(model, name, epoch, ack, dim, targets, needs_keys, accepts_late)
 
     def endpoint(self, name: str) -> Flow[str]:
         """Where the daemon says its ``firehose`` or ``events`` is. Raises ``NoAnswer`` if it does not say."""

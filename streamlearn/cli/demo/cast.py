@@ -52,7 +52,7 @@ class Twin:
 
     def u_matrix(self) -> Float32:
         """(rows, columns) of a map; see ``SOM.u_matrix``."""
-        from streamlearn.models.som import SOM
+        from streamlearn.models.maps.som import SOM
 
         assert isinstance(self.model, SOM)
         return self.model.u_matrix()

@@ -1,0 +1,198 @@
+"""Where units start, by the first m samples of a stream: held as they come, scaled when all are there.
+
+    range    w_jc uniform from the least to the greatest value of channel c
+    samples  w_j = x_⌊j·m/units⌋: the samples themselves, evenly spread
+    pca      w_j = x̄ + a_j·√λ₁·v₁ + b_j·√λ₂·v₂, (a_j, b_j) ∈ [−1, 1]² unit j's place on the grid, λ and v the
+             two largest variances of the samples and their directions (principal components)
+
+A missing value counts for nothing, and where one must stand in for it, its channel's mean does; a channel
+that never came is 0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..compiler import device, kernel
+from ..simd.lanes import WIDTH
+from ..simd.splitmix import uniform
+from ..stream import scaling
+
+RANGE, SAMPLES, PCA = 0, 1, 2
+WAYS = {"range": RANGE, "samples": SAMPLES, "pca": PCA}
+
+ROUNDS = 200  # of the power iteration, at most
+_STILL = 1e-20  # |change|² of a direction that has been found
+_FLAT = 1e-12  # a direction this much shorter than those before it is their rounding
+_AS_LARGE = 1.000001  # so that no rounding chooses between them
+_MOST = float(np.finfo(np.float32).max)
+
+
+@device
+def _put(weights, j, c, value):
+    weights[j // WIDTH, c, j % WIDTH] = np.float32(min(max(value, -_MOST), _MOST))
+
+
+@device
+def _means(scaled, centre):
+    """Each channel's mean over the samples that have it; 0 where none has."""
+    for c in range(centre.size):
+        total, count = 0.0, 0
+        for n in range(scaled.shape[0]):
+            if scaled[n, c] == scaled[n, c]:
+                total += np.float64(scaled[n, c])
+                count += 1
+        centre[c] = total / max(count, 1)
+
+
+@device
+def _fill_range(scaled, centre, random, units, weights):
+    low, high = centre.copy(), centre.copy()
+    for n in range(scaled.shape[0]):
+        for c in range(centre.size):
+            value = np.float64(scaled[n, c])
+            if value == value:
+                low[c], high[c] = min(low[c], value), max(high[c], value)
+    for j in range(units):
+        for c in range(centre.size):
+            value = low[c] + (high[c] - low[c]) * np.float64(uniform(random))
+            _put(weights, j, c, min(value, high[c]))
+
+
+@device
+def _fill_samples(scaled, centre, units, weights):
+    for j in range(units):
+        n = j * scaled.shape[0] // units
+        for c in range(centre.size):
+            value = np.float64(scaled[n, c])
+            _put(weights, j, c, value if value == value else centre[c])
+
+
+@device
+def _stretched(deviations, direction, out):
+    """XᵀX·direction, X the ``deviations`` (m, dim); returns |X·direction|². No dim × dim matrix is made."""
+    out[:] = 0.0
+    squares = 0.0
+    for n in range(deviations.shape[0]):
+        along = 0.0
+        for c in range(out.size):
+            along += deviations[n, c] * direction[c]
+        squares += along * along
+        for c in range(out.size):
+            out[c] += along * deviations[n, c]
+    return squares
+
+
+@device
+def _normalise(direction, earlier, known):
+    """Make it as long as 1 and orthogonal to the first ``known`` of ``earlier`` (2, dim); 0 if nothing is
+    left."""
+    for _ in range(2):  # twice: the first time may leave little but rounding
+        whole = 0.0
+        for c in range(direction.size):
+            whole += direction[c] * direction[c]
+        for k in range(known):
+            along = 0.0
+            for c in range(direction.size):
+                along += direction[c] * earlier[k, c]
+            for c in range(direction.size):
+                direction[c] -= along * earlier[k, c]
+        rest = 0.0
+        for c in range(direction.size):
+            rest += direction[c] * direction[c]
+        length = math.sqrt(rest)
+        there = length > _FLAT * math.sqrt(whole)
+        for c in range(direction.size):
+            direction[c] = direction[c] / length if there else 0.0
+
+
+@device
+def _component(deviations, axes, k, random):
+    """Find principal component ``k`` as ``axes[k]``, after those before it, by power iteration; returns √λ.
+
+    Its largest element, the first among those as large, is positive.
+    """
+    axis, following = axes[k], np.empty(axes.shape[1])
+    for c in range(axis.size):
+        axis[c] = np.float64(uniform(random)) - 0.5
+    _normalise(axis, axes, k)
+    for _ in range(ROUNDS):
+        _stretched(deviations, axis, following)
+        _normalise(following, axes, k)
+        change = 0.0
+        for c in range(axis.size):
+            change += (following[c] - axis[c]) * (following[c] - axis[c])
+            axis[c] = following[c]
+        if change < _STILL:
+            break
+    squares = _stretched(deviations, axis, following)
+    largest = 0
+    for c in range(axis.size):
+        if abs(axis[c]) > _AS_LARGE * abs(axis[largest]):
+            largest = c
+    if axis[largest] < 0.0:
+        for c in range(axis.size):
+            axis[c] = -axis[c]
+    return math.sqrt(squares / deviations.shape[0])
+
+
+@device
+def _fill_plane(scaled, centre, places, weights):
+    deviations = np.zeros(scaled.shape)
+    for n in range(scaled.shape[0]):
+        for c in range(centre.size):
+            if scaled[n, c] == scaled[n, c]:
+                deviations[n, c] = np.float64(scaled[n, c]) - centre[c]
+    random = np.zeros(1, np.uint64)  # a start that is always the same: any will do that is not orthogonal
+    axes, spread = np.zeros((2, centre.size)), np.zeros(2)
+    for k in range(2):
+        spread[k] = _component(deviations, axes, k, random)
+    for j in range(places.shape[0]):
+        for c in range(centre.size):
+            along = places[j, 0] * spread[0] * axes[0, c] + places[j, 1] * spread[1] * axes[1, c]
+            _put(weights, j, c, centre[c] + along)
+
+
+@kernel(
+    "i8(f4[:,::1], i8[::1], f4[:,::1], i8[::1], f8[:,::1], i8, f8, f8,"
+    " i8, i8, u8[::1], f8[:,::1], f4[:,:,::1])"
+)
+def collect(
+    x,  # (n, dim)
+    samples,  # (1,)
+    held,  # (m, dim)
+    count,  # (1,), fewer than m
+    statistics,  # (3, dim)
+    method,
+    clip,
+    decay,
+    way,
+    units,  # that start
+    random,  # (1,)
+    places,  # pca: (units, 2)
+    weights,  # (blocks, dim, 16)
+):
+    """Hold the samples that are still wanted, and with the last of them set the weights; returns how many
+    were."""
+    taken = min(x.shape[0], held.shape[0] - count[0])
+    for n in range(taken):
+        for c in range(x.shape[1]):
+            held[count[0], c] = x[n, c]
+        scaling.update(method, statistics, decay, x, n)
+        count[0] += 1
+        samples[0] += 1
+    if count[0] == held.shape[0]:
+        scaled = np.empty(held.shape, np.float32)
+        for n in range(held.shape[0]):
+            scaling.transform(method, statistics, clip, held, n, scaled[n])
+        centre = np.empty(x.shape[1])
+        _means(scaled, centre)
+        if way == RANGE:
+            _fill_range(scaled, centre, random, units, weights)
+        elif way == SAMPLES:
+            _fill_samples(scaled, centre, units, weights)
+        else:
+            _fill_plane(scaled, centre, places, weights)
+    return taken

@@ -1,0 +1,94 @@
+"""Optimizers, as PyTorch has them: one pass over all parameters, which are rows of 16 lanes.
+
+    SGD       w −= ε·g
+    momentum  m = μm + g,  w −= ε·m
+    RMSProp   v = αv + (1 − α)g²,  w −= ε·g / (√v + 10⁻⁸)
+    Adam      m += (1 − β₁)(g − m),  v = β₂v + (1 − β₂)g²,  w −= ε/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + 10⁻⁸)
+
+α = 0.99, β₁ = 0.9, β₂ = 0.999 (Tieleman & Hinton 2012; Kingma & Ba 2015). Clipping scales the whole gradient
+by min(1, clip/(‖g‖ + 10⁻⁶)) (Pascanu et al. 2013). A gradient that is not finite, or whose squared norm is
+over float32's range, changes nothing and is counted.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..compiler import device
+from ..simd.lanes import WIDTH, fma, lane, load, sqrt, store, zero
+
+SGD, MOMENTUM, RMSPROP, ADAM = range(4)
+OPTIMIZERS = {"sgd": SGD, "momentum": MOMENTUM, "rmsprop": RMSPROP, "adam": ADAM}
+
+# clock, float64 (3,): β₁ᵗ and β₂ᵗ after t updates, and the norm of the last gradient taken, before clipping
+POWER1, POWER2, NORM = 0, 1, 2
+
+# counters, int64: updates; updates skipped, not being finite. A rule may count more behind them
+UPDATES, SKIPPED = 0, 1
+
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, np.float32(1e-8)
+_KEEP2 = np.float32(_BETA2)
+_GAIN1, _GAIN2 = np.float32(1.0 - _BETA1), np.float32(1.0 - _BETA2)
+_ALPHA, _GAIN = np.float32(0.99), np.float32(1.0 - 0.99)
+_CLIP_EPSILON = 1e-6
+
+
+@device
+def _norm(gradient):
+    """‖gradient‖: every lane's squares row after row, then the lanes in order."""
+    total = zero()
+    for row in range(gradient.shape[0]):
+        g = load(gradient, row)
+        total = fma(g, g, total)
+    whole = np.float32(0)
+    for l in range(WIDTH):
+        whole += lane(total, l)
+    return math.sqrt(np.float64(whole))
+
+
+@device
+def update(optimizer, parameters, gradient, mean, square, clock, counters, rate, momentum, clip):
+    """Take one step against ``gradient`` ``(rows, 16)``, and count it. Where that is not finite, change
+    nothing else and return False. ``clip`` is +inf for none; ``mean`` and ``square`` are m and v, empty where
+    there is none."""
+    norm = _norm(gradient)
+    if not norm < math.inf:
+        counters[SKIPPED] += 1
+        return False
+    counters[UPDATES] += 1
+    clock[NORM] = norm
+    shrink = np.float32(min(1.0, clip / (norm + _CLIP_EPSILON)))
+    if optimizer == SGD:
+        for row in range(parameters.shape[0]):
+            g = shrink * load(gradient, row)
+            store(parameters, row, fma(-rate, g, load(parameters, row)))
+        return True
+    if optimizer == MOMENTUM:
+        for row in range(parameters.shape[0]):
+            m = fma(momentum, load(mean, row), shrink * load(gradient, row))
+            store(mean, row, m)
+            store(parameters, row, fma(-rate, m, load(parameters, row)))
+        return True
+    if optimizer == RMSPROP:
+        for row in range(parameters.shape[0]):
+            g = shrink * load(gradient, row)
+            v = fma(_GAIN, g * g, _ALPHA * load(square, row))
+            store(square, row, v)
+            store(parameters, row, load(parameters, row) - rate * g / (sqrt(v) + _EPSILON))
+        return True
+    clock[POWER1] *= _BETA1
+    clock[POWER2] *= _BETA2
+    step = np.float32(np.float64(rate) / (1.0 - clock[POWER1]))
+    correction = np.float32(1.0 / math.sqrt(1.0 - clock[POWER2]))
+    for row in range(parameters.shape[0]):
+        g = shrink * load(gradient, row)
+        m = load(mean, row)
+        m = fma(_GAIN1, g - m, m)
+        v = fma(_GAIN2, g * g, _KEEP2 * load(square, row))
+        store(mean, row, m)
+        store(square, row, v)
+        w = load(parameters, row)
+        store(parameters, row, w - step * m / fma(sqrt(v), correction, _EPSILON))
+    return True

@@ -1,0 +1,393 @@
+"""Lanes: a SIMD vector of 16 float32 for Numba kernels, exact on every CPU.
+
+Sixteen neurons are the sixteen lanes. Each lane does its own sum in plain order, so nothing is reassociated
+and the result is the same bits whether the CPU has 512-bit registers, 128-bit ones, or none. A kernel reads
+as its formula:
+
+    total = zero()
+    for d in range(dim):
+        difference = x[d] - load(weights, b, d)        # weights: (blocks, dim, 16)
+        total = fma(difference, difference, total)
+
+float32 scalars mix freely with lanes (they are splat). Write constants as ``np.float32``: a bare ``0.5`` is
+a float64 to Numba. Of two operands with a NaN every comparison is false, in a lane as in a scalar.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.extending import models, overload, register_model
+from numba.extending import intrinsic
+
+WIDTH = 16
+BLOCK_BYTES = 4 * WIDTH
+
+
+class _LaneType(types.Type):
+    """One LLVM vector; ``element`` is the Numba type of a lane."""
+
+    def __init__(self, name: str, element: types.Type, llvm: ir.Type) -> None:
+        super().__init__(name=name)
+        self.element = element
+        self.llvm = ir.VectorType(llvm, WIDTH)
+
+
+lanes = _LaneType("lanes", types.float32, ir.FloatType())  # <16 x float>
+mask = _LaneType("mask", types.boolean, ir.IntType(1))  # <16 x i1>
+f32 = types.float32
+i32 = types.int32
+
+
+@register_model(_LaneType)
+class _LaneModel(models.PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: _LaneType) -> None:
+        super().__init__(dmm, fe_type, fe_type.llvm)
+
+
+def _splat(builder: Any, value: Any) -> Any:
+    vector = ir.VectorType(value.type, WIDTH)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
+
+
+def _as(builder: Any, value: Any, have: types.Type, want: types.Type) -> Any:
+    return _splat(builder, value) if want is lanes and have is not lanes else value
+
+
+def _common(*args: types.Type) -> types.Type | None:
+    """float32 where all are float32, lanes where lanes and float32 mix, None for anything else."""
+    if any(a is not lanes and a != f32 for a in args):
+        return None
+    return lanes if any(a is lanes for a in args) else f32
+
+
+def _elementwise(emit: Callable[..., Any], result: Callable[[types.Type], types.Type], arity: int) -> Any:
+    """An intrinsic over ``arity`` float32 scalars or lanes."""
+
+    def generate(args: tuple[types.Type, ...]) -> Any:
+        common = _common(*args)
+        if common is None:
+            return None
+
+        def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            vectors = [_as(builder, v, t, common) for v, t in zip(values, signature.args, strict=True)]
+            return emit(builder, *vectors)
+
+        return result(common)(*args), codegen
+
+    if arity == 1:
+
+        @intrinsic
+        def one(typingctx, a):
+            return generate((a,))
+
+        return one
+    if arity == 2:
+
+        @intrinsic
+        def two(typingctx, a, b):
+            return generate((a, b))
+
+        return two
+
+    @intrinsic
+    def three(typingctx, a, b, c):
+        return generate((a, b, c))
+
+    return three
+
+
+def _same(common: types.Type) -> types.Type:
+    return common
+
+
+def _truth(common: types.Type) -> types.Type:
+    return mask if common is lanes else types.boolean
+
+
+def _llvm(name: str) -> Callable[..., Any]:
+    """A call of an LLVM intrinsic overloaded on its operand's type."""
+
+    def emit(builder: Any, *values: Any) -> Any:
+        kind = values[0].type
+        suffix = "v16f32" if isinstance(kind, ir.VectorType) else "f32"
+        declared = ir.FunctionType(kind, [kind] * len(values))
+        function = cgutils.get_or_insert_function(builder.module, declared, f"llvm.{name}.{suffix}")
+        return builder.call(function, values)
+
+    return emit
+
+
+def _bits(kind: Any) -> Any:
+    return ir.VectorType(ir.IntType(32), WIDTH) if isinstance(kind, ir.VectorType) else ir.IntType(32)
+
+
+def _const(kind: Any, value: int) -> Any:
+    return ir.Constant(kind, [value] * WIDTH) if isinstance(kind, ir.VectorType) else ir.Constant(kind, value)
+
+
+# -- arithmetic: the same names for scalars and lanes ----------------------------------------------------
+
+fma = _elementwise(_llvm("fma"), _same, 3)  # a·b + c, rounded once
+sqrt = _elementwise(_llvm("sqrt"), _same, 1)
+absolute = _elementwise(_llvm("fabs"), _same, 1)
+copysign = _elementwise(_llvm("copysign"), _same, 2)  # |a| with b's sign
+
+_OPERATORS: dict[Any, Any] = {
+    operator.add: _elementwise(lambda builder, a, b: builder.fadd(a, b), _same, 2),
+    operator.sub: _elementwise(lambda builder, a, b: builder.fsub(a, b), _same, 2),
+    operator.mul: _elementwise(lambda builder, a, b: builder.fmul(a, b), _same, 2),
+    operator.truediv: _elementwise(lambda builder, a, b: builder.fdiv(a, b), _same, 2),
+    operator.lt: _elementwise(lambda builder, a, b: builder.fcmp_ordered("<", a, b), _truth, 2),
+    operator.le: _elementwise(lambda builder, a, b: builder.fcmp_ordered("<=", a, b), _truth, 2),
+    operator.gt: _elementwise(lambda builder, a, b: builder.fcmp_ordered(">", a, b), _truth, 2),
+    operator.ge: _elementwise(lambda builder, a, b: builder.fcmp_ordered(">=", a, b), _truth, 2),
+    operator.eq: _elementwise(lambda builder, a, b: builder.fcmp_ordered("==", a, b), _truth, 2),
+}
+
+
+def _bind(symbol: Any, operation: Any) -> None:
+    @overload(symbol, jit_options={"forceinline": True, "nogil": True})
+    def choose(a, b):
+        if a is lanes or b is lanes:
+            return lambda a, b: operation(a, b)
+        return None
+
+
+for _symbol, _operation in _OPERATORS.items():
+    _bind(_symbol, _operation)
+
+
+@intrinsic
+def _negate(typingctx, a):
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.fneg(values[0])
+
+    return lanes(lanes), codegen
+
+
+@overload(operator.neg)
+def _choose_negate(a):
+    return (lambda a: _negate(a)) if a is lanes else None
+
+
+@intrinsic
+def select(typingctx, condition, a, b):
+    """``a`` where ``condition`` holds, ``b`` elsewhere; per lane for a mask."""
+    common = _common(a, b)
+    if common is None or condition not in (mask, types.boolean):
+        return None
+    if condition is mask:
+        common = lanes
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        _, have_a, have_b = signature.args
+        return builder.select(
+            values[0], _as(builder, values[1], have_a, common), _as(builder, values[2], have_b, common)
+        )
+
+    return common(condition, a, b), codegen
+
+
+# -- float32's bits, for elementary.py --------------------------------------------------------------------
+
+_ROUNDER = float(np.float32(12582912.0))  # 1.5·2²³: adding it leaves the nearest integer in the low bits
+
+
+def _emit_pow2(builder: Any, n: Any) -> Any:
+    shifted = builder.fadd(n, ir.Constant(n.type, [_ROUNDER] * WIDTH if _is_vector(n) else _ROUNDER))
+    integer = _bits(n.type)
+    exponent = builder.shl(builder.bitcast(shifted, integer), _const(integer, 23))
+    return builder.bitcast(builder.add(exponent, _const(integer, 0x3F800000)), n.type)
+
+
+def _is_vector(value: Any) -> bool:
+    return isinstance(value.type, ir.VectorType)
+
+
+_SQRT_HALF_BITS = 0x3F3504F3  # the bits of √½
+
+
+def _emit_exponent(builder: Any, x: Any) -> Any:
+    integer = _bits(x.type)
+    offset = builder.sub(builder.bitcast(x, integer), _const(integer, _SQRT_HALF_BITS))
+    return builder.sitofp(builder.ashr(offset, _const(integer, 23)), x.type)
+
+
+pow2 = _elementwise(_emit_pow2, _same, 1)  # 2ⁿ for an integral n of −126 … 127
+exponent = _elementwise(_emit_exponent, _same, 1)  # e with x/2ᵉ in [√½, √2), for a normal x > 0
+
+# -- lanes alone -----------------------------------------------------------------------------------------
+
+
+@intrinsic
+def splat(typingctx, value):
+    """Lanes that all hold the float32 ``value``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return _splat(builder, values[0])
+
+    return (lanes(f32), codegen) if value == f32 else None
+
+
+@intrinsic
+def zero(typingctx):
+    """Lanes that all hold 0."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return ir.Constant(lanes.llvm, [0.0] * WIDTH)
+
+    return lanes(), codegen
+
+
+@intrinsic
+def iota(typingctx):
+    """Lanes 0, 1, … 15."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return ir.Constant(lanes.llvm, [float(i) for i in range(WIDTH)])
+
+    return lanes(), codegen
+
+
+@intrinsic
+def lane(typingctx, vector, index):
+    """One lane, as a scalar."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.extract_element(values[0], builder.trunc(values[1], ir.IntType(32)))
+
+    if vector is not lanes or not isinstance(index, types.Integer):
+        return None
+    return f32(lanes, types.int64), codegen
+
+
+@intrinsic
+def anywhere(typingctx, condition):
+    """Whether a mask holds in any lane."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        packed = builder.bitcast(values[0], ir.IntType(WIDTH))
+        return builder.icmp_unsigned("!=", packed, ir.Constant(ir.IntType(WIDTH), 0))
+
+    return (types.boolean(mask), codegen) if condition is mask else None
+
+
+@intrinsic
+def lowest(typingctx, vector):
+    """The least of the lanes, as a scalar. No lane may be NaN. (A minimum has no rounding: any order gives
+    it.)"""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        vector, width = values[0], WIDTH
+        while width > 1:
+            width //= 2
+            half = [
+                builder.shuffle_vector(
+                    vector,
+                    vector,
+                    ir.Constant(ir.VectorType(ir.IntType(32), width), [start + i for i in range(width)]),
+                )
+                for start in (0, width)
+            ]
+            vector = builder.select(builder.fcmp_ordered("<", half[1], half[0]), half[1], half[0])
+        return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+
+    return (f32(lanes), codegen) if vector is lanes else None
+
+
+def _address(context: Any, builder: Any, array_type: Any, array: Any, indices: list[Any]) -> Any:
+    """Where lanes start in a C-contiguous float32 array whose last axis is the lanes: indices on the axes
+    before it."""
+    view = context.make_array(array_type)(context, builder, array)
+    shape = cgutils.unpack_tuple(builder, view.shape)
+    flat = indices[0]
+    for axis, index in enumerate(indices[1:], start=1):
+        flat = builder.add(builder.mul(flat, shape[axis]), index)
+    pointer = builder.gep(view.data, [builder.mul(flat, ir.Constant(flat.type, WIDTH))], inbounds=True)
+    return builder.bitcast(pointer, lanes.llvm.as_pointer())
+
+
+def _is_block_array(array: types.Type, indices: int) -> bool:
+    return (
+        isinstance(array, types.Array)
+        and array.dtype == f32
+        and array.layout == "C"
+        and array.ndim == indices + 1
+    )
+
+
+@intrinsic
+def _load1(typingctx, array, i):
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.load(_address(context, builder, signature.args[0], values[0], values[1:]), align=4)
+
+    return (lanes(array, types.int64), codegen) if _is_block_array(array, 1) else None
+
+
+@intrinsic
+def _load2(typingctx, array, i, j):
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.load(_address(context, builder, signature.args[0], values[0], values[1:]), align=4)
+
+    return (lanes(array, types.int64, types.int64), codegen) if _is_block_array(array, 2) else None
+
+
+@intrinsic
+def _store1(typingctx, array, i, value):
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        builder.store(
+            values[2], _address(context, builder, signature.args[0], values[0], values[1:2]), align=4
+        )
+        return context.get_dummy_value()
+
+    return (types.void(array, types.int64, lanes), codegen) if _is_block_array(array, 1) else None
+
+
+@intrinsic
+def _store2(typingctx, array, i, j, value):
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        builder.store(
+            values[3], _address(context, builder, signature.args[0], values[0], values[1:3]), align=4
+        )
+        return context.get_dummy_value()
+
+    return (
+        (types.void(array, types.int64, types.int64, lanes), codegen) if _is_block_array(array, 2) else None
+    )
+
+
+_INLINE = {"forceinline": True, "nogil": True}
+
+
+def load(array: Any, i: Any, j: Any = None) -> Any:
+    """Lanes ``array[i]`` of a float32 ``(blocks, 16)``, or ``array[i, j]`` of a ``(blocks, dim, 16)``."""
+    raise TypeError("load works inside kernels only")
+
+
+def store(array: Any, *where_and_value: Any) -> None:
+    """``store(array, i, value)`` or ``store(array, i, j, value)``: the lanes that ``load`` would give."""
+    raise TypeError("store works inside kernels only")
+
+
+@overload(load, jit_options=_INLINE)
+def _choose_load(array, i, j=None):
+    if j is None or isinstance(j, (types.NoneType, types.Omitted)):
+        return lambda array, i, j=None: _load1(array, i)
+    return lambda array, i, j=None: _load2(array, i, j)
+
+
+@overload(store, jit_options=_INLINE)
+def _choose_store(array, *where_and_value):
+    if len(where_and_value) == 2:
+        return lambda array, *where_and_value: _store1(array, where_and_value[0], where_and_value[1])
+    return lambda array, *where_and_value: _store2(
+        array, where_and_value[0], where_and_value[1], where_and_value[2]
+    )

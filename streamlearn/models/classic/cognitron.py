@@ -1,0 +1,150 @@
+"""``sl.Cognitron``: layers that organize themselves without a teacher (Fukushima 1975)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from streamlearn_client.outputs import Outputs
+
+from ...kernels import compiler
+from ...kernels.classic import cognitron as kernels
+from ...kernels.simd.lanes import WIDTH
+from .. import base, lane_layout
+from ..batch import Batch, Float32
+from .activity import ActivityModel, ActivitySpec
+from .plane import Plane
+
+Side = Annotated[int, Field(ge=1, le=1 << 20)]
+Radius = Annotated[int, Field(ge=1, le=16)]
+Gain = Annotated[float, Field(gt=0, le=1000)]
+Offset = tuple[int, int]
+
+
+class CognitronSpec(ActivitySpec):
+    shape: tuple[Side, Side] | None = Field(
+        None, description="rows and columns of the sample and of every layer; by default one row"
+    )
+    layers: int = Field(3, ge=1, le=64, description="above the sample")
+    area: Radius = Field(2, description="how far to each side a cell sees the layer below; 2: 5 × 5 cells")
+    vicinity: Radius = Field(2, description="how far to each side are the cells it competes with")
+    falloff: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.9, description="c and g are this much smaller for each row and column of distance"
+    )
+    q: Gain = Field(16.0, description="reinforcement of a cell that nobody in its vicinity outdoes")
+    q_prime: Gain = Field(2.0, description="q′ < q: reinforcement where nobody in the vicinity fires")
+
+    @model_validator(mode="after")
+    def _makes_layers(self) -> CognitronSpec:
+        rows, columns = self.sides
+        if rows * columns != self.dim:
+            raise ValueError(
+                f"a shape of {rows} × {columns} has {rows * columns} cells, but dim is {self.dim}"
+            )
+        if self.q_prime >= self.q:
+            raise ValueError("q_prime must be less than q")
+        cells = rows * (columns + max(self.area, self.vicinity))
+        if self.layers * cells * (2 * self.area + 1) ** 2 > base.MAX_STATE_VALUES:
+            raise ValueError(
+                f"the net has more than {base.MAX_STATE_VALUES} connections; take fewer layers, a smaller"
+                " shape or a smaller area"
+            )
+        return self
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Rows and columns of every layer."""
+        return self.shape or (1, self.dim)
+
+
+class Cognitron(ActivityModel):
+    """Layers of cells, each of which comes to answer to what often occurs in its part of the layer below.
+
+    ``Cognitron(dim=144, shape=(12, 12), layers=3, area=, vicinity=, falloff=, q=, q_prime=)``; see
+    ``docs/models.md``. Samples are activities, 0 or more; a missing one is silent.
+    """
+
+    kind: ClassVar[str] = "cognitron"
+    Spec: ClassVar[type[base.Spec]] = CognitronSpec
+    spec: CognitronSpec
+
+    def __init__(self, /, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        compiler.ready(kernels)
+        spec = self.spec
+        rows, columns = spec.sides
+        self.cells = self.dim
+        grid = np.stack(np.divmod(np.arange(self.cells, dtype=np.int64), columns), axis=1)
+        self._plane = plane = Plane(grid, reach=max(spec.area, spec.vicinity))
+        area, vicinity = (_square(radius, spec.sides) for radius in (spec.area, spec.vicinity))
+        c, g = (_fading(grid, (rows, columns), around, spec.falloff) for around in (area, vicinity))
+        inputs = plane.margin + plane.places
+        self._wiring = (
+            *(plane.to_lanes(weights) for weights in (c, g)),
+            *(plane.steps(around) for around in (area, vicinity)),
+            *(plane.margin, inputs, spec.layers * plane.size + inputs),
+        )
+        self._gains = spec.q, spec.q_prime
+        self.state["a"] = lane_layout.empty(spec.layers * plane.blocks, len(area), WIDTH)
+        self.state["a"][...] = 0
+        self.state["b"] = np.zeros((spec.layers * plane.blocks, WIDTH), np.float32)
+        self.state["quality"] = np.zeros(4)
+
+    @property
+    def a(self) -> Float32:
+        """``(layers, cells, area)``: the excitatory connections, a cell's area row by row; 0 where the area
+        leaves the layer. A copy."""
+        layers = self.state["a"].reshape(self.spec.layers, self._plane.blocks, -1, WIDTH)
+        return np.stack([self._plane.from_lanes(each) for each in layers])
+
+    @property
+    def b(self) -> Float32:
+        """``(layers, cells)``: the inhibitory connections. A copy."""
+        layers = self.state["b"].reshape(self.spec.layers, self._plane.blocks, 1, WIDTH)
+        return np.stack([self._plane.from_lanes(each)[:, 0] for each in layers])
+
+    def _learn(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
+        clock = self.state["samples"], self.state["quality"], self.decay
+        kernels.learn(batch.x, *self._what_responds(), *clock, *self._gains, *out.arrays.values())
+        return out
+
+    def predict_validated(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
+        kernels.predict(batch.x, *self._what_responds(), *out.arrays.values())
+        return out
+
+    def _what_responds(self) -> tuple[Any, ...]:
+        return self.state["a"], self.state["b"], *self._wiring, *self._scores()
+
+    def _quality(self) -> dict[str, float]:
+        """Means for a sample: ``firing``, the share of the last layer's cells that fire; ``reinforced``, how
+        many cells of all layers won their vicinity; ``recruited``, how many learned since nobody fired there.
+        """
+        count, *sums = self.state["quality"].tolist()
+        means = [total / count if count else float("nan") for total in sums]
+        return dict(zip(("firing", "reinforced", "recruited"), means, strict=True))
+
+
+def _square(radius: int, sides: tuple[int, int]) -> list[Offset]:
+    """(rows, columns) to every place of a square around a cell, row by row; no further than a layer goes."""
+    down, right = (min(radius, side - 1) for side in sides)
+    return [(row, column) for row in range(-down, down + 1) for column in range(-right, right + 1)]
+
+
+def _fading(
+    grid: NDArray[np.int64], sides: tuple[int, int], around: list[Offset], falloff: float
+) -> NDArray[np.float64]:
+    """``(cells, len(around))``: falloff^(rows + columns away) for each cell there is, each row's sum 1.
+
+    Only products and sums in plain order, so that it is the same on every machine.
+    """
+    powers = np.cumprod([1.0] + [falloff] * sum(around[-1]))
+    weights = np.zeros((len(grid), len(around)))
+    for k, offset in enumerate(around):
+        there = ((grid + offset >= 0) & (grid + offset < sides)).all(axis=1)
+        weights[there, k] = powers[abs(offset[0]) + abs(offset[1])]
+    return weights / np.add.accumulate(weights, axis=1)[:, -1:]

@@ -1,0 +1,197 @@
+"""``sl.Grossberg``: layers of inhibitory clusters (Grossberg 1976; Rumelhart & Zipser 1985)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, model_validator
+
+from streamlearn_client.outputs import Outputs
+
+from ...errors import BadDtype, BadShape, BadValue
+from ...kernels import compiler
+from ...kernels.classic import grossberg as kernels
+from ...kernels.simd import splitmix
+from ...kernels.simd.lanes import WIDTH
+from .. import base, lane_layout
+from ..batch import Batch, Float32
+from ..stream.schedules import Finite, Schedule, within
+from .binary import BinaryModel, BinarySpec
+
+Cluster = Annotated[int, Field(ge=1, le=1 << 20)]
+Layer = Annotated[tuple[Cluster, ...], Field(min_length=1, max_length=4096)]
+
+_SUM_TOLERANCE = 1e-3  # of given weights, which are then divided by their sum
+
+
+class GrossbergSpec(BinarySpec):
+    layers: tuple[Layer, ...] = Field(
+        min_length=1, max_length=64, description="of each layer, bottom up, how many units each cluster has"
+    )
+    learning_rate: Annotated[Schedule, within(0, 1)] = Field(0.05, description="ε(t), of the winners")
+    leak: Annotated[Schedule, within(0, 1)] = Field(0.0, description="ε_l(t), of the losers: much smaller")
+    sensitivity: Annotated[Finite, Field(ge=0, le=1)] = Field(
+        0.0, description="γ: how far a win lowers a unit's bias, and raises the others' together"
+    )
+
+    @model_validator(mode="after")
+    def _not_too_large(self) -> GrossbergSpec:
+        if sum(units * lines for units, lines in self.shapes) > base.MAX_STATE_VALUES:
+            raise ValueError(
+                f"the net has more than {base.MAX_STATE_VALUES} weights; take fewer units or a smaller dim"
+            )
+        return self
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        return {"learning_rate": self.learning_rate, "leak": self.leak}
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(units, lines) of each layer: a layer's lines are the units of the one below."""
+        units = [sum(clusters) for clusters in self.layers]
+        return list(zip(units, [self.dim, *units], strict=False))
+
+
+class Grossberg(BinaryModel):
+    """Layers of units, each cut into clusters in which one unit wins.
+
+    ``Grossberg(dim=, layers=[[5, 5], [4]], learning_rate=, leak=, sensitivity=, threshold=, seed=)``; see
+    ``docs/models.md``. Samples are 0 and 1 unless there is a ``threshold``.
+    """
+
+    kind: ClassVar[str] = "grossberg"
+    Spec: ClassVar[type[base.Spec]] = GrossbergSpec
+    OFF: ClassVar[int] = 0
+    spec: GrossbergSpec
+
+    def __init__(self, /, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        compiler.ready(splitmix, kernels)
+        self._layers, self._clusters = _plan(self.spec)
+        pads = [lane_layout.pad(units) for units, _ in self.spec.shapes]
+        self._full = (np.concatenate(pads) == 0).astype(np.float32)
+        rows = sum(lane_layout.blocks(units) * lines for units, lines in self.spec.shapes)
+        self.state["weights"] = lane_layout.empty(rows, WIDTH)
+        self.state["wins"] = np.zeros(self._full.shape, np.int64)
+        self.state["since"] = np.zeros(1, np.int64)
+        self.state["quality"] = np.zeros(2)
+        generator = np.array([self.spec.seed], np.uint64)
+        initial = [np.empty(shape, np.float32) for shape in self.spec.shapes]
+        for values in initial:
+            splitmix.fill_uniform(generator, np.float32(0), np.float32(1), values.reshape(-1))
+            values += np.float32(2.0**-24)  # above 0: no unit is without any weight
+        self._put(initial)
+
+    @property
+    def weights(self) -> tuple[Float32, ...]:
+        """Of each layer ``(units, lines)``, its clusters' units one after another; every row sums to 1.
+        Assign to set; the arrays themselves are copies.
+
+        Setting raises BadShape, BadDtype, or BadValue for a negative weight or a row that does not sum to 1
+        (within 0.001; rows are then divided by their sum).
+        """
+        found = []
+        for (units, lines), place in zip(self.spec.shapes, self._layers, strict=True):
+            rows = self.state["weights"][place[kernels.FIRST_ROW] :][: place[kernels.BLOCKS] * lines]
+            found.append(lane_layout.from_lanes(rows.reshape(-1, lines, WIDTH), units))
+            found[-1].flags.writeable = False
+        return tuple(found)
+
+    @weights.setter
+    def weights(self, values: Sequence[ArrayLike]) -> None:
+        shapes = self.spec.shapes
+        if len(values) != len(shapes):
+            raise BadShape(
+                f"weights of {len(values)} layers; {len(shapes)} were expected", expected=len(shapes)
+            )
+        given = []
+        for k, (layer, shape) in enumerate(zip(values, shapes, strict=True)):
+            try:
+                array = np.asarray(layer, np.float64)
+            except (TypeError, ValueError):
+                raise BadDtype(f"weights[{k}] must be numbers in an array of shape {shape}") from None
+            if array.shape != shape:
+                raise BadShape(
+                    f"weights[{k}] has shape {array.shape}; {shape} was expected", expected=list(shape)
+                )
+            if not (array >= 0).all():
+                raise BadValue(f"weights[{k}] must be 0 or more everywhere")
+            sums = array.sum(axis=1)
+            off = np.flatnonzero(~(np.abs(sums - 1) <= _SUM_TOLERANCE))
+            if off.size:
+                raise BadValue(f"weights[{k}][{off[0]}] sums to {sums[off[0]]:g}; every row must sum to 1")
+            given.append(array)
+        self._put(given)
+
+    def _put(self, values: Sequence[NDArray[np.floating[Any]]]) -> None:
+        """Lay out the layers' weights, every row divided by its sum."""
+        first = 0
+        for rows in values:
+            exact = rows.astype(np.float64)
+            lanes = lane_layout.to_lanes(exact / exact.sum(axis=1, keepdims=True)).reshape(-1, WIDTH)
+            self.state["weights"][first : first + len(lanes)] = lanes
+            first += len(lanes)
+
+    @property
+    def wins(self) -> tuple[NDArray[np.int64], ...]:
+        """Of each layer ``(units,)``: how many samples each unit has won since the net was created."""
+        found = []
+        for (units, _), place in zip(self.spec.shapes, self._layers, strict=True):
+            blocks = self.state["wins"][place[kernels.FIRST_BLOCK] :][: place[kernels.BLOCKS]]
+            found.append(blocks.reshape(-1)[:units].copy())
+        return tuple(found)
+
+    def _learn(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
+        clock = self.state["samples"], self.state["since"], self.state["quality"], self.decay
+        rates = self._schedules.follow(batch)
+        kernels.learn(batch.x, *self._net(), *clock, *rates, *out.arrays.values())
+        return out
+
+    def predict_validated(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
+        kernels.predict(batch.x, *self._net(), *out.arrays.values())
+        return out
+
+    def _outputs(self, n: int) -> Outputs:
+        """Room for what is said of ``n`` samples, in the kernels' order."""
+        return Outputs(
+            winner=np.empty((n, len(self._clusters)), np.int32),
+            distance=np.empty(n, np.float32),
+            score=np.empty(n, np.float32),
+            present=np.empty(n, np.int32),
+        )
+
+    def _net(self) -> tuple[Any, ...]:
+        """The net as both kernels take it."""
+        state = self.state
+        net = state["weights"], self._layers, self._clusters, self._full, state["wins"]
+        return *net, self._threshold, self.spec.sensitivity, state["score.tree"], state["score.head"]
+
+    def _quality(self) -> dict[str, float]:
+        """``distance``: mean share of the winners' weight on wrong lines; ``dead_units``: how many units have
+        never won."""
+        count, distance = self.state["quality"].tolist()
+        return {
+            "distance": distance / count if count else float("nan"),
+            "dead_units": sum(int((wins == 0).sum()) for wins in self.wins),
+        }
+
+
+def _plan(spec: GrossbergSpec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """``layers`` and ``clusters`` as kernels take them (see ``kernels/grossberg.py``)."""
+    layers: list[list[int]] = []
+    clusters: list[list[int]] = []
+    block = row = 0
+    for sizes, (units, lines) in zip(spec.layers, spec.shapes, strict=True):
+        blocks = lane_layout.blocks(units)
+        layers.append([lines, block, blocks, row, len(clusters), len(sizes)])
+        ends = block * WIDTH + np.cumsum(sizes)
+        clusters += [[end - size, end] for size, end in zip(sizes, ends, strict=True)]
+        block += blocks
+        row += blocks * lines
+    return np.array(layers, np.int64), np.array(clusters, np.int64)

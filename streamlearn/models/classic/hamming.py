@@ -1,0 +1,168 @@
+"""``sl.HammingNet``: a Hamming net whose best match a MaxNet finds (Lippmann 1987)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import BeforeValidator, Field, model_validator
+
+from streamlearn_client.outputs import Outputs
+
+from ...errors import BadDtype, BadShape, BadValue
+from ...kernels import compiler
+from ...kernels.classic import hamming as kernels
+from ...kernels.simd import splitmix
+from .. import base, lane_layout
+from ..batch import Batch, Float32
+from ..stream.schedules import Decay, Positive, Schedule, within
+from .binary import BinaryModel, BinarySpec
+
+
+def _listed(values: Any) -> Any:
+    return values.tolist() if isinstance(values, np.ndarray) else values
+
+
+class HammingSpec(BinarySpec):
+    patterns: Annotated[tuple[tuple[float, ...], ...] | None, BeforeValidator(_listed)] = Field(
+        None,
+        min_length=1,
+        description="the patterns to tell apart, of −1 and 1; without any they are learned",
+    )
+    units: int | None = Field(None, ge=1, le=1 << 20, description="how many patterns, where none are given")
+    learning_rate: Annotated[Schedule, within(0, 1)] | None = Field(
+        None, description="ε(t), of the winner; by default 0 for given patterns, else from 0.5 to 0.02"
+    )
+    inhibition: Positive | None = Field(
+        None, description="MaxNet's ε, below 1/patterns; by default 1/(patterns + 1)"
+    )
+    max_iterations: int = Field(10_000, ge=1, le=1 << 31, description="of the MaxNet, for one sample")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> HammingSpec:
+        if (self.patterns is None) == (self.units is None):
+            raise ValueError("give either patterns, or units: how many to learn")
+        for i, pattern in enumerate(self.patterns or ()):
+            if len(pattern) != self.dim:
+                raise ValueError(f"patterns[{i}] has {len(pattern)} lines; dim is {self.dim}")
+            if any(value not in (-1, 1) for value in pattern):
+                raise ValueError(f"patterns[{i}] must consist of −1 and 1")
+        if self.count * self.dim > base.MAX_STATE_VALUES:
+            raise ValueError(f"the net has more than {base.MAX_STATE_VALUES} weights; take fewer units")
+        if not np.float32(self.epsilon) < 1 / self.count:
+            raise ValueError(
+                f"inhibition must be below 1/{self.count}, or the best of {self.count} patterns might lose"
+            )
+        return self
+
+    @property
+    def count(self) -> int:
+        """How many patterns."""
+        return len(self.patterns) if self.patterns is not None else self.units or 1
+
+    @property
+    def rate(self) -> Schedule:
+        """ε(t): what was given, or the default."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return Decay(0.5, 0.02, 5000.0) if self.patterns is None else 0.0
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        return {"learning_rate": self.rate}
+
+    @property
+    def epsilon(self) -> float:
+        """MaxNet's: what was given, or the default."""
+        return 1 / (self.count + 1) if self.inhibition is None else self.inhibition
+
+
+class HammingNet(BinaryModel):
+    """Patterns of ±1, given or learned, and which of them a sample is nearest to.
+
+    ``HammingNet(dim=, patterns=, learning_rate=, inhibition=, max_iterations=, threshold=)``, or ``units=``
+    (and ``seed=``) in place of patterns; see ``docs/models.md``. Samples are −1 and 1 unless there is a
+    ``threshold``.
+    """
+
+    kind: ClassVar[str] = "hamming"
+    Spec: ClassVar[type[base.Spec]] = HammingSpec
+    OFF: ClassVar[int] = -1
+    spec: HammingSpec
+
+    def __init__(self, /, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        compiler.ready(splitmix, kernels)
+        self.units = self.spec.count
+        self._pad = lane_layout.pad(self.units)
+        weights = np.empty((self.units, self.dim), np.float32)
+        if self.spec.patterns is not None:
+            weights[...] = self.spec.patterns
+        else:
+            generator = np.array([self.spec.seed], np.uint64)
+            splitmix.fill_uniform(generator, np.float32(-1), np.float32(1), weights.reshape(-1))
+        self.state["weights"] = lane_layout.to_lanes(weights)
+        self.state["quality"] = np.zeros(5)
+
+    @property
+    def weights(self) -> Float32:
+        """``(units, dim)``, within −1 … 1: the patterns, given or as learned. Assign to set; the array itself
+        is a copy.
+
+        Setting raises BadShape, BadDtype, or BadValue for a value outside −1 … 1.
+        """
+        rows = lane_layout.from_lanes(self.state["weights"], self.units)
+        rows.flags.writeable = False
+        return rows
+
+    @weights.setter
+    def weights(self, values: ArrayLike) -> None:
+        shape = (self.units, self.dim)
+        try:
+            given = np.asarray(values, np.float64)
+        except (TypeError, ValueError):
+            raise BadDtype(f"weights must be numbers in an array of shape {shape}") from None
+        if given.shape != shape:
+            raise BadShape(f"weights have shape {given.shape}; {shape} was expected", expected=list(shape))
+        if not (np.abs(given) <= 1).all():
+            raise BadValue("weights must lie within −1 … 1")
+        self.state["weights"][...] = lane_layout.to_lanes(given)
+
+    def _learn(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
+        clock = self.state["samples"], self.state["quality"], self.decay
+        kernels.learn(batch.x, *self._net(), *clock, *self._schedules.follow(batch), *out.arrays.values())
+        return out
+
+    def predict_validated(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
+        kernels.predict(batch.x, *self._net(), *out.arrays.values())
+        return out
+
+    def _outputs(self, n: int) -> Outputs:
+        """Room for what is said of ``n`` samples, in the kernels' order."""
+        return Outputs(
+            winner=np.empty(n, np.int32),
+            distance=np.empty(n, np.float32),
+            score=np.empty(n, np.float32),
+            present=np.empty(n, np.int32),
+            iterations=np.empty(n, np.int32),
+            tie=np.empty(n, np.bool_),
+            capped=np.empty(n, np.bool_),
+        )
+
+    def _net(self) -> tuple[Any, ...]:
+        """The net as both kernels take it."""
+        contest = self._threshold, np.float32(self.spec.epsilon), self.spec.max_iterations
+        scores = self.state["score.tree"], self.state["score.head"]
+        return self.state["weights"], self._pad, *contest, *scores
+
+    def _quality(self) -> dict[str, float]:
+        """``distance``: mean Hamming distance to the winner; ``iterations``: the MaxNet's mean; ``ties`` and
+        ``capped``: the share of samples that it left undecided."""
+        count, *sums = self.state["quality"].tolist()
+        names = ("distance", "iterations", "ties", "capped")
+        return {
+            name: total / count if count else float("nan") for name, total in zip(names, sums, strict=True)
+        }

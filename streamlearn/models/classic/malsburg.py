@@ -1,0 +1,150 @@
+"""``sl.Malsburg``: orientation columns that organize themselves (von der Malsburg 1973)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from streamlearn_client.outputs import Outputs
+
+from ...kernels import compiler
+from ...kernels.classic import malsburg as kernels
+from ...kernels.simd import splitmix
+from ...kernels.simd.lanes import WIDTH
+from .. import base
+from ..batch import Batch, Float32
+from ..stream.schedules import Positive, Schedule, within
+from .activity import ActivityModel, ActivitySpec
+from .plane import Cells, Plane, hexagon, positions, ring_offsets, shifted_rows
+
+Side = Annotated[int, Field(ge=1, le=1024)]
+Strength = Annotated[float, Field(ge=0, le=1000)]
+Ring = Annotated[int, Field(ge=0, le=16)]
+Rings = tuple[Ring, Ring]
+
+
+class MalsburgSpec(ActivitySpec):
+    sheet: Annotated[int, Field(ge=0, le=512)] | tuple[Side, Side] = Field(
+        7, description="rings of cells around the middle one, 7 for 169 cells; or rows and columns"
+    )
+    p: Strength = Field(0.4, description="strength of E → E")
+    r: Strength = Field(0.286, description="strength of E → I")
+    q: Strength = Field(0.3, description="strength of I → E")
+    p_rings: Rings = Field((1, 1), description="nearest and farthest ring of E → E; 0: its own place")
+    r_rings: Rings = Field((0, 1), description="the same of E → I")
+    q_rings: Rings = Field((2, 2), description="the same of I → E")
+    theta: Strength = Field(1.0, description="θ: what an activity must exceed to be sent")
+    s: Annotated[float, Field(gt=0, le=1000)] = Field(
+        0.25, description="afferents start in U(0, s); every cell's always sum to dim·s/2"
+    )
+    h: Annotated[Schedule, within(0, 1)] = Field(0.05, description="h(t), the learning rate")
+    steps: int = Field(20, ge=1, le=1000, description="settling steps for every sample")
+    delta: Annotated[Positive, Field(le=1)] = Field(
+        1.0, description="δ: how far a step goes towards the sum of a cell's input"
+    )
+
+    @model_validator(mode="after")
+    def _makes_a_sheet(self) -> MalsburgSpec:
+        for name in ("p_rings", "r_rings", "q_rings"):
+            nearest, farthest = getattr(self, name)
+            if nearest > farthest:
+                raise ValueError(f"{name} are the nearest and the farthest ring, in this order")
+        rows, columns = (2 * self.sheet + 1,) * 2 if isinstance(self.sheet, int) else self.sheet
+        if rows * columns * self.dim > base.MAX_STATE_VALUES:
+            raise ValueError(
+                f"the sheet has more than {base.MAX_STATE_VALUES} afferents; take a smaller sheet or dim"
+            )
+        return self
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        return {"h": self.h}
+
+    @property
+    def places(self) -> Cells:
+        """Axial rows and columns of the sheet's places, in the order of its cells."""
+        return hexagon(self.sheet) if isinstance(self.sheet, int) else shifted_rows(*self.sheet)
+
+
+class Malsburg(ActivityModel):
+    """A sheet of excitatory and inhibitory cells, neighbours of which learn like patterns of ``dim`` lines.
+
+    ``Malsburg(dim=19, sheet=7, p=, r=, q=, theta=, s=, h=, steps=, seed=)``; see ``docs/models.md``. Samples
+    are activities, 0 or more; a missing one is silent.
+    """
+
+    kind: ClassVar[str] = "malsburg"
+    Spec: ClassVar[type[base.Spec]] = MalsburgSpec
+    spec: MalsburgSpec
+
+    def __init__(self, /, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        compiler.ready(splitmix, kernels)
+        spec = self.spec
+        rings = spec.p_rings, spec.r_rings, spec.q_rings
+        self._plane = plane = Plane(spec.places, reach=max(farthest for _, farthest in rings))
+        self.cells = plane.cells
+        live = plane.to_lanes(np.ones((self.cells, 1))).reshape(-1, WIDTH)
+        steps = [plane.steps(ring_offsets(*each)) for each in rings]
+        total = self.dim * spec.s / 2
+        rule = np.array([spec.p, spec.q, spec.r, spec.theta, spec.delta, total], np.float32)
+        self._wiring = live, plane.margin, plane.margin + plane.places, *steps, rule, spec.steps
+        generator = np.array([spec.seed], np.uint64)
+        afferents = np.empty((self.cells, self.dim), np.float32)
+        splitmix.fill_uniform(generator, np.float32(0), np.float32(spec.s), afferents.reshape(-1))
+        afferents += np.float32(spec.s * 2.0**-24)  # above 0: no cell is without any
+        exact = afferents.astype(np.float64)
+        exact *= total / _row_sums(exact)
+        self.state["afferents"] = plane.to_lanes(exact)
+        self.state["quality"] = np.zeros(3)
+
+    @property
+    def weights(self) -> Float32:
+        """``(cells, dim)``: the afferents s of the E cells; every row sums to dim·s/2. A copy."""
+        return self._plane.from_lanes(self.state["afferents"])
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """``(cells, 2)``: where the cells lie, x and y in steps of the grid, the middle at (0, 0)."""
+        return positions(self.spec.places)
+
+    @staticmethod
+    def bars(count: int = 9, rings: int = 2) -> Float32:
+        """``(count, lines)``: bars of light through the middle of a hexagonal retina of so many ``rings``
+        around one point (2: 19 lines), at angles of (k + ½)·180°/count; 1 within ⅔ of a step of the bar's
+        line, 0 elsewhere. With the defaults the nine stimuli of the paper, seven lines each."""
+        x, y = positions(hexagon(rings)).T
+        angle = (np.arange(count)[:, None] + 0.5) * np.pi / count
+        return np.asarray(np.abs(x * np.sin(angle) - y * np.cos(angle)) < 2 / 3, np.float32)
+
+    def _learn(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
+        clock = self.state["samples"], self.state["quality"], self.decay
+        rate = self._schedules.follow(batch)
+        kernels.learn(batch.x, *self._what_responds(), *clock, *rate, *out.arrays.values())
+        return out
+
+    def predict_validated(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
+        kernels.predict(batch.x, *self._what_responds(), *out.arrays.values())
+        return out
+
+    def _what_responds(self) -> tuple[Any, ...]:
+        return self.state["afferents"], *self._wiring, *self._scores()
+
+    def _quality(self) -> dict[str, float]:
+        """``firing``: mean share of the E cells that a sample makes fire; ``unsettled``: mean of the largest
+        change of an activity in the last settling step (near 0, or ``steps`` or ``delta`` do not fit)."""
+        count, firing, unsettled = self.state["quality"].tolist()
+        return {
+            "firing": firing / count if count else float("nan"),
+            "unsettled": unsettled / count if count else float("nan"),
+        }
+
+
+def _row_sums(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``(n, 1)``: the sum of each row, added up in plain order on every machine."""
+    return np.add.accumulate(rows, axis=1)[:, -1:]

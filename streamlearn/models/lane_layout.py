@@ -1,0 +1,43 @@
+"""Between arrays as people see them, one row a unit, and lanes as kernels want them, sixteen units a
+block."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.recurrent.memory_layout import blocks
+from ..kernels.simd.lanes import WIDTH
+
+__all__ = ["Float32", "blocks", "empty", "from_lanes", "pad", "to_lanes"]
+
+Float32 = NDArray[np.float32]
+
+
+def empty(*shape: int) -> Float32:
+    """Room for lanes, ``(…, 16)``, that starts on a cache line: a block across two costs two."""
+    count = int(np.prod(shape))
+    room = np.empty(count + WIDTH, np.float32)
+    start = -(room.ctypes.data // room.itemsize) % WIDTH
+    return room[start : start + count].reshape(shape)
+
+
+def to_lanes(rows: NDArray[np.floating], fill: float = 0.0) -> Float32:
+    """``(units, dim)`` → ``(blocks, dim, 16)``, ``fill`` where the last block has no unit."""
+    units, dim = rows.shape
+    padded = np.full((blocks(units) * WIDTH, dim), fill, np.float32)
+    padded[:units] = rows
+    lanes = empty(len(padded) // WIDTH, dim, WIDTH)
+    lanes[...] = padded.reshape(-1, WIDTH, dim).transpose(0, 2, 1)
+    return lanes
+
+
+def from_lanes(lanes: Float32, units: int) -> Float32:
+    """``(blocks, dim, 16)`` → ``(units, dim)``."""
+    return np.ascontiguousarray(lanes.transpose(0, 2, 1).reshape(-1, lanes.shape[1])[:units])
+
+
+def pad(units: int) -> Float32:
+    """``(blocks, 16)``: 0 for a unit, +inf where there is none, so that what is not there never wins."""
+    start = np.zeros((units, 1))
+    return to_lanes(start, fill=np.inf).reshape(-1, WIDTH)

@@ -1,0 +1,205 @@
+"""``sl.SOM``: the self-organizing map (Kohonen 1982)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, field_validator, model_validator
+
+from streamlearn_client.outputs import Outputs
+
+from ...kernels import compiler
+from ...kernels.maps import lattice
+from ...kernels.maps import som as kernels
+from ...kernels.simd.lanes import WIDTH
+from .. import base, lane_layout
+from ..batch import Batch, Float32
+from ..stream.labels import LabelledModel, LabelledSpec
+from ..stream.schedules import Decay, Schedule, within
+from . import initial_weights
+from .plots import MapPlots
+
+Side = Annotated[int, Field(ge=1, le=4096)]
+
+
+_GRID_DISTANCES = {
+    "rectangular": ("manhattan", "euclidean", "chebyshev"),
+    "hexagonal": ("hexagonal", "euclidean"),
+}
+
+
+class SOMSpec(LabelledSpec):
+    grid: tuple[Side, ...] = Field(
+        min_length=1, max_length=2, description="rows and columns; one number: a chain"
+    )
+    topology: Literal["rectangular", "hexagonal"] = "rectangular"
+    torus: bool = Field(False, description="whether the grid's edges meet")
+    learning_rate: Annotated[Schedule, within(0, 1)] = Field(Decay(0.5, 0.02, 5000.0), description="ε(t)")
+    sigma: Annotated[Schedule, within(0, 1e6)] | None = Field(
+        None,
+        description="σ(t), in grid steps; by default from half the longer side to 1.5 (less on a small grid)."
+        " 0: the winner alone learns",
+    )
+    grid_distance: Literal["manhattan", "euclidean", "chebyshev", "hexagonal"] | None = Field(
+        None, description="between units; by default manhattan, on a hexagonal grid steps along edges"
+    )
+    neighbourhood: Literal["gaussian", "bubble", "triangle", "mexican_hat"] = "gaussian"
+
+    ways: ClassVar[tuple[str, ...]] = (*LabelledSpec.ways, "pca")
+
+    @field_validator("grid", mode="before")
+    @classmethod
+    def _chain(cls, grid: Any) -> Any:
+        return (grid,) if isinstance(grid, (int, np.integer)) else grid
+
+    @model_validator(mode="after")
+    def _makes_a_map(self) -> SOMSpec:
+        rows, columns = self.sides
+        if rows * columns * self.dim > base.MAX_STATE_VALUES:
+            raise ValueError(
+                f"the map has more than {base.MAX_STATE_VALUES} weights; take a smaller grid or dim"
+            )
+        fitting = _GRID_DISTANCES[self.topology]
+        if self.grid_distance not in (None, *fitting):
+            raise ValueError(
+                f"grid_distance {self.grid_distance!r} is not for a {self.topology} grid;"
+                f" take {' or '.join(fitting)}"
+            )
+        if self.topology == "hexagonal" and self.torus and rows % 2 and rows > 1:  # a chain has no such seam
+            raise ValueError("a hexagonal torus needs an even number of rows, or its edges do not fit")
+        return self
+
+    @property
+    def arrangement(self) -> tuple[int, ...]:
+        return self.grid
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Rows and columns; a chain is one row."""
+        return (self.grid[0] if len(self.grid) == 2 else 1), self.grid[-1]
+
+    @property
+    def radius(self) -> Schedule:
+        """σ(t): what was given, or the default."""
+        if self.sigma is not None:
+            return self.sigma
+        start = max(1.0, max(self.grid) / 2)
+        return Decay(start, min(start, 1.5), 5000.0)
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        return {"learning_rate": self.learning_rate, "sigma": self.radius}
+
+    @property
+    def metric(self) -> str:
+        """The grid distance: what was given, or the default."""
+        return self.grid_distance or _GRID_DISTANCES[self.topology][0]
+
+
+class SOM(MapPlots, LabelledModel):
+    """A map of ``grid`` = (rows, columns) units that keeps the topology of the samples.
+
+    ``SOM(dim=, grid=, sigma=, learning_rate=, neighbourhood=, init=, labels=, scale=, seed=)``; see
+    ``docs/models.md``.
+    """
+
+    kind: ClassVar[str] = "som"
+    Spec: ClassVar[type[base.Spec]] = SOMSpec
+    spec: SOMSpec
+
+    def __init__(self, /, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        compiler.ready(kernels)
+        rows, columns = self.spec.sides
+        hexagonal = self.spec.topology == "hexagonal"
+        plane = initial_weights.places(rows, columns, hexagonal) if self.spec.init == "pca" else None
+        self._place_units(rows * columns, plane)
+        row, column = np.divmod(np.arange(self.units), columns)
+        coords = np.stack((row, column)[-len(self.spec.grid) :], axis=1)
+        self._coords = np.append(coords, np.full_like(coords[:1], -1), axis=0).astype(np.int32)
+        places = np.stack((row, column - row // 2 if hexagonal else column), axis=1)
+        self._grid = lane_layout.empty(2, lane_layout.blocks(self.units), WIDTH)
+        self._grid[...] = lane_layout.to_lanes(places, fill=np.inf).transpose(1, 0, 2)
+        metric = lattice.METRICS[self.spec.metric]
+        self._shape = np.array([hexagonal, self.spec.torus, metric, rows, columns], np.int64)
+        self._neighbourhood = kernels.NEIGHBOURHOODS[self.spec.neighbourhood]
+        self.state["quality"] = np.zeros(3)
+
+    @property
+    def weights(self) -> Float32:
+        """``(*grid, dim)``, in the scaled space if the map scales. Assign to set; the array itself
+        is a copy."""
+        return self._rows().reshape(*self.spec.grid, self.dim)
+
+    @weights.setter
+    def weights(self, values: ArrayLike) -> None:
+        self._set_weights(values, (*self.spec.grid, self.dim))
+
+    def _learn(self, batch: Batch) -> Outputs:
+        return self._with_coords(super()._learn(batch))
+
+    def _adapt(self, batch: Batch) -> Outputs:
+        out = self._outputs(batch.rows)
+        clock = self.state["samples"], self.state["hits"], self.state["quality"], self.decay
+        rule = *self._schedules.follow(batch), self._neighbourhood
+        kernels.learn(
+            batch.x, *self._what_locates(), self._grid, self._shape, *clock, *rule, *out.arrays.values()
+        )
+        return out
+
+    def predict_validated(self, batch: Batch) -> Outputs:
+        return self._with_coords(super().predict_validated(batch))
+
+    def _with_coords(self, out: Outputs) -> Outputs:
+        """Add ``coords`` ``(n, 2)``, or ``(n, 1)`` on a chain: the winner's place on the grid, −1 where none
+        is."""
+        out.arrays["coords"] = self._coords[out.winner]
+        return out
+
+    def _quality(self) -> dict[str, float]:
+        """``quantization_error``: mean distance to the winner (in the scaled space); ``topographic_error``:
+        the share of samples whose two nearest units do not touch on the grid; ``dead_units``: how many units
+        hardly ever win."""
+        count, distance, torn = self.state["quality"].tolist()
+        return {
+            "quantization_error": distance / count if count else float("nan"),
+            "topographic_error": torn / count if count else float("nan"),
+            "dead_units": len(self.dead_units),
+        }
+
+    def u_matrix(self) -> Float32:
+        """``grid``-shaped: every unit's mean distance to the units it touches (Ultsch & Siemon 1990), in the
+        distance of the map. Squares touch at edges and corners, hexagons at edges."""
+        rows, columns = self.spec.sides
+        weights = self._rows().astype(np.float64)
+        own = np.arange(self.units)
+        row, column = np.divmod(own, columns)
+        total, count, met = np.zeros(self.units), np.zeros(self.units), [own]
+        for down, right in _HEXAGON if self.spec.topology == "hexagonal" else _SQUARE:
+            to_row, to_column = row + down, column + right
+            if self.spec.topology == "hexagonal":
+                to_column += to_row // 2 - row // 2  # right is along the axial column
+            on_the_grid = (to_row >= 0) & (to_row < rows) & (to_column >= 0) & (to_column < columns)
+            other = to_row % rows * columns + to_column % columns
+            # On a small torus one unit lies on several sides.
+            there = (on_the_grid | self.spec.torus) & np.all([other != earlier for earlier in met], axis=0)
+            met.append(np.where(there, other, own))
+            total[there] += _apart(weights[there], weights[other[there]], self.spec.distance)
+            count[there] += 1
+        return (total / np.maximum(count, 1)).astype(np.float32).reshape(self.spec.grid)
+
+
+_SQUARE = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0)]
+_HEXAGON = [(0, 1), (0, -1), (1, 0), (-1, 0), (1, -1), (-1, 1)]
+
+
+def _apart(a: NDArray[np.float64], b: NDArray[np.float64], distance: str) -> NDArray[np.float64]:
+    """The distances between vectors along the last axis."""
+    if distance == "cosine":
+        lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(lengths > 0, np.clip(1 - (a * b).sum(axis=-1) / lengths, 0, 2), 1.0)
+    order = {"euclidean": 2, "manhattan": 1, "chebyshev": np.inf}[distance]
+    return np.asarray(np.linalg.norm(a - b, ord=order, axis=-1))

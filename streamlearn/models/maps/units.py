@@ -1,0 +1,168 @@
+"""What SOM and competitive nets share: units with a place in the space of the samples."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, model_validator
+
+from streamlearn_client.outputs import Outputs
+
+from ...errors import BadDtype, BadShape, BadValue
+from ...kernels import compiler
+from ...kernels.maps import units as kernels
+from ...kernels.maps.winner import MEASURES
+from ...kernels.simd import splitmix
+from .. import base, lane_layout
+from ..base import Model, Spec
+from ..batch import Batch, Float32, joined_outputs, part
+from . import initial_weights
+
+
+class UnitSpec(Spec):
+    distance: Literal["euclidean", "manhattan", "chebyshev", "cosine"] = Field(
+        "euclidean", description="between sample and unit"
+    )
+    init: initial_weights.Init = Field(
+        "random",
+        description="weights at first: random in ±1, or within the range of the first samples, or these"
+        " samples, or (a map) the plane of their principal components; or the weights themselves",
+    )
+    init_samples: int | None = Field(
+        None, ge=1, le=base.MAX_STATE_VALUES, description="how many first samples decide"
+    )
+
+    ways: ClassVar[tuple[str, ...]] = ("random", "range", "samples")
+
+    @property
+    def arrangement(self) -> tuple[int, ...]:
+        """The shape of the weights that there are at first, but for ``dim``."""
+        raise AssertionError("every model arranges its units")
+
+    @model_validator(mode="after")
+    def _can_start(self) -> UnitSpec:
+        shape = (*self.arrangement, self.dim)
+        initial_weights.check(self.init, self.init_samples, self.ways, shape, base.MAX_STATE_VALUES)
+        return self
+
+
+class UnitModel(Model):
+    """A model of ``units`` weight vectors, in the scaled space if the model scales."""
+
+    units: int
+
+    def _place_units(self, units: int, plane: NDArray[np.float64] | None = None) -> None:
+        """Lay out room for ``units``, and put those that there are at first where ``init`` says. Random is
+        uniform in [−1, 1): one standard deviation if scaled. ``plane``: the places of a grid, for "pca"."""
+        compiler.ready(splitmix, kernels)
+        spec = self.spec
+        weights = np.zeros((units, self.dim), np.float32)
+        self._first: initial_weights.FirstSamples | None = None
+        if spec.init == "random":
+            generator = np.array([spec.seed], np.uint64)
+            splitmix.fill_uniform(generator, np.float32(-1), np.float32(1), weights.reshape(-1))
+        elif isinstance(spec.init, str):
+            there = math.prod(spec.arrangement)
+            wanted = spec.init_samples or initial_weights.usual_samples(spec.init, there, self.dim)
+            self._first = initial_weights.FirstSamples(spec.init, wanted, self.dim, there, plane)
+            self.state |= self._first.state
+        else:
+            given = np.array(spec.init, np.float32).reshape(-1, self.dim)
+            weights[: len(given)] = given
+        self.units = units
+        self._measure = MEASURES[self.spec.distance]
+        self.pad = lane_layout.pad(units)
+        self.state["weights"] = lane_layout.to_lanes(weights)
+        self.state["hits"] = np.append(np.zeros(units), 1.0)
+
+    @property
+    @abstractmethod
+    def weights(self) -> Float32:
+        """A row a unit, ``(…, dim)``, in the scaled space if the model scales."""
+
+    @property
+    def prototypes(self) -> Float32:
+        """The weights in the stream's own units: what the scaling as it stands would turn into them. Laid out
+        as they are; a read-only copy."""
+        values = np.array(self.weights, order="C")
+        kernels.restore(values.reshape(-1, self.dim), self.state["scale.statistics"], self.method)
+        values.flags.writeable = False
+        return values
+
+    @property
+    def hits(self) -> NDArray[np.float64]:
+        """``(units,)``: how often each unit has won lately, exponentially forgotten (``half_life``)."""
+        return np.asarray(self.state["hits"][:-1] / self.state["hits"][-1])
+
+    @property
+    def dead_units(self) -> NDArray[np.int64]:
+        """The units that won no more than a hundredth of an equal share of what is remembered: before the
+        first sample, all."""
+        hits = self.hits
+        return np.flatnonzero(hits <= 0.01 * hits.mean())
+
+    @abstractmethod
+    def _adapt(self, batch: Batch) -> Outputs:
+        """The kernel's call, once the units stand."""
+
+    def _learn(self, batch: Batch) -> Outputs:
+        if self._first is None or not self._first.wanted:
+            return self._adapt(batch)
+        scaling = self.method, self.spec.scale_clip, self.decay
+        held = self._first.hold(batch.x, self.state, *scaling, self.spec.seed)
+        said = [self._nothing(batch.x[:held]), self._adapt(part(batch, held, batch.rows))]
+        return joined_outputs(said)
+
+    def predict_validated(self, batch: Batch) -> Outputs:
+        if self._first is not None and self._first.wanted:
+            return self._nothing(batch.x)
+        out = self._outputs(batch.rows)
+        kernels.predict(batch.x, *self._what_locates(), *out.arrays.values())
+        return out
+
+    def _outputs(self, n: int) -> Outputs:
+        """Room for what is said of ``n`` samples, in the kernels' order."""
+        return Outputs(
+            winner=np.empty(n, np.int32),
+            distance=np.empty(n, np.float32),
+            score=np.empty(n, np.float32),
+            present=np.empty(n, np.int32),
+        )
+
+    def _nothing(self, x: Float32) -> Outputs:
+        """What is said while the units do not stand yet: nobody wins."""
+        out = self._outputs(len(x))
+        out.winner[:], out.distance[:], out.score[:] = -1, np.nan, np.nan
+        out.present[:] = (~np.isnan(x)).sum(axis=1)
+        return out
+
+    def _what_locates(self) -> tuple[Any, ...]:
+        """What ``kernels.units.locate`` needs beside the samples, in its order."""
+        state = self.state
+        scores = state["score.tree"], state["score.head"]
+        scaling = self.method, self.spec.scale_clip
+        return state["weights"], self.pad, self._measure, state["scale.statistics"], *scores, *scaling
+
+    def _rows(self) -> Float32:
+        """The weights, one row a unit; read-only, for it is a copy."""
+        rows = lane_layout.from_lanes(self.state["weights"], self.units)
+        rows.flags.writeable = False
+        return rows
+
+    def _set_weights(self, values: ArrayLike, shape: tuple[int, ...]) -> None:
+        try:
+            with np.errstate(over="ignore"):
+                given = np.asarray(values).astype(np.float32)
+        except (TypeError, ValueError):
+            raise BadDtype(f"weights must be numbers in an array of shape {shape}") from None
+        if given.shape != shape:
+            raise BadShape(f"weights have shape {given.shape}; {shape} was expected", expected=list(shape))
+        if not np.isfinite(given).all():
+            raise BadValue("weights must be finite, as float32 too")
+        self.state["weights"][...] = lane_layout.to_lanes(given.reshape(self.units, self.dim))
+        if self._first is not None:
+            self._first.stop()

@@ -1,0 +1,1 @@
+"""Recurrent networks: specs, models, and parameters in and out of PyTorch."""

@@ -1,0 +1,273 @@
+"""What all recurrent nets share: the parameters of their spec, their optimizer, their live quality, and their
+weights in and out as PyTorch has them."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, model_validator
+
+from ...errors import BadShape, BadSpec
+from ...kernels.recurrent import evaluation, memory_layout, optimizers
+from ...kernels.simd import splitmix
+from ...kernels.simd.lanes import WIDTH
+from ...kernels.stream import scaling
+from .. import base, lane_layout
+from ..base import Model
+from ..batch import Float32
+from ..stream.keys import Slots
+from ..stream.schedules import Decay, Positive, Schedule, within
+from ..validation import as_codes
+from . import state_dict
+
+Steps = Annotated[int, Field(ge=1, le=1 << 16)]
+Count = Annotated[int, Field(ge=2, le=1 << 16)]
+
+_MOMENTS = {"mean": "moments.mean", "square": "moments.square"}  # m and v of kernels/optimizers.py
+_HAS = {"mean": ("momentum", "adam"), "square": ("rmsprop", "adam")}
+
+
+NOBODY = np.zeros(0, np.int64)  # the ids where no targets come later
+
+
+class RecurrentSpec(base.Spec):
+    hidden: int = Field(ge=1, le=1 << 14, description="units of a layer")
+    cell: Literal["elman", "lstm", "gru"] = Field("lstm", description="what a unit is")
+    layers: int = Field(1, ge=1, le=64, description="layers of units, each on the one before")
+    bias: bool = Field(True, description="whether the cells have biases, as PyTorch's bias=")
+    head_bias: bool = Field(True, description="whether the read-out has one")
+    optimizer: Literal["sgd", "momentum", "rmsprop", "adam"] = "adam"
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum: what a step keeps of the one before")
+    learning_rate: Annotated[Schedule, within(0, 1e30)] = Field(
+        Decay(0.02, 0.003, 5000.0), description="ε(t) of the optimizer"
+    )
+    loss: Literal["mse", "huber", "cross_entropy"] = "mse"
+    delta: Positive = Field(1.0, description="huber: errors beyond it count in proportion, not squared")
+    target: Literal["next", "given", "later"] = Field(
+        "given", description="a y given with the sample, or one that comes later"
+    )
+    delay: Steps | None = Field(
+        None, description="later: how many samples may wait for their y; 256 by default"
+    )
+    keys: Steps | None = Field(
+        None, description="every sample has a key, and of so many keys each has a hidden state of its own"
+    )
+    outputs: int | None = Field(None, ge=1, le=1 << 20, description="columns of y, 1 by default")
+    symbols: Count | None = Field(None, description="a sample is one number, a symbol 0 … symbols − 1")
+    classes: Count | None = Field(None, description="cross_entropy: y is a class 0 … classes − 1")
+    clip: Positive | None = Field(None, description="the gradient's norm is cut to this")
+
+    @model_validator(mode="after")
+    def _learns_and_names(self) -> Self:
+        if self.symbols is not None and (self.dim != 1 or self.scale is not None):
+            raise ValueError("a symbol is a name: symbols needs dim=1, and no scale")
+        if self.classes is not None and self.outputs is not None:
+            raise ValueError("with classes there is one probability for each: leave outputs out")
+        if self.delay is not None and self.target != "later":
+            raise ValueError("delay is for target='later'")
+        return self
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        return {"learning_rate": self.learning_rate}
+
+    @property
+    def wait(self) -> int:
+        """How many samples may wait for their target."""
+        return (self.delay or 256) if self.target == "later" else 0
+
+
+class Recurrent(Model):
+    """Its spec has, besides, the ``plan`` of the network (see ``memory_layout.py``) and in ``kinds`` how many
+    classes a prediction tells apart, None where it is numbers."""
+
+    directions: ClassVar[int] = 1
+
+    def __init__(self, /, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        self._net, self._matrices = self.spec.plan
+        self.outputs = int(self._net[memory_layout.OUTPUTS])
+        self._goals = int(self._net[memory_layout.GOALS])
+        self._places = state_dict.places(self._net, self._matrices)
+        state = self.state
+        state["parameters"] = self._rows(memory_layout.PARAMETER_ROWS)
+        for name, users in _HAS.items():
+            if self.spec.optimizer in users:
+                state[_MOMENTS[name]] = self._rows(memory_layout.PARAMETER_ROWS)
+        state["clock"] = np.array([1.0, 1.0, 0.0])
+        state["counters"] = np.zeros(4, np.int64)
+        state["quality"] = np.zeros((5, self._goals))
+        state["means"] = np.zeros((2, self.dim))
+        self._slots = Slots(state, self.spec.keys)
+
+    def _rows(self, which: int, *slots: int) -> Float32:
+        """Room for so many rows of 16 lanes, all 0."""
+        room = lane_layout.empty(*slots, int(self._net[which]), WIDTH)
+        room[...] = 0
+        return room
+
+    def _moments(self) -> tuple[NDArray[Any], ...]:
+        """What the optimizer keeps, in the kernels' order."""
+        none = np.zeros((0, WIDTH), np.float32)
+        return *(self.state.get(name, none) for name in _MOMENTS.values()), self.state["clock"]
+
+    def _rule(self) -> tuple[Any, ...]:
+        """How the optimizer goes, and the loss, in the kernels' order."""
+        spec = self.spec
+        return (
+            optimizers.OPTIMIZERS[spec.optimizer],
+            np.float32(spec.momentum),
+            math.inf if spec.clip is None else spec.clip,
+            np.float32(spec.delta if spec.loss == "huber" else math.inf),
+        )
+
+    @property
+    def _method_y(self) -> int:
+        """How targets are scaled: as samples are, unless they are classes."""
+        return scaling.NONE if self.spec.kinds else self.method
+
+    @property
+    def accepts_late_targets(self) -> bool:
+        return bool(self.spec.target == "later")
+
+    @property
+    def needs_keys(self) -> bool:
+        return self.spec.keys is not None
+
+    def read(self, X: ArrayLike) -> Float32:
+        rows = super().read(X)
+        return rows if self.spec.symbols is None else as_codes("x", rows, self.spec.symbols)
+
+    def read_targets(self, y: ArrayLike) -> Float32:
+        rows = super().read_targets(y)
+        return rows if self.spec.classes is None else as_codes("y", rows, self.spec.classes)
+
+    def _quality(self) -> dict[str, Any]:
+        """In the stream's own units: ``mae`` and ``rmse`` over all outputs. ``mase``: the mean over outputs
+        of the absolute error as a share of persistence's (the last value again). Of classes instead
+        ``log_loss``, the mean of −log p in nats, and ``accuracy``, the share of samples whose class was the
+        most probable one. ``updates``, ``skipped_updates`` (gradient not finite) and the last
+        ``gradient_norm``, before clipping. With ``target="later"`` how many samples went on without a target
+        (``expired_targets``), and how many targets no sample waited for (``unmatched_targets``). With
+        ``keys``: how many there are, and how many were forgotten."""
+        quality = self.state["quality"]
+        told = quality[:, quality[evaluation.COUNT] > 0]
+        varied = quality[:, quality[evaluation.PERSISTENCE] > 0]
+        first, second = (
+            mean(told[row] / told[evaluation.COUNT]) for row in (evaluation.ABSOLUTE, evaluation.SQUARED)
+        )
+        judged: dict[str, Any] = (
+            {"log_loss": first, "accuracy": second}
+            if self.spec.kinds
+            else {
+                "mae": first,
+                "rmse": math.sqrt(second),
+                "mase": mean(varied[evaluation.OURS] / varied[evaluation.PERSISTENCE]),
+            }
+        )
+        counters = self.state["counters"]
+        if self.accepts_late_targets:
+            judged["expired_targets"] = int(counters[evaluation.EXPIRED])
+            judged["unmatched_targets"] = int(counters[evaluation.UNMATCHED])
+        return judged | {
+            "updates": int(counters[optimizers.UPDATES]),
+            "skipped_updates": int(counters[optimizers.SKIPPED]),
+            "gradient_norm": float(self.state["clock"][optimizers.NORM]),
+            **self._slots.quality(),
+        }
+
+    # -- parameters, as PyTorch names and shapes them ----------------------------------------------------
+
+    @property
+    def parameters(self) -> Mapping[str, Float32]:
+        """Every parameter by its name in PyTorch, in its shape there; read-only copies. Inputs and outputs
+        are scaled ones if the net scales."""
+        found = {name: place.values(self.state["parameters"]) for name, place in self._places.items()}
+        for values in found.values():
+            values.flags.writeable = False
+        return MappingProxyType(found)
+
+    def load_parameters(self, source: state_dict.Source) -> None:
+        """Take over parameters by their names in PyTorch, from a mapping or from a ``.safetensors`` or
+        ``.npz`` file; ``parameters`` lists the names and shapes.
+
+        The net's memory starts anew, for it means nothing to other parameters: hidden states and optimizer
+        moments. What it knows of the stream stays: scaling, score, quality and counts.
+
+        Raises BadSpec (names), BadShape or BadValue (not finite as float32), whichever comes first, telling
+        every problem, BadDtype for what is no array of numbers, or BadCheckpoint for a file that is none, and
+        then changes nothing.
+        """
+        shapes = {name: place.shape for name, place in self._places.items()}
+        given = state_dict.check(state_dict.read(source), shapes)
+        for name in _MOMENTS.values():
+            if name in self.state:
+                self.state[name][...] = 0
+        self.state["clock"][...] = 1.0, 1.0, 0.0
+        self._forget()
+        for name, place in self._places.items():
+            place.put(given[name], self.state["parameters"])
+
+    @abstractmethod
+    def _forget(self) -> None:
+        """Start the hidden states anew."""
+
+    def save_parameters(self, path: str | Path) -> None:
+        """Write ``parameters`` to a ``.safetensors`` or ``.npz`` file; it is there whole or not at all."""
+        state_dict.write(path, self.parameters)
+
+    @classmethod
+    def from_state_dict(cls, source: state_dict.Source, **spec: Any) -> Self:
+        """A net of the size and parameters of a PyTorch ``state_dict``, a mapping or a ``.safetensors`` or
+        ``.npz`` file: of ``nn.RNN`` (tanh), ``nn.GRU`` or ``nn.LSTM``, alone or in a module with a linear
+        read-out, which may have any name, each with biases or without. Without a read-out it starts as any
+        new net's.
+
+        ``spec`` says the rest. Raises BadSpec for what is no such thing, and as ``load_parameters`` does.
+        """
+        given, told = state_dict.recognise(state_dict.read(source))
+        if told.pop("directions") != cls.directions:
+            raise BadSpec(
+                "this state_dict is of a net in both directions: sl.BidirectionalRNN takes it"
+                if cls.directions == 1
+                else "this state_dict is of a net in one direction: sl.RNN takes it"
+            )
+        outputs = told.pop("outputs", None)
+        if spec.get("symbols") is not None:
+            told["dim"] = 1
+        target = spec.get("target", cls.Spec.model_fields["target"].default)
+        if target != "next" and spec.get("classes") is None and outputs is not None:
+            told["outputs"] = outputs
+        net = cls(**{**told, **spec})
+        if outputs not in (None, net.outputs):
+            wrong = f"the read-out of this state_dict has {outputs} outputs, and this net {net.outputs}"
+            if target == "next":
+                wrong += ", which forecast the next sample: if those tell something else, say"
+                wrong += " target='given' or target='later'"
+            raise BadShape(wrong)
+        head = {
+            name: values for name, values in net.parameters.items() if outputs is None and "head." in name
+        }
+        net.load_parameters({**given, **head})
+        return net
+
+    def _start(self) -> None:
+        """Initial parameters: uniform in ±1/√hidden."""
+        generator = np.array([self.spec.seed], np.uint64)
+        bound = np.float32(1 / math.sqrt(self.spec.hidden))  # as PyTorch's
+        for place in self._places.values():
+            values = np.empty(place.shape, np.float32)
+            splitmix.fill_uniform(generator, -bound, bound, values.reshape(-1))
+            place.put(values, self.state["parameters"])
+
+
+def mean(values: NDArray[np.float64]) -> float:
+    """NaN where there is nothing to take the mean of."""
+    return float(values.mean()) if values.size else math.nan

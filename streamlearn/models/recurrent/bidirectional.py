@@ -1,0 +1,244 @@
+"""``sl.BidirectionalRNN``: recurrent nets that see what comes after a sample too, chunk by chunk."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from streamlearn_client.outputs import Outputs
+
+from ...kernels import compiler
+from ...kernels.recurrent import bidirectional, memory_layout
+from ...kernels.simd import splitmix
+from ...kernels.simd.lanes import WIDTH
+from .. import base, lane_layout
+from ..batch import Batch, Float32, Integers, Targets
+from .base import NOBODY, Recurrent, RecurrentSpec, Steps
+
+Context = Annotated[int, Field(ge=0, le=1 << 16)]
+
+
+class BidirectionalSpec(RecurrentSpec):
+    chunk: tuple[Steps, Context] = Field(
+        (16, 4), description="samples that are told of at once, and samples after them that are seen"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> BidirectionalSpec:
+        if self.target == "next":
+            raise ValueError(
+                "target='next': a net in both directions has seen the sample that it would forecast;"
+                " give it a y of its own, or later"
+            )
+        if (self.classes is not None) != (self.loss == "cross_entropy"):
+            raise ValueError("classes=… is for loss='cross_entropy', which needs it")
+        net, _ = self.plan
+        steps, slots = sum(self.chunk), self.keys or 1
+        rows = 3 * int(net[memory_layout.PARAMETER_ROWS])
+        rows += (steps + 1) * int(2 * net[memory_layout.WINDOW_ROWS] + net[memory_layout.TRACE_ROWS])
+        rows += slots * self.places * self.carried
+        told = int(net[memory_layout.OUTPUTS]) if self.wait else 0
+        values = slots * (steps + self.wait) * (self.dim + int(net[memory_layout.GOALS]) + told)
+        if rows * WIDTH + values > base.MAX_STATE_VALUES:
+            raise ValueError(
+                f"the net needs more than {base.MAX_STATE_VALUES} values;"
+                " take a smaller hidden, layers, chunk, keys or delay"
+            )
+        return self
+
+    @property
+    def kinds(self) -> int | None:
+        """How many classes a prediction tells apart; None where it is numbers."""
+        return self.classes
+
+    @property
+    def places(self) -> int:
+        """At how many places forward states are kept: before each chunk that waits for targets, that which is
+        run, and the one after."""
+        return self.wait // self.chunk[0] + 2
+
+    @property
+    def carried(self) -> int:
+        """Rows of the forward cells' states."""
+        return self.layers * memory_layout.CELLS[self.cell].states * memory_layout.blocks(self.hidden)
+
+    @property
+    def plan(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The network as kernels see it."""
+        return memory_layout.plan(
+            self.cell,
+            self.dim,
+            self.hidden,
+            self.layers,
+            self.kinds or self.outputs or 1,
+            symbols=self.symbols,
+            classes=self.kinds is not None,
+            bias=self.bias,
+            head_bias=self.head_bias,
+            directions=2,
+        )
+
+
+class BidirectionalRNN(Recurrent):
+    """A recurrent net in both directions: ``layers`` of ``hidden`` units forward and as many in reverse, each
+    layer on both of the one before, then a linear read-out.
+
+    ``BidirectionalRNN(dim=, hidden=, cell=, layers=, chunk=(N_c, N_r), target=, delay=, outputs= or
+    classes=, loss=, optimizer=, learning_rate=, clip=, symbols=, keys=, scale=, seed=)``; see
+    ``docs/models.md``, and ``kernels/bidirectional.py`` for the rule.
+
+    What is said of a sample is said when its chunk and the chunk's right context have come. So
+    ``learn(X, y)`` returns a row for every sample whose time has come, in order; ``sample[i]`` is the number
+    of the sample (from 0) that row i is about, ``prediction[i]`` what was predicted for its y before that was
+    learned, in y's own units; ``error``, ``score`` and ``present`` are that sample's. A batch may complete
+    no chunk, and then there are no rows.
+
+    With ``target="later"`` a y may also come with ``learn_targets``, which returns what was said of its
+    sample then (NaN if that is still to come), and the chunk is learned when it has all of them.
+
+    ``predict(X)`` returns what ``learn`` would if X came now, without any y of X: rows of samples that
+    waited for their context, which are judged by the y that came with them, and of X, which are not (NaN).
+
+    ``y`` is NaN where it is missing. With ``keys=K`` every sample has a key, and each
+    of up to K keys its own chunks and states; the key heard of longest ago is forgotten for a new one, and
+    what waited there is never told of.
+    """
+
+    kind: ClassVar[str] = "birnn"
+    Spec: ClassVar[type[base.Spec]] = BidirectionalSpec
+    directions: ClassVar[int] = 2
+    spec: BidirectionalSpec
+
+    def __init__(self, /, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        compiler.ready(splitmix, bidirectional)
+        state, steps = self.state, sum(self.spec.chunk)
+        slots, room = self._slots.count, steps + self.spec.wait
+        state["waiting"] = np.zeros(slots, np.int64)
+        state["waiting.told"] = np.zeros(slots, np.int64)
+        state["waiting.x"] = np.zeros((slots, room, self.dim), np.float32)
+        state["waiting.y"] = np.zeros((slots, room, self._goals), np.float32)
+        state["waiting.sample"] = np.zeros((slots, room), np.int64)
+        state["waiting.present"] = np.zeros((slots, room), np.int32)
+        state["waiting.counted"] = np.zeros((slots, room), np.uint8)
+        state["states"] = lane_layout.empty(slots, self.spec.places, self.spec.carried, WIDTH)
+        state["states"][...] = 0
+        room = room if self.accepts_late_targets else 0
+        late: dict[str, NDArray[Any]] = {
+            "waiting.ids": np.zeros((slots, room), np.int64),
+            "waiting.came": np.zeros((slots, room), np.uint8),
+            "said": np.zeros((slots, room, self.outputs), np.float32),
+        }
+        if self.accepts_late_targets:
+            state |= late
+        state["last"] = np.full((slots, 1, self._goals), np.nan, np.float32)
+        state["scale.targets"] = np.zeros((3, self._goals))
+        self._start()
+        self._network = self._net, self._matrices, state["parameters"], *self._moments()
+        self._memory = [*(state[name] for name in _MEMORY), *late.values()]
+        self._live = [state[name] for name in _LIVE]
+        self._forth = self._room_to_run()
+        self._back = (
+            self._rows(memory_layout.TRANSPOSED_ROWS),
+            self._rows(memory_layout.WINDOW_ROWS, steps),
+            self._rows(memory_layout.WINDOW_ROWS),
+            self._rows(memory_layout.PARAMETER_ROWS),
+        )
+        self._constants = *self._rule(), self.method, self._method_y, self.spec.scale_clip, self.decay
+
+    def _room_to_run(self) -> tuple[Float32, Float32]:
+        """Scratch for one chunk: window and trace."""
+        steps = sum(self.spec.chunk)
+        return self._rows(memory_layout.WINDOW_ROWS, steps + 1), self._rows(memory_layout.TRACE_ROWS, steps)
+
+    @property
+    def has_lookahead(self) -> bool:
+        return True
+
+    @property
+    def target_dim(self) -> int:
+        return self._goals
+
+    def _learn(self, batch: Batch) -> Outputs:
+        return self._step_through(batch, self._schedules.follow(batch)[0], learning=True)
+
+    def _skip(self, batch: Batch) -> Outputs:
+        """Chunks and hidden states go on, and that is all."""
+        return self._step_through(batch, np.zeros(batch.rows, np.float32), learning=False)
+
+    def _step_through(self, batch: Batch, rate: Float32, learning: bool) -> Outputs:
+        place = self._slots.assign(batch.keys, batch.rows)
+        ids = NOBODY if batch.ids is None else batch.ids
+        how = ids, True, learning, learning, rate
+        out = self._run(batch.x, batch.y, *place, *how, self._memory, self._forth, self._live)
+        if self._freeze is None:
+            del out.arrays["frozen"]
+        return out
+
+    def _learn_late_targets(self, targets: Targets, learning: bool) -> Outputs:
+        rows = targets.rows
+        none, place = np.empty((0, self.dim), np.float32), self._slots.find(targets.keys, rows)
+        how = targets.ids, False, learning, learning, np.repeat(self._schedules.now()[0], rows)
+        given = none, targets.y, place, np.zeros(rows, np.bool_), *how
+        out = self._run(*given, self._memory, self._forth, self._live)
+        del out.arrays["present"], out.arrays["frozen"]
+        return out
+
+    def predict_validated(self, batch: Batch) -> Outputs:
+        # On copies, of the slots that are asked for alone.
+        slots, place = np.zeros(1, np.int64), np.zeros(batch.rows, np.int64)
+        fresh = np.zeros(batch.rows, np.bool_)
+        if batch.keys is not None:
+            asked, first, place = np.unique(batch.keys, return_index=True, return_inverse=True)
+            slots = self._slots.find(asked, len(asked))
+            fresh[first[slots < 0]] = True
+        memory, live = [array[slots] for array in self._memory], [array.copy() for array in self._live]
+        y, ids = np.full((batch.rows, self._goals), np.nan, np.float32), np.zeros(batch.rows, np.int64)
+        how = ids, True, True, False, np.zeros(batch.rows, np.float32)
+        out = self._run(batch.x, y, place, fresh, *how, memory, self._room_to_run(), live)
+        del out.arrays["frozen"]
+        return out
+
+    def _run(self, x: Float32, y: Float32 | None, place: Integers, *given: Any) -> Outputs:
+        *how, memory, forth, live = given
+        chunk, _ = self.spec.chunk
+        # Every sample completes a chunk or none; every target that comes later is answered.
+        most = min(len(x) * chunk, len(x) + int(memory[0].sum())) if len(x) else len(place)
+        said: dict[str, NDArray[Any]] = {
+            "sample": np.empty(most, np.int64),
+            "prediction": np.empty((most, self.outputs), np.float32),
+            "error": np.empty(most, np.float32),
+            "score": np.empty(most, np.float32),
+            "present": np.empty(most, np.int32),
+            "frozen": np.empty(most, np.bool_),
+        }
+        rule = *self.spec.chunk, self.accepts_late_targets, self.spec.wait
+        given = x, y, place, *how, *rule, *self._network, *memory, *forth, *self._back
+        rows = bidirectional.run(*given, *self._constants, *live, *said.values())
+        return Outputs(**{name: array[:rows] for name, array in said.items()})
+
+    def _quality(self) -> dict[str, Any]:
+        """``waiting``: how many samples wait for their context, or with ``target="later"`` for the targets of
+        their chunk. The rest is `Recurrent`'s."""
+        return super()._quality() | {"waiting": int(self.state["waiting"].sum())}
+
+    def _forget(self) -> None:
+        self.state["states"][...] = 0
+
+
+# Arrays that a run changes, in the kernel's order: by slot, and of the whole stream.
+_WAITING = "x", "y", "sample", "present", "counted"
+_MEMORY = "waiting", "waiting.told", *(f"waiting.{name}" for name in _WAITING), "states", "last"
+_LIVE = (
+    "scale.statistics",
+    "scale.targets",
+    "score.tree",
+    "score.head",
+    "samples",
+    "quality",
+    "counters",
+    "means",
+)

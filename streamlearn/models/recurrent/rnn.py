@@ -1,0 +1,266 @@
+"""``sl.RNN``: recurrent nets that forecast a stream, trained by truncated backpropagation through time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamlearn_client.outputs import Outputs
+from streamlearn_client.plain import number, whole
+
+from ...errors import BadValue
+from ...kernels import compiler
+from ...kernels.recurrent import evaluation, memory_layout, rollout, tbptt
+from ...kernels.simd import splitmix
+from .. import base
+from ..batch import Batch, Float32, Integers, Targets, joined_outputs
+from .base import NOBODY, Recurrent, mean
+from .rnn_spec import RNNSpec
+
+
+class RNN(Recurrent):
+    """A recurrent net: ``layers`` of ``hidden`` units, then a linear read-out.
+
+    ``RNN(dim=, hidden=, cell=, layers=, tbptt=(k1, k2), optimizer=, learning_rate=, loss=, target=, outputs=,
+    clip=, scale=, seed=)``; see ``docs/models.md``, and ``kernels/tbptt.py`` for the rule.
+
+    With ``target="next"``, ``learn(X)`` says in ``prediction[i]`` what was forecast *for* X[i] before it came
+    (NaN for the first sample ever); with ``target="given"``, what was predicted for y[i] from X[i].
+    With ``residual`` the read-out is the change from the last sample: an untrained net forecasts about what
+    persistence does.
+    ``predict(X)`` runs on from the live state: ``prediction[i]`` is the forecast *after* X[i], of the sample
+    that follows (or of y[i]). ``error[i]`` and ``score[i]`` judge X[i] by the forecast made before it, in
+    ``learn`` and ``predict`` alike (or y[i]; NaN without one). Both speak in the stream's own units.
+
+    With ``loss="cross_entropy"`` a prediction is the probabilities of all classes and the error −log of that
+    of the one that came, in nats. ``symbols`` makes samples symbols; with ``target="next"`` the net forecasts
+    the next one, and ``sample`` draws a continuation.
+
+    So ``predict(x)`` just before ``learn(x, y)`` gives the same prediction, bit for bit, if the target is
+    given. If it is the next sample, ``predict(x)`` before ``learn(x)`` gives what ``learn`` will report for
+    the sample after x, unless x completes the pair that an update waits for: the update comes first.
+
+    With ``horizon=H`` a forecast is of H samples, ``(n, H, dim)``: prediction[i] of learn is what was
+    forecast for X[i] and the H − 1 samples after it; ``error`` and ``score`` judge the first step.
+    With ``target="later"`` a y may come with its sample or later, through ``learn_targets``, whose
+    ``prediction`` is what was said when the sample came.
+    With ``keys=K`` every sample has a key, and each of up to K keys a hidden state and window of its own, the
+    parameters being shared. The key heard of longest ago is forgotten for a new one. ``predict`` runs each
+    key's samples on from that key's state, as if there were no others.
+    """
+
+    kind: ClassVar[str] = "rnn"
+    Spec: ClassVar[type[base.Spec]] = RNNSpec
+    spec: RNNSpec
+
+    def __init__(self, /, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        compiler.ready(splitmix, tbptt, rollout)
+        k1, k2 = self.spec.tbptt
+        state, rows = self.state, self._rows
+        slots, room = self._slots.count, self.spec.room
+        state["progress"] = np.zeros((slots, 3), np.int64)
+        state["window"] = rows(memory_layout.WINDOW_ROWS, slots, room)
+        trace = rows(memory_layout.TRACE_ROWS, room if self.spec.replays else k2)
+        if not self.spec.replays:
+            state["trace"] = trace
+        if self._forecasts:
+            columns, ahead = self.dim, self.spec.horizon or 1
+        else:
+            columns, ahead = self._goals, 1
+            state["scale.targets"] = np.zeros((3, self._goals))
+        state["last"] = np.full((slots, ahead, columns), np.nan, np.float32)
+        if self.accepts_late_targets:
+            state["waiting.ids"] = np.zeros((slots, room), np.int64)
+            state["waiting.numbers"] = np.zeros((slots, room), np.int64)
+        if self.accepts_late_targets or ahead > 1:
+            state["said"] = np.zeros((slots, room, self.outputs), np.float32)
+        if self.spec.lags:
+            state["lags"] = np.zeros((3, k2))
+        self._start()
+
+        # The kernels' arguments: the state's arrays, constants of the spec, and scratch.
+        network = self._net, self._matrices, state["parameters"]
+        nobody = np.zeros((slots, 0), np.int64)
+        waiting = state.get("waiting.ids", nobody), state.get("waiting.numbers", nobody)
+        said = state.get("said", np.zeros((slots, 0, self.outputs), np.float32))
+        replay = rows(memory_layout.WINDOW_ROWS, k2 + 1 if self.spec.replays else 0)
+        back = (
+            replay,
+            rows(memory_layout.TRANSPOSED_ROWS),
+            rows(memory_layout.WINDOW_ROWS),
+            rows(memory_layout.PARAMETER_ROWS),
+        )
+        probe = rows(memory_layout.TRACE_ROWS, k2 if self.spec.lags else 0)
+        lags = state.get("lags", np.zeros((3, 0))), base.decay_per_sample(self.spec.half_life, k1)
+        target, methods = tbptt.TARGETS[self.spec.target], (self.method, self._method_y)
+        optimizer, *step = self._rule()
+        rule = np.array([target, *methods, k1, k2, ahead, self.spec.wait, optimizer], np.int64)
+        statistics = state["scale.statistics"], state.get("scale.targets", state["scale.statistics"])
+        scaling = self.spec.scale_clip, self.decay, *statistics
+        scores = state["score.tree"], state["score.head"]
+        memory = state["progress"], state["window"]
+        values = state["window"].reshape(slots, room, -1)
+        learned = rule, *network, *self._moments(), state["counters"], *memory, values, *waiting, said
+        steps = trace, *back, probe, *lags, *step
+        live = state["samples"], state["last"], state["quality"], state["means"]
+        self._learns_with = *learned, *steps, *scaling, *scores, *live
+        self._predicts_with = *network, *memory, target, *methods, *scaling, *scores, state["means"]
+
+    # -- learning ----------------------------------------------------------------------------------------
+
+    @property
+    def _forecasts(self) -> bool:
+        return self.spec.target == "next"
+
+    @property
+    def target_dim(self) -> int:
+        return 0 if self._forecasts else self._goals
+
+    def _learn(self, batch: Batch) -> Outputs:
+        rate = self._schedules.follow(batch)[0]
+        return self._step_through(batch, rate, _LEARN)
+
+    def _skip(self, batch: Batch) -> Outputs:
+        """The hidden state goes on, and that is all."""
+        return self._step_through(batch, np.zeros(batch.rows, np.float32), _PASS_BY)
+
+    def _step_through(self, batch: Batch, rate: Float32, mode: Integers) -> Outputs:
+        out = self._room(batch.rows)
+        place = self._slots.assign(batch.keys, batch.rows)
+        goals = batch.x if batch.y is None else batch.y
+        ids = NOBODY if batch.ids is None else batch.ids
+        sample = np.empty(batch.rows, np.int64)
+        said = out.arrays.values()
+        tbptt.learn(batch.x, goals, *place, ids, mode, rate, *self._learns_with, *said, sample)
+        return self._shaped(out)
+
+    def _learn_late_targets(self, targets: Targets, learning: bool) -> Outputs:
+        rows, mode = targets.rows, _LATER if learning else _ANSWER
+        out, sample = self._room(rows), np.empty(rows, np.int64)
+        place = self._slots.find(targets.keys, rows)
+        none, fresh = np.empty((0, self.dim), np.float32), np.zeros(rows, np.bool_)
+        given = none, targets.y, place, fresh, targets.ids, mode, np.repeat(self._schedules.now()[0], rows)
+        tbptt.learn(*given, *self._learns_with, *out.arrays.values(), sample)
+        del out.arrays["present"]
+        out.arrays["sample"] = sample
+        return out
+
+    def predict_validated(self, batch: Batch) -> Outputs:
+        if batch.keys is None:
+            return self._shaped(self._rollout(batch.x, 0))
+        # Each key's samples on their own, then all in their order again.
+        keys, inverse = np.unique(batch.keys, return_inverse=True)
+        slots = self._slots.find(keys, len(keys))
+        order = np.argsort(inverse, kind="stable")
+        parts = [self._rollout(batch.x[inverse == k], slots[k]) for k in range(len(keys))]
+        out = joined_outputs(parts) if parts else self._room(0)
+        for array in out.arrays.values():
+            array[order] = array.copy()
+        return self._shaped(out)
+
+    def _rollout(self, x: Float32, slot: int) -> Outputs:
+        out = self._room(len(x))
+        rollout.predict(x, slot, *self._predicts_with, 0, _ONE, _UNUSED, *out.arrays.values())
+        return out
+
+    def forecast(self, steps: int, key: int | str | None = None) -> Float32:
+        """The next ``steps`` samples, (steps, dim), from the live state (of ``key``): those within the
+        ``horizon`` as the net forecasts them at once, the others as it goes on with its own forecasts for
+        samples (symbols: their probabilities, the most probable one taken). Changes nothing.
+
+        Raises BadValue if the target is not the next sample, before there is any forecast, and for what is no
+        number of steps.
+        """
+        told = self._run_free(whole(steps, "steps"), 0.0, 0, key)[1]
+        ahead = told[:, : self.spec.symbols or self.dim].copy()
+        at_once = told[:1].reshape(-1, ahead.shape[1])[:steps]
+        ahead[: len(at_once)] = at_once
+        return ahead
+
+    def sample(
+        self, n: int, temperature: float = 1.0, seed: int = 0, key: int | str | None = None
+    ) -> NDArray[np.int32]:
+        """``n`` symbols (n,) drawn as the net goes on from the live state (of ``key``), each fed back.
+        ``temperature``: below 1 prefers the probable, 0 takes the most probable, above 1 evens out. Changes
+        nothing.
+
+        Raises BadValue if the net does not forecast symbols, before there is any forecast, and for numbers
+        that make no sense (``seed`` is whole, from 0 to 2^63 − 1).
+        """
+        if self.spec.symbols is None or not self._forecasts:
+            raise BadValue("symbols can be drawn where a net forecasts them: symbols=…, target='next'")
+        if not 0 <= number(temperature, "temperature") < math.inf:
+            raise BadValue(f"temperature is {temperature}; 0 or a positive number was expected")
+        temperature = min(temperature, _HOTTEST)
+        return self._run_free(whole(n, "n"), temperature, whole(seed, "seed"), key)[0][:, 0].astype(np.int32)
+
+    def _run_free(
+        self, n: int, temperature: float, seed: int, key: int | str | None
+    ) -> tuple[Float32, Float32]:
+        keys = self._read_keys(key, 1)
+        slot = int(self._slots.find(keys, 1)[0])
+        if not self._forecasts or slot < 0 or not self.state["progress"][slot, tbptt.WAITING]:
+            raise BadValue(
+                "there is no forecast to go on from: this takes target='next', and a sample learned before"
+            )
+        x, out = np.full((n, self.dim), np.nan, np.float32), self._room(n)
+        random = np.array([seed], np.uint64)
+        drawn = 1, np.float32(temperature), random
+        rollout.predict(x, slot, *self._predicts_with, *drawn, *out.arrays.values())
+        return x, out.prediction
+
+    def _room(self, n: int) -> Outputs:
+        """Room for what is said of ``n`` samples, in the kernels' order."""
+        return Outputs(
+            prediction=np.empty((n, self.outputs), np.float32),
+            error=np.empty(n, np.float32),
+            score=np.empty(n, np.float32),
+            present=np.empty(n, np.int32),
+        )
+
+    def _shaped(self, out: Outputs) -> Outputs:
+        """Of a horizon, every step's forecast by itself."""
+        if self.spec.horizon is not None:
+            out.arrays["prediction"] = out.prediction.reshape(-1, self.spec.horizon, self.dim)
+        return out
+
+    def _quality(self) -> dict[str, Any]:
+        """With ``horizon`` also ``mae_by_step``; with ``lags``, ``gradient_by_lag``; with ``target="later"``
+        how many samples wait for their target (``waiting``). The rest is `Recurrent`'s."""
+        judged = super()._quality()
+        if self.spec.horizon is not None:
+            steps = self.state["quality"].reshape(5, self.spec.horizon, self.dim)
+            judged["mae_by_step"] = [
+                mean(step[evaluation.ABSOLUTE, there] / step[evaluation.COUNT, there])
+                for step in steps.swapaxes(0, 1)
+                for there in [step[evaluation.COUNT] > 0]
+            ]
+        if self.spec.lags:
+            judged["gradient_by_lag"] = self.gradient_by_lag.tolist()
+        if self.accepts_late_targets:
+            judged["waiting"] = int(self.state["progress"][:, tbptt.WAITING].sum())
+        return judged
+
+    @property
+    def gradient_by_lag(self) -> NDArray[np.float64]:
+        """How far back the net learns, (k2,): ‖∂L_t/∂s_{t−j}‖ by lag j, where L_t is the last step's share of
+        a window's loss and s is what goes on to the next step, h and of an LSTM c; the mean over recent
+        updates (``half_life``). Empty before there is any, and without ``lags``."""
+        lags = self.state.get("lags", np.zeros((3, 0)))
+        seen = lags[tbptt.WEIGHT] > 0
+        return np.asarray(lags[tbptt.NORMS, seen] / lags[tbptt.WEIGHT, seen])
+
+    def _forget(self) -> None:
+        for name in ("window", "trace", "progress"):
+            if name in self.state:
+                self.state[name][...] = 0
+
+
+_LEARN, _PASS_BY = np.array([1, 1]), np.array([1, 0])  # kernels/tbptt.py: mode
+_LATER, _ANSWER = np.array([0, 1]), np.array([0, 0])  # of targets
+_HOTTEST = float(np.finfo(np.float32).max)
+_ONE, _UNUSED = np.float32(1), np.zeros(1, np.uint64)

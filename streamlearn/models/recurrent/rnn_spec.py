@@ -1,0 +1,95 @@
+"""The parameters of ``sl.RNN``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from ...kernels.recurrent import memory_layout
+from ...kernels.simd.lanes import WIDTH
+from .. import base
+from .base import RecurrentSpec, Steps
+
+
+class RNNSpec(RecurrentSpec):
+    tbptt: tuple[Steps, Steps] = Field((16, 16), description="update every k1 pairs, through the last k2")
+    target: Literal["next", "given", "later"] = Field(
+        "next", description="forecast the next samples, or a y given with the sample, or one that comes later"
+    )
+    horizon: Steps | None = Field(None, description="next: how many samples are forecast at once")
+    residual: bool = Field(False, description="next: the read-out is the change from the last sample")
+    lags: bool = Field(False, description="keep the gradient's norm by lag, at the cost of one more way back")
+
+    @model_validator(mode="after")
+    def _fits(self) -> RNNSpec:
+        k1, k2 = self.tbptt
+        if k2 < k1:
+            raise ValueError(
+                f"tbptt=(k1, k2) needs k2 ≥ k1, or pairs would never be learned; got ({k1}, {k2})"
+            )
+        if self.target == "next" and self.outputs not in (None, self.dim):
+            raise ValueError(f"with target='next' the outputs are the {self.dim} channels: leave outputs out")
+        if self.horizon is not None and (self.target != "next" or self.symbols is not None):
+            raise ValueError("horizon is for target='next' and samples that are numbers")
+        if self.target != "next" and self.residual:
+            raise ValueError("residual is for target='next': a change needs a last value to start from")
+        self._fits_symbols()
+        net, _ = self.plan
+        rows = 3 * int(net[memory_layout.PARAMETER_ROWS])
+        rows += self.room * int(
+            (self.keys or 1) * net[memory_layout.WINDOW_ROWS] + net[memory_layout.TRACE_ROWS]
+        )
+        if rows * WIDTH > base.MAX_STATE_VALUES:
+            raise ValueError(
+                f"the net needs more than {base.MAX_STATE_VALUES} values; take a smaller hidden, layers, k2,"
+                " keys, horizon or delay"
+            )
+        return self
+
+    def _fits_symbols(self) -> None:
+        probable = self.loss == "cross_entropy"
+        if self.symbols is not None and self.residual:
+            raise ValueError("a symbol is a name, and no number to which residual could add")
+        if self.target == "next" and probable != (self.symbols is not None):
+            raise ValueError("with target='next', loss='cross_entropy' and symbols=… go together")
+        if (self.classes is not None) != (probable and self.target != "next"):
+            raise ValueError("classes=… is for loss='cross_entropy' with a given target, which needs it")
+
+    @property
+    def kinds(self) -> int | None:
+        """How many classes a forecast tells apart; None where it is numbers."""
+        if self.loss != "cross_entropy":
+            return None
+        return self.symbols if self.target == "next" else self.classes
+
+    @property
+    def plan(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The network as kernels see it."""
+        forecast = self.dim * (self.horizon or 1)
+        outputs = self.kinds or (forecast if self.target == "next" else self.outputs or 1)
+        return memory_layout.plan(
+            self.cell,
+            self.dim,
+            self.hidden,
+            self.layers,
+            outputs,
+            residual=self.residual,
+            symbols=self.symbols,
+            classes=self.kinds is not None,
+            bias=self.bias,
+            head_bias=self.head_bias,
+        )
+
+    @property
+    def room(self) -> int:
+        """Slots of a window: k2 pairs, what waits, and the state after all."""
+        return self.tbptt[1] + (self.horizon or 1) + self.wait
+
+    @property
+    def replays(self) -> bool:
+        """Whether some steps of a window ran with other parameters than those that an update starts from."""
+        k1, k2 = self.tbptt
+        return k1 < k2 or self.wait > 0 or (self.horizon or 1) > 1 or self.keys is not None

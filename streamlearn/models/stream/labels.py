@@ -1,0 +1,135 @@
+"""Units that learn a label each from labels that come with samples, or after them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, model_validator
+
+from streamlearn_client.outputs import Outputs
+
+from ...kernels import compiler
+from ...kernels.stream import labels as kernels
+from .. import base
+from ..batch import Batch, Float32, Targets
+from ..maps.units import UnitModel, UnitSpec
+from ..validation import as_codes
+
+
+class LabelledSpec(UnitSpec):
+    labels: int | None = Field(
+        None, ge=1, le=1 << 16, description="y is a class 0 … labels − 1, from which units get labels"
+    )
+    delay: int = Field(
+        1024, ge=1, le=1 << 16, description="how many of the last samples wait for their label"
+    )
+
+    @model_validator(mode="after")
+    def _can_count(self) -> LabelledSpec:
+        if 2 * math.prod(self.arrangement) * (self.labels or 0) > base.MAX_STATE_VALUES:
+            raise ValueError(
+                f"the units have more than {base.MAX_STATE_VALUES // 2} counts of labels; take fewer labels"
+            )
+        return self
+
+
+class LabelledModel(UnitModel):
+    """Units with labels, where the spec has ``labels``. Then ``y`` ``(n, 1)`` may come with the samples, NaN
+    where it is not known, or later by their ids (``learn_targets``)."""
+
+    def _place_units(self, units: int, plane: NDArray[np.float64] | None = None) -> None:
+        super()._place_units(units, plane)
+        self._classes = self.spec.labels or 0
+        if self._classes:
+            compiler.ready(kernels)
+            delay = self.spec.delay
+            self.state["labels.counts"] = np.append(np.zeros(units * self._classes), 1.0)
+            self.state["labels.quality"] = np.zeros(2)
+            self.state["labels.ids"] = np.zeros(delay, np.int64)
+            self.state["labels.winners"] = np.zeros(delay, np.int32)
+            self.state["labels.told"] = np.zeros(delay, np.int32)
+            self.state["labels.unmatched"] = np.zeros(1, np.int64)
+
+    @property
+    def target_dim(self) -> int:
+        return 1 if self._classes else 0
+
+    @property
+    def accepts_late_targets(self) -> bool:
+        return self._classes > 0
+
+    def read_targets(self, y: ArrayLike) -> Float32:
+        return as_codes("y", super().read_targets(y), self._classes)
+
+    def _learn(self, batch: Batch) -> Outputs:
+        first = self.samples
+        out = super()._learn(batch)
+        if batch.y is not None and batch.ids is not None:
+            label = out.arrays["label"] = np.empty(batch.rows, np.int32)
+            kernels.learn(batch.y, batch.ids, first, *self._what_counts(), out.winner, label)
+        return out
+
+    def _skip(self, batch: Batch) -> Outputs:
+        first = self.samples
+        out = super()._skip(batch)
+        if self._classes:  # none of these waits for its label, nor does what had their places in the ring
+            places = np.arange(first, self.samples) % self.spec.delay
+            self.state["labels.winners"][places] = kernels.DONE
+        return out
+
+    def _learn_late_targets(self, targets: Targets, learning: bool) -> Outputs:
+        n = targets.rows
+        out = Outputs(sample=np.empty(n, np.int64), winner=np.empty(n, np.int32), label=np.empty(n, np.int32))
+        unmatched = self.state["labels.unmatched"]
+        counting = *self._what_counts(), unmatched, learning
+        kernels.learn_later(targets.y, targets.ids, self.samples, *counting, *out.arrays.values())
+        return out
+
+    def predict_validated(self, batch: Batch) -> Outputs:
+        out = super().predict_validated(batch)
+        if self._classes:
+            out.arrays["label"] = self._labels_of(out.winner)
+        return out
+
+    def _what_counts(self) -> tuple[Any, ...]:
+        """What both kernels need beside the samples, in their order."""
+        state = self.state
+        waiting = state["labels.ids"], state["labels.winners"], state["labels.told"]
+        return state["labels.counts"], self._classes, state["labels.quality"], self.decay, *waiting
+
+    @property
+    def label_counts(self) -> NDArray[np.float64]:
+        """One row a unit, arranged as they are, and a column for each class: how many of it the unit has won
+        lately, exponentially forgotten (``half_life``, in labels that came)."""
+        shape = (*self.spec.arrangement, self._classes)
+        counts = self.state.get("labels.counts", np.ones(1))
+        return np.asarray(counts[:-1] / counts[-1]).reshape(shape)
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """Every unit's label, arranged as they are: the class it has won most of lately, the lowest among
+        equals; −1 where none has come."""
+        every_unit = np.arange(self.units, dtype=np.int32)
+        return self._labels_of(every_unit).reshape(self.spec.arrangement)
+
+    def _labels_of(self, winner: NDArray[np.int32]) -> NDArray[np.int32]:
+        label = np.full(len(winner), -1, np.int32)
+        if self._classes:
+            kernels.predict(winner, self.state["labels.counts"], self._classes, label)
+        return label
+
+    def quality(self) -> dict[str, Any]:
+        """With ``labels`` also ``label_accuracy``: the share of labels that were the winner's own when the
+        sample came; ``labelled_units``: how many have one; ``unmatched_targets``: how many labels came
+        for no sample that waits."""
+        if not self._classes:
+            return super().quality()
+        count, right = self.state["labels.quality"].tolist()
+        return super().quality() | {
+            "label_accuracy": right / count if count else math.nan,
+            "labelled_units": int((self.labels >= 0).sum()),
+            "unmatched_targets": int(self.state["labels.unmatched"][0]),
+        }

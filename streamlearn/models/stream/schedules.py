@@ -1,0 +1,126 @@
+"""``Decay``: a parameter that changes over a stream that has no end; and how a model follows several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from ...kernels import compiler
+from ...kernels.stream import schedules as kernels
+from ..batch import Batch, Float32
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+_LN2 = 0.6931471805599453
+_USUAL_TAU = 5000.0
+_NO_TIMES = np.empty(0)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Decay:
+    """A value that goes from ``start`` to ``end``, and need not know how long the stream is.
+
+    v(t) = end + (start − end)·e^(−t/τ), or with ``form="inverse"`` end + (start − end)/(1 + t/τ), which goes
+    far sooner and arrives later. t is in samples, or with ``unit="seconds"`` in seconds of arrival time since
+    the first sample. Either ``tau`` says how fast (by default 5000), or ``half_life``: after how much time
+    half the way to ``end`` is gone.
+
+    With ``end=0`` it is Kohonen's ε₀e^(−t/τ). An ``end`` above 0 keeps a model able to follow a stream that
+    drifts.
+    """
+
+    start: Finite
+    end: Finite
+    tau: Positive | None = None
+    half_life: Positive | None = None
+    unit: Literal["samples", "seconds"] = "samples"
+    form: Literal["exponential", "inverse"] = "exponential"
+
+    @model_validator(mode="after")
+    def _has_one_pace(self) -> Decay:
+        if self.half_life is None:
+            object.__setattr__(self, "tau", _USUAL_TAU if self.tau is None else self.tau)
+        elif self.tau is not None:
+            raise ValueError("give tau or half_life: both say how fast")
+        return self
+
+    @property
+    def time_constant(self) -> float:
+        """τ, also where a half-life says it."""
+        if self.half_life is None:
+            return self.tau or _USUAL_TAU
+        return self.half_life if self.form == "inverse" else self.half_life / _LN2
+
+
+Schedule = Decay | Finite
+
+
+def bounds(schedule: Schedule) -> tuple[float, float]:
+    """The smallest and the largest value the schedule ever has."""
+    start, end = _as_row(schedule)[:2]
+    return min(start, end), max(start, end)
+
+
+def changing(schedules: Mapping[str, Schedule]) -> list[str]:
+    """The names of those that do not stay what they are."""
+    return [name for name, each in schedules.items() if len(set(bounds(each))) > 1]
+
+
+def within(low: float, high: float) -> AfterValidator:
+    """For a spec's field: the schedule never leaves ``low`` … ``high``."""
+
+    def check(value: Schedule) -> Schedule:
+        least, most = bounds(value)
+        if least < low or most > high:
+            raise ValueError(f"must stay within {low:g} … {high:g}")
+        return value
+
+    return AfterValidator(check)
+
+
+class Schedules:
+    """The schedules of one model, by name, and their clock, which is part of that model's ``state``."""
+
+    def __init__(self, schedules: Mapping[str, Schedule]) -> None:
+        compiler.ready(kernels)
+        self._names = list(schedules)
+        self._table = np.array([_as_row(each) for each in schedules.values()]).reshape(len(schedules), 5)
+        self._clock = np.array([0.0, 0.0, 0.0, 1.0])
+        self.state: dict[str, NDArray[Any]] = {"schedule.clock": self._clock} if schedules else {}
+        self.uses_time = bool((self._table[:, kernels.UNIT] == kernels.IN_SECONDS).any())
+
+    def follow(self, batch: Batch) -> Float32:
+        """``(schedules, n)``: their values for each sample of ``batch``. The clock moves on past these."""
+        values = np.empty((len(self._table), len(batch.x)), np.float32)
+        kernels.follow(self._table, self._clock, _NO_TIMES if batch.times is None else batch.times, values)
+        return values
+
+    def now(self) -> Float32:
+        """``(schedules, 1)``: their values as the clock stands."""
+        values = np.empty((len(self._table), 1), np.float32)
+        clock = self._clock.copy()
+        kernels.follow(self._table, clock, clock[[kernels.LATEST]], values)
+        return values
+
+    def reheat(self, heat: float) -> None:
+        """Let them begin again from ``heat`` of the way from ``end`` to ``start``."""
+        self._clock[:] = 0
+        self._clock[kernels.HEAT] = heat
+
+    def told(self) -> dict[str, float]:
+        """Their values as the clock stands, by name."""
+        return dict(zip(self._names, self.now()[:, 0].tolist(), strict=True))
+
+
+def _as_row(schedule: Schedule) -> tuple[float, float, float, int, int]:
+    """The kernels' form. A number is a schedule that stays."""
+    if not isinstance(schedule, Decay):
+        return schedule, schedule, 1.0, kernels.IN_SAMPLES, kernels.EXPONENTIAL
+    kinds = kernels.UNITS[schedule.unit], kernels.FORMS[schedule.form]
+    return schedule.start, schedule.end, schedule.time_constant, *kinds

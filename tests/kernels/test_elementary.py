@@ -1,0 +1,170 @@
+"""exp, tanh, sigmoid and log: errors in ulp against float64, the edges, and lanes that agree with scalars."""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+import pytest
+
+from streamlearn.kernels.simd import elementary
+from streamlearn.kernels.simd.lanes import WIDTH, load, store
+
+# What elementary.py promises, in units in the last place.
+BOUNDS = {"exp": 1.10, "log": 0.87, "sigmoid": 2.41, "tanh": 2.46}
+WORST = [5.198865, 0.69905573, -4.1572938, 0.031129953]  # of all 2³² values, tried once; in the same order
+TRUTH = {
+    "exp": np.exp,
+    "log": np.log,
+    "tanh": np.tanh,
+    "sigmoid": lambda x: np.where(x < 0, np.exp(-np.abs(x)), 1.0) / (1.0 + np.exp(-np.abs(x))),
+}
+FUNCTIONS = list(BOUNDS)
+
+EDGES = {
+    "zero": 0.0,
+    "smallest normal": 2.0**-126,
+    "largest": np.finfo(np.float32).max,  # and, beyond it, infinity and NaNs
+    "one": 1.0,
+    "sqrt half": 0.5**0.5,
+    "sqrt two": 2.0**0.5,
+    "half ln 2": 0.34657359,
+    "ln 2": 0.69314718,
+    "exp overflows": 88.72284,
+    "exp is denormal": 87.33655,
+    "exp underflows": 103.97208,
+    "exp's low clamp": 104.0,
+    "exp's high clamp": 89.0,
+    "tanh is one": 9.010913,
+    "tanh's clamp": 10.0,
+    "sigmoid is one": 17.32868,
+    "pow2's rounder": 12582912.0,
+    "integers end": 2.0**24,
+}
+AROUND = 1 << 12  # bit patterns on either side of an edge
+
+
+def _compile(function):
+    """``function`` over ``(blocks, 16)`` float32, once per scalar and once per lanes."""
+
+    @nb.njit(error_model="numpy")
+    def both(x, scalars, lanes):
+        for b in range(x.shape[0]):
+            store(lanes, b, function(load(x, b)))
+            for i in range(WIDTH):
+                scalars[b, i] = function(x[b, i])
+
+    return both
+
+
+COMPILED = {name: _compile(getattr(elementary, name)) for name in FUNCTIONS}
+
+
+def both_forms(name: str, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The function of every float32 in ``x``, by its scalar form and by its lane form."""
+    padded = np.resize(x.astype(np.float32), (-(-x.size // WIDTH), WIDTH))
+    scalars, lanes = np.empty_like(padded), np.empty_like(padded)
+    COMPILED[name](padded, scalars, lanes)
+    return scalars.ravel()[: x.size], lanes.ravel()[: x.size]
+
+
+def everywhere() -> np.ndarray:
+    """Every 997th float32 bit pattern of either sign, and all of them around the edges."""
+    sweep = np.arange(0, 1 << 32, 997, dtype=np.int64)
+    edges = np.array([np.float32(edge).view(np.uint32) for edge in [*EDGES.values(), *WORST]], np.int64)
+    near = (edges[:, None] + np.arange(-AROUND, AROUND + 1)).ravel()
+    top = np.int64(1 << 31)
+    near = near[near >= 0] % top
+    patterns = np.concatenate([sweep, near, near + top, np.arange(top - AROUND, top + AROUND)])
+    return patterns.astype(np.uint32).view(np.float32)
+
+
+@pytest.fixture(scope="module")
+def x() -> np.ndarray:
+    return everywhere()
+
+
+def errors_in_ulp(ours: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """|ours − truth| in units of the last place of ``truth``; infinity counts as 2¹²⁸."""
+    limit = 2.0**128
+    truth = np.clip(truth, -limit, limit)
+    ours = np.clip(ours.astype(np.float64), -limit, limit)
+    _, binade = np.frexp(truth)
+    unit = np.ldexp(1.0, np.clip(binade - 24, -149, 104))
+    return np.abs(ours - truth) / unit
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_error_stays_within_what_is_promised(name, x):
+    ours, _ = both_forms(name, x)
+    with np.errstate(all="ignore"):
+        truth = TRUTH[name](x.astype(np.float64))
+    defined = ~np.isnan(truth)
+    errors = errors_in_ulp(ours[defined], truth[defined])
+    worst = int(errors.argmax())
+    print(f"{name}: at most {errors[worst]:.4f} ulp, at {x[defined][worst]!r}, {errors.size} values")
+    assert errors[worst] <= BOUNDS[name]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_nan_where_there_is_no_value_and_nowhere_else(name, x):
+    ours, _ = both_forms(name, x)
+    with np.errstate(all="ignore"):
+        truth = TRUTH[name](x.astype(np.float64))
+    assert np.array_equal(np.isnan(ours), np.isnan(truth))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_scalars_and_lanes_are_the_same_bits(name, x):
+    scalars, lanes = both_forms(name, x)
+    number = ~np.isnan(scalars)
+    assert np.array_equal(number, ~np.isnan(lanes))
+    assert np.array_equal(scalars[number].view(np.uint32), lanes[number].view(np.uint32))
+
+
+INF, NAN = np.inf, np.nan
+TINY = 2.0**-149
+LIMITS = {
+    "exp": [
+        (0, 1),
+        (-0.0, 1),
+        (INF, INF),
+        (-INF, 0),
+        (3e38, INF),
+        (-3e38, 0),
+        (TINY, 1),
+        (88.73, INF),
+        (-104, 0),
+    ],
+    "tanh": [(0, 0), (-0.0, -0.0), (INF, 1), (-INF, -1), (3e38, 1), (TINY, TINY), (-TINY, -TINY), (20, 1)],
+    "sigmoid": [(0, 0.5), (-0.0, 0.5), (INF, 1), (-INF, 0), (3e38, 1), (-3e38, 0), (TINY, 0.5)],
+    "log": [(1, 0), (0, -INF), (-0.0, -INF), (INF, INF), (-1, NAN), (-INF, NAN), (-TINY, NAN)],
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_limits_are_exact(name):
+    given, expected = np.array([*LIMITS[name], (NAN, NAN)], np.float32).T
+    for form in both_forms(name, np.ascontiguousarray(given)):
+        assert np.array_equal(form, expected, equal_nan=True)
+        number = ~np.isnan(expected)
+        assert np.array_equal(np.signbit(form[number]), np.signbit(expected[number]))
+
+
+def test_denormal_results_and_arguments_are_kept():
+    denormal = np.array([-88, -95, -100, -103], np.float32)
+    ours, _ = both_forms("exp", denormal)
+    assert np.all((ours > 0) & (ours < 2.0**-126))
+    ours, _ = both_forms("log", np.array([TINY, 3 * TINY, 2.0**-127], np.float32))
+    assert np.allclose(
+        ours, [-149 * np.log(2), np.log(3) - 149 * np.log(2), -127 * np.log(2)], rtol=1e-6, atol=0
+    )
+
+
+def test_odd_and_complementary():
+    x = np.linspace(-12, 12, 4801, dtype=np.float32)
+    here, _ = both_forms("tanh", x)
+    there, _ = both_forms("tanh", -x)
+    assert np.array_equal(here, -there)
+    here, _ = both_forms("sigmoid", x)
+    there, _ = both_forms("sigmoid", -x)
+    assert np.allclose(here.astype(np.float64) + there, 1, rtol=0, atol=2e-7)
