@@ -18,12 +18,12 @@ A = identifier("a")
 
 @pytest.fixture
 def fleet(daemon):
-    return daemon.add("fleet", dim=2, targets=1, keyed=True, late=True)
+    return daemon.add("fleet", dim=2, targets=1, needs_keys=True, accepts_late_targets=True)
 
 
 @pytest.fixture
 def oven(daemon):
-    return daemon.add("oven", dim=1, targets=1, late=True)
+    return daemon.add("oven", dim=1, targets=1, accepts_late_targets=True)
 
 
 def numbered(start: int, stop: int) -> np.ndarray:
