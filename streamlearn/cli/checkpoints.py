@@ -1,4 +1,4 @@
-"""``streamlearn checkpoint | checkpoints | restore``: a model's states on disk."""
+"""``streamlearn checkpoint | checkpoints | restore``: a model's checkpoints."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ def add_to(app: typer.Typer) -> None:
 def checkpoint(
     name: Name, endpoint: Endpoint = DEFAULT_ENDPOINT, timeout: Timeout = 30.0, as_json: Json = False
 ) -> None:
-    """Write a model's state to disk now."""
+    """Write a checkpoint of a model now."""
     from streamlearn.cli import report
 
     with connect(endpoint, timeout) as client:
         made = client.checkpoint(name)
-    report.show(made, as_json, f"{name}: checkpoint as of lsn {made['lsn']:,} ({report.size(made['bytes'])})")
+    report.show(made, as_json, f"{name}: checkpoint at lsn {made['lsn']:,} ({report.size(made['bytes'])})")
 
 
 def checkpoints(
     name: Name, endpoint: Endpoint = DEFAULT_ENDPOINT, timeout: Timeout = 10.0, as_json: Json = False
 ) -> None:
-    """List the states that a model can go back to, newest first."""
+    """List a model's checkpoints, newest first."""
     from streamlearn.cli import report
 
     with connect(endpoint, timeout) as client:
-        there = client.checkpoints(name)
-    shown = report.table(">lsn", ">size", "written")
-    for each in there:
-        shown.add_row(f"{each['lsn']:,}", report.size(each["bytes"]), report.moment(each["time"]))
-    none = f"{name} has no checkpoints yet: streamlearn checkpoint {name}"
-    report.show(there, as_json, shown if there else none)
+        found = client.checkpoints(name)
+    table = report.table(">lsn", ">size", "written")
+    for info in found:
+        table.add_row(f"{info['lsn']:,}", report.size(info["bytes"]), report.moment(info["time"]))
+    none = f"{name} has no checkpoints; write one with: streamlearn checkpoint {name}"
+    report.show(found, as_json, table if found else none)
 
 
 def restore(
     name: Name,
     lsn: Annotated[
-        int | None, typer.Option(min=1, help="of the checkpoint", show_default="the newest checkpoint's")
+        int | None, typer.Option(min=1, help="lsn of the checkpoint", show_default="newest")
     ] = None,
     yes: Yes = False,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     timeout: Timeout = 30.0,
     as_json: Json = False,
 ) -> None:
-    """Set a model back to a checkpoint. What it learned after that is undone."""
+    """Restore a model from a checkpoint. Samples learned after it are undone."""
     from streamlearn.cli import report
 
     with connect(endpoint, timeout) as client:
         before = client.describe(name)["samples"]
-        where = "its newest checkpoint" if lsn is None else f"its checkpoint as of lsn {lsn:,}"
-        confirm(f"Set {name}, which has learned {before:,} samples, back to {where}?", yes)
+        where = "its newest checkpoint" if lsn is None else f"its checkpoint at lsn {lsn:,}"
+        confirm(f"Restore {name}, which has learned {before:,} samples, from {where}?", yes)
         done = client.restore(name, lsn=lsn)
     learned = f"{report.many(done['samples'], 'sample')} learned, {before:,} before"
-    told = f"{name} is as of lsn {done['restored_lsn']:,} again: {learned}"
-    report.show({**done, "samples_before": before}, as_json, told)
+    message = f"{name} is restored to lsn {done['restored_lsn']:,}: {learned}"
+    report.show({**done, "samples_before": before}, as_json, message)

@@ -1,4 +1,4 @@
-"""Columns of a CSV as a person names them: ``flow,pressure`` from the header, or ``1,3-5`` counted from 1."""
+"""Selection of CSV columns: by name (``flow,pressure``, from the header) or by number (``1,3-5``, from 1)."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from streamlearn.cli.errors import BadUsage
 _NUMBERS = re.compile(r"(\d+)(?:-(\d+))?")
 
 
-class Chosen(NamedTuple):
-    """What a person said of the columns: ``late`` rows are targets of earlier samples, without x."""
+class ColumnOptions(NamedTuple):
+    """The column options of a command. ``late_targets``: rows are targets of earlier samples, without x."""
 
     columns: str | None = None
     target: str | None = None
     key: str | None = None
     id: str | None = None
-    late: bool = False
+    late_targets: bool = False
 
     @property
-    def named(self) -> bool:
-        """Whether there must be a header."""
+    def need_header(self) -> bool:
+        """Whether an option names a column."""
         return any(map(needs_names, (self.columns, self.target, self.key, self.id)))
 
 
 class Columns(NamedTuple):
-    """Indices, from 0, of the fields that make x and y, the key and the id."""
+    """Indices, from 0, of the fields of x, y, the key and the id."""
 
     x: tuple[int, ...]
     y: tuple[int, ...]
@@ -35,25 +35,26 @@ class Columns(NamedTuple):
     id: int | None = None
 
 
-def needs_names(chosen: str | None) -> bool:
-    """Whether anything in ``chosen`` can only be a name."""
-    return chosen is not None and not all(_NUMBERS.fullmatch(part) for part in _parts(chosen))
+def needs_names(option: str | None) -> bool:
+    """Whether a part of ``option`` can only be a name."""
+    return option is not None and not all(_NUMBERS.fullmatch(part) for part in _parts(option))
 
 
-def choose(chosen: Chosen, header: Sequence[str] | None, width: int) -> Columns:
-    """The columns in rows of ``width`` fields; by default x (of ``late`` rows, y) has all that are left.
+def select(options: ColumnOptions, header: Sequence[str] | None, width: int) -> Columns:
+    """Return the columns in rows of ``width`` fields.
 
-    A name in the header goes before a number. Raises ``BadUsage`` for what is not there.
+    By default x (or y, for late targets) takes all columns that no option selects. A name in the header takes
+    precedence over a number. Raises ``BadUsage`` for a column that does not exist.
     """
-    key = _index(chosen.key, "--key", header, width)
-    id = _index(chosen.id, "--id", header, width)
-    y = _indices(chosen.target, "--target", header, width)
+    key = _index(options.key, "--key", header, width)
+    id = _index(options.id, "--id", header, width)
+    y = _indices(options.target, "--target", header, width)
     rest = tuple(index for index in range(width) if index not in (*y, key, id))
-    if chosen.late:
+    if options.late_targets:
         if not (y or rest):
             raise BadUsage("no column is left for the targets: choose --target")
         return Columns((), y or rest, key, id)
-    x = _indices(chosen.columns, "--columns", header, width) or rest
+    x = _indices(options.columns, "--columns", header, width) or rest
     if not x:
         raise BadUsage("no column is left for the samples: choose --columns, or fewer of --target")
     return Columns(x, y, key, id)
@@ -62,7 +63,7 @@ def choose(chosen: Chosen, header: Sequence[str] | None, width: int) -> Columns:
 def _index(chosen: str | None, option: str, header: Sequence[str] | None, width: int) -> int | None:
     found = _indices(chosen, option, header, width)
     if len(found) > 1:
-        raise BadUsage(f"{option} {chosen}: it is in one column")
+        raise BadUsage(f"{option} {chosen}: select one column")
     return found[0] if found else None
 
 
@@ -77,11 +78,11 @@ def _indices(chosen: str | None, option: str, header: Sequence[str] | None, widt
         elif numbers is not None:
             first, last = int(numbers[1]), int(numbers[2] or numbers[1])
             if not 1 <= first <= last <= width:
-                raise BadUsage(f"{option} {part}: there are columns 1 to {width}")
+                raise BadUsage(f"{option} {part}: the file has columns 1 to {width}")
             found.extend(range(first - 1, last))
         else:
             names = ", ".join(header or ())
-            raise BadUsage(f"{option} {part}: there is no such column; there are: {names}")
+            raise BadUsage(f"{option} {part}: the file has no such column; its columns are: {names}")
     return tuple(found)
 
 

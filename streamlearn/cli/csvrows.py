@@ -1,7 +1,7 @@
-"""Samples from a CSV: which columns they are in, and, when a row can't be read, which one and why.
+"""Read samples from a CSV, with errors that name the line and the column.
 
-A first line in which no chosen field is a number is a header. An empty field, or ``nan``, is a missing value.
-Blank lines are skipped, except in a file of one column, where they are missing values.
+The first line is a header if no selected field in it is a number. An empty field or ``nan`` is a missing
+value. Blank lines are skipped, except in a file of one column, where a blank line is a missing value.
 """
 
 from __future__ import annotations
@@ -19,18 +19,21 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn.cli.columns import Chosen, choose
+from streamlearn.cli.columns import ColumnOptions, select
 from streamlearn.cli.errors import BadData, BadUsage
-from streamlearn.cli.identifiers import identified
+from streamlearn.cli.identifiers import parse_identifier
 
 STDIN = "-"
-DEFAULT = Chosen()
+DEFAULT = ColumnOptions()
 LARGEST = float(np.finfo(np.float32).max)
 
 
 class Rows(NamedTuple):
-    """Consecutive samples, or later targets, which have no ``x``: ``x`` (n, dim) float32, ``y`` (n, targets)
-    float32, ``keys`` and ``ids`` n numbers or names. What was not chosen is ``None``."""
+    """Consecutive samples, or late targets without ``x``.
+
+    ``x`` (n, dim) float32, ``y`` (n, targets) float32, ``keys`` and ``ids`` n numbers or names. A part
+    that is not selected is ``None``.
+    """
 
     x: NDArray[np.float32] | None
     y: NDArray[np.float32] | None
@@ -39,7 +42,7 @@ class Rows(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """x and y of one row, in one list."""
+    """One row; ``numbers`` holds x, then y."""
 
     numbers: list[float]
     key: int | str | None
@@ -47,20 +50,19 @@ class _Row(NamedTuple):
 
 
 class CsvRows:
-    """An iterator of ``Rows`` in ``path``, or in standard input for ``-``.
+    """An iterator of ``Rows`` in ``path``; ``-`` is standard input.
 
-    ``chosen`` says where x, y, keys and ids are (see ``columns.choose``); by default x is all that nothing
-    else is. ``header`` is whether there is one; ``None`` means: look. Rows before line ``from_line`` are left
-    out. From a file come ``batch`` rows at a time; from anything that flows, each row as soon as it is
-    there.
+    ``options`` selects the columns of x, y, keys and ids (see ``columns.select``). ``header`` says whether
+    the first line is a header; ``None`` detects it. Rows before line ``from_line`` are skipped. A file is
+    read ``batch`` rows at a time, a pipe row by row.
 
-    Iteration raises ``BadData`` at a row that can't be read, after it has given all rows before it.
+    At a row that cannot be read, iteration yields all rows before it and then raises ``BadData``.
     """
 
     def __init__(
         self,
         path: str,
-        chosen: Chosen = DEFAULT,
+        options: ColumnOptions = DEFAULT,
         *,
         header: bool | None = None,
         delimiter: str = ",",
@@ -72,22 +74,22 @@ class CsvRows:
         self.name = "standard input" if path == STDIN else path
         self.header: list[str] | None = None
         self.lines = array("Q")
-        """the line of every row so far"""
+        """line number of every row so far"""
         self._binary: BinaryIO = sys.stdin.buffer if path == STDIN else Path(path).open("rb")  # noqa: SIM115
-        # Bytes that are no UTF-8 are a field that is no number where one is wanted, and no trouble elsewhere.
+        # Bytes that are not UTF-8 make a field invalid only if it is selected.
         self._text = io.TextIOWrapper(self._binary, "utf-8-sig", errors="surrogateescape", newline="")
-        flows = path == STDIN or not self._binary.seekable()
-        self._batch = 1 if flows else batch
-        self.bytes = None if flows else Path(path).stat().st_size
-        """of the file; ``None`` if that is not known"""
+        is_pipe = path == STDIN or not self._binary.seekable()
+        self._batch = 1 if is_pipe else batch
+        self.bytes = None if is_pipe else Path(path).stat().st_size
+        """size of the file; ``None`` if unknown"""
         self._csv = csv.reader(self._text, delimiter=delimiter, strict=True)
         self._from_line = from_line
-        self._chosen = chosen
+        self._options = options
         self._has_header = header
 
     @property
     def bytes_read(self) -> int:
-        """How far the file has been read."""
+        """Bytes of the file that have been read."""
         return 0 if self.bytes is None else self._binary.tell()
 
     def __iter__(self) -> Iterator[Rows]:
@@ -95,9 +97,9 @@ class CsvRows:
         while first == []:
             first = self._next()
         if first is None:
-            raise BadData(f"{self.name} is empty: there are no samples in it", file=self.name)
+            raise BadData(f"{self.name} is empty: it holds no samples", file=self.name)
         self._width = len(first)
-        self._settle(first)
+        self._detect_columns(first)
         pending: list[_Row] = []
         try:
             row = self._next() if self.header is not None else first
@@ -125,29 +127,29 @@ class CsvRows:
                 f"{self.name}, near line {line}: this is not CSV ({error})", file=self.name, line=line
             ) from None
 
-    def _settle(self, first: list[str]) -> None:
-        """Find out what the first line says: names or numbers, and which columns are wanted."""
-        chosen = self._chosen
-        if self._has_header is False and chosen.named:
-            raise BadUsage("columns can be named only where there is a header; give their numbers, from 1")
-        if self._has_header is None and not chosen.named:
-            picked = choose(chosen, None, len(first))
-            told = [first[i] for i in (*picked.x, *picked.y) if first[i].strip()]
-            self._has_header = bool(told) and not any(map(_is_number, told))
-        if self._has_header or chosen.named:
+    def _detect_columns(self, first: list[str]) -> None:
+        """Detect the header in the first line, and select the columns."""
+        options = self._options
+        if self._has_header is False and options.need_header:
+            raise BadUsage("columns can be named only if the file has a header; give their numbers, from 1")
+        if self._has_header is None and not options.need_header:
+            columns = select(options, None, len(first))
+            fields = [first[i] for i in (*columns.x, *columns.y) if first[i].strip()]
+            self._has_header = bool(fields) and not any(map(_is_number, fields))
+        if self._has_header or options.need_header:
             self.header = [name.strip() for name in first]
-        self.picked = choose(chosen, self.header, len(first))
+        self.columns = select(options, self.header, len(first))
 
     def _read(self, row: list[str]) -> _Row:
         row = row or [""]
         if len(row) != self._width:
             self._refuse(
-                f"has {len(row)} fields and line 1 has {self._width}: mend or remove the line"
-                + ("" if self._width > 1 else ", or say which --delimiter stands between fields")
+                f"has {len(row)} fields and line 1 has {self._width}: correct or remove the line"
+                + ("" if self._width > 1 else ", or set --delimiter")
             )
-        picked = self.picked
+        columns = self.columns
         numbers = []
-        for index in (*picked.x, *picked.y):
+        for index in (*columns.x, *columns.y):
             field = row[index]
             try:
                 number = float(field or "nan")
@@ -158,41 +160,41 @@ class CsvRows:
             if math.isinf(number) or abs(number) > LARGEST:
                 self._refuse(
                     f"{field.strip()} in column {self._column(index)} is too large for a sample (float32); "
-                    "leave the field empty where the value is missing",
+                    "leave the field empty if the value is missing",
                     index,
                 )
             numbers.append(number)
-        key = None if picked.key is None else self._identifier(row[picked.key], picked.key, "key")
-        id = None if picked.id is None else self._identifier(row[picked.id], picked.id, "id")
+        key = None if columns.key is None else self._identifier(row[columns.key], columns.key, "key")
+        id = None if columns.id is None else self._identifier(row[columns.id], columns.id, "id")
         return _Row(numbers, key, id)
 
     def _identifier(self, field: str, index: int, what: str) -> int | str:
-        told = field.strip()
-        if not told:
+        text = field.strip()
+        if not text:
             self._refuse(f"has no {what} in column {self._column(index)}", index)
-        if not told.isascii() and any("\ud800" <= each <= "\udfff" for each in told):
-            self._refuse(f"has a {what} in column {self._column(index)} that is no text in UTF-8", index)
-        return identified(told)
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            self._refuse(f"has a {what} in column {self._column(index)} that is not UTF-8 text", index)
+        return parse_identifier(text)
 
     def _rows(self, rows: Sequence[_Row]) -> Rows:
         numbers = np.array([row.numbers for row in rows], np.float32)
-        dim = len(self.picked.x)
+        dim = len(self.columns.x)
         return Rows(
             np.ascontiguousarray(numbers[:, :dim]) if dim else None,
-            np.ascontiguousarray(numbers[:, dim:]) if self.picked.y else None,
-            None if self.picked.key is None else [row.key for row in rows],
-            None if self.picked.id is None else [row.id for row in rows],
+            np.ascontiguousarray(numbers[:, dim:]) if self.columns.y else None,
+            None if self.columns.key is None else [row.key for row in rows],
+            None if self.columns.id is None else [row.id for row in rows],
         )
 
     def _refuse_field(self, field: str, index: int) -> NoReturn:
         shown = repr(field.strip()[:40])
         about = f"{shown} in column {self._column(index)} is not a number"
         if self._csv.line_num == 1:
-            hint = "say --skip-header if line 1 is a header"
+            hint = "use --skip-header if line 1 is a header"
         else:
-            hint = "mend it, leave the field empty if the value is missing"
-        option = "--target" if self._chosen.late else "--columns"
-        self._refuse(f"{about}: {hint}, or choose {option} without it", index)
+            hint = "correct it, leave the field empty if the value is missing"
+        option = "--target" if self._options.late_targets else "--columns"
+        self._refuse(f"{about}: {hint}, or leave this column out of {option}", index)
 
     def _refuse(self, problem: str, index: int | None = None) -> NoReturn:
         line = self._csv.line_num

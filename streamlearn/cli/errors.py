@@ -1,15 +1,15 @@
 """Errors of the command line itself, and the exit code of every error.
 
-| code | means |
+| code | meaning |
 |---|---|
 | 0 | done |
-| 1 | the daemon refused it, or something failed |
+| 1 | the daemon refused the request, or the command failed |
 | 2 | the command line or the configuration is wrong |
-| 3 … 8 | ``serve`` could not start or go on: see ``streamlearn.errors`` |
-| 10 | no daemon answered, or it stopped answering |
-| 11 | a CSV has a bad row; those before it are learned |
+| 3 … 8 | ``serve`` could not start or continue: see ``streamlearn.errors`` |
+| 10 | no answer from a daemon, or the connection was lost for too long |
+| 11 | a CSV has a bad row; the rows before it are learned |
 | 12 | ``verify`` found damage |
-| 13 | the demo saw a promise broken |
+| 13 | ``demo`` found a broken promise |
 | 130 | interrupted |
 """
 
@@ -21,29 +21,29 @@ from streamlearn.errors import NoAnswer, StreamlearnError, StreamLost
 
 
 class CommandError(StreamlearnError):
-    """A command can't do what was asked."""
+    """A command failed."""
 
     code = "COMMAND"
     exit_code: ClassVar[int] = 1
 
 
 class BadUsage(CommandError):
-    """Options that don't go together, or that name what is not there."""
+    """Options contradict each other, or name something that does not exist."""
 
     code = "USAGE"
     exit_code = 2
 
 
 class Declined(CommandError):
-    """The answer to "are you sure?" was no."""
+    """The user answered no to a confirmation."""
 
 
 class Unconfirmed(BadUsage):
-    """Something that can't be undone needs ``--yes``."""
+    """A command that cannot be undone needs ``--yes``."""
 
 
 class BadData(CommandError):
-    """A row of a CSV can't be read; ``detail`` has ``file``, ``line`` and, for a field, ``column``."""
+    """A row of a CSV cannot be read; ``detail`` has ``file``, ``line`` and, for a field, ``column``."""
 
     code = "BAD_DATA"
     exit_code = 11
@@ -57,7 +57,7 @@ class Damaged(CommandError):
 
 
 class PromiseBroken(CommandError):
-    """The demo saw the software do other than it says."""
+    """``demo`` found a broken promise."""
 
     code = "PROMISE_BROKEN"
     exit_code = 13
@@ -67,9 +67,9 @@ NO_ANSWER = 10
 
 
 def exit_code(error: StreamlearnError) -> int:
-    """What the process exits with after ``error``."""
+    """Return the exit code of the process after ``error``."""
     if isinstance(error, NoAnswer):
         return NO_ANSWER
     if isinstance(error, StreamLost):
-        return 1 if "cause" in error.detail else NO_ANSWER  # there is a cause if the daemon refused it
+        return 1 if "cause" in error.detail else NO_ANSWER  # a cause means that the daemon refused
     return int(getattr(error, "exit_code", 1))

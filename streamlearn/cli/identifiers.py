@@ -1,4 +1,4 @@
-"""Keys and ids as they stand in a CSV or on a command line."""
+"""Keys and ids in a CSV or on a command line."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import typer
 _INT64 = range(-(2**63), 2**63)
 
 
-def identified(text: str) -> int | str:
-    """A whole number of 64 bits, written as usual, is that number; all else is a name (``007`` is one)."""
+def parse_identifier(text: str) -> int | str:
+    """Parse a canonical 64-bit integer as a number and any other text as a name (``007`` is a name)."""
     try:
         number = int(text)
     except ValueError:
@@ -21,7 +21,7 @@ def identified(text: str) -> int | str:
 KeyOption = Annotated[
     str | None,
     typer.Option(
-        "--key", metavar="COLUMN", help="where the keys are, for a keyed model", show_default="none"
+        "--key", metavar="COLUMN", help="column of the keys, for a model with keys", show_default="none"
     ),
 ]
 OneKey = Annotated[
@@ -29,7 +29,7 @@ OneKey = Annotated[
     typer.Option(
         "--key",
         metavar="KEY",
-        help="of which stream, for a keyed model: a number or a name",
+        help="the stream, for a model with keys: a number or a name",
         show_default="none",
     ),
 ]

@@ -21,7 +21,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def status(endpoint: Endpoint = DEFAULT_ENDPOINT, timeout: Timeout = 3.0, as_json: Json = False) -> None:
-    """Say how the daemon is: what it has taken, learned and answered since it started."""
+    """Show the daemon's counters since its start."""
     from streamlearn.cli import report
 
     with connect(endpoint, timeout) as client:
@@ -36,15 +36,15 @@ def status(endpoint: Endpoint = DEFAULT_ENDPOINT, timeout: Timeout = 3.0, as_jso
         "queries": f"{queries['count']:,}{_quantiles(queries)}",
         "commits": f"{commits['count']:,}{_quantiles(commits)}",
     }
-    shown = report.table(
+    table = report.table(
         "model", ">samples", ">learned", ">duplicates", ">refused", ">backlog", ">per sample"
     )
-    for name, each in stats["models"].items():
-        pace = each["microseconds_per_sample"] * 1e-6
-        counts = (each[key] for key in ("samples", "learned", "duplicates", "refused", "backlog_rows"))
-        shown.add_row(name, *map(report.text, counts), report.duration(pace) if pace else "–")
-    none = "no models yet: streamlearn create --help"
-    report.show({**hello, **stats}, as_json, report.pairs(facts), shown if stats["models"] else none)
+    for name, model in stats["models"].items():
+        seconds = model["microseconds_per_sample"] * 1e-6
+        counts = (model[key] for key in ("samples", "learned", "duplicates", "refused", "backlog_rows"))
+        table.add_row(name, *map(report.text, counts), report.duration(seconds) if seconds else "–")
+    none = "no models; create one: streamlearn create --help"
+    report.show({**hello, **stats}, as_json, report.pairs(facts), table if stats["models"] else none)
 
 
 def models(endpoint: Endpoint = DEFAULT_ENDPOINT, timeout: Timeout = 3.0, as_json: Json = False) -> None:
@@ -52,12 +52,12 @@ def models(endpoint: Endpoint = DEFAULT_ENDPOINT, timeout: Timeout = 3.0, as_jso
     from streamlearn.cli import report
 
     with connect(endpoint, timeout) as client:
-        there = client.models()
-    shown = report.table("model", "kind", ">dim", ">samples", ">learned up to lsn")
-    for each in there:
-        numbers = (each["dim"], each["samples"], each["applied_lsn"])
-        shown.add_row(each["name"], each["kind"], *map(report.text, numbers))
-    report.show(there, as_json, shown if there else "no models yet: streamlearn create --help")
+        found = client.models()
+    table = report.table("model", "kind", ">dim", ">samples", ">applied lsn")
+    for model in found:
+        numbers = (model["dim"], model["samples"], model["applied_lsn"])
+        table.add_row(model["name"], model["kind"], *map(report.text, numbers))
+    report.show(found, as_json, table if found else "no models; create one: streamlearn create --help")
 
 
 def create(
@@ -66,47 +66,51 @@ def create(
     spec: Annotated[
         list[str] | None,
         typer.Option(
-            "--spec", "-s", metavar="KEY=VALUE", help="a parameter; may be repeated", show_default=False
+            "--spec", "-s", metavar="KEY=VALUE", help="a parameter (repeatable)", show_default=False
         ),
     ] = None,
     file: Annotated[
         Path | None,
         typer.Option(
-            "--file", "-f", metavar="FILE", help="parameters, and kind, in TOML or JSON", show_default=False
+            "--file",
+            "-f",
+            metavar="FILE",
+            help="TOML or JSON file with parameters and kind",
+            show_default=False,
         ),
     ] = None,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     timeout: Timeout = 10.0,
     as_json: Json = False,
 ) -> None:
-    """Make a model.
+    """Create a model.
 
         streamlearn create pump -k som -s dim=8 -s grid=10,10 -s scale=standard
 
         streamlearn create flow -k rnn -s dim=1 -s hidden=16 -s learning_rate=0.01
 
-    A value is JSON where it can be read so, and text otherwise. What --spec says goes before the file.
+    A value is read as JSON if possible, else as text. --spec overrides the file.
     """
     from streamlearn.cli import report
     from streamlearn.cli.errors import BadUsage
 
     given = read_spec(file) if file is not None else {}
-    told = given.pop("kind", None)
-    kind = kind or (told if isinstance(told, str) else None)
+    file_kind = given.pop("kind", None)
+    kind = kind or (file_kind if isinstance(file_kind, str) else None)
     if kind is None:
-        raise BadUsage(f"which kind of model? Give --kind {_ANY_KIND}, or `kind` in the file")
+        raise BadUsage(f"the kind of model is missing: give --kind {_ANY_KIND}, or `kind` in the file")
     for assignment in spec or ():
         assign(given, assignment)
     with connect(endpoint, timeout) as client:
-        made = client.create(name, kind, **given)
-    shown = {key: value for key, value in made["spec"].items() if value is not None}
-    report.show(made, as_json, f"{name}: a new {kind}", report.pairs(shown))
+        created = client.create(name, kind, **given)
+    parameters = {key: value for key, value in created["spec"].items() if value is not None}
+    report.show(created, as_json, f"created {name} ({kind})", report.pairs(parameters))
 
 
 def describe(
     name: Name, endpoint: Endpoint = DEFAULT_ENDPOINT, timeout: Timeout = 10.0, as_json: Json = False
 ) -> None:
-    """Say all about one model: spec, samples, quality, state hash, checkpoints."""
+    """Show one model: spec, samples, quality, state hash, checkpoints."""
     from streamlearn.cli import report
 
     with connect(endpoint, timeout) as client:
@@ -114,10 +118,10 @@ def describe(
     facts = {
         "model": found["name"],
         "kind": found["kind"],
-        "takes": _takes(found),
+        "input": _input(found),
         "samples": found["samples"],
         "state hash": found["state_hash"],
-        "learned up to": f"lsn {found['applied_lsn']:,} (durable up to {found['durable_lsn']:,})",
+        "applied lsn": f"{found['applied_lsn']:,} (durable: {found['durable_lsn']:,})",
         **{label.replace("_", " "): value for label, value in found["quality"].items()},
         "checkpoints": ", ".join(f"lsn {each['lsn']:,}" for each in found["checkpoints"]) or "none",
         "spec": report.pairs(found["spec"]),
@@ -128,19 +132,20 @@ def describe(
 def reheat(
     name: Name,
     heat: Annotated[
-        float, typer.Option(metavar="SHARE", help="how far towards their start, above 0, up to 1")
+        float,
+        typer.Option(metavar="SHARE", help="share of the way back to the start values, above 0, up to 1"),
     ] = 1.0,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     timeout: Timeout = 10.0,
     as_json: Json = False,
 ) -> None:
-    """Let a model's schedules begin again, so that it learns as fast as it did when it was new."""
+    """Restart a model's schedules, so that it learns as fast as a new model."""
     from streamlearn.cli import report
 
     with connect(endpoint, timeout) as client:
         done = client.reheat(name, heat)
     after = report.many(done["samples"], "sample")
-    report.show(done, as_json, f"{name} is reheated to {heat:g} after {after}, at lsn {done['lsn']:,}")
+    report.show(done, as_json, f"{name} is reheated to {heat:g} after {after} (lsn {done['lsn']:,})")
 
 
 def delete(
@@ -150,7 +155,7 @@ def delete(
     timeout: Timeout = 10.0,
     as_json: Json = False,
 ) -> None:
-    """Remove a model with all that it learned, and its checkpoints."""
+    """Delete a model, its state and its checkpoints."""
     from streamlearn.cli import report
 
     with connect(endpoint, timeout) as client:
@@ -159,11 +164,11 @@ def delete(
             f"Delete {name}, which has learned {report.many(samples, 'sample')}, and its checkpoints?", yes
         )
         client.delete(name)
-    report.show({"deleted": name, "samples": samples}, as_json, f"{name} is deleted")
+    report.show({"deleted": name, "samples": samples}, as_json, f"deleted {name}")
 
 
 def read_spec(path: Path) -> dict[str, Any]:
-    """The parameters in a TOML or JSON file. Raises ``BadUsage``, ``OSError``."""
+    """Read parameters from a TOML or JSON file. Raises ``BadUsage`` and ``OSError``."""
     import tomllib
 
     from streamlearn.cli.errors import BadUsage
@@ -172,56 +177,58 @@ def read_spec(path: Path) -> dict[str, Any]:
     try:
         text = data.decode()
         found = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except ValueError as error:  # of json, tomllib and decode
+    except ValueError as error:  # from json, tomllib and decode
         raise BadUsage(f"{path} is not {'JSON' if path.suffix == '.json' else 'TOML'}: {error}") from None
     if not isinstance(found, dict):
-        raise BadUsage(f"{path} must hold one object with a model's parameters")
+        raise BadUsage(f"{path} must hold one table (or object) with the parameters of a model")
     return found
 
 
 def assign(spec: dict[str, Any], assignment: str) -> None:
-    """Set what ``key=value`` says; ``a.b=value`` sets ``b`` within ``a``. Raises ``BadUsage``."""
+    """Set ``key=value`` in ``spec``; ``a.b=value`` sets ``b`` in ``a``. Raises ``BadUsage``."""
     from streamlearn.cli.errors import BadUsage
 
     key, equals, value = assignment.partition("=")
     if not equals or not all(key.split(".")):
-        raise BadUsage(f"--spec {assignment!r} is not KEY=VALUE, as in --spec dim=8")
+        raise BadUsage(f"--spec {assignment!r} is not KEY=VALUE; example: --spec dim=8")
     *path, last = key.split(".")
     for part in path:
-        within = spec.setdefault(part, {})
-        if not isinstance(within, dict):
+        nested = spec.setdefault(part, {})
+        if not isinstance(nested, dict):
             raise BadUsage(
-                f"--spec {assignment!r}: {part} is a value already, so nothing can be set within it"
+                f"--spec {assignment!r}: {part} already has a value and cannot hold further parameters"
             )
-        spec = within
+        spec = nested
     spec[last] = parse_value(value)
 
 
 def parse_value(text: str) -> Any:
-    """JSON where it can be read so (``10,10`` as a list, ``none`` as null), and text otherwise."""
+    """Parse JSON if possible (``10,10`` is a list, ``none`` is null), else return the text."""
     if text.lower() == "none":
         return None
-    for reading in (text, f"[{text}]") if "," in text else (text,):
+    for candidate in (text, f"[{text}]") if "," in text else (text,):
         try:
-            return json.loads(reading)
+            return json.loads(candidate)
         except ValueError:
             continue
     return text
 
 
-def _takes(found: dict[str, Any]) -> str:
-    """What comes with each sample, in words."""
+def _input(found: dict[str, Any]) -> str:
+    """Describe the parts of a sample."""
     from streamlearn.cli.report import many
 
-    told = [many(found["dim"], "value")]
+    parts = [many(found["dim"], "value")]
     if found["target_dim"]:
-        told.append(
+        parts.append(
             many(found["target_dim"], "target")
-            + (", also later by id" if found["accepts_late_targets"] else "")
+            + (", also late by id" if found["accepts_late_targets"] else "")
         )
     if found["needs_keys"]:
-        told.append("a key")
-    return "; ".join(told) + ("; it counts when they come" if found["uses_time"] else "")
+        parts.append("a key")
+    if found["uses_time"]:
+        parts.append("its arrival time")
+    return "; ".join(parts)
 
 
 def _quantiles(histogram: dict[str, Any]) -> str:
@@ -229,4 +236,4 @@ def _quantiles(histogram: dict[str, Any]) -> str:
 
     if not histogram["count"]:
         return ""
-    return f" (half within {duration(histogram['p50'])}, 99 % within {duration(histogram['p99'])})"
+    return f" (median {duration(histogram['p50'])}, 99 % within {duration(histogram['p99'])})"

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the client that they lead to."""
+"""Options shared by several commands, and the client made from them."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ Endpoint = Annotated[
         "-e",
         metavar="EP",
         show_default=False,
-        help="where the daemon takes requests; before STREAMLEARN_ENDPOINT",
+        help="the daemon's endpoint for requests; overrides STREAMLEARN_ENDPOINT",
     ),
 ]
 Timeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="how long to wait for the daemon")
 ]
-Json = Annotated[bool, typer.Option("--json", help="for programs: JSON on standard output")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask for confirmation")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="the model's name", show_default=False)]
 ModelOption = Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="the model's name")]
 
 
 def connect(endpoint: str, timeout: float) -> Client:
-    """A client of the daemon at ``endpoint``. It connects when it is first used."""
+    """Return a client of the daemon at ``endpoint``. It connects on first use."""
     from streamlearn_client import Client
 
     return Client(endpoint, timeout=timeout)
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Go on if the answer is yes. Raises ``Declined``; ``Unconfirmed`` where there is nobody to ask."""
+    """Ask for confirmation. Raises ``Declined`` on no, ``Unconfirmed`` without a terminal."""
     import sys
 
     from streamlearn.cli.errors import Declined, Unconfirmed
@@ -46,6 +46,6 @@ def confirm(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise Unconfirmed(f"{question} Nobody is here to answer: say --yes to do it")
+        raise Unconfirmed(f"{question} Standard input is not a terminal: confirm with --yes")
     if not typer.confirm(question, err=True):
         raise Declined("nothing was changed")

@@ -1,4 +1,4 @@
-"""``streamlearn predict | forecast | sample``: what a model says. Nothing is learned."""
+"""``streamlearn predict | forecast | sample``: query a model. The model does not learn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from streamlearn.cli.identifiers import KeyOption, OneKey, identified
+from streamlearn.cli.identifiers import KeyOption, OneKey, parse_identifier
 from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, ModelOption, Name, Timeout, connect
 from streamlearn.cli.push import ColumnsOption, Delimiter, File, SkipHeader
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="where to write", show_default="standard output"),
+    typer.Option("--output", "-o", metavar="FILE", help="output file", show_default="standard output"),
 ]
-JsonLines = Annotated[bool, typer.Option("--json", help="a JSON object in each line, instead of CSV")]
+JsonLines = Annotated[bool, typer.Option("--json", help="write one JSON object per line instead of CSV")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -44,22 +44,22 @@ def predict(
     timeout: Timeout = 60.0,
     as_json: JsonLines = False,
 ) -> None:
-    """Ask a model about the rows of a CSV; nothing is learned. Writes CSV, one line for each row.
+    """Query a model with the rows of a CSV. The model does not learn. Writes CSV, one line per row.
 
-    The rows are asked in one go, since to a recurrent net they are one sequence. Of a bidirectional net there
-    is a line for each sample whose context has come by then, and its number in the column sample.
+    All rows are sent in one query, because they are one sequence for a recurrent net. For a bidirectional
+    net, the output has one line per sample whose context is complete; the column sample has its number.
     """
     import numpy as np
 
-    from streamlearn.cli.columns import Chosen
+    from streamlearn.cli.columns import ColumnOptions
     from streamlearn.cli.csvrows import CsvRows
 
-    with CsvRows(file, Chosen(columns, key=key), header=skip_header, delimiter=delimiter) as rows:
+    with CsvRows(file, ColumnOptions(columns, key=key), header=skip_header, delimiter=delimiter) as rows:
         batches = list(rows)
     if not batches:
         return
     x = np.concatenate([batch.x for batch in batches if batch.x is not None])
-    keys = None if key is None else [each for batch in batches for each in batch.keys or ()]
+    keys = None if key is None else [row_key for batch in batches for row_key in batch.keys or ()]
     with connect(endpoint, timeout) as client:
         out = client.predict(model, x, keys)
     _write(out, output, as_json)
@@ -67,45 +67,45 @@ def predict(
 
 def forecast(
     name: Name,
-    steps: Annotated[int, typer.Argument(metavar="STEPS", min=1, help="how many", show_default=False)],
+    steps: Annotated[int, typer.Argument(metavar="STEPS", min=1, help="number of steps", show_default=False)],
     key: OneKey = None,
     output: Output = None,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     timeout: Timeout = 60.0,
     as_json: JsonLines = False,
 ) -> None:
-    """Ask a recurrent net for the samples that come next, as it goes on from where its stream has come to.
+    """Forecast the next samples of a recurrent net's stream, from its live state.
 
-    Writes CSV, one line for each step.
+    Writes CSV, one line per step.
     """
     from streamlearn_client import Outputs
 
     with connect(endpoint, timeout) as client:
-        ahead = client.forecast(name, steps, None if key is None else identified(key))
+        ahead = client.forecast(name, steps, None if key is None else parse_identifier(key))
     _write(Outputs(forecast=ahead), output, as_json)
 
 
 def sample(
     name: Name,
-    n: Annotated[int, typer.Argument(metavar="N", min=1, help="how many symbols", show_default=False)],
+    n: Annotated[int, typer.Argument(metavar="N", min=1, help="number of symbols", show_default=False)],
     temperature: Annotated[
-        float, typer.Option(min=0.0, help="below 1 prefers the probable, 0 takes the most probable")
+        float, typer.Option(min=0.0, help="below 1 favours probable symbols; 0 takes the most probable")
     ] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="another one draws others")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the draws")] = 0,
     key: OneKey = None,
     output: Output = None,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     timeout: Timeout = 60.0,
     as_json: JsonLines = False,
 ) -> None:
-    """Draw the symbols that might come next from a recurrent net that forecasts symbols.
+    """Draw the next symbols from a recurrent net that forecasts symbols.
 
-    Writes CSV, one line for each symbol.
+    Writes CSV, one line per symbol.
     """
     from streamlearn_client import Outputs
 
     with connect(endpoint, timeout) as client:
-        drawn = client.sample(name, n, temperature, seed, None if key is None else identified(key))
+        drawn = client.sample(name, n, temperature, seed, None if key is None else parse_identifier(key))
     _write(Outputs(symbol=drawn), output, as_json)
 
 
@@ -123,17 +123,18 @@ def _write(out: Outputs, output: Path | None, as_json: bool) -> None:
 
 
 def flatten(out: Outputs) -> tuple[list[str], list[list[Any]]]:
-    """Names and columns of plain numbers; ``coords`` (n, 2) become ``coords_0`` and ``coords_1``, the
-    ``prediction`` (n, horizon, dim) of several steps ``prediction_0_0`` (step, channel) and so on, NaN None.
+    """Return the names and values of scalar columns.
 
-    A number has as many digits as tell its float32 from every other.
+    ``coords`` (n, 2) becomes ``coords_0`` and ``coords_1``; ``prediction`` (n, horizon, dim) becomes
+    ``prediction_0_0`` (step, channel) and so on. NaN becomes ``None``. A number has the fewest digits that
+    identify its float32.
     """
     names: list[str] = []
     values: list[list[Any]] = []
     for name, array in out.arrays.items():
-        places = list(product(*map(range, array.shape[1:])))
-        for place, column in zip(places, array.reshape(len(array), len(places)).T, strict=True):
-            names.append("_".join(map(str, (name, *place))))
+        indices = list(product(*map(range, array.shape[1:])))
+        for index, column in zip(indices, array.reshape(len(array), len(indices)).T, strict=True):
+            names.append("_".join(map(str, (name, *index))))
             if column.dtype.kind == "f":
                 shortest = [float(str(value)) for value in column]
                 values.append([None if value != value else value for value in shortest])

@@ -1,4 +1,4 @@
-"""``streamlearn push``: the rows of a CSV, samples or later targets, learned exactly once, in order."""
+"""``streamlearn push``: send the rows of a CSV, samples or late targets, exactly once and in order."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ if TYPE_CHECKING:
     from streamlearn.cli.csvrows import CsvRows
     from streamlearn_client.stream import Stream
 
-Told = Callable[[], None]
+Update = Callable[[], None]
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="a CSV; - is standard input", show_default=False)]
+File = Annotated[
+    str, typer.Argument(metavar="FILE", help="CSV file; - is standard input", show_default=False)
+]
 ColumnsOption = Annotated[
     str | None,
     typer.Option(
-        "--columns", help="those of the samples, by name or number: 1-8 or flow,3", show_default="all"
+        "--columns", help="columns of the samples, by name or number: 1-8 or flow,3", show_default="all"
     ),
 ]
 SkipHeader = Annotated[
     bool | None,
-    typer.Option("--skip-header/--no-header", help="whether line 1 is a header", show_default="look at it"),
+    typer.Option("--skip-header/--no-header", help="whether line 1 is a header", show_default="detected"),
 ]
-Delimiter = Annotated[str, typer.Option(metavar="CHAR", help="what stands between fields")]
+Delimiter = Annotated[str, typer.Option(metavar="CHAR", help="field separator")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -42,7 +44,7 @@ def push(
     columns: ColumnsOption = None,
     target: Annotated[
         str | None,
-        typer.Option(help="columns of y, for a model that learns from given targets", show_default="none"),
+        typer.Option(help="columns of the targets y, for a model that takes targets", show_default="none"),
     ] = None,
     key: KeyOption = None,
     id: Annotated[
@@ -50,64 +52,65 @@ def push(
         typer.Option(
             "--id",
             metavar="COLUMN",
-            help="what names a sample, so that targets may come later",
+            help="column of the sample ids, for late targets",
             show_default="none",
         ),
     ] = None,
-    late: Annotated[
-        bool, typer.Option("--targets", help="rows are targets of samples learned before, found by --id")
+    late_targets: Annotated[
+        bool, typer.Option("--targets", help="rows are late targets of earlier samples, matched by --id")
     ] = False,
     skip_header: SkipHeader = None,
     delimiter: Delimiter = ",",
-    from_line: Annotated[int, typer.Option(min=1, metavar="LINE", help="begin at this line")] = 1,
+    from_line: Annotated[int, typer.Option(min=1, metavar="LINE", help="first line to send")] = 1,
     ack: Annotated[
-        Literal["received", "written", "durable"], typer.Option(help="when a sample counts as taken")
+        Literal["received", "written", "durable"], typer.Option(help="level of the acks")
     ] = "durable",
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     timeout: Timeout = 60.0,
     as_json: Json = False,
 ) -> None:
-    """Have a model learn the rows of a CSV.
+    """Send the rows of a CSV to a model, which learns them.
 
-    An empty field is a missing value. A row that can't be read ends it, and says which and why; the rows
-    before it are learned, and --from-line goes on behind it. Standard input is sent row by row as it comes.
+    An empty field is a missing value. At a row that cannot be read the command stops and names the line and
+    the reason. The rows before it are learned; continue after it with --from-line. Standard input is sent row
+    by row.
 
-    Targets may come later than their samples, if these came with an id:
+    Targets can arrive later than their samples if the samples have ids:
 
         streamlearn push samples.csv -m oven --id batch
 
         streamlearn push labels.csv -m oven --id batch --targets
     """
     from streamlearn.cli import report
-    from streamlearn.cli.columns import Chosen
+    from streamlearn.cli.columns import ColumnOptions
     from streamlearn.cli.csvrows import CsvRows
     from streamlearn.cli.errors import BadUsage
     from streamlearn.errors import StreamlearnError
 
-    if late and (id is None or columns is not None):
-        raise BadUsage("--targets are found by --id, and have no --columns: their columns are --target's")
-    chosen = Chosen(columns, target, key, id, late)
-    what = "target" if late else "sample"
+    if late_targets and (id is None or columns is not None):
+        raise BadUsage("--targets needs --id and takes no --columns; select the columns of y with --target")
+    options = ColumnOptions(columns, target, key, id, late_targets)
+    noun = "target" if late_targets else "sample"
     with (
         connect(endpoint, timeout) as client,
-        CsvRows(file, chosen, header=skip_header, delimiter=delimiter, from_line=from_line) as rows,
+        CsvRows(file, options, header=skip_header, delimiter=delimiter, from_line=from_line) as rows,
     ):
         found = client.describe(model)
         stream = client.stream(model, ack=ack, timeout=timeout)
         try:
-            with stream, _progress(model, rows, stream, what) as told:
+            with stream, _progress(model, rows, stream, noun) as update:
                 for number, batch in enumerate(rows):
                     if number == 0:
-                        _check_fit(rows, found, late)
+                        _check_fit(rows, found, late_targets)
                     if batch.x is not None:
                         stream.push_many(batch.x, batch.y, keys=batch.keys, ids=batch.ids)
                     elif batch.y is not None:
                         stream.push_targets(batch.ids, batch.y, keys=batch.keys)
-                    told()
+                    update()
                 stream.flush()
-                told()
+                update()
         except (StreamlearnError, KeyboardInterrupt) as error:
-            _say_how_far(error, rows, stream, what)
+            _add_position(error, rows, stream, noun)
             raise
     lsn = stream.last_ack.lsn if stream.last_ack is not None else None
     facts = {
@@ -118,55 +121,55 @@ def push(
         "resent_batches": stream.resent,
         "lsn": lsn,
     }
-    many = report.many(stream.acknowledged, what)
-    report.show(facts, as_json, f"{model}: {many} acknowledged ({ack}), up to lsn {lsn}")
+    count = report.many(stream.acknowledged, noun)
+    report.show(facts, as_json, f"{model}: {count} acknowledged ({ack}), last lsn {lsn}")
 
 
-def _check_fit(rows: CsvRows, found: dict[str, Any], late: bool) -> None:
-    """Refuse a file whose columns are not the model's before anything is sent."""
+def _check_fit(rows: CsvRows, found: dict[str, Any], late_targets: bool) -> None:
+    """Refuse a file whose columns do not fit the model, before anything is sent."""
     from streamlearn.cli.errors import BadData
 
     names = f" ({', '.join(rows.header)})" if rows.header is not None else ""
     model, dim, targets = found["name"], found["dim"], found["target_dim"]
-    x, y, key, id = rows.picked
-    told = None
-    if not found["accepts_late_targets"] and (late or id is not None):
-        told = f"{model} takes no targets later: leave out --id and --targets"
+    x, y, key, id = rows.columns
+    problem = None
+    if not found["accepts_late_targets"] and (late_targets or id is not None):
+        problem = f"{model} takes no late targets: remove --id and --targets"
     elif (key is not None) != found["needs_keys"]:
-        told = f"{model} needs a key for each row: say where with --key{names}"
+        problem = f"{model} needs a key for each row: select its column with --key{names}"
         if key is not None:
-            told = f"{model} has no keys: leave out --key"
+            problem = f"{model} takes no keys: remove --key"
     elif len(y) != targets and (y or not found["accepts_late_targets"]):
-        wants = (
-            f"learns from given targets, {targets} of them: say which with"
-            if targets
-            else "takes no targets: leave out"
+        action = (
+            f"needs {targets} target columns: select them with" if targets else "takes no targets: remove"
         )
-        told = f"{model} {wants} --target{names}"
-    elif len(x) != dim and not late:
-        told = f"{rows.name} has samples of {len(x)} values{names} and {model} takes {dim}: choose --columns"
-    if told is not None:
-        raise BadData(told, file=rows.name, columns=[len(x), len(y)], expected=[dim, targets])
+        problem = f"{model} {action} --target{names}"
+    elif len(x) != dim and not late_targets:
+        problem = (
+            f"{rows.name} has samples of {len(x)} values{names}, but {model} takes {dim}: select them with"
+            " --columns"
+        )
+    if problem is not None:
+        raise BadData(problem, file=rows.name, columns=[len(x), len(y)], expected=[dim, targets])
 
 
-def _say_how_far(error: BaseException, rows: CsvRows, stream: Stream, what: str) -> None:
-    """After an error: what is safe, and where to go on."""
+def _add_position(error: BaseException, rows: CsvRows, stream: Stream, noun: str) -> None:
+    """Add to an error which rows are acknowledged and where to continue."""
     done = stream.acknowledged
     if not done:
-        told = "nothing was learned"
+        position = "nothing was learned"
     else:
-        told = (
-            f"{done:,} {what}s before it are acknowledged; go on with --from-line {rows.lines[done - 1] + 1}"
-        )
+        next_line = rows.lines[done - 1] + 1
+        position = f"{done:,} {noun}s before it are acknowledged; continue with --from-line {next_line}"
     if isinstance(error, KeyboardInterrupt):
-        print(f"streamlearn: {told}", file=sys.stderr)
+        print(f"streamlearn: {position}", file=sys.stderr)
     else:
-        error.add_note(told)
+        error.add_note(position)
 
 
 @contextmanager
-def _progress(model: str, rows: CsvRows, stream: Stream, what: str) -> Iterator[Told]:
-    """A bar of the file's bytes, or a count where their number is not known; on a terminal only."""
+def _progress(model: str, rows: CsvRows, stream: Stream, noun: str) -> Iterator[Update]:
+    """Show a bar of the file's bytes, or a count if the size is unknown. Only on a terminal."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from streamlearn.cli import report
@@ -174,14 +177,14 @@ def _progress(model: str, rows: CsvRows, stream: Stream, what: str) -> Iterator[
     columns = (
         TextColumn("{task.fields[model]}", style="bold", markup=False),
         BarColumn(),
-        TextColumn(f"{{task.fields[acknowledged]:,}} {what}s acknowledged"),
+        TextColumn(f"{{task.fields[acknowledged]:,}} {noun}s acknowledged"),
         TimeElapsedColumn(),
     )
     console = report.console(err=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=rows.bytes, model=model, acknowledged=0)
 
-        def told() -> None:
+        def update() -> None:
             progress.update(task, completed=rows.bytes_read, acknowledged=stream.acknowledged)
 
-        yield told
+        yield update

@@ -1,4 +1,4 @@
-"""What commands show: tables for people, JSON for programs, numbers that both can read."""
+"""Output of commands: tables and readable numbers for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-PIPED_WIDTH = 200  # nothing is cut off where nobody looks
+PIPED_WIDTH = 200  # nothing is cut off or wrapped in a pipe
 
 
 def console(*, err: bool = False) -> Console:
-    """Standard output (or error) as rich writes to it: colours on a terminal only, full width in a pipe."""
+    """Return a console on standard output (or error): colours only on a terminal, full width in a pipe."""
     from rich.console import Console
 
     stream = sys.stderr if err else sys.stdout
@@ -28,7 +28,7 @@ def console(*, err: bool = False) -> Console:
 
 
 def show(value: Any, as_json: bool, *shown: RenderableType) -> None:
-    """``value`` as JSON, or ``shown`` for a person."""
+    """Print ``value`` as JSON, or ``shown`` for a person."""
     if as_json:
         print_json(value)
     else:
@@ -36,37 +36,37 @@ def show(value: Any, as_json: bool, *shown: RenderableType) -> None:
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    print(json.dumps(to_json(value), indent=2, ensure_ascii=False))
 
 
-def plain(value: Any) -> Any:
-    """``value`` as JSON has it: there is no NaN and no infinity (they become null), and no bytes."""
+def to_json(value: Any) -> Any:
+    """Convert ``value`` for JSON: NaN and infinity become null, bytes become hex digits."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
+        return {str(key): to_json(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
+        return [to_json(entry) for entry in value]
     return value
 
 
 def table(*columns: str, title: str | None = None) -> Table:
-    """A table; a column whose name begins with ``>`` holds numbers."""
+    """Return a table; a column whose name begins with ``>`` is right-aligned."""
     from rich import box
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    result = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for name in columns:
-        made.add_column(
+        result.add_column(
             name.removeprefix(">"), justify="right" if name[:1] == ">" else "left", overflow="fold"
         )
-    return made
+    return result
 
 
 def pairs(values: Mapping[str, Any]) -> Table:
-    """Names and values, one pair in a line."""
+    """Return a table with one name and value per line."""
     from rich.table import Table
     from rich.text import Text
 
@@ -83,7 +83,7 @@ def _is_renderable(value: Any) -> bool:
 
 
 def text(value: Any) -> str:
-    """A value as a person reads it."""
+    """Format a value for a person."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -93,7 +93,7 @@ def text(value: Any) -> str:
     if isinstance(value, float):
         return "–" if math.isnan(value) else f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
     if isinstance(value, (Mapping, Sequence)) and not isinstance(value, str):
-        return json.dumps(plain(value), ensure_ascii=False)
+        return json.dumps(to_json(value), ensure_ascii=False)
     return str(value)
 
 
@@ -103,7 +103,7 @@ def many(count: int, what: str) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes in the largest unit that leaves a number over 1."""
+    """Format bytes in the largest unit with a number of at least 1."""
     value, unit = float(count), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if value < 1024:
@@ -113,7 +113,7 @@ def size(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them, from microseconds to days."""
+    """Format seconds, from microseconds to days."""
     if math.isnan(seconds):
         return text(seconds)
     if seconds < 1e-3:
@@ -131,7 +131,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(nanoseconds: int) -> str:
-    """A time of the daemon's clock, here, and how long ago that is."""
+    """Format a time of the daemon's clock in the local zone, with its age."""
     seconds = nanoseconds / 1e9
     local = datetime.fromtimestamp(seconds).astimezone()
     return f"{local:%Y-%m-%d %H:%M:%S} ({duration(max(0.0, time.time() - seconds))} ago)"

@@ -1,4 +1,4 @@
-"""``streamlearn verify``: is everything in a data directory as it was written?"""
+"""``streamlearn verify``: check the files of a data directory."""
 
 from __future__ import annotations
 
@@ -18,47 +18,49 @@ def add_to(app: typer.Typer) -> None:
 
 
 def verify(
-    data_dir: Annotated[Path, typer.Argument(metavar="DATA_DIR", help="of a daemon, running or not")],
+    data_dir: Annotated[
+        Path, typer.Argument(metavar="DATA_DIR", help="data directory of a daemon, running or not")
+    ],
     as_json: Json = False,
 ) -> None:
-    """Read every journal segment and every checkpoint, and say what is wrong. Changes nothing."""
+    """Read every journal segment and checkpoint, and report damage. Does not change any file."""
     from rich.text import Text
 
     from streamlearn.cli import report
     from streamlearn.cli.errors import Damaged
 
     with report.console(err=True).status("reading"):
-        seen = examine(data_dir)
-    findings = seen.findings
+        examined = examine(data_dir)
+    findings = examined.findings
     damage = [finding for finding in findings if finding.level == "damage"]
     segments, checkpoints = (
-        report.many(seen.segments, "journal segment"),
-        report.many(seen.checkpoints, "checkpoint"),
+        report.many(examined.segments, "journal segment"),
+        report.many(examined.checkpoints, "checkpoint"),
     )
-    looked_at = f"{segments} and {checkpoints} in {data_dir}"
+    checked = f"{segments} and {checkpoints} in {data_dir}"
     facts = {
         "data_dir": str(data_dir),
-        "segments": seen.segments,
-        "checkpoints": seen.checkpoints,
+        "segments": examined.segments,
+        "checkpoints": examined.checkpoints,
         "ok": not damage,
         "findings": [{"level": f.level, "path": str(f.path), "message": f.message} for f in findings],
     }
-    found = report.table("", "file", "what")
+    table = report.table("", "file", "finding")
     for finding in findings:
         level = Text(finding.level, style="red" if finding.level == "damage" else "yellow")
-        found.add_row(level, str(_within(finding.path, data_dir)), finding.message)
+        table.add_row(level, str(_within(finding.path, data_dir)), finding.message)
     verdict = Text("damaged", style="red") if damage else Text("no damage", style="green")
-    report.show(facts, as_json, *([found] if findings else []), Text.assemble(f"{looked_at}: ", verdict))
+    report.show(facts, as_json, *([table] if findings else []), Text.assemble(f"{checked}: ", verdict))
     if damage:
         places = report.many(len(damage), "place")
         raise Damaged(
             f"{data_dir} is damaged in {places}. The next start sets a bad checkpoint aside and uses the one"
-            " before it; a damaged journal it refuses, until the file is back or --repair is given"
+            " before it. It refuses a damaged journal: restore the file, or start with --repair"
         )
 
 
 class Examined(NamedTuple):
-    """How much there was in a data directory, and what was found in it."""
+    """Counts of files in a data directory, and the findings."""
 
     segments: int
     checkpoints: int
@@ -66,7 +68,7 @@ class Examined(NamedTuple):
 
 
 def examine(data_dir: Path) -> Examined:
-    """Read everything in ``data_dir``. Raises ``BadUsage`` if it is no data directory."""
+    """Check all files in ``data_dir``. Raises ``BadUsage`` if it is not a data directory."""
     from streamlearn.cli.errors import BadUsage
     from streamlearn.store.checkpoint import CheckpointStore
     from streamlearn.store.fs import FS
@@ -76,8 +78,8 @@ def examine(data_dir: Path) -> Examined:
     journal, checkpoints = data_dir / "journal", data_dir / "checkpoints"
     if not journal.is_dir() and not checkpoints.is_dir():
         raise BadUsage(
-            f"{data_dir} is no data directory: it holds neither journal/ nor checkpoints/;"
-            " give the one that `streamlearn serve --data-dir` was given"
+            f"{data_dir} is not a data directory: it has neither journal/ nor checkpoints/;"
+            " give the directory of `streamlearn serve --data-dir`"
         )
     fs = FS()
     store = CheckpointStore(fs, checkpoints)

@@ -1,4 +1,4 @@
-"""``streamlearn warmup``: compile ahead, for container images and impatient people."""
+"""``streamlearn warmup``: compile all kernels ahead of the first start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def add_to(app: typer.Typer) -> None:
 def warmup(as_json: Json = False) -> None:
     """Compile all kernels, so that the next start is quick.
 
-    They are kept in NUMBA_CACHE_DIR or ~/.cache, for this installation and this CPU.
+    The cache is in NUMBA_CACHE_DIR or ~/.cache. It is valid for this installation and this CPU.
     """
     from streamlearn.cli import report
 
@@ -30,7 +30,7 @@ def warmup(as_json: Json = False) -> None:
 
 
 def compile_kernels() -> int:
-    """Compile all kernels with a progress bar on stderr; returns how many there are."""
+    """Compile all kernels with a progress bar on standard error; return their number."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from streamlearn import kernels
@@ -46,7 +46,7 @@ def compile_kernels() -> int:
     with Progress(*columns, console=report.console(err=True), transient=True) as progress:
         task = progress.add_task("", total=None)
 
-        def told(name: str, done: int, total: int) -> None:
+        def update(name: str, done: int, total: int) -> None:
             progress.update(task, description=name, completed=done, total=total)
 
-        return kernels.compile_all(told)
+        return kernels.compile_all(update)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from streamlearn.cli.columns import Chosen, choose, needs_names
+from streamlearn.cli.columns import ColumnOptions, needs_names, select
 from streamlearn.cli.errors import BadUsage
-from streamlearn.cli.identifiers import identified
+from streamlearn.cli.identifiers import parse_identifier
 
 HEADER = ["time", "flow", "pressure", "7"]
 
@@ -24,13 +24,13 @@ HEADER = ["time", "flow", "pressure", "7"]
     ],
 )
 def test_columns_are_names_numbers_and_ranges(columns, target, x, y):
-    assert choose(Chosen(columns, target), HEADER, 4) == (x, y, None, None)
+    assert select(ColumnOptions(columns, target), HEADER, 4) == (x, y, None, None)
 
 
 @pytest.mark.parametrize(
     ("columns", "target", "said"),
     [
-        ("speed", None, "no such column; there are: time, flow, pressure, 7"),
+        ("speed", None, "no such column; its columns are: time, flow, pressure, 7"),
         ("5", None, "columns 1 to 4"),
         ("0", None, "columns 1 to 4"),
         ("3-2", None, "columns 1 to 4"),
@@ -40,40 +40,40 @@ def test_columns_are_names_numbers_and_ranges(columns, target, x, y):
 )
 def test_what_is_not_there_is_named(columns, target, said):
     with pytest.raises(BadUsage, match=said):
-        choose(Chosen(columns, target), HEADER, 4)
+        select(ColumnOptions(columns, target), HEADER, 4)
 
 
 @pytest.mark.parametrize(
     ("chosen", "found"),
     [
-        (Chosen(key="time"), ((1, 2, 3), (), 0, None)),
-        (Chosen(key="2", id="7", target="flow"), ((0, 2), (1,), 1, 3)),
-        (Chosen("pressure", key="1", id="1"), ((2,), (), 0, 0)),
-        (Chosen(id="time", late=True), ((), (1, 2, 3), None, 0)),
-        (Chosen(id="time", key="7", target="flow", late=True), ((), (1,), 3, 0)),
+        (ColumnOptions(key="time"), ((1, 2, 3), (), 0, None)),
+        (ColumnOptions(key="2", id="7", target="flow"), ((0, 2), (1,), 1, 3)),
+        (ColumnOptions("pressure", key="1", id="1"), ((2,), (), 0, 0)),
+        (ColumnOptions(id="time", late_targets=True), ((), (1, 2, 3), None, 0)),
+        (ColumnOptions(id="time", key="7", target="flow", late_targets=True), ((), (1,), 3, 0)),
     ],
 )
 def test_keys_ids_and_later_targets(chosen, found):
-    assert choose(chosen, HEADER, 4) == found
+    assert select(chosen, HEADER, 4) == found
 
 
 @pytest.mark.parametrize(
     ("chosen", "said"),
     [
-        (Chosen(key="1-2"), "--key 1-2: it is in one column"),
-        (Chosen(id="speed"), "--id speed: there is no such column"),
-        (Chosen(id="1", key="2", late=True), "no column is left for the targets"),
+        (ColumnOptions(key="1-2"), "--key 1-2: select one column"),
+        (ColumnOptions(id="speed"), "--id speed: the file has no such column"),
+        (ColumnOptions(id="1", key="2", late_targets=True), "no column is left for the targets"),
     ],
 )
 def test_keys_and_ids_that_are_not_there(chosen, said):
     with pytest.raises(BadUsage, match=said):
-        choose(chosen, HEADER, 2)
+        select(chosen, HEADER, 2)
 
 
 def test_names_need_a_header():
-    assert Chosen("1", key="machine").named
-    assert Chosen("1", id="batch", late=True).named
-    assert not Chosen("1", "2", "3", "4").named
+    assert ColumnOptions("1", key="machine").need_header
+    assert ColumnOptions("1", id="batch", late_targets=True).need_header
+    assert not ColumnOptions("1", "2", "3", "4").need_header
     assert needs_names("flow,2")
     assert not needs_names("1-3,7")
     assert not needs_names(None)
@@ -96,4 +96,4 @@ def test_names_need_a_header():
     ],
 )
 def test_a_key_is_a_number_where_it_is_written_as_one(text, value):
-    assert identified(text) == value
+    assert parse_identifier(text) == value

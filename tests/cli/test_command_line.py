@@ -76,7 +76,7 @@ def test_version(run):
         (["status", "--timeout", "soon"], "--timeout"),
         (["create", "pump"], "--kind"),
         (["create", "pump", "-k", "som", "-s", "dim"], "KEY=VALUE"),
-        (["verify", "."], "no data directory"),
+        (["verify", "."], "not a data directory"),
         (["push", "x.csv"], "--model"),
         (["push", "x.csv", "-m", "x", "--targets"], "--id"),
         (["push", "x.csv", "-m", "x", "--targets", "--id", "1", "--columns", "2"], "--columns"),

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from streamlearn.cli.columns import Chosen
+from streamlearn.cli.columns import ColumnOptions
 from streamlearn.cli.csvrows import CsvRows
 from streamlearn.cli.errors import BadData, BadUsage
 
@@ -23,7 +23,9 @@ def rows_of(tmp_path):
     def read(text, **options):
         path = tmp_path / "data.csv"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        chosen = Chosen(**{name: options.pop(name) for name in Chosen._fields if name in options})
+        chosen = ColumnOptions(
+            **{name: options.pop(name) for name in ColumnOptions._fields if name in options}
+        )
         with CsvRows(str(path), chosen, **options) as rows:
             batches, problem = [], None
             try:
@@ -98,7 +100,7 @@ def test_names_beside_numbers_make_no_header(rows_of):
 
 
 def test_later_targets(rows_of):
-    _, batches, _, _ = rows_of("batch,level\n3,1\n9,2\n", id="batch", late=True)
+    _, batches, _, _ = rows_of("batch,level\n3,1\n9,2\n", id="batch", late_targets=True)
     assert [(batch.x, batch.y.tolist(), batch.ids) for batch in batches] == [(None, [[1], [2]], [3, 9])]
 
 
@@ -107,7 +109,7 @@ def test_later_targets(rows_of):
     [
         ("a,1\n,2\n", r"line 2: has no key in column 1"),
         ("a,1\n  ,2\n", r"line 2: has no key in column 1"),
-        (b"a,1\n\xff,2\n", r"line 2: has a key in column 1 that is no text in UTF-8"),
+        (b"a,1\n\xff,2\n", r"line 2: has a key in column 1 that is not UTF-8 text"),
     ],
 )
 def test_a_row_without_its_key_is_named(rows_of, text, said):
@@ -126,7 +128,7 @@ def test_a_label_beside_the_samples_does_not_disturb(rows_of):
 @pytest.mark.parametrize(
     ("text", "line", "column", "said"),
     [
-        ("1,2\n3,4\n5,x\n7,8\n", 3, 2, r"'x' in column 2 is not a number: mend it, leave the field empty"),
+        ("1,2\n3,4\n5,x\n7,8\n", 3, 2, r"'x' in column 2 is not a number: correct it, leave the field empty"),
         ("a,b\n3,4\n5,6\n7,12,5\n", 4, None, r"has 3 fields and line 1 has 2"),
         ("a,b\n3,4\n5,6\n7\n", 4, None, r"has 1 fields and line 1 has 2"),
         ("1,2\n3,4\n5,inf\n", 3, 2, r"inf in column 2 is too large .* leave the field empty"),
@@ -159,7 +161,7 @@ def test_text_in_the_first_line_beside_numbers_is_no_silent_header(rows_of):
 def test_a_header_can_be_denied(rows_of):
     _, _, _, problem = rows_of("a,b\n3,4\n", header=False)
     assert problem.detail["line"] == 1
-    with pytest.raises(BadUsage, match="named only where there is a header"):
+    with pytest.raises(BadUsage, match="named only if the file has a header"):
         rows_of("a,b\n3,4\n", header=False, columns="a")
 
 

@@ -1,4 +1,4 @@
-"""The demo's own arithmetic, against other libraries and against stories with a known end."""
+"""The demo's own arithmetic, against other libraries and against results with a known verdict."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
 from streamlearn.cli.demo import data
-from streamlearn.cli.demo.cast import LSTM, MAP, NET
-from streamlearn.cli.demo.measure import OneStep, one_step, roc_auc
-from streamlearn.cli.demo.promises import Quality, promises
-from streamlearn.cli.demo.questions import Outage, digest
-from streamlearn.cli.demo.story import Killed, Played, Story
-from streamlearn.cli.demo.umatrix import Picture, draw, pictures, save_png
+from streamlearn.cli.demo.checks import OneStepErrors, Quality, one_step_errors, roc_auc, run_checks
+from streamlearn.cli.demo.models import LSTM, MAP, NET
+from streamlearn.cli.demo.query_client import Outage, statistics
+from streamlearn.cli.demo.scenario import Kill, ModelResult, Results
+from streamlearn.cli.demo.umatrix import Image, draw, images, save_png
 from streamlearn.store.finding import Finding
 
 # the data
@@ -67,49 +66,49 @@ def test_roc_auc_is_scikit_learns(pairs):
         assert roc_auc(positive, score) == pytest.approx(roc_auc_score(positive, score), abs=1e-12)
 
 
-def test_one_step_looks_at_the_second_half_and_at_what_is_known():
+def test_one_step_errors_use_known_values_of_the_second_half():
     nan = np.nan
     changes = np.array([9, 9, 9, 1, nan, -3], np.float32)[:, None]
     forecast = np.array([0, 0, 0, 0.5, 7, -2], np.float32)[:, None]
-    assert one_step(changes, forecast) == OneStep(model=0.75, persistence=2.0, forecasts=2)
+    assert one_step_errors(changes, forecast) == OneStepErrors(model=0.75, persistence=2.0, forecasts=2)
 
 
-def test_answers_are_told_apart_by_the_outage_they_fell_into():
-    seen = np.array(
+def test_queries_that_met_an_outage_are_counted_apart():
+    rows = np.array(
         [  # began, seconds, model, lsn, answered
             [0.0, 0.1, 0, 1, 1],
             [1.0, 0.2, 1, 5, 1],
-            [2.0, 3.0, 0, 4, 1],  # asked before the kill, answered after the restart
+            [2.0, 3.0, 0, 4, 1],  # sent before the kill, answered after the restart
             [6.0, 0.3, 1, 5, 1],
-            [7.0, 0.4, 0, 3, 1],  # knows less than 4
+            [7.0, 0.4, 0, 3, 1],  # from an older state than 4
             [8.0, 9.0, 1, 0, 0],
         ]
     )
-    answers = digest(seen, [Outage(2.5, 4.5)])
-    assert (answers.asked, answers.answered, answers.over_kill) == (6, 5, 1)
-    assert answers.longest_over_kill == 3.0
-    assert answers.p50 == pytest.approx(0.25)
-    assert answers.longest == pytest.approx(0.4)
-    assert answers.phases == (2, 2)
-    assert answers.went_back == 1
-    assert answers.states == 4
+    queries = statistics(rows, [Outage(2.5, 4.5)])
+    assert (queries.sent, queries.answered, queries.over_outage) == (6, 5, 1)
+    assert queries.longest_over_outage == 3.0
+    assert queries.p50 == pytest.approx(0.25)
+    assert queries.longest == pytest.approx(0.4)
+    assert queries.phases == (2, 2)
+    assert queries.reversals == 1
+    assert queries.states == 4
 
 
-# the pictures
+# the images
 
 
-def test_pictures_count_who_won_what():
+def test_images_count_wins_and_anomalies_by_unit():
     u_matrix = np.array([[0.5, 1.0], [2.0, 0.0]], np.float32)
     winner = np.array([0, 0, 0, 3, -1], np.int32)
     anomaly = np.array([True, False, False, True, True])
-    drawn = pictures(u_matrix, winner, anomaly)
+    drawn = images(u_matrix, winner, anomaly)
     np.testing.assert_array_equal(drawn[0].values, u_matrix)
     np.testing.assert_allclose(drawn[1].values, [[1 / 3, np.nan], [np.nan, 1.0]])
 
 
 def test_a_picture_in_a_terminal_without_colours_tells_levels_by_shade():
     console = Console(width=100, color_system=None, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(draw([Picture("levels", np.array([[0.0, 0.3], [np.nan, 1.0]]))]))
+    console.print(draw([Image("levels", np.array([[0.0, 0.3], [np.nan, 1.0]]))]))
     lines = [line.rstrip() for line in console.export_text().splitlines()]
     assert lines[0] == "levels"
     assert lines[1:3] == ["  ░░", "· ██"]
@@ -118,89 +117,93 @@ def test_a_picture_in_a_terminal_without_colours_tells_levels_by_shade():
 
 
 def test_a_picture_of_one_level_can_be_drawn():
-    Console(color_system=None, quiet=True).print(draw([Picture("flat", np.ones((2, 2)))]))
+    Console(color_system=None, quiet=True).print(draw([Image("flat", np.ones((2, 2)))]))
 
 
 def test_the_png_is_one(tmp_path):
     path = tmp_path / "new" / "map.png"
-    save_png([Picture("levels", np.arange(4.0).reshape(2, 2))], path)
+    save_png([Image("levels", np.arange(4.0).reshape(2, 2))], path)
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-# the promises
+# the checks
 
-GOOD = Quality({MAP: 0.98, NET: 0.7}, OneStep(0.47, 0.5, 571))
+GOOD = Quality({MAP: 0.98, NET: 0.7}, OneStepErrors(0.47, 0.5, 571))
 
 
-def played(name, acknowledged=100, learned=100, state="a"):
-    return Played(
-        role=SimpleNamespace(name=name, kind="som", x=np.zeros((100, 1))),
+def result(name, acknowledged=100, learned=100, state="a"):
+    return ModelResult(
+        model=SimpleNamespace(name=name, kind="som", x=np.zeros((100, 1))),
         sent=100,
         acknowledged=acknowledged,
         resent=1,
         seconds=1.0,
-        found={"samples": learned, "state_hash": state, "quality": {}},
-        twin=SimpleNamespace(state_hash="a", seconds=0.1),
+        description={"samples": learned, "state_hash": state, "quality": {}},
+        reference=SimpleNamespace(state_hash="a", seconds=0.1),
     )
 
 
-def story(**changes):
-    seen = np.array([[0.0, 0.1, 0, 1, 1], [5.0, 0.1, 0, 2, 1]])
-    kept = Story(
-        played=[played(MAP), played(NET), played(LSTM)],
-        burst=played("full-speed"),
-        kills=[Killed(-9, 50, 7, 52, Outage(1.0, 2.0))],
-        answers=digest(seen, [Outage(1.0, 2.0)]),
-        published=100,
-        published_well=True,
-        stopped=0,
+def results(**changes):
+    rows = np.array([[0.0, 0.1, 0, 1, 1], [5.0, 0.1, 0, 2, 1]])
+    good = Results(
+        models=[result(MAP), result(NET), result(LSTM)],
+        full_speed=result("full-speed"),
+        kills=[Kill(-9, 50, 7, 52, Outage(1.0, 2.0))],
+        queries=statistics(rows, [Outage(1.0, 2.0)]),
+        events=100,
+        events_equal=True,
+        exit_code=0,
         findings=[],
         seconds=3.0,
     )
-    return replace(kept, **changes)
+    return replace(good, **changes)
 
 
-def test_a_good_story_keeps_every_promise():
-    assert [promise.text for promise in promises(story(), GOOD) if not promise.kept] == []
+def test_good_results_keep_every_promise():
+    assert [check.text for check in run_checks(results(), GOOD) if not check.kept] == []
 
 
 @pytest.mark.parametrize(
     ("changes", "quality", "broken"),
     [
-        ({"burst": played("x", acknowledged=99, learned=99)}, GOOD, ["every sample is acknowledged"]),
-        ({"burst": played("x", learned=99)}, GOOD, ["what was acknowledged is learned"]),
-        ({"burst": played("x", learned=101)}, GOOD, ["nothing is learned twice"]),
+        ({"full_speed": result("x", acknowledged=99, learned=99)}, GOOD, ["every sample is acknowledged"]),
+        ({"full_speed": result("x", learned=99)}, GOOD, ["every acknowledged sample is learned"]),
+        ({"full_speed": result("x", learned=101)}, GOOD, ["no sample is learned twice"]),
         (
-            {"burst": played("x", state="b")},
+            {"full_speed": result("x", state="b")},
             GOOD,
-            ["each model is, bit for bit, the one of an uninterrupted run"],
+            ["each model equals the uninterrupted run bit for bit"],
         ),
         (
-            {"kills": [Killed(-9, 50, 7, 49, Outage(1.0, 2.0))]},
+            {"kills": [Kill(-9, 50, 7, 49, Outage(1.0, 2.0))]},
             GOOD,
-            ["what was acknowledged before kill -9 is there after it"],
+            ["samples acknowledged before kill -9 are recovered after it"],
         ),
-        ({"published_well": False}, GOOD, ["what it publishes is what the uninterrupted model says"]),
-        ({"stopped": 1}, GOOD, ["it stops cleanly, and what it leaves on disk is sound"]),
+        ({"events_equal": False}, GOOD, ["published scores equal those of the uninterrupted run"]),
+        ({"exit_code": 1}, GOOD, ["the daemon stops cleanly and leaves undamaged files"]),
         (
             {"findings": [Finding("damage", "journal", "record 3 cannot be read")]},
             GOOD,
-            ["it stops cleanly, and what it leaves on disk is sound"],
+            ["the daemon stops cleanly and leaves undamaged files"],
         ),
         (
-            {"answers": digest(np.array([[0.0, 0.1, 0, 1, 1]]), [Outage(1.0, 2.0)])},
+            {"queries": statistics(np.array([[0.0, 0.1, 0, 1, 1]]), [Outage(1.0, 2.0)])},
             GOOD,
-            ["it answers while it learns, before and after kill -9"],
+            ["the daemon answers queries while it learns, before and after kill -9"],
         ),
         (
-            {"answers": digest(np.array([[0.0, 0.1, 0, 2, 1], [5.0, 0.1, 0, 1, 1]]), [Outage(1.0, 2.0)])},
+            {"queries": statistics(np.array([[0.0, 0.1, 0, 2, 1], [5.0, 0.1, 0, 1, 1]]), [Outage(1.0, 2.0)])},
             GOOD,
-            ["no answer knows less than the one before"],
+            ["no answer comes from an older state than the answer before it"],
         ),
         ({}, GOOD._replace(auc={MAP: 0.5, NET: 0.9}), [f"{MAP}'s score ranks the labelled anomalies"]),
         ({}, GOOD._replace(auc={MAP: float("nan")}), [f"{MAP}'s score ranks the labelled anomalies"]),
-        ({}, GOOD._replace(forecast=OneStep(0.5, 0.5, 9)), [f"{LSTM} forecasts better than persistence"]),
+        (
+            {},
+            GOOD._replace(forecast=OneStepErrors(0.5, 0.5, 9)),
+            [f"{LSTM} forecasts better than persistence"],
+        ),
     ],
 )
 def test_a_broken_promise_is_named(changes, quality, broken):
-    assert [promise.text for promise in promises(story(**changes), quality) if not promise.kept] == broken
+    assert [check.text for check in run_checks(results(**changes), quality) if not check.kept] == broken

@@ -51,7 +51,7 @@ def test_what_is_no_assignment(assignment):
 
 
 def test_a_value_has_nothing_within():
-    with pytest.raises(BadUsage, match="is a value already"):
+    with pytest.raises(BadUsage, match="already has a value"):
         assign({"sigma": 3}, "sigma.start=3")
 
 

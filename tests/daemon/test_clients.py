@@ -134,8 +134,8 @@ def test_push(command: Callable[..., Any], files: tuple[Path, Path], client: Cli
     assert f"{len(LATE)} targets acknowledged" in said
     assert client.describe("fleet")["state_hash"] == twin.state_hash()
     described, _ = command("describe", "fleet")
-    assert "2 values; 1 target, also later by id; a key" in described
-    assert re.search(r"^takes +2 values *$", command("describe", "m")[0], re.MULTILINE)
+    assert "2 values; 1 target, also late by id; a key" in described
+    assert re.search(r"^input +2 values *$", command("describe", "m")[0], re.MULTILINE)
 
     chosen = "--columns", "flow,level", "--key", "machine"
     rows = list(csv.DictReader(io.StringIO(command("predict", samples, "-m", "fleet", *chosen)[0])))
@@ -150,12 +150,15 @@ def test_push_refuses_what_does_not_fit(
     only = "--columns", "flow,level"
     late = "-m", "fleet", "--targets", "--id", "batch", "--key", "machine"
     for arguments, said in (
-        ((samples, "-m", "fleet", *only), "needs a key for each row: say where with --key (machine, batch"),
-        ((samples, "-m", "m", *only, "--key", "machine"), "m has no keys: leave out --key"),
-        ((samples, "-m", "m", *only, "--id", "batch"), "m takes no targets later"),
-        ((targets, "-m", "m", "--targets", "--id", "batch"), "m takes no targets later"),
-        ((targets, *late, "--target", "good,good"), "learns from given targets, 1 of them: say which with"),
-        ((targets, *late, "--target", "good,batch"), "is not a number: mend it, leave the field empty if"),
+        (
+            (samples, "-m", "fleet", *only),
+            "needs a key for each row: select its column with --key (machine, batch",
+        ),
+        ((samples, "-m", "m", *only, "--key", "machine"), "m takes no keys: remove --key"),
+        ((samples, "-m", "m", *only, "--id", "batch"), "m takes no late targets"),
+        ((targets, "-m", "m", "--targets", "--id", "batch"), "m takes no late targets"),
+        ((targets, *late, "--target", "good,good"), "needs 1 target columns: select them with"),
+        ((targets, *late, "--target", "good,batch"), "is not a number: correct it, leave the field empty if"),
     ):
         assert said in command("push", *arguments, code=11)[1]
     assert client.describe("fleet")["samples"] == client.describe("m")["samples"] == 0

@@ -87,8 +87,8 @@ def twin(x):
 
 
 def test_the_life_of_a_model(command, samples, tmp_path):
-    assert "no models yet" in command("models").stdout
-    assert "no models yet" in command("status").stdout
+    assert "no models; create one" in command("models").stdout
+    assert "no models; create one" in command("status").stdout
     made = json.loads(command("create", "pump", "--kind", "som", *SPEC_WORDS, "--json").stdout)
     assert made["spec"]["grid"] == [4, 4]
 
@@ -163,7 +163,7 @@ def test_a_bad_row_costs_nothing_that_went_before(command, samples, tmp_path):
     path.write_text("\n".join(lines))
     said = command("push", path, "-m", "pump", code=11).stderr
     assert f"{path}, line 1502: 'oops' in column 2 (b) is not a number" in said
-    assert "1,500 samples before it are acknowledged; go on with --from-line 1502" in said
+    assert "1,500 samples before it are acknowledged; continue with --from-line 1502" in said
     assert json.loads(command("describe", "pump", "--json").stdout)["samples"] == 1500
 
     path.write_text("\n".join([*lines[:1501], good, *lines[1502:]]))
@@ -177,7 +177,7 @@ def test_columns_that_do_not_fit_are_refused_before_anything_is_learned(command,
     command("create", "pump", "-k", "som", *SPEC_WORDS)
     text = as_csv(np.hstack([samples, np.ones((len(samples), 1), np.float32)]), header="a,b,c,label")
     said = command("push", "-", "-m", "pump", stdin=text, code=11).stderr
-    assert "samples of 4 values (a, b, c, label) and pump takes 3: choose --columns" in said
+    assert "samples of 4 values (a, b, c, label), but pump takes 3: select them with --columns" in said
     assert json.loads(command("describe", "pump", "--json").stdout)["samples"] == 0
     command("push", "-", "-m", "pump", "--columns", "a,b,c", stdin=text)
     assert (

@@ -26,14 +26,14 @@ def test_every_promise_is_kept(tmp_path):
     done = demo("--seconds", 2, "--kills", 2, "--seed", 11, "--png", png, "--keep", keep, "--json")
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
-    assert all(promise["kept"] for promise in facts["promises"])
+    assert all(check["kept"] for check in facts["checks"])
     assert [kill["exit_code"] for kill in facts["kills"]] == [-9, -9]
     streams = {"shuttle-map": 49_097, "shuttle-net": 49_097, "water-lstm": 1_378, "full-speed": 49_097}
     assert {name: model["learned"] for name, model in facts["models"].items()} == streams
     for model in facts["models"].values():
         assert model["acknowledged"] == model["sent"] == model["learned"]
         assert model["state_hash"] == model["uninterrupted_state_hash"]
-    assert facts["answers"]["answered"] > 0
+    assert facts["queries"]["answered"] > 0
     assert facts["forecast"]["model"] < facts["forecast"]["persistence"]
     assert png.read_bytes().startswith(b"\x89PNG")
     assert (keep / "daemon.log").is_file()

@@ -1,4 +1,4 @@
-"""``streamlearn demo``: the whole story on real data, and whether every promise was kept."""
+"""``streamlearn demo``: the whole scenario on real data, with a check of every promise."""
 
 from __future__ import annotations
 
@@ -23,27 +23,28 @@ def demo(
         Path | None,
         typer.Option(metavar="DIR", help="keep the data directory and the log here", show_default="removed"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="of the models' initial weights")] = 1,
-    png: Annotated[Path, typer.Option(metavar="FILE", help="where the U-matrix goes")] = Path(
+    seed: Annotated[int, typer.Option(min=0, help="seed of the models' initial weights")] = 1,
+    png: Annotated[Path, typer.Option(metavar="FILE", help="where to write the U-matrix")] = Path(
         "demo-u-matrix.png"
     ),
-    kills: Annotated[int, typer.Option(min=0, help="how often the daemon is killed on the way")] = 1,
-    seconds: Annotated[float, typer.Option(min=0, help="over which the streams are spread")] = 8.0,
+    kills: Annotated[int, typer.Option(min=0, help="how often to kill the daemon during the streams")] = 1,
+    seconds: Annotated[float, typer.Option(min=0, help="duration of the streams")] = 8.0,
     as_json: Json = False,
 ) -> None:
-    """See it learn, answer, be killed with kill -9, come back, and be the very model it would have been.
+    """Stream real data into a daemon, kill it, recover, and check that nothing was lost.
 
-    A daemon in a temporary directory learns readings of a space shuttle and of a water pipe, while another
-    process asks it questions. Nothing is staged: if any promise was broken, it names it and exits with 13.
+    A daemon in a temporary directory learns sensor readings of a space shuttle and of a water pipe. Another
+    process queries the models. The daemon is killed with kill -9 and restarted. At the end every model must
+    equal an uninterrupted run bit for bit. If a promise was broken, the command names it and exits with 13.
     """
     from streamlearn.cli import report
-    from streamlearn.cli.demo import data, promises, story, summary, umatrix
-    from streamlearn.cli.demo.cast import LSTM, MAP, NET, roles
-    from streamlearn.cli.demo.measure import one_step, roc_auc
+    from streamlearn.cli.demo import checks, data, summary, umatrix
+    from streamlearn.cli.demo.models import LSTM, MAP, NET, demo_models
+    from streamlearn.cli.demo.scenario import run_scenario
     from streamlearn.cli.errors import PromiseBroken
     from streamlearn.cli.warmup import compile_kernels
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leave no daemon behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop the daemon on SIGTERM as on Ctrl-C
     console = report.console(err=as_json)
     with console.status("reading the data"):
         shuttle, water = data.shuttle(), data.water()
@@ -51,29 +52,30 @@ def demo(
         f"{len(shuttle.x):,} readings of a space shuttle's nine sensors, {water.readings:,} of a water pipe"
     )
     compile_kernels()
-    with _folder(keep) as folder:
-        seen = story.play(roles(shuttle.x, water.x, seed), folder, kills, seconds, console)
-    twins = {one.role.name: one.twin for one in seen.played}
-    auc = {name: roc_auc(shuttle.anomaly, twins[name].outputs.score) for name in (MAP, NET)}
-    quality = promises.Quality(auc, one_step(water.x, twins[LSTM].outputs.prediction))
-    promised = promises.promises(seen, quality)
-    drawn = umatrix.pictures(twins[MAP].u_matrix(), twins[MAP].outputs.winner, shuttle.anomaly)
-    umatrix.save_png(drawn, png)
+    with _directory(keep) as directory:
+        results = run_scenario(demo_models(shuttle.x, water.x, seed), directory, kills, seconds, console)
+    references = {result.model.name: result.reference for result in results.models}
+    auc = {name: checks.roc_auc(shuttle.anomaly, references[name].outputs.score) for name in (MAP, NET)}
+    errors = checks.one_step_errors(water.x, references[LSTM].outputs.prediction)
+    quality = checks.Quality(auc, errors)
+    checked = checks.run_checks(results, quality)
+    images = umatrix.images(references[MAP].u_matrix(), references[MAP].outputs.winner, shuttle.anomaly)
+    umatrix.save_png(images, png)
     report.show(
-        summary.facts(seen, quality, promised) | {"png": str(png)},
+        summary.facts(results, quality, checked) | {"png": str(png)},
         as_json,
-        *summary.shown(seen, quality, promised, umatrix.draw(drawn)),
-        f"as a picture: {png}" + (f"; data and log: {keep}" if keep is not None else ""),
+        *summary.renderables(results, quality, checked, umatrix.draw(images)),
+        f"image: {png}" + (f"; data and log: {keep}" if keep is not None else ""),
     )
-    broken = [promise for promise in promised if not promise.kept]
+    broken = [check for check in checked if not check.kept]
     if broken:
-        told = "; ".join(f"{promise.text} ({promise.evidence})" for promise in broken)
-        raise PromiseBroken(f"{len(broken)} of {len(promised)} promises broken: {told}", broken=len(broken))
+        listed = "; ".join(f"{check.text} ({check.evidence})" for check in broken)
+        raise PromiseBroken(f"{len(broken)} of {len(checked)} promises broken: {listed}", broken=len(broken))
 
 
 @contextmanager
-def _folder(keep: Path | None) -> Iterator[Path]:
-    """Where the demo's daemon works: ``keep``, which must be new or empty, or a temporary directory."""
+def _directory(keep: Path | None) -> Iterator[Path]:
+    """Yield the demo's directory: ``keep``, which must be new or empty, or a temporary directory."""
     from streamlearn.cli.errors import BadUsage
 
     if keep is None:
@@ -82,5 +84,5 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         return
     keep.mkdir(parents=True, exist_ok=True)
     if any(keep.iterdir()):
-        raise BadUsage(f"--keep {keep}: the directory is not empty; give one that is, or a new one")
+        raise BadUsage(f"--keep {keep}: the directory is not empty; choose an empty or a new directory")
     yield keep

@@ -1,4 +1,4 @@
-"""A daemon in a process of its own, which can be killed and started again."""
+"""A daemon process that can be killed and restarted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHECKPOINT_SECONDS = 2.0
 
 
 class Daemon:
-    """``streamlearn serve`` on ``data_dir``, at the same TCP ports each time it is started."""
+    """``streamlearn serve`` on ``data_dir``. Every start uses the same TCP ports."""
 
     def __init__(self, data_dir: Path, log: Path, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
         self.data_dir = data_dir
@@ -33,13 +33,14 @@ class Daemon:
 
     @property
     def pid(self) -> int:
+        """Process id; 0 before the first start."""
         return self._process.pid if self._process is not None else 0
 
     def start(self) -> float:
-        """Start it and wait until it says that it is ready; returns how many seconds that took."""
+        """Start the process and wait until it is ready; return the seconds that took."""
         began = time.monotonic()
         endpoints = ("--requests", self.endpoint, "--firehose", self._firehose, "--events", self._events)
-        # What the user has set for a daemon of their own is not meant for this one.
+        # The user's own settings must not reach this daemon.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("STREAMLEARN_")}
         environment["STREAMLEARN_CHECKPOINTS__SECONDS"] = str(self._checkpoint_seconds)
         with self.log.open("a") as log:
@@ -55,13 +56,13 @@ class Daemon:
         return time.monotonic() - began
 
     def kill(self) -> int:
-        """kill -9; returns what it exited with."""
+        """Send SIGKILL; return the exit code."""
         assert self._process is not None
         self._process.kill()
         return self._process.wait(STOP_SECONDS)
 
     def stop(self) -> int:
-        """SIGTERM, as a supervisor stops it; returns what it exited with."""
+        """Send SIGTERM; return the exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(STOP_SECONDS)
@@ -78,9 +79,9 @@ class Daemon:
                     break
         process.kill()
         code = process.wait(STOP_SECONDS)
-        said = self.log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+        last = self.log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
         raise CommandError(
-            f"the demo's daemon did not get ready (exit code {code}); the last it said was: {said[0]}"
+            f"the demo's daemon failed to start (exit code {code}); the last line of its log: {last[0]}"
         )
 
     def __enter__(self) -> Self:
@@ -97,9 +98,9 @@ class Daemon:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens at just now."""
+    """Return ports without a listener."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
+        for opened in sockets:
+            opened.bind(("127.0.0.1", 0))
+        return [int(opened.getsockname()[1]) for opened in sockets]

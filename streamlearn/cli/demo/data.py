@@ -21,24 +21,26 @@ class Shuttle(NamedTuple):
 
 
 class Water(NamedTuple):
-    """Flow through a branch of a pipeline, in l/s, hour by hour.
+    """Flow through a branch of a pipeline, in l/s, one reading per hour.
 
-    111 of the 1,379 hours were not read. They are samples like any other, with the value missing (NaN), so
-    that time passes for the net as it did for the pipe. It is given, and forecasts, the change within the
-    hour: the flow itself hardly moves from one hour to the next, so its last value is hard to beat.
+    111 of the 1,379 hours were not read. They are samples with a missing value (NaN), so the time axis is
+    regular. The net learns and forecasts the change within the hour. The flow itself changes little from hour
+    to hour, so its last value is a forecast that is hard to beat.
     """
 
-    x: Float32  # (1378, 1): the change since the hour before; NaN where one of the two was not read
+    x: Float32  # (1378, 1): the change since the hour before; NaN if one of the two was not read
     readings: int
 
 
 def shuttle() -> Shuttle:
+    """Return the Shuttle data."""
     rows = list(_river().Shuttle())
     x = np.array([list(features.values()) for features, _ in rows], np.float32)
     return Shuttle(x, np.array([label for _, label in rows], np.bool_))
 
 
 def water() -> Water:
+    """Return the WaterFlow data as hourly changes."""
     rows = [(features["Time"], flow) for features, flow in _river().WaterFlow()]
     first = rows[0][0]
     hours = [(time - first) // timedelta(hours=1) for time, _ in rows]
@@ -52,6 +54,6 @@ def _river() -> Any:
         from river import datasets
     except ModuleNotFoundError:
         raise CommandError(
-            "the demo's data come with river, which is not installed: pip install 'streamlearn[demo]'"
+            "the demo's data are part of river, which is not installed: pip install 'streamlearn[demo]'"
         ) from None
     return datasets

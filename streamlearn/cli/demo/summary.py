@@ -1,129 +1,135 @@
-"""The end of the demo: what to show a person, and the same for a program."""
+"""The demo's summary: tables for a person, and the same facts for a program."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from streamlearn.cli import report
-from streamlearn.cli.demo.cast import LSTM
-from streamlearn.cli.demo.promises import Promise, Quality
-from streamlearn.cli.demo.story import Played, Story
+from streamlearn.cli.demo.checks import Check, Quality
+from streamlearn.cli.demo.models import LSTM
+from streamlearn.cli.demo.scenario import ModelResult, Results
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
 
-def models_table(story: Story, quality: Quality) -> Table:
-    """One column for each model."""
-    shown = report.table("", *(f">{each.role.name}" for each in story.played))
+def models_table(results: Results, quality: Quality) -> Table:
+    """Return a table with one column per model."""
+    table = report.table("", *(f">{result.model.name}" for result in results.models))
 
-    def line(what: str, *values: str) -> None:
-        shown.add_row(what, *values)
+    def row(label: str, *values: str) -> None:
+        table.add_row(label, *values)
 
-    def each(what: str, value: Any) -> None:
-        line(what, *(report.text(value(one)) for one in story.played))
+    def row_of(label: str, value: Any) -> None:
+        row(label, *(report.text(value(result)) for result in results.models))
 
-    each("kind", lambda one: one.role.kind)
-    each("samples sent", lambda one: one.sent)
-    each("acknowledged (durable)", lambda one: one.acknowledged)
-    each("learned", lambda one: one.learned)
-    each("learned twice", lambda one: one.twice)
-    each("lost", lambda one: one.lost)
-    each("batches sent again", lambda one: one.resent)
-    each("quantization error", lambda one: _quality_of(one, "quantization_error"))
-    each("topographic error", lambda one: _quality_of(one, "topographic_error"))
-    line("ROC AUC of the score", *(_number(quality.auc.get(one.role.name)) for one in story.played))
-    line("one-step MAE, l/s", *_only(story, quality.forecast.model))
-    line("persistence's MAE, l/s", *_only(story, quality.forecast.persistence))
-    each("state hash", lambda one: one.found["state_hash"][:12])
-    each("uninterrupted run's", lambda one: one.twin.state_hash[:12])
-    return shown
+    row_of("kind", lambda result: result.model.kind)
+    row_of("samples sent", lambda result: result.sent)
+    row_of("acknowledged (durable)", lambda result: result.acknowledged)
+    row_of("learned", lambda result: result.learned)
+    row_of("learned twice", lambda result: result.learned_twice)
+    row_of("lost", lambda result: result.lost)
+    row_of("batches sent again", lambda result: result.resent)
+    row_of("quantization error", lambda result: result.description["quality"].get("quantization_error"))
+    row_of("topographic error", lambda result: result.description["quality"].get("topographic_error"))
+    row("ROC AUC of the score", *(_number(quality.auc.get(result.model.name)) for result in results.models))
+    row("one-step MAE, l/s", *_lstm_only(results, quality.forecast.model))
+    row("MAE of persistence, l/s", *_lstm_only(results, quality.forecast.persistence))
+    row_of("state hash", lambda result: result.description["state_hash"][:12])
+    row_of("uninterrupted run", lambda result: result.reference.state_hash[:12])
+    return table
 
 
-def numbers(story: Story) -> Table:
-    """Latencies and rates."""
-    answers, burst = story.answers, story.burst
-    through, within = burst.acknowledged / burst.seconds, len(burst.role.x) / burst.twin.seconds
-    hit = f"; {answers.over_kill} waited out kill -9, {report.duration(answers.longest_over_kill)} at most"
+def numbers(results: Results) -> Table:
+    """Return latencies and rates."""
+    queries, burst = results.queries, results.full_speed
+    daemon_rate = burst.acknowledged / burst.seconds
+    in_process_rate = len(burst.model.x) / burst.reference.seconds
+    outage = (
+        f"; {queries.over_outage} waited for the restart after kill -9, "
+        f"at most {report.duration(queries.longest_over_outage)}"
+    )
     return report.pairs(
         {
-            "answers": f"{answers.answered:,}, half within {report.duration(answers.p50)}, 99 % within "
-            f"{report.duration(answers.p99)}, all within {report.duration(answers.longest)}"
-            + (hit if answers.over_kill else ""),
-            "rate": f"{through:,.0f} samples/s through the daemon with durable acks, {within:,.0f} in-process"
-            f" ({burst.role.kind}, one stream at full speed; the three above were paced)",
+            "queries": f"{queries.answered:,} answered: median {report.duration(queries.p50)}, 99 % within "
+            f"{report.duration(queries.p99)}, longest {report.duration(queries.longest)}"
+            + (outage if queries.over_outage else ""),
+            "rate": f"{daemon_rate:,.0f} samples/s through the daemon with durable acks, "
+            f"{in_process_rate:,.0f} in-process ({burst.model.kind}, one stream at full speed; the three "
+            "streams above were paced)",
         }
     )
 
 
-def verdicts(promised: list[Promise]) -> Table:
+def checks_table(checks: list[Check]) -> Table:
+    """Return one line per check."""
     from rich.table import Table
     from rich.text import Text
 
-    made = Table.grid(padding=(0, 1))
-    for promise in promised:
-        mark = Text("✔", style="green") if promise.kept else Text("✘", style="bold red")
-        made.add_row(mark, Text.assemble(promise.text, (f"  {promise.evidence}", "dim")))
-    return made
+    table = Table.grid(padding=(0, 1))
+    for check in checks:
+        mark = Text("✔", style="green") if check.kept else Text("✘", style="bold red")
+        table.add_row(mark, Text.assemble(check.text, (f"  {check.evidence}", "dim")))
+    return table
 
 
-def facts(story: Story, quality: Quality, promised: list[Promise]) -> dict[str, Any]:
-    """Everything, for a program."""
-    answers, burst = story.answers, story.burst
+def facts(results: Results, quality: Quality, checks: list[Check]) -> dict[str, Any]:
+    """Return all results as JSON-serializable values."""
+    queries, burst = results.queries, results.full_speed
     return {
-        "models": {one.role.name: _model_facts(one, quality) for one in [*story.played, story.burst]},
+        "models": {result.model.name: _model_facts(result, quality) for result in [*results.models, burst]},
         "kills": [
             {
-                "exit_code": each.exit_code,
-                "acknowledged": each.acknowledged,
-                "under_way": each.under_way,
-                "recovered": each.learned,
-                "outage_seconds": each.outage.ready - each.outage.killed,
+                "exit_code": kill.exit_code,
+                "acknowledged": kill.acknowledged,
+                "in_flight": kill.in_flight,
+                "recovered": kill.recovered,
+                "outage_seconds": kill.outage.ready - kill.outage.killed,
             }
-            for each in story.kills
+            for kill in results.kills
         ],
-        "answers": {name: getattr(answers, name) for name in answers.__slots__},
+        "queries": {name: getattr(queries, name) for name in queries.__slots__},
         "forecast": quality.forecast._asdict(),
         "rates": {
             "daemon": burst.acknowledged / burst.seconds,
-            "in_process": len(burst.role.x) / burst.twin.seconds,
+            "in_process": len(burst.model.x) / burst.reference.seconds,
         },
-        "published": story.published,
-        "seconds": story.seconds,
-        "promises": [promise._asdict() for promise in promised],
+        "events": results.events,
+        "seconds": results.seconds,
+        "checks": [check._asdict() for check in checks],
     }
 
 
-def shown(story: Story, quality: Quality, promised: list[Promise], drawing: Table) -> list[RenderableType]:
-    kept = sum(promise.kept for promise in promised)
-    told = f"{kept} of {len(promised)} promises kept, in {report.duration(story.seconds)}"
-    return [models_table(story, quality), numbers(story), "", drawing, "", verdicts(promised), told]
+def renderables(
+    results: Results, quality: Quality, checks: list[Check], drawing: Table
+) -> list[RenderableType]:
+    """Return the summary for a person."""
+    kept = sum(check.kept for check in checks)
+    verdict = f"{kept} of {len(checks)} promises kept, in {report.duration(results.seconds)}"
+    tables = models_table(results, quality), numbers(results), "", drawing, "", checks_table(checks)
+    return [*tables, verdict]
 
 
-def _model_facts(one: Played, quality: Quality) -> dict[str, Any]:
+def _model_facts(result: ModelResult, quality: Quality) -> dict[str, Any]:
     return {
-        "kind": one.role.kind,
-        "sent": one.sent,
-        "acknowledged": one.acknowledged,
-        "learned": one.learned,
-        "learned_twice": one.twice,
-        "lost": one.lost,
-        "resent_batches": one.resent,
-        "quality": one.found["quality"],
-        "roc_auc": quality.auc.get(one.role.name),
-        "state_hash": one.found["state_hash"],
-        "uninterrupted_state_hash": one.twin.state_hash,
+        "kind": result.model.kind,
+        "sent": result.sent,
+        "acknowledged": result.acknowledged,
+        "learned": result.learned,
+        "learned_twice": result.learned_twice,
+        "lost": result.lost,
+        "resent_batches": result.resent,
+        "quality": result.description["quality"],
+        "roc_auc": quality.auc.get(result.model.name),
+        "state_hash": result.description["state_hash"],
+        "uninterrupted_state_hash": result.reference.state_hash,
     }
-
-
-def _quality_of(one: Played, name: str) -> float | None:
-    return one.found["quality"].get(name)
 
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _only(story: Story, value: float) -> list[str]:
-    return [_number(value if one.role.name == LSTM else None) for one in story.played]
+def _lstm_only(results: Results, value: float) -> list[str]:
+    return [_number(value if result.model.name == LSTM else None) for result in results.models]

@@ -1,4 +1,4 @@
-"""A map's U-matrix, in the terminal and as a PNG: low plains are clusters, high ridges lie between them."""
+"""A map's U-matrix, in the terminal and as a PNG: low values are clusters, high values are gaps."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ if TYPE_CHECKING:
 
 Matrix = NDArray[np.float64]
 
-SHADES = " ░▒▓█"  # tell the levels apart where there is no colour
+SHADES = " ░▒▓█"  # distinguish levels without colours
 COLOURS = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")  # of viridis, dark to light, as in the PNG
 LEGEND = 16
 
 
-class Picture(NamedTuple):
-    """What to draw: ``values`` (rows, columns), NaN where there is none."""
+class Image(NamedTuple):
+    """A title and ``values`` (rows, columns); NaN is drawn as missing."""
 
     title: str
     values: Matrix
 
 
-def pictures(
+def images(
     u_matrix: NDArray[np.float32], winner: NDArray[np.int32], anomaly: NDArray[np.bool_]
-) -> list[Picture]:
-    """The U-matrix, and for each unit the share of anomalies among the samples that it won."""
+) -> list[Image]:
+    """Return the U-matrix, and for each unit the share of anomalies among the samples that it won."""
     shape = u_matrix.shape
     units = u_matrix.size
     won = np.bincount(winner[winner >= 0], minlength=units)
-    bad = np.bincount(winner[(winner >= 0) & anomaly], minlength=units)
-    share = np.divide(bad, won, out=np.full(units, np.nan), where=won > 0)
+    anomalous = np.bincount(winner[(winner >= 0) & anomaly], minlength=units)
+    share = np.divide(anomalous, won, out=np.full(units, np.nan), where=won > 0)
     return [
-        Picture("U-matrix: distance to the neighbours", u_matrix.astype(np.float64)),
-        Picture("share of anomalies, by unit", share.reshape(shape)),
+        Image("U-matrix: distance to the neighbours", u_matrix.astype(np.float64)),
+        Image("share of anomalies, by unit", share.reshape(shape)),
     ]
 
 
-def draw(drawn: list[Picture]) -> Table:
-    """The pictures side by side, each with its legend."""
+def draw(images: list[Image]) -> Table:
+    """Return the images side by side, each with its legend."""
     from rich.table import Table
 
-    made = Table.grid(padding=(0, 4))
-    made.add_row(*(picture.title for picture in drawn))
-    made.add_row(*(_cells(picture.values) for picture in drawn))
-    made.add_row(*(_legend(picture.values) for picture in drawn))
-    return made
+    table = Table.grid(padding=(0, 4))
+    table.add_row(*(image.title for image in images))
+    table.add_row(*(_cells(image.values) for image in images))
+    table.add_row(*(_legend(image.values) for image in images))
+    return table
 
 
 def _cells(values: Matrix) -> Text:
@@ -85,7 +85,7 @@ def _append(text: Text, level: float, width: int) -> None:
 
 
 def _levels(values: Matrix) -> Matrix:
-    """``values`` from 0 (lowest) to 1 (highest)."""
+    """Map ``values`` to 0 (lowest) … 1 (highest)."""
     low, high = _range(values)
     return (values - low) / ((high - low) or 1.0)
 
@@ -95,33 +95,33 @@ def _range(values: Matrix) -> tuple[float, float]:
 
 
 def _colour(level: float) -> str:
-    """A colour between the two of ``COLOURS`` that are nearest."""
-    place = level * (len(COLOURS) - 1)
-    first = min(int(place), len(COLOURS) - 2)
-    part = place - first
+    """Interpolate between the two nearest colours of ``COLOURS``."""
+    position = level * (len(COLOURS) - 1)
+    first = min(int(position), len(COLOURS) - 2)
+    fraction = position - first
     channels = []
     for start in (1, 3, 5):
         low, high = (int(COLOURS[first + step][start : start + 2], 16) for step in (0, 1))
-        channels.append(round(low + part * (high - low)))
+        channels.append(round(low + fraction * (high - low)))
     return "#{:02x}{:02x}{:02x}".format(*channels)
 
 
-def save_png(drawn: list[Picture], path: Path) -> None:
-    """Write the pictures to one PNG. Raises ``CommandError`` where matplotlib is not installed."""
+def save_png(images: list[Image], path: Path) -> None:
+    """Write the images to one PNG. Raises ``CommandError`` if matplotlib is not installed."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise CommandError(
-            "pictures are drawn by matplotlib, which is not installed: pip install 'streamlearn[demo]'"
+            "the PNG needs matplotlib, which is not installed: pip install 'streamlearn[demo]'"
         ) from None
-    figure = Figure(figsize=(5.0 * len(drawn), 4.6), layout="constrained")
+    figure = Figure(figsize=(5.0 * len(images), 4.6), layout="constrained")
     FigureCanvasAgg(figure)
-    for picture, axes in zip(drawn, figure.subplots(1, len(drawn), squeeze=False)[0], strict=True):
-        image = axes.imshow(picture.values, cmap="viridis")
-        axes.set_title(picture.title, fontsize=10)
+    for image, axes in zip(images, figure.subplots(1, len(images), squeeze=False)[0], strict=True):
+        mesh = axes.imshow(image.values, cmap="viridis")
+        axes.set_title(image.title, fontsize=10)
         axes.set_xlabel("column")
         axes.set_ylabel("row")
-        figure.colorbar(image, ax=axes, shrink=0.85)
+        figure.colorbar(mesh, ax=axes, shrink=0.85)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)

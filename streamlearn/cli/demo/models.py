@@ -1,4 +1,4 @@
-"""Who plays: three models, what each is fed, and what it would be had nothing ever gone wrong."""
+"""The demo's three models, their streams, and the reference run that the daemon's models must equal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAP, NET, LSTM = "shuttle-map", "shuttle-net", "water-lstm"
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
+class DemoModel:
     """A model of the demo and its stream ``x`` (n, dim)."""
 
     name: str
@@ -26,42 +26,46 @@ class Role:
     x: Float32
 
 
-def roles(shuttle: Float32, water: Float32, seed: int) -> list[Role]:
-    """The three models. The LSTM's settings were chosen once, by hand, and do well with any seed: Huber's
-    loss keeps a few maintenance jumps from ruling the gradient."""
+def demo_models(shuttle: Float32, water: Float32, seed: int) -> list[DemoModel]:
+    """Return the three models.
+
+    The LSTM's settings were chosen once, by hand, and work with any seed. The Huber loss limits the effect of
+    a few maintenance jumps on the gradient.
+    """
     common = {"scale": "standard", "seed": seed}
     som = {"dim": shuttle.shape[1], "grid": [10, 10], **common}
     net = {"dim": shuttle.shape[1], "units": 64, "mode": "soft", **common}
     lstm = {"dim": 1, "hidden": 32, "tbptt": [24, 48], "loss": "huber", "delta": 0.1, **common}
     return [
-        Role(MAP, "som", som, shuttle),
-        Role(NET, "competitive", net, shuttle),
-        Role(LSTM, "rnn", lstm, water),
+        DemoModel(MAP, "som", som, shuttle),
+        DemoModel(NET, "competitive", net, shuttle),
+        DemoModel(LSTM, "rnn", lstm, water),
     ]
 
 
 @dataclass(frozen=True, slots=True)
-class Twin:
-    """The same model, fed the same samples in this process, in one piece."""
+class ReferenceRun:
+    """The same model, fed the same samples in this process, in one call and without interruption."""
 
     model: Model
     outputs: Outputs
-    """prequential: said of each sample before it was learned"""
+    """prequential: computed for each sample before it was learned"""
     state_hash: str
     seconds: float
 
     def u_matrix(self) -> Float32:
-        """(rows, columns) of a map; see ``SOM.u_matrix``."""
+        """Return the U-matrix (rows, columns) of a map; see ``SOM.u_matrix``."""
         from streamlearn.models.maps.som import SOM
 
         assert isinstance(self.model, SOM)
         return self.model.u_matrix()
 
 
-def twin(role: Role) -> Twin:
+def reference_run(demo_model: DemoModel) -> ReferenceRun:
+    """Create the model in this process and learn its whole stream."""
     from streamlearn import models
 
-    model = models.create(role.kind, role.spec)
+    model = models.create(demo_model.kind, demo_model.spec)
     began = time.perf_counter()
-    outputs = model.learn(role.x)
-    return Twin(model, outputs, model.state_hash(), time.perf_counter() - began)
+    outputs = model.learn(demo_model.x)
+    return ReferenceRun(model, outputs, model.state_hash(), time.perf_counter() - began)
