@@ -6,12 +6,11 @@ from __future__ import annotations
 import reprlib
 import time
 from abc import ABC, abstractmethod
-from decimal import Context, Decimal
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import as_identifiers
@@ -19,69 +18,41 @@ from streamlearn_client.protocol import as_identifiers
 from ..errors import BadShape, BadValue
 from ..kernels.stream import scaling, score
 from .batch import NUMBER, Batch, Float32, Integers, Targets
+from .outputs import ModelOutputs, typed
 from .serialization import Kept
+from .signature import document
+from .spec import MAX_STATE_VALUES, Spec, decay_per_sample
 from .spec_errors import bad_spec
 from .stream.drift import Watch
 from .stream.freeze import Freeze
-from .stream.schedules import Positive, Schedule, Schedules, changing
+from .stream.schedules import Schedules, changing
 from .validation import as_rows, as_times
 
-MAX_STATE_VALUES = (
-    1 << 27
-)  # half a gigabyte of float32: a spec over it is a mistake that would take the daemon down
-
-
-class Spec(BaseModel):
-    """The parameters every model has."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dim: int = Field(ge=1, le=1 << 20, description="channels of a sample")
-    scale: Literal["standard", "ewma", "minmax"] | None = Field(
-        None, description="how channels are scaled, online"
-    )
-    scale_clip: Positive = Field(6.0, description="scaled values are cut to ±this")
-    half_life: Positive = Field(
-        10_000.0, description="samples after which the score, the live quality and ewma scaling forget half"
-    )
-    drift: Literal["page_hinkley", "adwin"] | None = Field(
-        None, description="what watches the score for a change"
-    )
-    drift_delta: Positive | None = Field(None, description="its δ; by default 0.005 or, of adwin, 0.002")
-    drift_threshold: Positive = Field(50.0, description="page_hinkley: λ")
-    on_drift: Literal["freeze", "reheat"] | None = Field(
-        None, description="what an alarm leads to: no learning for freeze_for samples, or schedules reheated"
-    )
-    freeze_for: int = Field(1000, ge=1, le=1 << 62, description="samples not learned after an alarm")
-    freeze_missing: Annotated[float, Field(ge=0, lt=1)] | None = Field(
-        None, description="a sample of which a larger share of values is missing is not learned"
-    )
-    seed: int = Field(0, ge=0, lt=1 << 63, description="of the random initial weights")
-
-    @property
-    def schedules(self) -> dict[str, Schedule]:
-        """What may change over the stream, in the order in which the learner's kernel takes it."""
-        return {}
-
-    @model_validator(mode="after")
-    def _has_an_alarm_to_answer(self) -> Self:
-        if self.on_drift is not None and self.drift is None:
-            raise ValueError(f"on_drift={self.on_drift!r} needs a drift detector: page_hinkley or adwin")
-        if self.on_drift == "reheat" and not changing(self.schedules):
-            raise ValueError("on_drift='reheat' needs a schedule that changes: every parameter is constant")
-        return self
+__all__ = ["MAX_STATE_VALUES", "Model", "Spec", "decay_per_sample"]
 
 
 class Model(Kept, ABC):
-    """A live learner. ``learn`` and ``predict`` are kernel calls on ``state``; nothing else changes, and
-    ``predict`` nothing.
+    """A learner: an immutable spec and a state that consists of named arrays.
 
-    Samples are ``(n, dim)`` float32, NaN where a value is missing; one sample may be given as ``(dim,)``.
+    Every model learns sample by sample, in order. Any split of the same samples into batches gives the same
+    state and the same outputs, bit for bit. ``predict`` never changes the state.
+
+    Samples are float32 of shape ``(n, dim)``; NaN marks a missing value. One sample may have shape
+    ``(dim,)``.
     """
 
     Spec: ClassVar[type[Spec]]
+    outputs_class: ClassVar[type[ModelOutputs]] = ModelOutputs
+    """The outputs of ``learn`` and ``predict``, declared with dtype, shape and meaning."""
+    target_outputs_class: ClassVar[type[Outputs]] = Outputs
+    """The outputs of ``learn_targets``."""
     outputs: int = 0
-    """columns of a forecast; 0 where a model makes none"""
+    """Columns of a forecast; 0 if the model makes none."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "Spec" in vars(cls):  # a kind of model: its spec is its signature
+            document(cls)
 
     def __init__(self, /, **parameters: Any) -> None:
         try:
@@ -125,16 +96,17 @@ class Model(Kept, ABC):
 
     @property
     def dim(self) -> int:
+        """Channels of a sample."""
         return int(self.spec.dim)
 
     @property
     def target_dim(self) -> int:
-        """Columns of ``y``; 0 where the model takes none."""
+        """Columns of ``y``; 0 if the model takes no targets."""
         return 0
 
     @property
     def accepts_late_targets(self) -> bool:
-        """Whether a target may come later than its sample (`learn_targets`), or not at all."""
+        """Whether a target may arrive after its sample (see ``learn_targets``) or never."""
         return False
 
     @property
@@ -144,18 +116,20 @@ class Model(Kept, ABC):
 
     @property
     def has_lookahead(self) -> bool:
-        """Whether what is said of a sample waits for those after it: outputs have a row for each sample whose
-        time has come, and say by ``sample`` which it is."""
+        """Whether the outputs for a sample depend on later samples.
+
+        Then the outputs have one row per sample that is complete, and ``sample`` holds its number.
+        """
         return False
 
     @property
     def uses_time(self) -> bool:
-        """Whether it counts when samples arrive: it does for a schedule in seconds."""
+        """Whether arrival times matter: they do if a schedule counts in seconds."""
         return self._schedules.uses_time
 
     @property
     def samples(self) -> int:
-        """How many samples have been learned."""
+        """Number of samples learned so far."""
         return int(self.state["samples"][0])
 
     def learn(
@@ -167,30 +141,69 @@ class Model(Kept, ABC):
         ids: Any = None,
         times: ArrayLike | None = None,
     ) -> Outputs:
-        """Learn samples in order, one by one, and return of each what the model said before it learned it.
+        """Learn samples in order, one by one.
 
-        ``y`` ``(n, target_dim)``, ``keys`` ``(n,)`` and ``ids`` ``(n,)`` are for models that take them; one
-        key may stand for all samples. ``times`` ``(n,)``, seconds since the epoch, are when the samples
-        arrived, by default now.
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        y : array_like of shape (n, target_dim), optional
+            Targets, for models that take them. NaN marks a missing target.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+        ids : sequence of int or str of shape (n,), optional
+            Names of the samples, for targets that arrive later. The default is the sample's number, counted
+            from 0.
+        times : array_like of shape (n,), optional
+            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
 
-        Raises BadShape, BadDtype or BadValue and learns nothing if anything of it cannot be learned.
+        Returns
+        -------
+        Outputs
+            One row per sample: the outputs of the model before it learned that sample.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model. Nothing is learned.
         """
         if self.uses_time and times is None:
             times = time.time()
-        return self.learn_validated(self.validate(X, y, keys, ids, times))
+        out = self.learn_validated(self.validate(X, y, keys, ids, times))
+        return typed(self.outputs_class, out)
 
     def learn_targets(self, ids: Any, y: ArrayLike, keys: Any = None) -> Outputs:
-        """Learn targets ``y`` ``(n, target_dim)`` of samples that were learned before, by the ``ids``
-        ``(n,)`` that these came with; a sample that came without has its number for an id, counted from 0.
+        """Learn targets that arrive after their samples.
 
-        Returns of each target what was said of its sample then. ``sample`` is the sample's number; −1 where
-        no such sample waits for a target (any more), which is counted and otherwise leaves things as they
-        are. Raises as ``learn`` does.
+        Parameters
+        ----------
+        ids : sequence of int or str of shape (n,)
+            The ids of the samples. A sample that came without an id has its number, counted from 0.
+        y : array_like of shape (n, target_dim)
+            The targets.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``.
+
+        Returns
+        -------
+        Outputs
+            One row per target: the outputs that ``learn`` gave for its sample. ``sample`` is the number of
+            that sample; −1 if no sample with this id waits for a target. Such a target is counted in
+            ``quality()["unmatched_targets"]`` and has no other effect.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model. Nothing is learned.
         """
-        return self.learn_validated(self.validate_targets(ids, y, keys))
+        out = self.learn_validated(self.validate_targets(ids, y, keys))
+        return typed(self.target_outputs_class, out)
 
     def learn_validated(self, batch: Batch | Targets) -> Outputs:
-        """Learn what ``validate`` or ``validate_targets`` has passed: the daemon's hot path."""
+        """Learn a batch that ``validate`` or ``validate_targets`` returned.
+
+        This is the hot path of the daemon.
+        """
         first = self.samples
         if isinstance(batch, Batch):
             batch = batch.numbered(first)
@@ -226,9 +239,17 @@ class Model(Kept, ABC):
         return out
 
     def quality(self) -> dict[str, Any]:
-        """Live quality: exponentially weighted over recent samples (``half_life``), NaN before there are
-        any; and where the score is watched, the alarms of drift. ``schedules``: the values of the spec's
-        schedules now, by name. Where samples may be frozen, how many are (`Freeze.quality`)."""
+        """Return the live quality: how well the model fits recent samples.
+
+        Returns
+        -------
+        dict
+            Exponentially weighted means over recent samples (``half_life``); NaN before the first sample.
+            The names depend on the kind of model. Every model adds ``schedules`` (current values by name) if
+            the spec has schedules, ``drift_alarms`` and ``last_drift`` if ``drift`` is set, and ``frozen``
+            (samples that will still not be learned) and ``frozen_samples`` (samples not learned so far) if
+            ``on_drift`` or ``freeze_missing`` is set.
+        """
         told = self._quality()
         for each in (self._watch, self._freeze):
             told |= each.quality() if each is not None else {}
@@ -236,22 +257,36 @@ class Model(Kept, ABC):
 
     @property
     def schedules(self) -> dict[str, float]:
-        """The values of the spec's schedules for the next sample, if it arrived with the last one."""
+        """Current values of the spec's schedules by name, at the arrival time of the last sample."""
         return self._schedules.told()
 
     def reheat(self, heat: float = 1.0) -> None:
-        """Let the schedules begin again, with the next sample at t = 0: from now on v(t) = end +
-        (start − end)·``heat``·g(t), where g falls from 1 to 0 as the spec says. Ends a freeze.
+        """Start all schedules again, with the next sample at t = 0. Ends a freeze.
 
-        Raises BadValue, as ``validate_heat`` does.
+        From then on v(t) = end + (start − end)·heat·g(t), where g falls from 1 to 0 as the schedule defines.
+
+        Parameters
+        ----------
+        heat : float, default 1.0
+            How far back towards ``start`` the schedules go. Range: above 0, up to 1.
+
+        Raises
+        ------
+        BadValue
+            If ``heat`` is out of range, or if no parameter of this model changes over time.
         """
         self._schedules.reheat(self.validate_heat(heat))
         if self._freeze is not None:
             self._freeze.thaw()
 
     def validate_heat(self, heat: Any) -> float:
-        """``heat``, which is refused by BadValue unless 0 < ``heat`` ≤ 1, and wherever no schedule of this
-        model changes and nothing can be frozen."""
+        """Return ``heat`` if ``reheat`` accepts it.
+
+        Raises
+        ------
+        BadValue
+            Unless 0 < ``heat`` ≤ 1, or if no schedule changes and no freeze is possible.
+        """
         if not isinstance(heat, (int, float, np.floating)) or not 0 < heat <= 1:
             raise BadValue(f"heat is {heat!r}; a number above 0, up to 1 (all the way back), was expected")
         if not changing(self.spec.schedules) and self.spec.on_drift is None:
@@ -259,27 +294,85 @@ class Model(Kept, ABC):
         return float(heat)
 
     def predict(self, X: ArrayLike, keys: Any = None) -> Outputs:
-        """What the model says of each sample as it stands. Changes nothing. Raises as ``learn`` does."""
+        """Return the outputs for each sample. Does not change the model.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+
+        Returns
+        -------
+        Outputs
+            One row per sample.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model.
+        """
         x = self.read(X)
-        return self.predict_validated(Batch(x, keys=self._read_keys(keys, len(x))))
+        out = self.predict_validated(Batch(x, keys=self._read_keys(keys, len(x))))
+        return typed(self.outputs_class, out)
 
     def forecast(self, steps: int, key: int | str | None = None) -> Float32:
-        """The next ``steps`` samples, ``(steps, dim)``, of the stream ``key`` if there are keys, as the model
-        goes on from its live state. Changes nothing. Raises BadValue for a model that does not forecast."""
+        """Forecast the next samples from the live state. Does not change the model.
+
+        Parameters
+        ----------
+        steps : int
+            Number of samples to forecast. Range: at least 1.
+        key : int or str, optional
+            The stream, for models with ``keys``.
+
+        Returns
+        -------
+        ndarray of float32, shape (steps, dim)
+            The forecast in the stream's own units.
+
+        Raises
+        ------
+        BadValue
+            If this kind of model does not forecast, or before it has learned enough samples.
+        """
         raise BadValue(f"a {self.kind} does not forecast; a recurrent net (rnn) with target='next' does")
 
     def sample(
         self, n: int, temperature: float = 1.0, seed: int = 0, key: int | str | None = None
     ) -> NDArray[np.int32]:
-        """``n`` symbols ``(n,)``, drawn as the model goes on likewise. Raises as ``forecast`` does."""
+        """Draw a continuation of symbols from the live state. Does not change the model.
+
+        Parameters
+        ----------
+        n : int
+            Number of symbols to draw. Range: at least 1.
+        temperature : float, default 1.0
+            Below 1 prefers probable symbols, 0 takes the most probable one, above 1 evens out.
+        seed : int, default 0
+            Seed of the draw. Range: 0 to 2⁶³ − 1.
+        key : int or str, optional
+            The stream, for models with ``keys``.
+
+        Returns
+        -------
+        ndarray of int32, shape (n,)
+            The symbols.
+
+        Raises
+        ------
+        BadValue
+            If this model does not forecast symbols, or before it has learned a sample.
+        """
         raise BadValue(f"a {self.kind} draws no symbols; a recurrent net (rnn) with symbols=… does")
 
     def read(self, X: ArrayLike) -> Float32:
-        """``X`` as ``(n, dim)`` float32, refused by a typed error if it is nothing this model takes."""
+        """Return ``X`` as float32 of shape (n, dim), or raise a typed error if this model cannot take it."""
         return as_rows("x", X, self.dim)
 
     def read_targets(self, y: ArrayLike) -> Float32:
-        """``y`` as ``(n, target_dim)`` float32, refused likewise."""
+        """Return ``y`` as float32 of shape (n, target_dim), or raise a typed error."""
         return as_rows("y", y, self.target_dim)
 
     def validate(
@@ -290,9 +383,12 @@ class Model(Kept, ABC):
         ids: Any = None,
         times: ArrayLike | None = None,
     ) -> Batch:
-        """All of it as kernels take it: float32, int64 and float64, C-contiguous.
+        """Check the arguments of ``learn`` and convert them for the kernels.
 
-        Raises BadShape, BadDtype, or BadValue (±inf, or too large for float32), saying what and where.
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If a shape or dtype is wrong, or a value is infinite as float32. The message names the place.
         """
         x = self.read(X)
         rows = len(x)
@@ -307,7 +403,7 @@ class Model(Kept, ABC):
         return Batch(x, self._read_y(y, rows), self._read_keys(keys, rows), names, arrival)
 
     def validate_targets(self, ids: Any, y: ArrayLike, keys: Any = None) -> Targets:
-        """All of it as kernels take it. Raises as ``validate`` does."""
+        """Check the arguments of ``learn_targets`` and convert them. Raises as ``validate`` does."""
         if not self.accepts_late_targets:
             raise BadShape(f"this {self.kind} takes no targets later", expected=None)
         targets = self.read_targets(y)
@@ -352,9 +448,3 @@ class Model(Kept, ABC):
 
 _short = reprlib.Repr()  # of a spec's values, among which may be all weights of a map
 _short.maxtuple, _short.maxother, _short.maxstring = 3, 200, 200
-
-
-def decay_per_sample(half_life: float, samples: int = 1) -> float:
-    """2^(−samples/half_life), the same double on every machine: the last bit of libm's pow is not."""
-    exact = Context(prec=40)
-    return float(exact.power(2, exact.divide(-samples, Decimal(half_life))))

@@ -31,12 +31,25 @@ _kinds: dict[str, type[Model]] = {model.kind: model for model in (*_MAPS, *_CLAS
 
 
 def kinds() -> dict[str, type[Model]]:
-    """Every kind of model there is, by the name it has in ``create``."""
+    """Return the class of every kind of model, by kind."""
     return dict(_kinds)
 
 
 def create(kind: str, spec: Mapping[str, Any]) -> Model:
-    """A new model. Raises BadSpec for an unknown kind or a wrong spec."""
+    """Create a model.
+
+    Parameters
+    ----------
+    kind : str
+        For example ``"som"``; ``kinds`` lists all.
+    spec : mapping of str to value
+        The parameters of the model's class.
+
+    Raises
+    ------
+    BadSpec
+        If the kind is unknown or the spec is wrong.
+    """
     if kind not in _kinds:
         message = f"there is no kind {kind!r}; there are {', '.join(sorted(_kinds))}"
         raise BadSpec(message, errors=[{"field": "kind", "message": message}])
@@ -44,7 +57,7 @@ def create(kind: str, spec: Mapping[str, Any]) -> Model:
 
 
 def from_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Model:
-    """The model that ``metadata()`` and ``state`` described. Raises BadCheckpoint."""
+    """Return the model that ``metadata()`` and ``state`` describe. Raises BadCheckpoint."""
     if metadata.get("format") != FORMAT:
         raise BadCheckpoint(
             f"a model of format {metadata.get('format')!r}; this version reads format {FORMAT!r}"
@@ -58,6 +71,31 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str])
 
 
 def load(path: str | Path) -> Model:
-    """The model that ``save`` wrote to ``path``, or a daemon as its checkpoint. Raises BadCheckpoint,
-    FileNotFoundError."""
+    """Load a model from a file that ``Model.save`` wrote, or from a checkpoint of a daemon.
+
+    Parameters
+    ----------
+    path : str or Path
+        The safetensors file.
+
+    Returns
+    -------
+    Model
+        An instance of the class that was saved, with the same state, bit for bit.
+
+    Raises
+    ------
+    BadCheckpoint
+        If the file is damaged, or is not a model of this version.
+    FileNotFoundError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> import streamlearn as sl
+    >>> som = sl.SOM(dim=2, grid=(3, 3))
+    >>> som.save("som.safetensors")
+    >>> sl.load("som.safetensors").state_hash() == som.state_hash()
+    True
+    """
     return from_arrays(*tensors.decode(FS().read(Path(path))))

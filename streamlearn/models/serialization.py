@@ -29,11 +29,14 @@ class Kept:
     state: State
 
     def spec_dict(self) -> dict[str, Any]:
-        """The spec as JSON-able values; ``create(kind, spec)`` makes the same model of it."""
+        """Return the spec as a dict of JSON values; ``streamlearn.models.create(kind, spec)`` accepts it."""
         return dict(self.spec.model_dump(mode="json"))
 
     def state_hash(self) -> str:
-        """32 hex digits (xxh3_128 of kind and state). Equal hashes: the same model, bit for bit."""
+        """Return a hash of kind and state (xxh3_128, 32 hex digits).
+
+        Equal hashes mean equal models, bit for bit.
+        """
         digest = xxhash.xxh3_128(self.kind.encode())
         for name in sorted(self.state):
             array = self.state[name]
@@ -42,16 +45,26 @@ class Kept:
         return digest.hexdigest()
 
     def metadata(self) -> dict[str, str]:
-        """What a checkpoint says beside the arrays."""
+        """Return the metadata of a checkpoint: format, kind and spec."""
         return {"format": FORMAT, "kind": self.kind, "spec": json.dumps(self.spec_dict())}
 
     def copy_state(self) -> State:
-        """A copy of every array, for what is written, or asked at length, while the learning goes on."""
+        """Return a copy of every state array."""
         return {name: array.copy() for name, array in self.state.items()}
 
     def adopt(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Take over a state as a saved file, or a daemon's checkpoint, has it. Raises BadCheckpoint, and
-        changes nothing, unless names, types and shapes are this model's."""
+        """Replace the state by arrays from a saved file or a checkpoint.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            The state arrays by name.
+
+        Raises
+        ------
+        BadCheckpoint
+            If names, dtypes or shapes differ from this model's. The state stays as it is.
+        """
         arrays = {name: array for name, array in arrays.items() if not name.startswith(BESIDES)}
         problems = [f"'{name}' is missing" for name in sorted(self.state.keys() - arrays.keys())]
         problems += [f"'{name}' is unknown" for name in sorted(arrays.keys() - self.state.keys())]
@@ -69,12 +82,18 @@ class Kept:
             self.state[name][...] = array
 
     def save(self, path: str | Path) -> None:
-        """Write the model to one file (safetensors, as a checkpoint has it); it is there whole or not at
-        all."""
+        """Write the model to one safetensors file. A failed write leaves no partial file.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file to write. ``streamlearn.load`` reads it.
+        """
         write_whole(FS(), Path(path), tensors.encode(self.state, self.metadata()))
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Self:
+        """Create a model from a spec that ``spec_dict`` returned."""
         return cls(**spec)
 
     def __reduce__(self) -> tuple[Any, ...]:

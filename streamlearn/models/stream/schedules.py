@@ -72,16 +72,24 @@ def changing(schedules: Mapping[str, Schedule]) -> list[str]:
     return [name for name, each in schedules.items() if len(set(bounds(each))) > 1]
 
 
-def within(low: float, high: float) -> AfterValidator:
-    """For a spec's field: the schedule never leaves ``low`` … ``high``."""
+@dataclass(frozen=True)
+class Within:
+    """Validator of a schedule that never leaves ``low`` … ``high``."""
 
-    def check(value: Schedule) -> Schedule:
+    low: float
+    high: float
+
+    def __call__(self, value: Schedule) -> Schedule:
+        """Return ``value``, or raise ValueError."""
         least, most = bounds(value)
-        if least < low or most > high:
-            raise ValueError(f"must stay within {low:g} … {high:g}")
+        if least < self.low or most > self.high:
+            raise ValueError(f"must stay within {self.low:g} … {self.high:g}")
         return value
 
-    return AfterValidator(check)
+
+def within(low: float, high: float) -> AfterValidator:
+    """Return the constraint of a spec's field that the schedule stays within ``low`` … ``high``."""
+    return AfterValidator(Within(low, high))
 
 
 class Schedules:

@@ -1,0 +1,274 @@
+"""The outputs of every kind of model: names, dtypes, shapes and meanings, declared once.
+
+A class here adds annotations to ``Outputs`` and nothing else. They type the outputs for editors and mypy,
+they are the text of the docstrings, and tests compare them with the arrays that models return. In shapes,
+``n`` is the number of rows; other names are attributes of the model or its spec.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple, TypeVar, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamlearn_client.outputs import Outputs
+
+_Float32 = NDArray[np.float32]
+_Int32 = NDArray[np.int32]
+_Int64 = NDArray[np.int64]
+_Bool = NDArray[np.bool_]
+
+LABELS = "``labels`` is set"
+DRIFT = "``drift`` is set; not from ``predict``"
+FREEZE = "``on_drift`` or ``freeze_missing`` is set; not from ``predict``"
+
+
+class Column(NamedTuple):
+    """One output: its possible shapes, its meaning, and the condition under which it is there."""
+
+    shapes: tuple[str, ...]
+    meaning: str
+    condition: str = ""
+
+    @property
+    def text(self) -> str:
+        """The meaning and the condition as one paragraph."""
+        return self.meaning + (f" Only if {self.condition}." if self.condition else "")
+
+
+_ROWS = ("(n,)",)
+
+_Winner = Annotated[_Int32, Column(_ROWS, "Number of the winning unit; −1: none.")]
+_Prediction = Annotated[
+    _Float32,
+    Column(
+        ("(n, outputs)", "(n, horizon, dim)"),
+        "Predicted target in its own units; for classes and symbols the probability of each. With"
+        " ``target='next'``, ``learn`` gives the forecast that was made for this sample before it came, and"
+        " ``predict`` the forecast of the sample that follows. With ``horizon``, one row per step.",
+    ),
+]
+_Error = Annotated[
+    _Float32,
+    Column(
+        _ROWS,
+        "Error of the prediction: root mean square over the outputs, in their own units; for classes and"
+        " symbols −log p in nats. NaN if there is no target or no prediction.",
+    ),
+]
+_Sample = Annotated[_Int64, Column(_ROWS, "Number of the sample that this row belongs to, counted from 0.")]
+_Target = Annotated[
+    _Int64, Column(_ROWS, "Number of the target's sample; −1: no sample with this id waits for a target.")
+]
+_Score = Annotated[
+    _Float32,
+    Column(
+        _ROWS, "How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN: unknown."
+    ),
+]
+_Drift = Annotated[_Bool, Column(_ROWS, "Whether the drift detector raised an alarm at this sample.", DRIFT)]
+_Frozen = Annotated[_Bool, Column(_ROWS, "Whether the sample was not learned.", FREEZE)]
+
+
+class ModelOutputs(Outputs):
+    """Outputs of every model, one row per sample."""
+
+    __slots__ = ()
+
+    score: _Score
+    present: Annotated[_Int32, Column(_ROWS, "Number of values of the sample that are present (not NaN).")]
+    drift: _Drift
+    frozen: _Frozen
+
+
+class WinnerOutputs(ModelOutputs):
+    """Outputs of a model with winning units."""
+
+    __slots__ = ()
+
+    winner: _Winner
+    distance: Annotated[
+        _Float32, Column(_ROWS, "Distance between sample and winner, in the scaled space; NaN: no winner.")
+    ]
+
+
+class LabelledOutputs(WinnerOutputs):
+    """Outputs of a model with units that have labels."""
+
+    __slots__ = ()
+
+    label: Annotated[_Int32, Column(_ROWS, "Label of the winner; −1: none.", LABELS)]
+
+
+class CompetitiveOutputs(LabelledOutputs):
+    """Outputs of ``Competitive``, one row per sample."""
+
+    __slots__ = ()
+
+
+class SOMOutputs(LabelledOutputs):
+    """Outputs of ``SOM``, one row per sample."""
+
+    __slots__ = ()
+
+    coords: Annotated[
+        _Int32,
+        Column(
+            ("(n, 2)", "(n, 1)"), "Row and column of the winner on the grid (a chain: its place); −1: none."
+        ),
+    ]
+
+
+class GrowingNeuralGasOutputs(WinnerOutputs):
+    """Outputs of ``GrowingNeuralGas``, one row per sample."""
+
+    __slots__ = ()
+
+
+class GrossbergOutputs(ModelOutputs):
+    """Outputs of ``Grossberg``, one row per sample."""
+
+    __slots__ = ()
+
+    winner: Annotated[
+        _Int32,
+        Column(
+            ("(n, clusters)",),
+            "Number of the winner within each cluster, layer by layer from the bottom; −1: none.",
+        ),
+    ]
+    distance: Annotated[
+        _Float32,
+        Column(
+            _ROWS,
+            "½Σ|x_i/n − w_i| of the winners, mean over the clusters: share of weight on wrong lines, 0 to 1.",
+        ),
+    ]
+
+
+class HammingNetOutputs(ModelOutputs):
+    """Outputs of ``HammingNet``, one row per sample."""
+
+    __slots__ = ()
+
+    winner: Annotated[_Int32, Column(_ROWS, "Number of the winning pattern; −1: none.")]
+    distance: Annotated[
+        _Float32,
+        Column(_ROWS, "Hamming distance to the winning pattern, in lines, extrapolated over missing ones."),
+    ]
+    iterations: Annotated[_Int32, Column(_ROWS, "Iterations of the MaxNet.")]
+    tie: Annotated[
+        _Bool, Column(_ROWS, "Whether equal patterns were left at the end; the lowest number won.")
+    ]
+    capped: Annotated[_Bool, Column(_ROWS, "Whether the MaxNet stopped at ``max_iterations``.")]
+
+
+class ActivityOutputs(ModelOutputs):
+    """Outputs of a model of active cells, one row per sample."""
+
+    __slots__ = ()
+
+    winner: Annotated[_Int32, Column(_ROWS, "Number of the most active cell; −1: none fires.")]
+    activity: Annotated[_Float32, Column(("(n, cells)",), "Activity of each cell.")]
+
+
+class MalsburgOutputs(ActivityOutputs):
+    """Outputs of ``Malsburg``, one row per sample."""
+
+    __slots__ = ()
+
+    distance: Annotated[
+        _Float32,
+        Column(_ROWS, "1 − cosine between the sample and the winner's afferents, 0 to 1; 1: no cell fires."),
+    ]
+
+
+class CognitronOutputs(ActivityOutputs):
+    """Outputs of ``Cognitron``, one row per sample."""
+
+    __slots__ = ()
+
+    distance: Annotated[
+        _Float32,
+        Column(_ROWS, "1/(1 + activity of the winner): near ½ for a familiar sample, 1 for an unknown one."),
+    ]
+
+
+class RNNOutputs(ModelOutputs):
+    """Outputs of ``RNN``, one row per sample."""
+
+    __slots__ = ()
+
+    prediction: _Prediction
+    error: _Error
+
+
+class BidirectionalRNNOutputs(ModelOutputs):
+    """Outputs of ``BidirectionalRNN``, one row per sample that is complete."""
+
+    __slots__ = ()
+
+    sample: _Sample
+    prediction: Annotated[
+        _Float32,
+        Column(
+            ("(n, outputs)",),
+            "Predicted target in its own units; for classes the probability of each.",
+        ),
+    ]
+    error: _Error
+
+
+class LabelTargetOutputs(Outputs):
+    """Outputs of ``learn_targets`` for labels, one row per target."""
+
+    __slots__ = ()
+
+    sample: _Target
+    winner: Annotated[_Int32, Column(_ROWS, "Number of the unit that won the sample; −1: none.")]
+    label: Annotated[_Int32, Column(_ROWS, "Label of the winner when the sample came; −1: none.")]
+    frozen: _Frozen
+
+
+class RecurrentTargetOutputs(Outputs):
+    """Outputs of ``learn_targets`` for a recurrent network, one row per target."""
+
+    __slots__ = ()
+
+    sample: _Target
+    prediction: Annotated[
+        _Float32,
+        Column(("(n, outputs)",), "Prediction that ``learn`` gave when the sample came; NaN: none yet."),
+    ]
+    error: _Error
+    score: _Score
+    drift: _Drift
+    frozen: _Frozen
+
+
+_T = TypeVar("_T", bound=Outputs)
+
+
+def typed(cls: type[_T], out: Outputs) -> _T:
+    """Return ``out`` itself, as an instance of ``cls``, which has the same slots. A copy would cost time."""
+    out.__class__ = cls
+    return out  # type: ignore[return-value]
+
+
+def columns(cls: type[Outputs]) -> dict[str, tuple[str, Column]]:
+    """Return dtype and declaration of every output of ``cls``, its own outputs first."""
+    hints = get_type_hints(cls, include_extras=True)
+    order = [name for base in cls.__mro__ for name in vars(base).get("__annotations__", {})]
+    found: dict[str, tuple[str, Column]] = {}
+    for name in order:
+        for column in getattr(hints[name], "__metadata__", ()):
+            if isinstance(column, Column):
+                found.setdefault(name, (_dtype(hints[name].__origin__), column))
+    return found
+
+
+def _dtype(array: object) -> str:
+    """Name of the dtype of an ``NDArray[…]`` annotation."""
+    (scalar,) = array.__args__[1].__args__  # type: ignore[attr-defined]
+    return str(np.dtype(scalar).name)

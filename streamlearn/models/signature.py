@@ -1,0 +1,238 @@
+"""The signature and the docstring of a model's class, generated from its spec.
+
+A spec's fields hold every parameter once: type, default, range and description. ``document`` makes a
+keyword-only ``__signature__`` and the sections Parameters, Attributes and Raises of ``__doc__`` from them;
+``tools/stubs.py`` writes the same into ``streamlearn/__init__.pyi`` for editors and mypy.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from inspect import Parameter
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import AfterValidator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from .stream.schedules import Decay, Within
+
+if TYPE_CHECKING:
+    from .base import Model
+
+WIDTH = 96  # columns of a generated docstring
+_UNLIMITED = 1e9  # a bound beyond this protects the arithmetic and is no advice to a user
+
+
+@dataclass(frozen=True)
+class Accepts:
+    """Metadata of a field that accepts more than its own type: the type of the argument, as source text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One parameter of a model's class, as text."""
+
+    name: str
+    type: str
+    default: str | None  # None: required
+    description: str
+
+    @property
+    def heading(self) -> str:
+        """First line of its entry in a docstring."""
+        return f"{self.name} : {self.type}" + ("" if self.default is None else f", default {self.default}")
+
+
+def arguments(model: type[Model]) -> list[Argument]:
+    """Return the parameters of a model's class: required ones first, then its own, then inherited ones."""
+    fields = model.Spec.model_fields
+    declared = [name for base in model.Spec.__mro__ for name in vars(base).get("__annotations__", {})]
+    own = [name for name in declared if name in fields and fields[name].description is not None]
+    names = sorted(dict.fromkeys([*own, *fields]), key=lambda name: not fields[name].is_required())
+    names.sort(key=lambda name: name != "dim")
+    return [_argument(name, fields[name]) for name in names]
+
+
+def _argument(name: str, field: FieldInfo) -> Argument:
+    default = None if field.is_required() else _default(field.default)
+    limits = _range(_form(field))
+    description = field.description or ""
+    return Argument(name, type_text(_form(field)), default, f"{description} {limits}".strip())
+
+
+def _form(field: FieldInfo) -> Any:
+    """Return the type of a field with its constraints, as ``Annotated`` has them."""
+    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+
+
+def _default(value: object) -> str:
+    if isinstance(value, Decay):
+        return f"Decay({value.start:g}, {value.end:g}, tau={value.tau:g})"
+    return f"{value:g}" if isinstance(value, float) and value < 1e16 and value != int(value) else repr(value)
+
+
+def type_text(form: Any) -> str:
+    """Return the type of an argument as source text.
+
+    Tuples of a fixed length stay tuples; those of any length become sequences, which lists are too.
+    """
+    origin, parts = typing.get_origin(form), typing.get_args(form)
+    if origin is Annotated:
+        given = [each.text for each in parts[1:] if isinstance(each, Accepts)]
+        return str(given[0]) if given else type_text(parts[0])
+    if origin in (typing.Union, types.UnionType):
+        texts = [type_text(part) for part in parts]
+        return " | ".join(sorted(dict.fromkeys(texts), key=lambda text: (text == "None", text == "Decay")))
+    if origin is Literal:
+        return f"Literal[{', '.join(_quoted(part) for part in parts)}]"
+    if origin is tuple:
+        if parts[-1] is Ellipsis:
+            return f"Sequence[{type_text(parts[0])}]"
+        return f"tuple[{', '.join(map(type_text, parts))}]"
+    return "None" if form is type(None) else str(form.__name__)
+
+
+def _quoted(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _range(form: Any) -> str:
+    """Return the sentence that states the range of a number, or of each number of a tuple."""
+    texts = list(dict.fromkeys(_limits(form)))
+    return f"Range: {'; '.join(texts)}." if texts else ""
+
+
+def _limits(form: Any, inherited: Sequence[Any] = ()) -> list[str]:
+    origin, parts = typing.get_origin(form), typing.get_args(form)
+    if origin is Annotated:
+        return _limits(parts[0], [*inherited, *_constraints(parts[1:])])
+    if origin in (typing.Union, types.UnionType):
+        return [text for part in parts for text in _limits(part, inherited)]
+    if origin is tuple:
+        within = [text for part in parts if part is not Ellipsis for text in _limits(part)]
+        return [text if text.startswith("each") else f"each {text}" for text in within]
+    return _interval(inherited) if form in (int, float, Decay) else []
+
+
+def _constraints(metadata: Sequence[Any]) -> list[Any]:
+    found: list[Any] = []
+    for each in metadata:
+        if isinstance(each, FieldInfo):
+            found += _constraints(each.metadata)
+        elif isinstance(each, AfterValidator) and isinstance(each.func, Within):
+            found += [Ge(each.func.low), Le(each.func.high)]
+        else:
+            found.append(each)
+    return found
+
+
+def _interval(constraints: Sequence[Any]) -> list[str]:
+    low = high = ""
+    for each in constraints:
+        match each:
+            case Ge(ge=value):
+                low = f"at least {_number(value)}" if not high else low
+            case Gt(gt=value):
+                low = f"above {_number(value)}"
+            case Le(le=value) if float(typing.cast("Any", value)) < _UNLIMITED:
+                high = f"up to {_number(value)}"
+            case Lt(lt=value) if float(typing.cast("Any", value)) < _UNLIMITED:
+                high = f"below {_number(value)}"
+    if low.startswith("at least ") and high:
+        low = low.removeprefix("at least ")
+        return [
+            f"{low} to {high.removeprefix('up to ')}" if high.startswith("up to ") else f"{low} to {high}"
+        ]
+    return [", ".join(filter(None, (low, high)))] if low or high else []
+
+
+def _number(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+# -- the class --------------------------------------------------------------------------------------------
+
+
+def signature(model: type[Model]) -> inspect.Signature:
+    """Return the keyword-only signature of a model's class. Annotations are source text."""
+    spec = model.Spec
+    return inspect.Signature(
+        [
+            Parameter(
+                each.name,
+                Parameter.KEYWORD_ONLY,
+                default=_empty(spec.model_fields[each.name].default),
+                annotation=each.type,
+            )
+            for each in arguments(model)
+        ]
+    )
+
+
+def _empty(default: Any) -> Any:
+    return Parameter.empty if default is PydanticUndefined else default
+
+
+def document(model: type[Model]) -> None:
+    """Set ``__signature__`` and ``__doc__`` of a model's class."""
+    model.__signature__ = signature(model)  # type: ignore[attr-defined]
+    model.__doc__ = docstring(model)
+
+
+RAISES = """BadSpec
+    If a parameter is unknown, missing or out of its range, or if parameters do not fit together. The
+    message names every fault at once."""
+
+
+def docstring(model: type[Model]) -> str:
+    """Return the docstring of a model's class: the written text with the generated sections inserted.
+
+    They come after the summary and before the first written section (Notes, References, Examples).
+    """
+    written = inspect.cleandoc(vars(model).get("__doc__") or f"{model.__name__}.")
+    summary, underline, rest = written.partition("\nNotes\n")
+    if not underline:
+        summary, underline, rest = written.partition("\nReferences\n")
+    sections = [
+        section("Parameters", [(each.heading, each.description) for each in arguments(model)]),
+        section("Attributes", attributes(model)),
+        f"Raises\n------\n{RAISES}",
+    ]
+    generated = "\n\n".join(part for part in sections if part)
+    return f"{summary.rstrip()}\n\n{generated}\n" + (f"{underline}{rest.rstrip()}\n" if underline else "")
+
+
+def attributes(model: type[Model]) -> list[tuple[str, str]]:
+    """Return heading and text of the public properties of a class; of those of every model, two."""
+    found: dict[str, tuple[str, str]] = {}
+    for base in model.__mro__:
+        of_every_model = "outputs_class" in vars(base).get("__annotations__", {})
+        for name, each in vars(base).items():
+            if of_every_model and name not in ("samples", "schedules"):
+                continue
+            if isinstance(each, property) and each.fget and each.__doc__ and not name.startswith("_"):
+                kind = str(each.fget.__annotations__.get("return", ""))
+                text = inspect.cleandoc(each.__doc__).split("\n\n")[0]
+                found.setdefault(name, (f"{name} : {kind}", text))
+    return list(found.values())
+
+
+def section(title: str, entries: Sequence[tuple[str, str]]) -> str:
+    """Return a numpydoc section: a heading for each entry, and its text indented below."""
+    lines = [title, "-" * len(title)]
+    for heading, text in entries:
+        paragraph = " ".join(text.split())
+        lines += [
+            heading,
+            *textwrap.wrap(paragraph, WIDTH - 4, initial_indent="    ", subsequent_indent="    "),
+        ]
+    return "\n".join(lines) if entries else ""

@@ -1,0 +1,95 @@
+"""The parameters that every model has. A model's spec adds its own fields to these."""
+
+from __future__ import annotations
+
+from decimal import Context, Decimal
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from .stream.schedules import Positive, Schedule, changing
+
+MAX_STATE_VALUES = 1 << 27  # half a gigabyte of float32: a larger spec is a mistake and would stop the daemon
+
+
+class Spec(BaseModel):
+    """Parameters of every model. Immutable; unknown names are refused.
+
+    ``description`` of a field becomes its text in the docstring of the model's class; the range of the value
+    is appended from the field's constraints.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dim: int = Field(ge=1, le=1 << 20, description="Channels of a sample.")
+    scale: Literal["standard", "ewma", "minmax"] | None = Field(
+        None,
+        description="How each channel is scaled, from the samples before the current one: 'standard' uses"
+        " running mean and standard deviation (Welford 1962), 'ewma' the same with exponential weights,"
+        " 'minmax' the range so far. None keeps values as they are. Set it if channels differ in unit or"
+        " size: otherwise the largest channels decide the distance.",
+    )
+    scale_clip: Positive = Field(
+        6.0,
+        description="Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so"
+        " that one spike does not move the weights far.",
+    )
+    half_life: Positive = Field(
+        10_000.0,
+        description="Memory of the score, the live quality and 'ewma' scaling, in samples: after so many"
+        " samples an observation counts half. Shorten it if the stream's usual behaviour changes faster.",
+    )
+    drift: Literal["page_hinkley", "adwin"] | None = Field(
+        None,
+        description="Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or"
+        " ADWIN (Bifet & Gavaldà 2007). None: no detector.",
+    )
+    drift_delta: Positive | None = Field(
+        None,
+        description="δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for"
+        " 'adwin'. Larger values of Page–Hinkley's δ ignore larger slow changes.",
+    )
+    drift_threshold: Positive = Field(
+        50.0,
+        description="λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a"
+        " jump of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer"
+        " alarms.",
+    )
+    on_drift: Literal["freeze", "reheat"] | None = Field(
+        None,
+        description="Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'"
+        " starts the schedules again. Needs drift. None: only report the alarm.",
+    )
+    freeze_for: int = Field(
+        1000,
+        ge=1,
+        le=1 << 62,
+        description="Samples that are not learned after an alarm, for on_drift='freeze'.",
+    )
+    freeze_missing: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None,
+        description="A sample is not learned if a larger share of its values is missing. None: every sample"
+        " is learned.",
+    )
+    seed: int = Field(
+        0, ge=0, lt=1 << 63, description="Seed of the random initial weights. Equal seeds give equal models."
+    )
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        """Parameters that may change over the stream, in the order of the kernel's arguments."""
+        return {}
+
+    @model_validator(mode="after")
+    def _has_an_alarm_to_answer(self) -> Self:
+        if self.on_drift is not None and self.drift is None:
+            raise ValueError(f"on_drift={self.on_drift!r} needs a drift detector: page_hinkley or adwin")
+        if self.on_drift == "reheat" and not changing(self.schedules):
+            raise ValueError("on_drift='reheat' needs a schedule that changes: every parameter is constant")
+        return self
+
+
+def decay_per_sample(half_life: float, samples: int = 1) -> float:
+    """2^(−samples/half_life), the same double on every machine: the last bit of libm's pow is not."""
+    exact = Context(prec=40)
+    return float(exact.power(2, exact.divide(-samples, Decimal(half_life))))
