@@ -1,6 +1,11 @@
-"""Recurrent nets against PyTorch's cells, loss, optimizers and clipping, the state carried by hand."""
+"""Recurrent nets against PyTorch's cells, losses, optimizers and clipping.
+
+``pytorch.py`` derives the bounds.
+"""
 
 from __future__ import annotations
+
+import copy
 
 import numpy as np
 import pytest
@@ -9,34 +14,60 @@ import torch
 import streamlearn as sl
 from benchmarks import text
 from streamlearn.errors import BadSpec
+from streamlearn.kernels.recurrent import memory_layout
 from tests.documents import examples
 from tests.models import pytorch
-from tests.models.pytorch import BIASES, CELLS, FILES, Module, assert_holds, largest_difference, wave, write
+from tests.models.pytorch import (
+    BIASES,
+    CELLS,
+    FILES,
+    Module,
+    assert_holds,
+    largest_difference,
+    unpack_states,
+    wave,
+    write,
+)
 
-K = 12  # samples a window
+K = 12  # samples of a window
 
 
 class Peer(pytorch.Peer):
-    """Trained window by window with detached state."""
+    """Trained window by window, from our parameters, moments and hidden state."""
 
-    def __init__(self, ours: sl.RNN) -> None:
-        super().__init__(ours)
-        self.state = None
+    def __init__(self, ours: sl.RNN, steps: int = K) -> None:
+        super().__init__(ours, steps)
+
+    def take_over(self, ours: sl.RNN) -> None:
+        super().take_over(ours)
+        states = [torch.from_numpy(part[:, None]) for part in window_states(ours)]
+        self.state = tuple(states) if len(states) == 2 else states[0]
 
     def learn(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Learn one window, ``(steps, dim)`` and ``(steps, outputs)``; returns its forecasts, as logits where
-        they are probabilities. Symbols and classes are numbers, (steps, 1)."""
-        shown = self.shown(x)
-        out, state = self.cells(shown[:, None], self.state)
-        forecast = self.head(out[:, 0]) + (shown if self.spec.residual else 0)
-        loss = self.loss(forecast, torch.from_numpy(y))
-        self.optimizer.zero_grad()
-        loss.backward()
-        if self.spec.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.spec.clip)
-        self.optimizer.step()
+        """Learn one window, ``(steps, dim)`` and ``(steps, outputs)``. Return its forecasts; for classes and
+        symbols, which are numbers (steps, 1), return logits."""
+        tensor = self.as_tensor(x)
+        out, state = self.cells(tensor[:, None], self.state)
+        forecast = self.head(out[:, 0]) + (tensor if self.spec.residual else 0)
+        self.update(forecast, y)
         self.state = tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
         return forecast.detach().numpy()
+
+    def check_window(self, ours: sl.RNN, prediction: np.ndarray, expected: np.ndarray) -> None:
+        """Assert that our window is the peer's: forecasts, states, moments and parameters. Then take them
+        over."""
+        assert np.abs(prediction - expected).max() <= self.forward_bound()
+        states = self.state if isinstance(self.state, tuple) else (self.state,)
+        for found, wanted in zip(window_states(ours), states, strict=True):
+            assert np.abs(found - wanted[:, 0].numpy()).max() <= self.state_bound(found)
+        self.assert_same_update(ours)
+        self.take_over(ours)
+
+
+def window_states(ours: sl.RNN) -> list[np.ndarray]:
+    """The states before the next window's first step: between windows they are in slot 0."""
+    net, _ = ours.spec.plan
+    return unpack_states(ours, ours.state["window"][0, 0, net[memory_layout.STATE] :])
 
 
 RULES = [
@@ -60,18 +91,13 @@ def test_forecasts_the_next_sample_as_pytorch(cell, layers, loss, residual, rule
         dim=4, hidden=19, cell=cell, layers=layers, tbptt=(K, K), seed=1,
         residual=residual, loss=loss, delta=0.3, **rule,
     )  # fmt: skip
-    # RMSProp's first step is 10·ε·sign(g) and Adam's ε·sign(g), for however small a gradient: an Elman net of
-    # three layers has some that are little more than rounding errors.
-    most = {"rmsprop": 2e-4, "adam": 1e-5 if layers < 3 else 1e-4}.get(rule["optimizer"], 1e-5)
     peer = Peer(ours)
     x = wave(50 * K + 1, 4, seed=2)
     for w in range(50):
         now = slice(w * K + 1, (w + 1) * K + 1)
         out = ours.learn(x[: K + 1] if w == 0 else x[now])
-        told = peer.learn(x[w * K : (w + 1) * K], x[now])
-        assert np.abs(out.prediction[-K:] - told).max() <= most
-        if w in (0, 49):
-            assert largest_difference(ours, peer) <= most
+        expected = peer.learn(x[w * K : (w + 1) * K], x[now])
+        peer.check_window(ours, out.prediction[-K:], expected)
     assert ours.quality()["updates"] == 50
 
 
@@ -83,21 +109,21 @@ def test_predicts_given_targets_as_pytorch(cell, outputs):
     )
     peer = Peer(ours)
     x, y = wave(20 * K, 3, seed=4), wave(20 * K, outputs, seed=5)
-    out = ours.learn(x, y)
-    told = [peer.learn(x[w : w + K], y[w : w + K]) for w in range(0, 20 * K, K)]
-    assert largest_difference(ours, peer) <= 1e-5
-    assert np.abs(out.prediction - np.concatenate(told)).max() <= 1e-5
+    for w in range(0, 20 * K, K):
+        window = slice(w, w + K)
+        out, expected = ours.learn(x[window], y[window]), peer.learn(x[window], y[window])
+        peer.check_window(ours, out.prediction, expected)
 
 
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_gradients_norm_by_lag_is_pytorchs(cell, layers):
-    """Of the last step's share of the loss, by autograd, with every layer a net of its own."""
+    """Of the last step's share of the loss, by autograd, with a net of its own for each layer."""
     ours = sl.RNN(
         dim=3, hidden=7, cell=cell, layers=layers, tbptt=(K, K), learning_rate=0.1, seed=9, lags=True
     )
     whole = Peer(ours)
-    nets = [CELLS[cell](3 if n == 0 else 7, 7) for n in range(layers)]
+    nets = [CELLS[cell](3 if n == 0 else 7, 7).double() for n in range(layers)]
     for n, net in enumerate(nets):
         net.load_state_dict(
             {
@@ -105,10 +131,11 @@ def test_the_gradients_norm_by_lag_is_pytorchs(cell, layers):
                 for name, _ in net.named_parameters()
             }
         )
-    x = torch.from_numpy(wave(K + 1, 3, seed=10))
+    x = wave(K + 1, 3, seed=10)
+    series = torch.from_numpy(x.astype(float))
     states, kept = [None] * layers, []
     for t in range(K):
-        v = x[t : t + 1]
+        v = series[t : t + 1]
         for n, net in enumerate(nets):
             _, states[n] = net(v, states[n])
             carried = states[n] if cell == "lstm" else (states[n],)
@@ -116,7 +143,7 @@ def test_the_gradients_norm_by_lag_is_pytorchs(cell, layers):
                 part.retain_grad()
             kept.append(carried)
             v = carried[0]
-    loss = ((whole.head(kept[-1][0][0]) - x[K]) ** 2).sum() / (3 * K)
+    loss = ((whole.head(kept[-1][0][0]) - series[K]) ** 2).sum() / (3 * K)
     loss.backward()
     norms = [
         torch.cat(
@@ -129,8 +156,9 @@ def test_the_gradients_norm_by_lag_is_pytorchs(cell, layers):
         ).norm()
         for t in range(K)
     ]
-    ours.learn(x.numpy())
-    assert np.allclose(ours.gradient_by_lag, [float(norm) for norm in norms[::-1]], rtol=1e-4)
+    ours.learn(x)
+    # A norm has the relative error of the gradients behind it: E of ``pytorch.py``, 1.2e-5.
+    assert np.allclose(ours.gradient_by_lag, [float(norm) for norm in norms[::-1]], rtol=2e-5)
 
 
 def test_a_net_trained_in_pytorch_goes_on_here():
@@ -139,11 +167,14 @@ def test_a_net_trained_in_pytorch_goes_on_here():
     x = wave(10 * K + 1, 2, seed=7)
     for w in range(0, 10 * K, K):
         peer.learn(x[w : w + K], x[w + 1 : w + 1 + K])
+    trained = {name: values.detach().float().numpy() for name, values in peer.parameters.items()}
+    assert all((values != start.parameters[name]).any() for name, values in trained.items())
     ours = sl.RNN(dim=2, hidden=6, layers=2, seed=8)
-    ours.load_parameters({name: values.detach().numpy() for name, values in peer.parameters.items()})
+    ours.load_parameters(trained)
+    peer.take_over(ours)  # as rounded to float32
     with torch.no_grad():
-        told = peer.head(peer.cells(torch.from_numpy(x)[:, None])[0][:, 0]).numpy()
-    assert np.abs(ours.predict(x).prediction - told).max() <= 1e-5
+        expected = peer.head(peer.cells(peer.as_tensor(x)[:, None])[0][:, 0]).numpy()
+    assert np.abs(ours.predict(x).prediction - expected).max() <= 1e-5
 
 
 # files
@@ -164,7 +195,8 @@ def test_a_module_comes_in_and_goes_out_without_loss(cell, layers, suffix, biase
     assert (spec.bias, spec.head_bias) == biases
     x = wave(30, 3, seed=11)
     with torch.no_grad():
-        assert np.abs(ours.predict(x).prediction - module(torch.from_numpy(x)).numpy()).max() <= 1e-5
+        expected = copy.deepcopy(module).double()(torch.from_numpy(x.astype(float))).numpy()
+    assert np.abs(ours.predict(x).prediction - expected).max() <= 1e-5
 
     back = tmp_path / f"back{suffix}"
     ours.save_parameters(back)
@@ -203,7 +235,7 @@ def test_a_net_without_a_read_out_gets_a_new_one(cell, bias):
 @pytest.mark.parametrize("make", [sl.RNN, sl.BidirectionalRNN])
 def test_parameters_go_into_modules_as_the_document_says(make):
     shape = {"dim": 3, "hidden": 5, "layers": 2, "target": "given", "outputs": 2, "learning_rate": 0.01}
-    net, peer = make(seed=1, **shape), pytorch.Peer(make(seed=2, **shape))
+    net, peer = make(seed=1, **shape), pytorch.Peer(make(seed=2, **shape), K)
     assert largest_difference(net, peer) > 0
     example = next(each for each in examples("docs/models.md") if "torch.tensor" in each.source)
     names = {"net": net, "torch": torch, "lstm": peer.cells, "linear": peer.head}
@@ -230,15 +262,18 @@ def test_classifies_as_pytorch(cell, optimizer):
     peer = Peer(ours)
     x = wave(30 * K, 3, seed=12)
     y = np.random.default_rng(13).integers(0, 20, (30 * K, 1)).astype(np.float32)
-    out = ours.learn(x, y)
-    told = torch.from_numpy(
-        np.concatenate([peer.learn(x[w : w + K], y[w : w + K]) for w in range(0, 30 * K, K)])
-    )
-    assert largest_difference(ours, peer) <= 2e-5
-    assert np.abs(out.prediction - told.softmax(1).numpy()).max() <= 1e-5
-    nats = torch.nn.functional.cross_entropy(told, torch.from_numpy(y[:, 0]).long(), reduction="none").numpy()
-    assert np.allclose(out.error, nats, rtol=1e-4)
-    hits = told.argmax(1).numpy() == y[:, 0]
+    errors, logits = [], []
+    for w in range(0, 30 * K, K):
+        window = slice(w, w + K)
+        out, expected = ours.learn(x[window], y[window]), peer.learn(x[window], y[window])
+        peer.check_window(ours, out.prediction, softmax(expected))
+        errors.append(out.error)
+        logits.append(torch.from_numpy(expected))
+    expected = torch.cat(logits)
+    nats = torch.nn.functional.cross_entropy(expected, torch.from_numpy(y[:, 0]).long(), reduction="none")
+    nats = nats.numpy()
+    assert np.allclose(np.concatenate(errors), nats, rtol=1e-4)
+    hits = expected.argmax(1).numpy() == y[:, 0]
     quality = ours.quality()
     assert np.isclose(quality["log_loss"], nats.mean(), rtol=0.02)
     assert np.isclose(quality["accuracy"], hits.mean(), rtol=0.1)
@@ -252,14 +287,23 @@ def test_forecasts_the_next_symbol_as_pytorch(cell):
     )  # fmt: skip
     peer = Peer(ours)
     x = np.random.default_rng(14).integers(0, 18, (30 * K + 1, 1)).astype(np.float32)
-    out = ours.learn(x)
-    told = np.concatenate([peer.learn(x[w : w + K], x[w + 1 : w + 1 + K]) for w in range(0, 30 * K, K)])
-    assert largest_difference(ours, peer) <= 2e-5
-    assert np.abs(out.prediction[1:] - torch.from_numpy(told).softmax(1).numpy()).max() <= 1e-5
+    ours.learn(x[:1])
+    for w in range(0, 30 * K, K):
+        out, expected = ours.learn(x[w + 1 : w + 1 + K]), peer.learn(x[w : w + K], x[w + 1 : w + 1 + K])
+        peer.check_window(ours, out.prediction, softmax(expected))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    return torch.from_numpy(logits).softmax(1).numpy()
 
 
 def test_bits_per_character_are_pytorchs():
-    """1 MB of text: every character is forecast before it is learned, once, by either."""
+    """1 MB of text: both forecast every character before they learn it, once.
+
+    PyTorch runs in float32 here, as a user runs it, and by the end rounding has led to another net. The mean
+    over a million characters hardly depends on that: from initial weights that differ by 1e-6, PyTorch gives
+    0.4998 to 0.5002 bits, a spread of 0.1 %. The bound of 3 % is 30 times that.
+    """
     codes, letters = text.codes(1_000_000, seed=1)
     ours, theirs = text.bits(codes, len(letters), hidden=24, window=64)
     assert abs(ours / theirs - 1) < 0.03
