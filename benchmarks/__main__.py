@@ -1,5 +1,7 @@
-"""``make bench``: every comparison, one table. ``--json`` for programs, ``--rounds N``, ``--only
-inprocess|daemon``."""
+"""``make bench``: run every comparison and print one table.
+
+Options: ``--json`` for programs, ``--rounds N``, ``--only inprocess|daemon``.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,10 @@ SUITES = {"inprocess": inprocess.comparisons, "daemon": daemon.comparisons}
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="pairs of runs a comparison (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="pairs of runs per comparison (default 5)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", choices=SUITES)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     options = parser.parse_args()
     console = Console(stderr=True)
     rows = []
@@ -45,11 +47,11 @@ def quantity(value: float, unit: str) -> str:
 
 
 def table(rows: list[Comparison]) -> Table:
-    drawn = Table(
-        "what", "beside", "ours", "theirs", "ratio", "least … largest", title="streamlearn beside its peers"
+    result = Table(
+        "benchmark", "peer", "ours", "theirs", "ratio", "min … max", title="streamlearn against its peers"
     )
     for row in rows:
-        drawn.add_row(
+        result.add_row(
             row.name,
             row.peer,
             quantity(row.ours, row.unit),
@@ -57,7 +59,7 @@ def table(rows: list[Comparison]) -> Table:
             f"{row.ratio:.3g}×" if row.ratio is not None else "–",
             f"{row.low:.3g} … {row.high:.3g}" if row.low is not None else "",
         )
-    return drawn
+    return result
 
 
 main()

@@ -1,5 +1,4 @@
-"""Through a real daemon over TCP: what durability and the wire cost, and how long a query waits while
-samples pour in."""
+"""A real daemon over TCP: the cost of durability and of the protocol, and the query latency under load."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ def comparisons(rounds: int, seed: int) -> Iterator[Comparison]:
 
 @contextmanager
 def daemon(directory: Path) -> Iterator[tuple[str, str]]:
-    """A daemon process on free ports of the loopback; gives its requests and firehose endpoints."""
+    """Run a daemon process on free loopback ports; yield its requests and firehose endpoints."""
     ports = dict.fromkeys(("requests", "firehose", "events"), "tcp://127.0.0.1:*")
     options = [part for name, endpoint in ports.items() for part in (f"--{name}", endpoint)]
     command = [sys.executable, "-m", "streamlearn", "serve", "--data-dir", str(directory), *options]
@@ -50,75 +49,74 @@ def daemon(directory: Path) -> Iterator[tuple[str, str]]:
 
 
 def durable_batches(requests: str, rounds: int, seed: int) -> Comparison:
-    """One producer, batches of 256, every one acknowledged when it is on disk; beside the same batches
-    in-process."""
+    """One producer with durable batches of 256, against the same batches in-process."""
     stream = np.random.default_rng(seed).random((400_000, DIM), dtype=np.float32)
     model = sl.SOM(**SPEC)
     with Client(requests) as client:
         client.create("bench", kind="som", **SPEC)
 
-        def through() -> int:
+        def over_tcp() -> int:
             with client.stream("bench", batch=BATCH, ack="durable") as out:
                 out.push_many(stream)
             return len(stream)
 
-        def inside() -> int:
+        def in_process() -> int:
             for start in range(0, len(stream), BATCH):
                 model.learn(stream[start : start + BATCH])
             return len(stream)
 
         name = f"SOM 10×10×{DIM} through the daemon: durable batches of {BATCH}"
-        return compare(name, "in-process", through, inside, rounds)
+        return compare(name, "in-process", over_tcp, in_process, rounds)
 
 
 def queries_under_load(requests: str, seed: int) -> Iterator[Comparison]:
-    """One-sample ``predict``s, one after another, while another process keeps the firehose full."""
+    """One-sample ``predict`` requests in sequence, while another process keeps the firehose full."""
     with Client(requests) as client:
-        client.create("poured", kind="som", **SPEC)
+        client.create("loaded", kind="som", **SPEC)
         samples = np.random.default_rng(seed).random((1, DIM), dtype=np.float32)
-        idle = waits(client, samples, 1000)
+        idle = latencies(client, samples, 1000)
         context = multiprocessing.get_context("spawn")
         stop = context.Event()
-        pourer = context.Process(target=pour, args=(requests, stop, seed), daemon=True)
-        pourer.start()
-        before = client.describe("poured")["samples"]
+        sender = context.Process(target=fill_firehose, args=(requests, stop, seed), daemon=True)
+        sender.start()
+        before = client.describe("loaded")["samples"]
         deadline = time.monotonic() + 60
-        while client.describe("poured")["samples"] < before + 200_000 and time.monotonic() < deadline:
+        while client.describe("loaded")["samples"] < before + 200_000 and time.monotonic() < deadline:
             time.sleep(0.05)
-        began, first = time.perf_counter(), client.describe("poured")["samples"]
-        full = waits(client, samples, 4000)
-        poured = (client.describe("poured")["samples"] - first) / (time.perf_counter() - began)
+        began, first = time.perf_counter(), client.describe("loaded")["samples"]
+        loaded = latencies(client, samples, 4000)
+        rate = (client.describe("loaded")["samples"] - first) / (time.perf_counter() - began)
         stop.set()
-        pourer.join(timeout=10)
-    yield Comparison("firehose, learned meanwhile", "no peer", poured, None, None, None, None)
+        sender.join(timeout=10)
+    yield Comparison("firehose, samples learned during the queries", "no peer", rate, None, None, None, None)
     for percent in (50, 99):
-        loaded, quiet = (float(np.percentile(each, percent)) for each in (full, idle))
+        under_load, without = (float(np.percentile(times, percent)) for times in (loaded, idle))
         name = f"query p{percent} while the firehose is full"
         yield Comparison(
-            name, "idle daemon", loaded * 1e3, quiet * 1e3, loaded / quiet, None, None, unit="ms"
+            name, "idle daemon", under_load * 1e3, without * 1e3, under_load / without, None, None, unit="ms"
         )
 
 
-def waits(client: Client, samples: np.ndarray, count: int) -> list[float]:
-    """How long each of ``count`` queries took, in seconds."""
-    took = []
+def latencies(client: Client, samples: np.ndarray, count: int) -> list[float]:
+    """Return the duration of each of ``count`` queries in seconds."""
+    durations = []
     for _ in range(count):
         began = time.perf_counter()
-        client.predict("poured", samples)
-        took.append(time.perf_counter() - began)
-    return took
+        client.predict("loaded", samples)
+        durations.append(time.perf_counter() - began)
+    return durations
 
 
-def pour(requests: str, stop: Event, seed: int) -> None:
-    """Keep the firehose full until told to stop."""
+def fill_firehose(requests: str, stop: Event, seed: int) -> None:
+    """Keep the firehose full until ``stop`` is set."""
     stream = np.random.default_rng(seed).random((BATCH, DIM), dtype=np.float32)
-    with Client(requests) as client, client.firehose("poured") as firehose:
+    with Client(requests) as client, client.firehose("loaded") as firehose:
         while not stop.is_set():
             firehose.push(stream)
 
 
 def disk(directory: Path, rounds: int) -> Comparison:
-    """The limit under every durable ack: one batch's bytes, appended and fdatasync'd, nothing else."""
+    """The physical limit of durable acks: append the bytes of one batch and call fdatasync."""
     payload = bytes(BATCH * DIM * 4)
     fd = os.open(directory / "limit", os.O_CREAT | os.O_RDWR)
     os.posix_fallocate(fd, 0, 64 << 20)

@@ -1,4 +1,4 @@
-"""In-process, one core, float32: our models against the libraries people use for the same thing today."""
+"""In-process, one core, float32: our models against common libraries for the same task."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def _minisom() -> object | None:
 
 
 def som_learning(rounds: int, seed: int) -> Comparison:
-    """MiniSom's ``update(x, winner(x), …)`` sample by sample, as its own training loop does."""
+    """Against MiniSom's ``update(x, winner(x), …)`` per sample, as in its own training loop."""
     model, stream = _som(200_000, seed)
     peer = _minisom()
-    few = stream[:4000].astype(np.float64)
+    subset = stream[:4000].astype(np.float64)
 
     def ours() -> int:
         model.learn(stream)
         return len(stream)
 
     def theirs() -> int:
-        for t, x in enumerate(few):
+        for t, x in enumerate(subset):
             peer.update(x, peer.winner(x), t, 1_000_000)
-        return len(few)
+        return len(subset)
 
     name = f"SOM {SOM_GRID[0]}×{SOM_GRID[1]}×{SOM_DIM}, σ = {SOM_SIGMA:g}: learn"
     return compare(name, "MiniSom", ours, theirs if peer else None, rounds)
@@ -56,27 +56,27 @@ def som_learning(rounds: int, seed: int) -> Comparison:
 def som_winners(rounds: int, seed: int) -> Comparison:
     model, stream = _som(200_000, seed)
     peer = _minisom()
-    few = stream[:10_000].astype(np.float64)
+    subset = stream[:10_000].astype(np.float64)
 
     def ours() -> int:
         model.predict(stream)
         return len(stream)
 
     def theirs() -> int:
-        for x in few:
+        for x in subset:
             peer.winner(x)
-        return len(few)
+        return len(subset)
 
     name = f"SOM {SOM_GRID[0]}×{SOM_GRID[1]}×{SOM_DIM}: winners"
     return compare(name, "MiniSom", ours, theirs if peer else None, rounds)
 
 
 def clusters(rounds: int, seed: int) -> Comparison:
-    """Hard competitive learning against river's incremental k-means: the same rule, one sample at a time."""
+    """Hard competitive learning against river's incremental k-means, which has the same rule."""
     units, dim = 16, 8
     stream = np.random.default_rng(seed).random((200_000, dim), dtype=np.float32)
     model = sl.Competitive(dim=dim, units=units, learning_rate=0.1)
-    few = [dict(enumerate(row)) for row in stream[:2000].tolist()]
+    subset = [dict(enumerate(row)) for row in stream[:2000].tolist()]
 
     def ours() -> int:
         model.learn(stream)
@@ -91,15 +91,15 @@ def clusters(rounds: int, seed: int) -> Comparison:
         means = KMeans(n_clusters=units, halflife=0.1, seed=seed)
 
         def peer() -> int:
-            for x in few:
+            for x in subset:
                 means.learn_one(x)
-            return len(few)
+            return len(subset)
 
     return compare(f"competitive {units}×{dim}, hard: learn", "river KMeans", ours, peer, rounds)
 
 
 def lstm(rounds: int, seed: int) -> Comparison:
-    """PyTorch on one thread: forward over a window, MSE, backward, SGD step, state carried and detached."""
+    """Against PyTorch on one thread: forward over a window, MSE, backward, SGD step; detached state."""
     window, dim = LSTM_WINDOW, LSTM_DIM
     stream = np.random.default_rng(seed).standard_normal((50_000, dim)).astype(np.float32)
     model = sl.RNN(

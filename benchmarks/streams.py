@@ -1,12 +1,12 @@
-"""Real streams of river's wheel, every sample judged before it is learned, beside river's models.
+"""Prequential evaluation on real streams of the river wheel, against river's models.
 
-python -m benchmarks.streams            both tables; or one of shuttle, water
+python -m benchmarks.streams            prints both tables; or name one: shuttle, water
 
-WaterFlow: river's documentation tunes Holt–Winters on this very stream (``anomaly.ThresholdFilter``). Its
-SNARIMAX is that of the AirlinePassengers example, with a day of 24 readings for the year of 12. "Tuned" peers
-are the best of several hundred settings of ours, chosen on the half that is judged; Holt–Winters then comes
-near persistence (α → 1). The LSTM has the default rate, windows and optimizer; inputs, size and delta are the
-best of 36 on the first half. That Huber's loss is what it needs was seen on the whole stream.
+WaterFlow: river's documentation tunes Holt–Winters on this stream (``anomaly.ThresholdFilter``). Its SNARIMAX
+is taken from the AirlinePassengers example, with a season of 24 hours in place of 12 months. A "tuned" peer
+is the best of several hundred settings that we tried, chosen on the evaluated half; the tuned Holt–Winters is
+close to persistence (α → 1). The LSTM has default rate, windows and optimizer; inputs, size and delta are the
+best of 36 on the first half. The choice of the Huber loss used the whole stream.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from sklearn.metrics import roc_auc_score
 import streamlearn as sl
 from streamlearn.cli.demo.data import Shuttle, shuttle
 
-# Shuttle: which readings are anomalies?
+# Shuttle: find the anomalous readings
 
 
 def map_auc(stream: Shuttle, grid: tuple[int, ...] = (10, 10), **parameters: Any) -> float:
-    """ROC AUC of a map's score."""
+    """Return the ROC AUC of a map's score."""
     som = sl.SOM(dim=9, grid=grid, **{"scale": "standard", **parameters})
     return roc_auc_score(stream.anomaly, som.learn(stream.x).score)
 
 
 def trees_auc(stream: Shuttle) -> float:
-    """ROC AUC of river's half-space trees."""
+    """Return the ROC AUC of river's half-space trees."""
     trees = preprocessing.MinMaxScaler() | anomaly.HalfSpaceTrees(seed=42)
     scores = []
     for row in stream.x.tolist():
@@ -44,14 +44,14 @@ def trees_auc(stream: Shuttle) -> float:
     return roc_auc_score(stream.anomaly, scores)
 
 
-# WaterFlow: what will the next reading be?
+# WaterFlow: forecast the next reading
 
 
 class Water(NamedTuple):
-    """Flow through a branch of a pipeline in l/s, one reading after the other (some hours were not read)."""
+    """Flow through a branch of a pipeline in l/s, one row per reading; some hours have none."""
 
     flow: np.ndarray  # (1268,)
-    hour: np.ndarray  # (1268,): of the day, 0 … 23
+    hour: np.ndarray  # (1268,): hour of the day, 0 … 23
 
 
 def water() -> Water:
@@ -60,20 +60,20 @@ def water() -> Water:
 
 
 def mean_absolute_error(stream: Water, forecast: np.ndarray) -> float:
-    """Over the second half: a model starts with knowing nothing."""
+    """Return the MAE over the second half; the first half is for training."""
     half = len(stream.flow) // 2
     return float(np.abs(forecast - stream.flow)[half:].mean())
 
 
 def persistence(stream: Water) -> np.ndarray:
-    """The last reading again, (n,); NaN for the first."""
+    """Forecast the last reading, (n,); NaN for the first."""
     return np.concatenate([[np.nan], stream.flow[:-1]])
 
 
 def lstm(stream: Water, seed: int = 0) -> np.ndarray:
-    """What an LSTM said of each reading (n,), from the changes up to the one before and the time of day.
+    """Forecast each reading (n,) with an LSTM, from past changes and the time of day.
 
-    The pipe is shut now and then. Huber's loss keeps these few readings from ruling the gradient.
+    The pipe is shut at times. The Huber loss limits the effect of these few readings on the gradient.
     """
     change = np.diff(stream.flow, prepend=np.nan)
     angle = 2 * np.pi * stream.hour / 24
@@ -95,7 +95,7 @@ def filtered_holt_winters() -> Any:
     return anomaly.ThresholdFilter(scorer, threshold=0.995) | time_series.HoltWinters(alpha=0.3, beta=0.1)
 
 
-RIVERS: dict[str, Callable[[], Any]] = {
+RIVER_MODELS: dict[str, Callable[[], Any]] = {
     "Holt–Winters as documented, with filter": filtered_holt_winters,
     "Holt–Winters as documented, without": lambda: time_series.HoltWinters(alpha=0.3, beta=0.1),
     "Holt–Winters as of AirlinePassengers": lambda: time_series.HoltWinters(
@@ -108,16 +108,16 @@ RIVERS: dict[str, Callable[[], Any]] = {
 }
 
 
-def rivers(stream: Water, name: str) -> np.ndarray:
-    """What a model of river said of each reading, (n,); NaN while it waits for its first season."""
-    model, said = RIVERS[name](), []
+def river_forecast(stream: Water, name: str) -> np.ndarray:
+    """Forecast each reading (n,) with a river model; NaN before its first season is complete."""
+    model, forecasts = RIVER_MODELS[name](), []
     for flow in stream.flow.tolist():
         try:
-            said.append(model.forecast(1)[0])
+            forecasts.append(model.forecast(1)[0])
         except IndexError:
-            said.append(np.nan)
+            forecasts.append(np.nan)
         model.learn_one(y=flow, x={})
-    return np.array(said)
+    return np.array(forecasts)
 
 
 # tables
@@ -137,17 +137,15 @@ def shuttle_table() -> Table:
 def water_table() -> Table:
     stream = water()
     last = mean_absolute_error(stream, persistence(stream))
-    table = Table(
-        "model", "MAE, l/s", "÷ persistence", title="WaterFlow: the next reading, over the second half"
-    )
+    table = Table("model", "MAE, l/s", "÷ persistence", title="WaterFlow: one-step forecast, second half")
 
     def row(name: str, errors: list[float]) -> None:
-        many = f" ({min(errors):.4f} … {max(errors):.4f})" if len(errors) > 1 else ""
-        table.add_row(name, f"{np.mean(errors):.4g}{many}", f"{np.mean(errors) / last:.3g}")
+        spread = f" ({min(errors):.4f} … {max(errors):.4f})" if len(errors) > 1 else ""
+        table.add_row(name, f"{np.mean(errors):.4g}{spread}", f"{np.mean(errors) / last:.3g}")
 
     row("persistence", [last])
-    for name in RIVERS:
-        row(f"river's {name}", [mean_absolute_error(stream, rivers(stream, name))])
+    for name in RIVER_MODELS:
+        row(f"river's {name}", [mean_absolute_error(stream, river_forecast(stream, name))])
     row("LSTM, 16 units, seeds 0–9", [mean_absolute_error(stream, lstm(stream, seed)) for seed in range(10)])
     return table
 
@@ -155,7 +153,7 @@ def water_table() -> Table:
 def main() -> None:
     tables = {"shuttle": shuttle_table, "water": water_table}
     parser = argparse.ArgumentParser(prog="python -m benchmarks.streams", description=__doc__.split("\n")[0])
-    parser.add_argument("stream", nargs="?", choices=tables, help="which one; both if none is given")
+    parser.add_argument("stream", nargs="?", choices=tables, help="the stream; default both")
     only = parser.parse_args().stream
     for name, table in tables.items():
         if only in (None, name):

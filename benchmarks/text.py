@@ -1,4 +1,4 @@
-"""A text, streamed once as characters: bits per character and speed, beside PyTorch's of the same size.
+"""A text streamed once as characters: bits per character and speed, against PyTorch at the same size.
 
 python -m benchmarks.text            1 MB from a seeded grammar, an LSTM with 64 units, Adam, windows of 64
 """
@@ -30,7 +30,7 @@ RATE = 0.003
 
 
 def generate(length: int, seed: int) -> str:
-    """``length`` characters of sentences."""
+    """Generate ``length`` characters of sentences."""
     random = np.random.default_rng(seed)
 
     def expand(word: str) -> str:
@@ -38,7 +38,7 @@ def generate(length: int, seed: int) -> str:
         if bare not in GRAMMAR:
             return word
         chosen = GRAMMAR[bare][int(random.integers(len(GRAMMAR[bare])))]
-        return word.replace(bare, " ".join(expand(each) for each in chosen.split(" ")))
+        return word.replace(bare, " ".join(expand(part) for part in chosen.split(" ")))
 
     parts: list[str] = []
     written = 0
@@ -49,21 +49,21 @@ def generate(length: int, seed: int) -> str:
 
 
 def codes(length: int, seed: int) -> tuple[np.ndarray, str]:
-    """A text as numbers (length, 1), and the characters that they are the places of."""
+    """Return a text as character codes (length, 1), and the alphabet that they index."""
     text = generate(length, seed)
     letters = "".join(sorted(set(text)))
-    place = {letter: code for code, letter in enumerate(letters)}
-    return np.array([[place[letter]] for letter in text], np.float32), letters
+    index = {letter: code for code, letter in enumerate(letters)}
+    return np.array([[index[letter]] for letter in text], np.float32), letters
 
 
 def bits(stream: np.ndarray, symbols: int, hidden: int, window: int) -> tuple[float, float]:
-    """Bits per character of ours and of PyTorch's, over all the stream but its first window."""
+    """Return the bits per character of ours and of PyTorch, over the stream without its first window."""
     net, theirs = ours(symbols, hidden, window), pytorch(symbols, hidden, window)
     return _mean(net.learn(stream).error[1:], window), _mean(theirs(net_start(net), stream), window)
 
 
 def net_start(net: sl.RNN) -> dict[str, np.ndarray]:
-    """The parameters of a net with that spec before it learned."""
+    """Return the initial parameters of a net with the same spec."""
     return {name: values.copy() for name, values in sl.RNN.from_spec(net.spec_dict()).parameters.items()}
 
 
@@ -81,8 +81,10 @@ def ours(symbols: int, hidden: int, window: int) -> sl.RNN:
 def pytorch(
     symbols: int, hidden: int, window: int
 ) -> Callable[[dict[str, np.ndarray], np.ndarray], np.ndarray]:
-    """What learns a stream window by window, with carried, detached state; returns −log p of every character
-    but the first, in nats."""
+    """Return a function that learns a stream window by window, with carried, detached state.
+
+    It returns −log p of every character but the first, in nats.
+    """
     import torch
 
     torch.set_num_threads(1)
@@ -94,7 +96,7 @@ def pytorch(
         net.load_state_dict({name: values for name, values in start.items() if "head" not in name})
         head.load_state_dict({name[5:]: values for name, values in start.items() if "head" in name})
         whole, one_hot, state = torch.from_numpy(stream[:, 0]).long(), torch.eye(symbols), None
-        said = []
+        losses = []
         for first in range(0, len(whole) - window, window):
             x, y = whole[first : first + window], whole[first + 1 : first + 1 + window]
             out, state = net(one_hot[x][:, None], state)
@@ -103,8 +105,8 @@ def pytorch(
             nats.mean().backward()
             optimizer.step()
             state = tuple(part.detach() for part in state)
-            said.append(nats.detach().numpy())
-        return np.concatenate(said)
+            losses.append(nats.detach().numpy())
+        return np.concatenate(losses)
 
     return learn
 
@@ -125,11 +127,14 @@ def main() -> None:
     net, peer = ours(*size), pytorch(*size)
     start = net_start(net)
     began = time.perf_counter()
-    told = net.learn(stream).error[1:]
+    ours_nats = net.learn(stream).error[1:]
     between = time.perf_counter()
-    theirs = peer(start, stream)
+    peer_nats = peer(start, stream)
     ended = time.perf_counter()
-    for name, nats, seconds in (("ours", told, between - began), ("PyTorch", theirs, ended - between)):
+    for name, nats, seconds in (
+        ("ours", ours_nats, between - began),
+        ("PyTorch", peer_nats, ended - between),
+    ):
         rate = len(stream) / seconds
         print(f"{name:8} {_mean(nats, options.window):.4f} bits per character, {rate:,.0f} characters/s")
     print("".join(letters[code] for code in net.sample(300, temperature=0.7, seed=options.seed)))

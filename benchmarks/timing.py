@@ -1,4 +1,4 @@
-"""Timing in pairs: ours and the peer's in turn, so that a machine that slows down slows both."""
+"""Paired timing: ours and the peer run in turn, so that a slower machine affects both."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Comparison:
-    """What ours and the peer did, and ours over the peer's: median, least and largest of the rounds."""
+    """Rates of ours and of the peer, and their ratio: median, minimum and maximum over the rounds."""
 
     name: str
     peer: str
@@ -23,7 +23,7 @@ class Comparison:
 
 
 def rate(run: Callable[[], int]) -> float:
-    """Samples per second of one call of ``run``, which returns how many samples it did."""
+    """Return the samples per second of one call of ``run``, which returns its number of samples."""
     began = time.perf_counter()
     samples = run()
     return samples / (time.perf_counter() - began)
@@ -32,7 +32,7 @@ def rate(run: Callable[[], int]) -> float:
 def compare(
     name: str, peer: str, ours: Callable[[], int], theirs: Callable[[], int] | None, rounds: int
 ) -> Comparison:
-    """Run both in turn, ``rounds`` times after one warm-up; ``theirs`` is None where the peer is absent."""
+    """Run both in turn, ``rounds`` times after one warm-up; ``theirs`` is None without the peer."""
     if theirs is None:
         return Comparison(
             name, f"{peer}: absent", statistics.median(rate(ours) for _ in range(rounds)), *(None,) * 4

@@ -45,8 +45,8 @@ def test_the_lstm_forecasts_the_flow_better_than_persistence_and_rivers_models(w
     last = streams.mean_absolute_error(water, streams.persistence(water))
     assert last == pytest.approx(0.4792, abs=1e-4)
     assert ours < 0.93 * last
-    for name in streams.RIVERS:
-        assert ours < streams.mean_absolute_error(water, streams.rivers(water, name)), name
+    for name in streams.RIVER_MODELS:
+        assert ours < streams.mean_absolute_error(water, streams.river_forecast(water, name)), name
 
 
 def test_a_forecast_knows_nothing_of_what_it_is_for(water):
