@@ -258,7 +258,7 @@ class Model(Kept, ABC):
     @property
     def schedules(self) -> dict[str, float]:
         """Current values of the spec's schedules by name, at the arrival time of the last sample."""
-        return self._schedules.told()
+        return self._schedules.current()
 
     def reheat(self, heat: float = 1.0) -> None:
         """Start all schedules again, with the next sample at t = 0. Ends a freeze.

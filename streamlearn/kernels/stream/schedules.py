@@ -39,13 +39,13 @@ def _fade(form, tau, t, left):
 
 
 @kernel("void(f8[:,::1], f8[::1], f8[::1], f4[:,::1])")
-def follow(
+def advance(
     schedules,  # (schedules, 5)
     clock,  # (4,)
     times,  # (n,): of arrival, in seconds; (0,) where nobody needs to know
     values,  # (schedules, n)
 ):
-    """Write the schedules' values for each of n samples, and move the clock on past these."""
+    """Write the values of the schedules for n samples. Advance the clock by n samples."""
     count = values.shape[1]
     samples, seconds = clock[SAMPLES] + np.arange(count), np.empty(count)
     for n in range(times.size):

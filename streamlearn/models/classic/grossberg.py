@@ -148,7 +148,7 @@ class Grossberg(BinaryModel):
     def _learn(self, batch: Batch) -> Outputs:
         out = self._outputs(batch.rows)
         clock = self.state["samples"], self.state["since"], self.state["quality"], self.decay
-        rates = self._schedules.follow(batch)
+        rates = self._schedules.advance(batch).values()
         kernels.learn(batch.x, *self._net(), *clock, *rates, *out.arrays.values())
         return out
 

@@ -132,7 +132,8 @@ class HammingNet(BinaryModel):
     def _learn(self, batch: Batch) -> Outputs:
         out = self._outputs(batch.rows)
         clock = self.state["samples"], self.state["quality"], self.decay
-        kernels.learn(batch.x, *self._net(), *clock, *self._schedules.follow(batch), *out.arrays.values())
+        rates = self._schedules.advance(batch).values()
+        kernels.learn(batch.x, *self._net(), *clock, *rates, *out.arrays.values())
         return out
 
     def predict_validated(self, batch: Batch) -> Outputs:

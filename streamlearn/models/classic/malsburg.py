@@ -123,7 +123,7 @@ class Malsburg(ActivityModel):
     def _learn(self, batch: Batch) -> Outputs:
         out = self._outputs(batch.rows)
         clock = self.state["samples"], self.state["quality"], self.decay
-        rate = self._schedules.follow(batch)
+        rate = self._schedules.advance(batch).values()
         kernels.learn(batch.x, *self._what_responds(), *clock, *rate, *out.arrays.values())
         return out
 

@@ -112,7 +112,13 @@ class Competitive(LabelledModel):
     def _adapt(self, batch: Batch) -> Outputs:
         out = self._outputs(batch.rows)
         clock = self.state["samples"], self.state["hits"], self.state["quality"], self.decay
-        rule = *self._schedules.follow(batch), self._mode, self.spec.fairness, self._conscience, self._share
+        rule = (
+            *self._schedules.advance(batch).values(),
+            self._mode,
+            self.spec.fairness,
+            self._conscience,
+            self._share,
+        )
         kernels.learn(batch.x, *self._what_locates(), *clock, *rule, *out.arrays.values())
         return out
 

@@ -107,7 +107,7 @@ class GrowingNeuralGas(UnitModel):
         state, spec = self.state, self.spec
         clock = state["samples"], state["since"], state["hits"], state["quality"], self.decay
         graph = state["count"], state["edges"], state["errors"]
-        rates = self._schedules.follow(batch)
+        rates = self._schedules.advance(batch).values()
         rule = *rates, spec.max_age, spec.insert_every, spec.error_split, spec.error_decay
         kernels.learn(batch.x, *self._what_locates(), *clock, *graph, *rule, *out.arrays.values())
         return out

@@ -143,7 +143,7 @@ class SOM(MapPlots, LabelledModel):
     def _adapt(self, batch: Batch) -> Outputs:
         out = self._outputs(batch.rows)
         clock = self.state["samples"], self.state["hits"], self.state["quality"], self.decay
-        rule = *self._schedules.follow(batch), self._neighbourhood
+        rule = *self._schedules.advance(batch).values(), self._neighbourhood
         kernels.learn(
             batch.x, *self._what_locates(), self._grid, self._shape, *clock, *rule, *out.arrays.values()
         )

@@ -163,7 +163,8 @@ class BidirectionalRNN(Recurrent):
         return self._goals
 
     def _learn(self, batch: Batch) -> Outputs:
-        return self._step_through(batch, self._schedules.follow(batch)[0], learning=True)
+        rate = self._schedules.advance(batch)["learning_rate"]
+        return self._step_through(batch, rate, learning=True)
 
     def _skip(self, batch: Batch) -> Outputs:
         """Chunks and hidden states go on, and that is all."""
@@ -181,7 +182,8 @@ class BidirectionalRNN(Recurrent):
     def _learn_late_targets(self, targets: Targets, learning: bool) -> Outputs:
         rows = targets.rows
         none, place = np.empty((0, self.dim), np.float32), self._slots.find(targets.keys, rows)
-        how = targets.ids, False, learning, learning, np.repeat(self._schedules.now()[0], rows)
+        rate = np.full(rows, self._schedules.current()["learning_rate"], np.float32)
+        how = targets.ids, False, learning, learning, rate
         given = none, targets.y, place, np.zeros(rows, np.bool_), *how
         out = self._run(*given, self._memory, self._forth, self._live)
         del out.arrays["present"], out.arrays["frozen"]

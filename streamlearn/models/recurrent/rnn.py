@@ -121,7 +121,7 @@ class RNN(Recurrent):
         return 0 if self._forecasts else self._goals
 
     def _learn(self, batch: Batch) -> Outputs:
-        rate = self._schedules.follow(batch)[0]
+        rate = self._schedules.advance(batch)["learning_rate"]
         return self._step_through(batch, rate, _LEARN)
 
     def _skip(self, batch: Batch) -> Outputs:
@@ -143,8 +143,19 @@ class RNN(Recurrent):
         out, sample = self._room(rows), np.empty(rows, np.int64)
         place = self._slots.find(targets.keys, rows)
         none, fresh = np.empty((0, self.dim), np.float32), np.zeros(rows, np.bool_)
-        given = none, targets.y, place, fresh, targets.ids, mode, np.repeat(self._schedules.now()[0], rows)
-        tbptt.learn(*given, *self._learns_with, *out.arrays.values(), sample)
+        rate = np.full(rows, self._schedules.current()["learning_rate"], np.float32)
+        tbptt.learn(
+            none,
+            targets.y,
+            place,
+            fresh,
+            targets.ids,
+            mode,
+            rate,
+            *self._learns_with,
+            *out.arrays.values(),
+            sample,
+        )
         del out.arrays["present"]
         out.arrays["sample"] = sample
         return out

@@ -91,7 +91,7 @@ class Freeze:
         elif isinstance(batch, Targets):
             out = model._learn_late_targets(batch, learning=False)
         else:
-            model._schedules.follow(batch)
+            model._schedules.advance(batch)
             out = model._skip(batch)
             self._counts[COUNT] += batch.rows
             self._counts[LEFT] = max(0, self._counts[LEFT] - batch.rows)

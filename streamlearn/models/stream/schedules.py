@@ -93,41 +93,37 @@ def within(low: float, high: float) -> AfterValidator:
 
 
 class Schedules:
-    """The schedules of one model, by name, and their clock, which is part of that model's ``state``."""
+    """The schedules of one model by name, and their clock. The clock is part of the model's ``state``."""
 
     def __init__(self, schedules: Mapping[str, Schedule]) -> None:
         compiler.ready(kernels)
-        self._names = list(schedules)
+        self._names = tuple(schedules)
         self._table = np.array([_as_row(each) for each in schedules.values()]).reshape(len(schedules), 5)
         self._clock = np.array([0.0, 0.0, 0.0, 1.0])
         self.state: dict[str, NDArray[Any]] = {"schedule.clock": self._clock} if schedules else {}
         self.uses_time = bool((self._table[:, kernels.UNIT] == kernels.IN_SECONDS).any())
 
-    def follow(self, batch: Batch) -> Float32:
-        """``(schedules, n)``: their values for each sample of ``batch``. The clock moves on past these."""
+    def advance(self, batch: Batch) -> dict[str, Float32]:
+        """Return each schedule's values ``(n,)`` for the samples of ``batch``. Advance the clock by n."""
         values = np.empty((len(self._table), len(batch.x)), np.float32)
-        kernels.follow(self._table, self._clock, _NO_TIMES if batch.times is None else batch.times, values)
-        return values
+        kernels.advance(self._table, self._clock, _NO_TIMES if batch.times is None else batch.times, values)
+        return dict(zip(self._names, values, strict=True))
 
-    def now(self) -> Float32:
-        """``(schedules, 1)``: their values as the clock stands."""
+    def current(self) -> dict[str, float]:
+        """Return each schedule's value at the current clock. Does not advance the clock."""
         values = np.empty((len(self._table), 1), np.float32)
         clock = self._clock.copy()
-        kernels.follow(self._table, clock, clock[[kernels.LATEST]], values)
-        return values
+        kernels.advance(self._table, clock, clock[[kernels.LATEST]], values)
+        return dict(zip(self._names, values[:, 0].tolist(), strict=True))
 
     def reheat(self, heat: float) -> None:
-        """Let them begin again from ``heat`` of the way from ``end`` to ``start``."""
+        """Restart the clock. The schedules then start at ``end + heat·(start − end)``."""
         self._clock[:] = 0
         self._clock[kernels.HEAT] = heat
 
-    def told(self) -> dict[str, float]:
-        """Their values as the clock stands, by name."""
-        return dict(zip(self._names, self.now()[:, 0].tolist(), strict=True))
-
 
 def _as_row(schedule: Schedule) -> tuple[float, float, float, int, int]:
-    """The kernels' form. A number is a schedule that stays."""
+    """Return the schedule as the kernel's table row: START, END, TAU, UNIT, FORM. A number is constant."""
     if not isinstance(schedule, Decay):
         return schedule, schedule, 1.0, kernels.IN_SAMPLES, kernels.EXPONENTIAL
     kinds = kernels.UNITS[schedule.unit], kernels.FORMS[schedule.form]
