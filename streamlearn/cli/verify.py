@@ -10,7 +10,7 @@ import typer
 from streamlearn.cli.options import Json
 
 if TYPE_CHECKING:
-    from streamlearn.store.finding import Finding
+    from streamlearn.store.diagnostic import Diagnostic
 
 
 def add_to(app: typer.Typer) -> None:
@@ -64,7 +64,7 @@ class Examined(NamedTuple):
 
     segments: int
     checkpoints: int
-    findings: list[Finding]
+    findings: list[Diagnostic]
 
 
 def examine(data_dir: Path) -> Examined:

@@ -1,26 +1,23 @@
-"""When checkpoints are taken, and what becomes of them.
+"""When checkpoints are taken, and when they and the journal's segments are removed.
 
-All of this runs on the loop's thread. A checkpoint is a copy made between two slices; it waits until
-the journal is durable up to it (it must never be ahead of the records it stands for), and the helper's
-thread writes it. Once a model has two, the journal before the older one can go.
+All methods run on the loop's thread. A checkpoint is a copy made between two slices. It waits until the
+journal is durable up to its lsn, since it must never be ahead of the journal; then the file worker writes it.
+Once a model has two checkpoints, the journal before the older one is no longer needed.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
-from streamlearn.daemon.config import Checkpoints
-from streamlearn.daemon.metrics import Metrics
-from streamlearn.daemon.wakeup import Helper
+from streamlearn.daemon.context import Context
 from streamlearn.errors import Internal, NoCheckpoint, StreamlearnError, UnknownModel
-from streamlearn.recovery import Incarnation, pin
-from streamlearn.shard import Entry, Shard, Snapshot
-from streamlearn.store.checkpoint import CheckpointInfo, CheckpointStore
-from streamlearn.store.journal import Journal
+from streamlearn.recovery import ModelKey, first_needed_lsn
+from streamlearn.shard import HostedModel, Snapshot
+from streamlearn.store.checkpoint import CheckpointInfo
+from streamlearn_client.protocol import EventMessage
 
 log = logging.getLogger(__name__)
 
@@ -29,202 +26,235 @@ Read = Callable[[tuple[CheckpointInfo, bytes] | None, Exception | None], None]
 
 
 @dataclass(slots=True, eq=False)
-class _Track:
-    """The checkpoints of one model, newest first. `time` (s) and `learned` (rows) are of the last that was
-    taken; before there is one, the time from which on this process has had the model."""
+class _Pending:
+    """A copy that waits for the journal."""
 
-    kept: list[CheckpointInfo]
+    snapshot: Snapshot
+    done: Taken
+
+
+@dataclass(slots=True, eq=False)
+class _History:
+    """The checkpoints of one model, newest first.
+
+    `time` (s) and `learned` (rows) belong to the last checkpoint taken. Before the first one, `time` is when
+    this process got the model.
+    """
+
+    checkpoints: list[CheckpointInfo]
     time: float
     learned: int = 0
-    pending: int = 0  # taken, but not yet written
+    unwritten: int = 0  # checkpoints taken and not yet written, those in `undurable` included
+    undurable: list[_Pending] = field(default_factory=list)
 
 
 class Checkpointer:
-    """`written` is told of every new checkpoint. `now`, here and in `tick`, is in seconds, of any steady
-    clock."""
+    """Takes checkpoints by time, by samples, and on request.
+
+    Parameters
+    ----------
+    context
+        The daemon's collaborators.
+    checkpoints
+        The checkpoints that recovery found, newest first.
+    now
+        Seconds of a steady clock; `tick` takes the same clock.
+    """
 
     def __init__(
-        self,
-        shard: Shard,
-        journal: Journal,
-        store: CheckpointStore,
-        helper: Helper,
-        settings: Checkpoints,
-        metrics: Metrics,
-        kept: Mapping[Incarnation, list[CheckpointInfo]],
-        written: Callable[[CheckpointInfo], None],
-        now: float,
+        self, context: Context, checkpoints: Mapping[ModelKey, list[CheckpointInfo]], now: float
     ) -> None:
-        self._shard = shard
-        self._journal = journal
-        self._store = store
-        self._helper = helper
-        self._settings = settings
-        self._metrics = metrics
-        self._written = written
+        self._context = context
         self._now = now
-        self._tracks = {key: _Track(infos, now) for key, infos in kept.items()}
-        self._undurable: deque[tuple[Snapshot, _Track, Taken]] = deque()
-        self._due: set[Entry] = set()  # to be taken at the end of the record that is being learned
-        self._dropping: dict[
-            Incarnation, int
-        ] = {}  # deleted models, and what the journal must keep till they are gone
+        self._histories = {key: _History(infos, now) for key, infos in checkpoints.items()}
+        self._due: set[HostedModel] = set()  # take a checkpoint at the end of the current record
+        self._removing: dict[ModelKey, int] = {}  # deleted models whose files remain → first needed lsn
         self._retired = 0
 
-    def kept(self, entry: Entry) -> list[CheckpointInfo]:
-        """The checkpoints of a model, newest first; the helper may have retired the last ones already."""
-        return self._track(entry).kept
+    def checkpoints_of(self, hosted: HostedModel) -> list[CheckpointInfo]:
+        """The checkpoints of a model, newest first. The worker may have removed the oldest meanwhile."""
+        return self._history(hosted).checkpoints
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is being taken, written or removed."""
-        return not (self._undurable or self._due or self._dropping or self._helper.busy)
+        """Whether no checkpoint is being taken, written or removed."""
+        undurable = any(history.undurable for history in self._histories.values())
+        return not (undurable or self._due or self._removing or self._context.file_worker.busy)
 
     def tick(self, now: float) -> None:
-        """Take what is due by time or by samples."""
+        """Take the checkpoints that are due by time or by samples."""
         self._now = now
-        for entry in self._shard:
-            track = self._track(entry)
-            if not track.pending and self._is_due(entry, track):
-                self._due.add(entry)
-        for entry in list(self._due):
-            self.between_slices(entry)
+        for hosted in self._context.shard:
+            history = self._history(hosted)
+            if not history.unwritten and self._is_due(hosted, history):
+                self._due.add(hosted)
+        for hosted in list(self._due):
+            self.between_slices(hosted)
 
-    def between_slices(self, entry: Entry) -> None:
-        """A slice of the model has ended; if a checkpoint is due, and a record ended too, take it."""
-        if entry in self._due and entry.between_records:
-            self._due.discard(entry)
-            self._take(entry, _nobody)
+    def between_slices(self, hosted: HostedModel) -> None:
+        """A slice of the model has ended: take a due checkpoint if a record has ended too."""
+        if hosted in self._due and hosted.between_records:
+            self._due.discard(hosted)
+            self._take(hosted, _ignore)
 
-    def take(self, entry: Entry, done: Taken) -> None:
-        """Take a checkpoint now (`between_records`), and tell `done` when it is written.
+    def take(self, hosted: HostedModel, done: Taken) -> None:
+        """Take a checkpoint now, and call `done` when it is written.
 
-        One that is there already, as of the same record, is as good.
+        The model must be between two records. If a checkpoint of the same lsn exists, it is used instead.
         """
-        track = self._track(entry)
-        if not track.pending and track.kept and track.kept[0].lsn == entry.applied_lsn:
-            done(track.kept[0], None)
+        history = self._history(hosted)
+        newest = history.checkpoints[0] if history.checkpoints else None
+        if not history.unwritten and newest is not None and newest.lsn == hosted.applied_lsn:
+            done(newest, None)
             return
-        self._due.discard(entry)
-        self._take(entry, done)
+        self._due.discard(hosted)
+        self._take(hosted, done)
 
     def take_all(self) -> None:
-        """Take every model that learned since its last checkpoint: the daemon is about to end."""
-        for entry in self._shard:
-            track = self._track(entry)
-            if not (track.kept and track.kept[0].lsn == entry.applied_lsn):
-                self._take(entry, _nobody)
+        """Take a checkpoint of every model that changed since its last one: the daemon is shutting down."""
+        for hosted in self._context.shard:
+            infos = self._history(hosted).checkpoints
+            if not (infos and infos[0].lsn == hosted.applied_lsn):
+                self._take(hosted, _ignore)
 
-    def advance(self) -> None:
-        """The journal may be durable further on: write what waited for that."""
-        while self._undurable and self._undurable[0][0].lsn <= self._journal.durable_lsn:
-            snapshot, track, done = self._undurable.popleft()
-            self._helper.submit(partial(self._write, snapshot), partial(self._wrote, snapshot, track, done))
+    def forget(self, hosted: HostedModel) -> None:
+        """A model was deleted. `remove` removes its files once the deletion is durable."""
+        self._due.discard(hosted)
+        history = self._history(hosted)
+        needed = first_needed_lsn(hosted, history.checkpoints)
+        key = (hosted.name, hosted.create_lsn)
+        self._removing[key] = hosted.create_lsn if needed is None else needed
+        self._histories.pop(key)
+        undurable, history.undurable = history.undurable, []
+        for pending in undurable:
+            pending.done(
+                None,
+                UnknownModel(
+                    f"model {hosted.name!r} was deleted before its checkpoint was written", model=hosted.name
+                ),
+            )
 
-    def forget(self, entry: Entry) -> None:
-        """A model is deleted. Its files go once that is durable: see `remove`."""
-        self._due.discard(entry)
-        key = (entry.name, entry.create_lsn)
-        needs = pin(entry, self._track(entry).kept)
-        self._dropping[key] = entry.create_lsn if needs is None else needs
-        self._tracks.pop(key)
-        for snapshot, _, done in list(self._undurable):
-            if snapshot.create_lsn == entry.create_lsn:
-                done(None, UnknownModel(f"model {entry.name!r} was deleted meanwhile", model=entry.name))
-        self._undurable = deque(each for each in self._undurable if each[0].create_lsn != entry.create_lsn)
-
-    def remove(self, entry: Entry) -> None:
+    def remove(self, hosted: HostedModel) -> None:
         """The deletion of a model is durable: remove its checkpoints."""
 
         def removed(_: None, error: Exception | None) -> None:
-            del self._dropping[entry.name, entry.create_lsn]
+            del self._removing[hosted.name, hosted.create_lsn]
             if error is not None:
-                log.warning("can't remove the checkpoints of the deleted model %s: %s", entry.name, error)
-            self._retire()
+                log.warning("can't remove the checkpoints of the deleted model %s: %s", hosted.name, error)
+            self._retire_journal()
 
-        self._helper.submit(partial(self._store.drop, entry.name, entry.create_lsn), removed)
+        remove_files = partial(self._context.checkpoints.drop, hosted.name, hosted.create_lsn)
+        self._context.file_worker.submit(remove_files, removed)
 
-    def read(self, entry: Entry, lsn: int | None, done: Read) -> None:
-        """Read the checkpoint as of record `lsn`, or the newest, and give `done` its bytes too. Of those that
-        are there when it is read: `NoCheckpoint` if it is not among them."""
-        self._helper.submit(partial(self._read, entry.name, entry.create_lsn, lsn), done)
+    def read(self, hosted: HostedModel, lsn: int | None, done: Read) -> None:
+        """Read a checkpoint's file on the worker and pass it to `done`.
 
-    def _track(self, entry: Entry) -> _Track:
-        key = (entry.name, entry.create_lsn)
-        found = self._tracks.get(key)
+        Parameters
+        ----------
+        hosted
+            The model.
+        lsn
+            Which checkpoint; `None` for the newest. It must still exist when the worker reads it, otherwise
+            `done` gets `NoCheckpoint`.
+        done
+            Called with `((info, content), None)` or with `(None, error)`.
+        """
+        read = partial(self._read, hosted.name, hosted.create_lsn, lsn)
+        self._context.file_worker.submit(read, done)
+
+    def _history(self, hosted: HostedModel) -> _History:
+        key = (hosted.name, hosted.create_lsn)
+        found = self._histories.get(key)
         if found is None:
-            found = self._tracks[key] = _Track([], self._now)
+            found = self._histories[key] = _History([], self._now)
         return found
 
-    def _is_due(self, entry: Entry, track: _Track) -> bool:
-        # Time counts from when this process has had the model; but what was replayed counts as learned, so
-        # that a daemon that is killed again and again does not replay ever more.
-        waited = self._now - track.time >= self._settings.seconds
-        if not track.kept or entry.applied_lsn > track.kept[0].lsn:
-            return waited or entry.learned - track.learned >= self._settings.samples
-        # An idle model gets a second copy of its checkpoint, so that it does not hold on to the journal.
-        return waited and self._journal.segments > 1 and pin(entry, track.kept) is not None
-
-    def _take(self, entry: Entry, done: Taken) -> None:
-        track = self._track(entry)
-        track.pending += 1
-        track.time, track.learned = self._now, entry.learned
-        self._undurable.append((entry.snapshot(), track, done))
-        self.advance()
-
-    def _write(self, snapshot: Snapshot) -> tuple[CheckpointInfo, list[CheckpointInfo]]:
-        """On the helper's thread."""
-        info = self._store.write(*snapshot)
-        return info, self._store.list(snapshot.model, snapshot.create_lsn)
-
-    def _read(self, model: str, create_lsn: int, lsn: int | None) -> tuple[CheckpointInfo, bytes]:
-        """On the helper's thread, which also retires them: what it finds stays while it reads."""
-        kept = self._store.list(model, create_lsn)
-        for info in kept:
-            if lsn is None or info.lsn == lsn:
-                return info, self._store.read(info)
-        there = ", ".join(str(info.lsn) for info in kept) or "none"
-        asked = "a checkpoint" if lsn is None else f"a checkpoint as of record {lsn}"
-        raise NoCheckpoint(
-            f"model {model!r} does not have {asked}; it has: {there}", lsns=[info.lsn for info in kept]
+    def _is_due(self, hosted: HostedModel, history: _History) -> bool:
+        settings, infos = self._context.settings.checkpoints, history.checkpoints
+        # Time counts from the start of this process. Replayed samples count as learned, so that a daemon
+        # that is killed repeatedly does not replay more each time.
+        due_by_time = self._now - history.time >= settings.seconds
+        if not infos or hosted.applied_lsn > infos[0].lsn:
+            return due_by_time or hosted.learned - history.learned >= settings.samples
+        # A second copy of an idle model's checkpoint, so that the model does not hold the journal.
+        return (
+            due_by_time and self._context.journal.segments > 1 and first_needed_lsn(hosted, infos) is not None
         )
 
-    def _wrote(
+    def _take(self, hosted: HostedModel, done: Taken) -> None:
+        history = self._history(hosted)
+        history.unwritten += 1
+        history.time, history.learned = self._now, hosted.learned
+        pending = _Pending(hosted.snapshot(), done)
+        history.undurable.append(pending)
+        self._context.watermarks.when_durable(pending.snapshot.lsn, partial(self._submit, history, pending))
+
+    def _submit(self, history: _History, pending: _Pending) -> None:
+        """The journal is durable up to the checkpoint: write it, unless the model was deleted."""
+        if pending not in history.undurable:
+            return
+        history.undurable.remove(pending)
+        self._context.file_worker.submit(
+            partial(self._write, pending.snapshot), partial(self._written, history, pending)
+        )
+
+    def _write(self, snapshot: Snapshot) -> tuple[CheckpointInfo, list[CheckpointInfo]]:
+        """Runs on the file worker."""
+        info = self._context.checkpoints.write(*snapshot)
+        return info, self._context.checkpoints.list(snapshot.model, snapshot.create_lsn)
+
+    def _read(self, model: str, create_lsn: int, lsn: int | None) -> tuple[CheckpointInfo, bytes]:
+        """Runs on the file worker, which also removes checkpoints, so none disappears during the read."""
+        infos = self._context.checkpoints.list(model, create_lsn)
+        for info in infos:
+            if lsn is None or info.lsn == lsn:
+                return info, self._context.checkpoints.read(info)
+        wanted = "a checkpoint" if lsn is None else f"a checkpoint as of record {lsn}"
+        existing = ", ".join(str(info.lsn) for info in infos) or "none"
+        raise NoCheckpoint(
+            f"model {model!r} does not have {wanted}; its checkpoints: {existing}",
+            lsns=[info.lsn for info in infos],
+        )
+
+    def _written(
         self,
-        snapshot: Snapshot,
-        track: _Track,
-        done: Taken,
+        history: _History,
+        pending: _Pending,
         result: tuple[CheckpointInfo, list[CheckpointInfo]] | None,
         problem: Exception | None,
     ) -> None:
-        track.pending -= 1
+        history.unwritten -= 1
         if result is None:
-            log.warning("the checkpoint of %s at %d failed: %s", snapshot.model, snapshot.lsn, problem)
-            self._metrics.checkpoint_failures += 1
+            snapshot = pending.snapshot
+            log.warning("the checkpoint of %s at record %d failed: %s", snapshot.model, snapshot.lsn, problem)
+            self._context.metrics.checkpoint_failures += 1
             if not isinstance(problem, StreamlearnError):
                 problem = Internal(f"the checkpoint could not be written: {problem}")
-            done(None, problem)
+            pending.done(None, problem)
             return
-        info, track.kept = result
-        self._metrics.checkpoints += 1
-        self._written(info)
-        done(info, None)
-        self._retire()
+        info, history.checkpoints = result
+        self._context.metrics.checkpoints += 1
+        self._context.publisher.publish(EventMessage("checkpoint", info.model, info.lsn, time=info.time))
+        pending.done(info, None)
+        self._retire_journal()
 
-    def _retire(self) -> None:
-        """Let go of the journal as far as no model needs it."""
-        needed = [pin(entry, self._track(entry).kept) for entry in self._shard]
-        needed += self._dropping.values()
-        before = min((lsn for lsn in needed if lsn is not None), default=self._journal.durable_lsn + 1)
-        if before > self._retired and self._journal.segments > 1:
+    def _retire_journal(self) -> None:
+        """Remove the journal's segments that no model needs."""
+        journal = self._context.journal
+        needed = [
+            first_needed_lsn(hosted, self._history(hosted).checkpoints) for hosted in self._context.shard
+        ]
+        needed += self._removing.values()
+        before = min((lsn for lsn in needed if lsn is not None), default=journal.durable_lsn + 1)
+        if before > self._retired and journal.segments > 1:
             self._retired = before
 
             def retired(_: int | None, error: Exception | None) -> None:
                 if error is not None:
                     log.warning("can't remove old segments of the journal: %s", error)
 
-            self._helper.submit(partial(self._journal.retire, before), retired)
+            self._context.file_worker.submit(partial(journal.retire, before), retired)
 
 
-def _nobody(info: CheckpointInfo | None, error: StreamlearnError | None) -> None:
-    """Nobody waits for a checkpoint that was due."""
+def _ignore(info: CheckpointInfo | None, error: StreamlearnError | None) -> None:
+    """No client waits for a checkpoint that was due."""

@@ -16,8 +16,8 @@ from contextlib import ExitStack
 from streamlearn import __version__
 from streamlearn import models as model_kinds
 from streamlearn.daemon import sdnotify
-from streamlearn.daemon.assembly import Daemon
 from streamlearn.daemon.config import Settings
+from streamlearn.daemon.daemon import Daemon
 from streamlearn.daemon.sockets import bind, check_exposure
 from streamlearn.errors import BadConfig, FatalError, StreamlearnError
 from streamlearn.kernels import cached, compile_all
@@ -84,7 +84,7 @@ def _serve(settings: Settings, fs: FS, stack: ExitStack) -> None:
     stack.callback(daemon.close)
     for declared in settings.models:
         if declared.name not in recovered.shard:
-            daemon.operations.create(declared.name, declared.kind, declared.spec)
+            daemon.write_operations.create(declared.name, declared.kind, declared.spec)
     _quicken()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.loop.stop())
@@ -121,7 +121,7 @@ def _check_declared(settings: Settings, recovered: Recovered) -> None:
     for declared in settings.models:
         if declared.name not in recovered.shard:
             continue
-        there = recovered.shard.entry(declared.name).model
+        there = recovered.shard.hosted(declared.name).model
         said = model_kinds.create(declared.kind, declared.spec)
         if there.kind != said.kind:
             problems.append({"field": f"models.{declared.name}", "message": f"is a {there.kind} already"})

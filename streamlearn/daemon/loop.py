@@ -1,17 +1,18 @@
-"""The one thread that owns the models (R6).
+"""The loop: the one thread that owns the models (R6).
 
-A turn: take a bite of requests (answering queries as they come) and a bite of the firehose, journal
-what they brought in one write, learn for about one slice, send what may be sent. So a query waits for a
-bite and a slice, not for a stream, nor for a long query, which is answered from a copy by a thread of its
-own; and nothing is locked, since everything else that runs (the flusher, the helpers, signal handlers) only
-hands something in and rings.
+One turn reads requests for one read quantum (and answers queries while it reads), reads the firehose for one
+read quantum, journals the batches in one write, learns for about one slice, and sends what may be sent. So
+query latency is at most one read quantum plus one learning slice. A long query runs on a worker, from a copy.
+Models need no lock: other threads and signal handlers only pass something to the loop and wake it.
+
+CONTRIBUTING.md, "The path of a sample", shows one turn as pseudo-code.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,194 +20,186 @@ import zmq
 from numpy.typing import NDArray
 
 from streamlearn.daemon.checkpointer import Checkpointer
-from streamlearn.daemon.config import Learning
-from streamlearn.daemon.events import Publisher
-from streamlearn.daemon.metrics import Metrics
-from streamlearn.daemon.operations import Operations
+from streamlearn.daemon.context import Context
+from streamlearn.daemon.group_commit import GroupCommit
 from streamlearn.daemon.queries import Queries
-from streamlearn.daemon.replies import Asker, Replies
-from streamlearn.daemon.sockets import Sockets, receive
-from streamlearn.daemon.wakeup import Helper, Wakeup
-from streamlearn.daemon.writer import NOBODY, Writer
-from streamlearn.errors import BadMessage, FatalError, ShuttingDown, StreamlearnError
-from streamlearn.shard import Applied, Shard
+from streamlearn.daemon.replies import ReplyAddress
+from streamlearn.daemon.sockets import receive
+from streamlearn.errors import BadMessage, FatalError, ShuttingDown, StreamlearnError, UnknownOp
+from streamlearn.shard import Applied
 from streamlearn.store.record import RecordKind
-from streamlearn_client.protocol import EventMessage, Frame, Learn, Limits, decode_request, split_envelope
+from streamlearn_client.protocol import EventMessage, Frame, Learn, Request, decode_request, split_envelope
 
-BITE = 0.5  # of a slice: how long a socket is read before it is another's turn
-UNASKED = 4  # slices are so many times as long while nobody asks anything: fewer turns, more learning
-ASKED_SECONDS = 0.1  # how long after a query somebody counts as asking
-TICK_SECONDS = 0.1  # how often things that depend on the clock are looked at
+READ_QUANTUM = 0.5  # of a slice: how long one socket is read per turn
+IDLE_FACTOR = 4  # slices are this many times longer while no client sends queries: fewer turns, more learning
+QUERY_RECENT_SECONDS = 0.1  # how long after a query slices stay short
+TICK_SECONDS = 0.1  # between two runs of the work that depends on the clock
+
+Handler = Callable[[ReplyAddress, Request], None]
 
 
 class Loop:
+    """Serve until `stop`. `handlers` are the operations other than `learn`, by name."""
+
     def __init__(
         self,
-        shard: Shard,
-        sockets: Sockets,
-        wakeup: Wakeup,
-        helper: Helper,
-        writer: Writer,
+        context: Context,
+        group_commit: GroupCommit,
         checkpointer: Checkpointer,
         queries: Queries,
-        operations: Operations,
-        replies: Replies,
-        publisher: Publisher,
-        metrics: Metrics,
-        limits: Limits,
-        learning: Learning,
+        handlers: Mapping[str, Handler],
     ) -> None:
-        self._shard = shard
-        self._sockets = sockets
-        self._wakeup = wakeup
-        self._helper = helper
-        self._writer = writer
+        self._context = context
+        self._group_commit = group_commit
         self._checkpointer = checkpointer
         self._queries = queries
-        self._operations = operations
-        self._replies = replies
-        self._publisher = publisher
-        self._metrics = metrics
-        self._limits = limits
-        self._short_ns = int(learning.slice_milliseconds * 1e6)
-        self._slice_ns = UNASKED * self._short_ns
-        self._asked_at = -math.inf  # when the last query came
+        self._handlers = handlers
+        self._short_slice_ns = int(context.settings.learning.slice_milliseconds * 1e6)
+        self._slice_ns = IDLE_FACTOR * self._short_slice_ns
+        self._last_query = -math.inf  # monotonic s
         self._stopping = False
-        self._checkpointed = False
+        self._final_checkpoints_taken = False
         self._failure: FatalError | None = None
         self._next_tick = 0.0
-        self._everything = zmq.Poller()
-        self._no_firehose = zmq.Poller()
-        for each in (sockets.requests, sockets.events, wakeup):
-            self._everything.register(each, zmq.POLLIN)
-            self._no_firehose.register(each, zmq.POLLIN)
-        self._everything.register(sockets.firehose, zmq.POLLIN)
+        self._poller = zmq.Poller()
+        self._poller_without_firehose = zmq.Poller()
+        for source in (context.sockets.requests, context.sockets.events, context.self_pipe):
+            self._poller.register(source, zmq.POLLIN)
+            self._poller_without_firehose.register(source, zmq.POLLIN)
+        self._poller.register(context.sockets.firehose, zmq.POLLIN)
 
     def stop(self) -> None:
-        """Stop taking anything new, finish, and let `run` return. For any thread, and signal handlers."""
+        """Refuse new work, finish accepted work, then let `run` return. For any thread or signal handler."""
         self._stopping = True
-        self._wakeup.ring()
+        self._context.self_pipe.wake()
 
     def fail(self, error: FatalError) -> None:
-        """Nothing can be promised any more: make `run` raise `error`. For any thread."""
+        """Make `run` raise `error`. For any thread."""
         self._failure = error
-        self._wakeup.ring()
+        self._context.self_pipe.wake()
 
     def run(self) -> None:
-        """Serve until `stop`. Raises what `fail` was told, and `JournalFailed`."""
+        """Serve until `stop`. Raises `JournalFailed`, and the error passed to `fail`."""
         while not self._finished():
             self._turn()
 
     def _turn(self) -> None:
-        if not self._shard.waiting:
+        context = self._context
+        if not context.shard.has_backlog:
             self._poll()
         if self._failure is not None:
             raise self._failure
-        self._publisher.update()
-        self._take(self._sockets.requests, self._request)
-        if not self._stopping and self._writer.takes_firehose:
-            self._take(self._sockets.firehose, self._firehose)
-        self._writer.commit()
+        context.publisher.update_subscriptions()
+        self._read(context.sockets.requests, self._handle_request)
+        if not self._stopping and self._group_commit.reads_firehose:
+            self._read(context.sockets.firehose, self._handle_firehose)
+        self._group_commit.commit()
         self._learn()
-        self._writer.acknowledge()
-        self._helper.collect()
+        context.watermarks.advance_durable(context.journal.durable_lsn)
+        context.file_worker.collect()
         self._queries.collect()
-        self._checkpointer.advance()
         now = time.monotonic()
-        asked = now < self._asked_at + ASKED_SECONDS
-        self._slice_ns = self._short_ns if asked else UNASKED * self._short_ns
+        recent_query = now < self._last_query + QUERY_RECENT_SECONDS
+        self._slice_ns = self._short_slice_ns if recent_query else IDLE_FACTOR * self._short_slice_ns
         if now >= self._next_tick:
             self._next_tick = now + TICK_SECONDS
-            self._writer.tick(now)
+            context.watermarks.expire(now)
+            self._group_commit.tick()
             self._checkpointer.tick(now)
             self._queries.tick(now)
 
     def _poll(self) -> None:
-        """Sleep until there is something to do."""
-        firehose = not self._stopping and self._writer.takes_firehose
-        poller = self._everything if firehose else self._no_firehose
+        """Sleep until a socket is readable, another thread wakes the loop, or the next tick."""
+        firehose = not self._stopping and self._group_commit.reads_firehose
+        poller = self._poller if firehose else self._poller_without_firehose
         poller.poll(max(0, int((self._next_tick - time.monotonic()) * 1000) + 1))
-        self._wakeup.quiet()
+        self._context.self_pipe.drain()
 
-    def _take(self, socket: zmq.Socket[bytes], handle: Callable[[list[Frame]], None]) -> None:
-        """Handle what waits at a socket, for as long as a bite."""
-        until = time.perf_counter_ns() + int(BITE * self._slice_ns)
+    def _read(self, socket: zmq.Socket[bytes], handle: Callable[[list[Frame]], None]) -> None:
+        """Handle the messages of a socket for at most one read quantum."""
+        until = time.perf_counter_ns() + int(READ_QUANTUM * self._slice_ns)
         while (frames := receive(socket)) is not None:
-            self._metrics.messages += 1
+            self._context.metrics.messages += 1
             handle(frames)
             if time.perf_counter_ns() > until:
                 return
 
-    def _request(self, frames: list[Frame]) -> None:
+    def _handle_request(self, frames: list[Frame]) -> None:
         envelope, message = split_envelope(frames)
-        asker = Asker(envelope, None)
+        reply_to = ReplyAddress(envelope, None)
         try:
-            request = decode_request(message, self._limits)
-            asker = Asker(envelope, request.id)
+            request = decode_request(message, self._context.limits)
+            reply_to = ReplyAddress(envelope, request.id)
             if self._stopping:
-                raise ShuttingDown("the daemon is shutting down; send this again when it is back")
+                raise ShuttingDown("the daemon is shutting down; send this again after its restart")
             if isinstance(request, Learn):
-                self._writer.learn(request, asker)
+                self._group_commit.learn(request, reply_to)
             else:
-                self._asked_at = time.monotonic()
-                self._operations.run(asker, request)
-        except Exception as error:  # noqa: BLE001 - told to whoever asked
-            if asker.id is None and isinstance(error, StreamlearnError):
-                asker = Asker(envelope, error.request_id)
-            self._replies.failed(asker, error)
+                self._last_query = time.monotonic()
+                self._handler(request.op)(reply_to, request)
+        except Exception as error:  # noqa: BLE001 - the client gets it as an error reply
+            if reply_to.id is None and isinstance(error, StreamlearnError):
+                reply_to = ReplyAddress(envelope, error.request_id)
+            self._context.replies.exception(reply_to, error)
 
-    def _firehose(self, frames: list[Frame]) -> None:
+    def _handler(self, op: str) -> Handler:
+        handler = self._handlers.get(op)
+        if handler is None:
+            raise UnknownOp(f"unknown op {op!r}; the ops are {', '.join(self._handlers)}, learn")
+        return handler
+
+    def _handle_firehose(self, frames: list[Frame]) -> None:
         try:
-            request = decode_request(frames, self._limits)
+            request = decode_request(frames, self._context.limits)
             if not isinstance(request, Learn):
-                raise BadMessage("the firehose takes learn only")
-            self._writer.learn(request, NOBODY)
+                raise BadMessage("the firehose accepts learn only")
+            self._group_commit.learn(request, None)
         except FatalError:
             raise
         except StreamlearnError as error:
-            self._writer.lose(error)
+            self._group_commit.count_lost(error)
 
     def _learn(self) -> None:
-        """Learn for about a slice: one long slice of one model, or short ones of several in turn."""
+        """Learn for about one slice: one long slice of one model, or shorter ones of several in turn."""
         began = now = time.perf_counter_ns()
-        while (applied := self._shard.step()) is not None:
+        while (applied := self._context.shard.step()) is not None:
             before, now = now, time.perf_counter_ns()
-            entry = applied.entry
+            hosted = applied.hosted
             if applied.rows:
-                entry.pace(applied.rows, now - before, self._slice_ns)
-            self._publish(applied)
-            self._writer.learned(entry)
-            self._operations.between_slices(entry)
+                hosted.adapt_slice(applied.rows, now - before, self._slice_ns)
+            self._publish_outputs(applied)
+            self._context.watermarks.advance_applied(hosted)
+            self._checkpointer.between_slices(hosted)
             if now - began > self._slice_ns // 2:
                 return
 
-    def _publish(self, applied: Applied) -> None:
+    def _publish_outputs(self, applied: Applied) -> None:
         if applied.outputs is None or not len(applied.outputs):
             return
         arrays = applied.outputs.arrays
-        self._tell(applied, "targets" if applied.kind is RecordKind.TARGETS else "output", arrays)
-        drift = arrays.get("drift")
+        kind = "targets" if applied.kind is RecordKind.TARGETS else "output"
+        self._publish(applied, kind, len(applied.outputs), arrays)
+        drift = arrays.get("drift")  # (rows,) bool
         if drift is not None and drift.any():
-            at = np.flatnonzero(drift)
-            numbers = arrays.get("sample")
-            self._tell(applied, "drift", {"sample": applied.first + at if numbers is None else numbers[at]})
+            rows = np.flatnonzero(drift)
+            numbers = arrays.get("sample")  # (rows,) i64: sample numbers, if not consecutive
+            numbers = applied.first + rows if numbers is None else numbers[rows]
+            self._publish(applied, "drift", len(applied.outputs), {"sample": numbers})
 
-    def _tell(self, applied: Applied, kind: str, arrays: dict[str, NDArray[Any]]) -> None:
-        name = applied.entry.name
-        if applied.outputs is not None and self._publisher.wants(name, kind):
-            rows = len(applied.outputs)
-            self._publisher.publish(
-                EventMessage(kind, name, applied.lsn, applied.first, rows, applied.time, arrays)
-            )
+    def _publish(self, applied: Applied, kind: str, rows: int, arrays: dict[str, NDArray[Any]]) -> None:
+        name = applied.hosted.name
+        if self._context.publisher.has_subscriber(name, kind):
+            event = EventMessage(kind, name, applied.lsn, applied.first, rows, applied.time, arrays)
+            self._context.publisher.publish(event)
 
     def _finished(self) -> bool:
-        """Whether a stop is complete: all that was taken is learned, durable, answered and checkpointed."""
+        """Whether a stop is complete: all accepted work is learned, durable, answered and checkpointed."""
         if not self._stopping:
             return False
-        self._queries.finish(time.monotonic())
-        if self._shard.waiting or not self._writer.settled:
+        self._queries.shut_down(time.monotonic())
+        if self._context.shard.has_backlog or not self._group_commit.idle:
             return False
-        if not self._checkpointed:
-            self._checkpointed = True
+        if not self._final_checkpoints_taken:
+            self._final_checkpoints_taken = True
             self._checkpointer.take_all()
         return self._checkpointer.idle and self._queries.idle

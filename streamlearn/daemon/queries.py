@@ -1,11 +1,11 @@
-"""What models say when asked, as they stand between two slices of learning (R6).
+"""Queries, answered from the model's state between two slices of learning (R6).
 
-A short query is answered at once, from the live model. A long one would hold up every other request, every
-ack and all learning; it is answered by a thread of its own from a copy of the model, and the loop goes on
-meanwhile. Which it is, the pace of earlier queries tells. Where copying would take longer than answering,
-as for a few samples by a very large model, the query counts as short: the loop is held by whichever is less.
+A short query is answered at once, from the live model. A long query would delay every other request, every
+ack and all learning, so a worker answers it from a copy of the model. The measured pace of earlier queries
+decides. A query runs inline if copying the model costs more than answering, as for a few samples of a very
+large model.
 
-Long queries are answered in the order in which they came, one at a time.
+Long queries are answered one at a time, in the order of their arrival.
 """
 
 from __future__ import annotations
@@ -18,74 +18,77 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from streamlearn.daemon.metrics import Metrics, ModelMetrics
-from streamlearn.daemon.replies import Asker, Replies
-from streamlearn.daemon.wakeup import Helper
+from streamlearn.daemon.context import Context
+from streamlearn.daemon.metrics import ModelMetrics
+from streamlearn.daemon.replies import ReplyAddress
 from streamlearn.errors import Busy, ShuttingDown
 from streamlearn.models.base import Model
-from streamlearn.shard import Entry
+from streamlearn.shard import HostedModel
 
-FEW = 8  # rows; fewer are always short: the call costs more, or a row so much that a slice of learning does
-COPY_NS = 0.5  # per byte of a model's state: what a copy costs the loop, in memory never used before
-READ_NS = 0.03  # likewise: what a row is expected to cost at first, as if it read the state once
-MOST_NS = 10_000_000_000  # of work before a long query that is still taken
-MOST_BYTES = 256 << 20  # of samples and copies, of all that are taken; a single one may be larger
-IDLE_SECONDS = 10.0  # after so long without a long query, the thread's model is let go
-LAST_SECONDS = 5.0  # how long a daemon that is to end waits for the one that is being answered
+INLINE_ROWS = 8  # fewer rows always run inline: the call costs more than they do
+COPY_NS_PER_BYTE = 0.5  # of state: the cost of a copy, into memory that was never used before
+READ_NS_PER_BYTE = 0.03  # of state: the assumed cost of a row before any measurement, as if it reads it once
+MAX_QUEUED_NS = 10_000_000_000  # expected work of all queued long queries
+MAX_QUEUED_BYTES = 256 << 20  # samples and copies of all queued long queries; a single one may be larger
+REPLICA_IDLE_SECONDS = 10.0  # after this time without a long query, the worker's model is freed
+SHUTDOWN_SECONDS = 5.0  # how long a shutdown waits for the running long query
 
 Arrays = Mapping[str, NDArray[Any]]
-Key = tuple[Entry, int, int]  # of a state: no two that differ have the same
+StateKey = tuple[HostedModel, int, int]  # two different states never have the same key
 
 
 class Query(NamedTuple):
-    """``say`` asks a model about ``rows`` samples, or for as many steps; ``bytes`` are its arrays'."""
+    """`evaluate` computes the answer from a model.
 
-    asker: Asker
+    `rows` counts samples, or steps of a forecast. `bytes` is the size of the query's own arrays.
+    """
+
+    reply_to: ReplyAddress
     rows: int
-    say: Callable[[Model], Arrays]
+    evaluate: Callable[[Model], Arrays]
     bytes: int = 0
 
 
-class _Copy:
-    """A model's state between two slices."""
+class _StateCopy:
+    """A model's state between two slices, and the fields of replies that are computed from it."""
 
-    def __init__(self, entry: Entry) -> None:
-        self.entry = entry
-        self.key = _key(entry)
-        self.state = entry.model.copy_state()
-        self.ok = _ok(entry)
-        self.bytes = _bytes(entry.model)
+    def __init__(self, hosted: HostedModel) -> None:
+        self.hosted = hosted
+        self.key = _state_key(hosted)
+        self.state = hosted.model.copy_state()
+        self.fields = _reply_fields(hosted)
+        self.bytes = _state_bytes(hosted.model)
 
 
 class _Job(NamedTuple):
     query: Query
-    copy: _Copy
+    copy: _StateCopy
     counters: ModelMetrics
     began: int  # ns
 
 
-class _StandIn:
-    """The model that long queries are put to: it takes over one copy after another. Used by one thread."""
+class _Replica:
+    """A model object that takes over one state copy after another. Used by the query worker only."""
 
     def __init__(self) -> None:
         self._model: Model | None = None
-        self._key: Key | None = None
+        self._key: StateKey | None = None
 
-    def answer(self, query: Query, copy: _Copy) -> tuple[Arrays, int]:
-        """What is said, and how many ns of this thread's own time that took, however busy the machine is."""
-        model = self._as(copy)
+    def evaluate(self, query: Query, copy: _StateCopy) -> tuple[Arrays, int]:
+        """Return the answer and its CPU time on this thread in ns, which other load does not change."""
+        model = self._load(copy)
         began = time.thread_time_ns()
-        return query.say(model), time.thread_time_ns() - began
+        return query.evaluate(model), time.thread_time_ns() - began
 
-    def forget(self) -> None:
-        """Let the memory go."""
+    def free(self) -> None:
+        """Release the model's memory."""
         self._model = self._key = None
 
-    def _as(self, copy: _Copy) -> Model:
-        entry = copy.entry
-        if self._model is None or self._key is None or self._key[0] is not entry:
-            self.forget()
-            self._model = type(entry.model).from_spec(entry.model.spec_dict())
+    def _load(self, copy: _StateCopy) -> Model:
+        hosted = copy.hosted
+        if self._model is None or self._key is None or self._key[0] is not hosted:
+            self.free()
+            self._model = type(hosted.model).from_spec(hosted.model.spec_dict())
         if self._key != copy.key:
             self._model.adopt(copy.state)
             self._key = copy.key
@@ -93,132 +96,151 @@ class _StandIn:
 
 
 class Queries:
-    """All of this runs on the loop's thread but for what the helper is given."""
+    """Run queries inline or on the query worker. All methods are called on the loop's thread.
 
-    def __init__(self, helper: Helper, replies: Replies, metrics: Metrics, longest_ns: int) -> None:
-        """``longest_ns``: what is expected to take longer is a long query."""
-        self._helper = helper
-        self._replies = replies
-        self._metrics = metrics
-        self._longest_ns = longest_ns
-        self._jobs: deque[_Job] = deque()  # long queries; the first is being answered
-        self._stand_in = _StandIn()
-        self._idle_since = 0.0
-        self._last_at: float | None = None  # when a daemon that is to end waits no longer
+    Parameters
+    ----------
+    context
+        The daemon's collaborators.
+    inline_ns
+        A query that is expected to take longer than this is long.
+    """
+
+    def __init__(self, context: Context, inline_ns: int) -> None:
+        self._context = context
+        self._inline_ns = inline_ns
+        self._jobs: deque[_Job] = deque()  # long queries; the first one is running
+        self._replica = _Replica()
+        self._last_busy = 0.0
+        self._give_up_at: float | None = None  # set by a shutdown
 
     @property
     def idle(self) -> bool:
         """Whether every query is answered."""
         return not self._jobs
 
-    def ask(self, entry: Entry, query: Query) -> None:
-        """Answer now, or by and by. Raises what refuses the query at once, `Busy` among it."""
+    def run(self, hosted: HostedModel, query: Query) -> None:
+        """Answer the query now, or queue it for the worker.
+
+        Raises
+        ------
+        Busy
+            If too many long queries are queued.
+        StreamlearnError
+            As raised by an inline query.
+        """
         began = time.perf_counter_ns()
-        counters = self._metrics.model(entry.name)
-        if self._is_long(entry, query.rows):
-            self._take(entry, query, counters, began)
+        counters = self._context.metrics.model(hosted.name)
+        if self._is_long(hosted, query.rows):
+            self._enqueue(hosted, query, counters, began)
             return
-        arrays = query.say(entry.model)
-        self._replies.ok(query.asker, _ok(entry), arrays)
-        took = self._answered(counters, began)
-        if query.rows >= FEW:
-            entry.answered(query.rows, took)
+        arrays = query.evaluate(hosted.model)
+        self._context.replies.ok(query.reply_to, _reply_fields(hosted), arrays)
+        nanoseconds = self._record_query(counters, began)
+        if query.rows >= INLINE_ROWS:
+            hosted.record_query_pace(query.rows, nanoseconds)
 
     def collect(self) -> None:
-        """Send the answers that are there."""
-        self._helper.collect()
+        """Send the answers that the worker has finished."""
+        self._context.query_worker.collect()
 
     def tick(self, now: float) -> None:
-        """Some time has passed. ``now`` is in seconds, of any steady clock."""
-        if self._helper.busy:
-            self._idle_since = now
-        elif now >= self._idle_since + IDLE_SECONDS:
-            self._stand_in.forget()
+        """Free the worker's model after a time without long queries. `now`: seconds of a steady clock."""
+        if self._context.query_worker.busy:
+            self._last_busy = now
+        elif now >= self._last_busy + REPLICA_IDLE_SECONDS:
+            self._replica.free()
 
-    def finish(self, now: float) -> None:
-        """The daemon is to end: refuse what waits, and in the end also what is still being answered."""
-        if self._last_at is None:
-            self._last_at = now + LAST_SECONDS
-        kept = 1 if now < self._last_at else 0
-        while len(self._jobs) > kept:
-            asker = self._jobs.pop().query.asker
-            self._replies.error(asker, ShuttingDown("the daemon is shutting down; ask again when it is back"))
+    def shut_down(self, now: float) -> None:
+        """Refuse the queued queries; after `SHUTDOWN_SECONDS` refuse the running one too."""
+        if self._give_up_at is None:
+            self._give_up_at = now + SHUTDOWN_SECONDS
+        remaining = 1 if now < self._give_up_at else 0
+        while len(self._jobs) > remaining:
+            reply_to = self._jobs.pop().query.reply_to
+            self._context.replies.error(
+                reply_to, ShuttingDown("the daemon is shutting down; send this query again after its restart")
+            )
 
     def close(self) -> None:
-        """End the thread. One that has not come to an end by now ends with the process."""
-        self._helper.stop(wait=not self._helper.busy)
+        """End the worker. A query that still runs ends with the process."""
+        self._context.query_worker.stop(wait=not self._context.query_worker.busy)
 
-    def _is_long(self, entry: Entry, rows: int) -> bool:
-        if rows < FEW:
+    def _is_long(self, hosted: HostedModel, rows: int) -> bool:
+        if rows < INLINE_ROWS:
             return False
-        model = entry.model
-        if not entry.nanoseconds_per_answer:
-            entry.nanoseconds_per_answer = READ_NS * _bytes(model)
-        expected = rows * entry.nanoseconds_per_answer
-        return expected > self._longest_ns and expected > COPY_NS * _bytes(model)
+        state_bytes = _state_bytes(hosted.model)
+        if not hosted.nanoseconds_per_query_row:
+            hosted.nanoseconds_per_query_row = READ_NS_PER_BYTE * state_bytes
+        expected = rows * hosted.nanoseconds_per_query_row
+        return expected > self._inline_ns and expected > COPY_NS_PER_BYTE * state_bytes
 
-    def _take(self, entry: Entry, query: Query, counters: ModelMetrics, began: int) -> None:
+    def _enqueue(self, hosted: HostedModel, query: Query, counters: ModelMetrics, began: int) -> None:
         copy = self._jobs[-1].copy if self._jobs else None
-        if copy is not None and copy.key != _key(entry):
-            copy = None  # else the state is the same still, and one copy does for both
-        more = query.bytes + (_bytes(entry.model) if copy is None else 0)
-        if self._jobs and (self._work() > MOST_NS or self._held() + more > MOST_BYTES):
+        if copy is not None and copy.key != _state_key(hosted):
+            copy = None  # the state has changed, so the last copy cannot be shared
+        more = query.bytes + (_state_bytes(hosted.model) if copy is None else 0)
+        if self._jobs and (
+            self._queued_ns() > MAX_QUEUED_NS or self._queued_bytes() + more > MAX_QUEUED_BYTES
+        ):
             raise Busy(
-                f"{len(self._jobs)} long queries wait for their answers already; ask again later, or about "
+                f"{len(self._jobs)} long queries are queued already; send this query again later, or ask for "
                 "fewer samples or steps at a time",
                 waiting=len(self._jobs),
             )
         if copy is None:
-            copy = _Copy(entry)
+            copy = _StateCopy(hosted)
         self._jobs.append(_Job(query, copy, counters, began))
         if len(self._jobs) == 1:
-            self._start()
+            self._start_next()
 
-    def _work(self) -> float:
-        """How many nanoseconds the long queries are expected to take."""
-        return sum(job.query.rows * job.copy.entry.nanoseconds_per_answer for job in self._jobs)
+    def _queued_ns(self) -> float:
+        """Expected work of all queued queries, in ns."""
+        return sum(job.query.rows * job.copy.hosted.nanoseconds_per_query_row for job in self._jobs)
 
-    def _held(self) -> int:
-        """Bytes of what long queries hold on to."""
+    def _queued_bytes(self) -> int:
+        """Memory that all queued queries hold."""
         copies = {job.copy for job in self._jobs}
         return sum(job.query.bytes for job in self._jobs) + sum(copy.bytes for copy in copies)
 
-    def _start(self) -> None:
+    def _start_next(self) -> None:
         job = self._jobs[0]
-        self._helper.submit(partial(self._stand_in.answer, job.query, job.copy), partial(self._done, job))
+        self._context.query_worker.submit(
+            partial(self._replica.evaluate, job.query, job.copy), partial(self._finish, job)
+        )
 
-    def _done(self, job: _Job, said: tuple[Arrays, int] | None, error: Exception | None) -> None:
+    def _finish(self, job: _Job, answer: tuple[Arrays, int] | None, error: Exception | None) -> None:
         if not self._jobs or self._jobs[0] is not job:
-            return  # refused meanwhile, for the daemon is to end
+            return  # a shutdown has refused it meanwhile
         self._jobs.popleft()
         if self._jobs:
-            self._start()
+            self._start_next()
         if error is not None:
-            self._replies.failed(job.query.asker, error)
+            self._context.replies.exception(job.query.reply_to, error)
             return
-        assert said is not None
-        arrays, took = said
-        job.copy.entry.answered(job.query.rows, took)
-        self._replies.ok(job.query.asker, job.copy.ok, arrays)
-        self._answered(job.counters, job.began)
+        assert answer is not None
+        arrays, nanoseconds = answer
+        job.copy.hosted.record_query_pace(job.query.rows, nanoseconds)
+        self._context.replies.ok(job.query.reply_to, job.copy.fields, arrays)
+        self._record_query(job.counters, job.began)
 
-    def _answered(self, counters: ModelMetrics, began: int) -> int:
-        """Count it; returns how many nanoseconds it took."""
-        took = time.perf_counter_ns() - began
+    def _record_query(self, counters: ModelMetrics, began: int) -> int:
+        """Count a query; return how many nanoseconds it took."""
+        nanoseconds = time.perf_counter_ns() - began
         counters.queries += 1
-        self._metrics.query_seconds.add(took)
-        return took
+        self._context.metrics.query_seconds.add(nanoseconds)
+        return nanoseconds
 
 
-def _key(entry: Entry) -> Key:
-    """Every slice adds to what is learned, and every other change is a record."""
-    return entry, entry.applied_lsn, entry.learned
+def _state_key(hosted: HostedModel) -> StateKey:
+    """Every slice increases `learned`, and every other change is a record with its own lsn."""
+    return hosted, hosted.applied_lsn, hosted.learned
 
 
-def _ok(entry: Entry) -> dict[str, int]:
-    """Which state it is that the answer is from."""
-    return {"applied_lsn": entry.applied_lsn, "samples": entry.model.samples}
+def _reply_fields(hosted: HostedModel) -> dict[str, int]:
+    """The state that an answer was computed from."""
+    return {"applied_lsn": hosted.applied_lsn, "samples": hosted.model.samples}
 
 
-def _bytes(model: Model) -> int:
+def _state_bytes(model: Model) -> int:
     return sum(array.nbytes for array in model.state.values())

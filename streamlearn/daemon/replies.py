@@ -1,4 +1,4 @@
-"""Answers on the ROUTER socket. A client that is gone, or does not read, is nobody else's trouble."""
+"""Replies on the ROUTER socket, and the fields that several replies share."""
 
 from __future__ import annotations
 
@@ -11,50 +11,81 @@ import zmq
 from numpy.typing import NDArray
 
 from streamlearn.daemon.metrics import Metrics
-from streamlearn.errors import FatalError, Internal, StreamlearnError
+from streamlearn.errors import FatalError, Internal, StreamlearnError, UnknownModel
+from streamlearn.shard import HostedModel
+from streamlearn.store.checkpoint import CheckpointInfo
 from streamlearn_client.protocol import Frame, Id, encode_error, encode_reply
 
 log = logging.getLogger(__name__)
 
-KEPT_BYTES = 1 << 18  # a frame from here on is not copied: that would take longer than all else of a reply
+ZERO_COPY_BYTES = 1 << 18  # larger frames are not copied: the copy would cost more than the rest of the reply
 
 
-class Asker(NamedTuple):
-    """Where an answer goes: the frames to put in front of it, and what the client calls its request."""
+class ReplyAddress(NamedTuple):
+    """Where a reply goes: the routing frames of the client, and the client's id of the request."""
 
     envelope: list[Frame]
     id: Id
 
 
 class Replies:
+    """Send replies. A client that has left, or does not read, costs one dropped reply and no delay."""
+
     def __init__(self, socket: zmq.Socket[bytes], metrics: Metrics) -> None:
         self._socket = socket
         self._metrics = metrics
 
     def ok(
-        self, asker: Asker, ok: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None
+        self,
+        reply_to: ReplyAddress,
+        fields: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
-        self._send(asker.envelope + encode_reply(asker.id, ok, arrays))
+        """Send a successful reply."""
+        self._send(reply_to.envelope + encode_reply(reply_to.id, fields, arrays))
 
-    def error(self, asker: Asker, error: StreamlearnError) -> None:
+    def error(self, reply_to: ReplyAddress, error: StreamlearnError) -> None:
+        """Send an error reply and count it."""
         self._metrics.count_error(error.code)
-        self._send(asker.envelope + encode_error(asker.id, error))
+        self._send(reply_to.envelope + encode_error(reply_to.id, error))
 
-    def failed(self, asker: Asker, error: Exception) -> None:
-        """Answer with what went wrong, whatever it was. A `FatalError` is raised: it is not the asker's."""
+    def exception(self, reply_to: ReplyAddress, error: Exception) -> None:
+        """Send any exception as an error reply. Raises a `FatalError`, since it concerns the whole daemon."""
         if isinstance(error, FatalError):
             raise error
         if not isinstance(error, StreamlearnError):
-            log.error("a request could not be served", exc_info=error)
-            error = Internal("the daemon failed at this request; its log has the particulars")
-        self.error(asker, error)
+            log.error("a request failed with an unexpected error", exc_info=error)
+            error = Internal("the daemon failed to serve this request; its log has the details")
+        self.error(reply_to, error)
 
     def _send(self, frames: list[Frame]) -> None:
         try:
             for frame in frames[:-1]:
-                self._socket.send(frame, zmq.NOBLOCK | zmq.SNDMORE, len(frame) < KEPT_BYTES)
-            self._socket.send(frames[-1], zmq.NOBLOCK, len(frames[-1]) < KEPT_BYTES)
+                self._socket.send(frame, zmq.NOBLOCK | zmq.SNDMORE, len(frame) < ZERO_COPY_BYTES)
+            self._socket.send(frames[-1], zmq.NOBLOCK, len(frames[-1]) < ZERO_COPY_BYTES)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EAGAIN, errno.EHOSTUNREACH):
                 raise
             self._metrics.replies_dropped += 1
+
+
+def model_fields(hosted: HostedModel) -> dict[str, Any]:
+    """A model as `models` lists it."""
+    return {
+        "name": hosted.name,
+        "kind": hosted.model.kind,
+        "dim": hosted.model.dim,
+        "samples": hosted.model.samples,
+        "applied_lsn": hosted.applied_lsn,
+        "create_lsn": hosted.create_lsn,
+    }
+
+
+def checkpoint_fields(info: CheckpointInfo) -> dict[str, Any]:
+    """A checkpoint as `checkpoints` lists it."""
+    return {"lsn": info.lsn, "bytes": info.bytes, "time": info.time}
+
+
+def deleted_while_waiting() -> UnknownModel:
+    """The error for a request that was waiting when its model was deleted."""
+    return UnknownModel("the model was deleted while this request waited")

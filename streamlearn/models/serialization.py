@@ -17,8 +17,8 @@ from ..store.fs import FS, write_whole
 State = dict[str, NDArray[Any]]
 
 FORMAT = "1"
-BESIDES = "delivery."
-"""so begin the names of arrays that a daemon keeps in a model's checkpoint beside its state, and no others"""
+PRODUCER_PREFIX = "producers."
+"""The prefix of the arrays that a daemon adds to a checkpoint: the producer state. Models ignore them."""
 
 
 class Kept:
@@ -65,7 +65,7 @@ class Kept:
         BadCheckpoint
             If names, dtypes or shapes differ from this model's. The state stays as it is.
         """
-        arrays = {name: array for name, array in arrays.items() if not name.startswith(BESIDES)}
+        arrays = {name: array for name, array in arrays.items() if not name.startswith(PRODUCER_PREFIX)}
         problems = [f"'{name}' is missing" for name in sorted(self.state.keys() - arrays.keys())]
         problems += [f"'{name}' is unknown" for name in sorted(arrays.keys() - self.state.keys())]
         for name in sorted(self.state.keys() & arrays.keys()):

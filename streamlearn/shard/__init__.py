@@ -1,7 +1,16 @@
-"""Models and records in, outputs out. No sockets, no files, no clock: time comes in with the record."""
+"""Models and records in, outputs out. No sockets, no files, no clock: the time comes with the record."""
 
-from streamlearn.shard.delivery import Delivery
-from streamlearn.shard.entry import RECORD_OVERHEAD, Applied, Entry, ModelSource, Snapshot
+from streamlearn.shard.hosted_model import RECORD_OVERHEAD, Applied, HostedModel, ModelSource, Snapshot
+from streamlearn.shard.producers import ProducerState
 from streamlearn.shard.shard import Duplicate, Shard
 
-__all__ = ["RECORD_OVERHEAD", "Applied", "Delivery", "Duplicate", "Entry", "ModelSource", "Shard", "Snapshot"]
+__all__ = [
+    "RECORD_OVERHEAD",
+    "Applied",
+    "Duplicate",
+    "HostedModel",
+    "ModelSource",
+    "ProducerState",
+    "Shard",
+    "Snapshot",
+]

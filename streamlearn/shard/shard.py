@@ -1,12 +1,12 @@
 """A set of models, and the records that change them.
 
-A change goes one way: `accept_…` judges a request against everything accepted before it and makes a
-record of it, the caller journals the record, `enqueue` takes it. Replay is the last step alone, so a live
-shard and a recovered one run the same code over the same records. `step` then learns slice by slice.
+A change takes three steps: `accept_…` validates a request against everything accepted before it and makes
+a record, the caller journals the record, and `enqueue` takes it. Replay calls `enqueue` only, so a live shard
+and a recovered one run the same code on the same records. `step` then learns slice by slice.
 
-`accept_learn` may be called many times before the journal is written. If the journal refuses,
-`forget_unqueued` takes all of them back. The other changes (create, delete, restore, reheat) are accepted
-and enqueued one at a time, with none in between.
+`accept_learn` may be called many times before the journal is written. If the journal refuses the records,
+`forget_unqueued` undoes all these calls. The other changes (create, delete, restore, reheat) are accepted and
+enqueued one at a time, with no other change between the two steps.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 from streamlearn.errors import BadCheckpoint, ModelExists, UnknownModel
 from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets
-from streamlearn.shard.contents import besides, payload
-from streamlearn.shard.delivery import Delivery
-from streamlearn.shard.entry import Applied, Entry, ModelSource, Snapshot
+from streamlearn.shard.hosted_model import Applied, HostedModel, ModelSource, Snapshot
+from streamlearn.shard.producers import ProducerState
+from streamlearn.shard.record_codec import encode_payload, optional_columns
 from streamlearn.store import tensors
 from streamlearn.store.record import Record, RecordKind
 from streamlearn_client.protocol.messages import Learn
@@ -29,7 +29,7 @@ from streamlearn_client.protocol.names import check_model
 
 
 class Duplicate(NamedTuple):
-    """A resend. Whatever it repeats is in the journal, at the latest at `lsn`."""
+    """A resend. The original batch is in the journal, at `lsn` or before."""
 
     lsn: int
     rows: int
@@ -40,93 +40,112 @@ class Shard:
 
     def __init__(self, models: ModelSource) -> None:
         self._source = models
-        self._entries: dict[str, Entry] = {}
-        self._ready: deque[Entry] = deque()  # entries with a queue, the one to go next first
+        self._hosted: dict[str, HostedModel] = {}
+        self._backlogged: deque[HostedModel] = deque()  # models with a queue; the next to learn comes first
 
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(self._entries.values())
+    def __iter__(self) -> Iterator[HostedModel]:
+        return iter(self._hosted.values())
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._hosted)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._entries
+        return name in self._hosted
 
-    def entry(self, name: str) -> Entry:
-        """Raises `UnknownModel` naming the models there are."""
+    def hosted(self, name: str) -> HostedModel:
+        """Return a model by name. Raises `UnknownModel`, which names the existing models."""
         try:
-            return self._entries[name]
+            return self._hosted[name]
         except KeyError:
             raise UnknownModel(
-                f"there is no model {name!r}; {_there_are(self._entries)}",
+                f"there is no model {name!r}; {_describe_names(self._hosted)}",
                 model=name,
-                models=sorted(self._entries)[:50],
+                models=sorted(self._hosted)[:50],
             ) from None
 
     @property
-    def waiting(self) -> bool:
-        """Whether `step` has something to do."""
-        return bool(self._ready)
+    def has_backlog(self) -> bool:
+        """Whether any model has records to apply."""
+        return bool(self._backlogged)
 
     @property
-    def working(self) -> Iterable[Entry]:
-        """The entries that have something to learn."""
-        return self._ready
+    def backlogged(self) -> Iterable[HostedModel]:
+        """The models that have records to apply."""
+        return self._backlogged
 
     @property
     def backlog_rows(self) -> int:
-        return sum(entry.backlog_rows for entry in self._ready)
+        return sum(hosted.backlog_rows for hosted in self._backlogged)
 
     @property
     def backlog_bytes(self) -> int:
-        return sum(entry.backlog_bytes for entry in self._ready)
+        return sum(hosted.backlog_bytes for hosted in self._backlogged)
 
     # ------------------------------------------------------------------------------------ requests to records
 
     def accept_learn(self, learn: Learn, lsn: int, time: int, *, lossy: bool = False) -> Record | Duplicate:
-        """Judge a batch that the journal is to keep at `lsn`; changes only how the next batches are judged.
+        """Validate a batch and make the record that the journal will have at `lsn`.
 
-        A `lossy` transport can't send again: what it lost is counted, and the stream goes on behind the hole.
-        Raises `UnknownModel`; `BadShape`, `BadDtype`, `BadValue` for the samples; `Gap` and `Fenced`.
+        Changes nothing except the validation of the next batches.
+
+        Parameters
+        ----------
+        learn
+            The batch.
+        lsn
+            The lsn that the journal will give the record.
+        time
+            Arrival time, ns since 1970.
+        lossy
+            Whether the transport cannot resend. Then a gap is counted, and the batch is accepted.
+
+        Raises
+        ------
+        UnknownModel
+            If the shard has no such model.
+        BadShape, BadDtype, BadValue
+            If the model refuses the samples.
+        Gap, Fenced
+            If the producer's number or epoch is wrong.
         """
-        entry = self._entries.get(learn.model) or self.entry(learn.model)
+        hosted = self._hosted.get(learn.model) or self.hosted(learn.model)
         batch: Batch | Targets
         if learn.x is None:
-            assert learn.y is not None  # the codec has seen to it
-            batch = entry.model.validate_targets(learn.ids, learn.y, learn.keys)
+            assert learn.y is not None  # the codec guarantees it
+            batch = hosted.model.validate_targets(learn.ids, learn.y, learn.keys)
         else:
-            batch = entry.model.validate(learn.x, learn.y, learn.keys, learn.ids)
-        if learn.producer and entry.is_duplicate(learn.producer, learn.epoch, learn.seq, lossy):
-            return Duplicate(entry.ahead.position(learn.producer)[2], batch.rows)
+            batch = hosted.model.validate(learn.x, learn.y, learn.keys, learn.ids)
+        if learn.producer and hosted.is_duplicate(learn.producer, learn.epoch, learn.seq, lossy):
+            return Duplicate(hosted.accepted_producers.position(learn.producer)[2], batch.rows)
         record = Record(
             kind=RecordKind.TARGETS if learn.x is None else RecordKind.LEARN,
             lsn=lsn,
             time=time,
-            model=entry.name,
+            model=hosted.name,
             producer=learn.producer,
             epoch=learn.epoch,
             seq=learn.seq,
             rows=batch.rows,
-            x_cols=0 if learn.x is None else entry.model.dim,
+            x_cols=0 if learn.x is None else hosted.model.dim,
             y_cols=0 if batch.y is None else batch.y.shape[1],
-            payload=payload(batch),
-            besides=besides(batch),
+            payload=encode_payload(batch),
+            optional_columns=optional_columns(batch),
         )
-        entry.note_accepted(record)
+        hosted.note_accepted(record)
         return record
 
     def forget_unqueued(self) -> None:
-        """The journal refused; every batch accepted since the last `enqueue` counts as never sent."""
-        for entry in self._entries.values():
-            entry.forget_unqueued()
+        """Undo `accept_learn` for every batch that was not enqueued: the journal refused them."""
+        for hosted in self._hosted.values():
+            hosted.forget_unqueued()
 
     def accept_create(self, name: str, kind: str, spec: Mapping[str, Any], lsn: int, time: int) -> Record:
-        """Raises `BadName`, `ModelExists`, `BadSpec`."""
+        """Make the record of a new model. Raises `BadName`, `ModelExists`, `BadSpec`."""
         check_model(name)
-        if name in self._entries:
+        if name in self._hosted:
             raise ModelExists(
-                f"there is a model {name!r} already, a {self._entries[name].model.kind}; delete it first, "
-                "or take another name",
+                f"there is a model {name!r} already, a {self._hosted[name].model.kind}; delete it first, "
+                "or choose another name",
                 model=name,
             )
         model = self._source.create(kind, spec)
@@ -134,91 +153,102 @@ class Shard:
         return Record(kind=RecordKind.CREATE, lsn=lsn, time=time, model=name, payload=payload)
 
     def accept_delete(self, name: str, lsn: int, time: int) -> Record:
-        """Raises `UnknownModel`."""
-        return Record(kind=RecordKind.DELETE, lsn=lsn, time=time, model=self.entry(name).name)
+        """Make the record that deletes a model. Raises `UnknownModel`."""
+        return Record(kind=RecordKind.DELETE, lsn=lsn, time=time, model=self.hosted(name).name)
 
     def accept_restore(self, name: str, checkpoint: bytes, lsn: int, time: int) -> Record:
-        """`checkpoint`, a file's content, goes into the record, so that replay needs no other file.
+        """Make the record that restores a model from the content of a checkpoint file.
 
-        Raises `UnknownModel`, and `BadCheckpoint` for one that can't be decoded or is of another spec.
+        The record contains the whole file, so that replay needs no other file. Raises `UnknownModel`, and
+        `BadCheckpoint` if the content can't be decoded or has another spec.
         """
-        entry = self.entry(name)
+        hosted = self.hosted(name)
         arrays, metadata = tensors.decode(checkpoint)
         model = self._source.from_arrays(arrays, metadata)
-        if (model.kind, model.spec_dict()) != (entry.model.kind, entry.model.spec_dict()):
+        if (model.kind, model.spec_dict()) != (hosted.model.kind, hosted.model.spec_dict()):
             raise BadCheckpoint(
-                f"that checkpoint is of a model with another spec than {name!r} has", model=name
+                f"the checkpoint belongs to a model with another spec than {name!r}", model=name
             )
         return Record(kind=RecordKind.RESTORE, lsn=lsn, time=time, model=name, payload=checkpoint)
 
     def accept_reheat(self, name: str, heat: float, lsn: int, time: int) -> Record:
-        """Raises `UnknownModel`, and `BadValue` for a heat that the model does not take."""
-        entry = self.entry(name)
-        payload = json.dumps(entry.model.validate_heat(heat)).encode()
+        """Make the record that restarts a model's schedules at `heat`. Raises `UnknownModel`, `BadValue`."""
+        hosted = self.hosted(name)
+        payload = json.dumps(hosted.model.validate_heat(heat)).encode()
         return Record(kind=RecordKind.REHEAT, lsn=lsn, time=time, model=name, payload=payload)
 
     # --------------------------------------------------------------------------------------- records to state
 
     def enqueue(self, record: Record) -> bool:
-        """The journal has `record`. A model that is already past it (it came from a checkpoint) ignores it.
+        """Take a journalled record.
 
-        Models come and go at once; all else waits for `step`. What a deleted model had still to learn is
-        gone with it. Returns whether the record was taken. Raises `UnknownModel` and `ModelExists` for
-        records that `accept_…` would not have made.
+        CREATE and DELETE take effect at once, all other records in `step`. A deletion discards what the model
+        has not yet learned.
+
+        Returns
+        -------
+        bool
+            Whether the record was taken. A model that was loaded from a checkpoint ignores the records that
+            the checkpoint covers.
+
+        Raises
+        ------
+        UnknownModel, ModelExists
+            If `accept_…` would not have made this record.
         """
-        entry = self._entries.get(record.model)
-        if entry is not None and record.lsn <= entry.applied_lsn:
+        hosted = self._hosted.get(record.model)
+        if hosted is not None and record.lsn <= hosted.applied_lsn:
             return False
         if record.kind is RecordKind.CREATE:
-            if entry is not None:
-                raise ModelExists(f"record {record.lsn} creates {record.model!r}, which is there already")
-            self._entries[record.model] = self._created(record)
+            if hosted is not None:
+                raise ModelExists(f"record {record.lsn} creates {record.model!r}, which exists already")
+            self._hosted[record.model] = self._created(record)
             return True
-        entry = self.entry(record.model)
+        hosted = self.hosted(record.model)
         if record.kind is RecordKind.DELETE:
-            entry.discard_queue(record.lsn)
-            if entry in self._ready:
-                self._ready.remove(entry)
-            del self._entries[record.model]
+            hosted.discard_queue(record.lsn)
+            if hosted in self._backlogged:
+                self._backlogged.remove(hosted)
+            del self._hosted[record.model]
             return True
-        if not entry.waiting:
-            self._ready.append(entry)
-        entry.enqueue(record)
+        if not hosted.has_backlog:
+            self._backlogged.append(hosted)
+        hosted.enqueue(record)
         return True
 
     def step(self) -> Applied | None:
-        """Learn one slice of the model whose turn it is; `None` when nothing waits."""
-        if not self._ready:
+        """Apply one slice of the next model in turn; return `None` if no model has a backlog."""
+        if not self._backlogged:
             return None
-        entry = self._ready.popleft()
-        applied = entry.step(self._source)
-        if entry.waiting:
-            self._ready.append(entry)
+        hosted = self._backlogged.popleft()
+        applied = hosted.step(self._source)
+        if hosted.has_backlog:
+            self._backlogged.append(hosted)
         return applied
 
     def drain(self) -> None:
-        """Learn everything that waits."""
+        """Apply all enqueued records."""
         while self.step() is not None:
             pass
 
-    def install(self, snapshot: Snapshot) -> Entry:
-        """Put a model in as a checkpoint has it. Raises `BadCheckpoint` when its content makes no model."""
+    def install(self, snapshot: Snapshot) -> HostedModel:
+        """Add the model of a checkpoint. Raises `BadCheckpoint` if its content is not a valid model."""
         model = self._source.from_arrays(snapshot.arrays, snapshot.metadata)
-        delivery = Delivery.from_arrays(snapshot.arrays)
-        entry = Entry(snapshot.model, model, snapshot.create_lsn, snapshot.lsn, delivery)
-        self._entries[snapshot.model] = entry
-        return entry
+        producers = ProducerState.from_arrays(snapshot.arrays)
+        hosted = HostedModel(snapshot.model, model, snapshot.create_lsn, snapshot.lsn, producers)
+        self._hosted[snapshot.model] = hosted
+        return hosted
 
-    def _created(self, record: Record) -> Entry:
+    def _created(self, record: Record) -> HostedModel:
         content = json.loads(bytes(record.payload))
         model: Model = self._source.create(content["kind"], content["spec"])
-        return Entry(record.model, model, record.lsn, record.lsn, Delivery())
+        return HostedModel(record.model, model, record.lsn, record.lsn, ProducerState())
 
 
-def _there_are(entries: Mapping[str, Entry]) -> str:
-    if not entries:
+def _describe_names(hosted: Mapping[str, HostedModel]) -> str:
+    if not hosted:
         return "none was created yet"
-    names = sorted(entries)
+    names = sorted(hosted)
     return (
         f"there {'is' if len(names) == 1 else 'are'} {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
     )

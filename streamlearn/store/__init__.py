@@ -1,7 +1,7 @@
 """What outlives the process: the journal and the checkpoints. Sees records, bytes and named arrays only."""
 
 from streamlearn.store.checkpoint import CheckpointInfo, CheckpointStore
-from streamlearn.store.finding import Finding
+from streamlearn.store.diagnostic import Diagnostic
 from streamlearn.store.flusher import Flusher
 from streamlearn.store.fs import FS, Lock
 from streamlearn.store.journal import Journal
@@ -12,7 +12,7 @@ __all__ = [
     "FS",
     "CheckpointInfo",
     "CheckpointStore",
-    "Finding",
+    "Diagnostic",
     "Flusher",
     "Journal",
     "Lock",

@@ -21,7 +21,7 @@ from xxhash import xxh3_64_hexdigest
 
 from streamlearn.errors import BadCheckpoint
 from streamlearn.store import tensors
-from streamlearn.store.finding import Finding
+from streamlearn.store.diagnostic import Diagnostic
 from streamlearn.store.fs import FS, explained, free_name, write_whole
 from streamlearn.store.tensors import Arrays
 
@@ -156,30 +156,32 @@ class CheckpointStore:
                         self._fs.unlink(self._directory / name / file)
                     self._fs.rmdir(self._directory / name)
 
-    def verify(self) -> Sequence[Finding]:
+    def verify(self) -> Sequence[Diagnostic]:
         """Read every checkpoint and say what is wrong; changes nothing, whether or not a daemon runs."""
         findings = []
         for model, create_lsn in self.models():
             for name in self._fs.listdir(folder := self._folder(model, create_lsn)):
                 if name.endswith(_TEMPORARY):
                     findings.append(
-                        Finding("note", folder / name, "an unfinished checkpoint; the next one removes it")
+                        Diagnostic("note", folder / name, "an unfinished checkpoint; the next one removes it")
                     )
                 elif _BAD in name:
-                    findings.append(Finding("damage", folder / name, "a bad checkpoint that was set aside"))
+                    findings.append(
+                        Diagnostic("damage", folder / name, "a bad checkpoint that was set aside")
+                    )
             findings += self._verify_model(model, create_lsn)
         return findings
 
-    def _verify_model(self, model: str, create_lsn: int) -> Iterator[Finding]:
+    def _verify_model(self, model: str, create_lsn: int) -> Iterator[Diagnostic]:
         for info in self.list(model, create_lsn):
             try:
                 self.load(info)
             except BadCheckpoint as error:
-                yield Finding("damage", info.path, error.message)
+                yield Diagnostic("damage", info.path, error.message)
             except FileNotFoundError:
                 continue  # a running daemon has just retired it
             except OSError as error:
-                yield Finding("damage", info.path, f"cannot be read: {error.strerror or error}")
+                yield Diagnostic("damage", info.path, f"cannot be read: {error.strerror or error}")
 
     def _folder(self, model: str, create_lsn: int) -> Path:
         return self._directory / f"{model}@{create_lsn}"

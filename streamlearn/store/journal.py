@@ -18,9 +18,9 @@ from threading import Lock
 from streamlearn.errors import DamagedJournal, DiskFull, JournalFailed
 from streamlearn.store import record as record_format
 from streamlearn.store.fs import FS, FULL, explain, explained
-from streamlearn.store.mend import End, Mender
 from streamlearn.store.reader import Reader, segment_of
 from streamlearn.store.record import Record, RecordKind
+from streamlearn.store.repair import JournalEnd, JournalRepair
 from streamlearn.store.segment import (
     HEADER_BYTES,
     Header,
@@ -47,12 +47,12 @@ class _Open:
 class Journal:
     """The journal in one directory. One process may have it open: the caller holds the directory's lock."""
 
-    def __init__(self, fs: FS, directory: Path, segment_bytes: int, mender: Mender) -> None:
+    def __init__(self, fs: FS, directory: Path, segment_bytes: int, repairer: JournalRepair) -> None:
         """Use ``Journal.open``."""
         self._fs = fs
         self._directory = directory
         self._segment_bytes = segment_bytes
-        self._mender = mender
+        self._mender = repairer
         self._state = Lock()  # guards what both threads use; never held while the disk works
         self._syncing = Lock()  # one sync at a time
         self._sizes: dict[SegmentFile, int] = {}  # bytes in use, of all segments, oldest first
@@ -83,7 +83,7 @@ class Journal:
         A torn tail is cut off, with a warning. Damage raises ``DamagedJournal``, here or in ``replay``,
         whichever comes upon it; with ``repair`` the journal is cut there instead, after copies were made.
         """
-        self = cls(fs, directory, segment_bytes, Mender(fs, directory, repair, warn))
+        self = cls(fs, directory, segment_bytes, JournalRepair(fs, directory, repair, warn))
         with self._no_second_try("opened"), explained(f"open the journal in {directory}"):
             fs.makedirs(directory)
             segments = list_segments(fs, directory)
@@ -106,7 +106,7 @@ class Journal:
         self._fs.fsync_dir(self._directory)
         segment.named = True
 
-    def _adopt(self, segments: Sequence[SegmentFile], end: End) -> None:
+    def _adopt(self, segments: Sequence[SegmentFile], end: JournalEnd) -> None:
         """Go on where the mended journal ends."""
         at = end.at
         self._close_files()
@@ -356,7 +356,7 @@ class Journal:
             self._mender.damage(segments, reader.at, f"record {last} was found behind it")
             with self._no_second_try("repaired"):
                 self._mender.cut(segments, reader.at)
-                self._adopt(segments, End(reader.at, self._journal, closed=False))
+                self._adopt(segments, JournalEnd(reader.at, self._journal, closed=False))
 
     def retire(self, before_lsn: int) -> int:
         """Remove the segments whose records are all before ``before_lsn``; returns how many. For one thread.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from streamlearn.store import record as record_format
 from streamlearn.store.fs import FS
-from streamlearn.store.record import ALIGNMENT, Framed, RecordKind
+from streamlearn.store.record import ALIGNMENT, DecodedRecord, RecordKind
 from streamlearn.store.segment import HEADER_BYTES, SegmentFile, decode_header, read_header
 
 
@@ -83,7 +83,7 @@ class Reader:
         self.durable = 0
         self.at = Break(start, 0, segments[start].first, 0)
 
-    def links(self) -> Iterator[Framed | None]:
+    def links(self) -> Iterator[DecodedRecord | None]:
         """Every link in order: ``None`` for a segment's header, then its records (CLOSE among them).
 
         When a link is handed out, ``at`` is where it begins, with the lsn that it has or, for a header or

@@ -1,8 +1,8 @@
 """A record, and its bytes in the journal (docs/journal.md has the layout).
 
-A record says three things beside its contents: the hash of what stands before it (``prev``, so that
-leftovers of other times never pass for the journal's next record), its own hash, and which lsn was
-durable when it was written (so that a reader can tell a torn tail from damage in the middle).
+Three fields protect a record: the hash of the link before it (``prev``, so that leftover bytes are never
+taken for the journal's next record), its own hash, and the lsn that was durable when it was written (so that
+a reader distinguishes a torn tail from damage).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ MAGIC = b"SLRC"
 ALIGNMENT = 8
 MAX_RECORD_BYTES = 2**32 - ALIGNMENT
 
-_PREFIX = struct.Struct("<4sIQ")  # magic, length of the whole record, hash of all that follows
+_PREFIX = struct.Struct("<4sIQ")  # magic, length of the whole record, hash of all bytes after it
 _HEAD = struct.Struct("<QQQqQQIIIIHHHH")
 # prev, lsn, durable, time, epoch, seq, rows, x_cols, y_cols, payload bytes, kind, model bytes,
-# producer bytes, besides
+# producer bytes, optional columns
 HEAD_BYTES = _PREFIX.size + _HEAD.size
 _PADDING = tuple(b"\0" * n for n in range(ALIGNMENT))
 
 
 class RecordKind(IntEnum):
-    """What a record asks for. ``CLOSE`` is the journal's own: it has no lsn and nobody replays it."""
+    """What a record does. ``CLOSE`` belongs to the journal: it has no lsn, and replay omits it."""
 
     CLOSE = 0
     LEARN = 1
@@ -40,19 +40,23 @@ class RecordKind(IntEnum):
 
 
 KEYS, IDS = 1, 2
-"""``Record.besides``: a row has a key; a row has an id."""
+"""Flags of ``Record.optional_columns``: rows have a key; rows have an id."""
 
 _KINDS = {int(kind): kind for kind in RecordKind}
 
 
 @dataclass(slots=True)
 class Record:
-    """One journalled event. ``Journal.append`` sets ``lsn``; nobody else changes a record once made.
+    """One journalled event. Immutable, except that ``Journal.append`` sets ``lsn``.
 
-    ``time`` is in ns since the epoch. ``payload`` by kind: LEARN and TARGETS, what ``besides`` tells of keys
-    and ids, ``(rows,)`` each, little-endian int64, then x ``(rows, x_cols)`` and y ``(rows, y_cols)``,
-    little-endian float32 in C order; CREATE, the spec as JSON; DELETE, nothing; RESTORE, the bytes of the
-    checkpoint (``tensors.encode``), so that replay needs no other file; REHEAT, the heat as JSON.
+    ``time`` is in ns since 1970. The payload depends on the kind:
+
+    - LEARN, TARGETS: the optional columns keys and ids, ``(rows,)`` each, little-endian int64; then
+      x ``(rows, x_cols)`` and y ``(rows, y_cols)``, little-endian float32 in C order
+    - CREATE: the spec as JSON
+    - DELETE: nothing
+    - RESTORE: the content of the checkpoint file (``tensors.encode``)
+    - REHEAT: the heat as JSON
     """
 
     kind: RecordKind
@@ -66,12 +70,12 @@ class Record:
     x_cols: int = 0
     y_cols: int = 0
     payload: bytes | memoryview = b""
-    besides: int = 0
+    optional_columns: int = 0
 
 
 @dataclass(slots=True)
-class Framed:
-    """A record as it was read: with its length in the file, its hash, and what it says of others."""
+class DecodedRecord:
+    """A record with its length in the file, its own hash, and its ``prev`` and ``durable`` fields."""
 
     record: Record
     length: int
@@ -81,7 +85,7 @@ class Framed:
 
 
 def encode(record: Record, lsn: int, durable: int, prev: int, seed: int) -> tuple[bytes, bytes, int]:
-    """The record's bytes in two parts, to be written one after the other, and its hash.
+    """Return the record's bytes in two consecutive parts, and its hash.
 
     The payload is copied once. ``seed`` is the journal's id. Raises ``TooLarge`` beyond 4 GiB.
     """
@@ -107,7 +111,7 @@ def encode(record: Record, lsn: int, durable: int, prev: int, seed: int) -> tupl
         record.kind,
         len(model),
         len(producer),
-        record.besides,
+        record.optional_columns,
     )
     names_pad = _PADDING[-(len(model) + len(producer)) % ALIGNMENT]
     body = b"".join((head, model, producer, names_pad, payload, _PADDING[-payload_bytes % ALIGNMENT]))
@@ -115,8 +119,8 @@ def encode(record: Record, lsn: int, durable: int, prev: int, seed: int) -> tupl
     return _PREFIX.pack(MAGIC, _PREFIX.size + len(body), digest), body, digest
 
 
-def decode(data: memoryview, offset: int, seed: int) -> Framed | None:
-    """The record at ``offset`` of a segment's bytes, or ``None`` if there is no whole and valid one.
+def decode(data: memoryview, offset: int, seed: int) -> DecodedRecord | None:
+    """Return the record at ``offset`` of a segment's bytes; ``None`` if it is incomplete or invalid.
 
     The payload is a view of ``data``, 8-aligned within it.
     """
@@ -142,7 +146,7 @@ def decode(data: memoryview, offset: int, seed: int) -> Framed | None:
         kind,
         model_bytes,
         producer_bytes,
-        besides,
+        columns,
     ) = _HEAD.unpack_from(data, offset + _PREFIX.size)
     model_at = offset + HEAD_BYTES
     producer_at = model_at + model_bytes
@@ -163,13 +167,13 @@ def decode(data: memoryview, offset: int, seed: int) -> Framed | None:
         x_cols,
         y_cols,
         data[payload_at : payload_at + payload_bytes],
-        besides,
+        columns,
     )
-    return Framed(record, length, digest, prev, durable)
+    return DecodedRecord(record, length, digest, prev, durable)
 
 
 def durable_claim(data: memoryview, offset: int) -> int:
-    """The durable lsn that the bytes at ``offset`` claim, were they a record; 0 if they can't be one."""
+    """Return the durable lsn field of the bytes at ``offset``, read as a record; 0 if they are too few."""
     if offset + HEAD_BYTES > len(data):
         return 0
     return int(_HEAD.unpack_from(data, offset + _PREFIX.size)[2])

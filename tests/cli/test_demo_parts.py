@@ -20,7 +20,7 @@ from streamlearn.cli.demo.models import LSTM, MAP, NET
 from streamlearn.cli.demo.query_client import Outage, statistics
 from streamlearn.cli.demo.scenario import Kill, ModelResult, Results
 from streamlearn.cli.demo.umatrix import Image, draw, images, save_png
-from streamlearn.store.finding import Finding
+from streamlearn.store.diagnostic import Diagnostic
 
 # the data
 
@@ -182,7 +182,7 @@ def test_good_results_keep_every_promise():
         ({"events_equal": False}, GOOD, ["published scores equal those of the uninterrupted run"]),
         ({"exit_code": 1}, GOOD, ["the daemon stops cleanly and leaves undamaged files"]),
         (
-            {"findings": [Finding("damage", "journal", "record 3 cannot be read")]},
+            {"findings": [Diagnostic("damage", "journal", "record 3 cannot be read")]},
             GOOD,
             ["the daemon stops cleanly and leaves undamaged files"],
         ),

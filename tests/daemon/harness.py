@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import zmq
 
-from streamlearn.daemon.assembly import Daemon
 from streamlearn.daemon.config import Settings
+from streamlearn.daemon.daemon import Daemon
 from streamlearn.daemon.sockets import bind
 from streamlearn.recovery import recover
 from streamlearn.store.checkpoint import CheckpointStore

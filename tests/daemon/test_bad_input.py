@@ -8,7 +8,7 @@ import msgpack
 import numpy as np
 import pytest
 
-from streamlearn.daemon.asking import Asking
+from streamlearn.daemon.read_operations import ReadOperations
 from streamlearn.errors import by_code
 from streamlearn_client.protocol import Request
 from tests.daemon.harness import Running, X, reference
@@ -99,7 +99,7 @@ def test_bad_input_is_refused_and_hurts_nobody(
 def test_what_nobody_foresaw_is_answered_and_survived(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Asking, "_describe", lambda *_: 1 / 0)
+    monkeypatch.setattr(ReadOperations, "_describe", lambda *_: 1 / 0)
     number = running.wire.send(Request("describe", None, "m"))
     reply = running.wire.receive()
     assert reply.id == number

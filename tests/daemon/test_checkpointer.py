@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from streamlearn.daemon.checkpointer import Checkpointer
-from streamlearn.daemon.config import Checkpoints
+from streamlearn.daemon.config import Checkpoints, Settings
 from streamlearn.daemon.metrics import Metrics
+from streamlearn.daemon.watermarks import Watermarks
 from streamlearn.errors import DiskFull, Internal, NoCheckpoint, StreamlearnError, UnknownModel
-from streamlearn.recovery import Incarnation
-from streamlearn.shard import Entry
+from streamlearn.shard import HostedModel
 from streamlearn.store.checkpoint import CheckpointInfo, CheckpointStore
 from streamlearn.store.fs import FS
+from streamlearn_client.protocol import EventMessage
+from tests.daemon.contexts import context_of
 from tests.shard.fakes import Bench, RunningSum
 
 X = np.random.default_rng(5).normal(size=(1000, 2)).astype(np.float32)
@@ -36,8 +38,8 @@ class Journal:
         return 1
 
 
-class Hands:
-    """A helper that works when a test says so."""
+class ManualWorker:
+    """A worker that runs its jobs when the test calls `work`."""
 
     def __init__(self) -> None:
         self.jobs: list[tuple[Callable[[], Any], Callable[[Any, Exception | None], None]]] = []
@@ -54,59 +56,68 @@ class Hands:
             job, done = self.jobs.pop(0)
             try:
                 result = job()
-            except Exception as error:  # noqa: BLE001 - handed on, as the real one does
+            except Exception as error:  # noqa: BLE001 - passed on, as the real worker does
                 done(None, error)
             else:
                 done(result, None)
 
 
 class Scene:
+    """A checkpointer with a shard and files; the journal, the worker and the publisher are fakes."""
+
     def __init__(self, directory: Path) -> None:
         self.bench = Bench()
         self.journal = Journal()
-        self.hands = Hands()
-        self.metrics = Metrics()
+        self.worker = ManualWorker()
         self.store = CheckpointStore(FS(), directory)
         self.written: list[int] = []
         self.answers: list[CheckpointInfo | StreamlearnError | None] = []
-        self.checkpointer = self._begin(940.0, {})
+        self.context = context_of(
+            settings=Settings(checkpoints=Checkpoints(seconds=60, samples=100)),
+            shard=self.bench.shard,
+            journal=self.journal,
+            checkpoints=self.store,
+            file_worker=self.worker,
+            watermarks=Watermarks(self.journal.durable_lsn),
+            publisher=self,
+            metrics=Metrics(),
+        )
+        self.checkpointer = Checkpointer(self.context, {}, 940.0)
         self.bench.create()
         for now in (940.0, 999.9):
             self.checkpointer.tick(now)
-            assert not self.hands.busy
+            assert not self.worker.busy
         self.checkpointer.tick(1000.0)
-        self.hands.work()
+        self.worker.work()
         assert self.written == [1]
         self.written.clear()
 
-    def _begin(self, now: float, kept: dict[Incarnation, list[CheckpointInfo]]) -> Checkpointer:
-        return Checkpointer(
-            self.bench.shard,
-            self.journal,  # type: ignore[arg-type]
-            self.store,
-            self.hands,  # type: ignore[arg-type]
-            Checkpoints(seconds=60, samples=100),
-            self.metrics,
-            kept,
-            lambda info: self.written.append(info.lsn),
-            now,
-        )
+    def publish(self, event: EventMessage) -> None:
+        assert event.kind == "checkpoint"
+        self.written.append(event.lsn)
+
+    def set_durable(self, lsn: int) -> None:
+        self.journal.durable_lsn = lsn
+        self.context.watermarks.advance_durable(lsn)
 
     def restart(self, now: float) -> None:
-        """As if the models were recovered just now."""
-        kept = {(entry.name, entry.create_lsn): self.checkpointer.kept(entry) for entry in self.bench.shard}
-        self.checkpointer = self._begin(now, kept)
+        """Begin again, as if the models were recovered just now."""
+        infos = {
+            (hosted.name, hosted.create_lsn): self.checkpointer.checkpoints_of(hosted)
+            for hosted in self.bench.shard
+        }
+        self.checkpointer = Checkpointer(self.context, infos, now)
 
     @property
-    def entry(self) -> Entry:
-        return self.bench.shard.entry("m")
+    def hosted(self) -> HostedModel:
+        return self.bench.shard.hosted("m")
 
     def learn(self, rows: int) -> None:
-        self.bench.learn(X[self.entry.model.samples :][:rows])
+        self.bench.learn(X[self.hosted.model.samples :][:rows])
         self.bench.shard.drain()
 
     def take(self) -> None:
-        self.checkpointer.take(self.entry, lambda info, error: self.answers.append(info or error))
+        self.checkpointer.take(self.hosted, lambda info, error: self.answers.append(info or error))
 
 
 @pytest.fixture
@@ -118,33 +129,33 @@ def test_it_is_time_after_so_many_samples_or_so_many_seconds(scene: Scene) -> No
     tick = scene.checkpointer.tick
     scene.learn(99)
     tick(1059.9)
-    assert not scene.hands.busy
+    assert not scene.worker.busy
     scene.learn(1)
     tick(1059.9)
-    scene.hands.work()
+    scene.worker.work()
     assert scene.written == [3]
     scene.learn(1)
     tick(1100.0)
-    assert not scene.hands.busy
+    assert not scene.worker.busy
     tick(1119.9)
-    scene.hands.work()
+    scene.worker.work()
     assert scene.written == [3, 4]
     tick(9999.0)
-    scene.hands.work()
-    assert [info.lsn for info in scene.checkpointer.kept(scene.entry)] == [4, 4]
-    assert scene.metrics.checkpoints == len(scene.written) + 1
+    scene.worker.work()
+    assert [info.lsn for info in scene.checkpointer.checkpoints_of(scene.hosted)] == [4, 4]
+    assert scene.context.metrics.checkpoints == len(scene.written) + 1
 
 
 def test_one_that_was_asked_for_counts_as_the_last(scene: Scene) -> None:
     scene.learn(1)
     scene.checkpointer.tick(1059.9)
     scene.take()
-    scene.hands.work()
+    scene.worker.work()
     scene.learn(1)
     scene.checkpointer.tick(1119.8)
-    assert not scene.hands.busy
+    assert not scene.worker.busy
     scene.checkpointer.tick(1119.9)
-    assert scene.hands.busy
+    assert scene.worker.busy
 
 
 @pytest.mark.parametrize(
@@ -158,12 +169,12 @@ def test_one_that_was_asked_for_counts_as_the_last(scene: Scene) -> None:
 def test_after_a_restart(scene: Scene, tail: int, due_at: float | None) -> None:
     if tail:
         scene.learn(tail)
-    scene.entry.learned = tail  # in the process that replayed it
+    scene.hosted.learned = tail  # in the process that replayed it
     scene.journal.segments = 1  # so there is no need of a second copy
     scene.restart(2000.0)
     for now in (2000.1, 2059.9, 2060.0, 9999.0):
         scene.checkpointer.tick(now)
-        if scene.hands.busy:
+        if scene.worker.busy:
             assert now == due_at
             return
     assert due_at is None
@@ -184,27 +195,25 @@ def test_of_those_that_are_there_when_it_is_read(scene: Scene) -> None:
             assert told[1] == told[0].path.read_bytes()
             found.append(told[0].lsn)
 
-    assert [info.lsn for info in scene.checkpointer.kept(scene.entry)] == [1]
+    assert [info.lsn for info in scene.checkpointer.checkpoints_of(scene.hosted)] == [1]
     for lsn in (None, 1, 2):
-        scene.checkpointer.read(scene.entry, lsn, read)
-    scene.hands.work()
+        scene.checkpointer.read(scene.hosted, lsn, read)
+    scene.worker.work()
     assert found == [3, [3, 2], 2]
 
 
 def test_it_holds_back_until_the_journal_is_durable_that_far(scene: Scene) -> None:
-    scene.journal.durable_lsn = 2
+    scene.set_durable(2)
     scene.learn(10)
     scene.learn(10)
     scene.take()
     scene.learn(10)  # what was taken is a copy
-    scene.checkpointer.advance()
-    assert not scene.hands.busy
+    assert not scene.worker.busy
     assert not scene.checkpointer.idle
-    scene.journal.durable_lsn = 3
-    scene.checkpointer.advance()
-    scene.hands.work()
+    scene.set_durable(3)
+    scene.worker.work()
     assert scene.written == [3]
-    arrays, metadata = scene.store.load(scene.checkpointer.kept(scene.entry)[0])
+    arrays, metadata = scene.store.load(scene.checkpointer.checkpoints_of(scene.hosted)[0])
     model = RunningSum(dim=2)
     model.learn(X[:20])
     assert all((arrays[name] == array).all() for name, array in model.state.items())
@@ -214,15 +223,15 @@ def test_it_holds_back_until_the_journal_is_durable_that_far(scene: Scene) -> No
 
 def test_it_is_never_taken_inside_a_record(scene: Scene) -> None:
     scene.bench.learn(X[:500])
-    scene.entry.slice_rows = 200
+    scene.hosted.slice_rows = 200
     scene.bench.shard.step()
     scene.checkpointer.tick(5000.0)
-    assert not scene.hands.busy
+    assert not scene.worker.busy
     for whole in (False, True):
         scene.bench.shard.step()
-        scene.checkpointer.between_slices(scene.entry)
-        assert scene.hands.busy == whole
-    scene.hands.work()
+        scene.checkpointer.between_slices(scene.hosted)
+        assert scene.worker.busy == whole
+    scene.worker.work()
     assert scene.written == [2]
 
 
@@ -230,7 +239,7 @@ def test_one_that_is_there_is_as_good_as_a_new_one(scene: Scene) -> None:
     scene.learn(10)
     scene.take()
     scene.take()  # the first is not written yet, so this one can't rely on it
-    scene.hands.work()
+    scene.worker.work()
     scene.take()
     assert [info.lsn for info in scene.answers if isinstance(info, CheckpointInfo)] == [2, 2, 2]
     assert scene.written == [2, 2]
@@ -240,52 +249,52 @@ def test_the_journal_is_let_go_before_the_older_of_two(scene: Scene) -> None:
     scene.journal.retired.clear()
     scene.learn(10)
     scene.take()
-    scene.hands.work()
+    scene.worker.work()
     assert scene.journal.retired == [2]
     scene.learn(10)
     scene.take()
-    scene.hands.work()
+    scene.worker.work()
     assert scene.journal.retired == [2, 3]
 
 
 def test_an_idle_model_gets_a_second_copy_so_that_it_does_not_hold_on_to_the_journal(scene: Scene) -> None:
-    scene.journal.durable_lsn = 77
+    scene.set_durable(77)
     scene.learn(10)
     scene.take()
-    scene.hands.work()
+    scene.worker.work()
     scene.journal.segments = 1
     scene.checkpointer.tick(5000.0)
-    assert not scene.hands.busy  # there is nothing to let go of
+    assert not scene.worker.busy  # there is nothing to let go of
     scene.journal.segments = 2
     scene.checkpointer.tick(5000.0)
-    scene.hands.work()
+    scene.worker.work()
     assert scene.written == [2, 2]
     assert scene.journal.retired[-1] == 78  # nothing of what is durable is needed
     scene.checkpointer.tick(9999.0)
-    assert not scene.hands.busy
+    assert not scene.worker.busy
 
 
 def test_a_deleted_model_holds_on_to_the_journal_until_its_files_are_gone(scene: Scene) -> None:
     scene.learn(10)
-    old = scene.entry
-    scene.journal.durable_lsn = 1
+    old = scene.hosted
+    scene.set_durable(1)
     scene.take()
     scene.bench.change(scene.bench.shard.accept_delete("m", 3, 0))
     scene.checkpointer.forget(old)
     assert isinstance(scene.answers[0], UnknownModel)  # who waited for it is told
-    scene.journal.durable_lsn = 50
+    scene.set_durable(50)
     scene.journal.retired.clear()
     scene.bench.create("n")
     for _ in range(2):
-        scene.checkpointer.take(scene.bench.shard.entry("n"), lambda *_: None)
-        scene.hands.work()
+        scene.checkpointer.take(scene.bench.shard.hosted("n"), lambda *_: None)
+        scene.worker.work()
     assert max(scene.journal.retired, default=0) <= 1
     assert not scene.checkpointer.idle
     scene.checkpointer.remove(old)
     scene.checkpointer.tick(5000.0)
-    scene.hands.work()
+    scene.worker.work()
     scene.checkpointer.tick(6000.0)
-    scene.hands.work()
+    scene.worker.work()
     assert scene.journal.retired[-1] == 51
     assert ("m", 1) not in scene.store.models()
     assert scene.checkpointer.idle
@@ -305,21 +314,21 @@ def test_one_that_fails_is_told_and_tried_again(
     with monkeypatch.context() as broken:
         broken.setattr(scene.store, "write", fail)
         scene.take()
-        scene.hands.work()
+        scene.worker.work()
     assert isinstance(scene.answers[0], error)
-    assert (scene.metrics.checkpoint_failures, scene.written) == (1, [])
+    assert (scene.context.metrics.checkpoint_failures, scene.written) == (1, [])
     scene.checkpointer.tick(5000.0)
-    scene.hands.work()
+    scene.worker.work()
     assert scene.written == [2]
 
 
 def test_at_the_end_every_model_that_learned_is_taken(scene: Scene) -> None:
     scene.bench.create("n")
-    scene.checkpointer.take(scene.bench.shard.entry("n"), lambda *_: None)
-    scene.hands.work()
+    scene.checkpointer.take(scene.bench.shard.hosted("n"), lambda *_: None)
+    scene.worker.work()
     scene.written.clear()
     scene.learn(10)
     scene.checkpointer.take_all()
-    scene.hands.work()
+    scene.worker.work()
     assert scene.written == [3]
     assert [info.lsn for info in scene.store.list("n", 2)] == [2]

@@ -13,12 +13,13 @@ from streamlearn import models
 from streamlearn.daemon import queries
 from streamlearn.daemon.metrics import Metrics
 from streamlearn.daemon.queries import Queries, Query
-from streamlearn.daemon.replies import Asker
+from streamlearn.daemon.replies import ReplyAddress
 from streamlearn.errors import BadShape, BadValue, Busy, Internal, ShuttingDown, UnknownModel
 from streamlearn.models.batch import Batch
-from streamlearn.shard import Entry
+from streamlearn.shard import HostedModel
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import Learn, Request
+from tests.daemon.contexts import context_of
 from tests.daemon.harness import SECONDS, Running, X
 from tests.shard.fakes import Bench, Fakes, RunningSum
 
@@ -58,7 +59,7 @@ def held(serve: Callable[..., Running]) -> Iterator[Running]:
 
 def take_long(running: Running, name: str = "m", **fields: Any) -> int:
     """Send a query that is known to be long; nothing is answered yet."""
-    running.recovered.shard.entry(name).nanoseconds_per_answer = PACE
+    running.recovered.shard.hosted(name).nanoseconds_per_query_row = PACE
     return running.wire.send(Request("predict", None, name, {}, fields.get("x", LONG)))
 
 
@@ -121,7 +122,7 @@ def test_an_answer_is_as_good_when_the_model_is_another_meanwhile(held: Running,
 
 
 def test_more_work_than_that_is_refused(held: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries, "MOST_NS", PACE * len(LONG))
+    monkeypatch.setattr(queries, "MAX_QUEUED_NS", PACE * len(LONG))
     wire = held.wire
     taken = [take_long(held), take_long(held)]
     refused = take_long(held)
@@ -141,7 +142,7 @@ def test_more_memory_than_that_is_refused_and_equal_states_are_held_once(
 ) -> None:
     state = sum(array.nbytes for array in RunningSum(dim=2).state.values())
     assert state < LONG.nbytes
-    monkeypatch.setattr(queries, "MOST_BYTES", 2 * LONG.nbytes + state)
+    monkeypatch.setattr(queries, "MAX_QUEUED_BYTES", 2 * LONG.nbytes + state)
     other = held.connect()
     taken = [take_long(held), take_long(held)]
     refused = take_long(held)
@@ -195,7 +196,7 @@ def test_a_stop_answers_what_it_is_at_and_refuses_the_rest(held: Running) -> Non
 
 
 def test_a_stop_does_not_wait_for_ever(held: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries, "LAST_SECONDS", 0.0)
+    monkeypatch.setattr(queries, "SHUTDOWN_SECONDS", 0.0)
     taken = take_long(held)
     assert Held.reached.wait(SECONDS)
     held.daemon.loop.stop()
@@ -216,11 +217,11 @@ def test_a_forecast_and_a_sample_may_be_long_as_well(serve: Callable[..., Runnin
     running = serve(models=models)
     running.wire.call("create", "net", kind="rnn", spec=spec)
     running.wire.learn(x, "net")
-    entry = running.recovered.shard.entry("net")
+    hosted = running.recovered.shard.hosted("net")
     for fields in ({"op": "forecast", "steps": 40}, {"op": "sample", "n": 40, "seed": 7}):
         op = fields.pop("op")
         for pace in (PACE, 1.0):
-            entry.nanoseconds_per_answer = pace
+            hosted.nanoseconds_per_query_row = pace
             reply = running.wire.call(op, "net", **fields)
             assert reply["samples"] == 50
             assert np.array_equal(reply["arrays"][op], getattr(net, op)(**fields))
@@ -240,14 +241,14 @@ def test_every_answer_is_of_the_very_state_that_it_names(
     running = serve(models=models, learning={"backlog_seconds": SECONDS})
     asking = running.connect()
     running.wire.call("create", "m", kind=kind, spec=spec)
-    entry = running.recovered.shard.entry("m")
+    hosted = running.recovered.shard.hosted("m")
     keys = np.arange(len(X)) % 3 if "keys" in spec else None
     part = None if keys is None else keys[: len(LONG)]
     batch = Learn("m", np.tile(X, (5, 1)), keys=None if keys is None else np.tile(keys, 5))
     running.wire.send(batch)
     answers = []
     while not answers or answers[-1]["samples"] < batch.rows:
-        entry.nanoseconds_per_answer = PACE
+        hosted.nanoseconds_per_query_row = PACE
         answers.append(asking.call("predict", "m", x=LONG, keys=part))
     x, done = batch.x, 0
     assert x is not None
@@ -272,10 +273,11 @@ class Scene:
     def __init__(self, **spec: Any) -> None:
         bench = Bench()
         bench.create(**spec)
-        self.entry: Entry = bench.shard.entry("m")
+        self.hosted: HostedModel = bench.shard.hosted("m")
         self.submitted = self.answered = 0
         self.busy = False
-        self.queries = Queries(self, self, Metrics(), 2_000_000)  # type: ignore[arg-type]
+        context = context_of(query_worker=self, replies=self, metrics=Metrics())
+        self.queries = Queries(context, 2_000_000)
 
     def submit(self, work: object, done: object) -> None:
         self.submitted += 1
@@ -284,10 +286,10 @@ class Scene:
         self.answered += 1
 
     def is_long(self, rows: int, pace: float) -> bool:
-        self.entry.nanoseconds_per_answer = pace
+        self.hosted.nanoseconds_per_query_row = pace
         before = self.submitted
         self.queries._jobs.clear()
-        self.queries.ask(self.entry, Query(Asker([], None), rows, lambda model: {}))
+        self.queries.run(self.hosted, Query(ReplyAddress([], None), rows, lambda model: {}))
         return self.submitted > before
 
 
@@ -316,24 +318,24 @@ def test_the_pace_is_that_of_earlier_answers() -> None:
     scene = Scene()
     assert scene.is_long(rows=100, pace=1e6)
     assert not scene.is_long(rows=100, pace=1e4)
-    quick = scene.entry.nanoseconds_per_answer
+    quick = scene.hosted.nanoseconds_per_query_row
     assert 0 < quick < 1e4
-    scene.entry.answered(100, 100 * int(1e6))
-    assert scene.entry.nanoseconds_per_answer == pytest.approx(0.75 * quick + 0.25e6)
-    scene.entry.answered(100, 1000)
-    assert scene.entry.nanoseconds_per_answer == 10.0
+    scene.hosted.record_query_pace(100, 100 * int(1e6))
+    assert scene.hosted.nanoseconds_per_query_row == pytest.approx(0.75 * quick + 0.25e6)
+    scene.hosted.record_query_pace(100, 1000)
+    assert scene.hosted.nanoseconds_per_query_row == 10.0
 
 
 def test_the_thread_lets_go_of_its_model_when_nothing_is_asked() -> None:
     scene = Scene()
-    stand_in = scene.queries._stand_in
-    query = Query(Asker([], None), 100, lambda model: {})
-    stand_in.answer(query, queries._Copy(scene.entry))
-    assert stand_in._model is not None
+    replica = scene.queries._replica
+    query = Query(ReplyAddress([], None), 100, lambda model: {})
+    replica.evaluate(query, queries._StateCopy(scene.hosted))
+    assert replica._model is not None
     scene.busy = True
     scene.queries.tick(100.0)
     scene.busy = False
-    scene.queries.tick(100.0 + queries.IDLE_SECONDS / 2)
-    assert stand_in._model is not None
-    scene.queries.tick(100.0 + queries.IDLE_SECONDS)
-    assert stand_in._model is None
+    scene.queries.tick(100.0 + queries.REPLICA_IDLE_SECONDS / 2)
+    assert replica._model is not None
+    scene.queries.tick(100.0 + queries.REPLICA_IDLE_SECONDS)
+    assert replica._model is None

@@ -145,7 +145,7 @@ class Bench:
         """Of everything that was accepted."""
         self.commit()
         self.shard.drain()
-        return self.shard.entry(name).model.state_hash()
+        return self.shard.hosted(name).model.state_hash()
 
 
 def replayed(journal: list[Record], models: Any = None, into: Shard | None = None) -> Shard:

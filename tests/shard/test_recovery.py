@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from streamlearn.errors import DamagedCheckpoints, DamagedJournal
-from streamlearn.recovery import Recovered, pin, recover
+from streamlearn.recovery import Recovered, first_needed_lsn, recover
 from streamlearn.shard import Shard
 from streamlearn.store import tensors
 from streamlearn.store.checkpoint import CheckpointInfo, CheckpointStore
@@ -79,13 +79,13 @@ class Disk:
             self.at += 10
 
     def checkpoint(self, name: str = "m") -> CheckpointInfo:
-        return self.store.write(*self.shard.entry(name).snapshot())
+        return self.store.write(*self.shard.hosted(name).snapshot())
 
     def kept(self, name: str = "m") -> list[CheckpointInfo]:
-        return self.store.list(name, self.shard.entry(name).create_lsn)
+        return self.store.list(name, self.shard.hosted(name).create_lsn)
 
     def hash(self, name: str = "m") -> str:
-        return self.shard.entry(name).model.state_hash()
+        return self.shard.hosted(name).model.state_hash()
 
 
 @pytest.fixture
@@ -123,8 +123,8 @@ def test_behind_a_checkpoint_only_the_tail_is_replayed(disk: Disk) -> None:
     recovered = disk.open()
     assert (recovered.records, recovered.rows) == (3, 20)
     assert disk.hash() == reference(X[:70])
-    assert [info.lsn for info in recovered.kept["m", 1]] == [6]
-    assert recovered.kept["other", 9] == []
+    assert [info.lsn for info in recovered.checkpoints["m", 1]] == [6]
+    assert recovered.checkpoints["other", 9] == []
     disk.learn(1)  # and life goes on
     assert disk.hash() == reference(X[:80])
 
@@ -179,7 +179,7 @@ def grow_and_retire(disk: Disk) -> None:
     disk.learn(15)
     disk.checkpoint()
     disk.learn(1)
-    lsn = pin(disk.shard.entry("m"), disk.kept())
+    lsn = first_needed_lsn(disk.shard.hosted("m"), disk.kept())
     assert lsn == 17
     assert disk.journal.retire(lsn) > 0
     assert 1 < disk.journal.first_lsn <= 17
@@ -212,7 +212,7 @@ def test_more_bad_checkpoints_than_the_journal_makes_up_for(disk: Disk) -> None:
     disk.checkpoint()
     disk.learn(15)
     disk.checkpoint()
-    lsn = pin(disk.shard.entry("m"), disk.kept())
+    lsn = first_needed_lsn(disk.shard.hosted("m"), disk.kept())
     assert lsn is not None
     assert disk.journal.retire(lsn) > 0
     for info in disk.kept()[:2]:
@@ -244,7 +244,7 @@ def test_a_journal_that_ends_before_a_checkpoint_is_missed(disk: Disk) -> None:
     disk.open(repair=True)
     assert disk.hash() == reference(X[:300])
     disk.learn(1)
-    assert disk.shard.entry("m").applied_lsn == 32  # no lsn is given twice
+    assert disk.shard.hosted("m").applied_lsn == 32  # no lsn is given twice
     disk.crash()
     disk.open()
     assert disk.hash() == reference(X[:310])
@@ -272,13 +272,13 @@ def test_of_several_creations_under_one_name_the_last_one_lives(disk: Disk) -> N
     disk.crash()
     assert disk.open().records == 1
     assert disk.hash() == reference(X[30:70], keep=0.25)
-    assert disk.shard.entry("m").create_lsn == create_lsn
+    assert disk.shard.hosted("m").create_lsn == create_lsn
     assert not old.exists()
 
 
 def test_a_checkpoint_of_a_spec_this_version_does_not_know(disk: Disk) -> None:
     disk.create()
-    snapshot = disk.shard.entry("m").snapshot()
+    snapshot = disk.shard.hosted("m").snapshot()
     disk.store.write(*snapshot._replace(metadata={"spec": '{"dim": 2, "from_the_future": 1}'}))
     disk.crash()
     with pytest.raises(DamagedCheckpoints, match="the version of streamlearn that wrote it"):
@@ -290,19 +290,19 @@ def test_a_record_of_a_kind_this_version_does_not_know(disk: Disk) -> None:
     record.payload = b'{"kind": "from the future", "spec": {}}'
     disk.journal.append([record])
     disk.crash()
-    with pytest.raises(DamagedJournal, match="record 1 of model 'm' is whole, but"):
+    with pytest.raises(DamagedJournal, match="record 1 of model 'm' is intact, but"):
         disk.open()
 
 
 def test_a_restored_checkpoint_of_another_version(disk: Disk) -> None:
     disk.create()
     disk.learn(3)
-    metadata = disk.shard.entry("m").snapshot().metadata
+    metadata = disk.shard.hosted("m").snapshot().metadata
     record = disk.shard.accept_delete("m", disk.journal.next_lsn, 0)
     record.kind, record.payload = RecordKind.RESTORE, tensors.encode({"old": np.zeros(1)}, metadata)
     disk.journal.append([record])
     disk.crash()
-    told = "record 5 of model 'm' is whole, but .*'old' is unknown; if another version"
+    told = "record 5 of model 'm' is intact, but .*'old' is unknown; if another version"
     with pytest.raises(DamagedJournal, match=told) as error:
         disk.open()
     assert error.value.detail == {"lsn": 5, "model": "m"}
@@ -312,10 +312,10 @@ def test_what_the_journal_must_keep() -> None:
     shard = Shard(Fakes())
     record = shard.accept_create("m", "sum", {"dim": 2}, 5, 0)
     shard.enqueue(record)
-    entry = shard.entry("m")
+    hosted = shard.hosted("m")
     info = CheckpointInfo("m", 5, 5, Path("x"), 0, 0, 0, "")
-    assert pin(entry, []) == 5
-    assert pin(entry, [info]) == 5
-    assert pin(entry, [info, info]) is None  # idle, and safe twice
+    assert first_needed_lsn(hosted, []) == 5
+    assert first_needed_lsn(hosted, [info]) == 5
+    assert first_needed_lsn(hosted, [info, info]) is None  # idle, and safe twice
     shard.enqueue(shard.accept_learn(Learn("m", X[:10]), 9, 0))  # type: ignore[arg-type]
-    assert pin(entry, [info, info]) == 6
+    assert first_needed_lsn(hosted, [info, info]) == 6

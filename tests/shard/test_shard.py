@@ -25,7 +25,7 @@ from streamlearn.errors import (
     UnknownModel,
 )
 from streamlearn.shard import Duplicate, Shard
-from streamlearn.shard.entry import FIRST_SLICE
+from streamlearn.shard.hosted_model import FIRST_SLICE
 from streamlearn.store import tensors
 from streamlearn.store.record import Record, RecordKind
 from streamlearn_client.protocol import Learn
@@ -51,17 +51,17 @@ def test_no_split_into_batches_and_slices_changes_anything(
 ) -> None:
     bench = Bench()
     bench.create()
-    entry = bench.shard.entry("m")
+    hosted = bench.shard.hosted("m")
     distances: list[np.ndarray] = []
     firsts: list[int] = []
 
     def step() -> bool:
-        entry.slice_rows = slices[len(distances) % len(slices)]
+        hosted.slice_rows = slices[len(distances) % len(slices)]
         applied = bench.shard.step()
         if applied is None:
             return False
         assert applied.outputs is not None
-        assert len(applied.outputs) == applied.rows <= entry.slice_rows
+        assert len(applied.outputs) == applied.rows <= hosted.slice_rows
         firsts.append(applied.first)
         distances.append(applied.outputs.distance)
         return True
@@ -74,12 +74,12 @@ def test_no_split_into_batches_and_slices_changes_anything(
         pass
     whole = RunningSum(dim=2)
     outputs = whole.learn(X)
-    assert entry.model.state_hash() == whole.state_hash()
+    assert hosted.model.state_hash() == whole.state_hash()
     assert np.array_equal(np.concatenate(distances), outputs.distance)
     assert firsts == np.cumsum([0, *map(len, distances[:-1])]).tolist()
-    assert entry.applied_lsn == entry.accepted_lsn == len(bench.journal)
-    assert (entry.backlog_rows, entry.backlog_bytes) == (0, 0)
-    assert replayed(bench.journal).entry("m").model.state_hash() == whole.state_hash()
+    assert hosted.applied_lsn == hosted.accepted_lsn == len(bench.journal)
+    assert (hosted.backlog_rows, hosted.backlog_bytes) == (0, 0)
+    assert replayed(bench.journal).hosted("m").model.state_hash() == whole.state_hash()
 
 
 @pytest.mark.parametrize(
@@ -93,13 +93,13 @@ def test_no_split_into_batches_and_slices_changes_anything(
 def test_real_models_are_split_and_replayed_alike(kind: str, spec: dict[str, Any]) -> None:
     bench = Bench(real_models)
     bench.create("m", kind, **spec)
-    bench.shard.entry("m").slice_rows = 7
+    bench.shard.hosted("m").slice_rows = 7
     for start in range(0, 120, 11):
         bench.learn(X[start : start + 11])
     model = real_models.create(kind, {"dim": 2} | spec)
     model.learn(X)
     assert bench.hash() == model.state_hash()
-    assert replayed(bench.journal, real_models).entry("m").model.state_hash() == model.state_hash()
+    assert replayed(bench.journal, real_models).hosted("m").model.state_hash() == model.state_hash()
 
 
 def test_targets_travel_with_their_samples() -> None:
@@ -108,29 +108,29 @@ def test_targets_travel_with_their_samples() -> None:
     y = np.arange(36, dtype=np.float32).reshape(12, 3)
     bench.learn(X[:5], y=y[:5])
     bench.learn(X[5:12], y=y[5:12])
-    bench.shard.entry("m").slice_rows = 4
+    bench.shard.hosted("m").slice_rows = 4
     model = RunningSum(dim=2, targets=3)
     model.learn(X[:12], y)
     assert bench.hash() == model.state_hash()
-    assert replayed(bench.journal).entry("m").model.state_hash() == model.state_hash()
+    assert replayed(bench.journal).hosted("m").model.state_hash() == model.state_hash()
 
 
 def test_small_records_are_coalesced_and_a_long_one_is_learned_in_parts() -> None:
     bench = Bench()
     bench.create()
-    entry = bench.shard.entry("m")
+    hosted = bench.shard.hosted("m")
     for i in range(10):
         bench.learn(X[i : i + 1])
     applied = bench.shard.step()
     assert applied is not None
-    assert (applied.rows, applied.lsn, entry.waiting) == (10, 11, False)
+    assert (applied.rows, applied.lsn, hosted.has_backlog) == (10, 11, False)
     bench.learn(X[10:110])
-    entry.slice_rows = 40
+    hosted.slice_rows = 40
     for rows, whole in ((40, False), (40, False), (20, True)):
         applied = bench.shard.step()
         assert applied is not None
-        assert (applied.rows, entry.between_records) == (rows, whole)
-        assert entry.applied_lsn == (12 if whole else 11)
+        assert (applied.rows, hosted.between_records) == (rows, whole)
+        assert hosted.applied_lsn == (12 if whole else 11)
     assert bench.hash() == reference(X[:110])
 
 
@@ -138,14 +138,14 @@ def test_the_end_of_every_record_is_the_end_of_some_slice() -> None:
     """Or else a checkpoint might never find its moment under a steady stream."""
     bench = Bench()
     bench.create()
-    entry = bench.shard.entry("m")
-    entry.slice_rows = 9
+    hosted = bench.shard.hosted("m")
+    hosted.slice_rows = 9
     ends = []
     for start in range(0, 120, 10):
         bench.learn(X[start : start + 10])
     while bench.shard.step():
-        if entry.between_records:
-            ends.append(entry.applied_lsn)
+        if hosted.between_records:
+            ends.append(hosted.applied_lsn)
     assert ends == list(range(2, 14))
 
 
@@ -153,26 +153,26 @@ def test_models_take_turns() -> None:
     bench = Bench()
     for name in ("a", "b"):
         bench.create(name)
-        bench.shard.entry(name).slice_rows = 5
+        bench.shard.hosted(name).slice_rows = 5
         bench.learn(X[:10], name)
     steps = []
     while applied := bench.shard.step():
-        steps.append(applied.entry.name)
+        steps.append(applied.hosted.name)
     assert steps == ["a", "b", "a", "b"]
 
 
 def test_the_pace_of_slices_follows_the_goal_within_bounds() -> None:
     bench = Bench()
     bench.create()
-    entry = bench.shard.entry("m")
-    assert entry.slice_rows == FIRST_SLICE
-    entry.pace(100, 1_000_000, 1_000_000)
-    assert entry.slice_rows == 100
-    entry.pace(1, 10**12, 1_000_000)
-    assert entry.slice_rows == 1
+    hosted = bench.shard.hosted("m")
+    assert hosted.slice_rows == FIRST_SLICE
+    hosted.adapt_slice(100, 1_000_000, 1_000_000)
+    assert hosted.slice_rows == 100
+    hosted.adapt_slice(1, 10**12, 1_000_000)
+    assert hosted.slice_rows == 1
     for _ in range(200):
-        entry.pace(1000, 0, 1_000_000)
-    assert 1000 < entry.slice_rows <= 65536
+        hosted.adapt_slice(1000, 0, 1_000_000)
+    assert 1000 < hosted.slice_rows <= 65536
 
 
 # ------------------------------------------------------------------------------------------ exactly once
@@ -193,7 +193,7 @@ def test_a_resend_is_a_duplicate_wherever_the_first_one_is() -> None:
     bench.shard.drain()
     assert bench.accept(batch(0)) == Duplicate(3, 10)  # learned
     assert bench.hash() == reference(X[:20])
-    assert replayed(bench.journal).entry("m").ahead.position("p") == (1, 2, 3)
+    assert replayed(bench.journal).hosted("m").accepted_producers.position("p") == (1, 2, 3)
 
 
 def test_holes_and_old_epochs_are_refused_among_records_still_in_flight() -> None:
@@ -234,7 +234,7 @@ def test_a_lossy_transport_goes_on_behind_a_hole_and_counts_it() -> None:
     bench.accept(batch(0), lossy=True)
     bench.accept(batch(3), lossy=True)
     assert isinstance(bench.accept(batch(1), lossy=True), Duplicate)
-    assert bench.shard.entry("m").missing == 2
+    assert bench.shard.hosted("m").missing_batches == 2
     assert bench.hash() == reference(np.concatenate([X[:10], X[30:40]]))
 
 
@@ -249,14 +249,14 @@ def test_whatever_is_sent_again_each_batch_is_learned_once(
         try:
             bench.accept(batch(number))
         except Gap:
-            assert number > bench.shard.entry("m").ahead.position("p")[1]
+            assert number > bench.shard.hosted("m").accepted_producers.position("p")[1]
         if i in commits:
             bench.commit()
         if i in restarts:
             bench.accepted.clear()
             bench.shard = replayed(bench.journal)
     bench.commit()
-    learned = bench.shard.entry("m").ahead.position("p")[1]
+    learned = bench.shard.hosted("m").accepted_producers.position("p")[1]
     assert bench.hash() == reference(X[: 10 * learned])
 
 
@@ -269,22 +269,24 @@ def test_any_checkpoint_and_the_records_after_it_make_the_same_model(
 ) -> None:
     bench = Bench()
     bench.create()
-    entry = bench.shard.entry("m")
-    entry.slice_rows = slice_rows
+    hosted = bench.shard.hosted("m")
+    hosted.slice_rows = slice_rows
     for seq, (start, stop) in enumerate(pairwise(cuts)):
         bench.learn(X[start:stop], producer="p", epoch=1, seq=seq)
-    snapshot = entry.snapshot()
+    snapshot = hosted.snapshot()
     for _ in range(take):
-        if bench.shard.step() and entry.between_records:
-            snapshot = entry.snapshot()
+        if bench.shard.step() and hosted.between_records:
+            snapshot = hosted.snapshot()
     recovered = Shard(bench.models)
     content = tensors.decode(tensors.encode(snapshot.arrays, snapshot.metadata))
     recovered.install(snapshot._replace(arrays=content[0], metadata=content[1]))
-    assert recovered.entry("m").ahead.position("p")[2] == (snapshot.lsn if snapshot.lsn > 1 else 0)
+    assert recovered.hosted("m").accepted_producers.position("p")[2] == (
+        snapshot.lsn if snapshot.lsn > 1 else 0
+    )
     replayed(bench.journal, into=recovered)
-    assert recovered.entry("m").model.state_hash() == bench.hash()
-    assert recovered.entry("m").ahead.position("p") == entry.ahead.position("p")
-    assert recovered.entry("m").applied_lsn == entry.applied_lsn
+    assert recovered.hosted("m").model.state_hash() == bench.hash()
+    assert recovered.hosted("m").accepted_producers.position("p") == hosted.accepted_producers.position("p")
+    assert recovered.hosted("m").applied_lsn == hosted.applied_lsn
 
 
 def content_of(model: RunningSum) -> bytes:
@@ -293,7 +295,7 @@ def content_of(model: RunningSum) -> bytes:
 
 def checkpoint(bench: Bench, name: str = "m") -> bytes:
     bench.shard.drain()
-    snapshot = bench.shard.entry(name).snapshot()
+    snapshot = bench.shard.hosted(name).snapshot()
     return tensors.encode(snapshot.arrays, snapshot.metadata)
 
 
@@ -309,8 +311,8 @@ def test_a_restore_takes_the_model_back_but_not_its_producers() -> None:
     wanted = reference(np.concatenate([X[:10], X[20:30]]))
     assert bench.hash() == wanted
     again = replayed(bench.journal)
-    assert again.entry("m").model.state_hash() == wanted
-    assert again.entry("m").ahead.position("p") == (1, 3, 5)
+    assert again.hosted("m").model.state_hash() == wanted
+    assert again.hosted("m").accepted_producers.position("p") == (1, 3, 5)
 
 
 def test_a_restore_keeps_its_place_among_batches_still_to_be_learned() -> None:
@@ -320,7 +322,7 @@ def test_a_restore_keeps_its_place_among_batches_still_to_be_learned() -> None:
     bench.learn(X[:50])
     bench.change(bench.shard.accept_restore("m", before, bench.next_lsn, 0))
     bench.learn(X[50:60])
-    bench.shard.entry("m").slice_rows = 8
+    bench.shard.hosted("m").slice_rows = 8
     assert bench.hash() == reference(X[50:60])
 
 
@@ -348,15 +350,15 @@ def test_a_model_deleted_and_made_again_is_another_one() -> None:
     bench = Bench()
     bench.create()
     bench.learn(X[:10], producer="p", epoch=1, seq=0)
-    old = bench.shard.entry("m")
+    old = bench.shard.hosted("m")
     bench.change(bench.shard.accept_delete("m", bench.next_lsn, 0))
     assert "m" not in bench.shard
-    assert not bench.shard.waiting  # what it had still to learn went with it
+    assert not bench.shard.has_backlog  # what it had still to learn went with it
     assert old.applied_lsn == 3
     bench.create(keep=0.25)
     bench.learn(X[10:20], producer="p", epoch=1, seq=0)
     assert bench.hash() == reference(X[10:20], keep=0.25)
-    assert replayed(bench.journal).entry("m").model.state_hash() == reference(X[10:20], keep=0.25)
+    assert replayed(bench.journal).hosted("m").model.state_hash() == reference(X[10:20], keep=0.25)
 
 
 # -------------------------------------------------------------------------------------------- bad input
@@ -381,12 +383,22 @@ def test_a_bad_batch_leaves_everything_as_it_was(learn: Learn, error: type[Strea
     bench = Bench()
     bench.create()
     bench.learn(X[:10], producer="p", epoch=1, seq=0)
-    entry = bench.shard.entry("m")
-    before = (bench.hash(), entry.accepted_lsn, entry.ahead.position("p"), entry.backlog_bytes)
+    hosted = bench.shard.hosted("m")
+    before = (
+        bench.hash(),
+        hosted.accepted_lsn,
+        hosted.accepted_producers.position("p"),
+        hosted.backlog_bytes,
+    )
     with pytest.raises(error) as raised:
         bench.accept(learn)
     assert raised.value.message
-    assert (bench.hash(), entry.accepted_lsn, entry.ahead.position("p"), entry.backlog_bytes) == before
+    assert (
+        bench.hash(),
+        hosted.accepted_lsn,
+        hosted.accepted_producers.position("p"),
+        hosted.backlog_bytes,
+    ) == before
     assert bench.shard.step() is None
     bench.learn(X[10:20], producer="p", epoch=1, seq=1)
     assert bench.hash() == reference(X[:20])
@@ -417,7 +429,7 @@ def test_a_bad_create_leaves_everything_as_it_was(
     bench.learn(X[:10])
     with pytest.raises(error):
         bench.shard.accept_create(name, kind, spec, 3, 0)
-    assert [entry.name for entry in bench.shard] == ["m"]
+    assert [hosted.name for hosted in bench.shard] == ["m"]
     assert bench.hash() == reference(X[:10])
 
 

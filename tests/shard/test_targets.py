@@ -42,16 +42,16 @@ def test_the_order_of_records_is_the_order_of_learning(
 ) -> None:
     """However they are sliced and coalesced, and replayed: as one call after the other."""
     bench, twin = ledger(shows=shows), Ledger(dim=2, shows=shows)
-    entry = bench.shard.entry("m")
+    hosted = bench.shard.hosted("m")
     done = 0
     said: list[float] = []
     expected: list[float] = []
 
     def step() -> bool:
-        entry.slice_rows = slices[len(said) % len(slices)]
+        hosted.slice_rows = slices[len(said) % len(slices)]
         applied = bench.shard.step()
         if applied is not None and applied.outputs is not None:
-            assert applied.rows <= entry.slice_rows
+            assert applied.rows <= hosted.slice_rows
             said.extend(applied.outputs.said.tolist())
         return applied is not None
 
@@ -74,10 +74,10 @@ def test_the_order_of_records_is_the_order_of_learning(
             step()
     while step():
         pass
-    assert entry.model.state_hash() == twin.state_hash()
+    assert hosted.model.state_hash() == twin.state_hash()
     assert np.array_equal(said, expected, equal_nan=True)
-    assert (entry.backlog_rows, entry.backlog_bytes) == (0, 0)
-    assert replayed(bench.journal).entry("m").model.state_hash() == twin.state_hash()
+    assert (hosted.backlog_rows, hosted.backlog_bytes) == (0, 0)
+    assert replayed(bench.journal).hosted("m").model.state_hash() == twin.state_hash()
 
 
 def test_a_slice_has_samples_or_targets_but_not_both() -> None:
@@ -106,7 +106,7 @@ def test_what_a_record_has_besides() -> None:
         bench = ledger(takes_keys=keyed)
         keys = {"keys": np.array([5, 5, 6])} if keyed else {}
         for record in (bench.learn(X[:3], **keys), bench.targets([0, 1, 2], [1, 2, 3], **keys)):
-            assert record.besides == KEYS * keyed + IDS
+            assert record.optional_columns == KEYS * keyed + IDS
             assert len(record.payload) == 3 * (8 * keyed + 8 + 4 + 4 * record.x_cols)
 
 
@@ -143,7 +143,7 @@ def test_whatever_is_sent_again_each_batch_of_either_kind_is_learned_once(
                 else twin.validate(batch.x, None, batch.keys)
             )
     assert bench.hash() == twin.state_hash()
-    assert replayed(bench.journal).entry("m").model.state_hash() == twin.state_hash()
+    assert replayed(bench.journal).hosted("m").model.state_hash() == twin.state_hash()
 
 
 ONE = np.ones((1, 1), np.float32)

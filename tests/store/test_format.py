@@ -50,7 +50,7 @@ def read_journal(directory: Path) -> list[dict]:
                 kind,
                 model,
                 producer,
-                besides,
+                optional_columns,
             ) = fields
             assert (prev, number) == (chain, lsn)
             assert durable < number
@@ -71,7 +71,7 @@ def read_journal(directory: Path) -> list[dict]:
                         "model": names[:model],
                         "producer": names[model:],
                         "payload": data[begin : begin + size],
-                        "besides": besides,
+                        "optional_columns": optional_columns,
                     }
                 )
             chain, at = digest, at + length

@@ -20,7 +20,7 @@ from streamlearn_client import Client, StreamlearnError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from streamlearn.store.finding import Finding
+    from streamlearn.store.diagnostic import Diagnostic
 
 FULL_SPEED = "full-speed"
 POLL_SECONDS = 0.02
@@ -87,7 +87,7 @@ class Results:
     events_equal: bool
     exit_code: int
     """of the daemon after SIGTERM"""
-    findings: list[Finding]
+    findings: list[Diagnostic]
     seconds: float
 
 
@@ -203,7 +203,7 @@ def _result(producer: Producer, description: dict[str, Any], reference: Referenc
     )
 
 
-def _damage(data_dir: Path) -> list[Finding]:
+def _damage(data_dir: Path) -> list[Diagnostic]:
     """Return the damage that ``verify`` finds."""
     try:
         return [finding for finding in examine(data_dir).findings if finding.level == "damage"]

@@ -19,7 +19,7 @@ from streamlearn.store.segment import SegmentFile
 
 
 @dataclass(slots=True)
-class End:
+class JournalEnd:
     """Where a mended journal ends; its id, if it has one; whether its last link is a CLOSE."""
 
     at: Break
@@ -27,7 +27,7 @@ class End:
     closed: bool
 
 
-class Mender:
+class JournalRepair:
     """Mends the journal in ``directory``; ``repair`` permits it to cut damage, not torn tails only."""
 
     def __init__(self, fs: FS, directory: Path, repair: bool, warn: Callable[[str], None]) -> None:
@@ -36,7 +36,7 @@ class Mender:
         self._repair = repair
         self._warn = warn
 
-    def recover(self, segments: Sequence[SegmentFile]) -> End:
+    def recover(self, segments: Sequence[SegmentFile]) -> JournalEnd:
         """Find the end of the valid records and cut the rest off; what stays is on the disk for sure.
 
         Raises ``DamagedJournal`` unless in repair.
@@ -63,7 +63,7 @@ class Mender:
             _, index, offset = uncertain[0]
             self._write_again(segments[index : at.index + 1], offset, at.offset)
         self.cut(segments, at)
-        return End(at, journal, closed)
+        return JournalEnd(at, journal, closed)
 
     def damage(self, segments: Sequence[SegmentFile], at: Break, evidence: str) -> None:
         """Raise ``DamagedJournal``; in repair, copy all from the break on, so that it can be cut there."""

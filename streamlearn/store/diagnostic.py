@@ -8,7 +8,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnostic:
     """One thing found in a data directory: ``damage`` has to be acted upon, a ``note`` only explains."""
 
     level: Literal["damage", "note"]

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlearn.errors import Fenced, Gap
-from streamlearn.shard.delivery import CAPACITY, Delivery
+from streamlearn.shard.producers import CAPACITY, ProducerState
 
 batches = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2), st.integers(0, 4)), max_size=60)
 
 
 @given(batches)
 def test_each_batch_of_an_epoch_is_taken_once_and_in_order(sent: list[tuple[str, int, int]]) -> None:
-    table = Delivery()
+    table = ProducerState()
     taken: dict[str, list[tuple[int, int]]] = {}
     for lsn, (producer, epoch, seq) in enumerate(sent, 1):
         mine = taken.setdefault(producer, [])
@@ -38,8 +38,8 @@ def test_each_batch_of_an_epoch_is_taken_once_and_in_order(sent: list[tuple[str,
 
 @given(st.dictionaries(st.text(min_size=1, max_size=8), st.tuples(*[st.integers(0, 2**63 - 1)] * 3)))
 def test_arrays_hold_the_whole_table_in_its_order(positions: dict[str, tuple[int, int, int]]) -> None:
-    table = Delivery(positions)
-    again = Delivery.from_arrays(table.to_arrays())
+    table = ProducerState(positions)
+    again = ProducerState.from_arrays(table.to_arrays())
     assert again.to_arrays().keys() == table.to_arrays().keys()
     for name, array in table.to_arrays().items():
         assert (again.to_arrays()[name] == array).all()
@@ -47,11 +47,11 @@ def test_arrays_hold_the_whole_table_in_its_order(positions: dict[str, tuple[int
 
 
 def test_arrays_without_a_table_make_an_empty_one() -> None:
-    assert len(Delivery.from_arrays({})) == 0
+    assert len(ProducerState.from_arrays({})) == 0
 
 
 def test_beyond_its_capacity_the_producer_heard_of_longest_ago_is_forgotten() -> None:
-    table = Delivery()
+    table = ProducerState()
     for i in range(CAPACITY):
         table.advance(f"p{i}", 0, 0, i + 1)
     table.advance("p0", 0, 1, CAPACITY + 1)
@@ -62,7 +62,7 @@ def test_beyond_its_capacity_the_producer_heard_of_longest_ago_is_forgotten() ->
 
 
 def test_a_copy_is_its_own() -> None:
-    table = Delivery()
+    table = ProducerState()
     copy = table.copy()
     table.advance("p", 0, 0, 1)
     assert copy.position("p") == (0, 0, 0)

@@ -1,0 +1,43 @@
+"""The collaborators of one daemon, in one frozen object."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from streamlearn.daemon.config import Settings
+from streamlearn.daemon.metrics import Metrics
+from streamlearn.daemon.publisher import Publisher
+from streamlearn.daemon.replies import Replies
+from streamlearn.daemon.self_pipe import SelfPipe
+from streamlearn.daemon.sockets import Sockets
+from streamlearn.daemon.watermarks import Watermarks
+from streamlearn.daemon.worker import Worker
+from streamlearn.shard import Shard
+from streamlearn.store.checkpoint import CheckpointStore
+from streamlearn.store.flusher import Flusher
+from streamlearn.store.journal import Journal
+from streamlearn_client.protocol import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """`daemon.py` builds one and passes it whole to every part of the daemon."""
+
+    settings: Settings
+    version: str
+    limits: Limits
+    shard: Shard
+    journal: Journal
+    flusher: Flusher  # syncs the journal on its own thread
+    checkpoints: CheckpointStore
+    sockets: Sockets
+    self_pipe: SelfPipe  # wakes the loop
+    file_worker: Worker  # writes, reads and removes checkpoints, and retires journal segments
+    query_worker: Worker  # answers long queries
+    watermarks: Watermarks
+    replies: Replies
+    publisher: Publisher
+    metrics: Metrics
+    wall_clock: Callable[[], int] = time.time_ns  # nanoseconds since 1970

@@ -1,0 +1,81 @@
+"""The parts of a daemon, put together."""
+
+from __future__ import annotations
+
+import time
+
+from streamlearn.daemon.checkpointer import Checkpointer
+from streamlearn.daemon.config import Settings
+from streamlearn.daemon.context import Context
+from streamlearn.daemon.group_commit import GroupCommit
+from streamlearn.daemon.loop import IDLE_FACTOR, Loop
+from streamlearn.daemon.metrics import Metrics
+from streamlearn.daemon.publisher import Publisher
+from streamlearn.daemon.queries import Queries
+from streamlearn.daemon.read_operations import ReadOperations
+from streamlearn.daemon.replies import Replies
+from streamlearn.daemon.self_pipe import SelfPipe
+from streamlearn.daemon.sockets import Sockets
+from streamlearn.daemon.watermarks import Watermarks
+from streamlearn.daemon.worker import Worker
+from streamlearn.daemon.write_operations import WriteOperations
+from streamlearn.errors import FatalError, JournalFailed
+from streamlearn.recovery import Recovered
+from streamlearn.store.checkpoint import CheckpointStore
+from streamlearn.store.flusher import Flusher
+from streamlearn.store.journal import Journal
+from streamlearn_client.protocol import Limits
+
+
+class Daemon:
+    """A recovered shard behind its sockets. `loop.run` serves; `close` ends the threads afterwards."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        journal: Journal,
+        checkpoints: CheckpointStore,
+        recovered: Recovered,
+        sockets: Sockets,
+        version: str,
+    ) -> None:
+        metrics, self_pipe = Metrics(), SelfPipe()
+        self.context = context = Context(
+            settings=settings,
+            version=version,
+            limits=Limits(frame_bytes=settings.limits.frame_bytes, rows=settings.limits.rows),
+            shard=recovered.shard,
+            journal=journal,
+            flusher=Flusher(journal, lambda _: self_pipe.wake(), self._sync_failed),
+            checkpoints=checkpoints,
+            sockets=sockets,
+            self_pipe=self_pipe,
+            file_worker=Worker(self_pipe, "files"),
+            query_worker=Worker(self_pipe, "queries"),
+            watermarks=Watermarks(journal.durable_lsn),
+            replies=Replies(sockets.requests, metrics),
+            publisher=Publisher(sockets.events),
+            metrics=metrics,
+        )
+        group_commit = GroupCommit(context)
+        checkpointer = Checkpointer(context, recovered.checkpoints, time.monotonic())
+        inline_ns = int(IDLE_FACTOR * settings.learning.slice_milliseconds * 1e6)  # the longest slice
+        self._queries = Queries(context, inline_ns)
+        read_operations = ReadOperations(context, group_commit, checkpointer, self._queries)
+        self.write_operations = WriteOperations(context, group_commit, checkpointer)
+        handlers = read_operations.handlers | self.write_operations.handlers
+        self.loop = Loop(context, group_commit, checkpointer, self._queries, handlers)
+        context.flusher.start()
+
+    def close(self) -> None:
+        """End the threads after their last jobs."""
+        self._queries.close()
+        self.context.file_worker.stop()
+        self.context.flusher.stop()
+        self.context.self_pipe.close()
+
+    def _sync_failed(self, error: Exception) -> None:
+        """Runs on the flusher's thread."""
+        self.loop.fail(
+            error if isinstance(error, FatalError) else JournalFailed(f"syncing the journal failed: {error}")
+        )

@@ -1,0 +1,266 @@
+"""From requests to journal records, in groups.
+
+A group is everything that one turn of the loop read from the sockets. It is journalled in one write, then
+enqueued for learning. If the disk is full, the whole group is refused and the shard forgets it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from streamlearn.daemon.context import Context
+from streamlearn.daemon.replies import ReplyAddress
+from streamlearn.errors import Busy, DiskFull, JournalFailed, StreamlearnError
+from streamlearn.shard import RECORD_OVERHEAD, Duplicate, HostedModel
+from streamlearn.store.record import Record
+from streamlearn_client.protocol import Learn
+
+RETRY_NS = 500_000_000  # between two attempts to journal firehose batches on a full disk
+BUSY_FACTOR = 2  # batches are refused beyond this many times learning.backlog_bytes
+
+
+class _Pending(NamedTuple):
+    """A batch of the current group. `reply_to` is `None` for the firehose."""
+
+    accepted: Record | Duplicate
+    learn: Learn
+    reply_to: ReplyAddress | None
+
+
+class _Ack(NamedTuple):
+    lsn: int
+    hosted: HostedModel  # the batch's model, even if it is deleted meanwhile
+    reply_to: ReplyAddress
+    rows: int
+    duplicate: bool
+
+
+class GroupCommit:
+    """The only writer of the journal. Used on the loop's thread."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._backlog_bytes = context.settings.learning.backlog_bytes
+        self._backlog_seconds = context.settings.learning.backlog_seconds
+        self._group: list[_Pending] = []
+        self._group_records = 0
+        self._group_rows: Counter[str] = Counter()  # by model
+        self._group_bytes: Counter[str] = Counter()  # by model
+        self._deferred: list[Learn] = []  # firehose batches that wait for room on the disk
+        self._retry_at = 0  # monotonic ns
+        self._last_time = 0  # arrival time of the newest record, ns
+
+    # ------------------------------------------------------------------------------------------ back-pressure
+
+    def is_overloaded(self, hosted: HostedModel) -> bool:
+        """Whether a model is further behind than `learning.backlog_…` allows."""
+        seconds = hosted.backlog_rows * hosted.nanoseconds_per_row / 1e9
+        return hosted.backlog_bytes > self._backlog_bytes or seconds > self._backlog_seconds
+
+    @property
+    def reads_firehose(self) -> bool:
+        """Whether to read the firehose. It has no acks, so not reading it is its back-pressure."""
+        return not self._deferred and not any(map(self.is_overloaded, self._context.shard.backlogged))
+
+    @property
+    def idle(self) -> bool:
+        """Whether every batch is journalled, durable and acknowledged."""
+        return not self._group and self._context.watermarks.idle
+
+    # ------------------------------------------------------------------------------------------------ batches
+
+    def learn(self, learn: Learn, reply_to: ReplyAddress | None) -> None:
+        """Validate a batch and add it to the group.
+
+        Parameters
+        ----------
+        learn
+            The batch.
+        reply_to
+            Where the ack goes; `None` for the firehose.
+
+        Raises
+        ------
+        StreamlearnError
+            If the batch is refused. `Busy` if the model has more than twice `learning.backlog_bytes` to
+            learn, the current group included.
+        """
+        context = self._context
+        counters = context.metrics.models.get(learn.model)
+        try:
+            hosted = context.shard.hosted(learn.model)
+            if counters is None:
+                counters = context.metrics.model(learn.model)
+            counters.received += learn.rows
+            if reply_to is not None:
+                self._check_backlog(hosted)
+            lsn = context.journal.next_lsn + self._group_records
+            accepted = context.shard.accept_learn(learn, lsn, self._arrival_time(), lossy=reply_to is None)
+        except StreamlearnError:
+            if counters is not None:
+                counters.refused += 1
+            raise
+        if isinstance(accepted, Duplicate):
+            counters.duplicates += 1
+        else:
+            self._group_records += 1
+            self._group_rows[learn.model] += accepted.rows
+            self._group_bytes[learn.model] += len(accepted.payload) + RECORD_OVERHEAD
+        self._group.append(_Pending(accepted, learn, reply_to))
+
+    def _check_backlog(self, hosted: HostedModel) -> None:
+        """Refuse a batch while the model has too much to learn, this turn's batches included."""
+        if hosted.backlog_bytes + self._group_bytes[hosted.name] > BUSY_FACTOR * self._backlog_bytes:
+            rows = hosted.backlog_rows + self._group_rows[hosted.name]
+            raise Busy(
+                f"model {hosted.name!r} has {rows} samples still to learn; send this batch again later",
+                backlog_rows=rows,
+            )
+
+    def commit(self) -> None:
+        """Journal the group in one write and enqueue it for learning. Raises `JournalFailed`."""
+        if not self._group:
+            return
+        group, self._group, self._group_records = self._group, [], 0
+        self._group_rows.clear()
+        self._group_bytes.clear()
+        records = [pending.accepted for pending in group if isinstance(pending.accepted, Record)]
+        sync = any(pending.learn.ack == "durable" and pending.reply_to is not None for pending in group)
+        try:
+            if records:
+                self._append(records, sync)
+        except DiskFull as error:
+            self._refuse(group, error)
+            return
+        for accepted, learn, reply_to in group:
+            if isinstance(accepted, Record):
+                self._context.shard.enqueue(accepted)
+            if learn.ack != "none" and reply_to is not None:
+                self._acknowledge(accepted, learn, reply_to)
+
+    def _refuse(self, group: list[_Pending], error: DiskFull) -> None:
+        """Answer every request of the group with `DiskFull`; keep the firehose's batches for a retry."""
+        self._context.shard.forget_unqueued()
+        self._context.metrics.disk_full += 1
+        self._retry_at = time.monotonic_ns() + RETRY_NS
+        for pending in group:
+            if pending.reply_to is None:
+                self._deferred.append(pending.learn)
+            else:
+                self._context.replies.error(pending.reply_to, error)
+
+    def _retry_deferred(self) -> None:
+        """Try again to accept the firehose batches that a full disk deferred."""
+        if self._deferred and time.monotonic_ns() >= self._retry_at:
+            deferred, self._deferred = self._deferred, []
+            for learn in deferred:
+                try:
+                    self.learn(learn, None)
+                except StreamlearnError as error:
+                    self.count_lost(error)
+
+    def count_lost(self, error: StreamlearnError) -> None:
+        """Count a firehose message that was refused. The firehose has no replies."""
+        self._context.metrics.firehose_lost += 1
+        self._context.metrics.count_error(error.code)
+
+    # ------------------------------------------------------------------------------------------ other changes
+
+    def change(self, accept: Callable[[int, int], Record]) -> Record:
+        """Journal one change and enqueue it, behind everything accepted before it.
+
+        Parameters
+        ----------
+        accept
+            Called with the lsn and the arrival time; makes the record, or raises if the change is refused.
+
+        Returns
+        -------
+        Record
+            The record, not yet durable.
+
+        Raises
+        ------
+        DiskFull
+            Nothing was kept.
+        StreamlearnError
+            As raised by `accept`.
+        """
+        self.commit()
+        record = accept(self._context.journal.next_lsn, self._arrival_time())
+        self._append([record], sync=True)
+        self._context.shard.enqueue(record)
+        return record
+
+    # ------------------------------------------------------------------------------------------------ waiting
+
+    def tick(self) -> None:
+        """Every `loop.TICK_SECONDS`: sync what no ack asked to sync, and retry deferred batches."""
+        journal = self._context.journal
+        if journal.durable_lsn < journal.written_lsn:
+            self._context.flusher.request()
+        self._retry_deferred()
+
+    def _acknowledge(self, accepted: Record | Duplicate, learn: Learn, reply_to: ReplyAddress) -> None:
+        """Send the ack once its level is reached (R4) and the model has learned the batch.
+
+        The second wait makes reads after the ack see the batch, and slows a producer with a bounded window
+        to the pace of its model. It ends after `learning.backlog_seconds`, so that a model that is far
+        behind does not look like a dead daemon.
+        """
+        watermarks = self._context.watermarks
+        hosted = self._context.shard.hosted(learn.model)
+        ack = _Ack(accepted.lsn, hosted, reply_to, accepted.rows, isinstance(accepted, Duplicate))
+        send_when_applied = partial(
+            watermarks.when_applied,
+            hosted,
+            ack.lsn,
+            partial(self._send_ack, ack),
+            deadline=time.monotonic() + self._backlog_seconds,
+        )
+        if learn.ack == "durable":
+            watermarks.when_durable(ack.lsn, send_when_applied)
+        else:
+            send_when_applied()
+
+    def _send_ack(self, ack: _Ack, _: HostedModel | None) -> None:
+        """A deleted model's batches are acknowledged too: they are in the journal."""
+        self._context.replies.ok(
+            ack.reply_to,
+            {
+                "lsn": ack.lsn,
+                "durable_lsn": self._context.journal.durable_lsn,
+                "applied_lsn": ack.hosted.applied_lsn,
+                "duplicate": ack.duplicate,
+                "rows": ack.rows,
+            },
+        )
+
+    def _append(self, records: list[Record], sync: bool) -> None:
+        """Write the records; request a sync now if `sync`, else at the next tick."""
+        context = self._context
+        try:
+            context.journal.append(records)
+        except OSError as error:
+            raise JournalFailed(
+                f"can't write the journal: {error}; start the daemon again to see what was kept"
+            ) from error
+        context.metrics.records += len(records)
+        context.metrics.bytes += sum(len(record.payload) for record in records)
+        context.watermarks.when_durable(
+            records[-1].lsn, partial(self._record_commit_time, time.perf_counter_ns())
+        )
+        if sync:
+            context.flusher.request()
+
+    def _record_commit_time(self, began: int) -> None:
+        self._context.metrics.commit_seconds.add(time.perf_counter_ns() - began)
+
+    def _arrival_time(self) -> int:
+        """Nanoseconds since 1970; never earlier than the previous record's, even if the clock is set back."""
+        self._last_time = max(self._last_time, self._context.wall_clock())
+        return self._last_time

@@ -1,0 +1,167 @@
+"""Operations that do not change models: descriptions, queries, statistics (docs/protocol.md)."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from streamlearn.daemon.checkpointer import Checkpointer
+from streamlearn.daemon.context import Context
+from streamlearn.daemon.group_commit import GroupCommit
+from streamlearn.daemon.queries import Arrays, Queries, Query
+from streamlearn.daemon.replies import ReplyAddress, checkpoint_fields, deleted_while_waiting, model_fields
+from streamlearn.errors import TooLarge
+from streamlearn.models.base import Model
+from streamlearn.shard import HostedModel
+from streamlearn_client.protocol import VERSION, Request
+
+
+class ReadOperations:
+    """Handlers by the name of the operation. Each runs between two slices of learning."""
+
+    def __init__(
+        self, context: Context, group_commit: GroupCommit, checkpointer: Checkpointer, queries: Queries
+    ) -> None:
+        self._context = context
+        self._group_commit = group_commit
+        self._checkpointer = checkpointer
+        self._queries = queries
+        self._started = time.monotonic()
+        self._hello: dict[str, Any] = {
+            "server": "streamlearn",
+            "version": context.version,
+            "protocol": VERSION,
+            "limits": context.limits.to_map(),
+            "endpoints": context.sockets.endpoints(),
+            "instance": secrets.token_hex(8),
+        }
+        self.handlers: dict[str, Callable[[ReplyAddress, Request], None]] = {
+            "hello": self._do_hello,
+            "models": self._do_models,
+            "describe": self._do_describe,
+            "predict": self._do_predict,
+            "forecast": self._do_forecast,
+            "sample": self._do_sample,
+            "checkpoints": self._do_checkpoints,
+            "stats": self._do_stats,
+            "position": self._do_position,
+        }
+
+    def _do_hello(self, reply_to: ReplyAddress, request: Request) -> None:
+        self._context.replies.ok(reply_to, self._hello)
+
+    def _do_models(self, reply_to: ReplyAddress, request: Request) -> None:
+        models = sorted(self._context.shard, key=lambda hosted: hosted.name)
+        self._context.replies.ok(reply_to, {"models": [model_fields(hosted) for hosted in models]})
+
+    def _do_describe(self, reply_to: ReplyAddress, request: Request) -> None:
+        """The description includes every batch that was accepted before this request."""
+        self._group_commit.commit()
+        hosted = self._context.shard.hosted(request.model)
+        self._context.watermarks.when_applied(
+            hosted, hosted.accepted_lsn, partial(self._describe, reply_to), between_records=True
+        )
+
+    def _describe(self, reply_to: ReplyAddress, hosted: HostedModel | None) -> None:
+        if hosted is None:
+            self._context.replies.error(reply_to, deleted_while_waiting())
+            return
+        model = hosted.model
+        self._context.replies.ok(
+            reply_to,
+            {
+                **model_fields(hosted),
+                "spec": model.spec_dict(),
+                "target_dim": model.target_dim,
+                "needs_keys": model.needs_keys,
+                "accepts_late_targets": model.accepts_late_targets,
+                "uses_time": model.uses_time,
+                "durable_lsn": self._context.journal.durable_lsn,
+                "state_hash": model.state_hash(),
+                "quality": model.quality(),
+                "checkpoints": [
+                    checkpoint_fields(info) for info in self._checkpointer.checkpoints_of(hosted)
+                ],
+            },
+        )
+
+    def _do_predict(self, reply_to: ReplyAddress, request: Request) -> None:
+        assert request.x is not None  # the codec guarantees it
+        x, keys = request.x, request.keys
+        query_bytes = x.nbytes + (0 if keys is None else keys.nbytes)
+        hosted = self._context.shard.hosted(request.model)
+        query = Query(reply_to, len(x), lambda model: model.predict(x, keys).arrays, query_bytes)
+        self._queries.run(hosted, query)
+
+    def _do_forecast(self, reply_to: ReplyAddress, request: Request) -> None:
+        steps, key = request.fields["steps"], request.fields.get("key")
+
+        def forecast(model: Model) -> Arrays:
+            return {"forecast": np.ascontiguousarray(model.forecast(steps, key))}
+
+        self._generate(reply_to, request, "steps", forecast)
+
+    def _do_sample(self, reply_to: ReplyAddress, request: Request) -> None:
+        options = {name: value for name, value in request.fields.items() if name != "n"}
+        n = request.fields["n"]
+        self._generate(reply_to, request, "n", lambda model: {"sample": model.sample(n, **options)})
+
+    def _generate(
+        self, reply_to: ReplyAddress, request: Request, field: str, evaluate: Callable[[Model], Arrays]
+    ) -> None:
+        """Run a query that generates as many steps as the request's `field` names. Raises `TooLarge`."""
+        hosted = self._context.shard.hosted(request.model)
+        count, outputs, rows = request.fields[field], hosted.model.outputs, self._context.limits.rows
+        if count * outputs > rows:
+            limit = rows // outputs
+            raise TooLarge(
+                f"{field} is {count}, and may be {limit} at most with this model: {field} times its "
+                f"{outputs} outputs may be limits.rows ({rows}) at most",
+                limit=limit,
+            )
+        # A model without outputs refuses at once, for any count, so its query is short.
+        self._queries.run(hosted, Query(reply_to, count if outputs else 0, evaluate))
+
+    def _do_checkpoints(self, reply_to: ReplyAddress, request: Request) -> None:
+        infos = self._checkpointer.checkpoints_of(self._context.shard.hosted(request.model))
+        self._context.replies.ok(reply_to, {"checkpoints": [checkpoint_fields(info) for info in infos]})
+
+    def _do_stats(self, reply_to: ReplyAddress, request: Request) -> None:
+        context = self._context
+        hosted_models = [context.shard.hosted(request.model)] if request.model else list(context.shard)
+        models = {}
+        for hosted in hosted_models:
+            models[hosted.name] = {
+                "samples": hosted.model.samples,
+                "learned": hosted.learned,
+                "missing_batches": hosted.missing_batches,
+                "backlog_rows": hosted.backlog_rows,
+                "microseconds_per_sample": hosted.nanoseconds_per_row / 1e3,
+                **context.metrics.model(hosted.name).to_map(),
+            }
+        context.replies.ok(
+            reply_to,
+            {
+                **context.metrics.to_map(),
+                "uptime_seconds": time.monotonic() - self._started,
+                "events": context.publisher.published,
+                "backlog_rows": context.shard.backlog_rows,
+                "backlog_bytes": context.shard.backlog_bytes,
+                "written_lsn": context.journal.written_lsn,
+                "durable_lsn": context.journal.durable_lsn,
+                "journal_bytes": context.journal.bytes,
+                "journal_segments": context.journal.segments,
+                "models": models,
+            },
+        )
+
+    def _do_position(self, reply_to: ReplyAddress, request: Request) -> None:
+        self._group_commit.commit()
+        producers = self._context.shard.hosted(request.model).accepted_producers
+        epoch, next_seq, lsn = producers.position(request.fields["producer"])
+        self._context.replies.ok(reply_to, {"epoch": epoch, "next_seq": next_seq, "lsn": lsn})

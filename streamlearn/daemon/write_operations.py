@@ -1,0 +1,142 @@
+"""Operations that change models, or that write or read checkpoints (docs/protocol.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from streamlearn.daemon.checkpointer import Checkpointer
+from streamlearn.daemon.context import Context
+from streamlearn.daemon.group_commit import GroupCommit
+from streamlearn.daemon.replies import ReplyAddress, checkpoint_fields, deleted_while_waiting, model_fields
+from streamlearn.errors import BadSpec, FatalError, Internal, StreamlearnError
+from streamlearn.shard import HostedModel
+from streamlearn.store.checkpoint import CheckpointInfo
+from streamlearn.store.record import Record
+from streamlearn_client.protocol import Request
+
+
+class WriteOperations:
+    """Handlers by the name of the operation.
+
+    A change is answered, and published as an event, once it is durable and applied.
+    """
+
+    def __init__(self, context: Context, group_commit: GroupCommit, checkpointer: Checkpointer) -> None:
+        self._context = context
+        self._group_commit = group_commit
+        self._checkpointer = checkpointer
+        self.handlers: dict[str, Callable[[ReplyAddress, Request], None]] = {
+            "create": self._do_create,
+            "delete": self._do_delete,
+            "checkpoint": self._do_checkpoint,
+            "restore": self._do_restore,
+            "reheat": self._do_reheat,
+        }
+
+    def _do_create(self, reply_to: ReplyAddress, request: Request) -> None:
+        count = len(self._context.shard)
+        if count >= self._context.settings.limits.models:
+            raise BadSpec(
+                f"the daemon has {count} models, and limits.models allows no more; delete a model first"
+            )
+        self.create(request.model, request.fields["kind"], request.fields.get("spec", {}), reply_to)
+
+    def create(
+        self, name: str, kind: str, spec: dict[str, Any], reply_to: ReplyAddress | None = None
+    ) -> None:
+        """Create a model, and reply once the creation is durable. Raises if the model is refused."""
+        accept = partial(self._context.shard.accept_create, name, kind, spec)
+        record = self._group_commit.change(accept)
+        hosted = self._context.shard.hosted(name)
+
+        def created() -> None:
+            self._context.publisher.publish_change("created", record)
+            if reply_to is not None:
+                self._reply(reply_to, record, model_fields(hosted) | {"spec": hosted.model.spec_dict()})
+
+        self._context.watermarks.when_durable(record.lsn, created)
+
+    def _do_delete(self, reply_to: ReplyAddress, request: Request) -> None:
+        self._group_commit.commit()
+        hosted = self._context.shard.hosted(request.model)
+        record = self._group_commit.change(partial(self._context.shard.accept_delete, hosted.name))
+        self._context.watermarks.model_deleted(hosted)
+        self._checkpointer.forget(hosted)
+        self._context.metrics.models.pop(hosted.name, None)
+
+        def deleted() -> None:
+            self._checkpointer.remove(hosted)
+            self._context.publisher.publish_change("deleted", record)
+            self._reply(reply_to, record, {"model": hosted.name})
+
+        self._context.watermarks.when_durable(record.lsn, deleted)
+
+    def _do_checkpoint(self, reply_to: ReplyAddress, request: Request) -> None:
+        """The checkpoint includes every batch that was accepted before this request."""
+
+        def take(hosted: HostedModel | None) -> None:
+            if hosted is None:
+                self._context.replies.error(reply_to, deleted_while_waiting())
+            else:
+                self._checkpointer.take(hosted, reply)
+
+        def reply(info: CheckpointInfo | None, error: StreamlearnError | None) -> None:
+            if info is not None:
+                self._context.replies.ok(reply_to, {"model": info.model, **checkpoint_fields(info)})
+            else:
+                self._context.replies.error(reply_to, error or Internal("the checkpoint failed"))
+
+        self._group_commit.commit()
+        hosted = self._context.shard.hosted(request.model)
+        self._context.watermarks.when_applied(hosted, hosted.accepted_lsn, take, between_records=True)
+
+    def _do_restore(self, reply_to: ReplyAddress, request: Request) -> None:
+        hosted = self._context.shard.hosted(request.model)
+
+        def restore(found: tuple[CheckpointInfo, bytes] | None, problem: Exception | None) -> None:
+            try:
+                if self._context.shard.hosted(hosted.name) is not hosted:
+                    raise deleted_while_waiting()
+                if found is None:
+                    raise problem if isinstance(problem, StreamlearnError) else Internal(f"{problem}")
+                info, data = found
+                accept = partial(self._context.shard.accept_restore, hosted.name, data)
+                record = self._group_commit.change(accept)
+                self._reply_when_applied(reply_to, hosted, record, "restored", restored_lsn=info.lsn)
+            except FatalError:
+                raise
+            except StreamlearnError as error:
+                self._context.replies.error(reply_to, error)
+
+        self._checkpointer.read(hosted, request.fields.get("lsn"), restore)
+
+    def _do_reheat(self, reply_to: ReplyAddress, request: Request) -> None:
+        """The reheat takes effect behind every batch that was accepted before it."""
+        hosted = self._context.shard.hosted(request.model)
+        heat = request.fields.get("heat", 1.0)
+        record = self._group_commit.change(partial(self._context.shard.accept_reheat, hosted.name, heat))
+        self._reply_when_applied(reply_to, hosted, record, "reheated")
+
+    def _reply_when_applied(
+        self, reply_to: ReplyAddress, hosted: HostedModel, record: Record, event: str, **fields: Any
+    ) -> None:
+        """Publish `event` and reply once the record is durable and applied."""
+
+        def applied(hosted: HostedModel | None) -> None:
+            if hosted is None:
+                self._context.replies.error(reply_to, deleted_while_waiting())
+                return
+            self._context.publisher.publish_change(event, record)
+            self._reply(reply_to, record, model_fields(hosted) | fields)
+
+        watermarks = self._context.watermarks
+        watermarks.when_durable(
+            record.lsn,
+            partial(watermarks.when_applied, hosted, record.lsn, applied, between_records=True),
+        )
+
+    def _reply(self, reply_to: ReplyAddress, record: Record, fields: dict[str, Any]) -> None:
+        durable_lsn = self._context.journal.durable_lsn
+        self._context.replies.ok(reply_to, {**fields, "lsn": record.lsn, "durable_lsn": durable_lsn})

@@ -1,0 +1,223 @@
+"""One model of a shard: its applied state, its accepted records, and the queue between them."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any, NamedTuple, Protocol
+
+from numpy.typing import NDArray
+
+from streamlearn.errors import Gap
+from streamlearn.models.base import Model
+from streamlearn.models.batch import Batch, Targets, joined, part
+from streamlearn.shard.producers import ProducerState
+from streamlearn.shard.record_codec import decode_batch
+from streamlearn.store import tensors
+from streamlearn.store.record import Record, RecordKind
+from streamlearn_client.outputs import Outputs
+
+FIRST_SLICE = 256  # rows, until the model's speed is measured
+LONGEST_SLICE = 65536  # rows
+RECORD_OVERHEAD = 512  # bytes of memory that a queued record takes in addition to its payload, about
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class ModelSource(Protocol):
+    """Creates models: `streamlearn.models`, or a fake of it in tests."""
+
+    def create(self, kind: str, spec: Mapping[str, Any]) -> Model: ...
+
+    def from_arrays(self, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Model:
+        """Create a model from all arrays of a checkpoint."""
+
+
+class Applied(NamedTuple):
+    """One applied slice: a change, or `rows` samples or late targets, up to or into record `lsn`.
+
+    `first` is the number of the first sample, from 0. `outputs` may have more or fewer rows than `rows`.
+    """
+
+    hosted: HostedModel
+    kind: RecordKind
+    lsn: int
+    time: int
+    first: int = 0
+    rows: int = 0
+    outputs: Outputs | None = None
+
+
+class Snapshot(NamedTuple):
+    """A copy of one model as of `lsn`, to be written as a checkpoint."""
+
+    model: str
+    create_lsn: int
+    lsn: int
+    arrays: Arrays
+    metadata: dict[str, str]
+
+
+class HostedModel:
+    """A model and its queue of records.
+
+    `applied_producers` is the producer state as of `applied_lsn`, `accepted_producers` as of `accepted_lsn`.
+    """
+
+    __slots__ = (
+        "_queue",
+        "_rows_done",
+        "accepted_lsn",
+        "accepted_producers",
+        "applied_lsn",
+        "applied_producers",
+        "backlog_bytes",
+        "backlog_rows",
+        "create_lsn",
+        "learned",
+        "missing_batches",
+        "model",
+        "name",
+        "nanoseconds_per_query_row",
+        "nanoseconds_per_row",
+        "slice_rows",
+    )
+
+    def __init__(self, name: str, model: Model, create_lsn: int, lsn: int, producers: ProducerState) -> None:
+        self.name = name
+        self.model = model
+        self.create_lsn = create_lsn
+        self.applied_lsn = self.accepted_lsn = lsn
+        self.applied_producers = producers
+        self.accepted_producers = producers.copy()
+        self.learned = 0  # rows, late targets included, since this process began; restores do not reset it
+        self.missing_batches = 0  # lost by a lossy transport since this process began
+        self.backlog_rows = 0
+        self.backlog_bytes = 0
+        self.slice_rows = FIRST_SLICE
+        self.nanoseconds_per_row = 0.0
+        self.nanoseconds_per_query_row = 0.0  # a sample of a query, or a step of a forecast
+        self._queue: deque[tuple[Record, Batch | Targets | None]] = deque()
+        self._rows_done = 0  # rows of the first queued record that are already learned
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether records are enqueued and not yet applied."""
+        return bool(self._queue)
+
+    @property
+    def next_lsn(self) -> int:
+        """The lsn of the next record to apply."""
+        return self._queue[0][0].lsn
+
+    @property
+    def between_records(self) -> bool:
+        """Whether the state is exactly that of `applied_lsn`, with no part of the next record applied."""
+        return self._rows_done == 0
+
+    def is_duplicate(self, producer: str, epoch: int, seq: int, lossy: bool) -> bool:
+        """Whether a batch was accepted before. Raises `Fenced`, and `Gap` unless the transport is `lossy`."""
+        try:
+            return self.accepted_producers.is_duplicate(producer, epoch, seq)
+        except Gap as gap:
+            if not lossy:
+                raise
+            self.missing_batches += seq - int(gap.detail["expected_seq"])
+            return False
+
+    def enqueue(self, record: Record) -> None:
+        """Append a journalled record to the queue."""
+        if record.lsn > self.accepted_lsn:  # in a replay; otherwise `accept_learn` has noted it
+            self.note_accepted(record)
+        self._queue.append((record, decode_batch(record, self.model.uses_time)))
+        self.backlog_rows += record.rows
+        self.backlog_bytes += len(record.payload) + RECORD_OVERHEAD
+
+    def note_accepted(self, record: Record) -> None:
+        """Validate the next batches as if `record` were already applied."""
+        self.accepted_lsn = record.lsn
+        if record.producer:
+            self.accepted_producers.advance(record.producer, record.epoch, record.seq, record.lsn)
+
+    def forget_unqueued(self) -> None:
+        """Undo the acceptance of every record that is not in the queue: the journal refused them."""
+        self.accepted_producers = self.applied_producers.copy()
+        self.accepted_lsn = self.applied_lsn
+        for record, _ in self._queue:
+            self.note_accepted(record)
+
+    def step(self, models: ModelSource) -> Applied:
+        """Apply the next change, or learn up to `slice_rows` rows of the next batches."""
+        record, batch = self._queue[0]
+        if batch is not None:
+            return self._learn(record, batch)
+        if record.kind is RecordKind.RESTORE:
+            arrays, metadata = tensors.decode(bytes(record.payload))
+            self.model = models.from_arrays(arrays, metadata)
+        elif record.kind is RecordKind.REHEAT:
+            self.model.reheat(json.loads(bytes(record.payload)))
+        self._finish()
+        return Applied(self, record.kind, record.lsn, record.time)
+
+    def _learn(self, last: Record, batch: Batch | Targets) -> Applied:
+        """Learn as many whole records as fit into a slice, or a part of a record that is longer than a slice.
+
+        So every record ends at the end of a slice, where a checkpoint can be taken.
+        """
+        kind = last.kind
+        stop = min(last.rows, self._rows_done + self.slice_rows)
+        parts, rows = [part(batch, self._rows_done, stop)], stop - self._rows_done
+        finished = 0
+        if stop == last.rows:
+            finished = 1
+            for record, next_batch in islice(self._queue, 1, None):
+                if next_batch is None or record.kind is not kind or rows + record.rows > self.slice_rows:
+                    break
+                parts.append(next_batch)
+                rows += record.rows
+                last = record
+                finished += 1
+        first = self.model.samples
+        outputs = self.model.learn_validated(joined(parts))
+        self.learned += rows
+        self.backlog_rows -= rows
+        self._rows_done = 0 if finished else stop
+        for _ in range(finished):
+            self._finish()
+        return Applied(self, kind, last.lsn, last.time, first, rows, outputs)
+
+    def _finish(self) -> None:
+        record, _ = self._queue.popleft()
+        self.applied_lsn = record.lsn
+        self.backlog_bytes -= len(record.payload) + RECORD_OVERHEAD
+        if record.producer:
+            self.applied_producers.advance(record.producer, record.epoch, record.seq, record.lsn)
+
+    def adapt_slice(self, rows: int, nanoseconds: int, target_ns: int) -> None:
+        """Choose the rows of the next slice so that it takes `target_ns`. Results do not depend on it (R2).
+
+        `rows` and `nanoseconds` are the size and the duration of the last slice.
+        """
+        measured = nanoseconds / max(rows, 1)
+        average = self.nanoseconds_per_row
+        self.nanoseconds_per_row = 0.75 * average + 0.25 * measured if average else measured
+        self.slice_rows = min(max(int(target_ns / max(self.nanoseconds_per_row, 1.0)), 1), LONGEST_SLICE)
+
+    def record_query_pace(self, rows: int, nanoseconds: int) -> None:
+        """Record the duration of a query. A shorter one counts fully, since other load only adds time."""
+        measured = nanoseconds / max(rows, 1)
+        average = 0.75 * self.nanoseconds_per_query_row + 0.25 * measured
+        self.nanoseconds_per_query_row = min(measured, average)
+
+    def snapshot(self) -> Snapshot:
+        """Return a copy of the model as of `applied_lsn`. The model must be `between_records`."""
+        arrays = self.model.copy_state() | self.applied_producers.to_arrays()
+        return Snapshot(self.name, self.create_lsn, self.applied_lsn, arrays, self.model.metadata())
+
+    def discard_queue(self, lsn: int) -> None:
+        """Record `lsn` deletes the model: discard what it has not learned."""
+        self._queue.clear()
+        self.applied_lsn = self.accepted_lsn = lsn
+        self._rows_done = self.backlog_rows = self.backlog_bytes = 0

@@ -1,0 +1,49 @@
+"""Encoding of samples and targets as a record's payload, and back (docs/journal.md)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamlearn.models.batch import Batch, Targets
+from streamlearn.store.record import IDS, KEYS, Record, RecordKind
+
+FLOAT, INTEGER = np.dtype("<f4"), np.dtype("<i8")
+
+
+def encode_payload(batch: Batch | Targets) -> bytes | memoryview:
+    """Return the payload that `decode_batch` reads. The times are not in it: the record has one."""
+    columns = [batch.keys, batch.ids, *([batch.x] if isinstance(batch, Batch) else []), batch.y]
+    present = [column for column in columns if column is not None]
+    if len(present) == 1:
+        return present[0].data.cast("B")
+    return b"".join(column.tobytes() for column in present)
+
+
+def optional_columns(batch: Batch | Targets) -> int:
+    """Return the record's flags for keys and ids."""
+    return (batch.keys is not None) * KEYS + (batch.ids is not None) * IDS
+
+
+def decode_batch(record: Record, uses_time: bool) -> Batch | Targets | None:
+    """Return the samples or targets of a record as views of its payload; `None` for other records.
+
+    If the model `uses_time`, every sample gets the record's arrival time.
+    """
+    if record.kind not in (RecordKind.LEARN, RecordKind.TARGETS):
+        return None
+    rows, data, offset = record.rows, record.payload, 0
+    keys = ids = times = None
+    if record.optional_columns & KEYS:
+        keys, offset = np.frombuffer(data, INTEGER, rows), INTEGER.itemsize * rows
+    if record.optional_columns & IDS:
+        ids, offset = np.frombuffer(data, INTEGER, rows, offset), offset + INTEGER.itemsize * rows
+    x_cells = rows * record.x_cols
+    values = np.frombuffer(data, FLOAT, x_cells + rows * record.y_cols, offset)
+    y = values[x_cells:].reshape(rows, record.y_cols) if record.y_cols else None
+    if record.kind is RecordKind.TARGETS:
+        assert ids is not None  # TARGETS records are made from Targets, which have ids and y
+        assert y is not None
+        return Targets(ids, y, keys)
+    if uses_time:
+        times = np.full(rows, record.time / 1e9)
+    return Batch(values[:x_cells].reshape(rows, record.x_cols), y, keys, ids, times)

@@ -1,0 +1,14 @@
+"""A daemon's context for tests of one part: only the collaborators that the test provides."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from streamlearn.daemon.context import Context
+
+
+def context_of(**collaborators: Any) -> Context:
+    """A context in which every other collaborator is `None`, so that using it fails."""
+    missing = dict.fromkeys(field.name for field in fields(Context))
+    return Context(**(missing | collaborators))
