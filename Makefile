@@ -1,6 +1,6 @@
 # The few commands of the house. Each installs what it needs into .venv on first use, and again when a pin changes.
 #
-#   make demo | test | bench | lint | format | docs-figures | clean      PYTHON=python3.12   another interpreter (3.11 or newer)
+#   make demo | test | bench | lint | format | stubs | docs-figures | clean      PYTHON=python3.12   another interpreter (3.11 or newer)
 #   make test ARGS='-k som --kills 50'                    TORCH=no            do without PyTorch (see CONTRIBUTING.md)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
@@ -15,7 +15,7 @@ ifneq ($(TORCH),no)
 ORACLE  := $(VENV)/.with-torch
 endif
 
-.PHONY: help demo test bench lint format docs-figures clean
+.PHONY: help demo test bench lint format stubs docs-figures clean
 .NOTPARALLEL:
 
 help:
@@ -39,6 +39,9 @@ lint: $(VENV)/.with-lint
 format: $(VENV)/.with-lint
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
+
+stubs: $(VENV)/.with-lint
+	$(BIN)/python -m tools.stubs
 
 docs-figures: $(VENV)/.with-demo
 	for figure in docs/figures/*.py; do $(BIN)/python $$figure || exit 1; done

@@ -8,6 +8,7 @@ keyword-only ``__signature__`` and the sections Parameters, Attributes and Raise
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 import types
 import typing
@@ -32,9 +33,13 @@ _UNLIMITED = 1e9  # a bound beyond this protects the arithmetic and is no advice
 
 @dataclass(frozen=True)
 class Accepts:
-    """Metadata of a field that accepts more than its own type: the type of the argument, as source text."""
+    """Metadata of a field that accepts more or less than its own type.
+
+    ``text`` is the type of the argument as source text, ``shown`` the same for a reader, if that differs.
+    """
 
     text: str
+    shown: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,14 @@ class Argument:
 
     name: str
     type: str
+    shown: str
     default: str | None  # None: required
     description: str
 
     @property
     def heading(self) -> str:
         """First line of its entry in a docstring."""
-        return f"{self.name} : {self.type}" + ("" if self.default is None else f", default {self.default}")
+        return f"{self.name} : {self.shown}" + ("" if self.default is None else f", default {self.default}")
 
 
 def arguments(model: type[Model]) -> list[Argument]:
@@ -66,7 +72,10 @@ def _argument(name: str, field: FieldInfo) -> Argument:
     default = None if field.is_required() else _default(field.default)
     limits = _range(_form(field))
     description = field.description or ""
-    return Argument(name, type_text(_form(field)), default, f"{description} {limits}".strip())
+    text = type_text(_form(field))
+    given = [each.shown for each in field.metadata if isinstance(each, Accepts) and each.shown]
+    shown = given[0] if given else re.sub(r"Literal\[([^]]*)\]", r"{\1}", text).replace(" | ", " or ")
+    return Argument(name, text, shown, default, f"{description} {limits}".strip())
 
 
 def _form(field: FieldInfo) -> Any:
@@ -77,7 +86,7 @@ def _form(field: FieldInfo) -> Any:
 def _default(value: object) -> str:
     if isinstance(value, Decay):
         return f"Decay({value.start:g}, {value.end:g}, tau={value.tau:g})"
-    return f"{value:g}" if isinstance(value, float) and value < 1e16 and value != int(value) else repr(value)
+    return _quoted(value)
 
 
 def type_text(form: Any) -> str:

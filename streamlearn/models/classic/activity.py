@@ -18,6 +18,8 @@ from ..batch import Float32
 
 
 class ActivitySpec(base.Spec):
+    """Parameters of a model of active cells."""
+
     @field_validator("scale", mode="before")
     @classmethod
     def _nothing_to_scale(cls, value: Any) -> Any:

@@ -16,9 +16,14 @@ from ..stream.schedules import Finite
 
 
 class BinarySpec(base.Spec):
+    """Parameters of a model of binary stimuli."""
+
     threshold: Finite | None = Field(
         None,
-        description="real inputs are taken, and a line is on above this; without one only on and off are",
+        description=(
+            "A line is active if its value is above this. None: samples hold only the two values of "
+            "an active and an inactive line."
+        ),
     )
 
     @field_validator("scale", mode="before")

@@ -15,6 +15,7 @@ from ...kernels.classic import cognitron as kernels
 from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
 from ..batch import Batch, Float32
+from ..outputs import CognitronOutputs
 from .activity import ActivityModel, ActivitySpec
 from .plane import Plane
 
@@ -25,17 +26,39 @@ Offset = tuple[int, int]
 
 
 class CognitronSpec(ActivitySpec):
+    """Parameters of ``Cognitron``."""
+
     shape: tuple[Side, Side] | None = Field(
-        None, description="rows and columns of the sample and of every layer; by default one row"
+        None,
+        description="Rows and columns of the sample and of every layer; rows·columns = dim. None: one row.",
     )
-    layers: int = Field(3, ge=1, le=64, description="above the sample")
-    area: Radius = Field(2, description="how far to each side a cell sees the layer below; 2: 5 × 5 cells")
-    vicinity: Radius = Field(2, description="how far to each side are the cells it competes with")
+    layers: int = Field(
+        3, ge=1, le=64, description="Layers above the sample. Layer k sees 2·area·k + 1 cells across."
+    )
+    area: Radius = Field(
+        2, description="How far a cell sees the layer below, in cells to each side; 2: 5 × 5 cells."
+    )
+    vicinity: Radius = Field(
+        2, description="How far the cells are with which a cell competes, in cells to each side."
+    )
     falloff: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.9, description="c and g are this much smaller for each row and column of distance"
+        0.9,
+        description=(
+            "The fixed weights c and g are multiplied by this for each row and column of distance. 1: "
+            "even weights."
+        ),
     )
-    q: Gain = Field(16.0, description="reinforcement of a cell that nobody in its vicinity outdoes")
-    q_prime: Gain = Field(2.0, description="q′ < q: reinforcement where nobody in the vicinity fires")
+    q: Gain = Field(
+        16.0,
+        description=(
+            "Reinforcement of a cell that fires and that no cell of its vicinity exceeds. Larger "
+            "values learn a pattern in fewer samples."
+        ),
+    )
+    q_prime: Gain = Field(
+        2.0,
+        description="q′: reinforcement of all cells of a vicinity where no cell fires. Must be less than q.",
+    )
 
     @model_validator(mode="after")
     def _makes_layers(self) -> CognitronSpec:
@@ -61,14 +84,43 @@ class CognitronSpec(ActivitySpec):
 
 
 class Cognitron(ActivityModel):
-    """Layers of cells, each of which comes to answer to what often occurs in its part of the layer below.
+    """Cognitron: layers of cells that learn features of features without labels.
 
-    ``Cognitron(dim=144, shape=(12, 12), layers=3, area=, vicinity=, falloff=, q=, q_prime=)``; see
-    ``docs/models.md``. Samples are activities, 0 or more; a missing one is silent.
+    Samples are activities, 0 or more; a missing value counts as 0. Use it for pictures in a fixed
+    position: it does not generalise over position. Nothing is random: ``seed`` has no effect.
+
+    Notes
+    -----
+    For a cell with inputs u_i from its area, excitatory weights a_i and inhibitory weight b:
+
+    - e = Σ a_i·u_i, v = Σ c_i·u_i, h = b·v, w = max(0, (1 + e)/(1 + h) − 1)
+    - lateral stage, the output: z = max(0, (1 + w)/(1 + Σ g_j·w_j) − 1) over the vicinity
+    - a cell that fires (z > 0), with no stronger cell in its vicinity: a_i ← a_i + q·c_i·u_i and b ← b
+      + q·Σ c_i·u_i²/(2v)
+    - where no cell of the vicinity fires, every cell: a_i ← a_i + q′·c_i·u_i and b ← b + q′·v
+
+    a and b start at 0. c and g are fixed, fall off with distance and sum to 1. Quality, means per
+    sample: ``firing`` (share of the last layer that fires), ``reinforced`` and ``recruited`` (cells
+    that learned by q and by q′).
+
+    References
+    ----------
+    K. Fukushima, Cognitron: a self-organizing multilayered neural network, Biological Cybernetics 20,
+    121–136, 1975.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import streamlearn as sl
+    >>> bars = np.eye(12)[1::3].repeat(12, axis=1)
+    >>> net = sl.Cognitron(dim=144, shape=(12, 12), layers=2)
+    >>> net.learn(np.tile(bars, (5, 1))).activity.shape
+    (20, 144)
     """
 
     kind: ClassVar[str] = "cognitron"
     Spec: ClassVar[type[base.Spec]] = CognitronSpec
+    outputs_class = CognitronOutputs
     spec: CognitronSpec
 
     def __init__(self, /, **parameters: Any) -> None:

@@ -16,6 +16,7 @@ from ...kernels.simd import splitmix
 from ...kernels.simd.lanes import WIDTH
 from .. import base
 from ..batch import Batch, Float32
+from ..outputs import MalsburgOutputs
 from ..stream.schedules import Positive, Schedule, within
 from .activity import ActivityModel, ActivitySpec
 from .plane import Cells, Plane, hexagon, positions, ring_offsets, shifted_rows
@@ -27,23 +28,52 @@ Rings = tuple[Ring, Ring]
 
 
 class MalsburgSpec(ActivitySpec):
+    """Parameters of ``Malsburg``."""
+
     sheet: Annotated[int, Field(ge=0, le=512)] | tuple[Side, Side] = Field(
-        7, description="rings of cells around the middle one, 7 for 169 cells; or rows and columns"
+        7,
+        description=(
+            "Size of the sheet: rings of cells around the middle one (7: 169 cells), or rows and "
+            "columns, odd rows shifted right by half a step."
+        ),
     )
-    p: Strength = Field(0.4, description="strength of E → E")
-    r: Strength = Field(0.286, description="strength of E → I")
-    q: Strength = Field(0.3, description="strength of I → E")
-    p_rings: Rings = Field((1, 1), description="nearest and farthest ring of E → E; 0: its own place")
-    r_rings: Rings = Field((0, 1), description="the same of E → I")
-    q_rings: Rings = Field((2, 2), description="the same of I → E")
-    theta: Strength = Field(1.0, description="θ: what an activity must exceed to be sent")
+    p: Strength = Field(0.4, description="Strength of E → E.")
+    r: Strength = Field(0.286, description="Strength of E → I.")
+    q: Strength = Field(0.3, description="Strength of I → E.")
+    p_rings: Rings = Field(
+        (1, 1), description="Nearest and farthest ring of E → E, in grid steps; 0 is the cell's own place."
+    )
+    r_rings: Rings = Field((0, 1), description="Nearest and farthest ring of E → I, in grid steps.")
+    q_rings: Rings = Field(
+        (2, 2),
+        description=(
+            "Nearest and farthest ring of I → E, in grid steps. Inhibition of rings 0 to 2 makes the "
+            "activities oscillate."
+        ),
+    )
+    theta: Strength = Field(1.0, description="θ: a cell sends max(0, H − θ).")
     s: Annotated[float, Field(gt=0, le=1000)] = Field(
-        0.25, description="afferents start in U(0, s); every cell's always sum to dim·s/2"
+        0.25, description="Afferents start in U(0, s). Their sum per cell is fixed at dim·s/2."
     )
-    h: Annotated[Schedule, within(0, 1)] = Field(0.05, description="h(t), the learning rate")
-    steps: int = Field(20, ge=1, le=1000, description="settling steps for every sample")
+    h: Annotated[Schedule, within(0, 1)] = Field(
+        0.05,
+        description=(
+            "h(t), the learning rate. At 0.05 and dim=19 a cell that sends 1 adds 0.05 to each active "
+            "line, of a sum of 2.4."
+        ),
+    )
+    steps: int = Field(
+        20,
+        ge=1,
+        le=1000,
+        description="Settling steps per sample. Raise it if quality()['unsettled'] is not near 0.",
+    )
     delta: Annotated[Positive, Field(le=1)] = Field(
-        1.0, description="δ: how far a step goes towards the sum of a cell's input"
+        1.0,
+        description=(
+            "δ: share of the way to the sum of its inputs that a cell goes in one settling step. 0.5 "
+            "with steps=40 settles sheets that oscillate at 1."
+        ),
     )
 
     @model_validator(mode="after")
@@ -70,14 +100,44 @@ class MalsburgSpec(ActivitySpec):
 
 
 class Malsburg(ActivityModel):
-    """A sheet of excitatory and inhibitory cells, neighbours of which learn like patterns of ``dim`` lines.
+    """Orientation columns: a sheet of cells whose neighbours learn to prefer similar stimuli.
 
-    ``Malsburg(dim=19, sheet=7, p=, r=, q=, theta=, s=, h=, steps=, seed=)``; see ``docs/models.md``. Samples
-    are activities, 0 or more; a missing one is silent.
+    Samples are activities of ``dim`` lines, 0 or more; a missing value counts as 0. Use it to study how
+    columns form; to map a stream, ``SOM`` is many times faster.
+
+    Notes
+    -----
+    Each place of a hexagonal sheet has an excitatory (E) and an inhibitory (I) cell. H* = max(0, H −
+    θ).
+
+    - settling, ``steps`` times from H = 0: I cells H = r·Σ_E H*; E cells H ← H + δ·(−H + p·Σ_E H* −
+      q·Σ_I H* + Σ_i s_ik·A_i)
+    - update: s_ik ← s_ik + h(t)·A_i·H*_k, then the afferents of cell k are rescaled to the sum dim·s/2,
+      after every sample
+
+    Quality: ``firing`` (share of E cells that fire), ``unsettled`` (largest change in the last settling
+    step).
+
+    References
+    ----------
+    Chr. von der Malsburg, Self-organization of orientation sensitive cells in the striate cortex,
+    Kybernetik 14, 85–100, 1973: cell equations, learning rule and the nine stimuli (``bars``).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import streamlearn as sl
+    >>> bars = sl.Malsburg.bars()
+    >>> bars.shape
+    (9, 19)
+    >>> sheet = sl.Malsburg(dim=19, sheet=3, seed=1)
+    >>> sheet.learn(np.tile(bars, (5, 1))).activity.shape
+    (45, 37)
     """
 
     kind: ClassVar[str] = "malsburg"
     Spec: ClassVar[type[base.Spec]] = MalsburgSpec
+    outputs_class = MalsburgOutputs
     spec: MalsburgSpec
 
     def __init__(self, /, **parameters: Any) -> None:

@@ -16,28 +16,74 @@ from ...kernels.maps.fairness import CONSCIENCE, FREQUENCY, NONE
 from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
 from ..batch import Batch, Float32
+from ..outputs import CompetitiveOutputs, LabelTargetOutputs
 from ..stream.labels import LabelledModel, LabelledSpec
 from ..stream.schedules import Decay, Schedule, bounds, within
 
 
 class CompetitiveSpec(LabelledSpec):
-    units: int = Field(ge=1, le=1 << 24, description="how many prototypes")
+    """Parameters of ``Competitive``."""
+
+    units: int = Field(ge=1, le=1 << 24, description="Number of prototypes.")
     mode: Literal["hard", "soft", "gas"] = Field(
-        "hard", description="the winner alone learns, or all by nearness, or all by rank"
+        "hard",
+        description=(
+            "Which units learn: 'hard' the winner only, which is fastest; 'soft' all, weighted by "
+            "softmax(−β·squared distance); 'gas' all, weighted by rank (neural gas)."
+        ),
     )
-    learning_rate: Annotated[Schedule, within(0, 1)] = Field(Decay(0.5, 0.02, 5000.0), description="ε(t)")
+    learning_rate: Annotated[Schedule, within(0, 1)] = Field(
+        Decay(0.5, 0.02, 5000.0),
+        description=(
+            "ε(t), the share of the distance to the sample that the winner moves. The final 0.02 "
+            "follows drift within some 50 samples per unit."
+        ),
+    )
     beta: Annotated[Schedule, within(0, 1e30)] = Field(
-        1.0, description="soft: how sharply learning falls off with squared distance"
+        1.0,
+        description=(
+            "β(t) of mode 'soft', per squared unit of the scaled space: at 1 a squared distance "
+            "greater by 1 means 1/e of the learning. Large values approach 'hard'; at 0 all units "
+            "learn equally. A Decay from small to large spreads the units first."
+        ),
     )
     spread: Annotated[Schedule, within(0, 1e6)] | None = Field(
-        None, description="gas: λ(t), in ranks; by default from a quarter of the units to 0.5"
+        None,
+        description=(
+            "λ(t) of mode 'gas', in ranks: unit of rank k learns at e^(−k/λ) of the winner's rate. "
+            "None: Decay from a quarter of the units (at least 1) to 0.5, tau=5000."
+        ),
     )
-    leak: Annotated[Schedule, within(0, 1)] = Field(0.0, description="hard: ε(t) of those that lose")
+    leak: Annotated[Schedule, within(0, 1)] = Field(
+        0.0,
+        description=(
+            "Mode 'hard': learning rate of the units that lose, much smaller than ε, 0.0001 for "
+            "example. Units that never win then drift to the middle of the stream. 0: losers do not "
+            "learn."
+        ),
+    )
     conscience: Annotated[float, Field(gt=0, le=1e30)] | None = Field(
-        None, description="hard: C, in units of squared distance; who won too often stands back"
+        None,
+        description=(
+            "Mode 'hard': C of the conscience, in units of squared distance. The learner is argmin ‖x "
+            "− w_j‖² − C·(1/N − p_j), so units that won too often stand back. Set it if units never "
+            "win. None: off."
+        ),
     )
-    conscience_rate: Annotated[float, Field(gt=0, le=1)] = Field(1e-4, description="B of the conscience")
-    frequency_sensitive: bool = Field(False, description="hard: distances count times wins")
+    conscience_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        1e-4,
+        description=(
+            "B of the conscience: p_j ← p_j + B·(z_j − p_j), z_j = 1 for the nearest unit, else 0. At "
+            "10⁻⁴ p_j is the share of wins among the last 10,000 samples."
+        ),
+    )
+    frequency_sensitive: bool = Field(
+        False,
+        description=(
+            "Mode 'hard': the learner is argmin n_j·‖x − w_j‖, n_j the wins so far. An alternative to "
+            "conscience that needs no constant."
+        ),
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> CompetitiveSpec:
@@ -78,13 +124,47 @@ class CompetitiveSpec(LabelledSpec):
 
 
 class Competitive(LabelledModel):
-    """``units`` prototypes that compete for the samples.
+    """Competitive learning: prototypes that move towards the samples that they win.
 
-    ``Competitive(dim=, units=, mode=, learning_rate=, init=, labels=, scale=)``; see ``docs/models.md``.
+    Use it to sort a stream into clusters if no map is needed.
+
+    Notes
+    -----
+    For each sample x, with w_j the weights of unit j:
+
+    - 'hard': w_i ← w_i + ε(t)·(x − w_i) for the winner i = argmin_j ‖x − w_j‖ only
+    - 'soft': y = softmax(−β(t)·‖x − w_j‖²), w_j ← w_j + ε(t)·y_j·(x − w_j)
+    - 'gas': w_j ← w_j + ε(t)·e^(−k_j/λ(t))·(x − w_j), k_j the number of units nearer than j
+
+    ``winner`` is the nearest unit in every mode; the lowest index wins a tie. Quality:
+    ``quantization_error`` (mean distance to the winner), ``dead_units``.
+
+    References
+    ----------
+    'hard': D. E. Rumelhart and D. Zipser, Feature discovery by competitive learning, Cognitive Science
+    9, 75–112, 1985; J. MacQueen, Some methods for classification and analysis of multivariate
+    observations, 1967. 'gas': T. Martinetz and K. Schulten, A "neural-gas" network learns topologies,
+    1991. ``conscience``: D. DeSieno, Adding a conscience to competitive learning, ICNN 1988.
+    ``frequency_sensitive``: S. C. Ahalt et al., Competitive learning algorithms for vector
+    quantization, Neural Networks 3, 1990.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import streamlearn as sl
+    >>> stream = np.random.default_rng(1).normal(size=(500, 3))
+    >>> net = sl.Competitive(dim=3, units=4, init="samples")
+    >>> out = net.learn(stream)
+    >>> out.winner[:4]  # the first samples decide the weights: no winner yet
+    array([-1, -1, -1, -1], dtype=int32)
+    >>> net.weights.shape
+    (4, 3)
     """
 
     kind: ClassVar[str] = "competitive"
     Spec: ClassVar[type[base.Spec]] = CompetitiveSpec
+    outputs_class = CompetitiveOutputs
+    target_outputs_class = LabelTargetOutputs
     spec: CompetitiveSpec
 
     def __init__(self, /, **parameters: Any) -> None:

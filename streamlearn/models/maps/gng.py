@@ -14,23 +14,56 @@ from ...kernels import compiler
 from ...kernels.maps import gng as kernels
 from .. import base
 from ..batch import Batch, Float32
+from ..outputs import GrowingNeuralGasOutputs
 from ..stream.schedules import Schedule, within
 from .units import UnitModel, UnitSpec
 
 
 class GrowingNeuralGasSpec(UnitSpec):
-    max_units: int = Field(100, ge=2, le=1 << 13, description="it grows from two units to at most so many")
-    learning_rate: Annotated[Schedule, within(0, 1)] = Field(0.2, description="ε_b(t), of the winner")
-    neighbour_rate: Annotated[Schedule, within(0, 1)] = Field(
-        0.006, description="ε_n(t), of those joined to the winner"
+    """Parameters of ``GrowingNeuralGas``."""
+
+    max_units: int = Field(
+        100,
+        ge=2,
+        le=1 << 13,
+        description="Largest number of units. The net starts with two. Memory grows with its square.",
     )
-    max_age: int = Field(50, ge=1, le=1 << 30, description="an edge that gets older than this goes")
-    insert_every: int = Field(100, ge=1, le=1 << 62, description="samples from one new unit to the next")
+    learning_rate: Annotated[Schedule, within(0, 1)] = Field(
+        0.2,
+        description=(
+            "ε_b(t), rate of the winner. Constant as in the paper, so that the net follows the stream."
+        ),
+    )
+    neighbour_rate: Annotated[Schedule, within(0, 1)] = Field(
+        0.006,
+        description=(
+            "ε_n(t), rate of the units joined to the winner. At 0.006 some 33 wins of a neighbour "
+            "move a unit as far as one win of its own at 0.2."
+        ),
+    )
+    max_age: int = Field(
+        50,
+        ge=1,
+        le=1 << 30,
+        description=(
+            "Age at which an edge is removed, in wins of its end. Smaller values remove units faster "
+            "that the stream has left."
+        ),
+    )
+    insert_every: int = Field(100, ge=1, le=1 << 62, description="Samples from one new unit to the next.")
     error_split: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.5, description="α: what the two keep of their errors where a unit comes between them"
+        0.5,
+        description=(
+            "α: a new unit's two neighbours keep this share of their error. At 0.5 the largest error "
+            "is split evenly with the new unit."
+        ),
     )
     error_decay: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.995, description="d: what an error keeps of itself per sample"
+        0.995,
+        description=(
+            "d: all errors are multiplied by it at each sample. At 0.995 an error is half forgotten "
+            "after 139 samples."
+        ),
     )
 
     @model_validator(mode="after")
@@ -51,17 +84,48 @@ class GrowingNeuralGasSpec(UnitSpec):
 
 
 class GrowingNeuralGas(UnitModel):
-    """Units that the samples call up where they are, and edges between those that lie side by side.
+    """Growing neural gas: units that grow where the error is large, joined by edges.
 
-    ``GrowingNeuralGas(dim=, max_units=, learning_rate=, neighbour_rate=, max_age=, insert_every=, scale=,
-    seed=)``; see ``docs/models.md``.
+    Use it if the number of clusters is unknown, or if their shape matters: units joined by edges belong
+    together.
 
-    There are ``len(net.weights)`` units. Row j of ``weights``, entry j of ``hits``, the j of an edge and the
-    winner j are one unit, until a unit is taken away: then the last takes over its number.
+    Notes
+    -----
+    For each sample x, with i the nearest unit and s the second nearest:
+
+    - error: e_i ← e_i + ‖x − w_i‖²
+    - update: w_i ← w_i + ε_b(t)·(x − w_i), and w_j ← w_j + ε_n(t)·(x − w_j) for the units j joined to i
+    - edges: those of i age by 1; the edge i – s gets age 0; an edge older than ``max_age`` is removed,
+      and so is a unit without edges
+    - insertion, every ``insert_every`` samples: a unit r at ½(w_q + w_f) between q, the unit of the
+      largest error, and f, the one of the largest error joined to q; e_q and e_f are multiplied by α,
+      then e_r = e_q
+    - all errors are multiplied by d
+
+    The net has ``len(net.weights)`` units. Row j of ``weights``, entry j of ``hits``, the j of an edge
+    and the winner j are one unit until a unit is removed; then the last unit takes its number. Quality:
+    ``quantization_error``, ``units``, ``edges``, ``dead_units``.
+
+    References
+    ----------
+    B. Fritzke, A growing neural gas network learns topologies, NIPS 7, 625–632, 1995: the algorithm,
+    and the default values. The bound ``max_units`` is ours.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import streamlearn as sl
+    >>> angle = np.random.default_rng(1).uniform(0, 2 * np.pi, 2000)
+    >>> ring = np.stack((np.cos(angle), np.sin(angle)), axis=1)
+    >>> gas = sl.GrowingNeuralGas(dim=2, max_units=10, seed=1)
+    >>> out = gas.learn(ring)
+    >>> len(gas.weights)
+    10
     """
 
     kind: ClassVar[str] = "gng"
     Spec: ClassVar[type[base.Spec]] = GrowingNeuralGasSpec
+    outputs_class = GrowingNeuralGasOutputs
     spec: GrowingNeuralGasSpec
 
     def __init__(self, /, **parameters: Any) -> None:

@@ -16,6 +16,8 @@ from ...kernels.maps import som as kernels
 from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
 from ..batch import Batch, Float32
+from ..outputs import LabelTargetOutputs, SOMOutputs
+from ..signature import Accepts
 from ..stream.labels import LabelledModel, LabelledSpec
 from ..stream.schedules import Decay, Schedule, within
 from . import initial_weights
@@ -31,21 +33,78 @@ _GRID_DISTANCES = {
 
 
 class SOMSpec(LabelledSpec):
-    grid: tuple[Side, ...] = Field(
-        min_length=1, max_length=2, description="rows and columns; one number: a chain"
+    """Parameters of ``SOM``."""
+
+    grid: Annotated[tuple[Side, ...], Accepts("int | tuple[int, int] | tuple[int]")] = Field(
+        min_length=1,
+        max_length=2,
+        description=(
+            "Rows and columns of the grid; units are numbered row by row. One number makes a chain. "
+            "More units give more detail and cost more time per sample."
+        ),
     )
-    topology: Literal["rectangular", "hexagonal"] = "rectangular"
-    torus: bool = Field(False, description="whether the grid's edges meet")
-    learning_rate: Annotated[Schedule, within(0, 1)] = Field(Decay(0.5, 0.02, 5000.0), description="ε(t)")
+    topology: Literal["rectangular", "hexagonal"] = Field(
+        "rectangular",
+        description=(
+            "Grid of squares or of hexagons. On a hexagonal grid odd rows are shifted right by half a step."
+        ),
+    )
+    torus: bool = Field(
+        False,
+        description=(
+            "Whether opposite edges of the grid are joined, so that no unit is at a border. A "
+            "hexagonal torus needs an even number of rows."
+        ),
+    )
+    learning_rate: Annotated[Schedule, within(0, 1)] = Field(
+        Decay(0.5, 0.02, 5000.0),
+        description=(
+            "ε(t), the share of the distance to the sample that the winner moves. The default orders "
+            "the map first; its final 0.02 follows drift within some 50 samples per unit."
+        ),
+    )
     sigma: Annotated[Schedule, within(0, 1e6)] | None = Field(
         None,
-        description="σ(t), in grid steps; by default from half the longer side to 1.5 (less on a small grid)."
-        " 0: the winner alone learns",
+        description=(
+            "σ(t), radius of the neighbourhood in grid steps; 0: only the winner learns. None: Decay "
+            "from half the longer side (at least 1) to 1.5 (less on a small grid), tau=5000. On maps "
+            "beyond 12 × 12, raise its end (0.15 × longer side) if the score matters more than "
+            "detail."
+        ),
     )
     grid_distance: Literal["manhattan", "euclidean", "chebyshev", "hexagonal"] | None = Field(
-        None, description="between units; by default manhattan, on a hexagonal grid steps along edges"
+        None,
+        description=(
+            "Distance between units on the grid, in steps. None: 'manhattan' on squares, 'hexagonal' "
+            "(steps along edges) on hexagons. 'chebyshev' is for squares only."
+        ),
     )
-    neighbourhood: Literal["gaussian", "bubble", "triangle", "mexican_hat"] = "gaussian"
+    init: Annotated[
+        initial_weights.Init,
+        Accepts(
+            'Literal["random", "range", "samples", "pca"] | NDArray[Any]'
+            " | Sequence[Sequence[float]] | Sequence[Sequence[Sequence[float]]]",
+            '{"random", "range", "samples", "pca"} or array_like of shape (*grid, dim)',
+        ),
+    ] = Field(
+        "random",
+        description=(
+            "Initial weights. 'random': uniform in ±1, which is one standard deviation if scaled. 'range': "
+            "uniform between the smallest and the largest value of each channel among the first samples. "
+            "'samples': first samples themselves. 'pca': the plane of the two principal components of the "
+            "first samples, so that the map is ordered from the start and a small sigma suffices. An array "
+            "of shape (*grid, dim): these weights. With 'range', 'samples' and 'pca' the first init_samples "
+            "samples are held and not learned; until then there is no winner (−1)."
+        ),
+    )
+    neighbourhood: Literal["gaussian", "bubble", "triangle", "mexican_hat"] = Field(
+        "gaussian",
+        description=(
+            "h as a function of grid distance d: 'gaussian' exp(−d²/2σ²), cut at 5.25 σ; 'bubble' 1 "
+            "up to σ; 'triangle' 1 − d/σ up to σ; 'mexican_hat' (1 − d²/σ²)·exp(−d²/2σ²), which "
+            "pushes distant units away. 'bubble' and 'triangle' need a larger sigma."
+        ),
+    )
 
     ways: ClassVar[tuple[str, ...]] = (*LabelledSpec.ways, "pca")
 
@@ -99,14 +158,47 @@ class SOMSpec(LabelledSpec):
 
 
 class SOM(MapPlots, LabelledModel):
-    """A map of ``grid`` = (rows, columns) units that keeps the topology of the samples.
+    """Self-organizing map: a grid of units that preserves the topology of the samples.
 
-    ``SOM(dim=, grid=, sigma=, learning_rate=, neighbourhood=, init=, labels=, scale=, seed=)``; see
-    ``docs/models.md``.
+    Use it to see which regimes a stream has, how they relate, and which samples belong to none.
+
+    Notes
+    -----
+    For each sample x, with w_j the weights of unit j and t the number of samples so far:
+
+    - winner: i = argmin_j ‖x − w_j‖; the lowest index wins a tie
+    - neighbourhood: h_ij = exp(−d_ij²/2σ(t)²), d_ij the distance on the grid; units beyond 5.25 σ,
+      where h < 1.04·10⁻⁶, do not learn
+    - update: w_j ← w_j + ε(t)·h_ij·(x − w_j)
+
+    A missing value takes no part in winner and update; the distance is multiplied by √(dim/present). A
+    sample without values has no winner (−1) and is not learned. Quality: ``quantization_error`` (mean
+    distance to the winner), ``topographic_error`` (share of samples whose two nearest units do not
+    touch), ``dead_units``.
+
+    References
+    ----------
+    T. Kohonen, Self-organized formation of topologically correct feature maps, Biological Cybernetics
+    43, 59–69, 1982: the adaptation rule. U-matrix: A. Ultsch and H. P. Siemon, Kohonen's self
+    organizing feature maps for exploratory data analysis, INNC 1990.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import streamlearn as sl
+    >>> stream = np.random.default_rng(1).normal(size=(500, 3))
+    >>> som = sl.SOM(dim=3, grid=(4, 5), scale="standard", seed=1)
+    >>> out = som.learn(stream)
+    >>> out.winner.shape, out.coords.shape
+    ((500,), (500, 2))
+    >>> som.weights.shape
+    (4, 5, 3)
     """
 
     kind: ClassVar[str] = "som"
     Spec: ClassVar[type[base.Spec]] = SOMSpec
+    outputs_class = SOMOutputs
+    target_outputs_class = LabelTargetOutputs
     spec: SOMSpec
 
     def __init__(self, /, **parameters: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,20 +20,44 @@ from ...kernels.simd import splitmix
 from .. import base, lane_layout
 from ..base import Model, Spec
 from ..batch import Batch, Float32, joined_outputs, part
+from ..signature import Accepts
 from . import initial_weights
 
 
 class UnitSpec(Spec):
+    """Parameters of a model with units in the space of the samples."""
+
     distance: Literal["euclidean", "manhattan", "chebyshev", "cosine"] = Field(
-        "euclidean", description="between sample and unit"
+        "euclidean",
+        description=(
+            "Distance between sample and unit. Winner, score and quality use it. 'cosine' compares "
+            "directions and ignores sizes: use it for patterns, not for alarms."
+        ),
     )
-    init: initial_weights.Init = Field(
+    init: Annotated[
+        initial_weights.Init,
+        Accepts(
+            'Literal["random", "range", "samples"] | NDArray[Any] | Sequence[Sequence[float]]',
+            '{"random", "range", "samples"} or array_like of shape (units, dim)',
+        ),
+    ] = Field(
         "random",
-        description="weights at first: random in ±1, or within the range of the first samples, or these"
-        " samples, or (a map) the plane of their principal components; or the weights themselves",
+        description=(
+            "Initial weights. 'random': uniform in ±1, which is one standard deviation if scaled. "
+            "'range': uniform between the smallest and the largest value of each channel among the "
+            "first samples. 'samples': first samples themselves. An array: these weights. With "
+            "'range' and 'samples' the first init_samples samples are held and not learned; until "
+            "then there is no winner (−1)."
+        ),
     )
     init_samples: int | None = Field(
-        None, ge=1, le=base.MAX_STATE_VALUES, description="how many first samples decide"
+        None,
+        ge=1,
+        le=base.MAX_STATE_VALUES,
+        description=(
+            "First samples that decide the initial weights, for 'range', 'samples' and 'pca'. None: "
+            "one per unit for 'samples', else max(100, 2·dim), at most 1000."
+        ),
     )
 
     ways: ClassVar[tuple[str, ...]] = ("random", "range", "samples")

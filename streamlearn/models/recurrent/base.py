@@ -22,6 +22,7 @@ from ...kernels.stream import scaling
 from .. import base, lane_layout
 from ..base import Model
 from ..batch import Float32
+from ..outputs import RecurrentTargetOutputs
 from ..stream.keys import Slots
 from ..stream.schedules import Decay, Positive, Schedule, within
 from ..validation import as_codes
@@ -38,31 +39,91 @@ NOBODY = np.zeros(0, np.int64)  # the ids where no targets come later
 
 
 class RecurrentSpec(base.Spec):
-    hidden: int = Field(ge=1, le=1 << 14, description="units of a layer")
-    cell: Literal["elman", "lstm", "gru"] = Field("lstm", description="what a unit is")
-    layers: int = Field(1, ge=1, le=64, description="layers of units, each on the one before")
-    bias: bool = Field(True, description="whether the cells have biases, as PyTorch's bias=")
-    head_bias: bool = Field(True, description="whether the read-out has one")
-    optimizer: Literal["sgd", "momentum", "rmsprop", "adam"] = "adam"
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum: what a step keeps of the one before")
-    learning_rate: Annotated[Schedule, within(0, 1e30)] = Field(
-        Decay(0.02, 0.003, 5000.0), description="ε(t) of the optimizer"
+    """Parameters of every recurrent network."""
+
+    hidden: int = Field(
+        ge=1,
+        le=1 << 14,
+        description="Units of a layer. More units fit more, at a cost that grows with the square.",
     )
-    loss: Literal["mse", "huber", "cross_entropy"] = "mse"
-    delta: Positive = Field(1.0, description="huber: errors beyond it count in proportion, not squared")
+    cell: Literal["elman", "lstm", "gru"] = Field(
+        "lstm",
+        description=(
+            "Cell of a unit: 'lstm'; 'gru', with ¾ of its weights; 'elman', with ¼, which forgets soonest."
+        ),
+    )
+    layers: int = Field(
+        1, ge=1, le=64, description="Layers of units; each takes the outputs of the one below."
+    )
+    bias: bool = Field(True, description="Whether the cells have biases, as PyTorch's bias=.")
+    head_bias: bool = Field(True, description="Whether the linear read-out has a bias.")
+    optimizer: Literal["sgd", "momentum", "rmsprop", "adam"] = Field(
+        "adam",
+        description=(
+            "Optimizer of the parameters, as PyTorch defines it: 'adam' (β 0.9 and 0.999, ε 10⁻⁸), "
+            "'sgd', 'momentum', 'rmsprop' (α 0.99, ε 10⁻⁸; take a tenth of Adam's learning rate)."
+        ),
+    )
+    momentum: float = Field(
+        0.9, ge=0, lt=1, description="Optimizer 'momentum': share of the last step that a step keeps."
+    )
+    learning_rate: Annotated[Schedule, within(0, 1e30)] = Field(
+        Decay(0.02, 0.003, 5000.0),
+        description=(
+            "ε(t) of the optimizer. Adam moves a parameter by about ε(t) per update. The final 0.003 "
+            "follows drift."
+        ),
+    )
+    loss: Literal["mse", "huber", "cross_entropy"] = Field(
+        "mse",
+        description=(
+            "Loss of a prediction, the mean over the outputs: 'mse'; 'huber', which limits the effect "
+            "of rare jumps; 'cross_entropy' for classes and symbols."
+        ),
+    )
+    delta: Positive = Field(
+        1.0, description="Loss 'huber': errors beyond it count linearly, not squared. In scaled units."
+    )
     target: Literal["next", "given", "later"] = Field(
-        "given", description="a y given with the sample, or one that comes later"
+        "given",
+        description=(
+            "What is predicted: 'given', a y that comes with its sample; 'later', a y that may also "
+            "come later by the sample's id."
+        ),
     )
     delay: Steps | None = Field(
-        None, description="later: how many samples may wait for their y; 256 by default"
+        None,
+        description=(
+            "Target 'later': samples that may wait for their y. None: 256. Each costs memory (0.5 KiB "
+            "in an LSTM of 32 units): set it to how late a y can be."
+        ),
     )
     keys: Steps | None = Field(
-        None, description="every sample has a key, and of so many keys each has a hidden state of its own"
+        None,
+        description=(
+            "Number of streams that share the parameters, each with a hidden state of its own. Then "
+            "every sample needs a key. A new key beyond this number replaces the key that was not "
+            "seen for longest. None: one stream."
+        ),
     )
-    outputs: int | None = Field(None, ge=1, le=1 << 20, description="columns of y, 1 by default")
-    symbols: Count | None = Field(None, description="a sample is one number, a symbol 0 … symbols − 1")
-    classes: Count | None = Field(None, description="cross_entropy: y is a class 0 … classes − 1")
-    clip: Positive | None = Field(None, description="the gradient's norm is cut to this")
+    outputs: int | None = Field(None, ge=1, le=1 << 20, description="Columns of y. None: 1.")
+    symbols: Count | None = Field(
+        None,
+        description=(
+            "Samples are symbols 0 … symbols − 1 in one channel (dim=1, no scale). None: samples are numbers."
+        ),
+    )
+    classes: Count | None = Field(
+        None,
+        description="Loss 'cross_entropy': y is a class 0 … classes − 1 in one column. None: y is numbers.",
+    )
+    clip: Positive | None = Field(
+        None,
+        description=(
+            "The gradient is scaled down to this norm if it is larger. None: never. Set it if updates "
+            "diverge."
+        ),
+    )
 
     @model_validator(mode="after")
     def _learns_and_names(self) -> Self:
@@ -89,6 +150,7 @@ class Recurrent(Model):
     classes a prediction tells apart, None where it is numbers."""
 
     directions: ClassVar[int] = 1
+    target_outputs_class = RecurrentTargetOutputs
 
     def __init__(self, /, **parameters: Any) -> None:
         super().__init__(**parameters)

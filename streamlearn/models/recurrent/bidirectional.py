@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,31 @@ from ...kernels.simd import splitmix
 from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
 from ..batch import Batch, Float32, Integers, Targets
+from ..outputs import BidirectionalRNNOutputs
+from ..signature import Accepts
 from .base import NOBODY, Recurrent, RecurrentSpec, Steps
 
 Context = Annotated[int, Field(ge=0, le=1 << 16)]
 
 
 class BidirectionalSpec(RecurrentSpec):
+    """Parameters of ``BidirectionalRNN``."""
+
     chunk: tuple[Steps, Context] = Field(
-        (16, 4), description="samples that are told of at once, and samples after them that are seen"
+        (16, 4),
+        description=(
+            "(N_c, N_r): samples of a chunk, and samples after it that are its right context. Outputs "
+            "come N_r to N_c + N_r − 1 samples after their sample. More context helps and costs "
+            "N_r/N_c more time; a shorter chunk updates more often."
+        ),
+    )
+
+    target: Annotated[Literal["next", "given", "later"], Accepts('Literal["given", "later"]')] = Field(
+        "given",
+        description=(
+            "What is predicted: 'given', a y that comes with its sample; 'later', a y that may also come "
+            "later by the sample's id. The next sample is refused: the net has seen it."
+        ),
     )
 
     @model_validator(mode="after")
@@ -83,32 +100,45 @@ class BidirectionalSpec(RecurrentSpec):
 
 
 class BidirectionalRNN(Recurrent):
-    """A recurrent net in both directions: ``layers`` of ``hidden`` units forward and as many in reverse, each
-    layer on both of the one before, then a linear read-out.
+    """Bidirectional recurrent network on a stream, in chunks with bounded delay.
 
-    ``BidirectionalRNN(dim=, hidden=, cell=, layers=, chunk=(N_c, N_r), target=, delay=, outputs= or
-    classes=, loss=, optimizer=, learning_rate=, clip=, symbols=, keys=, scale=, seed=)``; see
-    ``docs/models.md``, and ``kernels/bidirectional.py`` for the rule.
+    It predicts a target from samples before and after it. Use it to label or smooth a stream if a short
+    delay is allowed: phases, events, gestures. Each layer has ``hidden`` units per direction.
 
-    What is said of a sample is said when its chunk and the chunk's right context have come. So
-    ``learn(X, y)`` returns a row for every sample whose time has come, in order; ``sample[i]`` is the number
-    of the sample (from 0) that row i is about, ``prediction[i]`` what was predicted for its y before that was
-    learned, in y's own units; ``error``, ``score`` and ``present`` are that sample's. A batch may complete
-    no chunk, and then there are no rows.
+    Notes
+    -----
+    A chunk is N_c samples, and the N_r samples after them are its right context. When the context has
+    come, the N_c samples are predicted and their targets learned, in one update on the mean loss. The
+    forward direction is carried from chunk to chunk; the reverse direction starts from 0 at the end of
+    the context. The gradient goes through all N_c + N_r steps of both directions.
 
-    With ``target="later"`` a y may also come with ``learn_targets``, which returns what was said of its
-    sample then (NaN if that is still to come), and the chunk is learned when it has all of them.
+    ``learn`` returns one row per sample that is complete, in order, possibly none; ``sample`` is its
+    number. ``predict(X)`` returns the rows that ``learn`` would return if X came now. With
+    ``target="later"`` a y may come with ``learn_targets``; a chunk is learned when it has all of them,
+    or when more than ``delay`` samples wait. Quality is that of ``RNN``; ``waiting`` is the number of
+    samples that wait.
 
-    ``predict(X)`` returns what ``learn`` would if X came now, without any y of X: rows of samples that
-    waited for their context, which are judged by the y that came with them, and of X, which are not (NaN).
+    References
+    ----------
+    M. Schuster and K. K. Paliwal, Bidirectional recurrent neural networks, IEEE Transactions on Signal
+    Processing 45, 2673–2681, 1997. Chunks: Y. Zhang et al., Highway long short-term memory RNNs for
+    distant speech recognition, ICASSP 2016 (latency-controlled).
 
-    ``y`` is NaN where it is missing. With ``keys=K`` every sample has a key, and each
-    of up to K keys its own chunks and states; the key heard of longest ago is forgotten for a new one, and
-    what waited there is never told of.
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import streamlearn as sl
+    >>> X = np.random.default_rng(2).normal(size=(100, 3))
+    >>> y = (X[:, :1] > 0).astype(float)
+    >>> net = sl.BidirectionalRNN(dim=3, hidden=8, chunk=(16, 4))
+    >>> out = net.learn(X, y)
+    >>> len(out), out.sample[:3]
+    (96, array([0, 1, 2]))
     """
 
     kind: ClassVar[str] = "birnn"
     Spec: ClassVar[type[base.Spec]] = BidirectionalSpec
+    outputs_class = BidirectionalRNNOutputs
     directions: ClassVar[int] = 2
     spec: BidirectionalSpec
 

@@ -17,43 +17,60 @@ from ...kernels.recurrent import evaluation, memory_layout, rollout, tbptt
 from ...kernels.simd import splitmix
 from .. import base
 from ..batch import Batch, Float32, Integers, Targets, joined_outputs
+from ..outputs import RNNOutputs
 from .base import NOBODY, Recurrent, mean
 from .rnn_spec import RNNSpec
 
 
 class RNN(Recurrent):
-    """A recurrent net: ``layers`` of ``hidden`` units, then a linear read-out.
+    """Recurrent network trained by truncated backpropagation through time (TBPTT).
 
-    ``RNN(dim=, hidden=, cell=, layers=, tbptt=(k1, k2), optimizer=, learning_rate=, loss=, target=, outputs=,
-    clip=, scale=, seed=)``; see ``docs/models.md``, and ``kernels/tbptt.py`` for the rule.
+    It forecasts the next samples, or predicts a target from a sample and all samples before it. Layers
+    of ``hidden`` units are followed by a linear read-out. Use it if the order of the samples matters.
 
-    With ``target="next"``, ``learn(X)`` says in ``prediction[i]`` what was forecast *for* X[i] before it came
-    (NaN for the first sample ever); with ``target="given"``, what was predicted for y[i] from X[i].
-    With ``residual`` the read-out is the change from the last sample: an untrained net forecasts about what
-    persistence does.
-    ``predict(X)`` runs on from the live state: ``prediction[i]`` is the forecast *after* X[i], of the sample
-    that follows (or of y[i]). ``error[i]`` and ``score[i]`` judge X[i] by the forecast made before it, in
-    ``learn`` and ``predict`` alike (or y[i]; NaN without one). Both speak in the stream's own units.
+    Notes
+    -----
+    - cells: 'elman' h_t = tanh(W_x·x_t + W_h·h_{t−1} + b); 'lstm' and 'gru' with PyTorch's gates and
+      names
+    - training: every k₁ samples, one update on the mean loss of the last k₂ pairs of input and target.
+      The hidden state is carried and never restarted; the gradient stops k₂ steps back
 
-    With ``loss="cross_entropy"`` a prediction is the probabilities of all classes and the error −log of that
-    of the one that came, in nats. ``symbols`` makes samples symbols; with ``target="next"`` the net forecasts
-    the next one, and ``sample`` draws a continuation.
+    ``learn`` gives in ``prediction[i]`` what was forecast for sample i before it came (NaN for the
+    first), or for its target. ``predict`` runs on from the live state and gives the forecast that
+    follows sample i. ``error`` and ``score`` compare sample i, or its target, with the prediction made
+    before it. With ``horizon=H``, ``prediction`` has shape (n, H, dim) and ``error`` compares the first
+    step.
 
-    So ``predict(x)`` just before ``learn(x, y)`` gives the same prediction, bit for bit, if the target is
-    given. If it is the next sample, ``predict(x)`` before ``learn(x)`` gives what ``learn`` will report for
-    the sample after x, unless x completes the pair that an update waits for: the update comes first.
+    A missing input is replaced by the net's own forecast, or by the channel's mean so far; a missing
+    target has no loss. A gradient that is not finite skips its update. With ``keys``, parameters,
+    scaling and quality are shared, and each key has a hidden state and window of its own. Quality:
+    ``mae``, ``rmse`` (units of the target), ``mase`` (error relative to repeating the last value), or
+    ``log_loss`` and ``accuracy`` for classes; ``updates``, ``skipped_updates``, ``gradient_norm``.
 
-    With ``horizon=H`` a forecast is of H samples, ``(n, H, dim)``: prediction[i] of learn is what was
-    forecast for X[i] and the H − 1 samples after it; ``error`` and ``score`` judge the first step.
-    With ``target="later"`` a y may come with its sample or later, through ``learn_targets``, whose
-    ``prediction`` is what was said when the sample came.
-    With ``keys=K`` every sample has a key, and each of up to K keys a hidden state and window of its own, the
-    parameters being shared. The key heard of longest ago is forgotten for a new one. ``predict`` runs each
-    key's samples on from that key's state, as if there were no others.
+    References
+    ----------
+    J. L. Elman, Finding structure in time, Cognitive Science 14, 179–211, 1990. S. Hochreiter and J.
+    Schmidhuber, Long short-term memory, Neural Computation 9, 1735–1780, 1997. K. Cho et al., Learning
+    phrase representations using RNN encoder–decoder, EMNLP 2014 (GRU). TBPTT(k₁, k₂): R. J. Williams
+    and J. Peng, An efficient gradient-based algorithm for on-line training of recurrent network
+    trajectories, Neural Computation 2, 490–501, 1990.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import streamlearn as sl
+    >>> wave = np.sin(np.arange(2000) / 5)[:, None]
+    >>> net = sl.RNN(dim=1, hidden=8, seed=1)
+    >>> out = net.learn(wave)
+    >>> bool(out.error[-100:].mean() < 0.1 < out.error[1:100].mean())
+    True
+    >>> net.forecast(3).shape
+    (3, 1)
     """
 
     kind: ClassVar[str] = "rnn"
     Spec: ClassVar[type[base.Spec]] = RNNSpec
+    outputs_class = RNNOutputs
     spec: RNNSpec
 
     def __init__(self, /, **parameters: Any) -> None:

@@ -15,13 +15,44 @@ from .base import RecurrentSpec, Steps
 
 
 class RNNSpec(RecurrentSpec):
-    tbptt: tuple[Steps, Steps] = Field((16, 16), description="update every k1 pairs, through the last k2")
-    target: Literal["next", "given", "later"] = Field(
-        "next", description="forecast the next samples, or a y given with the sample, or one that comes later"
+    """Parameters of ``RNN``."""
+
+    tbptt: tuple[Steps, Steps] = Field(
+        (16, 16),
+        description=(
+            "(k₁, k₂) of truncated backpropagation through time: one update every k₁ samples, through "
+            "the last k₂ ≥ k₁. Equal values are cheapest. Raise k₂ if the net must remember for "
+            "longer than 16 samples."
+        ),
     )
-    horizon: Steps | None = Field(None, description="next: how many samples are forecast at once")
-    residual: bool = Field(False, description="next: the read-out is the change from the last sample")
-    lags: bool = Field(False, description="keep the gradient's norm by lag, at the cost of one more way back")
+    target: Literal["next", "given", "later"] = Field(
+        "next",
+        description=(
+            "What is predicted: 'next', the next sample; 'given', a y that comes with its sample; "
+            "'later', a y that may also come later by the sample's id."
+        ),
+    )
+    horizon: Steps | None = Field(
+        None,
+        description=(
+            "Target 'next': samples that are forecast at once, each with its own rows of the read- "
+            "out. None: one, without an axis for the step."
+        ),
+    )
+    residual: bool = Field(
+        False,
+        description=(
+            "Target 'next': the read-out is the change from the last sample, so that an untrained net "
+            "forecasts about the last value."
+        ),
+    )
+    lags: bool = Field(
+        False,
+        description=(
+            "Whether to record the gradient's norm by lag (gradient_by_lag). Costs one more backward "
+            "pass per update."
+        ),
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> RNNSpec:

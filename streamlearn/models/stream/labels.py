@@ -20,11 +20,26 @@ from ..validation import as_codes
 
 
 class LabelledSpec(UnitSpec):
+    """Parameters of a model with units that have labels."""
+
     labels: int | None = Field(
-        None, ge=1, le=1 << 16, description="y is a class 0 … labels − 1, from which units get labels"
+        None,
+        ge=1,
+        le=1 << 16,
+        description=(
+            "Number of classes. Then y is a class 0 … labels − 1 (NaN: unknown), given with the "
+            "samples or later by id, and each unit's label is the class it won most often. None: no "
+            "labels."
+        ),
     )
     delay: int = Field(
-        1024, ge=1, le=1 << 16, description="how many of the last samples wait for their label"
+        1024,
+        ge=1,
+        le=1 << 16,
+        description=(
+            "Last samples that wait for their label. Raise it if labels arrive later; it costs 16 "
+            "bytes per sample."
+        ),
     )
 
     @model_validator(mode="after")

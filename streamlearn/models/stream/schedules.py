@@ -24,15 +24,39 @@ _NO_TIMES = np.empty(0)
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Decay:
-    """A value that goes from ``start`` to ``end``, and need not know how long the stream is.
+    """A value that changes from ``start`` to ``end`` over a stream without an end.
 
-    v(t) = end + (start − end)·e^(−t/τ), or with ``form="inverse"`` end + (start − end)/(1 + t/τ), which goes
-    far sooner and arrives later. t is in samples, or with ``unit="seconds"`` in seconds of arrival time since
-    the first sample. Either ``tau`` says how fast (by default 5000), or ``half_life``: after how much time
-    half the way to ``end`` is gone.
+    v(t) = end + (start − end)·e^(−t/τ), or with ``form="inverse"`` v(t) = end + (start − end)/(1 + t/τ),
+    which changes sooner and arrives later. With ``end=0`` it is Kohonen's ε₀·e^(−t/τ). An ``end`` above 0
+    keeps a model able to follow a stream that drifts.
 
-    With ``end=0`` it is Kohonen's ε₀e^(−t/τ). An ``end`` above 0 keeps a model able to follow a stream that
-    drifts.
+    Parameters
+    ----------
+    start : float
+        Value at t = 0.
+    end : float
+        Value that is approached.
+    tau : float, default 5000.0
+        τ in units of t: after τ, 63 % of the way to ``end`` is gone. Range: above 0.
+    half_life : float, optional
+        Time after which half the way to ``end`` is gone, in units of t, in place of ``tau``. Range: above 0.
+    unit : {"samples", "seconds"}, default "samples"
+        Unit of t: samples learned, or seconds of arrival time since the first sample.
+    form : {"exponential", "inverse"}, default "exponential"
+        The formula.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If a value is out of its range, or if both ``tau`` and ``half_life`` are given.
+
+    Examples
+    --------
+    >>> import streamlearn as sl
+    >>> rate = sl.Decay(0.5, 0.02, half_life=3600, unit="seconds")
+    >>> som = sl.SOM(dim=3, grid=(5, 5), learning_rate=rate)
+    >>> som.schedules["learning_rate"]
+    0.5
     """
 
     start: Finite
@@ -52,7 +76,7 @@ class Decay:
 
     @property
     def time_constant(self) -> float:
-        """τ, also where a half-life says it."""
+        """τ in units of t, also if ``half_life`` was given."""
         if self.half_life is None:
             return self.tau or _USUAL_TAU
         return self.half_life if self.form == "inverse" else self.half_life / _LN2

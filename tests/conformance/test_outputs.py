@@ -1,0 +1,61 @@
+"""The outputs of every kind are as its model declares them."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from streamlearn.models import Model
+from streamlearn.models.outputs import DRIFT, FREEZE, LABELS, columns
+from streamlearn_client.outputs import Outputs
+from tests.conformance.examples import SPECS, asked, make, stream
+
+
+def assert_as_declared(model: Model, out: Outputs, cls: type[Outputs], learned: bool) -> None:
+    assert type(out) is cls
+    spec = model.spec
+    holds = {
+        "": True,
+        LABELS: bool(getattr(spec, "labels", None)),
+        DRIFT: learned and spec.drift is not None,
+        FREEZE: learned and (spec.on_drift is not None or spec.freeze_missing is not None),
+    }
+    declared = {name: each for name, each in columns(cls).items() if holds[each[1].condition]}
+    assert out.arrays.keys() == declared.keys()
+    sizes = {"n": len(out), "outputs": model.outputs, "dim": model.dim}
+    sizes["cells"] = getattr(model, "cells", -1)
+    sizes["horizon"] = getattr(spec, "horizon", None) or -1
+    sizes["clusters"] = sum(map(len, spec.layers)) if model.kind == "grossberg" else -1
+    for name, (dtype, column) in declared.items():
+        shapes = [re.findall(r"\w+", shape) for shape in column.shapes]
+        allowed = [tuple(sizes.get(side) or int(side) for side in shape) for shape in shapes if shape]
+        if len(out):
+            assert out.arrays[name].shape in allowed, name
+        assert out.arrays[name].dtype == dtype, name
+
+
+@pytest.mark.parametrize("example", SPECS)
+def test_learn_and_predict(example):
+    model = make(example)
+    batch = stream(model, 40)
+    assert_as_declared(model, model.learn(**batch), model.outputs_class, learned=True)
+    assert_as_declared(model, model.predict(**asked(batch)), model.outputs_class, learned=False)
+
+
+@pytest.mark.parametrize("example", [name for name in SPECS if make(name).accepts_late_targets])
+def test_learn_targets(example):
+    model = make(example)
+    batch = stream(model, 40)
+    model.learn(**batch)
+    keys = {"keys": batch["keys"]} if model.needs_keys else {}
+    out = model.learn_targets(batch["ids"], batch["y"], **keys)
+    assert_as_declared(model, out, model.target_outputs_class, learned=True)
+
+
+def test_a_class_of_outputs_adds_no_arrays():
+    out = make("som").predict(np.zeros((1, 5)))
+    assert "label" not in dir(out)
+    with pytest.raises(AttributeError, match="winner"):
+        _ = out.label

@@ -1,0 +1,108 @@
+"""What ``mypy --strict`` infers for a program that uses the models, and what it refuses."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+REFUSED = """\
+import numpy as np
+import streamlearn as sl
+
+x = np.zeros((10, 3))
+som = sl.SOM(dim=3, grid=(2, 2))
+sl.SOM(dmi=3)  # error: Unexpected keyword argument "dmi"
+sl.SOM(dim=3)  # error: Missing named argument "grid"
+sl.SOM(dim="3", grid=(2, 2))  # error: Argument "dim"
+sl.SOM(dim=3, grid="2x2")  # error: Argument "grid"
+sl.SOM(dim=3, grid=(2, 2), init="pac")  # error: Argument "init"
+sl.SOM(dim=3, grid=(2, 2), learning_rate=sl.Decay(0.5, 0.02, half_live=10))  # error: Unexpected keyword
+sl.Competitive(dim=3, units=4, mode="sfot")  # error: Argument "mode"
+sl.Competitive(dim=3, units=4, init="pca")  # error: Argument "init"
+sl.GrowingNeuralGas(dim=3, max_age=1.5)  # error: Argument "max_age"
+sl.Grossberg(dim=3, layers=[5, 5])  # error: List item
+sl.HammingNet(dim=3, patterns=3)  # error: Argument "patterns"
+sl.Malsburg(dim=3, p_rings=(1, 2, 3))  # error: Argument "p_rings"
+sl.Cognitron(dim=9, shape=9)  # error: Argument "shape"
+sl.RNN(dim=3, hidden=4, tbptt=16)  # error: Argument "tbptt"
+sl.BidirectionalRNN(dim=3, hidden=4, target="next")  # error: Argument "target"
+sl.BidirectionalRNN(dim=3, hidden=4, tbptt=(4, 4))  # error: Unexpected keyword argument "tbptt"
+sl.RNN.from_state_dict("net.npz", trget="next")  # error: Unexpected keyword argument "trget"
+som.laern(x)  # error: has no attribute "laern"
+som.learn(x, key=3)  # error: Unexpected keyword argument "key"
+sl.SOMM  # error: Module has no attribute "SOMM"
+"""
+
+ACCEPTED = """\
+import numpy as np
+import streamlearn as sl
+
+x = np.zeros((10, 3))
+som = sl.SOM(dim=3, grid=(2, 2), sigma=sl.Decay(2, 1, tau=100), init="pca", labels=3)
+reveal_type(som.learn(x).winner)  # signedinteger[_32Bit]
+reveal_type(som.learn(x).coords)  # signedinteger[_32Bit]
+reveal_type(som.predict(x).drift)  # numpy.bool
+reveal_type(som.learn_targets([1], [[2]]).sample)  # signedinteger[_64Bit]
+reveal_type(som.weights)  # floating[_32Bit]
+sl.SOM(dim=3, grid=10, learning_rate=0.1)
+sl.SOM(dim=3, grid=(2, 2), init=np.zeros((2, 2, 3)))
+sl.Competitive(dim=3, units=4, mode="gas", spread=None, init=[[0, 0, 1]] * 4)
+sl.Grossberg(dim=3, layers=[[5, 5], [4]])
+sl.HammingNet(dim=3, patterns=[[1, 1, -1]])
+sl.HammingNet(dim=3, patterns=np.ones((1, 3)))
+sl.Malsburg(dim=19, sheet=(4, 5), h=sl.Decay(0.05, 0.01, half_life=600, unit="seconds"))
+reveal_type(sl.Cognitron(dim=9, shape=(3, 3)).predict(x).activity)  # floating[_32Bit]
+reveal_type(sl.RNN(dim=3, hidden=4, clip=1).learn(x).prediction)  # floating[_32Bit]
+reveal_type(sl.RNN(dim=3, hidden=4).forecast(5))  # floating[_32Bit]
+reveal_type(sl.BidirectionalRNN(dim=3, hidden=4).learn(x, x[:, :1]).sample)  # signedinteger[_64Bit]
+reveal_type(sl.RNN.from_state_dict("net.npz", target="given"))  # streamlearn.RNN
+reveal_type(sl.load("som.safetensors").quality())  # dict[str, Any]
+"""
+
+
+@pytest.fixture(scope="module")
+def messages(tmp_path_factory) -> dict[str, dict[int, str]]:
+    """The messages of one run of mypy by program and line. It reads streamlearn as a user's mypy does."""
+    programs = tmp_path_factory.mktemp("programs")
+    (programs / "refused.py").write_text(REFUSED)
+    (programs / "accepted.py").write_text(ACCEPTED)
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--config-file="]
+    command += ["--cache-dir", str(programs / "cache"), "refused.py", "accepted.py"]
+    path = f"{ROOT}:{ROOT / 'clients/python'}"
+    done = subprocess.run(command, cwd=programs, env={"MYPYPATH": path}, capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout + done.stderr
+    found: dict[str, dict[int, str]] = {"refused.py": {}, "accepted.py": {}}
+    output = done.stdout.replace("numpy._typing._nbit_base.", "")
+    for name, line, kind, text in re.findall(r"^([\w./]+):(\d+): (error|note): (.*)$", output, re.M):
+        before = found[name].get(int(line), "")
+        found[name][int(line)] = f"{before}{kind}: {text}\n"
+    return found
+
+
+def expected(program: str) -> dict[int, str]:
+    lines = enumerate(program.splitlines(), start=1)
+    return {number: line.split("  # ")[1] for number, line in lines if "  # " in line}
+
+
+def test_mistakes_are_refused_on_their_line(messages):
+    wanted = expected(REFUSED)
+    errors = {line: text for line, text in messages["refused.py"].items() if "error: " in text}
+    assert errors.keys() == wanted.keys(), errors
+    wrong = [
+        errors[line] for line, text in wanted.items() if text.removeprefix("error: ") not in errors[line]
+    ]
+    assert not wrong
+
+
+def test_types_are_inferred(messages):
+    wanted = expected(ACCEPTED)
+    notes = messages["accepted.py"]
+    assert not [text for text in notes.values() if "error: " in text]
+    assert notes.keys() == wanted.keys()
+    assert not [notes[line] for line, text in wanted.items() if text not in notes[line]]
