@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -15,16 +14,16 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-PIPED_WIDTH = 200  # nothing is cut off or wrapped in a pipe
+UNLIMITED = 1 << 20  # columns: longer than any line
 
 
 def console(*, err: bool = False) -> Console:
-    """Return a console on standard output (or error): colours only on a terminal, full width in a pipe."""
+    """Return a console on standard output (or error). In a pipe or file: no colours, no line wrapping."""
     from rich.console import Console
 
     stream = sys.stderr if err else sys.stdout
-    wide = not stream.isatty() and "COLUMNS" not in os.environ
-    return Console(stderr=err, width=PIPED_WIDTH if wide else None, highlight=False, markup=False)
+    width = None if stream.isatty() else UNLIMITED
+    return Console(stderr=err, width=width, highlight=False, markup=False)
 
 
 def show(value: Any, as_json: bool, *shown: RenderableType) -> None:

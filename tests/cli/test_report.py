@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -60,3 +61,20 @@ def test_json_has_no_nan_and_no_bytes(capsys):
 def test_square_brackets_are_only_text(capsys):
     report.show(None, False, "[red]not markup[/red]")
     assert capsys.readouterr().out == "[red]not markup[/red]\n"
+
+
+@pytest.mark.parametrize("columns", [None, "80"])
+def test_lines_are_not_wrapped_when_the_output_is_not_a_terminal(capsys, monkeypatch, columns):
+    """A program that reads a table finds each path in one line, even if the shell exports its width."""
+    if columns is None:
+        monkeypatch.delenv("COLUMNS", raising=False)
+    else:
+        monkeypatch.setenv("COLUMNS", columns)
+    path, message = "/".join(["a-long-directory"] * 30), " ".join(["word"] * 100)
+    rows = report.table("file", "what")
+    rows.add_row(path, message)
+    report.show({}, False, rows, report.pairs({"path": path}))
+    shown = capsys.readouterr().out
+    assert re.search(rf"{path} +{message}", shown)
+    assert f"path  {path}\n" in shown
+    assert max(map(len, shown.splitlines())) < len(path) + len(message) + 10  # no padding to a huge width
