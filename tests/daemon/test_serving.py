@@ -125,7 +125,7 @@ def test_an_ack_waits_for_a_slow_model_but_not_for_ever(serve: Callable[..., Run
     assert ack["applied_lsn"] < ack["lsn"]
 
 
-def test_who_sends_faster_than_a_model_learns_is_told_busy(
+def test_a_producer_that_is_faster_than_its_model_gets_busy(
     serve: Callable[..., Running], let_go: Event
 ) -> None:
     running = serve(learning={"backlog_bytes": 1 << 20, "backlog_seconds": 10 * SECONDS})
@@ -134,7 +134,7 @@ def test_who_sends_faster_than_a_model_learns_is_told_busy(
     big = np.tile(X, (2, 25))[:4000]
     for seq in range(12):
         wire.send(Learn("m", big, producer="p", epoch=1, seq=seq))
-    replies = [wire.receive()]  # who is refused is told before those are whose batches are to be learned
+    replies = [wire.receive()]  # the first reply is a refusal: acks wait for the slow model
     let_go.set()
     replies += [wire.receive() for _ in range(11)]
     taken = sum(reply.error is None for reply in replies)
@@ -142,8 +142,8 @@ def test_who_sends_faster_than_a_model_learns_is_told_busy(
     assert 1 <= taken < 12
     assert isinstance(errors[0], Busy)
     assert all(isinstance(error, (Busy, Gap)) for error in errors)
-    wire.call("describe", "m")  # answered when all is learned
-    wire.learn(big, producer="p", epoch=1, seq=taken)  # nothing was kept of what was refused
+    wire.call("describe", "m")  # answered when every accepted batch is learned
+    wire.learn(big, producer="p", epoch=1, seq=taken)  # a refused batch left no trace
     assert wire.call("describe", "m")["samples"] == (taken + 1) * len(big)
 
 
@@ -218,6 +218,21 @@ def test_restore_goes_back_to_the_checkpoint_asked_for(running: Running) -> None
     with pytest.raises(NoCheckpoint) as none:
         wire.call("restore", "m", lsn=1)
     assert none.value.detail["lsns"] == kept
+
+
+def test_after_a_restore_and_a_restart_a_resend_is_still_a_duplicate(serve: Callable[..., Running]) -> None:
+    running = serve()
+    wire = running.wire
+    wire.create()
+    wire.learn(X[:10], producer="p", epoch=1, seq=0)
+    wire.call("checkpoint", "m")
+    wire.learn(X[10:20], producer="p", epoch=1, seq=1)
+    wire.call("restore", "m")
+    running.stop()  # takes a checkpoint
+    running = serve()
+    assert running.recovered.records == 0
+    assert running.wire.learn(X[10:20], producer="p", epoch=1, seq=1)["duplicate"]
+    assert running.wire.hash() == reference(X[:10])
 
 
 def test_a_checkpoint_that_is_retired_while_a_restore_waits(

@@ -120,6 +120,37 @@ def test_a_segment_header_alone_is_evidence() -> None:
         reopen(fs)
 
 
+def test_a_header_proves_that_the_last_record_before_it_was_durable() -> None:
+    """Only record 3 is gone, and it was acknowledged: the next header has `durable` = 3, not more.
+
+    A reader that wants `durable` > 3 takes the gap for a torn tail and cuts the record without an error.
+    """
+    fs = LossyFS()
+    journal, _ = reopen(fs)
+    journal.append([learn(0), learn(1), learn(2)])
+    end_of_second = (journal.bytes - 64) // 3 * 2 + 64
+    journal.sync()
+    journal.append([learn(3)])
+    journal.append([learn(4)])
+    first, second = fs.listdir(PLACE)
+    fs.file(PLACE / first).seen[end_of_second:] = b""
+    fs.file(PLACE / second).seen[64:] = b""
+    with pytest.raises(DamagedJournal, match=f"segment {second} says that record 3 had been durable"):
+        reopen(fs)
+    assert [found.level for found in verify_journal(fs, PLACE)] == ["damage"]
+
+
+def test_close_proves_that_the_last_record_was_durable() -> None:
+    """The last record is damaged, and only CLOSE follows, with `durable` equal to its lsn."""
+    fs = journal_of(3, close=True)
+    name = fs.listdir(PLACE)[-1]
+    seen = fs.file(PLACE / name).seen
+    last = seen.rfind(b"SLRC", 0, seen.rfind(b"SLRC"))
+    seen[last + 100] ^= 1
+    with pytest.raises(DamagedJournal, match=r"says that record 3 had been durable"):
+        reopen(fs)
+
+
 def test_a_record_with_the_wrong_number_is_not_taken() -> None:
     """Not even if all its hashes are right."""
     fs = LossyFS()

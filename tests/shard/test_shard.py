@@ -315,6 +315,27 @@ def test_a_restore_takes_the_model_back_but_not_its_producers() -> None:
     assert again.hosted("m").accepted_producers.position("p") == (1, 3, 5)
 
 
+def test_a_checkpoint_after_a_restore_has_the_producers_of_the_journal_not_of_the_restored_file() -> None:
+    """A restored file has the producer state of its own time. If the restore loaded it, the next checkpoint
+    would save it, and after the next restart a resend would be learned a second time.
+    """
+    bench = Bench()
+    bench.create()
+    bench.learn(X[:10], producer="p", epoch=1, seq=0)
+    before = checkpoint(bench)
+    bench.learn(X[10:20], producer="p", epoch=1, seq=1)
+    bench.change(bench.shard.accept_restore("m", before, bench.next_lsn, 0))
+    bench.shard.drain()
+    hosted = bench.shard.hosted("m")
+    assert hosted.applied_producers.position("p") == (1, 2, 3)
+    restarted = Bench()
+    restarted.shard.install(hosted.snapshot())
+    restarted.journal = list(bench.journal)
+    assert isinstance(restarted.accept(batch(1)), Duplicate)
+    assert isinstance(restarted.accept(batch(2)), Record)
+    assert restarted.hash() == reference(np.concatenate([X[:10], X[20:30]]))
+
+
 def test_a_restore_keeps_its_place_among_batches_still_to_be_learned() -> None:
     bench = Bench()
     bench.create()
