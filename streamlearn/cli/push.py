@@ -104,7 +104,7 @@ def push(
                         _check_fit(rows, found, late_targets)
                     if batch.x is not None:
                         stream.push_many(batch.x, batch.y, keys=batch.keys, ids=batch.ids)
-                    elif batch.y is not None:
+                    elif batch.y is not None and batch.ids is not None:
                         stream.push_targets(batch.ids, batch.y, keys=batch.keys)
                     update()
                 stream.flush()

@@ -311,7 +311,7 @@ def test_a_daemon_that_lost_what_it_acknowledged(client, pump):
     pump.forget(1)
     with pytest.raises(Gap) as caught:
         client.learn("pump", X)
-    assert "no longer knows batches that it had acknowledged" in caught.value.__notes__[0]
+    assert "lost batches that it had acknowledged" in caught.value.__notes__[0]
     assert client.learn("pump", X).rows == 3
 
 

@@ -1,4 +1,4 @@
-"""Links: what their monitors tell, and that nothing is sent between a break and the next handshake."""
+"""Connections: their monitors, and no message is sent between a connection loss and the next handshake."""
 
 from __future__ import annotations
 
@@ -11,72 +11,72 @@ import zmq
 from streamlearn_client import Client
 from streamlearn_client.errors import NoAnswer
 from streamlearn_client.protocol import Request, as_batch, decode_reply, encode_request
-from streamlearn_client.sockets import Link, blocking, drain, send
+from streamlearn_client.sockets import Connection, blocking_context, receive_all, try_send
 
-BROKEN = [struct.pack("=hi", zmq.EVENT_DISCONNECTED, 0), b"tcp://127.0.0.1:1"]
-"""what a monitor tells when a connection broke"""
+DISCONNECTED = [struct.pack("=hi", zmq.EVENT_DISCONNECTED, 0), b"tcp://127.0.0.1:1"]
+"""The monitor's message for a lost connection."""
 
 
 @pytest.fixture
-def link(daemon):
-    link = Link(blocking(), zmq.DEALER, daemon.endpoint)
-    yield link
-    link.close()
+def connection(daemon):
+    connection = Connection(blocking_context(), zmq.DEALER, daemon.endpoint)
+    yield connection
+    connection.close()
 
 
-def hear_until(link, stands):
-    """Listen until the link stands or not; whether it broke on the way."""
-    deadline, broke = time.monotonic() + 60, False
-    while link.stands is not stands:
+def wait_until(connection, connected):
+    """Wait until ``connected`` has this value. Return whether a connection was lost meanwhile."""
+    deadline, lost = time.monotonic() + 60, False
+    while connection.connected is not connected:
         assert time.monotonic() < deadline
-        link.monitor.poll(100)
-        broke |= link.heard_all()
-    return broke
+        connection.monitor.poll(100)
+        lost |= connection.process_events()
+    return lost
 
 
-def test_a_link_stands_from_handshake_to_break(daemon, link):
-    assert not link.stands
-    assert not hear_until(link, True)
+def test_a_connection_is_connected_from_the_handshake_until_the_loss(daemon, connection):
+    assert not connection.connected
+    assert not wait_until(connection, True)
     daemon.kill()
-    assert hear_until(link, False)
+    assert wait_until(connection, False)
     daemon.start()
-    hear_until(link, True)
-    link.socket.send_multipart(encode_request(Request("hello", 7)))
-    assert link.socket.poll(20_000)
-    assert [decode_reply(frames).id for frames in drain(link.socket)] == [7]
+    wait_until(connection, True)
+    connection.socket.send_multipart(encode_request(Request("hello", 7)))
+    assert connection.socket.poll(20_000)
+    assert [decode_reply(frames).id for frames in receive_all(connection.socket)] == [7]
 
 
-def test_a_connection_that_goes_amid_a_message_costs_that_message_only(daemon, link):
-    hear_until(link, True)
-    whole = encode_request(as_batch("pump", [[1.0]], [[2.0]], 3, 4))
-    assert len(whole) > 3
+def test_a_connection_lost_in_the_middle_of_a_message_loses_that_message_only(daemon, connection):
+    wait_until(connection, True)
+    message = encode_request(as_batch("pump", [[1.0]], [[2.0]], 3, 4))
+    assert len(message) > 3
 
     class Interrupted:
-        """The connection goes after the first frame. Then ZeroMQ refuses the second, or drops all."""
+        """The connection is lost after the first frame. ZeroMQ then refuses the second frame or drops all."""
 
         def send(self, frame, flags):
-            if frame is whole[1]:
+            if frame is message[1]:
                 daemon.kill()
-                hear_until(link, False)
+                wait_until(connection, False)
                 for _ in range(1000):
-                    link.socket.send(frame, flags)
-            link.socket.send(frame, flags)
+                    connection.socket.send(frame, flags)
+            connection.socket.send(frame, flags)
 
-    send(Interrupted(), whole)
+    try_send(Interrupted(), message)
     daemon.start()
-    hear_until(link, True)
-    assert send(link.socket, encode_request(Request("hello", 7)))
-    assert link.socket.poll(20_000)
-    assert [decode_reply(frames).id for frames in drain(link.socket)] == [7]
+    wait_until(connection, True)
+    assert try_send(connection.socket, encode_request(Request("hello", 7)))
+    assert connection.socket.poll(20_000)
+    assert [decode_reply(frames).id for frames in receive_all(connection.socket)] == [7]
 
 
-def test_nothing_is_sent_after_a_break_before_the_next_handshake(daemon):
-    """ZeroMQ tells of a break before it takes the connection away: here it still takes messages."""
+def test_no_message_is_sent_between_a_loss_and_the_next_handshake(daemon):
+    """ZeroMQ reports a loss before it drops the connection: the socket still accepts messages then."""
     with Client(daemon.endpoint, timeout=60) as client:
         client.hello()
         client.timeout = 0.2
         daemon.requests.clear()
-        client._link.heard(BROKEN)
+        client._transport.connection.process_event(DISCONNECTED)
         with pytest.raises(NoAnswer) as caught:
             client.delete("pump")
         assert caught.value.detail["sent"] is False

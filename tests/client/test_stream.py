@@ -248,7 +248,7 @@ def test_leaving_without_a_daemon_says_what_is_lost(daemon, client, pump):
 
 
 def test_leaving_by_an_exception_still_delivers(client, pump, monkeypatch):
-    monkeypatch.setattr("streamlearn_client.stream.LAST_CHANCE", 60.0)
+    monkeypatch.setattr("streamlearn_client.stream.EXIT_FLUSH_TIMEOUT", 60.0)
 
     def fails():
         with client.stream("pump") as stream:

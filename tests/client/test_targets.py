@@ -159,7 +159,7 @@ def test_what_the_model_does_not_take_is_refused_at_once(daemon, client, fleet):
         for push, said in (
             (lambda: pumps.push([1, 2], keys=1), "has no keys"),
             (lambda: pumps.push([1, 2], ids=1), "leave ids out"),
-            (lambda: pumps.push_targets(1, 2), "takes no targets later"),
+            (lambda: pumps.push_targets(1, 2), "accepts no late targets"),
             (lambda: fleets.push([1, 2]), "needs a key"),
             (lambda: fleets.push_targets(1, 2), "needs a key"),
             (lambda: fleets.push_targets(1, [2, 3], keys=1), "takes 1"),

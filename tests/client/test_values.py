@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streamlearn_client import Outputs
 from streamlearn_client.errors import BadDtype, BadShape, BadSpec, BadValue, Gap
-from streamlearn_client.plain import plain, says_the_same
+from streamlearn_client.json_conversion import spec_contains, to_json
 from streamlearn_client.protocol import (
     as_float32,
     as_identifier,
@@ -23,7 +23,7 @@ from streamlearn_client.protocol import (
     as_targets,
     identifier,
 )
-from streamlearn_client.sockets import reachable
+from streamlearn_client.sockets import resolve_endpoint
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ class Decay:
     unit: str | None = None
 
 
-def test_parameters_become_plain():
+def test_parameters_become_json_values():
     spec = {
         "grid": (3, np.int64(4)),
         "learning_rate": Decay(0.5, 0.1, 100),
@@ -213,7 +213,7 @@ def test_parameters_become_plain():
         "scale": None,
         "on": True,
     }
-    assert plain(spec) == {
+    assert to_json(spec) == {
         "grid": [3, 4],
         "learning_rate": {"start": 0.5, "end": 0.1, "tau": 100},
         "means": [1.5, 2.5],
@@ -222,22 +222,22 @@ def test_parameters_become_plain():
         "scale": None,
         "on": True,
     }
-    assert type(plain(np.float32(0.5))) is float
+    assert type(to_json(np.float32(0.5))) is float
 
 
-def test_a_parameter_that_is_not_plain_is_named():
+def test_a_parameter_that_does_not_convert_is_named():
     with pytest.raises(BadSpec) as caught:
-        plain({"grid": [1, object()]}, "spec")
+        to_json({"grid": [1, object()]}, "spec")
     assert caught.value.detail["errors"][0]["field"] == "spec.grid[1]"
 
 
-def test_a_full_spec_says_the_same_as_what_was_given():
+def test_a_full_spec_contains_the_given_spec():
     full = {"kind": "som", "spec": {"dim": 8, "grid": [3, 3], "rate": {"start": 1.0, "end": 0}, "seed": 0}}
-    assert says_the_same({"kind": "som", "spec": {"dim": 8, "rate": {"start": 1}}}, full)
-    assert not says_the_same({"kind": "som", "spec": {"dim": 9}}, full)
-    assert not says_the_same({"kind": "som", "spec": {"other": None}}, full)
-    assert says_the_same({"grid": 7}, {"grid": [7]})
-    assert not says_the_same({"grid": 7}, {"grid": [7, 7]})
+    assert spec_contains(full, {"kind": "som", "spec": {"dim": 8, "rate": {"start": 1}}})
+    assert not spec_contains(full, {"kind": "som", "spec": {"dim": 9}})
+    assert not spec_contains(full, {"kind": "som", "spec": {"other": None}})
+    assert spec_contains({"grid": [7]}, {"grid": 7})
+    assert not spec_contains({"grid": [7, 7]}, {"grid": 7})
 
 
 # outputs
@@ -280,4 +280,4 @@ def test_outputs_and_errors_can_be_copied():
     ],
 )
 def test_announced_endpoints_as_reached_from_here(announced, requests, reached):
-    assert reachable(announced, requests) == reached
+    assert resolve_endpoint(announced, requests) == reached

@@ -95,7 +95,7 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     assert "did you mean seconds?" in found["checkpoints.secunds"]
     assert "not 1" in found["checkpoints.keep"]
     assert "tcp://HOST:PORT or ipc://PATH" in found["endpoints.requests"]
-    assert "can't name a model" in found["models.0.name"]
+    assert "not a valid model name" in found["models.0.name"]
     assert {"models.1.spec.dim", "models.1.spec.grid", "models.1.spec.gird"} < set(found)
     assert "there is no kind 'sum'" in found["models.2"]
     assert len(found) == 9

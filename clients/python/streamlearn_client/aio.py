@@ -1,40 +1,64 @@
-"""The asyncio client: the same names as `client.Client`, awaited."""
+"""The asyncio client. Its docstrings are copies of `Client`'s, see ``clients/python/copy_docstrings.py``."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self
 
 import numpy as np
-import zmq
-import zmq.asyncio
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from streamlearn_client.aio_administration import AsyncAdministration
 from streamlearn_client.aio_channels import AsyncFirehose, AsyncStream, AsyncSubscription
-from streamlearn_client.calls import Call, Exchange
+from streamlearn_client.aio_transport import AsyncTransport
 from streamlearn_client.client import DEFAULT_ENDPOINT
-from streamlearn_client.errors import BadValue, StreamlearnError
+from streamlearn_client.errors import BadValue
 from streamlearn_client.firehose import Firehose
 from streamlearn_client.outputs import Outputs
-from streamlearn_client.protocol import Reply, check_model, decode_reply
-from streamlearn_client.results import Ack, Position
-from streamlearn_client.session import Flow, Session
-from streamlearn_client.sockets import Link, reachable, send
+from streamlearn_client.protocol import AnsweredLevel, EventKind, IdentifiersLike, SamplesLike, check_model
+from streamlearn_client.results import Ack
+from streamlearn_client.session import Session
+from streamlearn_client.sockets import resolve_endpoint
 from streamlearn_client.stream import Stream
-from streamlearn_client.subscription import topics_of
+from streamlearn_client.subscription import subscription_topics
 
 __all__ = ["AsyncClient"]
 
-T = TypeVar("T")
 
+class AsyncClient(AsyncAdministration):
+    """A connection to a streamlearn daemon, for asyncio.
 
-class AsyncClient:
-    """`Client` for asyncio: the same parameters, methods and errors.
+    It has the methods and errors of `Client`. Await the calls, and enter `stream`, `subscribe` and `firehose`
+    with ``async with``. Calls may run concurrently. Concurrent `learn` calls for one model take turns,
+    because its batches are numbered. A client belongs to one event loop.
 
-    Calls may run concurrently (those of `learn` for one model take turns, as its batches are numbered).
-    `stream`, `subscribe` and `firehose` are entered with ``async with``. One client belongs to one loop.
+    Parameters
+    ----------
+    endpoint : str, default "tcp://127.0.0.1:7700"
+        The daemon's requests endpoint: ``tcp://HOST:PORT`` or ``ipc://PATH``.
+    events : str, optional
+        The daemon's events endpoint. By default the endpoint that the daemon announces.
+    timeout : float, default 10.0
+        Seconds that a call may take.
+    producer : str, optional
+        The name of this client in the daemon's producer table, 1 to 64 bytes of printable text. Random by
+        default. If two clients use one name, the newer one ends the older one's right to write (``Fenced``).
+
+    Raises
+    ------
+    BadValue
+        If ``timeout`` is not positive, or ``endpoint`` is not a valid endpoint.
+    BadName
+        If ``producer`` is not a valid name.
+
+    Examples
+    --------
+    >>> async with AsyncClient() as client:  # doctest: +SKIP
+    ...     await client.learn("pump", samples)
+    ...     out = await client.predict("pump", samples[-1:])
+    ...     async with client.stream("pump") as stream:
+    ...         await stream.push(samples[0])
     """
 
     def __init__(
@@ -50,64 +74,191 @@ class AsyncClient:
         self.timeout = timeout
         self._events = events
         self._session = Session(producer)
-        self._turns: dict[str, asyncio.Lock] = {}
-        self._waiting: dict[int, _Waiting] = {}
-        self._next_id = 0
-        self._closed = False
-        self._tasks: list[asyncio.Task[None]] = []
-        self._link = Link(zmq.asyncio.Context.instance(), zmq.DEALER, endpoint)
-        self._plain: zmq.Socket[bytes] = zmq.Socket.shadow(self._link.socket)
+        self._transport = AsyncTransport(endpoint)
+        self._learn_locks: dict[str, asyncio.Lock] = {}
 
-    async def hello(self) -> dict[str, Any]:
-        return await self._run(self._session.hello())
-
-    async def create(self, name: str, kind: str, **spec: Any) -> dict[str, Any]:
-        return await self._run(self._session.create(name, kind, spec))
-
-    async def delete(self, model: str) -> None:
-        await self._run(self._session.delete(model))
-
-    async def models(self) -> list[dict[str, Any]]:
-        return await self._run(self._session.listed("models"))
-
-    async def describe(self, model: str) -> dict[str, Any]:
-        return await self._run(self._session.ask("describe", model))
-
-    async def stats(self, model: str | None = None) -> dict[str, Any]:
-        return await self._run(self._session.ask("stats", model or ""))
+    # ----------------------------------------------------------------------------------- learn and predict
 
     async def learn(
         self,
         model: str,
-        x: ArrayLike,
-        y: ArrayLike | None = None,
+        x: SamplesLike,
+        y: SamplesLike | None = None,
         *,
-        keys: Any = None,
-        ids: Any = None,
-        ack: str = "durable",
+        keys: IdentifiersLike | None = None,
+        ids: IdentifiersLike | None = None,
+        ack: AnsweredLevel = "durable",
     ) -> Ack:
-        async with self._turns.setdefault(check_model(model), asyncio.Lock()):
+        """Send samples to a model and wait for the acknowledgement. The model learns them in order.
+
+        Each batch is numbered: the model learns it once, even if the client sends it twice. Samples that
+        exceed the size of one message are sent in parts. `stream` is faster for many batches.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        x : array_like, (n, dim) or (dim,)
+            The samples, converted to float32. NaN and ``None`` are missing values.
+        y : array_like, (n, targets) or (n,), optional
+            The targets of the samples.
+        keys : int, str or array_like, (n,), optional
+            The keys of the samples, or one key for all, for models that need keys.
+        ids : int, str or array_like, (n,), optional
+            The ids of the samples, for targets that come later.
+        ack : {"received", "written", "durable"}, default "durable"
+            When the daemon acknowledges: in memory, in the journal (survives ``kill -9``), or synced to disk
+            (survives a power cut).
+
+        Returns
+        -------
+        Ack
+            The acknowledgement of the last part, with ``rows`` of the whole batch.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If the model does not accept the arrays.
+        UnknownModel
+            If no model has this name.
+        NoAnswer
+            If no answer arrived in time. The outcome is unknown; ``error.detail`` has the batch's number.
+        """
+        async with self._learn_locks.setdefault(check_model(model), asyncio.Lock()):
             return await self._run(self._session.learn(model, x, y, keys, ids, ack))
 
     async def learn_targets(
-        self, model: str, ids: Any, y: ArrayLike, *, keys: Any = None, ack: str = "durable"
+        self,
+        model: str,
+        ids: IdentifiersLike,
+        y: SamplesLike,
+        *,
+        keys: IdentifiersLike | None = None,
+        ack: AnsweredLevel = "durable",
     ) -> Ack:
-        async with self._turns.setdefault(check_model(model), asyncio.Lock()):
+        """Send targets of earlier samples to a model and wait for the acknowledgement.
+
+        An id without a waiting sample is not an error. The ``targets`` event shows the result for each
+        target.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        ids : int, str or array_like, (n,)
+            The ids of the samples. A sample without an id has its number as its id, counted from 0.
+        y : array_like, (n, targets) or (n,)
+            The targets; for a single id also (targets,).
+        keys : int, str or array_like, (n,), optional
+            The keys of the samples, or one key for all, for models that need keys.
+        ack : {"received", "written", "durable"}, default "durable"
+            When the daemon acknowledges, see `learn`.
+
+        Returns
+        -------
+        Ack
+            The acknowledgement.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If the model does not accept the arrays.
+        UnknownModel
+            If no model has this name.
+        NoAnswer
+            If no answer arrived in time. The outcome is unknown.
+        """
+        async with self._learn_locks.setdefault(check_model(model), asyncio.Lock()):
             return await self._run(self._session.learn(model, None, y, keys, ids, ack))
 
-    async def predict(self, model: str, x: ArrayLike, keys: Any = None) -> Outputs:
+    async def predict(self, model: str, x: SamplesLike, keys: IdentifiersLike | None = None) -> Outputs:
+        """Return the outputs for each sample. Does not change the model.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        x : array_like, (n, dim) or (dim,)
+            The samples, converted to float32. NaN and ``None`` are missing values.
+        keys : int, str or array_like, (n,), optional
+            The keys of the samples, or one key for all, for models that need keys.
+
+        Returns
+        -------
+        Outputs
+            Arrays with one row per sample. ``applied_lsn`` is the last record that the model had learned.
+
+        Raises
+        ------
+        TooLarge
+            If the samples exceed one message.
+        BadShape, BadDtype, BadValue
+            If the model does not accept the arrays.
+        """
         return await self._run(self._session.predict(model, x, keys))
 
     async def forecast(self, model: str, steps: int, key: int | str | None = None) -> NDArray[np.float32]:
+        """Return a recurrent model's forecast of the next samples. Does not change the model.
+
+        The forecast starts from the model's current state and feeds each forecast back as the next input.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        steps : int
+            Number of samples to forecast.
+        key : int or str, optional
+            The key of the stream to continue, for models that need keys.
+
+        Returns
+        -------
+        ndarray of float32, (steps, dim)
+            The forecast; for symbols, their probabilities (steps, symbols).
+
+        Raises
+        ------
+        BadValue
+            If the model does not forecast, or has not learned any sample.
+        TooLarge
+            If the result exceeds the daemon's limit.
+        """
         return await self._run(self._session.forecast(model, steps, key))
 
     async def sample(
         self, model: str, n: int, temperature: float = 1.0, seed: int = 0, key: int | str | None = None
     ) -> NDArray[np.int32]:
+        """Draw symbols from a recurrent model that forecasts symbols. Does not change the model.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        n : int
+            Number of symbols to draw.
+        temperature : float, default 1.0
+            Below 1: probable symbols are drawn more often. 0: always the most probable one. Above 1: the
+            probabilities become more equal.
+        seed : int, default 0
+            Seed of the draw. The same seed and state give the same symbols.
+        key : int or str, optional
+            The key of the stream to continue, for models that need keys.
+
+        Returns
+        -------
+        ndarray of int32, (n,)
+            The symbols.
+
+        Raises
+        ------
+        BadValue
+            If the model does not forecast symbols, or has not learned any sample.
+        TooLarge
+            If the result exceeds the daemon's limit.
+        """
         return await self._run(self._session.sample(model, n, temperature, seed, key))
 
-    async def reheat(self, model: str, heat: float = 1.0) -> dict[str, Any]:
-        return await self._run(self._session.reheat(model, heat))
+    # ----------------------------------------------------------------------------- streams and subscriptions
 
     def stream(
         self,
@@ -116,56 +267,120 @@ class AsyncClient:
         batch: int = 256,
         interval: float = 0.05,
         window: int = 64,
-        ack: str = "durable",
+        ack: AnsweredLevel = "durable",
         producer: str | None = None,
         timeout: float = 60.0,
     ) -> AsyncStream:
+        """Open a buffered stream of samples to a model. Each sample is learned exactly once.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        batch : int, default 256
+            Largest number of samples in a batch.
+        interval : float, default 0.05
+            Seconds after which an incomplete batch is sent.
+        window : int, default 64
+            Largest number of unacknowledged batches.
+        ack : {"received", "written", "durable"}, default "durable"
+            When the daemon acknowledges, see `learn`.
+        producer : str, optional
+            Name of the stream in the daemon's producer table. Random by default.
+        timeout : float, default 60.0
+            Seconds that `Stream.push` and `Stream.flush` may wait.
+
+        Returns
+        -------
+        Stream
+            The stream. Of an `AsyncClient`: an `AsyncStream`, to be entered with ``async with``.
+
+        Raises
+        ------
+        BadValue
+            If a setting is out of range.
+        UnknownModel
+            If no model has this name.
+        """
+
         async def start() -> Stream:
-            plan = await self._run(self._session.plan_stream(model, producer, batch, ack))
-            return Stream(plan, self.endpoint, batch=batch, interval=interval, window=window, timeout=timeout)
+            config = await self._run(self._session.stream_config(model, producer, batch, ack))
+            return Stream(
+                config, self.endpoint, batch=batch, interval=interval, window=window, timeout=timeout
+            )
 
         return AsyncStream(start)
 
     def firehose(
         self, model: str, *, endpoint: str | None = None, producer: str | None = None
     ) -> AsyncFirehose:
+        """Open a sender without acknowledgements.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        endpoint : str, optional
+            The daemon's firehose endpoint. By default the endpoint that the daemon announces.
+        producer : str, optional
+            Name of the sender in the daemon's producer table. Random by default.
+
+        Returns
+        -------
+        Firehose
+            The sender. Of an `AsyncClient`: an `AsyncFirehose`, to be entered with ``async with``.
+        """
+
         async def start() -> Firehose:
             check_model(model)
-            found = await self._run(self._session.endpoint("firehose")) if endpoint is None else endpoint
-            return Firehose(model, reachable(found, self.endpoint), producer, self.timeout)
+            announced = await self._run(self._session.endpoint("firehose")) if endpoint is None else endpoint
+            return Firehose(model, resolve_endpoint(announced, self.endpoint), producer, self.timeout)
 
         return AsyncFirehose(start)
 
-    def subscribe(self, model: str | None, *kinds: str, timeout: float | None = None) -> AsyncSubscription:
-        topics = topics_of(model, kinds)
+    def subscribe(
+        self, model: str | None, *kinds: EventKind, timeout: float | None = None
+    ) -> AsyncSubscription:
+        """Subscribe to the events of a model.
 
-        async def find() -> str:
+        Parameters
+        ----------
+        model : str or None
+            Name of the model. ``None``: all models.
+        *kinds : str
+            Kinds of events: ``output``, ``targets``, ``drift``, ``checkpoint``, ``created``, ``deleted``,
+            ``restored`` or ``reheated``. All kinds by default.
+        timeout : float, optional
+            Seconds without an event after which iteration ends. By default it never ends.
+
+        Returns
+        -------
+        Subscription
+            An iterator of `Event`. Of an `AsyncClient`: an `AsyncSubscription`, to be entered with
+            ``async with``.
+
+        Raises
+        ------
+        BadValue
+            If a kind does not exist, or kinds are given without a model.
+        NoAnswer
+            If the events endpoint does not confirm the subscription within the client's timeout.
+        """
+
+        topics = subscription_topics(model, kinds)
+
+        async def find_endpoint() -> str:
             given = self._events
-            found = await self._run(self._session.endpoint("events")) if given is None else given
-            return reachable(found, self.endpoint)
+            announced = await self._run(self._session.endpoint("events")) if given is None else given
+            return resolve_endpoint(announced, self.endpoint)
 
-        return AsyncSubscription(find, topics, timeout, self.timeout)
+        return AsyncSubscription(find_endpoint, topics, timeout, self.timeout)
 
-    async def checkpoint(self, model: str) -> dict[str, Any]:
-        return await self._run(self._session.ask("checkpoint", model))
-
-    async def checkpoints(self, model: str) -> list[dict[str, Any]]:
-        return await self._run(self._session.listed("checkpoints", model))
-
-    async def restore(self, model: str, lsn: int | None = None) -> dict[str, Any]:
-        return await self._run(self._session.ask("restore", model, repeat=False, lsn=lsn))
-
-    async def position(self, model: str, producer: str | None = None) -> Position:
-        return await self._run(self._session.position(model, producer or self._session.producer))
+    # --------------------------------------------------------------------------------------------- closing
 
     async def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._link.close()
+        """Close the connection. Streams, subscriptions and firehoses stay open: they have their own."""
+        await self._transport.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -174,103 +389,3 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-    # ------------------------------------------------------------------------------------ carrying calls
-
-    async def _run(self, flow: Flow[T]) -> T:
-        """Carry the calls of an operation, all of them within one timeout."""
-        if self._closed:
-            raise ValueError("this client is closed")
-        if not self._tasks:
-            self._tasks = [
-                asyncio.create_task(self._hear_replies()),
-                asyncio.create_task(self._watch_connection()),
-            ]
-        deadline = time.monotonic() + self.timeout
-        try:
-            call = next(flow)
-            while True:
-                try:
-                    reply = await self._carry(call, deadline)
-                except StreamlearnError as error:
-                    call = flow.throw(error)
-                else:
-                    call = flow.send(reply)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-
-    async def _carry(self, call: Call, deadline: float) -> Reply:
-        self._next_id += 1
-        id = self._next_id
-        exchange = Exchange(call, id, self.endpoint, deadline, self.timeout)
-        waiting = self._waiting[id] = _Waiting(exchange)
-        try:
-            while not waiting.answer.done():
-                now = time.monotonic()
-                wait = exchange.wait(now)
-                if exchange.due and self._link.stands:
-                    sent = send(self._plain, exchange.frames)
-                    self._link.socket.get(zmq.EVENTS)  # or asyncio would not hear of what came in meanwhile
-                    if sent:
-                        exchange.sent(now)
-                    else:  # its queue is full
-                        await self._link.socket.poll(int(wait * 1000) + 1, zmq.POLLOUT)  # type: ignore[call-arg]
-                    continue
-                waiting.changed.clear()
-                try:
-                    await asyncio.wait_for(waiting.changed.wait(), wait)
-                except TimeoutError:
-                    continue
-            return waiting.answer.result()
-        finally:
-            del self._waiting[id]
-
-    async def _hear_replies(self) -> None:
-        while True:
-            frames = await self._link.socket.recv_multipart()
-            try:
-                reply = decode_reply(frames)
-            except StreamlearnError as error:
-                self._tell_all(error)
-                continue
-            waiting = self._waiting.get(reply.id) if isinstance(reply.id, int) else None
-            if waiting is not None:
-                try:
-                    waiting.answered(waiting.exchange.receive(reply, time.monotonic()))
-                except StreamlearnError as error:
-                    waiting.failed(error)
-
-    async def _watch_connection(self) -> None:
-        while True:
-            broke = self._link.heard(await self._link.monitor.recv_multipart())
-            for waiting in list(self._waiting.values()):
-                try:
-                    if broke:
-                        waiting.exchange.lost()
-                    waiting.changed.set()
-                except StreamlearnError as error:
-                    waiting.failed(error)
-
-    def _tell_all(self, error: StreamlearnError) -> None:
-        for waiting in list(self._waiting.values()):
-            waiting.failed(error)
-
-
-class _Waiting:
-    """A call that is under way, and the coroutine that waits for its answer."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.exchange = exchange
-        self.changed = asyncio.Event()
-        self.answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-
-    def answered(self, reply: Reply | None) -> None:
-        if reply is not None and not self.answer.done():
-            self.answer.set_result(reply)
-        self.changed.set()
-
-    def failed(self, error: StreamlearnError) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
-            self.changed.set()

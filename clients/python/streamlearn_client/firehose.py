@@ -1,4 +1,4 @@
-"""Sending without being answered."""
+"""Sending samples without acknowledgement."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import secrets
 import threading
 import time
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import zmq
-from numpy.typing import ArrayLike
 
 from streamlearn_client.errors import NoAnswer
-from streamlearn_client.protocol import Learn, as_batch, check_producer, encode_request
-from streamlearn_client.sockets import blocking, connect, send
+from streamlearn_client.protocol import (
+    IdentifiersLike,
+    Learn,
+    SamplesLike,
+    as_batch,
+    check_producer,
+    encode_request,
+)
+from streamlearn_client.sockets import blocking_context, connect, try_send
 
 __all__ = ["Firehose"]
 
@@ -21,10 +27,16 @@ LINGER_MS: Final = 1000
 
 
 class Firehose:
-    """Sends samples to a model and hears nothing back: for streams where speed matters and a loss does not.
+    """A sender without acknowledgements, created by `Client.firehose`.
 
-    What is refused, or lost on the way when a connection breaks, is gone; the daemon's ``stats`` count
-    both, the losses from the numbers that the batches carry. Threads may share one.
+    Use it if lost samples do not matter. Batches that the daemon refuses, and batches in transit when a
+    connection is lost, are not learned. The daemon's ``stats`` count both: batches are numbered, so the
+    daemon detects lost ones. Threads may share a firehose.
+
+    Attributes
+    ----------
+    sent : int
+        Number of batches that the socket accepted.
     """
 
     def __init__(self, model: str, endpoint: str, producer: str | None, timeout: float) -> None:
@@ -32,24 +44,62 @@ class Firehose:
         self.endpoint = endpoint
         self.producer = check_producer(secrets.token_hex(8) if producer is None else producer)
         self.sent = 0
-        """batches handed to the connection"""
         self._epoch = time.time_ns()
         self._timeout = timeout
         self._lock = threading.Lock()
-        self._socket = connect(blocking(), zmq.PUSH, endpoint, LINGER_MS)
+        self._socket = connect(blocking_context(), zmq.PUSH, endpoint, LINGER_MS)
 
-    def push(self, x: ArrayLike, y: ArrayLike | None = None, *, keys: Any = None, ids: Any = None) -> None:
-        """Send samples (n, dim) with targets (n, targets), keys (n,) and ids (n,), in one message.
+    def push(
+        self,
+        x: SamplesLike,
+        y: SamplesLike | None = None,
+        *,
+        keys: IdentifiersLike | None = None,
+        ids: IdentifiersLike | None = None,
+    ) -> None:
+        """Send samples in one message. Wait while the socket is not connected or its queue is full.
 
-        Waits while no connection stands or its queue is full; raises ``NoAnswer`` after the client's timeout,
-        with nothing sent. Raises ``BadShape``, ``BadDtype`` and ``BadValue`` as `Client.learn` does.
+        Parameters
+        ----------
+        x : array_like, (n, dim) or (dim,)
+            The samples. NaN and ``None`` are missing values.
+        y : array_like, (n, targets) or (n,), optional
+            The targets of the samples.
+        keys : int, str or array_like, (n,), optional
+            The keys of the samples, or one key for all, for models that need keys.
+        ids : int, str or array_like, (n,), optional
+            The ids of the samples, for targets that come later.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If the arrays are not valid samples. The daemon checks the number of columns and does not report
+            it.
+        NoAnswer
+            If the socket accepted no message within the client's timeout. The batch was not sent.
         """
         self._send(as_batch(self.model, x, y, keys, ids))
 
-    def push_targets(self, ids: Any, y: ArrayLike, *, keys: Any = None) -> None:
-        """Send targets of earlier samples, as `Client.learn_targets` takes them, in one message.
+    def push_targets(
+        self, ids: IdentifiersLike, y: SamplesLike, *, keys: IdentifiersLike | None = None
+    ) -> None:
+        """Send targets of earlier samples in one message.
 
-        Waits and raises as `push` does.
+        Parameters
+        ----------
+        ids : int, str or array_like, (n,)
+            The ids of the samples. A sample without an id has its number as its id, counted from 0.
+        y : array_like, (n, targets) or (n,)
+            The targets; for a single id also (targets,).
+        keys : int, str or array_like, (n,), optional
+            The keys of the samples, or one key for all, for models that need keys.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If the arrays are not valid targets.
+        NoAnswer
+            If the socket accepted no message within the client's timeout. The batch was not sent.
         """
         self._send(as_batch(self.model, None, y, keys, ids))
 
@@ -58,19 +108,19 @@ class Firehose:
             message = batch._replace(producer=self.producer, epoch=self._epoch, seq=self.sent, ack="none")
             frames = encode_request(message)
             deadline = time.monotonic() + self._timeout
-            while not send(self._socket, frames):
-                left = deadline - time.monotonic()
-                # A connection that could be written to may be gone by the time that it is.
-                if left <= 0 or not self._socket.poll(int(left * 1000) + 1, zmq.POLLOUT):
+            while not try_send(self._socket, frames):
+                remaining = deadline - time.monotonic()
+                # The poll may succeed and the next send may fail: the connection can be lost in between.
+                if remaining <= 0 or not self._socket.poll(int(remaining * 1000) + 1, zmq.POLLOUT):
                     raise NoAnswer(
-                        f"nobody takes messages at {self.endpoint} (tried for {self._timeout:g} s): is "
-                        "`streamlearn serve` running, and is this its firehose endpoint?",
+                        f"no daemon accepts messages at {self.endpoint} (tried for {self._timeout:g} s): "
+                        "check that `streamlearn serve` is running and that this is its firehose endpoint",
                         endpoint=self.endpoint,
                     )
             self.sent += 1
 
     def close(self) -> None:
-        """Close, after up to a second for what is on its way out."""
+        """Close the firehose. Wait for at most 1 s until queued messages are sent."""
         with self._lock:
             self._socket.close()
 

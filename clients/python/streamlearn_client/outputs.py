@@ -1,8 +1,8 @@
-"""What a model says about a batch: named arrays with one row per sample."""
+"""The outputs of a model for a batch: named arrays with one row per sample."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,26 +11,90 @@ __all__ = ["Outputs"]
 
 
 class Outputs:
-    """Named arrays of one batch, all of the same length ``n``, in the order of its samples; unless ``sample``
-    (n,) int64 is there, which is the number of the sample that each row is about (-1: of none).
+    """The outputs of a model for ``n`` samples, as named arrays.
 
-    Each array is an attribute (``out.winner``) and an entry of ``out.arrays``; ``out[i:j]`` is the
-    same for some of the samples (views, not copies).
+    Each array is an attribute (``out.winner``) and an entry of ``out.arrays``. Row ``i`` belongs to sample
+    ``i`` of the batch, unless the outputs have ``sample``: then row ``i`` belongs to the sample with the
+    number ``out.sample[i]``. ``out[i:j]`` holds views of rows ``i`` to ``j − 1``.
 
-    A SOM or competitive net gives ``winner`` (n,) int32 (-1: none), ``coords`` (n, 2) int32 (SOM
-    only), ``distance`` (n,) float32, ``score`` (n,) float32 and ``present`` (n,) int32 (how many
-    channels of the sample were present); with ``labels`` also ``label`` (n,) int32 (-1: none). A
-    recurrent net gives ``prediction`` (n, outputs) float32, ``error`` (n,) float32, ``score`` (n,)
-    float32 and ``present`` (n,) int32.
+    A model has some of the attributes below. Reading another one raises ``AttributeError``.
 
-    Raises ``ValueError`` when the arrays' lengths differ or one has no axis.
+    Parameters
+    ----------
+    applied_lsn : int or None, default None
+        The last journal record that the model had learned. ``None`` without a daemon.
+    **arrays : array_like, (n, …)
+        The outputs by name. All have the same number of rows.
+
+    Attributes
+    ----------
+    winner : ndarray of int32, (n,) or (n, clusters)
+        Index of the winning unit; −1: none. ``grossberg``: one winner per cluster.
+    coords : ndarray of int32, (n, 2) or (n, 1)
+        Row and column of the winner on the SOM's grid, or its position in a chain; −1: none.
+    label : ndarray of int32, (n,)
+        Label of the winner; −1: none.
+    activity : ndarray of float32, (n, cells)
+        Activity of each cell (``malsburg``, ``cognitron``).
+    iterations : ndarray of int32, (n,)
+        Iterations of the MaxNet (``hamming``).
+    tie : ndarray of bool, (n,)
+        Whether several units were equal at the end. The unit with the lowest index won (``hamming``).
+    capped : ndarray of bool, (n,)
+        Whether the MaxNet reached its iteration limit (``hamming``).
+    distance : ndarray of float32, (n,)
+        Distance between the sample and the winner.
+    sample : ndarray of int64, (n,)
+        Number of the sample that the row belongs to, counted from 0; −1: none.
+    prediction : ndarray of float32, (n, outputs) or (n, horizon, dim)
+        Prediction of the target or of the next samples. Classes and symbols: their probabilities.
+    error : ndarray of float32, (n,)
+        Prediction error: root mean square, or −log p for classes and symbols. NaN: no target to compare with.
+    score : ndarray of float32, (n,)
+        How unusual the sample is, from 0 to 1. NaN: unknown.
+    present : ndarray of int32, (n,)
+        Number of values of the sample that were not missing.
+    drift : ndarray of bool, (n,)
+        Whether the drift detector raised an alarm.
+    frozen : ndarray of bool, (n,)
+        Whether the model skipped the sample instead of learning it.
+
+    Raises
+    ------
+    ValueError
+        If the arrays have different numbers of rows, or an array has no axis.
+
+    Examples
+    --------
+    >>> out = Outputs(winner=[3, 1], score=[0.2, 0.9])
+    >>> out.winner.tolist()
+    [3, 1]
+    >>> out[1:].score.tolist()
+    [0.9]
     """
 
     __slots__ = ("_length", "applied_lsn", "arrays")
 
     arrays: dict[str, NDArray[Any]]
+    """All arrays by name."""
     applied_lsn: int | None
-    """The last record the model had learned when it answered; ``None`` when there is no daemon."""
+    """The last journal record that the model had learned; ``None`` without a daemon."""
+
+    winner: NDArray[np.int32]
+    coords: NDArray[np.int32]
+    label: NDArray[np.int32]
+    activity: NDArray[np.float32]
+    iterations: NDArray[np.int32]
+    tie: NDArray[np.bool_]
+    capped: NDArray[np.bool_]
+    distance: NDArray[np.float32]
+    sample: NDArray[np.int64]
+    prediction: NDArray[np.float32]
+    error: NDArray[np.float32]
+    score: NDArray[np.float32]
+    present: NDArray[np.int32]
+    drift: NDArray[np.bool_]
+    frozen: NDArray[np.bool_]
 
     def __init__(self, applied_lsn: int | None = None, /, **arrays: ArrayLike) -> None:
         self.arrays = {name: np.asarray(array) for name, array in arrays.items()}
@@ -38,15 +102,18 @@ class Outputs:
         lengths = {array.shape[0] if array.ndim else -1 for array in self.arrays.values()}
         if len(lengths) > 1 or -1 in lengths:
             shapes = ", ".join(f"{name} {array.shape}" for name, array in self.arrays.items())
-            raise ValueError(f"the arrays of Outputs must share their first axis, not: {shapes}")
+            raise ValueError(f"the arrays of Outputs must have the same length on their first axis: {shapes}")
         self._length = lengths.pop() if lengths else 0
 
-    def __getattr__(self, name: str) -> NDArray[Any]:
-        arrays = object.__getattribute__(self, "arrays") if name[:1] != "_" else {}
-        if name in arrays:
-            array: NDArray[Any] = arrays[name]
-            return array
-        raise AttributeError(f"these outputs have no {name!r}, but: {', '.join(arrays) or 'nothing'}")
+    if not TYPE_CHECKING:  # a type checker then refuses names that are not declared above
+
+        def __getattr__(self, name: str) -> NDArray[Any]:
+            arrays = object.__getattribute__(self, "arrays") if name[:1] != "_" else {}
+            if name in arrays:
+                return arrays[name]
+            raise AttributeError(
+                f"no output {name!r}; these outputs have: {', '.join(arrays) or 'no arrays'}"
+            )
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.arrays]
@@ -54,11 +121,11 @@ class Outputs:
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, rows: slice) -> Outputs:
+    def __getitem__(self, rows: slice) -> Self:
         if not isinstance(rows, slice):
-            raise TypeError("Outputs take a slice, out[i:j]; for one sample's value use out.winner[i]")
-        return Outputs(self.applied_lsn, **{name: array[rows] for name, array in self.arrays.items()})
+            raise TypeError("Outputs accept a slice, out[i:j]; for the value of one sample use out.winner[i]")
+        return type(self)(self.applied_lsn, **{name: array[rows] for name, array in self.arrays.items()})
 
     def __repr__(self) -> str:
         parts = [f"{name} {array.dtype}{list(array.shape)}" for name, array in self.arrays.items()]
-        return f"Outputs(n={self._length}, {', '.join(parts)})" if parts else f"Outputs(n={self._length})"
+        return f"{type(self).__name__}({', '.join([f'n={self._length}', *parts])})"

@@ -1,65 +1,95 @@
-"""What calls of the client return, where a plain mapping would say too little."""
+"""The results of client calls: acknowledgements, events and producer positions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from streamlearn_client.outputs import Outputs
-from streamlearn_client.protocol import Frame, decode_event
+from streamlearn_client.protocol import EventKind, Frame, decode_event
 
 __all__ = ["Ack", "Event", "Position", "read_ack", "read_event"]
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """What the daemon promises about a batch that it took."""
+    """The daemon's acknowledgement of a batch.
+
+    Parameters
+    ----------
+    lsn : int
+        Log sequence number of the batch in the journal.
+    durable_lsn : int
+        All records up to this one survive a power cut.
+    applied_lsn : int
+        The model has learned all records up to this one.
+    duplicate : bool, default False
+        Whether the daemon already had the batch: an earlier attempt arrived, and its answer was lost.
+    rows : int, default 0
+        Number of samples, or of late targets, in the batch.
+    """
 
     lsn: int
-    """the batch's place in the journal"""
     durable_lsn: int
-    """everything up to here survives a power cut"""
     applied_lsn: int
-    """everything up to here has been learned by the model"""
     duplicate: bool = False
-    """it had been taken before: an earlier try arrived, and only its answer was lost"""
     rows: int = 0
-    """how many samples, or later targets, the batch had"""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a model."""
+    """An event of a model.
 
-    kind: str
-    """``output``, ``targets``, ``drift``, ``checkpoint``, ``created``, ``deleted``, ``restored`` or
-    ``reheated``"""
+    Parameters
+    ----------
+    kind : str
+        ``output``, ``targets``, ``drift``, ``checkpoint``, ``created``, ``deleted``, ``restored`` or
+        ``reheated``.
+    model : str
+        Name of the model.
+    lsn : int
+        Log sequence number of the record that caused the event. ``checkpoint``: the checkpoint's lsn.
+    first : int
+        ``output`` and ``targets``: number of samples that the model had learned before. Without
+        ``outputs.sample``, this is the number of the first row's sample, counted from 0.
+    rows : int
+        Number of rows of ``outputs``. 0 for events without samples.
+    time : int
+        Time of the event in nanoseconds since 1970, by the daemon's clock.
+    outputs : Outputs
+        ``output``: the outputs for each sample, computed before the model learned it. ``targets``: the
+        outputs for the samples of the late targets. ``drift``: ``sample`` (k,), the numbers of the samples
+        with an alarm. Empty for the other kinds.
+    """
+
+    kind: EventKind
     model: str
     lsn: int
     first: int
-    """``output``, ``targets``: how many samples the model had learned before; unless ``outputs.sample`` says
-    otherwise, the first row is about the sample of that number, counted from 0"""
     rows: int
-    """of ``outputs``, if these are of samples"""
     time: int
-    """nanoseconds since the epoch, the daemon's clock"""
     outputs: Outputs
-    """``output``: what the model said of each sample before it learned it. ``targets``: what it had said of
-    each sample whose target came now. ``drift``: ``sample`` (k,), where there was an alarm. Else empty"""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where the daemon stands with a producer of a model."""
+    """The state of a producer of a model.
+
+    Parameters
+    ----------
+    epoch : int
+        The producer's newest epoch; 0 for an unknown producer.
+    next_seq : int
+        Sequence number of the batch that the daemon expects next.
+    """
 
     epoch: int
-    """the producer's newest epoch; 0 if it is not known"""
     next_seq: int
-    """the number of the batch that it expects next"""
 
 
 def read_ack(ok: Mapping[str, Any]) -> Ack:
+    """Return the acknowledgement in the ``ok`` map of a reply."""
     return Ack(
         int(ok.get("lsn", 0)),
         int(ok.get("durable_lsn", 0)),
@@ -70,7 +100,7 @@ def read_ack(ok: Mapping[str, Any]) -> Ack:
 
 
 def read_event(frames: Sequence[Frame]) -> Event:
-    """Raises ``BadMessage`` and the like for what is not an event."""
+    """Return the event in ``frames``. Raise the errors of `decode_event` for other frames."""
     event = decode_event(frames)
-    outputs = Outputs(**event.arrays)
-    return Event(event.kind, event.model, event.lsn, event.first, event.rows, event.time, outputs)
+    kind = cast(EventKind, event.kind)  # decode_event accepts no other kind
+    return Event(kind, event.model, event.lsn, event.first, event.rows, event.time, Outputs(**event.arrays))

@@ -1,7 +1,7 @@
-"""What the client does, without any I/O: each operation is a generator of calls.
+"""The client's operations, without any I/O: each one is a generator of calls.
 
-It yields a `Call` and is sent the `Reply`, or thrown the error, until it returns the result. The
-blocking and the asyncio client differ only in how they carry the calls.
+An operation yields a `Call`, receives the `Reply` or the error, and returns its result at the end. The
+blocking client and the asyncio client differ only in how they execute the calls.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any, Final, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn_client.calls import Call, Unanswered
 from streamlearn_client.errors import (
     BadShape,
     BadValue,
@@ -26,8 +25,8 @@ from streamlearn_client.errors import (
     TooLarge,
     UnknownModel,
 )
+from streamlearn_client.json_conversion import as_number, as_whole_number, spec_contains, to_json
 from streamlearn_client.outputs import Outputs
-from streamlearn_client.plain import number, plain, says_the_same, whole
 from streamlearn_client.protocol import (
     ACK_LEVELS,
     Learn,
@@ -43,26 +42,27 @@ from streamlearn_client.protocol import (
     encode_request,
 )
 from streamlearn_client.results import Ack, Position, read_ack
+from streamlearn_client.retry import AnswerLost, Call
 
-__all__ = ["Flow", "Session", "StreamPlan"]
+__all__ = ["Operation", "Session", "StreamConfig"]
 
 T = TypeVar("T")
-Flow: TypeAlias = Generator[Call, Reply, T]
+Operation: TypeAlias = Generator[Call, Reply, T]
 
 ANSWERED_LEVELS: Final = ACK_LEVELS - {"none"}
 
 
 @dataclass(slots=True)
-class Numbering:
-    """How this client numbers its batches for one model."""
+class BatchSequence:
+    """The epoch and the next sequence number of this client's batches for one model."""
 
     epoch: int
     next_seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class StreamPlan:
-    """What a stream needs to know before its first sample."""
+class StreamConfig:
+    """The settings of a stream, and the properties of its model that a stream checks."""
 
     model: str
     producer: str
@@ -74,9 +74,11 @@ class StreamPlan:
     accepts_late_targets: bool = False
 
     def check(self, batch: Learn) -> None:
-        """Raises ``BadShape`` for rows that the model does not take."""
+        """Raise ``BadShape`` for rows that the model does not accept."""
         if batch.x is None and not self.accepts_late_targets:
-            raise BadShape(f"{self.model!r} takes no targets later: push them with their samples")
+            raise BadShape(
+                f"{self.model!r} accepts no late targets; push targets together with their samples"
+            )
         if batch.x is not None and batch.x.shape[1] != self.dim:
             raise BadShape(
                 f"a sample has {batch.x.shape[1]} values and {self.model!r} takes {self.dim}",
@@ -86,219 +88,245 @@ class StreamPlan:
         targets = 0 if batch.y is None else batch.y.shape[1]
         if targets != self.targets and not (batch.y is None and self.accepts_late_targets):
             raise BadShape(
-                f"a sample came with {targets} targets and {self.model!r} takes {self.targets}",
+                f"a sample has {targets} targets and {self.model!r} takes {self.targets}",
                 targets=targets,
                 expected=self.targets,
             )
         if (batch.keys is not None) != self.needs_keys:
-            takes = "needs a key for each" if self.needs_keys else "has no keys"
-            raise BadShape(
-                f"samples came with{'out' if self.needs_keys else ''} keys and {self.model!r} {takes}"
-            )
+            if self.needs_keys:
+                raise BadShape(f"{self.model!r} needs a key for each sample; pass keys")
+            raise BadShape(f"{self.model!r} has no keys; leave keys out")
         if batch.ids is not None and not self.accepts_late_targets:
-            raise BadShape(f"samples came with ids and {self.model!r} takes no targets later: leave ids out")
+            raise BadShape(f"{self.model!r} accepts no late targets and needs no ids; leave ids out")
 
 
 class Session:
-    """One client's numbering and what it learned about its daemon."""
+    """The state of one client: its batch sequences and the daemon's ``hello``."""
 
     def __init__(self, producer: str | None) -> None:
-        self._given = producer is not None
+        self._named = producer is not None
         self.producer = check_producer(secrets.token_hex(8) if producer is None else producer)
         self._epoch = time.time_ns()
-        self._numbers: dict[str, Numbering] = {}
+        self._sequences: dict[str, BatchSequence] = {}
         self._hello: dict[str, Any] | None = None
 
     # ----------------------------------------------------------------------------------- the daemon
 
-    def hello(self) -> Flow[dict[str, Any]]:
+    def hello(self) -> Operation[dict[str, Any]]:
+        """Request the daemon's version, limits and endpoints."""
         reply = yield Call(Request("hello"))
         self._hello = reply.ok
         return reply.ok
 
-    def known_hello(self) -> Flow[dict[str, Any]]:
-        """What ``hello`` said, asked once."""
+    def cached_hello(self) -> Operation[dict[str, Any]]:
+        """Return the answer to ``hello``; request it only once."""
         return self._hello if self._hello is not None else (yield from self.hello())
 
-    def limits(self) -> Flow[Limits]:
-        told = (yield from self.known_hello()).get("limits")
-        return Limits.from_map(told if isinstance(told, Mapping) else {})
+    def limits(self) -> Operation[Limits]:
+        """Return the daemon's limits."""
+        limits = (yield from self.cached_hello()).get("limits")
+        return Limits.from_map(limits if isinstance(limits, Mapping) else {})
 
-    def ask(self, op: str, model: str = "", repeat: bool = True, **fields: Any) -> Flow[dict[str, Any]]:
-        """Any operation whose answer is a plain map."""
+    def request(
+        self, op: str, model: str = "", idempotent: bool = True, **fields: Any
+    ) -> Operation[dict[str, Any]]:
+        """Execute an operation that answers with a map."""
         if model:
             check_model(model)
         given = {name: value for name, value in fields.items() if value is not None}
-        return (yield Call(Request(op, None, model, given), repeat)).ok
+        return (yield Call(Request(op, None, model, given), idempotent)).ok
 
-    def listed(self, op: str, model: str = "") -> Flow[list[dict[str, Any]]]:
-        """An operation that answers with a list under its own name."""
-        ok = yield from self.ask(op, model)
+    def request_list(self, op: str, model: str = "") -> Operation[list[dict[str, Any]]]:
+        """Execute an operation that answers with a list under its own name."""
+        ok = yield from self.request(op, model)
         return list(ok.get(op, []))
 
-    # ------------------------------------------------------------------------------------ life of a model
+    # ----------------------------------------------------------------------------- create and delete
 
-    def create(self, model: str, kind: str, spec: Mapping[str, Any]) -> Flow[dict[str, Any]]:
-        """A create whose answer was lost is repeated; that it then finds the model it made is no error."""
+    def create(self, model: str, kind: str, spec: Mapping[str, Any]) -> Operation[dict[str, Any]]:
+        """Create a model. Repeat the request if its answer was lost.
+
+        A repeated request may find the model that the first one created. This is not an error.
+        """
         check_model(model)
-        wanted = {"kind": kind, "spec": {name: plain(value, name) for name, value in spec.items()}}
-        request = Request("create", None, model, wanted)
+        requested = {"kind": kind, "spec": {name: to_json(value, name) for name, value in spec.items()}}
+        request = Request("create", None, model, requested)
         check_header(request, (yield from self.limits()))
-        unsure = False
+        answer_lost = False
         while True:
             try:
-                ok = (yield Call(request, repeat=False)).ok
-            except Unanswered:
-                unsure = True
+                ok = (yield Call(request, idempotent=False)).ok
+            except AnswerLost:
+                answer_lost = True
                 continue
             except ModelExists:
-                if not unsure:
+                if not answer_lost:
                     raise
-                ok = yield from self.ask("describe", model)
-                if not says_the_same(wanted, ok):
+                ok = yield from self.request("describe", model)
+                if not spec_contains(ok, requested):
                     raise
-            self._renumber(model)
+            self._begin_epoch(model)
             return ok
 
-    def delete(self, model: str) -> Flow[None]:
-        """Deletes the model that bore the name when the call began, never a later one of the same name."""
-        doomed = (yield from self.ask("describe", model)).get("create_lsn")
+    def delete(self, model: str) -> Operation[None]:
+        """Delete the model that has this name now, but not a model of the same name created later."""
+        create_lsn = (yield from self.request("describe", model)).get("create_lsn")
         while True:
             try:
-                yield Call(Request("delete", None, model), repeat=False)
-            except Unanswered:
+                yield Call(Request("delete", None, model), idempotent=False)
+            except AnswerLost:
                 try:
-                    left = yield from self.ask("describe", model)
+                    description = yield from self.request("describe", model)
                 except UnknownModel:
                     break
-                if left.get("create_lsn") == doomed:
+                if description.get("create_lsn") == create_lsn:
                     continue
             break
-        self._renumber(model)
+        self._begin_epoch(model)
 
     # ----------------------------------------------------------------------------------- learn, predict
 
-    def learn(self, model: str, x: Any, y: Any, keys: Any, ids: Any, ack: str) -> Flow[Ack]:
-        """Samples; without ``x``, targets that come later."""
+    def learn(self, model: str, x: Any, y: Any, keys: Any, ids: Any, ack: str) -> Operation[Ack]:
+        """Send samples, or late targets if ``x`` is ``None``."""
         check_model(model)
-        check_level(ack)
+        check_ack(ack)
         batch = as_batch(model, x, y, keys, ids)
         step = rows_per_batch((yield from self.limits()), batch.arrays.values())
-        answers: list[Ack] = []
+        acks: list[Ack] = []
         for start in range(0, batch.rows, step):
             part = batch.part(start, min(start + step, batch.rows))
             try:
-                answers.append((yield from self._learn_part(part._replace(ack=ack))))
+                acks.append((yield from self._learn_part(part._replace(ack=ack))))
             except StreamlearnError as error:
                 if start:
                     error.detail["accepted"] = start
-                    error.add_note(f"the first {start} of the {batch.rows} samples were accepted")
+                    error.add_note(f"the daemon accepted the first {start} of the {batch.rows} samples")
                 raise
-        last = answers[-1]
-        duplicate = any(answer.duplicate for answer in answers)
+        last = acks[-1]
+        duplicate = any(ack.duplicate for ack in acks)
         return Ack(last.lsn, last.durable_lsn, last.applied_lsn, duplicate, batch.rows)
 
-    def _learn_part(self, batch: Learn) -> Flow[Ack]:
+    def _learn_part(self, batch: Learn) -> Operation[Ack]:
         model = batch.model
-        numbers = self._numbers.get(model)
-        if numbers is None:
-            known = (yield from self.position(model, self.producer)).epoch if self._given else 0
-            numbers = self._numbers[model] = Numbering(max(self._epoch, known + 1))
-        message = batch._replace(producer=self.producer, epoch=numbers.epoch, seq=numbers.next_seq)
+        sequence = self._sequences.get(model)
+        if sequence is None:
+            newest = (yield from self.position(model, self.producer)).epoch if self._named else 0
+            sequence = self._sequences[model] = BatchSequence(max(self._epoch, newest + 1))
+        message = batch._replace(producer=self.producer, epoch=sequence.epoch, seq=sequence.next_seq)
         try:
             reply = yield Call(message)
         except NoAnswer as error:
-            # Whether this number is taken is not known. A new epoch makes the next batch right either way,
-            # and keeps this one from being learned late.
+            # It is unknown whether the daemon has this batch. In a new epoch the next batch is valid in both
+            # cases, and the daemon refuses this batch if it arrives late.
             error.detail.update(producer=message.producer, epoch=message.epoch, seq=message.seq)
-            self._renumber(model)
+            self._begin_epoch(model)
             raise
         except Gap as error:
-            self._renumber(model)
+            self._begin_epoch(model)
             error.add_note(
-                "the daemon no longer knows batches that it had acknowledged to this client: the model was "
-                "deleted and made again, the data directory was replaced, or it crashed and they were not "
-                "acknowledged as 'durable'. This batch was not learned; the next call goes on from here."
+                "the daemon lost batches that it had acknowledged to this client: the model was deleted and "
+                "created again, or the data directory was replaced, or the daemon crashed before they were "
+                "durable. The model did not learn this batch; call learn again to send it"
             )
             raise
-        numbers.next_seq += 1
+        sequence.next_seq += 1
         return read_ack(reply.ok)
 
-    def _renumber(self, model: str) -> None:
-        numbers = self._numbers.get(model)
-        if numbers is not None:
-            self._numbers[model] = Numbering(max(time.time_ns(), numbers.epoch + 1))
+    def _begin_epoch(self, model: str) -> None:
+        sequence = self._sequences.get(model)
+        if sequence is not None:
+            self._sequences[model] = BatchSequence(max(time.time_ns(), sequence.epoch + 1))
 
-    def predict(self, model: str, x: Any, keys: Any) -> Flow[Outputs]:
+    def predict(self, model: str, x: Any, keys: Any) -> Operation[Outputs]:
+        """Request the outputs for samples."""
         check_model(model)
         samples = as_samples(x)
         rows = len(samples)
-        names = None if keys is None else as_identifiers(keys, rows, "keys")
-        most = rows_per_batch((yield from self.limits()), [samples])
-        if rows > most:
+        identifiers = None if keys is None else as_identifiers(keys, rows, "keys")
+        limit = rows_per_batch((yield from self.limits()), [samples])
+        if rows > limit:
             raise TooLarge(
-                f"{rows} samples are more than one predict may have ({most}); send them in parts",
+                f"{rows} samples are more than one predict may have ({limit}); send them in parts",
                 rows=rows,
-                limit=most,
+                limit=limit,
             )
-        reply = yield Call(Request("predict", None, model, {}, samples, names))
+        reply = yield Call(Request("predict", None, model, {}, samples, identifiers))
         return Outputs(int(reply.ok.get("applied_lsn", 0)), **reply.arrays)
 
-    def forecast(self, model: str, steps: int, key: int | str | None) -> Flow[NDArray[np.float32]]:
-        return self._continued("forecast", model, key, steps=whole(steps, "steps"))
+    def forecast(self, model: str, steps: int, key: int | str | None) -> Operation[NDArray[np.float32]]:
+        """Request the forecast of the next ``steps`` samples."""
+        return self._request_array("forecast", model, key, steps=as_whole_number(steps, "steps"))
 
     def sample(
         self, model: str, n: int, temperature: float, seed: int, key: int | str | None
-    ) -> Flow[NDArray[np.int32]]:
-        said = {"temperature": number(temperature, "temperature"), "seed": whole(seed, "seed")}
-        return self._continued("sample", model, key, n=whole(n, "n"), **said)
+    ) -> Operation[NDArray[np.int32]]:
+        """Request ``n`` drawn symbols."""
+        fields = {"temperature": as_number(temperature, "temperature"), "seed": as_whole_number(seed, "seed")}
+        return self._request_array("sample", model, key, n=as_whole_number(n, "n"), **fields)
 
-    def _continued(self, op: str, model: str, key: int | str | None, **fields: Any) -> Flow[NDArray[Any]]:
-        """An operation whose answer is one array, with the operation's name."""
+    def _request_array(
+        self, op: str, model: str, key: int | str | None, **fields: Any
+    ) -> Operation[NDArray[Any]]:
+        """Execute an operation that answers with one array under its own name."""
         check_model(model)
         if key is not None:
             fields["key"] = as_identifier(key, "key")
         return (yield Call(Request(op, None, model, fields))).arrays[op]
 
-    def reheat(self, model: str, heat: float) -> Flow[dict[str, Any]]:
-        return self.ask("reheat", model, repeat=False, heat=number(heat, "heat"))
+    def reheat(self, model: str, heat: float) -> Operation[dict[str, Any]]:
+        """Set the model's schedules back."""
+        return self.request("reheat", model, idempotent=False, heat=as_number(heat, "heat"))
 
     # ---------------------------------------------------------------------------------------- producers
 
-    def position(self, model: str, producer: str) -> Flow[Position]:
-        ok = yield from self.ask("position", model, producer=check_producer(producer))
+    def position(self, model: str, producer: str) -> Operation[Position]:
+        """Request the state of a producer."""
+        ok = yield from self.request("position", model, producer=check_producer(producer))
         return Position(int(ok.get("epoch") or 0), int(ok.get("next_seq") or 0))
 
-    def plan_stream(self, model: str, producer: str | None, batch: int, ack: str) -> Flow[StreamPlan]:
-        """Ask what a stream must know, so that what can't work is refused before the first sample."""
+    def stream_config(
+        self, model: str, producer: str | None, batch: int, ack: str
+    ) -> Operation[StreamConfig]:
+        """Check a stream's settings against the daemon and the model, before the first sample."""
         check_model(model)
-        check_level(ack)
+        check_ack(ack)
         name = check_producer(secrets.token_hex(8) if producer is None else producer)
         limits = yield from self.limits()
-        described = yield from self.ask("describe", model)
-        dim, targets = int(described["dim"]), int(described["target_dim"])
-        most = min(limits.rows, limits.frame_bytes // max(4 * dim, 4 * targets, 8))
-        if not 1 <= batch <= most:
-            raise BadValue(f"batch must be 1 to {most} samples here, not {batch}", field="batch", limit=most)
+        description = yield from self.request("describe", model)
+        dim, targets = int(description["dim"]), int(description["target_dim"])
+        limit = min(limits.rows, limits.frame_bytes // max(4 * dim, 4 * targets, 8))
+        if not 1 <= batch <= limit:
+            raise BadValue(
+                f"batch must be 1 to {limit} samples for this model, not {batch}", field="batch", limit=limit
+            )
         epoch = time.time_ns()
         if producer is not None:
             epoch = max(epoch, (yield from self.position(model, name)).epoch + 1)
-        needs_keys, accepts_late = (
-            bool(described.get("needs_keys")),
-            bool(described.get("accepts_late_targets")),
+        return StreamConfig(
+            model,
+            name,
+            epoch,
+            ack,
+            dim,
+            targets,
+            needs_keys=bool(description.get("needs_keys")),
+            accepts_late_targets=bool(description.get("accepts_late_targets")),
         )
-        return StreamPlan(model, name, epoch, ack, dim, targets, needs_keys, accepts_late)
 
-    def endpoint(self, name: str) -> Flow[str]:
-        """Where the daemon says its ``firehose`` or ``events`` is. Raises ``NoAnswer`` if it does not say."""
-        told = (yield from self.known_hello()).get("endpoints")
-        found = told.get(name) if isinstance(told, Mapping) else None
-        if not isinstance(found, str):
-            raise NoAnswer(f"the daemon announces no endpoint for {name}; give it to the client yourself")
-        return found
+    def endpoint(self, name: str) -> Operation[str]:
+        """Return the endpoint that the daemon announces for ``firehose`` or ``events``.
+
+        Raise ``NoAnswer`` if it announces none.
+        """
+        endpoints = (yield from self.cached_hello()).get("endpoints")
+        endpoint = endpoints.get(name) if isinstance(endpoints, Mapping) else None
+        if not isinstance(endpoint, str):
+            raise NoAnswer(f"the daemon announces no {name} endpoint; pass the endpoint to the client")
+        return endpoint
 
 
-def check_level(ack: str) -> None:
+def check_ack(ack: str) -> None:
+    """Raise ``BadValue`` unless ``ack`` is a level that the daemon answers."""
     if ack not in ANSWERED_LEVELS:
         levels = ", ".join(sorted(ANSWERED_LEVELS))
         hint = "; to send without acknowledgement, use firehose()" if ack == "none" else ""
@@ -306,24 +334,25 @@ def check_level(ack: str) -> None:
 
 
 def check_header(request: Request, limits: Limits) -> None:
-    """Raises ``TooLarge`` for a request of which the daemon would not take the header."""
+    """Raise ``TooLarge`` if the header of ``request`` exceeds the daemon's limit."""
     size, limit = len(encode_request(request)[0]), limits.control_header_bytes
     if size > limit:
         raise TooLarge(
-            f"the parameters take {size} bytes and may take {limit}: start with fewer weights, or let"
-            " the first samples decide them, as with init='samples'",
+            f"the parameters take {size} bytes and may take {limit}; use fewer initial weights, or let"
+            " the first samples set them, for example with init='samples'",
             bytes=size,
             limit=limit,
         )
 
 
 def rows_per_batch(limits: Limits, arrays: Iterable[NDArray[Any]]) -> int:
-    """How many rows of these one message may carry. Raises ``TooLarge`` if not even one fits."""
-    widest = max(array[:1].nbytes for array in arrays)
-    if widest > limits.frame_bytes:
+    """Return how many rows of ``arrays`` fit into one message. Raise ``TooLarge`` if one row does not fit."""
+    row_bytes = max(array[:1].nbytes for array in arrays)
+    if row_bytes > limits.frame_bytes:
         raise TooLarge(
-            f"one sample has {widest} bytes and a frame may have {limits.frame_bytes}",
-            bytes=widest,
+            f"one sample has {row_bytes} bytes and a frame may have {limits.frame_bytes}; "
+            "use fewer channels, or raise the daemon's frame limit",
+            bytes=row_bytes,
             limit=limits.frame_bytes,
         )
-    return int(np.clip(limits.frame_bytes // widest, 1, limits.rows))
+    return int(np.clip(limits.frame_bytes // row_bytes, 1, limits.rows))

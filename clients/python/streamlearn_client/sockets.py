@@ -1,8 +1,8 @@
-"""Sockets as the client wants them, and links: sockets that know whether their connection stands.
+"""ZeroMQ sockets with the client's options, and connections: sockets with a monitor.
 
-Sockets that send have IMMEDIATE: a message goes to a connection that stands or is not taken at all, so
-none piles up for a daemon that is away, and none is delivered hours later. Whatever was in the pipe when
-a connection broke is gone, in both directions; whoever sent it sends it again.
+Sending sockets have ``ZMQ_IMMEDIATE``: a socket accepts a message only while it is connected. So no messages
+queue up for a stopped daemon, and none arrive hours later. When a connection is lost, all messages in transit
+are lost in both directions. The sender must send them again.
 """
 
 from __future__ import annotations
@@ -17,44 +17,44 @@ from zmq.utils.monitor import parse_monitor_message
 from streamlearn_client.errors import BadValue
 from streamlearn_client.protocol import Frame
 
-__all__ = ["Link", "blocking", "connect", "drain", "reachable", "send"]
+__all__ = ["Connection", "blocking_context", "connect", "receive_all", "resolve_endpoint", "try_send"]
 
 RECONNECT_MS: Final = (50, 1000)
 HEARTBEAT_MS: Final = (2000, 10000)
 
 
 S = TypeVar("S", bound="zmq.Socket[Any]")
-"""a blocking socket or one of asyncio"""
+"""A blocking socket or an asyncio socket."""
 
 
-def blocking() -> zmq.Context[zmq.Socket[bytes]]:
-    """The process's context for sockets that are not asyncio's."""
+def blocking_context() -> zmq.Context[zmq.Socket[bytes]]:
+    """Return the process's ZeroMQ context for blocking sockets."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
     return context
 
 
 def connect(context: zmq.Context[S], kind: int, endpoint: str, linger: int = 0) -> S:
-    """A socket of ``kind`` that connects, and reconnects, to ``endpoint``, where nobody need be yet.
+    """Return a socket that connects to ``endpoint`` and reconnects. The endpoint need not exist yet.
 
-    Raises ``BadValue`` for an endpoint that ZeroMQ can't read.
+    Raise ``BadValue`` for an endpoint that ZeroMQ can't read.
     """
-    socket = _made(context, kind)
+    socket = _new_socket(context, kind)
     socket.linger = linger
     _connect(socket, endpoint)
     return socket
 
 
-class Link(Generic[S]):
-    """A socket, and a monitor that tells when its connection is made and broken, from the first on.
+class Connection(Generic[S]):
+    """A socket and its connection monitor.
 
-    Only what is sent while ``stands`` is true arrives, or has its break told afterwards. ZeroMQ tells of a
-    break a moment before it takes the connection away, and what it is given in that moment is lost without
-    a word; so one waits for the next handshake.
+    Send only while ``connected`` is true. Then the message arrives, or `process_event` reports the loss
+    later. ZeroMQ reports a lost connection shortly before it drops it, and silently loses the messages that
+    it accepts in between. So ``connected`` stays false until the next handshake.
     """
 
     def __init__(self, context: zmq.Context[S], kind: int, endpoint: str) -> None:
-        self.stands = False
-        self.socket = _made(context, kind)
+        self.connected = False
+        self.socket = _new_socket(context, kind)
         self.monitor: S = self.socket.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         )
@@ -64,31 +64,33 @@ class Link(Generic[S]):
             self.monitor.close(0)
             raise
 
-    def heard(self, told: list[bytes]) -> bool:
-        """Take note of a message of the monitor. Whether it says that the connection broke."""
-        self.stands = parse_monitor_message(told)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
-        if self.stands:
-            self.socket.get(zmq.EVENTS)  # has the socket let go of the old connection and take the new one
-        return not self.stands
+    def process_event(self, event: list[bytes]) -> bool:
+        """Process a message of the monitor. Return whether the connection was lost."""
+        self.connected = parse_monitor_message(event)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
+        if self.connected:
+            self.socket.get(zmq.EVENTS)  # makes the socket drop the old connection and use the new one
+        return not self.connected
 
-    def heard_all(self) -> bool:
-        """Take note of all that the monitor, of a blocking socket, has to tell. Whether anything broke."""
-        broke = [self.heard(told) for told in drain(self.monitor)]
-        return any(broke)
+    def process_events(self) -> bool:
+        """Process all waiting monitor messages of a blocking socket. Return whether a connection was lost."""
+        lost = [self.process_event(event) for event in receive_all(self.monitor)]
+        return any(lost)
 
     def close(self) -> None:
-        """Close both, without waiting for what is on its way."""
+        """Close the socket and its monitor. Messages in transit are dropped."""
         self.socket.disable_monitor()
         self.monitor.close(0)
         self.socket.close(0)
 
 
-def _made(context: zmq.Context[S], kind: int) -> S:
+def _new_socket(context: zmq.Context[S], kind: int) -> S:
     socket = context.socket(kind)
     socket.linger = 0
-    socket.immediate = kind != zmq.SUB  # there it would hold the subscriptions back until the first read
+    socket.immediate = (
+        kind != zmq.SUB
+    )  # on a SUB socket it would delay the subscriptions until the first read
     socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS
-    # A daemon whose machine vanished without closing the connection is noticed all the same.
+    # Heartbeats detect a daemon machine that disappeared without closing the connection.
     socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS
     return socket
 
@@ -99,32 +101,33 @@ def _connect(socket: zmq.Socket[Any], endpoint: str) -> None:
     except zmq.ZMQError as error:
         socket.close(0)
         raise BadValue(
-            f"{endpoint!r} is no endpoint to connect to ({error}); it looks like tcp://HOST:PORT or ipc://PATH",
+            f"{endpoint!r} is not a valid endpoint ({error}); use tcp://HOST:PORT or ipc://PATH",
             endpoint=endpoint,
         ) from None
 
 
-def send(socket: zmq.Socket[Any], frames: Sequence[Frame]) -> bool:
-    """Send a message without waiting: whether the (blocking) socket took it, all of it or nothing.
+def try_send(socket: zmq.Socket[Any], frames: Sequence[Frame]) -> bool:
+    """Send a message without waiting. Return whether the blocking socket accepted all frames.
 
-    When a connection goes amid a message, ZeroMQ refuses a frame and then drops what comes up to a last
-    one. It is given a last one here, or else it would drop the next message instead, without a word.
+    If the connection is lost in the middle of a message, ZeroMQ refuses a frame and then drops all frames up
+    to the next last frame. An empty last frame ends the message, so that ZeroMQ does not drop the next
+    message.
     """
-    taken = 0
+    accepted = 0
     try:
         for frame in frames[:-1]:
             socket.send(frame, zmq.NOBLOCK | zmq.SNDMORE)
-            taken += 1
+            accepted += 1
         socket.send(frames[-1], zmq.NOBLOCK)
     except zmq.Again:
-        if 0 < taken < len(frames) - 1:
+        if 0 < accepted < len(frames) - 1:
             socket.send(b"", zmq.NOBLOCK)
         return False
     return True
 
 
-def drain(socket: zmq.Socket[Any]) -> list[list[bytes]]:
-    """Every message that waits, without waiting for one."""
+def receive_all(socket: zmq.Socket[Any]) -> list[list[bytes]]:
+    """Return all messages that have arrived, without waiting."""
     messages = []
     try:
         while True:
@@ -133,14 +136,14 @@ def drain(socket: zmq.Socket[Any]) -> list[list[bytes]]:
         return messages
 
 
-def reachable(announced: str, requests: str) -> str:
-    """An endpoint that ``hello`` announced, as it is reached from here.
+def resolve_endpoint(announced: str, requests: str) -> str:
+    """Return an endpoint that ``hello`` announced, with a host that this client can reach.
 
-    A daemon bound to all interfaces can't know by which name its clients reach it; the host of the
-    requests endpoint, which was reached, stands in.
+    A daemon that listens on all interfaces does not know the host name that its clients use. The host of the
+    ``requests`` endpoint replaces the wildcard.
     """
-    there = urlsplit(announced)
-    if there.scheme == "tcp" and there.hostname in ("0.0.0.0", "::", "*"):
+    parts = urlsplit(announced)
+    if parts.scheme == "tcp" and parts.hostname in ("0.0.0.0", "::", "*"):
         host = urlsplit(requests).netloc.rpartition(":")[0]
         return f"tcp://{host}:{announced.rpartition(':')[2]}" if host else announced
     return announced

@@ -1,4 +1,4 @@
-"""A stream of samples to a model, each of them learned exactly once."""
+"""A stream of samples to a model. The model learns each sample exactly once."""
 
 from __future__ import annotations
 
@@ -8,190 +8,293 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import numpy as np
 import zmq
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from streamlearn_client.batch_buffer import BatchBuffer
 from streamlearn_client.errors import BadShape, BadValue, NoAnswer, StreamlearnError, StreamLost
-from streamlearn_client.gathering import Gathering
-from streamlearn_client.protocol import Learn, as_batch, as_float32, decode_reply
+from streamlearn_client.protocol import (
+    IdentifiersLike,
+    Learn,
+    SamplesLike,
+    as_batch,
+    as_float32,
+    decode_reply,
+)
 from streamlearn_client.results import Ack
-from streamlearn_client.session import StreamPlan
-from streamlearn_client.sockets import Link, blocking, drain, send
+from streamlearn_client.session import StreamConfig
+from streamlearn_client.sockets import Connection, blocking_context, receive_all, try_send
 from streamlearn_client.window import Window
 
 __all__ = ["Stream"]
 
 F4: Final = np.dtype("<f4")
-LAST_CHANCE: Final = 2.0
-"""seconds that leaving a ``with`` block by an exception gives to what was pushed before it"""
+EXIT_FLUSH_TIMEOUT: Final = 2.0
+"""Seconds for the flush when an exception leaves the ``with`` block."""
 
 
 class Stream:
-    """Buffers samples into batches, sends them, and keeps each until the daemon has acknowledged it.
+    """A buffered stream of samples to one model, created by `Client.stream`.
 
-    A batch goes out when it has ``batch`` samples, or when its first has waited for ``interval`` seconds.
-    Up to ``window`` batches are under way; then `push` waits, for at most ``timeout`` seconds. When the
-    daemon restarts, refuses for a while, or the network fails, what is not acknowledged is sent again, in
-    order, and the numbers that batches carry keep the daemon from learning any twice. Leaving the ``with``
-    block flushes, waits for the acknowledgements and closes.
+    The stream collects samples into batches, sends them, and keeps each batch until the daemon acknowledges
+    it. A batch is sent when it has ``batch`` samples, or when its first sample is ``interval`` seconds old.
+    Up to ``window`` batches may be unacknowledged; then `push` waits for at most ``timeout`` seconds.
 
-    A stream that can't go on raises ``StreamLost`` from then on. Threads may share one; their samples then
-    interleave. ``producer`` names it to the daemon; a later stream of the same name fences it off.
+    After a restart of the daemon, a retryable refusal or a network failure, the stream sends all
+    unacknowledged batches again, in order. Batches are numbered, so the daemon learns each one once. Leaving
+    the ``with`` block flushes the stream, waits for the acknowledgements and closes it.
+
+    After a failure that a resend can't repair, every method raises ``StreamLost``. Threads may share a
+    stream; their samples are then interleaved. A newer stream with the same producer name ends this one.
+
+    Examples
+    --------
+    >>> with client.stream("pump", batch=64) as stream:  # doctest: +SKIP
+    ...     for sample in samples:
+    ...         stream.push(sample)
     """
 
     def __init__(
-        self, plan: StreamPlan, endpoint: str, *, batch: int, interval: float, window: int, timeout: float
+        self, config: StreamConfig, endpoint: str, *, batch: int, interval: float, window: int, timeout: float
     ) -> None:
         if window < 1 or not interval >= 0 or not timeout > 0:
             raise BadValue(
                 "a stream needs window >= 1, interval >= 0 and timeout > 0, not "
                 f"window={window}, interval={interval}, timeout={timeout}"
             )
-        self.model = plan.model
-        self.producer = plan.producer
-        self.epoch = plan.epoch
+        self.model = config.model
+        self.producer = config.producer
+        self.epoch = config.epoch
         self._endpoint = endpoint
         self._interval = interval
         self._timeout = timeout
-        self._window = Window(plan.model, plan.producer, plan.epoch, plan.ack, window)
-        self._plan = plan
-        self._gathering = Gathering(batch)
-        self._since = 0.0  # when the first row came that is being gathered
+        self._window = Window(config.model, config.producer, config.epoch, config.ack, window)
+        self._config = config
+        self._buffer = BatchBuffer(batch)
+        self._first_row_time = 0.0  # when the first row entered the buffer
         self._flushing = False
-        self._stopping = False
+        self._closing = False
         self._changed = threading.Condition()
-        # A byte through this pair tells the thread that there is something to send or a time to keep.
-        self._bell, self._ear = socket.socketpair()
-        self._bell.setblocking(False)
-        self._ear.setblocking(False)
-        self._rung = False
-        self._thread = threading.Thread(target=self._run, name=f"stream to {plan.model}", daemon=True)
+        # A byte through this socket pair wakes the thread from its poll.
+        self._wakeup_writer, self._wakeup_reader = socket.socketpair()
+        self._wakeup_writer.setblocking(False)
+        self._wakeup_reader.setblocking(False)
+        self._wakeup_sent = False
+        self._thread = threading.Thread(target=self._run, name=f"stream to {config.model}", daemon=True)
         self._thread.start()
 
     # ------------------------------------------------------------------------------------------- counters
 
     @property
     def acknowledged(self) -> int:
-        """Samples that the daemon has acknowledged at this stream's level."""
+        """Number of samples that the daemon has acknowledged at this stream's ack level."""
         return self._window.acknowledged
 
     @property
     def pending(self) -> int:
-        """Samples that were pushed and are not acknowledged yet."""
+        """Number of samples that were pushed and are not acknowledged yet."""
         with self._changed:
-            return self._window.pending + self._gathering.rows
+            return self._window.pending + self._buffer.rows
 
     @property
     def resent(self) -> int:
-        """Batches that were sent more than once, counted each time."""
+        """Number of batches that were sent again, counted once per resend."""
         return self._window.resent
 
     @property
     def last_ack(self) -> Ack | None:
+        """The newest acknowledgement; ``None`` before the first."""
         return self._window.last_ack
 
     # -------------------------------------------------------------------------------------------- pushing
 
     def push(
-        self, sample: ArrayLike, y: ArrayLike | None = None, *, keys: Any = None, ids: Any = None
+        self,
+        sample: SamplesLike,
+        y: SamplesLike | None = None,
+        *,
+        keys: IdentifiersLike | None = None,
+        ids: IdentifiersLike | None = None,
     ) -> None:
-        """Add one sample (dim,), with its targets, its key and its id if the model takes any.
+        """Add one sample to the stream.
 
-        Raises ``BadShape``, ``BadDtype``, ``BadValue`` for what the model can't take, ``StreamLost``, and
-        ``NoAnswer`` if there was no room within the timeout (the sample was not taken: push it again).
+        Parameters
+        ----------
+        sample : array_like, (dim,)
+            The sample. NaN and ``None`` are missing values.
+        y : array_like, (targets,), optional
+            The targets of the sample.
+        keys : int or str, optional
+            The key of the sample, for models that need keys.
+        ids : int or str, optional
+            The id of the sample, for targets that come later.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If the model does not accept the sample.
+        NoAnswer
+            If the window stayed full for the stream's timeout. The sample was not added; push it again.
+        StreamLost
+            If the stream has failed or is closed.
         """
-        self._put(self._one(sample, y, keys, ids))
+        self._enqueue(self._single_sample(sample, y, keys, ids))
 
     def push_many(
-        self, batch: ArrayLike, ys: ArrayLike | None = None, *, keys: Any = None, ids: Any = None
+        self,
+        batch: SamplesLike,
+        ys: SamplesLike | None = None,
+        *,
+        keys: IdentifiersLike | None = None,
+        ids: IdentifiersLike | None = None,
     ) -> None:
-        """Add samples (n, dim) with targets (n, targets), keys (n,) or one for all, and ids (n,), in order;
-        they are copied at once.
+        """Add samples to the stream, in order. The arrays are copied.
 
-        Raises what `push` raises; after ``NoAnswer``, ``error.detail["taken"]`` of them were taken.
+        Parameters
+        ----------
+        batch : array_like, (n, dim)
+            The samples. NaN and ``None`` are missing values.
+        ys : array_like, (n, targets) or (n,), optional
+            The targets of the samples.
+        keys : int, str or array_like, (n,), optional
+            The keys of the samples, or one key for all, for models that need keys.
+        ids : int, str or array_like, (n,), optional
+            The ids of the samples, for targets that come later.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If the model does not accept the samples. No sample was added.
+        NoAnswer
+            If the window stayed full for the stream's timeout. The first ``error.detail["taken"]`` samples
+            were added.
+        StreamLost
+            If the stream has failed or is closed.
         """
         rows = as_float32(batch, "samples")
         if rows.ndim != 2:
-            raise BadShape(f"push_many takes samples (n, dim), not {rows.shape}; for one there is push")
+            raise BadShape(f"push_many takes samples (n, dim), not {rows.shape}; for one sample use push")
         if len(rows):
-            self._put(as_batch(self.model, rows, ys, keys, ids))
+            self._enqueue(as_batch(self.model, rows, ys, keys, ids))
 
-    def push_targets(self, ids: Any, y: ArrayLike, *, keys: Any = None) -> None:
-        """Add targets (n, targets) of samples that were pushed before, by these samples' ids (n,): the model
-        learns them after everything that was pushed before them. One id may come with its targets (targets,).
+    def push_targets(
+        self, ids: IdentifiersLike, y: SamplesLike, *, keys: IdentifiersLike | None = None
+    ) -> None:
+        """Add targets of earlier samples. The model learns them after all samples that were pushed before.
 
-        Raises what `push_many` raises.
+        Parameters
+        ----------
+        ids : int, str or array_like, (n,)
+            The ids of the samples. A sample without an id has its number as its id, counted from 0.
+        y : array_like, (n, targets) or (n,)
+            The targets; for a single id also (targets,).
+        keys : int, str or array_like, (n,), optional
+            The keys of the samples, or one key for all, for models that need keys.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If the model does not accept the targets. No target was added.
+        NoAnswer
+            If the window stayed full for the stream's timeout. The first ``error.detail["taken"]`` targets
+            were added.
+        StreamLost
+            If the stream has failed or is closed.
         """
-        self._put(as_batch(self.model, None, y, keys, ids))
+        self._enqueue(as_batch(self.model, None, y, keys, ids))
 
-    def _one(self, sample: ArrayLike, y: ArrayLike | None, keys: Any, ids: Any) -> Learn:
+    def _single_sample(
+        self,
+        sample: SamplesLike,
+        y: SamplesLike | None,
+        keys: IdentifiersLike | None,
+        ids: IdentifiersLike | None,
+    ) -> Learn:
         row = sample if type(sample) is np.ndarray and sample.dtype == F4 else as_float32(sample, "a sample")
         if row.ndim != 1:
-            raise BadShape(f"push takes one sample (dim,), not {row.shape}; for many there is push_many")
+            raise BadShape(
+                f"push takes one sample (dim,), not {row.shape}; for several samples use push_many"
+            )
         if y is None and keys is None and ids is None:
             return Learn(self.model, row.reshape(1, -1))
         return as_batch(self.model, row, y, keys, ids)
 
-    def _put(self, batch: Learn) -> None:
+    def _enqueue(self, batch: Learn) -> None:
+        """Check ``batch`` and copy it into the buffer. Wait while the window is full."""
         if batch.x is not None:
             _refuse_infinities(batch.x, "a sample")
         if batch.y is not None:
             _refuse_infinities(batch.y, "a target")
-        self._plan.check(batch)
+        self._config.check(batch)
         deadline = time.monotonic() + self._timeout
         taken, total = 0, batch.rows
         with self._changed:
             while taken < total:
                 try:
-                    self._wait_until(lambda: self._takes(batch), deadline)
+                    self._wait_until(lambda: self._has_space(batch), deadline)
                 except NoAnswer as error:
                     error.detail["taken"] = taken
                     raise
-                taken += self._fill(batch, taken)
+                taken += self._append(batch, taken)
 
-    def _would_wait(self, batch: Learn) -> bool:
-        """Whether to put ``batch``, of one row, would have to wait for room."""
+    def _would_block(self, batch: Learn) -> bool:
+        """Return whether `_enqueue` of ``batch``, one row, would wait."""
         with self._changed:
-            return self._window.full and not self._gathering.takes(batch)
+            return self._window.full and not self._buffer.accepts(batch)
 
-    def _takes(self, batch: Learn) -> bool:
-        """Whether a row can be gathered now, in a new batch if need be."""
-        return self._gathering.takes(batch) or self._seal()
+    def _has_space(self, batch: Learn) -> bool:
+        """Return whether the buffer accepts a row of ``batch``, after emptying a full buffer."""
+        return self._buffer.accepts(batch) or self._queue_buffer()
 
-    def _fill(self, batch: Learn, start: int) -> int:
-        """Take as many rows from ``start`` on as the batch that is being filled has room for."""
-        first = not self._gathering.rows
+    def _append(self, batch: Learn, start: int) -> int:
+        """Copy rows from ``start`` on into the buffer, as many as fit. Return how many."""
+        first = not self._buffer.rows
         if first:
-            self._since = time.monotonic()
-        more = self._gathering.fill(batch, start)
-        sealed = self._gathering.full and self._seal()
-        if sealed or first:
-            self._ring()
-        return more
+            self._first_row_time = time.monotonic()
+        count = self._buffer.append(batch, start)
+        queued = self._buffer.full and self._queue_buffer()
+        if queued or first:
+            self._wake_thread()
+        return count
 
-    def _seal(self) -> bool:
-        """Put the batch that is being filled into the window, if that has room."""
-        if self._window.full or not self._gathering.rows:
+    def _queue_buffer(self) -> bool:
+        """Move the buffered batch into the window. Return whether a batch was moved."""
+        if self._window.full or not self._buffer.rows:
             return False
-        self._window.add(self._gathering.take())
+        self._window.add(self._buffer.pop())
         return True
 
-    # ------------------------------------------------------------------------------------ waiting, closing
+    # ------------------------------------------------------------------------------------ flush and close
 
     def flush(self, timeout: float | None = None) -> Ack | None:
-        """Send what is buffered and wait until everything is acknowledged; returns the last acknowledgement.
+        """Send all buffered samples and wait until the daemon has acknowledged them.
 
-        Raises ``NoAnswer`` after ``timeout`` seconds (by default the stream's), ``StreamLost``.
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait. By default the stream's timeout.
+
+        Returns
+        -------
+        Ack or None
+            The newest acknowledgement; ``None`` if no sample was pushed.
+
+        Raises
+        ------
+        NoAnswer
+            If the acknowledgements did not arrive in time.
+        StreamLost
+            If the stream has failed or is closed.
         """
         with self._changed:
             self._flushing = True
-            self._ring()
+            self._wake_thread()
             try:
                 self._wait_until(
-                    lambda: not self._gathering.rows and not len(self._window),
+                    lambda: not self._buffer.rows and not len(self._window),
                     time.monotonic() + (self._timeout if timeout is None else timeout),
                 )
             finally:
@@ -199,14 +302,14 @@ class Stream:
             return self._window.last_ack
 
     def close(self) -> None:
-        """Stop at once, whatever is not acknowledged (`flush` first to wait for it)."""
+        """Close the stream at once. Unacknowledged samples may be lost: call `flush` first to keep them."""
         with self._changed:
-            self._ring()
-            self._stopping = True
+            self._wake_thread()
+            self._closing = True
             self._changed.notify_all()
         self._thread.join()
-        self._bell.close()
-        self._ear.close()
+        self._wakeup_writer.close()
+        self._wakeup_reader.close()
 
     def __enter__(self) -> Self:
         return self
@@ -215,7 +318,7 @@ class Stream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self.flush(None if error is None else min(LAST_CHANCE, self._timeout))
+            self.flush(None if error is None else min(EXIT_FLUSH_TIMEOUT, self._timeout))
         except NoAnswer as late:
             if error is None:
                 raise StreamLost(late.message, unacknowledged=self.pending, **late.detail) from late
@@ -225,80 +328,81 @@ class Stream:
         finally:
             self.close()
 
-    def _wait_until(self, met: Callable[[], bool], deadline: float) -> None:
-        """Wait, holding the lock but for the waiting. Raises what ended the stream, and ``NoAnswer``."""
+    def _wait_until(self, condition: Callable[[], bool], deadline: float) -> None:
+        """Wait for ``condition``; the caller holds the lock. Raise the stream's failure, or ``NoAnswer``."""
         while True:
             if self._window.failure is not None:
                 raise self._window.failure.with_traceback(None)
-            if self._stopping:
+            if self._closing:
                 raise StreamLost("this stream is closed", unacknowledged=self._window.pending)
-            if met():
+            if condition():
                 return
-            left = deadline - time.monotonic()
-            if left <= 0:
-                pending = self._window.pending + self._gathering.rows
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                pending = self._window.pending + self._buffer.rows
                 raise NoAnswer(
-                    f"the daemon at {self._endpoint} does not acknowledge (or is not there): "
-                    f"{pending} samples wait",
+                    f"the daemon at {self._endpoint} does not acknowledge or is not running: "
+                    f"{pending} samples wait for an acknowledgement",
                     endpoint=self._endpoint,
                     pending=pending,
                 )
-            self._changed.wait(left)
+            self._changed.wait(remaining)
 
     # ----------------------------------------------------------------------------------------- the thread
 
-    def _ring(self) -> None:
-        if not self._rung and not self._stopping:
-            self._rung = True
-            self._bell.send(b"!")
+    def _wake_thread(self) -> None:
+        if not self._wakeup_sent and not self._closing:
+            self._wakeup_sent = True
+            self._wakeup_writer.send(b"!")
 
     def _run(self) -> None:
-        """The only thread that touches the ZeroMQ socket."""
-        link = Link(blocking(), zmq.DEALER, self._endpoint)
+        """Send batches and receive answers. Only this thread uses the ZeroMQ socket."""
+        connection = Connection(blocking_context(), zmq.DEALER, self._endpoint)
         try:
             poller = zmq.Poller()
-            poller.register(link.monitor, zmq.POLLIN)
-            poller.register(self._ear, zmq.POLLIN)
+            poller.register(connection.monitor, zmq.POLLIN)
+            poller.register(self._wakeup_reader, zmq.POLLIN)
             while True:
-                wait, blocked = self._send(link)
-                if self._stopping:
+                wait, blocked = self._send(connection)
+                if self._closing:
                     return
-                poller.register(link.socket, zmq.POLLIN | (zmq.POLLOUT if blocked else 0))
+                poller.register(connection.socket, zmq.POLLIN | (zmq.POLLOUT if blocked else 0))
                 ready = dict(poller.poll(None if wait == math.inf else math.ceil(max(wait, 0.0) * 1000)))
-                if self._ear.fileno() in ready:
-                    self._ear.recv(16)
-                broke = link.monitor in ready and link.heard_all()
-                self._receive(drain(link.socket), broke)
+                if self._wakeup_reader.fileno() in ready:
+                    self._wakeup_reader.recv(16)
+                lost = connection.monitor in ready and connection.process_events()
+                self._receive(receive_all(connection.socket), lost)
         finally:
-            link.close()
+            connection.close()
             with self._changed:
-                if not self._stopping and self._window.failure is None:
+                if not self._closing and self._window.failure is None:
                     self._window.failure = StreamLost(
-                        "the stream's own thread failed; its traceback says how"
+                        "the stream's thread ended with an exception; see its traceback on stderr"
                     )
                 self._changed.notify_all()
 
-    def _send(self, link: Link[zmq.Socket[bytes]]) -> tuple[float, bool]:
-        """Send what is due. Returns how long nothing will be, and whether the socket would take no more."""
+    def _send(self, connection: Connection[zmq.Socket[bytes]]) -> tuple[float, bool]:
+        """Send due batches. Return the seconds until the next one, and whether the socket's queue is full."""
         with self._changed:
-            self._rung = False
+            self._wakeup_sent = False
             now = time.monotonic()
-            overdue = self._gathering.rows and now >= self._since + self._interval
-            if (self._flushing or overdue or self._gathering.full) and self._seal():
+            overdue = self._buffer.rows and now >= self._first_row_time + self._interval
+            if (self._flushing or overdue or self._buffer.full) and self._queue_buffer():
                 self._changed.notify_all()
-            batches = self._window.to_send(now) if link.stands else []
+            batches = self._window.to_send(now) if connection.connected else []
         sent = 0
-        while sent < len(batches) and send(link.socket, batches[sent].frames):
+        while sent < len(batches) and try_send(connection.socket, batches[sent].frames):
             sent += 1
         with self._changed:
             self._window.sent(sent, now)
-            until = self._window.wakeup() if link.stands and sent == len(batches) else math.inf
-            if self._gathering.rows and not self._window.full:
-                until = min(until, self._since + self._interval)
+            idle = connection.connected and sent == len(batches)
+            until = self._window.next_send_time() if idle else math.inf
+            if self._buffer.rows and not self._window.full:
+                until = min(until, self._first_row_time + self._interval)
             return until - now, sent < len(batches)
 
-    def _receive(self, messages: list[list[bytes]], broke: bool) -> None:
-        if not messages and not broke:
+    def _receive(self, messages: list[list[bytes]], lost: bool) -> None:
+        if not messages and not lost:
             return
         now = time.monotonic()
         with self._changed:
@@ -307,16 +411,17 @@ class Stream:
                     self._window.receive(decode_reply(frames), now)
             except StreamlearnError as error:
                 self._window.fail(error, "the daemon's answer can't be read")
-            if broke:
+            if lost:
                 self._window.disconnected()
             self._changed.notify_all()
 
 
-def _refuse_infinities(rows: NDArray[np.float32], what: str) -> None:
+def _refuse_infinities(rows: NDArray[np.float32], name: str) -> None:
     if np.isinf(rows).any():
         row, channel = (int(i) for i in np.argwhere(np.isinf(rows))[0])
         raise BadValue(
-            f"{what} has {rows[row, channel]} in column {channel} (row {row}); a missing value is NaN",
+            f"{name} has {rows[row, channel]} in column {channel} (row {row}); "
+            "values must be finite, and NaN for a missing value",
             row=row,
             channel=channel,
         )

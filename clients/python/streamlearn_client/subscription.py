@@ -1,4 +1,4 @@
-"""Following what happens to models."""
+"""Subscriptions to the events of models."""
 
 from __future__ import annotations
 
@@ -13,49 +13,72 @@ import zmq
 from streamlearn_client.errors import BadValue, NoAnswer
 from streamlearn_client.protocol import EVENT_KINDS, SUBSCRIBED, check_model, topic
 from streamlearn_client.results import Event, read_event
-from streamlearn_client.sockets import blocking, connect
+from streamlearn_client.sockets import blocking_context, connect
 
-__all__ = ["Subscription", "no_events", "own_topic", "topics_of"]
+__all__ = ["Subscription", "confirmation_topic", "no_publisher", "subscription_topics"]
 
 
 class Subscription:
-    """An iterator of `Event`.
+    """An iterator of `Event`, created by `Client.subscribe`.
 
-    Iteration ends when no event came for ``timeout`` seconds (never, for ``None``) or after `close`.
-    Events are not kept for those who are not there: what happens before `Client.subscribe` returns, while
-    the connection is broken, or faster than they are read, is missed; ``event.first`` and ``event.rows``
-    show where output events are missing.
+    Iteration ends when no event arrives for ``timeout`` seconds (never, for ``None``), or after `close`.
+
+    The daemon does not store events. A subscription misses events that happen before `Client.subscribe`
+    returns, events during a connection loss, and events that arrive faster than the program reads them. Gaps
+    in ``event.first`` and ``event.rows`` show missed ``output`` events.
+
+    Examples
+    --------
+    >>> with client.subscribe("pump", "output") as events:  # doctest: +SKIP
+    ...     for event in events:
+    ...         print(event.first, event.outputs.score.max())
     """
 
     def __init__(
-        self, endpoint: str, topics: tuple[bytes, ...], timeout: float | None, patience: float
+        self, endpoint: str, topics: tuple[bytes, ...], timeout: float | None, connect_timeout: float
     ) -> None:
         self.endpoint = endpoint
         self.timeout = timeout
         self._closed = False
-        self._socket = connect(blocking(), zmq.SUB, endpoint)
+        self._socket = connect(blocking_context(), zmq.SUB, endpoint)
         try:
-            self._settle(topics, patience)
+            self._subscribe(topics, connect_timeout)
         except BaseException:
             self.close()
             raise
 
-    def _settle(self, topics: tuple[bytes, ...], patience: float) -> None:
-        """Subscribe, and wait until the daemon has read it."""
-        own = own_topic()
-        for each in (*topics, own):
-            self._socket.subscribe(each)
-        deadline = time.monotonic() + patience
-        heard = b""
-        while heard != own:
-            left = deadline - time.monotonic()
-            if left <= 0 or not self._socket.poll(int(left * 1000) + 1):
-                raise no_events(self.endpoint, patience)
-            heard = self._socket.recv_multipart()[0]
-        self._socket.unsubscribe(own)
+    def _subscribe(self, topics: tuple[bytes, ...], connect_timeout: float) -> None:
+        """Subscribe, and wait until the subscriptions are in effect."""
+        confirmation = confirmation_topic()
+        for prefix in (*topics, confirmation):
+            self._socket.subscribe(prefix)
+        deadline = time.monotonic() + connect_timeout
+        received = b""
+        while received != confirmation:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0 or not self._socket.poll(int(remaining * 1000) + 1):
+                raise no_publisher(self.endpoint, connect_timeout)
+            received = self._socket.recv_multipart()[0]
+        self._socket.unsubscribe(confirmation)
 
     def next_event(self, timeout: float | None = None) -> Event | None:
-        """The next event; ``None`` if none comes within ``timeout`` seconds (``None``: wait for it)."""
+        """Return the next event.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait. By default wait without a limit.
+
+        Returns
+        -------
+        Event or None
+            The event; ``None`` if no event arrived in time or the subscription is closed.
+
+        Raises
+        ------
+        BadMessage
+            If the message is not an event of this protocol.
+        """
         if self._closed or not self._socket.poll(None if timeout is None else int(timeout * 1000)):
             return None
         return read_event(self._socket.recv_multipart())
@@ -70,6 +93,7 @@ class Subscription:
         return event
 
     def close(self) -> None:
+        """Close the subscription."""
         self._closed = True
         self._socket.close(0)
 
@@ -82,30 +106,30 @@ class Subscription:
         self.close()
 
 
-def topics_of(model: str | None, kinds: Sequence[Any]) -> tuple[bytes, ...]:
-    """The topic prefixes to subscribe to. Raises ``BadValue`` for a kind that there is not."""
+def subscription_topics(model: str | None, kinds: Sequence[Any]) -> tuple[bytes, ...]:
+    """Return the topic prefixes to subscribe to. Raise ``BadValue`` for an unknown kind of event."""
     for kind in kinds:
         if kind not in EVENT_KINDS:
-            raise BadValue(
-                f"there are no {kind!r} events; there are: {', '.join(EVENT_KINDS)}", field="kinds"
-            )
+            raise BadValue(f"no {kind!r} events exist; use one of: {', '.join(EVENT_KINDS)}", field="kinds")
     if model is None:
         if kinds:
             raise BadValue(
-                "kinds of events are chosen per model; for all models, all kinds come", field="kinds"
+                "kinds can be selected for one model only; leave kinds out to receive all events",
+                field="kinds",
             )
         return (b"model/",)
     return tuple(topic(check_model(model), kind).encode() for kind in kinds or ("",))
 
 
-def own_topic() -> bytes:
-    """To be subscribed to last: the daemon sends it back once it has read what was subscribed to before."""
+def confirmation_topic() -> bytes:
+    """Return a unique topic. The daemon sends it back after it has read all earlier subscriptions."""
     return f"{SUBSCRIBED}{secrets.token_hex(8)}".encode()
 
 
-def no_events(endpoint: str, patience: float) -> NoAnswer:
+def no_publisher(endpoint: str, timeout: float) -> NoAnswer:
+    """Return the error for an events endpoint that confirms no subscription."""
     return NoAnswer(
-        f"nobody publishes at {endpoint} (tried for {patience:g} s): "
-        "is `streamlearn serve` running, and is this its events endpoint?",
+        f"no daemon publishes at {endpoint} (tried for {timeout:g} s): "
+        "check that `streamlearn serve` is running and that this is its events endpoint",
         endpoint=endpoint,
     )

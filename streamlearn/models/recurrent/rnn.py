@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from streamlearn_client.json_conversion import as_number, as_whole_number
 from streamlearn_client.outputs import Outputs
-from streamlearn_client.plain import number, whole
 
 from ...errors import BadValue
 from ...kernels import compiler
@@ -203,7 +203,7 @@ class RNN(Recurrent):
         Raises BadValue if the target is not the next sample, before there is any forecast, and for what is no
         number of steps.
         """
-        told = self._run_free(whole(steps, "steps"), 0.0, 0, key)[1]
+        told = self._run_free(as_whole_number(steps, "steps"), 0.0, 0, key)[1]
         ahead = told[:, : self.spec.symbols or self.dim].copy()
         at_once = told[:1].reshape(-1, ahead.shape[1])[:steps]
         ahead[: len(at_once)] = at_once
@@ -221,10 +221,12 @@ class RNN(Recurrent):
         """
         if self.spec.symbols is None or not self._forecasts:
             raise BadValue("symbols can be drawn where a net forecasts them: symbols=…, target='next'")
-        if not 0 <= number(temperature, "temperature") < math.inf:
+        if not 0 <= as_number(temperature, "temperature") < math.inf:
             raise BadValue(f"temperature is {temperature}; 0 or a positive number was expected")
         temperature = min(temperature, _HOTTEST)
-        return self._run_free(whole(n, "n"), temperature, whole(seed, "seed"), key)[0][:, 0].astype(np.int32)
+        return self._run_free(as_whole_number(n, "n"), temperature, as_whole_number(seed, "seed"), key)[0][
+            :, 0
+        ].astype(np.int32)
 
     def _run_free(
         self, n: int, temperature: float, seed: int, key: int | str | None

@@ -1,4 +1,7 @@
-"""The protocol: messages as values, their frames, and the rules for names. `docs/protocol.md` in code."""
+"""The protocol without sockets: messages, their frames, and the rules for names.
+
+``docs/protocol.md`` describes the protocol.
+"""
 
 from streamlearn_client.protocol.codec import (
     decode_event,
@@ -11,12 +14,20 @@ from streamlearn_client.protocol.codec import (
     peek_id,
     split_envelope,
 )
-from streamlearn_client.protocol.identifiers import Identifiers, as_identifier, as_identifiers, identifier
+from streamlearn_client.protocol.identifiers import (
+    Identifiers,
+    IdentifiersLike,
+    as_identifier,
+    as_identifiers,
+    identifier,
+)
 from streamlearn_client.protocol.messages import (
     ACK_LEVELS,
     DEFAULT_LIMITS,
     OPS,
     VERSION,
+    AckLevel,
+    AnsweredLevel,
     EventMessage,
     Frame,
     Id,
@@ -26,8 +37,15 @@ from streamlearn_client.protocol.messages import (
     Request,
     Samples,
 )
-from streamlearn_client.protocol.names import EVENT_KINDS, SUBSCRIBED, check_model, check_producer, topic
-from streamlearn_client.protocol.samples import as_batch, as_float32, as_samples, as_targets
+from streamlearn_client.protocol.names import (
+    EVENT_KINDS,
+    SUBSCRIBED,
+    EventKind,
+    check_model,
+    check_producer,
+    topic,
+)
+from streamlearn_client.protocol.samples import SamplesLike, as_batch, as_float32, as_samples, as_targets
 
 __all__ = [
     "ACK_LEVELS",
@@ -36,15 +54,20 @@ __all__ = [
     "OPS",
     "SUBSCRIBED",
     "VERSION",
+    "AckLevel",
+    "AnsweredLevel",
+    "EventKind",
     "EventMessage",
     "Frame",
     "Id",
     "Identifiers",
+    "IdentifiersLike",
     "Learn",
     "Limits",
     "Reply",
     "Request",
     "Samples",
+    "SamplesLike",
     "as_batch",
     "as_float32",
     "as_identifier",

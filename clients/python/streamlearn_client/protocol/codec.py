@@ -1,8 +1,8 @@
-"""Frames to messages and back: pure functions, no sockets, the same ones in the daemon and the client.
+"""Conversion between messages and frames: pure functions without sockets. Daemon and client share them.
 
-Decoders take whatever arrives: what is not a message of this protocol raises one of the typed errors,
-with ``request_id`` set when the sender's ``id`` could be read, and never anything else. Decoded arrays
-are views of the frames (read-only when these are ``bytes``); only an unaligned one is copied.
+Decoders accept any bytes. For frames that are not a message of this protocol they raise a typed error and no
+other exception; the error has ``request_id`` if the ``id`` can be read. Decoded arrays are views of the
+frames (read-only if the frames are ``bytes``). Only an unaligned array is copied.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from streamlearn_client.errors import (
     UnknownOp,
     from_wire,
 )
+from streamlearn_client.protocol.frame_reader import FrameReader, identifier_count
 from streamlearn_client.protocol.identifiers import as_identifier
 from streamlearn_client.protocol.messages import (
     ACK_LEVELS,
@@ -37,7 +38,6 @@ from streamlearn_client.protocol.messages import (
     Request,
 )
 from streamlearn_client.protocol.names import EVENT_KINDS, check_model, check_producer, topic
-from streamlearn_client.protocol.reading import Buffers, count
 from streamlearn_client.protocol.wire import (
     ID_BYTES,
     bytes_of,
@@ -47,7 +47,7 @@ from streamlearn_client.protocol.wire import (
     is_id,
     peek_id,
     read_arrays,
-    shown,
+    short_repr,
     unpack_header,
 )
 
@@ -71,10 +71,17 @@ _KINDS: Final[Mapping[type, str]] = {str: "text", int: "an integer", float: "a n
 
 
 def encode_request(request: Request | Learn) -> list[Frame]:
-    """The frames of a request, header first. Arrays go out as views, not copies.
+    """Encode a request.
 
-    ``x`` and ``y`` must be float32 and C-contiguous, as `samples.as_samples` makes them, ``keys`` and ``ids``
-    int64, as of `identifiers.as_identifiers`.
+    Parameters
+    ----------
+    request : Request or Learn
+        The request. ``x`` and ``y`` must be C-contiguous float32 arrays, ``keys`` and ``ids`` int64 arrays.
+
+    Returns
+    -------
+    list of bytes or memoryview
+        The frames, header first. Array frames are views.
     """
     header: dict[str, Any] = {"v": VERSION, "id": request.id}
     if isinstance(request, Learn):
@@ -100,7 +107,25 @@ def encode_request(request: Request | Learn) -> list[Frame]:
 
 
 def decode_request(frames: Sequence[Frame], limits: Limits = DEFAULT_LIMITS) -> Request | Learn:
-    """The request in ``frames``: header and buffers, without the envelope (see `split_envelope`)."""
+    """Decode a request.
+
+    Parameters
+    ----------
+    frames : sequence of bytes or memoryview
+        Header and array frames, without the envelope (see `split_envelope`).
+    limits : Limits, default DEFAULT_LIMITS
+        Size limits.
+
+    Returns
+    -------
+    Request or Learn
+        The request.
+
+    Raises
+    ------
+    StreamlearnError
+        A typed error if the frames are not a valid request.
+    """
     if not frames or len(frames) > limits.frames:
         error = BadMessage(
             f"a request has 1 to {limits.frames} frames, not {len(frames)}", frames=len(frames)
@@ -125,7 +150,7 @@ def _learn(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: Li
     if len(frames[0]) > limits.header_bytes:
         raise TooLarge(
             f"the header of learn has {len(frames[0])} bytes and may have {limits.header_bytes}; "
-            "send x as a float32 frame beside the header instead of numbers in it",
+            "send x as a float32 frame after the header instead of numbers in it",
             bytes=len(frames[0]),
             limit=limits.header_bytes,
         )
@@ -135,12 +160,14 @@ def _learn(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: Li
     model = check_model(get("model"))
     ack = get("ack", "durable")
     if type(ack) is not str or ack not in ACK_LEVELS:
-        raise BadValue(f"ack must be one of {', '.join(sorted(ACK_LEVELS))}, not {shown(ack)}", field="ack")
+        raise BadValue(
+            f"ack must be one of {', '.join(sorted(ACK_LEVELS))}, not {short_repr(ack)}", field="ack"
+        )
     producer, epoch, seq = get("producer"), get("epoch"), get("seq")
     if producer is None:
         producer, epoch, seq = "", 0, 0
     elif epoch is None or seq is None:
-        raise BadMessage("a batch with a producer needs its epoch and seq as well", field="seq")
+        raise BadMessage("a batch with a producer needs an epoch and a seq", field="seq")
     else:
         check_producer(producer)
         check_uint63(epoch, "epoch")
@@ -148,31 +175,33 @@ def _learn(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: Li
     x, y, keys, ids = get("x"), get("y"), get("keys"), get("ids")
     if x is None and (y is None or ids is None):
         raise BadMessage(
-            "learn needs samples x, or targets of earlier samples: y, and the samples' ids",
+            "learn needs samples x, or late targets: y and the ids of their samples",
             field="ids" if y is not None else "y" if ids is not None else "x",
         )
-    buffers = Buffers(frames, limits)
+    reader = FrameReader(frames, limits)
     if x is not None:
-        x = buffers.samples(x, "x")
+        x = reader.samples(x, "x")
         rows, of = x.shape[0], "x"
     else:
-        rows, of = count(ids), "ids"
+        rows, of = identifier_count(ids), "ids"
     if y is not None:
-        y = buffers.samples(y, "y", rows, of)
+        y = reader.samples(y, "y", rows, of)
     if keys is not None:
-        keys = buffers.identifiers(keys, rows, "keys")
+        keys = reader.identifiers(keys, rows, "keys")
     if ids is not None:
-        ids = buffers.identifiers(ids, rows, "ids")
-    buffers.check_all_used()
+        ids = reader.identifiers(ids, rows, "ids")
+    reader.check_all_read()
     return Learn(model, x, y, producer, epoch, seq, ack, name, keys, ids)
 
 
 def _control(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: Limits) -> Request:
     op = header.get("op")
     if type(op) is not str or op not in OPS:
-        raise UnknownOp(f"there is no op {shown(op)}; there are: {', '.join(OPS)}", op=shown(op))
+        raise UnknownOp(
+            f"no operation {short_repr(op)} exists; use one of: {', '.join(OPS)}", op=short_repr(op)
+        )
     _check_fields(op, header)
-    buffers = Buffers(frames, limits)
+    reader = FrameReader(frames, limits)
     model, x, keys = "", None, None
     fields: dict[str, Any] = {}
     for field, kind in OPS[op].fields.items():
@@ -182,18 +211,18 @@ def _control(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: 
         if field == "model":
             model = check_model(value)
         elif field == "x":
-            x = buffers.samples(value, "x")
+            x = reader.samples(value, "x")
         elif field == "keys" and x is not None:
-            keys = buffers.identifiers(value, x.shape[0], "keys")
+            keys = reader.identifiers(value, x.shape[0], "keys")
         elif field == "key":
             fields[field] = as_identifier(value, field)
         elif field == "producer":
             fields[field] = check_producer(value)
         elif type(value) is not kind and not (kind is float and type(value) is int):
-            raise BadMessage(f"{field} of {op} must be {_KINDS[kind]}, not {shown(value)}", field=field)
+            raise BadMessage(f"{field} of {op} must be {_KINDS[kind]}, not {short_repr(value)}", field=field)
         else:
             fields[field] = check_uint63(value, field) if kind is int else value
-    buffers.check_all_used()
+    reader.check_all_read()
     return Request(op, name, model, fields, x, keys)
 
 
@@ -201,15 +230,19 @@ def _check_fields(op: str, header: Mapping[Any, Any]) -> None:
     known, required = OPS[op]
     for field in header:
         if field not in known and field not in ("v", "id", "op"):
-            takes = ", ".join(known) or "nothing else"
-            raise BadMessage(f"{op} takes no field {shown(field)}; it takes: {takes}", field=shown(field))
+            allowed = ", ".join(known) or "no fields"
+            raise BadMessage(
+                f"{op} has no field {short_repr(field)}; it has: {allowed}", field=short_repr(field)
+            )
     for field in known:
         if field in required and header.get(field) is None:
-            raise BadMessage(f"{op} needs the field {field!r}", field=field)
+            raise BadMessage(f"{op} needs the field {field!r}; add it", field=field)
 
 
 def _bad_id(name: object) -> BadMessage:
-    return BadMessage(f"id must be an integer, or at most {ID_BYTES} bytes, not {shown(name)}", field="id")
+    return BadMessage(
+        f"id must be an integer, or at most {ID_BYTES} bytes, not {short_repr(name)}", field="id"
+    )
 
 
 # -------------------------------------------------------------------------------------------- replies
@@ -218,7 +251,22 @@ def _bad_id(name: object) -> BadMessage:
 def encode_reply(
     id: Id, ok: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None
 ) -> list[Frame]:
-    """The frames of an answer. Arrays (C-contiguous) go out as views: send them before they change."""
+    """Encode an answer.
+
+    Parameters
+    ----------
+    id : int, str, bytes or None
+        Id of the request.
+    ok : Mapping
+        The result.
+    arrays : Mapping of str to ndarray, optional
+        C-contiguous arrays of the result.
+
+    Returns
+    -------
+    list of bytes or memoryview
+        The frames, header first. Array frames are views: send them before the arrays change.
+    """
     if not arrays:
         return [msgpack.packb({"v": VERSION, "id": id, "ok": ok})]
     described, buffers = describe_arrays(arrays)
@@ -226,12 +274,43 @@ def encode_reply(
 
 
 def encode_error(id: Id, error: StreamlearnError) -> list[Frame]:
-    """The frame of an answer that refuses; what MessagePack can't hold in its detail goes out as text."""
-    return [msgpack.packb({"v": VERSION, "id": id, "error": error.to_wire()}, default=shown)]
+    """Encode an error.
+
+    Parameters
+    ----------
+    id : int, str, bytes or None
+        Id of the request.
+    error : StreamlearnError
+        The error. Values of its detail that MessagePack can't hold are sent as text.
+
+    Returns
+    -------
+    list of bytes
+        One frame.
+    """
+    return [msgpack.packb({"v": VERSION, "id": id, "error": error.to_wire()}, default=short_repr)]
 
 
 def decode_reply(frames: Sequence[Frame], limits: Limits = DEFAULT_LIMITS) -> Reply:
-    """The reply in ``frames``; a refusal is not raised but returned as its ``error``."""
+    """Decode a reply. An error in the reply is returned, not raised.
+
+    Parameters
+    ----------
+    frames : sequence of bytes or memoryview
+        Header and array frames.
+    limits : Limits, default DEFAULT_LIMITS
+        Size limits.
+
+    Returns
+    -------
+    Reply
+        The reply.
+
+    Raises
+    ------
+    StreamlearnError
+        A typed error if the frames are not a valid reply.
+    """
     header = unpack_header(frames[0] if frames else b"", limits.frame_bytes)
     name = header.get("id")
     if not is_id(name):
@@ -251,7 +330,18 @@ def decode_reply(frames: Sequence[Frame], limits: Limits = DEFAULT_LIMITS) -> Re
 
 
 def encode_event(event: EventMessage) -> list[Frame]:
-    """The frames of an event: its topic, its header, its buffers."""
+    """Encode an event.
+
+    Parameters
+    ----------
+    event : EventMessage
+        The event.
+
+    Returns
+    -------
+    list of bytes or memoryview
+        Topic, header and array frames. Array frames are views.
+    """
     described, buffers = describe_arrays(event.arrays)
     header = {
         "v": VERSION,
@@ -266,16 +356,34 @@ def encode_event(event: EventMessage) -> list[Frame]:
 
 
 def decode_event(frames: Sequence[Frame], limits: Limits = DEFAULT_LIMITS) -> EventMessage:
-    """The event in ``frames``, topic first."""
+    """Decode an event.
+
+    Parameters
+    ----------
+    frames : sequence of bytes or memoryview
+        Topic, header and array frames.
+    limits : Limits, default DEFAULT_LIMITS
+        Size limits.
+
+    Returns
+    -------
+    EventMessage
+        The event.
+
+    Raises
+    ------
+    StreamlearnError
+        A typed error if the frames are not a valid event.
+    """
     if len(frames) < 2:
-        raise BadMessage(f"an event has a topic and a header, at least 2 frames, not {len(frames)}")
+        raise BadMessage(f"an event has at least 2 frames, topic and header, not {len(frames)}")
     header = unpack_header(frames[1], limits.control_header_bytes)
     check_version(header)
     model = check_model(header.get("model"))
     subject = bytes(frames[0])
     kind = subject.rpartition(b"/")[2].decode(errors="replace")
     if kind not in EVENT_KINDS or topic(model, kind).encode() != subject:
-        raise BadMessage(f"{shown(subject)} is not a topic of the events of {model!r}")
+        raise BadMessage(f"{short_repr(subject)} is not a topic of the events of {model!r}")
     lsn, first, rows, time = (
         check_uint63(header.get(field), field) for field in ("lsn", "first", "rows", "time")
     )
@@ -287,9 +395,19 @@ def decode_event(frames: Sequence[Frame], limits: Limits = DEFAULT_LIMITS) -> Ev
 
 
 def split_envelope(frames: Sequence[Frame]) -> tuple[list[Frame], list[Frame]]:
-    """What a ROUTER received, cut into the envelope (to be put in front of the reply) and the message.
+    """Split the frames that a ROUTER socket received into envelope and message.
 
-    The envelope is the identity, and the empty delimiter when the sender is a REQ socket.
+    Parameters
+    ----------
+    frames : sequence of bytes or memoryview
+        The received frames.
+
+    Returns
+    -------
+    envelope : list of bytes or memoryview
+        The identity, and the empty delimiter of a REQ socket. The reply must begin with it.
+    message : list of bytes or memoryview
+        The frames of the message.
     """
     cut = 2 if len(frames) > 1 and len(frames[1]) == 0 else 1
     return list(frames[:cut]), list(frames[cut:])

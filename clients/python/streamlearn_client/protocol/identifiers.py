@@ -1,12 +1,13 @@
-"""Keys and ids: whole numbers of 64 bits, or names that stand for such numbers.
+"""Keys and ids: signed 64-bit integers, or names that stand for such integers.
 
-A *key* says which of many streams a sample belongs to, an *id* which sample a later target is for. A name
-stands for the first 8 bytes of its BLAKE2b digest (as long as that, little-endian, signed; of the name in
-UTF-8), so that any client may send the number instead.
+A *key* identifies one of many streams that share a model. An *id* identifies a sample for a target that comes
+later. A name stands for its BLAKE2b digest: digest size 8 bytes, of the name in UTF-8, read as a
+little-endian signed integer. Any client may send the integer instead of the name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
@@ -15,60 +16,124 @@ from numpy.typing import NDArray
 
 from streamlearn_client.errors import BadDtype, BadShape, BadValue
 
-__all__ = ["Identifiers", "as_identifier", "as_identifiers", "identifier"]
+__all__ = ["Identifiers", "IdentifiersLike", "as_identifier", "as_identifiers", "identifier"]
 
 Identifiers: TypeAlias = NDArray[np.int64]
 """int64, (n,), C-contiguous."""
+
+IdentifiersLike: TypeAlias = int | str | np.integer[Any] | Sequence[int | str] | NDArray[Any]
+"""Keys or ids as a caller may pass them: one value for all samples, or (n,) integers or names."""
 
 _INT64 = np.iinfo(np.int64)
 
 
 def identifier(name: str) -> int:
-    """The number that a name stands for. Raises ``BadValue`` for what is no text in Unicode."""
+    """Return the integer that a name stands for.
+
+    Parameters
+    ----------
+    name : str
+        A name of a stream or a sample.
+
+    Returns
+    -------
+    int
+        A signed 64-bit integer.
+
+    Raises
+    ------
+    BadValue
+        If the name is not valid Unicode text.
+
+    Examples
+    --------
+    >>> identifier("press 7") == identifier("press 7")
+    True
+    """
     try:
         encoded = name.encode()
     except UnicodeEncodeError as error:
-        raise BadValue(f"{name!r} can't name anything: {error.reason}") from None
+        raise BadValue(f"{name!r} is not a valid name ({error.reason}); use Unicode text") from None
     return int.from_bytes(blake2b(encoded, digest_size=8).digest(), "little", signed=True)
 
 
 def as_identifier(value: Any, what: str) -> int:
-    """One key or id as a number. Raises ``BadDtype`` and ``BadValue`` as `as_identifiers` does."""
+    """Convert one key or id to an integer.
+
+    Parameters
+    ----------
+    value : int or str
+        The key or id.
+    what : str
+        Name of the argument, for error messages.
+
+    Returns
+    -------
+    int
+        A signed 64-bit integer.
+
+    Raises
+    ------
+    BadDtype
+        If ``value`` is neither an integer nor text.
+    BadValue
+        If the integer exceeds 64 bits, or the text is not valid Unicode.
+    """
     if isinstance(value, str):
         return identifier(value)
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
         kind = type(value).__name__
         raise BadDtype(f"{what} must be integers or text, not {kind}", dtype=kind)
     if not _INT64.min <= value <= _INT64.max:
-        raise BadValue(f"{what} has {value}, which is beyond 64 bits with a sign")
+        raise BadValue(f"{what} has {value}; integers must fit into 64 bits with a sign")
     return int(value)
 
 
 def as_identifiers(values: Any, rows: int, what: str) -> Identifiers:
-    """``values``, one for each of ``rows`` samples or one for all of them, as int64 ``(rows,)``.
+    """Convert keys or ids to an int64 array.
 
-    Raises ``BadDtype`` for anything but integers and text, ``BadValue`` for an integer beyond 64 bits, and
-    ``BadShape`` where there are neither one nor ``rows``.
+    Parameters
+    ----------
+    values : int, str or array_like, (rows,)
+        One integer or name per sample, or one for all samples.
+    rows : int
+        Number of samples.
+    what : str
+        Name of the argument, for error messages.
+
+    Returns
+    -------
+    ndarray of int64, (rows,)
+        The integers, C-contiguous and writable.
+
+    Raises
+    ------
+    BadDtype
+        If a value is neither an integer nor text.
+    BadValue
+        If an integer exceeds 64 bits.
+    BadShape
+        If the number of values is neither 1 nor ``rows``.
     """
     try:
-        given = np.asarray(values)
+        array = np.asarray(values)
     except ValueError:
-        raise BadShape(f"{what} must be one for all or a flat list, not lists of unequal length") from None
-    if given.dtype.kind not in "iu" or not np.can_cast(given.dtype, np.int64):
-        given = _one_by_one(values, given.shape, what)
-    if given.ndim == 0:
-        return np.full(rows, given, np.int64)
-    if given.shape != (rows,):
+        raise BadShape(f"{what} must be one value for all or a flat list, not nested lists") from None
+    if array.dtype.kind not in "iu" or not np.can_cast(array.dtype, np.int64):
+        array = _convert_values(values, array.shape, what)
+    if array.ndim == 0:
+        return np.full(rows, array, np.int64)
+    if array.shape != (rows,):
         raise BadShape(
-            f"{what} has shape {given.shape}; one for all, or one for each of {rows} samples, was expected",
+            f"{what} has shape {array.shape}; pass one value for all, or one for each of the {rows} samples",
             expected=[rows],
-            got=list(given.shape),
+            got=list(array.shape),
         )
-    return np.require(given, np.int64, ("C", "A", "W"))
+    return np.require(array, np.int64, ("C", "A", "W"))
 
 
-def _one_by_one(values: Any, shape: tuple[int, ...], what: str) -> Identifiers:
-    """As int64 what numpy would make text or floats of: names, names beside integers, large integers."""
+def _convert_values(values: Any, shape: tuple[int, ...], what: str) -> Identifiers:
+    """Convert values that NumPy would turn into text or floats: names and very large integers."""
     if isinstance(values, np.ndarray) and values.size and values.dtype.kind not in "uUO":
         kind = str(values.dtype)
         raise BadDtype(f"{what} must be integers or text, not {kind}", dtype=kind)

@@ -1,6 +1,6 @@
-"""The messages of the protocol as plain values; `codec` turns them into frames and back.
+"""The messages of the protocol as values. `codec` converts them to frames and back.
 
-They are named tuples: immutable, and quick to make, which counts at a batch per message.
+Messages are named tuples: immutable, and fast to create, because one is created per batch.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ __all__ = [
     "OPS",
     "VERSION",
     "AckLevel",
+    "AnsweredLevel",
     "EventMessage",
     "Frame",
     "Id",
@@ -35,28 +36,45 @@ __all__ = [
 VERSION: Final = 1
 
 Id: TypeAlias = int | str | bytes | None
-"""What a client calls its request, echoed in the reply: an integer of 64 bits, or up to 64 bytes."""
+"""Id of a request, repeated in the reply: a 64-bit integer, or text or bytes of up to 64 bytes."""
 
 Frame: TypeAlias = bytes | memoryview
-"""One frame; a memoryview is one of bytes (format ``B``)."""
+"""One frame. A memoryview has format ``B``."""
 
 Samples: TypeAlias = NDArray[np.float32]
-"""float32, (n, columns), C-contiguous and aligned; read-only when it views a received frame."""
+"""float32, (n, columns), C-contiguous and aligned. Read-only if it is a view of a received frame."""
 
-AckLevel = Literal["none", "received", "written", "durable"]
+AckLevel: TypeAlias = Literal["none", "received", "written", "durable"]
+"""When the daemon acknowledges a batch. ``none``: never; it answers errors only."""
+AnsweredLevel: TypeAlias = Literal["received", "written", "durable"]
+"""The ack levels with an acknowledgement."""
 ACK_LEVELS: Final[frozenset[str]] = frozenset(get_args(AckLevel))
 
 ARRAYS: Final = ("x", "y", "keys", "ids")
-"""The fields of requests that are frames, in the order of these."""
+"""The request fields that are frames, in the order of the frames."""
 
 
 class Learn(NamedTuple):
-    """A batch for a model: ``x`` (n, dim), and of each sample its targets ``y`` (n, targets), its key and its
-    id where it has them, or ``None``. Without ``x``: targets of earlier samples, by their ids.
+    """A batch of samples, or of late targets, for a model.
 
-    ``producer`` is ``""`` when the sender does not number its batches; they are then not deduplicated.
-    ``ack`` says when the reply may be sent: once the batch is in memory (``received``), written to
-    the journal (``written``) or synced to disk (``durable``); with ``none`` only errors are answered.
+    Parameters
+    ----------
+    model : str
+        Name of the model.
+    x : ndarray of float32, (n, dim), or None
+        The samples. ``None``: ``y`` holds targets of the earlier samples with these ``ids``.
+    y : ndarray of float32, (n, targets), optional
+        The targets.
+    producer : str, default ""
+        Name of the producer. Empty: the batch has no number, and the daemon does not detect duplicates.
+    epoch, seq : int, default 0
+        The producer's epoch, and the number of the batch in it.
+    ack : {"none", "received", "written", "durable"}, default "durable"
+        When the daemon acknowledges: never (errors only), in memory, in the journal, or synced to disk.
+    id : int, str, bytes or None, default None
+        Id of the request.
+    keys, ids : ndarray of int64, (n,), optional
+        The keys and the ids of the samples.
     """
 
     model: str
@@ -72,24 +90,50 @@ class Learn(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """How many samples, or targets."""
-        there = self.y if self.x is None else self.x
-        return 0 if there is None else len(there)
+        """Number of samples, or of late targets."""
+        array = self.y if self.x is None else self.x
+        return 0 if array is None else len(array)
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What there is of ``x``, ``y``, ``keys`` and ``ids``."""
+        """The arrays of ``x``, ``y``, ``keys`` and ``ids`` that are not ``None``, by name."""
         return {name: array for name in ARRAYS if (array := getattr(self, name)) is not None}
 
     def part(self, start: int, stop: int) -> Learn:
-        """Rows ``start`` … ``stop`` of it: views, not copies."""
-        cut: dict[str, Any] = {name: array[start:stop] for name, array in self.arrays.items()}
-        return self._replace(**cut)
+        """Return a batch with rows ``start`` to ``stop − 1``.
+
+        Parameters
+        ----------
+        start, stop : int
+            The first row, and the row after the last one.
+
+        Returns
+        -------
+        Learn
+            The part. Its arrays are views.
+        """
+        views: dict[str, Any] = {name: array[start:stop] for name, array in self.arrays.items()}
+        return self._replace(**views)
 
 
 class Request(NamedTuple):
-    """Any operation but ``learn``: ``fields`` holds what `OPS` lists for it, ``x`` and ``keys`` are for
-    ``predict``."""
+    """A request for any operation except ``learn``.
+
+    Parameters
+    ----------
+    op : str
+        Name of the operation.
+    id : int, str, bytes or None, default None
+        Id of the request.
+    model : str, default ""
+        Name of the model.
+    fields : Mapping, default {}
+        The operation's other fields, see `OPS`.
+    x : ndarray of float32, (n, dim), optional
+        The samples of ``predict``.
+    keys : ndarray of int64, (n,), optional
+        The keys of the samples of ``predict``.
+    """
 
     op: str
     id: Id = None
@@ -100,7 +144,19 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """An answer: either ``error``, or ``ok`` with named arrays."""
+    """An answer: an error, or a map with named arrays.
+
+    Parameters
+    ----------
+    id : int, str, bytes or None
+        Id of the request.
+    ok : dict
+        The result. Empty for an error.
+    arrays : dict of str to ndarray
+        The arrays of the result by name.
+    error : StreamlearnError, optional
+        The error.
+    """
 
     id: Id
     ok: dict[str, Any]
@@ -109,10 +165,24 @@ class Reply(NamedTuple):
 
 
 class EventMessage(NamedTuple):
-    """Something that happened to a model; ``kind`` is one of `names.EVENT_KINDS`.
+    """An event of a model.
 
-    An ``output`` event carries the model's outputs for ``rows`` samples, the first of which was the
-    ``first``-th sample (from 0) that the model learned. ``time`` is nanoseconds since the epoch.
+    Parameters
+    ----------
+    kind : str
+        One of `names.EVENT_KINDS`.
+    model : str
+        Name of the model.
+    lsn : int
+        Log sequence number of the record that caused the event.
+    first : int, default 0
+        Number of samples that the model had learned before.
+    rows : int, default 0
+        Number of rows of the outputs.
+    time : int, default 0
+        Time of the event in nanoseconds since 1970.
+    arrays : Mapping of str to ndarray, default {}
+        The outputs by name.
     """
 
     kind: str
@@ -125,9 +195,14 @@ class EventMessage(NamedTuple):
 
 
 class Op(NamedTuple):
-    """What a request may carry besides ``v``, ``id`` and ``op``: field → type, and those it must carry.
+    """The fields of an operation, without ``v``, ``id`` and ``op``.
 
-    ``np.ndarray``: as the message has a field of its own for it. ``float``: any number.
+    Parameters
+    ----------
+    fields : Mapping of str to type
+        The type of each field. ``numpy.ndarray``: the message has an attribute for it. ``float``: any number.
+    required : frozenset of str
+        Names of the required fields.
     """
 
     fields: Mapping[str, type]
@@ -170,25 +245,52 @@ OPS: Final[Mapping[str, Op]] = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How large things may be; ``hello`` tells a client its daemon's."""
+    """Size limits of messages. ``hello`` announces the daemon's limits.
+
+    Parameters
+    ----------
+    header_bytes : int, default 4 KiB
+        Largest header of ``learn``.
+    control_header_bytes : int, default 1 MiB
+        Largest header of any other message.
+    frame_bytes : int, default 64 MiB
+        Largest array frame.
+    rows : int, default 1 048 576
+        Largest number of samples in one batch.
+    frames : int, default 5
+        Largest number of frames in one request, including the header.
+    """
 
     header_bytes: int = 4096
-    """the header of ``learn``"""
     control_header_bytes: int = 1 << 20
-    """the header of any other message"""
     frame_bytes: int = 64 << 20
-    """one frame of an array"""
     rows: int = 1 << 20
-    """samples in one batch"""
     frames: int = 5
-    """frames of one request, header included"""
 
     def to_map(self) -> dict[str, int]:
+        """Return the limits by name.
+
+        Returns
+        -------
+        dict of str to int
+            All limits.
+        """
         return asdict(self)
 
     @classmethod
     def from_map(cls, values: Mapping[str, Any]) -> Limits:
-        """The limits in ``values``; those it does not tell are as by default, those unknown are left out."""
+        """Return the limits in a map.
+
+        Parameters
+        ----------
+        values : Mapping
+            Limits by name. Missing ones have their defaults; unknown ones are ignored.
+
+        Returns
+        -------
+        Limits
+            The limits.
+        """
         known = {field.name for field in fields(cls)}
         return cls(**{name: int(value) for name, value in values.items() if name in known})
 

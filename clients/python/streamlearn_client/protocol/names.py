@@ -3,46 +3,71 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Literal, TypeAlias, get_args
 
 from streamlearn_client.errors import BadName
 
-__all__ = ["EVENT_KINDS", "SUBSCRIBED", "check_model", "check_producer", "topic"]
+__all__ = ["EVENT_KINDS", "SUBSCRIBED", "EventKind", "check_model", "check_producer", "topic"]
 
-EVENT_KINDS: Final = (
-    "output",
-    "targets",
-    "drift",
-    "checkpoint",
-    "created",
-    "deleted",
-    "restored",
-    "reheated",
-)
+EventKind: TypeAlias = Literal[
+    "output", "targets", "drift", "checkpoint", "created", "deleted", "restored", "reheated"
+]
+"""A kind of event."""
+EVENT_KINDS: Final[tuple[str, ...]] = get_args(EventKind)
 SUBSCRIBED: Final = "subscribed/"
-"""What topics begin with that tell a subscriber that its subscriptions are in effect."""
+"""Prefix of the topics that confirm a subscriber's subscriptions."""
 NAME_BYTES: Final = 64
 
 _model = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}").fullmatch
 
 
 def check_model(name: object) -> str:
-    """``name`` if it may name a model, else ``BadName``.
+    """Return a valid model name.
 
-    Names are file names too, hence letters, digits and ``_ . -`` only, 1 to 64 of them, the first
-    neither a dot nor a dash.
+    Model names are also file names. So they consist of letters, digits and ``_ . -`` only.
+
+    Parameters
+    ----------
+    name : object
+        The name to check.
+
+    Returns
+    -------
+    str
+        The name.
+
+    Raises
+    ------
+    BadName
+        If ``name`` is not 1 to 64 of these characters, or starts with a dot or a dash.
     """
     if type(name) is str and _model(name):
         return name
     raise BadName(
-        f"{_shown(name)} can't name a model: a name is 1 to 64 letters, digits, '_', '.' or '-', "
-        "and starts with a letter, a digit or '_'",
-        name=_shown(name),
+        f"{_short_repr(name)} is not a valid model name: use 1 to 64 letters, digits, '_', '.' or '-', "
+        "and start with a letter, a digit or '_'",
+        name=_short_repr(name),
     )
 
 
 def check_producer(name: object) -> str:
-    """``name`` if it may name a producer (printable text of 1 to 64 bytes in UTF-8), else ``BadName``."""
+    """Return a valid producer name.
+
+    Parameters
+    ----------
+    name : object
+        The name to check.
+
+    Returns
+    -------
+    str
+        The name.
+
+    Raises
+    ------
+    BadName
+        If ``name`` is not printable text of 1 to 64 bytes in UTF-8.
+    """
     if (
         type(name) is str
         and name.isprintable()
@@ -51,16 +76,30 @@ def check_producer(name: object) -> str:
     ):
         return name
     raise BadName(
-        f"{_shown(name)} can't name a producer: a name is printable text of 1 to {NAME_BYTES} bytes in UTF-8",
-        name=_shown(name),
+        f"{_short_repr(name)} is not a valid producer name: "
+        f"use printable text of 1 to {NAME_BYTES} bytes in UTF-8",
+        name=_short_repr(name),
     )
 
 
 def topic(model: str, kind: str) -> str:
-    """The topic of a model's events of one kind, ``model/<name>/<kind>``; with no kind, their prefix."""
+    """Return the topic of a model's events.
+
+    Parameters
+    ----------
+    model : str
+        Name of the model.
+    kind : str
+        Kind of the events. Empty: the prefix of all kinds.
+
+    Returns
+    -------
+    str
+        ``model/<name>/<kind>``.
+    """
     return f"model/{model}/{kind}"
 
 
-def _shown(name: object) -> str:
+def _short_repr(name: object) -> str:
     text = repr(name)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,27 +1,48 @@
-"""Anything a person may call samples, as float32 rows: lists, integers, float64, missing values."""
+"""Conversion of samples and targets to float32 rows: from lists, integers, float64 and missing values."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from streamlearn_client.errors import BadDtype, BadShape, BadValue
 from streamlearn_client.protocol.identifiers import as_identifiers
 from streamlearn_client.protocol.messages import Learn, Samples
 
-__all__ = ["F4", "as_batch", "as_float32", "as_samples", "as_targets"]
+__all__ = ["F4", "SamplesLike", "as_batch", "as_float32", "as_samples", "as_targets"]
 
 F4 = np.dtype("<f4")
 
+SamplesLike: TypeAlias = ArrayLike | Sequence[float | None] | Sequence[Sequence[float | None]]
+"""Samples or targets as a caller may pass them: arrays or lists of numbers; ``None`` is a missing value."""
+
 
 def as_float32(values: Any, what: str) -> NDArray[np.float32]:
-    """``values`` as a C-contiguous, aligned float32 array of any shape; without a copy where it is one.
+    """Convert ``values`` to a float32 array. An array that already fits is not copied.
 
-    Integers, booleans and wider floats are converted, ``None`` becomes NaN (missing). Raises
-    ``BadDtype`` for text, objects, dates and complex numbers, ``BadShape`` for ragged lists, and
-    ``BadValue`` for a finite number that float32 can't hold.
+    Parameters
+    ----------
+    values : array_like
+        Numbers of any shape. Booleans and integers are converted. ``None`` becomes NaN (missing).
+    what : str
+        Name of the argument, for error messages.
+
+    Returns
+    -------
+    ndarray of float32
+        The values, C-contiguous and aligned.
+
+    Raises
+    ------
+    BadDtype
+        If ``values`` has text, objects, dates or complex numbers.
+    BadShape
+        If lists have unequal lengths.
+    BadValue
+        If a finite number exceeds the range of float32.
     """
     if type(values) is np.ndarray and values.dtype == F4:
         return np.require(values, F4, ("C", "A"))
@@ -30,10 +51,10 @@ def as_float32(values: Any, what: str) -> NDArray[np.float32]:
     except ValueError as error:
         raise BadShape(f"{what} must be rows of equal length: {error}") from None
     if source.dtype.kind == "O":
-        source = _with_missing(source, what)
+        source = _objects_to_floats(source, what)
     if source.dtype.kind not in "biuf":
         raise BadDtype(
-            f"{what} must be numbers (float32, or what converts to it), not {source.dtype}",
+            f"{what} must be numbers that convert to float32, not {source.dtype}",
             dtype=str(source.dtype),
             expected="<f4",
         )
@@ -42,33 +63,72 @@ def as_float32(values: Any, what: str) -> NDArray[np.float32]:
     overflowed = np.isinf(result)
     if overflowed.any() and (overflowed := overflowed & np.isfinite(source)).any():
         at = tuple(int(i) for i in np.argwhere(overflowed)[0])
-        where = f"at {list(at)} " if at else ""
+        where = f" at {list(at)}" if at else ""
         raise BadValue(
-            f"{what} has {source[at]!r} {where}which is beyond float32 (±3.4e38); scale or clip it first",
+            f"{what} has {source[at]!r}{where}, which is beyond float32 (±3.4e38); scale or clip it first",
             at=list(at),
         )
     return result
 
 
 def as_samples(values: Any, what: str = "x") -> Samples:
-    """``values`` as ``(n, columns)`` float32; a single sample ``(columns,)`` is one row.
+    """Convert ``values`` to samples.
 
-    Raises what `as_float32` raises, and ``BadShape`` for no sample, no column, or more than two axes.
+    Parameters
+    ----------
+    values : array_like, (n, columns) or (columns,)
+        Several samples, or one sample.
+    what : str, default "x"
+        Name of the argument, for error messages.
+
+    Returns
+    -------
+    ndarray of float32, (n, columns)
+        The samples, C-contiguous and aligned.
+
+    Raises
+    ------
+    BadShape
+        If ``values`` has no sample, no column, or more than two axes.
+    BadDtype, BadValue
+        As `as_float32` raises them.
     """
     rows = as_float32(values, what)
     if rows.ndim == 1:
         rows = rows.reshape(1, -1)
     if rows.ndim != 2 or not rows.size:
         shape = list(np.shape(values))
-        raise BadShape(f"{what} must be (samples, columns) or one sample, not {shape}", shape=shape)
+        raise BadShape(
+            f"{what} must be samples (n, columns) or one sample (columns,), not {shape}", shape=shape
+        )
     return rows
 
 
 def as_targets(values: Any, rows: int, what: str = "y", of: str = "x") -> Samples:
-    """``values`` as ``(rows, targets)`` float32, as many rows as ``of`` has; flat ones are a target for each
-    of several samples, or all the targets of one.
+    """Convert ``values`` to targets.
 
-    Raises what `as_samples` raises, and ``BadShape`` when the rows differ.
+    Parameters
+    ----------
+    values : array_like, (rows, targets), (rows,) or (targets,)
+        Several targets per sample, one target per sample, or all targets of a single sample.
+    rows : int
+        Number of samples.
+    what : str, default "y"
+        Name of the argument, for error messages.
+    of : str, default "x"
+        Name of the argument that has ``rows`` rows, for error messages.
+
+    Returns
+    -------
+    ndarray of float32, (rows, targets)
+        The targets, C-contiguous and aligned.
+
+    Raises
+    ------
+    BadShape
+        If the number of rows is not ``rows``.
+    BadDtype, BadValue
+        As `as_float32` raises them.
     """
     targets = as_float32(values, what)
     if targets.ndim == 0 or (targets.ndim == 1 and rows > 1):
@@ -76,7 +136,7 @@ def as_targets(values: Any, rows: int, what: str = "y", of: str = "x") -> Sample
     targets = as_samples(targets, what)
     if targets.shape[0] != rows:
         raise BadShape(
-            f"{what} has {targets.shape[0]} rows and {of} has {rows}: each sample has its own targets",
+            f"{what} has {targets.shape[0]} rows and {of} has {rows}; pass one row of targets per sample",
             rows=targets.shape[0],
             expected=rows,
         )
@@ -84,18 +144,39 @@ def as_targets(values: Any, rows: int, what: str = "y", of: str = "x") -> Sample
 
 
 def as_batch(model: str, x: Any, y: Any = None, keys: Any = None, ids: Any = None) -> Learn:
-    """Samples ``x`` with what comes along, for a model; or, where ``x`` is ``None``, targets ``y`` of earlier
-    samples by their ``ids``. Keys and ids are one for each row or one for all.
+    """Convert samples, or late targets, to a batch.
 
-    Raises what `as_samples`, `as_targets` and `as_identifiers` raise, and ``BadShape`` for targets without
-    ids.
+    Parameters
+    ----------
+    model : str
+        Name of the model.
+    x : array_like, (n, dim) or (dim,), or None
+        The samples. ``None``: the batch has late targets only.
+    y : array_like, (n, targets) or (n,), optional
+        The targets. Required without ``x``.
+    keys : int, str or array_like, (n,), optional
+        The keys of the samples, or one key for all.
+    ids : int, str or array_like, (n,), optional
+        The ids of the samples. Required without ``x``.
+
+    Returns
+    -------
+    Learn
+        The batch, without a producer.
+
+    Raises
+    ------
+    BadShape
+        If the numbers of rows differ, or ``x`` is ``None`` and ``y`` or ``ids`` is missing.
+    BadDtype, BadValue
+        As `as_float32` and `as_identifiers` raise them.
     """
     if x is not None:
         samples = as_samples(x)
         rows = len(samples)
         targets = None if y is None else as_targets(y, rows)
     elif y is None or ids is None:
-        raise BadShape("targets that come later need y, and the ids of the samples that they are for")
+        raise BadShape("late targets need both y and the ids of their samples")
     else:
         rows = (*np.shape(ids if isinstance(ids, np.ndarray) else np.asarray(ids, object)), 1)[0]
         samples, targets = None, as_targets(y, rows, of="ids")
@@ -108,8 +189,8 @@ def as_batch(model: str, x: Any, y: Any = None, keys: Any = None, ids: Any = Non
     )
 
 
-def _with_missing(source: NDArray[Any], what: str) -> NDArray[np.float64]:
-    """Numbers and ``None`` mixed, as Python objects, to float64 with NaN for ``None``."""
+def _objects_to_floats(source: NDArray[Any], what: str) -> NDArray[np.float64]:
+    """Convert an object array of numbers and ``None`` to float64, with NaN for ``None``."""
     for value in source.flat:
         if value is not None and not isinstance(value, (int, float, np.integer, np.floating)):
             kind = type(value).__name__

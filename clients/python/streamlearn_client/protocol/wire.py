@@ -1,4 +1,4 @@
-"""What all messages are made of: a MessagePack header, an id, described arrays. `codec` builds on it."""
+"""The parts of all messages: a MessagePack header, an id and described arrays. `codec` uses them."""
 
 from __future__ import annotations
 
@@ -29,21 +29,28 @@ ARRAY_AXES: Final = 8
 DTYPES: Final = {
     text: np.dtype(text) for text in ("<f4", "<f8", "<i4", "<i8", "<u4", "<u8", "|i1", "|u1", "|b1")
 }
-"""What arrays of replies and events may be made of."""
+"""The dtypes of arrays in replies and events."""
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 60
 _repr.maxlist = ARRAY_AXES
-shown = _repr.repr
-"""A value as a message may quote it: short, however large it is."""
+short_repr = _repr.repr
+"""Returns a short ``repr`` of a value of any size, for error messages."""
 
 
 def unpack_header(header: Frame, limit: int) -> dict[Any, Any]:
-    """The map in ``header``. Raises ``TooLarge`` beyond ``limit`` bytes, else ``BadMessage``."""
+    """Return the map in ``header``.
+
+    Raise ``TooLarge`` if it has more than ``limit`` bytes, and ``BadMessage`` if it is not a map.
+    """
     size = len(header)
     error: StreamlearnError
     if size > limit:
-        error = TooLarge(f"the header has {size} bytes and may have {limit}", bytes=size, limit=limit)
+        error = TooLarge(
+            f"the header has {size} bytes and may have {limit}; send arrays as frames",
+            bytes=size,
+            limit=limit,
+        )
     else:
         try:
             fields = msgpack.unpackb(
@@ -54,13 +61,24 @@ def unpack_header(header: Frame, limit: int) -> dict[Any, Any]:
         else:
             if type(fields) is dict:
                 return fields
-            error = BadMessage(f"the header must be a MessagePack map, not {shown(fields)}")
+            error = BadMessage(f"the header must be a MessagePack map, not {short_repr(fields)}")
     error.request_id = peek_id([header])
     raise error
 
 
 def peek_id(frames: Sequence[Frame]) -> Id:
-    """The ``id`` in a header that may be cut or broken further on; ``None`` if it can't be read."""
+    """Return the ``id`` in the header of ``frames``, which may be damaged after the id.
+
+    Parameters
+    ----------
+    frames : sequence of bytes or memoryview
+        A message, header first.
+
+    Returns
+    -------
+    int, str, bytes or None
+        The id; ``None`` if it can't be read.
+    """
     if not frames:
         return None
     unpacker = msgpack.Unpacker(max_buffer_size=PEEKED_BYTES)
@@ -77,9 +95,9 @@ def peek_id(frames: Sequence[Frame]) -> Id:
 
 
 def is_id(name: object) -> bool:
-    """Whether ``name`` is what a request may be called."""
+    """Return whether ``name`` is a valid id of a request."""
     kind = type(name)
-    if kind is int or name is None:  # an integer of MessagePack has 64 bits at most
+    if kind is int or name is None:  # MessagePack integers have at most 64 bits
         return True
     if isinstance(name, str):
         return len(name) <= ID_BYTES and len(name.encode()) <= ID_BYTES
@@ -87,45 +105,47 @@ def is_id(name: object) -> bool:
 
 
 def check_version(header: Mapping[str, Any]) -> None:
-    """Raise unless the header speaks this version of the protocol."""
-    spoken = header.get("v")
-    if type(spoken) is int and spoken == VERSION:
+    """Raise ``BadMessage`` or ``UnsupportedVersion`` unless the header has this version of the protocol."""
+    version = header.get("v")
+    if type(version) is int and version == VERSION:
         return
-    if spoken is None:
-        raise BadMessage(f"the header needs 'v', the protocol version; here it is {VERSION}", field="v")
+    if version is None:
+        raise BadMessage(f"the header has no 'v' (protocol version); set v to {VERSION}", field="v")
     raise UnsupportedVersion(
-        f"protocol version {shown(spoken)} is not spoken here; use {VERSION}", supported=[VERSION]
+        f"protocol version {short_repr(version)} is not supported; use {VERSION}", supported=[VERSION]
     )
 
 
 def check_uint63(value: object, field: str) -> int:
-    """``value`` if it is an integer from 0 to 2^63 - 1."""
+    """Return ``value`` if it is an integer from 0 to 2^63 − 1. Raise ``BadValue`` otherwise."""
     if type(value) is int and 0 <= value < UINT63:
         return value
-    raise BadValue(f"{field} must be an integer from 0 to 2^63 - 1, not {shown(value)}", field=field)
+    raise BadValue(f"{field} must be an integer from 0 to 2^63 - 1, not {short_repr(value)}", field=field)
 
 
 def bytes_of(array: NDArray[Any]) -> Frame:
-    """A C-contiguous array's memory, not copied."""
+    """Return the memory of a C-contiguous array as a frame, without a copy."""
     return array.data.cast("B") if array.size else b""
 
 
 def describe_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[list[dict[str, Any]], list[Frame]]:
-    """How a reply's header describes its arrays, and their frames."""
+    """Return the descriptions of arrays for a header, and their frames."""
     described = [{"name": name, "dtype": a.dtype.str, "shape": a.shape} for name, a in arrays.items()]
     return described, [bytes_of(array) for array in arrays.values()]
 
 
 def read_arrays(described: Any, buffers: Sequence[Frame]) -> dict[str, NDArray[Any]]:
-    """The arrays that a reply or event describes, one frame each."""
+    """Return the arrays that a reply or event describes, by name. Each array has one frame."""
     entries = [] if described is None else described
     if type(entries) is not list or len(entries) != len(buffers):
-        raise BadMessage(f"{len(buffers)} frames came with the header, but 'arrays' is {shown(described)}")
+        raise BadMessage(
+            f"the header has {len(buffers)} frames after it, but 'arrays' is {short_repr(described)}"
+        )
     arrays: dict[str, NDArray[Any]] = {}
     for entry, buffer in zip(entries, buffers, strict=True):
         name = entry.get("name") if type(entry) is dict else None
         if type(name) is not str or name in arrays:
-            raise BadMessage(f"each array needs a name of its own, a dtype and a shape, not {shown(entry)}")
+            raise BadMessage(f"each array needs a unique name, a dtype and a shape, not {short_repr(entry)}")
         arrays[name] = _array(name, entry.get("dtype"), entry.get("shape"), buffer)
     return arrays
 
@@ -133,20 +153,20 @@ def read_arrays(described: Any, buffers: Sequence[Frame]) -> dict[str, NDArray[A
 def _array(name: str, dtype: Any, shape: Any, buffer: Frame) -> NDArray[Any]:
     kind = DTYPES.get(dtype) if type(dtype) is str else None
     if kind is None:
-        raise BadDtype(f"{name} is {shown(dtype)}, not one of {', '.join(DTYPES)}")
+        raise BadDtype(f"{name} has dtype {short_repr(dtype)}; it must be one of {', '.join(DTYPES)}")
     if type(shape) is not list or not 1 <= len(shape) <= ARRAY_AXES:
         raise BadShape(
-            f"the shape of {name} must be a list of 1 to {ARRAY_AXES} integers, not {shown(shape)}"
+            f"the shape of {name} must be a list of 1 to {ARRAY_AXES} integers, not {short_repr(shape)}"
         )
     size = kind.itemsize
     for n in shape:
         if type(n) is not int or n < 0:
-            raise BadShape(f"the shape of {name} must be non-negative integers, not {shown(shape)}")
+            raise BadShape(f"the shape of {name} must be non-negative integers, not {short_repr(shape)}")
         size *= n
     if size != len(buffer):
-        raise BadShape(f"{name} of shape {shape} takes {size} bytes, but its frame has {len(buffer)}")
+        raise BadShape(f"{name} of shape {shape} needs {size} bytes, but its frame has {len(buffer)}")
     try:
         array: NDArray[Any] = np.ndarray(tuple(shape), kind, buffer)
-    except (ValueError, OverflowError) as error:  # an axis of 0 beside axes too large for an array
-        raise BadShape(f"{name} can't have the shape {shown(shape)}: {error}") from None
+    except (ValueError, OverflowError) as error:  # an axis of 0, and other axes too large for an array
+        raise BadShape(f"{name} has an invalid shape {short_repr(shape)}: {error}") from None
     return array if array.flags.aligned else array.copy()

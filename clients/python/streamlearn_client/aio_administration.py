@@ -1,0 +1,218 @@
+"""The asyncio client's operations on models, checkpoints and producers."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from streamlearn_client.aio_transport import AsyncTransport
+from streamlearn_client.results import Position
+from streamlearn_client.session import Operation, Session
+
+__all__ = ["AsyncAdministration"]
+
+T = TypeVar("T")
+
+
+class AsyncAdministration:
+    """Operations on models, checkpoints and producers. Base class of `AsyncClient`."""
+
+    timeout: float
+    _session: Session
+    _transport: AsyncTransport
+
+    async def hello(self) -> dict[str, Any]:
+        """Return information about the daemon.
+
+        Returns
+        -------
+        dict
+            ``server``, ``version``, ``protocol``, ``limits``, ``endpoints`` and ``instance`` (random per
+            start).
+        """
+        return await self._run(self._session.hello())
+
+    async def create(self, name: str, kind: str, **spec: Any) -> dict[str, Any]:
+        """Create a model.
+
+        Parameters
+        ----------
+        name : str
+            Name of the model: 1 to 64 letters, digits, ``_``, ``.`` or ``-``.
+        kind : str
+            Kind of the model, for example ``"som"`` or ``"rnn"``.
+        **spec
+            Parameters of the model, as for `streamlearn.SOM` and the other models. Tuples, NumPy arrays and
+            ``Decay`` schedules are accepted.
+
+        Returns
+        -------
+        dict
+            The model's description, with its full ``spec``, ``lsn`` and ``durable_lsn``.
+
+        Raises
+        ------
+        BadSpec
+            If parameters are wrong. ``error.detail["errors"]`` lists all of them.
+        ModelExists
+            If a model of this name exists.
+        TooLarge
+            If the parameters exceed the daemon's header limit.
+        """
+        return await self._run(self._session.create(name, kind, spec))
+
+    async def delete(self, model: str) -> None:
+        """Delete a model with its state and its checkpoints.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+
+        Raises
+        ------
+        UnknownModel
+            If no model has this name.
+        """
+        await self._run(self._session.delete(model))
+
+    async def models(self) -> list[dict[str, Any]]:
+        """Return all models.
+
+        Returns
+        -------
+        list of dict
+            One map per model: ``name``, ``kind``, ``dim``, ``samples``, ``applied_lsn`` and ``create_lsn``.
+        """
+        return await self._run(self._session.request_list("models"))
+
+    async def describe(self, model: str) -> dict[str, Any]:
+        """Return the description of a model, after it has learned everything sent before.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+
+        Returns
+        -------
+        dict
+            Among others ``kind``, ``spec``, ``samples``, ``applied_lsn``, ``durable_lsn``, ``create_lsn``,
+            ``state_hash``, ``quality`` and ``checkpoints``.
+        """
+        return await self._run(self._session.request("describe", model))
+
+    async def stats(self, model: str | None = None) -> dict[str, Any]:
+        """Return the daemon's counters.
+
+        Parameters
+        ----------
+        model : str, optional
+            Name of a model. By default the counters of the daemon and of all models.
+
+        Returns
+        -------
+        dict
+            The counters.
+        """
+        return await self._run(self._session.request("stats", model or ""))
+
+    async def reheat(self, model: str, heat: float = 1.0) -> dict[str, Any]:
+        """Set the model's schedules back, so that it learns faster again.
+
+        The daemon applies it after everything sent before. The request is not repeated: if the connection is
+        lost before the answer, ``NoAnswer`` is raised, and the ``reheated`` event shows whether it happened.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        heat : float, default 1.0
+            How far to set the schedules back, above 0 and up to 1. 1: to their start.
+
+        Returns
+        -------
+        dict
+            The model's description, with ``lsn`` and ``durable_lsn`` of the record.
+
+        Raises
+        ------
+        BadValue
+            If ``heat`` is out of range.
+        """
+        return await self._run(self._session.reheat(model, heat))
+
+    async def checkpoint(self, model: str) -> dict[str, Any]:
+        """Write a checkpoint of the model now.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+
+        Returns
+        -------
+        dict
+            ``model``, ``lsn``, ``bytes`` and ``time`` (ns since 1970) of the checkpoint.
+        """
+        return await self._run(self._session.request("checkpoint", model))
+
+    async def checkpoints(self, model: str) -> list[dict[str, Any]]:
+        """Return the checkpoints of a model.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+
+        Returns
+        -------
+        list of dict
+            ``lsn``, ``bytes`` and ``time`` (ns since 1970) of each checkpoint, newest first.
+        """
+        return await self._run(self._session.request_list("checkpoints", model))
+
+    async def restore(self, model: str, lsn: int | None = None) -> dict[str, Any]:
+        """Restore the model's state from a checkpoint.
+
+        The request is not repeated: a second restore could undo learning that happened after the first. If
+        the connection is lost before the answer, ``NoAnswer`` is raised, and `describe` shows the model's
+        state.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        lsn : int, optional
+            The lsn of the checkpoint. By default the newest one.
+
+        Returns
+        -------
+        dict
+            The model's description, with ``restored_lsn``, ``lsn`` and ``durable_lsn``.
+
+        Raises
+        ------
+        NoCheckpoint
+            If no checkpoint has this lsn.
+        """
+        return await self._run(self._session.request("restore", model, idempotent=False, lsn=lsn))
+
+    async def position(self, model: str, producer: str | None = None) -> Position:
+        """Return the epoch and the next sequence number of a producer.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        producer : str, optional
+            Name of the producer. By default this client.
+
+        Returns
+        -------
+        Position
+            The producer's state; both values are 0 for an unknown producer.
+        """
+        return await self._run(self._session.position(model, producer or self._session.producer))
+
+    async def _run(self, operation: Operation[T]) -> T:
+        return await self._transport.run(operation, self.timeout)
