@@ -19,7 +19,7 @@ HEADER = ["time", "flow", "pressure", "7"]
         ("flow, pressure", None, (1, 2), ()),
         ("2-4", None, (1, 2, 3), ()),
         ("3,flow", "1", (2, 1), (0,)),
-        ("7", None, (3,), ()),  # a name before a number
+        ("7", None, (3,), ()),  # a name takes precedence over a number
         ("2,2", None, (1, 1), ()),
     ],
 )
@@ -28,7 +28,7 @@ def test_columns_are_names_numbers_and_ranges(columns, target, x, y):
 
 
 @pytest.mark.parametrize(
-    ("columns", "target", "said"),
+    ("columns", "target", "message"),
     [
         ("speed", None, "no such column; its columns are: time, flow, pressure, 7"),
         ("5", None, "columns 1 to 4"),
@@ -38,8 +38,8 @@ def test_columns_are_names_numbers_and_ranges(columns, target, x, y):
         ("1,,2", None, "no such column"),
     ],
 )
-def test_what_is_not_there_is_named(columns, target, said):
-    with pytest.raises(BadUsage, match=said):
+def test_an_unknown_column_is_named(columns, target, message):
+    with pytest.raises(BadUsage, match=message):
         select(ColumnOptions(columns, target), HEADER, 4)
 
 
@@ -53,20 +53,20 @@ def test_what_is_not_there_is_named(columns, target, said):
         (ColumnOptions(id="time", key="7", target="flow", late_targets=True), ((), (1,), 3, 0)),
     ],
 )
-def test_keys_ids_and_later_targets(chosen, found):
+def test_keys_ids_and_late_targets(chosen, found):
     assert select(chosen, HEADER, 4) == found
 
 
 @pytest.mark.parametrize(
-    ("chosen", "said"),
+    ("chosen", "message"),
     [
         (ColumnOptions(key="1-2"), "--key 1-2: select one column"),
         (ColumnOptions(id="speed"), "--id speed: the file has no such column"),
         (ColumnOptions(id="1", key="2", late_targets=True), "no column is left for the targets"),
     ],
 )
-def test_keys_and_ids_that_are_not_there(chosen, said):
-    with pytest.raises(BadUsage, match=said):
+def test_unknown_keys_and_ids(chosen, message):
+    with pytest.raises(BadUsage, match=message):
         select(chosen, HEADER, 2)
 
 

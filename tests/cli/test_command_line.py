@@ -1,4 +1,4 @@
-"""The command line itself: errors are one line, exit codes differ, and nothing heavy is loaded in vain."""
+"""The command line: errors are one line, exit codes differ, and client commands load no heavy package."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from streamlearn.errors import (
 )
 from streamlearn_client.client import DEFAULT_ENDPOINT as CLIENTS_DEFAULT
 
-NOBODY = "ipc://nobody-listens-here"
+NO_DAEMON = "ipc://no-daemon"
 COMMANDS = (
     "serve demo warmup status models create describe reheat delete "
     "push predict forecast sample checkpoint checkpoints restore verify"
@@ -69,7 +69,7 @@ def test_version(run):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["nonsense"], "nonsense"),
         (["describe"], "NAME"),
@@ -84,10 +84,10 @@ def test_version(run):
         (["reheat", "x", "--heat", "much"], "--heat"),
     ],
 )
-def test_wrong_usage_is_2(run, arguments, said):
+def test_wrong_usage_is_2(run, arguments, message):
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
-    assert said in one_line(err)
+    assert message in one_line(err)
 
 
 @pytest.mark.parametrize(
@@ -95,30 +95,30 @@ def test_wrong_usage_is_2(run, arguments, said):
     [["status"], ["models"], ["describe", "pump"], ["create", "pump", "-k", "som"], ["checkpoint", "pump"]],
 )
 def test_no_daemon_is_10(run, arguments):
-    code, out, err = run(*arguments, "--endpoint", NOBODY, "--timeout", "0.05")
+    code, out, err = run(*arguments, "--endpoint", NO_DAEMON, "--timeout", "0.05")
     assert (code, out) == (10, "")
-    assert NOBODY in one_line(err)
+    assert NO_DAEMON in one_line(err)
     assert "streamlearn serve" in err
 
 
-def test_the_endpoint_may_stand_anywhere(run, monkeypatch):
+def test_the_endpoint_option_works_before_and_after_the_command(run, monkeypatch):
     monkeypatch.setenv("STREAMLEARN_ENDPOINT", "ipc://from-the-environment")
     assert "ipc://from-the-environment" in run("status", "--timeout", "0.05")[2]
-    assert NOBODY in run("--endpoint", NOBODY, "status", "--timeout", "0.05")[2]
-    assert NOBODY in run("-e", "ipc://other", "status", "-e", NOBODY, "--timeout", "0.05")[2]
+    assert NO_DAEMON in run("--endpoint", NO_DAEMON, "status", "--timeout", "0.05")[2]
+    assert NO_DAEMON in run("-e", "ipc://other", "status", "-e", NO_DAEMON, "--timeout", "0.05")[2]
 
 
 def test_the_endpoint_by_default_is_the_clients():
     assert DEFAULT_ENDPOINT == CLIENTS_DEFAULT
 
 
-def test_a_file_that_is_not_there_is_1(run, tmp_path):
-    code, _, err = run("predict", str(tmp_path / "absent.csv"), "-m", "pump", "-e", NOBODY)
+def test_a_missing_file_is_1(run, tmp_path):
+    code, _, err = run("predict", str(tmp_path / "absent.csv"), "-m", "pump", "-e", NO_DAEMON)
     assert code == 1
     assert "absent.csv: No such file" in one_line(err)
 
 
-def test_a_configuration_with_mistakes_is_2_and_names_them_all(run, tmp_path):
+def test_an_invalid_configuration_is_2_and_names_every_error(run, tmp_path):
     config = tmp_path / "streamlearn.toml"
     config.write_text("[endpoints]\nrequest = 'x'\n[checkpoints]\nseconds = -1\nkeep = 'many'\n")
     code, _, err = run("serve", "--config", str(config), "--data-dir", str(tmp_path / "data"))
@@ -128,10 +128,10 @@ def test_a_configuration_with_mistakes_is_2_and_names_them_all(run, tmp_path):
 
 
 def test_the_clients_endpoint_is_no_setting_of_the_daemon(monkeypatch):
-    """STREAMLEARN_ENDPOINT is for clients, and must not trip `serve`, whose settings share the prefix."""
+    """STREAMLEARN_ENDPOINT is for clients; `serve` must ignore it, although its settings share the prefix."""
     from streamlearn.daemon import config
 
-    monkeypatch.setenv("STREAMLEARN_ENDPOINT", NOBODY)
+    monkeypatch.setenv("STREAMLEARN_ENDPOINT", NO_DAEMON)
     assert config.load().endpoints.requests == DEFAULT_ENDPOINT
 
 
@@ -145,7 +145,7 @@ def test_exit_codes_differ():
     assert len({*ours, *theirs}) == len(ours) + len(theirs)
 
 
-def test_a_fault_of_our_own_is_one_line_too(run, monkeypatch):
+def test_an_internal_error_is_one_line_too(run, monkeypatch):
     def broken(*_):
         raise KeyError("uptime")
 
@@ -166,7 +166,7 @@ def test_an_interrupted_command_is_130(run, monkeypatch):
     assert run("status")[0] == 130
 
 
-def test_what_cannot_be_undone_is_not_done_unasked(monkeypatch):
+def test_irreversible_commands_ask_first(monkeypatch):
     stdin = io.StringIO("n\ny\n")
     monkeypatch.setattr("sys.stdin", stdin)
     confirm("Sure?", yes=True)
@@ -200,25 +200,25 @@ print([name for name in {heavy!r} if name in sys.modules])
     ],
 )
 def test_commands_of_a_client_load_no_compiler(arguments):
-    endpoint = ["--endpoint", NOBODY] if "--help" not in arguments else []
+    endpoint = ["--endpoint", NO_DAEMON] if "--help" not in arguments else []
     wait = ["--timeout", "0.05"] if endpoint else []
     command = [sys.executable, "-c", PROBE.format(heavy=HEAVY), *arguments, *endpoint, *wait]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert ast.literal_eval(said.stdout.splitlines()[-1]) == [], said
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ast.literal_eval(result.stdout.splitlines()[-1]) == [], result
 
 
 def test_a_terminal_without_unicode_is_no_error():
     command = [sys.executable, "-m", "streamlearn", "--help"]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    said = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
-    assert (said.returncode, said.stderr) == (0, "")
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_a_reader_that_leaves_is_no_error():
+def test_a_closed_pipe_is_no_error():
     program = "import sys; from streamlearn.cli import main; sys.exit(main(['--help']))"
     shell = f'"{sys.executable}" -c "{program}" | true'
-    said = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=60)
-    assert (said.returncode, said.stderr) == (0, "")
+    result = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def _subclasses(cls):
@@ -237,11 +237,11 @@ def test_the_document_names_every_command():
 
 
 def test_the_document_has_every_exit_code():
-    told = {int(code) for code in re.findall(r"^\| (\d+) \|", DOCUMENT, re.MULTILINE)}
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", DOCUMENT, re.MULTILINE)}
     errors = [*_subclasses(StreamlearnError)]
     codes = {exit_code(error("")) for error in errors}
-    assert codes <= told
-    assert told - codes == {0, cli.INTERRUPTED}
+    assert codes <= documented
+    assert documented - codes == {0, cli.INTERRUPTED}
 
 
 def test_options_in_the_document_are_there(run):

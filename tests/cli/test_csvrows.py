@@ -47,7 +47,7 @@ def rows_of(tmp_path):
         ('"the flow",b\n"3",4', ["the flow", "b"], [[3, 4]]),
         ("1,2\n\n\n3,4\n\n", None, [[1, 2], [3, 4]]),
         ("1,\n nan ,4\n", None, [[1, np.nan], [np.nan, 4]]),
-        (",\n1,2\n", None, [[np.nan, np.nan], [1, 2]]),  # nothing says that this is a header
+        (",\n1,2\n", None, [[np.nan, np.nan], [1, 2]]),  # no field says that this is a header
         ("1\n\n3\n", None, [[1], [np.nan], [3]]),  # one column: a blank line is a missing value
     ],
 )
@@ -105,17 +105,17 @@ def test_later_targets(rows_of):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("a,1\n,2\n", r"line 2: has no key in column 1"),
         ("a,1\n  ,2\n", r"line 2: has no key in column 1"),
         (b"a,1\n\xff,2\n", r"line 2: has a key in column 1 that is not UTF-8 text"),
     ],
 )
-def test_a_row_without_its_key_is_named(rows_of, text, said):
+def test_a_row_without_its_key_is_named(rows_of, text, message):
     x, _, _, problem = rows_of(text, key="1")
     assert x.tolist() == [[1]]
-    assert re.search(said, problem.message)
+    assert re.search(message, problem.message)
     assert problem.detail["column"] == 1
 
 
@@ -126,7 +126,7 @@ def test_a_label_beside_the_samples_does_not_disturb(rows_of):
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "column", "said"),
+    ("text", "line", "column", "message"),
     [
         ("1,2\n3,4\n5,x\n7,8\n", 3, 2, r"'x' in column 2 is not a number: correct it, leave the field empty"),
         ("a,b\n3,4\n5,6\n7,12,5\n", 4, None, r"has 3 fields and line 1 has 2"),
@@ -137,14 +137,14 @@ def test_a_label_beside_the_samples_does_not_disturb(rows_of):
         ("a,b\n1,2\n3,4\n1,0x10\n", 4, 2, r"'0x10' in column 2 \(b\) is not a number"),
     ],
 )
-def test_a_bad_row_is_named_and_those_before_it_are_kept(rows_of, text, line, column, said):
+def test_a_bad_row_is_named_and_earlier_rows_are_kept(rows_of, text, line, column, message):
     x, _, rows, problem = rows_of(text)
     assert len(x) == 2
     assert len(rows.lines) == 2
     assert problem.detail.get("line") == line
     assert problem.detail.get("column") == column
     assert problem.detail["file"] in problem.message
-    assert re.search(said, problem.message)
+    assert re.search(message, problem.message)
 
 
 def test_text_in_the_first_line_beside_numbers_is_no_silent_header(rows_of):
@@ -214,19 +214,19 @@ def test_standard_input_is_read_row_by_row(monkeypatch):
     reading, writing = os.pipe()
     with open(reading, "rb") as source, open(writing, "wb", buffering=0) as sink:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(source))
-        got, told = [], threading.Semaphore(0)
+        got, received = [], threading.Semaphore(0)
 
         def read():
             with CsvRows("-") as rows:
                 for batch in rows:
                     got.append(batch.x.tolist())
-                    told.release()
+                    received.release()
 
         thread = threading.Thread(target=read)
         thread.start()
         for row in (b"1,2\n", b"3,4\n"):
             sink.write(row)
-            assert told.acquire(timeout=60)
+            assert received.acquire(timeout=60)
         sink.close()
         thread.join(60)
     assert got == [[[1, 2]], [[3, 4]]]

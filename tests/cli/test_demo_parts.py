@@ -44,14 +44,14 @@ def test_water_keeps_its_gaps():
     assert int(np.isnan(water.x).sum()) == 121
 
 
-def test_without_river_it_says_what_to_install():
+def test_without_river_the_error_names_the_extra():
     program = (
         "import sys; sys.modules['river'] = None; from streamlearn.cli import main; sys.exit(main(['demo']))"
     )
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert said.returncode == 1
-    assert "pip install 'streamlearn[demo]'" in said.stderr
-    assert "Traceback" not in said.stderr
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert "pip install 'streamlearn[demo]'" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 # the measures
@@ -106,7 +106,7 @@ def test_images_count_wins_and_anomalies_by_unit():
     np.testing.assert_allclose(drawn[1].values, [[1 / 3, np.nan], [np.nan, 1.0]])
 
 
-def test_a_picture_in_a_terminal_without_colours_tells_levels_by_shade():
+def test_an_image_without_colours_uses_shades():
     console = Console(width=100, color_system=None, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(draw([Image("levels", np.array([[0.0, 0.3], [np.nan, 1.0]]))]))
     lines = [line.rstrip() for line in console.export_text().splitlines()]
@@ -116,7 +116,7 @@ def test_a_picture_in_a_terminal_without_colours_tells_levels_by_shade():
     assert lines[4].endswith(" 1.00")
 
 
-def test_a_picture_of_one_level_can_be_drawn():
+def test_a_constant_image_can_be_drawn():
     Console(color_system=None, quiet=True).print(draw([Image("flat", np.ones((2, 2)))]))
 
 

@@ -1,4 +1,4 @@
-"""The columns in which a person finds what a model says."""
+"""The columns of the command's output."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from streamlearn_client.outputs import Outputs
 @pytest.mark.parametrize(
     ("shape", "names"),
     [
-        ((2,), ["told"]),
-        ((2, 3), ["told_0", "told_1", "told_2"]),
-        ((2, 1), ["told_0"]),
-        ((2, 2, 2), ["told_0_0", "told_0_1", "told_1_0", "told_1_1"]),
-        ((0, 2), ["told_0", "told_1"]),
+        ((2,), ["values"]),
+        ((2, 3), ["values_0", "values_1", "values_2"]),
+        ((2, 1), ["values_0"]),
+        ((2, 2, 2), ["values_0_0", "values_0_1", "values_1_0", "values_1_1"]),
+        ((0, 2), ["values_0", "values_1"]),
     ],
 )
 def test_a_column_is_named_by_its_place(shape, names):
-    told = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
-    found, columns = flatten(Outputs(told=told))
+    values = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
+    found, columns = flatten(Outputs(values=values))
     assert found == names
     for name, column in zip(found, columns, strict=True):
         place = tuple(int(each) for each in name.split("_")[1:])
-        assert column == [int(row[place]) for row in told]
+        assert column == [int(row[place]) for row in values]
 
 
 def test_a_forecast_of_several_steps_is_told_by_step_and_channel():

@@ -11,7 +11,7 @@ from streamlearn.cli import report
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "expected"),
     [
         (0.0000123, "12 µs"),
         (0.0123, "12.3 ms"),
@@ -22,19 +22,19 @@ from streamlearn.cli import report
         (float("nan"), "–"),
     ],
 )
-def test_durations(seconds, said):
-    assert report.duration(seconds) == said
+def test_durations(seconds, expected):
+    assert report.duration(seconds) == expected
 
 
 @pytest.mark.parametrize(
-    ("count", "said"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (3 * 2**30, "3.0 GiB")]
+    ("count", "expected"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (3 * 2**30, "3.0 GiB")]
 )
-def test_sizes(count, said):
-    assert report.size(count) == said
+def test_sizes(count, expected):
+    assert report.size(count) == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "expected"),
     [
         (49097, "49,097"),
         (0.4304, "0.4304"),
@@ -44,8 +44,8 @@ def test_sizes(count, said):
         ("som", "som"),
     ],
 )
-def test_values(value, said):
-    assert report.text(value) == said
+def test_values(value, expected):
+    assert report.text(value) == expected
 
 
 def test_counts():

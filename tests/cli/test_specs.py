@@ -1,4 +1,4 @@
-"""What a person writes to say what a model is like."""
+"""Model parameters on the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Daemons in processes of their own, ended when their test ends."""
+"""Daemon processes, stopped at the end of their test."""
 
 from __future__ import annotations
 

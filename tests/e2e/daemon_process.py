@@ -1,4 +1,4 @@
-"""A real daemon in a process of its own, started as a user would, on `ipc://` endpoints of its own."""
+"""A real daemon process, started as a user would, on its own `ipc://` endpoints."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import sys
 import time
 from pathlib import Path
 
-SECONDS = 60.0  # to be ready, and to end: the first start of all compiles the kernels
+SECONDS = 60.0  # for the start and the stop; the first start compiles the kernels
 COMPILE_SECONDS = 600.0
 
 
 class DaemonProcess:
-    """`ready` waits until it serves; `kill` is kill -9, `terminate` is SIGTERM; both wait for the end."""
+    """`ready` waits for the ready line. `kill` sends SIGKILL, `terminate` SIGTERM; both wait for the exit."""
 
     def __init__(self, directory: Path, *arguments: str, settings: dict[str, object] | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ class DaemonProcess:
         return self.log.read_text()
 
     def ready(self, seconds: float = COMPILE_SECONDS) -> str:
-        """The ready line."""
+        """Return the ready line."""
         out = self.process.stdout
         assert out is not None
         deadline = time.monotonic() + seconds
@@ -59,18 +59,18 @@ class DaemonProcess:
         self._close()
 
     def terminate(self, number: int = signal.SIGTERM) -> int:
-        """The exit code."""
+        """Return the exit code."""
         self.process.send_signal(number)
         return self.ended()
 
     def ended(self, seconds: float = SECONDS) -> int:
-        """Its exit code, once it has ended by itself."""
+        """Wait for the process to end by itself; return its exit code."""
         code = self.process.wait(seconds)
         self._close()
         return code
 
     def output(self) -> str:
-        """What is left of its standard output; it has ended."""
+        """Return the rest of standard output of an ended process."""
         assert self.process.stdout is not None
         return "" if self.process.stdout.closed else self.process.stdout.read().decode()
 

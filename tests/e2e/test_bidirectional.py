@@ -1,5 +1,4 @@
-"""Nets in both directions, through the daemon: a subscriber hears of each sample when its context has come,
-and a crash amid a chunk changes nothing."""
+"""Bidirectional nets in the daemon: events follow the right context; a crash in a chunk changes nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ Y = np.roll(X[:, :1], -2)
 KEYS = np.array(["east", "west"])[RANDOM.integers(0, 2, 300)]
 
 
-def test_outputs_say_which_samples_they_are_of(serve: Callable[..., DaemonProcess]) -> None:
+def test_outputs_carry_the_number_of_their_sample(serve: Callable[..., DaemonProcess]) -> None:
     expected = sl.BidirectionalRNN(**SPEC)
     out = expected.learn(X, Y, keys=KEYS)
     daemon = serve()
@@ -32,20 +31,20 @@ def test_outputs_say_which_samples_they_are_of(serve: Callable[..., DaemonProces
             for start in range(0, 300, 7):
                 now = slice(start, start + 7)
                 client.learn("m", X[now], Y[now], keys=KEYS[now])
-            heard: list[tuple[int, float]] = []
-            while len(heard) < len(out):
+            received: list[tuple[int, float]] = []
+            while len(received) < len(out):
                 event = events.next_event()
                 assert event is not None
-                said = event.outputs
-                heard += zip(said.sample.tolist(), said.prediction[:, 0].tolist(), strict=True)
-        assert heard == list(zip(out.sample.tolist(), out.prediction[:, 0].tolist(), strict=True))
-        told = client.predict("m", X[:50], keys=KEYS[:50])
+                outputs = event.outputs
+                received += zip(outputs.sample.tolist(), outputs.prediction[:, 0].tolist(), strict=True)
+        assert received == list(zip(out.sample.tolist(), out.prediction[:, 0].tolist(), strict=True))
+        answer = client.predict("m", X[:50], keys=KEYS[:50])
         same = expected.predict(X[:50], keys=KEYS[:50])
-        assert told.sample.tolist() == same.sample.tolist()
-        assert told.prediction.tobytes() == same.prediction.tobytes()
+        assert answer.sample.tolist() == same.sample.tolist()
+        assert answer.prediction.tobytes() == same.prediction.tobytes()
 
 
-def test_a_crash_amid_a_chunk_changes_nothing(serve: Callable[..., DaemonProcess]) -> None:
+def test_a_crash_within_a_chunk_changes_nothing(serve: Callable[..., DaemonProcess]) -> None:
     expected = sl.BidirectionalRNN(**SPEC)
     expected.learn(X, Y, keys=KEYS)
     daemon = serve()

@@ -1,4 +1,4 @@
-"""The commands against a real daemon, as a person types them."""
+"""The commands against a real daemon, as a user types them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SPEC_WORDS = ("-s", "dim=3", "-s", "grid=4,4", "-s", "scale=standard", "-s", "se
 @pytest.fixture(scope="module")
 def started(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shared")
-    # No checkpoints by the clock: they would push out those that tests ask for.
+    # No automatic checkpoints: they would replace those that the tests request.
     with Daemon(folder / "data", folder / "daemon.log", checkpoint_seconds=1e9) as running:
         running.start()
         yield running
@@ -49,7 +49,7 @@ def command(daemon):
 
 
 def against(daemon):
-    """Run ``streamlearn`` against the daemon; whatever happens, it shows no traceback."""
+    """Run ``streamlearn`` against the daemon; no run may show a traceback."""
 
     def run(*arguments, stdin="", code=0):
         done = subprocess.run(
@@ -86,7 +86,7 @@ def twin(x):
     return som
 
 
-def test_the_life_of_a_model(command, samples, tmp_path):
+def test_the_commands_of_a_model(command, samples, tmp_path):
     assert "no models; create one" in command("models").stdout
     assert "no models; create one" in command("status").stdout
     made = json.loads(command("create", "pump", "--kind", "som", *SPEC_WORDS, "--json").stdout)
@@ -111,7 +111,7 @@ def test_the_life_of_a_model(command, samples, tmp_path):
     listed = json.loads(command("checkpoints", "pump", "--json").stdout)
     assert kept["lsn"] in [each["lsn"] for each in listed]
     assert f"{kept['lsn']:,}" in command("checkpoints", "pump").stdout
-    command("restore", "pump", "--lsn", kept["lsn"], code=2)  # nobody is there to be asked
+    command("restore", "pump", "--lsn", kept["lsn"], code=2)  # standard input is not a terminal
     assert (
         "2,000 samples learned, 4,000 before" in command("restore", "pump", "--lsn", kept["lsn"], "-y").stdout
     )
@@ -123,18 +123,18 @@ def test_the_life_of_a_model(command, samples, tmp_path):
     assert "'pump'" in command("describe", "pump", code=1).stderr
 
 
-def test_a_spec_from_a_file_and_a_wrong_one(command, tmp_path):
+def test_a_spec_from_a_file_and_an_invalid_spec(command, tmp_path):
     path = tmp_path / "spec.toml"
     path.write_text('kind = "som"\ndim = 3\ngrid = [4, 4]\nsigma = {start = 2.0, end = 1.0, tau = 500.0}\n')
     spec = json.loads(command("create", "a", "--file", path, "-s", "seed=3", "--json").stdout)["spec"]
     assert (spec["seed"], spec["sigma"]["start"]) == (3, 2.0)
-    said = command("create", "b", "-k", "som", "-s", "dmi=3", "-s", "grid=0,4", code=1).stderr
-    assert said.count("\n") == 1
-    assert all(field in said for field in ("dim", "dmi", "grid"))
+    stderr = command("create", "b", "-k", "som", "-s", "dmi=3", "-s", "grid=0,4", code=1).stderr
+    assert stderr.count("\n") == 1
+    assert all(field in stderr for field in ("dim", "dmi", "grid"))
     assert "'a'" in command("create", "a", "-k", "som", *SPEC_WORDS, code=1).stderr
 
 
-def test_predictions_are_the_models_own_to_the_last_digit(command, samples, tmp_path):
+def test_printed_predictions_equal_the_models_to_the_last_digit(command, samples, tmp_path):
     command("create", "pump", "-k", "som", *SPEC_WORDS)
     command("push", "-", "-m", "pump", stdin=as_csv(samples))
     expected = twin(samples).predict(samples[:50])
@@ -143,8 +143,8 @@ def test_predictions_are_the_models_own_to_the_last_digit(command, samples, tmp_
     rows = list(csv.DictReader(io.StringIO(command("predict", "-", "-m", "pump", stdin=text).stdout)))
     assert [int(row["winner"]) for row in rows] == expected.winner.tolist()
     for name in ("distance", "score"):
-        told = np.array([row[name] for row in rows], np.float32)
-        np.testing.assert_array_equal(told, expected.arrays[name])
+        printed = np.array([row[name] for row in rows], np.float32)
+        np.testing.assert_array_equal(printed, expected.arrays[name])
     assert [int(row["coords_1"]) for row in rows] == expected.coords[:, 1].tolist()
 
     path = tmp_path / "out.jsonl"
@@ -154,16 +154,16 @@ def test_predictions_are_the_models_own_to_the_last_digit(command, samples, tmp_
     assert json.loads(command("describe", "pump", "--json").stdout)["samples"] == len(samples)
 
 
-def test_a_bad_row_costs_nothing_that_went_before(command, samples, tmp_path):
+def test_rows_before_a_bad_row_are_learned(command, samples, tmp_path):
     command("create", "pump", "-k", "som", *SPEC_WORDS)
     lines = as_csv(samples, header="a,b,c").splitlines()
     good = lines[1501]
     lines[1501] = "1.0,oops,2.0"
     path = tmp_path / "samples.csv"
     path.write_text("\n".join(lines))
-    said = command("push", path, "-m", "pump", code=11).stderr
-    assert f"{path}, line 1502: 'oops' in column 2 (b) is not a number" in said
-    assert "1,500 samples before it are acknowledged; continue with --from-line 1502" in said
+    stderr = command("push", path, "-m", "pump", code=11).stderr
+    assert f"{path}, line 1502: 'oops' in column 2 (b) is not a number" in stderr
+    assert "1,500 samples before it are acknowledged; continue with --from-line 1502" in stderr
     assert json.loads(command("describe", "pump", "--json").stdout)["samples"] == 1500
 
     path.write_text("\n".join([*lines[:1501], good, *lines[1502:]]))
@@ -176,8 +176,8 @@ def test_a_bad_row_costs_nothing_that_went_before(command, samples, tmp_path):
 def test_columns_that_do_not_fit_are_refused_before_anything_is_learned(command, samples):
     command("create", "pump", "-k", "som", *SPEC_WORDS)
     text = as_csv(np.hstack([samples, np.ones((len(samples), 1), np.float32)]), header="a,b,c,label")
-    said = command("push", "-", "-m", "pump", stdin=text, code=11).stderr
-    assert "samples of 4 values (a, b, c, label), but pump takes 3: select them with --columns" in said
+    stderr = command("push", "-", "-m", "pump", stdin=text, code=11).stderr
+    assert "samples of 4 values (a, b, c, label), but pump takes 3: select them with --columns" in stderr
     assert json.loads(command("describe", "pump", "--json").stdout)["samples"] == 0
     command("push", "-", "-m", "pump", "--columns", "a,b,c", stdin=text)
     assert (
@@ -185,7 +185,7 @@ def test_columns_that_do_not_fit_are_refused_before_anything_is_learned(command,
     )
 
 
-def test_an_interrupted_push_says_how_far_it_came(command, daemon):
+def test_an_interrupted_push_reports_its_position(command, daemon):
     command("create", "pump", "-k", "som", *SPEC_WORDS)
     pushing = subprocess.Popen(
         [sys.executable, "-m", "streamlearn", "-e", daemon.endpoint, "push", "-", "-m", "pump"],
@@ -201,11 +201,11 @@ def test_an_interrupted_push_says_how_far_it_came(command, daemon):
             assert time.monotonic() < deadline
             time.sleep(0.01)
     pushing.send_signal(signal.SIGINT)
-    _, said = pushing.communicate(timeout=60)
+    _, stderr = pushing.communicate(timeout=60)
     assert pushing.returncode == 130
-    assert "2 samples" in said
-    assert "--from-line 3" in said
-    assert "Traceback" not in said
+    assert "2 samples" in stderr
+    assert "--from-line 3" in stderr
+    assert "Traceback" not in stderr
 
 
 def test_verify_finds_a_flipped_bit(tmp_path, samples):
@@ -215,7 +215,7 @@ def test_verify_finds_a_flipped_bit(tmp_path, samples):
         command("create", "pump", "-k", "som", *SPEC_WORDS)
         command("push", "-", "-m", "pump", stdin=as_csv(samples))
         command("checkpoint", "pump")
-        assert "no damage" in command("verify", daemon.data_dir).stdout  # of a running daemon
+        assert "no damage" in command("verify", daemon.data_dir).stdout  # the daemon is running
         assert daemon.stop() == 0
     seen = json.loads(command("verify", daemon.data_dir, "--json").stdout)
     assert seen["ok"]
@@ -242,7 +242,7 @@ def test_a_second_daemon_is_refused_with_its_own_exit_code(command, daemon, tmp_
     assert str(daemon.data_dir) in locked.stderr
 
 
-def test_warmup_says_how_many_kernels_there_are(command):
-    said = json.loads(command("warmup", "--json").stdout)
-    assert said["kernels"] >= 4
-    assert os.path.isdir(said["cache"])
+def test_warmup_reports_the_number_of_kernels(command):
+    result = json.loads(command("warmup", "--json").stdout)
+    assert result["kernels"] >= 4
+    assert os.path.isdir(result["cache"])

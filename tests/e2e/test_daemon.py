@@ -1,4 +1,4 @@
-"""The daemon as a process: starting, refusing to start, serving the real client, and ending."""
+"""The daemon process: start, refused starts, requests of the real client, and stop."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def in_process(x: np.ndarray) -> str:
     return model.state_hash()
 
 
-def test_it_says_ready_once_and_where_it_listens(serve: Callable[..., DaemonProcess]) -> None:
+def test_the_ready_line_appears_once_with_the_endpoints(serve: Callable[..., DaemonProcess]) -> None:
     free = "tcp://127.0.0.1:*"
     daemon = serve("--requests", free, "--firehose", free, "--events", "tcp://127.0.0.1:0")
-    told = endpoints(daemon.ready())
-    assert set(told) == {"requests", "firehose", "events", "data"}
-    assert "*" not in told["requests"]
-    with Client(told["requests"], timeout=SECONDS) as client:
+    bound = endpoints(daemon.ready())
+    assert set(bound) == {"requests", "firehose", "events", "data"}
+    assert "*" not in bound["requests"]
+    with Client(bound["requests"], timeout=SECONDS) as client:
         assert client.hello()["endpoints"] == {
-            name: told[name] for name in ("requests", "firehose", "events")
+            name: bound[name] for name in ("requests", "firehose", "events")
         }
     assert daemon.terminate() == 0
     assert daemon.output() == ""
@@ -56,14 +56,16 @@ def test_a_clean_stop_checkpoints_so_that_a_start_replays_nothing(
         client.create("m", "som", **SPEC)
         with client.stream("m") as stream:
             stream.push_many(X)
-        told = client.describe("m")
-        assert told["samples"] == len(X)
-        assert told["state_hash"] == in_process(X)
+        description = client.describe("m")
+        assert description["samples"] == len(X)
+        assert description["state_hash"] == in_process(X)
         assert daemon.terminate(number) == 0
         again = serve()
         again.ready()
         assert "replayed 0 records (0 samples)" in again.stderr.splitlines()[-1]
-        assert client.describe("m")["state_hash"] == told["state_hash"]  # the same client, across the restart
+        assert (
+            client.describe("m")["state_hash"] == description["state_hash"]
+        )  # the same client, across the restart
 
 
 def test_a_stream_survives_kill_9_in_its_middle(serve: Callable[..., DaemonProcess]) -> None:
@@ -78,12 +80,12 @@ def test_a_stream_survives_kill_9_in_its_middle(serve: Callable[..., DaemonProce
                     daemon.kill()
                     daemon = serve()
                     daemon.ready()
-        told = client.describe("m")
-    assert told["samples"] == len(X)
-    assert told["state_hash"] == in_process(X)
+        description = client.describe("m")
+    assert description["samples"] == len(X)
+    assert description["state_hash"] == in_process(X)
 
 
-def test_declared_models_are_there_from_the_start(
+def test_declared_models_are_created_at_the_start(
     serve: Callable[..., DaemonProcess], tmp_path: Path
 ) -> None:
     config = tmp_path / "streamlearn.toml"
@@ -91,7 +93,7 @@ def test_declared_models_are_there_from_the_start(
         '[[models]]\nname = "m"\nkind = "som"\n[models.spec]\ndim = 4\ngrid = [4, 4]\nscale = "standard"\n'
     )
     config.write_text(declaration)
-    for _ in range(2):  # the second time it is there already
+    for _ in range(2):  # at the second start the model exists
         daemon = serve("--config", str(config))
         daemon.ready()
         with Client(daemon.requests, timeout=SECONDS) as client:
@@ -102,14 +104,14 @@ def test_declared_models_are_there_from_the_start(
     assert_refused(serve("--config", str(config)), 2, "models.m.spec.grid", "[5, 4]", "[4, 4]")
 
 
-def assert_refused(daemon: DaemonProcess, code: int, *told: str) -> None:
-    """It ends with `code` and one line that says why; nothing else, and it was never ready."""
+def assert_refused(daemon: DaemonProcess, code: int, *parts: str) -> None:
+    """The daemon exits with `code` and one line with the reason, and was never ready."""
     assert daemon.ended() == code
     assert daemon.output() == ""
     lines = daemon.stderr.splitlines()[-1:]
     assert "Traceback" not in daemon.stderr
-    for each in told:
-        assert each in lines[0]
+    for part in parts:
+        assert part in lines[0]
 
 
 def test_an_endpoint_that_is_taken(serve: Callable[..., DaemonProcess]) -> None:
@@ -166,7 +168,7 @@ def test_a_damaged_journal_and_its_repair(serve: Callable[..., DaemonProcess], t
         for start in range(0, 1000, 100):
             client.learn("m", X[start : start + 100])
     daemon.kill()
-    shutil.rmtree(tmp_path / "daemon/data/checkpoints", ignore_errors=True)  # if one was taken already
+    shutil.rmtree(tmp_path / "daemon/data/checkpoints", ignore_errors=True)  # if a checkpoint exists
     segment = next((tmp_path / "daemon/data/journal").iterdir())
     data = bytearray(segment.read_bytes())
     hole = data.index(X[500].tobytes())
@@ -176,9 +178,9 @@ def test_a_damaged_journal_and_its_repair(serve: Callable[..., DaemonProcess], t
     repaired = serve("--repair")
     repaired.ready()
     with Client(repaired.requests, timeout=SECONDS) as client:
-        told = client.describe("m")
-    assert told["samples"] == 500
-    assert told["state_hash"] == in_process(X[:500])
+        description = client.describe("m")
+    assert description["samples"] == 500
+    assert description["state_hash"] == in_process(X[:500])
     assert list(segment.parent.glob("*.damaged*"))
 
 
@@ -207,7 +209,7 @@ def test_a_data_directory_that_cannot_be_used(serve: Callable[..., DaemonProcess
 
 
 def test_a_long_query_is_answered_while_the_learning_goes_on(serve: Callable[..., DaemonProcess]) -> None:
-    """The answer is that of the model in this process which has learned as much as the answer says."""
+    """The answer equals that of a model in this process that has learned up to the answer's lsn."""
     daemon = serve()
     daemon.ready()
     asked = np.tile(X, (30, 1))
@@ -220,20 +222,20 @@ def test_a_long_query_is_answered_while_the_learning_goes_on(serve: Callable[...
             while not answer.done() and learned < len(X):
                 client.learn("net", X[learned])
                 learned += 1
-        said = answer.result()
+        outputs = answer.result()
     net = models.create("rnn", {"dim": 4, "hidden": 32})
-    assert said.applied_lsn is not None
-    net.learn(X[: said.applied_lsn - 1])  # the first record created it, each other is a sample
+    assert outputs.applied_lsn is not None
+    net.learn(X[: outputs.applied_lsn - 1])  # record 1 creates the model; each later record is a sample
     for name, array in net.predict(asked).arrays.items():
-        assert array.tobytes() == said.arrays[name].tobytes()
+        assert array.tobytes() == outputs.arrays[name].tobytes()
 
 
-def learn_for_ever(client: Client) -> None:
+def learn_until_stopped(client: Client) -> None:
     while True:
         client.learn("m", X)
 
 
-def test_who_asks_while_it_stops_is_told_so(serve: Callable[..., DaemonProcess]) -> None:
+def test_a_request_during_shutdown_gets_shutting_down(serve: Callable[..., DaemonProcess]) -> None:
     daemon = serve()
     daemon.ready()
     with Client(daemon.requests, timeout=SECONDS) as client:
@@ -241,11 +243,11 @@ def test_who_asks_while_it_stops_is_told_so(serve: Callable[..., DaemonProcess])
         client.timeout = 5
         daemon.process.send_signal(signal.SIGTERM)
         with pytest.raises((ShuttingDown, NoAnswer)):
-            learn_for_ever(client)
+            learn_until_stopped(client)
     assert daemon.ended() == 0
 
 
-def test_systemd_is_told(
+def test_systemd_is_notified(
     serve: Callable[..., DaemonProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import socket
@@ -262,7 +264,7 @@ def test_systemd_is_told(
 
 
 def test_an_interrupted_start_is_not_a_crash(tmp_path: Path) -> None:
-    """Ctrl-C before it serves: no traceback, and a directory that starts next time."""
+    """Ctrl-C before the daemon serves: no traceback, and the next start works."""
     with DaemonProcess(tmp_path) as daemon:
         lock = tmp_path / "data" / "lock"
         while not lock.exists():

@@ -1,4 +1,4 @@
-"""The demo, whole: every promise kept, on every seed and over every kill."""
+"""The whole demo: every promise is kept, with any seed and any number of kills."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_every_promise_is_kept(tmp_path):
     assert "not empty" in again.stderr
 
 
-def test_what_a_person_sees(tmp_path):
+def test_the_summary_for_a_person(tmp_path):
     done = demo("--seconds", 1, "--kills", 0, "--png", tmp_path / "u-matrix.png")
     assert done.returncode == 0, done.stderr
     for shown in ("shuttle-map", "ROC AUC", "persistence", "U-matrix", "promises kept", "learned twice"):
@@ -53,7 +53,7 @@ def test_what_a_person_sees(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_on_the_way_it_leaves_nothing_behind(tmp_path, number):
+def test_an_interrupted_demo_leaves_no_daemon(tmp_path, number):
     keep = tmp_path / "kept"
     png = tmp_path / "u-matrix.png"
     with subprocess.Popen(
@@ -69,9 +69,9 @@ def test_stopped_on_the_way_it_leaves_nothing_behind(tmp_path, number):
                 pid = int(found[1])
                 break
         running.send_signal(number)
-        _, said = running.communicate(timeout=120)
+        _, stderr = running.communicate(timeout=120)
     assert running.returncode == 130
-    assert "Traceback" not in said
+    assert "Traceback" not in stderr
     assert not png.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)

@@ -1,4 +1,4 @@
-"""The clients' programs in the documents, at a real daemon."""
+"""The client programs in the documentation, run against a real daemon."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_a_look_into_a_live_model(serve, tmp_path):
     daemon.ready()
     with Client(daemon.requests) as client:
         client.create("pump", "som", dim=8, grid=[10, 10], scale="standard")
-        with client.stream("pump") as stream:  # numbered batches: the checkpoint holds a table of producers
+        with client.stream("pump") as stream:  # numbered batches put a producer table into the checkpoint
             stream.push_many(np.random.default_rng(1).normal(size=(500, 8)))
         live = client.describe("pump")["state_hash"]
     (program,) = examples("docs/operations.md")

@@ -1,4 +1,4 @@
-"""A subscriber is told when a stream changes, by the very samples that a model in this process marks."""
+"""Drift events name the samples that a model in this process marks."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def test_drift_is_an_event(serve: Callable[..., DaemonProcess]) -> None:
         client.create("pump", kind="som", **SPEC)
         with client.subscribe("pump", "drift", timeout=SECONDS) as events:
             client.learn("pump", stream)
-            told: list[int] = []
-            while len(told) < len(expected):
+            marked: list[int] = []
+            while len(marked) < len(expected):
                 event = events.next_event()
                 assert event is not None
                 assert event.kind == "drift"
-                told += event.outputs.sample.tolist()
-        assert told == expected
+                marked += event.outputs.sample.tolist()
+        assert marked == expected
         quality = client.describe("pump")["quality"]
         assert (quality["drift_alarms"], quality["last_drift"]) == (len(expected), expected[-1])

@@ -1,4 +1,4 @@
-"""Every kind of model with every rule, in a daemon that is killed: bit for bit the models of this process."""
+"""Every example of every kind in a killed daemon: it recovers the models of this process bit for bit."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ from tests.e2e.daemon_process import SECONDS, DaemonProcess
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 Step = tuple[str, dict[str, Any]]  # learn or learn_targets, and its arguments
-SETTINGS = {"checkpoints__seconds": 3600}  # none but those that are asked for
-FIRST, KILLED, LAST = range(3)  # up to a checkpoint; behind it, up to the kill; after the restart
+SETTINGS = {"checkpoints__seconds": 3600}  # only requested checkpoints
+FIRST, KILLED, LAST = range(3)  # before the checkpoint; between checkpoint and kill; after the restart
 
 
 def steps(model: Model) -> list[list[Step]]:
-    """What is learned in each of the three parts. Where targets may come later than their samples, those of
-    the last samples before the kill do: some before it, some after."""
+    """Return the learning steps of the three parts.
+
+    With late targets, some targets of the last samples before the kill arrive before it, others after it."""
     batch = stream(model, 90)
-    batch.pop("times", None)  # a daemon takes its own
+    batch.pop("times", None)  # the daemon sets the times
     parts: list[list[Step]] = [[("learn", part(batch, start, start + 30))] for start in (0, 30, 60)]
     if model.accepts_late_targets:
         targets = {name: batch[name].copy() for name in ("ids", "y", "keys") if name in batch}
         batch["y"][56:60] = np.nan
-        targets["ids"][56] = -1  # nobody's
+        targets["ids"][56] = -1  # an unknown id
         parts[KILLED].append(("learn_targets", part(targets, 56, 58)))
         parts[LAST].insert(0, ("learn_targets", part(targets, 58, 60)))
     return parts
 
 
 class Peer:
-    """A model of the daemon and its equal in this process, which is told the same and is never stopped.
+    """A model in the daemon and its reference in this process, which learns the same samples without a stop.
 
     A model that `uses_time` is not its equal, because the daemon sets the times: such a model is
     compared with itself before the kill.
@@ -58,8 +59,8 @@ class Peer:
     def learn(self, client: Client, number: int) -> None:
         for op, arguments in self.steps[number]:
             if op == "learn":
-                told = {**arguments}
-                client.learn(self.name, told.pop("X"), **told)
+                batch = {**arguments}
+                client.learn(self.name, batch.pop("X"), **batch)
                 self.model.learn(**arguments)
             else:
                 client.learn_targets(self.name, **arguments)
@@ -75,8 +76,8 @@ class Peer:
         if self.model.uses_time:
             return
         question = asked(stream(self.model, 20, seed=3))
-        said = client.predict(self.name, question["X"], keys=question.get("keys"))
-        assert outputs_hash(said) == outputs_hash(self.model.predict(**question)), self.name
+        outputs = client.predict(self.name, question["X"], keys=question.get("keys"))
+        assert outputs_hash(outputs) == outputs_hash(self.model.predict(**question)), self.name
 
     def checkpoint(self, client: Client, data: Path) -> None:
         self.lsn = client.checkpoint(self.name)["lsn"]

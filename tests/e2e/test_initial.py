@@ -1,4 +1,4 @@
-"""Where units start, through the daemon: given weights as nested lists, first samples that a crash parts."""
+"""Initial weights in the daemon: given as nested lists, and from first samples interrupted by a crash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models are reheated in the middle of their streams; after a kill -9 too they are those of this process."""
+"""Models are reheated within their streams; after kill -9 they still equal the models of this process."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def test_reheated_in_the_middle_of_a_stream(serve: Callable[..., DaemonProcess])
                 client.learn(kind, X[part])
                 twin.learn(X[part])
                 if heat is not None:
-                    told = client.reheat(kind, heat)
+                    reply = client.reheat(kind, heat)
                     twin.reheat(heat)
-                    assert told["samples"] == twin.samples
-                    assert told["lsn"] <= told["durable_lsn"]
+                    assert reply["samples"] == twin.samples
+                    assert reply["lsn"] <= reply["durable_lsn"]
             daemon.kill()
             daemon = serve()
             daemon.ready()
@@ -44,7 +44,7 @@ def test_reheated_in_the_middle_of_a_stream(serve: Callable[..., DaemonProcess])
             assert described["quality"]["schedules"] == twin.quality()["schedules"]
 
 
-def test_what_can_not_be_reheated_says_why(serve: Callable[..., DaemonProcess]) -> None:
+def test_a_model_without_schedules_refuses_reheat(serve: Callable[..., DaemonProcess]) -> None:
     daemon = serve()
     daemon.ready()
     with Client(daemon.requests, timeout=SECONDS) as client:

@@ -1,4 +1,4 @@
-"""A schedule in seconds runs on the times in the journal: killed and replayed later, it is the same model."""
+"""A schedule in seconds uses the times in the journal: replayed later, the model is the same."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.e2e
 X = np.random.default_rng(3).normal(size=(600, 3)).astype(np.float32)
 
 
-def test_replayed_later_the_samples_still_came_when_they_came(serve: Callable[..., DaemonProcess]) -> None:
+def test_replay_uses_the_recorded_arrival_times(serve: Callable[..., DaemonProcess]) -> None:
     fast = sl.Decay(0.9, 0.0, half_life=0.01, unit="seconds")
     daemon = serve()
     daemon.ready()

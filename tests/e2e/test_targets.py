@@ -1,4 +1,4 @@
-"""Recurrent nets with keys and later targets in a daemon that is killed: the nets of this process."""
+"""Recurrent nets with keys and late targets in a daemon that is killed: equal to the nets of this process."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ KEYS = [MACHINES[i % 7 % 3] for i in range(N)]
 SPEC = {"dim": 2, "hidden": 8, "cell": "gru", "tbptt": [4, 8], "keys": 3, "seed": 5}
 
 
-def test_targets_that_come_later_survive_kill_9(serve: Callable[..., DaemonProcess]) -> None:
-    """A target comes 30 samples after its sample, of every fifth never, and once under an unknown id."""
+def test_late_targets_survive_kill_9(serve: Callable[..., DaemonProcess]) -> None:
+    """Targets arrive 30 samples late; every fifth never arrives, and one has an unknown id."""
     spec = {**SPEC, "target": "later", "delay": 64}
     net = sl.RNN(**spec)
     daemon = serve()
@@ -43,22 +43,22 @@ def test_targets_that_come_later_survive_kill_9(serve: Callable[..., DaemonProce
                     stream.push_targets(*late[0], keys=late[1])
                     net.learn_targets(*late[0], late[1])
                 if i == 400:
-                    stream.push_targets("nobody", 1, keys=12)
-                    net.learn_targets("nobody", [1], 12)
+                    stream.push_targets("unknown", 1, keys=12)
+                    net.learn_targets("unknown", [1], 12)
                 if i in (150, 450):
                     daemon.kill()
                     daemon = serve()
                     daemon.ready()
         assert stream.acknowledged == N + (N - 30) * 4 // 5 + 1
-        told = client.describe("fleet")
-        assert (told["samples"], told["state_hash"]) == (N, net.state_hash())
-        said = client.predict("fleet", X[:6], keys=KEYS[:6])
-        assert np.array_equal(said.prediction, net.predict(X[:6], KEYS[:6]).prediction)
+        description = client.describe("fleet")
+        assert (description["samples"], description["state_hash"]) == (N, net.state_hash())
+        outputs = client.predict("fleet", X[:6], keys=KEYS[:6])
+        assert np.array_equal(outputs.prediction, net.predict(X[:6], KEYS[:6]).prediction)
         with pytest.raises(BadValue, match="target='next'"):
             client.forecast("fleet", 3, 12)
 
 
-def test_what_is_told_when_a_target_comes(serve: Callable[..., DaemonProcess]) -> None:
+def test_a_late_target_publishes_its_samples_outputs(serve: Callable[..., DaemonProcess]) -> None:
     spec = {**SPEC, "target": "later", "delay": 64}
     net = sl.RNN(**spec)
     daemon = serve()
@@ -70,17 +70,17 @@ def test_what_is_told_when_a_target_comes(serve: Callable[..., DaemonProcess]) -
         expected = net.learn_targets([3, 999, 10], [[0.5], [1], [1.5]], [KEYS[3], 12, KEYS[10]])
         with client.subscribe("fleet", "targets", timeout=SECONDS) as events:
             client.learn_targets("fleet", [3, 999, 10], [0.5, 1, 1.5], keys=[KEYS[3], 12, KEYS[10]])
-            pieces = [next(events)]  # as many as the model has learned in
+            pieces = [next(events)]  # one event per learning slice
             while sum(event.rows for event in pieces) < 3:
                 pieces.append(next(events))
         assert {(event.kind, event.first) for event in pieces} == {("targets", 40)}
         assert [number for event in pieces for number in event.outputs.sample] == [3, -1, 10]
         for name, array in expected.arrays.items():
-            told = np.concatenate([event.outputs.arrays[name] for event in pieces])
-            assert np.array_equal(told, array, equal_nan=True), name
+            published = np.concatenate([event.outputs.arrays[name] for event in pieces])
+            assert np.array_equal(published, array, equal_nan=True), name
 
 
-def test_each_key_goes_on_from_where_it_came_to(serve: Callable[..., DaemonProcess]) -> None:
+def test_forecasts_continue_each_keys_stream(serve: Callable[..., DaemonProcess]) -> None:
     spec = {**SPEC, "horizon": 3}
     symbols = {**SPEC, "dim": 1, "symbols": 5, "loss": "cross_entropy", "keys": None}
     net, text = sl.RNN(**spec), sl.RNN(**symbols)
@@ -99,7 +99,7 @@ def test_each_key_goes_on_from_where_it_came_to(serve: Callable[..., DaemonProce
         assert client.forecast("fleet", 0, 12).shape == (0, 2)
         assert client.sample("text", 30, 0.8, seed=4).tolist() == text.sample(30, 0.8, 4).tolist()
         assert client.forecast("text", 4).shape == (4, 5)
-        told = client.describe("fleet")
-        assert told["state_hash"] == net.state_hash()
+        description = client.describe("fleet")
+        assert description["state_hash"] == net.state_hash()
         with pytest.raises(BadValue, match="before"):
             client.forecast("fleet", 9, "press 9")

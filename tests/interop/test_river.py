@@ -1,4 +1,4 @@
-"""river's own checks, and what its users do with a model, against the model itself."""
+"""river's own checks, and typical uses of a wrapper, compared with the model itself."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MODELS = {
 
 
 class Take:
-    """The first ``n`` of what river carries with it, again and again."""
+    """Repeat the first ``n`` rows of river's data."""
 
     def __init__(self, dataset, n: int) -> None:
         self.dataset, self.n = dataset, n
@@ -43,7 +43,7 @@ class Take:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_river_checks(name, monkeypatch):
-    """All of them, on data that are here: river fetches those it has for anomaly detectors."""
+    """Yield all checks, with bundled data: river downloads its data for anomaly detectors."""
     regression = name == "regression"
     data = datasets.TrumpApproval() if regression else datasets.Shuttle()
     monkeypatch.setattr(checks, "_yield_datasets", lambda model, scale=1: iter([Take(data, 200 * scale)]))
@@ -63,7 +63,7 @@ def shuttle(n: int) -> tuple[list[dict[str, float]], np.ndarray, np.ndarray]:
 
 
 def test_scores_in_a_pipeline_on_the_shuttle():
-    """Prequentially over 5,000 rows: the anomalies stand out."""
+    """Prequential scores over 5,000 rows rank the anomalies."""
     rows, _, anomalous = shuttle(5000)
     detector = preprocessing.StandardScaler() | AnomalyDetector("som", grid=(10, 10))
     auc = evaluate.progressive_val_score(
@@ -72,7 +72,7 @@ def test_scores_in_a_pipeline_on_the_shuttle():
     assert auc.get() > 0.95
 
 
-def test_a_pipeline_does_what_the_model_does():
+def test_a_pipeline_equals_the_model():
     rows, _, _ = shuttle(5000)
     scaler = preprocessing.StandardScaler()
     pipeline = preprocessing.StandardScaler() | Clusterer("competitive", units=8, learning_rate=0.05)
@@ -89,7 +89,7 @@ def test_a_pipeline_does_what_the_model_does():
     assert pipeline.predict_one(x) == peer.predict(sample).winner[0]
 
 
-def test_one_by_one_is_the_batch():
+def test_single_samples_equal_a_batch():
     rows, table, _ = shuttle(300)
     peer = sl.SOM(dim=9, grid=(4, 4), scale="standard")
     detector = AnomalyDetector("som", grid=(4, 4), scale="standard")
@@ -133,23 +133,23 @@ def test_a_spec_that_fits_one_dim_takes_named_channels():
         AnomalyDetector("hamming", **spec)
 
 
-def test_what_is_said_of_nothing():
+def test_an_empty_sample():
     rows, _, _ = shuttle(20)
     for model in (model.clone() for model in MODELS.values()):
-        say = model.score_one if isinstance(model, AnomalyDetector) else model.predict_one
-        first = say(rows[0])
+        predict = model.score_one if isinstance(model, AnomalyDetector) else model.predict_one
+        first = predict(rows[0])
         assert model.model is None
         assert first == (-1 if isinstance(model, Clusterer) else 0.0)
         for x in rows:
             model.learn_one(x, 1.0) if isinstance(model, Regressor) else model.learn_one(x)
-        nothing = say({})
+        nothing = predict({})
         assert isinstance(nothing, (int, float))
         assert not math.isnan(nothing)
         assert nothing == first or isinstance(model, Regressor)
 
 
 def test_regression_prequentially():
-    """The target is the input of two samples before: the net must remember it."""
+    """The target is the input two samples earlier, so the net needs memory."""
     random_ = np.random.default_rng(2)
     x = random_.normal(size=4000)
     net = Regressor("rnn", hidden=16, tbptt=(8, 8))
@@ -157,16 +157,16 @@ def test_regression_prequentially():
     expected = peer.learn(x[2:, None], x[:-2, None]).prediction[:, 0]
     error = utils.Rolling(metrics.R2, window_size=1000)
     for i, (now, y) in enumerate(zip(x[2:].tolist(), x[:-2].tolist(), strict=True)):
-        said = net.predict_one({"x": now})
-        error.update(y, said)
+        prediction = net.predict_one({"x": now})
+        error.update(y, prediction)
         net.learn_one({"x": now}, y)
-        assert i == 0 or said == pytest.approx(float(expected[i]), rel=1e-6)
+        assert i == 0 or prediction == pytest.approx(float(expected[i]), rel=1e-6)
     assert net.model.state_hash() == peer.state_hash()
     assert error.get() > 0.8
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_copies_go_on_alike_and_alone(name):
+def test_copies_learn_alike_and_independently(name):
     model = MODELS[name].clone()
     rows, _, _ = shuttle(60)
 
@@ -206,14 +206,14 @@ def test_a_wrong_spec_is_refused_at_once():
 
 
 @pytest.mark.parametrize(("name", "value"), [("target", "later"), ("target", "next"), ("outputs", 2)])
-def test_what_a_regressor_decides_is_not_overridden_in_silence(name, value):
+def test_a_fixed_parameter_of_a_regressor_cannot_be_overridden(name, value):
     with pytest.raises(BadSpec, match=f"no spec of a Regressor: {name} is always .*: leave it out"):
         Regressor("rnn", hidden=4, **{name: value})
     assert Regressor("rnn", hidden=4, target="given", outputs=1).clone().parameters["target"] == "given"
 
 
 @pytest.mark.parametrize("value", ["warm", [1.0, 2.0], 1e39, -math.inf, 10**400])
-def test_what_is_no_number_is_refused_and_teaches_nothing(value):
+def test_a_value_that_is_no_number_is_refused_and_not_learned(value):
     net = Clusterer("competitive", units=3)
     net.learn_one({"a": 1.0, "b": 2.0})
     before = net.model.state_hash()
@@ -227,7 +227,7 @@ def test_what_is_no_number_is_refused_and_teaches_nothing(value):
     assert net.model.state_hash() == before
 
 
-def test_absent_river_is_told(monkeypatch):
+def test_missing_river_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "river", None)
     monkeypatch.delitem(sys.modules, "streamlearn.interop.river")
     with pytest.raises(ImportError, match=r"streamlearn\[river\]"):

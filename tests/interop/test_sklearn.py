@@ -1,4 +1,4 @@
-"""scikit-learn's own estimator checks, and what its users do with an estimator, against the model itself."""
+"""scikit-learn's own estimator checks, and typical uses of an estimator, compared with the model itself."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from streamlearn.interop.sklearn import (
 )
 
 # Checks that do not apply, and why.
-IN_ORDER = "rows are consecutive samples of a stream: what is said of one depends on those before it"
-MISSING = "NaN in y is a target that is missing, and teaches nothing; infinity is refused"
+IN_ORDER = "rows are consecutive samples of a stream: an output depends on earlier rows"
+MISSING = "NaN in y is a missing target, which is not learned; infinity is refused"
 GAPS = "labels are numbers of units, and one that no row is nearest to leaves a gap"
 FEW = (
     "by default one recent row in a hundred is an outlier, and of 300 the unusual ones were learned at first"
@@ -52,7 +52,7 @@ ESTIMATORS = {
     "a lower threshold": (OutlierDetector(CompetitiveClusterer(), threshold=0.9), {}),
     "a recurrent net": (RNNRegressor(hidden=8), NOT_FOR_AN_RNN),
 }
-NEED_MORE = {  # checks that scikit-learn leaves out unless something else is installed or set
+NEED_MORE = {  # checks that scikit-learn skips unless something else is installed or set
     "check_array_api_input",
     "check_classifier_data_not_an_array",
     "check_regressor_data_not_an_array",
@@ -64,11 +64,11 @@ def test_estimator_checks(name):
     estimator, reasons = ESTIMATORS[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        told = check_estimator(estimator, expected_failed_checks=reasons, on_fail=None, on_skip=None)
+        results = check_estimator(estimator, expected_failed_checks=reasons, on_fail=None, on_skip=None)
     by_status: dict[str, set[str]] = {}
-    for each in told:
+    for each in results:
         by_status.setdefault(each["status"], set()).add(each["check_name"])
-    assert "failed" not in by_status, [each for each in told if each["status"] == "failed"]
+    assert "failed" not in by_status, [each for each in results if each["status"] == "failed"]
     assert len(by_status["passed"]) > 35
     assert by_status.get("xfail", set()) == reasons.keys()
     assert by_status.get("skipped", set()) <= NEED_MORE
@@ -108,9 +108,9 @@ def test_a_clusterer_is_the_model(kind):
         pieces.partial_fit(part)
     for one in (whole, pieces, copy.deepcopy(whole), pickle.loads(pickle.dumps(whole))):  # noqa: S301
         assert one.model_.state_hash() == peer.state_hash()
-        said = peer.predict(x)
-        assert np.array_equal(one.predict(x), said.winner)
-        assert np.array_equal(one.score_samples(x), -said.score.astype(float))
+        outputs = peer.predict(x)
+        assert np.array_equal(one.predict(x), outputs.winner)
+        assert np.array_equal(one.score_samples(x), -outputs.score.astype(float))
     assert np.array_equal(whole.labels_, peer.predict(x).winner)
     assert np.array_equal(pieces.labels_, peer.predict(x).winner[-len(part) :])
     assert whole.fit(x).model_.state_hash() == peer.state_hash()  # fit forgets
@@ -140,7 +140,7 @@ def test_every_other_parameter_of_the_model_is_the_estimators(estimator):
         estimator(half_life=-1.0).fit(np.zeros((3, 2)), np.zeros(3))
 
 
-def test_what_is_around_every_model_is_around_an_estimators():
+def test_common_parameters_reach_the_model():
     x, _ = blobs(400)
     given = {
         "init": "pca",
@@ -193,8 +193,8 @@ def test_parameters():
 
 
 def test_parameters_are_those_of_the_spec():
-    """By the same names, and with the same defaults."""
-    own = {"scale", "grid", "units", "hidden"}  # standard scaling; sizes, which the model has no default for
+    """The names and defaults are those of the spec."""
+    own = {"scale", "grid", "units", "hidden"}  # standard scaling; sizes without a default in the model
     for estimator, model in THEIRS.items():
         ours, fields = estimator().get_params(), model.Spec.model_fields
         assert ours.keys() <= fields.keys()
@@ -231,7 +231,7 @@ def test_a_threshold_is_a_share(threshold):
 
 
 def waves(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The target is the input of three rows before: nothing but memory tells it."""
+    """The target is the input three rows earlier, so the model needs memory."""
     x = np.random.default_rng(4).normal(size=(n, 1))
     return x, np.concatenate((np.zeros(3), x[:-3, 0]))
 
@@ -271,7 +271,7 @@ def test_a_search_over_parameters():
     assert search.best_params_.keys() == grid.keys()
 
 
-def test_nothing_is_said_before_anything_is_learned():
+def test_an_unfitted_estimator_refuses_predict():
     for estimator in (*(each() for each in THEIRS), OutlierDetector()):
         with pytest.raises(NotFittedError):
             estimator.predict([[1.0]])
@@ -290,7 +290,7 @@ def test_a_wrong_parameter_is_refused_when_learning_starts():
         RNNRegressor(loss="cross_entropy").fit([[1.0]], [0.0])
 
 
-def test_absent_scikit_learn_is_told(monkeypatch):
+def test_missing_scikit_learn_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
     monkeypatch.delitem(sys.modules, "streamlearn.interop.sklearn")
     with pytest.raises(ImportError, match=r"streamlearn\[sklearn\]"):
