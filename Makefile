@@ -1,7 +1,7 @@
-# The few commands of the house. Each installs what it needs into .venv on first use, and again when a pin changes.
+# Project commands. Each installs its requirements into .venv on first use, and again after a pin changes.
 #
-#   make demo | test | bench | lint | format | stubs | docs-figures | clean      PYTHON=python3.12   another interpreter (3.11 or newer)
-#   make test ARGS='-k som --kills 50'                    TORCH=no            do without PyTorch (see CONTRIBUTING.md)
+#   make demo | test | bench | lint | format | stubs | docs-figures | clean      PYTHON=python3.12   use another interpreter (3.11 or newer)
+#   make test ARGS='-k som --kills 50'                    TORCH=no            run without PyTorch (see CONTRIBUTING.md)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 TORCH  ?= yes
@@ -50,19 +50,19 @@ clean:
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# One stamp for each extra of pyproject.toml that a command needs.
+# One stamp file per extra of pyproject.toml.
 $(VENV)/.with-%: $(PINS) | $(BIN)/pip
 	@echo "installing streamlearn[$*] into $(VENV)"
 	@$(INSTALL) -e '.[$*]'
 	@touch $@
 
-# PyTorch may not be to be had, and only CI insists on it. Without it no stamp is left, so the next run tries again.
+# PyTorch is optional outside CI. A failed installation leaves no stamp, so the next run tries again.
 $(VENV)/.with-torch: $(PINS) | $(BIN)/pip
-	@echo "installing PyTorch, an oracle of the tests and a peer of the benchmarks (TORCH=no does without)"
+	@echo "installing PyTorch, an oracle of the tests and a peer of the benchmarks (TORCH=no skips it)"
 	@if $(INSTALL) -e '.[torch]'; then touch $@; \
-	 else echo "PyTorch: absent, it could not be installed"; test -z "$$CI"; fi
+	 else echo "PyTorch: the installation failed; its tests will not run"; test -z "$$CI"; fi
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	 { echo "$(PYTHON) is not Python 3.11 or newer; say which one is: make PYTHON=/path/to/python3.11"; exit 1; }
+	 { echo "$(PYTHON) is not Python 3.11 or newer; choose one: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
