@@ -1,14 +1,18 @@
-"""streamlearn: self-organizing maps, competitive and recurrent networks that learn from streams, sample by
-sample.
+"""Self-organizing maps, competitive and recurrent networks that learn from streams, sample by sample.
 
-    import streamlearn as sl
+Examples
+--------
+>>> import numpy as np
+>>> import streamlearn as sl
+>>> samples = np.random.default_rng(1).normal(size=(100, 8))
+>>> som = sl.SOM(dim=8, grid=(10, 10), scale="standard", seed=1)
+>>> out = som.learn(samples)
+>>> som.predict(samples).winner.shape
+(100,)
 
-    som = sl.SOM(dim=8, grid=(10, 10), scale="standard", seed=1)
-    som.learn(samples)
-    som.predict(samples).winner
-
-The names below are loaded on first use, so that a program which only talks to a daemon never waits for a
-compiler.
+Notes
+-----
+Names are loaded on first use: a program that only talks to a daemon does not import the compiler.
 """
 
 from __future__ import annotations

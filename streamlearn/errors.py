@@ -1,8 +1,7 @@
-"""Every error of streamlearn under one name: the client's tree, and the errors that end the daemon.
+"""Every error of streamlearn: the client's classes, and the errors that end the daemon.
 
-The classes with wire codes belong to ``streamlearn_client.errors``, so that ``except DiskFull`` means the
-same on both sides of a socket. Added here are those that never travel: the ones the daemon stops with,
-each with its own exit code.
+Classes with wire codes are defined in ``streamlearn_client.errors``, so that ``except DiskFull`` means the
+same on both sides of a socket. The classes added here end the daemon, each with its own exit code.
 """
 
 from __future__ import annotations
@@ -76,27 +75,27 @@ __all__ = [
 
 
 class FatalError(StreamlearnError):
-    """The daemon can't go on, and exits with ``exit_code``."""
+    """The daemon cannot continue and exits with ``exit_code``."""
 
     code = "FATAL"
     exit_code: ClassVar[int] = 1
 
 
 class StartupError(FatalError):
-    """The daemon can't start; nothing was changed by the attempt."""
+    """The daemon cannot start. The attempt changed nothing."""
 
     code = "STARTUP"
 
 
 class BadConfig(StartupError):
-    """The configuration is wrong; ``detail["errors"]``, when there, is a list of ``{field, message}``."""
+    """The configuration is wrong. ``detail["errors"]``, if present, is a list of ``{field, message}``."""
 
     code = "BAD_CONFIG"
     exit_code = 2
 
 
 class PortTaken(StartupError):
-    """Somebody else listens at an endpoint."""
+    """Another process listens at an endpoint."""
 
     code = "PORT_TAKEN"
     exit_code = 3
@@ -110,14 +109,14 @@ class DirectoryLocked(StartupError):
 
 
 class DamagedJournal(StartupError):
-    """Records that had been durable can't be read; ``detail`` says segment, offset and lsn."""
+    """Durable records cannot be read. ``detail`` has segment, offset and lsn."""
 
     code = "DAMAGED_JOURNAL"
     exit_code = 5
 
 
 class DamagedCheckpoints(StartupError):
-    """A model has no good checkpoint, and the journal no longer reaches back to its creation."""
+    """A model has no valid checkpoint, and the journal no longer reaches back to its creation."""
 
     code = "DAMAGED_CHECKPOINTS"
     exit_code = 6
@@ -131,7 +130,7 @@ class InsecureBind(StartupError):
 
 
 class JournalFailed(FatalError):
-    """Writing the journal to disk failed: what is on disk is unknown until a restart has read it."""
+    """Writing the journal failed. Its content on disk is unknown until a restart has read it."""
 
     code = "JOURNAL_FAILED"
     exit_code = 8

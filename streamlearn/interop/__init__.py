@@ -1,3 +1,5 @@
-"""The models in other libraries' manners. Each module needs its library, an optional extra, and is imported
-by name: ``streamlearn.interop.sklearn`` (``pip install streamlearn[sklearn]``) and
-``streamlearn.interop.river`` (``pip install streamlearn[river]``)."""
+"""Models with the interfaces of other libraries.
+
+Each module needs its library, an optional extra, and is imported by name: ``streamlearn.interop.sklearn``
+(``pip install streamlearn[sklearn]``) and ``streamlearn.interop.river`` (``pip install streamlearn[river]``).
+"""

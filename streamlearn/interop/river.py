@@ -1,5 +1,6 @@
-"""river models: ``Clusterer``, ``AnomalyDetector`` and ``Regressor`` learn from dictionaries, one at a time,
-and stand in river's pipelines.
+"""Estimators for river: ``Clusterer``, ``AnomalyDetector`` and ``Regressor``.
+
+They learn from one dictionary at a time and work in river's pipelines::
 
     from river import preprocessing
     from streamlearn.interop.river import AnomalyDetector
@@ -9,11 +10,10 @@ and stand in river's pipelines.
         score = detector.score_one(x)
         detector.learn_one(x)
 
-Each is made of a model's kind and spec, ``dim`` left out: it is how many features the first dictionary has
-that is learned. These features, sorted by name, are the channels from then on, in whatever order they come.
-One that is absent, or None, is a missing value; one that is new is not looked at, for a model keeps its
-channels. Those that may be absent at first can be named: ``features=("pressure", "flow")``; so must those of
-a model whose spec fits one ``dim`` only. The model itself is ``model``, None before the first dictionary.
+The first dictionary that is learned defines the channels: its features, sorted by name. Later a feature that
+is absent or None is a missing value, and a new feature is ignored. ``features=("pressure", "flow")`` names
+the channels in advance: needed if features may be absent at first, or if the spec fits one ``dim`` only.
+``model`` is the model; None before the first dictionary.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 class _Learner(base.Estimator):
-    """A model that is made when the first dictionary comes.
+    """Estimator that creates its model when the first dictionary comes.
 
-    Raises BadSpec at once where ``kind`` and ``parameters`` are no model's, or not one that ``_suits``.
+    Raises BadSpec at once if kind and parameters are not a model's, or not of a model that fits.
     """
 
     _laid_over: ClassVar[Mapping[str, Any]] = {}
@@ -83,7 +83,7 @@ class _Learner(base.Estimator):
         self.model.learn(row, target)
 
     def _say(self, x: Features, what: str) -> Any:
-        """One of the outputs for ``x``; None before the first dictionary was learned."""
+        """Return one of the outputs for ``x``; None before the first dictionary was learned."""
         if self.model is None:
             return None
         return self.model.predict(_row(x, self.channels)).arrays[what][0]
@@ -108,8 +108,31 @@ def _number(name: Hashable, value: Any) -> float:
 
 
 class Clusterer(_Learner, base.Clusterer):
-    """Winners as cluster numbers, of any kind that has one for a sample: ``Clusterer("som", grid=(5, 5))``,
-    ``Clusterer("gng")``, ``Clusterer("grossberg", layers=[[8]])``."""
+    """Clusters: the number of the winning unit.
+
+    Parameters
+    ----------
+    kind : str
+        A kind of model with one winner per sample: ``"som"``, ``"competitive"``, ``"gng"``, or
+        ``"grossberg"`` with one cluster.
+    features : sequence of hashable, optional
+        The channels. The default is the features of the first dictionary.
+    **parameters
+        Parameters of the model, without ``dim``.
+
+    Raises
+    ------
+    BadSpec
+        If the parameters are wrong, or the model has more than one winner per sample.
+
+    Examples
+    --------
+    >>> from streamlearn.interop.river import Clusterer
+    >>> clusterer = Clusterer("som", grid=(2, 2), scale="standard")
+    >>> clusterer.learn_one({"pressure": 3.1, "flow": 40.2})
+    >>> clusterer.predict_one({"pressure": 3.0, "flow": 41.0}) in range(4)
+    True
+    """
 
     _wants = "a sample has no one winner; take som, competitive, gng, hamming, or grossberg with one cluster"
 
@@ -126,15 +149,38 @@ class Clusterer(_Learner, base.Clusterer):
         self._learn(x)
 
     def predict_one(self, x: Features) -> int:
-        """The winner; −1 where every feature is missing, or nothing was learned yet."""
+        """Return the number of the winner; −1 if every feature is missing or nothing was learned yet."""
         winner = self._say(x, "winner")
         return -1 if winner is None else int(winner.item())
 
 
 class AnomalyDetector(_Learner, base.AnomalyDetector):
-    """Scores of any kind that learns from x alone: ``AnomalyDetector("som", grid=(10, 10))``.
+    """Anomaly scores of any kind of model that learns without targets.
 
     With ``"rnn"`` the score tells how badly the sample was forecast.
+
+    Parameters
+    ----------
+    kind : str
+        A kind of model without targets, for example ``"som"``.
+    features : sequence of hashable, optional
+        The channels. The default is the features of the first dictionary.
+    **parameters
+        Parameters of the model, without ``dim``.
+
+    Raises
+    ------
+    BadSpec
+        If the parameters are wrong, or the model needs targets.
+
+    Examples
+    --------
+    >>> from streamlearn.interop.river import AnomalyDetector
+    >>> detector = AnomalyDetector("som", grid=(3, 3), scale="standard")
+    >>> for i in range(100):
+    ...     detector.learn_one({"flow": float(i % 10)})
+    >>> detector.score_one({"flow": 1000.0}) > 0.9
+    True
     """
 
     _wants = "it needs a y; take a kind that learns from x alone"
@@ -151,15 +197,39 @@ class AnomalyDetector(_Learner, base.AnomalyDetector):
         self._learn(x)
 
     def score_one(self, x: Features) -> float:
-        """The share of recent samples that were less unusual, 0 … 1; 0 where every feature is missing, or
-        nothing was learned yet."""
+        """Return the share of recent samples that were less unusual, 0 to 1.
+
+        It is 0 if every feature is missing or nothing was learned yet.
+        """
         score = self._say(x, "score")
         return 0.0 if score is None or np.isnan(score) else float(score)
 
 
 class Regressor(_Learner, base.Regressor):
-    """A recurrent net that learns ``y`` from a sample and all that came before it:
-    ``Regressor("rnn", hidden=16, scale="standard")``."""
+    """A recurrent network that predicts ``y`` from a sample and all samples before it.
+
+    Parameters
+    ----------
+    kind : str
+        ``"rnn"``.
+    features : sequence of hashable, optional
+        The channels. The default is the features of the first dictionary.
+    **parameters
+        Parameters of the model, without ``dim``, ``target`` and ``outputs``.
+
+    Raises
+    ------
+    BadSpec
+        If the parameters are wrong.
+
+    Examples
+    --------
+    >>> from streamlearn.interop.river import Regressor
+    >>> regressor = Regressor("rnn", hidden=4, scale="standard")
+    >>> regressor.learn_one({"flow": 1.0}, 2.0)
+    >>> isinstance(regressor.predict_one({"flow": 2.0}), float)
+    True
+    """
 
     _laid_over: ClassVar[Mapping[str, Any]] = {"target": "given", "outputs": 1}
     _wants = "it learns no y, or cannot answer at once; take rnn"
@@ -172,10 +242,10 @@ class Regressor(_Learner, base.Regressor):
         return model.target_dim == 1 and not model.has_lookahead
 
     def learn_one(self, x: Features, y: float | None) -> None:
-        """Learn one sample; a ``y`` of None or NaN is missing and teaches nothing."""
+        """Learn one sample. A ``y`` of None or NaN is missing and not learned."""
         self._learn(x, float("nan") if y is None else y)
 
     def predict_one(self, x: Features) -> float:
-        """What ``y`` will be if ``x`` comes next; 0 where nothing was learned yet."""
+        """Return the prediction of ``y`` if ``x`` comes next; 0 before the first sample."""
         prediction = self._say(x, "prediction")
         return 0.0 if prediction is None else float(prediction[0])

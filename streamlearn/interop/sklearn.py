@@ -1,5 +1,7 @@
-"""scikit-learn estimators: ``SOMClusterer``, ``CompetitiveClusterer``, ``GrowingNeuralGasClusterer``,
-``OutlierDetector``, ``RNNRegressor``.
+"""Estimators for scikit-learn.
+
+``SOMClusterer``, ``CompetitiveClusterer``, ``GrowingNeuralGasClusterer``, ``OutlierDetector`` and
+``RNNRegressor`` work in pipelines::
 
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -7,10 +9,9 @@
 
     labels = make_pipeline(StandardScaler(), SOMClusterer(grid=(5, 5))).fit_predict(X)
 
-``partial_fit`` learns rows in order, as the model's ``learn`` does; ``fit`` forgets first, and makes one
-pass. Parameters are those of the model's spec, ``dim`` left out: it is taken from the first ``X``. None means
-the model's own default. NaN in ``X`` is a missing value. The model itself is ``model_``, with all that it can
-do.
+``partial_fit`` learns rows in order, as ``learn`` of the model does; ``fit`` starts again and makes one pass.
+Parameters are those of the model, without ``dim``: the first ``X`` defines it. None means the model's own
+default. NaN in ``X`` is a missing value. ``model_`` is the model.
 """
 
 from __future__ import annotations
@@ -54,9 +55,11 @@ _NOT_OF_A_REGRESSOR = "target", "outputs", "horizon", "delay", "residual", "keys
 
 
 def _parameters_of(model: type[Model], *without: str, **defaults: Any) -> Callable[[type[E]], type[E]]:
-    """Give an estimator the parameters of a model's spec but for ``dim`` and some: scikit-learn reads them
-    from the signature of ``__init__``. Defaults are the spec's unless told otherwise, and None for what is
-    more than a plain value."""
+    """Give an estimator the parameters of a model's spec, except ``dim`` and ``without``.
+
+    scikit-learn reads them from the signature of ``__init__``. Defaults are the spec's unless given here, and
+    None for defaults that are not plain values.
+    """
     for name, field in model.Spec.model_fields.items():
         plain = isinstance(field.default, (bool, int, float, str, tuple))
         defaults.setdefault(name, field.default if plain else None)
@@ -84,7 +87,7 @@ def _parameters_of(model: type[Model], *without: str, **defaults: Any) -> Callab
 
 
 class _Learner(BaseEstimator):
-    """What all that wrap a model share: a model that is made of the parameters when the first rows come."""
+    """Estimator that creates its model when the first rows come."""
 
     _kind: ClassVar[str]
     model_: Model
@@ -92,8 +95,7 @@ class _Learner(BaseEstimator):
     def _learn(
         self, X: ArrayLike, y: NDArray[np.float32] | None = None, *, afresh: bool, **spec: Any
     ) -> None:
-        """Learn ``X`` in order, ``afresh`` or after what was learned before; ``spec`` is laid over the
-        parameters."""
+        """Learn ``X`` in order, ``afresh`` or after the rows before. ``spec`` overrides parameters."""
         first = afresh or not hasattr(self, "model_")
         rows = self._rows(X, reset=first)
         if y is not None:
@@ -104,7 +106,7 @@ class _Learner(BaseEstimator):
         self.model_.learn(rows, y)
 
     def _said(self, X: ArrayLike) -> Outputs:
-        """What the model says of ``X``. Raises NotFittedError before it has learned anything."""
+        """Return the outputs of the model for ``X``. Raises NotFittedError before it has learned anything."""
         check_is_fitted(self, "model_")
         return self.model_.predict(self._rows(X, reset=False))
 
@@ -115,54 +117,68 @@ class _Learner(BaseEstimator):
         return rows
 
     def __sklearn_tags__(self) -> Any:
+        """Return scikit-learn's tags: NaN is allowed."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
 
 
 class _Clusterer(ClusterMixin, _Learner):
-    """A model whose winners are the labels."""
+    """Clusterer: labels are the winners of a model."""
 
     labels_: NDArray[np.int32]
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:
-        """Forget, then learn ``X`` ``(n, dim)`` in order, once. ``labels_``: its rows' winners afterwards."""
+        """Start again, then learn ``X`` ``(n, dim)`` in order, once.
+
+        ``labels_`` are the winners of its rows.
+        """
         self._learn(X, afresh=True)
         self.labels_ = self.predict(X)
         return self
 
     def partial_fit(self, X: ArrayLike, y: object = None) -> Self:
-        """Learn on with ``X`` ``(n, dim)``, in order. ``labels_``: its rows' winners afterwards."""
+        """Learn the next rows ``X`` ``(n, dim)`` in order.
+
+        ``labels_`` are the winners of its rows.
+        """
         self._learn(X, afresh=False)
         self.labels_ = self.predict(X)
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.int32]:
-        """``(n,)``: the winner of each row; −1 where every value is missing."""
+        """Return the winner of each row, int32 ``(n,)``; −1 if every value is missing."""
         return self._said(X).winner
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
-        """``(n,)``: minus the model's score, since scikit-learn calls the lower the more abnormal. −0.999:
-        one in a thousand recent samples was as far out. NaN where every value is missing."""
+        """Return minus the model's score of each row, float64 ``(n,)``: lower is more abnormal.
+
+        −0.999 means that one in a thousand recent samples was as unusual. NaN if every value is missing.
+        """
         return -self._said(X).score.astype(np.float64)
 
 
 @_parameters_of(SOM, *_OF_LABELS, grid=(10, 10), scale="standard")
 class SOMClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Clusterer):
-    """``sl.SOM``: labels are the winning units, row by row; ``transform`` gives their places on the grid.
+    """``sl.SOM`` as a scikit-learn clusterer: labels are the winning units, numbered row by row.
 
-    The parameters are ``sl.SOM``'s; ``docs/models.md`` has them.
+    ``transform`` gives their places on the grid.
     """
 
     def transform(self, X: ArrayLike) -> NDArray[np.int32]:
-        """``(n, 2)``, or ``(n, 1)`` on a chain: the winner's row and column on the grid; −1 where none is."""
+        """Return the winner's row and column on the grid, int32 ``(n, 2)``; −1: none.
+
+        On a chain the shape is ``(n, 1)``.
+        """
         return self._said(X).coords
 
     @property
     def _n_features_out(self) -> int:
+        """Columns of ``transform``."""
         return int(np.size(self.grid))
 
     def __sklearn_tags__(self) -> Any:
+        """Return scikit-learn's tags: places on a grid are int32."""
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []  # places on a grid are int32
         return tags
@@ -170,26 +186,37 @@ class SOMClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Clusterer
 
 @_parameters_of(Competitive, *_OF_LABELS, units=8, scale="standard")
 class CompetitiveClusterer(_Clusterer):
-    """``sl.Competitive``: labels are the winning prototypes.
-
-    The parameters are ``sl.Competitive``'s; ``docs/models.md`` has them.
-    """
+    """``sl.Competitive`` as a scikit-learn clusterer: labels are the winning prototypes."""
 
 
 @_parameters_of(GrowingNeuralGas, scale="standard")
 class GrowingNeuralGasClusterer(_Clusterer):
-    """``sl.GrowingNeuralGas``: labels are the winning units, of which there are more as it learns.
+    """``sl.GrowingNeuralGas`` as a scikit-learn clusterer: labels are the winning units.
 
-    The parameters are ``sl.GrowingNeuralGas``'s; ``docs/models.md`` has them. ``model_.edges`` joins the
-    units that lie side by side. A label holds until a unit is taken away: then the last takes its number.
+    The number of units grows as it learns. ``model_.edges`` joins units that belong together. A label is
+    valid until a unit is removed: then the last unit takes its number.
     """
 
 
 class OutlierDetector(OutlierMixin, BaseEstimator):
-    """Outliers by the score of a ``SOMClusterer`` (the default) or another clusterer of these.
+    """Outliers by the score of a clusterer of this module.
 
-    A row is an outlier where the model's score is above ``threshold``: the share of recent samples that
-    should pass. ``estimator`` stays as it is; the copy that learns is ``estimator_``.
+    Parameters
+    ----------
+    estimator : SOMClusterer, CompetitiveClusterer or GrowingNeuralGasClusterer, optional
+        The clusterer. It stays unchanged; the copy that learns is ``estimator_``. The default is a
+        ``SOMClusterer`` with its default parameters.
+    threshold : float, default 0.99
+        A row is an outlier if the model's score is above this share of recent samples. Range: 0 to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from streamlearn.interop.sklearn import OutlierDetector
+    >>> X = np.random.default_rng(1).normal(size=(1000, 2))
+    >>> detector = OutlierDetector().fit(X)
+    >>> detector.predict([[0, 0], [50, 50]])
+    array([ 1, -1])
     """
 
     estimator_: _Clusterer
@@ -199,13 +226,13 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         self.threshold = threshold
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:
-        """Forget, then learn ``X`` ``(n, dim)`` in order, once."""
+        """Start again, then learn ``X`` ``(n, dim)`` in order, once."""
         self._start()
         self.estimator_.fit(X)
         return self
 
     def partial_fit(self, X: ArrayLike, y: object = None) -> Self:
-        """Learn on with ``X`` ``(n, dim)``, in order."""
+        """Learn the next rows ``X`` ``(n, dim)`` in order."""
         if not hasattr(self, "estimator_"):
             self._start()
         self.estimator_.partial_fit(X)
@@ -218,20 +245,21 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         self.estimator_ = SOMClusterer() if self.estimator is None else clone(self.estimator)
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
-        """``(n,)``: minus the model's score; the lower, the more abnormal."""
+        """Return minus the model's score of each row, float64 ``(n,)``: lower is more abnormal."""
         check_is_fitted(self)
         return self.estimator_.score_samples(X)
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
-        """``(n,)``: ``score_samples`` − ``offset_``; below 0 for an outlier."""
+        """Return ``score_samples`` − ``offset_``, float64 ``(n,)``: below 0 for an outlier."""
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
-        """``(n,)``: −1 for an outlier, 1 for all else; 1 where every value is missing."""
+        """Return −1 for an outlier and 1 otherwise, int64 ``(n,)``; 1 if every value is missing."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     @property
     def offset_(self) -> float:
+        """Minus ``threshold``."""
         return -float(self.threshold)
 
     @property
@@ -241,6 +269,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         return int(self.estimator_.n_features_in_)
 
     def __sklearn_tags__(self) -> Any:
+        """Return scikit-learn's tags: NaN is allowed."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
@@ -248,20 +277,18 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
 
 @_parameters_of(RNN, *_NOT_OF_A_REGRESSOR, hidden=32, scale="standard")
 class RNNRegressor(RegressorMixin, _Learner):
-    """``sl.RNN`` with a given target: rows are consecutive samples of one stream, and ``y`` is learned from a
-    row and all that came before it.
+    """``sl.RNN`` with a given target, as a scikit-learn regressor.
 
-    ``predict(X)`` takes ``X`` as what follows the rows learned last, in order, and changes nothing. The
-    parameters are ``sl.RNN``'s; ``docs/models.md`` has them. NaN in ``y`` is a target that is missing: it
-    teaches nothing.
+    Rows are consecutive samples of one stream: ``y`` is predicted from a row and all rows before it.
+    ``predict(X)`` takes ``X`` as the rows that follow those learned last. NaN in ``y`` is a missing target.
     """
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Forget, then learn ``X`` ``(n, dim)`` and ``y`` ``(n,)`` or ``(n, outputs)`` in order, once."""
+        """Start again, then learn ``X`` ``(n, dim)`` and ``y`` ``(n,)`` or ``(n, outputs)`` in order."""
         return self._learn_targets(X, y, afresh=True)
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Learn on with ``X`` and ``y``, in order."""
+        """Learn the next rows ``X`` and ``y`` in order."""
         return self._learn_targets(X, y, afresh=False)
 
     def _learn_targets(self, X: ArrayLike, y: ArrayLike, *, afresh: bool) -> Self:
@@ -286,12 +313,15 @@ class RNNRegressor(RegressorMixin, _Learner):
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
-        """``(n,)`` or ``(n, outputs)``, as ``y`` was: the target of each row, if they follow those learned
-        last."""
+        """Return the target of each row, float64 of the shape of ``y``.
+
+        The rows are those that follow the rows learned last.
+        """
         prediction = self._said(X).prediction.astype(np.float64)
         return prediction[:, 0] if self._flat else prediction
 
     def __sklearn_tags__(self) -> Any:
+        """Return scikit-learn's tags: several targets are allowed."""
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         tags.regressor_tags.poor_score = True  # one pass over a table of 200 rows, which is no stream

@@ -1,5 +1,4 @@
-"""What every model is: an immutable spec, a state that is nothing but named arrays, and the rules around
-them (R1, R2)."""
+"""Base class of every model: an immutable spec, a state of named arrays, and the rules R1 and R2."""
 
 from __future__ import annotations
 
@@ -50,6 +49,7 @@ class Model(Kept, ABC):
     """Columns of a forecast; 0 if the model makes none."""
 
     def __init_subclass__(cls, **options: Any) -> None:
+        """Generate signature and docstring from the spec."""
         super().__init_subclass__(**options)
         if "Spec" in vars(cls):  # a kind of model: its spec is its signature
             document(cls)
@@ -82,15 +82,15 @@ class Model(Kept, ABC):
 
     @abstractmethod
     def _learn(self, batch: Batch) -> Outputs:
-        """The kernel's call."""
+        """Call the kernel that learns ``batch``."""
 
     @abstractmethod
     def predict_validated(self, batch: Batch) -> Outputs:
-        """What the model says of ``x`` (and ``keys``), which ``validate`` has passed."""
+        """Return the outputs for a batch that ``validate`` returned. Does not change the model."""
 
     @abstractmethod
     def _quality(self) -> dict[str, Any]:
-        """What ``quality`` tells of this kind of model."""
+        """Return the part of ``quality`` that belongs to this kind of model."""
 
     # -- what users call ---------------------------------------------------------------------------------
 
@@ -233,7 +233,7 @@ class Model(Kept, ABC):
         raise AssertionError(f"{self.kind} took targets that it does not take")
 
     def _skip(self, batch: Batch) -> Outputs:
-        """What is said of samples that are not learned. Nothing remains of them but their number."""
+        """Return the outputs for samples that are not learned. Only the sample counter advances."""
         out = self.predict_validated(batch)
         self.state["samples"] += batch.rows
         return out
@@ -280,13 +280,7 @@ class Model(Kept, ABC):
             self._freeze.thaw()
 
     def validate_heat(self, heat: Any) -> float:
-        """Return ``heat`` if ``reheat`` accepts it.
-
-        Raises
-        ------
-        BadValue
-            Unless 0 < ``heat`` ≤ 1, or if no schedule changes and no freeze is possible.
-        """
+        """Return ``heat`` if ``reheat`` accepts it, or raise BadValue."""
         if not isinstance(heat, (int, float, np.floating)) or not 0 < heat <= 1:
             raise BadValue(f"heat is {heat!r}; a number above 0, up to 1 (all the way back), was expected")
         if not changing(self.spec.schedules) and self.spec.on_drift is None:
@@ -440,6 +434,7 @@ class Model(Kept, ABC):
         return as_identifiers(keys, rows, "keys")
 
     def __repr__(self) -> str:
+        """Return the parameters that were given, and the number of samples learned."""
         given = ", ".join(
             f"{name}={_short.repr(getattr(self.spec, name))}" for name in sorted(self.spec.model_fields_set)
         )

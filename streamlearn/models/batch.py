@@ -28,6 +28,7 @@ class Batch(NamedTuple):
 
     @property
     def rows(self) -> int:
+        """Number of samples."""
         return len(self.x)
 
     def numbered(self, first: int) -> Batch:
@@ -47,6 +48,7 @@ class Targets(NamedTuple):
 
     @property
     def rows(self) -> int:
+        """Number of targets."""
         return len(self.ids)
 
 
@@ -72,7 +74,7 @@ def _joined(columns: Sequence[Any]) -> Any:
 
 
 def joined_outputs(parts: Sequence[Outputs]) -> Outputs:
-    """What was said of one part after the other."""
+    """Return the rows of all ``parts`` in one."""
     if len(parts) == 1:
         return parts[0]
     names = parts[0].arrays

@@ -1,5 +1,4 @@
-"""Between arrays as people see them, one row a unit, and lanes as kernels want them, sixteen units a
-block."""
+"""Conversion between arrays of one row per unit and lanes of sixteen units per block."""
 
 from __future__ import annotations
 

@@ -97,8 +97,10 @@ class Kept:
         return cls(**spec)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copied or pickled it is what a checkpoint holds, for the kernels' arguments are views of its arrays
-        and must stay views."""
+        """Copy and pickle a model by its spec and state.
+
+        The kernels' arguments are views of the state arrays, and must be views in the copy too.
+        """
         return _again, (type(self), self.spec_dict(), self.copy_state())
 
 

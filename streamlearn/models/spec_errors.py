@@ -17,7 +17,7 @@ _OF_A_DECAY = [each.name for each in dataclasses.fields(Decay)]
 
 
 def bad_spec(kind: str, spec: type[BaseModel], error: ValidationError) -> BadSpec:
-    """What pydantic found wrong with parameters of ``spec``."""
+    """Return the error for all that pydantic found wrong with parameters of ``spec``."""
     errors, told = [], []
     for each in error.errors(include_url=False, include_input=False, include_context=False):
         field = ".".join(map(str, _place(spec, each))) or "spec"

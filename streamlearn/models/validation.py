@@ -65,7 +65,7 @@ def as_codes(name: str, rows: Float32, count: int) -> Float32:
 
 
 def as_times(times: ArrayLike, rows: int) -> NDArray[np.float64]:
-    """``times``, one for each of ``rows`` samples or one for all of them, as float64 ``(rows,)``."""
+    """Return ``times``, one for each of ``rows`` samples or one for all, as float64 ``(rows,)``."""
     try:
         given = np.asarray(times, np.float64)
     except (TypeError, ValueError):

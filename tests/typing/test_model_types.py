@@ -34,6 +34,9 @@ sl.RNN(dim=3, hidden=4, tbptt=16)  # error: Argument "tbptt"
 sl.BidirectionalRNN(dim=3, hidden=4, target="next")  # error: Argument "target"
 sl.BidirectionalRNN(dim=3, hidden=4, tbptt=(4, 4))  # error: Unexpected keyword argument "tbptt"
 sl.RNN.from_state_dict("net.npz", trget="next")  # error: Unexpected keyword argument "trget"
+sl.SOM(dim=3, grid=(2, 2)).learn(x).wniner  # error: has no attribute "wniner"
+som.predict(x)[:5].wniner  # error: has no attribute "wniner"
+som.learn_targets([1], [[2]]).wniner  # error: has no attribute "wniner"
 som.laern(x)  # error: has no attribute "laern"
 som.learn(x, key=3)  # error: Unexpected keyword argument "key"
 sl.SOMM  # error: Module has no attribute "SOMM"
@@ -47,6 +50,7 @@ x = np.zeros((10, 3))
 som = sl.SOM(dim=3, grid=(2, 2), sigma=sl.Decay(2, 1, tau=100), init="pca", labels=3)
 reveal_type(som.learn(x).winner)  # signedinteger[_32Bit]
 reveal_type(som.learn(x).coords)  # signedinteger[_32Bit]
+reveal_type(som.predict(x)[:5].score)  # floating[_32Bit]
 reveal_type(som.predict(x).drift)  # numpy.bool
 reveal_type(som.learn_targets([1], [[2]]).sample)  # signedinteger[_64Bit]
 reveal_type(som.weights)  # floating[_32Bit]

@@ -1,2 +1,1 @@
-"""The early models of the lecture: Grossberg's clusters, the Hamming net, von der Malsburg's sheet,
-the cognitron."""
+"""Early models of the lecture: Grossberg's clusters, Hamming net, von der Malsburg's sheet, cognitron."""

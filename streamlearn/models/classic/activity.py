@@ -34,7 +34,7 @@ class ActivityModel(Model):
     cells: int
 
     def read(self, X: ArrayLike) -> Float32:
-        """As every model's; besides raises BadValue for an activity under 0."""
+        """Return ``X`` as float32 ``(n, dim)``. Raises BadValue for a negative activity."""
         x = super().read(X)
         negative = x < 0
         if negative.any():
@@ -50,7 +50,7 @@ class ActivityModel(Model):
 
     @abstractmethod
     def _what_responds(self) -> tuple[Any, ...]:
-        """The model as both kernels take it, in their order."""
+        """Return the model as both kernels take it, in their order."""
 
     def _scores(self) -> tuple[Any, ...]:
         return self.state["score.tree"], self.state["score.head"]

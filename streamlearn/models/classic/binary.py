@@ -46,8 +46,7 @@ class BinaryModel(Model):
         return (self.OFF + 1) / 2 if self.spec.threshold is None else self.spec.threshold
 
     def read(self, X: ArrayLike) -> Float32:
-        """As every model's; besides raises BadValue for what is neither on nor off, unless there is a
-        ``threshold``."""
+        """Return ``X`` as float32 ``(n, dim)``. Raises BadValue for a third value."""
         x = super().read(X)
         if self.spec.threshold is None:
             odd = (x != self.OFF) & (x != 1) & ~np.isnan(x)

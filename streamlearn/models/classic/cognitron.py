@@ -147,14 +147,16 @@ class Cognitron(ActivityModel):
 
     @property
     def a(self) -> Float32:
-        """``(layers, cells, area)``: the excitatory connections, a cell's area row by row; 0 where the area
-        leaves the layer. A copy."""
+        """Excitatory connections, float32 of shape (layers, cells, area), a cell's area row by row; a copy.
+
+        Connections to places outside the layer are 0.
+        """
         layers = self.state["a"].reshape(self.spec.layers, self._plane.blocks, -1, WIDTH)
         return np.stack([self._plane.from_lanes(each) for each in layers])
 
     @property
     def b(self) -> Float32:
-        """``(layers, cells)``: the inhibitory connections. A copy."""
+        """Inhibitory connections, float32 of shape (layers, cells); a copy."""
         layers = self.state["b"].reshape(self.spec.layers, self._plane.blocks, 1, WIDTH)
         return np.stack([self._plane.from_lanes(each)[:, 0] for each in layers])
 
@@ -165,6 +167,7 @@ class Cognitron(ActivityModel):
         return out
 
     def predict_validated(self, batch: Batch) -> Outputs:
+        """Return the outputs for a batch that ``validate`` returned. Does not change the model."""
         out = self._outputs(batch.rows)
         kernels.predict(batch.x, *self._what_responds(), *out.arrays.values())
         return out
@@ -173,9 +176,7 @@ class Cognitron(ActivityModel):
         return self.state["a"], self.state["b"], *self._wiring, *self._scores()
 
     def _quality(self) -> dict[str, float]:
-        """Means for a sample: ``firing``, the share of the last layer's cells that fire; ``reinforced``, how
-        many cells of all layers won their vicinity; ``recruited``, how many learned since nobody fired there.
-        """
+        """Return means per sample: share of the last layer that fires, cells that won, cells recruited."""
         count, *sums = self.state["quality"].tolist()
         means = [total / count if count else float("nan") for total in sums]
         return dict(zip(("firing", "reinforced", "recruited"), means, strict=True))

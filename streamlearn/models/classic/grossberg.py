@@ -71,6 +71,7 @@ class GrossbergSpec(BinarySpec):
 
     @property
     def schedules(self) -> dict[str, Schedule]:
+        """Parameters that may change over the stream, in the kernel's order."""
         return {"learning_rate": self.learning_rate, "leak": self.leak}
 
     @property
@@ -143,11 +144,11 @@ class Grossberg(BinaryModel):
 
     @property
     def weights(self) -> tuple[Float32, ...]:
-        """Of each layer ``(units, lines)``, its clusters' units one after another; every row sums to 1.
-        Assign to set; the arrays themselves are copies.
+        """Weights of each layer, a tuple of float32 arrays of shape (units, lines). Each row sums to 1.
 
-        Setting raises BadShape, BadDtype, or BadValue for a negative weight or a row that does not sum to 1
-        (within 0.001; rows are then divided by their sum).
+        The units of a layer's clusters follow one another. Assign to set them; the arrays are read-only
+        copies. Setting raises BadShape, BadDtype, or BadValue for a negative weight or a row that does not
+        sum to 1 within 0.001; rows are then divided by their sum.
         """
         found = []
         for (units, lines), place in zip(self.spec.shapes, self._layers, strict=True):
@@ -193,7 +194,7 @@ class Grossberg(BinaryModel):
 
     @property
     def wins(self) -> tuple[NDArray[np.int64], ...]:
-        """Of each layer ``(units,)``: how many samples each unit has won since the net was created."""
+        """Samples that each unit has won since the start, for each layer int64 of shape (units,)."""
         found = []
         for (units, _), place in zip(self.spec.shapes, self._layers, strict=True):
             blocks = self.state["wins"][place[kernels.FIRST_BLOCK] :][: place[kernels.BLOCKS]]
@@ -208,6 +209,7 @@ class Grossberg(BinaryModel):
         return out
 
     def predict_validated(self, batch: Batch) -> Outputs:
+        """Return the outputs for a batch that ``validate`` returned. Does not change the model."""
         out = self._outputs(batch.rows)
         kernels.predict(batch.x, *self._net(), *out.arrays.values())
         return out
@@ -222,14 +224,13 @@ class Grossberg(BinaryModel):
         )
 
     def _net(self) -> tuple[Any, ...]:
-        """The net as both kernels take it."""
+        """Return the net as both kernels take it."""
         state = self.state
         net = state["weights"], self._layers, self._clusters, self._full, state["wins"]
         return *net, self._threshold, self.spec.sensitivity, state["score.tree"], state["score.head"]
 
     def _quality(self) -> dict[str, float]:
-        """``distance``: mean share of the winners' weight on wrong lines; ``dead_units``: how many units have
-        never won."""
+        """Return the winners' mean share of weight on wrong lines, and the number of units that never won."""
         count, distance = self.state["quality"].tolist()
         return {
             "distance": distance / count if count else float("nan"),

@@ -98,6 +98,7 @@ class HammingSpec(BinarySpec):
 
     @property
     def schedules(self) -> dict[str, Schedule]:
+        """Parameters that may change over the stream, in the kernel's order."""
         return {"learning_rate": self.rate}
 
     @property
@@ -160,10 +161,10 @@ class HammingNet(BinaryModel):
 
     @property
     def weights(self) -> Float32:
-        """``(units, dim)``, within −1 … 1: the patterns, given or as learned. Assign to set; the array itself
-        is a copy.
+        """Patterns, float32 of shape (M, dim), within −1 … 1, as given or learned.
 
-        Setting raises BadShape, BadDtype, or BadValue for a value outside −1 … 1.
+        Assign to set them; the array is a read-only copy. Setting raises BadShape, BadDtype, or BadValue for
+        a value outside −1 … 1.
         """
         rows = lane_layout.from_lanes(self.state["weights"], self.units)
         rows.flags.writeable = False
@@ -190,6 +191,7 @@ class HammingNet(BinaryModel):
         return out
 
     def predict_validated(self, batch: Batch) -> Outputs:
+        """Return the outputs for a batch that ``validate`` returned. Does not change the model."""
         out = self._outputs(batch.rows)
         kernels.predict(batch.x, *self._net(), *out.arrays.values())
         return out
@@ -207,14 +209,13 @@ class HammingNet(BinaryModel):
         )
 
     def _net(self) -> tuple[Any, ...]:
-        """The net as both kernels take it."""
+        """Return the net as both kernels take it."""
         contest = self._threshold, np.float32(self.spec.epsilon), self.spec.max_iterations
         scores = self.state["score.tree"], self.state["score.head"]
         return self.state["weights"], self._pad, *contest, *scores
 
     def _quality(self) -> dict[str, float]:
-        """``distance``: mean Hamming distance to the winner; ``iterations``: the MaxNet's mean; ``ties`` and
-        ``capped``: the share of samples that it left undecided."""
+        """Return mean distance and iterations, and the shares of ties and of samples at the limit."""
         count, *sums = self.state["quality"].tolist()
         names = ("distance", "iterations", "ties", "capped")
         return {

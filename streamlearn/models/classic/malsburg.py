@@ -91,6 +91,7 @@ class MalsburgSpec(ActivitySpec):
 
     @property
     def schedules(self) -> dict[str, Schedule]:
+        """Parameters that may change over the stream, in the kernel's order."""
         return {"h": self.h}
 
     @property
@@ -163,19 +164,32 @@ class Malsburg(ActivityModel):
 
     @property
     def weights(self) -> Float32:
-        """``(cells, dim)``: the afferents s of the E cells; every row sums to dim·s/2. A copy."""
+        """Afferents s of the E cells, float32 of shape (cells, dim). Each row sums to dim·s/2. A copy."""
         return self._plane.from_lanes(self.state["afferents"])
 
     @property
     def positions(self) -> NDArray[np.float64]:
-        """``(cells, 2)``: where the cells lie, x and y in steps of the grid, the middle at (0, 0)."""
+        """Places of the cells, float64 of shape (cells, 2): x and y in grid steps, the middle at (0, 0)."""
         return positions(self.spec.places)
 
     @staticmethod
     def bars(count: int = 9, rings: int = 2) -> Float32:
-        """``(count, lines)``: bars of light through the middle of a hexagonal retina of so many ``rings``
-        around one point (2: 19 lines), at angles of (k + ½)·180°/count; 1 within ⅔ of a step of the bar's
-        line, 0 elsewhere. With the defaults the nine stimuli of the paper, seven lines each."""
+        """Return stimuli: bars of light through the middle of a hexagonal retina.
+
+        The defaults give the nine stimuli of the paper, of seven lines each.
+
+        Parameters
+        ----------
+        count : int, default 9
+            Number of bars. Bar k has the angle (k + ½)·180°/count.
+        rings : int, default 2
+            Rings of the retina around its middle point; 2: 19 lines.
+
+        Returns
+        -------
+        ndarray of float32, shape (count, lines)
+            1 for lines within ⅔ of a grid step of the bar, else 0.
+        """
         x, y = positions(hexagon(rings)).T
         angle = (np.arange(count)[:, None] + 0.5) * np.pi / count
         return np.asarray(np.abs(x * np.sin(angle) - y * np.cos(angle)) < 2 / 3, np.float32)
@@ -188,6 +202,7 @@ class Malsburg(ActivityModel):
         return out
 
     def predict_validated(self, batch: Batch) -> Outputs:
+        """Return the outputs for a batch that ``validate`` returned. Does not change the model."""
         out = self._outputs(batch.rows)
         kernels.predict(batch.x, *self._what_responds(), *out.arrays.values())
         return out
@@ -196,8 +211,7 @@ class Malsburg(ActivityModel):
         return self.state["afferents"], *self._wiring, *self._scores()
 
     def _quality(self) -> dict[str, float]:
-        """``firing``: mean share of the E cells that a sample makes fire; ``unsettled``: mean of the largest
-        change of an activity in the last settling step (near 0, or ``steps`` or ``delta`` do not fit)."""
+        """Return mean share of E cells that fire, and mean largest change in the last settling step."""
         count, firing, unsettled = self.state["quality"].tolist()
         return {
             "firing": firing / count if count else float("nan"),

@@ -43,14 +43,14 @@ class Plane:
 
 
 def hexagon(rings: int) -> Cells:
-    """The cells of a hexagon: one in the middle and so many rings around it; axial rows and columns."""
+    """Return the cells of a hexagon of ``rings`` around one cell, as axial rows and columns."""
     span = range(-rings, rings + 1)
     cells = [(r, q) for r in span for q in span if abs(r + q) <= rings]
     return np.array(cells, np.int64) + rings
 
 
 def shifted_rows(rows: int, columns: int) -> Cells:
-    """The cells of a sheet whose odd rows stand half a step to the right; axial rows and columns."""
+    """Return the cells of a sheet with odd rows shifted right by half a step, as axial rows and columns."""
     row, column = np.divmod(np.arange(rows * columns, dtype=np.int64), columns)
     return np.stack((row, column - row // 2 + (rows - 1) // 2), axis=1)
 
@@ -63,8 +63,11 @@ def positions(cells: Cells) -> NDArray[np.float64]:
 
 
 def centres(rows: int, columns: int, hexagonal: bool) -> NDArray[np.float64]:
-    """``(rows·columns, 2)``: x and y of a grid's units as they are drawn, row-major, columns 1 apart, the
-    first one at (0, 0). Odd rows of hexagons stand half a step to the right."""
+    """Return x and y of a grid's units as they are drawn, ``(rows·columns, 2)``, row by row.
+
+    Columns are 1 apart, the first unit is at (0, 0), and odd rows of hexagons are shifted right by half a
+    step.
+    """
     row, column = np.divmod(np.arange(rows * columns), columns)
     if hexagonal:
         return np.stack((column + row % 2 / 2, row * np.sqrt(0.75)), axis=1)

@@ -101,6 +101,7 @@ class CompetitiveSpec(LabelledSpec):
 
     @property
     def arrangement(self) -> tuple[int, ...]:
+        """Shape of the units."""
         return (self.units,)
 
     @property
@@ -113,11 +114,13 @@ class CompetitiveSpec(LabelledSpec):
 
     @property
     def schedules(self) -> dict[str, Schedule]:
+        """Parameters that may change over the stream, in the kernel's order."""
         softness = "spread" if self.mode == "gas" else "beta"
         return {"learning_rate": self.learning_rate, softness: self.softness, "leak": self.leak}
 
     @property
     def fairness(self) -> int:
+        """Remedy against units that never win, as the kernel numbers it."""
         if self.frequency_sensitive:
             return FREQUENCY
         return NONE if self.conscience is None else CONSCIENCE
@@ -181,8 +184,10 @@ class Competitive(LabelledModel):
 
     @property
     def weights(self) -> Float32:
-        """``(units, dim)``, in the scaled space if the net scales. Assign to set; the array itself is a
-        copy."""
+        """Weights, float32 of shape (units, dim), in the scaled space if the net scales.
+
+        Assign to set them. The array is a read-only copy.
+        """
         return self._rows()
 
     @weights.setter
@@ -203,8 +208,7 @@ class Competitive(LabelledModel):
         return out
 
     def _quality(self) -> dict[str, float]:
-        """``quantization_error``: mean distance to the winner, in the scaled space; ``dead_units``: how many
-        prototypes hardly ever win."""
+        """Return mean distance to the winner (scaled) and the number of units that hardly win."""
         count, distance = self.state["quality"].tolist()
         return {
             "quantization_error": distance / count if count else float("nan"),

@@ -76,10 +76,12 @@ class GrowingNeuralGasSpec(UnitSpec):
 
     @property
     def arrangement(self) -> tuple[int, ...]:
+        """Shape of the first units."""
         return (2,)
 
     @property
     def schedules(self) -> dict[str, Schedule]:
+        """Parameters that may change over the stream, in the kernel's order."""
         return {"learning_rate": self.learning_rate, "neighbour_rate": self.neighbour_rate}
 
 
@@ -143,17 +145,20 @@ class GrowingNeuralGas(UnitModel):
 
     @property
     def weights(self) -> Float32:
-        """``(units there are, dim)``, in the scaled space if the net scales; a read-only copy."""
+        """Weights, float32 of shape (units, dim), in the scaled space if the net scales; a read-only copy."""
         return self._rows()[: self._count]
 
     @property
     def edges(self) -> NDArray[np.int64]:
-        """``(m, 2)``: the units that are joined, i < j; ``net.weights[net.edges]`` are lines to draw."""
+        """Pairs of joined units i < j, int64 of shape (m, 2).
+
+        ``net.weights[net.edges]`` are lines to draw.
+        """
         return np.argwhere(np.triu(self._joined))
 
     @property
     def hits(self) -> NDArray[np.float64]:
-        """``(units there are,)``: how often each has won lately, exponentially forgotten (``half_life``)."""
+        """Recent wins of each unit, float64 of shape (units,), forgotten with ``half_life``."""
         return super().hits[: self._count]
 
     @property
@@ -177,8 +182,7 @@ class GrowingNeuralGas(UnitModel):
         return out
 
     def _quality(self) -> dict[str, float]:
-        """``quantization_error``: mean distance to the winner, in the scaled space; ``units`` and ``edges``:
-        how many there are; ``dead_units``: how many units hardly ever win (a new one has not, yet)."""
+        """Return mean distance to the winner and the numbers of units, edges and units that hardly win."""
         count, distance = self.state["quality"].tolist()
         return {
             "quantization_error": distance / count if count else float("nan"),

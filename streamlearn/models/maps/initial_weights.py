@@ -1,5 +1,4 @@
-"""Where units start: at random, where they are told to, or by the stream's first samples (the rule is in
-``kernels/initial.py``)."""
+"""Initial weights: random, given, or decided by the first samples (``kernels/maps/initial_weights.py``)."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ _LARGEST_USUAL = 1 << 18  # values held where nobody says how many samples
 
 
 def _as_init(value: Any) -> Any:
-    """The name of a way, or weights as nested tuples of numbers that float32 has."""
+    """Return the name of an initialization, or weights as nested tuples of finite float32 numbers."""
     if isinstance(value, str):
         return value
     try:
@@ -58,7 +57,13 @@ def usual_samples(way: str, units: int, dim: int) -> int:
 def check(
     init: str | tuple[Any, ...], samples: int | None, ways: Sequence[str], shape: tuple[int, ...], most: int
 ) -> None:
-    """Raises ValueError unless weights of this ``shape`` can start so. ``most``: values that may be held."""
+    """Check an initialization for weights of this ``shape``. ``most``: values that may be held.
+
+    Raises
+    ------
+    ValueError
+        If the initialization does not fit.
+    """
     if not isinstance(init, str):
         given = np.shape(init)
         if given != shape:
@@ -82,8 +87,10 @@ def check(
 
 
 def places(rows: int, columns: int, hexagonal: bool) -> NDArray[np.float64]:
-    """``(units, 2)``: where each unit of a grid lies along its longer and its shorter side, −1 … 1; of sides
-    as long the rows run along the first, and a side of one unit is all 0."""
+    """Return where each unit of a grid lies along its longer and its shorter side, ``(units, 2)``, −1 … 1.
+
+    If the sides are equal, rows run along the first. A side of one unit is 0.
+    """
     x, y = centres(rows, columns, hexagonal).T
     along = np.stack((y, x) if y.max() >= x.max() else (x, y), axis=1)
     reach = along.max(axis=0)
@@ -91,8 +98,7 @@ def places(rows: int, columns: int, hexagonal: bool) -> NDArray[np.float64]:
 
 
 class FirstSamples:
-    """The first samples, held until there are enough to say where the units start. Its arrays are part of
-    the model's ``state``."""
+    """The first samples, held until they decide the initial weights. Its arrays are part of the state."""
 
     def __init__(
         self, way: str, samples: int, dim: int, units: int, plane: NDArray[np.float64] | None
@@ -109,7 +115,7 @@ class FirstSamples:
         return bool(self._count[0] < len(self._held))
 
     def stop(self) -> None:
-        """The units stand, whatever would have come."""
+        """End the wait: the weights are set."""
         self._count[0] = len(self._held)
 
     def hold(

@@ -1,5 +1,4 @@
-"""Pictures of a map, by matplotlib (an extra: ``pip install streamlearn[plots]``, imported on first use): one
-square or hexagon for each unit, row 0 on top."""
+"""Pictures of a map by matplotlib (extra ``plots``): one square or hexagon per unit, row 0 on top."""
 
 from __future__ import annotations
 
@@ -37,27 +36,84 @@ class _Map(Protocol):
 
 
 class MapPlots:
-    """``plot_*`` of a map. Each draws on ``ax``, or on a new figure, and returns the axes; the units' values
-    are the array of its one collection. Raises ImportError where matplotlib is absent."""
+    """Plots of a map.
+
+    Each method draws on ``ax``, or on a new figure, and returns the axes. The units' values are the array of
+    its one collection. Raises ImportError if matplotlib is not installed.
+    """
 
     def plot_u_matrix(self: _Map, ax: Axes | None = None) -> Axes:
-        """Every unit's mean distance to those it touches (``u_matrix``): ridges part the clusters."""
+        """Draw the U-matrix: each unit's mean distance to its neighbours. Ridges separate clusters.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw. The default is a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes.
+        """
         return _draw(self, self.u_matrix(), "mean distance to neighbours", ax)
 
     def plot_component(self: _Map, channel: int, ax: Axes | None = None) -> Axes:
-        """Every unit's value in one channel, in the stream's own units (``prototypes``): its component plane.
-        Raises BadValue for a channel that is not there."""
+        """Draw a component plane: each unit's value in one channel, in the stream's own units.
+
+        Parameters
+        ----------
+        channel : int
+            The channel. Range: 0 to dim − 1.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw. The default is a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes.
+
+        Raises
+        ------
+        BadValue
+            If ``channel`` is out of its range.
+        """
         if not 0 <= channel < self.dim:
             raise BadValue(f"there is no channel {channel}; 0 … {self.dim - 1} was expected", channel=channel)
         return _draw(self, self.prototypes[..., channel], f"channel {channel}", ax)
 
     def plot_hits(self: _Map, ax: Axes | None = None) -> Axes:
-        """How often every unit has won lately (``hits``)."""
+        """Draw the recent wins of each unit.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw. The default is a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes.
+        """
         return _draw(self, self.hits, "recent wins", ax)
 
     def plot_labels(self: _Map, ax: Axes | None = None) -> Axes:
-        """Every unit's label (``labels``), a colour for each class; nothing where there is none. Raises
-        BadValue for a map without ``labels``."""
+        """Draw the label of each unit, one colour per class. Units without a label stay empty.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw. The default is a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes.
+
+        Raises
+        ------
+        BadValue
+            If the map has no ``labels``.
+        """
         classes = self.spec.labels
         if classes is None:
             raise BadValue("there are no labels to draw; make the map with labels=…, and learn some")

@@ -132,6 +132,7 @@ class SOMSpec(LabelledSpec):
 
     @property
     def arrangement(self) -> tuple[int, ...]:
+        """Shape of the units."""
         return self.grid
 
     @property
@@ -149,6 +150,7 @@ class SOMSpec(LabelledSpec):
 
     @property
     def schedules(self) -> dict[str, Schedule]:
+        """Parameters that may change over the stream, in the kernel's order."""
         return {"learning_rate": self.learning_rate, "sigma": self.radius}
 
     @property
@@ -221,8 +223,10 @@ class SOM(MapPlots, LabelledModel):
 
     @property
     def weights(self) -> Float32:
-        """``(*grid, dim)``, in the scaled space if the map scales. Assign to set; the array itself
-        is a copy."""
+        """Weights, float32 of shape (*grid, dim), in the scaled space if the map scales.
+
+        Assign to set them. The array is a read-only copy.
+        """
         return self._rows().reshape(*self.spec.grid, self.dim)
 
     @weights.setter
@@ -242,18 +246,16 @@ class SOM(MapPlots, LabelledModel):
         return out
 
     def predict_validated(self, batch: Batch) -> Outputs:
+        """Return the outputs for a batch that ``validate`` returned, with ``coords``."""
         return self._with_coords(super().predict_validated(batch))
 
     def _with_coords(self, out: Outputs) -> Outputs:
-        """Add ``coords`` ``(n, 2)``, or ``(n, 1)`` on a chain: the winner's place on the grid, −1 where none
-        is."""
+        """Add ``coords`` ``(n, 2)``, or ``(n, 1)`` on a chain: the winner's place on the grid; −1: none."""
         out.arrays["coords"] = self._coords[out.winner]
         return out
 
     def _quality(self) -> dict[str, float]:
-        """``quantization_error``: mean distance to the winner (in the scaled space); ``topographic_error``:
-        the share of samples whose two nearest units do not touch on the grid; ``dead_units``: how many units
-        hardly ever win."""
+        """Return mean distance to the winner, topographic error, and number of units that hardly win."""
         count, distance, torn = self.state["quality"].tolist()
         return {
             "quantization_error": distance / count if count else float("nan"),
@@ -262,8 +264,21 @@ class SOM(MapPlots, LabelledModel):
         }
 
     def u_matrix(self) -> Float32:
-        """``grid``-shaped: every unit's mean distance to the units it touches (Ultsch & Siemon 1990), in the
-        distance of the map. Squares touch at edges and corners, hexagons at edges."""
+        """Return the U-matrix: each unit's mean distance to the units that it touches.
+
+        Squares touch at edges and corners, hexagons at edges. The distance is that of the map, in the scaled
+        space.
+
+        Returns
+        -------
+        ndarray of float32, shape grid
+            High values separate clusters.
+
+        References
+        ----------
+        A. Ultsch and H. P. Siemon, Kohonen's self organizing feature maps for exploratory data
+        analysis, INNC 1990.
+        """
         rows, columns = self.spec.sides
         weights = self._rows().astype(np.float64)
         own = np.arange(self.units)
@@ -288,7 +303,7 @@ _HEXAGON = [(0, 1), (0, -1), (1, 0), (-1, 0), (1, -1), (-1, 1)]
 
 
 def _apart(a: NDArray[np.float64], b: NDArray[np.float64], distance: str) -> NDArray[np.float64]:
-    """The distances between vectors along the last axis."""
+    """Return the distances between vectors along the last axis."""
     if distance == "cosine":
         lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
         with np.errstate(invalid="ignore", divide="ignore"):

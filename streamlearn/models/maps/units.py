@@ -80,8 +80,7 @@ class UnitModel(Model):
     units: int
 
     def _place_units(self, units: int, plane: NDArray[np.float64] | None = None) -> None:
-        """Lay out room for ``units``, and put those that there are at first where ``init`` says. Random is
-        uniform in [−1, 1): one standard deviation if scaled. ``plane``: the places of a grid, for "pca"."""
+        """Allocate ``units`` and set the initial ones as ``init`` says. ``plane``: grid places for 'pca'."""
         compiler.ready(splitmix, kernels)
         spec = self.spec
         weights = np.zeros((units, self.dim), np.float32)
@@ -106,12 +105,14 @@ class UnitModel(Model):
     @property
     @abstractmethod
     def weights(self) -> Float32:
-        """A row a unit, ``(…, dim)``, in the scaled space if the model scales."""
+        """Weights, one row per unit, ``(…, dim)``, in the scaled space if the model scales."""
 
     @property
     def prototypes(self) -> Float32:
-        """The weights in the stream's own units: what the scaling as it stands would turn into them. Laid out
-        as they are; a read-only copy."""
+        """Weights in the stream's own units, by the current scaling.
+
+        The shape is that of ``weights``. A read-only copy.
+        """
         values = np.array(self.weights, order="C")
         kernels.restore(values.reshape(-1, self.dim), self.state["scale.statistics"], self.method)
         values.flags.writeable = False
@@ -119,19 +120,22 @@ class UnitModel(Model):
 
     @property
     def hits(self) -> NDArray[np.float64]:
-        """``(units,)``: how often each unit has won lately, exponentially forgotten (``half_life``)."""
+        """Recent wins of each unit, float64 of shape (units,), forgotten with ``half_life``."""
         return np.asarray(self.state["hits"][:-1] / self.state["hits"][-1])
 
     @property
     def dead_units(self) -> NDArray[np.int64]:
-        """The units that won no more than a hundredth of an equal share of what is remembered: before the
-        first sample, all."""
+        """Numbers of the units that hardly win, int64.
+
+        Their recent wins are at most a hundredth of an equal share. Before the first sample that is every
+        unit.
+        """
         hits = self.hits
         return np.flatnonzero(hits <= 0.01 * hits.mean())
 
     @abstractmethod
     def _adapt(self, batch: Batch) -> Outputs:
-        """The kernel's call, once the units stand."""
+        """Call the kernel that learns, once the initial weights are set."""
 
     def _learn(self, batch: Batch) -> Outputs:
         if self._first is None or not self._first.wanted:
@@ -142,6 +146,7 @@ class UnitModel(Model):
         return joined_outputs(said)
 
     def predict_validated(self, batch: Batch) -> Outputs:
+        """Return the outputs for a batch that ``validate`` returned. Does not change the model."""
         if self._first is not None and self._first.wanted:
             return self._nothing(batch.x)
         out = self._outputs(batch.rows)
@@ -158,21 +163,21 @@ class UnitModel(Model):
         )
 
     def _nothing(self, x: Float32) -> Outputs:
-        """What is said while the units do not stand yet: nobody wins."""
+        """Return the outputs while the initial weights are not set: no winner."""
         out = self._outputs(len(x))
         out.winner[:], out.distance[:], out.score[:] = -1, np.nan, np.nan
         out.present[:] = (~np.isnan(x)).sum(axis=1)
         return out
 
     def _what_locates(self) -> tuple[Any, ...]:
-        """What ``kernels.units.locate`` needs beside the samples, in its order."""
+        """Return the arguments of ``kernels.units.locate`` after the samples, in its order."""
         state = self.state
         scores = state["score.tree"], state["score.head"]
         scaling = self.method, self.spec.scale_clip
         return state["weights"], self.pad, self._measure, state["scale.statistics"], *scores, *scaling
 
     def _rows(self) -> Float32:
-        """The weights, one row a unit; read-only, for it is a copy."""
+        """Return the weights, one row per unit; a read-only copy."""
         rows = lane_layout.from_lanes(self.state["weights"], self.units)
         rows.flags.writeable = False
         return rows

@@ -1,5 +1,4 @@
-"""What all recurrent nets share: the parameters of their spec, their optimizer, their live quality, and their
-weights in and out as PyTorch has them."""
+"""Base class of the recurrent networks: spec, optimizer, quality, and parameters by PyTorch's names."""
 
 from __future__ import annotations
 
@@ -137,6 +136,7 @@ class RecurrentSpec(base.Spec):
 
     @property
     def schedules(self) -> dict[str, Schedule]:
+        """Parameters that may change over the stream, in the kernel's order."""
         return {"learning_rate": self.learning_rate}
 
     @property
@@ -146,8 +146,11 @@ class RecurrentSpec(base.Spec):
 
 
 class Recurrent(Model):
-    """Its spec has, besides, the ``plan`` of the network (see ``memory_layout.py``) and in ``kinds`` how many
-    classes a prediction tells apart, None where it is numbers."""
+    """A recurrent network.
+
+    Its spec also has ``plan``, the memory layout (``kernels/recurrent/memory_layout.py``), and ``kinds``, the
+    number of classes that a prediction distinguishes, None for numbers.
+    """
 
     directions: ClassVar[int] = 1
     target_outputs_class = RecurrentTargetOutputs
@@ -176,7 +179,7 @@ class Recurrent(Model):
         return room
 
     def _moments(self) -> tuple[NDArray[Any], ...]:
-        """What the optimizer keeps, in the kernels' order."""
+        """Return the optimizer's moments, in the kernels' order."""
         none = np.zeros((0, WIDTH), np.float32)
         return *(self.state.get(name, none) for name in _MOMENTS.values()), self.state["clock"]
 
@@ -197,28 +200,29 @@ class Recurrent(Model):
 
     @property
     def accepts_late_targets(self) -> bool:
+        """Whether targets may arrive after their samples: they may with ``target='later'``."""
         return bool(self.spec.target == "later")
 
     @property
     def needs_keys(self) -> bool:
+        """Whether every sample needs a key: it does with ``keys``."""
         return self.spec.keys is not None
 
     def read(self, X: ArrayLike) -> Float32:
+        """Return ``X`` as float32 ``(n, dim)``. Raises BadValue for a value that is no symbol."""
         rows = super().read(X)
         return rows if self.spec.symbols is None else as_codes("x", rows, self.spec.symbols)
 
     def read_targets(self, y: ArrayLike) -> Float32:
+        """Return ``y`` as float32 ``(n, target_dim)``. Raises BadValue for a value that is no class."""
         rows = super().read_targets(y)
         return rows if self.spec.classes is None else as_codes("y", rows, self.spec.classes)
 
     def _quality(self) -> dict[str, Any]:
-        """In the stream's own units: ``mae`` and ``rmse`` over all outputs. ``mase``: the mean over outputs
-        of the absolute error as a share of persistence's (the last value again). Of classes instead
-        ``log_loss``, the mean of −log p in nats, and ``accuracy``, the share of samples whose class was the
-        most probable one. ``updates``, ``skipped_updates`` (gradient not finite) and the last
-        ``gradient_norm``, before clipping. With ``target="later"`` how many samples went on without a target
-        (``expired_targets``), and how many targets no sample waited for (``unmatched_targets``). With
-        ``keys``: how many there are, and how many were forgotten."""
+        """Return errors in the target's own units, or log loss and accuracy, and counts of updates.
+
+        ``mase`` is the mean absolute error relative to repeating the last value.
+        """
         quality = self.state["quality"]
         told = quality[:, quality[evaluation.COUNT] > 0]
         varied = quality[:, quality[evaluation.PERSISTENCE] > 0]
@@ -249,23 +253,35 @@ class Recurrent(Model):
 
     @property
     def parameters(self) -> Mapping[str, Float32]:
-        """Every parameter by its name in PyTorch, in its shape there; read-only copies. Inputs and outputs
-        are scaled ones if the net scales."""
+        """Parameters by PyTorch's names and in PyTorch's shapes, a mapping of read-only copies.
+
+        The read-out is ``head.weight`` and ``head.bias``. Inputs and outputs are scaled ones if the net
+        scales.
+        """
         found = {name: place.values(self.state["parameters"]) for name, place in self._places.items()}
         for values in found.values():
             values.flags.writeable = False
         return MappingProxyType(found)
 
     def load_parameters(self, source: state_dict.Source) -> None:
-        """Take over parameters by their names in PyTorch, from a mapping or from a ``.safetensors`` or
-        ``.npz`` file; ``parameters`` lists the names and shapes.
+        """Replace the parameters, by PyTorch's names.
 
-        The net's memory starts anew, for it means nothing to other parameters: hidden states and optimizer
-        moments. What it knows of the stream stays: scaling, score, quality and counts.
+        Hidden states and optimizer moments start again. Scaling, score, quality and counts stay.
 
-        Raises BadSpec (names), BadShape or BadValue (not finite as float32), whichever comes first, telling
-        every problem, BadDtype for what is no array of numbers, or BadCheckpoint for a file that is none, and
-        then changes nothing.
+        Parameters
+        ----------
+        source : mapping of str to array_like, or str or Path
+            The parameters, or a ``.safetensors`` or ``.npz`` file of them. ``parameters`` lists names and
+            shapes.
+
+        Raises
+        ------
+        BadSpec
+            If names are missing or unknown.
+        BadShape, BadDtype, BadValue
+            If a parameter has the wrong shape, is not an array of numbers, or is not finite as float32.
+        BadCheckpoint
+            If the file cannot be read. After any error the model is unchanged.
         """
         shapes = {name: place.shape for name, place in self._places.items()}
         given = state_dict.check(state_dict.read(source), shapes)
@@ -282,17 +298,39 @@ class Recurrent(Model):
         """Start the hidden states anew."""
 
     def save_parameters(self, path: str | Path) -> None:
-        """Write ``parameters`` to a ``.safetensors`` or ``.npz`` file; it is there whole or not at all."""
+        """Write ``parameters`` to a file. A failed write leaves no partial file.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; its name ends in ``.safetensors`` or ``.npz``.
+        """
         state_dict.write(path, self.parameters)
 
     @classmethod
     def from_state_dict(cls, source: state_dict.Source, **spec: Any) -> Self:
-        """A net of the size and parameters of a PyTorch ``state_dict``, a mapping or a ``.safetensors`` or
-        ``.npz`` file: of ``nn.RNN`` (tanh), ``nn.GRU`` or ``nn.LSTM``, alone or in a module with a linear
-        read-out, which may have any name, each with biases or without. Without a read-out it starts as any
-        new net's.
+        """Create a network from a PyTorch ``state_dict``.
 
-        ``spec`` says the rest. Raises BadSpec for what is no such thing, and as ``load_parameters`` does.
+        Parameters
+        ----------
+        source : mapping of str to array_like, or str or Path
+            The ``state_dict`` of an ``nn.RNN`` (tanh), ``nn.GRU`` or ``nn.LSTM``, alone or in a module with
+            one linear read-out of any name; or a ``.safetensors`` or ``.npz`` file of it. A missing read-out
+            starts at random. Float64 is rounded to float32.
+        **spec
+            Further parameters of this class. Size, cell and biases come from ``source``.
+
+        Returns
+        -------
+        RNN or BidirectionalRNN
+            A network with these parameters.
+
+        Raises
+        ------
+        BadSpec
+            If ``source`` is not such a ``state_dict``, or of the other number of directions.
+        BadShape, BadDtype, BadValue, BadCheckpoint
+            As ``load_parameters``.
         """
         given, told = state_dict.recognise(state_dict.read(source))
         if told.pop("directions") != cls.directions:
@@ -321,7 +359,7 @@ class Recurrent(Model):
         return net
 
     def _start(self) -> None:
-        """Initial parameters: uniform in ±1/√hidden."""
+        """Set initial parameters: uniform in ±1/√hidden."""
         generator = np.array([self.spec.seed], np.uint64)
         bound = np.float32(1 / math.sqrt(self.spec.hidden))  # as PyTorch's
         for place in self._places.values():

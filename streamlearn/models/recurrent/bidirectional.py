@@ -73,8 +73,10 @@ class BidirectionalSpec(RecurrentSpec):
 
     @property
     def places(self) -> int:
-        """At how many places forward states are kept: before each chunk that waits for targets, that which is
-        run, and the one after."""
+        """Number of saved forward states.
+
+        One per chunk that may wait for targets, one for the current chunk, one for the next.
+        """
         return self.wait // self.chunk[0] + 2
 
     @property
@@ -186,10 +188,12 @@ class BidirectionalRNN(Recurrent):
 
     @property
     def has_lookahead(self) -> bool:
+        """Whether the outputs for a sample depend on later samples: they do."""
         return True
 
     @property
     def target_dim(self) -> int:
+        """Columns of ``y``."""
         return self._goals
 
     def _learn(self, batch: Batch) -> Outputs:
@@ -221,6 +225,7 @@ class BidirectionalRNN(Recurrent):
 
     def predict_validated(self, batch: Batch) -> Outputs:
         # On copies, of the slots that are asked for alone.
+        """Return the rows that ``learn`` would return if the batch came now. Does not change the model."""
         slots, place = np.zeros(1, np.int64), np.zeros(batch.rows, np.int64)
         fresh = np.zeros(batch.rows, np.bool_)
         if batch.keys is not None:
@@ -253,8 +258,7 @@ class BidirectionalRNN(Recurrent):
         return Outputs(**{name: array[:rows] for name, array in said.items()})
 
     def _quality(self) -> dict[str, Any]:
-        """``waiting``: how many samples wait for their context, or with ``target="later"`` for the targets of
-        their chunk. The rest is `Recurrent`'s."""
+        """Return the quality of a recurrent network, and the number of samples that wait."""
         return super()._quality() | {"waiting": int(self.state["waiting"].sum())}
 
     def _forget(self) -> None:

@@ -135,6 +135,7 @@ class RNN(Recurrent):
 
     @property
     def target_dim(self) -> int:
+        """Columns of ``y``; 0 if the net forecasts the next sample."""
         return 0 if self._forecasts else self._goals
 
     def _learn(self, batch: Batch) -> Outputs:
@@ -142,7 +143,7 @@ class RNN(Recurrent):
         return self._step_through(batch, rate, _LEARN)
 
     def _skip(self, batch: Batch) -> Outputs:
-        """The hidden state goes on, and that is all."""
+        """Advance the hidden state only."""
         return self._step_through(batch, np.zeros(batch.rows, np.float32), _PASS_BY)
 
     def _step_through(self, batch: Batch, rate: Float32, mode: Integers) -> Outputs:
@@ -178,6 +179,7 @@ class RNN(Recurrent):
         return out
 
     def predict_validated(self, batch: Batch) -> Outputs:
+        """Return the outputs for a batch, run on from the live state. Does not change the model."""
         if batch.keys is None:
             return self._shaped(self._rollout(batch.x, 0))
         # Each key's samples on their own, then all in their order again.
@@ -196,12 +198,28 @@ class RNN(Recurrent):
         return out
 
     def forecast(self, steps: int, key: int | str | None = None) -> Float32:
-        """The next ``steps`` samples, (steps, dim), from the live state (of ``key``): those within the
-        ``horizon`` as the net forecasts them at once, the others as it goes on with its own forecasts for
-        samples (symbols: their probabilities, the most probable one taken). Changes nothing.
+        """Forecast the next samples from the live state. Does not change the model.
 
-        Raises BadValue if the target is not the next sample, before there is any forecast, and for what is no
-        number of steps.
+        Steps within ``horizon`` are forecast at once. For later steps the net takes its own forecasts as
+        samples.
+
+        Parameters
+        ----------
+        steps : int
+            Number of samples to forecast. Range: at least 1.
+        key : int or str, optional
+            The stream, for models with ``keys``.
+
+        Returns
+        -------
+        ndarray of float32, shape (steps, dim) or (steps, symbols)
+            The forecast in the stream's own units; for symbols their probabilities.
+
+        Raises
+        ------
+        BadValue
+            If ``target`` is not ``"next"``, before the first sample of the stream, or if ``steps`` is out of
+            range.
         """
         told = self._run_free(as_whole_number(steps, "steps"), 0.0, 0, key)[1]
         ahead = told[:, : self.spec.symbols or self.dim].copy()
@@ -212,12 +230,32 @@ class RNN(Recurrent):
     def sample(
         self, n: int, temperature: float = 1.0, seed: int = 0, key: int | str | None = None
     ) -> NDArray[np.int32]:
-        """``n`` symbols (n,) drawn as the net goes on from the live state (of ``key``), each fed back.
-        ``temperature``: below 1 prefers the probable, 0 takes the most probable, above 1 evens out. Changes
-        nothing.
+        """Draw a continuation of symbols from the live state. Does not change the model.
 
-        Raises BadValue if the net does not forecast symbols, before there is any forecast, and for numbers
-        that make no sense (``seed`` is whole, from 0 to 2^63 − 1).
+        Each symbol that is drawn is the next input.
+
+        Parameters
+        ----------
+        n : int
+            Number of symbols to draw. Range: at least 1.
+        temperature : float, default 1.0
+            Below 1 prefers probable symbols, 0 takes the most probable one, above 1 evens out. Range: at
+            least 0.
+        seed : int, default 0
+            Seed of the draw. Range: 0 to 2⁶³ − 1.
+        key : int or str, optional
+            The stream, for models with ``keys``.
+
+        Returns
+        -------
+        ndarray of int32, shape (n,)
+            The symbols.
+
+        Raises
+        ------
+        BadValue
+            If the net does not forecast symbols, before the first sample of the stream, or if a number is out
+            of range.
         """
         if self.spec.symbols is None or not self._forecasts:
             raise BadValue("symbols can be drawn where a net forecasts them: symbols=…, target='next'")
@@ -259,8 +297,7 @@ class RNN(Recurrent):
         return out
 
     def _quality(self) -> dict[str, Any]:
-        """With ``horizon`` also ``mae_by_step``; with ``lags``, ``gradient_by_lag``; with ``target="later"``
-        how many samples wait for their target (``waiting``). The rest is `Recurrent`'s."""
+        """Return the quality of a recurrent network, with errors by step, gradients and waiting samples."""
         judged = super()._quality()
         if self.spec.horizon is not None:
             steps = self.state["quality"].reshape(5, self.spec.horizon, self.dim)
@@ -277,9 +314,12 @@ class RNN(Recurrent):
 
     @property
     def gradient_by_lag(self) -> NDArray[np.float64]:
-        """How far back the net learns, (k2,): ‖∂L_t/∂s_{t−j}‖ by lag j, where L_t is the last step's share of
-        a window's loss and s is what goes on to the next step, h and of an LSTM c; the mean over recent
-        updates (``half_life``). Empty before there is any, and without ``lags``."""
+        """Norm of the loss gradient by lag, float64 of shape (k₂,): how far back the net learns.
+
+        Entry j is ‖∂L_t/∂s_{t−j}‖, the mean over recent updates (``half_life``). L_t is the loss of the last
+        step of a window, s the state: h, and c of an LSTM. Empty before the first update and without
+        ``lags``.
+        """
         lags = self.state.get("lags", np.zeros((3, 0)))
         seen = lags[tbptt.WEIGHT] > 0
         return np.asarray(lags[tbptt.NORMS, seen] / lags[tbptt.WEIGHT, seen])

@@ -46,6 +46,7 @@ class Place:
 
     @property
     def end(self) -> int:
+        """Row after the last one."""
         return self.first + blocks(self.units) * (self.inputs or 1) * self.gates
 
     def put(self, values: Float32, rows: Float32) -> None:
@@ -56,15 +57,14 @@ class Place:
         rows[self.first : self.end] = folded.reshape(-1, WIDTH)
 
     def values(self, rows: Float32) -> Float32:
-        """A copy of what ``put`` laid out."""
+        """Return a copy of what ``put`` laid out."""
         folded = rows[self.first : self.end].reshape(-1, self.inputs or 1, self.gates, WIDTH)
         lanes = folded.transpose(2, 0, 3, 1).reshape(self.gates, -1, self.inputs or 1)
         return lanes[:, : self.units].reshape(self.shape).copy()
 
 
 def places(net: NDArray[np.int64], matrices: NDArray[np.int64]) -> dict[str, Place]:
-    """Every parameter that there is by its name in PyTorch, in PyTorch's order; the read-out is called
-    ``head``."""
+    """Return every parameter by its name in PyTorch, in PyTorch's order. The read-out is ``head``."""
     found: dict[str, Place] = {}
     cells = len(matrices) // 2
     for cell in range(cells):
@@ -94,9 +94,12 @@ def places(net: NDArray[np.int64], matrices: NDArray[np.int64]) -> dict[str, Pla
 
 
 def check(mapping: Mapping[str, Float32], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Float32]:
-    """The parameters in ``mapping``.
+    """Return the parameters in ``mapping``.
 
-    Raises BadSpec (names), BadShape or BadValue (not finite), whichever comes first, telling every problem.
+    Raises
+    ------
+    BadSpec, BadShape, BadValue
+        If names, shapes or values (not finite) are wrong, in this order. The message names every problem.
     """
     names = [f"'{name}' is missing" for name in shapes if name not in mapping]
     names += [f"'{name}' is unknown" for name in mapping if name not in shapes]
@@ -117,11 +120,15 @@ _CELLS = {kind.gates: cell for cell, kind in memory_layout.CELLS.items()}
 
 
 def recognise(state_dict: Mapping[str, Float32]) -> tuple[dict[str, Float32], dict[str, Any]]:
-    """A ``state_dict`` of ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM``, alone or in a module with a linear read-out,
-    under our names; and what of a spec it tells: cell, dim, hidden, layers, bias, outputs and head_bias if it
-    has a read-out, and in how many ``directions`` it runs.
+    """Return a ``state_dict`` under our names, and the parameters of a spec that follow from it.
 
-    Raises BadSpec if it is anything else.
+    These are cell, dim, hidden, layers and bias; outputs and head_bias if it has a read-out; and
+    ``directions``.
+
+    Raises
+    ------
+    BadSpec
+        If it is not of an ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM``, alone or with a linear read-out.
     """
     found: dict[str, Float32] = {}
     prefixes, rest = set(), dict(state_dict)
@@ -180,7 +187,7 @@ def write(path: str | Path, parameters: Mapping[str, Float32]) -> None:
 
 
 def read(source: Source) -> dict[str, Float32]:
-    """What ``source`` holds, a mapping or a file; numbers of other widths are rounded to float32."""
+    """Return the arrays of ``source``, a mapping or a file. Other floats are rounded to float32."""
     held = source if isinstance(source, Mapping) else _held(Path(source))
     return {name: _as_float32(name, values) for name, values in held.items()}
 

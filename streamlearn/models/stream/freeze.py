@@ -36,7 +36,7 @@ class Freeze:
         self.state: dict[str, NDArray[Any]] = {"freeze": self._counts}
 
     def learn(self, model: Model, batch: Batch | Targets) -> Outputs:
-        """What ``model`` says of all rows; those that are not frozen are learned."""
+        """Return the outputs of ``model`` for all rows. Rows that are not frozen are learned."""
         poor = self._too_few_values(batch)
         said: list[Outputs] = []
         usual = batch.rows if self._on_drift is None else _RUN
@@ -99,7 +99,7 @@ class Freeze:
         return model._watched(out, first)
 
     def _answer(self, model: Model) -> None:
-        """What an alarm leads to."""
+        """React to an alarm: freeze, or reheat the schedules."""
         if self._on_drift == "freeze":
             self._counts[LEFT] = self._samples
         else:

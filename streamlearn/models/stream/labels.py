@@ -52,8 +52,10 @@ class LabelledSpec(UnitSpec):
 
 
 class LabelledModel(UnitModel):
-    """Units with labels, where the spec has ``labels``. Then ``y`` ``(n, 1)`` may come with the samples, NaN
-    where it is not known, or later by their ids (``learn_targets``)."""
+    """Units that have labels, if the spec has ``labels``.
+
+    Then ``y`` ``(n, 1)`` may come with the samples (NaN: unknown) or later by their ids (``learn_targets``).
+    """
 
     def _place_units(self, units: int, plane: NDArray[np.float64] | None = None) -> None:
         super()._place_units(units, plane)
@@ -70,13 +72,16 @@ class LabelledModel(UnitModel):
 
     @property
     def target_dim(self) -> int:
+        """Columns of ``y``: 1 with ``labels``, else 0."""
         return 1 if self._classes else 0
 
     @property
     def accepts_late_targets(self) -> bool:
+        """Whether labels may arrive after their samples: they may with ``labels``."""
         return self._classes > 0
 
     def read_targets(self, y: ArrayLike) -> Float32:
+        """Return ``y`` as float32 ``(n, 1)``. Raises BadValue for a value that is no class."""
         return as_codes("y", super().read_targets(y), self._classes)
 
     def _learn(self, batch: Batch) -> Outputs:
@@ -104,29 +109,34 @@ class LabelledModel(UnitModel):
         return out
 
     def predict_validated(self, batch: Batch) -> Outputs:
+        """Return the outputs for a batch that ``validate`` returned, with the winners' labels."""
         out = super().predict_validated(batch)
         if self._classes:
             out.arrays["label"] = self._labels_of(out.winner)
         return out
 
     def _what_counts(self) -> tuple[Any, ...]:
-        """What both kernels need beside the samples, in their order."""
+        """Return the arguments of both kernels after the samples, in their order."""
         state = self.state
         waiting = state["labels.ids"], state["labels.winners"], state["labels.told"]
         return state["labels.counts"], self._classes, state["labels.quality"], self.decay, *waiting
 
     @property
     def label_counts(self) -> NDArray[np.float64]:
-        """One row a unit, arranged as they are, and a column for each class: how many of it the unit has won
-        lately, exponentially forgotten (``half_life``, in labels that came)."""
+        """Labels that each unit has won, float64 of shape (*units, labels).
+
+        Counts are forgotten exponentially with ``half_life``, in labels that came.
+        """
         shape = (*self.spec.arrangement, self._classes)
         counts = self.state.get("labels.counts", np.ones(1))
         return np.asarray(counts[:-1] / counts[-1]).reshape(shape)
 
     @property
     def labels(self) -> NDArray[np.int32]:
-        """Every unit's label, arranged as they are: the class it has won most of lately, the lowest among
-        equals; −1 where none has come."""
+        """Label of each unit, int32 of the shape of the units; −1: none.
+
+        It is the class that the unit has won most often; the lowest class wins a tie.
+        """
         every_unit = np.arange(self.units, dtype=np.int32)
         return self._labels_of(every_unit).reshape(self.spec.arrangement)
 
@@ -137,9 +147,15 @@ class LabelledModel(UnitModel):
         return label
 
     def quality(self) -> dict[str, Any]:
-        """With ``labels`` also ``label_accuracy``: the share of labels that were the winner's own when the
-        sample came; ``labelled_units``: how many have one; ``unmatched_targets``: how many labels came
-        for no sample that waits."""
+        """Return the live quality, with ``labels`` also of the labels.
+
+        Returns
+        -------
+        dict
+            As for every model of this kind. ``label_accuracy``: share of labels that equalled the winner's
+            label when the sample came. ``labelled_units``: units with a label. ``unmatched_targets``: labels
+            for which no sample waited.
+        """
         if not self._classes:
             return super().quality()
         count, right = self.state["labels.quality"].tolist()

@@ -86,13 +86,13 @@ Schedule = Decay | Finite
 
 
 def bounds(schedule: Schedule) -> tuple[float, float]:
-    """The smallest and the largest value the schedule ever has."""
+    """Return the smallest and the largest value of a schedule."""
     start, end = _as_row(schedule)[:2]
     return min(start, end), max(start, end)
 
 
 def changing(schedules: Mapping[str, Schedule]) -> list[str]:
-    """The names of those that do not stay what they are."""
+    """Return the names of the schedules that change."""
     return [name for name, each in schedules.items() if len(set(bounds(each))) > 1]
 
 
