@@ -593,7 +593,7 @@ class Competitive(_Competitive):
     spread : float or Decay or None, default None
         λ(t) of mode 'gas', in ranks: unit of rank k learns at e^(−k/λ) of the winner's rate.
         None: Decay from a quarter of the units (at least 1) to 0.5, tau=5000. Range: 0 to
-        1e+06.
+        1,000,000.
     leak : float or Decay, default 0.0
         Mode 'hard': learning rate of the units that lose, much smaller than ε, 0.0001 for
         example. Units that never win then drift to the middle of the stream. 0: losers do not
@@ -1970,7 +1970,7 @@ class SOM(_SOM):
         σ(t), radius of the neighbourhood in grid steps; 0: only the winner learns. None: Decay
         from half the longer side (at least 1) to 1.5 (less on a small grid), tau=5000. On maps
         beyond 12 × 12, raise its end (0.15 × longer side) if the score matters more than
-        detail. Range: 0 to 1e+06.
+        detail. Range: 0 to 1,000,000.
     grid_distance : {"manhattan", "euclidean", "chebyshev", "hexagonal"} or None, default None
         Distance between units on the grid, in steps. None: 'manhattan' on squares, 'hexagonal'
         (steps along edges) on hexagons. 'chebyshev' is for squares only.

@@ -17,6 +17,7 @@ default. NaN in ``X`` is a missing value. ``model_`` is the model.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from inspect import Parameter, Signature
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -31,6 +32,7 @@ from ..models.maps.competitive import Competitive
 from ..models.maps.gng import GrowingNeuralGas
 from ..models.maps.som import SOM
 from ..models.recurrent.rnn import RNN
+from ..models.signature import Argument, arguments, default_text, inserted, section
 
 try:
     from sklearn.base import (
@@ -65,6 +67,7 @@ def _parameters_of(model: type[Model], *without: str, **defaults: Any) -> Callab
         defaults.setdefault(name, field.default if plain else None)
     names = [name for name in model.Spec.model_fields if name not in ("dim", *without)]
     parameters = [Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name]) for name in names]
+    texts = [_text(each, defaults[each.name]) for each in arguments(model) if each.name in names]
     signature = Signature([Parameter("self", Parameter.POSITIONAL_OR_KEYWORD), *parameters])
 
     def __init__(*args: Any, **given: Any) -> None:
@@ -81,9 +84,20 @@ def _parameters_of(model: type[Model], *without: str, **defaults: Any) -> Callab
 
     def give(estimator: type[E]) -> type[E]:
         estimator._kind, estimator.__init__ = model.kind, __init__  # type: ignore[method-assign]
+        estimator.__doc__ = inserted(estimator.__doc__ or "", section("Parameters", texts))
         return estimator
 
     return give
+
+
+def _text(parameter: Argument, default: Any) -> tuple[str, str]:
+    """Return heading and description of an estimator's parameter, with its own default."""
+    shown = replace(parameter, default=default_text(default))
+    if default is not None or parameter.default in (None, "None"):
+        return shown.heading, shown.description
+    if "None" not in shown.shown:
+        shown = replace(shown, shown=f"{shown.shown} or None")
+    return shown.heading, f"{shown.description} None: {parameter.default}."
 
 
 class _Learner(BaseEstimator):
@@ -163,6 +177,15 @@ class SOMClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Clusterer
     """``sl.SOM`` as a scikit-learn clusterer: labels are the winning units, numbered row by row.
 
     ``transform`` gives their places on the grid.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from streamlearn.interop.sklearn import SOMClusterer
+    >>> X = np.random.default_rng(1).normal(size=(500, 3))
+    >>> clusterer = SOMClusterer(grid=(4, 5)).fit(X)
+    >>> clusterer.predict(X).shape, clusterer.transform(X).shape
+    ((500,), (500, 2))
     """
 
     def transform(self, X: ArrayLike) -> NDArray[np.int32]:
@@ -186,7 +209,16 @@ class SOMClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Clusterer
 
 @_parameters_of(Competitive, *_OF_LABELS, units=8, scale="standard")
 class CompetitiveClusterer(_Clusterer):
-    """``sl.Competitive`` as a scikit-learn clusterer: labels are the winning prototypes."""
+    """``sl.Competitive`` as a scikit-learn clusterer: labels are the winning prototypes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from streamlearn.interop.sklearn import CompetitiveClusterer
+    >>> X = np.random.default_rng(1).normal(size=(500, 3))
+    >>> CompetitiveClusterer(units=4).fit_predict(X).shape
+    (500,)
+    """
 
 
 @_parameters_of(GrowingNeuralGas, scale="standard")
@@ -195,6 +227,15 @@ class GrowingNeuralGasClusterer(_Clusterer):
 
     The number of units grows as it learns. ``model_.edges`` joins units that belong together. A label is
     valid until a unit is removed: then the last unit takes its number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from streamlearn.interop.sklearn import GrowingNeuralGasClusterer
+    >>> X = np.random.default_rng(1).normal(size=(2000, 3))
+    >>> clusterer = GrowingNeuralGasClusterer(max_units=10).fit(X)
+    >>> len(clusterer.model_.weights)
+    10
     """
 
 
@@ -281,6 +322,15 @@ class RNNRegressor(RegressorMixin, _Learner):
 
     Rows are consecutive samples of one stream: ``y`` is predicted from a row and all rows before it.
     ``predict(X)`` takes ``X`` as the rows that follow those learned last. NaN in ``y`` is a missing target.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from streamlearn.interop.sklearn import RNNRegressor
+    >>> X = np.random.default_rng(1).normal(size=(500, 3))
+    >>> regressor = RNNRegressor(hidden=8).fit(X, X[:, 0])
+    >>> regressor.predict(X[:5]).shape
+    (5,)
     """
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:

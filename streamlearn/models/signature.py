@@ -69,7 +69,7 @@ def arguments(model: type[Model]) -> list[Argument]:
 
 
 def _argument(name: str, field: FieldInfo) -> Argument:
-    default = None if field.is_required() else _default(field.default)
+    default = None if field.is_required() else default_text(field.default)
     limits = _range(_form(field))
     description = field.description or ""
     text = type_text(_form(field))
@@ -83,7 +83,8 @@ def _form(field: FieldInfo) -> Any:
     return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
 
 
-def _default(value: object) -> str:
+def default_text(value: object) -> str:
+    """Return a default as source text."""
     if isinstance(value, Decay):
         return f"Decay({value.start:g}, {value.end:g}, tau={value.tau:g})"
     return _quoted(value)
@@ -165,6 +166,7 @@ def _interval(constraints: Sequence[Any]) -> list[str]:
 
 
 def _number(value: Any) -> str:
+    value = int(value) if value == int(value) else value
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
@@ -203,21 +205,25 @@ RAISES = """BadSpec
 
 
 def docstring(model: type[Model]) -> str:
-    """Return the docstring of a model's class: the written text with the generated sections inserted.
-
-    They come after the summary and before the first written section (Notes, References, Examples).
-    """
-    written = inspect.cleandoc(vars(model).get("__doc__") or f"{model.__name__}.")
-    summary, underline, rest = written.partition("\nNotes\n")
-    if not underline:
-        summary, underline, rest = written.partition("\nReferences\n")
-    sections = [
+    """Return the docstring of a model's class: the written text with the generated sections inserted."""
+    return inserted(
+        vars(model).get("__doc__") or f"{model.__name__}.",
         section("Parameters", [(each.heading, each.description) for each in arguments(model)]),
         section("Attributes", attributes(model)),
         f"Raises\n------\n{RAISES}",
-    ]
-    generated = "\n\n".join(part for part in sections if part)
-    return f"{summary.rstrip()}\n\n{generated}\n" + (f"{underline}{rest.rstrip()}\n" if underline else "")
+    )
+
+
+def inserted(written: str, *sections: str) -> str:
+    """Return a written docstring with generated ``sections`` after its summary.
+
+    They come before the first written section (Notes, References or Examples).
+    """
+    written = inspect.cleandoc(written)
+    starts = [written.find(f"\n{title}\n---") for title in ("Notes", "References", "Examples")]
+    start = min((place for place in starts if place >= 0), default=len(written))
+    parts = [written[:start].rstrip(), *filter(None, sections), written[start:].strip()]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def attributes(model: type[Model]) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib
 import inspect
 import pkgutil
@@ -48,3 +49,17 @@ def public(module: ModuleType) -> Iterator[tuple[str, object]]:
 def test_nothing_public_is_without_a_docstring(module):
     assert inspect.getdoc(module)
     assert not [name for name, each in public(module) if not (getattr(each, "__doc__", "") or "").strip()]
+
+
+@pytest.mark.parametrize("module", MODULES[:4], ids=lambda module: module.__name__)
+def test_the_examples_run(module):
+    assert doctest.testmod(module).failed == 0
+
+
+def test_an_estimator_describes_the_parameters_of_its_model():
+    from streamlearn.interop.sklearn import SOMClusterer
+
+    text = inspect.getdoc(SOMClusterer)
+    assert "grid : int or tuple[int, int] or tuple[int], default (10, 10)" in text
+    assert "learning_rate : float or Decay or None, default None" in text
+    assert "None: Decay(0.5, 0.02, tau=5000)." in " ".join(text.split())
