@@ -267,8 +267,8 @@ class BidirectionalRNN(_BidirectionalRNN):
             Error of the prediction: root mean square over the outputs, in their own units; for
             classes and symbols −log p in nats. NaN if there is no target or no prediction.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
@@ -291,8 +291,8 @@ class BidirectionalRNN(_BidirectionalRNN):
             Error of the prediction: root mean square over the outputs, in their own units; for
             classes and symbols −log p in nats. NaN if there is no target or no prediction.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
@@ -315,8 +315,8 @@ class BidirectionalRNN(_BidirectionalRNN):
             Error of the prediction: root mean square over the outputs, in their own units; for
             classes and symbols −log p in nats. NaN if there is no target or no prediction.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
@@ -534,8 +534,8 @@ class Cognitron(_Cognitron):
         activity : ndarray of float32, shape (n, cells)
             Activity of each cell.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
@@ -557,8 +557,8 @@ class Cognitron(_Cognitron):
         activity : ndarray of float32, shape (n, cells)
             Activity of each cell.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
@@ -771,8 +771,8 @@ class Competitive(_Competitive):
         distance : ndarray of float32, shape (n,)
             Distance between sample and winner, in the scaled space; NaN: no winner.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
@@ -794,8 +794,8 @@ class Competitive(_Competitive):
         distance : ndarray of float32, shape (n,)
             Distance between sample and winner, in the scaled space; NaN: no winner.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
@@ -967,8 +967,8 @@ class Grossberg(_Grossberg):
             ½Σ|x_i/n − w_i| of the winners, mean over the clusters: share of weight on wrong lines,
             0 to 1.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
@@ -989,8 +989,8 @@ class Grossberg(_Grossberg):
             ½Σ|x_i/n − w_i| of the winners, mean over the clusters: share of weight on wrong lines,
             0 to 1.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
@@ -1177,8 +1177,8 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         distance : ndarray of float32, shape (n,)
             Distance between sample and winner, in the scaled space; NaN: no winner.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
@@ -1198,8 +1198,8 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         distance : ndarray of float32, shape (n,)
             Distance between sample and winner, in the scaled space; NaN: no winner.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
@@ -1356,8 +1356,8 @@ class HammingNet(_HammingNet):
         capped : ndarray of bool, shape (n,)
             Whether the MaxNet stopped at ``max_iterations``.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
@@ -1383,8 +1383,8 @@ class HammingNet(_HammingNet):
         capped : ndarray of bool, shape (n,)
             Whether the MaxNet stopped at ``max_iterations``.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
@@ -1565,8 +1565,8 @@ class Malsburg(_Malsburg):
         activity : ndarray of float32, shape (n, cells)
             Activity of each cell.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
@@ -1588,8 +1588,8 @@ class Malsburg(_Malsburg):
         activity : ndarray of float32, shape (n, cells)
             Activity of each cell.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
@@ -1824,8 +1824,8 @@ class RNN(_RNN):
             Error of the prediction: root mean square over the outputs, in their own units; for
             classes and symbols −log p in nats. NaN if there is no target or no prediction.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
@@ -1849,8 +1849,8 @@ class RNN(_RNN):
             Error of the prediction: root mean square over the outputs, in their own units; for
             classes and symbols −log p in nats. NaN if there is no target or no prediction.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
@@ -1873,8 +1873,8 @@ class RNN(_RNN):
             Error of the prediction: root mean square over the outputs, in their own units; for
             classes and symbols −log p in nats. NaN if there is no target or no prediction.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
@@ -2146,8 +2146,8 @@ class SOM(_SOM):
         distance : ndarray of float32, shape (n,)
             Distance between sample and winner, in the scaled space; NaN: no winner.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
@@ -2171,8 +2171,8 @@ class SOM(_SOM):
         distance : ndarray of float32, shape (n,)
             Distance between sample and winner, in the scaled space; NaN: no winner.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN:
-            unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error;
+            NaN: unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)

@@ -157,7 +157,7 @@ class Clusterer(_Learner, base.Clusterer):
 class AnomalyDetector(_Learner, base.AnomalyDetector):
     """Anomaly scores of any kind of model that learns without targets.
 
-    With ``"rnn"`` the score tells how badly the sample was forecast.
+    With ``"rnn"`` the score is that of the forecast error.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ NUMBER = np.iinfo(np.int64).min
 
 
 class Batch(NamedTuple):
-    """Samples in order. What a model does not take is None, and what it takes is there."""
+    """Samples in order. A field that the model does not take is None."""
 
     x: Float32  # (n, dim)
     y: Float32 | None = None  # (n, target_dim), NaN where it is missing

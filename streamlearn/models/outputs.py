@@ -64,7 +64,8 @@ _Target = Annotated[
 _Score = Annotated[
     _Float32,
     Column(
-        _ROWS, "How unusual the sample is: share of recent samples that were less so, 0 to 1; NaN: unknown."
+        _ROWS,
+        "How unusual the sample is: share of recent samples with a smaller distance or error; NaN: unknown.",
     ),
 ]
 _Drift = Annotated[_Bool, Column(_ROWS, "Whether the drift detector raised an alarm at this sample.", DRIFT)]

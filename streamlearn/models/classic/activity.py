@@ -29,7 +29,7 @@ class ActivitySpec(base.Spec):
 
 
 class ActivityModel(Model):
-    """A model of ``cells`` that say how active they are."""
+    """A model of ``cells`` with activities."""
 
     cells: int
 

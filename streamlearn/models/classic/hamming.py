@@ -91,7 +91,7 @@ class HammingSpec(BinarySpec):
 
     @property
     def rate(self) -> Schedule:
-        """ε(t): what was given, or the default."""
+        """ε(t), given or by default."""
         if self.learning_rate is not None:
             return self.learning_rate
         return Decay(0.5, 0.02, 5000.0) if self.patterns is None else 0.0
@@ -103,7 +103,7 @@ class HammingSpec(BinarySpec):
 
     @property
     def epsilon(self) -> float:
-        """MaxNet's: what was given, or the default."""
+        """ε of the MaxNet, given or by default."""
         return 1 / (self.count + 1) if self.inhibition is None else self.inhibition
 
 

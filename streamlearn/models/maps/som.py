@@ -142,7 +142,7 @@ class SOMSpec(LabelledSpec):
 
     @property
     def radius(self) -> Schedule:
-        """σ(t): what was given, or the default."""
+        """σ(t), given or by default."""
         if self.sigma is not None:
             return self.sigma
         start = max(1.0, max(self.grid) / 2)
@@ -155,7 +155,7 @@ class SOMSpec(LabelledSpec):
 
     @property
     def metric(self) -> str:
-        """The grid distance: what was given, or the default."""
+        """Grid distance, given or by default."""
         return self.grid_distance or _GRID_DISTANCES[self.topology][0]
 
 

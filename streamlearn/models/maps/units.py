@@ -64,7 +64,7 @@ class UnitSpec(Spec):
 
     @property
     def arrangement(self) -> tuple[int, ...]:
-        """The shape of the weights that there are at first, but for ``dim``."""
+        """Shape of the initial weights without ``dim``."""
         raise AssertionError("every model arranges its units")
 
     @model_validator(mode="after")

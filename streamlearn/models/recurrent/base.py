@@ -369,5 +369,5 @@ class Recurrent(Model):
 
 
 def mean(values: NDArray[np.float64]) -> float:
-    """NaN where there is nothing to take the mean of."""
+    """Return the mean; NaN for no values."""
     return float(values.mean()) if values.size else math.nan

@@ -68,7 +68,7 @@ class BidirectionalSpec(RecurrentSpec):
 
     @property
     def kinds(self) -> int | None:
-        """How many classes a prediction tells apart; None where it is numbers."""
+        """Number of classes that a prediction distinguishes; None for numbers."""
         return self.classes
 
     @property

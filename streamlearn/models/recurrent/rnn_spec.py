@@ -91,7 +91,7 @@ class RNNSpec(RecurrentSpec):
 
     @property
     def kinds(self) -> int | None:
-        """How many classes a forecast tells apart; None where it is numbers."""
+        """Number of classes that a prediction distinguishes; None for numbers."""
         if self.loss != "cross_entropy":
             return None
         return self.symbols if self.target == "next" else self.classes
