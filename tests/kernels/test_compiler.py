@@ -1,86 +1,164 @@
-"""The cache's key, a cold and a warm start, and kernels that take one signature only."""
+"""The compile cache: its keys, cold and warm starts, a read-only cache; kernels take one signature only."""
 
 from __future__ import annotations
 
+import ast
+import ctypes
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from streamlearn.kernels import compiler
+from streamlearn.kernels.compiler import cache
 from streamlearn.kernels.simd import splitmix
 
-KERNELS = Path(compiler.__file__).parents[1]
+KERNELS = cache.KERNELS
+FILES = sorted(str(path.relative_to(KERNELS)) for path in KERNELS.rglob("*.py"))
+ENTRY_FILES = [name for name in FILES if "\n@kernel" in (KERNELS / name).read_text()]
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1  # of prctl(2) and capabilities(7)
 
 
 @pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """A copy of the kernels' source, to be edited."""
-    return Path(shutil.copytree(KERNELS, tmp_path / "kernels", ignore=shutil.ignore_patterns("__pycache__")))
+def clone(tmp_path: Path) -> Path:
+    """A directory with a copy of the package, whose files a test may edit."""
+    package = KERNELS.parent
+    shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
 
 
-def key(kernels: Path) -> str:
-    """The name of the cache directory that the compiler in ``kernels`` would use."""
-    spec = importlib.util.spec_from_file_location("a_compiler", kernels / "compiler/__init__.py")
+def load_cache_module(kernels: Path) -> ModuleType:
+    """The module ``compiler/cache.py`` of the source tree ``kernels``, loaded afresh."""
+    spec = importlib.util.spec_from_file_location("a_cache", kernels / "compiler/cache.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.cache_path().name
+    return module
 
 
-def test_same_source_same_key(copy):
-    assert key(copy) == key(copy)
-    assert key(KERNELS) == compiler.cache_path().name
+def keys(kernels: Path) -> dict[str, Path]:
+    """The cache directory of every file with entry points."""
+    module = load_cache_module(kernels)
+    return {name: module.module_path(kernels / name) for name in ENTRY_FILES}
 
 
-def test_the_same_source_elsewhere_has_another_key(copy):
-    assert key(copy) != compiler.cache_path().name
+def edit(file: Path) -> None:
+    file.write_text(file.read_text() + "\n# edited\n")
 
 
-@pytest.mark.parametrize("name", sorted(str(path.relative_to(KERNELS)) for path in KERNELS.rglob("*.py")))
-def test_an_edit_in_any_kernel_file_changes_the_key(copy, name):
-    before = key(copy)
-    source = copy / name
-    source.write_text(source.read_text() + "\n# edited\n")
-    assert key(copy) != before
+def test_the_same_source_has_the_same_keys(clone):
+    assert keys(clone / "streamlearn/kernels") == keys(clone / "streamlearn/kernels")
+    assert keys(KERNELS) == {name: cache.module_path(KERNELS / name) for name in ENTRY_FILES}
 
 
-def test_a_file_more_or_under_another_name_changes_the_key(copy):
-    keys = {key(copy)}
-    (copy / "another.py").write_text("")
-    keys.add(key(copy))
-    (copy / "another.py").rename(copy / "other.py")
-    keys.add(key(copy))
-    assert len(keys) == 3
+def test_the_same_source_in_another_directory_has_other_keys(clone):
+    here, there = keys(KERNELS), keys(clone / "streamlearn/kernels")
+    assert all(here[name] != there[name] for name in ENTRY_FILES)
+
+
+def imports(file: Path) -> set[Path]:
+    """The kernel files that ``file`` imports, by Python's parser and importer."""
+    package = ["streamlearn", "kernels", *file.relative_to(KERNELS).parts[:-1]]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            assert not any(alias.name.startswith("streamlearn") for alias in node.names), "import relatively"
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            assert not (node.module or "").startswith("streamlearn"), "import relatively"
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join([*package[: len(package) + 1 - node.level], *filter(None, [node.module])])
+            submodules = {name for alias in node.names if (name := f"{base}.{alias.name}") in sys.modules}
+            found |= submodules | ({base} if node.module else set())
+    return {Path(str(sys.modules[name].__file__)) for name in found}
+
+
+def closure(file: Path) -> set[Path]:
+    """``file`` and all kernel files that it imports, directly or indirectly."""
+    found, pending = set(), {file}
+    while pending:
+        found.add(current := pending.pop())
+        pending |= imports(current) - found
+    return found
+
+
+@pytest.mark.parametrize("name", ENTRY_FILES)
+def test_an_import_closure_has_all_files_that_the_module_imports(name):
+    assert cache.import_closure(KERNELS / name) == closure(KERNELS / name)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in FILES if name not in ("__init__.py", "compiler/parallel.py")]
+)
+def test_an_edit_changes_the_keys_of_the_modules_that_import_the_file(clone, name):
+    kernels = clone / "streamlearn/kernels"
+    before = keys(kernels)
+    edit(kernels / name)
+    after = keys(kernels)
+    changed = {entry for entry in ENTRY_FILES if before[entry] != after[entry]}
+    assert changed == {entry for entry in ENTRY_FILES if KERNELS / name in closure(KERNELS / entry)}
+
+
+@pytest.mark.parametrize("name", ["simd/lanes.py", "compiler/__init__.py", "compiler/cache.py"])
+def test_an_edit_in_what_all_kernels_use_changes_most_keys(clone, name):
+    kernels = clone / "streamlearn/kernels"
+    before = keys(kernels)
+    edit(kernels / name)
+    after = keys(kernels)
+    same = {entry for entry in ENTRY_FILES if before[entry] == after[entry]}
+    assert same <= ({"simd/splitmix.py", "stream/keys.py"} if name == "simd/lanes.py" else set())
 
 
 START = """
 import sys
+from importlib import import_module
 from numba import njit
 from streamlearn.kernels import compiler
-from streamlearn.kernels.simd import splitmix
-import numpy as np
-compiler._registry[:] = [each for each in compiler._registry if each.name == "splitmix.fill_uniform"]
+wanted = sys.argv[1:]
+compiler._registry[:] = [point for point in compiler._registry if point.name in wanted]
 before = compiler.cached()
-compiler.ready(splitmix)
-splitmix.fill_uniform(np.zeros(1, np.uint64), np.float32(0), np.float32(1), np.empty(3, np.float32))
-hits = sum(splitmix.fill_uniform.stats.cache_hits.values())
+compiler.compile_all()
+hits = {point.name: sum(point.dispatcher.stats.cache_hits.values()) for point in compiler._registry}
 njit(lambda: 1)()
-print(before, hits, compiler.cached())
+print(before, *(hits[name] for name in wanted), compiler.cached())
 """
 
 
-def start(clone: Path = KERNELS.parents[1], **environment: str | Path) -> list[str]:
-    """Before, cache hits, after: what a process says that runs in ``clone``."""
-    command = [sys.executable, "-c", START]
-    env = {**os.environ, **{name: str(value) for name, value in environment.items()}}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=clone)
+def without_override() -> None:
+    """Let permissions hold for root too: the process to be executed cannot write where its user may not."""
+    ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0)
+
+
+def start(
+    clone: Path = KERNELS.parents[1],
+    *,
+    names: tuple[str, ...] = ("splitmix.fill_uniform",),
+    obey_permissions: bool = False,
+    **environment: str | Path,
+) -> list[str]:
+    """Start a process that compiles the entry points ``names`` with the package in ``clone``.
+
+    Returns whether the cache held all of them before, the number of cache hits of each, and whether the cache
+    holds all of them afterwards.
+    """
+    command = [sys.executable, "-c", START, *names]
+    paths = {"PYTHONPATH": str(clone), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**os.environ, **paths, **{name: str(value) for name, value in environment.items()}}
+    done = subprocess.run(
+        command,
+        env=env,
+        capture_output=True,
+        text=True,
+        cwd=clone,
+        preexec_fn=without_override if obey_permissions else None,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
@@ -91,15 +169,28 @@ def test_cold_start_compiles_and_warm_start_loads(tmp_path):
     assert list(tmp_path.rglob("*.nbc"))
 
 
-def test_what_others_compiled_does_not_make_a_start_warm(tmp_path):
+def test_what_others_compiled_does_not_make_a_start_warm(tmp_path, clone):
     """Another clone of the same source, and the same clone on another CPU."""
-    package = KERNELS.parent
-    shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
     cache = tmp_path / "cache"
     assert start(NUMBA_CACHE_DIR=cache) == ["False", "0", "True"]
-    assert start(tmp_path, NUMBA_CACHE_DIR=cache) == ["False", "0", "True"]
+    assert start(clone, NUMBA_CACHE_DIR=cache) == ["False", "0", "True"]
     assert start(NUMBA_CACHE_DIR=cache, NUMBA_CPU_NAME="generic") == ["False", "0", "True"]
     assert start(NUMBA_CACHE_DIR=cache) == ["True", "1", "True"]
+
+
+def test_a_comment_in_one_kernel_recompiles_that_kernel_only(tmp_path, clone):
+    """``keys`` stands for a learner's kernel, the others for its neighbours."""
+    few = ("keys.find", "splitmix.fill_uniform", "schedules.follow")
+    kernels, cache = clone / "streamlearn/kernels", tmp_path / "cache"
+    assert start(clone, names=few, NUMBA_CACHE_DIR=cache) == ["False", "0", "0", "0", "True"]
+    edit(kernels / "classic/cognitron.py")
+    assert start(clone, names=few, NUMBA_CACHE_DIR=cache) == ["True", "1", "1", "1", "True"]
+    edit(kernels / "stream/keys.py")
+    assert start(clone, names=few, NUMBA_CACHE_DIR=cache) == ["False", "0", "1", "1", "True"]
+    edit(kernels / "simd/lanes.py")
+    assert start(clone, names=few, NUMBA_CACHE_DIR=cache) == ["False", "1", "1", "0", "True"]
+    edit(kernels / "compiler/__init__.py")
+    assert start(clone, names=few, NUMBA_CACHE_DIR=cache) == ["False", "0", "0", "0", "True"]
 
 
 def test_a_cache_that_cannot_be_written_is_replaced_by_one_that_can(tmp_path):
@@ -114,6 +205,39 @@ def test_a_cache_that_cannot_be_written_is_replaced_by_one_that_can(tmp_path):
     assert own.stat().st_mode & 0o077 == 0
     own.chmod(0o777)  # anybody may have written there, and what is in the cache is run
     assert start(**environment) == ["False", "0", "True"]
+
+
+@pytest.fixture
+def read_only_cache(tmp_path: Path) -> Iterator[Path]:
+    """A cache directory that holds one kernel and that nobody may write to."""
+    path = tmp_path / "cache"
+    start(NUMBA_CACHE_DIR=path)
+    directories = [path, *(directory for directory in path.rglob("*") if directory.is_dir())]
+    for directory in directories:
+        directory.chmod(0o555)
+    yield path
+    for directory in directories:
+        directory.chmod(0o755)
+
+
+def test_a_cache_that_can_only_be_read_is_used(tmp_path, read_only_cache):
+    """A container image runs ``streamlearn warmup`` as root at build time and then serves as another user."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    environment = {"NUMBA_CACHE_DIR": read_only_cache, "TMPDIR": temporary}
+    before = sorted(read_only_cache.rglob("*"))
+    assert start(obey_permissions=True, **environment) == ["True", "1", "True"]
+    assert not list(temporary.rglob("*.nbc"))
+    assert sorted(read_only_cache.rglob("*")) == before
+
+
+def test_a_kernel_that_a_read_only_cache_lacks_is_stored_in_a_private_one(tmp_path, read_only_cache):
+    names = ("splitmix.fill_uniform", "keys.find")
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    environment = {"NUMBA_CACHE_DIR": read_only_cache, "TMPDIR": temporary}
+    assert start(names=names, obey_permissions=True, **environment) == ["False", "1", "0", "True"]
+    assert start(names=names, obey_permissions=True, **environment) == ["True", "1", "1", "True"]
 
 
 GOOD = (np.zeros(1, np.uint64), np.float32(0), np.float32(1), np.zeros(8, np.float32))
@@ -142,37 +266,39 @@ def test_other_argument_types_raise_and_compile_nothing(mistake):
     assert len(splitmix.fill_uniform.signatures) == 1
 
 
-def test_progress_is_told_of_every_kernel_in_order():
-    told = []
-    count = compiler.compile_all(lambda name, done, total: told.append((name, done, total)))
-    assert [done for _, done, _ in told] == list(range(count))
-    assert {total for _, _, total in told} == {count}
-    assert {"som.learn", "units.predict", "splitmix.fill_uniform"} <= {name for name, _, _ in told}
+def test_progress_is_called_for_every_kernel_in_order():
+    calls = []
+    count = compiler.compile_all(lambda name, done, total: calls.append((name, done, total)))
+    assert [done for _, done, _ in calls] == list(range(count))
+    assert {total for _, _, total in calls} == {count}
+    assert {"som.learn", "units.predict", "splitmix.fill_uniform"} <= {name for name, _, _ in calls}
 
 
-def test_every_kernel_is_among_those_that_a_start_compiles():
-    """Else a daemon would compile it in the middle of its work."""
+def test_a_start_compiles_every_kernel():
+    """Otherwise a daemon would compile it while it serves."""
     declared = {path.stem for path in KERNELS.rglob("*.py") if "\n@kernel" in path.read_text()}
     command = "import streamlearn.kernels as kernels; print(*kernels.compiler.names())"
     names = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout
     assert {name.split(".")[0] for name in names.split()} == declared
 
 
-HELPED = """
+WORKERS = """
 from streamlearn.kernels import compiler
 from streamlearn.kernels.compiler import parallel
 from streamlearn.kernels.simd import splitmix
 from streamlearn.kernels.stream import keys, labels
-told = []
+started = []
 few = ["splitmix.fill_uniform", "labels.predict", "keys.find"]
-parallel.compile_all(few, lambda name, begun, total: told.append(name))
+parallel.compile_all(few, lambda name, begun, total: started.append(name))
 compiler.ready(keys, labels, splitmix)
 loaded = [sum(each.stats.cache_hits.values()) for each in (splitmix.fill_uniform, labels.predict, keys.find)]
-print(*sorted(told), *loaded)
+print(*sorted(started), *loaded)
 """
 
 
-def test_helpers_fill_the_cache_that_a_start_loads_from(tmp_path):
+def test_workers_fill_the_cache_that_a_start_loads_from(tmp_path):
     env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", HELPED], env=env, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", WORKERS], env=env, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == ["keys.find", "labels.predict", "splitmix.fill_uniform", "1", "1", "1"]

@@ -1,7 +1,8 @@
-"""Compiling on all processors. Numba compiles one kernel at a time in a process, so others help, each a
-process that is told names and fills the cache which all share.
+"""Compiles kernels on all processors. Numba compiles one kernel at a time in a process, so this module starts
+worker processes that fill the cache.
 
-``python -m streamlearn.kernels.compiler.parallel`` is such a helper.
+``python -m streamlearn.kernels.compiler.parallel`` is a worker. It reads names of kernels, one per line, and
+writes each name back when that kernel is compiled.
 """
 
 from __future__ import annotations
@@ -13,18 +14,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
-MOST_HELPERS = 4  # each takes some 300 MB
-LONGEST = ("tbptt.learn", "bidirectional.run")  # to be begun first
+MAX_WORKERS = 4  # each takes about 300 MB
+SLOWEST = ("tbptt.learn", "bidirectional.run")  # to start first
 
 
 def compile_all(names: Sequence[str], progress: Callable[[str, int, int], None] | None = None) -> None:
-    """Have helpers compile the kernels, telling ``progress(name, begun, total)`` before each. What they could
-    not do is not done."""
-    begun = count()
-    waiting = sorted(names, key=lambda name: name not in LONGEST)
-    waiting.reverse()  # the next one is the last
+    """Compile the kernels ``names`` into the cache. Calls ``progress(name, started, total)`` before each.
 
-    def help_out(_: int) -> None:
+    A kernel that fails here is left for the caller to compile, who then gets the error.
+    """
+    started = count()
+    pending = sorted(names, key=lambda name: name not in SLOWEST)
+    pending.reverse()  # the last one is next
+
+    def run_worker(_: int) -> None:
         command = [sys.executable, "-m", __name__]
         paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         try:
@@ -35,26 +38,26 @@ def compile_all(names: Sequence[str], progress: Callable[[str, int, int], None] 
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-            ) as helper:
-                assert helper.stdin is not None
-                assert helper.stdout is not None
-                while waiting:
-                    name = waiting.pop()
+            ) as worker:
+                assert worker.stdin is not None
+                assert worker.stdout is not None
+                while pending:
+                    name = pending.pop()
                     if progress is not None:
-                        progress(name, next(begun), len(names))
-                    helper.stdin.write(f"{name}\n")
-                    helper.stdin.flush()
-                    if not helper.stdout.readline():
+                        progress(name, next(started), len(names))
+                    worker.stdin.write(f"{name}\n")
+                    worker.stdin.flush()
+                    if not worker.stdout.readline():
                         return
-        except (OSError, IndexError):  # no processes here, or another helper took the last name
+        except (OSError, IndexError):  # no new processes allowed, or another worker took the last name
             return
 
-    helpers = min(os.cpu_count() or 1, MOST_HELPERS)
-    with ThreadPoolExecutor(helpers) as threads:
-        list(threads.map(help_out, range(helpers)))
+    workers = min(os.cpu_count() or 1, MAX_WORKERS, len(names))
+    with ThreadPoolExecutor(max(workers, 1)) as threads:
+        list(threads.map(run_worker, range(workers)))
 
 
-def _help() -> None:
+def _serve() -> None:
     from . import compile_one
 
     for line in sys.stdin:
@@ -64,4 +67,4 @@ def _help() -> None:
 
 
 if __name__ == "__main__":
-    _help()
+    _serve()

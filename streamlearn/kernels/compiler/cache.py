@@ -1,0 +1,161 @@
+"""Where compiled kernels are stored: one directory for each kernel module, named by a digest of its source.
+
+Numba's own cache detects an edit only in the file that defines a function. An edit in a file imported by that
+file would leave stale machine code. So the name of a module's directory contains a digest of the module's
+*import closure*: the module and every kernel file that it imports, directly or indirectly. An edit
+recompiles the modules that import the edited file, and no others.
+
+::
+
+    <cache>/streamlearn/<installation>/<module>-<closure>/
+
+``<cache>`` is ``NUMBA_CACHE_DIR``, else ``XDG_CACHE_HOME``, else ``~/.cache``. ``<installation>`` is a digest
+of the versions of Numba and Python, the directory of the source and the CPU.
+
+This module imports no other module of streamlearn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import llvmlite
+import numba as nb
+from llvmlite import binding as llvm
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserProvidedCacheLocator
+
+KERNELS = Path(__file__).absolute().parents[1]
+
+_IMPORT = re.compile(r"^[ \t]*from[ \t]+(\.+)([\w.]*)[ \t]+import[ \t]+(\([^)]*\)|.*)", re.MULTILINE)
+
+
+class _ReadOnlyLocator(UserProvidedCacheLocator):
+    def ensure_cache_path(self) -> None:
+        """Do nothing. Numba's method tests that the directory can be written."""
+
+
+class _ReadOnlyImpl(CompileResultCacheImpl):
+    _locator_classes = (_ReadOnlyLocator,)
+
+
+class ReadOnlyCache(FunctionCache):
+    """A Numba cache that reads compiled code and never writes."""
+
+    _impl_class = _ReadOnlyImpl
+
+    def save_overload(self, sig: object, data: object) -> None:
+        """Do nothing. The code stays in memory."""
+
+
+@cache
+def installation_path() -> Path:
+    """The cache directory of this installation on this CPU. It may not exist yet."""
+    processor = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    target = f"{nb.config.CPU_NAME} {nb.config.CPU_FEATURES}"  # settings that override the processor
+    versions = f"{nb.__version__} {llvmlite.__version__} {sys.version}"
+    digest = hashlib.sha256(f"{versions} {KERNELS} {processor} {target}".encode())
+    setting = os.environ.get("NUMBA_CACHE_DIR")
+    base = Path(setting) if setting else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "streamlearn" / digest.hexdigest()[:16]
+
+
+@cache
+def module_path(source: Path) -> Path:
+    """The cache directory of the kernel module in the file ``source``. It may not exist yet."""
+    digest = hashlib.sha256()
+    for file in sorted(import_closure(source)):
+        digest.update(str(file.relative_to(KERNELS)).encode() + b"\0" + _digest(file))
+    return installation_path() / f"{source.stem}-{digest.hexdigest()[:16]}"
+
+
+def import_closure(source: Path) -> frozenset[Path]:
+    """The kernel file ``source`` and every kernel file that it imports, directly or not."""
+    closure: set[Path] = set()
+    pending = {source}
+    while pending:
+        file = pending.pop()
+        closure.add(file)
+        pending |= _imports(file) - closure
+    return frozenset(closure)
+
+
+@cache
+def writable(path: Path) -> Path | None:
+    """``path`` if this process can write to it, else a private directory under the temporary directory.
+
+    None if neither can be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError:
+        private = _private_directory()
+    if private is None or private in path.parents:
+        return None
+    return writable(private / path.parent.name / path.name)
+
+
+def stored(directory: Path, source: Path, function: str) -> bool:
+    """Whether ``directory`` holds a readable compiled entry point ``function`` of the file ``source``."""
+    try:
+        files = list(directory.rglob(f"{source.stem}.{function}-*.nbc"))
+        for file in files:
+            file.open("rb").close()
+    except OSError:
+        return False
+    return bool(files)
+
+
+@cache
+def _private_directory() -> Path | None:
+    """A directory that no other user can write to: the cache holds code that this process will run."""
+    try:
+        own = Path(tempfile.gettempdir()) / f"streamlearn-{os.getuid()}"
+        own.mkdir(mode=0o700, exist_ok=True)
+        status = own.lstat()
+        if status.st_uid != os.getuid() or status.st_mode & 0o022:
+            own = Path(tempfile.mkdtemp(prefix="streamlearn-"))
+        return own
+    except OSError:
+        return None
+
+
+@cache
+def _digest(file: Path) -> bytes:
+    return hashlib.sha256(file.read_bytes()).digest()
+
+
+@cache
+def _imports(file: Path) -> frozenset[Path]:
+    """The kernel files that ``file`` imports. Kernels import each other by relative imports only."""
+    return frozenset(_resolve(file))
+
+
+def _resolve(file: Path) -> Iterator[Path]:
+    for dots, module, names in _IMPORT.findall(file.read_text()):
+        base = file.parents[len(dots) - 1].joinpath(*filter(None, module.split(".")))
+        if (found := _module_file(base)) is None:
+            continue
+        if found.name != "__init__.py":
+            yield found
+            continue
+        submodules = [_module_file(base / name) for name in re.findall(r"\w+", names)]
+        yield from filter(None, submodules)
+        if module:  # ``from . import name`` and ``from .. import name`` name submodules
+            yield found
+
+
+def _module_file(path: Path) -> Path | None:
+    """The file of the module or package at ``path``. None if this is no kernel file."""
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if file.is_file() and file.is_relative_to(KERNELS):
+            return file
+    return None
