@@ -180,7 +180,7 @@ def test_what_others_compiled_does_not_make_a_start_warm(tmp_path, clone):
 
 def test_a_comment_in_one_kernel_recompiles_that_kernel_only(tmp_path, clone):
     """``keys`` stands for a learner's kernel, the others for its neighbours."""
-    few = ("keys.find", "splitmix.fill_uniform", "schedules.follow")
+    few = ("keys.find", "splitmix.fill_uniform", "schedules.advance")
     kernels, cache = clone / "streamlearn/kernels", tmp_path / "cache"
     assert start(clone, names=few, NUMBA_CACHE_DIR=cache) == ["False", "0", "0", "0", "True"]
     edit(kernels / "classic/cognitron.py")
