@@ -1,13 +1,13 @@
-"""The Python client of streamlearn: push sensor streams, ask live models, follow their events.
+"""The Python client of streamlearn: send sensor streams to models, query them, subscribe to events.
 
 >>> from streamlearn_client import Client
->>> with Client("tcp://127.0.0.1:7700") as client:
+>>> with Client("tcp://127.0.0.1:7700") as client:  # doctest: +SKIP
 ...     client.create("pump", kind="som", dim=8, grid=[10, 10])
 ...     with client.stream("pump") as stream:
 ...         stream.push_many(samples)
 ...     print(client.predict("pump", samples[-1:]).score)
 
-The names below are loaded on first use: a program that needs the errors or the codec alone opens no sockets.
+Classes are imported on first use. So a program that needs only errors or the codec imports no ZeroMQ.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_WHERE = {
+_MODULES = {
     "Ack": "results",
     "AsyncClient": "aio",
     "Client": "client",
@@ -58,6 +58,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        return getattr(import_module(f"streamlearn_client.{_WHERE[name]}"), name)
+    if name in _MODULES:
+        return getattr(import_module(f"streamlearn_client.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'streamlearn_client' has no attribute {name!r}")

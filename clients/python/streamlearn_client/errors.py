@@ -1,11 +1,10 @@
-"""Every error of streamlearn, each with the code it has on the wire.
+"""All errors of streamlearn, with their wire codes.
 
-An error says what was wrong, what was expected and what to do, in ``message``; ``detail`` holds the
-same facts for programs (only JSON-able values). ``retryable`` means that the same request, sent again
-a little later, may well succeed; the others will fail again until something is changed.
+``message`` says what was wrong, what was expected and what to do. ``detail`` holds the same facts for programs,
+as JSON values. ``retryable`` means that the same request may succeed later without a change.
 
-The daemon raises these classes and sends them as ``{code, message, detail, retryable}``; the client
-turns them back into the same classes, so ``except Gap`` means the same on both sides of a socket.
+The daemon raises these classes and sends them as ``{code, message, detail, retryable}``. The client raises the
+same classes. So ``except Gap`` works in the daemon and in the client.
 """
 
 from __future__ import annotations
@@ -43,10 +42,29 @@ __all__ = [
 
 
 class StreamlearnError(Exception):
-    """The root of all errors of streamlearn.
+    """Base class of all errors of streamlearn.
 
-    ``message`` is for people, ``detail`` for programs. ``request_id`` is set by the codec when the
-    request that caused the error could still be identified, so that a reply can be addressed.
+    Parameters
+    ----------
+    message : str
+        What was wrong, what was expected, and what to do.
+    **detail
+        The facts of the error as JSON values.
+
+    Attributes
+    ----------
+    code : str
+        The error code on the wire.
+    retryable : bool
+        Whether the same request may succeed later.
+    request_id : int, str, bytes or None
+        Id of the refused request, set by the codec if it could read the id.
+
+    Examples
+    --------
+    >>> error = Gap("batch 9 arrived, batch 5 was expected", expected_seq=5)
+    >>> error.code, error.detail
+    ('GAP', {'expected_seq': 5})
     """
 
     code: ClassVar[str] = "ERROR"
@@ -60,7 +78,13 @@ class StreamlearnError(Exception):
         self.detail: dict[str, Any] = detail
 
     def to_wire(self) -> dict[str, Any]:
-        """The error as the map that a reply carries under ``error``."""
+        """Return the error as the map of a reply's ``error`` field.
+
+        Returns
+        -------
+        dict
+            ``code``, ``message``, ``detail`` and ``retryable``.
+        """
         return {
             "code": self.code,
             "message": self.message,
@@ -70,49 +94,49 @@ class StreamlearnError(Exception):
 
 
 class BadMessage(StreamlearnError):
-    """The frames are not a message of this protocol: broken MessagePack, missing frames or fields."""
+    """The frames are not a message of this protocol: invalid MessagePack, missing frames or fields."""
 
     code = "BAD_MESSAGE"
 
 
 class TooLarge(StreamlearnError):
-    """A header, frame, list or batch is over the limits that ``hello`` announces."""
+    """A header, frame, list or batch exceeds the limits that ``hello`` announces."""
 
     code = "TOO_LARGE"
 
 
 class UnsupportedVersion(StreamlearnError):
-    """The message speaks a protocol version that this side does not."""
+    """The message has a protocol version that the receiver does not support."""
 
     code = "UNSUPPORTED_VERSION"
 
 
 class UnknownOp(StreamlearnError):
-    """There is no such operation."""
+    """No operation has this name."""
 
     code = "UNKNOWN_OP"
 
 
 class UnknownModel(StreamlearnError):
-    """There is no model of that name."""
+    """No model has this name."""
 
     code = "UNKNOWN_MODEL"
 
 
 class ModelExists(StreamlearnError):
-    """A model of that name is already there."""
+    """A model of this name exists already."""
 
     code = "MODEL_EXISTS"
 
 
 class BadName(StreamlearnError):
-    """A model or producer name has characters or a length that names may not have."""
+    """A model or producer name has invalid characters or an invalid length."""
 
     code = "BAD_NAME"
 
 
 class BadSpec(StreamlearnError):
-    """A model's parameters are wrong; ``detail["errors"]`` is a list of ``{field, message}``, all at once."""
+    """Parameters of a model are wrong. ``detail["errors"]`` lists all of them as ``{field, message}``."""
 
     code = "BAD_SPEC"
 
@@ -124,82 +148,82 @@ class BadShape(StreamlearnError):
 
 
 class BadDtype(StreamlearnError):
-    """An array's elements are of a type that is not taken."""
+    """An array has a dtype that is not accepted."""
 
     code = "BAD_DTYPE"
 
 
 class BadValue(StreamlearnError):
-    """A value is out of its range: an infinity in a sample, a negative lsn, an unknown ack level."""
+    """A value is out of range, for example an infinity in a sample or a negative lsn."""
 
     code = "BAD_VALUE"
 
 
 class Gap(StreamlearnError):
-    """A batch's ``seq`` is ahead of the next one expected (``detail["expected_seq"]``): some are missing."""
+    """Batches are missing before this one. ``detail["expected_seq"]`` is the next expected number."""
 
     code = "GAP"
 
 
 class Fenced(StreamlearnError):
-    """A newer epoch of the same producer (``detail["epoch"]``) has taken over; this one may not write."""
+    """A newer epoch of the same producer (``detail["epoch"]``) exists; the older one may not write."""
 
     code = "FENCED"
 
 
 class Busy(StreamlearnError):
-    """The daemon has all the work it will hold; send again a little later."""
+    """The daemon's queue is full; send the request again later."""
 
     code = "BUSY"
     retryable = True
 
 
 class DiskFull(StreamlearnError):
-    """The journal's disk is full; nothing of the request was kept. It resumes when there is room."""
+    """The journal's disk is full. The request had no effect; send it again when the disk has space."""
 
     code = "DISK_FULL"
     retryable = True
 
 
 class ShuttingDown(StreamlearnError):
-    """The daemon is stopping and takes nothing new; send again once it is back."""
+    """The daemon is stopping. Send the request again after its restart."""
 
     code = "SHUTTING_DOWN"
     retryable = True
 
 
 class NoCheckpoint(StreamlearnError):
-    """There is no checkpoint at that lsn."""
+    """No checkpoint has this lsn."""
 
     code = "NO_CHECKPOINT"
 
 
 class BadCheckpoint(StreamlearnError):
-    """A checkpoint can't be used: damaged, or not one of this model."""
+    """The checkpoint is damaged or belongs to another model."""
 
     code = "BAD_CHECKPOINT"
 
 
 class Internal(StreamlearnError):
-    """A fault of the daemon itself; its log has the particulars."""
+    """The daemon failed. Its log has the details."""
 
     code = "INTERNAL"
 
 
 class NoAnswer(StreamlearnError):
-    """Client side: the daemon did not answer in time, or is not there (``detail["endpoint"]``)."""
+    """Raised by the client: the daemon at ``detail["endpoint"]`` did not answer in time."""
 
     code = "NO_ANSWER"
 
 
 class StreamLost(StreamlearnError):
-    """Client side: a stream can't go on; ``detail`` tells how many samples were not acknowledged."""
+    """Raised by the client: a stream failed. ``detail["unacknowledged"]`` is the number of samples at risk."""
 
     code = "STREAM_LOST"
 
 
 class Unrecognised(StreamlearnError):
-    """The daemon sent an error code that this client does not know (``detail["code"]``): it is newer."""
+    """The daemon is newer and sent an error code that this client does not know (``detail["code"]``)."""
 
     code = "UNRECOGNISED"
 
@@ -233,13 +257,24 @@ by_code: dict[str, type[StreamlearnError]] = {
 
 
 def from_wire(error: Mapping[str, Any]) -> StreamlearnError:
-    """The error that ``to_wire`` described; one with an unknown code becomes ``Unrecognised``."""
+    """Return the error that `StreamlearnError.to_wire` described.
+
+    Parameters
+    ----------
+    error : Mapping
+        The map of a reply's ``error`` field.
+
+    Returns
+    -------
+    StreamlearnError
+        An instance of the class with this code; `Unrecognised` for an unknown code.
+    """
     code, message, detail = error.get("code"), error.get("message"), error.get("detail")
     facts = {str(key): value for key, value in detail.items()} if isinstance(detail, Mapping) else {}
     cls = by_code.get(code) if isinstance(code, str) else None
     text = message if isinstance(message, str) else ""
-    made = (Unrecognised if cls is None else cls)(text or f"the daemon answered {code!r} without a message")
+    result = (Unrecognised if cls is None else cls)(text or f"the daemon answered {code!r} without a message")
     if cls is None:
         facts["code"] = str(code)
-    made.detail = facts
-    return made
+    result.detail = facts
+    return result
