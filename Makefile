@@ -42,6 +42,7 @@ format: $(VENV)/.with-lint
 
 stubs: $(VENV)/.with-lint
 	$(BIN)/python -m tools.stubs
+	$(BIN)/python -m tools.copy_docstrings
 
 docs-figures: $(VENV)/.with-demo
 	for figure in docs/figures/*.py; do $(BIN)/python $$figure || exit 1; done

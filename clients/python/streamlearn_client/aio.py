@@ -1,4 +1,4 @@
-"""The asyncio client. Its docstrings are copies of `Client`'s, see ``clients/python/copy_docstrings.py``."""
+"""The asyncio client. Its docstrings are copies of `Client`'s, see ``tools/copy_docstrings.py``."""
 
 from __future__ import annotations
 
@@ -366,7 +366,6 @@ class AsyncClient(AsyncAdministration):
         NoAnswer
             If the events endpoint does not confirm the subscription within the client's timeout.
         """
-
         topics = subscription_topics(model, kinds)
 
         async def find_endpoint() -> str:

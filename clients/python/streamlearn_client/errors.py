@@ -1,10 +1,10 @@
 """All errors of streamlearn, with their wire codes.
 
-``message`` says what was wrong, what was expected and what to do. ``detail`` holds the same facts for programs,
-as JSON values. ``retryable`` means that the same request may succeed later without a change.
+``message`` says what was wrong, what was expected and what to do. ``detail`` holds the same facts as JSON
+values for programs. ``retryable`` means that the same request may succeed later without a change.
 
-The daemon raises these classes and sends them as ``{code, message, detail, retryable}``. The client raises the
-same classes. So ``except Gap`` works in the daemon and in the client.
+The daemon raises these classes and sends them as ``{code, message, detail, retryable}``. The client raises
+the same classes. So ``except Gap`` works in the daemon and in the client.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ class NoAnswer(StreamlearnError):
 
 
 class StreamLost(StreamlearnError):
-    """Raised by the client: a stream failed. ``detail["unacknowledged"]`` is the number of samples at risk."""
+    """Raised by the client: a stream failed. ``detail["unacknowledged"]`` samples may be lost."""
 
     code = "STREAM_LOST"
 

@@ -1,7 +1,7 @@
-"""Copy the docstrings of the blocking classes to their asyncio counterparts: ``python copy_docstrings.py``.
+"""Copy the docstrings of the client's blocking classes to their asyncio counterparts.
 
-The copies are source text, so editors and type checkers show them. ``tests/client/test_docstrings.py`` checks
-that they are up to date. Run this program after a change to a docstring of a blocking class.
+``make stubs`` runs this file. The copies are source text, so that editors and type checkers show them. A
+change of a docstring of a blocking class needs new copies; a test compares the two.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent / "streamlearn_client"
+PACKAGE = Path(__file__).parents[1] / "clients/python/streamlearn_client"
 PAIRS = (  # blocking module, class; asyncio module, class
     ("administration", "Administration", "aio_administration", "AsyncAdministration"),
     ("client", "Client", "aio", "AsyncClient"),
@@ -33,37 +33,38 @@ def methods(source: str, class_name: str) -> dict[str, Function]:
 
 
 def docstring_lines(node: Function) -> slice:
-    """Return the lines of a method's docstring; an empty slice before its body if it has none."""
+    """Return the lines from the docstring of a method to its first statement; empty if it has none."""
     first = node.body[0]
-    start = first.lineno - 1
     has_docstring = ast.get_docstring(node) is not None
-    return slice(start, first.end_lineno if has_docstring else start)
+    end = node.body[1].lineno - 1 if has_docstring else first.lineno - 1
+    return slice(first.lineno - 1, end)
 
 
 def updated(target: str, target_class: str, source: str, source_class: str) -> str:
     """Return the text of module ``target`` with the docstrings of ``source``."""
     originals = methods(source, source_class)
     lines, source_lines = target.splitlines(keepends=True), source.splitlines(keepends=True)
-    for name, node in reversed(
-        methods(target, target_class).items()
-    ):  # from the end: line numbers stay valid
-        if name in originals:
-            docstring = source_lines[docstring_lines(originals[name])]
-            nested = any(isinstance(statement, Function) for statement in node.body[:2])
-            replaced = docstring_lines(node)
-            if nested and lines[replaced.stop - 1 : replaced.stop + 1][-1].strip():
-                docstring = [*docstring, "\n"]  # a blank line before a nested function
-            lines[replaced] = docstring
+    for name, node in reversed(methods(target, target_class).items()):  # from the end: numbers stay valid
+        if name not in originals:
+            continue
+        docstring = source_lines[docstring_lines(originals[name])]
+        statement = node.body[ast.get_docstring(node) is not None]
+        if isinstance(statement, Function):
+            docstring = [*docstring, "\n"]
+        lines[docstring_lines(node)] = docstring
     return "".join(lines)
 
 
-def main() -> None:
-    """Update the asyncio modules."""
+def updated_modules() -> dict[Path, str]:
+    """Return the asyncio modules with current docstrings."""
+    texts: dict[Path, str] = {}
     for source, source_class, target, target_class in PAIRS:
         path = PACKAGE / f"{target}.py"
-        text = (PACKAGE / f"{source}.py").read_text()
-        path.write_text(updated(path.read_text(), target_class, text, source_class))
+        text = texts.get(path) or path.read_text()
+        texts[path] = updated(text, target_class, (PACKAGE / f"{source}.py").read_text(), source_class)
+    return texts
 
 
 if __name__ == "__main__":
-    main()
+    for path, text in updated_modules().items():
+        path.write_text(text)
