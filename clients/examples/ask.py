@@ -1,6 +1,6 @@
-"""Ask a live model about samples: ``python ask.py MODEL 4.1,12.3,60.2,0.1 [MORE…]``.
+"""Query a model: ``python ask.py MODEL 4.1,12.3,60.2,0.1 [SAMPLE ...]``.
 
-Each sample is its values with commas between them; leave one out (``4.1,,60.2,0.1``) if it is missing.
+Each sample is a list of values, separated by commas. An empty value (``4.1,,60.2,0.1``) is a missing value.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from streamlearn_client import AsyncClient, StreamlearnError
 ENDPOINT = os.environ.get("STREAMLEARN_ENDPOINT", "tcp://127.0.0.1:7700")
 
 
-async def main(model: str, *texts: str) -> None:
-    samples = [[float(value) if value else None for value in text.split(",")] for text in texts]
+async def main(model: str, *arguments: str) -> None:
+    samples = [[float(value) if value else None for value in text.split(",")] for text in arguments]
     async with AsyncClient(ENDPOINT, timeout=5) as client:
         description = await client.describe(model)
-        print(f"{model}: a {description['kind']} that has learned {description['samples']} samples")
+        print(f"{model}: kind {description['kind']}, {description['samples']} samples learned")
         out = await client.predict(model, samples)
-    for row, text in enumerate(texts):
-        said = ", ".join(f"{name} {array[row]}" for name, array in out.arrays.items())
-        print(f"{text}: {said}")
+    for row, text in enumerate(arguments):
+        outputs = ", ".join(f"{name} {array[row]}" for name, array in out.arrays.items())
+        print(f"{text}: {outputs}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Watch a model learn, and tell what is unusual: ``python watch_events.py [MODEL]``."""
+"""Print the events of a model, and its unusual samples: ``python watch_events.py [MODEL]``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Writes the golden vectors beside this file: ``python clients/vectors/generate.py``.
+"""Write the golden vectors into this folder: ``python clients/vectors/generate.py``.
 
-Headers are spelled out here and packed as they stand, so the vectors do not depend on any codec.
+The headers are written out here, so the vectors do not depend on a codec.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def i8(*values: int) -> bytes:
     return struct.pack(f"<{len(values)}q", *values)
 
 
-def named(name: str) -> int:
-    """The number that a name stands for as a key or an id."""
+def identifier(name: str) -> int:
+    """Return the integer that a name stands for as a key or an id."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little", signed=True)
 
 
@@ -47,8 +47,7 @@ def numbers(count: int) -> dict[str, Any]:
 
 
 def request(name: str, header: dict[str, Any], *buffers: bytes, **message: Any) -> dict[str, Any]:
-    """A vector whose message is the header's fields, but for arrays: ``x`` and ``y`` are given as rows,
-    ``keys`` and ``ids`` as numbers."""
+    """Return a vector. Its message has the header's fields, with arrays as rows or integers (``message``)."""
     meaning = {key: value for key, value in header.items() if key != "v"} | message
     return {"name": name, "frames": [msgpack.packb(header), *buffers], "message": meaning}
 
@@ -100,11 +99,11 @@ def requests() -> Iterator[dict[str, Any]]:
         ),
         f4([1.0], [2.0]),
         f4([NAN], [0.5]),
-        i8(-7, named("press 7")),
+        i8(-7, identifier("press 7")),
         i8(10, TOP),
         x=[[1.0], [2.0]],
         y=[[NAN], [0.5]],
-        keys=[-7, named("press 7")],
+        keys=[-7, identifier("press 7")],
         ids=[10, TOP],
     )  # fmt: skip
     yield request(
@@ -140,8 +139,8 @@ def requests() -> Iterator[dict[str, Any]]:
     yield request("forecast of a key", op(15, "forecast", model="fleet", steps=24, key=-7))
     yield request("sample", op(16, "sample", model="text", n=80))
     yield request(
-        "sample of a key, with all that can be said",
-        op(17, "sample", model="text", n=80, temperature=0.5, seed=3, key=named("press 7")),
+        "sample of a key, with all fields",
+        op(17, "sample", model="text", n=80, temperature=0.5, seed=3, key=identifier("press 7")),
     )
     yield request("reheat", op(18, "reheat", model="pump"))
     yield request("reheat by half", op(19, "reheat", model="pump", heat=0.5))
@@ -179,7 +178,7 @@ def requests_read() -> Iterator[dict[str, Any]]:
         **ack,
     )
     yield request(
-        "a flat y is one target each", learn(1, "pump", x=[[1], [2]], y=[3, 4]),
+        "a flat y is one target per sample", learn(1, "pump", x=[[1], [2]], y=[3, 4]),
         x=[[1.0], [2.0]], y=[[3.0], [4.0]], **ack,
     )  # fmt: skip
     yield request(
@@ -195,24 +194,24 @@ def requests_read() -> Iterator[dict[str, Any]]:
         **ack,
     )
     yield request(
-        "one key for all, by name", learn(1, "fleet", x=[[1], [2]], keys="press 7"),
-        x=[[1.0], [2.0]], keys=[named("press 7")] * 2, **ack,
+        "one name as the key of all samples", learn(1, "fleet", x=[[1], [2]], keys="press 7"),
+        x=[[1.0], [2.0]], keys=[identifier("press 7")] * 2, **ack,
     )  # fmt: skip
     yield request(
-        "one key for all, a number beside a frame", learn(1, "fleet", x=described(2, 1), keys=7),
+        "one key for all, an integer in the header", learn(1, "fleet", x=described(2, 1), keys=7),
         f4([1.0], [2.0]), x=[[1.0], [2.0]], keys=[7, 7], **ack,
     )  # fmt: skip
     yield request(
         "keys and ids as lists of numbers and names",
         learn(1, "fleet", x=[[1], [2], [3]], keys=["a", 1, "1"], ids=[-1, "ü", ""]),
         x=[[1.0], [2.0], [3.0]],
-        keys=[named("a"), 1, named("1")],
-        ids=[-1, named("ü"), named("")],
+        keys=[identifier("a"), 1, identifier("1")],
+        ids=[-1, identifier("ü"), identifier("")],
         **ack,
     )
     yield request(
-        "a target that comes later, all in the header", learn(1, "oven", y=[3, 4], ids="batch 5"),
-        x=None, y=[[3.0, 4.0]], ids=[named("batch 5")], **ack,
+        "a target that comes later, with all values in the header", learn(1, "oven", y=[3, 4], ids="batch 5"),
+        x=None, y=[[3.0, 4.0]], ids=[identifier("batch 5")], **ack,
     )  # fmt: skip
     yield request(
         "targets that come later, a flat y", learn(1, "oven", x=None, y=[3, 4], ids=[1, 2], keys=0),
@@ -220,12 +219,14 @@ def requests_read() -> Iterator[dict[str, Any]]:
     )  # fmt: skip
     yield request(
         "predict with the key's name", op(1, "predict", model="fleet", x=[1], keys="a"),
-        x=[[1.0]], keys=[named("a")],
+        x=[[1.0]], keys=[identifier("a")],
     )  # fmt: skip
     yield request(
-        "forecast of a key by its name", op(1, "forecast", model="fleet", steps=1, key="a"), key=named("a")
+        "forecast of a key by its name",
+        op(1, "forecast", model="fleet", steps=1, key="a"),
+        key=identifier("a"),
     )
-    yield request("a whole number for another number", op(1, "reheat", model="pump", heat=1))
+    yield request("an integer for a number", op(1, "reheat", model="pump", heat=1))
     yield request("no id", {"op": "models", "v": 1}, id=None)
 
 
@@ -273,7 +274,14 @@ def replies() -> Iterator[dict[str, Any]]:
     yield refusal("busy", 9, "BUSY", "too much is waiting", {}, True)
     errors = [{"field": "dim", "message": "must be at least 1"}, {"field": "grdi", "message": "unknown"}]
     yield refusal("bad spec", b"\x01", "BAD_SPEC", "2 things are wrong", {"errors": errors}, False)
-    yield refusal("nobody's", None, "BAD_MESSAGE", "the header is not a map", {}, False)
+    yield refusal(
+        "a refusal of a request without a readable id",
+        None,
+        "BAD_MESSAGE",
+        "the header is not a map",
+        {},
+        False,
+    )
 
 
 def events() -> Iterator[dict[str, Any]]:
@@ -317,7 +325,7 @@ def refused() -> Iterator[dict[str, Any]]:
     yield refusal("not MessagePack", "BAD_MESSAGE", b"\xc1\xc1")
     yield refusal("cut off after the id", "BAD_MESSAGE", msgpack.packb(good)[:9], data, id=5)
     yield refusal("bytes after the header", "BAD_MESSAGE", msgpack.packb(good) + b"\x00", data, id=5)
-    yield refusal("a list for a header", "BAD_MESSAGE", [1, 2])
+    yield refusal("a list instead of a header", "BAD_MESSAGE", [1, 2])
     yield refusal("no version", "BAD_MESSAGE", {"id": 5, "op": "hello"}, id=5)
     yield refusal("another version", "UNSUPPORTED_VERSION", {"v": 2, "id": 5, "op": "hello"}, id=5)
     yield refusal(
@@ -332,7 +340,7 @@ def refused() -> Iterator[dict[str, Any]]:
     yield refusal("a missing field", "BAD_MESSAGE", op(5, "create", model="pump"), id=5)
     yield refusal("a field of another type", "BAD_MESSAGE", op(5, "restore", model="pump", lsn="4"), id=5)
     yield refusal(
-        "a spec that is no map", "BAD_MESSAGE", op(5, "create", model="pump", kind="som", spec=[1]), id=5
+        "a spec that is not a map", "BAD_MESSAGE", op(5, "create", model="pump", kind="som", spec=[1]), id=5
     )
     yield refusal("a negative lsn", "BAD_VALUE", op(5, "restore", model="pump", lsn=-1), id=5)
     yield refusal("no model", "BAD_NAME", learn(5, None, x=described(1, 2)), data, id=5)
@@ -343,12 +351,14 @@ def refused() -> Iterator[dict[str, Any]]:
         "a producer's name that is too long", "BAD_NAME", {**numbered, "producer": "ü" * 33}, data, id=5
     )
     yield refusal("a producer without numbers", "BAD_MESSAGE", {**good, "producer": "p"}, data, id=5)
-    yield refusal("a number below zero", "BAD_VALUE", {**numbered, "producer": "p", "seq": -1}, data, id=5)
+    yield refusal(
+        "a negative sequence number", "BAD_VALUE", {**numbered, "producer": "p", "seq": -1}, data, id=5
+    )
     yield refusal(
         "a number beyond 2^63 - 1", "BAD_VALUE", {**numbered, "producer": "p", "epoch": 2**63}, data, id=5
     )
     yield refusal(
-        "a number that is true", "BAD_VALUE", {**numbered, "producer": "p", "seq": True}, data, id=5
+        "a boolean as a sequence number", "BAD_VALUE", {**numbered, "producer": "p", "seq": True}, data, id=5
     )
     yield refusal("an unknown ack level", "BAD_VALUE", {**good, "ack": "maybe"}, data, id=5)
     yield refusal("no samples", "BAD_MESSAGE", learn(5, "pump"), id=5)
@@ -364,46 +374,53 @@ def refused() -> Iterator[dict[str, Any]]:
         "a shape that the frame does not fill", "BAD_SHAPE", learn(5, "pump", x=described(2, 2)), data, id=5
     )
     yield refusal("a missing frame", "BAD_MESSAGE", good, id=5)
-    yield refusal("a spare frame", "BAD_MESSAGE", good, data, data, id=5)
-    yield refusal("more frames than any request has", "BAD_MESSAGE", good, *[data] * 5, id=5)
+    yield refusal("an extra frame", "BAD_MESSAGE", good, data, data, id=5)
+    yield refusal("more frames than a request may have", "BAD_MESSAGE", good, *[data] * 5, id=5)
     unequal = {**good, "y": described(2, 1)}
-    yield refusal("other rows of targets than of samples", "BAD_SHAPE", unequal, data, data, id=5)
+    yield refusal("different numbers of targets and samples", "BAD_SHAPE", unequal, data, data, id=5)
     flat = learn(5, "pump", x=[[1], [2]])
-    yield refusal("other keys than samples", "BAD_SHAPE", {**flat, "keys": [1, 2, 3]}, id=5)
-    yield refusal("other ids than samples", "BAD_SHAPE", {**flat, "ids": numbers(1)}, i8(1), id=5)
+    yield refusal("different numbers of keys and samples", "BAD_SHAPE", {**flat, "keys": [1, 2, 3]}, id=5)
+    yield refusal(
+        "different numbers of ids and samples", "BAD_SHAPE", {**flat, "ids": numbers(1)}, i8(1), id=5
+    )
     yield refusal("keys of two axes", "BAD_SHAPE", {**flat, "keys": [[1, 2]]}, id=5)
     yield refusal("keys of unequal length", "BAD_SHAPE", {**flat, "keys": [[1], [2, 3]]}, id=5)
-    yield refusal("keys that are fractions", "BAD_DTYPE", {**flat, "keys": [1.5, 2.0]}, id=5)
-    yield refusal("a key that is nil among others", "BAD_DTYPE", {**flat, "keys": [1, None]}, id=5)
+    yield refusal("keys that are not integers", "BAD_DTYPE", {**flat, "keys": [1.5, 2.0]}, id=5)
+    yield refusal("a key that is nil", "BAD_DTYPE", {**flat, "keys": [1, None]}, id=5)
     yield refusal("a key beyond 2^63 - 1", "BAD_VALUE", {**flat, "keys": [1, 2**63]}, id=5)
-    yield refusal("keys that are true", "BAD_MESSAGE", {**flat, "keys": True}, id=5)
+    yield refusal("a boolean for keys", "BAD_MESSAGE", {**flat, "keys": True}, id=5)
     yield refusal("a frame of float32 for keys", "BAD_DTYPE", {**flat, "keys": described(2)}, data, id=5)
     yield refusal("a frame of keys that is missing", "BAD_MESSAGE", {**flat, "keys": numbers(2)}, id=5)
     yield refusal("a frame of keys of another size", "BAD_SHAPE", {**flat, "keys": numbers(2)}, data, id=5)
     yield refusal("targets without samples or ids", "BAD_MESSAGE", learn(5, "oven", y=[[1]]), id=5)
     yield refusal("ids without samples or targets", "BAD_MESSAGE", learn(5, "oven", ids=[1]), id=5)
-    yield refusal("other ids than targets", "BAD_SHAPE", learn(5, "oven", y=[[1], [2]], ids=[1, 2, 3]), id=5)
+    yield refusal(
+        "different numbers of ids and targets",
+        "BAD_SHAPE",
+        learn(5, "oven", y=[[1], [2]], ids=[1, 2, 3]),
+        id=5,
+    )
     yield refusal("no ids at all", "BAD_SHAPE", learn(5, "oven", y=[[1]], ids=[]), id=5)
     yield refusal(
-        "other keys than samples to predict",
+        "different numbers of keys and samples of predict",
         "BAD_SHAPE",
         op(5, "predict", model="m", x=[[1]], keys=[1, 2]),
         id=5,
     )
     forecast = op(5, "forecast", model="flow", steps=3)
-    yield refusal("several keys where one is wanted", "BAD_DTYPE", {**forecast, "key": [1]}, id=5)
-    yield refusal("steps that are a fraction", "BAD_MESSAGE", {**forecast, "steps": 1.5}, id=5)
-    yield refusal("steps below zero", "BAD_VALUE", {**forecast, "steps": -1}, id=5)
+    yield refusal("a list for a single key", "BAD_DTYPE", {**forecast, "key": [1]}, id=5)
+    yield refusal("steps that is not an integer", "BAD_MESSAGE", {**forecast, "steps": 1.5}, id=5)
+    yield refusal("negative steps", "BAD_VALUE", {**forecast, "steps": -1}, id=5)
     yield refusal("heat that is text", "BAD_MESSAGE", op(5, "reheat", model="pump", heat="1"), id=5)
     yield refusal("a header of learn that is too long", "TOO_LARGE", learn(5, "pump", x=[[0.5] * 512]), id=5)
 
 
-def plain(value: Any) -> Any:
-    """``value`` as JSON can hold it exactly (see README.md)."""
+def to_json(value: Any) -> Any:
+    """Return ``value`` as an exact JSON value (see README.md)."""
     if isinstance(value, dict):
-        return {key: plain(entry) for key, entry in value.items()}
+        return {key: to_json(entry) for key, entry in value.items()}
     if isinstance(value, list):
-        return [plain(entry) for entry in value]
+        return [to_json(entry) for entry in value]
     if isinstance(value, bytes):
         return {"bytes": value.hex()}
     if isinstance(value, float) and value != value:
@@ -414,14 +431,14 @@ def plain(value: Any) -> Any:
 
 
 def files() -> dict[str, str]:
-    """The content of every file, by name."""
+    """Return the content of all files by name."""
     makers = (requests, requests_read, replies, events, refused)
     content = {}
     for make in makers:
         entries = []
         for vector in make():
             frames = [frame.hex() for frame in vector.pop("frames")]
-            entries.append({"name": vector.pop("name"), "frames": frames, **plain(vector)})
+            entries.append({"name": vector.pop("name"), "frames": frames, **to_json(vector)})
         content[f"{make.__name__}.json"] = json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
     return content
 

@@ -24,12 +24,12 @@ def client(daemon: FakeDaemon) -> Iterator[Client]:
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], object]], None]:
-    """Wait for a condition; fail after a minute without it."""
+    """Return a function that waits for a condition, for at most a minute."""
 
     def wait(condition: Callable[[], object]) -> None:
         deadline = time.monotonic() + 60
         while not condition():
-            assert time.monotonic() < deadline, "the condition did not come about"
+            assert time.monotonic() < deadline, "the condition was not met within 60 s"
             time.sleep(0.002)
 
     return wait

@@ -1,4 +1,4 @@
-"""The example programs do what they say."""
+"""The example programs against the fake daemon."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLIENT = Path(__file__).parents[2] / "clients" / "python"
 
 @pytest.fixture
 def start(daemon):
-    """Start an example, and end it with Ctrl-C if it is still there."""
+    """Start an example program. Kill it after the test if it still runs."""
     running = []
 
     def start(name: str, *arguments: str) -> subprocess.Popen[str]:
@@ -42,8 +42,8 @@ def test_push_sensor(daemon, start, until):
     process = start("push_sensor.py")
     until(lambda: "pump" in daemon.models and len(daemon.models["pump"].rows) >= 10)
     process.send_signal(signal.SIGINT)
-    said, problem = process.communicate(timeout=60)
-    assert "stopped" in said, problem
+    output, problem = process.communicate(timeout=60)
+    assert "stopped" in output, problem
     assert np.isfinite(daemon.models["pump"].rows).all()
 
 
@@ -60,7 +60,7 @@ def test_watch_events(daemon, start, until):
 
 def test_ask(daemon, start):
     daemon.add("pump", dim=3)
-    said, problem = start("ask.py", "pump", "1,2,3", "4,,6").communicate(timeout=60)
-    assert "4,,6: winner 1" in said, problem
+    output, problem = start("ask.py", "pump", "1,2,3", "4,,6").communicate(timeout=60)
+    assert "4,,6: winner 1" in output, problem
     _, problem = start("ask.py", "no-such", "1").communicate(timeout=60)
     assert "UNKNOWN_MODEL" in problem

@@ -1,4 +1,4 @@
-"""The client stands alone: no Numba, nothing of the daemon's package."""
+"""The client works without Numba and without the daemon's package."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ threading.Thread(target=serve, daemon=True).start()
 with Client(f"tcp://127.0.0.1:{port}") as client:
     assert client.models() == [{"name": "pump"}]
 assert not {"numba", "streamlearn"} & set(sys.modules)
-print("alone")
+print("independent")
 """
 
 
@@ -44,8 +44,8 @@ def test_the_client_works_without_numba_and_streamlearn():
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], cwd=CLIENT, capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.stdout == "alone\n", done.stderr
+    assert done.stdout == "independent\n", done.stderr
 
 
-def test_it_says_that_it_is_typed():
+def test_the_package_is_marked_as_typed():
     assert (CLIENT / "streamlearn_client" / "py.typed").exists()

@@ -71,7 +71,7 @@ class Window:
         return len(self._batches) >= self._size
 
     def add(self, batch: Learn) -> None:
-        """Assign a number to a batch and keep it until it is acknowledged. Its arrays must not change afterwards."""
+        """Assign a number to a batch and keep it until the ack. Its arrays must not change afterwards."""
         seq = self._base + len(self._batches)
         message = batch._replace(
             model=self._model,
