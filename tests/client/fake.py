@@ -1,4 +1,4 @@
-"""A daemon without models: real sockets, the real protocol, keeps what it is sent, and fails on demand."""
+"""A fake daemon with real sockets and the real protocol. It stores batches and injects faults."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from streamlearn_client.protocol import (
 )
 
 DROP = "drop"
-"""What a fault returns to have the request heard and done, but not answered."""
+"""Outcome of a fault: the daemon executes the request and does not answer."""
 IGNORE = "ignore"
-"""What a fault returns to have the request neither done nor answered."""
+"""Outcome of a fault: the daemon neither executes nor answers the request."""
 
 Fault = Callable[[Request | Learn], StreamlearnError | str | None]
 
 
 def once(op: str, outcome: StreamlearnError | str, then: Callable[[], object] | None = None) -> Fault:
-    """A fault for the first request of one op."""
+    """Return a fault for the first request of one operation."""
     left = [outcome]
 
     def fault(request: Request | Learn) -> StreamlearnError | str | None:
@@ -49,7 +49,7 @@ def once(op: str, outcome: StreamlearnError | str, then: Callable[[], object] | 
 
 
 def _bind(socket: zmq.Socket, endpoint: str) -> None:
-    """Bind, and wait if some other process has the port for the moment."""
+    """Bind the socket. Wait up to 10 s if another process uses the port."""
     deadline = time.monotonic() + 10
     while True:
         try:
@@ -70,11 +70,11 @@ class FakeModel:
     @property
     def rows(self) -> np.ndarray:
         dim = self.spec.get("dim", 1)
-        there = [batch.x for batch in self.batches if batch.x is not None]
-        return np.concatenate(there or [np.empty((0, dim), "f4")])
+        samples = [batch.x for batch in self.batches if batch.x is not None]
+        return np.concatenate(samples or [np.empty((0, dim), "f4")])
 
     def take(self, learn: Learn) -> bool:
-        """Keep a batch; whether it was here already."""
+        """Store a batch. Return whether it is a duplicate."""
         if learn.producer:
             epoch, expected = self.positions.get(learn.producer, (0, 0))
             if learn.epoch < epoch:
@@ -90,7 +90,7 @@ class FakeModel:
         return False
 
     def forget(self, batches: int) -> None:
-        """Lose the newest batches, as a crash does with those that were not durable."""
+        """Delete the newest batches, as a crash does if they were not durable."""
         for learn in self.batches[-batches:]:
             epoch, expected = self.positions[learn.producer]
             self.positions[learn.producer] = (epoch, expected - 1)
@@ -98,16 +98,16 @@ class FakeModel:
 
 
 class FakeDaemon:
-    """Runs in a thread. `kill` and `start` are a crash and a restart at the same endpoints."""
+    """A daemon in a thread. `kill` and `start` are a crash and a restart at the same endpoints."""
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self.limits = limits
         self.models: dict[str, FakeModel] = {}
         self.requests: list[Request | Learn] = []
         self.fault: Fault = lambda request: None
-        self.answers_twice = False
+        self.duplicates_answers = False
         self.subscribers = 0
-        """of which all subscriptions are in effect"""
+        """Number of subscribers with confirmed subscriptions."""
         self.lsn = 0
         self._ports = [0, 0, 0]
         self._thread: threading.Thread | None = None
@@ -138,15 +138,15 @@ class FakeDaemon:
         self._thread.start()
 
     def kill(self) -> None:
-        """Vanish, with whatever was received and not answered."""
+        """Stop at once. Unanswered requests are lost."""
         if self._thread is not None:
             self._stop.set()
             self._thread.join()
             self._thread = None
-            self._context.term()  # returns once the ports are free again
+            self._context.term()  # returns when the ports are free
 
     def restart_soon(self) -> None:
-        """For a fault, which runs in the thread that is to be stopped."""
+        """Restart from a fault, which runs in the daemon's own thread."""
 
         def restart() -> None:
             self.kill()
@@ -172,7 +172,7 @@ class FakeDaemon:
             while not self._stop.is_set():
                 ready = dict(poller.poll(5))
                 if events in ready:
-                    self._hear_subscriptions()
+                    self._confirm_subscriptions()
                 if firehose in ready:
                     self._take(decode_request(firehose.recv_multipart(), self.limits))
                 if router in ready:
@@ -183,7 +183,7 @@ class FakeDaemon:
             for socket in (router, firehose, events):
                 socket.close(0)
 
-    def _hear_subscriptions(self) -> None:
+    def _confirm_subscriptions(self) -> None:
         while self._events.poll(0):
             message = self._events.recv()
             if message.startswith(b"\x01" + SUBSCRIBED.encode()):
@@ -191,7 +191,7 @@ class FakeDaemon:
                 self.subscribers += 1
 
     def _serve(self, router: zmq.Socket) -> None:
-        """Answer all that waits, so that one poll serves many."""
+        """Answer all waiting requests."""
         while not self._stop.is_set():
             try:
                 envelope, frames = split_envelope(router.recv_multipart(zmq.NOBLOCK))
@@ -204,7 +204,7 @@ class FakeDaemon:
                 continue
             self.requests.append(request)
             reply = self._answer(request)
-            for _ in range(0 if reply is None else 2 if self.answers_twice else 1):
+            for _ in range(0 if reply is None else 2 if self.duplicates_answers else 1):
                 router.send_multipart([*envelope, *reply])
 
     def _answer(self, request: Request | Learn) -> list[Any] | None:

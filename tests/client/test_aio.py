@@ -1,4 +1,4 @@
-"""The asyncio client, where it is more than the blocking one awaited."""
+"""The asyncio client: the same interface as the blocking one, and concurrency."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def test_every_operation(daemon):
     run(daemon, use)
 
 
-def test_calls_run_at_the_same_time(daemon, pump):
-    """The first is not answered until the others are."""
+def test_calls_run_concurrently(daemon, pump):
+    """The daemon answers the first call after all others."""
     daemon.fault = lambda request: IGNORE if getattr(request, "op", "") == "checkpoint" else None
 
     async def use(client):
@@ -102,7 +102,7 @@ def test_concurrent_batches_for_one_model_are_numbered_in_order(daemon, pump):
     assert [batch.seq for batch in pump.batches] == list(range(20))
 
 
-def test_a_daemon_that_is_not_there(daemon):
+def test_a_daemon_that_does_not_run(daemon):
     daemon.kill()
 
     async def use(client):
@@ -124,7 +124,7 @@ def test_a_daemon_that_restarts(daemon, pump):
     assert len(pump.batches) == 2
 
 
-def test_each_of_many_breaks_is_noticed_by_a_call_that_is_not_repeated(daemon):
+def test_a_call_that_is_not_repeated_detects_every_connection_loss(daemon):
     async def use(client):
         for turn in range(20):
             daemon.fault = once("create", IGNORE, daemon.restart_soon)

@@ -1,4 +1,4 @@
-"""The blocking client against a daemon on real sockets that fails in every way it can."""
+"""The blocking client against a fake daemon on real sockets, with injected faults."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def pump(daemon):
     return daemon.add("pump", dim=8)
 
 
-# the happy path
+# without faults
 
 
 def test_every_operation(daemon, client):
@@ -83,7 +83,7 @@ def test_batches_are_numbered_per_model(daemon, client, pump):
         assert len({(batch.producer, batch.epoch) for batch in model.batches}) == 1
 
 
-def test_going_on_and_reheating(daemon, client, pump):
+def test_forecast_sample_and_reheat(daemon, client, pump):
     ahead = client.forecast("pump", 3)
     assert (ahead.dtype, ahead.shape) == (np.float32, (3, 2))
     assert "key" not in daemon.requests[-1].fields
@@ -109,7 +109,7 @@ def test_threads_share_a_client(client, pump):
     assert len(pump.batches) == 80
 
 
-def test_a_req_socket_is_served_too(daemon, pump):
+def test_the_daemon_answers_req_sockets(daemon, pump):
     with zmq.Context() as context, context.socket(zmq.REQ) as socket:
         socket.connect(daemon.endpoint)
         socket.send_multipart(encode_request(Request("predict", 1, "pump", {}, X)))
@@ -117,10 +117,10 @@ def test_a_req_socket_is_served_too(daemon, pump):
         assert decode_reply(socket.recv_multipart()).arrays["winner"].tolist() == [0, 1, 2]
 
 
-# what is refused before it is sent
+# input that the client refuses
 
 
-def test_bad_input_is_refused_here(daemon, client, pump):
+def test_the_client_refuses_invalid_input(daemon, client, pump):
     for bad, error in (([["a"]], BadDtype), ([1j], BadDtype), ([[1e40]], BadValue), ([], BadShape)):
         with pytest.raises(error):
             client.learn("pump", bad)
@@ -154,7 +154,7 @@ def test_bad_input_is_refused_here(daemon, client, pump):
     assert not pump.batches
 
 
-def test_more_than_a_message_may_carry(daemon, client, pump):
+def test_batches_larger_than_one_message(daemon, client, pump):
     daemon.limits = Limits(rows=4, frame_bytes=96)
     x = np.arange(80, dtype="f4").reshape(10, 8)
     assert client.learn("pump", x).rows == 10
@@ -177,7 +177,7 @@ def test_initial_weights_may_be_an_array_that_fits_a_header(daemon, client):
     assert "other" not in daemon.models
 
 
-def test_how_much_was_taken_is_said(daemon, client, pump):
+def test_the_error_has_the_number_of_accepted_samples(daemon, client, pump):
     daemon.limits = Limits(rows=4)
     daemon.fault = lambda request: errors.BadValue("no") if getattr(request, "seq", 0) == 2 else None
     with pytest.raises(BadValue) as caught:
@@ -185,10 +185,10 @@ def test_how_much_was_taken_is_said(daemon, client, pump):
     assert caught.value.detail["accepted"] == 8
 
 
-# a daemon that is not there, goes, or does not answer
+# a daemon that does not run, stops, or does not answer
 
 
-def test_no_daemon_no_hang(daemon):
+def test_without_a_daemon_calls_end_in_time(daemon):
     daemon.kill()
     with Client(daemon.endpoint, timeout=0.1) as client:
         for call in (client.models, client.hello, lambda: client.learn("pump", X)):
@@ -200,7 +200,7 @@ def test_no_daemon_no_hang(daemon):
                 call("pump")
 
 
-def test_made_before_the_daemon_and_outliving_it(daemon, pump):
+def test_a_client_works_before_and_after_a_daemon_restart(daemon, pump):
     daemon.kill()
     with Client(daemon.endpoint, timeout=20) as client:
         timer = threading.Timer(0.1, daemon.start)
@@ -213,32 +213,32 @@ def test_made_before_the_daemon_and_outliving_it(daemon, pump):
         assert len(pump.batches) == 2
 
 
-@pytest.mark.parametrize("heard", [DROP, IGNORE])
-def test_a_learn_whose_answer_is_lost_is_sent_again_and_learned_once(daemon, client, pump, heard):
-    """Whether the daemon died before or after taking the batch."""
-    daemon.fault = once("learn", heard, daemon.restart_soon)
-    assert client.learn("pump", X).duplicate is (heard == DROP)
+@pytest.mark.parametrize("fault", [DROP, IGNORE])
+def test_a_learn_with_a_lost_answer_is_resent_and_learned_once(daemon, client, pump, fault):
+    """The daemon crashes before (IGNORE) or after (DROP) it executes the request."""
+    daemon.fault = once("learn", fault, daemon.restart_soon)
+    assert client.learn("pump", X).duplicate is (fault == DROP)
     assert len(pump.batches) == 1
 
 
-@pytest.mark.parametrize("heard", [DROP, IGNORE])
-def test_a_create_whose_answer_is_lost(daemon, client, heard):
-    daemon.fault = once("create", heard, daemon.restart_soon)
+@pytest.mark.parametrize("fault", [DROP, IGNORE])
+def test_a_create_with_a_lost_answer(daemon, client, fault):
+    daemon.fault = once("create", fault, daemon.restart_soon)
     client.create("pump", "som", dim=8, grid=(3, 3))
     assert daemon.models["pump"].spec == {"dim": 8, "grid": [3, 3]}
 
 
-def test_a_create_whose_answer_is_lost_while_another_makes_another(daemon, client):
-    def overtaken():
+def test_a_create_with_a_lost_answer_while_another_client_creates_the_name(daemon, client):
+    def create_by_another_client():
         daemon.add("pump", dim=9)
         daemon.restart_soon()
 
-    daemon.fault = once("create", IGNORE, overtaken)
+    daemon.fault = once("create", IGNORE, create_by_another_client)
     with pytest.raises(ModelExists):
         client.create("pump", "som", dim=8)
 
 
-def test_each_of_many_breaks_is_noticed_by_a_call_that_is_not_repeated(daemon, client):
+def test_a_call_that_is_not_repeated_detects_every_connection_loss(daemon, client):
     for turn in range(20):
         daemon.fault = once("create", IGNORE, daemon.restart_soon)
         client.create(f"pump{turn}", "som", dim=8)
@@ -250,25 +250,25 @@ def test_a_second_create_of_a_name_is_refused(client, pump):
         client.create("pump", "som", dim=8)
 
 
-@pytest.mark.parametrize("heard", [DROP, IGNORE])
-def test_a_delete_whose_answer_is_lost(daemon, client, pump, heard):
-    daemon.fault = once("delete", heard, daemon.restart_soon)
+@pytest.mark.parametrize("fault", [DROP, IGNORE])
+def test_a_delete_with_a_lost_answer(daemon, client, pump, fault):
+    daemon.fault = once("delete", fault, daemon.restart_soon)
     client.delete("pump")
     assert not daemon.models
 
 
-def test_a_delete_whose_answer_is_lost_spares_a_new_model_of_the_name(daemon, client, pump):
-    def replaced():
+def test_a_delete_with_a_lost_answer_keeps_a_new_model_of_the_name(daemon, client, pump):
+    def replace_model():
         daemon.add("pump", dim=9)
         daemon.restart_soon()
 
-    daemon.fault = once("delete", IGNORE, replaced)
+    daemon.fault = once("delete", IGNORE, replace_model)
     client.delete("pump")
     assert daemon.models["pump"].spec == {"dim": 9}
 
 
 @pytest.mark.parametrize("op", ["restore", "reheat"])
-def test_what_would_do_more_the_second_time_is_not_repeated(daemon, client, pump, op):
+def test_operations_that_are_not_idempotent_are_not_repeated(daemon, client, pump, op):
     daemon.fault = once(op, DROP, daemon.restart_soon)
     with pytest.raises(NoAnswer):
         getattr(client, op)("pump")
@@ -276,22 +276,22 @@ def test_what_would_do_more_the_second_time_is_not_repeated(daemon, client, pump
 
 
 @pytest.mark.parametrize("refusal", [Busy("later"), ShuttingDown("later")])
-def test_a_refusal_for_the_moment_is_waited_out(daemon, client, pump, refusal):
+def test_a_retryable_refusal_is_retried(daemon, client, pump, refusal):
     daemon.fault = once("learn", refusal)
     assert client.learn("pump", X).rows == 3
     assert len(pump.batches) == 1
 
 
-def test_answers_that_come_twice(daemon, client, pump):
-    daemon.answers_twice = True
+def test_duplicate_answers(daemon, client, pump):
+    daemon.duplicates_answers = True
     for _ in range(3):
         client.learn("pump", X)
         assert client.predict("pump", X).winner.tolist() == [0, 1, 2]
     assert len(pump.batches) == 3
 
 
-def test_after_no_answer_the_next_batch_is_new(daemon, client, pump, until):
-    """Its number must not be that of the lost one, or the daemon would take it for a resend."""
+def test_after_no_answer_the_next_batch_has_a_new_number(daemon, client, pump, until):
+    """With the number of the lost batch, the daemon would treat the next batch as a resend."""
     client.learn("pump", X)
     daemon.fault = lambda request: DROP
     client.timeout = 0.1
@@ -305,7 +305,7 @@ def test_after_no_answer_the_next_batch_is_new(daemon, client, pump, until):
     assert np.array_equal(pump.rows, np.concatenate([X, X + 1, X + 2]))
 
 
-def test_a_daemon_that_lost_what_it_acknowledged(client, pump):
+def test_a_daemon_that_lost_acknowledged_batches(client, pump):
     client.learn("pump", X, ack="received")
     client.learn("pump", X, ack="received")
     pump.forget(1)
@@ -315,14 +315,14 @@ def test_a_daemon_that_lost_what_it_acknowledged(client, pump):
     assert client.learn("pump", X).rows == 3
 
 
-def test_learning_goes_on_after_the_model_was_made_anew(client, pump):
+def test_learning_continues_after_the_model_was_created_again(client, pump):
     client.learn("pump", X)
     client.delete("pump")
     client.create("pump", "som", dim=8)
     assert not client.learn("pump", X).duplicate
 
 
-def test_the_later_of_two_clients_of_one_name_wins(daemon, pump):
+def test_the_newer_of_two_clients_with_one_name_wins(daemon, pump):
     with Client(daemon.endpoint, producer="me") as first, Client(daemon.endpoint, producer="me") as second:
         first.learn("pump", X)
         second.learn("pump", X)
@@ -331,13 +331,13 @@ def test_the_later_of_two_clients_of_one_name_wins(daemon, pump):
         second.learn("pump", X)
 
 
-def test_an_answer_that_can_not_be_read(daemon, client):
+def test_an_unreadable_answer(daemon, client):
     daemon.fault = lambda request: errors.StreamlearnError("odd")
     with pytest.raises(errors.Unrecognised, match="odd"):
         client.models()
 
 
-def test_a_closed_client_says_so(daemon):
+def test_a_closed_client_raises(daemon):
     client = Client(daemon.endpoint)
     client.close()
     client.close()
@@ -376,7 +376,7 @@ def test_events_of_one_kind_and_of_all_models(daemon, client, pump):
         client.subscribe(None, "output")
 
 
-def test_no_events_no_hang(daemon):
+def test_without_a_publisher_subscribe_ends_in_time(daemon):
     with (
         Client(daemon.endpoint, events="tcp://127.0.0.1:1", timeout=0.1) as client,
         pytest.raises(NoAnswer, match="events endpoint"),
@@ -405,7 +405,7 @@ def test_a_firehose_without_a_daemon_does_not_hang(daemon, client, pump, until):
 
 
 class Hopeful:
-    """A socket of which the connection goes whenever it was found to stand."""
+    """A socket that loses its connection after every successful poll."""
 
     def __init__(self, socket) -> None:
         self._socket = socket
@@ -417,7 +417,7 @@ class Hopeful:
         return zmq.POLLOUT
 
 
-def test_a_firehose_whose_connection_goes_does_not_hang(daemon, client, pump, until, monkeypatch):
+def test_a_firehose_with_a_lost_connection_does_not_hang(daemon, client, pump, until, monkeypatch):
     client.hello()
     client.timeout = 0.1
     with client.firehose("pump") as firehose:
@@ -428,7 +428,7 @@ def test_a_firehose_whose_connection_goes_does_not_hang(daemon, client, pump, un
 
 
 def refuses(firehose) -> bool:
-    """Pushes may still find the old connection standing for a moment."""
+    """Return whether a push fails. The socket may accept messages shortly after the loss."""
     try:
         firehose.push(X)
     except NoAnswer as error:

@@ -1,4 +1,4 @@
-"""The codec against cut, mangled and arbitrary frames: a message or a typed error, and nothing else."""
+"""The codec with truncated, damaged and arbitrary frames: a message or a typed error, no other exception."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ def refuses(decode, frames) -> StreamlearnError:
 
 
 def outcome(decode, frames):
-    """The message, or the typed error; any other exception fails the test."""
+    """Return the message or the typed error. Any other exception fails the test."""
     try:
         return decode(frames)
     except StreamlearnError as error:
         return error
 
 
-# cut and mangled
+# truncated and damaged frames
 
 
 @pytest.mark.parametrize(("decode", "frames"), GOLDEN)
 def test_every_prefix_is_refused(decode, frames):
-    """Of the whole message as a run of bytes: some frames whole, one of them cut, the rest missing."""
+    """Prefixes of the concatenated frames: some complete frames, one truncated, the others missing."""
     for whole, frame in enumerate(frames):
         for size in range(len(frame)):
             refuses(decode, [*frames[:whole], frame[:size]])
@@ -182,7 +182,7 @@ def test_arbitrary_headers(decoder, header, buffers):
         assert len({len(array) for array in arrays.values()}) <= 1
 
 
-def test_a_header_nested_deeper_than_any_stack():
+def test_a_deeply_nested_header():
     assert refuses(decode_request, [b"\x91" * 100_000]).code == "BAD_MESSAGE"
 
 
@@ -197,28 +197,28 @@ uint63 = st.integers(0, 2**63 - 1)
 
 
 @given(names, samples, st.booleans(), st.text("ab ü", min_size=1, max_size=32), uint63, uint63, ids)
-def test_learn_comes_back(model, x, has_y, producer, epoch, seq, id):
+def test_learn_round_trip(model, x, has_y, producer, epoch, seq, id):
     sent = Learn(model, x, x[:, :1].copy() if has_y else None, producer, epoch, seq, "written", id)
-    came = decode_request([bytes(frame) for frame in encode_request(sent)])
-    assert came._replace(x=None, y=None) == sent._replace(x=None, y=None)
-    assert came.x.tobytes() == x.tobytes()
-    assert (came.y is None) == (not has_y)
-    assert came.y is None or np.array_equal(came.y, x[:, :1])
+    decoded = decode_request([bytes(frame) for frame in encode_request(sent)])
+    assert decoded._replace(x=None, y=None) == sent._replace(x=None, y=None)
+    assert decoded.x.tobytes() == x.tobytes()
+    assert (decoded.y is None) == (not has_y)
+    assert decoded.y is None or np.array_equal(decoded.y, x[:, :1])
 
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
 
 @given(samples, st.booleans(), st.booleans(), st.data())
-def test_keys_ids_and_late_targets_come_back(y, has_x, has_keys, data):
+def test_keys_ids_and_late_targets_round_trip(y, has_x, has_keys, data):
     keys, ids = (np.array([data.draw(INT64) for _ in y], np.int64) for _ in range(2))
     sent = Learn("pump", y[:, :1].copy() if has_x else None, y, keys=keys if has_keys else None, ids=ids)
-    came = decode_request([bytes(frame) for frame in encode_request(sent)])
-    assert came.arrays.keys() == sent.arrays.keys()
-    assert all(np.array_equal(came.arrays[name], array) for name, array in sent.arrays.items())
-    assert came.rows == len(y)
+    decoded = decode_request([bytes(frame) for frame in encode_request(sent)])
+    assert decoded.arrays.keys() == sent.arrays.keys()
+    assert all(np.array_equal(decoded.arrays[name], array) for name, array in sent.arrays.items())
+    assert decoded.rows == len(y)
     start, stop = sorted((data.draw(st.integers(0, len(y))), data.draw(st.integers(0, len(y)))))
-    part = came.part(start, stop)
+    part = decoded.part(start, stop)
     assert part.arrays.keys() == sent.arrays.keys()
     assert all(np.array_equal(part.arrays[name], array[start:stop]) for name, array in sent.arrays.items())
 
@@ -228,7 +228,7 @@ def test_keys_ids_and_late_targets_come_back(y, has_x, has_keys, data):
     st.sampled_from("f4 f8 i4 i8 u4 u8 i1 u1 b1".split()),
     st.lists(st.integers(0, 4), min_size=1, max_size=3),
 )
-def test_arrays_of_replies_come_back(id, dtype, shape):
+def test_arrays_of_replies_round_trip(id, dtype, shape):
     array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
     reply = decode_reply([bytes(frame) for frame in encode_reply(id, {"a": [1]}, {"out": array})])
     assert (reply.id, reply.ok) == (id, {"a": [1]})
@@ -237,22 +237,22 @@ def test_arrays_of_replies_come_back(id, dtype, shape):
 
 
 @pytest.mark.parametrize("cls", by_code.values(), ids=by_code)
-def test_errors_come_back(cls):
+def test_errors_round_trip(cls):
     sent = cls("what, and what to do", at=[1, 2], field="x")
-    came = decode_reply(encode_error(7, sent)).error
-    assert type(came) is cls
-    assert (came.message, came.detail, came.retryable) == (sent.message, sent.detail, cls.retryable)
+    decoded = decode_reply(encode_error(7, sent)).error
+    assert type(decoded) is cls
+    assert (decoded.message, decoded.detail, decoded.retryable) == (sent.message, sent.detail, cls.retryable)
 
 
-def test_an_error_of_a_newer_daemon_is_kept():
+def test_an_unknown_error_code_is_preserved():
     error = from_wire({"code": "TOO_TIRED", "message": "later", "detail": {"hours": 8}})
     assert error.message == "later"
     assert error.detail == {"hours": 8, "code": "TOO_TIRED"}
 
 
-def test_what_messagepack_can_not_hold_does_not_break_an_error_reply():
-    came = decode_reply(encode_error(1, BadMessage("bad", value=np.float32(1)))).error
-    assert isinstance(came.detail["value"], str)
+def test_details_that_messagepack_can_not_hold_are_sent_as_text():
+    decoded = decode_reply(encode_error(1, BadMessage("bad", value=np.float32(1)))).error
+    assert isinstance(decoded.detail["value"], str)
 
 
 # buffers

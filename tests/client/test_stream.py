@@ -1,4 +1,4 @@
-"""A stream against a daemon that is killed, restarted, refuses, forgets and repeats itself."""
+"""A stream against a fake daemon with injected faults: crashes, restarts, refusals, losses, duplicates."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def numbered(start: int, stop: int) -> np.ndarray:
 
 
 def on_learn(outcomes):
-    """A fault for each batch that comes, in turn; none when they are used up."""
+    """Return a fault function that gives one outcome per batch, and no fault after the last one."""
     left = list(outcomes)
     return lambda request: left.pop(0) if isinstance(request, Learn) and left else None
 
@@ -57,7 +57,7 @@ def test_pushed_one_by_one_and_many_at_once(client, pump):
     assert stream.last_ack.rows == 4
 
 
-def test_what_was_pushed_may_be_overwritten(client, pump):
+def test_pushed_arrays_are_copied(client, pump):
     x = np.empty((4, 2), "f4")
     with client.stream("pump", batch=4) as stream:
         for i in range(0, 40, 4):
@@ -97,7 +97,7 @@ def test_targets(daemon, client):
     assert np.concatenate([batch.y for batch in oven.batches]).tolist() == [[5], [6], [7], [8], [9]]
 
 
-def test_bad_samples_are_refused_at_once_and_do_no_harm(client, pump):
+def test_invalid_samples_are_refused_at_once(client, pump):
     with client.stream("pump", batch=4) as stream:
         stream.push([0, 0])
         for bad, error in (
@@ -119,7 +119,7 @@ def test_bad_samples_are_refused_at_once_and_do_no_harm(client, pump):
     assert np.array_equal(pump.rows, [[0, 0], [1, np.nan]], equal_nan=True)
 
 
-def test_what_can_not_work_is_refused_at_the_start(daemon, client, pump):
+def test_invalid_settings_are_refused_when_the_stream_opens(daemon, client, pump):
     with pytest.raises(UnknownModel):
         client.stream("no-such")
     for wrong in (
@@ -148,12 +148,12 @@ def test_threads_share_a_stream(client, pump):
         assert rows[rows[:, 0] == i, 1].tolist() == list(range(200))
 
 
-# a daemon that dies
+# crashes of the daemon
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_again_and_again_each_sample_is_kept_once_and_in_order(daemon, client, pump, until, seed):
-    """The daemon answers only some of what it takes, and dies at random moments."""
+def test_with_repeated_crashes_each_sample_is_learned_once_and_in_order(daemon, client, pump, until, seed):
+    """The daemon answers only some batches, and crashes at random times."""
     chance = random.Random(seed)
     daemon.fault = lambda request: DROP if isinstance(request, Learn) and chance.random() < 0.1 else None
     total = 3000
@@ -167,7 +167,7 @@ def test_killed_again_and_again_each_sample_is_kept_once_and_in_order(daemon, cl
     assert (stream.acknowledged, stream.pending) == (total, 0)
 
 
-def test_made_and_used_while_the_daemon_restarts(daemon, client, pump):
+def test_a_stream_opened_and_used_during_a_restart(daemon, client, pump):
     stream = client.stream("pump", batch=2, window=4)
     daemon.kill()
     stream.push_many(numbered(0, 8))
@@ -180,8 +180,8 @@ def test_made_and_used_while_the_daemon_restarts(daemon, client, pump):
     assert np.array_equal(pump.rows, numbered(0, 20))
 
 
-def test_an_ack_that_never_comes_is_asked_for_again(daemon, client, pump):
-    """The connection stands all the while."""
+def test_a_batch_without_an_answer_is_resent(daemon, client, pump):
+    """The connection is not lost."""
     daemon.fault = on_learn([DROP])
     with client.stream("pump", batch=4) as stream:
         stream.push_many(numbered(0, 4))
@@ -190,15 +190,15 @@ def test_an_ack_that_never_comes_is_asked_for_again(daemon, client, pump):
     assert np.array_equal(pump.rows, numbered(0, 4))
 
 
-def test_acks_that_come_twice(daemon, client, pump):
-    daemon.answers_twice = True
+def test_duplicate_acks(daemon, client, pump):
+    daemon.duplicates_answers = True
     with client.stream("pump", batch=2, window=4) as stream:
         stream.push_many(numbered(0, 100))
     assert np.array_equal(pump.rows, numbered(0, 100))
     assert stream.acknowledged == 100
 
 
-def test_a_batch_that_got_lost_leaves_a_hole_that_is_filled(daemon, client, pump):
+def test_a_lost_batch_is_resent_after_a_gap(daemon, client, pump):
     daemon.fault = on_learn([None, IGNORE])
     with client.stream("pump", batch=2, window=8) as stream:
         stream.push_many(numbered(0, 40))
@@ -207,7 +207,7 @@ def test_a_batch_that_got_lost_leaves_a_hole_that_is_filled(daemon, client, pump
 
 
 @pytest.mark.parametrize("refusal", [Busy, DiskFull, ShuttingDown])
-def test_refusals_for_the_moment_are_waited_out(daemon, client, pump, refusal):
+def test_retryable_refusals_are_retried(daemon, client, pump, refusal):
     daemon.fault = on_learn([None, refusal("later"), refusal("later"), None, refusal("later")])
     with client.stream("pump", batch=2, window=8) as stream:
         stream.push_many(numbered(0, 40))
@@ -217,7 +217,7 @@ def test_refusals_for_the_moment_are_waited_out(daemon, client, pump, refusal):
 # back-pressure and time
 
 
-def test_push_waits_for_room_and_gives_up_in_time(daemon, client, pump):
+def test_push_waits_for_space_until_the_timeout(daemon, client, pump):
     daemon.fault = lambda request: Busy("always") if isinstance(request, Learn) else None
     with client.stream("pump", batch=2, window=3, timeout=0.1) as stream:
         with pytest.raises(NoAnswer, match="8 samples wait") as caught:
@@ -230,13 +230,13 @@ def test_push_waits_for_room_and_gives_up_in_time(daemon, client, pump):
         assert stream.pending == 8
         daemon.fault = lambda request: None
         stream.flush(60)
-        for start in range(8, 20, 6):  # as many as there is room for without an answer
+        for start in range(8, 20, 6):  # as many as fit without an answer
             stream.push_many(numbered(start, start + 6))
             stream.flush(60)
     assert np.array_equal(pump.rows, numbered(0, 20))
 
 
-def test_leaving_without_a_daemon_says_what_is_lost(daemon, client, pump):
+def test_leaving_without_a_daemon_reports_the_unacknowledged_samples(daemon, client, pump):
     def push():
         with client.stream("pump", timeout=0.1) as stream:
             daemon.kill()
@@ -247,7 +247,7 @@ def test_leaving_without_a_daemon_says_what_is_lost(daemon, client, pump):
     assert caught.value.detail["unacknowledged"] == 5
 
 
-def test_leaving_by_an_exception_still_delivers(client, pump, monkeypatch):
+def test_an_exception_in_the_block_still_flushes(client, pump, monkeypatch):
     monkeypatch.setattr("streamlearn_client.stream.EXIT_FLUSH_TIMEOUT", 60.0)
 
     def fails():
@@ -260,7 +260,7 @@ def test_leaving_by_an_exception_still_delivers(client, pump, monkeypatch):
     assert len(pump.rows) == 1
 
 
-def test_leaving_by_an_exception_does_not_hide_it(daemon, client, pump):
+def test_an_exception_in_the_block_is_raised(daemon, client, pump):
     def fails():
         with client.stream("pump", timeout=0.1) as stream:
             daemon.kill()
@@ -274,7 +274,7 @@ def test_leaving_by_an_exception_does_not_hide_it(daemon, client, pump):
 # streams that end
 
 
-def test_a_later_stream_of_the_same_producer_takes_over(client, pump):
+def test_a_newer_stream_of_the_same_producer_takes_over(client, pump):
     first = client.stream("pump", producer="press-7")
     first.push([0, 0])
     first.flush()
@@ -291,7 +291,7 @@ def test_a_later_stream_of_the_same_producer_takes_over(client, pump):
     assert np.array_equal(pump.rows, numbered(0, 2))
 
 
-def test_a_later_stream_wins_even_if_the_clock_went_back(client, pump):
+def test_a_newer_stream_wins_although_the_clock_ran_backwards(client, pump):
     pump.positions["press-7"] = (2**62, 5)
     with client.stream("pump", producer="press-7") as stream:
         stream.push([0, 0])
@@ -299,7 +299,7 @@ def test_a_later_stream_wins_even_if_the_clock_went_back(client, pump):
     assert len(pump.rows) == 1
 
 
-def test_a_daemon_that_lost_what_it_acknowledged(client, pump):
+def test_a_daemon_that_lost_acknowledged_batches(client, pump):
     stream = client.stream("pump", batch=2, ack="received")
     stream.push_many(numbered(0, 8))
     stream.flush()
@@ -320,7 +320,7 @@ def test_a_model_that_was_deleted(daemon, client, pump):
     assert isinstance(caught.value.__cause__, UnknownModel)
 
 
-def test_an_answer_that_can_not_be_read(daemon, client, pump):
+def test_an_unreadable_answer(daemon, client, pump):
     class Garbled(BadSpec):
         def to_wire(self):
             return "no map"
@@ -330,7 +330,7 @@ def test_an_answer_that_can_not_be_read(daemon, client, pump):
         stream.push([0, 0])
 
 
-def test_a_closed_stream_says_so(client, pump):
+def test_a_closed_stream_raises(client, pump):
     stream = client.stream("pump")
     stream.close()
     stream.close()

@@ -1,4 +1,4 @@
-"""Keys, ids, and targets that come later: by every way to send them, in order, and exactly once."""
+"""Keys, ids and late targets, sent by each class of the client: in order and exactly once."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def numbered(start: int, stop: int) -> np.ndarray:
     return np.arange(start, stop, dtype="f4").reshape(-1, 1)
 
 
-def story(model) -> list[tuple[str, float]]:
-    """What came, row by row: ("x", sample), ("y", id of a later target)."""
+def rows_of(model) -> list[tuple[str, float]]:
+    """Return the received rows: ("x", sample) or ("y", id of a late target)."""
     return [
         ("x", row[0]) if batch.x is not None else ("y", id)
         for batch in model.batches
@@ -64,7 +64,7 @@ def test_predict(daemon, client, fleet):
     assert daemon.requests[-1].keys.tolist() == [A, A]
 
 
-def test_large_batches_are_parted_with_all_that_comes_along(daemon, client, fleet):
+def test_large_batches_are_split_with_all_their_arrays(daemon, client, fleet):
     daemon.limits = Limits(rows=4, frame_bytes=24)
     x, ids = np.arange(20, dtype="f4").reshape(10, 2), np.arange(10)
     assert client.learn("fleet", x, x[:, :1], keys=ids + 100, ids=ids).rows == 10
@@ -76,7 +76,7 @@ def test_large_batches_are_parted_with_all_that_comes_along(daemon, client, flee
     assert np.concatenate([batch.keys for batch in fleet.batches]).tolist() == [*(ids + 100), *[7] * 10]
 
 
-def test_what_does_not_fit_together_is_refused_here(client, fleet):
+def test_the_client_refuses_arrays_of_different_lengths(client, fleet):
     for call, error in (
         (lambda: client.learn("fleet", [[1, 2]], keys=[1, 2]), BadShape),
         (lambda: client.learn("fleet", [[1, 2]], keys=1.5), BadDtype),
@@ -105,13 +105,13 @@ def test_a_stream_of_samples_and_their_targets_in_order(client, oven):
             if i % 2:
                 stream.push_targets([i, i + 1], [[0], [1]])
                 told += [("y", i), ("y", i + 1)]
-    assert story(oven) == told
+    assert rows_of(oven) == told
     assert all(batch.rows <= 4 for batch in oven.batches)
     assert stream.acknowledged == len(told)
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_killed_again_and_again_each_row_is_kept_once_and_in_order(daemon, client, oven, seed):
+def test_with_repeated_crashes_each_row_is_learned_once_and_in_order(daemon, client, oven, seed):
     chance = random.Random(seed)
     daemon.fault = lambda request: DROP if isinstance(request, Learn) and chance.random() < 0.1 else None
     told = []
@@ -126,10 +126,10 @@ def test_killed_again_and_again_each_row_is_kept_once_and_in_order(daemon, clien
             if chance.random() < 0.02:
                 daemon.kill()
                 daemon.start()
-    assert story(oven) == told
+    assert rows_of(oven) == told
 
 
-def test_a_batch_has_rows_of_one_make_up(client, oven):
+def test_all_rows_of_a_batch_have_the_same_arrays(client, oven):
     with client.stream("oven", batch=100, interval=1000) as stream:
         stream.push([1])
         stream.push([2])
@@ -153,10 +153,10 @@ def test_keys_in_a_stream(client, fleet):
     assert [batch.ids.tolist() for batch in fleet.batches] == [[1, 2, 3], [4], [1, 2]]
 
 
-def test_what_the_model_does_not_take_is_refused_at_once(daemon, client, fleet):
+def test_the_stream_refuses_arrays_that_the_model_does_not_accept(daemon, client, fleet):
     daemon.add("pump", dim=2)
     with client.stream("fleet") as fleets, client.stream("pump") as pumps:
-        for push, said in (
+        for push, message in (
             (lambda: pumps.push([1, 2], keys=1), "has no keys"),
             (lambda: pumps.push([1, 2], ids=1), "leave ids out"),
             (lambda: pumps.push_targets(1, 2), "accepts no late targets"),
@@ -166,7 +166,7 @@ def test_what_the_model_does_not_take_is_refused_at_once(daemon, client, fleet):
             (lambda: fleets.push([1, 2], [2, 3], keys=1), "takes 1"),
             (lambda: fleets.push_many([[1, 2]], keys=[1, 2]), "keys has shape"),
         ):
-            with pytest.raises(BadShape, match=said):
+            with pytest.raises(BadShape, match=message):
                 push()
         with pytest.raises(BadValue, match="has inf"):
             fleets.push_targets(1, np.inf, keys=1)
@@ -174,8 +174,8 @@ def test_what_the_model_does_not_take_is_refused_at_once(daemon, client, fleet):
     assert not daemon.models["pump"].batches
 
 
-def test_a_change_of_make_up_waits_for_room_in_the_window(daemon, client, oven):
-    """Or else samples and targets by turns would fill the memory, batch by batch."""
+def test_a_row_with_other_arrays_waits_for_space_in_the_window(daemon, client, oven):
+    """Otherwise alternating samples and targets would use unlimited memory, one batch per row."""
     daemon.fault = lambda request: DROP if isinstance(request, Learn) else None
     stream = client.stream("oven", batch=8, window=2, interval=1000, timeout=0.1)
     stream.push([1])
@@ -183,12 +183,12 @@ def test_a_change_of_make_up_waits_for_room_in_the_window(daemon, client, oven):
     stream.push([2])
     with pytest.raises(NoAnswer):
         stream.push_targets(1, 2)
-    stream.push([3])  # of the make-up that is being gathered
+    stream.push([3])  # has the arrays of the buffered batch
     assert stream.pending == 4
     stream.close()
 
 
-# the others
+# asyncio and firehose
 
 
 def test_asyncio(daemon, fleet, until):

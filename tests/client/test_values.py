@@ -1,4 +1,4 @@
-"""What a person may pass for samples and parameters, and what comes out."""
+"""Conversion of samples, identifiers and parameters, and the Outputs class."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_other_shapes_are_refused(given):
 @pytest.mark.parametrize(
     "given", [[[0, 1e39]], [[0, -1e300]], [[0, 10**40]], [[None, 10**400]], [[0, 2**1000]]]
 )
-def test_what_float32_can_not_hold_is_refused(given):
+def test_numbers_beyond_float32_are_refused(given):
     with pytest.raises(BadValue, match="beyond float32"):
         as_samples(given)
 
@@ -149,7 +149,7 @@ def test_one_identifier_stands_for_all_rows():
     assert as_identifier(np.uint8(7), "key") == 7
 
 
-def test_a_number_beside_a_name_stays_a_number():
+def test_integers_in_a_list_with_names_stay_integers():
     assert as_identifiers([1, "1"], 2, "keys").tolist() == [1, identifier("1")]
     assert as_identifiers(np.array(["1", "a"]), 2, "keys").tolist() == [identifier("1"), identifier("a")]
     assert as_identifiers(np.array([2**63 - 1], np.uint64), 1, "keys").tolist() == [2**63 - 1]
@@ -170,7 +170,7 @@ def test_a_number_beside_a_name_stays_a_number():
         np.ones(2, bool),
     ],
 )
-def test_what_identifies_nothing_is_refused(given):
+def test_values_that_are_not_identifiers_are_refused(given):
     with pytest.raises((BadDtype, BadShape)):
         as_identifiers(given, 2, "ids")
     with pytest.raises(BadDtype):
@@ -180,13 +180,13 @@ def test_what_identifies_nothing_is_refused(given):
 @pytest.mark.parametrize(
     "given", [2**63, -(2**63) - 1, [1, 2**63], np.array([2**64 - 1, 0], np.uint64), "\ud800"]
 )
-def test_what_64_bits_can_not_hold_is_refused(given):
+def test_integers_beyond_64_bits_are_refused(given):
     with pytest.raises(BadValue):
         as_identifiers(given, 2, "ids")
 
 
 @pytest.mark.parametrize("given", [[], [1], [1, 2, 3], [[1, 2]], [[1], [2, 3]]])
-def test_other_numbers_of_identifiers_are_refused(given):
+def test_a_wrong_number_of_identifiers_is_refused(given):
     with pytest.raises(BadShape):
         as_identifiers(given, 2, "ids")
 
@@ -279,5 +279,5 @@ def test_outputs_and_errors_can_be_copied():
         ("ipc:///run/events", "tcp://10.0.0.5:7700", "ipc:///run/events"),
     ],
 )
-def test_announced_endpoints_as_reached_from_here(announced, requests, reached):
+def test_wildcard_hosts_of_announced_endpoints_are_replaced(announced, requests, reached):
     assert resolve_endpoint(announced, requests) == reached

@@ -1,4 +1,4 @@
-"""The golden vectors: the codec reads and writes them, and they are what their generator makes."""
+"""The golden vectors: the codec decodes and encodes them, and the generator reproduces the files."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def message_of(fields: dict[str, Any]) -> Learn | Request:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equality of messages, arrays by bits."""
+    """Return whether two messages are equal. Arrays are compared bit by bit."""
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
         return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
     if isinstance(one, dict) and isinstance(other, dict):
@@ -93,19 +93,19 @@ def same(one: Any, other: Any) -> bool:
 
 
 @pytest.mark.parametrize("entry", load("requests"))
-def test_requests_both_ways(entry):
+def test_requests_are_decoded_and_encoded(entry):
     message = message_of(entry["message"])
     assert same(decode_request(frames_of(entry)), message)
     assert [bytes(frame) for frame in encode_request(message)] == frames_of(entry)
 
 
 @pytest.mark.parametrize("entry", load("requests_read"))
-def test_requests_that_are_read(entry):
+def test_alternative_requests_are_decoded(entry):
     assert same(decode_request(frames_of(entry)), message_of(entry["message"]))
 
 
 @pytest.mark.parametrize("entry", load("replies"))
-def test_replies_both_ways(entry):
+def test_replies_are_decoded_and_encoded(entry):
     message = entry["message"]
     id = name_of(message["id"])
     reply = decode_reply(frames_of(entry))
@@ -123,7 +123,7 @@ def test_replies_both_ways(entry):
 
 
 @pytest.mark.parametrize("entry", load("events"))
-def test_events_both_ways(entry):
+def test_events_are_decoded_and_encoded(entry):
     fields = {name: number(value) for name, value in entry["message"].items() if name != "arrays"}
     event = EventMessage(
         **fields, arrays={name: array(each) for name, each in entry["message"]["arrays"].items()}
