@@ -16,7 +16,7 @@ from matplotlib.collections import LineCollection, PatchCollection
 from matplotlib.patches import RegularPolygon
 
 import streamlearn as sl
-from streamlearn.models.classic.plane import hexagon, positions
+from streamlearn.models.grids import hexagon, positions
 
 NINE = sl.Malsburg.bars()
 ANGLES = (np.arange(9) + 0.5) * np.pi / 9

@@ -10,7 +10,7 @@ from streamlearn.errors import BadDtype, BadShape, BadSpec, BadValue
 from streamlearn.models.classic.grossberg import Grossberg
 from tests.naive.grossberg import NaiveGrossberg
 
-BOUND = 2.8e-5  # |Σw − 1|, as kernels/grossberg.py derives it
+BOUND = 2.8e-5  # |Σw − 1|, derived in kernels/classic/grossberg.py
 
 
 def stimuli(n: int, dim: int, seed: int, on: float = 0.3, missing: float = 0.0) -> np.ndarray:

@@ -1,2 +1,2 @@
-"""The early models of the lecture: Grossberg's clusters, the Hamming net, von der Malsburg's sheet, the
-cognitron; and the plane of locally connected cells that the last two share."""
+"""Kernels of the classic self-organizing networks: Grossberg clusters, Hamming net with MaxNet, von der
+Malsburg's sheet, cognitron. ``plane.py`` holds the plane of locally connected cells that the last two use."""

@@ -1,19 +1,20 @@
-"""Cognitron (Fukushima 1975): layers of cells with shunting inhibition, each organizing itself upon the one
-below.
+"""Cognitron (Fukushima 1975): layers of cells with shunting inhibition. Every layer learns features of the
+layer below, without labels.
 
-    excitation     e = Σ_i a_i u_i      inhibition  h = b v, v = Σ_i c_i u_i     over the cell's area below
+    excitation     e = Σ_i a_i u_i                             u: inputs from the cell's area, one layer below
+    inhibition     h = b v, v = Σ_i c_i u_i                    over the same area
     cell           w = max(0, (1 + e)/(1 + h) − 1)
-    lateral stage  z = max(0, (1 + w)/(1 + Σ_j g_j w_j) − 1)                     over its vicinity
-    reinforced by q, if it fires and nobody in its vicinity fires stronger, else
-    by q′, if nobody in its vicinity fires:
-                   Δa_i = q c_i u_i,   Δb = q Σ_i c_i u_i²/(2v)
-                   Δa_i = q′ c_i u_i,  Δb = q′ v
+    lateral stage  z = max(0, (1 + w)/(1 + Σ_j g_j w_j) − 1)   over the cell's vicinity; z is the output
+    reinforcement  Δa_i = q c_i u_i,   Δb = q Σ_i c_i u_i²/(2v)  if the cell fires and no cell of its vicinity
+                                                                fires more strongly
+                   Δa_i = q′ c_i u_i,  Δb = q′ v                 if no cell of its vicinity fires
 
-So e grows by twice what h does and a familiar pattern's output tends to 1. All layers are reinforced by what
-one sample made of them, a = b = 0 at first; c and g are fixed, and each cell's sum to 1.
+With q, e grows by twice as much as h, so the output for a familiar pattern tends to 1. A sample first passes
+through all layers; then all layers are reinforced. a = b = 0 at first. c and g are fixed. They sum to 1 for
+each cell.
 
-Cells lie on planes (``plane.py``), one behind the other: the sample, then every layer's z. Block b of layer l
-is row l·blocks + b of ``a`` ``(layers·blocks, area, 16)``, ``b`` and ``v`` ``(layers·blocks, 16)``.
+Planes of cells (``plane.py``) are stored one after another: the sample, then z of every layer. Block b of
+layer l is row l·blocks + b of ``a`` ``(layers·blocks, area, 16)``, ``b`` and ``v`` ``(layers·blocks, 16)``.
 """
 
 from __future__ import annotations
@@ -23,28 +24,28 @@ import numpy as np
 from ..compiler import device, kernel
 from ..simd.lanes import WIDTH, anywhere, fma, lane, load, select, store, zero
 from ..stream import score as scores
-from .plane import largest_around, put, receive, strongest, window
+from .plane import copy_activities, neighbour_max, read_activities, store_window, window
 
-# An output under this is none, so that rounding fires no cell: part of the rule.
-FAINTEST = np.float32(2.0**-14)
+# Smaller outputs are set to 0, so that rounding fires no cell. This is part of the rule.
+MIN_OUTPUT = np.float32(2.0**-14)
 
 # Live quality, float64 (4,): exponentially weighted count, Σ share of the last layer's cells that fire,
 # Σ cells reinforced by q, Σ cells reinforced by q′
-COUNT, FIRING, WON, RECRUITED = 0, 1, 2, 3
+COUNT, FIRING, REINFORCED, RECRUITED = 0, 1, 2, 3
 
 _0, _1, _2 = np.float32(0), np.float32(1), np.float32(2)
 
 
 @device
 def _shunted(e, h):
-    """max(0, (1 + e)/(1 + h) − 1), written so that little is lost to rounding."""
+    """max(0, (1 + e)/(1 + h) − 1), in the form (e − h)/(1 + h): it rounds less."""
     value = (e - h) / (_1 + h)
-    return select(value >= FAINTEST, value, zero())
+    return select(value >= MIN_OUTPUT, value, zero())
 
 
 @device
-def _scratch(layers, blocks, margin, dim):
-    """Room for responding: the sample's lines, the planes, every layer's v, and the plane of w."""
+def _allocate_buffers(layers, blocks, margin, dim):
+    """Allocate the inputs (dim,), the planes, v of every layer, and the plane of w."""
     size = 2 * margin + blocks * WIDTH
     planes = np.zeros((layers + 1) * size, np.float32)
     v = np.empty((layers * blocks, WIDTH), np.float32)
@@ -52,59 +53,60 @@ def _scratch(layers, blocks, margin, dim):
 
 
 @device
-def _respond(l, net, scratch):
-    """Layer ``l``'s z from the plane below it; its v is kept for the reinforcement."""
-    a, b, c, g, area, vicinity, margin = net
-    _, planes, v, fired = scratch
-    blocks, size = c.shape[0], fired.size
+def _respond(l, net, buffers):
+    """Compute z of layer ``l`` from the plane below. Stores v for the reinforcement."""
+    a, b, c, g, area_offsets, vicinity_offsets, margin = net
+    _, planes, v, w = buffers
+    blocks, size = c.shape[0], w.size
     for k in range(blocks):
         start, row = l * size + margin + k * WIDTH, l * blocks + k
         e, inhibition = zero(), zero()
-        for i in range(area.size):
-            u = window(planes, start + area[i])
+        for i in range(area_offsets.size):
+            u = window(planes, start + area_offsets[i])
             e = fma(load(a, row, i), u, e)
             inhibition = fma(load(c, k, i), u, inhibition)
         store(v, row, inhibition)
-        put(fired, margin + k * WIDTH, _shunted(e, load(b, row) * inhibition))
+        store_window(w, margin + k * WIDTH, _shunted(e, load(b, row) * inhibition))
     for k in range(blocks):
         start = margin + k * WIDTH
-        around = zero()
-        for j in range(vicinity.size):
-            around = fma(load(g, k, j), window(fired, start + vicinity[j]), around)
-        put(planes, (l + 1) * size + start, _shunted(window(fired, start), around))
+        lateral = zero()
+        for j in range(vicinity_offsets.size):
+            lateral = fma(load(g, k, j), window(w, start + vicinity_offsets[j]), lateral)
+        store_window(planes, (l + 1) * size + start, _shunted(window(w, start), lateral))
 
 
 @device
-def _reinforce(l, net, scratch, q, q_prime):
-    """Reinforce layer ``l``'s cells; returns how many by q and by q′."""
-    a, b, c, _, area, vicinity, margin = net
-    _, planes, v, fired = scratch
-    blocks, size = c.shape[0], fired.size
-    won, recruited = zero(), zero()
+def _reinforce(l, net, buffers, q, q_prime):
+    """Reinforce the cells of layer ``l``. Returns the number reinforced by q and by q′."""
+    a, b, c, _, area_offsets, vicinity_offsets, margin = net
+    _, planes, v, w = buffers
+    blocks, size = c.shape[0], w.size
+    by_q, by_q_prime = zero(), zero()
     for k in range(blocks):
         start, row = l * size + margin + k * WIDTH, l * blocks + k
-        z, most = window(planes, start + size), largest_around(planes, start + size, vicinity)
+        z = window(planes, start + size)
+        largest = neighbour_max(planes, start + size, vicinity_offsets)
         inhibition = load(v, row)
-        firing = most > _0
-        gain = select(firing, select(z >= most, q, zero()), q_prime)
+        firing = largest > _0
+        gain = select(firing, select(z >= largest, q, zero()), q_prime)
         gain = select(inhibition > _0, gain, zero())
         if anywhere(gain > _0):
-            grown = zero()
-            for i in range(area.size):
-                u = window(planes, start + area[i])
-                more = gain * (load(c, k, i) * u)
-                store(a, row, i, load(a, row, i) + more)
-                grown = fma(more, u, grown)
-            half = select(gain > _0, grown / (_2 * inhibition), zero())
+            excitation_growth = zero()
+            for i in range(area_offsets.size):
+                u = window(planes, start + area_offsets[i])
+                delta_a = gain * (load(c, k, i) * u)
+                store(a, row, i, load(a, row, i) + delta_a)
+                excitation_growth = fma(delta_a, u, excitation_growth)
+            half = select(gain > _0, excitation_growth / (_2 * inhibition), zero())
             store(b, row, load(b, row) + select(firing, half, gain * inhibition))
             one = select(gain > _0, zero() + _1, zero())
-            won = won + select(firing, one, zero())
-            recruited = recruited + select(firing, zero(), one)
-    return _sum(won), _sum(recruited)
+            by_q = by_q + select(firing, one, zero())
+            by_q_prime = by_q_prime + select(firing, zero(), one)
+    return _lane_sum(by_q), _lane_sum(by_q_prime)
 
 
 @device
-def _sum(values):
+def _lane_sum(values):
     total = _0
     for l in range(WIDTH):
         total += lane(values, l)
@@ -112,18 +114,18 @@ def _sum(values):
 
 
 @device
-def _say(x, n, layers, net, scratch, inputs, places, scored, said):
-    """Respond to sample ``n`` and write what is said of it."""
-    winner, activity, distance, score, channels = said
-    lines, planes, _, _ = scratch
-    channels[n] = receive(x, n, lines)
-    for i in range(lines.size):
-        planes[inputs[i]] = lines[i]
+def _write_outputs(x, n, layers, net, buffers, input_index, cell_index, scoring, outputs):
+    """Compute the response to sample ``n`` and write its outputs."""
+    winner, activity, distance, score, present = outputs
+    inputs, planes, _, _ = buffers
+    present[n] = read_activities(x, n, inputs)
+    for i in range(inputs.size):
+        planes[input_index[i]] = inputs[i]
     for l in range(layers):
-        _respond(l, net, scratch)
-    winner[n], most = strongest(planes, places, activity, n)
-    distance[n] = _1 / (_1 + most) if channels[n] > 0 else np.float32(np.nan)
-    score[n] = scores.rank(*scored, distance[n])
+        _respond(l, net, buffers)
+    winner[n], largest = copy_activities(planes, cell_index, activity, n)
+    distance[n] = _1 / (_1 + largest) if present[n] > 0 else np.float32(np.nan)
+    score[n] = scores.rank(*scoring, distance[n])
 
 
 @kernel(
@@ -136,25 +138,26 @@ def predict(
     b,  # (layers·blocks, 16)
     c,  # (blocks, area, 16)
     g,  # (blocks, vicinity, 16)
-    area,  # (area,): steps
-    vicinity,  # (vicinity,): steps
-    margin,
-    inputs,  # (dim,): where the sample's lines go
-    places,  # (cells,): where the last layer's cells are
+    area_offsets,  # (area,): array offsets on the plane
+    vicinity_offsets,  # (vicinity,): array offsets on the plane
+    margin,  # zeros before and after the cells of a plane
+    input_index,  # (dim,): of the sample's values in the planes
+    cell_index,  # (cells,): of the last layer's cells in the planes
     tree,  # (3072,)
     head,  # (2,)
     winner,  # (n,)
     activity,  # (n, cells)
     distance,  # (n,)
     score,  # (n,)
-    channels,  # (n,)
+    present,  # (n,): number of values present
 ):
-    """What the model, as it stands, says of each sample."""
+    """Write the outputs for each sample. Does not change the model."""
     layers = b.shape[0] // c.shape[0]
-    net, scratch = (a, b, c, g, area, vicinity, margin), _scratch(layers, c.shape[0], margin, x.shape[1])
-    scored, said = (tree, head), (winner, activity, distance, score, channels)
+    net = (a, b, c, g, area_offsets, vicinity_offsets, margin)
+    buffers = _allocate_buffers(layers, c.shape[0], margin, x.shape[1])
+    scoring, outputs = (tree, head), (winner, activity, distance, score, present)
     for n in range(x.shape[0]):
-        _say(x, n, layers, net, scratch, inputs, places, scored, said)
+        _write_outputs(x, n, layers, net, buffers, input_index, cell_index, scoring, outputs)
 
 
 @kernel(
@@ -167,41 +170,42 @@ def learn(
     b,  # (layers·blocks, 16)
     c,  # (blocks, area, 16)
     g,  # (blocks, vicinity, 16)
-    area,  # (area,)
-    vicinity,  # (vicinity,)
+    area_offsets,  # (area,)
+    vicinity_offsets,  # (vicinity,)
     margin,
-    inputs,  # (dim,)
-    places,  # (cells,)
+    input_index,  # (dim,)
+    cell_index,  # (cells,)
     tree,  # (3072,)
     head,  # (2,)
     samples,  # (1,)
     quality,  # (4,)
-    decay,
+    decay,  # of the quality and the score, per sample
     q,
     q_prime,
     winner,  # (n,)
     activity,  # (n, cells)
     distance,  # (n,)
     score,  # (n,)
-    channels,  # (n,)
+    present,  # (n,): number of values present
 ):
-    """Learn ``x`` in order; report of each sample what ``predict`` would have said just before."""
+    """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned."""
     layers = b.shape[0] // c.shape[0]
-    net, scratch = (a, b, c, g, area, vicinity, margin), _scratch(layers, c.shape[0], margin, x.shape[1])
-    scored, said = (tree, head), (winner, activity, distance, score, channels)
+    net = (a, b, c, g, area_offsets, vicinity_offsets, margin)
+    buffers = _allocate_buffers(layers, c.shape[0], margin, x.shape[1])
+    scoring, outputs = (tree, head), (winner, activity, distance, score, present)
     for n in range(x.shape[0]):
-        _say(x, n, layers, net, scratch, inputs, places, scored, said)
-        if channels[n] > 0:
-            won, recruited, firing = 0.0, 0.0, 0
+        _write_outputs(x, n, layers, net, buffers, input_index, cell_index, scoring, outputs)
+        if present[n] > 0:
+            reinforced, recruited, firing = 0.0, 0.0, 0
             for l in range(layers):
-                by_q, by_q_prime = _reinforce(l, net, scratch, q, q_prime)
-                won += by_q
+                by_q, by_q_prime = _reinforce(l, net, buffers, q, q_prime)
+                reinforced += by_q
                 recruited += by_q_prime
-            for cell in range(places.size):
+            for cell in range(cell_index.size):
                 firing += activity[n, cell] > _0
             quality[COUNT] = quality[COUNT] * decay + 1.0
-            quality[FIRING] = quality[FIRING] * decay + firing / places.size
-            quality[WON] = quality[WON] * decay + won
+            quality[FIRING] = quality[FIRING] * decay + firing / cell_index.size
+            quality[REINFORCED] = quality[REINFORCED] * decay + reinforced
             quality[RECRUITED] = quality[RECRUITED] * decay + recruited
         scores.observe(tree, head, distance[n], decay)
         samples[0] += 1

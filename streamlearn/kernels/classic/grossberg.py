@@ -1,27 +1,27 @@
-"""Inhibitory clusters (Grossberg 1976; Rumelhart & Zipser 1985): each unit shares out a fixed weight over its
-lines.
+"""Inhibitory clusters (Grossberg 1976; Rumelhart & Zipser 1985). Each unit distributes a fixed weight over
+its lines.
 
     net     a_j = Σ_i w_ij x_i + bias_j, x_i 0 or 1
-    winner  of each cluster the unit with the largest a_j, the lowest index among equals; it puts out 1, the
-            others 0, and the layer above sees that pattern
-    learn   w_ij += ε(t)·(x_i/n − w_ij) for the winner, n being the active lines of the layer; ε_l for losers
+    winner  of each cluster: the unit with the largest a_j, the lowest index in a tie. Its output is 1, the
+            others' 0. The outputs of a layer are the input of the next layer
+    update  w_ij += ε(t)·(x_i/n − w_ij) for the winner, n: number of active lines of the layer; ε_l for losers
 
-A line that is missing (NaN) excites nobody, and the weight on it stays: W being what unit j has on the lines
-present, w_ij += ε·(W·x_i/n − w_ij) there. Where no line is active nothing wins and nothing learns; as far as
-fits go, that is the worst.
+A missing line (NaN) does not contribute to a_j, and its weight does not change. W is the sum of unit j's
+weights on the lines present; these weights change by w_ij += ε·(W·x_i/n − w_ij). If no line is active, no
+unit wins and no unit learns, and the distance has its largest value, 1.
 
-Sensitivity: bias_j = γ·(wins of j's cluster / its units − wins of j), so that a win lowers a bias by
-γ(1 − 1/m) and raises the others by γ/m. It is computed from exact counts, and cannot drift.
+Sensitivity: bias_j = γ·(wins of j's cluster / its units − wins of j). A win of one of m units lowers its bias
+by γ(1 − 1/m) and raises the others by γ/m. The bias is computed from exact counts, so it cannot drift.
 
-The sum of a unit's weights. With u = 2⁻²⁴, one step of the rule changes Σ_i w_i by at most 7u beyond what it
-would exactly: u for rounding the new weights (they sum to 1), 2εu for the differences, 4εu for W/n. Every 64
-samples the units whose sum is off by more than 4u are divided by it, which leaves at most 8u. So
-|Σ_i w_i − 1| ≤ (64·7 + 8)·u < 2.8e-5 after any number of samples, at any rate. Exactly it would be 0, so this
-only takes rounding away.
+The sum of a unit's weights. With u = 2⁻²⁴, rounding in one update changes Σ_i w_i by at most 7u: u for the
+new weights (they sum to 1), 2εu for the differences, 4εu for W/n. Every 64 samples, the weights of each unit
+whose sum is off by more than 4u are divided by the sum. At most 8u remain. Therefore
+|Σ_i w_i − 1| ≤ (64·7 + 8)·u < 2.8e-5 after any number of samples, at any rate. The exact rule keeps the sum
+at 1, so the division removes rounding errors only.
 
-Units are lanes, and every layer starts on a block: unit g is lane g % 16 of block g // 16, counted through
-all layers. ``weights`` float32 ``(rows, 16)`` has for each layer and block one row a line. ``layers`` int64
-``(layers, 6)`` and ``clusters`` int64 ``(clusters, 2)`` say where everything is.
+Units form the lanes, and every layer starts with a new block: unit g is lane g % 16 of block g // 16, where g
+counts through all layers. ``weights`` float32 ``(rows, 16)`` has one row per line for each layer and block.
+``layers`` int64 ``(layers, 6)`` and ``clusters`` int64 ``(clusters, 2)`` hold the positions.
 """
 
 from __future__ import annotations
@@ -33,55 +33,57 @@ from ..simd.lanes import WIDTH, absolute, anywhere, fma, iota, load, lowest, sel
 from ..simd.sums import add_up
 from ..stream import score as scores
 
-# layers[k]: how many lines it sees; its first block, row of weights and cluster, and how many of those
+# layers[k]: number of input lines; first block, number of blocks; first row of weights; first cluster, number
+# of clusters
 LINES, FIRST_BLOCK, BLOCKS, FIRST_ROW, FIRST_CLUSTER, CLUSTERS = range(6)
-START, STOP = 0, 1  # clusters[c]: its units are START … STOP − 1
+START, STOP = 0, 1  # clusters[c]: units START … STOP − 1
 
 # Live quality, float64 (2,): exponentially weighted count, Σ distance
 COUNT, DISTANCE = 0, 1
 
-RENORMALISE = 64  # samples
+RENORMALISE = 64  # samples between two divisions by the sum
 _TOLERANCE = np.float32(2.0**-22)
-_FEW = 8  # units that are sooner compared one after another
-_NONE = np.float32(2.0**-100)  # a smaller weight becomes 0: else what decays ends as slow denormals
+_FEW = 8  # up to this many units, a scalar loop finds the largest faster than lanes do
+_MIN_WEIGHT = np.float32(2.0**-100)  # smaller weights are set to 0: denormals are slow
 
 _0, _HALF, _1, _INF, _NAN = (np.float32(v) for v in (0, 0.5, 1, np.inf, np.nan))
 
 
 @device
-def _sense(x, n, threshold, active, share):
-    """List the active lines of sample ``n`` in ``active``, mark the missing ones in ``share`` by NaN, the
-    others by 0; returns how many are active and how many present."""
+def _read_lines(x, n, threshold, active, share):
+    """Write the numbers of the active lines of sample ``n`` to ``active``. Set ``share`` to NaN at missing
+    lines and to 0 elsewhere. Returns the number of lines active and of lines present."""
     count, present = 0, 0
     for d in range(x.shape[1]):
         value = x[n, d]
-        here = value == value
+        is_present = value == value
         active[count] = d
         count += np.float64(value) > threshold
-        present += here
-        share[d] = _0 if here else _NAN
+        present += is_present
+        share[d] = _0 if is_present else _NAN
     return count, present
 
 
 @device
-def _whole(weights, row, lines, share):
-    """What the 16 units from ``row`` on have on the lines that are not missing (TwoSum: to the last bit or
-    so)."""
-    total, lost = zero(), zero()
+def _weight_sum(weights, row, lines, share):
+    """Sum the weights of 16 units over the lines present, with compensation for rounding (TwoSum)."""
+    total, error = zero(), zero()
     for d in range(lines):
         if share[d] == share[d]:
             w = load(weights, row + d)
             new = total + w
-            taken = new - total
-            lost = lost + ((total - (new - taken)) + (w - taken))
+            added = new - total
+            error = error + ((total - (new - added)) + (w - added))
             total = new
-    return total + lost
+    return total + error
 
 
 @device
 def _excite(weights, lines, base, first, last, active, count, bias, net):
-    """a = Σ of the active lines' weights, for the units of blocks ``first`` … ``last − 1``; four blocks go in
-    step: none waits for another's sums."""
+    """Compute a_j, bias plus weights of the active lines, for the units of blocks ``first`` … ``last − 1``.
+
+    Four blocks are computed at a time: their sums are independent, so they fill the pipeline.
+    """
     b = first
     while b + 4 <= last:
         t0, t1, t2, t3 = load(bias, b), load(bias, b + 1), load(bias, b + 2), load(bias, b + 3)
@@ -106,65 +108,65 @@ def _excite(weights, lines, base, first, last, active, count, bias, net):
 
 @device
 def _compete(net, start, stop):
-    """The unit of ``start`` … ``stop − 1`` with the largest net input, the lowest index among equals."""
+    """Return the unit of ``start`` … ``stop − 1`` with the largest net input, the lowest index in a tie."""
     if stop - start <= _FEW:
         g = start
         for other in range(start + 1, stop):
             if net[other // WIDTH, other % WIDTH] > net[g // WIDTH, g % WIDTH]:
                 g = other
         return g
-    best, at = splat(_INF), zero()  # of −a, for ``lowest``
+    best, best_index = splat(_INF), zero()  # of −a, because ``lowest`` finds minima
     for b in range(start // WIDTH, (stop - 1) // WIDTH + 1):
         index = iota() + np.float32(b * WIDTH - start)
-        inside = select(index >= _0, select(index < np.float32(stop - start), -load(net, b), _INF), _INF)
-        better = inside < best
-        at = select(better, index, at)
-        best = select(better, inside, best)
-    return start + np.int64(lowest(select(best == lowest(best), at, _INF)))
+        negative = select(index >= _0, select(index < np.float32(stop - start), -load(net, b), _INF), _INF)
+        better = negative < best
+        best_index = select(better, index, best_index)
+        best = select(better, negative, best)
+    return start + np.int64(lowest(select(best == lowest(best), best_index, _INF)))
 
 
 @device
-def _misfit(weights, row, active, count, whole):
+def _misfit(weights, row, active, count, weight_sum):
     """½Σ_i |x_i/n − w_i| of 16 units: the share of its weight that each has on the wrong lines.
 
-    Both sum to ``whole``, so it is enough to look where x_i is 1.
+    Goal and weights both sum to ``weight_sum``, so the active lines are sufficient.
     """
-    due, wanting = whole / np.float32(count), zero()
+    goal, deficit = weight_sum / np.float32(count), zero()
     for k in range(count):
-        lacking = due - load(weights, row + active[k])
-        wanting = wanting + select(lacking > _0, lacking, zero())
-    return select(whole > _0, wanting / whole, _1)
+        missing_weight = goal - load(weights, row + active[k])
+        deficit = deficit + select(missing_weight > _0, missing_weight, zero())
+    return select(weight_sum > _0, deficit / weight_sum, _1)
 
 
 @device
-def _adapt(weights, row, lines, share, whole, step):
-    """w += step·(share·whole − w) for 16 units, on the lines that are not missing."""
+def _adapt(weights, row, lines, share, weight_sum, step):
+    """w += step·(share·weight_sum − w) for 16 units, on the lines present."""
     for d in range(lines):
         if share[d] == share[d]:
             w = load(weights, row + d)
-            moved = fma(step, share[d] * whole - w, w)
-            store(weights, row + d, select(moved < _NONE, zero(), moved))
+            new = fma(step, share[d] * weight_sum - w, w)
+            store(weights, row + d, select(new < _MIN_WEIGHT, zero(), new))
 
 
 @device
 def _renormalise(weights, layers, share):
-    """Divide every unit's weights by their sum, where it is off by more than rounding leaves."""
+    """Divide the weights of each unit by their sum if the sum is off by more than the tolerance."""
     for k in range(layers.shape[0]):
         lines = layers[k, LINES]
         share[:lines] = _0
         for b in range(layers[k, BLOCKS]):
             row = layers[k, FIRST_ROW] + b * lines
-            whole = _whole(weights, row, lines, share)
-            off = select(whole > _HALF, absolute(whole - _1), zero())  # lanes without a unit stay 0
+            weight_sum = _weight_sum(weights, row, lines, share)
+            off = select(weight_sum > _HALF, absolute(weight_sum - _1), zero())  # 0 in lanes without a unit
             if anywhere(off > _TOLERANCE):
-                factor = select(off > _TOLERANCE, _1 / whole, _1)
+                factor = select(off > _TOLERANCE, _1 / weight_sum, _1)
                 for d in range(lines):
                     store(weights, row + d, load(weights, row + d) * factor)
 
 
 @device
 def _equalise(wins, clusters, sensitivity, bias):
-    """The biases of these clusters' units, from how often each of them has won."""
+    """Compute the biases of the units of ``clusters`` from their numbers of wins."""
     for c in range(clusters.shape[0]):
         start, stop = clusters[c, START], clusters[c, STOP]
         total = 0
@@ -177,22 +179,23 @@ def _equalise(wins, clusters, sensitivity, bias):
 
 @device
 def _respond(
-    x, n, weights, layers, clusters, full, wins, threshold, sensitivity, learning, rate, leak,
-    tree, head, bias, active, share, net, whole, output,
-    winner, distance, score, channels,
+    x, n, weights, layers, clusters, unit_mask, wins, threshold, sensitivity, learning, learning_rate, leak,
+    tree, head, bias, active, share, net, weight_sum, output,
+    winner, distance, score, present,
 ):  # fmt: skip
-    """Let sample ``n`` rise through the layers and write what is said of it; ``learning``, learn it.
+    """Compute the response of all layers to sample ``n`` and write its outputs. Learn it if ``learning``.
 
-    A layer may learn before the next one responds: that one sees who won, and no weights.
+    A layer learns before the next layer responds. This is correct: the next layer sees the winners only, not
+    the weights.
     """
-    count, present = _sense(x, n, threshold, active, share)
-    missing = present < x.shape[1]
+    count, present[n] = _read_lines(x, n, threshold, active, share)
+    missing = present[n] < x.shape[1]
     misfits = zero()
     for k in range(layers.shape[0]):
         first_block, last_block = layers[k, FIRST_BLOCK], layers[k, FIRST_BLOCK] + layers[k, BLOCKS]
         first, last = layers[k, FIRST_CLUSTER], layers[k, FIRST_CLUSTER] + layers[k, CLUSTERS]
         lines = layers[k, LINES]
-        base = layers[k, FIRST_ROW] - first_block * lines  # block b has its rows from base + b·lines on
+        base = layers[k, FIRST_ROW] - first_block * lines  # the first row of block b is base + b·lines
         if count == 0:
             winner[n, first:last] = -1
             continue
@@ -209,28 +212,27 @@ def _respond(
                 wins[g // WIDTH, g % WIDTH] += 1
         some_missing = missing and k == 0
         for b in range(first_block, last_block):
-            store(
-                whole, b, _whole(weights, base + b * lines, lines, share) if some_missing else load(full, b)
-            )
+            row = base + b * lines
+            total = _weight_sum(weights, row, lines, share) if some_missing else load(unit_mask, b)
+            store(weight_sum, b, total)
             won = load(output, b) > _0
             if anywhere(won):
-                misfit = _misfit(weights, base + b * lines, active, count, load(whole, b))
+                misfit = _misfit(weights, row, active, count, total)
                 misfits = misfits + select(won, misfit, zero())
         if learning:
             for i in range(count):
                 share[active[i]] = _1 / np.float32(count)
             for b in range(first_block, last_block):
-                step = select(load(output, b) > _0, rate, leak)
+                step = select(load(output, b) > _0, learning_rate, leak)
                 if anywhere(step > _0):
-                    _adapt(weights, base + b * lines, lines, share, load(whole, b), step)
+                    _adapt(weights, base + b * lines, lines, share, load(weight_sum, b), step)
             if sensitivity > 0.0:
                 _equalise(wins, clusters[first:last], sensitivity, bias)
         count = last - first
         for i in range(count):
             active[i] = clusters[first + i, START] + winner[n, first + i] - first_block * WIDTH
-    channels[n] = present
     distance[n] = _NAN
-    if present > 0:
+    if present[n] > 0:
         distance[n] = add_up(misfits) / np.float32(clusters.shape[0]) if winner[n, 0] >= 0 else _1
     score[n] = scores.rank(tree, head, distance[n])
 
@@ -244,29 +246,29 @@ def predict(
     weights,  # (rows, 16)
     layers,  # (layers, 6)
     clusters,  # (clusters, 2)
-    full,  # (blocks, 16): 1 for a unit, 0 where there is none
+    unit_mask,  # (blocks, 16): 1 in the lane of a unit, 0 in lanes without one
     wins,  # (blocks, 16)
-    threshold,  # a line above it is active
+    threshold,  # a line is active if its value is above this
     sensitivity,  # γ
     tree,  # (3072,)
     head,  # (2,)
     winner,  # (n, clusters)
     distance,  # (n,)
     score,  # (n,)
-    channels,  # (n,)
+    present,  # (n,): number of lines present
 ):
-    """What the net, as it stands, says of each sample."""
-    most = np.max(layers[:, LINES])
-    active, share = np.empty(most, np.uint64), np.empty(most, np.float32)
-    net, whole, output = np.empty_like(full), np.empty_like(full), np.empty_like(full)
-    bias = np.zeros_like(full)
+    """Write the outputs for each sample. Does not change the net."""
+    max_lines = np.max(layers[:, LINES])
+    active, share = np.empty(max_lines, np.uint64), np.empty(max_lines, np.float32)
+    net, weight_sum, output = np.empty_like(unit_mask), np.empty_like(unit_mask), np.empty_like(unit_mask)
+    bias = np.zeros_like(unit_mask)
     if sensitivity > 0.0:
         _equalise(wins, clusters, sensitivity, bias)
     for n in range(x.shape[0]):
         _respond(
-            x, n, weights, layers, clusters, full, wins, threshold, sensitivity, False, _0, _0,
-            tree, head, bias, active, share, net, whole, output,
-            winner, distance, score, channels,
+            x, n, weights, layers, clusters, unit_mask, wins, threshold, sensitivity, False, _0, _0,
+            tree, head, bias, active, share, net, weight_sum, output,
+            winner, distance, score, present,
         )  # fmt: skip
 
 
@@ -279,42 +281,42 @@ def learn(
     weights,  # (rows, 16)
     layers,  # (layers, 6)
     clusters,  # (clusters, 2)
-    full,  # (blocks, 16): 1 for a unit, 0 where there is none
+    unit_mask,  # (blocks, 16): 1 in the lane of a unit, 0 in lanes without one
     wins,  # (blocks, 16)
-    threshold,  # a line above it is active
+    threshold,  # a line is active if its value is above this
     sensitivity,  # γ
     tree,  # (3072,)
     head,  # (2,)
     samples,  # (1,)
-    since,  # (1,): samples learned since rounding was last taken away
+    since_renormalisation,  # (1,): samples
     quality,  # (2,)
-    decay,
-    rate,  # (n,): ε(t)
+    decay,  # of the quality and the score, per sample
+    learning_rate,  # (n,): ε(t)
     leak,  # (n,): ε_l(t)
     winner,  # (n, clusters)
     distance,  # (n,)
     score,  # (n,)
-    channels,  # (n,)
+    present,  # (n,): number of lines present
 ):
-    """Learn ``x`` in order; report of each sample what ``predict`` would have said just before."""
-    most = np.max(layers[:, LINES])
-    active, share = np.empty(most, np.uint64), np.empty(most, np.float32)
-    net, whole, output = np.empty_like(full), np.empty_like(full), np.empty_like(full)
-    bias = np.zeros_like(full)
+    """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned."""
+    max_lines = np.max(layers[:, LINES])
+    active, share = np.empty(max_lines, np.uint64), np.empty(max_lines, np.float32)
+    net, weight_sum, output = np.empty_like(unit_mask), np.empty_like(unit_mask), np.empty_like(unit_mask)
+    bias = np.zeros_like(unit_mask)
     if sensitivity > 0.0:
         _equalise(wins, clusters, sensitivity, bias)
     for n in range(x.shape[0]):
         _respond(
-            x, n, weights, layers, clusters, full, wins, threshold, sensitivity, True, rate[n], leak[n],
-            tree, head, bias, active, share, net, whole, output,
-            winner, distance, score, channels,
+            x, n, weights, layers, clusters, unit_mask, wins, threshold, sensitivity, True,
+            learning_rate[n], leak[n], tree, head, bias, active, share, net, weight_sum, output,
+            winner, distance, score, present,
         )  # fmt: skip
         if distance[n] == distance[n]:
             quality[COUNT] = quality[COUNT] * decay + 1.0
             quality[DISTANCE] = quality[DISTANCE] * decay + np.float64(distance[n])
             scores.observe(tree, head, distance[n], decay)
         samples[0] += 1
-        since[0] += 1
-        if since[0] == RENORMALISE:
+        since_renormalisation[0] += 1
+        if since_renormalisation[0] == RENORMALISE:
             _renormalise(weights, layers, share)
-            since[0] = 0
+            since_renormalisation[0] = 0

@@ -1,15 +1,16 @@
-"""Hamming net and MaxNet (Lippmann 1987): how well each pattern matches, then a contest that only the best
-survives.
+"""Hamming net and MaxNet (Lippmann 1987). The Hamming net computes how well each pattern matches; the MaxNet
+finds the best by mutual inhibition.
 
-    Hamming net  y_j = ½·Σ_i w_ij x_i + N/2, x_i ±1: N less the Hamming distance where w_j is a pattern of ±1
-    MaxNet       y_j ← max(0, y_j − ε·Σ_{k≠j} y_k), all at once, until one is positive
-    learning     w_i += ε(t)·(x − w_i) for the MaxNet's winner i
+    Hamming net  y_j = ½·Σ_i w_ij x_i + N/2, x_i = ±1: N minus the Hamming distance if w_j is a pattern of ±1
+    MaxNet       y_j ← max(0, y_j − ε·Σ_{k≠j} y_k) for all j at once, until one y_j is positive
+    update       w_i += ε(t)·(x − w_i) for the winner i of the MaxNet
 
-The recurrence never changes who is ahead of whom: it is monotone in y_j, and so is its rounding. Exactly
-equal ones stay equal, so it also stops once all that are positive are equal (a tie), and after ``most``
-iterations. The winner is the largest then, the lowest index among equals.
+The recurrence keeps the order of the y_j, because it is monotone in y_j and rounding is monotone too. Equal
+values stay equal. Therefore it also stops if all positive values are equal (a tie), and after
+``max_iterations``. The winner is then the largest, the lowest index in a tie.
 
-A missing line (NaN) takes no part: N counts the lines present. Units are laid out as in ``units.py``.
+Missing lines (NaN) are left out: N counts the lines present. The memory layout is that of
+``maps/units.py``.
 """
 
 from __future__ import annotations
@@ -29,84 +30,88 @@ _NEXT_BLOCK = np.float32(WIDTH)
 
 
 @device
-def _sense(x, n, threshold, signs, used):
-    """Sample ``n`` as ±1 in ``signs`` ``(dim,)``, the lines it has in ``used``; returns how many."""
-    present = 0
+def _read_lines(x, n, threshold, signs, present_lines):
+    """Write sample ``n`` as ±1 to ``signs`` ``(dim,)`` and the numbers of the lines present to
+    ``present_lines``. Returns the number of lines present."""
+    count = 0
     for d in range(signs.size):
         value = x[n, d]
         signs[d] = _1 if np.float64(value) > threshold else -_1
-        used[present] = d
-        present += value == value
-    return present
+        present_lines[count] = d
+        count += value == value
+    return count
 
 
 @device
-def _matching(total, present, pad, b):
-    """½·total + N/2 for the units of block ``b``; rounding can leave a hair below 0, which is 0."""
-    y = fma(total, _HALF, splat(_HALF * np.float32(present)))
+def _match_value(total, count, pad, b):
+    """½·total + N/2 for the units of block ``b``, at least 0: rounding can give a small negative value."""
+    y = fma(total, _HALF, splat(_HALF * np.float32(count)))
     return select(load(pad, b) < _INF, select(y > _0, y, zero()), zero())
 
 
 @device
-def _match(signs, used, present, weights, pad, y):
-    """The Hamming net: y ``(blocks, 16)``, 0 where there is no unit. Four blocks go in step: none waits for
-    another's sums."""
+def _match(signs, present_lines, count, weights, pad, y):
+    """Hamming net: compute y ``(blocks, 16)``, 0 in lanes without a unit.
+
+    Four blocks are computed at a time: their sums are independent, so they fill the pipeline.
+    """
     blocks = weights.shape[0]
     b = 0
     while b + 4 <= blocks:
         t0, t1, t2, t3 = zero(), zero(), zero(), zero()
-        for k in range(present):
-            d = used[k]
+        for k in range(count):
+            d = present_lines[k]
             sign = splat(signs[d])
             t0, t1 = fma(load(weights, b, d), sign, t0), fma(load(weights, b + 1, d), sign, t1)
             t2, t3 = fma(load(weights, b + 2, d), sign, t2), fma(load(weights, b + 3, d), sign, t3)
-        store(y, b, _matching(t0, present, pad, b))
-        store(y, b + 1, _matching(t1, present, pad, b + 1))
-        store(y, b + 2, _matching(t2, present, pad, b + 2))
-        store(y, b + 3, _matching(t3, present, pad, b + 3))
+        store(y, b, _match_value(t0, count, pad, b))
+        store(y, b + 1, _match_value(t1, count, pad, b + 1))
+        store(y, b + 2, _match_value(t2, count, pad, b + 2))
+        store(y, b + 3, _match_value(t3, count, pad, b + 3))
         b += 4
     while b < blocks:
         total = zero()
-        for k in range(present):
-            d = used[k]
+        for k in range(count):
+            d = present_lines[k]
             total = fma(load(weights, b, d), signs[d], total)
-        store(y, b, _matching(total, present, pad, b))
+        store(y, b, _match_value(total, count, pad, b))
         b += 1
 
 
 @device
-def _inhibit(y, total, epsilon):
-    """One iteration, in place; returns the new sum, the largest and the least that is positive (+inf: none).
+def _inhibit(y, total, inhibition):
+    """Do one iteration in place. With ``inhibition`` 0, y does not change.
 
-    With ``epsilon`` 0 it only looks.
+    Returns the new sum, the largest value and the smallest positive value (+inf if no value is positive).
     """
-    totals, minus_largest, least = zero(), zero(), splat(_INF)
+    totals, minus_largest, smallest = zero(), zero(), splat(_INF)
     for b in range(y.shape[0]):
         own = load(y, b)
-        new = fma(total - own, -epsilon, own)
+        new = fma(total - own, -inhibition, own)
         new = select(new > _0, new, zero())
         store(y, b, new)
         totals = totals + new
         minus_largest = select(-new < minus_largest, -new, minus_largest)
         positive = select(new > _0, new, splat(_INF))
-        least = select(positive < least, positive, least)
-    return add_up(totals), -lowest(minus_largest), lowest(least)
+        smallest = select(positive < smallest, positive, smallest)
+    return add_up(totals), -lowest(minus_largest), lowest(smallest)
 
 
 @device
-def _maxnet(y, epsilon, most):
-    """Run the recurrence in place; returns how many iterations it took, and whether ``most`` cut it short."""
-    total, largest, least = _inhibit(y, _0, _0)
+def _maxnet(y, inhibition, max_iterations):
+    """Run the recurrence in place. Returns the number of iterations, whether ``max_iterations`` ended it, and
+    the largest value."""
+    total, largest, smallest = _inhibit(y, _0, _0)
     iterations = 0
-    while least < largest and iterations < most:
-        total, largest, least = _inhibit(y, total, epsilon)
+    while smallest < largest and iterations < max_iterations:
+        total, largest, smallest = _inhibit(y, total, inhibition)
         iterations += 1
-    return iterations, least < largest, largest
+    return iterations, smallest < largest, largest
 
 
 @device
-def _ahead(y, pad, largest):
-    """The lowest and the highest index of the units that are ``largest``."""
+def _tied_units(y, pad, largest):
+    """Return the lowest and the highest index of the units with y equal to ``largest``."""
     first, last = splat(_INF), splat(_INF)
     index = iota()
     for b in range(y.shape[0]):
@@ -119,31 +124,31 @@ def _ahead(y, pad, largest):
 
 @device
 def _respond(
-    x, n, weights, pad, threshold, epsilon, most, tree, head, signs, used, y,
-    winner, distance, score, channels, iterations, tie, capped,
+    x, n, weights, pad, threshold, inhibition, max_iterations, tree, head, signs, present_lines, y,
+    winner, distance, score, present, iterations, tie, capped,
 ):  # fmt: skip
-    """Write what is said of sample ``n``."""
-    present = _sense(x, n, threshold, signs, used)
-    channels[n] = present
+    """Compute the response to sample ``n`` and write its outputs."""
+    count = _read_lines(x, n, threshold, signs, present_lines)
+    present[n] = count
     winner[n], distance[n], iterations[n], tie[n], capped[n] = -1, _NAN, 0, False, False
-    if present > 0:
-        _match(signs, used, present, weights, pad, y)
-        iterations[n], capped[n], largest = _maxnet(y, epsilon, most)
-        i, last = _ahead(y, pad, largest)
+    if count > 0:
+        _match(signs, present_lines, count, weights, pad, y)
+        iterations[n], capped[n], largest = _maxnet(y, inhibition, max_iterations)
+        i, last = _tied_units(y, pad, largest)
         winner[n], tie[n] = i, last > i
-        distance[n] = _hamming(signs, used, present, weights, i // WIDTH, i % WIDTH)
+        distance[n] = _hamming_distance(signs, present_lines, count, weights, i // WIDTH, i % WIDTH)
     score[n] = scores.rank(tree, head, distance[n])
 
 
 @device
-def _hamming(signs, used, present, weights, b, l):
-    """N − y of one unit, as it would be were the missing lines like the others."""
+def _hamming_distance(signs, present_lines, count, weights, b, l):
+    """N − y of one unit over the lines present, scaled to all lines."""
     total = _0
-    for k in range(present):
-        d = used[k]
+    for k in range(count):
+        d = present_lines[k]
         total = fma(weights[b, d, l], signs[d], total)
-    apart = _HALF * (np.float32(present) - total)
-    return max(apart, _0) * (np.float32(signs.size) / np.float32(present))
+    distance = _HALF * (np.float32(count) - total)
+    return max(distance, _0) * (np.float32(signs.size) / np.float32(count))
 
 
 @kernel(
@@ -154,26 +159,26 @@ def predict(
     x,  # (n, dim)
     weights,  # (blocks, dim, 16)
     pad,  # (blocks, 16)
-    threshold,  # a line above it is +1
-    epsilon,  # MaxNet's
-    most,  # iterations
+    threshold,  # a line is +1 if its value is above this
+    inhibition,  # ε of the MaxNet
+    max_iterations,
     tree,  # (3072,)
     head,  # (2,)
     winner,  # (n,)
     distance,  # (n,)
     score,  # (n,)
-    channels,  # (n,)
+    present,  # (n,): number of lines present
     iterations,  # (n,)
     tie,  # (n,)
     capped,  # (n,)
 ):
-    """What the net, as it stands, says of each sample."""
-    signs, used = np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.uint64)
+    """Write the outputs for each sample. Does not change the net."""
+    signs, present_lines = np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.uint64)
     y = np.empty_like(pad)
     for n in range(x.shape[0]):
         _respond(
-            x, n, weights, pad, threshold, epsilon, most, tree, head, signs, used, y,
-            winner, distance, score, channels, iterations, tie, capped,
+            x, n, weights, pad, threshold, inhibition, max_iterations, tree, head, signs, present_lines, y,
+            winner, distance, score, present, iterations, tie, capped,
         )  # fmt: skip
 
 
@@ -185,38 +190,38 @@ def learn(
     x,  # (n, dim)
     weights,  # (blocks, dim, 16)
     pad,  # (blocks, 16)
-    threshold,  # a line above it is +1
-    epsilon,  # MaxNet's
-    most,  # iterations
+    threshold,  # a line is +1 if its value is above this
+    inhibition,  # ε of the MaxNet
+    max_iterations,
     tree,  # (3072,)
     head,  # (2,)
     samples,  # (1,)
     quality,  # (5,)
-    decay,
-    rate,  # (n,): ε(t)
+    decay,  # of the quality and the score, per sample
+    learning_rate,  # (n,): ε(t)
     winner,  # (n,)
     distance,  # (n,)
     score,  # (n,)
-    channels,  # (n,)
+    present,  # (n,): number of lines present
     iterations,  # (n,)
     tie,  # (n,)
     capped,  # (n,)
 ):
-    """Learn ``x`` in order; report of each sample what ``predict`` would have said just before."""
-    signs, used = np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.uint64)
+    """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned."""
+    signs, present_lines = np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.uint64)
     y = np.empty_like(pad)
     for n in range(x.shape[0]):
         _respond(
-            x, n, weights, pad, threshold, epsilon, most, tree, head, signs, used, y,
-            winner, distance, score, channels, iterations, tie, capped,
+            x, n, weights, pad, threshold, inhibition, max_iterations, tree, head, signs, present_lines, y,
+            winner, distance, score, present, iterations, tie, capped,
         )  # fmt: skip
         if winner[n] >= 0:
             b, l = winner[n] // WIDTH, winner[n] % WIDTH
-            if rate[n] > _0:
-                for k in range(channels[n]):
-                    d = used[k]
+            if learning_rate[n] > _0:
+                for k in range(present[n]):
+                    d = present_lines[k]
                     w = weights[b, d, l]
-                    weights[b, d, l] = fma(rate[n], signs[d] - w, w)
+                    weights[b, d, l] = fma(learning_rate[n], signs[d] - w, w)
             for i in range(quality.size):
                 quality[i] *= decay
             quality[COUNT] += 1.0

@@ -1,11 +1,11 @@
-"""A plane of cells whose connections are local: sixteen neighbouring cells are the lanes, from any place on.
+"""A plane of cells with local connections. Sixteen consecutive cells form the lanes of one vector.
 
-The plane is one float32 array: rows of cells one behind the other, a margin of zeros between them and around
-all. A cell's neighbour is then a fixed step away, whatever the cell, and sixteen cells' neighbours in one
-direction are one load:
+The plane is one float32 array that holds the rows of cells one after another. A margin of zeros separates the
+rows and surrounds the plane. Therefore a neighbour in a given direction is at the same array offset for every
+cell, and one load reads that neighbour of sixteen cells:
 
-    for k in range(steps.size):
-        total = total + window(plane, start + steps[k])        # start: where the plane has block b
+    for k in range(offsets.size):
+        total = total + window(plane, start + offsets[k])      # start: index of the block's first cell
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..simd.lanes import f32, lanes, select, zero
 
 _FLOATS = types.Array(f32, 1, "C")
 _0 = np.float32(0)
-LOUDEST = np.float32(1e6)  # a line that is more active counts as this, so that nothing can overflow
+MAX_ACTIVITY = np.float32(1e6)  # larger inputs are cut to this, so that no sum overflows
 
 
 def _pointer(context: Any, builder: Any, array: Any, start: Any) -> Any:
@@ -31,7 +31,7 @@ def _pointer(context: Any, builder: Any, array: Any, start: Any) -> Any:
 
 @intrinsic
 def window(typingctx, plane, start):
-    """Lanes ``plane[start : start + 16]`` of a float32 array of one axis, wherever it starts."""
+    """Load ``plane[start : start + 16]`` of a float32 array of shape (size,). Needs no alignment."""
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.load(_pointer(context, builder, *values), align=4)
@@ -42,8 +42,8 @@ def window(typingctx, plane, start):
 
 
 @intrinsic
-def put(typingctx, plane, start, value):
-    """``plane[start : start + 16] = value``, the lanes that ``window`` would give."""
+def store_window(typingctx, plane, start, value):
+    """Store lanes to ``plane[start : start + 16]``. Needs no alignment."""
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         array, start, value = values
@@ -56,46 +56,50 @@ def put(typingctx, plane, start, value):
 
 
 @device
-def sum_around(plane, start, steps):
-    """The sum of sixteen cells' neighbours, in the order of ``steps``."""
+def neighbour_sum(plane, start, offsets):
+    """Sum the neighbours of sixteen cells, in the order of ``offsets``."""
     total = zero()
-    for k in range(steps.size):
-        total = total + window(plane, start + steps[k])
+    for k in range(offsets.size):
+        total = total + window(plane, start + offsets[k])
     return total
 
 
 @device
-def largest_around(plane, start, steps):
-    """The largest of sixteen cells' neighbours, at least 0."""
+def neighbour_max(plane, start, offsets):
+    """Return the largest neighbour of each of sixteen cells; 0 if all are negative."""
     largest = zero()
-    for k in range(steps.size):
-        neighbour = window(plane, start + steps[k])
+    for k in range(offsets.size):
+        neighbour = window(plane, start + offsets[k])
         largest = select(neighbour > largest, neighbour, largest)
     return largest
 
 
 @device
-def strongest(plane, places, activity, n):
-    """Copy every cell's activity to row ``n`` of ``activity`` ``(n, cells)``; the lowest of the strongest
-    cells and its activity, or −1 and 0 where none is active."""
-    winner, most = -1, _0
-    for cell in range(places.size):
-        value = plane[places[cell]]
-        activity[n, cell] = value
-        if value > most:
-            winner, most = cell, value
-    return winner, most
+def read_activities(x, n, inputs):
+    """Copy row ``n`` of ``x`` ``(n, dim)`` to ``inputs`` ``(dim,)``; a missing value becomes 0.
+
+    Returns the number of values present.
+    """
+    present = 0
+    for i in range(inputs.size):
+        value = x[n, i]
+        inputs[i] = _0
+        if value == value:
+            inputs[i] = min(value, MAX_ACTIVITY)
+            present += 1
+    return present
 
 
 @device
-def receive(x, n, lines):
-    """Row ``n`` of ``x`` ``(n, dim)`` as activities of ``lines`` ``(dim,)``, silent where one is missing.
-    Returns how many are present."""
-    present = 0
-    for i in range(lines.size):
-        value = x[n, i]
-        lines[i] = _0
-        if value == value:
-            lines[i] = min(value, LOUDEST)
-            present += 1
-    return present
+def copy_activities(plane, cell_index, activity, n):
+    """Copy the activities of all cells to row ``n`` of ``activity`` ``(n, cells)``.
+
+    Returns the most active cell, the lowest index in a tie, and its activity; −1 and 0 if no cell is active.
+    """
+    winner, largest = -1, _0
+    for cell in range(cell_index.size):
+        value = plane[cell_index[cell]]
+        activity[n, cell] = value
+        if value > largest:
+            winner, largest = cell, value
+    return winner, largest

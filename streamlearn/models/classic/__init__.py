@@ -1,1 +1,2 @@
-"""Early models of the lecture: Grossberg's clusters, Hamming net, von der Malsburg's sheet, cognitron."""
+"""Classic self-organizing networks: Grossberg clusters, Hamming net with MaxNet, von der Malsburg's sheet,
+cognitron."""

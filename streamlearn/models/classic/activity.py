@@ -1,62 +1,49 @@
-"""What the models of cells that excite and inhibit each other share: samples are activities, 0 or more."""
+"""Base of the models of cells with excitation and inhibition. Their samples are activities, 0 or more."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import field_validator
 
 from streamlearn_client.outputs import Outputs
 
-from ...errors import BadValue
-from .. import base
-from ..base import Model
 from ..batch import Float32
+from .base import ClassicModel, UnscaledSpec
 
 
-class ActivitySpec(base.Spec):
+class ActivitySpec(UnscaledSpec):
     """Parameters of a model of active cells."""
 
-    @field_validator("scale", mode="before")
-    @classmethod
-    def _nothing_to_scale(cls, value: Any) -> Any:
-        if value is not None:
-            raise ValueError("activities mean what they are, 0 or more, so nothing is scaled: leave it out")
-        return value
+    SCALE_ERROR: ClassVar[str] = "samples are activities, 0 or more, and are not scaled: leave it out"
 
 
-class ActivityModel(Model):
-    """A model of ``cells`` with activities."""
+class ActivityModel(ClassicModel):
+    """A model of ``cells`` that outputs the activity of each cell."""
 
     cells: int
 
     def read(self, X: ArrayLike) -> Float32:
-        """Return ``X`` as float32 ``(n, dim)``. Raises BadValue for a negative activity."""
+        """Return ``X`` as float32 rows.
+
+        Raises
+        ------
+        BadShape, BadDtype
+            If ``X`` does not fit this model.
+        BadValue
+            If an activity is negative or infinite.
+        """
         x = super().read(X)
-        negative = x < 0
-        if negative.any():
-            row, column = (int(i) for i in np.argwhere(negative)[0])
-            raise BadValue(
-                f"x[{row}, {column}] is {x[row, column]:g}; this {self.kind} takes activities, 0 or more (NaN"
-                " where one is missing): shift the channel, or send what is above and what is below its mean"
-                " as two channels",
-                row=row,
-                column=column,
-            )
+        self._refuse_values(
+            x,
+            x < 0,
+            "activities, 0 or more (NaN where one is missing). Shift the channel, or send the values above and"
+            " the values below its mean as two channels",
+        )
         return x
 
-    @abstractmethod
-    def _what_responds(self) -> tuple[Any, ...]:
-        """Return the model as both kernels take it, in their order."""
-
-    def _scores(self) -> tuple[Any, ...]:
-        return self.state["score.tree"], self.state["score.head"]
-
-    def _outputs(self, n: int) -> Outputs:
-        """Room for what is said of ``n`` samples, in the kernels' order."""
+    def _allocate_outputs(self, n: int) -> Outputs:
         return Outputs(
             winner=np.empty(n, np.int32),
             activity=np.empty((n, self.cells), np.float32),

@@ -1,21 +1,19 @@
-"""What the nets for binary stimuli share: lines that are on or off, or a threshold that makes them so."""
+"""Base of the models of binary stimuli: lines that are on or off, or real values with a threshold."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from ...errors import BadValue
-from .. import base
-from ..base import Model
 from ..batch import Float32
 from ..stream.schedules import Finite
+from .base import ClassicModel, UnscaledSpec
 
 
-class BinarySpec(base.Spec):
+class BinarySpec(UnscaledSpec):
     """Parameters of a model of binary stimuli."""
 
     threshold: Finite | None = Field(
@@ -26,37 +24,37 @@ class BinarySpec(base.Spec):
         ),
     )
 
-    @field_validator("scale", mode="before")
-    @classmethod
-    def _nothing_to_scale(cls, value: Any) -> Any:
-        if value is not None:
-            raise ValueError("lines are on or off, so there is nothing to scale: leave it out")
-        return value
+    SCALE_ERROR: ClassVar[str] = "lines are on or off, so there is nothing to scale: leave it out"
 
 
-class BinaryModel(Model):
-    """A model of lines that are on or off. ``OFF`` and 1 are the two values that a sample may have."""
+class BinaryModel(ClassicModel):
+    """A model of binary lines."""
 
     OFF: ClassVar[int]
+    """Value of an inactive line. An active line is 1."""
     spec: BinarySpec
 
     @property
     def _threshold(self) -> float:
-        """A line is on above this, whatever samples consist of."""
+        """A line is on if its value is above this, with or without ``threshold`` in the spec."""
         return (self.OFF + 1) / 2 if self.spec.threshold is None else self.spec.threshold
 
     def read(self, X: ArrayLike) -> Float32:
-        """Return ``X`` as float32 ``(n, dim)``. Raises BadValue for a third value."""
+        """Return ``X`` as float32 rows.
+
+        Raises
+        ------
+        BadShape, BadDtype
+            If ``X`` does not fit this model.
+        BadValue
+            If a value is infinite, or neither on nor off while the spec has no ``threshold``.
+        """
         x = super().read(X)
         if self.spec.threshold is None:
-            odd = (x != self.OFF) & (x != 1) & ~np.isnan(x)
-            if odd.any():
-                row, column = (int(i) for i in np.argwhere(odd)[0])
-                raise BadValue(
-                    f"x[{row}, {column}] is {x[row, column]:g}; this {self.kind} takes {self.OFF} and 1 (NaN"
-                    " where a line is missing): send those, or create it with a threshold, above which a line"
-                    " is on",
-                    row=row,
-                    column=column,
-                )
+            self._refuse_values(
+                x,
+                (x != self.OFF) & (x != 1) & ~np.isnan(x),
+                f"{self.OFF} and 1 (NaN where a line is missing). Send those, or create it with a threshold:"
+                " a line is on if its value is above it",
+            )
         return x

@@ -1,20 +1,19 @@
-"""``sl.Cognitron``: layers that organize themselves without a teacher (Fukushima 1975)."""
+"""``sl.Cognitron``: layers that learn features without labels (Fukushima 1975)."""
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from streamlearn_client.outputs import Outputs
-
 from ...kernels import compiler
 from ...kernels.classic import cognitron as kernels
 from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
-from ..batch import Batch, Float32
+from ..batch import Float32
 from ..outputs import CognitronOutputs
 from .activity import ActivityModel, ActivitySpec
 from .plane import Plane
@@ -121,25 +120,26 @@ class Cognitron(ActivityModel):
     kind: ClassVar[str] = "cognitron"
     Spec: ClassVar[type[base.Spec]] = CognitronSpec
     outputs_class = CognitronOutputs
+    kernels: ClassVar[ModuleType] = kernels
     spec: CognitronSpec
 
     def __init__(self, /, **parameters: Any) -> None:
         super().__init__(**parameters)
         compiler.ready(kernels)
         spec = self.spec
-        rows, columns = spec.sides
         self.cells = self.dim
-        grid = np.stack(np.divmod(np.arange(self.cells, dtype=np.int64), columns), axis=1)
+        grid = np.stack(np.divmod(np.arange(self.cells, dtype=np.int64), spec.sides[1]), axis=1)
         self._plane = plane = Plane(grid, reach=max(spec.area, spec.vicinity))
         area, vicinity = (_square(radius, spec.sides) for radius in (spec.area, spec.vicinity))
-        c, g = (_fading(grid, (rows, columns), around, spec.falloff) for around in (area, vicinity))
-        inputs = plane.margin + plane.places
-        self._wiring = (
-            *(plane.to_lanes(weights) for weights in (c, g)),
-            *(plane.steps(around) for around in (area, vicinity)),
-            *(plane.margin, inputs, spec.layers * plane.size + inputs),
-        )
-        self._gains = spec.q, spec.q_prime
+        self._connections = {
+            "c": plane.to_lanes(_fixed_weights(grid, spec.sides, area, spec.falloff)),
+            "g": plane.to_lanes(_fixed_weights(grid, spec.sides, vicinity, spec.falloff)),
+            "area_offsets": plane.array_offsets(area),
+            "vicinity_offsets": plane.array_offsets(vicinity),
+            "margin": plane.margin,
+            "input_index": plane.cell_index,
+            "cell_index": spec.layers * plane.size + plane.cell_index,
+        }
         self.state["a"] = lane_layout.empty(spec.layers * plane.blocks, len(area), WIDTH)
         self.state["a"][...] = 0
         self.state["b"] = np.zeros((spec.layers * plane.blocks, WIDTH), np.float32)
@@ -147,57 +147,48 @@ class Cognitron(ActivityModel):
 
     @property
     def a(self) -> Float32:
-        """Excitatory connections, float32 of shape (layers, cells, area), a cell's area row by row; a copy.
+        """Excitatory weights, a copy of shape (layers, cells, area).
 
-        Connections to places outside the layer are 0.
+        The area of a cell is numbered row by row. Weights are 0 where the area leaves the layer.
         """
         layers = self.state["a"].reshape(self.spec.layers, self._plane.blocks, -1, WIDTH)
-        return np.stack([self._plane.from_lanes(each) for each in layers])
+        return np.stack([self._plane.from_lanes(layer) for layer in layers])
 
     @property
     def b(self) -> Float32:
-        """Inhibitory connections, float32 of shape (layers, cells); a copy."""
+        """Inhibitory weights, a copy of shape (layers, cells)."""
         layers = self.state["b"].reshape(self.spec.layers, self._plane.blocks, 1, WIDTH)
-        return np.stack([self._plane.from_lanes(each)[:, 0] for each in layers])
+        return np.stack([self._plane.from_lanes(layer)[:, 0] for layer in layers])
 
-    def _learn(self, batch: Batch) -> Outputs:
-        out = self._outputs(batch.rows)
-        clock = self.state["samples"], self.state["quality"], self.decay
-        kernels.learn(batch.x, *self._what_responds(), *clock, *self._gains, *out.arrays.values())
-        return out
+    def _network(self) -> dict[str, Any]:
+        return {"a": self.state["a"], "b": self.state["b"], **self._connections, **self._scoring()}
 
-    def predict_validated(self, batch: Batch) -> Outputs:
-        """Return the outputs for a batch that ``validate`` returned. Does not change the model."""
-        out = self._outputs(batch.rows)
-        kernels.predict(batch.x, *self._what_responds(), *out.arrays.values())
-        return out
-
-    def _what_responds(self) -> tuple[Any, ...]:
-        return self.state["a"], self.state["b"], *self._wiring, *self._scores()
+    def _learning(self) -> dict[str, Any]:
+        return {"q": self.spec.q, "q_prime": self.spec.q_prime}
 
     def _quality(self) -> dict[str, float]:
-        """Return means per sample: share of the last layer that fires, cells that won, cells recruited."""
         count, *sums = self.state["quality"].tolist()
         means = [total / count if count else float("nan") for total in sums]
         return dict(zip(("firing", "reinforced", "recruited"), means, strict=True))
 
 
 def _square(radius: int, sides: tuple[int, int]) -> list[Offset]:
-    """(rows, columns) to every place of a square around a cell, row by row; no further than a layer goes."""
+    """Return (rows, columns) to every place of a square around a cell, row by row."""
     down, right = (min(radius, side - 1) for side in sides)
     return [(row, column) for row in range(-down, down + 1) for column in range(-right, right + 1)]
 
 
-def _fading(
-    grid: NDArray[np.int64], sides: tuple[int, int], around: list[Offset], falloff: float
+def _fixed_weights(
+    grid: NDArray[np.int64], sides: tuple[int, int], offsets: list[Offset], falloff: float
 ) -> NDArray[np.float64]:
-    """``(cells, len(around))``: falloff^(rows + columns away) for each cell there is, each row's sum 1.
+    """Return falloff^(rows + columns away) for the neighbours of each cell, shape (cells, len(offsets)).
 
-    Only products and sums in plain order, so that it is the same on every machine.
+    Each row sums to 1. A neighbour outside the layer has weight 0. Products and sums are in a fixed order, so
+    the result is the same on every machine.
     """
-    powers = np.cumprod([1.0] + [falloff] * sum(around[-1]))
-    weights = np.zeros((len(grid), len(around)))
-    for k, offset in enumerate(around):
-        there = ((grid + offset >= 0) & (grid + offset < sides)).all(axis=1)
-        weights[there, k] = powers[abs(offset[0]) + abs(offset[1])]
+    powers = np.cumprod([1.0] + [falloff] * sum(offsets[-1]))
+    weights = np.zeros((len(grid), len(offsets)))
+    for k, offset in enumerate(offsets):
+        exists = ((grid + offset >= 0) & (grid + offset < sides)).all(axis=1)
+        weights[exists, k] = powers[abs(offset[0]) + abs(offset[1])]
     return weights / np.add.accumulate(weights, axis=1)[:, -1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from ...kernels.classic import grossberg as kernels
 from ...kernels.simd import splitmix
 from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
-from ..batch import Batch, Float32
+from ..batch import Float32
 from ..outputs import GrossbergOutputs
 from ..stream.schedules import Finite, Schedule, within
 from .binary import BinaryModel, BinarySpec
@@ -25,7 +26,7 @@ from .binary import BinaryModel, BinarySpec
 Cluster = Annotated[int, Field(ge=1, le=1 << 20)]
 Layer = Annotated[tuple[Cluster, ...], Field(min_length=1, max_length=4096)]
 
-_SUM_TOLERANCE = 1e-3  # of given weights, which are then divided by their sum
+_SUM_TOLERANCE = 1e-3  # of assigned weights; they are then divided by their sum
 
 
 class GrossbergSpec(BinarySpec):
@@ -76,7 +77,7 @@ class GrossbergSpec(BinarySpec):
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
-        """(units, lines) of each layer: a layer's lines are the units of the one below."""
+        """(units, lines) of each layer. The lines of a layer are the units of the layer below."""
         units = [sum(clusters) for clusters in self.layers]
         return list(zip(units, [self.dim, *units], strict=False))
 
@@ -122,40 +123,48 @@ class Grossberg(BinaryModel):
     Spec: ClassVar[type[base.Spec]] = GrossbergSpec
     outputs_class = GrossbergOutputs
     OFF: ClassVar[int] = 0
+    kernels: ClassVar[ModuleType] = kernels
     spec: GrossbergSpec
 
     def __init__(self, /, **parameters: Any) -> None:
         super().__init__(**parameters)
         compiler.ready(splitmix, kernels)
-        self._layers, self._clusters = _plan(self.spec)
+        self._layers, self._clusters = _memory_layout(self.spec)
         pads = [lane_layout.pad(units) for units, _ in self.spec.shapes]
-        self._full = (np.concatenate(pads) == 0).astype(np.float32)
+        self._unit_mask = (np.concatenate(pads) == 0).astype(np.float32)
         rows = sum(lane_layout.blocks(units) * lines for units, lines in self.spec.shapes)
         self.state["weights"] = lane_layout.empty(rows, WIDTH)
-        self.state["wins"] = np.zeros(self._full.shape, np.int64)
-        self.state["since"] = np.zeros(1, np.int64)
+        self.state["wins"] = np.zeros(self._unit_mask.shape, np.int64)
+        self.state["since_renormalisation"] = np.zeros(1, np.int64)
         self.state["quality"] = np.zeros(2)
         generator = np.array([self.spec.seed], np.uint64)
         initial = [np.empty(shape, np.float32) for shape in self.spec.shapes]
         for values in initial:
             splitmix.fill_uniform(generator, np.float32(0), np.float32(1), values.reshape(-1))
-            values += np.float32(2.0**-24)  # above 0: no unit is without any weight
-        self._put(initial)
+            values += np.float32(2.0**-24)  # above 0: every unit has weight
+        self._store_weights(initial)
 
     @property
     def weights(self) -> tuple[Float32, ...]:
-        """Weights of each layer, a tuple of float32 arrays of shape (units, lines). Each row sums to 1.
+        """Weights of each layer, shape (units, lines). Every row sums to 1.
 
-        The units of a layer's clusters follow one another. Assign to set them; the arrays are read-only
-        copies. Setting raises BadShape, BadDtype, or BadValue for a negative weight or a row that does not
-        sum to 1 within 0.001; rows are then divided by their sum.
+        The units are in the order of the clusters. The arrays are copies. Assign the attribute to set the
+        weights.
+
+        Raises
+        ------
+        BadShape, BadDtype
+            If the assigned arrays do not fit.
+        BadValue
+            If a weight is negative or a row does not sum to 1 within 0.001. Accepted rows are divided by
+            their sum.
         """
-        found = []
-        for (units, lines), place in zip(self.spec.shapes, self._layers, strict=True):
-            rows = self.state["weights"][place[kernels.FIRST_ROW] :][: place[kernels.BLOCKS] * lines]
-            found.append(lane_layout.from_lanes(rows.reshape(-1, lines, WIDTH), units))
-            found[-1].flags.writeable = False
-        return tuple(found)
+        layers = []
+        for (units, lines), position in zip(self.spec.shapes, self._layers, strict=True):
+            rows = self.state["weights"][position[kernels.FIRST_ROW] :][: position[kernels.BLOCKS] * lines]
+            layers.append(lane_layout.from_lanes(rows.reshape(-1, lines, WIDTH), units))
+            layers[-1].flags.writeable = False
+        return tuple(layers)
 
     @weights.setter
     def weights(self, values: Sequence[ArrayLike]) -> None:
@@ -181,10 +190,10 @@ class Grossberg(BinaryModel):
             if off.size:
                 raise BadValue(f"weights[{k}][{off[0]}] sums to {sums[off[0]]:g}; every row must sum to 1")
             given.append(array)
-        self._put(given)
+        self._store_weights(given)
 
-    def _put(self, values: Sequence[NDArray[np.floating[Any]]]) -> None:
-        """Lay out the layers' weights, every row divided by its sum."""
+    def _store_weights(self, values: Sequence[NDArray[np.floating[Any]]]) -> None:
+        """Store the weights of all layers, each row divided by its sum."""
         first = 0
         for rows in values:
             exact = rows.astype(np.float64)
@@ -194,28 +203,14 @@ class Grossberg(BinaryModel):
 
     @property
     def wins(self) -> tuple[NDArray[np.int64], ...]:
-        """Samples that each unit has won since the start, for each layer int64 of shape (units,)."""
-        found = []
-        for (units, _), place in zip(self.spec.shapes, self._layers, strict=True):
-            blocks = self.state["wins"][place[kernels.FIRST_BLOCK] :][: place[kernels.BLOCKS]]
-            found.append(blocks.reshape(-1)[:units].copy())
-        return tuple(found)
+        """Wins of each unit since the net was created: shape (units,) for each layer."""
+        layers = []
+        for (units, _), position in zip(self.spec.shapes, self._layers, strict=True):
+            blocks = self.state["wins"][position[kernels.FIRST_BLOCK] :][: position[kernels.BLOCKS]]
+            layers.append(blocks.reshape(-1)[:units].copy())
+        return tuple(layers)
 
-    def _learn(self, batch: Batch) -> Outputs:
-        out = self._outputs(batch.rows)
-        clock = self.state["samples"], self.state["since"], self.state["quality"], self.decay
-        rates = self._schedules.advance(batch).values()
-        kernels.learn(batch.x, *self._net(), *clock, *rates, *out.arrays.values())
-        return out
-
-    def predict_validated(self, batch: Batch) -> Outputs:
-        """Return the outputs for a batch that ``validate`` returned. Does not change the model."""
-        out = self._outputs(batch.rows)
-        kernels.predict(batch.x, *self._net(), *out.arrays.values())
-        return out
-
-    def _outputs(self, n: int) -> Outputs:
-        """Room for what is said of ``n`` samples, in the kernels' order."""
+    def _allocate_outputs(self, n: int) -> Outputs:
         return Outputs(
             winner=np.empty((n, len(self._clusters)), np.int32),
             distance=np.empty(n, np.float32),
@@ -223,14 +218,22 @@ class Grossberg(BinaryModel):
             present=np.empty(n, np.int32),
         )
 
-    def _net(self) -> tuple[Any, ...]:
-        """Return the net as both kernels take it."""
-        state = self.state
-        net = state["weights"], self._layers, self._clusters, self._full, state["wins"]
-        return *net, self._threshold, self.spec.sensitivity, state["score.tree"], state["score.head"]
+    def _network(self) -> dict[str, Any]:
+        return {
+            "weights": self.state["weights"],
+            "layers": self._layers,
+            "clusters": self._clusters,
+            "unit_mask": self._unit_mask,
+            "wins": self.state["wins"],
+            "threshold": self._threshold,
+            "sensitivity": self.spec.sensitivity,
+            **self._scoring(),
+        }
+
+    def _learning(self) -> dict[str, Any]:
+        return {"since_renormalisation": self.state["since_renormalisation"]}
 
     def _quality(self) -> dict[str, float]:
-        """Return the winners' mean share of weight on wrong lines, and the number of units that never won."""
         count, distance = self.state["quality"].tolist()
         return {
             "distance": distance / count if count else float("nan"),
@@ -238,8 +241,8 @@ class Grossberg(BinaryModel):
         }
 
 
-def _plan(spec: GrossbergSpec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """``layers`` and ``clusters`` as kernels take them (see ``kernels/grossberg.py``)."""
+def _memory_layout(spec: GrossbergSpec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return ``layers`` and ``clusters`` as defined in ``kernels/classic/grossberg.py``."""
     layers: list[list[int]] = []
     clusters: list[list[int]] = []
     block = row = 0

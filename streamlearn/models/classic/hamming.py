@@ -1,7 +1,8 @@
-"""``sl.HammingNet``: a Hamming net whose best match a MaxNet finds (Lippmann 1987)."""
+"""``sl.HammingNet``: a Hamming net with a MaxNet (Lippmann 1987)."""
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from ...kernels import compiler
 from ...kernels.classic import hamming as kernels
 from ...kernels.simd import splitmix
 from .. import base, lane_layout
-from ..batch import Batch, Float32
+from ..batch import Float32
 from ..outputs import HammingNetOutputs
 from ..signature import Accepts
 from ..stream.schedules import Decay, Positive, Schedule, within
@@ -70,7 +71,7 @@ class HammingSpec(BinarySpec):
     @model_validator(mode="after")
     def _consistent(self) -> HammingSpec:
         if (self.patterns is None) == (self.units is None):
-            raise ValueError("give either patterns, or units: how many to learn")
+            raise ValueError("give either patterns, or units: the number of patterns to learn")
         for i, pattern in enumerate(self.patterns or ()):
             if len(pattern) != self.dim:
                 raise ValueError(f"patterns[{i}] has {len(pattern)} lines; dim is {self.dim}")
@@ -86,12 +87,12 @@ class HammingSpec(BinarySpec):
 
     @property
     def count(self) -> int:
-        """How many patterns."""
+        """Number of patterns."""
         return len(self.patterns) if self.patterns is not None else self.units or 1
 
     @property
     def rate(self) -> Schedule:
-        """ε(t), given or by default."""
+        """ε(t): the given ``learning_rate``, or the default."""
         if self.learning_rate is not None:
             return self.learning_rate
         return Decay(0.5, 0.02, 5000.0) if self.patterns is None else 0.0
@@ -103,7 +104,7 @@ class HammingSpec(BinarySpec):
 
     @property
     def epsilon(self) -> float:
-        """ε of the MaxNet, given or by default."""
+        """ε of the MaxNet: the given ``inhibition``, or the default."""
         return 1 / (self.count + 1) if self.inhibition is None else self.inhibition
 
 
@@ -143,6 +144,7 @@ class HammingNet(BinaryModel):
     Spec: ClassVar[type[base.Spec]] = HammingSpec
     outputs_class = HammingNetOutputs
     OFF: ClassVar[int] = -1
+    kernels: ClassVar[ModuleType] = kernels
     spec: HammingSpec
 
     def __init__(self, /, **parameters: Any) -> None:
@@ -161,10 +163,16 @@ class HammingNet(BinaryModel):
 
     @property
     def weights(self) -> Float32:
-        """Patterns, float32 of shape (M, dim), within −1 … 1, as given or learned.
+        """Patterns, given or learned, shape (units, dim), values within −1 … 1.
 
-        Assign to set them; the array is a read-only copy. Setting raises BadShape, BadDtype, or BadValue for
-        a value outside −1 … 1.
+        The array is a copy. Assign the attribute to set the patterns.
+
+        Raises
+        ------
+        BadShape, BadDtype
+            If the assigned array does not fit.
+        BadValue
+            If a value is outside −1 … 1.
         """
         rows = lane_layout.from_lanes(self.state["weights"], self.units)
         rows.flags.writeable = False
@@ -183,21 +191,7 @@ class HammingNet(BinaryModel):
             raise BadValue("weights must lie within −1 … 1")
         self.state["weights"][...] = lane_layout.to_lanes(given)
 
-    def _learn(self, batch: Batch) -> Outputs:
-        out = self._outputs(batch.rows)
-        clock = self.state["samples"], self.state["quality"], self.decay
-        rates = self._schedules.advance(batch).values()
-        kernels.learn(batch.x, *self._net(), *clock, *rates, *out.arrays.values())
-        return out
-
-    def predict_validated(self, batch: Batch) -> Outputs:
-        """Return the outputs for a batch that ``validate`` returned. Does not change the model."""
-        out = self._outputs(batch.rows)
-        kernels.predict(batch.x, *self._net(), *out.arrays.values())
-        return out
-
-    def _outputs(self, n: int) -> Outputs:
-        """Room for what is said of ``n`` samples, in the kernels' order."""
+    def _allocate_outputs(self, n: int) -> Outputs:
         return Outputs(
             winner=np.empty(n, np.int32),
             distance=np.empty(n, np.float32),
@@ -208,14 +202,17 @@ class HammingNet(BinaryModel):
             capped=np.empty(n, np.bool_),
         )
 
-    def _net(self) -> tuple[Any, ...]:
-        """Return the net as both kernels take it."""
-        contest = self._threshold, np.float32(self.spec.epsilon), self.spec.max_iterations
-        scores = self.state["score.tree"], self.state["score.head"]
-        return self.state["weights"], self._pad, *contest, *scores
+    def _network(self) -> dict[str, Any]:
+        return {
+            "weights": self.state["weights"],
+            "pad": self._pad,
+            "threshold": self._threshold,
+            "inhibition": self.spec.epsilon,
+            "max_iterations": self.spec.max_iterations,
+            **self._scoring(),
+        }
 
     def _quality(self) -> dict[str, float]:
-        """Return mean distance and iterations, and the shares of ties and of samples at the limit."""
         count, *sums = self.state["quality"].tolist()
         names = ("distance", "iterations", "ties", "capped")
         return {

@@ -1,25 +1,25 @@
-"""``sl.Malsburg``: orientation columns that organize themselves (von der Malsburg 1973)."""
+"""``sl.Malsburg``: self-organizing orientation columns (von der Malsburg 1973)."""
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from streamlearn_client.outputs import Outputs
-
 from ...kernels import compiler
 from ...kernels.classic import malsburg as kernels
 from ...kernels.simd import splitmix
 from ...kernels.simd.lanes import WIDTH
 from .. import base
-from ..batch import Batch, Float32
+from ..batch import Float32
+from ..grids import Places, hexagon, positions, ring_offsets, shifted_rows
 from ..outputs import MalsburgOutputs
 from ..stream.schedules import Positive, Schedule, within
 from .activity import ActivityModel, ActivitySpec
-from .plane import Cells, Plane, hexagon, positions, ring_offsets, shifted_rows
+from .plane import Plane
 
 Side = Annotated[int, Field(ge=1, le=1024)]
 Strength = Annotated[float, Field(ge=0, le=1000)]
@@ -95,8 +95,8 @@ class MalsburgSpec(ActivitySpec):
         return {"h": self.h}
 
     @property
-    def places(self) -> Cells:
-        """Axial rows and columns of the sheet's places, in the order of its cells."""
+    def places(self) -> Places:
+        """Axial rows and columns of the cells, shape (cells, 2)."""
         return hexagon(self.sheet) if isinstance(self.sheet, int) else shifted_rows(*self.sheet)
 
 
@@ -139,6 +139,7 @@ class Malsburg(ActivityModel):
     kind: ClassVar[str] = "malsburg"
     Spec: ClassVar[type[base.Spec]] = MalsburgSpec
     outputs_class = MalsburgOutputs
+    kernels: ClassVar[ModuleType] = kernels
     spec: MalsburgSpec
 
     def __init__(self, /, **parameters: Any) -> None:
@@ -149,69 +150,70 @@ class Malsburg(ActivityModel):
         self._plane = plane = Plane(spec.places, reach=max(farthest for _, farthest in rings))
         self.cells = plane.cells
         live = plane.to_lanes(np.ones((self.cells, 1))).reshape(-1, WIDTH)
-        steps = [plane.steps(ring_offsets(*each)) for each in rings]
-        total = self.dim * spec.s / 2
-        rule = np.array([spec.p, spec.q, spec.r, spec.theta, spec.delta, total], np.float32)
-        self._wiring = live, plane.margin, plane.margin + plane.places, *steps, rule, spec.steps
+        ee, ei, ie = (plane.array_offsets(ring_offsets(*pair)) for pair in rings)
+        self._connections = {
+            "live": live,
+            "margin": plane.margin,
+            "cell_index": plane.cell_index,
+            "ee": ee,
+            "ei": ei,
+            "ie": ie,
+        }
+        self._strengths = {name: getattr(spec, name) for name in ("p", "q", "r", "theta", "delta", "steps")}
+        self._afferent_sum = self.dim * spec.s / 2
         generator = np.array([spec.seed], np.uint64)
         afferents = np.empty((self.cells, self.dim), np.float32)
         splitmix.fill_uniform(generator, np.float32(0), np.float32(spec.s), afferents.reshape(-1))
-        afferents += np.float32(spec.s * 2.0**-24)  # above 0: no cell is without any
+        afferents += np.float32(spec.s * 2.0**-24)  # above 0: every cell has afferents
         exact = afferents.astype(np.float64)
-        exact *= total / _row_sums(exact)
+        exact *= self._afferent_sum / _row_sums(exact)
         self.state["afferents"] = plane.to_lanes(exact)
         self.state["quality"] = np.zeros(3)
 
     @property
     def weights(self) -> Float32:
-        """Afferents s of the E cells, float32 of shape (cells, dim). Each row sums to dim·s/2. A copy."""
+        """Afferents s of the E cells, a copy of shape (cells, dim). Every row sums to dim·s/2."""
         return self._plane.from_lanes(self.state["afferents"])
 
     @property
     def positions(self) -> NDArray[np.float64]:
-        """Places of the cells, float64 of shape (cells, 2): x and y in grid steps, the middle at (0, 0)."""
+        """Positions x, y of the cells in grid steps, shape (cells, 2). The mean position is (0, 0)."""
         return positions(self.spec.places)
 
     @staticmethod
     def bars(count: int = 9, rings: int = 2) -> Float32:
-        """Return stimuli: bars of light through the middle of a hexagonal retina.
+        """Return bars of light through the middle of a hexagonal retina.
 
-        The defaults give the nine stimuli of the paper, of seven lines each.
+        With the defaults these are the nine stimuli of the paper, seven lines each.
 
         Parameters
         ----------
         count : int, default 9
             Number of bars. Bar k has the angle (k + ½)·180°/count.
         rings : int, default 2
-            Rings of the retina around its middle point; 2: 19 lines.
+            Rings of the retina around the middle point; 2: 19 lines.
 
         Returns
         -------
-        ndarray of float32, shape (count, lines)
-            1 for lines within ⅔ of a grid step of the bar, else 0.
+        ndarray of shape (count, lines)
+            float32; 1 at lines within ⅔ of a grid step of the bar's axis, 0 elsewhere.
         """
         x, y = positions(hexagon(rings)).T
         angle = (np.arange(count)[:, None] + 0.5) * np.pi / count
         return np.asarray(np.abs(x * np.sin(angle) - y * np.cos(angle)) < 2 / 3, np.float32)
 
-    def _learn(self, batch: Batch) -> Outputs:
-        out = self._outputs(batch.rows)
-        clock = self.state["samples"], self.state["quality"], self.decay
-        rate = self._schedules.advance(batch).values()
-        kernels.learn(batch.x, *self._what_responds(), *clock, *rate, *out.arrays.values())
-        return out
+    def _network(self) -> dict[str, Any]:
+        return {
+            "afferents": self.state["afferents"],
+            **self._connections,
+            **self._strengths,
+            **self._scoring(),
+        }
 
-    def predict_validated(self, batch: Batch) -> Outputs:
-        """Return the outputs for a batch that ``validate`` returned. Does not change the model."""
-        out = self._outputs(batch.rows)
-        kernels.predict(batch.x, *self._what_responds(), *out.arrays.values())
-        return out
-
-    def _what_responds(self) -> tuple[Any, ...]:
-        return self.state["afferents"], *self._wiring, *self._scores()
+    def _learning(self) -> dict[str, Any]:
+        return {"afferent_sum": self._afferent_sum}
 
     def _quality(self) -> dict[str, float]:
-        """Return mean share of E cells that fire, and mean largest change in the last settling step."""
         count, firing, unsettled = self.state["quality"].tolist()
         return {
             "firing": firing / count if count else float("nan"),
@@ -220,5 +222,5 @@ class Malsburg(ActivityModel):
 
 
 def _row_sums(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``(n, 1)``: the sum of each row, added up in plain order on every machine."""
+    """Return the sum of each row, shape (n, 1), added in a fixed order."""
     return np.add.accumulate(rows, axis=1)[:, -1:]

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator
 from ...kernels import compiler
 from ...kernels.maps import initial_weights as kernels
 from ..batch import Float32
-from ..classic.plane import centres
+from ..grids import centres
 
 _LARGEST_PLANE = 1 << 22  # values that principal components are sought in: a second or two at worst
 _LARGEST_USUAL = 1 << 18  # values held where nobody says how many samples

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import BadValue
-from ..classic.plane import centres
+from ..grids import centres
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

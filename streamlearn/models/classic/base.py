@@ -1,0 +1,84 @@
+"""Base of the classic models: one ``learn`` and ``predict`` that pass all kernel arguments by name, and the
+check that a spec asks for no scaling."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import field_validator
+
+from streamlearn_client.outputs import Outputs
+
+from ...errors import BadValue
+from .. import base
+from ..base import Model
+from ..batch import Batch, Float32
+
+
+class UnscaledSpec(base.Spec):
+    """Parameters of a model that takes its samples unscaled."""
+
+    SCALE_ERROR: ClassVar[str]
+    """Message of the error if ``scale`` is set."""
+
+    @field_validator("scale", mode="before")
+    @classmethod
+    def _refuse_scale(cls, value: Any) -> Any:
+        if value is not None:
+            raise ValueError(cls.SCALE_ERROR)
+        return value
+
+
+class ClassicModel(Model):
+    """A model with two kernels, ``learn`` and ``predict``.
+
+    The parameters of the kernels have the names of the spec's fields, of its schedules and of the outputs.
+    """
+
+    kernels: ClassVar[ModuleType]
+
+    def _learn(self, batch: Batch) -> Outputs:
+        out = self._allocate_outputs(batch.rows)
+        self.kernels.learn(
+            x=batch.x,
+            **self._network(),
+            samples=self.state["samples"],
+            quality=self.state["quality"],
+            decay=self.decay,
+            **self._learning(),
+            **self._schedules.advance(batch),
+            **out.arrays,
+        )
+        return out
+
+    def predict_validated(self, batch: Batch) -> Outputs:
+        """Return the outputs for each sample of a validated batch."""
+        out = self._allocate_outputs(batch.rows)
+        self.kernels.predict(x=batch.x, **self._network(), **out.arrays)
+        return out
+
+    @abstractmethod
+    def _network(self) -> dict[str, Any]:
+        """Return the arguments of both kernels by name, without samples and outputs."""
+
+    def _learning(self) -> dict[str, Any]:
+        """Return further arguments of ``learn`` by name, without schedules."""
+        return {}
+
+    def _scoring(self) -> dict[str, Any]:
+        return {"tree": self.state["score.tree"], "head": self.state["score.head"]}
+
+    @abstractmethod
+    def _allocate_outputs(self, n: int) -> Outputs:
+        """Return uninitialized outputs for ``n`` samples."""
+
+    def _refuse_values(self, x: Float32, wrong: NDArray[np.bool_], requirement: str) -> None:
+        """Raise BadValue for the first value of ``x`` ``(n, dim)`` that is marked in ``wrong``, if any is."""
+        if wrong.any():
+            row, column = (int(i) for i in np.argwhere(wrong)[0])
+            message = f"x[{row}, {column}] is {x[row, column]:g}; this {self.kind} takes {requirement}"
+            raise BadValue(message, row=row, column=column)
