@@ -38,8 +38,8 @@ class ActivityModel(ClassicModel):
         self._refuse_values(
             x,
             x < 0,
-            "activities, 0 or more (NaN where one is missing). Shift the channel, or send the values above and"
-            " the values below its mean as two channels",
+            "activities, 0 or more (NaN where one is missing). Shift the channel, or send the values above"
+            " and the values below its mean as two channels",
         )
         return x
 
