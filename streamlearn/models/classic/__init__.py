@@ -1,2 +1,1 @@
-"""Classic self-organizing networks: Grossberg clusters, Hamming net with MaxNet, von der Malsburg's sheet,
-cognitron."""
+"""Classic networks: Grossberg clusters, Hamming net with MaxNet, von der Malsburg's sheet, cognitron."""

@@ -1,5 +1,8 @@
-"""Base of the classic models: one ``learn`` and ``predict`` that pass all kernel arguments by name, and the
-check that a spec asks for no scaling."""
+"""Base of the classic models.
+
+One ``learn`` and one ``predict`` pass all kernel arguments by name. ``UnscaledSpec`` checks that no scaling
+is set.
+"""
 
 from __future__ import annotations
 
