@@ -43,7 +43,7 @@ class AsyncClient(AsyncAdministration):
         Seconds that a call may take.
     producer : str, optional
         The name of this client in the daemon's producer table, 1 to 64 bytes of printable text. Random by
-        default. If two clients use one name, the newer one ends the older one's right to write (``Fenced``).
+        default. If two clients use one name, the daemon refuses the older one's batches (``Fenced``).
 
     Raises
     ------
@@ -378,7 +378,10 @@ class AsyncClient(AsyncAdministration):
     # --------------------------------------------------------------------------------------------- closing
 
     async def close(self) -> None:
-        """Close the connection. Streams, subscriptions and firehoses stay open: they have their own."""
+        """Close the connection of this client.
+
+        Streams, subscriptions and firehoses have their own connections and stay open.
+        """
         await self._transport.close()
 
     async def __aenter__(self) -> Self:

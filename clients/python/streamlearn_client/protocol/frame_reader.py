@@ -64,7 +64,7 @@ class FrameReader:
         if self._next != len(self._frames):
             count = len(self._frames)
             raise BadMessage(
-                f"the request has {count} frames, but its header describes {self._next - 1} besides itself; "
+                f"the request has {count} frames, but its header describes {self._next - 1} array frames; "
                 "describe every frame, or leave it out",
                 frames=count,
             )
