@@ -18,57 +18,19 @@ Names are loaded on first use: a program that only talks to a daemon does not im
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .models.classic.cognitron import Cognitron
-    from .models.classic.grossberg import Grossberg
-    from .models.classic.hamming import HammingNet
-    from .models.classic.malsburg import Malsburg
-    from .models.factory import load
-    from .models.maps.competitive import Competitive
-    from .models.maps.gng import GrowingNeuralGas
-    from .models.maps.som import SOM
-    from .models.recurrent.bidirectional import BidirectionalRNN
-    from .models.recurrent.rnn import RNN
-    from .models.stream.schedules import Decay
+from .registry import PUBLIC
 
 __version__ = "0.1.0"
-
-_WHERE = {
-    "SOM": "models.maps.som",
-    "Competitive": "models.maps.competitive",
-    "RNN": "models.recurrent.rnn",
-    "BidirectionalRNN": "models.recurrent.bidirectional",
-    "GrowingNeuralGas": "models.maps.gng",
-    "Grossberg": "models.classic.grossberg",
-    "HammingNet": "models.classic.hamming",
-    "Malsburg": "models.classic.malsburg",
-    "Cognitron": "models.classic.cognitron",
-    "Decay": "models.stream.schedules",
-    "load": "models.factory",
-}
-__all__ = [
-    "RNN",
-    "SOM",
-    "BidirectionalRNN",
-    "Cognitron",
-    "Competitive",
-    "Decay",
-    "Grossberg",
-    "GrowingNeuralGas",
-    "HammingNet",
-    "Malsburg",
-    "__version__",
-    "load",
-]
+__all__ = [*PUBLIC, "__version__"]  # noqa: PLE0604 (ruff does not see that PUBLIC holds strings)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    if name in PUBLIC:
+        return getattr(import_module(f".{PUBLIC[name]}", __name__), name)
     raise AttributeError(f"module 'streamlearn' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_WHERE])
+    return sorted({*globals(), *PUBLIC})

@@ -34,6 +34,26 @@ def test_import_contracts_hold():
     assert re.search(r"Contracts: [1-9]\d* kept, 0 broken", said), said
 
 
+REGISTRY = """
+import sys
+import streamlearn as sl
+from streamlearn.registry import KINDS, MODELS, PUBLIC
+assert len(KINDS) == len(set(KINDS)) == len({row.name for row in MODELS})
+assert set(PUBLIC) | {"__version__"} == set(sl.__all__) <= set(dir(sl))
+assert not {"numpy", "numba", "streamlearn.models"} & set(sys.modules), "the registry loads a compiler"
+from streamlearn.models import kinds
+assert list(kinds()) == list(KINDS)
+for row in MODELS:
+    model = kinds()[row.kind]
+    assert (model.kind, model.__module__, model.__name__) == (row.kind, f"streamlearn.{row.module}", row.name)
+    assert getattr(sl, row.name) is model
+"""
+
+
+def test_the_registry_names_every_kind_and_loads_no_compiler():
+    run(sys.executable, "-c", REGISTRY)
+
+
 LIBRARIES = {"np", "numpy", "math", "nb", "numba"}
 NOT_IN_KERNELS = set(
     "prange dot matmul einsum exp expm1 log log1p log2 log10 tanh sin cos tan power pow".split()

@@ -56,11 +56,16 @@ def stub() -> str:
     models = sorted(kinds().values(), key=lambda model: model.__name__)
     summary = inspect.cleandoc(streamlearn.__doc__ or "")
     parts = [HEAD.format(summary=summary + "\n"), *_imports(models)]
-    names = "".join(f'    "{name}",\n' for name in streamlearn.__all__)
+    names = "".join(f'    "{name}",\n' for name in sorted(streamlearn.__all__, key=_order))
     parts.append(f"\n__version__: str\n__all__ = [\n{names}]\n")
     for model in models:
         parts += ["\n", *_class(model)]
     return "".join(parts)
+
+
+def _order(name: str) -> tuple[bool, str]:
+    """The order that ruff wants in ``__all__``: capitals first."""
+    return not name.isupper(), name
 
 
 def _imports(models: list[type[Model]]) -> list[str]:

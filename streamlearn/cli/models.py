@@ -9,9 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, Json, Name, Timeout, Yes, confirm, connect
+from streamlearn.registry import KINDS
 
-KINDS = ("som", "competitive", "gng", "rnn", "birnn", "grossberg", "hamming", "malsburg", "cognitron")
-"""what the registry of models has, which takes a compiler to ask"""
 _ANY_KIND = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
 
 

@@ -1,33 +1,25 @@
-"""Every kind of model by name, and models from specs and files."""
+"""The class of every kind, and models created from specs, arrays and files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from .. import registry
 from ..errors import BadCheckpoint, BadSpec
 from ..store import tensors
 from ..store.fs import FS
 from .base import Model
-from .classic.cognitron import Cognitron
-from .classic.grossberg import Grossberg
-from .classic.hamming import HammingNet
-from .classic.malsburg import Malsburg
-from .maps.competitive import Competitive
-from .maps.gng import GrowingNeuralGas
-from .maps.som import SOM
-from .recurrent.bidirectional import BidirectionalRNN
-from .recurrent.rnn import RNN
 from .serialization import FORMAT
 
-_MAPS = SOM, Competitive, GrowingNeuralGas
-_CLASSICS = Malsburg, Cognitron, Grossberg, HammingNet
-_RECURRENT = RNN, BidirectionalRNN
-_kinds: dict[str, type[Model]] = {model.kind: model for model in (*_MAPS, *_CLASSICS, *_RECURRENT)}
+_kinds: dict[str, type[Model]] = {
+    row.kind: getattr(import_module(f"..{row.module}", __package__), row.name) for row in registry.MODELS
+}
 
 
 def kinds() -> dict[str, type[Model]]:

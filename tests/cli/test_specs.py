@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamlearn.cli.errors import BadUsage
-from streamlearn.cli.models import KINDS, assign, parse_value, read_spec
+from streamlearn.cli.models import assign, parse_value, read_spec
 
 
 @pytest.mark.parametrize(
@@ -35,13 +35,6 @@ def test_dots_reach_into_a_value():
     for assignment in ("dim=8", "sigma.start=3", "sigma.end=1", "note=a=b"):
         assign(spec, assignment)
     assert spec == {"dim": 8, "sigma": {"start": 3, "end": 1}, "note": "a=b"}
-
-
-def test_every_kind_that_there_is_is_named():
-    from streamlearn.models import kinds
-
-    assert len(KINDS) == len(set(KINDS))
-    assert set(KINDS) == set(kinds())
 
 
 @pytest.mark.parametrize("assignment", ["dim", "=8", ".dim=8", "a..b=1", ""])
