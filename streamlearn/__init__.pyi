@@ -448,10 +448,9 @@ class Cognitron(_Cognitron):
     Attributes
     ----------
     a : Float32
-        Excitatory connections, float32 of shape (layers, cells, area), a cell's area row by
-        row; a copy.
+        Excitatory weights, a copy of shape (layers, cells, area).
     b : Float32
-        Inhibitory connections, float32 of shape (layers, cells); a copy.
+        Inhibitory weights, a copy of shape (layers, cells).
     samples : int
         Number of samples learned so far.
     schedules : dict[str, float]
@@ -883,10 +882,9 @@ class Grossberg(_Grossberg):
     Attributes
     ----------
     weights : tuple[Float32, ...]
-        Weights of each layer, a tuple of float32 arrays of shape (units, lines). Each row sums
-        to 1.
+        Weights of each layer, shape (units, lines). Every row sums to 1.
     wins : tuple[NDArray[np.int64], ...]
-        Samples that each unit has won since the start, for each layer int64 of shape (units,).
+        Wins of each unit since the net was created: shape (units,) for each layer.
     samples : int
         Number of samples learned so far.
     schedules : dict[str, float]
@@ -1273,7 +1271,7 @@ class HammingNet(_HammingNet):
     Attributes
     ----------
     weights : Float32
-        Patterns, float32 of shape (M, dim), within −1 … 1, as given or learned.
+        Patterns, given or learned, shape (units, dim), values within −1 … 1.
     samples : int
         Number of samples learned so far.
     schedules : dict[str, float]
@@ -1472,11 +1470,10 @@ class Malsburg(_Malsburg):
     Attributes
     ----------
     weights : Float32
-        Afferents s of the E cells, float32 of shape (cells, dim). Each row sums to dim·s/2. A
-        copy.
+        Afferents s of the E cells, a copy of shape (cells, dim). Every row sums to dim·s/2.
     positions : NDArray[np.float64]
-        Places of the cells, float64 of shape (cells, 2): x and y in grid steps, the middle at
-        (0, 0).
+        Positions x, y of the cells in grid steps, shape (cells, 2). The mean position is (0,
+        0).
     samples : int
         Number of samples learned so far.
     schedules : dict[str, float]
