@@ -134,8 +134,8 @@ EXAMPLES = {
             {**WATCHED, "on_drift": "freeze", "freeze_for": 3, "target": "later", "keys": 2, "delay": 9},
         ),
         foretold=lambda net: ("prediction", "present") if net.target_dim else ("error", "score", "present"),
-        may_hold_nan=("last", "said"),
-        may_hold_inf=("said", "drift.page"),
+        may_hold_nan=("last_values", "predictions"),
+        may_hold_inf=("predictions", "drift.page"),
     ),
     "birnn": Kind(
         usual={"dim": 5, "hidden": 18, "cell": "lstm", "chunk": (4, 2), "half_life": 50.0},
@@ -153,8 +153,8 @@ EXAMPLES = {
             {**WATCHED, "on_drift": "freeze", "freeze_for": 3, "target": "later", "delay": 4},
         ),
         foretold=lambda net: ("sample", "prediction", "present"),
-        may_hold_nan=("last", "waiting.x", "waiting.y", "said"),
-        may_hold_inf=("said", "drift.page"),
+        may_hold_nan=("last_values", "waiting.x", "waiting.y", "predictions"),
+        may_hold_inf=("predictions", "drift.page"),
     ),
     "grossberg": Kind(
         usual={

@@ -1,4 +1,4 @@
-"""Recurrent kernels: the plan of rows, gradients against the slow net, and the optimizers, piece by piece."""
+"""Recurrent kernels: memory layout; gradients and optimizers against float64 references."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ STEPS = 6
 
 
 def matrices_by_name(cell, dim, hidden, layers, outputs):
-    """(weight's name, bias's name, its line of the plan, gates, units) of every matrix."""
-    _, matrices = memory_layout.plan(cell, dim, hidden, layers, outputs)
+    """Yield (weight name, bias name, row of ``matrices``, gates, units) of every matrix."""
+    _, matrices = memory_layout.network_layout(cell, dim, hidden, layers, outputs)
     gates = {"elman": 1, "gru": 3, "lstm": 4}[cell]
     names = [(f"{part}_l{layer}", gates, hidden) for layer in range(layers) for part in ("ih", "hh")]
     for (name, gates, units), m in zip(names, matrices, strict=False):
@@ -32,11 +32,11 @@ def random_parameters(cell, dim, hidden, layers, outputs, seed=0):
     return found
 
 
-def rows_of(parameters, shape, cell):
-    """Every parameter put where the plan says, one by one; and which lanes are taken."""
-    net, _ = memory_layout.plan(cell, *shape)
-    rows = np.zeros((net[memory_layout.PARAMETER_ROWS], 16), np.float32)
-    taken = np.zeros(rows.shape, int)
+def pack(parameters, shape, cell):
+    """Return the parameters in their lanes, one by one, and how often each lane is used."""
+    layout, _ = memory_layout.network_layout(cell, *shape)
+    rows = np.zeros((layout[memory_layout.PARAMETER_ROWS], 16), np.float32)
+    used = np.zeros(rows.shape, int)
     for weight, bias, m, gates, units in matrices_by_name(cell, *shape):
         inputs = int(m[memory_layout.INPUTS])
         for g in range(gates):
@@ -44,34 +44,34 @@ def rows_of(parameters, shape, cell):
                 b, lane = divmod(u, 16)
                 at = m[memory_layout.BIAS] + b * gates + g
                 rows[at, lane] = parameters[bias][g * units + u]
-                taken[at, lane] += 1
+                used[at, lane] += 1
                 for k in range(inputs):
-                    at = m[memory_layout.FIRST] + (b * inputs + k) * gates + g
+                    at = m[memory_layout.WEIGHT] + (b * inputs + k) * gates + g
                     rows[at, lane] = parameters[weight][g * units + u, k]
-                    taken[at, lane] += 1
-    return rows, taken
+                    used[at, lane] += 1
+    return rows, used
 
 
 @pytest.mark.parametrize("cell", memory_layout.CELLS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_every_parameter_has_a_place_of_its_own(cell, shape):
+def test_every_parameter_has_its_own_lane(cell, shape):
     parameters = random_parameters(cell, *shape)
-    _, taken = rows_of(parameters, shape, cell)
-    assert taken.max() == 1
-    assert taken.sum() == sum(values.size for values in parameters.values())
-    assert (taken[:, 0] == 1).all()  # no row is for nobody
+    _, used = pack(parameters, shape, cell)
+    assert used.max() == 1
+    assert used.sum() == sum(values.size for values in parameters.values())
+    assert (used[:, 0] == 1).all()  # every row has a unit
 
 
 @pytest.mark.parametrize("without", [(), ("bias_",), ("head.bias",)], ids=str)
 @pytest.mark.parametrize("missing", [0.0, 0.3])
 @pytest.mark.parametrize("cell", memory_layout.CELLS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_gradient_is_the_slow_nets(cell, shape, missing, without):
+def test_gradient_equals_the_float64_reference(cell, shape, missing, without):
     dim, _, layers, outputs = shape
     random = np.random.default_rng(sum(shape))
     parameters = random_parameters(cell, *shape)
-    none = {name: 0 * values for name, values in parameters.items() if name.startswith(without)}
-    parameters |= none
+    absent = {name: 0 * values for name, values in parameters.items() if name.startswith(without)}
+    parameters |= absent
     slow = Net(parameters, cell, layers)
     inputs = list(random.normal(size=(STEPS, dim)))
     targets = random.normal(size=(STEPS, outputs))
@@ -80,15 +80,16 @@ def test_gradient_is_the_slow_nets(cell, shape, missing, without):
     states = [(random.uniform(-1, 1, h.shape), random.uniform(-1, 1, c.shape)) for h, c in slow.start()]
 
     biases = {"bias": without != ("bias_",), "head_bias": without != ("head.bias",)}
-    net, matrices = memory_layout.plan(cell, *shape, **biases)
-    rows, taken = rows_of(parameters, shape, cell)
-    window = np.zeros((STEPS + 1, net[memory_layout.WINDOW_ROWS], 16), np.float32)
+    layout, matrices = memory_layout.network_layout(cell, *shape, **biases)
+    rows, used = pack(parameters, shape, cell)
+    window = np.zeros((STEPS + 1, layout[memory_layout.WINDOW_ROWS], 16), np.float32)
     flat = window.reshape(STEPS + 1, -1)
-    trace = np.zeros((STEPS, net[memory_layout.TRACE_ROWS], 16), np.float32)
+    activations = np.zeros((STEPS, layout[memory_layout.ACTIVATION_ROWS], 16), np.float32)
     blocks = -(-shape[1] // 16)
     for layer, parts in enumerate(states):
         for part, values in enumerate(parts[: memory_layout.CELLS[cell].states]):
-            at = (net[memory_layout.STATE] + (layer * memory_layout.CELLS[cell].states + part) * blocks) * 16
+            state = layer * memory_layout.CELLS[cell].states + part
+            at = (layout[memory_layout.STATE] + state * blocks) * 16
             flat[0, at : at + values.size] = values
     for t in range(STEPS):
         flat[t, :dim] = inputs[t]
@@ -96,50 +97,50 @@ def test_gradient_is_the_slow_nets(cell, shape, missing, without):
             (memory_layout.TARGET, np.nan_to_num(targets[t])),
             (memory_layout.PRESENT, ~np.isnan(targets[t])),
         ):
-            flat[t, net[start] * 16 : net[start] * 16 + outputs] = values
-        network.forward(net, matrices, rows, window, flat, t, trace)
+            flat[t, layout[start] * 16 : layout[start] * 16 + outputs] = values
+        network.forward(layout, matrices, rows, window, flat, t, activations)
 
     live = states
     for t in range(STEPS):
         forecast, live, _ = slow.step(inputs[t], live)
-        at = net[memory_layout.FORECAST] * 16
+        at = layout[memory_layout.FORECAST] * 16
         assert np.allclose(flat[t, at : at + outputs], forecast, rtol=1e-5, atol=1e-6)
 
     gradient = np.full_like(rows, np.nan)
     scratch = (
-        np.zeros((net[memory_layout.TRANSPOSED_ROWS], 16), np.float32),
+        np.zeros((layout[memory_layout.TRANSPOSED_ROWS], 16), np.float32),
         np.zeros(window.shape[1:], np.float32),
     )
-    probe, lags = np.zeros_like(trace), np.zeros((3, STEPS))
+    lag_activations, lag_norms = np.zeros_like(activations), np.zeros((3, STEPS))
     count = network.backward(
-        net,
+        layout,
         matrices,
         rows,
         window,
         flat,
         STEPS,
-        trace,
+        activations,
         *scratch,
         gradient,
         np.float32(np.inf),
-        probe,
-        lags,
+        lag_activations,
+        lag_norms,
         0.5,
     )
     assert count == np.count_nonzero(~np.isnan(targets))
-    expected, _ = rows_of(slow.gradient(inputs, list(targets), states) | none, shape, cell)
+    expected, _ = pack(slow.gradient(inputs, list(targets), states) | absent, shape, cell)
     assert np.allclose(gradient, expected, rtol=1e-4, atol=1e-6)
-    assert not gradient[taken == 0].any()  # lanes without a unit learn nothing
+    assert not gradient[used == 0].any()  # lanes without a unit have no gradient
 
     norms = slow.gradient_by_lag(inputs, list(targets), states)
-    seen = lags[0] > 0
+    seen = lag_norms[0] > 0
     assert seen.all() == (np.count_nonzero(~np.isnan(targets[-1])) > 0)
-    assert np.allclose(lags[1, seen], norms[seen], rtol=1e-4, atol=1e-9)
+    assert np.allclose(lag_norms[1, seen], norms[seen], rtol=1e-4, atol=1e-9)
 
 
 @pytest.mark.parametrize("clip", [None, 0.5])
 @pytest.mark.parametrize("kind", ["sgd", "momentum", "rmsprop", "adam"])
-def test_optimizer_is_the_slow_one(kind, clip):
+def test_optimizer_equals_the_float64_reference(kind, clip):
     random = np.random.default_rng(7)
     rows = random.normal(size=(9, 16)).astype(np.float32)
     slow, parameters = Optimizer(kind, 0.03, clip), {"all": rows.astype(float)}
@@ -150,10 +151,10 @@ def test_optimizer_is_the_slow_one(kind, clip):
         gradient = (random.normal(size=rows.shape) * 10.0 ** random.uniform(-4, 1)).astype(np.float32)
         slow.update(parameters, {"all": gradient.astype(float)})
         limit = np.inf if clip is None else clip
-        taken = optimizers.update(
+        finite = optimizers.update(
             optimizers.OPTIMIZERS[kind], rows, gradient, mean, square, clock, counters, rate, momentum, limit
         )
-        assert taken
+        assert finite
         assert np.isclose(clock[optimizers.NORM], np.linalg.norm(gradient), rtol=1e-5)
         assert np.allclose(rows, parameters["all"], rtol=1e-4, atol=1e-5), t
     assert counters.tolist() == [300, 0]
@@ -165,10 +166,10 @@ def test_a_gradient_that_is_not_finite_changes_nothing(value):
     gradient = np.ones_like(rows)
     gradient[1, 3] = value
     state = rows.copy(), np.zeros_like(rows), np.zeros_like(rows), np.array([1.0, 1.0, 0.0])
-    kept = [array.copy() for array in state]
+    before = [array.copy() for array in state]
     parameters, mean, square, clock = state
     counters, rule = np.zeros(2, np.int64), (np.float32(0.1), np.float32(0.9), 1.0)
     for kind in optimizers.OPTIMIZERS.values():
         assert not optimizers.update(kind, parameters, gradient, mean, square, clock, counters, *rule)
     assert counters.tolist() == [0, 4]
-    assert all(np.array_equal(now, before) for now, before in zip(state, kept, strict=True))
+    assert all(np.array_equal(array, copy) for array, copy in zip(state, before, strict=True))

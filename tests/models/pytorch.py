@@ -177,7 +177,7 @@ class Peer:
 
 def moment_of(ours: sl.RNN | sl.BidirectionalRNN, moment: str, name: str) -> np.ndarray:
     """m (``mean``) or v (``square``) of one parameter, in its shape in PyTorch."""
-    return ours._places[name].values(ours.state[f"moments.{moment}"]).astype(float)
+    return ours._blocks[name].unpack(ours.state[f"moments.{moment}"]).astype(float)
 
 
 def unpack_states(ours: sl.RNN | sl.BidirectionalRNN, rows: np.ndarray) -> list[np.ndarray]:

@@ -29,7 +29,7 @@ def slow(net: sl.BidirectionalRNN) -> Stream:
     """The slow net with the same parameters."""
     spec = net.spec
     optimizer = Optimizer(spec.optimizer, spec.learning_rate, spec.clip)  # a rate that stays
-    cells = Net(dict(net.parameters), spec.cell, spec.layers, classes=spec.kinds is not None)
+    cells = Net(dict(net.parameters), spec.cell, spec.layers, classes=spec.class_count is not None)
     return Stream(cells, optimizer, *spec.chunk)
 
 

@@ -115,9 +115,9 @@ def test_what_is_no_symbol_or_class_is_refused(value):
 
 
 def test_what_cannot_go_on_says_so():
-    with pytest.raises(BadValue, match="a sample learned before"):
+    with pytest.raises(BadValue, match="at least one learned sample"):
         symbolic().sample(3)
-    with pytest.raises(BadValue, match="symbols can be drawn"):
+    with pytest.raises(BadValue, match="only a net that forecasts symbols"):
         sl.RNN(dim=1, hidden=2).sample(3)
     net = symbolic()
     net.learn([1.0])

@@ -66,8 +66,8 @@ class Peer(pytorch.Peer):
 
 def window_states(ours: sl.RNN) -> list[np.ndarray]:
     """The states before the next window's first step: between windows they are in slot 0."""
-    net, _ = ours.spec.plan
-    return unpack_states(ours, ours.state["window"][0, 0, net[memory_layout.STATE] :])
+    layout, _ = ours.spec.layout
+    return unpack_states(ours, ours.state["window"][0, 0, layout[memory_layout.STATE] :])
 
 
 RULES = [

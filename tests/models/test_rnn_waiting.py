@@ -343,7 +343,7 @@ def test_samples_that_are_passed_by_move_the_state_and_nothing_else():
     before = net.copy_state()
     told, passed = net.predict(x), net._skip(net.validate(x))
     changed = {name for name, array in net.state.items() if array.tobytes() != before[name].tobytes()}
-    assert changed == {"samples", "window", "progress", "last"}
+    assert changed == {"samples", "window", "progress", "last_values"}
     assert np.array_equal(told.error[:1], passed.error[:1])
     again = sl.RNN.from_spec(net.spec_dict())
     again.adopt(before)

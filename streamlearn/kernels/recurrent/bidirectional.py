@@ -1,27 +1,31 @@
-"""Recurrent networks in both directions on a stream, chunk by chunk: latency-controlled (Zhang et al. 2016).
+"""Bidirectional recurrent networks on a stream, learned in chunks.
 
-A chunk is N_c samples and N_r more, its right context. When the last of these has come, the chunk is run:
+This is the latency-controlled scheme of Zhang et al., ICASSP 2016.
 
-- the forward cells go on from the states that they had at the end of the chunk before (its N_c samples); the
-  reverse cells start from 0 at the far end of the right context
-- layer l takes at t what both directions of layer l − 1 made of t; the read-out, both of the last layer
-- forecasts are made for the first N_c samples and judged, one by one, and there is one update on
+A chunk is N_c samples; its right context is the N_r samples after it. When the last of these has arrived, the
+chunk is run:
 
-      L = the mean loss of the N_c forecasts (missing targets are not in the mean)
+- The forward cells start from their states at the end of the previous chunk. The reverse cells start from 0
+  at the end of the right context.
+- Layer l at time t reads h of both directions of layer l − 1 at time t. The read-out reads h of the last
+  layer.
+- The N_c samples get predictions, whose errors are counted one by one, and there is one update on
 
-  whose gradient goes back through the whole chunk; the states that came in are constants
+      L = the mean loss of the N_c predictions (missing targets are not in the mean)
 
-Then the forward cells' states after N_c samples are kept, and the N_r samples are the beginning of the next
-chunk. With N_r = 0 that is PyTorch's training of a bidirectional net on windows of N_c, its forward states
-carried, detached.
+  Its gradient flows through the whole chunk and its context. The initial states are constants.
 
-Targets that come ``later`` are judged when they come, by what was said then. The chunk is learned when it has
-them all, after the chunks before it, or when more than ``delay`` samples have been told of and still wait. If
-parameters moved since it was told of, it is run again with today's, from the states that stood before it, so
+Then the states of the forward cells after N_c samples are stored, and the N_r samples begin the next chunk.
+With N_r = 0 this is PyTorch's training of a bidirectional net on windows of N_c with detached forward states.
+
+Late targets are compared with the prediction that their sample got. A chunk is learned when it has all its
+targets and the chunks before it are learned, or when more than ``delay`` predicted samples wait. If the
+parameters have changed since its prediction, it is run again with the current ones from the stored states, so
 that the gradient is that of one function.
 
-Samples are scaled when they come; targets when they are judged, by those judged before. Every key has a slot:
-the samples that wait, and the states. ``memory_layout.py`` says how the network is laid out.
+Samples are scaled when they arrive. Targets are scaled when they are compared, by the targets compared
+before. Each key has a slot for its waiting samples and states. ``memory_layout.py`` defines the network's
+arrays.
 """
 
 from __future__ import annotations
@@ -38,157 +42,181 @@ from .memory_layout import (
     CLASSES,
     DIM,
     FORECAST,
-    GOALS,
     LAYERS,
     OUTPUTS,
     SOURCE,
     STATE,
     TARGET,
+    TARGET_COLUMNS,
     TRANSPOSED,
     UNITS,
 )
-from .network import clear, compare, pull, read_out, step, step_back, sum_up, transpose
+from .network import (
+    accumulate_gradient,
+    backpropagate,
+    clear_rows,
+    read_out,
+    step_cell,
+    step_cell_back,
+    transpose_weights,
+    write_loss_gradient,
+)
 
 _0, _NAN = np.float32(0), np.float32(np.nan)
 
 
 @device
-def _time(cell, slot, steps):
-    """The time that a cell's slot stands for, or the slot of a time: forward cells are even."""
-    return slot if cell % 2 == 0 else steps - 1 - slot
+def _slot_or_time(cell, t, steps):
+    """The time of a cell's slot ``t``, or the slot of time ``t``. Even cells run forward, odd ones
+    reverse."""
+    return t if cell % 2 == 0 else steps - 1 - t
 
 
 @device
-def _readers(net, cell):
-    """The first cell that reads what ``cell`` makes, and how many do: both of the layer above, or the
-    read-out, which stands where the first cell of one more layer would."""
-    return cell - cell % 2 + 2, 1 if cell // 2 == net[LAYERS] - 1 else 2
+def _cells_above(layout, cell):
+    """The first cell that reads h of ``cell``, and the number of them.
+
+    Both cells of the layer above do. Above the last layer only the read-out does; it is stored where the
+    first cell of one more layer would be.
+    """
+    return cell - cell % 2 + 2, 1 if cell // 2 == layout[LAYERS] - 1 else 2
 
 
 @device
-def _enter(net, x, first, mirrored, steps, window, flat, filled):
-    """``steps`` samples of ``x``, from ``first`` on, as inputs of both cells of the first layer, the reverse
-    one's from row ``mirrored`` on."""
+def _write_inputs(layout, x, first, reverse_row, steps, window, flat, filled):
+    """Write ``steps`` rows of ``x``, from ``first`` on, as inputs of both cells of the first layer.
+
+    Those of the reverse cell start at row ``reverse_row`` of the slots.
+    """
     for t in range(steps):
-        evaluation.take(x, first + t, filled)
-        evaluation.put_sample(net, filled, flat, t)
-        for row in range(net[TARGET]):
-            store(window, steps - 1 - t, mirrored + row, load(window, t, row))
+        evaluation.read_row(x, first + t, filled)
+        evaluation.write_input(layout, filled, flat, t)
+        for row in range(layout[TARGET]):
+            store(window, steps - 1 - t, reverse_row + row, load(window, t, row))
 
 
 @device
-def _hand_up(net, matrices, cell, steps, flat):
-    """h of every step to those that read it."""
+def _copy_states_up(layout, matrices, cell, steps, flat):
+    """Copy h of every step to the inputs of the cells above."""
     units = matrices[2 * cell, UNITS]
     h = matrices[2 * cell + 1, SOURCE] * WIDTH
-    above, readers = _readers(net, cell)
-    for reader in range(above, above + readers):
+    above, count = _cells_above(layout, cell)
+    for reader in range(above, above + count):
         column = matrices[2 * reader, SOURCE] * WIDTH + cell % 2 * units
         for s in range(steps):
-            slot = _time(reader, _time(cell, s, steps), steps)
+            slot = _slot_or_time(reader, _slot_or_time(cell, s, steps), steps)
             for k in range(units):
                 flat[slot, column + k] = flat[s + 1, h + k]
 
 
 @device
-def _gather(net, matrices, cell, s, steps, errors, flow):
-    """∂L/∂h of step ``s``: what those that read it sent back joins what came from the step after."""
+def _add_gradient_from_above(layout, matrices, cell, s, steps, input_gradient, state_gradient):
+    """Add ∂L/∂h of step ``s`` from the cells above to that from the next step."""
     units = matrices[2 * cell, UNITS]
     h = matrices[2 * cell + 1, SOURCE] * WIDTH
-    above, readers = _readers(net, cell)
-    for reader in range(above, above + readers):
+    above, count = _cells_above(layout, cell)
+    for reader in range(above, above + count):
         column = matrices[2 * reader, SOURCE] * WIDTH + cell % 2 * units
-        slot = _time(reader, _time(cell, s, steps), steps)
+        slot = _slot_or_time(reader, _slot_or_time(cell, s, steps), steps)
         for k in range(units):
-            flow[(h + k) // WIDTH, (h + k) % WIDTH] += errors[slot, column + k]
+            state_gradient[(h + k) // WIDTH, (h + k) % WIDTH] += input_gradient[slot, column + k]
 
 
 @device
-def _forward(net, matrices, parameters, window, flat, steps, chunk, trace):
-    """All cells through the whole window, layer after layer; forecasts of its first ``chunk`` slots."""
-    for cell in range(2 * net[LAYERS]):
+def _forward(layout, matrices, parameters, window, flat, steps, chunk, activations):
+    """Run all cells through the window, layer after layer, and predict in its first ``chunk`` slots."""
+    for cell in range(2 * layout[LAYERS]):
         for s in range(steps):
-            step(net, matrices, parameters, cell, window, flat, s, trace)
-        _hand_up(net, matrices, cell, steps, flat)
+            step_cell(layout, matrices, parameters, cell, window, flat, s, activations)
+        _copy_states_up(layout, matrices, cell, steps, flat)
     for t in range(chunk):
-        read_out(net, matrices, parameters, window, flat, t)
+        read_out(layout, matrices, parameters, window, flat, t)
 
 
 @device
 def _backward(
-    net, matrices, parameters, window, flat, steps, chunk, trace, transposed, back, flow, gradient, huber
-):
-    """The gradient of the mean loss over the first ``chunk`` slots, laid out as the parameters; returns over
-    how many values the mean runs, and where that is none there is no gradient."""
+    layout, matrices, parameters, window, flat, steps, chunk, activations, transposed, input_gradient,
+    state_gradient, gradient, huber_delta,
+):  # fmt: skip
+    """Write the gradient of the mean loss over the first ``chunk`` slots, laid out as the parameters.
+
+    Return the number of values in the mean. If it is 0, the gradient is not written.
+    """
     head = matrices.shape[0] - 1
-    count = compare(net, matrices, window, flat, chunk, trace, huber)
+    count = write_loss_gradient(layout, matrices, window, flat, chunk, activations, huber_delta)
     if count > _0:
-        deltas, errors = trace.reshape(trace.shape[0], -1), back.reshape(back.shape[0], -1)
+        deltas = activations.reshape(activations.shape[0], -1)
+        input_values = input_gradient.reshape(input_gradient.shape[0], -1)
         for m in range(head + 1):
             if matrices[m, TRANSPOSED] >= 0:
-                transpose(parameters, matrices, m, transposed)
+                transpose_weights(parameters, matrices, m, transposed)
         for t in range(steps):
-            clear(row_of(back, t))
-        clear(flow)
+            clear_rows(row_of(input_gradient, t))
+        clear_rows(state_gradient)
         for t in range(chunk):
-            pull(matrices, head, deltas, t, transposed, row_of(back, t))
-        for cell in range(2 * net[LAYERS] - 1, -1, -1):
+            backpropagate(matrices, head, deltas, t, transposed, row_of(input_gradient, t))
+        for cell in range(2 * layout[LAYERS] - 1, -1, -1):
             for s in range(steps - 1, -1, -1):
-                _gather(net, matrices, cell, s, steps, errors, flow)
-                step_back(net, matrices, cell, window, s, trace, flow)
-                pull(matrices, 2 * cell + 1, deltas, s, transposed, flow)
+                _add_gradient_from_above(layout, matrices, cell, s, steps, input_values, state_gradient)
+                step_cell_back(layout, matrices, cell, window, s, activations, state_gradient)
+                backpropagate(matrices, 2 * cell + 1, deltas, s, transposed, state_gradient)
                 if matrices[2 * cell, TRANSPOSED] >= 0:
-                    pull(matrices, 2 * cell, deltas, s, transposed, row_of(back, s))
+                    backpropagate(matrices, 2 * cell, deltas, s, transposed, row_of(input_gradient, s))
         for m in range(head + 1):
-            sum_up(matrices, m, chunk if m == head else steps, trace, flat, gradient)
+            accumulate_gradient(matrices, m, chunk if m == head else steps, activations, flat, gradient)
     return count
 
 
 @device
-def _waits(waiting, ids, came, whose):
-    """The newest sample that waits for its target under that id, or −1."""
+def _find_waiting(waiting, ids, has_target, sample_id):
+    """The newest waiting sample with that id and without a target; −1 if none."""
     for i in range(waiting - 1, -1, -1):
-        if ids[i] == whose and came[i] == 0:
+        if ids[i] == sample_id and has_target[i] == 0:
             return np.int64(i)
     return np.int64(-1)
 
 
 @device
-def _ripe(told, chunk, later, delay, came):
-    """Whether the oldest chunk that waits has been told of, and waits for no target any more."""
+def _oldest_is_complete(predicted, chunk, accepts_late_targets, delay, has_target):
+    """Whether the oldest waiting chunk is predicted and has all its targets, or has waited too long."""
     missing = 0
-    for t in range(chunk if later else 0):
-        missing += came[t] == 0
-    return told > delay or (told > 0 and missing == 0)
+    for t in range(chunk if accepts_late_targets else 0):
+        missing += has_target[t] == 0
+    return predicted > delay or (predicted > 0 and missing == 0)
 
 
 @device
-def _let_go(chunk, left, xs, ys, numbers, present, counted, ids, came, said, states):
-    """The first ``chunk`` samples are done; ``left`` go on waiting."""
+def _drop_chunk(chunk, left, xs, ys, numbers, present, counted, ids, has_target, predictions, states):
+    """Remove the first ``chunk`` waiting samples; move the ``left`` others to the front."""
     for i in range(left):
         xs[i], ys[i] = xs[i + chunk], ys[i + chunk]
         numbers[i], present[i], counted[i] = numbers[i + chunk], present[i + chunk], counted[i + chunk]
         if ids.size > 0:
-            ids[i], came[i], said[i] = ids[i + chunk], came[i + chunk], said[i + chunk]
+            ids[i], has_target[i], predictions[i] = (
+                ids[i + chunk],
+                has_target[i + chunk],
+                predictions[i + chunk],
+            )
     for k in range(states.shape[0] - 1):
         states[k] = states[k + 1]
 
 
 @device
-def _put_states(net, window, states):
-    """The states before the window's first step: of forward cells those that were kept, else 0."""
-    carried = states.shape[0]
+def _load_states(layout, window, states):
+    """Write the states before the first step: the stored ones of the forward cells, 0 for the reverse
+    ones."""
+    forward_rows = states.shape[0]
     first = np.int64(0)
-    for row in range(carried):
-        store(window, first, net[STATE] + row, load(states, row))
-        store(window, first, net[STATE] + carried + row, zero())
+    for row in range(forward_rows):
+        store(window, first, layout[STATE] + row, load(states, row))
+        store(window, first, layout[STATE] + forward_rows + row, zero())
 
 
 @device
-def _keep_states(net, window, chunk, states):
-    """The states of forward cells before step ``chunk``."""
+def _save_states(layout, window, chunk, states):
+    """Store the states of the forward cells before step ``chunk``."""
     for row in range(states.shape[0]):
-        store(states, row, load(window, chunk, net[STATE] + row))
+        store(states, row, load(window, chunk, layout[STATE] + row))
 
 
 @kernel(
@@ -202,179 +230,189 @@ def _keep_states(net, window, chunk, states):
     " i8[::1], f4[:,::1], f4[::1], f4[::1], i4[::1], b1[::1])"
 )
 def run(
-    x,  # (n, dim); (0, dim) where targets of earlier samples come
-    y,  # (n, GOALS)
-    place,  # (n,): the slot of each sample; of targets −1 where there is none
-    fresh,  # (n,): whether the slot begins anew with it
-    whose,  # (n,): ids, or (0,) unless targets come later
-    arrived,  # whether samples have, else targets
-    following,  # whether these samples count: they join the scaler, their targets all that is learned of them
-    learning,  # whether there are updates
-    rate,  # (n,): of the optimizer
+    x,  # (n, dim); (0, dim) if targets of earlier samples arrive
+    y,  # (n, TARGET_COLUMNS)
+    slots,  # (n,): slot of each sample's stream; for late targets −1 if the stream is unknown
+    new_stream,  # (n,): whether the sample is the first of a new stream
+    sample_ids,  # (n,); (0,) without late targets
+    for_samples,  # whether samples arrive; else targets
+    counting,  # whether the samples count: they update the scaling, their targets are learned
+    learning,  # whether the parameters are updated
+    learning_rate,  # (n,): ε(t)
     chunk,  # N_c
     context,  # N_r; steps = N_c + N_r
-    later,  # whether targets may come later
-    delay,  # how many samples that have been told of may wait, 0 unless later; room = steps + delay
-    net,  # see memory_layout.py
-    matrices,
+    accepts_late_targets,
+    delay,  # number of predicted samples that may wait, 0 without late targets; room = steps + delay
+    layout,  # (17,): see memory_layout.py
+    matrices,  # (·, 13): see memory_layout.py
     parameters,  # (PARAMETER_ROWS, 16)
-    mean,  # as parameters, or empty where the optimizer has none
-    square,  # as mean
-    clock,  # (3,)
-    waiting,  # (slots,): how many samples wait
-    told_of,  # (slots,): how many of them, whole chunks, have been told of
-    waiting_x,  # (slots, room, dim): as the net takes them, scaled and filled
-    waiting_y,  # (slots, room, GOALS): as they came, and once they are judged, scaled
-    waiting_sample,  # (slots, room): their numbers
-    present,  # (slots, room): how many of their values had come
-    counted,  # (slots, room): 1 if they count
-    states,  # (slots, chunks + 1, rows of the forward cells' states, 16): before each chunk, and the next
-    last,  # (slots, 1, GOALS): the last target, NaN before there is one
-    ids,  # (slots, room), or (slots, 0) unless targets come later
-    came,  # as ids: 1 if the target has come
-    said,  # (slots, room, outputs), or (slots, 0, outputs) likewise: what was said of them
-    window,  # (steps + 1, WINDOW_ROWS, 16): scratch, as all of the following
-    trace,  # (steps, TRACE_ROWS, 16)
-    transposed,  # (TRANSPOSED_ROWS, 16), 0 where a block of senders has no unit
-    back,  # (steps, WINDOW_ROWS, 16): ∂L/∂(inputs), slot by slot
-    flow,  # (WINDOW_ROWS, 16)
-    gradient,  # as parameters
+    mean,  # m of the optimizer, as parameters; (0, 16) if it has none
+    square,  # v of the optimizer, likewise
+    clock,  # (3,): of the optimizer
+    waiting,  # (slots,): number of waiting samples
+    predicted,  # (slots,): how many of them, in whole chunks, are predicted
+    waiting_x,  # (slots, room, dim): scaled and filled
+    waiting_y,  # (slots, room, TARGET_COLUMNS): as they arrived; scaled once they are compared
+    waiting_sample,  # (slots, room): sample numbers
+    waiting_present,  # (slots, room): number of values that were present
+    waiting_counted,  # (slots, room): 1 if the sample counts
+    states,  # (slots, chunks + 1, forward state rows, 16): before each waiting chunk and the next one
+    last_values,  # (slots, 1, TARGET_COLUMNS): the last target; NaN at first
+    waiting_ids,  # (slots, room); (slots, 0) without late targets
+    waiting_has_target,  # likewise: 1 if the target has arrived
+    predictions,  # (slots, room, outputs); (slots, 0, outputs) without late targets
+    window,  # (steps + 1, WINDOW_ROWS, 16): scratch
+    activations,  # (steps, ACTIVATION_ROWS, 16): scratch
+    transposed,  # (TRANSPOSED_ROWS, 16): scratch; 0 in lanes without a unit
+    input_gradient,  # (steps, WINDOW_ROWS, 16): scratch; ∂L/∂(inputs), slot by slot
+    state_gradient,  # (WINDOW_ROWS, 16): scratch
+    gradient,  # as parameters: scratch
     optimizer,
     momentum,
     clip,  # +inf for none
-    huber,  # +inf for the squared error
-    method,
-    method_y,
+    huber_delta,  # +inf for the squared error
+    method,  # of scaling
+    target_method,
     scale_clip,
-    decay,
+    decay,  # per sample
     statistics,  # (3, dim)
-    statistics_y,  # (3, GOALS)
-    tree,  # (3072,)
-    head,  # (2,)
-    samples,  # (1,)
-    quality,  # (5, GOALS)
-    counters,  # (4,): those of optimizers.py and evaluation.py
-    means,  # (2, dim): of the inputs, see evaluation.py
-    sample,  # (m,): of the outputs, with room for as many as the samples may complete
+    target_statistics,  # (3, TARGET_COLUMNS)
+    score_tree,  # (3072,)
+    score_head,  # (2,)
+    samples,  # (1,): number of samples so far
+    quality,  # (5, TARGET_COLUMNS)
+    counters,  # (4,): of optimizers.py and evaluation.py
+    input_means,  # (2, dim)
+    sample,  # (m,): output, as all below; m: as many as the samples may complete
     prediction,  # (m, outputs)
     error,  # (m,)
     score,  # (m,)
-    channels,  # (m,)
-    frozen,  # (m,): whether it does not count
+    present,  # (m,)
+    frozen,  # (m,): whether the sample does not count
 ):
-    """Take the samples in order and run each chunk that is complete; returns how many outputs there are. Or
-    take targets ``y`` that come later, with an output for each."""
+    """Add samples in order and run each chunk that is complete, or learn late targets. Return the number of
+    output rows."""
     flat = window.reshape(window.shape[0], -1)
-    scaled, filled = np.empty(net[DIM], np.float32), np.empty(net[DIM], np.float32)
-    goal = np.empty(net[GOALS], np.float32)
-    told, truth = np.empty(net[OUTPUTS], np.float32), np.empty((1, net[GOALS]), np.float32)
+    scaled, filled = np.empty(layout[DIM], np.float32), np.empty(layout[DIM], np.float32)
+    goal = np.empty(layout[TARGET_COLUMNS], np.float32)
+    forecast = np.empty(layout[OUTPUTS], np.float32)
+    target = np.empty((1, layout[TARGET_COLUMNS]), np.float32)
     steps = chunk + context
-    mirrored = matrices[2, SOURCE]
+    reverse_row = matrices[2, SOURCE]
     row = 0
     for n in range(y.shape[0]):
-        slot = max(place[n], np.int64(0))
+        slot = max(slots[n], np.int64(0))
         xs, ys, numbers = row_of(waiting_x, slot), row_of(waiting_y, slot), row_of(waiting_sample, slot)
-        there_are, counting = row_of(present, slot), row_of(counted, slot)
-        kept, before = row_of(states, slot), row_of(last, slot)
-        names, there, told_then = row_of(ids, slot), row_of(came, slot), row_of(said, slot)
-        if arrived:
-            if fresh[n]:
-                waiting[slot] = told_of[slot] = 0
-                clear(row_of(kept, 0))
-                before[0, :] = _NAN
+        own_present, own_counted = row_of(waiting_present, slot), row_of(waiting_counted, slot)
+        own_states, own_last = row_of(states, slot), row_of(last_values, slot)
+        own_ids, has_target = row_of(waiting_ids, slot), row_of(waiting_has_target, slot)
+        own_predictions = row_of(predictions, slot)
+        if for_samples:
+            if new_stream[n]:
+                waiting[slot] = predicted[slot] = 0
+                clear_rows(row_of(own_states, 0))
+                own_last[0, :] = _NAN
             i = waiting[slot]
-            there_are[i] = scaling.transform(method, statistics, scale_clip, x, n, scaled)
-            evaluation.fill(net, scaled, False, flat, 0, 0, means, filled)
-            evaluation.put(filled, xs, i, 0)
-            if following:
+            own_present[i] = scaling.transform(method, statistics, scale_clip, x, n, scaled)
+            evaluation.fill_missing(layout, scaled, False, flat, 0, 0, input_means, filled)
+            evaluation.write_row(filled, xs, i, 0)
+            if counting:
                 scaling.update(method, statistics, decay, x, n)
-                evaluation.follow_inputs(method, scaled, decay, means)
-            evaluation.put(row_of(y, n), ys, i, 0)
-            numbers[i], counting[i] = samples[0], 1 if following else 0
-            if later:
-                names[i], there[i] = whose[n], 1 if evaluation.count_present(y, n) > 0 else 0
+                evaluation.update_input_means(method, scaled, decay, input_means)
+            evaluation.write_row(row_of(y, n), ys, i, 0)
+            numbers[i], own_counted[i] = samples[0], 1 if counting else 0
+            if accepts_late_targets:
+                own_ids[i] = sample_ids[n]
+                has_target[i] = 1 if evaluation.count_present(y, n) > 0 else 0
             waiting[slot] += 1
             samples[0] += 1
-            first = told_of[slot]
+            first = predicted[slot]
             end = first + chunk if waiting[slot] - first == steps else first
             if first < end:
-                _enter(net, xs, first, mirrored, steps, window, flat, filled)
-                _put_states(net, window, row_of(kept, first // chunk))
-                _forward(net, matrices, parameters, window, flat, steps, chunk, trace)
-                _keep_states(net, window, chunk, row_of(kept, first // chunk + 1))
+                _write_inputs(layout, xs, first, reverse_row, steps, window, flat, filled)
+                _load_states(layout, window, row_of(own_states, first // chunk))
+                _forward(layout, matrices, parameters, window, flat, steps, chunk, activations)
+                _save_states(layout, window, chunk, row_of(own_states, first // chunk + 1))
         else:
-            first = _waits(waiting[slot], names, there, whose[n]) if place[n] >= 0 else np.int64(-1)
+            first = np.int64(-1)
+            if slots[n] >= 0:
+                first = _find_waiting(waiting[slot], own_ids, has_target, sample_ids[n])
             end = first + 1
             if learning and first < 0:
                 counters[evaluation.UNMATCHED] += 1
             elif learning and evaluation.count_present(y, n) > 0:
-                there[first] = 1
-                if first >= told_of[slot]:  # judged with its chunk
-                    evaluation.put(row_of(y, n), ys, first, 0)
+                has_target[first] = 1
+                if first >= predicted[slot]:  # compared when its chunk is predicted
+                    evaluation.write_row(row_of(y, n), ys, first, 0)
         for i in range(first, end):
-            known, spoken = i >= 0, arrived or 0 <= i < told_of[slot]
-            counts = spoken and following and counting[i] == 1
-            if arrived:
-                evaluation.tell(True, method_y, statistics_y, flat, i - first, net[FORECAST] * WIDTH, told)
-                if later:
-                    evaluation.put(told, told_then, i, 0)
-                evaluation.put(row_of(ys, i), truth, 0, 0)
+            found, has_forecast = i >= 0, for_samples or 0 <= i < predicted[slot]
+            counts = has_forecast and counting and own_counted[i] == 1
+            if for_samples:
+                evaluation.unscale_forecast(
+                    True,
+                    target_method,
+                    target_statistics,
+                    flat,
+                    i - first,
+                    layout[FORECAST] * WIDTH,
+                    forecast,
+                )
+                if accepts_late_targets:
+                    evaluation.write_row(forecast, own_predictions, i, 0)
+                evaluation.write_row(row_of(ys, i), target, 0, 0)
             else:
-                told[:] = _NAN
-                if spoken:
-                    evaluation.take(told_then, i, told)
-                evaluation.put(row_of(y, n), truth, 0, 0)
-            evaluation.put(told, prediction, row, 0)
-            sample[row] = numbers[i] if known else -1
-            channels[row] = there_are[i] if known else 0
-            frozen[row] = known and counting[i] == 0
-            error[row] = evaluation.misses(net, told, truth, 0)
-            score[row] = scores.rank(tree, head, error[row])
-            scaling.transform(method_y, statistics_y, scale_clip, truth, 0, goal)
+                forecast[:] = _NAN
+                if has_forecast:
+                    evaluation.read_row(own_predictions, i, forecast)
+                evaluation.write_row(row_of(y, n), target, 0, 0)
+            evaluation.write_row(forecast, prediction, row, 0)
+            sample[row] = numbers[i] if found else -1
+            present[row] = own_present[i] if found else 0
+            frozen[row] = found and own_counted[i] == 0
+            error[row] = evaluation.error_of(layout, forecast, target, 0)
+            score[row] = scores.rank(score_tree, score_head, error[row])
+            scaling.transform(target_method, target_statistics, scale_clip, target, 0, goal)
             if counts:
-                scores.observe(tree, head, error[row], decay)
-                if net[CLASSES] == 1:
-                    evaluation.follow_class(told, error[row], truth, 0, decay, quality)
+                scores.observe(score_tree, score_head, error[row], decay)
+                if layout[CLASSES] == 1:
+                    evaluation.update_class_quality(forecast, error[row], target, 0, decay, quality)
                 else:
-                    evaluation.follow(told, 0, truth, 0, decay, before, 0, quality)
-                scaling.update(method_y, statistics_y, decay, truth, 0)
-            if spoken and (arrived or learning):
+                    evaluation.update_quality(forecast, 0, target, 0, decay, own_last, 0, quality)
+                scaling.update(target_method, target_statistics, decay, target, 0)
+            if has_forecast and (for_samples or learning):
                 if not counts:
                     goal[:] = _NAN
-                evaluation.put(goal, ys, i, 0)
-                evaluation.remember(truth, 0, before)
+                evaluation.write_row(goal, ys, i, 0)
+                evaluation.update_last_values(target, 0, own_last)
             row += 1
-        if arrived:
-            told_of[slot] = end
-        while (arrived or learning) and _ripe(told_of[slot], chunk, later, delay, there):
+        if for_samples:
+            predicted[slot] = end
+        while (for_samples or learning) and _oldest_is_complete(
+            predicted[slot], chunk, accepts_late_targets, delay, has_target
+        ):
             if learning:
-                if not arrived or first > 0 or first == end:  # else it has just been run
-                    _enter(net, xs, 0, mirrored, steps, window, flat, filled)
-                    _put_states(net, window, row_of(kept, 0))
-                    _forward(net, matrices, parameters, window, flat, steps, chunk, trace)
+                if not for_samples or first > 0 or first == end:  # else this chunk has just been run
+                    _write_inputs(layout, xs, 0, reverse_row, steps, window, flat, filled)
+                    _load_states(layout, window, row_of(own_states, 0))
+                    _forward(layout, matrices, parameters, window, flat, steps, chunk, activations)
                 for t in range(chunk):
-                    evaluation.take(ys, t, goal)
-                    evaluation.aim(net, flat, t, 0, goal)
+                    evaluation.read_row(ys, t, goal)
+                    evaluation.set_target(layout, flat, t, 0, goal)
                 count = _backward(
-                    net, matrices, parameters, window, flat, steps, chunk, trace, transposed, back, flow,
-                    gradient, huber,
+                    layout, matrices, parameters, window, flat, steps, chunk, activations, transposed,
+                    input_gradient, state_gradient, gradient, huber_delta,
                 )  # fmt: skip
                 if count > _0:
                     optimizers.update(
-                        optimizer,
-                        parameters,
-                        gradient,
-                        mean,
-                        square,
-                        clock,
-                        counters,
-                        rate[n],
-                        momentum,
-                        clip,
-                    )
-            for t in range(chunk if later else 0):
-                counters[evaluation.EXPIRED] += there[t] == 0
-            told_of[slot] -= chunk
+                        optimizer, parameters, gradient, mean, square, clock, counters, learning_rate[n],
+                        momentum, clip,
+                    )  # fmt: skip
+            for t in range(chunk if accepts_late_targets else 0):
+                counters[evaluation.EXPIRED] += has_target[t] == 0
+            predicted[slot] -= chunk
             waiting[slot] -= chunk
-            _let_go(chunk, waiting[slot], xs, ys, numbers, there_are, counting, names, there, told_then, kept)
+            _drop_chunk(
+                chunk, waiting[slot], xs, ys, numbers, own_present, own_counted, own_ids, has_target,
+                own_predictions, own_states,
+            )  # fmt: skip
     return row

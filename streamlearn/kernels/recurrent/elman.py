@@ -1,8 +1,8 @@
-"""The Elman cell (Elman 1990): its activation one step forward, and the error one step back.
+"""The Elman cell (Elman, Cognitive Science 14, 1990): one step forward and one step back.
 
     h_t = tanh(W_ih x_t + b_ih + W_hh h_{t−1} + b_hh)
 
-``memory_layout.py`` says how everything is laid out, and ``network.py`` what is done with it.
+``memory_layout.py`` defines the arrays; ``network.py`` calls the cell.
 """
 
 from __future__ import annotations
@@ -12,29 +12,30 @@ import numpy as np
 from ..compiler import device
 from ..simd.elementary import tanh
 from ..simd.lanes import WIDTH, fma, load, select, store, zero
-from .memory_layout import BIAS, BLOCKS, DELTA, FIRST, INPUTS, LOOKUP, SHIFT, SOURCE, USED
+from .memory_layout import BIAS, BLOCKS, DELTA, INPUTS, LOOKUP, SHIFT, SOURCE, USED_INPUTS, WEIGHT
 
 _1 = np.float32(1)
 
 
 @device
-def number(z):
-    """A sum that is not a number (two infinities have met) counts as 0, or the state would never recover."""
+def zero_if_nan(z):
+    """Replace NaN (∞ − ∞) by 0: a NaN in a state would stay there for ever."""
     return select(z == z, z, zero())
 
 
 @device
-def first_input(matrices, m, flat, slot, column):
-    """The first input of matrix ``m`` that a step uses: 0, or the number of the only one."""
+def first_used_input(matrices, m, flat, slot, column):
+    """The first input of matrix ``m`` that a step uses: 0, or the number of the symbol."""
     return np.int64(flat[slot, column + 1]) if matrices[m, LOOKUP] == 1 else np.int64(0)
 
 
 @device
 def add_products(parameters, matrices, m, b, flat, t, z):
-    """z + Σ_k w_k·v_k for block ``b`` of a one-gate matrix, as four sums that can run at once."""
+    """z + Σ_k w_k·v_k for block ``b`` of a matrix with one gate. Four independent sums run in parallel."""
     slot, column = t + matrices[m, SHIFT], matrices[m, SOURCE] * WIDTH
-    row = matrices[m, FIRST] + b * matrices[m, INPUTS] + first_input(matrices, m, flat, slot, column)
-    used = matrices[m, USED]
+    start = first_used_input(matrices, m, flat, slot, column)
+    row = matrices[m, WEIGHT] + b * matrices[m, INPUTS] + start
+    used = matrices[m, USED_INPUTS]
     whole = used - used % 4
     p, q, r = zero(), zero(), zero()
     for k in range(0, whole, 4):
@@ -48,23 +49,24 @@ def add_products(parameters, matrices, m, b, flat, t, z):
 
 
 @device
-def forward(parameters, matrices, layer, window, flat, t, trace):
-    """h_t, into slot t + 1."""
-    to_input, to_state = 2 * layer, 2 * layer + 1
-    state = matrices[to_state, SOURCE]
-    for b in range(matrices[to_state, BLOCKS]):
-        z = load(parameters, matrices[to_input, BIAS] + b) + load(parameters, matrices[to_state, BIAS] + b)
-        z = add_products(parameters, matrices, to_input, b, flat, t, z)
-        z = add_products(parameters, matrices, to_state, b, flat, t, z)
-        store(window, t + 1, state + b, tanh(number(z)))
+def forward(parameters, matrices, layer, window, flat, t, activations):
+    """Write h_t to slot t + 1."""
+    w_ih, w_hh = 2 * layer, 2 * layer + 1
+    h_row = matrices[w_hh, SOURCE]
+    for b in range(matrices[w_hh, BLOCKS]):
+        z = load(parameters, matrices[w_ih, BIAS] + b) + load(parameters, matrices[w_hh, BIAS] + b)
+        z = add_products(parameters, matrices, w_ih, b, flat, t, z)
+        z = add_products(parameters, matrices, w_hh, b, flat, t, z)
+        store(window, t + 1, h_row + b, tanh(zero_if_nan(z)))
 
 
 @device
-def backward(matrices, layer, window, t, trace, flow):
-    """∂L/∂z_t into the trace, from ∂L/∂h_t in the flow, where 0 is left."""
-    to_state = 2 * layer + 1
-    state = matrices[to_state, SOURCE]
-    for b in range(matrices[to_state, BLOCKS]):
-        h = load(window, t + 1, state + b)
-        store(trace, t, matrices[to_state, DELTA] + b, load(flow, state + b) * (_1 - h * h))
-        store(flow, state + b, zero())
+def backward(matrices, layer, window, t, activations, state_gradient):
+    """Write ∂L/∂z_t to the activations. Read ∂L/∂h_t from the state gradient and set it to 0."""
+    w_hh = 2 * layer + 1
+    h_row = matrices[w_hh, SOURCE]
+    for b in range(matrices[w_hh, BLOCKS]):
+        h = load(window, t + 1, h_row + b)
+        dh = load(state_gradient, h_row + b)
+        store(activations, t, matrices[w_hh, DELTA] + b, dh * (_1 - h * h))
+        store(state_gradient, h_row + b, zero())

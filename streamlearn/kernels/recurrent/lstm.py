@@ -1,10 +1,10 @@
-"""The LSTM cell (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000), gates in PyTorch's order:
+"""The LSTM cell (Hochreiter & Schmidhuber, Neural Computation 9, 1997; forget gate: Gers et al., 2000).
 
-    i, f, o = sigmoid(z), g = tanh(z)      z = W_ih x_t + b_ih + W_hh h_{t−1} + b_hh, for each gate its own
+    i, f, o = sigmoid(z), g = tanh(z)      z = W_ih x_t + b_ih + W_hh h_{t−1} + b_hh, one z for each gate
     c_t = f·c_{t−1} + i·g                  h_t = o·tanh(c_t)
 
-``memory_layout.py`` is the layout of all arrays; ``network.py`` runs the cell. The trace keeps i, f, g
-and o, which ∂L/∂z replaces on the way back, and tanh(c).
+The gates are in PyTorch's order i, f, g, o. ``memory_layout.py`` defines the arrays; ``network.py`` calls the
+cell. The activations are i, f, g and o, which ∂L/∂z replaces in the backward pass, and tanh(c).
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import numpy as np
 from ..compiler import device
 from ..simd.elementary import sigmoid, tanh
 from ..simd.lanes import WIDTH, fma, load, store, zero
-from .elman import first_input, number
-from .memory_layout import BIAS, BLOCKS, DELTA, FIRST, INPUTS, SHIFT, SOURCE, USED
+from .elman import first_used_input, zero_if_nan
+from .memory_layout import BIAS, BLOCKS, DELTA, INPUTS, SHIFT, SOURCE, USED_INPUTS, WEIGHT
 
 _1 = np.float32(1)
 
 
 @device
 def _add_products(parameters, matrices, m, b, flat, t, i, f, g, o):
-    """z + Σ_k w_k·v_k for the four gates of block ``b``, the inputs in their order."""
+    """z + Σ_k w_k·v_k for the four gates of block ``b``, inputs in order."""
     slot, column = t + matrices[m, SHIFT], matrices[m, SOURCE] * WIDTH
-    start = first_input(matrices, m, flat, slot, column)
-    first = matrices[m, FIRST] + 4 * (b * matrices[m, INPUTS] + start)
-    for k in range(matrices[m, USED]):
+    start = first_used_input(matrices, m, flat, slot, column)
+    first = matrices[m, WEIGHT] + 4 * (b * matrices[m, INPUTS] + start)
+    for k in range(matrices[m, USED_INPUTS]):
         v = flat[slot, column + k]
         row = first + 4 * k
         i = fma(load(parameters, row), v, i)
@@ -37,51 +37,54 @@ def _add_products(parameters, matrices, m, b, flat, t, i, f, g, o):
 
 
 @device
-def forward(parameters, matrices, layer, window, flat, t, trace):
-    """h_t and c_t, into slot t + 1."""
-    to_input, to_state = 2 * layer, 2 * layer + 1
-    blocks = matrices[to_state, BLOCKS]
-    h_row = matrices[to_state, SOURCE]
+def forward(parameters, matrices, layer, window, flat, t, activations):
+    """Write h_t and c_t to slot t + 1."""
+    w_ih, w_hh = 2 * layer, 2 * layer + 1
+    blocks = matrices[w_hh, BLOCKS]
+    h_row = matrices[w_hh, SOURCE]
     c_row = h_row + blocks
     for b in range(blocks):
-        p, q = matrices[to_input, BIAS] + 4 * b, matrices[to_state, BIAS] + 4 * b
+        p, q = matrices[w_ih, BIAS] + 4 * b, matrices[w_hh, BIAS] + 4 * b
         i = load(parameters, p) + load(parameters, q)
         f = load(parameters, p + 1) + load(parameters, q + 1)
         g = load(parameters, p + 2) + load(parameters, q + 2)
         o = load(parameters, p + 3) + load(parameters, q + 3)
-        i, f, g, o = _add_products(parameters, matrices, to_input, b, flat, t, i, f, g, o)
-        i, f, g, o = _add_products(parameters, matrices, to_state, b, flat, t, i, f, g, o)
-        i, f, g, o = sigmoid(number(i)), sigmoid(number(f)), tanh(number(g)), sigmoid(number(o))
+        i, f, g, o = _add_products(parameters, matrices, w_ih, b, flat, t, i, f, g, o)
+        i, f, g, o = _add_products(parameters, matrices, w_hh, b, flat, t, i, f, g, o)
+        i, f = sigmoid(zero_if_nan(i)), sigmoid(zero_if_nan(f))
+        g, o = tanh(zero_if_nan(g)), sigmoid(zero_if_nan(o))
         c = fma(f, load(window, t, c_row + b), i * g)
-        squashed = tanh(c)
-        store(window, t + 1, h_row + b, o * squashed)
+        tanh_c = tanh(c)
+        store(window, t + 1, h_row + b, o * tanh_c)
         store(window, t + 1, c_row + b, c)
-        kept = matrices[to_state, DELTA] + 4 * b
-        store(trace, t, kept, i)
-        store(trace, t, kept + 1, f)
-        store(trace, t, kept + 2, g)
-        store(trace, t, kept + 3, o)
-        store(trace, t, matrices[to_state, DELTA] + 4 * blocks + b, squashed)
+        gates = matrices[w_hh, DELTA] + 4 * b
+        store(activations, t, gates, i)
+        store(activations, t, gates + 1, f)
+        store(activations, t, gates + 2, g)
+        store(activations, t, gates + 3, o)
+        store(activations, t, matrices[w_hh, DELTA] + 4 * blocks + b, tanh_c)
 
 
 @device
-def backward(matrices, layer, window, t, trace, flow):
-    """∂L/∂z_t into the trace, from ∂L/∂h_t in the flow, where 0 is left, and ∂L/∂c_t, which becomes
-    ∂L/∂c_{t−1}."""
-    to_state = 2 * layer + 1
-    blocks = matrices[to_state, BLOCKS]
-    h_row = matrices[to_state, SOURCE]
+def backward(matrices, layer, window, t, activations, state_gradient):
+    """Write ∂L/∂z_t to the activations.
+
+    Read ∂L/∂h_t from the state gradient and set it to 0; replace ∂L/∂c_t by ∂L/∂c_{t−1}.
+    """
+    w_hh = 2 * layer + 1
+    blocks = matrices[w_hh, BLOCKS]
+    h_row = matrices[w_hh, SOURCE]
     c_row = h_row + blocks
     for b in range(blocks):
-        kept = matrices[to_state, DELTA] + 4 * b
-        i, f = load(trace, t, kept), load(trace, t, kept + 1)
-        g, o = load(trace, t, kept + 2), load(trace, t, kept + 3)
-        squashed = load(trace, t, matrices[to_state, DELTA] + 4 * blocks + b)
-        dh = load(flow, h_row + b)
-        dc = fma(dh * o, _1 - squashed * squashed, load(flow, c_row + b))
-        store(trace, t, kept, dc * g * i * (_1 - i))
-        store(trace, t, kept + 1, dc * load(window, t, c_row + b) * f * (_1 - f))
-        store(trace, t, kept + 2, dc * i * (_1 - g * g))
-        store(trace, t, kept + 3, dh * squashed * o * (_1 - o))
-        store(flow, h_row + b, zero())
-        store(flow, c_row + b, dc * f)
+        gates = matrices[w_hh, DELTA] + 4 * b
+        i, f = load(activations, t, gates), load(activations, t, gates + 1)
+        g, o = load(activations, t, gates + 2), load(activations, t, gates + 3)
+        tanh_c = load(activations, t, matrices[w_hh, DELTA] + 4 * blocks + b)
+        dh = load(state_gradient, h_row + b)
+        dc = fma(dh * o, _1 - tanh_c * tanh_c, load(state_gradient, c_row + b))
+        store(activations, t, gates, dc * g * i * (_1 - i))
+        store(activations, t, gates + 1, dc * load(window, t, c_row + b) * f * (_1 - f))
+        store(activations, t, gates + 2, dc * i * (_1 - g * g))
+        store(activations, t, gates + 3, dh * tanh_c * o * (_1 - o))
+        store(state_gradient, h_row + b, zero())
+        store(state_gradient, c_row + b, dc * f)

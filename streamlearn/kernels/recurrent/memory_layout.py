@@ -1,25 +1,29 @@
-"""Where everything of a recurrent network is: all its arrays are rows of 16 lanes, units being lanes.
+"""Memory layout of a recurrent network: every array consists of rows of 16 lanes, one unit per lane.
 
-    parameters (rows, 16)         of each layer weight_ih, weight_hh, bias_ih, bias_hh; then head.weight and
-                                  head.bias. A weight matrix is (blocks, inputs, gates) rows: what 16 units,
-                                  by one gate, take from one input; a bias is (blocks, gates). Lanes
-                                  without a unit stay 0, and so do the rows of a bias that is not there.
-    window     (slots, rows, 16)  slot t: x_t | target_t | 1 where it is present | forecast_t | the states
-                                  *before* step t, layer after layer: step t leaves its states in slot t + 1.
-                                  A symbol x_t is 1 (0 where missing), then its code; a class is its code,
-                                  and its forecast all classes' probabilities
-    trace      (slots, rows, 16)  of each layer what its step keeps for the way back; then the read-out's
-    transposed (rows, 16)         a weight matrix with its inputs as lanes, which is what the way back adds
-                                  up: (blocks of inputs, blocks·gates·16) rows
-    flow       (rows, 16)         ∂L/∂(what a slot of the window holds), on the way back
+    parameters (rows, 16)              weight_ih, weight_hh, bias_ih, bias_hh of each layer; then head.weight
+                                       and head.bias. A weight matrix is (blocks, inputs, gates) rows: the
+                                       weights of 16 units, for one gate, from one input. A bias is (blocks,
+                                       gates) rows. Lanes without a unit stay 0. Rows of absent biases stay 0
+    window     (slots, rows, 16)       slot t: x_t | target_t | 1 where the target is present | forecast_t |
+                                       the states *before* step t, layer after layer. Step t writes its states
+                                       to slot t + 1. A symbol x_t is stored as 1 (0 if missing) and its
+                                       number; a class target as its number; a class forecast as the
+                                       probabilities of all classes
+    activations (slots, rows, 16)      the values of each step that the backward pass needs, layer after
+                                       layer; then those of the read-out. The backward pass replaces them by
+                                       ∂L/∂z
+    transposed (rows, 16)              the weight matrices with inputs as lanes, for the backward pass:
+                                       (blocks of inputs, blocks·gates·16) rows
+    state_gradient (rows, 16)          ∂L/∂(values of one slot of the window), in the backward pass
 
-In both directions a layer is two cells, forward and reverse, each with states and inputs of its own. The
-reverse one sees the window from its end: for it slot t is time T − 1 − t. So that every cell may run from
-slot to slot, the window has after the states (of all forward cells, then of all reverse ones) the inputs as
-each cell wants them: x once more for the first reverse one; from the second layer on, cell after cell, both
-directions' h of the layer below, forward before reverse; and such a pair for the read-out.
+A bidirectional layer has two cells, forward and reverse. Each has its own states and inputs. The reverse cell
+runs through the window backwards: its slot t is time T − 1 − t. Every cell runs from slot to slot, so the
+window stores the inputs of each cell in the order in which the cell reads them. These follow after the states
+(of all forward cells, then of all reverse cells): x for the first reverse cell; from the second layer on,
+cell after cell, h of both directions of the layer below, forward before reverse; last, h of both directions
+for the read-out.
 
-``flat`` is the window seen as (slots, values), for reading one unit's value; ``deltas`` is the trace so.
+``flat`` is a view of the window as (slots, values); ``deltas`` is the same view of the activations.
 """
 
 from __future__ import annotations
@@ -35,47 +39,49 @@ Integers = NDArray[np.int64]
 
 
 class Cell(NamedTuple):
+    """Sizes of one kind of cell, per unit."""
+
     code: int
-    gates: int  # sums that a unit makes
-    states: int  # values that a unit carries from step to step, h first
-    trace: int  # values that a unit keeps of a step for the way back; its ∂L/∂z, gate after gate, come first
-    apart: (
-        int  # which of them is the first ∂L/∂z of what the recurrent matrix adds, if not that of the input's
+    gates: int  # weighted sums z
+    states: int  # values carried from step to step; h is the first
+    activations: int  # values stored for the backward pass; ∂L/∂z replaces the first ones, gate after gate
+    recurrent_delta: (
+        int  # index of the first ∂L/∂z of weight_hh, if it differs from that of weight_ih; else 0
     )
 
 
 CELLS = {"elman": Cell(0, 1, 1, 1, 0), "lstm": Cell(1, 4, 2, 5, 0), "gru": Cell(2, 3, 1, 6, 3)}
 ELMAN, LSTM, GRU = (cell.code for cell in CELLS.values())
 
-# net, int64 (17,): sizes; where a slot has its parts; rows of the arrays; 1 if the input joins the forecast;
-# 1 if the sample is a symbol; 1 if the target is a class; columns of the target
+# layout, int64 (17,): sizes; first rows of the parts of a slot; numbers of rows of the arrays; three flags
+# (residual forecast, the sample is a symbol, the target is a class); columns of the target
 CELL, DIM, HIDDEN, LAYERS, OUTPUTS = range(5)
-TARGET, PRESENT, FORECAST, STATE, WINDOW_ROWS, PARAMETER_ROWS, TRACE_ROWS, TRANSPOSED_ROWS = range(5, 13)
-RESIDUAL, SYMBOLS, CLASSES, GOALS = range(13, 17)
+TARGET, PRESENT, FORECAST, STATE, WINDOW_ROWS, PARAMETER_ROWS, ACTIVATION_ROWS, TRANSPOSED_ROWS = range(5, 13)
+RESIDUAL, SYMBOLS, CLASSES, TARGET_COLUMNS = range(13, 17)
 
-# matrices, int64 (2·cells + 1, 13): cell c has its weight_ih in 2c, its weight_hh in 2c + 1; last, the head.
-# The cells are the layers, or where there are both directions forward and reverse of layer after layer
-FIRST = 0  # row of its weights
-BIAS = 1  # row of its bias
-UNITS = 2  # that receive …
-BLOCKS = 3  # … in so many blocks …
-GATES = 4  # … each by so many gates
+# matrices, int64 (2·cells + 1, 13): weight_ih of cell c is row 2c, weight_hh is row 2c + 1; the read-out is
+# the last row. The cells are the layers; in a bidirectional net forward and reverse of layer after layer
+WEIGHT = 0  # row of the weights in the parameters
+BIAS = 1  # row of the bias in the parameters
+UNITS = 2  # receiving units
+BLOCKS = 3  # blocks of 16 receiving units
+GATES = 4
 INPUTS = 5
-SHIFT = 6  # inputs of step t stand in slot t + SHIFT of the window …
+SHIFT = 6  # the inputs of step t are in slot t + SHIFT of the window …
 SOURCE = 7  # … from this row on
-DELTA = 8  # row of the trace with ∂L/∂z
-TRANSPOSED = 9  # row in transposed, −1 where nothing needs to flow back
-USED = 10  # inputs that a step uses: all, or the one that …
-LOOKUP = 11  # … if this is 1, the value after it in the slot is the number of
-BIASED = 12  # 1 if it has a bias
+DELTA = 8  # row of ∂L/∂z in the activations
+TRANSPOSED = 9  # row in transposed; −1 if no gradient flows back through this matrix
+USED_INPUTS = 10  # inputs that one step uses: all, or 1 if LOOKUP
+LOOKUP = 11  # 1: the input is one-hot; its number is the value after the 1 in the slot
+HAS_BIAS = 12  # 1 if there is a bias
 
 
 def blocks(units: int) -> int:
-    """How many blocks of 16 lanes hold that many units."""
+    """Return the number of blocks of 16 lanes that hold ``units``."""
     return -(-units // WIDTH)
 
 
-def plan(
+def network_layout(
     cell: str,
     dim: int,
     hidden: int,
@@ -89,53 +95,78 @@ def plan(
     bias: bool = True,
     head_bias: bool = True,
 ) -> tuple[Integers, Integers]:
-    """``net`` and ``matrices`` of a network. ``symbols``: how many a sample may be, if it is one;
-    ``classes``: whether the ``outputs`` are the probabilities of as many; ``directions``: 1 or 2; ``bias``,
-    ``head_bias``: whether the cells have biases, and the read-out."""
-    kind, units, answers = CELLS[cell], blocks(hidden), blocks(outputs)
-    net = np.zeros(17, np.int64)
-    net[[RESIDUAL, SYMBOLS, CLASSES, GOALS]] = (
-        residual,
-        symbols is not None,
-        classes,
-        1 if classes else outputs,
-    )
-    net[[CELL, DIM, HIDDEN, LAYERS, OUTPUTS]] = kind.code, dim, hidden, layers, outputs
-    goals = blocks(int(net[GOALS]))
-    net[TARGET : STATE + 1] = np.cumsum([blocks(dim), goals, goals, answers])
-    cells, states = directions * layers, kind.states * units
-    end = net[STATE] + cells * states  # of the window's rows so far
-    found = []
-    first, inputs, shift, source, back = 0, symbols or dim, 0, 0, 0
+    """Return ``layout`` and ``matrices`` of a network.
+
+    Parameters
+    ----------
+    cell : {"elman", "lstm", "gru"}
+        Kind of cell.
+    dim, hidden, layers, outputs : int
+        Channels of a sample, units of a layer and direction, layers, columns of a forecast.
+    residual : bool
+        Whether the forecast is x plus the read-out.
+    symbols : int, optional
+        Number of symbols, if a sample is a symbol.
+    classes : bool
+        Whether the outputs are class probabilities.
+    directions : {1, 2}
+        2 for a bidirectional net.
+    bias, head_bias : bool
+        Whether the cells have biases, and whether the read-out has one.
+
+    Returns
+    -------
+    layout : ndarray of int64, shape (17,)
+    matrices : ndarray of int64, shape (2·cells + 1, 13)
+    """
+    kind, unit_blocks, output_blocks = CELLS[cell], blocks(hidden), blocks(outputs)
+    layout = np.zeros(17, np.int64)
+    layout[[RESIDUAL, SYMBOLS, CLASSES]] = residual, symbols is not None, classes
+    layout[TARGET_COLUMNS] = 1 if classes else outputs
+    layout[[CELL, DIM, HIDDEN, LAYERS, OUTPUTS]] = kind.code, dim, hidden, layers, outputs
+    target_blocks = blocks(int(layout[TARGET_COLUMNS]))
+    layout[TARGET : STATE + 1] = np.cumsum([blocks(dim), target_blocks, target_blocks, output_blocks])
+    cells, states = directions * layers, kind.states * unit_blocks
+    window_end = layout[STATE] + cells * states
+    matrices = []
+    weight, inputs, shift, source, transposed_end = 0, symbols or dim, 0, 0, 0
     for c in range(cells):
         layer, direction = divmod(c, directions)
-        state, delta = net[STATE] + (direction * layers + layer) * states, c * kind.trace * units
+        state = layout[STATE] + (direction * layers + layer) * states
+        delta = c * kind.activations * unit_blocks
         if directions == 2 and c > 0:
-            source, end = end, end + blocks(inputs if layer else dim)
-        recurrent = first + units * kind.gates * inputs
-        row = recurrent + units * kind.gates * hidden
-        into = back if layer else -1  # the samples themselves learn nothing
-        back += blocks(inputs) * units * kind.gates * WIDTH if layer else 0
+            source, window_end = window_end, window_end + blocks(inputs if layer else dim)
+        recurrent_weight = weight + unit_blocks * kind.gates * inputs
+        bias_row = recurrent_weight + unit_blocks * kind.gates * hidden
+        transposed = transposed_end if layer else -1  # samples need no gradient
+        transposed_end += blocks(inputs) * unit_blocks * kind.gates * WIDTH if layer else 0
         lookup = symbols is not None and layer == 0
         used = 1 if lookup else inputs
-        receivers = hidden, units, kind.gates
-        found.append([first, row, *receivers, inputs, shift, source, delta, into, used, lookup, bias])
-        row += units * kind.gates
-        delta += kind.apart * units
-        found.append([recurrent, row, *receivers, hidden, 0, state, delta, back, hidden, 0, bias])
-        back += units * units * kind.gates * WIDTH
-        first = row + units * kind.gates
+        units = hidden, unit_blocks, kind.gates
+        matrices.append(
+            [weight, bias_row, *units, inputs, shift, source, delta, transposed, used, lookup, bias]
+        )
+        bias_row += unit_blocks * kind.gates
+        delta += kind.recurrent_delta * unit_blocks
+        matrices.append(
+            [recurrent_weight, bias_row, *units, hidden, 0, state, delta, transposed_end, hidden, 0, bias]
+        )
+        transposed_end += unit_blocks * unit_blocks * kind.gates * WIDTH
+        weight = bias_row + unit_blocks * kind.gates
         if direction == directions - 1:
             inputs = directions * hidden
         if directions == 1:
             shift, source = 1, state
     if directions == 2:
-        source, end = end, end + blocks(inputs)
-    delta = cells * kind.trace * units
-    row = first + answers * inputs
-    found.append([first, row, outputs, answers, 1, inputs, shift, source, delta, back, inputs, 0, head_bias])
-    net[WINDOW_ROWS] = end
-    net[PARAMETER_ROWS] = row + answers
-    net[TRACE_ROWS] = delta + answers
-    net[TRANSPOSED_ROWS] = back + blocks(inputs) * answers * WIDTH
-    return net, np.array(found, np.int64)
+        source, window_end = window_end, window_end + blocks(inputs)
+    delta = cells * kind.activations * unit_blocks
+    bias_row = weight + output_blocks * inputs
+    units = outputs, output_blocks, 1
+    matrices.append(
+        [weight, bias_row, *units, inputs, shift, source, delta, transposed_end, inputs, 0, head_bias]
+    )
+    layout[WINDOW_ROWS] = window_end
+    layout[PARAMETER_ROWS] = bias_row + output_blocks
+    layout[ACTIVATION_ROWS] = delta + output_blocks
+    layout[TRANSPOSED_ROWS] = transposed_end + blocks(inputs) * output_blocks * WIDTH
+    return layout, np.array(matrices, np.int64)

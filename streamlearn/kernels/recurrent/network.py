@@ -1,7 +1,7 @@
-"""A recurrent network, cells in layers with a linear read-out: one step forward; backward through a window.
+"""A recurrent network: layers of cells and a linear read-out. One step forward; the gradient of a window.
 
-A read-out of classes ends in a softmax. ``memory_layout.py`` is the layout of all arrays. Sums run in the
-order written here and in the cells, which is part of the model (R3).
+A read-out of classes ends in a softmax. ``memory_layout.py`` defines the arrays. Sums run in the order
+written here and in the cells; the order is part of the model (R3).
 """
 
 from __future__ import annotations
@@ -12,22 +12,20 @@ import numpy as np
 
 from ..compiler import device
 from ..simd.elementary import exp
-from ..simd.lanes import WIDTH, fma, iota, lane, load, select, store, zero
+from ..simd.lanes import WIDTH, canonical_nan, fma, iota, lane, load, select, store, zero
 from ..simd.sums import add_up
 from . import elman, gru, lstm
 from .memory_layout import (
     BIAS,
-    BIASED,
     BLOCKS,
     CELL,
     CLASSES,
     DELTA,
     DIM,
-    FIRST,
     FORECAST,
     GATES,
-    GOALS,
     GRU,
+    HAS_BIAS,
     INPUTS,
     LAYERS,
     LOOKUP,
@@ -38,66 +36,74 @@ from .memory_layout import (
     SHIFT,
     SOURCE,
     TARGET,
+    TARGET_COLUMNS,
     TRANSPOSED,
     UNITS,
+    WEIGHT,
 )
 
 _0, _1, _2, _INF = np.float32(0), np.float32(1), np.float32(2), np.float32(np.inf)
 _HUGE = np.float32(1e30)
 
-
-@device
-def forward(net, matrices, parameters, window, flat, t, trace):
-    """Step ``t``: from x_t and the states in slot t, the forecast in slot t and the states in slot t + 1."""
-    for layer in range(net[LAYERS]):
-        step(net, matrices, parameters, layer, window, flat, t, trace)
-    read_out(net, matrices, parameters, window, flat, t)
+# lag_norms, float64 (3, k2), by lag: the weight and the weighted sum of the gradient's norms; scratch
+LAG_WEIGHT, LAG_SUM, LAG_SCRATCH = range(3)
 
 
 @device
-def step(net, matrices, parameters, layer, window, flat, t, trace):
-    """Step ``t`` of one layer: its states into slot t + 1."""
-    if net[CELL] == LSTM:
-        lstm.forward(parameters, matrices, layer, window, flat, t, trace)
-    elif net[CELL] == GRU:
-        gru.forward(parameters, matrices, layer, window, flat, t, trace)
+def forward(layout, matrices, parameters, window, flat, t, activations):
+    """Run step ``t``: from x_t and the states in slot t to the forecast in slot t and the states in slot
+    t + 1."""
+    for layer in range(layout[LAYERS]):
+        step_cell(layout, matrices, parameters, layer, window, flat, t, activations)
+    read_out(layout, matrices, parameters, window, flat, t)
+
+
+@device
+def step_cell(layout, matrices, parameters, layer, window, flat, t, activations):
+    """Run step ``t`` of one layer; write its states to slot t + 1."""
+    if layout[CELL] == LSTM:
+        lstm.forward(parameters, matrices, layer, window, flat, t, activations)
+    elif layout[CELL] == GRU:
+        gru.forward(parameters, matrices, layer, window, flat, t, activations)
     else:
-        elman.forward(parameters, matrices, layer, window, flat, t, trace)
+        elman.forward(parameters, matrices, layer, window, flat, t, activations)
 
 
 @device
-def step_back(net, matrices, layer, window, t, trace, flow):
-    """∂L/∂z of step ``t`` of one layer into the trace, from ∂L/∂(its states) in the flow."""
-    if net[CELL] == LSTM:
-        lstm.backward(matrices, layer, window, t, trace, flow)
-    elif net[CELL] == GRU:
-        gru.backward(matrices, layer, window, t, trace, flow)
+def step_cell_back(layout, matrices, layer, window, t, activations, state_gradient):
+    """Write ∂L/∂z of step ``t`` of one layer to the activations, from ∂L/∂(its states)."""
+    if layout[CELL] == LSTM:
+        lstm.backward(matrices, layer, window, t, activations, state_gradient)
+    elif layout[CELL] == GRU:
+        gru.backward(matrices, layer, window, t, activations, state_gradient)
     else:
-        elman.backward(matrices, layer, window, t, trace, flow)
+        elman.backward(matrices, layer, window, t, activations, state_gradient)
 
 
 @device
-def read_out(net, matrices, parameters, window, flat, t):
-    """The forecast in slot ``t``."""
+def read_out(layout, matrices, parameters, window, flat, t):
+    """Write the forecast of slot ``t``."""
     head = matrices.shape[0] - 1
+    first = layout[FORECAST]
     for b in range(matrices[head, BLOCKS]):
         y = load(parameters, matrices[head, BIAS] + b)
         y = elman.add_products(parameters, matrices, head, b, flat, t, y)
-        store(window, t, net[FORECAST] + b, y)
-    if net[RESIDUAL] == 1:
-        for o in range(net[OUTPUTS]):  # of a horizon, every step from the same sample
-            flat[t, net[FORECAST] * WIDTH + o] += flat[t, o % net[DIM]]
-    if net[CLASSES] == 1:
-        _softmax(window, t, net[FORECAST], net[OUTPUTS])
+        store(window, t, first + b, canonical_nan(y))
+    if layout[RESIDUAL] == 1:
+        for o in range(layout[OUTPUTS]):  # every step of a horizon starts from the same sample
+            y = flat[t, first * WIDTH + o] + flat[t, o % layout[DIM]]
+            flat[t, first * WIDTH + o] = canonical_nan(y)
+    if layout[CLASSES] == 1:
+        _softmax(window, t, first, layout[OUTPUTS])
 
 
 @device
 def _softmax(window, t, first, classes):
-    """p_k = e^{y_k − max y} / Σ, in place; lanes without a class stay 0."""
+    """p_k = e^{y_k − max y} / Σ, in place. Lanes without a class stay 0."""
     blocks = (classes + WIDTH - 1) // WIDTH
     top = zero() - _HUGE
     for b in range(blocks):
-        y = elman.number(load(window, t, first + b))
+        y = elman.zero_if_nan(load(window, t, first + b))
         y = select(y > _HUGE, _HUGE, select(y < -_HUGE, -_HUGE, y))
         y = select(iota() < np.float32(classes - b * WIDTH), y, -_HUGE)
         store(window, t, first + b, y)
@@ -118,222 +124,241 @@ def _softmax(window, t, first, classes):
 
 @device
 def backward(
-    net, matrices, parameters, window, flat, steps, trace, transposed, flow, gradient, huber, probe, lags,
-    lag_decay,
+    layout, matrices, parameters, window, flat, steps, activations, transposed, state_gradient, gradient,
+    huber_delta, lag_activations, lag_norms, lag_decay,
 ):  # fmt: skip
-    """The gradient of the loss over the first ``steps`` slots, laid out as the parameters.
+    """Write the gradient of the loss over the first ``steps`` slots, laid out as the parameters.
 
-    The loss is the mean of e² or, where ``huber`` is finite, of ½e² up to |e| = ``huber`` and of a straight
-    line beyond (Huber 1964), as in PyTorch's ``mse_loss`` and ``huber_loss``. For classes it is the mean of
-    −log p of the class that came, as in ``cross_entropy``.
+    The loss is the mean of e² or, if ``huber_delta`` is finite, the mean of ½e² for |e| ≤ δ and of
+    δ·(|e| − ½δ) beyond (Huber 1964), as PyTorch's ``mse_loss`` and ``huber_loss``. For classes it is the mean
+    of −log p, as ``cross_entropy``.
 
-    Where ``lags`` has room, ‖∂L_T/∂s_{T−j}‖ joins it by lag j: L_T is the last step's share of the loss, s
-    what goes on to the next step: h, and of an LSTM c. That way back is walked first, in ``probe``, which has
-    the shape of the trace.
+    If ``lag_norms`` has columns, ‖∂L_T/∂s_{T−j}‖ is added to it by lag j. L_T is the last step's share of the
+    loss; s are the states (h, and c of an LSTM). This takes a backward pass of its own, which comes first and
+    uses ``lag_activations``, of the shape of the activations.
 
-    Returns over how many values the mean runs; where there are none there is no gradient either.
+    Return the number of values in the mean. If it is 0, the gradient is not written.
     """
-    head = 2 * net[LAYERS]
-    outputs = matrices[head, DELTA]
-    count = compare(net, matrices, window, flat, steps, trace, huber)
+    head = 2 * layout[LAYERS]
+    output_delta = matrices[head, DELTA]
+    count = write_loss_gradient(layout, matrices, window, flat, steps, activations, huber_delta)
     if count > _0:
         for m in range(head + 1):
             if matrices[m, TRANSPOSED] >= 0:
-                transpose(parameters, matrices, m, transposed)
-        for walk in range(0 if lags.shape[1] > 0 else 1, 2):  # a loop, so that it is compiled once
-            over, norms = trace, lags[2]
-            if walk == 0:
-                over = probe
-                _keep_last(trace, steps, outputs, probe)
+                transpose_weights(parameters, matrices, m, transposed)
+        # One loop over both passes, so that the backward pass is compiled once.
+        for backward_pass in range(0 if lag_norms.shape[1] > 0 else 1, 2):
+            values, norms = activations, lag_norms[LAG_SCRATCH]
+            if backward_pass == 0:
+                values = lag_activations
+                _copy_last_loss(activations, steps, output_delta, lag_activations)
             else:
-                norms = lags[2][:0]
-            deltas = over.reshape(over.shape[0], -1)
-            _back_in_time(net, matrices, window, steps, over, deltas, transposed, flow, norms)
-            if walk == 0:
-                _join(lags, steps, lag_decay)
+                norms = lag_norms[LAG_SCRATCH][:0]
+            deltas = values.reshape(values.shape[0], -1)
+            _backward_through_time(
+                layout, matrices, window, steps, values, deltas, transposed, state_gradient, norms
+            )
+            if backward_pass == 0:
+                _update_lag_norms(lag_norms, steps, lag_decay)
         for m in range(head + 1):
-            sum_up(matrices, m, steps, trace, flat, gradient)
+            accumulate_gradient(matrices, m, steps, activations, flat, gradient)
     return count
 
 
 @device
-def compare(net, matrices, window, flat, steps, trace, huber):
-    """∂L/∂(read-out's sums) of the first ``steps`` slots into the trace; returns over how many values L is
-    the mean."""
+def write_loss_gradient(layout, matrices, window, flat, steps, activations, huber_delta):
+    """Write ∂L/∂(sums of the read-out) of the first ``steps`` slots to the activations.
+
+    Return the number of values in the mean L.
+    """
     head = matrices.shape[0] - 1
-    if net[CLASSES] == 1:
-        return _compare_classes(net, window, flat, steps, trace, matrices[head, DELTA])
-    return _compare_values(net, window, steps, trace, matrices[head, DELTA], matrices[head, BLOCKS], huber)
+    delta = matrices[head, DELTA]
+    if layout[CLASSES] == 1:
+        return _class_loss_gradient(layout, window, flat, steps, activations, delta)
+    blocks = matrices[head, BLOCKS]
+    return _value_loss_gradient(layout, window, steps, activations, delta, blocks, huber_delta)
 
 
 @device
-def _compare_classes(net, window, flat, steps, trace, delta):
-    """∂L/∂y where the class is known, else 0; returns in how many steps it is."""
+def _class_loss_gradient(layout, window, flat, steps, activations, delta):
+    """∂L/∂y = (p − one-hot target)/count for known classes, else 0. Return the number of known classes."""
     count = _0
     for t in range(steps):
-        count += flat[t, net[PRESENT] * WIDTH]
+        count += flat[t, layout[PRESENT] * WIDTH]
     factor = _1 / max(count, _1)
     for t in range(steps):
-        weight, code = flat[t, net[PRESENT] * WIDTH] * factor, flat[t, net[TARGET] * WIDTH]
-        for b in range((net[OUTPUTS] + WIDTH - 1) // WIDTH):
-            came = select(iota() == code - np.float32(b * WIDTH), _1, zero())
-            store(trace, t, delta + b, (load(window, t, net[FORECAST] + b) - came) * weight)
+        weight, code = flat[t, layout[PRESENT] * WIDTH] * factor, flat[t, layout[TARGET] * WIDTH]
+        for b in range((layout[OUTPUTS] + WIDTH - 1) // WIDTH):
+            target = select(iota() == code - np.float32(b * WIDTH), _1, zero())
+            store(activations, t, delta + b, (load(window, t, layout[FORECAST] + b) - target) * weight)
     return count
 
 
 @device
-def _keep_last(trace, steps, outputs, probe):
-    """The trace in ``probe``, without the losses of all steps but the last."""
+def _copy_last_loss(activations, steps, output_delta, lag_activations):
+    """Copy the activations, with the loss of the last step only."""
     for t in range(steps):
-        for row in range(trace.shape[1]):
-            store(probe, t, row, zero() if row >= outputs and t < steps - 1 else load(trace, t, row))
+        for row in range(activations.shape[1]):
+            other_loss = row >= output_delta and t < steps - 1
+            store(lag_activations, t, row, zero() if other_loss else load(activations, t, row))
 
 
 @device
-def _join(lags, steps, decay):
-    """Let the norms of row 2 join the running ones, if there is anything to see and it is finite."""
+def _update_lag_norms(lag_norms, steps, decay):
+    """Add the squared norms in the scratch row to the running sums, if they are finite and not all 0."""
     total = 0.0
     for j in range(steps):
-        total += lags[2, j]
+        total += lag_norms[LAG_SCRATCH, j]
     if total > 0.0 and total < np.inf:
         for j in range(steps):
-            lags[0, j] = lags[0, j] * decay + 1.0
-            lags[1, j] = lags[1, j] * decay + math.sqrt(lags[2, j])
-    for j in range(lags.shape[1]):
-        lags[2, j] = 0.0  # what is not finite must not stay in the state
+            lag_norms[LAG_WEIGHT, j] = lag_norms[LAG_WEIGHT, j] * decay + 1.0
+            lag_norms[LAG_SUM, j] = lag_norms[LAG_SUM, j] * decay + math.sqrt(lag_norms[LAG_SCRATCH, j])
+    for j in range(lag_norms.shape[1]):
+        lag_norms[LAG_SCRATCH, j] = 0.0  # NaN and ∞ must not stay in the state
 
 
 @device
-def _compare_values(net, window, steps, trace, delta, blocks, huber):
-    """∂L/∂forecast where the target is present, else 0; returns how many are."""
+def _value_loss_gradient(layout, window, steps, activations, delta, blocks, huber_delta):
+    """∂L/∂forecast where the target is present, else 0. Return the number of targets present."""
     total = zero()
     for t in range(steps):
-        for b in range((net[GOALS] + WIDTH - 1) // WIDTH):
-            total = total + load(window, t, net[PRESENT] + b)
+        for b in range((layout[TARGET_COLUMNS] + WIDTH - 1) // WIDTH):
+            total = total + load(window, t, layout[PRESENT] + b)
     count = _0
     for l in range(WIDTH):
         count += lane(total, l)
-    factor = (_1 if huber < _INF else _2) / max(count, _1)
+    factor = (_1 if huber_delta < _INF else _2) / max(count, _1)
     for t in range(steps):
         for b in range(blocks):
-            difference = load(window, t, net[FORECAST] + b) - load(window, t, net[TARGET] + b)
-            difference = select(difference > huber, huber, select(difference < -huber, -huber, difference))
-            store(trace, t, delta + b, difference * load(window, t, net[PRESENT] + b) * factor)
+            error = load(window, t, layout[FORECAST] + b) - load(window, t, layout[TARGET] + b)
+            error = select(
+                error > huber_delta, huber_delta, select(error < -huber_delta, -huber_delta, error)
+            )
+            d = error * load(window, t, layout[PRESENT] + b) * factor
+            store(activations, t, delta + b, canonical_nan(d))  # ∞·0, if the forecast overflowed
     return count
 
 
 @device
-def transpose(parameters, matrices, m, transposed):
-    """Lay matrix ``m`` out anew, its inputs as lanes: its values by unit become rows."""
+def transpose_weights(parameters, matrices, m, transposed):
+    """Write matrix ``m`` to ``transposed``, with inputs as lanes."""
     gates, inputs = matrices[m, GATES], matrices[m, INPUTS]
-    receivers = matrices[m, BLOCKS]
-    first, to = matrices[m, FIRST], matrices[m, TRANSPOSED]
+    unit_blocks = matrices[m, BLOCKS]
+    first, target_row = matrices[m, WEIGHT], matrices[m, TRANSPOSED]
     for start in range(0, inputs, WIDTH):
-        for b in range(receivers):
+        for b in range(unit_blocks):
             for g in range(gates):
                 for k in range(start, min(start + WIDTH, inputs)):
                     row = first + (b * inputs + k) * gates + g
                     for l in range(WIDTH):
-                        transposed[to + l, k - start] = parameters[row, l]
-                to += WIDTH
+                        transposed[target_row + l, k - start] = parameters[row, l]
+                target_row += WIDTH
 
 
 @device
-def _back_in_time(net, matrices, window, steps, trace, deltas, transposed, flow, norms):
-    """∂L/∂z of every step and layer into the trace, the last step first. The states before the window's first
-    step are constants: nothing flows past them. ``norms``, if it has room, gets ‖∂L/∂states‖² by lag."""
-    clear(flow)
+def _backward_through_time(
+    layout, matrices, window, steps, activations, deltas, transposed, state_gradient, norms
+):
+    """Write ∂L/∂z of every step and layer to the activations, last step first.
+
+    The states before the first step are constants. If ``norms`` has room, add ‖∂L/∂states‖² by lag to it.
+    """
+    clear_rows(state_gradient)
     for t in range(steps - 1, -1, -1):
-        pull(matrices, 2 * net[LAYERS], deltas, t, transposed, flow)
-        for layer in range(net[LAYERS] - 1, -1, -1):
+        backpropagate(matrices, 2 * layout[LAYERS], deltas, t, transposed, state_gradient)
+        for layer in range(layout[LAYERS] - 1, -1, -1):
             if norms.size > 0:
-                rows = matrices[2 * layer + 1, BLOCKS] * (2 if net[CELL] == LSTM else 1)
-                norms[steps - 1 - t] += _squares(flow, matrices[2 * layer + 1, SOURCE], rows)
-            step_back(net, matrices, layer, window, t, trace, flow)
-            pull(matrices, 2 * layer + 1, deltas, t, transposed, flow)
+                rows = matrices[2 * layer + 1, BLOCKS] * (2 if layout[CELL] == LSTM else 1)
+                norms[steps - 1 - t] += _squared_norm(state_gradient, matrices[2 * layer + 1, SOURCE], rows)
+            step_cell_back(layout, matrices, layer, window, t, activations, state_gradient)
+            backpropagate(matrices, 2 * layer + 1, deltas, t, transposed, state_gradient)
             if layer > 0:
-                pull(matrices, 2 * layer, deltas, t, transposed, flow)
+                backpropagate(matrices, 2 * layer, deltas, t, transposed, state_gradient)
 
 
 @device
-def clear(rows):
+def clear_rows(rows):
+    """Set rows (n, 16) to 0."""
     for row in range(rows.shape[0]):
         store(rows, row, zero())
 
 
 @device
-def _squares(flow, first, rows):
-    """‖·‖² of some rows, in float64: what has vanished in float32's squares is still to be seen."""
+def _squared_norm(values, first, rows):
+    """‖·‖² of some rows, in float64: the squares of vanishing gradients underflow in float32."""
     total = 0.0
     for row in range(first, first + rows):
         for l in range(WIDTH):
-            total += np.float64(flow[row, l]) * np.float64(flow[row, l])
+            total += np.float64(values[row, l]) * np.float64(values[row, l])
     return total
 
 
 @device
-def pull(matrices, m, deltas, t, transposed, flow):
-    """What flows back through matrix ``m``: Σ_r transposed[r]·∂L/∂z_r, as four sums that can run at once."""
+def backpropagate(matrices, m, deltas, t, transposed, state_gradient):
+    """Add Σ_r transposed[r]·∂L/∂z_r of matrix ``m`` to the gradient of its inputs.
+
+    Four independent sums run in parallel.
+    """
     lanes = matrices[m, BLOCKS] * WIDTH
     rows = matrices[m, GATES] * lanes
-    used = rows - (lanes - matrices[m, UNITS])  # the last lanes may have no unit
-    first, column, to = matrices[m, TRANSPOSED], matrices[m, DELTA] * WIDTH, matrices[m, SOURCE]
+    used = rows - (lanes - matrices[m, UNITS])  # the last block may have lanes without a unit
+    first, column, target_row = matrices[m, TRANSPOSED], matrices[m, DELTA] * WIDTH, matrices[m, SOURCE]
     for b in range((matrices[m, INPUTS] + WIDTH - 1) // WIDTH):
         p, q, r, s = zero(), zero(), zero(), zero()
         for k in range(0, used, 4):
-            row, at = first + k, column + k
-            p = fma(load(transposed, row), deltas[t, at], p)
-            q = fma(load(transposed, row + 1), deltas[t, at + 1], q)
-            r = fma(load(transposed, row + 2), deltas[t, at + 2], r)
-            s = fma(load(transposed, row + 3), deltas[t, at + 3], s)
-        store(flow, to + b, load(flow, to + b) + ((p + q) + (r + s)))
+            row, d = first + k, column + k
+            p = fma(load(transposed, row), deltas[t, d], p)
+            q = fma(load(transposed, row + 1), deltas[t, d + 1], q)
+            r = fma(load(transposed, row + 2), deltas[t, d + 2], r)
+            s = fma(load(transposed, row + 3), deltas[t, d + 3], s)
+        store(state_gradient, target_row + b, load(state_gradient, target_row + b) + ((p + q) + (r + s)))
         first += rows
 
 
 @device
-def sum_up(matrices, m, steps, trace, flat, gradient):
-    """The gradient of matrix ``m``, Σ_t ∂L/∂z_t·v_t, and of its bias, Σ_t ∂L/∂z_t, in the steps' order. Where
-    there is no bias its gradient is 0, so that its rows stay 0 and add nothing to the norm."""
+def accumulate_gradient(matrices, m, steps, activations, flat, gradient):
+    """Write the gradient of matrix ``m``, Σ_t ∂L/∂z_t·v_t, and of its bias, Σ_t ∂L/∂z_t, in the order of the
+    steps. The gradient of an absent bias is 0, so its rows stay 0 and do not change the norm."""
     gates, inputs = matrices[m, GATES], matrices[m, INPUTS]
     column = matrices[m, SOURCE] * WIDTH
     shift = matrices[m, SHIFT]
     whole = inputs - inputs % 4
     for n in range(matrices[m, BLOCKS] * gates):
         delta = matrices[m, DELTA] + n
-        row = matrices[m, FIRST] + n // gates * inputs * gates + n % gates
+        first = matrices[m, WEIGHT] + n // gates * inputs * gates + n % gates
         total = zero()
-        if matrices[m, BIASED] == 1:
+        if matrices[m, HAS_BIAS] == 1:
             for t in range(steps):
-                total = total + load(trace, t, delta)
+                total = total + load(activations, t, delta)
         store(gradient, matrices[m, BIAS] + n, total)
         if matrices[m, LOOKUP] == 1:
-            _sum_up_symbols(row, gates, inputs, delta, steps, trace, flat, column, gradient)
+            _accumulate_symbols(first, gates, inputs, delta, steps, activations, flat, column, gradient)
             continue
-        for k in range(0, whole, 4):  # four sums share each ∂L/∂z
-            at, to = column + k, row + k * gates
+        for k in range(0, whole, 4):  # four sums share one load of ∂L/∂z
+            v, row = column + k, first + k * gates
             p, q, r, s = zero(), zero(), zero(), zero()
             for t in range(steps):
-                d = load(trace, t, delta)
-                p = fma(d, flat[t + shift, at], p)
-                q = fma(d, flat[t + shift, at + 1], q)
-                r = fma(d, flat[t + shift, at + 2], r)
-                s = fma(d, flat[t + shift, at + 3], s)
-            store(gradient, to, p)
-            store(gradient, to + gates, q)
-            store(gradient, to + 2 * gates, r)
-            store(gradient, to + 3 * gates, s)
+                d = load(activations, t, delta)
+                p = fma(d, flat[t + shift, v], p)
+                q = fma(d, flat[t + shift, v + 1], q)
+                r = fma(d, flat[t + shift, v + 2], r)
+                s = fma(d, flat[t + shift, v + 3], s)
+            store(gradient, row, p)
+            store(gradient, row + gates, q)
+            store(gradient, row + 2 * gates, r)
+            store(gradient, row + 3 * gates, s)
         for k in range(whole, inputs):
             total = zero()
             for t in range(steps):
-                total = fma(load(trace, t, delta), flat[t + shift, column + k], total)
-            store(gradient, row + k * gates, total)
+                total = fma(load(activations, t, delta), flat[t + shift, column + k], total)
+            store(gradient, first + k * gates, total)
 
 
 @device
-def _sum_up_symbols(first, gates, inputs, delta, steps, trace, flat, column, gradient):
-    """The same for inputs of which a step uses one: only its row has anything to add."""
+def _accumulate_symbols(first, gates, inputs, delta, steps, activations, flat, column, gradient):
+    """The same for one-hot inputs: a step adds to the row of its symbol only."""
     for k in range(inputs):
         store(gradient, first + k * gates, zero())
     for t in range(steps):
         row = first + np.int64(flat[t, column + 1]) * gates
-        store(gradient, row, fma(load(trace, t, delta), flat[t, column], load(gradient, row)))
+        store(gradient, row, fma(load(activations, t, delta), flat[t, column], load(gradient, row)))

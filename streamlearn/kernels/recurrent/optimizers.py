@@ -1,13 +1,13 @@
-"""Optimizers, as PyTorch has them: one pass over all parameters, which are rows of 16 lanes.
+"""Optimizers with PyTorch's formulas, applied to all parameters, which are rows of 16 lanes.
 
     SGD       w −= ε·g
     momentum  m = μm + g,  w −= ε·m
     RMSProp   v = αv + (1 − α)g²,  w −= ε·g / (√v + 10⁻⁸)
     Adam      m += (1 − β₁)(g − m),  v = β₂v + (1 − β₂)g²,  w −= ε/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + 10⁻⁸)
 
-α = 0.99, β₁ = 0.9, β₂ = 0.999 (Tieleman & Hinton 2012; Kingma & Ba 2015). Clipping scales the whole gradient
-by min(1, clip/(‖g‖ + 10⁻⁶)) (Pascanu et al. 2013). A gradient that is not finite, or whose squared norm is
-over float32's range, changes nothing and is counted.
+α = 0.99, β₁ = 0.9, β₂ = 0.999 (Tieleman & Hinton 2012; Kingma & Ba 2015). Clipping multiplies the whole
+gradient by min(1, clip/(‖g‖ + 10⁻⁶)) (Pascanu et al. 2013). An update is skipped and counted if the gradient
+is not finite or its squared norm overflows float32.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import math
 import numpy as np
 
 from ..compiler import device
-from ..simd.lanes import WIDTH, fma, lane, load, sqrt, store, zero
+from ..simd.lanes import WIDTH, canonical_nan, fma, lane, load, sqrt, store, zero
 
 SGD, MOMENTUM, RMSPROP, ADAM = range(4)
 OPTIMIZERS = {"sgd": SGD, "momentum": MOMENTUM, "rmsprop": RMSPROP, "adam": ADAM}
 
-# clock, float64 (3,): β₁ᵗ and β₂ᵗ after t updates, and the norm of the last gradient taken, before clipping
+# clock, float64 (3,): β₁ᵗ and β₂ᵗ after t updates; norm of the last gradient that was used, before clipping
 POWER1, POWER2, NORM = 0, 1, 2
 
-# counters, int64: updates; updates skipped, not being finite. A rule may count more behind them
+# counters, int64: updates; skipped updates. The caller may have more counters after these
 UPDATES, SKIPPED = 0, 1
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, np.float32(1e-8)
@@ -37,7 +37,7 @@ _CLIP_EPSILON = 1e-6
 
 @device
 def _norm(gradient):
-    """‖gradient‖: every lane's squares row after row, then the lanes in order."""
+    """‖gradient‖: sums of squares per lane, row after row; then the lanes in order."""
     total = zero()
     for row in range(gradient.shape[0]):
         g = load(gradient, row)
@@ -49,10 +49,12 @@ def _norm(gradient):
 
 
 @device
-def update(optimizer, parameters, gradient, mean, square, clock, counters, rate, momentum, clip):
-    """Take one step against ``gradient`` ``(rows, 16)``, and count it. Where that is not finite, change
-    nothing else and return False. ``clip`` is +inf for none; ``mean`` and ``square`` are m and v, empty where
-    there is none."""
+def update(optimizer, parameters, gradient, mean, square, clock, counters, learning_rate, momentum, clip):
+    """Take and count one step against ``gradient`` ``(rows, 16)``.
+
+    ``mean`` and ``square`` are m and v; (0, 16) if the optimizer has none. ``clip`` is +inf for none. If the
+    gradient is not finite, count that, change nothing else and return False.
+    """
     norm = _norm(gradient)
     if not norm < math.inf:
         counters[SKIPPED] += 1
@@ -63,24 +65,25 @@ def update(optimizer, parameters, gradient, mean, square, clock, counters, rate,
     if optimizer == SGD:
         for row in range(parameters.shape[0]):
             g = shrink * load(gradient, row)
-            store(parameters, row, fma(-rate, g, load(parameters, row)))
+            _write_parameters(parameters, row, fma(-learning_rate, g, load(parameters, row)))
         return True
     if optimizer == MOMENTUM:
         for row in range(parameters.shape[0]):
             m = fma(momentum, load(mean, row), shrink * load(gradient, row))
             store(mean, row, m)
-            store(parameters, row, fma(-rate, m, load(parameters, row)))
+            _write_parameters(parameters, row, fma(-learning_rate, m, load(parameters, row)))
         return True
     if optimizer == RMSPROP:
         for row in range(parameters.shape[0]):
             g = shrink * load(gradient, row)
             v = fma(_GAIN, g * g, _ALPHA * load(square, row))
             store(square, row, v)
-            store(parameters, row, load(parameters, row) - rate * g / (sqrt(v) + _EPSILON))
+            w = load(parameters, row)
+            _write_parameters(parameters, row, w - learning_rate * g / (sqrt(v) + _EPSILON))
         return True
     clock[POWER1] *= _BETA1
     clock[POWER2] *= _BETA2
-    step = np.float32(np.float64(rate) / (1.0 - clock[POWER1]))
+    step = np.float32(np.float64(learning_rate) / (1.0 - clock[POWER1]))
     correction = np.float32(1.0 / math.sqrt(1.0 - clock[POWER2]))
     for row in range(parameters.shape[0]):
         g = shrink * load(gradient, row)
@@ -90,5 +93,11 @@ def update(optimizer, parameters, gradient, mean, square, clock, counters, rate,
         store(mean, row, m)
         store(square, row, v)
         w = load(parameters, row)
-        store(parameters, row, w - step * m / fma(sqrt(v), correction, _EPSILON))
+        _write_parameters(parameters, row, w - step * m / fma(sqrt(v), correction, _EPSILON))
     return True
+
+
+@device
+def _write_parameters(parameters, row, w):
+    """Store a row; at huge learning rates ∞ − ∞ makes NaNs."""
+    store(parameters, row, canonical_nan(w))

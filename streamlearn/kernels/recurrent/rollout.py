@@ -1,4 +1,7 @@
-"""Running on from a recurrent net's live state, which stays as it is: what ``predict`` and forecasts are."""
+"""Rollout: run a recurrent net on from a copy of its live state.
+
+``predict``, ``forecast`` and ``sample`` use it.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,17 @@ from ..simd.lanes import WIDTH, load, store
 from ..simd.splitmix import uniform
 from ..stream import scaling
 from ..stream import score as scores
-from .evaluation import LEAST, fill, follow_inputs, misses, most, put, put_sample, tell
-from .memory_layout import DIM, FORECAST, OUTPUTS, STATE, SYMBOLS, TRACE_ROWS, WINDOW_ROWS
+from .evaluation import (
+    MIN_PROBABILITY,
+    argmax,
+    error_of,
+    fill_missing,
+    unscale_forecast,
+    update_input_means,
+    write_input,
+    write_row,
+)
+from .memory_layout import ACTIVATION_ROWS, DIM, FORECAST, OUTPUTS, STATE, SYMBOLS, WINDOW_ROWS
 from .network import forward
 from .tbptt import NEXT, PAIRS, WAITING
 
@@ -19,22 +31,24 @@ _0, _NAN = np.float32(0), np.float32(np.nan)
 
 
 @device
-def _draw(told, temperature, random):
-    """One class by its probability p^(1/T), or for T = 0 the most probable one. The random number is taken
-    in any case."""
+def _draw(probabilities, temperature, random):
+    """Draw a class with probability p^(1/T); for T = 0 return the most probable one.
+
+    Takes one random number in either case.
+    """
     point = uniform(random)
-    top = most(told)
+    top = argmax(probabilities)
     if not temperature > _0:
         return top
-    highest = log(max(told[top], LEAST))
+    highest = log(max(probabilities[top], MIN_PROBABILITY))
     total = _0
-    for k in range(told.size):
-        total += exp((log(max(told[k], LEAST)) - highest) / temperature)
+    for k in range(probabilities.size):
+        total += exp((log(max(probabilities[k], MIN_PROBABILITY)) - highest) / temperature)
     point *= total
-    below = _0
-    for k in range(told.size):
-        below += exp((log(max(told[k], LEAST)) - highest) / temperature)
-        if below > point:
+    cumulative = _0
+    for k in range(probabilities.size):
+        cumulative += exp((log(max(probabilities[k], MIN_PROBABILITY)) - highest) / temperature)
+        if cumulative > point:
             return k
     return top
 
@@ -46,67 +60,71 @@ def _draw(told, temperature, random):
 )
 def predict(
     x,  # (n, dim)
-    slot,  # of the samples' stream, −1 if it has none yet
-    net,  # see memory_layout.py
-    matrices,
+    slot,  # of the samples' stream; −1 if the stream is new
+    layout,  # (17,): see memory_layout.py
+    matrices,  # (·, 13): see memory_layout.py
     parameters,  # (PARAMETER_ROWS, 16)
     progress,  # (slots, 3)
     window,  # (slots, room, WINDOW_ROWS, 16)
-    target,
-    method,
-    method_y,
+    target_kind,  # one of tbptt.TARGETS
+    method,  # of scaling
+    target_method,
     scale_clip,
-    decay,
+    decay,  # per sample
     statistics,  # (3, dim)
-    statistics_y,  # (3, GOALS); ``statistics`` itself for NEXT
-    tree,  # (3072,)
-    head,  # (2,)
-    means,  # (2, dim)
-    free,  # 1: go on without samples, and tell of each what was forecast for it
+    target_statistics,  # (3, TARGET_COLUMNS); ``statistics`` itself for NEXT
+    score_tree,  # (3072,)
+    score_head,  # (2,)
+    input_means,  # (2, dim)
+    free_running,  # 1: there are no samples; the net's own forecasts are its inputs
     temperature,
     random,  # (1,)
-    prediction,  # (n, outputs)
-    error,  # (n,)
-    score,  # (n,)
-    channels,  # (n,)
+    prediction,  # (n, outputs): output; after the sample, or if free running before it
+    error,  # (n,): output
+    score,  # (n,): output
+    present,  # (n,): output
 ):
-    """Run on from the live state over ``x``, scaler and all, and change nothing but the outputs.
+    """Run over ``x`` from the live state, with the scaling going on as well. Changes the outputs only.
 
-    Running free, ``x`` is NaN, so the net goes on with its own forecasts; symbols are drawn, into ``x``.
+    If free running, ``x`` is NaN, so each forecast becomes the next input. Symbols are drawn and written to
+    ``x``.
     """
-    ahead = np.zeros((2, window.shape[2], WIDTH), np.float32)  # slot 0: now; slot 1: the states after it
+    ahead = np.zeros((2, window.shape[2], WIDTH), np.float32)  # slot 0: this step; 1: states after it
     flat = ahead.reshape(2, -1)
-    trace = np.empty((1, net[TRACE_ROWS], WIDTH), np.float32)
-    asked = net[FORECAST] * WIDTH
-    scaled, filled = np.empty(net[DIM], np.float32), np.empty(net[DIM], np.float32)
-    told = np.empty(net[OUTPUTS], np.float32)
-    statistics_x, means_x = statistics.copy(), means.copy()
-    statistics_told = statistics_x if target == NEXT else statistics_y
-    known = slot >= 0 and progress[slot, WAITING] > 0
-    now = np.int64(0)  # a slot like any other: for a literal 0 the whole network would be compiled once more
+    activations = np.empty((1, layout[ACTIVATION_ROWS], WIDTH), np.float32)
+    forecast_column = layout[FORECAST] * WIDTH
+    scaled, filled = np.empty(layout[DIM], np.float32), np.empty(layout[DIM], np.float32)
+    forecast = np.empty(layout[OUTPUTS], np.float32)
+    own_statistics, own_means = statistics.copy(), input_means.copy()
+    forecast_statistics = own_statistics if target_kind == NEXT else target_statistics
+    has_forecast = slot >= 0 and progress[slot, WAITING] > 0
+    now = np.int64(0)  # a variable: with a literal 0 the network would be compiled a second time
     if slot >= 0:
-        own, live = window[slot], progress[slot, PAIRS] + progress[slot, WAITING]
-        for row in range(net[STATE], net[WINDOW_ROWS]):
-            store(ahead, now, row, load(own, live, row))
-        for row in range(net[FORECAST], net[STATE] if known else net[FORECAST]):
-            store(ahead, now, row, load(own, live - 1, row))
-    tell(known, method_y, statistics_told, flat, now, asked, told)
+        own_window, live = window[slot], progress[slot, PAIRS] + progress[slot, WAITING]
+        for row in range(layout[STATE], layout[WINDOW_ROWS]):
+            store(ahead, now, row, load(own_window, live, row))
+        for row in range(layout[FORECAST], layout[STATE] if has_forecast else layout[FORECAST]):
+            store(ahead, now, row, load(own_window, live - 1, row))
+    unscale_forecast(has_forecast, target_method, forecast_statistics, flat, now, forecast_column, forecast)
     for n in range(x.shape[0]):
-        if free == 1:
-            put(told, prediction, n, 0)
-            if net[SYMBOLS] == 1:
-                x[n, 0] = np.float32(_draw(told, temperature, random))
-        channels[n] = scaling.transform(method, statistics_x, scale_clip, x, n, scaled)
-        fill(net, scaled, known and target == NEXT, flat, now, asked, means_x, filled)
-        error[n] = misses(net, told, x, n) if target == NEXT else _NAN
-        score[n] = scores.rank(tree, head, error[n])
-        put_sample(net, filled, flat, now)
-        forward(net, matrices, parameters, ahead, flat, now, trace)
-        for row in range(net[STATE], net[WINDOW_ROWS]):
+        if free_running == 1:
+            write_row(forecast, prediction, n, 0)
+            if layout[SYMBOLS] == 1:
+                x[n, 0] = np.float32(_draw(forecast, temperature, random))
+        present[n] = scaling.transform(method, own_statistics, scale_clip, x, n, scaled)
+        fill_from_forecast = has_forecast and target_kind == NEXT
+        fill_missing(layout, scaled, fill_from_forecast, flat, now, forecast_column, own_means, filled)
+        error[n] = error_of(layout, forecast, x, n) if target_kind == NEXT else _NAN
+        score[n] = scores.rank(score_tree, score_head, error[n])
+        write_input(layout, filled, flat, now)
+        forward(layout, matrices, parameters, ahead, flat, now, activations)
+        for row in range(layout[STATE], layout[WINDOW_ROWS]):
             store(ahead, now, row, load(ahead, now + 1, row))
-        scaling.update(method, statistics_x, decay, x, n)
-        follow_inputs(method, scaled, decay, means_x)
-        known = True
-        tell(known, method_y, statistics_told, flat, now, asked, told)
-        if free == 0:
-            put(told, prediction, n, 0)
+        scaling.update(method, own_statistics, decay, x, n)
+        update_input_means(method, scaled, decay, own_means)
+        has_forecast = True
+        unscale_forecast(
+            has_forecast, target_method, forecast_statistics, flat, now, forecast_column, forecast
+        )
+        if free_running == 0:
+            write_row(forecast, prediction, n, 0)

@@ -1,29 +1,30 @@
-"""Truncated backpropagation through time on a stream, TBPTT(k1, k2) (Williams & Peng 1990).
+"""Truncated backpropagation through time on a stream, TBPTT(k1, k2).
 
-A *pair* is an input and its target: x_t with the sample after it, or the ``ahead`` samples after it
-(``NEXT``), complete when the last of them arrives; or with a y (``GIVEN``) that came along, complete at once,
-or that comes ``LATER``. Every k1 complete pairs there is one update, on
+Williams & Peng, Neural Computation 2, 1990. A *pair* is an input x_t and its target. With ``NEXT`` the target
+is the next sample, or the ``ahead`` next samples; the pair is complete when the last of them arrives. With
+``GIVEN`` the target y arrives with x_t and the pair is complete at once. With ``LATER`` y arrives later.
+After every k1 complete pairs there is one update on the loss
 
     L = mean of (forecast − target)² over the last min(k2, pairs so far) pairs and their outputs
 
-which is PyTorch's ``mse_loss`` over that window (or its ``huber_loss``, or ``cross_entropy``); missing
-targets are not in the mean, and a window that has no other is not learned. The hidden state is carried from
-sample to sample and never restarted; for L the state before the window's first step is a constant.
+L is PyTorch's ``mse_loss`` over that window (or ``huber_loss``, or ``cross_entropy``). Missing targets are
+not in the mean; a window without targets is not learned. The hidden state is carried from sample to sample
+and never reset. In L, the state before the first step of the window is a constant.
 
-Where a window's steps all ran with the very parameters that are now to be updated (k1 = k2, one step ahead,
-one stream) what they kept in the trace serves the way back. Else some ran with older ones, so the window is
-run again with today's, from the state that stood before its first step: L is a function of the parameters,
-and what is taken is its true gradient. The live state is not touched by that.
+If all steps of a window ran with the current parameters (k1 = k2, one step ahead, one stream), their stored
+activations serve the backward pass. Otherwise the window is run again with the current parameters, from the
+stored state before its first step, because L is a function of the parameters and the update uses its exact
+gradient. This replay does not touch the live state.
 
-Order within a sample. ``NEXT``: judge the forecast of it, complete the pair, perhaps update, then step
-forward with the parameters as they are now. Else: step forward, judge, complete, perhaps update. The
-statistics that scale come last, so that a sample is scaled by those before it.
+Order within a sample. ``NEXT``: compare the forecast of this sample with it, complete the pair, update if it
+is time, step forward with the new parameters. ``GIVEN`` and ``LATER``: step forward, compare, complete,
+update. The scaling statistics are updated last, so a sample is scaled by the samples before it.
 
-``LATER``: pairs become complete in the order of their samples, so one waits for those before it, until more
-than ``delay`` wait: then the oldest goes on without a target.
+``LATER``: pairs are completed in the order of their samples. A pair with a target waits for the pairs before
+it. If more than ``delay`` samples wait, the oldest is completed without a target.
 
-Many streams, one net: each stream has a slot of its own for window, waiting pairs and hidden state (see
-``keys.py``); the parameters, and everything else, are shared.
+Many streams share one net: each stream has a slot with its own window, waiting pairs and hidden state (see
+``keys.py``). The parameters and everything else are shared.
 """
 
 from __future__ import annotations
@@ -39,130 +40,129 @@ from . import optimizers
 from .evaluation import (
     EXPIRED,
     UNMATCHED,
-    aim,
+    clear_target,
     count_present,
-    fill,
-    follow,
-    follow_class,
-    follow_inputs,
-    misses,
-    put,
-    put_sample,
-    remember,
-    take,
-    tell,
-    want,
+    error_of,
+    fill_missing,
+    read_row,
+    set_target,
+    unscale_forecast,
+    update_class_quality,
+    update_input_means,
+    update_last_values,
+    update_quality,
+    write_input,
+    write_row,
 )
-from .memory_layout import CLASSES, DIM, FORECAST, GOALS, OUTPUTS
-from .network import backward, clear, forward
+from .memory_layout import CLASSES, DIM, FORECAST, OUTPUTS, TARGET_COLUMNS
+from .network import backward, clear_rows, forward
 
 NEXT, GIVEN, LATER = 0, 1, 2
 TARGETS = {"next": NEXT, "given": GIVEN, "later": LATER}
 
-# mode, int64 (2,): 1 if samples have arrived, 0 if targets have; 1 if they are learned, 0 if the net is but
-# to step forward and say what it forecasts, or of targets what it had forecast
-ARRIVED, LEARNED = range(2)
+# mode, int64 (2,): 1 for samples, 0 for targets of earlier samples; 1 to learn, 0 to step forward only (for
+# targets: to answer only)
+SAMPLES, LEARNING = range(2)
 
 # rule, int64 (8,)
-AIM = 0  # one of TARGETS
-METHOD, METHOD_Y = 1, 2  # of scaling
+TARGET_KIND = 0  # one of TARGETS
+METHOD, TARGET_METHOD = 1, 2  # of scaling
 K1, K2 = 3, 4
-AHEAD = 5  # NEXT: how many samples are forecast
-DELAY = 6  # LATER: how many may wait
+AHEAD = 5  # NEXT: number of samples in a forecast
+DELAY = 6  # LATER: number of samples that may wait
 OPTIMIZER = 7
 
-# progress, int64 (slots, 3): complete pairs in the window; those since the last update; samples after them
-# that have stepped forward and wait for their target
+# progress, int64 (slots, 3): complete pairs in the window; complete pairs since the last update; steps after
+# them, which wait for their target
 PAIRS, SINCE, WAITING = range(3)
 
-# Running norms of the gradient by lag, float64 (3, k2): the weight, the weighted sum, scratch; see network.py
-WEIGHT, NORMS = 0, 1
-
-_CAME = -1  # in place of a sample's number: its target is there
+_HAS_TARGET = -1  # replaces the number of a waiting sample when its target has arrived
 
 _0, _NAN = np.float32(0), np.float32(np.nan)
 
 
 @device
 def copy_slot(source, s, target, t):
+    """Copy slot ``s`` of one window to slot ``t`` of another."""
     for row in range(source.shape[1]):
         store(target, t, row, load(source, s, row))
 
 
 @device
-def _clear(slots):
+def _clear_slots(slots):
     for t in range(slots.shape[0]):
-        clear(row_of(slots, t))
+        clear_rows(row_of(slots, t))
 
 
 @device
-def _begin(window, progress, last):
-    """A slot begins anew, with another key."""
-    _clear(window)
+def _reset_stream(window, progress, last_values):
+    """Clear a slot for a new key."""
+    _clear_slots(window)
     progress[:] = 0
-    last[:, :] = _NAN
+    last_values[:, :] = _NAN
 
 
 @device
-def _waits(progress, ids, numbers, whose):
-    """The newest slot that waits for the target of a sample with that id, or −1."""
+def _find_waiting(progress, waiting_ids, waiting_numbers, sample_id):
+    """The newest slot of the window whose sample has that id and waits for its target; −1 if none."""
     for t in range(progress[PAIRS] + progress[WAITING] - 1, progress[PAIRS] - 1, -1):
-        if ids[t] == whose and numbers[t] != _CAME:
+        if waiting_ids[t] == sample_id and waiting_numbers[t] != _HAS_TARGET:
             return np.int64(t)
     return np.int64(-1)
 
 
 @device
-def _ripe(target, progress, ahead, numbers, delay, counters):
-    """Whether the oldest pair that waits is complete."""
-    if target == NEXT:
+def _oldest_is_complete(target_kind, progress, ahead, waiting_numbers, delay, counters):
+    """Whether the oldest waiting pair is complete, or has waited too long (which is counted)."""
+    if target_kind == NEXT:
         return progress[WAITING] == ahead
-    if target == LATER and progress[WAITING] > 0 and numbers[progress[PAIRS]] != _CAME:
-        late = progress[WAITING] > delay
-        counters[EXPIRED] += 1 if late else 0
-        return late
+    if target_kind == LATER and progress[WAITING] > 0 and waiting_numbers[progress[PAIRS]] != _HAS_TARGET:
+        expired = progress[WAITING] > delay
+        counters[EXPIRED] += 1 if expired else 0
+        return expired
     return progress[WAITING] > 0
 
 
 @device
 def _update(
-    net, matrices, parameters, mean, square, clock, counters, window, flat, progress, replay, trace,
-    transposed, flow, gradient, optimizer, rate, momentum, clip, huber, probe, lags, lag_decay,
+    layout, matrices, parameters, mean, square, clock, counters, window, flat, progress, replay, activations,
+    transposed, state_gradient, gradient, optimizer, learning_rate, momentum, clip, huber_delta,
+    lag_activations, lag_norms, lag_decay,
 ):  # fmt: skip
-    """One update on the window's complete pairs."""
+    """Update the parameters once, on the complete pairs of the window."""
     pairs = progress[PAIRS]
-    over, values = window, flat
+    steps, step_values = window, flat
     if replay.shape[0] > 0:
-        over, values = replay, replay.reshape(replay.shape[0], -1)
+        steps, step_values = replay, replay.reshape(replay.shape[0], -1)
         for t in range(pairs):
             copy_slot(window, t, replay, t)
         for t in range(pairs):
-            forward(net, matrices, parameters, replay, values, t, trace)
+            forward(layout, matrices, parameters, replay, step_values, t, activations)
     count = backward(
-        net, matrices, parameters, over, values, pairs, trace, transposed, flow, gradient, huber, probe, lags,
-        lag_decay,
+        layout, matrices, parameters, steps, step_values, pairs, activations, transposed, state_gradient,
+        gradient, huber_delta, lag_activations, lag_norms, lag_decay,
     )  # fmt: skip
     if count > _0:
-        taken = optimizers.update(
-            optimizer, parameters, gradient, mean, square, clock, counters, rate, momentum, clip
+        finite = optimizers.update(
+            optimizer, parameters, gradient, mean, square, clock, counters, learning_rate, momentum, clip
         )
-        if not taken:
-            _clear(trace)  # what is not finite must not stay in the state
+        if not finite:
+            _clear_slots(activations)  # NaN and ∞ must not stay in the state
 
 
 @device
-def _slide(progress, kept, window, ids, numbers, said):
-    """The window keeps what later updates will need: its last ``kept`` pairs, and what waits."""
-    gone = progress[PAIRS] - min(progress[PAIRS], kept)
-    for t in range(progress[PAIRS] - gone + progress[WAITING] + 1):
-        copy_slot(window, gone + t, window, t)
-        if t < said.shape[0] - gone:
-            for o in range(said.shape[1]):
-                said[t, o] = said[gone + t, o]
-        if t < ids.size - gone:
-            ids[t] = ids[gone + t]
-            numbers[t] = numbers[gone + t]
-    progress[PAIRS] -= gone
+def _shift_window(progress, kept_pairs, window, waiting_ids, waiting_numbers, predictions):
+    """Move the last ``kept_pairs`` complete pairs, and the waiting ones, to the start of the window."""
+    shift = progress[PAIRS] - min(progress[PAIRS], kept_pairs)
+    for t in range(progress[PAIRS] - shift + progress[WAITING] + 1):
+        copy_slot(window, shift + t, window, t)
+        if t < predictions.shape[0] - shift:
+            for o in range(predictions.shape[1]):
+                predictions[t, o] = predictions[shift + t, o]
+        if t < waiting_ids.size - shift:
+            waiting_ids[t] = waiting_ids[shift + t]
+            waiting_numbers[t] = waiting_numbers[shift + t]
+    progress[PAIRS] -= shift
     progress[SINCE] = 0
 
 
@@ -175,141 +175,150 @@ def _slide(progress, kept, window, ids, numbers, said):
     " f8[:,::1], f4[:,::1], f4[::1], f4[::1], i4[::1], i8[::1])"
 )
 def learn(
-    x,  # (n, dim); (0, dim) where targets of earlier samples come
-    y,  # (n, GOALS): targets; x itself for NEXT
-    place,  # (n,): slot of each sample; of targets −1 where there is none
-    fresh,  # (n,): whether the slot begins anew with the sample
-    whose,  # (n,): ids, or (0,) unless targets come LATER
+    x,  # (n, dim); (0, dim) if targets of earlier samples arrive
+    y,  # (n, TARGET_COLUMNS): targets; x itself for NEXT
+    slots,  # (n,): slot of each sample's stream; for late targets −1 if the stream is unknown
+    new_stream,  # (n,): whether the sample is the first of a new stream
+    sample_ids,  # (n,); (0,) unless LATER
     mode,  # (2,)
-    rate,  # (n,): ε(t)
+    learning_rate,  # (n,): ε(t)
     rule,  # (8,)
-    net,  # see memory_layout.py
-    matrices,
+    layout,  # (17,): see memory_layout.py
+    matrices,  # (·, 13): see memory_layout.py
     parameters,  # (PARAMETER_ROWS, 16)
-    mean,  # as parameters, or empty where the optimizer has none
-    square,  # as mean
-    clock,  # (3,)
-    counters,  # (4,): those of optimizers.py and evaluation.py
+    mean,  # m of the optimizer, as parameters; (0, 16) if it has none
+    square,  # v of the optimizer, likewise
+    clock,  # (3,): of the optimizer
+    counters,  # (4,): of optimizers.py and evaluation.py
     progress,  # (slots, 3)
     window,  # (slots, room, WINDOW_ROWS, 16)
-    values,  # (slots, room, WINDOW_ROWS·16): the window again, value by value
-    ids,  # (slots, room): of the samples that wait, or (slots, 0) unless targets come LATER
-    numbers,  # as ids: which samples they are
-    said,  # (slots, room, outputs): what was said of them, or (slots, 0, outputs) if nobody will ask
-    trace,  # (k2 or room, TRACE_ROWS, 16): state if there is no replay, else scratch
-    replay,  # (k2 + 1, WINDOW_ROWS, 16), scratch; empty if the trace serves
-    transposed,  # (TRANSPOSED_ROWS, 16): scratch, 0 where a block of senders has no unit
-    flow,  # (WINDOW_ROWS, 16): scratch
+    window_values,  # (slots, room, WINDOW_ROWS·16): a view of the window
+    waiting_ids,  # (slots, room): ids of the waiting samples; (slots, 0) unless LATER
+    waiting_numbers,  # their numbers, likewise
+    predictions,  # (slots, room, outputs): their predictions; (slots, 0, outputs) if never needed again
+    activations,  # (k2 or room, ACTIVATION_ROWS, 16): state if there is no replay, else scratch
+    replay,  # (k2 + 1, WINDOW_ROWS, 16): scratch; (0, …) if there is no replay
+    transposed,  # (TRANSPOSED_ROWS, 16): scratch; 0 in lanes without a unit
+    state_gradient,  # (WINDOW_ROWS, 16): scratch
     gradient,  # as parameters: scratch
-    probe,  # (k2, TRACE_ROWS, 16): scratch; empty if ``lags`` is
-    lags,  # (3, k2), or (3, 0) to go without
+    lag_activations,  # (k2, ACTIVATION_ROWS, 16): scratch; (0, …) without lags
+    lag_norms,  # (3, k2); (3, 0) without lags
     lag_decay,  # per update
     momentum,
     clip,  # +inf for none
-    huber,  # +inf for the squared error
+    huber_delta,  # +inf for the squared error
     scale_clip,
-    decay,
+    decay,  # per sample
     statistics,  # (3, dim)
-    statistics_y,  # (3, GOALS); ``statistics`` itself for NEXT
-    tree,  # (3072,)
-    head,  # (2,)
-    samples,  # (1,)
-    last,  # (slots, ahead, columns of y): NaN before there is one
-    quality,  # (5, GOALS)
-    means,  # (2, dim): of the inputs, see evaluation.py
-    prediction,  # (n, outputs)
-    error,  # (n,)
-    score,  # (n,)
-    channels,  # (n,)
-    sample,  # (n,): number of the sample that each row is for, −1 for none
+    target_statistics,  # (3, TARGET_COLUMNS); ``statistics`` itself for NEXT
+    score_tree,  # (3072,)
+    score_head,  # (2,)
+    samples,  # (1,): number of samples so far
+    last_values,  # (slots, ahead, columns of y): NaN at first
+    quality,  # (5, TARGET_COLUMNS)
+    input_means,  # (2, dim)
+    prediction,  # (n, outputs): output
+    error,  # (n,): output
+    score,  # (n,): output
+    present,  # (n,): output
+    sample,  # (n,): output; number of the row's sample, −1 for none
 ):
-    """Learn ``x`` in order; report of each sample what had been forecast for it before it was learned. Or
-    learn targets ``y`` that come later, and report what had been said."""
-    asked = net[FORECAST] * WIDTH
-    scaled, filled = np.empty(net[DIM], np.float32), np.empty(net[DIM], np.float32)
-    told, earlier = np.empty(net[OUTPUTS], np.float32), np.empty(net[OUTPUTS], np.float32)
-    arrived, learned = mode[ARRIVED] == 1, mode[LEARNED] == 1
-    target, method, method_y, optimizer = rule[AIM], rule[METHOD], rule[METHOD_Y], rule[OPTIMIZER]
-    k1, k2, ahead, delay = rule[K1], rule[K2], rule[AHEAD], rule[DELAY]
-    goal = scaled if target == NEXT else np.empty(net[GOALS], np.float32)
-    # A sample's turn has two halves, stepping forward and being judged, whose order the target decides.
-    for half in range(2 * y.shape[0]):
-        n, first = half // 2, half % 2 == 0
-        slot = max(place[n], np.int64(0))
-        at, own, flat, before = (
-            row_of(progress, slot), row_of(window, slot), row_of(values, slot), row_of(last, slot)
+    """Learn samples in order, or late targets. The outputs are those before the sample was learned."""
+    forecast_column = layout[FORECAST] * WIDTH
+    scaled, filled = np.empty(layout[DIM], np.float32), np.empty(layout[DIM], np.float32)
+    forecast, earlier = np.empty(layout[OUTPUTS], np.float32), np.empty(layout[OUTPUTS], np.float32)
+    for_samples, learning = mode[SAMPLES] == 1, mode[LEARNING] == 1
+    target_kind, method, target_method = rule[TARGET_KIND], rule[METHOD], rule[TARGET_METHOD]
+    k1, k2, ahead, delay, optimizer = rule[K1], rule[K2], rule[AHEAD], rule[DELAY], rule[OPTIMIZER]
+    goal = scaled if target_kind == NEXT else np.empty(layout[TARGET_COLUMNS], np.float32)
+    # Each sample takes two turns: step forward, and compare with the target. Their order depends on the
+    # target. One loop over both, so that each is compiled once.
+    for turn in range(2 * y.shape[0]):
+        n, first = turn // 2, turn % 2 == 0
+        slot = max(slots[n], np.int64(0))
+        at, own_window, flat, own_last = (
+            row_of(progress, slot), row_of(window, slot), row_of(window_values, slot),
+            row_of(last_values, slot),
         )  # fmt: skip
-        theirs, which, told_then = row_of(ids, slot), row_of(numbers, slot), row_of(said, slot)
-        if first and arrived:
-            if fresh[n]:
-                _begin(own, at, before)
+        own_ids, own_numbers, own_predictions = (
+            row_of(waiting_ids, slot), row_of(waiting_numbers, slot), row_of(predictions, slot)
+        )  # fmt: skip
+        if first and for_samples:
+            if new_stream[n]:
+                _reset_stream(own_window, at, own_last)
             sample[n] = samples[0]
-            channels[n] = scaling.transform(method, statistics, scale_clip, x, n, scaled)
-            known = target == NEXT and at[WAITING] > 0
-            fill(net, scaled, known, flat, at[PAIRS] + at[WAITING] - 1, asked, means, filled)
-        if first == (target != NEXT):
-            if arrived:
+            present[n] = scaling.transform(method, statistics, scale_clip, x, n, scaled)
+            newest = at[PAIRS] + at[WAITING] - 1
+            has_forecast = target_kind == NEXT and at[WAITING] > 0
+            fill_missing(layout, scaled, has_forecast, flat, newest, forecast_column, input_means, filled)
+        if first == (target_kind != NEXT):
+            if for_samples:
                 t = at[PAIRS] + at[WAITING]
-                put_sample(net, filled, flat, t)
-                want(net, flat, t)
-                forward(net, matrices, parameters, own, flat, t, trace)
+                write_input(layout, filled, flat, t)
+                clear_target(layout, flat, t)
+                forward(layout, matrices, parameters, own_window, flat, t, activations)
                 at[WAITING] += 1
-                if target == LATER:
-                    theirs[t] = whose[n]
-                    which[t] = samples[0]
+                if target_kind == LATER:
+                    own_ids[t] = sample_ids[n]
+                    own_numbers[t] = samples[0]
         else:
             t = at[PAIRS] + at[WAITING] - 1
-            if not arrived:
-                t = _waits(at, theirs, which, whose[n]) if place[n] >= 0 else np.int64(-1)
-                counters[UNMATCHED] += 1 if learned and t < 0 else 0
-                sample[n] = which[t] if t >= 0 else -1
-            known = t >= 0 if target != NEXT else at[WAITING] > 0
-            tell(known, method_y, statistics_y, flat, t, asked, told)
-            if target == LATER and known and not arrived:
-                take(told_then, t, told)
-            elif known and told_then.shape[0] > 0:
-                put(told, told_then, t, 0)
-            put(told, prediction, n, 0)
-            error[n] = misses(net, told, y, n) if known else _NAN
-            score[n] = scores.rank(tree, head, error[n])
-            if target != NEXT:
-                scaling.transform(method_y, statistics_y, scale_clip, y, n, goal)
-            if learned and known:
-                scores.observe(tree, head, error[n], decay)
-                if net[CLASSES] == 1:
-                    follow_class(told, error[n], y, n, decay, quality)
+            if not for_samples:
+                t = np.int64(-1)
+                if slots[n] >= 0:
+                    t = _find_waiting(at, own_ids, own_numbers, sample_ids[n])
+                counters[UNMATCHED] += 1 if learning and t < 0 else 0
+                sample[n] = own_numbers[t] if t >= 0 else -1
+            has_forecast = t >= 0 if target_kind != NEXT else at[WAITING] > 0
+            unscale_forecast(
+                has_forecast, target_method, target_statistics, flat, t, forecast_column, forecast
+            )
+            if target_kind == LATER and has_forecast and not for_samples:
+                read_row(own_predictions, t, forecast)
+            elif has_forecast and own_predictions.shape[0] > 0:
+                write_row(forecast, own_predictions, t, 0)
+            write_row(forecast, prediction, n, 0)
+            error[n] = error_of(layout, forecast, y, n) if has_forecast else _NAN
+            score[n] = scores.rank(score_tree, score_head, error[n])
+            if target_kind != NEXT:
+                scaling.transform(target_method, target_statistics, scale_clip, y, n, goal)
+            if learning and has_forecast:
+                scores.observe(score_tree, score_head, error[n], decay)
+                if layout[CLASSES] == 1:
+                    update_class_quality(forecast, error[n], y, n, decay, quality)
                 else:
-                    follow(told, 0, y, n, decay, before, 0, quality)
-                for h in range(1, at[WAITING] if target == NEXT else 0):
-                    take(told_then, t - h, earlier)
-                    follow(earlier, h * net[DIM], y, n, decay, before, h, quality)
-            if target == NEXT:
+                    update_quality(forecast, 0, y, n, decay, own_last, 0, quality)
+                for h in range(1, at[WAITING] if target_kind == NEXT else 0):
+                    read_row(own_predictions, t - h, earlier)
+                    update_quality(earlier, h * layout[DIM], y, n, decay, own_last, h, quality)
+            if target_kind == NEXT:
                 for h in range(at[WAITING]):
-                    if learned:
-                        aim(net, flat, t - h, h * net[DIM], goal)
-            elif known and count_present(y, n) > 0:
-                if learned:
-                    aim(net, flat, t, 0, goal)
-                if target == LATER and (arrived or learned):
-                    which[t] = _CAME
-            if arrived or (learned and known):
-                remember(y, n, before)
-            while _ripe(target, at, ahead, which, delay, counters):
+                    if learning:
+                        set_target(layout, flat, t - h, h * layout[DIM], goal)
+            elif has_forecast and count_present(y, n) > 0:
+                if learning:
+                    set_target(layout, flat, t, 0, goal)
+                if target_kind == LATER and (for_samples or learning):
+                    own_numbers[t] = _HAS_TARGET
+            if for_samples or (learning and has_forecast):
+                update_last_values(y, n, own_last)
+            while _oldest_is_complete(target_kind, at, ahead, own_numbers, delay, counters):
                 at[WAITING] -= 1
                 at[PAIRS] += 1
                 at[SINCE] += 1
                 if at[SINCE] == k1:
-                    if learned:
+                    if learning:
                         _update(
-                            net, matrices, parameters, mean, square, clock, counters, own, flat, at, replay,
-                            trace, transposed, flow, gradient, optimizer, rate[n], momentum, clip, huber,
-                            probe, lags, lag_decay,
+                            layout, matrices, parameters, mean, square, clock, counters, own_window, flat, at,
+                            replay, activations, transposed, state_gradient, gradient, optimizer,
+                            learning_rate[n], momentum, clip, huber_delta, lag_activations, lag_norms,
+                            lag_decay,
                         )  # fmt: skip
-                    _slide(at, k2 - k1, own, theirs, which, told_then)
-            if learned and target != NEXT and known:
-                scaling.update(method_y, statistics_y, decay, y, n)
-        if not first and arrived:
-            if learned:
+                    _shift_window(at, k2 - k1, own_window, own_ids, own_numbers, own_predictions)
+            if learning and target_kind != NEXT and has_forecast:
+                scaling.update(target_method, target_statistics, decay, y, n)
+        if not first and for_samples:
+            if learning:
                 scaling.update(method, statistics, decay, x, n)
-                follow_inputs(method, scaled, decay, means)
+                update_input_means(method, scaled, decay, input_means)
             samples[0] += 1

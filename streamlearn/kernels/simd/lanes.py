@@ -221,6 +221,21 @@ def _emit_exponent(builder: Any, x: Any) -> Any:
     return builder.sitofp(builder.ashr(offset, _const(integer, 23)), x.type)
 
 
+_QUIET_NAN, _INF_BITS, _MAGNITUDE = 0x7FC00000, 0x7F800000, 0x7FFFFFFF
+
+
+def _emit_canonical_nan(builder: Any, x: Any) -> Any:
+    integer = _bits(x.type)
+    bits = builder.bitcast(x, integer)
+    is_nan = builder.icmp_unsigned(
+        ">", builder.and_(bits, _const(integer, _MAGNITUDE)), _const(integer, _INF_BITS)
+    )
+    return builder.bitcast(builder.select(is_nan, _const(integer, _QUIET_NAN), bits), x.type)
+
+
+# x, or 0x7FC00000 for any NaN: x86's own NaN is 0xFFC00000, and NaNs of users have any sign and payload. The
+# state holds canonical NaNs only (R3). Compares integers, because LLVM may fold ``x == x ? x : NaN`` to x
+canonical_nan = _elementwise(_emit_canonical_nan, _same, 1)
 pow2 = _elementwise(_emit_pow2, _same, 1)  # 2ⁿ for an integral n of −126 … 127
 exponent = _elementwise(_emit_exponent, _same, 1)  # e with x/2ᵉ in [√½, √2), for a normal x > 0
 

@@ -1,4 +1,4 @@
-"""Base class of the recurrent networks: spec, optimizer, quality, and parameters by PyTorch's names."""
+"""Shared by all recurrent nets: spec, optimizer, live quality, and parameters in PyTorch's format."""
 
 from __future__ import annotations
 
@@ -30,11 +30,13 @@ from . import state_dict
 Steps = Annotated[int, Field(ge=1, le=1 << 16)]
 Count = Annotated[int, Field(ge=2, le=1 << 16)]
 
-_MOMENTS = {"mean": "moments.mean", "square": "moments.square"}  # m and v of kernels/optimizers.py
-_HAS = {"mean": ("momentum", "adam"), "square": ("rmsprop", "adam")}
-
-
-NOBODY = np.zeros(0, np.int64)  # the ids where no targets come later
+# The optimizer's moments m and v (see kernels/recurrent/optimizers.py): state array, and the optimizers that
+# have it.
+_MOMENTS = {
+    "mean": ("moments.mean", ("momentum", "adam")),
+    "square": ("moments.square", ("rmsprop", "adam")),
+}
+NO_IDS = np.zeros(0, np.int64)  # sample ids of a net without late targets
 
 
 class RecurrentSpec(base.Spec):
@@ -140,16 +142,16 @@ class RecurrentSpec(base.Spec):
         return {"learning_rate": self.learning_rate}
 
     @property
-    def wait(self) -> int:
-        """How many samples may wait for their target."""
+    def max_waiting(self) -> int:
+        """Number of samples that may wait for their late target."""
         return (self.delay or 256) if self.target == "later" else 0
 
 
 class Recurrent(Model):
-    """A recurrent network.
+    """A recurrent net.
 
-    Its spec also has ``plan``, the memory layout (``kernels/recurrent/memory_layout.py``), and ``kinds``, the
-    number of classes that a prediction distinguishes, None for numbers.
+    Its spec also has ``layout`` (see ``kernels/recurrent/memory_layout.py``) and ``class_count``: the number
+    of classes that a prediction has probabilities of, None if it consists of values.
     """
 
     directions: ClassVar[int] = 1
@@ -157,46 +159,63 @@ class Recurrent(Model):
 
     def __init__(self, /, **parameters: Any) -> None:
         super().__init__(**parameters)
-        self._net, self._matrices = self.spec.plan
-        self.outputs = int(self._net[memory_layout.OUTPUTS])
-        self._goals = int(self._net[memory_layout.GOALS])
-        self._places = state_dict.places(self._net, self._matrices)
+        self._layout, self._matrices = self.spec.layout
+        self.outputs = int(self._layout[memory_layout.OUTPUTS])
+        self._target_columns = int(self._layout[memory_layout.TARGET_COLUMNS])
+        self._blocks = state_dict.parameter_blocks(self._layout, self._matrices)
         state = self.state
-        state["parameters"] = self._rows(memory_layout.PARAMETER_ROWS)
-        for name, users in _HAS.items():
-            if self.spec.optimizer in users:
-                state[_MOMENTS[name]] = self._rows(memory_layout.PARAMETER_ROWS)
-        state["clock"] = np.array([1.0, 1.0, 0.0])
+        state["parameters"] = self._zeros(memory_layout.PARAMETER_ROWS)
+        for name, optimizers_with in _MOMENTS.values():
+            if self.spec.optimizer in optimizers_with:
+                state[name] = self._zeros(memory_layout.PARAMETER_ROWS)
+        state["optimizer.clock"] = np.array([1.0, 1.0, 0.0])
         state["counters"] = np.zeros(4, np.int64)
-        state["quality"] = np.zeros((5, self._goals))
-        state["means"] = np.zeros((2, self.dim))
+        state["quality"] = np.zeros((5, self._target_columns))
+        state["input_means"] = np.zeros((2, self.dim))
         self._slots = Slots(state, self.spec.keys)
 
-    def _rows(self, which: int, *slots: int) -> Float32:
-        """Room for so many rows of 16 lanes, all 0."""
-        room = lane_layout.empty(*slots, int(self._net[which]), WIDTH)
-        room[...] = 0
-        return room
+    def _zeros(self, rows: int, *slots: int) -> Float32:
+        """Return zeros of shape ``(*slots, layout[rows], 16)``, aligned to cache lines."""
+        array = lane_layout.empty(*slots, int(self._layout[rows]), WIDTH)
+        array[...] = 0
+        return array
 
-    def _moments(self) -> tuple[NDArray[Any], ...]:
-        """Return the optimizer's moments, in the kernels' order."""
+    def _network_arguments(self) -> dict[str, Any]:
+        """Return the arguments of every kernel: the network and what is known of the stream."""
+        state = self.state
+        return {
+            "layout": self._layout,
+            "matrices": self._matrices,
+            "parameters": state["parameters"],
+            "method": self.method,
+            "target_method": scaling.NONE if self.spec.class_count else self.method,
+            "scale_clip": self.spec.scale_clip,
+            "decay": self.decay,
+            "statistics": state["scale.statistics"],
+            "target_statistics": state.get("scale.targets", state["scale.statistics"]),
+            "score_tree": state["score.tree"],
+            "score_head": state["score.head"],
+            "input_means": state["input_means"],
+        }
+
+    def _learning_arguments(self) -> dict[str, Any]:
+        """Return the arguments of the kernels that learn: optimizer, loss and scratch."""
+        spec, state = self.spec, self.state
         none = np.zeros((0, WIDTH), np.float32)
-        return *(self.state.get(name, none) for name in _MOMENTS.values()), self.state["clock"]
-
-    def _rule(self) -> tuple[Any, ...]:
-        """How the optimizer goes, and the loss, in the kernels' order."""
-        spec = self.spec
-        return (
-            optimizers.OPTIMIZERS[spec.optimizer],
-            np.float32(spec.momentum),
-            math.inf if spec.clip is None else spec.clip,
-            np.float32(spec.delta if spec.loss == "huber" else math.inf),
-        )
-
-    @property
-    def _method_y(self) -> int:
-        """How targets are scaled: as samples are, unless they are classes."""
-        return scaling.NONE if self.spec.kinds else self.method
+        return {
+            **{argument: state.get(name, none) for argument, (name, _) in _MOMENTS.items()},
+            "clock": state["optimizer.clock"],
+            "counters": state["counters"],
+            "momentum": np.float32(spec.momentum),
+            "clip": math.inf if spec.clip is None else spec.clip,
+            "huber_delta": np.float32(spec.delta if spec.loss == "huber" else math.inf),
+            "samples": state["samples"],
+            "quality": state["quality"],
+            "last_values": state["last_values"],
+            "transposed": self._zeros(memory_layout.TRANSPOSED_ROWS),
+            "state_gradient": self._zeros(memory_layout.WINDOW_ROWS),
+            "gradient": self._zeros(memory_layout.PARAMETER_ROWS),
+        }
 
     @property
     def accepts_late_targets(self) -> bool:
@@ -219,37 +238,43 @@ class Recurrent(Model):
         return rows if self.spec.classes is None else as_codes("y", rows, self.spec.classes)
 
     def _quality(self) -> dict[str, Any]:
-        """Return errors in the target's own units, or log loss and accuracy, and counts of updates.
+        """Live quality in the stream's own units.
 
-        ``mase`` is the mean absolute error relative to repeating the last value.
+        For values: ``mae`` and ``rmse`` over all outputs, and ``mase``, the mean over outputs of the absolute
+        error relative to that of persistence (the last value). For classes: ``log_loss``, the mean of −log p
+        in nats, and ``accuracy``, the share of samples whose class was the most probable one. For all:
+        ``updates``, ``skipped_updates`` (gradient not finite) and the last ``gradient_norm`` before clipping.
+        With late targets: ``expired_targets`` (samples learned without one) and ``unmatched_targets``
+        (targets without a waiting sample). With ``keys``: the number of keys, and of forgotten ones.
         """
         quality = self.state["quality"]
-        told = quality[:, quality[evaluation.COUNT] > 0]
-        varied = quality[:, quality[evaluation.PERSISTENCE] > 0]
+        seen = quality[:, quality[evaluation.COUNT] > 0]
+        compared = quality[:, quality[evaluation.PERSISTENCE] > 0]
         first, second = (
-            mean(told[row] / told[evaluation.COUNT]) for row in (evaluation.ABSOLUTE, evaluation.SQUARED)
+            mean_or_nan(seen[row] / seen[evaluation.COUNT])
+            for row in (evaluation.ABSOLUTE, evaluation.SQUARED)
         )
-        judged: dict[str, Any] = (
+        found: dict[str, Any] = (
             {"log_loss": first, "accuracy": second}
-            if self.spec.kinds
+            if self.spec.class_count
             else {
                 "mae": first,
                 "rmse": math.sqrt(second),
-                "mase": mean(varied[evaluation.OURS] / varied[evaluation.PERSISTENCE]),
+                "mase": mean_or_nan(compared[evaluation.OURS] / compared[evaluation.PERSISTENCE]),
             }
         )
         counters = self.state["counters"]
         if self.accepts_late_targets:
-            judged["expired_targets"] = int(counters[evaluation.EXPIRED])
-            judged["unmatched_targets"] = int(counters[evaluation.UNMATCHED])
-        return judged | {
+            found["expired_targets"] = int(counters[evaluation.EXPIRED])
+            found["unmatched_targets"] = int(counters[evaluation.UNMATCHED])
+        return found | {
             "updates": int(counters[optimizers.UPDATES]),
             "skipped_updates": int(counters[optimizers.SKIPPED]),
-            "gradient_norm": float(self.state["clock"][optimizers.NORM]),
+            "gradient_norm": float(self.state["optimizer.clock"][optimizers.NORM]),
             **self._slots.quality(),
         }
 
-    # -- parameters, as PyTorch names and shapes them ----------------------------------------------------
+    # -- parameters by their names in PyTorch ------------------------------------------------------------
 
     @property
     def parameters(self) -> Mapping[str, Float32]:
@@ -258,7 +283,7 @@ class Recurrent(Model):
         The read-out is ``head.weight`` and ``head.bias``. Inputs and outputs are scaled ones if the net
         scales.
         """
-        found = {name: place.values(self.state["parameters"]) for name, place in self._places.items()}
+        found = {name: block.unpack(self.state["parameters"]) for name, block in self._blocks.items()}
         for values in found.values():
             values.flags.writeable = False
         return MappingProxyType(found)
@@ -283,19 +308,19 @@ class Recurrent(Model):
         BadCheckpoint
             If the file cannot be read. After any error the model is unchanged.
         """
-        shapes = {name: place.shape for name, place in self._places.items()}
+        shapes = {name: block.shape for name, block in self._blocks.items()}
         given = state_dict.check(state_dict.read(source), shapes)
-        for name in _MOMENTS.values():
+        for name, _ in _MOMENTS.values():
             if name in self.state:
                 self.state[name][...] = 0
-        self.state["clock"][...] = 1.0, 1.0, 0.0
-        self._forget()
-        for name, place in self._places.items():
-            place.put(given[name], self.state["parameters"])
+        self.state["optimizer.clock"][...] = 1.0, 1.0, 0.0
+        self._reset_states()
+        for name, block in self._blocks.items():
+            block.pack(given[name], self.state["parameters"])
 
     @abstractmethod
-    def _forget(self) -> None:
-        """Start the hidden states anew."""
+    def _reset_states(self) -> None:
+        """Set the hidden states to 0."""
 
     def save_parameters(self, path: str | Path) -> None:
         """Write ``parameters`` to a file. A failed write leaves no partial file.
@@ -332,42 +357,42 @@ class Recurrent(Model):
         BadShape, BadDtype, BadValue, BadCheckpoint
             As ``load_parameters``.
         """
-        given, told = state_dict.recognise(state_dict.read(source))
-        if told.pop("directions") != cls.directions:
+        given, found = state_dict.recognise(state_dict.read(source))
+        if found.pop("directions") != cls.directions:
             raise BadSpec(
-                "this state_dict is of a net in both directions: sl.BidirectionalRNN takes it"
+                "this state_dict is of a bidirectional net: use sl.BidirectionalRNN"
                 if cls.directions == 1
-                else "this state_dict is of a net in one direction: sl.RNN takes it"
+                else "this state_dict is of a net with one direction: use sl.RNN"
             )
-        outputs = told.pop("outputs", None)
+        outputs = found.pop("outputs", None)
         if spec.get("symbols") is not None:
-            told["dim"] = 1
+            found["dim"] = 1
         target = spec.get("target", cls.Spec.model_fields["target"].default)
         if target != "next" and spec.get("classes") is None and outputs is not None:
-            told["outputs"] = outputs
-        net = cls(**{**told, **spec})
+            found["outputs"] = outputs
+        net = cls(**{**found, **spec})
         if outputs not in (None, net.outputs):
-            wrong = f"the read-out of this state_dict has {outputs} outputs, and this net {net.outputs}"
+            message = f"the read-out of this state_dict has {outputs} outputs, and this net {net.outputs}"
             if target == "next":
-                wrong += ", which forecast the next sample: if those tell something else, say"
-                wrong += " target='given' or target='later'"
-            raise BadShape(wrong)
+                message += ", which forecast the next sample. If the outputs are something else, set"
+                message += " target='given' or target='later'"
+            raise BadShape(message)
         head = {
             name: values for name, values in net.parameters.items() if outputs is None and "head." in name
         }
         net.load_parameters({**given, **head})
         return net
 
-    def _start(self) -> None:
-        """Set initial parameters: uniform in ±1/√hidden."""
+    def _initialize(self) -> None:
+        """Draw the initial parameters: uniform in ±1/√hidden, as PyTorch."""
         generator = np.array([self.spec.seed], np.uint64)
-        bound = np.float32(1 / math.sqrt(self.spec.hidden))  # as PyTorch's
-        for place in self._places.values():
-            values = np.empty(place.shape, np.float32)
+        bound = np.float32(1 / math.sqrt(self.spec.hidden))
+        for block in self._blocks.values():
+            values = np.empty(block.shape, np.float32)
             splitmix.fill_uniform(generator, -bound, bound, values.reshape(-1))
-            place.put(values, self.state["parameters"])
+            block.pack(values, self.state["parameters"])
 
 
-def mean(values: NDArray[np.float64]) -> float:
-    """Return the mean; NaN for no values."""
+def mean_or_nan(values: NDArray[np.float64]) -> float:
+    """Return the mean; NaN if there are no values."""
     return float(values.mean()) if values.size else math.nan

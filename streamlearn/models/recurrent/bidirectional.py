@@ -11,14 +11,14 @@ from pydantic import Field, model_validator
 from streamlearn_client.outputs import Outputs
 
 from ...kernels import compiler
-from ...kernels.recurrent import bidirectional, memory_layout
+from ...kernels.recurrent import bidirectional, memory_layout, optimizers
 from ...kernels.simd import splitmix
 from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
-from ..batch import Batch, Float32, Integers, Targets
+from ..batch import Batch, Float32, Targets
 from ..outputs import BidirectionalRNNOutputs
 from ..signature import Accepts
-from .base import NOBODY, Recurrent, RecurrentSpec, Steps
+from .base import NO_IDS, Recurrent, RecurrentSpec, Steps
 
 Context = Annotated[int, Field(ge=0, le=1 << 16)]
 
@@ -52,13 +52,16 @@ class BidirectionalSpec(RecurrentSpec):
             )
         if (self.classes is not None) != (self.loss == "cross_entropy"):
             raise ValueError("classes=… is for loss='cross_entropy', which needs it")
-        net, _ = self.plan
+        layout, _ = self.layout
         steps, slots = sum(self.chunk), self.keys or 1
-        rows = 3 * int(net[memory_layout.PARAMETER_ROWS])
-        rows += (steps + 1) * int(2 * net[memory_layout.WINDOW_ROWS] + net[memory_layout.TRACE_ROWS])
-        rows += slots * self.places * self.carried
-        told = int(net[memory_layout.OUTPUTS]) if self.wait else 0
-        values = slots * (steps + self.wait) * (self.dim + int(net[memory_layout.GOALS]) + told)
+        rows = 3 * int(layout[memory_layout.PARAMETER_ROWS])
+        rows += (steps + 1) * int(
+            2 * layout[memory_layout.WINDOW_ROWS] + layout[memory_layout.ACTIVATION_ROWS]
+        )
+        rows += slots * self.state_places * self.state_rows
+        predicted = int(layout[memory_layout.OUTPUTS]) if self.max_waiting else 0
+        columns = self.dim + int(layout[memory_layout.TARGET_COLUMNS]) + predicted
+        values = slots * (steps + self.max_waiting) * columns
         if rows * WIDTH + values > base.MAX_STATE_VALUES:
             raise ValueError(
                 f"the net needs more than {base.MAX_STATE_VALUES} values;"
@@ -67,34 +70,34 @@ class BidirectionalSpec(RecurrentSpec):
         return self
 
     @property
-    def kinds(self) -> int | None:
-        """Number of classes that a prediction distinguishes; None for numbers."""
+    def class_count(self) -> int | None:
+        """Number of classes that a prediction has probabilities of; None if it consists of values."""
         return self.classes
 
     @property
-    def places(self) -> int:
-        """Number of saved forward states.
+    def state_places(self) -> int:
+        """Number of stored forward states.
 
-        One per chunk that may wait for targets, one for the current chunk, one for the next.
+        One for each chunk that may wait for targets, one for the current chunk, one for the next.
         """
-        return self.wait // self.chunk[0] + 2
+        return self.max_waiting // self.chunk[0] + 2
 
     @property
-    def carried(self) -> int:
-        """Rows of the forward cells' states."""
+    def state_rows(self) -> int:
+        """Rows of 16 lanes that the states of the forward cells take."""
         return self.layers * memory_layout.CELLS[self.cell].states * memory_layout.blocks(self.hidden)
 
     @property
-    def plan(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The network as kernels see it."""
-        return memory_layout.plan(
+    def layout(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """``layout`` and ``matrices`` of the network, see ``kernels/recurrent/memory_layout.py``."""
+        return memory_layout.network_layout(
             self.cell,
             self.dim,
             self.hidden,
             self.layers,
-            self.kinds or self.outputs or 1,
+            self.class_count or self.outputs or 1,
             symbols=self.symbols,
-            classes=self.kinds is not None,
+            classes=self.class_count is not None,
             bias=self.bias,
             head_bias=self.head_bias,
             directions=2,
@@ -147,44 +150,55 @@ class BidirectionalRNN(Recurrent):
     def __init__(self, /, **parameters: Any) -> None:
         super().__init__(**parameters)
         compiler.ready(splitmix, bidirectional)
-        state, steps = self.state, sum(self.spec.chunk)
-        slots, room = self._slots.count, steps + self.spec.wait
+        state = self.state
+        slots, room = self._slots.count, sum(self.spec.chunk) + self.spec.max_waiting
         state["waiting"] = np.zeros(slots, np.int64)
-        state["waiting.told"] = np.zeros(slots, np.int64)
+        state["waiting.predicted"] = np.zeros(slots, np.int64)
         state["waiting.x"] = np.zeros((slots, room, self.dim), np.float32)
-        state["waiting.y"] = np.zeros((slots, room, self._goals), np.float32)
+        state["waiting.y"] = np.zeros((slots, room, self._target_columns), np.float32)
         state["waiting.sample"] = np.zeros((slots, room), np.int64)
         state["waiting.present"] = np.zeros((slots, room), np.int32)
         state["waiting.counted"] = np.zeros((slots, room), np.uint8)
-        state["states"] = lane_layout.empty(slots, self.spec.places, self.spec.carried, WIDTH)
+        state["states"] = lane_layout.empty(slots, self.spec.state_places, self.spec.state_rows, WIDTH)
         state["states"][...] = 0
         room = room if self.accepts_late_targets else 0
         late: dict[str, NDArray[Any]] = {
             "waiting.ids": np.zeros((slots, room), np.int64),
-            "waiting.came": np.zeros((slots, room), np.uint8),
-            "said": np.zeros((slots, room, self.outputs), np.float32),
+            "waiting.has_target": np.zeros((slots, room), np.uint8),
+            "predictions": np.zeros((slots, room, self.outputs), np.float32),
         }
         if self.accepts_late_targets:
             state |= late
-        state["last"] = np.full((slots, 1, self._goals), np.nan, np.float32)
-        state["scale.targets"] = np.zeros((3, self._goals))
-        self._start()
-        self._network = self._net, self._matrices, state["parameters"], *self._moments()
-        self._memory = [*(state[name] for name in _MEMORY), *late.values()]
-        self._live = [state[name] for name in _LIVE]
-        self._forth = self._room_to_run()
-        self._back = (
-            self._rows(memory_layout.TRANSPOSED_ROWS),
-            self._rows(memory_layout.WINDOW_ROWS, steps),
-            self._rows(memory_layout.WINDOW_ROWS),
-            self._rows(memory_layout.PARAMETER_ROWS),
-        )
-        self._constants = *self._rule(), self.method, self._method_y, self.spec.scale_clip, self.decay
+        state["last_values"] = np.full((slots, 1, self._target_columns), np.nan, np.float32)
+        state["scale.targets"] = np.zeros((3, self._target_columns))
+        self._initialize()
 
-    def _room_to_run(self) -> tuple[Float32, Float32]:
-        """Scratch for one chunk: window and trace."""
+        # The kernel's arguments that stay. ``predict`` runs on copies of those that a run changes.
+        arrays = state | late
+        self._slot_arguments = {argument: arrays[name] for argument, name in _SLOT_ARRAYS.items()}
+        chunk, context = self.spec.chunk
+        self._arguments = (
+            self._network_arguments()
+            | self._learning_arguments()
+            | self._chunk_scratch()
+            | self._slot_arguments
+            | {
+                "chunk": chunk,
+                "context": context,
+                "accepts_late_targets": self.accepts_late_targets,
+                "delay": self.spec.max_waiting,
+                "optimizer": optimizers.OPTIMIZERS[self.spec.optimizer],
+                "input_gradient": self._zeros(memory_layout.WINDOW_ROWS, chunk + context),
+            }
+        )
+
+    def _chunk_scratch(self) -> dict[str, Float32]:
+        """Return scratch for running one chunk."""
         steps = sum(self.spec.chunk)
-        return self._rows(memory_layout.WINDOW_ROWS, steps + 1), self._rows(memory_layout.TRACE_ROWS, steps)
+        return {
+            "window": self._zeros(memory_layout.WINDOW_ROWS, steps + 1),
+            "activations": self._zeros(memory_layout.ACTIVATION_ROWS, steps),
+        }
 
     @property
     def has_lookahead(self) -> bool:
@@ -194,57 +208,86 @@ class BidirectionalRNN(Recurrent):
     @property
     def target_dim(self) -> int:
         """Columns of ``y``."""
-        return self._goals
+        return self._target_columns
 
     def _learn(self, batch: Batch) -> Outputs:
         rate = self._schedules.advance(batch)["learning_rate"]
         return self._step_through(batch, rate, learning=True)
 
     def _skip(self, batch: Batch) -> Outputs:
-        """Chunks and hidden states go on, and that is all."""
+        """Advance chunks and hidden states and learn nothing."""
         return self._step_through(batch, np.zeros(batch.rows, np.float32), learning=False)
 
     def _step_through(self, batch: Batch, rate: Float32, learning: bool) -> Outputs:
-        place = self._slots.assign(batch.keys, batch.rows)
-        ids = NOBODY if batch.ids is None else batch.ids
-        how = ids, True, learning, learning, rate
-        out = self._run(batch.x, batch.y, *place, *how, self._memory, self._forth, self._live)
+        slots, new_stream = self._slots.assign(batch.keys, batch.rows)
+        most = min(len(batch.x) * self.spec.chunk[0], len(batch.x) + int(self.state["waiting"].sum()))
+        out = self._run(
+            most,
+            **self._arguments,
+            x=batch.x,
+            y=batch.y,
+            slots=slots,
+            new_stream=new_stream,
+            sample_ids=NO_IDS if batch.ids is None else batch.ids,
+            for_samples=True,
+            counting=learning,
+            learning=learning,
+            learning_rate=rate,
+        )
         if self._freeze is None:
             del out.arrays["frozen"]
         return out
 
     def _learn_late_targets(self, targets: Targets, learning: bool) -> Outputs:
         rows = targets.rows
-        none, place = np.empty((0, self.dim), np.float32), self._slots.find(targets.keys, rows)
-        rate = np.full(rows, self._schedules.current()["learning_rate"], np.float32)
-        how = targets.ids, False, learning, learning, rate
-        given = none, targets.y, place, np.zeros(rows, np.bool_), *how
-        out = self._run(*given, self._memory, self._forth, self._live)
+        out = self._run(
+            rows,  # every target has an output
+            **self._arguments,
+            x=np.empty((0, self.dim), np.float32),
+            y=targets.y,
+            slots=self._slots.find(targets.keys, rows),
+            new_stream=np.zeros(rows, np.bool_),
+            sample_ids=targets.ids,
+            for_samples=False,
+            counting=learning,
+            learning=learning,
+            learning_rate=np.full(rows, self._schedules.current()["learning_rate"], np.float32),
+        )
         del out.arrays["present"], out.arrays["frozen"]
         return out
 
     def predict_validated(self, batch: Batch) -> Outputs:
-        # On copies, of the slots that are asked for alone.
         """Return the rows that ``learn`` would return if the batch came now. Does not change the model."""
-        slots, place = np.zeros(1, np.int64), np.zeros(batch.rows, np.int64)
-        fresh = np.zeros(batch.rows, np.bool_)
+        # Run on copies: of the slots of the batch's keys only, and of all else that a run changes.
+        rows = batch.rows
+        copied_slots, slots = np.zeros(1, np.int64), np.zeros(rows, np.int64)
+        new_stream = np.zeros(rows, np.bool_)
         if batch.keys is not None:
-            asked, first, place = np.unique(batch.keys, return_index=True, return_inverse=True)
-            slots = self._slots.find(asked, len(asked))
-            fresh[first[slots < 0]] = True
-        memory, live = [array[slots] for array in self._memory], [array.copy() for array in self._live]
-        y, ids = np.full((batch.rows, self._goals), np.nan, np.float32), np.zeros(batch.rows, np.int64)
-        how = ids, True, True, False, np.zeros(batch.rows, np.float32)
-        out = self._run(batch.x, y, place, fresh, *how, memory, self._room_to_run(), live)
+            keys, first, slots = np.unique(batch.keys, return_index=True, return_inverse=True)
+            copied_slots = self._slots.find(keys, len(keys))
+            new_stream[first[copied_slots < 0]] = True
+        copies = {argument: array[copied_slots] for argument, array in self._slot_arguments.items()}
+        copies |= {argument: self._arguments[argument].copy() for argument in _STREAM_ARGUMENTS}
+        copies |= self._chunk_scratch()
+        out = self._run(
+            min(rows * self.spec.chunk[0], rows + int(copies["waiting"].sum())),
+            **self._arguments | copies,
+            x=batch.x,
+            y=np.full((rows, self._target_columns), np.nan, np.float32),
+            slots=slots,
+            new_stream=new_stream,
+            sample_ids=np.zeros(rows, np.int64),
+            for_samples=True,
+            counting=True,
+            learning=False,
+            learning_rate=np.zeros(rows, np.float32),
+        )
         del out.arrays["frozen"]
         return out
 
-    def _run(self, x: Float32, y: Float32 | None, place: Integers, *given: Any) -> Outputs:
-        *how, memory, forth, live = given
-        chunk, _ = self.spec.chunk
-        # Every sample completes a chunk or none; every target that comes later is answered.
-        most = min(len(x) * chunk, len(x) + int(memory[0].sum())) if len(x) else len(place)
-        said: dict[str, NDArray[Any]] = {
+    def _run(self, most: int, /, **arguments: Any) -> Outputs:
+        """Call the kernel; return the output rows that it wrote, ``most`` at most."""
+        outputs: dict[str, NDArray[Any]] = {
             "sample": np.empty(most, np.int64),
             "prediction": np.empty((most, self.outputs), np.float32),
             "error": np.empty(most, np.float32),
@@ -252,29 +295,39 @@ class BidirectionalRNN(Recurrent):
             "present": np.empty(most, np.int32),
             "frozen": np.empty(most, np.bool_),
         }
-        rule = *self.spec.chunk, self.accepts_late_targets, self.spec.wait
-        given = x, y, place, *how, *rule, *self._network, *memory, *forth, *self._back
-        rows = bidirectional.run(*given, *self._constants, *live, *said.values())
-        return Outputs(**{name: array[:rows] for name, array in said.items()})
+        rows = bidirectional.run(**arguments, **outputs)
+        return Outputs(**{name: array[:rows] for name, array in outputs.items()})
 
     def _quality(self) -> dict[str, Any]:
         """Return the quality of a recurrent network, and the number of samples that wait."""
         return super()._quality() | {"waiting": int(self.state["waiting"].sum())}
 
-    def _forget(self) -> None:
+    def _reset_states(self) -> None:
         self.state["states"][...] = 0
 
 
-# Arrays that a run changes, in the kernel's order: by slot, and of the whole stream.
-_WAITING = "x", "y", "sample", "present", "counted"
-_MEMORY = "waiting", "waiting.told", *(f"waiting.{name}" for name in _WAITING), "states", "last"
-_LIVE = (
-    "scale.statistics",
-    "scale.targets",
-    "score.tree",
-    "score.head",
+# Arguments that a run changes: by slot (with the state array of each), and of the whole stream.
+_SLOT_ARRAYS = {
+    "waiting": "waiting",
+    "predicted": "waiting.predicted",
+    "waiting_x": "waiting.x",
+    "waiting_y": "waiting.y",
+    "waiting_sample": "waiting.sample",
+    "waiting_present": "waiting.present",
+    "waiting_counted": "waiting.counted",
+    "states": "states",
+    "last_values": "last_values",
+    "waiting_ids": "waiting.ids",
+    "waiting_has_target": "waiting.has_target",
+    "predictions": "predictions",
+}
+_STREAM_ARGUMENTS = (
+    "statistics",
+    "target_statistics",
+    "score_tree",
+    "score_head",
     "samples",
     "quality",
     "counters",
-    "means",
+    "input_means",
 )

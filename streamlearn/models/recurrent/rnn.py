@@ -13,12 +13,12 @@ from streamlearn_client.outputs import Outputs
 
 from ...errors import BadValue
 from ...kernels import compiler
-from ...kernels.recurrent import evaluation, memory_layout, rollout, tbptt
+from ...kernels.recurrent import evaluation, memory_layout, network, optimizers, rollout, tbptt
 from ...kernels.simd import splitmix
 from .. import base
 from ..batch import Batch, Float32, Integers, Targets, joined_outputs
 from ..outputs import RNNOutputs
-from .base import NOBODY, Recurrent, mean
+from .base import NO_IDS, Recurrent, mean_or_nan
 from .rnn_spec import RNNSpec
 
 
@@ -77,55 +77,52 @@ class RNN(Recurrent):
         super().__init__(**parameters)
         compiler.ready(splitmix, tbptt, rollout)
         k1, k2 = self.spec.tbptt
-        state, rows = self.state, self._rows
-        slots, room = self._slots.count, self.spec.room
+        state, zeros = self.state, self._zeros
+        slots, room = self._slots.count, self.spec.window_slots
         state["progress"] = np.zeros((slots, 3), np.int64)
-        state["window"] = rows(memory_layout.WINDOW_ROWS, slots, room)
-        trace = rows(memory_layout.TRACE_ROWS, room if self.spec.replays else k2)
-        if not self.spec.replays:
-            state["trace"] = trace
+        state["window"] = zeros(memory_layout.WINDOW_ROWS, slots, room)
+        activations = zeros(memory_layout.ACTIVATION_ROWS, room if self.spec.needs_replay else k2)
+        if not self.spec.needs_replay:
+            state["activations"] = activations
         if self._forecasts:
             columns, ahead = self.dim, self.spec.horizon or 1
         else:
-            columns, ahead = self._goals, 1
-            state["scale.targets"] = np.zeros((3, self._goals))
-        state["last"] = np.full((slots, ahead, columns), np.nan, np.float32)
+            columns, ahead = self._target_columns, 1
+            state["scale.targets"] = np.zeros((3, self._target_columns))
+        state["last_values"] = np.full((slots, ahead, columns), np.nan, np.float32)
         if self.accepts_late_targets:
             state["waiting.ids"] = np.zeros((slots, room), np.int64)
             state["waiting.numbers"] = np.zeros((slots, room), np.int64)
         if self.accepts_late_targets or ahead > 1:
-            state["said"] = np.zeros((slots, room, self.outputs), np.float32)
+            state["predictions"] = np.zeros((slots, room, self.outputs), np.float32)
         if self.spec.lags:
-            state["lags"] = np.zeros((3, k2))
-        self._start()
+            state["lag_norms"] = np.zeros((3, k2))
+        self._initialize()
 
-        # The kernels' arguments: the state's arrays, constants of the spec, and scratch.
-        network = self._net, self._matrices, state["parameters"]
-        nobody = np.zeros((slots, 0), np.int64)
-        waiting = state.get("waiting.ids", nobody), state.get("waiting.numbers", nobody)
-        said = state.get("said", np.zeros((slots, 0, self.outputs), np.float32))
-        replay = rows(memory_layout.WINDOW_ROWS, k2 + 1 if self.spec.replays else 0)
-        back = (
-            replay,
-            rows(memory_layout.TRANSPOSED_ROWS),
-            rows(memory_layout.WINDOW_ROWS),
-            rows(memory_layout.PARAMETER_ROWS),
+        # The kernels' arguments that stay: arrays of the state, constants of the spec, scratch.
+        target_kind, optimizer = tbptt.TARGETS[self.spec.target], optimizers.OPTIMIZERS[self.spec.optimizer]
+        common = self._network_arguments() | {"progress": state["progress"], "window": state["window"]}
+        methods = common["method"], common["target_method"]
+        delay = self.spec.max_waiting
+        self._predict_arguments = common | {"target_kind": target_kind}
+        del common["method"], common["target_method"]  # part of the rule
+        none = np.zeros((slots, 0), np.int64)
+        self._learn_arguments = (
+            common
+            | self._learning_arguments()
+            | {
+                "rule": np.array([target_kind, *methods, k1, k2, ahead, delay, optimizer], np.int64),
+                "window_values": state["window"].reshape(slots, room, -1),
+                "waiting_ids": state.get("waiting.ids", none),
+                "waiting_numbers": state.get("waiting.numbers", none),
+                "predictions": state.get("predictions", np.zeros((slots, 0, self.outputs), np.float32)),
+                "activations": activations,
+                "replay": zeros(memory_layout.WINDOW_ROWS, k2 + 1 if self.spec.needs_replay else 0),
+                "lag_activations": zeros(memory_layout.ACTIVATION_ROWS, k2 if self.spec.lags else 0),
+                "lag_norms": state.get("lag_norms", np.zeros((3, 0))),
+                "lag_decay": base.decay_per_sample(self.spec.half_life, k1),
+            }
         )
-        probe = rows(memory_layout.TRACE_ROWS, k2 if self.spec.lags else 0)
-        lags = state.get("lags", np.zeros((3, 0))), base.decay_per_sample(self.spec.half_life, k1)
-        target, methods = tbptt.TARGETS[self.spec.target], (self.method, self._method_y)
-        optimizer, *step = self._rule()
-        rule = np.array([target, *methods, k1, k2, ahead, self.spec.wait, optimizer], np.int64)
-        statistics = state["scale.statistics"], state.get("scale.targets", state["scale.statistics"])
-        scaling = self.spec.scale_clip, self.decay, *statistics
-        scores = state["score.tree"], state["score.head"]
-        memory = state["progress"], state["window"]
-        values = state["window"].reshape(slots, room, -1)
-        learned = rule, *network, *self._moments(), state["counters"], *memory, values, *waiting, said
-        steps = trace, *back, probe, *lags, *step
-        live = state["samples"], state["last"], state["quality"], state["means"]
-        self._learns_with = *learned, *steps, *scaling, *scores, *live
-        self._predicts_with = *network, *memory, target, *methods, *scaling, *scores, state["means"]
 
     # -- learning ----------------------------------------------------------------------------------------
 
@@ -136,65 +133,78 @@ class RNN(Recurrent):
     @property
     def target_dim(self) -> int:
         """Columns of ``y``; 0 if the net forecasts the next sample."""
-        return 0 if self._forecasts else self._goals
+        return 0 if self._forecasts else self._target_columns
 
     def _learn(self, batch: Batch) -> Outputs:
         rate = self._schedules.advance(batch)["learning_rate"]
-        return self._step_through(batch, rate, _LEARN)
+        return self._step_through(batch, rate, _LEARN_SAMPLES)
 
     def _skip(self, batch: Batch) -> Outputs:
-        """Advance the hidden state only."""
-        return self._step_through(batch, np.zeros(batch.rows, np.float32), _PASS_BY)
+        """Advance the hidden state and learn nothing."""
+        return self._step_through(batch, np.zeros(batch.rows, np.float32), _SKIP_SAMPLES)
 
     def _step_through(self, batch: Batch, rate: Float32, mode: Integers) -> Outputs:
-        out = self._room(batch.rows)
-        place = self._slots.assign(batch.keys, batch.rows)
-        goals = batch.x if batch.y is None else batch.y
-        ids = NOBODY if batch.ids is None else batch.ids
-        sample = np.empty(batch.rows, np.int64)
-        said = out.arrays.values()
-        tbptt.learn(batch.x, goals, *place, ids, mode, rate, *self._learns_with, *said, sample)
+        slots, new_stream = self._slots.assign(batch.keys, batch.rows)
+        y = batch.x if batch.y is None else batch.y
+        ids = NO_IDS if batch.ids is None else batch.ids
+        out = self._run(mode, batch.x, y, slots, new_stream, ids, rate)
+        del out.arrays["sample"]
         return self._shaped(out)
 
     def _learn_late_targets(self, targets: Targets, learning: bool) -> Outputs:
-        rows, mode = targets.rows, _LATER if learning else _ANSWER
-        out, sample = self._room(rows), np.empty(rows, np.int64)
-        place = self._slots.find(targets.keys, rows)
-        none, fresh = np.empty((0, self.dim), np.float32), np.zeros(rows, np.bool_)
+        rows, mode = targets.rows, _LEARN_TARGETS if learning else _ANSWER_TARGETS
+        slots, new_stream = self._slots.find(targets.keys, rows), np.zeros(rows, np.bool_)
+        no_samples = np.empty((0, self.dim), np.float32)
         rate = np.full(rows, self._schedules.current()["learning_rate"], np.float32)
-        tbptt.learn(
-            none,
-            targets.y,
-            place,
-            fresh,
-            targets.ids,
-            mode,
-            rate,
-            *self._learns_with,
-            *out.arrays.values(),
-            sample,
-        )
+        out = self._run(mode, no_samples, targets.y, slots, new_stream, targets.ids, rate)
         del out.arrays["present"]
-        out.arrays["sample"] = sample
         return out
+
+    def _run(
+        self,
+        mode: Integers,
+        x: Float32,
+        y: Float32,
+        slots: Integers,
+        new_stream: NDArray[np.bool_],
+        sample_ids: Integers,
+        learning_rate: Float32,
+    ) -> Outputs:
+        """Call ``tbptt.learn``."""
+        outputs = self._empty_outputs(len(y)).arrays | {"sample": np.empty(len(y), np.int64)}
+        # One mapping is 2 µs faster to pass than keywords and a mapping.
+        arguments = {
+            **self._learn_arguments,
+            **outputs,
+            "x": x,
+            "y": y,
+            "slots": slots,
+            "new_stream": new_stream,
+            "sample_ids": sample_ids,
+            "mode": mode,
+            "learning_rate": learning_rate,
+        }
+        tbptt.learn(**arguments)
+        return Outputs(**outputs)
 
     def predict_validated(self, batch: Batch) -> Outputs:
         """Return the outputs for a batch, run on from the live state. Does not change the model."""
         if batch.keys is None:
             return self._shaped(self._rollout(batch.x, 0))
-        # Each key's samples on their own, then all in their order again.
+        # Run each key's samples by themselves, then restore the order of the rows.
         keys, inverse = np.unique(batch.keys, return_inverse=True)
         slots = self._slots.find(keys, len(keys))
         order = np.argsort(inverse, kind="stable")
         parts = [self._rollout(batch.x[inverse == k], slots[k]) for k in range(len(keys))]
-        out = joined_outputs(parts) if parts else self._room(0)
+        out = joined_outputs(parts) if parts else self._empty_outputs(0)
         for array in out.arrays.values():
             array[order] = array.copy()
         return self._shaped(out)
 
     def _rollout(self, x: Float32, slot: int) -> Outputs:
-        out = self._room(len(x))
-        rollout.predict(x, slot, *self._predicts_with, 0, _ONE, _UNUSED, *out.arrays.values())
+        out = self._empty_outputs(len(x))
+        drawing = {"free_running": 0, "temperature": np.float32(1), "random": _UNUSED}
+        rollout.predict(x=x, slot=slot, **self._predict_arguments, **drawing, **out.arrays)
         return out
 
     def forecast(self, steps: int, key: int | str | None = None) -> Float32:
@@ -221,10 +231,10 @@ class RNN(Recurrent):
             If ``target`` is not ``"next"``, before the first sample of the stream, or if ``steps`` is out of
             range.
         """
-        told = self._run_free(as_whole_number(steps, "steps"), 0.0, 0, key)[1]
-        ahead = told[:, : self.spec.symbols or self.dim].copy()
-        at_once = told[:1].reshape(-1, ahead.shape[1])[:steps]
-        ahead[: len(at_once)] = at_once
+        forecasts = self._run_free(as_whole_number(steps, "steps"), 0.0, 0, key)[1]
+        ahead = forecasts[:, : self.spec.symbols or self.dim].copy()
+        horizon = forecasts[:1].reshape(-1, ahead.shape[1])[:steps]
+        ahead[: len(horizon)] = horizon
         return ahead
 
     def sample(
@@ -258,31 +268,30 @@ class RNN(Recurrent):
             of range.
         """
         if self.spec.symbols is None or not self._forecasts:
-            raise BadValue("symbols can be drawn where a net forecasts them: symbols=…, target='next'")
+            raise BadValue("only a net that forecasts symbols can draw them: symbols=…, target='next'")
         if not 0 <= as_number(temperature, "temperature") < math.inf:
             raise BadValue(f"temperature is {temperature}; 0 or a positive number was expected")
-        temperature = min(temperature, _HOTTEST)
-        return self._run_free(as_whole_number(n, "n"), temperature, as_whole_number(seed, "seed"), key)[0][
-            :, 0
-        ].astype(np.int32)
+        temperature = min(temperature, _MAX_TEMPERATURE)
+        symbols, _ = self._run_free(as_whole_number(n, "n"), temperature, as_whole_number(seed, "seed"), key)
+        return symbols[:, 0].astype(np.int32)
 
     def _run_free(
         self, n: int, temperature: float, seed: int, key: int | str | None
     ) -> tuple[Float32, Float32]:
+        """Run ``n`` steps on the net's own forecasts. Return the inputs and the forecasts."""
         keys = self._read_keys(key, 1)
         slot = int(self._slots.find(keys, 1)[0])
         if not self._forecasts or slot < 0 or not self.state["progress"][slot, tbptt.WAITING]:
             raise BadValue(
-                "there is no forecast to go on from: this takes target='next', and a sample learned before"
+                "no forecast to continue from: the net needs target='next' and at least one learned sample"
             )
-        x, out = np.full((n, self.dim), np.nan, np.float32), self._room(n)
+        x, out = np.full((n, self.dim), np.nan, np.float32), self._empty_outputs(n)
         random = np.array([seed], np.uint64)
-        drawn = 1, np.float32(temperature), random
-        rollout.predict(x, slot, *self._predicts_with, *drawn, *out.arrays.values())
+        drawing = {"free_running": 1, "temperature": np.float32(temperature), "random": random}
+        rollout.predict(x=x, slot=slot, **self._predict_arguments, **drawing, **out.arrays)
         return x, out.prediction
 
-    def _room(self, n: int) -> Outputs:
-        """Room for what is said of ``n`` samples, in the kernels' order."""
+    def _empty_outputs(self, n: int) -> Outputs:
         return Outputs(
             prediction=np.empty((n, self.outputs), np.float32),
             error=np.empty(n, np.float32),
@@ -291,26 +300,26 @@ class RNN(Recurrent):
         )
 
     def _shaped(self, out: Outputs) -> Outputs:
-        """Of a horizon, every step's forecast by itself."""
+        """Shape predictions of a horizon to (n, horizon, dim)."""
         if self.spec.horizon is not None:
             out.arrays["prediction"] = out.prediction.reshape(-1, self.spec.horizon, self.dim)
         return out
 
     def _quality(self) -> dict[str, Any]:
         """Return the quality of a recurrent network, with errors by step, gradients and waiting samples."""
-        judged = super()._quality()
+        found = super()._quality()
         if self.spec.horizon is not None:
             steps = self.state["quality"].reshape(5, self.spec.horizon, self.dim)
-            judged["mae_by_step"] = [
-                mean(step[evaluation.ABSOLUTE, there] / step[evaluation.COUNT, there])
+            found["mae_by_step"] = [
+                mean_or_nan(step[evaluation.ABSOLUTE, seen] / step[evaluation.COUNT, seen])
                 for step in steps.swapaxes(0, 1)
-                for there in [step[evaluation.COUNT] > 0]
+                for seen in [step[evaluation.COUNT] > 0]
             ]
         if self.spec.lags:
-            judged["gradient_by_lag"] = self.gradient_by_lag.tolist()
+            found["gradient_by_lag"] = self.gradient_by_lag.tolist()
         if self.accepts_late_targets:
-            judged["waiting"] = int(self.state["progress"][:, tbptt.WAITING].sum())
-        return judged
+            found["waiting"] = int(self.state["progress"][:, tbptt.WAITING].sum())
+        return found
 
     @property
     def gradient_by_lag(self) -> NDArray[np.float64]:
@@ -320,17 +329,18 @@ class RNN(Recurrent):
         step of a window, s the state: h, and c of an LSTM. Empty before the first update and without
         ``lags``.
         """
-        lags = self.state.get("lags", np.zeros((3, 0)))
-        seen = lags[tbptt.WEIGHT] > 0
-        return np.asarray(lags[tbptt.NORMS, seen] / lags[tbptt.WEIGHT, seen])
+        norms = self.state.get("lag_norms", np.zeros((3, 0)))
+        seen = norms[network.LAG_WEIGHT] > 0
+        return np.asarray(norms[network.LAG_SUM, seen] / norms[network.LAG_WEIGHT, seen])
 
-    def _forget(self) -> None:
-        for name in ("window", "trace", "progress"):
+    def _reset_states(self) -> None:
+        for name in ("window", "activations", "progress"):
             if name in self.state:
                 self.state[name][...] = 0
 
 
-_LEARN, _PASS_BY = np.array([1, 1]), np.array([1, 0])  # kernels/tbptt.py: mode
-_LATER, _ANSWER = np.array([0, 1]), np.array([0, 0])  # of targets
-_HOTTEST = float(np.finfo(np.float32).max)
-_ONE, _UNUSED = np.float32(1), np.zeros(1, np.uint64)
+# Values of ``mode``, see kernels/recurrent/tbptt.py
+_LEARN_SAMPLES, _SKIP_SAMPLES = np.array([1, 1]), np.array([1, 0])
+_LEARN_TARGETS, _ANSWER_TARGETS = np.array([0, 1]), np.array([0, 0])
+_MAX_TEMPERATURE = float(np.finfo(np.float32).max)
+_UNUSED = np.zeros(1, np.uint64)

@@ -68,10 +68,10 @@ class RNNSpec(RecurrentSpec):
         if self.target != "next" and self.residual:
             raise ValueError("residual is for target='next': a change needs a last value to start from")
         self._fits_symbols()
-        net, _ = self.plan
-        rows = 3 * int(net[memory_layout.PARAMETER_ROWS])
-        rows += self.room * int(
-            (self.keys or 1) * net[memory_layout.WINDOW_ROWS] + net[memory_layout.TRACE_ROWS]
+        layout, _ = self.layout
+        rows = 3 * int(layout[memory_layout.PARAMETER_ROWS])
+        rows += self.window_slots * int(
+            (self.keys or 1) * layout[memory_layout.WINDOW_ROWS] + layout[memory_layout.ACTIVATION_ROWS]
         )
         if rows * WIDTH > base.MAX_STATE_VALUES:
             raise ValueError(
@@ -90,18 +90,18 @@ class RNNSpec(RecurrentSpec):
             raise ValueError("classes=… is for loss='cross_entropy' with a given target, which needs it")
 
     @property
-    def kinds(self) -> int | None:
-        """Number of classes that a prediction distinguishes; None for numbers."""
+    def class_count(self) -> int | None:
+        """Number of classes that a forecast has probabilities of; None if it consists of values."""
         if self.loss != "cross_entropy":
             return None
         return self.symbols if self.target == "next" else self.classes
 
     @property
-    def plan(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The network as kernels see it."""
+    def layout(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """``layout`` and ``matrices`` of the network, see ``kernels/recurrent/memory_layout.py``."""
         forecast = self.dim * (self.horizon or 1)
-        outputs = self.kinds or (forecast if self.target == "next" else self.outputs or 1)
-        return memory_layout.plan(
+        outputs = self.class_count or (forecast if self.target == "next" else self.outputs or 1)
+        return memory_layout.network_layout(
             self.cell,
             self.dim,
             self.hidden,
@@ -109,18 +109,18 @@ class RNNSpec(RecurrentSpec):
             outputs,
             residual=self.residual,
             symbols=self.symbols,
-            classes=self.kinds is not None,
+            classes=self.class_count is not None,
             bias=self.bias,
             head_bias=self.head_bias,
         )
 
     @property
-    def room(self) -> int:
-        """Slots of a window: k2 pairs, what waits, and the state after all."""
-        return self.tbptt[1] + (self.horizon or 1) + self.wait
+    def window_slots(self) -> int:
+        """Slots of a window: k2 pairs, the waiting steps, and the state after the last one."""
+        return self.tbptt[1] + (self.horizon or 1) + self.max_waiting
 
     @property
-    def replays(self) -> bool:
-        """Whether some steps of a window ran with other parameters than those that an update starts from."""
+    def needs_replay(self) -> bool:
+        """Whether some steps of a window may have run with parameters older than the current ones."""
         k1, k2 = self.tbptt
-        return k1 < k2 or self.wait > 0 or (self.horizon or 1) > 1 or self.keys is not None
+        return k1 < k2 or self.max_waiting > 0 or (self.horizon or 1) > 1 or self.keys is not None
