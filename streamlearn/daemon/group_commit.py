@@ -7,7 +7,6 @@ enqueued for learning. If the disk is full, the whole group is refused and the s
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -28,6 +27,7 @@ class _Pending(NamedTuple):
 
     accepted: Record | Duplicate
     learn: Learn
+    hosted: HostedModel
     reply_to: ReplyAddress | None
 
 
@@ -37,6 +37,7 @@ class _Ack(NamedTuple):
     reply_to: ReplyAddress
     rows: int
     duplicate: bool
+    deadline: float  # when the ack stops waiting for the model, monotonic s
 
 
 class GroupCommit:
@@ -48,8 +49,7 @@ class GroupCommit:
         self._backlog_seconds = context.settings.learning.backlog_seconds
         self._group: list[_Pending] = []
         self._group_records = 0
-        self._group_rows: Counter[str] = Counter()  # by model
-        self._group_bytes: Counter[str] = Counter()  # by model
+        self._group_bytes: dict[HostedModel, int] = {}
         self._deferred: list[Learn] = []  # firehose batches that wait for room on the disk
         self._retry_at = 0  # monotonic ns
         self._last_time = 0  # arrival time of the newest record, ns
@@ -108,14 +108,15 @@ class GroupCommit:
             counters.duplicates += 1
         else:
             self._group_records += 1
-            self._group_rows[learn.model] += accepted.rows
-            self._group_bytes[learn.model] += len(accepted.payload) + RECORD_OVERHEAD
-        self._group.append(_Pending(accepted, learn, reply_to))
+            size = len(accepted.payload) + RECORD_OVERHEAD
+            self._group_bytes[hosted] = self._group_bytes.get(hosted, 0) + size
+        self._group.append(_Pending(accepted, learn, hosted, reply_to))
 
     def _check_backlog(self, hosted: HostedModel) -> None:
         """Refuse a batch while the model has too much to learn, this turn's batches included."""
-        if hosted.backlog_bytes + self._group_bytes[hosted.name] > BUSY_FACTOR * self._backlog_bytes:
-            rows = hosted.backlog_rows + self._group_rows[hosted.name]
+        if hosted.backlog_bytes + self._group_bytes.get(hosted, 0) > BUSY_FACTOR * self._backlog_bytes:
+            group = [pending.accepted for pending in self._group if pending.hosted is hosted]
+            rows = hosted.backlog_rows + sum(each.rows for each in group if isinstance(each, Record))
             raise Busy(
                 f"model {hosted.name!r} has {rows} samples still to learn; send this batch again later",
                 backlog_rows=rows,
@@ -126,7 +127,6 @@ class GroupCommit:
         if not self._group:
             return
         group, self._group, self._group_records = self._group, [], 0
-        self._group_rows.clear()
         self._group_bytes.clear()
         records = [pending.accepted for pending in group if isinstance(pending.accepted, Record)]
         sync = any(pending.learn.ack == "durable" and pending.reply_to is not None for pending in group)
@@ -136,11 +136,14 @@ class GroupCommit:
         except DiskFull as error:
             self._refuse(group, error)
             return
-        for accepted, learn, reply_to in group:
+        enqueue, deadline = self._context.shard.enqueue, time.monotonic() + self._backlog_seconds
+        for accepted, learn, hosted, reply_to in group:
+            duplicate = isinstance(accepted, Duplicate)
             if isinstance(accepted, Record):
-                self._context.shard.enqueue(accepted)
+                enqueue(accepted)
             if learn.ack != "none" and reply_to is not None:
-                self._acknowledge(accepted, learn, reply_to)
+                ack = _Ack(accepted.lsn, hosted, reply_to, accepted.rows, duplicate, deadline)
+                self._acknowledge(ack, learn.ack)
 
     def _refuse(self, group: list[_Pending], error: DiskFull) -> None:
         """Answer every request of the group with `DiskFull`; keep the firehose's batches for a retry."""
@@ -205,27 +208,21 @@ class GroupCommit:
             self._context.flusher.request()
         self._retry_deferred()
 
-    def _acknowledge(self, accepted: Record | Duplicate, learn: Learn, reply_to: ReplyAddress) -> None:
+    def _acknowledge(self, ack: _Ack, level: str) -> None:
         """Send the ack once its level is reached (R4) and the model has learned the batch.
 
         The second wait makes reads after the ack see the batch, and slows a producer with a bounded window
         to the pace of its model. It ends after `learning.backlog_seconds`, so that a model that is far
         behind does not look like a dead daemon.
         """
-        watermarks = self._context.watermarks
-        hosted = self._context.shard.hosted(learn.model)
-        ack = _Ack(accepted.lsn, hosted, reply_to, accepted.rows, isinstance(accepted, Duplicate))
-        send_when_applied = partial(
-            watermarks.when_applied,
-            hosted,
-            ack.lsn,
-            partial(self._send_ack, ack),
-            deadline=time.monotonic() + self._backlog_seconds,
-        )
-        if learn.ack == "durable":
-            watermarks.when_durable(ack.lsn, send_when_applied)
+        if level == "durable":
+            self._context.watermarks.when_durable(ack.lsn, partial(self._ack_when_applied, ack))
         else:
-            send_when_applied()
+            self._ack_when_applied(ack)
+
+    def _ack_when_applied(self, ack: _Ack) -> None:
+        send = partial(self._send_ack, ack)
+        self._context.watermarks.when_applied(ack.hosted, ack.lsn, send, deadline=ack.deadline)
 
     def _send_ack(self, ack: _Ack, _: HostedModel | None) -> None:
         """A deleted model's batches are acknowledged too: they are in the journal."""
