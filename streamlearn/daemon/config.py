@@ -1,6 +1,6 @@
-"""Settings: `streamlearn.toml`, then `STREAMLEARN_…` variables, then the command line; the last one wins.
+"""Settings from `streamlearn.toml`, `STREAMLEARN_…` variables and the command line; the last one wins.
 
-Everything is checked before anything is started, and every mistake is reported at once (`BadConfig`).
+All settings are checked before the start, and `BadConfig` reports every mistake at once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from streamlearn_client.protocol.names import check_model
 
 
 def free_port(endpoint: str) -> bool:
-    """Whether the endpoint leaves the choice of its port to the system."""
+    """Whether the system chooses the endpoint's port."""
     return endpoint.startswith("tcp://") and endpoint.rpartition(":")[2] in ("*", "0")
 
 
@@ -41,12 +41,12 @@ class Section(BaseModel):
 
 
 class Endpoints(Section):
-    """Where the daemon listens: `tcp://HOST:PORT` (port `*` picks a free one) or `ipc://PATH`."""
+    """Where the daemon listens: `tcp://HOST:PORT` (port `*` chooses a free one) or `ipc://PATH`."""
 
     requests: str = "tcp://127.0.0.1:7700"
     firehose: str = "tcp://127.0.0.1:7701"
     events: str = "tcp://127.0.0.1:7702"
-    insecure: bool = False  # bind to other hosts' networks although nothing authenticates them
+    insecure: bool = False  # allow endpoints on networks, without authentication
 
     @field_validator("requests", "firehose", "events")
     @classmethod
@@ -69,7 +69,7 @@ class Endpoints(Section):
 
 class Journal(Section):
     segment_bytes: int = Field(64 * MiB, ge=64 * KiB)
-    repair: bool = False  # cut a journal that is damaged in the middle (a copy is kept)
+    repair: bool = False  # truncate a damaged journal, after copying it
 
 
 class Checkpoints(Section):
@@ -80,7 +80,7 @@ class Checkpoints(Section):
 
 class Learning(Section):
     slice_milliseconds: Positive = 0.5
-    backlog_seconds: Positive = 1.0  # accepted but not yet learned: where back-pressure begins
+    backlog_seconds: Positive = 1.0  # of accepted samples, not yet learned: where back-pressure begins
     backlog_bytes: int = Field(64 * MiB, ge=MiB)
 
 
@@ -94,16 +94,16 @@ class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class _WrongSpec(ValueError):
-    """All mistakes in a model's spec, {field, message} each."""
+class _InvalidSpec(ValueError):
+    """All errors in a model's spec, as {field, message}."""
 
     def __init__(self, errors: list[dict[str, str]]) -> None:
-        super().__init__("wrong spec")
+        super().__init__("invalid spec")
         self.errors = errors
 
 
 class DeclaredModel(Section):
-    """A model that is created at start when it is not there yet."""
+    """A model that the daemon creates at the start if it does not exist."""
 
     name: str
     kind: str
@@ -111,22 +111,22 @@ class DeclaredModel(Section):
 
     @field_validator("name")
     @classmethod
-    def _good_name(cls, name: str) -> str:
+    def _valid_name(cls, name: str) -> str:
         try:
             return check_model(name)
         except StreamlearnError as error:
             raise ValueError(error.message) from None
 
     @model_validator(mode="after")
-    def _good_spec(self) -> DeclaredModel:
+    def _valid_spec(self) -> DeclaredModel:
         kinds = model_kinds.kinds()
         if self.kind not in kinds:
-            raise ValueError(f"there is no kind {self.kind!r}; there are {', '.join(sorted(kinds))}")
+            raise ValueError(f"there is no kind {self.kind!r}; the kinds are {', '.join(sorted(kinds))}")
         spec = kinds[self.kind].Spec
         try:
             spec(**self.spec)
         except ValidationError as error:
-            raise _WrongSpec(bad_spec(self.kind, spec, error).detail["errors"]) from None
+            raise _InvalidSpec(bad_spec(self.kind, spec, error).detail["errors"]) from None
         return self
 
 
@@ -146,11 +146,11 @@ class Settings(BaseSettings):
 
     @field_validator("models")
     @classmethod
-    def _named_once(cls, models: tuple[DeclaredModel, ...]) -> tuple[DeclaredModel, ...]:
+    def _unique_names(cls, models: tuple[DeclaredModel, ...]) -> tuple[DeclaredModel, ...]:
         names = [model.name for model in models]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"declared more than once: {', '.join(twice)}")
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"declared more than once: {', '.join(repeated)}")
         return models
 
     @classmethod
@@ -175,14 +175,24 @@ def load(
     insecure: bool | None = None,
     repair: bool | None = None,
 ) -> Settings:
-    """The settings of one daemon: `config` is the TOML file, the keywords are what the command line said.
+    """Return the settings of one daemon.
 
-    Raises `BadConfig` naming every mistake in the file, the environment and the command line.
+    Parameters
+    ----------
+    config
+        The TOML file; `None` for none.
+    data_dir, requests, firehose, events, insecure, repair
+        Options of the command line; `None` if not given.
+
+    Raises
+    ------
+    BadConfig
+        Lists every mistake in the file, the environment and the command line.
     """
-    said: dict[str, Any] = {
+    options: dict[str, Any] = {
         "data_dir": data_dir,
-        "endpoints": _said(requests=requests, firehose=firehose, events=events, insecure=insecure),
-        "journal": _said(repair=repair),
+        "endpoints": _given(requests=requests, firehose=firehose, events=events, insecure=insecure),
+        "journal": _given(repair=repair),
     }
     source = "the environment and the command line"
     if config is not None:
@@ -193,15 +203,15 @@ def load(
         model_config = SettingsConfigDict(toml_file=config)
 
     try:
-        return FromFile(**{name: value for name, value in said.items() if value})
+        return FromFile(**{name: value for name, value in options.items() if value})
     except ValidationError as error:
         mistakes = [mistake for each in error.errors() for mistake in _mistakes(each)]
     count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-    told = "; ".join(f"{each['field']}: {each['message']}" for each in mistakes)
-    raise BadConfig(f"{count} in {source}: {told}", errors=mistakes)
+    details = "; ".join(f"{each['field']}: {each['message']}" for each in mistakes)
+    raise BadConfig(f"{count} in {source}: {details}", errors=mistakes)
 
 
-def _said(**values: Any) -> dict[str, Any]:
+def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -216,17 +226,17 @@ def _check_file(path: Path) -> None:
 
 
 def _mistakes(error: ErrorDetails) -> Iterator[dict[str, str]]:
-    """{field, message} for each mistake in what pydantic found."""
+    """Convert one pydantic error to {field, message}; an invalid spec gives several."""
     field = ".".join(str(part) for part in error["loc"]) or "settings"
     cause = error.get("ctx", {}).get("error")
-    if isinstance(cause, _WrongSpec):
+    if isinstance(cause, _InvalidSpec):
         for each in cause.errors:
             yield {"field": f"{field}.spec.{each['field']}", "message": each["message"]}
     elif error["type"] == "extra_forbidden":
         known = _known_names(error["loc"][:-1])
         near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-        yield {"field": field, "message": f"no such setting ({hint})"}
+        hint = f"did you mean {near[0]}?" if near else f"known settings: {', '.join(known)}"
+        yield {"field": field, "message": f"unknown setting ({hint})"}
     else:
         message = error["msg"].removeprefix("Value error, ")
         shown = "" if error["type"] == "value_error" else f", not {error['input']!r}"

@@ -1,7 +1,7 @@
-"""From settings to a serving daemon, and to its end.
+"""Start and end of a daemon process.
 
-Start: lock the directory, open the journal, compile the kernels, recover, bind, say `ready`. Whatever
-can't be done on the way is one line on stderr and an exit code of its own (docs/operations.md).
+A start locks the directory, opens the journal, compiles the kernels, recovers, binds the sockets, and prints
+`ready`. A failed start prints one line on stderr and returns its own exit code (docs/operations.md).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from streamlearn.store.journal import Journal
 
 log = logging.getLogger(__name__)
 
-INTERRUPTED = 130  # by Ctrl-C before it served
-SWITCH_SECONDS = 0.001  # how long the loop may hold on to the interpreter while a helper thread wants it
-GC_THRESHOLDS = (50_000, 20, 100)  # full collections would be pauses that queries feel
+INTERRUPTED = 130  # by Ctrl-C before the daemon served
+SWITCH_SECONDS = 0.001  # how long the loop may hold the interpreter while another thread waits for it
+GC_THRESHOLDS = (50_000, 20, 100)  # rare full collections, since each one delays queries
 
 
 def run(settings: Settings) -> int:
@@ -47,7 +47,7 @@ def run(settings: Settings) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception:
-        log.exception("the daemon failed; what was acknowledged as durable is in the journal")
+        log.exception("the daemon failed; every record acknowledged as durable is in the journal")
         return FatalError.exit_code
     return 0
 
@@ -85,7 +85,7 @@ def _serve(settings: Settings, fs: FS, stack: ExitStack) -> None:
     for declared in settings.models:
         if declared.name not in recovered.shard:
             daemon.write_operations.create(declared.name, declared.kind, declared.spec)
-    _quicken()
+    _tune_interpreter()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.loop.stop())
     endpoints = " ".join(f"{name}={endpoint}" for name, endpoint in sockets.endpoints().items())
@@ -107,7 +107,7 @@ def _compile() -> None:
 
     compile_all(progress)
     if cold:
-        log.info("kernels are compiled (%.0f s); later starts will load them", time.monotonic() - began)
+        log.info("compiled the kernels in %.0f s; later starts load them", time.monotonic() - began)
 
 
 def _replaying(lsn: int, end: int) -> None:
@@ -116,17 +116,17 @@ def _replaying(lsn: int, end: int) -> None:
 
 
 def _check_declared(settings: Settings, recovered: Recovered) -> None:
-    """A declared model must be there as declared. Raises `BadConfig` naming every one that is not."""
+    """Raise `BadConfig` if a declared model exists with another spec; list every difference."""
     problems = []
     for declared in settings.models:
         if declared.name not in recovered.shard:
             continue
-        there = recovered.shard.hosted(declared.name).model
-        said = model_kinds.create(declared.kind, declared.spec)
-        if there.kind != said.kind:
-            problems.append({"field": f"models.{declared.name}", "message": f"is a {there.kind} already"})
+        existing = recovered.shard.hosted(declared.name).model
+        wanted = model_kinds.create(declared.kind, declared.spec)
+        if existing.kind != wanted.kind:
+            problems.append({"field": f"models.{declared.name}", "message": f"is a {existing.kind} already"})
             continue
-        have, want = there.spec_dict(), said.spec_dict()
+        have, want = existing.spec_dict(), wanted.spec_dict()
         problems += [
             {
                 "field": f"models.{declared.name}.spec.{name}",
@@ -136,16 +136,16 @@ def _check_declared(settings: Settings, recovered: Recovered) -> None:
             if want[name] != have.get(name)
         ]
     if problems:
-        told = "; ".join(f"{each['field']}: {each['message']}" for each in problems)
+        details = "; ".join(f"{each['field']}: {each['message']}" for each in problems)
         raise BadConfig(
-            f"declared models differ from those in the data directory: {told}; delete the model, "
-            "or declare it as it is",
+            f"declared models differ from those in the data directory: {details}; delete the model, "
+            "or declare it with its existing spec",
             errors=problems,
         )
 
 
-def _quicken() -> None:
-    """Everything that is there now stays: keep the garbage collector from looking at it again and again."""
+def _tune_interpreter() -> None:
+    """Exclude all existing objects from garbage collection: they live until the process ends."""
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
     gc.freeze()

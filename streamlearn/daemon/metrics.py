@@ -1,15 +1,15 @@
-"""Plain counters, read by `stats`. Counting is an addition; nothing is computed before somebody asks."""
+"""Counters and histograms, read by `stats`, which does all computation."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-_STEPS = 8  # buckets per doubling: a quantile is right to within an eighth
+_STEPS = 8  # buckets per doubling: the relative error of a quantile is at most 1/8
 
 
 class Histogram:
-    """Durations in nanoseconds, in buckets that grow with their value."""
+    """Durations in nanoseconds, in buckets of constant relative width."""
 
     __slots__ = ("_buckets", "count")
 
@@ -24,7 +24,7 @@ class Histogram:
         self.count += 1
 
     def quantile(self, q: float) -> float:
-        """Seconds that a share `q` of the durations did not exceed; 0 when there were none."""
+        """Return the `q`-quantile in seconds; 0 if the histogram is empty."""
         rank, seen = q * self.count, 0
         for bucket, count in enumerate(self._buckets):
             seen += count
@@ -39,11 +39,11 @@ class Histogram:
 
 @dataclass(slots=True)
 class ModelMetrics:
-    """What happened to one model since the daemon started. Samples, unless it says batches."""
+    """Counters of one model since the start of the daemon."""
 
-    received: int = 0  # samples that came in, whatever became of them
-    duplicates: int = 0  # batches that were resends
-    refused: int = 0  # batches answered with an error, or dropped by the firehose with one
+    received: int = 0  # samples, accepted or not
+    duplicates: int = 0  # batches that were resent
+    refused: int = 0  # batches, of the firehose too
     queries: int = 0
 
     def to_map(self) -> dict[str, int]:
@@ -52,23 +52,23 @@ class ModelMetrics:
 
 @dataclass(slots=True)
 class Metrics:
-    """What happened to the daemon since it started."""
+    """Counters of the daemon since its start."""
 
     messages: int = 0
     records: int = 0
-    bytes: int = 0  # of samples, journalled
-    firehose_lost: int = 0  # batches that came by the firehose and were refused
-    replies_dropped: int = 0  # their client was gone, or did not read
+    bytes: int = 0  # of journalled payloads
+    firehose_lost: int = 0  # firehose messages that were refused
+    replies_dropped: int = 0  # the client had left or did not read
     checkpoints: int = 0
     checkpoint_failures: int = 0
-    disk_full: int = 0  # groups of records that found no room
+    disk_full: int = 0  # groups of records refused by a full disk
     query_seconds: Histogram = field(default_factory=Histogram)
     commit_seconds: Histogram = field(default_factory=Histogram)
-    errors: dict[str, int] = field(default_factory=dict)  # by their codes
+    errors: dict[str, int] = field(default_factory=dict)  # by code
     models: dict[str, ModelMetrics] = field(default_factory=dict)
 
     def model(self, name: str) -> ModelMetrics:
-        """The counters of a model that exists; they begin with its first request."""
+        """Return the counters of a model, which begin with its first request."""
         found = self.models.get(name)
         if found is None:
             found = self.models[name] = ModelMetrics()
@@ -78,7 +78,7 @@ class Metrics:
         self.errors[code] = self.errors.get(code, 0) + 1
 
     def to_map(self) -> dict[str, Any]:
-        """Everything but the models' own, as `stats` sends it."""
+        """Return all counters except those of the models, as `stats` sends them."""
         counters = {
             name: getattr(self, name)
             for name in self.__slots__

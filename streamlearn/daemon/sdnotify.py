@@ -1,4 +1,4 @@
-"""Telling systemd how the daemon is doing (`Type=notify`): a datagram to the socket that it names."""
+"""Status messages to systemd (`Type=notify`): datagrams to the socket in `NOTIFY_SOCKET`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 
 
 def notify(state: str) -> None:
-    """Send `READY=1`, `STOPPING=1` or `STATUS=…`; nothing happens when systemd is not there to listen."""
+    """Send `READY=1`, `STOPPING=1` or `STATUS=…`. Does nothing if systemd did not start the daemon."""
     path = os.environ.get("NOTIFY_SOCKET")
     if not path:
         return

@@ -14,24 +14,26 @@ from streamlearn.daemon.config import Endpoints
 from streamlearn.errors import InsecureBind, PortTaken, StartupError
 from streamlearn_client.protocol import DEFAULT_LIMITS, Frame
 
-HANDSHAKE_MS = 5_000  # a peer that connects and then says nothing is let go
-HEARTBEAT_MS = 5_000  # a peer that vanished without a word is noticed after three of these
-LINGER_MS = 1_000  # last replies get this long to leave when the daemon stops
-COPIED_BYTES = 1024  # up to here, copying a frame costs less than holding on to where it was received
-# ZeroMQ's threads, as a bit each: queries must not wait behind the firehose before they are even here.
+HANDSHAKE_MS = 5_000  # a peer that connects and sends nothing is disconnected
+HEARTBEAT_MS = 5_000  # a peer that vanished is disconnected after three of these
+LINGER_MS = 1_000  # how long a stop waits for the last replies to be sent
+COPIED_BYTES = 1024  # copying a frame up to this size costs less than keeping ZeroMQ's buffer
+# Affinity masks of ZeroMQ's two I/O threads, so that requests do not wait behind the firehose.
 FIRST_THREAD, SECOND_THREAD = 1, 2
-SLACK = 2  # a frame up to this many times too large is read, so that its sender can be told
+OVERSIZE_FACTOR = 2  # frames up to this many times the limit are read, so that the sender gets an error
 
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
+    """The bound sockets and their ZeroMQ context."""
+
     context: zmq.Context[zmq.Socket[bytes]]
     requests: zmq.Socket[bytes]
     firehose: zmq.Socket[bytes]
     events: zmq.Socket[bytes]
 
     def endpoints(self) -> dict[str, str]:
-        """Where each is bound in fact: wildcard ports are resolved."""
+        """Return the bound endpoints, with the real numbers of wildcard ports."""
         return {
             name: _text(each.get(zmq.LAST_ENDPOINT))
             for name, each in (
@@ -46,24 +48,24 @@ class Sockets:
 
 
 def check_exposure(endpoints: Endpoints) -> None:
-    """Nothing authenticates a peer yet, so only this host may reach the daemon. Raises `InsecureBind`."""
+    """Raise `InsecureBind` if an endpoint is reachable from other hosts: no peer is authenticated yet."""
     for name in ("requests", "firehose", "events"):
         endpoint: str = getattr(endpoints, name)
         if not endpoints.insecure and not _is_local(endpoint):
             raise InsecureBind(
-                f"{name} at {endpoint} would let anyone on the network in, unauthenticated; "
-                "bind to 127.0.0.1 or ipc://, or say --insecure (endpoints.insecure) if it is trusted",
+                f"{name} at {endpoint} would accept any client on the network without authentication; "
+                "bind to 127.0.0.1 or ipc://, or use --insecure (endpoints.insecure) on a trusted network",
                 endpoint=endpoint,
             )
 
 
 def bind(endpoints: Endpoints, frame_bytes: int) -> Sockets:
-    """Bind all three. Raises `PortTaken` when somebody listens at one already, else `StartupError`."""
+    """Bind the three sockets. Raises `PortTaken` if an endpoint is in use, else `StartupError`."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=2)
     try:
-        requests = _bound(context, zmq.ROUTER, "requests", endpoints.requests, frame_bytes)
-        firehose = _bound(context, zmq.PULL, "firehose", endpoints.firehose, frame_bytes)
-        events = _bound(context, zmq.XPUB, "events", endpoints.events, frame_bytes)
+        requests = _bind_one(context, zmq.ROUTER, "requests", endpoints.requests, frame_bytes)
+        firehose = _bind_one(context, zmq.PULL, "firehose", endpoints.firehose, frame_bytes)
+        events = _bind_one(context, zmq.XPUB, "events", endpoints.events, frame_bytes)
     except BaseException:
         context.destroy(linger=0)
         raise
@@ -71,7 +73,7 @@ def bind(endpoints: Endpoints, frame_bytes: int) -> Sockets:
 
 
 def receive(socket: zmq.Socket[bytes]) -> list[Frame] | None:
-    """The frames of one message that waits, or `None`. Large frames are not copied out of ZeroMQ's memory."""
+    """Return the frames of the next message, or `None`. Large frames stay in ZeroMQ's memory, uncopied."""
     try:
         frame = socket.recv(zmq.NOBLOCK, False)
     except zmq.Again:
@@ -83,36 +85,34 @@ def receive(socket: zmq.Socket[bytes]) -> list[Frame] | None:
     return frames
 
 
-def _bound(
+def _bind_one(
     context: zmq.Context[zmq.Socket[bytes]], kind: int, name: str, endpoint: str, frame_bytes: int
 ) -> zmq.Socket[bytes]:
-    made = context.socket(kind)
-    made.affinity = FIRST_THREAD if kind == zmq.ROUTER else SECOND_THREAD
-    made.handshake_ivl = HANDSHAKE_MS
-    made.heartbeat_ivl = HEARTBEAT_MS
-    made.heartbeat_timeout = 3 * HEARTBEAT_MS
-    made.maxmsgsize = SLACK * max(frame_bytes, DEFAULT_LIMITS.control_header_bytes)
+    bound = context.socket(kind)
+    bound.affinity = FIRST_THREAD if kind == zmq.ROUTER else SECOND_THREAD
+    bound.handshake_ivl = HANDSHAKE_MS
+    bound.heartbeat_ivl = HEARTBEAT_MS
+    bound.heartbeat_timeout = 3 * HEARTBEAT_MS
+    bound.maxmsgsize = OVERSIZE_FACTOR * max(frame_bytes, DEFAULT_LIMITS.control_header_bytes)
     if kind == zmq.ROUTER:
-        made.router_mandatory = (
-            True  # a reply to a peer that is gone is an error to count, not lost in silence
-        )
+        bound.router_mandatory = True  # a reply to a peer that has left raises an error, which is counted
     try:
-        _refuse_to_steal(endpoint)
-        made.bind(endpoint)
+        _check_unused(endpoint)
+        bound.bind(endpoint)
     except (OSError, zmq.ZMQError) as error:
         reason = os.strerror(error.errno or 0)
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(
-                f"{name}: somebody listens at {endpoint} already; stop it, or choose another endpoint "
-                "(port * takes a free one)",
+                f"{name}: another process listens at {endpoint}; stop it, or choose another endpoint "
+                "(port * chooses a free one)",
                 endpoint=endpoint,
             ) from None
         raise StartupError(f"{name}: can't bind {endpoint}: {reason}", endpoint=endpoint) from None
-    return made
+    return bound
 
 
-def _refuse_to_steal(endpoint: str) -> None:
-    """ZeroMQ takes over an ipc path that another process still serves, so see whether somebody is there."""
+def _check_unused(endpoint: str) -> None:
+    """Raise `EADDRINUSE` for an ipc path that another process serves: ZeroMQ would take it over."""
     if endpoint.startswith("ipc://"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             try:
@@ -132,5 +132,5 @@ def _is_local(endpoint: str) -> bool:
     host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:  # an interface's name, or *
+    except ValueError:  # the name of an interface, or *
         return host == "lo"

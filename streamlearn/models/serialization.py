@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import BadCheckpoint
 from ..store import tensors
-from ..store.fs import FS, write_whole
+from ..store.fs import FS, write_atomically
 
 State = dict[str, NDArray[Any]]
 
@@ -89,7 +89,7 @@ class Kept:
         path : str or Path
             The file to write. ``streamlearn.load`` reads it.
         """
-        write_whole(FS(), Path(path), tensors.encode(self.state, self.metadata()))
+        write_atomically(FS(), Path(path), tensors.encode(self.state, self.metadata()))
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Self:

@@ -1,4 +1,4 @@
-"""What outlives the process: the journal and the checkpoints. Sees records, bytes and named arrays only."""
+"""Durable storage: the journal and the checkpoints. Handles records, bytes and named arrays only."""
 
 from streamlearn.store.checkpoint import CheckpointInfo, CheckpointStore
 from streamlearn.store.diagnostic import Diagnostic

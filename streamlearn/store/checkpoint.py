@@ -1,9 +1,9 @@
-"""Checkpoints: one file per model and lsn, whose name says what is in it (docs/journal.md).
+"""Checkpoints: one file per model and lsn (docs/journal.md).
 
-``<model>@<create lsn>/<lsn>-<copy>-<xxh3_64 of the file>.safetensors``. The hash is in the name, so
-one rename makes a checkpoint appear whole, and a file whose bytes don't fit its name is bad. The create
-lsn tells a model from an earlier one of the same name. An idle model may be written again at the same
-lsn; ``copy`` tells these apart.
+``<model>@<create lsn>/<lsn>-<copy>-<xxh3_64 of the file>.safetensors``. The name has the hash,
+so one rename publishes a complete checkpoint, and a file with another hash is bad. The create lsn
+distinguishes models that had the same name. An idle model may get a second checkpoint of the same lsn;
+``copy`` distinguishes the two.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from xxhash import xxh3_64_hexdigest
 from streamlearn.errors import BadCheckpoint
 from streamlearn.store import tensors
 from streamlearn.store.diagnostic import Diagnostic
-from streamlearn.store.fs import FS, explained, free_name, write_whole
+from streamlearn.store.fs import FS, actionable_errors, unused_name, write_atomically
 from streamlearn.store.tensors import Arrays
 
 KEEP = 2
@@ -36,7 +36,7 @@ _DROPPED = ".dropped"
 
 @dataclass(frozen=True, slots=True)
 class CheckpointInfo:
-    """A checkpoint as its file name tells it, unread. ``time``: when it was written, ns since the epoch."""
+    """A checkpoint by its file name, unread. ``time`` is when it was written, in ns since 1970."""
 
     model: str
     create_lsn: int
@@ -49,7 +49,7 @@ class CheckpointInfo:
 
 
 class CheckpointStore:
-    """The checkpoints under one directory: ``keep`` good ones per model stay. For any thread."""
+    """The checkpoints in one directory; keeps ``keep`` good ones per model. For any thread."""
 
     def __init__(
         self, fs: FS, directory: Path, keep: int = KEEP, *, warn: Callable[[str], None] = lambda message: None
@@ -68,23 +68,41 @@ class CheckpointStore:
         arrays: Mapping[str, NDArray[Any]],
         metadata: Mapping[str, str],
     ) -> CheckpointInfo:
-        """Keep ``arrays`` and ``metadata`` as the state of ``model`` after record ``lsn``; durable on return.
+        """Write a checkpoint; it is durable on return.
 
-        Older checkpoints are removed only once this one has been read back, and ``keep`` good ones are
-        there. Raises ``DiskFull`` with nothing changed, ``BadCheckpoint`` if the disk does not give back
-        what was written, ``ValueError`` for arrays that can't be kept, ``OSError`` as it comes.
+        Removes older checkpoints only after this one was read back and ``keep`` good ones exist.
+
+        Parameters
+        ----------
+        model, create_lsn
+            The model.
+        lsn
+            The last record that the state includes.
+        arrays, metadata
+            The state and the spec.
+
+        Raises
+        ------
+        DiskFull
+            Nothing was changed.
+        BadCheckpoint
+            If the file does not read back as it was written.
+        ValueError
+            If the format cannot hold one of the arrays.
+        OSError
+            Any other file error.
         """
         data = tensors.encode(arrays, metadata)
         digest = xxh3_64_hexdigest(data)
         folder = self._folder(model, create_lsn)
-        with self._writing, explained(f"write a checkpoint of {len(data)} bytes to {folder}"):
+        with self._writing, actionable_errors(f"write a checkpoint of {len(data)} bytes to {folder}"):
             self._fs.makedirs(folder)
             copies = [info.copy for info in self.list(model, create_lsn) if info.lsn == lsn]
             path = folder / f"{lsn:020d}-{max(copies, default=-1) + 1}-{digest}.safetensors"
             for name in self._fs.listdir(folder):
-                if name.endswith(_TEMPORARY):  # of a crash
+                if name.endswith(_TEMPORARY):  # left by a crash
                     self._fs.unlink(folder / name)
-            write_whole(self._fs, path, data, _TEMPORARY)
+            write_atomically(self._fs, path, data, _TEMPORARY)
             info = self._info(model, create_lsn, path)
             assert info is not None
             if self._fs.read(path) != data:
@@ -98,7 +116,7 @@ class CheckpointStore:
         return info
 
     def _retire(self, model: str, create_lsn: int) -> None:
-        """Remove what is older than the newest ``keep`` good ones."""
+        """Remove the checkpoints that are older than the newest ``keep`` good ones."""
         good = 0
         for info in self.list(model, create_lsn):
             if good >= self._keep:
@@ -107,35 +125,35 @@ class CheckpointStore:
                 good += 1
 
     def models(self) -> list[tuple[str, int]]:
-        """``(model, create_lsn)`` of every model that has, or had, checkpoints."""
+        """Return ``(model, create_lsn)`` of every model with a checkpoint directory."""
         matches = (_DIRECTORY.fullmatch(name) for name in self._fs.listdir(self._directory))
         return sorted((match["model"], int(match["create_lsn"])) for match in matches if match)
 
     def list(self, model: str, create_lsn: int) -> list[CheckpointInfo]:
-        """The model's checkpoints, newest first, as their names tell; without those that were set aside."""
+        """Return the model's checkpoints, newest first, without those that were set aside."""
         folder = self._folder(model, create_lsn)
         infos = (self._info(model, create_lsn, folder / name) for name in self._fs.listdir(folder))
         return sorted((info for info in infos if info), key=lambda info: (info.lsn, info.copy), reverse=True)
 
     def read(self, info: CheckpointInfo) -> bytes:
-        """The checkpoint's bytes. Raises ``BadCheckpoint`` if they are not those that were written."""
+        """Return the checkpoint's bytes. Raises ``BadCheckpoint`` if their hash is wrong."""
         data = self._fs.read(info.path)
         if xxh3_64_hexdigest(data) != info.digest:
             raise BadCheckpoint(
-                f"checkpoint {info.path} is damaged: its {len(data)} bytes do not have the hash that its "
-                "name says; use another checkpoint of the model",
+                f"checkpoint {info.path} is damaged: its {len(data)} bytes do not have the hash in its "
+                "name; use another checkpoint of the model",
                 path=str(info.path),
             )
         return data
 
     def load(self, info: CheckpointInfo) -> tuple[Arrays, dict[str, str]]:
-        """``(arrays, metadata)`` as they were written. Raises ``BadCheckpoint``."""
+        """Return ``(arrays, metadata)`` of a checkpoint. Raises ``BadCheckpoint``."""
         return tensors.decode(self.read(info))
 
     def newest_valid(
         self, model: str, create_lsn: int
     ) -> tuple[CheckpointInfo, Arrays, dict[str, str]] | None:
-        """The newest good checkpoint; ``None`` if there is none. Bad ones are set aside, with a warning."""
+        """Return the newest good checkpoint, or ``None``. Sets bad ones aside, with a warning."""
         for info in self.list(model, create_lsn):
             found = self._good(info)
             if found is not None:
@@ -143,12 +161,12 @@ class CheckpointStore:
         return None
 
     def drop(self, model: str, create_lsn: int) -> None:
-        """Remove all that is kept of the model, bad ones too; that there is nothing is fine."""
+        """Remove all checkpoints of the model, bad ones included."""
         folder = self._folder(model, create_lsn)
         with self._writing:
             if self._fs.exists(folder):
-                # In one step: a crash must not leave an older checkpoint where a newer one was.
-                self._fs.rename(folder, free_name(self._fs, folder, _DROPPED))
+                # Rename first: a crash must not leave an older checkpoint without the newer one.
+                self._fs.rename(folder, unused_name(self._fs, folder, _DROPPED))
                 self._fs.fsync_dir(self._directory)
             for name in self._fs.listdir(self._directory):
                 if _DROPPED in name:
@@ -157,7 +175,7 @@ class CheckpointStore:
                     self._fs.rmdir(self._directory / name)
 
     def verify(self) -> Sequence[Diagnostic]:
-        """Read every checkpoint and say what is wrong; changes nothing, whether or not a daemon runs."""
+        """Read every checkpoint and return all problems. Changes nothing; a daemon may be running."""
         findings = []
         for model, create_lsn in self.models():
             for name in self._fs.listdir(folder := self._folder(model, create_lsn)):
@@ -179,7 +197,7 @@ class CheckpointStore:
             except BadCheckpoint as error:
                 yield Diagnostic("damage", info.path, error.message)
             except FileNotFoundError:
-                continue  # a running daemon has just retired it
+                continue  # a running daemon has just removed it
             except OSError as error:
                 yield Diagnostic("damage", info.path, f"cannot be read: {error.strerror or error}")
 
@@ -193,7 +211,7 @@ class CheckpointStore:
         try:
             stat = self._fs.stat(path)
         except FileNotFoundError:
-            return None  # retired since the directory was listed
+            return None  # removed since the directory was listed
         return CheckpointInfo(
             model,
             create_lsn,
@@ -206,7 +224,7 @@ class CheckpointStore:
         )
 
     def _good(self, info: CheckpointInfo) -> tuple[Arrays, dict[str, str]] | None:
-        """What is in the checkpoint; ``None``, and it is set aside, if it is bad."""
+        """Return the content of the checkpoint; if it is bad, set it aside and return ``None``."""
         try:
             return self.load(info)
         except BadCheckpoint as error:
@@ -217,10 +235,10 @@ class CheckpointStore:
             self._set_aside(info, f"{info.path} cannot be read: {error.strerror}")
         return None
 
-    def _set_aside(self, info: CheckpointInfo, why: str) -> None:
-        aside = free_name(self._fs, info.path, _BAD)
+    def _set_aside(self, info: CheckpointInfo, reason: str) -> None:
+        aside = unused_name(self._fs, info.path, _BAD)
         self._fs.rename(info.path, aside)
         self._fs.fsync_dir(aside.parent)
         self._warn(
-            f"{why}. It was set aside as {aside.name}; the checkpoint before it is used, with a longer replay"
+            f"{reason}. It was set aside as {aside.name}; the one before it is used, with a longer replay"
         )

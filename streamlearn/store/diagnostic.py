@@ -1,4 +1,4 @@
-"""What ``streamlearn verify`` reports."""
+"""The result of a check of a data directory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One thing found in a data directory: ``damage`` has to be acted upon, a ``note`` only explains."""
+    """One line of the report of ``streamlearn verify``. ``damage`` needs action; a ``note`` does not."""
 
     level: Literal["damage", "note"]
     path: Path

@@ -1,7 +1,7 @@
-"""Group commit without a timer: while one sync runs, the next group gathers.
+"""Group commit without a timer: while one sync runs, the next group collects.
 
-The main thread appends and asks for a sync; this thread does it and reports what is durable. However
-many requests come in while a sync runs, the next sync serves them all; an idle journal is synced at once.
+The main thread appends records and requests a sync. The flusher thread syncs and reports the durable lsn. One
+sync serves all requests that arrived during the previous one; an idle journal is synced at once.
 """
 
 from __future__ import annotations
@@ -15,9 +15,15 @@ from streamlearn.store.journal import Journal
 class Flusher:
     """The thread that calls ``journal.sync``.
 
-    ``on_durable(lsn)`` after each sync, ``on_failure(error)`` once if one fails, after which the thread
-    ends: a failed sync is never retried, since the system may have dropped the very bytes that failed.
-    Both are called on this thread.
+    Parameters
+    ----------
+    journal
+        The journal to sync.
+    on_durable
+        Called with the durable lsn after each sync, on the flusher thread.
+    on_failure
+        Called once with the error if a sync fails, on the flusher thread, which then ends. A failed sync is
+        never retried, since the system may have dropped the bytes that it failed to write.
     """
 
     def __init__(
@@ -35,11 +41,11 @@ class Flusher:
         self._thread.start()
 
     def request(self) -> None:
-        """Ask that everything appended so far be made durable; returns at once."""
+        """Request a sync of everything appended so far; return at once."""
         self._wake.set()
 
     def stop(self) -> None:
-        """Make everything durable that was asked for, then end the thread and wait for it."""
+        """Serve all requests, then end the thread and wait for it."""
         self._stopping = True
         self._wake.set()
         self._thread.join()
@@ -49,9 +55,9 @@ class Flusher:
             stopping = False
             while not stopping:
                 self._wake.wait()
-                # Both before the sync: what is asked for while it runs is served by the next one.
+                # Read and clear before the sync: the next sync serves requests that arrive during this one.
                 stopping = self._stopping
                 self._wake.clear()
                 self._on_durable(self._journal.sync())
-        except Exception as error:  # noqa: BLE001 - handed on: the daemon must stop, whatever it is
+        except Exception as error:  # noqa: BLE001 - passed on: the daemon must stop after any error
             self._on_failure(error)

@@ -1,10 +1,10 @@
-"""The only door to files: the few operations that the journal and the checkpoints rest on.
+"""The only module that accesses files.
 
-Tests swap in a class that loses what was not synced, tears writes and fails on demand, so everything
-that touches a disk goes through here, and every operation means what POSIX promises and no more:
+Tests replace ``FS`` by a class that loses unsynced data, tears writes and fails on demand. Every operation
+guarantees what POSIX guarantees and no more:
 
-- written bytes outlive the process, but outlive a power loss only after ``fdatasync`` of their file;
-- a created, renamed or removed name outlives a power loss only after ``fsync_dir`` of its directory.
+- written bytes survive the end of the process; they survive a power loss only after ``fdatasync``;
+- a created, renamed or removed name survives a power loss only after ``fsync_dir`` of its directory.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ _BUFFERS_PER_CALL = 1024  # IOV_MAX of Linux
 
 
 class Stat(NamedTuple):
-    """What is asked about a file: its size in bytes, and when it was last written (ns since the epoch)."""
+    """Size of a file in bytes, and time of its last write in ns since 1970."""
 
     size: int
     time: int
 
 
 class FS:
-    """The operating system's files. Errors are ``OSError``, as they come; nothing is retried."""
+    """The operating system's files. Errors are plain ``OSError``; nothing is retried."""
 
     def listdir(self, directory: Path) -> list[str]:
-        """The names in ``directory``, sorted; none if it is not there."""
+        """Return the names in ``directory``, sorted; an empty list if it does not exist."""
         try:
             return sorted(os.listdir(directory))
         except FileNotFoundError:
             return []
 
     def mkdir(self, directory: Path) -> None:
-        """Make one directory; that it is there already is fine."""
+        """Create one directory if it does not exist."""
         with suppress(FileExistsError):
             os.mkdir(directory, 0o755)
 
     def makedirs(self, directory: Path) -> None:
-        """Make ``directory`` and its missing parents, all of them durable."""
+        """Create ``directory`` and its missing parents; all of them are durable on return."""
         missing = []
         while not self.exists(directory):
             missing.append(directory)
@@ -60,42 +60,42 @@ class FS:
             self.fsync_dir(path.parent)
 
     def exists(self, path: Path) -> bool:
-        """Whether there is a file or directory of that name."""
+        """Whether a file or directory of that name exists."""
         return path.exists()
 
     def stat(self, path: Path) -> Stat:
-        """Size and time of the file."""
+        """Return size and time of the file."""
         found = path.stat()
         return Stat(found.st_size, found.st_mtime_ns)
 
     def read(self, path: Path, offset: int = 0, size: int | None = None) -> bytes:
-        """``size`` bytes from ``offset`` (fewer at the end of the file); ``None``: all that follow."""
+        """Return ``size`` bytes from ``offset``, fewer at the end of the file; all bytes if ``None``."""
         with path.open("rb", buffering=0) as file:
             length = max(0, os.fstat(file.fileno()).st_size - offset)
-            wanted = length if size is None else min(size, length)
+            remaining = length if size is None else min(size, length)
             parts = []
-            while wanted > 0 and (part := os.pread(file.fileno(), wanted, offset)):
+            while remaining > 0 and (part := os.pread(file.fileno(), remaining, offset)):
                 parts.append(part)
-                wanted -= len(part)
+                remaining -= len(part)
                 offset += len(part)
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def create(self, path: Path) -> int:
-        """A new, empty file, open for writing; ``FileExistsError`` if the name is taken."""
+        """Create a file and open it for writing; return its descriptor. Raises ``FileExistsError``."""
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
 
     def open(self, path: Path) -> int:
-        """An existing file, open for reading and writing."""
+        """Open an existing file for reading and writing; return its descriptor."""
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
     def close(self, fd: int) -> None:
-        """Close; says nothing about durability."""
+        """Close a descriptor. Does not make anything durable."""
         os.close(fd)
 
     def allocate(self, fd: int, size: int) -> None:
-        """Reserve room so that the file is ``size`` bytes long, zeros where nothing was written.
+        """Reserve space so that the file is ``size`` bytes long, with zeros in the new part.
 
-        A file system that can't reserve is left alone: the file then grows as it is written.
+        Does nothing on a file system without preallocation: the file then grows with each write.
         """
         try:
             os.posix_fallocate(fd, 0, size)
@@ -104,11 +104,11 @@ class FS:
                 raise
 
     def pwritev(self, fd: int, buffers: Sequence[Bytes], offset: int) -> int:
-        """One write call, which may stop early; returns how many bytes it wrote."""
+        """Make one write call, which may be partial; return the number of bytes written."""
         return os.pwritev(fd, buffers, offset)
 
     def write(self, fd: int, buffers: Sequence[Bytes], offset: int) -> None:
-        """Write all of ``buffers`` (of bytes), one after the other: one call, unless the system splits it."""
+        """Write all ``buffers`` consecutively, in one call unless the system writes only a part."""
         left = sum(map(len, buffers))
         while left > 0:
             written = self.pwritev(fd, buffers[:_BUFFERS_PER_CALL], offset)
@@ -122,7 +122,7 @@ class FS:
         os.ftruncate(fd, size)
 
     def fdatasync(self, fd: int) -> None:
-        """Make the file's bytes and size durable. After a failure nothing is known: never call again."""
+        """Make the file's bytes and size durable. After a failure the state is unknown: do not retry."""
         os.fdatasync(fd)
 
     def fsync_dir(self, directory: Path) -> None:
@@ -134,7 +134,7 @@ class FS:
             os.close(fd)
 
     def rename(self, old: Path, new: Path) -> None:
-        """Give a file or directory another name, in one step; a file of that name is replaced."""
+        """Rename a file or directory atomically; an existing file of the new name is replaced."""
         os.rename(old, new)
 
     def unlink(self, path: Path) -> None:
@@ -146,8 +146,8 @@ class FS:
         os.rmdir(directory)
 
     def lock(self, path: Path) -> Lock:
-        """Take the lock file ``path`` for this process until ``release``; ``DirectoryLocked`` if taken."""
-        with explained(f"lock the data directory {path.parent}"):
+        """Lock the file ``path`` for this process until ``release``. Raises ``DirectoryLocked``."""
+        with actionable_errors(f"lock the data directory {path.parent}"):
             self.makedirs(path.parent)
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -157,7 +157,7 @@ class FS:
             os.close(fd)
             raise DirectoryLocked(
                 f"the data directory {path.parent} is in use by another streamlearn daemon (process "
-                f"{holder}); stop that one, or give this one another --data-dir",
+                f"{holder}); stop that daemon, or give this one another --data-dir",
                 directory=str(path.parent),
                 process=holder,
             ) from None
@@ -167,7 +167,7 @@ class FS:
 
 
 def _without(buffers: Sequence[Bytes], count: int) -> Sequence[Bytes]:
-    """What of ``buffers`` is left behind their first ``count`` bytes."""
+    """Return ``buffers`` without their first ``count`` bytes."""
     for index, buffer in enumerate(buffers):
         if count < len(buffer):
             return [memoryview(buffer)[count:], *buffers[index + 1 :]]
@@ -176,13 +176,13 @@ def _without(buffers: Sequence[Bytes], count: int) -> Sequence[Bytes]:
 
 
 class Lock:
-    """A lock that is held. The kernel lets go of it when the process ends, however it ends."""
+    """A held lock. The kernel releases it when the process ends for any reason."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
     def release(self) -> None:
-        """Let go; the lock file stays, since removing it would open a race."""
+        """Release the lock. The lock file stays, since removing it would cause a race."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -195,49 +195,53 @@ class Lock:
 
 
 @contextmanager
-def explained(doing: str) -> Iterator[None]:
-    """Raise what ``explain`` makes of an ``OSError`` in the block."""
+def actionable_errors(action: str) -> Iterator[None]:
+    """Replace an ``OSError`` in the block by ``actionable_error`` of it."""
     try:
         yield
     except OSError as error:
-        raise explain(error, doing) from error
+        raise actionable_error(error, action) from error
 
 
-def explain(error: OSError, doing: str) -> Exception:
-    """What a person can mend, as an error that says how; any other as it is. ``doing``: what was tried."""
+def actionable_error(error: OSError, action: str) -> Exception:
+    """Return an error that says what to do if a person can act on it, else the same error.
+
+    ``action`` completes the sentence "cannot …".
+    """
     reason = error.strerror or str(error)
     if error.errno in FULL:
-        return DiskFull(f"cannot {doing}: {reason}. Nothing of it was kept; free some room, then try again")
+        return DiskFull(f"cannot {action}: {reason}. Nothing of it was kept; free some space, then try again")
     if error.errno in _REFUSED:
         return BadConfig(
-            f"cannot {doing}: {reason}. Let the daemon's user write there, or choose another --data-dir"
+            f"cannot {action}: {reason}. Give the daemon write permission, or choose another --data-dir"
         )
     return error
 
 
-def free_name(fs: FS, path: Path, suffix: str) -> Path:
-    """``path`` with ``suffix`` behind its name, and a number behind that if the name is taken."""
-    free, number = path.with_name(path.name + suffix), 1
-    while fs.exists(free):
+def unused_name(fs: FS, path: Path, suffix: str) -> Path:
+    """Return ``path`` with ``suffix`` appended, and a number after it if that name exists."""
+    name, number = path.with_name(path.name + suffix), 1
+    while fs.exists(name):
         number += 1
-        free = path.with_name(f"{path.name}{suffix}.{number}")
-    return free
+        name = path.with_name(f"{path.name}{suffix}.{number}")
+    return name
 
 
-def write_whole(fs: FS, path: Path, data: Bytes, suffix: str = ".tmp") -> None:
-    """Make ``data`` the durable content of ``path``; after a crash the old content is there, or the new one.
+def write_atomically(fs: FS, path: Path, data: Bytes, suffix: str = ".tmp") -> None:
+    """Replace the content of ``path`` atomically and durably.
 
-    ``suffix`` names the file it is written to first. Raises ``OSError`` with ``path`` as it was.
+    After a crash ``path`` has the old content or the new one. The data is first written to ``path`` with
+    ``suffix`` appended. Raises ``OSError`` with ``path`` unchanged.
     """
     temporary = path.with_name(path.name + suffix)
-    if fs.exists(temporary):  # of a crash
+    if fs.exists(temporary):  # left by a crash
         fs.unlink(temporary)
     fd = fs.create(temporary)
     try:
         fs.write(fd, [data], 0)
         fs.fdatasync(fd)
     except OSError:
-        with suppress(OSError):  # the first error is the one to tell
+        with suppress(OSError):  # report the first error
             fs.unlink(temporary)
         raise
     finally:

@@ -1,9 +1,9 @@
 """The journal: the append-only log of accepted records, in segment files (docs/journal.md has the bytes).
 
-Two threads use it. The main thread appends; the flusher thread calls ``sync``. Appending writes to the
-last segment, and begins a new one when it is full, without waiting for the disk; ``sync`` makes all open
-segments durable, oldest first, then their names, and only then moves ``durable_lsn``. So in whatever
-order the disk keeps things, nothing is called durable before all that stands in front of it is.
+Two threads use it. The main thread appends; the flusher thread calls ``sync``. Appending writes to the last
+segment, and begins a new one when it is full, without waiting for the disk. ``sync`` makes all open segments
+durable, oldest first, then their names, and then advances ``durable_lsn``. So no record counts as durable
+before all records in front of it are durable, whatever the order of the disk's writes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from threading import Lock
 
 from streamlearn.errors import DamagedJournal, DiskFull, JournalFailed
 from streamlearn.store import record as record_format
-from streamlearn.store.fs import FS, FULL, explain, explained
+from streamlearn.store.fs import FS, FULL, actionable_error, actionable_errors
 from streamlearn.store.reader import Reader, segment_of
 from streamlearn.store.record import Record, RecordKind
 from streamlearn.store.repair import JournalEnd, JournalRepair
@@ -34,14 +34,14 @@ SEGMENT_BYTES = 64 * 2**20
 
 
 @dataclass(slots=True, eq=False)
-class _Open:
-    """A segment that is being written, or waits for its last sync."""
+class _OpenSegment:
+    """A segment that is being written, or that waits for its last sync."""
 
     file: SegmentFile
     fd: int
     end: int  # where the next record goes
-    limit: int  # beyond which the next record goes to a new segment
-    named: bool  # whether its name is known to be durable
+    limit: int  # a record that would end beyond it goes to a new segment
+    name_durable: bool
 
 
 class Journal:
@@ -52,19 +52,19 @@ class Journal:
         self._fs = fs
         self._directory = directory
         self._segment_bytes = segment_bytes
-        self._mender = repairer
-        self._state = Lock()  # guards what both threads use; never held while the disk works
+        self._repair = repairer
+        self._state = Lock()  # guards the fields that both threads use; never held during file access
         self._syncing = Lock()  # one sync at a time
-        self._sizes: dict[SegmentFile, int] = {}  # bytes in use, of all segments, oldest first
-        self._open: list[_Open] = []  # the last one is being written
+        self._sizes: dict[SegmentFile, int] = {}  # bytes in use of every segment, oldest first
+        self._open: list[_OpenSegment] = []  # the last one is being written
         self._failure: JournalFailed | None = None
         self._journal = 0  # the journal's id
         self._chain = 0  # the hash of the last link
         self._closed = False  # whether the last link is a CLOSE
         self.written_lsn = 0
-        """The lsn of the last record appended; it outlives the process. 0: there is none."""
+        """The lsn of the last record appended, which survives kill -9; 0 if the journal is empty."""
         self.durable_lsn = 0
-        """The lsn of the last record that outlives a power loss."""
+        """The lsn of the last record that survives a power loss."""
 
     # ------------------------------------------------------------------------------------------- opening
 
@@ -78,36 +78,53 @@ class Journal:
         repair: bool = False,
         warn: Callable[[str], None] = lambda message: None,
     ) -> Journal:
-        """Open the journal in ``directory``, or begin one. All that is found in it is durable afterwards.
+        """Open the journal in ``directory``, or create one. All its records are durable on return.
 
-        A torn tail is cut off, with a warning. Damage raises ``DamagedJournal``, here or in ``replay``,
-        whichever comes upon it; with ``repair`` the journal is cut there instead, after copies were made.
+        A torn tail is truncated, with a warning.
+
+        Parameters
+        ----------
+        fs
+            File access.
+        directory
+            Where the segments are.
+        segment_bytes
+            Size of a segment file.
+        repair
+            Truncate a damaged journal, after copying it, instead of raising.
+        warn
+            Called with each warning.
+
+        Raises
+        ------
+        DamagedJournal
+            If durable records can't be read. ``replay`` raises it too, for earlier segments.
         """
         self = cls(fs, directory, segment_bytes, JournalRepair(fs, directory, repair, warn))
-        with self._no_second_try("opened"), explained(f"open the journal in {directory}"):
+        with self._permanent_failure("opened"), actionable_errors(f"open the journal in {directory}"):
             fs.makedirs(directory)
             segments = list_segments(fs, directory)
             if segments:
-                self._adopt(segments, self._mender.recover(segments))
+                self._adopt(segments, self._repair.recover(segments))
             else:
                 self._begin(1)
         return self
 
     def _begin(self, first: int) -> None:
-        """Make the journal's first segment."""
+        """Create the journal's first segment."""
         self._journal, self._chain = secrets.randbits(64), 0
         self._begin_segment(first)
 
     def _begin_segment(self, first: int) -> None:
-        """Make an empty segment, durable before anything is written behind its header."""
+        """Create an empty segment; it is durable before any record is written."""
         segment = self._roll(first, 0, first - 1)
         self.written_lsn = self.durable_lsn = first - 1
         self._fs.fdatasync(segment.fd)
         self._fs.fsync_dir(self._directory)
-        segment.named = True
+        segment.name_durable = True
 
     def _adopt(self, segments: Sequence[SegmentFile], end: JournalEnd) -> None:
-        """Go on where the mended journal ends."""
+        """Continue at the end of the repaired journal."""
         at = end.at
         self._close_files()
         self._sizes = {segment: self._fs.stat(segment.path).size for segment in segments[: at.index]}
@@ -115,10 +132,10 @@ class Journal:
             self._begin(at.lsn)
             return
         last = segments[at.index]
-        active = _Open(
-            last, self._fs.open(last.path), at.offset, max(self._segment_bytes, at.offset), named=True
+        active = _OpenSegment(
+            last, self._fs.open(last.path), at.offset, max(self._segment_bytes, at.offset), name_durable=True
         )
-        with suppress(DiskFull), explained("reserve room"):
+        with suppress(DiskFull), actionable_errors("reserve space"):
             self._fs.allocate(active.fd, active.limit)
         self._open = [active]
         self._sizes[last] = at.offset
@@ -129,15 +146,25 @@ class Journal:
 
     @property
     def next_lsn(self) -> int:
-        """The lsn that the next record will have."""
+        """The lsn of the next record."""
         return self.written_lsn + 1
 
     def append(self, records: Sequence[Record]) -> int:
-        """Write ``records`` in one go, set their ``lsn``, and return the first one's. For one thread.
+        """Write ``records`` in one call and set their ``lsn``. Only one thread may append.
 
-        They outlive the process when this returns, and a power loss once ``durable_lsn`` has reached them.
-        Raises ``DiskFull`` with none of them kept: the journal stays at its last whole record and can be
-        used as before. Any other ``OSError`` likewise. ``JournalFailed`` for good once a sync has failed.
+        The records survive kill -9 on return, and a power loss once ``durable_lsn`` has reached them.
+
+        Returns
+        -------
+        int
+            The lsn of the first record.
+
+        Raises
+        ------
+        DiskFull, OSError
+            No record was kept; the journal remains usable.
+        JournalFailed
+            If a sync has failed before.
         """
         if self._failure is not None:
             raise self._failure
@@ -158,7 +185,7 @@ class Journal:
         return first
 
     def _encode(self, records: Sequence[Record], first: int) -> tuple[list[bytes], int, int]:
-        """The bytes of ``records`` in parts, how many, and the hash of the last record."""
+        """Return the bytes of ``records`` in parts, their total, and the hash of the last record."""
         parts: list[bytes] = []
         size, chain, durable = 0, self._chain, self.durable_lsn
         for lsn, record in enumerate(records, first):
@@ -167,18 +194,18 @@ class Journal:
             size += len(prefix) + len(body)
         return parts, size, chain
 
-    def _write(self, segment: _Open, parts: Sequence[bytes]) -> None:
-        """Write ``parts`` at the segment's end, all or nothing; does not move the end."""
+    def _write(self, segment: _OpenSegment, parts: Sequence[bytes]) -> None:
+        """Write all ``parts`` at the segment's end, or nothing. Does not advance ``segment.end``."""
         try:
             self._fs.write(segment.fd, parts, segment.end)
         except OSError as error:
             self._fs.truncate(segment.fd, segment.end)
             if error.errno in FULL:
-                raise explain(error, f"append to the journal segment {segment.file.path}") from error
+                raise actionable_error(error, f"append to the journal segment {segment.file.path}") from error
             raise
 
-    def _roll(self, first: int, size: int, durable: int) -> _Open:
-        """Begin the segment of record ``first``, with room for ``size`` bytes of records or more."""
+    def _roll(self, first: int, size: int, durable: int) -> _OpenSegment:
+        """Create the segment of record ``first``, with space for at least ``size`` bytes of records."""
         file = SegmentFile(first, segment_path(self._directory, first))
         needed = HEADER_BYTES + size
         limit = max(self._segment_bytes, needed)
@@ -193,10 +220,10 @@ class Journal:
                 self._fs.close(fd)
                 self._fs.unlink(file.path)
             if error.errno in FULL:
-                doing = f"begin the journal segment {file.path} with {needed} bytes"
-                raise explain(error, doing) from error
+                action = f"begin the journal segment {file.path} with {needed} bytes"
+                raise actionable_error(error, action) from error
             raise
-        segment = _Open(file, fd, HEADER_BYTES, limit, named=False)
+        segment = _OpenSegment(file, fd, HEADER_BYTES, limit, name_durable=False)
         self._chain, self._closed = chain, False
         with self._state:
             self._open.append(segment)
@@ -204,7 +231,7 @@ class Journal:
         return segment
 
     def _reserve(self, fd: int, limit: int, needed: int) -> int:
-        """Reserve ``limit`` bytes or, on a nearly full disk, fewer, but ``needed`` at least; how many."""
+        """Reserve ``limit`` bytes, or fewer on a nearly full disk, but at least ``needed``. Returns it."""
         while True:
             try:
                 self._fs.allocate(fd, limit)
@@ -212,23 +239,23 @@ class Journal:
             except OSError as error:
                 if error.errno not in FULL or limit == needed:
                     raise
-                self._fs.truncate(fd, 0)  # give back what was reserved in vain
+                self._fs.truncate(fd, 0)  # release what was reserved
                 limit = max(needed, limit // 8)
 
     def advance(self, lsn: int) -> None:
-        """Let ``next_lsn`` be ``lsn`` at least: a checkpoint may be ahead of what is left of the journal."""
+        """Raise ``next_lsn`` to ``lsn`` if it is lower: a checkpoint may be ahead of a repaired journal."""
         if lsn > self.next_lsn:
             self.sync()
-            with self._no_second_try("continued"):
+            with self._permanent_failure("continued"):
                 self._begin_segment(lsn)
 
     # -------------------------------------------------------------------------------------------- syncing
 
     def sync(self) -> int:
-        """Make all that was appended before this call durable; returns ``durable_lsn``. For any thread.
+        """Make all records appended before this call durable; return ``durable_lsn``. For any thread.
 
-        Raises ``JournalFailed`` if the disk refuses, and from then on always: a failed sync is not tried
-        again, because the system may have dropped the bytes and would call the next one a success.
+        Raises ``JournalFailed`` if the sync fails, and in every later call. A failed sync is never retried:
+        the system may have dropped the bytes and would report success for the next sync.
         """
         with self._syncing:
             with self._state:
@@ -237,17 +264,17 @@ class Journal:
                 target, segments = self.written_lsn, self._open[:]
             if target == self.durable_lsn:
                 return target
-            with self._no_second_try("synced"):
-                for segment in segments[:-1]:  # full ones: give back what is left of their room
+            with self._permanent_failure("synced"):
+                for segment in segments[:-1]:  # full segments: release their unused space
                     self._fs.truncate(segment.fd, segment.end)
                 for segment in segments:
                     self._fs.fdatasync(segment.fd)
-                if not all(segment.named for segment in segments):
+                if not all(segment.name_durable for segment in segments):
                     self._fs.fsync_dir(self._directory)
             with self._state:
                 for segment in segments:
-                    segment.named = True
-                # The last one stays: it is being written, or was when this began and has bytes since.
+                    segment.name_durable = True
+                # The last one stays open: it is being written, or has records newer than this sync.
                 del self._open[: len(segments) - 1]
                 self.durable_lsn = target
             for segment in segments[:-1]:
@@ -255,16 +282,16 @@ class Journal:
             return target
 
     @contextmanager
-    def _no_second_try(self, what: str) -> Iterator[None]:
-        """Turn an ``OSError`` of syncing into the journal's end."""
+    def _permanent_failure(self, action: str) -> Iterator[None]:
+        """Turn an ``OSError`` into a ``JournalFailed`` that every later call raises."""
         try:
             yield
         except OSError as error:
             failure = JournalFailed(
-                f"the journal in {self._directory} could not be {what} ({error.strerror or error}); what is "
-                f"on the disk after record {self.durable_lsn} is unknown, so nothing more is acknowledged. "
-                "Look for the disk's errors in the system's log, then start again: all that was "
-                "acknowledged as durable is kept",
+                f"the journal in {self._directory} could not be {action} ({error.strerror or error}); "
+                f"whether records after {self.durable_lsn} are on the disk is unknown, so nothing more is "
+                "acknowledged. Look for disk errors in the system log, then start the daemon again: every "
+                "record acknowledged as durable is kept",
                 durable_lsn=self.durable_lsn,
             )
             with self._state:
@@ -272,10 +299,7 @@ class Journal:
             raise failure from error
 
     def close(self) -> None:
-        """Sync, note in the journal that all of it is durable, give back the room in reserve, and close.
-
-        Stop the flusher first.
-        """
+        """Sync, write CLOSE, release the reserved space, and close the files. Stop the flusher first."""
         try:
             if self._failure is None and self._open:
                 self.sync()
@@ -288,14 +312,14 @@ class Journal:
             self._fs.close(segment.fd)
         self._open = []
 
-    def _close_last(self, segment: _Open) -> None:
-        with self._no_second_try("closed"):
+    def _close_last(self, segment: _OpenSegment) -> None:
+        with self._permanent_failure("closed"):
             if not self._closed:
                 mark = Record(RecordKind.CLOSE, 0, 0, "")
                 prefix, body, _ = record_format.encode(
                     mark, self.next_lsn, self.durable_lsn, self._chain, self._journal
                 )
-                with suppress(DiskFull):  # without it the journal is as whole, only less sure of its end
+                with suppress(DiskFull):  # CLOSE is optional: it only proves where the journal ends
                     self._write(segment, (prefix, body))
                     segment.end += len(prefix) + len(body)
             self._fs.truncate(segment.fd, segment.end)
@@ -305,35 +329,45 @@ class Journal:
 
     @property
     def first_lsn(self) -> int:
-        """The lsn that the oldest segment begins with: what is before it was retired."""
+        """The first lsn of the oldest segment. Earlier records were retired."""
         with self._state:
             return next(iter(self._sizes)).first
 
     @property
     def segments(self) -> int:
-        """How many segments there are."""
+        """The number of segments."""
         return len(self._sizes)
 
     @property
     def bytes(self) -> int:
-        """How many bytes of the segments are in use."""
+        """The number of bytes in use in all segments."""
         with self._state:
             return sum(self._sizes.values())
 
     def replay(self, from_lsn: int | None = None) -> Iterator[Record]:
-        """The records from ``from_lsn`` (``None``: from the oldest) to the last one written, in order.
+        """Iterate over the records from ``from_lsn`` to the last one written, in order.
 
-        Lazy, with one segment in memory at a time; payloads are read-only views of it. Numbers that
-        ``advance`` skipped are left out. Raises ``DamagedJournal`` if records were retired that are asked
-        for, at once, or where one can't be read; in repair the journal is cut there and replay ends.
+        Reads lazily, with one segment in memory at a time; payloads are read-only views of it. Skips the
+        numbers that ``advance`` skipped.
+
+        Parameters
+        ----------
+        from_lsn
+            The first record; ``None`` for the oldest.
+
+        Raises
+        ------
+        DamagedJournal
+            At once if ``from_lsn`` was retired; during the iteration if a record can't be read. With
+            ``repair`` the journal is truncated there instead, and the iteration ends.
         """
         if from_lsn is None:
             from_lsn = self.first_lsn
         if from_lsn < self.first_lsn:
             raise DamagedJournal(
                 f"the journal in {self._directory} begins at record {self.first_lsn}, but record {from_lsn} "
-                "is asked for: earlier segments were retired or removed. Bring them, or a newer checkpoint, "
-                "back from a backup",
+                "is asked for: earlier segments were retired or removed. Restore them, or a newer "
+                "checkpoint, from a backup",
                 lsn=from_lsn,
                 first_lsn=self.first_lsn,
             )
@@ -353,28 +387,30 @@ class Journal:
             if link.record.lsn >= begin:
                 yield link.record
         if reader.at.lsn <= last:
-            self._mender.damage(segments, reader.at, f"record {last} was found behind it")
-            with self._no_second_try("repaired"):
-                self._mender.cut(segments, reader.at)
+            self._repair.report_damage(
+                segments, reader.at, f"the records up to {last} were valid when it was opened"
+            )
+            with self._permanent_failure("repaired"):
+                self._repair.cut(segments, reader.at)
                 self._adopt(segments, JournalEnd(reader.at, self._journal, closed=False))
 
     def retire(self, before_lsn: int) -> int:
-        """Remove the segments whose records are all before ``before_lsn``; returns how many. For one thread.
+        """Remove the segments with no record at or after ``before_lsn``; return their number.
 
-        The segment being written always stays, and so does any that is not yet known to be durable.
+        Only one thread may call it. Keeps the segment being written, and all that are not durable.
         """
         removed = 0
         while True:
             with self._state:
                 oldest = list(self._sizes)[:2]
                 busy = any(
-                    segment.file == oldest[0] or (segment.file in oldest and not segment.named)
+                    segment.file == oldest[0] or (segment.file in oldest and not segment.name_durable)
                     for segment in self._open
                 )
             if len(oldest) < 2 or oldest[1].first > before_lsn or busy:
                 return removed
-            # One by one: were two names removed at once, a power loss might bring back only the older one.
-            self._mender.remove(oldest[:1])
+            # One at a time: after removing two at once, a power loss might restore only the older one.
+            self._repair.remove(oldest[:1])
             with self._state:
                 del self._sizes[oldest[0]]
             removed += 1

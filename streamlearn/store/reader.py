@@ -1,10 +1,9 @@
-"""Reading a journal: where its valid part ends, and whether what follows is a torn tail or damage.
+"""Reading a journal: the end of its valid part, and whether the bytes after it are a torn tail or damage.
 
-A journal is a chain: header, records, next segment's header, and so on, each link carrying the hash of
-the one before. ``Reader`` follows it until a link is missing. Then ``judge`` looks at what is left: if
-anything after the break says that a record at or after the break had been durable, an acknowledged
-record can't be read, which is damage. Otherwise the rest is what a crash left of writes that nobody was
-told of.
+A journal is a hash chain: header, records, next segment's header, and so on; each link has the hash of the
+link before it. ``Reader`` follows the chain to the first missing link. ``inspect_tail`` then reads the rest.
+If any valid link in it says that a record at or after the break was durable, an acknowledged record is lost:
+that is damage. Otherwise the rest is a torn tail: incomplete writes that were never acknowledged.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from streamlearn.store.segment import HEADER_BYTES, SegmentFile, decode_header, 
 
 
 @dataclass(slots=True)
-class Break:
-    """Where the chain ends: in segment number ``index``, at byte ``offset``, where record ``lsn`` would be.
+class ChainEnd:
+    """Where the chain ends: in segment number ``index``, at byte ``offset``. Record ``lsn`` is missing there.
 
-    ``offset`` is 0 if not even the segment's header is valid. ``chain`` is the hash of the last link.
+    ``offset`` is 0 if the segment's header is invalid. ``chain`` is the hash of the last link.
     """
 
     index: int
@@ -32,18 +31,19 @@ class Break:
 
 
 @dataclass(slots=True)
-class Rest:
-    """What follows the break: ``evidence`` says why it is damage, ``None`` if it is not.
+class Tail:
+    """The bytes after the end of the chain.
 
-    ``torn`` counts the bytes, leading and trailing zeros aside, that are neither (0: a clean end).
+    ``damage`` says why a durable record is lost; ``None`` if none is. ``torn_bytes`` counts the bytes without
+    leading and trailing zeros; 0 for a clean end.
     """
 
-    evidence: str | None
-    torn: int
+    damage: str | None
+    torn_bytes: int
 
 
 def journal_id(fs: FS, segments: Sequence[SegmentFile]) -> int | None:
-    """The id in the first valid header of ``segments``; ``None`` if there is none."""
+    """Return the journal's id from the first valid header of ``segments``; ``None`` without one."""
     for segment in segments:
         header = read_header(fs, segment)
         if header is not None:
@@ -52,7 +52,10 @@ def journal_id(fs: FS, segments: Sequence[SegmentFile]) -> int | None:
 
 
 def first_uncertain(fs: FS, segments: Sequence[SegmentFile], journal: int | None) -> int:
-    """Which segment to read from to find the journal's end: all before it were durable when it was made."""
+    """Return the last segment that began when all segments before it were durable.
+
+    The journal's end is in this segment or after it.
+    """
     for index in range(len(segments) - 1, 0, -1):
         header = read_header(fs, segments[index])
         if header is not None and header.journal == journal and header.durable >= header.first - 1:
@@ -61,7 +64,7 @@ def first_uncertain(fs: FS, segments: Sequence[SegmentFile], journal: int | None
 
 
 def segment_of(fs: FS, segments: Sequence[SegmentFile], journal: int, lsn: int) -> int:
-    """Which segment to read from to find record ``lsn``: the last valid one that begins at or before it."""
+    """Return the last segment with a valid header that begins at or before record ``lsn``."""
     for index in range(len(segments) - 1, 0, -1):
         if segments[index].first <= lsn:
             header = read_header(fs, segments[index])
@@ -71,9 +74,9 @@ def segment_of(fs: FS, segments: Sequence[SegmentFile], journal: int, lsn: int) 
 
 
 class Reader:
-    """Follows the chain through ``segments`` from segment number ``start``; one segment in memory at a time.
+    """Follows the chain from segment number ``start``, with one segment in memory at a time.
 
-    ``at`` is where it has come to; ``durable`` the highest durable lsn that any link so far spoke of.
+    ``at`` is the current position. ``durable`` is the highest durable lsn in any link read so far.
     """
 
     def __init__(self, fs: FS, segments: Sequence[SegmentFile], journal: int | None, start: int = 0) -> None:
@@ -81,13 +84,13 @@ class Reader:
         self._segments = segments
         self._journal = journal
         self.durable = 0
-        self.at = Break(start, 0, segments[start].first, 0)
+        self.at = ChainEnd(start, 0, segments[start].first, 0)
 
     def links(self) -> Iterator[DecodedRecord | None]:
-        """Every link in order: ``None`` for a segment's header, then its records (CLOSE among them).
+        """Yield every link in order: ``None`` for a segment's header, then its records, CLOSE included.
 
-        When a link is handed out, ``at`` is where it begins, with the lsn that it has or, for a header or
-        CLOSE, the one that comes next. At the end ``at`` is the break.
+        While a link is yielded, ``at`` is its position, with its own lsn or, for a header or CLOSE, the next
+        lsn. Afterwards ``at`` is the end of the chain.
         """
         at, journal = self.at, self._journal
         if journal is None:
@@ -116,8 +119,8 @@ class Reader:
                 if framed.record.kind is not RecordKind.CLOSE:
                     at.lsn += 1
 
-    def judge(self) -> Rest:
-        """What follows the break at ``at``."""
+    def inspect_tail(self) -> Tail:
+        """Read all bytes after ``at`` and classify them."""
         torn = 0
         for index in range(self.at.index, len(self._segments)):
             offset = self.at.offset if index == self.at.index else 0
@@ -125,21 +128,21 @@ class Reader:
             filled = len(data.strip(b"\0"))
             if filled:
                 torn += filled
-                evidence = self._evidence(index, offset, data)
-                if evidence is not None:
-                    return Rest(evidence, torn)
-        return Rest(None, torn)
+                damage = self._proof_of_durability(index, offset, data)
+                if damage is not None:
+                    return Tail(damage, torn)
+        return Tail(None, torn)
 
-    def _evidence(self, index: int, offset: int, data: bytes) -> str | None:
-        """What in ``data``, a segment from byte ``offset`` on, says that a missing record was durable."""
+    def _proof_of_durability(self, index: int, offset: int, data: bytes) -> str | None:
+        """Return what in ``data``, a segment from ``offset`` on, says that a missing record was durable."""
         segment = self._segments[index]
         name = segment.path.name
         if offset == 0:
             header = decode_header(data[:HEADER_BYTES], segment)
             if header is None:
-                # The header of a journal's first segment is durable before anything is written behind it.
+                # The header of a journal's first segment is durable before any record is written.
                 if index == 0 and data[HEADER_BYTES:].strip(b"\0"):
-                    return f"the header of {name} had been durable, and records stand behind it"
+                    return f"the header of {name} had been durable, and records follow it"
             elif header.journal != self._journal:
                 return f"segment {name} belongs to another journal"
             elif header.durable >= self.at.lsn:

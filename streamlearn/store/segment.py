@@ -1,7 +1,7 @@
-"""Segment files: their names, their header, and which of them a directory holds (docs/journal.md).
+"""Segment files: names, headers, and the list of those in a directory (docs/journal.md).
 
-The header is the first link of the segment's chain: it carries the hash of what the segment before ends
-with (``prev``), and its own hash is what the segment's first record carries.
+The header is a link of the hash chain: its ``prev`` is the hash of the last link of the previous segment, and
+its own hash is the ``prev`` of its first record.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from streamlearn.store.fs import FS
 MAGIC = b"SLJOURNL"
 VERSION = 1
 
-_PREFIX = struct.Struct("<8sQ")  # magic, hash of all that follows
+_PREFIX = struct.Struct("<8sQ")  # magic, hash of all bytes after it
 _BODY = struct.Struct("<IIQQQQQ")  # version, zero, journal id, first lsn, prev, durable, zero
 HEADER_BYTES = _PREFIX.size + _BODY.size
 
@@ -28,7 +28,7 @@ _NAME = re.compile(r"\d{20}\.log")
 
 
 class SegmentFile(NamedTuple):
-    """A segment by its name: the lsn of its first record, whether or not that is written yet."""
+    """A segment by its name, which has the lsn of its first record (even before that is written)."""
 
     first: int
     path: Path
@@ -36,7 +36,7 @@ class SegmentFile(NamedTuple):
 
 @dataclass(slots=True)
 class Header:
-    """What a segment says of itself. ``journal`` is the same random number in all segments of a journal."""
+    """The fields of a segment's header. ``journal`` is one random number for all segments of a journal."""
 
     journal: int
     first: int
@@ -46,12 +46,12 @@ class Header:
 
 
 def segment_path(directory: Path, first: int) -> Path:
-    """Where the segment that begins at lsn ``first`` is kept."""
+    """Return the path of the segment that begins at lsn ``first``."""
     return directory / f"{first:020d}.log"
 
 
 def list_segments(fs: FS, directory: Path) -> list[SegmentFile]:
-    """The segments in ``directory``, oldest first. Files of other names are not looked at."""
+    """Return the segments in ``directory``, oldest first. Files with other names are ignored."""
     return [
         SegmentFile(int(name[:20]), directory / name)
         for name in fs.listdir(directory)
@@ -60,16 +60,16 @@ def list_segments(fs: FS, directory: Path) -> list[SegmentFile]:
 
 
 def encode_header(header: Header) -> tuple[bytes, int]:
-    """The header's bytes, and its hash."""
+    """Return the header's bytes and its hash."""
     body = _BODY.pack(VERSION, 0, header.journal, header.first, header.prev, header.durable, 0)
     digest = xxh3_64_intdigest(body)
     return _PREFIX.pack(MAGIC, digest) + body, digest
 
 
 def decode_header(data: bytes, segment: SegmentFile) -> Header | None:
-    """The header that ``segment`` begins with; ``None`` if it is not whole, not valid, or of another one.
+    """Return the header of ``segment``; ``None`` if it is incomplete, invalid, or of another segment.
 
-    Raises ``DamagedJournal`` for a format that this version does not read: such a file is not touched.
+    Raises ``DamagedJournal`` if the file has another format version; such a file is never changed.
     """
     if len(data) < HEADER_BYTES:
         return None
@@ -88,5 +88,5 @@ def decode_header(data: bytes, segment: SegmentFile) -> Header | None:
 
 
 def read_header(fs: FS, segment: SegmentFile) -> Header | None:
-    """``decode_header`` of the file."""
+    """Read a segment's header from its file; see ``decode_header``."""
     return decode_header(fs.read(segment.path, 0, HEADER_BYTES), segment)

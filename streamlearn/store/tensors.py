@@ -1,9 +1,8 @@
-"""Named arrays as bytes and back: the safetensors format, always the same bytes for the same arrays.
+"""Named arrays in the safetensors format. The same arrays always give the same bytes.
 
-The header is written here, not by the safetensors library, for two reasons: version 0.8 orders the
-metadata differently in every call, and it scrambles arrays that are not C-contiguous. Reading is the
-library's, which checks the header against the data. The format has no checksum of its own; whoever
-keeps these bytes keeps a hash beside them.
+This module writes the header itself, for two reasons: version 0.8 of the safetensors library orders the
+metadata differently in every call, and it corrupts arrays that are not C-contiguous. The library does the
+reading; it checks the header against the data. The format has no checksum: store a hash with the bytes.
 """
 
 from __future__ import annotations
@@ -35,16 +34,16 @@ _NAMES = {
     "bool": "BOOL",
 }
 _DTYPES = {name: np.dtype(dtype).newbyteorder("<") for dtype, name in _NAMES.items()}
-_BFLOAT16 = "BF16"  # only read: the upper half of a float32, and NumPy has none
+_BFLOAT16 = "BF16"  # for reading only; NumPy has no such type: it is the upper half of a float32
 _METADATA = "__metadata__"
 _LENGTH_BYTES = 8
 
 
 def encode(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
-    """The bytes of a safetensors file holding ``arrays`` and ``metadata``.
+    """Return the bytes of a safetensors file with ``arrays`` and ``metadata``.
 
-    Raises ``ValueError`` for an array that is not C-contiguous or little-endian, or whose dtype the
-    format lacks. Widest elements come first, then by name, so that every array is aligned.
+    Arrays are ordered by element size, largest first, then by name, so that all of them are aligned. Raises
+    ``ValueError`` if an array is not C-contiguous or not little-endian, or if the format lacks its dtype.
     """
     header: dict[str, Any] = {}
     if metadata:
@@ -57,7 +56,7 @@ def encode(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> b
         if dtype is None or array.dtype != _DTYPES[dtype]:
             raise ValueError(f"array {name!r} has dtype {array.dtype.str}, which a checkpoint cannot hold")
         if not array.flags.c_contiguous:
-            raise ValueError(f"array {name!r} is not C-contiguous; state always is, so keep it that way")
+            raise ValueError(f"array {name!r} is not C-contiguous; state arrays must be")
         start, end = end, end + array.nbytes
         header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [start, end]}
         parts.append(array.reshape(-1).view(np.uint8).data)
@@ -67,10 +66,10 @@ def encode(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> b
 
 
 def decode(data: bytes) -> tuple[Arrays, dict[str, str]]:
-    """``(arrays, metadata)`` of a safetensors file's bytes; the arrays are writable and the caller's own.
-    bfloat16 comes as float32, which has all its values.
+    """Return ``(arrays, metadata)`` of a safetensors file's bytes.
 
-    Raises ``BadCheckpoint`` if these are not the bytes of such a file, or hold what NumPy has no type for.
+    The arrays are writable and share no memory. bfloat16 becomes float32, which represents all its values.
+    Raises ``BadCheckpoint`` if the bytes are not such a file, or if NumPy lacks the dtype of an array.
     """
     try:
         tensors = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
@@ -92,7 +91,7 @@ def _values(name: str, dtype: str, data: bytearray) -> NDArray[Any]:
         return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
     if dtype not in _DTYPES:
         raise BadCheckpoint(
-            f"'{name}' is of type {dtype}, which is not read here: save it as float32,"
+            f"'{name}' has type {dtype}, which is not supported: save it as float32,"
             " from PyTorch {name: values.float() for name, values in net.state_dict().items()}"
         )
     return np.frombuffer(data, _DTYPES[dtype])

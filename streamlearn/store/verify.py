@@ -1,4 +1,4 @@
-"""Checking a journal without changing it and without its lock: a daemon may be running on it."""
+"""Checks of a journal, read-only and without its lock, so that a daemon may run on it meanwhile."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from streamlearn.store.segment import list_segments
 
 
 def verify_journal(fs: FS, directory: Path) -> list[Diagnostic]:
-    """Read every segment in ``directory`` and say what is wrong, oldest first; nothing if all is well.
+    """Read every segment in ``directory`` and return all problems, oldest first.
 
-    After damage it goes on with the next segment. Damage is reported if it is there twice: while the
-    first look took place, a running daemon may have written what seemed to be missing.
+    After damage the check continues with the next segment. Damage is reported only if a second read finds it
+    too: a running daemon may have written the missing bytes during the first read.
     """
     findings: list[Diagnostic] = []
     suspected: tuple[Path, int] | None = None
@@ -29,19 +29,19 @@ def verify_journal(fs: FS, directory: Path) -> list[Diagnostic]:
             reader = Reader(fs, segments, journal_id(fs, everything))
             for _ in reader.links():
                 pass
-            rest = reader.judge()
+            tail = reader.inspect_tail()
         except DamagedJournal as error:
             return [*findings, Diagnostic("damage", directory, error.message)]
         except OSError as error:
             if list_segments(fs, directory) != everything:
-                continue  # one was retired while they were read
+                continue  # a segment was removed during the check
             return [*findings, Diagnostic("damage", directory, f"cannot be read: {error.strerror or error}")]
         at = reader.at
         path = segments[at.index].path
-        if rest.evidence is None:
-            if rest.torn:
+        if tail.damage is None:
+            if tail.torn_bytes:
                 message = (
-                    f"{rest.torn} bytes from byte {at.offset} on are not finished: a daemon is writing "
+                    f"{tail.torn_bytes} bytes from byte {at.offset} on are incomplete: a daemon is writing "
                     "them, or the next start cuts them off"
                 )
                 findings.append(Diagnostic("note", path, message))
@@ -49,6 +49,6 @@ def verify_journal(fs: FS, directory: Path) -> list[Diagnostic]:
         if suspected != (path, at.offset):
             suspected = (path, at.offset)
             continue
-        missing = f"record {at.lsn} should be at byte {at.offset}, but cannot be read, and {rest.evidence}"
+        missing = f"record {at.lsn} should be at byte {at.offset}, but cannot be read, and {tail.damage}"
         findings.append(Diagnostic("damage", path, missing))
         begin = segments[at.index].first + 1

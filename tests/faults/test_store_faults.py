@@ -347,7 +347,8 @@ def test_bytes_that_a_failed_sync_lost_are_written_again_by_the_next_start() -> 
             if number == lost_from:
                 fs.fail_sync = True
                 with pytest.raises(
-                    JournalFailed, match="start again: all that was acknowledged as durable is kept"
+                    JournalFailed,
+                    match="start the daemon again: every record acknowledged as durable is kept",
                 ):
                     journal.sync()
                 break

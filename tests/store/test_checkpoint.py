@@ -87,7 +87,7 @@ def test_a_bad_one_is_set_aside_and_the_one_before_is_used(tmp_path: Path, place
     write(store, 10)
     bad = write(store, 20)
     damage(bad.path, place)
-    with pytest.raises(BadCheckpoint, match="do not have the hash that its name says"):
+    with pytest.raises(BadCheckpoint, match="do not have the hash in its name"):
         store.load(bad)
     (finding,) = store.verify()
     assert (finding.level, finding.path) == ("damage", bad.path)

@@ -18,9 +18,14 @@ from tests.store.journals import filled, numbers
 @pytest.mark.parametrize(
     ("operation", "code", "error", "says"),
     [
-        ("mkdir", errno.EROFS, BadConfig, "Read-only file system. Let the daemon's user write there"),
+        ("mkdir", errno.EROFS, BadConfig, "Read-only file system. Give the daemon write permission"),
         ("mkdir", errno.EACCES, BadConfig, "cannot open the journal in /data/j: Permission denied"),
-        ("create", errno.ENOSPC, DiskFull, "No space left on device. Nothing of it was kept; free some room"),
+        (
+            "create",
+            errno.ENOSPC,
+            DiskFull,
+            "No space left on device. Nothing of it was kept; free some space",
+        ),
         ("fdatasync", errno.EIO, JournalFailed, "could not be opened"),
     ],
 )

@@ -21,7 +21,7 @@ from ...errors import BadCheckpoint, BadDtype, BadShape, BadSpec, BadValue
 from ...kernels.recurrent import memory_layout
 from ...kernels.simd.lanes import WIDTH
 from ...store import tensors
-from ...store.fs import FS, write_whole
+from ...store.fs import FS, write_atomically
 from ..lane_layout import blocks
 
 Float32 = NDArray[np.float32]
@@ -178,9 +178,9 @@ def write(path: str | Path, parameters: Mapping[str, Float32]) -> None:
     if _suffix(path) == ".npz":
         data = io.BytesIO()
         np.savez(data, allow_pickle=False, **parameters)
-        write_whole(FS(), path, data.getvalue())
+        write_atomically(FS(), path, data.getvalue())
     else:
-        write_whole(FS(), path, tensors.encode(parameters, {}))
+        write_atomically(FS(), path, tensors.encode(parameters, {}))
 
 
 def read(source: Source) -> dict[str, Float32]:
