@@ -79,12 +79,11 @@ class BidirectionalRNN(_BidirectionalRNN):
         16,384.
     chunk : tuple[int, int], default (16, 4)
         (N_c, N_r): samples of a chunk, and samples after it that are its right context. Outputs
-        come N_r to N_c + N_r − 1 samples after their sample. More context helps and costs
-        N_r/N_c more time; a shorter chunk updates more often. Range: each 1 to 65,536; each 0
-        to 65,536.
+        come N_r to N_c + N_r − 1 samples after their sample. More context helps and costs N_r/N_c
+        more time; a shorter chunk updates more often. Range: each 1 to 65,536; each 0 to 65,536.
     target : {"given", "later"}, default "given"
-        What is predicted: 'given', a y that comes with its sample; 'later', a y that may also
-        come later by the sample's id. The next sample is refused: the net has seen it.
+        What is predicted: 'given', a y that comes with its sample; 'later', a y that may also come
+        later by the sample's id. The next sample is refused: the net has seen it.
     cell : {"elman", "lstm", "gru"}, default "lstm"
         Cell of a unit: 'lstm'; 'gru', with ¾ of its weights; 'elman', with ¼, which forgets
         soonest.
@@ -95,86 +94,79 @@ class BidirectionalRNN(_BidirectionalRNN):
     head_bias : bool, default True
         Whether the linear read-out has a bias.
     optimizer : {"sgd", "momentum", "rmsprop", "adam"}, default "adam"
-        Optimizer of the parameters, as PyTorch defines it: 'adam' (β 0.9 and 0.999, ε 10⁻⁸),
-        'sgd', 'momentum', 'rmsprop' (α 0.99, ε 10⁻⁸; take a tenth of Adam's learning rate).
+        Optimizer of the parameters, as PyTorch defines it: 'adam' (β 0.9 and 0.999, ε 10⁻⁸), 'sgd',
+        'momentum', 'rmsprop' (α 0.99, ε 10⁻⁸; take a tenth of Adam's learning rate).
     momentum : float, default 0.9
         Optimizer 'momentum': share of the last step that a step keeps. Range: 0 to below 1.
     learning_rate : float or Decay, default Decay(0.02, 0.003, tau=5000)
         ε(t) of the optimizer. Adam moves a parameter by about ε(t) per update. The final 0.003
         follows drift. Range: at least 0.
     loss : {"mse", "huber", "cross_entropy"}, default "mse"
-        Loss of a prediction, the mean over the outputs: 'mse'; 'huber', which limits the effect
-        of rare jumps; 'cross_entropy' for classes and symbols.
+        Loss of a prediction, the mean over the outputs: 'mse'; 'huber', which limits the effect of
+        rare jumps; 'cross_entropy' for classes and symbols.
     delta : float, default 1.0
-        Loss 'huber': errors beyond it count linearly, not squared. In scaled units. Range:
-        above 0.
+        Loss 'huber': errors beyond it count linearly, not squared. In scaled units. Range: above 0.
     delay : int or None, default None
-        Target 'later': samples that may wait for their y. None: 256. Each costs memory (0.5 KiB
-        in an LSTM of 32 units): set it to how late a y can be. Range: 1 to 65,536.
+        Target 'later': samples that may wait for their y. None: 256. Each costs memory (0.5 KiB in
+        an LSTM of 32 units): set it to how late a y can be. Range: 1 to 65,536.
     keys : int or None, default None
-        Number of streams that share the parameters, each with a hidden state of its own. Then
-        every sample needs a key. A new key beyond this number replaces the key that was not
-        seen for longest. None: one stream. Range: 1 to 65,536.
+        Number of streams that share the parameters, each with a hidden state of its own. Then every
+        sample needs a key. A new key beyond this number replaces the key that was not seen for
+        longest. None: one stream. Range: 1 to 65,536.
     outputs : int or None, default None
         Columns of y. None: 1. Range: 1 to 1,048,576.
     symbols : int or None, default None
         Samples are symbols 0 … symbols − 1 in one channel (dim=1, no scale). None: samples are
         numbers. Range: 2 to 65,536.
     classes : int or None, default None
-        Loss 'cross_entropy': y is a class 0 … classes − 1 in one column. None: y is numbers.
-        Range: 2 to 65,536.
+        Loss 'cross_entropy': y is a class 0 … classes − 1 in one column. None: y is numbers. Range:
+        2 to 65,536.
     clip : float or None, default None
         The gradient is scaled down to this norm if it is larger. None: never. Set it if updates
         diverge. Range: above 0.
     scale : {"standard", "ewma", "minmax"} or None, default None
-        How each channel is scaled, from the samples before the current one: 'standard' uses
-        running mean and standard deviation (Welford 1962), 'ewma' the same with exponential
-        weights, 'minmax' the range so far. None keeps values as they are. Set it if channels
-        differ in unit or size: otherwise the largest channels decide the distance.
+        How each channel is scaled, from the samples before the current one: 'standard' uses running
+        mean and standard deviation (Welford 1962), 'ewma' the same with exponential weights,
+        'minmax' the range so far. None keeps values as they are. Set it if channels differ in unit
+        or size: otherwise the largest channels decide the distance.
     scale_clip : float, default 6.0
-        Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so
-        that one spike does not move the weights far. Range: above 0.
+        Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
+        one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many
-        samples an observation counts half. Shorten it if the stream's usual behaviour changes
-        faster. Range: above 0.
+        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many samples
+        an observation counts half. Shorten it if the stream's usual behaviour changes faster.
+        Range: above 0.
     drift : {"page_hinkley", "adwin"} or None, default None
         Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
         ADWIN (Bifet & Gavaldà 2007). None: no detector.
     drift_delta : float or None, default None
-        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for
-        'adwin'. Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
+        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for 'adwin'.
+        Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
     drift_threshold : float, default 50.0
-        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a
-        jump of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for
-        fewer alarms. Range: above 0.
+        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a jump
+        of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer
+        alarms. Range: above 0.
     on_drift : {"freeze", "reheat"} or None, default None
         Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'
         starts the schedules again. Needs drift. None: only report the alarm.
     freeze_for : int, default 1000
         Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
     freeze_missing : float or None, default None
-        A sample is not learned if a larger share of its values is missing. None: every sample
-        is learned. Range: 0 to below 1.
+        A sample is not learned if a larger share of its values is missing. None: every sample is
+        learned. Range: 0 to below 1.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
 
     Attributes
     ----------
-    has_lookahead : bool
-        Whether the outputs for a sample depend on later samples: they do.
-    target_dim : int
-        Columns of ``y``.
-    accepts_late_targets : bool
-        Whether targets may arrive after their samples: they may with ``target='later'``.
-    needs_keys : bool
-        Whether every sample needs a key: it does with ``keys``.
-    parameters : Mapping[str, Float32]
-        Parameters by PyTorch's names and in PyTorch's shapes, a mapping of read-only copies.
-    samples : int
-        Number of samples learned so far.
+    parameters : Mapping[str, ndarray of float32]
+        Parameters by PyTorch's names and in PyTorch's shapes, a mapping of read-only copies. The
+        read-out is ``head.weight`` and ``head.bias``. Inputs and outputs are scaled ones if the net
+        scales.
     schedules : dict[str, float]
         Current values of the spec's schedules by name, at the arrival time of the last sample.
+    samples : int
+        Number of samples learned so far.
 
     Raises
     ------
@@ -257,29 +249,19 @@ class BidirectionalRNN(_BidirectionalRNN):
     ) -> BidirectionalRNNOutputs:
         """Learn samples in order, one by one.
 
-        Returns
-        -------
-        sample : ndarray of int64, shape (n,)
-            Number of the sample that this row belongs to, counted from 0.
-        prediction : ndarray of float32, shape (n, outputs)
-            Predicted target in its own units; for classes the probability of each.
-        error : ndarray of float32, shape (n,)
-            Error of the prediction: root mean square over the outputs, in their own units; for
-            classes and symbols −log p in nats. NaN if there is no target or no prediction.
-        score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
-        present : ndarray of int32, shape (n,)
-            Number of values of the sample that are present (not NaN).
-        drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
-        """
-    def predict(self, X: ArrayLike, keys: Any = None) -> BidirectionalRNNOutputs:
-        """Return the outputs for each sample. Does not change the model.
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        y : array_like of shape (n, target_dim), optional
+            Targets, for models that take them. NaN marks a missing target.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+        ids : sequence of int or str of shape (n,), optional
+            Names of the samples, for targets that arrive later. The default is the sample's number, counted
+            from 0.
+        times : array_like of shape (n,), optional
+            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
 
         Returns
         -------
@@ -288,22 +270,66 @@ class BidirectionalRNN(_BidirectionalRNN):
         prediction : ndarray of float32, shape (n, outputs)
             Predicted target in its own units; for classes the probability of each.
         error : ndarray of float32, shape (n,)
-            Error of the prediction: root mean square over the outputs, in their own units; for
-            classes and symbols −log p in nats. NaN if there is no target or no prediction.
+            Error of the prediction: root mean square over the outputs, in their own units; for classes
+            and symbols −log p in nats. NaN if there is no target or no prediction.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
         frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
+            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
+            from ``predict``.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model. Nothing is learned.
+        """
+    def predict(self, X: ArrayLike, keys: Any = None) -> BidirectionalRNNOutputs:
+        """Return the outputs for each sample. Does not change the model.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+
+        Returns
+        -------
+        sample : ndarray of int64, shape (n,)
+            Number of the sample that this row belongs to, counted from 0.
+        prediction : ndarray of float32, shape (n, outputs)
+            Predicted target in its own units; for classes the probability of each.
+        error : ndarray of float32, shape (n,)
+            Error of the prediction: root mean square over the outputs, in their own units; for classes
+            and symbols −log p in nats. NaN if there is no target or no prediction.
+        score : ndarray of float32, shape (n,)
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
+        present : ndarray of int32, shape (n,)
+            Number of values of the sample that are present (not NaN).
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model.
         """
     def learn_targets(self, ids: Any, y: ArrayLike, keys: Any = None) -> RecurrentTargetOutputs:
         """Learn targets that arrive after their samples.
+
+        Parameters
+        ----------
+        ids : sequence of int or str of shape (n,)
+            The ids of the samples. A sample that came without an id has its number, counted from 0.
+        y : array_like of shape (n, target_dim)
+            The targets.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``.
 
         Returns
         -------
@@ -312,17 +338,22 @@ class BidirectionalRNN(_BidirectionalRNN):
         prediction : ndarray of float32, shape (n, outputs)
             Prediction that ``learn`` gave when the sample came; NaN: none yet.
         error : ndarray of float32, shape (n,)
-            Error of the prediction: root mean square over the outputs, in their own units; for
-            classes and symbols −log p in nats. NaN if there is no target or no prediction.
+            Error of the prediction: root mean square over the outputs, in their own units; for classes
+            and symbols −log p in nats. NaN if there is no target or no prediction.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
         frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
+            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
+            from ``predict``.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model. Nothing is learned.
         """
     @classmethod
     def from_state_dict(  # type: ignore[override]
@@ -394,67 +425,64 @@ class Cognitron(_Cognitron):
     dim : int
         Channels of a sample. Range: 1 to 1,048,576.
     shape : tuple[int, int] or None, default None
-        Rows and columns of the sample and of every layer; rows·columns = dim. None: one row.
-        Range: each 1 to 1,048,576.
+        Rows and columns of the sample and of every layer; rows·columns = dim. None: one row. Range:
+        each 1 to 1,048,576.
     layers : int, default 3
         Layers above the sample. Layer k sees 2·area·k + 1 cells across. Range: 1 to 64.
     area : int, default 2
-        How far a cell sees the layer below, in cells to each side; 2: 5 × 5 cells. Range: 1 to
-        16.
+        How far a cell sees the layer below, in cells to each side; 2: 5 × 5 cells. Range: 1 to 16.
     vicinity : int, default 2
         How far the cells are with which a cell competes, in cells to each side. Range: 1 to 16.
     falloff : float, default 0.9
         The fixed weights c and g are multiplied by this for each row and column of distance. 1:
         even weights. Range: above 0, up to 1.
     q : float, default 16.0
-        Reinforcement of a cell that fires and that no cell of its vicinity exceeds. Larger
-        values learn a pattern in fewer samples. Range: above 0, up to 1,000.
+        Reinforcement of a cell that fires and that no cell of its vicinity exceeds. Larger values
+        learn a pattern in fewer samples. Range: above 0, up to 1,000.
     q_prime : float, default 2.0
         q′: reinforcement of all cells of a vicinity where no cell fires. Must be less than q.
         Range: above 0, up to 1,000.
-    scale : {"standard", "ewma", "minmax"} or None, default None
-        How each channel is scaled, from the samples before the current one: 'standard' uses
-        running mean and standard deviation (Welford 1962), 'ewma' the same with exponential
-        weights, 'minmax' the range so far. None keeps values as they are. Set it if channels
-        differ in unit or size: otherwise the largest channels decide the distance.
+    scale : None, default None
+        Not used: the values of the samples have a fixed meaning.
     scale_clip : float, default 6.0
-        Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so
-        that one spike does not move the weights far. Range: above 0.
+        Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
+        one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many
-        samples an observation counts half. Shorten it if the stream's usual behaviour changes
-        faster. Range: above 0.
+        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many samples
+        an observation counts half. Shorten it if the stream's usual behaviour changes faster.
+        Range: above 0.
     drift : {"page_hinkley", "adwin"} or None, default None
         Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
         ADWIN (Bifet & Gavaldà 2007). None: no detector.
     drift_delta : float or None, default None
-        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for
-        'adwin'. Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
+        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for 'adwin'.
+        Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
     drift_threshold : float, default 50.0
-        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a
-        jump of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for
-        fewer alarms. Range: above 0.
+        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a jump
+        of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer
+        alarms. Range: above 0.
     on_drift : {"freeze", "reheat"} or None, default None
         Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'
         starts the schedules again. Needs drift. None: only report the alarm.
     freeze_for : int, default 1000
         Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
     freeze_missing : float or None, default None
-        A sample is not learned if a larger share of its values is missing. None: every sample
-        is learned. Range: 0 to below 1.
+        A sample is not learned if a larger share of its values is missing. None: every sample is
+        learned. Range: 0 to below 1.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
 
     Attributes
     ----------
-    a : Float32
-        Excitatory weights, a copy of shape (layers, cells, area).
-    b : Float32
+    b : ndarray of float32
         Inhibitory weights, a copy of shape (layers, cells).
-    samples : int
-        Number of samples learned so far.
+    a : ndarray of float32
+        Excitatory weights, a copy of shape (layers, cells, area). The area of a cell is numbered
+        row by row. Weights are 0 where the area leaves the layer.
     schedules : dict[str, float]
         Current values of the spec's schedules by name, at the arrival time of the last sample.
+    samples : int
+        Number of samples learned so far.
 
     Raises
     ------
@@ -502,7 +530,7 @@ class Cognitron(_Cognitron):
         falloff: float = 0.9,
         q: float = 16.0,
         q_prime: float = 2.0,
-        scale: Literal["standard", "ewma", "minmax"] | None = None,
+        scale: None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
         drift: Literal["page_hinkley", "adwin"] | None = None,
@@ -524,28 +552,19 @@ class Cognitron(_Cognitron):
     ) -> CognitronOutputs:
         """Learn samples in order, one by one.
 
-        Returns
-        -------
-        distance : ndarray of float32, shape (n,)
-            1/(1 + activity of the winner): near ½ for a familiar sample, 1 for an unknown one.
-        winner : ndarray of int32, shape (n,)
-            Number of the most active cell; −1: none fires.
-        activity : ndarray of float32, shape (n, cells)
-            Activity of each cell.
-        score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
-        present : ndarray of int32, shape (n,)
-            Number of values of the sample that are present (not NaN).
-        drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
-        """
-    def predict(self, X: ArrayLike, keys: Any = None) -> CognitronOutputs:
-        """Return the outputs for each sample. Does not change the model.
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        y : array_like of shape (n, target_dim), optional
+            Targets, for models that take them. NaN marks a missing target.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+        ids : sequence of int or str of shape (n,), optional
+            Names of the samples, for targets that arrive later. The default is the sample's number, counted
+            from 0.
+        times : array_like of shape (n,), optional
+            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
 
         Returns
         -------
@@ -556,16 +575,50 @@ class Cognitron(_Cognitron):
         activity : ndarray of float32, shape (n, cells)
             Activity of each cell.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
         frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
+            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
+            from ``predict``.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model. Nothing is learned.
+        """
+    def predict(self, X: ArrayLike, keys: Any = None) -> CognitronOutputs:
+        """Return the outputs for each sample. Does not change the model.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+
+        Returns
+        -------
+        distance : ndarray of float32, shape (n,)
+            1/(1 + activity of the winner): near ½ for a familiar sample, 1 for an unknown one.
+        winner : ndarray of int32, shape (n,)
+            Number of the most active cell; −1: none fires.
+        activity : ndarray of float32, shape (n, cells)
+            Activity of each cell.
+        score : ndarray of float32, shape (n,)
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
+        present : ndarray of int32, shape (n,)
+            Number of values of the sample that are present (not NaN).
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model.
         """
 
 class Competitive(_Competitive):
@@ -583,24 +636,23 @@ class Competitive(_Competitive):
         Which units learn: 'hard' the winner only, which is fastest; 'soft' all, weighted by
         softmax(−β·squared distance); 'gas' all, weighted by rank (neural gas).
     learning_rate : float or Decay, default Decay(0.5, 0.02, tau=5000)
-        ε(t), the share of the distance to the sample that the winner moves. The final 0.02
-        follows drift within some 50 samples per unit. Range: 0 to 1.
+        ε(t), the share of the distance to the sample that the winner moves. The final 0.02 follows
+        drift within some 50 samples per unit. Range: 0 to 1.
     beta : float or Decay, default 1.0
-        β(t) of mode 'soft', per squared unit of the scaled space: at 1 a squared distance
-        greater by 1 means 1/e of the learning. Large values approach 'hard'; at 0 all units
-        learn equally. A Decay from small to large spreads the units first. Range: at least 0.
+        β(t) of mode 'soft', per squared unit of the scaled space: at 1 a squared distance greater
+        by 1 means 1/e of the learning. Large values approach 'hard'; at 0 all units learn equally.
+        A Decay from small to large spreads the units first. Range: at least 0.
     spread : float or Decay or None, default None
-        λ(t) of mode 'gas', in ranks: unit of rank k learns at e^(−k/λ) of the winner's rate.
-        None: Decay from a quarter of the units (at least 1) to 0.5, tau=5000. Range: 0 to
-        1,000,000.
+        λ(t) of mode 'gas', in ranks: unit of rank k learns at e^(−k/λ) of the winner's rate. None:
+        Decay from a quarter of the units (at least 1) to 0.5, tau=5000. Range: 0 to 1,000,000.
     leak : float or Decay, default 0.0
-        Mode 'hard': learning rate of the units that lose, much smaller than ε, 0.0001 for
-        example. Units that never win then drift to the middle of the stream. 0: losers do not
-        learn. Range: 0 to 1.
+        Mode 'hard': learning rate of the units that lose, much smaller than ε, 0.0001 for example.
+        Units that never win then drift to the middle of the stream. 0: losers do not learn. Range:
+        0 to 1.
     conscience : float or None, default None
-        Mode 'hard': C of the conscience, in units of squared distance. The learner is argmin ‖x
-        − w_j‖² − C·(1/N − p_j), so units that won too often stand back. Set it if units never
-        win. None: off. Range: above 0.
+        Mode 'hard': C of the conscience, in units of squared distance. The learner is argmin ‖x −
+        w_j‖² − C·(1/N − p_j), so units that won too often stand back. Set it if units never win.
+        None: off. Range: above 0.
     conscience_rate : float, default 0.0001
         B of the conscience: p_j ← p_j + B·(z_j − p_j), z_j = 1 for the nearest unit, else 0. At
         10⁻⁴ p_j is the share of wins among the last 10,000 samples. Range: above 0, up to 1.
@@ -608,79 +660,80 @@ class Competitive(_Competitive):
         Mode 'hard': the learner is argmin n_j·‖x − w_j‖, n_j the wins so far. An alternative to
         conscience that needs no constant.
     labels : int or None, default None
-        Number of classes. Then y is a class 0 … labels − 1 (NaN: unknown), given with the
-        samples or later by id, and each unit's label is the class it won most often. None: no
-        labels. Range: 1 to 65,536.
+        Number of classes. Then y is a class 0 … labels − 1 (NaN: unknown), given with the samples
+        or later by id, and each unit's label is the class it won most often. None: no labels.
+        Range: 1 to 65,536.
     delay : int, default 1024
-        Last samples that wait for their label. Raise it if labels arrive later; it costs 16
-        bytes per sample. Range: 1 to 65,536.
+        Last samples that wait for their label. Raise it if labels arrive later; it costs 16 bytes
+        per sample. Range: 1 to 65,536.
     distance : {"euclidean", "manhattan", "chebyshev", "cosine"}, default "euclidean"
         Distance between sample and unit. Winner, score and quality use it. 'cosine' compares
         directions and ignores sizes: use it for patterns, not for alarms.
     init : {"random", "range", "samples"} or array_like of shape (units, dim), default "random"
         Initial weights. 'random': uniform in ±1, which is one standard deviation if scaled.
-        'range': uniform between the smallest and the largest value of each channel among the
-        first samples. 'samples': first samples themselves. An array: these weights. With
-        'range' and 'samples' the first init_samples samples are held and not learned; until
-        then there is no winner (−1).
+        'range': uniform between the smallest and the largest value of each channel among the first
+        samples. 'samples': first samples themselves. An array: these weights. With 'range' and
+        'samples' the first init_samples samples are held and not learned; until then there is no
+        winner (−1).
     init_samples : int or None, default None
-        First samples that decide the initial weights, for 'range', 'samples' and 'pca'. None:
-        one per unit for 'samples', else max(100, 2·dim), at most 1000. Range: 1 to 134,217,728.
+        First samples that decide the initial weights, for 'range', 'samples' and 'pca'. None: one
+        per unit for 'samples', else max(100, 2·dim), at most 1000. Range: 1 to 134,217,728.
     scale : {"standard", "ewma", "minmax"} or None, default None
-        How each channel is scaled, from the samples before the current one: 'standard' uses
-        running mean and standard deviation (Welford 1962), 'ewma' the same with exponential
-        weights, 'minmax' the range so far. None keeps values as they are. Set it if channels
-        differ in unit or size: otherwise the largest channels decide the distance.
+        How each channel is scaled, from the samples before the current one: 'standard' uses running
+        mean and standard deviation (Welford 1962), 'ewma' the same with exponential weights,
+        'minmax' the range so far. None keeps values as they are. Set it if channels differ in unit
+        or size: otherwise the largest channels decide the distance.
     scale_clip : float, default 6.0
-        Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so
-        that one spike does not move the weights far. Range: above 0.
+        Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
+        one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many
-        samples an observation counts half. Shorten it if the stream's usual behaviour changes
-        faster. Range: above 0.
+        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many samples
+        an observation counts half. Shorten it if the stream's usual behaviour changes faster.
+        Range: above 0.
     drift : {"page_hinkley", "adwin"} or None, default None
         Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
         ADWIN (Bifet & Gavaldà 2007). None: no detector.
     drift_delta : float or None, default None
-        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for
-        'adwin'. Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
+        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for 'adwin'.
+        Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
     drift_threshold : float, default 50.0
-        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a
-        jump of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for
-        fewer alarms. Range: above 0.
+        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a jump
+        of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer
+        alarms. Range: above 0.
     on_drift : {"freeze", "reheat"} or None, default None
         Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'
         starts the schedules again. Needs drift. None: only report the alarm.
     freeze_for : int, default 1000
         Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
     freeze_missing : float or None, default None
-        A sample is not learned if a larger share of its values is missing. None: every sample
-        is learned. Range: 0 to below 1.
+        A sample is not learned if a larger share of its values is missing. None: every sample is
+        learned. Range: 0 to below 1.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
 
     Attributes
     ----------
-    weights : Float32
-        Weights, float32 of shape (units, dim), in the scaled space if the net scales.
-    target_dim : int
-        Columns of ``y``: 1 with ``labels``, else 0.
-    accepts_late_targets : bool
-        Whether labels may arrive after their samples: they may with ``labels``.
-    label_counts : NDArray[np.float64]
-        Labels that each unit has won, float64 of shape (*units, labels).
-    labels : NDArray[np.int32]
-        Label of each unit, int32 of the shape of the units; −1: none.
-    prototypes : Float32
-        Weights in the stream's own units, by the current scaling.
-    hits : NDArray[np.float64]
+    labels : ndarray of int32
+        Label of each unit, int32 of the shape of the units; −1: none. It is the class that the unit
+        has won most often; the lowest class wins a tie.
+    label_counts : ndarray of float64
+        Labels that each unit has won, float64 of shape (*units, labels). Counts are forgotten
+        exponentially with ``half_life``, in labels that came.
+    dead_units : ndarray of int64
+        Numbers of the units that hardly win, int64. Their recent wins are at most a hundredth of an
+        equal share. Before the first sample that is every unit.
+    hits : ndarray of float64
         Recent wins of each unit, float64 of shape (units,), forgotten with ``half_life``.
-    dead_units : NDArray[np.int64]
-        Numbers of the units that hardly win, int64.
-    samples : int
-        Number of samples learned so far.
+    prototypes : ndarray of float32
+        Weights in the stream's own units, by the current scaling. The shape is that of ``weights``.
+        A read-only copy.
+    weights : ndarray of float32
+        Weights, float32 of shape (units, dim), in the scaled space if the net scales. Assign to set
+        them. The array is a read-only copy.
     schedules : dict[str, float]
         Current values of the spec's schedules by name, at the arrival time of the last sample.
+    samples : int
+        Number of samples learned so far.
 
     Raises
     ------
@@ -761,28 +814,19 @@ class Competitive(_Competitive):
     ) -> CompetitiveOutputs:
         """Learn samples in order, one by one.
 
-        Returns
-        -------
-        label : ndarray of int32, shape (n,)
-            Label of the winner; −1: none. Only if ``labels`` is set.
-        winner : ndarray of int32, shape (n,)
-            Number of the winning unit; −1: none.
-        distance : ndarray of float32, shape (n,)
-            Distance between sample and winner, in the scaled space; NaN: no winner.
-        score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
-        present : ndarray of int32, shape (n,)
-            Number of values of the sample that are present (not NaN).
-        drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
-        """
-    def predict(self, X: ArrayLike, keys: Any = None) -> CompetitiveOutputs:
-        """Return the outputs for each sample. Does not change the model.
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        y : array_like of shape (n, target_dim), optional
+            Targets, for models that take them. NaN marks a missing target.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+        ids : sequence of int or str of shape (n,), optional
+            Names of the samples, for targets that arrive later. The default is the sample's number, counted
+            from 0.
+        times : array_like of shape (n,), optional
+            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
 
         Returns
         -------
@@ -793,19 +837,62 @@ class Competitive(_Competitive):
         distance : ndarray of float32, shape (n,)
             Distance between sample and winner, in the scaled space; NaN: no winner.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
         frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
+            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
+            from ``predict``.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model. Nothing is learned.
+        """
+    def predict(self, X: ArrayLike, keys: Any = None) -> CompetitiveOutputs:
+        """Return the outputs for each sample. Does not change the model.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+
+        Returns
+        -------
+        label : ndarray of int32, shape (n,)
+            Label of the winner; −1: none. Only if ``labels`` is set.
+        winner : ndarray of int32, shape (n,)
+            Number of the winning unit; −1: none.
+        distance : ndarray of float32, shape (n,)
+            Distance between sample and winner, in the scaled space; NaN: no winner.
+        score : ndarray of float32, shape (n,)
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
+        present : ndarray of int32, shape (n,)
+            Number of values of the sample that are present (not NaN).
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model.
         """
     def learn_targets(self, ids: Any, y: ArrayLike, keys: Any = None) -> LabelTargetOutputs:
         """Learn targets that arrive after their samples.
+
+        Parameters
+        ----------
+        ids : sequence of int or str of shape (n,)
+            The ids of the samples. A sample that came without an id has its number, counted from 0.
+        y : array_like of shape (n, target_dim)
+            The targets.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``.
 
         Returns
         -------
@@ -816,8 +903,13 @@ class Competitive(_Competitive):
         label : ndarray of int32, shape (n,)
             Label of the winner when the sample came; −1: none.
         frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
+            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
+            from ``predict``.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model. Nothing is learned.
         """
 
 class Grossberg(_Grossberg):
@@ -832,63 +924,61 @@ class Grossberg(_Grossberg):
     dim : int
         Channels of a sample. Range: 1 to 1,048,576.
     layers : Sequence[Sequence[int]]
-        Sizes of the clusters of each layer, from the bottom: [[5, 5], [4]] is two clusters of
-        five units, and above them one cluster of four. Range: each 1 to 1,048,576.
+        Sizes of the clusters of each layer, from the bottom: [[5, 5], [4]] is two clusters of five
+        units, and above them one cluster of four. Range: each 1 to 1,048,576.
     learning_rate : float or Decay, default 0.05
-        ε(t) of the winners. At 0.05 weights are a mean over the last 20 stimuli won. Lower
-        values give finer borders between units. Range: 0 to 1.
+        ε(t) of the winners. At 0.05 weights are a mean over the last 20 stimuli won. Lower values
+        give finer borders between units. Range: 0 to 1.
     leak : float or Decay, default 0.0
-        ε_l(t) of the losers, much smaller than ε: 0.001 to 0.01. A unit that never wins then
-        drifts towards the stimuli. 0: losers do not learn. Range: 0 to 1.
+        ε_l(t) of the losers, much smaller than ε: 0.001 to 0.01. A unit that never wins then drifts
+        towards the stimuli. 0: losers do not learn. Range: 0 to 1.
     sensitivity : float, default 0.0
         γ: bias γ·(mean wins of the cluster − wins of the unit) is added to the weighted sum, so
         that all units win equally often. Typical: 0.001 to 0.01. 0: off. Range: 0 to 1.
     threshold : float or None, default None
-        A line is active if its value is above this. None: samples hold only the two values of
-        an active and an inactive line.
-    scale : {"standard", "ewma", "minmax"} or None, default None
-        How each channel is scaled, from the samples before the current one: 'standard' uses
-        running mean and standard deviation (Welford 1962), 'ewma' the same with exponential
-        weights, 'minmax' the range so far. None keeps values as they are. Set it if channels
-        differ in unit or size: otherwise the largest channels decide the distance.
+        A line is active if its value is above this. None: samples hold only the two values of an
+        active and an inactive line.
+    scale : None, default None
+        Not used: the values of the samples have a fixed meaning.
     scale_clip : float, default 6.0
-        Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so
-        that one spike does not move the weights far. Range: above 0.
+        Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
+        one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many
-        samples an observation counts half. Shorten it if the stream's usual behaviour changes
-        faster. Range: above 0.
+        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many samples
+        an observation counts half. Shorten it if the stream's usual behaviour changes faster.
+        Range: above 0.
     drift : {"page_hinkley", "adwin"} or None, default None
         Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
         ADWIN (Bifet & Gavaldà 2007). None: no detector.
     drift_delta : float or None, default None
-        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for
-        'adwin'. Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
+        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for 'adwin'.
+        Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
     drift_threshold : float, default 50.0
-        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a
-        jump of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for
-        fewer alarms. Range: above 0.
+        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a jump
+        of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer
+        alarms. Range: above 0.
     on_drift : {"freeze", "reheat"} or None, default None
         Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'
         starts the schedules again. Needs drift. None: only report the alarm.
     freeze_for : int, default 1000
         Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
     freeze_missing : float or None, default None
-        A sample is not learned if a larger share of its values is missing. None: every sample
-        is learned. Range: 0 to below 1.
+        A sample is not learned if a larger share of its values is missing. None: every sample is
+        learned. Range: 0 to below 1.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
 
     Attributes
     ----------
-    weights : tuple[Float32, ...]
-        Weights of each layer, shape (units, lines). Every row sums to 1.
-    wins : tuple[NDArray[np.int64], ...]
+    wins : tuple[ndarray of int64, ...]
         Wins of each unit since the net was created: shape (units,) for each layer.
-    samples : int
-        Number of samples learned so far.
+    weights : tuple[ndarray of float32, ...]
+        Weights of each layer, shape (units, lines). Every row sums to 1. The units are in the order
+        of the clusters. The arrays are copies. Assign the attribute to set the weights.
     schedules : dict[str, float]
         Current values of the spec's schedules by name, at the arrival time of the last sample.
+    samples : int
+        Number of samples learned so far.
 
     Raises
     ------
@@ -935,7 +1025,7 @@ class Grossberg(_Grossberg):
         leak: float | Decay = 0.0,
         sensitivity: float = 0.0,
         threshold: float | None = None,
-        scale: Literal["standard", "ewma", "minmax"] | None = None,
+        scale: None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
         drift: Literal["page_hinkley", "adwin"] | None = None,
@@ -957,46 +1047,71 @@ class Grossberg(_Grossberg):
     ) -> GrossbergOutputs:
         """Learn samples in order, one by one.
 
-        Returns
-        -------
-        winner : ndarray of int32, shape (n, clusters)
-            Number of the winner within each cluster, layer by layer from the bottom; −1: none.
-        distance : ndarray of float32, shape (n,)
-            ½Σ|x_i/n − w_i| of the winners, mean over the clusters: share of weight on wrong lines,
-            0 to 1.
-        score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
-        present : ndarray of int32, shape (n,)
-            Number of values of the sample that are present (not NaN).
-        drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
-        """
-    def predict(self, X: ArrayLike, keys: Any = None) -> GrossbergOutputs:
-        """Return the outputs for each sample. Does not change the model.
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        y : array_like of shape (n, target_dim), optional
+            Targets, for models that take them. NaN marks a missing target.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+        ids : sequence of int or str of shape (n,), optional
+            Names of the samples, for targets that arrive later. The default is the sample's number, counted
+            from 0.
+        times : array_like of shape (n,), optional
+            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
 
         Returns
         -------
         winner : ndarray of int32, shape (n, clusters)
             Number of the winner within each cluster, layer by layer from the bottom; −1: none.
         distance : ndarray of float32, shape (n,)
-            ½Σ|x_i/n − w_i| of the winners, mean over the clusters: share of weight on wrong lines,
-            0 to 1.
+            ½Σ|x_i/n − w_i| of the winners, mean over the clusters: share of weight on wrong lines, 0 to
+            1.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
         frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
+            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
+            from ``predict``.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model. Nothing is learned.
+        """
+    def predict(self, X: ArrayLike, keys: Any = None) -> GrossbergOutputs:
+        """Return the outputs for each sample. Does not change the model.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+
+        Returns
+        -------
+        winner : ndarray of int32, shape (n, clusters)
+            Number of the winner within each cluster, layer by layer from the bottom; −1: none.
+        distance : ndarray of float32, shape (n,)
+            ½Σ|x_i/n − w_i| of the winners, mean over the clusters: share of weight on wrong lines, 0 to
+            1.
+        score : ndarray of float32, shape (n,)
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
+        present : ndarray of int32, shape (n,)
+            Number of values of the sample that are present (not NaN).
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model.
         """
 
 class GrowingNeuralGas(_GrowingNeuralGas):
@@ -1010,87 +1125,90 @@ class GrowingNeuralGas(_GrowingNeuralGas):
     dim : int
         Channels of a sample. Range: 1 to 1,048,576.
     max_units : int, default 100
-        Largest number of units. The net starts with two. Memory grows with its square. Range: 2
-        to 8,192.
+        Largest number of units. The net starts with two. Memory grows with its square. Range: 2 to
+        8,192.
     learning_rate : float or Decay, default 0.2
-        ε_b(t), rate of the winner. Constant as in the paper, so that the net follows the
-        stream. Range: 0 to 1.
+        ε_b(t), rate of the winner. Constant as in the paper, so that the net follows the stream.
+        Range: 0 to 1.
     neighbour_rate : float or Decay, default 0.006
-        ε_n(t), rate of the units joined to the winner. At 0.006 some 33 wins of a neighbour
-        move a unit as far as one win of its own at 0.2. Range: 0 to 1.
+        ε_n(t), rate of the units joined to the winner. At 0.006 some 33 wins of a neighbour move a
+        unit as far as one win of its own at 0.2. Range: 0 to 1.
     max_age : int, default 50
-        Age at which an edge is removed, in wins of its end. Smaller values remove units faster
-        that the stream has left. Range: at least 1.
+        Age at which an edge is removed, in wins of its end. Smaller values remove units faster that
+        the stream has left. Range: at least 1.
     insert_every : int, default 100
         Samples from one new unit to the next. Range: at least 1.
     error_split : float, default 0.5
-        α: a new unit's two neighbours keep this share of their error. At 0.5 the largest error
-        is split evenly with the new unit. Range: 0 to 1.
+        α: a new unit's two neighbours keep this share of their error. At 0.5 the largest error is
+        split evenly with the new unit. Range: 0 to 1.
     error_decay : float, default 0.995
-        d: all errors are multiplied by it at each sample. At 0.995 an error is half forgotten
-        after 139 samples. Range: 0 to 1.
+        d: all errors are multiplied by it at each sample. At 0.995 an error is half forgotten after
+        139 samples. Range: 0 to 1.
     distance : {"euclidean", "manhattan", "chebyshev", "cosine"}, default "euclidean"
         Distance between sample and unit. Winner, score and quality use it. 'cosine' compares
         directions and ignores sizes: use it for patterns, not for alarms.
     init : {"random", "range", "samples"} or array_like of shape (units, dim), default "random"
         Initial weights. 'random': uniform in ±1, which is one standard deviation if scaled.
-        'range': uniform between the smallest and the largest value of each channel among the
-        first samples. 'samples': first samples themselves. An array: these weights. With
-        'range' and 'samples' the first init_samples samples are held and not learned; until
-        then there is no winner (−1).
+        'range': uniform between the smallest and the largest value of each channel among the first
+        samples. 'samples': first samples themselves. An array: these weights. With 'range' and
+        'samples' the first init_samples samples are held and not learned; until then there is no
+        winner (−1).
     init_samples : int or None, default None
-        First samples that decide the initial weights, for 'range', 'samples' and 'pca'. None:
-        one per unit for 'samples', else max(100, 2·dim), at most 1000. Range: 1 to 134,217,728.
+        First samples that decide the initial weights, for 'range', 'samples' and 'pca'. None: one
+        per unit for 'samples', else max(100, 2·dim), at most 1000. Range: 1 to 134,217,728.
     scale : {"standard", "ewma", "minmax"} or None, default None
-        How each channel is scaled, from the samples before the current one: 'standard' uses
-        running mean and standard deviation (Welford 1962), 'ewma' the same with exponential
-        weights, 'minmax' the range so far. None keeps values as they are. Set it if channels
-        differ in unit or size: otherwise the largest channels decide the distance.
+        How each channel is scaled, from the samples before the current one: 'standard' uses running
+        mean and standard deviation (Welford 1962), 'ewma' the same with exponential weights,
+        'minmax' the range so far. None keeps values as they are. Set it if channels differ in unit
+        or size: otherwise the largest channels decide the distance.
     scale_clip : float, default 6.0
-        Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so
-        that one spike does not move the weights far. Range: above 0.
+        Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
+        one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many
-        samples an observation counts half. Shorten it if the stream's usual behaviour changes
-        faster. Range: above 0.
+        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many samples
+        an observation counts half. Shorten it if the stream's usual behaviour changes faster.
+        Range: above 0.
     drift : {"page_hinkley", "adwin"} or None, default None
         Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
         ADWIN (Bifet & Gavaldà 2007). None: no detector.
     drift_delta : float or None, default None
-        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for
-        'adwin'. Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
+        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for 'adwin'.
+        Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
     drift_threshold : float, default 50.0
-        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a
-        jump of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for
-        fewer alarms. Range: above 0.
+        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a jump
+        of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer
+        alarms. Range: above 0.
     on_drift : {"freeze", "reheat"} or None, default None
         Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'
         starts the schedules again. Needs drift. None: only report the alarm.
     freeze_for : int, default 1000
         Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
     freeze_missing : float or None, default None
-        A sample is not learned if a larger share of its values is missing. None: every sample
-        is learned. Range: 0 to below 1.
+        A sample is not learned if a larger share of its values is missing. None: every sample is
+        learned. Range: 0 to below 1.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
 
     Attributes
     ----------
-    weights : Float32
-        Weights, float32 of shape (units, dim), in the scaled space if the net scales; a read-
-        only copy.
-    edges : NDArray[np.int64]
-        Pairs of joined units i < j, int64 of shape (m, 2).
-    hits : NDArray[np.float64]
+    edges : ndarray of int64
+        Pairs of joined units i < j, int64 of shape (m, 2). ``net.weights[net.edges]`` are lines to
+        draw.
+    dead_units : ndarray of int64
+        Numbers of the units that hardly win, int64. Their recent wins are at most a hundredth of an
+        equal share. Before the first sample that is every unit.
+    hits : ndarray of float64
         Recent wins of each unit, float64 of shape (units,), forgotten with ``half_life``.
-    prototypes : Float32
-        Weights in the stream's own units, by the current scaling.
-    dead_units : NDArray[np.int64]
-        Numbers of the units that hardly win, int64.
-    samples : int
-        Number of samples learned so far.
+    prototypes : ndarray of float32
+        Weights in the stream's own units, by the current scaling. The shape is that of ``weights``.
+        A read-only copy.
+    weights : ndarray of float32
+        Weights, float32 of shape (units, dim), in the scaled space if the net scales; a read-only
+        copy.
     schedules : dict[str, float]
         Current values of the spec's schedules by name, at the arrival time of the last sample.
+    samples : int
+        Number of samples learned so far.
 
     Raises
     ------
@@ -1168,26 +1286,19 @@ class GrowingNeuralGas(_GrowingNeuralGas):
     ) -> GrowingNeuralGasOutputs:
         """Learn samples in order, one by one.
 
-        Returns
-        -------
-        winner : ndarray of int32, shape (n,)
-            Number of the winning unit; −1: none.
-        distance : ndarray of float32, shape (n,)
-            Distance between sample and winner, in the scaled space; NaN: no winner.
-        score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
-        present : ndarray of int32, shape (n,)
-            Number of values of the sample that are present (not NaN).
-        drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
-        """
-    def predict(self, X: ArrayLike, keys: Any = None) -> GrowingNeuralGasOutputs:
-        """Return the outputs for each sample. Does not change the model.
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        y : array_like of shape (n, target_dim), optional
+            Targets, for models that take them. NaN marks a missing target.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+        ids : sequence of int or str of shape (n,), optional
+            Names of the samples, for targets that arrive later. The default is the sample's number, counted
+            from 0.
+        times : array_like of shape (n,), optional
+            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
 
         Returns
         -------
@@ -1196,16 +1307,48 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         distance : ndarray of float32, shape (n,)
             Distance between sample and winner, in the scaled space; NaN: no winner.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
         frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
+            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
+            from ``predict``.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model. Nothing is learned.
+        """
+    def predict(self, X: ArrayLike, keys: Any = None) -> GrowingNeuralGasOutputs:
+        """Return the outputs for each sample. Does not change the model.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+
+        Returns
+        -------
+        winner : ndarray of int32, shape (n,)
+            Number of the winning unit; −1: none.
+        distance : ndarray of float32, shape (n,)
+            Distance between sample and winner, in the scaled space; NaN: no winner.
+        score : ndarray of float32, shape (n,)
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
+        present : ndarray of int32, shape (n,)
+            Number of values of the sample that are present (not NaN).
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model.
         """
 
 class HammingNet(_HammingNet):
@@ -1221,61 +1364,59 @@ class HammingNet(_HammingNet):
     patterns : array_like of shape (M, dim) or None, default None
         Patterns to recognize, shape (M, dim), of −1 and 1. None: units patterns are learned.
     units : int or None, default None
-        Number of patterns to learn, in place of patterns. They start at random within ±1.
-        Range: 1 to 1,048,576.
+        Number of patterns to learn, in place of patterns. They start at random within ±1. Range: 1
+        to 1,048,576.
     learning_rate : float or Decay or None, default None
-        ε(t) of the winner. None: 0 if patterns are given, because they are known, else
-        Decay(0.5, 0.02, tau=5000). Range: 0 to 1.
+        ε(t) of the winner. None: 0 if patterns are given, because they are known, else Decay(0.5,
+        0.02, tau=5000). Range: 0 to 1.
     inhibition : float or None, default None
-        ε of the MaxNet, below 1/M for M patterns. None: 1/(M + 1). Values closer to 1/M need
-        fewer iterations. Range: above 0.
+        ε of the MaxNet, below 1/M for M patterns. None: 1/(M + 1). Values closer to 1/M need fewer
+        iterations. Range: above 0.
     max_iterations : int, default 10000
-        Largest number of iterations of the MaxNet for one sample. About ½M·ln(2y/d) are needed
-        if two outputs near y differ by d. Raise it if capped is often true. Range: at least 1.
+        Largest number of iterations of the MaxNet for one sample. About ½M·ln(2y/d) are needed if
+        two outputs near y differ by d. Raise it if capped is often true. Range: at least 1.
     threshold : float or None, default None
-        A line is active if its value is above this. None: samples hold only the two values of
-        an active and an inactive line.
-    scale : {"standard", "ewma", "minmax"} or None, default None
-        How each channel is scaled, from the samples before the current one: 'standard' uses
-        running mean and standard deviation (Welford 1962), 'ewma' the same with exponential
-        weights, 'minmax' the range so far. None keeps values as they are. Set it if channels
-        differ in unit or size: otherwise the largest channels decide the distance.
+        A line is active if its value is above this. None: samples hold only the two values of an
+        active and an inactive line.
+    scale : None, default None
+        Not used: the values of the samples have a fixed meaning.
     scale_clip : float, default 6.0
-        Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so
-        that one spike does not move the weights far. Range: above 0.
+        Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
+        one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many
-        samples an observation counts half. Shorten it if the stream's usual behaviour changes
-        faster. Range: above 0.
+        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many samples
+        an observation counts half. Shorten it if the stream's usual behaviour changes faster.
+        Range: above 0.
     drift : {"page_hinkley", "adwin"} or None, default None
         Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
         ADWIN (Bifet & Gavaldà 2007). None: no detector.
     drift_delta : float or None, default None
-        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for
-        'adwin'. Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
+        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for 'adwin'.
+        Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
     drift_threshold : float, default 50.0
-        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a
-        jump of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for
-        fewer alarms. Range: above 0.
+        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a jump
+        of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer
+        alarms. Range: above 0.
     on_drift : {"freeze", "reheat"} or None, default None
         Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'
         starts the schedules again. Needs drift. None: only report the alarm.
     freeze_for : int, default 1000
         Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
     freeze_missing : float or None, default None
-        A sample is not learned if a larger share of its values is missing. None: every sample
-        is learned. Range: 0 to below 1.
+        A sample is not learned if a larger share of its values is missing. None: every sample is
+        learned. Range: 0 to below 1.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
 
     Attributes
     ----------
-    weights : Float32
-        Patterns, given or learned, shape (units, dim), values within −1 … 1.
-    samples : int
-        Number of samples learned so far.
+    weights : ndarray of float32
+        Patterns, given or learned, shape (units, dim), values within −1 … 1. The array is a copy.
+        Assign the attribute to set the patterns.
     schedules : dict[str, float]
         Current values of the spec's schedules by name, at the arrival time of the last sample.
+    samples : int
+        Number of samples learned so far.
 
     Raises
     ------
@@ -1319,7 +1460,7 @@ class HammingNet(_HammingNet):
         inhibition: float | None = None,
         max_iterations: int = 10000,
         threshold: float | None = None,
-        scale: Literal["standard", "ewma", "minmax"] | None = None,
+        scale: None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
         drift: Literal["page_hinkley", "adwin"] | None = None,
@@ -1341,32 +1482,19 @@ class HammingNet(_HammingNet):
     ) -> HammingNetOutputs:
         """Learn samples in order, one by one.
 
-        Returns
-        -------
-        winner : ndarray of int32, shape (n,)
-            Number of the winning pattern; −1: none.
-        distance : ndarray of float32, shape (n,)
-            Hamming distance to the winning pattern, in lines, extrapolated over missing ones.
-        iterations : ndarray of int32, shape (n,)
-            Iterations of the MaxNet.
-        tie : ndarray of bool, shape (n,)
-            Whether equal patterns were left at the end; the lowest number won.
-        capped : ndarray of bool, shape (n,)
-            Whether the MaxNet stopped at ``max_iterations``.
-        score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
-        present : ndarray of int32, shape (n,)
-            Number of values of the sample that are present (not NaN).
-        drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
-        """
-    def predict(self, X: ArrayLike, keys: Any = None) -> HammingNetOutputs:
-        """Return the outputs for each sample. Does not change the model.
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        y : array_like of shape (n, target_dim), optional
+            Targets, for models that take them. NaN marks a missing target.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+        ids : sequence of int or str of shape (n,), optional
+            Names of the samples, for targets that arrive later. The default is the sample's number, counted
+            from 0.
+        times : array_like of shape (n,), optional
+            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
 
         Returns
         -------
@@ -1381,16 +1509,54 @@ class HammingNet(_HammingNet):
         capped : ndarray of bool, shape (n,)
             Whether the MaxNet stopped at ``max_iterations``.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
         frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
+            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
+            from ``predict``.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model. Nothing is learned.
+        """
+    def predict(self, X: ArrayLike, keys: Any = None) -> HammingNetOutputs:
+        """Return the outputs for each sample. Does not change the model.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+
+        Returns
+        -------
+        winner : ndarray of int32, shape (n,)
+            Number of the winning pattern; −1: none.
+        distance : ndarray of float32, shape (n,)
+            Hamming distance to the winning pattern, in lines, extrapolated over missing ones.
+        iterations : ndarray of int32, shape (n,)
+            Iterations of the MaxNet.
+        tie : ndarray of bool, shape (n,)
+            Whether equal patterns were left at the end; the lowest number won.
+        capped : ndarray of bool, shape (n,)
+            Whether the MaxNet stopped at ``max_iterations``.
+        score : ndarray of float32, shape (n,)
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
+        present : ndarray of int32, shape (n,)
+            Number of values of the sample that are present (not NaN).
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model.
         """
 
 class Malsburg(_Malsburg):
@@ -1404,8 +1570,8 @@ class Malsburg(_Malsburg):
     dim : int
         Channels of a sample. Range: 1 to 1,048,576.
     sheet : int or tuple[int, int], default 7
-        Size of the sheet: rings of cells around the middle one (7: 169 cells), or rows and
-        columns, odd rows shifted right by half a step. Range: 0 to 512; each 1 to 1,024.
+        Size of the sheet: rings of cells around the middle one (7: 169 cells), or rows and columns,
+        odd rows shifted right by half a step. Range: 0 to 512; each 1 to 1,024.
     p : float, default 0.4
         Strength of E → E. Range: 0 to 1,000.
     r : float, default 0.286
@@ -1413,8 +1579,8 @@ class Malsburg(_Malsburg):
     q : float, default 0.3
         Strength of I → E. Range: 0 to 1,000.
     p_rings : tuple[int, int], default (1, 1)
-        Nearest and farthest ring of E → E, in grid steps; 0 is the cell's own place. Range:
-        each 0 to 16.
+        Nearest and farthest ring of E → E, in grid steps; 0 is the cell's own place. Range: each 0
+        to 16.
     r_rings : tuple[int, int], default (0, 1)
         Nearest and farthest ring of E → I, in grid steps. Range: each 0 to 16.
     q_rings : tuple[int, int], default (2, 2)
@@ -1423,8 +1589,8 @@ class Malsburg(_Malsburg):
     theta : float, default 1.0
         θ: a cell sends max(0, H − θ). Range: 0 to 1,000.
     s : float, default 0.25
-        Afferents start in U(0, s). Their sum per cell is fixed at dim·s/2. Range: above 0, up
-        to 1,000.
+        Afferents start in U(0, s). Their sum per cell is fixed at dim·s/2. Range: above 0, up to
+        1,000.
     h : float or Decay, default 0.05
         h(t), the learning rate. At 0.05 and dim=19 a cell that sends 1 adds 0.05 to each active
         line, of a sum of 2.4. Range: 0 to 1.
@@ -1432,52 +1598,48 @@ class Malsburg(_Malsburg):
         Settling steps per sample. Raise it if quality()['unsettled'] is not near 0. Range: 1 to
         1,000.
     delta : float, default 1.0
-        δ: share of the way to the sum of its inputs that a cell goes in one settling step. 0.5
-        with steps=40 settles sheets that oscillate at 1. Range: above 0, up to 1.
-    scale : {"standard", "ewma", "minmax"} or None, default None
-        How each channel is scaled, from the samples before the current one: 'standard' uses
-        running mean and standard deviation (Welford 1962), 'ewma' the same with exponential
-        weights, 'minmax' the range so far. None keeps values as they are. Set it if channels
-        differ in unit or size: otherwise the largest channels decide the distance.
+        δ: share of the way to the sum of its inputs that a cell goes in one settling step. 0.5 with
+        steps=40 settles sheets that oscillate at 1. Range: above 0, up to 1.
+    scale : None, default None
+        Not used: the values of the samples have a fixed meaning.
     scale_clip : float, default 6.0
-        Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so
-        that one spike does not move the weights far. Range: above 0.
+        Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
+        one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many
-        samples an observation counts half. Shorten it if the stream's usual behaviour changes
-        faster. Range: above 0.
+        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many samples
+        an observation counts half. Shorten it if the stream's usual behaviour changes faster.
+        Range: above 0.
     drift : {"page_hinkley", "adwin"} or None, default None
         Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
         ADWIN (Bifet & Gavaldà 2007). None: no detector.
     drift_delta : float or None, default None
-        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for
-        'adwin'. Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
+        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for 'adwin'.
+        Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
     drift_threshold : float, default 50.0
-        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a
-        jump of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for
-        fewer alarms. Range: above 0.
+        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a jump
+        of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer
+        alarms. Range: above 0.
     on_drift : {"freeze", "reheat"} or None, default None
         Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'
         starts the schedules again. Needs drift. None: only report the alarm.
     freeze_for : int, default 1000
         Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
     freeze_missing : float or None, default None
-        A sample is not learned if a larger share of its values is missing. None: every sample
-        is learned. Range: 0 to below 1.
+        A sample is not learned if a larger share of its values is missing. None: every sample is
+        learned. Range: 0 to below 1.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
 
     Attributes
     ----------
-    weights : Float32
+    positions : ndarray of float64
+        Positions x, y of the cells in grid steps, shape (cells, 2). The mean position is (0, 0).
+    weights : ndarray of float32
         Afferents s of the E cells, a copy of shape (cells, dim). Every row sums to dim·s/2.
-    positions : NDArray[np.float64]
-        Positions x, y of the cells in grid steps, shape (cells, 2). The mean position is (0,
-        0).
-    samples : int
-        Number of samples learned so far.
     schedules : dict[str, float]
         Current values of the spec's schedules by name, at the arrival time of the last sample.
+    samples : int
+        Number of samples learned so far.
 
     Raises
     ------
@@ -1531,7 +1693,7 @@ class Malsburg(_Malsburg):
         h: float | Decay = 0.05,
         steps: int = 20,
         delta: float = 1.0,
-        scale: Literal["standard", "ewma", "minmax"] | None = None,
+        scale: None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
         drift: Literal["page_hinkley", "adwin"] | None = None,
@@ -1553,28 +1715,19 @@ class Malsburg(_Malsburg):
     ) -> MalsburgOutputs:
         """Learn samples in order, one by one.
 
-        Returns
-        -------
-        distance : ndarray of float32, shape (n,)
-            1 − cosine between the sample and the winner's afferents, 0 to 1; 1: no cell fires.
-        winner : ndarray of int32, shape (n,)
-            Number of the most active cell; −1: none fires.
-        activity : ndarray of float32, shape (n, cells)
-            Activity of each cell.
-        score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
-        present : ndarray of int32, shape (n,)
-            Number of values of the sample that are present (not NaN).
-        drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
-        """
-    def predict(self, X: ArrayLike, keys: Any = None) -> MalsburgOutputs:
-        """Return the outputs for each sample. Does not change the model.
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        y : array_like of shape (n, target_dim), optional
+            Targets, for models that take them. NaN marks a missing target.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+        ids : sequence of int or str of shape (n,), optional
+            Names of the samples, for targets that arrive later. The default is the sample's number, counted
+            from 0.
+        times : array_like of shape (n,), optional
+            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
 
         Returns
         -------
@@ -1585,16 +1738,50 @@ class Malsburg(_Malsburg):
         activity : ndarray of float32, shape (n, cells)
             Activity of each cell.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
         frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
+            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
+            from ``predict``.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model. Nothing is learned.
+        """
+    def predict(self, X: ArrayLike, keys: Any = None) -> MalsburgOutputs:
+        """Return the outputs for each sample. Does not change the model.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+
+        Returns
+        -------
+        distance : ndarray of float32, shape (n,)
+            1 − cosine between the sample and the winner's afferents, 0 to 1; 1: no cell fires.
+        winner : ndarray of int32, shape (n,)
+            Number of the most active cell; −1: none fires.
+        activity : ndarray of float32, shape (n, cells)
+            Activity of each cell.
+        score : ndarray of float32, shape (n,)
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
+        present : ndarray of int32, shape (n,)
+            Number of values of the sample that are present (not NaN).
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model.
         """
 
 class RNN(_RNN):
@@ -1611,21 +1798,21 @@ class RNN(_RNN):
         Units of a layer. More units fit more, at a cost that grows with the square. Range: 1 to
         16,384.
     tbptt : tuple[int, int], default (16, 16)
-        (k₁, k₂) of truncated backpropagation through time: one update every k₁ samples, through
-        the last k₂ ≥ k₁. Equal values are cheapest. Raise k₂ if the net must remember for
-        longer than 16 samples. Range: each 1 to 65,536.
+        (k₁, k₂) of truncated backpropagation through time: one update every k₁ samples, through the
+        last k₂ ≥ k₁. Equal values are cheapest. Raise k₂ if the net must remember for longer than
+        16 samples. Range: each 1 to 65,536.
     target : {"next", "given", "later"}, default "next"
         What is predicted: 'next', the next sample; 'given', a y that comes with its sample;
         'later', a y that may also come later by the sample's id.
     horizon : int or None, default None
-        Target 'next': samples that are forecast at once, each with its own rows of the read-
-        out. None: one, without an axis for the step. Range: 1 to 65,536.
+        Target 'next': samples that are forecast at once, each with its own rows of the read- out.
+        None: one, without an axis for the step. Range: 1 to 65,536.
     residual : bool, default False
         Target 'next': the read-out is the change from the last sample, so that an untrained net
         forecasts about the last value.
     lags : bool, default False
-        Whether to record the gradient's norm by lag (gradient_by_lag). Costs one more backward
-        pass per update.
+        Whether to record the gradient's norm by lag (gradient_by_lag). Costs one more backward pass
+        per update.
     cell : {"elman", "lstm", "gru"}, default "lstm"
         Cell of a unit: 'lstm'; 'gru', with ¾ of its weights; 'elman', with ¼, which forgets
         soonest.
@@ -1636,86 +1823,84 @@ class RNN(_RNN):
     head_bias : bool, default True
         Whether the linear read-out has a bias.
     optimizer : {"sgd", "momentum", "rmsprop", "adam"}, default "adam"
-        Optimizer of the parameters, as PyTorch defines it: 'adam' (β 0.9 and 0.999, ε 10⁻⁸),
-        'sgd', 'momentum', 'rmsprop' (α 0.99, ε 10⁻⁸; take a tenth of Adam's learning rate).
+        Optimizer of the parameters, as PyTorch defines it: 'adam' (β 0.9 and 0.999, ε 10⁻⁸), 'sgd',
+        'momentum', 'rmsprop' (α 0.99, ε 10⁻⁸; take a tenth of Adam's learning rate).
     momentum : float, default 0.9
         Optimizer 'momentum': share of the last step that a step keeps. Range: 0 to below 1.
     learning_rate : float or Decay, default Decay(0.02, 0.003, tau=5000)
         ε(t) of the optimizer. Adam moves a parameter by about ε(t) per update. The final 0.003
         follows drift. Range: at least 0.
     loss : {"mse", "huber", "cross_entropy"}, default "mse"
-        Loss of a prediction, the mean over the outputs: 'mse'; 'huber', which limits the effect
-        of rare jumps; 'cross_entropy' for classes and symbols.
+        Loss of a prediction, the mean over the outputs: 'mse'; 'huber', which limits the effect of
+        rare jumps; 'cross_entropy' for classes and symbols.
     delta : float, default 1.0
-        Loss 'huber': errors beyond it count linearly, not squared. In scaled units. Range:
-        above 0.
+        Loss 'huber': errors beyond it count linearly, not squared. In scaled units. Range: above 0.
     delay : int or None, default None
-        Target 'later': samples that may wait for their y. None: 256. Each costs memory (0.5 KiB
-        in an LSTM of 32 units): set it to how late a y can be. Range: 1 to 65,536.
+        Target 'later': samples that may wait for their y. None: 256. Each costs memory (0.5 KiB in
+        an LSTM of 32 units): set it to how late a y can be. Range: 1 to 65,536.
     keys : int or None, default None
-        Number of streams that share the parameters, each with a hidden state of its own. Then
-        every sample needs a key. A new key beyond this number replaces the key that was not
-        seen for longest. None: one stream. Range: 1 to 65,536.
+        Number of streams that share the parameters, each with a hidden state of its own. Then every
+        sample needs a key. A new key beyond this number replaces the key that was not seen for
+        longest. None: one stream. Range: 1 to 65,536.
     outputs : int or None, default None
         Columns of y. None: 1. Range: 1 to 1,048,576.
     symbols : int or None, default None
         Samples are symbols 0 … symbols − 1 in one channel (dim=1, no scale). None: samples are
         numbers. Range: 2 to 65,536.
     classes : int or None, default None
-        Loss 'cross_entropy': y is a class 0 … classes − 1 in one column. None: y is numbers.
-        Range: 2 to 65,536.
+        Loss 'cross_entropy': y is a class 0 … classes − 1 in one column. None: y is numbers. Range:
+        2 to 65,536.
     clip : float or None, default None
         The gradient is scaled down to this norm if it is larger. None: never. Set it if updates
         diverge. Range: above 0.
     scale : {"standard", "ewma", "minmax"} or None, default None
-        How each channel is scaled, from the samples before the current one: 'standard' uses
-        running mean and standard deviation (Welford 1962), 'ewma' the same with exponential
-        weights, 'minmax' the range so far. None keeps values as they are. Set it if channels
-        differ in unit or size: otherwise the largest channels decide the distance.
+        How each channel is scaled, from the samples before the current one: 'standard' uses running
+        mean and standard deviation (Welford 1962), 'ewma' the same with exponential weights,
+        'minmax' the range so far. None keeps values as they are. Set it if channels differ in unit
+        or size: otherwise the largest channels decide the distance.
     scale_clip : float, default 6.0
-        Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so
-        that one spike does not move the weights far. Range: above 0.
+        Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
+        one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many
-        samples an observation counts half. Shorten it if the stream's usual behaviour changes
-        faster. Range: above 0.
+        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many samples
+        an observation counts half. Shorten it if the stream's usual behaviour changes faster.
+        Range: above 0.
     drift : {"page_hinkley", "adwin"} or None, default None
         Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
         ADWIN (Bifet & Gavaldà 2007). None: no detector.
     drift_delta : float or None, default None
-        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for
-        'adwin'. Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
+        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for 'adwin'.
+        Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
     drift_threshold : float, default 50.0
-        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a
-        jump of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for
-        fewer alarms. Range: above 0.
+        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a jump
+        of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer
+        alarms. Range: above 0.
     on_drift : {"freeze", "reheat"} or None, default None
         Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'
         starts the schedules again. Needs drift. None: only report the alarm.
     freeze_for : int, default 1000
         Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
     freeze_missing : float or None, default None
-        A sample is not learned if a larger share of its values is missing. None: every sample
-        is learned. Range: 0 to below 1.
+        A sample is not learned if a larger share of its values is missing. None: every sample is
+        learned. Range: 0 to below 1.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
 
     Attributes
     ----------
-    target_dim : int
-        Columns of ``y``; 0 if the net forecasts the next sample.
-    gradient_by_lag : NDArray[np.float64]
-        Norm of the loss gradient by lag, float64 of shape (k₂,): how far back the net learns.
-    accepts_late_targets : bool
-        Whether targets may arrive after their samples: they may with ``target='later'``.
-    needs_keys : bool
-        Whether every sample needs a key: it does with ``keys``.
-    parameters : Mapping[str, Float32]
-        Parameters by PyTorch's names and in PyTorch's shapes, a mapping of read-only copies.
-    samples : int
-        Number of samples learned so far.
+    gradient_by_lag : ndarray of float64
+        Norm of the loss gradient by lag, float64 of shape (k₂,): how far back the net learns. Entry
+        j is ‖∂L_t/∂s_{t−j}‖, the mean over recent updates (``half_life``). L_t is the loss of the
+        last step of a window, s the state: h, and c of an LSTM. Empty before the first update and
+        without ``lags``.
+    parameters : Mapping[str, ndarray of float32]
+        Parameters by PyTorch's names and in PyTorch's shapes, a mapping of read-only copies. The
+        read-out is ``head.weight`` and ``head.bias``. Inputs and outputs are scaled ones if the net
+        scales.
     schedules : dict[str, float]
         Current values of the spec's schedules by name, at the arrival time of the last sample.
+    samples : int
+        Number of samples learned so far.
 
     Raises
     ------
@@ -1810,55 +1995,89 @@ class RNN(_RNN):
     ) -> RNNOutputs:
         """Learn samples in order, one by one.
 
-        Returns
-        -------
-        prediction : ndarray of float32, shape (n, outputs) or (n, horizon, dim)
-            Predicted target in its own units; for classes and symbols the probability of each. With
-            ``target='next'``, ``learn`` gives the forecast that was made for this sample before it
-            came, and ``predict`` the forecast of the sample that follows. With ``horizon``, one row
-            per step.
-        error : ndarray of float32, shape (n,)
-            Error of the prediction: root mean square over the outputs, in their own units; for
-            classes and symbols −log p in nats. NaN if there is no target or no prediction.
-        score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
-        present : ndarray of int32, shape (n,)
-            Number of values of the sample that are present (not NaN).
-        drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
-        """
-    def predict(self, X: ArrayLike, keys: Any = None) -> RNNOutputs:
-        """Return the outputs for each sample. Does not change the model.
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        y : array_like of shape (n, target_dim), optional
+            Targets, for models that take them. NaN marks a missing target.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+        ids : sequence of int or str of shape (n,), optional
+            Names of the samples, for targets that arrive later. The default is the sample's number, counted
+            from 0.
+        times : array_like of shape (n,), optional
+            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
 
         Returns
         -------
         prediction : ndarray of float32, shape (n, outputs) or (n, horizon, dim)
             Predicted target in its own units; for classes and symbols the probability of each. With
             ``target='next'``, ``learn`` gives the forecast that was made for this sample before it
-            came, and ``predict`` the forecast of the sample that follows. With ``horizon``, one row
-            per step.
+            came, and ``predict`` the forecast of the sample that follows. With ``horizon``, one row per
+            step.
         error : ndarray of float32, shape (n,)
-            Error of the prediction: root mean square over the outputs, in their own units; for
-            classes and symbols −log p in nats. NaN if there is no target or no prediction.
+            Error of the prediction: root mean square over the outputs, in their own units; for classes
+            and symbols −log p in nats. NaN if there is no target or no prediction.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
         frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
+            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
+            from ``predict``.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model. Nothing is learned.
+        """
+    def predict(self, X: ArrayLike, keys: Any = None) -> RNNOutputs:
+        """Return the outputs for each sample. Does not change the model.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+
+        Returns
+        -------
+        prediction : ndarray of float32, shape (n, outputs) or (n, horizon, dim)
+            Predicted target in its own units; for classes and symbols the probability of each. With
+            ``target='next'``, ``learn`` gives the forecast that was made for this sample before it
+            came, and ``predict`` the forecast of the sample that follows. With ``horizon``, one row per
+            step.
+        error : ndarray of float32, shape (n,)
+            Error of the prediction: root mean square over the outputs, in their own units; for classes
+            and symbols −log p in nats. NaN if there is no target or no prediction.
+        score : ndarray of float32, shape (n,)
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
+        present : ndarray of int32, shape (n,)
+            Number of values of the sample that are present (not NaN).
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model.
         """
     def learn_targets(self, ids: Any, y: ArrayLike, keys: Any = None) -> RecurrentTargetOutputs:
         """Learn targets that arrive after their samples.
+
+        Parameters
+        ----------
+        ids : sequence of int or str of shape (n,)
+            The ids of the samples. A sample that came without an id has its number, counted from 0.
+        y : array_like of shape (n, target_dim)
+            The targets.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``.
 
         Returns
         -------
@@ -1867,17 +2086,22 @@ class RNN(_RNN):
         prediction : ndarray of float32, shape (n, outputs)
             Prediction that ``learn`` gave when the sample came; NaN: none yet.
         error : ndarray of float32, shape (n,)
-            Error of the prediction: root mean square over the outputs, in their own units; for
-            classes and symbols −log p in nats. NaN if there is no target or no prediction.
+            Error of the prediction: root mean square over the outputs, in their own units; for classes
+            and symbols −log p in nats. NaN if there is no target or no prediction.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
         frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
+            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
+            from ``predict``.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model. Nothing is learned.
         """
     @classmethod
     def from_state_dict(  # type: ignore[override]
@@ -1951,106 +2175,105 @@ class SOM(_SOM):
     dim : int
         Channels of a sample. Range: 1 to 1,048,576.
     grid : int or tuple[int, int] or tuple[int]
-        Rows and columns of the grid; units are numbered row by row. One number makes a chain.
-        More units give more detail and cost more time per sample. Range: each 1 to 4,096.
+        Rows and columns of the grid; units are numbered row by row. One number makes a chain. More
+        units give more detail and cost more time per sample. Range: each 1 to 4,096.
     topology : {"rectangular", "hexagonal"}, default "rectangular"
         Grid of squares or of hexagons. On a hexagonal grid odd rows are shifted right by half a
         step.
     torus : bool, default False
-        Whether opposite edges of the grid are joined, so that no unit is at a border. A
-        hexagonal torus needs an even number of rows.
+        Whether opposite edges of the grid are joined, so that no unit is at a border. A hexagonal
+        torus needs an even number of rows.
     learning_rate : float or Decay, default Decay(0.5, 0.02, tau=5000)
-        ε(t), the share of the distance to the sample that the winner moves. The default orders
-        the map first; its final 0.02 follows drift within some 50 samples per unit. Range: 0 to
-        1.
+        ε(t), the share of the distance to the sample that the winner moves. The default orders the
+        map first; its final 0.02 follows drift within some 50 samples per unit. Range: 0 to 1.
     sigma : float or Decay or None, default None
-        σ(t), radius of the neighbourhood in grid steps; 0: only the winner learns. None: Decay
-        from half the longer side (at least 1) to 1.5 (less on a small grid), tau=5000. On maps
-        beyond 12 × 12, raise its end (0.15 × longer side) if the score matters more than
-        detail. Range: 0 to 1,000,000.
+        σ(t), radius of the neighbourhood in grid steps; 0: only the winner learns. None: Decay from
+        half the longer side (at least 1) to 1.5 (less on a small grid), tau=5000. On maps beyond 12
+        × 12, raise its end (0.15 × longer side) if the score matters more than detail. Range: 0 to
+        1,000,000.
     grid_distance : {"manhattan", "euclidean", "chebyshev", "hexagonal"} or None, default None
         Distance between units on the grid, in steps. None: 'manhattan' on squares, 'hexagonal'
         (steps along edges) on hexagons. 'chebyshev' is for squares only.
     init : {"random", "range", "samples", "pca"} or array_like of shape (*grid, dim), default "random"
         Initial weights. 'random': uniform in ±1, which is one standard deviation if scaled.
-        'range': uniform between the smallest and the largest value of each channel among the
-        first samples. 'samples': first samples themselves. 'pca': the plane of the two
-        principal components of the first samples, so that the map is ordered from the start and
-        a small sigma suffices. An array of shape (*grid, dim): these weights. With 'range',
-        'samples' and 'pca' the first init_samples samples are held and not learned; until then
-        there is no winner (−1).
+        'range': uniform between the smallest and the largest value of each channel among the first
+        samples. 'samples': first samples themselves. 'pca': the plane of the two principal
+        components of the first samples, so that the map is ordered from the start and a small sigma
+        suffices. An array of shape (*grid, dim): these weights. With 'range', 'samples' and 'pca'
+        the first init_samples samples are held and not learned; until then there is no winner (−1).
     neighbourhood : {"gaussian", "bubble", "triangle", "mexican_hat"}, default "gaussian"
-        h as a function of grid distance d: 'gaussian' exp(−d²/2σ²), cut at 5.25 σ; 'bubble' 1
-        up to σ; 'triangle' 1 − d/σ up to σ; 'mexican_hat' (1 − d²/σ²)·exp(−d²/2σ²), which
-        pushes distant units away. 'bubble' and 'triangle' need a larger sigma.
+        h as a function of grid distance d: 'gaussian' exp(−d²/2σ²), cut at 5.25 σ; 'bubble' 1 up to
+        σ; 'triangle' 1 − d/σ up to σ; 'mexican_hat' (1 − d²/σ²)·exp(−d²/2σ²), which pushes distant
+        units away. 'bubble' and 'triangle' need a larger sigma.
     labels : int or None, default None
-        Number of classes. Then y is a class 0 … labels − 1 (NaN: unknown), given with the
-        samples or later by id, and each unit's label is the class it won most often. None: no
-        labels. Range: 1 to 65,536.
+        Number of classes. Then y is a class 0 … labels − 1 (NaN: unknown), given with the samples
+        or later by id, and each unit's label is the class it won most often. None: no labels.
+        Range: 1 to 65,536.
     delay : int, default 1024
-        Last samples that wait for their label. Raise it if labels arrive later; it costs 16
-        bytes per sample. Range: 1 to 65,536.
+        Last samples that wait for their label. Raise it if labels arrive later; it costs 16 bytes
+        per sample. Range: 1 to 65,536.
     distance : {"euclidean", "manhattan", "chebyshev", "cosine"}, default "euclidean"
         Distance between sample and unit. Winner, score and quality use it. 'cosine' compares
         directions and ignores sizes: use it for patterns, not for alarms.
     init_samples : int or None, default None
-        First samples that decide the initial weights, for 'range', 'samples' and 'pca'. None:
-        one per unit for 'samples', else max(100, 2·dim), at most 1000. Range: 1 to 134,217,728.
+        First samples that decide the initial weights, for 'range', 'samples' and 'pca'. None: one
+        per unit for 'samples', else max(100, 2·dim), at most 1000. Range: 1 to 134,217,728.
     scale : {"standard", "ewma", "minmax"} or None, default None
-        How each channel is scaled, from the samples before the current one: 'standard' uses
-        running mean and standard deviation (Welford 1962), 'ewma' the same with exponential
-        weights, 'minmax' the range so far. None keeps values as they are. Set it if channels
-        differ in unit or size: otherwise the largest channels decide the distance.
+        How each channel is scaled, from the samples before the current one: 'standard' uses running
+        mean and standard deviation (Welford 1962), 'ewma' the same with exponential weights,
+        'minmax' the range so far. None keeps values as they are. Set it if channels differ in unit
+        or size: otherwise the largest channels decide the distance.
     scale_clip : float, default 6.0
-        Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so
-        that one spike does not move the weights far. Range: above 0.
+        Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
+        one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many
-        samples an observation counts half. Shorten it if the stream's usual behaviour changes
-        faster. Range: above 0.
+        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many samples
+        an observation counts half. Shorten it if the stream's usual behaviour changes faster.
+        Range: above 0.
     drift : {"page_hinkley", "adwin"} or None, default None
         Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
         ADWIN (Bifet & Gavaldà 2007). None: no detector.
     drift_delta : float or None, default None
-        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for
-        'adwin'. Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
+        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for 'adwin'.
+        Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
     drift_threshold : float, default 50.0
-        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a
-        jump of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for
-        fewer alarms. Range: above 0.
+        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a jump
+        of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer
+        alarms. Range: above 0.
     on_drift : {"freeze", "reheat"} or None, default None
         Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'
         starts the schedules again. Needs drift. None: only report the alarm.
     freeze_for : int, default 1000
         Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
     freeze_missing : float or None, default None
-        A sample is not learned if a larger share of its values is missing. None: every sample
-        is learned. Range: 0 to below 1.
+        A sample is not learned if a larger share of its values is missing. None: every sample is
+        learned. Range: 0 to below 1.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
 
     Attributes
     ----------
-    weights : Float32
-        Weights, float32 of shape (*grid, dim), in the scaled space if the map scales.
-    target_dim : int
-        Columns of ``y``: 1 with ``labels``, else 0.
-    accepts_late_targets : bool
-        Whether labels may arrive after their samples: they may with ``labels``.
-    label_counts : NDArray[np.float64]
-        Labels that each unit has won, float64 of shape (*units, labels).
-    labels : NDArray[np.int32]
-        Label of each unit, int32 of the shape of the units; −1: none.
-    prototypes : Float32
-        Weights in the stream's own units, by the current scaling.
-    hits : NDArray[np.float64]
+    labels : ndarray of int32
+        Label of each unit, int32 of the shape of the units; −1: none. It is the class that the unit
+        has won most often; the lowest class wins a tie.
+    label_counts : ndarray of float64
+        Labels that each unit has won, float64 of shape (*units, labels). Counts are forgotten
+        exponentially with ``half_life``, in labels that came.
+    dead_units : ndarray of int64
+        Numbers of the units that hardly win, int64. Their recent wins are at most a hundredth of an
+        equal share. Before the first sample that is every unit.
+    hits : ndarray of float64
         Recent wins of each unit, float64 of shape (units,), forgotten with ``half_life``.
-    dead_units : NDArray[np.int64]
-        Numbers of the units that hardly win, int64.
-    samples : int
-        Number of samples learned so far.
+    prototypes : ndarray of float32
+        Weights in the stream's own units, by the current scaling. The shape is that of ``weights``.
+        A read-only copy.
+    weights : ndarray of float32
+        Weights, float32 of shape (*grid, dim), in the scaled space if the map scales. Assign to set
+        them. The array is a read-only copy.
     schedules : dict[str, float]
         Current values of the spec's schedules by name, at the arrival time of the last sample.
+    samples : int
+        Number of samples learned so far.
 
     Raises
     ------
@@ -2132,30 +2355,19 @@ class SOM(_SOM):
     ) -> SOMOutputs:
         """Learn samples in order, one by one.
 
-        Returns
-        -------
-        coords : ndarray of int32, shape (n, 2) or (n, 1)
-            Row and column of the winner on the grid (a chain: its place); −1: none.
-        label : ndarray of int32, shape (n,)
-            Label of the winner; −1: none. Only if ``labels`` is set.
-        winner : ndarray of int32, shape (n,)
-            Number of the winning unit; −1: none.
-        distance : ndarray of float32, shape (n,)
-            Distance between sample and winner, in the scaled space; NaN: no winner.
-        score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
-        present : ndarray of int32, shape (n,)
-            Number of values of the sample that are present (not NaN).
-        drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
-        """
-    def predict(self, X: ArrayLike, keys: Any = None) -> SOMOutputs:
-        """Return the outputs for each sample. Does not change the model.
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        y : array_like of shape (n, target_dim), optional
+            Targets, for models that take them. NaN marks a missing target.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+        ids : sequence of int or str of shape (n,), optional
+            Names of the samples, for targets that arrive later. The default is the sample's number, counted
+            from 0.
+        times : array_like of shape (n,), optional
+            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
 
         Returns
         -------
@@ -2168,19 +2380,64 @@ class SOM(_SOM):
         distance : ndarray of float32, shape (n,)
             Distance between sample and winner, in the scaled space; NaN: no winner.
         score : ndarray of float32, shape (n,)
-            How unusual the sample is: share of recent samples with a smaller distance or error;
-            NaN: unknown.
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
         frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
+            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
+            from ``predict``.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model. Nothing is learned.
+        """
+    def predict(self, X: ArrayLike, keys: Any = None) -> SOMOutputs:
+        """Return the outputs for each sample. Does not change the model.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, dim)
+            Samples in the stream's own units. NaN marks a missing value.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``. One key may stand for all samples.
+
+        Returns
+        -------
+        coords : ndarray of int32, shape (n, 2) or (n, 1)
+            Row and column of the winner on the grid (a chain: its place); −1: none.
+        label : ndarray of int32, shape (n,)
+            Label of the winner; −1: none. Only if ``labels`` is set.
+        winner : ndarray of int32, shape (n,)
+            Number of the winning unit; −1: none.
+        distance : ndarray of float32, shape (n,)
+            Distance between sample and winner, in the scaled space; NaN: no winner.
+        score : ndarray of float32, shape (n,)
+            How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
+            unknown.
+        present : ndarray of int32, shape (n,)
+            Number of values of the sample that are present (not NaN).
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model.
         """
     def learn_targets(self, ids: Any, y: ArrayLike, keys: Any = None) -> LabelTargetOutputs:
         """Learn targets that arrive after their samples.
+
+        Parameters
+        ----------
+        ids : sequence of int or str of shape (n,)
+            The ids of the samples. A sample that came without an id has its number, counted from 0.
+        y : array_like of shape (n, target_dim)
+            The targets.
+        keys : sequence of int or str of shape (n,), optional
+            The stream of each sample, for models with ``keys``.
 
         Returns
         -------
@@ -2191,6 +2448,11 @@ class SOM(_SOM):
         label : ndarray of int32, shape (n,)
             Label of the winner when the sample came; −1: none.
         frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set;
-            not from ``predict``.
+            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
+            from ``predict``.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit this model. Nothing is learned.
         """

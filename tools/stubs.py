@@ -7,12 +7,12 @@ compares the two. The stub describes the package only: mypy still checks the mod
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import streamlearn
 from streamlearn.models import Model, kinds
-from streamlearn.models.outputs import columns
+from streamlearn.models.outputs import DRIFT, FREEZE, columns
 from streamlearn.models.recurrent.base import Recurrent
 from streamlearn.models.signature import Argument, arguments, section
 from streamlearn_client.outputs import Outputs
@@ -89,13 +89,10 @@ def _class(model: type[Model]) -> Iterator[str]:
     yield "\n    def __init__(\n        self,\n        *,\n"
     yield from _keywords(arguments(model))
     yield "    ) -> None: ...\n"
-    yield from _method(LEARN, "Learn samples in order, one by one.", model.outputs_class)
-    yield from _method(
-        PREDICT, "Return the outputs for each sample. Does not change the model.", model.outputs_class
-    )
-    targets = model.target_outputs_class
-    if targets is not Outputs:
-        yield from _method(LEARN_TARGETS, "Learn targets that arrive after their samples.", targets)
+    yield from _method(LEARN, Model.learn, model.outputs_class)
+    yield from _method(PREDICT, Model.predict, model.outputs_class)
+    if model.target_outputs_class is not Outputs:
+        yield from _method(LEARN_TARGETS, Model.learn_targets, model.target_outputs_class)
     if issubclass(model, Recurrent):
         yield _FROM_STATE_DICT
         yield from _keywords(arguments(model), *_FROM_PYTORCH)
@@ -111,13 +108,17 @@ def _keywords(parameters: list[Argument], *optional: str) -> Iterator[str]:
         yield line if len(line) <= 111 else line.replace(" | ", "\n        | ")
 
 
-def _method(head: str, summary: str, outputs: type[Outputs]) -> Iterator[str]:
+def _method(head: str, method: Callable[..., Outputs], outputs: type[Outputs]) -> Iterator[str]:
+    """Yield a method with the outputs of this kind of model in place of the Returns of every model."""
     entries = [
         (f"{name} : ndarray of {dtype}, shape {' or '.join(column.shapes)}", column.text)
         for name, (dtype, column) in columns(outputs).items()
+        if method is not Model.predict or column.condition not in (DRIFT, FREEZE)
     ]
+    before, _, rest = (inspect.getdoc(method) or "").partition("Returns\n-------\n")
+    _, _, after = rest.partition("\n\n")
     yield head.format(outputs=outputs.__name__) + "\n"
-    yield _docstring(f"{summary}\n\n{section('Returns', entries)}", "        ")
+    yield _docstring(f"{before}{section('Returns', entries)}\n\n{after}", "        ")
 
 
 def _docstring(text: str, indent: str) -> str:

@@ -229,25 +229,29 @@ def inserted(written: str, *sections: str) -> str:
 def attributes(model: type[Model]) -> list[tuple[str, str]]:
     """Return heading and text of the public properties of a class; of those of every model, two."""
     found: dict[str, tuple[str, str]] = {}
-    for base in model.__mro__:
+    for base in reversed(model.__mro__):
         of_every_model = "outputs_class" in vars(base).get("__annotations__", {})
         for name, each in vars(base).items():
-            if of_every_model and name not in ("samples", "schedules"):
+            if not isinstance(each, property) or name.startswith("_"):
                 continue
-            if isinstance(each, property) and each.fget and each.__doc__ and not name.startswith("_"):
-                kind = str(each.fget.__annotations__.get("return", ""))
-                text = inspect.cleandoc(each.__doc__).split("\n\n")[0]
-                found.setdefault(name, (f"{name} : {kind}", text))
-    return list(found.values())
+            if of_every_model and name not in ("samples", "schedules"):
+                found[name] = ("", "")  # a flag, also if a kind of model overrides it
+            elif found.get(name) != ("", "") and each.fget and each.__doc__:
+                heading = f"{name} : {_shown(str(each.fget.__annotations__.get('return', '')))}"
+                found[name] = (heading, re.split(r"\n\n\w+\n---", inspect.cleandoc(each.__doc__))[0])
+    return [entry for entry in reversed(found.values()) if entry[0]]
+
+
+def _shown(kind: str) -> str:
+    """Return a type as numpydoc writes it."""
+    kind = kind.replace("Float32", "NDArray[np.float32]")
+    return re.sub(r"NDArray\[np\.(\w+?)_?\]", r"ndarray of \1", kind)
 
 
 def section(title: str, entries: Sequence[tuple[str, str]]) -> str:
     """Return a numpydoc section: a heading for each entry, and its text indented below."""
     lines = [title, "-" * len(title)]
     for heading, text in entries:
-        paragraph = " ".join(text.split())
-        lines += [
-            heading,
-            *textwrap.wrap(paragraph, WIDTH - 4, initial_indent="    ", subsequent_indent="    "),
-        ]
+        paragraph = textwrap.wrap(" ".join(text.split()), WIDTH - 4, break_on_hyphens=False)
+        lines += [heading, *(f"    {line}" for line in paragraph)]
     return "\n".join(lines) if entries else ""

@@ -27,6 +27,7 @@ sl.Competitive(dim=3, units=4, mode="sfot")  # error: Argument "mode"
 sl.Competitive(dim=3, units=4, init="pca")  # error: Argument "init"
 sl.GrowingNeuralGas(dim=3, max_age=1.5)  # error: Argument "max_age"
 sl.Grossberg(dim=3, layers=[5, 5])  # error: List item
+sl.Grossberg(dim=3, layers=[[2]], scale="standard")  # error: Argument "scale"
 sl.HammingNet(dim=3, patterns=3)  # error: Argument "patterns"
 sl.Malsburg(dim=3, p_rings=(1, 2, 3))  # error: Argument "p_rings"
 sl.Cognitron(dim=9, shape=9)  # error: Argument "shape"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from streamlearn_client.outputs import Outputs
 
@@ -20,10 +20,15 @@ from ...errors import BadValue
 from .. import base
 from ..base import Model
 from ..batch import Batch, Float32
+from ..signature import Accepts
 
 
 class UnscaledSpec(base.Spec):
     """Parameters of a model that takes its samples unscaled."""
+
+    scale: Annotated[Literal["standard", "ewma", "minmax"] | None, Accepts("None")] = Field(
+        None, description="Not used: the values of the samples have a fixed meaning."
+    )
 
     SCALE_ERROR: ClassVar[str]
     """Message of the error if ``scale`` is set."""
