@@ -1,0 +1,45 @@
+"""Compares a model with its oracle up to the first near-tie.
+
+A near-tie is a sample to which two units are almost equally near: float32 cannot tell which is nearer. From
+there on the model and the oracle may differ, and both are right.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from tests.naive.units import Units
+
+GAP = 1e-5  # relative: about a hundred units in the last place of float32
+
+
+def near_tie(oracle: Units, sample: list[float], *, all_ranks: bool = False) -> bool:
+    """Whether the two nearest units are a near-tie; with ``all_ranks`` any two units of adjacent ranks."""
+    squares = sorted(oracle.squared_distances(oracle.scaler.scaled(sample)))
+    pairs = list(pairwise(squares)) if all_ranks else [tuple(squares[:2])]
+    return any(len(pair) == 2 and pair[1] - pair[0] <= GAP * pair[1] for pair in pairs)
+
+
+def assert_same_until_near_tie(
+    model, oracle: Units, x: np.ndarray, *, at_least: int, all_ranks: bool = False
+) -> None:
+    """Let both learn ``x`` ``(n, dim)`` up to the first near-tie, and compare outputs and weights.
+
+    ``at_least`` is the number of samples to compare at least, so that the test cannot become empty.
+    ``all_ranks`` is for rules in which the ranks of all units matter.
+    """
+    expected = []
+    for sample in x.tolist():
+        if near_tie(oracle, sample, all_ranks=all_ranks):
+            break
+        expected.append(oracle.learn(sample))
+    assert len(expected) >= at_least, f"near-tie at sample {len(expected)}: choose another seed or rate"
+    out = model.learn(x[: len(expected)])
+    close = {"rtol": 1e-4, "atol": 1e-5, "equal_nan": True}
+    assert out.winner.tolist() == [row.winner for row in expected]
+    assert out.present.tolist() == [row.channels for row in expected]
+    assert np.allclose(out.distance, [row.distance for row in expected], **close)
+    assert np.allclose(out.score, [row.score for row in expected], rtol=0, atol=1e-3, equal_nan=True)
+    assert np.allclose(model.weights, oracle.weights, **close)
