@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from ..compiler import device, kernel
-from ..simd.lanes import WIDTH
+from ..simd.lanes import WIDTH, canonical_nan
 from ..simd.splitmix import uniform
 from ..stream import scaling
 
@@ -179,7 +179,7 @@ def collect(
     taken = min(x.shape[0], held.shape[0] - count[0])
     for n in range(taken):
         for c in range(x.shape[1]):
-            held[count[0], c] = x[n, c]
+            held[count[0], c] = canonical_nan(x[n, c])
         scaling.update(method, statistics, decay, x, n)
         count[0] += 1
         samples[0] += 1
