@@ -1,4 +1,4 @@
-"""What the tests beside the slow nets share: whether both have learned the same."""
+"""Shared by the comparisons with the float64 references: whether both have learned the same parameters."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import numpy as np
 import streamlearn as sl
 from tests.naive import bidirectional, rnn
 
-SHARE = 3e-4  # of the way that a parameter went: a gradient wrong by a hundredth is 30 times that
-ROUNDING = 3e-7  # of parameters below ½ in float32, ten times in the last place, over a hundred updates
+SHARE = 3e-4  # of the change of the parameters: a gradient error of 1 % is 30 times that
+ROUNDING = 3e-7  # of float32 parameters below ½ over a hundred updates: ten units in the last place
 
 
 def assert_same_parameters(ours: sl.RNN | sl.BidirectionalRNN, slow: rnn.Net | bidirectional.Net) -> None:
-    """Relative to how far each array has gone since the start: with small steps all of them stay near it."""
+    """Assert equal parameters, relative to the change of each array since the start of learning."""
     start = type(ours).from_spec(ours.spec_dict()).parameters
     for name, values in ours.parameters.items():
         gone = np.abs(slow.p[name] - start[name]).max()

@@ -1,5 +1,4 @@
-"""Recurrent nets in both directions on a stream in float64, the slow and plain way: the oracle of
-``sl.BidirectionalRNN``.
+"""Bidirectional recurrent nets on a stream in plain float64 NumPy: the reference for ``sl.BidirectionalRNN``.
 
 Schuster & Paliwal, IEEE Transactions on Signal Processing 45 (1997); latency-controlled chunks: Zhang et al.,
 ICASSP 2016. Cells, losses and optimizers are those of ``rnn.py``.
@@ -21,7 +20,7 @@ def sigmoid(z: Array) -> Array:
 
 
 def forward(cell: str, p: list[Array], v: Array, h: Array, c: Array) -> tuple[Array, Array, tuple]:
-    """One step of one cell: h and c after it, and what the way back needs."""
+    """One step of one cell: h and c after it, and the activations for the backward pass."""
     u, w = p[0] @ v + p[2], p[1] @ h + p[3]
     if cell == "elman":
         after = np.tanh(u + w)
@@ -59,7 +58,7 @@ def backward(cell: str, p: list[Array], kept: tuple, dh: Array, dc: Array) -> tu
 
 class Net:
     """Layers of a forward and a reverse cell and a linear read-out, parameters as PyTorch names and shapes
-    them. With ``classes`` a target is a class's number and what is told the probabilities of all."""
+    them. With ``classes`` a target is the number of a class and a prediction the probabilities of all."""
 
     def __init__(self, parameters: Parameters, cell: str, layers: int, classes: bool = False) -> None:
         self.p = {name: np.array(values, float) for name, values in parameters.items()}
@@ -152,7 +151,7 @@ class Stream:
         return len(self.waiting) == self.chunk + self.context
 
     def run(self, targets: list[Array]) -> list[Array]:
-        """What is told of the chunk's samples, before one update on their targets."""
+        """Return the predictions for the chunk; then update once on its targets."""
         inputs = [x for x, _ in self.waiting]
         told, after, _ = self.net.run(inputs, self.states, self.chunk)
         if not all(np.isnan(target).all() for target in targets):

@@ -1,4 +1,4 @@
-"""Recurrent nets on a stream in float64, the slow and plain way: the oracle of ``sl.RNN``.
+"""Recurrent nets on a stream in plain float64 NumPy: the reference for ``sl.RNN``.
 
 Elman, Cognitive Science 14 (1990); Hochreiter & Schmidhuber, Neural Computation 9 (1997); TBPTT(k1, k2):
 Williams & Peng, Neural Computation 2 (1990); GRU: Cho et al., EMNLP 2014, with the reset gate where PyTorch
@@ -24,9 +24,9 @@ def softmax(y: Array) -> Array:
 
 
 class Net:
-    """Cells in layers and a linear read-out, parameters as PyTorch names and shapes them.
+    """Layers of cells and a linear read-out, with PyTorch's parameter names and shapes.
 
-    With ``classes`` a target is a class's number and a forecast the probabilities of all.
+    With ``classes`` a target is the number of a class and a forecast the probabilities of all classes.
     """
 
     def __init__(self, parameters: Parameters, cell: str, layers: int, classes: bool = False) -> None:
@@ -34,12 +34,12 @@ class Net:
         self.cell, self.layers, self.classes = cell, layers, classes
 
     def start(self) -> list[tuple[Array, Array]]:
-        """(h, c) of every layer, all 0; only an LSTM has a use for c."""
+        """(h, c) of every layer, all 0; only an LSTM uses c."""
         hidden = self.p["head.weight"].shape[1]
         return [(np.zeros(hidden), np.zeros(hidden)) for _ in range(self.layers)]
 
     def step(self, x: Array, states: list) -> tuple[Array, list, list]:
-        """The forecast after ``x``, the states after it, and what the way back needs."""
+        """The forecast after ``x``, the states after it, and the activations for the backward pass."""
         after, kept, v = [], [], x
         for n, (h, c) in enumerate(states):
             u = self.p[f"weight_ih_l{n}"] @ v + self.p[f"bias_ih_l{n}"]
@@ -78,8 +78,10 @@ class Net:
     def gradient(
         self, inputs: list[Array], targets: list[Array], states: list, norms: list | None = None
     ) -> Parameters:
-        """∂loss/∂parameters, by backpropagation through time; the given states are constants. With ``norms``
-        of the last step's loss alone, and that gets ‖∂loss/∂(h, c)‖ step by step, the last first."""
+        """∂loss/∂parameters, by backpropagation through time; the given states are constants.
+
+        With ``norms``, of the loss of the last step only; ``norms`` gets ‖∂loss/∂(h, c)‖ of each step, last
+        step first."""
         count = sum(np.count_nonzero(~np.isnan(target)) for target in targets)
         grad = {name: np.zeros_like(values) for name, values in self.p.items()}
         steps = []
@@ -175,8 +177,9 @@ class Optimizer:
 
 
 class Means:
-    """Of inputs so far, by which missing ones are replaced; 0 before there are any, and for ever if they
-    ``rest``. ``decay``: what older ones keep of their weight, once they are many."""
+    """Running means of the inputs, which replace missing ones; 0 at first, and always 0 with ``rest``.
+
+    ``decay`` is the factor per sample on the weight of older inputs."""
 
     def __init__(self, decay: float = 1.0, rest: bool = False) -> None:
         self.decay, self.rest = decay, rest
@@ -197,12 +200,12 @@ class Stream:
     def __init__(self, net: Net, optimizer: Optimizer, k1: int, k2: int) -> None:
         self.net, self.optimizer, self.k1, self.k2 = net, optimizer, k1, k2
         self.states = net.start()
-        self.pairs: list[tuple] = []  # (input, target, states before it): all there ever were
+        self.pairs: list[tuple] = []  # (input, target, states before it), all pairs so far
         self.waiting: tuple | None = None  # (input, states before it, forecast)
         self.means = Means()
 
     def learn(self, x: Array, y: Array | None = None) -> Array:
-        """Learn one sample and its target; returns what had been forecast for the target."""
+        """Learn one sample and its target; return the forecast for the target."""
         if y is not None:
             forecast = self._forward(self.means.fill(x))
             self._complete(y)
@@ -231,13 +234,13 @@ class Stream:
 
 
 class Waiting(Stream):
-    """The same where targets are known some samples later: the next ``ahead`` samples, one after the other;
-    or, with a ``delay``, each when it comes, as long as no more than ``delay`` samples wait."""
+    """The same for targets that arrive later: the ``ahead`` next samples, or with ``delay`` a late target for
+    each sample, while at most ``delay`` samples wait."""
 
     def __init__(self, *rule, ahead: int = 1, delay: int | None = None) -> None:
         super().__init__(*rule)
         self.ahead, self.delay = ahead, delay
-        self.steps: list[tuple] = []  # (input, states before it, forecast): all there ever were
+        self.steps: list[tuple] = []  # (input, states before it, forecast), all steps so far
         self.came: dict[int, Array] = {}
 
     def step(self, x: Array, y: Array | None = None) -> Array:
@@ -259,7 +262,7 @@ class Waiting(Stream):
         return self.steps[-1][2]
 
     def target(self, number: int, y: Array) -> Array | None:
-        """A target of an earlier sample; returns what was said then, or None if it is too late."""
+        """Learn a late target; return the prediction for its sample, or None if it is too late."""
         if number in self.came or not len(self.pairs) <= number < len(self.steps):
             return None
         self.came[number] = y
