@@ -13,7 +13,7 @@ from tests.conformance.examples import SPECS, asked, make, stream
 from tests.documents import ROOT, examples
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/models.md", "docs/interop.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/models.md", "docs/lecture.md", "docs/interop.md"])
 def test_the_examples_run_one_after_another(page, tmp_path, monkeypatch):
     """Those of a client are in tests/e2e."""
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Draws bidirectional.png: what the samples after a moment tell of it, by the moment's place in its chunk.
+"""Draw bidirectional.png: error rate by position in the chunk, for several lengths of right context.
 
 python docs/figures/bidirectional.py
 """
@@ -16,34 +16,38 @@ CHUNK = 16
 
 
 def task(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two phases, 20 samples long on average, under noise: x (n, 1) is −1 or 1 and noise of deviation 1,
-    y (n, 1) the phase, 0 or 1."""
+    """Return x (n, 1), −1 or 1 by phase plus noise of deviation 1, and y (n, 1), the phase, 0 or 1.
+
+    A phase lasts 20 samples on average.
+    """
     random = np.random.default_rng(seed)
     phase = np.cumsum(random.random(n) < 1 / 20) % 2
     x = 2 * phase - 1 + random.normal(size=n)
     return x[:, None].astype(np.float32), phase[:, None].astype(np.float32)
 
 
-def wrong(net: sl.RNN | sl.BidirectionalRNN, n: int) -> np.ndarray:
-    """The share of wrong phases by place in the chunk, (CHUNK,), in the stream's second half."""
+def error_rate(net: sl.RNN | sl.BidirectionalRNN, n: int) -> np.ndarray:
+    """Share of wrong phases by position in the chunk, shape (CHUNK,), in the second half of the stream."""
     x, phase = task(n, seed=1)
-    told = net.learn(x, phase).prediction.argmax(axis=1)
-    missed = (told != phase[: len(told), 0]).astype(float)
-    chunks = missed[: len(missed) // CHUNK * CHUNK].reshape(-1, CHUNK)
+    predicted = net.learn(x, phase).prediction.argmax(axis=1)
+    errors = (predicted != phase[: len(predicted), 0]).astype(float)
+    chunks = errors[: len(errors) // CHUNK * CHUNK].reshape(-1, CHUNK)
     return chunks[len(chunks) // 2 :].mean(axis=0)
 
 
 def draw(file: Path, samples: int = 400_000) -> None:
     spec = {"dim": 1, "hidden": 16, "classes": 2, "loss": "cross_entropy", "seed": 1}
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-    at_once = wrong(sl.RNN(target="given", tbptt=(CHUNK, CHUNK), **spec), samples).mean()
+    at_once = error_rate(sl.RNN(target="given", tbptt=(CHUNK, CHUNK), **spec), samples).mean()
     axes.axhline(100 * at_once, color="grey", linestyle="--", label="RNN, at once")
     for context in (0, 4, 16):
         net = sl.BidirectionalRNN(chunk=(CHUNK, context), **spec)
         axes.plot(
-            range(CHUNK), 100 * wrong(net, samples), label=f"both directions, {context} samples of context"
+            range(CHUNK),
+            100 * error_rate(net, samples),
+            label=f"both directions, {context} samples of context",
         )
-    axes.set_xlabel("place in the chunk")
+    axes.set_xlabel("position in the chunk")
     axes.set_ylabel("wrong, %")
     axes.set_ylim(bottom=0)
     axes.set_title("Which of two phases is it, under noise?", fontsize=10)

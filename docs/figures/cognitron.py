@@ -1,4 +1,4 @@
-"""Draws cognitron.png: what three layers answer to five digits, and how the answers grow apart.
+"""Draw cognitron.png: activity of three layers for five digits, and its similarity between digits.
 
 python docs/figures/cognitron.py
 """
@@ -31,14 +31,14 @@ ROUNDS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
 
 
 def pictures() -> np.ndarray:
-    """``(5, 144)``."""
+    """Return the five digits, shape (5, 144)."""
     rows = [line.split() for line in DIGITS.strip().splitlines()]
     dots = np.array([[[dot == "#" for dot in part] for part in row] for row in rows])
     return dots.transpose(1, 0, 2).reshape(5, 144).astype(np.float32)
 
 
-def likeness(activity: np.ndarray) -> float:
-    """Mean cosine between what different digits evoke."""
+def similarity(activity: np.ndarray) -> float:
+    """Mean cosine between the activities for different digits."""
     lengths = np.linalg.norm(activity, axis=1)
     cosines = activity @ activity.T / np.maximum(np.outer(lengths, lengths), 1e-30)
     return float(cosines[np.triu_indices(len(activity), 1)].mean())
@@ -53,25 +53,25 @@ def draw(file: Path, rounds: Sequence[int] = ROUNDS) -> None:
     for panel, digit in zip(panels[0], digits, strict=True):
         panel.imshow(digit.reshape(12, 12), cmap="Greys")
     panels[0][0].set_ylabel("sample")
-    for layers in (1, 2, 3):  # a net of so many layers is the lower part of a net of more
+    for layers in (1, 2, 3):  # the lower layers of a deeper net are the same
         net = sl.Cognitron(dim=144, shape=(12, 12), layers=layers)
-        apart, learned = [], 0
+        similarities, learned = [], 0
         for until in rounds:
             net.learn(np.tile(digits, (until - learned, 1)))
             learned = until
             activity = net.predict(digits).activity
-            apart.append(likeness(activity) if activity.max(axis=1).min() > 0.01 else np.nan)
+            similarities.append(similarity(activity) if activity.max(axis=1).min() > 0.01 else np.nan)
         for panel, each in zip(panels[layers], activity, strict=True):
             panel.imshow(each.reshape(12, 12), cmap="magma", vmin=0, vmax=1)
         panels[layers][0].set_ylabel(f"layer {layers}")
-        axes.plot(rounds, apart, marker="o", label=f"layer {layers}")
+        axes.plot(rounds, similarities, marker="o", label=f"layer {layers}")
     for panel in panels.flat:
         panel.set_xticks([])
         panel.set_yticks([])
     answers.suptitle(f"activity after {rounds[-1]} rounds", fontsize=10)
-    axes.axhline(likeness(digits), color="grey", linestyle="--", label="the digits themselves")
+    axes.axhline(similarity(digits), color="grey", linestyle="--", label="the digits themselves")
     axes.set(xlabel="rounds of the five digits", ylabel="mean cosine between digits", ylim=(0, None))
-    axes.set_title("what different digits evoke grows apart", fontsize=10)
+    axes.set_title("responses to different digits become less similar", fontsize=10)
     axes.legend()
     figure.savefig(file, dpi=110)
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""Draws competitive.png: where 24 prototypes end on an uneven stream, by each rule of who learns.
+"""Draw competitive.png: final positions of 24 prototypes on an uneven stream, for each learning rule.
 
 python docs/figures/competitive.py
 """
@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 import streamlearn as sl
 
 UNITS, SAMPLES = 24, 40_000
-# Four clusters: their middles, how wide they are, and their shares of the stream.
+# Four clusters: centres, standard deviations, and shares of the stream.
 MIDDLES = np.array([(-4.0, 2.6), (1.2, 3.2), (4.2, -0.8), (-1.2, -3.4)])
 WIDTHS = np.array([0.6, 1.0, 0.4, 0.8])
 SHARES = np.array([0.6, 0.2, 0.15, 0.05])
@@ -28,7 +28,7 @@ RULES: dict[str, dict[str, object]] = {
 
 
 def uneven(n: int, seed: int) -> np.ndarray:
-    """``(n, 2)``, all clusters in one stream."""
+    """Return samples of all clusters in random order, shape (n, 2)."""
     random = np.random.default_rng(seed)
     cluster = random.choice(len(SHARES), size=n, p=SHARES)
     noise = WIDTHS[cluster, None] * random.normal(size=(n, 2))

@@ -1,4 +1,4 @@
-"""Draws gng.png: how a growing neural gas comes to know two rings.
+"""Draw gng.png: a growing neural gas that learns two rings.
 
 python docs/figures/gng.py
 """
@@ -17,7 +17,7 @@ MOMENTS = (500, 3_000, 20_000)
 
 
 def rings(n: int, seed: int) -> np.ndarray:
-    """A ring of radius 1 in one of radius 2, with some noise, as many samples to a length: ``(n, 2)``."""
+    """Return samples (n, 2) of two rings with radius 1 and 2 and some noise, equally dense."""
     random = np.random.default_rng(seed)
     angle, radius = random.uniform(0, 2 * np.pi, n), np.where(random.random(n) < 1 / 3, 1.0, 2.0)
     points = radius[:, None] * np.stack((np.cos(angle), np.sin(angle)), axis=1)
@@ -25,7 +25,7 @@ def rings(n: int, seed: int) -> np.ndarray:
 
 
 def pieces(units: int, edges: np.ndarray) -> int:
-    """How many parts of the graph hang together."""
+    """Number of connected components of the graph."""
     part = np.arange(units)
     for i, j in edges:
         part[part == part[j]] = part[i]

@@ -1,4 +1,4 @@
-"""Draws gradient_by_lag.png: how far back an Elman net and an LSTM learn, when there is much to remember.
+"""Draw gradient_by_lag.png: norm of the gradient by lag for an Elman net, a GRU and an LSTM.
 
 python docs/figures/gradient_by_lag.py
 """
@@ -16,13 +16,15 @@ LAGS = 64
 
 
 def task(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Now and then, every 40 samples on average, a marker says that the value beside it is to be remembered
-    until the next one: x (n, 2) is value and marker, y (n, 1) what is to be remembered."""
+    """Return x (n, 2), value and marker, and y (n, 1), the value at the last marker.
+
+    A marker comes every 40 samples on average.
+    """
     random = np.random.default_rng(seed)
     value, marker = random.choice([-1.0, 1.0], n), random.random(n) < 1 / 40
     marker[0] = True
-    told = value[np.maximum.accumulate(np.where(marker, np.arange(n), 0))]
-    return np.stack((value, marker), axis=1).astype(np.float32), told[:, None].astype(np.float32)
+    remembered = value[np.maximum.accumulate(np.where(marker, np.arange(n), 0))]
+    return np.stack((value, marker), axis=1).astype(np.float32), remembered[:, None].astype(np.float32)
 
 
 def learn(cell: str, n: int) -> sl.RNN:

@@ -1,4 +1,4 @@
-"""Draws hamming.png: how the MaxNet of a Hamming net decides, soon, late, and between two equals never.
+"""Draw hamming.png: activities of the MaxNet for a clear case, a close case and a tie.
 
 python docs/figures/hamming.py
 """
@@ -27,21 +27,20 @@ LETTERS = """
 
 
 def letters() -> np.ndarray:
-    """``(4, 64)``, of −1 and 1."""
+    """Return the four letters, shape (4, 64), values −1 and 1."""
     rows = [line.split() for line in LETTERS.strip().splitlines()]
     dots = np.array([[[dot == "#" for dot in part] for part in row] for row in rows])
     return np.where(dots.transpose(1, 0, 2).reshape(len(NAMES), 64), 1.0, -1.0)
 
 
-def contest(axes: Axes, net: sl.HammingNet, sample: np.ndarray, title: str) -> None:
-    """The units' activities as the net makes them: the sample's matches y, and after each iteration
-    y_j ← max(0, y_j − ε·Σ_{k≠j} y_k)."""
+def draw_recurrence(axes: Axes, net: sl.HammingNet, sample: np.ndarray, title: str) -> None:
+    """Draw the activities y of the units at first and after each iteration of the MaxNet."""
     out = net.predict(sample[None])
     course = [(net.weights @ sample + sample.size) / 2]
     for _ in range(out.iterations[0]):
         y = course[-1]
         course.append(np.maximum(0, y - net.spec.epsilon * (y.sum() - y)))
-    for unit, style in enumerate(("-", "--", "-", ":")):  # some coincide
+    for unit, style in enumerate(("-", "--", "-", ":")):  # some lines coincide
         axes.plot([y[unit] for y in course], style, marker=".", label=NAMES[unit])
     axes.set_xlabel("iteration of the MaxNet")
     verdict = "a tie" if out.tie[0] else f"{NAMES[out.winner[0]]} wins"
@@ -57,12 +56,12 @@ def draw(file: Path) -> None:
     figure, panels = plt.subplots(1, 3, figsize=(8, 3.5), layout="constrained", sharex=True, sharey=True)
     noisy = patterns[2].copy()
     noisy[np.random.default_rng(1).permutation(64)[:12]] *= -1
-    apart = np.flatnonzero(patterns[0] != patterns[1])  # E's foot, an even number of points
+    foot = np.flatnonzero(patterns[0] != patterns[1])  # the lowest bar of the E, an even number of points
     most, half = patterns[0].copy(), patterns[0].copy()
-    most[apart[len(apart) // 2 + 1 :]] = half[apart[len(apart) // 2 :]] = -1
-    contest(panels[0], net, noisy, "H, 12 of 64 lines wrong")
-    contest(panels[1], net, most, "E, three quarters of its foot")
-    contest(panels[2], net, half, "E, half of its foot")
+    most[foot[len(foot) // 2 + 1 :]] = half[foot[len(foot) // 2 :]] = -1
+    draw_recurrence(panels[0], net, noisy, "H, 12 of 64 lines wrong")
+    draw_recurrence(panels[1], net, most, "E, three quarters of its foot")
+    draw_recurrence(panels[2], net, half, "E, half of its foot")
     panels[0].set(ylabel="activity: lines that agree, at first", ylim=(0, 70))
     panels[0].legend(loc="upper center", ncols=1)
     figure.savefig(file, dpi=100, pil_kwargs={"optimize": True})

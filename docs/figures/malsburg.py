@@ -1,4 +1,4 @@
-"""Draws malsburg.png: a sheet that sees nine bars of light, before and after twenty rounds of them.
+"""Draw malsburg.png: the orientation map of a sheet before and after twenty rounds of nine bars.
 
 python docs/figures/malsburg.py
 """
@@ -32,20 +32,20 @@ def hexagons(axes: Axes, places: np.ndarray, colours: np.ndarray) -> None:
 
 
 def preference(responses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of ``(cells, 9)``: the preferred angle, and how much it is preferred, 0 to 1."""
+    """Return the preferred angle and the selectivity, 0 to 1, of each cell from responses (cells, 9)."""
     z = responses @ np.exp(2j * ANGLES) / np.maximum(responses.sum(axis=1), 1e-9)
     return np.angle(z) / 2 % np.pi, np.abs(z)
 
 
 def disagreement(places: np.ndarray, angles: np.ndarray) -> float:
-    """Mean difference between neighbours' angles in degrees; 45 where there is no relation."""
-    apart = np.linalg.norm(places[:, None] - places, axis=2)
-    one, other = np.nonzero((apart > 0.5) & (apart < 1.5))
+    """Mean difference between the angles of neighbours in degrees; 45 if they are unrelated."""
+    distances = np.linalg.norm(places[:, None] - places, axis=2)
+    one, other = np.nonzero((distances > 0.5) & (distances < 1.5))
     return float(np.degrees(np.abs(np.angle(np.exp(2j * (angles[one] - angles[other])))) / 2).mean())
 
 
 def orientation_map(axes: Axes, sheet: sl.Malsburg, title: str) -> None:
-    """Colour and stroke: what a cell's afferents prefer; pale: it does not fire for any bar."""
+    """Draw the preferred angle of each cell's afferents. Pale cells fire for no bar."""
     places, (angle, tuned) = sheet.positions, preference(sheet.weights @ NINE.T)
     on = sheet.predict(NINE).activity.T > 0
     colours = CIRCLE(angle / np.pi)

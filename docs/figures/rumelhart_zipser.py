@@ -1,8 +1,8 @@
 """Draw the dipole experiment of Rumelhart & Zipser (1985): ``python docs/figures/rumelhart_zipser.py``.
 
-The inputs are the points of a square lattice, and every stimulus is a dipole: two points side by side.
-Nothing tells the net that there is a lattice, yet a cluster of two units cuts it into two halves, one of four
-into four regions: stimuli that overlap excite the same unit.
+The inputs are the points of a square lattice. Every stimulus is a dipole: two neighbouring points. The net
+does not know the lattice. A cluster of two units divides it into two halves, a cluster of four into four
+regions, because stimuli that overlap excite the same unit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RULE = {"learning_rate": Decay(0.1, 0.005, 4000.0), "sensitivity": 0.001}
 
 
 def dipoles(side: int) -> NDArray[np.float32]:
-    """``(2·side·(side − 1), side²)``: every pair of neighbours on the lattice."""
+    """``(2·side·(side − 1), side²)``: all pairs of neighbours on the lattice."""
     points = np.arange(side * side).reshape(side, side)
     across = np.stack((points[:, :-1].ravel(), points[:, 1:].ravel()), axis=1)
     down = np.stack((points[:-1].ravel(), points[1:].ravel()), axis=1)
@@ -34,12 +34,12 @@ def dipoles(side: int) -> NDArray[np.float32]:
 
 
 def lattice(net: Grossberg, side: int) -> NDArray[np.intp]:
-    """``(side, side)``: which unit of the first cluster has the most weight on each point."""
+    """``(side, side)``: unit of the first cluster with the most weight on each point."""
     return net.weights[0].argmax(axis=0).reshape(side, side)
 
 
 def taught(units: int, side: int, samples: int, seed: int, **rule: float | Decay) -> Grossberg:
-    """A net of one cluster that has seen so many dipoles, drawn at random."""
+    """Return a net of one cluster that has learned ``samples`` random dipoles."""
     net = Grossberg(dim=side * side, layers=[[units]], seed=seed, **rule)
     stimuli = dipoles(side)
     net.learn(stimuli[np.random.default_rng(seed).integers(len(stimuli), size=samples)])

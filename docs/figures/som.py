@@ -1,4 +1,4 @@
-"""Draws som.png: what a hexagonal map makes of 20,000 readings of a space shuttle's nine sensors.
+"""Draw som.png: a hexagonal map of 20,000 readings of the nine sensors of a space shuttle.
 
 python docs/figures/som.py
 """

@@ -1,8 +1,8 @@
 """Draw the word experiments of Rumelhart & Zipser (1985): ``python docs/figures/words.py``.
 
-Words of two letters are shown, as points. A cluster of two units becomes a detector of one letter in one
-position, a cluster of four one of whole words. And a second letter that goes with the first teaches a
-grouping of first letters that they would not fall into by their looks.
+The stimuli are words of two letters, drawn as points. The units of a cluster of two become detectors of one
+letter in one position; those of a cluster of four become detectors of words. If the second letter correlates
+with the first, it teaches a grouping of first letters that their shapes do not suggest.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ WORDS = ["AA", "AB", "BA", "BB"]
 ALONE = ["A ", "B ", "S ", "E "]
 TAUGHT = ["AA", "BA", "SB", "EB"]
 SAMPLES = 6000
-RUNS = 1, 2  # the one learns to read the second letter, the other the first
+RUNS = 1, 2  # seeds: one net detects the second letter, the other the first
 _GAP = ((0, 0), (0, 0), (0, 1))
 
 
 def show(*words: str) -> NDArray[np.float32]:
-    """``(words, 35·letters)``: the points of each letter, row after row, then those of the next."""
+    """``(words, 35·letters)``: the points of each letter row by row, letter after letter."""
     dots = {letter: [dot == "#" for dot in form.replace(" ", "")] for letter, form in LETTERS.items()}
     return np.array([[dot for letter in word for dot in dots[letter]] for word in words], np.float32)
 
@@ -41,7 +41,7 @@ def show(*words: str) -> NDArray[np.float32]:
 def reader(
     words: Sequence[str], layers: list[list[int]], seed: int, samples: int = SAMPLES, **rule: float
 ) -> Grossberg:
-    """A net that has seen so many words, one of these each time, at random."""
+    """Return a net that has learned ``samples`` random words of ``words``."""
     stimuli = show(*words)
     net = Grossberg(dim=stimuli.shape[1], layers=layers, learning_rate=0.05, seed=seed, **rule)
     net.learn(stimuli[np.random.default_rng(seed + 100).integers(len(words), size=samples)])
@@ -49,13 +49,13 @@ def reader(
 
 
 def winners(net: Grossberg, words: Sequence[str], cluster: int = 0) -> list[int]:
-    """Which unit of a cluster wins each word."""
+    """Number of the winning unit of a cluster for each word."""
     found: list[int] = net.predict(show(*words)).winner[:, cluster].tolist()
     return found
 
 
 def _points(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Letters side by side, as they are read, with a gap between them."""
+    """Picture of letters side by side with a gap between them."""
     return np.pad(np.concatenate(np.pad(values.reshape(-1, HEIGHT, WIDTH), _GAP), axis=1), 1)
 
 
@@ -78,11 +78,13 @@ def draw(file: Path, samples: int = SAMPLES) -> None:
         (rows[2], [(whole, WORDS, "four units")]),
         (rows[3], [(plain, ALONE, "by their looks"), (taught, ALONE, "taught by AA BA SB EB")]),
     ):
-        units = [(net, words, told, unit) for net, words, told in nets for unit in range(len(net.weights[0]))]
-        for axes, (net, words, told, unit) in zip(row, units, strict=True):
+        units = [
+            (net, words, title, unit) for net, words, title in nets for unit in range(len(net.weights[0]))
+        ]
+        for axes, (net, words, title, unit) in zip(row, units, strict=True):
             won = [word.strip() for word, by in zip(words, winners(net, words), strict=True) if by == unit]
             axes.imshow(_points(net.weights[0][unit]), cmap="Greys", vmin=0)
-            axes.set_title(f"{told}: {', '.join(won) or 'none'}", fontsize=9)
+            axes.set_title(f"{title}: {', '.join(won) or 'none'}", fontsize=9)
     for axes in rows.flat:
         axes.set(xticks=[], yticks=[])
     figure.suptitle("Each unit's weights, and the words that it wins", fontsize=10)

@@ -1,4 +1,4 @@
-"""The cognitron against a slow one in float64, three cells reckoned by hand, and five digits."""
+"""Cognitron against a float64 reference, three cells calculated by hand, and five digits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def patterns(n: int, dim: int, seed: int) -> np.ndarray:
     return np.where(random.random(x.shape) < 0.05, np.nan, x).astype(np.float32)
 
 
-# against the slow one
+# against the reference
 
 RULES = {
     "defaults": {"rows": 4, "columns": 5, "layers": 2},
@@ -31,15 +31,15 @@ RULES = {
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_same_as_the_slow_one(rule):
+def test_same_as_the_reference(rule):
     spec = dict(RULES[rule])
     naive = NaiveCognitron(**spec)
     shape = spec.pop("rows"), spec.pop("columns")
     dim = shape[0] * shape[1]
     ours = Cognitron(dim=dim, shape=shape, **spec)
     x = patterns(150, dim, seed=1)
-    out, said = ours.learn(x), [naive.learn(row) for row in x.tolist()]
-    check(out, said)
+    out, reference = ours.learn(x), [naive.learn(row) for row in x.tolist()]
+    check(out, reference)
     assert np.allclose(ours.b, naive.b, rtol=1e-4)
     for layer in range(spec["layers"]):
         for cell, a in enumerate(ours.a[layer]):
@@ -50,12 +50,12 @@ def test_same_as_the_slow_one(rule):
     check(ours.predict(later), [naive.predict(row) for row in later.tolist()])
 
 
-def check(out, said) -> None:
-    assert out.winner.tolist() == [each.winner for each in said]
-    assert out.present.tolist() == [each.channels for each in said]
-    assert np.allclose(out.activity, [each.activity for each in said], rtol=1e-4, atol=1e-5)
-    assert np.allclose(out.distance, [each.distance for each in said], rtol=0, atol=1e-5, equal_nan=True)
-    assert np.allclose(out.score, [each.score for each in said], rtol=0, atol=1e-3, equal_nan=True)
+def check(out, reference) -> None:
+    assert out.winner.tolist() == [each.winner for each in reference]
+    assert out.present.tolist() == [each.present for each in reference]
+    assert np.allclose(out.activity, [each.activity for each in reference], rtol=1e-4, atol=1e-5)
+    assert np.allclose(out.distance, [each.distance for each in reference], rtol=0, atol=1e-5, equal_nan=True)
+    assert np.allclose(out.score, [each.score for each in reference], rtol=0, atol=1e-3, equal_nan=True)
 
 
 # by hand
@@ -66,7 +66,7 @@ def test_three_cells_and_both_cases():
     net = Cognitron(dim=3, layers=1, area=1, vicinity=1, falloff=1.0, q=16.0, q_prime=2.0)
     x = [1.0, 0.0, 0.0]
 
-    first = net.learn(x)  # nobody can fire: all are recruited who see anything, by q′
+    first = net.learn(x)  # no cell can fire: every cell with an input learns by q′
     assert first.winner[0] == -1
     assert first.distance[0] == 1
     assert net.a[0] == pytest.approx(np.array([[0, 1, 0], [2 / 3, 0, 0], [0, 0, 0]]))
@@ -185,7 +185,7 @@ def test_deeper_nets_have_the_same_lower_layers(nets):
 @pytest.mark.parametrize("layer", [1, 2, 3])
 def test_layers_become_selective(nets, layer):
     _, (before, _, after) = nets[layer - 1]
-    assert not before.any()  # a = b = 0: nobody answers to anything
+    assert not before.any()  # a = b = 0: no cell responds
     assert (after.max(axis=1) > 0.5).all()  # every digit is answered, and nearly by 1
     assert selectivity(after) > 0.85
     assert exclusive(after) > 0.35

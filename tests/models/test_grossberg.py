@@ -1,4 +1,4 @@
-"""Inhibitory clusters against a slow net in float64, sums made by hand, and ten million samples."""
+"""Inhibitory clusters against a float64 reference, sums calculated by hand, and ten million samples."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ RULES = {
 
 @pytest.mark.parametrize("missing", [0.0, 0.25])
 @pytest.mark.parametrize("rule", RULES)
-def test_same_as_the_slow_one(rule, missing):
+def test_same_as_the_reference(rule, missing):
     spec = {"learning_rate": 0.1, **RULES[rule]}
     x = stimuli(300, 11, seed=1, missing=missing)
     x[7] = 0
@@ -65,10 +65,10 @@ def test_same_as_the_slow_one(rule, missing):
     assert np.allclose(out.score, scores, rtol=0, atol=2e-3, equal_nan=True)
     for mine, slow in zip(ours.weights, naive.weights, strict=True):
         assert np.allclose(mine, slow, rtol=0, atol=1e-5)
-    said = ours.predict(x)
+    out = ours.predict(x)
     expected = [naive.predict(row) for row in x.tolist()]
-    assert said.winner.tolist() == [winner for winner, _, _ in expected]
-    assert np.allclose(said.distance, [far for _, far, _ in expected], rtol=1e-4, atol=1e-5, equal_nan=True)
+    assert out.winner.tolist() == [winner for winner, _, _ in expected]
+    assert np.allclose(out.distance, [far for _, far, _ in expected], rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
 # the rule, by hand
@@ -165,7 +165,7 @@ def test_losers_leak_at_their_own_rate():
 
 
 def test_sensitivity_equalises():
-    """One stimulus for ever: without it one unit wins always, with it each wins as often as the others."""
+    """One constant stimulus: without it one unit wins always, with it each wins as often as the others."""
     x = np.tile([1.0, 0, 1], (3000, 1))
     plain, fair = (Grossberg(dim=3, layers=[[3, 5]], sensitivity=gamma, seed=3) for gamma in (0, 0.01))
     plain.learn(x)
@@ -278,14 +278,14 @@ def test_a_threshold_makes_lines_of_real_inputs():
     real[3, 2] = 0.25  # not above it
     lines = np.where(np.isnan(real), np.nan, real > 0.25)
     given, made = (Grossberg(dim=7, layers=[[4], [2]], threshold=t, seed=1) for t in (0.25, None))
-    said, expected = given.learn(real), made.learn(lines)
+    out, expected = given.learn(real), made.learn(lines)
     for name, array in expected.arrays.items():
-        assert np.array_equal(said.arrays[name], array, equal_nan=True), name
+        assert np.array_equal(out.arrays[name], array, equal_nan=True), name
     assert given.state_hash() == made.state_hash()
 
 
 def test_a_spec_that_makes_no_net_is_refused():
-    for wrong, told in (
+    for wrong, message in (
         ({"layers": []}, "layers"),
         ({"layers": [[]]}, "layers"),
         ({"layers": [[3], [0]]}, "layers"),
@@ -297,7 +297,7 @@ def test_a_spec_that_makes_no_net_is_refused():
         ({"layers": [[2]], "threshold": float("nan")}, "threshold"),
         ({"layers": [[2]], "scale": "standard"}, "leave it out"),
     ):
-        with pytest.raises(BadSpec, match=told):
+        with pytest.raises(BadSpec, match=message):
             Grossberg(dim=5, **wrong)
     assert Grossberg(dim=5, layers=[[2]], scale=None).spec.scale is None
 

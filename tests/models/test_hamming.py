@@ -1,4 +1,4 @@
-"""Hamming net and MaxNet against exact fractions, counted distances, and contests worked out by hand."""
+"""Hamming net and MaxNet against exact fractions, counted distances, and recurrences worked out by hand."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ def garbled(given: np.ndarray, n: int, seed: int, flip: float = 0.2, missing: fl
     return np.where(random.random(x.shape) < missing, np.nan, x).astype(np.float32)
 
 
-def same(out, said, names=("winner", "iterations", "tie", "capped")) -> None:
+def same(out, reference, names=("winner", "iterations", "tie", "capped")) -> None:
     for name in names:
-        assert out.arrays[name].tolist() == [getattr(each, name) for each in said], name
-    assert np.allclose(out.distance, [each.distance for each in said], rtol=1e-5, atol=1e-5, equal_nan=True)
+        assert out.arrays[name].tolist() == [getattr(each, name) for each in reference], name
+    assert np.allclose(
+        out.distance, [each.distance for each in reference], rtol=1e-5, atol=1e-5, equal_nan=True
+    )
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3])
@@ -134,9 +136,9 @@ def test_learns_as_the_slow_one():
     net = HammingNet(dim=8, units=5, learning_rate=0.25, inhibition=0.125, seed=9)
     slow = net.weights.tolist()
     out = net.learn(x)
-    said = [naive.learn(row, slow, 0.125, 0.25) for row in x]
-    same(out, said, ("winner", "tie", "capped"))
-    assert np.abs(out.iterations - np.array([each.iterations for each in said])).max() <= 1
+    reference = [naive.learn(row, slow, 0.125, 0.25) for row in x]
+    same(out, reference, ("winner", "tie", "capped"))
+    assert np.abs(out.iterations - np.array([each.iterations for each in reference])).max() <= 1
     assert np.allclose(net.weights, slow, atol=1e-5)
 
 
@@ -151,7 +153,7 @@ def test_finds_patterns_in_their_garbled_versions():
     assert (np.abs(net.weights) <= 1).all()
 
 
-def test_given_patterns_stay_unless_told_to_learn():
+def test_given_patterns_stay_without_a_learning_rate():
     known = patterns(3, 6, seed=12)
     x = garbled(known, 50, seed=13)
     fixed, moving = HammingNet(dim=6, patterns=known), HammingNet(dim=6, patterns=known, learning_rate=0.5)
@@ -178,9 +180,9 @@ def test_quality_is_of_recent_samples():
     assert all(np.isnan(value) for name, value in net.quality().items() if name != "schedules")
     out = net.learn(garbled(known, 300, seed=18, flip=0.3))
     weights = 0.5 ** (np.arange(300)[::-1] / 30)
-    told = net.quality()
+    quality = net.quality()
     for name, values in (("distance", out.distance), ("iterations", out.iterations), ("ties", out.tie)):
-        assert told[name] == pytest.approx(np.average(values, weights=weights), rel=1e-6)
+        assert quality[name] == pytest.approx(np.average(values, weights=weights), rel=1e-6)
 
 
 # what it takes
@@ -210,7 +212,7 @@ def test_a_threshold_takes_zeros_and_ones():
 
 def test_a_spec_that_makes_no_net_is_refused():
     good = [[1, -1, 1], [1, 1, 1]]
-    for wrong, told in (
+    for wrong, message in (
         ({}, "patterns, or units"),
         ({"patterns": good, "units": 2}, "patterns, or units"),
         ({"patterns": []}, "patterns"),
@@ -222,7 +224,7 @@ def test_a_spec_that_makes_no_net_is_refused():
         ({"units": 2, "scale": "minmax"}, "leave it out"),
         ({"units": 1 << 20, "dim": 1 << 20}, "weights"),
     ):
-        with pytest.raises(BadSpec, match=told):
+        with pytest.raises(BadSpec, match=message):
             HammingNet(**{"dim": 3, **wrong})
     assert HammingNet(dim=3, patterns=np.array(good)).spec == HammingNet(dim=3, patterns=good).spec
 

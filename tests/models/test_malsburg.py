@@ -1,4 +1,4 @@
-"""Orientation columns against a slow model in float64, a sheet settled by hand, and the paper's nine bars."""
+"""Orientation columns against a float64 reference, a sheet settled by hand, and the bars of the paper."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def activities(n: int, dim: int, seed: int) -> np.ndarray:
     return np.where(random.random(x.shape) < 0.05, np.nan, x).astype(np.float32)
 
 
-# against the slow one
+# against the reference
 
 RULES = {
     "the paper's": ({"sheet": 3}, hexagon(3)),
@@ -33,25 +33,25 @@ RULES = {
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_same_as_the_slow_one(rule):
+def test_same_as_the_reference(rule):
     spec, points = RULES[rule]
     ours = Malsburg(dim=19, seed=2, **spec)
     naive = NaiveMalsburg(ours.weights, points, **{k: v for k, v in spec.items() if k != "sheet"})
     x = activities(150, 19, seed=1)
-    said = []
+    reference = []
     for row in x:  # each from the same weights: the sheet's settling magnifies what rounding has left in them
         naive.s = ours.weights.astype(float).tolist()
         out = ours.learn(row)
-        said.append(naive.learn(row.tolist()))
-        check(out, said[-1:])
+        reference.append(naive.learn(row.tolist()))
+        check(out, reference[-1:])
         assert np.allclose(ours.weights, naive.s, rtol=0, atol=1e-5)
-    active = [np.mean(np.array(each.activity) > 0) for each in said]
+    active = [np.mean(np.array(each.activity) > 0) for each in reference]
     assert 0.05 < np.mean(active) < 0.9, "the rule is not at work"
 
     decay = 0.5 ** (1 / spec.get("half_life", 10_000.0))
     ages = decay ** np.arange(len(x))[::-1]
     assert ours.quality()["firing"] == pytest.approx(np.average(active, weights=ages), rel=1e-5)
-    unsettled = np.average([each.unsettled for each in said], weights=ages)
+    unsettled = np.average([each.unsettled for each in reference], weights=ages)
     assert ours.quality()["unsettled"] == pytest.approx(unsettled, rel=1e-3, abs=1e-6)
 
     naive.s = ours.weights.astype(float).tolist()
@@ -59,12 +59,12 @@ def test_same_as_the_slow_one(rule):
     check(ours.predict(later), [naive.predict(row) for row in later.tolist()])
 
 
-def check(out, said) -> None:
-    assert out.winner.tolist() == [each.winner for each in said]
-    assert out.present.tolist() == [each.channels for each in said]
-    assert np.allclose(out.activity, [each.activity for each in said], rtol=1e-3, atol=1e-3)
-    assert np.allclose(out.distance, [each.distance for each in said], rtol=0, atol=1e-4, equal_nan=True)
-    assert np.allclose(out.score, [each.score for each in said], rtol=0, atol=1e-3, equal_nan=True)
+def check(out, reference) -> None:
+    assert out.winner.tolist() == [each.winner for each in reference]
+    assert out.present.tolist() == [each.present for each in reference]
+    assert np.allclose(out.activity, [each.activity for each in reference], rtol=1e-3, atol=1e-3)
+    assert np.allclose(out.distance, [each.distance for each in reference], rtol=0, atol=1e-4, equal_nan=True)
+    assert np.allclose(out.score, [each.score for each in reference], rtol=0, atol=1e-3, equal_nan=True)
 
 
 # by hand
@@ -82,7 +82,7 @@ def test_a_lone_cell_learns_what_it_exceeds_its_threshold_by():
     assert cell.weights[0] == pytest.approx(grown * 1.5 / grown.sum())
 
 
-def test_connections_reach_the_rings_they_are_said_to():
+def test_connections_reach_the_given_rings():
     """One cell driven far above threshold: its neighbours get p, the I cells r, and ring 2 is inhibited."""
     sheet = Malsburg(dim=1, sheet=4, s=2.0, theta=0.5, p=0.2, r=0.3, q=0.1, steps=2)
     places = [tuple(place) for place in sheet.positions.round(6)]

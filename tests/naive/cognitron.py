@@ -1,4 +1,4 @@
-"""The cognitron (Fukushima 1975), the slow way: float64, one cell and one connection at a time.
+"""The cognitron (Fukushima 1975), a reference in float64, one cell and one connection at a time.
 
 e = Σ a_i u_i, v = Σ c_i u_i, h = b v         over the square of cells within ``area`` in the layer below
 w = (1 + e)/(1 + h) − 1, z = (1 + w)/(1 + Σ g_j w_j) − 1 over the square within ``vicinity``; 0 where faint
@@ -17,12 +17,12 @@ FAINTEST = 2.0**-14
 
 
 @dataclass
-class Said:
+class Response:
     winner: int
     activity: list[float]
     distance: float
     score: float
-    channels: int
+    present: int
 
 
 def shunted(e: float, h: float) -> float:
@@ -101,16 +101,16 @@ class NaiveCognitron:
             u = z
         return found
 
-    def predict(self, sample) -> Said:
+    def predict(self, sample) -> Response:
         activity = self.layers_of(sample)[-1][1]
-        channels = sum(not math.isnan(value) for value in sample)
+        present = sum(not math.isnan(value) for value in sample)
         winner = activity.index(max(activity)) if max(activity) > 0 else -1
-        distance = 1 / (1 + max(activity)) if channels else math.nan
-        return Said(winner, activity, distance, self.score.rank(distance), channels)
+        distance = 1 / (1 + max(activity)) if present else math.nan
+        return Response(winner, activity, distance, self.score.rank(distance), present)
 
-    def learn(self, sample) -> Said:
-        said, layers = self.predict(sample), self.layers_of(sample)
+    def learn(self, sample) -> Response:
+        response, layers = self.predict(sample), self.layers_of(sample)
         for layer, (u, z, v) in enumerate(layers):
             self.reinforce(u, z, v, layer)
-        self.score.observe(said.distance)
-        return said
+        self.score.observe(response.distance)
+        return response

@@ -1,4 +1,4 @@
-"""Layers of inhibitory clusters (Rumelhart & Zipser 1985), the slow way: float64, one unit and one line at a
+"""Layers of inhibitory clusters (Rumelhart & Zipser 1985), a reference in float64, one unit and one line at a
 time.
 
 In each cluster the unit with the largest Σ_i w_ij x_i + bias_j wins, and Δw_ij = ε·(x_i/n − w_ij). What a
@@ -33,10 +33,10 @@ class NaiveGrossberg:
 
     def learn(self, sample) -> tuple[list[int], float, float]:
         """Learn one sample; (winners, distance, score) as they were before."""
-        said = self.predict(sample, learning=True)
-        self.score.observe(said[1])
+        response = self.predict(sample, learning=True)
+        self.score.observe(response[1])
         self.t += 1
-        return said
+        return response
 
     def predict(self, sample, learning: bool = False) -> tuple[list[int], float, float]:
         x = [float(v) for v in sample]

@@ -1,4 +1,4 @@
-"""Orientation columns (von der Malsburg 1973), the slow way: float64, one cell and one connection at a time.
+"""Orientation columns (von der Malsburg 1973), a reference in float64, one cell and one connection at a time.
 
 Cells are points on a hexagonal grid of unit steps, found and connected by their distance; every place has an
 excitatory and an inhibitory cell. Ring 0 is the place itself, ring 1 its six neighbours.
@@ -40,12 +40,12 @@ def ring(a: Point, b: Point) -> int:
 
 
 @dataclass
-class Said:
+class Response:
     winner: int
     activity: list[float]
     distance: float
     score: float
-    channels: int
+    present: int
     unsettled: float
 
 
@@ -96,7 +96,7 @@ class NaiveMalsburg:
             change = max(abs(new - old) for new, old in zip(sent, before, strict=True))
         return sent, change
 
-    def predict(self, sample) -> Said:
+    def predict(self, sample) -> Response:
         lines = [0.0 if math.isnan(v) else float(v) for v in sample]
         present = [i for i, v in enumerate(sample) if not math.isnan(v)]
         activity, unsettled = self.settle(lines)
@@ -108,15 +108,15 @@ class NaiveMalsburg:
             lengths = math.hypot(*own) * math.hypot(*given)
             if lengths > 0:
                 distance = 1 - math.fsum(s * a for s, a in zip(own, given, strict=True)) / lengths
-        return Said(winner, activity, distance, self.score.rank(distance), len(present), unsettled)
+        return Response(winner, activity, distance, self.score.rank(distance), len(present), unsettled)
 
-    def learn(self, sample) -> Said:
-        said = self.predict(sample)
-        for k, active in enumerate(said.activity):
+    def learn(self, sample) -> Response:
+        response = self.predict(sample)
+        for k, active in enumerate(response.activity):
             if active > 0:
                 for i, a in enumerate(sample):
                     self.s[k][i] += self.h * (0.0 if math.isnan(a) else a) * active
                 scale = self.sum / math.fsum(self.s[k])
                 self.s[k] = [s * scale for s in self.s[k]]
-        self.score.observe(said.distance)
-        return said
+        self.score.observe(response.distance)
+        return response
