@@ -164,7 +164,7 @@ class BidirectionalRNN(_BidirectionalRNN):
         read-out is ``head.weight`` and ``head.bias``. Inputs and outputs are scaled ones if the net
         scales.
     schedules : dict[str, float]
-        Current values of the spec's schedules by name, at the arrival time of the last sample.
+        Current values of the schedules by name, at the arrival time of the last sample.
     samples : int
         Number of samples learned so far.
 
@@ -480,7 +480,7 @@ class Cognitron(_Cognitron):
         Excitatory weights, a copy of shape (layers, cells, area). The area of a cell is numbered
         row by row. Weights are 0 where the area leaves the layer.
     schedules : dict[str, float]
-        Current values of the spec's schedules by name, at the arrival time of the last sample.
+        Current values of the schedules by name, at the arrival time of the last sample.
     samples : int
         Number of samples learned so far.
 
@@ -718,20 +718,20 @@ class Competitive(_Competitive):
         has won most often; the lowest class wins a tie.
     label_counts : ndarray of float64
         Labels that each unit has won, float64 of shape (*units, labels). Counts are forgotten
-        exponentially with ``half_life``, in labels that came.
+        exponentially with ``half_life``, in labels learned.
     dead_units : ndarray of int64
-        Numbers of the units that hardly win, int64. Their recent wins are at most a hundredth of an
-        equal share. Before the first sample that is every unit.
+        Indices of the units that hardly win, int64. Their recent wins are at most 1 % of the mean
+        of all units. Before the first sample that is every unit.
     hits : ndarray of float64
         Recent wins of each unit, float64 of shape (units,), forgotten with ``half_life``.
     prototypes : ndarray of float32
         Weights in the stream's own units, by the current scaling. The shape is that of ``weights``.
         A read-only copy.
     weights : ndarray of float32
-        Weights, float32 of shape (units, dim), in the scaled space if the net scales. Assign to set
-        them. The array is a read-only copy.
+        Weights, float32 of shape (units, dim) or (*grid, dim), in the scaled space if the model
+        scales. Assign to set them. The array is a read-only copy.
     schedules : dict[str, float]
-        Current values of the spec's schedules by name, at the arrival time of the last sample.
+        Current values of the schedules by name, at the arrival time of the last sample.
     samples : int
         Number of samples learned so far.
 
@@ -976,7 +976,7 @@ class Grossberg(_Grossberg):
         Weights of each layer, shape (units, lines). Every row sums to 1. The units are in the order
         of the clusters. The arrays are copies. Assign the attribute to set the weights.
     schedules : dict[str, float]
-        Current values of the spec's schedules by name, at the arrival time of the last sample.
+        Current values of the schedules by name, at the arrival time of the last sample.
     samples : int
         Number of samples learned so far.
 
@@ -1195,8 +1195,8 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         Pairs of joined units i < j, int64 of shape (m, 2). ``net.weights[net.edges]`` are lines to
         draw.
     dead_units : ndarray of int64
-        Numbers of the units that hardly win, int64. Their recent wins are at most a hundredth of an
-        equal share. Before the first sample that is every unit.
+        Indices of the units that hardly win, int64. Their recent wins are at most 1 % of the mean
+        of all units. Before the first sample that is every unit.
     hits : ndarray of float64
         Recent wins of each unit, float64 of shape (units,), forgotten with ``half_life``.
     prototypes : ndarray of float32
@@ -1206,7 +1206,7 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         Weights, float32 of shape (units, dim), in the scaled space if the net scales; a read-only
         copy.
     schedules : dict[str, float]
-        Current values of the spec's schedules by name, at the arrival time of the last sample.
+        Current values of the schedules by name, at the arrival time of the last sample.
     samples : int
         Number of samples learned so far.
 
@@ -1414,7 +1414,7 @@ class HammingNet(_HammingNet):
         Patterns, given or learned, shape (units, dim), values within −1 … 1. The array is a copy.
         Assign the attribute to set the patterns.
     schedules : dict[str, float]
-        Current values of the spec's schedules by name, at the arrival time of the last sample.
+        Current values of the schedules by name, at the arrival time of the last sample.
     samples : int
         Number of samples learned so far.
 
@@ -1637,7 +1637,7 @@ class Malsburg(_Malsburg):
     weights : ndarray of float32
         Afferents s of the E cells, a copy of shape (cells, dim). Every row sums to dim·s/2.
     schedules : dict[str, float]
-        Current values of the spec's schedules by name, at the arrival time of the last sample.
+        Current values of the schedules by name, at the arrival time of the last sample.
     samples : int
         Number of samples learned so far.
 
@@ -1898,7 +1898,7 @@ class RNN(_RNN):
         read-out is ``head.weight`` and ``head.bias``. Inputs and outputs are scaled ones if the net
         scales.
     schedules : dict[str, float]
-        Current values of the spec's schedules by name, at the arrival time of the last sample.
+        Current values of the schedules by name, at the arrival time of the last sample.
     samples : int
         Number of samples learned so far.
 
@@ -2258,20 +2258,20 @@ class SOM(_SOM):
         has won most often; the lowest class wins a tie.
     label_counts : ndarray of float64
         Labels that each unit has won, float64 of shape (*units, labels). Counts are forgotten
-        exponentially with ``half_life``, in labels that came.
+        exponentially with ``half_life``, in labels learned.
     dead_units : ndarray of int64
-        Numbers of the units that hardly win, int64. Their recent wins are at most a hundredth of an
-        equal share. Before the first sample that is every unit.
+        Indices of the units that hardly win, int64. Their recent wins are at most 1 % of the mean
+        of all units. Before the first sample that is every unit.
     hits : ndarray of float64
         Recent wins of each unit, float64 of shape (units,), forgotten with ``half_life``.
     prototypes : ndarray of float32
         Weights in the stream's own units, by the current scaling. The shape is that of ``weights``.
         A read-only copy.
     weights : ndarray of float32
-        Weights, float32 of shape (*grid, dim), in the scaled space if the map scales. Assign to set
-        them. The array is a read-only copy.
+        Weights, float32 of shape (units, dim) or (*grid, dim), in the scaled space if the model
+        scales. Assign to set them. The array is a read-only copy.
     schedules : dict[str, float]
-        Current values of the spec's schedules by name, at the arrival time of the last sample.
+        Current values of the schedules by name, at the arrival time of the last sample.
     samples : int
         Number of samples learned so far.
 

@@ -18,19 +18,19 @@ from ..errors import BadShape, BadValue
 from ..kernels.stream import scaling, score
 from .batch import NUMBER, Batch, Float32, Integers, Targets
 from .outputs import ModelOutputs, typed
-from .serialization import Kept
+from .serialization import Serializable
 from .signature import document
 from .spec import MAX_STATE_VALUES, Spec, decay_per_sample
 from .spec_errors import bad_spec
-from .stream.drift import Watch
-from .stream.freeze import Freeze
+from .stream.drift import DriftDetector
+from .stream.freeze import Freeze, Steps
 from .stream.schedules import Schedules, changing
 from .validation import as_rows, as_times
 
 __all__ = ["MAX_STATE_VALUES", "Model", "Spec", "decay_per_sample"]
 
 
-class Model(Kept, ABC):
+class Model(Serializable, ABC):
     """A learner: an immutable spec and a state that consists of named arrays.
 
     Every model learns sample by sample, in order. Any split of the same samples into batches gives the same
@@ -51,7 +51,7 @@ class Model(Kept, ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         """Generate signature and docstring from the spec."""
         super().__init_subclass__(**options)
-        if "Spec" in vars(cls):  # a kind of model: its spec is its signature
+        if "Spec" in vars(cls):  # a concrete model
             document(cls)
 
     def __init__(self, /, **parameters: Any) -> None:
@@ -69,16 +69,17 @@ class Model(Kept, ABC):
         }
         self._schedules = Schedules(self.spec.schedules)
         self.state |= self._schedules.state
-        self._watch: Watch | None = None
+        self._detector: DriftDetector | None = None
         if self.spec.drift is not None:
-            self._watch = Watch(self.spec.drift, self.spec.drift_delta, self.spec.drift_threshold)
-            self.state |= self._watch.state
+            spec = self.spec
+            self._detector = DriftDetector(spec.drift, spec.drift_delta, spec.drift_threshold)
+            self.state |= self._detector.state
         self._freeze: Freeze | None = None
         if self.spec.on_drift is not None or self.spec.freeze_missing is not None:
             self._freeze = Freeze(self.spec.on_drift, self.spec.freeze_for, self.spec.freeze_missing)
             self.state |= self._freeze.state
 
-    # -- what a model must have --------------------------------------------------------------------------
+    # -- defined by each kind of model -------------------------------------------------------------------
 
     @abstractmethod
     def _learn(self, batch: Batch) -> Outputs:
@@ -92,7 +93,7 @@ class Model(Kept, ABC):
     def _quality(self) -> dict[str, Any]:
         """Return the part of ``quality`` that belongs to this kind of model."""
 
-    # -- what users call ---------------------------------------------------------------------------------
+    # -- public methods ----------------------------------------------------------------------------------
 
     @property
     def dim(self) -> int:
@@ -204,33 +205,46 @@ class Model(Kept, ABC):
 
         This is the hot path of the daemon.
         """
-        first = self.samples
         if isinstance(batch, Batch):
-            batch = batch.numbered(first)
-        if self._freeze is not None:
-            return self._freeze.learn(self, batch)
-        return self._watched(self._take(batch), first)
+            batch = batch.numbered(self.samples)
+        if self._freeze is None:
+            return self._learn_part(batch)
+        steps = Steps(self._learn_part, self._skip_part, self.copy_state, self.adopt, self.reheat)
+        return self._freeze.learn(batch, steps)
 
-    def _take(self, batch: Batch | Targets) -> Outputs:
-        return (
-            self._learn(batch) if isinstance(batch, Batch) else self._learn_late_targets(batch, learning=True)
-        )
+    def _learn_part(self, batch: Batch | Targets) -> Outputs:
+        first = self.samples
+        if isinstance(batch, Targets):
+            out = self._learn_late_targets(batch, learning=True)
+        else:
+            out = self._learn(batch)
+        return self._detect_drift(out, first)
 
-    def _watched(self, out: Outputs, first: int) -> Outputs:
-        """Add the alarms of drift. ``first``: how many samples there were before these."""
-        if self._watch is not None and "score" in out.arrays:
+    def _skip_part(self, batch: Batch | Targets) -> Outputs:
+        """Return the outputs without learning. The clock of the schedules advances."""
+        first = self.samples
+        if isinstance(batch, Targets):
+            out = self._learn_late_targets(batch, learning=False)
+        else:
+            self._schedules.advance(batch)
+            out = self._skip(batch)
+        return self._detect_drift(out, first)
+
+    def _detect_drift(self, out: Outputs, first: int) -> Outputs:
+        """Add ``drift`` to outputs with a score. ``first``: number of the first sample."""
+        if self._detector is not None and "score" in out.arrays:
             numbers = out.arrays.get("sample")
             if numbers is None:
                 numbers = np.arange(first, first + len(out))
-            out.arrays["drift"] = self._watch.look(out.score, numbers)
+            out.arrays["drift"] = self._detector.detect(out.score, numbers)
         return out
 
     def _learn_late_targets(self, targets: Targets, learning: bool) -> Outputs:
-        """Learn targets of earlier samples (``accepts_late_targets``); return the outputs of their samples.
+        """Learn targets of earlier samples (``accepts_late_targets``). Return the outputs of these samples.
 
-        Without ``learning`` nothing changes, and each target is answered as if it came alone.
+        If ``learning`` is false, nothing changes, and the outputs are those of each target alone.
         """
-        raise AssertionError(f"{self.kind} took targets that it does not take")
+        raise AssertionError(f"a {self.kind} accepts no late targets")
 
     def _skip(self, batch: Batch) -> Outputs:
         """Return the outputs for samples that are not learned. Only the sample counter advances."""
@@ -250,14 +264,14 @@ class Model(Kept, ABC):
             (samples that will still not be learned) and ``frozen_samples`` (samples not learned so far) if
             ``on_drift`` or ``freeze_missing`` is set.
         """
-        told = self._quality()
-        for each in (self._watch, self._freeze):
-            told |= each.quality() if each is not None else {}
-        return told | ({"schedules": self.schedules} if self.spec.schedules else {})
+        quality = self._quality()
+        for component in (self._detector, self._freeze):
+            quality |= component.quality() if component is not None else {}
+        return quality | ({"schedules": self.schedules} if self.spec.schedules else {})
 
     @property
     def schedules(self) -> dict[str, float]:
-        """Current values of the spec's schedules by name, at the arrival time of the last sample."""
+        """Current values of the schedules by name, at the arrival time of the last sample."""
         return self._schedules.current()
 
     def reheat(self, heat: float = 1.0) -> None:
@@ -282,9 +296,9 @@ class Model(Kept, ABC):
     def validate_heat(self, heat: Any) -> float:
         """Return ``heat`` if ``reheat`` accepts it, or raise BadValue."""
         if not isinstance(heat, (int, float, np.floating)) or not 0 < heat <= 1:
-            raise BadValue(f"heat is {heat!r}; a number above 0, up to 1 (all the way back), was expected")
+            raise BadValue(f"heat is {heat!r}; a number above 0 and at most 1 was expected")
         if not changing(self.spec.schedules) and self.spec.on_drift is None:
-            raise BadValue(f"no parameter of this {self.kind} changes over time: there is nothing to reheat")
+            raise BadValue(f"this {self.kind} has no schedule that changes: nothing to reheat")
         return float(heat)
 
     def predict(self, X: ArrayLike, keys: Any = None) -> Outputs:
@@ -388,32 +402,32 @@ class Model(Kept, ABC):
         rows = len(x)
         if ids is not None and not self.accepts_late_targets:
             raise BadShape(f"this {self.kind} takes no targets later: leave ids out", expected=None)
-        names = None
+        identifiers = None
         if self.accepts_late_targets:
-            names = np.full(rows, NUMBER) if ids is None else as_identifiers(ids, rows, "ids")
+            identifiers = np.full(rows, NUMBER) if ids is None else as_identifiers(ids, rows, "ids")
         arrival = None
         if self.uses_time and times is not None:
             arrival = as_times(times, rows)
-        return Batch(x, self._read_y(y, rows), self._read_keys(keys, rows), names, arrival)
+        return Batch(x, self._read_y(y, rows), self._read_keys(keys, rows), identifiers, arrival)
 
     def validate_targets(self, ids: Any, y: ArrayLike, keys: Any = None) -> Targets:
         """Check the arguments of ``learn_targets`` and convert them. Raises as ``validate`` does."""
         if not self.accepts_late_targets:
             raise BadShape(f"this {self.kind} takes no targets later", expected=None)
         targets = self.read_targets(y)
-        names = as_identifiers(ids, len(targets), "ids")
-        return Targets(names, targets, self._read_keys(keys, len(targets)))
+        identifiers = as_identifiers(ids, len(targets), "ids")
+        return Targets(identifiers, targets, self._read_keys(keys, len(targets)))
 
     def _read_y(self, y: ArrayLike | None, rows: int) -> Float32 | None:
         if self.target_dim == 0:
             if y is not None:
-                raise BadShape(f"this {self.kind} learns from x alone: leave y out", expected=None)
+                raise BadShape(f"this {self.kind} takes no targets: leave y out", expected=None)
             return None
         if y is None:
             if self.accepts_late_targets:
                 return np.full((rows, self.target_dim), np.nan, np.float32)
             raise BadShape(
-                f"this {self.kind} needs y, ({rows}, {self.target_dim}), for every x",
+                f"this {self.kind} needs y of shape ({rows}, {self.target_dim}), one row per sample",
                 expected=[rows, self.target_dim],
             )
         targets = self.read_targets(y)
@@ -428,7 +442,7 @@ class Model(Kept, ABC):
             raise BadShape(f"this {self.kind} has no keys: leave keys out", expected=None)
         if keys is None:
             raise BadShape(
-                f"this {self.kind} needs a key for every sample: numbers or names, {rows} or one for all",
+                f"this {self.kind} needs a key for every sample: {rows} integers or strings, or one for all",
                 expected=[rows],
             )
         return as_identifiers(keys, rows, "keys")
@@ -441,5 +455,5 @@ class Model(Kept, ABC):
         return f"{type(self).__name__}({given}; {self.samples} samples learned)"
 
 
-_short = reprlib.Repr()  # of a spec's values, among which may be all weights of a map
+_short = reprlib.Repr()  # shortens values of a spec: init may hold all weights of a map
 _short.maxtuple, _short.maxother, _short.maxstring = 3, 200, 200

@@ -1,4 +1,4 @@
-"""What a model learns from at once: samples with all that came along, or targets that came later."""
+"""The units of a learn call: a batch of samples, or late targets of earlier samples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Float32 = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 NUMBER = np.iinfo(np.int64).min
-"""An id that was not given: the sample's number stands for it."""
+"""Marks a sample without an id. Its id is then the sample's number."""
 
 
 class Batch(NamedTuple):
@@ -24,7 +24,7 @@ class Batch(NamedTuple):
     y: Float32 | None = None  # (n, target_dim), NaN where it is missing
     keys: Integers | None = None  # (n,)
     ids: Integers | None = None  # (n,)
-    times: NDArray[np.float64] | None = None  # (n,): of arrival, seconds since the epoch
+    times: NDArray[np.float64] | None = None  # (n,): arrival times in seconds since 1970
 
     @property
     def rows(self) -> int:
@@ -32,7 +32,7 @@ class Batch(NamedTuple):
         return len(self.x)
 
     def numbered(self, first: int) -> Batch:
-        """With the samples' own numbers, from ``first`` on, where no id was given."""
+        """Replace each missing id by the sample's number. ``first``: number of the first sample."""
         if self.ids is None:
             return self
         numbers = np.arange(first, first + self.rows)
@@ -53,19 +53,19 @@ class Targets(NamedTuple):
 
 
 def part(batch: Batch | Targets, start: int, stop: int) -> Any:
-    """Rows ``start`` … ``stop`` of the like."""
+    """Rows ``start`` to ``stop`` of ``batch``, as an object of the same class."""
     if start == 0 and stop == batch.rows:
         return batch
-    columns: list[Any] = [None if each is None else each[start:stop] for each in batch]
+    columns: list[Any] = [None if column is None else column[start:stop] for column in batch]
     return type(batch)(*columns)
 
 
 def joined(batches: Sequence[Batch | Targets]) -> Any:
-    """All rows in one of the like, as kernels take them: writable and aligned."""
-    return type(batches[0])(*map(_joined, zip(*batches, strict=True)))
+    """Concatenate batches of one class. The arrays are writable and aligned, as kernels need them."""
+    return type(batches[0])(*map(_joined_column, zip(*batches, strict=True)))
 
 
-def _joined(columns: Sequence[Any]) -> Any:
+def _joined_column(columns: Sequence[Any]) -> Any:
     if columns[0] is None:
         return None
     if len(columns) == 1 and columns[0].flags.writeable and columns[0].flags.aligned:
@@ -78,4 +78,4 @@ def joined_outputs(parts: Sequence[Outputs]) -> Outputs:
     if len(parts) == 1:
         return parts[0]
     names = parts[0].arrays
-    return Outputs(**{name: np.concatenate([each.arrays[name] for each in parts]) for name in names})
+    return Outputs(**{name: np.concatenate([out.arrays[name] for out in parts]) for name in names})

@@ -14,15 +14,15 @@ Float32 = NDArray[np.float32]
 
 
 def empty(*shape: int) -> Float32:
-    """Room for lanes, ``(…, 16)``, that starts on a cache line: a block across two costs two."""
+    """Return an uninitialized array ``(…, 16)``, aligned to a cache line for speed."""
     count = int(np.prod(shape))
-    room = np.empty(count + WIDTH, np.float32)
-    start = -(room.ctypes.data // room.itemsize) % WIDTH
-    return room[start : start + count].reshape(shape)
+    buffer = np.empty(count + WIDTH, np.float32)
+    start = -(buffer.ctypes.data // buffer.itemsize) % WIDTH
+    return buffer[start : start + count].reshape(shape)
 
 
 def to_lanes(rows: NDArray[np.floating], fill: float = 0.0) -> Float32:
-    """``(units, dim)`` → ``(blocks, dim, 16)``, ``fill`` where the last block has no unit."""
+    """``(units, dim)`` → ``(blocks, dim, 16)``, with ``fill`` in the unused lanes of the last block."""
     units, dim = rows.shape
     padded = np.full((blocks(units) * WIDTH, dim), fill, np.float32)
     padded[:units] = rows
@@ -37,6 +37,6 @@ def from_lanes(lanes: Float32, units: int) -> Float32:
 
 
 def pad(units: int) -> Float32:
-    """``(blocks, 16)``: 0 for a unit, +inf where there is none, so that what is not there never wins."""
+    """``(blocks, 16)``: 0 for a unit, +inf for an unused lane, so that it never wins."""
     start = np.zeros((units, 1))
     return to_lanes(start, fill=np.inf).reshape(-1, WIDTH)

@@ -1,4 +1,4 @@
-"""A model as it is kept, copied and compared: its kind, its spec and its state, and nothing else (R1)."""
+"""Serialization, copying and comparison of a model: its kind, its spec and its state (R1)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ PRODUCER_PREFIX = "producers."
 """The prefix of the arrays that a daemon adds to a checkpoint: the producer state. Models ignore them."""
 
 
-class Kept:
-    """What of `Model` is the same for anything that is a spec and named arrays."""
+class Serializable:
+    """A spec and a state of named arrays that can be saved, copied and compared."""
 
     kind: ClassVar[str]
     spec: Any
@@ -69,12 +69,12 @@ class Kept:
         problems = [f"'{name}' is missing" for name in sorted(self.state.keys() - arrays.keys())]
         problems += [f"'{name}' is unknown" for name in sorted(arrays.keys() - self.state.keys())]
         for name in sorted(self.state.keys() & arrays.keys()):
-            want, have = self.state[name], arrays[name]
-            if want.shape != have.shape or want.dtype != have.dtype:
-                problems.append(f"'{name}' is {have.dtype}{have.shape}, not {want.dtype}{want.shape}")
+            own, given = self.state[name], arrays[name]
+            if own.shape != given.shape or own.dtype != given.dtype:
+                problems.append(f"'{name}' is {given.dtype}{given.shape}, not {own.dtype}{own.shape}")
         if problems:
             raise BadCheckpoint(
-                f"not the state that this version of streamlearn keeps of such a {self.kind}:"
+                f"the arrays are not the state of this {self.kind} in this version of streamlearn:"
                 f" {'; '.join(problems)}",
                 problems=problems,
             )
@@ -101,10 +101,10 @@ class Kept:
 
         The kernels' arguments are views of the state arrays, and must be views in the copy too.
         """
-        return _again, (type(self), self.spec_dict(), self.copy_state())
+        return _rebuild, (type(self), self.spec_dict(), self.copy_state())
 
 
-def _again(model: type[Kept], spec: Mapping[str, Any], state: State) -> Kept:
-    again = model.from_spec(spec)
-    again.adopt(state)
-    return again
+def _rebuild(model_class: type[Serializable], spec: Mapping[str, Any], state: State) -> Serializable:
+    model = model_class.from_spec(spec)
+    model.adopt(state)
+    return model

@@ -1,4 +1,4 @@
-"""A spec that is wrong: all its mistakes at once, in the words of somebody who wrote parameters."""
+"""Error messages for an invalid spec. One message lists all errors, by parameter name."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from ..errors import BadSpec
 from .stream.schedules import Decay
 
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
-_OF_A_DECAY = [each.name for each in dataclasses.fields(Decay)]
+_DECAY_FIELDS = [field.name for field in dataclasses.fields(Decay)]
 
 
 def bad_spec(kind: str, spec: type[BaseModel], error: ValidationError) -> BadSpec:
-    """Return the error for all that pydantic found wrong with parameters of ``spec``."""
-    errors, told = [], []
-    for each in error.errors(include_url=False, include_input=False, include_context=False):
-        field = ".".join(map(str, _place(spec, each))) or "spec"
-        message = _message(spec, each, field)
-        speaks_for_itself = field == "spec" or each["type"] in {"missing", *_UNKNOWN}
+    """Convert pydantic's errors about parameters of ``spec`` to a ``BadSpec``."""
+    errors, messages = [], []
+    for details in error.errors(include_url=False, include_input=False, include_context=False):
+        field = ".".join(map(str, _path(spec, details))) or "spec"
+        message = _message(spec, details, field)
+        names_field = field == "spec" or details["type"] in {"missing", *_UNKNOWN}
         errors.append({"field": field, "message": message})
-        told.append(message if speaks_for_itself else f"{field}: {message}")
-    return BadSpec(f"this is no spec of a {kind}: {'; '.join(told)}", errors=errors)
+        messages.append(message if names_field else f"{field}: {message}")
+    return BadSpec(f"invalid spec of a {kind}: {'; '.join(messages)}", errors=errors)
 
 
-def _place(spec: type[BaseModel], each: ErrorDetails) -> list[int | str]:
-    """Where the mistake is, without what pydantic calls the alternatives of a type."""
-    written = {*spec.model_fields, *_OF_A_DECAY}
-    place: list[int | str] = [part for part in each["loc"] if isinstance(part, int) or part in written]
-    return [*place, each["loc"][-1]] if each["type"] in _UNKNOWN else place
+def _path(spec: type[BaseModel], details: ErrorDetails) -> list[int | str]:
+    """Path of the error, without pydantic's names for the alternatives of a union type."""
+    names = {*spec.model_fields, *_DECAY_FIELDS}
+    path: list[int | str] = [part for part in details["loc"] if isinstance(part, int) or part in names]
+    return [*path, details["loc"][-1]] if details["type"] in _UNKNOWN else path
 
 
-def _message(spec: type[BaseModel], each: ErrorDetails, field: str) -> str:
-    if each["type"] == "missing":
+def _message(spec: type[BaseModel], details: ErrorDetails, field: str) -> str:
+    if details["type"] == "missing":
         return f"{field} is missing"
-    if each["type"] in _UNKNOWN:
-        return _unknown(field, list(spec.model_fields) if len(each["loc"]) == 1 else _OF_A_DECAY)
-    return each["msg"].removeprefix("Value error, ")
+    if details["type"] in _UNKNOWN:
+        return _unknown(field, list(spec.model_fields) if len(details["loc"]) == 1 else _DECAY_FIELDS)
+    return details["msg"].removeprefix("Value error, ")
 
 
 def _unknown(field: str, known: Sequence[str]) -> str:
-    within, _, name = field.rpartition(".")
-    of = f" of {within}" if within else ""
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" ({near[0]}?)" if near else ""
-    return f"there is no parameter {name!r}{of}{hint}; there are: {', '.join(known)}"
+    parent, _, name = field.rpartition(".")
+    of_parent = f" of {parent}" if parent else ""
+    similar = difflib.get_close_matches(name, known, n=1)
+    hint = f" (did you mean {similar[0]}?)" if similar else ""
+    return f"unknown parameter {name!r}{of_parent}{hint}; known: {', '.join(known)}"

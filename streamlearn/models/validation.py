@@ -1,4 +1,4 @@
-"""Anything a person may call samples, targets or times, as the arrays that kernels take."""
+"""Checks and conversions of array arguments: samples, targets, times and weights."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .batch import Float32
 
 
 def as_rows(name: str, values: ArrayLike, columns: int) -> Float32:
-    """``values`` as a writable C-contiguous float32 ``(n, columns)``, finite or NaN.
+    """Return ``values`` as a writable C-contiguous float32 array ``(n, columns)`` of finite numbers and NaN.
 
-    One axis is one row, or for a single column ``n`` rows of it.
+    A one-dimensional array is one row; if ``columns`` is 1, it is ``n`` rows.
     """
     try:
         given = np.asarray(values)
@@ -50,7 +50,7 @@ def as_rows(name: str, values: ArrayLike, columns: int) -> Float32:
 
 
 def as_codes(name: str, rows: Float32, count: int) -> Float32:
-    """``rows``, if they are whole numbers from 0 on, fewer than ``count``, or NaN; raises BadValue."""
+    """Return ``rows`` if all values are NaN or integers from 0 to ``count`` − 1. Raises BadValue."""
     with np.errstate(invalid="ignore"):
         wrong = ~(np.isnan(rows) | ((rows >= 0) & (rows < count) & (rows == np.floor(rows))))
     if wrong.any():
@@ -79,3 +79,17 @@ def as_times(times: ArrayLike, rows: int) -> NDArray[np.float64]:
     if not np.isfinite(given).all():
         raise BadValue("times must be finite: seconds since the epoch")
     return np.full(rows, given)
+
+
+def as_weights(values: ArrayLike, shape: tuple[int, ...]) -> Float32:
+    """Return ``values`` as finite float32 of this shape. Raises BadDtype, BadShape or BadValue."""
+    try:
+        with np.errstate(over="ignore"):
+            given = np.asarray(values).astype(np.float32)
+    except (TypeError, ValueError):
+        raise BadDtype(f"weights must be numbers in an array of shape {shape}") from None
+    if given.shape != shape:
+        raise BadShape(f"weights have shape {given.shape}; {shape} was expected", expected=list(shape))
+    if not np.isfinite(given).all():
+        raise BadValue("weights must be finite as float32")
+    return given

@@ -7,11 +7,11 @@ import pytest
 from river import drift
 
 import streamlearn as sl
-from streamlearn.models.stream.drift import Watch
+from streamlearn.models.stream.drift import DriftDetector
 
 
 def alarms_of(watch, scores):
-    return np.flatnonzero(watch.look(scores, np.arange(len(scores))))
+    return np.flatnonzero(watch.detect(scores, np.arange(len(scores))))
 
 
 def scores(seed: int) -> np.ndarray:
@@ -43,7 +43,7 @@ def test_adwin_is_rivers(seed, delta):
     values = scores(seed)
     expected = theirs(drift.ADWIN(delta=delta), values)
     assert len(expected) >= 2
-    assert alarms_of(Watch("adwin", delta, 50.0), values).tolist() == expected
+    assert alarms_of(DriftDetector("adwin", delta, 50.0), values).tolist() == expected
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -53,14 +53,14 @@ def test_page_hinkley_is_rivers(seed, delta, threshold):
     peer = drift.PageHinkley(delta=delta, threshold=threshold, alpha=1.0)  # 1: nothing is forgotten
     expected = theirs(peer, values)
     assert len(expected) >= 2
-    assert alarms_of(Watch("page_hinkley", delta, threshold), values).tolist() == expected
+    assert alarms_of(DriftDetector("page_hinkley", delta, threshold), values).tolist() == expected
 
 
 def test_a_value_that_is_missing_is_not_looked_at():
     values = scores(1)
     holes = np.insert(values, range(0, len(values), 7), np.nan).astype(np.float32)
-    alarms = values[alarms_of(Watch("adwin", None, 50.0), values)]
-    with_holes = holes[alarms_of(Watch("adwin", None, 50.0), holes)]
+    alarms = values[alarms_of(DriftDetector("adwin", None, 50.0), values)]
+    with_holes = holes[alarms_of(DriftDetector("adwin", None, 50.0), holes)]
     assert alarms.tolist() == with_holes.tolist()
 
 

@@ -11,7 +11,7 @@ import streamlearn as sl
 from streamlearn import models
 from streamlearn.errors import BadSpec, BadValue
 from streamlearn.models.batch import Batch, Targets
-from streamlearn.models.stream.drift import Watch
+from streamlearn.models.stream.drift import DriftDetector
 from streamlearn.models.stream.freeze import LEFT
 from streamlearn_client.outputs import Outputs
 
@@ -50,7 +50,7 @@ class Naive:
         watched = {name: value for name, value in spec.items() if name.startswith("drift")}
         plain = {name: value for name, value in spec.items() if name not in options | watched}
         self.model = models.create(kind, plain)
-        self.watch = Watch("page_hinkley", None, spec["drift_threshold"]) if watched else None
+        self.watch = DriftDetector("page_hinkley", None, spec["drift_threshold"]) if watched else None
         self.options = options
         self.left = self.seen = self.count = 0
 
@@ -62,7 +62,7 @@ class Naive:
         out = self.model.predict(sample) if frozen else self.model.learn(sample)
         self.left -= self.left > 0
         self.count += frozen
-        alarm = self.watch is not None and bool(self.watch.look(out.score, np.array([self.seen]))[0])
+        alarm = self.watch is not None and bool(self.watch.detect(out.score, np.array([self.seen]))[0])
         if alarm and self.options["on_drift"] == "freeze":
             self.left = self.options["freeze_for"]
         elif alarm and self.options["on_drift"] == "reheat":

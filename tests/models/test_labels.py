@@ -10,7 +10,7 @@ import pytest
 
 import streamlearn as sl
 from streamlearn.errors import BadDtype, BadShape, BadSpec, BadValue
-from streamlearn.models.stream.labels import LabelledModel
+from streamlearn.models.maps.labels import LabelledModel
 from tests.naive.labels import NaiveLabels
 
 Make = Callable[..., LabelledModel]

@@ -10,17 +10,17 @@ from streamlearn.errors import BadSpec
 
 OF_A_DECAY = "start, end, tau, half_life, unit, form"
 WRONG = {
-    "unknown": ({"lr": 1}, "lr", "there is no parameter 'lr'; there are: dim, scale, "),
+    "unknown": ({"lr": 1}, "lr", "unknown parameter 'lr'; known: dim, scale, "),
     "nearly": (
         {"learningrate": 1},
         "learningrate",
-        "there is no parameter 'learningrate' (learning_rate?); there are: dim, ",
+        "unknown parameter 'learningrate' (did you mean learning_rate?); known: dim, ",
     ),
     "missing": ({"grid": None}, "grid", "grid is missing"),
     "unknown within": (
         {"sigma": {"start": 1, "end": 0, "ends": 2}},
         "sigma.ends",
-        f"there is no parameter 'ends' of sigma (end?); there are: {OF_A_DECAY}",
+        f"unknown parameter 'ends' of sigma (did you mean end?); known: {OF_A_DECAY}",
     ),
     "missing within": ({"sigma": {"start": 1}}, "sigma.end", "sigma.end is missing"),
     "value": ({"dim": 0}, "dim", "Input should be greater than or equal to 1"),
@@ -47,7 +47,7 @@ def test_all_parameters_are_named():
         sl.RNN(dim=1, units=8)
     missing, unknown = (each["message"] for each in caught.value.detail["errors"])
     assert missing == "hidden is missing"
-    assert unknown.endswith(f"there are: {', '.join(sl.RNN.Spec.model_fields)}")
+    assert unknown.endswith(f"known: {', '.join(sl.RNN.Spec.model_fields)}")
 
 
 @pytest.mark.parametrize("grid", [7, np.int64(7), (7,), [7]])

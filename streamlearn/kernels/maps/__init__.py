@@ -1,2 +1,2 @@
-"""Learners with weight vectors in the space of the samples: SOM, competitive learning, growing neural
-gas; and what they share: the search for the winner, the grid, initial weights."""
+"""Learners with weight vectors in the space of the samples: SOM, competitive learning, growing neural gas.
+Also their common parts: the search for the winner, ranks, the grid, initial weights."""

@@ -1,12 +1,12 @@
-"""Competitive learning: the winner learns (hard), or all do by nearness (soft) or by rank (gas).
+"""Competitive learning: the winner learns (hard), or all units by distance (soft) or by rank (gas).
 
     hard   w_i += ε(t)·(x − w_i) for the learner i; leaky: w_j += ε_l(t)·(x − w_j) for the others
     soft   y = softmax(−β(t)·‖x − w_j‖²),  w_j += ε(t)·y_j·(x − w_j)
     gas    w_j += ε(t)·exp(−k_j/λ(t))·(x − w_j), k_j the number of units nearer than j (Martinetz & Schulten
            1991)
 
-Units are laid out as in ``units.py``. In a hard net the learner is the winner i = argmin_j ‖x − w_j‖, unless
-``fairness.py`` says otherwise.
+``units.py`` defines the layout of the units. In a hard net the learner is the winner i = argmin_j ‖x − w_j‖,
+unless ``fairness.py`` selects another unit.
 """
 
 from __future__ import annotations
@@ -15,94 +15,82 @@ import numpy as np
 
 from ..compiler import device, kernel
 from ..simd.elementary import exp
-from ..simd.lanes import WIDTH, fma, iota, lane, load, select, splat, store, zero
-from ..stream import scaling
-from ..stream import score as scores
-from .fairness import NONE, learner, remember
-from .units import count_win, locate
+from ..simd.lanes import WIDTH, fma, iota, lane, load, select, store, zero
+from .fairness import NONE, select_learner, update_share
+from .ranking import dissimilarities, ranks
+from .units import Outputs, Progress, Scaling, Score, Units, begin_sample, finish_sample
 from .winner import dissimilarity
 
 HARD, SOFT, GAS = 0, 1, 2
 MODES = {"hard": HARD, "soft": SOFT, "gas": GAS}
 
-# Live quality, float64 (2,): exponentially weighted count, Σ distance
-COUNT, QUANTIZATION = 0, 1
-
-_LEAST_SPREAD = np.float32(1e-3)  # the nearest alone: a λ that fades to 0 stays a number
-_0, _1, _INF = np.float32(0), np.float32(1), np.float32(np.inf)
+_SMALLEST_SPREAD = np.float32(1e-3)  # only the nearest unit learns; avoids a division by 0 as λ decays to 0
+_0, _INF = np.float32(0), np.float32(np.inf)
 
 
 @device
-def _move(x, used, present, weights, b, step):
-    """w += step·(x − w) for block ``b``, in the channels used."""
-    for k in range(present):
-        d = used[k]
+def _move(x, channels, count, weights, b, step):
+    """w += step·(x − w) for block ``b``, in the present channels."""
+    for k in range(count):
+        d = channels[k]
         w = load(weights, b, d)
         store(weights, b, d, fma(step, x[d] - w, w))
 
 
 @device
-def _learn_hard(x, used, present, weights, pad, i, rate, leak):
+def _learn_hard(x, channels, count, weights, pad, i, learning_rate, leak):
     b, l = i // WIDTH, i % WIDTH
     if leak > _0:
         index = iota()
         learner = np.float32(i)
         for c in range(weights.shape[0]):
-            step = select(index == learner, zero() + rate, zero() + leak)
-            _move(x, used, present, weights, c, select(load(pad, c) == _0, step, zero()))
+            step = select(index == learner, zero() + learning_rate, zero() + leak)
+            step = select(load(pad, c) == _0, step, zero())
+            _move(x, channels, count, weights, c, step)
             index = index + np.float32(WIDTH)
         return
-    for k in range(present):
-        d = used[k]
+    for k in range(count):
+        d = channels[k]
         w = weights[b, d, l]
-        weights[b, d, l] = fma(rate, x[d] - w, w)
+        weights[b, d, l] = fma(learning_rate, x[d] - w, w)
 
 
 @device
-def _learn_soft(x, used, present, weights, pad, measure, rate, beta, nearest, share):
-    """``nearest`` is the winner's dissimilarity, over the channels used; ``share`` ``(blocks, 16)`` is
-    scratch."""
+def _learn_soft(x, channels, count, units, learning_rate, beta, nearest, shares):
+    """``nearest``: the winner's dissimilarity. ``shares`` ``(blocks, 16)`` is scratch: y before division."""
+    weights, pad, measure = units
     blocks = weights.shape[0]
     total = zero()
     for b in range(blocks):
-        farther = dissimilarity(x, used, present, weights, b, load(pad, b), measure) - nearest
-        # Relative to the winner's, so that it cannot all underflow; 0 where there is no unit, also for β = 0.
-        y = select(farther < _INF, exp(-beta * farther), zero())
-        store(share, b, y)
+        # Relative to the winner: else all exponentials may underflow. An unused lane gives 0, even if β = 0.
+        excess = dissimilarity(x, channels, count, weights, b, load(pad, b), measure) - nearest
+        y = select(excess < _INF, exp(-beta * excess), zero())
+        store(shares, b, y)
         total = total + y
-    whole = np.float32(0)
+    sum_y = np.float32(0)
     for l in range(WIDTH):
-        whole += lane(total, l)
+        sum_y += lane(total, l)
     for b in range(blocks):
-        _move(x, used, present, weights, b, load(share, b) * (rate / whole))
+        _move(x, channels, count, weights, b, load(shares, b) * (learning_rate / sum_y))
 
 
 @device
-def _learn_by_rank(x, used, present, weights, pad, measure, rate, spread, units, apart):
-    """``apart`` ``(blocks, 16)`` is scratch: how far each unit is. Of equals the lowest index is the
-    nearer."""
-    blocks = weights.shape[0]
-    for b in range(blocks):
-        store(apart, b, dissimilarity(x, used, present, weights, b, load(pad, b), measure))
+def _learn_by_rank(x, channels, count, units, learning_rate, spread, number, distances):
+    """``number``: the number of units. ``distances`` ``(blocks, 16)`` is scratch."""
+    weights, pad, measure = units
+    dissimilarities(x, channels, count, weights, pad, measure, distances)
     index = iota()
-    for b in range(blocks):
-        own = load(apart, b)
-        rank = zero()
-        for j in range(units):
-            other = apart[j // WIDTH, j % WIDTH]
-            level = select(
-                splat(np.float32(j)) < index, own, splat(-_INF)
-            )  # an equal one counts if it is lower
-            rank = rank + select(splat(other) < own, zero() + _1, select(level == other, zero() + _1, zero()))
-        step = select(load(pad, b) == _0, rate * exp(-rank / max(spread, _LEAST_SPREAD)), zero())
-        _move(x, used, present, weights, b, step)
+    for b in range(weights.shape[0]):
+        k = ranks(distances, b, index, number)
+        step = learning_rate * exp(-k / max(spread, _SMALLEST_SPREAD))
+        _move(x, channels, count, weights, b, select(load(pad, b) == _0, step, zero()))
         index = index + np.float32(WIDTH)
 
 
 @kernel(
     "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, f8[:,::1], f8[::1], f8[::1], i8, f8,"
-    " i8[::1], f8[::1], f8[::1], f8, f4[::1], f4[::1], f4[::1], i8, i8,"
-    " f4[::1], f4[:,::1], i4[::1], f4[::1], f4[::1], i4[::1])"
+    " i8[::1], f8[::1], f8[::1], f8, f4[::1], f4[::1], f4[::1], f4[::1], i8, i8,"
+    " f4, f4, f4[:,::1], i4[::1], f4[::1], f4[::1], i4[::1])"
 )
 def learn(
     x,  # (n, dim)
@@ -113,55 +101,48 @@ def learn(
     tree,  # (3072,)
     head,  # (2,)
     method,
-    clip,
+    scale_clip,
     samples,  # (1,)
     hits,  # (units + 1,)
     quality,  # (2,)
     decay,
-    rate,  # (n,): ε(t)
-    softness,  # (n,): β(t) of a soft net, λ(t) of a neural gas
+    learning_rate,  # (n,): ε(t)
+    beta,  # soft: (n,): β(t)
+    spread,  # gas: (n,): λ(t)
     leak,  # (n,): ε_l(t)
     mode,
     fairness,
-    conscience,  # (2,): C and B
+    conscience,  # C
+    conscience_rate,  # B
     share,  # (blocks, 16)
     winner,  # (n,)
     distance,  # (n,)
     score,  # (n,)
-    channels,  # (n,)
+    present,  # (n,)
 ):
-    """Learn ``x`` in order; report of each sample what ``predict`` would have said just before."""
+    """Learn the samples in order. Write the outputs of each sample before it is learned."""
+    units, scale = Units(weights, pad, measure), Scaling(method, statistics, scale_clip)
+    histogram = Score(tree, head)
+    progress = Progress(samples, hits, quality, decay)
+    outputs = Outputs(winner, distance, score, present)
     scaled = np.empty(x.shape[1], np.float32)
-    used = np.empty(x.shape[1], np.uint64)
+    channels = np.empty(x.shape[1], np.uint64)
     scratch = np.empty((weights.shape[0], WIDTH), np.float32)
-    units = hits.size - 1
+    number = hits.size - 1
     for n in range(x.shape[0]):
-        apart, _ = locate(
-            x, n, weights, pad, measure, statistics, tree, head, method, clip, scaled, used,
-            winner, distance, score, channels,
-        )  # fmt: skip
-        i = np.int64(winner[n])
+        i, nearest, _ = begin_sample(x, n, units, scale, histogram, progress, outputs, scaled, channels)
+        count = present[n]
         if i >= 0:
             if mode == SOFT:
-                _learn_soft(
-                    scaled, used, channels[n], weights, pad, measure, rate[n], softness[n], apart, scratch
-                )
+                _learn_soft(scaled, channels, count, units, learning_rate[n], beta[n], nearest, scratch)
             elif mode == GAS:
-                _learn_by_rank(
-                    scaled, used, channels[n], weights, pad, measure, rate[n], softness[n], units, scratch
-                )
+                _learn_by_rank(scaled, channels, count, units, learning_rate[n], spread[n], number, scratch)
             else:
-                one = i
+                learner = i
                 if fairness != NONE:
-                    one = learner(
-                        scaled, used, channels[n], weights, pad, measure,
-                        fairness, share, units, conscience[0], i,
-                    )  # fmt: skip
-                    remember(fairness, share, i, one, conscience[1])
-                _learn_hard(scaled, used, channels[n], weights, pad, one, rate[n], leak[n])
-            count_win(hits, i, decay)
-            quality[COUNT] = quality[COUNT] * decay + 1.0
-            quality[QUANTIZATION] = quality[QUANTIZATION] * decay + np.float64(distance[n])
-        scores.observe(tree, head, distance[n], decay)
-        scaling.update(method, statistics, decay, x, n)
-        samples[0] += 1
+                    learner = select_learner(
+                        scaled, channels, count, units, fairness, share, number, conscience, i
+                    )
+                    update_share(fairness, share, i, learner, conscience_rate)
+                _learn_hard(scaled, channels, count, weights, pad, learner, learning_rate[n], leak[n])
+        finish_sample(x, n, scale, histogram, progress, outputs)

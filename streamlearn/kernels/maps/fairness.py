@@ -1,10 +1,10 @@
-"""Who learns, where winning alone would leave units dead: those that won too often stand back.
+"""Selection of the learner, so that no unit stays dead: a unit that won often gets a handicap.
 
     conscience (DeSieno 1988)                  argmin ‖x − w_j‖² − C·(1/N − p_j),  p_j += B·(z_j − p_j)
     frequency-sensitive (Ahalt et al. 1990)    argmin n_j·‖x − w_j‖,  n_i += 1 for the learner i
 
-z_j is 1 for the plain nearest unit, else 0. ``share`` float32 ``(blocks, 16)`` holds p (from 1/N) or n (from
-1).
+z_j is 1 for the nearest unit and 0 for the others. ``share`` float32 ``(blocks, 16)`` holds p, which starts
+at 1/N, or n, which starts at 1.
 """
 
 from __future__ import annotations
@@ -17,47 +17,51 @@ from .winner import EUCLIDEAN, dissimilarity
 
 NONE, CONSCIENCE, FREQUENCY = 0, 1, 2
 
-_MANY = np.float32(1 << 20)  # n are halved here: only their ratios matter, and float32 counts to 2²⁴
+_LARGEST_COUNT = np.float32(1 << 20)  # then all n are halved: only ratios matter, and float32 counts to 2²⁴
 _1, _HALF, _INF = np.float32(1), np.float32(0.5), np.float32(np.inf)
 
 
 @device
-def learner(x, used, present, weights, pad, measure, fairness, share, units, strength, winner):
-    """The unit that is to learn; ``strength`` is C. The winner, where all others are out of sight."""
+def select_learner(x, channels, count, units, fairness, share, number, conscience, winner):
+    """Return the unit that learns. ``number`` is N, ``conscience`` is C.
+
+    Returns ``winner`` if the handicapped distance of every unit is infinite.
+    """
+    weights, pad, measure = units
     best = splat(_INF)
-    best_at = zero()
+    best_index = zero()
     index = iota()
-    equal = _1 / np.float32(units)
+    equal_share = _1 / np.float32(number)
     for b in range(weights.shape[0]):
-        apart = dissimilarity(x, used, present, weights, b, load(pad, b), measure)
+        distance = dissimilarity(x, channels, count, weights, b, load(pad, b), measure)
         if fairness == CONSCIENCE:
-            apart = apart - strength * (equal - load(share, b))
+            distance = distance - conscience * (equal_share - load(share, b))
         else:
-            count = load(share, b)
-            apart = apart * count
+            wins = load(share, b)
+            distance = distance * wins
             if measure == EUCLIDEAN:
-                apart = apart * count  # n²·d² orders as n·d does
-        better = apart < best
-        best = select(better, apart, best)
-        best_at = select(better, index, best_at)
+                distance = distance * wins  # n²·d² has the same order as n·d
+        better = distance < best
+        best = select(better, distance, best)
+        best_index = select(better, index, best_index)
         index = index + np.float32(WIDTH)
     least = lowest(best)
-    return np.int64(lowest(select(best == least, best_at, _INF))) if least < _INF else winner
+    return np.int64(lowest(select(best == least, best_index, _INF))) if least < _INF else winner
 
 
 @device
-def remember(fairness, share, winner, learned, rate):
-    """Note who was nearest and who learned; ``rate`` is B."""
+def update_share(fairness, share, winner, learner, conscience_rate):
+    """Update p by the nearest unit, or n by the learner. ``conscience_rate`` is B."""
     if fairness == CONSCIENCE:
         index = iota()
-        won = np.float32(winner)
+        nearest = np.float32(winner)
         for b in range(share.shape[0]):
             p = load(share, b)
-            z = select(index == won, zero() + _1, zero())
-            store(share, b, p + rate * (z - p))
+            z = select(index == nearest, zero() + _1, zero())
+            store(share, b, p + conscience_rate * (z - p))
             index = index + np.float32(WIDTH)
     elif fairness == FREQUENCY:
-        share[learned // WIDTH, learned % WIDTH] += _1
-        if share[learned // WIDTH, learned % WIDTH] >= _MANY:
+        share[learner // WIDTH, learner % WIDTH] += _1
+        if share[learner // WIDTH, learner % WIDTH] >= _LARGEST_COUNT:
             for b in range(share.shape[0]):
                 store(share, b, load(share, b) * _HALF)

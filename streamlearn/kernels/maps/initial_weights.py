@@ -1,12 +1,12 @@
-"""Where units start, by the first m samples of a stream: held as they come, scaled when all are there.
+"""Initial weights from the first m samples of a stream. The samples are stored raw and scaled at the m-th.
 
-    range    w_jc uniform from the least to the greatest value of channel c
-    samples  w_j = x_⌊j·m/units⌋: the samples themselves, evenly spread
-    pca      w_j = x̄ + a_j·√λ₁·v₁ + b_j·√λ₂·v₂, (a_j, b_j) ∈ [−1, 1]² unit j's place on the grid, λ and v the
-             two largest variances of the samples and their directions (principal components)
+    range    w_jc uniform between the minimum and the maximum of channel c
+    samples  w_j = x_⌊j·m/units⌋: samples at even distances
+    pca      w_j = x̄ + a_j·√λ₁·v₁ + b_j·√λ₂·v₂, (a_j, b_j) ∈ [−1, 1]² the position of unit j on the grid, λ
+             and v the two largest variances of the samples and their directions (principal components)
 
-A missing value counts for nothing, and where one must stand in for it, its channel's mean does; a channel
-that never came is 0.
+Missing values do not enter minimum, maximum and mean. Elsewhere the mean of the channel replaces a missing
+value. A channel without any value is 0.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from ..simd.splitmix import uniform
 from ..stream import scaling
 
 RANGE, SAMPLES, PCA = 0, 1, 2
-WAYS = {"range": RANGE, "samples": SAMPLES, "pca": PCA}
+RULES = {"range": RANGE, "samples": SAMPLES, "pca": PCA}
 
 ROUNDS = 200  # of the power iteration, at most
-_STILL = 1e-20  # |change|² of a direction that has been found
-_FLAT = 1e-12  # a direction this much shorter than those before it is their rounding
-_AS_LARGE = 1.000001  # so that no rounding chooses between them
-_MOST = float(np.finfo(np.float32).max)
+_CONVERGED = 1e-20  # |change|² of a direction
+_RANK_TOLERANCE = 1e-12  # a direction that orthogonalization shortens by more than this is rounding noise
+_LARGER = 1.000001  # elements within this factor count as equal, so that rounding does not decide the sign
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @device
-def _put(weights, j, c, value):
-    weights[j // WIDTH, c, j % WIDTH] = np.float32(min(max(value, -_MOST), _MOST))
+def _set_weight(weights, j, c, value):
+    weights[j // WIDTH, c, j % WIDTH] = np.float32(min(max(value, -_LARGEST), _LARGEST))
 
 
 @device
 def _means(scaled, centre):
-    """Each channel's mean over the samples that have it; 0 where none has."""
+    """Write each channel's mean over its present values to ``centre``; 0 if it has none."""
     for c in range(centre.size):
         total, count = 0.0, 0
         for n in range(scaled.shape[0]):
@@ -58,7 +58,7 @@ def _fill_range(scaled, centre, random, units, weights):
     for j in range(units):
         for c in range(centre.size):
             value = low[c] + (high[c] - low[c]) * np.float64(uniform(random))
-            _put(weights, j, c, min(value, high[c]))
+            _set_weight(weights, j, c, min(value, high[c]))
 
 
 @device
@@ -67,12 +67,13 @@ def _fill_samples(scaled, centre, units, weights):
         n = j * scaled.shape[0] // units
         for c in range(centre.size):
             value = np.float64(scaled[n, c])
-            _put(weights, j, c, value if value == value else centre[c])
+            _set_weight(weights, j, c, value if value == value else centre[c])
 
 
 @device
-def _stretched(deviations, direction, out):
-    """XᵀX·direction, X the ``deviations`` (m, dim); returns |X·direction|². No dim × dim matrix is made."""
+def _apply_covariance(deviations, direction, out):
+    """out = XᵀX·direction, X the ``deviations`` (m, dim); returns |X·direction|². Needs no (dim, dim)
+    matrix."""
     out[:] = 0.0
     squares = 0.0
     for n in range(deviations.shape[0]):
@@ -86,10 +87,10 @@ def _stretched(deviations, direction, out):
 
 
 @device
-def _normalise(direction, earlier, known):
-    """Make it as long as 1 and orthogonal to the first ``known`` of ``earlier`` (2, dim); 0 if nothing is
-    left."""
-    for _ in range(2):  # twice: the first time may leave little but rounding
+def _orthonormalise(direction, earlier, known):
+    """Make ``direction`` orthogonal to the first ``known`` rows of ``earlier`` (2, dim) and of length 1; 0 if
+    it depends on them."""
+    for _ in range(2):  # twice: rounding in the first pass may dominate the remainder
         whole = 0.0
         for c in range(direction.size):
             whole += direction[c] * direction[c]
@@ -103,34 +104,35 @@ def _normalise(direction, earlier, known):
         for c in range(direction.size):
             rest += direction[c] * direction[c]
         length = math.sqrt(rest)
-        there = length > _FLAT * math.sqrt(whole)
+        independent = length > _RANK_TOLERANCE * math.sqrt(whole)
         for c in range(direction.size):
-            direction[c] = direction[c] / length if there else 0.0
+            direction[c] = direction[c] / length if independent else 0.0
 
 
 @device
 def _component(deviations, axes, k, random):
-    """Find principal component ``k`` as ``axes[k]``, after those before it, by power iteration; returns √λ.
+    """Write principal component ``k`` to ``axes[k]`` by power iteration, given components 0 … k − 1; returns
+    √λ.
 
-    Its largest element, the first among those as large, is positive.
+    The element of the largest magnitude is positive; among equal ones the first.
     """
     axis, following = axes[k], np.empty(axes.shape[1])
     for c in range(axis.size):
         axis[c] = np.float64(uniform(random)) - 0.5
-    _normalise(axis, axes, k)
+    _orthonormalise(axis, axes, k)
     for _ in range(ROUNDS):
-        _stretched(deviations, axis, following)
-        _normalise(following, axes, k)
+        _apply_covariance(deviations, axis, following)
+        _orthonormalise(following, axes, k)
         change = 0.0
         for c in range(axis.size):
             change += (following[c] - axis[c]) * (following[c] - axis[c])
             axis[c] = following[c]
-        if change < _STILL:
+        if change < _CONVERGED:
             break
-    squares = _stretched(deviations, axis, following)
+    squares = _apply_covariance(deviations, axis, following)
     largest = 0
     for c in range(axis.size):
-        if abs(axis[c]) > _AS_LARGE * abs(axis[largest]):
+        if abs(axis[c]) > _LARGER * abs(axis[largest]):
             largest = c
     if axis[largest] < 0.0:
         for c in range(axis.size):
@@ -145,14 +147,14 @@ def _fill_plane(scaled, centre, places, weights):
         for c in range(centre.size):
             if scaled[n, c] == scaled[n, c]:
                 deviations[n, c] = np.float64(scaled[n, c]) - centre[c]
-    random = np.zeros(1, np.uint64)  # a start that is always the same: any will do that is not orthogonal
+    random = np.zeros(1, np.uint64)  # fixed seed: any start that is not orthogonal to the result will do
     axes, spread = np.zeros((2, centre.size)), np.zeros(2)
     for k in range(2):
         spread[k] = _component(deviations, axes, k, random)
     for j in range(places.shape[0]):
         for c in range(centre.size):
             along = places[j, 0] * spread[0] * axes[0, c] + places[j, 1] * spread[1] * axes[1, c]
-            _put(weights, j, c, centre[c] + along)
+            _set_weight(weights, j, c, centre[c] + along)
 
 
 @kernel(
@@ -166,16 +168,15 @@ def collect(
     count,  # (1,), fewer than m
     statistics,  # (3, dim)
     method,
-    clip,
+    scale_clip,
     decay,
-    way,
-    units,  # that start
+    rule,
+    units,  # number of units to initialize
     random,  # (1,)
     places,  # pca: (units, 2)
     weights,  # (blocks, dim, 16)
 ):
-    """Hold the samples that are still wanted, and with the last of them set the weights; returns how many
-    were."""
+    """Store samples until there are m, and then set the weights. Returns the number of samples stored."""
     taken = min(x.shape[0], held.shape[0] - count[0])
     for n in range(taken):
         for c in range(x.shape[1]):
@@ -186,12 +187,12 @@ def collect(
     if count[0] == held.shape[0]:
         scaled = np.empty(held.shape, np.float32)
         for n in range(held.shape[0]):
-            scaling.transform(method, statistics, clip, held, n, scaled[n])
+            scaling.transform(method, statistics, scale_clip, held, n, scaled[n])
         centre = np.empty(x.shape[1])
         _means(scaled, centre)
-        if way == RANGE:
+        if rule == RANGE:
             _fill_range(scaled, centre, random, units, weights)
-        elif way == SAMPLES:
+        elif rule == SAMPLES:
             _fill_samples(scaled, centre, units, weights)
         else:
             _fill_plane(scaled, centre, places, weights)

@@ -1,9 +1,8 @@
-"""The map's own geometry: how far apart units are on a grid of rows and columns, rectangular or hexagonal,
-flat or closed to a torus.
+"""The grid of a map: distances between units on a rectangular or hexagonal grid, flat or closed to a torus.
 
-``grid`` float32 ``(2, blocks, 16)`` has every unit's row and column, +inf where the last block has no unit.
-On a hexagonal grid odd rows stand half a step to the right, and the column is the axial one, c − ⌊r/2⌋: then
-steps along the three axes are (0, 1), (1, 0) and (1, −1), and distances need no case for odd rows.
+``grid`` float32 ``(2, blocks, 16)`` holds the row and the column of each unit; +inf for an unused lane. On a
+hexagonal grid odd rows are shifted right by half a step, and the column is the axial column c − ⌊r/2⌋. Steps
+along the three axes are then (0, 1), (1, 0) and (1, −1), for even and odd rows alike.
 
 ``shape`` int64 ``(5,)``: HEXAGONAL, TORUS (0 or 1), METRIC, ROWS, COLUMNS.
 """
@@ -29,10 +28,10 @@ def _larger(a, b):
 
 @device
 def _squared_length(rows, columns, hexagonal, metric):
-    """d² of a way of so many rows and columns, as float32 or lanes."""
+    """d² of a displacement by ``rows`` and ``columns``, as float32 or lanes."""
     if metric == EUCLIDEAN:
-        across = rows * columns if hexagonal else rows - rows
-        return rows * rows + columns * columns + across
+        mixed = rows * columns if hexagonal else rows - rows  # hexagonal axes are not orthogonal
+        return rows * rows + columns * columns + mixed
     if metric == MANHATTAN:
         d = absolute(rows) + absolute(columns)
     else:
@@ -44,21 +43,21 @@ def _squared_length(rows, columns, hexagonal, metric):
 
 @device
 def _shortest(rows, columns, hexagonal, torus, metric, height, width):
-    """``_squared_length``; on a torus, of the shortest of the ways around."""
+    """``_squared_length`` of the displacement; on a torus the minimum over its nine periodic images."""
     nearest = _squared_length(rows, columns, hexagonal, metric)
     if torus:
-        slant = height * _HALF if hexagonal else height - height
-        for around in range(9):
-            down, right = np.float32(around // 3 - 1), np.float32(around % 3 - 1)
-            further = rows + down * height, columns + (right * width - down * slant)
-            d2 = _squared_length(*further, hexagonal, metric)
+        shift = height * _HALF if hexagonal else height - height
+        for image in range(9):
+            down, right = np.float32(image // 3 - 1), np.float32(image % 3 - 1)
+            displacement = rows + down * height, columns + (right * width - down * shift)
+            d2 = _squared_length(*displacement, hexagonal, metric)
             nearest = select(d2 < nearest, d2, nearest)
     return nearest
 
 
 @device
 def geometry(shape):
-    """``shape`` in variables, so that a loop over blocks need not look at it again for every block."""
+    """``shape`` as a tuple of scalars. A loop over blocks then does not load it again for each block."""
     return (
         shape[HEXAGONAL] == 1,
         shape[TORUS] == 1,
@@ -70,7 +69,7 @@ def geometry(shape):
 
 @device
 def place(grid, i):
-    """Row and column of unit ``i``, as ``grid`` has them."""
+    """Row and column of unit ``i`` from ``grid``."""
     return grid[0, i // WIDTH, i % WIDTH], grid[1, i // WIDTH, i % WIDTH]
 
 
@@ -82,7 +81,7 @@ def squared_distances(grid, b, row, column, geometry):
 
 @device
 def touch(grid, i, j, geometry):
-    """Whether units i and j are neighbours: hexagons that share an edge, squares that share an edge or a
+    """Whether units i and j are neighbours: hexagons with a common edge, squares with a common edge or
     corner."""
     row, column = place(grid, i)
     other_row, other_column = place(grid, j)

@@ -1,10 +1,11 @@
-"""Self-organizing map (Kohonen 1982): competition, cooperation, adaptation, one sample after another.
+"""Self-organizing map (Kohonen 1982): competition, cooperation, adaptation for each sample in order.
 
-    winner       i = argmin_j ‖x − w_j‖, the lowest index among equals
+    winner       i = argmin_j ‖x − w_j‖; among equal distances the lowest index
     cooperation  h_ij = neighbourhood(d_ij, σ(t)), d_ij the distance on the grid
     adaptation   w_j += ε(t)·h_ij·(x − w_j)
 
-Units are laid out as in ``units.py``, row-major; ``grid`` and ``shape`` are those of ``lattice.py``.
+``units.py`` defines the layout of the units, in row-major order. ``lattice.py`` defines ``grid`` and
+``shape``.
 """
 
 from __future__ import annotations
@@ -14,45 +15,43 @@ import numpy as np
 from ..compiler import device, kernel
 from ..simd.elementary import exp
 from ..simd.lanes import WIDTH, absolute, anywhere, fma, load, select, sqrt, store, zero
-from ..stream import scaling
-from ..stream import score as scores
 from . import lattice
-from .units import count_win, locate
+from .units import Outputs, Progress, Scaling, Score, Units, begin_sample, finish_sample
 from .winner import squared_distance
 
 GAUSSIAN, BUBBLE, TRIANGLE, MEXICAN_HAT = 0, 1, 2, 3
 NEIGHBOURHOODS = {"gaussian": GAUSSIAN, "bubble": BUBBLE, "triangle": TRIANGLE, "mexican_hat": MEXICAN_HAT}
-SMALLEST_SIGMA = np.float32(1e-3)  # the winner alone: a σ that fades to 0 stays a number
-REACH = np.float32(
-    5.25
-)  # units farther than 5.25σ from the winner (h < 1.04e-6) do not learn: part of the rule
+SMALLEST_SIGMA = np.float32(1e-3)  # only the winner learns; avoids a division by 0 as σ decays to 0
+# Part of the rule: units farther than 5.25σ from the winner (h < 1.04e-6) do not learn
+REACH = np.float32(5.25)
 
-# Live quality, float64 (3,): exponentially weighted count, Σ distance, Σ [the nearest two are not neighbours]
-COUNT, QUANTIZATION, TOPOGRAPHIC = 0, 1, 2
+# Live quality, float64 (3,): COUNT and QUANTIZATION of units.py, Σ [the nearest two are not neighbours]
+TOPOGRAPHIC = 2
 
 _0, _1, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
-_OUT_OF_SIGHT = np.float32(1e30)  # squared
+_REPULSION_LIMIT = np.float32(1e30)  # squared distance
 
 
 @device
 def _cooperation(d2, sigma, reach, sharpness, neighbourhood):
-    """h at a squared grid distance; 0 out of reach. Mexican hat: a Gaussian's negative second derivative."""
+    """h at a squared grid distance; 0 beyond ``reach``. Mexican hat: negative second derivative of a
+    Gaussian."""
     h = zero() + _1
     if neighbourhood == TRIANGLE:
         h = h - sqrt(d2) / sigma
     elif neighbourhood != BUBBLE:
-        share = d2 * sharpness
-        h = exp(-share)
+        exponent = d2 * sharpness
+        h = exp(-exponent)
         if neighbourhood == MEXICAN_HAT:
-            h = h * (_1 - share - share)
+            h = h * (_1 - exponent - exponent)
     return select(d2 <= reach, h, zero())
 
 
 @device
-def _adapt(x, used, present, weights, grid, geometry, i, rate, sigma, neighbourhood, step):
-    """Move the winner ``i`` and its neighbours towards ``x`` ``(dim,)``, in the channels used.
+def _adapt(x, channels, count, weights, grid, geometry, i, learning_rate, sigma, neighbourhood, step):
+    """Move the winner ``i`` and its neighbours towards ``x`` ``(dim,)``, in the present channels.
 
-    ``step`` ``(blocks, 16)`` is scratch: how far each unit goes, ε·h.
+    ``step`` ``(blocks, 16)`` is scratch: ε·h of each unit.
     """
     sigma = max(sigma, SMALLEST_SIGMA)
     reach = sigma * REACH if neighbourhood in (GAUSSIAN, MEXICAN_HAT) else sigma
@@ -60,17 +59,15 @@ def _adapt(x, used, present, weights, grid, geometry, i, rate, sigma, neighbourh
     row, column = lattice.place(grid, i)
     for b in range(weights.shape[0]):
         d2 = lattice.squared_distances(grid, b, row, column, geometry)
-        store(step, b, rate * _cooperation(d2, sigma, reach, sharpness, neighbourhood))
+        store(step, b, learning_rate * _cooperation(d2, sigma, reach, sharpness, neighbourhood))
     for b in range(weights.shape[0]):
         epsilon_h = load(step, b)
-        if (
-            neighbourhood == MEXICAN_HAT
-        ):  # what is out of sight is pushed no farther, or it would go to infinity
-            seen = squared_distance(x, used, present, weights, b, zero()) < _OUT_OF_SIGHT
-            epsilon_h = select(epsilon_h > _0, epsilon_h, select(seen, epsilon_h, zero()))
+        if neighbourhood == MEXICAN_HAT:  # h < 0 does not move distant units, or their weights would diverge
+            near = squared_distance(x, channels, count, weights, b, zero()) < _REPULSION_LIMIT
+            epsilon_h = select(epsilon_h > _0, epsilon_h, select(near, epsilon_h, zero()))
         if anywhere(absolute(epsilon_h) > _0):
-            for k in range(present):
-                d = used[k]
+            for k in range(count):
+                d = channels[k]
                 w = load(weights, b, d)
                 store(weights, b, d, fma(epsilon_h, x[d] - w, w))
 
@@ -89,41 +86,37 @@ def learn(
     tree,  # (3072,)
     head,  # (2,)
     method,
-    clip,
+    scale_clip,
     grid,  # (2, blocks, 16)
     shape,  # (5,)
     samples,  # (1,)
     hits,  # (units + 1,)
     quality,  # (3,)
     decay,
-    rate,  # (n,): ε(t)
+    learning_rate,  # (n,): ε(t)
     sigma,  # (n,): σ(t)
     neighbourhood,
     winner,  # (n,)
     distance,  # (n,)
     score,  # (n,)
-    channels,  # (n,)
+    present,  # (n,)
 ):
-    """Learn ``x`` in order; report of each sample what ``predict`` would have said just before."""
+    """Learn the samples in order. Write the outputs of each sample before it is learned."""
+    units, scale = Units(weights, pad, measure), Scaling(method, statistics, scale_clip)
+    histogram = Score(tree, head)
+    progress = Progress(samples, hits, quality, decay)
+    outputs = Outputs(winner, distance, score, present)
     scaled = np.empty(x.shape[1], np.float32)
-    used = np.empty(x.shape[1], np.uint64)
+    channels = np.empty(x.shape[1], np.uint64)
     step = np.empty((weights.shape[0], WIDTH), np.float32)
     geometry = lattice.geometry(shape)
     for n in range(x.shape[0]):
-        _, second = locate(
-            x, n, weights, pad, measure, statistics, tree, head, method, clip, scaled, used,
-            winner, distance, score, channels,
-        )  # fmt: skip
-        i = np.int64(winner[n])
+        i, _, second = begin_sample(x, n, units, scale, histogram, progress, outputs, scaled, channels)
         if i >= 0:
             _adapt(
-                scaled, used, channels[n], weights, grid, geometry, i, rate[n], sigma[n], neighbourhood, step,
+                scaled, channels, present[n], weights, grid, geometry, i, learning_rate[n], sigma[n],
+                neighbourhood, step,
             )  # fmt: skip
-            count_win(hits, i, decay)
-            quality[COUNT] = quality[COUNT] * decay + 1.0
-            quality[QUANTIZATION] = quality[QUANTIZATION] * decay + np.float64(distance[n])
             torn = second >= 0 and not lattice.touch(grid, i, second, geometry)
             quality[TOPOGRAPHIC] = quality[TOPOGRAPHIC] * decay + (1.0 if torn else 0.0)
-        scores.observe(tree, head, distance[n], decay)
-        scaling.update(method, statistics, decay, x, n)
-        samples[0] += 1
+        finish_sample(x, n, scale, histogram, progress, outputs)

@@ -1,57 +1,110 @@
-"""What every learner with units says of a sample: its winner, the distance to it, and how unusual that is.
+"""The step that all learners with units share: scale the sample, find the winner, score the distance, count.
 
-Units are lanes: ``weights`` float32 ``(blocks, dim, 16)``, unit 16b + l being lane l of block b. ``pad``
-``(blocks, 16)`` is 0 for a unit and +inf where the last block has none, so that those never win.
+Layout: 16 units are the lanes of one block. ``weights`` float32 ``(blocks, dim, 16)``: unit 16b + l is lane l
+of block b. ``pad`` ``(blocks, 16)`` is 0 for a unit and +inf for an unused lane of the last block, so that an
+unused lane never wins.
+
+An entry point takes flat arguments and groups them in the records below. A record costs nothing in a kernel.
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from ..compiler import device, kernel
-from ..stream import scaling
+from ..stream import forgetting, scaling
 from ..stream import score as scores
 from .winner import as_distance, nearest_two, present_channels
 
-_LARGE = 2.0**64
+# Live quality, float64 (2,) or longer: exponentially weighted count and Σ distance
+COUNT, QUANTIZATION = 0, 1
+
+
+class Units(NamedTuple):
+    """The units and their distance measure."""
+
+    weights: Any  # (blocks, dim, 16)
+    pad: Any  # (blocks, 16)
+    measure: Any
+
+
+class Scaling(NamedTuple):
+    """Arguments of ``stream/scaling.py``."""
+
+    method: Any
+    statistics: Any  # (3, dim)
+    clip: Any
+
+
+class Score(NamedTuple):
+    """State of ``stream/score.py``."""
+
+    tree: Any  # (3072,)
+    head: Any  # (2,)
+
+
+class Progress(NamedTuple):
+    """What a learned sample is counted in."""
+
+    samples: Any  # (1,)
+    hits: Any  # (units + 1,): wins, as in stream/forgetting.py
+    quality: Any  # (2,) or longer
+    decay: Any
+
+
+class Outputs(NamedTuple):
+    """The outputs for n samples."""
+
+    winner: Any  # (n,)
+    distance: Any  # (n,)
+    score: Any  # (n,)
+    present: Any  # (n,)
 
 
 @device
-def locate(
-    x, n, weights, pad, measure, statistics, tree, head, method, clip, scaled, used,
-    winner, distance, score, channels,
-):  # fmt: skip
-    """Scale sample ``n`` into ``scaled``, list its present channels in ``used``, write what is said of it.
+def locate(x, n, units, scale, score, outputs, scaled, channels):
+    """Find the winner of sample ``n`` and write the outputs.
 
-    Returns the winner's dissimilarity over the channels present, and the second nearest unit. There is no
-    winner (−1) where every channel is missing (distance NaN) or the distance is too large for float32 (inf).
+    Writes the scaled sample to ``scaled`` ``(dim,)`` and the indices of its present channels to ``channels``
+    ``(dim,)``. Returns the winner, its dissimilarity over the present channels, and the second nearest unit.
+    The winner is −1 if all channels are missing (distance NaN) or the distance overflows float32 (inf).
     """
-    scaling.transform(method, statistics, clip, x, n, scaled)
-    present = present_channels(scaled, used)
-    i, apart, second = nearest_two(scaled, used, present, weights, pad, measure)
-    if present == 0:
-        i, apart = -1, np.float32(np.nan)
-    channels[n] = present
-    winner[n] = i
-    distance[n] = as_distance(apart, measure, scaled.size, max(present, 1))
-    score[n] = scores.rank(tree, head, distance[n])
-    return apart, second
+    scaling.transform(scale.method, scale.statistics, scale.clip, x, n, scaled)
+    count = present_channels(scaled, channels)
+    winner, nearest, second = nearest_two(scaled, channels, count, units.weights, units.pad, units.measure)
+    if count == 0:
+        winner, nearest = -1, np.float32(np.nan)
+    outputs.present[n] = count
+    outputs.winner[n] = winner
+    outputs.distance[n] = as_distance(nearest, units.measure, scaled.size, max(count, 1))
+    outputs.score[n] = scores.rank(score.tree, score.head, outputs.distance[n])
+    return np.int64(winner), nearest, second
 
 
 @device
-def count_win(hits, i, decay):
-    """Count a win of unit ``i`` in ``hits`` float64 ``(units + 1,)``, where every win weighs more than the
-    one before.
+def _count_win(hits, quality, decay, winner, distance):
+    forgetting.count(hits, winner, decay)
+    quality[COUNT] = quality[COUNT] * decay + 1.0
+    quality[QUANTIZATION] = quality[QUANTIZATION] * decay + np.float64(distance)
 
-    The last entry is the next win's weight: ``hits[:units] / hits[units]`` are wins, exponentially forgotten.
-    """
-    following = hits.size - 1
-    hits[i] += hits[following]
-    hits[following] /= decay
-    if hits[following] > _LARGE:
-        for j in range(following):
-            hits[j] /= hits[following]
-        hits[following] = 1.0
+
+@device
+def begin_sample(x, n, units, scale, score, progress, outputs, scaled, channels):
+    """``locate``, then count the win and the live quality. The learner adapts its units after this."""
+    winner, nearest, second = locate(x, n, units, scale, score, outputs, scaled, channels)
+    if winner >= 0:
+        _count_win(progress.hits, progress.quality, progress.decay, winner, outputs.distance[n])
+    return winner, nearest, second
+
+
+@device
+def finish_sample(x, n, scale, score, progress, outputs):
+    """Add sample ``n`` to the score's histogram and to the scaling statistics, and count it."""
+    scores.observe(score.tree, score.head, outputs.distance[n], progress.decay)
+    scaling.update(scale.method, scale.statistics, progress.decay, x, n)
+    progress.samples[0] += 1
 
 
 @kernel(
@@ -67,20 +120,20 @@ def predict(
     tree,  # (3072,)
     head,  # (2,)
     method,
-    clip,
+    scale_clip,
     winner,  # (n,)
     distance,  # (n,)
     score,  # (n,)
-    channels,  # (n,)
+    present,  # (n,)
 ):
-    """What the model, as it stands, says of each sample."""
+    """Write the outputs for each sample. Changes no state."""
+    units, scale = Units(weights, pad, measure), Scaling(method, statistics, scale_clip)
+    histogram = Score(tree, head)
+    outputs = Outputs(winner, distance, score, present)
     scaled = np.empty(x.shape[1], np.float32)
-    used = np.empty(x.shape[1], np.uint64)
+    channels = np.empty(x.shape[1], np.uint64)
     for n in range(x.shape[0]):
-        locate(
-            x, n, weights, pad, measure, statistics, tree, head, method, clip, scaled, used,
-            winner, distance, score, channels,
-        )  # fmt: skip
+        locate(x, n, units, scale, histogram, outputs, scaled, channels)
 
 
 @kernel("void(f4[:,::1], f8[:,::1], i8)")
@@ -89,7 +142,7 @@ def restore(
     statistics,  # (3, dim)
     method,
 ):
-    """Bring scaled weights back to the stream's own units."""
+    """Convert scaled weights to the stream's own units, in place."""
     for unit in range(weights.shape[0]):
         for c in range(weights.shape[1]):
             weights[unit, c] = scaling.restore(method, statistics, c, weights[unit, c])

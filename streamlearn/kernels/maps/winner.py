@@ -1,5 +1,4 @@
-"""Competition: who is nearest? Shared by every learner whose units have a position in the space of the
-samples."""
+"""Competition: the search for the unit nearest to a sample, and for the second nearest."""
 
 from __future__ import annotations
 
@@ -14,69 +13,70 @@ EUCLIDEAN, MANHATTAN, CHEBYSHEV, COSINE = 0, 1, 2, 3
 MEASURES = {"euclidean": EUCLIDEAN, "manhattan": MANHATTAN, "chebyshev": CHEBYSHEV, "cosine": COSINE}
 
 _0, _1, _2, _INF = np.float32(0), np.float32(1), np.float32(2), np.float32(np.inf)
-_FAR = np.float32(2.0**63)
-_NOBODY = np.float32(-1)
+_LARGEST = np.float32(2.0**63)  # its square is finite as float32
+_NO_UNIT = np.float32(-1)
 _1_BLOCK, _2_BLOCKS, _3_BLOCKS, _4_BLOCKS = (np.float32(n * WIDTH) for n in (1, 2, 3, 4))
 
 
 @device
-def present_channels(x, used):
-    """List the channels of ``x`` ``(dim,)`` that are not missing in ``used`` ``(dim,)``; returns how many."""
+def present_channels(x, channels):
+    """Write the indices of the present channels of ``x`` ``(dim,)`` to ``channels`` ``(dim,)``; return their
+    number."""
     count = 0
     for d in range(x.size):
         if x[d] == x[d]:
-            used[count] = d
+            channels[count] = d
             count += 1
     return count
 
 
 @device
-def squared_distance(x, used, count, weights, b, start):
-    """Σ_d (x_d − w_d)² over the channels used, for the 16 units of block ``b``, added to ``start``."""
+def squared_distance(x, channels, count, weights, b, start):
+    """``start`` + Σ_d (x_d − w_d)² over the present channels, for the 16 units of block ``b``."""
     total = start
     for k in range(count):
-        d = used[k]
+        d = channels[k]
         difference = x[d] - load(weights, b, d)
         total = fma(difference, difference, total)
     return total
 
 
 @device
-def dissimilarity(x, used, count, weights, b, start, measure):
-    """How far the 16 units of block ``b`` are from ``x``, over the channels used, added to ``start``.
+def dissimilarity(x, channels, count, weights, b, start, measure):
+    """``start`` + the dissimilarity of ``x`` and the 16 units of block ``b``, over the present channels.
 
-    The squared distance for EUCLIDEAN, Σ|x_d − w_d|, max|x_d − w_d|, or 1 − cos(x, w) (1 where either is 0).
-    Infinite where it, or a length, is too large to be squared: what nobody wins, nobody learns.
+    EUCLIDEAN: Σ(x_d − w_d)². MANHATTAN: Σ|x_d − w_d|. CHEBYSHEV: max|x_d − w_d|. COSINE: 1 − cos(x, w), and 1
+    if a vector is 0. Infinite if the value or a length is so large that its square overflows; an infinitely
+    distant unit cannot win.
     """
     if measure == EUCLIDEAN:
-        return squared_distance(x, used, count, weights, b, start)
+        return squared_distance(x, channels, count, weights, b, start)
     total = start
     if measure == COSINE:
-        dot, own, whole = zero(), zero(), zero()
+        dot, squared_w, squared_x = zero(), zero(), zero()
         for k in range(count):
-            d = used[k]
+            d = channels[k]
             w = load(weights, b, d)
             dot = fma(w, x[d], dot)
-            own = fma(w, w, own)
-            whole = whole + x[d] * x[d]
-        lengths = sqrt(own) * sqrt(whole)
-        apart = _1 - dot / lengths
-        apart = select(apart > _0, select(apart < _2, apart, zero() + _2), zero())
-        return total + select(lengths < _INF, select(lengths > _0, apart, zero() + _1), zero() + _INF)
+            squared_w = fma(w, w, squared_w)
+            squared_x = squared_x + x[d] * x[d]
+        lengths = sqrt(squared_w) * sqrt(squared_x)
+        angular = _1 - dot / lengths
+        angular = select(angular > _0, select(angular < _2, angular, zero() + _2), zero())
+        return total + select(lengths < _INF, select(lengths > _0, angular, zero() + _1), zero() + _INF)
     for k in range(count):
-        d = used[k]
+        d = channels[k]
         difference = absolute(x[d] - load(weights, b, d))
         if measure == MANHATTAN:
             total = total + difference
         else:
             total = select(difference > total, difference, total)
-    return select(total < _FAR, total, zero() + _INF)
+    return select(total < _LARGEST, total, zero() + _INF)
 
 
 @device
 def as_distance(value, measure, dim, present):
-    """The distance that ``dissimilarity`` stands for, missing channels counted as the others are on
-    average."""
+    """Convert a dissimilarity to a distance. A missing channel counts as the mean of the present channels."""
     if measure == EUCLIDEAN:
         return np.float32(math.sqrt(np.float64(value) * dim / present))
     if measure == MANHATTAN:
@@ -85,12 +85,12 @@ def as_distance(value, measure, dim, present):
 
 
 @device
-def _squared_distances(x, used, count, weights, pad, b):
-    """``squared_distance`` of four blocks in step: each waits for its own sums only, and shares the load of
+def _squared_distances(x, channels, count, weights, pad, b):
+    """``squared_distance`` of four blocks: four independent sums hide the latency of fma, and share loads of
     x."""
     t0, t1, t2, t3 = load(pad, b), load(pad, b + 1), load(pad, b + 2), load(pad, b + 3)
     for k in range(count):
-        d = used[k]
+        d = channels[k]
         value = splat(x[d])
         e0, e1 = value - load(weights, b, d), value - load(weights, b + 1, d)
         e2, e3 = value - load(weights, b + 2, d), value - load(weights, b + 3, d)
@@ -99,50 +99,49 @@ def _squared_distances(x, used, count, weights, pad, b):
 
 
 @device
-def _keep_two(total, index, first, first_at, second, second_at):
-    """Each lane's nearest two so far, now that ``total`` is known of the units ``index``."""
+def _update_two(total, index, first, first_index, second, second_index):
+    """Update each lane's nearest two units by the dissimilarities ``total`` of the units ``index``."""
     best = total < first
     better = total < second
     return (
         select(best, total, first),
-        select(best, index, first_at),
+        select(best, index, first_index),
         select(best, first, select(better, total, second)),
-        select(best, first_at, select(better, index, second_at)),
+        select(best, first_index, select(better, index, second_index)),
     )
 
 
 @device
-def nearest_two(x, used, count, weights, pad, measure):
-    """(index, dissimilarity) of the nearest unit, and the index of the second nearest; the lowest among
-    equals.
+def nearest_two(x, channels, count, weights, pad, measure):
+    """Return index and dissimilarity of the nearest unit, and the index of the second nearest.
 
-    ``pad`` ``(blocks, 16)`` is what each unit starts from: 0, or +inf to keep it out. Index −1 where there
-    is none.
+    Among equal units the lowest index comes first. ``pad`` ``(blocks, 16)`` is added to each dissimilarity:
+    0, or +inf to exclude the unit. An index is −1 if every other dissimilarity is infinite.
     """
     blocks = weights.shape[0]
-    nearest = splat(_INF), splat(_NOBODY), splat(_INF), splat(_NOBODY)
+    nearest = splat(_INF), splat(_NO_UNIT), splat(_INF), splat(_NO_UNIT)
     index = iota()
     b = 0
     while b + 4 <= blocks and measure == EUCLIDEAN:
-        t0, t1, t2, t3 = _squared_distances(x, used, count, weights, pad, b)
-        nearest = _keep_two(t0, index, *nearest)
-        nearest = _keep_two(t1, index + _1_BLOCK, *nearest)
-        nearest = _keep_two(t2, index + _2_BLOCKS, *nearest)
-        nearest = _keep_two(t3, index + _3_BLOCKS, *nearest)
+        t0, t1, t2, t3 = _squared_distances(x, channels, count, weights, pad, b)
+        nearest = _update_two(t0, index, *nearest)
+        nearest = _update_two(t1, index + _1_BLOCK, *nearest)
+        nearest = _update_two(t2, index + _2_BLOCKS, *nearest)
+        nearest = _update_two(t3, index + _3_BLOCKS, *nearest)
         index = index + _4_BLOCKS
         b += 4
     while b < blocks:
-        apart = dissimilarity(x, used, count, weights, b, load(pad, b), measure)
-        nearest = _keep_two(apart, index, *nearest)
+        value = dissimilarity(x, channels, count, weights, b, load(pad, b), measure)
+        nearest = _update_two(value, index, *nearest)
         index = index + _1_BLOCK
         b += 1
-    # Sixteen lanes have each found their two; now the best two of those.
-    first, first_at, second, second_at = nearest
-    d2 = lowest(first)
-    if not (d2 < _INF):
+    # Reduce the nearest two units of each of the 16 lanes to the nearest two of all.
+    first, first_index, second, second_index = nearest
+    least = lowest(first)
+    if not (least < _INF):
         return -1, _INF, -1
-    at = lowest(select(first == d2, first_at, _INF))
-    winning = first_at == at
-    rest, rest_at = select(winning, second, first), select(winning, second_at, first_at)
-    next_at = lowest(select(rest == lowest(rest), rest_at, _INF))
-    return np.int64(at), d2, np.int64(next_at)
+    winner = lowest(select(first == least, first_index, _INF))
+    winning = first_index == winner
+    rest, rest_index = select(winning, second, first), select(winning, second_index, first_index)
+    next_index = lowest(select(rest == lowest(rest), rest_index, _INF))
+    return np.int64(winner), least, np.int64(next_index)

@@ -1,1 +1,1 @@
-"""What happens to a stream around every learner: scaling, score, drift, schedules, labels and keys."""
+"""Processing of the stream that all learners share: scaling, score, drift, schedules, labels and keys."""

@@ -1,10 +1,10 @@
-"""Keys: which of a model's slots holds what it remembers of a sample's own stream.
+"""Keys: the assignment of the streams that share a model to the model's slots.
 
-A key that is new takes a free slot, or the one whose key was heard of longest ago, which is forgotten. A few
-thousand keys are looked through faster than a table of them could be kept in order.
+A new key takes a free slot. If all slots are in use, it replaces the least recently used key. Linear search
+is faster than a sorted table for a few thousand keys.
 
-State, per slot: its key in ``table`` and the number of the last sample of it in ``heard``, −1 where the slot
-is free. ``forgotten`` ``(1,)`` counts.
+State: ``table`` ``(slots,)`` holds the key of each slot, ``last_sample`` ``(slots,)`` the number of the key's
+last sample, NONE for a free slot. ``forgotten`` ``(1,)`` counts the replaced keys.
 """
 
 from __future__ import annotations
@@ -17,58 +17,58 @@ NONE = -1
 
 
 @device
-def _slot(key, table, heard, guess):
-    """The slot of ``key``, or −1; ``guess`` is looked at first, for samples of a key come in runs."""
-    if guess >= 0 and heard[guess] >= 0 and table[guess] == key:
+def _slot(key, table, last_sample, guess):
+    """The slot of ``key``, or −1. Tries ``guess`` first, because samples of one key often come in runs."""
+    if guess >= 0 and last_sample[guess] >= 0 and table[guess] == key:
         return guess
     for slot in range(table.size):
-        if table[slot] == key and heard[slot] >= 0:
+        if table[slot] == key and last_sample[slot] >= 0:
             return np.int64(slot)
     return np.int64(NONE)
 
 
 @device
-def _oldest(heard):
-    """The first free slot, or that of the key heard of longest ago."""
-    oldest = np.int64(0)
-    for slot in range(heard.size):
-        if heard[slot] < heard[oldest]:
-            oldest = slot
-    return oldest
+def _least_recent(last_sample):
+    """The first free slot, else the slot of the least recently used key."""
+    least_recent = np.int64(0)
+    for slot in range(last_sample.size):
+        if last_sample[slot] < last_sample[least_recent]:
+            least_recent = slot
+    return least_recent
 
 
 @kernel("void(i8[::1], i8[::1], i8[::1], i8[::1], i8[::1], i8[::1], b1[::1])")
 def assign(
     keys,  # (n,)
     table,  # (slots,)
-    heard,  # (slots,)
+    last_sample,  # (slots,)
     forgotten,  # (1,)
-    samples,  # (1,): learned so far
-    place,  # (n,)
+    samples,  # (1,): number of samples learned
+    slots,  # (n,)
     fresh,  # (n,)
 ):
-    """For each sample the slot of its key in ``place``, and whether the slot begins anew with it."""
+    """Write the slot of each sample to ``slots``, and to ``fresh`` whether its key is new in that slot."""
     slot = np.int64(NONE)
     for n in range(keys.size):
-        slot = _slot(keys[n], table, heard, slot)
+        slot = _slot(keys[n], table, last_sample, slot)
         fresh[n] = slot < 0
         if slot < 0:
-            slot = _oldest(heard)
-            forgotten[0] += 1 if heard[slot] >= 0 else 0
+            slot = _least_recent(last_sample)
+            forgotten[0] += 1 if last_sample[slot] >= 0 else 0
             table[slot] = keys[n]
-        heard[slot] = samples[0] + n
-        place[n] = slot
+        last_sample[slot] = samples[0] + n
+        slots[n] = slot
 
 
 @kernel("void(i8[::1], i8[::1], i8[::1], i8[::1])")
 def find(
     keys,  # (n,)
     table,  # (slots,)
-    heard,  # (slots,)
-    place,  # (n,)
+    last_sample,  # (slots,)
+    slots,  # (n,)
 ):
-    """For each key its slot in ``place``, −1 where it has none."""
+    """Write the slot of each key to ``slots``; −1 if it has none."""
     slot = np.int64(NONE)
     for n in range(keys.size):
-        slot = _slot(keys[n], table, heard, slot)
-        place[n] = slot
+        slot = _slot(keys[n], table, last_sample, slot)
+        slots[n] = slot

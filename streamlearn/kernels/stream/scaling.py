@@ -1,8 +1,8 @@
-"""Online scaling, one channel at a time: standard (Welford 1962), exponentially weighted, min–max.
+"""Online scaling of each channel: standard (Welford 1962), exponentially weighted, or min–max.
 
-A sample is scaled by the statistics of the samples before it and joins them afterwards, so what ``predict``
-would say is what ``learn`` reports. Statistics are float64 ``(3, dim)``: rows COUNT, CENTRE, SPREAD. Missing
-values (NaN) stay NaN and leave their channel's statistics alone.
+A sample is scaled by the statistics of the samples before it, and is added to them afterwards. The outputs of
+``learn`` therefore equal those of ``predict``. Statistics are float64 ``(3, dim)``: rows COUNT, CENTRE,
+SPREAD. A missing value (NaN) stays NaN and does not change the statistics of its channel.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ..compiler import device
 
 NONE, STANDARD, EWMA, MINMAX = 0, 1, 2, 3
 METHODS = {None: NONE, "standard": STANDARD, "ewma": EWMA, "minmax": MINMAX}
-COUNT = 0  # how many values the channel has had
+COUNT = 0  # number of values
 CENTRE = 1  # mean; for min–max the minimum
 SPREAD = 2  # Σ(x − mean)² for standard; the variance for ewma; the maximum for min–max
 
 
 @device
 def _offset_and_width(method, statistics, c):
-    """Scaled value = (x − offset)/width. Width 0: the channel has not varied yet."""
+    """Offset and width of scaled = (x − offset)/width. The width is 0 while all values are equal."""
     if method == STANDARD:
         count = max(statistics[COUNT, c], 1.0)
         return statistics[CENTRE, c], math.sqrt(statistics[SPREAD, c] / count)
@@ -33,8 +33,10 @@ def _offset_and_width(method, statistics, c):
 
 @device
 def transform(method, statistics, clip, x, n, out):
-    """Scale row ``n`` of ``x`` ``(n, dim)`` into ``out`` ``(dim,)``, cut to ±clip; returns how many values
-    are present."""
+    """Write row ``n`` of ``x`` ``(n, dim)``, scaled and clipped to ±clip, to ``out`` ``(dim,)``.
+
+    Returns the number of present values.
+    """
     present = 0
     for c in range(out.size):
         value = x[n, c]
@@ -50,7 +52,7 @@ def transform(method, statistics, clip, x, n, out):
 
 @device
 def restore(method, statistics, c, scaled):
-    """A scaled value of channel ``c`` back in the stream's own units."""
+    """Convert a scaled value of channel ``c`` to the stream's own units."""
     if method == NONE:
         return scaled
     offset, width = _offset_and_width(method, statistics, c)
@@ -59,8 +61,8 @@ def restore(method, statistics, c, scaled):
 
 @device
 def update(method, statistics, decay, x, n):
-    """Let row ``n`` of ``x`` join the statistics; ``decay`` is the weight ewma keeps of the past per
-    sample."""
+    """Add row ``n`` of ``x`` to the statistics. ``decay``: factor of the weight of the past per sample, for
+    ewma."""
     if method == NONE:
         return
     for c in range(x.shape[1]):
@@ -78,8 +80,7 @@ def update(method, statistics, decay, x, n):
             statistics[CENTRE, c] += difference / count
             statistics[SPREAD, c] += difference * (value - statistics[CENTRE, c])
         else:
-            # The first samples weigh alike (1/count), as in a plain mean, until the exponential window is
-            # full.
+            # Arithmetic mean (weight 1/count) until the exponential window is full
             gain = max(1.0 - decay, 1.0 / count)
             difference = value - statistics[CENTRE, c]
             statistics[CENTRE, c] += gain * difference

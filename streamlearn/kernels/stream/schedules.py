@@ -1,10 +1,10 @@
-"""Schedules without an end, and the clock they follow.
+"""Schedules for streams of unknown length, and their clock.
 
-    v(t) = end + (start − end)·heat·g(t),  g(t) = e^(−t/τ), or of inverse time 1/(1 + t/τ)
+    v(t) = end + (start − end)·heat·g(t),  g(t) = e^(−t/τ), or 1/(1 + t/τ) for the form "inverse"
 
-constant where start = end. t is what the next sample finds since the schedules were heated last (1 at first):
-the number of samples, or the seconds from the arrival of the first of them to its own. Time never runs
-backwards: a sample that is said to have come before the one ahead of it came with it.
+v is constant if start = end. t counts from the last reheat, or from the start with heat = 1. t is the number
+of earlier samples, or the seconds from the arrival of the first sample to the arrival of this one. Time does
+not run backwards: a sample with an earlier arrival time than its predecessor gets the predecessor's time.
 
 ``schedules`` float64 ``(schedules, 5)``: START … FORM of each. ``clock`` float64 ``(4,)``: SAMPLES … HEAT.
 """
@@ -23,26 +23,26 @@ UNITS = {"samples": IN_SAMPLES, "seconds": IN_SECONDS}
 EXPONENTIAL, INVERSE = 0, 1
 FORMS = {"exponential": EXPONENTIAL, "inverse": INVERSE}
 
-# Since heated: how many samples, when the first of them arrived and when the latest; and how far.
-SAMPLES, BEGAN, LATEST, HEAT = range(4)
+# Since the last reheat: number of samples, arrival of the first and of the latest one; and the heat
+SAMPLES, FIRST, LATEST, HEAT = range(4)
 
 
 @device
-def _fade(form, tau, t, left):
-    """g(t) of every sample, for ``t`` (n,), into ``left`` (blocks, 16): samples are the lanes."""
-    flat = left.reshape(-1)
+def _decay(form, tau, t, g):
+    """Write g(t) for ``t`` (n,) to ``g`` (blocks, 16): the lanes are samples."""
+    flat = g.reshape(-1)
     for n in range(t.size):
         flat[n] = np.float32(1.0 / (1.0 + t[n] / tau)) if form == INVERSE else np.float32(-t[n] / tau)
     if form == EXPONENTIAL:
-        for b in range(left.shape[0]):
-            store(left, b, exp(load(left, b)))
+        for b in range(g.shape[0]):
+            store(g, b, exp(load(g, b)))
 
 
 @kernel("void(f8[:,::1], f8[::1], f8[::1], f4[:,::1])")
 def advance(
     schedules,  # (schedules, 5)
     clock,  # (4,)
-    times,  # (n,): of arrival, in seconds; (0,) where nobody needs to know
+    times,  # (n,): arrival times in seconds; (0,) if no schedule uses time
     values,  # (schedules, n)
 ):
     """Write the values of the schedules for n samples. Advance the clock by n samples."""
@@ -50,18 +50,18 @@ def advance(
     samples, seconds = clock[SAMPLES] + np.arange(count), np.empty(count)
     for n in range(times.size):
         if samples[n] == 0.0:
-            clock[BEGAN] = clock[LATEST] = times[n]
+            clock[FIRST] = clock[LATEST] = times[n]
         clock[LATEST] = max(clock[LATEST], times[n])
-        seconds[n] = clock[LATEST] - clock[BEGAN]
-    left = np.zeros((-(-count // WIDTH), WIDTH), np.float32)
-    flat = left.reshape(-1)
+        seconds[n] = clock[LATEST] - clock[FIRST]
+    g = np.zeros((-(-count // WIDTH), WIDTH), np.float32)
+    flat = g.reshape(-1)
     for k in range(schedules.shape[0]):
         start, end = schedules[k, START], schedules[k, END]
         if start == end:
             values[k] = end
             continue
         t = seconds if schedules[k, UNIT] == IN_SECONDS else samples
-        _fade(schedules[k, FORM], schedules[k, TAU], t, left)
+        _decay(schedules[k, FORM], schedules[k, TAU], t, g)
         for n in range(count):
             values[k, n] = end + (start - end) * (clock[HEAT] * np.float64(flat[n]))
     clock[SAMPLES] += count

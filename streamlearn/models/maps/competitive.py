@@ -5,20 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 from pydantic import Field, model_validator
-
-from streamlearn_client.outputs import Outputs
 
 from ...kernels import compiler
 from ...kernels.maps import competitive as kernels
 from ...kernels.maps.fairness import CONSCIENCE, FREQUENCY, NONE
 from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
-from ..batch import Batch, Float32
 from ..outputs import CompetitiveOutputs, LabelTargetOutputs
-from ..stream.labels import LabelledModel, LabelledSpec
 from ..stream.schedules import Decay, Schedule, bounds, within
+from .labels import LabelledModel, LabelledSpec
 
 
 class CompetitiveSpec(LabelledSpec):
@@ -86,17 +82,17 @@ class CompetitiveSpec(LabelledSpec):
     )
 
     @model_validator(mode="after")
-    def _fits_together(self) -> CompetitiveSpec:
+    def _is_consistent(self) -> CompetitiveSpec:
         if self.units * self.dim > base.MAX_STATE_VALUES:
             raise ValueError(
                 f"the net has more than {base.MAX_STATE_VALUES} weights; take fewer units or a smaller dim"
             )
         fair = {"conscience": self.conscience is not None, "frequency_sensitive": self.frequency_sensitive}
         if all(fair.values()):
-            raise ValueError("take conscience or frequency_sensitive: both answer the same question")
-        for_hard = [name for name, given in {**fair, "leak": bounds(self.leak)[1] > 0}.items() if given]
-        if self.mode != "hard" and for_hard:
-            raise ValueError(f"{' and '.join(for_hard)} is for mode 'hard', where one unit learns")
+            raise ValueError("give conscience or frequency_sensitive, not both")
+        hard_only = [name for name, given in {**fair, "leak": bounds(self.leak)[1] > 0}.items() if given]
+        if self.mode != "hard" and hard_only:
+            raise ValueError(f"{' and '.join(hard_only)} is for mode 'hard', where one unit learns")
         return self
 
     @property
@@ -173,44 +169,19 @@ class Competitive(LabelledModel):
     def __init__(self, /, **parameters: Any) -> None:
         super().__init__(**parameters)
         compiler.ready(kernels)
-        self._place_units(self.spec.units)
-        self._mode = kernels.MODES[self.spec.mode]
-        self._conscience = np.array([self.spec.conscience or 0.0, self.spec.conscience_rate], np.float32)
+        self._create_units(self.spec.units)
         start = 1.0 / self.units if self.spec.fairness == CONSCIENCE else 1.0
-        self._share = lane_layout.to_lanes(np.full((self.units, 1), start)).reshape(-1, WIDTH)
+        share = lane_layout.to_lanes(np.full((self.units, 1), start)).reshape(-1, WIDTH)
         if self.spec.fairness != NONE:
-            self.state["share"] = self._share
-        self.state["quality"] = np.zeros(2)
-
-    @property
-    def weights(self) -> Float32:
-        """Weights, float32 of shape (units, dim), in the scaled space if the net scales.
-
-        Assign to set them. The array is a read-only copy.
-        """
-        return self._rows()
-
-    @weights.setter
-    def weights(self, values: ArrayLike) -> None:
-        self._set_weights(values, (self.units, self.dim))
-
-    def _adapt(self, batch: Batch) -> Outputs:
-        out = self._outputs(batch.rows)
-        clock = self.state["samples"], self.state["hits"], self.state["quality"], self.decay
-        rule = (
-            *self._schedules.advance(batch).values(),
-            self._mode,
-            self.spec.fairness,
-            self._conscience,
-            self._share,
-        )
-        kernels.learn(batch.x, *self._what_locates(), *clock, *rule, *out.arrays.values())
-        return out
-
-    def _quality(self) -> dict[str, float]:
-        """Return mean distance to the winner (scaled) and the number of units that hardly win."""
-        count, distance = self.state["quality"].tolist()
-        return {
-            "quantization_error": distance / count if count else float("nan"),
-            "dead_units": len(self.dead_units),
+            self.state["share"] = share
+        unused = np.empty(0, np.float32)  # a schedule of another mode
+        self._learn_kernel = kernels.learn
+        self._learn_arguments |= {
+            "beta": unused,
+            "spread": unused,
+            "mode": kernels.MODES[self.spec.mode],
+            "fairness": self.spec.fairness,
+            "conscience": np.float32(self.spec.conscience or 0.0),
+            "conscience_rate": np.float32(self.spec.conscience_rate),
+            "share": share,
         }

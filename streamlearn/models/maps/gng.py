@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from streamlearn_client.outputs import Outputs
-
 from ...kernels import compiler
 from ...kernels.maps import gng as kernels
 from .. import base
-from ..batch import Batch, Float32
+from ..batch import Float32
 from ..outputs import GrowingNeuralGasOutputs
 from ..stream.schedules import Schedule, within
 from .units import UnitModel, UnitSpec
@@ -67,7 +65,7 @@ class GrowingNeuralGasSpec(UnitSpec):
     )
 
     @model_validator(mode="after")
-    def _fits(self) -> GrowingNeuralGasSpec:
+    def _is_bounded(self) -> GrowingNeuralGasSpec:
         if self.max_units * max(self.dim, self.max_units) > base.MAX_STATE_VALUES:
             raise ValueError(
                 f"the net has more than {base.MAX_STATE_VALUES} weights; take a smaller max_units or dim"
@@ -134,14 +132,24 @@ class GrowingNeuralGas(UnitModel):
         super().__init__(**parameters)
         compiler.ready(kernels)
         room = self.spec.max_units
-        self._place_units(room)
+        self._create_units(room)
         self.state["pad"] = self.pad
         self.pad.reshape(-1)[2:] = np.inf
         self.state["count"] = np.array([2], np.int64)
         self.state["edges"] = np.full((room, room), kernels.NO_EDGE, np.int32)
         self.state["errors"] = np.zeros(room)
         self.state["since"] = np.zeros(1, np.int64)
-        self.state["quality"] = np.zeros(2)
+        self._learn_kernel = kernels.learn
+        self._learn_arguments |= {
+            "count": self.state["count"],
+            "ages": self.state["edges"],
+            "errors": self.state["errors"],
+            "since": self.state["since"],
+            "max_age": self.spec.max_age,
+            "insert_every": self.spec.insert_every,
+            "error_split": self.spec.error_split,
+            "error_decay": self.spec.error_decay,
+        }
 
     @property
     def weights(self) -> Float32:
@@ -154,7 +162,7 @@ class GrowingNeuralGas(UnitModel):
 
         ``net.weights[net.edges]`` are lines to draw.
         """
-        return np.argwhere(np.triu(self._joined))
+        return np.argwhere(np.triu(self._adjacency))
 
     @property
     def hits(self) -> NDArray[np.float64]:
@@ -162,8 +170,8 @@ class GrowingNeuralGas(UnitModel):
         return super().hits[: self._count]
 
     @property
-    def _joined(self) -> NDArray[np.bool_]:
-        """``(units, units)``: whether two are joined; every edge is there twice."""
+    def _adjacency(self) -> NDArray[np.bool_]:
+        """Symmetric adjacency matrix ``(units, units)``."""
         ages = self.state["edges"][: self._count, : self._count]
         return np.asarray(ages != kernels.NO_EDGE)
 
@@ -171,22 +179,9 @@ class GrowingNeuralGas(UnitModel):
     def _count(self) -> int:
         return int(self.state["count"][0])
 
-    def _adapt(self, batch: Batch) -> Outputs:
-        out = self._outputs(batch.rows)
-        state, spec = self.state, self.spec
-        clock = state["samples"], state["since"], state["hits"], state["quality"], self.decay
-        graph = state["count"], state["edges"], state["errors"]
-        rates = self._schedules.advance(batch).values()
-        rule = *rates, spec.max_age, spec.insert_every, spec.error_split, spec.error_decay
-        kernels.learn(batch.x, *self._what_locates(), *clock, *graph, *rule, *out.arrays.values())
-        return out
-
     def _quality(self) -> dict[str, float]:
-        """Return mean distance to the winner and the numbers of units, edges and units that hardly win."""
-        count, distance = self.state["quality"].tolist()
-        return {
-            "quantization_error": distance / count if count else float("nan"),
+        """Add ``units`` and ``edges``: their numbers."""
+        return super()._quality() | {
             "units": self._count,
-            "edges": int(np.count_nonzero(self._joined)) // 2,
-            "dead_units": len(self.dead_units),
+            "edges": int(np.count_nonzero(self._adjacency)) // 2,
         }

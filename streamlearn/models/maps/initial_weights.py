@@ -15,8 +15,8 @@ from ...kernels.maps import initial_weights as kernels
 from ..batch import Float32
 from ..grids import centres
 
-_LARGEST_PLANE = 1 << 22  # values that principal components are sought in: a second or two at worst
-_LARGEST_USUAL = 1 << 18  # values held where nobody says how many samples
+_MAX_PCA_VALUES = 1 << 22  # stored values for principal components, which then take at most two seconds
+_MAX_DEFAULT_VALUES = 1 << 18  # stored values if the spec has no init_samples
 
 
 def _as_init(value: Any) -> Any:
@@ -28,11 +28,11 @@ def _as_init(value: Any) -> Any:
     except ValueError:  # rows that differ in length
         given = np.array(None)
     if given.dtype.kind not in "fiu":
-        raise ValueError("must be the name of a way to start, or the weights: an array of numbers")
+        raise ValueError("must be the name of a rule or an array of weights")
     with np.errstate(over="ignore"):
         weights = given.astype(np.float32)
     if not np.isfinite(weights).all():
-        raise ValueError("must be weights that are finite, as float32 too")
+        raise ValueError("must be weights that are finite as float32")
     return _nested(np.atleast_1d(weights).tolist())
 
 
@@ -43,19 +43,23 @@ def _nested(values: Any) -> Any:
 Init = Annotated[str | tuple[Any, ...], BeforeValidator(_as_init)]
 
 
-def usual_samples(way: str, units: int, dim: int) -> int:
-    """How many of the first samples decide where nobody says.
+def default_samples(rule: str, units: int, dim: int) -> int:
+    """Return how many first samples ``rule`` uses if the spec has no ``init_samples``.
 
-    One for each unit that starts at one. Else a hundred, beyond whose range 2 % of what follows will lie, and
-    two for each channel, as a plane needs; but at most a thousand, and fewer where samples are large.
+    'samples' needs one per unit. The other rules use the larger of 100 (then about 2 % of later samples lie
+    outside the range) and 2·dim (a plane needs them), at most 1000, and fewer for a large ``dim``.
     """
-    if way == "samples":
+    if rule == "samples":
         return units
-    return max(2, min(max(100, 2 * dim), 1000, _LARGEST_USUAL // dim))
+    return max(2, min(max(100, 2 * dim), 1000, _MAX_DEFAULT_VALUES // dim))
 
 
 def check(
-    init: str | tuple[Any, ...], samples: int | None, ways: Sequence[str], shape: tuple[int, ...], most: int
+    init: str | tuple[Any, ...],
+    samples: int | None,
+    rules: Sequence[str],
+    shape: tuple[int, ...],
+    max_values: int,
 ) -> None:
     """Check an initialization for weights of this ``shape``. ``most``: values that may be held.
 
@@ -67,61 +71,80 @@ def check(
     if not isinstance(init, str):
         given = np.shape(init)
         if given != shape:
-            raise ValueError(f"init has shape {given}; the weights' shape, {shape}, was expected")
-    elif init not in ways:
+            raise ValueError(f"init has shape {given}; the shape of the weights, {shape}, was expected")
+    elif init not in rules:
         raise ValueError(
-            f"init {init!r} is not for this model; take {', '.join(map(repr, ways))}, or give the weights"
+            f"init {init!r} is not for this model; take {', '.join(map(repr, rules))}, or give weights"
         )
-    if init not in kernels.WAYS:
+    if init not in kernels.RULES:
         if samples is not None:
-            raise ValueError("init_samples is for an init that the first samples decide")
+            raise ValueError("init_samples needs an init that uses the first samples")
         return
     *grid, dim = shape
     units = math.prod(grid)
-    held = usual_samples(str(init), units, dim) if samples is None else samples
-    if init == "samples" and held < units:
-        raise ValueError(f"init_samples must be at least {units}, one for each unit, or some would be alike")
-    most = min(most, _LARGEST_PLANE) if init == "pca" else most
-    if held * dim > most:
-        raise ValueError(f"more than {most} values would be held at first; take fewer init_samples")
+    stored = default_samples(str(init), units, dim) if samples is None else samples
+    if init == "samples" and stored < units:
+        raise ValueError(f"init_samples must be at least {units}: init='samples' needs one sample per unit")
+    max_values = min(max_values, _MAX_PCA_VALUES) if init == "pca" else max_values
+    if stored * dim > max_values:
+        raise ValueError(f"the first samples have more than {max_values} values; take fewer init_samples")
 
 
-def places(rows: int, columns: int, hexagonal: bool) -> NDArray[np.float64]:
-    """Return where each unit of a grid lies along its longer and its shorter side, ``(units, 2)``, −1 … 1.
+def grid_positions(rows: int, columns: int, hexagonal: bool) -> NDArray[np.float64]:
+    """``(units, 2)``: position of each unit along the longer and the shorter side of the grid, −1 … 1.
 
-    If the sides are equal, rows run along the first. A side of one unit is 0.
+    If both sides are equally long, the first position is along the rows' axis. A side of one unit gives 0.
     """
     x, y = centres(rows, columns, hexagonal).T
-    along = np.stack((y, x) if y.max() >= x.max() else (x, y), axis=1)
-    reach = along.max(axis=0)
-    return np.asarray(np.where(reach > 0, 2 * along / np.where(reach > 0, reach, 1) - 1, 0.0))
+    positions = np.stack((y, x) if y.max() >= x.max() else (x, y), axis=1)
+    length = positions.max(axis=0)
+    return np.asarray(np.where(length > 0, 2 * positions / np.where(length > 0, length, 1) - 1, 0.0))
 
 
 class FirstSamples:
     """The first samples, held until they decide the initial weights. Its arrays are part of the state."""
 
     def __init__(
-        self, way: str, samples: int, dim: int, units: int, plane: NDArray[np.float64] | None
+        self, rule: str, samples: int, dim: int, units: int, plane: NDArray[np.float64] | None
     ) -> None:
         compiler.ready(kernels)
-        self._held, self._count = np.zeros((samples, dim), np.float32), np.zeros(1, np.int64)
-        self.state: dict[str, NDArray[Any]] = {"init.samples": self._held, "init.held": self._count}
-        self._rule = kernels.WAYS[way], units
+        self._stored, self._count = np.zeros((samples, dim), np.float32), np.zeros(1, np.int64)
+        self.state: dict[str, NDArray[Any]] = {"init.samples": self._stored, "init.held": self._count}
+        self._rule, self._units = kernels.RULES[rule], units
         self._plane = np.zeros((0, 2)) if plane is None else plane
 
     @property
-    def wanted(self) -> bool:
-        """Whether the units do not stand yet."""
-        return bool(self._count[0] < len(self._held))
+    def complete(self) -> bool:
+        """Whether the initial weights are set."""
+        return bool(self._count[0] == len(self._stored))
 
-    def stop(self) -> None:
-        """End the wait: the weights are set."""
-        self._count[0] = len(self._held)
+    def cancel(self) -> None:
+        """Keep the weights as they are; store no more samples."""
+        self._count[0] = len(self._stored)
 
-    def hold(
-        self, x: Float32, model: dict[str, NDArray[Any]], method: int, clip: float, decay: float, seed: int
+    def store(
+        self,
+        x: Float32,
+        state: dict[str, NDArray[Any]],
+        scale_clip: float,
+        method: int,
+        decay: float,
+        seed: int,
     ) -> int:
-        """Take what is still wanted of ``x`` ``(n, dim)``, place the units with the last; how many it was."""
-        scaling = model["scale.statistics"], method, clip, decay
-        start = *self._rule, np.array([seed], np.uint64), self._plane, model["weights"]
-        return int(kernels.collect(x, model["samples"], self._held, self._count, *scaling, *start))
+        """Store rows of ``x`` ``(n, dim)`` until complete; then set the weights. Return the number stored."""
+        stored = kernels.collect(
+            x=x,
+            samples=state["samples"],
+            held=self._stored,
+            count=self._count,
+            statistics=state["scale.statistics"],
+            method=method,
+            scale_clip=scale_clip,
+            decay=decay,
+            rule=self._rule,
+            units=self._units,
+            random=np.array([seed], np.uint64),
+            places=self._plane,
+            weights=state["weights"],
+        )
+        return int(stored)

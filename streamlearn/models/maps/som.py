@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from streamlearn_client.outputs import Outputs
@@ -18,9 +18,9 @@ from .. import base, lane_layout
 from ..batch import Batch, Float32
 from ..outputs import LabelTargetOutputs, SOMOutputs
 from ..signature import Accepts
-from ..stream.labels import LabelledModel, LabelledSpec
 from ..stream.schedules import Decay, Schedule, within
 from . import initial_weights
+from .labels import LabelledModel, LabelledSpec
 from .plots import MapPlots
 
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -106,7 +106,7 @@ class SOMSpec(LabelledSpec):
         ),
     )
 
-    ways: ClassVar[tuple[str, ...]] = (*LabelledSpec.ways, "pca")
+    init_rules: ClassVar[tuple[str, ...]] = (*LabelledSpec.init_rules, "pca")
 
     @field_validator("grid", mode="before")
     @classmethod
@@ -114,20 +114,23 @@ class SOMSpec(LabelledSpec):
         return (grid,) if isinstance(grid, (int, np.integer)) else grid
 
     @model_validator(mode="after")
-    def _makes_a_map(self) -> SOMSpec:
+    def _has_valid_grid(self) -> SOMSpec:
         rows, columns = self.sides
         if rows * columns * self.dim > base.MAX_STATE_VALUES:
             raise ValueError(
                 f"the map has more than {base.MAX_STATE_VALUES} weights; take a smaller grid or dim"
             )
-        fitting = _GRID_DISTANCES[self.topology]
-        if self.grid_distance not in (None, *fitting):
+        distances = _GRID_DISTANCES[self.topology]
+        if self.grid_distance not in (None, *distances):
             raise ValueError(
                 f"grid_distance {self.grid_distance!r} is not for a {self.topology} grid;"
-                f" take {' or '.join(fitting)}"
+                f" take {' or '.join(distances)}"
             )
-        if self.topology == "hexagonal" and self.torus and rows % 2 and rows > 1:  # a chain has no such seam
-            raise ValueError("a hexagonal torus needs an even number of rows, or its edges do not fit")
+        # A chain has one row, and no seam between the last row and the first
+        if self.topology == "hexagonal" and self.torus and rows % 2 and rows > 1:
+            raise ValueError(
+                "a hexagonal torus needs an even number of rows: odd rows are shifted by half a step"
+            )
         return self
 
     @property
@@ -202,48 +205,31 @@ class SOM(MapPlots, LabelledModel):
     outputs_class = SOMOutputs
     target_outputs_class = LabelTargetOutputs
     spec: SOMSpec
+    _quality_sums = 3
 
     def __init__(self, /, **parameters: Any) -> None:
         super().__init__(**parameters)
         compiler.ready(kernels)
         rows, columns = self.spec.sides
         hexagonal = self.spec.topology == "hexagonal"
-        plane = initial_weights.places(rows, columns, hexagonal) if self.spec.init == "pca" else None
-        self._place_units(rows * columns, plane)
+        plane = initial_weights.grid_positions(rows, columns, hexagonal) if self.spec.init == "pca" else None
+        self._create_units(rows * columns, plane)
         row, column = np.divmod(np.arange(self.units), columns)
         coords = np.stack((row, column)[-len(self.spec.grid) :], axis=1)
         self._coords = np.append(coords, np.full_like(coords[:1], -1), axis=0).astype(np.int32)
         places = np.stack((row, column - row // 2 if hexagonal else column), axis=1)
-        self._grid = lane_layout.empty(2, lane_layout.blocks(self.units), WIDTH)
-        self._grid[...] = lane_layout.to_lanes(places, fill=np.inf).transpose(1, 0, 2)
+        grid = lane_layout.empty(2, lane_layout.blocks(self.units), WIDTH)
+        grid[...] = lane_layout.to_lanes(places, fill=np.inf).transpose(1, 0, 2)
         metric = lattice.METRICS[self.spec.metric]
-        self._shape = np.array([hexagonal, self.spec.torus, metric, rows, columns], np.int64)
-        self._neighbourhood = kernels.NEIGHBOURHOODS[self.spec.neighbourhood]
-        self.state["quality"] = np.zeros(3)
-
-    @property
-    def weights(self) -> Float32:
-        """Weights, float32 of shape (*grid, dim), in the scaled space if the map scales.
-
-        Assign to set them. The array is a read-only copy.
-        """
-        return self._rows().reshape(*self.spec.grid, self.dim)
-
-    @weights.setter
-    def weights(self, values: ArrayLike) -> None:
-        self._set_weights(values, (*self.spec.grid, self.dim))
+        self._learn_kernel = kernels.learn
+        self._learn_arguments |= {
+            "grid": grid,
+            "shape": np.array([hexagonal, self.spec.torus, metric, rows, columns], np.int64),
+            "neighbourhood": kernels.NEIGHBOURHOODS[self.spec.neighbourhood],
+        }
 
     def _learn(self, batch: Batch) -> Outputs:
         return self._with_coords(super()._learn(batch))
-
-    def _adapt(self, batch: Batch) -> Outputs:
-        out = self._outputs(batch.rows)
-        clock = self.state["samples"], self.state["hits"], self.state["quality"], self.decay
-        rule = *self._schedules.advance(batch).values(), self._neighbourhood
-        kernels.learn(
-            batch.x, *self._what_locates(), self._grid, self._shape, *clock, *rule, *out.arrays.values()
-        )
-        return out
 
     def predict_validated(self, batch: Batch) -> Outputs:
         """Return the outputs for a batch that ``validate`` returned, with ``coords``."""
@@ -255,19 +241,14 @@ class SOM(MapPlots, LabelledModel):
         return out
 
     def _quality(self) -> dict[str, float]:
-        """Return mean distance to the winner, topographic error, and number of units that hardly win."""
-        count, distance, torn = self.state["quality"].tolist()
-        return {
-            "quantization_error": distance / count if count else float("nan"),
-            "topographic_error": torn / count if count else float("nan"),
-            "dead_units": len(self.dead_units),
-        }
+        """Add ``topographic_error``: share of samples with two nearest units that are not neighbours."""
+        return super()._quality() | {"topographic_error": self._mean_quality(kernels.TOPOGRAPHIC)}
 
     def u_matrix(self) -> Float32:
-        """Return the U-matrix: each unit's mean distance to the units that it touches.
+        """Return the U-matrix: each unit's mean distance to its neighbours on the grid.
 
-        Squares touch at edges and corners, hexagons at edges. The distance is that of the map, in the scaled
-        space.
+        Squares are neighbours at edges and corners, hexagons at edges. The distance is that of the map, in
+        the scaled space.
 
         Returns
         -------
@@ -283,18 +264,18 @@ class SOM(MapPlots, LabelledModel):
         weights = self._rows().astype(np.float64)
         own = np.arange(self.units)
         row, column = np.divmod(own, columns)
-        total, count, met = np.zeros(self.units), np.zeros(self.units), [own]
+        total, count, seen = np.zeros(self.units), np.zeros(self.units), [own]
         for down, right in _HEXAGON if self.spec.topology == "hexagonal" else _SQUARE:
             to_row, to_column = row + down, column + right
             if self.spec.topology == "hexagonal":
-                to_column += to_row // 2 - row // 2  # right is along the axial column
+                to_column += to_row // 2 - row // 2  # the step is along the axial column
             on_the_grid = (to_row >= 0) & (to_row < rows) & (to_column >= 0) & (to_column < columns)
             other = to_row % rows * columns + to_column % columns
-            # On a small torus one unit lies on several sides.
-            there = (on_the_grid | self.spec.torus) & np.all([other != earlier for earlier in met], axis=0)
-            met.append(np.where(there, other, own))
-            total[there] += _apart(weights[there], weights[other[there]], self.spec.distance)
-            count[there] += 1
+            # On a small torus one unit is a neighbour on several sides. It counts once.
+            valid = (on_the_grid | self.spec.torus) & np.all([other != earlier for earlier in seen], axis=0)
+            seen.append(np.where(valid, other, own))
+            total[valid] += _distances(weights[valid], weights[other[valid]], self.spec.distance)
+            count[valid] += 1
         return (total / np.maximum(count, 1)).astype(np.float32).reshape(self.spec.grid)
 
 
@@ -302,8 +283,8 @@ _SQUARE = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down
 _HEXAGON = [(0, 1), (0, -1), (1, 0), (-1, 0), (1, -1), (-1, 1)]
 
 
-def _apart(a: NDArray[np.float64], b: NDArray[np.float64], distance: str) -> NDArray[np.float64]:
-    """Return the distances between vectors along the last axis."""
+def _distances(a: NDArray[np.float64], b: NDArray[np.float64], distance: str) -> NDArray[np.float64]:
+    """Return the distances of the vectors along the last axis."""
     if distance == "cosine":
         lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
         with np.errstate(invalid="ignore", divide="ignore"):

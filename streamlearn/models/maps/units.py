@@ -1,9 +1,10 @@
-"""What SOM and competitive nets share: units with a place in the space of the samples."""
+"""Common parts of SOM, Competitive and GrowingNeuralGas: units with weights in the space of the samples."""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -12,15 +13,16 @@ from pydantic import Field, model_validator
 
 from streamlearn_client.outputs import Outputs
 
-from ...errors import BadDtype, BadShape, BadValue
 from ...kernels import compiler
 from ...kernels.maps import units as kernels
+from ...kernels.maps.units import COUNT, QUANTIZATION
 from ...kernels.maps.winner import MEASURES
 from ...kernels.simd import splitmix
 from .. import base, lane_layout
 from ..base import Model, Spec
 from ..batch import Batch, Float32, joined_outputs, part
 from ..signature import Accepts
+from ..validation import as_weights
 from . import initial_weights
 
 
@@ -60,17 +62,17 @@ class UnitSpec(Spec):
         ),
     )
 
-    ways: ClassVar[tuple[str, ...]] = ("random", "range", "samples")
+    init_rules: ClassVar[tuple[str, ...]] = ("random", "range", "samples")
 
     @property
     def arrangement(self) -> tuple[int, ...]:
-        """Shape of the initial weights without ``dim``."""
-        raise AssertionError("every model arranges its units")
+        """Shape of the initial weights without the last axis, which is ``dim``."""
+        raise AssertionError("every subclass defines the arrangement of its units")
 
     @model_validator(mode="after")
-    def _can_start(self) -> UnitSpec:
+    def _has_valid_init(self) -> UnitSpec:
         shape = (*self.arrangement, self.dim)
-        initial_weights.check(self.init, self.init_samples, self.ways, shape, base.MAX_STATE_VALUES)
+        initial_weights.check(self.init, self.init_samples, self.init_rules, shape, base.MAX_STATE_VALUES)
         return self
 
 
@@ -78,29 +80,52 @@ class UnitModel(Model):
     """A model of ``units`` weight vectors, in the scaled space if the model scales."""
 
     units: int
+    _learn_kernel: Callable[..., None]
+    _quality_sums: ClassVar[int] = 2  # length of the kernel's ``quality``
 
-    def _place_units(self, units: int, plane: NDArray[np.float64] | None = None) -> None:
-        """Allocate ``units`` and set the initial ones as ``init`` says. ``plane``: grid places for 'pca'."""
+    def _create_units(self, units: int, plane: NDArray[np.float64] | None = None) -> None:
+        """Create the arrays of ``units`` units and set the initial weights.
+
+        'random' weights are uniform in [−1, 1): one standard deviation if scaled. ``plane`` ``(units, 2)``:
+        the positions of the units on a grid, for 'pca'.
+        """
         compiler.ready(splitmix, kernels)
-        spec = self.spec
+        spec, state = self.spec, self.state
         weights = np.zeros((units, self.dim), np.float32)
         self._first: initial_weights.FirstSamples | None = None
         if spec.init == "random":
             generator = np.array([spec.seed], np.uint64)
             splitmix.fill_uniform(generator, np.float32(-1), np.float32(1), weights.reshape(-1))
         elif isinstance(spec.init, str):
-            there = math.prod(spec.arrangement)
-            wanted = spec.init_samples or initial_weights.usual_samples(spec.init, there, self.dim)
-            self._first = initial_weights.FirstSamples(spec.init, wanted, self.dim, there, plane)
-            self.state |= self._first.state
+            initial = math.prod(spec.arrangement)
+            samples = spec.init_samples or initial_weights.default_samples(spec.init, initial, self.dim)
+            self._first = initial_weights.FirstSamples(spec.init, samples, self.dim, initial, plane)
+            state |= self._first.state
         else:
             given = np.array(spec.init, np.float32).reshape(-1, self.dim)
             weights[: len(given)] = given
         self.units = units
-        self._measure = MEASURES[self.spec.distance]
         self.pad = lane_layout.pad(units)
-        self.state["weights"] = lane_layout.to_lanes(weights)
-        self.state["hits"] = np.append(np.zeros(units), 1.0)
+        state["weights"] = lane_layout.to_lanes(weights)
+        state["hits"] = np.append(np.zeros(units), 1.0)
+        state["quality"] = np.zeros(self._quality_sums)
+        # Arguments of the kernels by name. The arrays are the state's own: kernels change them in place.
+        self._predict_arguments: dict[str, Any] = {
+            "weights": state["weights"],
+            "pad": self.pad,
+            "measure": MEASURES[spec.distance],
+            "statistics": state["scale.statistics"],
+            "tree": state["score.tree"],
+            "head": state["score.head"],
+            "method": self.method,
+            "scale_clip": spec.scale_clip,
+        }
+        self._learn_arguments: dict[str, Any] = self._predict_arguments | {
+            "samples": state["samples"],
+            "hits": state["hits"],
+            "quality": state["quality"],
+            "decay": self.decay,
+        }
 
     @property
     @abstractmethod
@@ -125,36 +150,40 @@ class UnitModel(Model):
 
     @property
     def dead_units(self) -> NDArray[np.int64]:
-        """Numbers of the units that hardly win, int64.
+        """Indices of the units that hardly win, int64.
 
-        Their recent wins are at most a hundredth of an equal share. Before the first sample that is every
+        Their recent wins are at most 1 % of the mean of all units. Before the first sample that is every
         unit.
         """
         hits = self.hits
         return np.flatnonzero(hits <= 0.01 * hits.mean())
 
-    @abstractmethod
-    def _adapt(self, batch: Batch) -> Outputs:
-        """Call the kernel that learns, once the initial weights are set."""
-
     def _learn(self, batch: Batch) -> Outputs:
-        if self._first is None or not self._first.wanted:
-            return self._adapt(batch)
-        scaling = self.method, self.spec.scale_clip, self.decay
-        held = self._first.hold(batch.x, self.state, *scaling, self.spec.seed)
-        said = [self._nothing(batch.x[:held]), self._adapt(part(batch, held, batch.rows))]
-        return joined_outputs(said)
+        if self._first is None or self._first.complete:
+            return self._learn_units(batch)
+        stored = self._first.store(
+            batch.x, self.state, self.spec.scale_clip, self.method, self.decay, self.spec.seed
+        )
+        parts = [self._outputs_without_winner(batch.x[:stored])]
+        return joined_outputs([*parts, self._learn_units(part(batch, stored, batch.rows))])
+
+    def _learn_units(self, batch: Batch) -> Outputs:
+        """Call the learn kernel. The units have their initial weights."""
+        out = self._outputs(batch.rows)
+        values = self._schedules.advance(batch)
+        self._learn_kernel(x=batch.x, **(self._learn_arguments | values | out.arrays))
+        return out
 
     def predict_validated(self, batch: Batch) -> Outputs:
         """Return the outputs for a batch that ``validate`` returned. Does not change the model."""
-        if self._first is not None and self._first.wanted:
-            return self._nothing(batch.x)
+        if self._first is not None and not self._first.complete:
+            return self._outputs_without_winner(batch.x)
         out = self._outputs(batch.rows)
-        kernels.predict(batch.x, *self._what_locates(), *out.arrays.values())
+        kernels.predict(x=batch.x, **self._predict_arguments, **out.arrays)
         return out
 
     def _outputs(self, n: int) -> Outputs:
-        """Room for what is said of ``n`` samples, in the kernels' order."""
+        """Arrays for the outputs of ``n`` samples."""
         return Outputs(
             winner=np.empty(n, np.int32),
             distance=np.empty(n, np.float32),
@@ -162,36 +191,43 @@ class UnitModel(Model):
             present=np.empty(n, np.int32),
         )
 
-    def _nothing(self, x: Float32) -> Outputs:
-        """Return the outputs while the initial weights are not set: no winner."""
+    def _outputs_without_winner(self, x: Float32) -> Outputs:
+        """Return the outputs while the units have no initial weights yet."""
         out = self._outputs(len(x))
         out.winner[:], out.distance[:], out.score[:] = -1, np.nan, np.nan
         out.present[:] = (~np.isnan(x)).sum(axis=1)
         return out
 
-    def _what_locates(self) -> tuple[Any, ...]:
-        """Return the arguments of ``kernels.units.locate`` after the samples, in its order."""
-        state = self.state
-        scores = state["score.tree"], state["score.head"]
-        scaling = self.method, self.spec.scale_clip
-        return state["weights"], self.pad, self._measure, state["scale.statistics"], *scores, *scaling
+    def _quality(self) -> dict[str, float]:
+        """Return mean distance to the winner (scaled) and the number of units that hardly win."""
+        return {"quantization_error": self._mean_quality(QUANTIZATION), "dead_units": len(self.dead_units)}
+
+    def _mean_quality(self, index: int) -> float:
+        """Weighted mean of one quantity of the live quality; NaN before the first sample."""
+        sums = self.state["quality"].tolist()
+        return sums[index] / sums[COUNT] if sums[COUNT] else math.nan
 
     def _rows(self) -> Float32:
-        """Return the weights, one row per unit; a read-only copy."""
+        """Return the weights ``(units, dim)``; a read-only copy."""
         rows = lane_layout.from_lanes(self.state["weights"], self.units)
         rows.flags.writeable = False
         return rows
 
-    def _set_weights(self, values: ArrayLike, shape: tuple[int, ...]) -> None:
-        try:
-            with np.errstate(over="ignore"):
-                given = np.asarray(values).astype(np.float32)
-        except (TypeError, ValueError):
-            raise BadDtype(f"weights must be numbers in an array of shape {shape}") from None
-        if given.shape != shape:
-            raise BadShape(f"weights have shape {given.shape}; {shape} was expected", expected=list(shape))
-        if not np.isfinite(given).all():
-            raise BadValue("weights must be finite, as float32 too")
+
+class FixedUnitModel(UnitModel):
+    """A model with a fixed number of units. Its weights can be set."""
+
+    @property
+    def weights(self) -> Float32:
+        """Weights, float32 of shape (units, dim) or (*grid, dim), in the scaled space if the model scales.
+
+        Assign to set them. The array is a read-only copy.
+        """
+        return self._rows().reshape(*self.spec.arrangement, self.dim)
+
+    @weights.setter
+    def weights(self, values: ArrayLike) -> None:
+        given = as_weights(values, (*self.spec.arrangement, self.dim))
         self.state["weights"][...] = lane_layout.to_lanes(given.reshape(self.units, self.dim))
         if self._first is not None:
-            self._first.stop()
+            self._first.cancel()

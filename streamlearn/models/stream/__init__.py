@@ -1,1 +1,1 @@
-"""What a model does with its stream around the learner: schedules, drift, freezing, labels and keys."""
+"""Processing of the stream that all models share: schedules, drift, freezing and keys."""

@@ -1,4 +1,4 @@
-"""Watching a model's own score for a change of the stream: the rule is in ``kernels/drift.py``."""
+"""Drift detection on the scores of a model. ``kernels/stream/drift.py`` defines the detectors."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ...kernels.stream import drift as kernels
 DELTAS = {"page_hinkley": 0.005, "adwin": 0.002}
 
 
-class Watch:
-    """A detector on the scores of one model. Its arrays are part of that model's ``state``."""
+class DriftDetector:
+    """A drift detector on the scores of one model. Its arrays are part of the model's ``state``."""
 
     def __init__(self, detector: str, delta: float | None, threshold: float) -> None:
         compiler.ready(kernels)
@@ -27,15 +27,16 @@ class Watch:
             "drift.sizes": np.zeros(kernels.ROWS, np.int64),
             "drift.alarms": np.array([0, -1], np.int64),
         }
-        self._rule = kernels.DETECTORS[detector], DELTAS[detector] if delta is None else delta, threshold
+        delta = DELTAS[detector] if delta is None else delta
+        self._parameters = kernels.DETECTORS[detector], delta, threshold
 
-    def look(self, score: NDArray[np.float32], sample: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """``(n,)``: at which of the samples, whose numbers are ``sample`` ``(n,)``, there is an alarm."""
+    def detect(self, score: NDArray[np.float32], sample: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether each sample raises an alarm, ``(n,)``. ``sample`` ``(n,)``: the samples' numbers."""
         drift = np.empty(len(score), np.bool_)
-        kernels.detect(score, sample, *self._rule, *self.state.values(), drift)
+        kernels.detect(score, sample, *self._parameters, *self.state.values(), drift)
         return drift
 
     def quality(self) -> dict[str, int]:
-        """``drift_alarms`` so far, and the number of the sample of the last one (−1: none yet)."""
+        """Return ``drift_alarms`` and ``last_drift``: the sample number of the last alarm, −1 for none."""
         alarms, last = self.state["drift.alarms"].tolist()
         return {"drift_alarms": alarms, "last_drift": last}

@@ -1,4 +1,4 @@
-"""The slots of a model that keeps something for each of many streams: the rule is in ``kernels/keys.py``."""
+"""The slots of a model with state for several streams. ``kernels/stream/keys.py`` defines the assignment."""
 
 from __future__ import annotations
 
@@ -13,35 +13,38 @@ from ..batch import Integers
 
 
 class Slots:
-    """Up to ``most`` keys, or one slot for all samples if that is None. Its arrays join ``state``."""
+    """Slots for up to ``keys`` keys, or one slot for all samples if ``keys`` is None.
 
-    def __init__(self, state: dict[str, NDArray[Any]], most: int | None) -> None:
-        self.count = most or 1
+    Adds its arrays to ``state``.
+    """
+
+    def __init__(self, state: dict[str, NDArray[Any]], keys: int | None) -> None:
+        self.count = keys or 1
         self._samples = state["samples"]
         self._arrays: tuple[Integers, ...] = ()
-        if most is not None:
+        if keys is not None:
             compiler.ready(kernels)
-            table, heard = np.zeros(most, np.int64), np.full(most, kernels.NONE, np.int64)
-            self._arrays = table, heard, np.zeros(1, np.int64)
-            state |= zip(("keys.table", "keys.heard", "keys.forgotten"), self._arrays, strict=True)
+            table, last_sample = np.zeros(keys, np.int64), np.full(keys, kernels.NONE, np.int64)
+            self._arrays = table, last_sample, np.zeros(1, np.int64)
+            state |= zip(("keys.table", "keys.last_sample", "keys.forgotten"), self._arrays, strict=True)
 
     def assign(self, keys: Integers | None, rows: int) -> tuple[Integers, NDArray[np.bool_]]:
-        """``(rows,)`` each: every sample's slot, and whether that begins anew with it."""
-        place, fresh = np.zeros(rows, np.int64), np.zeros(rows, np.bool_)
+        """Return the slot of each sample ``(rows,)``, and whether its key is new in the slot ``(rows,)``."""
+        slots, fresh = np.zeros(rows, np.int64), np.zeros(rows, np.bool_)
         if keys is not None:
-            kernels.assign(keys, *self._arrays, self._samples, place, fresh)
-        return place, fresh
+            kernels.assign(keys, *self._arrays, self._samples, slots, fresh)
+        return slots, fresh
 
     def find(self, keys: Integers | None, rows: int) -> Integers:
-        """``(rows,)``: every key's slot, −1 where it has none."""
-        place = np.zeros(rows, np.int64)
+        """Return the slot of each key ``(rows,)``; −1 for an unknown key."""
+        slots = np.zeros(rows, np.int64)
         if keys is not None:
-            kernels.find(keys, *self._arrays[:2], place)
-        return place
+            kernels.find(keys, *self._arrays[:2], slots)
+        return slots
 
     def quality(self) -> dict[str, int]:
-        """``keys``: how many there are; ``forgotten_keys``: how many had to make room."""
+        """``keys``: their number. ``forgotten_keys``: number of keys that a new key replaced."""
         if not self._arrays:
             return {}
-        _, heard, forgotten = self._arrays
-        return {"keys": int((heard != kernels.NONE).sum()), "forgotten_keys": int(forgotten[0])}
+        _, last_sample, forgotten = self._arrays
+        return {"keys": int((last_sample != kernels.NONE).sum()), "forgotten_keys": int(forgotten[0])}

@@ -1,4 +1,4 @@
-"""Units that learn a label each from labels that come with samples, or after them."""
+"""Units with labels, learned from the classes of the samples that they win."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ...kernels import compiler
 from ...kernels.stream import labels as kernels
 from .. import base
 from ..batch import Batch, Float32, Targets
-from ..maps.units import UnitModel, UnitSpec
 from ..validation import as_codes
+from .units import FixedUnitModel, UnitSpec
 
 
 class LabelledSpec(UnitSpec):
@@ -43,32 +43,40 @@ class LabelledSpec(UnitSpec):
     )
 
     @model_validator(mode="after")
-    def _can_count(self) -> LabelledSpec:
+    def _has_bounded_counts(self) -> LabelledSpec:
         if 2 * math.prod(self.arrangement) * (self.labels or 0) > base.MAX_STATE_VALUES:
-            raise ValueError(
-                f"the units have more than {base.MAX_STATE_VALUES // 2} counts of labels; take fewer labels"
-            )
+            raise ValueError(f"units × labels is more than {base.MAX_STATE_VALUES // 2}; take fewer labels")
         return self
 
 
-class LabelledModel(UnitModel):
-    """Units that have labels, if the spec has ``labels``.
+class LabelledModel(FixedUnitModel):
+    """Units that have labels if the spec has ``labels``.
 
-    Then ``y`` ``(n, 1)`` may come with the samples (NaN: unknown) or later by their ids (``learn_targets``).
+    The class ``y`` ``(n, 1)`` comes with the samples, NaN if it is unknown, or later by id
+    (``learn_targets``).
     """
 
-    def _place_units(self, units: int, plane: NDArray[np.float64] | None = None) -> None:
-        super()._place_units(units, plane)
+    def _create_units(self, units: int, plane: NDArray[np.float64] | None = None) -> None:
+        super()._create_units(units, plane)
         self._classes = self.spec.labels or 0
         if self._classes:
             compiler.ready(kernels)
-            delay = self.spec.delay
-            self.state["labels.counts"] = np.append(np.zeros(units * self._classes), 1.0)
-            self.state["labels.quality"] = np.zeros(2)
-            self.state["labels.ids"] = np.zeros(delay, np.int64)
-            self.state["labels.winners"] = np.zeros(delay, np.int32)
-            self.state["labels.told"] = np.zeros(delay, np.int32)
-            self.state["labels.unmatched"] = np.zeros(1, np.int64)
+            delay, state = self.spec.delay, self.state
+            state["labels.counts"] = np.append(np.zeros(units * self._classes), 1.0)
+            state["labels.quality"] = np.zeros(2)
+            state["labels.ids"] = np.zeros(delay, np.int64)
+            state["labels.winners"] = np.zeros(delay, np.int32)
+            state["labels.predicted"] = np.zeros(delay, np.int32)
+            state["labels.unmatched"] = np.zeros(1, np.int64)
+            self._label_arguments = {
+                "counts": state["labels.counts"],
+                "classes": self._classes,
+                "quality": state["labels.quality"],
+                "decay": self.decay,
+                "waiting_ids": state["labels.ids"],
+                "waiting_winners": state["labels.winners"],
+                "waiting_labels": state["labels.predicted"],
+            }
 
     @property
     def target_dim(self) -> int:
@@ -87,15 +95,16 @@ class LabelledModel(UnitModel):
     def _learn(self, batch: Batch) -> Outputs:
         first = self.samples
         out = super()._learn(batch)
-        if batch.y is not None and batch.ids is not None:
+        if self._classes:
             label = out.arrays["label"] = np.empty(batch.rows, np.int32)
-            kernels.learn(batch.y, batch.ids, first, *self._what_counts(), out.winner, label)
+            samples = {"y": batch.y, "ids": batch.ids, "first": first, "winner": out.winner}
+            kernels.learn(**samples, **self._label_arguments, label=label)
         return out
 
     def _skip(self, batch: Batch) -> Outputs:
         first = self.samples
         out = super()._skip(batch)
-        if self._classes:  # none of these waits for its label, nor does what had their places in the ring
+        if self._classes:  # skipped samples learn no class; nor do the samples that they replace in the ring
             places = np.arange(first, self.samples) % self.spec.delay
             self.state["labels.winners"][places] = kernels.DONE
         return out
@@ -103,9 +112,15 @@ class LabelledModel(UnitModel):
     def _learn_late_targets(self, targets: Targets, learning: bool) -> Outputs:
         n = targets.rows
         out = Outputs(sample=np.empty(n, np.int64), winner=np.empty(n, np.int32), label=np.empty(n, np.int32))
-        unmatched = self.state["labels.unmatched"]
-        counting = *self._what_counts(), unmatched, learning
-        kernels.learn_later(targets.y, targets.ids, self.samples, *counting, *out.arrays.values())
+        kernels.learn_late(
+            y=targets.y,
+            ids=targets.ids,
+            samples=self.samples,
+            unmatched=self.state["labels.unmatched"],
+            learning=learning,
+            **self._label_arguments,
+            **out.arrays,
+        )
         return out
 
     def predict_validated(self, batch: Batch) -> Outputs:
@@ -115,17 +130,11 @@ class LabelledModel(UnitModel):
             out.arrays["label"] = self._labels_of(out.winner)
         return out
 
-    def _what_counts(self) -> tuple[Any, ...]:
-        """Return the arguments of both kernels after the samples, in their order."""
-        state = self.state
-        waiting = state["labels.ids"], state["labels.winners"], state["labels.told"]
-        return state["labels.counts"], self._classes, state["labels.quality"], self.decay, *waiting
-
     @property
     def label_counts(self) -> NDArray[np.float64]:
         """Labels that each unit has won, float64 of shape (*units, labels).
 
-        Counts are forgotten exponentially with ``half_life``, in labels that came.
+        Counts are forgotten exponentially with ``half_life``, in labels learned.
         """
         shape = (*self.spec.arrangement, self._classes)
         counts = self.state.get("labels.counts", np.ones(1))
@@ -137,8 +146,8 @@ class LabelledModel(UnitModel):
 
         It is the class that the unit has won most often; the lowest class wins a tie.
         """
-        every_unit = np.arange(self.units, dtype=np.int32)
-        return self._labels_of(every_unit).reshape(self.spec.arrangement)
+        units = np.arange(self.units, dtype=np.int32)
+        return self._labels_of(units).reshape(self.spec.arrangement)
 
     def _labels_of(self, winner: NDArray[np.int32]) -> NDArray[np.int32]:
         label = np.full(len(winner), -1, np.int32)
@@ -153,14 +162,14 @@ class LabelledModel(UnitModel):
         -------
         dict
             As for every model of this kind. ``label_accuracy``: share of labels that equalled the winner's
-            label when the sample came. ``labelled_units``: units with a label. ``unmatched_targets``: labels
-            for which no sample waited.
+            label at the time of the sample. ``labelled_units``: units with a label. ``unmatched_targets``:
+            late labels without a waiting sample.
         """
         if not self._classes:
             return super().quality()
-        count, right = self.state["labels.quality"].tolist()
+        count, correct = self.state["labels.quality"].tolist()
         return super().quality() | {
-            "label_accuracy": right / count if count else math.nan,
+            "label_accuracy": correct / count if count else math.nan,
             "labelled_units": int((self.labels >= 0).sum()),
             "unmatched_targets": int(self.state["labels.unmatched"][0]),
         }
