@@ -1,6 +1,6 @@
 # Project commands. Each installs its requirements into .venv on first use, and again after a pin changes.
 #
-#   make demo | test | bench | lint | format | stubs | docs-figures | clean      PYTHON=python3.12   use another interpreter (3.11 or newer)
+#   make demo | test | bench | lint | format | stubs | docs | docs-figures | clean      PYTHON=python3.12   use another interpreter (3.11 or newer)
 #   make test ARGS='-k som --kills 50'                    TORCH=no            run without PyTorch (see CONTRIBUTING.md)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
@@ -10,12 +10,13 @@ ARGS   ?=
 VENV    := .venv
 BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e clients/python
+SPHINX  := $(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
 PINS    := pyproject.toml clients/python/pyproject.toml constraints.txt
 ifneq ($(TORCH),no)
 ORACLE  := $(VENV)/.with-torch
 endif
 
-.PHONY: help demo test bench lint format stubs docs-figures clean
+.PHONY: help demo test bench lint format stubs docs docs-figures clean
 .NOTPARALLEL:
 
 help:
@@ -35,6 +36,7 @@ lint: $(VENV)/.with-lint
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
+	$(SPHINX)
 
 format: $(VENV)/.with-lint
 	$(BIN)/ruff check --fix-only
@@ -44,11 +46,15 @@ stubs: $(VENV)/.with-lint
 	$(BIN)/python -m tools.stubs
 	$(BIN)/python -m tools.copy_docstrings
 
+docs: $(VENV)/.with-docs
+	@$(SPHINX)
+	@echo "the site is at docs/_build/html/index.html"
+
 docs-figures: $(VENV)/.with-demo
 	for figure in docs/figures/*.py; do $(BIN)/python $$figure || exit 1; done
 
 clean:
-	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist docs/_build .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp file per extra of pyproject.toml.

@@ -35,6 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="how many random kill -9s the crash tests do (default 5; for many, raise --timeout as well)",
     )
+    parser.addoption(
+        "--update-documents",
+        action="store_true",
+        help="write the real outputs of commands into the documents (tests/e2e/test_documents.py)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

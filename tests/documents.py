@@ -1,4 +1,16 @@
-"""The Python examples of a document, to be run."""
+"""The code blocks of the documents, and how a test runs them.
+
+Every fenced block of a page has one of these languages, or a comment ``<!-- not run: reason -->`` before it:
+
+``python``   runs in the page's namespace, in the order of the page
+``console``  each line that begins with ``$`` is a command; the lines after it are its output
+``output``   is the standard output of the ``python`` block before it
+``toml``     is a configuration file that `streamlearn serve` accepts
+``text``     is prose: a formula, a listing, a diagram
+
+Parts of an output that differ from run to run are masked before they are compared (`masked`). A line of the
+page that is ``…`` stands for any number of lines.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +20,93 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
+PAGES = [page for page in PAGES if not page.startswith("docs/_build/")]
+LANGUAGES = {"python", "console", "output", "toml", "text"}
+
+FENCE = re.compile(
+    r"^(?P<mark><!-- not run: .+ -->\n\n?)?```(?P<language>[\w{}-]*).*\n(?P<source>(?:.*\n)*?)```$",
+    re.MULTILINE,
+)
+MASKS = [
+    (r"(?:tcp|ipc)://[^\s\"',;]+", "ENDPOINT"),
+    (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?Z?(?:[+-]\d\d:?\d\d)?", "TIME"),
+    (r"\b\d\d:\d\d:\d\d\b", "TIME"),
+    (r"\b\d[\d,.]* samples/s", "RATE"),
+    (r"\b\d[\d,.]* (?:ns|µs|ms|s|min|h|seconds?|minutes?)\b(?: ago)?", "DURATION"),
+    (r"\blsn \d+", "LSN"),
+    (r"\b\d[\d,.]* (?:B|KiB|MiB)\b", "SIZE"),
+    (r"(?:/[\w.-]+)*/streamlearn-data\b", "DATA_DIR"),
+]
 
 
 class Example(NamedTuple):
-    name: str  # README.md:17
+    """One fenced block: ``name`` is its page and line (``README.md:17``)."""
+
+    name: str
+    language: str
     source: str
+    runs: bool = True
 
     @property
     def needs_a_daemon(self) -> bool:
-        return "Client(" in self.source
+        return (
+            self.language in ("console", "output") or "Client(" in self.source or ".connect(" in self.source
+        )
 
     def run(self, names: dict[str, Any]) -> None:
-        """In the namespace ``names``; a traceback shows the document's own lines."""
+        """Run a ``python`` block in the namespace ``names``; a traceback shows the lines of the document."""
         page, _, line = self.name.partition(":")
         code: CodeType = compile("\n" * int(line) + self.source, str(ROOT / page), "exec")
         exec(code, names)  # noqa: S102
 
+    def commands(self) -> list[tuple[str, str]]:
+        """Commands of a ``console`` block as they stand in it, each with the output that the page shows."""
+        found: list[tuple[str, str]] = []
+        for line in self.source.splitlines(keepends=True):
+            if line.startswith("$ "):
+                found.append((line, ""))
+            elif found[-1][0].endswith("\\\n"):
+                found[-1] = (found[-1][0] + line, "")
+            else:
+                found[-1] = (found[-1][0], found[-1][1] + line)
+        return found
+
+
+def blocks(page: str) -> list[Example]:
+    """All code blocks of a page, in order. Directives (```{note}) are not code."""
+    text = (ROOT / page).read_text()
+    return [
+        Example(
+            name=f"{page}:{text.count(chr(10), 0, match.start('source'))}",
+            language=match["language"],
+            source=match["source"],
+            runs=match["mark"] is None,
+        )
+        for match in FENCE.finditer(text)
+        if not match["language"].startswith("{")
+    ]
+
 
 def examples(page: str) -> list[Example]:
-    """In the order of the page, which is the order in which they are read."""
-    text = (ROOT / page).read_text()
-    found = re.finditer(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    return [Example(f"{page}:{text.count(chr(10), 0, each.start()) + 1}", each[1]) for each in found]
+    """The ``python`` blocks of a page that run, in order."""
+    return [each for each in blocks(page) if each.language == "python" and each.runs]
+
+
+def needs_a_daemon(page: str) -> bool:
+    return any(each.needs_a_daemon for each in blocks(page) if each.runs)
+
+
+def masked(text: str) -> list[str]:
+    """Lines of an output without what differs from run to run, and without blanks at line ends."""
+    for pattern, name in MASKS:
+        text = re.sub(pattern, name, text)
+    return [re.sub(r"[─━]{4,}|  +", "  ", line).rstrip() for line in text.splitlines() if line.strip()]
+
+
+def matches(shown: str, real: str) -> bool:
+    """Whether the page shows this output. A line ``…`` of the page matches any lines."""
+    pattern = "".join(
+        r"(?:.*\n)*?" if line == "…" else re.escape(line).replace("…", ".*") + r"\n" for line in masked(shown)
+    )
+    return re.fullmatch(pattern, "".join(f"{line}\n" for line in masked(real))) is not None

@@ -1,21 +1,26 @@
-"""What the documents show runs, and what they say of it is so."""
+"""The documents agree with the program: their blocks run, and their tables match it."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 
 import numpy as np
 import pytest
 
+from streamlearn import models
+from streamlearn.daemon.config import load as load_settings
 from streamlearn.models import Model
 from streamlearn_client.outputs import Outputs
 from tests.conformance.examples import SPECS, asked, make, stream
-from tests.documents import ROOT, examples
+from tests.documents import LANGUAGES, PAGES, ROOT, blocks, examples, needs_a_daemon
+
+ALONE = [page for page in PAGES if examples(page) and (page == "README.md" or not needs_a_daemon(page))]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/models.md", "docs/lecture.md", "docs/interop.md"])
+@pytest.mark.parametrize("page", ALONE)
 def test_the_examples_run_one_after_another(page, tmp_path, monkeypatch):
-    """Those of a client are in tests/e2e."""
+    """Pages that need a daemon are in tests/e2e/test_documents.py."""
     monkeypatch.chdir(tmp_path)
     names = {}
     alone = [example for example in examples(page) if not example.needs_a_daemon]
@@ -24,12 +29,57 @@ def test_the_examples_run_one_after_another(page, tmp_path, monkeypatch):
         example.run(names)
 
 
-def test_every_exception_from_scikit_learns_checks_is_told():
-    """The checks that do not apply are those of the tests."""
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/")])
+def test_every_block_is_of_a_language_that_a_test_runs(page):
+    unknown = [block.name for block in blocks(page) if block.runs and block.language not in LANGUAGES]
+    assert not unknown, f"run these or mark them <!-- not run: reason -->: {unknown}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_configurations_are_accepted(page, tmp_path):
+    for block in blocks(page):
+        if block.language == "toml" and block.runs:
+            file = tmp_path / "streamlearn.toml"
+            file.write_text(block.source)
+            assert load_settings(file).model_dump(include=set(tomllib.loads(block.source)))
+
+
+@pytest.mark.parametrize("kind", sorted(models.kinds()))
+def test_the_page_of_a_model_has_every_parameter(kind):
+    """Own parameters are on the page itself, shared ones on the pages that it refers to."""
+    page = (ROOT / f"docs/models/{kind}.md").read_text()
+    for linked in set(re.findall(r"\]\(([\w-]+)\.md#?[\w-]*\)", page)):
+        page += (ROOT / f"docs/models/{linked}.md").read_text()
+    named = {name for code in re.findall(r"`([^`\n]+)`", page) for name in re.findall(r"\w+", code)}
+    assert set(models.kinds()[kind].Spec.model_fields) - named == set()
+
+
+def test_files_that_the_code_names_are_there():
+    """Comments and messages send readers to pages of docs/."""
+    sources = [path for top in ("streamlearn", "clients", "tests") for path in (ROOT / top).rglob("*.py")]
+    named = {
+        (str(path.relative_to(ROOT)), page)
+        for path in sources
+        for page in re.findall(r"\bdocs/[\w/-]+\.md", path.read_text())
+    }
+    assert named
+    assert not {(path, page) for path, page in named if not (ROOT / page).exists()}
+
+
+def test_the_data_of_the_first_page_come_from_their_script(tmp_path):
+    from docs.data import pump
+
+    pump.write(tmp_path)
+    for file in tmp_path.iterdir():
+        assert file.read_text() == (ROOT / "docs/data" / file.name).read_text()
+
+
+def test_every_exception_from_scikit_learns_checks_is_listed():
+    """The page lists the checks that the tests exclude."""
     from tests.interop.test_sklearn import ESTIMATORS
 
-    told = set(re.findall(r"`(check_\w+)`", (ROOT / "docs/interop.md").read_text()))
-    assert told == {check for _, reasons in ESTIMATORS.values() for check in reasons}
+    listed = set(re.findall(r"`(check_\w+)`", (ROOT / "docs/interop.md").read_text()))
+    assert listed == {check for _, reasons in ESTIMATORS.values() for check in reasons}
 
 
 PROTOCOL = (ROOT / "docs/protocol.md").read_text()

@@ -1,7 +1,8 @@
 """Start and end of a daemon process.
 
 A start locks the directory, opens the journal, compiles the kernels, recovers, binds the sockets, and prints
-`ready`. A failed start prints one line on stderr and returns its own exit code (docs/operations.md).
+`ready`. A failed start prints one line on stderr and returns its own exit code
+(docs/operate/troubleshooting.md).
 """
 
 from __future__ import annotations

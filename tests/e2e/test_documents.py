@@ -1,34 +1,132 @@
-"""The client programs in the documentation, run against a real daemon."""
+"""Pages whose programs and commands need a daemon, run from top to bottom beside a real one."""
 
 from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from streamlearn_client import Client
-from tests.documents import examples
-from tests.e2e.daemon_process import SECONDS
+from tests.documents import PAGES, ROOT, Example, blocks, examples, matches, needs_a_daemon
+from tests.e2e.daemon_process import SECONDS, DaemonProcess
 
 pytestmark = pytest.mark.e2e
 
-DEFAULT = '"tcp://127.0.0.1:7700"'
+DEFAULT = "tcp://127.0.0.1:7700"
+SESSIONS = [page for page in PAGES if page != "README.md" and needs_a_daemon(page)]
 
 
-def test_a_look_into_a_live_model(serve, tmp_path):
-    daemon = serve()
-    daemon.ready()
-    with Client(daemon.requests) as client:
-        client.create("pump", "som", dim=8, grid=[10, 10], scale="standard")
-        with client.stream("pump") as stream:  # numbered batches put a producer table into the checkpoint
-            stream.push_many(np.random.default_rng(1).normal(size=(500, 8)))
-        live = client.describe("pump")["state_hash"]
-    (program,) = examples("docs/operations.md")
-    source = program.source.replace(DEFAULT, repr(daemon.requests))
-    names = {}
-    program._replace(source=source.replace("streamlearn-data", f"{tmp_path}/daemon/data")).run(names)
-    assert names["som"].state_hash() == live
-    with pytest.raises(StopIteration):
-        next(names["files"])
+class Session:
+    """A reader of one page: a directory, a daemon, a shell and a Python namespace."""
+
+    def __init__(self, directory: Path, update: bool) -> None:
+        self.directory = directory
+        self.update = update
+        self.names: dict[str, object] = {}
+        self.printed = ""
+        self.daemon: DaemonProcess | None = None
+        for file in (ROOT / "docs/data").glob("*.csv"):
+            shutil.copy(file, directory)
+
+    def run(self, block: Example) -> list[str]:
+        """Run one block; returns what the page shows wrongly. In update mode the page is corrected."""
+        match block.language:
+            case "python":
+                self.serve()
+                out = io.StringIO()
+                with contextlib.redirect_stdout(out):
+                    block._replace(source=block.source.replace(DEFAULT, self.requests)).run(self.names)
+                self.printed = out.getvalue()
+            case "output":
+                return self.compare(block, [("", block.source, self.printed)])
+            case "console":
+                pairs = [(typed, shown, self.shell(typed)) for typed, shown in block.commands()]
+                return self.compare(block, pairs)
+        return []
+
+    def compare(self, block: Example, pairs: list[tuple[str, str, str]]) -> list[str]:
+        """Compare (command, output of the page, real output)."""
+        wrong = [pair for pair in pairs if not matches(*pair[1:])]
+        if wrong and self.update:
+            page = ROOT / block.name.partition(":")[0]
+            source = "".join(
+                typed + (real if (typed, shown, real) in wrong else shown) for typed, shown, real in pairs
+            )
+            fence = f"```{block.language}\n"
+            page.write_text(page.read_text().replace(f"{fence}{block.source}```", f"{fence}{source}```", 1))
+            return []
+        return [
+            f"{block.name}: {typed}the page shows:\n{shown}\nthe command printed:\n{real}"
+            for typed, shown, real in wrong
+        ]
+
+    @property
+    def requests(self) -> str:
+        return f"ipc://{self.directory}/requests"
+
+    def serve(self) -> str:
+        """Start the daemon if it does not run; returns its ready line."""
+        if self.daemon is not None and self.daemon.process.poll() is None:
+            return ""
+        data = self.directory / "streamlearn-data"
+        self.daemon = DaemonProcess(self.directory, settings={"data_dir": data})
+        line = self.daemon.ready().replace(f"{self.directory}/streamlearn-data", "streamlearn-data")
+        for name, port in ("requests", 7700), ("firehose", 7701), ("events", 7702):
+            line = line.replace(f"ipc://{self.directory}/{name}", f"tcp://127.0.0.1:{port}")
+        return line
+
+    def shell(self, typed: str) -> str:
+        """Run what a reader types after ``$``, and after ``>`` in lines that go on."""
+        command = typed[2:].replace("\n> ", "\n")
+        words = shlex.split(command.split("#")[0])
+        if words[:2] == ["streamlearn", "serve"]:
+            return self.serve()
+        self.serve()
+        assert self.daemon is not None
+        if words[0] in ("kill", "pkill"):
+            self.daemon.kill()
+            return ""
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.directory,
+            env=os.environ
+            | {
+                "STREAMLEARN_ENDPOINT": self.requests,
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                "COLUMNS": "100",
+                "TZ": "UTC",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=SECONDS,
+        )
+        return done.stdout.replace(self.requests, DEFAULT).replace(f"{self.directory}/", "")
+
+    def end(self) -> None:
+        if self.daemon is not None:
+            self.daemon.__exit__()
+
+
+@pytest.mark.parametrize("page", SESSIONS)
+def test_a_page_shows_what_its_commands_print(page, tmp_path, monkeypatch, request):
+    """``pytest tests/e2e/test_documents.py --update-documents`` writes the real outputs into the pages."""
+    monkeypatch.chdir(tmp_path)
+    session = Session(tmp_path, request.config.getoption("--update-documents"))
+    try:
+        wrong = [each for block in blocks(page) if block.runs for each in session.run(block)]
+    finally:
+        session.end()
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("page", ["README.md", "clients/python/README.md"])
@@ -36,11 +134,35 @@ def test_the_first_program_does_what_it_shows(page, serve):
     daemon = serve()
     daemon.ready()
     (program,) = (example for example in examples(page) if example.needs_a_daemon)
-    assert DEFAULT in program.source
+    assert f'"{DEFAULT}"' in program.source
     names = {}
-    program._replace(source=program.source.replace(DEFAULT, repr(daemon.requests))).run(names)
+    program._replace(source=program.source.replace(DEFAULT, daemon.requests)).run(names)
     with Client(daemon.requests, timeout=SECONDS) as client:
         there = client.describe("pump")
     assert there["samples"] == len(names["samples"]) == 1000
     assert max(each["lsn"] for each in there["checkpoints"]) == there["applied_lsn"]
     assert len(names["out"].winner) == 1
+
+
+def test_a_checkpoint_opens_in_another_process_as_the_page_shows(serve, tmp_path):
+    daemon = serve()
+    daemon.ready()
+    with Client(daemon.requests) as client:
+        client.create("pump", "som", dim=8, grid=[10, 10], scale="standard")
+        with client.stream("pump") as stream:  # numbered batches: the checkpoint holds a table of producers
+            stream.push_many(np.random.default_rng(1).normal(size=(500, 8)))
+        live = client.describe("pump")["state_hash"]
+    (program,) = (each for each in examples("docs/operate/backup.md") if "sl.load" in each.source)
+    source = program.source.replace(DEFAULT, daemon.requests)
+    names = {}
+    program._replace(source=source.replace("streamlearn-data", f"{tmp_path}/daemon/data")).run(names)
+    assert names["som"].state_hash() == live
+    with pytest.raises(StopIteration):
+        next(names["files"])
+
+
+def test_every_page_with_commands_uses_the_default_endpoint():
+    for page in SESSIONS:
+        for block in blocks(page):
+            found = re.findall(r"Client\(\"(.*?)\"", block.source)
+            assert set(found) <= {DEFAULT}, block.name

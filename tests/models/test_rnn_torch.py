@@ -237,7 +237,7 @@ def test_parameters_go_into_modules_as_the_document_says(make):
     shape = {"dim": 3, "hidden": 5, "layers": 2, "target": "given", "outputs": 2, "learning_rate": 0.01}
     net, peer = make(seed=1, **shape), pytorch.Peer(make(seed=2, **shape), K)
     assert largest_difference(net, peer) > 0
-    example = next(each for each in examples("docs/models.md") if "torch.tensor" in each.source)
+    example = next(each for each in examples("docs/guides/pytorch.md") if "torch.tensor" in each.source)
     names = {"net": net, "torch": torch, "lstm": peer.cells, "linear": peer.head}
     example._replace(source=example.source.replace("# ", "")).run(names)
     assert largest_difference(net, peer) == 0
