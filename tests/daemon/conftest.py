@@ -13,7 +13,7 @@ from tests.shard.fakes import SlowSum
 
 @pytest.fixture
 def let_go() -> Iterator[Event]:
-    """Until it is set, models of kind ``slow`` are: what a test does amid their learning is amid it."""
+    """Until the test sets it, models of kind ``slow`` take a millisecond per sample."""
     SlowSum.let_go.clear()
     yield SlowSum.let_go
     SlowSum.let_go.set()
@@ -36,7 +36,7 @@ def serve(tmp_path: Path, let_go: Event) -> Iterator[Callable[..., Running]]:
 
 @pytest.fixture
 def running(serve: Callable[..., Running]) -> Running:
-    """A daemon as it is by default, with a model m."""
+    """A daemon with default settings and a model m."""
     daemon = serve()
     daemon.wire.create()
     return daemon

@@ -1,4 +1,4 @@
-"""A daemon in this process: real sockets and files, the fake model, and a disk that does as a test says."""
+"""A daemon in this process: real sockets and files, fake models, and a disk with faults on demand."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def wait_for(condition: Callable[[], Any], what: str = "it") -> Any:
 
 
 class Disk(FS):
-    """The real file system, until it is told to be full, slow to sync, or broken."""
+    """The real file system; a test can make it full, slow to sync, or broken."""
 
     def __init__(self) -> None:
         self.full = False
@@ -105,7 +105,7 @@ class Running:
         return Wire(socket)
 
     def stop(self) -> None:
-        """Stop it as SIGTERM does, unless it has ended already, and let go of everything."""
+        """Stop like SIGTERM, unless it has ended already, and release all resources."""
         if self._closed:
             return
         self._closed = True

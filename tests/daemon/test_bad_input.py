@@ -1,4 +1,4 @@
-"""What can't be served is refused with an error that says why, and nobody else notices (R7)."""
+"""Bad input is refused with an error that says why, and affects no other client (R7)."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ BAD_FRAMES = {
 
 
 @pytest.mark.parametrize(("frames", "code"), BAD_FRAMES.values(), ids=BAD_FRAMES)
-def test_bad_input_is_refused_and_hurts_nobody(
+def test_bad_input_is_refused_and_affects_no_other_client(
     frames: list[bytes], code: str, serve: Callable[..., Running]
 ) -> None:
     running = serve(limits={"frame_bytes": 4096})
@@ -96,7 +96,7 @@ def test_bad_input_is_refused_and_hurts_nobody(
     assert [each["name"] for each in wire.call("models")["models"]] == ["m"]
 
 
-def test_what_nobody_foresaw_is_answered_and_survived(
+def test_an_unexpected_error_is_answered_and_the_daemon_continues(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ReadOperations, "_describe", lambda *_: 1 / 0)

@@ -1,4 +1,4 @@
-"""When checkpoints are taken, when they may be written, and what the journal may forget then."""
+"""When checkpoints are taken and written, and which journal segments they make unnecessary."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ X = np.random.default_rng(5).normal(size=(1000, 2)).astype(np.float32)
 
 
 class Journal:
-    """As much of one as a checkpointer sees."""
+    """The part of a journal that the checkpointer uses."""
 
     def __init__(self) -> None:
         self.durable_lsn = 10**9
@@ -125,7 +125,7 @@ def scene(tmp_path: Path) -> Scene:
     return Scene(tmp_path)
 
 
-def test_it_is_time_after_so_many_samples_or_so_many_seconds(scene: Scene) -> None:
+def test_a_checkpoint_is_due_by_samples_or_by_time(scene: Scene) -> None:
     tick = scene.checkpointer.tick
     scene.learn(99)
     tick(1059.9)
@@ -146,7 +146,7 @@ def test_it_is_time_after_so_many_samples_or_so_many_seconds(scene: Scene) -> No
     assert scene.context.metrics.checkpoints == len(scene.written) + 1
 
 
-def test_one_that_was_asked_for_counts_as_the_last(scene: Scene) -> None:
+def test_a_requested_checkpoint_counts_as_the_last(scene: Scene) -> None:
     scene.learn(1)
     scene.checkpointer.tick(1059.9)
     scene.take()
@@ -163,14 +163,14 @@ def test_one_that_was_asked_for_counts_as_the_last(scene: Scene) -> None:
     [
         (0, None),  # nothing is new since its checkpoint
         (99, 2060.0),  # time counts from the start
-        (100, 2000.1),  # what is replayed counts as learned
+        (100, 2000.1),  # replayed samples count as learned
     ],
 )
 def test_after_a_restart(scene: Scene, tail: int, due_at: float | None) -> None:
     if tail:
         scene.learn(tail)
     scene.hosted.learned = tail  # in the process that replayed it
-    scene.journal.segments = 1  # so there is no need of a second copy
+    scene.journal.segments = 1  # so no second copy is needed
     scene.restart(2000.0)
     for now in (2000.1, 2059.9, 2060.0, 9999.0):
         scene.checkpointer.tick(now)
@@ -180,20 +180,20 @@ def test_after_a_restart(scene: Scene, tail: int, due_at: float | None) -> None:
     assert due_at is None
 
 
-def test_of_those_that_are_there_when_it_is_read(scene: Scene) -> None:
-    """Two more are on their way when one is asked for, and retire those that the loop knows of."""
+def test_a_read_uses_the_checkpoints_that_exist_when_it_runs(scene: Scene) -> None:
+    """Two more checkpoints are pending, and their writing removes those that the loop knows."""
     for _ in range(2):
         scene.learn(10)
         scene.take()
     found: list[int | list[int] | None] = []
 
-    def read(told: tuple[CheckpointInfo, bytes] | None, problem: Exception | None) -> None:
+    def read(result: tuple[CheckpointInfo, bytes] | None, problem: Exception | None) -> None:
         if isinstance(problem, NoCheckpoint):
             found.append(problem.detail["lsns"])
         else:
-            assert told is not None
-            assert told[1] == told[0].path.read_bytes()
-            found.append(told[0].lsn)
+            assert result is not None
+            assert result[1] == result[0].path.read_bytes()
+            found.append(result[0].lsn)
 
     assert [info.lsn for info in scene.checkpointer.checkpoints_of(scene.hosted)] == [1]
     for lsn in (None, 1, 2):
@@ -202,12 +202,12 @@ def test_of_those_that_are_there_when_it_is_read(scene: Scene) -> None:
     assert found == [3, [3, 2], 2]
 
 
-def test_it_holds_back_until_the_journal_is_durable_that_far(scene: Scene) -> None:
+def test_a_checkpoint_waits_for_the_durable_journal(scene: Scene) -> None:
     scene.set_durable(2)
     scene.learn(10)
     scene.learn(10)
     scene.take()
-    scene.learn(10)  # what was taken is a copy
+    scene.learn(10)  # the checkpoint is a copy
     assert not scene.worker.busy
     assert not scene.checkpointer.idle
     scene.set_durable(3)
@@ -221,7 +221,7 @@ def test_it_holds_back_until_the_journal_is_durable_that_far(scene: Scene) -> No
     assert scene.checkpointer.idle
 
 
-def test_it_is_never_taken_inside_a_record(scene: Scene) -> None:
+def test_a_checkpoint_is_never_taken_inside_a_record(scene: Scene) -> None:
     scene.bench.learn(X[:500])
     scene.hosted.slice_rows = 200
     scene.bench.shard.step()
@@ -235,7 +235,7 @@ def test_it_is_never_taken_inside_a_record(scene: Scene) -> None:
     assert scene.written == [2]
 
 
-def test_one_that_is_there_is_as_good_as_a_new_one(scene: Scene) -> None:
+def test_an_existing_checkpoint_of_the_same_lsn_is_used(scene: Scene) -> None:
     scene.learn(10)
     scene.take()
     scene.take()  # the first is not written yet, so this one can't rely on it
@@ -245,7 +245,7 @@ def test_one_that_is_there_is_as_good_as_a_new_one(scene: Scene) -> None:
     assert scene.written == [2, 2]
 
 
-def test_the_journal_is_let_go_before_the_older_of_two(scene: Scene) -> None:
+def test_the_journal_before_the_older_of_two_checkpoints_is_retired(scene: Scene) -> None:
     scene.journal.retired.clear()
     scene.learn(10)
     scene.take()
@@ -257,31 +257,31 @@ def test_the_journal_is_let_go_before_the_older_of_two(scene: Scene) -> None:
     assert scene.journal.retired == [2, 3]
 
 
-def test_an_idle_model_gets_a_second_copy_so_that_it_does_not_hold_on_to_the_journal(scene: Scene) -> None:
+def test_an_idle_model_gets_a_second_checkpoint_that_releases_the_journal(scene: Scene) -> None:
     scene.set_durable(77)
     scene.learn(10)
     scene.take()
     scene.worker.work()
     scene.journal.segments = 1
     scene.checkpointer.tick(5000.0)
-    assert not scene.worker.busy  # there is nothing to let go of
+    assert not scene.worker.busy  # the journal has one segment only
     scene.journal.segments = 2
     scene.checkpointer.tick(5000.0)
     scene.worker.work()
     assert scene.written == [2, 2]
-    assert scene.journal.retired[-1] == 78  # nothing of what is durable is needed
+    assert scene.journal.retired[-1] == 78  # no model needs a durable record
     scene.checkpointer.tick(9999.0)
     assert not scene.worker.busy
 
 
-def test_a_deleted_model_holds_on_to_the_journal_until_its_files_are_gone(scene: Scene) -> None:
+def test_a_deleted_model_needs_the_journal_until_its_files_are_removed(scene: Scene) -> None:
     scene.learn(10)
     old = scene.hosted
     scene.set_durable(1)
     scene.take()
     scene.bench.change(scene.bench.shard.accept_delete("m", 3, 0))
     scene.checkpointer.forget(old)
-    assert isinstance(scene.answers[0], UnknownModel)  # who waited for it is told
+    assert isinstance(scene.answers[0], UnknownModel)  # the waiting request is answered
     scene.set_durable(50)
     scene.journal.retired.clear()
     scene.bench.create("n")
@@ -304,7 +304,7 @@ def test_a_deleted_model_holds_on_to_the_journal_until_its_files_are_gone(scene:
     ("problem", "error"),
     [(DiskFull("no room"), DiskFull), (OSError(errno.EIO, "broken"), Internal)],
 )
-def test_one_that_fails_is_told_and_tried_again(
+def test_a_failed_checkpoint_is_reported_and_retried(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, problem: Exception, error: type[StreamlearnError]
 ) -> None:
     def fail(*_: object) -> CheckpointInfo:
@@ -322,7 +322,7 @@ def test_one_that_fails_is_told_and_tried_again(
     assert scene.written == [2]
 
 
-def test_at_the_end_every_model_that_learned_is_taken(scene: Scene) -> None:
+def test_a_shutdown_takes_a_checkpoint_of_every_changed_model(scene: Scene) -> None:
     scene.bench.create("n")
     scene.checkpointer.take(scene.bench.shard.hosted("n"), lambda *_: None)
     scene.worker.work()

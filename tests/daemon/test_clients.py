@@ -47,8 +47,8 @@ def test_learn_and_learn_targets(client: Client, twin: Ledger) -> None:
     )
     assert ack.rows == len(LATE)
     assert client.describe("fleet")["state_hash"] == twin.state_hash()
-    said = client.predict("fleet", X[:2], keys=["press 7", 12])
-    assert np.array_equal(said.said, twin.predict(X[:2], ["press 7", 12]).said)
+    prediction = client.predict("fleet", X[:2], keys=["press 7", 12])
+    assert np.array_equal(prediction.prediction, twin.predict(X[:2], ["press 7", 12]).prediction)
     assert np.array_equal(client.forecast("fleet", 5, "press 7"), twin.forecast(5, "press 7"))
     assert client.sample("fleet", 5, seed=3, key=12).tolist() == twin.sample(5, seed=3, key=12).tolist()
     assert client.reheat("fleet", 0.5)["samples"] == 200
@@ -74,8 +74,8 @@ def test_a_subscriber_misses_nothing_that_comes_after(client: Client) -> None:
             assert event.lsn == ack.lsn
 
 
-def test_a_subscriber_that_waits_is_told_by_itself(client: Client) -> None:
-    """What tells one that its subscriptions are in effect is no event, and goes to nobody else."""
+def test_a_subscription_is_confirmed_to_its_subscriber_only(client: Client) -> None:
+    """The confirmation of a subscription is not an event, and only its subscriber gets it."""
     with client.subscribe(None) as first, client.subscribe("m") as second:
         client.learn("m", X[:1])
         for events in (first, second):
@@ -84,7 +84,7 @@ def test_a_subscriber_that_waits_is_told_by_itself(client: Client) -> None:
             assert event.kind == "output"
 
 
-def test_what_the_model_refuses_is_refused(client: Client) -> None:
+def test_a_refusal_of_the_model_reaches_the_client(client: Client) -> None:
     for call in (
         lambda: client.learn("fleet", X[:2]),
         lambda: client.learn_targets("fleet", [1], [[1, 2]], keys=1),
@@ -108,9 +108,9 @@ def command(
     def run(*arguments: Any, code: int = 0) -> tuple[str, str]:
         words = [*map(str, arguments), "--endpoint", running.endpoints["requests"]]
         done = cli.main(words)
-        told = capsys.readouterr()
-        assert done == code, told
-        return told.out, told.err
+        output = capsys.readouterr()
+        assert done == code, output
+        return output.out, output.err
 
     return run
 
@@ -128,10 +128,10 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 def test_push(command: Callable[..., Any], files: tuple[Path, Path], client: Client, twin: Ledger) -> None:
     samples, targets = files
     columns = "--key", "machine", "--id", "batch"
-    told = json.loads(command("push", samples, "-m", "fleet", *columns, "--json")[0])
-    assert told["acknowledged"] == 200
-    said, _ = command("push", targets, "-m", "fleet", *columns, "--targets")
-    assert f"{len(LATE)} targets acknowledged" in said
+    output = json.loads(command("push", samples, "-m", "fleet", *columns, "--json")[0])
+    assert output["acknowledged"] == 200
+    output, _ = command("push", targets, "-m", "fleet", *columns, "--targets")
+    assert f"{len(LATE)} targets acknowledged" in output
     assert client.describe("fleet")["state_hash"] == twin.state_hash()
     described, _ = command("describe", "fleet")
     assert "2 values; 1 target, also late by id; a key" in described
@@ -139,8 +139,8 @@ def test_push(command: Callable[..., Any], files: tuple[Path, Path], client: Cli
 
     chosen = "--columns", "flow,level", "--key", "machine"
     rows = list(csv.DictReader(io.StringIO(command("predict", samples, "-m", "fleet", *chosen)[0])))
-    expected = twin.predict(X[:200], KEYS).said
-    assert [np.float32(row["said"]) for row in rows] == expected.tolist()
+    expected = twin.predict(X[:200], KEYS).prediction
+    assert [np.float32(row["prediction"]) for row in rows] == expected.tolist()
 
 
 def test_push_refuses_what_does_not_fit(
@@ -149,7 +149,7 @@ def test_push_refuses_what_does_not_fit(
     samples, targets = files
     only = "--columns", "flow,level"
     late = "-m", "fleet", "--targets", "--id", "batch", "--key", "machine"
-    for arguments, said in (
+    for arguments, message in (
         (
             (samples, "-m", "fleet", *only),
             "needs a key for each row: select its column with --key (machine, batch",
@@ -160,7 +160,7 @@ def test_push_refuses_what_does_not_fit(
         ((targets, *late, "--target", "good,good"), "needs 1 target columns: select them with"),
         ((targets, *late, "--target", "good,batch"), "is not a number: correct it, leave the field empty if"),
     ):
-        assert said in command("push", *arguments, code=11)[1]
+        assert message in command("push", *arguments, code=11)[1]
     assert client.describe("fleet")["samples"] == client.describe("m")["samples"] == 0
 
 

@@ -1,4 +1,4 @@
-"""Settings: where they come from, which wins, and every mistake at once."""
+"""Settings: their sources, their precedence, and the report of all mistakes."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def written(directory: Path, text: str) -> Path:
     return path
 
 
-def mistakes(path: Path | None = None, **said: Any) -> dict[str, str]:
+def mistakes(path: Path | None = None, **options: Any) -> dict[str, str]:
     with pytest.raises(BadConfig) as error:
-        load(path, **said)
+        load(path, **options)
     assert error.value.exit_code == 2
     found = {each["field"]: each["message"] for each in error.value.detail["errors"]}
     for field in found:
@@ -66,7 +66,7 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(
     assert load(path, data_dir="c").data_dir == Path("c")
 
 
-def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
+def test_every_mistake_is_reported_at_once(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         """
@@ -122,7 +122,7 @@ def test_a_single_mistake(tmp_path: Path, text: str, field: str) -> None:
     assert list(mistakes(written(tmp_path, text))) == [field]
 
 
-def test_mistakes_of_the_environment_are_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mistakes_in_the_environment_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMLEARN_LIMITS__ROWS", "many")
     assert "many" in mistakes()["limits.rows"]
 

@@ -16,12 +16,12 @@ def test_a_quantile_is_right_to_within_an_eighth(durations: list[int], q: float)
     for each in durations:
         histogram.add(each)
     exact = float(np.quantile(durations, q, method="inverted_cdf")) / 1e9
-    told = histogram.quantile(q)
-    assert exact <= told <= exact * 1.126 + 20e-9
+    quantile = histogram.quantile(q)
+    assert exact <= quantile <= exact * 1.126 + 20e-9
     assert histogram.count == len(durations)
 
 
-def test_of_nothing_there_is_no_quantile() -> None:
+def test_an_empty_histogram_has_quantiles_of_zero() -> None:
     assert Histogram().to_map() == {"count": 0, "p50": 0.0, "p99": 0.0}
 
 

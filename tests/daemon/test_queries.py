@@ -1,4 +1,4 @@
-"""Long queries are answered by a thread from a copy, and nobody waits for them; short ones on the loop."""
+"""Long queries run on the query worker, from a copy of the model; short ones run on the loop."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from tests.daemon.harness import SECONDS, Running, X
 from tests.shard.fakes import Bench, Fakes, RunningSum
 
 LONG, SHORT = X[:100], X[:1]
-PACE = 1e6  # ns per row: what a test tells the daemon that answering takes
+PACE = 1e6  # ns per row: a made-up pace of queries
 
 
 class Held(RunningSum):
-    """Answers long queries when a test says so."""
+    """Answers long queries when the test sets ``released``."""
 
     reached: ClassVar[threading.Event]
     released: ClassVar[threading.Event]
@@ -58,20 +58,20 @@ def held(serve: Callable[..., Running]) -> Iterator[Running]:
 
 
 def take_long(running: Running, name: str = "m", **fields: Any) -> int:
-    """Send a query that is known to be long; nothing is answered yet."""
+    """Send a query that the daemon expects to be long, without waiting for the reply."""
     running.recovered.shard.hosted(name).nanoseconds_per_query_row = PACE
     return running.wire.send(Request("predict", None, name, {}, fields.get("x", LONG)))
 
 
-def said(*learned: np.ndarray) -> np.ndarray:
-    """What a model of this process says that has learned so."""
+def prediction(*learned: np.ndarray) -> np.ndarray:
+    """The answer of a local model that learned these samples."""
     model = RunningSum(dim=2)
     for x in learned:
         model.learn(x)
     return model.predict(LONG).distance
 
 
-def test_everything_goes_on_while_a_long_query_is_answered(held: Running) -> None:
+def test_a_long_query_delays_no_other_request(held: Running) -> None:
     other = held.connect()
     query = take_long(held)
     assert Held.reached.wait(SECONDS)
@@ -83,7 +83,7 @@ def test_everything_goes_on_while_a_long_query_is_answered(held: Running) -> Non
     Held.released.set()
     reply = held.wire.receive()
     assert (reply.id, reply.ok) == (query, {"applied_lsn": 3, "samples": 10})
-    assert reply.arrays["distance"].tobytes() == said(X[:10]).tobytes()
+    assert reply.arrays["distance"].tobytes() == prediction(X[:10]).tobytes()
     assert held.wire.call("stats")["query_seconds"]["count"] == 3
     assert held.wire.call("stats", "m")["models"]["m"]["queries"] == 2
 
@@ -91,7 +91,7 @@ def test_everything_goes_on_while_a_long_query_is_answered(held: Running) -> Non
 def test_long_queries_are_answered_in_order_each_as_of_when_it_came(held: Running) -> None:
     other = held.connect()
     first, again = take_long(held), take_long(held)
-    held.wire.call("hello")  # whoever is answered knows that what he sent before is taken
+    held.wire.call("hello")  # after this reply the earlier requests are accepted
     other.learn(X[10:20])
     later, stranger = take_long(held), take_long(held, "n")
     held.wire.call("hello")
@@ -100,11 +100,11 @@ def test_long_queries_are_answered_in_order_each_as_of_when_it_came(held: Runnin
     assert [reply.id for reply in replies] == [first, again, later, stranger]
     assert [reply.ok["samples"] for reply in replies] == [10, 10, 20, 0]
     for reply, learned in zip(replies, ([X[:10]], [X[:10]], [X[:20]], []), strict=True):
-        assert reply.arrays["distance"].tobytes() == said(*learned).tobytes()
+        assert reply.arrays["distance"].tobytes() == prediction(*learned).tobytes()
 
 
 @pytest.mark.parametrize("change", ["delete", "restore"])
-def test_an_answer_is_as_good_when_the_model_is_another_meanwhile(held: Running, change: str) -> None:
+def test_a_long_query_is_answered_from_its_copy_after_a_change(held: Running, change: str) -> None:
     other = held.connect()
     other.call("checkpoint", "m")
     other.learn(X[10:20])
@@ -114,14 +114,14 @@ def test_an_answer_is_as_good_when_the_model_is_another_meanwhile(held: Running,
     Held.released.set()
     reply = held.wire.receive()
     assert reply.ok == {"applied_lsn": 4, "samples": 20}
-    assert reply.arrays["distance"].tobytes() == said(X[:20]).tobytes()
+    assert reply.arrays["distance"].tobytes() == prediction(X[:20]).tobytes()
     if change == "delete":
         assert "m" not in other.call("stats")["models"]
         other.create()
     assert other.call("predict", "m", x=SHORT)["samples"] == (0 if change == "delete" else 10)
 
 
-def test_more_work_than_that_is_refused(held: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_much_queued_work_is_refused(held: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queries, "MAX_QUEUED_NS", PACE * len(LONG))
     wire = held.wire
     taken = [take_long(held), take_long(held)]
@@ -137,7 +137,7 @@ def test_more_work_than_that_is_refused(held: Running, monkeypatch: pytest.Monke
     assert wire.receive().id == again
 
 
-def test_more_memory_than_that_is_refused_and_equal_states_are_held_once(
+def test_too_much_queued_memory_is_refused_and_equal_states_are_copied_once(
     held: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = sum(array.nbytes for array in RunningSum(dim=2).state.values())
@@ -160,7 +160,7 @@ def test_more_memory_than_that_is_refused_and_equal_states_are_held_once(
     assert held.wire.receive().id == taken[0]
 
 
-def test_what_is_wrong_with_a_long_query_is_told_as_of_any(
+def test_errors_of_long_queries_are_answered(
     held: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     wire = held.wire
@@ -181,7 +181,7 @@ def test_what_is_wrong_with_a_long_query_is_told_as_of_any(
     assert wire.receive().ok["samples"] == 10
 
 
-def test_a_stop_answers_what_it_is_at_and_refuses_the_rest(held: Running) -> None:
+def test_a_stop_answers_the_running_query_and_refuses_the_others(held: Running) -> None:
     taken, waiting = take_long(held), take_long(held)
     assert Held.reached.wait(SECONDS)
     held.wire.call("hello")
@@ -268,7 +268,7 @@ def test_every_answer_is_of_the_very_state_that_it_names(
 
 
 class Scene:
-    """Queries with a helper and replies that only note what they are given."""
+    """Queries with a fake worker and fake replies that count calls."""
 
     def __init__(self, **spec: Any) -> None:
         bench = Bench()
@@ -293,7 +293,7 @@ class Scene:
         return self.submitted > before
 
 
-def test_what_takes_longer_than_a_slice_is_long() -> None:
+def test_a_query_longer_than_a_slice_is_long() -> None:
     scene = Scene()
     assert scene.is_long(rows=2001, pace=1000.0)
     assert not scene.is_long(rows=2000, pace=1000.0)
@@ -301,14 +301,14 @@ def test_what_takes_longer_than_a_slice_is_long() -> None:
     assert scene.is_long(rows=8, pace=1e9)
 
 
-def test_what_is_answered_faster_than_copied_is_short() -> None:
+def test_a_query_cheaper_than_a_copy_is_short() -> None:
     scene = Scene(dim=1 << 20)  # 4 MiB
     assert not scene.is_long(rows=10, pace=2.05e5)
     assert scene.is_long(rows=10, pace=2.15e5)
     assert Scene().is_long(rows=10, pace=2.05e5)
 
 
-def test_before_anything_is_known_a_row_is_taken_to_read_the_state() -> None:
+def test_an_unmeasured_row_is_assumed_to_read_the_state_once() -> None:
     scene = Scene(dim=1 << 18)
     assert scene.is_long(rows=100, pace=0.0)
     assert not Scene().is_long(rows=100, pace=0.0)
@@ -326,7 +326,7 @@ def test_the_pace_is_that_of_earlier_answers() -> None:
     assert scene.hosted.nanoseconds_per_query_row == 10.0
 
 
-def test_the_thread_lets_go_of_its_model_when_nothing_is_asked() -> None:
+def test_the_replica_is_freed_after_a_time_without_long_queries() -> None:
     scene = Scene()
     replica = scene.queries._replica
     query = Query(ReplyAddress([], None), 100, lambda model: {})

@@ -1,4 +1,4 @@
-"""What a client sees of the loop: acks that never run ahead, queries between slices, harmless refusals."""
+"""The daemon over its sockets: acks are never early, queries run between slices, refusals are harmless."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from streamlearn_client.protocol import (
 from tests.daemon.harness import SECONDS, Running, X, reference, wait_for
 
 
-def test_what_is_learned_is_the_model_of_this_process(running: Running) -> None:
+def test_the_daemon_and_a_local_model_learn_the_same_state(running: Running) -> None:
     wire = running.wire
     for start in range(0, 2000, 100):
         wire.send(Learn("m", X[start : start + 100], producer="p", epoch=1, seq=start // 100))
@@ -78,11 +78,11 @@ def test_a_resend_is_answered_at_once_though_nothing_is_left_to_learn(serve: Cal
     running.wire.create()
     for ack in ("durable", "written", "received"):
         for again in (False, True):
-            told = running.wire.learn(X[:10], producer=ack, epoch=1, seq=0, ack=ack)
-            assert told["duplicate"] == again
+            ack_fields = running.wire.learn(X[:10], producer=ack, epoch=1, seq=0, ack=ack)
+            assert ack_fields["duplicate"] == again
 
 
-def test_nobody_is_answered_who_did_not_ask_for_it_but_for_errors(running: Running) -> None:
+def test_ack_none_gets_no_reply_except_errors(running: Running) -> None:
     wire = running.wire
     wire.send(Learn("m", X[:10], ack="none"))
     refused = wire.send(Learn("m", X[:10, :1].copy(), ack="none"))
@@ -110,14 +110,14 @@ def test_a_query_is_answered_in_the_middle_of_a_long_batch(
         lambda: (ok := wire.call("predict", "m", x=X[:3]))["samples"] and ok, "a query while it learns"
     )
     assert 0 < seen["samples"] < 20_000
-    assert seen["applied_lsn"] == 1  # the batch is not yet learned as a whole
+    assert seen["applied_lsn"] == 1  # the batch is learned in part
     assert seen["arrays"]["distance"].shape == (3,)
     let_go.set()
-    assert wire.call("describe", "m")["samples"] == 20_000  # what was accepted before is waited for
+    assert wire.call("describe", "m")["samples"] == 20_000  # waits for all accepted batches
     assert running.wire.receive().ok["applied_lsn"] == 2  # nothing was overdue, so the ack waited as well
 
 
-def test_an_ack_waits_for_a_slow_model_but_not_for_ever(serve: Callable[..., Running]) -> None:
+def test_an_ack_waits_for_a_slow_model_until_its_deadline(serve: Callable[..., Running]) -> None:
     running = serve(learning={"backlog_seconds": 0.05})
     running.wire.create(kind="slow")
     ack = running.wire.learn(np.tile(X, (10, 1)))
@@ -197,7 +197,7 @@ def test_a_write_that_fails_ends_the_daemon(running: Running, monkeypatch: pytes
 # ------------------------------------------------------------------------------------ restores, and the end
 
 
-def test_restore_goes_back_to_the_checkpoint_asked_for(running: Running) -> None:
+def test_restore_uses_the_requested_checkpoint(running: Running) -> None:
     wire = running.wire
     with pytest.raises(NoCheckpoint):
         wire.call("restore", "m", lsn=99)
@@ -255,7 +255,7 @@ def test_a_checkpoint_that_is_retired_while_a_restore_waits(
     gone = wire.send(Request("restore", None, "m", {"lsn": first}))
     newest = wire.send(Request("restore", None, "m"))
     there = wire.call("checkpoints", "m")["checkpoints"]
-    assert [each["lsn"] for each in there] == [second, first]  # it was there when it was asked for
+    assert [each["lsn"] for each in there] == [second, first]  # it existed when restore was requested
     may_write.set()
     replies = {reply.id: reply for reply in (wire.receive() for _ in range(3))}
     assert replies[taken].ok["lsn"] == third
@@ -266,7 +266,7 @@ def test_a_checkpoint_that_is_retired_while_a_restore_waits(
     assert wire.hash() == reference(X[:30])
 
 
-def test_who_waits_for_a_model_that_is_deleted_is_told(running: Running) -> None:
+def test_a_deletion_answers_all_waiting_requests(running: Running) -> None:
     wire = running.wire
     wire.create("slow", kind="slow")
     learned = wire.send(Learn("slow", np.tile(X, (10, 1))))
@@ -283,7 +283,7 @@ def test_who_waits_for_a_model_that_is_deleted_is_told(running: Running) -> None
     assert wire.hash("slow") == reference()
 
 
-def test_a_stop_finishes_what_was_taken_and_takes_nothing_new(running: Running) -> None:
+def test_a_stop_finishes_accepted_work_and_refuses_new_requests(running: Running) -> None:
     wire, late = running.wire, running.connect()
     assert late.call("hello")
     running.disk.syncs.clear()
@@ -316,7 +316,7 @@ def test_after_a_clean_stop_nothing_is_replayed(serve: Callable[..., Running]) -
     assert again.wire.call("position", "m", producer="p")["next_seq"] == 1
 
 
-def test_hello_and_stats_tell_about_the_daemon(running: Running) -> None:
+def test_hello_and_stats_describe_the_daemon(running: Running) -> None:
     wire = running.wire
     hello = wire.call("hello")
     assert hello["endpoints"] == running.endpoints
@@ -344,7 +344,7 @@ def connections(endpoint: str) -> int:
 LISTENS = "0A"
 
 
-def test_a_client_that_left_is_nobody_elses_trouble(running: Running) -> None:
+def test_a_client_that_left_affects_no_other_client(running: Running) -> None:
     endpoint = running.endpoints["requests"]
     gone = running.connect()
     running.disk.syncs.clear()

@@ -1,4 +1,4 @@
-"""Binding: where, and where not."""
+"""Binding the sockets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streamlearn.errors import InsecureBind, PortTaken, StartupError
 FREE = "tcp://127.0.0.1:*"
 
 
-def test_wildcard_ports_are_told_as_they_are_bound() -> None:
+def test_wildcard_ports_are_reported_with_their_real_numbers() -> None:
     sockets = bind(Endpoints(requests=FREE, firehose="tcp://127.0.0.1:0", events=FREE), 1 << 20)
     try:
         ports = {each.rpartition(":")[2] for each in sockets.endpoints().values()}
@@ -59,7 +59,7 @@ def test_an_endpoint_that_cannot_be_had(endpoint: str) -> None:
 @pytest.mark.parametrize(
     "endpoint", ["tcp://0.0.0.0:7", "tcp://*:7", "tcp://192.168.1.5:7", "tcp://[::]:7", "tcp://eth0:7"]
 )
-def test_the_network_is_let_in_only_when_told_to(endpoint: str) -> None:
+def test_network_endpoints_need_insecure(endpoint: str) -> None:
     with pytest.raises(InsecureBind, match="--insecure") as error:
         check_exposure(Endpoints(events=endpoint))
     assert error.value.exit_code == 7
@@ -70,7 +70,7 @@ def test_the_network_is_let_in_only_when_told_to(endpoint: str) -> None:
     "endpoint",
     ["tcp://127.0.0.1:7", "tcp://127.9.9.9:7", "tcp://localhost:7", "tcp://[::1]:7", "tcp://lo:7", "ipc://x"],
 )
-def test_this_host_is_always_let_in(endpoint: str) -> None:
+def test_loopback_endpoints_are_always_allowed(endpoint: str) -> None:
     check_exposure(Endpoints(events=endpoint))
 
 

@@ -1,4 +1,4 @@
-"""What comes in and goes out without an answer: the firehose, and events by topic."""
+"""The sockets without replies: the firehose, and events by topic."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def next_event(wire: Wire) -> EventMessage:
     return decode_event(wire.socket.recv_multipart())
 
 
-def test_a_subscriber_sees_what_the_model_said_of_each_sample_and_only_that(running: Running) -> None:
+def test_a_subscriber_gets_the_outputs_of_its_topic_only(running: Running) -> None:
     wire = running.wire
     wire.create("other")
     events = subscribe(running, b"model/m/output")
@@ -57,20 +57,20 @@ def test_a_subscriber_sees_what_the_model_said_of_each_sample_and_only_that(runn
     assert [event.first for event in seen] == np.cumsum([0, *(event.rows for event in seen)])[:-1].tolist()
     from tests.shard.fakes import RunningSum
 
-    said = np.concatenate([event.arrays["distance"] for event in seen])
-    assert np.array_equal(said, RunningSum(dim=2).learn(X[:300]).distance)
+    prediction = np.concatenate([event.arrays["distance"] for event in seen])
+    assert np.array_equal(prediction, RunningSum(dim=2).learn(X[:300]).distance)
 
 
-def test_the_life_of_a_model_is_told(running: Running) -> None:
+def test_changes_of_a_model_are_published(running: Running) -> None:
     events = subscribe(running, b"model/n/c", b"model/n/d", b"model/n/r")
     wire = running.wire
     wire.create("n")
     lsn = wire.call("checkpoint", "n")["lsn"]
     wire.call("restore", "n")
     wire.call("delete", "n")
-    told = [next_event(events) for _ in range(4)]
-    assert [event.kind for event in told] == ["created", "checkpoint", "restored", "deleted"]
-    assert [event.lsn for event in told] == [lsn, lsn, lsn + 1, lsn + 2]
+    events_seen = [next_event(events) for _ in range(4)]
+    assert [event.kind for event in events_seen] == ["created", "checkpoint", "restored", "deleted"]
+    assert [event.lsn for event in events_seen] == [lsn, lsn, lsn + 1, lsn + 2]
 
 
 # ------------------------------------------------------------------------------------------ checkpoints, life

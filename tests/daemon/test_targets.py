@@ -71,7 +71,7 @@ def test_samples_targets_and_reheats_are_learned_in_order(fleet: Running) -> Non
     assert (plain["needs_keys"], plain["accepts_late_targets"], plain["uses_time"]) == (False, False, False)
 
 
-def test_targets_are_learned_once_and_their_holes_are_told(fleet: Running) -> None:
+def test_targets_are_learned_once_and_gaps_are_refused(fleet: Running) -> None:
     numbered = {"producer": "p", "epoch": 1}
     learn(fleet, 0, 10, **numbered, seq=0)
     for again in (False, True):
@@ -85,7 +85,7 @@ def test_targets_are_learned_once_and_their_holes_are_told(fleet: Running) -> No
 
 
 def crash(running: Running) -> None:
-    """End as a fault does: nothing is checkpointed."""
+    """End like a crash, without checkpoints."""
     running.daemon.loop.fail(FatalError("for a test"))
     running.join()
     running.stop()
@@ -110,19 +110,19 @@ def test_after_a_crash_everything_is_as_it_was(serve: Callable[..., Running]) ->
     running.wire.call("reheat", "fleet")
     crash(running)
     running = serve()
-    told = twin(40, [5, 6, 39], 0.25, 10, [7, 49], 1.0)
+    expected = twin(40, [5, 6, 39], 0.25, 10, [7, 49], 1.0)
     assert running.recovered.rows == 12
-    assert running.wire.hash("fleet") == told.state_hash()
+    assert running.wire.hash("fleet") == expected.state_hash()
     running.stop()
     running = serve()
     assert running.recovered.rows == 0
-    assert running.wire.hash("fleet") == told.state_hash()
+    assert running.wire.hash("fleet") == expected.state_hash()
     keys = np.array([int(KEY[0]), 99])
-    said = running.wire.call("predict", "fleet", x=X[:2], keys=keys)["arrays"]["said"]
-    assert np.array_equal(said, told.predict(X[:2], keys).said)
+    prediction = running.wire.call("predict", "fleet", x=X[:2], keys=keys)["arrays"]["prediction"]
+    assert np.array_equal(prediction, expected.predict(X[:2], keys).prediction)
 
 
-def test_what_is_refused_is_not_journalled(fleet: Running) -> None:
+def test_a_refused_request_is_not_journalled(fleet: Running) -> None:
     wire = fleet.wire
     learn(fleet, 0, 10)
     before = wire.call("stats")["written_lsn"], wire.hash("fleet")
@@ -188,9 +188,9 @@ def test_forecasts_and_draws_are_the_models_own(fleet: Running) -> None:
     wire, model = fleet.wire, twin(50)
     learn(fleet, 0, 50)
     before = wire.hash("fleet")
-    said = wire.call("forecast", "fleet", steps=7, key=int(KEY[0]))
-    assert (said["samples"], said["applied_lsn"]) == (50, 3)
-    assert np.array_equal(said["arrays"]["forecast"], model.forecast(7, int(KEY[0])))
+    reply = wire.call("forecast", "fleet", steps=7, key=int(KEY[0]))
+    assert (reply["samples"], reply["applied_lsn"]) == (50, 3)
+    assert np.array_equal(reply["arrays"]["forecast"], model.forecast(7, int(KEY[0])))
     drawn = wire.call("sample", "fleet", n=9, temperature=0.5, seed=4, key=1)["arrays"]["sample"]
     assert (drawn.dtype, drawn.tolist()) == (np.dtype("<i4"), model.sample(9, 0.5, 4, 1).tolist())
     assert wire.call("sample", "fleet", n=2, key=1)["arrays"]["sample"].shape == (2,)
@@ -198,7 +198,7 @@ def test_forecasts_and_draws_are_the_models_own(fleet: Running) -> None:
     assert wire.call("stats")["models"]["fleet"]["queries"] == 3
 
 
-def test_what_can_not_go_on_says_so(serve: Callable[..., Running]) -> None:
+def test_a_model_without_forecasts_refuses_them(serve: Callable[..., Running]) -> None:
     running = serve(limits={"rows": 100})
     wire = running.wire
     wire.create()
@@ -221,25 +221,27 @@ def test_what_can_not_go_on_says_so(serve: Callable[..., Running]) -> None:
 # ------------------------------------------------------------------------------------------------ events
 
 
-def test_what_was_said_of_a_sample_is_told_when_its_target_comes(fleet: Running) -> None:
+def test_a_late_target_publishes_the_earlier_prediction(fleet: Running) -> None:
     events = subscribe(fleet, b"model/fleet/targets")
     learn(fleet, 0, 20)
     targets(fleet, [4, 500, 19])
     pieces = []  # as many as the model has learned in
     while sum(event.rows for event in pieces) < 3:
         pieces.append(next_event(events))
-    said = Ledger(dim=2).learn(X[:20], keys=KEY[:20]).said
+    prediction = Ledger(dim=2).learn(X[:20], keys=KEY[:20]).prediction
     assert {(event.kind, event.first) for event in pieces} == {("targets", 20)}
-    sample, told = (np.concatenate([event.arrays[name] for event in pieces]) for name in ("sample", "said"))
+    sample, published = (
+        np.concatenate([event.arrays[name] for event in pieces]) for name in ("sample", "prediction")
+    )
     assert sample.tolist() == [4, -1, 19]
-    assert np.array_equal(told, [said[4], np.nan, said[19]], equal_nan=True)
+    assert np.array_equal(published, [prediction[4], np.nan, prediction[19]], equal_nan=True)
 
 
 def test_outputs_that_are_not_one_for_each_sample(running: Running) -> None:
     running.wire.create("fleet", "ledger", shows=5)
     events = subscribe(running, b"model/fleet/output", b"model/fleet/drift")
     learn(running, 0, 2)
-    learn(running, 2, 4)  # nothing is said of these
+    learn(running, 2, 4)  # no outputs for these samples
     learn(running, 4, 23)
     seen: dict[str, list[int]] = {"output": [], "drift": []}
     while seen["drift"] != [0, 10, 20]:

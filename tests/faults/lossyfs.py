@@ -197,7 +197,7 @@ class LossyFS(FS):
         file = self.files[fd]
         more = max(0, size - len(file.seen))
         if more > self._room():
-            self._write(file, len(file.seen) + self._room())  # as ext4: it keeps what it got
+            self._write(file, len(file.seen) + self._room())  # like ext4: keeps what it could reserve
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if more:
             self._write(file, size)

@@ -23,7 +23,7 @@ class JournalMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.fs = LossyFS()
-        self.model: list[tuple[int, int, bytes]] = []  # what was appended, with its lsn
+        self.model: list[tuple[int, int, bytes]] = []  # the appended records with their lsn
         self.durable = 0  # how many of these had been called durable
         self.refused: list[
             tuple[int, int, bytes]

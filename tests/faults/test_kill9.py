@@ -172,4 +172,4 @@ def check(connection: Connection, producers: list[Producer], first: bool = False
         described = connection.ask("describe", each.model)
         assert described["state_hash"] == each.reference_hash(kept)
         assert described["samples"] == each.reference.samples
-        each.sent = each.acked  # what was not acknowledged is sent again, though some of it was kept
+        each.sent = each.acked  # unacknowledged batches are sent again; some were kept

@@ -1,4 +1,4 @@
-"""What power losses, full and failing disks and flipped bits may do to the journal, and what they may not."""
+"""The journal after power losses, full and failing disks, and flipped bits."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_file_cut_at_any_byte_gives_the_records_before_the_cut(close: bool) ->
 
 @pytest.mark.parametrize("close", [True, False])
 def test_zeros_where_a_durable_record_was_are_damage(close: bool) -> None:
-    """Lost sectors look like a clean end; only what stands behind them tells."""
+    """Lost sectors look like a clean end; only later links prove the loss."""
     count = 9
     original = journal_of(count, close=close)
     for name in original.listdir(PLACE):
@@ -105,7 +105,7 @@ def test_a_sample_that_looks_like_a_record_is_no_evidence() -> None:
 
 
 def test_a_segment_header_alone_is_evidence() -> None:
-    """All records from one on are gone, and the next segment was only begun; its header knows better."""
+    """All records from 2 on are lost; the header of the empty next segment proves that they were durable."""
     fs = LossyFS()
     journal, _ = reopen(fs)
     journal.append([learn(0), learn(1), learn(2)])
@@ -260,7 +260,7 @@ def test_power_loss_at_any_step_keeps_what_was_durable(random: Random) -> None:
     for _ in range(3):
         journal, _ = reopen(fs)
         found = contents(journal)
-        # A group that the power loss broke off may be there in part.
+        # A part of the interrupted group may exist.
         assert durable <= len(found) <= count + 3
         assert found == expected(len(found))
         assert journal.durable_lsn == len(found)

@@ -1,4 +1,4 @@
-"""A model small enough to be checked by eye, and a journal that is a list: the shard needs nothing else."""
+"""Small fake models, and a list as the journal: a shard needs nothing else."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class RunningSum(Model):
 
 
 class SlowSum(RunningSum):
-    """Takes a millisecond for each sample, until it is let go."""
+    """Takes a millisecond per sample until ``let_go`` is set."""
 
     kind: ClassVar[str] = "slow"
     let_go: ClassVar[threading.Event] = threading.Event()
@@ -71,7 +71,7 @@ class SlowSum(RunningSum):
 
 
 class Fakes:
-    """What `streamlearn.models` is to a shard, with the kinds there are."""
+    """A model source with the fake kinds, in place of `streamlearn.models`."""
 
     kinds: ClassVar[dict[str, type[Model]]] = {"sum": RunningSum, "slow": SlowSum, "ledger": Ledger}
 
@@ -87,7 +87,7 @@ class Fakes:
 
 
 class Bench:
-    """A shard, and the records that a journal would have. Requests come through the codec, as from a wire."""
+    """A shard and its journal as a list of records. Requests pass through the codec, as over a socket."""
 
     def __init__(self, models: Any = None) -> None:
         self.models = models if models is not None else Fakes()
@@ -108,7 +108,7 @@ class Bench:
         self.shard.enqueue(record)
 
     def accept(self, learn: Learn, *, lossy: bool = False) -> Record | Duplicate:
-        """Judged, but not yet journalled."""
+        """Validate a batch without journalling it."""
         message = decode_request([bytes(frame) for frame in encode_request(learn)])
         assert isinstance(message, Learn)
         made = self.shard.accept_learn(message, self.next_lsn, self.next_lsn, lossy=lossy)
@@ -123,33 +123,33 @@ class Bench:
             self.shard.enqueue(record)
 
     def refuse(self) -> None:
-        """The journal found no room."""
+        """Refuse the accepted batches, as a full disk does."""
         self.accepted.clear()
         self.shard.forget_unqueued()
 
     def learn(self, x: Any, name: str = "m", **fields: Any) -> Record | Duplicate:
-        """Accepted and journalled, but learned only when the shard steps."""
+        """Accept and journal a batch. The shard learns it in `step`."""
         keys, ids = fields.pop("keys", None), fields.pop("ids", None)
         made = self.accept(as_batch(name, np.asarray(x, np.float32), None, keys, ids)._replace(**fields))
         self.commit()
         return made
 
     def targets(self, ids: Any, y: Any, name: str = "m", **fields: Any) -> Record | Duplicate:
-        """Targets that come later, likewise."""
+        """Accept and journal late targets."""
         keys = fields.pop("keys", None)
         made = self.accept(as_batch(name, None, y, keys, ids)._replace(**fields))
         self.commit()
         return made
 
     def hash(self, name: str = "m") -> str:
-        """Of everything that was accepted."""
+        """The state hash after all accepted records."""
         self.commit()
         self.shard.drain()
         return self.shard.hosted(name).model.state_hash()
 
 
 def replayed(journal: list[Record], models: Any = None, into: Shard | None = None) -> Shard:
-    """A shard that got the records from a journal, where payloads are read-only bytes."""
+    """A shard after the replay of these records, whose payloads are read-only as in a real journal."""
     shard = Shard(models if models is not None else Fakes()) if into is None else into
     for record in journal:
         shard.enqueue(

@@ -21,7 +21,7 @@ class LedgerSpec(Spec):
 
 class Ledger(Model):
     """A running sum for each key, whose rate falls until it is heated again; targets are added to the sum of
-    their key, with their sample or later. One sample in ``shows`` is said something of.
+    their key, with their sample or later. One sample in ``shows`` has outputs.
     """
 
     kind: ClassVar[str] = "ledger"
@@ -38,7 +38,7 @@ class Ledger(Model):
             "keys": np.full(self.keys, -1, np.int64),
             "sums": np.zeros((self.keys, self.dim), np.float32),
             "waiting": np.full((self.places, 3), -1, np.int64),  # key, id, number
-            "said": np.zeros(self.places, np.float32),
+            "prediction": np.zeros(self.places, np.float32),
         }
 
     target_dim = 1
@@ -55,7 +55,7 @@ class Ledger(Model):
         self.state["keys"][place] = key
         return self.state["sums"][place]
 
-    def _said(self, key: int) -> NDArray[np.float32]:
+    def _prediction(self, key: int) -> NDArray[np.float32]:
         """A copy of it; nothing but zeros for a key that is not known."""
         return self.state["sums"][self.state["keys"] == key].sum(axis=0)
 
@@ -65,7 +65,7 @@ class Ledger(Model):
             number = int(self.state["samples"][0])
             key = 0 if batch.keys is None else int(batch.keys[i])
             total = self._sum_of(key)
-            said = np.float32(total.sum())
+            prediction = np.float32(total.sum())
             total *= np.float32(0.5)
             total += np.float32(self.state["rate"][0]) * np.nan_to_num(x)
             self.state["rate"] *= 0.9
@@ -74,31 +74,33 @@ class Ledger(Model):
             if np.isnan(batch.y[i, 0]):
                 id = number if batch.ids[i] == NUMBER else batch.ids[i]
                 self.state["waiting"][number % self.places] = key, id, number
-                self.state["said"][number % self.places] = said
+                self.state["prediction"][number % self.places] = prediction
             else:
                 total += batch.y[i]
             self.state["samples"][0] += 1
             if number % self.spec.shows == 0:
-                shown.append(said)
+                shown.append(prediction)
                 numbers.append(number)
-        said = np.array(shown, np.float32)
+        prediction = np.array(shown, np.float32)
         if self.spec.shows == 1:
-            return Outputs(said=said)
-        return Outputs(said=said, sample=np.array(numbers, np.int64), drift=np.array(numbers) % 10 == 0)
+            return Outputs(prediction=prediction)
+        return Outputs(
+            prediction=prediction, sample=np.array(numbers, np.int64), drift=np.array(numbers) % 10 == 0
+        )
 
     def _learn_late_targets(self, targets: Targets, learning: bool) -> Outputs:
-        said, numbers = np.full(targets.rows, np.nan, np.float32), np.full(targets.rows, -1, np.int64)
+        prediction, numbers = np.full(targets.rows, np.nan, np.float32), np.full(targets.rows, -1, np.int64)
         for i, id in enumerate(targets.ids):
             key = 0 if targets.keys is None else targets.keys[i]
             for place in np.flatnonzero((self.state["waiting"][:, :2] == (key, id)).all(axis=1)):
-                said[i], numbers[i] = self.state["said"][place], self.state["waiting"][place, 2]
+                prediction[i], numbers[i] = self.state["prediction"][place], self.state["waiting"][place, 2]
                 self.state["waiting"][place] = -1
                 self._sum_of(int(key))[...] += targets.y[i]
-        return Outputs(said=said, sample=numbers)
+        return Outputs(prediction=prediction, sample=numbers)
 
     def predict_validated(self, batch: Batch) -> Outputs:
         keys = [0] * len(batch.x) if batch.keys is None else batch.keys.tolist()
-        return Outputs(said=[self._said(key).sum() for key in keys])
+        return Outputs(prediction=[self._prediction(key).sum() for key in keys])
 
     def validate_heat(self, heat: Any) -> float:
         if not 0 < heat <= 1:
@@ -110,7 +112,7 @@ class Ledger(Model):
 
     def forecast(self, steps: int, key: int | str | None = None) -> NDArray[np.float32]:
         keys = self._read_keys(key, 1)
-        total = self._said(0 if keys is None else int(keys[0]))
+        total = self._prediction(0 if keys is None else int(keys[0]))
         return np.array([total * np.float32(0.5) ** i for i in range(1, steps + 1)]).reshape(steps, self.dim)
 
     def sample(

@@ -1,4 +1,4 @@
-"""The producer table against a plain model of what a producer may do."""
+"""The producer state against a simple model of the protocol."""
 
 from __future__ import annotations
 

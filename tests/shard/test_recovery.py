@@ -1,4 +1,4 @@
-"""Recovery: checkpoints and journal on a real file system, and what may be missing or broken of either."""
+"""Recovery from checkpoints and journal on a real file system, with parts missing or damaged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streamlearn_client.protocol import Learn
 from tests.shard.fakes import Fakes, RunningSum
 
 X = np.random.default_rng(11).normal(size=(400, 2)).astype(np.float32)
-SEGMENT = 2048  # small, so that there are several
+SEGMENT = 2048  # small, for several segments
 
 
 def reference(x: np.ndarray, **spec: Any) -> str:
@@ -53,7 +53,7 @@ class Disk:
         return self.recovered
 
     def crash(self) -> None:
-        """The process is gone; the files stay as they are."""
+        """End the process; the files stay."""
         self.journal = self.shard = None  # type: ignore[assignment]
 
     def change(self, accept: Callable[[int, int], Record]) -> Record:
@@ -113,7 +113,7 @@ def test_without_a_checkpoint_everything_is_replayed(disk: Disk) -> None:
     assert disk.hash() == reference(X[:50])
 
 
-def test_behind_a_checkpoint_only_the_tail_is_replayed(disk: Disk) -> None:
+def test_after_a_checkpoint_only_the_tail_is_replayed(disk: Disk) -> None:
     disk.create()
     disk.learn(5)
     disk.checkpoint()
@@ -125,21 +125,21 @@ def test_behind_a_checkpoint_only_the_tail_is_replayed(disk: Disk) -> None:
     assert disk.hash() == reference(X[:70])
     assert [info.lsn for info in recovered.checkpoints["m", 1]] == [6]
     assert recovered.checkpoints["other", 9] == []
-    disk.learn(1)  # and life goes on
+    disk.learn(1)  # the shard continues
     assert disk.hash() == reference(X[:80])
 
 
-def test_progress_is_told_while_much_is_replayed(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_replay_reports_progress(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamlearn.recovery.BACKLOG_BYTES", 3000)
     disk.create()
     disk.learn(20)
     disk.crash()
     disk.open()
-    told: list[tuple[int, int]] = []
-    recover(disk.journal, disk.store, Fakes(), progress=lambda lsn, end: told.append((lsn, end)))
-    assert len(told) > 1
-    assert told == sorted(told)
-    assert {end for _, end in told} == {21}
+    reported: list[tuple[int, int]] = []
+    recover(disk.journal, disk.store, Fakes(), progress=lambda lsn, end: reported.append((lsn, end)))
+    assert len(reported) > 1
+    assert reported == sorted(reported)
+    assert {end for _, end in reported} == {21}
 
 
 def test_a_bad_checkpoint_costs_a_longer_replay_and_nothing_else(disk: Disk) -> None:
@@ -193,7 +193,7 @@ def test_two_checkpoints_let_go_of_the_journal_before_the_older_one(disk: Disk) 
     assert disk.hash() == reference(X[:310])
 
 
-def test_a_model_whose_state_is_gone_for_good_stops_the_start(disk: Disk) -> None:
+def test_a_model_without_any_good_checkpoint_stops_the_start(disk: Disk) -> None:
     grow_and_retire(disk)
     for info in disk.kept():
         spoil(info)
@@ -302,13 +302,13 @@ def test_a_restored_checkpoint_of_another_version(disk: Disk) -> None:
     record.kind, record.payload = RecordKind.RESTORE, tensors.encode({"old": np.zeros(1)}, metadata)
     disk.journal.append([record])
     disk.crash()
-    told = "record 5 of model 'm' is intact, but .*'old' is unknown; if another version"
-    with pytest.raises(DamagedJournal, match=told) as error:
+    message = "record 5 of model 'm' is intact, but .*'old' is unknown; if another version"
+    with pytest.raises(DamagedJournal, match=message) as error:
         disk.open()
     assert error.value.detail == {"lsn": 5, "model": "m"}
 
 
-def test_what_the_journal_must_keep() -> None:
+def test_the_first_needed_lsn_of_a_model() -> None:
     shard = Shard(Fakes())
     record = shard.accept_create("m", "sum", {"dim": 2}, 5, 0)
     shard.enqueue(record)

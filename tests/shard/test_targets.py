@@ -44,15 +44,15 @@ def test_the_order_of_records_is_the_order_of_learning(
     bench, twin = ledger(shows=shows), Ledger(dim=2, shows=shows)
     hosted = bench.shard.hosted("m")
     done = 0
-    said: list[float] = []
+    prediction: list[float] = []
     expected: list[float] = []
 
     def step() -> bool:
-        hosted.slice_rows = slices[len(said) % len(slices)]
+        hosted.slice_rows = slices[len(prediction) % len(slices)]
         applied = bench.shard.step()
         if applied is not None and applied.outputs is not None:
             assert applied.rows <= hosted.slice_rows
-            said.extend(applied.outputs.said.tolist())
+            prediction.extend(applied.outputs.prediction.tolist())
         return applied is not None
 
     for what, how in story:
@@ -62,11 +62,11 @@ def test_the_order_of_records_is_the_order_of_learning(
                 continue
             ids = None if done % 2 else np.arange(part.start, part.stop)
             bench.learn(X[part], keys=KEY[part], ids=ids)
-            expected += twin.learn(X[part], keys=KEY[part], ids=ids).said.tolist()
+            expected += twin.learn(X[part], keys=KEY[part], ids=ids).prediction.tolist()
             done = part.stop
         elif what == "targets":
             bench.targets(how, np.ones(len(how)), keys=KEY[how])
-            expected += twin.learn_targets(how, np.ones((len(how), 1)), KEY[how]).said.tolist()
+            expected += twin.learn_targets(how, np.ones((len(how), 1)), KEY[how]).prediction.tolist()
         else:
             bench.change(bench.shard.accept_reheat("m", how, bench.next_lsn, 0))
             twin.reheat(how)
@@ -75,7 +75,7 @@ def test_the_order_of_records_is_the_order_of_learning(
     while step():
         pass
     assert hosted.model.state_hash() == twin.state_hash()
-    assert np.array_equal(said, expected, equal_nan=True)
+    assert np.array_equal(prediction, expected, equal_nan=True)
     assert (hosted.backlog_rows, hosted.backlog_bytes) == (0, 0)
     assert replayed(bench.journal).hosted("m").model.state_hash() == twin.state_hash()
 
@@ -88,8 +88,8 @@ def test_a_slice_has_samples_or_targets_but_not_both() -> None:
     bench.change(bench.shard.accept_reheat("m", 0.5, bench.next_lsn, 0))
     bench.learn(X[3:5], keys=1)
     steps = [bench.shard.step() for _ in range(4)]
-    told = [(step.kind, step.first, step.rows, step.lsn) for step in steps if step is not None]
-    assert told == [
+    applied = [(step.kind, step.first, step.rows, step.lsn) for step in steps if step is not None]
+    assert applied == [
         (RecordKind.LEARN, 0, 3, 2),
         (RecordKind.TARGETS, 3, 2, 4),
         (RecordKind.REHEAT, 0, 0, 5),
@@ -101,7 +101,7 @@ def test_a_slice_has_samples_or_targets_but_not_both() -> None:
     assert bench.shard.step() is None
 
 
-def test_what_a_record_has_besides() -> None:
+def test_the_optional_columns_of_a_record() -> None:
     for keyed in (True, False):
         bench = ledger(takes_keys=keyed)
         keys = {"keys": np.array([5, 5, 6])} if keyed else {}
@@ -167,7 +167,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("learn", "error"), BAD.values(), ids=BAD)
-def test_what_is_refused_leaves_everything_as_it_was(learn: Learn, error: type[StreamlearnError]) -> None:
+def test_a_refused_batch_changes_nothing(learn: Learn, error: type[StreamlearnError]) -> None:
     bench = ledger()
     bench.create("sum")
     bench.learn(X[:10], keys=KEY[:10], producer="p", epoch=1, seq=0)

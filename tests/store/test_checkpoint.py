@@ -37,7 +37,7 @@ def newest(store: CheckpointStore, model: str = "pump", create_lsn: int = 1) -> 
     return info.lsn
 
 
-def test_what_was_written_is_found(tmp_path: Path) -> None:
+def test_a_written_checkpoint_is_found(tmp_path: Path) -> None:
     store = CheckpointStore(FS(), tmp_path / "checkpoints")
     assert store.models() == []
     assert store.list("pump", 1) == []

@@ -1,4 +1,4 @@
-"""The journal: appending, rolling over, replaying, retiring, opening, repairing."""
+"""The journal: append, segments, replay, retire, open, repair."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_records_come_back_in_order_from_any_lsn(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_append_numbers_the_records_and_says_what_is_durable(tmp_path: Path) -> None:
+def test_append_numbers_the_records_and_sync_advances_durable_lsn(tmp_path: Path) -> None:
     journal = Journal.open(FS(), tmp_path)
     group = [learn(0), learn(1), learn(2)]
     assert journal.next_lsn == 1
@@ -280,7 +280,7 @@ def test_repair_of_the_first_header_begins_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("operation", ["pwritev", "create"])
-def test_a_disk_that_refuses_a_write_is_told_as_it_is(operation: str) -> None:
+def test_other_write_errors_are_raised_unchanged(operation: str) -> None:
     fs = LossyFS()
     journal = filled(Path("/j"), 3, fs=fs)
     fs.refuse[operation] = errno.EROFS

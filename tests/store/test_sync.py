@@ -87,7 +87,7 @@ def test_stop_serves_what_was_asked_for_while_a_sync_ran() -> None:
     assert reported == [1, 5]
 
 
-def test_a_failed_sync_is_told_once_and_never_retried() -> None:
+def test_a_failed_sync_is_reported_once_and_never_retried() -> None:
     fs = LossyFS()
     journal = Journal.open(fs, Path("/j"))
     failed = Event()

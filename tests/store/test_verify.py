@@ -1,4 +1,4 @@
-"""``verify_journal``: what is wrong with a journal, without touching it."""
+"""``verify_journal`` finds damage and changes nothing."""
 
 from __future__ import annotations
 
