@@ -59,9 +59,9 @@ def command(name: str, each: Any) -> str:
     parts.append(f"```text\nstreamlearn {name} [OPTIONS] {metavars}".rstrip() + "\n```")
     if arguments:
         rows = [(f"`{(one.metavar or one.name).upper()}`", one.help or "") for one in arguments]
-        parts.append(table(("argument", "is"), rows))
+        parts.append(table(("argument", "meaning"), rows))
     rows = [option(each, parameter) for parameter in options if not parameter.hidden]
-    parts.append(table(("option", "value", "is", "default"), rows))
+    parts.append(table(("option", "value", "meaning", "default"), rows))
     return "\n\n".join(parts)
 
 
@@ -73,7 +73,7 @@ def paragraphs(text: str) -> str:
 
 def option(each: Any, parameter: Any) -> tuple[str, str, str, str]:
     names = ", ".join(f"`{name}`" for name in sorted(parameter.opts, key=len, reverse=True))
-    kind = parameter.metavar or parameter.display_type(typer.Context(each)).strip("<>")
+    kind = parameter.metavar or parameter.display_type(typer.Context(each)).strip("<>").removesuffix(" range")
     value = "" if parameter.is_flag else f"`{kind}`"
     shown = parameter.show_default
     default = shown if isinstance(shown, str) else parameter.default
@@ -133,7 +133,7 @@ class SettingsTable(Generated):
         from streamlearn.daemon.config import Settings
 
         comments = toml_comments(ROOT / "deploy/streamlearn.toml")
-        parts = [settings_section("", Settings, comments)]
+        parts = ["## General\n\n" + settings_section("", Settings, comments)]
         for name, field in Settings.model_fields.items():
             if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
                 parts.append(f"## `[{name}]`\n\n" + settings_section(f"{name}.", field.annotation, comments))
@@ -147,18 +147,15 @@ def settings_section(prefix: str, model: type[BaseModel], comments: dict[str, st
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             continue
         default = "none" if field.default == () else f"`{field.default}`"
-        variable = "STREAMLEARN_" + key.upper().replace(".", "__")
         choices = ", ".join(f"`{each}`" for each in get_args(field.annotation) if isinstance(each, str))
         text = field.description or comments[key]
-        rows.append(
-            (f"`{key}`", default, f"{text} {f'One of {choices}.' if choices else ''}", f"`{variable}`")
-        )
-    return table(("setting", "default", "meaning", "environment variable"), rows)
+        rows.append((f"`{key}`", default, f"{text} {f'One of {choices}.' if choices else ''}"))
+    return table(("setting", "default", "meaning"), rows)
 
 
 def toml_comments(path: Path) -> dict[str, str]:
-    """The comment above each setting of a configuration file where settings are commented out."""
-    section, lines, found = "", [], {}
+    """The comment above each setting of a file where settings are commented out, or above a group of them."""
+    section, lines, found, previous = "", [], {}, ""
     for line in path.read_text().splitlines():
         if heading := re.fullmatch(r"#?\[+(\w+)\]+", line):
             if heading[1] not in found:
@@ -166,11 +163,13 @@ def toml_comments(path: Path) -> dict[str, str]:
             section, lines = f"{heading[1]}.", []
         elif setting := re.match(r"#(\w+) = ", line):
             found.setdefault(section + setting[1], " ".join(lines))
-            lines = []
+            previous = line
+            continue
         elif line.startswith("# "):
-            lines.append(line[2:])
+            lines = [*([] if previous else lines), line[2:]]
         else:
             lines = []
+        previous = ""
     return found
 
 
