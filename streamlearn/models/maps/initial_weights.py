@@ -28,7 +28,7 @@ def _as_init(value: Any) -> Any:
     except ValueError:  # rows that differ in length
         given = np.array(None)
     if given.dtype.kind not in "fiu":
-        raise ValueError("must be the name of a rule or an array of weights")
+        raise ValueError("must be the name of a rule, or weights as an array of numbers")
     with np.errstate(over="ignore"):
         weights = given.astype(np.float32)
     if not np.isfinite(weights).all():
