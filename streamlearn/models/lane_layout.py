@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.recurrent.memory_layout import blocks
+from ..kernels.simd.blocks import blocks
 from ..kernels.simd.lanes import WIDTH
 
 __all__ = ["Float32", "blocks", "empty", "from_lanes", "pad", "to_lanes"]

@@ -33,6 +33,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..simd.blocks import blocks
 from ..simd.lanes import WIDTH
 
 Integers = NDArray[np.int64]
@@ -74,11 +75,6 @@ TRANSPOSED = 9  # row in transposed; −1 if no gradient flows back through this
 USED_INPUTS = 10  # inputs that one step uses: all, or 1 if LOOKUP
 LOOKUP = 11  # 1: the input is one-hot; its number is the value after the 1 in the slot
 HAS_BIAS = 12  # 1 if there is a bias
-
-
-def blocks(units: int) -> int:
-    """Return the number of blocks of 16 lanes that hold ``units``."""
-    return -(-units // WIDTH)
 
 
 def network_layout(

@@ -13,6 +13,7 @@ from streamlearn_client.outputs import Outputs
 from ...kernels import compiler
 from ...kernels.recurrent import bidirectional, memory_layout, optimizers
 from ...kernels.simd import splitmix
+from ...kernels.simd.blocks import blocks
 from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
 from ..batch import Batch, Float32, Targets
@@ -85,7 +86,7 @@ class BidirectionalSpec(RecurrentSpec):
     @property
     def state_rows(self) -> int:
         """Rows of 16 lanes that the states of the forward cells take."""
-        return self.layers * memory_layout.CELLS[self.cell].states * memory_layout.blocks(self.hidden)
+        return self.layers * memory_layout.CELLS[self.cell].states * blocks(self.hidden)
 
     @property
     def layout(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

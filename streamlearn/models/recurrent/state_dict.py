@@ -19,10 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...errors import BadCheckpoint, BadDtype, BadShape, BadSpec, BadValue
 from ...kernels.recurrent import memory_layout
+from ...kernels.simd.blocks import blocks
 from ...kernels.simd.lanes import WIDTH
 from ...store import tensors
 from ...store.fs import FS, write_atomically
-from ..lane_layout import blocks
 
 Float32 = NDArray[np.float32]
 Source = str | Path | Mapping[str, ArrayLike]
