@@ -1805,7 +1805,7 @@ class RNN(_RNN):
         What is predicted: 'next', the next sample; 'given', a y that comes with its sample;
         'later', a y that may also come later by the sample's id.
     horizon : int or None, default None
-        Target 'next': samples that are forecast at once, each with its own rows of the read- out.
+        Target 'next': samples that are forecast at once, each with its own rows of the read-out.
         None: one, without an axis for the step. Range: 1 to 65,536.
     residual : bool, default False
         Target 'next': the read-out is the change from the last sample, so that an untrained net

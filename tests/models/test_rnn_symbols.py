@@ -117,7 +117,7 @@ def test_what_is_no_symbol_or_class_is_refused(value):
 def test_what_cannot_go_on_says_so():
     with pytest.raises(BadValue, match="at least one learned sample"):
         symbolic().sample(3)
-    with pytest.raises(BadValue, match="only a net that forecasts symbols"):
+    with pytest.raises(BadValue, match="needs a network that forecasts symbols"):
         sl.RNN(dim=1, hidden=2).sample(3)
     net = symbolic()
     net.learn([1.0])

@@ -221,9 +221,9 @@ def test_what_a_late_net_refuses():
     assert net.state_hash() == before
     with pytest.raises(BadShape, match="takes no targets later"):
         sl.RNN(dim=1, hidden=2).learn_targets([1], [[1.0]])
-    with pytest.raises(BadSpec, match="delay is for"):
+    with pytest.raises(BadSpec, match="delay needs target='later'"):
         sl.RNN(dim=1, hidden=2, delay=3)
-    with pytest.raises(BadSpec, match="horizon is for"):
+    with pytest.raises(BadSpec, match="horizon needs target='next'"):
         sl.RNN(dim=1, hidden=2, target="given", horizon=3)
 
 
@@ -326,7 +326,7 @@ def test_a_key_is_asked_for_where_it_counts():
     for call in (keyed.learn, keyed.predict):
         with pytest.raises(BadShape, match="needs a key"):
             call(x)
-        with pytest.raises(BadShape, match="one for each of 3 samples"):
+        with pytest.raises(BadShape, match="one for each of the 3 samples"):
             call(x, keys=[1, 2])
         with pytest.raises(BadDtype):
             call(x, keys=[0.5, 1.0, 2.0])

@@ -44,7 +44,7 @@ def test_bfloat16_is_read_without_loss(tmp_path):
 def test_a_type_that_is_not_read_says_what_to_do(tmp_path):
     path = tmp_path / "net.safetensors"
     write_bits(path, "F8_E4M3", {"head.bias": np.zeros(3, np.uint8)})
-    with pytest.raises(BadCheckpoint, match=r"'head\.bias' is of type F8_E4M3, .* values\.float\(\)"):
+    with pytest.raises(BadCheckpoint, match=r"'head\.bias' has type F8_E4M3, .* values\.float\(\)"):
         sl.RNN.from_state_dict(path)
 
 
@@ -52,7 +52,7 @@ def test_a_type_that_is_not_read_says_what_to_do(tmp_path):
 def test_what_is_no_array_of_numbers_is_refused(wrong):
     net = sl.RNN(dim=2, hidden=3)
     before = net.state_hash()
-    with pytest.raises(BadDtype, match=r"'head\.bias' must be numbers"):
+    with pytest.raises(BadDtype, match=r"'head\.bias' must be an array of numbers"):
         net.load_parameters({**net.parameters, "head.bias": wrong})
     assert net.state_hash() == before
 
@@ -60,9 +60,9 @@ def test_what_is_no_array_of_numbers_is_refused(wrong):
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ({}, "has 2 outputs, and this net 3, .* target='given' or target='later'"),
-        ({"horizon": 4}, "has 2 outputs, and this net 12, .* target='given'"),
-        ({"target": "given", "loss": "cross_entropy", "classes": 4}, "has 2 outputs, and this net 4$"),
+        ({}, "has 2 outputs; expected 3, .* target='given' or target='later'"),
+        ({"horizon": 4}, "has 2 outputs; expected 12, .* target='given'"),
+        ({"target": "given", "loss": "cross_entropy", "classes": 4}, "has 2 outputs; expected 4$"),
     ],
 )
 def test_a_read_out_of_another_width_says_what_it_may_be_for(asked, told):

@@ -127,13 +127,21 @@ class RecurrentSpec(base.Spec):
     )
 
     @model_validator(mode="after")
-    def _learns_and_names(self) -> Self:
+    def _check_target_and_symbols(self) -> Self:
         if self.symbols is not None and (self.dim != 1 or self.scale is not None):
-            raise ValueError("a symbol is a name: symbols needs dim=1, and no scale")
+            raise ValueError(
+                "symbols needs dim=1 and scale=None, because a sample is one symbol number;"
+                f" got dim={self.dim}, scale={self.scale!r}"
+            )
         if self.classes is not None and self.outputs is not None:
-            raise ValueError("with classes there is one probability for each: leave outputs out")
+            raise ValueError(
+                f"outputs cannot be set with classes: the outputs are the {self.classes} class probabilities."
+                " Remove outputs"
+            )
         if self.delay is not None and self.target != "later":
-            raise ValueError("delay is for target='later'")
+            raise ValueError(
+                f"delay needs target='later', got target={self.target!r}. Remove delay or change target"
+            )
         return self
 
     @property
@@ -228,12 +236,12 @@ class Recurrent(Model):
         return self.spec.keys is not None
 
     def read(self, X: ArrayLike) -> Float32:
-        """Return ``X`` as float32 ``(n, dim)``. Raises BadValue for a value that is no symbol."""
+        """Return ``X`` as float32 ``(n, dim)``. Raises BadValue for a value that is not a symbol."""
         rows = super().read(X)
         return rows if self.spec.symbols is None else as_codes("x", rows, self.spec.symbols)
 
     def read_targets(self, y: ArrayLike) -> Float32:
-        """Return ``y`` as float32 ``(n, target_dim)``. Raises BadValue for a value that is no class."""
+        """Return ``y`` as float32 ``(n, target_dim)``. Raises BadValue for a value that is not a class."""
         rows = super().read_targets(y)
         return rows if self.spec.classes is None else as_codes("y", rows, self.spec.classes)
 
@@ -360,9 +368,9 @@ class Recurrent(Model):
         given, found = state_dict.recognise(state_dict.read(source))
         if found.pop("directions") != cls.directions:
             raise BadSpec(
-                "this state_dict is of a bidirectional net: use sl.BidirectionalRNN"
+                "the state_dict belongs to a bidirectional network: use sl.BidirectionalRNN"
                 if cls.directions == 1
-                else "this state_dict is of a net with one direction: use sl.RNN"
+                else "the state_dict belongs to a network with one direction: use sl.RNN"
             )
         outputs = found.pop("outputs", None)
         if spec.get("symbols") is not None:
@@ -372,10 +380,10 @@ class Recurrent(Model):
             found["outputs"] = outputs
         net = cls(**{**found, **spec})
         if outputs not in (None, net.outputs):
-            message = f"the read-out of this state_dict has {outputs} outputs, and this net {net.outputs}"
+            message = f"the read-out of the state_dict has {outputs} outputs; expected {net.outputs}"
             if target == "next":
-                message += ", which forecast the next sample. If the outputs are something else, set"
-                message += " target='given' or target='later'"
+                message += ", the forecast of the next samples. If the outputs are another target,"
+                message += " set target='given' or target='later'"
             raise BadShape(message)
         head = {
             name: values for name, values in net.parameters.items() if outputs is None and "head." in name

@@ -45,14 +45,17 @@ class BidirectionalSpec(RecurrentSpec):
     )
 
     @model_validator(mode="after")
-    def _fits(self) -> BidirectionalSpec:
+    def _check(self) -> BidirectionalSpec:
         if self.target == "next":
             raise ValueError(
-                "target='next': a net in both directions has seen the sample that it would forecast;"
-                " give it a y of its own, or later"
+                "target='next' is not supported: the reverse direction already reads the next sample."
+                " Use target='given' or 'later' with a y, or use kind rnn"
             )
         if (self.classes is not None) != (self.loss == "cross_entropy"):
-            raise ValueError("classes=… is for loss='cross_entropy', which needs it")
+            raise ValueError(
+                "classes=… needs loss='cross_entropy' and loss='cross_entropy' needs classes=…;"
+                f" got classes={self.classes}, loss={self.loss!r}"
+            )
         layout, _ = self.layout
         steps, slots = sum(self.chunk), self.keys or 1
         rows = 3 * int(layout[memory_layout.PARAMETER_ROWS])
@@ -65,8 +68,8 @@ class BidirectionalSpec(RecurrentSpec):
         values = slots * (steps + self.max_waiting) * columns
         if rows * WIDTH + values > base.MAX_STATE_VALUES:
             raise ValueError(
-                f"the net needs more than {base.MAX_STATE_VALUES} values;"
-                " take a smaller hidden, layers, chunk, keys or delay"
+                f"the state of the network has more than {base.MAX_STATE_VALUES} values;"
+                " use a smaller hidden, layers, chunk, keys or delay"
             )
         return self
 

@@ -268,9 +268,12 @@ class RNN(Recurrent):
             of range.
         """
         if self.spec.symbols is None or not self._forecasts:
-            raise BadValue("only a net that forecasts symbols can draw them: symbols=…, target='next'")
+            raise BadValue(
+                "sample needs a network that forecasts symbols, with symbols=… and target='next';"
+                f" got symbols={self.spec.symbols}, target={self.spec.target!r}"
+            )
         if not 0 <= as_number(temperature, "temperature") < math.inf:
-            raise BadValue(f"temperature is {temperature}; 0 or a positive number was expected")
+            raise BadValue(f"temperature is {temperature}; expected a finite number of at least 0")
         temperature = min(temperature, _MAX_TEMPERATURE)
         symbols, _ = self._run_free(as_whole_number(n, "n"), temperature, as_whole_number(seed, "seed"), key)
         return symbols[:, 0].astype(np.int32)
@@ -283,7 +286,8 @@ class RNN(Recurrent):
         slot = int(self._slots.find(keys, 1)[0])
         if not self._forecasts or slot < 0 or not self.state["progress"][slot, tbptt.WAITING]:
             raise BadValue(
-                "no forecast to continue from: the net needs target='next' and at least one learned sample"
+                "the network has no forecast to continue: it needs target='next' and at least one learned"
+                " sample of this stream"
             )
         x, out = np.full((n, self.dim), np.nan, np.float32), self._empty_outputs(n)
         random = np.array([seed], np.uint64)

@@ -35,8 +35,8 @@ class RNNSpec(RecurrentSpec):
     horizon: Steps | None = Field(
         None,
         description=(
-            "Target 'next': samples that are forecast at once, each with its own rows of the read- "
-            "out. None: one, without an axis for the step."
+            "Target 'next': samples that are forecast at once, each with its own rows of the "
+            "read-out. None: one, without an axis for the step."
         ),
     )
     residual: bool = Field(
@@ -55,19 +55,28 @@ class RNNSpec(RecurrentSpec):
     )
 
     @model_validator(mode="after")
-    def _fits(self) -> RNNSpec:
+    def _check(self) -> RNNSpec:
         k1, k2 = self.tbptt
         if k2 < k1:
             raise ValueError(
-                f"tbptt=(k1, k2) needs k2 ≥ k1, or pairs would never be learned; got ({k1}, {k2})"
+                f"tbptt=(k1, k2) needs k2 ≥ k1, or some samples are never learned; got ({k1}, {k2})"
             )
         if self.target == "next" and self.outputs not in (None, self.dim):
-            raise ValueError(f"with target='next' the outputs are the {self.dim} channels: leave outputs out")
+            raise ValueError(
+                f"with target='next', outputs must equal dim={self.dim}; got outputs={self.outputs}."
+                " Remove outputs"
+            )
         if self.horizon is not None and (self.target != "next" or self.symbols is not None):
-            raise ValueError("horizon is for target='next' and samples that are numbers")
+            raise ValueError(
+                "horizon needs target='next' and symbols=None;"
+                f" got target={self.target!r}, symbols={self.symbols}. Remove horizon"
+            )
         if self.target != "next" and self.residual:
-            raise ValueError("residual is for target='next': a change needs a last value to start from")
-        self._fits_symbols()
+            raise ValueError(
+                "residual=True needs target='next', because it adds to the last sample;"
+                f" got target={self.target!r}. Remove residual"
+            )
+        self._check_symbols_and_classes()
         layout, _ = self.layout
         rows = 3 * int(layout[memory_layout.PARAMETER_ROWS])
         rows += self.window_slots * int(
@@ -75,19 +84,28 @@ class RNNSpec(RecurrentSpec):
         )
         if rows * WIDTH > base.MAX_STATE_VALUES:
             raise ValueError(
-                f"the net needs more than {base.MAX_STATE_VALUES} values; take a smaller hidden, layers, k2,"
-                " keys, horizon or delay"
+                f"the state of the network has more than {base.MAX_STATE_VALUES} values;"
+                " use a smaller hidden, layers, k2, keys, horizon or delay"
             )
         return self
 
-    def _fits_symbols(self) -> None:
-        probable = self.loss == "cross_entropy"
+    def _check_symbols_and_classes(self) -> None:
+        cross_entropy = self.loss == "cross_entropy"
         if self.symbols is not None and self.residual:
-            raise ValueError("a symbol is a name, and no number to which residual could add")
-        if self.target == "next" and probable != (self.symbols is not None):
-            raise ValueError("with target='next', loss='cross_entropy' and symbols=… go together")
-        if (self.classes is not None) != (probable and self.target != "next"):
-            raise ValueError("classes=… is for loss='cross_entropy' with a given target, which needs it")
+            raise ValueError(
+                "residual=True cannot be used with symbols, because symbol numbers cannot be added."
+                " Remove residual"
+            )
+        if self.target == "next" and cross_entropy != (self.symbols is not None):
+            raise ValueError(
+                "with target='next', symbols=… needs loss='cross_entropy' and loss='cross_entropy' needs"
+                f" symbols=…; got symbols={self.symbols}, loss={self.loss!r}"
+            )
+        if (self.classes is not None) != (cross_entropy and self.target != "next"):
+            raise ValueError(
+                "classes=… needs loss='cross_entropy' and target='given' or 'later', and these need"
+                f" classes=…; got classes={self.classes}, loss={self.loss!r}, target={self.target!r}"
+            )
 
     @property
     def class_count(self) -> int | None:

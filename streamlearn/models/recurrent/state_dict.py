@@ -105,12 +105,24 @@ def check(mapping: Mapping[str, Float32], shapes: Mapping[str, tuple[int, ...]])
     names = [f"'{name}' is missing" for name in shapes if name not in mapping]
     names += [f"'{name}' is unknown" for name in mapping if name not in shapes]
     given = {name: mapping[name] for name in shapes if name in mapping}
-    wrong = [f"'{n}' has shape {a.shape}, not {shapes[n]}" for n, a in given.items() if a.shape != shapes[n]]
-    values = [f"'{name}' is not finite" for name, array in given.items() if not np.isfinite(array).all()]
-    problems = names + wrong + values
+    wrong_shapes = [
+        f"'{name}' has shape {array.shape}, expected {shapes[name]}"
+        for name, array in given.items()
+        if array.shape != shapes[name]
+    ]
+    values = [
+        f"'{name}' has values that are not finite as float32"
+        for name, array in given.items()
+        if not np.isfinite(array).all()
+    ]
+    problems = names + wrong_shapes + values
     if problems:
-        kind = BadSpec if names else BadShape if wrong else BadValue
-        raise kind(f"not the parameters of this net: {'; '.join(problems)}", problems=problems)
+        error = BadSpec if names else BadShape if wrong_shapes else BadValue
+        raise error(
+            f"these arrays do not fit the network: {'; '.join(problems)}. Expected names and shapes:"
+            " see its property parameters",
+            problems=problems,
+        )
     return given
 
 
@@ -138,25 +150,35 @@ def recognise(state_dict: Mapping[str, Float32]) -> tuple[dict[str, Float32], di
             found[match["name"]] = rest.pop(name)
     problems = []
     if len(prefixes) > 1:
-        problems.append(f"it holds {len(prefixes)} recurrent nets: {', '.join(sorted(prefixes))}")
+        problems.append(
+            f"it has {len(prefixes)} recurrent networks ({', '.join(sorted(prefixes))}), expected 1"
+        )
     if not {"weight_ih_l0", "weight_hh_l0"} <= found.keys():
-        problems.append("weight_ih_l0 or weight_hh_l0 is not in it")
+        problems.append("weight_ih_l0 or weight_hh_l0 is missing")
     if any("_hr_" in name for name in found):
-        problems.append("it has projections (weight_hr_l0, of proj_size=…), which are not supported")
+        problems.append("it has projections (weight_hr_l0, from proj_size=…), which are not supported")
     stems = {name.rpartition(".")[0] for name in rest}
     linear = {name.rpartition(".")[2]: values for name, values in rest.items()}
     if len(stems) == 1 and set(linear) in ({"weight"}, {"weight", "bias"}):
         found |= {f"head.{name}": values for name, values in linear.items()}
     elif rest:
         problems.append(
-            f"it holds more than recurrent layers and a linear read-out: {', '.join(sorted(rest))}"
+            "it has parameters other than the recurrent layers and one linear read-out:"
+            f" {', '.join(sorted(rest))}"
         )
     if problems:
-        raise BadSpec(f"not the state_dict of a recurrent net: {'; '.join(problems)}", problems=problems)
+        raise BadSpec(
+            f"the state_dict cannot be loaded: {'; '.join(problems)}. Expected an nn.RNN, nn.GRU or nn.LSTM,"
+            " alone or with one linear read-out",
+            problems=problems,
+        )
     into, within = (found[name].shape for name in ("weight_ih_l0", "weight_hh_l0"))
     gates = within[0] // within[1] if len(within) == 2 and within[1] else 0
     if len(into) != 2 or within != (gates * within[-1], within[-1]) or gates not in _CELLS:
-        raise BadSpec(f"weight_ih_l0 {into} and weight_hh_l0 {within} do not fit any supported cell")
+        raise BadSpec(
+            f"weight_ih_l0 has shape {into} and weight_hh_l0 {within}; expected (g·hidden, dim) and"
+            " (g·hidden, hidden) with g = 1 (nn.RNN), 3 (nn.GRU) or 4 (nn.LSTM)"
+        )
     spec: dict[str, Any] = {"cell": _CELLS[gates], "dim": into[1], "hidden": within[1]}
     spec["layers"] = sum(name.startswith("weight_hh_l") and not name.endswith(REVERSE) for name in found)
     spec["directions"] = 2 if any(name.endswith(REVERSE) for name in found) else 1
@@ -196,7 +218,7 @@ def _as_float32(name: str, values: ArrayLike) -> Float32:
         with np.errstate(over="ignore"):
             return np.asarray(values, np.float32)
     except (TypeError, ValueError) as error:
-        raise BadDtype(f"'{name}' must be numbers in an array ({error})") from error
+        raise BadDtype(f"'{name}' must be an array of numbers ({error})") from error
 
 
 def _read_file(path: Path) -> Mapping[str, ArrayLike]:
@@ -208,15 +230,16 @@ def _read_file(path: Path) -> Mapping[str, ArrayLike]:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise BadCheckpoint(f"{path} is not an .npz file of plain arrays ({error})") from error
+        raise BadCheckpoint(
+            f"{path} cannot be read as an .npz file of arrays ({error}); write it with numpy.savez"
+        ) from error
 
 
 def _suffix(path: Path) -> str:
     if path.suffix not in (".safetensors", ".npz"):
         raise BadSpec(
-            "parameters are stored as .safetensors or .npz, not as"
-            f" {path.suffix or 'a file without suffix'!r}; write them with"
-            " safetensors.torch.save_file(net.state_dict(), path) or numpy.savez",
+            f"the file of parameters has the suffix {path.suffix!r}; expected '.safetensors' or '.npz'. Write"
+            " it with safetensors.torch.save_file(net.state_dict(), path) or numpy.savez",
             path=str(path),
         )
     return path.suffix
