@@ -39,8 +39,6 @@ class Kind:
     drawn: Callable[[Model], bool] = lambda model: True  # whether it starts from random numbers
     # Outputs that predict says of a sample just before it is learned, and learn reports.
     foretold: Callable[[Model], tuple[str, ...]] = _everything
-    may_hold_nan: tuple[str, ...] = ()  # state arrays where NaN stands for a value that is missing
-    may_hold_inf: tuple[str, ...] = ()  # state arrays where infinity keeps a unit out
     takes: Callable[[np.ndarray], np.ndarray] = np.asarray  # makes of any samples such as this kind takes
 
 
@@ -68,8 +66,6 @@ EXAMPLES = {
             {"labels": 4, "delay": 7, "drift": "adwin"},
         ),
         drawn=_from_random_weights,
-        may_hold_nan=("init.samples",),
-        may_hold_inf=("drift.page",),
     ),
     "competitive": Kind(
         usual={"dim": 5, "units": 20, "learning_rate": DECAY, "half_life": 50.0},
@@ -96,8 +92,6 @@ EXAMPLES = {
             },
         ),
         drawn=_from_random_weights,
-        may_hold_nan=("init.samples",),
-        may_hold_inf=("drift.page",),
     ),
     "gng": Kind(
         usual={"dim": 5, "max_units": 20, "insert_every": 4, "max_age": 4, "half_life": 50.0},
@@ -110,8 +104,6 @@ EXAMPLES = {
             {"init": "samples"},
         ),
         drawn=_from_random_weights,
-        may_hold_nan=("init.samples",),
-        may_hold_inf=("pad",),
     ),
     "rnn": Kind(
         usual={"dim": 5, "hidden": 18, "cell": "lstm", "tbptt": (4, 7), "half_life": 50.0},
@@ -134,8 +126,6 @@ EXAMPLES = {
             {**WATCHED, "on_drift": "freeze", "freeze_for": 3, "target": "later", "keys": 2, "delay": 9},
         ),
         foretold=lambda net: ("prediction", "present") if net.target_dim else ("error", "score", "present"),
-        may_hold_nan=("last_values", "predictions"),
-        may_hold_inf=("predictions", "drift.page"),
     ),
     "birnn": Kind(
         usual={"dim": 5, "hidden": 18, "cell": "lstm", "chunk": (4, 2), "half_life": 50.0},
@@ -153,8 +143,6 @@ EXAMPLES = {
             {**WATCHED, "on_drift": "freeze", "freeze_for": 3, "target": "later", "delay": 4},
         ),
         foretold=lambda net: ("sample", "prediction", "present"),
-        may_hold_nan=("last_values", "waiting.x", "waiting.y", "predictions"),
-        may_hold_inf=("predictions", "drift.page"),
     ),
     "grossberg": Kind(
         usual={
@@ -322,12 +310,18 @@ def held_first(model: Model) -> int:
     return len(model.state.get("init.samples", ()))
 
 
+def declared(model: Model, attribute: str) -> set[str]:
+    """State arrays that ``attribute`` of the model's classes, or of its parts such as ``Watch``, names."""
+    owners = [*type(model).__mro__, *map(type, vars(model).values())]
+    return {name for owner in owners for name in vars(owner).get(attribute, ())}
+
+
 def not_finite(model: Model) -> list[str]:
-    """Names of state arrays with a NaN or an infinity that does not belong there."""
-    kind = EXAMPLES[model.kind]
+    """Names of state arrays with a NaN or an infinity that the owner of the array does not declare."""
+    may_hold_nan, may_hold_inf = declared(model, "may_hold_nan"), declared(model, "may_hold_inf")
     return [
         name
         for name, array in model.state.items()
-        if (np.isnan(array).any() and name not in kind.may_hold_nan)
-        or (np.isinf(array).any() and name not in kind.may_hold_inf)
+        if (np.isnan(array).any() and name not in may_hold_nan)
+        or (np.isinf(array).any() and name not in may_hold_inf)
     ]

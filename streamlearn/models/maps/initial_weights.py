@@ -104,6 +104,8 @@ def grid_positions(rows: int, columns: int, hexagonal: bool) -> NDArray[np.float
 class FirstSamples:
     """The first samples, held until they decide the initial weights. Its arrays are part of the state."""
 
+    may_hold_nan = ("init.samples",)  # missing values
+
     def __init__(
         self, rule: str, samples: int, dim: int, units: int, plane: NDArray[np.float64] | None
     ) -> None:

@@ -146,6 +146,8 @@ class BidirectionalRNN(Recurrent):
     """
 
     kind: ClassVar[str] = "birnn"
+    may_hold_nan = ("last_values", "waiting.x", "waiting.y", "predictions")  # missing values
+    may_hold_inf = ("predictions",)  # a prediction may overflow float32
     Spec: ClassVar[type[base.Spec]] = BidirectionalSpec
     outputs_class = BidirectionalRNNOutputs
     directions: ClassVar[int] = 2

@@ -69,6 +69,8 @@ class RNN(Recurrent):
     """
 
     kind: ClassVar[str] = "rnn"
+    may_hold_nan = ("last_values", "predictions")  # missing values; a forecast that was not made
+    may_hold_inf = ("predictions",)  # a forecast may overflow float32
     Spec: ClassVar[type[base.Spec]] = RNNSpec
     outputs_class = RNNOutputs
     spec: RNNSpec

@@ -16,6 +16,8 @@ DELTAS = {"page_hinkley": 0.005, "adwin": 0.002}
 class DriftDetector:
     """A drift detector on the scores of one model. Its arrays are part of the model's ``state``."""
 
+    may_hold_inf = ("drift.page",)  # the extremes before the first score
+
     def __init__(self, detector: str, delta: float | None, threshold: float) -> None:
         compiler.ready(kernels)
         page = np.zeros(6)
