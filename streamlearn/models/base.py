@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 import time
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -25,7 +24,7 @@ from .spec_errors import bad_spec
 from .stream.drift import DriftDetector
 from .stream.freeze import Freeze, Steps
 from .stream.schedules import Schedules, changing
-from .validation import as_rows, as_times
+from .validation import as_keys, as_rows, as_times
 
 __all__ = ["MAX_STATE_VALUES", "Model", "Spec", "decay_per_sample"]
 
@@ -436,24 +435,8 @@ class Model(Serializable, ABC):
         return targets
 
     def _read_keys(self, keys: Any, rows: int) -> Integers | None:
-        if keys is None and not self.needs_keys:
-            return None
-        if not self.needs_keys:
-            raise BadShape(f"this {self.kind} has no keys: leave keys out", expected=None)
-        if keys is None:
-            raise BadShape(
-                f"this {self.kind} needs a key for every sample: {rows} integers or strings, or one for all",
-                expected=[rows],
-            )
-        return as_identifiers(keys, rows, "keys")
+        return as_keys(self.kind, keys, rows, required=self.needs_keys)
 
     def __repr__(self) -> str:
         """Return the parameters that were given, and the number of samples learned."""
-        given = ", ".join(
-            f"{name}={_short.repr(getattr(self.spec, name))}" for name in sorted(self.spec.model_fields_set)
-        )
-        return f"{type(self).__name__}({given}; {self.samples} samples learned)"
-
-
-_short = reprlib.Repr()  # shortens values of a spec: init may hold all weights of a map
-_short.maxtuple, _short.maxother, _short.maxstring = 3, 200, 200
+        return f"{type(self).__name__}({self.spec.given_parameters()}; {self.samples} samples learned)"

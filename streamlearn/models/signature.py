@@ -15,20 +15,24 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import Parameter
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from .spec import Spec
 from .stream.schedules import Decay, Within
-
-if TYPE_CHECKING:
-    from .base import Model
 
 WIDTH = 96  # columns of a generated docstring
 _UNLIMITED = 1e9  # a bound beyond this protects the arithmetic and is no advice to a user
+
+
+class HasSpec(Protocol):
+    """An object of a model's class, as far as this module uses it."""
+
+    Spec: ClassVar[type[Spec]]
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Argument:
         return f"{self.name} : {self.shown}" + ("" if self.default is None else f", default {self.default}")
 
 
-def arguments(model: type[Model]) -> list[Argument]:
+def arguments(model: type[HasSpec]) -> list[Argument]:
     """Return the parameters of a model's class: required ones first, then its own, then inherited ones."""
     fields = model.Spec.model_fields
     declared = [name for base in model.Spec.__mro__ for name in vars(base).get("__annotations__", {})]
@@ -173,7 +177,7 @@ def _number(value: Any) -> str:
 # -- the class --------------------------------------------------------------------------------------------
 
 
-def signature(model: type[Model]) -> inspect.Signature:
+def signature(model: type[HasSpec]) -> inspect.Signature:
     """Return the keyword-only signature of a model's class. Annotations are source text."""
     spec = model.Spec
     return inspect.Signature(
@@ -193,7 +197,7 @@ def _empty(default: Any) -> Any:
     return Parameter.empty if default is PydanticUndefined else default
 
 
-def document(model: type[Model]) -> None:
+def document(model: type[HasSpec]) -> None:
     """Set ``__signature__`` and ``__doc__`` of a model's class."""
     model.__signature__ = signature(model)  # type: ignore[attr-defined]
     model.__doc__ = docstring(model)
@@ -204,7 +208,7 @@ RAISES = """BadSpec
     message names every fault at once."""
 
 
-def docstring(model: type[Model]) -> str:
+def docstring(model: type[HasSpec]) -> str:
     """Return the docstring of a model's class: the written text with the generated sections inserted."""
     return inserted(
         vars(model).get("__doc__") or f"{model.__name__}.",
@@ -226,7 +230,7 @@ def inserted(written: str, *sections: str) -> str:
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def attributes(model: type[Model]) -> list[tuple[str, str]]:
+def attributes(model: type[HasSpec]) -> list[tuple[str, str]]:
     """Return heading and text of the public properties of a class; of those of every model, two."""
     found: dict[str, tuple[str, str]] = {}
     for base in reversed(model.__mro__):

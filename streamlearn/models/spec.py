@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from decimal import Context, Decimal
 from typing import Annotated, Literal, Self
 
@@ -79,6 +80,14 @@ class Spec(BaseModel):
     def schedules(self) -> dict[str, Schedule]:
         """Parameters that may change over the stream, in the order of the kernel's arguments."""
         return {}
+
+    def given_parameters(self) -> str:
+        """Return the parameters that were given, as text: ``name=value, …``. Long values are shortened."""
+        short = reprlib.Repr()  # init may hold all weights of a map
+        short.maxtuple, short.maxother, short.maxstring = 3, 200, 200
+        return ", ".join(
+            f"{name}={short.repr(getattr(self, name))}" for name in sorted(self.model_fields_set)
+        )
 
     @model_validator(mode="after")
     def _has_an_alarm_to_answer(self) -> Self:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from streamlearn_client.protocol import as_identifiers
+
 from ..errors import BadDtype, BadShape, BadValue
-from .batch import Float32
+from .batch import Float32, Integers
 
 
 def as_rows(name: str, values: ArrayLike, columns: int) -> Float32:
@@ -62,6 +66,23 @@ def as_codes(name: str, rows: Float32, count: int) -> Float32:
             column=column,
         )
     return rows
+
+
+def as_keys(kind: str, keys: Any, rows: int, *, required: bool) -> Integers | None:
+    """Return ``keys``, one for each of ``rows`` samples or one for all, as int64 ``(rows,)``.
+
+    ``required``: whether the model has keys. Without keys the result is None.
+    """
+    if keys is None and not required:
+        return None
+    if not required:
+        raise BadShape(f"this {kind} has no keys: leave keys out", expected=None)
+    if keys is None:
+        raise BadShape(
+            f"this {kind} needs a key for every sample: {rows} integers or strings, or one for all",
+            expected=[rows],
+        )
+    return as_identifiers(keys, rows, "keys")
 
 
 def as_times(times: ArrayLike, rows: int) -> NDArray[np.float64]:
