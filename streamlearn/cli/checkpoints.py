@@ -10,6 +10,7 @@ from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, Json, Name, Time
 
 
 def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module to the program."""
     for command in (checkpoint, checkpoints, restore):
         app.command()(command)
 

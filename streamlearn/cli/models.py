@@ -15,6 +15,7 @@ _ANY_KIND = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
 
 
 def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module to the program."""
     for command in (status, models, create, describe, reheat, delete):
         app.command()(command)
 

@@ -28,6 +28,7 @@ JsonLines = Annotated[bool, typer.Option("--json", help="write one JSON object p
 
 
 def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module to the program."""
     for command in (predict, forecast, sample):
         app.command()(command)
 

@@ -35,6 +35,7 @@ Delimiter = Annotated[str, typer.Option(metavar="CHAR", help="field separator")]
 
 
 def add_to(app: typer.Typer) -> None:
+    """Add the command of this module to the program."""
     app.command()(push)
 
 

@@ -35,6 +35,7 @@ def show(value: Any, as_json: bool, *shown: RenderableType) -> None:
 
 
 def print_json(value: Any) -> None:
+    """Print ``value`` as indented JSON."""
     print(json.dumps(to_json(value), indent=2, ensure_ascii=False))
 
 

@@ -9,6 +9,7 @@ import typer
 
 
 def add_to(app: typer.Typer) -> None:
+    """Add the command of this module to the program."""
     app.command()(serve)
 
 

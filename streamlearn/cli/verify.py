@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def add_to(app: typer.Typer) -> None:
+    """Add the command of this module to the program."""
     app.command()(verify)
 
 

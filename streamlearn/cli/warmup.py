@@ -10,6 +10,7 @@ from streamlearn.cli.options import Json
 
 
 def add_to(app: typer.Typer) -> None:
+    """Add the command of this module to the program."""
     app.command()(warmup)
 
 

@@ -37,6 +37,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
+    """A table of the settings file. Unknown names are errors."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -68,29 +70,39 @@ class Endpoints(Section):
 
 
 class Journal(Section):
+    """The size of journal segments, and whether a damaged journal is repaired."""
+
     segment_bytes: int = Field(64 * MiB, ge=64 * KiB)
     repair: bool = False  # truncate a damaged journal, after copying it
 
 
 class Checkpoints(Section):
+    """When a model gets a checkpoint, and how many are kept."""
+
     seconds: Positive = 60.0
     samples: int = Field(1_000_000, ge=1)
     keep: int = Field(2, ge=2)
 
 
 class Learning(Section):
+    """The length of a learning slice, and the backlog at which back-pressure begins."""
+
     slice_milliseconds: Positive = 0.5
     backlog_seconds: Positive = 1.0  # of accepted samples, not yet learned: where back-pressure begins
     backlog_bytes: int = Field(64 * MiB, ge=MiB)
 
 
 class LimitSettings(Section):
+    """The largest message, and the largest number of rows in a batch and of models."""
+
     frame_bytes: int = Field(64 * MiB, ge=4 * KiB, le=1024 * MiB)
     rows: int = Field(1_048_576, ge=1)
     models: int = Field(1000, ge=1)
 
 
 class Log(Section):
+    """The log."""
+
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
@@ -131,6 +143,8 @@ class DeclaredModel(Section):
 
 
 class Settings(BaseSettings):
+    """All settings of a daemon, validated."""
+
     model_config = SettingsConfigDict(
         env_prefix="STREAMLEARN_", env_nested_delimiter="__", extra="forbid", frozen=True
     )
@@ -162,6 +176,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources in order of precedence: options, environment variables, settings file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 

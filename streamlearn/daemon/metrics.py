@@ -18,6 +18,7 @@ class Histogram:
         self._buckets = [0] * (64 * _STEPS)
 
     def add(self, nanoseconds: int) -> None:
+        """Count one duration."""
         value = max(nanoseconds, _STEPS)
         shift = value.bit_length() - 4
         self._buckets[shift * _STEPS + (value >> shift) - _STEPS] += 1
@@ -34,6 +35,7 @@ class Histogram:
         return 0.0
 
     def to_map(self) -> dict[str, float]:
+        """Return count, median and 99 % quantile (both in seconds), as `stats` sends them."""
         return {"count": self.count, "p50": self.quantile(0.50), "p99": self.quantile(0.99)}
 
 
@@ -47,6 +49,7 @@ class ModelMetrics:
     queries: int = 0
 
     def to_map(self) -> dict[str, int]:
+        """Return all counters by name."""
         return asdict(self)
 
 
@@ -75,6 +78,7 @@ class Metrics:
         return found
 
     def count_error(self, code: str) -> None:
+        """Count one error reply by its code."""
         self.errors[code] = self.errors.get(code, 0) + 1
 
     def to_map(self) -> dict[str, Any]:

@@ -27,8 +27,10 @@ class SelfPipe:
                 pass
 
     def fileno(self) -> int:
+        """Return the file descriptor to poll for reading."""
         return self._reader.fileno()
 
     def close(self) -> None:
+        """Close both ends."""
         self._reader.close()
         self._writer.close()

@@ -44,6 +44,7 @@ class Sockets:
         }
 
     def close(self, linger_ms: int = LINGER_MS) -> None:
+        """Close all sockets. Unsent messages have `linger_ms` milliseconds to leave."""
         self.context.destroy(linger=linger_ms)
 
 

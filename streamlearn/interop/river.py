@@ -141,8 +141,8 @@ class Clusterer(_Learner, base.Clusterer):
         yield {"kind": "competitive", "units": 4}
 
     def _suits(self, model: Model) -> bool:
-        said = model.predict(np.full(model.dim, np.nan)).arrays
-        return "winner" in said and said["winner"].size == 1
+        outputs = model.predict(np.full(model.dim, np.nan)).arrays
+        return "winner" in outputs and outputs["winner"].size == 1
 
     def learn_one(self, x: Features) -> None:
         """Learn one sample."""

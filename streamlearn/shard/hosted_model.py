@@ -29,7 +29,8 @@ Arrays = dict[str, NDArray[Any]]
 class ModelSource(Protocol):
     """Creates models: `streamlearn.models`, or a fake of it in tests."""
 
-    def create(self, kind: str, spec: Mapping[str, Any]) -> Model: ...
+    def create(self, kind: str, spec: Mapping[str, Any]) -> Model:
+        """Create a new model. Raises `BadSpec`."""
 
     def from_arrays(self, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Model:
         """Create a model from all arrays of a checkpoint."""

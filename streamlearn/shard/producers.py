@@ -78,6 +78,7 @@ class ProducerState:
             del positions[next(iter(positions))]
 
     def copy(self) -> ProducerState:
+        """Return an independent copy."""
         return ProducerState(self._positions)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:

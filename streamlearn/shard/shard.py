@@ -75,10 +75,12 @@ class Shard:
 
     @property
     def backlog_rows(self) -> int:
+        """Accepted rows that no model has learned yet."""
         return sum(hosted.backlog_rows for hosted in self._backlogged)
 
     @property
     def backlog_bytes(self) -> int:
+        """Memory of the records that are not learned yet."""
         return sum(hosted.backlog_bytes for hosted in self._backlogged)
 
     # ------------------------------------------------------------------------------------ requests to records

@@ -15,6 +15,7 @@ from streamlearn.cli.options import Json
 
 
 def add_to(app: typer.Typer) -> None:
+    """Add the command of this module to the program."""
     app.command()(demo)
 
 

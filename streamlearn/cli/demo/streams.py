@@ -54,6 +54,7 @@ class Producer(threading.Thread):
         return self._stream.pending if self._stream is not None else 0
 
     def run(self) -> None:
+        """Send the whole stream. An error ends it and is stored in ``error``."""
         try:
             batch, window = PACED if self._seconds else FULL_SPEED
             with (
@@ -97,6 +98,7 @@ class ScoreSubscriber(threading.Thread):
             self._events = client.subscribe(model, "output")
 
     def run(self) -> None:
+        """Receive events until ``finish`` and an empty socket."""
         while True:
             event = self._events.next_event(POLL_SECONDS)
             if event is not None:

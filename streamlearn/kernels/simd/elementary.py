@@ -1,10 +1,10 @@
 """exp, tanh, sigmoid and log in float32: one formula each, for scalars and lanes alike, the same bits on
 every CPU.
 
-libm's differ from system to system and would make a replayed model another model. These use only +, −, ×, ÷
-and fma, each correctly rounded by IEEE 754. Largest errors against float64, in units in the last place, over
-every float32 there is: exp 1.10, log 0.87, sigmoid 2.41, tanh 2.46 (``tests/kernels/test_mathf.py`` has the
-worst ones). NaN gives NaN; ±inf and overflow give the limit; denormal arguments and results are kept.
+The functions of libm differ from system to system. These use only +, −, ×, ÷ and fma, each correctly rounded
+by IEEE 754. Largest errors against float64 over all float32, in units in the last place: exp 1.10, log 0.87,
+sigmoid 2.41, tanh 2.46 (``tests/kernels/test_elementary.py`` has the worst arguments). NaN gives NaN. ±inf
+and overflow give the limit. Denormal arguments and results are kept.
 
 The polynomials are Chebyshev interpolants of the series' remainder over the reduced range, rounded to
 float32.
@@ -59,6 +59,7 @@ def _reduce(x):
 
 @device
 def exp(x):
+    """eˣ."""
     x = select(x < _EXP_LOW, _EXP_LOW, select(x > _EXP_HIGH, _EXP_HIGH, x))
     n, e = _reduce(x)
     half = (n * _HALF + _ROUNDER) - _ROUNDER  # in two steps: 2ⁿ itself may be denormal or too large
@@ -67,6 +68,7 @@ def exp(x):
 
 @device
 def tanh(x):
+    """Hyperbolic tangent of x."""
     magnitude = absolute(x)
     n, e = _reduce(_2 * select(magnitude > _TANH_HIGH, _TANH_HIGH, magnitude))
     scale = pow2(n)
@@ -76,12 +78,14 @@ def tanh(x):
 
 @device
 def sigmoid(x):
+    """1/(1 + e⁻ˣ)."""
     e = exp(-absolute(x))
     return select(x < _0, e, _1) / (_1 + e)
 
 
 @device
 def log(x):
+    """Natural logarithm of x: −inf at 0, NaN below."""
     tiny = x < _MIN_NORMAL
     normal = select(tiny, x * _UP, x)
     e = exponent(normal)
