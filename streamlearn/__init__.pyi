@@ -176,13 +176,13 @@ class BidirectionalRNN(_BidirectionalRNN):
 
     Notes
     -----
-    A chunk is N_c samples, and the N_r samples after them are its right context. When the context has
-    come, the N_c samples are predicted and their targets learned, in one update on the mean loss. The
+    A chunk is N_c samples. The N_r samples after them are its right context. When the context has
+    arrived, the N_c samples are predicted and their targets learned, in one update on the mean loss. The
     forward direction is carried from chunk to chunk; the reverse direction starts from 0 at the end of
     the context. The gradient goes through all N_c + N_r steps of both directions.
 
     ``learn`` returns one row per sample that is complete, in order, possibly none; ``sample`` is its
-    number. ``predict(X)`` returns the rows that ``learn`` would return if X came now. With
+    number. ``predict(X)`` returns the rows that ``learn`` would return if X arrived now. With
     ``target="later"`` a y may come with ``learn_targets``; a chunk is learned when it has all of them,
     or when more than ``delay`` samples wait. Quality is that of ``RNN``; ``waiting`` is the number of
     samples that wait.
@@ -1915,11 +1915,11 @@ class RNN(_RNN):
     - training: every k₁ samples, one update on the mean loss of the last k₂ pairs of input and target.
       The hidden state is carried and never restarted; the gradient stops k₂ steps back
 
-    ``learn`` gives in ``prediction[i]`` what was forecast for sample i before it came (NaN for the
-    first), or for its target. ``predict`` runs on from the live state and gives the forecast that
-    follows sample i. ``error`` and ``score`` compare sample i, or its target, with the prediction made
-    before it. With ``horizon=H``, ``prediction`` has shape (n, H, dim) and ``error`` compares the first
-    step.
+    ``learn`` returns in ``prediction[i]`` the forecast of sample i made before it arrived (NaN for the
+    first sample), or the prediction of its target. ``predict`` continues from the live state and returns
+    the forecast after sample i. ``error`` and ``score`` compare sample i, or its target, with the
+    prediction made before it. With ``horizon=H``, ``prediction`` has shape (n, H, dim) and ``error``
+    compares the first step.
 
     A missing input is replaced by the net's own forecast, or by the channel's mean so far; a missing
     target has no loss. A gradient that is not finite skips its update. With ``keys``, parameters,

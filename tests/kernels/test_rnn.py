@@ -72,12 +72,15 @@ def test_gradient_equals_the_float64_reference(cell, shape, missing, without):
     parameters = random_parameters(cell, *shape)
     absent = {name: 0 * values for name, values in parameters.items() if name.startswith(without)}
     parameters |= absent
-    slow = Net(parameters, cell, layers)
+    reference = Net(parameters, cell, layers)
     inputs = list(random.normal(size=(STEPS, dim)))
     targets = random.normal(size=(STEPS, outputs))
     targets[random.random(targets.shape) < missing] = np.nan
     targets[0] = 1.0
-    states = [(random.uniform(-1, 1, h.shape), random.uniform(-1, 1, c.shape)) for h, c in slow.start()]
+    states = [
+        (random.uniform(-1, 1, h.shape), random.uniform(-1, 1, c.shape))
+        for h, c in reference.initial_states()
+    ]
 
     biases = {"bias": without != ("bias_",), "head_bias": without != ("head.bias",)}
     layout, matrices = memory_layout.network_layout(cell, *shape, **biases)
@@ -102,7 +105,7 @@ def test_gradient_equals_the_float64_reference(cell, shape, missing, without):
 
     live = states
     for t in range(STEPS):
-        forecast, live, _ = slow.step(inputs[t], live)
+        forecast, live, _ = reference.step(inputs[t], live)
         at = layout[memory_layout.FORECAST] * 16
         assert np.allclose(flat[t, at : at + outputs], forecast, rtol=1e-5, atol=1e-6)
 
@@ -128,11 +131,11 @@ def test_gradient_equals_the_float64_reference(cell, shape, missing, without):
         0.5,
     )
     assert count == np.count_nonzero(~np.isnan(targets))
-    expected, _ = pack(slow.gradient(inputs, list(targets), states) | absent, shape, cell)
+    expected, _ = pack(reference.gradient(inputs, list(targets), states) | absent, shape, cell)
     assert np.allclose(gradient, expected, rtol=1e-4, atol=1e-6)
     assert not gradient[used == 0].any()  # lanes without a unit have no gradient
 
-    norms = slow.gradient_by_lag(inputs, list(targets), states)
+    norms = reference.gradient_by_lag(inputs, list(targets), states)
     seen = lag_norms[0] > 0
     assert seen.all() == (np.count_nonzero(~np.isnan(targets[-1])) > 0)
     assert np.allclose(lag_norms[1, seen], norms[seen], rtol=1e-4, atol=1e-9)
@@ -143,13 +146,13 @@ def test_gradient_equals_the_float64_reference(cell, shape, missing, without):
 def test_optimizer_equals_the_float64_reference(kind, clip):
     random = np.random.default_rng(7)
     rows = random.normal(size=(9, 16)).astype(np.float32)
-    slow, parameters = Optimizer(kind, 0.03, clip), {"all": rows.astype(float)}
+    reference, parameters = Optimizer(kind, 0.03, clip), {"all": rows.astype(float)}
     momentum = np.float32(0.9)
     mean, square, clock = np.zeros_like(rows), np.zeros_like(rows), np.array([1.0, 1.0, 0.0])
     counters, rate = np.zeros(2, np.int64), np.float32(0.03)
     for t in range(300):
         gradient = (random.normal(size=rows.shape) * 10.0 ** random.uniform(-4, 1)).astype(np.float32)
-        slow.update(parameters, {"all": gradient.astype(float)})
+        reference.update(parameters, {"all": gradient.astype(float)})
         limit = np.inf if clip is None else clip
         finite = optimizers.update(
             optimizers.OPTIMIZERS[kind], rows, gradient, mean, square, clock, counters, rate, momentum, limit

@@ -1,4 +1,4 @@
-"""Bidirectional recurrent nets against PyTorch's; ``pytorch.py`` derives the bounds."""
+"""``sl.BidirectionalRNN`` against PyTorch. ``pytorch.py`` derives the bounds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ K = 10  # samples of a chunk
 
 
 class Peer(pytorch.Peer):
-    """Trained chunk by chunk, from our parameters, moments and forward states."""
+    """A PyTorch network, trained chunk by chunk from our parameters, moments and forward states."""
 
     def __init__(self, ours: sl.BidirectionalRNN) -> None:
         super().__init__(ours, sum(ours.spec.chunk))
@@ -30,7 +30,7 @@ class Peer(pytorch.Peer):
         ]
 
     def initial_states(self, layers: list[int]) -> tuple | torch.Tensor:
-        """The states before the chunk: carried for the forward direction, 0 for the reverse one."""
+        """Return the states before the chunk: carried in the forward direction, 0 in the reverse one."""
         zero = torch.zeros(1, 1, self.spec.hidden, dtype=torch.float64)
         parts = [
             torch.cat([part for n in layers for part in (self.carried[n][of], zero)])
@@ -39,7 +39,7 @@ class Peer(pytorch.Peer):
         return tuple(parts) if len(parts) == 2 else parts[0]
 
     def states_after(self, x: torch.Tensor) -> list[tuple]:
-        """The forward states of each layer after the chunk, with a net of its own for each layer."""
+        """Return the forward states of every layer after the chunk. Runs one network per layer."""
         found = []
         with torch.no_grad():
             for n in range(self.spec.layers):
@@ -65,19 +65,19 @@ class Peer(pytorch.Peer):
         return prediction.detach().numpy()
 
     def check_chunk(self, ours: sl.BidirectionalRNN, prediction: np.ndarray, expected: np.ndarray) -> None:
-        """Assert that our chunk is the peer's: predictions, states, moments and parameters. Then take them
-        over."""
+        """Assert equal predictions, states, moments and parameters. Then copy ours to the peer."""
         assert np.abs(prediction - expected).max() <= self.forward_bound()
         for part, found in enumerate(unpack_states(ours, ours.state["states"][0, 0])):
-            wanted = torch.cat([states[part] for states in self.carried])[:, 0].numpy()
-            assert np.abs(found - wanted).max() <= self.state_bound(found)
+            expected_part = torch.cat([states[part] for states in self.carried])[:, 0].numpy()
+            assert np.abs(found - expected_part).max() <= self.state_bound(found)
         self.assert_same_update(ours)
         self.take_over(ours)
 
 
 def one_step(cell: str, layers: int, context: int) -> float:
-    """The largest difference after one SGD step, as a share of the step of that parameter array. The rate is
-    so large that the parameter before the step no longer matters."""
+    """Return the largest difference after one SGD step, relative to the step of the parameter array.
+
+    The rate is so large that the parameters before the step do not matter."""
     ours = sl.BidirectionalRNN(
         dim=3, hidden=19, cell=cell, layers=layers, chunk=(K, context), outputs=2, optimizer="sgd",
         learning_rate=1000.0, seed=1,
@@ -98,7 +98,7 @@ def one_step(cell: str, layers: int, context: int) -> float:
 @pytest.mark.parametrize("context", [0, 4])
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("cell", CELLS)
-def test_one_step_is_pytorchs(cell, layers, context):
+def test_one_step_equals_pytorch(cell, layers, context):
     assert one_step(cell, layers, context) <= 1e-5
 
 
@@ -116,7 +116,7 @@ RULES = [
 @pytest.mark.parametrize("context", [0, 4])
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("cell", CELLS)
-def test_learns_chunk_by_chunk_as_pytorch(cell, layers, context, rule):
+def test_learning_chunk_by_chunk_equals_pytorch(cell, layers, context, rule):
     ours = sl.BidirectionalRNN(
         dim=3, hidden=19, cell=cell, layers=layers, chunk=(K, context), outputs=2, seed=4, **rule
     )
@@ -128,7 +128,7 @@ def test_learns_chunk_by_chunk_as_pytorch(cell, layers, context, rule):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_classifies_symbols_as_pytorch(cell):
+def test_classification_of_symbols_equals_pytorch(cell):
     ours = sl.BidirectionalRNN(
         dim=1, hidden=9, cell=cell, layers=2, chunk=(K, 3), symbols=18, loss="cross_entropy", classes=20,
         optimizer="sgd", learning_rate=0.1, seed=7,
@@ -152,14 +152,14 @@ def check_chunks(ours: sl.BidirectionalRNN, peer: Peer, x: np.ndarray, y: np.nda
     return samples
 
 
-# files
+# Files
 
 
 @pytest.mark.parametrize("biases", BIASES, ids=str)
 @pytest.mark.parametrize("suffix", FILES)
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_module_comes_in_and_goes_out_without_loss(cell, layers, suffix, biases, tmp_path):
+def test_a_module_is_loaded_and_saved_without_loss(cell, layers, suffix, biases, tmp_path):
     torch.manual_seed(1)
     module = Module(cell, layers, 4, biases, bidirectional=True)
     path = tmp_path / f"module{suffix}"
@@ -176,8 +176,8 @@ def test_a_module_comes_in_and_goes_out_without_loss(cell, layers, suffix, biase
     back = tmp_path / f"back{suffix}"
     ours.save_parameters(back)
     assert_holds(back, module, Module(cell, layers, 4, biases, bidirectional=True))
-    again = sl.BidirectionalRNN.from_state_dict(ours.parameters, chunk=(20, 10))
-    assert (again.spec, again.state_hash()) == (spec, ours.state_hash())
+    loaded = sl.BidirectionalRNN.from_state_dict(ours.parameters, chunk=(20, 10))
+    assert (loaded.spec, loaded.state_hash()) == (spec, ours.state_hash())
 
 
 def test_the_error_for_the_other_direction_names_the_right_class():

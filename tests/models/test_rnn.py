@@ -1,4 +1,4 @@
-"""Recurrent nets against a slow one in float64, finite differences, and what a user was promised."""
+"""``sl.RNN`` against the float64 reference and finite differences; documented behaviour."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def wave(n: int, dim: int, seed: int, missing: float = 0.0) -> np.ndarray:
     return np.where(random.random(x.shape) < missing, np.nan, x).astype(np.float32)
 
 
-def slow(net: sl.RNN) -> Stream:
-    """The slow net with the same parameters."""
+def reference_of(net: sl.RNN) -> Stream:
+    """Return the reference with the same parameters."""
     spec = net.spec
-    optimizer = Optimizer(spec.optimizer, spec.learning_rate, spec.clip)  # a rate that stays
+    optimizer = Optimizer(spec.optimizer, spec.learning_rate, spec.clip)  # a constant rate
     return Stream(Net(dict(net.parameters), spec.cell, spec.layers), optimizer, *spec.tbptt)
 
 
-# the oracle itself
+# The reference against finite differences
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_slow_nets_gradient_is_that_of_finite_differences(cell, layers):
+def test_gradient_of_the_reference_equals_finite_differences(cell, layers):
     random = np.random.default_rng(layers)
     net = Net(dict(sl.RNN(dim=2, hidden=3, layers=layers, cell=cell, seed=5).parameters), cell, layers)
     inputs, targets = list(random.normal(size=(5, 2))), list(random.normal(size=(5, 2)))
@@ -49,7 +49,7 @@ def test_the_slow_nets_gradient_is_that_of_finite_differences(cell, layers):
         assert np.allclose(gradient[name], expected, rtol=1e-5, atol=1e-9), name
 
 
-# ours and the oracle
+# sl.RNN against the reference
 
 WINDOWS = [(1, 1), (4, 4), (1, 5), (3, 7), (16, 20)]
 RULES = {
@@ -64,110 +64,113 @@ RULES = {
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("tbptt", WINDOWS, ids=str)
 @pytest.mark.parametrize(("cell", "layers"), [(cell, n) for cell in CELLS for n in (1, 2, 3)])
-def test_forecasts_the_next_sample_as_the_slow_one(cell, layers, tbptt, rule):
+def test_forecast_of_the_next_sample_equals_the_reference(cell, layers, tbptt, rule):
     ours = sl.RNN(dim=3, hidden=5, cell=cell, layers=layers, tbptt=tbptt, seed=1, **RULES[rule])
-    naive = slow(ours)
+    reference = reference_of(ours)
     x = wave(130, 3, seed=2, missing=0.15)
     out = ours.learn(x)
-    told = np.array([naive.learn(row) for row in x.astype(float)])
-    assert np.allclose(out.prediction, told, rtol=1e-3, atol=1e-4, equal_nan=True)
-    wrong = np.nansum((out.prediction - x.astype(float)) ** 2, axis=1)
-    some = np.flatnonzero(~np.isnan(x).all(axis=1))[1:]
-    assert np.allclose(out.error[some], np.sqrt(wrong[some] / out.present[some]), rtol=1e-5)
-    assert np.isnan(np.delete(out.error, some)).all()
+    expected = np.array([reference.learn(row) for row in x.astype(float)])
+    assert np.allclose(out.prediction, expected, rtol=1e-3, atol=1e-4, equal_nan=True)
+    squared = np.nansum((out.prediction - x.astype(float)) ** 2, axis=1)
+    rows = np.flatnonzero(~np.isnan(x).all(axis=1))[1:]  # rows with an error
+    assert np.allclose(out.error[rows], np.sqrt(squared[rows] / out.present[rows]), rtol=1e-5)
+    assert np.isnan(np.delete(out.error, rows)).all()
     assert out.present.tolist() == (~np.isnan(x)).sum(axis=1).tolist()
-    assert_same_parameters(ours, naive.net)
+    assert_same_parameters(ours, reference.net)
     assert ours.quality()["updates"] == 129 // tbptt[0]
 
 
 @pytest.mark.parametrize("tbptt", WINDOWS, ids=str)
 @pytest.mark.parametrize("cell", CELLS)
-def test_predicts_given_targets_as_the_slow_one(cell, tbptt):
+def test_prediction_of_given_targets_equals_the_reference(cell, tbptt):
     ours = sl.RNN(
         dim=2, hidden=18, cell=cell, tbptt=tbptt, target="given", outputs=3, seed=3, learning_rate=0.01
     )
-    naive = slow(ours)
+    reference = reference_of(ours)
     x, y = wave(100, 2, seed=4, missing=0.1), wave(100, 3, seed=5, missing=0.3)
-    y[20:45] = np.nan  # longer than most windows: nothing to learn there
+    y[20:45] = np.nan  # longer than most windows, which then have no loss
     out = ours.learn(x, y)
-    told = np.array([naive.learn(*pair) for pair in zip(x.astype(float), y.astype(float), strict=True)])
-    assert np.allclose(out.prediction, told, rtol=1e-3, atol=1e-4)
+    pairs = zip(x.astype(float), y.astype(float), strict=True)
+    expected = np.array([reference.learn(*pair) for pair in pairs])
+    assert np.allclose(out.prediction, expected, rtol=1e-3, atol=1e-4)
     assert np.isnan(out.error[20:45]).all()
-    assert_same_parameters(ours, naive.net)
+    assert_same_parameters(ours, reference.net)
 
 
 def test_a_decaying_learning_rate():
     decay = sl.Decay(0.3, 0.05, 20)
     ours = sl.RNN(dim=1, hidden=4, tbptt=(5, 5), optimizer="sgd", learning_rate=decay)
-    naive = Stream(Net(dict(ours.parameters), "lstm", 1), Optimizer("sgd", 0.0, None), 5, 5)
+    reference = Stream(Net(dict(ours.parameters), "lstm", 1), Optimizer("sgd", 0.0, None), 5, 5)
     x = wave(101, 1, seed=6)
     ours.learn(x)
     for t, row in enumerate(x.astype(float)):
-        naive.optimizer.rate = 0.05 + 0.25 * np.exp(-t / 20)
-        naive.learn(row)
-    assert_same_parameters(ours, naive.net)
+        reference.optimizer.rate = 0.05 + 0.25 * np.exp(-t / 20)
+        reference.learn(row)
+    assert_same_parameters(ours, reference.net)
 
 
 @pytest.mark.parametrize("target", ["next", "given"])
 @pytest.mark.parametrize("method", ["standard", "ewma", "minmax"])
-def test_scales_what_it_sees_and_speaks_in_the_streams_units(method, target):
-    """The slow net learns the scaled stream; what it says is put back by the statistics of that moment."""
-    taken = {} if target == "next" else {"outputs": 2}
+def test_inputs_are_scaled_and_predictions_unscaled(method, target):
+    """The reference learns the scaled stream. The statistics at a sample unscale its prediction."""
+    outputs = {} if target == "next" else {"outputs": 2}
     ours = sl.RNN(
         dim=2, hidden=4, tbptt=(4, 4), learning_rate=0.01, scale=method, half_life=40.0, scale_clip=2.0,
-        target=target, **taken,
+        target=target, **outputs,
     )  # fmt: skip
-    naive, score = slow(ours), Score(ours.decay)
-    naive.means = Means(ours.decay, rest=method != "minmax")  # the others scale the mean to 0
-    of_x, of_y = (Scaler(2, method, 2.0, ours.decay) for _ in range(2))
+    reference, score = reference_of(ours), Score(ours.decay)
+    reference.means = Means(ours.decay, zero=method != "minmax")  # the other methods scale the mean to 0
+    x_scaler, y_scaler = (Scaler(2, method, 2.0, ours.decay) for _ in range(2))
     x = wave(120, 2, seed=7, missing=0.1) * [1.0, 30.0] + [5.0, -100.0]
     y = np.roll(x, 3, axis=0) * 0.5
     x, y = x.astype(np.float32), y.astype(np.float32)
     out = ours.learn(x) if target == "next" else ours.learn(x, y)
     for i in range(len(x)):
-        row, goal = x[i].tolist(), (x if target == "next" else y)[i].tolist()
-        scaled = np.array(of_x.scaled(row))
-        scaler = of_x if target == "next" else of_y
-        told = naive.learn(scaled) if target == "next" else naive.learn(scaled, np.array(of_y.scaled(goal)))
-        back = [channel.offset_and_width() for channel in scaler.channels]
-        units = [offset + width * value for (offset, width), value in zip(back, told, strict=True)]
-        assert np.allclose(out.prediction[i], units, rtol=1e-3, atol=1e-3, equal_nan=True), i
+        row, target_row = x[i].tolist(), (x if target == "next" else y)[i].tolist()
+        scaled = np.array(x_scaler.scaled(row))
+        if target == "next":
+            scaler, prediction = x_scaler, reference.learn(scaled)
+        else:
+            scaler, prediction = y_scaler, reference.learn(scaled, np.array(y_scaler.scaled(target_row)))
+        units = [channel.offset_and_width() for channel in scaler.channels]
+        expected = [offset + width * value for (offset, width), value in zip(units, prediction, strict=True)]
+        assert np.allclose(out.prediction[i], expected, rtol=1e-3, atol=1e-3, equal_nan=True), i
         assert np.isclose(out.score[i], score.rank(float(out.error[i])), atol=1e-4, equal_nan=True), i
         score.observe(float(out.error[i]))
-        of_x.observe(row)
-        of_y.observe(goal)
-    assert_same_parameters(ours, naive.net)
+        x_scaler.observe(row)
+        y_scaler.observe(target_row)
+    assert_same_parameters(ours, reference.net)
 
 
-# what a user was promised
+# Documented behaviour
 
 
 @pytest.mark.parametrize("scale", [None, "standard", "minmax"])
-def test_predict_runs_on_as_learn_would(scale):
-    """As long as no update comes in between, learn reports one sample later what predict says."""
+def test_predict_gives_the_predictions_of_learn(scale):
+    """Without an update in between, ``learn`` returns the forecasts of ``predict`` one sample later."""
     net = sl.RNN(dim=2, hidden=4, tbptt=(10, 10), scale=scale)
-    net.learn(wave(21, 2, seed=8))  # 20 complete pairs: the next update waits for the tenth sample from here
+    net.learn(wave(21, 2, seed=8))  # 20 complete pairs: the next update is at the tenth sample of x
     x = wave(10, 2, seed=9, missing=0.2)
-    said = net.predict(x)
+    predicted = net.predict(x)
     learned = net.learn(x)
-    assert np.array_equal(learned.prediction[1:], said.prediction[:-1])
+    assert np.array_equal(learned.prediction[1:], predicted.prediction[:-1])
     for name in ("error", "score", "present"):
-        told = learned.arrays[name] if name != "score" else learned.score[:1]
-        assert np.array_equal(said.arrays[name][: len(told)], told, equal_nan=True), name
-    assert not np.array_equal(net.predict(x[:1]).prediction, said.prediction[:1])
+        expected = learned.arrays[name] if name != "score" else learned.score[:1]
+        assert np.array_equal(predicted.arrays[name][: len(expected)], expected, equal_nan=True), name
+    assert not np.array_equal(net.predict(x[:1]).prediction, predicted.prediction[:1])
 
 
-def test_predict_knows_a_targets_place():
+def test_predict_returns_targets_in_their_own_units():
     net = sl.RNN(dim=2, hidden=4, tbptt=(3, 5), target="given", scale="standard", layers=2)
     x, y = wave(80, 2, seed=10), 100 + 10 * wave(80, 1, seed=11)
     for i in range(80):
-        said, learned = net.predict(x[i]), net.learn(x[i], y[i])
-        assert said.prediction.tobytes() == learned.prediction.tobytes()
-        assert np.isnan(said.error).all()
-    assert abs(said.prediction[0, 0] - 100) < 30
+        predicted, learned = net.predict(x[i]), net.learn(x[i], y[i])
+        assert predicted.prediction.tobytes() == learned.prediction.tobytes()
+        assert np.isnan(predicted.error).all()
+    assert abs(predicted.prediction[0, 0] - 100) < 30
 
 
-def test_the_first_sample_ever_has_no_forecast():
+def test_the_first_sample_has_no_forecast():
     net = sl.RNN(dim=2, hidden=3)
     out = net.learn(wave(2, 2, seed=12))
     assert np.isnan(out.prediction[0]).all()
@@ -176,7 +179,7 @@ def test_the_first_sample_ever_has_no_forecast():
 
 
 def test_learns_to_forecast():
-    """A sum of two waves: one sample does not tell the next, several do."""
+    """The stream is a sum of two waves. The next sample depends on several samples."""
     t = np.arange(20_000)
     x = (np.sin(0.5 * t) + np.sin(0.211 * t + 1))[:, None].astype(np.float32)
     for cell in CELLS:
@@ -185,32 +188,32 @@ def test_learns_to_forecast():
         assert net.quality()["mase"] < 0.3, cell
 
 
-def test_quality_is_that_of_the_errors():
+def test_quality_is_the_decayed_mean_of_the_errors():
     net = sl.RNN(dim=2, hidden=3, half_life=30.0, scale="standard", tbptt=(4, 4))
     x = wave(200, 2, seed=14, missing=0.2) * [1, 50]
     out = net.learn(x)
     x = x.astype(np.float32).astype(float)
     weights = 0.5 ** (np.arange(200)[::-1] / 30)
-    shares, absolute, squared = [], [], []
+    relative, absolute, squared = [], [], []
     for c in range(2):
         error = np.abs(out.prediction[:, c].astype(float) - x[:, c])
-        there = ~np.isnan(error)
-        absolute.append(np.average(error[there], weights=weights[there]))
-        squared.append(np.average(error[there] ** 2, weights=weights[there]))
+        present = ~np.isnan(error)
+        absolute.append(np.average(error[present], weights=weights[present]))
+        squared.append(np.average(error[present] ** 2, weights=weights[present]))
         last = np.array([x[:i, c][~np.isnan(x[:i, c])][-1:].sum() or np.nan for i in range(200)])
-        both = there & ~np.isnan(last)
-        shares.append(
+        both = present & ~np.isnan(last)
+        relative.append(
             np.average(error[both], weights=weights[both])
             / np.average(np.abs(last - x[:, c])[both], weights=weights[both])
         )
     quality = net.quality()
-    # each channel's weights are by its own values' age, so missing values make these differ a little
+    # The model weights a value by the present values after it, this test by samples: both differ a little
     assert np.isclose(quality["mae"], np.mean(absolute), rtol=0.05)
     assert np.isclose(quality["rmse"], np.sqrt(np.mean(squared)), rtol=0.05)
-    assert np.isclose(quality["mase"], np.mean(shares), rtol=0.05)
+    assert np.isclose(quality["mase"], np.mean(relative), rtol=0.05)
 
 
-def test_quality_before_there_is_any():
+def test_quality_of_a_new_model():
     quality = sl.RNN(dim=1, hidden=1).quality()
     assert np.isnan([quality[name] for name in ("mae", "rmse", "mase")]).all()
     assert (quality["updates"], quality["skipped_updates"], quality["gradient_norm"]) == (0, 0, 0.0)
@@ -235,19 +238,17 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted(optimizer):
 @pytest.mark.parametrize("biases", [True, False])
 @pytest.mark.parametrize("hidden", [1, 15, 17])
 @pytest.mark.parametrize("cell", CELLS)
-def test_lanes_without_a_unit_and_biases_that_are_not_there_stay_zero(cell, hidden, biases):
+def test_lanes_without_a_unit_and_absent_biases_stay_zero(cell, hidden, biases):
     shape = {"dim": 3, "hidden": hidden, "cell": cell, "layers": 2, "bias": biases, "head_bias": biases}
     net = sl.RNN(tbptt=(2, 4), learning_rate=0.05, **shape)
     net.learn(wave(300, 3, seed=17, missing=0.1))
-    total = {name: array.copy() for name, array in net.state.items()}
+    state = net.copy_state()
     ours = np.concatenate([values.ravel() for values in net.parameters.values()])
     for name in ("parameters", "moments.mean", "moments.square"):
-        assert np.count_nonzero(total[name]) <= ours.size
-    assert np.count_nonzero(total["parameters"]) == np.count_nonzero(ours)
+        assert np.count_nonzero(state[name]) <= ours.size
+    assert np.count_nonzero(state["parameters"]) == np.count_nonzero(ours)
     blocks = -(-hidden // 16)
-    h = total["window"][0, :, 4:].reshape(
-        5, -1, blocks * 16
-    )  # after x, target, presence, forecast: one row each
+    h = state["window"][0, :, 4:].reshape(5, -1, blocks * 16)  # rows 0 to 3 are x, target, present, forecast
     assert np.abs(h[:, :, :hidden]).max() > 0
     assert not h[:, :, hidden:].any()
 
@@ -261,13 +262,13 @@ def test_any_split_gives_the_same_weights_and_outputs(tbptt, data):
     x = wave(70, 2, seed=18, missing=0.1)
     cuts = [0, *np.minimum(np.cumsum(sizes, dtype=int), 70).tolist(), 70]
     expected = whole.learn(x)
-    said = [pieces.learn(x[start:stop]) for start, stop in pairwise(cuts)]
+    parts = [pieces.learn(x[start:stop]) for start, stop in pairwise(cuts)]
     assert pieces.state_hash() == whole.state_hash()
     for name, values in expected.arrays.items():
-        assert np.concatenate([out.arrays[name] for out in said]).tobytes() == values.tobytes()
+        assert np.concatenate([out.arrays[name] for out in parts]).tobytes() == values.tobytes()
 
 
-# parameters in and out
+# Parameters: read and load
 
 
 @pytest.mark.parametrize("biases", [True, False])
@@ -291,14 +292,14 @@ def test_parameters_have_pytorchs_names_shapes_and_range(cell, biases):
     assert {name: values.shape for name, values in net.parameters.items()} == {
         name: shape for name, shape in shapes.items() if biases or "bias" not in name
     }
-    every = np.concatenate([values.ravel() for values in net.parameters.values()])
-    assert len(np.unique(every)) > 0.99 * every.size
-    assert np.abs(every).max() <= 1 / np.sqrt(20)
-    assert np.abs(every).max() > 0.99 / np.sqrt(20)
-    assert abs(every.mean()) < 0.02
+    drawn = np.concatenate([values.ravel() for values in net.parameters.values()])
+    assert len(np.unique(drawn)) > 0.99 * drawn.size
+    assert np.abs(drawn).max() <= 1 / np.sqrt(20)
+    assert np.abs(drawn).max() > 0.99 / np.sqrt(20)
+    assert abs(drawn.mean()) < 0.02
 
 
-def test_parameters_are_copies_that_nobody_writes_to():
+def test_parameters_are_read_only_copies():
     net = sl.RNN(dim=1, hidden=2)
     with pytest.raises(ValueError, match="read-only"):
         net.parameters["head.bias"][0] = 1
@@ -306,7 +307,7 @@ def test_parameters_are_copies_that_nobody_writes_to():
         net.parameters["head.bias"] = np.zeros(1)
 
 
-def test_loaded_parameters_start_a_memory_anew():
+def test_load_parameters_resets_states_and_moments():
     one = sl.RNN(dim=2, hidden=5, tbptt=(3, 6), learning_rate=0.01, seed=1)
     two = sl.RNN(dim=2, hidden=5, tbptt=(3, 6), learning_rate=0.01, seed=2)
     two.learn(wave(50, 2, seed=19))
@@ -319,28 +320,28 @@ def test_loaded_parameters_start_a_memory_anew():
     assert (one.samples, two.samples) == (60, 110)
 
 
-def test_wrong_parameters_are_refused_all_at_once():
+def test_one_error_lists_all_wrong_parameters():
     net = sl.RNN(dim=2, hidden=3, cell="elman")
     good = {name: values.copy() for name, values in net.parameters.items()}
     hash_before = net.state_hash()
     short = {**good, "bias_ih_l0": np.zeros(4)}
     infinite = {**good, "head.bias": [np.inf, 0.0]}
-    strange = {**short, **infinite, "weight": 1, "bias_ih_l0": np.zeros(4)}
-    del strange["weight_hh_l0"]
-    for wrong, error, told in (
+    several = {**short, **infinite, "weight": 1, "bias_ih_l0": np.zeros(4)}
+    del several["weight_hh_l0"]
+    for wrong, error, names in (
         (short, BadShape, ["bias_ih_l0"]),
         (infinite, BadValue, ["head.bias"]),
-        (strange, BadSpec, ["'weight'", "weight_hh_l0", "bias_ih_l0", "head.bias"]),
+        (several, BadSpec, ["'weight'", "weight_hh_l0", "bias_ih_l0", "head.bias"]),
     ):
         with pytest.raises(error) as caught:
             net.load_parameters(wrong)
-        assert all(name in caught.value.message for name in told)
-        assert len(caught.value.detail["problems"]) == len(told)
+        assert all(name in caught.value.message for name in names)
+        assert len(caught.value.detail["problems"]) == len(names)
     assert net.state_hash() == hash_before
 
 
 @pytest.mark.parametrize(
-    ("added", "left_out", "asked", "told"),
+    ("added", "removed", "spec", "message"),
     [
         ({}, ["bias_hh_l0"], {}, "'bias_hh_l0' is missing"),
         ({}, ["bias_ih_l1", "bias_hh_l1"], {}, "'bias_ih_l1' is missing; 'bias_hh_l1' is missing"),
@@ -356,15 +357,15 @@ def test_wrong_parameters_are_refused_all_at_once():
         ({"b.weight_ih_l0": np.zeros((5, 2))}, [], {}, "2 recurrent networks"),
     ],
 )  # fmt: skip
-def test_what_is_no_state_dict_of_a_recurrent_net_is_refused(added, left_out, asked, told):
+def test_other_state_dicts_are_refused(added, removed, spec, message):
     net = sl.RNN(dim=2, hidden=5, cell="elman", layers=2)
-    given = {name: values for name, values in net.parameters.items() if name not in left_out} | added
-    with pytest.raises((BadSpec, BadShape), match=told):
-        sl.RNN.from_state_dict(given, **asked)
+    given = {name: values for name, values in net.parameters.items() if name not in removed} | added
+    with pytest.raises((BadSpec, BadShape), match=message):
+        sl.RNN.from_state_dict(given, **spec)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"tbptt": (5, 4)}, "k2 ≥ k1"),
         ({"tbptt": (0, 4)}, "tbptt.0"),
@@ -387,6 +388,6 @@ def test_what_is_no_state_dict_of_a_recurrent_net_is_refused(added, left_out, as
     ],
     ids=str,
 )
-def test_wrong_specs_are_refused(wrong, told):
-    with pytest.raises(BadSpec, match=told):
+def test_wrong_specs_are_refused(wrong, message):
+    with pytest.raises(BadSpec, match=message):
         sl.RNN(**{"dim": 2, "hidden": 4, **wrong})

@@ -184,7 +184,7 @@ def test_a_net_trained_in_pytorch_goes_on_here():
 @pytest.mark.parametrize("suffix", FILES)
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_module_comes_in_and_goes_out_without_loss(cell, layers, suffix, biases, tmp_path):
+def test_a_module_is_loaded_and_saved_without_loss(cell, layers, suffix, biases, tmp_path):
     torch.manual_seed(1)
     module = Module(cell, layers, 3, biases)
     path = tmp_path / f"module{suffix}"

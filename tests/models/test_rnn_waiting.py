@@ -1,5 +1,4 @@
-"""Recurrent nets whose targets come later, reach further, or belong to one of many streams: against the slow
-net in float64, and what a user was promised."""
+"""``sl.RNN`` with a horizon, late targets and keys, against the float64 reference; documented behaviour."""
 
 from __future__ import annotations
 
@@ -10,125 +9,128 @@ import streamlearn as sl
 from streamlearn.errors import BadDtype, BadShape, BadSpec, BadValue
 from tests.models.parameters import assert_same_parameters
 from tests.models.test_rnn import CELLS, wave
-from tests.naive.rnn import Net, Optimizer, Waiting
+from tests.naive.rnn import DelayedStream, Net, Optimizer
 
 WINDOWS = [(1, 1), (4, 4), (3, 7)]
 
 
-def one_way(**spec: object) -> sl.RNN:
+def make_rnn(**spec: object) -> sl.RNN:
     return sl.RNN(**{"dim": 1, "hidden": 3, "target": "later", **spec})
 
 
-def both_ways(**spec: object) -> sl.BidirectionalRNN:
+def make_bidirectional(**spec: object) -> sl.BidirectionalRNN:
     return sl.BidirectionalRNN(**{"dim": 1, "hidden": 3, "target": "later", "chunk": (2, 1), **spec})
 
 
-DIRECTIONS = pytest.mark.parametrize("make", [one_way, both_ways])
+DIRECTIONS = pytest.mark.parametrize("make", [make_rnn, make_bidirectional])
 
 
-def slow(net: sl.RNN, **rule: int) -> Waiting:
-    """The slow net with the same parameters."""
+def reference_of(net: sl.RNN, **rule: int) -> DelayedStream:
+    """Return the reference with the same parameters."""
     spec = net.spec
-    optimizer = Optimizer(spec.optimizer, spec.learning_rate, spec.clip)  # a rate that stays
+    optimizer = Optimizer(spec.optimizer, spec.learning_rate, spec.clip)  # a constant rate
     classes = spec.loss == "cross_entropy"
-    return Waiting(Net(dict(net.parameters), spec.cell, spec.layers, classes), optimizer, *spec.tbptt, **rule)
+    return DelayedStream(
+        Net(dict(net.parameters), spec.cell, spec.layers, classes), optimizer, *spec.tbptt, **rule
+    )
 
 
-def sharing(first: Waiting, **rule: int) -> Waiting:
-    """Another stream that the same slow net learns."""
-    another = Waiting(first.net, first.optimizer, first.k1, first.k2, **rule)
+def shared_stream(first: DelayedStream, **rule: int) -> DelayedStream:
+    """Return another stream of the same reference network."""
+    another = DelayedStream(first.net, first.optimizer, first.k1, first.k2, **rule)
     another.means = first.means
     return another
 
 
-# several samples ahead
+# Horizon
 
 
 @pytest.mark.parametrize("tbptt", WINDOWS, ids=str)
 @pytest.mark.parametrize("cell", CELLS)
-def test_forecasts_several_samples_as_the_slow_one(cell, tbptt):
+def test_forecast_of_a_horizon_equals_the_reference(cell, tbptt):
     ours = sl.RNN(dim=2, hidden=5, cell=cell, tbptt=tbptt, horizon=3, seed=1, learning_rate=0.01)
-    naive = slow(ours, ahead=3)
+    reference = reference_of(ours, horizon=3)
     x = wave(120, 2, seed=2, missing=0.15)
     out = ours.learn(x)
-    told = np.array([naive.step(row) for row in x.astype(float)]).reshape(-1, 3, 2)
+    expected = np.array([reference.step(row) for row in x.astype(float)]).reshape(-1, 3, 2)
     assert np.isnan(out.prediction[0]).all()
-    assert np.allclose(out.prediction[1:], told[:-1], rtol=1e-3, atol=1e-4)
+    assert np.allclose(out.prediction[1:], expected[:-1], rtol=1e-3, atol=1e-4)
     assert np.allclose(ours.predict(x[:0]).prediction.shape, (0, 3, 2))
-    assert_same_parameters(ours, naive.net)
+    assert_same_parameters(ours, reference.net)
 
 
-def test_the_quality_of_a_horizon_is_told_step_by_step():
+def test_quality_of_a_horizon_is_reported_by_step():
     net = sl.RNN(dim=2, hidden=4, horizon=3, half_life=40.0, scale="standard", tbptt=(4, 4))
     x = wave(150, 2, seed=3, missing=0.1) * np.float32([1, 20])
     out = net.learn(x)
-    expected, shares = [], []
+    expected, relative = [], []
     for h in range(3):
         steps = []
         for c in range(2):
-            weighted = total = ours = naive = 0.0
+            weight = total = model_error = persistence_error = 0.0
             for n in range(len(x)):
-                i = n - h  # the row whose forecast reached x[n] with its step h
+                i = n - h  # step h of forecast i is x[n]
                 if i < 1 or np.isnan(x[n, c]):
                     continue
                 error = abs(float(out.prediction[i, h, c]) - float(x[n, c]))
-                weighted, total = weighted * net.decay + 1, total * net.decay + error
-                before = x[:i, c][~np.isnan(x[:i, c])]  # what persistence knew then
+                weight, total = weight * net.decay + 1, total * net.decay + error
+                before = x[:i, c][~np.isnan(x[:i, c])]  # persistence forecasts the last of these
                 if len(before):
-                    ours = ours * net.decay + error
-                    naive = naive * net.decay + abs(float(before[-1]) - float(x[n, c]))
-            steps.append(total / weighted)
-            shares.append(ours / naive)
+                    model_error = model_error * net.decay + error
+                    difference = abs(float(before[-1]) - float(x[n, c]))
+                    persistence_error = persistence_error * net.decay + difference
+            steps.append(total / weight)
+            relative.append(model_error / persistence_error)
         expected.append(np.mean(steps))
     quality = net.quality()
     assert quality["mae_by_step"] == pytest.approx(expected)
     assert quality["mae"] == pytest.approx(np.mean(expected))
-    assert quality["mase"] == pytest.approx(np.mean(shares))
+    assert quality["mase"] == pytest.approx(np.mean(relative))
 
 
-def test_error_and_score_judge_the_first_step():
+def test_error_is_that_of_the_first_step():
     net = sl.RNN(dim=2, hidden=4, horizon=4)
     x = wave(60, 2, seed=4)
     out = net.learn(x)
-    wrong = np.sqrt(np.mean((out.prediction[1:, 0].astype(float) - x[1:]) ** 2, axis=1))
-    assert np.allclose(out.error[1:], wrong, rtol=1e-5)
+    expected = np.sqrt(np.mean((out.prediction[1:, 0].astype(float) - x[1:]) ** 2, axis=1))
+    assert np.allclose(out.error[1:], expected, rtol=1e-5)
 
 
-def test_a_residual_horizon_begins_as_persistence():
+def test_an_untrained_residual_horizon_is_persistence():
     net = sl.RNN(dim=2, hidden=3, horizon=3, residual=True, learning_rate=0.0)
     net.load_parameters({name: 0 * values for name, values in net.parameters.items()})
     x = wave(5, 2, seed=5)
     assert np.array_equal(net.predict(x).prediction, np.repeat(x[:, None], 3, axis=1))
 
 
-def test_forecast_is_the_horizons_own_and_beyond_it_goes_on_step_by_step():
+def test_forecast_beyond_the_horizon_runs_on_its_own_forecasts():
     net = sl.RNN(dim=2, hidden=4, horizon=3, tbptt=(50, 50))
     x = wave(41, 2, seed=6)
     net.learn(x[:40])
     ahead = net.forecast(5)
     assert ahead.shape == (5, 2)
     assert np.array_equal(net.forecast(2), ahead[:2])
-    fed = net.forecast(1)
-    while len(fed) < 5:  # its own forecasts as samples: the next ones are the first steps after each
-        fed = np.concatenate((fed, net.predict(fed).prediction[-1:, 0]))
-    assert np.array_equal(ahead[3:], fed[3:])
-    assert not np.array_equal(ahead[1:3], fed[1:3])
-    assert np.array_equal(net.learn(x[40]).prediction[0], ahead[:3])  # what had been forecast before it came
+    rollout = net.forecast(1)
+    while len(rollout) < 5:  # each forecast of one step is the next input
+        rollout = np.concatenate((rollout, net.predict(rollout).prediction[-1:, 0]))
+    assert np.array_equal(ahead[3:], rollout[3:])
+    assert not np.array_equal(ahead[1:3], rollout[1:3])
+    assert np.array_equal(net.learn(x[40]).prediction[0], ahead[:3])  # the forecast before x[40]
 
 
-def test_one_sample_ahead_is_a_horizon_of_one():
+def test_a_horizon_of_one_equals_no_horizon():
     one, plain = (sl.RNN(dim=2, hidden=4, tbptt=(3, 7), horizon=h) for h in (1, None))
     x = wave(80, 2, seed=7, missing=0.1)
     assert np.array_equal(one.learn(x).prediction[:, 0], plain.learn(x).prediction, equal_nan=True)
     assert one.quality()["mae"] == plain.quality()["mae"]
 
 
-# targets that come later
+# Late targets
 
 
 @pytest.mark.parametrize("tbptt", WINDOWS, ids=str)
 @pytest.mark.parametrize("cell", CELLS)
-def test_learns_targets_that_come_later_as_the_slow_one(cell, tbptt):
+def test_learning_from_late_targets_equals_the_reference(cell, tbptt):
     ours = sl.RNN(
         dim=2,
         hidden=5,
@@ -140,52 +142,52 @@ def test_learns_targets_that_come_later_as_the_slow_one(cell, tbptt):
         seed=8,
         learning_rate=0.01,
     )
-    naive = slow(ours, delay=6)
+    reference = reference_of(ours, delay=6)
     random = np.random.default_rng(9)
     x, y = wave(150, 2, seed=10, missing=0.1), wave(150, 2, seed=11, missing=0.1)
     unmatched = 0
     for i, row in enumerate(x.astype(float)):
-        along = y[i] if random.random() < 0.2 else None
-        said = ours.learn(x[i], along, ids=1000 + i)
-        told = naive.step(row, along)
-        assert np.allclose(said.prediction[0], told, rtol=1e-3, atol=1e-4), i
-        for back in random.permutation(9)[: random.integers(0, 4)]:  # some come too late, some out of order
-            number = i - int(back)
+        target = y[i] if random.random() < 0.2 else None
+        out = ours.learn(x[i], target, ids=1000 + i)
+        expected = reference.step(row, target)
+        assert np.allclose(out.prediction[0], expected, rtol=1e-3, atol=1e-4), i
+        for lag in random.permutation(9)[: random.integers(0, 4)]:  # some are too late, some out of order
+            number = i - int(lag)
             if number < 0 or np.isnan(y[number]).all():
                 continue
             late = ours.learn_targets([1000 + number], y[number : number + 1])
-            known = naive.target(number, y[number].astype(float))
-            if known is None:
+            expected = reference.target(number, y[number].astype(float))
+            if expected is None:
                 unmatched += 1
                 assert (late.sample[0], np.isnan(late.prediction).all()) == (-1, True)
             else:
                 assert late.sample[0] == number
-                assert np.allclose(late.prediction[0], known, rtol=1e-3, atol=1e-4), (i, number)
-                there = ~np.isnan(y[number])
-                wrong = np.sqrt(np.mean((known - y[number])[there] ** 2))
-                assert np.isclose(late.error[0], wrong, rtol=1e-2, atol=1e-3)
-    assert_same_parameters(ours, naive.net)
+                assert np.allclose(late.prediction[0], expected, rtol=1e-3, atol=1e-4), (i, number)
+                present = ~np.isnan(y[number])
+                error = np.sqrt(np.mean((expected - y[number])[present] ** 2))
+                assert np.isclose(late.error[0], error, rtol=1e-2, atol=1e-3)
+    assert_same_parameters(ours, reference.net)
     quality = ours.quality()
     assert 0 < unmatched == quality["unmatched_targets"]
-    assert quality["waiting"] == len(naive.steps) - len(naive.pairs)
-    assert quality["expired_targets"] == sum(np.isnan(target).all() for _, target, _ in naive.pairs) > 5
+    assert quality["waiting"] == len(reference.steps) - len(reference.pairs)
+    assert quality["expired_targets"] == sum(np.isnan(target).all() for _, target, _ in reference.pairs) > 5
 
 
-def test_a_late_target_is_judged_by_what_was_said_then():
-    """However the scaler and the parameters have moved since."""
+def test_the_error_of_a_late_target_is_that_of_the_first_prediction():
+    """Also if the scaling statistics and the parameters have changed since."""
     net = sl.RNN(dim=1, hidden=4, target="later", scale="standard", tbptt=(2, 2), delay=50)
     x = wave(60, 1, seed=12)
     net.learn(x[:20], 100 + 10 * x[:20])
-    said = net.learn(x[20:30]).prediction
+    prediction = net.learn(x[20:30]).prediction
     net.learn(x[30:60], 100 + 10 * x[30:60])
     late = net.learn_targets(range(20, 30), 100 + 10 * x[20:30])
-    assert np.array_equal(late.prediction, said)
+    assert np.array_equal(late.prediction, prediction)
     assert late.sample.tolist() == list(range(20, 30))
-    assert np.allclose(late.error, np.abs(said - (100 + 10 * x[20:30]))[:, 0], rtol=1e-5)
+    assert np.allclose(late.error, np.abs(prediction - (100 + 10 * x[20:30]))[:, 0], rtol=1e-5)
     assert np.isfinite(late.score).all()
 
 
-def test_targets_that_all_came_along_are_given_targets():
+def test_late_targets_that_come_with_their_samples_equal_given_targets():
     later, given = (
         sl.RNN(dim=2, hidden=4, tbptt=(3, 7), target=target, outputs=2) for target in ("later", "given")
     )
@@ -195,7 +197,7 @@ def test_targets_that_all_came_along_are_given_targets():
 
 
 @DIRECTIONS
-def test_classes_may_come_later(make):
+def test_learns_classes_from_late_targets(make):
     net = make(hidden=8, classes=2, loss="cross_entropy", half_life=200.0, seed=1)
     x = wave(3000, 1, seed=15)
     y = (x > 0).astype(np.float32)
@@ -207,7 +209,7 @@ def test_classes_may_come_later(make):
     assert (quality["expired_targets"], quality["unmatched_targets"]) == (0, 0)
 
 
-def test_what_a_late_net_refuses():
+def test_wrong_late_targets_are_refused():
     net = sl.RNN(dim=1, hidden=2, target="later", classes=3, loss="cross_entropy")
     before = net.state_hash()
     for wrong, error in [
@@ -227,51 +229,51 @@ def test_what_a_late_net_refuses():
         sl.RNN(dim=1, hidden=2, target="given", horizon=3)
 
 
-# missing inputs
+# Missing inputs
 
 
 @DIRECTIONS
 @pytest.mark.parametrize("scaling", [None, "standard", "ewma", "minmax"])
-def test_a_missing_input_without_a_forecast_is_the_mean_so_far(make, scaling):
-    """Whatever that is in the net's own units: 0 where it scales it so, else what it has been."""
+def test_a_missing_input_without_a_forecast_is_replaced_by_the_mean(make, scaling):
+    """The mean in scaled units: 0 after centring, else the running mean of the channel."""
     net = make(dim=2, scale=scaling, scale_clip=1e6, learning_rate=0.0, optimizer="sgd", seed=1)
     x = (1 + 0.3 * np.random.default_rng(28).normal(size=(1000, 2))).astype(np.float32)
     net.learn(x, x[:, :1])
     ahead = np.repeat(x[:1], 5, axis=0)
     ahead[0, 1] = np.nan
-    guessed = net.predict(ahead)
+    with_missing = net.predict(ahead)
     ahead[0, 1] = x[:, 1].mean()
-    told = net.predict(ahead)
-    close = {"rtol": 5e-3, "atol": 2e-4}  # of minmax, the mean of what was scaled when less was known
-    assert np.allclose(guessed.prediction, told.prediction, **close)
-    ahead[0, 1] = -5  # it does depend on it
-    assert not np.allclose(net.predict(ahead).prediction, told.prediction, **close)
+    with_mean = net.predict(ahead)
+    close = {"rtol": 5e-3, "atol": 2e-4}  # minmax: older samples were scaled by an older range
+    assert np.allclose(with_missing.prediction, with_mean.prediction, **close)
+    ahead[0, 1] = -5  # the predictions depend on this value
+    assert not np.allclose(net.predict(ahead).prediction, with_mean.prediction, **close)
 
 
-# many streams, one net
+# Keys
 
 
 @pytest.mark.parametrize("tbptt", WINDOWS, ids=str)
 @pytest.mark.parametrize("cell", CELLS)
-def test_learns_many_streams_as_the_slow_one(cell, tbptt):
+def test_learning_from_many_streams_equals_the_reference(cell, tbptt):
     ours = sl.RNN(dim=2, hidden=5, cell=cell, tbptt=tbptt, keys=3, seed=16, learning_rate=0.01)
-    first = slow(ours)
-    streams = {0: first, 1: sharing(first), 2: sharing(first)}
+    first = reference_of(ours)
+    streams = {0: first, 1: shared_stream(first), 2: shared_stream(first)}
     random = np.random.default_rng(17)
     keys = random.choice(3, 200, p=[0.6, 0.3, 0.1])
     x = wave(200, 2, seed=18, missing=0.1)
     out = ours.learn(x, keys=keys)
-    before: dict[int, np.ndarray] = {}
+    forecasts: dict[int, np.ndarray] = {}
     for i, key in enumerate(keys.tolist()):
-        expected = before.get(key, np.full(2, np.nan))
-        # What stands before x[i] was forecast with the parameters of that moment.
+        expected = forecasts.get(key, np.full(2, np.nan))
+        # The forecast of x[i] used the parameters of the sample before it in its stream
         assert np.allclose(out.prediction[i], expected, rtol=1e-3, atol=1e-4, equal_nan=True), i
-        before[key] = streams[key].step(x[i].astype(float))
+        forecasts[key] = streams[key].step(x[i].astype(float))
     assert_same_parameters(ours, first.net)
 
 
-def test_streams_do_not_see_each_other():
-    """Without learning, each of many streams is told what it would be alone."""
+def test_streams_have_separate_states():
+    """With a learning rate of 0, the outputs of a stream equal those of a model with this stream only."""
     spec = {"dim": 2, "hidden": 4, "learning_rate": 0.0, "optimizer": "sgd", "seed": 19}
     many = sl.RNN(**spec, keys=4)
     keys = np.random.default_rng(20).integers(0, 4, 100)
@@ -279,30 +281,30 @@ def test_streams_do_not_see_each_other():
     out, later = many.learn(x, keys=keys), many.predict(x, keys=keys)
     for key in range(4):
         alone = sl.RNN(**spec)
-        mine = x[keys == key]
-        assert np.array_equal(alone.learn(mine).prediction, out.prediction[keys == key], equal_nan=True)
-        assert np.array_equal(alone.predict(mine).prediction, later.prediction[keys == key])
+        rows = x[keys == key]
+        assert np.array_equal(alone.learn(rows).prediction, out.prediction[keys == key], equal_nan=True)
+        assert np.array_equal(alone.predict(rows).prediction, later.prediction[keys == key])
         assert np.array_equal(alone.forecast(5), many.forecast(5, key=key))
 
 
-def test_the_key_heard_of_longest_ago_makes_room():
+def test_a_new_key_replaces_the_least_recently_used_key():
     net = sl.RNN(dim=1, hidden=3, keys=2, learning_rate=0.0, optimizer="sgd")
     x = wave(30, 1, seed=22)
     net.learn(x[:10], keys="pump")
     net.learn(x[:10], keys="fan")
     net.learn(x[10:12], keys="pump")
     assert net.quality()["keys"] == 2
-    assert np.isnan(net.learn(x[:1], keys="valve").prediction[0, 0])  # in place of the fan
+    assert np.isnan(net.learn(x[:1], keys="valve").prediction[0, 0])  # replaces the fan
     assert np.isfinite(net.predict(x[:1], keys="pump").error[0])
     assert np.isnan(net.predict(x[:1], keys="fan").error[0])
     assert net.quality()["forgotten_keys"] == 1
     alone = sl.RNN(dim=1, hidden=3, learning_rate=0.0, optimizer="sgd")
     alone.learn(x[:1])
-    assert np.array_equal(net.forecast(3, key="valve"), alone.forecast(3))  # nothing of the fan was left
+    assert np.array_equal(net.forecast(3, key="valve"), alone.forecast(3))  # the state of the fan was reset
 
 
 @DIRECTIONS
-def test_late_targets_find_their_own_stream(make):
+def test_late_targets_are_matched_by_key_and_id(make):
     net = make(keys=2, delay=8)
     x = wave(8, 1, seed=23)
     for key in ("a", "b"):
@@ -313,14 +315,14 @@ def test_late_targets_find_their_own_stream(make):
 
 
 @DIRECTIONS
-def test_an_id_that_is_used_again_is_the_newest_samples(make):
+def test_a_repeated_id_matches_the_newest_waiting_sample(make):
     net = make(delay=8)
     x = wave(4, 1, seed=27)
     net.learn(x, ids=[7, 7, 8, 7])
     assert net.learn_targets([7, 7, 7, 7], x).sample.tolist() == [3, 1, 0, -1]
 
 
-def test_a_key_is_asked_for_where_it_counts():
+def test_keys_are_required_if_the_model_has_keys_and_refused_otherwise():
     keyed, plain = sl.RNN(dim=1, hidden=2, keys=2), sl.RNN(dim=1, hidden=2)
     x = wave(3, 1, seed=24)
     for call in (keyed.learn, keyed.predict):
@@ -336,16 +338,16 @@ def test_a_key_is_asked_for_where_it_counts():
         keyed.forecast(3)
 
 
-def test_samples_that_are_passed_by_move_the_state_and_nothing_else():
+def test_skipped_samples_change_the_hidden_state_only():
     net = sl.RNN(dim=2, hidden=4, scale="standard", tbptt=(4, 8))
     net.learn(wave(50, 2, seed=25))
     x = wave(21, 2, seed=26)
     before = net.copy_state()
-    told, passed = net.predict(x), net._skip(net.validate(x))
+    predicted, skipped = net.predict(x), net._skip(net.validate(x))
     changed = {name for name, array in net.state.items() if array.tobytes() != before[name].tobytes()}
     assert changed == {"samples", "window", "progress", "last_values"}
-    assert np.array_equal(told.error[:1], passed.error[:1])
-    again = sl.RNN.from_spec(net.spec_dict())
-    again.adopt(before)
-    again.learn(x)
-    assert not np.array_equal(again.parameters["head.weight"], net.parameters["head.weight"])
+    assert np.array_equal(predicted.error[:1], skipped.error[:1])
+    learning = sl.RNN.from_spec(net.spec_dict())
+    learning.adopt(before)
+    learning.learn(x)
+    assert not np.array_equal(learning.parameters["head.weight"], net.parameters["head.weight"])

@@ -1,4 +1,4 @@
-"""Gradients by finite differences, without any backward pass."""
+"""Gradients by central finite differences."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from collections.abc import Callable
 
 import numpy as np
 
+STEP = 1e-5
+
 
 def differences(parameters: dict[str, np.ndarray], loss: Callable[[], float]) -> dict[str, np.ndarray]:
-    """∂loss()/∂parameters by central differences: each value is moved by ±1e-5."""
-    found = {name: np.empty_like(values) for name, values in parameters.items()}
+    """Return ∂loss()/∂parameters by central differences. ``loss`` reads ``parameters``."""
+    gradient = {name: np.empty_like(values) for name, values in parameters.items()}
     for name, values in parameters.items():
-        for place in np.ndindex(values.shape):
-            kept = values[place]
-            values[place] = kept + 1e-5
-            above = loss()
-            values[place] = kept - 1e-5
-            found[name][place] = (above - loss()) / 2e-5
-            values[place] = kept
-    return found
+        for index in np.ndindex(values.shape):
+            original = values[index]
+            values[index] = original + STEP
+            loss_above = loss()
+            values[index] = original - STEP
+            loss_below = loss()
+            values[index] = original
+            gradient[name][index] = (loss_above - loss_below) / (2 * STEP)
+    return gradient

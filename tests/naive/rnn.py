@@ -1,26 +1,19 @@
-"""Recurrent nets on a stream in plain float64 NumPy: the reference for ``sl.RNN``.
+"""Recurrent networks on a stream in float64 NumPy: the reference for ``sl.RNN``.
 
-Elman, Cognitive Science 14 (1990); Hochreiter & Schmidhuber, Neural Computation 9 (1997); TBPTT(k1, k2):
-Williams & Peng, Neural Computation 2 (1990); GRU: Cho et al., EMNLP 2014, with the reset gate where PyTorch
-has it; RMSProp: Tieleman & Hinton 2012; Adam: Kingma & Ba, ICLR 2015; clipping: Pascanu et al.,
-ICML 2013.
+TBPTT(k1, k2): Williams & Peng, Neural Computation 2 (1990). RMSProp: Tieleman & Hinton 2012. Adam: Kingma &
+Ba, ICLR 2015. Clipping: Pascanu et al., ICML 2013. ``cells.py`` has the cells.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from tests.naive.cells import backward, forward, softmax
+
 Array = np.ndarray
 Parameters = dict[str, Array]
-
-
-def sigmoid(z: Array) -> Array:
-    return 1 / (1 + np.exp(-z))
-
-
-def softmax(y: Array) -> Array:
-    e = np.exp(y - y.max())
-    return e / e.sum()
+States = list[tuple[Array, Array]]  # (h, c) of each layer
+NAMES = "weight_ih", "weight_hh", "bias_ih", "bias_hh"
 
 
 class Net:
@@ -33,128 +26,101 @@ class Net:
         self.p = {name: np.array(values, float) for name, values in parameters.items()}
         self.cell, self.layers, self.classes = cell, layers, classes
 
-    def start(self) -> list[tuple[Array, Array]]:
-        """(h, c) of every layer, all 0; only an LSTM uses c."""
+    def names(self, layer: int) -> list[str]:
+        return [f"{name}_l{layer}" for name in NAMES]
+
+    def weights(self, layer: int) -> list[Array]:
+        return [self.p[name] for name in self.names(layer)]
+
+    def initial_states(self) -> States:
+        """Return zeros: (h, c) of every layer. Only an LSTM uses c."""
         hidden = self.p["head.weight"].shape[1]
         return [(np.zeros(hidden), np.zeros(hidden)) for _ in range(self.layers)]
 
-    def step(self, x: Array, states: list) -> tuple[Array, list, list]:
-        """The forecast after ``x``, the states after it, and the activations for the backward pass."""
-        after, kept, v = [], [], x
-        for n, (h, c) in enumerate(states):
-            u = self.p[f"weight_ih_l{n}"] @ v + self.p[f"bias_ih_l{n}"]
-            w = self.p[f"weight_hh_l{n}"] @ h + self.p[f"bias_hh_l{n}"]
-            z = u + w
-            if self.cell == "elman":
-                new_h, new_c, gates = np.tanh(z), c, None
-            elif self.cell == "gru":
-                hidden = len(h)
-                reset, keep = sigmoid(z[:hidden]), sigmoid(z[hidden : 2 * hidden])
-                new = np.tanh(u[2 * hidden :] + reset * w[2 * hidden :])
-                gates = reset, keep, new, w[2 * hidden :]
-                new_h, new_c = (1 - keep) * new + keep * h, c
-            else:
-                i, f, g, o = np.split(z, 4)
-                gates = i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
-                new_c = f * c + i * g
-                new_h = o * np.tanh(new_c)
-            kept.append((v, h, c, gates, new_h, new_c))
-            after.append((new_h, new_c))
-            v = new_h
-        y = self.p["head.weight"] @ v + self.p["head.bias"]
-        return softmax(y) if self.classes else y, after, kept
+    def step(self, x: Array, states: States) -> tuple[Array, States, list]:
+        """Return the forecast after ``x``, the states after it, and the activations for the backward pass."""
+        new_states, activations, h = [], [], x
+        for layer in range(self.layers):
+            h, c, cell_activations = forward(self.cell, self.weights(layer), h, *states[layer])
+            new_states.append((h, c))
+            activations.append(cell_activations)
+        y = self.p["head.weight"] @ h + self.p["head.bias"]
+        return softmax(y) if self.classes else y, new_states, [*activations, h]
 
-    def loss(self, inputs: list[Array], targets: list[Array], states: list) -> float:
-        """Mean squared error, or −log p, over all targets that are present, from the given states on."""
-        wrong = []
+    def loss(self, inputs: list[Array], targets: list[Array], states: States) -> float:
+        """Return the mean squared error, or mean −log p, over all targets that are present."""
+        losses = []
         for x, target in zip(inputs, targets, strict=True):
             y, states, _ = self.step(x, states)
+            present = ~np.isnan(target)
             if self.classes:
-                wrong += [-np.log(y[target[~np.isnan(target)].astype(int)])]
+                losses.append(-np.log(y[target[present].astype(int)]))
             else:
-                wrong += [(y - target)[~np.isnan(target)] ** 2]
-        return float(np.mean(np.concatenate(wrong)))
+                losses.append((y - target)[present] ** 2)
+        return float(np.mean(np.concatenate(losses)))
 
     def gradient(
-        self, inputs: list[Array], targets: list[Array], states: list, norms: list | None = None
+        self, inputs: list[Array], targets: list[Array], states: States, norms: list | None = None
     ) -> Parameters:
-        """∂loss/∂parameters, by backpropagation through time; the given states are constants.
+        """Return ∂loss/∂parameters by backpropagation through time. The given states are constants.
 
-        With ``norms``, of the loss of the last step only; ``norms`` gets ‖∂loss/∂(h, c)‖ of each step, last
-        step first."""
+        With ``norms``: the gradient of the last step's loss only. Appends ‖∂loss/∂(h, c)‖ of each step to
+        ``norms``, last step first."""
         count = sum(np.count_nonzero(~np.isnan(target)) for target in targets)
         grad = {name: np.zeros_like(values) for name, values in self.p.items()}
-        steps = []
+        steps = []  # (activations, ∂loss/∂y) of each step
         for x, target in zip(inputs, targets, strict=True):
-            y, states, kept = self.step(x, states)
-            if self.classes:
-                came = np.arange(len(y)) == target
-                dy = (y - came) / count * ~np.isnan(target)
-            else:
-                dy = np.nan_to_num(2 * (y - target) / count)
-            steps.append((kept, dy))
+            y, states, activations = self.step(x, states)
+            steps.append((activations, output_gradient(y, target, count, self.classes)))
+        if norms is not None:
+            steps = [(activations, 0 * dy) for activations, dy in steps[:-1]] + steps[-1:]
         dh = [np.zeros_like(h) for h, _ in states]
         dc = [np.zeros_like(c) for _, c in states]
-        if norms is not None:
-            steps = [(kept, 0 * dy) for kept, dy in steps[:-1]] + steps[-1:]
-        for kept, dy in reversed(steps):
-            squares = 0.0
-            top = kept[-1][4]
+        for (*activations, top), dy in reversed(steps):
             grad["head.weight"] += np.outer(dy, top)
             grad["head.bias"] += dy
             dh[-1] = dh[-1] + self.p["head.weight"].T @ dy
-            for n in reversed(range(self.layers)):
-                v, h, c, gates, new_h, new_c = kept[n]
-                squares += float(dh[n] @ dh[n] + dc[n] @ dc[n])
-                if self.cell == "elman":
-                    du = dw = dh[n] * (1 - new_h**2)
-                    through = 0.0
-                elif self.cell == "gru":
-                    reset, keep, new, a = gates
-                    d = dh[n] * (1 - keep) * (1 - new**2)
-                    both = [d * a * reset * (1 - reset), dh[n] * (h - new) * keep * (1 - keep)]
-                    du, dw = np.concatenate([*both, d]), np.concatenate([*both, d * reset])
-                    through = dh[n] * keep
-                else:
-                    i, f, g, o = gates
-                    squashed = np.tanh(new_c)
-                    d = dc[n] + dh[n] * o * (1 - squashed**2)
-                    du = dw = np.concatenate(
-                        [
-                            d * g * i * (1 - i),
-                            d * c * f * (1 - f),
-                            d * i * (1 - g**2),
-                            dh[n] * squashed * o * (1 - o),
-                        ]
-                    )
-                    dc[n] = d * f
-                    through = 0.0
-                grad[f"weight_ih_l{n}"] += np.outer(du, v)
-                grad[f"weight_hh_l{n}"] += np.outer(dw, h)
-                grad[f"bias_ih_l{n}"] += du
-                grad[f"bias_hh_l{n}"] += dw
-                dh[n] = through + self.p[f"weight_hh_l{n}"].T @ dw
-                if n:
-                    dh[n - 1] = dh[n - 1] + self.p[f"weight_ih_l{n}"].T @ du
+            squared_norm = 0.0
+            for layer in reversed(range(self.layers)):
+                squared_norm += float(dh[layer] @ dh[layer] + dc[layer] @ dc[layer])
+                d_weights, dx, dh[layer], dc[layer] = backward(
+                    self.cell, self.weights(layer), activations[layer], dh[layer], dc[layer]
+                )
+                for name, d_weight in zip(self.names(layer), d_weights, strict=True):
+                    grad[name] += d_weight
+                if layer > 0:
+                    dh[layer - 1] = dh[layer - 1] + dx
             if norms is not None:
-                norms.append(float(np.sqrt(squares)))
+                norms.append(float(np.sqrt(squared_norm)))
         return grad
 
-    def gradient_by_lag(self, inputs: list[Array], targets: list[Array], states: list) -> Array:
-        """‖∂L_T/∂(h, c)_{T−j}‖ by lag j, over all layers, L_T being the last step's share of the loss."""
+    def gradient_by_lag(self, inputs: list[Array], targets: list[Array], states: States) -> Array:
+        """Return ‖∂L_T/∂(h, c)_{T−j}‖ for each lag j, over all layers. L_T is the last step's part of the
+        loss."""
         norms: list[float] = []
         self.gradient(inputs, targets, states, norms)
         return np.array(norms)
 
 
+def output_gradient(y: Array, target: Array, count: int, classes: bool) -> Array:
+    """Return ∂loss/∂y of one step: of y itself, or with ``classes`` of the logits of the probabilities y.
+
+    ``count`` is the number of present targets of all steps. A missing target has no loss."""
+    if classes:
+        one_hot = np.arange(len(y)) == target
+        return (y - one_hot) / count * ~np.isnan(target)
+    return np.nan_to_num(2 * (y - target) / count)
+
+
 class Optimizer:
-    """SGD, momentum (0.9), RMSProp or Adam, as PyTorch's, with clipping by the gradient's norm."""
+    """SGD, momentum (0.9), RMSProp or Adam as in PyTorch. ``clip`` limits the norm of the gradient."""
 
     def __init__(self, kind: str, rate: float, clip: float | None) -> None:
         self.kind, self.rate, self.clip = kind, rate, clip
         self.t, self.m, self.v = 0, {}, {}
 
     def update(self, p: Parameters, grad: Parameters) -> None:
+        """Update ``p`` in place."""
         if self.clip is not None:
             norm = np.sqrt(sum(np.sum(g**2) for g in grad.values()))
             grad = {name: g * min(1.0, self.clip / (norm + 1e-6)) for name, g in grad.items()}
@@ -162,32 +128,31 @@ class Optimizer:
         for name, g in grad.items():
             if self.kind == "sgd":
                 p[name] -= self.rate * g
-                continue
-            if self.kind == "momentum":
+            elif self.kind == "momentum":
                 self.m[name] = 0.9 * self.m.get(name, 0) + g
                 p[name] -= self.rate * self.m[name]
-                continue
-            if self.kind == "rmsprop":
+            elif self.kind == "rmsprop":
                 self.v[name] = 0.99 * self.v.get(name, 0) + 0.01 * g**2
                 p[name] -= self.rate * g / (np.sqrt(self.v[name]) + 1e-8)
-                continue
-            m = self.m[name] = 0.9 * self.m.get(name, 0) + 0.1 * g
-            v = self.v[name] = 0.999 * self.v.get(name, 0) + 0.001 * g**2
-            p[name] -= self.rate * (m / (1 - 0.9**self.t)) / (np.sqrt(v / (1 - 0.999**self.t)) + 1e-8)
+            else:
+                m = self.m[name] = 0.9 * self.m.get(name, 0) + 0.1 * g
+                v = self.v[name] = 0.999 * self.v.get(name, 0) + 0.001 * g**2
+                p[name] -= self.rate * (m / (1 - 0.9**self.t)) / (np.sqrt(v / (1 - 0.999**self.t)) + 1e-8)
 
 
 class Means:
-    """Running means of the inputs, which replace missing ones; 0 at first, and always 0 with ``rest``.
+    """Running means of the inputs. They replace missing inputs. They start at 0.
 
-    ``decay`` is the factor per sample on the weight of older inputs."""
+    ``decay`` is the factor per sample on the weight of older inputs. With ``zero`` the means stay 0."""
 
-    def __init__(self, decay: float = 1.0, rest: bool = False) -> None:
-        self.decay, self.rest = decay, rest
+    def __init__(self, decay: float = 1.0, zero: bool = False) -> None:
+        self.decay, self.zero = decay, zero
         self.count = self.mean = np.zeros(1)
 
     def fill(self, x: Array) -> Array:
+        """Return ``x`` with its missing values replaced. Then update the means."""
         filled = np.where(np.isnan(x), self.mean, x)
-        if not self.rest:
+        if not self.zero:
             self.count = self.count + ~np.isnan(x)
             gain = np.maximum(1 - self.decay, 1 / np.maximum(self.count, 1))
             self.mean = np.where(np.isnan(x), self.mean, self.mean + gain * (x - self.mean))
@@ -195,88 +160,91 @@ class Means:
 
 
 class Stream:
-    """TBPTT(k1, k2) on a stream, its targets the next sample (``y`` is None) or given ones."""
+    """TBPTT(k1, k2) on a stream. The target is the next sample if ``y`` is None, else ``y``."""
 
     def __init__(self, net: Net, optimizer: Optimizer, k1: int, k2: int) -> None:
         self.net, self.optimizer, self.k1, self.k2 = net, optimizer, k1, k2
-        self.states = net.start()
-        self.pairs: list[tuple] = []  # (input, target, states before it), all pairs so far
-        self.waiting: tuple | None = None  # (input, states before it, forecast)
+        self.states = net.initial_states()
+        self.pairs: list[tuple] = []  # (input, target, states before the input) of all complete pairs
+        self.last_step: tuple | None = None  # (input, states before it, forecast)
         self.means = Means()
 
     def learn(self, x: Array, y: Array | None = None) -> Array:
-        """Learn one sample and its target; return the forecast for the target."""
+        """Learn one sample and its target. Return the forecast of the target."""
         if y is not None:
-            forecast = self._forward(self.means.fill(x))
-            self._complete(y)
-            return forecast
-        forecast = np.full(x.shape, np.nan) if self.waiting is None else self.waiting[2]
-        if self.waiting is not None:
-            self._complete(x)
+            self.last_step = self._forward(self.means.fill(x))
+            self._complete(self.last_step, y)
+            return self.last_step[2]
+        forecast = np.full(x.shape, np.nan)
+        if self.last_step is not None:
+            forecast = self.last_step[2]
+            self._complete(self.last_step, x)
         filled = self.means.fill(x)
-        self._forward(np.where(np.isnan(x) & ~np.isnan(forecast), forecast, filled))
+        self.last_step = self._forward(np.where(np.isnan(x) & ~np.isnan(forecast), forecast, filled))
         return forecast
 
-    def _forward(self, x: Array) -> Array:
-        before = self.states
-        forecast, self.states, _ = self.net.step(x, before)
-        self.waiting = x, before, forecast
-        return forecast
+    def _forward(self, x: Array) -> tuple[Array, States, Array]:
+        """Run one step. Return its input, the states before it, and its forecast."""
+        states_before = self.states
+        forecast, self.states, _ = self.net.step(x, states_before)
+        return x, states_before, forecast
 
-    def _complete(self, target: Array) -> None:
-        x, before, _ = self.waiting
-        self.pairs.append((x, target, before))
+    def _complete(self, step: tuple, target: Array) -> None:
+        """Add the target of a step. Update once every k1 pairs on the last k2 pairs."""
+        x, states_before, _ = step
+        self.pairs.append((x, target, states_before))
         if len(self.pairs) % self.k1 == 0:
-            inputs, targets, starts = zip(*self.pairs[-self.k2 :], strict=True)
+            inputs, targets, states = zip(*self.pairs[-self.k2 :], strict=True)
             if not all(np.isnan(target).all() for target in targets):
-                grad = self.net.gradient(list(inputs), list(targets), starts[0])
+                grad = self.net.gradient(list(inputs), list(targets), states[0])
                 self.optimizer.update(self.net.p, grad)
 
 
-class Waiting(Stream):
-    """The same for targets that arrive later: the ``ahead`` next samples, or with ``delay`` a late target for
-    each sample, while at most ``delay`` samples wait."""
+class DelayedStream(Stream):
+    """TBPTT(k1, k2) where a target is complete some samples after its input.
 
-    def __init__(self, *rule, ahead: int = 1, delay: int | None = None) -> None:
+    Without ``delay`` the target is the next ``horizon`` samples. With ``delay`` it is a late target; a sample
+    without a target expires when more than ``delay`` samples wait."""
+
+    def __init__(self, *rule, horizon: int = 1, delay: int | None = None) -> None:
         super().__init__(*rule)
-        self.ahead, self.delay = ahead, delay
-        self.steps: list[tuple] = []  # (input, states before it, forecast), all steps so far
-        self.came: dict[int, Array] = {}
+        self.horizon, self.delay = horizon, delay
+        self.steps: list[tuple] = []  # (input, states before it, forecast) of all steps
+        self.targets: dict[int, Array] = {}  # by sample number
 
     def step(self, x: Array, y: Array | None = None) -> Array:
-        """A sample; returns the forecast made after it."""
+        """Process a sample, with its target if it has arrived. Return the forecast after the sample."""
         if self.delay is None:
-            before = len(self.steps)
-            for i in range(max(0, before - self.ahead), before):
-                self.came.setdefault(i, np.full((self.ahead, len(x)), np.nan))[before - 1 - i] = x
-            self._settle()
+            number = len(self.steps)
+            for i in range(max(0, number - self.horizon), number):
+                self.targets.setdefault(i, np.full((self.horizon, len(x)), np.nan))[number - 1 - i] = x
+            self._complete_oldest()
         filled = self.means.fill(x)
         if self.steps and self.delay is None:
             filled = np.where(np.isnan(x), self.steps[-1][2][: len(x)], x)
-        self._forward(filled)
-        self.steps.append(self.waiting)
+        self.steps.append(self._forward(filled))
         if y is not None and not np.isnan(y).all():
-            self.came[len(self.steps) - 1] = y
+            self.targets[len(self.steps) - 1] = y
         if self.delay is not None:
-            self._settle()
+            self._complete_oldest()
         return self.steps[-1][2]
 
     def target(self, number: int, y: Array) -> Array | None:
-        """Learn a late target; return the prediction for its sample, or None if it is too late."""
-        if number in self.came or not len(self.pairs) <= number < len(self.steps):
+        """Learn a late target. Return the prediction for its sample, or None if the target is too late."""
+        if number in self.targets or not len(self.pairs) <= number < len(self.steps):
             return None
-        self.came[number] = y
-        self._settle()
+        self.targets[number] = y
+        self._complete_oldest()
         return self.steps[number][2]
 
-    def _settle(self) -> None:
+    def _complete_oldest(self) -> None:
+        """Complete waiting steps in order, up to the first that still waits for its target."""
         while len(self.pairs) < len(self.steps):
-            oldest, wait = len(self.pairs), len(self.steps) - len(self.pairs)
+            oldest, waiting = len(self.pairs), len(self.steps) - len(self.pairs)
             if self.delay is None:
-                if wait < self.ahead:
+                if waiting < self.horizon:
                     return
-            elif oldest not in self.came and wait <= self.delay:
+            elif oldest not in self.targets and waiting <= self.delay:
                 return
-            outputs = len(self.steps[oldest][2])
-            self.waiting = self.steps[oldest]
-            self._complete(self.came.get(oldest, np.full(outputs, np.nan)).reshape(-1))
+            missing = np.full(len(self.steps[oldest][2]), np.nan)
+            self._complete(self.steps[oldest], self.targets.get(oldest, missing).reshape(-1))

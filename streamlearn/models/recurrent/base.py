@@ -189,7 +189,7 @@ class Recurrent(Model):
         return array
 
     def _network_arguments(self) -> dict[str, Any]:
-        """Return the arguments of every kernel: the network and what is known of the stream."""
+        """Return the arguments of every kernel: the network and the statistics of the stream."""
         state = self.state
         return {
             "layout": self._layout,

@@ -1,4 +1,4 @@
-"""``sl.BidirectionalRNN``: recurrent nets that see what comes after a sample too, chunk by chunk."""
+"""``sl.BidirectionalRNN``: bidirectional recurrent networks on a stream, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -116,13 +116,13 @@ class BidirectionalRNN(Recurrent):
 
     Notes
     -----
-    A chunk is N_c samples, and the N_r samples after them are its right context. When the context has
-    come, the N_c samples are predicted and their targets learned, in one update on the mean loss. The
+    A chunk is N_c samples. The N_r samples after them are its right context. When the context has
+    arrived, the N_c samples are predicted and their targets learned, in one update on the mean loss. The
     forward direction is carried from chunk to chunk; the reverse direction starts from 0 at the end of
     the context. The gradient goes through all N_c + N_r steps of both directions.
 
     ``learn`` returns one row per sample that is complete, in order, possibly none; ``sample`` is its
-    number. ``predict(X)`` returns the rows that ``learn`` would return if X came now. With
+    number. ``predict(X)`` returns the rows that ``learn`` would return if X arrived now. With
     ``target="later"`` a y may come with ``learn_targets``; a chunk is learned when it has all of them,
     or when more than ``delay`` samples wait. Quality is that of ``RNN``; ``waiting`` is the number of
     samples that wait.

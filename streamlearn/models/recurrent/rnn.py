@@ -35,11 +35,11 @@ class RNN(Recurrent):
     - training: every k₁ samples, one update on the mean loss of the last k₂ pairs of input and target.
       The hidden state is carried and never restarted; the gradient stops k₂ steps back
 
-    ``learn`` gives in ``prediction[i]`` what was forecast for sample i before it came (NaN for the
-    first), or for its target. ``predict`` runs on from the live state and gives the forecast that
-    follows sample i. ``error`` and ``score`` compare sample i, or its target, with the prediction made
-    before it. With ``horizon=H``, ``prediction`` has shape (n, H, dim) and ``error`` compares the first
-    step.
+    ``learn`` returns in ``prediction[i]`` the forecast of sample i made before it arrived (NaN for the
+    first sample), or the prediction of its target. ``predict`` continues from the live state and returns
+    the forecast after sample i. ``error`` and ``score`` compare sample i, or its target, with the
+    prediction made before it. With ``horizon=H``, ``prediction`` has shape (n, H, dim) and ``error``
+    compares the first step.
 
     A missing input is replaced by the net's own forecast, or by the channel's mean so far; a missing
     target has no loss. A gradient that is not finite skips its update. With ``keys``, parameters,
@@ -190,10 +190,10 @@ class RNN(Recurrent):
         return Outputs(**outputs)
 
     def predict_validated(self, batch: Batch) -> Outputs:
-        """Return the outputs for a batch, run on from the live state. Does not change the model."""
+        """Return the outputs for a batch, from the live state on. Does not change the model."""
         if batch.keys is None:
             return self._shaped(self._rollout(batch.x, 0))
-        # Run each key's samples by themselves, then restore the order of the rows.
+        # Predict the samples of each key separately. Then restore the order of the rows.
         keys, inverse = np.unique(batch.keys, return_inverse=True)
         slots = self._slots.find(keys, len(keys))
         order = np.argsort(inverse, kind="stable")
