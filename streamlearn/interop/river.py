@@ -45,7 +45,7 @@ class _Learner(base.Estimator):
     """
 
     _laid_over: ClassVar[Mapping[str, Any]] = {}
-    _wants: ClassVar[str]  # why another model does not suit
+    _requirement: ClassVar[str]  # why another model does not suit
 
     def __init__(self, kind: str, features: Sequence[Hashable] | None = None, **parameters: Any) -> None:
         self.kind = kind
@@ -59,10 +59,10 @@ class _Learner(base.Estimator):
         trial = self._make(1 if features is None else len(features))
         if trial.needs_keys:
             raise self._refusal("keys", "dictionaries are one stream: leave keys out, and make one for each")
-        if not self._suits(trial):
-            raise self._refusal("kind", f"{kind}: {self._wants}")
+        if not self._accepts(trial):
+            raise self._refusal("kind", f"{kind}: {self._requirement}")
 
-    def _suits(self, model: Model) -> bool:
+    def _accepts(self, model: Model) -> bool:
         return True
 
     def _refusal(self, field: str, why: str) -> BadSpec:
@@ -134,13 +134,15 @@ class Clusterer(_Learner, base.Clusterer):
     True
     """
 
-    _wants = "a sample has no one winner; take som, competitive, gng, hamming, or grossberg with one cluster"
+    _requirement = (
+        "a sample has no one winner; take som, competitive, gng, hamming, or grossberg with one cluster"
+    )
 
     @classmethod
     def _unit_test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"kind": "competitive", "units": 4}
 
-    def _suits(self, model: Model) -> bool:
+    def _accepts(self, model: Model) -> bool:
         outputs = model.predict(np.full(model.dim, np.nan)).arrays
         return "winner" in outputs and outputs["winner"].size == 1
 
@@ -183,13 +185,13 @@ class AnomalyDetector(_Learner, base.AnomalyDetector):
     True
     """
 
-    _wants = "it needs a y; take a kind that learns from x alone"
+    _requirement = "it needs a y; take a kind that learns from x alone"
 
     @classmethod
     def _unit_test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"kind": "som", "grid": (10, 10), "scale": "standard"}
 
-    def _suits(self, model: Model) -> bool:
+    def _accepts(self, model: Model) -> bool:
         return model.target_dim == 0
 
     def learn_one(self, x: Features) -> None:
@@ -232,13 +234,13 @@ class Regressor(_Learner, base.Regressor):
     """
 
     _laid_over: ClassVar[Mapping[str, Any]] = {"target": "given", "outputs": 1}
-    _wants = "it learns no y, or cannot answer at once; take rnn"
+    _requirement = "it learns no y, or cannot answer at once; take rnn"
 
     @classmethod
     def _unit_test_params(cls) -> Iterator[dict[str, Any]]:
         yield {"kind": "rnn", "hidden": 8, "scale": "standard"}
 
-    def _suits(self, model: Model) -> bool:
+    def _accepts(self, model: Model) -> bool:
         return model.target_dim == 1 and not model.has_lookahead
 
     def learn_one(self, x: Features, y: float | None) -> None:
