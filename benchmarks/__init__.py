@@ -1,1 +1,1 @@
-"""Peers, side by side in one run: this machine is what it is, so what is printed to be quoted are ratios."""
+"""Benchmarks beside peers in one run. Quote the ratios: absolute numbers depend on the machine."""
