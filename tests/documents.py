@@ -61,7 +61,7 @@ class Example(NamedTuple):
         exec(code, names)  # noqa: S102
 
     def commands(self) -> list[tuple[str, str]]:
-        """Commands of a ``console`` block as they stand in it, each with the output that the page shows."""
+        """Return (command, output) pairs of a ``console`` block."""
         found: list[tuple[str, str]] = []
         for line in self.source.splitlines(keepends=True):
             if line.startswith("$ "):
@@ -74,7 +74,7 @@ class Example(NamedTuple):
 
 
 def blocks(page: str) -> list[Example]:
-    """All code blocks of a page, in order. Directives (```{note}) are not code."""
+    """Return all code blocks of a page, in order. Directives (```{note}) are not code."""
     text = (ROOT / page).read_text()
     return [
         Example(
@@ -89,24 +89,25 @@ def blocks(page: str) -> list[Example]:
 
 
 def examples(page: str) -> list[Example]:
-    """The ``python`` blocks of a page that run, in order."""
-    return [each for each in blocks(page) if each.language == "python" and each.runs]
+    """Return the ``python`` blocks of a page that run, in order."""
+    return [block for block in blocks(page) if block.language == "python" and block.runs]
 
 
 def needs_a_daemon(page: str) -> bool:
-    return any(each.needs_a_daemon for each in blocks(page) if each.runs)
+    return any(block.needs_a_daemon for block in blocks(page) if block.runs)
 
 
 def masked(text: str) -> list[str]:
-    """Lines of an output without what differs from run to run, and without blanks at line ends."""
+    """Return the lines of an output. Mask parts that differ between runs; strip blanks at line ends."""
     for pattern, name in MASKS:
         text = re.sub(pattern, name, text)
     return [re.sub(r"[─━]{4,}|  +", "  ", line).rstrip() for line in text.splitlines() if line.strip()]
 
 
-def matches(shown: str, real: str) -> bool:
-    """Whether the page shows this output. A line ``…`` of the page matches any lines."""
+def matches(documented: str, actual: str) -> bool:
+    """Return whether the outputs are equal. A line ``…`` of ``documented`` matches any lines."""
     pattern = "".join(
-        r"(?:.*\n)*?" if line == "…" else re.escape(line).replace("…", ".*") + r"\n" for line in masked(shown)
+        r"(?:.*\n)*?" if line == "…" else re.escape(line).replace("…", ".*") + r"\n"
+        for line in masked(documented)
     )
-    return re.fullmatch(pattern, "".join(f"{line}\n" for line in masked(real))) is not None
+    return re.fullmatch(pattern, "".join(f"{line}\n" for line in masked(actual))) is not None

@@ -1,4 +1,4 @@
-"""The documents agree with the program: their blocks run, and their tables match it."""
+"""The documents agree with the program: their code blocks run, and their tables are correct."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from streamlearn import models
 from streamlearn.daemon.config import load as load_settings
 from streamlearn.models import Model
 from streamlearn_client.outputs import Outputs
-from tests.conformance.examples import SPECS, asked, make, stream
+from tests.conformance.examples import SPECS, make, predict_arguments, stream
 from tests.documents import LANGUAGES, PAGES, ROOT, blocks, examples, needs_a_daemon
 
-ALONE = [page for page in PAGES if examples(page) and (page == "README.md" or not needs_a_daemon(page))]
+PAGES_WITHOUT_DAEMON = [
+    page for page in PAGES if examples(page) and (page == "README.md" or not needs_a_daemon(page))
+]
 
 
-@pytest.mark.parametrize("page", ALONE)
-def test_the_examples_run_one_after_another(page, tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", PAGES_WITHOUT_DAEMON)
+def test_the_examples_of_a_page_run_in_order(page, tmp_path, monkeypatch):
     """Pages that need a daemon are in tests/e2e/test_documents.py."""
     monkeypatch.chdir(tmp_path)
     names = {}
-    alone = [example for example in examples(page) if not example.needs_a_daemon]
-    assert alone
-    for example in alone:
+    found = [example for example in examples(page) if not example.needs_a_daemon]
+    assert found
+    for example in found:
         example.run(names)
 
 
@@ -46,7 +48,7 @@ def test_configurations_are_accepted(page, tmp_path):
 
 @pytest.mark.parametrize("kind", sorted(models.kinds()))
 def test_the_page_of_a_model_has_every_parameter(kind):
-    """Own parameters are on the page itself, shared ones on the pages that it refers to."""
+    """The page has the model's own parameters; the pages that it links to have the shared ones."""
     page = (ROOT / f"docs/models/{kind}.md").read_text()
     for linked in set(re.findall(r"\]\(([\w-]+)\.md#?[\w-]*\)", page)):
         page += (ROOT / f"docs/models/{linked}.md").read_text()
@@ -54,8 +56,8 @@ def test_the_page_of_a_model_has_every_parameter(kind):
     assert set(models.kinds()[kind].Spec.model_fields) - named == set()
 
 
-def test_files_that_the_code_names_are_there():
-    """Comments and messages send readers to pages of docs/."""
+def test_pages_that_the_code_refers_to_exist():
+    """Comments and messages refer to pages of docs/."""
     sources = [path for top in ("streamlearn", "clients", "tests") for path in (ROOT / top).rglob("*.py")]
     named = {
         (str(path.relative_to(ROOT)), page)
@@ -74,8 +76,7 @@ def test_the_data_of_the_first_page_come_from_their_script(tmp_path):
         assert file.read_text() == (ROOT / "docs/data" / file.name).read_text()
 
 
-def test_every_exception_from_scikit_learns_checks_is_listed():
-    """The page lists the checks that the tests exclude."""
+def test_the_page_lists_all_excluded_scikit_learn_checks():
     from tests.interop.test_sklearn import ESTIMATORS
 
     listed = set(re.findall(r"`(check_\w+)`", (ROOT / "docs/interop.md").read_text()))
@@ -86,15 +87,15 @@ PROTOCOL = (ROOT / "docs/protocol.md").read_text()
 DTYPES = {"i4": "int32", "i8": "int64", "f4": "float32", "b1": "bool"}
 
 
-def table(head: str) -> list[list[str]]:
-    """The cells of a table of the protocol, row by row."""
-    _, _, rest = PROTOCOL.partition(f"| {head}")
+def table(header: str) -> list[list[str]]:
+    """Return the cells of a table of the protocol, row by row. ``header`` is the start of its header row."""
+    _, _, rest = PROTOCOL.partition(f"| {header}")
     rows = rest.split("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
 def sizes(model: Model, n: int) -> dict[str, int | None]:
-    """What the words in a shape stand for."""
+    """Return the value of each name that may occur in a shape."""
     return {
         "n": n,
         "clusters": sum(map(len, getattr(model.spec, "layers", []))) if model.kind == "grossberg" else None,
@@ -105,10 +106,10 @@ def sizes(model: Model, n: int) -> dict[str, int | None]:
     }
 
 
-def promised(model: Model, learned: bool) -> dict[str, tuple[str, str]]:
-    """Name, dtype and shapes of the outputs, as the table has them for this kind and spec."""
+def documented_outputs(model: Model, learned: bool) -> dict[str, tuple[str, str]]:
+    """Return (dtype, shapes) by name of output, as documented for this kind and spec."""
     spec = model.spec
-    asked_for = {
+    conditions = {
         "label": getattr(spec, "labels", None),
         "drift": learned and spec.drift,
         "frozen": learned and (spec.on_drift or spec.freeze_missing is not None),
@@ -117,43 +118,43 @@ def promised(model: Model, learned: bool) -> dict[str, tuple[str, str]]:
         name: tuple(shape.split(" ", 1))
         for names, shape, of, _ in table("output | is")
         for name in re.findall(r"`(\w+)`", names)
-        if ("every kind" in of or f"`{model.kind}`" in of) and asked_for.get(name, True)
+        if ("every kind" in of or f"`{model.kind}`" in of) and conditions.get(name, True)
     }
 
 
-def assert_as_promised(model: Model, out: Outputs, learned: bool) -> None:
-    told = promised(model, learned)
-    assert out.arrays.keys() == told.keys()
+def assert_as_documented(model: Model, out: Outputs, learned: bool) -> None:
+    documented = documented_outputs(model, learned)
+    assert out.arrays.keys() == documented.keys()
     known = sizes(model, len(out))
     for name, array in out.arrays.items():
-        dtype, shapes = told[name]
+        dtype, shapes = documented[name]
         assert array.dtype == DTYPES[dtype], name
-        shown = [each.rstrip(",").split(", ") for each in re.findall(r"\(([^)]*)\)", shapes)]
+        axes = [shape.rstrip(",").split(", ") for shape in re.findall(r"\(([^)]*)\)", shapes)]
         assert list(array.shape) in [
-            [known[side] if side in known else int(side) for side in shape] for shape in shown
+            [known[axis] if axis in known else int(axis) for axis in shape] for shape in axes
         ], name
 
 
 @pytest.mark.parametrize("example", SPECS)
-def test_the_protocol_names_the_outputs_of_every_kind(example):
+def test_the_protocol_documents_the_outputs_of_every_kind(example):
     model = make(example)
     batch = stream(model, 40)
-    assert_as_promised(model, model.learn(**batch), learned=True)
-    assert_as_promised(model, model.predict(**asked(batch)), learned=False)
+    assert_as_documented(model, model.learn(**batch), learned=True)
+    assert_as_documented(model, model.predict(**predict_arguments(batch)), learned=False)
 
 
 @pytest.mark.parametrize("example", [name for name in SPECS if make(name).accepts_late_targets])
-def test_the_protocol_names_what_is_said_of_targets(example):
+def test_the_protocol_documents_the_outputs_for_late_targets(example):
     model = make(example)
     batch = stream(model, 40)
     model.learn(**batch)
     keys = {"keys": batch["keys"]} if model.needs_keys else {}
     out = model.learn_targets(batch["ids"], batch["y"], **keys)
-    (told,) = [names for of, names in table("of | outputs") if f"`{model.kind}`" in of]
-    names = set(re.findall(r"`(\w+)`", told))
+    (cell,) = [names for of, names in table("of | outputs") if f"`{model.kind}`" in of]
+    names = set(re.findall(r"`(\w+)`", cell))
     if not model.spec.drift:
         names.discard("drift")
-    if "frozen" in promised(model, learned=True):
+    if "frozen" in documented_outputs(model, learned=True):
         names.add("frozen")
     assert out.arrays.keys() == names
     assert out.sample.dtype == np.int64

@@ -1,6 +1,7 @@
-"""What the conformance suite knows of each kind of model. To add a model, add its line to EXAMPLES.
+"""The specs that the conformance suite tests, by kind. To add a model, add its entry to EXAMPLES.
 
-Everything else, the suite makes of that: each scaling, many channels, one channel and one unit, each variant.
+The suite derives all test cases from it: the usual and the smallest spec, 17 channels, every scaling and
+every variant.
 """
 
 from __future__ import annotations
@@ -19,58 +20,57 @@ from streamlearn_client.outputs import Outputs
 Spec = dict[str, Any]
 
 
-def _everything(model: Model) -> tuple[str, ...]:
-    return tuple(model.predict(**asked(stream(model, 1))).arrays)
+def _all_outputs(model: Model) -> tuple[str, ...]:
+    return tuple(model.predict(**predict_arguments(stream(model, 1))).arrays)
 
 
-def _from_random_weights(model: Model) -> bool:
+def _starts_random(model: Model) -> bool:
     return bool(model.spec.init == "random")
 
 
 @dataclass(frozen=True)
 class Kind:
-    usual: (
-        Spec  # small, but more than one block of lanes, five channels; every rule at work within 100 samples
-    )
+    # Small, but more than one block of lanes; five channels; every part of the rule acts within 100 samples.
+    usual: Spec
     smallest: Spec  # one channel, one unit
-    huge: Spec  # laid over ``usual``: more than a machine should be asked for
-    variants: tuple[Spec, ...] = ()  # laid over ``usual``: other rules
+    oversized: Spec  # changes to ``usual`` that exceed the size limits
+    variants: tuple[Spec, ...] = ()  # changes to ``usual`` that select other rules
     scalings: tuple[str, ...] = ("standard", "ewma", "minmax")
-    drawn: Callable[[Model], bool] = lambda model: True  # whether it starts from random numbers
-    # Outputs that predict says of a sample just before it is learned, and learn reports.
-    foretold: Callable[[Model], tuple[str, ...]] = _everything
-    takes: Callable[[np.ndarray], np.ndarray] = np.asarray  # makes of any samples such as this kind takes
+    depends_on_seed: Callable[[Model], bool] = lambda model: True  # whether the initial state is random
+    # Outputs that predict returns just before a sample is learned, and that learn returns again.
+    predicted_outputs: Callable[[Model], tuple[str, ...]] = _all_outputs
+    valid_values: Callable[[np.ndarray], np.ndarray] = np.asarray  # converts samples to valid ones
 
 
 DECAY = {"start": 0.5, "end": 0.05, "tau": 40.0}
 IN_SECONDS = {"start": 0.5, "end": 0.05, "tau": 10.0, "unit": "seconds", "form": "inverse"}
-WATCHED = {"drift": "page_hinkley", "drift_threshold": 0.5}
+DRIFT = {"drift": "page_hinkley", "drift_threshold": 0.5}
 EXAMPLES = {
     "som": Kind(
         usual={"dim": 5, "grid": (4, 5), "learning_rate": DECAY, "half_life": 50.0},
         smallest={"dim": 1, "grid": (1, 1)},
-        huge={"dim": 4096, "grid": (4096, 4096)},
+        oversized={"dim": 4096, "grid": (4096, 4096)},
         variants=(
             {"grid_distance": "euclidean", "sigma": {"start": 3.0, "end": 0.0, "tau": 20.0}},
             {"grid_distance": "chebyshev", "neighbourhood": "bubble", "sigma": 1.0},
             {"topology": "hexagonal", "torus": True, "neighbourhood": "triangle", "distance": "manhattan"},
             {"grid": (20,), "neighbourhood": "mexican_hat", "sigma": 2.0, "distance": "chebyshev"},
             {"distance": "cosine"},
-            WATCHED,
+            DRIFT,
             {"learning_rate": IN_SECONDS, "sigma": {"start": 2.0, "end": 0.5, "half_life": 20.0}},
-            {**WATCHED, "on_drift": "freeze", "freeze_for": 5, "scale": "standard"},
-            {**WATCHED, "on_drift": "reheat", "freeze_missing": 0.3},
+            {**DRIFT, "on_drift": "freeze", "freeze_for": 5, "scale": "standard"},
+            {**DRIFT, "on_drift": "reheat", "freeze_missing": 0.3},
             {"init": "pca", "init_samples": 15, "scale": "standard", "topology": "hexagonal"},
             {"init": "pca", "init_samples": 12, "grid": (20,), "drift": "adwin"},
             {"init": np.linspace(-3, 8, 100).reshape(4, 5, 5)},
             {"labels": 4, "delay": 7, "drift": "adwin"},
         ),
-        drawn=_from_random_weights,
+        depends_on_seed=_starts_random,
     ),
     "competitive": Kind(
         usual={"dim": 5, "units": 20, "learning_rate": DECAY, "half_life": 50.0},
         smallest={"dim": 1, "units": 1},
-        huge={"dim": 1 << 20, "units": 1 << 24},
+        oversized={"dim": 1 << 20, "units": 1 << 24},
         variants=(
             {"mode": "soft"},
             {"mode": "soft", "beta": {"start": 5.0, "end": 0.0, "tau": 1.0}},
@@ -91,24 +91,24 @@ EXAMPLES = {
                 "freeze_missing": 0.0,
             },
         ),
-        drawn=_from_random_weights,
+        depends_on_seed=_starts_random,
     ),
     "gng": Kind(
         usual={"dim": 5, "max_units": 20, "insert_every": 4, "max_age": 4, "half_life": 50.0},
         smallest={"dim": 1, "max_units": 2},
-        huge={"dim": 1 << 20, "max_units": 1 << 13},
+        oversized={"dim": 1 << 20, "max_units": 1 << 13},
         variants=(
             {"max_units": 40, "insert_every": 1, "max_age": 1},
             {"learning_rate": DECAY, "error_split": 0.1, "error_decay": 0.9, "distance": "manhattan"},
             {"distance": "cosine", "error_decay": 0.0},
             {"init": "samples"},
         ),
-        drawn=_from_random_weights,
+        depends_on_seed=_starts_random,
     ),
     "rnn": Kind(
         usual={"dim": 5, "hidden": 18, "cell": "lstm", "tbptt": (4, 7), "half_life": 50.0},
         smallest={"dim": 1, "hidden": 1},
-        huge={"hidden": 1 << 14, "layers": 64},
+        oversized={"hidden": 1 << 14, "layers": 64},
         variants=(
             {"cell": "elman", "layers": 2, "optimizer": "sgd", "learning_rate": DECAY, "clip": 1.0},
             {"cell": "elman", "residual": True, "tbptt": (3, 9), "loss": "huber"},
@@ -122,27 +122,29 @@ EXAMPLES = {
             {"keys": 2, "tbptt": (4, 4), "cell": "gru"},
             {"target": "later", "outputs": 2, "delay": 9, "keys": 3, "scale": "minmax", "tbptt": (3, 3)},
             {"target": "later", "classes": 4, "loss": "cross_entropy", "delay": 4},
-            {**WATCHED, "on_drift": "freeze", "freeze_for": 5, "freeze_missing": 0.5, "tbptt": (4, 4)},
-            {**WATCHED, "on_drift": "freeze", "freeze_for": 3, "target": "later", "keys": 2, "delay": 9},
+            {**DRIFT, "on_drift": "freeze", "freeze_for": 5, "freeze_missing": 0.5, "tbptt": (4, 4)},
+            {**DRIFT, "on_drift": "freeze", "freeze_for": 3, "target": "later", "keys": 2, "delay": 9},
         ),
-        foretold=lambda net: ("prediction", "present") if net.target_dim else ("error", "score", "present"),
+        predicted_outputs=lambda net: (
+            ("prediction", "present") if net.target_dim else ("error", "score", "present")
+        ),
     ),
     "birnn": Kind(
         usual={"dim": 5, "hidden": 18, "cell": "lstm", "chunk": (4, 2), "half_life": 50.0},
         smallest={"dim": 1, "hidden": 1, "chunk": (1, 0)},
-        huge={"hidden": 1 << 14, "layers": 64},
+        oversized={"hidden": 1 << 14, "layers": 64},
         variants=(
             {"cell": "elman", "layers": 3, "optimizer": "sgd", "learning_rate": DECAY, "clip": 1.0},
             {"cell": "gru", "layers": 2, "chunk": (3, 7), "outputs": 3, "loss": "huber", "scale": "standard"},
-            {**WATCHED, "on_drift": "freeze", "freeze_for": 9, "freeze_missing": 0.5, "chunk": (5, 0)},
+            {**DRIFT, "on_drift": "freeze", "freeze_for": 9, "freeze_missing": 0.5, "chunk": (5, 0)},
             {"optimizer": "sgd", "learning_rate": IN_SECONDS, "scale": "minmax", "bias": False},
             {"cell": "gru", "keys": 2, "optimizer": "rmsprop", "learning_rate": 0.001, "head_bias": False},
             {"dim": 1, "symbols": 20, "classes": 3, "loss": "cross_entropy", "chunk": (1, 3)},
             {"classes": 20, "loss": "cross_entropy", "keys": 3, "scale": "ewma", "layers": 2},
             {"target": "later", "outputs": 2, "delay": 9, "keys": 3, "scale": "minmax", "chunk": (2, 3)},
-            {**WATCHED, "on_drift": "freeze", "freeze_for": 3, "target": "later", "delay": 4},
+            {**DRIFT, "on_drift": "freeze", "freeze_for": 3, "target": "later", "delay": 4},
         ),
-        foretold=lambda net: ("sample", "prediction", "present"),
+        predicted_outputs=lambda net: ("sample", "prediction", "present"),
     ),
     "grossberg": Kind(
         usual={
@@ -153,54 +155,50 @@ EXAMPLES = {
             "half_life": 50.0,
         },
         smallest={"dim": 1, "layers": [[1]], "threshold": 0.0},
-        huge={"layers": [[1 << 20] * 64]},
+        oversized={"layers": [[1 << 20] * 64]},
         variants=(
             {"layers": [[2], [3, 3], [40]], "leak": 0.01},
             {"layers": [[70, 5]], "sensitivity": 0.05},
         ),
         scalings=(),
-        drawn=lambda net: net.dim > 1,  # all of a unit's weight is on its only line
+        depends_on_seed=lambda net: net.dim > 1,  # a unit's only weight is always 1
     ),
     "hamming": Kind(
         usual={"dim": 5, "units": 20, "threshold": 3.0, "learning_rate": DECAY, "half_life": 50.0},
         smallest={"dim": 1, "units": 1, "threshold": 0.0},
-        huge={"dim": 1 << 20, "units": 1 << 20},
+        oversized={"dim": 1 << 20, "units": 1 << 20},
         variants=({"units": 70, "max_iterations": 3},),
         scalings=(),
     ),
     "malsburg": Kind(
         usual={"dim": 5, "sheet": 2, "h": DECAY, "half_life": 50.0},
         smallest={"dim": 1, "sheet": 0},
-        huge={"dim": 4096, "sheet": 512},
+        oversized={"dim": 4096, "sheet": 512},
         variants=(
             {"sheet": (4, 6), "q_rings": (0, 2), "delta": 0.5},
             {"sheet": (1, 20), "p_rings": (0, 3), "r_rings": (0, 0), "steps": 3, "theta": 0.0},
         ),
         scalings=(),
-        drawn=lambda sheet: sheet.dim > 1,  # all of a cell's afferents are its only one
-        takes=np.abs,
+        depends_on_seed=lambda sheet: sheet.dim > 1,  # a cell's only weight is always its sum
+        valid_values=np.abs,
     ),
     "cognitron": Kind(
         usual={"dim": 5, "half_life": 50.0},
         smallest={"dim": 1},
-        huge={"dim": 1 << 20, "layers": 64, "area": 16},
+        oversized={"dim": 1 << 20, "layers": 64, "area": 16},
         variants=(
             {"dim": 20, "shape": (4, 5), "layers": 2, "area": 1, "falloff": 0.5},
             {"dim": 33, "shape": (11, 3), "layers": 1, "vicinity": 5, "q": 1.0, "q_prime": 0.5},
         ),
         scalings=(),
-        drawn=lambda net: False,  # all connections start at 0
-        takes=np.abs,
+        depends_on_seed=lambda net: False,  # all connections start at 0
+        valid_values=np.abs,
     ),
 }
 
 
-def without_an_example() -> set[str]:
-    return models.kinds().keys() - EXAMPLES.keys()
-
-
 def specs() -> dict[str, tuple[str, Spec]]:
-    """Every example as (kind, spec), by its name, of every kind that is registered."""
+    """Return (kind, spec) by name of example, for all registered kinds."""
     found = {}
     for name in sorted(models.kinds().keys() & EXAMPLES.keys()):
         kind = EXAMPLES[name]
@@ -216,7 +214,7 @@ def specs() -> dict[str, tuple[str, Spec]]:
 
 SPECS = specs()
 USUAL = [name for name in SPECS if name in EXAMPLES]
-Batch = dict[str, np.ndarray]  # the arguments of learn: X, and what else the model takes
+Batch = dict[str, np.ndarray]  # the arguments of learn: X, and y, keys, ids, times if the model accepts them
 
 
 def make(example: str) -> Model:
@@ -224,9 +222,9 @@ def make(example: str) -> Model:
     return models.create(kind, spec)
 
 
-def taken(model: Model, batch: Batch) -> Batch:
-    """``batch`` as samples (and targets) that the model takes: symbols and classes are whole numbers."""
-    found = {**batch, "X": EXAMPLES[model.kind].takes(batch["X"])}
+def make_valid(model: Model, batch: Batch) -> Batch:
+    """Convert ``batch`` to values that are valid for the model: symbols and classes are whole numbers."""
+    found = {**batch, "X": EXAMPLES[model.kind].valid_values(batch["X"])}
     for name, count in (("X", "symbols"), ("y", "classes"), ("y", "labels")):
         if name in found and getattr(model.spec, count, None) is not None:
             found[name] = np.fmod(np.floor(np.abs(found[name])), np.float32(getattr(model.spec, count)))
@@ -234,7 +232,7 @@ def taken(model: Model, batch: Batch) -> Batch:
 
 
 def stream(model: Model, n: int, seed: int = 1, missing: float = 0.1) -> Batch:
-    """``n`` samples (and targets) of a wave with noise, each channel with its own offset and spread."""
+    """Return ``n`` samples (and targets) of a noisy wave. Each channel has its own offset and spread."""
     random = np.random.default_rng(seed)
     phase = np.arange(n)[:, None] / 7 + np.arange(model.dim)
     x = np.sin(phase) * (1 + np.arange(model.dim)) + 2 * np.arange(model.dim)
@@ -248,38 +246,41 @@ def stream(model: Model, n: int, seed: int = 1, missing: float = 0.1) -> Batch:
         y[random.random(y.shape) < missing] = np.nan
         batch["y"] = y.astype(np.float32)
     if model.needs_keys:
-        batch["keys"] = random.integers(0, 4, n) // 2 * seed  # some more often than others
+        batch["keys"] = random.integers(0, 4, n) // 2 * seed  # keys of unequal frequency
     if model.accepts_late_targets:
         batch["ids"] = 1000 * seed + np.arange(n)
     if model.uses_time:
         batch["times"] = model.samples + np.arange(n) + random.normal(size=n)
-    return taken(model, batch)
+    return make_valid(model, batch)
 
 
-def asked(batch: Batch) -> Batch:
-    """What of ``batch`` predict takes."""
+def predict_arguments(batch: Batch) -> Batch:
+    """Return the part of ``batch`` that predict accepts."""
     return {name: batch[name] for name in ("X", "keys") if name in batch}
 
 
-def instead(model: Model, values: np.ndarray, seed: int = 1) -> Batch:
-    """A stream of such samples ``(n, dim)``, and of such targets: their first channel."""
+def stream_of(model: Model, values: np.ndarray, seed: int = 1) -> Batch:
+    """Return a stream with the samples ``values`` ``(n, dim)`` and their first channel as targets."""
     batch = {**stream(model, len(values), seed), "X": values.astype(np.float32)}
     if model.target_dim:
         batch["y"] = np.repeat(batch["X"][:, :1], model.target_dim, axis=1)
-    return taken(model, batch)
+    return make_valid(model, batch)
 
 
-def begun(batch: Batch) -> np.ndarray:
-    """(n,): whether there was a sample before, of the same stream if there are many."""
+def has_predecessor(batch: Batch) -> np.ndarray:
+    """Return (n,): whether an earlier sample of the batch has the same key, or is of the only stream."""
     if "keys" not in batch:
         return np.arange(len(batch["X"])) > 0
     keys = batch["keys"].tolist()
     return np.array([key in keys[:i] for i, key in enumerate(keys)])
 
 
-def about(model: Model, out: Outputs, first: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows of the outputs are about samples from the ``first``-th on, and by how many these are beyond
-    it. What waits may tell of samples before it."""
+def match_samples(model: Model, out: Outputs, first: int) -> tuple[np.ndarray, np.ndarray]:
+    """Match rows of the outputs to the samples from number ``first`` on.
+
+    Returns the rows (k,) and, for each row, the index (k,) of its sample, counted from ``first``. Rows
+    for samples before ``first``, which a model with look-ahead also returns, are left out.
+    """
     if not model.has_lookahead:
         return np.arange(len(out)), np.arange(len(out))
     rows = np.flatnonzero(out.sample >= first)
@@ -291,7 +292,7 @@ def part(batch: Batch, start: int, stop: int) -> Batch:
 
 
 def outputs_hash(out: Outputs) -> str:
-    """Equal for equal outputs, whatever the bits of a NaN."""
+    """Return a hash of the outputs that does not depend on the bit patterns of NaNs."""
     digest = hashlib.sha256()
     for name, array in sorted(out.arrays.items()):
         numbers = np.where(np.isnan(array), np.float32(np.nan), array) if array.dtype.kind == "f" else array
@@ -300,13 +301,11 @@ def outputs_hash(out: Outputs) -> str:
 
 
 def join(parts: list[Outputs]) -> Outputs:
-    return Outputs(
-        **{name: np.concatenate([each.arrays[name] for each in parts]) for name in parts[0].arrays}
-    )
+    return Outputs(**{name: np.concatenate([out.arrays[name] for out in parts]) for name in parts[0].arrays})
 
 
-def held_first(model: Model) -> int:
-    """How many samples come before the model says anything: those that decide where units start."""
+def count_init_samples(model: Model) -> int:
+    """Number of samples that the model collects for its initial weights. They get no scores."""
     return len(model.state.get("init.samples", ()))
 
 

@@ -1,4 +1,4 @@
-"""R7: what samples may be, and what happens to those that may not."""
+"""R7: valid and invalid samples. Invalid ones raise typed errors and leave the state unchanged."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tests.conformance.examples import (
     SPECS,
     USUAL,
     Batch,
-    about,
-    asked,
-    begun,
-    held_first,
-    instead,
+    count_init_samples,
+    has_predecessor,
     make,
+    make_valid,
+    match_samples,
     not_finite,
+    predict_arguments,
     stream,
-    taken,
+    stream_of,
 )
 
 
@@ -32,7 +32,7 @@ def model(request: pytest.FixtureRequest) -> Model:
     return make(request.param)
 
 
-# samples that must be refused
+# invalid samples
 
 D = 5  # channels of every usual example
 
@@ -43,7 +43,7 @@ def with_value(value: Any, dtype: Any = np.float64) -> np.ndarray:
     return x
 
 
-POISON = {
+INVALID = {
     "too few channels": (np.zeros((3, D - 1)), BadShape),
     "too many channels": (np.zeros((3, D + 1)), BadShape),
     "no channels": (np.zeros((3, 0)), BadShape),
@@ -75,16 +75,16 @@ POISON = {
 }
 
 
-@pytest.mark.parametrize("mistake", POISON)
+@pytest.mark.parametrize("mistake", INVALID)
 @pytest.mark.parametrize("name", USUAL)
-def test_poison_is_refused_and_changes_nothing(name, mistake):
+def test_invalid_samples_raise_and_change_nothing(name, mistake):
     model = make(name)
     model.learn(**stream(model, 10))
     before = model.state_hash()
-    x, error = POISON[mistake]
-    for refuse in (model.learn, model.predict, model.validate):
+    x, error = INVALID[mistake]
+    for function in (model.learn, model.predict, model.validate):
         with pytest.raises(error) as caught:
-            refuse(x)
+            function(x)
         assert type(caught.value) is error
         assert "x" in caught.value.message
         if error is BadValue:
@@ -94,11 +94,11 @@ def test_poison_is_refused_and_changes_nothing(name, mistake):
     assert model.samples == 10
 
 
-POISON_TARGETS: dict[str, tuple[Callable[[int, int], Any], type[Exception]]] = {
+INVALID_TARGETS: dict[str, tuple[Callable[[int, int], Any], type[Exception]]] = {
     "too few rows": (lambda n, k: np.zeros((n - 1, k)), BadShape),
     "too many rows": (lambda n, k: np.zeros((n + 1, k)), BadShape),
     "too many columns": (lambda n, k: np.zeros((n, k + 1)), BadShape),
-    "lying down": (lambda n, k: np.zeros((k, n)), BadShape),
+    "transposed": (lambda n, k: np.zeros((k, n)), BadShape),
     "three axes": (lambda n, k: np.zeros((1, n, k)), BadShape),
     "one number": (lambda n, k: 1.0, BadShape),
     "ragged": (lambda n, k: [[0.0] * k] * (n - 1) + [[0.0] * (k + 1)], BadShape),
@@ -109,8 +109,8 @@ POISON_TARGETS: dict[str, tuple[Callable[[int, int], Any], type[Exception]]] = {
 }
 
 
-def test_targets(model):
-    """Refused where the model takes none; where it takes them, there must be one row for each sample."""
+def test_invalid_targets_raise(model):
+    """A model without targets refuses y; other models need one valid row for each sample."""
     n, k = 4, model.target_dim
     samples = stream(model, n)
     samples.pop("y", None)
@@ -122,17 +122,17 @@ def test_targets(model):
         if not model.accepts_late_targets:
             with pytest.raises(BadShape, match="y"):
                 model.learn(**samples)
-        for mistake, (poison, error) in POISON_TARGETS.items():
+        for mistake, (make_targets, error) in INVALID_TARGETS.items():
             with pytest.raises(error, match="y") as caught:
-                model.learn(**samples, y=poison(n, k))
+                model.learn(**samples, y=make_targets(n, k))
             assert type(caught.value) is error, mistake
     assert model.state_hash() == before
 
 
-# samples in other clothes
+# equivalent formats of samples
 
 
-CLOTHES: dict[str, Callable[[np.ndarray], Any]] = {
+FORMATS: dict[str, Callable[[np.ndarray], Any]] = {
     "double": lambda v: v.astype(np.float64),
     "long double": lambda v: v.astype(np.longdouble),
     "half": lambda v: v.astype(np.float16),
@@ -141,11 +141,11 @@ CLOTHES: dict[str, Callable[[np.ndarray], Any]] = {
     "unsigned": lambda v: v.astype(np.uint16),
     "other byte order": lambda v: v.astype(v.dtype.newbyteorder(">")),
     "lists": lambda v: v.tolist(),
-    "rows": list,
-    "Fortran's order": np.asfortranarray,
+    "list of rows": list,
+    "Fortran order": np.asfortranarray,
     "every other row": lambda v: np.repeat(v, 2, axis=0)[::2],
     "every other column": lambda v: np.repeat(v, 2, axis=1)[:, ::2],
-    "backwards twice": lambda v: v[::-1, ::-1].copy()[::-1, ::-1],
+    "negative strides": lambda v: v[::-1, ::-1].copy()[::-1, ::-1],
     "a view of a table": lambda v: np.pad(v, 3)[3:-3, 3:-3],
     "unaligned": lambda v: np.frombuffer(b"\0" + v.tobytes(), np.uint8)[1:].view(v.dtype).reshape(v.shape),
 }
@@ -155,74 +155,77 @@ def whole_numbers(batch: Batch) -> Batch:
     return {name: np.abs(np.rint(values)) if name in "Xy" else values for name, values in batch.items()}
 
 
-@pytest.mark.parametrize("clothes", CLOTHES)
-def test_the_same_numbers_are_the_same_samples(model, clothes):
-    plain = make_same(model)
+@pytest.mark.parametrize("format_", FORMATS)
+def test_equal_values_in_another_format_are_equal_samples(model, format_):
+    reference = make_same(model)
     samples = whole_numbers(stream(model, 40, missing=0))
-    plain.learn(**samples)
+    reference.learn(**samples)
     for name in "Xy" if "y" in samples else "X":
-        samples[name] = CLOTHES[clothes](samples[name])
+        samples[name] = FORMATS[format_](samples[name])
     model.learn(**samples)
-    assert model.state_hash() == plain.state_hash()
+    assert model.state_hash() == reference.state_hash()
 
 
 def make_same(model: Model) -> Model:
     return type(model).from_spec(model.spec_dict())
 
 
-def test_samples_that_cannot_be_written_are_read(model):
-    plain = make_same(model)
+def test_read_only_samples_are_accepted(model):
+    reference = make_same(model)
     samples = stream(model, 40)
-    plain.learn(**samples)
+    reference.learn(**samples)
     for values in samples.values():
         values.flags.writeable = False
     model.learn(**samples)
-    model.predict(**asked(samples))
-    assert model.state_hash() == plain.state_hash()
+    model.predict(**predict_arguments(samples))
+    assert model.state_hash() == reference.state_hash()
 
 
-def test_one_channel_may_come_as_a_plain_series():
+def test_one_channel_may_be_a_vector():
     for name in SPECS:
         model = make(name)
         if model.dim == 1 and stream(model, 1).keys() == {"X"}:
-            plain = make_same(model)
+            reference = make_same(model)
             x = stream(model, 30)["X"]
-            plain.learn(x)
+            reference.learn(x)
             model.learn(x[:, 0])
-            assert model.state_hash() == plain.state_hash()
+            assert model.state_hash() == reference.state_hash()
 
 
-# samples at the edges
+# missing and extreme values
 
 
 def later_scores(model: Model, batch: Batch) -> np.ndarray:
-    """Learn ``batch``; the scores of all its samples but the first, which may have none."""
+    """Learn ``batch`` and return its scores, without those of samples that have no score by definition.
+
+    These are the first sample of each stream, and the samples for the initial weights.
+    """
     first = model.samples
     out = model.learn(**batch)
-    rows, of = about(model, out, first)
+    rows, index = match_samples(model, out, first)
     assert rows.size > len(batch["X"]) // 2
-    later = begun(batch) & (first + np.arange(len(batch["X"])) > held_first(model))
-    return out.score[rows[later[of]]]
+    later = has_predecessor(batch) & (first + np.arange(len(batch["X"])) > count_init_samples(model))
+    return out.score[rows[later[index]]]
 
 
-def test_missing_values_are_counted_and_leave_no_trace_in_the_state(model):
+def test_present_values_are_counted_and_missing_ones_leave_the_state_finite(model):
     samples = stream(model, 60, missing=0.5)
     present = (~np.isnan(samples["X"])).sum(axis=1)
-    for say, batch in ((model.learn, samples), (model.predict, asked(samples))):
+    for function, batch in ((model.learn, samples), (model.predict, predict_arguments(samples))):
         first = model.samples
-        out = say(**batch)
-        rows, of = about(model, out, first)
+        out = function(**batch)
+        rows, index = match_samples(model, out, first)
         assert rows.size > 40
-        assert out.present[rows].tolist() == present[of].tolist()
+        assert out.present[rows].tolist() == present[index].tolist()
     assert not_finite(model) == []
 
 
-def test_batches_with_nothing_but_missing_values(model):
+def test_batches_of_missing_values_only(model):
     for before in (0, 30):
         model.learn(**stream(model, before))
         first = model.samples
-        out = model.learn(**instead(model, np.full((20, model.dim), np.nan)))
-        rows, _ = about(model, out, first)
+        out = model.learn(**stream_of(model, np.full((20, model.dim), np.nan)))
+        rows, _ = match_samples(model, out, first)
         assert not out.present[rows].any()
         assert np.isnan(out.score[rows]).all()
         assert not_finite(model) == []
@@ -231,28 +234,28 @@ def test_batches_with_nothing_but_missing_values(model):
     assert model.samples == 100
 
 
-def test_a_channel_that_never_comes(model):
+def test_a_channel_that_is_always_missing(model):
     samples = stream(model, 60, missing=0)
     samples["X"][:, -1] = np.nan
     model.learn(**samples)
     assert not_finite(model) == []
     first = model.samples
-    out = model.predict(**asked(instead(model, np.zeros((20, model.dim)))))
-    rows, _ = about(model, out, first)
+    out = model.predict(**predict_arguments(stream_of(model, np.zeros((20, model.dim)))))
+    rows, _ = match_samples(model, out, first)
     assert rows.size
     assert (out.present[rows] == model.dim).all()
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, 1.0, -273.15, 1e-40, 1e30, -3e38])
 def test_constant_input(model, value):
-    batch = instead(model, np.full((200, model.dim), value))
+    batch = stream_of(model, np.full((200, model.dim), value))
     assert not np.isnan(later_scores(model, batch)).any()
     assert not_finite(model) == []
 
 
 @pytest.mark.parametrize("size", [1e15, 1e19, 1e30, 3.4e38])
-def test_huge_values_pass_through(model, size):
-    """They may be beyond what a model can place, but nothing breaks, and it goes on with what follows."""
+def test_large_values_leave_the_model_usable(model, size):
+    """A distance may overflow, but the state stays finite and the scores of later samples are valid."""
     model.learn(**stream(model, 20, missing=0))
     random = np.random.default_rng(1)
     for _ in range(3):
@@ -261,24 +264,24 @@ def test_huge_values_pass_through(model, size):
             values[::4] = size * random.uniform(-1, 1, values[::4].shape)
             values[2::9] = size
             values[3::9] = -size
-        batch = taken(model, batch)
+        batch = make_valid(model, batch)
         model.learn(**batch)
-        model.predict(**asked(batch))
+        model.predict(**predict_arguments(batch))
         assert not_finite(model) == []
     later = stream(model, 30, missing=0)
     assert not np.isnan(later_scores(model, later)).any()
     assert not_finite(model) == []
-    assert "NaN" not in (told := json.dumps(model.quality()))
-    assert "Infinity" not in told
+    assert "NaN" not in (quality := json.dumps(model.quality()))
+    assert "Infinity" not in quality
 
 
 def test_denormal_values(model):
-    model.learn(**instead(model, np.random.default_rng(2).normal(size=(50, model.dim)) * 1e-42))
+    model.learn(**stream_of(model, np.random.default_rng(2).normal(size=(50, model.dim)) * 1e-42))
     assert not_finite(model) == []
 
 
-def test_scores_are_shares(model):
+def test_scores_are_in_the_unit_interval(model):
     out = model.learn(**stream(model, 200))
-    seen = out.score[~np.isnan(out.score)]
-    assert np.all((seen >= 0) & (seen < 1))
-    assert seen.size > 100
+    scores = out.score[~np.isnan(out.score)]
+    assert np.all((scores >= 0) & (scores < 1))
+    assert scores.size > 100

@@ -1,4 +1,4 @@
-"""R1, R2 and R7 where targets come after their samples: any split, saving in between, and what is refused."""
+"""R1, R2 and R7 for late targets: any split gives the same model, save and load, invalid targets."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from streamlearn_client.outputs import Outputs
 from tests.conformance.examples import SPECS, make, not_finite, outputs_hash, part, stream
 
 LATE = [name for name in SPECS if make(name).accepts_late_targets]
-ROUND = 12  # samples, and then targets of some that came before
-Step = tuple[str, dict[str, np.ndarray]]
+ROUND = 12  # samples per round; late targets for some earlier samples follow
+Step = tuple[str, dict[str, np.ndarray]]  # learn or learn_targets, and its arguments
 
 
 @pytest.fixture(params=LATE)
@@ -27,8 +27,11 @@ def model(request: pytest.FixtureRequest) -> Model:
 
 
 def steps(model: Model, rounds: int = 8, seed: int = 1) -> list[Step]:
-    """Samples, of which some come with their targets, and by turns targets that come later: of samples just
-    learned, of older ones, of some a second time, and of nobody."""
+    """Return calls of learn and learn_targets by turns.
+
+    Half of the samples come with their targets. The late targets are for samples of the last call, for older
+    samples, for some samples a second time, and for an unknown id.
+    """
     random = np.random.default_rng(seed)
     batch = stream(model, rounds * ROUND, seed)
     targets = batch["y"].copy()
@@ -37,22 +40,22 @@ def steps(model: Model, rounds: int = 8, seed: int = 1) -> list[Step]:
     found: list[Step] = []
     for start in range(0, len(targets), ROUND):
         found.append(("learn", part(batch, start, start + ROUND)))
-        chosen = np.concatenate((random.integers(start, start + ROUND, 5), random.integers(0, start + 1, 4)))
-        chosen = np.append(chosen, 0)
-        late = {name: {**batch, "y": targets}[name][chosen] for name in ("ids", "y", "keys") if name in batch}
+        rows = np.concatenate((random.integers(start, start + ROUND, 5), random.integers(0, start + 1, 4)))
+        rows = np.append(rows, 0)
+        late = {name: {**batch, "y": targets}[name][rows] for name in ("ids", "y", "keys") if name in batch}
         late["ids"][-1] = -1
         found.append(("learn_targets", late))
     return found
 
 
-def run(model: Model, how: list[Step]) -> list[Outputs]:
-    return [getattr(model, name)(**arguments) for name, arguments in how]
+def run(model: Model, calls: list[Step]) -> list[Outputs]:
+    return [getattr(model, name)(**arguments) for name, arguments in calls]
 
 
 def split(step: Step, cuts: list[int]) -> list[Step]:
     name, arguments = step
-    rows = len(arguments["ids"])
-    edges = sorted({0, rows, *(cut % (rows + 1) for cut in cuts)})
+    n = len(arguments["ids"])
+    edges = sorted({0, n, *(cut % (n + 1) for cut in cuts)})
     return [(name, part(arguments, start, stop)) for start, stop in pairwise(edges)]
 
 
@@ -61,49 +64,48 @@ def split(step: Step, cuts: list[int]) -> list[Step]:
 @given(cuts=st.lists(st.lists(st.integers(0, 20), max_size=4), min_size=16, max_size=16))
 def test_any_split_is_the_same_model(example, cuts):
     whole, pieces = make(example), make(example)
-    for step, at in zip(steps(whole), cuts, strict=True):
+    for step, step_cuts in zip(steps(whole), cuts, strict=True):
         (expected,) = run(whole, [step])
-        said = run(pieces, split(step, at))
+        outputs = run(pieces, split(step, step_cuts))
         for name, array in expected.arrays.items():
-            together = np.concatenate([each.arrays[name] for each in said])
-            assert np.array_equal(array, together, equal_nan=array.dtype.kind == "f"), name
+            joined = np.concatenate([out.arrays[name] for out in outputs])
+            assert np.array_equal(array, joined, equal_nan=array.dtype.kind == "f"), name
         assert pieces.state_hash() == whole.state_hash()
 
 
-def test_save_load_go_on_is_never_stopped(model, tmp_path):
+def test_a_loaded_model_continues_like_the_original(model, tmp_path):
     file = tmp_path / "model.safetensors"
-    going = steps(model)
-    for step in going:
+    for step in steps(model):
         model.save(file)
         loaded = sl.load(file)
-        told, expected = run(loaded, [step]), run(model, [step])
-        assert outputs_hash(told[0]) == outputs_hash(expected[0])
+        outputs, expected = run(loaded, [step]), run(model, [step])
+        assert outputs_hash(outputs[0]) == outputs_hash(expected[0])
         assert loaded.state_hash() == model.state_hash()
     assert not_finite(model) == []
 
 
-def test_later_targets_are_matched_and_teach(model):
-    going = steps(model)
-    said = run(model, going)
-    for (name, arguments), out in zip(going, said, strict=True):
+def test_late_targets_find_their_samples_and_change_the_state(model):
+    calls = steps(model)
+    outputs = run(model, calls)
+    for (name, arguments), out in zip(calls, outputs, strict=True):
         if name == "learn_targets" or not model.has_lookahead:
             assert len(out) == len(arguments["ids"])
         if name == "learn_targets":
             assert out.sample.dtype == np.int64
             assert out.sample[-1] == -1
             assert out.sample.max() < model.samples
-    assert max(out.sample.max() for out in said if "sample" in out.arrays) > model.samples - 2 * ROUND
-    without = make_same(model)
-    run(without, [step for step in going if step[0] == "learn"])
-    assert without.samples == model.samples
-    assert without.state_hash() != model.state_hash()
+    assert max(out.sample.max() for out in outputs if "sample" in out.arrays) > model.samples - 2 * ROUND
+    untaught = make_same(model)
+    run(untaught, [step for step in calls if step[0] == "learn"])
+    assert untaught.samples == model.samples
+    assert untaught.state_hash() != model.state_hash()
 
 
 def make_same(model: Model) -> Model:
     return type(model).from_spec(model.spec_dict())
 
 
-def test_a_sample_without_an_id_is_known_by_its_number(model):
+def test_the_default_id_of_a_sample_is_its_number(model):
     named, numbered = make_same(model), model
     batch = stream(model, 3 * ROUND)
     targets = np.nan_to_num(batch["y"], nan=0.0)
@@ -112,26 +114,26 @@ def test_a_sample_without_an_id_is_known_by_its_number(model):
     named.learn(**batch)
     numbered.learn(**{name: values for name, values in batch.items() if name != "ids"})
     late = {name: {**batch, "y": targets}[name] for name in ("ids", "y", "keys") if name in batch}
-    for each in (named, numbered):
-        each.learn_targets(**part(late, 20, 36))
+    for either in (named, numbered):
+        either.learn_targets(**part(late, 20, 36))
     assert named.state_hash() == numbered.state_hash()
 
 
-def test_all_targets_may_stay_away(model):
-    one, other = make_same(model), model
+def test_missing_targets_equal_omitted_targets(model):
+    omitted, missing = make_same(model), model
     samples = stream(model, 40)
     samples["y"][:] = np.nan
-    other.learn(**samples)
+    missing.learn(**samples)
     del samples["y"]
-    one.learn(**samples)
-    assert one.state_hash() == other.state_hash()
+    omitted.learn(**samples)
+    assert omitted.state_hash() == missing.state_hash()
 
 
-POISON: dict[str, tuple[Any, Any, type[Exception]]] = {
+INVALID: dict[str, tuple[Any, Any, type[Exception]]] = {
     "fewer targets": ([1, 2], lambda k: np.zeros((1, k)), BadShape),
     "more targets": ([1, 2], lambda k: np.zeros((3, k)), BadShape),
     "more columns": ([1, 2], lambda k: np.zeros((2, k + 1)), BadShape),
-    "ids with an axis too many": ([[1, 2]], lambda k: np.zeros((2, k)), BadShape),
+    "ids with two axes": ([[1, 2]], lambda k: np.zeros((2, k)), BadShape),
     "ids with a fraction": ([1.5, 2.0], lambda k: np.zeros((2, k)), BadDtype),
     "ids beyond 64 bits": (np.array([1, 2**64 - 1], np.uint64), lambda k: np.zeros((2, k)), BadValue),
     "infinity": ([1, 2], lambda k: np.full((2, k), np.inf), BadValue),
@@ -139,11 +141,11 @@ POISON: dict[str, tuple[Any, Any, type[Exception]]] = {
 }
 
 
-@pytest.mark.parametrize("mistake", POISON)
-def test_poison_is_refused_and_changes_nothing(model, mistake):
+@pytest.mark.parametrize("mistake", INVALID)
+def test_invalid_targets_raise_and_change_nothing(model, mistake):
     run(model, steps(model, rounds=2))
     before = model.state_hash()
-    ids, targets, error = POISON[mistake]
+    ids, targets, error = INVALID[mistake]
     key = 1 if model.needs_keys else None
     with pytest.raises(error) as caught:
         model.learn_targets(ids, targets(model.target_dim), keys=key)

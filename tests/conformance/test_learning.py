@@ -1,4 +1,4 @@
-"""R1 and R2: any split of a stream is the same model, only state changes, and predict changes nothing."""
+"""R1 and R2: any split of a stream gives the same model; learn changes only the state; predict nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlearn.models import Model
-from tests.conformance.examples import EXAMPLES, SPECS, asked, join, make, outputs_hash, part, stream
+from tests.conformance.examples import (
+    EXAMPLES,
+    SPECS,
+    join,
+    make,
+    outputs_hash,
+    part,
+    predict_arguments,
+    stream,
+)
 
 N = 60
 
@@ -21,8 +30,8 @@ def model(request: pytest.FixtureRequest) -> Model:
     return make(request.param)
 
 
-def surroundings(model: Model) -> dict[str, Any]:
-    """All of a model but what its state arrays hold: the attributes, and which arrays they are."""
+def identity(model: Model) -> dict[str, Any]:
+    """Describe all attributes of a model except the values in its state arrays."""
     found = {name: (id(value), repr(value)) for name, value in vars(model).items() if name != "state"}
     arrays = {name: (id(array), array.shape, array.dtype) for name, array in model.state.items()}
     return {
@@ -34,19 +43,19 @@ def surroundings(model: Model) -> dict[str, Any]:
 @pytest.mark.parametrize("example", SPECS)
 @settings(max_examples=25)
 @given(data=st.data())
-def test_any_split_is_the_same_model(example, data):
+def test_any_split_gives_the_same_model(example, data):
     sizes = data.draw(st.lists(st.sampled_from([0, 1, 1, 2, 3, 7, 16, 17, 40]), max_size=30), label="sizes")
     whole, pieces = make(example), make(example)
     samples = stream(whole, N)
     cuts = [0, *np.minimum(np.cumsum(sizes, dtype=int), N).tolist(), N]
     expected = whole.learn(**samples)
-    said = [pieces.learn(**part(samples, start, stop)) for start, stop in pairwise(cuts)]
+    outputs = [pieces.learn(**part(samples, start, stop)) for start, stop in pairwise(cuts)]
     assert pieces.state_hash() == whole.state_hash()
-    assert outputs_hash(join(said)) == outputs_hash(expected)
+    assert outputs_hash(join(outputs)) == outputs_hash(expected)
 
 
-def test_one_by_one_as_vectors(model):
-    """A sample may come as ``(dim,)``."""
+def test_single_samples_may_be_vectors(model):
+    """The shape of a sample may be ``(dim,)``."""
     whole = type(model).from_spec(model.spec_dict())
     samples = stream(model, N)
     whole.learn(**samples)
@@ -55,49 +64,49 @@ def test_one_by_one_as_vectors(model):
     assert model.state_hash() == whole.state_hash()
 
 
-def test_nothing_learned_changes_nothing(model):
+def test_an_empty_batch_changes_nothing(model):
     model.learn(**stream(model, 20))
     before = model.state_hash()
     out = model.learn(**part(stream(model, 1), 0, 0))
     assert len(out) == 0
-    assert len(model.predict(**asked(part(stream(model, 1), 0, 0)))) == 0
+    assert len(model.predict(**predict_arguments(part(stream(model, 1), 0, 0)))) == 0
     assert (model.state_hash(), model.samples) == (before, 20)
 
 
-def test_learn_says_what_predict_said_just_before(model):
+def test_learn_returns_the_prediction_before_the_update(model):
     model.learn(**stream(model, 25))
     samples = stream(model, N, seed=3)
-    promised = EXAMPLES[model.kind].foretold(model)
+    names = EXAMPLES[model.kind].predicted_outputs(model)
     for i in range(N):
         sample = part(samples, i, i + 1)
-        before, told = model.predict(**asked(sample)), model.learn(**sample)
-        for name in promised:
-            assert before.arrays[name].tobytes() == told.arrays[name].tobytes(), (i, name)
+        predicted, learned = model.predict(**predict_arguments(sample)), model.learn(**sample)
+        for name in names:
+            assert predicted.arrays[name].tobytes() == learned.arrays[name].tobytes(), (i, name)
 
 
 def test_predict_changes_nothing(model):
     for n in (0, 1, 40):
         model.learn(**stream(model, n))
-        bits, around = model.state_hash(), surroundings(model)
-        later = asked(stream(model, 30, seed=4))
-        given_ = later["X"].copy()
+        state, attributes = model.state_hash(), identity(model)
+        later = predict_arguments(stream(model, 30, seed=4))
+        original = later["X"].copy()
         first, second = model.predict(**later), model.predict(**later)
         assert outputs_hash(first) == outputs_hash(second)
-        assert (model.state_hash(), surroundings(model)) == (bits, around)
-        assert np.array_equal(later["X"], given_, equal_nan=True)
+        assert (model.state_hash(), identity(model)) == (state, attributes)
+        assert np.array_equal(later["X"], original, equal_nan=True)
 
 
-def test_learn_changes_the_arrays_of_the_state_and_nothing_else(model):
-    around = surroundings(model)
+def test_learn_changes_only_the_values_of_state_arrays(model):
+    before = identity(model)
     samples = stream(model, N)
     copies = {name: values.copy() for name, values in samples.items()}
     model.learn(**samples)
-    assert surroundings(model) == around
+    assert identity(model) == before
     for name, values in samples.items():
         assert np.array_equal(values, copies[name], equal_nan=True)
 
 
-def test_state_is_what_a_checkpoint_can_hold(model):
+def test_state_arrays_can_be_stored_in_a_checkpoint(model):
     model.learn(**stream(model, N))
     for name, array in model.state.items():
         assert array.flags.c_contiguous, name
@@ -113,7 +122,7 @@ def test_no_two_state_arrays_share_memory(model):
         assert not any(np.shares_memory(one, other) for other in arrays[:i])
 
 
-def test_hash_sees_every_bit_of_the_state(model):
+def test_the_state_hash_depends_on_every_array(model):
     model.learn(**stream(model, N))
     before = model.state_hash()
     for name, array in model.state.items():
@@ -125,24 +134,24 @@ def test_hash_sees_every_bit_of_the_state(model):
     assert model.state_hash() == before
 
 
-def test_counts_samples(model):
-    """And says of each one something: once, and not before it comes."""
-    told = []
+def test_learn_counts_samples_and_returns_one_row_for_each(model):
+    """With look-ahead, a row may come later, but only once and never before its sample."""
+    numbers = []
     for n in (0, 1, 5, 30):
         before = model.samples
         out = model.learn(**stream(model, n))
         assert model.samples == before + n
         assert all(len(array) == len(out) for array in out.arrays.values())
         if model.has_lookahead:
-            told += out.sample.tolist()
-            assert len(set(told)) == len(told)
-            assert set(told) <= set(range(before + n))
+            numbers += out.sample.tolist()
+            assert len(set(numbers)) == len(numbers)
+            assert set(numbers) <= set(range(before + n))
         else:
             assert len(out) == n
 
 
-def test_seed_decides_where_learning_starts(model):
+def test_the_seed_determines_the_initial_state(model):
     spec = model.spec_dict()
     one, same, other = (type(model).from_spec({**spec, "seed": seed}) for seed in (1, 1, 2))
     assert one.state_hash() == same.state_hash()
-    assert (one.state_hash() != other.state_hash()) == EXAMPLES[model.kind].drawn(model)
+    assert (one.state_hash() != other.state_hash()) == EXAMPLES[model.kind].depends_on_seed(model)

@@ -1,4 +1,4 @@
-"""The outputs of every kind are as its model declares them."""
+"""The outputs of every kind have the names, shapes and dtypes that its output class declares."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import pytest
 from streamlearn.models import Model
 from streamlearn.models.outputs import DRIFT, FREEZE, LABELS, columns
 from streamlearn_client.outputs import Outputs
-from tests.conformance.examples import SPECS, asked, make, stream
+from tests.conformance.examples import SPECS, make, predict_arguments, stream
 
 
 def assert_as_declared(model: Model, out: Outputs, cls: type[Outputs], learned: bool) -> None:
     assert type(out) is cls
     spec = model.spec
-    holds = {
+    conditions = {
         "": True,
         LABELS: bool(getattr(spec, "labels", None)),
         DRIFT: learned and spec.drift is not None,
         FREEZE: learned and (spec.on_drift is not None or spec.freeze_missing is not None),
     }
-    declared = {name: each for name, each in columns(cls).items() if holds[each[1].condition]}
+    declared = {name: column for name, column in columns(cls).items() if conditions[column[1].condition]}
     assert out.arrays.keys() == declared.keys()
     sizes = {"n": len(out), "outputs": model.outputs, "dim": model.dim}
     sizes["cells"] = getattr(model, "cells", -1)
@@ -30,7 +30,7 @@ def assert_as_declared(model: Model, out: Outputs, cls: type[Outputs], learned: 
     sizes["clusters"] = sum(map(len, spec.layers)) if model.kind == "grossberg" else -1
     for name, (dtype, column) in declared.items():
         shapes = [re.findall(r"\w+", shape) for shape in column.shapes]
-        allowed = [tuple(sizes.get(side) or int(side) for side in shape) for shape in shapes if shape]
+        allowed = [tuple(sizes.get(axis) or int(axis) for axis in shape) for shape in shapes if shape]
         if len(out):
             assert out.arrays[name].shape in allowed, name
         assert out.arrays[name].dtype == dtype, name
@@ -41,7 +41,7 @@ def test_learn_and_predict(example):
     model = make(example)
     batch = stream(model, 40)
     assert_as_declared(model, model.learn(**batch), model.outputs_class, learned=True)
-    assert_as_declared(model, model.predict(**asked(batch)), model.outputs_class, learned=False)
+    assert_as_declared(model, model.predict(**predict_arguments(batch)), model.outputs_class, learned=False)
 
 
 @pytest.mark.parametrize("example", [name for name in SPECS if make(name).accepts_late_targets])

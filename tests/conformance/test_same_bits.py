@@ -1,4 +1,4 @@
-"""R3: the same samples make the same model in another process and on another CPU, bit for bit."""
+"""R3: the same samples give the same state, bit for bit, in another process and on another CPU."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.conformance.hashes import hashes
 ROOT = Path(__file__).parents[2]
 
 
-def elsewhere(**environment: str) -> dict[str, list[str]]:
-    """The hashes that a fresh process finds."""
+def hashes_in_new_process(**environment: str) -> dict[str, list[str]]:
+    """Return the hashes of all examples, computed by a new process."""
     command = [sys.executable, "-m", "tests.conformance.hashes"]
     env = {**os.environ, **environment}
     done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
@@ -26,25 +26,24 @@ def elsewhere(**environment: str) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def here() -> dict[str, list[str]]:
+def reference() -> dict[str, list[str]]:
     return hashes()
 
 
-def test_again_in_this_process(here):
-    assert hashes() == here
+def test_same_in_this_process_again(reference):
+    assert hashes() == reference
 
 
-def test_in_another_process(here):
-    assert elsewhere(PYTHONHASHSEED="12345") == here
+def test_same_in_another_process(reference):
+    assert hashes_in_new_process(PYTHONHASHSEED="12345") == reference
 
 
-def test_on_a_cpu_without_extensions(here):
-    """LLVM's generic CPU: no AVX and no FMA instruction, so vectors are split and fma is computed."""
-    generic = elsewhere(NUMBA_CPU_NAME="generic")
+def test_same_on_a_cpu_without_extensions(reference):
+    """LLVM's generic CPU has no AVX and no FMA: it splits vectors and emulates fma."""
+    generic = hashes_in_new_process(NUMBA_CPU_NAME="generic")
     assert generic.keys() == SPECS.keys()
-    assert {name: pair for name, pair in generic.items() if pair != here[name]} == {}
+    assert {name: pair for name, pair in generic.items() if pair != reference[name]} == {}
 
 
-def test_examples_differ(here):
-    """The hash tells models apart."""
-    assert len({state for state, _, _ in here.values()}) == len(here)
+def test_different_examples_have_different_hashes(reference):
+    assert len({state for state, _, _ in reference.values()}) == len(reference)

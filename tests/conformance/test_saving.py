@@ -1,4 +1,4 @@
-"""A saved model goes on as if it had never stopped; what is not its state is refused, and changes nothing."""
+"""Save, load, copy and adopt: the model continues like the original. An invalid state changes nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def usual(request: pytest.FixtureRequest) -> Model:
     return model
 
 
-def test_save_load_go_on_is_never_stopped(model, tmp_path):
+def test_a_loaded_model_continues_like_the_original(model, tmp_path):
     file = tmp_path / "model.safetensors"
     for stop in range(0, 45, 9):
         model.save(file)
@@ -43,14 +43,14 @@ def test_save_load_go_on_is_never_stopped(model, tmp_path):
     assert json.dumps(loaded.quality()) == json.dumps(model.quality())
 
 
-def test_copied_or_pickled_it_goes_on_alike_and_alone(usual):
+def test_copies_and_pickles_learn_alike_and_independently(usual):
     before, later = usual.state_hash(), stream(usual, 40, seed=2)
     copies = [copy.copy(usual), copy.deepcopy(usual), pickle.loads(pickle.dumps(usual))]  # noqa: S301
-    for each in copies:
-        each.learn(**later)
+    for copied in copies:
+        copied.learn(**later)
     assert usual.state_hash() == before
     usual.learn(**later)
-    assert {each.state_hash() for each in copies} == {usual.state_hash()}
+    assert {copied.state_hash() for copied in copies} == {usual.state_hash()}
 
 
 def test_saving_again_gives_the_same_file(usual, tmp_path):
@@ -61,8 +61,8 @@ def test_saving_again_gives_the_same_file(usual, tmp_path):
     assert one == (tmp_path / "two").read_bytes() == (tmp_path / "two again").read_bytes()
 
 
-def test_adopting_a_state_forgets_everything_else(model):
-    """A model with another past, and whatever it left lying about, goes on like the one it adopts."""
+def test_a_model_that_adopts_a_state_continues_like_its_source(model):
+    """Nothing remains of what the adopting model learned before."""
     other = make_other(model)
     other.learn(**stream(model, 33, seed=5))
     model.learn(**stream(model, 20))
@@ -77,15 +77,15 @@ def make_other(model: Model) -> Model:
     return models.create(model.kind, model.spec_dict())
 
 
-def test_a_copied_state_stays_as_it_was(model):
+def test_a_copied_state_is_independent_of_the_model(model):
     model.learn(**stream(model, 10))
-    copy = model.copy_state()
-    kept = {name: array.tobytes() for name, array in copy.items()}
+    copied = model.copy_state()
+    before = {name: array.tobytes() for name, array in copied.items()}
     model.learn(**stream(model, 30, seed=7))
-    assert {name: array.tobytes() for name, array in copy.items()} == kept
+    assert {name: array.tobytes() for name, array in copied.items()} == before
 
 
-def test_spec_goes_round(model):
+def test_a_spec_survives_json(model):
     spec = json.loads(json.dumps(model.spec_dict()))
     again = models.create(model.kind, spec)
     assert again.spec == model.spec
@@ -95,24 +95,24 @@ def test_spec_goes_round(model):
     assert json.loads(model.metadata()["spec"]) == spec
 
 
-def test_spec_cannot_be_changed(usual):
+def test_a_spec_is_frozen(usual):
     with pytest.raises(ValueError, match="frozen"):
         usual.spec.dim = 3
 
 
-def test_a_model_says_what_it_is(usual):
+def test_repr_has_the_kind_and_the_number_of_samples(usual):
     assert type(usual).__name__ in repr(usual)
     assert "30 samples" in repr(usual)
 
 
-def wrong_states(model: Model) -> dict[str, dict[str, np.ndarray]]:
+def invalid_states(model: Model) -> dict[str, dict[str, np.ndarray]]:
     state = model.copy_state()
     first = sorted(state)[0]
     largest = max(state, key=lambda name: state[name].size)
     return {
-        "nothing": {},
-        "an array missing": {name: array for name, array in state.items() if name != first},
-        "an array too many": {**state, "another": np.zeros(3)},
+        "no arrays": {},
+        "a missing array": {name: array for name, array in state.items() if name != first},
+        "an extra array": {**state, "another": np.zeros(3)},
         "another shape": {**state, largest: state[largest][..., :-1]},
         "another axis": {**state, largest: state[largest][None]},
         "another type": {**state, largest: state[largest].astype(np.float16)},
@@ -123,16 +123,16 @@ def wrong_states(model: Model) -> dict[str, dict[str, np.ndarray]]:
     }
 
 
-def test_a_wrong_state_is_refused_and_changes_nothing(usual):
+def test_an_invalid_state_raises_and_changes_nothing(usual):
     before = usual.state_hash()
-    for mistake, arrays in wrong_states(usual).items():
+    for mistake, arrays in invalid_states(usual).items():
         with pytest.raises(BadCheckpoint) as caught:
             usual.adopt(arrays)
         assert caught.value.detail["problems"], mistake
         assert usual.state_hash() == before, mistake
 
 
-def test_every_problem_of_a_state_is_told(usual):
+def test_all_problems_of_a_state_are_reported(usual):
     names = sorted(usual.state)
     arrays = {**usual.copy_state(), names[1]: np.zeros((3, 3, 3), np.int8), "another": np.zeros(1)}
     del arrays[names[0]]
@@ -147,7 +147,7 @@ WRONG_METADATA = {
     "no kind": {"kind": None},
     "another kind": {"kind": "perceptron"},
     "no spec": {"spec": None},
-    "spec is no JSON": {"spec": "{"},
+    "spec is not JSON": {"spec": "{"},
     "spec is a list": {"spec": "[]"},
     "spec is a number": {"spec": "3"},
     "spec is wrong": {"spec": '{"dim": 0}'},
@@ -156,7 +156,7 @@ WRONG_METADATA = {
 
 
 @pytest.mark.parametrize("mistake", WRONG_METADATA)
-def test_wrong_metadata_is_refused(usual, mistake):
+def test_invalid_metadata_raises(usual, mistake):
     changes = dict(WRONG_METADATA[mistake])
     if changes.pop("dim", None):
         changes["spec"] = json.dumps({**usual.spec_dict(), "dim": 3})
@@ -165,7 +165,7 @@ def test_wrong_metadata_is_refused(usual, mistake):
         models.from_arrays(usual.copy_state(), metadata)
 
 
-def test_a_file_that_is_no_model_is_refused(usual, tmp_path):
+def test_a_damaged_file_raises(usual, tmp_path):
     file = tmp_path / "model"
     usual.save(file)
     whole = file.read_bytes()
@@ -174,10 +174,10 @@ def test_a_file_that_is_no_model_is_refused(usual, tmp_path):
         with pytest.raises(BadCheckpoint):
             sl.load(file)
     with pytest.raises(FileNotFoundError):
-        sl.load(tmp_path / "nobody")
+        sl.load(tmp_path / "absent")
 
 
-def test_saving_over_a_model_replaces_it_whole(usual, tmp_path):
+def test_saving_replaces_an_existing_file(usual, tmp_path):
     file = tmp_path / "model"
     usual.save(file)
     usual.learn(**stream(usual, 5))
@@ -192,13 +192,13 @@ def test_saving_over_a_model_replaces_it_whole(usual, tmp_path):
 
 
 def test_every_kind_has_an_example():
-    """Add a line to EXAMPLES: the suite is made of it."""
+    """The suite tests only kinds with an entry in EXAMPLES."""
     missing = models.kinds().keys() - EXAMPLES.keys()
     assert not missing, f"no examples of {missing} in tests/conformance/examples.py"
 
 
 @pytest.mark.parametrize("name", USUAL)
-def test_every_mistake_of_a_spec_is_told_at_once(name):
+def test_all_errors_of_a_spec_are_reported_together(name):
     wrong = {
         "dim": 0,
         "scale": "loud",
@@ -210,40 +210,40 @@ def test_every_mistake_of_a_spec_is_told_at_once(name):
     }
     with pytest.raises(BadSpec) as caught:
         models.create(name, {**EXAMPLES[name].usual, **wrong})
-    told = {each["field"]: each["message"] for each in caught.value.detail["errors"]}
-    assert told.keys() == wrong.keys()
+    messages = {error["field"]: error["message"] for error in caught.value.detail["errors"]}
+    assert messages.keys() == wrong.keys()
     assert all(field in caught.value.message for field in wrong)
     json.dumps(caught.value.to_wire())
 
 
 @pytest.mark.parametrize("name", USUAL)
 @pytest.mark.parametrize("half_life", [float("nan"), float("inf"), 0, -1, None])
-def test_no_half_life_but_a_positive_number(name, half_life):
+def test_a_half_life_that_is_not_positive_and_finite_raises(name, half_life):
     with pytest.raises(BadSpec):
         models.create(name, {**EXAMPLES[name].usual, "half_life": half_life})
 
 
 @pytest.mark.parametrize("example", [name for name in SPECS if name in USUAL or name.endswith("-ewma")])
 @pytest.mark.parametrize("half_life", [1e-300, 1e-3, 1e300])
-def test_any_half_life_that_is(example, half_life):
+def test_extreme_half_lives(example, half_life):
     kind, spec = SPECS[example]
     model = models.create(kind, {**spec, "half_life": half_life})
     out = model.learn(**stream(model, 60))
-    seen = out.score[~np.isnan(out.score)]
-    assert np.all((seen >= 0) & (seen <= 1))
+    scores = out.score[~np.isnan(out.score)]
+    assert np.all((scores >= 0) & (scores <= 1))
     assert not_finite(model) == []
 
 
 @pytest.mark.parametrize("name", USUAL)
-def test_a_model_too_large_is_refused_before_anything_is_made(name):
-    for wrong in (EXAMPLES[name].huge, {"dim": 1 << 21}, {"dim": 10**30}):
+def test_an_oversized_model_raises_before_any_allocation(name):
+    for wrong in (EXAMPLES[name].oversized, {"dim": 1 << 21}, {"dim": 10**30}):
         with pytest.raises(BadSpec) as caught:
             models.create(name, {**EXAMPLES[name].usual, **wrong})
         assert caught.value.detail["errors"]
 
 
 @pytest.mark.parametrize("kind", ["", "SOM", "perceptron", "__class__"])
-def test_an_unknown_kind_is_refused_naming_those_there_are(kind):
+def test_an_unknown_kind_raises_and_lists_the_known_kinds(kind):
     with pytest.raises(BadSpec, match="som") as caught:
         models.create(kind, {"dim": 3})
     assert caught.value.detail["errors"][0]["field"] == "kind"

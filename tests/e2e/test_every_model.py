@@ -12,7 +12,7 @@ import pytest
 import streamlearn as sl
 from streamlearn.models import Model
 from streamlearn_client import Client
-from tests.conformance.examples import SPECS, asked, make, outputs_hash, part, stream
+from tests.conformance.examples import SPECS, make, outputs_hash, part, predict_arguments, stream
 from tests.e2e.daemon_process import SECONDS, DaemonProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -75,9 +75,9 @@ class Peer:
     def check_answers(self, client: Client) -> None:
         if self.model.uses_time:
             return
-        question = asked(stream(self.model, 20, seed=3))
-        outputs = client.predict(self.name, question["X"], keys=question.get("keys"))
-        assert outputs_hash(outputs) == outputs_hash(self.model.predict(**question)), self.name
+        arguments = predict_arguments(stream(self.model, 20, seed=3))
+        outputs = client.predict(self.name, arguments["X"], keys=arguments.get("keys"))
+        assert outputs_hash(outputs) == outputs_hash(self.model.predict(**arguments)), self.name
 
     def checkpoint(self, client: Client, data: Path) -> None:
         self.lsn = client.checkpoint(self.name)["lsn"]
