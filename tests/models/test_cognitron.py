@@ -1,4 +1,4 @@
-"""Cognitron against a float64 reference, three cells calculated by hand, and five digits."""
+"""The cognitron: a float64 reference, three cells calculated by hand, and the five digits of the paper."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.naive.cognitron import NaiveCognitron
 
 
 def patterns(n: int, dim: int, seed: int) -> np.ndarray:
-    """Four patterns in random order and strength, one value in twenty missing."""
+    """Return ``n`` samples of four patterns in random order and strength; 5 % of the values are missing."""
     random = np.random.default_rng(seed)
-    each = random.random((4, dim)) * (random.random((4, dim)) < 0.5)
-    x = each[random.integers(0, 4, n)] * random.uniform(0.5, 1.0, (n, 1))
+    four = random.random((4, dim)) * (random.random((4, dim)) < 0.5)
+    x = four[random.integers(0, 4, n)] * random.uniform(0.5, 1.0, (n, 1))
     return np.where(random.random(x.shape) < 0.05, np.nan, x).astype(np.float32)
 
 
@@ -36,56 +36,56 @@ def test_same_as_the_reference(rule):
     naive = NaiveCognitron(**spec)
     shape = spec.pop("rows"), spec.pop("columns")
     dim = shape[0] * shape[1]
-    ours = Cognitron(dim=dim, shape=shape, **spec)
+    net = Cognitron(dim=dim, shape=shape, **spec)
     x = patterns(150, dim, seed=1)
-    out, reference = ours.learn(x), [naive.learn(row) for row in x.tolist()]
+    out, reference = net.learn(x), [naive.learn(row) for row in x.tolist()]
     check(out, reference)
-    assert np.allclose(ours.b, naive.b, rtol=1e-4)
+    assert np.allclose(net.b, naive.b, rtol=1e-4)
     for layer in range(spec["layers"]):
-        for cell, a in enumerate(ours.a[layer]):
+        for cell, a in enumerate(net.a[layer]):
             assert a.sum() == pytest.approx(sum(naive.a[layer][cell]), rel=1e-4)
-    assert min(naive.won, naive.recruited) > 20, "one of the two cases is not at work"
+    assert min(naive.reinforced, naive.recruited) > 20, "the stream does not exercise both cases"
 
     later = patterns(30, dim, seed=2)
-    check(ours.predict(later), [naive.predict(row) for row in later.tolist()])
+    check(net.predict(later), [naive.predict(row) for row in later.tolist()])
 
 
 def check(out, reference) -> None:
-    assert out.winner.tolist() == [each.winner for each in reference]
-    assert out.present.tolist() == [each.present for each in reference]
-    assert np.allclose(out.activity, [each.activity for each in reference], rtol=1e-4, atol=1e-5)
-    assert np.allclose(out.distance, [each.distance for each in reference], rtol=0, atol=1e-5, equal_nan=True)
-    assert np.allclose(out.score, [each.score for each in reference], rtol=0, atol=1e-3, equal_nan=True)
+    assert out.winner.tolist() == [r.winner for r in reference]
+    assert out.present.tolist() == [r.present for r in reference]
+    assert np.allclose(out.activity, [r.activity for r in reference], rtol=1e-4, atol=1e-5)
+    assert np.allclose(out.distance, [r.distance for r in reference], rtol=0, atol=1e-5, equal_nan=True)
+    assert np.allclose(out.score, [r.score for r in reference], rtol=0, atol=1e-3, equal_nan=True)
 
 
 # by hand
 
 
-def test_three_cells_and_both_cases():
-    """One layer of three, areas and vicinities of one to each side, c and g even: c = ½, ⅓, ½."""
+def test_three_cells_calculated_by_hand():
+    """One layer of three cells. Areas and vicinities have radius 1; c and g are uniform: ½, ⅓, ½."""
     net = Cognitron(dim=3, layers=1, area=1, vicinity=1, falloff=1.0, q=16.0, q_prime=2.0)
     x = [1.0, 0.0, 0.0]
 
-    first = net.learn(x)  # no cell can fire: every cell with an input learns by q′
+    first = net.learn(x)  # a = b = 0, so no cell fires: every cell with input learns by q′
     assert first.winner[0] == -1
     assert first.distance[0] == 1
     assert net.a[0] == pytest.approx(np.array([[0, 1, 0], [2 / 3, 0, 0], [0, 0, 0]]))
     assert net.b[0] == pytest.approx(np.array([1, 2 / 3, 0]))
     assert net.quality() == {"firing": 0.0, "reinforced": 0.0, "recruited": 2.0}
 
-    # now e = 1, ⅔, 0 and h = ½, 2/9, 0: w = ⅓, 4/11, 0, and the neighbours leave the middle one to fire
+    # e = 1, ⅔, 0 and h = ½, 2/9, 0, so w = ⅓, 4/11, 0; after the lateral stage only cell 1 fires
     w = np.array([1 / 3, 4 / 11, 0])
     z = (1 + w[1]) / (1 + w.mean()) - 1
     second = net.learn(x)
     assert second.activity[0] == pytest.approx([0, z, 0])
     assert second.winner[0] == 1
     assert second.distance[0] == pytest.approx(1 / (1 + z))
-    # by q, and it alone: Δa = 16·⅓·1, and Δb = 16·⅓·1²/(2·⅓) = 8
+    # only cell 1 learns, by q: Δa = 16·⅓·1 and Δb = 16·⅓·1²/(2·⅓) = 8
     assert net.a[0] == pytest.approx(np.array([[0, 1, 0], [2 / 3 + 16 / 3, 0, 0], [0, 0, 0]]))
     assert net.b[0] == pytest.approx(np.array([1, 2 / 3 + 8, 0]))
 
 
-def test_where_there_is_no_input_nothing_is_learned():
+def test_without_input_nothing_is_learned():
     net = Cognitron(dim=20, shape=(4, 5))
     net.learn(patterns(50, 20, seed=3))
     a, b = net.a, net.b
@@ -98,28 +98,28 @@ def test_where_there_is_no_input_nothing_is_learned():
     assert net.samples == 52
 
 
-def test_an_even_picture_fires_nobody():
-    """e = h for every cell but for rounding, which must not count as firing."""
+def test_a_uniform_pattern_activates_no_cell():
+    """e = h for every cell, up to rounding. Rounding must not count as activity."""
     net = Cognitron(dim=144, shape=(12, 12))
     for brightness in (1.0, 0.3, 7.7):
         assert not net.learn(np.full((50, 144), brightness)).activity.any()
     assert net.quality()["reinforced"] == 0
 
 
-def test_excitation_comes_to_twice_the_inhibition():
-    """So a familiar pattern drives a cell towards 1, and half of it not at all."""
+def test_excitation_converges_to_twice_the_inhibition():
+    """Then a learned pattern drives a cell to an output near 1, and half of the pattern to 0."""
     net = Cognitron(dim=25, shape=(5, 5), layers=1, falloff=1.0)
     x = np.nan_to_num(patterns(1, 25, seed=4))
     net.learn(np.repeat(x, 300, axis=0))
     winner = int(net.predict(x).winner[0])
     row, column = divmod(winner, 5)
-    seen = np.pad(x.reshape(5, 5), 2)[row : row + 5, column : column + 5].reshape(-1)
-    there = np.pad(np.ones((5, 5)), 2)[row : row + 5, column : column + 5].sum()
-    e, h = net.a[0, winner] @ seen, net.b[0, winner] * seen.sum() / there
+    inputs = np.pad(x.reshape(5, 5), 2)[row : row + 5, column : column + 5].reshape(-1)
+    area_size = np.pad(np.ones((5, 5)), 2)[row : row + 5, column : column + 5].sum()
+    e, h = net.a[0, winner] @ inputs, net.b[0, winner] * inputs.sum() / area_size
     assert e / h == pytest.approx(2, rel=0.02)
 
 
-# what the paper shows
+# results of the paper
 
 DIGITS = """
 ............ ............ ............ ............ ............
@@ -140,43 +140,49 @@ FIVE = FIVE.transpose(1, 0, 2).reshape(5, 144).astype(np.float32)
 
 
 def selectivity(activity: np.ndarray) -> float:
-    """Of ``(patterns, cells)``: (strongest − mean of the others)/strongest, averaged over the cells that
-    answer."""
+    """Return the mean over all active cells of (largest − mean of the others)/largest.
+
+    ``activity`` is ``(patterns, cells)``.
+    """
     activity = activity[:, activity.max(axis=0) > 0]
-    most = activity.max(axis=0)
-    others = (activity.sum(axis=0) - most) / (len(activity) - 1)
-    return float(((most - others) / most).mean()) if activity.size else 0.0
+    largest = activity.max(axis=0)
+    others = (activity.sum(axis=0) - largest) / (len(activity) - 1)
+    return float(((largest - others) / largest).mean()) if activity.size else 0.0
 
 
 def exclusive(activity: np.ndarray) -> float:
-    """The share of the cells that answer which answer to one pattern alone."""
-    answers = (activity > 0).sum(axis=0)
-    return float((answers == 1).sum() / max((answers > 0).sum(), 1))
+    """Return the share of cells with activity for exactly one pattern, among all active cells."""
+    count = (activity > 0).sum(axis=0)
+    return float((count == 1).sum() / max((count > 0).sum(), 1))
 
 
-def likeness(activity: np.ndarray) -> float:
-    """Mean cosine between what different patterns evoke; 1 where they evoke the same."""
-    lengths = np.linalg.norm(activity, axis=1)
-    cosines = activity @ activity.T / np.outer(lengths, lengths)
+def similarity(activity: np.ndarray) -> float:
+    """Return the mean cosine between the activities for different patterns."""
+    norms = np.linalg.norm(activity, axis=1)
+    cosines = activity @ activity.T / np.outer(norms, norms)
     return float(cosines[np.triu_indices(len(activity), 1)].mean())
 
 
 @pytest.fixture(scope="module")
 def nets():
-    """Nets of one, two and three layers (whose last is layer 1, 2, 3 of one and the same net), and what the
-    last layer answered to the five digits before, after three and after twenty rounds of them."""
+    """Return (net, activities) for nets of one, two and three layers.
+
+    The activities are those of the last layer for the five digits, before learning, after 3 and after 20
+    rounds. The lower layers of a deeper net equal the shallower net, so these are layers 1, 2 and 3 of one
+    net.
+    """
     found = []
     for layers in (1, 2, 3):
         net = Cognitron(dim=144, shape=(12, 12), layers=layers)
-        answers = [net.predict(FIVE).activity]
+        activities = [net.predict(FIVE).activity]
         for rounds in (3, 17):
             net.learn(np.tile(FIVE, (rounds, 1)))
-            answers.append(net.predict(FIVE).activity)
-        found.append((net, answers))
+            activities.append(net.predict(FIVE).activity)
+        found.append((net, activities))
     return found
 
 
-def test_deeper_nets_have_the_same_lower_layers(nets):
+def test_the_lower_layers_of_a_deeper_net_are_the_same(nets):
     for (lower, _), (net, _) in pairwise(nets):
         assert np.array_equal(net.a[:-1], lower.a)
         assert np.array_equal(net.b[:-1], lower.b)
@@ -186,60 +192,60 @@ def test_deeper_nets_have_the_same_lower_layers(nets):
 def test_layers_become_selective(nets, layer):
     _, (before, _, after) = nets[layer - 1]
     assert not before.any()  # a = b = 0: no cell responds
-    assert (after.max(axis=1) > 0.5).all()  # every digit is answered, and nearly by 1
+    assert (after.max(axis=1) > 0.5).all()  # every digit activates a cell strongly
     assert selectivity(after) > 0.85
     assert exclusive(after) > 0.35
-    assert likeness(after) < likeness(FIVE) - 0.05
+    assert similarity(after) < similarity(FIVE) - 0.05
 
 
 @pytest.mark.parametrize("layer", [1, 2, 3])
-def test_digits_grow_apart(nets, layer):
-    """What different digits evoke is less and less alike, the more so the less sure a layer was at first."""
+def test_responses_become_less_similar(nets, layer):
+    """The higher the layer, the more the similarity between different digits falls."""
     _, (_, early, late) = nets[layer - 1]
-    assert likeness(late) < likeness(early) - {1: 0.03, 2: 0.08, 3: 0.25}[layer]
+    assert similarity(late) < similarity(early) - {1: 0.03, 2: 0.08, 3: 0.25}[layer]
     assert late.max(axis=1).min() > early.max(axis=1).min()
 
 
-def test_deeper_layers_have_more_cells_of_one_digit_alone(nets):
+def test_deeper_layers_have_more_cells_for_a_single_digit(nets):
     assert exclusive(nets[2][1][2]) > exclusive(nets[0][1][2]) + 0.1
 
 
-def test_every_digit_has_its_own_strongest_cell(nets):
+def test_every_digit_has_its_own_winner(nets):
     net, _ = nets[2]
     winners = net.predict(FIVE).winner
     assert winners.min() >= 0
     assert len(set(winners.tolist())) == 5
 
 
-def test_both_cases_had_their_part(nets):
+def test_both_learning_cases_occur(nets):
     for net, _ in nets:
         assert net.quality()["reinforced"] > 1
         assert net.quality()["recruited"] > 1
 
 
-def test_strange_pictures_evoke_less(nets):
-    """The same number of bright points, anywhere."""
+def test_unknown_patterns_cause_less_activity(nets):
+    """The unknown patterns have the same number of points as the digits, at random places."""
     net, _ = nets[2]
-    strange = np.random.default_rng(6).permuted(np.tile(FIVE, (10, 1)), axis=1)
-    familiar, other = net.predict(FIVE), net.predict(strange)
-    assert other.activity.sum(axis=1).mean() < 0.4 * familiar.activity.sum(axis=1).mean()
-    assert other.score.mean() > familiar.score.mean() + 0.2
+    unknown = np.random.default_rng(6).permuted(np.tile(FIVE, (10, 1)), axis=1)
+    known, other = net.predict(FIVE), net.predict(unknown)
+    assert other.activity.sum(axis=1).mean() < 0.4 * known.activity.sum(axis=1).mean()
+    assert other.score.mean() > known.score.mean() + 0.2
 
 
-# what it takes
+# valid input and specs
 
 
-def test_a_missing_line_is_silent():
+def test_a_missing_line_counts_as_0():
     net = Cognitron(dim=20, shape=(4, 5))
     x = patterns(80, 20, seed=7)
     net.learn(x)
-    one, other = net.predict(x), net.predict(np.nan_to_num(x))
-    assert one.activity.any()
-    assert np.array_equal(one.activity, other.activity)
-    assert one.present.min() < 20
+    missing, zero = net.predict(x), net.predict(np.nan_to_num(x))
+    assert missing.activity.any()
+    assert np.array_equal(missing.activity, zero.activity)
+    assert missing.present.min() < 20
 
 
-def test_negative_activities_are_refused():
+def test_negative_activities_raise():
     net = Cognitron(dim=3)
     with pytest.raises(BadValue, match=r"x\[0, 2\] is -1; this cognitron takes activities"):
         net.learn([0.0, 1.0, -1.0])
@@ -259,6 +265,6 @@ def test_negative_activities_are_refused():
         ({"dim": 1 << 20, "layers": 64}, "fewer layers"),
     ],
 )
-def test_what_no_spec_is(mistake, field):
+def test_an_invalid_spec_raises(mistake, field):
     with pytest.raises(BadSpec, match=field):
         Cognitron(**{"dim": 20, **mistake})

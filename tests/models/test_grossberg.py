@@ -1,4 +1,4 @@
-"""Inhibitory clusters against a float64 reference, sums calculated by hand, and ten million samples."""
+"""Inhibitory clusters: a float64 reference, updates calculated by hand, and the sums of the weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streamlearn.errors import BadDtype, BadShape, BadSpec, BadValue
 from streamlearn.models.classic.grossberg import Grossberg
 from tests.naive.grossberg import NaiveGrossberg
 
-BOUND = 2.8e-5  # |Σw − 1|, derived in kernels/classic/grossberg.py
+BOUND = 2.8e-5  # of |Σw − 1|, derived in kernels/classic/grossberg.py
 
 
 def stimuli(n: int, dim: int, seed: int, on: float = 0.3, missing: float = 0.0) -> np.ndarray:
@@ -20,8 +20,8 @@ def stimuli(n: int, dim: int, seed: int, on: float = 0.3, missing: float = 0.0) 
     return x
 
 
-def furthest_off(net: Grossberg) -> float:
-    """The largest |Σw − 1| of all units."""
+def largest_sum_error(net: Grossberg) -> float:
+    """Return the largest |Σw − 1| of all units."""
     return max(float(np.abs(w.sum(axis=1, dtype=np.float64) - 1).max()) for w in net.weights)
 
 
@@ -48,30 +48,32 @@ def test_same_as_the_reference(rule, missing):
     x = stimuli(300, 11, seed=1, missing=missing)
     x[7] = 0
     x[8] = np.nan
-    ours = Grossberg(dim=11, half_life=100.0, seed=2, **spec)
+    net = Grossberg(dim=11, half_life=100.0, seed=2, **spec)
     naive = NaiveGrossberg(
-        ours.weights,
+        net.weights,
         spec["layers"],
         as_tuple(spec["learning_rate"]),
         as_tuple(spec.get("leak", 0.0)),
         spec.get("sensitivity", 0.0),
         half_life=100.0,
     )
-    out = ours.learn(x)
+    out = net.learn(x)
     winners, distances, scores = zip(*[naive.learn(row) for row in x.tolist()], strict=True)
     assert out.winner.tolist() == list(winners)
     assert out.present.tolist() == (~np.isnan(x)).sum(axis=1).tolist()
     assert np.allclose(out.distance, distances, rtol=1e-4, atol=1e-5, equal_nan=True)
     assert np.allclose(out.score, scores, rtol=0, atol=2e-3, equal_nan=True)
-    for mine, slow in zip(ours.weights, naive.weights, strict=True):
-        assert np.allclose(mine, slow, rtol=0, atol=1e-5)
-    out = ours.predict(x)
+    for weights, expected in zip(net.weights, naive.weights, strict=True):
+        assert np.allclose(weights, expected, rtol=0, atol=1e-5)
+    out = net.predict(x)
     expected = [naive.predict(row) for row in x.tolist()]
     assert out.winner.tolist() == [winner for winner, _, _ in expected]
-    assert np.allclose(out.distance, [far for _, far, _ in expected], rtol=1e-4, atol=1e-5, equal_nan=True)
+    assert np.allclose(
+        out.distance, [distance for _, distance, _ in expected], rtol=1e-4, atol=1e-5, equal_nan=True
+    )
 
 
-# the rule, by hand
+# the rule, calculated by hand
 
 
 def test_the_winner_shifts_its_weight_to_the_active_lines():
@@ -79,13 +81,13 @@ def test_the_winner_shifts_its_weight_to_the_active_lines():
     net.weights = [[[0.5, 0.25, 0.25, 0], [0, 0, 0.5, 0.5]]]
     out = net.learn([1, 1, 0, 0])
     assert out.winner.tolist() == [[0]]
-    assert out.distance[0] == 0.25  # what unit 0 had on line 2
+    assert out.distance[0] == 0.25  # the weight of unit 0 on line 2
     assert net.weights[0].tolist() == [[0.5, 0.375, 0.125, 0], [0, 0, 0.5, 0.5]]
     assert net.predict([1, 1, 0, 0]).distance[0] == 0.125
 
 
-def test_a_layer_counts_its_own_lines():
-    """Two clusters below make two active lines, however many the stimulus has."""
+def test_each_layer_divides_by_its_own_number_of_active_lines():
+    """The two clusters of layer 1 give layer 2 two active lines, for any stimulus."""
     net = Grossberg(dim=5, layers=[[2, 3], [2]], learning_rate=1.0)
     below = np.full((5, 5), 0.2)
     below[[1, 4]] = [1, 0, 0, 0, 0]
@@ -107,22 +109,22 @@ def test_ties_go_to_the_lowest_index():
     assert net.predict([1, 0]).winner.tolist() == [[2, 4, 16, 0]]
 
 
-@pytest.mark.parametrize("nothing", [0.0, np.nan])
-def test_where_nothing_is_active_nothing_wins_and_nothing_learns(nothing):
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_without_active_lines_there_is_no_winner_and_no_learning(value):
     net = Grossberg(dim=6, layers=[[3, 3], [2]], leak=0.1, sensitivity=0.1, learning_rate=0.5)
     net.learn(stimuli(50, 6, seed=1))
     before = {name: array.copy() for name, array in net.state.items()}
-    out = net.learn(np.full((3, 6), nothing))
+    out = net.learn(np.full((3, 6), value))
     assert (out.winner == -1).all()
     for name in ("weights", "wins"):
         assert np.array_equal(net.state[name], before[name])
     assert net.samples == 53
-    if np.isnan(nothing):
+    if np.isnan(value):
         assert np.isnan(out.distance).all()
         assert np.isnan(out.score).all()
         assert not out.present.any()
     else:
-        assert (out.distance == 1).all()  # as bad as a fit can be
+        assert (out.distance == 1).all()  # the largest possible distance
         assert (out.present == 6).all()
 
 
@@ -131,11 +133,13 @@ def test_missing_lines_keep_their_weight():
     net.weights = [[[0.25, 0.25, 0.25, 0.25], [0, 0, 0.5, 0.5]]]
     out = net.learn([1, 0, 0, np.nan])
     assert (out.winner[0, 0], out.present[0]) == (0, 3)
-    assert out.distance[0] == pytest.approx(2 / 3)  # of the 0.75 on the lines present, 0.5 lies wrong
+    assert out.distance[0] == pytest.approx(
+        2 / 3
+    )  # of the weight 0.75 on present lines, 0.5 is on inactive ones
     assert net.weights[0][0].tolist() == [0.5, 0.125, 0.125, 0.25]
 
 
-def test_a_unit_with_no_weight_on_the_lines_present():
+def test_a_unit_without_weight_on_the_present_lines():
     net = Grossberg(dim=2, layers=[[1]], learning_rate=0.5)
     net.weights = [[[0, 1]]]
     out = net.learn([1, np.nan])
@@ -143,8 +147,8 @@ def test_a_unit_with_no_weight_on_the_lines_present():
     assert net.weights[0].tolist() == [[0, 1]]
 
 
-def test_leaky_learning_wakes_dead_units():
-    """Two stimuli, and a unit that answers to neither until losing has taught it something."""
+def test_leaky_learning_revives_dead_units():
+    """One of two units wins for neither stimulus. With the leak it learns when it loses, and wins for one."""
     x = np.tile([[1.0, 1, 0, 0, 0], [0, 1, 1, 0, 0]], (500, 1))
     weights = [[[0.4, 0.4, 0.2, 0, 0], [0, 0, 0.01, 0, 0.99]]]
     hard, leaky = (Grossberg(dim=5, layers=[[2]], learning_rate=0.1, leak=rate) for rate in (0.0, 0.01))
@@ -157,30 +161,30 @@ def test_leaky_learning_wakes_dead_units():
     assert leaky.quality()["dead_units"] == 0
 
 
-def test_losers_leak_at_their_own_rate():
+def test_losers_learn_at_the_leak_rate():
     net = Grossberg(dim=2, layers=[[2], [2]], learning_rate=0.5, leak=0.25)
     net.weights = [[[1, 0], [0, 1]], [[1, 0], [0, 1]]]
     net.learn([1, 0])
     assert net.weights[0].tolist() == net.weights[1].tolist() == [[1, 0], [0.25, 0.75]]
 
 
-def test_sensitivity_equalises():
-    """One constant stimulus: without it one unit wins always, with it each wins as often as the others."""
+def test_sensitivity_equalizes_wins():
+    """With a constant stimulus, one unit always wins; with sensitivity all units win equally often."""
     x = np.tile([1.0, 0, 1], (3000, 1))
-    plain, fair = (Grossberg(dim=3, layers=[[3, 5]], sensitivity=gamma, seed=3) for gamma in (0, 0.01))
-    plain.learn(x)
-    fair.learn(x)
-    assert sorted(plain.wins[0].tolist()) == [0] * 6 + [3000, 3000]
-    assert np.allclose(fair.wins[0][:3], 1000, atol=100)
-    assert np.allclose(fair.wins[0][3:], 600, atol=100)
+    without, sensitive = (Grossberg(dim=3, layers=[[3, 5]], sensitivity=gamma, seed=3) for gamma in (0, 0.01))
+    without.learn(x)
+    sensitive.learn(x)
+    assert sorted(without.wins[0].tolist()) == [0] * 6 + [3000, 3000]
+    assert np.allclose(sensitive.wins[0][:3], 1000, atol=100)
+    assert np.allclose(sensitive.wins[0][3:], 600, atol=100)
 
 
-# the sums
+# sums of the weights
 
 
-def test_weights_start_at_one():
+def test_initial_weights_sum_to_one():
     net = Grossberg(dim=1000, layers=[[30, 30], [7]], seed=1)
-    assert furthest_off(net) < 1e-6
+    assert largest_sum_error(net) < 1e-6
     assert all((w > 0).all() for w in net.weights)
     other = Grossberg(dim=1000, layers=[[30, 30], [7]], seed=2)
     assert not np.array_equal(net.weights[0], other.weights[0])
@@ -190,51 +194,51 @@ def test_weights_start_at_one():
 START = [0.05, 0.85, 0.05, 0.05]
 
 
-def plain_rule(x: np.ndarray, samples: int, rate: float) -> float:
-    """|Σw − 1| after the rule in plain float32, one stimulus for ever."""
+def sum_error_of_plain_rule(x: np.ndarray, samples: int, rate: float) -> float:
+    """Return |Σw − 1| after the rule in float32 without correction, for a constant stimulus."""
     w = np.array(START, np.float32)
-    goal = (x / x.sum()).astype(np.float32)
+    target = (x / x.sum()).astype(np.float32)
     for _ in range(samples):
-        w += np.float32(rate) * (goal - w)
+        w += np.float32(rate) * (target - w)
     return abs(float(w.sum(dtype=np.float64)) - 1)
 
 
 def test_the_sum_holds_over_ten_million_samples():
-    """A rate so low that every step is mostly rounding, and in the same direction each time."""
+    """At this low rate a step is mostly rounding error, always in the same direction."""
     x = np.array([1, 0, 1, 1], np.float32)
-    assert plain_rule(x, 100_000, 1e-4) > 10 * BOUND  # what it would be otherwise
+    assert sum_error_of_plain_rule(x, 100_000, 1e-4) > 10 * BOUND  # without correction the bound is exceeded
     net = Grossberg(dim=4, layers=[[1]], learning_rate=1e-4)
     net.weights = [[START]]
     batch = np.tile(x, (250_000, 1))
     worst = 0.0
     for _ in range(40):
         net.learn(batch)
-        worst = max(worst, furthest_off(net))
+        worst = max(worst, largest_sum_error(net))
     assert net.samples == 10_000_000
     assert worst < BOUND
     assert np.allclose(net.weights[0], [1 / 3, 0, 1 / 3, 1 / 3], atol=1e-3)
 
 
-HARD_ON_SUMS = {
-    "all of the weight moves": {"learning_rate": 1.0},
-    "hardly any moves": {"learning_rate": 1e-6, "leak": 1e-7},
-    "usual": {"learning_rate": 0.05, "leak": 0.001, "sensitivity": 0.001},
-    "fading": {"learning_rate": sl.Decay(1.0, 0.0, 5000), "leak": sl.Decay(0.1, 0.0, 5000)},
+RULES_FOR_SUMS = {
+    "largest rate": {"learning_rate": 1.0},
+    "tiny rates": {"learning_rate": 1e-6, "leak": 1e-7},
+    "usual rates": {"learning_rate": 0.05, "leak": 0.001, "sensitivity": 0.001},
+    "decaying rates": {"learning_rate": sl.Decay(1.0, 0.0, 5000), "leak": sl.Decay(0.1, 0.0, 5000)},
 }
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3])
-@pytest.mark.parametrize("rule", HARD_ON_SUMS)
+@pytest.mark.parametrize("rule", RULES_FOR_SUMS)
 def test_the_sum_holds_for_any_rule(rule, missing):
-    net = Grossberg(dim=40, layers=[[6, 20], [5]], seed=4, **HARD_ON_SUMS[rule])
+    net = Grossberg(dim=40, layers=[[6, 20], [5]], seed=4, **RULES_FOR_SUMS[rule])
     for part in range(20):
         net.learn(stimuli(2003, 40, seed=part, missing=missing))
-        assert furthest_off(net) < BOUND
+        assert largest_sum_error(net) < BOUND
         assert all((w >= 0).all() for w in net.weights)
 
 
-def test_renormalising_leaves_idle_units_alone():
-    """Dividing by a sum that is 1 but for its last bits would move them for ever."""
+def test_renormalization_does_not_change_idle_units():
+    """Division by a sum that differs from 1 in its last bits would change the weights at every sample."""
     net = Grossberg(dim=33, layers=[[2]], learning_rate=0.1)
     idle = np.random.default_rng(5).random(33)
     idle[0] = 0
@@ -246,45 +250,45 @@ def test_renormalising_leaves_idle_units_alone():
     assert np.array_equal(net.weights[0][1], before)
 
 
-def test_fading_weights_end_at_zero():
-    """And not as denormals, which are slow and would stay for ever."""
+def test_vanishing_weights_become_zero():
+    """Denormal weights would be slow and never reach 0."""
     net = Grossberg(dim=4, layers=[[1]], learning_rate=0.5)
     net.learn(np.tile([1.0, 0, 0, 1], (500, 1)))
     assert net.weights[0].tolist() == [[0.5, 0, 0, 0.5]]
 
 
-# what it takes
+# valid input and specs
 
 
 @pytest.mark.parametrize("value", [0.5, -1.0, 2.0, 1e-30, -0.001])
-def test_only_zeros_and_ones_are_taken(value):
+def test_only_zeros_and_ones_are_valid(value):
     net = Grossberg(dim=3, layers=[[2]])
     x = np.zeros((4, 3))
     x[2, 1] = value
     before = net.state_hash()
-    for refuse in (net.learn, net.predict, net.validate):
+    for function in (net.learn, net.predict, net.validate):
         with pytest.raises(BadValue, match=r"x\[2, 1\].*0 and 1.*threshold") as caught:
-            refuse(x)
+            function(x)
         assert caught.value.detail == {"row": 2, "column": 1}
     assert net.state_hash() == before
     net.learn([[0, -0.0, 1]])
     net.learn([[0, np.nan, 1]])
 
 
-def test_a_threshold_makes_lines_of_real_inputs():
+def test_a_threshold_converts_real_values_to_lines():
     random = np.random.default_rng(6)
     real = random.normal(size=(200, 7)).astype(np.float32)
     real[random.random(real.shape) < 0.1] = np.nan
-    real[3, 2] = 0.25  # not above it
+    real[3, 2] = 0.25  # equal to the threshold: inactive
     lines = np.where(np.isnan(real), np.nan, real > 0.25)
-    given, made = (Grossberg(dim=7, layers=[[4], [2]], threshold=t, seed=1) for t in (0.25, None))
-    out, expected = given.learn(real), made.learn(lines)
+    with_threshold, binary = (Grossberg(dim=7, layers=[[4], [2]], threshold=t, seed=1) for t in (0.25, None))
+    out, expected = with_threshold.learn(real), binary.learn(lines)
     for name, array in expected.arrays.items():
         assert np.array_equal(out.arrays[name], array, equal_nan=True), name
-    assert given.state_hash() == made.state_hash()
+    assert with_threshold.state_hash() == binary.state_hash()
 
 
-def test_a_spec_that_makes_no_net_is_refused():
+def test_an_invalid_spec_raises():
     for wrong, message in (
         ({"layers": []}, "layers"),
         ({"layers": [[]]}, "layers"),
@@ -302,16 +306,16 @@ def test_a_spec_that_makes_no_net_is_refused():
     assert Grossberg(dim=5, layers=[[2]], scale=None).spec.scale is None
 
 
-def test_weights_can_be_set_and_not_by_accident():
+def test_weights_can_be_set_and_are_validated():
     net = Grossberg(dim=2, layers=[[2], [1]])
     net.weights = [[[1, 0], [0.3, 0.7005]], [[0.5, 0.5]]]
-    assert furthest_off(net) < 1e-7
-    good = [[1, 0], [0, 1]]
+    assert largest_sum_error(net) < 1e-7
+    valid = [[1, 0], [0, 1]]
     for wrong, error in (
-        ([good], BadShape),
-        ([good, [[0.5, 0.5]], [[1.0]]], BadShape),
-        ([good, [[1.0]]], BadShape),
-        ([good, [["a", "b"]]], BadDtype),
+        ([valid], BadShape),
+        ([valid, [[0.5, 0.5]], [[1.0]]], BadShape),
+        ([valid, [[1.0]]], BadShape),
+        ([valid, [["a", "b"]]], BadDtype),
         ([[[1, 0], [2, -1]], [[0.5, 0.5]]], BadValue),
         ([[[1, 0], [1, 1]], [[0.5, 0.5]]], BadValue),
         ([[[1, 0], [np.nan, 1]], [[0.5, 0.5]]], BadValue),
@@ -324,7 +328,7 @@ def test_weights_can_be_set_and_not_by_accident():
         net.weights[0][0, 0] = 5
 
 
-def test_quality_is_of_recent_samples():
+def test_quality_weights_recent_samples():
     net = Grossberg(dim=12, layers=[[4, 2], [3]], half_life=50.0, seed=1)
     assert np.isnan(net.quality()["distance"])
     assert net.quality()["dead_units"] == 9

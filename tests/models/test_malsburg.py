@@ -1,4 +1,4 @@
-"""Orientation columns against a float64 reference, a sheet settled by hand, and the bars of the paper."""
+"""Orientation columns: a float64 reference, a sheet calculated by hand, and the nine bars of the paper."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import pytest
 
 from streamlearn.errors import BadSpec, BadValue
 from streamlearn.models.classic.malsburg import Malsburg
-from tests.naive.malsburg import NaiveMalsburg, hexagon, ring, rows_of
+from tests.naive.malsburg import NaiveMalsburg, hexagon, rectangle, ring
 
 NINE = Malsburg.bars()
 ANGLES = (np.arange(9) + 0.5) * np.pi / 9
 
 
 def activities(n: int, dim: int, seed: int) -> np.ndarray:
-    """Four in ten lines active, one in twenty missing."""
+    """Return ``(n, dim)`` activities: 40 % of the lines are active, 5 % are missing."""
     random = np.random.default_rng(seed)
     x = (random.random((n, dim)) < 0.4) * random.uniform(0.5, 1.5, (n, dim))
     return np.where(random.random(x.shape) < 0.05, np.nan, x).astype(np.float32)
@@ -23,9 +23,9 @@ def activities(n: int, dim: int, seed: int) -> np.ndarray:
 # against the reference
 
 RULES = {
-    "the paper's": ({"sheet": 3}, hexagon(3)),
-    "rows and columns": ({"sheet": (5, 4)}, rows_of(5, 4)),
-    "one row": ({"sheet": (1, 20), "q_rings": (2, 3)}, rows_of(1, 20)),
+    "paper": ({"sheet": 3}, hexagon(3)),
+    "rows and columns": ({"sheet": (5, 4)}, rectangle(5, 4)),
+    "one row": ({"sheet": (1, 20), "q_rings": (2, 3)}, rectangle(1, 20)),
     "small steps, near inhibition": ({"sheet": 2, "q_rings": (0, 2), "delta": 0.5}, hexagon(2)),
     "other strengths": ({"sheet": 2, "p": 0.3, "r": 0.4, "q": 0.2, "theta": 0.8, "s": 0.3}, hexagon(2)),
     "few steps, learning slowly": ({"sheet": 2, "steps": 5, "h": 0.01, "half_life": 50.0}, hexagon(2)),
@@ -35,72 +35,72 @@ RULES = {
 @pytest.mark.parametrize("rule", RULES)
 def test_same_as_the_reference(rule):
     spec, points = RULES[rule]
-    ours = Malsburg(dim=19, seed=2, **spec)
-    naive = NaiveMalsburg(ours.weights, points, **{k: v for k, v in spec.items() if k != "sheet"})
+    sheet = Malsburg(dim=19, seed=2, **spec)
+    naive = NaiveMalsburg(sheet.weights, points, **{k: v for k, v in spec.items() if k != "sheet"})
     x = activities(150, 19, seed=1)
     reference = []
-    for row in x:  # each from the same weights: the sheet's settling magnifies what rounding has left in them
-        naive.s = ours.weights.astype(float).tolist()
-        out = ours.learn(row)
+    for row in x:  # start each sample from equal weights: the dynamics amplify rounding errors of the weights
+        naive.s = sheet.weights.astype(float).tolist()
+        out = sheet.learn(row)
         reference.append(naive.learn(row.tolist()))
         check(out, reference[-1:])
-        assert np.allclose(ours.weights, naive.s, rtol=0, atol=1e-5)
-    active = [np.mean(np.array(each.activity) > 0) for each in reference]
-    assert 0.05 < np.mean(active) < 0.9, "the rule is not at work"
+        assert np.allclose(sheet.weights, naive.s, rtol=0, atol=1e-5)
+    active = [np.mean(np.array(r.activity) > 0) for r in reference]
+    assert 0.05 < np.mean(active) < 0.9, "the stream does not exercise the rule"
 
     decay = 0.5 ** (1 / spec.get("half_life", 10_000.0))
     ages = decay ** np.arange(len(x))[::-1]
-    assert ours.quality()["firing"] == pytest.approx(np.average(active, weights=ages), rel=1e-5)
-    unsettled = np.average([each.unsettled for each in reference], weights=ages)
-    assert ours.quality()["unsettled"] == pytest.approx(unsettled, rel=1e-3, abs=1e-6)
+    assert sheet.quality()["firing"] == pytest.approx(np.average(active, weights=ages), rel=1e-5)
+    unsettled = np.average([r.unsettled for r in reference], weights=ages)
+    assert sheet.quality()["unsettled"] == pytest.approx(unsettled, rel=1e-3, abs=1e-6)
 
-    naive.s = ours.weights.astype(float).tolist()
+    naive.s = sheet.weights.astype(float).tolist()
     later = activities(30, 19, seed=3)
-    check(ours.predict(later), [naive.predict(row) for row in later.tolist()])
+    check(sheet.predict(later), [naive.predict(row) for row in later.tolist()])
 
 
 def check(out, reference) -> None:
-    assert out.winner.tolist() == [each.winner for each in reference]
-    assert out.present.tolist() == [each.present for each in reference]
-    assert np.allclose(out.activity, [each.activity for each in reference], rtol=1e-3, atol=1e-3)
-    assert np.allclose(out.distance, [each.distance for each in reference], rtol=0, atol=1e-4, equal_nan=True)
-    assert np.allclose(out.score, [each.score for each in reference], rtol=0, atol=1e-3, equal_nan=True)
+    assert out.winner.tolist() == [r.winner for r in reference]
+    assert out.present.tolist() == [r.present for r in reference]
+    assert np.allclose(out.activity, [r.activity for r in reference], rtol=1e-3, atol=1e-3)
+    assert np.allclose(out.distance, [r.distance for r in reference], rtol=0, atol=1e-4, equal_nan=True)
+    assert np.allclose(out.score, [r.score for r in reference], rtol=0, atol=1e-3, equal_nan=True)
 
 
 # by hand
 
 
-def test_a_lone_cell_learns_what_it_exceeds_its_threshold_by():
+def test_a_single_cell_calculated_by_hand():
     cell = Malsburg(dim=3, sheet=0, s=1.0, theta=0.5, h=0.5, seed=4)
     s = cell.weights[0].astype(float)
     assert s.sum() == pytest.approx(1.5)
     out = cell.learn([2.0, 0.0, 1.0])
-    sent = 2 * s[0] + s[2] - 0.5
+    H_star = 2 * s[0] + s[2] - 0.5
     assert out.winner[0] == 0
-    assert out.activity[0, 0] == pytest.approx(sent)
-    grown = s + 0.5 * sent * np.array([2.0, 0.0, 1.0])
+    assert out.activity[0, 0] == pytest.approx(H_star)
+    grown = s + 0.5 * H_star * np.array([2.0, 0.0, 1.0])
     assert cell.weights[0] == pytest.approx(grown * 1.5 / grown.sum())
 
 
 def test_connections_reach_the_given_rings():
-    """One cell driven far above threshold: its neighbours get p, the I cells r, and ring 2 is inhibited."""
+    """Two steps by hand. p reaches ring 1, r rings 0 and 1, q ring 2."""
     sheet = Malsburg(dim=1, sheet=4, s=2.0, theta=0.5, p=0.2, r=0.3, q=0.1, steps=2)
     places = [tuple(place) for place in sheet.positions.round(6)]
     rings = np.array([ring((0.0, 0.0), place) for place in places])
     assert [int((rings == k).sum()) for k in range(5)] == [1, 6, 12, 18, 24]
-    with_input = sheet.predict([[10.0]]).activity[0]
-    # every cell is driven alike; in the second step it gets p times ring 1, less q times what ring 2 sends
-    first = 10.0 - 0.5
+    activity = sheet.predict([[10.0]]).activity[0]
+    # All cells have the same input. The second step adds p·(E of ring 1) and subtracts q·(I of ring 2).
+    first = 10.0 - 0.5  # H* of all E cells after the first step
     e = [sum(1 for other in places if ring(place, other) == 1) for place in places]
-    to_i = np.array([0.3 * first * (n + 1) - 0.5 for n in e])
+    I_star = np.array([0.3 * first * (n + 1) - 0.5 for n in e])
     second_ring = [[j for j, other in enumerate(places) if ring(place, other) == 2] for place in places]
-    inhibited = [sum(to_i[around]) for around in second_ring]
+    inhibited = [sum(I_star[cells]) for cells in second_ring]
     expected = np.maximum(0, 10 + 0.2 * first * np.array(e) - 0.1 * np.array(inhibited) - 0.5)
-    assert with_input == pytest.approx(expected, rel=1e-5)
+    assert activity == pytest.approx(expected, rel=1e-5)
     assert expected.min() < expected.max()
 
 
-def test_the_afferents_of_a_cell_always_sum_to_the_same():
+def test_the_sum_of_the_weights_of_a_cell_is_constant():
     sheet = Malsburg(dim=19, sheet=3, h=0.5, seed=1)
     for _ in range(5):
         assert np.allclose(sheet.weights.sum(axis=1), 19 * 0.125, rtol=1e-6)
@@ -116,114 +116,116 @@ def test_the_nine_bars():
     points = np.array(hexagon(2))
     for bar, angle in zip(NINE, ANGLES, strict=True):
         on = points[bar == 1]
-        spread = np.linalg.eigh(on.T @ on)[1][:, 1]  # along which the points lie
+        spread = np.linalg.eigh(on.T @ on)[1][:, 1]  # direction of the largest extent
         assert abs(spread @ [np.cos(angle), np.sin(angle)]) > 0.98
     assert Malsburg.bars(4, rings=3).shape == (4, 37)
 
 
-# what the paper shows
+# results of the paper
 
 
 def tuning(responses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of ``(cells, 9)``: selectivity, 0 (all bars alike) to 1 (one alone), and preferred angle."""
+    """Return the selectivity and the preferred angle of each cell from responses ``(cells, 9)``.
+
+    The selectivity is 0 if all bars cause the same response, and 1 if only one bar causes a response.
+    """
     z = responses @ np.exp(2j * ANGLES) / np.maximum(responses.sum(axis=1), 1e-9)
     return np.abs(z), np.angle(z) / 2
 
 
 def peaks(activity: np.ndarray) -> np.ndarray:
-    """Of ``(cells, 9)``: to how many separate ranges of angles each cell answers."""
+    """Return the number of separate angle ranges in which each cell of ``(cells, 9)`` is active."""
     on = activity > 0
     return (on & ~np.roll(on, 1, axis=1)).sum(axis=1)
 
 
-def disagreement(angles: np.ndarray, pairs: np.ndarray) -> float:
-    """Mean difference in preferred angle, in degrees: 45 where there is no relation."""
-    apart = angles[pairs[:, 0]] - angles[pairs[:, 1]]
-    return float(np.degrees(np.abs(np.angle(np.exp(2j * apart))) / 2).mean())
+def angle_difference(angles: np.ndarray, pairs: np.ndarray) -> float:
+    """Return the mean difference in preferred angle of the pairs, in degrees; 45 if unrelated."""
+    differences = angles[pairs[:, 0]] - angles[pairs[:, 1]]
+    return float(np.degrees(np.abs(np.angle(np.exp(2j * differences))) / 2).mean())
 
 
 @pytest.fixture(scope="module", params=[1, 2, 3])
 def columns(request):
-    """A sheet before, and after twenty presentations of the nine bars (as in the paper)."""
+    """Return a sheet, and its (afferent input, activity) before and after 20 rounds of the nine bars."""
     sheet = Malsburg(dim=19, seed=request.param)
     before = sheet.weights @ NINE.T, sheet.predict(NINE).activity.T
     sheet.learn(np.tile(NINE, (20, 1)))
     return sheet, before, (sheet.weights @ NINE.T, sheet.predict(NINE).activity.T)
 
 
-def test_the_papers_sheet(columns):
+def test_the_sheet_of_the_paper(columns):
     sheet, _, _ = columns
     assert sheet.cells == 169
-    assert sheet.quality()["unsettled"] < 0.1  # while activities go up to 6
+    assert sheet.quality()["unsettled"] < 0.1  # activities reach 6
 
 
 def test_cells_become_selective_for_one_orientation(columns):
-    _, (drive, activity), (drive_after, activity_after) = columns
-    assert tuning(drive)[0].mean() < 0.12  # what the afferents bring is hardly tuned
-    assert tuning(drive_after)[0].mean() > 0.3
+    _, (afferent, activity), (afferent_after, activity_after) = columns
+    assert tuning(afferent)[0].mean() < 0.12  # the initial weights are hardly selective
+    assert tuning(afferent_after)[0].mean() > 0.3
     one, several = (peaks(activity) == 1).sum(), (peaks(activity) > 1).sum()
     assert one < 110
-    assert several > 45  # many cells answer to orientations that have nothing to do with each other
+    assert several > 45  # many cells respond to unrelated orientations
     assert (peaks(activity_after) == 1).sum() > 135
     assert (peaks(activity_after) > 1).sum() < 15
 
 
-def test_every_orientation_has_its_cells(columns):
+def test_every_orientation_has_cells(columns):
     _, _, (_, activity) = columns
     assert (activity > 0).sum(axis=0).min() >= 30
     preferred = activity.argmax(axis=1)[activity.max(axis=1) > 0]
     assert np.bincount(preferred, minlength=9).min() >= 4
 
 
-def test_neighbours_prefer_alike(columns):
-    """Against the same angles dealt to the cells at random; what the afferents prefer has no lateral help."""
-    sheet, (drive, _), (drive_after, activity_after) = columns
+def test_neighbours_prefer_similar_orientations(columns):
+    """Compare with random permutations of the angles, for the afferent input alone and for the activity."""
+    sheet, (afferent, _), (afferent_after, activity_after) = columns
     places = [tuple(place) for place in sheet.positions]
     pairs = np.array([(i, j) for i in range(169) for j in range(i) if ring(places[i], places[j]) == 1])
     assert len(pairs) == 462
     random = np.random.default_rng(0)
 
-    def chance(angles: np.ndarray, pairs: np.ndarray) -> float:
+    def lowest_by_chance(angles: np.ndarray, pairs: np.ndarray) -> float:
         cells = np.unique(pairs)
-        dealt = angles.copy()
+        permuted = angles.copy()
         lowest = 90.0
         for _ in range(200):
-            dealt[cells] = angles[random.permutation(cells)]
-            lowest = min(lowest, disagreement(dealt, pairs))
+            permuted[cells] = angles[random.permutation(cells)]
+            lowest = min(lowest, angle_difference(permuted, pairs))
         return lowest
 
-    untrained = tuning(drive)[1]
-    assert disagreement(untrained, pairs) > chance(untrained, pairs)
-    trained = tuning(drive_after)[1]
-    assert disagreement(trained, pairs) < 34 < 40 < chance(trained, pairs)
+    untrained = tuning(afferent)[1]
+    assert angle_difference(untrained, pairs) > lowest_by_chance(untrained, pairs)
+    trained = tuning(afferent_after)[1]
+    assert angle_difference(trained, pairs) < 34 < 40 < lowest_by_chance(trained, pairs)
 
     firing = activity_after.max(axis=1) > 0
-    among = pairs[firing[pairs].all(axis=1)]
+    firing_pairs = pairs[firing[pairs].all(axis=1)]
     angles = tuning(activity_after)[1]
-    assert disagreement(angles, among) < 32 < 40 < chance(angles, among)
+    assert angle_difference(angles, firing_pairs) < 32 < 40 < lowest_by_chance(angles, firing_pairs)
 
 
-def test_strange_stimuli_score_higher_than_familiar_ones(columns):
+def test_unknown_stimuli_have_higher_scores(columns):
     sheet, _, _ = columns
     random = np.random.default_rng(5)
-    strange = random.permuted(NINE, axis=1)
-    assert sheet.predict(strange).score.mean() > sheet.predict(NINE).score.mean() + 0.2
+    unknown = random.permuted(NINE, axis=1)
+    assert sheet.predict(unknown).score.mean() > sheet.predict(NINE).score.mean() + 0.2
 
 
-# what it takes
+# valid input and specs
 
 
-def test_a_missing_line_is_silent():
+def test_a_missing_line_counts_as_0():
     sheet = Malsburg(dim=19, sheet=3, seed=1)
     x = activities(100, 19, seed=6)
-    silent = np.nan_to_num(x)
-    one, other = sheet.predict(x), sheet.predict(silent)
-    assert np.array_equal(one.activity, other.activity)
-    assert one.present.min() < 19
-    assert (other.present == 19).all()
+    missing, zero = sheet.predict(x), sheet.predict(np.nan_to_num(x))
+    assert np.array_equal(missing.activity, zero.activity)
+    assert missing.present.min() < 19
+    assert (zero.present == 19).all()
 
 
-def test_where_nothing_fires_nothing_wins_or_learns():
+def test_without_activity_there_is_no_winner_and_no_learning():
     sheet = Malsburg(dim=19, sheet=3, seed=1)
     weights = sheet.weights
     out = sheet.learn(np.array([[0.0] * 19, [0.1] * 19, [np.nan] * 19]))
@@ -235,11 +237,11 @@ def test_where_nothing_fires_nothing_wins_or_learns():
     assert sheet.samples == 3
 
 
-def test_negative_activities_are_refused():
+def test_negative_activities_raise():
     sheet = Malsburg(dim=2, sheet=1)
-    for refuse in (sheet.learn, sheet.predict, sheet.validate):
+    for function in (sheet.learn, sheet.predict, sheet.validate):
         with pytest.raises(BadValue, match=r"x\[1, 0\] is -0.5.*0 or more") as caught:
-            refuse([[1.0, 0.0], [-0.5, 1.0]])
+            function([[1.0, 0.0], [-0.5, 1.0]])
         assert caught.value.detail == {"row": 1, "column": 0}
     assert sheet.samples == 0
 
@@ -259,6 +261,6 @@ def test_negative_activities_are_refused():
         ({"sheet": 500, "dim": 5000}, "smaller sheet"),
     ],
 )
-def test_what_no_spec_is(mistake, field):
+def test_an_invalid_spec_raises(mistake, field):
     with pytest.raises(BadSpec, match=field):
         Malsburg(**{"dim": 19, **mistake})

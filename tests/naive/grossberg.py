@@ -1,9 +1,12 @@
-"""Layers of inhibitory clusters (Rumelhart & Zipser 1985), a reference in float64, one unit and one line at a
-time.
+"""Layers of inhibitory clusters (Rumelhart & Zipser 1985) in float64, one unit and one line at a time.
 
-In each cluster the unit with the largest Σ_i w_ij x_i + bias_j wins, and Δw_ij = ε·(x_i/n − w_ij). What a
-missing line (NaN) would be is not known: it excites nobody, and the weight on it stays out of the game. With
-all lines there, ``own`` is 1 and the rule is the paper's.
+In each cluster the unit with the largest Σ_i w_ij x_i + bias_j wins; n is the number of active lines.
+
+    winner   Δw_ij = ε·(x_i/n − w_ij)
+    losers   the same with the leak instead of ε
+
+With missing lines (NaN), only the weights on present lines change, and their sum S_j stays the same:
+Δw_ij = ε·(S_j·x_i/n − w_ij). Without missing lines S_j is 1, and the rule is that of the paper.
 """
 
 from __future__ import annotations
@@ -17,8 +20,8 @@ from tests.naive.units import decayed
 class NaiveGrossberg:
     def __init__(
         self,
-        weights,  # of each layer (units, lines)
-        layers,  # of each layer its clusters' sizes
+        weights,  # one array (units, lines) per layer
+        layers,  # sizes of the clusters, one list per layer
         learning_rate: tuple[float, float, float],
         leak: tuple[float, float, float] = (0.0, 0.0, 1.0),
         sensitivity: float = 0.0,
@@ -32,7 +35,7 @@ class NaiveGrossberg:
         self.t = 0
 
     def learn(self, sample) -> tuple[list[int], float, float]:
-        """Learn one sample; (winners, distance, score) as they were before."""
+        """Learn one sample. Return (winners, distance, score) of the net before the update."""
         response = self.predict(sample, learning=True)
         self.score.observe(response[1])
         self.t += 1
@@ -41,7 +44,7 @@ class NaiveGrossberg:
     def predict(self, sample, learning: bool = False) -> tuple[list[int], float, float]:
         x = [float(v) for v in sample]
         winners: list[int] = []
-        misfits: list[float] = []
+        distances: list[float] = []
         for k, sizes in enumerate(self.layers):
             n = sum(v == 1 for v in x)
             output: list[float] = []
@@ -51,12 +54,12 @@ class NaiveGrossberg:
                 winners.append(-1 if winner is None else winner - units.start)
                 output += [float(j == winner) for j in units]
                 if winner is not None:
-                    misfits.append(self.misfit(self.weights[k][winner], x, n))
+                    distances.append(self.distance(self.weights[k][winner], x, n))
                     if learning:
                         self.adapt(k, units, winner, x, n)
             x = output
-        silent = math.nan if all(math.isnan(float(v)) for v in sample) else 1.0
-        distance = sum(misfits) / len(misfits) if misfits else silent
+        without_winner = math.nan if all(math.isnan(float(v)) for v in sample) else 1.0
+        distance = sum(distances) / len(distances) if distances else without_winner
         return winners, distance, self.score.rank(distance)
 
     def winner(self, k: int, units: range, x: list[float]) -> int:
@@ -67,19 +70,19 @@ class NaiveGrossberg:
 
         return max(units, key=lambda j: (net(j), -j))
 
-    def misfit(self, w: list[float], x: list[float], n: int) -> float:
-        """Half the sum of |x_i/n − w_i|, the unit's weight on the lines present taken as 1."""
-        own = math.fsum(a for a, v in zip(w, x, strict=True) if not math.isnan(v))
-        if own == 0:
+    def distance(self, w: list[float], x: list[float], n: int) -> float:
+        """½ Σ_i |x_i/n − w_i/S| over the present lines."""
+        S = math.fsum(a for a, v in zip(w, x, strict=True) if not math.isnan(v))
+        if S == 0:
             return 1.0
-        return 0.5 * math.fsum(abs(v / n - a / own) for a, v in zip(w, x, strict=True) if not math.isnan(v))
+        return 0.5 * math.fsum(abs(v / n - a / S) for a, v in zip(w, x, strict=True) if not math.isnan(v))
 
     def adapt(self, k: int, units: range, winner: int, x: list[float], n: int) -> None:
         for j in units:
             w = self.weights[k][j]
             rate = decayed(self.learning_rate if j == winner else self.leak, self.t)
-            own = math.fsum(a for a, v in zip(w, x, strict=True) if not math.isnan(v))
+            S = math.fsum(a for a, v in zip(w, x, strict=True) if not math.isnan(v))
             for i, v in enumerate(x):
                 if not math.isnan(v):
-                    w[i] += rate * (own * v / n - w[i])
+                    w[i] += rate * (S * v / n - w[i])
             self.bias[k][j] += self.sensitivity * (1 / len(units) - (j == winner))

@@ -1,7 +1,9 @@
-"""Hamming net and MaxNet (Lippmann 1987), a reference in exact fractions, so that a tie is a tie.
+"""Hamming net and MaxNet (Lippmann 1987) in exact fractions: rounding neither makes nor breaks a tie.
 
-y_j = ½·Σ_i w_ij x_i + N/2 over the lines present, then y_j ← max(0, y_j − ε·Σ_{k≠j} y_k) until one is
-positive, or those that are stay equal for ever, or the iterations run out.
+    matching score   y_j = ½·Σ_i w_ij x_i + N/2   over the N present lines
+    MaxNet           y_j ← max(0, y_j − ε·Σ_{k≠j} y_k)
+
+The iteration ends when all positive y are equal (often only one is positive), or at the iteration limit.
 """
 
 from __future__ import annotations
@@ -20,37 +22,37 @@ class Response:
     capped: bool
 
 
-def matching(x: list[float], w) -> Fraction:
-    """N less the Hamming distance, if w is a pattern of ±1."""
-    here = [(int(v), Fraction(float(a))) for v, a in zip(x, w, strict=True) if not math.isnan(v)]
-    return sum((v * a for v, a in here), Fraction(len(here))) / 2
+def matching_score(x: list[float], w) -> Fraction:
+    """Return ½·Σ w_i x_i + N/2. If all w_i are ±1, this is N minus the Hamming distance."""
+    present = [(int(v), Fraction(float(a))) for v, a in zip(x, w, strict=True) if not math.isnan(v)]
+    return sum((v * a for v, a in present), Fraction(len(present))) / 2
 
 
-def maxnet(y: list[Fraction], epsilon: Fraction, most: int) -> tuple[list[Fraction], int]:
-    """The activities at the end, and after how many iterations."""
-    for iterations in range(most):
+def maxnet(y: list[Fraction], epsilon: Fraction, max_iterations: int) -> tuple[list[Fraction], int]:
+    """Return the final activities and the number of iterations."""
+    for iterations in range(max_iterations):
         if len({v for v in y if v > 0}) <= 1:
             return y, iterations
         total = sum(y)
         y = [max(Fraction(0), v - epsilon * (total - v)) for v in y]
-    return y, most
+    return y, max_iterations
 
 
-def respond(sample, weights, epsilon: float, most: int = 10_000) -> Response:
+def respond(sample, weights, epsilon: float, max_iterations: int = 10_000) -> Response:
     x = [float(v) for v in sample]
     present = sum(not math.isnan(v) for v in x)
     if present == 0:
         return Response(-1, math.nan, 0, False, False)
-    y = [matching(x, w) for w in weights]
-    end, iterations = maxnet(y, Fraction(epsilon), most)
-    winner = end.index(max(end))
+    y = [matching_score(x, w) for w in weights]
+    final, iterations = maxnet(y, Fraction(epsilon), max_iterations)
+    winner = final.index(max(final))
     distance = float(present - y[winner]) * len(x) / present
-    positive = {v for v in end if v > 0}
-    return Response(winner, distance, iterations, end.count(max(end)) > 1, len(positive) > 1)
+    positive = {v for v in final if v > 0}
+    return Response(winner, distance, iterations, final.count(max(final)) > 1, len(positive) > 1)
 
 
 def learn(sample, weights: list[list[float]], epsilon: float, rate: float) -> Response:
-    """w_i += rate·(x − w_i) for the winner, in place; returns the response before the update."""
+    """w_i += rate·(x_i − w_i) for the winner, in place. Return the response before the update."""
     response = respond(sample, weights, epsilon)
     if response.winner >= 0:
         w = weights[response.winner]

@@ -1,12 +1,12 @@
-"""Orientation columns (von der Malsburg 1973), a reference in float64, one cell and one connection at a time.
+"""Orientation columns (von der Malsburg 1973) in float64, one cell and one connection at a time.
 
-Cells are points on a hexagonal grid of unit steps, found and connected by their distance; every place has an
-excitatory and an inhibitory cell. Ring 0 is the place itself, ring 1 its six neighbours.
+Each point of a hexagonal grid has an excitatory (E) and an inhibitory (I) cell. Ring 0 of a point is the
+point itself; ring 1 is its six neighbours.
 
-    settling, from H = 0, in each step: I cells  H = r Σ_E H*
-                                        E cells  H += δ(−H + p Σ_E H* − q Σ_I H* + Σ_i s_ik A_i)
-                                        H* = max(0, H − θ)
-    learning  s_ik += h A_i H*_k, then every cell's s are rescaled to their fixed sum
+    dynamics, from H = 0, in each step:  I cells  H = r Σ_E H*
+                                         E cells  H += δ(−H + p Σ_E H* − q Σ_I H* + Σ_i s_ik A_i)
+                                         H* = max(0, H − θ)
+    learning                             s_ik += h A_i H*_k; then rescale s of each cell to a fixed sum
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ Point = tuple[float, float]
 
 
 def hexagon(rings: int) -> list[Point]:
-    """The points at most so many steps from the middle, row by row."""
+    """Return the points of a hexagon: the centre and ``rings`` rings around it, row by row."""
     points = []
     for row in range(-rings, rings + 1):
-        across = 2 * rings + 1 - abs(row)
-        points += [(k - (across - 1) / 2, row * math.sqrt(3) / 2) for k in range(across)]
+        columns = 2 * rings + 1 - abs(row)
+        points += [(k - (columns - 1) / 2, row * math.sqrt(3) / 2) for k in range(columns)]
     return points
 
 
-def rows_of(rows: int, columns: int) -> list[Point]:
-    """Rows of points, the odd ones half a step to the right."""
+def rectangle(rows: int, columns: int) -> list[Point]:
+    """Return rows of points. Odd rows are shifted right by half a step."""
     return [(c + (r % 2) / 2, r * math.sqrt(3) / 2) for r in range(rows) for c in range(columns)]
 
 
 def ring(a: Point, b: Point) -> int:
-    """How many steps along the grid from one point to the other."""
-    right, up = abs(a[0] - b[0]), abs(a[1] - b[1]) / (math.sqrt(3) / 2)
-    return round(up + max(0.0, right - up / 2))
+    """Return the number of grid steps between two points."""
+    dx, dy = abs(a[0] - b[0]), abs(a[1] - b[1]) / (math.sqrt(3) / 2)
+    return round(dy + max(0.0, dx - dy / 2))
 
 
 @dataclass
@@ -76,46 +76,46 @@ class NaiveMalsburg:
         def connected(rings: tuple[int, int]) -> list[list[int]]:
             return [[j for j in cells if rings[0] <= ring(points[k], points[j]) <= rings[1]] for k in cells]
 
-        self.from_e, self.to_i, self.from_i = connected(p_rings), connected(r_rings), connected(q_rings)
+        # The cells that each cell receives input from: E from E, I from E, E from I.
+        self.e_to_e, self.e_to_i, self.i_to_e = connected(p_rings), connected(r_rings), connected(q_rings)
         self.score = Score(0.5 ** (1 / half_life))
 
-    def settle(self, lines: list[float]) -> tuple[list[float], float]:
-        """Every E cell's H*, and the largest change of one in the last step."""
+    def settle(self, A: list[float]) -> tuple[list[float], float]:
+        """Return H* of the E cells after the last step, and the largest change in that step."""
         cells = range(len(self.s))
-        drive = [math.fsum(s * a for s, a in zip(self.s[k], lines, strict=True)) for k in cells]
-        H, sent, change = [0.0] * len(cells), [0.0] * len(cells), 0.0
+        afferent = [math.fsum(s * a for s, a in zip(self.s[k], A, strict=True)) for k in cells]
+        H, H_star, change = [0.0] * len(cells), [0.0] * len(cells), 0.0
         for _ in range(self.steps):
-            inhibitory = [
-                max(0.0, self.r * math.fsum(sent[j] for j in self.to_i[k]) - self.theta) for k in cells
+            I_star = [
+                max(0.0, self.r * math.fsum(H_star[j] for j in self.e_to_i[k]) - self.theta) for k in cells
             ]
             for k in cells:
-                excitation = self.p * math.fsum(sent[j] for j in self.from_e[k])
-                inhibition = self.q * math.fsum(inhibitory[j] for j in self.from_i[k])
-                H[k] += self.delta * (-H[k] + excitation - inhibition + drive[k])
-            before, sent = sent, [max(0.0, H[k] - self.theta) for k in cells]
-            change = max(abs(new - old) for new, old in zip(sent, before, strict=True))
-        return sent, change
+                excitation = self.p * math.fsum(H_star[j] for j in self.e_to_e[k])
+                inhibition = self.q * math.fsum(I_star[j] for j in self.i_to_e[k])
+                H[k] += self.delta * (-H[k] + excitation - inhibition + afferent[k])
+            before, H_star = H_star, [max(0.0, H[k] - self.theta) for k in cells]
+            change = max(abs(new - old) for new, old in zip(H_star, before, strict=True))
+        return H_star, change
 
     def predict(self, sample) -> Response:
-        lines = [0.0 if math.isnan(v) else float(v) for v in sample]
+        A = [0.0 if math.isnan(v) else float(v) for v in sample]
         present = [i for i, v in enumerate(sample) if not math.isnan(v)]
-        activity, unsettled = self.settle(lines)
+        activity, unsettled = self.settle(A)
         winner = activity.index(max(activity)) if max(activity) > 0 else -1
         distance = 1.0 if present else math.nan
         if winner >= 0:
-            own = [self.s[winner][i] for i in present]
-            given = [lines[i] for i in present]
-            lengths = math.hypot(*own) * math.hypot(*given)
-            if lengths > 0:
-                distance = 1 - math.fsum(s * a for s, a in zip(own, given, strict=True)) / lengths
+            s, a = [self.s[winner][i] for i in present], [A[i] for i in present]
+            norms = math.hypot(*s) * math.hypot(*a)
+            if norms > 0:
+                distance = 1 - math.fsum(x * y for x, y in zip(s, a, strict=True)) / norms
         return Response(winner, activity, distance, self.score.rank(distance), len(present), unsettled)
 
     def learn(self, sample) -> Response:
         response = self.predict(sample)
-        for k, active in enumerate(response.activity):
-            if active > 0:
+        for k, H_star in enumerate(response.activity):
+            if H_star > 0:
                 for i, a in enumerate(sample):
-                    self.s[k][i] += self.h * (0.0 if math.isnan(a) else a) * active
+                    self.s[k][i] += self.h * (0.0 if math.isnan(a) else a) * H_star
                 scale = self.sum / math.fsum(self.s[k])
                 self.s[k] = [s * scale for s in self.s[k]]
         self.score.observe(response.distance)
