@@ -1,4 +1,4 @@
-"""Options, the Hypothesis profile and the head line that all tests share."""
+"""Shared options, the Hypothesis profile and the header line."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 IN_CI = bool(os.environ.get("CI"))
-TORCH_IS_HERE = util.find_spec("torch") is not None
+HAS_TORCH = util.find_spec("torch") is not None
 ORACLES = ("torch", "minisom", "scikit-learn", "river")
 
-# No deadlines: how fast a machine is must not decide a test. In CI the examples are the same on every run.
+# No deadlines: results must not depend on the speed of the machine. In CI, all runs use the same examples.
 settings.register_profile(
     "house",
     deadline=None,
@@ -23,8 +23,8 @@ settings.register_profile(
 )
 settings.load_profile("house")
 
-# Tests that compare with PyTorch live in files of this name, so that all others run on a machine without it.
-collect_ignore_glob = [] if TORCH_IS_HERE else ["*_torch.py", "**/*_torch.py"]
+# Only files with this name import PyTorch, so all other tests run without it.
+collect_ignore_glob = [] if HAS_TORCH else ["*_torch.py", "**/*_torch.py"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         default=5,
         metavar="N",
-        help="how many random kill -9s the crash tests do (default 5; for many, raise --timeout as well)",
+        help="number of random kill -9s in the crash tests (default 5; for many, also raise --timeout)",
     )
     parser.addoption(
         "--update-documents",
@@ -43,10 +43,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A shell has what it runs in the background ignore Ctrl-C, and so would programs that tests interrupt.
+    # A shell makes its background jobs ignore SIGINT, and child processes inherit that. Tests send SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if IN_CI and not TORCH_IS_HERE:
-        raise pytest.UsageError("PyTorch is absent, and in CI its tests must run: pip install -e '.[torch]'")
+    if IN_CI and not HAS_TORCH:
+        raise pytest.UsageError(
+            "in CI the PyTorch tests must run, but PyTorch is absent: pip install -e '.[torch]'"
+        )
 
 
 def pytest_report_header() -> str:
@@ -54,13 +56,13 @@ def pytest_report_header() -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not TORCH_IS_HERE:
+    if not HAS_TORCH:
         terminalreporter.write_line("PyTorch: absent, so the tests in files named *_torch.py did not run")
 
 
 @pytest.fixture(scope="session")
 def kills(request: pytest.FixtureRequest) -> int:
-    """How many random kill -9s a crash test does: ``pytest --kills N``."""
+    """Number of random kill -9s in a crash test: ``pytest --kills N``."""
     return int(request.config.getoption("--kills"))
 
 

@@ -1,4 +1,4 @@
-"""The house itself: layers, pins, documents, and a client that needs no compiler."""
+"""The repository: import layers, rule R3, pins, documents, and a client without Numba."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 
 
 def run(*command: str | Path, **options) -> str:
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, **options)
-    assert done.returncode == 0, f"{command} failed:\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, **options)
+    assert result.returncode == 0, f"{command} failed:\n{result.stdout}\n{result.stderr}"
+    return result.stdout
 
 
 # the code
 
 
 def test_import_contracts_hold():
-    said = run(Path(sys.executable).with_name("lint-imports"), "--no-logo", "--no-cache", cwd=ROOT)
-    assert re.search(r"Contracts: [1-9]\d* kept, 0 broken", said), said
+    output = run(Path(sys.executable).with_name("lint-imports"), "--no-logo", "--no-cache", cwd=ROOT)
+    assert re.search(r"Contracts: [1-9]\d* kept, 0 broken", output), output
 
 
 REGISTRY = """
@@ -65,7 +65,7 @@ def breaks_r3(node: ast.AST) -> bool:
         case ast.Attribute(value=ast.Name(id=library), attr=name):
             return library in LIBRARIES and name in NOT_IN_KERNELS
         case ast.ImportFrom(module=str(library), names=names):
-            return library in LIBRARIES and any(each.name in NOT_IN_KERNELS for each in names)
+            return library in LIBRARIES and any(alias.name in NOT_IN_KERNELS for alias in names)
         case ast.keyword(arg="fastmath" | "parallel", value=value):
             return not (isinstance(value, ast.Constant) and value.value is False)
         case ast.BinOp(op=ast.MatMult()):
@@ -74,7 +74,7 @@ def breaks_r3(node: ast.AST) -> bool:
 
 
 def test_kernels_keep_rule_r3():
-    """No reassociated, threaded, BLAS or libm arithmetic: those differ from one machine to the next."""
+    """No reassociated, threaded, BLAS or libm arithmetic: its results differ between machines."""
     paths = sorted((ROOT / "streamlearn/kernels").rglob("*.py"))
     assert paths
     found = [
@@ -89,11 +89,11 @@ def test_kernels_keep_rule_r3():
 @pytest.mark.parametrize(
     "source", ["np.exp(x)", "a @ b", "njit(fastmath=True)", "from math import tanh", "nb.prange(3)"]
 )
-def test_the_r3_check_sees(source):
+def test_the_r3_check_finds(source):
     assert any(breaks_r3(node) for node in ast.walk(ast.parse(source)))
 
 
-def test_no_file_is_more_than_one_idea():
+def test_no_file_has_more_than_450_lines():
     tops = ("streamlearn", "clients/python", "tests", "benchmarks")
     lengths = {
         str(path.relative_to(ROOT)): len(path.read_text().splitlines())
@@ -107,21 +107,21 @@ def test_no_file_is_more_than_one_idea():
 # versions and pins
 
 
-def test_the_two_distributions_agree():
+def test_the_versions_of_both_distributions_are_equal():
     import streamlearn
     import streamlearn_client
 
     assert ENGINE["version"] == CLIENT["version"] == streamlearn.__version__ == streamlearn_client.__version__
     assert ENGINE["requires-python"] == CLIENT["requires-python"]
-    wanted = next(r for r in map(Requirement, ENGINE["dependencies"]) if r.name == "streamlearn-client")
-    assert wanted.specifier.contains(CLIENT["version"])
+    requirement = next(r for r in map(Requirement, ENGINE["dependencies"]) if r.name == "streamlearn-client")
+    assert requirement.specifier.contains(CLIENT["version"])
 
 
 def test_every_requirement_has_one_pin_within_its_range():
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
     pins = {}
     for line in lines:
-        name, version = line.split("==")  # a pin, and no address, option or range
+        name, version = line.split("==")  # fails for addresses, options and ranges
         assert canonicalize_name(name) not in pins, f"{name} is pinned twice"
         pins[canonicalize_name(name)] = version
     extras = chain.from_iterable(ENGINE["optional-dependencies"].values())
@@ -133,7 +133,7 @@ def test_every_requirement_has_one_pin_within_its_range():
 # the documents
 
 
-def test_the_readme_opens_with_the_two_commands_and_a_program():
+def test_the_readme_begins_with_two_commands_and_a_program():
     opening = (ROOT / "README.md").read_text().split("\n## ")[0]
     assert "make demo" in opening
     assert "make test" in opening
@@ -141,7 +141,7 @@ def test_the_readme_opens_with_the_two_commands_and_a_program():
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_commands_in_documents_are_in_the_makefile(document):
+def test_make_targets_in_documents_exist(document):
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     code = re.findall(r"`[^`]+`|^\$ .*$", (ROOT / document).read_text(), re.MULTILINE)
     named = {word for text in code for word in re.findall(r"\bmake ((?:[a-z-]+\b ?)+)(?!=)", text)}
@@ -149,7 +149,7 @@ def test_commands_in_documents_are_in_the_makefile(document):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_links_lead_somewhere(document):
+def test_links_have_targets(document):
     links = re.findall(r"\]\(([^)#]+)", (ROOT / document).read_text())
     assert not [link for link in links if "://" not in link and not (ROOT / link).exists()]
 
@@ -163,21 +163,21 @@ from streamlearn_client import Client, protocol
 from streamlearn_client.errors import NoAnswer
 
 for absent in ("numba", "streamlearn"):
-    assert importlib.util.find_spec(absent) is None, f"{absent} is here, so this shows nothing"
+    assert importlib.util.find_spec(absent) is None, f"{absent} is installed, so this test proves nothing"
 
 x = np.arange(24, dtype=np.float32).reshape(3, 8)
 sent = protocol.Learn("pump", x, producer="bench-7", epoch=1, seq=41, ack="written", id=5)
 frames = [bytes(frame) for frame in protocol.encode_request(sent)]
-came = protocol.decode_request(frames)
-assert np.array_equal(came.x, x) and came.x.dtype == np.float32
-assert came._replace(x=None) == sent._replace(x=None), came
+decoded = protocol.decode_request(frames)
+assert np.array_equal(decoded.x, x) and decoded.x.dtype == np.float32
+assert decoded._replace(x=None) == sent._replace(x=None), decoded
 
 frames = protocol.encode_reply(5, {"lsn": 9}, {"winner": np.arange(3, dtype=np.int32)})
 reply = protocol.decode_reply([bytes(frame) for frame in frames])
 assert (reply.id, reply.ok, reply.error) == (5, {"lsn": 9}, None)
 assert reply.arrays["winner"].tolist() == [0, 1, 2]
 
-with Client("ipc://nobody-listens-here", timeout=0.2) as client:
+with Client("ipc://no-daemon", timeout=0.2) as client:
     try:
         client.models()
     except NoAnswer as error:
@@ -187,7 +187,7 @@ with Client("ipc://nobody-listens-here", timeout=0.2) as client:
 
 @pytest.fixture(scope="session")
 def client_only(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a new environment that holds the client's distribution and what it requires."""
+    """Return the interpreter of a new environment with the client distribution and its requirements."""
     venv = tmp_path_factory.mktemp("client") / "venv"
     run(sys.executable, "-m", "venv", venv)
     python = venv / "bin/python"

@@ -1,4 +1,4 @@
-"""river's own checks, and typical uses of a wrapper, compared with the model itself."""
+"""The checks of river, and wrappers compared with their models."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MODELS = {
 }
 
 
-class Take:
+class FirstRows:
     """Repeat the first ``n`` rows of river's data."""
 
     def __init__(self, dataset, n: int) -> None:
@@ -46,13 +46,15 @@ def test_river_checks(name, monkeypatch):
     """Yield all checks, with bundled data: river downloads its data for anomaly detectors."""
     regression = name == "regression"
     data = datasets.TrumpApproval() if regression else datasets.Shuttle()
-    monkeypatch.setattr(checks, "_yield_datasets", lambda model, scale=1: iter([Take(data, 200 * scale)]))
+    monkeypatch.setattr(
+        checks, "_yield_datasets", lambda model, scale=1: iter([FirstRows(data, 200 * scale)])
+    )
     random.seed(1)
-    done = set()
+    names = set()
     for check in checks.yield_checks(MODELS[name]):
         check(MODELS[name].clone())
-        done.add(check.__name__)
-    assert len(done) > 20
+        names.add(check.__name__)
+    assert len(names) > 20
 
 
 def shuttle(n: int) -> tuple[list[dict[str, float]], np.ndarray, np.ndarray]:
@@ -103,7 +105,7 @@ def test_single_samples_equal_a_batch():
     assert detector.model.state_hash() == peer.state_hash()
 
 
-def test_channels_are_those_seen_first_by_name():
+def test_the_first_sample_defines_the_channels():
     net = Clusterer("competitive", units=3)
     net.learn_one({"b": 2.0, "a": 1.0, 3: 0.0})
     assert net.channels == (3, "a", "b")
@@ -115,14 +117,14 @@ def test_channels_are_those_seen_first_by_name():
     assert net.predict_one({"a": 5.0}) == peer.predict([np.nan, 5.0, np.nan]).winner[0]
 
 
-def test_channels_that_may_be_absent_at_first_can_be_named():
+def test_channels_can_be_named_in_advance():
     net = AnomalyDetector("som", ["x", "y"], grid=(2, 2))
     net.learn_one({"y": 1.0})
     assert net.channels == ("x", "y")
     assert net.model.dim == 2
 
 
-def test_a_spec_that_fits_one_dim_takes_named_channels():
+def test_a_spec_with_a_fixed_dim_needs_named_channels():
     spec = {"patterns": [[1, 1, -1], [-1, 1, 1]]}
     names = ("a", "b", "c")
     net = AnomalyDetector("hamming", names, **spec)
@@ -142,16 +144,15 @@ def test_an_empty_sample():
         assert first == (-1 if isinstance(model, Clusterer) else 0.0)
         for x in rows:
             model.learn_one(x, 1.0) if isinstance(model, Regressor) else model.learn_one(x)
-        nothing = predict({})
-        assert isinstance(nothing, (int, float))
-        assert not math.isnan(nothing)
-        assert nothing == first or isinstance(model, Regressor)
+        result = predict({})
+        assert isinstance(result, (int, float))
+        assert not math.isnan(result)
+        assert result == first or isinstance(model, Regressor)
 
 
 def test_regression_prequentially():
     """The target is the input two samples earlier, so the net needs memory."""
-    random_ = np.random.default_rng(2)
-    x = random_.normal(size=4000)
+    x = np.random.default_rng(2).normal(size=4000)
     net = Regressor("rnn", hidden=16, tbptt=(8, 8))
     peer = sl.RNN(dim=1, hidden=16, tbptt=(8, 8), target="given", outputs=1)
     expected = peer.learn(x[2:, None], x[:-2, None]).prediction[:, 0]
@@ -170,22 +171,22 @@ def test_copies_learn_alike_and_independently(name):
     model = MODELS[name].clone()
     rows, _, _ = shuttle(60)
 
-    def learn(which, some) -> None:
-        for x in some:
-            which.learn_one(x, x["f1"]) if isinstance(which, Regressor) else which.learn_one(x)
+    def learn(wrapper, samples) -> None:
+        for x in samples:
+            wrapper.learn_one(x, x["f1"]) if isinstance(wrapper, Regressor) else wrapper.learn_one(x)
 
     learn(model, rows[:30])
     before = model.model.state_hash()
     copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]  # noqa: S301
-    for each in copies:
-        learn(each, rows[30:])
+    for copied in copies:
+        learn(copied, rows[30:])
     assert model.model.state_hash() == before
     learn(model, rows[30:])
-    assert {each.model.state_hash() for each in copies} == {model.model.state_hash()}
+    assert {copied.model.state_hash() for copied in copies} == {model.model.state_hash()}
     assert model.clone().model is None
 
 
-def test_a_wrong_spec_is_refused_at_once():
+def test_an_invalid_spec_raises_in_the_constructor():
     with pytest.raises(BadSpec, match="grid"):
         Clusterer("som")
     with pytest.raises(BadSpec, match="perceptron"):
@@ -213,7 +214,7 @@ def test_a_fixed_parameter_of_a_regressor_cannot_be_overridden(name, value):
 
 
 @pytest.mark.parametrize("value", ["warm", [1.0, 2.0], 1e39, -math.inf, 10**400])
-def test_a_value_that_is_no_number_is_refused_and_not_learned(value):
+def test_an_invalid_value_raises_and_is_not_learned(value):
     net = Clusterer("competitive", units=3)
     net.learn_one({"a": 1.0, "b": 2.0})
     before = net.model.state_hash()
@@ -221,9 +222,9 @@ def test_a_value_that_is_no_number_is_refused_and_not_learned(value):
     with pytest.raises(BadValue):
         fresh.learn_one({"a": 1.0, "b": value})
     assert (fresh.model, fresh.channels) == (None, ())
-    for refuse in (net.learn_one, net.predict_one):
+    for function in (net.learn_one, net.predict_one):
         with pytest.raises(BadValue, match="'b' is"):
-            refuse({"a": 1.0, "b": value})
+            function({"a": 1.0, "b": value})
     assert net.model.state_hash() == before
 
 

@@ -1,4 +1,4 @@
-"""scikit-learn's own estimator checks, and typical uses of an estimator, compared with the model itself."""
+"""The estimator checks of scikit-learn, and estimators compared with their models."""
 
 from __future__ import annotations
 
@@ -30,10 +30,8 @@ from streamlearn.interop.sklearn import (
 # Checks that do not apply, and why.
 IN_ORDER = "rows are consecutive samples of a stream: an output depends on earlier rows"
 MISSING = "NaN in y is a missing target, which is not learned; infinity is refused"
-GAPS = "labels are numbers of units, and one that no row is nearest to leaves a gap"
-FEW = (
-    "by default one recent row in a hundred is an outlier, and of 300 the unusual ones were learned at first"
-)
+GAPS = "labels are unit numbers; a unit that is nearest to no row leaves a gap"
+FEW = "by default 1 % of recent rows are outliers, and the unusual rows of these 300 were learned at first"
 NOT_FOR_AN_RNN = {
     "check_methods_sample_order_invariance": IN_ORDER,
     "check_methods_subset_invariance": IN_ORDER,
@@ -52,7 +50,7 @@ ESTIMATORS = {
     "a lower threshold": (OutlierDetector(CompetitiveClusterer(), threshold=0.9), {}),
     "a recurrent net": (RNNRegressor(hidden=8), NOT_FOR_AN_RNN),
 }
-NEED_MORE = {  # checks that scikit-learn skips unless something else is installed or set
+SKIPPED = {  # checks that scikit-learn skips unless something else is installed or set
     "check_array_api_input",
     "check_classifier_data_not_an_array",
     "check_regressor_data_not_an_array",
@@ -66,12 +64,12 @@ def test_estimator_checks(name):
         warnings.simplefilter("ignore")
         results = check_estimator(estimator, expected_failed_checks=reasons, on_fail=None, on_skip=None)
     by_status: dict[str, set[str]] = {}
-    for each in results:
-        by_status.setdefault(each["status"], set()).add(each["check_name"])
-    assert "failed" not in by_status, [each for each in results if each["status"] == "failed"]
+    for result in results:
+        by_status.setdefault(result["status"], set()).add(result["check_name"])
+    assert "failed" not in by_status, [result for result in results if result["status"] == "failed"]
     assert len(by_status["passed"]) > 35
     assert by_status.get("xfail", set()) == reasons.keys()
-    assert by_status.get("skipped", set()) <= NEED_MORE
+    assert by_status.get("skipped", set()) <= SKIPPED
 
 
 def blobs(n: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -96,7 +94,7 @@ CLUSTERERS = {
 
 
 @pytest.mark.parametrize("kind", CLUSTERERS)
-def test_a_clusterer_is_the_model(kind):
+def test_a_clusterer_equals_the_model(kind):
     estimator, model, spec = CLUSTERERS[kind]
     x, _ = blobs(300)
     x[::7, 0] = np.nan
@@ -106,23 +104,23 @@ def test_a_clusterer_is_the_model(kind):
     pieces = clone(estimator)
     for part in np.array_split(x, 7):
         pieces.partial_fit(part)
-    for one in (whole, pieces, copy.deepcopy(whole), pickle.loads(pickle.dumps(whole))):  # noqa: S301
-        assert one.model_.state_hash() == peer.state_hash()
+    for fitted in (whole, pieces, copy.deepcopy(whole), pickle.loads(pickle.dumps(whole))):  # noqa: S301
+        assert fitted.model_.state_hash() == peer.state_hash()
         outputs = peer.predict(x)
-        assert np.array_equal(one.predict(x), outputs.winner)
-        assert np.array_equal(one.score_samples(x), -outputs.score.astype(float))
+        assert np.array_equal(fitted.predict(x), outputs.winner)
+        assert np.array_equal(fitted.score_samples(x), -outputs.score.astype(float))
     assert np.array_equal(whole.labels_, peer.predict(x).winner)
     assert np.array_equal(pieces.labels_, peer.predict(x).winner[-len(part) :])
     assert whole.fit(x).model_.state_hash() == peer.state_hash()  # fit forgets
 
 
-THEIRS = {
+MODELS = {
     SOMClusterer: sl.SOM,
     CompetitiveClusterer: sl.Competitive,
     GrowingNeuralGasClusterer: sl.GrowingNeuralGas,
     RNNRegressor: sl.RNN,
 }
-NOT_TAKEN = {
+EXCLUDED_PARAMETERS = {
     SOMClusterer: {"dim", "labels", "delay"},
     CompetitiveClusterer: {"dim", "labels", "delay"},
     GrowingNeuralGasClusterer: {"dim"},
@@ -130,10 +128,10 @@ NOT_TAKEN = {
 }
 
 
-@pytest.mark.parametrize("estimator", NOT_TAKEN)
-def test_every_other_parameter_of_the_model_is_the_estimators(estimator):
-    model = THEIRS[estimator]
-    assert set(estimator().get_params()) == model.Spec.model_fields.keys() - NOT_TAKEN[estimator]
+@pytest.mark.parametrize("estimator", EXCLUDED_PARAMETERS)
+def test_an_estimator_has_all_other_parameters_of_the_model(estimator):
+    model = MODELS[estimator]
+    assert set(estimator().get_params()) == model.Spec.model_fields.keys() - EXCLUDED_PARAMETERS[estimator]
     with pytest.raises(TypeError, match=f"{estimator.__name__}: .*'dimm'; it takes .*half_life"):
         estimator(dimm=3)
     with pytest.raises(BadSpec, match="half_life"):
@@ -156,15 +154,15 @@ def test_common_parameters_reach_the_model():
     assert peer.quality()["frozen_samples"] > 0
 
 
-def test_a_copy_learns_alone():
+def test_a_copy_is_independent():
     x, _ = blobs(50)
-    one = SOMClusterer(grid=(2, 2)).fit(x)
-    before = one.model_.state_hash()
-    copy.deepcopy(one).partial_fit(x)
-    assert one.model_.state_hash() == before
+    original = SOMClusterer(grid=(2, 2)).fit(x)
+    before = original.model_.state_hash()
+    copy.deepcopy(original).partial_fit(x)
+    assert original.model_.state_hash() == before
 
 
-def test_a_map_transforms_to_places_on_its_grid():
+def test_a_map_transforms_to_grid_coordinates():
     x, _ = blobs(200)
     som = SOMClusterer(grid=(3, 4)).fit(x)
     assert np.array_equal(som.transform(x), som.model_.predict(x).coords)
@@ -172,7 +170,7 @@ def test_a_map_transforms_to_places_on_its_grid():
 
 
 @pytest.mark.parametrize("grid", [5, (5,), [5], np.int64(5)])
-def test_a_chain_transforms_to_places_on_it(grid):
+def test_a_chain_transforms_to_its_coordinate(grid):
     x, _ = blobs(200)
     chain = SOMClusterer(grid=grid)
     assert chain.fit_transform(x).shape == (200, 1)
@@ -195,7 +193,7 @@ def test_parameters():
 def test_parameters_are_those_of_the_spec():
     """The names and defaults are those of the spec."""
     own = {"scale", "grid", "units", "hidden"}  # standard scaling; sizes without a default in the model
-    for estimator, model in THEIRS.items():
+    for estimator, model in MODELS.items():
         ours, fields = estimator().get_params(), model.Spec.model_fields
         assert ours.keys() <= fields.keys()
         for name in ours.keys() - own:
@@ -225,7 +223,7 @@ def test_outliers(estimator):
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.5, np.nan])
-def test_a_threshold_is_a_share(threshold):
+def test_a_threshold_outside_0_to_1_raises(threshold):
     with pytest.raises(BadSpec, match="threshold"):
         OutlierDetector(threshold=threshold).fit([[1.0], [2.0]])
 
@@ -236,7 +234,7 @@ def waves(n: int) -> tuple[np.ndarray, np.ndarray]:
     return x, np.concatenate((np.zeros(3), x[:-3, 0]))
 
 
-def test_a_regressor_is_the_model_and_remembers():
+def test_a_regressor_equals_the_model_and_uses_its_memory():
     x, y = waves(6000)
     net = RNNRegressor(hidden=16, tbptt=(8, 8), seed=5)
     peer = sl.RNN(dim=1, hidden=16, tbptt=(8, 8), target="given", outputs=1, scale="standard", seed=5)
@@ -249,11 +247,11 @@ def test_a_regressor_is_the_model_and_remembers():
     assert net.model_.state_hash() == before
 
 
-def test_a_regressor_takes_several_targets_and_missing_ones():
+def test_a_regressor_accepts_several_targets_and_missing_ones():
     x, y = waves(200)
-    both = np.stack((y, -y), axis=1)
-    both[::5] = np.nan
-    net = RNNRegressor(hidden=4).fit(x, both)
+    targets = np.stack((y, -y), axis=1)
+    targets[::5] = np.nan
+    net = RNNRegressor(hidden=4).fit(x, targets)
     assert net.predict(x).shape == (200, 2)
     assert np.isfinite(net.predict(x)).all()
     with pytest.raises(ValueError, match="infinity"):
@@ -271,19 +269,19 @@ def test_a_search_over_parameters():
     assert search.best_params_.keys() == grid.keys()
 
 
-def test_an_unfitted_estimator_refuses_predict():
-    for estimator in (*(each() for each in THEIRS), OutlierDetector()):
+def test_predict_of_an_unfitted_estimator_raises():
+    for estimator in (*(cls() for cls in MODELS), OutlierDetector()):
         with pytest.raises(NotFittedError):
             estimator.predict([[1.0]])
 
 
-def test_other_columns_are_refused():
+def test_another_number_of_columns_raises():
     net = CompetitiveClusterer().partial_fit([[1.0, 2.0]])
     with pytest.raises(ValueError, match="3 features"):
         net.partial_fit([[1.0, 2.0, 3.0]])
 
 
-def test_a_wrong_parameter_is_refused_when_learning_starts():
+def test_an_invalid_parameter_raises_in_fit():
     with pytest.raises(BadSpec, match="topology"):
         SOMClusterer(topology="round").fit([[1.0]])
     with pytest.raises(BadSpec, match=r"take loss 'mse' or 'huber', or for classes sl\.RNN"):

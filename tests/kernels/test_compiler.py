@@ -60,8 +60,8 @@ def test_the_same_source_has_the_same_keys(clone):
 
 
 def test_the_same_source_in_another_directory_has_other_keys(clone):
-    here, there = keys(KERNELS), keys(clone / "streamlearn/kernels")
-    assert all(here[name] != there[name] for name in ENTRY_FILES)
+    original, copied = keys(KERNELS), keys(clone / "streamlearn/kernels")
+    assert all(original[name] != copied[name] for name in ENTRY_FILES)
 
 
 def imports(file: Path) -> set[Path]:
@@ -107,7 +107,7 @@ def test_an_edit_changes_the_keys_of_the_modules_that_import_the_file(clone, nam
 
 
 @pytest.mark.parametrize("name", ["simd/lanes.py", "compiler/__init__.py", "compiler/cache.py"])
-def test_an_edit_in_what_all_kernels_use_changes_most_keys(clone, name):
+def test_an_edit_of_a_shared_file_changes_most_keys(clone, name):
     kernels = clone / "streamlearn/kernels"
     before = keys(kernels)
     edit(kernels / name)
@@ -121,13 +121,13 @@ import sys
 from importlib import import_module
 from numba import njit
 from streamlearn.kernels import compiler
-wanted = sys.argv[1:]
-compiler._registry[:] = [point for point in compiler._registry if point.name in wanted]
+selected = sys.argv[1:]
+compiler._registry[:] = [point for point in compiler._registry if point.name in selected]
 before = compiler.cached()
 compiler.compile_all()
 hits = {point.name: sum(point.dispatcher.stats.cache_hits.values()) for point in compiler._registry}
 njit(lambda: 1)()
-print(before, *(hits[name] for name in wanted), compiler.cached())
+print(before, *(hits[name] for name in selected), compiler.cached())
 """
 
 
@@ -169,7 +169,7 @@ def test_cold_start_compiles_and_warm_start_loads(tmp_path):
     assert list(tmp_path.rglob("*.nbc"))
 
 
-def test_what_others_compiled_does_not_make_a_start_warm(tmp_path, clone):
+def test_a_cache_of_another_clone_or_cpu_is_not_used(tmp_path, clone):
     """Another clone of the same source, and the same clone on another CPU."""
     cache = tmp_path / "cache"
     assert start(NUMBA_CACHE_DIR=cache) == ["False", "0", "True"]
@@ -180,17 +180,17 @@ def test_what_others_compiled_does_not_make_a_start_warm(tmp_path, clone):
 
 def test_a_comment_in_one_kernel_recompiles_that_kernel_only(tmp_path, clone):
     """``keys`` stands for a learner's kernel, the others for its neighbours."""
-    few = ("keys.find", "splitmix.fill_uniform", "schedules.advance")
+    names = ("keys.find", "splitmix.fill_uniform", "schedules.advance")
     kernels, cache = clone / "streamlearn/kernels", tmp_path / "cache"
-    assert start(clone, names=few, NUMBA_CACHE_DIR=cache) == ["False", "0", "0", "0", "True"]
+    assert start(clone, names=names, NUMBA_CACHE_DIR=cache) == ["False", "0", "0", "0", "True"]
     edit(kernels / "classic/cognitron.py")
-    assert start(clone, names=few, NUMBA_CACHE_DIR=cache) == ["True", "1", "1", "1", "True"]
+    assert start(clone, names=names, NUMBA_CACHE_DIR=cache) == ["True", "1", "1", "1", "True"]
     edit(kernels / "stream/keys.py")
-    assert start(clone, names=few, NUMBA_CACHE_DIR=cache) == ["False", "0", "1", "1", "True"]
+    assert start(clone, names=names, NUMBA_CACHE_DIR=cache) == ["False", "0", "1", "1", "True"]
     edit(kernels / "simd/lanes.py")
-    assert start(clone, names=few, NUMBA_CACHE_DIR=cache) == ["False", "1", "1", "0", "True"]
+    assert start(clone, names=names, NUMBA_CACHE_DIR=cache) == ["False", "1", "1", "0", "True"]
     edit(kernels / "compiler/__init__.py")
-    assert start(clone, names=few, NUMBA_CACHE_DIR=cache) == ["False", "0", "0", "0", "True"]
+    assert start(clone, names=names, NUMBA_CACHE_DIR=cache) == ["False", "0", "0", "0", "True"]
 
 
 def test_a_cache_that_cannot_be_written_is_replaced_by_one_that_can(tmp_path):
@@ -203,13 +203,13 @@ def test_a_cache_that_cannot_be_written_is_replaced_by_one_that_can(tmp_path):
     assert list(temporary.rglob("*.nbc"))
     (own,) = temporary.iterdir()
     assert own.stat().st_mode & 0o077 == 0
-    own.chmod(0o777)  # anybody may have written there, and what is in the cache is run
+    own.chmod(0o777)  # unsafe: other users could write code into the cache
     assert start(**environment) == ["False", "0", "True"]
 
 
 @pytest.fixture
 def read_only_cache(tmp_path: Path) -> Iterator[Path]:
-    """A cache directory that holds one kernel and that nobody may write to."""
+    """A cache directory that holds one kernel and is read-only."""
     path = tmp_path / "cache"
     start(NUMBA_CACHE_DIR=path)
     directories = [path, *(directory for directory in path.rglob("*") if directory.is_dir())]
@@ -240,10 +240,10 @@ def test_a_kernel_that_a_read_only_cache_lacks_is_stored_in_a_private_one(tmp_pa
     assert start(names=names, obey_permissions=True, **environment) == ["True", "1", "1", "True"]
 
 
-GOOD = (np.zeros(1, np.uint64), np.float32(0), np.float32(1), np.zeros(8, np.float32))
+VALID = (np.zeros(1, np.uint64), np.float32(0), np.float32(1), np.zeros(8, np.float32))
 READ_ONLY = np.zeros(8, np.float32)
 READ_ONLY.flags.writeable = False
-WRONG = {
+INVALID = {
     "double output": (3, np.zeros(8)),
     "strided output": (3, np.zeros(16, np.float32)[::2]),
     "read-only output": (3, READ_ONLY),
@@ -254,13 +254,13 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("mistake", WRONG)
+@pytest.mark.parametrize("mistake", INVALID)
 def test_other_argument_types_raise_and_compile_nothing(mistake):
     compiler.ready(splitmix)
-    splitmix.fill_uniform(*GOOD)
-    arguments = list(GOOD)
-    place, value = WRONG[mistake]
-    arguments[place] = value
+    splitmix.fill_uniform(*VALID)
+    arguments = list(VALID)
+    index, value = INVALID[mistake]
+    arguments[index] = value
     with pytest.raises(TypeError, match="No matching definition"):
         splitmix.fill_uniform(*arguments)
     assert len(splitmix.fill_uniform.signatures) == 1
@@ -275,7 +275,7 @@ def test_progress_is_called_for_every_kernel_in_order():
 
 
 def test_a_start_compiles_every_kernel():
-    """Otherwise a daemon would compile it while it serves."""
+    """A kernel that the start does not compile would be compiled during a request."""
     declared = {path.stem for path in KERNELS.rglob("*.py") if "\n@kernel" in path.read_text()}
     command = "import streamlearn.kernels as kernels; print(*kernels.compiler.names())"
     names = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout
@@ -288,10 +288,10 @@ from streamlearn.kernels.compiler import parallel
 from streamlearn.kernels.simd import splitmix
 from streamlearn.kernels.stream import keys, labels
 started = []
-few = ["splitmix.fill_uniform", "labels.predict", "keys.find"]
-parallel.compile_all(few, lambda name, begun, total: started.append(name))
+names = ["splitmix.fill_uniform", "labels.predict", "keys.find"]
+parallel.compile_all(names, lambda name, done, total: started.append(name))
 compiler.ready(keys, labels, splitmix)
-loaded = [sum(each.stats.cache_hits.values()) for each in (splitmix.fill_uniform, labels.predict, keys.find)]
+loaded = [sum(f.stats.cache_hits.values()) for f in (splitmix.fill_uniform, labels.predict, keys.find)]
 print(*sorted(started), *loaded)
 """
 

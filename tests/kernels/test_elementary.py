@@ -1,4 +1,4 @@
-"""exp, tanh, sigmoid and log: errors in ulp against float64, the edges, and lanes that agree with scalars."""
+"""exp, tanh, sigmoid and log: errors in ulp against float64, limits, scalars against lanes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ import pytest
 from streamlearn.kernels.simd import elementary
 from streamlearn.kernels.simd.lanes import WIDTH, load, store
 
-# What elementary.py promises, in units in the last place.
+# The error bounds stated in elementary.py, in units in the last place.
 BOUNDS = {"exp": 1.10, "log": 0.87, "sigmoid": 2.41, "tanh": 2.46}
-WORST = [5.198865, 0.69905573, -4.1572938, 0.031129953]  # of all 2³² values, tried once; in the same order
-TRUTH = {
+WORST = [
+    5.198865,
+    0.69905573,
+    -4.1572938,
+    0.031129953,
+]  # the arguments with the largest errors of all 2³², in the same order
+EXACT = {
     "exp": np.exp,
     "log": np.log,
     "tanh": np.tanh,
@@ -23,7 +28,7 @@ FUNCTIONS = list(BOUNDS)
 EDGES = {
     "zero": 0.0,
     "smallest normal": 2.0**-126,
-    "largest": np.finfo(np.float32).max,  # and, beyond it, infinity and NaNs
+    "largest": np.finfo(np.float32).max,  # its neighbours include infinity and NaNs
     "one": 1.0,
     "sqrt half": 0.5**0.5,
     "sqrt two": 2.0**0.5,
@@ -40,11 +45,11 @@ EDGES = {
     "pow2's rounder": 12582912.0,
     "integers end": 2.0**24,
 }
-AROUND = 1 << 12  # bit patterns on either side of an edge
+NEIGHBOURS = 1 << 12  # bit patterns on either side of an edge
 
 
 def _compile(function):
-    """``function`` over ``(blocks, 16)`` float32, once per scalar and once per lanes."""
+    """Compile ``function`` for float32 arrays ``(blocks, 16)``, by scalars and by lanes."""
 
     @nb.njit(error_model="numpy")
     def both(x, scalars, lanes):
@@ -60,61 +65,61 @@ COMPILED = {name: _compile(getattr(elementary, name)) for name in FUNCTIONS}
 
 
 def both_forms(name: str, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The function of every float32 in ``x``, by its scalar form and by its lane form."""
+    """Return the function of every float32 in ``x``, computed by scalars and by lanes."""
     padded = np.resize(x.astype(np.float32), (-(-x.size // WIDTH), WIDTH))
     scalars, lanes = np.empty_like(padded), np.empty_like(padded)
     COMPILED[name](padded, scalars, lanes)
     return scalars.ravel()[: x.size], lanes.ravel()[: x.size]
 
 
-def everywhere() -> np.ndarray:
-    """Every 997th float32 bit pattern of either sign, and all of them around the edges."""
+def sampled_arguments() -> np.ndarray:
+    """Return every 997th float32 bit pattern, and all bit patterns near the edges, with both signs."""
     sweep = np.arange(0, 1 << 32, 997, dtype=np.int64)
     edges = np.array([np.float32(edge).view(np.uint32) for edge in [*EDGES.values(), *WORST]], np.int64)
-    near = (edges[:, None] + np.arange(-AROUND, AROUND + 1)).ravel()
+    near = (edges[:, None] + np.arange(-NEIGHBOURS, NEIGHBOURS + 1)).ravel()
     top = np.int64(1 << 31)
     near = near[near >= 0] % top
-    patterns = np.concatenate([sweep, near, near + top, np.arange(top - AROUND, top + AROUND)])
+    patterns = np.concatenate([sweep, near, near + top, np.arange(top - NEIGHBOURS, top + NEIGHBOURS)])
     return patterns.astype(np.uint32).view(np.float32)
 
 
 @pytest.fixture(scope="module")
 def x() -> np.ndarray:
-    return everywhere()
+    return sampled_arguments()
 
 
-def errors_in_ulp(ours: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """|ours − truth| in units of the last place of ``truth``; infinity counts as 2¹²⁸."""
+def errors_in_ulp(values: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """|values − exact| in units of the last place of ``exact``; infinity counts as 2¹²⁸."""
     limit = 2.0**128
-    truth = np.clip(truth, -limit, limit)
-    ours = np.clip(ours.astype(np.float64), -limit, limit)
-    _, binade = np.frexp(truth)
+    exact = np.clip(exact, -limit, limit)
+    values = np.clip(values.astype(np.float64), -limit, limit)
+    _, binade = np.frexp(exact)
     unit = np.ldexp(1.0, np.clip(binade - 24, -149, 104))
-    return np.abs(ours - truth) / unit
+    return np.abs(values - exact) / unit
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_error_stays_within_what_is_promised(name, x):
-    ours, _ = both_forms(name, x)
+def test_the_error_is_within_the_stated_bound(name, x):
+    values, _ = both_forms(name, x)
     with np.errstate(all="ignore"):
-        truth = TRUTH[name](x.astype(np.float64))
-    defined = ~np.isnan(truth)
-    errors = errors_in_ulp(ours[defined], truth[defined])
+        exact = EXACT[name](x.astype(np.float64))
+    defined = ~np.isnan(exact)
+    errors = errors_in_ulp(values[defined], exact[defined])
     worst = int(errors.argmax())
     print(f"{name}: at most {errors[worst]:.4f} ulp, at {x[defined][worst]!r}, {errors.size} values")
     assert errors[worst] <= BOUNDS[name]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_nan_where_there_is_no_value_and_nowhere_else(name, x):
-    ours, _ = both_forms(name, x)
+def test_nan_only_where_the_function_is_undefined(name, x):
+    values, _ = both_forms(name, x)
     with np.errstate(all="ignore"):
-        truth = TRUTH[name](x.astype(np.float64))
-    assert np.array_equal(np.isnan(ours), np.isnan(truth))
+        exact = EXACT[name](x.astype(np.float64))
+    assert np.array_equal(np.isnan(values), np.isnan(exact))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_scalars_and_lanes_are_the_same_bits(name, x):
+def test_scalars_and_lanes_give_the_same_bits(name, x):
     scalars, lanes = both_forms(name, x)
     number = ~np.isnan(scalars)
     assert np.array_equal(number, ~np.isnan(lanes))
@@ -150,21 +155,21 @@ def test_limits_are_exact(name):
         assert np.array_equal(np.signbit(form[number]), np.signbit(expected[number]))
 
 
-def test_denormal_results_and_arguments_are_kept():
+def test_denormals_are_not_flushed_to_zero():
     denormal = np.array([-88, -95, -100, -103], np.float32)
-    ours, _ = both_forms("exp", denormal)
-    assert np.all((ours > 0) & (ours < 2.0**-126))
-    ours, _ = both_forms("log", np.array([TINY, 3 * TINY, 2.0**-127], np.float32))
+    values, _ = both_forms("exp", denormal)
+    assert np.all((values > 0) & (values < 2.0**-126))
+    values, _ = both_forms("log", np.array([TINY, 3 * TINY, 2.0**-127], np.float32))
     assert np.allclose(
-        ours, [-149 * np.log(2), np.log(3) - 149 * np.log(2), -127 * np.log(2)], rtol=1e-6, atol=0
+        values, [-149 * np.log(2), np.log(3) - 149 * np.log(2), -127 * np.log(2)], rtol=1e-6, atol=0
     )
 
 
 def test_odd_and_complementary():
     x = np.linspace(-12, 12, 4801, dtype=np.float32)
-    here, _ = both_forms("tanh", x)
-    there, _ = both_forms("tanh", -x)
-    assert np.array_equal(here, -there)
-    here, _ = both_forms("sigmoid", x)
-    there, _ = both_forms("sigmoid", -x)
-    assert np.allclose(here.astype(np.float64) + there, 1, rtol=0, atol=2e-7)
+    positive, _ = both_forms("tanh", x)
+    negative, _ = both_forms("tanh", -x)
+    assert np.array_equal(positive, -negative)
+    positive, _ = both_forms("sigmoid", x)
+    negative, _ = both_forms("sigmoid", -x)
+    assert np.allclose(positive.astype(np.float64) + negative, 1, rtol=0, atol=2e-7)

@@ -1,4 +1,4 @@
-"""Every operation on lanes against NumPy, scalars mixed in, and exact arithmetic for fma."""
+"""Operations on lanes, and on lanes with scalars, against NumPy; fma against exact arithmetic."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SPECIAL = [
 
 
 def operands() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Three ``(blocks, 16)``: every pair of special values, then random ones over the whole range."""
+    """Return three arrays ``(blocks, 16)``: pairs of special values, then random ones of any magnitude."""
     random = np.random.default_rng(1)
     a, b = (grid.ravel() for grid in np.meshgrid(SPECIAL, SPECIAL))
     extra = -len(a) % WIDTH + 64 * WIDTH
@@ -60,9 +60,9 @@ S = np.float32(0.3)
 
 
 @nb.njit(error_model="numpy")
-def _everything(a, b, c, s, out):
-    """Results by row of ``out`` ``(operations, blocks, 16)``; see EXPECTED."""
-    one, none = splat(np.float32(1)), zero()
+def _run_operations(a, b, c, s, out):
+    """Write the results to ``out`` ``(operations, blocks, 16)``. EXPECTED has the operations."""
+    one, null = splat(np.float32(1)), zero()
     for i in range(a.shape[0]):
         x, y, z = load(a, i), load(b, i), load(c, i)
         store(out, 0, i, x + y)
@@ -73,11 +73,11 @@ def _everything(a, b, c, s, out):
         store(out, 5, i, absolute(x))
         store(out, 6, i, copysign(x, y))
         store(out, 7, i, sqrt(x))
-        store(out, 8, i, select(x < y, one, none))
-        store(out, 9, i, select(x <= y, one, none))
-        store(out, 10, i, select(x > y, one, none))
-        store(out, 11, i, select(x >= y, one, none))
-        store(out, 12, i, select(x == y, one, none))
+        store(out, 8, i, select(x < y, one, null))
+        store(out, 9, i, select(x <= y, one, null))
+        store(out, 10, i, select(x > y, one, null))
+        store(out, 11, i, select(x >= y, one, null))
+        store(out, 12, i, select(x == y, one, null))
         store(out, 13, i, select(x < y, x, y))
         store(out, 14, i, s - x)
         store(out, 15, i, x - s)
@@ -89,7 +89,7 @@ def _everything(a, b, c, s, out):
         store(out, 21, i, fma(s, x, y))
         store(out, 22, i, splat(lane(x, i % WIDTH)))
         store(out, 23, i, select(s < lane(y, 3), x, y))
-        store(out, 24, i, (one if anywhere(x < y) else none))
+        store(out, 24, i, (one if anywhere(x < y) else null))
 
 
 EXPECTED = {
@@ -122,16 +122,16 @@ EXPECTED = {
 @pytest.fixture(scope="module")
 def results() -> np.ndarray:
     out = np.empty((25, *A.shape), np.float32)
-    _everything(A, B, C, S, out)
+    _run_operations(A, B, C, S, out)
     return out
 
 
-def same(ours: np.ndarray, expected: np.ndarray) -> bool:
-    """Equal bit for bit, whatever the bits of a NaN."""
+def same(result: np.ndarray, expected: np.ndarray) -> bool:
+    """Return whether the arrays are equal bit for bit. The bits of NaNs may differ."""
     expected = expected.astype(np.float32)
     number = ~np.isnan(expected)
-    return np.array_equal(np.isnan(ours), ~number) and np.array_equal(
-        ours[number].view(np.uint32), expected[number].view(np.uint32)
+    return np.array_equal(np.isnan(result), ~number) and np.array_equal(
+        result[number].view(np.uint32), expected[number].view(np.uint32)
     )
 
 
@@ -142,32 +142,32 @@ def test_same_as_numpy(results, operation):
 
 
 def exact(a: float, b: float, c: float) -> np.float32:
-    """a·b + c in rational arithmetic, rounded once to float32, ties to even."""
+    """Return a·b + c in rational arithmetic, rounded once to float32, ties to even."""
     value = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
     near = np.float32(float(value))
     candidates = [np.nextafter(near, np.float32(side)) for side in (-np.inf, np.inf)] + [near]
     return min(
-        (each for each in candidates if np.isfinite(each)),
-        key=lambda each: (abs(Fraction(float(each)) - value), int(each.view(np.uint32)) & 1),
+        (number for number in candidates if np.isfinite(number)),
+        key=lambda number: (abs(Fraction(float(number)) - value), int(number.view(np.uint32)) & 1),
     )
 
 
 @pytest.mark.parametrize(("operation", "a", "b", "c"), [(20, A, B, C), (21, np.full_like(A, S), A, B)])
 def test_fma_rounds_once(results, operation, a, b, c):
     checked = 0
-    for ours, x, y, z in zip(results[operation].flat, a.flat, b.flat, c.flat, strict=True):
+    for result, x, y, z in zip(results[operation].flat, a.flat, b.flat, c.flat, strict=True):
         finite = np.isfinite([x, y, z]).all()
         if finite and abs(float(x) * float(y) + float(z)) < 3e38:
-            assert ours == exact(x, y, z), (x, y, z)
+            assert result == exact(x, y, z), (x, y, z)
             checked += 1
         elif not finite:
             with np.errstate(all="ignore"):
-                assert same(np.array([ours]), np.array([x * y + z])), (x, y, z)
+                assert same(np.array([result]), np.array([x * y + z])), (x, y, z)
     assert checked > 1000
 
 
-def test_fma_is_not_two_roundings():
-    """(1 + 2⁻¹²)² − 1 − 2⁻¹¹ is 2⁻²⁴, and would be 0 if the product were rounded first."""
+def test_fma_does_not_round_the_product():
+    """(1 + 2⁻¹²)² − 1 − 2⁻¹¹ is 2⁻²⁴. If the product were rounded, it would be 0."""
     x = np.float32(1 + 2.0**-12)
 
     @nb.njit
@@ -194,8 +194,8 @@ def test_powers_and_exponents():
     assert np.all((fraction >= 0.5**0.5 * (1 - 1e-7)) & (fraction < 2**0.5 * (1 + 1e-7)))
 
 
-def test_load_and_store_find_their_block():
-    """In ``(blocks, 16)`` and ``(blocks, dim, 16)``, and nothing beside it is touched."""
+def test_load_and_store_access_one_block():
+    """In arrays ``(blocks, 16)`` and ``(blocks, dim, 16)``, and no other element changes."""
 
     @nb.njit
     def run(flat, deep):
@@ -221,12 +221,12 @@ WRONG = {
 
 
 @pytest.mark.parametrize("mistake", WRONG)
-def test_mistakes_do_not_compile(mistake):
+def test_invalid_operations_do_not_compile(mistake):
     with pytest.raises(TypingError):
         WRONG[mistake]()(A)
 
 
-def test_load_and_store_say_that_they_belong_in_kernels():
+def test_load_and_store_raise_outside_of_kernels():
     with pytest.raises(TypeError, match="inside kernels only"):
         load(A, 0)
     with pytest.raises(TypeError, match="inside kernels only"):

@@ -33,7 +33,7 @@ def random_parameters(cell, dim, hidden, layers, outputs, seed=0):
 
 
 def pack(parameters, shape, cell):
-    """Return the parameters in their lanes, one by one, and how often each lane is used."""
+    """Return the parameters (rows, 16) and the number of parameters in each lane (rows, 16)."""
     layout, _ = memory_layout.network_layout(cell, *shape)
     rows = np.zeros((layout[memory_layout.PARAMETER_ROWS], 16), np.float32)
     used = np.zeros(rows.shape, int)
@@ -42,13 +42,13 @@ def pack(parameters, shape, cell):
         for g in range(gates):
             for u in range(units):
                 b, lane = divmod(u, 16)
-                at = m[memory_layout.BIAS] + b * gates + g
-                rows[at, lane] = parameters[bias][g * units + u]
-                used[at, lane] += 1
+                row = m[memory_layout.BIAS] + b * gates + g
+                rows[row, lane] = parameters[bias][g * units + u]
+                used[row, lane] += 1
                 for k in range(inputs):
-                    at = m[memory_layout.WEIGHT] + (b * inputs + k) * gates + g
-                    rows[at, lane] = parameters[weight][g * units + u, k]
-                    used[at, lane] += 1
+                    row = m[memory_layout.WEIGHT] + (b * inputs + k) * gates + g
+                    rows[row, lane] = parameters[weight][g * units + u, k]
+                    used[row, lane] += 1
     return rows, used
 
 
@@ -103,9 +103,9 @@ def test_gradient_equals_the_float64_reference(cell, shape, missing, without):
             flat[t, layout[start] * 16 : layout[start] * 16 + outputs] = values
         network.forward(layout, matrices, rows, window, flat, t, activations)
 
-    live = states
+    current = states
     for t in range(STEPS):
-        forecast, live, _ = reference.step(inputs[t], live)
+        forecast, current, _ = reference.step(inputs[t], current)
         at = layout[memory_layout.FORECAST] * 16
         assert np.allclose(flat[t, at : at + outputs], forecast, rtol=1e-5, atol=1e-6)
 
@@ -136,9 +136,9 @@ def test_gradient_equals_the_float64_reference(cell, shape, missing, without):
     assert not gradient[used == 0].any()  # lanes without a unit have no gradient
 
     norms = reference.gradient_by_lag(inputs, list(targets), states)
-    seen = lag_norms[0] > 0
-    assert seen.all() == (np.count_nonzero(~np.isnan(targets[-1])) > 0)
-    assert np.allclose(lag_norms[1, seen], norms[seen], rtol=1e-4, atol=1e-9)
+    counted = lag_norms[0] > 0
+    assert counted.all() == (np.count_nonzero(~np.isnan(targets[-1])) > 0)
+    assert np.allclose(lag_norms[1, counted], norms[counted], rtol=1e-4, atol=1e-9)
 
 
 @pytest.mark.parametrize("clip", [None, 0.5])

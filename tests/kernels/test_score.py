@@ -1,4 +1,4 @@
-"""The score against a count of every value, and against SciPy's and NumPy's empirical distributions."""
+"""The score against an exact count, and against the empirical distributions of SciPy and NumPy."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from scipy import stats
 from streamlearn.kernels.stream import score
 from tests.naive.score import Score, bin_of
 
-VALUES = st.floats(0, width=32, allow_nan=False)  # to infinity
+VALUES = st.floats(0, width=32, allow_nan=False)  # infinity included
 
 
 @nb.njit(error_model="numpy")
-def _feed(tree, head, values, decay, ranks):
+def _observe(tree, head, values, decay, ranks):
     for i in range(values.size):
         ranks[i] = score.rank(tree, head, values[i])
         score.observe(tree, head, values[i], decay)
 
 
 @nb.njit(error_model="numpy")
-def _ask(tree, head, values, ranks):
+def _rank(tree, head, values, ranks):
     for i in range(values.size):
         ranks[i] = score.rank(tree, head, values[i])
 
 
-class Ours:
+class Ranking:
     def __init__(self, decay: float = 1.0) -> None:
         self.decay = decay
         self.tree, self.head = np.zeros(score.SIZE), np.array([1.0, 0.0])
 
-    def feed(self, values) -> np.ndarray:
-        """Each value's rank among those before it."""
+    def observe(self, values) -> np.ndarray:
+        """Observe the values. Return the rank of each value among the earlier ones."""
         values = np.asarray(values, np.float32)
         ranks = np.empty_like(values)
-        _feed(self.tree, self.head, values, self.decay, ranks)
+        _observe(self.tree, self.head, values, self.decay, ranks)
         return ranks
 
-    def ask(self, values) -> np.ndarray:
+    def rank(self, values) -> np.ndarray:
         values = np.asarray(values, np.float32)
         ranks = np.empty_like(values)
-        _ask(self.tree, self.head, values, ranks)
+        _rank(self.tree, self.head, values, ranks)
         return ranks
 
 
@@ -56,130 +56,138 @@ def test_same_as_counting(values, decay):
     for value in values:
         expected.append(oracle.rank(value))
         oracle.observe(value)
-    assert np.allclose(Ours(decay).feed(values), expected, rtol=0, atol=1e-6)
+    assert np.allclose(Ranking(decay).observe(values), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("half_life", [0.01, 1.0, 5.0, 100.0, 1e9])
 def test_same_as_counting_after_a_long_stream(half_life):
-    """Long enough to scale the weights down many times, where they grow."""
+    """With growing weights, the stream is long enough for many rescalings."""
     decay = 2.0 ** (-1 / half_life)
     values = np.random.default_rng(7).lognormal(size=20_000).astype(np.float32)
-    ours, oracle = Ours(decay), Score(decay)
-    ours.feed(values)
+    ranking, oracle = Ranking(decay), Score(decay)
+    ranking.observe(values)
     for value in values.tolist():
         oracle.observe(value)
-    asked = np.concatenate([values[:20], np.float32([0, 1e-3, 1, 10, 1e9, np.inf])])
-    assert np.allclose(ours.ask(asked), [oracle.rank(v) for v in asked.tolist()], rtol=0, atol=1e-6)
-    assert np.isfinite(ours.tree).all()
+    queries = np.concatenate([values[:20], np.float32([0, 1e-3, 1, 10, 1e9, np.inf])])
+    assert np.allclose(ranking.rank(queries), [oracle.rank(v) for v in queries.tolist()], rtol=0, atol=1e-6)
+    assert np.isfinite(ranking.tree).all()
 
 
-def test_scaling_down_leaves_no_trace():
-    """A half-life that makes the weights grow fast, around the very sample where they are scaled down."""
+def test_rescaling_does_not_change_the_ranks():
+    """With this half-life, the weights grow fast. The ranks are compared at every sample."""
     values = np.random.default_rng(8).lognormal(size=200).astype(np.float32)
-    ours, oracle = Ours(0.5), Score(0.5)
+    ranking, oracle = Ranking(0.5), Score(0.5)
     for value in values.tolist():
-        assert ours.ask([2.0])[0] == pytest.approx(oracle.rank(2.0), abs=1e-6)
-        ours.feed([value])
+        assert ranking.rank([2.0])[0] == pytest.approx(oracle.rank(2.0), abs=1e-6)
+        ranking.observe([value])
         oracle.observe(value)
 
 
 @pytest.mark.parametrize("shape", ["normal", "exponential", "uniform", "cauchy"])
-def test_quantiles_score_what_they_are(shape):
-    """Against NumPy's quantiles and SciPy's ranks, to within what the bins can tell apart."""
+def test_the_score_of_a_quantile_is_its_level(shape):
+    """Compare with the quantiles of NumPy and the ranks of SciPy, to within the resolution of the bins."""
     random = np.random.default_rng(9)
     values = np.abs(getattr(random, {"cauchy": "standard_cauchy"}.get(shape, shape))(size=20_000))
     values = values.astype(np.float32)
-    ours = Ours()
-    ours.feed(values)
+    ranking = Ranking()
+    ranking.observe(values)
     quantiles = np.linspace(0.01, 0.999, 60)
-    asked = np.quantile(values, quantiles).astype(np.float32)
-    for at, quantile, rank in zip(asked.tolist(), quantiles, ours.ask(asked).tolist(), strict=True):
-        lower, upper = bin_of(at)
+    queries = np.quantile(values, quantiles).astype(np.float32)
+    for value, quantile, rank in zip(
+        queries.tolist(), quantiles, ranking.rank(queries).tolist(), strict=True
+    ):
+        lower, upper = bin_of(value)
         resolution = np.mean((values >= lower) & (values < upper)) + 1 / len(values)
         assert abs(rank - quantile) <= resolution
-        assert abs(rank - stats.percentileofscore(values, at) / 100) <= resolution
-    assert np.abs(ours.ask(asked) - quantiles).max() < 0.02  # interpolation does much better than the bins
+        assert abs(rank - stats.percentileofscore(values, value) / 100) <= resolution
+    assert (
+        np.abs(ranking.rank(queries) - quantiles).max() < 0.02
+    )  # interpolation is much better than the bins
 
 
 @given(st.lists(VALUES, min_size=1, max_size=40), st.lists(VALUES, min_size=2, max_size=20))
-def test_never_falls_with_the_value(seen, asked):
-    ours = Ours(0.9)
-    ours.feed(seen)
-    ranks = ours.ask(sorted(asked))
+def test_the_rank_never_falls_with_the_value(values, queries):
+    ranking = Ranking(0.9)
+    ranking.observe(values)
+    ranks = ranking.rank(sorted(queries))
     assert np.all(np.diff(ranks) >= -1e-7)
     assert np.all((ranks >= 0) & (ranks < 1))
 
 
-def test_rises_strictly_where_there_are_values():
-    ours = Ours()
-    ours.feed(np.linspace(1, 2, 5000))
-    ranks = ours.ask(np.linspace(1, 2, 4000))
+def test_the_rank_rises_strictly_where_values_were_observed():
+    ranking = Ranking()
+    ranking.observe(np.linspace(1, 2, 5000))
+    ranks = ranking.rank(np.linspace(1, 2, 4000))
     assert np.all(np.diff(ranks) > 0)
 
 
-def test_comparable_between_streams():
-    """The same stream in other units has the same scores (an octave up is eight bins up, exactly)."""
+def test_scores_do_not_depend_on_the_unit():
+    """A factor of a power of two moves the values by a whole number of bins."""
     values = np.random.default_rng(10).lognormal(size=2000).astype(np.float32)
-    assert np.array_equal(Ours(0.999).feed(values), Ours(0.999).feed(values * np.float32(2.0**20)))
+    assert np.array_equal(
+        Ranking(0.999).observe(values), Ranking(0.999).observe(values * np.float32(2.0**20))
+    )
 
 
 def test_uniform_on_a_stationary_stream():
     values = np.abs(np.random.default_rng(11).normal(size=20_000))
-    ranks = Ours(2.0 ** (-1 / 2000)).feed(values)[2000:]
+    ranks = Ranking(2.0 ** (-1 / 2000)).observe(values)[2000:]
     assert stats.kstest(ranks, "uniform").statistic < 0.03
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-30, 1.0, 1.12, 1.1249, 1.249, 7e30, np.inf])
-def test_what_always_comes_is_in_the_middle(value):
-    assert Ours(0.999).feed(np.full(5000, value))[100:] == pytest.approx(0.5, abs=0.01)
+def test_a_constant_value_has_rank_one_half(value):
+    assert Ranking(0.999).observe(np.full(5000, value))[100:] == pytest.approx(0.5, abs=0.01)
 
 
-def test_where_values_repeat_the_score_is_the_middle_of_their_share():
-    """As SciPy's mean percentile has it, wherever in its bin a value lies."""
+def test_the_rank_of_a_repeated_value_is_its_mean_percentile():
+    """As in SciPy, at any position of the value in its bin."""
     values = np.random.default_rng(12).choice(
         [0.3, 0.32, 1.1249, 5.0, 5.01], 4000, p=[0.4, 0.1, 0.4, 0.05, 0.05]
     )
-    ours = Ours()
-    ours.feed(values)
+    ranking = Ranking()
+    ranking.observe(values)
     for value in (0.3, 0.32, 1.1249):
         expected = stats.percentileofscore(values, value, kind="mean") / 100
-        assert ours.ask([value])[0] == pytest.approx(expected, abs=1e-3)
-    low, high = ours.ask([5.0, 5.01])  # both in one bin
+        assert ranking.rank([value])[0] == pytest.approx(expected, abs=1e-3)
+    low, high = ranking.rank([5.0, 5.01])  # in the same bin
     assert 0.899 < low < high < 1
 
 
-def test_forgets():
-    """After k half-lives on another stream, the first one's values are down to 2⁻ᵏ of the weight."""
-    ours = Ours(2.0 ** (-1 / 100))
-    ours.feed(np.full(2000, 1.0))
+def test_old_values_are_forgotten():
+    """After k half-lives of other values, the first values have 2⁻ᵏ of the weight."""
+    ranking = Ranking(2.0 ** (-1 / 100))
+    ranking.observe(np.full(2000, 1.0))
     for half_lives in range(1, 8):
-        ours.feed(np.full(100, 1000.0))
-        assert ours.ask([30.0])[0] == pytest.approx(2.0**-half_lives, abs=0.01)
+        ranking.observe(np.full(100, 1000.0))
+        assert ranking.rank([30.0])[0] == pytest.approx(2.0**-half_lives, abs=0.01)
 
 
-def test_before_anything_was_seen_and_for_nan():
-    ours = Ours(0.9)
-    assert ours.ask([0.0, 1.0, np.inf]).tolist() == [0, 0, 0]
-    assert math.isnan(ours.ask([np.nan])[0])
-    before = ours.tree.copy(), ours.head.copy()
-    ours.feed([np.nan, np.nan])
-    assert np.array_equal(ours.tree, before[0])
-    assert np.array_equal(ours.head, before[1])
+def test_before_the_first_value_and_for_nan():
+    ranking = Ranking(0.9)
+    assert ranking.rank([0.0, 1.0, np.inf]).tolist() == [0, 0, 0]
+    assert math.isnan(ranking.rank([np.nan])[0])
+    before = ranking.tree.copy(), ranking.head.copy()
+    ranking.observe([np.nan, np.nan])
+    assert np.array_equal(ranking.tree, before[0])
+    assert np.array_equal(ranking.head, before[1])
 
 
 def test_edges_of_the_scale():
-    """All below 2⁻⁶⁴ is one value, and so is all from 2⁶⁴ on."""
-    ours = Ours()
-    ours.feed([0, 1e-30, 2.0**-64, 1.0, 1e30, np.inf])
-    assert ours.ask([0, 1e-45, 1e-20]) == pytest.approx(1.5 / 7)
-    assert ours.ask([2.0**64, 3e38, np.inf]) == pytest.approx(5 / 7)
-    assert ours.ask([2.0]) == pytest.approx(4 / 7)
-    assert ours.ask([0.5]) == pytest.approx(3 / 7)
+    """All values below 2⁻⁶⁴ are equal, and so are all from 2⁶⁴."""
+    ranking = Ranking()
+    ranking.observe([0, 1e-30, 2.0**-64, 1.0, 1e30, np.inf])
+    assert ranking.rank([0, 1e-45, 1e-20]) == pytest.approx(1.5 / 7)
+    assert ranking.rank([2.0**64, 3e38, np.inf]) == pytest.approx(5 / 7)
+    assert ranking.rank([2.0]) == pytest.approx(4 / 7)
+    assert ranking.rank([0.5]) == pytest.approx(3 / 7)
 
 
-def test_every_bin_is_where_float32_says():
-    """One value at each bin's lower edge: all bins below it lie below, and half of itself."""
+def test_the_edges_of_the_bins():
+    """With one value at the lower edge of each bin, the rank counts all lower bins and half of its own."""
     edges = np.float32([2.0**octave * (1 + k / 8) for octave in range(-64, 64) for k in range(8)])
-    ours = Ours()
-    ours.feed(edges)
-    assert np.allclose(ours.ask(edges), (np.arange(score.BINS) + 0.5) / (score.BINS + 1), rtol=0, atol=1e-7)
+    ranking = Ranking()
+    ranking.observe(edges)
+    assert np.allclose(
+        ranking.rank(edges), (np.arange(score.BINS) + 0.5) / (score.BINS + 1), rtol=0, atol=1e-7
+    )

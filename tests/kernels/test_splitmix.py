@@ -1,4 +1,4 @@
-"""splitmix64 against one in plain Python, published outputs, and what uniform numbers must look like."""
+"""splitmix64 against plain Python, published outputs, and statistical tests of uniform numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WORD = (1 << 64) - 1
 
 
 def splitmix64(state: int):
-    """Steele, Lea & Flood 2014, in Python's integers."""
+    """Yield the outputs of splitmix64 (Steele, Lea & Flood 2014), in Python integers."""
     while True:
         state = (state + 0x9E3779B97F4A7C15) & WORD
         z = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & WORD
@@ -28,7 +28,7 @@ def words(state, out):
         out[i] = splitmix.next_u64(state)
 
 
-def ours(seed: int, n: int) -> list[int]:
+def kernel_outputs(seed: int, n: int) -> list[int]:
     out = np.empty(n, np.uint64)
     words(np.array([seed], np.uint64), out)
     return [int(word) for word in out]
@@ -42,7 +42,7 @@ def uniform(seed: int, n: int, low: float = 0.0, high: float = 1.0) -> np.ndarra
 
 
 def test_published_outputs():
-    """The first five for seed 1234567, as printed beside many implementations."""
+    """The first five outputs for seed 1234567, as published with many implementations."""
     published = [
         6457827717110365317,
         3203168211198807973,
@@ -50,13 +50,13 @@ def test_published_outputs():
         4593380528125082431,
         16408922859458223821,
     ]
-    assert ours(1234567, 5) == published
+    assert kernel_outputs(1234567, 5) == published
 
 
 @pytest.mark.parametrize("seed", [0, 1, 1234567, (1 << 63) - 1, WORD])
 def test_same_as_plain_python(seed):
     generator = splitmix64(seed)
-    assert ours(seed, 1000) == [next(generator) for _ in range(1000)]
+    assert kernel_outputs(seed, 1000) == [next(generator) for _ in range(1000)]
 
 
 def test_uniform_takes_the_upper_24_bits():
@@ -65,8 +65,8 @@ def test_uniform_takes_the_upper_24_bits():
     assert uniform(7, 1000).tolist() == expected
 
 
-def test_state_is_all_there_is():
-    """Two short runs on one state are one long run."""
+def test_the_state_array_is_the_whole_state():
+    """Several short runs on one state equal one long run."""
     compiler.ready(splitmix)
     state = np.array([42], np.uint64)
     parts = [np.empty(n, np.float32) for n in (0, 1, 30, 69)]
@@ -86,7 +86,7 @@ def test_uniform_is_uniform(seed):
     assert abs(np.corrcoef(x[:-1], x[1:])[0, 1]) < 0.01
 
 
-def test_neighbouring_seeds_are_unrelated():
+def test_consecutive_seeds_are_uncorrelated():
     a, b = uniform(1, 100_000), uniform(2, 100_000)
     assert abs(np.corrcoef(a, b)[0, 1]) < 0.015
 

@@ -1,4 +1,4 @@
-"""The two nearest units against a sort: ties, missing channels, padding, values too large to square."""
+"""The two nearest units against sorting: ties, missing channels, padding, and overflow of squares."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ from streamlearn.models import lane_layout
 
 @nb.njit(error_model="numpy")
 def _search(x, weights, pad, measure):
-    used = np.empty(x.size, np.int64)
-    count = present_channels(x, used)
-    return count, nearest_two(x, used, count, weights, pad, measure)
+    channels = np.empty(x.size, np.int64)
+    count = present_channels(x, channels)
+    return count, nearest_two(x, channels, count, weights, pad, measure)
 
 
 def search(x, weights, measure: str = "euclidean") -> tuple[int, int, float, int]:
-    """(channels present, nearest, its dissimilarity, second nearest) of ``weights`` ``(units, dim)``."""
+    """Return (number of present channels, nearest unit, its dissimilarity, second nearest unit).
+
+    ``x`` is ``(dim,)``, ``weights`` is ``(units, dim)``.
+    """
     weights = np.asarray(weights, np.float32)
-    count, (first, apart, second) = _search(
+    count, (first, distance, second) = _search(
         np.asarray(x, np.float32),
         lane_layout.to_lanes(weights),
         lane_layout.pad(len(weights)),
         MEASURES[measure],
     )
-    return count, first, apart, second
+    return count, first, distance, second
 
 
 FORMULAS = {
@@ -40,17 +43,17 @@ FORMULAS = {
 }
 
 
-def sort(x, weights, measure: str) -> tuple[int, int, float, int]:
-    """The same by sorting: by dissimilarity, then by index."""
+def search_by_sorting(x, weights, measure: str) -> tuple[int, int, float, int]:
+    """Return the same as `search`, by sorting by dissimilarity, then by index."""
     present = [d for d, v in enumerate(x) if not math.isnan(v)]
-    apart = [FORMULAS[measure]([x[d] - w[d] for d in present]) for w in weights]
-    order = sorted(range(len(weights)), key=lambda j: (apart[j], j))
-    return len(present), order[0], apart[order[0]], order[1] if len(order) > 1 else -1
+    distances = [FORMULAS[measure]([x[d] - w[d] for d in present]) for w in weights]
+    order = sorted(range(len(weights)), key=lambda j: (distances[j], j))
+    return len(present), order[0], distances[order[0]], order[1] if len(order) > 1 else -1
 
 
 @st.composite
 def problems(draw):
-    """Few small integers, so that float32 is exact and ties are everywhere."""
+    """Yield (x, weights) of small integers: float32 is exact, and ties are frequent."""
     dim, units = draw(st.integers(1, 4)), draw(st.integers(1, 70))
     small = st.integers(-2, 2).map(float)
     weights = draw(st.lists(st.lists(small, min_size=dim, max_size=dim), min_size=units, max_size=units))
@@ -60,9 +63,9 @@ def problems(draw):
 
 @pytest.mark.parametrize("measure", FORMULAS)
 @given(problem=problems())
-def test_same_as_a_sort(measure, problem):
+def test_same_as_sorting(measure, problem):
     x, weights = problem
-    assert search(x, weights, measure) == sort(x, weights, measure)
+    assert search(x, weights, measure) == search_by_sorting(x, weights, measure)
 
 
 def test_cosine():
@@ -70,12 +73,17 @@ def test_cosine():
     weights = random.normal(size=(70, 6)).astype(np.float32)
     weights[5] = 0
     for x in random.normal(size=(50, 6)).astype(np.float32):
-        lengths = np.maximum(np.linalg.norm(weights, axis=1) * np.linalg.norm(x), 1e-9)
-        apart = 1 - (weights @ x) / lengths
+        norms = np.maximum(np.linalg.norm(weights, axis=1) * np.linalg.norm(x), 1e-9)
+        distances = 1 - (weights @ x) / norms
         count, first, nearest, second = search(x, weights, "cosine")
-        assert (count, first, second) == (6, *np.argsort(apart)[:2])
-        assert nearest == pytest.approx(apart.min(), abs=1e-6)
-    assert search(np.zeros(6), weights, "cosine") == (6, 0, 1.0, 1)  # without a direction all are alike
+        assert (count, first, second) == (6, *np.argsort(distances)[:2])
+        assert nearest == pytest.approx(distances.min(), abs=1e-6)
+    assert search(np.zeros(6), weights, "cosine") == (
+        6,
+        0,
+        1.0,
+        1,
+    )  # a zero vector has no direction: all distances are 1
     assert search(weights[9] * 1e15, weights, "cosine")[1] == 9
 
 
@@ -94,7 +102,7 @@ def test_ties_across_blocks(winners):
 @pytest.mark.parametrize("units", [1, 5, 17])
 @pytest.mark.parametrize("x", [0.0, 1e6, -1e18])
 def test_padding_never_wins(units, x):
-    """Padding lanes hold zeros, and here every unit is farther away than those."""
+    """Padding lanes hold zeros. Here they are nearer than every unit."""
     _, first, _, second = search([x], np.full((units, 1), 3.0 if x == 0 else -x / 2))
     assert (first, second) == (0, 1 if units > 1 else -1)
 
@@ -109,19 +117,19 @@ def test_large_random_problem():
         assert square == pytest.approx(squares.min(), rel=1e-5)
 
 
-def test_all_channels_missing_leaves_everybody_at_distance_0():
+def test_without_present_channels_all_distances_are_0():
     assert search([math.nan, math.nan], [[1, 2], [3, 4], [5, 6]]) == (0, 0, 0.0, 1)
 
 
 @pytest.mark.parametrize("units", [20, 70])
 @pytest.mark.parametrize("measure", MEASURES)
-@pytest.mark.parametrize("huge", [1e20, 1e30, 3.4e38, -3.4e38])
-def test_nobody_wins_at_a_distance_that_float32_cannot_square(huge, measure, units):
-    assert search([huge], np.ones((units, 1)), measure) == (1, -1, math.inf, -1)
-    assert search([1.0], np.full((units, 1), huge), measure) == (1, -1, math.inf, -1)
+@pytest.mark.parametrize("large", [1e20, 1e30, 3.4e38, -3.4e38])
+def test_without_a_finite_distance_there_is_no_winner(large, measure, units):
+    assert search([large], np.ones((units, 1)), measure) == (1, -1, math.inf, -1)
+    assert search([1.0], np.full((units, 1), large), measure) == (1, -1, math.inf, -1)
 
 
-def test_a_unit_that_is_near_wins_among_some_that_are_too_far():
+def test_a_near_unit_wins_although_other_distances_overflow():
     weights = np.zeros((20, 1))
     weights[17] = 1e30
     assert search([1e30], weights)[1:] == (17, 0.0, -1)
