@@ -1560,7 +1560,7 @@ class HammingNet(_HammingNet):
         """
 
 class Malsburg(_Malsburg):
-    """Orientation columns: a sheet of cells whose neighbours learn to prefer similar stimuli.
+    """Orientation columns: a sheet of cells. Neighbouring cells learn to prefer similar stimuli.
 
     Samples are activities of ``dim`` lines, 0 or more; a missing value counts as 0. Use it to study how
     columns form; to map a stream, ``SOM`` is many times faster.

@@ -48,7 +48,7 @@ def predict(
     """Query a model with the rows of a CSV. The model does not learn. Writes CSV, one line per row.
 
     All rows are sent in one query, because they are one sequence for a recurrent net. For a bidirectional
-    net, the output has one line per sample whose context is complete; the column sample has its number.
+    net, the output has one line per sample with a complete context; the column sample has its number.
     """
     import numpy as np
 

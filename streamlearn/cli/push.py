@@ -127,7 +127,7 @@ def push(
 
 
 def _check_fit(rows: CsvRows, found: dict[str, Any], late_targets: bool) -> None:
-    """Refuse a file whose columns do not fit the model, before anything is sent."""
+    """Raise if the columns of the file do not fit the model. Called before the first batch is sent."""
     from streamlearn.cli.errors import BadData
 
     names = f" ({', '.join(rows.header)})" if rows.header is not None else ""

@@ -53,7 +53,7 @@ def to_json(value: Any) -> Any:
 
 
 def table(*columns: str, title: str | None = None) -> Table:
-    """Return a table; a column whose name begins with ``>`` is right-aligned."""
+    """Return a table; a column with a name that begins with ``>`` is right-aligned."""
     from rich import box
     from rich.table import Table
 

@@ -84,9 +84,9 @@ def examine(data_dir: Path) -> Examined:
         )
     fs = FS()
     store = CheckpointStore(fs, checkpoints)
-    kept = sum(len(store.list(name, create_lsn)) for name, create_lsn in store.models())
+    count = sum(len(store.list(name, create_lsn)) for name, create_lsn in store.models())
     findings = [*verify_journal(fs, journal), *store.verify()]
-    return Examined(len(list_segments(fs, journal)), kept, findings)
+    return Examined(len(list_segments(fs, journal)), count, findings)
 
 
 def _within(path: Path, directory: Path) -> Path:

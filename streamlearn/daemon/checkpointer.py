@@ -68,7 +68,7 @@ class Checkpointer:
         self._now = now
         self._histories = {key: _History(infos, now) for key, infos in checkpoints.items()}
         self._due: set[HostedModel] = set()  # take a checkpoint at the end of the current record
-        self._removing: dict[ModelKey, int] = {}  # deleted models whose files remain → first needed lsn
+        self._removing: dict[ModelKey, int] = {}  # deleted models with remaining files → first needed lsn
         self._retired = 0
 
     def checkpoints_of(self, hosted: HostedModel) -> list[CheckpointInfo]:

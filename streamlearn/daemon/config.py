@@ -1,6 +1,6 @@
 """Settings from `streamlearn.toml`, `STREAMLEARN_…` variables and the command line; the last one wins.
 
-All settings are checked before the start, and `BadConfig` reports every mistake at once.
+All settings are checked before the start, and `BadConfig` reports all errors together.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def load(
     Raises
     ------
     BadConfig
-        Lists every mistake in the file, the environment and the command line.
+        Lists all errors in the file, the environment and the command line.
     """
     options: dict[str, Any] = {
         "data_dir": data_dir,
@@ -220,10 +220,10 @@ def load(
     try:
         return FromFile(**{name: value for name, value in options.items() if value})
     except ValidationError as error:
-        mistakes = [mistake for each in error.errors() for mistake in _mistakes(each)]
-    count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-    details = "; ".join(f"{each['field']}: {each['message']}" for each in mistakes)
-    raise BadConfig(f"{count} in {source}: {details}", errors=mistakes)
+        errors = [found for details in error.errors() for found in _setting_errors(details)]
+    count = "1 mistake" if len(errors) == 1 else f"{len(errors)} mistakes"
+    messages = "; ".join(f"{found['field']}: {found['message']}" for found in errors)
+    raise BadConfig(f"{count} in {source}: {messages}", errors=errors)
 
 
 def _given(**values: Any) -> dict[str, Any]:
@@ -240,13 +240,13 @@ def _check_file(path: Path) -> None:
         raise BadConfig(f"{path} is not TOML: {error}", path=str(path)) from None
 
 
-def _mistakes(error: ErrorDetails) -> Iterator[dict[str, str]]:
+def _setting_errors(error: ErrorDetails) -> Iterator[dict[str, str]]:
     """Convert one pydantic error to {field, message}; an invalid spec gives several."""
     field = ".".join(str(part) for part in error["loc"]) or "settings"
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, _InvalidSpec):
-        for each in cause.errors:
-            yield {"field": f"{field}.spec.{each['field']}", "message": each["message"]}
+        for found in cause.errors:
+            yield {"field": f"{field}.spec.{found['field']}", "message": found["message"]}
     elif error["type"] == "extra_forbidden":
         known = _known_names(error["loc"][:-1])
         near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)

@@ -1,4 +1,4 @@
-"""The parts of a daemon, put together."""
+"""Construction of a daemon from its parts."""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ class GroupCommit:
         Raises
         ------
         DiskFull
-            Nothing was kept.
+            The record was not accepted.
         StreamlearnError
             As raised by `accept`.
         """

@@ -119,7 +119,7 @@ class Watermarks:
             self._call(waiter, None)
 
     def expire(self, now: float) -> None:
-        """Call the waiters whose deadline has passed."""
+        """Call the waiters that are past their deadline."""
         deadlines = self._deadlines
         while deadlines and (deadlines[0][0] <= now or deadlines[0][3].run is None):
             _, _, hosted, waiter = heappop(deadlines)

@@ -162,7 +162,7 @@ class Journal:
         Raises
         ------
         DiskFull, OSError
-            No record was kept; the journal remains usable.
+            No record was written; the journal remains usable.
         JournalFailed
             If a sync has failed before.
         """

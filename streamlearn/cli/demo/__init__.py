@@ -1,4 +1,4 @@
-"""``streamlearn demo``: the whole scenario on real data, with a check of every promise."""
+"""``streamlearn demo``: the whole scenario on real data, with checks of the results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def demo(
 
     A daemon in a temporary directory learns sensor readings of a space shuttle and of a water pipe. Another
     process queries the models. The daemon is killed with kill -9 and restarted. At the end every model must
-    equal an uninterrupted run bit for bit. If a promise was broken, the command names it and exits with 13.
+    equal an uninterrupted run bit for bit. If a check fails, the command names it and exits with 13.
     """
     from streamlearn.cli import report
     from streamlearn.cli.demo import checks, data, summary, umatrix
@@ -68,7 +68,7 @@ def demo(
         *summary.renderables(results, quality, checked, umatrix.draw(images)),
         f"image: {png}" + (f"; data and log: {keep}" if keep is not None else ""),
     )
-    broken = [check for check in checked if not check.kept]
+    broken = [check for check in checked if not check.passed]
     if broken:
         listed = "; ".join(f"{check.text} ({check.evidence})" for check in broken)
         raise PromiseBroken(f"{len(broken)} of {len(checked)} promises broken: {listed}", broken=len(broken))

@@ -1,4 +1,4 @@
-"""The promises of the software, each checked against what happened in this run."""
+"""The checks of the demo: properties of the software, tested with the results of this run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ LEAST_AUC = 0.9
 
 
 class Check(NamedTuple):
-    """One promise, whether it was kept, and the numbers that show it."""
+    """A property, whether this run has it, and the numbers that show it."""
 
     text: str
-    kept: bool
+    passed: bool
     evidence: str
 
 
@@ -75,7 +75,7 @@ def one_step_errors(changes: NDArray[np.float32], forecast: NDArray[np.float32])
 
 
 def run_checks(results: Results, quality: Quality) -> list[Check]:
-    """Return every check, kept or not."""
+    """Return all checks, passed or not."""
     models = [*results.models, results.full_speed]
     sound = results.exit_code == 0 and not results.findings
     damage = results.findings[0].message if results.findings else "no damage"
@@ -117,11 +117,11 @@ def _delivery(models: list[ModelResult]) -> list[Check]:
 def _crashes(results: Results) -> list[Check]:
     if not results.kills:
         return []
-    kept = all(kill.exit_code == KILLED and kill.recovered >= kill.acknowledged for kill in results.kills)
+    passed = all(kill.exit_code == KILLED and kill.recovered >= kill.acknowledged for kill in results.kills)
     evidence = "; ".join(
         f"{kill.acknowledged:,} acknowledged, {kill.recovered:,} recovered" for kill in results.kills
     )
-    return [Check("samples acknowledged before kill -9 are recovered after it", kept, evidence)]
+    return [Check("samples acknowledged before kill -9 are recovered after it", passed, evidence)]
 
 
 def _queries(results: Results) -> list[Check]:

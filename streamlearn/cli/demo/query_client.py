@@ -118,17 +118,17 @@ def statistics(rows: NDArray[np.float64], outages: Sequence[Outage]) -> QuerySta
     met_outage = np.zeros(len(answered), np.bool_)
     for outage in outages:
         met_outage |= (began <= outage.ready) & (began + seconds >= outage.killed)
-    clear, delayed = seconds[~met_outage], seconds[met_outage]
+    regular, in_outage = seconds[~met_outage], seconds[met_outage]
     phase = np.searchsorted([outage.ready for outage in outages], began[~met_outage])
     steps = [np.diff(answered[answered[:, MODEL] == model, LSN]) for model in np.unique(rows[:, MODEL])]
     return QueryStatistics(
         sent=len(rows),
         answered=len(answered),
-        p50=_quantile(clear, 0.50),
-        p99=_quantile(clear, 0.99),
-        longest=_quantile(clear, 1.0),
-        over_outage=len(delayed),
-        longest_over_outage=_quantile(delayed, 1.0),
+        p50=_quantile(regular, 0.50),
+        p99=_quantile(regular, 0.99),
+        longest=_quantile(regular, 1.0),
+        over_outage=len(in_outage),
+        longest_over_outage=_quantile(in_outage, 1.0),
         phases=tuple(int(count) for count in np.bincount(phase, minlength=len(outages) + 1)),
         reversals=sum(int((step < 0).sum()) for step in steps),
         states=len(np.unique(answered[:, [MODEL, LSN]], axis=0)),

@@ -69,7 +69,7 @@ def checks_table(checks: list[Check]) -> Table:
 
     table = Table.grid(padding=(0, 1))
     for check in checks:
-        mark = Text("✔", style="green") if check.kept else Text("✘", style="bold red")
+        mark = Text("✔", style="green") if check.passed else Text("✘", style="bold red")
         table.add_row(mark, Text.assemble(check.text, (f"  {check.evidence}", "dim")))
     return table
 
@@ -105,8 +105,8 @@ def renderables(
     results: Results, quality: Quality, checks: list[Check], drawing: Table
 ) -> list[RenderableType]:
     """Return the summary for a person."""
-    kept = sum(check.kept for check in checks)
-    verdict = f"{kept} of {len(checks)} promises kept, in {report.duration(results.seconds)}"
+    passed = sum(check.passed for check in checks)
+    verdict = f"{passed} of {len(checks)} promises kept, in {report.duration(results.seconds)}"
     tables = models_table(results, quality), numbers(results), "", drawing, "", checks_table(checks)
     return [*tables, verdict]
 

@@ -15,7 +15,7 @@ by γ(1 − 1/m) and raises the others by γ/m. The bias is computed from exact 
 
 The sum of a unit's weights. With u = 2⁻²⁴, rounding in one update changes Σ_i w_i by at most 7u: u for the
 new weights (they sum to 1), 2εu for the differences, 4εu for W/n. Every 64 samples, the weights of each unit
-whose sum is off by more than 4u are divided by the sum. At most 8u remain. Therefore
+are divided by their sum if it is off by more than 4u. At most 8u remain. Therefore
 |Σ_i w_i − 1| ≤ (64·7 + 8)·u < 2.8e-5 after any number of samples, at any rate. The exact rule keeps the sum
 at 1, so the division removes rounding errors only.
 
