@@ -27,7 +27,7 @@ def task(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def error_rate(net: sl.RNN | sl.BidirectionalRNN, n: int) -> np.ndarray:
-    """Share of wrong phases by position in the chunk, shape (CHUNK,), in the second half of the stream."""
+    """Return the error rate by position in the chunk, shape (CHUNK,), in the second half of the stream."""
     x, phase = task(n, seed=1)
     predicted = net.learn(x, phase).prediction.argmax(axis=1)
     errors = (predicted != phase[: len(predicted), 0]).astype(float)
@@ -48,9 +48,9 @@ def draw(file: Path, samples: int = 400_000) -> None:
             label=f"both directions, {context} samples of context",
         )
     axes.set_xlabel("position in the chunk")
-    axes.set_ylabel("wrong, %")
+    axes.set_ylabel("error rate, %")
     axes.set_ylim(bottom=0)
-    axes.set_title("Which of two phases is it, under noise?", fontsize=10)
+    axes.set_title("Classification of two phases under noise", fontsize=10)
     axes.legend()
     figure.savefig(file, dpi=110)
     plt.close(figure)

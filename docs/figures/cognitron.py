@@ -47,9 +47,9 @@ def similarity(activity: np.ndarray) -> float:
 def draw(file: Path, rounds: Sequence[int] = ROUNDS) -> None:
     digits = pictures()
     figure = plt.figure(figsize=(10, 5), layout="constrained")
-    answers, course = figure.subfigures(1, 2, width_ratios=(3, 2))
-    panels = answers.subplots(4, 5)
-    axes = course.subplots()
+    activities, curves = figure.subfigures(1, 2, width_ratios=(3, 2))
+    panels = activities.subplots(4, 5)
+    axes = curves.subplots()
     for panel, digit in zip(panels[0], digits, strict=True):
         panel.imshow(digit.reshape(12, 12), cmap="Greys")
     panels[0][0].set_ylabel("sample")
@@ -61,15 +61,15 @@ def draw(file: Path, rounds: Sequence[int] = ROUNDS) -> None:
             learned = until
             activity = net.predict(digits).activity
             similarities.append(similarity(activity) if activity.max(axis=1).min() > 0.01 else np.nan)
-        for panel, each in zip(panels[layers], activity, strict=True):
-            panel.imshow(each.reshape(12, 12), cmap="magma", vmin=0, vmax=1)
+        for panel, response in zip(panels[layers], activity, strict=True):
+            panel.imshow(response.reshape(12, 12), cmap="magma", vmin=0, vmax=1)
         panels[layers][0].set_ylabel(f"layer {layers}")
         axes.plot(rounds, similarities, marker="o", label=f"layer {layers}")
     for panel in panels.flat:
         panel.set_xticks([])
         panel.set_yticks([])
-    answers.suptitle(f"activity after {rounds[-1]} rounds", fontsize=10)
-    axes.axhline(similarity(digits), color="grey", linestyle="--", label="the digits themselves")
+    activities.suptitle(f"activity after {rounds[-1]} rounds", fontsize=10)
+    axes.axhline(similarity(digits), color="grey", linestyle="--", label="the digits (input)")
     axes.set(xlabel="rounds of the five digits", ylabel="mean cosine between digits", ylim=(0, None))
     axes.set_title("responses to different digits become less similar", fontsize=10)
     axes.legend()

@@ -24,7 +24,7 @@ def rings(n: int, seed: int) -> np.ndarray:
     return (points + 0.08 * random.normal(size=(n, 2))).astype(np.float32)
 
 
-def pieces(units: int, edges: np.ndarray) -> int:
+def count_components(units: int, edges: np.ndarray) -> int:
     """Number of connected components of the graph."""
     part = np.arange(units)
     for i, j in edges:
@@ -42,10 +42,11 @@ def draw(file: Path, moments: tuple[int, int, int] = MOMENTS) -> None:
         axes.add_collection(LineCollection(list(gas.weights[gas.edges]), colors="tab:blue", linewidths=1.2))
         axes.scatter(*gas.weights.T, s=16, color="tab:blue", edgecolors="white", linewidths=0.5, zorder=2)
         units, edges = len(gas.weights), gas.edges
-        parts = "one piece" if pieces(units, edges) == 1 else f"{pieces(units, edges)} pieces"
+        components = count_components(units, edges)
+        parts = "1 component" if components == 1 else f"{components} components"
         axes.set(xticks=[], yticks=[], aspect="equal")
         axes.set_title(
-            f"after {moment:,} samples:\n{units} units, {len(edges)} edges, in {parts}",
+            f"after {moment:,} samples:\n{units} units, {len(edges)} edges, {parts}",
             fontsize=9,
         )
     figure.savefig(file, dpi=100, pil_kwargs={"optimize": True})

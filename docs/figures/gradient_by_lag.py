@@ -44,7 +44,7 @@ def draw(file: Path, samples: int = 60_000) -> None:
         axes.semilogy(norms / norms[0], label=f"{name}, mean error {net.quality()['mae']:.2f}")
     axes.set_xlabel("lag j")
     axes.set_ylabel("‖∂L_t/∂s_{t−j}‖ / ‖∂L_t/∂s_t‖")
-    axes.set_title("Remember a value for 40 samples on average: how far back the net learns", fontsize=10)
+    axes.set_title("Gradient by lag: the task is to remember a value for 40 samples on average", fontsize=10)
     axes.legend()
     figure.savefig(file, dpi=110)
     plt.close(figure)

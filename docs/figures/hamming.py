@@ -34,14 +34,14 @@ def letters() -> np.ndarray:
 
 
 def draw_recurrence(axes: Axes, net: sl.HammingNet, sample: np.ndarray, title: str) -> None:
-    """Draw the activities y of the units at first and after each iteration of the MaxNet."""
+    """Draw the activities y of the units before and after each iteration of the MaxNet."""
     out = net.predict(sample[None])
-    course = [(net.weights @ sample + sample.size) / 2]
+    activities = [(net.weights @ sample + sample.size) / 2]
     for _ in range(out.iterations[0]):
-        y = course[-1]
-        course.append(np.maximum(0, y - net.spec.epsilon * (y.sum() - y)))
+        y = activities[-1]
+        activities.append(np.maximum(0, y - net.spec.epsilon * (y.sum() - y)))
     for unit, style in enumerate(("-", "--", "-", ":")):  # some lines coincide
-        axes.plot([y[unit] for y in course], style, marker=".", label=NAMES[unit])
+        axes.plot([y[unit] for y in activities], style, marker=".", label=NAMES[unit])
     axes.set_xlabel("iteration of the MaxNet")
     verdict = "a tie" if out.tie[0] else f"{NAMES[out.winner[0]]} wins"
     axes.set_title(f"{title}:\n{out.iterations[0]} iterations, {verdict}", fontsize=9)
@@ -56,13 +56,13 @@ def draw(file: Path) -> None:
     figure, panels = plt.subplots(1, 3, figsize=(8, 3.5), layout="constrained", sharex=True, sharey=True)
     noisy = patterns[2].copy()
     noisy[np.random.default_rng(1).permutation(64)[:12]] *= -1
-    foot = np.flatnonzero(patterns[0] != patterns[1])  # the lowest bar of the E, an even number of points
+    bar = np.flatnonzero(patterns[0] != patterns[1])  # the lowest bar of the E, an even number of points
     most, half = patterns[0].copy(), patterns[0].copy()
-    most[foot[len(foot) // 2 + 1 :]] = half[foot[len(foot) // 2 :]] = -1
+    most[bar[len(bar) // 2 + 1 :]] = half[bar[len(bar) // 2 :]] = -1
     draw_recurrence(panels[0], net, noisy, "H, 12 of 64 lines wrong")
-    draw_recurrence(panels[1], net, most, "E, three quarters of its foot")
-    draw_recurrence(panels[2], net, half, "E, half of its foot")
-    panels[0].set(ylabel="activity: lines that agree, at first", ylim=(0, 70))
+    draw_recurrence(panels[1], net, most, "E with 3/4 of its lowest bar")
+    draw_recurrence(panels[2], net, half, "E with half of its lowest bar")
+    panels[0].set(ylabel="activity (at iteration 0: matching lines)", ylim=(0, 70))
     panels[0].legend(loc="upper center", ncols=1)
     figure.savefig(file, dpi=100, pil_kwargs={"optimize": True})
     plt.close(figure)

@@ -37,7 +37,7 @@ def preference(responses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.angle(z) / 2 % np.pi, np.abs(z)
 
 
-def disagreement(places: np.ndarray, angles: np.ndarray) -> float:
+def angle_difference(places: np.ndarray, angles: np.ndarray) -> float:
     """Mean difference between the angles of neighbours in degrees; 45 if they are unrelated."""
     distances = np.linalg.norm(places[:, None] - places, axis=2)
     one, other = np.nonzero((distances > 0.5) & (distances < 1.5))
@@ -55,11 +55,11 @@ def orientation_map(axes: Axes, sheet: sl.Malsburg, title: str) -> None:
     strokes = np.stack((places - along, places + along), axis=1)
     axes.add_collection(LineCollection(list(strokes), colors="black", linewidths=1))
     ranges = (on & ~np.roll(on, 1, axis=1)).sum(axis=1)
-    differ = disagreement(places, angle)
+    difference = angle_difference(places, angle)
     axes.set_title(
-        f"{title}\nafferents: tuning {tuned.mean():.2f}, neighbours differ by {differ:.0f}°\n"
-        f"{(ranges == 1).sum()} of {len(places)} cells answer to one range of angles,"
-        f" {(ranges > 1).sum()} to several",
+        f"{title}\nafferents: tuning {tuned.mean():.2f}, difference of neighbours {difference:.0f}°\n"
+        f"{(ranges == 1).sum()} of {len(places)} cells respond in one range of angles,"
+        f" {(ranges > 1).sum()} in several",
         fontsize=9,
     )
 

@@ -58,8 +58,8 @@ def draw(file: Path, samples: int = SAMPLES) -> None:
             net = taught(units, SIDE, samples, seed, **RULE)
             colours = plt.get_cmap("Set2")(net.predict(dipoles(SIDE)).winner[:, 0])
             for stimulus, colour in zip(dipoles(SIDE), colours, strict=True):
-                (down, other_down), (along, other_along) = np.nonzero(stimulus.reshape(SIDE, SIDE))
-                axes.plot([along, other_along], [down, other_down], color=colour, linewidth=5, zorder=1)
+                rows_of_dipole, columns_of_dipole = np.nonzero(stimulus.reshape(SIDE, SIDE))
+                axes.plot(columns_of_dipole, rows_of_dipole, color=colour, linewidth=5, zorder=1)
             y, x = np.mgrid[:SIDE, :SIDE]
             axes.scatter(
                 x, y, c=lattice(net, SIDE), cmap="Set2", vmin=0, vmax=7, s=70, edgecolors="0.3", zorder=2
@@ -67,7 +67,7 @@ def draw(file: Path, samples: int = SAMPLES) -> None:
             axes.set(xticks=[], yticks=[], aspect="equal", ylim=(SIDE - 0.5, -0.5))
             axes.set_title(f"{units} units, run {seed + 1}", fontsize=9)
     figure.suptitle(
-        "Dipoles: points in the colour of the unit with the most weight on them, dipoles in their winner's",
+        "Colour of a point: unit with the largest weight on it. Colour of a dipole: its winner",
         fontsize=10,
     )
     figure.savefig(file, dpi=110)

@@ -72,11 +72,11 @@ def draw(file: Path, samples: int = SAMPLES) -> None:
 
     first, second = (reader(WORDS, [[2]], seed, samples, leak=0.005) for seed in RUNS)
     whole = reader(WORDS, [[4]], 0, samples, sensitivity=0.002)
-    plain, taught = (reader(words, [[2]], 1, samples, leak=0.005) for words in (ALONE, TAUGHT))
+    untaught, taught = (reader(words, [[2]], 1, samples, leak=0.005) for words in (ALONE, TAUGHT))
     for row, nets in (
-        (rows[1], [(first, WORDS, "two units, a run"), (second, WORDS, "two units, another")]),
+        (rows[1], [(first, WORDS, "two units, seed 1"), (second, WORDS, "two units, seed 2")]),
         (rows[2], [(whole, WORDS, "four units")]),
-        (rows[3], [(plain, ALONE, "by their looks"), (taught, ALONE, "taught by AA BA SB EB")]),
+        (rows[3], [(untaught, ALONE, "without teacher"), (taught, ALONE, "with teacher")]),
     ):
         units = [
             (net, words, title, unit) for net, words, title in nets for unit in range(len(net.weights[0]))
@@ -87,7 +87,7 @@ def draw(file: Path, samples: int = SAMPLES) -> None:
             axes.set_title(f"{title}: {', '.join(won) or 'none'}", fontsize=9)
     for axes in rows.flat:
         axes.set(xticks=[], yticks=[])
-    figure.suptitle("Each unit's weights, and the words that it wins", fontsize=10)
+    figure.suptitle("Weights of each unit, and the words that it wins", fontsize=10)
     figure.savefig(file, dpi=110)
     plt.close(figure)
 
