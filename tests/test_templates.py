@@ -21,15 +21,16 @@ ROW = '    Registration("template", "models.maps.template", "Template"),\n'
 EXAMPLE = """    "template": Kind(
         usual={"dim": 5, "units": 20, "learning_rate": DECAY, "half_life": 50.0},
         smallest={"dim": 1, "units": 1},
-        huge={"dim": 1 << 20, "units": 1 << 24},
+        oversized={"dim": 1 << 20, "units": 1 << 24},
         variants=({"distance": "manhattan", "scale": "standard"},),
-        drawn=_from_random_weights,
+        depends_on_seed=_starts_random,
     ),
 """
 SELECTIONS = (
     ["tests/models/test_template.py"],
     ["tests/conformance/test_arguments.py", "-k", "template"],
     ["tests/conformance/test_learning.py", "-k", "template and any_split"],
+    ["tests/conformance/test_saving.py", "-k", "template and oversized"],
 )
 
 
@@ -55,7 +56,11 @@ def package(tmp_path: Path) -> Path:
 def test_the_templates_are_a_model_that_passes_its_tests(package):
     paths = os.pathsep.join([str(package), str(package / "clients/python")])
     env = {**os.environ, "PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(package / "cache")}
-    for selection in SELECTIONS:
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *selection]
-        done = subprocess.run(command, env=env, cwd=package, capture_output=True, text=True)
+    pytest_command = ["pytest", "-q", "-p", "no:cacheprovider"]
+    commands = [["ruff", "check", "--no-cache", *PLACES.values()]]
+    commands += [[*pytest_command, *selection] for selection in SELECTIONS]
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", *command], env=env, cwd=package, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from ...kernels import compiler
 from ...kernels.maps import template as kernels
@@ -22,20 +22,14 @@ class TemplateSpec(LabelledSpec):
         Decay(0.5, 0.02, 5000.0), description="ε(t), the share of the distance that the winner moves."
     )
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> TemplateSpec:
-        if self.units * self.dim > base.MAX_STATE_VALUES:
-            raise ValueError(
-                f"the net has more than {base.MAX_STATE_VALUES} weights; take fewer units or a smaller dim"
-            )
-        return self
-
     @property
     def arrangement(self) -> tuple[int, ...]:
+        """Shape of the units."""
         return (self.units,)
 
     @property
     def schedules(self) -> dict[str, Schedule]:
+        """Parameters that may change over the stream, by the names of the kernel's arguments."""
         return {"learning_rate": self.learning_rate}
 
 

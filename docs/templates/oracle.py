@@ -5,7 +5,7 @@ w_j += ε(t)·(x − w_j) for the winner j
 
 from __future__ import annotations
 
-from tests.naive.units import Said, Units, decayed
+from tests.naive.units import UnitOutputs, Units, decayed
 
 
 class NaiveTemplate(Units):
@@ -13,5 +13,5 @@ class NaiveTemplate(Units):
         super().__init__(weights, **options)
         self.learning_rate = learning_rate  # (start, end, τ)
 
-    def adapt(self, x: list[float], outputs: Said) -> None:
+    def adapt(self, x: list[float], outputs: UnitOutputs) -> None:
         self.pull(outputs.winner, x, decayed(self.learning_rate, self.t))

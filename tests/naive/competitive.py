@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from tests.naive.units import Said, Units, decayed
+from tests.naive.units import UnitOutputs, Units, decayed
 
 
 class NaiveCompetitive(Units):
@@ -18,15 +18,15 @@ class NaiveCompetitive(Units):
         mode: str,
         learning_rate: tuple[float, float, float],
         beta: tuple[float, float, float] = (1.0, 1.0, 1.0),
-        **around,
+        **options,
     ) -> None:
-        super().__init__(weights, **around)
+        super().__init__(weights, **options)
         self.mode, self.learning_rate, self.beta = mode, learning_rate, beta
 
-    def adapt(self, x: list[float], said: Said) -> None:
+    def adapt(self, x: list[float], outputs: UnitOutputs) -> None:
         rate = decayed(self.learning_rate, self.t)
         if self.mode == "hard":
-            self.pull(said.winner, x, rate)
+            self.pull(outputs.winner, x, rate)
             return
         squares = self.squared_distances(x)
         beta = decayed(self.beta, self.t)
@@ -38,15 +38,13 @@ class NaiveCompetitive(Units):
 class NaiveGas(Units):
     """Neural gas: w_j += ε·exp(−k_j/λ)·(x − w_j), k_j the number of units nearer than j."""
 
-    def __init__(self, weights, learning_rate, spread, **around) -> None:
-        super().__init__(weights, **around)
+    def __init__(self, weights, learning_rate, spread, **options) -> None:
+        super().__init__(weights, **options)
         self.learning_rate, self.spread = learning_rate, spread
 
-    def adapt(self, x: list[float], said: Said) -> None:
+    def adapt(self, x: list[float], outputs: UnitOutputs) -> None:
         rate, spread = decayed(self.learning_rate, self.t), decayed(self.spread, self.t)
-        squares = self.squared_distances(x)
-        order = sorted(range(len(squares)), key=lambda j: (squares[j], j))
-        for k, j in enumerate(order):
+        for k, j in enumerate(self.by_distance(x)):
             self.pull(j, x, rate * math.exp(-k / spread))
 
 
@@ -54,9 +52,9 @@ class NaiveFair(Units):
     """Hard learning where another than the winner may learn, and losers may learn a little."""
 
     def __init__(
-        self, weights, rate, leak=0.0, conscience=None, conscience_rate=1e-4, frequency=False, **around
+        self, weights, rate, leak=0.0, conscience=None, conscience_rate=1e-4, frequency=False, **options
     ):
-        super().__init__(weights, **around)
+        super().__init__(weights, **options)
         self.rate, self.leak, self.conscience, self.b = rate, leak, conscience, conscience_rate
         n = len(self.weights)
         self.p, self.n = [1 / n] * n, [1] * n
@@ -74,7 +72,7 @@ class NaiveFair(Units):
             return one
         return winner
 
-    def adapt(self, x: list[float], said: Said) -> None:
-        one = self.learner(self.squared_distances(x), said.winner)
+    def adapt(self, x: list[float], outputs: UnitOutputs) -> None:
+        one = self.learner(self.squared_distances(x), outputs.winner)
         for j in range(len(self.weights)):
             self.pull(j, x, self.rate if j == one else self.leak)

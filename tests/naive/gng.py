@@ -6,14 +6,14 @@ bounded; there are no insertions while nothing is joined.
 
 from __future__ import annotations
 
-from tests.naive.units import Said, Units
+from tests.naive.units import UnitOutputs, Units
 
 
 class NaiveGrowingGas(Units):
     def __init__(
-        self, weights, room, rate=0.2, neighbour_rate=0.006, age=50, every=100, alpha=0.5, d=0.995, **around
+        self, weights, room, rate=0.2, neighbour_rate=0.006, age=50, every=100, alpha=0.5, d=0.995, **options
     ):
-        super().__init__(weights, **around)
+        super().__init__(weights, **options)
         assert len(self.weights) == 2
         self.room, self.rate, self.neighbour_rate = room, rate, neighbour_rate
         self.age, self.every, self.alpha, self.d = age, every, alpha, d
@@ -24,23 +24,23 @@ class NaiveGrowingGas(Units):
     def neighbours(self, i: int) -> list[int]:
         return sorted(j for edge in self.edges if i in edge for j in edge - {i})
 
-    def learn(self, sample) -> Said:
-        said = super().learn(sample)
+    def learn(self, sample) -> UnitOutputs:
+        outputs = super().learn(sample)
         if self.t % self.every == 0 and len(self.weights) < self.room and self.edges:
             self.insert()
         self.errors = [self.d * error for error in self.errors]
-        return said
+        return outputs
 
-    def adapt(self, x: list[float], said: Said) -> None:
-        i = said.winner
+    def adapt(self, x: list[float], outputs: UnitOutputs) -> None:
+        i = outputs.winner
         joined = self.neighbours(i)
         for j in joined:
             self.edges[frozenset((i, j))] += 1
-        self.errors[i] += said.distance**2
+        self.errors[i] += outputs.distance**2
         self.pull(i, x, self.rate)
         for j in joined:
             self.pull(j, x, self.neighbour_rate)
-        self.edges[frozenset((i, said.second))] = 0
+        self.edges[frozenset((i, outputs.second))] = 0
         self.edges = {edge: age for edge, age in self.edges.items() if age <= self.age}
         # From the last to the first, as the list closes up behind each.
         for j in reversed(range(len(self.weights))):

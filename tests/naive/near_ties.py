@@ -1,12 +1,13 @@
 """Compares a model with its oracle up to the first near-tie.
 
 A near-tie is a sample to which two units are almost equally near: float32 cannot tell which is nearer. From
-there on the model and the oracle may differ, and both are right.
+there on the model and the oracle may differ, and both are right. Only a tie that the rule depends on
+counts: if the k nearest units learn alike, their order does not matter.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Collection
 
 import numpy as np
 
@@ -15,24 +16,25 @@ from tests.naive.units import Units
 GAP = 1e-5  # relative: about a hundred units in the last place of float32
 
 
-def near_tie(oracle: Units, sample: list[float], *, all_ranks: bool = False) -> bool:
-    """Whether the two nearest units are a near-tie; with ``all_ranks`` any two units of adjacent ranks."""
+def near_tie(oracle: Units, sample: list[float], borders: Collection[int] = ()) -> bool:
+    """Whether the two nearest units are a near-tie, or for a k of ``borders`` the k-th and the next unit."""
     squares = sorted(oracle.squared_distances(oracle.scaler.scaled(sample)))
-    pairs = list(pairwise(squares)) if all_ranks else [tuple(squares[:2])]
-    return any(len(pair) == 2 and pair[1] - pair[0] <= GAP * pair[1] for pair in pairs)
+    nearer = [k for k in {1, *borders} if k < len(squares)]
+    return any(squares[k] - squares[k - 1] <= GAP * squares[k] for k in nearer)
 
 
 def assert_same_until_near_tie(
-    model, oracle: Units, x: np.ndarray, *, at_least: int, all_ranks: bool = False
+    model, oracle: Units, x: np.ndarray, *, at_least: int, borders: Collection[int] = ()
 ) -> None:
     """Let both learn ``x`` ``(n, dim)`` up to the first near-tie, and compare outputs and weights.
 
     ``at_least`` is the number of samples to compare at least, so that the test cannot become empty.
-    ``all_ranks`` is for rules in which the ranks of all units matter.
+    ``borders`` has a k if the rule treats the k nearest units differently from the others:
+    ``range(1, units)`` if the rank of every unit matters.
     """
     expected = []
     for sample in x.tolist():
-        if near_tie(oracle, sample, all_ranks=all_ranks):
+        if near_tie(oracle, sample, borders):
             break
         expected.append(oracle.learn(sample))
     assert len(expected) >= at_least, f"near-tie at sample {len(expected)}: choose another seed or rate"

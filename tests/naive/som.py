@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from tests.naive.units import Said, Units, decayed
+from tests.naive.units import UnitOutputs, Units, decayed
 
 REACH = 5.25  # in σ
 SMALLEST_SIGMA = 1e-3
@@ -23,9 +23,9 @@ class NaiveSOM(Units):
         learning_rate: tuple[float, float, float],
         grid_distance: str = "manhattan",
         neighbourhood: str = "gaussian",
-        **around,
+        **options,
     ) -> None:
-        super().__init__([w for row in weights for w in row], **around)
+        super().__init__([w for row in weights for w in row], **options)
         self.columns = len(weights[0])
         self.sigma, self.learning_rate = sigma, learning_rate
         self.metric, self.neighbourhood = grid_distance, neighbourhood
@@ -48,14 +48,14 @@ class NaiveSOM(Units):
             return float(d <= sigma)
         return math.exp(-(d**2) / (2 * sigma**2)) if d <= REACH * sigma else 0.0
 
-    def adapt(self, x: list[float], said: Said) -> None:
+    def adapt(self, x: list[float], outputs: UnitOutputs) -> None:
         rate, sigma = decayed(self.learning_rate, self.t), decayed(self.sigma, self.t)
         for j in range(len(self.weights)):
-            self.pull(j, x, rate * self.h(said.winner, j, sigma))
-        self.distances.append(said.distance)
-        if said.second >= 0:
-            rows_apart = abs(said.winner // self.columns - said.second // self.columns)
-            columns_apart = abs(said.winner % self.columns - said.second % self.columns)
+            self.pull(j, x, rate * self.h(outputs.winner, j, sigma))
+        self.distances.append(outputs.distance)
+        if outputs.second >= 0:
+            rows_apart = abs(outputs.winner // self.columns - outputs.second // self.columns)
+            columns_apart = abs(outputs.winner % self.columns - outputs.second % self.columns)
             self.torn.append(max(rows_apart, columns_apart) > 1)
         else:
             self.torn.append(False)

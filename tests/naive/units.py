@@ -21,8 +21,8 @@ def decayed(schedule: tuple[float, float, float], t: float) -> float:
 
 
 @dataclass
-class Said:
-    """What is said of a sample."""
+class UnitOutputs:
+    """The outputs for one sample."""
 
     winner: int
     second: int
@@ -48,29 +48,33 @@ class Units(ABC):
             for w in self.weights
         ]
 
-    def predict(self, sample) -> Said:
+    def by_distance(self, x: list[float]) -> list[int]:
+        """Return the units, the nearest first. Among equal distances the lower index is nearer."""
+        squares = self.squared_distances(x)
+        return sorted(range(len(squares)), key=lambda j: (squares[j], j))
+
+    def predict(self, sample) -> UnitOutputs:
         x = self.scaler.scaled([float(v) for v in sample])
         channels = sum(not math.isnan(v) for v in x)
         if channels == 0:
-            return Said(-1, -1, math.nan, math.nan, 0)
-        squares = self.squared_distances(x)
-        order = sorted(range(len(squares)), key=lambda j: (squares[j], j))
+            return UnitOutputs(-1, -1, math.nan, math.nan, 0)
+        squares, order = self.squared_distances(x), self.by_distance(x)
         distance = math.sqrt(squares[order[0]] * len(x) / channels)
         second = order[1] if len(order) > 1 else -1
-        return Said(order[0], second, distance, self.score.rank(distance), channels)
+        return UnitOutputs(order[0], second, distance, self.score.rank(distance), channels)
 
-    def learn(self, sample) -> Said:
-        """Learn one sample; what was said of it before."""
-        said = self.predict(sample)
-        if said.channels:
-            self.adapt(self.scaler.scaled([float(v) for v in sample]), said)
-        self.score.observe(said.distance)
+    def learn(self, sample) -> UnitOutputs:
+        """Learn one sample. Return its outputs from before it was learned."""
+        outputs = self.predict(sample)
+        if outputs.channels:
+            self.adapt(self.scaler.scaled([float(v) for v in sample]), outputs)
+        self.score.observe(outputs.distance)
         self.scaler.observe([float(v) for v in sample])
         self.t += 1
-        return said
+        return outputs
 
     @abstractmethod
-    def adapt(self, x: list[float], said: Said) -> None:
+    def adapt(self, x: list[float], outputs: UnitOutputs) -> None:
         """Move the weights for the scaled sample ``x``."""
 
     def pull(self, j: int, x: list[float], step: float) -> None:

@@ -83,10 +83,6 @@ class CompetitiveSpec(LabelledSpec):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> CompetitiveSpec:
-        if self.units * self.dim > base.MAX_STATE_VALUES:
-            raise ValueError(
-                f"the net has more than {base.MAX_STATE_VALUES} weights; take fewer units or a smaller dim"
-            )
         fair = {"conscience": self.conscience is not None, "frequency_sensitive": self.frequency_sensitive}
         if all(fair.values()):
             raise ValueError("give conscience or frequency_sensitive, not both")

@@ -115,11 +115,7 @@ class SOMSpec(LabelledSpec):
 
     @model_validator(mode="after")
     def _has_valid_grid(self) -> SOMSpec:
-        rows, columns = self.sides
-        if rows * columns * self.dim > base.MAX_STATE_VALUES:
-            raise ValueError(
-                f"the map has more than {base.MAX_STATE_VALUES} weights; take a smaller grid or dim"
-            )
+        rows, _ = self.sides
         distances = _GRID_DISTANCES[self.topology]
         if self.grid_distance not in (None, *distances):
             raise ValueError(

@@ -72,6 +72,10 @@ class UnitSpec(Spec):
     @model_validator(mode="after")
     def _has_valid_init(self) -> UnitSpec:
         shape = (*self.arrangement, self.dim)
+        if math.prod(shape) > base.MAX_STATE_VALUES:
+            raise ValueError(
+                f"the model has more than {base.MAX_STATE_VALUES} weights; take fewer units or a smaller dim"
+            )
         initial_weights.check(self.init, self.init_samples, self.init_rules, shape, base.MAX_STATE_VALUES)
         return self
 
