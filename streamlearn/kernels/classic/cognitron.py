@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..compiler import device, kernel
+from ..compiler import allocating_device, device, kernel
 from ..simd.lanes import WIDTH, anywhere, fma, lane, load, select, store, zero
 from ..stream import score as scores
 from .plane import copy_activities, neighbour_max, read_activities, store_window, window
@@ -43,7 +43,7 @@ def _shunted(e, h):
     return select(value >= MIN_OUTPUT, value, zero())
 
 
-@device
+@allocating_device
 def _allocate_buffers(layers, blocks, margin, dim):
     """Allocate the inputs (dim,), the planes, v of every layer, and the plane of w."""
     size = 2 * margin + blocks * WIDTH

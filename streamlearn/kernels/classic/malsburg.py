@@ -20,7 +20,7 @@ import math
 
 import numpy as np
 
-from ..compiler import device, kernel
+from ..compiler import allocating_device, device, kernel
 from ..simd.lanes import WIDTH, absolute, anywhere, fma, lane, load, select, store, zero
 from ..stream import score as scores
 from .plane import copy_activities, neighbour_sum, read_activities, store_window, window
@@ -54,7 +54,7 @@ def _lane_max(values):
 E_OUTPUT = 2  # index into the buffers
 
 
-@device
+@allocating_device
 def _allocate_buffers(live, margin):
     """Allocate the afferent input and H of the E cells, and the planes of H* of E and I cells."""
     e_output = np.zeros(2 * margin + live.size, np.float32)

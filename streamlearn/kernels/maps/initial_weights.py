@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from ..compiler import device, kernel
+from ..compiler import allocating_device, device, kernel
 from ..simd.lanes import WIDTH, canonical_nan
 from ..simd.splitmix import uniform
 from ..stream import scaling
@@ -47,7 +47,7 @@ def _means(scaled, centre):
         centre[c] = total / max(count, 1)
 
 
-@device
+@allocating_device
 def _fill_range(scaled, centre, random, units, weights):
     low, high = centre.copy(), centre.copy()
     for n in range(scaled.shape[0]):
@@ -109,7 +109,7 @@ def _orthonormalise(direction, earlier, known):
             direction[c] = direction[c] / length if independent else 0.0
 
 
-@device
+@allocating_device
 def _component(deviations, axes, k, random):
     """Write principal component ``k`` to ``axes[k]`` by power iteration, given components 0 … k − 1; returns
     √λ.
@@ -140,7 +140,7 @@ def _component(deviations, axes, k, random):
     return math.sqrt(squares / deviations.shape[0])
 
 
-@device
+@allocating_device
 def _fill_plane(scaled, centre, places, weights):
     deviations = np.zeros(scaled.shape)
     for n in range(scaled.shape[0]):

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..compiler import device, kernel
+from ..compiler import allocating_device, device, kernel
 from ..simd.lanes import WIDTH, load, store, zero
 from ..simd.views import row_of
 from ..stream import scaling
@@ -185,7 +185,7 @@ def _oldest_is_complete(predicted, chunk, accepts_late_targets, delay, has_targe
     return predicted > delay or (predicted > 0 and missing == 0)
 
 
-@device
+@allocating_device
 def _drop_chunk(chunk, left, xs, ys, numbers, present, counted, ids, has_target, predictions, states):
     """Remove the first ``chunk`` waiting samples; move the ``left`` others to the front."""
     for i in range(left):
