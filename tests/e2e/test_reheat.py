@@ -52,7 +52,7 @@ def test_a_model_without_schedules_refuses_reheat(serve: Callable[..., DaemonPro
         client.create("steady", "som", dim=3, grid=[5, 5], learning_rate=0.1, sigma=1.5)
         written = client.stats()["written_lsn"]
         for heat in (0, -1, 1.5, float("nan")):
-            with pytest.raises(BadValue, match="above 0, up to 1"):
+            with pytest.raises(BadValue, match="above 0 and at most 1"):
                 client.reheat("map", heat)
         with pytest.raises(BadValue, match="nothing to reheat"):
             client.reheat("steady")

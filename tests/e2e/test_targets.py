@@ -101,5 +101,5 @@ def test_forecasts_continue_each_keys_stream(serve: Callable[..., DaemonProcess]
         assert client.forecast("text", 4).shape == (4, 5)
         description = client.describe("fleet")
         assert description["state_hash"] == net.state_hash()
-        with pytest.raises(BadValue, match="before"):
+        with pytest.raises(BadValue, match="at least one learned sample"):
             client.forecast("fleet", 9, "press 9")

@@ -85,8 +85,8 @@ def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
 def device(function: Callable[..., Any]) -> Any:
     """Declare a function that kernels call. It is generic over scalars and lanes, and always inlined.
 
-    It must not create arrays or assign whole rows. So Numba counts no references to its arguments, which took a third of the time
-    of a small model: the counters are atomic.
+    It must not create arrays or assign whole rows. Then Numba counts no references to its arguments. The
+    counters are atomic and took up to a third of the time of a small model.
     """
     return nb.njit(forceinline=True, _nrt=False, **_OPTIONS)(function)
 
