@@ -6,6 +6,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 TORCH  ?= yes
 ARGS   ?=
+JOBS   ?= auto
 
 VENV    := .venv
 BIN     := $(VENV)/bin
@@ -26,7 +27,8 @@ demo: $(VENV)/.with-demo
 	$(BIN)/streamlearn demo $(ARGS)
 
 test: $(VENV)/.with-test $(ORACLE)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/streamlearn warmup
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 bench: $(VENV)/.with-peers $(ORACLE)
 	$(BIN)/python -m benchmarks $(ARGS)
