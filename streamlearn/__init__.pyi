@@ -333,8 +333,6 @@ class BidirectionalRNN(_BidirectionalRNN):
 
         Returns
         -------
-        sample : ndarray of int64, shape (n,)
-            Number of the target's sample; −1: no sample with this id waits for a target.
         prediction : ndarray of float32, shape (n, outputs)
             Prediction that ``learn`` gave when the sample came; NaN: none yet.
         error : ndarray of float32, shape (n,)
@@ -346,6 +344,8 @@ class BidirectionalRNN(_BidirectionalRNN):
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
+        sample : ndarray of int64, shape (n,)
+            Number of the target's sample; −1: no sample with this id waits for a target.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.
@@ -896,12 +896,12 @@ class Competitive(_Competitive):
 
         Returns
         -------
-        sample : ndarray of int64, shape (n,)
-            Number of the target's sample; −1: no sample with this id waits for a target.
         winner : ndarray of int32, shape (n,)
             Number of the unit that won the sample; −1: none.
         label : ndarray of int32, shape (n,)
             Label of the winner when the sample came; −1: none.
+        sample : ndarray of int64, shape (n,)
+            Number of the target's sample; −1: no sample with this id waits for a target.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.
@@ -2081,8 +2081,6 @@ class RNN(_RNN):
 
         Returns
         -------
-        sample : ndarray of int64, shape (n,)
-            Number of the target's sample; −1: no sample with this id waits for a target.
         prediction : ndarray of float32, shape (n, outputs)
             Prediction that ``learn`` gave when the sample came; NaN: none yet.
         error : ndarray of float32, shape (n,)
@@ -2094,6 +2092,8 @@ class RNN(_RNN):
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
+        sample : ndarray of int64, shape (n,)
+            Number of the target's sample; −1: no sample with this id waits for a target.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.
@@ -2441,12 +2441,12 @@ class SOM(_SOM):
 
         Returns
         -------
-        sample : ndarray of int64, shape (n,)
-            Number of the target's sample; −1: no sample with this id waits for a target.
         winner : ndarray of int32, shape (n,)
             Number of the unit that won the sample; −1: none.
         label : ndarray of int32, shape (n,)
             Label of the winner when the sample came; −1: none.
+        sample : ndarray of int64, shape (n,)
+            Number of the target's sample; −1: no sample with this id waits for a target.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.

@@ -11,7 +11,7 @@ import pytest
 from streamlearn import models
 from streamlearn.daemon.config import load as load_settings
 from streamlearn.models import Model
-from streamlearn_client.outputs import Outputs
+from streamlearn_client.outputs import NamedArrays
 from tests.conformance.examples import SPECS, make, predict_arguments, stream
 from tests.documents import LANGUAGES, PAGES, ROOT, blocks, examples, needs_a_daemon
 
@@ -122,7 +122,7 @@ def documented_outputs(model: Model, learned: bool) -> dict[str, tuple[str, str]
     }
 
 
-def assert_as_documented(model: Model, out: Outputs, learned: bool) -> None:
+def assert_as_documented(model: Model, out: NamedArrays, learned: bool) -> None:
     documented = documented_outputs(model, learned)
     assert out.arrays.keys() == documented.keys()
     known = sizes(model, len(out))

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import streamlearn
 from streamlearn.models import Model, kinds
-from streamlearn.models.outputs import DRIFT, FREEZE, columns
+from streamlearn.models.outputs import DRIFT, FREEZE, TargetOutputs, columns
 from streamlearn.models.recurrent.base import Recurrent
 from streamlearn.models.signature import Argument, arguments, section
-from streamlearn_client.outputs import Outputs
+from streamlearn_client.outputs import NamedArrays
 
 STUB = Path(streamlearn.__file__).with_suffix(".pyi")
 
@@ -79,8 +79,8 @@ def _imports(models: list[type[Model]]) -> list[str]:
     return sorted(line.replace("from streamlearn.", "from .") for line in lines)
 
 
-def _outputs(model: type[Model]) -> list[type[Outputs]]:
-    return [each for each in (model.outputs_class, model.target_outputs_class) if each is not Outputs]
+def _outputs(model: type[Model]) -> list[type[NamedArrays]]:
+    return [each for each in (model.outputs_class, model.target_outputs_class) if each is not TargetOutputs]
 
 
 def _class(model: type[Model]) -> Iterator[str]:
@@ -91,7 +91,7 @@ def _class(model: type[Model]) -> Iterator[str]:
     yield "    ) -> None: ...\n"
     yield from _method(LEARN, Model.learn, model.outputs_class)
     yield from _method(PREDICT, Model.predict, model.outputs_class)
-    if model.target_outputs_class is not Outputs:
+    if model.target_outputs_class is not TargetOutputs:
         yield from _method(LEARN_TARGETS, Model.learn_targets, model.target_outputs_class)
     if issubclass(model, Recurrent):
         yield _FROM_STATE_DICT
@@ -108,7 +108,7 @@ def _keywords(parameters: list[Argument], *optional: str) -> Iterator[str]:
         yield line if len(line) <= 111 else line.replace(" | ", "\n        | ")
 
 
-def _method(head: str, method: Callable[..., Outputs], outputs: type[Outputs]) -> Iterator[str]:
+def _method(head: str, method: Callable[..., NamedArrays], outputs: type[NamedArrays]) -> Iterator[str]:
     """Yield a method with the outputs of this kind of model in place of the Returns of every model."""
     entries = [
         (f"{name} : ndarray of {dtype}, shape {' or '.join(column.shapes)}", column.text)

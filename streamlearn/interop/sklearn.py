@@ -24,8 +24,6 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from streamlearn_client.outputs import Outputs
-
 from ..errors import BadSpec
 from ..models import Model, create
 from ..models.maps.competitive import Competitive
@@ -119,10 +117,10 @@ class _Learner(BaseEstimator):
             self.model_ = create(self._kind, {**given, "dim": rows.shape[1], **spec})
         self.model_.learn(rows, y)
 
-    def _said(self, X: ArrayLike) -> Outputs:
-        """Return the outputs of the model for ``X``. Raises NotFittedError before it has learned anything."""
+    def _outputs(self, X: ArrayLike) -> dict[str, NDArray[Any]]:
+        """Return the outputs of the model for ``X`` by name. Raises NotFittedError before ``fit``."""
         check_is_fitted(self, "model_")
-        return self.model_.predict(self._rows(X, reset=False))
+        return self.model_.predict(self._rows(X, reset=False)).arrays
 
     def _rows(self, X: ArrayLike, *, reset: bool) -> NDArray[np.float32]:
         rows: NDArray[np.float32] = validate_data(
@@ -162,14 +160,14 @@ class _Clusterer(ClusterMixin, _Learner):
 
     def predict(self, X: ArrayLike) -> NDArray[np.int32]:
         """Return the winner of each row, int32 ``(n,)``; −1 if every value is missing."""
-        return self._said(X).winner
+        return self._outputs(X)["winner"]
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return minus the model's score of each row, float64 ``(n,)``: lower is more abnormal.
 
         −0.999 means that one in a thousand recent samples was as unusual. NaN if every value is missing.
         """
-        return -self._said(X).score.astype(np.float64)
+        return -self._outputs(X)["score"].astype(np.float64)
 
 
 @_parameters_of(SOM, *_OF_LABELS, grid=(10, 10), scale="standard")
@@ -193,7 +191,7 @@ class SOMClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Clusterer
 
         On a chain the shape is ``(n, 1)``.
         """
-        return self._said(X).coords
+        return self._outputs(X)["coords"]
 
     @property
     def _n_features_out(self) -> int:
@@ -367,7 +365,7 @@ class RNNRegressor(RegressorMixin, _Learner):
 
         The rows are those that follow the rows learned last.
         """
-        prediction = self._said(X).prediction.astype(np.float64)
+        prediction = self._outputs(X)["prediction"].astype(np.float64)
         return prediction[:, 0] if self._flat else prediction
 
     def __sklearn_tags__(self) -> Any:

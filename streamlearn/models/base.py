@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 
-from streamlearn_client.outputs import Outputs
+from streamlearn_client.outputs import NamedArrays
 from streamlearn_client.protocol import as_identifiers
 
 from ..errors import BadShape, BadValue
 from ..kernels.stream import scaling, score
 from .batch import NUMBER, Batch, Float32, Integers, Targets
-from .outputs import ModelOutputs, typed
+from .outputs import ModelOutputs, TargetOutputs, typed
 from .serialization import Serializable
 from .signature import document
 from .spec import MAX_STATE_VALUES, Spec, decay_per_sample
@@ -42,7 +42,7 @@ class Model(Serializable, ABC):
     Spec: ClassVar[type[Spec]]
     outputs_class: ClassVar[type[ModelOutputs]] = ModelOutputs
     """The outputs of ``learn`` and ``predict``, declared with dtype, shape and meaning."""
-    target_outputs_class: ClassVar[type[Outputs]] = Outputs
+    target_outputs_class: ClassVar[type[TargetOutputs]] = TargetOutputs
     """The outputs of ``learn_targets``."""
     outputs: int = 0
     """Columns of a forecast; 0 if the model makes none."""
@@ -81,11 +81,11 @@ class Model(Serializable, ABC):
     # -- defined by each kind of model -------------------------------------------------------------------
 
     @abstractmethod
-    def _learn(self, batch: Batch) -> Outputs:
+    def _learn(self, batch: Batch) -> ModelOutputs:
         """Call the kernel that learns ``batch``."""
 
     @abstractmethod
-    def predict_validated(self, batch: Batch) -> Outputs:
+    def predict_validated(self, batch: Batch) -> ModelOutputs:
         """Return the outputs for a batch that ``validate`` returned. Does not change the model."""
 
     @abstractmethod
@@ -140,7 +140,7 @@ class Model(Serializable, ABC):
         keys: Any = None,
         ids: Any = None,
         times: ArrayLike | None = None,
-    ) -> Outputs:
+    ) -> ModelOutputs:
         """Learn samples in order, one by one.
 
         Parameters
@@ -159,7 +159,7 @@ class Model(Serializable, ABC):
 
         Returns
         -------
-        Outputs
+        ModelOutputs
             One row per sample: the outputs of the model before it learned that sample.
 
         Raises
@@ -172,7 +172,7 @@ class Model(Serializable, ABC):
         out = self.learn_validated(self.validate(X, y, keys, ids, times))
         return typed(self.outputs_class, out)
 
-    def learn_targets(self, ids: Any, y: ArrayLike, keys: Any = None) -> Outputs:
+    def learn_targets(self, ids: Any, y: ArrayLike, keys: Any = None) -> TargetOutputs:
         """Learn targets that arrive after their samples.
 
         Parameters
@@ -186,7 +186,7 @@ class Model(Serializable, ABC):
 
         Returns
         -------
-        Outputs
+        TargetOutputs
             One row per target: the outputs that ``learn`` gave for its sample. ``sample`` is the number of
             that sample; −1 if no sample with this id waits for a target. Such a target is counted in
             ``quality()["unmatched_targets"]`` and has no other effect.
@@ -199,7 +199,7 @@ class Model(Serializable, ABC):
         out = self.learn_validated(self.validate_targets(ids, y, keys))
         return typed(self.target_outputs_class, out)
 
-    def learn_validated(self, batch: Batch | Targets) -> Outputs:
+    def learn_validated(self, batch: Batch | Targets) -> NamedArrays:
         """Learn a batch that ``validate`` or ``validate_targets`` returned.
 
         This is the hot path of the daemon.
@@ -211,41 +211,41 @@ class Model(Serializable, ABC):
         steps = Steps(self._learn_part, self._skip_part, self.copy_state, self.adopt, self.reheat)
         return self._freeze.learn(batch, steps)
 
-    def _learn_part(self, batch: Batch | Targets) -> Outputs:
+    def _learn_part(self, batch: Batch | Targets) -> NamedArrays:
         first = self.samples
         if isinstance(batch, Targets):
-            out = self._learn_late_targets(batch, learning=True)
+            out: NamedArrays = self._learn_late_targets(batch, learning=True)
         else:
             out = self._learn(batch)
         return self._detect_drift(out, first)
 
-    def _skip_part(self, batch: Batch | Targets) -> Outputs:
+    def _skip_part(self, batch: Batch | Targets) -> NamedArrays:
         """Return the outputs without learning. The clock of the schedules advances."""
         first = self.samples
         if isinstance(batch, Targets):
-            out = self._learn_late_targets(batch, learning=False)
+            out: NamedArrays = self._learn_late_targets(batch, learning=False)
         else:
             self._schedules.advance(batch)
             out = self._skip(batch)
         return self._detect_drift(out, first)
 
-    def _detect_drift(self, out: Outputs, first: int) -> Outputs:
+    def _detect_drift(self, out: NamedArrays, first: int) -> NamedArrays:
         """Add ``drift`` to outputs with a score. ``first``: number of the first sample."""
         if self._detector is not None and "score" in out.arrays:
             numbers = out.arrays.get("sample")
             if numbers is None:
                 numbers = np.arange(first, first + len(out))
-            out.arrays["drift"] = self._detector.detect(out.score, numbers)
+            out.arrays["drift"] = self._detector.detect(out.arrays["score"], numbers)
         return out
 
-    def _learn_late_targets(self, targets: Targets, learning: bool) -> Outputs:
+    def _learn_late_targets(self, targets: Targets, learning: bool) -> TargetOutputs:
         """Learn targets of earlier samples (``accepts_late_targets``). Return the outputs of these samples.
 
         If ``learning`` is false, nothing changes, and the outputs are those of each target alone.
         """
         raise AssertionError(f"a {self.kind} accepts no late targets")
 
-    def _skip(self, batch: Batch) -> Outputs:
+    def _skip(self, batch: Batch) -> ModelOutputs:
         """Return the outputs for samples that are not learned. Only the sample counter advances."""
         out = self.predict_validated(batch)
         self.state["samples"] += batch.rows
@@ -300,7 +300,7 @@ class Model(Serializable, ABC):
             raise BadValue(f"this {self.kind} has no schedule that changes: nothing to reheat")
         return float(heat)
 
-    def predict(self, X: ArrayLike, keys: Any = None) -> Outputs:
+    def predict(self, X: ArrayLike, keys: Any = None) -> ModelOutputs:
         """Return the outputs for each sample. Does not change the model.
 
         Parameters
@@ -312,7 +312,7 @@ class Model(Serializable, ABC):
 
         Returns
         -------
-        Outputs
+        ModelOutputs
             One row per sample.
 
         Raises

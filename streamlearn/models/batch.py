@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn_client.outputs import Outputs
+from streamlearn_client.outputs import NamedArrays
 
 Float32 = NDArray[np.float32]
 Integers = NDArray[np.int64]
+_T = TypeVar("_T", bound=NamedArrays)
 
 NUMBER = np.iinfo(np.int64).min
 """Marks a sample without an id. Its id is then the sample's number."""
@@ -73,9 +74,9 @@ def _joined_column(columns: Sequence[Any]) -> Any:
     return np.concatenate(columns)
 
 
-def joined_outputs(parts: Sequence[Outputs]) -> Outputs:
+def joined_outputs(parts: Sequence[_T]) -> _T:
     """Return the rows of all ``parts`` in one."""
     if len(parts) == 1:
         return parts[0]
     names = parts[0].arrays
-    return Outputs(**{name: np.concatenate([out.arrays[name] for out in parts]) for name in names})
+    return type(parts[0])(**{name: np.concatenate([out.arrays[name] for out in parts]) for name in names})

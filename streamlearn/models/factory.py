@@ -73,7 +73,8 @@ def load(path: str | Path) -> Model:
     Returns
     -------
     Model
-        An instance of the class that was saved, with the same state, bit for bit.
+        An instance of the class that was saved, with the same state, bit for bit. ``isinstance(model, SOM)``
+        makes the outputs of its kind known to a type checker.
 
     Raises
     ------

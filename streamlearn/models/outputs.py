@@ -1,6 +1,6 @@
 """The outputs of every kind of model: names, dtypes, shapes and meanings, declared once.
 
-A class here adds annotations to ``Outputs`` and nothing else. They type the outputs for editors and mypy,
+A class here adds annotations to ``NamedArrays`` and nothing else. They type the outputs for editors and mypy,
 they are the text of the docstrings, and tests compare them with the arrays that models return. In shapes,
 ``n`` is the number of rows; other names are attributes of the model or its spec.
 """
@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple, TypeVar, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn_client.outputs import Outputs
+from streamlearn_client.outputs import NamedArrays
 
 _Float32 = NDArray[np.float32]
 _Int32 = NDArray[np.int32]
@@ -72,8 +72,8 @@ _Drift = Annotated[_Bool, Column(_ROWS, "Whether the drift detector raised an al
 _Frozen = Annotated[_Bool, Column(_ROWS, "Whether the sample was not learned.", FREEZE)]
 
 
-class ModelOutputs(Outputs):
-    """Outputs of every model, one row per sample."""
+class ModelOutputs(NamedArrays):
+    """Outputs of ``learn`` and ``predict`` that every kind of model has, one row per sample."""
 
     __slots__ = ()
 
@@ -221,23 +221,29 @@ class BidirectionalRNNOutputs(ModelOutputs):
     error: _Error
 
 
-class LabelTargetOutputs(Outputs):
+class TargetOutputs(NamedArrays):
+    """Outputs of ``learn_targets`` that every kind of model has, one row per target."""
+
+    __slots__ = ()
+
+    sample: _Target
+    frozen: _Frozen
+
+
+class LabelTargetOutputs(TargetOutputs):
     """Outputs of ``learn_targets`` for labels, one row per target."""
 
     __slots__ = ()
 
-    sample: _Target
     winner: Annotated[_Int32, Column(_ROWS, "Number of the unit that won the sample; −1: none.")]
     label: Annotated[_Int32, Column(_ROWS, "Label of the winner when the sample came; −1: none.")]
-    frozen: _Frozen
 
 
-class RecurrentTargetOutputs(Outputs):
+class RecurrentTargetOutputs(TargetOutputs):
     """Outputs of ``learn_targets`` for a recurrent network, one row per target."""
 
     __slots__ = ()
 
-    sample: _Target
     prediction: Annotated[
         _Float32,
         Column(("(n, outputs)",), "Prediction that ``learn`` gave when the sample came; NaN: none yet."),
@@ -245,19 +251,18 @@ class RecurrentTargetOutputs(Outputs):
     error: _Error
     score: _Score
     drift: _Drift
-    frozen: _Frozen
 
 
-_T = TypeVar("_T", bound=Outputs)
+_T = TypeVar("_T", bound=NamedArrays)
 
 
-def typed(cls: type[_T], out: Outputs) -> _T:
+def typed(cls: type[_T], out: NamedArrays) -> _T:
     """Return ``out`` itself, as an instance of ``cls``, which has the same slots. A copy would cost time."""
     out.__class__ = cls
     return out  # type: ignore[return-value]
 
 
-def columns(cls: type[Outputs]) -> dict[str, tuple[str, Column]]:
+def columns(cls: type[NamedArrays]) -> dict[str, tuple[str, Column]]:
     """Return dtype and declaration of every output of ``cls``, its own outputs first."""
     hints = get_type_hints(cls, include_extras=True)
     order = [name for base in cls.__mro__ for name in vars(base).get("__annotations__", {})]

@@ -17,7 +17,7 @@ from streamlearn.shard.producers import ProducerState
 from streamlearn.shard.record_codec import decode_batch
 from streamlearn.store import tensors
 from streamlearn.store.record import Record, RecordKind
-from streamlearn_client.outputs import Outputs
+from streamlearn_client.outputs import NamedArrays
 
 FIRST_SLICE = 256  # rows, until the model's speed is measured
 LONGEST_SLICE = 65536  # rows
@@ -48,7 +48,7 @@ class Applied(NamedTuple):
     time: int
     first: int = 0
     rows: int = 0
-    outputs: Outputs | None = None
+    outputs: NamedArrays | None = None
 
 
 class Snapshot(NamedTuple):

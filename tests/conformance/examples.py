@@ -15,7 +15,7 @@ import numpy as np
 
 from streamlearn import models
 from streamlearn.models import Model
-from streamlearn_client.outputs import Outputs
+from streamlearn_client.outputs import NamedArrays
 
 Spec = dict[str, Any]
 
@@ -275,7 +275,7 @@ def has_predecessor(batch: Batch) -> np.ndarray:
     return np.array([key in keys[:i] for i, key in enumerate(keys)])
 
 
-def match_samples(model: Model, out: Outputs, first: int) -> tuple[np.ndarray, np.ndarray]:
+def match_samples(model: Model, out: NamedArrays, first: int) -> tuple[np.ndarray, np.ndarray]:
     """Match rows of the outputs to the samples from number ``first`` on.
 
     Returns the rows (k,) and, for each row, the index (k,) of its sample, counted from ``first``. Rows
@@ -291,7 +291,7 @@ def part(batch: Batch, start: int, stop: int) -> Batch:
     return {name: values[start:stop] for name, values in batch.items()}
 
 
-def outputs_hash(out: Outputs) -> str:
+def outputs_hash(out: NamedArrays) -> str:
     """Return a hash of the outputs that does not depend on the bit patterns of NaNs."""
     digest = hashlib.sha256()
     for name, array in sorted(out.arrays.items()):
@@ -300,8 +300,10 @@ def outputs_hash(out: Outputs) -> str:
     return digest.hexdigest()
 
 
-def join(parts: list[Outputs]) -> Outputs:
-    return Outputs(**{name: np.concatenate([out.arrays[name] for out in parts]) for name in parts[0].arrays})
+def join(parts: list[NamedArrays]) -> NamedArrays:
+    return NamedArrays(
+        **{name: np.concatenate([out.arrays[name] for out in parts]) for name in parts[0].arrays}
+    )
 
 
 def count_init_samples(model: Model) -> int:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import streamlearn as sl
 from streamlearn.errors import BadDtype, BadShape, BadValue
 from streamlearn.models import Model
-from streamlearn_client.outputs import Outputs
+from streamlearn_client.outputs import NamedArrays
 from tests.conformance.examples import SPECS, make, not_finite, outputs_hash, part, stream
 
 LATE = [name for name in SPECS if make(name).accepts_late_targets]
@@ -48,7 +48,7 @@ def steps(model: Model, rounds: int = 8, seed: int = 1) -> list[Step]:
     return found
 
 
-def run(model: Model, calls: list[Step]) -> list[Outputs]:
+def run(model: Model, calls: list[Step]) -> list[NamedArrays]:
     return [getattr(model, name)(**arguments) for name, arguments in calls]
 
 

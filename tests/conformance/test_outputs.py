@@ -9,11 +9,11 @@ import pytest
 
 from streamlearn.models import Model
 from streamlearn.models.outputs import DRIFT, FREEZE, LABELS, columns
-from streamlearn_client.outputs import Outputs
+from streamlearn_client.outputs import NamedArrays
 from tests.conformance.examples import SPECS, make, predict_arguments, stream
 
 
-def assert_as_declared(model: Model, out: Outputs, cls: type[Outputs], learned: bool) -> None:
+def assert_as_declared(model: Model, out: NamedArrays, cls: type[NamedArrays], learned: bool) -> None:
     assert type(out) is cls
     spec = model.spec
     conditions = {

@@ -16,8 +16,8 @@ from streamlearn.daemon.queries import Queries, Query
 from streamlearn.daemon.replies import ReplyAddress
 from streamlearn.errors import BadShape, BadValue, Busy, Internal, ShuttingDown, UnknownModel
 from streamlearn.models.batch import Batch
+from streamlearn.models.outputs import ModelOutputs
 from streamlearn.shard import HostedModel
-from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import Learn, Request
 from tests.daemon.contexts import context_of
 from tests.daemon.harness import SECONDS, Running, X
@@ -33,7 +33,7 @@ class Held(RunningSum):
     reached: ClassVar[threading.Event]
     released: ClassVar[threading.Event]
 
-    def predict_validated(self, batch: Batch) -> Outputs:
+    def predict_validated(self, batch: Batch) -> ModelOutputs:
         if batch.rows == len(LONG):
             self.reached.set()
             assert self.released.wait(SECONDS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import streamlearn as sl
 from streamlearn.errors import BadShape, BadSpec
-from streamlearn_client.outputs import Outputs
+from streamlearn_client.outputs import NamedArrays
 from tests.models.parameters import assert_same_parameters
 from tests.models.test_rnn import CELLS, wave
 from tests.naive.bidirectional import Net, Stream
@@ -33,7 +33,7 @@ def reference_of(net: sl.BidirectionalRNN) -> Stream:
     return Stream(cells, optimizer, *spec.chunk)
 
 
-def joined(parts: list[Outputs]) -> dict[str, np.ndarray]:
+def joined(parts: list[NamedArrays]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays}
 
 

@@ -11,9 +11,10 @@ import streamlearn as sl
 from streamlearn import models
 from streamlearn.errors import BadSpec, BadValue
 from streamlearn.models.batch import Batch, Targets
+from streamlearn.models.outputs import TargetOutputs
 from streamlearn.models.stream.drift import DriftDetector
 from streamlearn.models.stream.freeze import LEFT
-from streamlearn_client.outputs import Outputs
+from streamlearn_client.outputs import NamedArrays
 
 DIM = 4
 KINDS: dict[str, dict[str, Any]] = {
@@ -54,7 +55,7 @@ class Naive:
         self.options = options
         self.left = self.seen = self.count = 0
 
-    def learn(self, sample: np.ndarray) -> tuple[Outputs, bool, bool]:
+    def learn(self, sample: np.ndarray) -> tuple[NamedArrays, bool, bool]:
         """What is said of one sample; whether it was frozen; whether there was an alarm."""
         most = self.options["freeze_missing"]
         poor = most is not None and np.isnan(sample).mean() > most
@@ -71,10 +72,12 @@ class Naive:
         return out, frozen, alarm
 
 
-def in_pieces(model: models.Model, x: np.ndarray, seed: int) -> Outputs:
+def in_pieces(model: models.Model, x: np.ndarray, seed: int) -> NamedArrays:
     cuts = np.sort(np.random.default_rng(seed).integers(0, len(x), 12))
     said = [model.learn(piece) for piece in np.split(x, cuts)]
-    return Outputs(**{name: np.concatenate([out.arrays[name] for out in said]) for name in said[0].arrays})
+    return NamedArrays(
+        **{name: np.concatenate([out.arrays[name] for out in said]) for name in said[0].arrays}
+    )
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -197,7 +200,7 @@ class Late(sl.GrowingNeuralGas):
 
     accepts_late_targets, target_dim = True, DIM
 
-    def _learn_late_targets(self, targets: Targets, learning: bool) -> Outputs:
+    def _learn_late_targets(self, targets: Targets, learning: bool) -> TargetOutputs:
         if learning:
             out = self._learn(Batch(targets.y))
             self.state["samples"] -= targets.rows

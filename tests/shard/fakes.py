@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from streamlearn.errors import BadSpec
 from streamlearn.models.base import Model, Spec
 from streamlearn.models.batch import Batch
+from streamlearn.models.outputs import ModelOutputs
 from streamlearn.shard import Duplicate, Shard
 from streamlearn.store.record import Record
-from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import Learn, as_batch, decode_request, encode_request
 from tests.shard.ledger import Ledger
 
@@ -39,7 +39,7 @@ class RunningSum(Model):
     def target_dim(self) -> int:
         return int(self.spec.targets)
 
-    def _learn(self, batch: Batch) -> Outputs:
+    def _learn(self, batch: Batch) -> ModelOutputs:
         x, y = batch.x, batch.y
         assert x.flags.c_contiguous
         assert x.flags.writeable
@@ -50,10 +50,10 @@ class RunningSum(Model):
             total *= np.float32(self.spec.keep)
             total += np.nan_to_num(sample) + (0 if y is None else y[i].sum())
         self.state["samples"][0] += len(x)
-        return Outputs(distance=distance)
+        return ModelOutputs(distance=distance)
 
-    def predict_validated(self, batch: Batch) -> Outputs:
-        return Outputs(distance=np.abs(batch.x - self.state["sum"]).sum(axis=1))
+    def predict_validated(self, batch: Batch) -> ModelOutputs:
+        return ModelOutputs(distance=np.abs(batch.x - self.state["sum"]).sum(axis=1))
 
     def _quality(self) -> dict[str, Any]:
         return {"sum": float(self.state["sum"].sum())}
@@ -65,7 +65,7 @@ class SlowSum(RunningSum):
     kind: ClassVar[str] = "slow"
     let_go: ClassVar[threading.Event] = threading.Event()
 
-    def _learn(self, batch: Batch) -> Outputs:
+    def _learn(self, batch: Batch) -> ModelOutputs:
         self.let_go.wait(len(batch.x) / 1000)
         return super()._learn(batch)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from streamlearn.errors import BadValue
 from streamlearn.models.base import Model, Spec
 from streamlearn.models.batch import NUMBER, Batch, Targets
-from streamlearn_client.outputs import Outputs
+from streamlearn.models.outputs import ModelOutputs, TargetOutputs
 
 
 class LedgerSpec(Spec):
@@ -59,7 +59,7 @@ class Ledger(Model):
         """A copy of it; nothing but zeros for a key that is not known."""
         return self.state["sums"][self.state["keys"] == key].sum(axis=0)
 
-    def _learn(self, batch: Batch) -> Outputs:
+    def _learn(self, batch: Batch) -> ModelOutputs:
         shown, numbers = [], []
         for i, x in enumerate(batch.x):
             number = int(self.state["samples"][0])
@@ -83,12 +83,12 @@ class Ledger(Model):
                 numbers.append(number)
         prediction = np.array(shown, np.float32)
         if self.spec.shows == 1:
-            return Outputs(prediction=prediction)
-        return Outputs(
+            return ModelOutputs(prediction=prediction)
+        return ModelOutputs(
             prediction=prediction, sample=np.array(numbers, np.int64), drift=np.array(numbers) % 10 == 0
         )
 
-    def _learn_late_targets(self, targets: Targets, learning: bool) -> Outputs:
+    def _learn_late_targets(self, targets: Targets, learning: bool) -> TargetOutputs:
         prediction, numbers = np.full(targets.rows, np.nan, np.float32), np.full(targets.rows, -1, np.int64)
         for i, id in enumerate(targets.ids):
             key = 0 if targets.keys is None else targets.keys[i]
@@ -96,11 +96,11 @@ class Ledger(Model):
                 prediction[i], numbers[i] = self.state["prediction"][place], self.state["waiting"][place, 2]
                 self.state["waiting"][place] = -1
                 self._sum_of(int(key))[...] += targets.y[i]
-        return Outputs(prediction=prediction, sample=numbers)
+        return TargetOutputs(prediction=prediction, sample=numbers)
 
-    def predict_validated(self, batch: Batch) -> Outputs:
+    def predict_validated(self, batch: Batch) -> ModelOutputs:
         keys = [0] * len(batch.x) if batch.keys is None else batch.keys.tolist()
-        return Outputs(prediction=[self._prediction(key).sum() for key in keys])
+        return ModelOutputs(prediction=[self._prediction(key).sum() for key in keys])
 
     def validate_heat(self, heat: Any) -> float:
         if not 0 < heat <= 1:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-from tests.typing.test_model_types import ROOT, expected
+from tests.typing.programs import ROOT, Messages, assert_inferred, assert_refused, run_mypy
 
 REFUSED = """\
 import numpy as np
@@ -85,36 +80,15 @@ async def main() -> None:
 
 
 @pytest.fixture(scope="module")
-def messages(tmp_path_factory) -> dict[str, dict[int, str]]:
-    """The messages of one run of mypy by program and line. It reads the client as a user's mypy does."""
-    programs: Path = tmp_path_factory.mktemp("programs")
-    (programs / "refused.py").write_text(REFUSED)
-    (programs / "accepted.py").write_text(ACCEPTED)
-    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--config-file="]
-    command += ["--cache-dir", str(programs / "cache"), "refused.py", "accepted.py"]
-    path = str(ROOT / "clients/python")
-    result = subprocess.run(command, cwd=programs, env={"MYPYPATH": path}, capture_output=True, text=True)
-    assert result.returncode == 1, result.stdout + result.stderr
-    messages: dict[str, dict[int, str]] = {"refused.py": {}, "accepted.py": {}}
-    output = result.stdout.replace("numpy._typing._nbit_base.", "")
-    for name, line, kind, text in re.findall(r"^([\w./]+):(\d+): (error|note): (.*)$", output, re.M):
-        earlier = messages[name].get(int(line), "")
-        messages[name][int(line)] = f"{earlier}{kind}: {text}\n"
-    return messages
+def messages(tmp_path_factory) -> dict[str, Messages]:
+    """The messages of one run of mypy by program."""
+    programs = {"refused.py": REFUSED, "accepted.py": ACCEPTED}
+    return run_mypy(tmp_path_factory.mktemp("programs"), programs, str(ROOT / "clients/python"))
 
 
 def test_each_mistake_is_refused_on_its_line(messages):
-    expectations = expected(REFUSED)
-    errors = {line: text for line, text in messages["refused.py"].items() if "error: " in text}
-    assert errors.keys() == expectations.keys(), errors
-    for line, text in expectations.items():
-        assert text.removeprefix("error: ") in errors[line]
+    assert_refused(REFUSED, messages["refused.py"])
 
 
 def test_types_are_inferred(messages):
-    expectations = expected(ACCEPTED)
-    notes = messages["accepted.py"]
-    assert not [text for text in notes.values() if "error: " in text]
-    assert notes.keys() == expectations.keys()
-    for line, text in expectations.items():
-        assert text in notes[line]
+    assert_inferred(ACCEPTED, messages["accepted.py"])

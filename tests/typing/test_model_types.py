@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.typing.programs import ROOT, Messages, assert_inferred, assert_refused, run_mypy
 
 REFUSED = """\
 import numpy as np
@@ -38,6 +33,13 @@ sl.RNN.from_state_dict("net.npz", trget="next")  # error: Unexpected keyword arg
 sl.SOM(dim=3, grid=(2, 2)).learn(x).wniner  # error: has no attribute "wniner"
 som.predict(x)[:5].wniner  # error: has no attribute "wniner"
 som.learn_targets([1], [[2]]).wniner  # error: has no attribute "wniner"
+sl.SOM(dim=3, grid=(2, 2)).learn(x).prediction  # error: "SOMOutputs" has no attribute "prediction"
+som.learn_targets([1], [[2]]).coords  # error: "LabelTargetOutputs" has no attribute "coords"
+sl.Competitive(dim=3, units=4).predict(x).coords  # error: "CompetitiveOutputs" has no attribute "coords"
+sl.RNN(dim=3, hidden=4).predict(x).winner  # error: "RNNOutputs" has no attribute "winner"
+sl.RNN(dim=3, hidden=4).learn(x).sample  # error: "RNNOutputs" has no attribute "sample"
+sl.HammingNet(dim=3, patterns=[[1, 1, -1]]).learn(x).coords  # error: "HammingNetOutputs" has no attribute
+sl.load("net.npz").predict(x).winner  # error: "ModelOutputs" has no attribute "winner"
 som.laern(x)  # error: has no attribute "laern"
 som.learn(x, key=3)  # error: Unexpected keyword argument "key"
 sl.SOMM  # error: Module has no attribute "SOMM"
@@ -55,59 +57,44 @@ reveal_type(som.predict(x)[:5].score)  # floating[_32Bit]
 reveal_type(som.predict(x).drift)  # numpy.bool
 reveal_type(som.learn_targets([1], [[2]]).sample)  # signedinteger[_64Bit]
 reveal_type(som.weights)  # floating[_32Bit]
+reveal_type(som.learn_targets([1], [[2]]).label)  # signedinteger[_32Bit]
 sl.SOM(dim=3, grid=10, learning_rate=0.1)
 sl.SOM(dim=3, grid=(2, 2), init=np.zeros((2, 2, 3)))
 sl.Competitive(dim=3, units=4, mode="gas", spread=None, init=[[0, 0, 1]] * 4)
-sl.Grossberg(dim=3, layers=[[5, 5], [4]])
-sl.HammingNet(dim=3, patterns=[[1, 1, -1]])
+reveal_type(sl.Competitive(dim=3, units=4, labels=2).predict(x).label)  # signedinteger[_32Bit]
+reveal_type(sl.GrowingNeuralGas(dim=3).learn(x).distance)  # floating[_32Bit]
+reveal_type(sl.Grossberg(dim=3, layers=[[5, 5], [4]]).learn(x).winner)  # signedinteger[_32Bit]
+reveal_type(sl.HammingNet(dim=3, patterns=[[1, 1, -1]]).learn(x).iterations)  # signedinteger[_32Bit]
 sl.HammingNet(dim=3, patterns=np.ones((1, 3)))
 sl.Malsburg(dim=19, sheet=(4, 5), h=sl.Decay(0.05, 0.01, half_life=600, unit="seconds"))
+reveal_type(sl.Malsburg(dim=19).predict(x).distance)  # floating[_32Bit]
 reveal_type(sl.Cognitron(dim=9, shape=(3, 3)).predict(x).activity)  # floating[_32Bit]
 reveal_type(sl.RNN(dim=3, hidden=4, clip=1).learn(x).prediction)  # floating[_32Bit]
+reveal_type(sl.RNN(dim=3, hidden=4).predict(x).error)  # floating[_32Bit]
+reveal_type(sl.RNN(dim=3, hidden=4).learn_targets([1], [[2]]).prediction)  # floating[_32Bit]
 reveal_type(sl.RNN(dim=3, hidden=4).forecast(5))  # floating[_32Bit]
 reveal_type(sl.BidirectionalRNN(dim=3, hidden=4).learn(x, x[:, :1]).sample)  # signedinteger[_64Bit]
 reveal_type(sl.RNN.from_state_dict("net.npz", target="given"))  # streamlearn.RNN
-reveal_type(sl.load("som.safetensors").quality())  # dict[str, Any]
+model = sl.load("som.safetensors")
+reveal_type(model.quality())  # dict[str, Any]
+reveal_type(model.learn(x).score)  # floating[_32Bit]
+reveal_type(model.learn_targets([1], [[2]]).sample)  # signedinteger[_64Bit]
+reveal_type(model.predict(x).arrays["winner"])  # numpy.ndarray
+if isinstance(model, sl.SOM):
+    reveal_type(model.predict(x).winner)  # signedinteger[_32Bit]
 """
 
 
 @pytest.fixture(scope="module")
-def messages(tmp_path_factory) -> dict[str, dict[int, str]]:
-    """The messages of one run of mypy by program and line. It reads streamlearn as a user's mypy does."""
-    programs = tmp_path_factory.mktemp("programs")
-    (programs / "refused.py").write_text(REFUSED)
-    (programs / "accepted.py").write_text(ACCEPTED)
-    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--config-file="]
-    command += ["--cache-dir", str(programs / "cache"), "refused.py", "accepted.py"]
-    path = f"{ROOT}:{ROOT / 'clients/python'}"
-    done = subprocess.run(command, cwd=programs, env={"MYPYPATH": path}, capture_output=True, text=True)
-    assert done.returncode == 1, done.stdout + done.stderr
-    found: dict[str, dict[int, str]] = {"refused.py": {}, "accepted.py": {}}
-    output = done.stdout.replace("numpy._typing._nbit_base.", "")
-    for name, line, kind, text in re.findall(r"^([\w./]+):(\d+): (error|note): (.*)$", output, re.M):
-        before = found[name].get(int(line), "")
-        found[name][int(line)] = f"{before}{kind}: {text}\n"
-    return found
-
-
-def expected(program: str) -> dict[int, str]:
-    lines = enumerate(program.splitlines(), start=1)
-    return {number: line.split("  # ")[1] for number, line in lines if "  # " in line}
+def messages(tmp_path_factory) -> dict[str, Messages]:
+    """The messages of one run of mypy by program."""
+    programs = {"refused.py": REFUSED, "accepted.py": ACCEPTED}
+    return run_mypy(tmp_path_factory.mktemp("programs"), programs, f"{ROOT}:{ROOT / 'clients/python'}")
 
 
 def test_mistakes_are_refused_on_their_line(messages):
-    wanted = expected(REFUSED)
-    errors = {line: text for line, text in messages["refused.py"].items() if "error: " in text}
-    assert errors.keys() == wanted.keys(), errors
-    wrong = [
-        errors[line] for line, text in wanted.items() if text.removeprefix("error: ") not in errors[line]
-    ]
-    assert not wrong
+    assert_refused(REFUSED, messages["refused.py"])
 
 
 def test_types_are_inferred(messages):
-    wanted = expected(ACCEPTED)
-    notes = messages["accepted.py"]
-    assert not [text for text in notes.values() if "error: " in text]
-    assert notes.keys() == wanted.keys()
-    assert not [notes[line] for line, text in wanted.items() if text not in notes[line]]
+    assert_inferred(ACCEPTED, messages["accepted.py"])

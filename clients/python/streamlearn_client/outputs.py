@@ -7,10 +7,78 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Outputs"]
+__all__ = ["NamedArrays", "Outputs"]
 
 
-class Outputs:
+class NamedArrays:
+    """Arrays with one row per sample, as attributes (``out.winner``) and as entries of ``out.arrays``.
+
+    ``out[i:j]`` holds views of rows ``i`` to ``j − 1``. A subclass declares its arrays for type checkers.
+    Reading an array that the object does not have raises ``AttributeError``.
+
+    Parameters
+    ----------
+    applied_lsn : int or None, default None
+        The last journal record that the model had learned. ``None`` without a daemon.
+    **arrays : array_like, (n, …)
+        The arrays by name. All have the same number of rows.
+
+    Raises
+    ------
+    ValueError
+        If the arrays have different numbers of rows, or an array has no axis.
+
+    Examples
+    --------
+    >>> out = NamedArrays(winner=[3, 1], score=[0.2, 0.9])
+    >>> len(out), sorted(out.arrays)
+    (2, ['score', 'winner'])
+    """
+
+    __slots__ = ("_length", "applied_lsn", "arrays")
+
+    arrays: dict[str, NDArray[Any]]
+    """All arrays by name."""
+    applied_lsn: int | None
+    """The last journal record that the model had learned; ``None`` without a daemon."""
+
+    def __init__(self, applied_lsn: int | None = None, /, **arrays: ArrayLike) -> None:
+        self.arrays = {name: np.asarray(array) for name, array in arrays.items()}
+        self.applied_lsn = applied_lsn
+        lengths = {array.shape[0] if array.ndim else -1 for array in self.arrays.values()}
+        if len(lengths) > 1 or -1 in lengths:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in self.arrays.items())
+            name = type(self).__name__
+            raise ValueError(f"the arrays of {name} must have the same length on their first axis: {shapes}")
+        self._length = lengths.pop() if lengths else 0
+
+    if not TYPE_CHECKING:  # type checkers refuse names that no class declares
+
+        def __getattr__(self, name: str) -> NDArray[Any]:
+            arrays = object.__getattribute__(self, "arrays") if name[:1] != "_" else {}
+            if name in arrays:
+                return arrays[name]
+            raise AttributeError(
+                f"no output {name!r}; these outputs have: {', '.join(arrays) or 'no arrays'}"
+            )
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.arrays]
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, rows: slice) -> Self:
+        if not isinstance(rows, slice):
+            raise TypeError("outputs accept a slice, out[i:j]; for the value of one sample use out.winner[i]")
+        return type(self)(self.applied_lsn, **{name: array[rows] for name, array in self.arrays.items()})
+
+    def __repr__(self) -> str:
+        parts = [f"{name} {array.dtype}{list(array.shape)}" for name, array in self.arrays.items()]
+        return f"{type(self).__name__}({', '.join([f'n={self._length}', *parts])})"
+
+
+class Outputs(NamedArrays):
     """The outputs of a model for ``n`` samples, as named arrays.
 
     Each array is an attribute (``out.winner``) and an entry of ``out.arrays``. Row ``i`` belongs to sample
@@ -73,12 +141,7 @@ class Outputs:
     [0.9]
     """
 
-    __slots__ = ("_length", "applied_lsn", "arrays")
-
-    arrays: dict[str, NDArray[Any]]
-    """All arrays by name."""
-    applied_lsn: int | None
-    """The last journal record that the model had learned; ``None`` without a daemon."""
+    __slots__ = ()
 
     winner: NDArray[np.int32]
     coords: NDArray[np.int32]
@@ -95,37 +158,3 @@ class Outputs:
     present: NDArray[np.int32]
     drift: NDArray[np.bool_]
     frozen: NDArray[np.bool_]
-
-    def __init__(self, applied_lsn: int | None = None, /, **arrays: ArrayLike) -> None:
-        self.arrays = {name: np.asarray(array) for name, array in arrays.items()}
-        self.applied_lsn = applied_lsn
-        lengths = {array.shape[0] if array.ndim else -1 for array in self.arrays.values()}
-        if len(lengths) > 1 or -1 in lengths:
-            shapes = ", ".join(f"{name} {array.shape}" for name, array in self.arrays.items())
-            raise ValueError(f"the arrays of Outputs must have the same length on their first axis: {shapes}")
-        self._length = lengths.pop() if lengths else 0
-
-    if not TYPE_CHECKING:  # a type checker then refuses names that are not declared above
-
-        def __getattr__(self, name: str) -> NDArray[Any]:
-            arrays = object.__getattribute__(self, "arrays") if name[:1] != "_" else {}
-            if name in arrays:
-                return arrays[name]
-            raise AttributeError(
-                f"no output {name!r}; these outputs have: {', '.join(arrays) or 'no arrays'}"
-            )
-
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self.arrays]
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, rows: slice) -> Self:
-        if not isinstance(rows, slice):
-            raise TypeError("Outputs accept a slice, out[i:j]; for the value of one sample use out.winner[i]")
-        return type(self)(self.applied_lsn, **{name: array[rows] for name, array in self.arrays.items()})
-
-    def __repr__(self) -> str:
-        parts = [f"{name} {array.dtype}{list(array.shape)}" for name, array in self.arrays.items()]
-        return f"{type(self).__name__}({', '.join([f'n={self._length}', *parts])})"

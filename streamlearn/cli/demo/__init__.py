@@ -57,10 +57,11 @@ def demo(
         results = run_scenario(demo_models(shuttle.x, water.x, seed), directory, kills, seconds, console)
     references = {result.model.name: result.reference for result in results.models}
     auc = {name: checks.roc_auc(shuttle.anomaly, references[name].outputs.score) for name in (MAP, NET)}
-    errors = checks.one_step_errors(water.x, references[LSTM].outputs.prediction)
+    errors = checks.one_step_errors(water.x, references[LSTM].outputs.arrays["prediction"])
     quality = checks.Quality(auc, errors)
     checked = checks.run_checks(results, quality)
-    images = umatrix.images(references[MAP].u_matrix(), references[MAP].outputs.winner, shuttle.anomaly)
+    winner = references[MAP].outputs.arrays["winner"]
+    images = umatrix.images(references[MAP].u_matrix(), winner, shuttle.anomaly)
     umatrix.save_png(images, png)
     report.show(
         summary.facts(results, quality, checked) | {"png": str(png)},

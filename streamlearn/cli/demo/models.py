@@ -11,7 +11,7 @@ from streamlearn.cli.demo.data import Float32
 
 if TYPE_CHECKING:
     from streamlearn.models.base import Model
-    from streamlearn_client import Outputs
+    from streamlearn.models.outputs import ModelOutputs
 
 MAP, NET, LSTM = "shuttle-map", "shuttle-net", "water-lstm"
 
@@ -48,7 +48,7 @@ class ReferenceRun:
     """The same model, fed the same samples in this process, in one call and without interruption."""
 
     model: Model
-    outputs: Outputs
+    outputs: ModelOutputs
     """prequential: computed for each sample before it was learned"""
     state_hash: str
     seconds: float

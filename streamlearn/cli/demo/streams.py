@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn.cli.demo.models import DemoModel
-from streamlearn_client import Client, Outputs, Stream, StreamlearnError
+from streamlearn_client import Client, Stream, StreamlearnError
+
+if TYPE_CHECKING:
+    from streamlearn.models.outputs import ModelOutputs
 
 STEP_SECONDS = 0.02
 TIMEOUT_SECONDS = 60.0
@@ -114,7 +117,7 @@ class ScoreSubscriber(threading.Thread):
         self.join()
         self._events.close()
 
-    def equals(self, outputs: Outputs) -> bool:
+    def equals(self, outputs: ModelOutputs) -> bool:
         """Whether every received score equals, bit for bit, the score in ``outputs``."""
         received = self.received
         return bool(np.array_equal(self.scores[received], outputs.score[received], equal_nan=True))

@@ -7,9 +7,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from streamlearn_client.outputs import Outputs
-
 from ..batch import Float32
+from ..outputs import ActivityOutputs
 from .base import ClassicModel, UnscaledSpec
 
 
@@ -43,8 +42,8 @@ class ActivityModel(ClassicModel):
         )
         return x
 
-    def _allocate_outputs(self, n: int) -> Outputs:
-        return Outputs(
+    def _allocate_outputs(self, n: int) -> ActivityOutputs:
+        return ActivityOutputs(
             winner=np.empty(n, np.int32),
             activity=np.empty((n, self.cells), np.float32),
             distance=np.empty(n, np.float32),

@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from streamlearn_client.outputs import Outputs
-
 from ...errors import BadValue
 from .. import base
 from ..base import Model
 from ..batch import Batch, Float32
+from ..outputs import ModelOutputs
 from ..signature import Accepts
 
 
@@ -49,7 +48,7 @@ class ClassicModel(Model):
 
     kernels: ClassVar[ModuleType]
 
-    def _learn(self, batch: Batch) -> Outputs:
+    def _learn(self, batch: Batch) -> ModelOutputs:
         out = self._allocate_outputs(batch.rows)
         self.kernels.learn(
             x=batch.x,
@@ -63,7 +62,7 @@ class ClassicModel(Model):
         )
         return out
 
-    def predict_validated(self, batch: Batch) -> Outputs:
+    def predict_validated(self, batch: Batch) -> ModelOutputs:
         """Return the outputs for each sample of a validated batch."""
         out = self._allocate_outputs(batch.rows)
         self.kernels.predict(x=batch.x, **self._network(), **out.arrays)
@@ -81,7 +80,7 @@ class ClassicModel(Model):
         return {"tree": self.state["score.tree"], "head": self.state["score.head"]}
 
     @abstractmethod
-    def _allocate_outputs(self, n: int) -> Outputs:
+    def _allocate_outputs(self, n: int) -> ModelOutputs:
         """Return uninitialized outputs for ``n`` samples."""
 
     def _refuse_values(self, x: Float32, wrong: NDArray[np.bool_], requirement: str) -> None:

@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
-from streamlearn_client.outputs import Outputs
-
 from ...errors import BadDtype, BadShape, BadValue
 from ...kernels import compiler
 from ...kernels.classic import grossberg as kernels
@@ -210,8 +208,8 @@ class Grossberg(BinaryModel):
             layers.append(blocks.reshape(-1)[:units].copy())
         return tuple(layers)
 
-    def _allocate_outputs(self, n: int) -> Outputs:
-        return Outputs(
+    def _allocate_outputs(self, n: int) -> GrossbergOutputs:
+        return GrossbergOutputs(
             winner=np.empty((n, len(self._clusters)), np.int32),
             distance=np.empty(n, np.float32),
             score=np.empty(n, np.float32),

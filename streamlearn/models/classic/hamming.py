@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BeforeValidator, Field, model_validator
 
-from streamlearn_client.outputs import Outputs
-
 from ...errors import BadDtype, BadShape, BadValue
 from ...kernels import compiler
 from ...kernels.classic import hamming as kernels
@@ -191,8 +189,8 @@ class HammingNet(BinaryModel):
             raise BadValue("weights must lie within −1 … 1")
         self.state["weights"][...] = lane_layout.to_lanes(given)
 
-    def _allocate_outputs(self, n: int) -> Outputs:
-        return Outputs(
+    def _allocate_outputs(self, n: int) -> HammingNetOutputs:
+        return HammingNetOutputs(
             winner=np.empty(n, np.int32),
             distance=np.empty(n, np.float32),
             score=np.empty(n, np.float32),

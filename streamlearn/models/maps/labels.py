@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
-from streamlearn_client.outputs import Outputs
-
 from ...kernels import compiler
 from ...kernels.stream import labels as kernels
 from .. import base
 from ..batch import Batch, Float32, Targets
+from ..outputs import LabelTargetOutputs, ModelOutputs, WinnerOutputs
 from ..validation import as_codes
 from .units import FixedUnitModel, UnitSpec
 
@@ -92,7 +91,7 @@ class LabelledModel(FixedUnitModel):
         """Return ``y`` as float32 ``(n, 1)``. Raises BadValue for a value that is no class."""
         return as_codes("y", super().read_targets(y), self._classes)
 
-    def _learn(self, batch: Batch) -> Outputs:
+    def _learn(self, batch: Batch) -> WinnerOutputs:
         first = self.samples
         out = super()._learn(batch)
         if self._classes:
@@ -101,7 +100,7 @@ class LabelledModel(FixedUnitModel):
             kernels.learn(**samples, **self._label_arguments, label=label)
         return out
 
-    def _skip(self, batch: Batch) -> Outputs:
+    def _skip(self, batch: Batch) -> ModelOutputs:
         first = self.samples
         out = super()._skip(batch)
         if self._classes:  # skipped samples learn no class; nor do the samples that they replace in the ring
@@ -109,9 +108,10 @@ class LabelledModel(FixedUnitModel):
             self.state["labels.winners"][places] = kernels.DONE
         return out
 
-    def _learn_late_targets(self, targets: Targets, learning: bool) -> Outputs:
+    def _learn_late_targets(self, targets: Targets, learning: bool) -> LabelTargetOutputs:
         n = targets.rows
-        out = Outputs(sample=np.empty(n, np.int64), winner=np.empty(n, np.int32), label=np.empty(n, np.int32))
+        winner, label = np.empty(n, np.int32), np.empty(n, np.int32)
+        out = LabelTargetOutputs(sample=np.empty(n, np.int64), winner=winner, label=label)
         kernels.learn_late(
             y=targets.y,
             ids=targets.ids,
@@ -123,7 +123,7 @@ class LabelledModel(FixedUnitModel):
         )
         return out
 
-    def predict_validated(self, batch: Batch) -> Outputs:
+    def predict_validated(self, batch: Batch) -> WinnerOutputs:
         """Return the outputs for a batch that ``validate`` returned, with the winners' labels."""
         out = super().predict_validated(batch)
         if self._classes:

@@ -8,15 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from streamlearn_client.outputs import Outputs
-
 from ...kernels import compiler
 from ...kernels.maps import lattice
 from ...kernels.maps import som as kernels
 from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
 from ..batch import Batch, Float32
-from ..outputs import LabelTargetOutputs, SOMOutputs
+from ..outputs import LabelTargetOutputs, SOMOutputs, WinnerOutputs
 from ..signature import Accepts
 from ..stream.schedules import Decay, Schedule, within
 from . import initial_weights
@@ -224,14 +222,14 @@ class SOM(MapPlots, LabelledModel):
             "neighbourhood": kernels.NEIGHBOURHOODS[self.spec.neighbourhood],
         }
 
-    def _learn(self, batch: Batch) -> Outputs:
+    def _learn(self, batch: Batch) -> WinnerOutputs:
         return self._with_coords(super()._learn(batch))
 
-    def predict_validated(self, batch: Batch) -> Outputs:
+    def predict_validated(self, batch: Batch) -> WinnerOutputs:
         """Return the outputs for a batch that ``validate`` returned, with ``coords``."""
         return self._with_coords(super().predict_validated(batch))
 
-    def _with_coords(self, out: Outputs) -> Outputs:
+    def _with_coords(self, out: WinnerOutputs) -> WinnerOutputs:
         """Add ``coords`` ``(n, 2)``, or ``(n, 1)`` on a chain: the winner's place on the grid; −1: none."""
         out.arrays["coords"] = self._coords[out.winner]
         return out

@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
-from streamlearn_client.outputs import Outputs
-
 from ...kernels import compiler
 from ...kernels.maps import units as kernels
 from ...kernels.maps.units import COUNT, QUANTIZATION
@@ -21,6 +19,7 @@ from ...kernels.simd import splitmix
 from .. import base, lane_layout
 from ..base import Model, Spec
 from ..batch import Batch, Float32, joined_outputs, part
+from ..outputs import WinnerOutputs
 from ..signature import Accepts
 from ..validation import as_weights
 from . import initial_weights
@@ -162,7 +161,7 @@ class UnitModel(Model):
         hits = self.hits
         return np.flatnonzero(hits <= 0.01 * hits.mean())
 
-    def _learn(self, batch: Batch) -> Outputs:
+    def _learn(self, batch: Batch) -> WinnerOutputs:
         if self._first is None or self._first.complete:
             return self._learn_units(batch)
         stored = self._first.store(
@@ -171,14 +170,14 @@ class UnitModel(Model):
         parts = [self._outputs_without_winner(batch.x[:stored])]
         return joined_outputs([*parts, self._learn_units(part(batch, stored, batch.rows))])
 
-    def _learn_units(self, batch: Batch) -> Outputs:
+    def _learn_units(self, batch: Batch) -> WinnerOutputs:
         """Call the learn kernel. The units have their initial weights."""
         out = self._outputs(batch.rows)
         values = self._schedules.advance(batch)
         self._learn_kernel(x=batch.x, **(self._learn_arguments | values | out.arrays))
         return out
 
-    def predict_validated(self, batch: Batch) -> Outputs:
+    def predict_validated(self, batch: Batch) -> WinnerOutputs:
         """Return the outputs for a batch that ``validate`` returned. Does not change the model."""
         if self._first is not None and not self._first.complete:
             return self._outputs_without_winner(batch.x)
@@ -186,16 +185,16 @@ class UnitModel(Model):
         kernels.predict(x=batch.x, **self._predict_arguments, **out.arrays)
         return out
 
-    def _outputs(self, n: int) -> Outputs:
+    def _outputs(self, n: int) -> WinnerOutputs:
         """Arrays for the outputs of ``n`` samples."""
-        return Outputs(
+        return WinnerOutputs(
             winner=np.empty(n, np.int32),
             distance=np.empty(n, np.float32),
             score=np.empty(n, np.float32),
             present=np.empty(n, np.int32),
         )
 
-    def _outputs_without_winner(self, x: Float32) -> Outputs:
+    def _outputs_without_winner(self, x: Float32) -> WinnerOutputs:
         """Return the outputs while the units have no initial weights yet."""
         out = self._outputs(len(x))
         out.winner[:], out.distance[:], out.score[:] = -1, np.nan, np.nan

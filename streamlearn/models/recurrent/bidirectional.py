@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from streamlearn_client.outputs import Outputs
-
 from ...kernels import compiler
 from ...kernels.recurrent import bidirectional, memory_layout, optimizers
 from ...kernels.simd import splitmix
@@ -17,7 +15,7 @@ from ...kernels.simd.blocks import blocks
 from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
 from ..batch import Batch, Float32, Targets
-from ..outputs import BidirectionalRNNOutputs
+from ..outputs import BidirectionalRNNOutputs, RecurrentTargetOutputs
 from ..signature import Accepts
 from .base import NO_IDS, Recurrent, RecurrentSpec, Steps
 
@@ -216,18 +214,18 @@ class BidirectionalRNN(Recurrent):
         """Columns of ``y``."""
         return self._target_columns
 
-    def _learn(self, batch: Batch) -> Outputs:
+    def _learn(self, batch: Batch) -> BidirectionalRNNOutputs:
         rate = self._schedules.advance(batch)["learning_rate"]
         return self._step_through(batch, rate, learning=True)
 
-    def _skip(self, batch: Batch) -> Outputs:
+    def _skip(self, batch: Batch) -> BidirectionalRNNOutputs:
         """Advance chunks and hidden states and learn nothing."""
         return self._step_through(batch, np.zeros(batch.rows, np.float32), learning=False)
 
-    def _step_through(self, batch: Batch, rate: Float32, learning: bool) -> Outputs:
+    def _step_through(self, batch: Batch, rate: Float32, learning: bool) -> BidirectionalRNNOutputs:
         slots, new_stream = self._slots.assign(batch.keys, batch.rows)
         most = min(len(batch.x) * self.spec.chunk[0], len(batch.x) + int(self.state["waiting"].sum()))
-        out = self._run(
+        outputs = self._run(
             most,
             **self._arguments,
             x=batch.x,
@@ -241,12 +239,12 @@ class BidirectionalRNN(Recurrent):
             learning_rate=rate,
         )
         if self._freeze is None:
-            del out.arrays["frozen"]
-        return out
+            del outputs["frozen"]
+        return BidirectionalRNNOutputs(**outputs)
 
-    def _learn_late_targets(self, targets: Targets, learning: bool) -> Outputs:
+    def _learn_late_targets(self, targets: Targets, learning: bool) -> RecurrentTargetOutputs:
         rows = targets.rows
-        out = self._run(
+        outputs = self._run(
             rows,  # every target has an output
             **self._arguments,
             x=np.empty((0, self.dim), np.float32),
@@ -259,10 +257,10 @@ class BidirectionalRNN(Recurrent):
             learning=learning,
             learning_rate=np.full(rows, self._schedules.current()["learning_rate"], np.float32),
         )
-        del out.arrays["present"], out.arrays["frozen"]
-        return out
+        del outputs["present"], outputs["frozen"]
+        return RecurrentTargetOutputs(**outputs)
 
-    def predict_validated(self, batch: Batch) -> Outputs:
+    def predict_validated(self, batch: Batch) -> BidirectionalRNNOutputs:
         """Return the rows that ``learn`` would return if the batch came now. Does not change the model."""
         # Run on copies: of the slots of the batch's keys only, and of all else that a run changes.
         rows = batch.rows
@@ -275,7 +273,7 @@ class BidirectionalRNN(Recurrent):
         copies = {argument: array[copied_slots] for argument, array in self._slot_arguments.items()}
         copies |= {argument: self._arguments[argument].copy() for argument in _STREAM_ARGUMENTS}
         copies |= self._chunk_scratch()
-        out = self._run(
+        outputs = self._run(
             min(rows * self.spec.chunk[0], rows + int(copies["waiting"].sum())),
             **self._arguments | copies,
             x=batch.x,
@@ -288,10 +286,10 @@ class BidirectionalRNN(Recurrent):
             learning=False,
             learning_rate=np.zeros(rows, np.float32),
         )
-        del out.arrays["frozen"]
-        return out
+        del outputs["frozen"]
+        return BidirectionalRNNOutputs(**outputs)
 
-    def _run(self, most: int, /, **arguments: Any) -> Outputs:
+    def _run(self, most: int, /, **arguments: Any) -> dict[str, NDArray[Any]]:
         """Call the kernel; return the output rows that it wrote, ``most`` at most."""
         outputs: dict[str, NDArray[Any]] = {
             "sample": np.empty(most, np.int64),
@@ -302,7 +300,7 @@ class BidirectionalRNN(Recurrent):
             "frozen": np.empty(most, np.bool_),
         }
         rows = bidirectional.run(**arguments, **outputs)
-        return Outputs(**{name: array[:rows] for name, array in outputs.items()})
+        return {name: array[:rows] for name, array in outputs.items()}
 
     def _quality(self) -> dict[str, Any]:
         """Return the quality of a recurrent network, and the number of samples that wait."""

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn_client.json_conversion import as_number, as_whole_number
-from streamlearn_client.outputs import Outputs
 
 from ...errors import BadValue
 from ...kernels import compiler
@@ -17,7 +16,7 @@ from ...kernels.recurrent import evaluation, memory_layout, network, optimizers,
 from ...kernels.simd import splitmix
 from .. import base
 from ..batch import Batch, Float32, Integers, Targets, joined_outputs
-from ..outputs import RNNOutputs
+from ..outputs import RecurrentTargetOutputs, RNNOutputs
 from .base import NO_IDS, Recurrent, mean_or_nan
 from .rnn_spec import RNNSpec
 
@@ -137,30 +136,30 @@ class RNN(Recurrent):
         """Columns of ``y``; 0 if the net forecasts the next sample."""
         return 0 if self._forecasts else self._target_columns
 
-    def _learn(self, batch: Batch) -> Outputs:
+    def _learn(self, batch: Batch) -> RNNOutputs:
         rate = self._schedules.advance(batch)["learning_rate"]
         return self._step_through(batch, rate, _LEARN_SAMPLES)
 
-    def _skip(self, batch: Batch) -> Outputs:
+    def _skip(self, batch: Batch) -> RNNOutputs:
         """Advance the hidden state and learn nothing."""
         return self._step_through(batch, np.zeros(batch.rows, np.float32), _SKIP_SAMPLES)
 
-    def _step_through(self, batch: Batch, rate: Float32, mode: Integers) -> Outputs:
+    def _step_through(self, batch: Batch, rate: Float32, mode: Integers) -> RNNOutputs:
         slots, new_stream = self._slots.assign(batch.keys, batch.rows)
         y = batch.x if batch.y is None else batch.y
         ids = NO_IDS if batch.ids is None else batch.ids
-        out = self._run(mode, batch.x, y, slots, new_stream, ids, rate)
-        del out.arrays["sample"]
-        return self._shaped(out)
+        outputs = self._run(mode, batch.x, y, slots, new_stream, ids, rate)
+        del outputs["sample"]
+        return self._shaped(RNNOutputs(**outputs))
 
-    def _learn_late_targets(self, targets: Targets, learning: bool) -> Outputs:
+    def _learn_late_targets(self, targets: Targets, learning: bool) -> RecurrentTargetOutputs:
         rows, mode = targets.rows, _LEARN_TARGETS if learning else _ANSWER_TARGETS
         slots, new_stream = self._slots.find(targets.keys, rows), np.zeros(rows, np.bool_)
         no_samples = np.empty((0, self.dim), np.float32)
         rate = np.full(rows, self._schedules.current()["learning_rate"], np.float32)
-        out = self._run(mode, no_samples, targets.y, slots, new_stream, targets.ids, rate)
-        del out.arrays["present"]
-        return out
+        outputs = self._run(mode, no_samples, targets.y, slots, new_stream, targets.ids, rate)
+        del outputs["present"]
+        return RecurrentTargetOutputs(**outputs)
 
     def _run(
         self,
@@ -171,8 +170,8 @@ class RNN(Recurrent):
         new_stream: NDArray[np.bool_],
         sample_ids: Integers,
         learning_rate: Float32,
-    ) -> Outputs:
-        """Call ``tbptt.learn``."""
+    ) -> dict[str, NDArray[Any]]:
+        """Call ``tbptt.learn``. Return its outputs by name."""
         outputs = self._empty_outputs(len(y)).arrays | {"sample": np.empty(len(y), np.int64)}
         # One mapping is 2 µs faster to pass than keywords and a mapping.
         arguments = {
@@ -187,9 +186,9 @@ class RNN(Recurrent):
             "learning_rate": learning_rate,
         }
         tbptt.learn(**arguments)
-        return Outputs(**outputs)
+        return outputs
 
-    def predict_validated(self, batch: Batch) -> Outputs:
+    def predict_validated(self, batch: Batch) -> RNNOutputs:
         """Return the outputs for a batch, from the live state on. Does not change the model."""
         if batch.keys is None:
             return self._shaped(self._rollout(batch.x, 0))
@@ -203,7 +202,7 @@ class RNN(Recurrent):
             array[order] = array.copy()
         return self._shaped(out)
 
-    def _rollout(self, x: Float32, slot: int) -> Outputs:
+    def _rollout(self, x: Float32, slot: int) -> RNNOutputs:
         out = self._empty_outputs(len(x))
         drawing = {"free_running": 0, "temperature": np.float32(1), "random": _UNUSED}
         rollout.predict(x=x, slot=slot, **self._predict_arguments, **drawing, **out.arrays)
@@ -297,15 +296,15 @@ class RNN(Recurrent):
         rollout.predict(x=x, slot=slot, **self._predict_arguments, **drawing, **out.arrays)
         return x, out.prediction
 
-    def _empty_outputs(self, n: int) -> Outputs:
-        return Outputs(
+    def _empty_outputs(self, n: int) -> RNNOutputs:
+        return RNNOutputs(
             prediction=np.empty((n, self.outputs), np.float32),
             error=np.empty(n, np.float32),
             score=np.empty(n, np.float32),
             present=np.empty(n, np.int32),
         )
 
-    def _shaped(self, out: Outputs) -> Outputs:
+    def _shaped(self, out: RNNOutputs) -> RNNOutputs:
         """Shape predictions of a horizon to (n, horizon, dim)."""
         if self.spec.horizon is not None:
             out.arrays["prediction"] = out.prediction.reshape(-1, self.spec.horizon, self.dim)

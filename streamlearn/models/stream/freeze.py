@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn_client.outputs import Outputs
+from streamlearn_client.outputs import NamedArrays
 
 from ..batch import Batch, Targets, joined_outputs, part
 
@@ -22,8 +22,8 @@ _RUN = 256  # rows learned before the test for an alarm among them
 class Steps(NamedTuple):
     """The operations of a model that ``Freeze.learn`` combines."""
 
-    learn: Callable[[Batch | Targets], Outputs]
-    skip: Callable[[Batch | Targets], Outputs]  # the outputs, without learning
+    learn: Callable[[Batch | Targets], NamedArrays]
+    skip: Callable[[Batch | Targets], NamedArrays]  # the outputs, without learning
     copy_state: Callable[[], State]
     restore_state: Callable[[State], None]
     reheat: Callable[[], None]
@@ -45,10 +45,10 @@ class Freeze:
         self._counts = np.zeros(2, np.int64)
         self.state: dict[str, NDArray[Any]] = {"freeze": self._counts}
 
-    def learn(self, batch: Batch | Targets, model: Steps) -> Outputs:
+    def learn(self, batch: Batch | Targets, model: Steps) -> NamedArrays:
         """Learn or skip each row of ``batch``. Return the outputs of all rows."""
         incomplete = self._too_few_values(batch)
-        parts: list[Outputs] = []
+        parts: list[NamedArrays] = []
         full_run = batch.rows if self._on_drift is None else _RUN
         row, longest = 0, full_run
         while row < batch.rows or not parts:
@@ -56,7 +56,7 @@ class Freeze:
             stop = self._end_of_run(batch, incomplete, row, longest)
             before = model.copy_state() if self._on_drift is not None and stop - row > 1 else None
             out = self._process(part(batch, row, stop), frozen, model)
-            alarm = self._on_drift is not None and "drift" in out.arrays and out.drift.any()
+            alarm = self._on_drift is not None and "drift" in out.arrays and out.arrays["drift"].any()
             if before is not None and alarm:
                 model.restore_state(before)
                 longest = 1
@@ -98,7 +98,7 @@ class Freeze:
         other = np.flatnonzero(incomplete[row:stop] != incomplete[row : row + 1])
         return row + int(other[0]) if other.size else stop
 
-    def _process(self, batch: Batch | Targets, frozen: bool, model: Steps) -> Outputs:
+    def _process(self, batch: Batch | Targets, frozen: bool, model: Steps) -> NamedArrays:
         """Learn or skip all rows of ``batch``."""
         out = model.skip(batch) if frozen else model.learn(batch)
         if frozen and isinstance(batch, Batch):
