@@ -97,36 +97,36 @@ def test_the_client_refuses_arrays_of_different_lengths(client, fleet):
 
 
 def test_a_stream_of_samples_and_their_targets_in_order(client, oven):
-    told = []
+    reported = []
     with client.stream("oven", batch=4, window=3) as stream:
         for i in range(0, 60, 3):
             stream.push_many(numbered(i, i + 3), ids=range(i, i + 3))
-            told += [("x", i), ("x", i + 1), ("x", i + 2)]
+            reported += [("x", i), ("x", i + 1), ("x", i + 2)]
             if i % 2:
                 stream.push_targets([i, i + 1], [[0], [1]])
-                told += [("y", i), ("y", i + 1)]
-    assert rows_of(oven) == told
+                reported += [("y", i), ("y", i + 1)]
+    assert rows_of(oven) == reported
     assert all(batch.rows <= 4 for batch in oven.batches)
-    assert stream.acknowledged == len(told)
+    assert stream.acknowledged == len(reported)
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_with_repeated_crashes_each_row_is_learned_once_and_in_order(daemon, client, oven, seed):
     chance = random.Random(seed)
     daemon.fault = lambda request: DROP if isinstance(request, Learn) and chance.random() < 0.1 else None
-    told = []
+    reported = []
     with client.stream("oven", batch=8, window=16, interval=0.005) as stream:
         for i in range(600):
             if chance.random() < 0.5:
                 stream.push([i], ids=i)
-                told.append(("x", i))
+                reported.append(("x", i))
             else:
                 stream.push_targets(i, chance.random())
-                told.append(("y", i))
+                reported.append(("y", i))
             if chance.random() < 0.02:
                 daemon.kill()
                 daemon.start()
-    assert rows_of(oven) == told
+    assert rows_of(oven) == reported
 
 
 def test_all_rows_of_a_batch_have_the_same_arrays(client, oven):

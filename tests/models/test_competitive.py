@@ -52,12 +52,12 @@ def test_same_as_the_slow_one(rule, missing):
         half_life=spec["half_life"],
     )
     out = ours.learn(x)
-    said = [naive.learn(row) for row in x.tolist()]
-    assert out.winner.tolist() == [each.winner for each in said]
-    assert out.present.tolist() == [each.channels for each in said]
-    distances = [each.distance for each in said]
+    responses = [naive.learn(row) for row in x.tolist()]
+    assert out.winner.tolist() == [each.winner for each in responses]
+    assert out.present.tolist() == [each.channels for each in responses]
+    distances = [each.distance for each in responses]
     assert np.allclose(out.distance, distances, rtol=1e-4, atol=1e-5, equal_nan=True)
-    assert np.allclose(out.score, [each.score for each in said], rtol=0, atol=1e-3, equal_nan=True)
+    assert np.allclose(out.score, [each.score for each in responses], rtol=0, atol=1e-3, equal_nan=True)
     assert np.allclose(ours.weights, naive.weights, rtol=1e-4, atol=1e-5)
     known = ~np.isnan(distances)
     ages = np.arange(known.sum())[::-1]
@@ -133,8 +133,8 @@ def test_weights_can_be_set_and_not_by_accident():
 def test_every_mistake_in_a_spec_is_told_at_once():
     with pytest.raises(BadSpec) as caught:
         sl.Competitive(dim=-1, units=0, mode="fuzzy", learning_rate=-1, beta=-1, seed="x", colour="red")
-    told = {each["field"] for each in caught.value.detail["errors"]}
-    assert told == set("dim units mode learning_rate beta seed colour".split())
+    reported = {each["field"] for each in caught.value.detail["errors"]}
+    assert reported == set("dim units mode learning_rate beta seed colour".split())
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ def test_neural_gas_is_the_slow_one(units, spread):
         else (spread or 1e-3,) * 2 + (1.0,)
     )
     naive = NaiveGas(ours.weights.tolist(), (0.2, 0.2, 1.0), schedule)
-    said = [naive.learn(row) for row in x.tolist()]
-    assert ours.learn(x).winner.tolist() == [each.winner for each in said]
+    responses = [naive.learn(row) for row in x.tolist()]
+    assert ours.learn(x).winner.tolist() == [each.winner for each in responses]
     np.testing.assert_allclose(ours.weights, naive.weights, rtol=1e-3, atol=1e-4)
 
 
@@ -57,8 +57,8 @@ def test_fair_learning_is_the_slow_one(rule, units):
     x = blobs(300, seed=units)
     ours = sl.Competitive(dim=3, units=units, learning_rate=0.2, seed=1, **spec)
     naive = NaiveFair(ours.weights.tolist(), 0.2, **same)
-    said = [naive.learn(row) for row in x.tolist()]
-    assert ours.learn(x).winner.tolist() == [each.winner for each in said]
+    responses = [naive.learn(row) for row in x.tolist()]
+    assert ours.learn(x).winner.tolist() == [each.winner for each in responses]
     np.testing.assert_allclose(ours.weights, naive.weights, rtol=1e-3, atol=1e-4)
 
 

@@ -56,7 +56,7 @@ class Naive:
         self.left = self.seen = self.count = 0
 
     def learn(self, sample: np.ndarray) -> tuple[NamedArrays, bool, bool]:
-        """What is said of one sample; whether it was frozen; whether there was an alarm."""
+        """Return the outputs of one sample, whether it was frozen, and whether there was an alarm."""
         most = self.options["freeze_missing"]
         poor = most is not None and np.isnan(sample).mean() > most
         frozen = self.left > 0 or bool(poor)
@@ -74,9 +74,9 @@ class Naive:
 
 def in_pieces(model: models.Model, x: np.ndarray, seed: int) -> NamedArrays:
     cuts = np.sort(np.random.default_rng(seed).integers(0, len(x), 12))
-    said = [model.learn(piece) for piece in np.split(x, cuts)]
+    responses = [model.learn(piece) for piece in np.split(x, cuts)]
     return NamedArrays(
-        **{name: np.concatenate([out.arrays[name] for out in said]) for name in said[0].arrays}
+        **{name: np.concatenate([out.arrays[name] for out in responses]) for name in responses[0].arrays}
     )
 
 
@@ -88,8 +88,8 @@ def test_what_is_frozen_is_as_if_it_were_only_asked_about(kind, reason):
     out = in_pieces(ours, x, seed=3)
     frozen, alarms = [], []
     for i in range(N):
-        said, was_frozen, alarm = naive.learn(x[i])
-        for name, values in said.arrays.items():
+        responses, was_frozen, alarm = naive.learn(x[i])
+        for name, values in responses.arrays.items():
             assert values[0].tobytes() == out.arrays[name][i].tobytes(), (i, name)
         frozen.append(was_frozen)
         alarms.append(alarm)
@@ -103,8 +103,8 @@ def test_what_is_frozen_is_as_if_it_were_only_asked_about(kind, reason):
     for name, array in naive.model.state.items():
         if name not in ("samples", "schedule.clock"):
             assert np.array_equal(array, ours.state[name], equal_nan=True), name
-    told = ours.quality()
-    assert (told["frozen"], told["frozen_samples"]) == (naive.left, sum(frozen))
+    reported = ours.quality()
+    assert (reported["frozen"], reported["frozen_samples"]) == (naive.left, sum(frozen))
     assert ours.samples == N
 
 
@@ -162,8 +162,8 @@ def test_a_map_that_froze_at_a_disturbance_knows_what_it_knew():
         som.learn(usual)
         som.learn(strange)
     assert frozen.quality()["frozen_samples"] > 600
-    told = [som.predict(usual).distance.mean() for som in (frozen, plain)]
-    assert told[0] < 0.7 * told[1]
+    reported = [som.predict(usual).distance.mean() for som in (frozen, plain)]
+    assert reported[0] < 0.7 * reported[1]
 
 
 def test_reheating_ends_a_freeze():
@@ -227,9 +227,9 @@ def test_targets_that_come_during_a_freeze_are_answered_only():
     for each in (whole, pieces):
         each.learn(x[alarm + 1 : alarm + 31])
     expected = whole.learn_targets(np.arange(alarm), x[:alarm])
-    said = [pieces.learn_targets([i], x[i]) for i in range(alarm)]
+    responses = [pieces.learn_targets([i], x[i]) for i in range(alarm)]
     assert pieces.state_hash() == whole.state_hash()
-    assert [bool(out.frozen[0]) for out in said] == expected.frozen.tolist()
+    assert [bool(out.frozen[0]) for out in responses] == expected.frozen.tolist()
     assert expected.frozen.any()
 
 
@@ -270,9 +270,9 @@ def test_targets_go_on_waiting_while_samples_are_frozen(make_late):
     net.learn(stream()[:20], ids=np.arange(100, 120))
     net.state["freeze"][LEFT] = 50
     before, asked = net.copy_state(), [105, 102, 105, -1]
-    said = net.learn_targets(asked, [0, 1, 1, 0])
-    assert said.frozen.all()
-    assert said.sample.tolist() == [5, 2, 5, -1]
+    responses = net.learn_targets(asked, [0, 1, 1, 0])
+    assert responses.frozen.all()
+    assert responses.sample.tolist() == [5, 2, 5, -1]
     changed = {name for name, array in net.state.items() if array.tobytes() != before[name].tobytes()}
     assert changed <= {"drift.page"}
     net.reheat()
@@ -299,6 +299,6 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_told(mistake):
-    given, told = MISTAKES[mistake]
-    with pytest.raises(BadSpec, match=told):
+    given, reported = MISTAKES[mistake]
+    with pytest.raises(BadSpec, match=reported):
         sl.Competitive(dim=DIM, units=3, **given)

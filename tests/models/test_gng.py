@@ -59,12 +59,12 @@ def test_same_as_the_slow_one(rule):
     for start in range(0, len(x), 30):
         part = x[start : start + 30]
         out = ours.learn(part)
-        said = [naive.learn(row) for row in part.tolist()]
-        assert out.winner.tolist() == [each.winner for each in said]
-        assert out.present.tolist() == [each.channels for each in said]
-        distances = [each.distance for each in said]
+        responses = [naive.learn(row) for row in part.tolist()]
+        assert out.winner.tolist() == [each.winner for each in responses]
+        assert out.present.tolist() == [each.channels for each in responses]
+        distances = [each.distance for each in responses]
         assert np.allclose(out.distance, distances, rtol=1e-4, atol=1e-5, equal_nan=True)
-        assert np.allclose(out.score, [each.score for each in said], rtol=0, atol=2e-3, equal_nan=True)
+        assert np.allclose(out.score, [each.score for each in responses], rtol=0, atol=2e-3, equal_nan=True)
         assert ours.weights.shape == (len(naive.weights), 3)
         assert np.allclose(ours.weights, naive.weights, rtol=1e-4, atol=1e-5)
         assert graph(ours) == naive.edges

@@ -217,11 +217,11 @@ def test_nobody_wins_until_the_units_stand(init):
     assert not som.weights.any()
     out = som.learn(x[10:40])
     early.append(out[:15])
-    for said in early:
-        assert set(said.winner) == {-1}
-        assert set(said.coords.ravel()) == {-1}
-        assert np.isnan(said.distance).all()
-        assert np.isnan(said.score).all()
+    for responses in early:
+        assert set(responses.winner) == {-1}
+        assert set(responses.coords.ravel()) == {-1}
+        assert np.isnan(responses.distance).all()
+        assert np.isnan(responses.score).all()
     assert early[0].present.tolist() == early[1].present.tolist() == same.learn(x[:10]).present.tolist()
     assert (out.winner[15:] >= 0).all()
     assert som.samples == 40
@@ -277,7 +277,7 @@ def test_given_weights_go_round_bit_for_bit():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "reported"),
     [
         ({"init": "PCA"}, "'pca'"),
         ({"init": np.zeros((4, 3, 2))}, r"\(4, 3, 2\).*\(3, 4, 2\)"),
@@ -298,8 +298,8 @@ def test_given_weights_go_round_bit_for_bit():
         ({"init": "range", "init_samples": 1 << 27}, "fewer init_samples"),
     ],
 )
-def test_a_wrong_start_is_refused(wrong, told):
-    with pytest.raises(BadSpec, match=told):
+def test_a_wrong_start_is_refused(wrong, reported):
+    with pytest.raises(BadSpec, match=reported):
         sl.SOM(dim=2, grid=(3, 4), **wrong)
 
 

@@ -38,9 +38,9 @@ def labelled(n: int, seed: int = 1, missing: float = 0.1) -> tuple[np.ndarray, n
 @pytest.mark.parametrize("named", [False, True])
 @pytest.mark.parametrize("delay", [1, 5, 40])
 @pytest.mark.parametrize("init", ["random", "range"])
-def test_same_as_the_slow_one(make: Make, named, delay, init):
-    """A third of the labels come with their samples, a third later, in any order, some of them twice, a third
-    never; and some come for nobody."""
+def test_labels_equal_the_reference(make: Make, named, delay, init):
+    """A third of the labels arrive with their samples, a third late, in any order and some twice, and a third
+    never. Some labels have an unknown id."""
     random = np.random.default_rng(2)
     model = make(delay=delay, init=init, **({"init_samples": 15} if init == "range" else {}))
     naive = NaiveLabels(12, 3, delay, 30.0)
@@ -53,11 +53,11 @@ def test_same_as_the_slow_one(make: Make, named, delay, init):
         own = np.where(with_sample[now], y[now], np.nan)
         out = model.learn(x[now], own, **({"ids": ids[now]} if named else {}))
         names = ids[now].tolist() if named else range(start, start + 6)
-        told = [
+        reported = [
             naive.learn(int(i), float(k), name if named else None)
             for i, k, name in zip(out.winner, own, names, strict=True)
         ]
-        assert out.label.tolist() == told
+        assert out.label.tolist() == reported
         waiting += [
             (name, float(k))
             for name, k, comes, there in zip(names, y[now], later[now], with_sample[now], strict=True)
@@ -70,8 +70,8 @@ def test_same_as_the_slow_one(make: Make, named, delay, init):
         names, classes = [name for name, _ in come], [k for _, k in come]
         out = model.learn_targets(np.array(names, np.int64), np.array(classes, np.float32))
         assert list(out.arrays) == ["sample", "winner", "label"]
-        told = [naive.learn_later(*each) for each in come]
-        assert list(zip(out.sample, out.winner, out.label, strict=True)) == told
+        reported = [naive.learn_later(*each) for each in come]
+        assert list(zip(out.sample, out.winner, out.label, strict=True)) == reported
     labels = [naive.label(unit) for unit in range(12)]
     assert model.labels.ravel().tolist() == labels
     counts = [[naive.count(unit, k) for k in range(3)] for unit in range(12)]
@@ -82,8 +82,8 @@ def test_same_as_the_slow_one(make: Make, named, delay, init):
     assert quality["labelled_units"] == sum(label >= 0 for label in labels)
     assert quality["unmatched_targets"] == naive.unmatched
     assert naive.unmatched > 5
-    said = model.predict(x)
-    assert said.label.tolist() == [naive.label(int(i)) for i in said.winner]
+    responses = model.predict(x)
+    assert responses.label.tolist() == [naive.label(int(i)) for i in responses.winner]
     assert model.samples == 300
 
 
@@ -118,8 +118,8 @@ def test_labels_lie_as_the_units_do():
 def test_what_counts_more_lately_is_the_label():
     net = competitive(units=1, half_life=5.0)
     net.learn(np.zeros((20, 2)), np.zeros(20))
-    told = net.learn(np.zeros((10, 2)), np.ones(10)).label.tolist()
-    assert told == [0] * 5 + [1] * 5  # half of what there was is forgotten, and as much has come
+    reported = net.learn(np.zeros((10, 2)), np.ones(10)).label.tolist()
+    assert reported == [0] * 5 + [1] * 5  # half of what there was is forgotten, and as much has come
     assert net.label_counts[0] == pytest.approx(
         [sum(0.5 ** (age / 5) for age in range(11, 31)), sum(0.5 ** (age / 5) for age in range(1, 11)), 0]
     )

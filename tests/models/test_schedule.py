@@ -38,7 +38,7 @@ def formula(decay: sl.Decay | float, t: float, heat: float = 1.0) -> float:
 
 
 def arrivals(n: int, seed: int = 1) -> np.ndarray:
-    """Seconds since the epoch: in gusts, some at once, and some said to be older than the one before."""
+    """Arrival times, seconds since the epoch: in bursts, some equal, some earlier than the one before."""
     random = np.random.default_rng(seed)
     return (
         1.7e9 + np.cumsum(random.exponential(2.0, n).round(3) * (random.random(n) < 0.7)) - random.random(n)
@@ -130,9 +130,9 @@ def test_at_a_sample_a_second_seconds_are_samples(kind):
     in_samples = models.create(kind, json.loads(json.dumps(spec).replace('"seconds"', '"samples"')))
     x = np.abs(np.random.default_rng(2).normal(size=(90, 3)))
     assert (in_seconds.uses_time, in_samples.uses_time) == (True, False)
-    said = [model.learn(x, times=5e8 + np.arange(90)) for model in (in_seconds, in_samples)]
-    for name, values in said[0].arrays.items():
-        assert values.tobytes() == said[1].arrays[name].tobytes(), name
+    responses = [model.learn(x, times=5e8 + np.arange(90)) for model in (in_seconds, in_samples)]
+    for name, values in responses[0].arrays.items():
+        assert values.tobytes() == responses[1].arrays[name].tobytes(), name
     learned = [{**model.state, "schedule.clock": None} for model in (in_seconds, in_samples)]
     for name, array in learned[0].items():
         assert np.array_equal(array, learned[1][name], equal_nan=array is not None), name
@@ -269,6 +269,6 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_told(mistake):
-    given, told = MISTAKES[mistake]
-    with pytest.raises(BadSpec, match=told):
+    given, reported = MISTAKES[mistake]
+    with pytest.raises(BadSpec, match=reported):
         models.create("som", {"dim": 1, "grid": [2], "sigma": {"start": 1, "end": 0.5, **given}})

@@ -62,23 +62,23 @@ def test_same_as_the_slow_one(rule, missing):
         half_life=spec["half_life"],
     )
     out = ours.learn(x)
-    said = [naive.learn(row) for row in x.tolist()]
+    responses = [naive.learn(row) for row in x.tolist()]
 
-    assert out.winner.tolist() == [each.winner for each in said]
-    assert out.present.tolist() == [each.channels for each in said]
-    distances = np.array([each.distance for each in said])
+    assert out.winner.tolist() == [each.winner for each in responses]
+    assert out.present.tolist() == [each.channels for each in responses]
+    distances = np.array([each.distance for each in responses])
     assert np.allclose(out.distance, distances, rtol=1e-4, atol=1e-5, equal_nan=True)
-    assert np.allclose(out.score, [each.score for each in said], rtol=0, atol=1e-3, equal_nan=True)
+    assert np.allclose(out.score, [each.score for each in responses], rtol=0, atol=1e-3, equal_nan=True)
     assert np.allclose(ours.weights, np.reshape(naive.weights, (4, 6, 3)), rtol=1e-4, atol=1e-5)
     assert np.allclose(ours.u_matrix(), naive.u_matrix(), rtol=1e-4, atol=1e-5)
     quality = ours.quality()
-    told = quality["quantization_error"], quality["topographic_error"]
-    assert told == pytest.approx(naive.quality(), rel=1e-4)
+    reported = quality["quantization_error"], quality["topographic_error"]
+    assert reported == pytest.approx(naive.quality(), rel=1e-4)
 
     later = blobs(50, 3, seed=2, missing=missing)
-    out, said = ours.predict(later), [naive.predict(row) for row in later.tolist()]
-    assert out.winner.tolist() == [each.winner for each in said]
-    assert np.allclose(out.score, [each.score for each in said], rtol=0, atol=1e-3, equal_nan=True)
+    out, responses = ours.predict(later), [naive.predict(row) for row in later.tolist()]
+    assert out.winner.tolist() == [each.winner for each in responses]
+    assert np.allclose(out.score, [each.score for each in responses], rtol=0, atol=1e-3, equal_nan=True)
 
 
 @pytest.mark.parametrize("size", [(10, 10, 8, 2.0), (7, 3, 5, 1.0), (1, 20, 2, 3.0)])
@@ -240,10 +240,10 @@ def test_every_mistake_in_a_spec_is_told_at_once():
             half_life=0,
             colour="red",
         )
-    told = {each["field"]: each["message"] for each in caught.value.detail["errors"]}
+    reported = {each["field"]: each["message"] for each in caught.value.detail["errors"]}
     wrong = "dim grid learning_rate sigma neighbourhood grid_distance scale half_life colour"
-    assert {field.split(".")[0] for field in told} == set(wrong.split())
-    assert all(field in str(caught.value) for field in told)
+    assert {field.split(".")[0] for field in reported} == set(wrong.split())
+    assert all(field in str(caught.value) for field in reported)
 
 
 @pytest.mark.parametrize(

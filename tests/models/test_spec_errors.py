@@ -32,13 +32,13 @@ WRONG = {
 
 @pytest.mark.parametrize("mistake", WRONG)
 def test_a_mistake_is_told_as_it_was_written(mistake):
-    wrong, field, told = WRONG[mistake]
+    wrong, field, reported = WRONG[mistake]
     given = {name: value for name, value in {"dim": 2, "grid": (3, 3), **wrong}.items() if value is not None}
     with pytest.raises(BadSpec) as caught:
         sl.SOM(**given)
     first = caught.value.detail["errors"][0]
     assert first["field"] == field
-    assert first["message"].startswith(told)
+    assert first["message"].startswith(reported)
     assert first["message"] in str(caught.value)
 
 

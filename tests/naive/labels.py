@@ -1,7 +1,7 @@
 """Labels of units, the slow way: every label that ever came is kept, with the unit that had won its sample.
 
 A unit's label is the class with the largest Σ decay^age over the labels that counted for it, age in labels
-that came since; the lowest class among equals. A label told by a unit without one is wrong.
+that came since; the lowest class among equals. A prediction by a unit without a label is wrong.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Sample:
     number: int
     name: int
     winner: int
-    told: int
+    reported: int
     waits: bool = True
 
 
@@ -27,7 +27,7 @@ class NaiveLabels:
         self.decay = 0.5 ** (1 / half_life)
         self.samples: list[Sample] = []
         self.came: list[tuple[int, int]] = []  # (unit, class) of each label that counted, in order
-        self.right: list[bool] = []  # of each of these, whether it was told
+        self.right: list[bool] = []  # for each label, whether it was predicted
         self.unmatched = 0
 
     def count(self, unit: int, k: int) -> float:
@@ -40,21 +40,21 @@ class NaiveLabels:
         return max(range(self.classes), key=lambda k: (round(self.count(unit, k), 9), -k))
 
     def learn(self, winner: int, y: float, name: int | None) -> int:
-        """One sample; the label that is told of it."""
+        """Learn one sample; return its predicted label."""
         number = len(self.samples)
-        told = self.label(winner)
-        self.samples.append(Sample(number, number if name is None else name, winner, told))
+        reported = self.label(winner)
+        self.samples.append(Sample(number, number if name is None else name, winner, reported))
         if not math.isnan(y):
             self.settle(self.samples[-1], y)
-        return told
+        return reported
 
     def learn_later(self, name: int, y: float) -> tuple[int, int, int]:
-        """One label that came later; sample, winner and the label told."""
+        """Learn one late label; return its sample, the winner and the predicted label."""
         for sample in reversed(self.samples[-self.delay :]):
             if sample.waits and sample.name == name:
                 if not math.isnan(y):
                     self.settle(sample, y)
-                return sample.number, sample.winner, sample.told
+                return sample.number, sample.winner, sample.reported
         self.unmatched += 1
         return -1, -1, -1
 
@@ -62,7 +62,7 @@ class NaiveLabels:
         sample.waits = False
         if sample.winner >= 0:
             self.came.append((sample.winner, int(y)))
-            self.right.append(sample.told == int(y))
+            self.right.append(sample.reported == int(y))
 
     def accuracy(self) -> float:
         ages = [self.decay**age for age in reversed(range(len(self.right)))]

@@ -1,8 +1,8 @@
-"""Rows of arrays as arrays that nobody counts references to.
+"""Rows of arrays without reference counts.
 
-Numba's own ``array[q]`` is counted, and that atomically, wherever the row is handed to a piece of a kernel:
-a third of a microsecond a sample. A row here is only good as long as its array is, which an argument of a
-kernel always is.
+Numba counts references to ``array[q]``, atomically, wherever the row is passed to a function: a third of a
+microsecond per sample. A row of this module is valid as long as its array exists. An argument of a kernel
+exists during the whole call.
 """
 
 from __future__ import annotations
