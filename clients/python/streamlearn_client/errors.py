@@ -21,19 +21,24 @@ __all__ = [
     "BadSpec",
     "BadValue",
     "Busy",
+    "Conflict",
     "DiskFull",
     "Fenced",
+    "Forbidden",
     "Gap",
     "Internal",
     "ModelExists",
     "NoAnswer",
     "NoCheckpoint",
+    "ProtocolError",
+    "Quarantined",
     "ShuttingDown",
     "StreamLost",
     "StreamlearnError",
     "TooLarge",
     "UnknownModel",
     "UnknownOp",
+    "UnknownProducer",
     "Unrecognised",
     "UnsupportedVersion",
     "by_code",
@@ -171,6 +176,37 @@ class Fenced(StreamlearnError):
     code = "FENCED"
 
 
+class Conflict(StreamlearnError):
+    """A batch has the number of an earlier batch and other content. The daemon did not learn it."""
+
+    code = "CONFLICT"
+
+
+class UnknownProducer(StreamlearnError):
+    """The daemon no longer has the position of this producer; the producer must begin a new epoch.
+
+    ``detail["epoch"]`` is the smallest epoch that the daemon accepts.
+    """
+
+    code = "UNKNOWN_PRODUCER"
+
+
+class Forbidden(StreamlearnError):
+    """The key of this client has no right to the operation. ``detail`` has the key's name and the right."""
+
+    code = "FORBIDDEN"
+
+
+class Quarantined(StreamlearnError):
+    """The daemon died repeatedly at one record of this model, so the model is set aside.
+
+    ``detail`` has the record's ``lsn`` and the ``reason``. ``streamlearn repair`` drops the record or the
+    model.
+    """
+
+    code = "QUARANTINED"
+
+
 class Busy(StreamlearnError):
     """The daemon's queue is full; send the request again later."""
 
@@ -216,6 +252,12 @@ class NoAnswer(StreamlearnError):
     code = "NO_ANSWER"
 
 
+class ProtocolError(StreamlearnError):
+    """Raised by the client: what answers at ``detail["endpoint"]`` does not follow the protocol."""
+
+    code = "PROTOCOL_ERROR"
+
+
 class StreamLost(StreamlearnError):
     """Raised by the client: a stream failed. ``detail["unacknowledged"]`` samples may be lost."""
 
@@ -244,6 +286,10 @@ by_code: dict[str, type[StreamlearnError]] = {
         BadValue,
         Gap,
         Fenced,
+        Conflict,
+        UnknownProducer,
+        Forbidden,
+        Quarantined,
         Busy,
         DiskFull,
         ShuttingDown,
@@ -251,6 +297,7 @@ by_code: dict[str, type[StreamlearnError]] = {
         BadCheckpoint,
         Internal,
         NoAnswer,
+        ProtocolError,
         StreamLost,
     )
 }
