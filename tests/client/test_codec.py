@@ -26,7 +26,9 @@ from streamlearn_client.protocol import (
     encode_error,
     encode_reply,
     encode_request,
+    generated_producer,
     peek_id,
+    producer_name,
     split_envelope,
 )
 
@@ -321,6 +323,18 @@ def test_bad_model_names(name):
 def test_bad_producer_names(name):
     with pytest.raises(BadName):
         check_producer(name)
+
+
+def test_generated_producer_names():
+    generated = generated_producer()
+    assert check_producer(generated) == generated
+    assert generated[0] == "~"
+    assert generated_producer() != generated
+    assert producer_name("press-7") == "press-7"
+    assert producer_name(None)[0] == "~"
+    for name in ["", "~", "~x", generated, 3]:
+        with pytest.raises(BadName):
+            producer_name(name)
 
 
 def test_envelopes_with_and_without_a_delimiter():

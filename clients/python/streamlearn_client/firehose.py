@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from types import TracebackType
@@ -16,8 +15,8 @@ from streamlearn_client.protocol import (
     Learn,
     SamplesLike,
     as_batch,
-    check_producer,
     encode_request,
+    producer_name,
 )
 from streamlearn_client.sockets import blocking_context, connect, try_send
 
@@ -42,7 +41,7 @@ class Firehose:
     def __init__(self, model: str, endpoint: str, producer: str | None, timeout: float) -> None:
         self.model = model
         self.endpoint = endpoint
-        self.producer = check_producer(secrets.token_hex(8) if producer is None else producer)
+        self.producer = producer_name(producer)
         self.sent = 0
         self._epoch = time.time_ns()
         self._timeout = timeout

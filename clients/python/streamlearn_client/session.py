@@ -6,7 +6,6 @@ blocking client and the asyncio client differ only in how they execute the calls
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
@@ -40,6 +39,7 @@ from streamlearn_client.protocol import (
     check_model,
     check_producer,
     encode_request,
+    producer_name,
 )
 from streamlearn_client.results import Ack, Position, read_ack
 from streamlearn_client.retry import AnswerLost, Call
@@ -105,7 +105,7 @@ class Session:
 
     def __init__(self, producer: str | None) -> None:
         self._named = producer is not None
-        self.producer = check_producer(secrets.token_hex(8) if producer is None else producer)
+        self.producer = producer_name(producer)
         self._epoch = time.time_ns()
         self._sequences: dict[str, BatchSequence] = {}
         self._hello: dict[str, Any] | None = None
@@ -290,7 +290,7 @@ class Session:
         """Check a stream's settings against the daemon and the model, before the first sample."""
         check_model(model)
         check_ack(ack)
-        name = check_producer(secrets.token_hex(8) if producer is None else producer)
+        name = producer_name(producer)
         limits = yield from self.limits()
         description = yield from self.request("describe", model)
         dim, targets = int(description["dim"]), int(description["target_dim"])

@@ -39,10 +39,13 @@ from streamlearn_client.protocol.messages import (
 )
 from streamlearn_client.protocol.names import (
     EVENT_KINDS,
+    GENERATED,
     SUBSCRIBED,
     EventKind,
     check_model,
     check_producer,
+    generated_producer,
+    producer_name,
     topic,
 )
 from streamlearn_client.protocol.samples import SamplesLike, as_batch, as_float32, as_samples, as_targets
@@ -51,6 +54,7 @@ __all__ = [
     "ACK_LEVELS",
     "DEFAULT_LIMITS",
     "EVENT_KINDS",
+    "GENERATED",
     "OPS",
     "SUBSCRIBED",
     "VERSION",
@@ -83,8 +87,10 @@ __all__ = [
     "encode_event",
     "encode_reply",
     "encode_request",
+    "generated_producer",
     "identifier",
     "peek_id",
+    "producer_name",
     "split_envelope",
     "topic",
 ]

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import re
+import secrets
 from typing import Final, Literal, TypeAlias, get_args
 
 from streamlearn_client.errors import BadName
 
-__all__ = ["EVENT_KINDS", "SUBSCRIBED", "EventKind", "check_model", "check_producer", "topic"]
+__all__ = [
+    "EVENT_KINDS",
+    "GENERATED",
+    "SUBSCRIBED",
+    "EventKind",
+    "check_model",
+    "check_producer",
+    "generated_producer",
+    "producer_name",
+    "topic",
+]
 
 EventKind: TypeAlias = Literal[
     "output", "targets", "drift", "checkpoint", "created", "deleted", "restored", "reheated"
@@ -16,6 +27,8 @@ EventKind: TypeAlias = Literal[
 EVENT_KINDS: Final[tuple[str, ...]] = get_args(EventKind)
 SUBSCRIBED: Final = "subscribed/"
 """Prefix of the topics that confirm a subscriber's subscriptions."""
+GENERATED: Final = "~"
+"""First character of generated producer names. The daemon bounds them apart from names that users give."""
 NAME_BYTES: Final = 64
 
 _model = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}").fullmatch
@@ -80,6 +93,46 @@ def check_producer(name: object) -> str:
         f"use printable text of 1 to {NAME_BYTES} bytes in UTF-8",
         name=_short_repr(name),
     )
+
+
+def generated_producer() -> str:
+    """Return a new random producer name, for a sender without a name.
+
+    Returns
+    -------
+    str
+        ``~`` and 16 hexadecimal digits.
+    """
+    return GENERATED + secrets.token_hex(8)
+
+
+def producer_name(name: object) -> str:
+    """Return the producer name that a user gave, or a generated one.
+
+    Parameters
+    ----------
+    name : str or None
+        The user's name. ``None``: generate one.
+
+    Returns
+    -------
+    str
+        The name.
+
+    Raises
+    ------
+    BadName
+        If ``name`` is not a valid producer name, or starts with ``~``.
+    """
+    if name is None:
+        return generated_producer()
+    if type(name) is str and name.startswith(GENERATED):
+        raise BadName(
+            f"producer name {_short_repr(name)} starts with {GENERATED!r}, which marks generated names: "
+            "use another first character, or leave the name out",
+            name=_short_repr(name),
+        )
+    return check_producer(name)
 
 
 def topic(model: str, kind: str) -> str:
