@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.metrics import Metrics
 from streamlearn.daemon.publisher import Publisher
 from streamlearn.daemon.replies import Replies
+from streamlearn.daemon.runtime import Runtime
 from streamlearn.daemon.self_pipe import SelfPipe
 from streamlearn.daemon.sockets import Sockets
 from streamlearn.daemon.watermarks import Watermarks
@@ -40,4 +39,4 @@ class Context:
     replies: Replies
     publisher: Publisher
     metrics: Metrics
-    wall_clock: Callable[[], int] = time.time_ns  # nanoseconds since 1970
+    runtime: Runtime = field(default_factory=Runtime)

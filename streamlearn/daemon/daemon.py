@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.context import Context
@@ -14,7 +12,7 @@ from streamlearn.daemon.publisher import Publisher
 from streamlearn.daemon.queries import Queries
 from streamlearn.daemon.read_operations import ReadOperations
 from streamlearn.daemon.replies import Replies
-from streamlearn.daemon.self_pipe import SelfPipe
+from streamlearn.daemon.runtime import Runtime
 from streamlearn.daemon.sockets import Sockets
 from streamlearn.daemon.watermarks import Watermarks
 from streamlearn.daemon.worker import Worker
@@ -38,27 +36,36 @@ class Daemon:
         recovered: Recovered,
         sockets: Sockets,
         version: str,
+        runtime: Runtime | None = None,
     ) -> None:
-        metrics, self_pipe = Metrics(), SelfPipe()
+        runtime = runtime or Runtime()
+        metrics, self_pipe = Metrics(), runtime.self_pipe()
         self.context = context = Context(
             settings=settings,
             version=version,
             limits=Limits(frame_bytes=settings.limits.frame_bytes, rows=settings.limits.rows),
             shard=recovered.shard,
             journal=journal,
-            flusher=Flusher(journal, lambda _: self_pipe.wake(), self._sync_failed),
+            flusher=Flusher(
+                journal,
+                lambda _: self_pipe.wake(),
+                self._sync_failed,
+                thread=runtime.thread,
+                event=runtime.event,
+            ),
             checkpoints=checkpoints,
             sockets=sockets,
             self_pipe=self_pipe,
-            file_worker=Worker(self_pipe, "files"),
-            query_worker=Worker(self_pipe, "queries"),
+            file_worker=Worker(self_pipe, "files", runtime),
+            query_worker=Worker(self_pipe, "queries", runtime),
             watermarks=Watermarks(journal.durable_lsn),
             replies=Replies(sockets.requests, metrics),
             publisher=Publisher(sockets.events),
             metrics=metrics,
+            runtime=runtime,
         )
         group_commit = GroupCommit(context)
-        checkpointer = Checkpointer(context, recovered.checkpoints, time.monotonic())
+        checkpointer = Checkpointer(context, recovered.checkpoints, runtime.steady())
         inline_ns = int(IDLE_FACTOR * settings.learning.slice_milliseconds * 1e6)  # the longest slice
         self._queries = Queries(context, inline_ns)
         read_operations = ReadOperations(context, group_commit, checkpointer, self._queries)

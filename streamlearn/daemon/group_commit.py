@@ -6,7 +6,6 @@ enqueued for learning. If the disk is full, the whole group is refused and the s
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -136,7 +135,8 @@ class GroupCommit:
         except DiskFull as error:
             self._refuse(group, error)
             return
-        enqueue, deadline = self._context.shard.enqueue, time.monotonic() + self._backlog_seconds
+        enqueue = self._context.shard.enqueue
+        deadline = self._context.runtime.steady() + self._backlog_seconds
         for accepted, learn, hosted, reply_to in group:
             duplicate = isinstance(accepted, Duplicate)
             if isinstance(accepted, Record):
@@ -149,7 +149,7 @@ class GroupCommit:
         """Answer every request of the group with `DiskFull`; keep the firehose's batches for a retry."""
         self._context.shard.forget_unqueued()
         self._context.metrics.disk_full += 1
-        self._retry_at = time.monotonic_ns() + RETRY_NS
+        self._retry_at = self._context.runtime.steady_ns() + RETRY_NS
         for pending in group:
             if pending.reply_to is None:
                 self._deferred.append(pending.learn)
@@ -158,7 +158,7 @@ class GroupCommit:
 
     def _retry_deferred(self) -> None:
         """Try again to accept the firehose batches that a full disk deferred."""
-        if self._deferred and time.monotonic_ns() >= self._retry_at:
+        if self._deferred and self._context.runtime.steady_ns() >= self._retry_at:
             deferred, self._deferred = self._deferred, []
             for learn in deferred:
                 try:
@@ -249,15 +249,15 @@ class GroupCommit:
         context.metrics.records += len(records)
         context.metrics.bytes += sum(len(record.payload) for record in records)
         context.watermarks.when_durable(
-            records[-1].lsn, partial(self._record_commit_time, time.perf_counter_ns())
+            records[-1].lsn, partial(self._record_commit_time, self._context.runtime.steady_ns())
         )
         if sync:
             context.flusher.request()
 
     def _record_commit_time(self, began: int) -> None:
-        self._context.metrics.commit_seconds.add(time.perf_counter_ns() - began)
+        self._context.metrics.commit_seconds.add(self._context.runtime.steady_ns() - began)
 
     def _arrival_time(self) -> int:
         """Nanoseconds since 1970; never earlier than the previous record's, even if the clock is set back."""
-        self._last_time = max(self._last_time, self._context.wall_clock())
+        self._last_time = max(self._last_time, self._context.runtime.wall_ns())
         return self._last_time

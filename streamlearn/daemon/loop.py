@@ -11,7 +11,6 @@ CONTRIBUTING.md, "The path of a sample", shows one turn as pseudo-code.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -50,6 +49,7 @@ class Loop:
         handlers: Mapping[str, Handler],
     ) -> None:
         self._context = context
+        self._runtime = context.runtime
         self._group_commit = group_commit
         self._checkpointer = checkpointer
         self._queries = queries
@@ -61,8 +61,8 @@ class Loop:
         self._final_checkpoints_taken = False
         self._failure: FatalError | None = None
         self._next_tick = 0.0
-        self._poller = zmq.Poller()
-        self._poller_without_firehose = zmq.Poller()
+        self._poller = context.runtime.poller()
+        self._poller_without_firehose = context.runtime.poller()
         for source in (context.sockets.requests, context.sockets.events, context.self_pipe):
             self._poller.register(source, zmq.POLLIN)
             self._poller_without_firehose.register(source, zmq.POLLIN)
@@ -80,10 +80,11 @@ class Loop:
 
     def run(self) -> None:
         """Serve until `stop`. Raises `JournalFailed`, and the error passed to `fail`."""
-        while not self._finished():
-            self._turn()
+        while not self.finished():
+            self.turn()
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """Wait for something to do, and do one turn of it. Raises as `run` does."""
         context = self._context
         if not context.shard.has_backlog:
             self._poll()
@@ -98,7 +99,7 @@ class Loop:
         context.watermarks.advance_durable(context.journal.durable_lsn)
         context.file_worker.collect()
         self._queries.collect()
-        now = time.monotonic()
+        now = self._runtime.steady()
         recent_query = now < self._last_query + QUERY_RECENT_SECONDS
         self._slice_ns = self._short_slice_ns if recent_query else IDLE_FACTOR * self._short_slice_ns
         if now >= self._next_tick:
@@ -112,16 +113,16 @@ class Loop:
         """Sleep until a socket is readable, another thread wakes the loop, or the next tick."""
         firehose = not self._stopping and self._group_commit.reads_firehose
         poller = self._poller if firehose else self._poller_without_firehose
-        poller.poll(max(0, int((self._next_tick - time.monotonic()) * 1000) + 1))
+        poller.poll(max(0, int((self._next_tick - self._runtime.steady()) * 1000) + 1))
         self._context.self_pipe.drain()
 
     def _read(self, socket: zmq.Socket[bytes], handle: Callable[[list[Frame]], None]) -> None:
         """Handle the messages of a socket for at most one read quantum."""
-        until = time.perf_counter_ns() + int(READ_QUANTUM * self._slice_ns)
+        until = self._runtime.steady_ns() + int(READ_QUANTUM * self._slice_ns)
         while (frames := receive(socket)) is not None:
             self._context.metrics.messages += 1
             handle(frames)
-            if time.perf_counter_ns() > until:
+            if self._runtime.steady_ns() > until:
                 return
 
     def _handle_request(self, frames: list[Frame]) -> None:
@@ -135,7 +136,7 @@ class Loop:
             if isinstance(request, Learn):
                 self._group_commit.learn(request, reply_to)
             else:
-                self._last_query = time.monotonic()
+                self._last_query = self._runtime.steady()
                 self._handler(request.op)(reply_to, request)
         except Exception as error:  # noqa: BLE001 - the client gets it as an error reply
             if reply_to.id is None and isinstance(error, StreamlearnError):
@@ -161,9 +162,9 @@ class Loop:
 
     def _learn(self) -> None:
         """Learn for about one slice: one long slice of one model, or shorter ones of several in turn."""
-        began = now = time.perf_counter_ns()
+        began = now = self._runtime.steady_ns()
         while (applied := self._context.shard.step()) is not None:
-            before, now = now, time.perf_counter_ns()
+            before, now = now, self._runtime.steady_ns()
             hosted = applied.hosted
             if applied.rows:
                 hosted.adapt_slice(applied.rows, now - before, self._slice_ns)
@@ -192,11 +193,11 @@ class Loop:
             event = EventMessage(kind, name, applied.lsn, applied.first, rows, applied.time, arrays)
             self._context.publisher.publish(event)
 
-    def _finished(self) -> bool:
+    def finished(self) -> bool:
         """Whether a stop is complete: all accepted work is learned, durable, answered and checkpointed."""
         if not self._stopping:
             return False
-        self._queries.shut_down(time.monotonic())
+        self._queries.shut_down(self._runtime.steady())
         if self._context.shard.has_backlog or not self._group_commit.idle:
             return False
         if not self._final_checkpoints_taken:

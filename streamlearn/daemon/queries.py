@@ -10,7 +10,6 @@ Long queries are answered one at a time, in the order of their arrival.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.metrics import ModelMetrics
 from streamlearn.daemon.replies import ReplyAddress
+from streamlearn.daemon.runtime import Runtime
 from streamlearn.errors import Busy, ShuttingDown
 from streamlearn.models.base import Model
 from streamlearn.shard import HostedModel
@@ -70,15 +70,16 @@ class _Job(NamedTuple):
 class _Replica:
     """A model object that takes over one state copy after another. Used by the query worker only."""
 
-    def __init__(self) -> None:
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._model: Model | None = None
         self._key: StateKey | None = None
 
     def evaluate(self, query: Query, copy: _StateCopy) -> tuple[Arrays, int]:
         """Return the answer and its CPU time on this thread in ns, which other load does not change."""
         model = self._load(copy)
-        began = time.thread_time_ns()
-        return query.evaluate(model), time.thread_time_ns() - began
+        began = self._runtime.cpu_ns()
+        return query.evaluate(model), self._runtime.cpu_ns() - began
 
     def free(self) -> None:
         """Release the model's memory."""
@@ -110,7 +111,7 @@ class Queries:
         self._context = context
         self._inline_ns = inline_ns
         self._jobs: deque[_Job] = deque()  # long queries; the first one is running
-        self._replica = _Replica()
+        self._replica = _Replica(context.runtime)
         self._last_busy = 0.0
         self._give_up_at: float | None = None  # set by a shutdown
 
@@ -129,7 +130,7 @@ class Queries:
         StreamlearnError
             As raised by an inline query.
         """
-        began = time.perf_counter_ns()
+        began = self._context.runtime.steady_ns()
         counters = self._context.metrics.model(hosted.name)
         if self._is_long(hosted, query.rows):
             self._enqueue(hosted, query, counters, began)
@@ -226,7 +227,7 @@ class Queries:
 
     def _record_query(self, counters: ModelMetrics, began: int) -> int:
         """Count a query; return how many nanoseconds it took."""
-        nanoseconds = time.perf_counter_ns() - began
+        nanoseconds = self._context.runtime.steady_ns() - began
         counters.queries += 1
         self._context.metrics.query_seconds.add(nanoseconds)
         return nanoseconds

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -31,7 +30,7 @@ class ReadOperations:
         self._group_commit = group_commit
         self._checkpointer = checkpointer
         self._queries = queries
-        self._started = time.monotonic()
+        self._started = context.runtime.steady()
         self._hello: dict[str, Any] = {
             "server": "streamlearn",
             "version": context.version,
@@ -148,7 +147,7 @@ class ReadOperations:
             reply_to,
             {
                 **context.metrics.to_map(),
-                "uptime_seconds": time.monotonic() - self._started,
+                "uptime_seconds": context.runtime.steady() - self._started,
                 "events": context.publisher.published,
                 "backlog_rows": context.shard.backlog_rows,
                 "backlog_bytes": context.shard.backlog_bytes,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from queue import SimpleQueue
-from threading import Thread
 from typing import Any
 
+from streamlearn.daemon.runtime import Runtime
 from streamlearn.daemon.self_pipe import SelfPipe
 
 Done = Callable[[Any, Exception | None], None]
@@ -15,12 +15,12 @@ Done = Callable[[Any, Exception | None], None]
 class Worker:
     """Run jobs in order on one thread. `collect` passes the results to callbacks on the loop's thread."""
 
-    def __init__(self, self_pipe: SelfPipe, name: str) -> None:
+    def __init__(self, self_pipe: SelfPipe, name: str, runtime: Runtime) -> None:
         self._self_pipe = self_pipe
-        self._jobs: SimpleQueue[tuple[Callable[[], Any], Done] | None] = SimpleQueue()
-        self._results: SimpleQueue[tuple[Done, Any, Exception | None]] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[Callable[[], Any], Done] | None] = runtime.queue()
+        self._results: SimpleQueue[tuple[Done, Any, Exception | None]] = runtime.queue()
         self._pending = 0
-        self._thread = Thread(target=self._run, name=name, daemon=True)
+        self._thread = runtime.thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     @property

@@ -24,17 +24,25 @@ class Flusher:
     on_failure
         Called once with the error if a sync fails, on the flusher thread, which then ends. A failed sync is
         never retried, since the system may have dropped the bytes that it failed to write.
+    thread, event
+        Constructors of the thread and of the event that it waits for.
     """
 
     def __init__(
-        self, journal: Journal, on_durable: Callable[[int], None], on_failure: Callable[[Exception], None]
+        self,
+        journal: Journal,
+        on_durable: Callable[[int], None],
+        on_failure: Callable[[Exception], None],
+        *,
+        thread: Callable[..., Thread] = Thread,
+        event: Callable[[], Event] = Event,
     ) -> None:
         self._journal = journal
         self._on_durable = on_durable
         self._on_failure = on_failure
-        self._wake = Event()
+        self._wake = event()
         self._stopping = False
-        self._thread = Thread(target=self._run, name="flusher", daemon=True)
+        self._thread = thread(target=self._run, name="flusher", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""

@@ -6,9 +6,10 @@ from dataclasses import fields
 from typing import Any
 
 from streamlearn.daemon.context import Context
+from streamlearn.daemon.runtime import Runtime
 
 
 def context_of(**collaborators: Any) -> Context:
-    """A context in which every other collaborator is `None`, so that using it fails."""
+    """A context in which all other collaborators except `runtime` are `None`, so that using one fails."""
     missing = dict.fromkeys(field.name for field in fields(Context))
-    return Context(**(missing | collaborators))
+    return Context(**(missing | {"runtime": Runtime()} | collaborators))

@@ -14,6 +14,7 @@ from streamlearn.daemon.config import Learning, Settings
 from streamlearn.daemon.group_commit import GroupCommit
 from streamlearn.daemon.metrics import Metrics
 from streamlearn.daemon.replies import ReplyAddress
+from streamlearn.daemon.runtime import Runtime
 from streamlearn.daemon.watermarks import Watermarks
 from streamlearn.errors import Busy
 from streamlearn.shard import HostedModel, Shard
@@ -44,7 +45,7 @@ class Scene:
             watermarks=Watermarks(),
             replies=SimpleNamespace(ok=lambda reply_to, fields: self.acks.append(fields)),
             metrics=Metrics(),
-            wall_clock=lambda: self.now,
+            runtime=Runtime(wall_ns=lambda: self.now),
         )
         self.group_commit = GroupCommit(self.context)
 
