@@ -89,6 +89,16 @@ class FakeModel:
         self.batches.append(learn._replace(**{name: array.copy() for name, array in learn.arrays.items()}))
         return False
 
+    def match(self, ids: list[int]) -> int:
+        """Return how many of the ids belong to earlier samples."""
+        known = {
+            id
+            for batch in self.batches
+            if batch.x is not None and batch.ids is not None
+            for id in batch.ids.tolist()
+        }
+        return sum(id in known for id in ids)
+
     def forget(self, batches: int) -> None:
         """Delete the newest batches, as a crash does if they were not durable."""
         for learn in self.batches[-batches:]:
@@ -228,7 +238,11 @@ class FakeDaemon:
         duplicate = self._model(learn.model).take(learn)
         self.lsn += not duplicate
         lsns = dict.fromkeys(("lsn", "durable_lsn", "applied_lsn"), self.lsn)
-        return {**lsns, "duplicate": duplicate, "rows": learn.rows}, None
+        fields = {**lsns, "duplicate": duplicate, "rows": learn.rows}
+        if learn.x is None and not duplicate:
+            matched = self._model(learn.model).match(learn.ids.tolist())
+            fields |= {"matched": matched, "unmatched": learn.rows - matched}
+        return fields, None
 
     def _do(self, request: Request) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
         if request.op == "hello":

@@ -48,13 +48,25 @@ def test_learn(client, fleet):
     ack = client.learn_targets("fleet", [10, 11], [0.5, 0.25], keys=["a", 7])
     client.learn_targets("fleet", "one", 3, keys=7, ack="written")
     assert (ack.rows, ack.duplicate) == (2, False)
-    samples, more, late, one = fleet.batches
+    assert (ack.matched, ack.unmatched) == (2, 0)
+    assert client.learn("fleet", [[1, 2]], keys=1).matched is None
+    samples, more, late, one, _ = fleet.batches
     assert (samples.keys.tolist(), samples.ids.tolist(), samples.y) == ([A, 7], [10, 11], None)
     assert (more.keys.tolist(), more.ids, more.y[0, 0]) == ([A, A], None, 1)
     assert (late.x, late.ids.tolist(), late.keys.tolist()) == (None, [10, 11], [A, 7])
     assert late.y.tolist() == [[0.5], [0.25]]
     assert (one.ids.tolist(), one.y.tolist(), one.ack) == ([identifier("one")], [[3]], "written")
-    assert [batch.seq for batch in fleet.batches] == [0, 1, 2, 3]
+    assert [batch.seq for batch in fleet.batches] == [0, 1, 2, 3, 4]
+
+
+def test_targets_without_a_waiting_sample_are_counted(daemon, client, oven):
+    daemon.limits = Limits(rows=3)
+    client.learn("oven", numbered(0, 5), ids=list(range(5)))
+    ack = client.learn_targets("oven", [3, 4, 5, 6, 7], numbered(0, 5))
+    assert (ack.rows, ack.matched, ack.unmatched) == (5, 2, 3)
+    with client.stream("oven", batch=2) as stream:
+        stream.push_targets([0, 1, 2, 9, 8], numbered(0, 5))
+        assert (stream.flush().matched, stream.matched, stream.unmatched) == (0, 3, 2)
 
 
 def test_predict(daemon, client, fleet):

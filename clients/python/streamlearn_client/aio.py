@@ -138,8 +138,8 @@ class AsyncClient(AsyncAdministration):
     ) -> Ack:
         """Send targets of earlier samples to a model and wait for the acknowledgement.
 
-        An id without a waiting sample is not an error. The ``targets`` event shows the result for each
-        target.
+        An id without a waiting sample is not an error. ``matched`` and ``unmatched`` of the acknowledgement
+        count both cases. The ``targets`` event shows the result for each target.
 
         Parameters
         ----------

@@ -58,6 +58,16 @@ class AsyncStream:
         return self.stream.resent
 
     @property
+    def matched(self) -> int:
+        """Number of acknowledged late targets that had a waiting sample, as far as the acks report it."""
+        return self.stream.matched
+
+    @property
+    def unmatched(self) -> int:
+        """Number of acknowledged late targets without a waiting sample, as far as the acks report it."""
+        return self.stream.unmatched
+
+    @property
     def last_ack(self) -> Ack | None:
         """The newest acknowledgement; ``None`` before the first."""
         return self.stream.last_ack

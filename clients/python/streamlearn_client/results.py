@@ -9,7 +9,7 @@ from typing import Any, cast
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import EventKind, Frame, decode_event
 
-__all__ = ["Ack", "Event", "Position", "read_ack", "read_event"]
+__all__ = ["Ack", "Event", "Position", "merged", "read_ack", "read_event"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,9 @@ class Ack:
         Whether the daemon already had the batch: an earlier attempt arrived, and its answer was lost.
     rows : int, default 0
         Number of samples, or of late targets, in the batch.
+    matched, unmatched : int or None, default None
+        Late targets: how many had a waiting sample, and how many had none. ``None`` for samples, and if the
+        ack was sent before the model applied the batch.
     """
 
     lsn: int
@@ -35,6 +38,8 @@ class Ack:
     applied_lsn: int
     duplicate: bool = False
     rows: int = 0
+    matched: int | None = None
+    unmatched: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,26 @@ class Position:
     next_seq: int
 
 
+def merged(acks: Sequence[Ack]) -> Ack:
+    """Return the acknowledgement of a batch that was sent in parts."""
+    last = acks[-1]
+    return Ack(
+        last.lsn,
+        last.durable_lsn,
+        last.applied_lsn,
+        any(ack.duplicate for ack in acks),
+        sum(ack.rows for ack in acks),
+        _total([ack.matched for ack in acks]),
+        _total([ack.unmatched for ack in acks]),
+    )
+
+
+def _total(counts: list[int | None]) -> int | None:
+    """Return the sum; ``None`` if a count is unknown."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
 def read_ack(ok: Mapping[str, Any]) -> Ack:
     """Return the acknowledgement in the ``ok`` map of a reply."""
     return Ack(
@@ -96,6 +121,8 @@ def read_ack(ok: Mapping[str, Any]) -> Ack:
         int(ok.get("applied_lsn", 0)),
         bool(ok.get("duplicate", False)),
         int(ok.get("rows", 0)),
+        ok.get("matched"),
+        ok.get("unmatched"),
     )
 
 

@@ -41,7 +41,7 @@ from streamlearn_client.protocol import (
     encode_request,
     producer_name,
 )
-from streamlearn_client.results import Ack, Position, read_ack
+from streamlearn_client.results import Ack, Position, merged, read_ack
 from streamlearn_client.retry import AnswerLost, Call
 
 __all__ = ["Operation", "Session", "StreamConfig"]
@@ -202,9 +202,7 @@ class Session:
                     error.detail["accepted"] = start
                     error.add_note(f"the daemon accepted the first {start} of the {batch.rows} samples")
                 raise
-        last = acks[-1]
-        duplicate = any(ack.duplicate for ack in acks)
-        return Ack(last.lsn, last.durable_lsn, last.applied_lsn, duplicate, batch.rows)
+        return merged(acks)
 
     def _learn_part(self, batch: Learn) -> Operation[Ack]:
         model = batch.model

@@ -105,6 +105,16 @@ class Stream:
         return self._window.resent
 
     @property
+    def matched(self) -> int:
+        """Number of acknowledged late targets that had a waiting sample, as far as the acks report it."""
+        return self._window.matched
+
+    @property
+    def unmatched(self) -> int:
+        """Number of acknowledged late targets without a waiting sample, as far as the acks report it."""
+        return self._window.unmatched
+
+    @property
     def last_ack(self) -> Ack | None:
         """The newest acknowledgement; ``None`` before the first."""
         return self._window.last_ack

@@ -59,6 +59,8 @@ class Window:
         """Samples in the window."""
         self.resent = 0
         """Batches that were sent again, counted once per resend."""
+        self.matched = self.unmatched = 0
+        """Acknowledged late targets that had a waiting sample, and that had none, where the acks say so."""
         self.last_ack: Ack | None = None
         self.failure: StreamlearnError | None = None
 
@@ -122,7 +124,10 @@ class Window:
             return
         self._resend_at = now + self._answer_timeout
         if reply.error is None:
-            self._acknowledge(seq, read_ack(reply.ok))
+            ack = read_ack(reply.ok)
+            self.matched += ack.matched or 0
+            self.unmatched += ack.unmatched or 0
+            self._acknowledge(seq, ack)
         elif isinstance(reply.error, Gap):
             self._process_gap(reply.error)
         elif not reply.error.retryable:
