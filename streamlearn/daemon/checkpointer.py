@@ -13,10 +13,17 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from streamlearn.daemon.context import Context
-from streamlearn.errors import Internal, NoCheckpoint, StreamlearnError, UnknownModel
+from streamlearn.errors import (
+    Busy,
+    CheckpointExists,
+    Internal,
+    NoCheckpoint,
+    StreamlearnError,
+    UnknownModel,
+)
 from streamlearn.recovery import ModelKey, first_needed_lsn
 from streamlearn.shard import HostedModel, Snapshot
-from streamlearn.store.checkpoint import CheckpointInfo
+from streamlearn.store.checkpoint import CheckpointInfo, check_unused
 from streamlearn_client.protocol import EventMessage
 
 log = logging.getLogger(__name__)
@@ -27,10 +34,11 @@ Read = Callable[[tuple[CheckpointInfo, bytes] | None, Exception | None], None]
 
 @dataclass(slots=True, eq=False)
 class _Pending:
-    """A copy that waits for the journal."""
+    """A copy that waits for the journal. `name` pins it; "" does not."""
 
     snapshot: Snapshot
     done: Taken
+    name: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -70,6 +78,8 @@ class Checkpointer:
         self._due: set[HostedModel] = set()  # take a checkpoint at the end of the current record
         self._removing: dict[ModelKey, int] = {}  # deleted models with remaining files → first needed lsn
         self._retired = 0
+        self._holds = 0
+        self._after_hold: list[Callable[[], None]] = []
 
     def checkpoints_of(self, hosted: HostedModel) -> list[CheckpointInfo]:
         """The checkpoints of a model, newest first. The worker may have removed the oldest meanwhile."""
@@ -97,18 +107,62 @@ class Checkpointer:
             self._due.discard(hosted)
             self._take(hosted, _ignore)
 
-    def take(self, hosted: HostedModel, done: Taken) -> None:
+    def take(self, hosted: HostedModel, done: Taken, name: str = "") -> None:
         """Take a checkpoint now, and call `done` when it is written.
 
-        The model must be between two records. If a checkpoint of the same lsn exists, it is used instead.
+        The model must be between two records. Without a `name`, a checkpoint of the same lsn is used if there
+        is one. A `name` pins the checkpoint; `done` gets `CheckpointExists` if the model has it already.
         """
         history = self._history(hosted)
         newest = history.checkpoints[0] if history.checkpoints else None
-        if not history.unwritten and newest is not None and newest.lsn == hosted.applied_lsn:
+        if not name and not history.unwritten and newest is not None and newest.lsn == hosted.applied_lsn:
             done(newest, None)
             return
+        try:
+            check_unused(name, history.checkpoints)
+        except CheckpointExists as error:
+            done(None, error)
+            return
         self._due.discard(hosted)
-        self._take(hosted, done)
+        self._take(hosted, done, name)
+
+    def unpin(self, hosted: HostedModel, name: str, done: Taken) -> None:
+        """Take the name of a checkpoint away, so that it is removed in its turn, perhaps at once.
+
+        `done` gets the checkpoint without its name, or `NoCheckpoint`. Raises `Busy` during a backup.
+        """
+        if self._holds:
+            raise Busy("a backup is being made, or a state is being computed for restore; unpin later")
+        history, store = self._history(hosted), self._context.checkpoints
+
+        def unpin() -> tuple[CheckpointInfo, list[CheckpointInfo]]:
+            info = store.unpin(hosted.name, hosted.create_lsn, name)
+            return info, store.list(hosted.name, hosted.create_lsn)
+
+        def unpinned(
+            result: tuple[CheckpointInfo, list[CheckpointInfo]] | None, problem: Exception | None
+        ) -> None:
+            if result is None:
+                done(None, _typed(problem, "the checkpoint could not be unpinned"))
+            else:
+                info, history.checkpoints = result
+                done(info, None)
+
+        self._context.file_worker.submit(unpin, unpinned)
+
+    def hold(self) -> None:
+        """Remove no file until `release`: neither checkpoints nor segments of the journal. Calls nest."""
+        self._holds += 1
+
+    def release(self) -> None:
+        """End one `hold`, and remove what was held back."""
+        self._holds -= 1
+        if not self._holds:
+            held, self._after_hold = self._after_hold, []
+            for run in held:
+                run()
+            self._retired = 0
+            self._retire_journal()
 
     def take_all(self) -> None:
         """Take a checkpoint of every model that changed since its last one: the daemon is shutting down."""
@@ -136,6 +190,9 @@ class Checkpointer:
 
     def remove(self, hosted: HostedModel) -> None:
         """The deletion of a model is durable: remove its checkpoints."""
+        if self._holds:
+            self._after_hold.append(partial(self.remove, hosted))
+            return
 
         def removed(_: None, error: Exception | None) -> None:
             del self._removing[hosted.name, hosted.create_lsn]
@@ -181,11 +238,11 @@ class Checkpointer:
             due_by_time and self._context.journal.segments > 1 and first_needed_lsn(hosted, infos) is not None
         )
 
-    def _take(self, hosted: HostedModel, done: Taken) -> None:
+    def _take(self, hosted: HostedModel, done: Taken, name: str = "") -> None:
         history = self._history(hosted)
         history.unwritten += 1
         history.time, history.learned = self._now, hosted.learned
-        pending = _Pending(hosted.snapshot(), done)
+        pending = _Pending(hosted.snapshot(), done, name)
         history.undurable.append(pending)
         self._context.watermarks.when_durable(pending.snapshot.lsn, partial(self._submit, history, pending))
 
@@ -195,12 +252,15 @@ class Checkpointer:
             return
         history.undurable.remove(pending)
         self._context.file_worker.submit(
-            partial(self._write, pending.snapshot), partial(self._written, history, pending)
+            partial(self._write, pending.snapshot, pending.name, not self._holds),
+            partial(self._written, history, pending),
         )
 
-    def _write(self, snapshot: Snapshot) -> tuple[CheckpointInfo, list[CheckpointInfo]]:
+    def _write(
+        self, snapshot: Snapshot, name: str, retire: bool
+    ) -> tuple[CheckpointInfo, list[CheckpointInfo]]:
         """Runs on the file worker."""
-        info = self._context.checkpoints.write(*snapshot)
+        info = self._context.checkpoints.write(*snapshot, name, retire=retire)
         return info, self._context.checkpoints.list(snapshot.model, snapshot.create_lsn)
 
     def _read(self, model: str, create_lsn: int, lsn: int | None) -> tuple[CheckpointInfo, bytes]:
@@ -228,9 +288,7 @@ class Checkpointer:
             snapshot = pending.snapshot
             log.warning("the checkpoint of %s at record %d failed: %s", snapshot.model, snapshot.lsn, problem)
             self._context.metrics.checkpoint_failures += 1
-            if not isinstance(problem, StreamlearnError):
-                problem = Internal(f"the checkpoint could not be written: {problem}")
-            pending.done(None, problem)
+            pending.done(None, _typed(problem, "the checkpoint could not be written"))
             return
         info, history.checkpoints = result
         self._context.metrics.checkpoints += 1
@@ -240,6 +298,8 @@ class Checkpointer:
 
     def _retire_journal(self) -> None:
         """Remove the journal's segments that no model needs."""
+        if self._holds:
+            return
         journal = self._context.journal
         needed = [
             first_needed_lsn(hosted, self._history(hosted).checkpoints) for hosted in self._context.shard
@@ -258,3 +318,7 @@ class Checkpointer:
 
 def _ignore(info: CheckpointInfo | None, error: StreamlearnError | None) -> None:
     """No client waits for a checkpoint that was due."""
+
+
+def _typed(problem: Exception | None, what: str) -> StreamlearnError:
+    return problem if isinstance(problem, StreamlearnError) else Internal(f"{what}: {problem}")

@@ -23,6 +23,7 @@ from pydantic_settings import (
 from streamlearn import models as model_kinds
 from streamlearn.errors import BadConfig, StreamlearnError
 from streamlearn.models.spec_errors import bad_spec
+from streamlearn.store.retention import Retention
 from streamlearn_client.protocol.names import check_model
 
 
@@ -31,7 +32,7 @@ def free_port(endpoint: str) -> bool:
     return endpoint.startswith("tcp://") and endpoint.rpartition(":")[2] in ("*", "0")
 
 
-KiB, MiB = 1024, 1024 * 1024
+KiB, MiB, GiB = 1024, 1024**2, 1024**3
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -77,11 +78,19 @@ class Journal(Section):
 
 
 class Checkpoints(Section):
-    """When a model gets a checkpoint, and how many are kept."""
+    """When a model gets a checkpoint, and which ones are kept."""
 
     seconds: Positive = 60.0
     samples: int = Field(1_000_000, ge=1)
-    keep: int = Field(2, ge=2)
+    keep: int = Field(2, ge=2)  # the newest ones of each model
+    hourly: int = Field(24, ge=0)  # and the newest of each of the last 24 hours that have any
+    daily: int = Field(7, ge=0)  # and the newest of each of the last 7 days that have any
+    undo: int = Field(3, ge=1)  # and the last ones that `restore` wrote first
+    max_bytes: int = Field(2 * GiB, ge=0)  # of all models; 0: no limit
+
+    def retention(self) -> Retention:
+        """Return the settings for the store."""
+        return Retention(self.keep, self.hourly, self.daily, self.undo, self.max_bytes)
 
 
 class Learning(Section):

@@ -65,7 +65,8 @@ def _serve(settings: Settings, fs: FS, stack: ExitStack) -> None:
         warn=log.warning,
     )
     stack.callback(journal.close)
-    checkpoints = CheckpointStore(fs, directory / "checkpoints", settings.checkpoints.keep, warn=log.warning)
+    retention = settings.checkpoints.retention()
+    checkpoints = CheckpointStore(fs, directory / "checkpoints", retention, warn=log.warning)
     _compile()
     began = time.monotonic()
     recovered = recover(

@@ -83,9 +83,7 @@ class ReadOperations:
                 "durable_lsn": self._context.journal.durable_lsn,
                 "state_hash": model.state_hash(),
                 "quality": model.quality(),
-                "checkpoints": [
-                    checkpoint_fields(info) for info in self._checkpointer.checkpoints_of(hosted)
-                ],
+                "checkpoints": self._checkpoints(hosted),
             },
         )
 
@@ -127,8 +125,12 @@ class ReadOperations:
         self._queries.run(hosted, Query(reply_to, count if outputs else 0, evaluate))
 
     def _do_checkpoints(self, reply_to: ReplyAddress, request: Request) -> None:
-        infos = self._checkpointer.checkpoints_of(self._context.shard.hosted(request.model))
-        self._context.replies.ok(reply_to, {"checkpoints": [checkpoint_fields(info) for info in infos]})
+        hosted = self._context.shard.hosted(request.model)
+        self._context.replies.ok(reply_to, {"checkpoints": self._checkpoints(hosted)})
+
+    def _checkpoints(self, hosted: HostedModel) -> list[dict[str, Any]]:
+        now = self._context.wall_clock()
+        return [checkpoint_fields(info, now) for info in self._checkpointer.checkpoints_of(hosted)]
 
     def _do_stats(self, reply_to: ReplyAddress, request: Request) -> None:
         context = self._context

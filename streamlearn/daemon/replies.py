@@ -81,9 +81,16 @@ def model_fields(hosted: HostedModel) -> dict[str, Any]:
     }
 
 
-def checkpoint_fields(info: CheckpointInfo) -> dict[str, Any]:
-    """A checkpoint as `checkpoints` lists it."""
-    return {"lsn": info.lsn, "bytes": info.bytes, "time": info.time}
+def checkpoint_fields(info: CheckpointInfo, now: int) -> dict[str, Any]:
+    """A checkpoint as `checkpoints` lists it. `now` is the time in ns since 1970."""
+    return {
+        "lsn": info.lsn,
+        "name": info.name or None,
+        "pinned": info.pinned,
+        "bytes": info.bytes,
+        "time": info.time,
+        "age_seconds": max(0.0, (now - info.time) / 1e9),
+    }
 
 
 def deleted_while_waiting() -> UnknownModel:

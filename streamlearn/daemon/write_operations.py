@@ -10,11 +10,13 @@ from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.group_commit import GroupCommit
 from streamlearn.daemon.replies import ReplyAddress, checkpoint_fields, deleted_while_waiting, model_fields
-from streamlearn.errors import BadSpec, FatalError, Internal, StreamlearnError
+from streamlearn.errors import BadName, BadSpec, FatalError, Internal, StreamlearnError
 from streamlearn.shard import HostedModel
 from streamlearn.store.checkpoint import CheckpointInfo
 from streamlearn.store.record import Record
+from streamlearn.store.retention import UNDO_PREFIX
 from streamlearn_client.protocol import Request
+from streamlearn_client.protocol.names import check_checkpoint
 
 
 class WriteOperations:
@@ -31,6 +33,7 @@ class WriteOperations:
             "create": self._do_create,
             "delete": self._do_delete,
             "checkpoint": self._do_checkpoint,
+            "unpin": self._do_unpin,
             "restore": self._do_restore,
             "reheat": self._do_reheat,
         }
@@ -75,22 +78,33 @@ class WriteOperations:
 
     def _do_checkpoint(self, reply_to: ReplyAddress, request: Request) -> None:
         """The checkpoint includes every batch that was accepted before this request."""
+        name = request.fields.get("name", "")
+        if name:
+            _check_new_name(name)
 
         def take(hosted: HostedModel | None) -> None:
             if hosted is None:
                 self._context.replies.error(reply_to, deleted_while_waiting())
             else:
-                self._checkpointer.take(hosted, reply)
-
-        def reply(info: CheckpointInfo | None, error: StreamlearnError | None) -> None:
-            if info is not None:
-                self._context.replies.ok(reply_to, {"model": info.model, **checkpoint_fields(info)})
-            else:
-                self._context.replies.error(reply_to, error or Internal("the checkpoint failed"))
+                self._checkpointer.take(hosted, partial(self._reply_checkpoint, reply_to), name)
 
         self._group_commit.commit()
         hosted = self._context.shard.hosted(request.model)
         self._context.watermarks.when_applied(hosted, hosted.accepted_lsn, take, between_records=True)
+
+    def _do_unpin(self, reply_to: ReplyAddress, request: Request) -> None:
+        hosted = self._context.shard.hosted(request.model)
+        reply = partial(self._reply_checkpoint, reply_to)
+        self._checkpointer.unpin(hosted, check_checkpoint(request.fields["name"]), reply)
+
+    def _reply_checkpoint(
+        self, reply_to: ReplyAddress, info: CheckpointInfo | None, error: StreamlearnError | None
+    ) -> None:
+        if info is None:
+            self._context.replies.error(reply_to, error or Internal("the checkpoint failed"))
+        else:
+            fields = checkpoint_fields(info, self._context.wall_clock())
+            self._context.replies.ok(reply_to, {"model": info.model, **fields})
 
     def _do_restore(self, reply_to: ReplyAddress, request: Request) -> None:
         hosted = self._context.shard.hosted(request.model)
@@ -140,3 +154,12 @@ class WriteOperations:
     def _reply(self, reply_to: ReplyAddress, record: Record, fields: dict[str, Any]) -> None:
         durable_lsn = self._context.journal.durable_lsn
         self._context.replies.ok(reply_to, {**fields, "lsn": record.lsn, "durable_lsn": durable_lsn})
+
+
+def _check_new_name(name: str) -> None:
+    if check_checkpoint(name).startswith(UNDO_PREFIX):
+        raise BadName(
+            f"{name!r} is not a valid checkpoint name: names that start with {UNDO_PREFIX!r} belong to the "
+            "checkpoints that restore writes; choose another name",
+            name=name,
+        )

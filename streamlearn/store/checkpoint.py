@@ -1,17 +1,17 @@
 """Checkpoints: one file per model and lsn (docs/journal.md).
 
-``<model>@<create lsn>/<lsn>-<copy>-<xxh3_64 of the file>.safetensors``. The name has the hash,
-so one rename publishes a complete checkpoint, and a file with another hash is bad. The create lsn
-distinguishes models that had the same name. An idle model may get a second checkpoint of the same lsn;
-``copy`` distinguishes the two.
+``<model>@<create lsn>/<lsn>-<copy>-<xxh3_64 of the file>[-<name>].safetensors``. The file name has the
+hash, so one rename publishes a complete checkpoint, and a file with another hash is bad. The create lsn
+distinguishes models that had the same name. One lsn may have several checkpoints; ``copy`` distinguishes
+them. A name pins a checkpoint (``retention.py``).
 """
 
 from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,19 +19,25 @@ from typing import Any
 from numpy.typing import NDArray
 from xxhash import xxh3_64_hexdigest
 
-from streamlearn.errors import BadCheckpoint
+from streamlearn.errors import BadCheckpoint, CheckpointExists, NoCheckpoint
 from streamlearn.store import tensors
 from streamlearn.store.diagnostic import Diagnostic
 from streamlearn.store.fs import FS, actionable_errors, unused_name, write_atomically
+from streamlearn.store.retention import UNDO_PREFIX, Retention, retained
 from streamlearn.store.tensors import Arrays
 
-KEEP = 2
+ModelKey = tuple[str, int]  # a model's name, and the lsn of the record that created it
 
 _DIRECTORY = re.compile(r"(?P<model>[^@]+)@(?P<create_lsn>\d+)")
-_FILE = re.compile(r"(?P<lsn>\d{20})-(?P<copy>\d+)-(?P<digest>[0-9a-f]{16})\.safetensors")
+_FILE = re.compile(
+    r"(?P<lsn>\d{20})-(?P<copy>\d+)-(?P<digest>[0-9a-f]{16})(-(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]*))?"
+    r"\.safetensors"
+)
 _TEMPORARY = ".tmp"
 _BAD = ".bad"
+_BAD_FILE = re.compile(r".*\.safetensors\.bad(\.\d+)?")
 _DROPPED = ".dropped"
+_DROPPED_DIRECTORY = re.compile(r"[^@]+@\d+\.dropped(\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +52,37 @@ class CheckpointInfo:
     time: int
     copy: int
     digest: str
+    name: str = ""
+
+    @property
+    def undoes_restore(self) -> bool:
+        """Whether `restore` wrote it first, so that the restore can be undone."""
+        return self.name.startswith(UNDO_PREFIX)
+
+    @property
+    def pinned(self) -> bool:
+        """Whether a user gave it a name, so that it is never removed."""
+        return bool(self.name) and not self.undoes_restore
 
 
 class CheckpointStore:
-    """The checkpoints in one directory; keeps ``keep`` good ones per model. For any thread."""
+    """The checkpoints in one directory. ``retention`` decides which are kept. For any thread."""
 
     def __init__(
-        self, fs: FS, directory: Path, keep: int = KEEP, *, warn: Callable[[str], None] = lambda message: None
+        self,
+        fs: FS,
+        directory: Path,
+        retention: Retention | None = None,
+        *,
+        warn: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._fs = fs
         self._directory = directory
-        self._keep = keep
+        self._retention = retention or Retention()
         self._warn = warn
         self._writing = Lock()
+        self._bytes: dict[ModelKey, int] = {}  # of the checkpoints of each model; filled by the first write
+        self._necessary_bytes = 0  # what the last removal for lack of space had to leave
 
     def write(
         self,
@@ -67,10 +91,13 @@ class CheckpointStore:
         lsn: int,
         arrays: Mapping[str, NDArray[Any]],
         metadata: Mapping[str, str],
+        name: str = "",
+        *,
+        retire: bool = True,
     ) -> CheckpointInfo:
         """Write a checkpoint; it is durable on return.
 
-        Removes older checkpoints only after this one was read back and ``keep`` good ones exist.
+        Removes older checkpoints only after this one was read back and ``retention.newest`` good ones exist.
 
         Parameters
         ----------
@@ -80,9 +107,15 @@ class CheckpointStore:
             The last record that the state includes.
         arrays, metadata
             The state and the spec.
+        name
+            A name that pins it.
+        retire
+            Whether to remove the checkpoints that ``retention`` does not keep.
 
         Raises
         ------
+        CheckpointExists
+            If the model has a checkpoint of this name.
         DiskFull
             Nothing was changed.
         BadCheckpoint
@@ -97,11 +130,13 @@ class CheckpointStore:
         folder = self._folder(model, create_lsn)
         with self._writing, actionable_errors(f"write a checkpoint of {len(data)} bytes to {folder}"):
             self._fs.makedirs(folder)
-            copies = [info.copy for info in self.list(model, create_lsn) if info.lsn == lsn]
-            path = folder / f"{lsn:020d}-{max(copies, default=-1) + 1}-{digest}.safetensors"
-            for name in self._fs.listdir(folder):
-                if name.endswith(_TEMPORARY):  # left by a crash
-                    self._fs.unlink(folder / name)
+            existing = self.list(model, create_lsn)
+            check_unused(name, existing)
+            copies = [info.copy for info in existing if info.lsn == lsn]
+            path = folder / _file_name(lsn, max(copies, default=-1) + 1, digest, name)
+            for left in self._fs.listdir(folder):
+                if left.endswith(_TEMPORARY):  # by a crash
+                    self._fs.unlink(folder / left)
             write_atomically(self._fs, path, data, _TEMPORARY)
             info = self._info(model, create_lsn, path)
             assert info is not None
@@ -112,17 +147,57 @@ class CheckpointStore:
                     "and the older ones are kept. The disk or the memory is failing: replace it",
                     path=str(path),
                 )
-            self._retire(model, create_lsn)
+            if retire:
+                self._retire(model, create_lsn)
         return info
 
+    def unpin(self, model: str, create_lsn: int, name: str) -> CheckpointInfo:
+        """Take the name of a checkpoint away, and apply ``retention`` to it. Raises ``NoCheckpoint``."""
+        with self._writing, actionable_errors(f"unpin a checkpoint in {self._folder(model, create_lsn)}"):
+            info = find(self.list(model, create_lsn), model, name=name)
+            path = info.path.with_name(_file_name(info.lsn, info.copy, info.digest, ""))
+            self._fs.rename(info.path, path)
+            self._fs.fsync_dir(path.parent)
+            self._retire(model, create_lsn)
+        return replace(info, path=path, name="")
+
     def _retire(self, model: str, create_lsn: int) -> None:
-        """Remove the checkpoints that are older than the newest ``keep`` good ones."""
-        good = 0
+        """Remove the checkpoints that ``retention`` does not keep. Bad ones among the newest do not count."""
+        if not self._bytes:
+            self._bytes = {key: _sum_of_bytes(self.list(*key)) for key in self.models()}
+        good: list[CheckpointInfo] = []
         for info in self.list(model, create_lsn):
-            if good >= self._keep:
+            if len(good) >= self._retention.newest or self._good(info) is not None:
+                good.append(info)
+        self._bytes[model, create_lsn] = _sum_of_bytes(self._remove_others(good))
+        self._limit_bytes()
+
+    def _limit_bytes(self) -> None:
+        """Remove checkpoints of any model if all of them have more than ``max_bytes``."""
+        limit = self._retention.max_bytes
+        if not limit or sum(self._bytes.values()) <= max(limit, self._necessary_bytes):
+            return
+        kept = self._remove_others([info for key in self.models() for info in self.list(*key)])
+        self._bytes = dict.fromkeys(self._bytes, 0)
+        for info in kept:
+            self._bytes[info.model, info.create_lsn] = (
+                self._bytes.get((info.model, info.create_lsn), 0) + info.bytes
+            )
+        self._necessary_bytes = _sum_of_bytes(kept)
+        if self._necessary_bytes > limit:
+            self._warn(
+                f"the checkpoints take {self._necessary_bytes} bytes, more than checkpoints.max_bytes "
+                f"({limit}); the newest {self._retention.newest} of each model and those with a name are "
+                "kept. Unpin some, or raise the setting"
+            )
+
+    def _remove_others(self, infos: Sequence[CheckpointInfo]) -> set[CheckpointInfo]:
+        """Remove those of ``infos`` that ``retention`` does not keep; return the others."""
+        kept = retained(infos, self._retention)
+        for info in infos:
+            if info not in kept:
                 self._fs.unlink(info.path)
-            elif self._good(info) is not None:
-                good += 1
+        return kept
 
     def models(self) -> list[tuple[str, int]]:
         """Return ``(model, create_lsn)`` of every model with a checkpoint directory."""
@@ -168,8 +243,9 @@ class CheckpointStore:
                 # Rename first: a crash must not leave an older checkpoint without the newer one.
                 self._fs.rename(folder, unused_name(self._fs, folder, _DROPPED))
                 self._fs.fsync_dir(self._directory)
+            self._bytes.pop((model, create_lsn), None)
             for name in self._fs.listdir(self._directory):
-                if _DROPPED in name:
+                if _DROPPED_DIRECTORY.fullmatch(name):
                     for file in self._fs.listdir(self._directory / name):
                         self._fs.unlink(self._directory / name / file)
                     self._fs.rmdir(self._directory / name)
@@ -183,7 +259,7 @@ class CheckpointStore:
                     findings.append(
                         Diagnostic("note", folder / name, "an unfinished checkpoint; the next one removes it")
                     )
-                elif _BAD in name:
+                elif _BAD_FILE.fullmatch(name):
                     findings.append(
                         Diagnostic("damage", folder / name, "a bad checkpoint that was set aside")
                     )
@@ -221,6 +297,7 @@ class CheckpointStore:
             stat.time,
             int(match["copy"]),
             match["digest"],
+            match["name"] or "",
         )
 
     def _good(self, info: CheckpointInfo) -> tuple[Arrays, dict[str, str]] | None:
@@ -242,3 +319,36 @@ class CheckpointStore:
         self._warn(
             f"{reason}. It was set aside as {aside.name}; the one before it is used, with a longer replay"
         )
+
+
+def check_unused(name: str, existing: Sequence[CheckpointInfo]) -> None:
+    """Raise ``CheckpointExists`` if one of ``existing`` has this name."""
+    for info in existing:
+        if name and info.name == name:
+            raise CheckpointExists(
+                f"model {info.model!r} has a checkpoint {name!r} already, as of record {info.lsn}; choose "
+                "another name, or unpin that checkpoint first",
+                model=info.model,
+                name=name,
+                lsn=info.lsn,
+            )
+
+
+def find(infos: Sequence[CheckpointInfo], model: str, *, name: str) -> CheckpointInfo:
+    """Return the checkpoint of this name. Raises ``NoCheckpoint``, which lists the existing names."""
+    for info in infos:
+        if info.name == name:
+            return info
+    names = [info.name for info in infos if info.name]
+    raise NoCheckpoint(
+        f"model {model!r} has no checkpoint {name!r}; its names: {', '.join(names) or 'none'}",
+        names=names,
+    )
+
+
+def _file_name(lsn: int, copy: int, digest: str, name: str) -> str:
+    return f"{lsn:020d}-{copy}-{digest}{name and '-'}{name}.safetensors"
+
+
+def _sum_of_bytes(infos: Iterable[CheckpointInfo]) -> int:
+    return sum(info.bytes for info in infos)

@@ -307,7 +307,7 @@ def test_a_deleted_model_needs_the_journal_until_its_files_are_removed(scene: Sc
 def test_a_failed_checkpoint_is_reported_and_retried(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, problem: Exception, error: type[StreamlearnError]
 ) -> None:
-    def fail(*_: object) -> CheckpointInfo:
+    def fail(*_: object, **__: object) -> CheckpointInfo:
         raise problem
 
     scene.learn(10)

@@ -245,9 +245,9 @@ def test_a_checkpoint_that_is_retired_while_a_restore_waits(
     wire.call("checkpoint", "m")
     write, may_write = running.checkpoints.write, Event()
 
-    def write_late(*what: Any) -> CheckpointInfo:
+    def write_late(*what: Any, **options: Any) -> CheckpointInfo:
         assert may_write.wait(SECONDS)
-        return write(*what)
+        return write(*what, **options)
 
     monkeypatch.setattr(running.checkpoints, "write", write_late)
     third = wire.learn(X[20:30])["lsn"]

@@ -17,6 +17,7 @@ from streamlearn.store.checkpoint import CheckpointInfo, CheckpointStore
 from streamlearn.store.fs import FS
 from streamlearn.store.journal import Journal
 from streamlearn.store.record import Record, RecordKind
+from streamlearn.store.retention import Retention
 from streamlearn_client.protocol import Learn
 from tests.shard.fakes import Fakes, RunningSum
 
@@ -204,7 +205,7 @@ def test_a_model_without_any_good_checkpoint_stops_the_start(disk: Disk) -> None
 
 
 def test_more_bad_checkpoints_than_the_journal_makes_up_for(disk: Disk) -> None:
-    disk.store = CheckpointStore(FS(), disk.directory / "checkpoints", keep=3)
+    disk.store = CheckpointStore(FS(), disk.directory / "checkpoints", Retention(3))
     disk.create()
     disk.learn(2)
     disk.checkpoint()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from streamlearn.errors import BadCheckpoint, DiskFull
+from streamlearn.errors import BadCheckpoint, CheckpointExists, DiskFull, NoCheckpoint
 from streamlearn.store import FS, CheckpointInfo, CheckpointStore
+from streamlearn.store.retention import HOUR_NS, Retention
 from tests.faults.lossyfs import LossyFS
 
 
@@ -62,7 +64,7 @@ def test_a_written_checkpoint_is_found(tmp_path: Path) -> None:
 
 def test_as_many_are_kept_as_asked(tmp_path: Path) -> None:
     for keep in (1, 2, 3):
-        store = CheckpointStore(FS(), tmp_path / str(keep), keep)
+        store = CheckpointStore(FS(), tmp_path / str(keep), Retention(keep))
         for lsn in range(10, 60, 10):
             write(store, lsn)
         assert [info.lsn for info in store.list("pump", 1)] == [50, 40, 30][:keep]
@@ -194,3 +196,95 @@ def test_a_full_disk_changes_nothing_and_leaves_nothing() -> None:
     fs.capacity = 2 * size
     write(store, 20)
     assert newest(store) == 20
+
+
+def named(store: CheckpointStore, lsn: int, name: str, model: str = "pump") -> CheckpointInfo:
+    return store.write(model, 1, lsn, state(lsn), {"kind": "som", "lsn": str(lsn)}, name)
+
+
+def test_a_name_pins_a_checkpoint_and_is_unique_in_its_model(tmp_path: Path) -> None:
+    store = CheckpointStore(FS(), tmp_path)
+    info = named(store, 10, "before-overhaul")
+    assert (info.name, info.pinned) == ("before-overhaul", True)
+    for lsn in range(20, 60, 10):
+        write(store, lsn)
+    assert [(each.lsn, each.name) for each in store.list("pump", 1)] == [
+        (50, ""),
+        (40, ""),
+        (10, "before-overhaul"),
+    ]
+    assert info.path.name.endswith("-before-overhaul.safetensors")
+    with pytest.raises(CheckpointExists) as refused:
+        named(store, 60, "before-overhaul")
+    assert refused.value.detail == {"model": "pump", "name": "before-overhaul", "lsn": 10}
+    named(store, 60, "before-overhaul", "other")
+    assert store.verify() == []
+
+
+def test_an_unpinned_checkpoint_is_removed_in_its_turn(tmp_path: Path) -> None:
+    store = CheckpointStore(FS(), tmp_path)
+    named(store, 10, "old")
+    named(store, 20, "new")
+    write(store, 30)
+    info = store.unpin("pump", 1, "new")
+    assert (info.lsn, info.name, info.pinned, info.path.exists()) == (20, "", False, True)
+    assert [(each.lsn, each.name) for each in store.list("pump", 1)] == [(30, ""), (20, ""), (10, "old")]
+    store.unpin("pump", 1, "old")
+    assert [each.lsn for each in store.list("pump", 1)] == [30, 20]
+    with pytest.raises(NoCheckpoint) as missing:
+        store.unpin("pump", 1, "old")
+    assert missing.value.detail == {"names": []}
+
+
+def test_tiers_keep_an_older_checkpoint_of_an_earlier_hour(tmp_path: Path) -> None:
+    store = CheckpointStore(FS(), tmp_path, Retention(2, hourly=3))
+    for lsn, hour in ((10, 1), (20, 2), (30, 3), (40, 3), (50, 4)):  # written now, then set to that hour
+        path = write(store, lsn).path
+        os.utime(path, ns=(hour * HOUR_NS, hour * HOUR_NS))
+    assert [each.lsn for each in store.list("pump", 1)] == [50, 40, 20]
+
+
+def test_bytes_are_limited_over_all_models(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    size = write(CheckpointStore(FS(), tmp_path / "probe"), 1).bytes
+    store = CheckpointStore(
+        FS(), tmp_path / "c", Retention(2, hourly=24, max_bytes=7 * size), warn=warnings.append
+    )
+    for hour in range(4):
+        for number, model in enumerate(("a", "b")):
+            path = write(store, 10 * hour + number + 1, model).path
+            os.utime(path, ns=(hour * HOUR_NS, hour * HOUR_NS))
+    assert [each.lsn for each in store.list("a", 1)] == [31, 21, 11]
+    assert [each.lsn for each in store.list("b", 1)] == [32, 22, 12, 2]
+    assert warnings == []
+    again = CheckpointStore(
+        FS(), tmp_path / "c", Retention(2, hourly=24, max_bytes=size), warn=warnings.append
+    )
+    write(again, 99, "a")
+    assert [each.lsn for each in again.list("a", 1)] == [99, 31]
+    assert [each.lsn for each in again.list("b", 1)] == [32, 22]
+    assert len(warnings) == 1
+    assert "checkpoints.max_bytes" in warnings[0]
+    write(again, 100, "a")
+    assert len(warnings) == 1
+
+
+def test_nothing_is_removed_while_a_copy_is_made(tmp_path: Path) -> None:
+    store = CheckpointStore(FS(), tmp_path)
+    for lsn in (10, 20, 30, 40):
+        store.write("pump", 1, lsn, state(lsn), {}, retire=False)
+    assert [each.lsn for each in store.list("pump", 1)] == [40, 30, 20, 10]
+    store.write("pump", 1, 50, state(50), {})
+    assert [each.lsn for each in store.list("pump", 1)] == [50, 40]
+
+
+def test_a_model_with_a_confusing_name_keeps_its_files(tmp_path: Path) -> None:
+    """`x.dropped` and `x.bad` are valid names of models and of checkpoints."""
+    store = CheckpointStore(FS(), tmp_path)
+    write(store, 5, "x.dropped", 3)
+    named(store, 6, "x.bad", "x.bad")
+    write(store, 7, "pump", 2)
+    store.drop("pump", 2)
+    assert store.models() == [("x.bad", 1), ("x.dropped", 3)]
+    assert newest(store, "x.dropped", 3) == 5
+    assert store.verify() == []

@@ -141,20 +141,59 @@ class AsyncAdministration:
         """
         return await self._run(self._session.reheat(model, heat))
 
-    async def checkpoint(self, model: str) -> dict[str, Any]:
+    async def checkpoint(self, model: str, name: str | None = None) -> dict[str, Any]:
         """Write a checkpoint of the model now.
+
+        With a name, the request is not repeated: if the connection is lost before the answer, ``NoAnswer`` is
+        raised, and `checkpoints` shows whether it was written.
 
         Parameters
         ----------
         model : str
             Name of the model.
+        name : str, optional
+            A name for the checkpoint, of the form of a model's name. It pins the checkpoint: the daemon does
+            not remove it until `unpin`. By default the checkpoint has no name and is removed in its turn.
 
         Returns
         -------
         dict
-            ``model``, ``lsn``, ``bytes`` and ``time`` (ns since 1970) of the checkpoint.
+            ``model``, and the entry of the checkpoint as in `checkpoints`.
+
+        Raises
+        ------
+        CheckpointExists
+            If the model has a checkpoint of this name.
+        BadName
+            If the name is invalid, or starts with ``undo-``.
+        DiskFull
+            If the disk has no space for the checkpoint.
         """
-        return await self._run(self._session.request("checkpoint", model))
+        return await self._run(self._session.request("checkpoint", model, idempotent=name is None, name=name))
+
+    async def unpin(self, model: str, name: str) -> dict[str, Any]:
+        """Take the name of a checkpoint away.
+
+        The checkpoint is then removed in its turn, at once if it is older than all that the daemon keeps.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        name : str
+            Name of the checkpoint.
+
+        Returns
+        -------
+        dict
+            ``model``, and the entry of the checkpoint as in `checkpoints`, now without a name.
+
+        Raises
+        ------
+        NoCheckpoint
+            If the model has no checkpoint of this name.
+        """
+        return await self._run(self._session.request("unpin", model, idempotent=False, name=name))
 
     async def checkpoints(self, model: str) -> list[dict[str, Any]]:
         """Return the checkpoints of a model.
@@ -167,7 +206,8 @@ class AsyncAdministration:
         Returns
         -------
         list of dict
-            ``lsn``, ``bytes`` and ``time`` (ns since 1970) of each checkpoint, newest first.
+            ``lsn``, ``name`` (or ``None``), ``pinned``, ``bytes``, ``time`` (ns since 1970) and
+            ``age_seconds`` of each checkpoint, newest first.
         """
         return await self._run(self._session.request_list("checkpoints", model))
 

@@ -21,6 +21,7 @@ __all__ = [
     "BadSpec",
     "BadValue",
     "Busy",
+    "CheckpointExists",
     "Conflict",
     "DiskFull",
     "Fenced",
@@ -229,9 +230,18 @@ class ShuttingDown(StreamlearnError):
 
 
 class NoCheckpoint(StreamlearnError):
-    """No checkpoint has this lsn."""
+    """No checkpoint has this name, or the model cannot be restored to this lsn.
+
+    ``detail["ranges"]`` lists the lsns that can be restored, as ``[first, last]``.
+    """
 
     code = "NO_CHECKPOINT"
+
+
+class CheckpointExists(StreamlearnError):
+    """The model has a checkpoint of this name already."""
+
+    code = "CHECKPOINT_EXISTS"
 
 
 class BadCheckpoint(StreamlearnError):
@@ -294,6 +304,7 @@ by_code: dict[str, type[StreamlearnError]] = {
         DiskFull,
         ShuttingDown,
         NoCheckpoint,
+        CheckpointExists,
         BadCheckpoint,
         Internal,
         NoAnswer,

@@ -13,6 +13,7 @@ __all__ = [
     "GENERATED",
     "SUBSCRIBED",
     "EventKind",
+    "check_checkpoint",
     "check_model",
     "check_producer",
     "generated_producer",
@@ -58,6 +59,33 @@ def check_model(name: object) -> str:
         return name
     raise BadName(
         f"{_short_repr(name)} is not a valid model name: use 1 to 64 letters, digits, '_', '.' or '-', "
+        "and start with a letter, a digit or '_'",
+        name=_short_repr(name),
+    )
+
+
+def check_checkpoint(name: object) -> str:
+    """Return a valid name of a checkpoint.
+
+    Parameters
+    ----------
+    name : object
+        The name to check. It has the form of a model's name.
+
+    Returns
+    -------
+    str
+        The name.
+
+    Raises
+    ------
+    BadName
+        If ``name`` is not 1 to 64 of the characters of model names.
+    """
+    if type(name) is str and _model(name):
+        return name
+    raise BadName(
+        f"{_short_repr(name)} is not a valid checkpoint name: use 1 to 64 letters, digits, '_', '.' or '-', "
         "and start with a letter, a digit or '_'",
         name=_short_repr(name),
     )
