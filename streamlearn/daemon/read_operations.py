@@ -129,7 +129,7 @@ class ReadOperations:
         self._context.replies.ok(reply_to, {"checkpoints": self._checkpoints(hosted)})
 
     def _checkpoints(self, hosted: HostedModel) -> list[dict[str, Any]]:
-        now = self._context.wall_clock()
+        now = self._context.runtime.wall_ns()
         return [checkpoint_fields(info, now) for info in self._checkpointer.checkpoints_of(hosted)]
 
     def _do_stats(self, reply_to: ReplyAddress, request: Request) -> None:

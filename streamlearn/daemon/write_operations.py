@@ -103,7 +103,7 @@ class WriteOperations:
         if info is None:
             self._context.replies.error(reply_to, error or Internal("the checkpoint failed"))
         else:
-            fields = checkpoint_fields(info, self._context.wall_clock())
+            fields = checkpoint_fields(info, self._context.runtime.wall_ns())
             self._context.replies.ok(reply_to, {"model": info.model, **fields})
 
     def _do_restore(self, reply_to: ReplyAddress, request: Request) -> None:
