@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from streamlearn.cli.errors import BadUsage
 
-_NUMBERS = re.compile(r"(\d+)(?:-(\d+))?")
+_NUMBERS = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
 
 
 class ColumnOptions(NamedTuple):
@@ -43,8 +43,9 @@ def needs_names(option: str | None) -> bool:
 def select(options: ColumnOptions, header: Sequence[str] | None, width: int) -> Columns:
     """Return the columns in rows of ``width`` fields.
 
-    By default x (or y, for late targets) takes all columns that no option selects. A name in the header takes
-    precedence over a number. Raises ``BadUsage`` for a column that does not exist.
+    By default x (or y, for late targets) takes all columns that no option selects. Raises ``BadUsage`` for a
+    column that does not exist or is selected twice, for a name of several columns, and for a number that is
+    also the name of another column.
     """
     key = _index(options.key, "--key", header, width)
     id = _index(options.id, "--id", header, width)
@@ -72,17 +73,30 @@ def _indices(chosen: str | None, option: str, header: Sequence[str] | None, widt
         return ()
     found: list[int] = []
     for part in _parts(chosen):
+        named = [index for index, name in enumerate(header or ()) if name == part]
         numbers = _NUMBERS.fullmatch(part)
-        if header is not None and part in header:
-            found.append(header.index(part))
-        elif numbers is not None:
-            first, last = int(numbers[1]), int(numbers[2] or numbers[1])
+        if len(named) > 1:
+            columns = ", ".join(str(index + 1) for index in named)
+            raise BadUsage(f"{option} {part}: columns {columns} have this name; select one by its number")
+        first, last = (int(numbers[1]), int(numbers[2] or numbers[1])) if numbers else (0, 0)
+        if named and 1 <= first <= width and named != [first - 1]:
+            place = named[0] + 1
+            raise BadUsage(
+                f"{option} {part}: this is the name of column {place} and the number of another column; "
+                f"write {place}-{place} or {first}-{first}, which are always numbers"
+            )
+        if named:
+            found += named
+        elif numbers:
             if not 1 <= first <= last <= width:
                 raise BadUsage(f"{option} {part}: the file has columns 1 to {width}")
             found.extend(range(first - 1, last))
         else:
             names = ", ".join(header or ())
             raise BadUsage(f"{option} {part}: the file has no such column; its columns are: {names}")
+    repeated = next((index for index in found if found.count(index) > 1), None)
+    if repeated is not None:
+        raise BadUsage(f"{option} {chosen}: column {repeated + 1} is selected twice")
     return tuple(found)
 
 

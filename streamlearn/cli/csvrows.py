@@ -1,7 +1,9 @@
 """Read samples from a CSV, with errors that name the line and the column.
 
-The first line is a header if no selected field in it is a number. An empty field or ``nan`` is a missing
-value. Blank lines are skipped, except in a file of one column, where a blank line is a missing value.
+A number has ASCII digits, a decimal point and an exponent, and no other characters. The first line is a
+header if all selected fields in it are names. A line that could be a header or a sample is an error. An empty
+field or ``nan`` is a missing value. Blank lines are skipped, except in a file of one column, where a blank
+line is a missing value.
 """
 
 from __future__ import annotations
@@ -9,8 +11,9 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import sys
-from array import array
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +30,11 @@ STDIN = "-"
 DEFAULT = ColumnOptions()
 LARGEST = float(np.finfo(np.float32).max)
 
+MISSING_WORDS = frozenset({"na", "n/a", "#n/a", "null", "none", "nil", "missing", "undefined"})
+"""Words that other programs write for a missing value. In the first line they do not make a header."""
+_name = re.compile(r"(?!0[xX][0-9a-fA-F]+$).*[^\W\d].*", re.DOTALL).fullmatch
+"""Matches text with a letter or an underscore, except hexadecimal numbers."""
+
 
 class Rows(NamedTuple):
     """Consecutive samples, or late targets without ``x``.
@@ -39,6 +47,32 @@ class Rows(NamedTuple):
     y: NDArray[np.float32] | None
     keys: list[Any] | None = None
     ids: list[Any] | None = None
+
+
+class LineNumbers:
+    """The line numbers of rows. Only those since the last `discard_before` are kept in memory."""
+
+    def __init__(self) -> None:
+        self._lines: deque[int] = deque()
+        self._discarded = 0
+
+    def __len__(self) -> int:
+        """Return the number of all rows so far."""
+        return self._discarded + len(self._lines)
+
+    def __getitem__(self, row: int) -> int:
+        """Return the line of a row that was not discarded; rows count from 0."""
+        return self._lines[row - self._discarded]
+
+    def append(self, line: int) -> None:
+        """Add the line of the next row."""
+        self._lines.append(line)
+
+    def discard_before(self, row: int) -> None:
+        """Forget the lines of all rows before ``row``."""
+        while self._discarded < row:
+            self._lines.popleft()
+            self._discarded += 1
 
 
 class _Row(NamedTuple):
@@ -73,8 +107,7 @@ class CsvRows:
             raise BadUsage(f"--delimiter must be one character, not {delimiter!r}")
         self.name = "standard input" if path == STDIN else path
         self.header: list[str] | None = None
-        self.lines = array("Q")
-        """line number of every row so far"""
+        self.lines = LineNumbers()
         self._binary: BinaryIO = sys.stdin.buffer if path == STDIN else Path(path).open("rb")  # noqa: SIM115
         # Bytes that are not UTF-8 make a field invalid only if it is selected.
         self._text = io.TextIOWrapper(self._binary, "utf-8-sig", errors="surrogateescape", newline="")
@@ -134,11 +167,24 @@ class CsvRows:
             raise BadUsage("columns can be named only if the file has a header; give their numbers, from 1")
         if self._has_header is None and not options.need_header:
             columns = select(options, None, len(first))
-            fields = [first[i] for i in (*columns.x, *columns.y) if first[i].strip()]
-            self._has_header = bool(fields) and not any(map(_is_number, fields))
+            fields = {i: first[i].strip() for i in (*columns.x, *columns.y) if first[i].strip()}
+            self._has_header = bool(fields) and not any(map(_is_number, fields.values()))
+            if self._has_header:
+                self._check_names(fields)
         if self._has_header or options.need_header:
             self.header = [name.strip() for name in first]
         self.columns = select(options, self.header, len(first))
+
+    def _check_names(self, fields: dict[int, str]) -> None:
+        """Refuse a detected header with a field that may be a damaged or missing value."""
+        for index, field in fields.items():
+            if not _name(field) or field.lower() in MISSING_WORDS:
+                self._refuse(
+                    f"{field[:40]!r} in column {index + 1} is not a number and not clearly a name: use "
+                    "--skip-header if line 1 is a header; otherwise correct it, or leave the field empty if "
+                    "the value is missing, and use --no-header",
+                    index,
+                )
 
     def _read(self, row: list[str]) -> _Row:
         row = row or [""]
@@ -152,7 +198,7 @@ class CsvRows:
         for index in (*columns.x, *columns.y):
             field = row[index]
             try:
-                number = float(field or "nan")
+                number = _parse_number(field) if field else math.nan
             except ValueError:
                 if field.strip():
                     self._refuse_field(field, index)
@@ -216,9 +262,16 @@ class CsvRows:
             self._text.close()
 
 
+def _parse_number(field: str) -> float:
+    """Return the number. Raises `ValueError` for forms that only Python reads, for example ``1_000``."""
+    if "_" in field or not field.isascii():
+        raise ValueError(field)
+    return float(field)
+
+
 def _is_number(field: str) -> bool:
     try:
-        float(field)
+        _parse_number(field)
     except ValueError:
         return False
     return True

@@ -107,6 +107,7 @@ def push(
                         stream.push_many(batch.x, batch.y, keys=batch.keys, ids=batch.ids)
                     elif batch.y is not None and batch.ids is not None:
                         stream.push_targets(batch.ids, batch.y, keys=batch.keys)
+                    rows.lines.discard_before(stream.acknowledged - 1)
                     update()
                 stream.flush()
                 update()

@@ -19,8 +19,7 @@ HEADER = ["time", "flow", "pressure", "7"]
         ("flow, pressure", None, (1, 2), ()),
         ("2-4", None, (1, 2, 3), ()),
         ("3,flow", "1", (2, 1), (0,)),
-        ("7", None, (3,), ()),  # a name takes precedence over a number
-        ("2,2", None, (1, 1), ()),
+        ("7", None, (3,), ()),  # the file has no seventh column, so this is the name
     ],
 )
 def test_columns_are_names_numbers_and_ranges(columns, target, x, y):
@@ -36,11 +35,32 @@ def test_columns_are_names_numbers_and_ranges(columns, target, x, y):
         ("3-2", None, "columns 1 to 4"),
         (None, "1-4", "no column is left"),
         ("1,,2", None, "no such column"),
+        ("٢", None, "no such column"),  # int() reads other digits than 0 to 9
+        ("2,2", None, "column 2 is selected twice"),
+        ("flow,1-2", None, "column 2 is selected twice"),
+        ("flow", "pressure,pressure", "--target pressure,pressure: column 3 is selected twice"),
     ],
 )
 def test_an_unknown_column_is_named(columns, target, message):
     with pytest.raises(BadUsage, match=message):
         select(ColumnOptions(columns, target), HEADER, 4)
+
+
+def test_a_name_of_two_columns_is_refused():
+    header = ["temp", "flow", "temp"]
+    with pytest.raises(BadUsage, match="columns 1, 3 have this name; select one by its number"):
+        select(ColumnOptions("temp,flow"), header, 3)
+    assert select(ColumnOptions("3,flow"), header, 3).x == (2, 1)
+    assert select(ColumnOptions(), header, 3).x == (0, 1, 2)
+
+
+def test_a_name_that_is_the_number_of_another_column_is_refused():
+    header = ["0", "1", "2"]
+    with pytest.raises(BadUsage, match="name of column 2 and the number of another column; write 2-2 or 1-1"):
+        select(ColumnOptions("1"), header, 3)
+    assert select(ColumnOptions("1-1,3-3"), header, 3).x == (0, 2)
+    assert select(ColumnOptions("0"), header, 3).x == (0,)
+    assert select(ColumnOptions("2"), ["1", "2"], 2).x == (1,)  # name and number of the same column
 
 
 @pytest.mark.parametrize(

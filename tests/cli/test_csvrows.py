@@ -158,6 +158,55 @@ def test_text_in_the_first_line_beside_numbers_is_no_silent_header(rows_of):
     assert x.tolist() == [[3, 4]]
 
 
+@pytest.mark.parametrize(
+    "field", ["NA", "n/a", "null", "'1'", "1%", "0x10", "2024-01-15", "$5", "-", "?", "٣"]
+)
+def test_a_first_line_that_may_be_a_sample_is_not_dropped(rows_of, field):
+    for text in (f"{field}\n", f"{field}\n21.5\n21.75\n", f"flow,{field}\n1,2\n"):
+        x, _, _, problem = rows_of(text)
+        assert not len(x)
+        assert problem.detail["line"] == 1
+        assert "--skip-header" in problem.message
+        assert "--no-header" in problem.message
+    assert rows_of(f"{field}\n21.5\n", header=True)[0].tolist() == [[21.5]]
+
+
+def test_names_with_digits_are_a_header(rows_of):
+    x, _, rows, problem = rows_of("1_1,1_2,x3,4th\n5,6,7,8\n")
+    assert problem is None
+    assert rows.header == ["1_1", "1_2", "x3", "4th"]
+    assert x.tolist() == [[5, 6, 7, 8]]
+
+
+NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+
+
+@given(field=st.text(alphabet="0123456789_.eE+- ٣\u00a0", min_size=1, max_size=6).filter(str.strip))
+def test_numbers_follow_a_strict_grammar(tmp_path_factory, field):
+    """The regular expression is independent of the reader, which uses `float`."""
+    path = tmp_path_factory.mktemp("csv") / "data.csv"
+    path.write_text(f"1\n{field}\n", encoding="utf-8")
+    with CsvRows(str(path)) as rows:
+        try:
+            read = np.concatenate([each.x for each in rows])
+        except BadData:
+            read = None
+    valid = NUMBER.fullmatch(field) is not None and abs(float(field)) <= float(np.finfo(np.float32).max)
+    assert (read is not None) == valid
+    if valid:
+        assert read[1, 0] == np.float32(float(field))
+
+
+def test_line_numbers_of_earlier_rows_can_be_discarded(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("a,b\n1,2\n\n3,4\n5,6\n")
+    with CsvRows(str(path), batch=1) as rows:
+        for number, _ in enumerate(rows):
+            rows.lines.discard_before(number)
+            assert rows.lines[number] == [2, 4, 5][number]
+    assert len(rows.lines) == 3
+
+
 def test_a_header_can_be_denied(rows_of):
     _, _, _, problem = rows_of("a,b\n3,4\n", header=False)
     assert problem.detail["line"] == 1
@@ -189,7 +238,7 @@ def test_a_header_alone_is_no_error(rows_of):
 def test_going_on_from_a_line(rows_of):
     x, _, rows, _ = rows_of("a,b\n1,2\n\nx,y\n5,6\n7,8\n", from_line=5)
     assert x.tolist() == [[5, 6], [7, 8]]
-    assert list(rows.lines) == [5, 6]
+    assert [rows.lines[row] for row in range(len(rows.lines))] == [5, 6]
 
 
 def test_another_delimiter(rows_of):
