@@ -10,8 +10,9 @@ import contextlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -67,6 +68,7 @@ def _before(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code. Every error is one line on standard error."""
+    warnings.showwarning = _print_warning
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without µ must not fail
@@ -105,6 +107,18 @@ def _report(error: Exception) -> int:
         where = f"{error.filename}: " if error.filename is not None else ""
         return _print_error(f"{where}{error.strerror}", 1)
     return _print_error(f"internal error: {type(error).__name__}: {error} (set {DEBUG}=1 for a traceback)", 1)
+
+
+def _print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Replace `warnings.showwarning`, which prints a line of source code too."""
+    _print_error(f"warning: {message}", 0)
 
 
 def _print_error(line: str, code: int) -> int:

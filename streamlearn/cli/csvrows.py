@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from streamlearn.cli.columns import ColumnOptions, select
 from streamlearn.cli.errors import BadData, BadUsage
 from streamlearn.cli.identifiers import parse_identifier
+from streamlearn_client.protocol import PrecisionMonitor
 
 STDIN = "-"
 DEFAULT = ColumnOptions()
@@ -108,6 +109,7 @@ class CsvRows:
         self.name = "standard input" if path == STDIN else path
         self.header: list[str] | None = None
         self.lines = LineNumbers()
+        self._precision = PrecisionMonitor(self.name)
         self._binary: BinaryIO = sys.stdin.buffer if path == STDIN else Path(path).open("rb")  # noqa: SIM115
         # Bytes that are not UTF-8 make a field invalid only if it is selected.
         self._text = io.TextIOWrapper(self._binary, "utf-8-sig", errors="surrogateescape", newline="")
@@ -223,8 +225,11 @@ class CsvRows:
         return parse_identifier(text)
 
     def _rows(self, rows: Sequence[_Row]) -> Rows:
-        numbers = np.array([row.numbers for row in rows], np.float32)
+        values = np.array([row.numbers for row in rows])
+        numbers = values.astype(np.float32)
         dim = len(self.columns.x)
+        if dim:
+            self._precision.observe(values[:, :dim], numbers[:, :dim])
         return Rows(
             np.ascontiguousarray(numbers[:, :dim]) if dim else None,
             np.ascontiguousarray(numbers[:, dim:]) if self.columns.y else None,

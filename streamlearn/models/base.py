@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 
 from streamlearn_client.outputs import NamedArrays
-from streamlearn_client.protocol import as_identifiers
+from streamlearn_client.protocol import PrecisionMonitor, as_identifiers
 
 from ..errors import BadShape, BadValue
 from ..kernels.stream import scaling, score
@@ -58,6 +58,7 @@ class Model(Serializable, ABC):
             self.spec = self.Spec(**parameters)
         except ValidationError as error:
             raise bad_spec(self.kind, self.Spec, error) from None
+        self._precision = PrecisionMonitor(f"this {self.kind}")
         self.method = scaling.METHODS[self.spec.scale]
         self.decay = decay_per_sample(self.spec.half_life)
         self.state = {
@@ -376,7 +377,9 @@ class Model(Serializable, ABC):
 
     def read(self, X: ArrayLike) -> Float32:
         """Return ``X`` as float32 of shape (n, dim), or raise a typed error if this model cannot take it."""
-        return as_rows("x", X, self.dim)
+        rows = as_rows("x", X, self.dim)
+        self._precision.observe(X, rows)
+        return rows
 
     def read_targets(self, y: ArrayLike) -> Float32:
         """Return ``y`` as float32 of shape (n, target_dim), or raise a typed error."""

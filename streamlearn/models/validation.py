@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from streamlearn_client.protocol import as_identifiers
+from streamlearn_client.protocol import as_identifiers, as_numbers, to_float32
 
 from ..errors import BadDtype, BadShape, BadValue
 from .batch import Float32, Integers
 
 
-def as_rows(name: str, values: ArrayLike, columns: int) -> Float32:
+def as_rows(name: str, values: Any, columns: int) -> Float32:
     """Return ``values`` as a writable C-contiguous float32 array ``(n, columns)`` of finite numbers and NaN.
 
     A one-dimensional array is one row; if ``columns`` is 1, it is ``n`` rows.
     """
-    try:
-        given = np.asarray(values)
-    except ValueError:
-        raise BadShape(
-            f"{name} is not a table of numbers: its rows differ in length", expected=["n", columns]
-        ) from None
-    if given.dtype.kind not in "fiu":
-        raise BadDtype(
-            f"{name} has dtype {given.dtype}; numbers that fit float32 were expected", got=str(given.dtype)
-        )
+    given = as_numbers(values, name)
     shape = given.shape
     if given.ndim == 1:
         given = given.reshape(-1, 1) if columns == 1 else given.reshape(1, -1)
@@ -35,22 +27,8 @@ def as_rows(name: str, values: ArrayLike, columns: int) -> Float32:
         raise BadShape(
             f"{name} has shape {shape}; (n, {columns}) was expected", expected=["n", columns], got=list(shape)
         )
-    rows: Float32 = given
-    if given.dtype != np.float32:
-        with np.errstate(over="ignore"):
-            rows = given.astype(np.float32, order="C")
-    elif not given.flags.carray:  # C-contiguous, aligned and writable
-        rows = given.copy(order="C")
-    infinite = np.isinf(rows)
-    if np.count_nonzero(infinite):
-        row, column = (int(i) for i in np.argwhere(infinite)[0])
-        raise BadValue(
-            f"{name}[{row}, {column}] is {given[row, column]}, infinite as float32; give a finite number,"
-            " or NaN where the value is missing",
-            row=row,
-            column=column,
-        )
-    return rows
+    rows = to_float32(given, name, finite=True)
+    return rows if rows.flags.writeable else rows.copy()
 
 
 def as_codes(name: str, rows: Float32, count: int) -> Float32:
@@ -85,12 +63,12 @@ def as_keys(kind: str, keys: Any, rows: int, *, required: bool) -> Integers | No
     return as_identifiers(keys, rows, "keys")
 
 
-def as_times(times: ArrayLike, rows: int) -> NDArray[np.float64]:
-    """Return ``times``, one for each of ``rows`` samples or one for all, as float64 ``(rows,)``."""
-    try:
-        given = np.asarray(times, np.float64)
-    except (TypeError, ValueError):
-        raise BadDtype("times must be numbers: seconds since the epoch") from None
+def as_times(times: Any, rows: int) -> NDArray[np.float64]:
+    """Return ``times``, one for each of ``rows`` samples or one for all, as float64 ``(rows,)``.
+
+    ``times`` are seconds since 1970, datetime64 of any unit, or datetimes with a time zone (pandas included).
+    """
+    given = _as_seconds(times)
     if given.shape not in ((), (rows,)):
         raise BadShape(
             f"times has shape {given.shape}; one for all, or one for each of {rows} samples, was expected",
@@ -98,19 +76,38 @@ def as_times(times: ArrayLike, rows: int) -> NDArray[np.float64]:
             got=list(given.shape),
         )
     if not np.isfinite(given).all():
-        raise BadValue("times must be finite: seconds since the epoch")
+        raise BadValue("times must be finite: every sample needs a time, in seconds since 1970 or as a date")
     return np.full(rows, given)
 
 
-def as_weights(values: ArrayLike, shape: tuple[int, ...]) -> Float32:
-    """Return ``values`` as finite float32 of this shape. Raises BadDtype, BadShape or BadValue."""
+def _as_seconds(times: Any) -> NDArray[np.float64]:
+    """Return numbers, datetime64 or datetimes with a time zone as seconds since 1970; NaN where missing."""
     try:
-        with np.errstate(over="ignore"):
-            given = np.asarray(values).astype(np.float32)
-    except (TypeError, ValueError):
-        raise BadDtype(f"weights must be numbers in an array of shape {shape}") from None
-    if given.shape != shape:
-        raise BadShape(f"weights have shape {given.shape}; {shape} was expected", expected=list(shape))
+        given = np.asarray(times)
+    except ValueError:
+        raise BadShape("times must be one time for all samples, or a flat list") from None
+    if given.dtype.kind == "O" and given.size and isinstance(given.flat[0], datetime):
+        if any(not isinstance(each, datetime) or each.tzinfo is None for each in given.flat):
+            raise BadDtype("times has a datetime without a time zone; add one, or pass seconds since 1970")
+        given = np.array([each.timestamp() for each in given.flat]).reshape(given.shape)
+    elif given.dtype.kind == "M":
+        given = (given - np.datetime64(0, "s")) / np.timedelta64(1, "s")
+    elif given.dtype.kind not in "iufO":
+        raise BadDtype(f"times must be seconds since 1970 or dates (datetime64), not {given.dtype}")
+    else:
+        return as_numbers(times, "times").astype(np.float64)
+    return np.where(np.ma.getmask(times), np.nan, given)
+
+
+def as_weights(
+    values: Any, shape: tuple[int, ...], name: str = "weights", dtype: type[np.floating[Any]] = np.float32
+) -> NDArray[Any]:
+    """Return ``values`` as finite numbers of this shape and dtype. Raises BadDtype, BadShape or BadValue."""
+    numbers = as_numbers(values, name)
+    if numbers.shape != shape:
+        raise BadShape(f"{name} have shape {numbers.shape}; {shape} was expected", expected=list(shape))
+    with np.errstate(over="ignore"):
+        given = numbers.astype(dtype)
     if not np.isfinite(given).all():
-        raise BadValue("weights must be finite as float32")
+        raise BadValue(f"{name} must be finite as {np.dtype(dtype)}")
     return given

@@ -30,6 +30,7 @@ from streamlearn_client.protocol import (
     ACK_LEVELS,
     Learn,
     Limits,
+    PrecisionMonitor,
     Reply,
     Request,
     as_batch,
@@ -108,6 +109,7 @@ class Session:
         self.producer = producer_name(producer)
         self._epoch = time.time_ns()
         self._sequences: dict[str, BatchSequence] = {}
+        self._precision: dict[str, PrecisionMonitor] = {}
         self._hello: dict[str, Any] | None = None
 
     # ----------------------------------------------------------------------------------- the daemon
@@ -191,6 +193,8 @@ class Session:
         check_model(model)
         check_ack(ack)
         batch = as_batch(model, x, y, keys, ids)
+        if batch.x is not None:
+            self._precision.setdefault(model, PrecisionMonitor(f"{model!r}")).observe(x, batch.x)
         step = rows_per_batch((yield from self.limits()), batch.arrays.values())
         acks: list[Ack] = []
         for start in range(0, batch.rows, step):

@@ -19,6 +19,7 @@ from streamlearn_client.errors import BadShape, BadValue, NoAnswer, StreamlearnE
 from streamlearn_client.protocol import (
     IdentifiersLike,
     Learn,
+    PrecisionMonitor,
     SamplesLike,
     as_batch,
     as_float32,
@@ -77,6 +78,7 @@ class Stream:
         self._first_row_time = 0.0  # when the first row entered the buffer
         self._flushing = False
         self._closing = False
+        self._precision = PrecisionMonitor(f"{config.model!r}")
         self._changed = threading.Condition()
         # A byte through this socket pair wakes the thread from its poll.
         self._wakeup_writer, self._wakeup_reader = socket.socketpair()
@@ -151,7 +153,10 @@ class Stream:
         StreamLost
             If the stream has failed or is closed.
         """
-        self._enqueue(self._single_sample(sample, y, keys, ids))
+        batch = self._single_sample(sample, y, keys, ids)
+        if batch.x is not None:
+            self._precision.observe(sample, batch.x)
+        self._enqueue(batch)
 
     def push_many(
         self,
@@ -188,6 +193,7 @@ class Stream:
         if rows.ndim != 2:
             raise BadShape(f"push_many takes samples (n, dim), not {rows.shape}; for one sample use push")
         if len(rows):
+            self._precision.observe(batch, rows)
             self._enqueue(as_batch(self.model, rows, ys, keys, ids))
 
     def push_targets(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
-from ...errors import BadDtype, BadShape, BadValue
+from ...errors import BadShape, BadValue
 from ...kernels import compiler
 from ...kernels.classic import grossberg as kernels
 from ...kernels.simd import splitmix
@@ -19,6 +19,7 @@ from .. import base, lane_layout
 from ..batch import Float32
 from ..outputs import GrossbergOutputs
 from ..stream.schedules import Finite, Schedule, within
+from ..validation import as_weights
 from .binary import BinaryModel, BinarySpec
 
 Cluster = Annotated[int, Field(ge=1, le=1 << 20)]
@@ -173,14 +174,7 @@ class Grossberg(BinaryModel):
             )
         given = []
         for k, (layer, shape) in enumerate(zip(values, shapes, strict=True)):
-            try:
-                array = np.asarray(layer, np.float64)
-            except (TypeError, ValueError):
-                raise BadDtype(f"weights[{k}] must be numbers in an array of shape {shape}") from None
-            if array.shape != shape:
-                raise BadShape(
-                    f"weights[{k}] has shape {array.shape}; {shape} was expected", expected=list(shape)
-                )
+            array = as_weights(layer, shape, f"weights[{k}]", np.float64)
             if not (array >= 0).all():
                 raise BadValue(f"weights[{k}] must be 0 or more everywhere")
             sums = array.sum(axis=1)

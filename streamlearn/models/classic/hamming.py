@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BeforeValidator, Field, model_validator
 
-from ...errors import BadDtype, BadShape, BadValue
+from ...errors import BadValue
 from ...kernels import compiler
 from ...kernels.classic import hamming as kernels
 from ...kernels.simd import splitmix
@@ -18,6 +18,7 @@ from ..batch import Float32
 from ..outputs import HammingNetOutputs
 from ..signature import Accepts
 from ..stream.schedules import Decay, Positive, Schedule, within
+from ..validation import as_weights
 from .binary import BinaryModel, BinarySpec
 
 
@@ -178,13 +179,7 @@ class HammingNet(BinaryModel):
 
     @weights.setter
     def weights(self, values: ArrayLike) -> None:
-        shape = (self.units, self.dim)
-        try:
-            given = np.asarray(values, np.float64)
-        except (TypeError, ValueError):
-            raise BadDtype(f"weights must be numbers in an array of shape {shape}") from None
-        if given.shape != shape:
-            raise BadShape(f"weights have shape {given.shape}; {shape} was expected", expected=list(shape))
+        given = as_weights(values, (self.units, self.dim), dtype=np.float64)
         if not (np.abs(given) <= 1).all():
             raise BadValue("weights must lie within −1 … 1")
         self.state["weights"][...] = lane_layout.to_lanes(given)

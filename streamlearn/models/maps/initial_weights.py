@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator
 
+from streamlearn_client.protocol import as_numbers
+
+from ...errors import StreamlearnError
 from ...kernels import compiler
 from ...kernels.maps import initial_weights as kernels
 from ..batch import Float32
@@ -24,11 +27,9 @@ def _as_init(value: Any) -> Any:
     if isinstance(value, str):
         return value
     try:
-        given = np.asarray(value)
-    except ValueError:  # rows that differ in length
-        given = np.array(None)
-    if given.dtype.kind not in "fiu":
-        raise ValueError("must be the name of a rule, or weights as an array of numbers")
+        given = as_numbers(value, "init")
+    except StreamlearnError:
+        raise ValueError("must be the name of a rule, or weights as an array of numbers") from None
     with np.errstate(over="ignore"):
         weights = given.astype(np.float32)
     if not np.isfinite(weights).all():

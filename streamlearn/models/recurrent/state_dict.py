@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...errors import BadCheckpoint, BadDtype, BadShape, BadSpec, BadValue
+from streamlearn_client.protocol import as_numbers
+
+from ...errors import BadCheckpoint, BadDtype, BadShape, BadSpec, BadValue, StreamlearnError
 from ...kernels.recurrent import memory_layout
 from ...kernels.simd.blocks import blocks
 from ...kernels.simd.lanes import WIDTH
@@ -215,10 +217,11 @@ def _as_float32(name: str, values: ArrayLike) -> Float32:
     if hasattr(values, "detach"):  # a PyTorch tensor; NumPy may lack its type
         values = values.detach().cpu().float()
     try:
-        with np.errstate(over="ignore"):
-            return np.asarray(values, np.float32)
-    except (TypeError, ValueError) as error:
-        raise BadDtype(f"'{name}' must be an array of numbers ({error})") from error
+        numbers = as_numbers(values, "it")
+    except StreamlearnError as error:
+        raise BadDtype(f"'{name}' must be an array of numbers ({error.message})") from None
+    with np.errstate(over="ignore"):
+        return numbers.astype(np.float32)
 
 
 def _read_file(path: Path) -> Mapping[str, ArrayLike]:

@@ -48,7 +48,16 @@ from streamlearn_client.protocol.names import (
     producer_name,
     topic,
 )
-from streamlearn_client.protocol.samples import SamplesLike, as_batch, as_float32, as_samples, as_targets
+from streamlearn_client.protocol.precision import PrecisionMonitor, PrecisionWarning
+from streamlearn_client.protocol.samples import (
+    SamplesLike,
+    as_batch,
+    as_float32,
+    as_numbers,
+    as_samples,
+    as_targets,
+    to_float32,
+)
 
 __all__ = [
     "ACK_LEVELS",
@@ -68,6 +77,8 @@ __all__ = [
     "IdentifiersLike",
     "Learn",
     "Limits",
+    "PrecisionMonitor",
+    "PrecisionWarning",
     "Reply",
     "Request",
     "Samples",
@@ -76,6 +87,7 @@ __all__ = [
     "as_float32",
     "as_identifier",
     "as_identifiers",
+    "as_numbers",
     "as_samples",
     "as_targets",
     "check_model",
@@ -92,5 +104,6 @@ __all__ = [
     "peek_id",
     "producer_name",
     "split_envelope",
+    "to_float32",
     "topic",
 ]

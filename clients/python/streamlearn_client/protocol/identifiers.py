@@ -111,7 +111,7 @@ def as_identifiers(values: Any, rows: int, what: str) -> Identifiers:
     BadDtype
         If a value is neither an integer nor text.
     BadValue
-        If an integer exceeds 64 bits.
+        If an integer exceeds 64 bits, or a value is masked.
     BadShape
         If the number of values is neither 1 nor ``rows``.
     """
@@ -119,6 +119,8 @@ def as_identifiers(values: Any, rows: int, what: str) -> Identifiers:
         array = np.asarray(values)
     except ValueError:
         raise BadShape(f"{what} must be one value for all or a flat list, not nested lists") from None
+    if np.ma.is_masked(values):
+        raise BadValue(f"{what} has a masked value; every sample needs one")
     if array.dtype.kind not in "iu" or not np.can_cast(array.dtype, np.int64):
         array = _convert_values(values, array.shape, what)
     if array.ndim == 0:

@@ -12,7 +12,16 @@ from streamlearn_client.errors import BadDtype, BadShape, BadValue
 from streamlearn_client.protocol.identifiers import as_identifiers
 from streamlearn_client.protocol.messages import Learn, Samples
 
-__all__ = ["F4", "SamplesLike", "as_batch", "as_float32", "as_samples", "as_targets"]
+__all__ = [
+    "F4",
+    "SamplesLike",
+    "as_batch",
+    "as_float32",
+    "as_numbers",
+    "as_samples",
+    "as_targets",
+    "to_float32",
+]
 
 F4 = np.dtype("<f4")
 
@@ -20,20 +29,21 @@ SamplesLike: TypeAlias = ArrayLike | Sequence[float | None] | Sequence[Sequence[
 """Samples or targets as a caller may pass them: arrays or lists of numbers; ``None`` is a missing value."""
 
 
-def as_float32(values: Any, what: str) -> NDArray[np.float32]:
-    """Convert ``values`` to a float32 array. An array that already fits is not copied.
+def as_numbers(values: Any, what: str) -> NDArray[Any]:
+    """Convert ``values`` to an array of real numbers. Every conversion of samples and weights begins here.
 
     Parameters
     ----------
     values : array_like
-        Numbers of any shape. Booleans and integers are converted. ``None`` becomes NaN (missing).
+        Booleans, integers or floating-point numbers of any shape: lists, NumPy arrays, pandas objects.
+        ``None``, a masked element and ``pandas.NA`` become NaN (missing).
     what : str
         Name of the argument, for error messages.
 
     Returns
     -------
-    ndarray of float32
-        The values, C-contiguous and aligned.
+    ndarray
+        The numbers, of a Boolean, integer or floating-point dtype.
 
     Raises
     ------
@@ -42,10 +52,14 @@ def as_float32(values: Any, what: str) -> NDArray[np.float32]:
     BadShape
         If lists have unequal lengths.
     BadValue
-        If a finite number exceeds the range of float32.
+        If a Python integer exceeds the range of float64.
     """
+    if values is None:
+        raise BadDtype(f"{what} is None; numbers were expected", dtype="NoneType", expected="<f4")
     if type(values) is np.ndarray and values.dtype == F4:
-        return np.require(values, F4, ("C", "A"))
+        return values
+    if isinstance(values, (list, tuple)) and np.ma.MaskedArray in map(type, values):
+        values = np.ma.array(values)
     try:
         source = np.asarray(values)
     except ValueError as error:
@@ -58,15 +72,79 @@ def as_float32(values: Any, what: str) -> NDArray[np.float32]:
             dtype=str(source.dtype),
             expected="<f4",
         )
-    with np.errstate(over="ignore"):
-        result = np.require(source, F4, ("C", "A"))
-    overflowed = np.isinf(result)
-    if overflowed.any() and (overflowed := overflowed & np.isfinite(source)).any():
-        at = tuple(int(i) for i in np.argwhere(overflowed)[0])
-        where = f" at {list(at)}" if at else ""
+    if isinstance(values, np.ma.MaskedArray):
+        mask = np.ma.getmaskarray(values)
+        floats = source.dtype if source.dtype.kind == "f" else np.float64
+        return np.where(mask, np.nan, source.astype(floats, copy=False))
+    return source
+
+
+def as_float32(values: Any, what: str) -> NDArray[np.float32]:
+    """Convert ``values`` to a float32 array. An array that already fits is not copied.
+
+    Parameters
+    ----------
+    values : array_like
+        Numbers of any shape, as `as_numbers` takes them.
+    what : str
+        Name of the argument, for error messages.
+
+    Returns
+    -------
+    ndarray of float32
+        The values, C-contiguous and aligned.
+
+    Raises
+    ------
+    BadDtype, BadShape
+        As `as_numbers` raises them.
+    BadValue
+        If a finite number exceeds the range of float32.
+    """
+    return to_float32(as_numbers(values, what), what)
+
+
+def to_float32(numbers: NDArray[Any], what: str, *, finite: bool = False) -> NDArray[np.float32]:
+    """Convert the result of `as_numbers` to float32. An array that already fits is not copied.
+
+    Parameters
+    ----------
+    numbers : ndarray
+        Numbers of any shape.
+    what : str
+        Name of the argument, for error messages.
+    finite : bool, default False
+        Whether infinities are refused too.
+
+    Returns
+    -------
+    ndarray of float32
+        The values, C-contiguous and aligned.
+
+    Raises
+    ------
+    BadValue
+        If a finite number exceeds the range of float32, or for an infinity with ``finite``. ``detail`` has
+        ``row`` and ``column``.
+    """
+    if numbers.dtype == F4:
+        fits = numbers.flags.c_contiguous and numbers.flags.aligned
+        result = numbers if fits else np.require(numbers, F4, ("C", "A"))
+        if not finite:
+            return result
+    else:
+        with np.errstate(over="ignore"):
+            result = numbers.astype(F4, order="C")
+    wrong = np.isinf(result)
+    if np.count_nonzero(wrong) and (finite or (wrong := wrong & np.isfinite(numbers)).any()):
+        at = [int(index) for index in np.argwhere(wrong)[0]]
+        value = numbers[tuple(at)]
+        problem = "which is beyond float32 (±3.4e38); scale or clip it first"
+        if np.isinf(value):
+            problem = "which is infinite; give a finite number, or NaN where the value is missing"
         raise BadValue(
-            f"{what} has {source[at]!r}{where}, which is beyond float32 (±3.4e38); scale or clip it first",
-            at=list(at),
+            f"{what}{at if at else ''} is {value}, {problem}",
+            **dict(zip(("row", "column"), at, strict=False)),
         )
     return result
 
@@ -93,15 +171,14 @@ def as_samples(values: Any, what: str = "x") -> Samples:
     BadDtype, BadValue
         As `as_float32` raises them.
     """
-    rows = as_float32(values, what)
-    if rows.ndim == 1:
-        rows = rows.reshape(1, -1)
+    numbers = as_numbers(values, what)
+    rows = numbers.reshape(1, -1) if numbers.ndim == 1 else numbers
     if rows.ndim != 2 or not rows.size:
-        shape = list(np.shape(values))
+        shape = list(numbers.shape)
         raise BadShape(
             f"{what} must be samples (n, columns) or one sample (columns,), not {shape}", shape=shape
         )
-    return rows
+    return to_float32(rows, what)
 
 
 def as_targets(values: Any, rows: int, what: str = "y", of: str = "x") -> Samples:
@@ -190,14 +267,16 @@ def as_batch(model: str, x: Any, y: Any = None, keys: Any = None, ids: Any = Non
 
 
 def _objects_to_floats(source: NDArray[Any], what: str) -> NDArray[np.float64]:
-    """Convert an object array of numbers and ``None`` to float64, with NaN for ``None``."""
-    for value in source.flat:
-        if value is not None and not isinstance(value, (int, float, np.integer, np.floating)):
+    """Convert an object array to float64, with NaN for ``None`` and ``pandas.NA``."""
+    missing = np.array([value is None or type(value).__name__ == "NAType" for value in source.flat], bool)
+    numbers = np.where(missing.reshape(source.shape), 0, source)
+    for value in numbers.flat:
+        if not isinstance(value, (int, float, np.bool_, np.integer, np.floating)):
             kind = type(value).__name__
             raise BadDtype(
                 f"{what} must be numbers or None (missing), not {kind}", dtype=kind, expected="<f4"
             )
     try:
-        return source.astype(np.float64)
+        return np.where(missing.reshape(source.shape), np.nan, numbers.astype(np.float64))
     except OverflowError:
         raise BadValue(f"{what} has an integer beyond float32 (±3.4e38); scale or clip it first") from None
