@@ -21,6 +21,7 @@ from streamlearn.errors import BadConfig, DirectoryLocked, DiskFull
 
 Bytes = bytes | bytearray | memoryview
 
+PRIVATE_FILE, PRIVATE_DIRECTORY = 0o600, 0o700  # modes of everything that the daemon creates
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
 _NO_PREALLOCATION = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
@@ -45,9 +46,11 @@ class FS:
             return []
 
     def mkdir(self, directory: Path) -> None:
-        """Create one directory if it does not exist."""
+        """Create one directory if it does not exist. Only its owner may read it."""
         with suppress(FileExistsError):
-            os.mkdir(directory, 0o755)
+            os.mkdir(directory, PRIVATE_DIRECTORY)
+            with suppress(PermissionError):  # a file system without modes
+                os.chmod(directory, PRIVATE_DIRECTORY)
 
     def makedirs(self, directory: Path) -> None:
         """Create ``directory`` and its missing parents; all of them are durable on return."""
@@ -81,8 +84,11 @@ class FS:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def create(self, path: Path) -> int:
-        """Create a file and open it for writing; return its descriptor. Raises ``FileExistsError``."""
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        """Create a file and open it for writing; return its descriptor. Raises ``FileExistsError``.
+
+        Only its owner may read it.
+        """
+        return _private(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE))
 
     def open(self, path: Path) -> int:
         """Open an existing file for reading and writing; return its descriptor."""
@@ -149,7 +155,7 @@ class FS:
         """Lock the file ``path`` for this process until ``release``. Raises ``DirectoryLocked``."""
         with actionable_errors(f"lock the data directory {path.parent}"):
             self.makedirs(path.parent)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fd = _private(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE))
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -164,6 +170,13 @@ class FS:
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         return Lock(fd)
+
+
+def _private(fd: int) -> int:
+    """Set the mode of a new file, independent of the umask. Return its descriptor."""
+    with suppress(PermissionError):  # a file system without modes
+        os.fchmod(fd, PRIVATE_FILE)
+    return fd
 
 
 def _without(buffers: Sequence[Bytes], count: int) -> Sequence[Bytes]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
 from streamlearn.errors import BadConfig, DirectoryLocked, DiskFull, JournalFailed
 from streamlearn.store import FS, Journal
+from streamlearn.store.fs import write_atomically
 from tests.faults.lossyfs import LossyFS
 from tests.store.journals import filled, numbers
 
@@ -66,3 +68,18 @@ def test_a_file_system_that_cannot_reserve_room(tmp_path: Path, monkeypatch: pyt
     assert numbers(journal) == list(range(10))
     assert numbers(Journal.open(FS(), tmp_path, segment_bytes=512)) == list(range(10))
     journal.close()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o277])
+def test_what_the_store_creates_belongs_to_its_owner_only(tmp_path: Path, umask: int) -> None:
+    fs, before = FS(), os.umask(umask)
+    try:
+        fs.makedirs(tmp_path / "data" / "journal")
+        fs.close(fs.create(tmp_path / "data" / "journal" / "segment"))
+        fs.lock(tmp_path / "data" / "lock").release()
+        write_atomically(fs, tmp_path / "data" / "checkpoint", b"state")
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "data").rglob("*")}
+    assert modes == {"journal": 0o700, "segment": 0o600, "lock": 0o600, "checkpoint": 0o600}
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
