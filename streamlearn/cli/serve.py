@@ -38,8 +38,25 @@ def serve(
         str | None, typer.Option(metavar="EP", help="endpoint for event subscribers", show_default="…:7702")
     ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="allow endpoints beyond this machine without authentication")
+        bool, typer.Option("--insecure", help="allow endpoints beyond this machine without keys")
     ] = False,
+    server_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--server-key",
+            metavar="FILE",
+            help="secret key of the daemon; clients then need keys",
+            show_default="none",
+        ),
+    ] = None,
+    client_keys: Annotated[
+        Path | None,
+        typer.Option("--client-keys", metavar="DIR", help="public keys of the clients", show_default="none"),
+    ] = None,
+    rights: Annotated[
+        Path | None,
+        typer.Option("--rights", metavar="FILE", help="rights of each key, in TOML", show_default="none"),
+    ] = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="truncate a damaged journal at the damage, after copying it")
     ] = False,
@@ -59,6 +76,9 @@ def serve(
         firehose=firehose,
         events=events,
         insecure=insecure or None,
+        server_key=server_key,
+        client_keys=client_keys,
+        rights=rights,
         repair=repair or None,
     )
     raise typer.Exit(lifecycle.run(wanted))

@@ -50,6 +50,7 @@ class Endpoints(Section):
     firehose: str = "tcp://127.0.0.1:7701"
     events: str = "tcp://127.0.0.1:7702"
     insecure: bool = False  # allow endpoints on networks, without authentication
+    ipc_mode: str = Field("0600", pattern=r"^0?[0-7]{3}$")  # of the files of ipc endpoints
 
     @field_validator("requests", "firehose", "events")
     @classmethod
@@ -67,6 +68,23 @@ class Endpoints(Section):
         fixed = [each for each in (self.requests, self.firehose, self.events) if not free_port(each)]
         if len(set(fixed)) < len(fixed):
             raise ValueError("requests, firehose and events need three different endpoints")
+        return self
+
+
+class Security(Section):
+    """The files of keys and rights. Without a server key, no client needs a key."""
+
+    server_key: str = ""  # the daemon's secret key
+    client_keys: str = ""  # a directory of NAME.pub files, or one file
+    rights: str = ""  # what each key may do
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> Security:
+        missing = [name for name in type(self).model_fields if not getattr(self, name)]
+        if missing and len(missing) < len(type(self).model_fields):
+            raise ValueError(
+                f"{' and '.join(missing)} must be set too; keys need server_key, client_keys and rights"
+            )
         return self
 
 
@@ -160,6 +178,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Path("streamlearn-data")
     endpoints: Endpoints = Endpoints()
+    security: Security = Security()
     journal: Journal = Journal()
     checkpoints: Checkpoints = Checkpoints()
     learning: Learning = Learning()
@@ -197,6 +216,9 @@ def load(
     firehose: str | None = None,
     events: str | None = None,
     insecure: bool | None = None,
+    server_key: Path | str | None = None,
+    client_keys: Path | str | None = None,
+    rights: Path | str | None = None,
     repair: bool | None = None,
 ) -> Settings:
     """Return the settings of one daemon.
@@ -205,7 +227,7 @@ def load(
     ----------
     config
         The TOML file; `None` for none.
-    data_dir, requests, firehose, events, insecure, repair
+    data_dir, requests, firehose, events, insecure, server_key, client_keys, rights, repair
         Options of the command line; `None` if not given.
 
     Raises
@@ -216,6 +238,17 @@ def load(
     options: dict[str, Any] = {
         "data_dir": data_dir,
         "endpoints": _given(requests=requests, firehose=firehose, events=events, insecure=insecure),
+        "security": _given(
+            **{
+                name: str(path)
+                for name, path in (
+                    ("server_key", server_key),
+                    ("client_keys", client_keys),
+                    ("rights", rights),
+                )
+                if path is not None
+            }
+        ),
         "journal": _given(repair=repair),
     }
     source = "the environment and the command line"

@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from streamlearn import __version__
 from streamlearn import models as model_kinds
 from streamlearn.daemon import sdnotify
+from streamlearn.daemon.access import Access
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.daemon import Daemon
 from streamlearn.daemon.sockets import bind, check_exposure
@@ -54,7 +55,13 @@ def run(settings: Settings) -> int:
 
 
 def _serve(settings: Settings, fs: FS, stack: ExitStack) -> None:
-    check_exposure(settings.endpoints)
+    access = Access(settings.security)
+    # A reload that is requested during the start is done by the first turn of the loop.
+    signal.signal(signal.SIGHUP, lambda *_: setattr(access, "reload_requested", True))
+    for endpoint in check_exposure(settings.endpoints, keys=access.server_key is not None):
+        log.warning(
+            "INSECURE: %s accepts everybody on the network, without keys and without encryption", endpoint
+        )
     directory = settings.data_dir
     stack.enter_context(fs.lock(directory / "lock"))
     journal = Journal.open(
@@ -73,7 +80,7 @@ def _serve(settings: Settings, fs: FS, stack: ExitStack) -> None:
         journal, checkpoints, model_kinds, repair=settings.journal.repair, progress=_replaying
     )
     _check_declared(settings, recovered)
-    sockets = bind(settings.endpoints, settings.limits.frame_bytes)
+    sockets = bind(settings.endpoints, settings.limits.frame_bytes, access)
     stack.callback(sockets.close)
     log.info(
         "recovered %d models; replayed %d records (%d samples) in %.2f s",
@@ -90,6 +97,7 @@ def _serve(settings: Settings, fs: FS, stack: ExitStack) -> None:
     _tune_interpreter()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.loop.stop())
+    signal.signal(signal.SIGHUP, lambda *_: daemon.loop.reload())
     endpoints = " ".join(f"{name}={endpoint}" for name, endpoint in sockets.endpoints().items())
     sys.stdout.write(f"streamlearn ready {endpoints} data={directory}\n")
     sys.stdout.flush()

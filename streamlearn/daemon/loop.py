@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.group_commit import GroupCommit
+from streamlearn.daemon.identity import Identity
 from streamlearn.daemon.queries import Queries
 from streamlearn.daemon.replies import ReplyAddress
 from streamlearn.daemon.sockets import receive
@@ -50,6 +51,7 @@ class Loop:
     ) -> None:
         self._context = context
         self._runtime = context.runtime
+        self._access = context.sockets.access
         self._group_commit = group_commit
         self._checkpointer = checkpointer
         self._queries = queries
@@ -67,6 +69,11 @@ class Loop:
             self._poller.register(source, zmq.POLLIN)
             self._poller_without_firehose.register(source, zmq.POLLIN)
         self._poller.register(context.sockets.firehose, zmq.POLLIN)
+
+    def reload(self) -> None:
+        """Read the keys and rights of clients again. For any thread or signal handler."""
+        self._access.reload_requested = True
+        self._context.self_pipe.wake()
 
     def stop(self) -> None:
         """Refuse new work, finish accepted work, then let `run` return. For any thread or signal handler."""
@@ -90,6 +97,8 @@ class Loop:
             self._poll()
         if self._failure is not None:
             raise self._failure
+        if self._access.reload_requested:
+            self._access.reload()
         context.publisher.update_subscriptions()
         self._read(context.sockets.requests, self._handle_request)
         if not self._stopping and self._group_commit.reads_firehose:
@@ -108,6 +117,7 @@ class Loop:
             self._group_commit.tick()
             self._checkpointer.tick(now)
             self._queries.tick(now)
+            self._access.refusals.report(now)
 
     def _poll(self) -> None:
         """Sleep until a socket is readable, another thread wakes the loop, or the next tick."""
@@ -116,21 +126,23 @@ class Loop:
         poller.poll(max(0, int((self._next_tick - self._runtime.steady()) * 1000) + 1))
         self._context.self_pipe.drain()
 
-    def _read(self, socket: zmq.Socket[bytes], handle: Callable[[list[Frame]], None]) -> None:
+    def _read(self, socket: zmq.Socket[bytes], handle: Callable[[Identity, list[Frame]], None]) -> None:
         """Handle the messages of a socket for at most one read quantum."""
         until = self._runtime.steady_ns() + int(READ_QUANTUM * self._slice_ns)
-        while (frames := receive(socket)) is not None:
+        identify = self._access.identify
+        while (received := receive(socket, identify)) is not None:
             self._context.metrics.messages += 1
-            handle(frames)
+            handle(*received)
             if self._runtime.steady_ns() > until:
                 return
 
-    def _handle_request(self, frames: list[Frame]) -> None:
+    def _handle_request(self, identity: Identity, frames: list[Frame]) -> None:
         envelope, message = split_envelope(frames)
-        reply_to = ReplyAddress(envelope, None)
+        reply_to = ReplyAddress(envelope, None, identity)
         try:
             request = decode_request(message, self._context.limits)
-            reply_to = ReplyAddress(envelope, request.id)
+            reply_to = ReplyAddress(envelope, request.id, identity)
+            self._access.check(identity, request, "requests")
             if self._stopping:
                 raise ShuttingDown("the daemon is shutting down; send this again after its restart")
             if isinstance(request, Learn):
@@ -140,7 +152,7 @@ class Loop:
                 self._handler(request.op)(reply_to, request)
         except Exception as error:  # noqa: BLE001 - the client gets it as an error reply
             if reply_to.id is None and isinstance(error, StreamlearnError):
-                reply_to = ReplyAddress(envelope, error.request_id)
+                reply_to = ReplyAddress(envelope, error.request_id, identity)
             self._context.replies.exception(reply_to, error)
 
     def _handler(self, op: str) -> Handler:
@@ -149,11 +161,12 @@ class Loop:
             raise UnknownOp(f"unknown op {op!r}; the ops are {', '.join(self._handlers)}, learn")
         return handler
 
-    def _handle_firehose(self, frames: list[Frame]) -> None:
+    def _handle_firehose(self, identity: Identity, frames: list[Frame]) -> None:
         try:
             request = decode_request(frames, self._context.limits)
             if not isinstance(request, Learn):
                 raise BadMessage("the firehose accepts learn only")
+            self._access.check(identity, request, "pushes")
             self._group_commit.learn(request, None)
         except FatalError:
             raise

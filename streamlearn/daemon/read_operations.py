@@ -55,7 +55,8 @@ class ReadOperations:
         self._context.replies.ok(reply_to, self._hello)
 
     def _do_models(self, reply_to: ReplyAddress, request: Request) -> None:
-        models = sorted(self._context.shard, key=lambda hosted: hosted.name)
+        visible = filter(lambda hosted: reply_to.identity.sees(hosted.name), self._context.shard)
+        models = sorted(visible, key=lambda hosted: hosted.name)
         self._context.replies.ok(reply_to, {"models": [model_fields(hosted) for hosted in models]})
 
     def _do_describe(self, reply_to: ReplyAddress, request: Request) -> None:
@@ -134,7 +135,11 @@ class ReadOperations:
 
     def _do_stats(self, reply_to: ReplyAddress, request: Request) -> None:
         context = self._context
-        hosted_models = [context.shard.hosted(request.model)] if request.model else list(context.shard)
+        if request.model:
+            hosted_models = [context.shard.hosted(request.model)]
+        else:
+            allows = reply_to.identity.allows
+            hosted_models = [hosted for hosted in context.shard if allows("query", hosted.name)]
         models = {}
         for hosted in hosted_models:
             models[hosted.name] = {
@@ -149,6 +154,7 @@ class ReadOperations:
             reply_to,
             {
                 **context.metrics.to_map(),
+                "refused": context.sockets.access.refusals.to_map(),
                 "uptime_seconds": context.runtime.steady() - self._started,
                 "events": context.publisher.published,
                 "backlog_rows": context.shard.backlog_rows,

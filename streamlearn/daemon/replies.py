@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import zmq
 from numpy.typing import NDArray
 
+from streamlearn.daemon.identity import LOCAL, Identity
 from streamlearn.daemon.metrics import Metrics
 from streamlearn.errors import FatalError, Internal, StreamlearnError, UnknownModel
 from streamlearn.shard import HostedModel
@@ -22,10 +23,11 @@ ZERO_COPY_BYTES = 1 << 18  # larger frames are not copied: the copy would cost m
 
 
 class ReplyAddress(NamedTuple):
-    """Where a reply goes: the routing frames of the client, and the client's id of the request."""
+    """Where a reply goes: the routing frames of the client, its id of the request, and who it is."""
 
     envelope: list[Frame]
     id: Id
+    identity: Identity = LOCAL
 
 
 class Replies:
@@ -47,7 +49,7 @@ class Replies:
     def error(self, reply_to: ReplyAddress, error: StreamlearnError) -> None:
         """Send an error reply and count it."""
         self._metrics.count_error(error.code)
-        self._send(reply_to.envelope + encode_error(reply_to.id, error))
+        self._send(reply_to.envelope + encode_error(reply_to.id, reply_to.identity.visible(error)))
 
     def exception(self, reply_to: ReplyAddress, error: Exception) -> None:
         """Send any exception as an error reply. Raises a `FatalError`, since it concerns the whole daemon."""

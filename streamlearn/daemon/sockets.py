@@ -6,18 +6,25 @@ import errno
 import ipaddress
 import os
 import socket
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import zmq
 
+from streamlearn.daemon.access import Access
 from streamlearn.daemon.config import Endpoints
+from streamlearn.daemon.identity import Identity
+from streamlearn.daemon.zap import ZapHandler
 from streamlearn.errors import InsecureBind, PortTaken, StartupError
+from streamlearn_client.keys import KeyPair
 from streamlearn_client.protocol import DEFAULT_LIMITS, Frame
 
 HANDSHAKE_MS = 5_000  # a peer that connects and sends nothing is disconnected
 HEARTBEAT_MS = 5_000  # a peer that vanished is disconnected after three of these
 LINGER_MS = 1_000  # how long a stop waits for the last replies to be sent
 COPIED_BYTES = 1024  # copying a frame up to this size costs less than keeping ZeroMQ's buffer
+PRIVATE = 0o600  # mode of the file of an ipc endpoint, unless endpoints.ipc_mode is another
+KINDS = {"requests": zmq.ROUTER, "firehose": zmq.PULL, "events": zmq.XPUB}
 # Affinity masks of ZeroMQ's two I/O threads, so that requests do not wait behind the firehose.
 FIRST_THREAD, SECOND_THREAD = 1, 2
 OVERSIZE_FACTOR = 2  # frames up to this many times the limit are read, so that the sender gets an error
@@ -31,6 +38,8 @@ class Sockets:
     requests: zmq.Socket[bytes]
     firehose: zmq.Socket[bytes]
     events: zmq.Socket[bytes]
+    access: Access = field(default_factory=Access)
+    zap: ZapHandler | None = None
 
     def endpoints(self) -> dict[str, str]:
         """Return the bound endpoints, with the real numbers of wildcard ports."""
@@ -46,49 +55,71 @@ class Sockets:
     def close(self, linger_ms: int = LINGER_MS) -> None:
         """Close all sockets. Unsent messages have `linger_ms` milliseconds to leave."""
         self.context.destroy(linger=linger_ms)
+        if self.zap is not None:
+            self.zap.join()
 
 
-def check_exposure(endpoints: Endpoints) -> None:
-    """Raise `InsecureBind` if an endpoint is reachable from other hosts: no peer is authenticated yet."""
-    for name in ("requests", "firehose", "events"):
-        endpoint: str = getattr(endpoints, name)
-        if not endpoints.insecure and not _is_local(endpoint):
-            raise InsecureBind(
-                f"{name} at {endpoint} would accept any client on the network without authentication; "
-                "bind to 127.0.0.1 or ipc://, or use --insecure (endpoints.insecure) on a trusted network",
-                endpoint=endpoint,
-            )
+def check_exposure(endpoints: Endpoints, keys: bool = False) -> list[str]:
+    """Return the endpoints that hosts of the network can reach without a key.
+
+    Raises `InsecureBind` if there are any, unless `endpoints.insecure` allows them.
+    """
+    exposed = [] if keys else [name for name in KINDS if not _is_local(getattr(endpoints, name))]
+    if exposed and not endpoints.insecure:
+        name = exposed[0]
+        raise InsecureBind(
+            f"{name} at {getattr(endpoints, name)} would accept any client on the network without "
+            "authentication; give clients keys (docs/operate/security.md), bind to 127.0.0.1 or ipc://, or "
+            "use --insecure (endpoints.insecure) on a trusted network",
+            endpoint=getattr(endpoints, name),
+        )
+    return [f"{name} at {getattr(endpoints, name)}" for name in exposed]
 
 
-def bind(endpoints: Endpoints, frame_bytes: int) -> Sockets:
-    """Bind the three sockets. Raises `PortTaken` if an endpoint is in use, else `StartupError`."""
+def bind(endpoints: Endpoints, frame_bytes: int, access: Access | None = None) -> Sockets:
+    """Bind the three sockets. Raises `PortTaken` if an endpoint is in use, else `StartupError`.
+
+    If `access` has a server key, clients of all three need a key that it admits, over tcp and over ipc.
+    """
+    access = access or Access()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=2)
     try:
-        requests = _bind_one(context, zmq.ROUTER, "requests", endpoints.requests, frame_bytes)
-        firehose = _bind_one(context, zmq.PULL, "firehose", endpoints.firehose, frame_bytes)
-        events = _bind_one(context, zmq.XPUB, "events", endpoints.events, frame_bytes)
+        sockets = {name: _new_socket(context, kind, frame_bytes) for name, kind in KINDS.items()}
+        zap = None
+        if access.server_key is not None:
+            for name, socket in sockets.items():
+                _require_key(socket, name, access.server_key)
+            zap = ZapHandler(context, access.admit, access.refusals)
+            zap.watch(sockets)
+            zap.start()
+        for name, socket in sockets.items():
+            _bind_one(socket, name, getattr(endpoints, name), int(endpoints.ipc_mode, 8))
     except BaseException:
         context.destroy(linger=0)
         raise
-    return Sockets(context, requests, firehose, events)
+    return Sockets(context, **sockets, access=access, zap=zap)
 
 
-def receive(socket: zmq.Socket[bytes]) -> list[Frame] | None:
-    """Return the frames of the next message, or `None`. Large frames stay in ZeroMQ's memory, uncopied."""
+def receive(
+    socket: zmq.Socket[bytes], identify: Callable[[zmq.Frame], Identity]
+) -> tuple[Identity, list[Frame]] | None:
+    """Return the sender and the frames of the next message, or `None`.
+
+    Large frames stay in ZeroMQ's memory, uncopied.
+    """
     try:
         frame = socket.recv(zmq.NOBLOCK, False)
     except zmq.Again:
         return None
+    identity = identify(frame)
     frames: list[Frame] = [frame.bytes]
     while frame.more:
         frame = socket.recv(zmq.NOBLOCK, False)
         frames.append(frame.buffer if len(frame) > COPIED_BYTES else frame.bytes)
-    return frames
+    return identity, frames
 
 
-def _bind_one(
-    context: zmq.Context[zmq.Socket[bytes]], kind: int, name: str, endpoint: str, frame_bytes: int
-) -> zmq.Socket[bytes]:
+def _new_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, frame_bytes: int) -> zmq.Socket[bytes]:
     bound = context.socket(kind)
     bound.affinity = FIRST_THREAD if kind == zmq.ROUTER else SECOND_THREAD
     bound.handshake_ivl = HANDSHAKE_MS
@@ -97,9 +128,24 @@ def _bind_one(
     bound.maxmsgsize = OVERSIZE_FACTOR * max(frame_bytes, DEFAULT_LIMITS.control_header_bytes)
     if kind == zmq.ROUTER:
         bound.router_mandatory = True  # a reply to a peer that has left raises an error, which is counted
+    return bound
+
+
+def _require_key(socket: zmq.Socket[bytes], name: str, server_key: KeyPair) -> None:
+    """Encrypt the socket, and have ZeroMQ ask the ZAP handler about each peer."""
+    socket.curve_server = True
+    socket.curve_secretkey = server_key.secret.encode()
+    socket.zap_domain = name.encode()
+    socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without the handler nobody is admitted
+
+
+def _bind_one(socket: zmq.Socket[bytes], name: str, endpoint: str, ipc_mode: int) -> None:
     try:
         _check_unused(endpoint)
-        bound.bind(endpoint)
+        if endpoint.startswith("ipc://"):
+            _bind_file(socket, endpoint, ipc_mode)
+        else:
+            socket.bind(endpoint)
     except (OSError, zmq.ZMQError) as error:
         reason = os.strerror(error.errno or 0)
         if error.errno == errno.EADDRINUSE:
@@ -109,7 +155,18 @@ def _bind_one(
                 endpoint=endpoint,
             ) from None
         raise StartupError(f"{name}: can't bind {endpoint}: {reason}", endpoint=endpoint) from None
-    return bound
+
+
+def _bind_file(socket: zmq.Socket[bytes], endpoint: str, mode: int) -> None:
+    """Bind an ipc endpoint. Its file has no wider mode at any time."""
+    umask = os.umask(0o777 & ~PRIVATE)
+    try:
+        socket.bind(endpoint)
+    finally:
+        os.umask(umask)
+    path = _text(socket.get(zmq.LAST_ENDPOINT)).removeprefix("ipc://")
+    if not path.startswith("@"):  # an abstract socket of Linux has no file
+        os.chmod(path, mode)
 
 
 def _check_unused(endpoint: str) -> None:

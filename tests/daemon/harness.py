@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import zmq
 
+from streamlearn.daemon.access import Access
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.daemon import Daemon
 from streamlearn.daemon.sockets import bind
@@ -20,6 +21,7 @@ from streamlearn.recovery import recover
 from streamlearn.store.checkpoint import CheckpointStore
 from streamlearn.store.fs import FS, Bytes
 from streamlearn.store.journal import Journal
+from streamlearn_client.keys import ClientKeys
 from streamlearn_client.protocol import Learn, Reply, Request, decode_reply, encode_request
 from tests.shard.fakes import Fakes, RunningSum
 
@@ -69,7 +71,9 @@ class Disk(FS):
 class Running:
     """A daemon that serves on a thread until `stop`."""
 
-    def __init__(self, directory: Path, models: Any = None, **settings: Any) -> None:
+    def __init__(
+        self, directory: Path, models: Any = None, keys: ClientKeys | None = None, **settings: Any
+    ) -> None:
         free = dict.fromkeys(("requests", "firehose", "events"), "tcp://127.0.0.1:*")
         # Checkpoints are taken when a test asks for one: by the clock they would come at any moment.
         settings.setdefault("checkpoints", {"seconds": 1e9})
@@ -80,7 +84,8 @@ class Running:
         )
         self.checkpoints = CheckpointStore(self.disk, directory / "checkpoints")
         self.recovered = recover(self.journal, self.checkpoints, models or Fakes())
-        self.sockets = bind(self.settings.endpoints, self.settings.limits.frame_bytes)
+        self.access = Access(self.settings.security)
+        self.sockets = bind(self.settings.endpoints, self.settings.limits.frame_bytes, self.access)
         self.endpoints = self.sockets.endpoints()
         self.daemon = Daemon(
             self.settings, self.journal, self.checkpoints, self.recovered, self.sockets, "test"
@@ -90,7 +95,7 @@ class Running:
         self._context: zmq.Context[Any] = zmq.Context()
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
         self._thread.start()
-        self.wire = self.connect()
+        self.wire = self.connect(keys=keys)
 
     def _run(self) -> None:
         try:
@@ -98,9 +103,13 @@ class Running:
         except BaseException as error:  # noqa: BLE001 - a test looks at it
             self.failure = error
 
-    def connect(self, kind: int = zmq.DEALER, endpoint: str = "requests") -> Wire:
+    def connect(
+        self, kind: int = zmq.DEALER, endpoint: str = "requests", keys: ClientKeys | None = None
+    ) -> Wire:
         socket = self._context.socket(kind)
         socket.linger = 0
+        if keys is not None:
+            keys.set_on(socket)
         socket.connect(self.endpoints[endpoint])
         return Wire(socket)
 
