@@ -36,6 +36,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="number of random kill -9s in the crash tests (default 5; for many, also raise --timeout)",
     )
     parser.addoption(
+        "--mutated-files",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="number of mutated model files to load (default 1000; for many, also raise --timeout)",
+    )
+    parser.addoption(
         "--update-documents",
         action="store_true",
         help="write the real outputs of commands into the documents (tests/e2e/test_documents.py)",
@@ -64,6 +71,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def kills(request: pytest.FixtureRequest) -> int:
     """Number of random kill -9s in a crash test: ``pytest --kills N``."""
     return int(request.config.getoption("--kills"))
+
+
+@pytest.fixture(scope="session")
+def mutated_files(request: pytest.FixtureRequest) -> int:
+    """Number of mutated model files to load: ``pytest --mutated-files N``."""
+    return int(request.config.getoption("--mutated-files"))
 
 
 def _version(distribution: str) -> str:

@@ -91,7 +91,7 @@ class _Replica:
             self.free()
             self._model = type(hosted.model).from_spec(hosted.model.spec_dict())
         if self._key != copy.key:
-            self._model.adopt(copy.state)
+            self._model.replace_state(copy.state)
             self._key = copy.key
         return self._model
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,25 +12,26 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 
 from streamlearn_client.outputs import NamedArrays
-from streamlearn_client.protocol import PrecisionMonitor, as_identifiers
+from streamlearn_client.protocol import PrecisionMonitor
 
-from ..errors import BadShape, BadValue
+from ..errors import BadValue
 from ..kernels.stream import scaling, score
-from .batch import NUMBER, Batch, Float32, Integers, Targets
+from .arguments import Arguments
+from .batch import Batch, Float32, Targets
 from .outputs import ModelOutputs, TargetOutputs, typed
 from .serialization import Serializable
 from .signature import document
 from .spec import MAX_STATE_VALUES, Spec, decay_per_sample
 from .spec_errors import bad_spec
+from .state_checks import COUNT, Range, State
 from .stream.drift import DriftDetector
 from .stream.freeze import Freeze, Steps
 from .stream.schedules import Schedules, changing
-from .validation import as_keys, as_rows, as_times
 
 __all__ = ["MAX_STATE_VALUES", "Model", "Spec", "decay_per_sample"]
 
 
-class Model(Serializable, ABC):
+class Model(Arguments, Serializable, ABC):
     """A learner: an immutable spec and a state that consists of named arrays.
 
     Every model learns sample by sample, in order. Any split of the same samples into batches gives the same
@@ -67,17 +69,21 @@ class Model(Serializable, ABC):
             "score.tree": np.zeros(score.SIZE),
             "score.head": np.array([1.0, 0.0]),
         }
+        self.ranges: dict[str, Range] = {"samples": COUNT}
         self._schedules = Schedules(self.spec.schedules)
         self.state |= self._schedules.state
+        self.ranges |= self._schedules.ranges
         self._detector: DriftDetector | None = None
         if self.spec.drift is not None:
             spec = self.spec
             self._detector = DriftDetector(spec.drift, spec.drift_delta, spec.drift_threshold)
             self.state |= self._detector.state
+            self.ranges |= self._detector.ranges
         self._freeze: Freeze | None = None
         if self.spec.on_drift is not None or self.spec.freeze_missing is not None:
             self._freeze = Freeze(self.spec.on_drift, self.spec.freeze_for, self.spec.freeze_missing)
             self.state |= self._freeze.state
+            self.ranges |= self._freeze.ranges
 
     # -- defined by each kind of model -------------------------------------------------------------------
 
@@ -93,27 +99,13 @@ class Model(Serializable, ABC):
     def _quality(self) -> dict[str, Any]:
         """Return the part of ``quality`` that belongs to this kind of model."""
 
+    def inconsistencies(self, state: State) -> Iterator[str]:
+        """Describe values of ``state`` that contradict each other. Every array is within its range."""
+        yield from self._schedules.inconsistencies(state)
+        if self._detector is not None:
+            yield from self._detector.inconsistencies(state)
+
     # -- public methods ----------------------------------------------------------------------------------
-
-    @property
-    def dim(self) -> int:
-        """Channels of a sample."""
-        return int(self.spec.dim)
-
-    @property
-    def target_dim(self) -> int:
-        """Columns of ``y``; 0 if the model takes no targets."""
-        return 0
-
-    @property
-    def accepts_late_targets(self) -> bool:
-        """Whether a target may arrive after its sample (see ``learn_targets``) or never."""
-        return False
-
-    @property
-    def needs_keys(self) -> bool:
-        """Whether every sample needs a key."""
-        return False
 
     @property
     def has_lookahead(self) -> bool:
@@ -209,7 +201,7 @@ class Model(Serializable, ABC):
             batch = batch.numbered(self.samples)
         if self._freeze is None:
             return self._learn_part(batch)
-        steps = Steps(self._learn_part, self._skip_part, self.copy_state, self.adopt, self.reheat)
+        steps = Steps(self._learn_part, self._skip_part, self.copy_state, self.replace_state, self.reheat)
         return self._freeze.learn(batch, steps)
 
     def _learn_part(self, batch: Batch | Targets) -> NamedArrays:
@@ -374,71 +366,6 @@ class Model(Serializable, ABC):
             If this model does not forecast symbols, or before it has learned a sample.
         """
         raise BadValue(f"a {self.kind} draws no symbols; a recurrent net (rnn) with symbols=… does")
-
-    def read(self, X: ArrayLike) -> Float32:
-        """Return ``X`` as float32 of shape (n, dim), or raise a typed error if this model cannot take it."""
-        rows = as_rows("x", X, self.dim)
-        self._precision.observe(X, rows)
-        return rows
-
-    def read_targets(self, y: ArrayLike) -> Float32:
-        """Return ``y`` as float32 of shape (n, target_dim), or raise a typed error."""
-        return as_rows("y", y, self.target_dim)
-
-    def validate(
-        self,
-        X: ArrayLike,
-        y: ArrayLike | None = None,
-        keys: Any = None,
-        ids: Any = None,
-        times: ArrayLike | None = None,
-    ) -> Batch:
-        """Check the arguments of ``learn`` and convert them for the kernels.
-
-        Raises
-        ------
-        BadShape, BadDtype, BadValue
-            If a shape or dtype is wrong, or a value is infinite as float32. The message names the place.
-        """
-        x = self.read(X)
-        rows = len(x)
-        if ids is not None and not self.accepts_late_targets:
-            raise BadShape(f"this {self.kind} takes no targets later: leave ids out", expected=None)
-        identifiers = None
-        if self.accepts_late_targets:
-            identifiers = np.full(rows, NUMBER) if ids is None else as_identifiers(ids, rows, "ids")
-        arrival = None
-        if self.uses_time and times is not None:
-            arrival = as_times(times, rows)
-        return Batch(x, self._read_y(y, rows), self._read_keys(keys, rows), identifiers, arrival)
-
-    def validate_targets(self, ids: Any, y: ArrayLike, keys: Any = None) -> Targets:
-        """Check the arguments of ``learn_targets`` and convert them. Raises as ``validate`` does."""
-        if not self.accepts_late_targets:
-            raise BadShape(f"this {self.kind} takes no targets later", expected=None)
-        targets = self.read_targets(y)
-        identifiers = as_identifiers(ids, len(targets), "ids")
-        return Targets(identifiers, targets, self._read_keys(keys, len(targets)))
-
-    def _read_y(self, y: ArrayLike | None, rows: int) -> Float32 | None:
-        if self.target_dim == 0:
-            if y is not None:
-                raise BadShape(f"this {self.kind} takes no targets: leave y out", expected=None)
-            return None
-        if y is None:
-            if self.accepts_late_targets:
-                return np.full((rows, self.target_dim), np.nan, np.float32)
-            raise BadShape(
-                f"this {self.kind} needs y of shape ({rows}, {self.target_dim}), one row per sample",
-                expected=[rows, self.target_dim],
-            )
-        targets = self.read_targets(y)
-        if len(targets) != rows:
-            raise BadShape(f"y has {len(targets)} rows for {rows} rows of x", expected=rows, got=len(targets))
-        return targets
-
-    def _read_keys(self, keys: Any, rows: int) -> Integers | None:
-        return as_keys(self.kind, keys, rows, required=self.needs_keys)
 
     def __repr__(self) -> str:
         """Return the parameters that were given, and the number of samples learned."""

@@ -56,7 +56,7 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str])
         )
     try:
         model = create(metadata["kind"], json.loads(metadata["spec"]))
-    except (KeyError, ValueError, TypeError, AttributeError, BadSpec) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError, BadSpec) as error:
         raise BadCheckpoint(f"not a model's metadata: {error}") from error
     model.adopt(arrays)
     return model
@@ -91,4 +91,7 @@ def load(path: str | Path) -> Model:
     >>> sl.load("som.safetensors").state_hash() == som.state_hash()
     True
     """
-    return from_arrays(*tensors.decode(FS().read(Path(path))))
+    try:
+        return from_arrays(*tensors.decode(FS().read(Path(path))))
+    except BadCheckpoint as error:
+        raise BadCheckpoint(f"{path} cannot be loaded: {error.message}", **error.detail) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from ..errors import BadCheckpoint
 from ..store import tensors
 from ..store.fs import FS, write_atomically
+from . import state_checks
+from .state_checks import Range
 
 State = dict[str, NDArray[Any]]
 
@@ -27,6 +29,12 @@ class Serializable:
     kind: ClassVar[str]
     spec: Any
     state: State
+    ranges: dict[str, Range]
+    """Valid values of the state arrays. Every array that a kernel indexes by has one."""
+
+    def inconsistencies(self, state: state_checks.State) -> Iterator[str]:
+        """Describe values of ``state`` that contradict each other. Every array is within its range."""
+        yield from ()
 
     def spec_dict(self) -> dict[str, Any]:
         """Return the spec as a dict of JSON values; ``streamlearn.models.create(kind, spec)`` accepts it."""
@@ -63,23 +71,27 @@ class Serializable:
         Raises
         ------
         BadCheckpoint
-            If names, dtypes or shapes differ from this model's. The state stays as it is.
+            If names, dtypes or shapes differ from this model's, or if a value is not one that this model
+            can have. The state stays as it is.
         """
         arrays = {name: array for name, array in arrays.items() if not name.startswith(PRODUCER_PREFIX)}
-        problems = [f"'{name}' is missing" for name in sorted(self.state.keys() - arrays.keys())]
-        problems += [f"'{name}' is unknown" for name in sorted(arrays.keys() - self.state.keys())]
-        for name in sorted(self.state.keys() & arrays.keys()):
-            own, given = self.state[name], arrays[name]
-            if own.shape != given.shape or own.dtype != given.dtype:
-                problems.append(f"'{name}' is {given.dtype}{given.shape}, not {own.dtype}{own.shape}")
+        problems = list(state_checks.misfits(self.state, arrays))
+        if not problems:
+            problems = list(state_checks.out_of_range(arrays, self.ranges))
+        if not problems:
+            problems = list(self.inconsistencies(arrays))
         if problems:
             raise BadCheckpoint(
-                f"the arrays are not the state of this {self.kind} in this version of streamlearn:"
-                f" {'; '.join(problems)}",
+                f"the arrays are not a state of this {self.kind} in this version of streamlearn:"
+                f" {'; '.join(problems)}. Use another copy of the file, or an older checkpoint",
                 problems=problems,
             )
-        for name, array in arrays.items():
-            self.state[name][...] = array
+        self.replace_state(arrays)
+
+    def replace_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Replace the state by arrays that ``copy_state`` of a model with the same spec returned."""
+        for name, array in self.state.items():
+            array[...] = arrays[name]
 
     def save(self, path: str | Path) -> None:
         """Write the model to one safetensors file. A failed write leaves no partial file.
@@ -106,5 +118,5 @@ class Serializable:
 
 def _rebuild(model_class: type[Serializable], spec: Mapping[str, Any], state: State) -> Serializable:
     model = model_class.from_spec(spec)
-    model.adopt(state)
+    model.replace_state(state)
     return model

@@ -233,8 +233,9 @@ def inserted(written: str, *sections: str) -> str:
 def attributes(model: type[HasSpec]) -> list[tuple[str, str]]:
     """Return heading and text of the public properties of a class; of those of every model, two."""
     found: dict[str, tuple[str, str]] = {}
+    root = next(base for base in model.__mro__ if "outputs_class" in vars(base).get("__annotations__", {}))
     for base in reversed(model.__mro__):
-        of_every_model = "outputs_class" in vars(base).get("__annotations__", {})
+        of_every_model = base in root.__mro__
         for name, each in vars(base).items():
             if not isinstance(each, property) or name.startswith("_"):
                 continue

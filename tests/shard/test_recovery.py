@@ -303,7 +303,7 @@ def test_a_restored_checkpoint_of_another_version(disk: Disk) -> None:
     record.kind, record.payload = RecordKind.RESTORE, tensors.encode({"old": np.zeros(1)}, metadata)
     disk.journal.append([record])
     disk.crash()
-    message = "record 5 of model 'm' is intact, but .*'old' is unknown; if another version"
+    message = "record 5 of model 'm' is intact, but .*'old' is unknown.*; if another version"
     with pytest.raises(DamagedJournal, match=message) as error:
         disk.open()
     assert error.value.detail == {"lsn": 5, "model": "m"}

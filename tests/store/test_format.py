@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from pathlib import Path
 
@@ -188,7 +189,9 @@ def test_arrays_come_back_and_the_library_reads_them_too(tmp_path: Path) -> None
     (tmp_path / "file").write_bytes(data)
     with safe_open(tmp_path / "file", framework="numpy") as file:
         library = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        assert file.metadata() == metadata == {"kind": "som", "spec": '{"σ": 2}'}
+        own = {"kind": "som", "spec": '{"σ": 2}'}
+        assert file.metadata().keys() == {*own, "digest"}
+        assert metadata == own
     for arrays in (found, library):
         assert arrays.keys() == ARRAYS.keys()
         for name, array in arrays.items():
@@ -221,8 +224,41 @@ def test_arrays_that_would_not_come_back_are_refused(array: np.ndarray, complain
 def test_cut_checkpoints_are_refused_at_every_byte() -> None:
     data = tensors.encode(ARRAYS, {"kind": "som"})
     for end in range(len(data)):
-        with pytest.raises(BadCheckpoint, match="not a checkpoint"):
+        with pytest.raises(BadCheckpoint, match="not a file in safetensors format"):
             tensors.decode(data[:end])
+
+
+def test_a_change_of_any_bit_is_noticed() -> None:
+    data = tensors.encode(ARRAYS, {"kind": "som"})
+    for position in range(len(data)):
+        for bit in range(8):
+            changed = bytearray(data)
+            changed[position] ^= 1 << bit
+            with pytest.raises(BadCheckpoint):
+                tensors.decode(bytes(changed))
+
+
+def test_the_digest_is_that_of_the_document() -> None:
+    data = tensors.encode(ARRAYS, {"kind": "som"})
+    written = re.search(rb'"digest":"([0-9a-f]{32})"', data)
+    assert written is not None
+    blank = data[: written.start(1)] + b"0" * 32 + data[written.end(1) :]
+    assert xxhash.xxh3_128_hexdigest(blank).encode() == written[1]
+
+
+def test_a_file_of_another_program_needs_no_digest_if_it_may_be_foreign() -> None:
+    from safetensors.numpy import save
+
+    data = save({"weight": np.ones(3, np.float32)}, {"format": "pt"})
+    arrays, metadata = tensors.decode(data, foreign=True)
+    assert arrays["weight"].tolist() == [1, 1, 1]
+    assert metadata == {"format": "pt"}
+    with pytest.raises(BadCheckpoint, match="has no digest"):
+        tensors.decode(data)
+    damaged = bytearray(tensors.encode(ARRAYS, {}))
+    damaged[-1] ^= 1
+    with pytest.raises(BadCheckpoint, match="does not have the digest"):
+        tensors.decode(bytes(damaged), foreign=True)
 
 
 @given(st.binary(max_size=200))

@@ -18,6 +18,7 @@ from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
 from ..batch import Float32
 from ..outputs import GrossbergOutputs
+from ..state_checks import COUNT, Range
 from ..stream.schedules import Finite, Schedule, within
 from ..validation import as_weights
 from .binary import BinaryModel, BinarySpec
@@ -136,6 +137,7 @@ class Grossberg(BinaryModel):
         self.state["wins"] = np.zeros(self._unit_mask.shape, np.int64)
         self.state["since_renormalisation"] = np.zeros(1, np.int64)
         self.state["quality"] = np.zeros(2)
+        self.ranges |= {"wins": COUNT, "since_renormalisation": Range(0, kernels.RENORMALISE - 1)}
         generator = np.array([self.spec.seed], np.uint64)
         initial = [np.empty(shape, np.float32) for shape in self.spec.shapes]
         for values in initial:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from ...kernels.maps import gng as kernels
 from .. import base
 from ..batch import Float32
 from ..outputs import GrowingNeuralGasOutputs
+from ..state_checks import Range, State
 from ..stream.schedules import Schedule, within
 from .units import UnitModel, UnitSpec
 
@@ -140,6 +142,11 @@ class GrowingNeuralGas(UnitModel):
         self.state["edges"] = np.full((room, room), kernels.NO_EDGE, np.int32)
         self.state["errors"] = np.zeros(room)
         self.state["since"] = np.zeros(1, np.int64)
+        self.ranges |= {
+            "count": Range(2, room),
+            "edges": Range(kernels.NO_EDGE, self.spec.max_age),
+            "since": Range(0, self.spec.insert_every - 1),
+        }
         self._learn_kernel = kernels.learn
         self._learn_arguments |= {
             "count": self.state["count"],
@@ -151,6 +158,18 @@ class GrowingNeuralGas(UnitModel):
             "error_split": self.spec.error_split,
             "error_decay": self.spec.error_decay,
         }
+
+    def inconsistencies(self, state: State) -> Iterator[str]:
+        """Describe units beyond the count, and edges that are not those of a graph."""
+        yield from super().inconsistencies(state)
+        count, edges = int(state["count"][0]), state["edges"]
+        expected = np.where(np.arange(self.pad.size) < count, 0, np.inf).reshape(self.pad.shape)
+        if not np.array_equal(state["pad"], expected):
+            yield f"'pad' does not mark the {count} units of 'count'"
+        if not np.array_equal(edges, edges.T):
+            yield "'edges' is not symmetric"
+        if (edges.diagonal() != kernels.NO_EDGE).any() or (edges[count:] != kernels.NO_EDGE).any():
+            yield f"'edges' has an edge of a unit to itself, or beyond the {count} units of 'count'"
 
     @property
     def weights(self) -> Float32:

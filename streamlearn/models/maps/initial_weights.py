@@ -17,6 +17,7 @@ from ...kernels import compiler
 from ...kernels.maps import initial_weights as kernels
 from ..batch import Float32
 from ..grids import centres
+from ..state_checks import Range
 
 _MAX_PCA_VALUES = 1 << 22  # stored values for principal components, which then take at most two seconds
 _MAX_DEFAULT_VALUES = 1 << 18  # stored values if the spec has no init_samples
@@ -113,6 +114,7 @@ class FirstSamples:
         compiler.ready(kernels)
         self._stored, self._count = np.zeros((samples, dim), np.float32), np.zeros(1, np.int64)
         self.state: dict[str, NDArray[Any]] = {"init.samples": self._stored, "init.held": self._count}
+        self.ranges = {"init.held": Range(0, samples)}
         self._rule, self._units = kernels.RULES[rule], units
         self._plane = np.zeros((0, 2)) if plane is None else plane
 

@@ -14,6 +14,7 @@ from ...kernels.stream import labels as kernels
 from .. import base
 from ..batch import Batch, Float32, Targets
 from ..outputs import LabelTargetOutputs, ModelOutputs, WinnerOutputs
+from ..state_checks import ANY_INTEGER, COUNT, Range
 from ..validation import as_codes
 from .units import FixedUnitModel, UnitSpec
 
@@ -67,6 +68,12 @@ class LabelledModel(FixedUnitModel):
             state["labels.winners"] = np.zeros(delay, np.int32)
             state["labels.predicted"] = np.zeros(delay, np.int32)
             state["labels.unmatched"] = np.zeros(1, np.int64)
+            self.ranges |= {
+                "labels.ids": ANY_INTEGER,
+                "labels.winners": Range(kernels.DONE, units - 1),
+                "labels.predicted": Range(-1, self._classes - 1),
+                "labels.unmatched": COUNT,
+            }
             self._label_arguments = {
                 "counts": state["labels.counts"],
                 "classes": self._classes,

@@ -104,6 +104,7 @@ class UnitModel(Model):
             samples = spec.init_samples or initial_weights.default_samples(spec.init, initial, self.dim)
             self._first = initial_weights.FirstSamples(spec.init, samples, self.dim, initial, plane)
             state |= self._first.state
+            self.ranges |= self._first.ranges
         else:
             given = np.array(spec.init, np.float32).reshape(-1, self.dim)
             weights[: len(given)] = given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -22,6 +22,7 @@ from .. import base, lane_layout
 from ..base import Model
 from ..batch import Float32
 from ..outputs import RecurrentTargetOutputs
+from ..state_checks import COUNT, LARGEST_FLOAT, Range, State
 from ..stream.keys import Slots
 from ..stream.schedules import Decay, Positive, Schedule, within
 from ..validation import as_codes
@@ -181,6 +182,13 @@ class Recurrent(Model):
         state["quality"] = np.zeros((5, self._target_columns))
         state["input_means"] = np.zeros((2, self.dim))
         self._slots = Slots(state, self.spec.keys)
+        self.ranges |= self._slots.ranges
+        self.ranges |= {"counters": COUNT, "optimizer.clock": Range(0, (1, 1, LARGEST_FLOAT))}
+
+    def inconsistencies(self, state: State) -> Iterator[str]:
+        """Describe keys that contradict the number of samples."""
+        yield from super().inconsistencies(state)
+        yield from self._slots.inconsistencies(state)
 
     def _zeros(self, rows: int, *slots: int) -> Float32:
         """Return zeros of shape ``(*slots, layout[rows], 16)``, aligned to cache lines."""

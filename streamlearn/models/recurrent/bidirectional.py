@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from .. import base, lane_layout
 from ..batch import Batch, Float32, Targets
 from ..outputs import BidirectionalRNNOutputs, RecurrentTargetOutputs
 from ..signature import Accepts
+from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes
 from .base import NO_IDS, Recurrent, RecurrentSpec, Steps
 
 Context = Annotated[int, Field(ge=0, le=1 << 16)]
@@ -175,6 +177,15 @@ class BidirectionalRNN(Recurrent):
             state |= late
         state["last_values"] = np.full((slots, 1, self._target_columns), np.nan, np.float32)
         state["scale.targets"] = np.zeros((3, self._target_columns))
+        self.ranges |= {
+            "waiting": Range(0, sum(self.spec.chunk) - 1 + self.spec.max_waiting),
+            "waiting.predicted": Range(0, self.spec.max_waiting),
+            "waiting.sample": Range(0, LARGEST_COUNT),
+            "waiting.present": Range(0, self.dim),
+            "waiting.counted": Range(0, 1),
+            "waiting.ids": ANY_INTEGER,
+            "waiting.has_target": Range(0, 1),
+        }
         self._initialize()
 
         # The kernel's arguments that stay. ``predict`` runs on copies of those that a run changes.
@@ -195,6 +206,19 @@ class BidirectionalRNN(Recurrent):
                 "input_gradient": self._zeros(memory_layout.WINDOW_ROWS, chunk + context),
             }
         )
+
+    def inconsistencies(self, state: State) -> Iterator[str]:
+        """Describe chunks that are not whole, and symbols and classes that do not exist."""
+        yield from super().inconsistencies(state)
+        left = state["waiting"] - state["waiting.predicted"]
+        if (state["waiting.predicted"] % self.spec.chunk[0]).any():
+            yield "'waiting.predicted' is not a number of whole chunks"
+        if ((left < 0) | (left >= sum(self.spec.chunk))).any():
+            yield "'waiting' does not fit 'waiting.predicted'"
+        if self.spec.symbols is not None:
+            yield from invalid_codes("waiting.x", state["waiting.x"], self.spec.symbols)
+        if self.spec.classes is not None:
+            yield from invalid_codes("waiting.y", state["waiting.y"], self.spec.classes)
 
     def _chunk_scratch(self) -> dict[str, Float32]:
         """Return scratch for running one chunk."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from ...kernels.simd import splitmix
 from .. import base
 from ..batch import Batch, Float32, Integers, Targets, joined_outputs
 from ..outputs import RecurrentTargetOutputs, RNNOutputs
+from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes
 from .base import NO_IDS, Recurrent, mean_or_nan
 from .rnn_spec import RNNSpec
 
@@ -105,6 +107,12 @@ class RNN(Recurrent):
         common = self._network_arguments() | {"progress": state["progress"], "window": state["window"]}
         methods = common["method"], common["target_method"]
         delay = self.spec.max_waiting
+        waiting = ahead if self._forecasts else delay
+        self.ranges |= {
+            "progress": Range(0, (k2 - 1, k1 - 1, waiting)),
+            "waiting.ids": ANY_INTEGER,
+            "waiting.numbers": Range(-1, LARGEST_COUNT),
+        }
         self._predict_arguments = common | {"target_kind": target_kind}
         del common["method"], common["target_method"]  # part of the rule
         none = np.zeros((slots, 0), np.int64)
@@ -124,6 +132,20 @@ class RNN(Recurrent):
                 "lag_decay": base.decay_per_sample(self.spec.half_life, k1),
             }
         )
+
+    def inconsistencies(self, state: State) -> Iterator[str]:
+        """Describe keys and numbers of pairs that do not fit, and symbols that do not exist."""
+        yield from super().inconsistencies(state)
+        k1, k2 = self.spec.tbptt
+        earlier = state["progress"][:, tbptt.PAIRS] - state["progress"][:, tbptt.SINCE]
+        if ((earlier < 0) | (earlier > k2 - k1)).any():
+            yield "'progress' has numbers of pairs that do not fit each other"
+        if self.spec.symbols is not None:  # an input is a 1, or 0 if it is missing, and the symbol's number
+            inputs = state["window"][:, :, 0, :2]
+            yield from invalid_codes("window", inputs[..., 0], 2)
+            yield from invalid_codes("window", inputs[..., 1], self.spec.symbols)
+            if np.isnan(inputs).any():
+                yield "'window' has a NaN in place of a symbol"
 
     # -- learning ----------------------------------------------------------------------------------------
 

@@ -228,7 +228,7 @@ def _read_file(path: Path) -> Mapping[str, ArrayLike]:
     suffix = _suffix(path)
     data = FS().read(path)
     if suffix != ".npz":
-        return tensors.decode(data)[0]
+        return tensors.decode(data, foreign=True)[0]
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}

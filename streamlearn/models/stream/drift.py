@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...kernels import compiler
 from ...kernels.stream import drift as kernels
+from ..state_checks import LARGEST_COUNT, Range, State
 
 DELTAS = {"page_hinkley": 0.005, "adwin": 0.002}
 
@@ -29,8 +31,18 @@ class DriftDetector:
             "drift.sizes": np.zeros(kernels.ROWS, np.int64),
             "drift.alarms": np.array([0, -1], np.int64),
         }
+        self.ranges = {
+            "drift.sizes": Range(0, kernels.MOST),
+            "drift.alarms": Range((0, -1), LARGEST_COUNT),
+        }
         delta = DELTAS[detector] if delta is None else delta
         self._parameters = kernels.DETECTORS[detector], delta, threshold
+
+    def inconsistencies(self, state: State) -> Iterator[str]:
+        """Describe a window of another length than its buckets."""
+        values = sum(size << row for row, size in enumerate(state["drift.sizes"].tolist()))
+        if state["drift.window"][kernels.LENGTH] != values:
+            yield f"'drift.window' has another length than the {values} values of its buckets"
 
     def detect(self, score: NDArray[np.float32], sample: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether each sample raises an alarm, ``(n,)``. ``sample`` ``(n,)``: the samples' numbers."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from streamlearn_client.outputs import NamedArrays
 
 from ..batch import Batch, Targets, joined_outputs, part
+from ..state_checks import LARGEST_COUNT, Range
 
 State = Mapping[str, NDArray[Any]]
 
@@ -44,6 +45,7 @@ class Freeze:
         self._max_missing = 1.0 if max_missing is None else max_missing
         self._counts = np.zeros(2, np.int64)
         self.state: dict[str, NDArray[Any]] = {"freeze": self._counts}
+        self.ranges = {"freeze": Range(0, (samples, LARGEST_COUNT))}
 
     def learn(self, batch: Batch | Targets, model: Steps) -> NamedArrays:
         """Learn or skip each row of ``batch``. Return the outputs of all rows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from ...kernels import compiler
 from ...kernels.stream import keys as kernels
 from ..batch import Integers
+from ..state_checks import ANY_INTEGER, COUNT, LARGEST_COUNT, Range, State
 
 
 class Slots:
@@ -22,11 +24,28 @@ class Slots:
         self.count = keys or 1
         self._samples = state["samples"]
         self._arrays: tuple[Integers, ...] = ()
+        self.ranges: dict[str, Range] = {}
         if keys is not None:
             compiler.ready(kernels)
             table, last_sample = np.zeros(keys, np.int64), np.full(keys, kernels.NONE, np.int64)
             self._arrays = table, last_sample, np.zeros(1, np.int64)
             state |= zip(("keys.table", "keys.last_sample", "keys.forgotten"), self._arrays, strict=True)
+            self.ranges = {
+                "keys.table": ANY_INTEGER,
+                "keys.last_sample": Range(kernels.NONE, LARGEST_COUNT),
+                "keys.forgotten": COUNT,
+            }
+
+    def inconsistencies(self, state: State) -> Iterator[str]:
+        """Describe keys of samples that were not learned yet, and a key with two slots."""
+        if not self._arrays:
+            return
+        last_sample = state["keys.last_sample"]
+        if (last_sample >= state["samples"]).any():
+            yield "'keys.last_sample' has the number of a sample that was not learned"
+        keys = state["keys.table"][last_sample != kernels.NONE]
+        if len(np.unique(keys)) < len(keys):
+            yield "'keys.table' has a key twice"
 
     def assign(self, keys: Integers | None, rows: int) -> tuple[Integers, NDArray[np.bool_]]:
         """Return the slot of each sample ``(rows,)``, and whether its key is new in the slot ``(rows,)``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from ...kernels import compiler
 from ...kernels.stream import schedules as kernels
 from ..batch import Batch, Float32
+from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, State
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -125,6 +126,8 @@ class Schedules:
         self._table = np.array([_as_row(each) for each in schedules.values()]).reshape(len(schedules), 5)
         self._clock = np.array([0.0, 0.0, 0.0, 1.0])
         self.state: dict[str, NDArray[Any]] = {"schedule.clock": self._clock} if schedules else {}
+        limits = (0, -LARGEST_FLOAT, -LARGEST_FLOAT, 0), (LARGEST_COUNT, LARGEST_FLOAT, LARGEST_FLOAT, 1)
+        self.ranges = {"schedule.clock": Range(*limits)}
         self.uses_time = bool((self._table[:, kernels.UNIT] == kernels.IN_SECONDS).any())
 
     def advance(self, batch: Batch) -> dict[str, Float32]:
@@ -139,6 +142,12 @@ class Schedules:
         clock = self._clock.copy()
         kernels.advance(self._table, clock, clock[[kernels.LATEST]], values)
         return dict(zip(self._names, values[:, 0].tolist(), strict=True))
+
+    def inconsistencies(self, state: State) -> Iterator[str]:
+        """Describe a clock that ran backwards."""
+        clock = state.get("schedule.clock", self._clock)
+        if clock[kernels.FIRST] > clock[kernels.LATEST]:
+            yield "'schedule.clock' has a first arrival after the latest one"
 
     def reheat(self, heat: float) -> None:
         """Restart the clock. The schedules then start at ``end + heat·(start − end)``."""
