@@ -10,17 +10,18 @@ from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
-from streamlearn.errors import Gap
+from streamlearn.errors import Gap, UnknownProducer
 from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets, joined, part
-from streamlearn.shard.producers import ProducerState
-from streamlearn.shard.record_codec import decode_batch
+from streamlearn.shard.producers import Position, ProducerState
+from streamlearn.shard.record_codec import content_digest, decode_batch
 from streamlearn.store import tensors
 from streamlearn.store.record import Record, RecordKind
 from streamlearn_client.outputs import NamedArrays
 
 FIRST_SLICE = 256  # rows, until the model's speed is measured
 LONGEST_SLICE = 65536  # rows
+LAST_COUNT = 2**63 - 1  # a counter that a client can advance by any number stops here
 RECORD_OVERHEAD = 512  # bytes of memory that a queued record takes in addition to its payload, about
 
 Arrays = dict[str, NDArray[Any]]
@@ -118,15 +119,25 @@ class HostedModel:
         """Whether the state is exactly that of `applied_lsn`, with no part of the next record applied."""
         return self._rows_done == 0
 
-    def is_duplicate(self, producer: str, epoch: int, seq: int, lossy: bool) -> bool:
-        """Whether a batch was accepted before. Raises `Fenced`, and `Gap` unless the transport is `lossy`."""
+    def check_number(
+        self, producer: str, epoch: int, seq: int, digest: int, time: int, lossy: bool
+    ) -> Position | None:
+        """Check a batch's number; return the producer's position if the batch is a resend.
+
+        A lossy transport never resends: its batches are accepted after a gap, and from a forgotten producer.
+        Raises as `ProducerState.check` for everything else.
+        """
         try:
-            return self.accepted_producers.is_duplicate(producer, epoch, seq)
+            return self.accepted_producers.check(producer, epoch, seq, digest, time)
         except Gap as gap:
             if not lossy:
                 raise
-            self.missing_batches += seq - int(gap.detail["expected_seq"])
-            return False
+            missing = seq - int(gap.detail["expected_seq"])
+            self.missing_batches = min(self.missing_batches + missing, LAST_COUNT)
+        except UnknownProducer:
+            if not lossy:
+                raise
+        return None
 
     def enqueue(self, record: Record) -> None:
         """Append a journalled record to the queue."""
@@ -140,10 +151,13 @@ class HostedModel:
         """Validate the next batches as if `record` were already applied."""
         self.accepted_lsn = record.lsn
         if record.producer:
-            self.accepted_producers.advance(record.producer, record.epoch, record.seq, record.lsn)
+            _advance(self.accepted_producers, record)
 
     def forget_unqueued(self) -> None:
         """Undo the acceptance of every record that is not in the queue: the journal refused them."""
+        enqueued_lsn = self._queue[-1][0].lsn if self._queue else self.applied_lsn
+        if self.accepted_lsn == enqueued_lsn:
+            return
         self.accepted_producers = self.applied_producers.copy()
         self.accepted_lsn = self.applied_lsn
         for record, _ in self._queue:
@@ -194,7 +208,7 @@ class HostedModel:
         self.applied_lsn = record.lsn
         self.backlog_bytes -= len(record.payload) + RECORD_OVERHEAD
         if record.producer:
-            self.applied_producers.advance(record.producer, record.epoch, record.seq, record.lsn)
+            _advance(self.applied_producers, record)
 
     def adapt_slice(self, rows: int, nanoseconds: int, target_ns: int) -> None:
         """Choose the rows of the next slice so that it takes `target_ns`. Results do not depend on it (R2).
@@ -222,3 +236,9 @@ class HostedModel:
         self._queue.clear()
         self.applied_lsn = self.accepted_lsn = lsn
         self._rows_done = self.backlog_rows = self.backlog_bytes = 0
+
+
+def _advance(producers: ProducerState, record: Record) -> None:
+    if not record.digest:
+        record.digest = content_digest(record.payload, record.x_cols, record.y_cols, record.optional_columns)
+    producers.advance(record.producer, record.epoch, record.seq, record.lsn, record.digest)

@@ -1,49 +1,132 @@
 """Exactly once (R5): the next batch expected from each producer.
 
-A producer numbers its batches 0, 1, 2, … within an epoch. A number below the expected one is a resend, a
-number above it is a gap, and an epoch below the known one belongs to a producer that was replaced.
+A producer numbers its batches 0, 1, 2, … within an epoch. A number above the expected one is a gap, and an
+epoch below the known one belongs to a producer that was replaced. A number below the expected one is a
+resend if the batch has the digest of the batch that was accepted under this number, and a conflict otherwise.
 
-The table is part of a model's checkpoints, so its size is bounded: beyond `CAPACITY` producers, the one with
-the oldest last batch is removed and must begin a new epoch. Only journalled batches change the table, so
-replay builds the same table.
+The table is part of a model's checkpoints, so its size is bounded. Producers with a name and producers with a
+generated name have separate parts. Beyond `CAPACITY` producers, a part forgets the one with the oldest last
+batch and keeps a *floor* above all epochs it has forgotten. An unknown producer must begin at the floor or
+above it, so no batch of a forgotten producer is learned twice.
+
+Only journalled batches change the table, so replay builds the same table. The clock is an argument of `check`
+only, never of `advance`.
 """
 
 from __future__ import annotations
 
+from array import array
+from collections import OrderedDict
 from collections.abc import Mapping
-from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn.errors import Fenced, Gap
-from streamlearn.models.serialization import PRODUCER_PREFIX
+from streamlearn.errors import BadValue, Conflict, Fenced, Gap, UnknownProducer
+from streamlearn.shard.producer_arrays import ProducerRow, decode, encode
+from streamlearn_client.protocol import GENERATED
+from streamlearn_client.protocol.messages import RESEND_WINDOW
 
 CAPACITY = 4096
+"""Producers that each of the two parts remembers."""
+AHEAD_NS = 24 * 3600 * 10**9
+"""How far a new epoch may be ahead of the arrival time."""
+LAST_EPOCH = 2**62
+"""The largest epoch that is accepted: the year 2116 in nanoseconds, with as many epochs left above it."""
+LAST_SEQ = 2**63 - 2
+"""The largest number that is accepted, so that the next expected number fits into 63 bits."""
+TRIMMED_LENGTH = 2 * RESEND_WINDOW  # of a producer's digests; then the older half is removed
 
-NAMES, ENDS, POSITIONS = f"{PRODUCER_PREFIX}names", f"{PRODUCER_PREFIX}ends", f"{PRODUCER_PREFIX}positions"
 
-Position = tuple[int, int, int]  # epoch, next seq, lsn of the last batch
+class Position(NamedTuple):
+    """The position of a producer. `lsn` is that of its last batch."""
+
+    epoch: int
+    next_seq: int
+    lsn: int
+
+
+class _Producer:
+    """One entry of the table. `digests` ends with that of number `next_seq − 1`."""
+
+    __slots__ = ("digests", "epoch", "lsn", "next_seq")
+
+    def __init__(
+        self, epoch: int, next_seq: int = 0, lsn: int = 0, digests: array[int] | None = None
+    ) -> None:
+        self.epoch = epoch
+        self.next_seq = next_seq
+        self.lsn = lsn
+        self.digests: array[int] = array("Q") if digests is None else digests
+
+    def digest(self, seq: int) -> int:
+        """The digest of a number below `next_seq`; 0 if it is not remembered."""
+        back = self.next_seq - seq
+        return self.digests[-back] if back <= min(len(self.digests), RESEND_WINDOW) else 0
+
+    def add(self, seq: int, lsn: int, digest: int) -> None:
+        digests = self.digests
+        if seq != self.next_seq:  # batches are missing; only the firehose accepts that
+            del digests[:]
+        digests.append(digest)
+        if len(digests) == TRIMMED_LENGTH:
+            del digests[:RESEND_WINDOW]
+        self.next_seq = seq + 1 if seq < LAST_SEQ else LAST_SEQ + 1
+        self.lsn = lsn
+
+
+class _Part:
+    """Producers ordered by their last batch, oldest first. All forgotten epochs are below `floor`."""
+
+    __slots__ = ("floor", "newest", "producers")
+
+    def __init__(self, floor: int = 0) -> None:
+        self.floor = floor
+        self.producers: OrderedDict[str, _Producer] = OrderedDict()
+        self.newest: _Producer | None = None  # the last one in this order
 
 
 class ProducerState:
-    """The producers of one model, ordered by their last batch, oldest first."""
+    """The producers of one model."""
 
-    __slots__ = ("_positions",)
+    __slots__ = ("_generated", "_named")
 
-    def __init__(self, positions: Mapping[str, Position] | None = None) -> None:
-        self._positions: dict[str, Position] = dict(positions or {})
+    def __init__(self) -> None:
+        self._named, self._generated = _Part(), _Part()
 
     def __len__(self) -> int:
-        return len(self._positions)
+        return len(self._named.producers) + len(self._generated.producers)
+
+    def _part(self, producer: str) -> _Part:
+        return self._generated if producer[0] == GENERATED else self._named
 
     def position(self, producer: str) -> Position:
-        """Return (epoch, next seq, last lsn) of a producer; (0, 0, 0) if it is unknown."""
-        return self._positions.get(producer, (0, 0, 0))
+        """Return the position of a producer.
 
-    def is_duplicate(self, producer: str, epoch: int, seq: int) -> bool:
-        """Whether a batch is a resend; `False` means that it is the expected one.
+        An unknown producer has `next_seq` 0. Its epoch must be above `epoch` too, unless that is 0.
+        """
+        part = self._part(producer)
+        known = part.producers.get(producer)
+        if known is None:
+            return Position(max(part.floor - 1, 0), 0, 0)
+        return Position(known.epoch, known.next_seq, known.lsn)
+
+    def check(self, producer: str, epoch: int, seq: int, digest: int, time: int) -> Position | None:
+        """Check the number of a batch.
+
+        Parameters
+        ----------
+        producer, epoch, seq
+            The number.
+        digest
+            What `content_digest` returns for the batch.
+        time
+            Arrival time, ns since 1970.
+
+        Returns
+        -------
+        Position or None
+            `None` for the expected batch; the position of the producer for a resend.
 
         Raises
         ------
@@ -51,60 +134,136 @@ class ProducerState:
             If batches before this one are missing.
         Fenced
             If the epoch is older than the producer's current one.
+        UnknownProducer
+            If the producer is not in the table, and its epoch is below the floor.
+        Conflict
+            If the number was used before, and the batch is not known to be the same.
+        BadValue
+            If a new epoch is too far ahead of the arrival time, or the number is above `LAST_SEQ`.
         """
-        current, expected, _ = self.position(producer)
-        if epoch < current:
-            raise Fenced(
-                f"epoch {epoch} of producer {producer!r} was replaced by epoch {current}; stop this "
-                f"producer, or start it again with an epoch above {current}",
-                epoch=current,
+        part = self._part(producer)
+        known = part.producers.get(producer)
+        if known is not None and known.epoch == epoch:
+            if seq == known.next_seq and seq <= LAST_SEQ:
+                return None
+            if seq < known.next_seq:
+                if known.digest(seq) != digest:
+                    raise _conflict(producer, epoch, seq, known)
+                return Position(epoch, known.next_seq, known.lsn)
+        if seq > LAST_SEQ:
+            raise BadValue(
+                f"seq {seq} of producer {producer!r} has no successor; begin a new epoch", field="seq"
             )
-        if epoch > current:
-            expected = 0
-        if seq > expected:
-            raise Gap(
-                f"batch {seq} of producer {producer!r} (epoch {epoch}) came where {expected} was expected; "
-                f"send the batches from {expected} on, in order",
-                expected_seq=expected,
-            )
-        return seq < expected
+        if known is None:
+            if epoch < part.floor:
+                raise _unknown(producer, epoch, part.floor)
+            self._check_new_epoch(producer, epoch, part.floor, time)
+        elif epoch < known.epoch:
+            raise _fenced(producer, epoch, known.epoch)
+        elif epoch > known.epoch:
+            self._check_new_epoch(producer, epoch, known.epoch + 1, time)
+        else:
+            raise _gap(producer, epoch, seq, known.next_seq)
+        if seq:
+            raise _gap(producer, epoch, seq, 0)
+        return None
 
-    def advance(self, producer: str, epoch: int, seq: int, lsn: int) -> None:
-        """Record that the journal has this batch at `lsn`."""
-        positions = self._positions
-        positions.pop(producer, None)
-        positions[producer] = (epoch, seq + 1, lsn)
-        if len(positions) > CAPACITY:
-            del positions[next(iter(positions))]
+    def _check_new_epoch(self, producer: str, epoch: int, smallest: int, time: int) -> None:
+        """The smallest epoch is always accepted, so a wrong clock locks no producer out."""
+        largest = min(max(time + AHEAD_NS, smallest), LAST_EPOCH)
+        if epoch > largest:
+            raise BadValue(
+                f"epoch {epoch} of producer {producer!r} is more than a day ahead of the daemon's clock; use "
+                f"{largest} at most. An epoch is the time in nanoseconds since 1970 when the producer began, "
+                "or any smaller number that grows with each run",
+                field="epoch",
+                largest=largest,
+            )
+
+    def advance(self, producer: str, epoch: int, seq: int, lsn: int, digest: int) -> None:
+        """Record that the journal has this batch at `lsn`. Accepts every number that a journal may hold."""
+        if epoch > LAST_EPOCH:  # from a journal of an earlier version, which accepted it
+            return
+        part = self._part(producer)
+        known = part.producers.get(producer)
+        if known is None or known.epoch != epoch:
+            part.producers.pop(producer, None)
+            known = part.newest = part.producers[producer] = _Producer(epoch)
+            while len(part.producers) > CAPACITY:
+                _, forgotten = part.producers.popitem(last=False)
+                part.floor = max(part.floor, forgotten.epoch + 1)
+        elif known is not part.newest:
+            part.producers.move_to_end(producer)
+            part.newest = known
+        known.add(seq, lsn, digest)
 
     def copy(self) -> ProducerState:
         """Return an independent copy."""
-        return ProducerState(self._positions)
+        copy = ProducerState()
+        for part, other in ((self._named, copy._named), (self._generated, copy._generated)):
+            other.floor = part.floor
+            for name, known in part.producers.items():
+                other.producers[name] = _Producer(known.epoch, known.next_seq, known.lsn, known.digests[:])
+        return copy
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the table as arrays for a checkpoint; models ignore arrays with this prefix.
-
-        `producers.names` u8, all names in UTF-8, joined; `producers.ends` i64 (n,), where each name ends;
-        `producers.positions` i64 (n, 3).
-        """
-        names = [name.encode() for name in self._positions]
-        return {
-            NAMES: np.frombuffer(b"".join(names), np.uint8).copy(),
-            ENDS: np.cumsum([len(name) for name in names], dtype=np.int64),
-            POSITIONS: np.array(list(self._positions.values()), np.int64).reshape(-1, 3),
-        }
+        """Return the table as arrays for a checkpoint (`producer_arrays`)."""
+        rows = [
+            ProducerRow(name, known.epoch, known.next_seq, known.lsn, known.digests[-RESEND_WINDOW:])
+            for part in (self._named, self._generated)
+            for name, known in part.producers.items()
+        ]
+        return encode(rows, (self._named.floor, self._generated.floor))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> ProducerState:
-        """Return the table of a checkpoint; an empty one if the file has none (a model saved by `save`)."""
-        if ENDS not in arrays:
-            return cls()
-        names = arrays[NAMES].tobytes()
-        bounds = pairwise([0, *arrays[ENDS].tolist()])
-        positions = arrays[POSITIONS].tolist()
-        return cls(
-            {
-                names[start:end].decode(): (epoch, seq, lsn)
-                for (start, end), (epoch, seq, lsn) in zip(bounds, positions, strict=True)
-            }
+        """Return the table of a checkpoint; an empty one if the file has none (a model saved by `save`).
+
+        Raises `BadCheckpoint` if the arrays are not a table.
+        """
+        table = cls()
+        rows, (table._named.floor, table._generated.floor) = decode(arrays)
+        for row in rows:
+            if row.epoch <= LAST_EPOCH:
+                known = _Producer(row.epoch, row.next_seq, row.lsn, row.digests)
+                table._part(row.name).producers[row.name] = known
+        return table
+
+
+def _unknown(producer: str, epoch: int, floor: int) -> UnknownProducer:
+    return UnknownProducer(
+        f"the daemon does not remember producer {producer!r}: more than {CAPACITY} others have sent since "
+        f"its last batch, if it sent any; begin a new epoch, {floor} or above",
+        epoch=floor,
+    )
+
+
+def _fenced(producer: str, epoch: int, current: int) -> Fenced:
+    return Fenced(
+        f"epoch {epoch} of producer {producer!r} was replaced by epoch {current}; stop this "
+        f"producer, or start it again with an epoch above {current}",
+        epoch=current,
+    )
+
+
+def _gap(producer: str, epoch: int, seq: int, expected: int) -> Gap:
+    return Gap(
+        f"batch {seq} of producer {producer!r} (epoch {epoch}) came where {expected} was expected; "
+        f"send the batches from {expected} on, in order",
+        expected_seq=expected,
+    )
+
+
+def _conflict(producer: str, epoch: int, seq: int, known: _Producer) -> Conflict:
+    if known.digest(seq):
+        what = "was accepted before with other content"
+    else:
+        what = (
+            "has a number below the next one, and the daemon has no digest to compare it with: it keeps "
+            f"those of the last {RESEND_WINDOW} batches that came without a gap"
         )
+    return Conflict(
+        f"batch {seq} of producer {producer!r} (epoch {epoch}) {what}. It was not learned. Give each batch "
+        f"its own number, and each program its own producer name; the next number is {known.next_seq}",
+        expected_seq=known.next_seq,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from xxhash import xxh3_64_intdigest
 
 from streamlearn.models.batch import Batch, Targets
 from streamlearn.store.record import IDS, KEYS, Record, RecordKind
@@ -22,6 +23,15 @@ def encode_payload(batch: Batch | Targets) -> bytes | memoryview:
 def optional_columns(batch: Batch | Targets) -> int:
     """Return the record's flags for keys and ids."""
     return (batch.keys is not None) * KEYS + (batch.ids is not None) * IDS
+
+
+def content_digest(payload: bytes | memoryview, x_cols: int, y_cols: int, columns: int) -> int:
+    """Return a hash of a batch's content, never 0. Two batches of one model with equal content are equal.
+
+    The arguments are the fields of its record. They determine the number of rows.
+    """
+    layout = (x_cols ^ y_cols << 31 ^ columns << 62) & 0xFFFF_FFFF_FFFF_FFFF
+    return xxh3_64_intdigest(payload, layout) or 1
 
 
 def decode_batch(record: Record, uses_time: bool) -> Batch | Targets | None:

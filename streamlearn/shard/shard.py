@@ -21,7 +21,7 @@ from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets
 from streamlearn.shard.hosted_model import Applied, HostedModel, ModelSource, Snapshot
 from streamlearn.shard.producers import ProducerState
-from streamlearn.shard.record_codec import encode_payload, optional_columns
+from streamlearn.shard.record_codec import content_digest, encode_payload, optional_columns
 from streamlearn.store import tensors
 from streamlearn.store.record import Record, RecordKind
 from streamlearn_client.protocol.messages import Learn
@@ -107,8 +107,8 @@ class Shard:
             If the shard has no such model.
         BadShape, BadDtype, BadValue
             If the model refuses the samples.
-        Gap, Fenced
-            If the producer's number or epoch is wrong.
+        Gap, Fenced, Conflict, UnknownProducer
+            If the producer's number or epoch is wrong. `BadValue` if its epoch is too far in the future.
         """
         hosted = self._hosted.get(learn.model) or self.hosted(learn.model)
         batch: Batch | Targets
@@ -117,8 +117,15 @@ class Shard:
             batch = hosted.model.validate_targets(learn.ids, learn.y, learn.keys)
         else:
             batch = hosted.model.validate(learn.x, learn.y, learn.keys, learn.ids)
-        if learn.producer and hosted.is_duplicate(learn.producer, learn.epoch, learn.seq, lossy):
-            return Duplicate(hosted.accepted_producers.position(learn.producer)[2], batch.rows)
+        payload, columns = encode_payload(batch), optional_columns(batch)
+        x_cols = 0 if learn.x is None else hosted.model.dim
+        y_cols = 0 if batch.y is None else batch.y.shape[1]
+        digest = 0
+        if learn.producer:
+            digest = content_digest(payload, x_cols, y_cols, columns)
+            known = hosted.check_number(learn.producer, learn.epoch, learn.seq, digest, time, lossy)
+            if known is not None:
+                return Duplicate(known.lsn, batch.rows)
         record = Record(
             kind=RecordKind.TARGETS if learn.x is None else RecordKind.LEARN,
             lsn=lsn,
@@ -128,10 +135,11 @@ class Shard:
             epoch=learn.epoch,
             seq=learn.seq,
             rows=batch.rows,
-            x_cols=0 if learn.x is None else hosted.model.dim,
-            y_cols=0 if batch.y is None else batch.y.shape[1],
-            payload=encode_payload(batch),
-            optional_columns=optional_columns(batch),
+            x_cols=x_cols,
+            y_cols=y_cols,
+            payload=payload,
+            optional_columns=columns,
+            digest=digest,
         )
         hosted.note_accepted(record)
         return record

@@ -71,6 +71,7 @@ class Record:
     y_cols: int = 0
     payload: bytes | memoryview = b""
     optional_columns: int = 0
+    digest: int = 0  # of the batch's content, kept by the shard; 0: not computed. Not in the journal
 
 
 @dataclass(slots=True)

@@ -154,7 +154,11 @@ def replayed(journal: list[Record], models: Any = None, into: Shard | None = Non
     for record in journal:
         shard.enqueue(
             Record(
-                **{name: getattr(record, name) for name in Record.__slots__ if name != "payload"},
+                **{
+                    name: getattr(record, name)
+                    for name in Record.__slots__
+                    if name not in ("payload", "digest")
+                },
                 payload=memoryview(bytes(record.payload)),
             )
         )

@@ -178,7 +178,10 @@ class Fenced(StreamlearnError):
 
 
 class Conflict(StreamlearnError):
-    """A batch has the number of an earlier batch and other content. The daemon did not learn it."""
+    """A batch has a number that was used before, and is not known to be the same. It was not learned.
+
+    ``detail["expected_seq"]`` is the producer's next number.
+    """
 
     code = "CONFLICT"
 

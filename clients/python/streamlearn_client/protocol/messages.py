@@ -19,6 +19,7 @@ __all__ = [
     "ACK_LEVELS",
     "DEFAULT_LIMITS",
     "OPS",
+    "RESEND_WINDOW",
     "VERSION",
     "AckLevel",
     "AnsweredLevel",
@@ -34,6 +35,9 @@ __all__ = [
 ]
 
 VERSION: Final = 1
+
+RESEND_WINDOW: Final = 256
+"""How many of its last batches a producer may send again: the daemon has the digests of so many."""
 
 Id: TypeAlias = int | str | bytes | None
 """Id of a request, repeated in the reply: a 64-bit integer, or text or bytes of up to 64 bytes."""
@@ -260,6 +264,8 @@ class Limits:
         Largest number of samples in one batch.
     frames : int, default 5
         Largest number of frames in one request, including the header.
+    window : int, default 256
+        Largest number of unacknowledged batches of one producer. The daemon recognizes so many on a resend.
     """
 
     header_bytes: int = 4096
@@ -267,6 +273,7 @@ class Limits:
     frame_bytes: int = 64 << 20
     rows: int = 1 << 20
     frames: int = 5
+    window: int = RESEND_WINDOW
 
     def to_map(self) -> dict[str, int]:
         """Return the limits by name.
