@@ -29,7 +29,7 @@ from streamlearn_client.client import DEFAULT_ENDPOINT as CLIENTS_DEFAULT
 
 NO_DAEMON = "ipc://no-daemon"
 COMMANDS = (
-    "serve demo warmup status models create describe reheat delete "
+    "serve keygen demo warmup status models create describe reheat delete "
     "push predict forecast sample checkpoint checkpoints restore verify"
 ).split()
 
