@@ -120,11 +120,13 @@ class Learning(Section):
 
 
 class LimitSettings(Section):
-    """The largest message, and the largest number of rows in a batch and of models."""
+    """The largest message, the largest number of rows and of models, and the memory of the process."""
 
     frame_bytes: int = Field(64 * MiB, ge=4 * KiB, le=1024 * MiB)
     rows: int = Field(1_048_576, ge=1)
     models: int = Field(1000, ge=1)
+    memory_bytes: int = Field(0, ge=0)  # of the process; 0: half of the machine's or of the control group's
+    subscriptions: int = Field(1000, ge=1)  # of one connection
 
 
 class Log(Section):

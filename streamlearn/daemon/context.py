@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from streamlearn.daemon.budget import Budget
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.metrics import Metrics
 from streamlearn.daemon.publisher import Publisher
@@ -27,6 +28,7 @@ class Context:
     settings: Settings
     version: str
     limits: Limits
+    budget: Budget  # memory
     shard: Shard
     journal: Journal
     flusher: Flusher  # syncs the journal on its own thread

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streamlearn.daemon.budget import Budget
 from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.context import Context
@@ -14,6 +15,8 @@ from streamlearn.daemon.read_operations import ReadOperations
 from streamlearn.daemon.replies import Replies
 from streamlearn.daemon.runtime import Runtime
 from streamlearn.daemon.sockets import Sockets
+from streamlearn.daemon.subscriptions import Subscriptions
+from streamlearn.daemon.system_memory import default_memory_bytes, resident_bytes
 from streamlearn.daemon.watermarks import Watermarks
 from streamlearn.daemon.worker import Worker
 from streamlearn.daemon.write_operations import WriteOperations
@@ -40,10 +43,12 @@ class Daemon:
     ) -> None:
         runtime = runtime or Runtime()
         metrics, self_pipe = Metrics(), runtime.self_pipe()
+        budget = Budget(settings.limits.memory_bytes or default_memory_bytes(), resident_bytes())
         self.context = context = Context(
             settings=settings,
             version=version,
             limits=Limits(frame_bytes=settings.limits.frame_bytes, rows=settings.limits.rows),
+            budget=budget,
             shard=recovered.shard,
             journal=journal,
             flusher=Flusher(
@@ -60,7 +65,15 @@ class Daemon:
             query_worker=Worker(self_pipe, "queries", runtime),
             watermarks=Watermarks(journal.durable_lsn),
             replies=Replies(sockets.requests, metrics),
-            publisher=Publisher(sockets.events),
+            publisher=Publisher(
+                sockets.events,
+                Subscriptions(
+                    sockets.events,
+                    sockets.access.identify,
+                    budget.subscriptions,
+                    settings.limits.subscriptions,
+                ),
+            ),
             metrics=metrics,
             runtime=runtime,
         )

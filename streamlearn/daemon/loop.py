@@ -118,6 +118,7 @@ class Loop:
             self._checkpointer.tick(now)
             self._queries.tick(now)
             self._access.refusals.report(now)
+            context.publisher.tick(now)
 
     def _poll(self) -> None:
         """Sleep until a socket is readable, another thread wakes the loop, or the next tick."""

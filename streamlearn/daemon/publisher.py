@@ -4,46 +4,39 @@ from __future__ import annotations
 
 import zmq
 
+from streamlearn.daemon.subscriptions import Subscriptions
 from streamlearn.store.record import Record
-from streamlearn_client.protocol import SUBSCRIBED, EventMessage, encode_event, topic
+from streamlearn_client.protocol import EventMessage, encode_event, topic
+
+CACHED = 10_000  # entries of the cache of `has_subscriber`
 
 
 class Publisher:
-    """The XPUB socket and its subscriptions. An event without a subscriber is not even encoded."""
+    """Publish events on the XPUB socket. An event without a subscriber is not even encoded."""
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], subscriptions: Subscriptions) -> None:
         self._socket = socket
-        self._prefixes: set[bytes] = set()
+        self.subscriptions = subscriptions
         self._subscribed: dict[tuple[str, str], bool] = {}  # cache of `has_subscriber`
         self.published = 0
 
     def update_subscriptions(self) -> None:
         """Read new and cancelled subscriptions from the socket."""
-        while True:
-            try:
-                message = self._socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            subscribed, prefix = message[:1] == b"\x01", message[1:]
-            if prefix.startswith(SUBSCRIBED.encode()):
-                if subscribed:
-                    # Confirms to this subscriber that all its earlier subscriptions are in effect.
-                    self._socket.send(prefix, zmq.NOBLOCK)
-                continue
-            if subscribed:
-                self._prefixes.add(prefix)
-            elif message[:1] == b"\x00":
-                self._prefixes.discard(prefix)
+        if self.subscriptions.read():
+            self._subscribed.clear()
+
+    def tick(self, now: float) -> None:
+        """Forget the subscribers that have left. `now`: seconds of a steady clock."""
+        if self.subscriptions.sweep(now):
             self._subscribed.clear()
 
     def has_subscriber(self, model: str, kind: str) -> bool:
         """Whether any client subscribed to this kind of event of this model."""
-        if not self._prefixes:
-            return False
         found = self._subscribed.get((model, kind))
         if found is None:
-            name = topic(model, kind).encode()
-            found = any(name.startswith(prefix) for prefix in self._prefixes)
+            if len(self._subscribed) >= CACHED:
+                self._subscribed.clear()
+            found = self.subscriptions.match(topic(model, kind).encode())
             self._subscribed[model, kind] = found
         return found
 

@@ -157,6 +157,8 @@ class ReadOperations:
                 "refused": context.sockets.access.refusals.to_map(),
                 "uptime_seconds": context.runtime.steady() - self._started,
                 "events": context.publisher.published,
+                "memory": context.budget.to_map(),
+                "subscriptions": context.publisher.subscriptions.to_map(),
                 "backlog_rows": context.shard.backlog_rows,
                 "backlog_bytes": context.shard.backlog_bytes,
                 "written_lsn": context.journal.written_lsn,

@@ -14,6 +14,7 @@ import zmq
 from streamlearn.daemon.access import Access
 from streamlearn.daemon.config import Endpoints
 from streamlearn.daemon.identity import Identity
+from streamlearn.daemon.subscriptions import RECEIVE_HWM
 from streamlearn.daemon.zap import ZapHandler
 from streamlearn.errors import InsecureBind, PortTaken, StartupError
 from streamlearn_client.keys import KeyPair
@@ -27,6 +28,8 @@ PRIVATE = 0o600  # mode of the file of an ipc endpoint, unless endpoints.ipc_mod
 KINDS = {"requests": zmq.ROUTER, "firehose": zmq.PULL, "events": zmq.XPUB}
 # Affinity masks of ZeroMQ's two I/O threads, so that requests do not wait behind the firehose.
 FIRST_THREAD, SECOND_THREAD = 1, 2
+LONGEST_SUBSCRIPTION = 1024  # bytes; the frames of the handshake are shorter too
+OLDEST_ZMQ = (4, 3, 5)  # older ones may use a closed connection in the manual mode of XPUB
 OVERSIZE_FACTOR = 2  # frames up to this many times the limit are read, so that the sender gets an error
 
 
@@ -82,6 +85,10 @@ def bind(endpoints: Endpoints, frame_bytes: int, access: Access | None = None) -
     If `access` has a server key, clients of all three need a key that it admits, over tcp and over ipc.
     """
     access = access or Access()
+    if zmq.zmq_version_info() < OLDEST_ZMQ:
+        raise StartupError(
+            f"libzmq {zmq.zmq_version()} is too old; install a pyzmq with libzmq 4.3.5 or newer"
+        )
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=2)
     try:
         sockets = {name: _new_socket(context, kind, frame_bytes) for name, kind in KINDS.items()}
@@ -125,7 +132,12 @@ def _new_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, frame_bytes:
     bound.handshake_ivl = HANDSHAKE_MS
     bound.heartbeat_ivl = HEARTBEAT_MS
     bound.heartbeat_timeout = 3 * HEARTBEAT_MS
-    bound.maxmsgsize = OVERSIZE_FACTOR * max(frame_bytes, DEFAULT_LIMITS.control_header_bytes)
+    if kind == zmq.XPUB:
+        bound.maxmsgsize = LONGEST_SUBSCRIPTION
+        bound.rcvhwm = RECEIVE_HWM
+        bound.setsockopt(zmq.XPUB_MANUAL, 1)
+    else:
+        bound.maxmsgsize = OVERSIZE_FACTOR * max(frame_bytes, DEFAULT_LIMITS.control_header_bytes)
     if kind == zmq.ROUTER:
         bound.router_mandatory = True  # a reply to a peer that has left raises an error, which is counted
     return bound

@@ -16,7 +16,7 @@ from streamlearn_client.protocol import IdentifiersLike, SamplesLike
 from streamlearn_client.results import Ack, Event, read_event
 from streamlearn_client.sockets import connect
 from streamlearn_client.stream import Stream
-from streamlearn_client.subscription import confirmation_topic, no_publisher
+from streamlearn_client.subscription import confirmation_topic, is_confirmed, no_publisher
 
 __all__ = ["AsyncFirehose", "AsyncStream", "AsyncSubscription"]
 
@@ -375,12 +375,12 @@ class AsyncSubscription:
         for prefix in (*self._topics, confirmation):
             socket.subscribe(prefix)
         deadline = time.monotonic() + self._connect_timeout
-        received = b""
-        while received != confirmation:
+        received: list[bytes] = []
+        while not is_confirmed(received, confirmation):
             remaining = deadline - time.monotonic()
             if remaining <= 0 or not await socket.poll(int(remaining * 1000) + 1):
                 raise no_publisher(endpoint, self._connect_timeout)
-            received = (await socket.recv_multipart())[0]
+            received = await socket.recv_multipart()
         socket.unsubscribe(confirmation)
 
     async def __aexit__(

@@ -10,12 +10,12 @@ from typing import Any, Self
 
 import zmq
 
-from streamlearn_client.errors import BadValue, NoAnswer
-from streamlearn_client.protocol import EVENT_KINDS, SUBSCRIBED, check_model, topic
+from streamlearn_client.errors import BadMessage, BadValue, NoAnswer
+from streamlearn_client.protocol import EVENT_KINDS, SUBSCRIBED, check_model, decode_reply, topic
 from streamlearn_client.results import Event, read_event
 from streamlearn_client.sockets import blocking_context, connect
 
-__all__ = ["Subscription", "confirmation_topic", "no_publisher", "subscription_topics"]
+__all__ = ["Subscription", "confirmation_topic", "is_confirmed", "no_publisher", "subscription_topics"]
 
 
 class Subscription:
@@ -53,12 +53,12 @@ class Subscription:
         for prefix in (*topics, confirmation):
             self._socket.subscribe(prefix)
         deadline = time.monotonic() + connect_timeout
-        received = b""
-        while received != confirmation:
+        received: list[bytes] = []
+        while not is_confirmed(received, confirmation):
             remaining = deadline - time.monotonic()
             if remaining <= 0 or not self._socket.poll(int(remaining * 1000) + 1):
                 raise no_publisher(self.endpoint, connect_timeout)
-            received = self._socket.recv_multipart()[0]
+            received = self._socket.recv_multipart()
         self._socket.unsubscribe(confirmation)
 
     def next_event(self, timeout: float | None = None) -> Event | None:
@@ -124,6 +124,16 @@ def subscription_topics(model: str | None, kinds: Sequence[Any]) -> tuple[bytes,
 def confirmation_topic() -> bytes:
     """Return a unique topic. The daemon sends it back after it has read all earlier subscriptions."""
     return f"{SUBSCRIBED}{secrets.token_hex(8)}".encode()
+
+
+def is_confirmed(frames: list[bytes], confirmation: bytes) -> bool:
+    """Return whether a message confirms the subscriptions. Raise its error if one was refused."""
+    if not frames or frames[0] != confirmation:
+        return False
+    if len(frames) > 1:
+        error = decode_reply(frames[1:]).error
+        raise error or BadMessage("the daemon confirmed a subscription with frames that are not an error")
+    return True
 
 
 def no_publisher(endpoint: str, timeout: float) -> NoAnswer:
