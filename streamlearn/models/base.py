@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from ..errors import BadValue
 from ..kernels.stream import scaling, score
 from .arguments import Arguments
 from .batch import Batch, Float32, Targets
+from .locking import locked
 from .outputs import ModelOutputs, TargetOutputs, typed
 from .serialization import Serializable
 from .signature import document
@@ -39,6 +41,9 @@ class Model(Arguments, Serializable, ABC):
 
     Samples are float32 of shape ``(n, dim)``; NaN marks a missing value. One sample may have shape
     ``(dim,)``.
+
+    Several threads may use one model. Each call is whole: no other call reads or changes the state meanwhile.
+    ``state`` holds the live arrays and is not protected; ``copy_state`` is.
     """
 
     Spec: ClassVar[type[Spec]]
@@ -63,6 +68,7 @@ class Model(Arguments, Serializable, ABC):
         self._precision = PrecisionMonitor(f"this {self.kind}")
         self.method = scaling.METHODS[self.spec.scale]
         self.decay = decay_per_sample(self.spec.half_life)
+        self._lock = threading.RLock()
         self.state = {
             "samples": np.zeros(1, np.int64),
             "scale.statistics": np.zeros((3, self.dim)),
@@ -162,7 +168,8 @@ class Model(Arguments, Serializable, ABC):
         """
         if self.uses_time and times is None:
             times = time.time()
-        out = self.learn_validated(self.validate(X, y, keys, ids, times))
+        with self._lock:
+            out = self.learn_validated(self.validate(X, y, keys, ids, times))
         return typed(self.outputs_class, out)
 
     def learn_targets(self, ids: Any, y: ArrayLike, keys: Any = None) -> TargetOutputs:
@@ -189,13 +196,14 @@ class Model(Arguments, Serializable, ABC):
         BadShape, BadDtype, BadValue
             If an argument does not fit this model. Nothing is learned.
         """
-        out = self.learn_validated(self.validate_targets(ids, y, keys))
+        with self._lock:
+            out = self.learn_validated(self.validate_targets(ids, y, keys))
         return typed(self.target_outputs_class, out)
 
     def learn_validated(self, batch: Batch | Targets) -> NamedArrays:
         """Learn a batch that ``validate`` or ``validate_targets`` returned.
 
-        This is the hot path of the daemon.
+        This is the hot path of the daemon. It does not lock: only one thread may call it.
         """
         if isinstance(batch, Batch):
             batch = batch.numbered(self.samples)
@@ -244,6 +252,7 @@ class Model(Arguments, Serializable, ABC):
         self.state["samples"] += batch.rows
         return out
 
+    @locked
     def quality(self) -> dict[str, Any]:
         """Return the live quality: how well the model fits recent samples.
 
@@ -262,10 +271,12 @@ class Model(Arguments, Serializable, ABC):
         return quality | ({"schedules": self.schedules} if self.spec.schedules else {})
 
     @property
+    @locked
     def schedules(self) -> dict[str, float]:
         """Current values of the schedules by name, at the arrival time of the last sample."""
         return self._schedules.current()
 
+    @locked
     def reheat(self, heat: float = 1.0) -> None:
         """Start all schedules again, with the next sample at t = 0. Ends a freeze.
 
@@ -313,8 +324,9 @@ class Model(Arguments, Serializable, ABC):
         BadShape, BadDtype, BadValue
             If an argument does not fit this model.
         """
-        x = self.read(X)
-        out = self.predict_validated(Batch(x, keys=self._read_keys(keys, len(x))))
+        with self._lock:
+            x = self.read(X)
+            out = self.predict_validated(Batch(x, keys=self._read_keys(keys, len(x))))
         return typed(self.outputs_class, out)
 
     def forecast(self, steps: int, key: int | str | None = None) -> Float32:

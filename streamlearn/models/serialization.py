@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -14,6 +15,7 @@ from ..errors import BadCheckpoint
 from ..store import tensors
 from ..store.fs import FS, write_atomically
 from . import state_checks
+from .locking import locked
 from .state_checks import Range
 
 State = dict[str, NDArray[Any]]
@@ -29,6 +31,7 @@ class Serializable:
     kind: ClassVar[str]
     spec: Any
     state: State
+    _lock: AbstractContextManager[Any]
     ranges: dict[str, Range]
     """Valid values of the state arrays. Every array that a kernel indexes by has one."""
 
@@ -40,6 +43,7 @@ class Serializable:
         """Return the spec as a dict of JSON values; ``streamlearn.models.create(kind, spec)`` accepts it."""
         return dict(self.spec.model_dump(mode="json"))
 
+    @locked
     def state_hash(self) -> str:
         """Return a hash of kind and state (xxh3_128, 32 hex digits).
 
@@ -56,10 +60,12 @@ class Serializable:
         """Return the metadata of a checkpoint: format, kind and spec."""
         return {"format": FORMAT, "kind": self.kind, "spec": json.dumps(self.spec_dict())}
 
+    @locked
     def copy_state(self) -> State:
         """Return a copy of every state array."""
         return {name: array.copy() for name, array in self.state.items()}
 
+    @locked
     def adopt(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace the state by arrays from a saved file or a checkpoint.
 
@@ -101,7 +107,9 @@ class Serializable:
         path : str or Path
             The file to write. ``streamlearn.load`` reads it.
         """
-        write_atomically(FS(), Path(path), tensors.encode(self.state, self.metadata()))
+        with self._lock:
+            content = tensors.encode(self.state, self.metadata())
+        write_atomically(FS(), Path(path), content)
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Self:

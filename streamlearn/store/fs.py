@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -240,13 +241,15 @@ def unused_name(fs: FS, path: Path, suffix: str) -> Path:
     return name
 
 
-def write_atomically(fs: FS, path: Path, data: Bytes, suffix: str = ".tmp") -> None:
+def write_atomically(fs: FS, path: Path, data: Bytes, suffix: str | None = None) -> None:
     """Replace the content of ``path`` atomically and durably.
 
     After a crash ``path`` has the old content or the new one. The data is first written to ``path`` with
-    ``suffix`` appended. Raises ``OSError`` with ``path`` unchanged.
+    ``suffix`` appended; the default suffix is unique to the thread, so that several threads may replace one
+    file. Raises ``OSError`` with ``path`` unchanged.
     """
-    temporary = path.with_name(path.name + suffix)
+    unique = f".{os.getpid()}-{threading.get_native_id()}.tmp"
+    temporary = path.with_name(path.name + (suffix or unique))
     if fs.exists(temporary):  # left by a crash
         fs.unlink(temporary)
     fd = fs.create(temporary)

@@ -14,6 +14,7 @@ from ...kernels.classic import cognitron as kernels
 from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
 from ..batch import Float32
+from ..locking import locked
 from ..outputs import CognitronOutputs
 from .activity import ActivityModel, ActivitySpec
 from .plane import Plane
@@ -146,6 +147,7 @@ class Cognitron(ActivityModel):
         self.state["quality"] = np.zeros(4)
 
     @property
+    @locked
     def a(self) -> Float32:
         """Excitatory weights, a copy of shape (layers, cells, area).
 
@@ -155,6 +157,7 @@ class Cognitron(ActivityModel):
         return np.stack([self._plane.from_lanes(layer) for layer in layers])
 
     @property
+    @locked
     def b(self) -> Float32:
         """Inhibitory weights, a copy of shape (layers, cells)."""
         layers = self.state["b"].reshape(self.spec.layers, self._plane.blocks, 1, WIDTH)

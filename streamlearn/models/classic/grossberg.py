@@ -17,6 +17,7 @@ from ...kernels.simd import splitmix
 from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
 from ..batch import Float32
+from ..locking import locked
 from ..outputs import GrossbergOutputs
 from ..state_checks import COUNT, Range
 from ..stream.schedules import Finite, Schedule, within
@@ -146,6 +147,7 @@ class Grossberg(BinaryModel):
         self._store_weights(initial)
 
     @property
+    @locked
     def weights(self) -> tuple[Float32, ...]:
         """Weights of each layer, shape (units, lines). Every row sums to 1.
 
@@ -168,6 +170,7 @@ class Grossberg(BinaryModel):
         return tuple(layers)
 
     @weights.setter
+    @locked
     def weights(self, values: Sequence[ArrayLike]) -> None:
         shapes = self.spec.shapes
         if len(values) != len(shapes):
@@ -196,6 +199,7 @@ class Grossberg(BinaryModel):
             first += len(lanes)
 
     @property
+    @locked
     def wins(self) -> tuple[NDArray[np.int64], ...]:
         """Wins of each unit since the net was created: shape (units,) for each layer."""
         layers = []

@@ -15,6 +15,7 @@ from ...kernels.classic import hamming as kernels
 from ...kernels.simd import splitmix
 from .. import base, lane_layout
 from ..batch import Float32
+from ..locking import locked
 from ..outputs import HammingNetOutputs
 from ..signature import Accepts
 from ..stream.schedules import Decay, Positive, Schedule, within
@@ -161,6 +162,7 @@ class HammingNet(BinaryModel):
         self.state["quality"] = np.zeros(5)
 
     @property
+    @locked
     def weights(self) -> Float32:
         """Patterns, given or learned, shape (units, dim), values within −1 … 1.
 
@@ -178,6 +180,7 @@ class HammingNet(BinaryModel):
         return rows
 
     @weights.setter
+    @locked
     def weights(self, values: ArrayLike) -> None:
         given = as_weights(values, (self.units, self.dim), dtype=np.float64)
         if not (np.abs(given) <= 1).all():

@@ -16,6 +16,7 @@ from ...kernels.simd.lanes import WIDTH
 from .. import base
 from ..batch import Float32
 from ..grids import Places, hexagon, positions, ring_offsets, shifted_rows
+from ..locking import locked
 from ..outputs import MalsburgOutputs
 from ..stream.schedules import Positive, Schedule, within
 from .activity import ActivityModel, ActivitySpec
@@ -171,6 +172,7 @@ class Malsburg(ActivityModel):
         self.state["quality"] = np.zeros(3)
 
     @property
+    @locked
     def weights(self) -> Float32:
         """Afferents s of the E cells, a copy of shape (cells, dim). Every row sums to dim·s/2."""
         return self._plane.from_lanes(self.state["afferents"])

@@ -13,6 +13,7 @@ from ...kernels import compiler
 from ...kernels.maps import gng as kernels
 from .. import base
 from ..batch import Float32
+from ..locking import locked
 from ..outputs import GrowingNeuralGasOutputs
 from ..state_checks import Range, State
 from ..stream.schedules import Schedule, within
@@ -172,11 +173,13 @@ class GrowingNeuralGas(UnitModel):
             yield f"'edges' has an edge of a unit to itself, or beyond the {count} units of 'count'"
 
     @property
+    @locked
     def weights(self) -> Float32:
         """Weights, float32 of shape (units, dim), in the scaled space if the net scales; a read-only copy."""
         return self._rows()[: self._count]
 
     @property
+    @locked
     def edges(self) -> NDArray[np.int64]:
         """Pairs of joined units i < j, int64 of shape (m, 2).
 
@@ -185,6 +188,7 @@ class GrowingNeuralGas(UnitModel):
         return np.argwhere(np.triu(self._adjacency))
 
     @property
+    @locked
     def hits(self) -> NDArray[np.float64]:
         """Recent wins of each unit, float64 of shape (units,), forgotten with ``half_life``."""
         return super().hits[: self._count]

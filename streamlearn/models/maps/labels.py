@@ -13,6 +13,7 @@ from ...kernels import compiler
 from ...kernels.stream import labels as kernels
 from .. import base
 from ..batch import Batch, Float32, Targets
+from ..locking import locked
 from ..outputs import LabelTargetOutputs, ModelOutputs, WinnerOutputs
 from ..state_checks import ANY_INTEGER, COUNT, Range
 from ..validation import as_codes
@@ -138,6 +139,7 @@ class LabelledModel(FixedUnitModel):
         return out
 
     @property
+    @locked
     def label_counts(self) -> NDArray[np.float64]:
         """Labels that each unit has won, float64 of shape (*units, labels).
 
@@ -148,6 +150,7 @@ class LabelledModel(FixedUnitModel):
         return np.asarray(counts[:-1] / counts[-1]).reshape(shape)
 
     @property
+    @locked
     def labels(self) -> NDArray[np.int32]:
         """Label of each unit, int32 of the shape of the units; −1: none.
 
@@ -162,6 +165,7 @@ class LabelledModel(FixedUnitModel):
             kernels.predict(winner, self.state["labels.counts"], self._classes, label)
         return label
 
+    @locked
     def quality(self) -> dict[str, Any]:
         """Return the live quality, with ``labels`` also of the labels.
 

@@ -14,6 +14,7 @@ from ...kernels.maps import som as kernels
 from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
 from ..batch import Batch, Float32
+from ..locking import locked
 from ..outputs import LabelTargetOutputs, SOMOutputs, WinnerOutputs
 from ..signature import Accepts
 from ..stream.schedules import Decay, Schedule, within
@@ -238,6 +239,7 @@ class SOM(MapPlots, LabelledModel):
         """Add ``topographic_error``: share of samples with two nearest units that are not neighbours."""
         return super()._quality() | {"topographic_error": self._mean_quality(kernels.TOPOGRAPHIC)}
 
+    @locked
     def u_matrix(self) -> Float32:
         """Return the U-matrix: each unit's mean distance to its neighbours on the grid.
 

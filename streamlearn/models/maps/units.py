@@ -19,6 +19,7 @@ from ...kernels.simd import splitmix
 from .. import base, lane_layout
 from ..base import Model, Spec
 from ..batch import Batch, Float32, joined_outputs, part
+from ..locking import locked
 from ..outputs import WinnerOutputs
 from ..signature import Accepts
 from ..validation import as_weights
@@ -137,6 +138,7 @@ class UnitModel(Model):
         """Weights, one row per unit, ``(…, dim)``, in the scaled space if the model scales."""
 
     @property
+    @locked
     def prototypes(self) -> Float32:
         """Weights in the stream's own units, by the current scaling.
 
@@ -148,11 +150,13 @@ class UnitModel(Model):
         return values
 
     @property
+    @locked
     def hits(self) -> NDArray[np.float64]:
         """Recent wins of each unit, float64 of shape (units,), forgotten with ``half_life``."""
         return np.asarray(self.state["hits"][:-1] / self.state["hits"][-1])
 
     @property
+    @locked
     def dead_units(self) -> NDArray[np.int64]:
         """Indices of the units that hardly win, int64.
 
@@ -222,6 +226,7 @@ class FixedUnitModel(UnitModel):
     """A model with a fixed number of units. Its weights can be set."""
 
     @property
+    @locked
     def weights(self) -> Float32:
         """Weights, float32 of shape (units, dim) or (*grid, dim), in the scaled space if the model scales.
 
@@ -230,6 +235,7 @@ class FixedUnitModel(UnitModel):
         return self._rows().reshape(*self.spec.arrangement, self.dim)
 
     @weights.setter
+    @locked
     def weights(self, values: ArrayLike) -> None:
         given = as_weights(values, (*self.spec.arrangement, self.dim))
         self.state["weights"][...] = lane_layout.to_lanes(given.reshape(self.units, self.dim))

@@ -21,6 +21,7 @@ from ...kernels.stream import scaling
 from .. import base, lane_layout
 from ..base import Model
 from ..batch import Float32
+from ..locking import locked
 from ..outputs import RecurrentTargetOutputs
 from ..state_checks import COUNT, LARGEST_FLOAT, Range, State
 from ..stream.keys import Slots
@@ -293,6 +294,7 @@ class Recurrent(Model):
     # -- parameters by their names in PyTorch ------------------------------------------------------------
 
     @property
+    @locked
     def parameters(self) -> Mapping[str, Float32]:
         """Parameters by PyTorch's names and in PyTorch's shapes, a mapping of read-only copies.
 
@@ -304,6 +306,7 @@ class Recurrent(Model):
             values.flags.writeable = False
         return MappingProxyType(found)
 
+    @locked
     def load_parameters(self, source: state_dict.Source) -> None:
         """Replace the parameters, by PyTorch's names.
 

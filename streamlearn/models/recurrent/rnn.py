@@ -17,6 +17,7 @@ from ...kernels.recurrent import evaluation, memory_layout, network, optimizers,
 from ...kernels.simd import splitmix
 from .. import base
 from ..batch import Batch, Float32, Integers, Targets, joined_outputs
+from ..locking import locked
 from ..outputs import RecurrentTargetOutputs, RNNOutputs
 from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes
 from .base import NO_IDS, Recurrent, mean_or_nan
@@ -230,6 +231,7 @@ class RNN(Recurrent):
         rollout.predict(x=x, slot=slot, **self._predict_arguments, **drawing, **out.arrays)
         return out
 
+    @locked
     def forecast(self, steps: int, key: int | str | None = None) -> Float32:
         """Forecast the next samples from the live state. Does not change the model.
 
@@ -260,6 +262,7 @@ class RNN(Recurrent):
         ahead[: len(horizon)] = horizon
         return ahead
 
+    @locked
     def sample(
         self, n: int, temperature: float = 1.0, seed: int = 0, key: int | str | None = None
     ) -> NDArray[np.int32]:
@@ -349,6 +352,7 @@ class RNN(Recurrent):
         return found
 
     @property
+    @locked
     def gradient_by_lag(self) -> NDArray[np.float64]:
         """Norm of the loss gradient by lag, float64 of shape (k₂,): how far back the net learns.
 
