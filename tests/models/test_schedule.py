@@ -272,3 +272,50 @@ def test_mistakes_are_told(mistake):
     given, reported = MISTAKES[mistake]
     with pytest.raises(BadSpec, match=reported):
         models.create("som", {"dim": 1, "grid": [2], "sigma": {"start": 1, "end": 0.5, **given}})
+
+
+# steps of the clock
+
+
+def counted(times: np.ndarray, max_gap: float) -> float:
+    """Seconds that a schedule counts, from the definition in docs/models/common.md."""
+    latest, total = times[0], 0.0
+    for arrival in times[1:]:
+        if arrival < latest - max_gap:  # the clock was set back
+            latest = arrival
+        total += min(max(arrival - latest, 0.0), max_gap)
+        latest = max(latest, arrival)
+    return total
+
+
+@pytest.mark.parametrize("max_gap", [5.0, 3600.0])
+@pytest.mark.parametrize("step", [-1e9, -7200.0, -3.0, 3.0, 7200.0, 1e9])
+def test_a_step_of_the_clock_counts_as_max_gap_at_most(step, max_gap):
+    decay = sl.Decay(0.9, 0.1, 20_000.0, unit="seconds", max_gap=max_gap)
+    steady = 1.7e9 + np.arange(100.0)
+    times = steady + np.where(np.arange(100) < 50, 0.0, step)
+    net = one_unit(decay)
+    net.learn(np.zeros((100, 1)), times=times)
+    seconds = counted(times, max_gap)
+    assert abs(seconds - 99) <= max_gap
+    assert net.schedules["learning_rate"] == pytest.approx(formula(decay, seconds), rel=1e-5)
+    pieces = one_unit(decay)
+    for i in range(100):
+        pieces.learn([0.0], times=times[i])
+    assert pieces.state_hash() == net.state_hash()
+
+
+def test_several_steps_count_each():
+    decay = sl.Decay(0.9, 0.1, 20_000.0, unit="seconds")
+    random = np.random.default_rng(8)
+    times = 1.7e9 + np.cumsum(random.choice([-1e6, -2.0, 0.0, 1.0, 900.0, 1e6], 300))
+    net = one_unit(decay)
+    net.learn(np.zeros((300, 1)), times=times)
+    assert net.schedules["learning_rate"] == pytest.approx(formula(decay, counted(times, 3600.0)), rel=1e-5)
+
+
+def test_the_smallest_max_gap_of_a_model_counts():
+    slow, fast = (sl.Decay(0.9, 0.1, 50.0, unit="seconds", max_gap=gap) for gap in (100.0, 10.0))
+    som = sl.SOM(dim=1, grid=(2,), learning_rate=slow, sigma=fast)
+    som.learn(np.zeros((2, 1)), times=[0.0, 1000.0])
+    assert som.schedules["learning_rate"] == pytest.approx(formula(slow, 10.0), rel=1e-5)

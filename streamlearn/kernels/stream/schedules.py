@@ -3,8 +3,11 @@
     v(t) = end + (start − end)·heat·g(t),  g(t) = e^(−t/τ), or 1/(1 + t/τ) for the form "inverse"
 
 v is constant if start = end. t counts from the last reheat, or from the start with heat = 1. t is the number
-of earlier samples, or the seconds from the arrival of the first sample to the arrival of this one. Time does
-not run backwards: a sample with an earlier arrival time than its predecessor gets the predecessor's time.
+of earlier samples, or the seconds from the arrival of the first sample to the arrival of this one.
+
+Time does not run backwards: a sample with an earlier arrival time than the latest one does not advance t. The
+time between two samples counts as ``max_gap`` at most, so a step of the clock that gave the arrival times
+changes t by ``max_gap`` at most. After a step back by more than ``max_gap``, t continues from the new time.
 
 ``schedules`` float64 ``(schedules, 5)``: START … FORM of each. ``clock`` float64 ``(4,)``: SAMPLES … HEAT.
 """
@@ -23,7 +26,8 @@ UNITS = {"samples": IN_SAMPLES, "seconds": IN_SECONDS}
 EXPONENTIAL, INVERSE = 0, 1
 FORMS = {"exponential": EXPONENTIAL, "inverse": INVERSE}
 
-# Since the last reheat: number of samples, arrival of the first and of the latest one; and the heat
+# Since the last reheat: number of samples, arrival of the first and of the latest one; and the heat. FIRST is
+# moved by the time that does not count, so that t of the latest sample is LATEST − FIRST.
 SAMPLES, FIRST, LATEST, HEAT = range(4)
 
 
@@ -38,11 +42,12 @@ def _decay(form, tau, t, g):
             store(g, b, exp(load(g, b)))
 
 
-@kernel("void(f8[:,::1], f8[::1], f8[::1], f4[:,::1])")
+@kernel("void(f8[:,::1], f8[::1], f8[::1], f8, f4[:,::1])")
 def advance(
     schedules,  # (schedules, 5)
     clock,  # (4,)
     times,  # (n,): arrival times in seconds; (0,) if no schedule uses time
+    max_gap,  # seconds
     values,  # (schedules, n)
 ):
     """Write the values of the schedules for n samples. Advance the clock by n samples."""
@@ -51,7 +56,11 @@ def advance(
     for n in range(times.size):
         if samples[n] == 0.0:
             clock[FIRST] = clock[LATEST] = times[n]
-        clock[LATEST] = max(clock[LATEST], times[n])
+        gap = times[n] - clock[LATEST]
+        if gap > 0.0 or gap < -max_gap:
+            clock[LATEST] = times[n]
+        if abs(gap) > max_gap:
+            clock[FIRST] = min(clock[FIRST] + gap - max(0.0, min(gap, max_gap)), clock[LATEST])
         seconds[n] = clock[LATEST] - clock[FIRST]
     g = np.zeros((-(-count // WIDTH), WIDTH), np.float32)
     flat = g.reshape(-1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,10 @@ class Decay:
         Unit of t: samples learned, or seconds of arrival time since the first sample.
     form : {"exponential", "inverse"}, default "exponential"
         The formula.
+    max_gap : float, default 3600.0
+        The time between two samples counts as so many seconds at most, for ``unit="seconds"``. So a step of
+        the clock, or a pause of the stream, changes the value little. The schedules of one model share a
+        clock; the smallest ``max_gap`` counts. Range: above 0.
 
     Raises
     ------
@@ -66,6 +71,7 @@ class Decay:
     half_life: Positive | None = None
     unit: Literal["samples", "seconds"] = "samples"
     form: Literal["exponential", "inverse"] = "exponential"
+    max_gap: Positive = 3600.0
 
     @model_validator(mode="after")
     def _has_one_pace(self) -> Decay:
@@ -128,19 +134,22 @@ class Schedules:
         self.state: dict[str, NDArray[Any]] = {"schedule.clock": self._clock} if schedules else {}
         limits = (0, -LARGEST_FLOAT, -LARGEST_FLOAT, 0), (LARGEST_COUNT, LARGEST_FLOAT, LARGEST_FLOAT, 1)
         self.ranges = {"schedule.clock": Range(*limits)}
-        self.uses_time = bool((self._table[:, kernels.UNIT] == kernels.IN_SECONDS).any())
+        gaps = [each.max_gap for each in schedules.values() if _in_seconds(each)]
+        self.uses_time = bool(gaps)
+        self._max_gap = min(gaps, default=math.inf)
 
     def advance(self, batch: Batch) -> dict[str, Float32]:
         """Return each schedule's values ``(n,)`` for the samples of ``batch``. Advance the clock by n."""
         values = np.empty((len(self._table), len(batch.x)), np.float32)
-        kernels.advance(self._table, self._clock, _NO_TIMES if batch.times is None else batch.times, values)
+        times = _NO_TIMES if batch.times is None else batch.times
+        kernels.advance(self._table, self._clock, times, self._max_gap, values)
         return dict(zip(self._names, values, strict=True))
 
     def current(self) -> dict[str, float]:
         """Return each schedule's value at the current clock. Does not advance the clock."""
         values = np.empty((len(self._table), 1), np.float32)
         clock = self._clock.copy()
-        kernels.advance(self._table, clock, clock[[kernels.LATEST]], values)
+        kernels.advance(self._table, clock, clock[[kernels.LATEST]], self._max_gap, values)
         return dict(zip(self._names, values[:, 0].tolist(), strict=True))
 
     def inconsistencies(self, state: State) -> Iterator[str]:
@@ -153,6 +162,10 @@ class Schedules:
         """Restart the clock. The schedules then start at ``end + heat·(start − end)``."""
         self._clock[:] = 0
         self._clock[kernels.HEAT] = heat
+
+
+def _in_seconds(schedule: Schedule) -> TypeGuard[Decay]:
+    return isinstance(schedule, Decay) and schedule.unit == "seconds"
 
 
 def _as_row(schedule: Schedule) -> tuple[float, float, float, int, int]:
