@@ -3,19 +3,27 @@
 The whole journal is read, not only the part after the oldest checkpoint, since a model without a checkpoint
 is known from its CREATE record only. The shard ignores the records that a checkpoint covers, so it learns
 only the tail. The journal's length is bounded: see `first_needed_lsn`.
+
+`recover` only reads. So a start that is refused changes nothing, and `verify` runs the same checks.
+`take_over` then makes the changes that the checks found due.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
-from streamlearn.errors import DamagedCheckpoints, DamagedJournal, FatalError, StreamlearnError
+from streamlearn.errors import BadConfig, DamagedCheckpoints, DamagedJournal, FatalError, StreamlearnError
 from streamlearn.shard import RECORD_OVERHEAD, HostedModel, ModelSource, Shard, Snapshot
-from streamlearn.store.checkpoint import CheckpointInfo, CheckpointStore
-from streamlearn.store.journal import Journal
-from streamlearn.store.record import RecordKind
+from streamlearn.store.checkpoint import BadFile, CheckpointInfo, CheckpointStore
+from streamlearn.store.fs import FS
+from streamlearn.store.journal import SEGMENT_BYTES, Journal
+from streamlearn.store.manifest import Manifest, ManifestFile
+from streamlearn.store.record import Record, RecordKind
+from streamlearn.store.scan import JournalScan
 
 Progress = Callable[[int, int], None]  # lsn of the last replayed record, lsn of the journal's last record
 ModelKey = tuple[str, int]  # a model's name, and the lsn of the record that created it
@@ -23,35 +31,67 @@ ModelKey = tuple[str, int]  # a model's name, and the lsn of the record that cre
 BACKLOG_BYTES = 16 * 1024 * 1024  # of records that replay reads before it learns them
 
 
-class Recovered(NamedTuple):
-    """A recovered shard. `checkpoints` has those of each model, newest first."""
+class ReadableJournal(Protocol):
+    """What recovery needs of a journal: a `JournalScan`, or an open `Journal`."""
+
+    @property
+    def id(self) -> int | None:
+        """The journal's id; `None` without segments."""
+
+    @property
+    def first_lsn(self) -> int:
+        """The first lsn of the oldest segment."""
+
+    @property
+    def written_lsn(self) -> int:
+        """The lsn of the last record."""
+
+    def replay(self) -> Iterator[Record]:
+        """Iterate over all records."""
+
+
+@dataclass(slots=True)
+class Recovered:
+    """A recovered shard, and the changes to the files that `take_over` makes.
+
+    `checkpoints` has the good ones of each model, newest first. The next record must have `next_lsn` or a
+    higher number.
+    """
 
     shard: Shard
     checkpoints: dict[ModelKey, list[CheckpointInfo]]
     records: int  # replayed
     rows: int  # replayed
+    next_lsn: int
+    last_arrival: int  # the last arrival time of a record, ns since 1970
+    bad: list[BadFile]  # checkpoints to set aside
+    deleted: list[ModelKey]  # models that were deleted, and have checkpoints
+    manifest: ManifestFile | None = None
 
 
 def recover(
-    journal: Journal,
+    journal: ReadableJournal,
     checkpoints: CheckpointStore,
     models: ModelSource,
     *,
+    manifest: Manifest | None = None,
     repair: bool = False,
     progress: Progress = lambda done, end: None,
 ) -> Recovered:
-    """Return the shard with the exact state at the journal's end.
+    """Return the shard with the exact state at the journal's end. Changes no file.
 
     Parameters
     ----------
     journal
-        The open journal.
+        The journal.
     checkpoints
-        The checkpoints of the same data directory. Those of deleted models are removed.
+        The checkpoints of the same data directory.
     models
         Creates the models.
+    manifest
+        What the data directory must contain, if that is known.
     repair
-        Accept a journal that ends before the newest checkpoint.
+        Accept a journal that ends before the newest checkpoint, or that begins too late.
     progress
         Called during a long replay.
 
@@ -63,9 +103,13 @@ def recover(
         If a record can't be applied, or if the journal ends before a checkpoint's lsn (unless `repair`).
     """
     shard = Shard(models)
-    lost = _install(shard, journal, checkpoints)
-    _check_end(shard, journal, repair)
-    records, rows = _replay(shard, journal, lost, progress)
+    if manifest is not None and not repair:
+        _check_beginning(journal, manifest)
+    bad: list[BadFile] = []
+    lost = _install(shard, journal, checkpoints, manifest, bad)
+    next_lsn = _check_end(shard, journal, repair)
+    replay = _Replay(shard, lost, dict(manifest.models) if manifest is not None else {})
+    replay.run(journal, progress)
     if lost:
         name, create_lsn = next(iter(lost.items()))
         raise DamagedCheckpoints(
@@ -76,10 +120,78 @@ def recover(
             create_lsn=create_lsn,
         )
     present = {(hosted.name, hosted.create_lsn) for hosted in shard}
-    for name, create_lsn in checkpoints.models():
-        if (name, create_lsn) not in present:  # deleted; the daemon ended before it removed the files
-            checkpoints.drop(name, create_lsn)
-    return Recovered(shard, {key: list(checkpoints.list(*key)) for key in present}, records, rows)
+    set_aside = {each.info for each in bad}
+    return Recovered(
+        shard=shard,
+        checkpoints={
+            key: [info for info in checkpoints.list(*key) if info not in set_aside] for key in present
+        },
+        records=replay.records,
+        rows=replay.rows,
+        next_lsn=next_lsn,
+        last_arrival=max([replay.last_arrival, *(hosted.applied_time for hosted in shard)]),
+        bad=bad,
+        # Deleted; the daemon ended before it removed the files.
+        deleted=[key for key in checkpoints.models() if key not in present],
+    )
+
+
+def take_over(
+    fs: FS,
+    directory: Path,
+    scan: JournalScan,
+    checkpoints: CheckpointStore,
+    recovered: Recovered,
+    *,
+    segment_bytes: int = SEGMENT_BYTES,
+    repair: bool = False,
+    warn: Callable[[str], None] = lambda message: None,
+) -> Journal:
+    """Open the journal for writing, and make all changes that the recovery found due.
+
+    The journal is first: if it can't be opened, nothing has changed. Raises `JournalFailed`, and `BadConfig`
+    if the directory can't be written.
+    """
+    _check_writable(fs, [directory, directory / "checkpoints", *scan.paths])
+    journal = Journal.open(
+        fs, scan.directory, segment_bytes=segment_bytes, repair=repair, scan=scan, warn=warn
+    )
+    journal.advance(recovered.next_lsn)
+    for bad in recovered.bad:
+        checkpoints.set_aside(bad)
+    for key in recovered.deleted:
+        checkpoints.drop(*key)
+    recovered.manifest = ManifestFile(fs, directory)
+    known = recovered.manifest.read()
+    if known is None or known.journal != journal.id or known.first_lsn < journal.first_lsn:
+        recovered.manifest.write(
+            manifest_of(journal.id, journal.first_lsn, recovered.shard, recovered.checkpoints)
+        )
+    return journal
+
+
+def _check_writable(fs: FS, paths: Sequence[Path]) -> None:
+    for path in paths:
+        if fs.exists(path) and not fs.writable(path):
+            raise BadConfig(
+                f"{path} cannot be written. Give the daemon's user write permission for it, or choose "
+                "another --data-dir"
+            )
+
+
+def manifest_of(
+    journal: int,
+    first_lsn: int,
+    shard: Iterable[HostedModel],
+    checkpoints: Mapping[ModelKey, Sequence[CheckpointInfo]],
+) -> Manifest:
+    """Return the manifest of a data directory whose journal begins at `first_lsn` or before."""
+    models = {}
+    for hosted in shard:
+        key = (hosted.name, hosted.create_lsn)
+        if hosted.create_lsn < first_lsn and checkpoints.get(key):
+            models[key] = checkpoints[key][:2][-1].lsn
+    return Manifest(journal, first_lsn, models)
 
 
 def first_needed_lsn(hosted: HostedModel, checkpoints: Sequence[CheckpointInfo]) -> int | None:
@@ -92,27 +204,58 @@ def first_needed_lsn(hosted: HostedModel, checkpoints: Sequence[CheckpointInfo])
     return safe + 1 if hosted.accepted_lsn > safe else None
 
 
-def _install(shard: Shard, journal: Journal, checkpoints: CheckpointStore) -> dict[str, int]:
+def _check_beginning(journal: ReadableJournal, manifest: Manifest) -> None:
+    """Raise `DamagedJournal` if the journal is missing, is another one, or begins too late."""
+    if journal.id is None:
+        problem = "has no segments, but manifest.json says that it had"
+    elif journal.id != manifest.journal:
+        problem = "is not the journal that manifest.json belongs to"
+    elif journal.first_lsn > manifest.first_lsn:
+        problem = f"begins at record {journal.first_lsn}, but should begin at {manifest.first_lsn} or before"
+    else:
+        return
+    raise DamagedJournal(
+        f"the journal {problem}: segments are missing, and with them acknowledged samples. Nothing was "
+        "changed. If they were moved away, move them back; otherwise restore manifest.json, journal/ and "
+        "checkpoints/ together from a backup; or start with --repair, which continues from the checkpoints "
+        "and the segments that are left",
+        lsn=manifest.first_lsn,
+        first_lsn=journal.first_lsn,
+    )
+
+
+def _install(
+    shard: Shard,
+    journal: ReadableJournal,
+    checkpoints: CheckpointStore,
+    manifest: Manifest | None,
+    bad: list[BadFile],
+) -> dict[str, int]:
     """Install every model that has a good checkpoint; return name → create lsn of those with bad ones only.
 
-    If a name has checkpoints of several models, all but the last one were deleted.
+    Appends bad checkpoints to `bad`. If a name has checkpoints of several models, all but the last one were
+    deleted.
     """
     lost: dict[str, int] = {}
     for name, create_lsn in sorted(dict(sorted(checkpoints.models())).items()):
-        listed = checkpoints.list(name, create_lsn)
-        if not listed:
+        found = checkpoints.examine(name, create_lsn)
+        bad += found.bad
+        if found.newest is None:
+            if found.bad:
+                lost[name] = create_lsn
             continue
-        found = checkpoints.newest_valid(name, create_lsn)
-        if found is None:
-            lost[name] = create_lsn
-            continue
-        info, arrays, metadata = found
-        bad = sum(each.lsn > info.lsn for each in listed)
-        if bad > 1 and journal.first_lsn > info.lsn + 1:
+        info, arrays, metadata = found.newest
+        count = sum(each.info.lsn > info.lsn for each in found.bad)
+        needed = manifest.models.get((name, create_lsn), info.lsn) if manifest is not None else info.lsn
+        if journal.first_lsn > info.lsn + 1 and (count > 1 or needed > info.lsn):
+            problem = (
+                f"the last {count} checkpoints of model {name!r} are bad"
+                if count
+                else f"checkpoints of model {name!r} are missing"
+            )
             raise DamagedCheckpoints(
-                f"the last {bad} checkpoints of model {name!r} are bad, and records are missing between the "
-                f"good one at record {info.lsn} and the journal's beginning at {journal.first_lsn}; restore "
-                "a later checkpoint file from a backup",
+                f"{problem}, and so are the records between the good one at record {info.lsn} and the "
+                f"journal's beginning at {journal.first_lsn}; restore a later checkpoint file from a backup",
                 model=name,
                 lsn=info.lsn,
             )
@@ -127,56 +270,96 @@ def _install(shard: Shard, journal: Journal, checkpoints: CheckpointStore) -> di
     return lost
 
 
-def _check_end(shard: Shard, journal: Journal, repair: bool) -> None:
-    """A checkpoint is written after the journal is durable up to it, so the journal can't end before it."""
+def _check_end(shard: Shard, journal: ReadableJournal, repair: bool) -> int:
+    """Return the lsn of the next record.
+
+    A checkpoint is written after the journal is durable up to it, so the journal can't end before it.
+    """
     newest = max(shard, key=lambda hosted: hosted.applied_lsn, default=None)
     if newest is None or newest.applied_lsn <= journal.written_lsn:
-        return
+        return journal.written_lsn + 1
     if not repair:
         raise DamagedJournal(
             f"the journal ends at record {journal.written_lsn}, but model {newest.name!r} has a checkpoint "
-            f"as of record {newest.applied_lsn}: segments of the journal are missing. Restore them from a "
-            "backup; or start with --repair, which continues from the checkpoints",
+            f"as of record {newest.applied_lsn}: segments of the journal are missing. Nothing was changed. "
+            "If they were moved away, move them back; otherwise restore them from a backup; or start with "
+            "--repair, which continues from the checkpoints",
             lsn=journal.written_lsn,
             checkpoint_lsn=newest.applied_lsn,
         )
-    journal.advance(newest.applied_lsn + 1)
+    return newest.applied_lsn + 1
 
 
-def _replay(shard: Shard, journal: Journal, lost: dict[str, int], progress: Progress) -> tuple[int, int]:
-    """Replay the journal into the shard; remove the models that it creates from `lost`."""
-    records = rows = backlog = 0
-    unknown: dict[str, int] = {}
-    for record in journal.replay():
-        name = record.model
+class _Replay:
+    """The replay of a journal into a shard.
+
+    Removes the models that it creates from `lost`, and those that it deletes from `expected`: the models that
+    were created before the journal begins.
+    """
+
+    def __init__(self, shard: Shard, lost: dict[str, int], expected: dict[ModelKey, int]) -> None:
+        self.records = self.rows = self.last_arrival = 0
+        self._shard = shard
+        self._lost = lost
+        self._expected = expected
+        self._unknown: dict[str, int] = {}  # name → first lsn
+
+    def run(self, journal: ReadableJournal, progress: Progress) -> None:
+        """Replay all records."""
+        shard, backlog = self._shard, 0
+        for record in journal.replay():
+            self.last_arrival = max(self.last_arrival, record.time)
+            if not self._is_known(record):
+                continue
+            with _applying(record.model, record.lsn):
+                if shard.enqueue(record):
+                    self.records += 1
+                    self.rows += record.rows
+                    backlog += len(record.payload) + RECORD_OVERHEAD
+            if backlog > BACKLOG_BYTES:
+                _drain(shard)
+                backlog = 0
+                progress(record.lsn, journal.written_lsn)
+        _drain(shard)
+        self._check_models()
+
+    def _is_known(self, record: Record) -> bool:
+        """Whether the record creates its model, or the model exists."""
+        name, known = record.model, record.model in self._shard
         if record.kind is RecordKind.CREATE:
-            if lost.get(name) == record.lsn:
-                del lost[name]
-        elif name not in shard:  # a later record deletes the model, or its checkpoints are missing
-            if record.kind is RecordKind.DELETE:
-                unknown.pop(name, None)
-            elif name not in lost:
-                unknown.setdefault(name, record.lsn)
-            continue
-        with _applying(name, record.lsn):
-            if shard.enqueue(record):
-                records += 1
-                rows += record.rows
-                backlog += len(record.payload) + RECORD_OVERHEAD
-        if backlog > BACKLOG_BYTES:
-            _drain(shard)
-            backlog = 0
-            progress(record.lsn, journal.written_lsn)
-    _drain(shard)
-    if unknown:
-        name, lsn = next(iter(unknown.items()))
-        raise DamagedCheckpoints(
-            f"the journal has records of model {name!r} (from {lsn} on), but neither its creation nor a "
-            "checkpoint of it exists; restore its checkpoints from a backup",
-            model=name,
-            lsn=lsn,
-        )
-    return records, rows
+            if self._lost.get(name) == record.lsn:
+                del self._lost[name]
+            return True
+        if record.kind is RecordKind.DELETE:
+            self._unknown.pop(name, None)
+            for key in [key for key in self._expected if key[0] == name and key[1] < record.lsn]:
+                del self._expected[key]
+        elif not known and name not in self._lost:
+            # A later record deletes the model, or its checkpoints are missing.
+            self._unknown.setdefault(name, record.lsn)
+        return known
+
+    def _check_models(self) -> None:
+        """Raise `DamagedCheckpoints` if a model should exist, and does not."""
+        present = {(hosted.name, hosted.create_lsn) for hosted in self._shard}
+        for name, create_lsn in self._expected:
+            if (name, create_lsn) not in present and name not in self._lost:
+                raise DamagedCheckpoints(
+                    f"model {name!r} was created by record {create_lsn}, and was not deleted, but has no "
+                    "checkpoint, and the journal no longer reaches back to its creation. If "
+                    f"checkpoints/{name}@{create_lsn} was moved away, move it back; otherwise restore it "
+                    "from a backup; or move manifest.json away to start without the model",
+                    model=name,
+                    create_lsn=create_lsn,
+                )
+        if self._unknown:
+            name, lsn = next(iter(self._unknown.items()))
+            raise DamagedCheckpoints(
+                f"the journal has records of model {name!r} (from {lsn} on), but neither its creation nor a "
+                "checkpoint of it exists; restore its checkpoints from a backup",
+                model=name,
+                lsn=lsn,
+            )
 
 
 def _drain(shard: Shard) -> None:

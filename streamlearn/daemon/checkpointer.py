@@ -21,7 +21,7 @@ from streamlearn.errors import (
     StreamlearnError,
     UnknownModel,
 )
-from streamlearn.recovery import ModelKey, first_needed_lsn
+from streamlearn.recovery import ModelKey, first_needed_lsn, manifest_of
 from streamlearn.shard import HostedModel, Snapshot
 from streamlearn.store.checkpoint import CheckpointInfo, check_unused
 from streamlearn_client.protocol import EventMessage
@@ -308,12 +308,20 @@ class Checkpointer:
         before = min((lsn for lsn in needed if lsn is not None), default=journal.durable_lsn + 1)
         if before > self._retired and journal.segments > 1:
             self._retired = before
+            checkpoints = {key: history.checkpoints for key, history in self._histories.items()}
+            manifest = manifest_of(journal.id, before, self._context.shard, checkpoints)
+
+            def retire() -> int:
+                """Runs on the file worker. The manifest first: see `store/manifest.py`."""
+                if self._context.manifest is not None:
+                    self._context.manifest.write(manifest)
+                return journal.retire(before)
 
             def retired(_: int | None, error: Exception | None) -> None:
                 if error is not None:
                     log.warning("can't remove old segments of the journal: %s", error)
 
-            self._context.file_worker.submit(partial(journal.retire, before), retired)
+            self._context.file_worker.submit(retire, retired)
 
 
 def _ignore(info: CheckpointInfo | None, error: StreamlearnError | None) -> None:

@@ -18,6 +18,7 @@ from streamlearn.shard import Shard
 from streamlearn.store.checkpoint import CheckpointStore
 from streamlearn.store.flusher import Flusher
 from streamlearn.store.journal import Journal
+from streamlearn.store.manifest import ManifestFile
 from streamlearn_client.protocol import Limits
 
 
@@ -33,6 +34,7 @@ class Context:
     journal: Journal
     flusher: Flusher  # syncs the journal on its own thread
     checkpoints: CheckpointStore
+    manifest: ManifestFile | None
     sockets: Sockets
     self_pipe: SelfPipe  # wakes the loop
     file_worker: Worker  # writes, reads and removes checkpoints, and retires journal segments

@@ -59,6 +59,7 @@ class Daemon:
                 event=runtime.event,
             ),
             checkpoints=checkpoints,
+            manifest=recovered.manifest,
             sockets=sockets,
             self_pipe=self_pipe,
             file_worker=Worker(self_pipe, "files", runtime),
@@ -77,7 +78,7 @@ class Daemon:
             metrics=metrics,
             runtime=runtime,
         )
-        group_commit = GroupCommit(context)
+        group_commit = GroupCommit(context, recovered.last_arrival)
         checkpointer = Checkpointer(context, recovered.checkpoints, runtime.steady())
         inline_ns = int(IDLE_FACTOR * settings.learning.slice_milliseconds * 1e6)  # the longest slice
         self._queries = Queries(context, inline_ns)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+from streamlearn.daemon.clock import ArrivalClock
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.replies import ReplyAddress
 from streamlearn.errors import Busy, DiskFull, JournalFailed, StreamlearnError
@@ -40,9 +41,17 @@ class _Ack(NamedTuple):
 
 
 class GroupCommit:
-    """The only writer of the journal. Used on the loop's thread."""
+    """The only writer of the journal. Used on the loop's thread.
 
-    def __init__(self, context: Context) -> None:
+    Parameters
+    ----------
+    context
+        The daemon's collaborators.
+    last_arrival
+        The last arrival time in the data directory, in ns since 1970.
+    """
+
+    def __init__(self, context: Context, last_arrival: int = 0) -> None:
         self._context = context
         self._backlog_bytes = context.settings.learning.backlog_bytes
         self._backlog_seconds = context.settings.learning.backlog_seconds
@@ -51,7 +60,7 @@ class GroupCommit:
         self._group_bytes: dict[HostedModel, int] = {}
         self._deferred: list[Learn] = []  # firehose batches that wait for room on the disk
         self._retry_at = 0  # monotonic ns
-        self._last_time = 0  # arrival time of the newest record, ns
+        self._clock = ArrivalClock(context.runtime, last_arrival)
 
     # ------------------------------------------------------------------------------------------ back-pressure
 
@@ -98,7 +107,7 @@ class GroupCommit:
             if reply_to is not None:
                 self._check_backlog(hosted)
             lsn = context.journal.next_lsn + self._group_records
-            accepted = context.shard.accept_learn(learn, lsn, self._arrival_time(), lossy=reply_to is None)
+            accepted = context.shard.accept_learn(learn, lsn, self._clock.now(), lossy=reply_to is None)
         except StreamlearnError:
             if counters is not None:
                 counters.refused += 1
@@ -194,7 +203,7 @@ class GroupCommit:
             As raised by `accept`.
         """
         self.commit()
-        record = accept(self._context.journal.next_lsn, self._arrival_time())
+        record = accept(self._context.journal.next_lsn, self._clock.now())
         self._append([record], sync=True)
         self._context.shard.enqueue(record)
         return record
@@ -256,8 +265,3 @@ class GroupCommit:
 
     def _record_commit_time(self, began: int) -> None:
         self._context.metrics.commit_seconds.add(self._context.runtime.steady_ns() - began)
-
-    def _arrival_time(self) -> int:
-        """Nanoseconds since 1970; never earlier than the previous record's, even if the clock is set back."""
-        self._last_time = max(self._last_time, self._context.runtime.wall_ns())
-        return self._last_time

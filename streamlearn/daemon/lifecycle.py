@@ -1,8 +1,8 @@
 """Start and end of a daemon process.
 
-A start locks the directory, opens the journal, compiles the kernels, recovers, binds the sockets, and prints
-`ready`. A failed start prints one line on stderr and returns its own exit code
-(docs/operate/troubleshooting.md).
+A start locks the directory, reads the journal, compiles the kernels, recovers, binds the sockets, opens the
+journal for writing, and prints `ready`. A failed start changes no file except the lock file, prints one line
+on stderr and returns its own exit code (docs/operate/troubleshooting.md).
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from streamlearn.daemon.daemon import Daemon
 from streamlearn.daemon.sockets import bind, check_exposure
 from streamlearn.errors import BadConfig, FatalError, StreamlearnError
 from streamlearn.kernels import cached, compile_all
-from streamlearn.recovery import Recovered, recover
+from streamlearn.recovery import Recovered, recover, take_over
 from streamlearn.store.checkpoint import CheckpointStore
 from streamlearn.store.fs import FS
-from streamlearn.store.journal import Journal
+from streamlearn.store.manifest import ManifestFile
+from streamlearn.store.scan import JournalScan
 
 log = logging.getLogger(__name__)
 
@@ -64,24 +65,29 @@ def _serve(settings: Settings, fs: FS, stack: ExitStack) -> None:
         )
     directory = settings.data_dir
     stack.enter_context(fs.lock(directory / "lock"))
-    journal = Journal.open(
-        fs,
-        directory / "journal",
-        segment_bytes=settings.journal.segment_bytes,
-        repair=settings.journal.repair,
-        warn=log.warning,
-    )
-    stack.callback(journal.close)
+    # All checks come before `take_over`: a start that is refused changes no file.
+    repair = settings.journal.repair
+    scan = JournalScan(fs, directory / "journal", repair=repair)
     retention = settings.checkpoints.retention()
     checkpoints = CheckpointStore(fs, directory / "checkpoints", retention, warn=log.warning)
+    manifest = ManifestFile(fs, directory).read()
     _compile()
     began = time.monotonic()
-    recovered = recover(
-        journal, checkpoints, model_kinds, repair=settings.journal.repair, progress=_replaying
-    )
+    recovered = recover(scan, checkpoints, model_kinds, manifest=manifest, repair=repair, progress=_replaying)
     _check_declared(settings, recovered)
     sockets = bind(settings.endpoints, settings.limits.frame_bytes, access)
     stack.callback(sockets.close)
+    journal = take_over(
+        fs,
+        directory,
+        scan,
+        checkpoints,
+        recovered,
+        segment_bytes=settings.journal.segment_bytes,
+        repair=repair,
+        warn=log.warning,
+    )
+    stack.callback(journal.close)
     log.info(
         "recovered %d models; replayed %d records (%d samples) in %.2f s",
         len(recovered.shard),
@@ -126,10 +132,17 @@ def _replaying(lsn: int, end: int) -> None:
 
 
 def _check_declared(settings: Settings, recovered: Recovered) -> None:
-    """Raise `BadConfig` if a declared model exists with another spec; list every difference."""
+    """Raise `BadConfig` if a declared model can't be created or exists with another spec; list all."""
     problems = []
+    missing = sum(declared.name not in recovered.shard for declared in settings.models)
+    if missing and len(recovered.shard) + missing > settings.limits.models:
+        problems.append({"field": "models", "message": f"{missing} more than limits.models allows"})
     for declared in settings.models:
         if declared.name not in recovered.shard:
+            try:
+                recovered.shard.accept_create(declared.name, declared.kind, declared.spec, 0, 0)
+            except StreamlearnError as error:
+                problems.append({"field": f"models.{declared.name}", "message": error.message})
             continue
         existing = recovered.shard.hosted(declared.name).model
         wanted = model_kinds.create(declared.kind, declared.spec)

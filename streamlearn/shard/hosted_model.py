@@ -22,6 +22,7 @@ from streamlearn_client.outputs import NamedArrays
 FIRST_SLICE = 256  # rows, until the model's speed is measured
 LONGEST_SLICE = 65536  # rows
 LAST_COUNT = 2**63 - 1  # a counter that a client can advance by any number stops here
+ARRIVAL = "arrival_time"  # in the metadata of a checkpoint: arrival time of its last record, ns since 1970
 RECORD_OVERHEAD = 512  # bytes of memory that a queued record takes in addition to its payload, about
 
 Arrays = dict[str, NDArray[Any]]
@@ -75,6 +76,7 @@ class HostedModel:
         "accepted_producers",
         "applied_lsn",
         "applied_producers",
+        "applied_time",
         "backlog_bytes",
         "backlog_rows",
         "create_lsn",
@@ -92,6 +94,7 @@ class HostedModel:
         self.model = model
         self.create_lsn = create_lsn
         self.applied_lsn = self.accepted_lsn = lsn
+        self.applied_time = 0  # arrival time of the last record, ns since 1970; 0 if it is not known
         self.applied_producers = producers
         self.accepted_producers = producers.copy()
         self.learned = 0  # rows, late targets included, since this process began; restores do not reset it
@@ -205,7 +208,7 @@ class HostedModel:
 
     def _finish(self) -> None:
         record, _ = self._queue.popleft()
-        self.applied_lsn = record.lsn
+        self.applied_lsn, self.applied_time = record.lsn, record.time
         self.backlog_bytes -= len(record.payload) + RECORD_OVERHEAD
         if record.producer:
             _advance(self.applied_producers, record)
@@ -229,7 +232,8 @@ class HostedModel:
     def snapshot(self) -> Snapshot:
         """Return a copy of the model as of `applied_lsn`. The model must be `between_records`."""
         arrays = self.model.copy_state() | self.applied_producers.to_arrays()
-        return Snapshot(self.name, self.create_lsn, self.applied_lsn, arrays, self.model.metadata())
+        metadata = self.model.metadata() | {ARRIVAL: str(self.applied_time)}
+        return Snapshot(self.name, self.create_lsn, self.applied_lsn, arrays, metadata)
 
     def discard_queue(self, lsn: int) -> None:
         """Record `lsn` deletes the model: discard what it has not learned."""

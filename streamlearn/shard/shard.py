@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from streamlearn.errors import BadCheckpoint, ModelExists, UnknownModel
 from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets
-from streamlearn.shard.hosted_model import Applied, HostedModel, ModelSource, Snapshot
+from streamlearn.shard.hosted_model import ARRIVAL, Applied, HostedModel, ModelSource, Snapshot
 from streamlearn.shard.producers import ProducerState
 from streamlearn.shard.record_codec import content_digest, encode_payload, optional_columns
 from streamlearn.store import tensors
@@ -246,6 +246,7 @@ class Shard:
         model = self._source.from_arrays(snapshot.arrays, snapshot.metadata)
         producers = ProducerState.from_arrays(snapshot.arrays)
         hosted = HostedModel(snapshot.model, model, snapshot.create_lsn, snapshot.lsn, producers)
+        hosted.applied_time = int(snapshot.metadata.get(ARRIVAL, 0))
         self._hosted[snapshot.model] = hosted
         return hosted
 

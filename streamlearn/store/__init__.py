@@ -6,6 +6,7 @@ from streamlearn.store.flusher import Flusher
 from streamlearn.store.fs import FS, Lock
 from streamlearn.store.journal import Journal
 from streamlearn.store.record import Record, RecordKind
+from streamlearn.store.scan import JournalScan
 from streamlearn.store.verify import verify_journal
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Diagnostic",
     "Flusher",
     "Journal",
+    "JournalScan",
     "Lock",
     "Record",
     "RecordKind",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 from xxhash import xxh3_64_hexdigest
@@ -63,6 +63,28 @@ class CheckpointInfo:
     def pinned(self) -> bool:
         """Whether a user gave it a name, so that it is never removed."""
         return bool(self.name) and not self.undoes_restore
+
+
+class BadFile(NamedTuple):
+    """A checkpoint that cannot be used, and why."""
+
+    info: CheckpointInfo
+    reason: str
+
+
+class Loaded(NamedTuple):
+    """A checkpoint and its content."""
+
+    info: CheckpointInfo
+    arrays: Arrays
+    metadata: dict[str, str]
+
+
+class Examined(NamedTuple):
+    """The newest good checkpoint of a model, and the bad ones that are newer."""
+
+    newest: Loaded | None
+    bad: list[BadFile]
 
 
 class CheckpointStore:
@@ -141,7 +163,7 @@ class CheckpointStore:
             info = self._info(model, create_lsn, path)
             assert info is not None
             if self._fs.read(path) != data:
-                self._set_aside(info, "it does not read back as it was written")
+                self.set_aside(BadFile(info, "it does not read back as it was written"))
                 raise BadCheckpoint(
                     f"checkpoint {path} does not read back as it was written; it was set aside as *{_BAD}, "
                     "and the older ones are kept. The disk or the memory is failing: replace it",
@@ -225,15 +247,22 @@ class CheckpointStore:
         """Return ``(arrays, metadata)`` of a checkpoint. Raises ``BadCheckpoint``."""
         return tensors.decode(self.read(info))
 
-    def newest_valid(
-        self, model: str, create_lsn: int
-    ) -> tuple[CheckpointInfo, Arrays, dict[str, str]] | None:
-        """Return the newest good checkpoint, or ``None``. Sets bad ones aside, with a warning."""
+    def examine(self, model: str, create_lsn: int) -> Examined:
+        """Find the newest good checkpoint of a model. Changes nothing."""
+        bad: list[BadFile] = []
         for info in self.list(model, create_lsn):
-            found = self._good(info)
-            if found is not None:
-                return info, *found
-        return None
+            content = self._content(info)
+            if not isinstance(content, BadFile):
+                return Examined(Loaded(info, *content), bad)
+            bad.append(content)
+        return Examined(None, bad)
+
+    def newest_valid(self, model: str, create_lsn: int) -> Loaded | None:
+        """Return the newest good checkpoint, or ``None``. Sets bad ones aside, with a warning."""
+        found = self.examine(model, create_lsn)
+        for bad in found.bad:
+            self.set_aside(bad)
+        return found.newest
 
     def drop(self, model: str, create_lsn: int) -> None:
         """Remove all checkpoints of the model, bad ones included."""
@@ -302,22 +331,31 @@ class CheckpointStore:
 
     def _good(self, info: CheckpointInfo) -> tuple[Arrays, dict[str, str]] | None:
         """Return the content of the checkpoint; if it is bad, set it aside and return ``None``."""
+        content = self._content(info)
+        if isinstance(content, BadFile):
+            self.set_aside(content)
+            return None
+        return content
+
+    def _content(self, info: CheckpointInfo) -> tuple[Arrays, dict[str, str]] | BadFile:
         try:
-            return self.load(info)
+            with actionable_errors(f"read the checkpoint {info.path}"):
+                return self.load(info)
         except BadCheckpoint as error:
-            self._set_aside(info, error.message)
+            return BadFile(info, error.message)
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
-            self._set_aside(info, f"{info.path} cannot be read: {error.strerror}")
-        return None
+            return BadFile(info, f"{info.path} cannot be read: {error.strerror}")
 
-    def _set_aside(self, info: CheckpointInfo, reason: str) -> None:
-        aside = unused_name(self._fs, info.path, _BAD)
-        self._fs.rename(info.path, aside)
+    def set_aside(self, bad: BadFile) -> None:
+        """Rename a bad checkpoint, with a warning."""
+        path = bad.info.path
+        aside = unused_name(self._fs, path, _BAD)
+        self._fs.rename(path, aside)
         self._fs.fsync_dir(aside.parent)
         self._warn(
-            f"{reason}. It was set aside as {aside.name}; the one before it is used, with a longer replay"
+            f"{bad.reason}. It was set aside as {aside.name}; the one before it is used, with a longer replay"
         )
 
 

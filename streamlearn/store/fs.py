@@ -67,6 +67,10 @@ class FS:
         """Whether a file or directory of that name exists."""
         return path.exists()
 
+    def writable(self, path: Path) -> bool:
+        """Whether this process may write to the file, or create files in the directory."""
+        return os.access(path, os.W_OK)
+
     def stat(self, path: Path) -> Stat:
         """Return size and time of the file."""
         found = path.stat()
@@ -227,7 +231,8 @@ def actionable_error(error: OSError, action: str) -> Exception:
         return DiskFull(f"cannot {action}: {reason}. Nothing of it was kept; free some space, then try again")
     if error.errno in _REFUSED:
         return BadConfig(
-            f"cannot {action}: {reason}. Give the daemon write permission, or choose another --data-dir"
+            f"cannot {action}: {reason}. Give the daemon read and write permission, or choose another "
+            "--data-dir"
         )
     return error
 

@@ -18,9 +18,9 @@ from threading import Lock
 from streamlearn.errors import DamagedJournal, DiskFull, JournalFailed
 from streamlearn.store import record as record_format
 from streamlearn.store.fs import FS, FULL, actionable_error, actionable_errors
-from streamlearn.store.reader import Reader, segment_of
 from streamlearn.store.record import Record, RecordKind
-from streamlearn.store.repair import JournalEnd, JournalRepair
+from streamlearn.store.repair import make_durable, remove
+from streamlearn.store.scan import JournalScan, read_records
 from streamlearn.store.segment import (
     HEADER_BYTES,
     Header,
@@ -47,12 +47,11 @@ class _OpenSegment:
 class Journal:
     """The journal in one directory. One process may have it open: the caller holds the directory's lock."""
 
-    def __init__(self, fs: FS, directory: Path, segment_bytes: int, repairer: JournalRepair) -> None:
+    def __init__(self, fs: FS, directory: Path, segment_bytes: int) -> None:
         """Use ``Journal.open``."""
         self._fs = fs
         self._directory = directory
         self._segment_bytes = segment_bytes
-        self._repair = repairer
         self._state = Lock()  # guards the fields that both threads use; never held during file access
         self._syncing = Lock()  # one sync at a time
         self._sizes: dict[SegmentFile, int] = {}  # bytes in use of every segment, oldest first
@@ -76,11 +75,12 @@ class Journal:
         *,
         segment_bytes: int = SEGMENT_BYTES,
         repair: bool = False,
+        scan: JournalScan | None = None,
         warn: Callable[[str], None] = lambda message: None,
     ) -> Journal:
         """Open the journal in ``directory``, or create one. All its records are durable on return.
 
-        A torn tail is truncated, with a warning.
+        A torn tail is truncated, with a warning. Nothing is changed if the journal is refused.
 
         Parameters
         ----------
@@ -92,6 +92,8 @@ class Journal:
             Size of a segment file.
         repair
             Truncate a damaged journal, after copying it, instead of raising.
+        scan
+            What the caller has read and checked; the journal must not have changed since.
         warn
             Called with each warning.
 
@@ -100,15 +102,35 @@ class Journal:
         DamagedJournal
             If durable records can't be read. ``replay`` raises it too, for earlier segments.
         """
-        self = cls(fs, directory, segment_bytes, JournalRepair(fs, directory, repair, warn))
+        self = cls(fs, directory, segment_bytes)
         with self._permanent_failure("opened"), actionable_errors(f"open the journal in {directory}"):
-            fs.makedirs(directory)
-            segments = list_segments(fs, directory)
-            if segments:
-                self._adopt(segments, self._repair.recover(segments))
+            found = JournalScan(fs, directory, repair=repair)
+            if scan is not None and (scan.id, scan.end) != (found.id, found.end):
+                raise JournalFailed(
+                    f"the journal in {directory} changed while it was replayed: it ended before record "
+                    f"{scan.end.lsn}, and now ends before record {found.end.lsn}. Another process writes "
+                    "there, or the disk fails; find out, then start the daemon again"
+                )
+            if found.segments:
+                make_durable(fs, found, warn)
+                self._adopt(found)
             else:
-                self._begin(1)
+                self._create()
         return self
+
+    def _create(self) -> None:
+        """Create the directory and the journal's first segment, or nothing."""
+        existed = self._fs.exists(self._directory)
+        try:
+            self._fs.makedirs(self._directory)
+            self._begin(1)
+        except OSError:
+            with suppress(OSError):
+                self._close_files()
+                remove(self._fs, list_segments(self._fs, self._directory))
+                if not existed:
+                    self._fs.rmdir(self._directory)
+            raise
 
     def _begin(self, first: int) -> None:
         """Create the journal's first segment."""
@@ -123,12 +145,11 @@ class Journal:
         self._fs.fsync_dir(self._directory)
         segment.name_durable = True
 
-    def _adopt(self, segments: Sequence[SegmentFile], end: JournalEnd) -> None:
-        """Continue at the end of the repaired journal."""
-        at = end.at
-        self._close_files()
+    def _adopt(self, scan: JournalScan) -> None:
+        """Continue at the end of a journal that has nothing behind its end."""
+        at, segments = scan.end, scan.segments
         self._sizes = {segment: self._fs.stat(segment.path).size for segment in segments[: at.index]}
-        if end.journal is None or at.offset == 0:
+        if scan.id is None or at.offset == 0:
             self._begin(at.lsn)
             return
         last = segments[at.index]
@@ -139,7 +160,7 @@ class Journal:
             self._fs.allocate(active.fd, active.limit)
         self._open = [active]
         self._sizes[last] = at.offset
-        self._journal, self._chain, self._closed = end.journal, at.chain, end.closed
+        self._journal, self._chain, self._closed = scan.id, at.chain, scan.closed
         self.written_lsn = self.durable_lsn = at.lsn - 1
 
     # ----------------------------------------------------------------------------------------- appending
@@ -328,6 +349,11 @@ class Journal:
     # -------------------------------------------------------------------------------- reading and retiring
 
     @property
+    def id(self) -> int:
+        """The journal's random id, the same in all its segments."""
+        return self._journal
+
+    @property
     def first_lsn(self) -> int:
         """The first lsn of the oldest segment. Earlier records were retired."""
         with self._state:
@@ -358,8 +384,7 @@ class Journal:
         Raises
         ------
         DamagedJournal
-            At once if ``from_lsn`` was retired; during the iteration if a record can't be read. With
-            ``repair`` the journal is truncated there instead, and the iteration ends.
+            At once if ``from_lsn`` was retired; during the iteration if a record can't be read.
         """
         if from_lsn is None:
             from_lsn = self.first_lsn
@@ -371,28 +396,9 @@ class Journal:
                 lsn=from_lsn,
                 first_lsn=self.first_lsn,
             )
-        return self._replay(from_lsn, self.written_lsn)
-
-    def _replay(self, begin: int, last: int) -> Iterator[Record]:
         with self._state:
             segments = list(self._sizes)
-        reader = Reader(
-            self._fs, segments, self._journal, segment_of(self._fs, segments, self._journal, begin)
-        )
-        for link in reader.links():
-            if link is None or link.record.kind is RecordKind.CLOSE:
-                continue
-            if link.record.lsn > last:
-                return
-            if link.record.lsn >= begin:
-                yield link.record
-        if reader.at.lsn <= last:
-            self._repair.report_damage(
-                segments, reader.at, f"the records up to {last} were valid when it was opened"
-            )
-            with self._permanent_failure("repaired"):
-                self._repair.cut(segments, reader.at)
-                self._adopt(segments, JournalEnd(reader.at, self._journal, closed=False))
+        return read_records(self._fs, self._directory, segments, self._journal, from_lsn, self.written_lsn)
 
     def retire(self, before_lsn: int) -> int:
         """Remove the segments with no record at or after ``before_lsn``; return their number.
@@ -410,7 +416,7 @@ class Journal:
             if len(oldest) < 2 or oldest[1].first > before_lsn or busy:
                 return removed
             # One at a time: after removing two at once, a power loss might restore only the older one.
-            self._repair.remove(oldest[:1])
+            remove(self._fs, oldest[:1])
             with self._state:
                 del self._sizes[oldest[0]]
             removed += 1

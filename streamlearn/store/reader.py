@@ -35,11 +35,12 @@ class Tail:
     """The bytes after the end of the chain.
 
     ``damage`` says why a durable record is lost; ``None`` if none is. ``torn_bytes`` counts the bytes without
-    leading and trailing zeros; 0 for a clean end.
+    leading and trailing zeros; 0 for a clean end. ``foreign`` is the name of a segment of another journal.
     """
 
     damage: str | None
     torn_bytes: int
+    foreign: str | None = None
 
 
 def journal_id(fs: FS, segments: Sequence[SegmentFile]) -> int | None:
@@ -122,6 +123,11 @@ class Reader:
     def inspect_tail(self) -> Tail:
         """Read all bytes after ``at`` and classify them."""
         torn = 0
+        for segment in self._segments[self.at.index :]:
+            header = read_header(self._fs, segment)
+            if header is not None and header.journal != self._journal:
+                name = segment.path.name
+                return Tail(f"segment {name} belongs to another journal", torn, name)
         for index in range(self.at.index, len(self._segments)):
             offset = self.at.offset if index == self.at.index else 0
             data = self._fs.read(self._segments[index].path, offset)
@@ -143,8 +149,6 @@ class Reader:
                 # The header of a journal's first segment is durable before any record is written.
                 if index == 0 and data[HEADER_BYTES:].strip(b"\0"):
                     return f"the header of {name} had been durable, and records follow it"
-            elif header.journal != self._journal:
-                return f"segment {name} belongs to another journal"
             elif header.durable >= self.at.lsn:
                 return f"segment {name} says that record {header.durable} had been durable"
         if self._journal is None:

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from streamlearn.errors import DamagedCheckpoints, DamagedJournal
-from streamlearn.recovery import Recovered, first_needed_lsn, recover
+from streamlearn.recovery import Recovered, first_needed_lsn, manifest_of, recover, take_over
 from streamlearn.shard import Shard
 from streamlearn.store import tensors
 from streamlearn.store.checkpoint import CheckpointInfo, CheckpointStore
 from streamlearn.store.fs import FS
-from streamlearn.store.journal import Journal
+from streamlearn.store.manifest import ManifestFile
 from streamlearn.store.record import Record, RecordKind
 from streamlearn.store.retention import Retention
+from streamlearn.store.scan import JournalScan
 from streamlearn_client.protocol import Learn
 from tests.shard.fakes import Fakes, RunningSum
 
@@ -41,17 +42,28 @@ class Disk:
         self.open()
 
     def open(self, repair: bool = False) -> Recovered:
-        self.journal = Journal.open(
-            FS(),
-            self.directory / "journal",
-            segment_bytes=SEGMENT,
-            repair=repair,
-            warn=self.warnings.append,
+        fs, directory, warn = FS(), self.directory, self.warnings.append
+        scan = JournalScan(fs, directory / "journal", repair=repair)
+        self.store = CheckpointStore(fs, directory / "checkpoints", warn=warn)
+        manifest = ManifestFile(fs, directory).read()
+        recovered = recover(scan, self.store, Fakes(), manifest=manifest, repair=repair)
+        self.journal = take_over(
+            fs, directory, scan, self.store, recovered, segment_bytes=SEGMENT, repair=repair, warn=warn
         )
-        self.store = CheckpointStore(FS(), self.directory / "checkpoints", warn=self.warnings.append)
-        self.recovered = recover(self.journal, self.store, Fakes(), repair=repair)
-        self.shard = self.recovered.shard
+        self.recovered, self.shard = recovered, recovered.shard
         return self.recovered
+
+    def retire(self) -> int:
+        """Remove the segments that no model needs, as `Checkpointer` does."""
+        checkpoints = {(hosted.name, hosted.create_lsn): self.kept(hosted.name) for hosted in self.shard}
+        needed = [
+            first_needed_lsn(hosted, checkpoints[hosted.name, hosted.create_lsn]) for hosted in self.shard
+        ]
+        before = min((lsn for lsn in needed if lsn is not None), default=self.journal.durable_lsn + 1)
+        ManifestFile(FS(), self.directory).write(
+            manifest_of(self.journal.id, before, self.shard, checkpoints)
+        )
+        return self.journal.retire(before)
 
     def crash(self) -> None:
         """End the process; the files stay."""
@@ -182,7 +194,7 @@ def grow_and_retire(disk: Disk) -> None:
     disk.learn(1)
     lsn = first_needed_lsn(disk.shard.hosted("m"), disk.kept())
     assert lsn == 17
-    assert disk.journal.retire(lsn) > 0
+    assert disk.retire() > 0
     assert 1 < disk.journal.first_lsn <= 17
 
 
@@ -215,11 +227,13 @@ def test_more_bad_checkpoints_than_the_journal_makes_up_for(disk: Disk) -> None:
     disk.checkpoint()
     lsn = first_needed_lsn(disk.shard.hosted("m"), disk.kept())
     assert lsn is not None
-    assert disk.journal.retire(lsn) > 0
+    assert disk.retire() > 0
     for info in disk.kept()[:2]:
         spoil(info)
     disk.crash()
-    with pytest.raises(DamagedCheckpoints, match="records are missing"):
+    with pytest.raises(
+        DamagedCheckpoints, match="2 checkpoints of model 'm' are bad, and so are the records between"
+    ):
         disk.open()
 
 
@@ -228,6 +242,9 @@ def test_checkpoints_that_vanished_with_their_directory_are_missed(disk: Disk) -
     for path in disk.kept()[0].path.parent.iterdir():
         path.unlink()
     disk.crash()
+    with pytest.raises(DamagedCheckpoints, match="created by record 1, and was not deleted, but has no"):
+        disk.open()
+    (disk.directory / "manifest.json").unlink()
     with pytest.raises(DamagedCheckpoints, match="neither its creation nor a checkpoint"):
         disk.open()
 
@@ -320,3 +337,82 @@ def test_the_first_needed_lsn_of_a_model() -> None:
     assert first_needed_lsn(hosted, [info, info]) is None  # idle, and safe twice
     shard.enqueue(shard.accept_learn(Learn("m", X[:10]), 9, 0))  # type: ignore[arg-type]
     assert first_needed_lsn(hosted, [info, info]) == 6
+
+
+def test_an_idle_model_whose_checkpoints_vanished_is_missed(disk: Disk) -> None:
+    """No record behind the journal's beginning mentions it: only the manifest does."""
+    disk.create("idle")
+    disk.learn(1, "idle")
+    disk.checkpoint("idle")
+    disk.checkpoint("idle")
+    disk.create()
+    for _ in range(2):
+        disk.learn(15)
+        disk.checkpoint()
+    assert disk.retire() > 0
+    idle = disk.directory / "checkpoints" / "idle@1"
+    idle.rename(disk.directory / "moved")
+    disk.crash()
+    with pytest.raises(DamagedCheckpoints, match="model 'idle' was created by record 1, and was not deleted"):
+        disk.open()
+    (disk.directory / "moved").rename(idle)
+    disk.open()
+    disk.delete("idle")  # before the next retirement: the journal says so
+    disk.crash()
+    assert len(disk.open().shard) == 1
+    disk.crash()
+    assert len(disk.open().shard) == 1
+
+
+def test_first_segments_that_vanished_are_missed(disk: Disk) -> None:
+    """The checkpoint is older than what is left of the journal."""
+    disk.create()
+    disk.learn(3)
+    disk.checkpoint()
+    disk.learn(30)
+    disk.crash()
+    first = sorted((disk.directory / "journal").iterdir())[0]
+    first.rename(disk.directory / first.name)
+    with pytest.raises(DamagedJournal, match="should begin at 1 or before: segments are missing"):
+        disk.open()
+    (disk.directory / first.name).rename(first)
+    disk.open()
+    assert disk.hash() == reference(X[:330])
+
+
+def test_the_journal_of_another_directory_is_refused(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        disk = Disk(tmp_path / name)
+        disk.create()
+        disk.learn(2)
+        disk.crash()
+    (tmp_path / "b/journal").rename(tmp_path / "moved")
+    (tmp_path / "a/journal").rename(tmp_path / "b/journal")
+    disk = Disk.__new__(Disk)
+    disk.directory, disk.warnings = tmp_path / "b", []
+    with pytest.raises(DamagedJournal, match=r"is not the journal that manifest\.json belongs to"):
+        disk.open()
+
+
+def test_a_manifest_that_is_not_one_is_refused(disk: Disk) -> None:
+    disk.create()
+    disk.crash()
+    for content in (b"", b"[]", b"{}", b'{"version": 2}', b'{"version": 1, "journal": 5}', bytes(99)):
+        (disk.directory / "manifest.json").write_bytes(content)
+        with pytest.raises(DamagedJournal, match=r"manifest\.json cannot be read"):
+            disk.open()
+
+
+def test_the_last_arrival_time_is_known_without_the_journal(disk: Disk) -> None:
+    disk.create()
+    batch = Learn("m", X[:10])
+    disk.change(lambda lsn, time: disk.shard.accept_learn(batch, lsn, 1_000))  # type: ignore[arg-type, return-value]
+    assert disk.shard.hosted("m").applied_time == 1_000
+    disk.checkpoint()
+    disk.change(lambda lsn, time: disk.shard.accept_learn(batch, lsn, 2_000))  # type: ignore[arg-type, return-value]
+    disk.crash()
+    assert disk.open().last_arrival == 2_000
+    disk.crash()
+    for segment in (disk.directory / "journal").iterdir():
+        segment.unlink()
+    assert disk.open(repair=True).last_arrival == 1_000

@@ -20,7 +20,7 @@ from tests.store.journals import filled, numbers
 @pytest.mark.parametrize(
     ("operation", "code", "error", "says"),
     [
-        ("mkdir", errno.EROFS, BadConfig, "Read-only file system. Give the daemon write permission"),
+        ("mkdir", errno.EROFS, BadConfig, "Read-only file system. Give the daemon read and write permission"),
         ("mkdir", errno.EACCES, BadConfig, "cannot open the journal in /data/j: Permission denied"),
         (
             "create",

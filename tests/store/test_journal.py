@@ -249,7 +249,7 @@ def test_repair_copies_and_cuts(tmp_path: Path, segment: int) -> None:
     original = bytearray(path.read_bytes())
     original[220] ^= 1  # in the segment's second record
     path.write_bytes(original)
-    with pytest.raises(DamagedJournal, match=r"Restore the journal from a backup; or start with --repair"):
+    with pytest.raises(DamagedJournal, match=r"restore the journal from a backup; or start with --repair"):
         list(Journal.open(FS(), tmp_path, segment_bytes=512).replay())
     warnings: list[str] = []
     journal = Journal.open(FS(), tmp_path, segment_bytes=512, repair=True, warn=warnings.append)
