@@ -30,6 +30,7 @@ class Journal:
 
     def __init__(self) -> None:
         self.durable_lsn = 10**9
+        self.id = 1
         self.segments = 5
         self.retired: list[int] = []
 
@@ -217,7 +218,7 @@ def test_a_checkpoint_waits_for_the_durable_journal(scene: Scene) -> None:
     model = RunningSum(dim=2)
     model.learn(X[:20])
     assert all((arrays[name] == array).all() for name, array in model.state.items())
-    assert metadata == model.metadata()
+    assert metadata == model.metadata() | {"arrival_time": "3"}
     assert scene.checkpointer.idle
 
 
