@@ -22,7 +22,7 @@ from streamlearn.store.checkpoint import BadFile, CheckpointInfo, CheckpointStor
 from streamlearn.store.fs import FS
 from streamlearn.store.journal import SEGMENT_BYTES, Journal
 from streamlearn.store.manifest import Manifest, ManifestFile
-from streamlearn.store.record import Record, RecordKind
+from streamlearn.store.record import CREATES, Record, RecordKind
 from streamlearn.store.scan import JournalScan
 
 Progress = Callable[[int, int], None]  # lsn of the last replayed record, lsn of the journal's last record
@@ -326,7 +326,7 @@ class _Replay:
     def _is_known(self, record: Record) -> bool:
         """Whether the record creates its model, or the model exists."""
         name, known = record.model, record.model in self._shard
-        if record.kind is RecordKind.CREATE:
+        if record.kind in CREATES:
             if self._lost.get(name) == record.lsn:
                 del self._lost[name]
             return True

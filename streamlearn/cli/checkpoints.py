@@ -71,21 +71,50 @@ def unpin(
 def restore(
     name: Name,
     lsn: Annotated[
-        int | None, typer.Option(min=1, help="lsn of the checkpoint", show_default="newest")
+        int | None,
+        typer.Option(min=1, help="lsn of the state, of a checkpoint or later", show_default=False),
+    ] = None,
+    checkpoint_name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="CHECKPOINT", help="name of a checkpoint", show_default=False),
+    ] = None,
+    into: Annotated[
+        str | None,
+        typer.Option(metavar="NEW", help="create this model with the state instead", show_default=False),
     ] = None,
     yes: Yes = False,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
-    timeout: Timeout = 30.0,
+    timeout: Timeout = 600.0,
     as_json: Json = False,
 ) -> None:
-    """Restore a model from a checkpoint. Samples learned after it are undone."""
-    from streamlearn.cli import report
+    """Set a model back to its newest checkpoint, to a named one, or to any lsn that is still reached.
 
+    Samples learned later are undone. A checkpoint of the state before is written first.
+    """
+    from streamlearn.cli import report
+    from streamlearn.cli.errors import BadUsage
+
+    if lsn is not None and checkpoint_name is not None:
+        raise BadUsage("--lsn and --name both select a state; give one of them")
     with connect(endpoint, timeout) as client:
         before = client.describe(name)["samples"]
-        where = "its newest checkpoint" if lsn is None else f"its checkpoint at lsn {lsn:,}"
-        confirm(f"Restore {name}, which has learned {before:,} samples, from {where}?", yes)
-        done = client.restore(name, lsn=lsn)
-    learned = f"{report.many(done['samples'], 'sample')} learned, {before:,} before"
-    message = f"{name} is restored to lsn {done['restored_lsn']:,}: {learned}"
+        target = "its newest checkpoint"
+        if lsn is not None:
+            target = f"its state at lsn {lsn:,}"
+        elif checkpoint_name is not None:
+            target = f"its checkpoint {checkpoint_name}"
+        if into is None:
+            confirm(f"Restore {name}, which has learned {before:,} samples, from {target}?", yes)
+        done = client.restore(name, lsn, name=checkpoint_name, into=into)
+    learned = report.many(done["samples"], "sample")
+    if into is not None:
+        message = (
+            f"{into} is created with the state of {name} at lsn {done['restored_lsn']:,}: {learned} learned"
+        )
+        report.show(done, as_json, message)
+        return
+    message = (
+        f"{name} is restored to lsn {done['restored_lsn']:,}: {learned} learned, {before:,} before\n"
+        f"undo it with: streamlearn restore {name} --name {done['undo_name']}"
+    )
     report.show({**done, "samples_before": before}, as_json, message)

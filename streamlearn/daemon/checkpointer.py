@@ -11,13 +11,13 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from streamlearn.daemon.context import Context
 from streamlearn.errors import (
     Busy,
     CheckpointExists,
     Internal,
-    NoCheckpoint,
     StreamlearnError,
     UnknownModel,
 )
@@ -29,7 +29,6 @@ from streamlearn_client.protocol import EventMessage
 log = logging.getLogger(__name__)
 
 Taken = Callable[[CheckpointInfo | None, StreamlearnError | None], None]
-Read = Callable[[tuple[CheckpointInfo, bytes] | None, Exception | None], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -150,9 +149,13 @@ class Checkpointer:
 
         self._context.file_worker.submit(unpin, unpinned)
 
-    def hold(self) -> None:
-        """Remove no file until `release`: neither checkpoints nor segments of the journal. Calls nest."""
+    def hold(self, done: Callable[[Any, Exception | None], None]) -> None:
+        """Remove no file until `release`: neither checkpoints nor segments of the journal. Calls nest.
+
+        `done` is called when everything is removed that was to be removed before.
+        """
         self._holds += 1
+        self._context.file_worker.submit(lambda: None, done)
 
     def release(self) -> None:
         """End one `hold`, and remove what was held back."""
@@ -203,22 +206,6 @@ class Checkpointer:
         remove_files = partial(self._context.checkpoints.drop, hosted.name, hosted.create_lsn)
         self._context.file_worker.submit(remove_files, removed)
 
-    def read(self, hosted: HostedModel, lsn: int | None, done: Read) -> None:
-        """Read a checkpoint's file on the worker and pass it to `done`.
-
-        Parameters
-        ----------
-        hosted
-            The model.
-        lsn
-            Which checkpoint; `None` for the newest. It must still exist when the worker reads it, otherwise
-            `done` gets `NoCheckpoint`.
-        done
-            Called with `((info, content), None)` or with `(None, error)`.
-        """
-        read = partial(self._read, hosted.name, hosted.create_lsn, lsn)
-        self._context.file_worker.submit(read, done)
-
     def _history(self, hosted: HostedModel) -> _History:
         key = (hosted.name, hosted.create_lsn)
         found = self._histories.get(key)
@@ -262,19 +249,6 @@ class Checkpointer:
         """Runs on the file worker."""
         info = self._context.checkpoints.write(*snapshot, name, retire=retire)
         return info, self._context.checkpoints.list(snapshot.model, snapshot.create_lsn)
-
-    def _read(self, model: str, create_lsn: int, lsn: int | None) -> tuple[CheckpointInfo, bytes]:
-        """Runs on the file worker, which also removes checkpoints, so none disappears during the read."""
-        infos = self._context.checkpoints.list(model, create_lsn)
-        for info in infos:
-            if lsn is None or info.lsn == lsn:
-                return info, self._context.checkpoints.read(info)
-        wanted = "a checkpoint" if lsn is None else f"a checkpoint as of record {lsn}"
-        existing = ", ".join(str(info.lsn) for info in infos) or "none"
-        raise NoCheckpoint(
-            f"model {model!r} does not have {wanted}; its checkpoints: {existing}",
-            lsns=[info.lsn for info in infos],
-        )
 
     def _written(
         self,

@@ -13,6 +13,7 @@ from streamlearn.daemon.publisher import Publisher
 from streamlearn.daemon.queries import Queries
 from streamlearn.daemon.read_operations import ReadOperations
 from streamlearn.daemon.replies import Replies
+from streamlearn.daemon.restores import Restores
 from streamlearn.daemon.runtime import Runtime
 from streamlearn.daemon.sockets import Sockets
 from streamlearn.daemon.subscriptions import Subscriptions
@@ -83,14 +84,16 @@ class Daemon:
         inline_ns = int(IDLE_FACTOR * settings.learning.slice_milliseconds * 1e6)  # the longest slice
         self._queries = Queries(context, inline_ns)
         read_operations = ReadOperations(context, group_commit, checkpointer, self._queries)
-        self.write_operations = WriteOperations(context, group_commit, checkpointer)
+        self._restores = Restores(context, group_commit, checkpointer)
+        self.write_operations = WriteOperations(context, group_commit, checkpointer, self._restores)
         handlers = read_operations.handlers | self.write_operations.handlers
-        self.loop = Loop(context, group_commit, checkpointer, self._queries, handlers)
+        self.loop = Loop(context, group_commit, checkpointer, self._queries, [self._restores], handlers)
         context.flusher.start()
 
     def close(self) -> None:
         """End the threads after their last jobs."""
         self._queries.close()
+        self._restores.close()
         self.context.file_worker.stop()
         self.context.flusher.stop()
         self.context.self_pipe.close()

@@ -11,8 +11,8 @@ CONTRIBUTING.md, "The path of a sample", shows one turn as pseudo-code.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import zmq
@@ -38,6 +38,20 @@ TICK_SECONDS = 0.1  # between two runs of the work that depends on the clock
 Handler = Callable[[ReplyAddress, Request], None]
 
 
+class Background(Protocol):
+    """Operations that wait for a worker of their own."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether every request is answered."""
+
+    def collect(self) -> None:
+        """Continue with the results of the worker."""
+
+    def shut_down(self) -> None:
+        """The daemon stops: refuse what has changed nothing yet."""
+
+
 class Loop:
     """Serve until `stop`. `handlers` are the operations other than `learn`, by name."""
 
@@ -47,6 +61,7 @@ class Loop:
         group_commit: GroupCommit,
         checkpointer: Checkpointer,
         queries: Queries,
+        background: Sequence[Background],
         handlers: Mapping[str, Handler],
     ) -> None:
         self._context = context
@@ -55,6 +70,7 @@ class Loop:
         self._group_commit = group_commit
         self._checkpointer = checkpointer
         self._queries = queries
+        self._background = background
         self._handlers = handlers
         self._short_slice_ns = int(context.settings.learning.slice_milliseconds * 1e6)
         self._slice_ns = IDLE_FACTOR * self._short_slice_ns
@@ -108,6 +124,8 @@ class Loop:
         context.watermarks.advance_durable(context.journal.durable_lsn)
         context.file_worker.collect()
         self._queries.collect()
+        for background in self._background:
+            background.collect()
         now = self._runtime.steady()
         recent_query = now < self._last_query + QUERY_RECENT_SECONDS
         self._slice_ns = self._short_slice_ns if recent_query else IDLE_FACTOR * self._short_slice_ns
@@ -212,7 +230,11 @@ class Loop:
         if not self._stopping:
             return False
         self._queries.shut_down(self._runtime.steady())
+        for background in self._background:
+            background.shut_down()
         if self._context.shard.has_backlog or not self._group_commit.idle:
+            return False
+        if not all(background.idle for background in self._background):
             return False
         if not self._final_checkpoints_taken:
             self._final_checkpoints_taken = True

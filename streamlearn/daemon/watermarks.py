@@ -74,7 +74,7 @@ class Watermarks:
         Parameters
         ----------
         hosted
-            The model to wait for. If it is deleted first, the call is `run(None)`.
+            The model to wait for. If it is deleted first, or already, the call is `run(None)`.
         lsn
             The record to wait for.
         run
@@ -84,6 +84,9 @@ class Watermarks:
         between_records
             Call only when the model is not inside a record, so that its state is that of `applied_lsn`.
         """
+        if hosted.deleted:
+            run(None)
+            return
         if hosted.applied_lsn >= lsn and (hosted.between_records or not between_records):
             run(hosted)
             return

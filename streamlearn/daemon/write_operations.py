@@ -10,13 +10,15 @@ from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.group_commit import GroupCommit
 from streamlearn.daemon.replies import ReplyAddress, checkpoint_fields, deleted_while_waiting, model_fields
-from streamlearn.errors import BadName, BadSpec, FatalError, Internal, StreamlearnError
+from streamlearn.daemon.restores import Restores
+from streamlearn.errors import BadMessage, BadName, BadSpec, Internal, StreamlearnError
+from streamlearn.history import Target
 from streamlearn.shard import HostedModel
 from streamlearn.store.checkpoint import CheckpointInfo
 from streamlearn.store.record import Record
 from streamlearn.store.retention import UNDO_PREFIX
 from streamlearn_client.protocol import Request
-from streamlearn_client.protocol.names import check_checkpoint
+from streamlearn_client.protocol.names import check_checkpoint, check_model
 
 
 class WriteOperations:
@@ -25,10 +27,17 @@ class WriteOperations:
     A change is answered, and published as an event, once it is durable and applied.
     """
 
-    def __init__(self, context: Context, group_commit: GroupCommit, checkpointer: Checkpointer) -> None:
+    def __init__(
+        self,
+        context: Context,
+        group_commit: GroupCommit,
+        checkpointer: Checkpointer,
+        restores: Restores,
+    ) -> None:
         self._context = context
         self._group_commit = group_commit
         self._checkpointer = checkpointer
+        self._restores = restores
         self.handlers: dict[str, Callable[[ReplyAddress, Request], None]] = {
             "create": self._do_create,
             "delete": self._do_delete,
@@ -107,24 +116,15 @@ class WriteOperations:
             self._context.replies.ok(reply_to, {"model": info.model, **fields})
 
     def _do_restore(self, reply_to: ReplyAddress, request: Request) -> None:
-        hosted = self._context.shard.hosted(request.model)
-
-        def restore(found: tuple[CheckpointInfo, bytes] | None, problem: Exception | None) -> None:
-            try:
-                if self._context.shard.hosted(hosted.name) is not hosted:
-                    raise deleted_while_waiting()
-                if found is None:
-                    raise problem if isinstance(problem, StreamlearnError) else Internal(f"{problem}")
-                info, data = found
-                accept = partial(self._context.shard.accept_restore, hosted.name, data)
-                record = self._group_commit.change(accept)
-                self._reply_when_applied(reply_to, hosted, record, "restored", restored_lsn=info.lsn)
-            except FatalError:
-                raise
-            except StreamlearnError as error:
-                self._context.replies.error(reply_to, error)
-
-        self._checkpointer.read(hosted, request.fields.get("lsn"), restore)
+        hosted, fields = self._context.shard.hosted(request.model), request.fields
+        name, lsn, into = fields.get("name", ""), fields.get("lsn"), fields.get("into", "")
+        if name and lsn is not None:
+            raise BadMessage("restore takes the name of a checkpoint or an lsn, not both; leave one out")
+        if name:
+            check_checkpoint(name)
+        if into:
+            check_model(into)
+        self._restores.request(reply_to, hosted, Target(name, lsn), into)
 
     def _do_reheat(self, reply_to: ReplyAddress, request: Request) -> None:
         """The reheat takes effect behind every batch that was accepted before it."""

@@ -80,6 +80,7 @@ class HostedModel:
         "backlog_bytes",
         "backlog_rows",
         "create_lsn",
+        "deleted",
         "learned",
         "missing_batches",
         "model",
@@ -93,6 +94,7 @@ class HostedModel:
         self.name = name
         self.model = model
         self.create_lsn = create_lsn
+        self.deleted = False
         self.applied_lsn = self.accepted_lsn = lsn
         self.applied_time = 0  # arrival time of the last record, ns since 1970; 0 if it is not known
         self.applied_producers = producers
@@ -237,6 +239,7 @@ class HostedModel:
 
     def discard_queue(self, lsn: int) -> None:
         """Record `lsn` deletes the model: discard what it has not learned."""
+        self.deleted = True
         self._queue.clear()
         self.applied_lsn = self.accepted_lsn = lsn
         self._rows_done = self.backlog_rows = self.backlog_bytes = 0

@@ -23,7 +23,7 @@ from streamlearn.shard.hosted_model import ARRIVAL, Applied, HostedModel, ModelS
 from streamlearn.shard.producers import ProducerState
 from streamlearn.shard.record_codec import content_digest, encode_payload, optional_columns
 from streamlearn.store import tensors
-from streamlearn.store.record import Record, RecordKind
+from streamlearn.store.record import CREATES, Record, RecordKind
 from streamlearn_client.protocol.messages import Learn
 from streamlearn_client.protocol.names import check_model
 
@@ -39,7 +39,7 @@ class Shard:
     """Models by name. One thread owns it (R6)."""
 
     def __init__(self, models: ModelSource) -> None:
-        self._source = models
+        self.source = models
         self._hosted: dict[str, HostedModel] = {}
         self._backlogged: deque[HostedModel] = deque()  # models with a queue; the next to learn comes first
 
@@ -151,14 +151,8 @@ class Shard:
 
     def accept_create(self, name: str, kind: str, spec: Mapping[str, Any], lsn: int, time: int) -> Record:
         """Make the record of a new model. Raises `BadName`, `ModelExists`, `BadSpec`."""
-        check_model(name)
-        if name in self._hosted:
-            raise ModelExists(
-                f"there is a model {name!r} already, a {self._hosted[name].model.kind}; delete it first, "
-                "or choose another name",
-                model=name,
-            )
-        model = self._source.create(kind, spec)
+        self._check_unused(name)
+        model = self.source.create(kind, spec)
         payload = json.dumps({"kind": model.kind, "spec": model.spec_dict()}, sort_keys=True).encode()
         return Record(kind=RecordKind.CREATE, lsn=lsn, time=time, model=name, payload=payload)
 
@@ -173,13 +167,21 @@ class Shard:
         `BadCheckpoint` if the content can't be decoded or has another spec.
         """
         hosted = self.hosted(name)
-        arrays, metadata = tensors.decode(checkpoint)
-        model = self._source.from_arrays(arrays, metadata)
+        model = self._decode(checkpoint)
         if (model.kind, model.spec_dict()) != (hosted.model.kind, hosted.model.spec_dict()):
             raise BadCheckpoint(
                 f"the checkpoint belongs to a model with another spec than {name!r}", model=name
             )
         return Record(kind=RecordKind.RESTORE, lsn=lsn, time=time, model=name, payload=checkpoint)
+
+    def accept_copy(self, name: str, checkpoint: bytes, lsn: int, time: int) -> Record:
+        """Make the record that creates a model with the spec and the state of a checkpoint file.
+
+        The new model has no producers. Raises `BadName`, `ModelExists`, `BadCheckpoint`.
+        """
+        self._check_unused(name)
+        self._decode(checkpoint)
+        return Record(kind=RecordKind.COPY, lsn=lsn, time=time, model=name, payload=checkpoint)
 
     def accept_reheat(self, name: str, heat: float, lsn: int, time: int) -> Record:
         """Make the record that restarts a model's schedules at `heat`. Raises `UnknownModel`, `BadValue`."""
@@ -192,8 +194,8 @@ class Shard:
     def enqueue(self, record: Record) -> bool:
         """Take a journalled record.
 
-        CREATE and DELETE take effect at once, all other records in `step`. A deletion discards what the model
-        has not yet learned.
+        CREATE, COPY and DELETE take effect at once, all other records in `step`. A deletion discards what the
+        model has not yet learned.
 
         Returns
         -------
@@ -209,7 +211,7 @@ class Shard:
         hosted = self._hosted.get(record.model)
         if hosted is not None and record.lsn <= hosted.applied_lsn:
             return False
-        if record.kind is RecordKind.CREATE:
+        if record.kind in CREATES:
             if hosted is not None:
                 raise ModelExists(f"record {record.lsn} creates {record.model!r}, which exists already")
             self._hosted[record.model] = self._created(record)
@@ -231,7 +233,7 @@ class Shard:
         if not self._backlogged:
             return None
         hosted = self._backlogged.popleft()
-        applied = hosted.step(self._source)
+        applied = hosted.step(self.source)
         if hosted.has_backlog:
             self._backlogged.append(hosted)
         return applied
@@ -243,16 +245,32 @@ class Shard:
 
     def install(self, snapshot: Snapshot) -> HostedModel:
         """Add the model of a checkpoint. Raises `BadCheckpoint` if its content is not a valid model."""
-        model = self._source.from_arrays(snapshot.arrays, snapshot.metadata)
+        model = self.source.from_arrays(snapshot.arrays, snapshot.metadata)
         producers = ProducerState.from_arrays(snapshot.arrays)
         hosted = HostedModel(snapshot.model, model, snapshot.create_lsn, snapshot.lsn, producers)
         hosted.applied_time = int(snapshot.metadata.get(ARRIVAL, 0))
         self._hosted[snapshot.model] = hosted
         return hosted
 
+    def _check_unused(self, name: str) -> None:
+        """Raise `BadName` or `ModelExists` if no model can be created under this name."""
+        check_model(name)
+        if name in self._hosted:
+            raise ModelExists(
+                f"there is a model {name!r} already, a {self._hosted[name].model.kind}; delete it first, "
+                "or choose another name",
+                model=name,
+            )
+
+    def _decode(self, checkpoint: bytes) -> Model:
+        return self.source.from_arrays(*tensors.decode(checkpoint))
+
     def _created(self, record: Record) -> HostedModel:
-        content = json.loads(bytes(record.payload))
-        model: Model = self._source.create(content["kind"], content["spec"])
+        if record.kind is RecordKind.COPY:
+            model = self._decode(bytes(record.payload))
+        else:
+            content = json.loads(bytes(record.payload))
+            model = self.source.create(content["kind"], content["spec"])
         return HostedModel(record.model, model, record.lsn, record.lsn, ProducerState())
 
 

@@ -37,6 +37,11 @@ class RecordKind(IntEnum):
     RESTORE = 4
     TARGETS = 5
     REHEAT = 6
+    COPY = 7
+
+
+CREATES = frozenset({RecordKind.CREATE, RecordKind.COPY})
+"""The kinds that create a model."""
 
 
 KEYS, IDS = 1, 2
@@ -56,6 +61,7 @@ class Record:
     - CREATE: the spec as JSON
     - DELETE: nothing
     - RESTORE: the content of the checkpoint file (``tensors.encode``)
+    - COPY: the same; it creates a model with this spec and state
     - REHEAT: the heat as JSON
     """
 

@@ -14,7 +14,14 @@ from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.config import Checkpoints, Settings
 from streamlearn.daemon.metrics import Metrics
 from streamlearn.daemon.watermarks import Watermarks
-from streamlearn.errors import DiskFull, Internal, NoCheckpoint, StreamlearnError, UnknownModel
+from streamlearn.errors import (
+    Busy,
+    CheckpointExists,
+    DiskFull,
+    Internal,
+    StreamlearnError,
+    UnknownModel,
+)
 from streamlearn.shard import HostedModel
 from streamlearn.store.checkpoint import CheckpointInfo, CheckpointStore
 from streamlearn.store.fs import FS
@@ -181,26 +188,73 @@ def test_after_a_restart(scene: Scene, tail: int, due_at: float | None) -> None:
     assert due_at is None
 
 
-def test_a_read_uses_the_checkpoints_that_exist_when_it_runs(scene: Scene) -> None:
-    """Two more checkpoints are pending, and their writing removes those that the loop knows."""
+def test_a_hold_keeps_all_files_until_its_release(scene: Scene) -> None:
+    scene.learn(10)
+    scene.take()
+    held: list[bool] = []
+    scene.checkpointer.hold(lambda *_: held.append(True))
+    assert not held  # the write in front of it may remove files
+    scene.worker.work()
+    assert held
+    scene.journal.retired.clear()
     for _ in range(2):
         scene.learn(10)
         scene.take()
-    found: list[int | list[int] | None] = []
-
-    def read(result: tuple[CheckpointInfo, bytes] | None, problem: Exception | None) -> None:
-        if isinstance(problem, NoCheckpoint):
-            found.append(problem.detail["lsns"])
-        else:
-            assert result is not None
-            assert result[1] == result[0].path.read_bytes()
-            found.append(result[0].lsn)
-
-    assert [info.lsn for info in scene.checkpointer.checkpoints_of(scene.hosted)] == [1]
-    for lsn in (None, 1, 2):
-        scene.checkpointer.read(scene.hosted, lsn, read)
+        scene.worker.work()
+    with pytest.raises(Busy):
+        scene.checkpointer.unpin(scene.hosted, "a", lambda *_: None)
+    scene.bench.create("gone")
+    gone = scene.bench.shard.hosted("gone")
+    scene.checkpointer.take(gone, lambda *_: None)
     scene.worker.work()
-    assert found == [3, [3, 2], 2]
+    scene.bench.change(scene.bench.shard.accept_delete("gone", 6, 0))
+    scene.checkpointer.forget(gone)
+    scene.checkpointer.remove(gone)
+    scene.worker.work()
+    assert [info.lsn for info in scene.store.list("m", 1)] == [4, 3, 2, 1]
+    assert ("gone", gone.create_lsn) in scene.store.models()
+    assert scene.journal.retired == []
+    scene.checkpointer.release()
+    scene.worker.work()
+    assert ("gone", gone.create_lsn) not in scene.store.models()
+    assert scene.journal.retired[-1] == 4
+    scene.learn(10)
+    scene.take()
+    scene.worker.work()
+    assert [info.lsn for info in scene.store.list("m", 1)][1:] == [4]
+
+
+def test_names_pin_checkpoints_and_are_unique(scene: Scene) -> None:
+    def take(name: str) -> None:
+        scene.checkpointer.take(scene.hosted, lambda info, error: scene.answers.append(info or error), name)
+        scene.worker.work()
+
+    scene.learn(10)
+    take("a")
+    for _ in range(3):
+        scene.learn(10)
+        take("")
+    take("a")
+    take("b")
+    first, *_, refused, second = scene.answers
+    assert isinstance(first, CheckpointInfo)
+    assert first.name == "a"
+    assert isinstance(refused, CheckpointExists)
+    assert isinstance(second, CheckpointInfo)
+    assert second.lsn == scene.hosted.applied_lsn
+    infos = scene.checkpointer.checkpoints_of(scene.hosted)
+    assert [(info.lsn, info.name) for info in infos] == [(5, "b"), (5, ""), (2, "a")]
+    # Two requests of one name at the same time: the second is refused when it is written.
+    scene.answers.clear()
+    for _ in range(2):
+        scene.checkpointer.take(scene.hosted, lambda info, error: scene.answers.append(info or error), "c")
+    scene.worker.work()
+    assert isinstance(scene.answers[0], CheckpointInfo)
+    assert isinstance(scene.answers[1], CheckpointExists)
+    scene.checkpointer.unpin(scene.hosted, "a", lambda info, error: scene.answers.append(info or error))
+    scene.worker.work()
+    assert isinstance(scene.answers[2], CheckpointInfo)
+    assert [info.name for info in scene.checkpointer.checkpoints_of(scene.hosted)] == ["c", "b"]
 
 
 def test_a_checkpoint_waits_for_the_durable_journal(scene: Scene) -> None:

@@ -216,8 +216,8 @@ def test_restore_uses_the_requested_checkpoint(running: Running) -> None:
     wire.call("restore", "m")
     assert wire.hash() == reference(X[:20])
     with pytest.raises(NoCheckpoint) as none:
-        wire.call("restore", "m", lsn=1)
-    assert none.value.detail["lsns"] == kept
+        wire.call("restore", "m", lsn=999)
+    assert none.value.detail["ranges"] == [[1, running.journal.written_lsn]]
 
 
 def test_after_a_restore_and_a_restart_a_resend_is_still_a_duplicate(serve: Callable[..., Running]) -> None:
@@ -235,7 +235,7 @@ def test_after_a_restore_and_a_restart_a_resend_is_still_a_duplicate(serve: Call
     assert running.wire.hash() == reference(X[:10])
 
 
-def test_a_checkpoint_that_is_retired_while_a_restore_waits(
+def test_restores_that_wait_for_a_checkpoint_that_is_being_written(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire = running.wire
@@ -252,16 +252,14 @@ def test_a_checkpoint_that_is_retired_while_a_restore_waits(
     monkeypatch.setattr(running.checkpoints, "write", write_late)
     third = wire.learn(X[20:30])["lsn"]
     taken = wire.send(Request("checkpoint", None, "m"))
-    gone = wire.send(Request("restore", None, "m", {"lsn": first}))
+    removed = wire.send(Request("restore", None, "m", {"lsn": first}))
     newest = wire.send(Request("restore", None, "m"))
     there = wire.call("checkpoints", "m")["checkpoints"]
     assert [each["lsn"] for each in there] == [second, first]  # it existed when restore was requested
     may_write.set()
     replies = {reply.id: reply for reply in (wire.receive() for _ in range(3))}
     assert replies[taken].ok["lsn"] == third
-    error = replies[gone].error
-    assert isinstance(error, NoCheckpoint)
-    assert error.detail["lsns"] == [third, second]
+    assert replies[removed].ok["restored_lsn"] == first  # from the journal
     assert replies[newest].ok["restored_lsn"] == third
     assert wire.hash() == reference(X[:30])
 

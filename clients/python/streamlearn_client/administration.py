@@ -211,8 +211,18 @@ class Administration:
         """
         return self._run(self._session.request_list("checkpoints", model))
 
-    def restore(self, model: str, lsn: int | None = None) -> dict[str, Any]:
-        """Restore the model's state from a checkpoint.
+    def restore(
+        self,
+        model: str,
+        lsn: int | None = None,
+        *,
+        name: str | None = None,
+        into: str | None = None,
+    ) -> dict[str, Any]:
+        """Set a model back to an earlier state, or create a model with an earlier state of another.
+
+        The daemon writes a checkpoint of the current state first, so that the restore can be undone with
+        ``restore(model, name=answer["undo_name"])``.
 
         The request is not repeated: a second restore could undo learning that happened after the first. If
         the connection is lost before the answer, ``NoAnswer`` is raised, and `describe` shows the model's
@@ -223,19 +233,34 @@ class Administration:
         model : str
             Name of the model.
         lsn : int, optional
-            The lsn of the checkpoint. By default the newest one.
+            Restore the state after the record with this lsn: that of a checkpoint, or any lsn that a
+            checkpoint and the journal after it still reach. By default the newest checkpoint, except those
+            that a restore wrote.
+        name : str, optional
+            Restore the checkpoint of this name. Excludes ``lsn``.
+        into : str, optional
+            Name of a new model that gets the state; ``model`` does not change. The new model has no
+            producers: numbered batches begin again.
 
         Returns
         -------
         dict
-            The model's description, with ``restored_lsn``, ``lsn`` and ``durable_lsn``.
+            The description of the restored or new model, with ``restored_lsn``, ``lsn`` and ``durable_lsn``.
+            Without ``into`` also ``undo_lsn`` and ``undo_name``: the checkpoint of the state before.
 
         Raises
         ------
         NoCheckpoint
-            If no checkpoint has this lsn.
+            If no checkpoint has this name, or if the lsn cannot be reached. ``error.detail["ranges"]`` lists
+            the lsns that can be reached, as ``[first, last]``.
+        ModelExists
+            If there is a model ``into``.
+        DiskFull
+            If the disk has no space for the checkpoint or the record. Nothing was restored.
         """
-        return self._run(self._session.request("restore", model, idempotent=False, lsn=lsn))
+        return self._run(
+            self._session.request("restore", model, idempotent=False, lsn=lsn, name=name, into=into)
+        )
 
     def position(self, model: str, producer: str | None = None) -> Position:
         """Return the epoch and the next sequence number of a producer.

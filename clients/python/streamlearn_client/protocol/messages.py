@@ -242,7 +242,7 @@ OPS: Final[Mapping[str, Op]] = {
     "checkpoint": _op("model", model=str, name=str),
     "unpin": _op("model", "name", model=str, name=str),
     "checkpoints": _op("model", model=str),
-    "restore": _op("model", model=str, lsn=int),
+    "restore": _op("model", model=str, lsn=int, name=str, into=str),
     "stats": _op(model=str),
     "position": _op("model", "producer", model=str, producer=str),
 }

@@ -1,0 +1,191 @@
+"""Restores, one at a time: so only one state is in memory.
+
+1. A worker reads the state: a checkpoint, or a checkpoint and the journal's records after it (`history.py`).
+   Meanwhile no checkpoint and no segment of the journal is removed.
+2. Unless the state goes into another model, a checkpoint named `undo-<lsn>` is written. If this fails,
+   nothing is restored.
+3. The state becomes a RESTORE record (into another model: a COPY record). So replay needs no other file.
+4. If batches arrived during step 2, another checkpoint is taken when they are learned, just before the
+   RESTORE record is applied.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import Any, NamedTuple
+
+from streamlearn.daemon.checkpointer import Checkpointer
+from streamlearn.daemon.context import Context
+from streamlearn.daemon.flow import Flow, Resume, Wait, run
+from streamlearn.daemon.group_commit import GroupCommit
+from streamlearn.daemon.replies import ReplyAddress, deleted_while_waiting, model_fields
+from streamlearn.daemon.worker import Worker
+from streamlearn.errors import BadSpec, Busy, ShuttingDown, StreamlearnError
+from streamlearn.history import EarlierState, History, Target
+from streamlearn.shard import HostedModel
+from streamlearn.store.checkpoint import CheckpointInfo
+from streamlearn.store.record import Record
+from streamlearn.store.retention import UNDO_PREFIX
+
+MAX_WAITING = 100  # restores
+
+
+class _Restore(NamedTuple):
+    """A request. `into` is the name of the new model; "" restores `hosted` itself."""
+
+    reply_to: ReplyAddress
+    hosted: HostedModel
+    target: Target
+    into: str
+
+
+class Restores:
+    """The queue of restores. All methods are called on the loop's thread."""
+
+    def __init__(self, context: Context, group_commit: GroupCommit, checkpointer: Checkpointer) -> None:
+        self._context = context
+        self._group_commit = group_commit
+        self._checkpointer = checkpointer
+        self._worker = Worker(context.self_pipe, "restores", context.runtime)
+        self._queue: deque[_Restore] = deque()  # the first one is running
+        self._stopping = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether every restore is answered."""
+        return not self._queue
+
+    def collect(self) -> None:
+        """Continue with the results of the worker."""
+        self._worker.collect()
+
+    def shut_down(self) -> None:
+        """Refuse the restores that have not changed a model yet."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stopping = True
+        self._worker.stop()
+
+    def request(self, reply_to: ReplyAddress, hosted: HostedModel, target: Target, into: str = "") -> None:
+        """Restore a model, or create the model `into` with its earlier state; then reply.
+
+        Raises `Busy` if too many restores wait.
+        """
+        if len(self._queue) >= MAX_WAITING:
+            raise Busy(f"{MAX_WAITING} restores wait; send this one again later", limit="waiting restores")
+        self._queue.append(_Restore(reply_to, hosted, target, into))
+        if len(self._queue) == 1:
+            self._run_first()
+
+    def _run_first(self) -> None:
+        run(self._restore(self._queue[0]), self._finished)
+
+    def _finished(self, error: Exception | None) -> None:
+        restore = self._queue.popleft()
+        if error is not None:
+            self._context.replies.exception(restore.reply_to, error)
+        if self._queue:
+            self._run_first()
+
+    def _restore(self, restore: _Restore) -> Flow:
+        hosted = restore.hosted
+        yield self._checkpointer.hold
+        try:
+            state = yield partial(self._worker.submit, self._reading(hosted, restore.target))
+        finally:
+            self._checkpointer.release()
+        if hosted.deleted:
+            raise deleted_while_waiting()
+        if restore.into:
+            yield from self._copy(restore, state)
+        else:
+            yield from self._replace(restore, state)
+
+    def _reading(self, hosted: HostedModel, target: Target) -> partial[EarlierState]:
+        """Return the worker's job. The state includes what was accepted before this request."""
+        self._group_commit.commit()
+        context = self._context
+        history = History(
+            context.journal,
+            context.checkpoints,
+            context.shard.source,
+            hosted.name,
+            hosted.create_lsn,
+            context.journal.written_lsn,
+        )
+        return partial(history.state, target, self._check_stopping)
+
+    def _check_stopping(self) -> None:
+        if self._stopping:
+            raise ShuttingDown("the daemon is shutting down; restore again after its restart")
+
+    def _copy(self, restore: _Restore, state: EarlierState) -> Flow:
+        """Create the model `into` with the state."""
+        shard, limit = self._context.shard, self._context.settings.limits.models
+        if len(shard) >= limit:
+            raise BadSpec(
+                f"the daemon has {limit} models, and limits.models allows no more; delete a model first"
+            )
+        record = self._group_commit.change(partial(shard.accept_copy, restore.into, state.content))
+        copy = shard.hosted(restore.into)
+        yield self._durable(record)
+        self._context.publisher.publish_change("created", record)
+        self._reply(restore, copy, record, {"restored_lsn": state.lsn})
+
+    def _replace(self, restore: _Restore, state: EarlierState) -> Flow:
+        """Replace the state of the model."""
+        hosted = restore.hosted
+        self._group_commit.commit()
+        yield self._applied(hosted, hosted.accepted_lsn)
+        undo: CheckpointInfo = yield self._undo(hosted)
+        if hosted.deleted:
+            raise deleted_while_waiting()
+        self._group_commit.commit()
+        last_lsn = hosted.accepted_lsn
+        accept = partial(self._context.shard.accept_restore, hosted.name, state.content)
+        record = self._group_commit.change(accept)
+        if last_lsn > undo.lsn:
+            yield self._applied(hosted, last_lsn)
+            try:
+                undo = yield self._undo(hosted)
+            except StreamlearnError:
+                if hosted.deleted:
+                    raise
+                # The log has the reason. The restore cannot be taken back any more, and `undo` still exists.
+        yield self._durable(record)
+        yield self._applied(hosted, record.lsn)
+        self._context.publisher.publish_change("restored", record)
+        facts = {"restored_lsn": state.lsn, "undo_lsn": undo.lsn, "undo_name": undo.name}
+        self._reply(restore, hosted, record, facts)
+
+    def _undo(self, hosted: HostedModel) -> Wait:
+        """Take the checkpoint that undoes the restore. The model is between two records."""
+        name = f"{UNDO_PREFIX}{hosted.applied_lsn}"
+
+        def take(resume: Resume) -> None:
+            for info in self._checkpointer.checkpoints_of(hosted):
+                if info.name == name:  # of a restore that was refused afterwards
+                    resume(info, None)
+                    return
+            self._checkpointer.take(hosted, resume, name)
+
+        return take
+
+    def _durable(self, record: Record) -> Wait:
+        return lambda resume: self._context.watermarks.when_durable(record.lsn, partial(resume, None, None))
+
+    def _applied(self, hosted: HostedModel, lsn: int) -> Wait:
+        def wait(resume: Resume) -> None:
+            def applied(found: HostedModel | None) -> None:
+                resume(None, deleted_while_waiting() if found is None else None)
+
+            self._context.watermarks.when_applied(hosted, lsn, applied, between_records=True)
+
+        return wait
+
+    def _reply(self, restore: _Restore, hosted: HostedModel, record: Record, facts: dict[str, Any]) -> None:
+        lsns = {"lsn": record.lsn, "durable_lsn": self._context.journal.durable_lsn}
+        self._context.replies.ok(restore.reply_to, model_fields(hosted) | facts | lsns)
