@@ -37,7 +37,7 @@ class Access:
         self.server_key: KeyPair | None = None  # `None`: no client needs a key
         self.generation = 0  # changes with the rules
         self.reload_requested = False
-        self._identities: dict[str, Identity] = {}
+        self._identities: dict[str, Identity] = {LOCAL.public: LOCAL}
         self.identify: Callable[[zmq.Frame], Identity] = _local
         if self._security.server_key:
             self.server_key = _read_server_key(self._security.server_key)
@@ -87,7 +87,7 @@ class Access:
         if identity is None:
             return f"unknown key {public[:8]}…"
         right = NEEDED[socket]
-        if not identity.globs or (right is not None and right not in identity.globs):
+        if not identity.globs or (right is not None and not identity.has(right)):
             return f"key {identity.name}: no right{f' {right}' if right else 's'}"
         return ""
 

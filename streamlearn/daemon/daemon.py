@@ -71,7 +71,7 @@ class Daemon:
                 sockets.events,
                 Subscriptions(
                     sockets.events,
-                    sockets.access.identify,
+                    sockets.access,
                     budget.subscriptions,
                     settings.limits.subscriptions,
                 ),

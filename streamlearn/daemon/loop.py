@@ -115,6 +115,7 @@ class Loop:
             raise self._failure
         if self._access.reload_requested:
             self._access.reload()
+            context.publisher.rights_changed()
         context.publisher.update_subscriptions()
         self._read(context.sockets.requests, self._handle_request)
         if not self._stopping and self._group_commit.reads_firehose:

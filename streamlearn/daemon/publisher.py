@@ -6,9 +6,9 @@ import zmq
 
 from streamlearn.daemon.subscriptions import Subscriptions
 from streamlearn.store.record import Record
-from streamlearn_client.protocol import EventMessage, encode_event, topic
+from streamlearn_client.protocol import EventMessage, encode_event
 
-CACHED = 10_000  # entries of the cache of `has_subscriber`
+CACHED = 10_000  # entries of the cache of recipients
 
 
 class Publisher:
@@ -17,33 +17,43 @@ class Publisher:
     def __init__(self, socket: zmq.Socket[bytes], subscriptions: Subscriptions) -> None:
         self._socket = socket
         self.subscriptions = subscriptions
-        self._subscribed: dict[tuple[str, str], bool] = {}  # cache of `has_subscriber`
+        self._recipients: dict[tuple[str, str], tuple[bytes, ...]] = {}  # cache of `_find_recipients`
         self.published = 0
 
     def update_subscriptions(self) -> None:
         """Read new and cancelled subscriptions from the socket."""
         if self.subscriptions.read():
-            self._subscribed.clear()
+            self._recipients.clear()
 
     def tick(self, now: float) -> None:
         """Forget the subscribers that have left. `now`: seconds of a steady clock."""
         if self.subscriptions.sweep(now):
-            self._subscribed.clear()
+            self._recipients.clear()
+
+    def rights_changed(self) -> None:
+        """Apply new rights to the subscriptions."""
+        self.subscriptions.close_revoked()
+        self._recipients.clear()
 
     def has_subscriber(self, model: str, kind: str) -> bool:
-        """Whether any client subscribed to this kind of event of this model."""
-        found = self._subscribed.get((model, kind))
+        """Whether any client subscribed to this kind of event of this model, and may receive it."""
+        return bool(self._find_recipients(model, kind))
+
+    def _find_recipients(self, model: str, kind: str) -> tuple[bytes, ...]:
+        found = self._recipients.get((model, kind))
         if found is None:
-            if len(self._subscribed) >= CACHED:
-                self._subscribed.clear()
-            found = self.subscriptions.match(topic(model, kind).encode())
-            self._subscribed[model, kind] = found
+            if len(self._recipients) >= CACHED:
+                self._recipients.clear()
+            found = self._recipients[model, kind] = self.subscriptions.recipients(model, kind)
         return found
 
     def publish(self, event: EventMessage) -> None:
         """Send the event if it has a subscriber. A slow subscriber loses events; the loop never waits."""
-        if self.has_subscriber(event.model, event.kind):
-            self._socket.send_multipart(encode_event(event), zmq.NOBLOCK)
+        recipients = self._find_recipients(event.model, event.kind)
+        if recipients:
+            name, *frames = encode_event(event)
+            for prefix in recipients:
+                self._socket.send_multipart([prefix + name, *frames], zmq.NOBLOCK)
             self.published += 1
 
     def publish_change(self, kind: str, record: Record) -> None:

@@ -5,6 +5,10 @@ itself reads subscriptions without a bound, so three limits work together: the s
 connection (`RECEIVE_HWM`), one turn of the loop reads few of them (`READ_PER_TURN`), and a connection that
 sends many more than it may have is closed.
 
+A subscriber with a key receives events under topics that begin with its public key, and may subscribe to no
+others. So an event is sent once per key, to the keys that have the right at that moment. A prefix that covers
+more models than the key may see (`model/`) reveals nothing, also of models that are created later.
+
 ZeroMQ does not report which connection has ended. A connection is identified by its file descriptor and the
 inode of its socket, which no later connection has; `sweep` forgets those that no longer exist.
 """
@@ -15,14 +19,14 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 
 import zmq
 
+from streamlearn.daemon.access import Access
 from streamlearn.daemon.budget import Account
-from streamlearn.daemon.identity import Identity
-from streamlearn.errors import Busy, StreamlearnError, TooLarge
+from streamlearn.errors import Busy, Forbidden, StreamlearnError, TooLarge
+from streamlearn_client.keys import topic_prefix
 from streamlearn_client.protocol import EVENT_KINDS, SUBSCRIBED, Frame, encode_error, topic
 
 log = logging.getLogger(__name__)
@@ -42,12 +46,12 @@ _CONFIRM = SUBSCRIBED.encode()
 class Subscriber:
     """One connection to the events socket."""
 
-    __slots__ = ("bytes", "closed", "fd", "identity", "inode", "messages", "prefixes", "refusal")
+    __slots__ = ("bytes", "closed", "fd", "inode", "messages", "prefixes", "public", "refusal")
 
-    def __init__(self, fd: int, inode: int, identity: Identity) -> None:
+    def __init__(self, fd: int, inode: int, public: str) -> None:
         self.fd = fd
         self.inode = inode
-        self.identity = identity
+        self.public = public  # its public key; empty without keys
         self.prefixes: set[bytes] = set()
         self.bytes = 0  # memory of its subscriptions
         self.messages = 0  # in this period
@@ -62,8 +66,8 @@ class Subscriptions:
     ----------
     events
         The XPUB socket, in manual mode.
-    identify
-        Returns the identity of the connection that a frame came from.
+    access
+        The keys and their rights.
     account
         The memory of all subscriptions.
     most
@@ -73,16 +77,17 @@ class Subscriptions:
     def __init__(
         self,
         events: zmq.Socket[bytes],
-        identify: Callable[[zmq.Frame], Identity],
+        access: Access,
         account: Account,
         most: int,
     ) -> None:
         self._events = events
-        self._identify = identify
+        self._access = access
         self._account = account
         self._most = most
         self._subscribers: dict[tuple[int, int], Subscriber] = {}  # by fd and inode
         self._prefixes: Counter[bytes] = Counter()  # how many connections have each
+        self._keys: Counter[str] = Counter()  # how many subscriptions each public key has
         self._next_period = 0.0
         self.refused = 0
         self.closed = 0  # connections that were closed because of their subscriptions
@@ -96,10 +101,23 @@ class Subscriptions:
             "closed": self.closed,
         }
 
-    def match(self, name: bytes) -> bool:
+    def recipients(self, model: str, kind: str) -> tuple[bytes, ...]:
+        """Return the beginnings of the topics under which to send an event of a model: one per key."""
+        if not self._keys:
+            return ()
+        name = topic(model, kind).encode()
+        keys = (public for public in self._keys if self._access.identity(public).allows("subscribe", model))
+        return tuple(prefix for prefix in map(topic_prefix, keys) if self._match(prefix + name))
+
+    def _match(self, name: bytes) -> bool:
         """Whether any connection subscribed to a prefix of the topic `name`."""
-        prefixes = self._prefixes
-        return any(name[:end] in prefixes for end in range(len(name) + 1)) if prefixes else False
+        return any(name[:end] in self._prefixes for end in range(len(name) + 1))
+
+    def close_revoked(self) -> None:
+        """Close the connections whose key no longer has the right to subscribe to any model."""
+        for each in self._subscribers.values():
+            if not each.closed and not self._access.identity(each.public).has("subscribe"):
+                self._close(each, "its key has no right to subscribe")
 
     def read(self) -> bool:
         """Read new and cancelled subscriptions, a bounded number. Return whether there were any."""
@@ -136,14 +154,18 @@ class Subscriptions:
         if subscriber.messages > FLOOD_FACTOR * self._most:
             self._close(subscriber, "it sends too many subscriptions")
             return
+        own = topic_prefix(subscriber.public)
         prefix = message[1:]
         if prefix.startswith(_CONFIRM):
             if message[:1] == b"\x01":
                 self._confirm(subscriber, prefix)
+        elif not prefix.startswith(own):
+            if message[:1] == b"\x01":
+                self._refuse(subscriber, self._forbidden(subscriber, "topics without the own key"))
         elif message[:1] == b"\x01":
-            self._subscribe(subscriber, prefix or EVERYTHING)
+            self._subscribe(subscriber, prefix if prefix != own else own + EVERYTHING)
         elif message[:1] == b"\x00":
-            self._unsubscribe(subscriber, prefix or EVERYTHING)
+            self._unsubscribe(subscriber, prefix if prefix != own else own + EVERYTHING)
 
     def _subscriber(self, frame: zmq.Frame) -> Subscriber | None:
         """The connection that sent a message; `None` if it has ended, and ZeroMQ cancels for it."""
@@ -156,7 +178,8 @@ class Subscriptions:
             return None
         found = self._subscribers.get((fd, inode))
         if found is None:
-            found = self._subscribers[fd, inode] = Subscriber(fd, inode, self._identify(frame))
+            public = self._access.identify(frame).public
+            found = self._subscribers[fd, inode] = Subscriber(fd, inode, public)
         return found
 
     def _subscribe(self, subscriber: Subscriber, prefix: bytes) -> None:
@@ -165,21 +188,44 @@ class Subscriptions:
         try:
             self._check(subscriber, prefix)
         except StreamlearnError as error:
-            self.refused += 1
-            subscriber.refusal = error
+            self._refuse(subscriber, error)
             return
         size = _memory(prefix)
         subscriber.prefixes.add(prefix)
         subscriber.bytes += size
         self._account.add(size)
         self._prefixes[prefix] += 1
+        self._keys[subscriber.public] += 1
         self._events.setsockopt(zmq.SUBSCRIBE, prefix)
+
+    def _refuse(self, subscriber: Subscriber, error: StreamlearnError) -> None:
+        self.refused += 1
+        subscriber.refusal = error
+        if isinstance(error, Forbidden):
+            name = self._access.identity(subscriber.public).name
+            self._access.refusals.count("subscriptions", f"key {name}: no right subscribe")
+
+    def _forbidden(self, subscriber: Subscriber, what: str) -> Forbidden:
+        name = self._access.identity(subscriber.public).name
+        return Forbidden(
+            f"the key {name!r} does not have the right 'subscribe' to {what}; grant it in the daemon's "
+            "file of rights, or use another key",
+            key=name,
+            right="subscribe",
+        )
 
     def _check(self, subscriber: Subscriber, prefix: bytes) -> None:
         """Raise an error if the connection may not have this subscription too."""
-        if len(prefix) > LONGEST_TOPIC:
+        identity = self._access.identity(subscriber.public)
+        inner = prefix[len(topic_prefix(subscriber.public)) :]
+        _, *names = inner.split(b"/")
+        if len(names) > 1 and not identity.allows("subscribe", names[0].decode(errors="replace")):
+            raise self._forbidden(subscriber, f"events of {names[0].decode(errors='replace')!r}")
+        if not identity.has("subscribe"):
+            raise self._forbidden(subscriber, "any events")
+        if len(inner) > LONGEST_TOPIC:
             raise TooLarge(
-                f"a subscription has {len(prefix)} bytes; no topic has more than {LONGEST_TOPIC}. Subscribe "
+                f"a subscription has {len(inner)} bytes; no topic has more than {LONGEST_TOPIC}. Subscribe "
                 "to model/<name>/<kind>",
                 limit=LONGEST_TOPIC,
             )
@@ -218,6 +264,9 @@ class Subscriptions:
         self._prefixes[prefix] -= 1
         if not self._prefixes[prefix]:
             del self._prefixes[prefix]
+        self._keys[subscriber.public] -= 1
+        if not self._keys[subscriber.public]:
+            del self._keys[subscriber.public]
 
     def _confirm(self, subscriber: Subscriber, name: bytes) -> None:
         """Confirm to this connection that its earlier subscriptions are in effect, or were refused."""
@@ -235,9 +284,8 @@ class Subscriptions:
         """Close the connection. Its subscriptions no longer count; ZeroMQ removes them when it notices."""
         subscriber.closed = True
         self.closed += 1
-        log.warning(
-            "closed the events connection of %s: %s", subscriber.identity.name or "a subscriber", reason
-        )
+        name = self._access.identity(subscriber.public).name
+        log.warning("closed the events connection of %s: %s", name, reason)
         for prefix in list(subscriber.prefixes):
             self._remove(subscriber, prefix)
         if _inode(subscriber.fd) == subscriber.inode:

@@ -8,9 +8,9 @@ import pytest
 import zmq
 
 from benchmarks.zmtp import Peer
+from streamlearn.daemon.access import Access
 from streamlearn.daemon.budget import Account
 from streamlearn.daemon.config import LimitSettings
-from streamlearn.daemon.identity import LOCAL
 from streamlearn.daemon.subscriptions import FLOOD_FACTOR, LONGEST_TOPIC, Subscriptions
 from streamlearn.errors import Busy, TooLarge
 from streamlearn_client import Client
@@ -146,7 +146,7 @@ def test_full_memory_closes_the_connection_with_the_most_subscriptions() -> None
     events.setsockopt(zmq.XPUB_MANUAL, 1)
     port = events.bind_to_random_port("tcp://127.0.0.1")
     account = Account("subscriptions", 6000)
-    subscriptions = Subscriptions(events, lambda _: LOCAL, account, most=100)
+    subscriptions = Subscriptions(events, Access(), account, most=100)
 
     def connected(*prefixes: bytes) -> zmq.Socket[bytes]:
         socket = context.socket(zmq.XSUB)
@@ -164,8 +164,8 @@ def test_full_memory_closes_the_connection_with_the_most_subscriptions() -> None
         newcomer = connected(b"model/d/", b"model/e/")
         assert len(newcomer.recv_multipart()) == 1
         assert subscriptions.to_map()["closed"] == 1
-        assert not subscriptions.match(b"model/a/output")
-        assert all(subscriptions.match(b"model/%b/output" % name) for name in (b"c", b"d", b"e"))
+        assert not subscriptions.recipients("a", "output")
+        assert all(subscriptions.recipients(name, "output") for name in ("c", "d", "e"))
         newcomer.send(b"\x01model/f/")
         newcomer.send(b"\x01subscribed/x")
         wait_for(lambda: (subscriptions.read(), newcomer.poll(0))[1], "a confirmation")

@@ -37,6 +37,7 @@ __all__ = [
     "public_key",
     "read_key_pair",
     "read_public_key",
+    "topic_prefix",
     "write_key_pair",
 ]
 
@@ -79,7 +80,12 @@ class ClientKeys:
     @property
     def topic_prefix(self) -> bytes:
         """The beginning of all topics of a subscriber with this key."""
-        return f"{self.public}/".encode()
+        return topic_prefix(self.public)
+
+
+def topic_prefix(public: str) -> bytes:
+    """Return the beginning of all topics of a subscriber with a public key; empty without a key."""
+    return f"{public}/".encode() if public else b""
 
 
 def generate(name: str) -> KeyPair:
