@@ -38,6 +38,7 @@ from streamlearn_client.errors import (
     UnknownProducer,
     Unrecognised,
     UnsupportedVersion,
+    WrongProcess,
     by_code,
     from_wire,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "UnknownProducer",
     "Unrecognised",
     "UnsupportedVersion",
+    "WrongProcess",
     "by_code",
     "from_wire",
 ]

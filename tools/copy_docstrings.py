@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "clients/python/streamlearn_client"
 PAIRS = (  # blocking module, class; asyncio module, class
     ("administration", "Administration", "aio_administration", "AsyncAdministration"),
     ("client", "Client", "aio", "AsyncClient"),
-    ("stream", "Stream", "aio_channels", "AsyncStream"),
+    ("stream", "Stream", "aio_stream", "AsyncStream"),
     ("firehose", "Firehose", "aio_channels", "AsyncFirehose"),
     ("subscription", "Subscription", "aio_channels", "AsyncSubscription"),
 )

@@ -30,6 +30,8 @@ DROP = "drop"
 IGNORE = "ignore"
 """Outcome of a fault: the daemon neither executes nor answers the request."""
 
+CHECKPOINT = {"lsn": 0, "bytes": 10, "time": 0}
+
 Fault = Callable[[Request | Learn], StreamlearnError | str | None]
 
 
@@ -248,45 +250,70 @@ class FakeDaemon:
         if request.op == "hello":
             names = zip(("requests", "firehose", "events"), self._ports, strict=True)
             return {
+                "server": "fake",
+                "version": "0",
+                "protocol": 1,
+                "instance": "0",
                 "limits": self.limits.to_map(),
                 "endpoints": {name: f"tcp://0.0.0.0:{port}" for name, port in names},
             }, None
         if request.op == "models":
-            return {"models": [{"name": name} for name in self.models]}, None
+            return {"models": [self._entry(name) for name in self.models]}, None
         if request.op == "create":
             if request.model in self.models:
                 raise ModelExists(f"there is a model {request.model!r} already")
-            self.add(request.model, request.fields["kind"], **request.fields["spec"])
-            return {"lsn": self.lsn}, None
+            model = self.add(request.model, request.fields["kind"], **request.fields["spec"])
+            return {**self._entry(request.model), **self._lsns(), "spec": model.spec}, None
         if request.op == "stats":
             return {"models": {}}, None
         model = self._model(request.model)
+        entry = self._entry(request.model)
         if request.op == "delete":
             del self.models[request.model]
-        elif request.op == "describe":
+            return {"model": request.model, **self._lsns()}, None
+        if request.op == "describe":
             return {
-                "kind": model.kind,
+                **entry,
                 "spec": {**model.spec, "seed": 0},
-                "dim": model.spec.get("dim", 1),
                 "target_dim": model.spec.get("targets", 0),
                 "needs_keys": model.spec.get("needs_keys", False),
                 "accepts_late_targets": model.spec.get("accepts_late_targets", False),
                 "uses_time": False,
-                "create_lsn": model.create_lsn,
-                "samples": len(model.rows),
+                "durable_lsn": self.lsn,
+                "state_hash": "0",
+                "quality": {},
+                "checkpoints": [],
             }, None
-        elif request.op == "predict":
-            rows = len(request.x)
-            return {"applied_lsn": self.lsn}, {"winner": np.arange(rows, dtype="<i4")}
-        elif request.op in ("forecast", "sample"):
-            shape = (request.fields["steps"], 2) if request.op == "forecast" else request.fields["n"]
-            values = np.full(
-                shape, request.fields.get("key", 0), "<f4" if request.op == "forecast" else "<i4"
-            )
-            return {"applied_lsn": self.lsn}, {request.op: values}
-        elif request.op == "position":
+        if request.op == "position":
             epoch, seq = model.positions.get(request.fields["producer"], (0, 0))
             return {"epoch": epoch, "next_seq": seq}, None
-        elif request.op == "checkpoints":
-            return {"checkpoints": [{"lsn": self.lsn}]}, None
-        return {"lsn": self.lsn}, None
+        if request.op == "checkpoint":
+            return {"model": request.model, **CHECKPOINT, "lsn": self.lsn}, None
+        if request.op == "checkpoints":
+            return {"checkpoints": [{**CHECKPOINT, "lsn": self.lsn}]}, None
+        if request.op in ("restore", "reheat"):
+            return {**entry, **self._lsns(), "restored_lsn": self.lsn}, None
+        return self._query(request)
+
+    def _query(self, request: Request) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        ok = {"applied_lsn": self.lsn, "samples": 0}
+        if request.op == "predict":
+            return ok, {"winner": np.arange(len(request.x), dtype="<i4")}
+        key = request.fields.get("key", 0)
+        if request.op == "forecast":
+            return ok, {"forecast": np.full((request.fields["steps"], 2), key, "<f4")}
+        return ok, {"sample": np.full(request.fields["n"], key, "<i4")}
+
+    def _lsns(self) -> dict[str, int]:
+        return dict.fromkeys(("lsn", "durable_lsn"), self.lsn)
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        model = self.models[name]
+        return {
+            "name": name,
+            "kind": model.kind,
+            "dim": model.spec.get("dim", 1),
+            "samples": len(model.rows),
+            "applied_lsn": self.lsn,
+            "create_lsn": model.create_lsn,
+        }

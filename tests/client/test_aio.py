@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from streamlearn_client import AsyncClient, Client
-from streamlearn_client.aio_channels import AsyncFirehose, AsyncStream, AsyncSubscription
+from streamlearn_client.aio_channels import AsyncFirehose, AsyncSubscription
+from streamlearn_client.aio_stream import AsyncStream
 from streamlearn_client.errors import BadShape, NoAnswer, UnknownModel
 from streamlearn_client.firehose import Firehose
 from streamlearn_client.protocol import EventMessage

@@ -11,7 +11,8 @@ import pytest
 
 import streamlearn_client
 from streamlearn_client import AsyncClient, Client, Firehose, Stream, Subscription, errors, protocol
-from streamlearn_client.aio_channels import AsyncFirehose, AsyncStream, AsyncSubscription
+from streamlearn_client.aio_channels import AsyncFirehose, AsyncSubscription
+from streamlearn_client.aio_stream import AsyncStream
 from tools.copy_docstrings import updated_modules
 
 PAIRS = [

@@ -29,12 +29,12 @@ port = router.bind_to_random_port("tcp://127.0.0.1")
 def serve():
     while True:
         envelope, frames = split_envelope(router.recv_multipart())
-        reply = encode_reply(decode_request(frames).id, {"models": [{"name": "pump"}]})
+        reply = encode_reply(decode_request(frames).id, {"models": {"pump": 1}})
         router.send_multipart([*envelope, *reply])
 
 threading.Thread(target=serve, daemon=True).start()
 with Client(f"tcp://127.0.0.1:{port}") as client:
-    assert client.models() == [{"name": "pump"}]
+    assert client.stats() == {"models": {"pump": 1}}
 assert not {"numba", "streamlearn"} & set(sys.modules)
 print("independent")
 """

@@ -13,12 +13,12 @@ OK = Reply(7, {"a": 1}, {})
 
 def exchange(idempotent: bool = True) -> Exchange:
     return Exchange(
-        Call(Request("describe", None, "pump"), idempotent), 7, "tcp://host:1", deadline=10, timeout=10
+        Call(Request("stats", None, "pump"), idempotent), 7, "tcp://host:1", deadline=10, timeout=10
     )
 
 
 def test_the_request_carries_the_id():
-    assert decode_request(exchange().frames) == Request("describe", 7, "pump")
+    assert decode_request(exchange().frames) == Request("stats", 7, "pump")
 
 
 def test_an_answer():
@@ -38,9 +38,9 @@ def test_without_an_answer_the_request_is_resent_and_then_fails():
     assert call.due
     call.sent(2)
     assert call.time_left(2) == 4
-    with pytest.raises(NoAnswer, match="did not answer describe within 10 s") as caught:
+    with pytest.raises(NoAnswer, match="did not answer stats within 10 s") as caught:
         call.time_left(10)
-    assert caught.value.detail == {"endpoint": "tcp://host:1", "op": "describe", "sent": True}
+    assert caught.value.detail == {"endpoint": "tcp://host:1", "op": "stats", "sent": True}
 
 
 def test_a_request_that_is_not_idempotent_is_not_resent():

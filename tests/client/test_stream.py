@@ -248,7 +248,7 @@ def test_leaving_without_a_daemon_reports_the_unacknowledged_samples(daemon, cli
 
 
 def test_an_exception_in_the_block_still_flushes(client, pump, monkeypatch):
-    monkeypatch.setattr("streamlearn_client.stream.EXIT_FLUSH_TIMEOUT", 60.0)
+    monkeypatch.setattr("streamlearn_client.stream.EXCEPTION_FLUSH_TIMEOUT", 60.0)
 
     def fails():
         with client.stream("pump") as stream:
@@ -267,8 +267,88 @@ def test_an_exception_in_the_block_is_raised(daemon, client, pump):
             stream.push([0, 0])
             raise KeyError("mine")
 
-    with pytest.raises(KeyError, match="mine"):
+    with pytest.raises(KeyError, match="mine") as caught:
         fails()
+    assert (
+        "1 samples that were pushed to the stream to 'pump' are not acknowledged" in caught.value.__notes__[0]
+    )
+
+
+# close and abort
+
+
+def test_close_flushes(client, pump):
+    stream = client.stream("pump", interval=1000)
+    stream.push_many(numbered(0, 5))
+    stream.close()
+    assert np.array_equal(pump.rows, numbered(0, 5))
+    assert (stream.pushed, stream.acknowledged, stream.pending) == (5, 5, 0)
+
+
+def test_a_close_that_is_late_says_how_many_samples_are_left(daemon, client, pump):
+    daemon.fault = lambda request: IGNORE if isinstance(request, Learn) else None
+    stream = client.stream("pump", batch=2)
+    stream.push_many(numbered(0, 5))
+    with pytest.raises(StreamLost, match="5 samples wait") as caught:
+        stream.close(0.05)
+    assert caught.value.detail["unacknowledged"] == 5
+    stream.close()
+    with pytest.raises(StreamLost, match="closed"):
+        stream.push([0, 0])
+
+
+def test_flush_keeps_what_a_late_daemon_did_not_acknowledge(daemon, client, pump):
+    daemon.fault = lambda request: IGNORE if isinstance(request, Learn) else None
+    stream = client.stream("pump", batch=2)
+    stream.push_many(numbered(0, 5))
+    with pytest.raises(NoAnswer) as caught:
+        stream.flush(0)
+    assert caught.value.detail["pending"] == 5
+    daemon.fault = lambda request: None
+    stream.close(None)
+    assert np.array_equal(pump.rows, numbered(0, 5))
+
+
+def test_abort_discards(daemon, client, pump):
+    stream = client.stream("pump", interval=1000)
+    stream.push_many(numbered(0, 5))
+    stream.abort()
+    stream.abort()
+    stream.close()
+    assert not len(pump.rows)
+    with pytest.raises(StreamLost, match="closed"):
+        stream.flush()
+
+
+def test_close_raises_a_failure_that_no_method_has_raised(daemon, client, pump):
+    daemon.fault = on_learn([BadSpec("no"), BadSpec("no")])
+    stream = client.stream("pump")
+    stream.push([0, 0])
+    with pytest.raises(StreamLost, match="BAD_SPEC"):
+        stream.close()
+    stream = client.stream("pump")
+    stream.push([0, 0])
+    with pytest.raises(StreamLost, match="BAD_SPEC"):
+        stream.flush()
+    stream.close()
+
+
+def test_a_flush_waits_for_earlier_samples_only(daemon, client, pump):
+    """Otherwise it would not end while another thread pushes."""
+    stream = client.stream("pump", batch=1)
+
+    def push_one_more(request):
+        if isinstance(request, Learn) and request.seq == 1 and stream.pushed == 2:
+            stream.push([2, -2])
+        return IGNORE if isinstance(request, Learn) and request.seq > 1 else None
+
+    daemon.fault = push_one_more
+    stream.push_many(numbered(0, 2))
+    stream.flush(60)
+    assert (stream.pushed, stream.acknowledged) == (3, 2)
+    daemon.fault = lambda request: None
+    stream.close()
+    assert np.array_equal(pump.rows, numbered(0, 3))
 
 
 # streams that end

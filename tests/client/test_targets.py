@@ -186,17 +186,19 @@ def test_the_stream_refuses_arrays_that_the_model_does_not_accept(daemon, client
     assert not daemon.models["pump"].batches
 
 
-def test_a_row_with_other_arrays_waits_for_space_in_the_window(daemon, client, oven):
-    """Otherwise alternating samples and targets would use unlimited memory, one batch per row."""
+def test_rows_with_alternating_arrays_use_bounded_memory(daemon, client, oven):
+    """Each of these rows is a batch. So the window is full long before the stream is."""
     daemon.fault = lambda request: DROP if isinstance(request, Learn) else None
     stream = client.stream("oven", batch=8, window=2, interval=1000, timeout=0.1)
-    stream.push([1])
-    stream.push_targets(1, 2)
-    stream.push([2])
+    for i in range(12):
+        stream.push([i], ids=i)
+        stream.push_targets(i, i)
     with pytest.raises(NoAnswer):
-        stream.push_targets(1, 2)
-    stream.push([3])  # has the arrays of the buffered batch
-    assert stream.pending == 4
+        stream.push([12], ids=12)
+    assert stream.pending == 24
+    daemon.fault = lambda request: None
+    stream.flush(60)
+    assert rows_of(oven) == [row for i in range(12) for row in (("x", i), ("y", i))]
     stream.close()
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlearn_client import Outputs
+from streamlearn_client.endpoints import resolve_endpoint
 from streamlearn_client.errors import BadDtype, BadShape, BadSpec, BadValue, Gap
 from streamlearn_client.json_conversion import spec_contains, to_json
 from streamlearn_client.protocol import (
@@ -23,7 +24,6 @@ from streamlearn_client.protocol import (
     as_targets,
     identifier,
 )
-from streamlearn_client.sockets import resolve_endpoint
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ T = TypeVar("T")
 class Administration:
     """Operations on models, checkpoints and producers. Base class of `Client`."""
 
-    timeout: float
+    timeout: float | None
     _session: Session
     _transport: Transport
 
@@ -258,9 +258,7 @@ class Administration:
         DiskFull
             If the disk has no space for the checkpoint or the record. Nothing was restored.
         """
-        return self._run(
-            self._session.request("restore", model, idempotent=False, lsn=lsn, name=name, into=into)
-        )
+        return self._run(self._session.restore(model, lsn, name, into))
 
     def position(self, model: str, producer: str | None = None) -> Position:
         """Return the epoch and the next sequence number of a producer.

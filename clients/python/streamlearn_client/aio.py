@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn_client.aio_administration import AsyncAdministration
-from streamlearn_client.aio_channels import AsyncFirehose, AsyncStream, AsyncSubscription
+from streamlearn_client.aio_channels import AsyncFirehose, AsyncSubscription
+from streamlearn_client.aio_stream import AsyncStream
 from streamlearn_client.aio_transport import AsyncTransport
 from streamlearn_client.client import DEFAULT_ENDPOINT
-from streamlearn_client.errors import BadValue
 from streamlearn_client.firehose import Firehose
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import AnsweredLevel, EventKind, IdentifiersLike, SamplesLike, check_model
 from streamlearn_client.results import Ack
 from streamlearn_client.session import Session
-from streamlearn_client.sockets import resolve_endpoint
 from streamlearn_client.stream import Stream
 from streamlearn_client.subscription import subscription_topics
+from streamlearn_client.timeouts import check_timeout
 
 __all__ = ["AsyncClient"]
 
@@ -39,16 +39,17 @@ class AsyncClient(AsyncAdministration):
         The daemon's requests endpoint: ``tcp://HOST:PORT`` or ``ipc://PATH``.
     events : str, optional
         The daemon's events endpoint. By default the endpoint that the daemon announces.
-    timeout : float, default 10.0
-        Seconds that a call may take.
+    timeout : float or None, default 10.0
+        Seconds that a call may take. ``None``: no limit.
     producer : str, optional
-        The name of this client in the daemon's producer table, 1 to 64 bytes of printable text. Random by
-        default. If two clients use one name, the daemon refuses the older one's batches (``Fenced``).
+        The name of this client in the daemon's producer table, 1 to 64 bytes of printable text that does not
+        start with ``~``. By default a random name that starts with ``~``. If two clients use one name, the
+        daemon refuses the older one's batches (``Fenced``).
 
     Raises
     ------
     BadValue
-        If ``timeout`` is not positive, or ``endpoint`` is not a valid endpoint.
+        If ``timeout`` is not a positive number or ``None``, or ``endpoint`` is not a valid endpoint.
     BadName
         If ``producer`` is not a valid name.
 
@@ -65,15 +66,14 @@ class AsyncClient(AsyncAdministration):
         self,
         endpoint: str = DEFAULT_ENDPOINT,
         events: str | None = None,
-        timeout: float = 10.0,
+        timeout: float | None = 10.0,
         producer: str | None = None,
     ) -> None:
-        if not timeout > 0:
-            raise BadValue(f"timeout must be a positive number of seconds, not {timeout!r}", field="timeout")
+        check_timeout(timeout)
         self.endpoint = endpoint
         self.timeout = timeout
         self._events = events
-        self._session = Session(producer)
+        self._session = Session(producer, endpoint)
         self._transport = AsyncTransport(endpoint)
         self._learn_locks: dict[str, asyncio.Lock] = {}
 
@@ -265,11 +265,11 @@ class AsyncClient(AsyncAdministration):
         model: str,
         *,
         batch: int = 256,
-        interval: float = 0.05,
+        interval: float | None = 0.05,
         window: int = 64,
         ack: AnsweredLevel = "durable",
         producer: str | None = None,
-        timeout: float = 60.0,
+        timeout: float | None = 60.0,
     ) -> AsyncStream:
         """Open a buffered stream of samples to a model. Each sample is learned exactly once.
 
@@ -279,16 +279,16 @@ class AsyncClient(AsyncAdministration):
             Name of the model.
         batch : int, default 256
             Largest number of samples in a batch.
-        interval : float, default 0.05
-            Seconds after which an incomplete batch is sent.
+        interval : float or None, default 0.05
+            Seconds after which an incomplete batch is sent. ``None``: only `Stream.flush` sends it.
         window : int, default 64
             Largest number of unacknowledged batches.
         ack : {"received", "written", "durable"}, default "durable"
             When the daemon acknowledges, see `learn`.
         producer : str, optional
             Name of the stream in the daemon's producer table. Random by default.
-        timeout : float, default 60.0
-            Seconds that `Stream.push` and `Stream.flush` may wait.
+        timeout : float or None, default 60.0
+            Seconds that `Stream.push`, `Stream.flush` and `Stream.close` may wait. ``None``: no limit.
 
         Returns
         -------
@@ -333,8 +333,10 @@ class AsyncClient(AsyncAdministration):
 
         async def start() -> Firehose:
             check_model(model)
-            announced = await self._run(self._session.endpoint("firehose")) if endpoint is None else endpoint
-            return Firehose(model, resolve_endpoint(announced, self.endpoint), producer, self.timeout)
+            if endpoint is not None:
+                return Firehose(model, endpoint, producer, self.timeout)
+            announced = await self._run(self._session.endpoint("firehose"))
+            return Firehose(model, announced, producer, self.timeout, self.endpoint)
 
         return AsyncFirehose(start)
 
@@ -350,8 +352,8 @@ class AsyncClient(AsyncAdministration):
         *kinds : str
             Kinds of events: ``output``, ``targets``, ``drift``, ``checkpoint``, ``created``, ``deleted``,
             ``restored`` or ``reheated``. All kinds by default.
-        timeout : float, optional
-            Seconds without an event after which iteration ends. By default it never ends.
+        timeout : float or None, optional
+            Seconds without an event after which iteration ends. By default, ``None``, it never ends.
 
         Returns
         -------
@@ -368,12 +370,12 @@ class AsyncClient(AsyncAdministration):
         """
         topics = subscription_topics(model, kinds)
 
-        async def find_endpoint() -> str:
-            given = self._events
-            announced = await self._run(self._session.endpoint("events")) if given is None else given
-            return resolve_endpoint(announced, self.endpoint)
+        async def find_endpoint() -> tuple[str, str | None]:
+            if self._events is not None:
+                return self._events, None
+            return await self._run(self._session.endpoint("events")), self.endpoint
 
-        return AsyncSubscription(find_endpoint, topics, timeout, self.timeout)
+        return AsyncSubscription(find_endpoint, topics, timeout, check_timeout(self.timeout))
 
     # --------------------------------------------------------------------------------------------- closing
 

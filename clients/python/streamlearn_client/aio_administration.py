@@ -16,7 +16,7 @@ T = TypeVar("T")
 class AsyncAdministration:
     """Operations on models, checkpoints and producers. Base class of `AsyncClient`."""
 
-    timeout: float
+    timeout: float | None
     _session: Session
     _transport: AsyncTransport
 
@@ -258,9 +258,7 @@ class AsyncAdministration:
         DiskFull
             If the disk has no space for the checkpoint or the record. Nothing was restored.
         """
-        return await self._run(
-            self._session.request("restore", model, idempotent=False, lsn=lsn, name=name, into=into)
-        )
+        return await self._run(self._session.restore(model, lsn, name, into))
 
     async def position(self, model: str, producer: str | None = None) -> Position:
         """Return the epoch and the next sequence number of a producer.

@@ -1,210 +1,24 @@
-"""Streams, firehoses and subscriptions for asyncio. Their docstrings are copies of the blocking classes'."""
+"""Firehoses and subscriptions for asyncio. Their docstrings are copies of the blocking classes'."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import zmq
 import zmq.asyncio
 
-from streamlearn_client.firehose import Firehose
-from streamlearn_client.protocol import IdentifiersLike, SamplesLike
-from streamlearn_client.results import Ack, Event, read_event
-from streamlearn_client.sockets import connect
-from streamlearn_client.stream import Stream
+from streamlearn_client.firehose import POLL_MS, Firehose
+from streamlearn_client.ownership import Owner
+from streamlearn_client.protocol import IdentifiersLike, Learn, SamplesLike
+from streamlearn_client.results import Event, read_event
+from streamlearn_client.sockets import connect, receive
 from streamlearn_client.subscription import confirmation_topic, is_confirmed, no_publisher
+from streamlearn_client.timeouts import Deadline, check_timeout
 
-__all__ = ["AsyncFirehose", "AsyncStream", "AsyncSubscription"]
-
-
-class AsyncStream:
-    """`Stream` for asyncio, created by `AsyncClient.stream`. Calls that would block run in a thread.
-
-    Examples
-    --------
-    >>> async with client.stream("pump") as stream:  # doctest: +SKIP
-    ...     await stream.push(sample)
-    """
-
-    def __init__(self, start: Callable[[], Awaitable[Stream]]) -> None:
-        self._start = start
-        self._stream: Stream | None = None
-        self._push_lock = asyncio.Lock()
-
-    @property
-    def stream(self) -> Stream:
-        """The blocking stream."""
-        if self._stream is None:
-            raise ValueError("this stream is not open; use `async with client.stream(model) as stream:`")
-        return self._stream
-
-    @property
-    def acknowledged(self) -> int:
-        """Number of samples that the daemon has acknowledged at this stream's ack level."""
-        return self.stream.acknowledged
-
-    @property
-    def pending(self) -> int:
-        """Number of samples that were pushed and are not acknowledged yet."""
-        return self.stream.pending
-
-    @property
-    def resent(self) -> int:
-        """Number of batches that were sent again, counted once per resend."""
-        return self.stream.resent
-
-    @property
-    def matched(self) -> int:
-        """Number of acknowledged late targets that had a waiting sample, as far as the acks report it."""
-        return self.stream.matched
-
-    @property
-    def unmatched(self) -> int:
-        """Number of acknowledged late targets without a waiting sample, as far as the acks report it."""
-        return self.stream.unmatched
-
-    @property
-    def last_ack(self) -> Ack | None:
-        """The newest acknowledgement; ``None`` before the first."""
-        return self.stream.last_ack
-
-    async def push(
-        self,
-        sample: SamplesLike,
-        y: SamplesLike | None = None,
-        *,
-        keys: IdentifiersLike | None = None,
-        ids: IdentifiersLike | None = None,
-    ) -> None:
-        """Add one sample to the stream.
-
-        Parameters
-        ----------
-        sample : array_like, (dim,)
-            The sample. NaN and ``None`` are missing values.
-        y : array_like, (targets,), optional
-            The targets of the sample.
-        keys : int or str, optional
-            The key of the sample, for models that need keys.
-        ids : int or str, optional
-            The id of the sample, for targets that come later.
-
-        Raises
-        ------
-        BadShape, BadDtype, BadValue
-            If the model does not accept the sample.
-        NoAnswer
-            If the window stayed full for the stream's timeout. The sample was not added; push it again.
-        StreamLost
-            If the stream has failed or is closed.
-        """
-        async with self._push_lock:
-            stream = self.stream
-            row = stream._single_sample(sample, y, keys, ids)
-            if stream._would_block(row):
-                await asyncio.to_thread(stream._enqueue, row)
-            else:
-                stream._enqueue(row)
-
-    async def push_many(
-        self,
-        batch: SamplesLike,
-        ys: SamplesLike | None = None,
-        *,
-        keys: IdentifiersLike | None = None,
-        ids: IdentifiersLike | None = None,
-    ) -> None:
-        """Add samples to the stream, in order. The arrays are copied.
-
-        Parameters
-        ----------
-        batch : array_like, (n, dim)
-            The samples. NaN and ``None`` are missing values.
-        ys : array_like, (n, targets) or (n,), optional
-            The targets of the samples.
-        keys : int, str or array_like, (n,), optional
-            The keys of the samples, or one key for all, for models that need keys.
-        ids : int, str or array_like, (n,), optional
-            The ids of the samples, for targets that come later.
-
-        Raises
-        ------
-        BadShape, BadDtype, BadValue
-            If the model does not accept the samples. No sample was added.
-        NoAnswer
-            If the window stayed full for the stream's timeout. The first ``error.detail["taken"]`` samples
-            were added.
-        StreamLost
-            If the stream has failed or is closed.
-        """
-        async with self._push_lock:
-            await asyncio.to_thread(self.stream.push_many, batch, ys, keys=keys, ids=ids)
-
-    async def push_targets(
-        self, ids: IdentifiersLike, y: SamplesLike, *, keys: IdentifiersLike | None = None
-    ) -> None:
-        """Add targets of earlier samples. The model learns them after all samples that were pushed before.
-
-        Parameters
-        ----------
-        ids : int, str or array_like, (n,)
-            The ids of the samples. A sample without an id has its number as its id, counted from 0.
-        y : array_like, (n, targets) or (n,)
-            The targets; for a single id also (targets,).
-        keys : int, str or array_like, (n,), optional
-            The keys of the samples, or one key for all, for models that need keys.
-
-        Raises
-        ------
-        BadShape, BadDtype, BadValue
-            If the model does not accept the targets. No target was added.
-        NoAnswer
-            If the window stayed full for the stream's timeout. The first ``error.detail["taken"]`` targets
-            were added.
-        StreamLost
-            If the stream has failed or is closed.
-        """
-        async with self._push_lock:
-            await asyncio.to_thread(self.stream.push_targets, ids, y, keys=keys)
-
-    async def flush(self, timeout: float | None = None) -> Ack | None:
-        """Send all buffered samples and wait until the daemon has acknowledged them.
-
-        Parameters
-        ----------
-        timeout : float, optional
-            Seconds to wait. By default the stream's timeout.
-
-        Returns
-        -------
-        Ack or None
-            The newest acknowledgement; ``None`` if no sample was pushed.
-
-        Raises
-        ------
-        NoAnswer
-            If the acknowledgements did not arrive in time.
-        StreamLost
-            If the stream has failed or is closed.
-        """
-        return await asyncio.to_thread(self.stream.flush, timeout)
-
-    async def close(self) -> None:
-        """Close the stream at once. Unacknowledged samples may be lost: call `flush` first to keep them."""
-        await asyncio.to_thread(self.stream.close)
-
-    async def __aenter__(self) -> Self:
-        self._stream = await self._start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await asyncio.to_thread(self.stream.__exit__, kind, error, trace)
+__all__ = ["AsyncFirehose", "AsyncSubscription"]
 
 
 class AsyncFirehose:
@@ -257,7 +71,7 @@ class AsyncFirehose:
         NoAnswer
             If the socket accepted no message within the client's timeout. The batch was not sent.
         """
-        await asyncio.to_thread(self.firehose.push, x, y, keys=keys, ids=ids)
+        await self._send(self.firehose._batch(x, y, keys, ids))
 
     async def push_targets(
         self, ids: IdentifiersLike, y: SamplesLike, *, keys: IdentifiersLike | None = None
@@ -280,7 +94,21 @@ class AsyncFirehose:
         NoAnswer
             If the socket accepted no message within the client's timeout. The batch was not sent.
         """
-        await asyncio.to_thread(self.firehose.push_targets, ids, y, keys=keys)
+        await self._send(self.firehose._batch(None, y, keys, ids))
+
+    async def _send(self, batch: Learn) -> None:
+        """Send a batch on the event loop, in one step: a cancelled call has sent nothing."""
+        firehose = self.firehose
+        deadline = Deadline(firehose._timeout)
+        while True:
+            with firehose._lock:
+                if firehose._try_send(batch):
+                    return
+            if not deadline.remaining():
+                raise firehose._no_answer()
+            poller = zmq.asyncio.Poller()
+            poller.register(firehose._socket, zmq.POLLOUT)
+            await poller.poll(min(deadline.wait_ms(), POLL_MS))
 
     async def close(self) -> None:
         """Close the firehose. Wait for at most 1 s until queued messages are sent."""
@@ -308,16 +136,22 @@ class AsyncSubscription:
 
     def __init__(
         self,
-        find_endpoint: Callable[[], Awaitable[str]],
+        find_endpoint: Callable[[], Awaitable[tuple[str, str | None]]],
         topics: tuple[bytes, ...],
         timeout: float | None,
         connect_timeout: float,
     ) -> None:
         self.timeout = timeout
+        check_timeout(timeout, zero=True)
         self._find_endpoint = find_endpoint
         self._topics = topics
         self._connect_timeout = connect_timeout
+        self._owner = Owner("subscription")
+        self._endpoint = ""
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._socket: zmq.asyncio.Socket | None = None
+        self._blocking_socket: zmq.Socket[bytes]
+        self._polls: set[asyncio.Future[Any]] = set()
 
     async def next_event(self, timeout: float | None = None) -> Event | None:
         """Return the next event.
@@ -325,7 +159,7 @@ class AsyncSubscription:
         Parameters
         ----------
         timeout : float, optional
-            Seconds to wait. By default wait without a limit.
+            Seconds to wait; 0: do not wait. By default wait without a limit.
 
         Returns
         -------
@@ -334,14 +168,29 @@ class AsyncSubscription:
 
         Raises
         ------
-        BadMessage
+        ProtocolError
             If the message is not an event of this protocol.
+        BadValue
+            If ``timeout`` is not a valid timeout.
         """
-        if self._socket is None:
-            return None
-        if not await self._socket.poll(None if timeout is None else int(timeout * 1000)):
-            return None
-        return read_event(await self._socket.recv_multipart())
+        deadline = Deadline(check_timeout(timeout, zero=True))
+        self._owner.check()
+        frames = await self._receive(deadline)
+        return None if frames is None else read_event(frames, self._endpoint)
+
+    async def _receive(self, deadline: Deadline) -> list[bytes] | None:
+        """Return the next message; ``None`` after the deadline or after `close`."""
+        while self._socket is not None:
+            frames = receive(self._blocking_socket)
+            if frames is not None or not deadline.remaining():
+                return frames
+            poll = asyncio.ensure_future(self._socket.poll(deadline.wait_ms()))
+            self._polls.add(poll)
+            try:
+                await poll
+            finally:
+                self._polls.discard(poll)
+        return None
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
@@ -353,34 +202,46 @@ class AsyncSubscription:
         return event
 
     async def close(self) -> None:
-        """Close the subscription."""
+        """Close the subscription. An iteration in another thread ends."""
+        if self._owner.inherited or self._loop is None:
+            return
+        if self._loop is asyncio.get_running_loop() or self._loop.is_closed():
+            self._close()
+        else:  # called in another thread
+            self._loop.call_soon_threadsafe(self._close)
+
+    def _close(self) -> None:
+        for poll in self._polls:
+            if not poll.done():
+                poll.set_result(0)  # ends the iterations that wait for an event
         if self._socket is not None:
             self._socket.close(0)
             self._socket = None
 
     async def __aenter__(self) -> Self:
-        endpoint = await self._find_endpoint()
-        socket = connect(zmq.asyncio.Context.instance(), zmq.SUB, endpoint)
+        self._owner.check()
+        self._endpoint, announced_by = await self._find_endpoint()
+        self._loop = asyncio.get_running_loop()
+        self._socket = connect(
+            zmq.asyncio.Context.instance(), zmq.SUB, self._endpoint, announced_by=announced_by
+        )
+        self._blocking_socket = zmq.Socket.shadow(self._socket)
         try:
-            await self._subscribe(socket, endpoint)
+            await self._subscribe(self._socket)
         except BaseException:
-            socket.close(0)
+            self._close()
             raise
-        self._socket = socket
         return self
 
-    async def _subscribe(self, socket: zmq.asyncio.Socket, endpoint: str) -> None:
+    async def _subscribe(self, socket: zmq.asyncio.Socket) -> None:
         """Subscribe, and wait until the subscriptions are in effect."""
         confirmation = confirmation_topic()
         for prefix in (*self._topics, confirmation):
             socket.subscribe(prefix)
-        deadline = time.monotonic() + self._connect_timeout
-        received: list[bytes] = []
-        while not is_confirmed(received, confirmation):
-            remaining = deadline - time.monotonic()
-            if remaining <= 0 or not await socket.poll(int(remaining * 1000) + 1):
-                raise no_publisher(endpoint, self._connect_timeout)
-            received = await socket.recv_multipart()
+        deadline = Deadline(self._connect_timeout)
+        while not is_confirmed(await self._receive(deadline), confirmation, self._endpoint):
+            if not deadline.remaining():
+                raise no_publisher(self._endpoint, self._connect_timeout)
         socket.unsubscribe(confirmation)
 
     async def __aexit__(

@@ -42,6 +42,7 @@ __all__ = [
     "UnknownProducer",
     "Unrecognised",
     "UnsupportedVersion",
+    "WrongProcess",
     "by_code",
     "from_wire",
 ]
@@ -65,6 +66,8 @@ class StreamlearnError(Exception):
         Whether the same request may succeed later.
     request_id : int, str, bytes or None
         Id of the refused request, set by the codec if it could read the id.
+    in_doubt : bool
+        Whether the daemon may have executed the request although the call failed. Set by the client.
 
     Examples
     --------
@@ -77,6 +80,7 @@ class StreamlearnError(Exception):
     retryable: ClassVar[bool] = False
 
     request_id: int | str | bytes | None = None
+    in_doubt: bool = False
 
     def __init__(self, message: str, **detail: Any) -> None:
         super().__init__(message)
@@ -277,6 +281,12 @@ class StreamLost(StreamlearnError):
     code = "STREAM_LOST"
 
 
+class WrongProcess(StreamlearnError):
+    """Raised by the client: a fork copied the object into this process; create a new one here."""
+
+    code = "WRONG_PROCESS"
+
+
 class Unrecognised(StreamlearnError):
     """The daemon is newer and sent an error code that this client does not know (``detail["code"]``)."""
 
@@ -313,6 +323,7 @@ by_code: dict[str, type[StreamlearnError]] = {
         NoAnswer,
         ProtocolError,
         StreamLost,
+        WrongProcess,
     )
 }
 

@@ -10,6 +10,7 @@ from typing import Final, Self
 import zmq
 
 from streamlearn_client.errors import NoAnswer
+from streamlearn_client.ownership import Owner
 from streamlearn_client.protocol import (
     IdentifiersLike,
     Learn,
@@ -19,10 +20,13 @@ from streamlearn_client.protocol import (
     producer_name,
 )
 from streamlearn_client.sockets import blocking_context, connect, try_send
+from streamlearn_client.timeouts import Deadline, check_timeout
 
 __all__ = ["Firehose"]
 
 LINGER_MS: Final = 1000
+POLL_MS: Final = 100
+"""Longest single wait for the socket, so that `Firehose.close` in another thread does not wait long."""
 
 
 class Firehose:
@@ -38,15 +42,27 @@ class Firehose:
         Number of batches that the socket accepted.
     """
 
-    def __init__(self, model: str, endpoint: str, producer: str | None, timeout: float) -> None:
+    def __init__(
+        self,
+        model: str,
+        endpoint: str,
+        producer: str | None,
+        timeout: float | None,
+        announced_by: str | None = None,
+    ) -> None:
         self.model = model
         self.endpoint = endpoint
         self.producer = producer_name(producer)
         self.sent = 0
-        self._epoch = time.time_ns()
-        self._timeout = timeout
+        self._timeout = check_timeout(timeout)
+        self._announced_by = announced_by
+        self._owner = Owner("firehose")
         self._lock = threading.Lock()
-        self._socket = connect(blocking_context(), zmq.PUSH, endpoint, LINGER_MS)
+        self._closed = False
+        self._epoch = time.time_ns()
+        self._next_seq = 0
+        self._sending = False  # true while a message is sent, and after an interrupted send
+        self._socket = self._connect()
 
     def push(
         self,
@@ -77,7 +93,7 @@ class Firehose:
         NoAnswer
             If the socket accepted no message within the client's timeout. The batch was not sent.
         """
-        self._send(as_batch(self.model, x, y, keys, ids))
+        self._send(self._batch(x, y, keys, ids))
 
     def push_targets(
         self, ids: IdentifiersLike, y: SamplesLike, *, keys: IdentifiersLike | None = None
@@ -100,26 +116,13 @@ class Firehose:
         NoAnswer
             If the socket accepted no message within the client's timeout. The batch was not sent.
         """
-        self._send(as_batch(self.model, None, y, keys, ids))
-
-    def _send(self, batch: Learn) -> None:
-        with self._lock:
-            message = batch._replace(producer=self.producer, epoch=self._epoch, seq=self.sent, ack="none")
-            frames = encode_request(message)
-            deadline = time.monotonic() + self._timeout
-            while not try_send(self._socket, frames):
-                remaining = deadline - time.monotonic()
-                # The poll may succeed and the next send may fail: the connection can be lost in between.
-                if remaining <= 0 or not self._socket.poll(int(remaining * 1000) + 1, zmq.POLLOUT):
-                    raise NoAnswer(
-                        f"no daemon accepts messages at {self.endpoint} (tried for {self._timeout:g} s): "
-                        "check that `streamlearn serve` is running and that this is its firehose endpoint",
-                        endpoint=self.endpoint,
-                    )
-            self.sent += 1
+        self._send(self._batch(None, y, keys, ids))
 
     def close(self) -> None:
         """Close the firehose. Wait for at most 1 s until queued messages are sent."""
+        if self._owner.inherited:
+            return
+        self._closed = True
         with self._lock:
             self._socket.close()
 
@@ -130,3 +133,52 @@ class Firehose:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _connect(self) -> zmq.Socket[bytes]:
+        return connect(blocking_context(), zmq.PUSH, self.endpoint, LINGER_MS, self._announced_by)
+
+    def _batch(
+        self,
+        x: SamplesLike | None,
+        y: SamplesLike | None,
+        keys: IdentifiersLike | None,
+        ids: IdentifiersLike | None,
+    ) -> Learn:
+        self._owner.check()
+        return as_batch(self.model, x, y, keys, ids)
+
+    def _send(self, batch: Learn) -> None:
+        deadline = Deadline(self._timeout)
+        while True:
+            with self._lock:
+                if self._try_send(batch):
+                    return
+                # The poll may succeed and the next send may fail: the connection can be lost in between.
+                if not deadline.remaining():
+                    raise self._no_answer()
+                self._socket.poll(min(deadline.wait_ms(), POLL_MS), zmq.POLLOUT)
+
+    def _try_send(self, batch: Learn) -> bool:
+        """Send a batch without waiting. Return whether the socket accepted it."""
+        if self._closed:
+            raise ValueError("this firehose is closed; create a new one")
+        if self._sending:  # an exception interrupted a send: its message and its number may be in use
+            interrupted, self._socket = self._socket, self._connect()
+            interrupted.close()
+            self._epoch, self._next_seq = self._epoch + 1, 0
+        message = batch._replace(producer=self.producer, epoch=self._epoch, seq=self._next_seq, ack="none")
+        frames = encode_request(message)
+        self._sending = True
+        accepted = try_send(self._socket, frames)
+        if accepted:
+            self._next_seq += 1
+            self.sent += 1
+        self._sending = False
+        return accepted
+
+    def _no_answer(self) -> NoAnswer:
+        return NoAnswer(
+            f"no daemon accepts messages at {self.endpoint} (tried for {self._timeout:g} s): "
+            "check that `streamlearn serve` is running and that this is its firehose endpoint",
+            endpoint=self.endpoint,
+        )

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from streamlearn_client.errors import StreamlearnError
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import EventKind, Frame, decode_event
+from streamlearn_client.replies import check_outputs, protocol_error
 
 __all__ = ["Ack", "Event", "Position", "merged", "read_ack", "read_event"]
 
@@ -114,20 +116,24 @@ def _total(counts: list[int | None]) -> int | None:
 
 
 def read_ack(ok: Mapping[str, Any]) -> Ack:
-    """Return the acknowledgement in the ``ok`` map of a reply."""
+    """Return the acknowledgement in the ``ok`` map of a checked reply."""
     return Ack(
-        int(ok.get("lsn", 0)),
-        int(ok.get("durable_lsn", 0)),
-        int(ok.get("applied_lsn", 0)),
-        bool(ok.get("duplicate", False)),
-        int(ok.get("rows", 0)),
+        ok["lsn"],
+        ok["durable_lsn"],
+        ok["applied_lsn"],
+        ok["duplicate"],
+        ok["rows"],
         ok.get("matched"),
         ok.get("unmatched"),
     )
 
 
-def read_event(frames: Sequence[Frame]) -> Event:
-    """Return the event in ``frames``. Raise the errors of `decode_event` for other frames."""
-    event = decode_event(frames)
+def read_event(frames: Sequence[Frame], endpoint: str) -> Event:
+    """Return the event in ``frames``. Raise ``ProtocolError`` for other frames."""
+    try:
+        event = decode_event(frames)
+        check_outputs(event.arrays)
+    except (StreamlearnError, ValueError) as problem:
+        raise protocol_error(endpoint, f"a message is not an event: {problem}") from None
     kind = cast(EventKind, event.kind)  # decode_event accepts no other kind
     return Event(kind, event.model, event.lsn, event.first, event.rows, event.time, Outputs(**event.arrays))

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from streamlearn_client.errors import NoAnswer, StreamlearnError
 from streamlearn_client.protocol import Frame, Learn, Reply, Request, encode_request
+from streamlearn_client.replies import check_reply
 
 __all__ = ["AnswerLost", "Call", "Exchange"]
 
@@ -32,7 +33,11 @@ class AnswerLost(NoAnswer):
 
 
 class Exchange:
-    """The state of one call. All times are seconds of one monotonic clock."""
+    """The state of one call. All times are seconds of one monotonic clock.
+
+    An error that it raises has ``in_doubt`` if the daemon may have executed the request: the last attempt, or
+    an earlier one, was sent and has no answer.
+    """
 
     def __init__(self, call: Call, id: int, endpoint: str, deadline: float, timeout: float) -> None:
         self.frames: list[Frame] = encode_request(call.message._replace(id=id))
@@ -44,6 +49,7 @@ class Exchange:
         self._deadline = deadline
         self._timeout = timeout
         self._in_flight = False  # sent, and neither answered nor refused
+        self._unanswered = False  # an earlier attempt was in flight when the request was sent again
         self._resend_at = math.inf
         self._answer_timeout = ANSWER_TIMEOUT
         self._pause = PAUSE[0]
@@ -52,6 +58,7 @@ class Exchange:
     def sent(self, now: float) -> None:
         """Record that the socket accepted the frames."""
         self.due = False
+        self._unanswered |= self._in_flight
         self._in_flight = True
         self._refusal = None
         if self._call.idempotent:
@@ -61,7 +68,9 @@ class Exchange:
     def connection_lost(self) -> None:
         """Record that the connection was lost. Raise ``AnswerLost`` if the request must not be sent again."""
         if self._in_flight and not self._call.idempotent:
-            raise self._no_answer(AnswerLost)
+            lost = self._no_answer(AnswerLost)
+            lost.in_doubt = True
+            raise lost
         if self._in_flight:
             self.due = True
             self._resend_at = math.inf
@@ -69,7 +78,9 @@ class Exchange:
     def time_left(self, now: float) -> float:
         """Return the seconds until the next step without a reply. Raise ``NoAnswer`` after the deadline."""
         if now >= self._deadline:
-            raise self._refusal or self._no_answer(NoAnswer)
+            error = self._refusal or self._no_answer(NoAnswer)
+            error.in_doubt = self._in_flight or self._unanswered
+            raise error
         if now >= self._resend_at:
             self.due = True
             self._resend_at = math.inf
@@ -79,13 +90,15 @@ class Exchange:
         """Return the answer, or ``None`` if ``reply`` is not the final answer. Raise a final refusal.
 
         The daemon did nothing for a request that it refused with ``retryable``. The request is sent again
-        after a pause.
+        after a pause. Raise ``ProtocolError`` for an invalid answer.
         """
         if reply.id != self._id:
             return None
+        check_reply(self._call.message, reply, self._endpoint)
         if reply.error is None:
             return reply
         if not reply.error.retryable:
+            reply.error.in_doubt = self._unanswered
             raise reply.error
         if self._in_flight:
             self._in_flight = False

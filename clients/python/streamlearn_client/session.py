@@ -14,9 +14,13 @@ from typing import Any, Final, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from streamlearn_client.endpoints import resolve_endpoint
+from streamlearn_client.epochs import needs_new_epoch, next_epoch
 from streamlearn_client.errors import (
     BadShape,
     BadValue,
+    Conflict,
+    Fenced,
     Gap,
     ModelExists,
     NoAnswer,
@@ -42,6 +46,7 @@ from streamlearn_client.protocol import (
     encode_request,
     producer_name,
 )
+from streamlearn_client.replies import protocol_error
 from streamlearn_client.results import Ack, Position, merged, read_ack
 from streamlearn_client.retry import AnswerLost, Call
 
@@ -51,14 +56,22 @@ T = TypeVar("T")
 Operation: TypeAlias = Generator[Call, Reply, T]
 
 ANSWERED_LEVELS: Final = ACK_LEVELS - {"none"}
+EPOCH_TRIES: Final = 4
+"""How often a batch is sent whose epoch the daemon refuses."""
 
 
 @dataclass(slots=True)
 class BatchSequence:
-    """The epoch and the next sequence number of this client's batches for one model."""
+    """The epoch and the next sequence number of this client's batches for one model.
+
+    ``in_use`` is set before a batch is sent, and cleared when its ack was read. Whatever ends a call in
+    between (a timeout, a cancelled task, Ctrl-C) leaves it set. Then the daemon may have a batch with this
+    number, and the next batch begins a new epoch.
+    """
 
     epoch: int
     next_seq: int = 0
+    in_use: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +117,8 @@ class StreamConfig:
 class Session:
     """The state of one client: its batch sequences and the daemon's ``hello``."""
 
-    def __init__(self, producer: str | None) -> None:
+    def __init__(self, producer: str | None, endpoint: str) -> None:
+        self._endpoint = endpoint
         self._named = producer is not None
         self.producer = producer_name(producer)
         self._epoch = time.time_ns()
@@ -126,8 +140,7 @@ class Session:
 
     def limits(self) -> Operation[Limits]:
         """Return the daemon's limits."""
-        limits = (yield from self.cached_hello()).get("limits")
-        return Limits.from_map(limits if isinstance(limits, Mapping) else {})
+        return Limits.from_map((yield from self.cached_hello())["limits"])
 
     def request(
         self, op: str, model: str = "", idempotent: bool = True, **fields: Any
@@ -140,8 +153,8 @@ class Session:
 
     def request_list(self, op: str, model: str = "") -> Operation[list[dict[str, Any]]]:
         """Execute an operation that answers with a list under its own name."""
-        ok = yield from self.request(op, model)
-        return list(ok.get(op, []))
+        entries: list[dict[str, Any]] = (yield from self.request(op, model))[op]
+        return entries
 
     # ----------------------------------------------------------------------------- create and delete
 
@@ -155,6 +168,7 @@ class Session:
         request = Request("create", None, model, requested)
         check_header(request, (yield from self.limits()))
         answer_lost = False
+        self._begin_epoch(model)  # also if the call is interrupted: the new model knows no batches
         while True:
             try:
                 ok = (yield Call(request, idempotent=False)).ok
@@ -172,7 +186,8 @@ class Session:
 
     def delete(self, model: str) -> Operation[None]:
         """Delete the model that has this name now, but not a model of the same name created later."""
-        create_lsn = (yield from self.request("describe", model)).get("create_lsn")
+        create_lsn = (yield from self.request("describe", model))["create_lsn"]
+        self._begin_epoch(model)
         while True:
             try:
                 yield Call(Request("delete", None, model), idempotent=False)
@@ -181,10 +196,21 @@ class Session:
                     description = yield from self.request("describe", model)
                 except UnknownModel:
                     break
-                if description.get("create_lsn") == create_lsn:
+                if description["create_lsn"] == create_lsn:
                     continue
             break
         self._begin_epoch(model)
+
+    def restore(
+        self, model: str, lsn: int | None, name: str | None, into: str | None
+    ) -> Operation[dict[str, Any]]:
+        """Restore a state of a model. A new model ``into`` knows no batches of this client."""
+        if into is not None:
+            self._begin_epoch(into)
+        ok = yield from self.request("restore", model, idempotent=False, lsn=lsn, name=name, into=into)
+        if into is not None:
+            self._begin_epoch(into)
+        return ok
 
     # ----------------------------------------------------------------------------------- learn, predict
 
@@ -210,34 +236,38 @@ class Session:
 
     def _learn_part(self, batch: Learn) -> Operation[Ack]:
         model = batch.model
-        sequence = self._sequences.get(model)
-        if sequence is None:
+        if model not in self._sequences:
             newest = (yield from self.position(model, self.producer)).epoch if self._named else 0
-            sequence = self._sequences[model] = BatchSequence(max(self._epoch, newest + 1))
-        message = batch._replace(producer=self.producer, epoch=sequence.epoch, seq=sequence.next_seq)
-        try:
-            reply = yield Call(message)
-        except NoAnswer as error:
-            # It is unknown whether the daemon has this batch. In a new epoch the next batch is valid in both
-            # cases, and the daemon refuses this batch if it arrives late.
-            error.detail.update(producer=message.producer, epoch=message.epoch, seq=message.seq)
-            self._begin_epoch(model)
-            raise
-        except Gap as error:
-            self._begin_epoch(model)
-            error.add_note(
-                "the daemon lost batches that it had acknowledged to this client: the model was deleted and "
-                "created again, or the data directory was replaced, or the daemon crashed before they were "
-                "durable. The model did not learn this batch; call learn again to send it"
-            )
-            raise
-        sequence.next_seq += 1
-        return read_ack(reply.ok)
+            self._sequences[model] = BatchSequence(max(self._epoch, next_epoch(self.producer, newest)))
+        tries = EPOCH_TRIES
+        while True:
+            if self._sequences[model].in_use:
+                self._begin_epoch(model)
+            sequence = self._sequences[model]
+            message = batch._replace(producer=self.producer, epoch=sequence.epoch, seq=sequence.next_seq)
+            sequence.in_use = True
+            try:
+                reply = yield Call(message)
+            except StreamlearnError as error:
+                tries -= 1
+                if needs_new_epoch(error):
+                    self._begin_epoch(model, error)
+                    if tries and not error.in_doubt:
+                        continue
+                if isinstance(error, Fenced):
+                    sequence.in_use = False  # a new epoch would take the name back from the newer client
+                if error.in_doubt:
+                    error.detail.update(producer=message.producer, epoch=message.epoch, seq=message.seq)
+                _explain(error)
+                raise
+            sequence.next_seq += 1
+            sequence.in_use = False
+            return read_ack(reply.ok)
 
-    def _begin_epoch(self, model: str) -> None:
+    def _begin_epoch(self, model: str, refusal: StreamlearnError | None = None) -> None:
         sequence = self._sequences.get(model)
         if sequence is not None:
-            self._sequences[model] = BatchSequence(max(time.time_ns(), sequence.epoch + 1))
+            self._sequences[model] = BatchSequence(next_epoch(self.producer, sequence.epoch, refusal))
 
     def predict(self, model: str, x: Any, keys: Any) -> Operation[Outputs]:
         """Request the outputs for samples."""
@@ -253,7 +283,7 @@ class Session:
                 limit=limit,
             )
         reply = yield Call(Request("predict", None, model, {}, samples, identifiers))
-        return Outputs(int(reply.ok.get("applied_lsn", 0)), **reply.arrays)
+        return Outputs(reply.ok["applied_lsn"], **reply.arrays)
 
     def forecast(self, model: str, steps: int, key: int | str | None) -> Operation[NDArray[np.float32]]:
         """Request the forecast of the next ``steps`` samples."""
@@ -284,7 +314,7 @@ class Session:
     def position(self, model: str, producer: str) -> Operation[Position]:
         """Request the state of a producer."""
         ok = yield from self.request("position", model, producer=check_producer(producer))
-        return Position(int(ok.get("epoch") or 0), int(ok.get("next_seq") or 0))
+        return Position(ok["epoch"], ok["next_seq"])
 
     def stream_config(
         self, model: str, producer: str | None, batch: int, ack: str
@@ -295,15 +325,15 @@ class Session:
         name = producer_name(producer)
         limits = yield from self.limits()
         description = yield from self.request("describe", model)
-        dim, targets = int(description["dim"]), int(description["target_dim"])
+        dim, targets = description["dim"], description["target_dim"]
         limit = min(limits.rows, limits.frame_bytes // max(4 * dim, 4 * targets, 8))
-        if not 1 <= batch <= limit:
+        if not 1 <= as_whole_number(batch, "batch") <= limit:
             raise BadValue(
                 f"batch must be 1 to {limit} samples for this model, not {batch}", field="batch", limit=limit
             )
         epoch = time.time_ns()
         if producer is not None:
-            epoch = max(epoch, (yield from self.position(model, name)).epoch + 1)
+            epoch = max(epoch, next_epoch(name, (yield from self.position(model, name)).epoch))
         return StreamConfig(
             model,
             name,
@@ -311,8 +341,8 @@ class Session:
             ack,
             dim,
             targets,
-            needs_keys=bool(description.get("needs_keys")),
-            accepts_late_targets=bool(description.get("accepts_late_targets")),
+            needs_keys=description["needs_keys"],
+            accepts_late_targets=description["accepts_late_targets"],
         )
 
     def endpoint(self, name: str) -> Operation[str]:
@@ -320,11 +350,32 @@ class Session:
 
         Raise ``NoAnswer`` if it announces none.
         """
-        endpoints = (yield from self.cached_hello()).get("endpoints")
-        endpoint = endpoints.get(name) if isinstance(endpoints, Mapping) else None
-        if not isinstance(endpoint, str):
+        announced: str | None = (yield from self.cached_hello())["endpoints"].get(name)
+        if announced is None:
             raise NoAnswer(f"the daemon announces no {name} endpoint; pass the endpoint to the client")
-        return endpoint
+        try:
+            return resolve_endpoint(announced, self._endpoint)
+        except ValueError as problem:
+            raise protocol_error(self._endpoint, f"its {name} endpoint is {announced!r}: {problem}") from None
+
+
+def _explain(error: StreamlearnError) -> None:
+    """Add to an error of ``learn`` what it means for the batch."""
+    if isinstance(error, Gap):
+        error.add_note(
+            "the daemon lost batches that it had acknowledged to this client: the model was deleted and "
+            "created again, or the data directory was replaced, or the daemon crashed before they were "
+            "durable. The model did not learn this batch; call learn again to send it"
+        )
+    elif isinstance(error, Conflict):
+        error.add_note(
+            "another program sends with the same producer name and epoch. The model did not learn this batch"
+        )
+    elif error.in_doubt:
+        error.add_note(
+            "the model may or may not have learned this batch: an attempt to send it has no answer. Later "
+            "batches are not affected"
+        )
 
 
 def check_ack(ack: str) -> None:
@@ -357,4 +408,4 @@ def rows_per_batch(limits: Limits, arrays: Iterable[NDArray[Any]]) -> int:
             bytes=row_bytes,
             limit=limits.frame_bytes,
         )
-    return int(np.clip(limits.frame_bytes // row_bytes, 1, limits.rows))
+    return max(1, min(limits.frame_bytes // row_bytes, limits.rows))

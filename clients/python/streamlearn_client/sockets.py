@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final, Generic, TypeVar
-from urllib.parse import urlsplit
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from streamlearn_client.errors import BadValue
 from streamlearn_client.protocol import Frame
+from streamlearn_client.replies import protocol_error
 
-__all__ = ["Connection", "blocking_context", "connect", "receive_all", "resolve_endpoint", "try_send"]
+__all__ = ["Connection", "blocking_context", "connect", "receive", "receive_all", "try_send"]
 
 RECONNECT_MS: Final = (50, 1000)
 HEARTBEAT_MS: Final = (2000, 10000)
@@ -33,14 +33,22 @@ def blocking_context() -> zmq.Context[zmq.Socket[bytes]]:
     return context
 
 
-def connect(context: zmq.Context[S], kind: int, endpoint: str, linger: int = 0) -> S:
+def connect(
+    context: zmq.Context[S], kind: int, endpoint: str, linger: int = 0, announced_by: str | None = None
+) -> S:
     """Return a socket that connects to ``endpoint`` and reconnects. The endpoint need not exist yet.
 
-    Raise ``BadValue`` for an endpoint that ZeroMQ can't read.
+    For an endpoint that ZeroMQ can't read, raise ``BadValue``; ``ProtocolError`` if the daemon at
+    ``announced_by`` announced it.
     """
     socket = _new_socket(context, kind)
     socket.linger = linger
-    _connect(socket, endpoint)
+    try:
+        _connect(socket, endpoint)
+    except BadValue as error:
+        if announced_by is None:
+            raise
+        raise protocol_error(announced_by, f"it announces an endpoint that {error.message}") from None
     return socket
 
 
@@ -98,7 +106,7 @@ def _new_socket(context: zmq.Context[S], kind: int) -> S:
 def _connect(socket: zmq.Socket[Any], endpoint: str) -> None:
     try:
         socket.connect(endpoint)
-    except zmq.ZMQError as error:
+    except (zmq.ZMQError, TypeError) as error:
         socket.close(0)
         raise BadValue(
             f"{endpoint!r} is not a valid endpoint ({error}); use tcp://HOST:PORT or ipc://PATH",
@@ -126,6 +134,20 @@ def try_send(socket: zmq.Socket[Any], frames: Sequence[Frame]) -> bool:
     return True
 
 
+def receive(socket: zmq.Socket[Any]) -> list[bytes] | None:
+    """Return a message that has arrived, without waiting; ``None`` if there is none.
+
+    If an exception interrupted an earlier call in the middle of a message, the rest of that message is
+    dropped.
+    """
+    try:
+        while socket.rcvmore:
+            socket.recv(zmq.NOBLOCK)
+        return socket.recv_multipart(zmq.NOBLOCK)
+    except zmq.Again:
+        return None
+
+
 def receive_all(socket: zmq.Socket[Any]) -> list[list[bytes]]:
     """Return all messages that have arrived, without waiting."""
     messages = []
@@ -134,16 +156,3 @@ def receive_all(socket: zmq.Socket[Any]) -> list[list[bytes]]:
             messages.append(socket.recv_multipart(zmq.NOBLOCK))
     except zmq.Again:
         return messages
-
-
-def resolve_endpoint(announced: str, requests: str) -> str:
-    """Return an endpoint that ``hello`` announced, with a host that this client can reach.
-
-    A daemon that listens on all interfaces does not know the host name that its clients use. The host of the
-    ``requests`` endpoint replaces the wildcard.
-    """
-    parts = urlsplit(announced)
-    if parts.scheme == "tcp" and parts.hostname in ("0.0.0.0", "::", "*"):
-        host = urlsplit(requests).netloc.rpartition(":")[0]
-        return f"tcp://{host}:{announced.rpartition(':')[2]}" if host else announced
-    return announced

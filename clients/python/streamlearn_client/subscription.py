@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import secrets
-import time
+import threading
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import zmq
 
-from streamlearn_client.errors import BadMessage, BadValue, NoAnswer
-from streamlearn_client.protocol import EVENT_KINDS, SUBSCRIBED, check_model, decode_reply, topic
+from streamlearn_client.errors import BadValue, NoAnswer
+from streamlearn_client.ownership import Owner
+from streamlearn_client.protocol import EVENT_KINDS, SUBSCRIBED, check_model, topic
+from streamlearn_client.replies import protocol_error, read_reply
 from streamlearn_client.results import Event, read_event
-from streamlearn_client.sockets import blocking_context, connect
+from streamlearn_client.sockets import blocking_context, connect, receive
+from streamlearn_client.timeouts import Deadline, check_timeout
+from streamlearn_client.wakeup import Wakeup
 
 __all__ = ["Subscription", "confirmation_topic", "is_confirmed", "no_publisher", "subscription_topics"]
 
@@ -35,12 +39,24 @@ class Subscription:
     """
 
     def __init__(
-        self, endpoint: str, topics: tuple[bytes, ...], timeout: float | None, connect_timeout: float
+        self,
+        endpoint: str,
+        topics: tuple[bytes, ...],
+        timeout: float | None,
+        connect_timeout: float,
+        announced_by: str | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.timeout = timeout
+        check_timeout(timeout, zero=True)
+        self._owner = Owner("subscription")
         self._closed = False
-        self._socket = connect(blocking_context(), zmq.SUB, endpoint)
+        self._turn = threading.Lock()
+        self._socket = connect(blocking_context(), zmq.SUB, endpoint, announced_by=announced_by)
+        self._wakeup = Wakeup()
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._wakeup.reader, zmq.POLLIN)
         try:
             self._subscribe(topics, connect_timeout)
         except BaseException:
@@ -52,13 +68,10 @@ class Subscription:
         confirmation = confirmation_topic()
         for prefix in (*topics, confirmation):
             self._socket.subscribe(prefix)
-        deadline = time.monotonic() + connect_timeout
-        received: list[bytes] = []
-        while not is_confirmed(received, confirmation):
-            remaining = deadline - time.monotonic()
-            if remaining <= 0 or not self._socket.poll(int(remaining * 1000) + 1):
+        deadline = Deadline(connect_timeout)
+        while not is_confirmed(self._receive(deadline), confirmation, self.endpoint):
+            if not deadline.remaining():
                 raise no_publisher(self.endpoint, connect_timeout)
-            received = self._socket.recv_multipart()
         self._socket.unsubscribe(confirmation)
 
     def next_event(self, timeout: float | None = None) -> Event | None:
@@ -67,7 +80,7 @@ class Subscription:
         Parameters
         ----------
         timeout : float, optional
-            Seconds to wait. By default wait without a limit.
+            Seconds to wait; 0: do not wait. By default wait without a limit.
 
         Returns
         -------
@@ -76,12 +89,29 @@ class Subscription:
 
         Raises
         ------
-        BadMessage
+        ProtocolError
             If the message is not an event of this protocol.
+        BadValue
+            If ``timeout`` is not a valid timeout.
         """
-        if self._closed or not self._socket.poll(None if timeout is None else int(timeout * 1000)):
-            return None
-        return read_event(self._socket.recv_multipart())
+        deadline = Deadline(check_timeout(timeout, zero=True))
+        self._owner.check()
+        try:
+            with self._turn:
+                frames = self._receive(deadline)
+        finally:
+            if self._closed:
+                self.close()
+        return None if frames is None else read_event(frames, self.endpoint)
+
+    def _receive(self, deadline: Deadline) -> list[bytes] | None:
+        """Return the next message; ``None`` after the deadline or after `close`."""
+        while not self._closed:
+            frames = receive(self._socket)
+            if frames is not None or not deadline.remaining():
+                return frames
+            self._poller.poll(deadline.wait_ms())
+        return None
 
     def __iter__(self) -> Iterator[Event]:
         return self
@@ -93,9 +123,18 @@ class Subscription:
         return event
 
     def close(self) -> None:
-        """Close the subscription."""
+        """Close the subscription. An iteration in another thread ends."""
+        if self._owner.inherited:
+            return
         self._closed = True
-        self._socket.close(0)
+        if self._turn.acquire(blocking=False):
+            try:
+                self._socket.close(0)
+                self._wakeup.close()
+            finally:
+                self._turn.release()
+        else:  # another thread waits for an event; it closes the socket
+            self._wakeup.wake()
 
     def __enter__(self) -> Self:
         return self
@@ -126,13 +165,13 @@ def confirmation_topic() -> bytes:
     return f"{SUBSCRIBED}{secrets.token_hex(8)}".encode()
 
 
-def is_confirmed(frames: list[bytes], confirmation: bytes) -> bool:
+def is_confirmed(frames: list[bytes] | None, confirmation: bytes, endpoint: str) -> bool:
     """Return whether a message confirms the subscriptions. Raise its error if one was refused."""
-    if not frames or frames[0] != confirmation:
+    if frames is None or frames[0] != confirmation:
         return False
     if len(frames) > 1:
-        error = decode_reply(frames[1:]).error
-        raise error or BadMessage("the daemon confirmed a subscription with frames that are not an error")
+        error = read_reply(frames[1:], endpoint).error
+        raise error or protocol_error(endpoint, "it confirms a subscription with frames that are no error")
     return True
 
 

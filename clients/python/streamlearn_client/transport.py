@@ -10,10 +10,13 @@ from typing import TypeVar
 import zmq
 
 from streamlearn_client.errors import StreamlearnError
-from streamlearn_client.protocol import Reply, decode_reply
+from streamlearn_client.ownership import Owner
+from streamlearn_client.protocol import Reply
+from streamlearn_client.replies import read_reply
 from streamlearn_client.retry import Call, Exchange
 from streamlearn_client.session import Operation
 from streamlearn_client.sockets import Connection, blocking_context, receive_all, try_send
+from streamlearn_client.timeouts import LONGEST_WAIT, check_timeout
 
 __all__ = ["Transport"]
 
@@ -21,27 +24,32 @@ T = TypeVar("T")
 
 
 class Transport:
-    """A connection to the requests endpoint. Threads take turns."""
+    """A connection to the requests endpoint. Threads take turns.
+
+    An exception from a signal handler (Ctrl-C) may end a call at any point. If it interrupts a socket
+    operation, half a message may be sent or received. Then the next call replaces the connection.
+    """
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
-        self.connection = Connection(blocking_context(), zmq.DEALER, endpoint)
+        self._owner = Owner("client")
         self._lock = threading.Lock()
         self._next_id = 0
         self._closed = False
-        self._poller = zmq.Poller()
-        self._poller.register(self.connection.monitor, zmq.POLLIN)
+        self._connect()
 
-    def run(self, operation: Operation[T], timeout: float) -> T:
+    def run(self, operation: Operation[T], timeout: float | None) -> T:
         """Execute all calls of an operation within ``timeout`` seconds. Return the operation's result."""
+        limit = check_timeout(timeout)
+        self._owner.check()
         with self._lock:
             self._check_open()
-            deadline = time.monotonic() + timeout
+            deadline = time.monotonic() + limit
             try:
                 call = next(operation)
                 while True:
                     try:
-                        reply = self._exchange(call, deadline, timeout)
+                        reply = self._exchange(call, deadline, limit)
                     except StreamlearnError as error:
                         call = operation.throw(error)
                     else:
@@ -49,18 +57,29 @@ class Transport:
             except StopIteration as end:
                 result: T = end.value
                 return result
+            finally:
+                operation.close()
 
     def check_open(self) -> None:
-        """Raise ``ValueError`` if the transport is closed."""
+        """Raise ``ValueError`` if the transport is closed, ``WrongProcess`` in a forked process."""
+        self._owner.check()
         with self._lock:
             self._check_open()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, after a call that runs in another thread."""
+        if self._owner.inherited:
+            return
         with self._lock:
             if not self._closed:
                 self._closed = True
                 self.connection.close()
+
+    def _connect(self) -> None:
+        self.connection = Connection(blocking_context(), zmq.DEALER, self.endpoint)
+        self._poller = zmq.Poller()
+        self._poller.register(self.connection.monitor, zmq.POLLIN)
+        self._socket_busy = False  # true during a socket operation, and after an interrupted one
 
     def _check_open(self) -> None:
         if self._closed:
@@ -68,13 +87,20 @@ class Transport:
 
     def _exchange(self, call: Call, deadline: float, timeout: float) -> Reply:
         """Send one request, again if necessary, and return its answer."""
+        if self._socket_busy:
+            interrupted = self.connection
+            self._connect()
+            interrupted.close()
         self._next_id += 1
         exchange = Exchange(call, self._next_id, self.endpoint, deadline, timeout)
         socket = self.connection.socket
         while True:
+            self._socket_busy = True
             lost = self.connection.process_events()
-            for frames in receive_all(socket):
-                reply = exchange.receive(decode_reply(frames), time.monotonic())
+            messages = receive_all(socket)
+            self._socket_busy = False
+            for frames in messages:
+                reply = exchange.receive(read_reply(frames, self.endpoint), time.monotonic())
                 if reply is not None:
                     return reply
             if lost:
@@ -83,9 +109,12 @@ class Transport:
             wait = exchange.time_left(now)
             events = zmq.POLLIN
             if exchange.due and self.connection.connected:
-                if try_send(socket, exchange.frames):
+                self._socket_busy = True
+                sent = try_send(socket, exchange.frames)
+                self._socket_busy = False
+                if sent:
                     exchange.sent(now)
                     continue
                 events |= zmq.POLLOUT  # the socket's queue is full
             self._poller.register(socket, events)
-            self._poller.poll(math.ceil(wait * 1000))
+            self._poller.poll(math.ceil(min(wait, LONGEST_WAIT) * 1000))

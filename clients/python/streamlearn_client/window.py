@@ -11,6 +11,11 @@ follows:
 * No answer: back to the oldest unacknowledged batch, after a delay that doubles.
 
 The daemon answers a batch that it already has as a duplicate and does not learn it again.
+
+``UNKNOWN_PRODUCER`` means that the daemon forgot the producer. It did not learn the refused batch, nor the
+batches after it. When all batches before it are acknowledged, the remaining ones get new numbers in a new
+epoch. This is safe only if the refused batch was sent once: the daemon may have learned an earlier attempt
+that has no answer. Then the stream fails.
 """
 
 from __future__ import annotations
@@ -20,8 +25,10 @@ from collections import deque
 from itertools import islice
 from typing import Final, NamedTuple
 
-from streamlearn_client.errors import Gap, StreamlearnError, StreamLost
+from streamlearn_client.epochs import needs_new_epoch, next_epoch
+from streamlearn_client.errors import BadValue, Gap, StreamlearnError, StreamLost
 from streamlearn_client.protocol import Frame, Learn, Reply, encode_request
+from streamlearn_client.replies import check_reply
 from streamlearn_client.results import Ack, read_ack
 
 __all__ = ["Batch", "Window"]
@@ -30,29 +37,40 @@ PAUSE: Final = (0.02, 2.0)
 """Seconds to wait after a refusal: first, and longest."""
 ANSWER_TIMEOUT: Final = (2.0, 30.0)
 """Seconds to wait for an answer before a resend: first, and longest."""
+MAX_RENEWALS: Final = 4
+"""Refused epochs without an ack in between, after which the stream fails."""
 
 
 class Batch(NamedTuple):
-    """An encoded batch: its number of rows and its frames."""
+    """A batch and its frames."""
 
-    rows: int
+    message: Learn
     frames: list[Frame]
 
 
 class Window:
     """Up to ``size`` encoded batches of one (producer, epoch). Times are seconds of one monotonic clock."""
 
-    def __init__(self, model: str, producer: str, epoch: int, ack: str, size: int) -> None:
-        self._model, self._producer, self._epoch, self._ack = model, producer, epoch, ack
+    def __init__(
+        self, model: str, producer: str, epoch: int, ack: str, size: int, endpoint: str = "the endpoint"
+    ) -> None:
+        self._endpoint = endpoint
+        self._model, self._producer, self._ack = model, producer, ack
         self._size = size
+        self._first_id = 0  # id of the request with sequence number 0; ids are never used again
         self._batches: deque[Batch] = deque()
         self._base = 0  # sequence number of the oldest unacknowledged batch
         self._cursor = 0  # sequence number of the next batch to send
         self._sent_end = 0  # all batches below this sequence number were sent at least once
+        self._doubt_end = 0  # batches below this sequence number have an earlier attempt without an answer
         self._handled_gap = -1  # expected_seq of the GAP that moved the cursor; -1: none
+        self._refusal: StreamlearnError | None = None  # of the epoch; the batches from _refused_seq on wait
+        self._refused_seq = 0
+        self._renewals = 0  # refused epochs since the last ack
         self._paused_until = 0.0
         self._resend_at = math.inf
         self._pause, self._answer_timeout = PAUSE[0], ANSWER_TIMEOUT[0]
+        self.epoch = epoch
         self.acknowledged = 0
         """Acknowledged samples."""
         self.pending = 0
@@ -74,27 +92,28 @@ class Window:
 
     def add(self, batch: Learn) -> None:
         """Assign a number to a batch and keep it until the ack. Its arrays must not change afterwards."""
-        seq = self._base + len(self._batches)
+        self._batches.append(self._encoded(batch, self._base + len(self._batches)))
+        self.pending += batch.rows
+
+    def _encoded(self, batch: Learn, seq: int) -> Batch:
         message = batch._replace(
             model=self._model,
             producer=self._producer,
-            epoch=self._epoch,
+            epoch=self.epoch,
             seq=seq,
             ack=self._ack,
-            id=seq,
+            id=self._first_id + seq,
         )
-        self._batches.append(Batch(batch.rows, encode_request(message)))
-        self.pending += batch.rows
+        return Batch(message, encode_request(message))
 
     def to_send(self, now: float) -> list[Batch]:
         """Return the batches to send now, in order."""
         if self.failure is not None or now < self._paused_until:
             return []
         if now >= self._resend_at:
-            self._rewind(self._base)
-            self._handled_gap = -1
+            self._rewind_all()
             self._answer_timeout = min(self._answer_timeout * 2, ANSWER_TIMEOUT[1])
-        return list(islice(self._batches, self._cursor - self._base, None))
+        return list(islice(self._batches, self._cursor - self._base, self._end() - self._base))
 
     def sent(self, count: int, now: float) -> None:
         """Record that the first ``count`` batches of `to_send` were sent."""
@@ -108,20 +127,25 @@ class Window:
 
     def next_send_time(self) -> float:
         """Return the time at which `to_send` has batches to send that it does not have now."""
-        unsent = self._cursor < self._base + len(self._batches)
+        unsent = self._cursor < self._end()
         return self._paused_until if unsent else self._resend_at
 
     def disconnected(self) -> None:
         """Record that the connection was lost, and with it all messages in transit."""
-        self._rewind(self._base)
-        self._handled_gap = -1
+        self._rewind_all()
         self._paused_until = 0.0
 
     def receive(self, reply: Reply, now: float) -> None:
-        """Process an answer. Sets ``failure`` if the stream can't continue."""
-        seq = reply.id
-        if type(seq) is not int or not self._base <= seq < self._sent_end:
+        """Process an answer. Sets ``failure`` if the stream can't continue.
+
+        Raise ``ProtocolError`` for an invalid answer.
+        """
+        if type(reply.id) is not int:
             return
+        seq = reply.id - self._first_id
+        if not self._base <= seq < self._sent_end:
+            return
+        check_reply(self._batches[seq - self._base].message, reply, self._endpoint)
         self._resend_at = now + self._answer_timeout
         if reply.error is None:
             ack = read_ack(reply.ok)
@@ -130,6 +154,8 @@ class Window:
             self._acknowledge(seq, ack)
         elif isinstance(reply.error, Gap):
             self._process_gap(reply.error)
+        elif needs_new_epoch(reply.error):
+            self._process_refused_epoch(seq, reply.error)
         elif not reply.error.retryable:
             self.fail(reply.error, f"the daemon refused batch {seq} of the stream")
         elif seq < self._cursor:
@@ -140,19 +166,21 @@ class Window:
 
     def _acknowledge(self, seq: int, ack: Ack) -> None:
         for _ in range(seq + 1 - self._base):
-            rows = self._batches.popleft().rows
+            rows = self._batches.popleft().message.rows
             self.acknowledged += rows
             self.pending -= rows
         self._base = seq + 1
         self._cursor = max(self._cursor, self._base)
         self._pause, self._answer_timeout = PAUSE[0], ANSWER_TIMEOUT[0]
+        self._renewals = 0
         self.last_ack = ack
         if self._cursor == self._base:
             self._resend_at = math.inf
+        self._begin_epoch()
 
     def _process_gap(self, gap: Gap) -> None:
-        expected = gap.detail.get("expected_seq")
-        if type(expected) is not int or expected >= self._sent_end:
+        expected = gap.detail["expected_seq"]
+        if expected >= self._sent_end:
             self.fail(
                 gap,
                 "the daemon expects a batch that this stream never sent: another program uses the same "
@@ -170,6 +198,53 @@ class Window:
         elif expected != self._handled_gap and expected < self._cursor:
             self._rewind(expected)
             self._handled_gap = expected
+
+    def _process_refused_epoch(self, seq: int, refusal: StreamlearnError) -> None:
+        """Keep the refusal of the oldest batch. The batches before it will be acknowledged."""
+        if self._refusal is not None and seq >= self._refused_seq:
+            return
+        self._renewals += 1
+        if seq < self._doubt_end:
+            resent = islice(self._batches, seq - self._base, self._doubt_end - self._base)
+            rows = sum(batch.message.rows for batch in resent)
+            self.fail(
+                refusal,
+                f"it is unknown whether the daemon learned {rows} of the samples: they were sent before, the "
+                "answer was lost, and the daemon has forgotten the position of this producer",
+            )
+        elif self._renewals > MAX_RENEWALS:
+            self.fail(refusal, "the daemon refuses every new epoch of the stream")
+        else:
+            self._refusal, self._refused_seq = refusal, seq
+            self._cursor = min(self._cursor, seq)
+            self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
+        """Begin a new epoch after a refusal, when the batches before the refused one are acknowledged."""
+        if self._refusal is None or self._base < self._refused_seq:
+            return
+        try:
+            self.epoch = next_epoch(self._producer, self.epoch, self._refusal)
+        except BadValue as error:
+            self.fail(error, "the stream can't begin a new epoch")
+            return
+        self._first_id += self._sent_end
+        self._base = self._cursor = self._sent_end = self._doubt_end = 0
+        self._handled_gap = -1
+        self._resend_at = math.inf
+        self._refusal = None
+        self._batches = deque(self._encoded(batch.message, seq) for seq, batch in enumerate(self._batches))
+
+    def _end(self) -> int:
+        """Return the sequence number after the last batch that may be sent."""
+        end = self._base + len(self._batches)
+        return end if self._refusal is None else min(end, self._refused_seq)
+
+    def _rewind_all(self) -> None:
+        """Move the cursor back because the attempts so far have no answer."""
+        self._doubt_end = max(self._doubt_end, self._cursor)
+        self._rewind(self._base)
+        self._handled_gap = -1
 
     def _rewind(self, seq: int) -> None:
         self._cursor = min(self._cursor, max(seq, self._base))

@@ -318,6 +318,8 @@ def decode_reply(frames: Sequence[Frame], limits: Limits = DEFAULT_LIMITS) -> Re
     check_version(header)
     error, ok = header.get("error"), header.get("ok")
     if type(error) is dict:
+        if type(error.get("code")) is not str or type(error.get("message")) is not str:
+            raise BadMessage("an error needs a code and a message, both text")
         return Reply(name, {}, {}, from_wire(error))
     if type(ok) is not dict:
         raise BadMessage("a reply needs a map under 'ok' or 'error'")

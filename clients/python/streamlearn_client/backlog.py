@@ -1,0 +1,76 @@
+"""The rows that a stream accepted and that no batch has yet.
+
+The user's thread adds rows, the stream's thread takes batches. A signal handler may raise an exception in the
+user's thread at any point. So rows are added by a single operation, which happens or does not happen.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from streamlearn_client.protocol import Learn
+
+__all__ = ["Backlog"]
+
+
+class Piece(NamedTuple):
+    """Rows that were added together. ``end``: the number of rows that were added up to and with them."""
+
+    end: int
+    time: float
+    rows: Learn
+
+
+class Backlog:
+    """Added rows in order. The caller holds the stream's lock."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[Piece] = deque()
+        self.taken = 0
+        """Number of rows that `take` returned."""
+
+    @property
+    def added(self) -> int:
+        """Number of rows that were added."""
+        return self._pieces[-1].end if self._pieces else self.taken
+
+    @property
+    def rows(self) -> int:
+        """Number of rows that were added and not taken."""
+        return self.added - self.taken
+
+    @property
+    def first_time(self) -> float:
+        """Time at which the oldest row was added."""
+        return self._pieces[0].time
+
+    def add(self, rows: Learn, now: float) -> None:
+        """Add rows. Their arrays must not change afterwards."""
+        self._pieces.append(Piece(self.added + rows.rows, now, rows))
+
+    def take(self, size: int) -> Learn:
+        """Remove and return the oldest rows: at most ``size``, all with the same arrays (x, y, keys, ids)."""
+        parts: list[Learn] = []
+        names: list[str] = []
+        count = 0
+        while self._pieces and count < size:
+            piece = self._pieces[0]
+            if parts and list(piece.rows.arrays) != names:
+                break
+            names = list(piece.rows.arrays)
+            left = piece.end - self.taken
+            start, taken = piece.rows.rows - left, min(left, size - count)
+            parts.append(piece.rows.part(start, start + taken))
+            count += taken
+            if taken == left:
+                self._pieces.popleft()
+            self.taken += taken
+        return parts[0] if len(parts) == 1 else _joined(parts, names)
+
+
+def _joined(parts: list[Learn], names: list[str]) -> Learn:
+    arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return parts[0]._replace(**arrays)

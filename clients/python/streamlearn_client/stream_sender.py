@@ -1,0 +1,210 @@
+"""The thread of a stream: it forms batches, sends them and receives the acknowledgements."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from streamlearn_client.backlog import Backlog
+from streamlearn_client.errors import NoAnswer, StreamlearnError, StreamLost
+from streamlearn_client.ownership import Owner
+from streamlearn_client.protocol import Learn
+from streamlearn_client.replies import read_reply
+from streamlearn_client.session import StreamConfig
+from streamlearn_client.sockets import Connection, blocking_context, receive_all, try_send
+from streamlearn_client.timeouts import LONGEST_WAIT
+from streamlearn_client.wakeup import Wakeup
+from streamlearn_client.window import Window
+
+__all__ = ["StreamSender"]
+
+
+class StreamSender:
+    """The samples of a stream from `try_add` to the acknowledgement.
+
+    Users' threads call the methods and wait for ``changed``; asyncio tasks wait for ``listener``. An
+    exception from a signal handler may end a method at any point, so every method changes the state by a
+    single operation, and wakes the thread before that. Everything else is done by the thread, which runs no
+    signal handlers.
+    """
+
+    def __init__(
+        self, config: StreamConfig, endpoint: str, *, batch: int, interval: float, window: int
+    ) -> None:
+        self.owner = Owner("stream")
+        self.window = Window(config.model, config.producer, config.epoch, config.ack, window, endpoint)
+        self.backlog = Backlog()
+        self.capacity = (window + 1) * batch
+        """Number of unacknowledged rows from which on the stream is full."""
+        self.closing = False
+        self.failure_raised = False
+        """Whether a caller received the exception that ended the stream."""
+        self.changed = threading.Condition()
+        self.listener: Callable[[], None] | None = None
+        """Called after each change, with the lock held."""
+        self._endpoint = endpoint
+        self._batch = batch
+        self._interval = interval
+        self._flush_end = 0  # the rows below this number are sent without waiting for a full batch
+        self._wakeup = Wakeup()
+        self._thread = threading.Thread(target=self._run, name=f"stream to {config.model}", daemon=True)
+        self._thread.start()
+
+    # ---------------------------------------------------------------------------------- called by the user
+
+    @property
+    def pending(self) -> int:
+        """Number of rows that were added and are not acknowledged."""
+        self.owner.check()
+        with self.changed:
+            return self.window.pending + self.backlog.rows
+
+    @property
+    def added(self) -> int:
+        """Number of rows that were added."""
+        self.owner.check()
+        with self.changed:
+            return self.backlog.added
+
+    def parts(self, batch: Learn) -> list[Learn]:
+        """Return a copy of ``batch``, in parts of at most ``capacity`` rows."""
+        return [
+            _copied(batch.part(start, start + self.capacity)) for start in range(0, batch.rows, self.capacity)
+        ]
+
+    def try_add(self, part: Learn) -> bool:
+        """Add rows if the stream is not full. Return whether they were added."""
+        with self.changed:
+            self.check_usable()
+            waiting = self.backlog.rows
+            if self.window.pending + waiting >= self.capacity:
+                return False
+            if not waiting or waiting + part.rows >= self._batch:
+                self._wakeup.wake()
+            self.backlog.add(part, time.monotonic())
+            return True
+
+    def start_flush(self) -> int:
+        """Send all rows without waiting for full batches. Return the number of rows that were added."""
+        self.owner.check()
+        with self.changed:
+            self._wakeup.wake()
+            self._flush_end = end = self.backlog.added
+        return end
+
+    def is_acknowledged(self, end: int) -> bool:
+        """Return whether the first ``end`` rows are acknowledged."""
+        with self.changed:
+            self.check_usable()
+            return self.window.acknowledged >= end
+
+    def check_usable(self) -> None:
+        """Raise the failure of the stream, or ``StreamLost`` if it is closed."""
+        self.owner.check()
+        if self.window.failure is not None:
+            self.failure_raised = True
+            raise self.window.failure.with_traceback(None)
+        if self.closing:
+            raise StreamLost("this stream is closed", unacknowledged=self.window.pending)
+
+    def late(self) -> NoAnswer:
+        """Return the error for acknowledgements that did not arrive in time."""
+        pending = self.pending
+        return NoAnswer(
+            f"the daemon at {self._endpoint} does not acknowledge or is not running: "
+            f"{pending} samples wait for an acknowledgement",
+            endpoint=self._endpoint,
+            pending=pending,
+        )
+
+    def stop(self) -> None:
+        """Stop the thread. All waiting callers raise ``StreamLost``."""
+        with self.changed:
+            self.closing = True
+            self._wakeup.wake()
+            self._notify()
+        self._thread.join()
+        self._wakeup.close()
+
+    # ------------------------------------------------------------------------------ called by the thread
+
+    def _notify(self) -> None:
+        self.changed.notify_all()
+        if self.listener is not None:
+            self.listener()
+
+    def _run(self) -> None:
+        """Send batches and receive answers. Only this thread uses the ZeroMQ socket."""
+        connection = Connection(blocking_context(), zmq.DEALER, self._endpoint)
+        try:
+            poller = zmq.Poller()
+            poller.register(connection.monitor, zmq.POLLIN)
+            poller.register(self._wakeup.reader, zmq.POLLIN)
+            while True:
+                wait, blocked = self._send(connection)
+                if self.closing:
+                    return
+                poller.register(connection.socket, zmq.POLLIN | (zmq.POLLOUT if blocked else 0))
+                ready = dict(poller.poll(math.ceil(min(max(wait, 0.0), LONGEST_WAIT) * 1000)))
+                lost = connection.monitor in ready and connection.process_events()
+                self._receive(receive_all(connection.socket), lost)
+        finally:
+            connection.close()
+            with self.changed:
+                if not self.closing and self.window.failure is None:
+                    self.window.failure = StreamLost(
+                        "the stream's thread ended with an exception; see its traceback on stderr"
+                    )
+                self._notify()
+
+    def _send(self, connection: Connection[zmq.Socket[bytes]]) -> tuple[float, bool]:
+        """Send due batches. Return the seconds until the next one, and whether the socket's queue is full."""
+        window, backlog = self.window, self.backlog
+        with self.changed:
+            self._wakeup.clear()
+            now = time.monotonic()
+            while self._batch_is_due(now) and not window.full:
+                window.add(backlog.take(self._batch))
+            batches = window.to_send(now) if connection.connected else []
+        sent = 0
+        while sent < len(batches) and try_send(connection.socket, batches[sent].frames):
+            sent += 1
+        with self.changed:
+            window.sent(sent, now)
+            idle = connection.connected and sent == len(batches)
+            until = window.next_send_time() if idle else math.inf
+            if backlog.rows and not window.full:
+                until = min(until, backlog.first_time + self._interval)
+            return until - now, sent < len(batches)
+
+    def _batch_is_due(self, now: float) -> bool:
+        backlog = self.backlog
+        return backlog.rows > 0 and (
+            backlog.rows >= self._batch
+            or backlog.taken < self._flush_end
+            or now >= backlog.first_time + self._interval
+        )
+
+    def _receive(self, messages: list[list[bytes]], lost: bool) -> None:
+        if not messages and not lost:
+            return
+        now = time.monotonic()
+        with self.changed:
+            try:
+                for frames in messages:
+                    self.window.receive(read_reply(frames, self._endpoint), now)
+            except StreamlearnError as error:
+                self.window.fail(error, "the daemon's answer can't be read")
+            if lost:
+                self.window.disconnected()
+            self._notify()
+
+
+def _copied(batch: Learn) -> Learn:
+    arrays: dict[str, Any] = {name: array.copy() for name, array in batch.arrays.items()}
+    return batch._replace(**arrays)
