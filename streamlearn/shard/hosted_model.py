@@ -156,7 +156,13 @@ class HostedModel:
         """Validate the next batches as if `record` were already applied."""
         self.accepted_lsn = record.lsn
         if record.producer:
-            _advance(self.accepted_producers, record)
+            if not record.digest:  # in a replay
+                record.digest = content_digest(
+                    record.payload, record.x_cols, record.y_cols, record.optional_columns
+                )
+            self.accepted_producers.advance(
+                record.producer, record.epoch, record.seq, record.lsn, record.digest
+            )
 
     def forget_unqueued(self) -> None:
         """Undo the acceptance of every record that is not in the queue: the journal refused them."""
@@ -213,7 +219,9 @@ class HostedModel:
         self.applied_lsn, self.applied_time = record.lsn, record.time
         self.backlog_bytes -= len(record.payload) + RECORD_OVERHEAD
         if record.producer:
-            _advance(self.applied_producers, record)
+            self.applied_producers.advance(
+                record.producer, record.epoch, record.seq, record.lsn, record.digest
+            )
 
     def adapt_slice(self, rows: int, nanoseconds: int, target_ns: int) -> None:
         """Choose the rows of the next slice so that it takes `target_ns`. Results do not depend on it (R2).
@@ -243,9 +251,3 @@ class HostedModel:
         self._queue.clear()
         self.applied_lsn = self.accepted_lsn = lsn
         self._rows_done = self.backlog_rows = self.backlog_bytes = 0
-
-
-def _advance(producers: ProducerState, record: Record) -> None:
-    if not record.digest:
-        record.digest = content_digest(record.payload, record.x_cols, record.y_cols, record.optional_columns)
-    producers.advance(record.producer, record.epoch, record.seq, record.lsn, record.digest)

@@ -64,16 +64,6 @@ class _Producer:
         back = self.next_seq - seq
         return self.digests[-back] if back <= min(len(self.digests), RESEND_WINDOW) else 0
 
-    def add(self, seq: int, lsn: int, digest: int) -> None:
-        digests = self.digests
-        if seq != self.next_seq:  # batches are missing; only the firehose accepts that
-            del digests[:]
-        digests.append(digest)
-        if len(digests) == TRIMMED_LENGTH:
-            del digests[:RESEND_WINDOW]
-        self.next_seq = seq + 1 if seq < LAST_SEQ else LAST_SEQ + 1
-        self.lsn = lsn
-
 
 class _Part:
     """Producers ordered by their last batch, oldest first. All forgotten epochs are below `floor`."""
@@ -141,7 +131,7 @@ class ProducerState:
         BadValue
             If a new epoch is too far ahead of the arrival time, or the number is above `LAST_SEQ`.
         """
-        part = self._part(producer)
+        part = self._generated if producer[0] == GENERATED else self._named
         known = part.producers.get(producer)
         if known is not None and known.epoch == epoch:
             if seq == known.next_seq and seq <= LAST_SEQ:
@@ -184,7 +174,7 @@ class ProducerState:
         """Record that the journal has this batch at `lsn`. Accepts every number that a journal may hold."""
         if epoch > LAST_EPOCH:  # from a journal of an earlier version, which accepted it
             return
-        part = self._part(producer)
+        part = self._generated if producer[0] == GENERATED else self._named
         known = part.producers.get(producer)
         if known is None or known.epoch != epoch:
             part.producers.pop(producer, None)
@@ -195,7 +185,14 @@ class ProducerState:
         elif known is not part.newest:
             part.producers.move_to_end(producer)
             part.newest = known
-        known.add(seq, lsn, digest)
+        digests = known.digests
+        if seq != known.next_seq:  # batches are missing; only the firehose accepts that
+            del digests[:]
+        elif len(digests) == TRIMMED_LENGTH:
+            del digests[:RESEND_WINDOW]
+        digests.append(digest)
+        known.next_seq = seq + 1 if seq < LAST_SEQ else LAST_SEQ + 1
+        known.lsn = lsn
 
     def copy(self) -> ProducerState:
         """Return an independent copy."""

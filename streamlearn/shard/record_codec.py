@@ -30,8 +30,7 @@ def content_digest(payload: bytes | memoryview, x_cols: int, y_cols: int, column
 
     The arguments are the fields of its record. They determine the number of rows.
     """
-    layout = (x_cols ^ y_cols << 31 ^ columns << 62) & 0xFFFF_FFFF_FFFF_FFFF
-    return xxh3_64_intdigest(payload, layout) or 1
+    return xxh3_64_intdigest(payload, x_cols | y_cols << 31 | columns << 62) or 1
 
 
 def decode_batch(record: Record, uses_time: bool) -> Batch | Targets | None:
