@@ -49,6 +49,12 @@ class BadData(CommandError):
     exit_code = 11
 
 
+class NothingMatched(CommandError):
+    """``push --targets`` sent only targets without a sample."""
+
+    code = "NOTHING_MATCHED"
+
+
 class Damaged(CommandError):
     """``verify`` found damage."""
 

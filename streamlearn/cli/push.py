@@ -76,7 +76,8 @@ def push(
     the reason. The rows before it are learned; continue after it with --from-line. Standard input is sent row
     by row.
 
-    Targets can arrive later than their samples if the samples have ids:
+    Targets can arrive later than their samples if the samples have ids. If no target of a file has a sample,
+    the exit code is 1:
 
         streamlearn push samples.csv -m oven --id batch
 
@@ -85,7 +86,7 @@ def push(
     from streamlearn.cli import report
     from streamlearn.cli.columns import ColumnOptions
     from streamlearn.cli.csvrows import CsvRows
-    from streamlearn.cli.errors import BadUsage
+    from streamlearn.cli.errors import BadUsage, NothingMatched
     from streamlearn.errors import StreamlearnError
 
     if late_targets and (id is None or columns is not None):
@@ -124,7 +125,23 @@ def push(
         "lsn": lsn,
     }
     count = report.many(stream.acknowledged, noun)
-    report.show(facts, as_json, f"{model}: {count} acknowledged ({ack}), last lsn {lsn}")
+    text = f"{model}: {count} acknowledged ({ack}), last lsn {lsn}"
+    if late_targets:
+        facts |= {"matched": stream.matched, "unmatched": stream.unmatched}
+        text += f"; {_describe_matches(stream)}"
+    report.show(facts, as_json, text)
+    if late_targets and stream.unmatched and not stream.matched:
+        raise NothingMatched(
+            f"no target of {rows.name} had a sample: no sample waits under these ids, or its target came "
+            "before; compare the ids with those of the samples, which must be sent before their targets"
+        )
+
+
+def _describe_matches(stream: Stream) -> str:
+    """A resent batch, or one that the model is slow to learn, has no counts in its ack."""
+    unknown = stream.acknowledged - stream.matched - stream.unmatched
+    text = f"{stream.matched:,} had a sample, {stream.unmatched:,} had none"
+    return f"{text}, {unknown:,} not known" if unknown else text
 
 
 def _check_fit(rows: CsvRows, found: dict[str, Any], late_targets: bool) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from streamlearn.daemon.clock import ArrivalClock
 from streamlearn.daemon.context import Context
@@ -37,6 +37,7 @@ class _Ack(NamedTuple):
     reply_to: ReplyAddress
     rows: int
     duplicate: bool
+    targets: bool  # whether to report how many late targets had a sample
     deadline: float  # when the ack stops waiting for the model, monotonic s
 
 
@@ -151,7 +152,10 @@ class GroupCommit:
             if isinstance(accepted, Record):
                 enqueue(accepted)
             if learn.ack != "none" and reply_to is not None:
-                ack = _Ack(accepted.lsn, hosted, reply_to, accepted.rows, duplicate, deadline)
+                targets = learn.x is None and not duplicate
+                if targets:
+                    hosted.await_matches(accepted.lsn)
+                ack = _Ack(accepted.lsn, hosted, reply_to, accepted.rows, duplicate, targets, deadline)
                 self._acknowledge(ack, learn.ack)
 
     def _refuse(self, group: list[_Pending], error: DiskFull) -> None:
@@ -235,16 +239,17 @@ class GroupCommit:
 
     def _send_ack(self, ack: _Ack, _: HostedModel | None) -> None:
         """A deleted model's batches are acknowledged too: they are in the journal."""
-        self._context.replies.ok(
-            ack.reply_to,
-            {
-                "lsn": ack.lsn,
-                "durable_lsn": self._context.journal.durable_lsn,
-                "applied_lsn": ack.hosted.applied_lsn,
-                "duplicate": ack.duplicate,
-                "rows": ack.rows,
-            },
-        )
+        fields: dict[str, Any] = {
+            "lsn": ack.lsn,
+            "durable_lsn": self._context.journal.durable_lsn,
+            "applied_lsn": ack.hosted.applied_lsn,
+            "duplicate": ack.duplicate,
+            "rows": ack.rows,
+        }
+        matched = ack.hosted.pop_matches(ack.lsn) if ack.targets else None
+        if matched is not None:
+            fields |= {"matched": matched, "unmatched": ack.rows - matched}
+        self._context.replies.ok(ack.reply_to, fields)
 
     def _append(self, records: list[Record], sync: bool) -> None:
         """Write the records; request a sync now if `sync`, else at the next tick."""

@@ -146,6 +146,8 @@ class ReadOperations:
                 "samples": hosted.model.samples,
                 "learned": hosted.learned,
                 "missing_batches": hosted.missing_batches,
+                "matched_targets": hosted.matched_targets,
+                "unmatched_targets": hosted.unmatched_targets,
                 "backlog_rows": hosted.backlog_rows,
                 "microseconds_per_sample": hosted.nanoseconds_per_row / 1e3,
                 **context.metrics.model(hosted.name).to_map(),

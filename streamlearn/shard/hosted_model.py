@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn.errors import Gap, UnknownProducer
@@ -70,6 +71,7 @@ class HostedModel:
     """
 
     __slots__ = (
+        "_matches",
         "_queue",
         "_rows_done",
         "accepted_lsn",
@@ -82,12 +84,14 @@ class HostedModel:
         "create_lsn",
         "deleted",
         "learned",
+        "matched_targets",
         "missing_batches",
         "model",
         "name",
         "nanoseconds_per_query_row",
         "nanoseconds_per_row",
         "slice_rows",
+        "unmatched_targets",
     )
 
     def __init__(self, name: str, model: Model, create_lsn: int, lsn: int, producers: ProducerState) -> None:
@@ -101,6 +105,7 @@ class HostedModel:
         self.accepted_producers = producers.copy()
         self.learned = 0  # rows, late targets included, since this process began; restores do not reset it
         self.missing_batches = 0  # lost by a lossy transport since this process began
+        self.matched_targets = self.unmatched_targets = 0  # late targets since this process began
         self.backlog_rows = 0
         self.backlog_bytes = 0
         self.slice_rows = FIRST_SLICE
@@ -108,6 +113,7 @@ class HostedModel:
         self.nanoseconds_per_query_row = 0.0  # a sample of a query, or a step of a forecast
         self._queue: deque[tuple[Record, Batch | Targets | None]] = deque()
         self._rows_done = 0  # rows of the first queued record that are already learned
+        self._matches: dict[int, int] = {}  # matched late targets by lsn, of records whose ack waits for it
 
     @property
     def has_backlog(self) -> bool:
@@ -195,6 +201,7 @@ class HostedModel:
         kind = last.kind
         stop = min(last.rows, self._rows_done + self.slice_rows)
         parts, rows = [part(batch, self._rows_done, stop)], stop - self._rows_done
+        sizes = [(last.lsn, rows)]
         finished = 0
         if stop == last.rows:
             finished = 1
@@ -203,10 +210,13 @@ class HostedModel:
                     break
                 parts.append(next_batch)
                 rows += record.rows
+                sizes.append((record.lsn, record.rows))
                 last = record
                 finished += 1
         first = self.model.samples
         outputs = self.model.learn_validated(joined(parts))
+        if kind is RecordKind.TARGETS:
+            self._count_matches(sizes, outputs)
         self.learned += rows
         self.backlog_rows -= rows
         self._rows_done = 0 if finished else stop
@@ -222,6 +232,27 @@ class HostedModel:
             self.applied_producers.advance(
                 record.producer, record.epoch, record.seq, record.lsn, record.digest
             )
+
+    def _count_matches(self, sizes: Sequence[tuple[int, int]], outputs: NamedArrays) -> None:
+        """Count the late targets that had a sample. `sizes`: lsn and number of outputs of each record."""
+        matched = outputs.arrays["sample"] >= 0  # (rows,)
+        start = 0
+        for lsn, rows in sizes:
+            if lsn in self._matches:
+                self._matches[lsn] += int(np.count_nonzero(matched[start : start + rows]))
+            start += rows
+        count = int(np.count_nonzero(matched))
+        self.matched_targets += count
+        self.unmatched_targets += len(matched) - count
+
+    def await_matches(self, lsn: int) -> None:
+        """Count the matches of record `lsn`, which is not yet applied, for `pop_matches`."""
+        self._matches[lsn] = 0
+
+    def pop_matches(self, lsn: int) -> int | None:
+        """Return how many late targets of record `lsn` had a sample; `None` if it is not applied."""
+        matched = self._matches.pop(lsn, None)
+        return matched if lsn <= self.applied_lsn else None
 
     def adapt_slice(self, rows: int, nanoseconds: int, target_ns: int) -> None:
         """Choose the rows of the next slice so that it takes `target_ns`. Results do not depend on it (R2).
@@ -249,5 +280,6 @@ class HostedModel:
         """Record `lsn` deletes the model: discard what it has not learned."""
         self.deleted = True
         self._queue.clear()
+        self._matches.clear()
         self.applied_lsn = self.accepted_lsn = lsn
         self._rows_done = self.backlog_rows = self.backlog_bytes = 0

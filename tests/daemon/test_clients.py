@@ -132,6 +132,8 @@ def test_push(command: Callable[..., Any], files: tuple[Path, Path], client: Cli
     assert output["acknowledged"] == 200
     output, _ = command("push", targets, "-m", "fleet", *columns, "--targets")
     assert f"{len(LATE)} targets acknowledged" in output
+    matched = sum(number >= 200 - Ledger.places for number in LATE)
+    assert output.rstrip().endswith(f"; {matched} had a sample, {len(LATE) - matched} had none")
     assert client.describe("fleet")["state_hash"] == twin.state_hash()
     described, _ = command("describe", "fleet")
     assert "2 values; 1 target, also late by id; a key" in described
@@ -141,6 +143,24 @@ def test_push(command: Callable[..., Any], files: tuple[Path, Path], client: Cli
     rows = list(csv.DictReader(io.StringIO(command("predict", samples, "-m", "fleet", *chosen)[0])))
     expected = twin.predict(X[:200], KEYS).prediction
     assert [np.float32(row["prediction"]) for row in rows] == expected.tolist()
+
+
+def test_push_reports_targets_without_samples(
+    command: Callable[..., Any], files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    samples, targets = files
+    columns = "-m", "fleet", "--key", "machine", "--id", "batch"
+    output, error = command("push", targets, *columns, "--targets", code=1)
+    assert output.rstrip().endswith(f"; 0 had a sample, {len(LATE)} had none")
+    assert "compare the ids with those of the samples" in error
+    command("push", samples, *columns)
+    mixed = tmp_path / "mixed.csv"
+    mixed.write_text(targets.read_text() + f"\nunheard of,{KEYS[0]},1\n")
+    counts = json.loads(command("push", mixed, *columns, "--targets", "--json")[0])
+    matched = sum(number >= 200 - Ledger.places for number in LATE)
+    assert (counts["matched"], counts["unmatched"]) == (matched, len(LATE) + 1 - matched)
+    again = json.loads(command("push", mixed, *columns, "--targets", "--json", code=1)[0])
+    assert (again["matched"], again["unmatched"]) == (0, len(LATE) + 1)
 
 
 def test_push_refuses_what_does_not_fit(

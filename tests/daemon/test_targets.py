@@ -84,6 +84,24 @@ def test_targets_are_learned_once_and_gaps_are_refused(fleet: Running) -> None:
     assert fleet.wire.hash("fleet") == twin(10, [1, 2], [3]).state_hash()
 
 
+def test_an_ack_counts_the_targets_that_had_a_sample(fleet: Running) -> None:
+    numbered = {"producer": "p", "epoch": 1}
+    assert not {"matched", "unmatched"} & learn(fleet, 0, 20).keys()
+    for ids, matched in (([19, 3, 500], 2), ([3, 19], 0), ([4, 4, 5], 2), ([7, 8], 2)):
+        ack = targets(fleet, ids)
+        assert (ack["matched"], ack["unmatched"]) == (matched, len(ids) - matched)
+    assert targets(fleet, [0, 400], **numbered, seq=0)["matched"] == 1
+    assert not {"matched", "unmatched"} & targets(fleet, [0, 400], **numbered, seq=0).keys()
+    silent = as_batch("fleet", None, np.ones((3, 1)), KEY[[1, 2, 300]], [1, 2, 300])
+    fleet.wire.send(silent._replace(ack="none"))
+    fleet.wire.call("describe", "fleet")
+    counts = fleet.wire.call("stats", "fleet")["models"]["fleet"]
+    learned = [(2, 1), (0, 2), (2, 1), (2, 0), (1, 1), (2, 1)]
+    assert (counts["matched_targets"], counts["unmatched_targets"]) == tuple(
+        map(sum, zip(*learned, strict=True))
+    )
+
+
 def crash(running: Running) -> None:
     """End like a crash, without checkpoints."""
     running.daemon.loop.fail(FatalError("for a test"))

@@ -101,6 +101,44 @@ def test_a_slice_has_samples_or_targets_but_not_both() -> None:
     assert bench.shard.step() is None
 
 
+@given(
+    st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=6), min_size=1, max_size=6),
+    st.lists(st.integers(1, 20), min_size=1, max_size=5),
+)
+def test_matches_are_counted_by_record_whatever_the_slices(sent: list[list[int]], slices: list[int]) -> None:
+    bench = ledger()
+    bench.learn(X[:5], keys=1)
+    hosted = bench.shard.hosted("m")
+    waiting, lsns, expected = set(range(5)), [], []
+    for ids in sent:
+        record = bench.targets(ids, np.ones(len(ids)), keys=1)
+        hosted.await_matches(record.lsn)
+        lsns.append(record.lsn)
+        expected.append(len(waiting & set(ids)))
+        waiting -= set(ids)
+    assert hosted.pop_matches(lsns[-1]) is None, "not applied yet"
+    step = 0
+    while hosted.has_backlog:
+        hosted.slice_rows = slices[step % len(slices)]
+        step += 1
+        bench.shard.step()
+    assert [hosted.pop_matches(lsn) for lsn in lsns[:-1]] == expected[:-1]
+    assert hosted.pop_matches(lsns[0]) is None, "counted for one ack"
+    assert hosted.matched_targets == sum(expected)
+    assert hosted.unmatched_targets == sum(map(len, sent)) - sum(expected)
+
+
+def test_targets_of_a_deleted_model_have_no_count() -> None:
+    bench = ledger()
+    bench.learn(X[:5], keys=1)
+    hosted = bench.shard.hosted("m")
+    record = bench.targets([1], [1], keys=1)
+    hosted.await_matches(record.lsn)
+    bench.change(bench.shard.accept_delete("m", bench.next_lsn, 0))
+    assert hosted.applied_lsn > record.lsn
+    assert hosted.pop_matches(record.lsn) is None
+
+
 def test_the_optional_columns_of_a_record() -> None:
     for keyed in (True, False):
         bench = ledger(takes_keys=keyed)
