@@ -177,10 +177,10 @@ def test_push_refuses_what_does_not_fit(
         ((samples, "-m", "m", *only, "--key", "machine"), "m takes no keys: remove --key"),
         ((samples, "-m", "m", *only, "--id", "batch"), "m takes no late targets"),
         ((targets, "-m", "m", "--targets", "--id", "batch"), "m takes no late targets"),
-        ((targets, *late, "--target", "good,good"), "needs 1 target columns: select them with"),
         ((targets, *late, "--target", "good,batch"), "is not a number: correct it, leave the field empty if"),
     ):
         assert message in command("push", *arguments, code=11)[1]
+    assert "is selected twice" in command("push", targets, *late, "--target", "good,good", code=2)[1]
     assert client.describe("fleet")["samples"] == client.describe("m")["samples"] == 0
 
 
