@@ -74,7 +74,7 @@ class Checkpointer:
         self._context = context
         self._now = now
         self._histories = {key: _History(infos, now) for key, infos in checkpoints.items()}
-        self._due: set[HostedModel] = set()  # take a checkpoint at the end of the current record
+        self._due: dict[HostedModel, None] = {}  # at the end of their current record, in this order
         self._removing: dict[ModelKey, int] = {}  # deleted models with remaining files → first needed lsn
         self._retired = 0
         self._holds = 0
@@ -96,14 +96,14 @@ class Checkpointer:
         for hosted in self._context.shard:
             history = self._history(hosted)
             if not history.unwritten and self._is_due(hosted, history):
-                self._due.add(hosted)
+                self._due[hosted] = None
         for hosted in list(self._due):
             self.between_slices(hosted)
 
     def between_slices(self, hosted: HostedModel) -> None:
         """A slice of the model has ended: take a due checkpoint if a record has ended too."""
         if hosted in self._due and hosted.between_records:
-            self._due.discard(hosted)
+            self._due.pop(hosted, None)
             self._take(hosted, _ignore)
 
     def take(self, hosted: HostedModel, done: Taken, name: str = "") -> None:
@@ -122,7 +122,7 @@ class Checkpointer:
         except CheckpointExists as error:
             done(None, error)
             return
-        self._due.discard(hosted)
+        self._due.pop(hosted, None)
         self._take(hosted, done, name)
 
     def unpin(self, hosted: HostedModel, name: str, done: Taken) -> None:
@@ -176,7 +176,7 @@ class Checkpointer:
 
     def forget(self, hosted: HostedModel) -> None:
         """A model was deleted. `remove` removes its files once the deletion is durable."""
-        self._due.discard(hosted)
+        self._due.pop(hosted, None)
         history = self._history(hosted)
         needed = first_needed_lsn(hosted, history.checkpoints)
         key = (hosted.name, hosted.create_lsn)
