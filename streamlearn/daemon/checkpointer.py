@@ -280,7 +280,9 @@ class Checkpointer:
         ]
         needed += self._removing.values()
         before = min((lsn for lsn in needed if lsn is not None), default=journal.durable_lsn + 1)
-        if before > self._retired and journal.segments > 1:
+        # It may be lower than before: an idle model needs no record, and its next record has a later lsn. The
+        # manifest must not ask for segments that an earlier process removed meanwhile.
+        if before > max(self._retired, journal.first_lsn) and journal.segments > 1:
             self._retired = before
             checkpoints = {key: history.checkpoints for key, history in self._histories.items()}
             manifest = manifest_of(journal.id, before, self._context.shard, checkpoints)

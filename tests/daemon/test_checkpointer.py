@@ -38,6 +38,7 @@ class Journal:
     def __init__(self) -> None:
         self.durable_lsn = 10**9
         self.id = 1
+        self.first_lsn = 1
         self.segments = 5
         self.retired: list[int] = []
 
@@ -310,6 +311,23 @@ def test_the_journal_before_the_older_of_two_checkpoints_is_retired(scene: Scene
     scene.take()
     scene.worker.work()
     assert scene.journal.retired == [2, 3]
+
+
+def test_segments_that_an_earlier_process_removed_are_not_asked_for_again(scene: Scene) -> None:
+    # The model was idle with two checkpoints at record 2, so the journal before record 50 was retired.
+    scene.learn(10)
+    scene.take()
+    scene.worker.work()
+    scene.checkpointer.tick(5000.0)
+    scene.worker.work()
+    scene.journal.first_lsn = 50
+    scene.restart(now=6000.0)
+    scene.journal.retired.clear()
+    scene.learn(10)  # from now on the model needs the journal after record 2 again
+    scene.take()
+    scene.worker.work()
+    assert scene.written[-1] == 3
+    assert scene.journal.retired == []
 
 
 def test_an_idle_model_gets_a_second_checkpoint_that_releases_the_journal(scene: Scene) -> None:
