@@ -239,7 +239,7 @@ class Journal:
         except OSError as error:
             if fd >= 0:
                 self._fs.close(fd)
-                self._fs.unlink(file.path)
+                remove(self._fs, [file])  # durably: it must not come back before a later segment
             if error.errno in FULL:
                 action = f"begin the journal segment {file.path} with {needed} bytes"
                 raise actionable_error(error, action) from error

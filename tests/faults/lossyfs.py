@@ -23,8 +23,12 @@ class PowerLoss(BaseException):
 
 @dataclass(eq=False)
 class File:
-    """``pending``: writes ``(offset, bytes)`` and new sizes, in order, that are not on the disk."""
+    """``pending``: writes ``(offset, bytes)`` and new sizes, in order, that are not on the disk.
 
+    ``path`` is the name with which the file was created.
+    """
+
+    path: Path
     seen: bytearray = field(default_factory=bytearray)
     disk: bytearray = field(default_factory=bytearray)
     pending: list[tuple[int, bytes] | int] = field(default_factory=list)
@@ -139,11 +143,16 @@ class LossyFS(FS):
         if operation in self.refuse:
             raise OSError(self.refuse[operation], os.strerror(self.refuse[operation]))
 
-    def _room(self) -> int:
+    def used(self) -> int:
+        """The bytes of all files."""
+
         def size(node: Node) -> int:
             return sum(map(size, node.seen.values())) if isinstance(node, Directory) else len(node.seen)
 
-        return 2**62 if self.capacity is None else max(0, self.capacity - size(self.root))
+        return size(self.root)
+
+    def _room(self) -> int:
+        return 2**62 if self.capacity is None else max(0, self.capacity - self.used())
 
     def _change_names(self, directory: Path, change: dict[str, Node | None]) -> None:
         node = self.directory(directory)
@@ -167,6 +176,9 @@ class LossyFS(FS):
             return False
         return True
 
+    def writable(self, path: Path) -> bool:
+        return self.exists(path)
+
     def stat(self, path: Path) -> Stat:
         return Stat(len(self.file(path).seen), 0)
 
@@ -177,7 +189,7 @@ class LossyFS(FS):
         self._step("create")
         if self.exists(path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-        self._change_names(path.parent, {path.name: File()})
+        self._change_names(path.parent, {path.name: File(path)})
         return self.open(path)
 
     def open(self, path: Path) -> int:
