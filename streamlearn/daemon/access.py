@@ -67,8 +67,8 @@ class Access:
                 return
             identity.require(request.op, request.model)
             into = request.fields.get("into")
-            if into is not None:
-                identity.require(request.op, str(into))
+            if into:
+                identity.require(request.op, into)
         except Forbidden as error:
             self.refusals.count(kind, f"key {identity.name}: no right {error.detail['right']}")
             raise

@@ -28,8 +28,10 @@ OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "create": ("change",),
     "delete": ("change",),
     "checkpoint": ("change",),
+    "unpin": ("change",),
     "restore": ("change",),
     "reheat": ("change",),
+    "backup": ("admin",),
 }
 UNLISTED: Final = ("admin",)  # the rights that permit every other operation
 

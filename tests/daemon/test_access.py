@@ -15,12 +15,13 @@ from zmq.utils.monitor import parse_monitor_message
 
 from streamlearn.daemon.access import Access
 from streamlearn.daemon.config import Endpoints
-from streamlearn.daemon.identity import Identity
+from streamlearn.daemon.identity import OPERATIONS, Identity
+from streamlearn.daemon.identity import RIGHTS as RIGHT_NAMES
 from streamlearn.daemon.refusals import Refusals
 from streamlearn.daemon.sockets import bind
 from streamlearn.errors import BadConfig, Forbidden, UnknownModel
 from streamlearn_client.keys import ClientKeys, generate
-from streamlearn_client.protocol import Learn, encode_request
+from streamlearn_client.protocol import OPS, Learn, encode_request
 from tests.daemon.harness import SECONDS, Running, X, wait_for
 from tests.daemon.keyrings import RIGHTS, KeyRing
 
@@ -156,6 +157,27 @@ def test_an_operation_without_its_right_is_denied(
     with pytest.raises(Forbidden) as error:
         wire.call(op, "pump-1", **fields)
     assert error.value.detail == {"key": key, "right": right}
+
+
+def test_a_restore_into_another_model_needs_the_right_on_both(guarded: Running, ring: KeyRing) -> None:
+    ring.add("mechanic")
+    ring.rights.write_text(RIGHTS + '[mechanic]\nchange = ["pump-*"]\n')
+    reload(guarded)
+    mechanic = guarded.connect(keys=ring.keys("mechanic"))
+    mechanic.call("checkpoint", "pump-1")
+    for model, into in (("pump-1", "secret-copy"), ("secret", "pump-copy")):
+        with pytest.raises(Forbidden):
+            mechanic.call("restore", model, into=into)
+    mechanic.call("restore", "pump-1", into="pump-copy")
+    assert [each["name"] for each in mechanic.call("models")["models"]] == ["pump-1", "pump-copy"]
+
+
+def test_every_operation_has_a_right() -> None:
+    assert set(OPS) <= set(OPERATIONS)
+    assert {right for rights in OPERATIONS.values() for right in rights} == set(RIGHT_NAMES) - {"subscribe"}
+    with pytest.raises(Forbidden) as error:
+        Identity("k", globs={right: ["*"] for right in RIGHT_NAMES if right != "admin"}).require("later", "")
+    assert error.value.detail["right"] == "admin"
 
 
 def test_a_key_sees_only_its_models(guarded: Running, ring: KeyRing) -> None:
