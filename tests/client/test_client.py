@@ -423,7 +423,7 @@ def test_a_firehose_with_a_lost_connection_does_not_hang(daemon, client, pump, u
     with client.firehose("pump") as firehose:
         daemon.kill()
         until(lambda: refuses(firehose))
-        monkeypatch.setattr(firehose, "_socket", Hopeful(firehose._socket))
+        monkeypatch.setattr(firehose._connection, "socket", Hopeful(firehose._connection.socket))
         assert refuses(firehose)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,7 @@ from streamlearn_client.aio_stream import AsyncStream
 from streamlearn_client.aio_transport import AsyncTransport
 from streamlearn_client.client import DEFAULT_ENDPOINT
 from streamlearn_client.firehose import Firehose
+from streamlearn_client.keys import client_keys
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import AnsweredLevel, EventKind, IdentifiersLike, SamplesLike, check_model
 from streamlearn_client.results import Ack
@@ -45,11 +47,18 @@ class AsyncClient(AsyncAdministration):
         The name of this client in the daemon's producer table, 1 to 64 bytes of printable text that does not
         start with ``~``. By default a random name that starts with ``~``. If two clients use one name, the
         daemon refuses the older one's batches (``Fenced``).
+    server_key : str or path, optional
+        The public key of the daemon, or the path of its ``.pub`` file. By default STREAMLEARN_SERVER_KEY. A
+        daemon with keys needs it, and the key of this client.
+    key : str, optional
+        The secret key of this client. By default STREAMLEARN_KEY.
+    key_file : str or path, optional
+        The ``.key`` file of this client, instead of ``key``. By default STREAMLEARN_KEY_FILE.
 
     Raises
     ------
     BadValue
-        If ``timeout`` is not a positive number or ``None``, or ``endpoint`` is not a valid endpoint.
+        If ``timeout`` is not a positive number or ``None``, or ``endpoint`` or a key is not valid.
     BadName
         If ``producer`` is not a valid name.
 
@@ -68,13 +77,18 @@ class AsyncClient(AsyncAdministration):
         events: str | None = None,
         timeout: float | None = 10.0,
         producer: str | None = None,
+        *,
+        server_key: str | os.PathLike[str] | None = None,
+        key: str | None = None,
+        key_file: str | os.PathLike[str] | None = None,
     ) -> None:
         check_timeout(timeout)
         self.endpoint = endpoint
         self.timeout = timeout
         self._events = events
         self._session = Session(producer, endpoint)
-        self._transport = AsyncTransport(endpoint)
+        self._keys = client_keys(server_key, key, key_file)
+        self._transport = AsyncTransport(endpoint, self._keys)
         self._learn_locks: dict[str, asyncio.Lock] = {}
 
     # ----------------------------------------------------------------------------------- learn and predict
@@ -306,7 +320,13 @@ class AsyncClient(AsyncAdministration):
         async def start() -> Stream:
             config = await self._run(self._session.stream_config(model, producer, batch, ack))
             return Stream(
-                config, self.endpoint, batch=batch, interval=interval, window=window, timeout=timeout
+                config,
+                self.endpoint,
+                batch=batch,
+                interval=interval,
+                window=window,
+                timeout=timeout,
+                connection_keys=self._keys,
             )
 
         return AsyncStream(start)
@@ -334,9 +354,9 @@ class AsyncClient(AsyncAdministration):
         async def start() -> Firehose:
             check_model(model)
             if endpoint is not None:
-                return Firehose(model, endpoint, producer, self.timeout)
+                return Firehose(model, endpoint, producer, self.timeout, connection_keys=self._keys)
             announced = await self._run(self._session.endpoint("firehose"))
-            return Firehose(model, announced, producer, self.timeout, self.endpoint)
+            return Firehose(model, announced, producer, self.timeout, self.endpoint, self._keys)
 
         return AsyncFirehose(start)
 
@@ -375,7 +395,7 @@ class AsyncClient(AsyncAdministration):
                 return self._events, None
             return await self._run(self._session.endpoint("events")), self.endpoint
 
-        return AsyncSubscription(find_endpoint, topics, timeout, check_timeout(self.timeout))
+        return AsyncSubscription(find_endpoint, topics, timeout, check_timeout(self.timeout), self._keys)
 
     # --------------------------------------------------------------------------------------------- closing
 

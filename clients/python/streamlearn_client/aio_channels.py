@@ -11,10 +11,11 @@ import zmq
 import zmq.asyncio
 
 from streamlearn_client.firehose import POLL_MS, Firehose
+from streamlearn_client.keys import ClientKeys
 from streamlearn_client.ownership import Owner
 from streamlearn_client.protocol import IdentifiersLike, Learn, SamplesLike
 from streamlearn_client.results import Event, read_event
-from streamlearn_client.sockets import connect, receive
+from streamlearn_client.sockets import Connection, receive
 from streamlearn_client.subscription import confirmation_topic, is_confirmed, no_publisher
 from streamlearn_client.timeouts import Deadline, check_timeout
 
@@ -107,7 +108,7 @@ class AsyncFirehose:
             if not deadline.remaining():
                 raise firehose._no_answer()
             poller = zmq.asyncio.Poller()
-            poller.register(firehose._socket, zmq.POLLOUT)
+            poller.register(firehose._connection.socket, zmq.POLLOUT)
             await poller.poll(min(deadline.wait_ms(), POLL_MS))
 
     async def close(self) -> None:
@@ -140,6 +141,7 @@ class AsyncSubscription:
         topics: tuple[bytes, ...],
         timeout: float | None,
         connect_timeout: float,
+        connection_keys: ClientKeys | None = None,
     ) -> None:
         self.timeout = timeout
         check_timeout(timeout, zero=True)
@@ -149,8 +151,11 @@ class AsyncSubscription:
         self._owner = Owner("subscription")
         self._endpoint = ""
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._socket: zmq.asyncio.Socket | None = None
+        self._keys = connection_keys
+        self._prefix = b"" if connection_keys is None else connection_keys.topic_prefix
+        self._connection: Connection[zmq.asyncio.Socket] | None = None
         self._blocking_socket: zmq.Socket[bytes]
+        self._poller: zmq.asyncio.Poller
         self._polls: set[asyncio.Future[Any]] = set()
 
     async def next_event(self, timeout: float | None = None) -> Event | None:
@@ -170,21 +175,26 @@ class AsyncSubscription:
         ------
         ProtocolError
             If the message is not an event of this protocol.
+        Forbidden
+            If the connection was lost, and the daemon refuses the key of this client when it connects again.
         BadValue
             If ``timeout`` is not a valid timeout.
         """
         deadline = Deadline(check_timeout(timeout, zero=True))
         self._owner.check()
         frames = await self._receive(deadline)
-        return None if frames is None else read_event(frames, self._endpoint)
+        return None if frames is None else read_event(frames, self._endpoint, self._prefix)
 
     async def _receive(self, deadline: Deadline) -> list[bytes] | None:
         """Return the next message; ``None`` after the deadline or after `close`."""
-        while self._socket is not None:
+        while self._connection is not None:
             frames = receive(self._blocking_socket)
-            if frames is not None or not deadline.remaining():
+            if frames is not None:
                 return frames
-            poll = asyncio.ensure_future(self._socket.poll(deadline.wait_ms()))
+            self._connection.check()
+            if not deadline.remaining():
+                return None
+            poll: asyncio.Future[Any] = asyncio.ensure_future(self._poller.poll(deadline.wait_ms()))
             self._polls.add(poll)
             try:
                 await poll
@@ -214,35 +224,38 @@ class AsyncSubscription:
         for poll in self._polls:
             if not poll.done():
                 poll.set_result(0)  # ends the iterations that wait for an event
-        if self._socket is not None:
-            self._socket.close(0)
-            self._socket = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     async def __aenter__(self) -> Self:
         self._owner.check()
         self._endpoint, announced_by = await self._find_endpoint()
         self._loop = asyncio.get_running_loop()
-        self._socket = connect(
-            zmq.asyncio.Context.instance(), zmq.SUB, self._endpoint, announced_by=announced_by
+        connection = self._connection = Connection(
+            zmq.asyncio.Context.instance(), zmq.SUB, self._endpoint, self._keys, announced_by=announced_by
         )
-        self._blocking_socket = zmq.Socket.shadow(self._socket)
+        self._blocking_socket = zmq.Socket.shadow(connection.socket)
+        self._poller = zmq.asyncio.Poller()
+        self._poller.register(connection.socket, zmq.POLLIN)
+        self._poller.register(connection.monitor, zmq.POLLIN)
         try:
-            await self._subscribe(self._socket)
+            await self._subscribe(connection)
         except BaseException:
             self._close()
             raise
         return self
 
-    async def _subscribe(self, socket: zmq.asyncio.Socket) -> None:
+    async def _subscribe(self, connection: Connection[zmq.asyncio.Socket]) -> None:
         """Subscribe, and wait until the subscriptions are in effect."""
         confirmation = confirmation_topic()
-        for prefix in (*self._topics, confirmation):
-            socket.subscribe(prefix)
+        for prefix in (*(self._prefix + name for name in self._topics), confirmation):
+            connection.socket.subscribe(prefix)
         deadline = Deadline(self._connect_timeout)
         while not is_confirmed(await self._receive(deadline), confirmation, self._endpoint):
             if not deadline.remaining():
-                raise no_publisher(self._endpoint, self._connect_timeout)
-        socket.unsubscribe(confirmation)
+                raise no_publisher(self._endpoint, self._connect_timeout, connection.handshakes.hint())
+        connection.socket.unsubscribe(confirmation)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -11,6 +11,7 @@ import zmq
 import zmq.asyncio
 
 from streamlearn_client.errors import NoAnswer, StreamlearnError
+from streamlearn_client.keys import ClientKeys
 from streamlearn_client.ownership import Owner
 from streamlearn_client.protocol import Reply
 from streamlearn_client.replies import read_reply
@@ -31,8 +32,9 @@ class AsyncTransport:
     If it ends one of the tasks, or interrupts the sending of a message, the connection is replaced.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, keys: ClientKeys | None = None) -> None:
         self.endpoint = endpoint
+        self._keys = keys
         self._owner = Owner("client")
         self._pending: dict[int, _PendingCall] = {}
         self._next_id = 0
@@ -77,21 +79,21 @@ class AsyncTransport:
             self.connection.close()
 
     def _connect(self) -> None:
-        self.connection = Connection(zmq.asyncio.Context.instance(), zmq.DEALER, self.endpoint)
+        self.connection = Connection(zmq.asyncio.Context.instance(), zmq.DEALER, self.endpoint, self._keys)
         self._blocking_socket: zmq.Socket[bytes] = zmq.Socket.shadow(self.connection.socket)
         self._sending = False  # true while a message is sent, and after an interrupted send
 
     def _start(self) -> None:
-        """Start the tasks. Replace the connection if a task ended or a message was sent in part."""
+        """Start the tasks. Replace a connection that was refused, or whose task or send was interrupted."""
         running = self._tasks and not any(task.done() for task in self._tasks)
-        if running and not self._sending:
+        if running and not self._sending and not self.connection.handshakes.refused:
             return
         if self._tasks:
-            interrupted = self.connection
+            unusable = self.connection
             for task in self._tasks:
                 task.cancel()
             self._connect()
-            interrupted.close()
+            unusable.close()
             self._connection_lost()
         self._tasks = [
             asyncio.create_task(self._read_replies()),
@@ -121,6 +123,7 @@ class AsyncTransport:
         try:
             while not pending.answer.done():
                 now = time.monotonic()
+                exchange.hint = self.connection.handshakes.hint()
                 wait = min(exchange.time_left(now), LONGEST_WAIT)
                 if exchange.due and self.connection.connected:
                     socket = self.connection.socket
@@ -166,6 +169,9 @@ class AsyncTransport:
             if lost:
                 self._connection_lost()
             for pending in self._pending.values():
+                refusal = connection.handshakes.refusal()
+                if refusal is not None:
+                    pending.set_error(pending.exchange.refused(refusal))
                 pending.changed.set()
 
     def _connection_lost(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
 from typing import Final, Self
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from streamlearn_client.administration import Administration
 from streamlearn_client.firehose import Firehose
+from streamlearn_client.keys import client_keys
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import AnsweredLevel, EventKind, IdentifiersLike, SamplesLike, check_model
 from streamlearn_client.results import Ack
@@ -44,11 +46,18 @@ class Client(Administration):
         The name of this client in the daemon's producer table, 1 to 64 bytes of printable text that does not
         start with ``~``. By default a random name that starts with ``~``. If two clients use one name, the
         daemon refuses the older one's batches (``Fenced``).
+    server_key : str or path, optional
+        The public key of the daemon, or the path of its ``.pub`` file. By default STREAMLEARN_SERVER_KEY. A
+        daemon with keys needs it, and the key of this client.
+    key : str, optional
+        The secret key of this client. By default STREAMLEARN_KEY.
+    key_file : str or path, optional
+        The ``.key`` file of this client, instead of ``key``. By default STREAMLEARN_KEY_FILE.
 
     Raises
     ------
     BadValue
-        If ``timeout`` is not a positive number or ``None``, or ``endpoint`` is not a valid endpoint.
+        If ``timeout`` is not a positive number or ``None``, or ``endpoint`` or a key is not valid.
     BadName
         If ``producer`` is not a valid name.
 
@@ -67,13 +76,18 @@ class Client(Administration):
         events: str | None = None,
         timeout: float | None = 10.0,
         producer: str | None = None,
+        *,
+        server_key: str | os.PathLike[str] | None = None,
+        key: str | None = None,
+        key_file: str | os.PathLike[str] | None = None,
     ) -> None:
         check_timeout(timeout)
         self.endpoint = endpoint
         self.timeout = timeout
         self._events = events
         self._session = Session(producer, endpoint)
-        self._transport = Transport(endpoint)
+        self._keys = client_keys(server_key, key, key_file)
+        self._transport = Transport(endpoint, self._keys)
 
     # ----------------------------------------------------------------------------------- learn and predict
 
@@ -300,7 +314,15 @@ class Client(Administration):
         """
         self._transport.check_open()
         config = self._run(self._session.stream_config(model, producer, batch, ack))
-        return Stream(config, self.endpoint, batch=batch, interval=interval, window=window, timeout=timeout)
+        return Stream(
+            config,
+            self.endpoint,
+            batch=batch,
+            interval=interval,
+            window=window,
+            timeout=timeout,
+            connection_keys=self._keys,
+        )
 
     def firehose(self, model: str, *, endpoint: str | None = None, producer: str | None = None) -> Firehose:
         """Open a sender without acknowledgements.
@@ -321,9 +343,9 @@ class Client(Administration):
         """
         check_model(model)
         if endpoint is not None:
-            return Firehose(model, endpoint, producer, self.timeout)
+            return Firehose(model, endpoint, producer, self.timeout, connection_keys=self._keys)
         announced = self._run(self._session.endpoint("firehose"))
-        return Firehose(model, announced, producer, self.timeout, self.endpoint)
+        return Firehose(model, announced, producer, self.timeout, self.endpoint, self._keys)
 
     def subscribe(self, model: str | None, *kinds: EventKind, timeout: float | None = None) -> Subscription:
         """Subscribe to the events of a model.
@@ -356,9 +378,9 @@ class Client(Administration):
         connect_timeout = check_timeout(self.timeout)
         self._transport.check_open()
         if self._events is not None:
-            return Subscription(self._events, topics, timeout, connect_timeout)
+            return Subscription(self._events, topics, timeout, connect_timeout, connection_keys=self._keys)
         announced = self._run(self._session.endpoint("events"))
-        return Subscription(announced, topics, timeout, connect_timeout, self.endpoint)
+        return Subscription(announced, topics, timeout, connect_timeout, self.endpoint, self._keys)
 
     # --------------------------------------------------------------------------------------------- closing
 

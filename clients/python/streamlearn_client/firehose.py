@@ -10,6 +10,7 @@ from typing import Final, Self
 import zmq
 
 from streamlearn_client.errors import NoAnswer
+from streamlearn_client.keys import ClientKeys
 from streamlearn_client.ownership import Owner
 from streamlearn_client.protocol import (
     IdentifiersLike,
@@ -19,7 +20,7 @@ from streamlearn_client.protocol import (
     encode_request,
     producer_name,
 )
-from streamlearn_client.sockets import blocking_context, connect, try_send
+from streamlearn_client.sockets import Connection, blocking_context, try_send
 from streamlearn_client.timeouts import Deadline, check_timeout
 
 __all__ = ["Firehose"]
@@ -49,6 +50,7 @@ class Firehose:
         producer: str | None,
         timeout: float | None,
         announced_by: str | None = None,
+        connection_keys: ClientKeys | None = None,
     ) -> None:
         self.model = model
         self.endpoint = endpoint
@@ -56,13 +58,14 @@ class Firehose:
         self.sent = 0
         self._timeout = check_timeout(timeout)
         self._announced_by = announced_by
+        self._keys = connection_keys
         self._owner = Owner("firehose")
         self._lock = threading.Lock()
         self._closed = False
         self._epoch = time.time_ns()
         self._next_seq = 0
         self._sending = False  # true while a message is sent, and after an interrupted send
-        self._socket = self._connect()
+        self._connection = self._connect()
 
     def push(
         self,
@@ -124,7 +127,7 @@ class Firehose:
             return
         self._closed = True
         with self._lock:
-            self._socket.close()
+            self._connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -134,8 +137,15 @@ class Firehose:
     ) -> None:
         self.close()
 
-    def _connect(self) -> zmq.Socket[bytes]:
-        return connect(blocking_context(), zmq.PUSH, self.endpoint, LINGER_MS, self._announced_by)
+    def _connect(self) -> Connection[zmq.Socket[bytes]]:
+        return Connection(
+            blocking_context(),
+            zmq.PUSH,
+            self.endpoint,
+            self._keys,
+            linger=LINGER_MS,
+            announced_by=self._announced_by,
+        )
 
     def _batch(
         self,
@@ -156,29 +166,38 @@ class Firehose:
                 # The poll may succeed and the next send may fail: the connection can be lost in between.
                 if not deadline.remaining():
                     raise self._no_answer()
-                self._socket.poll(min(deadline.wait_ms(), POLL_MS), zmq.POLLOUT)
+                self._connection.socket.poll(min(deadline.wait_ms(), POLL_MS), zmq.POLLOUT)
 
     def _try_send(self, batch: Learn) -> bool:
-        """Send a batch without waiting. Return whether the socket accepted it."""
+        """Send a batch without waiting. Return whether the socket accepted it.
+
+        Raise an error if the daemon refuses the connection.
+        """
         if self._closed:
             raise ValueError("this firehose is closed; create a new one")
+        if self._connection.handshakes.refused:
+            refused, self._connection = self._connection, self._connect()
+            refused.close()
         if self._sending:  # an exception interrupted a send: its message and its number may be in use
-            interrupted, self._socket = self._socket, self._connect()
+            interrupted, self._connection = self._connection, self._connect()
             interrupted.close()
             self._epoch, self._next_seq = self._epoch + 1, 0
         message = batch._replace(producer=self.producer, epoch=self._epoch, seq=self._next_seq, ack="none")
         frames = encode_request(message)
         self._sending = True
-        accepted = try_send(self._socket, frames)
+        accepted = try_send(self._connection.socket, frames)
         if accepted:
             self._next_seq += 1
             self.sent += 1
         self._sending = False
+        if not accepted:
+            self._connection.check()
         return accepted
 
     def _no_answer(self) -> NoAnswer:
         return NoAnswer(
             f"no daemon accepts messages at {self.endpoint} (tried for {self._timeout:g} s): "
-            "check that `streamlearn serve` is running and that this is its firehose endpoint",
+            "check that `streamlearn serve` is running and that this is its firehose endpoint"
+            f"{self._connection.handshakes.hint()}",
             endpoint=self.endpoint,
         )

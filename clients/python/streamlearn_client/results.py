@@ -128,10 +128,13 @@ def read_ack(ok: Mapping[str, Any]) -> Ack:
     )
 
 
-def read_event(frames: Sequence[Frame], endpoint: str) -> Event:
-    """Return the event in ``frames``. Raise ``ProtocolError`` for other frames."""
+def read_event(frames: Sequence[Frame], endpoint: str, prefix: bytes = b"") -> Event:
+    """Return the event in ``frames``. Raise ``ProtocolError`` for other frames.
+
+    ``prefix`` is the beginning of all topics of a subscriber with a key.
+    """
     try:
-        event = decode_event(frames)
+        event = decode_event([bytes(frames[0]).removeprefix(prefix), *frames[1:]] if prefix else frames)
         check_outputs(event.arrays)
     except (StreamlearnError, ValueError) as problem:
         raise protocol_error(endpoint, f"a message is not an event: {problem}") from None

@@ -43,6 +43,8 @@ class Exchange:
         self.frames: list[Frame] = encode_request(call.message._replace(id=id))
         self.due = True
         """Whether to send the request as soon as the socket accepts it."""
+        self.hint = ""
+        """A likely reason why there is no connection, for the error after the deadline."""
         self._call = call
         self._id = id
         self._endpoint = endpoint
@@ -74,6 +76,11 @@ class Exchange:
         if self._in_flight:
             self.due = True
             self._resend_at = math.inf
+
+    def refused(self, refusal: StreamlearnError) -> StreamlearnError:
+        """Return the error to raise if the daemon refuses the connection."""
+        refusal.in_doubt = self._in_flight or self._unanswered
+        return refusal
 
     def time_left(self, now: float) -> float:
         """Return the seconds until the next step without a reply. Raise ``NoAnswer`` after the deadline."""
@@ -118,6 +125,6 @@ class Exchange:
         else:
             text = (
                 f"no daemon answers at {self._endpoint} (tried for {self._timeout:g} s): "
-                "check that `streamlearn serve` is running and that this is its requests endpoint"
+                f"check that `streamlearn serve` is running and that this is its requests endpoint{self.hint}"
             )
         return kind(text, endpoint=self._endpoint, op=op, sent=self._in_flight)

@@ -8,20 +8,25 @@ are lost in both directions. The sender must send them again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, Final, Generic, TypeVar
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from streamlearn_client.errors import BadValue
+from streamlearn_client.handshakes import EVENTS, Handshakes
+from streamlearn_client.keys import ClientKeys
 from streamlearn_client.protocol import Frame
 from streamlearn_client.replies import protocol_error
 
-__all__ = ["Connection", "blocking_context", "connect", "receive", "receive_all", "try_send"]
+__all__ = ["Connection", "blocking_context", "receive", "receive_all", "try_send"]
 
 RECONNECT_MS: Final = (50, 1000)
 HEARTBEAT_MS: Final = (2000, 10000)
 
+
+_monitors: Final = count()
 
 S = TypeVar("S", bound="zmq.Socket[Any]")
 """A blocking socket or an asyncio socket."""
@@ -33,62 +38,93 @@ def blocking_context() -> zmq.Context[zmq.Socket[bytes]]:
     return context
 
 
-def connect(
-    context: zmq.Context[S], kind: int, endpoint: str, linger: int = 0, announced_by: str | None = None
-) -> S:
-    """Return a socket that connects to ``endpoint`` and reconnects. The endpoint need not exist yet.
-
-    For an endpoint that ZeroMQ can't read, raise ``BadValue``; ``ProtocolError`` if the daemon at
-    ``announced_by`` announced it.
-    """
-    socket = _new_socket(context, kind)
-    socket.linger = linger
-    try:
-        _connect(socket, endpoint)
-    except BadValue as error:
-        if announced_by is None:
-            raise
-        raise protocol_error(announced_by, f"it announces an endpoint that {error.message}") from None
-    return socket
-
-
 class Connection(Generic[S]):
-    """A socket and its connection monitor.
+    """A socket that connects to ``endpoint`` and reconnects, and its monitor.
+
+    The endpoint need not exist yet. For an endpoint that ZeroMQ can't read, the constructor raises
+    ``BadValue``; ``ProtocolError`` if the daemon at ``announced_by`` announced it.
 
     Send only while ``connected`` is true. Then the message arrives, or `process_event` reports the loss
     later. ZeroMQ reports a lost connection shortly before it drops it, and silently loses the messages that
     it accepts in between. So ``connected`` stays false until the next handshake.
     """
 
-    def __init__(self, context: zmq.Context[S], kind: int, endpoint: str) -> None:
-        self.connected = False
+    def __init__(
+        self,
+        context: zmq.Context[S],
+        kind: int,
+        endpoint: str,
+        keys: ClientKeys | None = None,
+        *,
+        linger: int = 0,
+        announced_by: str | None = None,
+    ) -> None:
+        self.handshakes = Handshakes(endpoint, keys)
         self.socket = _new_socket(context, kind)
-        self.monitor: S = self.socket.get_monitor_socket(
-            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
-        )
+        self.monitor = _open_monitor(context, self.socket)
+        self._blocking_monitor: zmq.Socket[bytes] = zmq.Socket.shadow(self.monitor)
+        self._linger = linger
         try:
+            if keys is not None:
+                keys.set_on(self.socket)
             _connect(self.socket, endpoint)
+        except BadValue as error:
+            self.close()
+            if announced_by is None:
+                raise
+            raise protocol_error(announced_by, f"it announces an endpoint that {error.message}") from None
         except BaseException:
-            self.monitor.close(0)
+            self.close()
             raise
+
+    @property
+    def connected(self) -> bool:
+        """Whether the last handshake succeeded and its connection is not lost."""
+        return self.handshakes.connected
 
     def process_event(self, event: list[bytes]) -> bool:
         """Process a message of the monitor. Return whether the connection was lost."""
-        self.connected = parse_monitor_message(event)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
+        found = parse_monitor_message(event)
+        self.handshakes.process(found["event"], found["value"])
         if self.connected:
             self.socket.get(zmq.EVENTS)  # makes the socket drop the old connection and use the new one
-        return not self.connected
+        return found["event"] == zmq.EVENT_DISCONNECTED
 
     def process_events(self) -> bool:
-        """Process all waiting monitor messages of a blocking socket. Return whether a connection was lost."""
-        lost = [self.process_event(event) for event in receive_all(self.monitor)]
-        return any(lost)
+        """Process all waiting messages of the monitor. Return whether a connection was lost."""
+        lost = False
+        while (event := receive(self._blocking_monitor)) is not None:
+            lost |= self.process_event(event)
+        return lost
+
+    def check(self) -> None:
+        """Process all waiting messages of the monitor. Raise the error of a refused connection."""
+        self.process_events()
+        refusal = self.handshakes.refusal()
+        if refusal is not None:
+            raise refusal
 
     def close(self) -> None:
-        """Close the socket and its monitor. Messages in transit are dropped."""
-        self.socket.disable_monitor()
-        self.monitor.close(0)
-        self.socket.close(0)
+        """Close the socket and its monitor. Messages in transit have ``linger`` milliseconds to leave."""
+        if not self.socket.closed:
+            self.socket.monitor(None, 0)
+            self.monitor.close(0)
+            self.socket.close(self._linger)
+
+
+def _open_monitor(context: zmq.Context[S], socket: S) -> S:
+    """Return a socket that receives the events of ``socket``.
+
+    Its queue has no limit. ZeroMQ's I/O thread, which serves all sockets of the process, would wait for space
+    in a full queue, and nobody reads the events of an idle client.
+    """
+    address = f"inproc://streamlearn-monitor-{next(_monitors)}"
+    socket.monitor(address, EVENTS)
+    monitor: S = context.socket(zmq.PAIR)
+    monitor.linger = 0
+    monitor.rcvhwm = 0
+    monitor.connect(address)
+    return monitor
 
 
 def _new_socket(context: zmq.Context[S], kind: int) -> S:
@@ -107,7 +143,6 @@ def _connect(socket: zmq.Socket[Any], endpoint: str) -> None:
     try:
         socket.connect(endpoint)
     except (zmq.ZMQError, TypeError) as error:
-        socket.close(0)
         raise BadValue(
             f"{endpoint!r} is not a valid endpoint ({error}); use tcp://HOST:PORT or ipc://PATH",
             endpoint=endpoint,

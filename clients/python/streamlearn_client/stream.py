@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from streamlearn_client import open_streams
 from streamlearn_client.errors import BadShape, BadValue, NoAnswer, StreamlearnError, StreamLost
 from streamlearn_client.json_conversion import as_whole_number
+from streamlearn_client.keys import ClientKeys
 from streamlearn_client.protocol import (
     IdentifiersLike,
     Learn,
@@ -68,6 +69,7 @@ class Stream:
         interval: float | None,
         window: int,
         timeout: float | None,
+        connection_keys: ClientKeys | None = None,
     ) -> None:
         if as_whole_number(window, "window") < 1:
             raise BadValue(f"window must be 1 or more batches, not {window}", field="window")
@@ -82,6 +84,7 @@ class Stream:
             batch=batch,
             interval=check_timeout(interval, "interval", zero=True),
             window=window,
+            connection_keys=connection_keys,
         )
         open_streams.add(self)
 

@@ -12,6 +12,7 @@ import zmq
 
 from streamlearn_client.backlog import Backlog
 from streamlearn_client.errors import NoAnswer, StreamlearnError, StreamLost
+from streamlearn_client.keys import ClientKeys
 from streamlearn_client.ownership import Owner
 from streamlearn_client.protocol import Learn
 from streamlearn_client.replies import read_reply
@@ -34,7 +35,14 @@ class StreamSender:
     """
 
     def __init__(
-        self, config: StreamConfig, endpoint: str, *, batch: int, interval: float, window: int
+        self,
+        config: StreamConfig,
+        endpoint: str,
+        *,
+        batch: int,
+        interval: float,
+        window: int,
+        connection_keys: ClientKeys | None = None,
     ) -> None:
         self.owner = Owner("stream")
         self.window = Window(config.model, config.producer, config.epoch, config.ack, window, endpoint)
@@ -48,6 +56,8 @@ class StreamSender:
         self.listener: Callable[[], None] | None = None
         """Called after each change, with the lock held."""
         self._endpoint = endpoint
+        self._keys = connection_keys
+        self._hint = ""  # a likely reason why there is no connection
         self._batch = batch
         self._interval = interval
         self._flush_end = 0  # the rows below this number are sent without waiting for a full batch
@@ -117,7 +127,7 @@ class StreamSender:
         pending = self.pending
         return NoAnswer(
             f"the daemon at {self._endpoint} does not acknowledge or is not running: "
-            f"{pending} samples wait for an acknowledgement",
+            f"{pending} samples wait for an acknowledgement{self._hint}",
             endpoint=self._endpoint,
             pending=pending,
         )
@@ -140,7 +150,7 @@ class StreamSender:
 
     def _run(self) -> None:
         """Send batches and receive answers. Only this thread uses the ZeroMQ socket."""
-        connection = Connection(blocking_context(), zmq.DEALER, self._endpoint)
+        connection = Connection(blocking_context(), zmq.DEALER, self._endpoint, self._keys)
         try:
             poller = zmq.Poller()
             poller.register(connection.monitor, zmq.POLLIN)
@@ -152,7 +162,9 @@ class StreamSender:
                 poller.register(connection.socket, zmq.POLLIN | (zmq.POLLOUT if blocked else 0))
                 ready = dict(poller.poll(math.ceil(min(max(wait, 0.0), LONGEST_WAIT) * 1000)))
                 lost = connection.monitor in ready and connection.process_events()
+                self._hint = connection.handshakes.hint()
                 self._receive(receive_all(connection.socket), lost)
+                self._check_refused(connection)
         finally:
             connection.close()
             with self.changed:
@@ -189,6 +201,14 @@ class StreamSender:
             or backlog.taken < self._flush_end
             or now >= backlog.first_time + self._interval
         )
+
+    def _check_refused(self, connection: Connection[zmq.Socket[bytes]]) -> None:
+        """End the stream if the daemon refused the connection."""
+        refusal = connection.handshakes.refusal()
+        if refusal is not None and self.window.failure is None:
+            with self.changed:
+                self.window.fail(refusal, "the stream can't connect")
+                self._notify()
 
     def _receive(self, messages: list[list[bytes]], lost: bool) -> None:
         if not messages and not lost:

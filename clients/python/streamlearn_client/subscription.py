@@ -11,11 +11,12 @@ from typing import Any, Self
 import zmq
 
 from streamlearn_client.errors import BadValue, NoAnswer
+from streamlearn_client.keys import ClientKeys
 from streamlearn_client.ownership import Owner
 from streamlearn_client.protocol import EVENT_KINDS, SUBSCRIBED, check_model, topic
 from streamlearn_client.replies import protocol_error, read_reply
 from streamlearn_client.results import Event, read_event
-from streamlearn_client.sockets import blocking_context, connect, receive
+from streamlearn_client.sockets import Connection, blocking_context, receive
 from streamlearn_client.timeouts import Deadline, check_timeout
 from streamlearn_client.wakeup import Wakeup
 
@@ -45,6 +46,7 @@ class Subscription:
         timeout: float | None,
         connect_timeout: float,
         announced_by: str | None = None,
+        connection_keys: ClientKeys | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.timeout = timeout
@@ -52,10 +54,15 @@ class Subscription:
         self._owner = Owner("subscription")
         self._closed = False
         self._turn = threading.Lock()
-        self._socket = connect(blocking_context(), zmq.SUB, endpoint, announced_by=announced_by)
+        self._prefix = b"" if connection_keys is None else connection_keys.topic_prefix
+        self._connection = Connection(
+            blocking_context(), zmq.SUB, endpoint, connection_keys, announced_by=announced_by
+        )
+        self._socket = self._connection.socket
         self._wakeup = Wakeup()
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._connection.monitor, zmq.POLLIN)
         self._poller.register(self._wakeup.reader, zmq.POLLIN)
         try:
             self._subscribe(topics, connect_timeout)
@@ -66,12 +73,12 @@ class Subscription:
     def _subscribe(self, topics: tuple[bytes, ...], connect_timeout: float) -> None:
         """Subscribe, and wait until the subscriptions are in effect."""
         confirmation = confirmation_topic()
-        for prefix in (*topics, confirmation):
+        for prefix in (*(self._prefix + name for name in topics), confirmation):
             self._socket.subscribe(prefix)
         deadline = Deadline(connect_timeout)
         while not is_confirmed(self._receive(deadline), confirmation, self.endpoint):
             if not deadline.remaining():
-                raise no_publisher(self.endpoint, connect_timeout)
+                raise no_publisher(self.endpoint, connect_timeout, self._connection.handshakes.hint())
         self._socket.unsubscribe(confirmation)
 
     def next_event(self, timeout: float | None = None) -> Event | None:
@@ -91,6 +98,8 @@ class Subscription:
         ------
         ProtocolError
             If the message is not an event of this protocol.
+        Forbidden
+            If the connection was lost, and the daemon refuses the key of this client when it connects again.
         BadValue
             If ``timeout`` is not a valid timeout.
         """
@@ -102,14 +111,17 @@ class Subscription:
         finally:
             if self._closed:
                 self.close()
-        return None if frames is None else read_event(frames, self.endpoint)
+        return None if frames is None else read_event(frames, self.endpoint, self._prefix)
 
     def _receive(self, deadline: Deadline) -> list[bytes] | None:
         """Return the next message; ``None`` after the deadline or after `close`."""
         while not self._closed:
             frames = receive(self._socket)
-            if frames is not None or not deadline.remaining():
+            if frames is not None:
                 return frames
+            self._connection.check()
+            if not deadline.remaining():
+                return None
             self._poller.poll(deadline.wait_ms())
         return None
 
@@ -129,7 +141,7 @@ class Subscription:
         self._closed = True
         if self._turn.acquire(blocking=False):
             try:
-                self._socket.close(0)
+                self._connection.close()
                 self._wakeup.close()
             finally:
                 self._turn.release()
@@ -175,10 +187,10 @@ def is_confirmed(frames: list[bytes] | None, confirmation: bytes, endpoint: str)
     return True
 
 
-def no_publisher(endpoint: str, timeout: float) -> NoAnswer:
+def no_publisher(endpoint: str, timeout: float, hint: str) -> NoAnswer:
     """Return the error for an events endpoint that confirms no subscription."""
     return NoAnswer(
         f"no daemon publishes at {endpoint} (tried for {timeout:g} s): "
-        "check that `streamlearn serve` is running and that this is its events endpoint",
+        f"check that `streamlearn serve` is running and that this is its events endpoint{hint}",
         endpoint=endpoint,
     )

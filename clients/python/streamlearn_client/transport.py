@@ -10,6 +10,7 @@ from typing import TypeVar
 import zmq
 
 from streamlearn_client.errors import StreamlearnError
+from streamlearn_client.keys import ClientKeys
 from streamlearn_client.ownership import Owner
 from streamlearn_client.protocol import Reply
 from streamlearn_client.replies import read_reply
@@ -27,11 +28,13 @@ class Transport:
     """A connection to the requests endpoint. Threads take turns.
 
     An exception from a signal handler (Ctrl-C) may end a call at any point. If it interrupts a socket
-    operation, half a message may be sent or received. Then the next call replaces the connection.
+    operation, half a message may be sent or received. Then the next call replaces the connection, as after a
+    refused handshake.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, keys: ClientKeys | None = None) -> None:
         self.endpoint = endpoint
+        self._keys = keys
         self._owner = Owner("client")
         self._lock = threading.Lock()
         self._next_id = 0
@@ -76,7 +79,7 @@ class Transport:
                 self.connection.close()
 
     def _connect(self) -> None:
-        self.connection = Connection(blocking_context(), zmq.DEALER, self.endpoint)
+        self.connection = Connection(blocking_context(), zmq.DEALER, self.endpoint, self._keys)
         self._poller = zmq.Poller()
         self._poller.register(self.connection.monitor, zmq.POLLIN)
         self._socket_busy = False  # true during a socket operation, and after an interrupted one
@@ -87,10 +90,10 @@ class Transport:
 
     def _exchange(self, call: Call, deadline: float, timeout: float) -> Reply:
         """Send one request, again if necessary, and return its answer."""
-        if self._socket_busy:
-            interrupted = self.connection
+        if self._socket_busy or self.connection.handshakes.refused:
+            unusable = self.connection
             self._connect()
-            interrupted.close()
+            unusable.close()
         self._next_id += 1
         exchange = Exchange(call, self._next_id, self.endpoint, deadline, timeout)
         socket = self.connection.socket
@@ -105,6 +108,10 @@ class Transport:
                     return reply
             if lost:
                 exchange.connection_lost()
+            refusal = self.connection.handshakes.refusal()
+            if refusal is not None:
+                raise exchange.refused(refusal)
+            exchange.hint = self.connection.handshakes.hint()
             now = time.monotonic()
             wait = exchange.time_left(now)
             events = zmq.POLLIN
