@@ -159,6 +159,11 @@ def requests() -> Iterator[dict[str, Any]]:
     yield request("checkpoints", op(5, "checkpoints", model="pump"))
     yield request("restore the newest", op(6, "restore", model="pump"))
     yield request("restore one", op(7, "restore", model="pump", lsn=1234567890123))
+    name = "before-overhaul"
+    yield request("checkpoint with a name", op(4, "checkpoint", model="pump", name=name))
+    yield request("unpin", op(5, "unpin", model="pump", name=name))
+    yield request("restore into another", op(7, "restore", model="pump", name=name, into="pump-before"))
+    yield request("backup", op(8, "backup", directory="/backup/monday"))
     yield request("stats of all", op(8, "stats"))
     yield request("stats of one", op(9, "stats", model="pump"))
     yield request("position", op(10, "position", model="pump", producer="press-7"))

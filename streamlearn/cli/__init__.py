@@ -16,7 +16,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from streamlearn.cli import checkpoints, demo, keygen, models, predict, push, serve, verify, warmup
+from streamlearn.cli import backup, checkpoints, demo, keygen, models, predict, push, serve, verify, warmup
 from streamlearn.cli.options import DEFAULT_ENDPOINT
 
 __all__ = ["app", "main"]
@@ -33,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for module in (serve, keygen, demo, warmup, models, push, predict, checkpoints, verify):
+for module in (serve, keygen, demo, warmup, models, push, predict, checkpoints, backup, verify):
     module.add_to(app)
 
 

@@ -111,6 +111,12 @@ class Checkpoints(Section):
         return Retention(self.keep, self.hourly, self.daily, self.undo, self.max_bytes)
 
 
+class Backup(Section):
+    """Where `backup` may write."""
+
+    directory: str = ""  # "": anywhere, but only if no other host reaches the daemon
+
+
 class Learning(Section):
     """The length of a learning slice, and the backlog at which back-pressure begins."""
 
@@ -183,6 +189,7 @@ class Settings(BaseSettings):
     security: Security = Security()
     journal: Journal = Journal()
     checkpoints: Checkpoints = Checkpoints()
+    backup: Backup = Backup()
     learning: Learning = Learning()
     limits: LimitSettings = LimitSettings()
     log: Log = Log()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streamlearn.daemon.backups import Backups
 from streamlearn.daemon.budget import Budget
 from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.config import Settings
@@ -84,15 +85,21 @@ class Daemon:
         inline_ns = int(IDLE_FACTOR * settings.learning.slice_milliseconds * 1e6)  # the longest slice
         self._queries = Queries(context, inline_ns)
         read_operations = ReadOperations(context, group_commit, checkpointer, self._queries)
+        self._backups = Backups(context, group_commit, checkpointer)
         self._restores = Restores(context, group_commit, checkpointer)
-        self.write_operations = WriteOperations(context, group_commit, checkpointer, self._restores)
+        self.write_operations = WriteOperations(
+            context, group_commit, checkpointer, self._restores, self._backups
+        )
         handlers = read_operations.handlers | self.write_operations.handlers
-        self.loop = Loop(context, group_commit, checkpointer, self._queries, [self._restores], handlers)
+        self.loop = Loop(
+            context, group_commit, checkpointer, self._queries, [self._restores, self._backups], handlers
+        )
         context.flusher.start()
 
     def close(self) -> None:
         """End the threads after their last jobs."""
         self._queries.close()
+        self._backups.close()
         self._restores.close()
         self.context.file_worker.stop()
         self.context.flusher.stop()

@@ -67,7 +67,7 @@ def check_exposure(endpoints: Endpoints, keys: bool = False) -> list[str]:
 
     Raises `InsecureBind` if there are any, unless `endpoints.insecure` allows them.
     """
-    exposed = [] if keys else [name for name in KINDS if not _is_local(getattr(endpoints, name))]
+    exposed = [] if keys else [name for name in KINDS if not is_local(getattr(endpoints, name))]
     if exposed and not endpoints.insecure:
         name = exposed[0]
         raise InsecureBind(
@@ -196,7 +196,8 @@ def _text(value: int | bytes | str) -> str:
     return value.rstrip(b"\0").decode() if isinstance(value, bytes) else str(value)
 
 
-def _is_local(endpoint: str) -> bool:
+def is_local(endpoint: str) -> bool:
+    """Whether only this host can reach the endpoint."""
     if endpoint.startswith("ipc://"):
         return True
     host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from streamlearn.daemon.backups import Backups
 from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.group_commit import GroupCommit
@@ -33,17 +34,20 @@ class WriteOperations:
         group_commit: GroupCommit,
         checkpointer: Checkpointer,
         restores: Restores,
+        backups: Backups,
     ) -> None:
         self._context = context
         self._group_commit = group_commit
         self._checkpointer = checkpointer
         self._restores = restores
+        self._backups = backups
         self.handlers: dict[str, Callable[[ReplyAddress, Request], None]] = {
             "create": self._do_create,
             "delete": self._do_delete,
             "checkpoint": self._do_checkpoint,
             "unpin": self._do_unpin,
             "restore": self._do_restore,
+            "backup": self._do_backup,
             "reheat": self._do_reheat,
         }
 
@@ -123,8 +127,11 @@ class WriteOperations:
         if name:
             check_checkpoint(name)
         if into:
-            check_model(into)
+            reply_to.identity.require("restore", check_model(into))
         self._restores.request(reply_to, hosted, Target(name, lsn), into)
+
+    def _do_backup(self, reply_to: ReplyAddress, request: Request) -> None:
+        self._backups.request(reply_to, request.fields["directory"])
 
     def _do_reheat(self, reply_to: ReplyAddress, request: Request) -> None:
         """The reheat takes effect behind every batch that was accepted before it."""

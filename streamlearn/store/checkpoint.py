@@ -98,7 +98,7 @@ class CheckpointStore:
         *,
         warn: Callable[[str], None] = lambda message: None,
     ) -> None:
-        self._fs = fs
+        self.fs = self._fs = fs
         self._directory = directory
         self._retention = retention or Retention()
         self._warn = warn

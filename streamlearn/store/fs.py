@@ -53,6 +53,23 @@ class FS:
             with suppress(PermissionError):  # a file system without modes
                 os.chmod(directory, PRIVATE_DIRECTORY)
 
+    def create_directory(self, directory: Path) -> None:
+        """Create one directory. Raises ``FileExistsError``."""
+        os.mkdir(directory, PRIVATE_DIRECTORY)
+
+    def resolve(self, path: Path) -> Path:
+        """Return the path without links and ``..``. Raises ``FileNotFoundError``."""
+        return path.resolve(strict=True)
+
+    def free_bytes(self, directory: Path) -> int:
+        """Return the free space of the directory's file system."""
+        found = os.statvfs(directory)
+        return found.f_bavail * found.f_frsize
+
+    def set_time(self, path: Path, nanoseconds: int) -> None:
+        """Set the time of a file's last write, in ns since 1970."""
+        os.utime(path, ns=(nanoseconds, nanoseconds))
+
     def makedirs(self, directory: Path) -> None:
         """Create ``directory`` and its missing parents; all of them are durable on return."""
         missing = []

@@ -33,6 +33,18 @@ from streamlearn.store.segment import (
 SEGMENT_BYTES = 64 * 2**20
 
 
+@dataclass(frozen=True, slots=True)
+class DurablePart:
+    """The records up to ``lsn``, which are durable: the first bytes of each of these files.
+
+    ``close`` is a CLOSE record that may follow them in a copy.
+    """
+
+    lsn: int
+    files: list[tuple[SegmentFile, int]]
+    close: bytes
+
+
 @dataclass(slots=True, eq=False)
 class _OpenSegment:
     """A segment that is being written, or that waits for its last sync."""
@@ -60,6 +72,7 @@ class Journal:
         self._journal = 0  # the journal's id
         self._chain = 0  # the hash of the last link
         self._closed = False  # whether the last link is a CLOSE
+        self._durable_end: tuple[SegmentFile, int, int] | None = None  # segment, byte, and hash of the link
         self.written_lsn = 0
         """The lsn of the last record appended, which survives kill -9; 0 if the journal is empty."""
         self.durable_lsn = 0
@@ -144,6 +157,7 @@ class Journal:
         self._fs.fdatasync(segment.fd)
         self._fs.fsync_dir(self._directory)
         segment.name_durable = True
+        self._durable_end = (segment.file, segment.end, self._chain)
 
     def _adopt(self, scan: JournalScan) -> None:
         """Continue at the end of a journal that has nothing behind its end."""
@@ -162,6 +176,7 @@ class Journal:
         self._sizes[last] = at.offset
         self._journal, self._chain, self._closed = scan.id, at.chain, scan.closed
         self.written_lsn = self.durable_lsn = at.lsn - 1
+        self._durable_end = (last, at.offset, at.chain)
 
     # ----------------------------------------------------------------------------------------- appending
 
@@ -196,10 +211,10 @@ class Journal:
             segment = self._roll(first, size, self.durable_lsn)
             parts, size, chain = self._encode(records, first)
         self._write(segment, parts)
-        self._chain, self._closed = chain, False
         for lsn, record in enumerate(records, first):
             record.lsn = lsn
         with self._state:
+            self._chain, self._closed = chain, False
             segment.end += size
             self._sizes[segment.file] = segment.end
             self.written_lsn += len(records)
@@ -245,8 +260,8 @@ class Journal:
                 raise actionable_error(error, action) from error
             raise
         segment = _OpenSegment(file, fd, HEADER_BYTES, limit, name_durable=False)
-        self._chain, self._closed = chain, False
         with self._state:
+            self._chain, self._closed = chain, False
             self._open.append(segment)
             self._sizes[file] = HEADER_BYTES
         return segment
@@ -283,6 +298,7 @@ class Journal:
                 if self._failure is not None:
                     raise self._failure
                 target, segments = self.written_lsn, self._open[:]
+                end = (segments[-1].file, segments[-1].end, self._chain) if segments else None
             if target == self.durable_lsn:
                 return target
             with self._permanent_failure("synced"):
@@ -297,7 +313,7 @@ class Journal:
                     segment.name_durable = True
                 # The last one stays open: it is being written, or has records newer than this sync.
                 del self._open[: len(segments) - 1]
-                self.durable_lsn = target
+                self.durable_lsn, self._durable_end = target, end
             for segment in segments[:-1]:
                 self._fs.close(segment.fd)
             return target
@@ -369,6 +385,20 @@ class Journal:
         """The number of bytes in use in all segments."""
         with self._state:
             return sum(self._sizes.values())
+
+    def durable_part(self) -> DurablePart:
+        """Return what a copy of the journal must contain to end at ``durable_lsn``. For any thread.
+
+        The bytes do not change while no segment is removed.
+        """
+        with self._state:
+            assert self._durable_end is not None
+            last, end, chain = self._durable_end
+            files = [(file, size) for file, size in self._sizes.items() if file.first < last.first]
+            lsn = self.durable_lsn
+        mark = Record(RecordKind.CLOSE, 0, 0, "")
+        prefix, body, _ = record_format.encode(mark, lsn + 1, lsn, chain, self._journal)
+        return DurablePart(lsn, [*files, (last, end)], prefix + body)
 
     def replay(self, from_lsn: int | None = None) -> Iterator[Record]:
         """Iterate over the records from ``from_lsn`` to the last one written, in order.

@@ -169,6 +169,23 @@ class LossyFS(FS):
         if not self.exists(directory):
             self._change_names(directory.parent, {directory.name: Directory()})
 
+    def create_directory(self, directory: Path) -> None:
+        self._step("create_directory")
+        if self.exists(directory):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(directory))
+        self._change_names(directory.parent, {directory.name: Directory()})
+
+    def resolve(self, path: Path) -> Path:
+        self._node(path)
+        return path
+
+    def free_bytes(self, directory: Path) -> int:
+        return self._room()
+
+    def set_time(self, path: Path, nanoseconds: int) -> None:
+        self._step("set_time")
+        self.file(path)
+
     def exists(self, path: Path) -> bool:
         try:
             self._node(path)

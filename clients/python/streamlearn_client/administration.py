@@ -260,6 +260,43 @@ class Administration:
         """
         return self._run(self._session.restore(model, lsn, name, into))
 
+    def backup(self, directory: str, timeout: float = 3600.0) -> dict[str, Any]:
+        """Copy the daemon's data directory while it runs.
+
+        The copy contains at least everything that was acknowledged before. ``streamlearn verify`` and
+        ``streamlearn serve`` accept it. The daemon learns and answers meanwhile. This client waits: use
+        another one for other calls. The request is not repeated: after ``NoAnswer``, the daemon may still
+        write the copy, and the directory exists once it is complete.
+
+        Parameters
+        ----------
+        directory : str
+            Absolute path of the copy on the daemon's host. It must not exist; the directory that contains it
+            must.
+        timeout : float, default 3600
+            Seconds to wait.
+
+        Returns
+        -------
+        dict
+            ``directory``, ``lsn`` (the last record in the copy), ``models``, ``segments``, ``checkpoints``,
+            ``damaged`` (checkpoints that could not be read and are not in the copy), ``bytes`` and
+            ``seconds``.
+
+        Raises
+        ------
+        BadValue
+            If the path is not absolute, exists, or cannot be written. ``error.detail["problem"]`` says which.
+        Forbidden
+            If the daemon's setting ``backup.directory`` does not allow the path.
+        DiskFull
+            If the disk has too little space. Nothing of the copy is left.
+        Busy
+            If another backup takes longer than the timeout.
+        """
+        operation = self._session.request("backup", idempotent=False, directory=directory)
+        return self._transport.run(operation, timeout)
+
     def position(self, model: str, producer: str | None = None) -> Position:
         """Return the epoch and the next sequence number of a producer.
 

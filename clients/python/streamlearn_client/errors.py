@@ -77,7 +77,7 @@ class StreamlearnError(Exception):
     """
 
     code: ClassVar[str] = "ERROR"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     request_id: int | str | bytes | None = None
     in_doubt: bool = False
@@ -349,4 +349,7 @@ def from_wire(error: Mapping[str, Any]) -> StreamlearnError:
     if cls is None:
         facts["code"] = str(code)
     result.detail = facts
+    retryable = error.get("retryable")
+    if isinstance(retryable, bool):
+        result.retryable = retryable
     return result

@@ -243,6 +243,7 @@ OPS: Final[Mapping[str, Op]] = {
     "unpin": _op("model", "name", model=str, name=str),
     "checkpoints": _op("model", model=str),
     "restore": _op("model", model=str, lsn=int, name=str, into=str),
+    "backup": _op("directory", directory=str),
     "stats": _op(model=str),
     "position": _op("model", "producer", model=str, producer=str),
 }
