@@ -1,4 +1,4 @@
-"""Power losses and failing disks during a backup: it is complete or not there, and the original stays whole."""
+"""Power losses and failing disks during a backup. It is complete or not there; the original is unharmed."""
 
 from __future__ import annotations
 
