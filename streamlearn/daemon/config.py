@@ -126,11 +126,12 @@ class Learning(Section):
 
 
 class LimitSettings(Section):
-    """The largest message, the largest number of rows and of models, and the memory of the process."""
+    """The largest message, the largest numbers of rows and models, the cost of a row, and the memory."""
 
     frame_bytes: int = Field(64 * MiB, ge=4 * KiB, le=1024 * MiB)
     rows: int = Field(1_048_576, ge=1)
     models: int = Field(1000, ge=1)
+    row_cost: int = Field(200_000_000, ge=1)  # multiply-adds that a row of a new model may cost
     memory_bytes: int = Field(0, ge=0)  # of the process; 0: half of the machine's or of the control group's
     subscriptions: int = Field(1000, ge=1)  # of one connection
 

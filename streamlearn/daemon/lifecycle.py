@@ -74,6 +74,7 @@ def _serve(settings: Settings, fs: FS, stack: ExitStack) -> None:
     _compile()
     began = time.monotonic()
     recovered = recover(scan, checkpoints, model_kinds, manifest=manifest, repair=repair, progress=_replaying)
+    _limit_row_cost(settings, recovered)
     _check_declared(settings, recovered)
     sockets = bind(settings.endpoints, settings.limits.frame_bytes, access)
     stack.callback(sockets.close)
@@ -129,6 +130,20 @@ def _compile() -> None:
 def _replaying(lsn: int, end: int) -> None:
     log.info("replaying: at record %d of %d", lsn, end)
     sdnotify.notify(f"STATUS=replaying the journal: record {lsn} of {end}")
+
+
+def _limit_row_cost(settings: Settings, recovered: Recovered) -> None:
+    """Limit the cost of a row of new models, and warn of recovered ones with a higher cost."""
+    limit = recovered.shard.max_row_cost = settings.limits.row_cost
+    for hosted in recovered.shard:
+        if hosted.row_cost > limit:
+            log.warning(
+                "a row of model %r may cost %d multiply-adds, more than limits.row_cost (%d). The model goes "
+                "on, but each such row delays all clients; delete the model or raise the limit",
+                hosted.name,
+                hosted.row_cost,
+                limit,
+            )
 
 
 def _check_declared(settings: Settings, recovered: Recovered) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -61,10 +61,7 @@ class Model(Arguments, Serializable, ABC):
             document(cls)
 
     def __init__(self, /, **parameters: Any) -> None:
-        try:
-            self.spec = self.Spec(**parameters)
-        except ValidationError as error:
-            raise bad_spec(self.kind, self.Spec, error) from None
+        self.spec = self.valid_spec(parameters)
         self._precision = PrecisionMonitor(f"this {self.kind}")
         self.method = scaling.METHODS[self.spec.scale]
         self.decay = decay_per_sample(self.spec.half_life)
@@ -90,6 +87,14 @@ class Model(Arguments, Serializable, ABC):
             self._freeze = Freeze(self.spec.on_drift, self.spec.freeze_for, self.spec.freeze_missing)
             self.state |= self._freeze.state
             self.ranges |= self._freeze.ranges
+
+    @classmethod
+    def valid_spec(cls, parameters: Mapping[str, Any]) -> Any:
+        """Return the spec with these parameters. Raises BadSpec."""
+        try:
+            return cls.Spec(**parameters)
+        except ValidationError as error:
+            raise bad_spec(cls.kind, cls.Spec, error) from None
 
     # -- defined by each kind of model -------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from .. import registry
 from ..errors import BadCheckpoint, BadSpec
 from ..store import tensors
 from ..store.fs import FS
+from . import row_cost
 from .base import Model
 from .serialization import FORMAT
 
@@ -27,7 +28,7 @@ def kinds() -> dict[str, type[Model]]:
     return dict(_kinds)
 
 
-def create(kind: str, spec: Mapping[str, Any]) -> Model:
+def create(kind: str, spec: Mapping[str, Any], max_row_cost: int | None = None) -> Model:
     """Create a model.
 
     Parameters
@@ -36,16 +37,21 @@ def create(kind: str, spec: Mapping[str, Any]) -> Model:
         For example ``"som"``; ``kinds`` lists all.
     spec : mapping of str to value
         The parameters of the model's class.
+    max_row_cost : int, optional
+        Largest number of multiply-adds that a row may cost. The default is no limit.
 
     Raises
     ------
     BadSpec
-        If the kind is unknown or the spec is wrong.
+        If the kind is unknown, the spec is wrong, or a row may cost too much.
     """
     if kind not in _kinds:
         message = f"there is no kind {kind!r}; there are {', '.join(sorted(_kinds))}"
         raise BadSpec(message, errors=[{"field": "kind", "message": message}])
-    return _kinds[kind](**{str(name): value for name, value in spec.items()})
+    parameters = {str(name): value for name, value in spec.items()}
+    if max_row_cost is not None:  # before the arrays are allocated
+        row_cost.check(kind, _kinds[kind].valid_spec(parameters), max_row_cost)
+    return _kinds[kind](**parameters)
 
 
 def from_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Model:

@@ -8,9 +8,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .row_cost import FIXED, SCALAR, SCALING, Cost
 from .stream.schedules import Positive, Schedule, changing
 
 MAX_STATE_VALUES = 1 << 27  # half a gigabyte of float32: a larger spec is a mistake and would stop the daemon
+_ADWIN = 5000  # multiply-adds of a test: every cut of a window of 2⁴⁷ values
 
 
 class Spec(BaseModel):
@@ -80,6 +82,13 @@ class Spec(BaseModel):
     def schedules(self) -> dict[str, Schedule]:
         """Parameters that may change over the stream, in the order of the kernel's arguments."""
         return {}
+
+    def row_costs(self) -> list[Cost]:
+        """Return the parts of the work of one row: see ``row_cost.py``."""
+        parts = [Cost(FIXED, ()), Cost(self.dim * (SCALING if self.scale else SCALAR), ("dim",))]
+        if self.drift == "adwin":
+            parts.append(Cost(_ADWIN, ("drift",)))
+        return parts
 
     def given_parameters(self) -> str:
         """Return the parameters that were given, as text: ``name=value, …``. Long values are shortened."""

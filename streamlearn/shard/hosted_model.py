@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from streamlearn.errors import Gap, UnknownProducer
 from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets, joined, part
+from streamlearn.models.row_cost import row_cost
 from streamlearn.shard.producers import Position, ProducerState
 from streamlearn.shard.record_codec import content_digest, decode_batch
 from streamlearn.store import tensors
@@ -22,6 +23,8 @@ from streamlearn_client.outputs import NamedArrays
 
 FIRST_SLICE = 256  # rows, until the model's speed is measured
 LONGEST_SLICE = 65536  # rows
+FIRST_SLICE_COST = 4_000_000  # multiply-adds, see `models/row_cost.py`
+LONGEST_SLICE_COST = 200_000_000  # multiply-adds; a single row may cost more
 LAST_COUNT = 2**63 - 1  # a counter that a client can advance by any number stops here
 ARRIVAL = "arrival_time"  # in the metadata of a checkpoint: arrival time of its last record, ns since 1970
 RECORD_OVERHEAD = 512  # bytes of memory that a queued record takes in addition to its payload, about
@@ -32,8 +35,8 @@ Arrays = dict[str, NDArray[Any]]
 class ModelSource(Protocol):
     """Creates models: `streamlearn.models`, or a fake of it in tests."""
 
-    def create(self, kind: str, spec: Mapping[str, Any]) -> Model:
-        """Create a new model. Raises `BadSpec`."""
+    def create(self, kind: str, spec: Mapping[str, Any], max_row_cost: int | None = None) -> Model:
+        """Create a new model. Raises `BadSpec`, also if a row may cost more multiply-adds than the limit."""
 
     def from_arrays(self, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Model:
         """Create a model from all arrays of a checkpoint."""
@@ -90,6 +93,7 @@ class HostedModel:
         "name",
         "nanoseconds_per_query_row",
         "nanoseconds_per_row",
+        "row_cost",
         "slice_rows",
         "unmatched_targets",
     )
@@ -108,7 +112,8 @@ class HostedModel:
         self.matched_targets = self.unmatched_targets = 0  # late targets since this process began
         self.backlog_rows = 0
         self.backlog_bytes = 0
-        self.slice_rows = FIRST_SLICE
+        self.row_cost = row_cost(model.spec)
+        self.slice_rows = self._bounded(FIRST_SLICE, FIRST_SLICE_COST)
         self.nanoseconds_per_row = 0.0
         self.nanoseconds_per_query_row = 0.0  # a sample of a query, or a step of a forecast
         self._queue: deque[tuple[Record, Batch | Targets | None]] = deque()
@@ -262,7 +267,15 @@ class HostedModel:
         measured = nanoseconds / max(rows, 1)
         average = self.nanoseconds_per_row
         self.nanoseconds_per_row = 0.75 * average + 0.25 * measured if average else measured
-        self.slice_rows = min(max(int(target_ns / max(self.nanoseconds_per_row, 1.0)), 1), LONGEST_SLICE)
+        rows = min(int(target_ns / max(self.nanoseconds_per_row, 1.0)), LONGEST_SLICE)
+        self.slice_rows = self._bounded(rows, LONGEST_SLICE_COST)
+
+    def _bounded(self, rows: int, cost: int) -> int:
+        """Return the rows of a slice, at most `rows`, that costs at most `cost` if every row is the worst.
+
+        The measured pace is no bound: rows differ, and an expensive one may follow many cheap ones.
+        """
+        return max(1, min(rows, cost // self.row_cost))
 
     def record_query_pace(self, rows: int, nanoseconds: int) -> None:
         """Record the duration of a query. A shorter one counts fully, since other load only adds time."""

@@ -40,6 +40,7 @@ class Shard:
 
     def __init__(self, models: ModelSource) -> None:
         self.source = models
+        self.max_row_cost: int | None = None  # multiply-adds of a row of a new model; a replay has no limit
         self._hosted: dict[str, HostedModel] = {}
         self._backlogged: deque[HostedModel] = deque()  # models with a queue; the next to learn comes first
 
@@ -152,7 +153,7 @@ class Shard:
     def accept_create(self, name: str, kind: str, spec: Mapping[str, Any], lsn: int, time: int) -> Record:
         """Make the record of a new model. Raises `BadName`, `ModelExists`, `BadSpec`."""
         self._check_unused(name)
-        model = self.source.create(kind, spec)
+        model = self.source.create(kind, spec, self.max_row_cost)
         payload = json.dumps({"kind": model.kind, "spec": model.spec_dict()}, sort_keys=True).encode()
         return Record(kind=RecordKind.CREATE, lsn=lsn, time=time, model=name, payload=payload)
 

@@ -21,6 +21,7 @@ import numpy as np
 import xxhash
 
 import streamlearn as sl
+from streamlearn import kernels
 from streamlearn.errors import BadCheckpoint, StreamlearnError
 from streamlearn.models import Model
 from streamlearn.store import tensors
@@ -301,6 +302,7 @@ def run(seed: int, directory: Path) -> str | None:
 
 
 def main(first: int, stop: int) -> None:
+    kernels.compile_all(lambda name, done, count: print("compiling", name, flush=True))
     np.seterr(all="ignore")
     with tempfile.TemporaryDirectory() as directory:
         for seed in range(first, stop):

@@ -88,6 +88,20 @@ def test_a_long_query_delays_no_other_request(held: Running) -> None:
     assert held.wire.call("stats", "m")["models"]["m"]["queries"] == 2
 
 
+def test_a_few_rows_that_may_cost_much_run_on_the_worker(held: Running) -> None:
+    """Whatever earlier queries took: their rows may have been cheap."""
+    hosted = held.recovered.shard.hosted("m")
+    hosted.nanoseconds_per_query_row = 1.0
+    assert held.wire.call("predict", "m", x=LONG[:99])["samples"] == 10  # on the loop
+    hosted.row_cost = 200_000_000
+    query = held.wire.send(Request("predict", None, "m", {}, LONG))
+    assert Held.reached.wait(SECONDS)
+    assert held.connect().call("predict", "n", x=SHORT)["samples"] == 0
+    assert held.wire.silent()
+    Held.released.set()
+    assert held.wire.receive().id == query
+
+
 def test_long_queries_are_answered_in_order_each_as_of_when_it_came(held: Running) -> None:
     other = held.connect()
     first, again = take_long(held), take_long(held)

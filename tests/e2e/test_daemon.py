@@ -16,7 +16,7 @@ import pytest
 import zmq
 
 import streamlearn.models as models
-from streamlearn.errors import NoAnswer, ShuttingDown
+from streamlearn.errors import BadSpec, NoAnswer, ShuttingDown
 from streamlearn_client import Client
 from tests.e2e.daemon_process import SECONDS, DaemonProcess, endpoints
 
@@ -102,6 +102,30 @@ def test_declared_models_are_created_at_the_start(
         assert daemon.terminate() == 0
     config.write_text(declaration.replace("[4, 4]", "[5, 4]"))
     assert_refused(serve("--config", str(config)), 2, "models.m.spec.grid", "[5, 4]", "[4, 4]")
+
+
+def test_rows_that_may_cost_too_much(serve: Callable[..., DaemonProcess], tmp_path: Path) -> None:
+    """New models are refused. One that exists goes on, with a warning, if the limit was lowered."""
+    daemon = serve()
+    daemon.ready()
+    with Client(daemon.requests, timeout=SECONDS) as client:
+        with pytest.raises(BadSpec, match=r"multiply-adds.*lower max_iterations or units"):
+            client.create("slow", kind="hamming", dim=16, units=100, max_iterations=2**31 - 1)
+        client.create("m", kind="som", **SPEC)
+        client.learn("m", X[:100])
+    daemon.kill()
+    daemon = serve(limits__row_cost=1000)
+    daemon.ready()
+    with Client(daemon.requests, timeout=SECONDS) as client:
+        assert client.learn("m", X[100:200]).applied_lsn > 0
+        with pytest.raises(BadSpec, match=r"limits\.row_cost allows 1,000"):
+            client.create("another", kind="som", **SPEC)
+    assert daemon.terminate() == 0
+    assert "a row of model 'm' may cost" in daemon.stderr
+    config = tmp_path / "streamlearn.toml"
+    config.write_text('[[models]]\nname = "n"\nkind = "som"\nspec = {dim = 4, grid = [4, 4]}\n')
+    refused = serve("--config", str(config), limits__row_cost=1000)
+    assert_refused(refused, 2, "models.n", "limits.row_cost allows 1,000", "grid")
 
 
 def assert_refused(daemon: DaemonProcess, code: int, *parts: str) -> None:

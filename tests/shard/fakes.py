@@ -75,7 +75,7 @@ class Fakes:
 
     kinds: ClassVar[dict[str, type[Model]]] = {"sum": RunningSum, "slow": SlowSum, "ledger": Ledger}
 
-    def create(self, kind: str, spec: Mapping[str, Any]) -> Model:
+    def create(self, kind: str, spec: Mapping[str, Any], max_row_cost: int | None = None) -> Model:
         if kind not in self.kinds:
             raise BadSpec(f"there is no kind {kind!r}", errors=[])
         return self.kinds[kind](**spec)

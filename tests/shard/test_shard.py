@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from streamlearn import models as real_models
 from streamlearn.errors import (
     BadCheckpoint,
+    BadSpec,
     Conflict,
     Fenced,
     Gap,
 )
 from streamlearn.shard import Duplicate, Shard
-from streamlearn.shard.hosted_model import FIRST_SLICE
+from streamlearn.shard.hosted_model import FIRST_SLICE, FIRST_SLICE_COST, LONGEST_SLICE_COST
 from streamlearn.store import tensors
 from streamlearn.store.record import Record
 from streamlearn_client.protocol import Learn
@@ -166,6 +167,37 @@ def test_the_pace_of_slices_follows_the_goal_within_bounds() -> None:
     for _ in range(200):
         hosted.adapt_slice(1000, 0, 1_000_000)
     assert 1000 < hosted.slice_rows <= 65536
+
+
+def test_a_slice_is_bounded_by_the_largest_cost_of_its_rows() -> None:
+    """Expensive rows may follow many cheap ones, so the measured pace is no bound."""
+    bench = Bench(real_models)
+    bench.create("net", "hamming", units=100, dim=4, threshold=0.0)
+    hosted = bench.shard.hosted("net")
+    assert hosted.row_cost > 1_000_000
+    assert 1 <= hosted.slice_rows <= FIRST_SLICE_COST // hosted.row_cost
+    for _ in range(200):
+        hosted.adapt_slice(1000, 1000, 1_000_000)
+    assert 1 < hosted.slice_rows <= LONGEST_SLICE_COST // hosted.row_cost
+    bench.create("slow", "hamming", units=100, dim=4, max_iterations=1 << 30, threshold=0.0)
+    slow = bench.shard.hosted("slow")
+    assert slow.slice_rows == 1
+    slow.adapt_slice(1, 1, 1_000_000)
+    assert slow.slice_rows == 1
+
+
+def test_a_new_model_with_expensive_rows_is_refused_but_an_old_one_is_replayed() -> None:
+    bench = Bench(real_models)
+    bench.create("old", "hamming", units=100, max_iterations=1 << 30)
+    bench.shard.max_row_cost = 200_000_000
+    with pytest.raises(BadSpec, match="lower max_iterations or units"):
+        bench.create("new", "hamming", units=100, max_iterations=1 << 30)
+    bench.create("new", "hamming", units=100, max_iterations=100)
+    assert [hosted.name for hosted in bench.shard] == ["old", "new"]
+    again = Shard(real_models)
+    for record in bench.journal:
+        again.enqueue(record)
+    assert [hosted.name for hosted in again] == ["old", "new"]
 
 
 # ------------------------------------------------------------------------------------------ exactly once

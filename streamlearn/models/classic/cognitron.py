@@ -16,8 +16,9 @@ from .. import base, lane_layout
 from ..batch import Float32
 from ..locking import locked
 from ..outputs import CognitronOutputs
+from ..row_cost import EXPONENTIAL, SCALAR, Cost
 from .activity import ActivityModel, ActivitySpec
-from .plane import Plane
+from .plane import Plane, lanes_of
 
 Side = Annotated[int, Field(ge=1, le=1 << 20)]
 Radius = Annotated[int, Field(ge=1, le=16)]
@@ -76,6 +77,17 @@ class CognitronSpec(ActivitySpec):
                 " shape or a smaller area"
             )
         return self
+
+    def row_costs(self) -> list[Cost]:
+        """Add the response and the reinforcement of all layers."""
+        cells = lanes_of(*self.sides, max(self.area, self.vicinity))
+        area, vicinity = (len(_square(radius, self.sides)) for radius in (self.area, self.vicinity))
+        return [
+            *super().row_costs(),
+            Cost(self.layers * cells * 6 * area, ("layers", "shape", "area", "dim")),
+            Cost(self.layers * cells * (2 * vicinity + EXPONENTIAL), ("layers", "shape", "vicinity", "dim")),
+            Cost(cells * SCALAR, ("shape", "dim")),
+        ]
 
     @property
     def sides(self) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from .. import base, lane_layout
 from ..batch import Float32
 from ..locking import locked
 from ..outputs import GrossbergOutputs
+from ..row_cost import SCALAR, Cost, lanes
 from ..state_checks import COUNT, Range
 from ..stream.schedules import Finite, Schedule, within
 from ..validation import as_weights
@@ -27,6 +28,7 @@ from .binary import BinaryModel, BinarySpec
 Cluster = Annotated[int, Field(ge=1, le=1 << 20)]
 Layer = Annotated[tuple[Cluster, ...], Field(min_length=1, max_length=4096)]
 
+_PER_WEIGHT = 12  # multiply-adds: sums with compensation, the winners' misfit, the update
 _SUM_TOLERANCE = 1e-3  # of assigned weights; they are then divided by their sum
 
 
@@ -70,6 +72,16 @@ class GrossbergSpec(BinarySpec):
                 f"the net has more than {base.MAX_STATE_VALUES} weights; take fewer units or a smaller dim"
             )
         return self
+
+    def row_costs(self) -> list[Cost]:
+        """Add competition, learning and renormalisation of all layers, with every line active or missing."""
+        weights = sum(lanes(units) * lines for units, lines in self.shapes)
+        units = sum(units for units, _ in self.shapes)
+        return [
+            *super().row_costs(),
+            Cost(weights * _PER_WEIGHT, ("layers", "dim")),
+            Cost(units * SCALAR * SCALAR, ("layers",)),
+        ]
 
     @property
     def schedules(self) -> dict[str, Schedule]:

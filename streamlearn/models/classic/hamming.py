@@ -17,6 +17,7 @@ from .. import base, lane_layout
 from ..batch import Float32
 from ..locking import locked
 from ..outputs import HammingNetOutputs
+from ..row_cost import SCALAR, Cost, lanes
 from ..signature import Accepts
 from ..stream.schedules import Decay, Positive, Schedule, within
 from ..validation import as_weights
@@ -25,6 +26,9 @@ from .binary import BinaryModel, BinarySpec
 
 def _listed(values: Any) -> Any:
     return values.tolist() if isinstance(values, np.ndarray) else values
+
+
+_ITERATION = 100  # multiply-adds of an iteration of the MaxNet that do not depend on its size
 
 
 class HammingSpec(BinarySpec):
@@ -67,6 +71,16 @@ class HammingSpec(BinarySpec):
             "if two outputs near y differ by d. Raise it if capped is often true."
         ),
     )
+
+    def row_costs(self) -> list[Cost]:
+        """Add the Hamming net, and the MaxNet with all its iterations."""
+        names = ("units",) if self.patterns is None else ("patterns",)
+        units = lanes(self.count)
+        return [
+            *super().row_costs(),
+            Cost(units * self.dim + self.dim * SCALAR, (*names, "dim")),
+            Cost((self.max_iterations + 2) * (units + _ITERATION), ("max_iterations", *names)),
+        ]
 
     @model_validator(mode="after")
     def _consistent(self) -> HammingSpec:

@@ -18,9 +18,10 @@ from ..batch import Float32
 from ..grids import Places, hexagon, positions, ring_offsets, shifted_rows
 from ..locking import locked
 from ..outputs import MalsburgOutputs
+from ..row_cost import SCALAR, Cost
 from ..stream.schedules import Positive, Schedule, within
 from .activity import ActivityModel, ActivitySpec
-from .plane import Plane
+from .plane import Plane, lanes_of
 
 Side = Annotated[int, Field(ge=1, le=1024)]
 Strength = Annotated[float, Field(ge=0, le=1000)]
@@ -89,6 +90,23 @@ class MalsburgSpec(ActivitySpec):
                 f"the sheet has more than {base.MAX_STATE_VALUES} afferents; take a smaller sheet or dim"
             )
         return self
+
+    def row_costs(self) -> list[Cost]:
+        """Add the afferents, their update, and all settling steps."""
+        rings = self.p_rings, self.r_rings, self.q_rings
+        rows, columns = (2 * self.sheet + 1,) * 2 if isinstance(self.sheet, int) else self.sheet
+        columns += 0 if isinstance(self.sheet, int) else rows // 2  # axial columns
+        cells = lanes_of(rows, columns, max(farthest for _, farthest in rings))
+        neighbours = sum(len(ring_offsets(*pair)) for pair in rings)
+        return [
+            *super().row_costs(),
+            Cost(cells * self.dim * 4, ("sheet", "dim")),
+            Cost(
+                self.steps * cells * (neighbours + SCALAR),
+                ("steps", "sheet", "p_rings", "r_rings", "q_rings"),
+            ),
+            Cost(cells * SCALAR, ("sheet",)),
+        ]
 
     @property
     def schedules(self) -> dict[str, Schedule]:

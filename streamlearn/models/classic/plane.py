@@ -13,6 +13,11 @@ from ..batch import Float32
 from ..grids import Places
 
 
+def lanes_of(rows: int, columns: int, reach: int) -> int:
+    """Return the lanes of a plane of cells, with the margins between its rows."""
+    return lane_layout.blocks(rows * (columns + reach)) * WIDTH
+
+
 class Plane:
     """Layout of cells at ``(row, column)`` ≥ 0, each connected to at most ``reach`` rows and columns away."""
 

@@ -13,6 +13,7 @@ from ...kernels.maps.fairness import CONSCIENCE, FREQUENCY, NONE
 from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
 from ..outputs import CompetitiveOutputs, LabelTargetOutputs
+from ..row_cost import EXPONENTIAL, Cost, lanes
 from ..stream.schedules import Decay, Schedule, bounds, within
 from .labels import LabelledModel, LabelledSpec
 
@@ -90,6 +91,16 @@ class CompetitiveSpec(LabelledSpec):
         if self.mode != "hard" and hard_only:
             raise ValueError(f"{' and '.join(hard_only)} is for mode 'hard', where one unit learns")
         return self
+
+    def row_costs(self) -> list[Cost]:
+        """Add the update of the winner or of all units, and further searches."""
+        units = lanes(self.units)
+        parts = [*super().row_costs(), Cost(units * self.dim, ("units", "dim"))]
+        if self.mode != "hard" or self.fairness != NONE:
+            parts.append(Cost(units * (self.dim + EXPONENTIAL), ("units", "dim")))
+        if self.mode == "gas":
+            parts.append(Cost(units * self.units, ("units",)))
+        return parts
 
     @property
     def arrangement(self) -> tuple[int, ...]:

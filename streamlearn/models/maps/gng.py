@@ -15,6 +15,7 @@ from .. import base
 from ..batch import Float32
 from ..locking import locked
 from ..outputs import GrowingNeuralGasOutputs
+from ..row_cost import RANDOM_ACCESS, SCALAR, Cost
 from ..state_checks import Range, State
 from ..stream.schedules import Schedule, within
 from .units import UnitModel, UnitSpec
@@ -74,6 +75,22 @@ class GrowingNeuralGasSpec(UnitSpec):
                 f"the net has more than {base.MAX_STATE_VALUES} weights; take a smaller max_units or dim"
             )
         return self
+
+    size_parameters = ("max_units",)
+
+    @property
+    def most_units(self) -> int:
+        """Largest number of units."""
+        return self.max_units
+
+    def row_costs(self) -> list[Cost]:
+        """Add the update of all units as neighbours, and the removal of all of them with their edges."""
+        units = self.max_units
+        return [
+            *super().row_costs(),
+            Cost(units * (self.dim + SCALAR) * RANDOM_ACCESS, ("max_units", "dim")),
+            Cost(units * (self.dim + units) * RANDOM_ACCESS, ("max_units", "dim")),
+        ]
 
     @property
     def arrangement(self) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from ...kernels import compiler
 from ...kernels.maps import initial_weights as kernels
 from ..batch import Float32
 from ..grids import centres
+from ..row_cost import RANDOM_ACCESS, SCALAR, SCALING
 from ..state_checks import Range
 
 _MAX_PCA_VALUES = 1 << 22  # stored values for principal components, which then take at most two seconds
@@ -54,6 +55,17 @@ def default_samples(rule: str, units: int, dim: int) -> int:
     if rule == "samples":
         return units
     return max(2, min(max(100, 2 * dim), 1000, _MAX_DEFAULT_VALUES // dim))
+
+
+def cost(rule: str, samples: int, units: int, dim: int) -> int:
+    """Return the multiply-adds of the initial weights, see ``row_cost.py``."""
+    work = (samples + 1) * dim * SCALING + units * dim * RANDOM_ACCESS
+    if rule == "pca":  # two components; each round goes through the samples twice
+        work += 2 * (kernels.ROUNDS + 1) * (2 * samples + 8) * dim * SCALAR
+    return work
+
+
+RULES = tuple(kernels.RULES)
 
 
 def check(

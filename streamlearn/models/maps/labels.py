@@ -15,6 +15,7 @@ from .. import base
 from ..batch import Batch, Float32, Targets
 from ..locking import locked
 from ..outputs import LabelTargetOutputs, ModelOutputs, WinnerOutputs
+from ..row_cost import SCALAR, Cost
 from ..state_checks import ANY_INTEGER, COUNT, Range
 from ..validation import as_codes
 from .units import FixedUnitModel, UnitSpec
@@ -42,6 +43,14 @@ class LabelledSpec(UnitSpec):
             "bytes per sample."
         ),
     )
+
+    def row_costs(self) -> list[Cost]:
+        """Add the search of a late label's sample, the label of a unit, and the division of all counts."""
+        parts = super().row_costs()
+        if self.labels is not None:
+            parts.append(Cost(self.delay * SCALAR, ("delay",)))
+            parts.append(Cost(self.labels * (self.most_units + SCALAR), ("labels", *self.size_parameters)))
+        return parts
 
     @model_validator(mode="after")
     def _has_bounded_counts(self) -> LabelledSpec:

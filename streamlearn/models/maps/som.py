@@ -16,6 +16,7 @@ from .. import base, lane_layout
 from ..batch import Batch, Float32
 from ..locking import locked
 from ..outputs import LabelTargetOutputs, SOMOutputs, WinnerOutputs
+from ..row_cost import EXPONENTIAL, Cost, lanes
 from ..signature import Accepts
 from ..stream.schedules import Decay, Schedule, within
 from . import initial_weights
@@ -23,6 +24,7 @@ from .labels import LabelledModel, LabelledSpec
 from .plots import MapPlots
 
 Side = Annotated[int, Field(ge=1, le=4096)]
+_GRID = 6  # multiply-adds of a squared distance on the grid
 
 
 _GRID_DISTANCES = {
@@ -105,6 +107,7 @@ class SOMSpec(LabelledSpec):
         ),
     )
 
+    size_parameters: ClassVar[tuple[str, ...]] = ("grid",)
     init_rules: ClassVar[tuple[str, ...]] = (*LabelledSpec.init_rules, "pca")
 
     @field_validator("grid", mode="before")
@@ -127,6 +130,17 @@ class SOMSpec(LabelledSpec):
                 "a hexagonal torus needs an even number of rows: odd rows are shifted by half a step"
             )
         return self
+
+    def row_costs(self) -> list[Cost]:
+        """Add the neighbourhood, and the update of all units in it."""
+        units = lanes(self.most_units)
+        images = 9 if self.torus else 1
+        searches = 2 if self.neighbourhood == "mexican_hat" else 1
+        return [
+            *super().row_costs(),
+            Cost(units * (_GRID * images + EXPONENTIAL), ("grid",)),
+            Cost(units * self.dim * searches, ("grid", "dim")),
+        ]
 
     @property
     def arrangement(self) -> tuple[int, ...]:

@@ -21,9 +21,13 @@ from ..base import Model, Spec
 from ..batch import Batch, Float32, joined_outputs, part
 from ..locking import locked
 from ..outputs import WinnerOutputs
+from ..row_cost import SCALAR, Cost, lanes
 from ..signature import Accepts
 from ..validation import as_weights
 from . import initial_weights
+
+# Multiply-adds per unit and channel
+_DISTANCE = {"euclidean": 1, "manhattan": 1, "chebyshev": 1, "cosine": 3}
 
 
 class UnitSpec(Spec):
@@ -63,11 +67,32 @@ class UnitSpec(Spec):
     )
 
     init_rules: ClassVar[tuple[str, ...]] = ("random", "range", "samples")
+    size_parameters: ClassVar[tuple[str, ...]] = ("units",)
+    """Parameters that determine the number of units."""
 
     @property
     def arrangement(self) -> tuple[int, ...]:
         """Shape of the initial weights without the last axis, which is ``dim``."""
         raise AssertionError("every subclass defines the arrangement of its units")
+
+    @property
+    def most_units(self) -> int:
+        """Largest number of units."""
+        return math.prod(self.arrangement)
+
+    def row_costs(self) -> list[Cost]:
+        """Add the search for the winner, and the initial weights at the last one of the first samples."""
+        units = lanes(self.most_units)
+        names = self.size_parameters
+        search = Cost(units * (self.dim * _DISTANCE[self.distance] + SCALAR), (*names, "dim"))
+        parts = [*super().row_costs(), search]
+        if isinstance(self.init, str) and self.init in initial_weights.RULES:
+            samples = self.init_samples or initial_weights.default_samples(
+                self.init, math.prod(self.arrangement), self.dim
+            )
+            work = initial_weights.cost(self.init, samples, math.prod(self.arrangement), self.dim)
+            parts.append(Cost(work, ("init_samples", *names, "dim")))
+        return parts
 
     @model_validator(mode="after")
     def _has_valid_init(self) -> UnitSpec:

@@ -23,6 +23,7 @@ from ..base import Model
 from ..batch import Float32
 from ..locking import locked
 from ..outputs import RecurrentTargetOutputs
+from ..row_cost import SCALAR, SCALING, Cost
 from ..state_checks import COUNT, LARGEST_FLOAT, Range, State
 from ..stream.keys import Slots
 from ..stream.schedules import Decay, Positive, Schedule, within
@@ -145,6 +146,28 @@ class RecurrentSpec(base.Spec):
                 f"delay needs target='later', got target={self.target!r}. Remove delay or change target"
             )
         return self
+
+    def row_costs(self) -> list[Cost]:
+        """Add the search for a key, the search for a late target's sample, and the errors of the outputs."""
+        layout, _ = self.layout
+        columns = int(layout[memory_layout.OUTPUTS]) + int(layout[memory_layout.TARGET_COLUMNS])
+        return [
+            *super().row_costs(),
+            Cost((self.keys or 0) * SCALAR, ("keys",)),
+            Cost(self.max_waiting * SCALAR, ("delay",)),
+            Cost(columns * SCALING, self.output_parameters),
+        ]
+
+    @property
+    def output_parameters(self) -> tuple[str, ...]:
+        """Parameters that determine the number of outputs."""
+        names = ("horizon", "symbols", "classes", "outputs")
+        return tuple(name for name in names if getattr(self, name, None) is not None) or ("dim",)
+
+    @property
+    def layout(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """``layout`` and ``matrices`` of the network, see ``kernels/recurrent/memory_layout.py``."""
+        raise AssertionError("every subclass defines the layout of its network")
 
     @property
     def schedules(self) -> dict[str, Schedule]:

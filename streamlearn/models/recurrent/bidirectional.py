@@ -17,8 +17,10 @@ from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
 from ..batch import Batch, Float32, Targets
 from ..outputs import BidirectionalRNNOutputs, RecurrentTargetOutputs
+from ..row_cost import Cost
 from ..signature import Accepts
 from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes
+from . import costs
 from .base import NO_IDS, Recurrent, RecurrentSpec, Steps
 
 Context = Annotated[int, Field(ge=0, le=1 << 16)]
@@ -72,6 +74,32 @@ class BidirectionalSpec(RecurrentSpec):
                 " use a smaller hidden, layers, chunk, keys or delay"
             )
         return self
+
+    def row_costs(self) -> list[Cost]:
+        """Add the prediction of one chunk, and the learning of as many as one row can complete.
+
+        A late target completes its own chunk and all that waited for it.
+        """
+        chunk, steps = self.chunk[0], sum(self.chunk)
+        layout = self.layout
+        learned = 1 + self.max_waiting // chunk
+        runs = (1 + learned) * costs.forward(layout) + learned * costs.backward(layout)
+        room = steps + self.max_waiting
+        moved = room * (self.dim + self.outputs_and_targets) + self.state_places * self.state_rows * WIDTH
+        delay = ("delay",) if self.max_waiting else ()
+        names = ("hidden", "layers", *delay, *self.output_parameters)
+        return [
+            *super().row_costs(),
+            Cost(steps * runs, ("hidden", "layers", "chunk", *delay, *self.output_parameters)),
+            Cost(learned * costs.update(layout), names),
+            Cost(learned * moved, names),
+        ]
+
+    @property
+    def outputs_and_targets(self) -> int:
+        """Columns of a prediction and of its target."""
+        layout, _ = self.layout
+        return int(layout[memory_layout.OUTPUTS]) + int(layout[memory_layout.TARGET_COLUMNS])
 
     @property
     def class_count(self) -> int | None:

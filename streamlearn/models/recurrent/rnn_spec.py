@@ -11,6 +11,8 @@ from pydantic import Field, model_validator
 from ...kernels.recurrent import memory_layout
 from ...kernels.simd.lanes import WIDTH
 from .. import base
+from ..row_cost import Cost
+from . import costs
 from .base import RecurrentSpec, Steps
 
 
@@ -106,6 +108,27 @@ class RNNSpec(RecurrentSpec):
                 "classes=… needs loss='cross_entropy' and target='given' or 'later', and these need"
                 f" classes=…; got classes={self.classes}, loss={self.loss!r}, target={self.target!r}"
             )
+
+    def row_costs(self) -> list[Cost]:
+        """Add one step forward, and as many updates as one row can complete.
+
+        A late target completes its own pair and all that waited for it.
+        """
+        k1, k2 = self.tbptt
+        layout = self.layout
+        forward, backward = costs.forward(layout), costs.backward(layout)
+        passes = (forward if self.needs_replay else 0) + backward * (2 if self.lags else 1)
+        shift = self.window_slots * WIDTH * int(layout[0][memory_layout.WINDOW_ROWS])
+        updates = 1 + self.max_waiting // k1
+        sizes = ("hidden", "layers")
+        delay = ("delay",) if self.max_waiting else ()
+        return [
+            *super().row_costs(),
+            Cost(forward, (*sizes, *self.output_parameters)),
+            Cost(updates * k2 * passes, (*sizes, "tbptt", *delay, *self.output_parameters)),
+            Cost(updates * costs.update(layout), (*sizes, *delay, *self.output_parameters)),
+            Cost(updates * shift, (*sizes, "tbptt", *delay, *self.output_parameters)),
+        ]
 
     @property
     def class_count(self) -> int | None:

@@ -1,0 +1,45 @@
+"""Multiply-adds of the parts of a recurrent network, see ``models/row_cost.py``."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...kernels.recurrent import memory_layout as memory
+from ...kernels.simd.lanes import WIDTH
+from ..row_cost import EXPONENTIAL
+
+Layout = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+_CELL = 3 * EXPONENTIAL  # of a unit and gate: the activation function and its derivative
+_OPTIMIZER = 6  # of a parameter: norm, clipping and update
+
+
+def forward(layout: Layout) -> int:
+    """Return the multiply-adds of one step: all matrices, activation functions, copies and softmax."""
+    sizes, matrices = layout
+    sums = matrices[:, memory.BLOCKS] * matrices[:, memory.GATES] * WIDTH
+    work = int((sums * matrices[:, memory.USED_INPUTS]).sum())
+    return work + _CELL * int(sums.sum()) + _slot(sizes)
+
+
+def backward(layout: Layout) -> int:
+    """Return the multiply-adds of one step of the backward pass: gradients of inputs and of parameters."""
+    sizes, matrices = layout
+    sums = matrices[:, memory.BLOCKS] * matrices[:, memory.GATES] * WIDTH
+    inputs = matrices[:, memory.INPUTS]
+    through = np.where(matrices[:, memory.TRANSPOSED] >= 0, -(-inputs // WIDTH) * WIDTH, 0)
+    learned = np.where(matrices[:, memory.LOOKUP] == 1, 1, inputs)
+    return int((sums * (through + learned)).sum()) + _CELL * int(sums.sum()) + _slot(sizes)
+
+
+def update(layout: Layout) -> int:
+    """Return the multiply-adds of an update that do not depend on the number of steps."""
+    sizes, _ = layout
+    return WIDTH * int(sizes[memory.TRANSPOSED_ROWS] * 2 + sizes[memory.PARAMETER_ROWS] * _OPTIMIZER)
+
+
+def _slot(sizes: NDArray[np.int64]) -> int:
+    """Return the multiply-adds of the copies and the loss of one slot of the window."""
+    outputs = int(sizes[memory.OUTPUTS]) * EXPONENTIAL
+    return 2 * WIDTH * int(sizes[memory.WINDOW_ROWS] + sizes[memory.ACTIVATION_ROWS]) + outputs
