@@ -1371,7 +1371,7 @@ class HammingNet(_HammingNet):
         0.02, tau=5000). Range: 0 to 1.
     inhibition : float or None, default None
         ε of the MaxNet, below 1/M for M patterns. None: 1/(M + 1). Values closer to 1/M need fewer
-        iterations. Range: above 0.
+        iterations. Range: above 0, below 1.
     max_iterations : int, default 10000
         Largest number of iterations of the MaxNet for one sample. About ½M·ln(2y/d) are needed if
         two outputs near y differ by d. Raise it if capped is often true. Range: at least 1.
@@ -1589,8 +1589,7 @@ class Malsburg(_Malsburg):
     theta : float, default 1.0
         θ: a cell sends max(0, H − θ). Range: 0 to 1,000.
     s : float, default 0.25
-        Afferents start in U(0, s). Their sum per cell is fixed at dim·s/2. Range: above 0, up to
-        1,000.
+        Afferents start in U(0, s). Their sum per cell is fixed at dim·s/2. Range: 0.001 to 1,000.
     h : float or Decay, default 0.05
         h(t), the learning rate. At 0.05 and dim=19 a cell that sends 1 adds 0.05 to each active
         line, of a sum of 2.4. Range: 0 to 1.

@@ -43,6 +43,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="number of mutated model files to load (default 1000; for many, also raise --timeout)",
     )
     parser.addoption(
+        "--extremes",
+        type=int,
+        default=300,
+        metavar="N",
+        help="number of random combinations of extreme numbers in specs (default 300)",
+    )
+    parser.addoption(
         "--update-documents",
         action="store_true",
         help="write the real outputs of commands into the documents (tests/e2e/test_documents.py)",
@@ -77,6 +84,12 @@ def kills(request: pytest.FixtureRequest) -> int:
 def mutated_files(request: pytest.FixtureRequest) -> int:
     """Number of mutated model files to load: ``pytest --mutated-files N``."""
     return int(request.config.getoption("--mutated-files"))
+
+
+@pytest.fixture(scope="session")
+def extremes(request: pytest.FixtureRequest) -> int:
+    """Number of random combinations of extreme numbers: ``pytest --extremes N``."""
+    return int(request.config.getoption("--extremes"))
 
 
 def _version(distribution: str) -> str:

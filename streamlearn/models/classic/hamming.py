@@ -19,7 +19,7 @@ from ..locking import locked
 from ..outputs import HammingNetOutputs
 from ..row_cost import SCALAR, Cost, lanes
 from ..signature import Accepts
-from ..stream.schedules import Decay, Positive, Schedule, within
+from ..stream.schedules import Decay, Schedule, within
 from ..validation import as_weights
 from .binary import BinaryModel, BinarySpec
 
@@ -55,7 +55,7 @@ class HammingSpec(BinarySpec):
             "Decay(0.5, 0.02, tau=5000)."
         ),
     )
-    inhibition: Positive | None = Field(
+    inhibition: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
         description=(
             "ε of the MaxNet, below 1/M for M patterns. None: 1/(M + 1). Values closer to 1/M need "

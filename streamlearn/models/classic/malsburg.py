@@ -54,7 +54,7 @@ class MalsburgSpec(ActivitySpec):
         ),
     )
     theta: Strength = Field(1.0, description="θ: a cell sends max(0, H − θ).")
-    s: Annotated[float, Field(gt=0, le=1000)] = Field(
+    s: Annotated[float, Field(ge=0.001, le=1000)] = Field(
         0.25, description="Afferents start in U(0, s). Their sum per cell is fixed at dim·s/2."
     )
     h: Annotated[Schedule, within(0, 1)] = Field(
