@@ -127,7 +127,7 @@ class WriteOperations:
         if name:
             check_checkpoint(name)
         if into:
-            reply_to.identity.require("restore", check_model(into))
+            check_model(into)  # `Access` has checked the right on it
         self._restores.request(reply_to, hosted, Target(name, lsn), into)
 
     def _do_backup(self, reply_to: ReplyAddress, request: Request) -> None:

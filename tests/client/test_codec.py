@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamlearn_client import replies
 from streamlearn_client.errors import BadMessage, BadName, StreamlearnError, TooLarge, by_code, from_wire
 from streamlearn_client.protocol import (
+    OPS,
     EventMessage,
     Learn,
     Limits,
@@ -341,3 +343,7 @@ def test_envelopes_with_and_without_a_delimiter():
     assert split_envelope([b"me", b"header", b"x"]) == ([b"me"], [b"header", b"x"])
     assert split_envelope([b"me", b"", b"header"]) == ([b"me", b""], [b"header"])
     assert split_envelope([b"me"]) == ([b"me"], [])
+
+
+def test_the_client_checks_the_answer_of_every_operation() -> None:
+    assert set(replies._REPLIES) == set(OPS)
