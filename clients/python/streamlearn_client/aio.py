@@ -296,7 +296,7 @@ class AsyncClient(AsyncAdministration):
         interval : float or None, default 0.05
             Seconds after which an incomplete batch is sent. ``None``: only `Stream.flush` sends it.
         window : int, default 64
-            Largest number of unacknowledged batches.
+            Largest number of unacknowledged batches. Range: 1 to 256, or what ``hello`` announces.
         ack : {"received", "written", "durable"}, default "durable"
             When the daemon acknowledges, see `learn`.
         producer : str, optional
@@ -318,7 +318,7 @@ class AsyncClient(AsyncAdministration):
         """
 
         async def start() -> Stream:
-            config = await self._run(self._session.stream_config(model, producer, batch, ack))
+            config = await self._run(self._session.stream_config(model, producer, batch, window, ack))
             return Stream(
                 config,
                 self.endpoint,

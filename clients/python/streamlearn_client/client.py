@@ -292,7 +292,7 @@ class Client(Administration):
         interval : float or None, default 0.05
             Seconds after which an incomplete batch is sent. ``None``: only `Stream.flush` sends it.
         window : int, default 64
-            Largest number of unacknowledged batches.
+            Largest number of unacknowledged batches. Range: 1 to 256, or what ``hello`` announces.
         ack : {"received", "written", "durable"}, default "durable"
             When the daemon acknowledges, see `learn`.
         producer : str, optional
@@ -313,7 +313,7 @@ class Client(Administration):
             If no model has this name.
         """
         self._transport.check_open()
-        config = self._run(self._session.stream_config(model, producer, batch, ack))
+        config = self._run(self._session.stream_config(model, producer, batch, window, ack))
         return Stream(
             config,
             self.endpoint,

@@ -317,7 +317,7 @@ class Session:
         return Position(ok["epoch"], ok["next_seq"])
 
     def stream_config(
-        self, model: str, producer: str | None, batch: int, ack: str
+        self, model: str, producer: str | None, batch: int, window: int, ack: str
     ) -> Operation[StreamConfig]:
         """Check a stream's settings against the daemon and the model, before the first sample."""
         check_model(model)
@@ -330,6 +330,13 @@ class Session:
         if not 1 <= as_whole_number(batch, "batch") <= limit:
             raise BadValue(
                 f"batch must be 1 to {limit} samples for this model, not {batch}", field="batch", limit=limit
+            )
+        if not 1 <= as_whole_number(window, "window") <= limits.window:
+            raise BadValue(
+                f"window must be 1 to {limits.window} batches, not {window}: the daemon recognizes so many "
+                "when they are sent again",
+                field="window",
+                limit=limits.window,
             )
         epoch = time.time_ns()
         if producer is not None:

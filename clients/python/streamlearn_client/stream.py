@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from streamlearn_client import open_streams
 from streamlearn_client.errors import BadShape, BadValue, NoAnswer, StreamlearnError, StreamLost
-from streamlearn_client.json_conversion import as_whole_number
 from streamlearn_client.keys import ClientKeys
 from streamlearn_client.protocol import (
     IdentifiersLike,
@@ -71,8 +70,6 @@ class Stream:
         timeout: float | None,
         connection_keys: ClientKeys | None = None,
     ) -> None:
-        if as_whole_number(window, "window") < 1:
-            raise BadValue(f"window must be 1 or more batches, not {window}", field="window")
         self.model = config.model
         self.producer = config.producer
         self._timeout = check_timeout(timeout)
