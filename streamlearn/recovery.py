@@ -11,7 +11,7 @@ only the tail. The journal's length is bounded: see `first_needed_lsn`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +19,7 @@ from typing import Protocol
 from streamlearn.errors import BadConfig, DamagedCheckpoints, DamagedJournal, FatalError, StreamlearnError
 from streamlearn.shard import RECORD_OVERHEAD, HostedModel, ModelSource, Shard, Snapshot
 from streamlearn.store.checkpoint import BadFile, CheckpointInfo, CheckpointStore
-from streamlearn.store.fs import FS
+from streamlearn.store.fs import FS, actionable_errors
 from streamlearn.store.journal import SEGMENT_BYTES, Journal
 from streamlearn.store.manifest import Manifest, ManifestFile
 from streamlearn.store.record import CREATES, Record, RecordKind
@@ -153,6 +153,7 @@ def take_over(
     if the directory can't be written.
     """
     _check_writable(fs, [directory, directory / "checkpoints", *scan.paths])
+    _sync_names(fs, [directory.parent, directory, directory / "checkpoints"])
     journal = Journal.open(
         fs, scan.directory, segment_bytes=segment_bytes, repair=repair, scan=scan, warn=warn
     )
@@ -177,6 +178,14 @@ def _check_writable(fs: FS, paths: Sequence[Path]) -> None:
                 f"{path} cannot be written. Give the daemon's user write permission for it, or choose "
                 "another --data-dir"
             )
+
+
+def _sync_names(fs: FS, paths: Sequence[Path]) -> None:
+    """Make the names in these directories durable: an earlier process may have ended before it did."""
+    for path in paths:
+        with actionable_errors(f"sync {path}"), suppress(PermissionError):  # of a parent that is not ours
+            if fs.exists(path):
+                fs.fsync_dir(path)
 
 
 def manifest_of(

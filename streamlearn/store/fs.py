@@ -71,14 +71,22 @@ class FS:
         os.utime(path, ns=(nanoseconds, nanoseconds))
 
     def makedirs(self, directory: Path) -> None:
-        """Create ``directory`` and its missing parents; all of them are durable on return."""
+        """Create ``directory`` and its missing parents, durably.
+
+        A directory that can't be made durable is removed again, so that no later call relies on its name.
+        """
         missing = []
         while not self.exists(directory):
             missing.append(directory)
             directory = directory.parent
         for path in reversed(missing):
             self.mkdir(path)
-            self.fsync_dir(path.parent)
+            try:
+                self.fsync_dir(path.parent)
+            except OSError:
+                with suppress(OSError):  # report the first error
+                    self.rmdir(path)
+                raise
 
     def exists(self, path: Path) -> bool:
         """Whether a file or directory of that name exists."""
