@@ -17,7 +17,7 @@ from typing import Annotated, TextIO
 import typer
 
 from streamlearn.cli import backup, checkpoints, demo, keygen, models, predict, push, serve, verify, warmup
-from streamlearn.cli.options import DEFAULT_ENDPOINT
+from streamlearn.cli.options import DEFAULT_ENDPOINT, KeyFile, ServerKey
 
 __all__ = ["app", "main"]
 
@@ -58,12 +58,16 @@ def _before(
             help="the daemon's endpoint for requests",
         ),
     ] = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version")
     ] = False,
 ) -> None:
     commands = context.command.list_commands(context)  # type: ignore[attr-defined] # the context of the group
-    context.default_map = {name: {"endpoint": endpoint} for name in commands}
+    connection = {"endpoint": endpoint, "server_key": server_key, "key_file": key_file}
+    # `serve` has a --server-key of its own: the secret one.
+    context.default_map = {name: connection for name in commands if name != "serve"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

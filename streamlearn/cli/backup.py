@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, Json, Timeout, connect
+from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, Json, KeyFile, ServerKey, Timeout, connect
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,6 +23,8 @@ def backup(
         ),
     ],
     endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
     timeout: Timeout = 3600.0,
     as_json: Json = False,
 ) -> None:
@@ -32,7 +34,10 @@ def backup(
     """
     from streamlearn.cli import report
 
-    with report.console(err=True).status("copying"), connect(endpoint, timeout) as client:
+    with (
+        report.console(err=True).status("copying"),
+        connect(endpoint, timeout, server_key, key_file) as client,
+    ):
         done = client.backup(str(directory.absolute()), timeout)
     files = (
         f"{report.many(done['models'], 'model')}, {report.many(done['segments'], 'journal segment')} and "

@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, Json, Name, Timeout, Yes, confirm, connect
+from streamlearn.cli.options import (
+    DEFAULT_ENDPOINT,
+    Endpoint,
+    Json,
+    KeyFile,
+    Name,
+    ServerKey,
+    Timeout,
+    Yes,
+    confirm,
+    connect,
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,25 +33,32 @@ def checkpoint(
         typer.Option("--name", metavar="CHECKPOINT", help="name and pin the checkpoint", show_default=False),
     ] = None,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
     timeout: Timeout = 30.0,
     as_json: Json = False,
 ) -> None:
     """Write a checkpoint of a model now."""
     from streamlearn.cli import report
 
-    with connect(endpoint, timeout) as client:
+    with connect(endpoint, timeout, server_key, key_file) as client:
         made = client.checkpoint(name, checkpoint_name)
     what = f"checkpoint {checkpoint_name}" if checkpoint_name else "checkpoint"
     report.show(made, as_json, f"{name}: {what} at lsn {made['lsn']:,} ({report.size(made['bytes'])})")
 
 
 def checkpoints(
-    name: Name, endpoint: Endpoint = DEFAULT_ENDPOINT, timeout: Timeout = 10.0, as_json: Json = False
+    name: Name,
+    endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
+    timeout: Timeout = 10.0,
+    as_json: Json = False,
 ) -> None:
     """List a model's checkpoints, newest first."""
     from streamlearn.cli import report
 
-    with connect(endpoint, timeout) as client:
+    with connect(endpoint, timeout, server_key, key_file) as client:
         found = client.checkpoints(name)
     table = report.table(">lsn", "name", "pinned", ">size", "written")
     for info in found:
@@ -57,13 +75,15 @@ def unpin(
         str, typer.Argument(metavar="CHECKPOINT", help="name of the checkpoint", show_default=False)
     ],
     endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
     timeout: Timeout = 10.0,
     as_json: Json = False,
 ) -> None:
     """Take the name of a checkpoint away; the checkpoint is then removed in its turn."""
     from streamlearn.cli import report
 
-    with connect(endpoint, timeout) as client:
+    with connect(endpoint, timeout, server_key, key_file) as client:
         info = client.unpin(name, checkpoint_name)
     report.show(info, as_json, f"{name}: checkpoint {checkpoint_name} at lsn {info['lsn']:,} is unpinned")
 
@@ -84,6 +104,8 @@ def restore(
     ] = None,
     yes: Yes = False,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
     timeout: Timeout = 600.0,
     as_json: Json = False,
 ) -> None:
@@ -96,7 +118,7 @@ def restore(
 
     if lsn is not None and checkpoint_name is not None:
         raise BadUsage("--lsn and --name both select a state; give one of them")
-    with connect(endpoint, timeout) as client:
+    with connect(endpoint, timeout, server_key, key_file) as client:
         before = client.describe(name)["samples"]
         target = "its newest checkpoint"
         if lsn is not None:

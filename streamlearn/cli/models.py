@@ -8,7 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, Json, Name, Timeout, Yes, confirm, connect
+from streamlearn.cli.options import (
+    DEFAULT_ENDPOINT,
+    Endpoint,
+    Json,
+    KeyFile,
+    Name,
+    ServerKey,
+    Timeout,
+    Yes,
+    confirm,
+    connect,
+)
 from streamlearn.registry import KINDS
 
 _ANY_KIND = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
@@ -20,11 +31,17 @@ def add_to(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def status(endpoint: Endpoint = DEFAULT_ENDPOINT, timeout: Timeout = 3.0, as_json: Json = False) -> None:
+def status(
+    endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
+    timeout: Timeout = 3.0,
+    as_json: Json = False,
+) -> None:
     """Show the daemon's counters since its start."""
     from streamlearn.cli import report
 
-    with connect(endpoint, timeout) as client:
+    with connect(endpoint, timeout, server_key, key_file) as client:
         hello, stats = client.hello(), client.stats()
     queries, commits = stats["query_seconds"], stats["commit_seconds"]
     facts = {
@@ -36,6 +53,8 @@ def status(endpoint: Endpoint = DEFAULT_ENDPOINT, timeout: Timeout = 3.0, as_jso
         "queries": f"{queries['count']:,}{_quantiles(queries)}",
         "commits": f"{commits['count']:,}{_quantiles(commits)}",
     }
+    if any(stats["refused"].values()):
+        facts["refused"] = ", ".join(f"{count:,} {kind}" for kind, count in stats["refused"].items() if count)
     table = report.table(
         "model", ">samples", ">learned", ">duplicates", ">refused", ">backlog", ">per sample"
     )
@@ -47,11 +66,17 @@ def status(endpoint: Endpoint = DEFAULT_ENDPOINT, timeout: Timeout = 3.0, as_jso
     report.show({**hello, **stats}, as_json, report.pairs(facts), table if stats["models"] else none)
 
 
-def models(endpoint: Endpoint = DEFAULT_ENDPOINT, timeout: Timeout = 3.0, as_json: Json = False) -> None:
+def models(
+    endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
+    timeout: Timeout = 3.0,
+    as_json: Json = False,
+) -> None:
     """List the models."""
     from streamlearn.cli import report
 
-    with connect(endpoint, timeout) as client:
+    with connect(endpoint, timeout, server_key, key_file) as client:
         found = client.models()
     table = report.table("model", "kind", ">dim", ">samples", ">applied lsn")
     for model in found:
@@ -80,6 +105,8 @@ def create(
         ),
     ] = None,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
     timeout: Timeout = 10.0,
     as_json: Json = False,
 ) -> None:
@@ -101,19 +128,24 @@ def create(
         raise BadUsage(f"the kind of model is missing: give --kind {_ANY_KIND}, or `kind` in the file")
     for assignment in spec or ():
         assign(given, assignment)
-    with connect(endpoint, timeout) as client:
+    with connect(endpoint, timeout, server_key, key_file) as client:
         created = client.create(name, kind, **given)
     parameters = {key: value for key, value in created["spec"].items() if value is not None}
     report.show(created, as_json, f"created {name} ({kind})", report.pairs(parameters))
 
 
 def describe(
-    name: Name, endpoint: Endpoint = DEFAULT_ENDPOINT, timeout: Timeout = 10.0, as_json: Json = False
+    name: Name,
+    endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
+    timeout: Timeout = 10.0,
+    as_json: Json = False,
 ) -> None:
     """Show one model: spec, samples, quality, state hash, checkpoints."""
     from streamlearn.cli import report
 
-    with connect(endpoint, timeout) as client:
+    with connect(endpoint, timeout, server_key, key_file) as client:
         found = client.describe(name)
     facts = {
         "model": found["name"],
@@ -136,13 +168,15 @@ def reheat(
         typer.Option(metavar="SHARE", help="share of the way back to the start values, above 0, up to 1"),
     ] = 1.0,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
     timeout: Timeout = 10.0,
     as_json: Json = False,
 ) -> None:
     """Restart a model's schedules, so that it learns as fast as a new model."""
     from streamlearn.cli import report
 
-    with connect(endpoint, timeout) as client:
+    with connect(endpoint, timeout, server_key, key_file) as client:
         done = client.reheat(name, heat)
     after = report.many(done["samples"], "sample")
     report.show(done, as_json, f"{name} is reheated to {heat:g} after {after} (lsn {done['lsn']:,})")
@@ -152,13 +186,15 @@ def delete(
     name: Name,
     yes: Yes = False,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
     timeout: Timeout = 10.0,
     as_json: Json = False,
 ) -> None:
     """Delete a model, its state and its checkpoints."""
     from streamlearn.cli import report
 
-    with connect(endpoint, timeout) as client:
+    with connect(endpoint, timeout, server_key, key_file) as client:
         samples = client.describe(name)["samples"]
         confirm(
             f"Delete {name}, which has learned {report.many(samples, 'sample')}, and its checkpoints?", yes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +22,25 @@ Endpoint = Annotated[
         help="the daemon's endpoint for requests; overrides STREAMLEARN_ENDPOINT",
     ),
 ]
+# A secret key is no option: other users can see the arguments of a process.
+ServerKey = Annotated[
+    str | None,
+    typer.Option(
+        "--server-key",
+        metavar="KEY",
+        show_default=False,
+        help="the daemon's public key, or its .pub file; overrides STREAMLEARN_SERVER_KEY",
+    ),
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-file",
+        metavar="FILE",
+        show_default=False,
+        help="your .key file; overrides STREAMLEARN_KEY_FILE",
+    ),
+]
 Timeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="how long to wait for the daemon")
 ]
@@ -30,11 +50,13 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="the model's name", sh
 ModelOption = Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="the model's name")]
 
 
-def connect(endpoint: str, timeout: float) -> Client:
+def connect(
+    endpoint: str, timeout: float, server_key: str | None = None, key_file: Path | None = None
+) -> Client:
     """Return a client of the daemon at ``endpoint``. It connects on first use."""
     from streamlearn_client import Client
 
-    return Client(endpoint, timeout=timeout)
+    return Client(endpoint, timeout=timeout, server_key=server_key, key_file=key_file)
 
 
 def confirm(question: str, yes: bool) -> None:

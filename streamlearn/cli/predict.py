@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from streamlearn.cli.identifiers import KeyOption, OneKey, parse_identifier
-from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, ModelOption, Name, Timeout, connect
+from streamlearn.cli.options import (
+    DEFAULT_ENDPOINT,
+    Endpoint,
+    KeyFile,
+    ModelOption,
+    Name,
+    ServerKey,
+    Timeout,
+    connect,
+)
 from streamlearn.cli.push import ColumnsOption, Delimiter, File, SkipHeader
 
 if TYPE_CHECKING:
@@ -42,6 +51,8 @@ def predict(
     delimiter: Delimiter = ",",
     output: Output = None,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
     timeout: Timeout = 60.0,
     as_json: JsonLines = False,
 ) -> None:
@@ -61,7 +72,7 @@ def predict(
         return
     x = np.concatenate([batch.x for batch in batches if batch.x is not None])
     keys = None if key is None else [row_key for batch in batches for row_key in batch.keys or ()]
-    with connect(endpoint, timeout) as client:
+    with connect(endpoint, timeout, server_key, key_file) as client:
         out = client.predict(model, x, keys)
     _write(out, output, as_json)
 
@@ -72,6 +83,8 @@ def forecast(
     key: OneKey = None,
     output: Output = None,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
     timeout: Timeout = 60.0,
     as_json: JsonLines = False,
 ) -> None:
@@ -81,7 +94,7 @@ def forecast(
     """
     from streamlearn_client import Outputs
 
-    with connect(endpoint, timeout) as client:
+    with connect(endpoint, timeout, server_key, key_file) as client:
         ahead = client.forecast(name, steps, None if key is None else parse_identifier(key))
     _write(Outputs(forecast=ahead), output, as_json)
 
@@ -96,6 +109,8 @@ def sample(
     key: OneKey = None,
     output: Output = None,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
     timeout: Timeout = 60.0,
     as_json: JsonLines = False,
 ) -> None:
@@ -105,7 +120,7 @@ def sample(
     """
     from streamlearn_client import Outputs
 
-    with connect(endpoint, timeout) as client:
+    with connect(endpoint, timeout, server_key, key_file) as client:
         drawn = client.sample(name, n, temperature, seed, None if key is None else parse_identifier(key))
     _write(Outputs(symbol=drawn), output, as_json)
 

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from streamlearn.cli.identifiers import KeyOption
-from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, Json, ModelOption, Timeout, connect
+from streamlearn.cli.options import (
+    DEFAULT_ENDPOINT,
+    Endpoint,
+    Json,
+    KeyFile,
+    ModelOption,
+    ServerKey,
+    Timeout,
+    connect,
+)
 
 if TYPE_CHECKING:
     from streamlearn.cli.csvrows import CsvRows
@@ -67,6 +76,8 @@ def push(
         Literal["received", "written", "durable"], typer.Option(help="level of the acks")
     ] = "durable",
     endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
     timeout: Timeout = 60.0,
     as_json: Json = False,
 ) -> None:
@@ -94,7 +105,7 @@ def push(
     options = ColumnOptions(columns, target, key, id, late_targets)
     noun = "target" if late_targets else "sample"
     with (
-        connect(endpoint, timeout) as client,
+        connect(endpoint, timeout, server_key, key_file) as client,
         CsvRows(file, options, header=skip_header, delimiter=delimiter, from_line=from_line) as rows,
     ):
         found = client.describe(model)

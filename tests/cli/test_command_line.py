@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 import streamlearn
 from streamlearn import cli
@@ -230,6 +231,22 @@ def _subclasses(cls):
 # docs/cli.md
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/cli.md").read_text()
+
+
+def test_every_client_command_takes_keys(run, tmp_path):
+    """The names of the options are given before or after the command; both reach the client."""
+    for command in ("models", "status"):
+        for arguments in (
+            ["--server-key", "x.pub", "--key-file", "y.key", command],
+            [command, "--server-key", "x.pub", "--key-file", "y.key"],
+        ):
+            code, out, err = run(*arguments)
+            assert (code, out) == (1, "")
+            assert "can't read the key file x.pub" in err
+    group = typer.main.get_command(cli.app)
+    for name, command in group.commands.items():
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert ("--key-file" in options) == ("--endpoint" in options), name
 
 
 def test_the_document_names_every_command():
