@@ -21,9 +21,11 @@ import numpy as np
 import xxhash
 
 import streamlearn as sl
-from streamlearn import kernels
+from streamlearn import kernels, models
 from streamlearn.errors import BadCheckpoint, StreamlearnError
 from streamlearn.models import Model
+from streamlearn.shard import Shard, Snapshot
+from streamlearn.shard.producers import ProducerState
 from streamlearn.store import tensors
 from tests.conformance.examples import SPECS, make, predict_arguments, stream
 
@@ -64,6 +66,16 @@ def original(name: str, rows: int) -> bytes:
     model = make(name)
     model.learn(**stream(model, rows))
     return saved(model)
+
+
+@cache
+def checkpoint(name: str, rows: int) -> bytes:
+    """Return the file that a daemon writes of this model: with the table of producers."""
+    arrays, metadata = tensors.decode(original(name, rows))
+    producers = ProducerState()
+    for number in range(6):
+        producers.advance(f"p{number % 3}", 1, number // 3, 10 + number, 7 * number)
+    return tensors.encode(arrays | producers.to_arrays(), metadata)
 
 
 def with_digest(data: bytes) -> bytes:
@@ -246,10 +258,14 @@ MUTATIONS: list[Callable[[bytes, Random], bytes]] = [
 
 
 def mutated(seed: int) -> tuple[bytes, bytes, str, bool]:
-    """Return the original file, the mutated one, the mutation's name, and whether the digest is computed
-    again."""
+    """Make the file of one seed.
+
+    Returns the original file, which ``save`` or a daemon wrote, the mutated one, the mutation's name, and
+    whether the digest is computed again.
+    """
     random = np.random.default_rng(seed)
-    data = original(NAMES[int(random.integers(len(NAMES)))], int(random.choice([0, 5, 40, 90])))
+    write = checkpoint if random.random() < 0.3 else original
+    data = write(NAMES[int(random.integers(len(NAMES)))], int(random.choice([0, 5, 40, 90])))
     mutation = MUTATIONS[int(random.integers(len(MUTATIONS)))]
     changed = mutation(data, random)
     keep_digest = bool(seed % 2)
@@ -285,11 +301,22 @@ def use(model: Model, path: Path) -> None:
     model.save(path)
 
 
+def recover(data: bytes) -> None:
+    """Do what a start of the daemon does with a checkpoint, and take the next one."""
+    try:
+        snapshot = Snapshot("m", 1, 20, *tensors.decode(data))
+        hosted = Shard(models).install(snapshot)
+    except StreamlearnError:
+        return
+    tensors.encode(hosted.snapshot().arrays, hosted.snapshot().metadata)
+
+
 def run(seed: int, directory: Path) -> str | None:
     """Load one mutated file and use its model. Return a description of a wrong result."""
     data, changed, mutation, recomputed = mutated(seed)
     path = directory / "mutated"
     path.write_bytes(changed)
+    recover(changed)
     try:
         model = sl.load(path)
     except BadCheckpoint:

@@ -207,7 +207,11 @@ class Recurrent(Model):
         state["input_means"] = np.zeros((2, self.dim))
         self._slots = Slots(state, self.spec.keys)
         self.ranges |= self._slots.ranges
-        self.ranges |= {"counters": COUNT, "optimizer.clock": Range(0, (1, 1, LARGEST_FLOAT))}
+        self.ranges |= {
+            "counters": COUNT,
+            "optimizer.clock": Range(0, (1, 1, LARGEST_FLOAT)),
+            "quality": Range(0, LARGEST_FLOAT),
+        }
 
     def inconsistencies(self, state: State) -> Iterator[str]:
         """Describe keys that contradict the number of samples."""
