@@ -104,7 +104,11 @@ class AsyncTransport:
 
     def _restart(self, task: asyncio.Task[None]) -> None:
         """Start the tasks again after an exception, if a call waits for its answer."""
-        if not task.cancelled() and task.exception() is not None and self._pending and not self._closed:
+        if task.cancelled() or task.exception() is None:
+            return
+        message = "an exception ended a task of the client; the client connects again"
+        task.get_loop().call_exception_handler({"message": message, "exception": task.exception()})
+        if self._pending and not self._closed:
             self._start()
 
     async def _stop_tasks(self) -> None:

@@ -178,10 +178,12 @@ class Firehose:
         if self._connection.handshakes.refused:
             refused, self._connection = self._connection, self._connect()
             refused.close()
-        if self._sending:  # an exception interrupted a send: its message and its number may be in use
-            interrupted, self._connection = self._connection, self._connect()
-            interrupted.close()
-            self._epoch, self._next_seq = self._epoch + 1, 0
+        if self._sending:  # an exception interrupted a send: its number may be in use
+            # An empty last frame ends the message. The daemon refuses it if it is not complete.
+            if not try_send(self._connection.socket, [b""]):
+                return False
+            self._next_seq += 1
+            self._sending = False
         message = batch._replace(producer=self.producer, epoch=self._epoch, seq=self._next_seq, ack="none")
         frames = encode_request(message)
         self._sending = True

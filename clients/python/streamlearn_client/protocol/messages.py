@@ -301,7 +301,8 @@ class Limits:
             The limits.
         """
         known = {field.name for field in fields(cls)}
-        return cls(**{name: int(value) for name, value in values.items() if name in known})
+        given = {name: int(value) for name, value in values.items() if name in known and value is not None}
+        return cls(**given)
 
 
 DEFAULT_LIMITS: Final = Limits()
