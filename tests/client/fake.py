@@ -202,6 +202,8 @@ class FakeModels:
                 raise ModelExists(f"there is a model {request.model!r} already")
             model = self.add(request.model, request.fields["kind"], **request.fields["spec"])
             return {**self._entry(request.model), **self._lsns(), "spec": model.spec}, None
+        if request.op == "backup":
+            return {"directory": request.fields["directory"], "lsn": self.lsn, "bytes": 10}, None
         if request.op == "stats":
             return {"models": {}}, None
         model = self._model(request.model)

@@ -35,6 +35,7 @@ CALLS = {
     "checkpoints": lambda session: session.request_list("checkpoints", "pump"),
     "restore": lambda session: session.restore("pump", None, None, None),
     "unpin": lambda session: session.request("unpin", "pump", name="n"),
+    "backup": lambda session: session.request("backup", directory="/backup"),
     "position": lambda session: session.position("pump", "p"),
     "stream": lambda session: session.stream_config("pump", "p", 1, "durable"),
     "endpoint": lambda session: session.endpoint("events"),
@@ -45,7 +46,7 @@ SEED = 20260101
 
 def test_every_operation_has_a_check_and_a_call():
     assert set(_REPLIES) == set(OPS)
-    assert set(CALLS) >= set(OPS) - {"stats"} - {"backup"}
+    assert set(CALLS) >= set(OPS) - {"stats"}
 
 
 def test_the_dtypes_of_outputs_are_those_that_outputs_declares():

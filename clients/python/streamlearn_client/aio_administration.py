@@ -260,7 +260,7 @@ class AsyncAdministration:
         """
         return await self._run(self._session.restore(model, lsn, name, into))
 
-    async def backup(self, directory: str, timeout: float = 3600.0) -> dict[str, Any]:
+    async def backup(self, directory: str, timeout: float | None = 3600.0) -> dict[str, Any]:
         """Copy the daemon's data directory while it runs.
 
         The copy contains at least everything that was acknowledged before. ``streamlearn verify`` and
