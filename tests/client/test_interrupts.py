@@ -48,7 +48,7 @@ FLOWS = {
     "reheat": lambda session: session.reheat("pump", 1.0),
     "position": lambda session: session.position("pump", "p"),
     "predict": lambda session: session.predict("pump", batch(0), None),
-    "stream": lambda session: session.stream_config("pump", "p", 1, "durable"),
+    "stream": lambda session: session.stream_config("pump", "p", 1, 1, "durable"),
 }
 
 

@@ -37,7 +37,7 @@ CALLS = {
     "unpin": lambda session: session.request("unpin", "pump", name="n"),
     "backup": lambda session: session.request("backup", directory="/backup"),
     "position": lambda session: session.position("pump", "p"),
-    "stream": lambda session: session.stream_config("pump", "p", 1, "durable"),
+    "stream": lambda session: session.stream_config("pump", "p", 1, 1, "durable"),
     "endpoint": lambda session: session.endpoint("events"),
 }
 WRONG = [None, True, -1, 0, 1, 2**63, 2**64 - 1, 1.5, "text", b"bytes", [], [1], {}, {"a": 1}, [{}], [[]]]
