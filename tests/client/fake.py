@@ -203,7 +203,8 @@ class FakeModels:
             model = self.add(request.model, request.fields["kind"], **request.fields["spec"])
             return {**self._entry(request.model), **self._lsns(), "spec": model.spec}, None
         if request.op == "backup":
-            return {"directory": request.fields["directory"], "lsn": self.lsn, "bytes": 10}, None
+            counts = dict.fromkeys(("models", "segments", "checkpoints", "damaged", "bytes"), 1)
+            return {"directory": request.fields["directory"], "lsn": self.lsn, **counts}, None
         if request.op == "stats":
             return {"models": {}}, None
         model = self._model(request.model)

@@ -227,7 +227,6 @@ _REPLIES: Final[Mapping[str, Check]] = {
         bytes=_integer,
     ),
     "unpin": _fields(**_checkpoint),
-    "backup": _fields(directory=_text, lsn=_integer, bytes=_integer),
     "stats": _map,
     "position": _fields(epoch=_integer, next_seq=_integer),
 }
