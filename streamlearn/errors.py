@@ -54,6 +54,7 @@ __all__ = [
     "BadValue",
     "Busy",
     "CheckpointExists",
+    "CheckpointsFailed",
     "Conflict",
     "DamagedCheckpoints",
     "DamagedJournal",
@@ -148,3 +149,10 @@ class JournalFailed(FatalError):
 
     code = "JOURNAL_FAILED"
     exit_code = 8
+
+
+class CheckpointsFailed(FatalError):
+    """The daemon stopped without checkpoints of all models. The journal has everything."""
+
+    code = "CHECKPOINTS_FAILED"
+    exit_code = 9

@@ -17,6 +17,7 @@ from typing import Annotated, TextIO
 import typer
 
 from streamlearn.cli import backup, checkpoints, demo, keygen, models, predict, push, serve, verify, warmup
+from streamlearn.cli.environment import check_environment
 from streamlearn.cli.options import DEFAULT_ENDPOINT, KeyFile, ServerKey
 
 __all__ = ["app", "main"]
@@ -64,6 +65,7 @@ def _before(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version")
     ] = False,
 ) -> None:
+    check_environment()
     commands = context.command.list_commands(context)  # type: ignore[attr-defined] # the context of the group
     connection = {"endpoint": endpoint, "server_key": server_key, "key_file": key_file}
     # `serve` has a --server-key of its own: the secret one.
@@ -73,6 +75,7 @@ def _before(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code. Every error is one line on standard error."""
     warnings.showwarning = _print_warning
+    _open_standard_files()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without µ must not fail
@@ -111,6 +114,13 @@ def _report(error: Exception) -> int:
         where = f"{error.filename}: " if error.filename is not None else ""
         return _print_error(f"{where}{error.strerror}", 1)
     return _print_error(f"internal error: {type(error).__name__}: {error} (set {DEBUG}=1 for a traceback)", 1)
+
+
+def _open_standard_files() -> None:
+    """Replace closed standard files by the null device, so that no other file gets their descriptors."""
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 def _print_warning(

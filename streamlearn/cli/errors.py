@@ -5,7 +5,7 @@
 | 0 | done |
 | 1 | the daemon refused the request, or the command failed |
 | 2 | the command line or the configuration is wrong |
-| 3 … 8 | ``serve`` could not start or continue: see ``streamlearn.errors`` |
+| 3 … 9 | ``serve`` could not start, continue or stop cleanly: see ``streamlearn.errors`` |
 | 10 | no answer from a daemon, or the connection was lost for too long |
 | 11 | a CSV has a bad row; the rows before it are learned |
 | 12 | ``verify`` found damage |

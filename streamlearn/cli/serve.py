@@ -66,19 +66,25 @@ def serve(
     The daemon prints one line with "ready" once it serves. SIGTERM or Ctrl-C stops it cleanly. An endpoint is
     tcp://HOST:PORT (port * selects a free port) or ipc://PATH.
     """
-    from streamlearn.daemon import config as settings
-    from streamlearn.daemon import lifecycle
+    from streamlearn.daemon import process
 
-    wanted = settings.load(
-        config,
-        data_dir=data_dir,
-        requests=requests,
-        firehose=firehose,
-        events=events,
-        insecure=insecure or None,
-        server_key=server_key,
-        client_keys=client_keys,
-        rights=rights,
-        repair=repair or None,
-    )
-    raise typer.Exit(lifecycle.run(wanted))
+    process.prepare()
+    try:
+        from streamlearn.daemon import config as settings
+        from streamlearn.daemon import lifecycle
+
+        wanted = settings.load(
+            config,
+            data_dir=data_dir,
+            requests=requests,
+            firehose=firehose,
+            events=events,
+            insecure=insecure or None,
+            server_key=server_key,
+            client_keys=client_keys,
+            rights=rights,
+            repair=repair or None,
+        )
+        raise typer.Exit(lifecycle.run(wanted))
+    except process.Terminated:
+        raise typer.Exit(0) from None

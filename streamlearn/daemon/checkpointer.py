@@ -169,10 +169,19 @@ class Checkpointer:
 
     def take_all(self) -> None:
         """Take a checkpoint of every model that changed since its last one: the daemon is shutting down."""
-        for hosted in self._context.shard:
-            infos = self._history(hosted).checkpoints
-            if not (infos and infos[0].lsn == hosted.applied_lsn):
-                self._take(hosted, _ignore)
+        for hosted in self._unsaved():
+            self._take(hosted, _ignore)
+
+    def unsaved(self) -> list[str]:
+        """Return the names of the models that changed since their last checkpoint."""
+        return [hosted.name for hosted in self._unsaved()]
+
+    def _unsaved(self) -> list[HostedModel]:
+        return [
+            hosted
+            for hosted in self._context.shard
+            if max((info.lsn for info in self._history(hosted).checkpoints), default=0) != hosted.applied_lsn
+        ]
 
     def forget(self, hosted: HostedModel) -> None:
         """A model was deleted. `remove` removes its files once the deletion is durable."""

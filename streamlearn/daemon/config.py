@@ -6,12 +6,22 @@ All settings are checked before the start, and `BadConfig` reports all errors to
 from __future__ import annotations
 
 import difflib
+import json
+import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -32,6 +42,7 @@ def free_port(endpoint: str) -> bool:
     return endpoint.startswith("tcp://") and endpoint.rpartition(":")[2] in ("*", "0")
 
 
+PREFIX = "STREAMLEARN_"
 KiB, MiB, GiB = 1024, 1024**2, 1024**3
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -137,9 +148,10 @@ class LimitSettings(Section):
 
 
 class Log(Section):
-    """The log."""
+    """The log on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
 
 
 class _InvalidSpec(ValueError):
@@ -178,14 +190,20 @@ class DeclaredModel(Section):
         return self
 
 
+def _not_empty(path: Any) -> Any:
+    if path == "":  # would be the working directory
+        raise ValueError("is empty; expected the path of a directory")
+    return path
+
+
 class Settings(BaseSettings):
     """All settings of a daemon, validated."""
 
     model_config = SettingsConfigDict(
-        env_prefix="STREAMLEARN_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
     )
 
-    data_dir: Path = Path("streamlearn-data")
+    data_dir: Annotated[Path, BeforeValidator(_not_empty)] = Path("streamlearn-data")
     endpoints: Endpoints = Endpoints()
     security: Security = Security()
     journal: Journal = Journal()
@@ -245,6 +263,7 @@ def load(
     BadConfig
         Lists all errors in the file, the environment and the command line.
     """
+    _check_sections()
     options: dict[str, Any] = {
         "data_dir": data_dir,
         "endpoints": _given(requests=requests, firehose=firehose, events=events, insecure=insecure),
@@ -276,6 +295,40 @@ def load(
     count = "1 mistake" if len(errors) == 1 else f"{len(errors)} mistakes"
     messages = "; ".join(f"{found['field']}: {found['message']}" for found in errors)
     raise BadConfig(f"{count} in {source}: {messages}", errors=errors)
+
+
+def variables() -> frozenset[str]:
+    """Return the names of all environment variables that are settings."""
+    names = set()
+    for name, field in Settings.model_fields.items():
+        variable = f"{PREFIX}{name.upper()}"
+        names.add(variable)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            names |= {f"{variable}__{setting.upper()}" for setting in field.annotation.model_fields}
+    return frozenset(names)
+
+
+def _check_sections() -> None:
+    """Raise `BadConfig` if a variable of a whole section, or of the models, is not JSON."""
+    for name, field in Settings.model_fields.items():
+        variable = f"{PREFIX}{name.upper()}"
+        value = os.environ.get(variable)
+        if value is None or field.annotation is Path:
+            continue
+        section = isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        try:
+            parsed = json.loads(value)
+        except ValueError:
+            parsed = None
+        if isinstance(parsed, dict if section else list):
+            continue
+        advice = (
+            'expected a JSON list: [{"name": "pump", "kind": "som", "spec": {"dim": 8, "grid": [10, 10]}}]'
+        )
+        if section:
+            settings = sorted(each for each in variables() if each.startswith(f"{variable}__"))
+            advice = f"[{name}] is a section; set one of its settings: {', '.join(settings)}"
+        raise BadConfig(f"environment variable {variable} is {value!r}: {advice}", field=name)
 
 
 def _given(**values: Any) -> dict[str, Any]:

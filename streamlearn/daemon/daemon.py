@@ -81,7 +81,7 @@ class Daemon:
             runtime=runtime,
         )
         group_commit = GroupCommit(context, recovered.last_arrival)
-        checkpointer = Checkpointer(context, recovered.checkpoints, runtime.steady())
+        self._checkpointer = checkpointer = Checkpointer(context, recovered.checkpoints, runtime.steady())
         inline_ns = int(IDLE_FACTOR * settings.learning.slice_milliseconds * 1e6)  # the longest slice
         self._queries = Queries(context, inline_ns)
         read_operations = ReadOperations(context, group_commit, checkpointer, self._queries)
@@ -95,6 +95,10 @@ class Daemon:
             context, group_commit, checkpointer, self._queries, [self._restores, self._backups], handlers
         )
         context.flusher.start()
+
+    def unsaved_models(self) -> list[str]:
+        """Return the names of the models whose last changes are in no checkpoint."""
+        return self._checkpointer.unsaved()
 
     def close(self) -> None:
         """End the threads after their last jobs."""

@@ -52,6 +52,10 @@ class Identity:
             right: re.compile("|".join(map(fnmatch.translate, names))) for right, names in self.globs.items()
         }
 
+    def to_log(self) -> dict[str, str]:
+        """The name of the key as a fact of a log event; nothing without keys."""
+        return {} if self is LOCAL else {"key": self.name}
+
     def allows(self, right: str, model: str) -> bool:
         """Whether the key has the right on a model of this name."""
         pattern = self._patterns.get(right)

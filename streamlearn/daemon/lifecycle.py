@@ -7,21 +7,32 @@ on stderr and returns its own exit code (docs/operate/troubleshooting.md).
 
 from __future__ import annotations
 
+import errno
 import gc
-import logging
+import os
 import signal
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 from streamlearn import __version__
 from streamlearn import models as model_kinds
-from streamlearn.daemon import sdnotify
+from streamlearn.daemon import logs, sdnotify
 from streamlearn.daemon.access import Access
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.daemon import Daemon
+from streamlearn.daemon.process import Terminated, check_terminated
 from streamlearn.daemon.sockets import bind, check_exposure
-from streamlearn.errors import BadConfig, FatalError, StreamlearnError
+from streamlearn.errors import (
+    BadConfig,
+    CheckpointsFailed,
+    DiskFull,
+    FatalError,
+    JournalFailed,
+    StreamlearnError,
+)
 from streamlearn.kernels import cached, compile_all
 from streamlearn.recovery import Recovered, recover, take_over
 from streamlearn.store.checkpoint import CheckpointStore
@@ -29,7 +40,7 @@ from streamlearn.store.fs import FS
 from streamlearn.store.manifest import ManifestFile
 from streamlearn.store.scan import JournalScan
 
-log = logging.getLogger(__name__)
+log = logs.get_logger(__name__)
 
 INTERRUPTED = 130  # by Ctrl-C before the daemon served
 SWITCH_SECONDS = 0.001  # how long the loop may hold the interpreter while another thread waits for it
@@ -38,24 +49,53 @@ GC_THRESHOLDS = (50_000, 20, 100)  # rare full collections, since each one delay
 
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; returns the process's exit code."""
-    logging.basicConfig(
-        level=settings.log.level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-    )
+    logs.configure(settings.log.level, settings.log.format)
     try:
         with ExitStack() as stack:
-            _serve(settings, FS(), stack)
+            with _startup_errors(settings.data_dir):
+                daemon = _start(settings, FS(), stack)
+            return _serve(daemon)
     except StreamlearnError as error:
-        sys.stderr.write(f"streamlearn: {' '.join(error.message.split())}\n")
+        _print_error(error.message)
         return error.exit_code if isinstance(error, FatalError) else FatalError.exit_code
+    except Terminated:
+        log.info("stopped by SIGTERM before it was ready")
+        return 0
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception:
         log.exception("the daemon failed; every record acknowledged as durable is in the journal")
         return FatalError.exit_code
-    return 0
 
 
-def _serve(settings: Settings, fs: FS, stack: ExitStack) -> None:
+@contextmanager
+def _startup_errors(directory: Path) -> Iterator[None]:
+    """Turn a failed file access of a start into an error that says what to do."""
+    try:
+        yield
+    except DiskFull as error:
+        raise JournalFailed(f"the disk of {directory} is full: free some space, then start again") from error
+    except OSError as error:
+        path = error.filename if error.filename is not None else directory
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise JournalFailed(
+                f"the disk of {path} is full ({error.strerror}): free some space, then start again"
+            ) from error
+        if error.errno in (errno.EISDIR, errno.ENOTDIR):
+            advice = "a file has the place of a directory, or a directory that of a file: move it away"
+        else:
+            advice = "the daemon needs a data directory that its user can read and write"
+        raise BadConfig(f"{path}: {error.strerror or error}: {advice}", path=str(path)) from error
+
+
+def _print_error(message: str) -> None:
+    with suppress(OSError, ValueError):  # standard error is closed
+        sys.stderr.write(f"streamlearn: {' '.join(message.split())}\n")
+        sys.stderr.flush()
+
+
+def _start(settings: Settings, fs: FS, stack: ExitStack) -> Daemon:
+    """Recover the models and bind the sockets. `stack` closes what this opens."""
     access = Access(settings.security)
     # A reload that is requested during the start is done by the first turn of the loop.
     signal.signal(signal.SIGHUP, lambda *_: setattr(access, "reload_requested", True))
@@ -72,6 +112,7 @@ def _serve(settings: Settings, fs: FS, stack: ExitStack) -> None:
     checkpoints = CheckpointStore(fs, directory / "checkpoints", retention, warn=log.warning)
     manifest = ManifestFile(fs, directory).read()
     _compile()
+    check_terminated()
     began = time.monotonic()
     recovered = recover(scan, checkpoints, model_kinds, manifest=manifest, repair=repair, progress=_replaying)
     _limit_row_cost(settings, recovered)
@@ -102,16 +143,40 @@ def _serve(settings: Settings, fs: FS, stack: ExitStack) -> None:
         if declared.name not in recovered.shard:
             daemon.write_operations.create(declared.name, declared.kind, declared.spec)
     _tune_interpreter()
+    return daemon
+
+
+def _serve(daemon: Daemon) -> int:
+    """Announce the daemon and serve. Returns the exit code."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.loop.stop())
     signal.signal(signal.SIGHUP, lambda *_: daemon.loop.reload())
-    endpoints = " ".join(f"{name}={endpoint}" for name, endpoint in sockets.endpoints().items())
-    sys.stdout.write(f"streamlearn ready {endpoints} data={directory}\n")
-    sys.stdout.flush()
+    check_terminated()
+    context = daemon.context
+    endpoints = " ".join(f"{name}={endpoint}" for name, endpoint in context.sockets.endpoints().items())
+    _announce(f"streamlearn ready {endpoints} data={context.settings.data_dir}\n")
     sdnotify.notify("READY=1")
     daemon.loop.run()
     sdnotify.notify("STOPPING=1")
-    log.info("stopped cleanly at record %d", journal.written_lsn)
+    unsaved = daemon.unsaved_models()
+    if unsaved:
+        raise CheckpointsFailed(
+            f"stopped, but the last checkpoint of {', '.join(unsaved)} could not be written (the log has the "
+            "reason); nothing is lost: the next start replays the journal",
+            models=unsaved,
+        )
+    log.info("stopped cleanly at record %d", context.journal.written_lsn)
+    return 0
+
+
+def _announce(line: str) -> None:
+    """Write the ready line. The daemon serves also if nobody can read it."""
+    try:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+    except OSError as error:  # its reader is gone, or its disk is full
+        log.warning("can't write the ready line to standard output: %s", error)
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - Python flushes standard output at exit
 
 
 def _compile() -> None:
@@ -120,7 +185,7 @@ def _compile() -> None:
 
     def progress(name: str, done: int, count: int) -> None:
         if cold:
-            log.info("first start of this installation: compiling kernel %d of %d, %s", done + 1, count, name)
+            log.info("compiling kernel %d of %d, %s", done + 1, count, name)
 
     compile_all(progress)
     if cold:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import zmq
 
+from streamlearn.daemon import logs
+from streamlearn.daemon.identity import LOCAL, Identity
 from streamlearn.daemon.subscriptions import Subscriptions
 from streamlearn.store.record import Record
 from streamlearn_client.protocol import EventMessage, encode_event
+
+log = logs.get_logger(__name__)
 
 CACHED = 10_000  # entries of the cache of recipients
 
@@ -56,6 +60,10 @@ class Publisher:
                 self._socket.send_multipart([prefix + name, *frames], zmq.NOBLOCK)
             self.published += 1
 
-    def publish_change(self, kind: str, record: Record) -> None:
-        """Publish that a change (`created`, `deleted`, `restored`, `reheated`) is durable and applied."""
-        self.publish(EventMessage(kind, record.model, record.lsn, time=record.time))
+    def publish_change(self, event: str, record: Record, identity: Identity = LOCAL, **facts: object) -> None:
+        """Publish and log a change (`created`, `deleted`, `restored`, `reheated`), durable and applied.
+
+        `identity` is that of the request, and `facts` are for the log.
+        """
+        log.info(f"{event} a model", model=record.model, lsn=record.lsn, **facts, **identity.to_log())
+        self.publish(EventMessage(event, record.model, record.lsn, time=record.time))

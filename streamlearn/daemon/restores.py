@@ -132,7 +132,9 @@ class Restores:
         record = self._group_commit.change(partial(shard.accept_copy, restore.into, state.content))
         copy = shard.hosted(restore.into)
         yield self._durable(record)
-        self._context.publisher.publish_change("created", record)
+        self._context.publisher.publish_change(
+            "created", record, restore.reply_to.identity, restored_lsn=state.lsn
+        )
         self._reply(restore, copy, record, {"restored_lsn": state.lsn})
 
     def _replace(self, restore: _Restore, state: EarlierState) -> Flow:
@@ -157,7 +159,9 @@ class Restores:
                 # The log has the reason. The restore cannot be taken back any more, and `undo` still exists.
         yield self._durable(record)
         yield self._applied(hosted, record.lsn)
-        self._context.publisher.publish_change("restored", record)
+        self._context.publisher.publish_change(
+            "restored", record, restore.reply_to.identity, restored_lsn=state.lsn
+        )
         facts = {"restored_lsn": state.lsn, "undo_lsn": undo.lsn, "undo_name": undo.name}
         self._reply(restore, hosted, record, facts)
 

@@ -7,6 +7,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import zmq
@@ -56,7 +57,13 @@ class Sockets:
         }
 
     def close(self, linger_ms: int = LINGER_MS) -> None:
-        """Close all sockets. Unsent messages have `linger_ms` milliseconds to leave."""
+        """Close all sockets, and remove the files of ipc endpoints.
+
+        Unsent messages have `linger_ms` milliseconds to leave.
+        """
+        # Before the sockets are closed, so that the file of a daemon that starts meanwhile stays.
+        for each in (self.requests, self.firehose, self.events):
+            _remove_file(each)
         self.context.destroy(linger=linger_ms)
         if self.zap is not None:
             self.zap.join()
@@ -90,8 +97,8 @@ def bind(endpoints: Endpoints, frame_bytes: int, access: Access | None = None) -
             f"libzmq {zmq.zmq_version()} is too old; install a pyzmq with libzmq 4.3.5 or newer"
         )
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=2)
+    sockets = {name: _new_socket(context, kind, frame_bytes) for name, kind in KINDS.items()}
     try:
-        sockets = {name: _new_socket(context, kind, frame_bytes) for name, kind in KINDS.items()}
         zap = None
         if access.server_key is not None:
             for name, socket in sockets.items():
@@ -102,6 +109,8 @@ def bind(endpoints: Endpoints, frame_bytes: int, access: Access | None = None) -
         for name, socket in sockets.items():
             _bind_one(socket, name, getattr(endpoints, name), int(endpoints.ipc_mode, 8))
     except BaseException:
+        for socket in sockets.values():
+            _remove_file(socket)
         context.destroy(linger=0)
         raise
     return Sockets(context, **sockets, access=access, zap=zap)
@@ -157,7 +166,7 @@ def _bind_one(socket: zmq.Socket[bytes], name: str, endpoint: str, ipc_mode: int
         if endpoint.startswith("ipc://"):
             _bind_file(socket, endpoint, ipc_mode)
         else:
-            socket.bind(endpoint)
+            _bind_tcp(socket, endpoint)
     except (OSError, zmq.ZMQError) as error:
         reason = os.strerror(error.errno or 0)
         if error.errno == errno.EADDRINUSE:
@@ -169,6 +178,19 @@ def _bind_one(socket: zmq.Socket[bytes], name: str, endpoint: str, ipc_mode: int
         raise StartupError(f"{name}: can't bind {endpoint}: {reason}", endpoint=endpoint) from None
 
 
+def _bind_tcp(socket: zmq.Socket[bytes], endpoint: str) -> None:
+    """Bind a TCP endpoint. The host `*` stands for all addresses, of IPv6 too where the system has it."""
+    host = endpoint.removeprefix("tcp://").rpartition(":")[0]
+    socket.ipv6 = host.startswith("[") or host == "*"
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        if host != "*" or error.errno == errno.EADDRINUSE:
+            raise
+        socket.ipv6 = False
+        socket.bind(endpoint)
+
+
 def _bind_file(socket: zmq.Socket[bytes], endpoint: str, mode: int) -> None:
     """Bind an ipc endpoint. Its file has no wider mode at any time."""
     umask = os.umask(0o777 & ~PRIVATE)
@@ -176,9 +198,22 @@ def _bind_file(socket: zmq.Socket[bytes], endpoint: str, mode: int) -> None:
         socket.bind(endpoint)
     finally:
         os.umask(umask)
-    path = _text(socket.get(zmq.LAST_ENDPOINT)).removeprefix("ipc://")
-    if not path.startswith("@"):  # an abstract socket of Linux has no file
+    path = _file(socket)
+    if path:
         os.chmod(path, mode)
+
+
+def _file(socket: zmq.Socket[bytes]) -> str:
+    """Return the path of a bound ipc endpoint; empty if it has none: an abstract socket, or TCP."""
+    scheme, _, path = _text(socket.get(zmq.LAST_ENDPOINT)).partition("://")
+    return path if scheme == "ipc" and not path.startswith("@") else ""
+
+
+def _remove_file(socket: zmq.Socket[bytes]) -> None:
+    path = _file(socket)
+    if path:
+        with suppress(OSError):
+            os.unlink(path)
 
 
 def _check_unused(endpoint: str) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from streamlearn.daemon import logs
 from streamlearn.daemon.backups import Backups
 from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.group_commit import GroupCommit
+from streamlearn.daemon.identity import LOCAL
 from streamlearn.daemon.replies import ReplyAddress, checkpoint_fields, deleted_while_waiting, model_fields
 from streamlearn.daemon.restores import Restores
 from streamlearn.errors import BadMessage, BadName, BadSpec, Internal, StreamlearnError
@@ -20,6 +22,8 @@ from streamlearn.store.record import Record
 from streamlearn.store.retention import UNDO_PREFIX
 from streamlearn_client.protocol import Request
 from streamlearn_client.protocol.names import check_checkpoint, check_model
+
+log = logs.get_logger(__name__)
 
 
 class WriteOperations:
@@ -68,7 +72,8 @@ class WriteOperations:
         hosted = self._context.shard.hosted(name)
 
         def created() -> None:
-            self._context.publisher.publish_change("created", record)
+            identity = LOCAL if reply_to is None else reply_to.identity
+            self._context.publisher.publish_change("created", record, identity, kind=kind)
             if reply_to is not None:
                 self._reply(reply_to, record, model_fields(hosted) | {"spec": hosted.model.spec_dict()})
 
@@ -84,7 +89,7 @@ class WriteOperations:
 
         def deleted() -> None:
             self._checkpointer.remove(hosted)
-            self._context.publisher.publish_change("deleted", record)
+            self._context.publisher.publish_change("deleted", record, reply_to.identity)
             self._reply(reply_to, record, {"model": hosted.name})
 
         self._context.watermarks.when_durable(record.lsn, deleted)
@@ -116,6 +121,8 @@ class WriteOperations:
         if info is None:
             self._context.replies.error(reply_to, error or Internal("the checkpoint failed"))
         else:
+            facts = {"model": info.model, "lsn": info.lsn, "checkpoint": info.name}
+            log.info("wrote a checkpoint", **facts, **reply_to.identity.to_log())
             fields = checkpoint_fields(info, self._context.runtime.wall_ns())
             self._context.replies.ok(reply_to, {"model": info.model, **fields})
 
@@ -149,7 +156,7 @@ class WriteOperations:
             if hosted is None:
                 self._context.replies.error(reply_to, deleted_while_waiting())
                 return
-            self._context.publisher.publish_change(event, record)
+            self._context.publisher.publish_change(event, record, reply_to.identity)
             self._reply(reply_to, record, model_fields(hosted) | fields)
 
         watermarks = self._context.watermarks

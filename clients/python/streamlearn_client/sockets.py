@@ -7,9 +7,12 @@ are lost in both directions. The sender must send them again.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from itertools import count
+from socket import AF_INET, getaddrinfo
 from typing import Any, Final, Generic, TypeVar
+from urllib.parse import urlsplit
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
@@ -141,12 +144,36 @@ def _new_socket(context: zmq.Context[S], kind: int) -> S:
 
 def _connect(socket: zmq.Socket[Any], endpoint: str) -> None:
     try:
+        socket.ipv6 = _needs_ipv6(endpoint)
         socket.connect(endpoint)
     except (zmq.ZMQError, TypeError) as error:
         raise BadValue(
             f"{endpoint!r} is not a valid endpoint ({error}); use tcp://HOST:PORT or ipc://PATH",
             endpoint=endpoint,
         ) from None
+
+
+def _needs_ipv6(endpoint: str) -> bool:
+    """Whether the host of a TCP endpoint is an IPv6 address, or a name without an IPv4 address.
+
+    A socket with IPv6 connects to the IPv6 address of a name that has both. A daemon that listens on
+    127.0.0.1 would then be unreachable as ``localhost``.
+    """
+    try:
+        parts = urlsplit(endpoint)
+        host = parts.hostname if parts.scheme == "tcp" else None
+    except ValueError:  # ZeroMQ reports the error
+        return False
+    if host is None:
+        return False
+    try:
+        return ipaddress.ip_address(host).version == 6
+    except ValueError:
+        pass
+    try:
+        return not getaddrinfo(host, None, AF_INET)
+    except OSError:
+        return True
 
 
 def try_send(socket: zmq.Socket[Any], frames: Sequence[Frame]) -> bool:

@@ -62,7 +62,7 @@ def installation_path() -> Path:
     versions = f"{nb.__version__} {llvmlite.__version__} {sys.version}"
     digest = hashlib.sha256(f"{versions} {KERNELS} {processor} {target}".encode())
     setting = os.environ.get("NUMBA_CACHE_DIR")
-    base = Path(setting) if setting else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    base = Path(setting) if setting else _user_cache()
     return base / "streamlearn" / digest.hexdigest()[:16]
 
 
@@ -112,6 +112,17 @@ def stored(directory: Path, source: Path, function: str) -> bool:
     except OSError:
         return False
     return bool(files)
+
+
+def _user_cache() -> Path:
+    """The cache directory of the user; a private temporary one for a user without a home directory."""
+    setting = os.environ.get("XDG_CACHE_HOME")
+    if setting:
+        return Path(setting)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:
+        return _private_directory() or Path(tempfile.gettempdir())
 
 
 @cache

@@ -26,6 +26,7 @@ def compile_all(names: Sequence[str], progress: Callable[[str, int, int], None] 
     started = count()
     pending = sorted(names, key=lambda name: name not in SLOWEST)
     pending.reverse()  # the last one is next
+    running: list[subprocess.Popen[str]] = []
 
     def run_worker(_: int) -> None:
         command = [sys.executable, "-m", __name__]
@@ -39,6 +40,7 @@ def compile_all(names: Sequence[str], progress: Callable[[str, int, int], None] 
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             ) as worker:
+                running.append(worker)
                 assert worker.stdin is not None
                 assert worker.stdout is not None
                 while pending:
@@ -54,7 +56,13 @@ def compile_all(names: Sequence[str], progress: Callable[[str, int, int], None] 
 
     workers = min(os.cpu_count() or 1, MAX_WORKERS, len(names))
     with ThreadPoolExecutor(max(workers, 1)) as threads:
-        list(threads.map(run_worker, range(workers)))
+        try:
+            list(threads.map(run_worker, range(workers)))
+        except BaseException:  # the process is ending; do not wait for the compiler
+            pending.clear()
+            for worker in running:
+                worker.kill()
+            raise
 
 
 def _serve() -> None:

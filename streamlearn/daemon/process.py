@@ -1,0 +1,45 @@
+"""The process before the daemon serves: its signals.
+
+`prepare` runs before anything else of `serve`. So this module imports nothing that takes time.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived before the daemon served."""
+
+
+_terminated = False
+
+
+def prepare() -> None:
+    """Install the first signal handlers.
+
+    SIGTERM raises `Terminated` in the main thread. The kernel does not deliver a signal without a handler to
+    the first process of a container. SIGHUP is ignored: it never ends the daemon.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    sys.unraisablehook = _report_unraisable
+
+
+def check_terminated() -> None:
+    """Raise `Terminated` if SIGTERM has arrived. A callback of the compiler may have lost the exception."""
+    if _terminated:
+        raise Terminated
+
+
+def _report_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    if not isinstance(unraisable.exc_value, Terminated):
+        sys.__unraisablehook__(unraisable)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    global _terminated  # noqa: PLW0603 - a signal handler has no other place
+    _terminated = True
+    raise Terminated
