@@ -17,7 +17,7 @@ ifneq ($(TORCH),no)
 ORACLE  := $(VENV)/.with-torch
 endif
 
-.PHONY: help demo test bench lint format stubs docs docs-figures clean
+.PHONY: help system-packages demo test bench lint format stubs docs docs-figures clean
 .NOTPARALLEL:
 
 help:
@@ -26,9 +26,14 @@ help:
 demo: $(VENV)/.with-demo
 	$(BIN)/streamlearn demo $(ARGS)
 
-test: $(VENV)/.with-test $(ORACLE)
+test: $(VENV)/.with-test $(ORACLE) system-packages
 	$(BIN)/streamlearn warmup
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+# systemd-analyze checks the unit file. Only root can install it.
+system-packages:
+	@command -v systemd-analyze > /dev/null || \
+	 { echo "installing systemd, a tool of the tests"; apt-get update -qq && apt-get install -y -qq systemd > /dev/null; }
 
 bench: $(VENV)/.with-peers $(ORACLE)
 	$(BIN)/python -m benchmarks $(ARGS)
