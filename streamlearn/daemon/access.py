@@ -70,7 +70,8 @@ class Access:
             if into:
                 identity.require(request.op, into)
         except Forbidden as error:
-            self.refusals.count(kind, f"key {identity.name}: no right {error.detail['right']}")
+            where = f" on {request.model}" if request.model else ""
+            self.refusals.count(kind, f"key {identity.name}: no right {error.detail['right']}{where}")
             raise
         except Exception:
             log.exception("the check of a request failed, so the request is denied")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import re
 import shlex
@@ -22,6 +23,10 @@ from tests.e2e.daemon_process import SECONDS, DaemonProcess
 pytestmark = pytest.mark.e2e
 
 DEFAULT = "tcp://127.0.0.1:7700"
+TUNNEL = "tcp://127.0.0.1:17700"
+REMOTE = "tcp://plant-server:7700"  # of pages with two hosts; both are this directory
+SCP = 'scp() { cp "${1#plant-server:}" "${2#plant-server:}"; }; '
+KEY_OPTIONS = ("--server-key", "--client-keys", "--rights")
 SESSIONS = [page for page in PAGES if page != "README.md" and needs_a_daemon(page)]
 
 
@@ -34,6 +39,8 @@ class Session:
         self.names: dict[str, object] = {}
         self.printed = ""
         self.daemon: DaemonProcess | None = None
+        self.options: list[str] = []  # of the daemon
+        self.exported: dict[str, str] = {}
         for file in (ROOT / "docs/data").glob("*.csv"):
             shutil.copy(file, directory)
 
@@ -44,7 +51,8 @@ class Session:
                 self.serve()
                 out = io.StringIO()
                 with contextlib.redirect_stdout(out):
-                    block._replace(source=block.source.replace(DEFAULT, self.requests)).run(self.names)
+                    source = block.source.replace(DEFAULT, self.requests).replace(REMOTE, self.requests)
+                    block._replace(source=source).run(self.names)
                 self.printed = out.getvalue()
             case "output":
                 return self.compare(block, [("", block.source, self.printed)])
@@ -73,12 +81,16 @@ class Session:
     def requests(self) -> str:
         return f"ipc://{self.directory}/requests"
 
-    def serve(self) -> str:
-        """Start the daemon if it does not run; returns its ready line."""
-        if self.daemon is not None and self.daemon.process.poll() is None:
+    def serve(self, options: list[str] | None = None) -> str:
+        """Start the daemon if it does not run with these options; returns its ready line."""
+        running = self.daemon is not None and self.daemon.process.poll() is None
+        if running and (options is None or options == self.options):
             return ""
+        if self.daemon is not None and running:
+            self.daemon.terminate()
+        self.options = options or self.options
         data = self.directory / "streamlearn-data"
-        self.daemon = DaemonProcess(self.directory, settings={"data_dir": data})
+        self.daemon = DaemonProcess(self.directory, *self.options, settings={"data_dir": data})
         line = self.daemon.ready().replace(f"{self.directory}/streamlearn-data", "streamlearn-data")
         for name, port in ("requests", 7700), ("firehose", 7701), ("events", 7702):
             line = line.replace(f"ipc://{self.directory}/{name}", f"tcp://127.0.0.1:{port}")
@@ -89,16 +101,21 @@ class Session:
         command = typed[2:].replace("\n> ", "\n")
         words = shlex.split(command.split("#")[0])
         if words[:2] == ["streamlearn", "serve"]:
-            return self.serve()
+            pairs = itertools.pairwise(words)
+            return self.serve([part for pair in pairs if pair[0] in KEY_OPTIONS for part in pair])
+        if words[0] == "export":
+            self.exported |= dict(word.split("=", 1) for word in words[1:])
+            return ""
         self.serve()
         assert self.daemon is not None
         if words[0] in ("kill", "pkill"):
             self.daemon.kill()
             return ""
         done = subprocess.run(
-            ["bash", "-c", command],
+            ["bash", "-c", SCP + command],
             cwd=self.directory,
             env=os.environ
+            | self.exported
             | {
                 "STREAMLEARN_ENDPOINT": self.requests,
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -165,4 +182,4 @@ def test_every_page_with_commands_uses_the_default_endpoint():
     for page in SESSIONS:
         for block in blocks(page):
             found = re.findall(r"Client\(\"(.*?)\"", block.source)
-            assert set(found) <= {DEFAULT}, block.name
+            assert set(found) <= {DEFAULT, REMOTE, TUNNEL}, block.name
