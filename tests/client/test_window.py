@@ -184,6 +184,29 @@ def test_with_faults_and_a_forgotten_producer_no_batch_is_learned_twice(steps):
         assert "it is unknown whether the daemon learned" in network.window.failure.message
 
 
+@pytest.mark.parametrize("event", ["disconnect", "timeout"])
+def test_a_batch_in_doubt_is_not_resent_in_a_new_epoch(event):
+    """The daemon learned the batch, the answer was lost, and the daemon forgot the producer."""
+    network = Network()
+    network.push(3)
+    network.send()
+    network.serve()
+    network.replies.clear()
+    if event == "disconnect":
+        network.disconnect()
+    else:
+        network.requests.clear()
+        network.wait(10)
+    forget(network)
+    network.push()
+    network.send()
+    network.exchange_all()
+    failure = network.window.failure
+    assert "it is unknown whether the daemon learned 3 of the samples" in failure.message
+    assert failure.detail["unacknowledged"] == 4
+    assert network.model.rows[:, 0].tolist() == [0]
+
+
 def test_batches_before_the_refused_one_wait_for_their_acks():
     network = Network()
     network.push(4)

@@ -251,7 +251,9 @@ class Window:
         self._resend_at = math.inf
 
     def fail(self, cause: StreamlearnError, reason: str) -> None:
-        """Set ``failure``: the stream can't continue."""
+        """Set ``failure``: the stream can't continue. The first failure stays."""
+        if self.failure is not None:
+            return
         self.failure = StreamLost(
             f"{reason}. {cause.code}: {cause.message}. {self.pending} samples are not acknowledged",
             unacknowledged=self.pending,
