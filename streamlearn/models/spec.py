@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import reprlib
 from decimal import Context, Decimal
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .row_cost import FIXED, SCALAR, SCALING, Cost
+from .row_cost import COPY, FIXED, SCALAR, SCALING, Cost
 from .stream.schedules import Positive, Schedule, changing
 
 MAX_STATE_VALUES = 1 << 27  # half a gigabyte of float32: a larger spec is a mistake and would stop the daemon
+_SCORE_VALUES = 4000
 _ADWIN = 5000  # multiply-adds of a test: every cut of a window of 2⁴⁷ values
 
 
@@ -78,6 +79,9 @@ class Spec(BaseModel):
         0, ge=0, lt=1 << 63, description="Seed of the random initial weights. Equal seeds give equal models."
     )
 
+    size_parameters: ClassVar[tuple[str, ...]] = ()
+    """Parameters that determine the size of the state."""
+
     @property
     def schedules(self) -> dict[str, Schedule]:
         """Parameters that may change over the stream, in the order of the kernel's arguments."""
@@ -88,7 +92,16 @@ class Spec(BaseModel):
         parts = [Cost(FIXED, ()), Cost(self.dim * (SCALING if self.scale else SCALAR), ("dim",))]
         if self.drift == "adwin":
             parts.append(Cost(_ADWIN, ("drift",)))
+        if self.on_drift is not None:  # the state is copied, so that rows after an alarm can be taken back
+            parts.append(
+                Cost(COPY * (self.state_values + _SCORE_VALUES), ("on_drift", *self.size_parameters))
+            )
         return parts
+
+    @property
+    def state_values(self) -> int:
+        """Number of values in the large arrays of the state."""
+        raise AssertionError("every subclass defines the size of its state")
 
     def given_parameters(self) -> str:
         """Return the parameters that were given, as text: ``name=value, …``. Long values are shortened."""

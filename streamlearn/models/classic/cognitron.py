@@ -29,6 +29,8 @@ Offset = tuple[int, int]
 class CognitronSpec(ActivitySpec):
     """Parameters of ``Cognitron``."""
 
+    size_parameters: ClassVar[tuple[str, ...]] = ("layers", "area", "dim")
+
     shape: tuple[Side, Side] | None = Field(
         None,
         description="Rows and columns of the sample and of every layer; rows·columns = dim. None: one row.",
@@ -88,6 +90,11 @@ class CognitronSpec(ActivitySpec):
             Cost(self.layers * cells * (2 * vicinity + EXPONENTIAL), ("layers", "shape", "vicinity", "dim")),
             Cost(cells * SCALAR, ("shape", "dim")),
         ]
+
+    @property
+    def state_values(self) -> int:
+        """Number of values in the large arrays of the state: the weights."""
+        return self.layers * self.dim * (2 * self.area + 1) ** 2
 
     @property
     def sides(self) -> tuple[int, int]:

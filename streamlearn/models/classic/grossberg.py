@@ -35,6 +35,8 @@ _SUM_TOLERANCE = 1e-3  # of assigned weights; they are then divided by their sum
 class GrossbergSpec(BinarySpec):
     """Parameters of ``Grossberg``."""
 
+    size_parameters: ClassVar[tuple[str, ...]] = ("layers", "dim")
+
     layers: tuple[Layer, ...] = Field(
         min_length=1,
         max_length=64,
@@ -87,6 +89,11 @@ class GrossbergSpec(BinarySpec):
     def schedules(self) -> dict[str, Schedule]:
         """Parameters that may change over the stream, in the kernel's order."""
         return {"learning_rate": self.learning_rate, "leak": self.leak}
+
+    @property
+    def state_values(self) -> int:
+        """Number of values in the large arrays of the state: the weights."""
+        return sum(units * lines for units, lines in self.shapes)
 
     @property
     def shapes(self) -> list[tuple[int, int]]:

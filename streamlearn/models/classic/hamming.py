@@ -34,6 +34,8 @@ _ITERATION = 100  # multiply-adds of an iteration of the MaxNet that do not depe
 class HammingSpec(BinarySpec):
     """Parameters of ``HammingNet``."""
 
+    size_parameters: ClassVar[tuple[str, ...]] = ("units", "dim")
+
     patterns: Annotated[
         Annotated[tuple[tuple[float, ...], ...] | None, BeforeValidator(_listed)],
         Accepts("NDArray[Any] | Sequence[Sequence[float]] | None", "array_like of shape (M, dim) or None"),
@@ -98,6 +100,11 @@ class HammingSpec(BinarySpec):
                 f"inhibition must be below 1/{self.count}, or the best of {self.count} patterns might lose"
             )
         return self
+
+    @property
+    def state_values(self) -> int:
+        """Number of values in the large arrays of the state: the weights."""
+        return self.count * self.dim
 
     @property
     def count(self) -> int:

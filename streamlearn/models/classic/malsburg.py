@@ -32,6 +32,8 @@ Rings = tuple[Ring, Ring]
 class MalsburgSpec(ActivitySpec):
     """Parameters of ``Malsburg``."""
 
+    size_parameters: ClassVar[tuple[str, ...]] = ("sheet", "dim")
+
     sheet: Annotated[int, Field(ge=0, le=512)] | tuple[Side, Side] = Field(
         7,
         description=(
@@ -112,6 +114,11 @@ class MalsburgSpec(ActivitySpec):
     def schedules(self) -> dict[str, Schedule]:
         """Parameters that may change over the stream, in the kernel's order."""
         return {"h": self.h}
+
+    @property
+    def state_values(self) -> int:
+        """Number of values in the large arrays of the state: the weights."""
+        return len(self.places) * self.dim
 
     @property
     def places(self) -> Places:

@@ -79,6 +79,11 @@ class GrowingNeuralGasSpec(UnitSpec):
     size_parameters = ("max_units",)
 
     @property
+    def state_values(self) -> int:
+        """Number of values in the large arrays of the state, with the edges."""
+        return super().state_values + self.max_units**2
+
+    @property
     def most_units(self) -> int:
         """Largest number of units."""
         return self.max_units

@@ -52,6 +52,11 @@ class LabelledSpec(UnitSpec):
             parts.append(Cost(self.labels * (self.most_units + SCALAR), ("labels", *self.size_parameters)))
         return parts
 
+    @property
+    def state_values(self) -> int:
+        """Number of values in the large arrays of the state, with the counts of labels."""
+        return super().state_values + (self.most_units * self.labels + self.delay if self.labels else 0)
+
     @model_validator(mode="after")
     def _has_bounded_counts(self) -> LabelledSpec:
         if 2 * math.prod(self.arrangement) * (self.labels or 0) > base.MAX_STATE_VALUES:

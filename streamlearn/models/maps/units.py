@@ -76,6 +76,11 @@ class UnitSpec(Spec):
         raise AssertionError("every subclass defines the arrangement of its units")
 
     @property
+    def state_values(self) -> int:
+        """Number of values in the large arrays of the state: the weights, and the first samples."""
+        return self.most_units * self.dim + (self.init_samples or 0) * self.dim
+
+    @property
     def most_units(self) -> int:
         """Largest number of units."""
         return math.prod(self.arrangement)

@@ -45,6 +45,8 @@ NO_IDS = np.zeros(0, np.int64)  # sample ids of a net without late targets
 class RecurrentSpec(base.Spec):
     """Parameters of every recurrent network."""
 
+    size_parameters: ClassVar[tuple[str, ...]] = ("hidden", "layers", "keys", "delay")
+
     hidden: int = Field(
         ge=1,
         le=1 << 14,

@@ -58,6 +58,16 @@ class BidirectionalSpec(RecurrentSpec):
                 "classes=… needs loss='cross_entropy' and loss='cross_entropy' needs classes=…;"
                 f" got classes={self.classes}, loss={self.loss!r}"
             )
+        if self.state_values > base.MAX_STATE_VALUES:
+            raise ValueError(
+                f"the state of the network has more than {base.MAX_STATE_VALUES} values;"
+                " use a smaller hidden, layers, chunk, keys or delay"
+            )
+        return self
+
+    @property
+    def state_values(self) -> int:
+        """Number of values in the large arrays of the state and of the scratch memory."""
         layout, _ = self.layout
         steps, slots = sum(self.chunk), self.keys or 1
         rows = 3 * int(layout[memory_layout.PARAMETER_ROWS])
@@ -67,13 +77,7 @@ class BidirectionalSpec(RecurrentSpec):
         rows += slots * self.state_places * self.state_rows
         predicted = int(layout[memory_layout.OUTPUTS]) if self.max_waiting else 0
         columns = self.dim + int(layout[memory_layout.TARGET_COLUMNS]) + predicted
-        values = slots * (steps + self.max_waiting) * columns
-        if rows * WIDTH + values > base.MAX_STATE_VALUES:
-            raise ValueError(
-                f"the state of the network has more than {base.MAX_STATE_VALUES} values;"
-                " use a smaller hidden, layers, chunk, keys or delay"
-            )
-        return self
+        return rows * WIDTH + slots * (steps + self.max_waiting) * columns
 
     def row_costs(self) -> list[Cost]:
         """Add the prediction of one chunk, and the learning of as many as one row can complete.

@@ -79,12 +79,7 @@ class RNNSpec(RecurrentSpec):
                 f" got target={self.target!r}. Remove residual"
             )
         self._check_symbols_and_classes()
-        layout, _ = self.layout
-        rows = 3 * int(layout[memory_layout.PARAMETER_ROWS])
-        rows += self.window_slots * int(
-            (self.keys or 1) * layout[memory_layout.WINDOW_ROWS] + layout[memory_layout.ACTIVATION_ROWS]
-        )
-        if rows * WIDTH > base.MAX_STATE_VALUES:
+        if self.state_values > base.MAX_STATE_VALUES:
             raise ValueError(
                 f"the state of the network has more than {base.MAX_STATE_VALUES} values;"
                 " use a smaller hidden, layers, k2, keys, horizon or delay"
@@ -108,6 +103,16 @@ class RNNSpec(RecurrentSpec):
                 "classes=… needs loss='cross_entropy' and target='given' or 'later', and these need"
                 f" classes=…; got classes={self.classes}, loss={self.loss!r}, target={self.target!r}"
             )
+
+    @property
+    def state_values(self) -> int:
+        """Number of values in the large arrays of the state and of the scratch memory."""
+        layout, _ = self.layout
+        rows = 3 * int(layout[memory_layout.PARAMETER_ROWS])
+        rows += self.window_slots * int(
+            (self.keys or 1) * layout[memory_layout.WINDOW_ROWS] + layout[memory_layout.ACTIVATION_ROWS]
+        )
+        return rows * WIDTH
 
     def row_costs(self) -> list[Cost]:
         """Add one step forward, and as many updates as one row can complete.
