@@ -10,44 +10,20 @@ only the tail. The journal's length is bounded: see `first_needed_lsn`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from streamlearn.errors import BadConfig, DamagedCheckpoints, DamagedJournal, FatalError, StreamlearnError
-from streamlearn.shard import RECORD_OVERHEAD, HostedModel, ModelSource, Shard, Snapshot
+from streamlearn.errors import BadConfig, DamagedCheckpoints, DamagedJournal, StreamlearnError
+from streamlearn.replay import ModelKey, ReadableJournal, Replay, ReplayOptions
+from streamlearn.shard import HostedModel, ModelSource, Shard, Snapshot
 from streamlearn.store.checkpoint import BadFile, CheckpointInfo, CheckpointStore
+from streamlearn.store.deaths import DeathLog
 from streamlearn.store.fs import FS, actionable_errors
 from streamlearn.store.journal import SEGMENT_BYTES, Journal
 from streamlearn.store.manifest import Manifest, ManifestFile
-from streamlearn.store.record import CREATES, Record, RecordKind
 from streamlearn.store.scan import JournalScan
-
-Progress = Callable[[int, int], None]  # lsn of the last replayed record, lsn of the journal's last record
-ModelKey = tuple[str, int]  # a model's name, and the lsn of the record that created it
-
-BACKLOG_BYTES = 16 * 1024 * 1024  # of records that replay reads before it learns them
-
-
-class ReadableJournal(Protocol):
-    """What recovery needs of a journal: a `JournalScan`, or an open `Journal`."""
-
-    @property
-    def id(self) -> int | None:
-        """The journal's id; `None` without segments."""
-
-    @property
-    def first_lsn(self) -> int:
-        """The first lsn of the oldest segment."""
-
-    @property
-    def written_lsn(self) -> int:
-        """The lsn of the last record."""
-
-    def replay(self) -> Iterator[Record]:
-        """Iterate over all records."""
 
 
 @dataclass(slots=True)
@@ -66,6 +42,7 @@ class Recovered:
     last_arrival: int  # the last arrival time of a record, ns since 1970
     bad: list[BadFile]  # checkpoints to set aside
     deleted: list[ModelKey]  # models that were deleted, and have checkpoints
+    deaths: DeathLog
     manifest: ManifestFile | None = None
 
 
@@ -75,8 +52,9 @@ def recover(
     models: ModelSource,
     *,
     manifest: Manifest | None = None,
+    deaths: DeathLog | None = None,
     repair: bool = False,
-    progress: Progress = lambda done, end: None,
+    options: ReplayOptions | None = None,
 ) -> Recovered:
     """Return the shard with the exact state at the journal's end. Changes no file.
 
@@ -90,10 +68,12 @@ def recover(
         Creates the models.
     manifest
         What the data directory must contain, if that is known.
+    deaths
+        Where earlier processes died.
     repair
         Accept a journal that ends before the newest checkpoint, or that begins too late.
-    progress
-        Called during a long replay.
+    options
+        How to replay.
 
     Raises
     ------
@@ -102,14 +82,16 @@ def recover(
     DamagedJournal
         If a record can't be applied, or if the journal ends before a checkpoint's lsn (unless `repair`).
     """
-    shard = Shard(models)
+    deaths = deaths or DeathLog(None)
+    shard = Shard(models, deaths)
     if manifest is not None and not repair:
         _check_beginning(journal, manifest)
     bad: list[BadFile] = []
     lost = _install(shard, journal, checkpoints, manifest, bad)
     next_lsn = _check_end(shard, journal, repair)
-    replay = _Replay(shard, lost, dict(manifest.models) if manifest is not None else {})
-    replay.run(journal, progress)
+    expected = dict(manifest.models) if manifest is not None else {}
+    replay = Replay(shard, lost, expected, deaths, options or ReplayOptions())
+    replay.run(journal)
     if lost:
         name, create_lsn = next(iter(lost.items()))
         raise DamagedCheckpoints(
@@ -131,6 +113,7 @@ def recover(
         next_lsn=next_lsn,
         last_arrival=max([replay.last_arrival, *(hosted.applied_time for hosted in shard)]),
         bad=bad,
+        deaths=deaths,
         # Deleted; the daemon ended before it removed the files.
         deleted=[key for key in checkpoints.models() if key not in present],
     )
@@ -158,6 +141,9 @@ def take_over(
         fs, scan.directory, segment_bytes=segment_bytes, repair=repair, scan=scan, warn=warn
     )
     journal.advance(recovered.next_lsn)
+    present = {hosted.create_lsn for hosted in recovered.shard}
+    deaths = recovered.deaths
+    deaths.keep([each for each in deaths.suspects if each.set_aside and each.create_lsn in present])
     for bad in recovered.bad:
         checkpoints.set_aside(bad)
     for key in recovered.deleted:
@@ -297,99 +283,3 @@ def _check_end(shard: Shard, journal: ReadableJournal, repair: bool) -> int:
             checkpoint_lsn=newest.applied_lsn,
         )
     return newest.applied_lsn + 1
-
-
-class _Replay:
-    """The replay of a journal into a shard.
-
-    Removes the models that it creates from `lost`, and those that it deletes from `expected`: the models that
-    were created before the journal begins.
-    """
-
-    def __init__(self, shard: Shard, lost: dict[str, int], expected: dict[ModelKey, int]) -> None:
-        self.records = self.rows = self.last_arrival = 0
-        self._shard = shard
-        self._lost = lost
-        self._expected = expected
-        self._unknown: dict[str, int] = {}  # name → first lsn
-
-    def run(self, journal: ReadableJournal, progress: Progress) -> None:
-        """Replay all records."""
-        shard, backlog = self._shard, 0
-        for record in journal.replay():
-            self.last_arrival = max(self.last_arrival, record.time)
-            if not self._is_known(record):
-                continue
-            with _applying(record.model, record.lsn):
-                if shard.enqueue(record):
-                    self.records += 1
-                    self.rows += record.rows
-                    backlog += len(record.payload) + RECORD_OVERHEAD
-            if backlog > BACKLOG_BYTES:
-                _drain(shard)
-                backlog = 0
-                progress(record.lsn, journal.written_lsn)
-        _drain(shard)
-        self._check_models()
-
-    def _is_known(self, record: Record) -> bool:
-        """Whether the record creates its model, or the model exists."""
-        name, known = record.model, record.model in self._shard
-        if record.kind in CREATES:
-            if self._lost.get(name) == record.lsn:
-                del self._lost[name]
-            return True
-        if record.kind is RecordKind.DELETE:
-            self._unknown.pop(name, None)
-            for key in [key for key in self._expected if key[0] == name and key[1] < record.lsn]:
-                del self._expected[key]
-        elif not known and name not in self._lost:
-            # A later record deletes the model, or its checkpoints are missing.
-            self._unknown.setdefault(name, record.lsn)
-        return known
-
-    def _check_models(self) -> None:
-        """Raise `DamagedCheckpoints` if a model should exist, and does not."""
-        present = {(hosted.name, hosted.create_lsn) for hosted in self._shard}
-        for name, create_lsn in self._expected:
-            if (name, create_lsn) not in present and name not in self._lost:
-                raise DamagedCheckpoints(
-                    f"model {name!r} was created by record {create_lsn}, and was not deleted, but has no "
-                    "checkpoint, and the journal no longer reaches back to its creation. If "
-                    f"checkpoints/{name}@{create_lsn} was moved away, move it back; otherwise restore it "
-                    "from a backup; or move manifest.json away to start without the model",
-                    model=name,
-                    create_lsn=create_lsn,
-                )
-        if self._unknown:
-            name, lsn = next(iter(self._unknown.items()))
-            raise DamagedCheckpoints(
-                f"the journal has records of model {name!r} (from {lsn} on), but neither its creation nor a "
-                "checkpoint of it exists; restore its checkpoints from a backup",
-                model=name,
-                lsn=lsn,
-            )
-
-
-def _drain(shard: Shard) -> None:
-    """Apply all enqueued records."""
-    while shard.has_backlog:
-        hosted = next(iter(shard.backlogged))
-        with _applying(hosted.name, hosted.next_lsn):
-            shard.step()
-
-
-@contextmanager
-def _applying(model: str, lsn: int) -> Iterator[None]:
-    """Turn a refusal by the model into `DamagedJournal`."""
-    try:
-        yield
-    except FatalError:
-        raise
-    except StreamlearnError as error:
-        raise DamagedJournal(
-            f"record {lsn} of model {model!r} is intact, but can't be applied: {error.message}; if another "
-            "version of streamlearn wrote it, use that version",
-            lsn=lsn,
-            model=model,
-        ) from error

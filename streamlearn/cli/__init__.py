@@ -16,7 +16,19 @@ from typing import Annotated, TextIO
 
 import typer
 
-from streamlearn.cli import backup, checkpoints, demo, keygen, models, predict, push, serve, verify, warmup
+from streamlearn.cli import (
+    backup,
+    checkpoints,
+    demo,
+    keygen,
+    models,
+    predict,
+    push,
+    repair,
+    serve,
+    verify,
+    warmup,
+)
 from streamlearn.cli.environment import check_environment
 from streamlearn.cli.options import DEFAULT_ENDPOINT, KeyFile, ServerKey
 
@@ -34,7 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for module in (serve, keygen, demo, warmup, models, push, predict, checkpoints, backup, verify):
+for module in (serve, keygen, demo, warmup, models, push, predict, checkpoints, backup, verify, repair):
     module.add_to(app)
 
 

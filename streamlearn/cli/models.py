@@ -63,7 +63,13 @@ def status(
         counts = (model[key] for key in ("samples", "learned", "duplicates", "refused", "backlog_rows"))
         table.add_row(name, *map(report.text, counts), report.duration(seconds) if seconds else "–")
     none = "no models; create one: streamlearn create --help"
-    report.show({**hello, **stats}, as_json, report.pairs(facts), table if stats["models"] else none)
+    report.show(
+        {**hello, **stats},
+        as_json,
+        report.pairs(facts),
+        table if stats["models"] else none,
+        *_set_aside(stats["models"]),
+    )
 
 
 def models(
@@ -82,7 +88,19 @@ def models(
     for model in found:
         numbers = (model["dim"], model["samples"], model["applied_lsn"])
         table.add_row(model["name"], model["kind"], *map(report.text, numbers))
-    report.show(found, as_json, table if found else "no models; create one: streamlearn create --help")
+    none = "no models; create one: streamlearn create --help"
+    report.show(
+        found, as_json, table if found else none, *_set_aside({model["name"]: model for model in found})
+    )
+
+
+def _set_aside(models: dict[str, Any]) -> list[str]:
+    """Return a line for each model that is set aside."""
+    return [
+        f"{name} is set aside: {model['quarantined']['reason']}; see: streamlearn repair --help"
+        for name, model in models.items()
+        if model.get("quarantined")
+    ]
 
 
 def create(

@@ -21,7 +21,8 @@ from streamlearn.errors import (
     StreamlearnError,
     UnknownModel,
 )
-from streamlearn.recovery import ModelKey, first_needed_lsn, manifest_of
+from streamlearn.recovery import first_needed_lsn, manifest_of
+from streamlearn.replay import ModelKey
 from streamlearn.shard import HostedModel, Snapshot
 from streamlearn.store.checkpoint import CheckpointInfo, check_unused
 from streamlearn_client.protocol import EventMessage
@@ -95,7 +96,7 @@ class Checkpointer:
         self._now = now
         for hosted in self._context.shard:
             history = self._history(hosted)
-            if not history.unwritten and self._is_due(hosted, history):
+            if hosted.set_aside is None and not history.unwritten and self._is_due(hosted, history):
                 self._due[hosted] = None
         for hosted in list(self._due):
             self.between_slices(hosted)
@@ -180,7 +181,8 @@ class Checkpointer:
         return [
             hosted
             for hosted in self._context.shard
-            if max((info.lsn for info in self._history(hosted).checkpoints), default=0) != hosted.applied_lsn
+            if hosted.set_aside is None
+            and max((info.lsn for info in self._history(hosted).checkpoints), default=0) != hosted.applied_lsn
         ]
 
     def forget(self, hosted: HostedModel) -> None:

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from streamlearn import __version__
@@ -25,6 +26,7 @@ from streamlearn.daemon.config import Settings
 from streamlearn.daemon.daemon import Daemon
 from streamlearn.daemon.process import Terminated, check_terminated
 from streamlearn.daemon.sockets import bind, check_exposure
+from streamlearn.daemon.trial import survives
 from streamlearn.errors import (
     BadConfig,
     CheckpointsFailed,
@@ -35,7 +37,9 @@ from streamlearn.errors import (
 )
 from streamlearn.kernels import cached, compile_all
 from streamlearn.recovery import Recovered, recover, take_over
+from streamlearn.replay import ReplayOptions
 from streamlearn.store.checkpoint import CheckpointStore
+from streamlearn.store.deaths import DeathLog
 from streamlearn.store.fs import FS
 from streamlearn.store.manifest import ManifestFile
 from streamlearn.store.scan import JournalScan
@@ -104,7 +108,10 @@ def _start(settings: Settings, fs: FS, stack: ExitStack) -> Daemon:
             "INSECURE: %s accepts everybody on the network, without keys and without encryption", endpoint
         )
     directory = settings.data_dir
-    stack.enter_context(fs.lock(directory / "lock"))
+    lock = stack.enter_context(fs.lock(directory / "lock"))
+    deaths = DeathLog(lock)
+    if deaths.last is not None:
+        log.warning("the last process died while it applied record %d", deaths.last.lsn)
     # All checks come before `take_over`: a start that is refused changes no file.
     repair = settings.journal.repair
     scan = JournalScan(fs, directory / "journal", repair=repair)
@@ -114,7 +121,11 @@ def _start(settings: Settings, fs: FS, stack: ExitStack) -> Daemon:
     _compile()
     check_terminated()
     began = time.monotonic()
-    recovered = recover(scan, checkpoints, model_kinds, manifest=manifest, repair=repair, progress=_replaying)
+    watchdog = sdnotify.Watchdog()
+    options = ReplayOptions(progress=_replaying, alive=watchdog.feed, trial=partial(survives, lock, watchdog))
+    recovered = recover(
+        scan, checkpoints, model_kinds, manifest=manifest, deaths=deaths, repair=repair, options=options
+    )
     _limit_row_cost(settings, recovered)
     _check_declared(settings, recovered)
     sockets = bind(settings.endpoints, settings.limits.frame_bytes, access)
@@ -130,6 +141,13 @@ def _start(settings: Settings, fs: FS, stack: ExitStack) -> Daemon:
         warn=log.warning,
     )
     stack.callback(journal.close)
+    for hosted in recovered.shard:
+        if hosted.set_aside is not None:
+            log.error(
+                "model %s is set aside: %s. `streamlearn repair` can drop this record or this model",
+                hosted.name,
+                hosted.set_aside.reason,
+            )
     log.info(
         "recovered %d models; replayed %d records (%d samples) in %.2f s",
         len(recovered.shard),
@@ -224,7 +242,7 @@ def _check_declared(settings: Settings, recovered: Recovered) -> None:
             except StreamlearnError as error:
                 problems.append({"field": f"models.{declared.name}", "message": error.message})
             continue
-        existing = recovered.shard.hosted(declared.name).model
+        existing = recovered.shard.find(declared.name).model
         wanted = model_kinds.create(declared.kind, declared.spec)
         if existing.kind != wanted.kind:
             problems.append({"field": f"models.{declared.name}", "message": f"is a {existing.kind} already"})

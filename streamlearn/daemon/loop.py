@@ -24,6 +24,7 @@ from streamlearn.daemon.group_commit import GroupCommit
 from streamlearn.daemon.identity import Identity
 from streamlearn.daemon.queries import Queries
 from streamlearn.daemon.replies import ReplyAddress
+from streamlearn.daemon.sdnotify import Watchdog
 from streamlearn.daemon.sockets import receive
 from streamlearn.errors import BadMessage, FatalError, ShuttingDown, StreamlearnError, UnknownOp
 from streamlearn.shard import Applied
@@ -79,6 +80,7 @@ class Loop:
         self._final_checkpoints_taken = False
         self._failure: FatalError | None = None
         self._next_tick = 0.0
+        self._watchdog = Watchdog()
         self._poller = context.runtime.poller()
         self._poller_without_firehose = context.runtime.poller()
         for source in (context.sockets.requests, context.sockets.events, context.self_pipe):
@@ -132,6 +134,7 @@ class Loop:
         self._slice_ns = self._short_slice_ns if recent_query else IDLE_FACTOR * self._short_slice_ns
         if now >= self._next_tick:
             self._next_tick = now + TICK_SECONDS
+            self._watchdog.feed(now)
             context.watermarks.expire(now)
             self._group_commit.tick()
             self._checkpointer.tick(now)

@@ -13,7 +13,13 @@ from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.group_commit import GroupCommit
 from streamlearn.daemon.queries import Arrays, Queries, Query
-from streamlearn.daemon.replies import ReplyAddress, checkpoint_fields, deleted_while_waiting, model_fields
+from streamlearn.daemon.replies import (
+    ReplyAddress,
+    checkpoint_fields,
+    deleted_while_waiting,
+    model_fields,
+    quarantine_fields,
+)
 from streamlearn.errors import TooLarge
 from streamlearn.models.base import Model
 from streamlearn.shard import HostedModel
@@ -136,7 +142,7 @@ class ReadOperations:
     def _do_stats(self, reply_to: ReplyAddress, request: Request) -> None:
         context = self._context
         if request.model:
-            hosted_models = [context.shard.hosted(request.model)]
+            hosted_models = [context.shard.find(request.model)]
         else:
             allows = reply_to.identity.allows
             hosted_models = [hosted for hosted in context.shard if allows("query", hosted.name)]
@@ -144,6 +150,7 @@ class ReadOperations:
         for hosted in hosted_models:
             models[hosted.name] = {
                 "samples": hosted.model.samples,
+                "quarantined": quarantine_fields(hosted),
                 "learned": hosted.learned,
                 "missing_batches": hosted.missing_batches,
                 "matched_targets": hosted.matched_targets,

@@ -80,7 +80,14 @@ def model_fields(hosted: HostedModel) -> dict[str, Any]:
         "samples": hosted.model.samples,
         "applied_lsn": hosted.applied_lsn,
         "create_lsn": hosted.create_lsn,
+        "quarantined": quarantine_fields(hosted),
     }
+
+
+def quarantine_fields(hosted: HostedModel) -> dict[str, Any] | None:
+    """Why a model is set aside; `None` if it is not."""
+    aside = hosted.set_aside
+    return None if aside is None else {"lsn": aside.lsn, "reason": aside.reason, "time": aside.time}
 
 
 def checkpoint_fields(info: CheckpointInfo, now: int) -> dict[str, Any]:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
+import time
+
+START_SECONDS = 120  # until the next sign of life during a start; a kernel may take a minute to compile
+DEFAULT_SECONDS = 10.0  # without a watchdog
+LEAST_SECONDS = 1.0  # between two signs of life
 
 
 def notify(state: str) -> None:
@@ -15,3 +21,35 @@ def notify(state: str) -> None:
     address = "\0" + path[1:] if path.startswith("@") else path
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
         out.sendto(state.encode(), address)
+
+
+class Watchdog:
+    """Signs of life, at most as often as systemd needs them. For the main thread.
+
+    With `WatchdogSec=` in the unit, systemd kills a daemon that makes no progress. During a start, a sign of
+    life also extends the time limit: a long replay is not ended as long as it makes progress.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = _watchdog_seconds()
+        """Without a sign of life for so long, the daemon hangs."""
+        self._interval = min(LEAST_SECONDS, self.seconds / 4)
+        self._next = -math.inf  # steady clock, s
+        self._enabled = "NOTIFY_SOCKET" in os.environ
+
+    def feed(self, now: float | None = None) -> None:
+        """Report progress. `now`: seconds of a steady clock."""
+        if not self._enabled:
+            return
+        now = time.monotonic() if now is None else now
+        if now >= self._next:
+            self._next = now + self._interval
+            notify(f"WATCHDOG=1\nEXTEND_TIMEOUT_USEC={START_SECONDS * 10**6}")
+
+
+def _watchdog_seconds() -> float:
+    """How long systemd waits for a sign of life."""
+    microseconds, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+    if not microseconds.isdecimal() or process not in ("", str(os.getpid())):
+        return DEFAULT_SECONDS
+    return int(microseconds) / 1e6

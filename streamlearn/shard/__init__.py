@@ -1,6 +1,14 @@
 """Models and records in, outputs out. No sockets, no files, no clock: the time comes with the record."""
 
-from streamlearn.shard.hosted_model import RECORD_OVERHEAD, Applied, HostedModel, ModelSource, Snapshot
+from streamlearn.shard.hosted_model import (
+    RECORD_OVERHEAD,
+    Applied,
+    HostedModel,
+    ModelSource,
+    SetAside,
+    Snapshot,
+    Watch,
+)
 from streamlearn.shard.producers import ProducerState
 from streamlearn.shard.shard import Duplicate, Shard
 
@@ -11,6 +19,8 @@ __all__ = [
     "HostedModel",
     "ModelSource",
     "ProducerState",
+    "SetAside",
     "Shard",
     "Snapshot",
+    "Watch",
 ]

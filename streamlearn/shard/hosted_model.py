@@ -11,14 +11,14 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn.errors import Gap, UnknownProducer
+from streamlearn.errors import Gap, Quarantined, UnknownProducer
 from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets, joined, part
 from streamlearn.models.row_cost import row_cost
 from streamlearn.shard.producers import Position, ProducerState
 from streamlearn.shard.record_codec import content_digest, decode_batch
 from streamlearn.store import tensors
-from streamlearn.store.record import Record, RecordKind
+from streamlearn.store.record import Place, Record, RecordKind
 from streamlearn_client.outputs import NamedArrays
 
 FIRST_SLICE = 256  # rows, until the model's speed is measured
@@ -57,6 +57,42 @@ class Applied(NamedTuple):
     outputs: NamedArrays | None = None
 
 
+class SetAside(NamedTuple):
+    """Why a model is set aside: the process died at record `lsn`. `time` is when it was set aside, in ns."""
+
+    lsn: int
+    deaths: int
+    time: int
+
+    @property
+    def reason(self) -> str:
+        """The reason as a sentence."""
+        return (
+            f"the daemon died {self.deaths} times while it applied record {self.lsn} "
+            f"(set aside at {np.datetime64(self.time // 10**9, 's')} UTC)"
+        )
+
+
+class Watch(Protocol):
+    """Records which part of the journal is being applied, in case that the process dies."""
+
+    def enter(self, create_lsn: int, place: Place) -> None:
+        """The model that record `create_lsn` created begins to apply `place`."""
+
+    def leave(self) -> None:
+        """It has applied it."""
+
+
+class NoWatch:
+    """Records nothing."""
+
+    def enter(self, create_lsn: int, place: Place) -> None:
+        """Do nothing."""
+
+    def leave(self) -> None:
+        """Do nothing."""
+
+
 class Snapshot(NamedTuple):
     """A copy of one model as of `lsn`, to be written as a checkpoint."""
 
@@ -71,6 +107,8 @@ class HostedModel:
     """A model and its queue of records.
 
     `applied_producers` is the producer state as of `applied_lsn`, `accepted_producers` as of `accepted_lsn`.
+    A model that is `set_aside` learns nothing and accepts nothing. Its state is that before the record at
+    which the process died. `suspects` are the places where it may die: they are applied row by row.
     """
 
     __slots__ = (
@@ -94,7 +132,9 @@ class HostedModel:
         "nanoseconds_per_query_row",
         "nanoseconds_per_row",
         "row_cost",
+        "set_aside",
         "slice_rows",
+        "suspects",
         "unmatched_targets",
     )
 
@@ -110,6 +150,8 @@ class HostedModel:
         self.learned = 0  # rows, late targets included, since this process began; restores do not reset it
         self.missing_batches = 0  # lost by a lossy transport since this process began
         self.matched_targets = self.unmatched_targets = 0  # late targets since this process began
+        self.set_aside: SetAside | None = None
+        self.suspects: Sequence[Place] = ()
         self.backlog_rows = 0
         self.backlog_bytes = 0
         self.row_cost = row_cost(model.spec)
@@ -159,7 +201,10 @@ class HostedModel:
         """Append a journalled record to the queue."""
         if record.lsn > self.accepted_lsn:  # in a replay; otherwise `accept_learn` has noted it
             self.note_accepted(record)
-        self._queue.append((record, decode_batch(record, self.model.uses_time)))
+        if self.set_aside is not None:
+            return
+        batch = decode_batch(record, self.model.uses_time)
+        self._queue.append((record, None if record.dropped else batch))
         self.backlog_rows += record.rows
         self.backlog_bytes += len(record.payload) + RECORD_OVERHEAD
 
@@ -178,18 +223,23 @@ class HostedModel:
     def forget_unqueued(self) -> None:
         """Undo the acceptance of every record that is not in the queue: the journal refused them."""
         enqueued_lsn = self._queue[-1][0].lsn if self._queue else self.applied_lsn
-        if self.accepted_lsn == enqueued_lsn:
+        if self.accepted_lsn == enqueued_lsn or self.set_aside is not None:
             return
         self.accepted_producers = self.applied_producers.copy()
         self.accepted_lsn = self.applied_lsn
         for record, _ in self._queue:
             self.note_accepted(record)
 
-    def step(self, models: ModelSource) -> Applied:
+    def step(self, models: ModelSource, watch: Watch) -> Applied:
         """Apply the next change, or learn up to `slice_rows` rows of the next batches."""
         record, batch = self._queue[0]
         if batch is not None:
-            return self._learn(record, batch)
+            return self._learn(record, batch, watch)
+        if record.dropped:
+            self.backlog_rows -= record.rows
+            self._finish()
+            return Applied(self, record.kind, record.lsn, record.time)
+        watch.enter(self.create_lsn, Place(record.lsn, 0, record.lsn, 0))
         if record.kind is RecordKind.RESTORE:
             arrays, metadata = tensors.decode(bytes(record.payload))
             self.model = models.from_arrays(arrays, metadata)
@@ -198,20 +248,23 @@ class HostedModel:
         self._finish()
         return Applied(self, record.kind, record.lsn, record.time)
 
-    def _learn(self, last: Record, batch: Batch | Targets) -> Applied:
+    def _learn(self, last: Record, batch: Batch | Targets, watch: Watch) -> Applied:
         """Learn as many whole records as fit into a slice, or a part of a record that is longer than a slice.
 
         So every record ends at the end of a slice, where a checkpoint can be taken.
         """
-        kind = last.kind
-        stop = min(last.rows, self._rows_done + self.slice_rows)
-        parts, rows = [part(batch, self._rows_done, stop)], stop - self._rows_done
+        kind, first_lsn, begin = last.kind, last.lsn, self._rows_done
+        limit = self.slice_rows if not self.suspects else self._rows_before_suspects(last)
+        stop = min(last.rows, begin + limit)
+        parts, rows = [part(batch, begin, stop)], stop - begin
         sizes = [(last.lsn, rows)]
         finished = 0
         if stop == last.rows:
             finished = 1
             for record, next_batch in islice(self._queue, 1, None):
-                if next_batch is None or record.kind is not kind or rows + record.rows > self.slice_rows:
+                if next_batch is None or record.kind is not kind or rows + record.rows > limit:
+                    break
+                if any(place.rows_before(record.lsn, 0) is not None for place in self.suspects):
                     break
                 parts.append(next_batch)
                 rows += record.rows
@@ -219,6 +272,7 @@ class HostedModel:
                 last = record
                 finished += 1
         first = self.model.samples
+        watch.enter(self.create_lsn, Place(first_lsn, begin, last.lsn, rows))
         outputs = self.model.learn_validated(joined(parts))
         if kind is RecordKind.TARGETS:
             self._count_matches(sizes, outputs)
@@ -228,6 +282,34 @@ class HostedModel:
         for _ in range(finished):
             self._finish()
         return Applied(self, kind, last.lsn, last.time, first, rows, outputs)
+
+    def _rows_before_suspects(self, record: Record) -> int:
+        """Return how many rows of `record` may be learned in one slice; 1 within a suspect place."""
+        rows = self.slice_rows
+        for place in self.suspects:
+            before = place.rows_before(record.lsn, self._rows_done)
+            if before is not None:
+                rows = min(rows, max(before, 1))
+        return rows
+
+    def put_aside(self, aside: SetAside) -> None:
+        """Set the model aside, before it applies any part of record `aside.lsn`."""
+        self.set_aside = aside
+        self._queue.clear()
+        self._rows_done = self.backlog_rows = self.backlog_bytes = 0
+
+    def check_usable(self) -> None:
+        """Raise `Quarantined` if the model is set aside."""
+        if self.set_aside is not None:
+            raise Quarantined(
+                f"model {self.name!r} is set aside: {self.set_aside.reason}. "
+                "Its files are kept. Stop the daemon and run `streamlearn repair DATA_DIR`, which can drop "
+                "this record or this model",
+                model=self.name,
+                lsn=self.set_aside.lsn,
+                reason=self.set_aside.reason,
+                time=self.set_aside.time,
+            )
 
     def _finish(self) -> None:
         record, _ = self._queue.popleft()

@@ -16,10 +16,19 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from streamlearn.errors import BadCheckpoint, ModelExists, UnknownModel
+from streamlearn.errors import BadCheckpoint, ModelExists, StreamlearnError, UnknownModel
 from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets
-from streamlearn.shard.hosted_model import ARRIVAL, Applied, HostedModel, ModelSource, Snapshot
+from streamlearn.shard.hosted_model import (
+    ARRIVAL,
+    Applied,
+    HostedModel,
+    ModelSource,
+    NoWatch,
+    SetAside,
+    Snapshot,
+    Watch,
+)
 from streamlearn.shard.producers import ProducerState
 from streamlearn.shard.record_codec import content_digest, encode_payload, optional_columns
 from streamlearn.store import tensors
@@ -38,9 +47,10 @@ class Duplicate(NamedTuple):
 class Shard:
     """Models by name. One thread owns it (R6)."""
 
-    def __init__(self, models: ModelSource) -> None:
+    def __init__(self, models: ModelSource, watch: Watch | None = None) -> None:
         self.source = models
         self.max_row_cost: int | None = None  # multiply-adds of a row of a new model; a replay has no limit
+        self._watch = watch or NoWatch()
         self._hosted: dict[str, HostedModel] = {}
         self._backlogged: deque[HostedModel] = deque()  # models with a queue; the next to learn comes first
 
@@ -54,7 +64,16 @@ class Shard:
         return name in self._hosted
 
     def hosted(self, name: str) -> HostedModel:
-        """Return a model by name. Raises `UnknownModel`, which names the existing models."""
+        """Return a model by name.
+
+        Raises `UnknownModel`, which names the existing models, and `Quarantined` if the model is set aside.
+        """
+        hosted = self.find(name)
+        hosted.check_usable()
+        return hosted
+
+    def find(self, name: str) -> HostedModel:
+        """Return a model by name, also if it is set aside. Raises `UnknownModel`."""
         try:
             return self._hosted[name]
         except KeyError:
@@ -111,7 +130,7 @@ class Shard:
         Gap, Fenced, Conflict, UnknownProducer
             If the producer's number or epoch is wrong. `BadValue` if its epoch is too far in the future.
         """
-        hosted = self._hosted.get(learn.model) or self.hosted(learn.model)
+        hosted = self.hosted(learn.model)
         batch: Batch | Targets
         if learn.x is None:
             assert learn.y is not None  # the codec guarantees it
@@ -217,27 +236,41 @@ class Shard:
                 raise ModelExists(f"record {record.lsn} creates {record.model!r}, which exists already")
             self._hosted[record.model] = self._created(record)
             return True
-        hosted = self.hosted(record.model)
+        hosted = self.find(record.model)
         if record.kind is RecordKind.DELETE:
             hosted.discard_queue(record.lsn)
             if hosted in self._backlogged:
                 self._backlogged.remove(hosted)
             del self._hosted[record.model]
             return True
-        if not hosted.has_backlog:
-            self._backlogged.append(hosted)
+        was_idle = not hosted.has_backlog
         hosted.enqueue(record)
-        return True
+        if was_idle and hosted.has_backlog:
+            self._backlogged.append(hosted)
+        return hosted.set_aside is None
 
     def step(self) -> Applied | None:
         """Apply one slice of the next model in turn; return `None` if no model has a backlog."""
         if not self._backlogged:
             return None
         hosted = self._backlogged.popleft()
-        applied = hosted.step(self.source)
+        try:
+            applied = hosted.step(self.source, self._watch)
+        except BaseException as error:
+            # A refusal by the model, or a signal that ends the process: not a death at this record.
+            if isinstance(error, StreamlearnError) or not isinstance(error, Exception):
+                self._watch.leave()
+            raise
+        self._watch.leave()
         if hosted.has_backlog:
             self._backlogged.append(hosted)
         return applied
+
+    def put_aside(self, hosted: HostedModel, aside: SetAside) -> None:
+        """Set a model aside before record `aside.lsn`. Its later records are only counted."""
+        hosted.put_aside(aside)
+        if hosted in self._backlogged:
+            self._backlogged.remove(hosted)
 
     def drain(self) -> None:
         """Apply all enqueued records."""

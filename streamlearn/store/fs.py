@@ -26,6 +26,7 @@ PRIVATE_FILE, PRIVATE_DIRECTORY = 0o600, 0o700  # modes of everything that the d
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
 _NO_PREALLOCATION = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+_HOLDER_BYTES = 32  # of the lock file: the process id of its holder
 _BUFFERS_PER_CALL = 1024  # IOV_MAX of Linux
 
 
@@ -189,7 +190,7 @@ class FS:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            holder = os.pread(fd, _HOLDER_BYTES, 0).strip(b"\0\n").decode("ascii", "replace") or "unknown"
             os.close(fd)
             raise DirectoryLocked(
                 f"the data directory {path.parent} is in use by another streamlearn daemon (process "
@@ -197,9 +198,9 @@ class FS:
                 directory=str(path.parent),
                 process=holder,
             ) from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        return Lock(fd)
+        lock = Lock(fd)
+        lock.note(f"{os.getpid()}\n".encode().ljust(_HOLDER_BYTES, b"\0"), 0)
+        return lock
 
 
 def _private(fd: int) -> int:
@@ -219,10 +220,37 @@ def _without(buffers: Sequence[Bytes], count: int) -> Sequence[Bytes]:
 
 
 class Lock:
-    """A held lock. The kernel releases it when the process ends for any reason."""
+    """A held lock. The kernel releases it when the process ends for any reason.
+
+    The file begins with the process id; the holder may write notes behind it (``deaths.py``).
+    """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Return ``size`` bytes of the lock file, fewer at its end."""
+        return os.pread(self._fd, size, offset)
+
+    def write(self, data: Bytes, offset: int) -> None:
+        """Write to the lock file."""
+        os.pwrite(self._fd, data, offset)
+
+    def note(self, data: Bytes, offset: int) -> bool:
+        """Write to the lock file if the disk allows it: a full disk must not stop the daemon."""
+        try:
+            os.pwrite(self._fd, data, offset)
+        except OSError:
+            return False
+        return True
+
+    def cut(self, size: int) -> None:
+        """Cut the lock file to ``size`` bytes."""
+        os.ftruncate(self._fd, size)
+
+    def sync(self) -> None:
+        """Make the lock file's content durable."""
+        os.fdatasync(self._fd)
 
     def release(self) -> None:
         """Release the lock. The lock file stays, since removing it would cause a race."""

@@ -17,6 +17,7 @@ from threading import Lock
 
 from streamlearn.errors import DamagedJournal, DiskFull, JournalFailed
 from streamlearn.store import record as record_format
+from streamlearn.store.dropped import forget_before
 from streamlearn.store.fs import FS, FULL, actionable_error, actionable_errors
 from streamlearn.store.record import Record, RecordKind
 from streamlearn.store.repair import make_durable, remove
@@ -444,6 +445,8 @@ class Journal:
                     for segment in self._open
                 )
             if len(oldest) < 2 or oldest[1].first > before_lsn or busy:
+                if removed:
+                    forget_before(self._fs, self._directory, self.first_lsn)
                 return removed
             # One at a time: after removing two at once, a power loss might restore only the older one.
             remove(self._fs, oldest[:1])

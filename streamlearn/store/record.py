@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
@@ -63,6 +64,8 @@ class Record:
     - RESTORE: the content of the checkpoint file (``tensors.encode``)
     - COPY: the same; it creates a model with this spec and state
     - REHEAT: the heat as JSON
+
+    ``dropped`` is not in the record's bytes: a person has dropped it (``dropped.py``), so models ignore it.
     """
 
     kind: RecordKind
@@ -78,6 +81,31 @@ class Record:
     payload: bytes | memoryview = b""
     optional_columns: int = 0
     digest: int = 0  # of the batch's content, kept by the shard; 0: not computed. Not in the journal
+    dropped: bool = False
+
+
+class Place(NamedTuple):
+    """A part of the journal that is applied in one call.
+
+    Either whole records of one model, ``lsn`` … ``last_lsn``; or, if these are equal, ``rows`` rows of one
+    record from ``row`` on.
+    """
+
+    lsn: int
+    row: int
+    last_lsn: int
+    rows: int
+
+    def rows_before(self, lsn: int, row: int) -> int | None:
+        """Return how many rows of record ``lsn`` from ``row`` on come before this place.
+
+        ``None`` if the rest of the record is not in it.
+        """
+        if not self.lsn <= lsn <= self.last_lsn:
+            return None
+        if self.lsn != self.last_lsn or self.row <= row < self.row + max(self.rows, 1):
+            return 0
+        return self.row - row if row < self.row else None
 
 
 @dataclass(slots=True)

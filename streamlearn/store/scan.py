@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from streamlearn.errors import DamagedJournal
+from streamlearn.store.dropped import dropped_lsns
 from streamlearn.store.fs import FS, actionable_errors
 from streamlearn.store.reader import ChainEnd, Reader, Tail, first_uncertain, journal_id, segment_of
 from streamlearn.store.record import Record, RecordKind
@@ -119,6 +120,7 @@ def read_records(
     """
     if not segments or journal is None:
         return
+    dropped = dropped_lsns(fs, directory)
     reader = Reader(fs, segments, journal, segment_of(fs, segments, journal, begin))
     for link in reader.links():
         if link is None or link.record.kind is RecordKind.CLOSE:
@@ -126,6 +128,7 @@ def read_records(
         if link.record.lsn > last:
             return
         if link.record.lsn >= begin:
+            link.record.dropped = link.record.lsn in dropped
             yield link.record
     if reader.at.lsn <= last:
         reason = f"the records up to {last} were valid before"

@@ -18,7 +18,13 @@ COMPILE_SECONDS = 600.0
 class DaemonProcess:
     """`ready` waits for the ready line. `kill` sends SIGKILL, `terminate` SIGTERM; both wait for the exit."""
 
-    def __init__(self, directory: Path, *arguments: str, settings: dict[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *arguments: str,
+        settings: dict[str, object] | None = None,
+        module: str = "streamlearn",
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.requests = f"ipc://{directory}/requests"
         variables = {
@@ -30,7 +36,7 @@ class DaemonProcess:
         self.log = directory / "log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "streamlearn", "serve", *arguments],
+                [sys.executable, "-m", module, "serve", *arguments],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=os.environ | {name: str(value) for name, value in variables.items()},

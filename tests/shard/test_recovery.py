@@ -11,6 +11,7 @@ import pytest
 
 from streamlearn.errors import DamagedCheckpoints, DamagedJournal
 from streamlearn.recovery import Recovered, first_needed_lsn, manifest_of, recover, take_over
+from streamlearn.replay import ReplayOptions
 from streamlearn.shard import Shard
 from streamlearn.store import tensors
 from streamlearn.store.checkpoint import CheckpointInfo, CheckpointStore
@@ -143,13 +144,14 @@ def test_after_a_checkpoint_only_the_tail_is_replayed(disk: Disk) -> None:
 
 
 def test_a_long_replay_reports_progress(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamlearn.recovery.BACKLOG_BYTES", 3000)
+    monkeypatch.setattr("streamlearn.replay.BACKLOG_BYTES", 3000)
     disk.create()
     disk.learn(20)
     disk.crash()
     disk.open()
     reported: list[tuple[int, int]] = []
-    recover(disk.journal, disk.store, Fakes(), progress=lambda lsn, end: reported.append((lsn, end)))
+    options = ReplayOptions(progress=lambda lsn, end: reported.append((lsn, end)))
+    recover(disk.journal, disk.store, Fakes(), options=options)
     assert len(reported) > 1
     assert reported == sorted(reported)
     assert {end for _, end in reported} == {21}
