@@ -31,7 +31,7 @@ from streamlearn_client.client import DEFAULT_ENDPOINT as CLIENTS_DEFAULT
 NO_DAEMON = "ipc://no-daemon"
 COMMANDS = (
     "serve keygen demo warmup status models create describe reheat delete "
-    "push predict forecast sample checkpoint checkpoints unpin restore backup verify"
+    "push predict forecast sample checkpoint checkpoints unpin restore backup verify repair"
 ).split()
 
 

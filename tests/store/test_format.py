@@ -81,7 +81,7 @@ def read_journal(directory: Path) -> list[dict]:
 
 
 def as_dict(made: Record) -> dict:
-    stored = [name for name in made.__slots__ if name != "digest"]
+    stored = [name for name in made.__slots__ if name not in ("digest", "dropped")]
     return {name: getattr(made, name) for name in stored} | {"payload": bytes(made.payload)}
 
 
