@@ -28,6 +28,7 @@ from streamlearn.store.segment import (
     SegmentFile,
     encode_header,
     list_segments,
+    reserve,
     segment_path,
 )
 
@@ -250,7 +251,7 @@ class Journal:
         fd = -1
         try:
             fd = self._fs.create(file.path)
-            limit = self._reserve(fd, limit, needed)
+            limit = reserve(self._fs, fd, limit, needed)
             self._fs.write(fd, [header], 0)
         except OSError as error:
             if fd >= 0:
@@ -266,18 +267,6 @@ class Journal:
             self._open.append(segment)
             self._sizes[file] = HEADER_BYTES
         return segment
-
-    def _reserve(self, fd: int, limit: int, needed: int) -> int:
-        """Reserve ``limit`` bytes, or fewer on a nearly full disk, but at least ``needed``. Returns it."""
-        while True:
-            try:
-                self._fs.allocate(fd, limit)
-                return limit
-            except OSError as error:
-                if error.errno not in FULL or limit == needed:
-                    raise
-                self._fs.truncate(fd, 0)  # release what was reserved
-                limit = max(needed, limit // 8)
 
     def advance(self, lsn: int) -> None:
         """Raise ``next_lsn`` to ``lsn`` if it is lower: a checkpoint may be ahead of a repaired journal."""

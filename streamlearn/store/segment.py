@@ -15,7 +15,7 @@ from typing import NamedTuple
 from xxhash import xxh3_64_intdigest
 
 from streamlearn.errors import DamagedJournal
-from streamlearn.store.fs import FS
+from streamlearn.store.fs import FS, FULL
 
 MAGIC = b"SLJOURNL"
 VERSION = 1
@@ -90,3 +90,16 @@ def decode_header(data: bytes, segment: SegmentFile) -> Header | None:
 def read_header(fs: FS, segment: SegmentFile) -> Header | None:
     """Read a segment's header from its file; see ``decode_header``."""
     return decode_header(fs.read(segment.path, 0, HEADER_BYTES), segment)
+
+
+def reserve(fs: FS, fd: int, limit: int, needed: int) -> int:
+    """Reserve ``limit`` bytes, or fewer on a nearly full disk, but at least ``needed``; return the number."""
+    while True:
+        try:
+            fs.allocate(fd, limit)
+            return limit
+        except OSError as error:
+            if error.errno not in FULL or limit == needed:
+                raise
+            fs.truncate(fd, 0)  # release what was reserved
+            limit = max(needed, limit // 8)
