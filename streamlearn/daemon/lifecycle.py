@@ -111,7 +111,9 @@ def _start(settings: Settings, fs: FS, stack: ExitStack) -> Daemon:
     lock = stack.enter_context(fs.lock(directory / "lock"))
     deaths = DeathLog(lock)
     if deaths.last is not None:
-        log.warning("the last process died while it applied record %d", deaths.last.lsn)
+        log.warning(
+            "the last process died while it applied a record", lsn=deaths.last.lsn, deaths=deaths.last.deaths
+        )
     # All checks come before `take_over`: a start that is refused changes no file.
     repair = settings.journal.repair
     scan = JournalScan(fs, directory / "journal", repair=repair)
@@ -144,9 +146,10 @@ def _start(settings: Settings, fs: FS, stack: ExitStack) -> Daemon:
     for hosted in recovered.shard:
         if hosted.set_aside is not None:
             log.error(
-                "model %s is set aside: %s. `streamlearn repair` can drop this record or this model",
-                hosted.name,
-                hosted.set_aside.reason,
+                "a model is set aside; `streamlearn repair` can drop the record or the model",
+                model=hosted.name,
+                lsn=hosted.set_aside.lsn,
+                reason=hosted.set_aside.reason,
             )
     log.info(
         "recovered %d models; replayed %d records (%d samples) in %.2f s",

@@ -22,6 +22,7 @@ from xxhash import xxh3_64
 
 from streamlearn.errors import BadValue, DiskFull, Forbidden, Internal
 from streamlearn.store.checkpoint import CheckpointInfo, CheckpointStore
+from streamlearn.store.dropped import dropped_files
 from streamlearn.store.fs import FS, FULL
 from streamlearn.store.journal import DurablePart, Journal
 
@@ -34,7 +35,7 @@ _NOT_A_PLACE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno
 
 @dataclass(frozen=True, slots=True)
 class BackupPlan:
-    """What a backup contains. `files` are those of the data directory itself, with their content."""
+    """What a backup contains. `files` are the small files, with their content, by path."""
 
     journal: DurablePart
     journal_id: int
@@ -63,6 +64,8 @@ def plan_backup(fs: FS, data_dir: Path, journal: Journal, checkpoints: Checkpoin
     """Return the content of a backup as of now. Runs where files are removed, so that nothing is removed."""
     infos = [info for key in checkpoints.models() for info in checkpoints.list(*key)]
     files = {name: fs.read(data_dir / name) for name in fs.listdir(data_dir) if ROOT_FILE.fullmatch(name)}
+    notes = dropped_files(fs, data_dir / "journal")
+    files |= {f"journal/{name}": content for name, content in notes.items()}
     # The journal last: it contains the record of every checkpoint that is listed.
     return BackupPlan(journal.durable_part(), journal.id, infos, files)
 

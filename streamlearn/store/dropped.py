@@ -21,6 +21,13 @@ def dropped_lsns(fs: FS, directory: Path) -> frozenset[int]:
     return frozenset(int(match[1]) for name in fs.listdir(directory) if (match := _NAME.fullmatch(name)))
 
 
+def dropped_files(fs: FS, directory: Path) -> dict[str, bytes]:
+    """Return the notes of dropped records in ``directory``, by name."""
+    return {
+        path.name: fs.read(path) for path in (_path(directory, lsn) for lsn in dropped_lsns(fs, directory))
+    }
+
+
 def drop(fs: FS, directory: Path, record: Record, journal: int) -> Path:
     """Drop a record, durably; return the path of its copy."""
     prefix, body, _ = record_format.encode(record, record.lsn, 0, 0, journal)

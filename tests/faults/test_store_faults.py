@@ -17,9 +17,6 @@ from tests.faults.lossyfs import LossyFS, PowerLoss
 pytestmark = pytest.mark.faults
 
 
-# -------------------------------------------------------------------------------------- flipped and cut bytes
-
-
 @pytest.mark.parametrize("close", [True, False])
 def test_a_flipped_bit_in_any_byte_is_never_believed(close: bool) -> None:
     """Harmless, or damage, or, in the last record of a journal that was not closed, a torn tail."""
@@ -163,9 +160,6 @@ def test_a_record_with_the_wrong_number_is_not_taken() -> None:
     assert reopen(fs)[0].next_lsn == 2
     file.seen[journal.bytes :] = b"".join(record.encode(learn(1), 2, 0, chain, seed)[:2])
     assert reopen(fs)[0].next_lsn == 3
-
-
-# ----------------------------------------------------------------------------------------------- power losses
 
 
 def test_a_refused_group_does_not_come_back_behind_the_one_that_took_its_place() -> None:
@@ -355,9 +349,6 @@ def test_power_loss_at_any_step_of_retiring() -> None:
             assert verify_journal(fs, PLACE) == []
 
 
-# ---------------------------------------------------------------------------------------------- failing syncs
-
-
 def test_bytes_that_a_failed_sync_lost_are_written_again_by_the_next_start() -> None:
     """After a failed sync Linux shows the bytes, calls them written, and does not have them on the disk."""
     for lost_from in range(12):
@@ -380,9 +371,6 @@ def test_bytes_that_a_failed_sync_lost_are_written_again_by_the_next_start() -> 
         assert journal.durable_lsn == lost_from + 1
         fs.power_loss()
         assert contents(reopen(fs)[0]) == expected(lost_from + 1)
-
-
-# ------------------------------------------------------------------------------------------------- full disks
 
 
 def test_a_disk_that_fills_up_at_any_byte() -> None:

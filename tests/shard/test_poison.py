@@ -20,6 +20,7 @@ from streamlearn.recovery import Recovered, first_needed_lsn, recover, take_over
 from streamlearn.replay import ReplayOptions
 from streamlearn.set_aside import Repair
 from streamlearn.shard import Snapshot
+from streamlearn.store.backup import plan_backup, write_backup
 from streamlearn.store.checkpoint import CheckpointStore
 from streamlearn.store.deaths import DeathLog
 from streamlearn.store.fs import FS
@@ -210,6 +211,11 @@ def test_a_dropped_record_is_dropped_in_every_replay(tmp_path: Path) -> None:
         assert start.shard.hosted("bad").accepted_producers.position("p")[1] == 3
         start.lock.release()
     start = Start(tmp_path)
+    copy = tmp_path.parent / f"{tmp_path.name} copy"
+    write_backup(FS(), plan_backup(FS(), tmp_path, start.journal, start.store), copy)
+    copied = Start(copy)
+    assert copied.hash("bad") == reference(X[:50], X[60:90])
+    copied.end()
     start.learn("bad", X[90:95], producer="p", epoch=1, seq=3)
     start.shard.drain()
     start.store.write(*start.shard.hosted("bad").snapshot())
