@@ -35,7 +35,7 @@ LAST_EPOCH = 2**62
 """The largest epoch that is accepted: the year 2116 in nanoseconds, with as many epochs left above it."""
 LAST_SEQ = 2**63 - 2
 """The largest number that is accepted, so that the next expected number fits into 63 bits."""
-TRIMMED_LENGTH = 2 * RESEND_WINDOW  # of a producer's digests; then the older half is removed
+SLACK = 64  # digests that a producer may have beyond the window, so that few batches move them
 
 
 class Position(NamedTuple):
@@ -188,8 +188,8 @@ class ProducerState:
         digests = known.digests
         if seq != known.next_seq:  # batches are missing; only the firehose accepts that
             del digests[:]
-        elif len(digests) == TRIMMED_LENGTH:
-            del digests[:RESEND_WINDOW]
+        elif len(digests) == RESEND_WINDOW + SLACK:
+            del digests[:SLACK]
         digests.append(digest)
         known.next_seq = seq + 1 if seq < LAST_SEQ else LAST_SEQ + 1
         known.lsn = lsn
