@@ -167,6 +167,8 @@ def requests() -> Iterator[dict[str, Any]]:
     yield request("stats of all", op(8, "stats"))
     yield request("stats of one", op(9, "stats", model="pump"))
     yield request("position", op(10, "position", model="pump", producer="press-7"))
+    generated = "~0123456789abcdef"
+    yield request("position of a generated producer", op(10, "position", model="pump", producer=generated))
 
 
 def requests_read() -> Iterator[dict[str, Any]]:
@@ -257,6 +259,8 @@ def replies() -> Iterator[dict[str, Any]]:
     lsns = {"lsn": 12, "durable_lsn": 12, "applied_lsn": 11}
     yield reply("ack", 7, {**lsns, "duplicate": False, "rows": 256})
     yield reply("ack of a resend", 7, {**lsns, "duplicate": True, "rows": 256})
+    counts = {"rows": 3, "matched": 2, "unmatched": 1}
+    yield reply("ack of late targets", 7, {**lsns, "duplicate": False, **counts})
     yield reply(
         "outputs of a SOM",
         "p",
@@ -276,6 +280,10 @@ def replies() -> Iterator[dict[str, Any]]:
         prediction={"dtype": "<f4", "shape": [0, 3], "values": []},
     )
     yield refusal("gap", 9, "GAP", "batch 9 came where 5 was expected", {"expected_seq": 5}, False)
+    yield refusal("conflict", 9, "CONFLICT", "batch 3 has other content", {"expected_seq": 5}, False)
+    yield refusal("unknown producer", 9, "UNKNOWN_PRODUCER", "begin a new epoch", {"epoch": 8}, False)
+    largest = {"field": "epoch", "largest": 8}
+    yield refusal("an epoch ahead of the clock", 9, "BAD_VALUE", "use 8 at most", largest, False)
     yield refusal("busy", 9, "BUSY", "too much is waiting", {}, True)
     errors = [{"field": "dim", "message": "must be at least 1"}, {"field": "grdi", "message": "unknown"}]
     yield refusal("bad spec", b"\x01", "BAD_SPEC", "2 things are wrong", {"errors": errors}, False)
