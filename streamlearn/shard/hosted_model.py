@@ -16,7 +16,7 @@ from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets, joined, part
 from streamlearn.models.row_cost import row_cost
 from streamlearn.shard.producers import Position, ProducerState
-from streamlearn.shard.record_codec import content_digest, decode_batch
+from streamlearn.shard.record_codec import check_layout, content_digest, decode_batch
 from streamlearn.store import tensors
 from streamlearn.store.record import Place, Record, RecordKind
 from streamlearn_client.outputs import NamedArrays
@@ -200,6 +200,7 @@ class HostedModel:
     def enqueue(self, record: Record) -> None:
         """Append a journalled record to the queue."""
         if record.lsn > self.accepted_lsn:  # in a replay; otherwise `accept_learn` has noted it
+            check_layout(record, self.model)
             self.note_accepted(record)
         if self.set_aside is not None:
             return

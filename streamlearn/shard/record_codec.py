@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
+from streamlearn.errors import BadShape
+from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets
 from streamlearn.store.record import IDS, KEYS, Record, RecordKind
 
@@ -31,6 +33,29 @@ def content_digest(payload: bytes | memoryview, x_cols: int, y_cols: int, column
     The arguments are the fields of its record. They determine the number of rows.
     """
     return xxh3_64_intdigest(payload, x_cols | y_cols << 31 | columns << 62) or 1
+
+
+def check_layout(record: Record, model: Model) -> None:
+    """Raise `BadShape` unless a LEARN or TARGETS record of a journal has the columns of the model's batches.
+
+    A record that the daemon wrote has them. Kernels do not check the size of their arguments.
+    """
+    if record.kind not in (RecordKind.LEARN, RecordKind.TARGETS):
+        return
+    late = model.accepts_late_targets
+    columns = model.needs_keys * KEYS + late * IDS
+    x_cols = model.dim if record.kind is RecordKind.LEARN else 0
+    row_bytes = 8 * (model.needs_keys + late) + 4 * (x_cols + model.target_dim)
+    if (
+        (record.x_cols, record.y_cols, record.optional_columns) != (x_cols, model.target_dim, columns)
+        or record.rows * row_bytes != len(record.payload)
+        or not record.rows
+        or not (x_cols or late)
+    ):
+        raise BadShape(
+            f"its {record.rows} rows of {record.x_cols} + {record.y_cols} columns are not samples or targets "
+            f"of this {model.kind}, which has {model.dim} + {model.target_dim}"
+        )
 
 
 def decode_batch(record: Record, uses_time: bool) -> Batch | Targets | None:

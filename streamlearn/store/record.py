@@ -19,6 +19,7 @@ from streamlearn.errors import TooLarge
 MAGIC = b"SLRC"
 ALIGNMENT = 8
 MAX_RECORD_BYTES = 2**32 - ALIGNMENT
+LAST_LSN = 2**62  # a larger one can't have been reached
 
 _PREFIX = struct.Struct("<4sIQ")  # magic, length of the whole record, hash of all bytes after it
 _HEAD = struct.Struct("<QQQqQQIIIIHHHH")
@@ -188,7 +189,11 @@ def decode(data: memoryview, offset: int, seed: int) -> DecodedRecord | None:
     names_end = producer_at + producer_bytes
     payload_at = names_end + -(model_bytes + producer_bytes) % ALIGNMENT
     record_kind = _KINDS.get(kind)
-    if record_kind is None or payload_at + payload_bytes + -payload_bytes % ALIGNMENT != end:
+    if (
+        record_kind is None
+        or lsn > LAST_LSN
+        or payload_at + payload_bytes + -payload_bytes % ALIGNMENT != end
+    ):
         return None
     record = Record(
         record_kind,

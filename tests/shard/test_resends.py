@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from streamlearn.errors import BadValue, Conflict, UnknownProducer
+from streamlearn.errors import BadShape, BadValue, Conflict, UnknownProducer
 from streamlearn.shard import Duplicate, Shard, Snapshot
 from streamlearn.shard import producers as producer_table
 from streamlearn.store.record import Record
@@ -128,6 +129,28 @@ def test_a_journal_of_an_earlier_version_with_extreme_numbers_is_replayed() -> N
     bench.shard = recovered(bench, len(bench.journal))
     assert bench.hash() == expected
     assert isinstance(bench.accept(numbered(X[:1], epoch=4)), Record), "the name is not locked"
+
+
+def test_a_record_that_does_not_fit_the_model_is_refused_in_a_replay() -> None:
+    """Kernels would read beyond its payload."""
+    bench = Bench()
+    bench.create(kind="ledger")
+    for batch in (numbered(X[:2], ONE, [1, 2], [7, 8]), numbered(None, ONE, [1, 2], [7, 8], seq=1)):
+        record = bench.accept(batch)
+        assert isinstance(record, Record)
+        bench.commit()
+        replayed(bench.journal)
+        for field in ("rows", "x_cols", "y_cols", "optional_columns"):
+            usual = getattr(record, field)
+            for value in {0, 1, 2, 3, 4, 2**16 - 1, 2**31, 2**32 - 1} - {usual}:
+                setattr(record, field, value)
+                with pytest.raises(BadShape):
+                    replayed(bench.journal)
+            setattr(record, field, usual)
+    bench.create("sum")
+    record = replace(record, lsn=bench.next_lsn, model="sum")
+    with pytest.raises(BadShape):
+        replayed([*bench.journal, record])
 
 
 def test_extreme_numbers_are_refused_and_counted_without_overflow() -> None:
