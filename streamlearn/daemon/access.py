@@ -7,12 +7,12 @@ that is unknown, and a check that fails, are denied.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
 import zmq
 
+from streamlearn.daemon import logs
 from streamlearn.daemon.config import Security
 from streamlearn.daemon.identity import LOCAL, NOBODY, Identity
 from streamlearn.daemon.refusals import Kind, Refusals
@@ -21,7 +21,7 @@ from streamlearn.errors import BadConfig, Forbidden, StreamlearnError
 from streamlearn_client.keys import KeyPair, read_key_pair
 from streamlearn_client.protocol import Learn, Request
 
-log = logging.getLogger(__name__)
+log = logs.get_logger(__name__)
 
 NEEDED: Final = {"requests": None, "firehose": "push", "events": "subscribe"}
 """The right, on any model, without which a key may not connect to a socket. `None`: any right."""

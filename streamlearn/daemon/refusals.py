@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from threading import Lock
 from typing import Final, Literal
 
-log = logging.getLogger(__name__)
+from streamlearn.daemon import logs
+
+log = logs.get_logger(__name__)
 
 LOG_SECONDS: Final = 10.0  # between two log lines: a flood of refusals must not become a flood of lines
 MAX_REASONS: Final = 20  # different reasons in one line; further ones are only counted

@@ -11,19 +11,19 @@ key. Rights are a TOML file with a table per key: each right and the globs of th
 from __future__ import annotations
 
 import difflib
-import logging
 import os
 import re
 import tomllib
 from pathlib import Path
 from typing import Any, Final
 
+from streamlearn.daemon import logs
 from streamlearn.daemon.config import Security
 from streamlearn.daemon.identity import RIGHTS, Identity
 from streamlearn.errors import BadConfig, StreamlearnError
 from streamlearn_client.keys import check_key_name, public_key, read_public_key
 
-log = logging.getLogger(__name__)
+log = logs.get_logger(__name__)
 
 _GLOB: Final = re.compile(r"[A-Za-z0-9_.*?!\[\]-]{1,256}")
 

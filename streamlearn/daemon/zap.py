@@ -10,7 +10,6 @@ daemon's sockets.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from threading import Event, Thread
 from typing import Any, Final
@@ -19,9 +18,10 @@ import zmq
 from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
+from streamlearn.daemon import logs
 from streamlearn.daemon.refusals import Refusals
 
-log = logging.getLogger(__name__)
+log = logs.get_logger(__name__)
 
 ENDPOINT: Final = "inproc://zeromq.zap.01"
 VERSION: Final = b"1.0"
