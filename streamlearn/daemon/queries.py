@@ -28,7 +28,7 @@ from streamlearn.shard import HostedModel
 INLINE_ROWS = 8  # fewer rows always run inline: the call costs more than they do
 COPY_NS_PER_BYTE = 0.5  # of state: the cost of a copy, into memory that was never used before
 NS_PER_MULTIPLY_ADD = 0.2  # of a row's largest cost, see `models/row_cost.py`
-INLINE_WORST_NS = 50_000_000  # a query that may take longer runs on the worker, whatever the pace was so far
+INLINE_WORST_NS = 10_000_000  # a query that may take longer runs on the worker, whatever the pace was so far
 READ_NS_PER_BYTE = 0.03  # of state: the assumed cost of a row before any measurement, as if it reads it once
 MAX_QUEUED_NS = 10_000_000_000  # expected work of all queued long queries
 MAX_QUEUED_BYTES = 256 << 20  # samples and copies of all queued long queries; a single one may be larger
@@ -171,7 +171,7 @@ class Queries:
 
     def _is_long(self, hosted: HostedModel, rows: int) -> bool:
         state_bytes = _state_bytes(hosted.model)
-        worst = rows * hosted.row_cost * NS_PER_MULTIPLY_ADD
+        worst = rows * hosted.query_cost * NS_PER_MULTIPLY_ADD
         if worst > INLINE_WORST_NS and worst > COPY_NS_PER_BYTE * state_bytes:
             return True
         if rows < INLINE_ROWS:

@@ -32,6 +32,7 @@ class Cost(NamedTuple):
 
     multiply_adds: int
     parameters: tuple[str, ...]  # on which it depends, the most effective first; none if it is fixed
+    learning: bool = False  # whether only learning does it, and no query
 
 
 def lanes(units: int) -> int:
@@ -42,6 +43,11 @@ def lanes(units: int) -> int:
 def row_cost(spec: Spec) -> int:
     """Return the multiply-adds that a row of ``spec`` may cost at most."""
     return sum(cost.multiply_adds for cost in spec.row_costs())
+
+
+def query_cost(spec: Spec) -> int:
+    """Return the multiply-adds that a row of ``predict``, or a step of a forecast, may cost at most."""
+    return sum(cost.multiply_adds for cost in spec.row_costs() if not cost.learning)
 
 
 def check(kind: str, spec: Spec, limit: int) -> None:

@@ -91,10 +91,14 @@ class Spec(BaseModel):
         """Return the parts of the work of one row: see ``row_cost.py``."""
         parts = [Cost(FIXED, ()), Cost(self.dim * (SCALING if self.scale else SCALAR), ("dim",))]
         if self.drift == "adwin":
-            parts.append(Cost(_ADWIN, ("drift",)))
+            parts.append(Cost(_ADWIN, ("drift",), learning=True))
         if self.on_drift is not None:  # the state is copied, so that rows after an alarm can be taken back
             parts.append(
-                Cost(COPY * (self.state_values + _SCORE_VALUES), ("on_drift", *self.size_parameters))
+                Cost(
+                    COPY * (self.state_values + _SCORE_VALUES),
+                    ("on_drift", *self.size_parameters),
+                    learning=True,
+                )
             )
         return parts
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from streamlearn.errors import Gap, Quarantined, UnknownProducer
 from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets, joined, part
-from streamlearn.models.row_cost import row_cost
+from streamlearn.models.row_cost import query_cost, row_cost
 from streamlearn.shard.producers import Position, ProducerState
 from streamlearn.shard.record_codec import check_layout, content_digest, decode_batch
 from streamlearn.store import tensors
@@ -131,6 +131,7 @@ class HostedModel:
         "name",
         "nanoseconds_per_query_row",
         "nanoseconds_per_row",
+        "query_cost",
         "row_cost",
         "set_aside",
         "slice_rows",
@@ -154,7 +155,7 @@ class HostedModel:
         self.suspects: Sequence[Place] = ()
         self.backlog_rows = 0
         self.backlog_bytes = 0
-        self.row_cost = row_cost(model.spec)
+        self.row_cost, self.query_cost = row_cost(model.spec), query_cost(model.spec)
         self.slice_rows = self._bounded(FIRST_SLICE, FIRST_SLICE_COST)
         self.nanoseconds_per_row = 0.0
         self.nanoseconds_per_query_row = 0.0  # a sample of a query, or a step of a forecast

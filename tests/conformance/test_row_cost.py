@@ -15,7 +15,7 @@ from streamlearn.cli.demo.models import demo_models
 from streamlearn.daemon.config import LimitSettings
 from streamlearn.errors import BadSpec
 from streamlearn.models import Model
-from streamlearn.models.row_cost import row_cost
+from streamlearn.models.row_cost import query_cost, row_cost
 from streamlearn.models.spec import Spec
 from tests.conformance.examples import EXAMPLES, SPECS
 from tests.naive import operations
@@ -185,6 +185,21 @@ def test_loops_beside_the_main_one_count_as_well(kind, change):
     changed = {name for part in larger.row_costs() if part.multiply_adds > 10_000 for name in part.parameters}
     assert row_cost(larger) > 1.5 * row_cost(spec_of(kind, usual))
     assert changed & change.keys()
+
+
+@pytest.mark.parametrize("example", SPECS)
+def test_a_row_of_a_query_costs_no_more_than_a_row_that_is_learned(example):
+    kind, parameters = SPECS[example]
+    spec = spec_of(kind, parameters)
+    assert 0 < query_cost(spec) <= row_cost(spec)
+
+
+def test_a_query_does_not_count_the_update():
+    """One step forward of the LSTM: its matrices once, not once for every step of a window."""
+    spec = spec_of("rnn", {"dim": 16, "hidden": 256, "tbptt": (64, 64)})
+    products = 4 * 256 * (16 + 256) + 16 * 256
+    assert products < query_cost(spec) < 2 * products
+    assert row_cost(spec) > 64 * 2 * products
 
 
 # the limit

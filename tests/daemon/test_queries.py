@@ -93,7 +93,7 @@ def test_a_few_rows_that_may_cost_much_run_on_the_worker(held: Running) -> None:
     hosted = held.recovered.shard.hosted("m")
     hosted.nanoseconds_per_query_row = 1.0
     assert held.wire.call("predict", "m", x=LONG[:99])["samples"] == 10  # on the loop
-    hosted.row_cost = 200_000_000
+    hosted.query_cost = 200_000_000
     query = held.wire.send(Request("predict", None, "m", {}, LONG))
     assert Held.reached.wait(SECONDS)
     assert held.connect().call("predict", "n", x=SHORT)["samples"] == 0

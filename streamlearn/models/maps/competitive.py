@@ -95,11 +95,12 @@ class CompetitiveSpec(LabelledSpec):
     def row_costs(self) -> list[Cost]:
         """Add the update of the winner or of all units, and further searches."""
         units = lanes(self.units)
-        parts = [*super().row_costs(), Cost(units * self.dim, ("units", "dim"))]
-        if self.mode != "hard" or self.fairness != NONE:
-            parts.append(Cost(units * (self.dim + EXPONENTIAL), ("units", "dim")))
+        work = units * self.dim
+        if self.mode != "hard" or self.fairness != NONE:  # a second search
+            work += units * (self.dim + EXPONENTIAL)
+        parts = [*super().row_costs(), Cost(work, ("units", "dim"), learning=True)]
         if self.mode == "gas":
-            parts.append(Cost(units * self.units, ("units",)))
+            parts.append(Cost(units * self.units, ("units",), learning=True))
         return parts
 
     @property

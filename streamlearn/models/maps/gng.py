@@ -93,8 +93,8 @@ class GrowingNeuralGasSpec(UnitSpec):
         units = self.max_units
         return [
             *super().row_costs(),
-            Cost(units * (self.dim + SCALAR) * RANDOM_ACCESS, ("max_units", "dim")),
-            Cost(units * (self.dim + units) * RANDOM_ACCESS, ("max_units", "dim")),
+            Cost(units * (self.dim + SCALAR) * RANDOM_ACCESS, ("max_units", "dim"), learning=True),
+            Cost(units * (self.dim + units) * RANDOM_ACCESS, ("max_units", "dim"), learning=True),
         ]
 
     @property

@@ -48,8 +48,10 @@ class LabelledSpec(UnitSpec):
         """Add the search of a late label's sample, the label of a unit, and the division of all counts."""
         parts = super().row_costs()
         if self.labels is not None:
-            parts.append(Cost(self.delay * SCALAR, ("delay",)))
-            parts.append(Cost(self.labels * (self.most_units + SCALAR), ("labels", *self.size_parameters)))
+            counts = self.labels * self.most_units
+            parts.append(Cost(self.labels * SCALAR, ("labels",)))
+            parts.append(Cost(counts, ("labels", *self.size_parameters), learning=True))
+            parts.append(Cost(self.delay * SCALAR, ("delay",), learning=True))
         return parts
 
     @property

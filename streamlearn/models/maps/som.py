@@ -138,8 +138,8 @@ class SOMSpec(LabelledSpec):
         searches = 2 if self.neighbourhood == "mexican_hat" else 1
         return [
             *super().row_costs(),
-            Cost(units * (_GRID * images + EXPONENTIAL), ("grid",)),
-            Cost(units * self.dim * searches, ("grid", "dim")),
+            Cost(units * (_GRID * images + EXPONENTIAL), ("grid",), learning=True),
+            Cost(units * self.dim * searches, ("grid", "dim"), learning=True),
         ]
 
     @property

@@ -96,7 +96,7 @@ class UnitSpec(Spec):
                 self.init, math.prod(self.arrangement), self.dim
             )
             work = initial_weights.cost(self.init, samples, math.prod(self.arrangement), self.dim)
-            parts.append(Cost(work, ("init_samples", *names, "dim")))
+            parts.append(Cost(work, ("init_samples", *names, "dim"), learning=True))
         return parts
 
     @model_validator(mode="after")

@@ -156,7 +156,7 @@ class RecurrentSpec(base.Spec):
         return [
             *super().row_costs(),
             Cost((self.keys or 0) * SCALAR, ("keys",)),
-            Cost(self.max_waiting * SCALAR, ("delay",)),
+            Cost(self.max_waiting * SCALAR, ("delay",), learning=True),
             Cost(columns * SCALING, self.output_parameters),
         ]
 

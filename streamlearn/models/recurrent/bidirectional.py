@@ -86,17 +86,17 @@ class BidirectionalSpec(RecurrentSpec):
         """
         chunk, steps = self.chunk[0], sum(self.chunk)
         layout = self.layout
+        forward, backward = costs.forward(layout), costs.backward(layout)
         learned = 1 + self.max_waiting // chunk
-        runs = (1 + learned) * costs.forward(layout) + learned * costs.backward(layout)
         room = steps + self.max_waiting
         moved = room * (self.dim + self.outputs_and_targets) + self.state_places * self.state_rows * WIDTH
         delay = ("delay",) if self.max_waiting else ()
-        names = ("hidden", "layers", *delay, *self.output_parameters)
+        names = ("hidden", "layers", "chunk", *delay, *self.output_parameters)
         return [
             *super().row_costs(),
-            Cost(steps * runs, ("hidden", "layers", "chunk", *delay, *self.output_parameters)),
-            Cost(learned * costs.update(layout), names),
-            Cost(learned * moved, names),
+            Cost(steps * forward + moved, ("hidden", "layers", "chunk", *self.output_parameters)),
+            Cost(learned * steps * (forward + backward), names, learning=True),
+            Cost(learned * (costs.update(layout) + moved), names, learning=True),
         ]
 
     @property

@@ -125,14 +125,13 @@ class RNNSpec(RecurrentSpec):
         passes = (forward if self.needs_replay else 0) + backward * (2 if self.lags else 1)
         shift = self.window_slots * WIDTH * int(layout[0][memory_layout.WINDOW_ROWS])
         updates = 1 + self.max_waiting // k1
-        sizes = ("hidden", "layers")
         delay = ("delay",) if self.max_waiting else ()
+        names = ("hidden", "layers", "tbptt", *delay, *self.output_parameters)
         return [
             *super().row_costs(),
-            Cost(forward, (*sizes, *self.output_parameters)),
-            Cost(updates * k2 * passes, (*sizes, "tbptt", *delay, *self.output_parameters)),
-            Cost(updates * costs.update(layout), (*sizes, *delay, *self.output_parameters)),
-            Cost(updates * shift, (*sizes, "tbptt", *delay, *self.output_parameters)),
+            Cost(forward, ("hidden", "layers", *self.output_parameters)),
+            Cost(updates * (k2 * passes + shift), names, learning=True),
+            Cost(updates * costs.update(layout), names, learning=True),
         ]
 
     @property
