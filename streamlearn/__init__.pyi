@@ -975,6 +975,8 @@ class Grossberg(_Grossberg):
     weights : tuple[ndarray of float32, ...]
         Weights of each layer, shape (units, lines). Every row sums to 1. The units are in the order
         of the clusters. The arrays are copies. Assign the attribute to set the weights.
+    clusters : int
+        Number of clusters in all layers.
     schedules : dict[str, float]
         Current values of the schedules by name, at the arrival time of the last sample.
     samples : int

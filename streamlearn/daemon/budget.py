@@ -11,17 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from streamlearn.daemon.system_memory import resident_bytes
-from streamlearn.errors import Busy, TooLarge
+from streamlearn.daemon.config import Settings
+from streamlearn.daemon.system_memory import default_memory_bytes, resident_bytes
+from streamlearn.errors import BadConfig, Busy, TooLarge
 
 SHARES: Final[Mapping[str, float]] = {
-    "models": 0.35,  # states
-    "checkpoints": 0.2,  # copies that are being written, and files that are being restored
+    "models": 0.3,  # states
+    "checkpoints": 0.25,  # copies that are being written, and states that are being restored
     "queued": 0.125,  # accepted samples that are not learned yet
     "queries": 0.125,  # inputs, outputs and copies of states of queries that are being answered
-    "replies": 0.125,  # answers and events that their receivers have not read yet
-    "subscriptions": 0.025,
-}  # the rest, 0.05, is for connections and what ZeroMQ has received and the loop has not read
+    "replies": 0.1,  # answers that their clients have not read yet
+    "subscriptions": 0.02,
+}  # the rest, 0.08, is for events, connections and what ZeroMQ has received and the loop has not read
+FRAMES = 64  # a frame has at most this part of the memory
+LEAST_BYTES = 64 << 20  # for everything but the fixed part
 LARGEST_SUBSCRIPTIONS = 64 << 20  # ZeroMQ walks through all subscriptions when a subscriber leaves
 
 
@@ -100,9 +103,15 @@ class Budget:
     """
 
     def __init__(self, memory_bytes: int, fixed_bytes: int = 0) -> None:
+        if memory_bytes - fixed_bytes < LEAST_BYTES:
+            raise BadConfig(
+                f"limits.memory_bytes is {memory_bytes}; the process takes {fixed_bytes} bytes before it "
+                f"serves and needs at least {LEAST_BYTES} bytes more: raise limits.memory_bytes to "
+                f"{fixed_bytes + LEAST_BYTES} or more"
+            )
         self.memory_bytes = memory_bytes
         self.fixed_bytes = fixed_bytes
-        available = max(memory_bytes - fixed_bytes, 0)
+        available = memory_bytes - fixed_bytes
         limits = {name: int(share * available) for name, share in SHARES.items()}
         limits["subscriptions"] = min(limits["subscriptions"], LARGEST_SUBSCRIPTIONS)
         accounts = {name: Account(name, limit) for name, limit in limits.items()}
@@ -122,3 +131,13 @@ class Budget:
             "resident": resident_bytes(),
             "accounts": {name: account.to_map() for name, account in self._accounts.items()},
         }
+
+
+def memory_bytes(settings: Settings) -> int:
+    """Return the memory that the process may use."""
+    return settings.limits.memory_bytes or default_memory_bytes()
+
+
+def frame_bytes(settings: Settings) -> int:
+    """Return the largest frame: ZeroMQ keeps one per connection before the loop can refuse it."""
+    return min(settings.limits.frame_bytes, memory_bytes(settings) // FRAMES)

@@ -14,11 +14,13 @@ from functools import partial
 from typing import Any
 
 from streamlearn.daemon.context import Context
+from streamlearn.daemon.model_memory import WRITE_COPIES, state_bytes
 from streamlearn.errors import (
     Busy,
     CheckpointExists,
     Internal,
     StreamlearnError,
+    TooLarge,
     UnknownModel,
 )
 from streamlearn.recovery import first_needed_lsn, manifest_of
@@ -37,8 +39,14 @@ class _Pending:
     """A copy that waits for the journal. `name` pins it; "" does not."""
 
     snapshot: Snapshot
-    done: Taken
-    name: str = ""
+    requests: list[Taken]  # to answer when it is written
+    name: str
+    bytes: int  # of the copy
+
+    def done(self, info: CheckpointInfo | None, error: StreamlearnError | None) -> None:
+        """Answer all requests."""
+        for request in self.requests:
+            request(info, error)
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +62,8 @@ class _History:
     learned: int = 0
     unwritten: int = 0  # checkpoints taken and not yet written, those in `undurable` included
     undurable: list[_Pending] = field(default_factory=list)
+    newest: _Pending | None = None  # the last one taken, while it is unwritten
+    requests: list[Taken] = field(default_factory=list)  # they wait for the next checkpoint
 
 
 class Checkpointer:
@@ -103,9 +113,14 @@ class Checkpointer:
 
     def between_slices(self, hosted: HostedModel) -> None:
         """A slice of the model has ended: take a due checkpoint if a record has ended too."""
-        if hosted in self._due and hosted.between_records:
-            self._due.pop(hosted, None)
-            self._take(hosted, _ignore)
+        if hosted not in self._due or not hosted.between_records:
+            return
+        history = self._history(hosted)
+        if history.requests and history.newest is not None:
+            return
+        if self._lack_of_memory(hosted) is not None:
+            return  # it stays due
+        self._take(hosted, _ignore)
 
     def take(self, hosted: HostedModel, done: Taken, name: str = "") -> None:
         """Take a checkpoint now, and call `done` when it is written.
@@ -123,8 +138,32 @@ class Checkpointer:
         except CheckpointExists as error:
             done(None, error)
             return
-        self._due.pop(hosted, None)
+        if not name and history.newest is not None:
+            self._join(hosted, history, history.newest, done)
+            return
+        lack = self._lack_of_memory(hosted)
+        if lack is not None:
+            done(None, lack)
+            return
         self._take(hosted, done, name)
+
+    def _join(self, hosted: HostedModel, history: _History, newest: _Pending, done: Taken) -> None:
+        """Answer a request with the checkpoint that is being written, or with the next one."""
+        if newest.snapshot.lsn == hosted.applied_lsn:
+            newest.requests.append(done)
+        else:
+            history.requests.append(done)
+            self._due[hosted] = None
+
+    def _lack_of_memory(self, hosted: HostedModel) -> Busy | None:
+        """Why a copy of the model may not be made now; `None` if it may."""
+        account, size = self._context.budget.checkpoints, state_bytes(hosted.model)
+        try:
+            account.check(WRITE_COPIES * size, "this checkpoint", "wait for the ones that are being written")
+        except (Busy, TooLarge) as error:
+            # One checkpoint at a time is always possible, even of a model that is too large to be created.
+            return Busy(error.message, **error.detail) if account.used else None
+        return None
 
     def unpin(self, hosted: HostedModel, name: str, done: Taken) -> None:
         """Take the name of a checkpoint away, so that it is removed in its turn, perhaps at once.
@@ -171,7 +210,8 @@ class Checkpointer:
     def take_all(self) -> None:
         """Take a checkpoint of every model that changed since its last one: the daemon is shutting down."""
         for hosted in self._unsaved():
-            self._take(hosted, _ignore)
+            self._due[hosted] = None
+            self.between_slices(hosted)
 
     def unsaved(self) -> list[str]:
         """Return the names of the models that changed since their last checkpoint."""
@@ -194,13 +234,14 @@ class Checkpointer:
         self._removing[key] = hosted.create_lsn if needed is None else needed
         self._histories.pop(key)
         undurable, history.undurable = history.undurable, []
+        requests, history.requests = history.requests, []
         for pending in undurable:
-            pending.done(
-                None,
-                UnknownModel(
-                    f"model {hosted.name!r} was deleted before its checkpoint was written", model=hosted.name
-                ),
-            )
+            self._context.budget.checkpoints.release(pending.bytes)
+        gone = UnknownModel(
+            f"model {hosted.name!r} was deleted before its checkpoint was written", model=hosted.name
+        )
+        for done in [*(pending.done for pending in undurable), *requests]:
+            done(None, gone)
 
     def remove(self, hosted: HostedModel) -> None:
         """The deletion of a model is durable: remove its checkpoints."""
@@ -240,7 +281,11 @@ class Checkpointer:
         history = self._history(hosted)
         history.unwritten += 1
         history.time, history.learned = self._now, hosted.learned
-        pending = _Pending(hosted.snapshot(), done, name)
+        self._due.pop(hosted, None)
+        requests, history.requests = [done, *history.requests], []
+        pending = _Pending(hosted.snapshot(), requests, name, state_bytes(hosted.model))
+        history.newest = pending
+        self._context.budget.checkpoints.add(pending.bytes)
         history.undurable.append(pending)
         self._context.watermarks.when_durable(pending.snapshot.lsn, partial(self._submit, history, pending))
 
@@ -269,6 +314,9 @@ class Checkpointer:
         problem: Exception | None,
     ) -> None:
         history.unwritten -= 1
+        if history.newest is pending:
+            history.newest = None
+        self._context.budget.checkpoints.release(pending.bytes)
         if result is None:
             snapshot = pending.snapshot
             log.warning("the checkpoint of %s at record %d failed: %s", snapshot.model, snapshot.lsn, problem)

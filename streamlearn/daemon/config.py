@@ -144,6 +144,7 @@ class LimitSettings(Section):
     models: int = Field(1000, ge=1)
     row_cost: int = Field(200_000_000, ge=1)  # multiply-adds that a row of a new model may cost
     memory_bytes: int = Field(0, ge=0)  # of the process; 0: half of the machine's or of the control group's
+    unread_bytes: int = Field(64 * MiB, ge=64 * KiB)  # of answers that one connection has not read
     subscriptions: int = Field(1000, ge=1)  # of one connection
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from streamlearn.daemon.budget import Budget
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.metrics import Metrics
+from streamlearn.daemon.model_memory import ModelMemory
 from streamlearn.daemon.publisher import Publisher
 from streamlearn.daemon.replies import Replies
 from streamlearn.daemon.runtime import Runtime
@@ -30,6 +31,7 @@ class Context:
     version: str
     limits: Limits
     budget: Budget  # memory
+    model_memory: ModelMemory
     shard: Shard
     journal: Journal
     flusher: Flusher  # syncs the journal on its own thread

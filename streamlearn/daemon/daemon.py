@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from streamlearn.daemon.backups import Backups
-from streamlearn.daemon.budget import Budget
+from streamlearn.daemon.budget import Budget, frame_bytes, memory_bytes
 from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.group_commit import GroupCommit
 from streamlearn.daemon.loop import IDLE_FACTOR, Loop
 from streamlearn.daemon.metrics import Metrics
+from streamlearn.daemon.model_memory import ModelMemory
 from streamlearn.daemon.publisher import Publisher
 from streamlearn.daemon.queries import Queries
 from streamlearn.daemon.read_operations import ReadOperations
@@ -18,7 +19,6 @@ from streamlearn.daemon.restores import Restores
 from streamlearn.daemon.runtime import Runtime
 from streamlearn.daemon.sockets import Sockets
 from streamlearn.daemon.subscriptions import Subscriptions
-from streamlearn.daemon.system_memory import default_memory_bytes, resident_bytes
 from streamlearn.daemon.watermarks import Watermarks
 from streamlearn.daemon.worker import Worker
 from streamlearn.daemon.write_operations import WriteOperations
@@ -42,15 +42,17 @@ class Daemon:
         sockets: Sockets,
         version: str,
         runtime: Runtime | None = None,
+        budget: Budget | None = None,
     ) -> None:
         runtime = runtime or Runtime()
         metrics, self_pipe = Metrics(), runtime.self_pipe()
-        budget = Budget(settings.limits.memory_bytes or default_memory_bytes(), resident_bytes())
+        budget = budget or Budget(memory_bytes(settings))
         self.context = context = Context(
             settings=settings,
             version=version,
-            limits=Limits(frame_bytes=settings.limits.frame_bytes, rows=settings.limits.rows),
+            limits=Limits(frame_bytes=frame_bytes(settings), rows=settings.limits.rows),
             budget=budget,
+            model_memory=ModelMemory(budget, recovered.shard),
             shard=recovered.shard,
             journal=journal,
             flusher=Flusher(
@@ -67,7 +69,7 @@ class Daemon:
             file_worker=Worker(self_pipe, "files", runtime),
             query_worker=Worker(self_pipe, "queries", runtime),
             watermarks=Watermarks(journal.durable_lsn),
-            replies=Replies(sockets.requests, metrics),
+            replies=Replies(sockets.requests, metrics, budget.replies, settings.limits.unread_bytes),
             publisher=Publisher(
                 sockets.events,
                 Subscriptions(

@@ -59,6 +59,7 @@ class GroupCommit:
         self._group: list[_Pending] = []
         self._group_records = 0
         self._group_bytes: dict[HostedModel, int] = {}
+        self._queued = context.budget.queued
         self._deferred: list[Learn] = []  # firehose batches that wait for room on the disk
         self._retry_at = 0  # monotonic ns
         self._clock = ArrivalClock(context.runtime, last_arrival)
@@ -73,7 +74,9 @@ class GroupCommit:
     @property
     def reads_firehose(self) -> bool:
         """Whether to read the firehose. It has no acks, so not reading it is its back-pressure."""
-        return not self._deferred and not any(map(self.is_overloaded, self._context.shard.backlogged))
+        if self._deferred or 2 * self._queued.used > self._queued.limit:
+            return False
+        return not any(map(self.is_overloaded, self._context.shard.backlogged))
 
     @property
     def idle(self) -> bool:
@@ -119,6 +122,7 @@ class GroupCommit:
             self._group_records += 1
             size = len(accepted.payload) + RECORD_OVERHEAD
             self._group_bytes[hosted] = self._group_bytes.get(hosted, 0) + size
+            self._queued.used += 2 * size  # the batch as received, and as a record
         self._group.append(_Pending(accepted, learn, hosted, reply_to))
 
     def _check_backlog(self, hosted: HostedModel) -> None:
@@ -128,8 +132,16 @@ class GroupCommit:
             rows = hosted.backlog_rows + sum(each.rows for each in group if isinstance(each, Record))
             raise Busy(
                 f"model {hosted.name!r} has {rows} samples still to learn; send this batch again later",
+                limit="learning.backlog_bytes",
                 backlog_rows=rows,
             )
+        if self._queued.used > self._queued.limit:
+            self._queued.check(0, "this batch", "send fewer samples at a time")
+
+    def count_queued(self) -> None:
+        """Count the memory of the records that are not learned yet."""
+        self._queued.used = 0
+        self._queued.add(self._context.shard.backlog_bytes)
 
     def commit(self) -> None:
         """Journal the group in one write and enqueue it for learning. Raises `JournalFailed`."""

@@ -22,10 +22,13 @@ from streamlearn import __version__
 from streamlearn import models as model_kinds
 from streamlearn.daemon import logs, sdnotify
 from streamlearn.daemon.access import Access
+from streamlearn.daemon.budget import Budget, frame_bytes, memory_bytes
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.daemon import Daemon
+from streamlearn.daemon.model_memory import state_bytes
 from streamlearn.daemon.process import Terminated, check_terminated
 from streamlearn.daemon.sockets import bind, check_exposure
+from streamlearn.daemon.system_memory import resident_bytes
 from streamlearn.daemon.trial import survives
 from streamlearn.errors import (
     BadConfig,
@@ -130,7 +133,9 @@ def _start(settings: Settings, fs: FS, stack: ExitStack) -> Daemon:
     )
     _limit_row_cost(settings, recovered)
     _check_declared(settings, recovered)
-    sockets = bind(settings.endpoints, settings.limits.frame_bytes, access)
+    models_bytes = sum(state_bytes(hosted.model) for hosted in recovered.shard)
+    budget = Budget(memory_bytes(settings), max(resident_bytes() - models_bytes, 0))
+    sockets = bind(settings.endpoints, frame_bytes(settings), access)
     stack.callback(sockets.close)
     journal = take_over(
         fs,
@@ -158,7 +163,7 @@ def _start(settings: Settings, fs: FS, stack: ExitStack) -> Daemon:
         recovered.rows,
         time.monotonic() - began,
     )
-    daemon = Daemon(settings, journal, checkpoints, recovered, sockets, __version__)
+    daemon = Daemon(settings, journal, checkpoints, recovered, sockets, __version__, budget=budget)
     stack.callback(daemon.close)
     for declared in settings.models:
         if declared.name not in recovered.shard:

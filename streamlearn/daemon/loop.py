@@ -124,6 +124,7 @@ class Loop:
             self._read(context.sockets.firehose, self._handle_firehose)
         self._group_commit.commit()
         self._learn()
+        self._group_commit.count_queued()
         context.watermarks.advance_durable(context.journal.durable_lsn)
         context.file_worker.collect()
         self._queries.collect()
@@ -141,6 +142,7 @@ class Loop:
             self._queries.tick(now)
             self._access.refusals.report(now)
             context.publisher.tick(now)
+            context.replies.tick()
 
     def _poll(self) -> None:
         """Sleep until a socket is readable, another thread wakes the loop, or the next tick."""

@@ -19,19 +19,20 @@ from numpy.typing import NDArray
 
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.metrics import ModelMetrics
-from streamlearn.daemon.replies import ReplyAddress
+from streamlearn.daemon.model_memory import state_bytes
+from streamlearn.daemon.replies import SMALL_BYTES, ReplyAddress
 from streamlearn.daemon.runtime import Runtime
 from streamlearn.errors import Busy, ShuttingDown
 from streamlearn.models.base import Model
 from streamlearn.shard import HostedModel
 
+ADVICE = "ask for fewer samples or steps at a time"
 INLINE_ROWS = 8  # fewer rows always run inline: the call costs more than they do
 COPY_NS_PER_BYTE = 0.5  # of state: the cost of a copy, into memory that was never used before
 NS_PER_MULTIPLY_ADD = 0.2  # of a row's largest cost, see `models/row_cost.py`
 INLINE_WORST_NS = 10_000_000  # a query that may take longer runs on the worker, whatever the pace was so far
 READ_NS_PER_BYTE = 0.03  # of state: the assumed cost of a row before any measurement, as if it reads it once
 MAX_QUEUED_NS = 10_000_000_000  # expected work of all queued long queries
-MAX_QUEUED_BYTES = 256 << 20  # samples and copies of all queued long queries; a single one may be larger
 REPLICA_IDLE_SECONDS = 10.0  # after this time without a long query, the worker's model is freed
 SHUTDOWN_SECONDS = 5.0  # how long a shutdown waits for the running long query
 
@@ -42,13 +43,20 @@ StateKey = tuple[HostedModel, int, int]  # two different states never have the s
 class Query(NamedTuple):
     """`evaluate` computes the answer from a model.
 
-    `rows` counts samples, or steps of a forecast. `bytes` is the size of the query's own arrays.
+    `rows` counts samples, or steps of a forecast. `input_bytes` and `output_bytes` are the sizes of the
+    query's arrays and of the answer's, which is known before it is computed.
     """
 
     reply_to: ReplyAddress
     rows: int
     evaluate: Callable[[Model], Arrays]
-    bytes: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """The memory of the query and its answer."""
+        return self.input_bytes + self.output_bytes
 
 
 class _StateCopy:
@@ -59,7 +67,7 @@ class _StateCopy:
         self.key = _state_key(hosted)
         self.state = hosted.model.copy_state()
         self.fields = _reply_fields(hosted)
-        self.bytes = _state_bytes(hosted.model)
+        self.bytes = state_bytes(hosted.model)
 
 
 class _Job(NamedTuple):
@@ -114,6 +122,8 @@ class Queries:
         self._inline_ns = inline_ns
         self._jobs: deque[_Job] = deque()  # long queries; the first one is running
         self._replica = _Replica(context.runtime)
+        self._replica_bytes = 0  # of the worker's model
+        self._account = context.budget.queries
         self._last_busy = 0.0
         self._give_up_at: float | None = None  # set by a shutdown
 
@@ -134,6 +144,9 @@ class Queries:
         """
         began = self._context.runtime.steady_ns()
         counters = self._context.metrics.model(hosted.name)
+        if query.output_bytes > SMALL_BYTES:
+            self._context.replies.check(query.reply_to, query.output_bytes)
+        self._account.check(query.bytes, "this query", ADVICE)
         if self._is_long(hosted, query.rows):
             self._enqueue(hosted, query, counters, began)
             return
@@ -153,6 +166,8 @@ class Queries:
             self._last_busy = now
         elif now >= self._last_busy + REPLICA_IDLE_SECONDS:
             self._replica.free()
+            self._replica_bytes = 0
+            self._count_memory()
 
     def shut_down(self, now: float) -> None:
         """Refuse the queued queries; after `SHUTDOWN_SECONDS` refuse the running one too."""
@@ -170,33 +185,36 @@ class Queries:
         self._context.query_worker.stop(wait=not self._context.query_worker.busy)
 
     def _is_long(self, hosted: HostedModel, rows: int) -> bool:
-        state_bytes = _state_bytes(hosted.model)
+        size = state_bytes(hosted.model)
         worst = rows * hosted.query_cost * NS_PER_MULTIPLY_ADD
-        if worst > INLINE_WORST_NS and worst > COPY_NS_PER_BYTE * state_bytes:
+        if worst > INLINE_WORST_NS and worst > COPY_NS_PER_BYTE * size:
             return True
         if rows < INLINE_ROWS:
             return False
         if not hosted.nanoseconds_per_query_row:
-            hosted.nanoseconds_per_query_row = READ_NS_PER_BYTE * state_bytes
+            hosted.nanoseconds_per_query_row = READ_NS_PER_BYTE * size
         expected = rows * hosted.nanoseconds_per_query_row
-        return expected > self._inline_ns and expected > COPY_NS_PER_BYTE * state_bytes
+        return expected > self._inline_ns and expected > COPY_NS_PER_BYTE * size
 
     def _enqueue(self, hosted: HostedModel, query: Query, counters: ModelMetrics, began: int) -> None:
         copy = self._jobs[-1].copy if self._jobs else None
         if copy is not None and copy.key != _state_key(hosted):
             copy = None  # the state has changed, so the last copy cannot be shared
-        more = query.bytes + (_state_bytes(hosted.model) if copy is None else 0)
-        if self._jobs and (
-            self._queued_ns() > MAX_QUEUED_NS or self._queued_bytes() + more > MAX_QUEUED_BYTES
-        ):
+        if self._jobs and self._queued_ns() > MAX_QUEUED_NS:
             raise Busy(
-                f"{len(self._jobs)} long queries are queued already; send this query again later, or ask for "
-                "fewer samples or steps at a time",
+                f"{len(self._jobs)} long queries are queued; send this query again later, or {ADVICE}",
+                limit="queued work",
                 waiting=len(self._jobs),
             )
+        state = state_bytes(hosted.model)
+        # The worker's model stays in memory for a while, and is then replaced by this one.
+        more = query.bytes + (state if copy is None else 0) + max(state - self._replica_bytes, 0)
+        self._account.check(more, "this query", ADVICE)
         if copy is None:
             copy = _StateCopy(hosted)
         self._jobs.append(_Job(query, copy, counters, began))
+        self._replica_bytes = max(self._replica_bytes, state)
+        self._count_memory()
         if len(self._jobs) == 1:
             self._start_next()
 
@@ -204,10 +222,11 @@ class Queries:
         """Expected work of all queued queries, in ns."""
         return sum(job.query.rows * job.copy.hosted.nanoseconds_per_query_row for job in self._jobs)
 
-    def _queued_bytes(self) -> int:
-        """Memory that all queued queries hold."""
+    def _count_memory(self) -> None:
+        """Count the memory of all queued queries, of their copies, and of the worker's model."""
         copies = {job.copy for job in self._jobs}
-        return sum(job.query.bytes for job in self._jobs) + sum(copy.bytes for copy in copies)
+        self._account.used = self._replica_bytes
+        self._account.add(sum(job.query.bytes for job in self._jobs) + sum(copy.bytes for copy in copies))
 
     def _start_next(self) -> None:
         job = self._jobs[0]
@@ -219,6 +238,7 @@ class Queries:
         if not self._jobs or self._jobs[0] is not job:
             return  # a shutdown has refused it meanwhile
         self._jobs.popleft()
+        self._count_memory()
         if self._jobs:
             self._start_next()
         if error is not None:
@@ -246,7 +266,3 @@ def _state_key(hosted: HostedModel) -> StateKey:
 def _reply_fields(hosted: HostedModel) -> dict[str, int]:
     """The state that an answer was computed from."""
     return {"applied_lsn": hosted.applied_lsn, "samples": hosted.model.samples}
-
-
-def _state_bytes(model: Model) -> int:
-    return sum(array.nbytes for array in model.state.values())

@@ -22,8 +22,11 @@ from streamlearn.daemon.replies import (
 )
 from streamlearn.errors import TooLarge
 from streamlearn.models.base import Model
+from streamlearn.models.outputs import row_bytes
 from streamlearn.shard import HostedModel
 from streamlearn_client.protocol import VERSION, Request
+
+FORECAST_VALUE_BYTES = 8  # a forecast is computed in float64
 
 
 class ReadOperations:
@@ -99,7 +102,10 @@ class ReadOperations:
         x, keys = request.x, request.keys
         query_bytes = x.nbytes + (0 if keys is None else keys.nbytes)
         hosted = self._context.shard.hosted(request.model)
-        query = Query(reply_to, len(x), lambda model: model.predict(x, keys).arrays, query_bytes)
+        output_bytes = len(x) * row_bytes(hosted.model)
+        query = Query(
+            reply_to, len(x), lambda model: model.predict(x, keys).arrays, query_bytes, output_bytes
+        )
         self._queries.run(hosted, query)
 
     def _do_forecast(self, reply_to: ReplyAddress, request: Request) -> None:
@@ -129,7 +135,10 @@ class ReadOperations:
                 limit=limit,
             )
         # A model without outputs refuses at once, for any count, so its query is short.
-        self._queries.run(hosted, Query(reply_to, count if outputs else 0, evaluate))
+        output_bytes = count * outputs * FORECAST_VALUE_BYTES
+        self._queries.run(
+            hosted, Query(reply_to, count if outputs else 0, evaluate, output_bytes=output_bytes)
+        )
 
     def _do_checkpoints(self, reply_to: ReplyAddress, request: Request) -> None:
         hosted = self._context.shard.hosted(request.model)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import zmq
 from numpy.typing import NDArray
 
+from streamlearn.daemon.budget import Account
 from streamlearn.daemon.identity import LOCAL, Identity
 from streamlearn.daemon.metrics import Metrics
-from streamlearn.errors import FatalError, Internal, StreamlearnError, UnknownModel
+from streamlearn.errors import Busy, FatalError, Internal, StreamlearnError, TooLarge, UnknownModel
 from streamlearn.shard import HostedModel
 from streamlearn.store.checkpoint import CheckpointInfo
 from streamlearn_client.protocol import Frame, Id, encode_error, encode_reply
@@ -20,6 +22,9 @@ from streamlearn_client.protocol import Frame, Id, encode_error, encode_reply
 log = logging.getLogger(__name__)
 
 ZERO_COPY_BYTES = 1 << 18  # larger frames are not copied: the copy would cost more than the rest of the reply
+SMALL_BYTES = 4096  # smaller replies are never refused
+MARK_BYTES = 1 << 16  # bytes of replies after which one is tracked
+OVERHEAD = 128  # bytes of memory that a reply takes in addition to its content, about
 
 
 class ReplyAddress(NamedTuple):
@@ -30,12 +35,47 @@ class ReplyAddress(NamedTuple):
     identity: Identity = LOCAL
 
 
-class Replies:
-    """Send replies. A client that has left, or does not read, costs one dropped reply and no delay."""
+class _Connection:
+    """What was sent to one client and not read yet.
 
-    def __init__(self, socket: zmq.Socket[bytes], metrics: Metrics) -> None:
+    ZeroMQ sends the replies of a connection in order. So only some replies are tracked: when ZeroMQ frees a
+    tracked one, it has sent all replies before it.
+    """
+
+    __slots__ = ("active", "marks", "unmarked", "unread")
+
+    def __init__(self) -> None:
+        self.unread = 0  # bytes up to the last tracked reply
+        self.unmarked = 0  # bytes after it
+        self.marks: deque[tuple[zmq.MessageTracker, int]] = deque()
+        self.active = True  # since the last tick
+
+
+class Replies:
+    """Send replies. A client that has left, or does not read, costs one dropped reply and no delay.
+
+    A large reply is refused with `Busy` if the client has not read enough of the earlier ones. A small one is
+    sent in any case; ZeroMQ drops it if 1000 replies of the connection are unread.
+
+    Parameters
+    ----------
+    socket
+        The ROUTER socket.
+    metrics
+        Counts errors and dropped replies.
+    account
+        The memory of all unread replies.
+    most
+        Bytes of unread replies of one connection.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes], metrics: Metrics, account: Account, most: int) -> None:
         self._socket = socket
+        self._socket.copy_threshold = 0  # this class decides what is copied
         self._metrics = metrics
+        self._account = account
+        self._most = min(most, account.limit // 2)
+        self._connections: dict[bytes, _Connection] = {}  # by routing id
 
     def ok(
         self,
@@ -43,13 +83,22 @@ class Replies:
         fields: Mapping[str, Any],
         arrays: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
-        """Send a successful reply."""
-        self._send(reply_to.envelope + encode_reply(reply_to.id, fields, arrays))
+        """Send a successful reply, or `TooLarge` or `Busy` if it does not fit."""
+        frames = encode_reply(reply_to.id, fields, arrays)
+        size = sum(map(len, frames))
+        if size > SMALL_BYTES:
+            try:
+                self.check(reply_to, size)
+            except StreamlearnError as error:
+                self.error(reply_to, error)
+                return
+        self._send(reply_to.envelope, frames, size)
 
     def error(self, reply_to: ReplyAddress, error: StreamlearnError) -> None:
         """Send an error reply and count it."""
         self._metrics.count_error(error.code)
-        self._send(reply_to.envelope + encode_error(reply_to.id, reply_to.identity.visible(error)))
+        frames = encode_error(reply_to.id, reply_to.identity.visible(error))
+        self._send(reply_to.envelope, frames, len(frames[0]))
 
     def exception(self, reply_to: ReplyAddress, error: Exception) -> None:
         """Send any exception as an error reply. Raises a `FatalError`, since it concerns the whole daemon."""
@@ -60,15 +109,77 @@ class Replies:
             error = Internal("the daemon failed to serve this request; its log has the details")
         self.error(reply_to, error)
 
-    def _send(self, frames: list[Frame]) -> None:
+    def check(self, reply_to: ReplyAddress, size: int) -> None:
+        """Raise `TooLarge` or `Busy` if a reply of `size` bytes may not be sent now."""
+        if size > self._most:
+            raise TooLarge(
+                f"the answer has {size} bytes, and limits.unread_bytes allows {self._most}; ask for fewer "
+                "samples or steps at a time",
+                limit="limits.unread_bytes",
+                bytes=size,
+                most=self._most,
+            )
+        connection = self._connections.get(bytes(reply_to.envelope[0])) if reply_to.envelope else None
+        if connection is not None:
+            self._reap(connection)
+            unread = connection.unread + connection.unmarked
+            if unread + size > self._most:
+                raise Busy(
+                    f"this connection has {unread} bytes of answers that it has not read, and "
+                    f"limits.unread_bytes allows {self._most}; read them, then send this request again",
+                    limit="limits.unread_bytes",
+                    unread=unread,
+                    most=self._most,
+                )
+        if not self._account.fits(size):
+            for other in self._connections.values():
+                self._reap(other)
+        self._account.check(size, "the answer", "ask for fewer samples or steps at a time")
+
+    def tick(self) -> None:
+        """Release what clients have read, and forget connections without replies."""
+        for name, connection in list(self._connections.items()):
+            self._reap(connection)
+            if not connection.marks and not connection.active:
+                self._account.release(connection.unmarked)
+                del self._connections[name]
+            connection.active = False
+
+    def _send(self, envelope: list[Frame], frames: list[Frame], size: int) -> None:
+        name = bytes(envelope[0]) if envelope else b""
+        connection = self._connections.get(name)
+        if connection is None:
+            connection = self._connections[name] = _Connection()
+        size += OVERHEAD
+        track = connection.unmarked + size > MARK_BYTES
         try:
+            for frame in envelope:
+                self._socket.send(frame, zmq.NOBLOCK | zmq.SNDMORE)
             for frame in frames[:-1]:
                 self._socket.send(frame, zmq.NOBLOCK | zmq.SNDMORE, len(frame) < ZERO_COPY_BYTES)
-            self._socket.send(frames[-1], zmq.NOBLOCK, len(frames[-1]) < ZERO_COPY_BYTES)
+            last = frames[-1]
+            tracker = self._socket.send(last, zmq.NOBLOCK, not track, track)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EAGAIN, errno.EHOSTUNREACH):
                 raise
             self._metrics.replies_dropped += 1
+            return
+        connection.active = True
+        connection.unmarked += size
+        self._account.add(size)
+        if track:
+            assert tracker is not None
+            connection.marks.append((tracker, connection.unmarked))
+            connection.unread += connection.unmarked
+            connection.unmarked = 0
+
+    def _reap(self, connection: _Connection) -> None:
+        """Release the replies that ZeroMQ has sent."""
+        marks = connection.marks
+        while marks and marks[0][0].done:
+            size = marks.popleft()[1]
+            connection.unread -= size
+            self._account.release(size)
 
 
 def model_fields(hosted: HostedModel) -> dict[str, Any]:

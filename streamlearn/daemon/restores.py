@@ -19,6 +19,7 @@ from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.flow import Flow, Resume, Wait, run
 from streamlearn.daemon.group_commit import GroupCommit
+from streamlearn.daemon.model_memory import RESTORE_COPIES, state_bytes
 from streamlearn.daemon.replies import ReplyAddress, deleted_while_waiting, model_fields
 from streamlearn.daemon.worker import Worker
 from streamlearn.errors import BadSpec, Busy, ShuttingDown, StreamlearnError
@@ -92,6 +93,15 @@ class Restores:
 
     def _restore(self, restore: _Restore) -> Flow:
         hosted = restore.hosted
+        size = RESTORE_COPIES * state_bytes(hosted.model)
+        self._context.budget.checkpoints.add(size)  # there is always room: `ModelMemory.largest`
+        try:
+            yield from self._restore_held(restore)
+        finally:
+            self._context.budget.checkpoints.release(size)
+
+    def _restore_held(self, restore: _Restore) -> Flow:
+        hosted = restore.hosted
         yield self._checkpointer.hold
         try:
             state = yield partial(self._worker.submit, self._reading(hosted, restore.target))
@@ -130,6 +140,7 @@ class Restores:
                 f"the daemon has {limit} models, and limits.models allows no more; delete a model first"
             )
         record = self._group_commit.change(partial(shard.accept_copy, restore.into, state.content))
+        self._context.model_memory.update()
         copy = shard.hosted(restore.into)
         yield self._durable(record)
         self._context.publisher.publish_change(

@@ -68,7 +68,9 @@ class WriteOperations:
     ) -> None:
         """Create a model, and reply once the creation is durable. Raises if the model is refused."""
         accept = partial(self._context.shard.accept_create, name, kind, spec)
+        self._context.model_memory.check_spec(kind, spec)
         record = self._group_commit.change(accept)
+        self._context.model_memory.update()
         hosted = self._context.shard.hosted(name)
 
         def created() -> None:
@@ -86,6 +88,7 @@ class WriteOperations:
         self._context.watermarks.model_deleted(hosted)
         self._checkpointer.forget(hosted)
         self._context.metrics.models.pop(hosted.name, None)
+        self._context.model_memory.update()
 
         def deleted() -> None:
             self._checkpointer.remove(hosted)

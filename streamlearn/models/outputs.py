@@ -7,7 +7,8 @@ they are the text of the docstrings, and tests compare them with the arrays that
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple, TypeVar, get_type_hints
+import math
+from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -272,6 +273,28 @@ def columns(cls: type[NamedArrays]) -> dict[str, tuple[str, Column]]:
             if isinstance(column, Column):
                 found.setdefault(name, (_dtype(hints[name].__origin__), column))
     return found
+
+
+def row_bytes(model: Any) -> int:
+    """Return the bytes of one row of ``model.predict(…)``, or a few more: conditional outputs are included.
+
+    Names in shapes are attributes of the model or of its spec.
+    """
+
+    def length(name: str) -> int:
+        if name.isdigit():
+            return int(name)
+        value = getattr(model, name, None)
+        if value is None:
+            value = getattr(model.spec, name, None)
+        return int(value or 1)
+
+    def values(shape: str) -> int:
+        _, *others = shape.strip("()").split(",")
+        return math.prod(length(name.strip()) for name in others if name.strip())
+
+    declared = columns(model.outputs_class).values()
+    return sum(np.dtype(dtype).itemsize * max(map(values, column.shapes)) for dtype, column in declared)
 
 
 def _dtype(array: object) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from streamlearn.errors import BadCheckpoint, ModelExists, StreamlearnError, UnknownModel
@@ -49,6 +49,7 @@ class Shard:
 
     def __init__(self, models: ModelSource, watch: Watch | None = None) -> None:
         self.source = models
+        self.check_new: Callable[[Model], None] = lambda model: None  # raises to refuse a new model
         self.max_row_cost: int | None = None  # multiply-adds of a row of a new model; a replay has no limit
         self._watch = watch or NoWatch()
         self._hosted: dict[str, HostedModel] = {}
@@ -173,6 +174,7 @@ class Shard:
         """Make the record of a new model. Raises `BadName`, `ModelExists`, `BadSpec`."""
         self._check_unused(name)
         model = self.source.create(kind, spec, self.max_row_cost)
+        self.check_new(model)
         payload = json.dumps({"kind": model.kind, "spec": model.spec_dict()}, sort_keys=True).encode()
         return Record(kind=RecordKind.CREATE, lsn=lsn, time=time, model=name, payload=payload)
 
@@ -200,7 +202,7 @@ class Shard:
         The new model has no producers. Raises `BadName`, `ModelExists`, `BadCheckpoint`.
         """
         self._check_unused(name)
-        self._decode(checkpoint)
+        self.check_new(self._decode(checkpoint))
         return Record(kind=RecordKind.COPY, lsn=lsn, time=time, model=name, payload=checkpoint)
 
     def accept_reheat(self, name: str, heat: float, lsn: int, time: int) -> Record:

@@ -166,6 +166,11 @@ class Grossberg(BinaryModel):
         self._store_weights(initial)
 
     @property
+    def clusters(self) -> int:
+        """Number of clusters in all layers."""
+        return len(self._clusters)
+
+    @property
     @locked
     def weights(self) -> tuple[Float32, ...]:
         """Weights of each layer, shape (units, lines). Every row sums to 1.
