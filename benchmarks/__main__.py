@@ -1,6 +1,6 @@
 """``make bench``: run every comparison and print one table.
 
-Options: ``--json`` for programs, ``--rounds N``, ``--only inprocess|daemon``.
+Options: ``--json`` for programs, ``--rounds N``, ``--only inprocess|daemon|security``.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ import numba
 from rich.console import Console
 from rich.table import Table
 
-from . import daemon, inprocess
+from . import daemon, inprocess, security
 from .timing import Comparison
 
-SUITES = {"inprocess": inprocess.comparisons, "daemon": daemon.comparisons}
+SUITES = {
+    "inprocess": inprocess.comparisons,
+    "daemon": daemon.comparisons,
+    "security": security.comparisons,
+}
 
 
 def main() -> None:

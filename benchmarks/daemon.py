@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -33,11 +33,11 @@ def comparisons(rounds: int, seed: int) -> Iterator[Comparison]:
 
 
 @contextmanager
-def daemon(directory: Path) -> Iterator[tuple[str, str]]:
+def daemon(directory: Path, options: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
     """Run a daemon process on free loopback ports; yield its requests and firehose endpoints."""
     ports = dict.fromkeys(("requests", "firehose", "events"), "tcp://127.0.0.1:*")
-    options = [part for name, endpoint in ports.items() for part in (f"--{name}", endpoint)]
-    command = [sys.executable, "-m", "streamlearn", "serve", "--data-dir", str(directory), *options]
+    bound = [part for name, endpoint in ports.items() for part in (f"--{name}", endpoint)]
+    command = [sys.executable, "-m", "streamlearn", "serve", "--data-dir", str(directory), *bound, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
