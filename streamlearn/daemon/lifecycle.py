@@ -112,6 +112,11 @@ def _start(settings: Settings, fs: FS, stack: ExitStack) -> Daemon:
         )
     directory = settings.data_dir
     lock = stack.enter_context(fs.lock(directory / "lock"))
+    mode = fs.mode(directory)
+    if mode & 0o007:
+        log.warning(
+            "other users can access the data directory", mode=f"{mode:04o}", run=f"chmod o= {directory}"
+        )
     deaths = DeathLog(lock)
     if deaths.last is not None:
         log.warning(

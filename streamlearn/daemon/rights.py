@@ -13,7 +13,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import stat
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +33,8 @@ _GLOB: Final = re.compile(r"[A-Za-z0-9_.*?!\[\]-]{1,256}")
 def load_identities(security: Security, server_public: str) -> dict[str, Identity]:
     """Return the identities of all client keys, by public key. Raises `BadConfig`, which lists all errors."""
     errors: list[str] = []
+    for path in (Path(security.client_keys), Path(security.rights)):
+        _check_writers(path, errors)
     keys = _load_keys(Path(security.client_keys), errors)
     rights = _load_rights(Path(security.rights), errors)
     identities: dict[str, Identity] = {}
@@ -66,6 +70,7 @@ def _load_keys(path: Path, errors: list[str]) -> dict[str, str]:
         errors.append(f"can't read {path}: {error.strerror}")
         return found
     for name in names:
+        _check_writers(path / name, errors)
         try:
             pair = read_public_key(path / name)
         except StreamlearnError as error:
@@ -75,6 +80,13 @@ def _load_keys(path: Path, errors: list[str]) -> dict[str, str]:
             errors.append(f"{path} has two keys with the name {pair.name}; keep one, or rename the other")
         found[pair.name] = pair.public
     return found
+
+
+def _check_writers(path: Path, errors: list[str]) -> None:
+    """Add an error if every user can change the file: everybody could give themselves access."""
+    with suppress(OSError):  # reading it reports the error
+        if path.stat().st_mode & stat.S_IWOTH:
+            errors.append(f"every user of this machine can change {path}; run: chmod o-w {path}")
 
 
 def _load_rights(path: Path, errors: list[str]) -> dict[str, dict[str, list[str]]]:

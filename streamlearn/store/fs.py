@@ -102,6 +102,10 @@ class FS:
         found = path.stat()
         return Stat(found.st_size, found.st_mtime_ns)
 
+    def mode(self, path: Path) -> int:
+        """Return the mode bits of a file or directory."""
+        return path.stat().st_mode & 0o7777
+
     def read(self, path: Path, offset: int = 0, size: int | None = None) -> bytes:
         """Return ``size`` bytes from ``offset``, fewer at the end of the file; all bytes if ``None``."""
         with path.open("rb", buffering=0) as file:
