@@ -10,12 +10,20 @@ only the tail. The journal's length is bounded: see `first_needed_lsn`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+import errno
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamlearn.errors import BadConfig, DamagedCheckpoints, DamagedJournal, StreamlearnError
+from streamlearn.errors import (
+    BadConfig,
+    DamagedCheckpoints,
+    DamagedJournal,
+    DiskFull,
+    JournalFailed,
+    StreamlearnError,
+)
 from streamlearn.replay import ModelKey, ReadableJournal, Replay, ReplayOptions
 from streamlearn.shard import HostedModel, ModelSource, Shard, Snapshot
 from streamlearn.store.checkpoint import BadFile, CheckpointInfo, CheckpointStore
@@ -24,6 +32,8 @@ from streamlearn.store.fs import FS, actionable_errors
 from streamlearn.store.journal import SEGMENT_BYTES, Journal
 from streamlearn.store.manifest import Manifest, ManifestFile
 from streamlearn.store.scan import JournalScan
+
+JOURNAL, CHECKPOINTS = "journal", "checkpoints"  # directories in a data directory
 
 
 @dataclass(slots=True)
@@ -119,6 +129,55 @@ def recover(
     )
 
 
+def examine(
+    fs: FS,
+    directory: Path,
+    models: ModelSource,
+    checkpoints: CheckpointStore,
+    *,
+    deaths: DeathLog | None = None,
+    repair: bool = False,
+    options: ReplayOptions | None = None,
+) -> tuple[JournalScan, Recovered]:
+    """Read and check a data directory as every start does. Changes no file.
+
+    Raises as `recover` does, and `BadConfig` if files can't be read.
+    """
+    with startup_errors(directory):
+        options = options or ReplayOptions()
+        scan = JournalScan(fs, directory / JOURNAL, repair=repair)
+        manifest = ManifestFile(fs, directory).read()
+        options.prepare()
+        recovered = recover(
+            scan, checkpoints, models, manifest=manifest, deaths=deaths, repair=repair, options=options
+        )
+    return scan, recovered
+
+
+@contextmanager
+def startup_errors(directory: Path) -> Iterator[None]:
+    """Turn a failed file access of a start into an error that says what to do."""
+    try:
+        yield
+    except DiskFull as error:
+        raise JournalFailed(f"the disk of {directory} is full: free some space, then start again") from error
+    except OSError as error:
+        path = error.filename if error.filename is not None else directory
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise JournalFailed(
+                f"the disk of {path} is full ({error.strerror}): free some space, then start again"
+            ) from error
+        if error.errno == errno.EIO:
+            raise JournalFailed(
+                f"{path}: {error.strerror}: the disk fails. Look for disk errors in the system log"
+            ) from error
+        if error.errno in (errno.EISDIR, errno.ENOTDIR):
+            advice = "a file has the place of a directory, or a directory that of a file: move it away"
+        else:
+            advice = "the daemon needs a data directory that its user can read and write"
+        raise BadConfig(f"{path}: {error.strerror or error}: {advice}", path=str(path)) from error
+
+
 def take_over(
     fs: FS,
     directory: Path,
@@ -135,8 +194,8 @@ def take_over(
     The journal is first: if it can't be opened, nothing has changed. Raises `JournalFailed`, and `BadConfig`
     if the directory can't be written.
     """
-    _check_writable(fs, [directory, directory / "checkpoints", *scan.paths])
-    _sync_names(fs, [directory.parent, directory, directory / "checkpoints"])
+    _check_writable(fs, [directory, directory / CHECKPOINTS, *scan.paths])
+    _sync_names(fs, [directory.parent, directory, directory / CHECKPOINTS])
     journal = Journal.open(
         fs, scan.directory, segment_bytes=segment_bytes, repair=repair, scan=scan, warn=warn
     )

@@ -45,13 +45,15 @@ class ReadableJournal(Protocol):
 class ReplayOptions:
     """How to replay.
 
-    Without `learn`, samples are checked but not learned, so that a check of the files is fast. `progress` and
+    Without `learn`, samples are checked but not learned, so that a check of the files is fast. `prepare` is
+    called when the files were found readable, before models are created. `progress` and
     `alive` are called during a long replay, `alive` after each slice. `trial` runs its argument until it
     returns false, in a process of its own, and returns whether that process survived. Without a `trial`, two
     deaths at a record are enough to set its model aside.
     """
 
     learn: bool = True
+    prepare: Callable[[], None] = lambda: None
     progress: Progress = lambda done, end: None
     alive: Callable[[], None] = lambda: None
     trial: Callable[[Callable[[], bool]], bool] | None = None

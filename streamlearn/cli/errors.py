@@ -8,7 +8,7 @@
 | 3 … 9 | ``serve`` could not start, continue or stop cleanly: see ``streamlearn.errors`` |
 | 10 | no answer from a daemon, or the connection was lost for too long |
 | 11 | a CSV has a bad row; the rows before it are learned |
-| 12 | ``verify`` found damage |
+| 12 | ``verify`` found damage with which a start serves; otherwise it ends with the code of the start |
 | 13 | ``demo`` found a broken promise |
 | 130 | interrupted |
 """
@@ -56,7 +56,7 @@ class NothingMatched(CommandError):
 
 
 class Damaged(CommandError):
-    """``verify`` found damage."""
+    """``verify`` found damage with which a start serves without loss."""
 
     code = "DAMAGED"
     exit_code = 12

@@ -7,16 +7,13 @@ on stderr and returns its own exit code (docs/operate/troubleshooting.md).
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from functools import partial
-from pathlib import Path
 
 from streamlearn import __version__
 from streamlearn import models as model_kinds
@@ -33,19 +30,15 @@ from streamlearn.daemon.trial import survives
 from streamlearn.errors import (
     BadConfig,
     CheckpointsFailed,
-    DiskFull,
     FatalError,
-    JournalFailed,
     StreamlearnError,
 )
 from streamlearn.kernels import cached, compile_all
-from streamlearn.recovery import Recovered, recover, take_over
+from streamlearn.recovery import CHECKPOINTS, Recovered, examine, startup_errors, take_over
 from streamlearn.replay import ReplayOptions
 from streamlearn.store.checkpoint import CheckpointStore
 from streamlearn.store.deaths import DeathLog
 from streamlearn.store.fs import FS
-from streamlearn.store.manifest import ManifestFile
-from streamlearn.store.scan import JournalScan
 
 log = logs.get_logger(__name__)
 
@@ -59,7 +52,7 @@ def run(settings: Settings) -> int:
     logs.configure(settings.log.level, settings.log.format)
     try:
         with ExitStack() as stack:
-            with _startup_errors(settings.data_dir):
+            with startup_errors(settings.data_dir):
                 daemon = _start(settings, FS(), stack)
             return _serve(daemon)
     except StreamlearnError as error:
@@ -73,26 +66,6 @@ def run(settings: Settings) -> int:
     except Exception:
         log.exception("the daemon failed; every record acknowledged as durable is in the journal")
         return FatalError.exit_code
-
-
-@contextmanager
-def _startup_errors(directory: Path) -> Iterator[None]:
-    """Turn a failed file access of a start into an error that says what to do."""
-    try:
-        yield
-    except DiskFull as error:
-        raise JournalFailed(f"the disk of {directory} is full: free some space, then start again") from error
-    except OSError as error:
-        path = error.filename if error.filename is not None else directory
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise JournalFailed(
-                f"the disk of {path} is full ({error.strerror}): free some space, then start again"
-            ) from error
-        if error.errno in (errno.EISDIR, errno.ENOTDIR):
-            advice = "a file has the place of a directory, or a directory that of a file: move it away"
-        else:
-            advice = "the daemon needs a data directory that its user can read and write"
-        raise BadConfig(f"{path}: {error.strerror or error}: {advice}", path=str(path)) from error
 
 
 def _print_error(message: str) -> None:
@@ -124,17 +97,15 @@ def _start(settings: Settings, fs: FS, stack: ExitStack) -> Daemon:
         )
     # All checks come before `take_over`: a start that is refused changes no file.
     repair = settings.journal.repair
-    scan = JournalScan(fs, directory / "journal", repair=repair)
     retention = settings.checkpoints.retention()
-    checkpoints = CheckpointStore(fs, directory / "checkpoints", retention, warn=log.warning)
-    manifest = ManifestFile(fs, directory).read()
-    _compile()
-    check_terminated()
+    checkpoints = CheckpointStore(fs, directory / CHECKPOINTS, retention, warn=log.warning)
     began = time.monotonic()
     watchdog = sdnotify.Watchdog()
-    options = ReplayOptions(progress=_replaying, alive=watchdog.feed, trial=partial(survives, lock, watchdog))
-    recovered = recover(
-        scan, checkpoints, model_kinds, manifest=manifest, deaths=deaths, repair=repair, options=options
+    options = ReplayOptions(
+        prepare=_prepare, progress=_replaying, alive=watchdog.feed, trial=partial(survives, lock, watchdog)
+    )
+    scan, recovered = examine(
+        fs, directory, model_kinds, checkpoints, deaths=deaths, repair=repair, options=options
     )
     _limit_row_cost(settings, recovered)
     _check_declared(settings, recovered)
@@ -208,6 +179,12 @@ def _announce(line: str) -> None:
     except OSError as error:  # its reader is gone, or its disk is full
         log.warning("can't write the ready line to standard output: %s", error)
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - Python flushes standard output at exit
+
+
+def _prepare() -> None:
+    """Do what a replay needs, after the files were found readable."""
+    _compile()
+    check_terminated()
 
 
 def _compile() -> None:

@@ -97,17 +97,24 @@ class JournalScan:
 
     def torn_tail(self) -> str | None:
         """Return a sentence about the incomplete bytes behind the end; ``None`` if there are none."""
-        if self.tail.damage is not None or not self.tail.torn_bytes:
-            return None
-        name, end = self.segments[self.end.index].path.name, self.end
-        proven = f"Records up to {self.durable} are proven to be durable. " if self.durable else ""
-        return (
-            f"the journal in {self.directory} ends in {self.tail.torn_bytes} bytes that are not a complete "
-            f"record, where record {end.lsn} should be (byte {end.offset} of {name}); a start cuts them off. "
-            f"{proven}If only the process was killed, nothing in these bytes had been acknowledged. If the "
-            "machine lost power, batches acknowledged as `written` may be among them. Batches acknowledged "
-            "as `durable` are among them only if the disk lost what it had confirmed, or the file was damaged"
-        )
+        return torn_tail(self.directory, self.segments, self.end, self.tail, self.durable)
+
+
+def torn_tail(
+    directory: Path, segments: Sequence[SegmentFile], end: ChainEnd, tail: Tail, durable: int
+) -> str | None:
+    """Return a sentence about the incomplete bytes behind ``end``; ``None`` if there are none."""
+    if tail.damage is not None or not tail.torn_bytes:
+        return None
+    name = segments[end.index].path.name
+    proven = f"Records up to {durable} are proven to be durable. " if durable else ""
+    return (
+        f"the journal in {directory} ends in {tail.torn_bytes} bytes that are not a complete record, where "
+        f"record {end.lsn} should be (byte {end.offset} of {name}); a start cuts them off. {proven}If only "
+        "the process was killed, nothing in these bytes had been acknowledged. If the machine lost power, "
+        "batches acknowledged as `written` may be among them. Batches acknowledged as `durable` are among "
+        "them only if the disk lost what it had confirmed, or the file was damaged"
+    )
 
 
 def read_records(

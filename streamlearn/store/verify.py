@@ -8,6 +8,7 @@ from streamlearn.errors import DamagedJournal
 from streamlearn.store.diagnostic import Diagnostic
 from streamlearn.store.fs import FS
 from streamlearn.store.reader import Reader, journal_id
+from streamlearn.store.scan import torn_tail
 from streamlearn.store.segment import list_segments
 
 
@@ -39,12 +40,9 @@ def verify_journal(fs: FS, directory: Path) -> list[Diagnostic]:
         at = reader.at
         path = segments[at.index].path
         if tail.damage is None:
-            if tail.torn_bytes:
-                message = (
-                    f"{tail.torn_bytes} bytes from byte {at.offset} on are incomplete: a daemon is writing "
-                    "them, or the next start cuts them off"
-                )
-                findings.append(Diagnostic("note", path, message))
+            message = torn_tail(directory, segments, at, tail, reader.durable)
+            if message is not None:
+                findings.append(Diagnostic("note", path, f"{message}. A running daemon may be writing them"))
             return findings
         if suspected != (path, at.offset):
             suspected = (path, at.offset)

@@ -50,6 +50,6 @@ def test_verify_notes_an_unfinished_write(tmp_path: Path) -> None:
         file.write(b"SLRC half a record")
     (finding,) = verify_journal(FS(), tmp_path)
     assert finding.level == "note"
-    assert "the next start cuts them off" in finding.message
+    assert "a start cuts them off" in finding.message
     assert verify_journal(FS(), tmp_path / "absent") == []
     journal.close()
