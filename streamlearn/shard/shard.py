@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from streamlearn.errors import BadCheckpoint, ModelExists, StreamlearnError, UnknownModel
+from streamlearn.errors import BadCheckpoint, BadValue, ModelExists, StreamlearnError, UnknownModel
 from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets
 from streamlearn.shard.hosted_model import (
@@ -120,7 +120,8 @@ class Shard:
         time
             Arrival time, ns since 1970.
         lossy
-            Whether the transport cannot resend. Then a gap is counted, and the batch is accepted.
+            Whether the transport neither answers nor resends. Then a gap is counted, and the batch is
+            accepted. A batch whose number is out of range is accepted without its number.
 
         Raises
         ------
@@ -144,7 +145,13 @@ class Shard:
         digest = 0
         if learn.producer:
             digest = content_digest(payload, x_cols, y_cols, columns)
-            known = hosted.check_number(learn.producer, learn.epoch, learn.seq, digest, time, lossy)
+            try:
+                known = hosted.check_number(learn.producer, learn.epoch, learn.seq, digest, time, lossy)
+            except BadValue:
+                if not lossy:
+                    raise
+                learn = learn._replace(producer="", epoch=0, seq=0)
+                known = None
             if known is not None:
                 return Duplicate(known.lsn, batch.rows)
         record = Record(
