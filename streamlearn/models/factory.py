@@ -18,6 +18,9 @@ from . import row_cost
 from .base import Model
 from .serialization import FORMAT
 
+# A spec may need this many times the values of its state, with scratch memory. Small specs are not checked.
+_LARGEST_RATIO, _ANY_SIZE = 16, 1 << 20
+
 _kinds: dict[str, type[Model]] = {
     row.kind: getattr(import_module(f"..{row.module}", __package__), row.name) for row in registry.MODELS
 }
@@ -61,11 +64,22 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str])
             f"a model of format {metadata.get('format')!r}; this version reads format {FORMAT!r}"
         )
     try:
-        model = create(metadata["kind"], json.loads(metadata["spec"]))
+        kind, spec = metadata["kind"], json.loads(metadata["spec"])
+        _check_size(kind, spec, arrays)
+        model = create(kind, spec)
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError, BadSpec) as error:
         raise BadCheckpoint(f"not a model's metadata: {error}") from error
     model.adopt(arrays)
     return model
+
+
+def _check_size(kind: str, spec: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raise BadCheckpoint if the arrays are far too small for the spec: before its arrays are allocated."""
+    if kind not in _kinds:
+        return
+    values = _kinds[kind].valid_spec({str(name): value for name, value in spec.items()}).state_values
+    if values > _LARGEST_RATIO * sum(array.size for array in arrays.values()) + _ANY_SIZE:
+        raise BadCheckpoint(f"the spec needs about {values:,} values, and the arrays have far fewer")
 
 
 def load(path: str | Path) -> Model:

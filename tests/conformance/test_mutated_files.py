@@ -7,11 +7,13 @@ seed of its file. ``python -m tests.conformance.mutations SEED SEED+1`` repeats 
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -19,8 +21,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+import streamlearn as sl
 from streamlearn import models
 from streamlearn.errors import BadCheckpoint
+from streamlearn.store import tensors
 from tests.conformance import mutations
 from tests.conformance.examples import EXAMPLES, IN_SECONDS, SPECS, make, stream
 
@@ -96,6 +100,41 @@ def test_every_mutation_changes_files():
         if file != data:
             changed.add(mutation)
     assert changed == {mutation.__name__ for mutation in mutations.MUTATIONS}
+
+
+LARGE = {
+    "som": {"grid": [3000, 3000]},
+    "competitive": {"units": 1 << 23},
+    "gng": {"max_units": 8192},
+    "rnn": {"hidden": 2000},
+    "birnn": {"hidden": 1500},
+    "grossberg": {"layers": [[1 << 20]]},
+    "hamming": {"units": 1 << 20},
+    "malsburg": {"sheet": 500},
+    "cognitron": {"dim": 1 << 20, "shape": None},
+}
+
+
+@pytest.mark.parametrize("kind", models.kinds())
+def test_a_small_file_with_a_large_spec_raises_before_memory_is_allocated(kind, tmp_path):
+    model = models.create(kind, EXAMPLES[kind].usual)
+    spec = model.spec_dict() | LARGE[kind]
+    models.kinds()[kind].Spec(**spec)  # valid
+    metadata = {**model.metadata(), "spec": json.dumps(spec)}
+    (tmp_path / "file").write_bytes(tensors.encode(model.state, metadata))
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadCheckpoint, match="the arrays have far fewer"):
+            sl.load(tmp_path / "file")
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("example", SPECS)
+def test_no_spec_needs_far_more_than_the_values_of_its_state(example):
+    model = make(example)
+    assert model.spec.state_values <= 8 * sum(array.size for array in model.state.values())
 
 
 # the declared ranges
