@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -114,7 +115,7 @@ class Restores:
         else:
             yield from self._replace(restore, state)
 
-    def _reading(self, hosted: HostedModel, target: Target) -> partial[EarlierState]:
+    def _reading(self, hosted: HostedModel, target: Target) -> Callable[[], EarlierState]:
         """Return the worker's job. The state includes what was accepted before this request."""
         self._group_commit.commit()
         context = self._context
@@ -126,7 +127,14 @@ class Restores:
             hosted.create_lsn,
             context.journal.written_lsn,
         )
-        return partial(history.state, target, self._check_stopping)
+
+        def read() -> EarlierState:
+            """Runs on the worker."""
+            state = history.state(target, self._check_stopping)
+            context.shard.check_restore(hosted, state.content)
+            return state
+
+        return read
 
     def _check_stopping(self) -> None:
         if self._stopping:
@@ -158,7 +166,7 @@ class Restores:
             raise deleted_while_waiting()
         self._group_commit.commit()
         last_lsn = hosted.accepted_lsn
-        accept = partial(self._context.shard.accept_restore, hosted.name, state.content)
+        accept = partial(self._context.shard.accept_restore, hosted.name, state.content, checked=True)
         record = self._group_commit.change(accept)
         if last_lsn > undo.lsn:
             yield self._applied(hosted, last_lsn)

@@ -189,24 +189,32 @@ class Shard:
         """Make the record that deletes a model. Raises `UnknownModel`."""
         return Record(kind=RecordKind.DELETE, lsn=lsn, time=time, model=self.hosted(name).name)
 
-    def accept_restore(self, name: str, checkpoint: bytes, lsn: int, time: int) -> Record:
-        """Make the record that restores a model from the content of a checkpoint file.
-
-        The record contains the whole file, so that replay needs no other file. Raises `UnknownModel`, and
-        `BadCheckpoint` if the content can't be decoded or has another spec.
-        """
-        hosted = self.hosted(name)
+    def check_restore(self, hosted: HostedModel, checkpoint: bytes) -> None:
+        """Raise `BadCheckpoint` if the content can't be decoded or has another spec. For any thread."""
         model = self._decode(checkpoint)
         if (model.kind, model.spec_dict()) != (hosted.model.kind, hosted.model.spec_dict()):
             raise BadCheckpoint(
-                f"the checkpoint belongs to a model with another spec than {name!r}", model=name
+                f"the checkpoint belongs to a model with another spec than {hosted.name!r}", model=hosted.name
             )
+
+    def accept_restore(
+        self, name: str, checkpoint: bytes, lsn: int, time: int, *, checked: bool = False
+    ) -> Record:
+        """Make the record that restores a model from the content of a checkpoint file.
+
+        The record contains the whole file, so that replay needs no other file. Raises `UnknownModel`, and
+        the errors of `check_restore` unless the caller has `checked` the content.
+        """
+        hosted = self.hosted(name)
+        if not checked:
+            self.check_restore(hosted, checkpoint)
         return Record(kind=RecordKind.RESTORE, lsn=lsn, time=time, model=name, payload=checkpoint)
 
     def accept_copy(self, name: str, checkpoint: bytes, lsn: int, time: int) -> Record:
         """Make the record that creates a model with the spec and the state of a checkpoint file.
 
-        The new model has no producers. Raises `BadName`, `ModelExists`, `BadCheckpoint`.
+        The new model has no producers. Raises `BadName`, `ModelExists`, `BadCheckpoint`, and the errors of
+        `check_new`.
         """
         self._check_unused(name)
         self.check_new(self._decode(checkpoint))
