@@ -91,10 +91,10 @@ class Replay:
             self.last_arrival = max(self.last_arrival, record.time)
             if not self._is_known(record):
                 continue
-            if not self._options.learn and record.kind in (RecordKind.LEARN, RecordKind.TARGETS):
-                record.dropped = True
             with _applying(record.model, record.lsn):
                 suspect = self._suspect(record)
+                if not self._options.learn and record.kind in (RecordKind.LEARN, RecordKind.TARGETS):
+                    record.dropped = True
                 if suspect is not None:
                     self._examine(record, suspect)
                 elif shard.enqueue(record):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from random import Random
 
 from streamlearn.daemon.clock import STEP_NS, ArrivalClock
 from streamlearn.daemon.runtime import Runtime
+from streamlearn.store import FS, Journal, Record, RecordKind
+from tests.daemon.harness import Running, X
 
 SECOND = 10**9
 
@@ -76,3 +80,18 @@ def test_times_never_decrease_and_stand_still_for_an_hour_at_most() -> None:
             changed = clocks.steady
         assert clocks.steady - changed <= STEP_NS + 60 * SECOND
         last = now
+
+
+def test_a_daemon_continues_from_the_last_time_in_its_journal(serve: Callable[..., Running]) -> None:
+    """The clock was five minutes ahead before the restart."""
+    first = serve()
+    first.wire.create()
+    first.stop()
+    ahead = time.time_ns() + 300 * SECOND
+    journal = Journal.open(FS(), first.settings.data_dir / "journal")
+    journal.append([Record(RecordKind.DELETE, 0, ahead, "m")])
+    journal.close()
+    second = serve()
+    second.wire.create()
+    second.wire.learn(X[:10])
+    assert [record.time for record in second.journal.replay()][-2:] == [ahead, ahead]

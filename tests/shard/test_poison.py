@@ -28,6 +28,7 @@ from streamlearn.store.journal import Journal
 from streamlearn.store.manifest import ManifestFile
 from streamlearn.store.record import Place, Record, RecordKind
 from streamlearn.store.scan import JournalScan
+from streamlearn.verification import verify
 from streamlearn_client.protocol import Learn
 from tests.shard.fakes import Fakes, RunningSum
 
@@ -160,6 +161,10 @@ def test_after_two_deaths_the_model_is_set_aside(tmp_path: Path, rows: int, row:
         assert hosted.model.state_hash() == reference(X[:60])
         assert hosted.accepted_lsn == 6
         start.end()
+        report = verify(FS(), tmp_path, Source())
+        assert report.refusal is None
+        assert [(found.level, found.path.name) for found in report.findings] == [("note", "lock")]
+        assert "model bad is set aside: the daemon died 2 times" in report.findings[0].message
 
 
 def test_every_request_for_it_is_refused_and_the_others_go_on(tmp_path: Path) -> None:

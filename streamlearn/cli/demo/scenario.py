@@ -206,6 +206,9 @@ def _result(producer: Producer, description: dict[str, Any], reference: Referenc
 def _damage(data_dir: Path) -> list[Diagnostic]:
     """Return the damage that ``verify`` finds."""
     try:
-        return [finding for finding in examine(data_dir).findings if finding.level == "damage"]
+        found = examine(data_dir)
+        if found.refusal is not None:
+            raise found.refusal
     except StreamlearnError as error:
         raise CommandError(f"cannot read the demo's data directory: {error.message}") from error
+    return [finding for finding in found.findings if finding.level == "damage"]
