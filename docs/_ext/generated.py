@@ -146,7 +146,7 @@ def settings_section(prefix: str, model: type[BaseModel], comments: dict[str, st
         key = f"{prefix}{name}"
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             continue
-        default = "none" if field.default == () else f"`{field.default}`"
+        default = "none" if field.default in ((), "") else f"`{field.default}`"
         choices = ", ".join(f"`{each}`" for each in get_args(field.annotation) if isinstance(each, str))
         text = field.description or comments[key]
         rows.append((f"`{key}`", default, f"{text} {f'One of {choices}.' if choices else ''}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,32 @@ def test_strangers_are_denied_on_every_socket(guarded: Running, ring: KeyRing, n
     assert attempt(guarded, name, wrong) == "closed"
     assert attempt(guarded, name, ring.keys("operator")) == "admitted"
     wait_for(lambda: refused(guarded)["peers"] >= before + 3)
+
+
+def test_a_crowd_of_strangers_does_not_disturb_the_allowed(guarded: Running, ring: KeyRing) -> None:
+    stop = threading.Event()
+
+    def knock(name: str, keys: ClientKeys | None) -> None:
+        while not stop.is_set():
+            with Attempt(name, guarded.endpoints[name], keys) as found:
+                found.outcome()
+
+    stranger = ring.keys("stranger")
+    crowd = [
+        threading.Thread(target=knock, args=(name, keys), daemon=True)
+        for name in KINDS
+        for keys in (stranger, None)
+    ]
+    for each in crowd:
+        each.start()
+    before = guarded.wire.call("describe", "pump-1")["samples"]
+    wait_for(lambda: (guarded.wire.learn(X[:1], "pump-1"), refused(guarded)["peers"] > 100)[1])
+    stop.set()
+    for each in crowd:
+        each.join(SECONDS)
+    counters = guarded.wire.call("stats")["models"]["pump-1"]
+    assert counters["samples"] > before
+    assert counters["refused"] == 0
 
 
 def test_a_key_connects_only_to_sockets_that_it_has_a_right_for(guarded: Running, ring: KeyRing) -> None:

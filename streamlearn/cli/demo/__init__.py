@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -44,7 +45,10 @@ def demo(
     from streamlearn.cli.demo.scenario import run_scenario
     from streamlearn.cli.errors import PromiseBroken
     from streamlearn.cli.warmup import compile_kernels
+    from streamlearn_client.keys import VARIABLES
 
+    for name in VARIABLES:  # the user's keys are for another daemon
+        os.environ.pop(name, None)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop the daemon on SIGTERM as on Ctrl-C
     console = report.console(err=as_json)
     with console.status("reading the data"):
