@@ -41,8 +41,27 @@ KeyFile = Annotated[
         help="your .key file; overrides STREAMLEARN_KEY_FILE",
     ),
 ]
+
+
+def parse_timeout(text: str) -> float:
+    """Return the seconds of ``--timeout``; infinity for no limit."""
+    from streamlearn.errors import BadValue
+    from streamlearn_client.timeouts import check_timeout
+
+    try:
+        return check_timeout(float(text))
+    except (BadValue, ValueError):
+        raise typer.BadParameter(f"{text} is not a number of seconds above 0; inf means no limit") from None
+
+
 Timeout = Annotated[
-    float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="how long to wait for the daemon")
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        parser=parse_timeout,
+        help="how long to wait for the daemon; inf: no limit",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask for confirmation")]

@@ -97,7 +97,7 @@ def push(
     from streamlearn.cli import report
     from streamlearn.cli.columns import ColumnOptions
     from streamlearn.cli.csvrows import CsvRows
-    from streamlearn.cli.errors import BadUsage, NothingMatched
+    from streamlearn.cli.errors import BadData, BadUsage, NothingMatched
     from streamlearn.errors import StreamlearnError
 
     if late_targets and (id is None or columns is not None):
@@ -112,15 +112,19 @@ def push(
         stream = client.stream(model, ack=ack, timeout=timeout)
         try:
             with stream, _progress(model, rows, stream, noun) as update:
-                for number, batch in enumerate(rows):
-                    if number == 0:
-                        _check_fit(rows, found, late_targets)
-                    if batch.x is not None:
-                        stream.push_many(batch.x, batch.y, keys=batch.keys, ids=batch.ids)
-                    elif batch.y is not None and batch.ids is not None:
-                        stream.push_targets(batch.ids, batch.y, keys=batch.keys)
-                    rows.lines.discard_before(stream.acknowledged - 1)
-                    update()
+                try:
+                    for number, batch in enumerate(rows):
+                        if number == 0:
+                            _check_fit(rows, found, late_targets)
+                        if batch.x is not None:
+                            stream.push_many(batch.x, batch.y, keys=batch.keys, ids=batch.ids)
+                        elif batch.y is not None and batch.ids is not None:
+                            stream.push_targets(batch.ids, batch.y, keys=batch.keys)
+                        rows.lines.discard_before(stream.acknowledged - 1)
+                        update()
+                except BadData:
+                    stream.flush()  # the rows before the bad one are learned
+                    raise
                 stream.flush()
                 update()
         except (StreamlearnError, KeyboardInterrupt) as error:
