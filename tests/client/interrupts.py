@@ -6,6 +6,7 @@ import asyncio
 import dis
 import math
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -36,16 +37,16 @@ EXCEPTIONS = [KeyboardInterrupt, SystemExit, asyncio.CancelledError, MemoryError
 
 
 def interrupt(step: int, exception: type[BaseException], action: Callable[[], Any]) -> bool:
-    """Run ``action`` and raise ``exception`` at interruptible instruction number ``step`` of the client.
+    """Run ``action`` and raise ``exception`` at an interruptible instruction of the client or `threading`.
 
-    Return whether the action was interrupted; ``False`` if it has fewer instructions.
+    ``step`` is the number of the instruction. Return whether the action was interrupted; ``False`` if it has fewer instructions.
     """
     left = step
     interrupted = False
     last: dict[FrameType, str] = {}
 
     def trace_call(frame: FrameType, event: str, arg: object) -> Callable[..., Any] | None:
-        if not frame.f_code.co_filename.startswith(PACKAGE):
+        if not frame.f_code.co_filename.startswith((PACKAGE, threading.__file__)):
             return None
         frame.f_trace_opcodes = True
         return trace

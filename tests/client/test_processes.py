@@ -87,7 +87,7 @@ def test_inherited_objects_raise_at_once(daemon, client, pump):
     assert sorted(pump.rows[:, 0]) == [1, 2, 4, 5, 6]
 
 
-@pytest.mark.parametrize("lock", ["_transport._lock", "_sender.changed"])
+@pytest.mark.parametrize("lock", ["_transport._lock", "_sender._lock"])
 def test_a_fork_while_another_thread_holds_a_lock(daemon, client, pump, lock):
     with client.stream("pump") as stream:
         owner = client if lock.startswith("_transport") else stream

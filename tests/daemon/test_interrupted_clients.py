@@ -6,8 +6,8 @@ import asyncio
 import random
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -49,23 +49,30 @@ def test_cancelled_calls(running: Running) -> None:
     asyncio.run(use())
 
 
-@contextmanager
-def interrupted_after(seconds: float, error: type[BaseException]) -> Iterator[None]:
-    """Raise ``error`` in the block from a signal handler, after some seconds, and catch it."""
+def interrupt_after(
+    seconds: float, error: type[BaseException], action: Callable[[list[bool]], object]
+) -> None:
+    """Run ``action``. Raise ``error`` in it from a signal handler, after some seconds, and catch it.
+
+    The argument of ``action`` is true until the signal arrives.
+    """
+    inside: list[bool] = []
+    waiting = [True]
 
     def handler(*_: object) -> None:
+        waiting.clear()
         if inside:
             inside.clear()
             raise error
 
-    inside = [True]
     previous = signal.signal(signal.SIGUSR1, handler)
     main = threading.main_thread().ident
     assert main is not None
     timer = threading.Timer(seconds, signal.pthread_kill, (main, signal.SIGUSR1))
     timer.start()
     try:
-        yield
+        inside.append(True)
+        action(waiting)
         inside.clear()
     except error:
         pass
@@ -81,8 +88,7 @@ def test_interrupted_calls(running: Running, error: type[BaseException]) -> None
     with Client(running.endpoints["requests"], timeout=60) as client:
         client.hello()
         for _ in range(TURNS):
-            with interrupted_after(chance.uniform(0, 0.002), error):
-                client.learn("m", IN_DOUBT)
+            interrupt_after(chance.uniform(0, 0.002), error, lambda _: client.learn("m", IN_DOUBT))
             samples = check_turn(running, samples, client.learn("m", LATER))
 
 
@@ -90,10 +96,13 @@ def test_interrupted_calls(running: Running, error: type[BaseException]) -> None
 def test_interrupted_streams(running: Running, error: type[BaseException]) -> None:
     chance = random.Random(SEED)
     with Client(running.endpoints["requests"], timeout=60) as client, client.stream("m", batch=4) as stream:
+
+        def push(waiting: list[bool]) -> None:
+            while waiting:
+                stream.push(LATER[0])
+
         for _ in range(TURNS):
-            with interrupted_after(chance.uniform(0, 0.001), error):
-                while True:
-                    stream.push(LATER[0])
+            interrupt_after(chance.uniform(0, 0.001), error, push)
         stream.flush()
         assert stream.acknowledged == stream.pushed
         assert running.wire.call("describe", "m")["samples"] == stream.pushed
@@ -107,7 +116,7 @@ def test_a_producer_that_the_daemon_forgets(running: Running) -> None:
         stream.push(LATER[0])
         stream.flush()
         for number in range(4100):
-            running.wire.learn(LATER, producer=f"~{number}", epoch=2**60, ack="received")
+            running.wire.learn(LATER, producer=f"~{number}", epoch=time.time_ns(), ack="received")
         assert not client.learn("m", LATER).duplicate
         stream.push(LATER[0])
         stream.flush()

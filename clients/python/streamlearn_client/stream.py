@@ -399,11 +399,15 @@ class Stream:
 
     def _wait_until(self, attempt: Callable[[], bool], deadline: Deadline) -> None:
         """Repeat ``attempt`` after each change until it returns true. Raise ``NoAnswer`` at the deadline."""
-        with self._sender.changed:
-            while not attempt():
-                if not deadline.remaining():
-                    raise self._sender.late()
-                self._sender.changed.wait(deadline.wait())
+        if attempt():
+            return
+        while True:
+            waiter = self._sender.waiter()
+            if attempt():
+                return
+            if not deadline.remaining():
+                raise self._sender.late()
+            waiter.acquire(timeout=deadline.wait())
 
 
 def _refuse_infinities(rows: NDArray[np.float32], name: str) -> None:

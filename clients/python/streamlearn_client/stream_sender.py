@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -28,10 +29,11 @@ __all__ = ["StreamSender"]
 class StreamSender:
     """The samples of a stream from `try_add` to the acknowledgement.
 
-    Users' threads call the methods and wait for ``changed``; asyncio tasks wait for ``listener``. An
-    exception from a signal handler may end a method at any point, so every method changes the state by a
+    Users' threads call the methods, and wait for a change with `waiter`; asyncio tasks have ``listener``. An
+    exception from a signal handler may end a method at any point. So every method changes the state by a
     single operation, and wakes the thread before that. Everything else is done by the thread, which runs no
-    signal handlers.
+    signal handlers. There is no ``threading.Condition``: a signal handler's exception in its Python code
+    leaves it locked.
     """
 
     def __init__(
@@ -52,9 +54,10 @@ class StreamSender:
         self.closing = False
         self.failure_raised = False
         """Whether a caller received the exception that ended the stream."""
-        self.changed = threading.Condition()
         self.listener: Callable[[], None] | None = None
         """Called after each change, with the lock held."""
+        self._lock = threading.RLock()
+        self._waiters: deque[threading.Lock] = deque()
         self._endpoint = endpoint
         self._keys = connection_keys
         self._hint = ""  # a likely reason why there is no connection
@@ -71,14 +74,14 @@ class StreamSender:
     def pending(self) -> int:
         """Number of rows that were added and are not acknowledged."""
         self.owner.check()
-        with self.changed:
+        with self._lock:
             return self.window.pending + self.backlog.rows
 
     @property
     def added(self) -> int:
         """Number of rows that were added."""
         self.owner.check()
-        with self.changed:
+        with self._lock:
             return self.backlog.added
 
     def parts(self, batch: Learn) -> list[Learn]:
@@ -89,7 +92,7 @@ class StreamSender:
 
     def try_add(self, part: Learn) -> bool:
         """Add rows if the stream is not full. Return whether they were added."""
-        with self.changed:
+        with self._lock:
             self.check_usable()
             waiting = self.backlog.rows
             if self.window.pending + waiting >= self.capacity:
@@ -102,14 +105,14 @@ class StreamSender:
     def start_flush(self) -> int:
         """Send all rows without waiting for full batches. Return the number of rows that were added."""
         self.owner.check()
-        with self.changed:
+        with self._lock:
             self._wakeup.wake()
             self._flush_end = end = self.backlog.added
         return end
 
     def is_acknowledged(self, end: int) -> bool:
         """Return whether the first ``end`` rows are acknowledged."""
-        with self.changed:
+        with self._lock:
             self.check_usable()
             return self.window.acknowledged >= end
 
@@ -121,6 +124,13 @@ class StreamSender:
             raise self.window.failure.with_traceback(None)
         if self.closing:
             raise StreamLost("this stream is closed", unacknowledged=self.window.pending)
+
+    def waiter(self) -> threading.Lock:
+        """Return a held lock that the thread releases after the next change."""
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._waiters.append(waiter)
+        return waiter
 
     def late(self) -> NoAnswer:
         """Return the error for acknowledgements that did not arrive in time."""
@@ -134,7 +144,7 @@ class StreamSender:
 
     def stop(self) -> None:
         """Stop the thread. All waiting callers raise ``StreamLost``."""
-        with self.changed:
+        with self._lock:
             self.closing = True
             self._wakeup.wake()
             self._notify()
@@ -144,7 +154,8 @@ class StreamSender:
     # ------------------------------------------------------------------------------ called by the thread
 
     def _notify(self) -> None:
-        self.changed.notify_all()
+        while self._waiters:
+            self._waiters.popleft().release()
         if self.listener is not None:
             self.listener()
 
@@ -167,7 +178,7 @@ class StreamSender:
                 self._check_refused(connection)
         finally:
             connection.close()
-            with self.changed:
+            with self._lock:
                 if not self.closing and self.window.failure is None:
                     self.window.failure = StreamLost(
                         "the stream's thread ended with an exception; see its traceback on stderr"
@@ -177,7 +188,7 @@ class StreamSender:
     def _send(self, connection: Connection[zmq.Socket[bytes]]) -> tuple[float, bool]:
         """Send due batches. Return the seconds until the next one, and whether the socket's queue is full."""
         window, backlog = self.window, self.backlog
-        with self.changed:
+        with self._lock:
             self._wakeup.clear()
             now = time.monotonic()
             while self._batch_is_due(now) and not window.full:
@@ -186,7 +197,7 @@ class StreamSender:
         sent = 0
         while sent < len(batches) and try_send(connection.socket, batches[sent].frames):
             sent += 1
-        with self.changed:
+        with self._lock:
             window.sent(sent, now)
             idle = connection.connected and sent == len(batches)
             until = window.next_send_time() if idle else math.inf
@@ -206,7 +217,7 @@ class StreamSender:
         """End the stream if the daemon refused the connection."""
         refusal = connection.handshakes.refusal()
         if refusal is not None and self.window.failure is None:
-            with self.changed:
+            with self._lock:
                 self.window.fail(refusal, "the stream can't connect")
                 self._notify()
 
@@ -214,7 +225,7 @@ class StreamSender:
         if not messages and not lost:
             return
         now = time.monotonic()
-        with self.changed:
+        with self._lock:
             try:
                 for frames in messages:
                     self.window.receive(read_reply(frames, self._endpoint), now)

@@ -105,6 +105,8 @@ class Subscription:
         """
         deadline = Deadline(check_timeout(timeout, zero=True))
         self._owner.check()
+        if self._closed:
+            return None
         try:
             with self._turn:
                 frames = self._receive(deadline)
