@@ -39,7 +39,7 @@ EXCEPTIONS = [KeyboardInterrupt, SystemExit, asyncio.CancelledError, MemoryError
 def interrupt(step: int, exception: type[BaseException], action: Callable[[], Any]) -> bool:
     """Run ``action`` and raise ``exception`` at an interruptible instruction of the client or `threading`.
 
-    ``step`` is the number of the instruction. Return whether the action was interrupted; ``False`` if it has fewer instructions.
+    ``step`` is the number of the instruction. Return ``False`` if the action has fewer instructions.
     """
     left = step
     interrupted = False

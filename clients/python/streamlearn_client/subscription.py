@@ -105,7 +105,8 @@ class Subscription:
         """
         deadline = Deadline(check_timeout(timeout, zero=True))
         self._owner.check()
-        if self._closed:
+        closed = self._closed
+        if closed:
             return None
         try:
             with self._turn:
