@@ -50,6 +50,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="number of random combinations of extreme numbers in specs (default 300)",
     )
     parser.addoption(
+        "--simulation-seeds",
+        type=int,
+        default=20,
+        metavar="N",
+        help="number of simulations, each with its own seed (tests/simulation, default 20)",
+    )
+    parser.addoption(
+        "--seed", type=int, default=None, metavar="S", help="run only the simulation with this seed"
+    )
+    parser.addoption(
         "--update-documents",
         action="store_true",
         help="write the real outputs of commands into the documents (tests/e2e/test_documents.py)",
@@ -90,6 +100,15 @@ def mutated_files(request: pytest.FixtureRequest) -> int:
 def extremes(request: pytest.FixtureRequest) -> int:
     """Number of random combinations of extreme numbers: ``pytest --extremes N``."""
     return int(request.config.getoption("--extremes"))
+
+
+@pytest.fixture(scope="session")
+def simulation_seeds(request: pytest.FixtureRequest) -> range:
+    """The seeds of the simulations: ``pytest --simulation-seeds N``, or one with ``--seed S``."""
+    seed = request.config.getoption("--seed")
+    return (
+        range(int(request.config.getoption("--simulation-seeds"))) if seed is None else range(seed, seed + 1)
+    )
 
 
 def _version(distribution: str) -> str:

@@ -1,18 +1,22 @@
-"""Directories that one process created, and a later one relies on: their names must survive a power loss."""
+"""Names after a power loss: those that a later process relies on, and those that were removed."""
 
 from __future__ import annotations
 
+import copy
 import errno
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 
+from streamlearn.errors import DiskFull
 from streamlearn.recovery import recover, take_over
 from streamlearn.shard import Shard
 from streamlearn.store.checkpoint import CheckpointStore
 from streamlearn.store.journal import Journal
 from streamlearn.store.scan import JournalScan
+from tests.faults.journals import contents, expected, learn, reopen
 from tests.faults.lossyfs import LossyFS, PowerLoss
 from tests.shard.fakes import Fakes
 
@@ -74,3 +78,24 @@ def test_a_directory_that_cannot_be_made_durable_is_not_used_later() -> None:
     checkpoints.write("m", 1, 2, STATE, {})
     fs.power_loss()
     assert [info.lsn for info in CheckpointStore(fs, DATA / "checkpoints").list("m", 1)] == [2]
+
+
+def test_a_segment_that_found_no_room_does_not_come_back_before_the_next_one() -> None:
+    original = LossyFS()
+    journal, _ = reopen(original)
+    for number in range(3):
+        journal.append([learn(number)])
+    journal.sync()
+    original.capacity = original.used() + 100
+    with pytest.raises(DiskFull):
+        journal.append([learn(3, 600)])  # needs a new segment
+    original.capacity = None
+    journal.append([learn(3)])
+    journal.sync()
+    journal.append([learn(4, 600)])  # begins another segment
+    for seed in range(64):
+        fs = copy.deepcopy(original)
+        fs.power_loss(Random(seed))
+        found = contents(reopen(fs)[0])
+        assert found[:4] == expected(4)
+        assert [lsn for lsn, *_ in found] == list(range(1, len(found) + 1))

@@ -182,27 +182,6 @@ def test_a_refused_group_does_not_come_back_behind_the_one_that_took_its_place()
     assert "where record 2 should be" in warnings[0]
 
 
-def test_a_segment_that_found_no_room_does_not_come_back_before_the_next_one() -> None:
-    original = LossyFS()
-    journal, _ = reopen(original)
-    for number in range(3):
-        journal.append([learn(number)])
-    journal.sync()
-    original.capacity = original.used() + 100
-    with pytest.raises(DiskFull):
-        journal.append([learn(3, 600)])  # needs a new segment
-    original.capacity = None
-    journal.append([learn(3)])
-    journal.sync()
-    journal.append([learn(4, 600)])  # begins another segment
-    for seed in range(64):
-        fs = copy.deepcopy(original)
-        fs.power_loss(Random(seed))
-        found = contents(reopen(fs)[0])
-        assert found[:4] == expected(4)
-        assert [lsn for lsn, *_ in found] == list(range(1, len(found) + 1))
-
-
 def test_what_recovery_cuts_off_stays_off() -> None:
     fs = LossyFS()
     journal, _ = reopen(fs)
