@@ -23,7 +23,7 @@ from streamlearn.daemon.context import Context
 from streamlearn.daemon.group_commit import GroupCommit
 from streamlearn.daemon.identity import Identity
 from streamlearn.daemon.queries import Queries
-from streamlearn.daemon.replies import ReplyAddress
+from streamlearn.daemon.replies import ReplyAddress, as_typed
 from streamlearn.daemon.sdnotify import Watchdog
 from streamlearn.daemon.sockets import receive
 from streamlearn.errors import BadMessage, FatalError, ShuttingDown, StreamlearnError, UnknownOp
@@ -193,10 +193,8 @@ class Loop:
                 raise BadMessage("the firehose accepts learn only")
             self._access.check(identity, request, "pushes")
             self._group_commit.learn(request, None)
-        except FatalError:
-            raise
-        except StreamlearnError as error:
-            self._group_commit.count_lost(error)
+        except Exception as error:  # noqa: BLE001 - the firehose has no replies
+            self._group_commit.count_lost(as_typed(error))
 
     def _learn(self) -> None:
         """Learn for about one slice: one long slice of one model, or shorter ones of several in turn."""

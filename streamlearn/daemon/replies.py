@@ -102,12 +102,7 @@ class Replies:
 
     def exception(self, reply_to: ReplyAddress, error: Exception) -> None:
         """Send any exception as an error reply. Raises a `FatalError`, since it concerns the whole daemon."""
-        if isinstance(error, FatalError):
-            raise error
-        if not isinstance(error, StreamlearnError):
-            log.error("a request failed with an unexpected error", exc_info=error)
-            error = Internal("the daemon failed to serve this request; its log has the details")
-        self.error(reply_to, error)
+        self.error(reply_to, as_typed(error))
 
     def check(self, reply_to: ReplyAddress, size: int) -> None:
         """Raise `TooLarge` or `Busy` if a reply of `size` bytes may not be sent now."""
@@ -180,6 +175,16 @@ class Replies:
             size = marks.popleft()[1]
             connection.unread -= size
             self._account.release(size)
+
+
+def as_typed(error: Exception) -> StreamlearnError:
+    """Return the error that a client gets. Logs an unexpected one, and raises a `FatalError`."""
+    if isinstance(error, FatalError):
+        raise error
+    if isinstance(error, StreamlearnError):
+        return error
+    log.error("a request failed with an unexpected error", exc_info=error)
+    return Internal("the daemon failed to serve this request; its log has the details")
 
 
 def model_fields(hosted: HostedModel) -> dict[str, Any]:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import msgpack
 import numpy as np
 import pytest
+import zmq
 
 from streamlearn.daemon.read_operations import ReadOperations
 from streamlearn.errors import by_code
-from streamlearn_client.protocol import Request
-from tests.daemon.harness import Running, X, reference
+from streamlearn.shard import Shard
+from streamlearn_client.protocol import Learn, Request
+from tests.daemon.harness import Running, X, reference, wait_for
 
 x2 = {"dtype": "<f4", "shape": [2, 2]}
 good = X[:2].tobytes()
@@ -105,3 +107,17 @@ def test_an_unexpected_error_is_answered_and_the_daemon_continues(
     assert reply.id == number
     assert isinstance(reply.error, by_code["INTERNAL"])
     assert running.wire.learn(X[:5])["rows"] == 5
+
+
+def test_an_unexpected_error_of_a_firehose_batch_is_counted_and_the_daemon_continues(
+    running: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    firehose = running.connect(zmq.PUSH, "firehose")
+    with monkeypatch.context() as patched:
+        patched.setattr(Shard, "accept_learn", lambda *_, **__: 1 / 0)
+        firehose.send(Learn("m", X[:5], ack="none"))
+        wait_for(lambda: running.wire.call("stats")["firehose_lost"] == 1, "the refusal")
+    assert "unexpected error" in caplog.text
+    assert running.wire.learn(X[:5])["rows"] == 5
+    firehose.send(Learn("m", X[5:9], ack="none"))
+    wait_for(lambda: running.wire.call("describe", "m")["samples"] == 9, "the batch of the firehose")
