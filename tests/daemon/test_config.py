@@ -111,6 +111,10 @@ def test_every_mistake_is_reported_at_once(tmp_path: Path) -> None:
         ("learning.backlog_seconds = inf", "learning.backlog_seconds"),
         ("checkpoints.samples = 1.5", "checkpoints.samples"),
         ('log.level = "loud"', "log.level"),
+        ('security.server_key = "server.key"', "security"),
+        ('security = {client_keys = "clients", rights = "rights.toml"}', "security"),
+        ('endpoints.ipc_mode = "0999"', "endpoints.ipc_mode"),
+        ("endpoints.ipc_mode = 600", "endpoints.ipc_mode"),
         ("journal = 3", "journal"),
         (
             '[[models]]\nname="m"\nkind="som"\nspec={dim=1,grid=[1,1]}\n' * 2,

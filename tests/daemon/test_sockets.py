@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -92,3 +94,22 @@ def test_frames_a_little_too_large_arrive_and_absurd_ones_do_not() -> None:
     finally:
         context.destroy(0)
         sockets.close(0)
+
+
+@pytest.mark.parametrize(
+    ("given", "mode"), [({}, 0o600), ({"ipc_mode": "660"}, 0o660), ({"ipc_mode": "0666"}, 0o666)]
+)
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_the_file_of_an_ipc_endpoint_has_its_mode(
+    tmp_path: Path, given: dict[str, str], mode: int, umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        sockets = bind(
+            Endpoints(requests=f"ipc://{tmp_path}/r", firehose=FREE, events=FREE, **given), 1 << 20
+        )
+        assert os.umask(umask) == umask
+        assert stat.S_IMODE((tmp_path / "r").stat().st_mode) == mode
+        sockets.close(0)
+    finally:
+        os.umask(before)

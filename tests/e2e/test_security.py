@@ -93,11 +93,10 @@ def test_sighup_does_not_end_a_daemon_without_keys(serve: Callable[..., DaemonPr
         assert anybody.hello()["server"] == "streamlearn"
 
 
-@pytest.mark.parametrize("ipc_mode", ["0600", "660"])
 def test_everything_that_the_daemon_creates_is_private(
-    serve: Callable[..., DaemonProcess], open_umask: None, tmp_path: Path, ipc_mode: str
+    serve: Callable[..., DaemonProcess], open_umask: None, tmp_path: Path
 ) -> None:
-    daemon = serve(endpoints__ipc_mode=ipc_mode)
+    daemon = serve()
     daemon.ready()
     with Client(daemon.requests, timeout=SECONDS) as anybody:
         anybody.create("m", "som", **SPEC)
@@ -106,7 +105,7 @@ def test_everything_that_the_daemon_creates_is_private(
         anybody.backup(str(tmp_path / "copy"))
     for name in ("requests", "firehose", "events"):
         mode = stat.S_IMODE((tmp_path / "daemon" / name).stat().st_mode)
-        assert mode == int(ipc_mode, 8)
+        assert mode == 0o600
     assert daemon.terminate() == 0
     for directory in (tmp_path / "daemon/data", tmp_path / "copy"):
         paths = [directory, *directory.rglob("*")]
@@ -135,6 +134,3 @@ def test_a_start_with_wrong_keys_is_refused(serve: Callable[..., DaemonProcess],
     assert daemon.ended() == 2
     assert "server.key has mode 0644" in daemon.stderr
     assert ring.pairs["server"].secret not in daemon.stderr
-    incomplete = serve("--server-key", str(ring.directory / "server.key"), directory="other")
-    assert incomplete.ended() == 2
-    assert "client_keys and rights must be set too" in incomplete.stderr
