@@ -9,7 +9,7 @@ import pytest
 
 from streamlearn.store import CheckpointStore
 from tests.faults.lossyfs import LossyFS, PowerLoss
-from tests.store.test_checkpoint import newest, write
+from tests.store.test_checkpoint import named, newest, write
 
 pytestmark = pytest.mark.faults
 
@@ -69,6 +69,38 @@ def test_power_loss_at_any_step_of_a_drop_leaves_all_or_nothing() -> None:
                 break
         else:
             pytest.fail("a drop has more steps than this test walks through")
+
+
+def test_power_loss_at_any_step_of_a_named_checkpoint_and_of_unpin() -> None:
+    for seed in range(-2, 6):
+        for step in range(100):
+            fs, store = checkpoints(10, 20)
+            named(store, 30, "kept")
+            fs.steps, fs.off_at = 0, step
+            written = unpinned = False
+            try:
+                named(store, 40, "new")
+                written = True
+                store.unpin("pump", 1, "kept")
+                unpinned = True
+            except PowerLoss:
+                pass
+            fs.power_loss(Random(seed) if seed >= 0 else None, keep=seed == -1)
+            store = CheckpointStore(fs, Path("/c"))
+            found = {info.lsn: info.name for info in store.list("pump", 1)}
+            assert [each for each in store.verify() if each.level == "damage"] == []
+            assert found[30] in (("",) if unpinned else ("kept", "") if written else ("kept",))
+            assert found.get(40, "new") == "new"
+            assert 40 in found or not written
+            assert newest(store) in ({40} if written else {30, 40})
+            write(store, 50)
+            write(store, 60)
+            kept = [info.name for info in store.list("pump", 1) if info.name]
+            assert kept == [name for _, name in sorted(found.items(), reverse=True) if name]
+            if unpinned:
+                break
+        else:
+            pytest.fail("this has more steps than the test walks through")
 
 
 def test_a_checkpoint_whose_sync_fails_is_not_there() -> None:

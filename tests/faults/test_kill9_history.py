@@ -177,7 +177,11 @@ def test_kill_9_during_backups_checkpoints_and_restores(tmp_path: Path, kills: i
                 life.learn(random.randint(5, 25))
                 life.ask("checkpoint", name=f"kept-{number}")
                 ledger.names[f"kept-{number}"] = max(ledger.states)
-                life.learn(random.randint(1, 25))
+                life.learn(random.randint(1, 15))
+                reheated = life.ask("reheat", heat=0.5)["lsn"]
+                ledger.model.reheat(0.5)
+                ledger.states[reheated] = ledger.model.copy_state()
+                life.learn(random.randint(1, 15))
                 lsn = random.randint(ledger.names[f"kept-{number}"], max(ledger.states))
                 ledger.restored(lsn, life.ask("restore", lsn=lsn)["lsn"])
                 life.learn(3)
