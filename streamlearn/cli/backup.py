@@ -45,8 +45,5 @@ def backup(
     )
     took = f"{report.size(done['bytes'])} in {report.duration(done['seconds'])}"
     damaged = f"; left out: {report.many(done['damaged'], 'damaged checkpoint')}" if done["damaged"] else ""
-    message = (
-        f"{directory}: {files} ({took}){damaged}\n"
-        f"check it with: streamlearn verify {directory}"
-    )
+    message = f"{directory}: {files} ({took}){damaged}\ncheck it with: streamlearn verify {directory}"
     report.show(done, as_json, message)
