@@ -45,9 +45,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--extremes",
         type=int,
-        default=300,
+        default=100,
         metavar="N",
-        help="number of random combinations of extreme numbers in specs (default 300)",
+        help="number of random combinations of extreme numbers in specs, for each kind (default 100)",
     )
     parser.addoption(
         "--simulation-seeds",
