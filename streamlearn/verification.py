@@ -7,11 +7,12 @@ on the directory meanwhile.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from streamlearn.errors import FatalError
-from streamlearn.recovery import CHECKPOINTS, JOURNAL, Recovered, examine
+from streamlearn.recovery import CHECKPOINTS, JOURNAL, Recovered, examine, startup_errors
 from streamlearn.replay import ReplayOptions
 from streamlearn.shard import ModelSource
 from streamlearn.store.checkpoint import CheckpointStore
@@ -64,21 +65,26 @@ def _essence(report: Report) -> tuple[str | None, list[Diagnostic]]:
 
 
 def _verify(fs: FS, directory: Path, models: ModelSource) -> Report:
-    store = CheckpointStore(fs, directory / CHECKPOINTS)
-    count = sum(len(store.list(*key)) for key in store.models())
-    findings = [*verify_journal(fs, directory / JOURNAL), *store.verify()]
-    report = Report(len(list_segments(fs, directory / JOURNAL)), count, findings)
-    deaths = DeathLog(None)
-    lock = directory / "lock"
+    store, lock = CheckpointStore(fs, directory / CHECKPOINTS), directory / "lock"
+    findings: list[Diagnostic] = []
+    refusal = None
     try:
-        if fs.exists(lock):
-            deaths.suspects = [each for each in read_suspects(fs.read(lock)) if each.set_aside]
-        _, recovered = examine(
-            fs, directory, models, store, deaths=deaths, options=ReplayOptions(learn=False)
-        )
+        with startup_errors(directory):
+            deaths = DeathLog(None)
+            if fs.exists(lock):
+                deaths.suspects = [each for each in read_suspects(fs.read(lock)) if each.set_aside]
+            options = ReplayOptions(learn=False)
+            _, recovered = examine(fs, directory, models, store, deaths=deaths, options=options)
+            findings += _set_aside(lock, recovered)
     except FatalError as error:
-        return replace(report, refusal=error)
-    return replace(report, findings=[*findings, *_set_aside(lock, recovered)])
+        refusal = error
+    segments = count = 0
+    with suppress(OSError):  # a directory that can't be listed: the refusal names it
+        segments = len(list_segments(fs, directory / JOURNAL))
+        findings += verify_journal(fs, directory / JOURNAL)
+        count = sum(len(store.list(*key)) for key in store.models())
+        findings += store.verify()
+    return Report(segments, count, findings, refusal)
 
 
 def _set_aside(lock: Path, recovered: Recovered) -> list[Diagnostic]:

@@ -28,6 +28,8 @@ _PLACE = struct.Struct("<8sQQQQQQ")
 _NO_PLACE = bytes(_PLACE.size)
 _MOST_BYTES = 1 << 20
 
+MOST_SUSPECTS = 100  # the newest, and those that are set aside
+
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
@@ -88,7 +90,9 @@ class DeathLog:
                     repeats += suspect.repeats
                 self.suspects.remove(suspect)
         self.last = Suspect(create_lsn, *place, deaths, repeats)
-        self.suspects.append(self.last)
+        others = [suspect for suspect in self.suspects if not suspect.set_aside]
+        self.suspects = [suspect for suspect in self.suspects if suspect.set_aside]
+        self.suspects += [*others[1 - MOST_SUSPECTS :], self.last]
 
     def suspects_of(self, create_lsn: int) -> list[Suspect]:
         """Return the suspects of one model."""

@@ -89,6 +89,22 @@ def test_damaged_files(data: Path, name: str, caplog: pytest.LogCaptureFixture) 
     assert report.refusal.exit_code == code
 
 
+@pytest.mark.parametrize("place", ["journal", "checkpoints", "checkpoints/m@1", "manifest.json", "lock"])
+def test_a_file_in_the_place_of_a_directory_or_the_reverse(
+    data: Path, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = data / place
+    if path.is_dir():
+        shutil.rmtree(path)
+        path.write_bytes(b"file")
+    else:
+        path.unlink(missing_ok=True)
+        path.mkdir()
+    report = compare(data, caplog)
+    assert report.refusal is not None
+    assert report.refusal.exit_code == 2
+
+
 def test_a_bad_checkpoint_and_a_torn_tail(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     report = compare(data, caplog)
     assert sorted(found.level for found in report.findings) == ["damage", "note"]

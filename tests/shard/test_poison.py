@@ -17,12 +17,12 @@ from streamlearn.daemon.sdnotify import Watchdog
 from streamlearn.daemon.trial import survives
 from streamlearn.errors import DirectoryLocked, Quarantined, UnknownModel
 from streamlearn.recovery import Recovered, first_needed_lsn, recover, take_over
-from streamlearn.replay import ReplayOptions
+from streamlearn.replay import MOST_REPEATS, ReplayOptions
 from streamlearn.set_aside import Repair
 from streamlearn.shard import Snapshot
 from streamlearn.store.backup import plan_backup, write_backup
 from streamlearn.store.checkpoint import CheckpointStore
-from streamlearn.store.deaths import DeathLog
+from streamlearn.store.deaths import MOST_SUSPECTS, DeathLog
 from streamlearn.store.fs import FS
 from streamlearn.store.journal import Journal
 from streamlearn.store.manifest import ManifestFile
@@ -73,19 +73,18 @@ def in_child(run: Callable[[], object]) -> int:
 class Start:
     """One process on a data directory. It holds the lock until `end`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, trial: Callable[[Any], bool] | None = None) -> None:
         fs = FS()
         self.lock = fs.lock(directory / "lock")
         self.store = CheckpointStore(fs, directory / "checkpoints")
         scan = JournalScan(fs, directory / "journal")
-        trial: Any = lambda step: survives(self.lock, Watchdog(), step)  # noqa: E731
         self.recovered: Recovered = recover(
             scan,
             self.store,
             Source(),
             manifest=ManifestFile(fs, directory).read(),
             deaths=DeathLog(self.lock, lambda: 1_800_000_000_000_000_000),
-            options=ReplayOptions(trial=trial),
+            options=ReplayOptions(trial=trial or (lambda step: survives(self.lock, Watchdog(), step))),
         )
         self.shard = self.recovered.shard
         self.journal = take_over(fs, directory, scan, self.store, self.recovered, segment_bytes=2048)
@@ -273,6 +272,35 @@ def test_two_bad_records_are_found_one_after_the_other(tmp_path: Path) -> None:
     assert aside is not None
     assert aside.lsn == 5
     start.end()
+
+
+def test_a_record_that_kills_only_the_daemon_is_set_aside_in_the_end(tmp_path: Path) -> None:
+    """The trial survives it each time."""
+    journal_with(tmp_path, X[:50], poison(40, 17))
+    deaths = 1
+    while in_child(lambda: Start(tmp_path, trial=lambda step: True)) == DIED:
+        deaths += 1
+    assert deaths == 1 + MOST_REPEATS
+    start = Start(tmp_path)
+    aside = start.shard.find("bad").set_aside
+    assert aside is not None
+    assert (aside.lsn, aside.deaths) == (4, deaths)
+    start.end()
+
+
+def test_the_list_of_suspects_is_bounded(tmp_path: Path) -> None:
+    for number in range(2 * MOST_SUSPECTS):
+        with FS().lock(tmp_path / "lock") as lock:
+            log = DeathLog(lock)
+            if number == 1:
+                log.set_aside(log.suspects[0], "m")
+            log.enter(7, Place(3 * number + 1, 0, 3 * number + 2, 5))
+    with FS().lock(tmp_path / "lock") as lock:
+        suspects = DeathLog(lock).suspects
+    assert [each.lsn for each in suspects if each.set_aside] == [1]
+    assert [each.lsn for each in suspects[1:]] == [
+        3 * number + 1 for number in range(MOST_SUSPECTS, 2 * MOST_SUSPECTS)
+    ]
 
 
 def test_random_kills_set_no_healthy_model_aside(
