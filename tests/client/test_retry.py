@@ -48,7 +48,7 @@ def test_a_request_that_is_not_idempotent_is_not_resent():
     call.connection_lost()
     call.sent(0)
     assert call.time_left(0) == 10
-    with pytest.raises(AnswerLost):
+    with pytest.raises(AnswerLost, match="was lost before the answer to stats"):
         call.connection_lost()
 
 

@@ -117,7 +117,12 @@ class Exchange:
     def _no_answer(self, kind: type[NoAnswer]) -> NoAnswer:
         message = self._call.message
         op = "learn" if isinstance(message, Learn) else message.op
-        if self._in_flight:
+        if kind is AnswerLost:
+            text = (
+                f"the connection to the daemon at {self._endpoint} was lost before the answer to {op}. "
+                f"The daemon may or may not have executed {op}; see its log"
+            )
+        elif self._in_flight:
             text = (
                 f"the daemon at {self._endpoint} did not answer {op} within {self._timeout:g} s: "
                 f"it stopped or is overloaded. It may or may not have executed {op}; see the daemon's log"
