@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +29,7 @@ def test_an_lsn_is_reachable_from_a_state_at_it_or_with_all_records_since(
     ranges = reachable(checkpoints, create_lsn, first_lsn, last_lsn)
     assert {lsn for first, last in ranges for lsn in range(first, last + 1)} == expected
     assert ranges == sorted(ranges)
-    assert all(before[1] < after[0] for before, after in zip(ranges, ranges[1:], strict=False))
+    assert all(before[1] < after[0] for before, after in pairwise(ranges))
 
 
 def test_a_model_without_checkpoints_is_reached_from_its_creation_or_not_at_all() -> None:
