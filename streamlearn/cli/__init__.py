@@ -79,6 +79,13 @@ def _before(
 ) -> None:
     check_environment()
     commands = context.command.list_commands(context)  # type: ignore[attr-defined] # the context of the group
+    if context.invoked_subcommand == "serve" and (server_key is not None or key_file is not None):
+        from streamlearn.cli.errors import BadUsage
+
+        raise BadUsage(
+            "--server-key and --key-file before serve are keys of a client; give the daemon its key after "
+            "serve"
+        )
     connection = {"endpoint": endpoint, "server_key": server_key, "key_file": key_file}
     # `serve` has a --server-key of its own: the secret one.
     context.default_map = {name: connection for name in commands if name != "serve"}

@@ -249,6 +249,13 @@ def test_every_client_command_takes_keys(run, tmp_path):
         assert ("--key-file" in options) == ("--endpoint" in options), name
 
 
+def test_a_clients_key_is_no_key_of_the_daemon(run):
+    """A daemon that ignored it would serve everybody."""
+    code, out, err = run("--server-key", "server.key", "serve")
+    assert (code, out) == (2, "")
+    assert "give the daemon its key after serve" in err
+
+
 def test_the_document_names_every_command():
     assert set(re.findall(r"^\| `streamlearn (\w+)", DOCUMENT, re.MULTILINE)) == set(COMMANDS)
 
