@@ -212,7 +212,7 @@ WRONG_WEIGHTS = {
     "missing": (np.full((2, 4, 3), np.nan), BadValue),
     "too large for float32": (np.full((2, 4, 3), 1e39), BadValue),
     "words": ("no numbers", BadDtype),
-    "ragged": ([[1], [2, 3]], BadDtype),
+    "ragged": ([[1], [2, 3]], BadShape),
     "complex words": ([["a"] * 3], BadDtype),
 }
 
