@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from streamlearn.daemon import logs
 from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.flow import Flow, run
@@ -18,6 +19,8 @@ from streamlearn.daemon.sockets import is_local
 from streamlearn.daemon.worker import Worker
 from streamlearn.errors import Busy, Forbidden, ShuttingDown
 from streamlearn.store.backup import BackupPlan, BackupSummary, check_destination, plan_backup, write_backup
+
+log = logs.get_logger(__name__)
 
 
 class Backups:
@@ -75,6 +78,7 @@ class Backups:
         def finished(error: Exception | None) -> None:
             self._running = False
             if error is not None:
+                log.warning("a backup failed: %s", error)
                 self._context.replies.exception(reply_to, error)
 
         run(self._backup(reply_to, destination), finished)
@@ -103,6 +107,7 @@ class Backups:
             )
         finally:
             self._checkpointer.release()
+        log.info("wrote a backup", directory=str(path), lsn=summary.lsn, **reply_to.identity.to_log())
         context.replies.ok(
             reply_to,
             {

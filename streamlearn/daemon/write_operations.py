@@ -99,15 +99,16 @@ class WriteOperations:
 
     def _do_checkpoint(self, reply_to: ReplyAddress, request: Request) -> None:
         """The checkpoint includes every batch that was accepted before this request."""
-        name = request.fields.get("name", "")
-        if name:
+        name = request.fields.get("name")
+        if name is not None:
             _check_new_name(name)
 
         def take(hosted: HostedModel | None) -> None:
             if hosted is None:
                 self._context.replies.error(reply_to, deleted_while_waiting())
             else:
-                self._checkpointer.take(hosted, partial(self._reply_checkpoint, reply_to), name)
+                reply = partial(self._reply_checkpoint, reply_to, "wrote a checkpoint")
+                self._checkpointer.take(hosted, reply, name or "")
 
         self._group_commit.commit()
         hosted = self._context.shard.hosted(request.model)
@@ -115,30 +116,35 @@ class WriteOperations:
 
     def _do_unpin(self, reply_to: ReplyAddress, request: Request) -> None:
         hosted = self._context.shard.hosted(request.model)
-        reply = partial(self._reply_checkpoint, reply_to)
-        self._checkpointer.unpin(hosted, check_checkpoint(request.fields["name"]), reply)
+        name = check_checkpoint(request.fields["name"])
+        reply = partial(self._reply_checkpoint, reply_to, f"unpinned the checkpoint {name}")
+        self._checkpointer.unpin(hosted, name, reply)
 
     def _reply_checkpoint(
-        self, reply_to: ReplyAddress, info: CheckpointInfo | None, error: StreamlearnError | None
+        self,
+        reply_to: ReplyAddress,
+        event: str,
+        info: CheckpointInfo | None,
+        error: StreamlearnError | None,
     ) -> None:
         if info is None:
             self._context.replies.error(reply_to, error or Internal("the checkpoint failed"))
         else:
             facts = {"model": info.model, "lsn": info.lsn, "checkpoint": info.name}
-            log.info("wrote a checkpoint", **facts, **reply_to.identity.to_log())
+            log.info(event, **facts, **reply_to.identity.to_log())
             fields = checkpoint_fields(info, self._context.runtime.wall_ns())
             self._context.replies.ok(reply_to, {"model": info.model, **fields})
 
     def _do_restore(self, reply_to: ReplyAddress, request: Request) -> None:
         hosted, fields = self._context.shard.hosted(request.model), request.fields
-        name, lsn, into = fields.get("name", ""), fields.get("lsn"), fields.get("into", "")
-        if name and lsn is not None:
+        name, lsn, into = fields.get("name"), fields.get("lsn"), fields.get("into")
+        if name is not None and lsn is not None:
             raise BadMessage("restore takes the name of a checkpoint or an lsn, not both; leave one out")
-        if name:
+        if name is not None:
             check_checkpoint(name)
-        if into:
+        if into is not None:
             check_model(into)  # `Access` has checked the right on it
-        self._restores.request(reply_to, hosted, Target(name, lsn), into)
+        self._restores.request(reply_to, hosted, Target(name or "", lsn), into or "")
 
     def _do_backup(self, reply_to: ReplyAddress, request: Request) -> None:
         self._backups.request(reply_to, request.fields["directory"])

@@ -44,7 +44,7 @@ def test_a_named_checkpoint_is_listed_restored_and_unpinned(running: Running) ->
     assert all(0 <= each["age_seconds"] < SECONDS and each["bytes"] > 0 for each in listed)
     with pytest.raises(CheckpointExists):
         wire.call("checkpoint", "m", name="before-overhaul")
-    for name in ("undo-7", "a/b", "..", "a" * 65):
+    for name in ("", "undo-7", "a/b", "..", "a" * 65):
         with pytest.raises(BadName):
             wire.call("checkpoint", "m", name=name)
     done = wire.call("restore", "m", name="before-overhaul")
@@ -55,6 +55,10 @@ def test_a_named_checkpoint_is_listed_restored_and_unpinned(running: Running) ->
         wire.call("restore", "m", name="before-overhaul")
     with pytest.raises(BadMessage):
         wire.call("restore", "m", name="a", lsn=3)
+    for field in ("name", "into"):  # not the same as leaving it out
+        with pytest.raises(BadName):
+            wire.call("restore", "m", **{field: ""})
+    assert wire.hash() == reference(X[:10])
 
 
 def test_a_restore_can_be_undone(running: Running) -> None:
