@@ -194,7 +194,10 @@ def take_over(
     The journal is first: if it can't be opened, nothing has changed. Raises `JournalFailed`, and `BadConfig`
     if the directory can't be written.
     """
-    _check_writable(fs, [directory, directory / CHECKPOINTS, *scan.paths])
+    _check_writable(
+        fs,
+        [directory, directory / CHECKPOINTS, *scan.paths, *(bad.info.path.parent for bad in recovered.bad)],
+    )
     _sync_names(fs, [directory.parent, directory, directory / CHECKPOINTS])
     journal = Journal.open(
         fs, scan.directory, segment_bytes=segment_bytes, repair=repair, scan=scan, warn=warn

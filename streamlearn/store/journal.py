@@ -139,7 +139,7 @@ class Journal:
         try:
             self._fs.makedirs(self._directory)
             self._begin(1)
-        except OSError:
+        except (OSError, DiskFull):
             with suppress(OSError):
                 self._close_files()
                 remove(self._fs, list_segments(self._fs, self._directory))

@@ -291,6 +291,8 @@ FAULTS: dict[str, tuple[int, dict[str, Any]]] = {
     "a data directory that is read-only": (2, {"unwritable": ("data",)}),
     "a journal of another owner": (2, {"unwritable": ("journal",)}),
     "checkpoints of another owner": (2, {"unwritable": ("checkpoints",)}),
+    "checkpoints of a model of another owner": (2, {"unwritable": ("m@1",)}),
+    "a full disk that refuses what is on it": (8, {"fails": {"pwritev": errno.ENOSPC}}),
     "a journal that can't be read": (2, {"unreadable": ("journal",)}),
     "checkpoints that can't be read": (2, {"unreadable": ("m@1",)}),
     "a manifest that can't be read": (2, {"unreadable": ("manifest.json",)}),
@@ -310,11 +312,12 @@ def test_a_start_that_the_files_refuse(data: Path, name: str, monkeypatch: pytes
     assert tree(data) == before
 
 
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 @pytest.mark.parametrize("operation", ["create", "pwritev", "fdatasync"])
 def test_a_first_start_that_fails_leaves_no_journal(
-    tmp_path: Path, operation: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, operation: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Faulty, "fails", {operation: errno.EIO})
+    monkeypatch.setattr(Faulty, "fails", {operation: code})
     monkeypatch.setattr(lifecycle, "FS", Faulty)
     assert start(tmp_path / "data") == 8
     assert tree(tmp_path / "data") == {}

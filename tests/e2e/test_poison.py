@@ -87,6 +87,9 @@ REQUESTS: dict[str, Callable[[Client], object]] = {
     "checkpoints": lambda client: client.checkpoints("bad"),
     "restore": lambda client: client.restore("bad"),
     "reheat": lambda client: client.reheat("bad"),
+    "forecast": lambda client: client.forecast("bad", 3),
+    "sample": lambda client: client.sample("bad", 3),
+    "unpin": lambda client: client.unpin("bad", "name"),
     "delete": lambda client: client.delete("bad"),
 }
 
