@@ -38,7 +38,7 @@ from .zmtp import Peer, message
 MIB = 1 << 20
 DIM = 8
 SOM = {"dim": DIM, "grid": [10, 10]}
-WIDE = {"dim": 1, "horizon": 1000, "hidden": 4}  # one row of a prediction has 4 kB
+WIDE = {"dim": 1, "horizon": 200, "hidden": 2}  # one row of a prediction has 800 bytes
 HEAVY = {"dim": 256, "grid": [64, 64]}  # 4 MiB of weights
 ROWS = 1 << 16
 
@@ -131,7 +131,7 @@ def unread_answers(endpoints: Endpoints, seconds: float) -> Got:
 def large_prediction(endpoints: Endpoints, seconds: float) -> Got:
     """Ask for an answer of gigabytes: many rows, each with a long horizon."""
     _model(endpoints, "horizon", "rnn", WIDE)
-    x = np.zeros((ROWS, WIDE["dim"]), np.float32)
+    x = np.zeros((1 << 20, WIDE["dim"]), np.float32)
     return _pipeline(Request("predict", 1, "horizon", {}, x), endpoints.requests, seconds, True, 200)
 
 

@@ -64,12 +64,14 @@ class ReadOperations:
         self._context.replies.ok(reply_to, self._hello)
 
     def _do_models(self, reply_to: ReplyAddress, request: Request) -> None:
+        self._context.replies.check_unread(reply_to)
         visible = filter(lambda hosted: reply_to.identity.sees(hosted.name), self._context.shard)
         models = sorted(visible, key=lambda hosted: hosted.name)
         self._context.replies.ok(reply_to, {"models": [model_fields(hosted) for hosted in models]})
 
     def _do_describe(self, reply_to: ReplyAddress, request: Request) -> None:
         """The description includes every batch that was accepted before this request."""
+        self._context.replies.check_unread(reply_to)
         self._group_commit.commit()
         hosted = self._context.shard.hosted(request.model)
         self._context.watermarks.when_applied(
@@ -141,6 +143,7 @@ class ReadOperations:
         )
 
     def _do_checkpoints(self, reply_to: ReplyAddress, request: Request) -> None:
+        self._context.replies.check_unread(reply_to)
         hosted = self._context.shard.hosted(request.model)
         self._context.replies.ok(reply_to, {"checkpoints": self._checkpoints(hosted)})
 
@@ -149,6 +152,7 @@ class ReadOperations:
         return [checkpoint_fields(info, now) for info in self._checkpointer.checkpoints_of(hosted)]
 
     def _do_stats(self, reply_to: ReplyAddress, request: Request) -> None:
+        self._context.replies.check_unread(reply_to)
         context = self._context
         if request.model:
             hosted_models = [context.shard.find(request.model)]

@@ -131,6 +131,12 @@ class Replies:
                 self._reap(other)
         self._account.check(size, "the answer", "ask for fewer samples or steps at a time")
 
+    def check_unread(self, reply_to: ReplyAddress) -> None:
+        """Raise `Busy` if the client has half of `limits.unread_bytes` to read: the answer may be large."""
+        connection = self._connections.get(bytes(reply_to.envelope[0])) if reply_to.envelope else None
+        if connection is not None and connection.unread > self._most // 2:
+            self.check(reply_to, self._most // 2)
+
     def tick(self) -> None:
         """Release what clients have read, and forget connections without replies."""
         for name, connection in list(self._connections.items()):

@@ -31,7 +31,7 @@ from streamlearn_client.protocol import EVENT_KINDS, SUBSCRIBED, Frame, encode_e
 
 log = logging.getLogger(__name__)
 
-RECEIVE_HWM = 64  # subscriptions of one connection that ZeroMQ queues
+RECEIVE_HWM = 2  # subscriptions of one connection that ZeroMQ queues; it reads on while there are any
 READ_PER_TURN = 64
 LONGEST_TOPIC = max(len(topic("m" * 64, kind)) for kind in EVENT_KINDS)  # a longer prefix matches no event
 EVERYTHING = b"model/"  # what a subscription without a prefix means

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-CGROUP_FILES = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 def default_memory_bytes() -> int:
@@ -40,17 +38,17 @@ def _cgroup_limits() -> list[int]:
 
 def _cgroup_files() -> list[Path]:
     """The files that may hold the limit of this process's group or of a group that contains it."""
-    files = list(CGROUP_FILES)
+    files = []
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = OWN_CGROUP.read_text().splitlines()
     except OSError:
-        return files
+        return []
     for line in lines:
         _, controllers, group = line.split(":", 2)
         if controllers == "":
-            top, name = Path("/sys/fs/cgroup"), "memory.max"
+            top, name = CGROUPS, "memory.max"
         elif "memory" in controllers.split(","):
-            top, name = Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"
+            top, name = CGROUPS / "memory", "memory.limit_in_bytes"
         else:
             continue
         inside = Path(group.lstrip("/"))
