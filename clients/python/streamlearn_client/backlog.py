@@ -54,23 +54,28 @@ class Backlog:
     def take(self, size: int) -> Learn:
         """Remove and return the oldest rows: at most ``size``, all with the same arrays (x, y, keys, ids)."""
         parts: list[Learn] = []
-        names: list[str] = []
         count = 0
         while self._pieces and count < size:
             piece = self._pieces[0]
-            if parts and list(piece.rows.arrays) != names:
+            if parts and _layout(piece.rows) != _layout(parts[0]):
                 break
-            names = list(piece.rows.arrays)
-            left = piece.end - self.taken
-            start, taken = piece.rows.rows - left, min(left, size - count)
-            parts.append(piece.rows.part(start, start + taken))
+            rows, left = piece.rows, piece.end - self.taken
+            taken = min(left, size - count)
+            start = rows.rows - left
+            parts.append(rows if taken == rows.rows else rows.part(start, start + taken))
             count += taken
             if taken == left:
                 self._pieces.popleft()
             self.taken += taken
-        return parts[0] if len(parts) == 1 else _joined(parts, names)
+        return parts[0] if len(parts) == 1 else _joined(parts)
 
 
-def _joined(parts: list[Learn], names: list[str]) -> Learn:
+def _layout(rows: Learn) -> tuple[bool, bool, bool, bool]:
+    """Return which of the arrays the rows have."""
+    return rows.x is None, rows.y is None, rows.keys is None, rows.ids is None
+
+
+def _joined(parts: list[Learn]) -> Learn:
+    names = list(parts[0].arrays)
     arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     return parts[0]._replace(**arrays)

@@ -258,9 +258,12 @@ class Stream:
 
     def _enqueue(self, batch: Learn) -> None:
         """Add ``batch``. Wait while the stream is full."""
+        parts = self._checked_parts(batch)
+        if len(parts) == 1 and self._sender.try_add(parts[0]):
+            return  # the usual case, without a deadline
         deadline = self._push_deadline()
         taken = 0
-        for part in self._checked_parts(batch):
+        for part in parts:
             try:
                 self._wait_until(partial(self._sender.try_add, part), deadline)
             except NoAnswer as error:

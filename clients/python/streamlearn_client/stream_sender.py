@@ -86,6 +86,8 @@ class StreamSender:
 
     def parts(self, batch: Learn) -> list[Learn]:
         """Return a copy of ``batch``, in parts of at most ``capacity`` rows."""
+        if batch.rows <= self.capacity:
+            return [_copied(batch)]
         return [
             _copied(batch.part(start, start + self.capacity)) for start in range(0, batch.rows, self.capacity)
         ]
@@ -118,7 +120,6 @@ class StreamSender:
 
     def check_usable(self) -> None:
         """Raise the failure of the stream, or ``StreamLost`` if it is closed."""
-        self.owner.check()
         if self.window.failure is not None:
             self.failure_raised = True
             raise self.window.failure.with_traceback(None)
@@ -237,5 +238,7 @@ class StreamSender:
 
 
 def _copied(batch: Learn) -> Learn:
+    if batch.x is not None and batch.y is None and batch.keys is None and batch.ids is None:
+        return Learn(batch.model, batch.x.copy())
     arrays: dict[str, Any] = {name: array.copy() for name, array in batch.arrays.items()}
     return batch._replace(**arrays)
