@@ -370,7 +370,7 @@ def test_refused_peers_are_counted_and_logged_without_secrets(
     stranger = ring.keys("stranger")
     for _ in range(20):
         assert attempt(guarded, "requests", stranger) == "refused"
-    assert refused(guarded)["peers"] == 20
+    assert refused(guarded)["peers"] >= 20  # an attempt that lost its connection is repeated
     wait_for(lambda: "127.0.0.1 at requests: unknown key" in caplog.text)
     secrets = [pair.secret for pair in ring.pairs.values()] + [stranger.secret]
     assert not [secret for secret in secrets if secret in caplog.text]
