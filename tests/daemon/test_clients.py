@@ -184,6 +184,14 @@ def test_push_refuses_what_does_not_fit(
     assert client.describe("fleet")["samples"] == client.describe("m")["samples"] == 0
 
 
+def test_timeouts_of_commands(command: Callable[..., Any]) -> None:
+    for no_limit in ("inf", "1e12", "infinity"):
+        assert "sum" in command("models", "--timeout", no_limit)[0]
+    for wrong in ("nan", "-1", "0", "-inf", "soon", "True"):
+        message = command("models", "--timeout", wrong, code=2)[1]
+        assert f"{wrong} is not a number of seconds above 0; inf means no limit" in message
+
+
 def test_going_on_and_reheating(command: Callable[..., Any], client: Client) -> None:
     client.learn("fleet", X[:20], keys="press 7")
     ahead = client.forecast("fleet", 3, "press 7")
