@@ -241,6 +241,27 @@ def test_a_cancelled_block_keeps_its_stream_from_hanging(daemon, pump, monkeypat
     assert pump.rows[:, 0].tolist() == [0]
 
 
+def test_a_closed_coroutine_flushes_its_stream(daemon, pump, monkeypatch):
+    monkeypatch.setattr("streamlearn_client.stream.EXCEPTION_FLUSH_TIMEOUT", 60.0)
+
+    async def use(client):
+        stream = client.stream("pump", interval=None)
+
+        async def push():
+            async with stream:
+                await stream.push([0])
+                await asyncio.get_running_loop().create_future()
+
+        coroutine = push()
+        while stream._stream is None or not stream.pushed:
+            coroutine.send(None)
+            await asyncio.sleep(0.001)
+        coroutine.close()
+
+    run(daemon, use)
+    assert pump.rows[:, 0].tolist() == [0]
+
+
 async def until_cancelled(firehose):
     """Push until a push is cancelled. The socket may accept batches shortly after the connection is lost."""
     with suppress(TimeoutError):

@@ -259,7 +259,9 @@ class AsyncStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         stream = self.stream
-        if error is None:
+        if isinstance(error, GeneratorExit):  # a closed coroutine cannot wait
+            stream.__exit__(kind, error, trace)
+        elif error is None:
             try:
                 await self.close()
             except StreamlearnError:
