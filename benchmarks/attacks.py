@@ -77,7 +77,9 @@ def _dealer(endpoint: str, hwm: int = 1000) -> zmq.Socket[bytes]:
 
 
 def _drain(socket: zmq.Socket[bytes], got: Got, milliseconds: int = 0) -> None:
-    while socket.poll(milliseconds):
+    """Count answers until none arrives for some time, for two seconds at most."""
+    until = time.monotonic() + 2.0
+    while time.monotonic() < until and socket.poll(milliseconds):
         reply = decode_reply(socket.recv_multipart())
         limit = "" if reply.error is None else f" ({reply.error.detail.get('limit')})"
         got["ok" if reply.error is None else reply.error.code + limit] += 1
