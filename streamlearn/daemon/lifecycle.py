@@ -102,7 +102,10 @@ def _start(settings: Settings, fs: FS, stack: ExitStack) -> Daemon:
     began = time.monotonic()
     watchdog = sdnotify.Watchdog()
     options = ReplayOptions(
-        prepare=_prepare, progress=_replaying, alive=watchdog.feed, trial=partial(survives, lock, watchdog)
+        prepare=_prepare,
+        progress=_replaying,
+        alive=watchdog.feed_start,
+        trial=partial(survives, lock, watchdog),
     )
     scan, recovered = examine(
         fs, directory, model_kinds, checkpoints, deaths=deaths, repair=repair, options=options

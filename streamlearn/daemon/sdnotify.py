@@ -31,25 +31,29 @@ class Watchdog:
     """
 
     def __init__(self) -> None:
-        self.seconds = _watchdog_seconds()
+        seconds = _watchdog_seconds()
+        self.seconds = DEFAULT_SECONDS if seconds is None else seconds
         """Without a sign of life for so long, the daemon hangs."""
+        self._watched = seconds is not None
         self._interval = min(LEAST_SECONDS, self.seconds / 4)
         self._next = -math.inf  # steady clock, s
-        self._enabled = "NOTIFY_SOCKET" in os.environ
 
-    def feed(self, now: float | None = None) -> None:
-        """Report progress. `now`: seconds of a steady clock."""
-        if not self._enabled:
-            return
-        now = time.monotonic() if now is None else now
+    def feed(self, now: float) -> None:
+        """The loop makes progress. `now`: seconds of a steady clock."""
+        if self._watched and now >= self._next:
+            self._next = now + self._interval
+            notify("WATCHDOG=1")
+
+    def feed_start(self) -> None:
+        """The start makes progress."""
+        now = time.monotonic()
         if now >= self._next:
             self._next = now + self._interval
-            notify(f"WATCHDOG=1\nEXTEND_TIMEOUT_USEC={START_SECONDS * 10**6}")
+            notify(f"EXTEND_TIMEOUT_USEC={START_SECONDS * 10**6}" + "\nWATCHDOG=1" * self._watched)
 
 
-def _watchdog_seconds() -> float:
-    """How long systemd waits for a sign of life."""
+def _watchdog_seconds() -> float | None:
+    """How long systemd waits for a sign of life; `None` if it does not watch this process."""
     microseconds, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
-    if not microseconds.isdecimal() or process not in ("", str(os.getpid())):
-        return DEFAULT_SECONDS
-    return int(microseconds) / 1e6
+    watched = microseconds.isdecimal() and process in ("", str(os.getpid()))
+    return int(microseconds) / 1e6 or None if watched else None

@@ -30,7 +30,7 @@ def survives(lock: Lock, watchdog: Watchdog, step: Callable[[], bool]) -> bool:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status) == 0
-        watchdog.feed()
+        watchdog.feed_start()
         time.sleep(POLL_SECONDS)
 
 
