@@ -31,9 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kills",
         type=int,
-        default=5,
+        default=50 if IN_CI else 10,
         metavar="N",
-        help="number of random kill -9s in the crash tests (default 5; for many, also raise --timeout)",
+        help="number of random kill -9s in the crash test (default 50 in CI, else 10; --timeout 0 for many)",
     )
     parser.addoption(
         "--mutated-files",

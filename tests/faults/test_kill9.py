@@ -1,12 +1,18 @@
-"""kill -9 at random points of a stream: what was acknowledged as durable is learned, once, and bit for bit.
+"""kill -9 at random points: what was acknowledged as durable is learned, once, and bit for bit.
 
-`pytest --kills N` does N of them. After each one the daemon starts again, and must stand where some prefix of
-the batches ends that holds at least the acknowledged ones; its models must be those of a process that
-learned that prefix and was never interrupted.
+`pytest --kills N` does N of them. Four producers keep a window of batches on their way. After each kill the
+daemon must stand where some prefix of their batches ends that holds at least the acknowledged ones.
+
+Two more callers have most of their calls cut short: one by cancelled asyncio tasks, one by signals. Whether
+an interrupted batch was accepted is in doubt, so the journal of the killed daemon shows it: each acknowledged
+batch once, each interrupted one at most once. Checkpoints and restores are requested meanwhile.
+
+The models must always be those of a process that learned the same batches and was never interrupted.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +27,8 @@ from streamlearn import models
 from streamlearn.models import Model
 from streamlearn_client.protocol import Learn, Request, as_batch, decode_reply, encode_request
 from tests.e2e.daemon_process import SECONDS, DaemonProcess
+from tests.faults import served
+from tests.faults.callers import Account, AsyncCaller, JournalOfCallers, SignalledCaller
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(1800)]
 
@@ -33,7 +41,8 @@ SPECS: dict[str, tuple[str, dict[str, Any]]] = {
     "both": ("birnn", {"dim": 3, "hidden": 4, "chunk": [8, 3], "target": "later", "delay": 500}),
 }
 # Small segments and frequent checkpoints, so that kills also hit rolling, retiring and checkpointing.
-SETTINGS = {"journal__segment_bytes": 65536, "checkpoints__samples": 2000, "checkpoints__seconds": 1}
+SETTINGS = {"journal": {"segment_bytes": 65536}, "checkpoints": {"samples": 2000, "seconds": 1}}
+OPTIONS = {f"{section}__{name}": value for section, each in SETTINGS.items() for name, value in each.items()}
 
 
 def batches(model: str, late: bool, seed: int) -> Iterator[Learn]:
@@ -87,6 +96,7 @@ class Connection:
     def __init__(self, context: zmq.Context[Any], endpoint: str) -> None:
         self.socket = context.socket(zmq.DEALER)
         self.socket.linger = 0
+        self.socket.reconnect_ivl = 10
         self.socket.connect(endpoint)
 
     def ask(self, op: str, model: str, **fields: Any) -> dict[str, Any]:
@@ -125,48 +135,99 @@ class Connection:
         producer.duplicates += reply.ok["duplicate"]
 
 
+def create_models(connection: Connection, accounts: list[Account]) -> None:
+    for name, (kind, spec) in SPECS.items():
+        connection.ask("create", name, kind=kind, spec=spec)
+    for account in accounts:
+        connection.ask("create", account.model, kind=account.kind, spec=account.spec)
+
+
+def one_life(
+    connection: Connection, producers: list[Producer], signalled: SignalledCaller, rng: Random, seconds: float
+) -> threading.Thread:
+    """Use the daemon for so long. The returned thread still streams until its connection is idle."""
+    deadline = time.monotonic() + seconds
+    streaming = threading.Thread(target=connection.stream, args=(producers, seconds), daemon=True)
+    streaming.start()
+    signalled.call_until(deadline)
+    return streaming
+
+
+def request(endpoint: str, context: zmq.Context[Any], op: str, model: str, **fields: Any) -> None:
+    """Send a request on a new connection, and do not wait for the answer."""
+    connection = Connection(context, endpoint)
+    connection.socket.send_multipart(encode_request(Request(op, op, model, fields)))
+    connection.socket.close(linger=100)
+
+
 def test_kill_9_loses_nothing_and_repeats_nothing(tmp_path: Path, kills: int) -> None:
     rng = Random(SEED)
     print(f"seed {SEED}, {kills} kills")
     producers = [Producer(name, seed) for seed, name in enumerate(SPECS)]
+    accounts = [Account("awaited", "som", {"dim": 3, "grid": [3, 3]}, 11)]
+    accounts.append(Account("signalled", "competitive", {"dim": 3, "units": 4}, 12))
+    endpoint = f"ipc://{tmp_path}/requests"
+    journal = JournalOfCallers(tmp_path / "data", accounts)
+    awaited, signalled = AsyncCaller(endpoint, accounts[0], 13), SignalledCaller(endpoint, accounts[1], 14)
     context: zmq.Context[Any] = zmq.Context()
     try:
         for number in range(kills):
-            with DaemonProcess(tmp_path, settings=SETTINGS) as daemon:
-                daemon.ready()
-                connection = Connection(context, daemon.requests)
-                check(connection, producers, first=number == 0)
-                connection.stream(producers, rng.uniform(0.05, 1.0))
-                daemon.kill()
-                connection.socket.close()
-        with DaemonProcess(tmp_path, settings=SETTINGS) as daemon:
+            daemon = served.start(tmp_path, SETTINGS)
+            connection = Connection(context, endpoint)
+            connection.ask("hello", "")
+            if number == 0:
+                create_models(connection, accounts)
+                awaited.start()
+            check(connection, producers)
+            for account in accounts:
+                described = connection.ask("describe", account.model)
+                account.observed.append((described["applied_lsn"], described["state_hash"]))
+                if rng.random() < 0.3:
+                    request(endpoint, context, "checkpoint", account.model)
+                elif rng.random() < 0.3:
+                    request(endpoint, context, "restore", account.model)
+            streaming = one_life(connection, producers, signalled, rng, rng.uniform(0.02, 0.3))
+            assert daemon.is_alive(), (tmp_path / "log").read_text()
+            daemon.kill()
+            daemon.join()
+            streaming.join()
+            connection.socket.close()
+            journal.read()
+        awaited.stopping.set()
+        signalled.client.close()
+        with DaemonProcess(tmp_path, settings=OPTIONS) as daemon:
             daemon.ready()
             connection = Connection(context, daemon.requests)
-            check(connection, producers, first=kills == 0)
-            connection.stream(producers, 0.5, least=10 * kills + 1)
+            check(connection, producers)
+            connection.stream(producers, 0.1, least=kills + 1)
             connection.finish(producers)
             check(connection, producers)
+            awaited.join()
             assert daemon.terminate() == 0
-        with DaemonProcess(tmp_path, settings=SETTINGS) as daemon:
+        with DaemonProcess(tmp_path, settings=OPTIONS) as daemon:
             daemon.ready()
-            connection = Connection(context, daemon.requests)
-            check(connection, producers)
-            assert "replayed 0 records" in daemon.stderr.splitlines()[-1]
+            check(Connection(context, daemon.requests), producers)
+            assert "replayed 0 records" in daemon.stderr
     finally:
         context.destroy(0)
+    assert awaited.failure is None, awaited.failure
     for each in producers:
         print(
             f"{each.model}: {each.sent} batches, {each.reference.samples} samples, {each.duplicates} resent"
         )
-        assert each.sent == each.acked == each.learned > 10 * kills
+        assert each.sent == each.acked == each.learned > kills
+    for account in accounts:
+        account.check()
+        print(
+            f"{account.model}: {len(account.sent)} batches, {len(account.acknowledged)} acknowledged, "
+            f"{account.interrupted} interrupted, {len(account.found)} in the journal"
+        )
+        assert account.interrupted > kills
 
 
-def check(connection: Connection, producers: list[Producer], first: bool = False) -> None:
+def check(connection: Connection, producers: list[Producer]) -> None:
     """The daemon has at least what it promised, and its models are those of an uninterrupted run."""
     for each in producers:
-        if first:
-            kind, spec = SPECS[each.model]
-            connection.ask("create", each.model, kind=kind, spec=spec)
         kept = connection.ask("position", each.model, producer="p")["next_seq"]
         assert each.acked <= kept <= each.sent
         described = connection.ask("describe", each.model)

@@ -206,9 +206,6 @@ class Streamer(Caller):
     config: StreamConfig | None = None
 
     def open(self, plan: ModelPlan, level: str, size: int) -> None:
-        if self.window is not None:
-            self._close()
-
         def opened(config: StreamConfig) -> None:
             self._reconnect()
             self.config = config
@@ -301,11 +298,13 @@ class Streamer(Caller):
             isinstance(cause, UnknownModel) or self.weak_acks or self.world.deleted,
             f"the stream of {self.name} failed, but nothing of it was lost: {failure}",
         )
-        self._close()
+        self.end_stream()
 
-    def _close(self) -> None:
-        self.window = self.config = None
-        self._reconnect()
+    def end_stream(self) -> None:
+        """Close the stream, if there is one, without a flush."""
+        if self.window is not None:
+            self.window = self.config = None
+            self._reconnect()
 
     def _reconnect(self) -> None:
         """A stream has its own connection."""
@@ -320,7 +319,7 @@ class Streamer(Caller):
 
     def interrupt(self, kind: type[BaseException]) -> None:
         if self.window is not None:
-            self._close()  # without a flush
+            self.end_stream()  # without a flush
         else:
             super().interrupt(kind)
 

@@ -9,6 +9,7 @@ from typing import Any
 from greenlet import GreenletExit
 
 from streamlearn import models
+from streamlearn.daemon.budget import Budget
 from streamlearn.daemon.daemon import Daemon
 from streamlearn.daemon.runtime import Runtime
 from streamlearn.recovery import recover, take_over
@@ -76,8 +77,17 @@ class Life:
         stack.callback(journal.close)
         world.recovered(journal, recovered)
         sockets: Any = Sockets(world.network)
+        budget = Budget(1 << 30)
+        budget.queued.limit = world.queued_bytes
         self.daemon = daemon = Daemon(
-            settings, journal, checkpoints, recovered, sockets, "simulated", self.runtime()
+            settings,
+            journal,
+            checkpoints,
+            recovered,
+            sockets,
+            "simulated",
+            self.runtime(),
+            budget,
         )
         stack.callback(daemon.close)
         world.network.start(sockets)

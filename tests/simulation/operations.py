@@ -13,6 +13,8 @@ def begin(world: Any, client: Caller) -> None:
     """A client starts its next operation."""
     random: Random = world.random
     session = client.session
+    if isinstance(client, Streamer):
+        client.end_stream()
     plan: ModelPlan = random.choice(world.plans)
     timeout = random.choice([0.3, 3.0, 30.0])
     level = random.choice(["durable", "durable", "written", "received"])

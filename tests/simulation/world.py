@@ -14,6 +14,7 @@ from random import Random
 from typing import Any
 from unittest import mock
 
+from streamlearn.daemon.budget import Budget
 from streamlearn.daemon.config import Settings
 from streamlearn.errors import StreamlearnError
 from streamlearn.recovery import Recovered
@@ -29,6 +30,8 @@ from tests.simulation.models import SPECS, ModelPlan
 from tests.simulation.network import Link, Message, Network
 from tests.simulation.operations import begin
 
+# Small replies are sent even if the account is full, and the batch that fills the queues is accepted.
+BEYOND = {"replies": 1 << 20, "queued": 2 * (4096 + 512)}
 PATIENCE = 3000  # steps without a fault in which every call must end
 BASE = Settings(
     checkpoints={"seconds": 1.5, "samples": 40},
@@ -60,6 +63,7 @@ class World:
         )
         checkpoints = BASE.checkpoints.model_copy(update={"hourly": random.choice([0, 3])})
         self.settings = BASE.model_copy(update={"learning": learning, "checkpoints": checkpoints})
+        self.queued_bytes = random.choice([4_000, 1 << 27])
         self.deletes = random.random() < 0.25
         names = random.sample(sorted(SPECS), random.randint(1, 3))
         self.plans = [ModelPlan(name) for name in names]
@@ -112,14 +116,9 @@ class World:
                     self.life.tasks.kill()
 
     def report(self) -> str:
+        first = f"seed {self.seed}, step {self.steps}; the last steps were:"
         lines = [f"{step:6d} {' '.join(map(str, what))}" for step, *what in self._trace]
-        return "\n".join(
-            [
-                f"seed {self.seed}, step {self.steps}; the last steps were:",
-                *lines,
-                f"replay: python -m pytest tests/simulation --seed {self.seed}",
-            ]
-        )
+        return "\n".join([first, *lines, f"replay: python -m pytest tests/simulation --seed {self.seed}"])
 
     def trace(self, *what: Any) -> None:
         self._trace.append((self.steps, *what))
@@ -383,11 +382,18 @@ class World:
     def _compare(self, life: Life) -> None:
         """The state of every model that has just learned something."""
         assert life.daemon is not None
+        self._check_memory(life.daemon.context.budget)
         for hosted in life.daemon.context.shard:
             lsn = hosted.applied_lsn
             if hosted.between_records and self._checked.get(hosted) != lsn:
                 self.ledger.check_state(hosted.name, hosted.create_lsn, lsn, hosted.model.state_hash())
                 self._checked[hosted] = lsn
+
+    def _check_memory(self, budget: Budget) -> None:
+        """Every account is within its limit."""
+        for name, account in budget.to_map()["accounts"].items():
+            most = account["limit"] + BEYOND.get(name, 0)
+            require(0 <= account["used"] <= most, f"memory of {name}: {account}")
 
     def _check_states(self) -> None:
         assert self.life is not None
@@ -396,6 +402,8 @@ class World:
         require({hosted.name for hosted in shard} == set(self.ledger.current), "models are missing")
         self._checked.clear()
         self._compare(self.life)
+        budget = self.life.daemon.context.budget
+        require(budget.queued.used == 0, f"nothing is queued, but {budget.queued.used} bytes are reserved")
         for hosted in shard:
             reference = self.ledger.current[hosted.name]
             newest = reference.records[-1].lsn if reference.records else reference.create_lsn
