@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import streamlearn as sl
 from streamlearn import models
 from streamlearn.errors import BadDtype, BadShape, BadSpec, BadValue
+from streamlearn_client.json_conversion import to_json
 
 FORMS = {"exponential": lambda t, tau: math.exp(-t / tau), "inverse": lambda t, tau: 1 / (1 + t / tau)}
 DECAYS = {
@@ -319,3 +321,10 @@ def test_the_smallest_max_gap_of_a_model_counts():
     som = sl.SOM(dim=1, grid=(2,), learning_rate=slow, sigma=fast)
     som.learn(np.zeros((2, 1)), times=[0.0, 1000.0])
     assert som.schedules["learning_rate"] == pytest.approx(formula(slow, 10.0), rel=1e-5)
+
+
+def test_a_client_sends_every_field_of_a_schedule() -> None:
+    decay = sl.Decay(0.5, 0.02, half_life=60.0, unit="seconds", form="inverse", max_gap=5.0)
+    sent = to_json(decay)
+    assert sl.Decay(**sent) == decay
+    assert sent.keys() == {field.name for field in fields(decay)} - {"tau"}  # `half_life` has its place

@@ -12,7 +12,7 @@ from streamlearn_client.protocol.wire import check_uint63
 
 __all__ = ["as_number", "as_whole_number", "spec_contains", "to_json"]
 
-_SCHEDULE_FIELDS = ("start", "end", "tau", "half_life", "unit", "form")
+_SCHEDULE_FIELDS = ("start", "end", "tau", "half_life", "unit", "form", "max_gap")
 
 
 def to_json(value: Any, field: str = "spec") -> Any:
