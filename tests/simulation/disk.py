@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 from streamlearn.store.fs import Bytes, Lock
-from tests.faults.lossyfs import Directory, File, LossyFS
+from tests.faults.lossyfs import File, LossyFS
 
 FAILED = errno.EIO
 
@@ -88,12 +88,3 @@ class Disk(LossyFS):
         """Nothing else uses the directory."""
         self.makedirs(path.parent)
         return Lock(-1)
-
-    def lasting_name(self, path: Path) -> File | None:
-        """Return the file of this name after a power loss that keeps nothing else; ``None`` without one."""
-        node: Directory | File = self.root
-        for part in path.parts[1:]:
-            if not isinstance(node, Directory) or part not in node.disk:
-                return None
-            node = node.disk[part]
-        return node if isinstance(node, File) else None

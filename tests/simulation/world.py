@@ -21,6 +21,7 @@ from streamlearn.recovery import Recovered
 from streamlearn.store.journal import Journal
 from streamlearn_client import session as session_module
 from streamlearn_client.protocol import decode_reply
+from tests.faults.lossyfs import File
 from tests.simulation.clients import INTERRUPTIONS, Caller, FirehoseSender, Streamer
 from tests.simulation.clock import SECOND, Clock
 from tests.simulation.daemon import CHECKPOINTS, JOURNAL, Life
@@ -85,6 +86,7 @@ class World:
             name: random.choice([0, 1, 3])
             for name in ("crash", "power", "disk", "full", "cut", "cancel", "kill", "clock")
         }
+        self.clock_jumps = self._faults["clock"] > 0
         self._fault_rate = random.choice([0.005, 0.01, 0.03])
 
     # ------------------------------------------------------------------------------------------- running
@@ -411,15 +413,14 @@ class World:
 
     def _check_checkpoint(self, ok: dict[str, Any]) -> None:
         """A checkpoint that is answered survives a power loss."""
-        folders = [name for name in self.disk.listdir(CHECKPOINTS) if name.startswith(f"{ok['model']}@")]
-        paths = [
-            CHECKPOINTS / folder / name
-            for folder in folders
-            for name in self.disk.listdir(CHECKPOINTS / folder)
+        files = [
+            file
+            for folder in self.disk.listdir(CHECKPOINTS)
+            for name, file in self.disk.directory(CHECKPOINTS / folder).disk.items()
+            if folder.startswith(f"{ok['model']}@") and name.startswith(f"{ok['lsn']:020d}-")
         ]
-        files = [self.disk.lasting_name(path) for path in paths if path.name.startswith(f"{ok['lsn']:020d}-")]
         require(
-            any(file is not None and file.disk == file.seen for file in files),
+            any(isinstance(file, File) and file.disk == file.seen for file in files),
             f"a checkpoint of {ok['model']} is answered ({ok}), but it is not durable",
         )
 
