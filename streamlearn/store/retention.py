@@ -39,7 +39,8 @@ class Retention:
 def retained(infos: Iterable[CheckpointInfo], retention: Retention) -> set[CheckpointInfo]:
     """Return the checkpoints to keep, of one model or of several.
 
-    - The newest ``newest`` of each model and all pinned ones are always kept.
+    - The newest ``newest`` of each model, the newest ``newest`` that no `restore` wrote first, and all pinned
+      ones are always kept. So repeated restores leave the checkpoint that they restore.
     - The newest one of each of the last ``hourly`` hours, and of each of the last ``daily`` days (UTC), that
       have any.
     - The last ``undo`` ones that `restore` wrote first.
@@ -53,6 +54,8 @@ def retained(infos: Iterable[CheckpointInfo], retention: Retention) -> set[Check
     for _, group in groupby(by_model, key=lambda info: (info.model, info.create_lsn)):
         newest_first = list(group)
         always.update(newest_first[: retention.newest])
+        regular = [info for info in newest_first if not info.undoes_restore]
+        always.update(regular[: retention.newest])
         always.update(info for info in newest_first if info.pinned)
         kept.update([info for info in newest_first if info.undoes_restore][: retention.undo])
         for period, count in ((HOUR_NS, retention.hourly), (DAY_NS, retention.daily)):

@@ -31,7 +31,10 @@ def oracle(infos: Sequence[CheckpointInfo], policy: Retention) -> set[Checkpoint
         return one.name != "" and not one.name.startswith("undo-")
 
     def is_always_kept(one: CheckpointInfo) -> bool:
-        return is_user_named(one) or sum(newer(each, one) for each in infos) < policy.newest
+        newer_ones = [each for each in infos if newer(each, one)]
+        regular = [each for each in newer_ones if not each.name.startswith("undo-")]
+        is_newest_regular = not one.name.startswith("undo-") and len(regular) < policy.newest
+        return is_user_named(one) or is_newest_regular or len(newer_ones) < policy.newest
 
     def in_tier(one: CheckpointInfo, length: int, count: int) -> bool:
         later = [each.time // length for each in infos if newer(each, one)]
