@@ -134,7 +134,8 @@ class ReadOperations:
             raise TooLarge(
                 f"{field} is {count}, and may be {limit} at most with this model: {field} times its "
                 f"{outputs} outputs may be limits.rows ({rows}) at most",
-                limit=limit,
+                limit="limits.rows",
+                most=limit,
             )
         # A model without outputs refuses at once, for any count, so its query is short.
         output_bytes = count * outputs * FORECAST_VALUE_BYTES

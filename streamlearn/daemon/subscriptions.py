@@ -227,7 +227,8 @@ class Subscriptions:
             raise TooLarge(
                 f"a subscription has {len(inner)} bytes; no topic has more than {LONGEST_TOPIC}. Subscribe "
                 "to model/<name>/<kind>",
-                limit=LONGEST_TOPIC,
+                limit="length of a subscription",
+                most=LONGEST_TOPIC,
             )
         if len(subscriber.prefixes) >= self._most:
             raise TooLarge(

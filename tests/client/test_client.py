@@ -173,7 +173,8 @@ def test_initial_weights_may_be_an_array_that_fits_a_header(daemon, client):
     assert daemon.models["pump"].spec["init"] == weights.tolist()
     with pytest.raises(TooLarge, match=r"the parameters take \d+ bytes and may take 700") as caught:
         client.create("other", kind="som", dim=5, grid=(6, 4), init=np.concatenate([weights, weights]))
-    assert caught.value.detail["limit"] == 700
+    assert caught.value.detail["limit"] == "limits.control_header_bytes"
+    assert caught.value.detail["most"] == 700
     assert "other" not in daemon.models
 
 

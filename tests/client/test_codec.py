@@ -291,20 +291,21 @@ def test_encoding_does_not_copy():
 def test_limits():
     small = Limits(header_bytes=200, control_header_bytes=300, frame_bytes=64, rows=4, frames=2)
 
-    def size_of_refusal(x, **fields):
+    def limit_of_refusal(x, **fields):
         with pytest.raises(TooLarge) as caught:
             decode_request(encode_request(Learn("pump", np.array(x, "<f4"), id=3, **fields)), small)
         assert caught.value.request_id == 3
-        return caught.value.detail["limit"]
+        return caught.value.detail["limit"], caught.value.detail["most"]
 
-    assert size_of_refusal(np.zeros((5, 1))) == 4
-    assert size_of_refusal(np.zeros((1, 17))) == 64
+    assert limit_of_refusal(np.zeros((5, 1))) == ("limits.rows", 4)
+    assert limit_of_refusal(np.zeros((1, 17))) == ("limits.frame_bytes", 64)
     header = {"v": 1, "id": 3, "op": "learn", "model": "pump", "x": [[0.5] * 24]}
     with pytest.raises(TooLarge, match="float32 frame"):
         decode_request([msgpack.packb(header)], small)
     with pytest.raises(TooLarge) as caught:
         decode_request([msgpack.packb({**header, "x": [0.5] * 99})], small)
     assert caught.value.request_id == 3
+    assert caught.value.detail["limit"] == "limits.control_header_bytes"
     decode_request([msgpack.packb({**header, "op": "predict"})], small)
     keys = {"v": 1, "op": "predict", "model": "pump", "x": [[0]] * 4, "keys": {"dtype": "<i8", "shape": [9]}}
     with pytest.raises(TooLarge, match="keys has 72 bytes"):

@@ -233,7 +233,7 @@ def test_a_model_without_forecasts_refuses_them(serve: Callable[..., Running]) -
     for op, field in (("forecast", "steps"), ("sample", "n")):
         with pytest.raises(TooLarge, match=f"{field} is 51, and may be 50") as caught:
             wire.call(op, "fleet", **{field: 51, "key": 1})
-        assert caught.value.detail["limit"] == 50
+        assert caught.value.detail == {"limit": "limits.rows", "most": 50}
 
 
 # ------------------------------------------------------------------------------------------------ events

@@ -110,7 +110,7 @@ class BadMessage(StreamlearnError):
 
 
 class TooLarge(StreamlearnError):
-    """A header, frame, list or batch exceeds the limits that ``hello`` announces."""
+    """A message, an answer or a model exceeds a limit, which ``detail["limit"]`` names."""
 
     code = "TOO_LARGE"
 

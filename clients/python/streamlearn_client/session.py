@@ -275,12 +275,14 @@ class Session:
         samples = as_samples(x)
         rows = len(samples)
         identifiers = None if keys is None else as_identifiers(keys, rows, "keys")
-        limit = rows_per_batch((yield from self.limits()), [samples])
+        limits = yield from self.limits()
+        limit = rows_per_batch(limits, [samples])
         if rows > limit:
             raise TooLarge(
                 f"{rows} samples are more than one predict may have ({limit}); send them in parts",
                 rows=rows,
-                limit=limit,
+                limit="limits.rows" if limit == limits.rows else "limits.frame_bytes",
+                most=limit,
             )
         reply = yield Call(Request("predict", None, model, {}, samples, identifiers))
         return Outputs(reply.ok["applied_lsn"], **reply.arrays)
@@ -401,7 +403,8 @@ def check_header(request: Request, limits: Limits) -> None:
             f"the parameters take {size} bytes and may take {limit}; use fewer initial weights, or let"
             " the first samples set them, for example with init='samples'",
             bytes=size,
-            limit=limit,
+            limit="limits.control_header_bytes",
+            most=limit,
         )
 
 
@@ -413,6 +416,7 @@ def rows_per_batch(limits: Limits, arrays: Iterable[NDArray[Any]]) -> int:
             f"one sample has {row_bytes} bytes and a frame may have {limits.frame_bytes}; "
             "use fewer channels, or raise the daemon's frame limit",
             bytes=row_bytes,
-            limit=limits.frame_bytes,
+            limit="limits.frame_bytes",
+            most=limits.frame_bytes,
         )
     return max(1, min(limits.frame_bytes // row_bytes, limits.rows))

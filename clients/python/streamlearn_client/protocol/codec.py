@@ -152,7 +152,8 @@ def _learn(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: Li
             f"the header of learn has {len(frames[0])} bytes and may have {limits.header_bytes}; "
             "send x as a float32 frame after the header instead of numbers in it",
             bytes=len(frames[0]),
-            limit=limits.header_bytes,
+            limit="limits.header_bytes",
+            most=limits.header_bytes,
         )
     if not _LEARN_FIELDS.issuperset(header):
         _check_fields("learn", header)

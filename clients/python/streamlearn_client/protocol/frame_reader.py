@@ -46,7 +46,8 @@ class FrameReader:
                 f"{what} has {array.shape[0]} rows and a batch may have {self._limits.rows}; "
                 "send it in parts",
                 rows=array.shape[0],
-                limit=self._limits.rows,
+                limit="limits.rows",
+                most=self._limits.rows,
             )
         return array
 
@@ -102,7 +103,8 @@ class FrameReader:
                 f"{what} has {len(buffer)} bytes and one frame may have {self._limits.frame_bytes}; "
                 "send it in parts",
                 bytes=len(buffer),
-                limit=self._limits.frame_bytes,
+                limit="limits.frame_bytes",
+                most=self._limits.frame_bytes,
             )
         if size != len(buffer):
             raise BadShape(

@@ -49,7 +49,8 @@ def unpack_header(header: Frame, limit: int) -> dict[Any, Any]:
         error = TooLarge(
             f"the header has {size} bytes and may have {limit}; send arrays as frames",
             bytes=size,
-            limit=limit,
+            limit="limits.control_header_bytes",
+            most=limit,
         )
     else:
         try:
