@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import streamlearn as sl
-from streamlearn.errors import BadValue
+from streamlearn.errors import BadValue, TooLarge
 from tests.models.parameters import assert_same_parameters
 from tests.models.test_rnn import CELLS, wave
 from tests.naive.rnn import Net, Optimizer, Stream
@@ -132,6 +132,12 @@ def test_sample_and_forecast_refuse_wrong_arguments():
     for steps in (-1, 2.5, True):
         with pytest.raises(BadValue, match="steps"):
             net.forecast(steps)
+    for count in (2**28, 2**31 - 1, 2**31, 2**32, 2**53, 2**63 - 1):
+        with pytest.raises(TooLarge, match=r"^n is .* fewer steps") as caught:
+            net.sample(count)
+        assert caught.value.detail["most"] == 2**28 // 5
+        with pytest.raises(TooLarge, match=r"^steps is"):
+            net.forecast(count)
     assert net.sample(40, temperature=1e300, seed=2).tolist() == net.sample(40, 1e38, seed=2).tolist()
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from streamlearn_client.json_conversion import as_number, as_whole_number
 
-from ...errors import BadValue
+from ...errors import BadValue, TooLarge
 from ...kernels import compiler
 from ...kernels.recurrent import evaluation, memory_layout, network, optimizers, rollout, tbptt
 from ...kernels.simd import splitmix
@@ -255,8 +255,10 @@ class RNN(Recurrent):
         BadValue
             If ``target`` is not ``"next"``, before the first sample of the stream, or if ``steps`` is out of
             range.
+        TooLarge
+            If ``steps`` times the model's outputs is more than 2²⁸ numbers (1 GiB).
         """
-        forecasts = self._run_free(as_whole_number(steps, "steps"), 0.0, 0, key)[1]
+        forecasts = self._run_free("steps", as_whole_number(steps, "steps"), 0.0, 0, key)[1]
         ahead = forecasts[:, : self.spec.symbols or self.dim].copy()
         horizon = forecasts[:1].reshape(-1, ahead.shape[1])[:steps]
         ahead[: len(horizon)] = horizon
@@ -292,6 +294,8 @@ class RNN(Recurrent):
         BadValue
             If the net does not forecast symbols, before the first sample of the stream, or if a number is out
             of range.
+        TooLarge
+            If ``n`` times the model's outputs is more than 2²⁸ numbers (1 GiB).
         """
         if self.spec.symbols is None or not self._forecasts:
             raise BadValue(
@@ -301,19 +305,31 @@ class RNN(Recurrent):
         if not 0 <= as_number(temperature, "temperature") < math.inf:
             raise BadValue(f"temperature is {temperature}; expected a finite number of at least 0")
         temperature = min(temperature, _MAX_TEMPERATURE)
-        symbols, _ = self._run_free(as_whole_number(n, "n"), temperature, as_whole_number(seed, "seed"), key)
+        n, seed = as_whole_number(n, "n"), as_whole_number(seed, "seed")
+        symbols, _ = self._run_free("n", n, temperature, seed, key)
         return symbols[:, 0].astype(np.int32)
 
     def _run_free(
-        self, n: int, temperature: float, seed: int, key: int | str | None
+        self, field: str, n: int, temperature: float, seed: int, key: int | str | None
     ) -> tuple[Float32, Float32]:
-        """Run ``n`` steps on the net's own forecasts. Return the inputs and the forecasts."""
+        """Run ``n`` steps on the net's own forecasts. Return the inputs and the forecasts.
+
+        ``field`` is the name of ``n`` for errors.
+        """
         keys = self._read_keys(key, 1)
         slot = int(self._slots.find(keys, 1)[0])
         if not self._forecasts or slot < 0 or not self.state["progress"][slot, tbptt.WAITING]:
             raise BadValue(
                 "the network has no forecast to continue: it needs target='next' and at least one learned"
                 " sample of this stream"
+            )
+        width = max(self.dim, self.outputs)
+        most = _MAX_GENERATED // width
+        if n > most:
+            raise TooLarge(
+                f"{field} is {n}, and may be {most} at most: {field} times the model's {width} columns "
+                f"may not exceed {_MAX_GENERATED}; ask for fewer steps at a time",
+                most=most,
             )
         x, out = np.full((n, self.dim), np.nan, np.float32), self._empty_outputs(n)
         random = np.array([seed], np.uint64)
@@ -374,4 +390,5 @@ class RNN(Recurrent):
 _LEARN_SAMPLES, _SKIP_SAMPLES = np.array([1, 1]), np.array([1, 0])
 _LEARN_TARGETS, _ANSWER_TARGETS = np.array([0, 1]), np.array([0, 0])
 _MAX_TEMPERATURE = float(np.finfo(np.float32).max)
+_MAX_GENERATED = 1 << 28  # numbers of one forecast or sample
 _UNUSED = np.zeros(1, np.uint64)
