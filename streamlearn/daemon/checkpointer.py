@@ -87,6 +87,7 @@ class Checkpointer:
         self._histories = {key: _History(infos, now) for key, infos in checkpoints.items()}
         self._due: dict[HostedModel, None] = {}  # at the end of their current record, in this order
         self._removing: dict[ModelKey, int] = {}  # deleted models with remaining files → first needed lsn
+        self._unremoved: dict[ModelKey, int] = {}  # those whose files could not be removed
         self._retired = 0
         self._holds = 0
         self._after_hold: list[Callable[[], None]] = []
@@ -250,8 +251,11 @@ class Checkpointer:
             return
 
         def removed(_: None, error: Exception | None) -> None:
-            del self._removing[hosted.name, hosted.create_lsn]
+            key = (hosted.name, hosted.create_lsn)
+            needed = self._removing.pop(key)
             if error is not None:
+                # The journal keeps the deletion: without it, the next start would find the model again.
+                self._unremoved[key] = needed
                 log.warning("can't remove the checkpoints of the deleted model %s: %s", hosted.name, error)
             self._retire_journal()
 
@@ -337,7 +341,7 @@ class Checkpointer:
         needed = [
             first_needed_lsn(hosted, self._history(hosted).checkpoints) for hosted in self._context.shard
         ]
-        needed += self._removing.values()
+        needed += [*self._removing.values(), *self._unremoved.values()]
         before = min((lsn for lsn in needed if lsn is not None), default=journal.durable_lsn + 1)
         # It may be lower than before: an idle model needs no record, and its next record has a later lsn. The
         # manifest must not ask for segments that an earlier process removed meanwhile.

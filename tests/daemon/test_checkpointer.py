@@ -373,6 +373,28 @@ def test_a_deleted_model_needs_the_journal_until_its_files_are_removed(scene: Sc
     assert scene.checkpointer.idle
 
 
+def test_the_journal_keeps_a_deletion_whose_files_cannot_be_removed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(scene.store, "drop", refuse)
+    scene.set_durable(50)
+    scene.journal.retired.clear()
+    old = scene.hosted
+    scene.bench.change(scene.bench.shard.accept_delete("m", 2, 0))
+    scene.checkpointer.forget(old)
+    scene.checkpointer.remove(old)
+    scene.worker.work()
+    scene.bench.create("n")
+    for now in (5000.0, 6000.0, 7000.0):
+        scene.checkpointer.tick(now)
+        scene.worker.work()
+    assert scene.journal.retired == []  # the next start must find record 2, or it finds the model again
+    assert scene.checkpointer.idle
+
+
 @pytest.mark.parametrize(
     ("problem", "error"),
     [(DiskFull("no room"), DiskFull), (OSError(errno.EIO, "broken"), Internal)],

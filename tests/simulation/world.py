@@ -179,7 +179,8 @@ class World:
             self._step(new_work=False, start=False)
         while self.life is None or self.life.daemon is None:
             self._step(new_work=False)
-        require(self._replayed == 0, "a clean stop left records to replay")
+        # The journal keeps a deletion if the files of the model could not be removed.
+        require(self._replayed == 0 or self.deleted, "a clean stop left records to replay")
         self._check_states()
 
     # --------------------------------------------------------------------------------------------- steps
