@@ -14,7 +14,7 @@ from streamlearn.daemon.group_commit import GroupCommit
 from streamlearn.daemon.identity import LOCAL
 from streamlearn.daemon.replies import ReplyAddress, checkpoint_fields, deleted_while_waiting, model_fields
 from streamlearn.daemon.restores import Restores
-from streamlearn.errors import BadMessage, BadName, BadSpec, Internal, StreamlearnError
+from streamlearn.errors import BadMessage, BadName, BadSpec, Internal, StreamlearnError, TooLarge
 from streamlearn.history import Target
 from streamlearn.shard import HostedModel
 from streamlearn.store.checkpoint import CheckpointInfo
@@ -24,6 +24,8 @@ from streamlearn_client.protocol import Request
 from streamlearn_client.protocol.names import check_checkpoint, check_model
 
 log = logs.get_logger(__name__)
+
+MOST_NAMED = 100  # checkpoints with a name of one model: retention never removes them
 
 
 class WriteOperations:
@@ -112,7 +114,20 @@ class WriteOperations:
 
         self._group_commit.commit()
         hosted = self._context.shard.hosted(request.model)
+        if name is not None:
+            self._check_named(hosted, name)
         self._context.watermarks.when_applied(hosted, hosted.accepted_lsn, take, between_records=True)
+
+    def _check_named(self, hosted: HostedModel, name: str) -> None:
+        """Raise `TooLarge` if the model has as many checkpoints with a name as it may have."""
+        names = {info.name for info in self._checkpointer.checkpoints_of(hosted) if info.pinned}
+        if len(names) >= MOST_NAMED and name not in names:  # a known name is refused by the checkpointer
+            raise TooLarge(
+                f"model {hosted.name!r} has {len(names)} checkpoints with a name, and may have {MOST_NAMED}; "
+                "unpin one first",
+                limit="named checkpoints",
+                most=MOST_NAMED,
+            )
 
     def _do_unpin(self, reply_to: ReplyAddress, request: Request) -> None:
         hosted = self._context.shard.hosted(request.model)

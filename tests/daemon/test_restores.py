@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from streamlearn.daemon import restores as restores_of_the_daemon
+from streamlearn.daemon import write_operations
 from streamlearn.errors import (
     BadCheckpoint,
     BadMessage,
@@ -21,6 +22,7 @@ from streamlearn.errors import (
     ModelExists,
     NoCheckpoint,
     ShuttingDown,
+    TooLarge,
     UnknownModel,
 )
 from streamlearn.history import History
@@ -59,6 +61,25 @@ def test_a_named_checkpoint_is_listed_restored_and_unpinned(running: Running) ->
         with pytest.raises(BadName):
             wire.call("restore", "m", **{field: ""})
     assert wire.hash() == reference(X[:10])
+
+
+def test_the_number_of_named_checkpoints_is_limited(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_operations, "MOST_NAMED", 2)
+    wire = running.wire
+    for name in ("a", "b"):
+        wire.call("checkpoint", "m", name=name)
+    with pytest.raises(TooLarge) as caught:
+        wire.call("checkpoint", "m", name="c")
+    assert caught.value.detail == {"limit": "named checkpoints", "most": 2}
+    with pytest.raises(CheckpointExists):
+        wire.call("checkpoint", "m", name="a")
+    wire.call("checkpoint", "m")
+    wire.learn(X[:10])
+    wire.call("restore", "m", name="a")  # its undo checkpoint does not count
+    wire.call("unpin", "m", name="a")
+    assert wire.call("checkpoint", "m", name="c")["name"] == "c"
 
 
 def test_a_restore_can_be_undone(running: Running) -> None:
