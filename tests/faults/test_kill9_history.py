@@ -27,6 +27,7 @@ from tests.e2e.daemon_process import SECONDS, DaemonProcess
 pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(1800)]
 
 SEED = 20261129
+KEPT_NAMES = 50  # checkpoints with a name; a model may have 100
 KIND, SPEC = "som", {"dim": 3, "grid": [4, 4], "scale": "standard", "seed": 3}
 SETTINGS = {"journal__segment_bytes": 65536, "checkpoints__samples": 1500, "checkpoints__seconds": 1}
 
@@ -177,6 +178,9 @@ def test_kill_9_during_backups_checkpoints_and_restores(tmp_path: Path, kills: i
                 life.learn(random.randint(5, 25))
                 life.ask("checkpoint", name=f"kept-{number}")
                 ledger.names[f"kept-{number}"] = max(ledger.states)
+                for name in list(ledger.names)[:-KEPT_NAMES]:
+                    life.ask("unpin", name=name)
+                    del ledger.names[name]
                 life.learn(random.randint(1, 15))
                 reheated = life.ask("reheat", heat=0.5)["lsn"]
                 ledger.model.reheat(0.5)
