@@ -7,12 +7,12 @@ Once a model has two checkpoints, the journal before the older one is no longer 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from streamlearn.daemon import logs
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.model_memory import WRITE_COPIES, state_bytes
 from streamlearn.errors import (
@@ -29,7 +29,7 @@ from streamlearn.shard import HostedModel, Snapshot
 from streamlearn.store.checkpoint import CheckpointInfo, check_unused
 from streamlearn_client.protocol import EventMessage
 
-log = logging.getLogger(__name__)
+log = logs.get_logger(__name__)
 
 Taken = Callable[[CheckpointInfo | None, StreamlearnError | None], None]
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
+from streamlearn.daemon import logs
 from streamlearn.daemon.runtime import Runtime
 
-log = logging.getLogger(__name__)
+log = logs.get_logger(__name__)
 
 STEP_NS = 3600 * 10**9  # the system clock was set back by more than this: do not wait until it has caught up
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import zmq
 from numpy.typing import NDArray
 
+from streamlearn.daemon import logs
 from streamlearn.daemon.budget import Account
 from streamlearn.daemon.identity import LOCAL, Identity
 from streamlearn.daemon.metrics import Metrics
@@ -19,7 +19,7 @@ from streamlearn.shard import HostedModel
 from streamlearn.store.checkpoint import CheckpointInfo
 from streamlearn_client.protocol import Frame, Id, encode_error, encode_reply
 
-log = logging.getLogger(__name__)
+log = logs.get_logger(__name__)
 
 ZERO_COPY_BYTES = 1 << 18  # larger frames are not copied: the copy would cost more than the rest of the reply
 SMALL_BYTES = 4096  # smaller replies are never refused

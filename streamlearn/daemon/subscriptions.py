@@ -15,7 +15,6 @@ inode of its socket, which no later connection has; `sweep` forgets those that n
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 from collections import Counter
@@ -23,13 +22,14 @@ from contextlib import suppress
 
 import zmq
 
+from streamlearn.daemon import logs
 from streamlearn.daemon.access import Access
 from streamlearn.daemon.budget import Account
 from streamlearn.errors import Busy, Forbidden, StreamlearnError, TooLarge
 from streamlearn_client.keys import topic_prefix
 from streamlearn_client.protocol import EVENT_KINDS, SUBSCRIBED, Frame, encode_error, topic
 
-log = logging.getLogger(__name__)
+log = logs.get_logger(__name__)
 
 RECEIVE_HWM = 2  # subscriptions of one connection that ZeroMQ queues; it reads on while there are any
 READ_PER_TURN = 64
