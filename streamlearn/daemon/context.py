@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from streamlearn.daemon.budget import Budget
 from streamlearn.daemon.config import Settings
+from streamlearn.daemon.durability.watermarks import Watermarks
+from streamlearn.daemon.limits.budget import Budget
+from streamlearn.daemon.limits.model_memory import ModelMemory
 from streamlearn.daemon.metrics import Metrics
-from streamlearn.daemon.model_memory import ModelMemory
-from streamlearn.daemon.publisher import Publisher
-from streamlearn.daemon.replies import Replies
+from streamlearn.daemon.network.publisher import Publisher
+from streamlearn.daemon.network.replies import Replies
+from streamlearn.daemon.network.sockets import Sockets
 from streamlearn.daemon.runtime import Runtime
 from streamlearn.daemon.self_pipe import SelfPipe
-from streamlearn.daemon.sockets import Sockets
-from streamlearn.daemon.watermarks import Watermarks
 from streamlearn.daemon.worker import Worker
 from streamlearn.shard import Shard
 from streamlearn.store.checkpoint import CheckpointStore

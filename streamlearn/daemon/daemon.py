@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from streamlearn.daemon.backups import Backups
-from streamlearn.daemon.budget import Budget, frame_bytes, memory_bytes
-from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.context import Context
-from streamlearn.daemon.group_commit import GroupCommit
+from streamlearn.daemon.durability.checkpointer import Checkpointer
+from streamlearn.daemon.durability.group_commit import GroupCommit
+from streamlearn.daemon.durability.watermarks import Watermarks
+from streamlearn.daemon.limits.budget import Budget, frame_bytes, memory_bytes
+from streamlearn.daemon.limits.model_memory import ModelMemory
 from streamlearn.daemon.loop import IDLE_FACTOR, Loop
 from streamlearn.daemon.metrics import Metrics
-from streamlearn.daemon.model_memory import ModelMemory
-from streamlearn.daemon.publisher import Publisher
-from streamlearn.daemon.queries import Queries
-from streamlearn.daemon.read_operations import ReadOperations
-from streamlearn.daemon.replies import Replies
-from streamlearn.daemon.restores import Restores
+from streamlearn.daemon.network.publisher import Publisher
+from streamlearn.daemon.network.replies import Replies
+from streamlearn.daemon.network.sockets import Sockets
+from streamlearn.daemon.network.subscriptions import Subscriptions
+from streamlearn.daemon.operations.backups import Backups
+from streamlearn.daemon.operations.queries import Queries
+from streamlearn.daemon.operations.read_operations import ReadOperations
+from streamlearn.daemon.operations.restores import Restores
+from streamlearn.daemon.operations.write_operations import WriteOperations
 from streamlearn.daemon.runtime import Runtime
-from streamlearn.daemon.sockets import Sockets
-from streamlearn.daemon.subscriptions import Subscriptions
-from streamlearn.daemon.watermarks import Watermarks
 from streamlearn.daemon.worker import Worker
-from streamlearn.daemon.write_operations import WriteOperations
 from streamlearn.errors import FatalError, JournalFailed
 from streamlearn.recovery import Recovered
 from streamlearn.store.checkpoint import CheckpointStore

@@ -18,14 +18,14 @@ from functools import partial
 from streamlearn import __version__
 from streamlearn import models as model_kinds
 from streamlearn.daemon import logs, sdnotify
-from streamlearn.daemon.access import Access
-from streamlearn.daemon.budget import Budget, frame_bytes, memory_bytes
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.daemon import Daemon
-from streamlearn.daemon.model_memory import state_bytes
+from streamlearn.daemon.limits.budget import Budget, frame_bytes, memory_bytes
+from streamlearn.daemon.limits.model_memory import state_bytes
+from streamlearn.daemon.limits.system_memory import resident_bytes
+from streamlearn.daemon.network.sockets import bind, check_exposure
 from streamlearn.daemon.process import Terminated, check_terminated
-from streamlearn.daemon.sockets import bind, check_exposure
-from streamlearn.daemon.system_memory import resident_bytes
+from streamlearn.daemon.security.access import Access
 from streamlearn.daemon.trial import survives
 from streamlearn.errors import (
     BadConfig,

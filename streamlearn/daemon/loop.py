@@ -18,14 +18,14 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.context import Context
-from streamlearn.daemon.group_commit import GroupCommit
-from streamlearn.daemon.identity import Identity
-from streamlearn.daemon.queries import Queries
-from streamlearn.daemon.replies import ReplyAddress, as_typed
+from streamlearn.daemon.durability.checkpointer import Checkpointer
+from streamlearn.daemon.durability.group_commit import GroupCommit
+from streamlearn.daemon.network.replies import ReplyAddress, as_typed
+from streamlearn.daemon.network.sockets import receive
+from streamlearn.daemon.operations.queries import Queries
 from streamlearn.daemon.sdnotify import Watchdog
-from streamlearn.daemon.sockets import receive
+from streamlearn.daemon.security.identity import Identity
 from streamlearn.errors import BadMessage, FatalError, ShuttingDown, StreamlearnError, UnknownOp
 from streamlearn.shard import Applied
 from streamlearn.store.record import RecordKind

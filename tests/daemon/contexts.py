@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from streamlearn.daemon.budget import Budget
 from streamlearn.daemon.context import Context
+from streamlearn.daemon.limits.budget import Budget
 from streamlearn.daemon.runtime import Runtime
 
 

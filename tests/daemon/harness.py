@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import zmq
 
-from streamlearn.daemon.access import Access
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.daemon import Daemon
-from streamlearn.daemon.sockets import bind
+from streamlearn.daemon.network.sockets import bind
+from streamlearn.daemon.security.access import Access
 from streamlearn.recovery import recover
 from streamlearn.store.checkpoint import CheckpointStore
 from streamlearn.store.fs import FS, Bytes

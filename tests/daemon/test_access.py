@@ -14,12 +14,12 @@ import pytest
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from streamlearn.daemon.access import Access
 from streamlearn.daemon.config import Endpoints
-from streamlearn.daemon.identity import OPERATIONS, Identity
-from streamlearn.daemon.identity import RIGHTS as RIGHT_NAMES
-from streamlearn.daemon.refusals import Refusals
-from streamlearn.daemon.sockets import bind
+from streamlearn.daemon.network.sockets import bind
+from streamlearn.daemon.security.access import Access
+from streamlearn.daemon.security.identity import OPERATIONS, Identity
+from streamlearn.daemon.security.identity import RIGHTS as RIGHT_NAMES
+from streamlearn.daemon.security.refusals import Refusals
 from streamlearn.errors import BadConfig, Forbidden, UnknownModel
 from streamlearn_client.keys import ClientKeys, generate
 from streamlearn_client.protocol import OPS, Learn, encode_request
@@ -352,7 +352,7 @@ def test_an_exception_in_the_handler_denies_and_does_not_end_it(
 
 
 def test_without_the_handler_nobody_is_admitted(ring: KeyRing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamlearn.daemon.sockets.ZapHandler", Mock())
+    monkeypatch.setattr("streamlearn.daemon.network.sockets.ZapHandler", Mock())
     free = dict.fromkeys(KINDS, "tcp://127.0.0.1:*")
     sockets = bind(Endpoints(**free), 1 << 20, Access(ring.security))
     try:

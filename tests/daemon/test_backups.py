@@ -108,7 +108,7 @@ def slow_copy(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Semaphore]:
 
         return write(fs, plan, place, wait)
 
-    monkeypatch.setattr("streamlearn.daemon.backups.write_backup", write_slowly)
+    monkeypatch.setattr("streamlearn.daemon.operations.backups.write_backup", write_slowly)
     yield permits
     stopped.set()
 
@@ -288,6 +288,6 @@ def test_the_setting_limits_where_backups_are_written(serve: Callable[..., Runni
 def test_a_daemon_for_other_hosts_needs_the_setting(
     running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamlearn.daemon.backups.is_local", lambda endpoint: False)
+    monkeypatch.setattr("streamlearn.daemon.operations.backups.is_local", lambda endpoint: False)
     with pytest.raises(Forbidden, match=r"backup\.directory"):
         running.wire.call("backup", directory=str(tmp_path / "copy"))

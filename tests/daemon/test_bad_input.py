@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zmq
 
-from streamlearn.daemon.read_operations import ReadOperations
+from streamlearn.daemon.operations.read_operations import ReadOperations
 from streamlearn.errors import by_code
 from streamlearn.shard import Shard
 from streamlearn_client.protocol import Learn, Request

@@ -10,10 +10,10 @@ import pytest
 import zmq
 
 from streamlearn import models
-from streamlearn.daemon import system_memory
-from streamlearn.daemon.budget import LEAST_BYTES, SHARES, Budget, frame_bytes
 from streamlearn.daemon.config import LimitSettings, Settings
-from streamlearn.daemon.model_memory import state_bytes
+from streamlearn.daemon.limits import system_memory
+from streamlearn.daemon.limits.budget import LEAST_BYTES, SHARES, Budget, frame_bytes
+from streamlearn.daemon.limits.model_memory import state_bytes
 from streamlearn.errors import BadConfig, Busy, TooLarge
 from streamlearn_client.protocol import Learn, Request
 from tests.daemon.harness import Running, wait_for

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streamlearn.daemon.model_memory import WRITE_COPIES, state_bytes
+from streamlearn.daemon.limits.model_memory import WRITE_COPIES, state_bytes
 from streamlearn.errors import Busy, UnknownModel
 from streamlearn.store.checkpoint import CheckpointInfo
 from tests.daemon.test_checkpointer import Scene

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.config import Checkpoints, Settings
+from streamlearn.daemon.durability.checkpointer import Checkpointer
+from streamlearn.daemon.durability.watermarks import Watermarks
 from streamlearn.daemon.metrics import Metrics
-from streamlearn.daemon.watermarks import Watermarks
 from streamlearn.errors import (
     Busy,
     CheckpointExists,

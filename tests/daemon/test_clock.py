@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from random import Random
 
-from streamlearn.daemon.clock import STEP_NS, ArrivalClock
+from streamlearn.daemon.durability.clock import STEP_NS, ArrivalClock
 from streamlearn.daemon.runtime import Runtime
 from streamlearn.store import FS, Journal, Record, RecordKind
 from tests.daemon.harness import Running, X

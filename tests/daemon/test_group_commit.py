@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from streamlearn.daemon.config import Learning, Settings
-from streamlearn.daemon.group_commit import GroupCommit
+from streamlearn.daemon.durability.group_commit import GroupCommit
+from streamlearn.daemon.durability.watermarks import Watermarks
 from streamlearn.daemon.metrics import Metrics
-from streamlearn.daemon.replies import ReplyAddress
+from streamlearn.daemon.network.replies import ReplyAddress
 from streamlearn.daemon.runtime import Runtime
-from streamlearn.daemon.watermarks import Watermarks
 from streamlearn.errors import Busy
 from streamlearn.shard import HostedModel, Shard
 from streamlearn.store import FS, Journal, RecordKind, tensors

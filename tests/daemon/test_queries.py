@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from streamlearn import models
-from streamlearn.daemon import queries
 from streamlearn.daemon.metrics import Metrics
-from streamlearn.daemon.queries import Queries, Query
-from streamlearn.daemon.replies import ReplyAddress
+from streamlearn.daemon.network.replies import ReplyAddress
+from streamlearn.daemon.operations import queries
+from streamlearn.daemon.operations.queries import Queries, Query
 from streamlearn.errors import BadShape, BadValue, Busy, Internal, ShuttingDown, UnknownModel
 from streamlearn.models.batch import Batch
 from streamlearn.models.outputs import ModelOutputs, row_bytes

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamlearn.daemon import restores as restores_of_the_daemon
-from streamlearn.daemon import write_operations
+from streamlearn.daemon.operations import restores as restores_of_the_daemon
+from streamlearn.daemon.operations import write_operations
 from streamlearn.errors import (
     BadCheckpoint,
     BadMessage,

@@ -10,7 +10,7 @@ import pytest
 import zmq
 
 from streamlearn.daemon.config import Endpoints
-from streamlearn.daemon.sockets import bind, check_exposure
+from streamlearn.daemon.network.sockets import bind, check_exposure
 from streamlearn.errors import InsecureBind, PortTaken, StartupError
 
 FREE = "tcp://127.0.0.1:*"

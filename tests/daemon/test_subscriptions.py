@@ -8,10 +8,10 @@ import pytest
 import zmq
 
 from benchmarks.zmtp import Peer
-from streamlearn.daemon.access import Access
-from streamlearn.daemon.budget import Account
 from streamlearn.daemon.config import LimitSettings
-from streamlearn.daemon.subscriptions import FLOOD_FACTOR, LONGEST_TOPIC, Subscriptions
+from streamlearn.daemon.limits.budget import Account
+from streamlearn.daemon.network.subscriptions import FLOOD_FACTOR, LONGEST_TOPIC, Subscriptions
+from streamlearn.daemon.security.access import Access
 from streamlearn.errors import Busy, TooLarge
 from streamlearn_client import Client
 from streamlearn_client.protocol import decode_reply

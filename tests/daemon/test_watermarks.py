@@ -7,7 +7,7 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlearn.daemon.watermarks import Watermarks
+from streamlearn.daemon.durability.watermarks import Watermarks
 from streamlearn.shard import HostedModel, ProducerState
 from tests.shard.fakes import RunningSum
 

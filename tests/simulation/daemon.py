@@ -9,8 +9,8 @@ from typing import Any
 from greenlet import GreenletExit
 
 from streamlearn import models
-from streamlearn.daemon.budget import Budget
 from streamlearn.daemon.daemon import Daemon
+from streamlearn.daemon.limits.budget import Budget
 from streamlearn.daemon.runtime import Runtime
 from streamlearn.recovery import recover, take_over
 from streamlearn.store.checkpoint import CheckpointStore

@@ -13,9 +13,9 @@ from typing import Any
 from unittest import mock
 
 from streamlearn import recovery
-from streamlearn.daemon.group_commit import GroupCommit
-from streamlearn.daemon.restores import Restores
-from streamlearn.daemon.watermarks import Watermarks
+from streamlearn.daemon.durability.group_commit import GroupCommit
+from streamlearn.daemon.durability.watermarks import Watermarks
+from streamlearn.daemon.operations.restores import Restores
 from streamlearn.models.base import Model
 from streamlearn.shard.hosted_model import HostedModel
 from streamlearn.shard.producers import ProducerState

@@ -15,7 +15,7 @@ from typing import Any
 
 import zmq
 
-from streamlearn.daemon.access import Access
+from streamlearn.daemon.security.access import Access
 
 Message = list[bytes]
 Sent = Callable[[Message], None]

@@ -14,8 +14,8 @@ from random import Random
 from typing import Any
 from unittest import mock
 
-from streamlearn.daemon.budget import Budget
 from streamlearn.daemon.config import Settings
+from streamlearn.daemon.limits.budget import Budget
 from streamlearn.errors import StreamlearnError
 from streamlearn.recovery import Recovered
 from streamlearn.store.journal import Journal

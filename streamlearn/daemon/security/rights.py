@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from streamlearn.daemon import logs
 from streamlearn.daemon.config import Security
-from streamlearn.daemon.identity import RIGHTS, Identity
+from streamlearn.daemon.security.identity import RIGHTS, Identity
 from streamlearn.errors import BadConfig, StreamlearnError
 from streamlearn_client.keys import check_key_name, public_key, read_public_key
 

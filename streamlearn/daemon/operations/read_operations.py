@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.context import Context
-from streamlearn.daemon.group_commit import GroupCommit
-from streamlearn.daemon.queries import Arrays, Queries, Query
-from streamlearn.daemon.replies import (
+from streamlearn.daemon.durability.checkpointer import Checkpointer
+from streamlearn.daemon.durability.group_commit import GroupCommit
+from streamlearn.daemon.network.replies import (
     ReplyAddress,
     checkpoint_fields,
     deleted_while_waiting,
     model_fields,
     quarantine_fields,
 )
+from streamlearn.daemon.operations.queries import Arrays, Queries, Query
 from streamlearn.errors import TooLarge
 from streamlearn.models.base import Model
 from streamlearn.models.outputs import row_bytes

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import zmq
 
-from streamlearn.daemon.access import Access
 from streamlearn.daemon.config import Endpoints
-from streamlearn.daemon.identity import Identity
-from streamlearn.daemon.subscriptions import RECEIVE_HWM as SUBSCRIPTIONS_HWM
-from streamlearn.daemon.zap import ZapHandler
+from streamlearn.daemon.network.subscriptions import RECEIVE_HWM as SUBSCRIPTIONS_HWM
+from streamlearn.daemon.security.access import Access
+from streamlearn.daemon.security.identity import Identity
+from streamlearn.daemon.security.zap import ZapHandler
 from streamlearn.errors import InsecureBind, PortTaken, StartupError
 from streamlearn_client.keys import KeyPair
 from streamlearn_client.protocol import DEFAULT_LIMITS, Frame

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamlearn import models as model_kinds
-from streamlearn.daemon.budget import Budget
+from streamlearn.daemon.limits.budget import Budget
 from streamlearn.errors import TooLarge
 from streamlearn.models.base import Model
 from streamlearn.shard import Shard

@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from streamlearn.daemon import logs
-from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.context import Context
+from streamlearn.daemon.durability.checkpointer import Checkpointer
+from streamlearn.daemon.durability.group_commit import GroupCommit
 from streamlearn.daemon.flow import Flow, run
-from streamlearn.daemon.group_commit import GroupCommit
-from streamlearn.daemon.replies import ReplyAddress
-from streamlearn.daemon.sockets import is_local
+from streamlearn.daemon.network.replies import ReplyAddress
+from streamlearn.daemon.network.sockets import is_local
 from streamlearn.daemon.worker import Worker
 from streamlearn.errors import Busy, Forbidden, ShuttingDown
 from streamlearn.store.backup import BackupPlan, BackupSummary, check_destination, plan_backup, write_backup

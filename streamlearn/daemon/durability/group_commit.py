@@ -10,9 +10,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from streamlearn.daemon.clock import ArrivalClock
 from streamlearn.daemon.context import Context
-from streamlearn.daemon.replies import ReplyAddress
+from streamlearn.daemon.durability.clock import ArrivalClock
+from streamlearn.daemon.network.replies import ReplyAddress
 from streamlearn.errors import Busy, DiskFull, JournalFailed, StreamlearnError
 from streamlearn.shard import RECORD_OVERHEAD, Duplicate, HostedModel
 from streamlearn.store.record import Record

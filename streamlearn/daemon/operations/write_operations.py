@@ -7,13 +7,18 @@ from functools import partial
 from typing import Any
 
 from streamlearn.daemon import logs
-from streamlearn.daemon.backups import Backups
-from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.context import Context
-from streamlearn.daemon.group_commit import GroupCommit
-from streamlearn.daemon.identity import LOCAL
-from streamlearn.daemon.replies import ReplyAddress, checkpoint_fields, deleted_while_waiting, model_fields
-from streamlearn.daemon.restores import Restores
+from streamlearn.daemon.durability.checkpointer import Checkpointer
+from streamlearn.daemon.durability.group_commit import GroupCommit
+from streamlearn.daemon.network.replies import (
+    ReplyAddress,
+    checkpoint_fields,
+    deleted_while_waiting,
+    model_fields,
+)
+from streamlearn.daemon.operations.backups import Backups
+from streamlearn.daemon.operations.restores import Restores
+from streamlearn.daemon.security.identity import LOCAL
 from streamlearn.errors import BadMessage, BadName, BadSpec, Internal, StreamlearnError, TooLarge
 from streamlearn.history import Target
 from streamlearn.shard import HostedModel

@@ -14,7 +14,7 @@ from typing import Any
 
 from streamlearn.daemon import logs
 from streamlearn.daemon.context import Context
-from streamlearn.daemon.model_memory import WRITE_COPIES, state_bytes
+from streamlearn.daemon.limits.model_memory import WRITE_COPIES, state_bytes
 from streamlearn.errors import (
     Busy,
     CheckpointExists,

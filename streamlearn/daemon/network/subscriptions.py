@@ -23,8 +23,8 @@ from contextlib import suppress
 import zmq
 
 from streamlearn.daemon import logs
-from streamlearn.daemon.access import Access
-from streamlearn.daemon.budget import Account
+from streamlearn.daemon.limits.budget import Account
+from streamlearn.daemon.security.access import Access
 from streamlearn.errors import Busy, Forbidden, StreamlearnError, TooLarge
 from streamlearn_client.keys import topic_prefix
 from streamlearn_client.protocol import EVENT_KINDS, SUBSCRIBED, Frame, encode_error, topic

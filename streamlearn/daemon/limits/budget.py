@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from streamlearn.daemon.config import Settings
-from streamlearn.daemon.system_memory import default_memory_bytes, resident_bytes
+from streamlearn.daemon.limits.system_memory import default_memory_bytes, resident_bytes
 from streamlearn.errors import BadConfig, Busy, TooLarge
 
 SHARES: Final[Mapping[str, float]] = {

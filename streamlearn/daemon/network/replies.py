@@ -11,9 +11,9 @@ import zmq
 from numpy.typing import NDArray
 
 from streamlearn.daemon import logs
-from streamlearn.daemon.budget import Account
-from streamlearn.daemon.identity import LOCAL, Identity
+from streamlearn.daemon.limits.budget import Account
 from streamlearn.daemon.metrics import Metrics
+from streamlearn.daemon.security.identity import LOCAL, Identity
 from streamlearn.errors import Busy, FatalError, Internal, StreamlearnError, TooLarge, UnknownModel
 from streamlearn.shard import HostedModel
 from streamlearn.store.checkpoint import CheckpointInfo

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from streamlearn.daemon.context import Context
+from streamlearn.daemon.limits.model_memory import state_bytes
 from streamlearn.daemon.metrics import ModelMetrics
-from streamlearn.daemon.model_memory import state_bytes
-from streamlearn.daemon.replies import SMALL_BYTES, ReplyAddress
+from streamlearn.daemon.network.replies import SMALL_BYTES, ReplyAddress
 from streamlearn.daemon.runtime import Runtime
 from streamlearn.errors import Busy, ShuttingDown
 from streamlearn.models.base import Model

@@ -14,9 +14,9 @@ import zmq
 
 from streamlearn.daemon import logs
 from streamlearn.daemon.config import Security
-from streamlearn.daemon.identity import LOCAL, NOBODY, Identity
-from streamlearn.daemon.refusals import Kind, Refusals
-from streamlearn.daemon.rights import load_identities
+from streamlearn.daemon.security.identity import LOCAL, NOBODY, Identity
+from streamlearn.daemon.security.refusals import Kind, Refusals
+from streamlearn.daemon.security.rights import load_identities
 from streamlearn.errors import BadConfig, Forbidden, StreamlearnError
 from streamlearn_client.keys import KeyPair, read_key_pair
 from streamlearn_client.protocol import Learn, Request

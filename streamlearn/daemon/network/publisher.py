@@ -5,8 +5,8 @@ from __future__ import annotations
 import zmq
 
 from streamlearn.daemon import logs
-from streamlearn.daemon.identity import LOCAL, Identity
-from streamlearn.daemon.subscriptions import Subscriptions
+from streamlearn.daemon.network.subscriptions import Subscriptions
+from streamlearn.daemon.security.identity import LOCAL, Identity
 from streamlearn.store.record import Record
 from streamlearn_client.protocol import EventMessage, encode_event
 

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from streamlearn.daemon.checkpointer import Checkpointer
 from streamlearn.daemon.context import Context
+from streamlearn.daemon.durability.checkpointer import Checkpointer
+from streamlearn.daemon.durability.group_commit import GroupCommit
 from streamlearn.daemon.flow import Flow, Resume, Wait, run
-from streamlearn.daemon.group_commit import GroupCommit
-from streamlearn.daemon.model_memory import RESTORE_COPIES, state_bytes
-from streamlearn.daemon.replies import ReplyAddress, deleted_while_waiting, model_fields
+from streamlearn.daemon.limits.model_memory import RESTORE_COPIES, state_bytes
+from streamlearn.daemon.network.replies import ReplyAddress, deleted_while_waiting, model_fields
 from streamlearn.daemon.worker import Worker
 from streamlearn.errors import BadSpec, Busy, ShuttingDown, StreamlearnError
 from streamlearn.history import EarlierState, History, Target

@@ -1,0 +1,1 @@
+"""From accepted records to durable ones: group commit, watermarks and checkpoints."""

@@ -1,0 +1,1 @@
+"""The sockets, and what is sent on them: replies and events."""

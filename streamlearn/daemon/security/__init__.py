@@ -1,0 +1,1 @@
+"""Who may do what: keys, the ZAP handler, rights and refusals."""
