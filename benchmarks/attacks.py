@@ -351,6 +351,7 @@ def _start(name: str, endpoints: Endpoints, seconds: float) -> tuple[Any, Any]:
 
 
 def _attack(name: str, endpoints: Endpoints, seconds: float, answers: Any) -> None:
+    os.nice(19)  # its own work must not slow the daemon down: a real attacker has its own processors
     try:
         answers.put(ATTACKS[name](endpoints, seconds))
     except BaseException as error:

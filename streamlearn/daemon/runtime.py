@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Event, Thread, get_native_id
 from typing import Any
 
 import zmq
 
 from streamlearn.daemon.self_pipe import SelfPipe
+
+WORKER_NICE = 5  # the share of a worker on a busy processor is then a third of the loop's
+
+
+def lower_priority() -> None:
+    """Make the calling thread yield the processor to the loop. Without permission nothing changes."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, get_native_id(), WORKER_NICE)  # of the thread, on Linux
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,7 @@ class Runtime:
     steady_ns: Callable[[], int] = time.monotonic_ns  # never goes back
     cpu_ns: Callable[[], int] = time.thread_time_ns  # CPU time of the calling thread
     thread: Callable[..., Thread] = Thread
+    lower_priority: Callable[[], None] = lower_priority  # of the calling thread
     event: Callable[[], Event] = Event
     queue: Callable[[], SimpleQueue[Any]] = SimpleQueue
     self_pipe: Callable[[], SelfPipe] = SelfPipe

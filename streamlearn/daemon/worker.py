@@ -19,6 +19,7 @@ class Worker:
         self._self_pipe = self_pipe
         self._jobs: SimpleQueue[tuple[Callable[[], Any], Done] | None] = runtime.queue()
         self._results: SimpleQueue[tuple[Done, Any, Exception | None]] = runtime.queue()
+        self._lower_priority = runtime.lower_priority
         self._pending = 0
         self._thread = runtime.thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -47,6 +48,7 @@ class Worker:
             self._thread.join()
 
     def _run(self) -> None:
+        self._lower_priority()
         while self._run_next():
             self._self_pipe.wake()
 

@@ -19,6 +19,8 @@ SECONDS = 1.0
     [
         ("unread_answers", "BUSY"),
         ("large_prediction", "TOO_LARGE (limits.unread_bytes)"),
+        ("checkpoints", "ok"),
+        ("restores", "ok"),
         ("large_models", "TOO_LARGE (limits.memory_bytes)"),
         ("many_subscriptions", "closed"),
     ],

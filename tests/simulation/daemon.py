@@ -47,6 +47,7 @@ class Life:
             "steady_ns": clock.steady_ns,
             "cpu_ns": clock.steady_ns,
             "thread": tasks.thread,
+            "lower_priority": lambda: None,
             "event": lambda: Event(tasks),
             "queue": lambda: Queue(tasks),
             "self_pipe": SelfPipe,

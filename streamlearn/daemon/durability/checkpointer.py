@@ -172,7 +172,10 @@ class Checkpointer:
         `done` gets the checkpoint without its name, or `NoCheckpoint`. Raises `Busy` during a backup.
         """
         if self._holds:
-            raise Busy("a backup is being made, or a state is being computed for restore; unpin later")
+            raise Busy(
+                "a backup is being made, or a state is being computed for restore; unpin later",
+                limit="backups",
+            )
         history, store = self._history(hosted), self._context.checkpoints
 
         def unpin() -> tuple[CheckpointInfo, list[CheckpointInfo]]:

@@ -17,7 +17,7 @@ from streamlearn.daemon.flow import Flow, run
 from streamlearn.daemon.network.replies import ReplyAddress
 from streamlearn.daemon.network.sockets import is_local
 from streamlearn.daemon.worker import Worker
-from streamlearn.errors import Busy, Forbidden, ShuttingDown
+from streamlearn.errors import BadValue, Busy, Forbidden, ShuttingDown
 from streamlearn.store.backup import BackupPlan, BackupSummary, check_destination, plan_backup, write_backup
 
 log = logs.get_logger(__name__)
@@ -78,7 +78,8 @@ class Backups:
         def finished(error: Exception | None) -> None:
             self._running = False
             if error is not None:
-                log.warning("a backup failed: %s", error)
+                if not isinstance(error, BadValue):  # a wrong path is the caller's mistake
+                    log.warning("a backup failed: %s", error)
                 self._context.replies.exception(reply_to, error)
 
         run(self._backup(reply_to, destination), finished)

@@ -118,7 +118,10 @@ class MalsburgSpec(ActivitySpec):
     @property
     def state_values(self) -> int:
         """Number of values in the large arrays of the state: the weights."""
-        return len(self.places) * self.dim
+        if isinstance(self.sheet, int):  # counted, not built: the sheet may be far too large
+            return (1 + 3 * self.sheet * (self.sheet + 1)) * self.dim
+        rows, columns = self.sheet
+        return rows * columns * self.dim
 
     @property
     def places(self) -> Places:
