@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from streamlearn import recovery
 from streamlearn.daemon.durability.group_commit import GroupCommit
 from streamlearn.daemon.durability.watermarks import Watermarks
 from streamlearn.daemon.operations.restores import Restores
@@ -140,6 +139,5 @@ MUTATIONS: dict[str, Mutation] = {
         Shard, "forget_unqueued", lambda self: None
     ),
     "replay applies the last record of a checkpoint again": _replace(Shard, "enqueue", _replay_one_more),
-    "names of a killed process are not synced": _replace(recovery, "_sync_names", lambda *_: None),
     "restores are never answered": _replace(Restores, "collect", lambda self: None),
 }

@@ -25,10 +25,10 @@ HANDSHAKE_MS = 5_000  # a peer that connects and sends nothing is disconnected
 HEARTBEAT_MS = 5_000  # a peer that vanished is disconnected after three of these
 LINGER_MS = 1_000  # how long a stop waits for the last replies to be sent
 # Messages of one connection that ZeroMQ queues before the loop reads them. It counts messages, not bytes.
-# More cost memory: ten connections with frames of 2 MiB took 602 MiB with 32, and 320 MiB with 8. Fewer cost CPU
-# time: 8 instead of 32 about 15 % per message of the firehose, and less than the noise per request.
-# The limit is never changed while connections are open: libzmq 4.3.5 then does not wake a sender that waits for
-# the old limit.
+# More cost memory: ten connections with frames of 2 MiB took 602 MiB with 32, and 320 MiB with 8. Fewer
+# cost CPU time: 8 instead of 32 about 15 % per message of the firehose, and less than the noise per
+# request. The limit is never changed while connections are open: libzmq 4.3.5 then does not wake a sender
+# that waits for the old limit.
 RECEIVE_HWM = 8
 COPIED_BYTES = 1024  # copying a frame up to this size costs less than keeping ZeroMQ's buffer
 PRIVATE = 0o600  # mode of the file of an ipc endpoint, unless endpoints.ipc_mode is another
