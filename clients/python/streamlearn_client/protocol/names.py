@@ -57,11 +57,7 @@ def check_model(name: object) -> str:
     """
     if type(name) is str and _model(name):
         return name
-    raise BadName(
-        f"{_short_repr(name)} is not a valid model name: use 1 to 64 letters, digits, '_', '.' or '-', "
-        "and start with a letter, a digit or '_'",
-        name=_short_repr(name),
-    )
+    raise _bad_name(name, "model")
 
 
 def check_checkpoint(name: object) -> str:
@@ -84,11 +80,7 @@ def check_checkpoint(name: object) -> str:
     """
     if type(name) is str and _model(name):
         return name
-    raise BadName(
-        f"{_short_repr(name)} is not a valid checkpoint name: use 1 to 64 letters, digits, '_', '.' or '-', "
-        "and start with a letter, a digit or '_'",
-        name=_short_repr(name),
-    )
+    raise _bad_name(name, "checkpoint")
 
 
 def check_producer(name: object) -> str:
@@ -179,6 +171,15 @@ def topic(model: str, kind: str) -> str:
         ``model/<name>/<kind>``.
     """
     return f"model/{model}/{kind}"
+
+
+def _bad_name(name: object, what: str) -> BadName:
+    """Return the error for a name that cannot be a file name."""
+    return BadName(
+        f"{_short_repr(name)} is not a valid {what} name: use 1 to 64 letters, digits, '_', '.' or '-', "
+        "and start with a letter, a digit or '_'",
+        name=_short_repr(name),
+    )
 
 
 def _short_repr(name: object) -> str:
