@@ -142,7 +142,7 @@ def test_a_record_has_the_bytes_of_the_document() -> None:
     st.builds(
         Record,
         kind=st.sampled_from([RecordKind.LEARN, RecordKind.CREATE, RecordKind.DELETE, RecordKind.RESTORE]),
-        lsn=st.integers(1, 2**63),
+        lsn=st.integers(1, record.LAST_LSN),
         time=st.integers(-(2**63), 2**63 - 1),
         model=st.text(max_size=20),
         producer=st.text(max_size=20),
