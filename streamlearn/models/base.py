@@ -17,6 +17,7 @@ from streamlearn_client.protocol import PrecisionMonitor
 
 from ..errors import BadValue
 from ..kernels.stream import scaling, score
+from ..kernels.stream.interrupt import NEVER
 from .arguments import Arguments
 from .batch import Batch, Float32, Targets
 from .locking import locked
@@ -66,6 +67,7 @@ class Model(Arguments, Serializable, ABC):
         self.method = scaling.METHODS[self.spec.scale]
         self.decay = decay_per_sample(self.spec.half_life)
         self._lock = threading.RLock()
+        self.interrupt = NEVER  # the flag of the learn kernels; a host replaces it by its own
         self.state = {
             "samples": np.zeros(1, np.int64),
             "scale.statistics": np.zeros((3, self.dim)),
