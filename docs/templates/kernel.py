@@ -11,7 +11,9 @@ import numpy as np
 
 from ..compiler import device, kernel
 from ..simd.lanes import WIDTH, fma
-from .units import Outputs, Progress, Scaling, Score, Units, begin_sample, finish_sample
+from ..stream.scaling import Scaling
+from ..stream.score import Score
+from .units import Outputs, Progress, Units, begin_sample, finish_sample
 
 
 @device

@@ -16,11 +16,12 @@ METHODS = ["standard", "ewma", "minmax", None]
 
 @nb.njit(error_model="numpy")
 def _run(method, clip, decay, x, scaled, present, restored, statistics):
+    scale = scaling.Scaling(method, statistics, clip)
     for n in range(x.shape[0]):
-        present[n] = scaling.transform(method, statistics, clip, x, n, scaled[n])
+        present[n] = scaling.transform(scale, x, n, scaled[n])
         for c in range(x.shape[1]):
-            restored[n, c] = scaling.restore(method, statistics, c, scaled[n, c])
-        scaling.update(method, statistics, decay, x, n)
+            restored[n, c] = scaling.restore(scale, c, scaled[n, c])
+        scaling.update(scale, decay, x, n)
 
 
 def run(method, x, clip=6.0, decay=0.98):

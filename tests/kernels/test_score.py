@@ -20,14 +20,14 @@ VALUES = st.floats(0, width=32, allow_nan=False)  # infinity included
 @nb.njit(error_model="numpy")
 def _observe(tree, head, values, decay, ranks):
     for i in range(values.size):
-        ranks[i] = score.rank(tree, head, values[i])
-        score.observe(tree, head, values[i], decay)
+        ranks[i] = score.rank(score.Score(tree, head), values[i])
+        score.observe(score.Score(tree, head), values[i], decay)
 
 
 @nb.njit(error_model="numpy")
 def _rank(tree, head, values, ranks):
     for i in range(values.size):
-        ranks[i] = score.rank(tree, head, values[i])
+        ranks[i] = score.rank(score.Score(tree, head), values[i])
 
 
 class Ranking:

@@ -24,6 +24,7 @@ import numpy as np
 from ..compiler import allocating_device, device, kernel
 from ..simd.lanes import WIDTH, anywhere, fma, lane, load, select, store, zero
 from ..stream import score as scores
+from ..stream.score import Score
 from .plane import copy_activities, neighbour_max, read_activities, store_window, window
 
 # Smaller outputs are set to 0, so that rounding fires no cell. This is part of the rule.
@@ -125,7 +126,7 @@ def _write_outputs(x, n, layers, net, buffers, input_index, cell_index, scoring,
         _respond(l, net, buffers)
     winner[n], largest = copy_activities(planes, cell_index, activity, n)
     distance[n] = _1 / (_1 + largest) if present[n] > 0 else np.float32(np.nan)
-    score[n] = scores.rank(*scoring, distance[n])
+    score[n] = scores.rank(scoring, distance[n])
 
 
 @kernel(
@@ -155,7 +156,7 @@ def predict(
     layers = b.shape[0] // c.shape[0]
     net = (a, b, c, g, area_offsets, vicinity_offsets, margin)
     buffers = _allocate_buffers(layers, c.shape[0], margin, x.shape[1])
-    scoring, outputs = (tree, head), (winner, activity, distance, score, present)
+    scoring, outputs = Score(tree, head), (winner, activity, distance, score, present)
     for n in range(x.shape[0]):
         _write_outputs(x, n, layers, net, buffers, input_index, cell_index, scoring, outputs)
 
@@ -192,7 +193,7 @@ def learn(
     layers = b.shape[0] // c.shape[0]
     net = (a, b, c, g, area_offsets, vicinity_offsets, margin)
     buffers = _allocate_buffers(layers, c.shape[0], margin, x.shape[1])
-    scoring, outputs = (tree, head), (winner, activity, distance, score, present)
+    scoring, outputs = Score(tree, head), (winner, activity, distance, score, present)
     for n in range(x.shape[0]):
         _write_outputs(x, n, layers, net, buffers, input_index, cell_index, scoring, outputs)
         if present[n] > 0:
@@ -207,5 +208,5 @@ def learn(
             quality[FIRING] = quality[FIRING] * decay + firing / cell_index.size
             quality[REINFORCED] = quality[REINFORCED] * decay + reinforced
             quality[RECRUITED] = quality[RECRUITED] * decay + recruited
-        scores.observe(tree, head, distance[n], decay)
+        scores.observe(scoring, distance[n], decay)
         samples[0] += 1

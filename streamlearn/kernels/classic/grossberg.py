@@ -32,6 +32,7 @@ from ..compiler import device, kernel
 from ..simd.lanes import WIDTH, absolute, anywhere, fma, iota, load, lowest, select, splat, store, zero
 from ..simd.sums import add_up
 from ..stream import score as scores
+from ..stream.score import Score
 
 # layers[k]: number of input lines; first block, number of blocks; first row of weights; first cluster, number
 # of clusters
@@ -234,7 +235,7 @@ def _respond(
     distance[n] = _NAN
     if present[n] > 0:
         distance[n] = add_up(misfits) / np.float32(clusters.shape[0]) if winner[n, 0] >= 0 else _1
-    score[n] = scores.rank(tree, head, distance[n])
+    score[n] = scores.rank(Score(tree, head), distance[n])
 
 
 @kernel(
@@ -314,7 +315,7 @@ def learn(
         if distance[n] == distance[n]:
             quality[COUNT] = quality[COUNT] * decay + 1.0
             quality[DISTANCE] = quality[DISTANCE] * decay + np.float64(distance[n])
-            scores.observe(tree, head, distance[n], decay)
+            scores.observe(Score(tree, head), distance[n], decay)
         samples[0] += 1
         since_renormalisation[0] += 1
         if since_renormalisation[0] == RENORMALISE:

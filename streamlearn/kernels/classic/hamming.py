@@ -21,6 +21,7 @@ from ..compiler import device, kernel
 from ..simd.lanes import WIDTH, fma, iota, load, lowest, select, splat, store, zero
 from ..simd.sums import add_up
 from ..stream import score as scores
+from ..stream.score import Score
 
 # Live quality, float64 (5,): exponentially weighted count, Σ distance, Σ iterations, Σ [tie], Σ [capped]
 COUNT, DISTANCE, ITERATIONS, TIES, CAPPED = range(5)
@@ -137,7 +138,7 @@ def _respond(
         i, last = _tied_units(y, pad, largest)
         winner[n], tie[n] = i, last > i
         distance[n] = _hamming_distance(signs, present_lines, count, weights, i // WIDTH, i % WIDTH)
-    score[n] = scores.rank(tree, head, distance[n])
+    score[n] = scores.rank(Score(tree, head), distance[n])
 
 
 @device
@@ -229,5 +230,5 @@ def learn(
             quality[ITERATIONS] += iterations[n]
             quality[TIES] += tie[n]
             quality[CAPPED] += capped[n]
-            scores.observe(tree, head, distance[n], decay)
+            scores.observe(Score(tree, head), distance[n], decay)
         samples[0] += 1

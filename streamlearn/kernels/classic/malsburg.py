@@ -23,6 +23,7 @@ import numpy as np
 from ..compiler import allocating_device, device, kernel
 from ..simd.lanes import WIDTH, absolute, anywhere, fma, lane, load, select, store, zero
 from ..stream import score as scores
+from ..stream.score import Score
 from .plane import copy_activities, neighbour_sum, read_activities, store_window, window
 
 # Parts of the rule. H* is at most MAX_OUTPUT, so that no strength of connections overflows. Smaller afferents
@@ -121,7 +122,7 @@ def _write_outputs(x, n, afferents, margin, cell_index, e_output, scoring, outpu
     distance[n] = _1 if present[n] > 0 else np.float32(np.nan)
     if i >= 0:
         distance[n] = np.float32(max(0.0, _cosine_distance(x, n, afferents, cell_index[i] - margin)))
-    score[n] = scores.rank(*scoring, distance[n])
+    score[n] = scores.rank(scoring, distance[n])
 
 
 @device
@@ -172,7 +173,7 @@ def predict(
     """Write the outputs for each sample. Does not change the model."""
     inputs, buffers = np.empty(x.shape[1], np.float32), _allocate_buffers(live, margin)
     sheet, strengths = (live, margin, ee, ei, ie), (p, q, r, theta, delta)
-    scoring, outputs = (tree, head), (winner, activity, distance, score, present)
+    scoring, outputs = Score(tree, head), (winner, activity, distance, score, present)
     for n in range(x.shape[0]):
         present[n] = read_activities(x, n, inputs)
         _settle(inputs, afferents, sheet, strengths, steps, buffers)
@@ -215,7 +216,7 @@ def learn(
     """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned."""
     inputs, buffers = np.empty(x.shape[1], np.float32), _allocate_buffers(live, margin)
     sheet, strengths = (live, margin, ee, ei, ie), (p, q, r, theta, delta)
-    scoring, outputs = (tree, head), (winner, activity, distance, score, present)
+    scoring, outputs = Score(tree, head), (winner, activity, distance, score, present)
     for n in range(x.shape[0]):
         present[n] = read_activities(x, n, inputs)
         change = _settle(inputs, afferents, sheet, strengths, steps, buffers)
@@ -229,5 +230,5 @@ def learn(
             quality[COUNT] = quality[COUNT] * decay + 1.0
             quality[FIRING] = quality[FIRING] * decay + firing / cell_index.size
             quality[UNSETTLED] = quality[UNSETTLED] * decay + np.float64(change)
-        scores.observe(tree, head, distance[n], decay)
+        scores.observe(scoring, distance[n], decay)
         samples[0] += 1

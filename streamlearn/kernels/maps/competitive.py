@@ -16,9 +16,11 @@ import numpy as np
 from ..compiler import device, kernel
 from ..simd.elementary import exp
 from ..simd.lanes import WIDTH, fma, iota, lane, load, select, store, zero
+from ..stream.scaling import Scaling
+from ..stream.score import Score
 from .fairness import NONE, select_learner, update_share
 from .ranking import dissimilarities, ranks
-from .units import Outputs, Progress, Scaling, Score, Units, begin_sample, finish_sample
+from .units import Outputs, Progress, Units, begin_sample, finish_sample
 from .winner import dissimilarity
 
 HARD, SOFT, GAS = 0, 1, 2

@@ -19,6 +19,7 @@ from ..compiler import allocating_device, device, kernel
 from ..simd.lanes import WIDTH, canonical_nan
 from ..simd.splitmix import uniform
 from ..stream import scaling
+from ..stream.scaling import Scaling
 
 RANGE, SAMPLES, PCA = 0, 1, 2
 RULES = {"range": RANGE, "samples": SAMPLES, "pca": PCA}
@@ -177,17 +178,18 @@ def collect(
     weights,  # (blocks, dim, 16)
 ):
     """Store samples until there are m, and then set the weights. Returns the number of samples stored."""
+    scale = Scaling(method, statistics, scale_clip)
     taken = min(x.shape[0], held.shape[0] - count[0])
     for n in range(taken):
         for c in range(x.shape[1]):
             held[count[0], c] = canonical_nan(x[n, c])
-        scaling.update(method, statistics, decay, x, n)
+        scaling.update(scale, decay, x, n)
         count[0] += 1
         samples[0] += 1
     if count[0] == held.shape[0]:
         scaled = np.empty(held.shape, np.float32)
         for n in range(held.shape[0]):
-            scaling.transform(method, statistics, scale_clip, held, n, scaled[n])
+            scaling.transform(scale, held, n, scaled[n])
         centre = np.empty(x.shape[1])
         _means(scaled, centre)
         if rule == RANGE:

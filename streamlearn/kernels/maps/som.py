@@ -15,8 +15,10 @@ import numpy as np
 from ..compiler import device, kernel
 from ..simd.elementary import exp
 from ..simd.lanes import WIDTH, absolute, anywhere, fma, load, select, sqrt, store, zero
+from ..stream.scaling import Scaling
+from ..stream.score import Score
 from . import lattice
-from .units import Outputs, Progress, Scaling, Score, Units, begin_sample, finish_sample
+from .units import Outputs, Progress, Units, begin_sample, finish_sample
 from .winner import squared_distance
 
 GAUSSIAN, BUBBLE, TRIANGLE, MEXICAN_HAT = 0, 1, 2, 3

@@ -16,6 +16,8 @@ import numpy as np
 from ..compiler import device, kernel
 from ..stream import forgetting, scaling
 from ..stream import score as scores
+from ..stream.scaling import Scaling
+from ..stream.score import Score
 from .winner import as_distance, nearest_two, present_channels
 
 # Live quality, float64 (2,) or longer: exponentially weighted count and Σ distance
@@ -28,21 +30,6 @@ class Units(NamedTuple):
     weights: Any  # (blocks, dim, 16)
     pad: Any  # (blocks, 16)
     measure: Any
-
-
-class Scaling(NamedTuple):
-    """Arguments of ``stream/scaling.py``."""
-
-    method: Any
-    statistics: Any  # (3, dim)
-    clip: Any
-
-
-class Score(NamedTuple):
-    """State of ``stream/score.py``."""
-
-    tree: Any  # (3072,)
-    head: Any  # (2,)
 
 
 class Progress(NamedTuple):
@@ -71,7 +58,7 @@ def locate(x, n, units, scale, score, outputs, scaled, channels):
     ``(dim,)``. Returns the winner, its dissimilarity over the present channels, and the second nearest unit.
     The winner is −1 if all channels are missing (distance NaN) or the distance overflows float32 (inf).
     """
-    scaling.transform(scale.method, scale.statistics, scale.clip, x, n, scaled)
+    scaling.transform(scale, x, n, scaled)
     count = present_channels(scaled, channels)
     winner, nearest, second = nearest_two(scaled, channels, count, units.weights, units.pad, units.measure)
     if count == 0:
@@ -79,7 +66,7 @@ def locate(x, n, units, scale, score, outputs, scaled, channels):
     outputs.present[n] = count
     outputs.winner[n] = winner
     outputs.distance[n] = as_distance(nearest, units.measure, scaled.size, max(count, 1))
-    outputs.score[n] = scores.rank(score.tree, score.head, outputs.distance[n])
+    outputs.score[n] = scores.rank(score, outputs.distance[n])
     return np.int64(winner), nearest, second
 
 
@@ -102,8 +89,8 @@ def begin_sample(x, n, units, scale, score, progress, outputs, scaled, channels)
 @device
 def finish_sample(x, n, scale, score, progress, outputs):
     """Add sample ``n`` to the score's histogram and to the scaling statistics, and count it."""
-    scores.observe(score.tree, score.head, outputs.distance[n], progress.decay)
-    scaling.update(scale.method, scale.statistics, progress.decay, x, n)
+    scores.observe(score, outputs.distance[n], progress.decay)
+    scaling.update(scale, progress.decay, x, n)
     progress.samples[0] += 1
 
 
@@ -143,6 +130,7 @@ def restore(
     method,
 ):
     """Convert scaled weights to the stream's own units, in place."""
+    scale = Scaling(method, statistics, np.inf)
     for unit in range(weights.shape[0]):
         for c in range(weights.shape[1]):
-            weights[unit, c] = scaling.restore(method, statistics, c, weights[unit, c])
+            weights[unit, c] = scaling.restore(scale, c, weights[unit, c])

@@ -37,6 +37,8 @@ from ..simd.lanes import WIDTH, load, store, zero
 from ..simd.views import row_of
 from ..stream import scaling
 from ..stream import score as scores
+from ..stream.scaling import Scaling
+from ..stream.score import Score
 from . import evaluation, optimizers
 from .memory_layout import (
     CLASSES,
@@ -299,6 +301,9 @@ def run(
     target = np.empty((1, layout[TARGET_COLUMNS]), np.float32)
     steps = chunk + context
     reverse_row = matrices[2, SOURCE]
+    scale = Scaling(method, statistics, scale_clip)
+    target_scale = Scaling(target_method, target_statistics, scale_clip)
+    histogram = Score(score_tree, score_head)
     row = 0
     for n in range(y.shape[0]):
         slot = max(slots[n], np.int64(0))
@@ -313,11 +318,11 @@ def run(
                 clear_rows(row_of(own_states, 0))
                 own_last[0, :] = _NAN
             i = waiting[slot]
-            own_present[i] = scaling.transform(method, statistics, scale_clip, x, n, scaled)
+            own_present[i] = scaling.transform(scale, x, n, scaled)
             evaluation.fill_missing(layout, scaled, False, flat, 0, 0, input_means, filled)
             evaluation.write_row(filled, xs, i, 0)
             if counting:
-                scaling.update(method, statistics, decay, x, n)
+                scaling.update(scale, decay, x, n)
                 evaluation.update_input_means(method, scaled, decay, input_means)
             evaluation.write_row(row_of(y, n), ys, i, 0)
             numbers[i], own_counted[i] = samples[0], 1 if counting else 0
@@ -349,13 +354,7 @@ def run(
             counts = has_forecast and counting and own_counted[i] == 1
             if for_samples:
                 evaluation.unscale_forecast(
-                    True,
-                    target_method,
-                    target_statistics,
-                    flat,
-                    i - first,
-                    layout[FORECAST] * WIDTH,
-                    forecast,
+                    True, target_scale, flat, i - first, layout[FORECAST] * WIDTH, forecast
                 )
                 if accepts_late_targets:
                     evaluation.write_row(forecast, own_predictions, i, 0)
@@ -370,15 +369,15 @@ def run(
             present[row] = own_present[i] if found else 0
             frozen[row] = found and own_counted[i] == 0
             error[row] = evaluation.error_of(layout, forecast, target, 0)
-            score[row] = scores.rank(score_tree, score_head, error[row])
-            scaling.transform(target_method, target_statistics, scale_clip, target, 0, goal)
+            score[row] = scores.rank(histogram, error[row])
+            scaling.transform(target_scale, target, 0, goal)
             if counts:
-                scores.observe(score_tree, score_head, error[row], decay)
+                scores.observe(histogram, error[row], decay)
                 if layout[CLASSES] == 1:
                     evaluation.update_class_quality(forecast, error[row], target, 0, decay, quality)
                 else:
                     evaluation.update_quality(forecast, 0, target, 0, decay, own_last, 0, quality)
-                scaling.update(target_method, target_statistics, decay, target, 0)
+                scaling.update(target_scale, decay, target, 0)
             if has_forecast and (for_samples or learning):
                 if not counts:
                     goal[:] = _NAN

@@ -111,15 +111,15 @@ def count_present(values, n):
 
 
 @device
-def unscale_forecast(has_forecast, method, statistics, flat, t, column, prediction):
+def unscale_forecast(has_forecast, scale, flat, t, column, prediction):
     """Write the forecast of slot ``t`` in the stream's own units; NaN if there is none."""
     c = 0
     for o in range(prediction.size):
         if has_forecast:
-            prediction[o] = scaling.restore(method, statistics, c, flat[t, column + o])
+            prediction[o] = scaling.restore(scale, c, flat[t, column + o])
         else:
             prediction[o] = _NAN
-        c = c + 1 if c + 1 < statistics.shape[1] else 0  # a horizon repeats the channels
+        c = c + 1 if c + 1 < scale.statistics.shape[1] else 0  # a horizon repeats the channels
 
 
 @device

@@ -13,6 +13,8 @@ from ..simd.lanes import WIDTH, load, store
 from ..simd.splitmix import uniform
 from ..stream import scaling
 from ..stream import score as scores
+from ..stream.scaling import Scaling
+from ..stream.score import Score
 from .evaluation import (
     MIN_PROBABILITY,
     argmax,
@@ -96,7 +98,11 @@ def predict(
     scaled, filled = np.empty(layout[DIM], np.float32), np.empty(layout[DIM], np.float32)
     forecast = np.empty(layout[OUTPUTS], np.float32)
     own_statistics, own_means = statistics.copy(), input_means.copy()
-    forecast_statistics = own_statistics if target_kind == NEXT else target_statistics
+    scale = Scaling(method, own_statistics, scale_clip)
+    target_scale = Scaling(
+        target_method, own_statistics if target_kind == NEXT else target_statistics, scale_clip
+    )
+    histogram = Score(score_tree, score_head)
     has_forecast = slot >= 0 and progress[slot, WAITING] > 0
     now = np.int64(0)  # a variable: with a literal 0 the network would be compiled a second time
     if slot >= 0:
@@ -105,26 +111,24 @@ def predict(
             store(ahead, now, row, load(own_window, live, row))
         for row in range(layout[FORECAST], layout[STATE] if has_forecast else layout[FORECAST]):
             store(ahead, now, row, load(own_window, live - 1, row))
-    unscale_forecast(has_forecast, target_method, forecast_statistics, flat, now, forecast_column, forecast)
+    unscale_forecast(has_forecast, target_scale, flat, now, forecast_column, forecast)
     for n in range(x.shape[0]):
         if free_running == 1:
             write_row(forecast, prediction, n, 0)
             if layout[SYMBOLS] == 1:
                 x[n, 0] = np.float32(_draw(forecast, temperature, random))
-        present[n] = scaling.transform(method, own_statistics, scale_clip, x, n, scaled)
+        present[n] = scaling.transform(scale, x, n, scaled)
         fill_from_forecast = has_forecast and target_kind == NEXT
         fill_missing(layout, scaled, fill_from_forecast, flat, now, forecast_column, own_means, filled)
         error[n] = error_of(layout, forecast, x, n) if target_kind == NEXT else _NAN
-        score[n] = scores.rank(score_tree, score_head, error[n])
+        score[n] = scores.rank(histogram, error[n])
         write_input(layout, filled, flat, now)
         forward(layout, matrices, parameters, ahead, flat, now, activations)
         for row in range(layout[STATE], layout[WINDOW_ROWS]):
             store(ahead, now, row, load(ahead, now + 1, row))
-        scaling.update(method, own_statistics, decay, x, n)
+        scaling.update(scale, decay, x, n)
         update_input_means(method, scaled, decay, own_means)
         has_forecast = True
-        unscale_forecast(
-            has_forecast, target_method, forecast_statistics, flat, now, forecast_column, forecast
-        )
+        unscale_forecast(has_forecast, target_scale, flat, now, forecast_column, forecast)
         if free_running == 0:
             write_row(forecast, prediction, n, 0)

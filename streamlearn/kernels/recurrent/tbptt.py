@@ -36,6 +36,8 @@ from ..simd.lanes import WIDTH, load, store
 from ..simd.views import row_of
 from ..stream import scaling
 from ..stream import score as scores
+from ..stream.scaling import Scaling
+from ..stream.score import Score
 from . import optimizers
 from .evaluation import (
     EXPIRED,
@@ -231,6 +233,9 @@ def learn(
     target_kind, method, target_method = rule[TARGET_KIND], rule[METHOD], rule[TARGET_METHOD]
     k1, k2, ahead, delay, optimizer = rule[K1], rule[K2], rule[AHEAD], rule[DELAY], rule[OPTIMIZER]
     goal = scaled if target_kind == NEXT else np.empty(layout[TARGET_COLUMNS], np.float32)
+    scale = Scaling(method, statistics, scale_clip)
+    target_scale = Scaling(target_method, target_statistics, scale_clip)
+    histogram = Score(score_tree, score_head)
     # Each sample takes two turns: step forward, and compare with the target. Their order depends on the
     # target. One loop over both, so that each is compiled once.
     for turn in range(2 * y.shape[0]):
@@ -247,7 +252,7 @@ def learn(
             if new_stream[n]:
                 _reset_stream(own_window, at, own_last)
             sample[n] = samples[0]
-            present[n] = scaling.transform(method, statistics, scale_clip, x, n, scaled)
+            present[n] = scaling.transform(scale, x, n, scaled)
             newest = at[PAIRS] + at[WAITING] - 1
             has_forecast = target_kind == NEXT and at[WAITING] > 0
             fill_missing(layout, scaled, has_forecast, flat, newest, forecast_column, input_means, filled)
@@ -270,20 +275,18 @@ def learn(
                 counters[UNMATCHED] += 1 if learning and t < 0 else 0
                 sample[n] = own_numbers[t] if t >= 0 else -1
             has_forecast = t >= 0 if target_kind != NEXT else at[WAITING] > 0
-            unscale_forecast(
-                has_forecast, target_method, target_statistics, flat, t, forecast_column, forecast
-            )
+            unscale_forecast(has_forecast, target_scale, flat, t, forecast_column, forecast)
             if target_kind == LATER and has_forecast and not for_samples:
                 read_row(own_predictions, t, forecast)
             elif has_forecast and own_predictions.shape[0] > 0:
                 write_row(forecast, own_predictions, t, 0)
             write_row(forecast, prediction, n, 0)
             error[n] = error_of(layout, forecast, y, n) if has_forecast else _NAN
-            score[n] = scores.rank(score_tree, score_head, error[n])
+            score[n] = scores.rank(histogram, error[n])
             if target_kind != NEXT:
-                scaling.transform(target_method, target_statistics, scale_clip, y, n, goal)
+                scaling.transform(target_scale, y, n, goal)
             if learning and has_forecast:
-                scores.observe(score_tree, score_head, error[n], decay)
+                scores.observe(histogram, error[n], decay)
                 if layout[CLASSES] == 1:
                     update_class_quality(forecast, error[n], y, n, decay, quality)
                 else:
@@ -316,9 +319,9 @@ def learn(
                         )  # fmt: skip
                     _shift_window(at, k2 - k1, own_window, own_ids, own_numbers, own_predictions)
             if learning and target_kind != NEXT and has_forecast:
-                scaling.update(target_method, target_statistics, decay, y, n)
+                scaling.update(target_scale, decay, y, n)
         if not first and for_samples:
             if learning:
-                scaling.update(method, statistics, decay, x, n)
+                scaling.update(scale, decay, x, n)
                 update_input_means(method, scaled, decay, input_means)
             samples[0] += 1

@@ -8,6 +8,7 @@ SPREAD. A missing value (NaN) stays NaN and does not change the statistics of it
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,9 +21,18 @@ CENTRE = 1  # mean; for min–max the minimum
 SPREAD = 2  # Σ(x − mean)² for standard; the variance for ewma; the maximum for min–max
 
 
+class Scaling(NamedTuple):
+    """The scaling of the channels of a stream."""
+
+    method: Any
+    statistics: Any  # (3, dim)
+    clip: Any
+
+
 @device
-def _offset_and_width(method, statistics, c):
+def _offset_and_width(scale, c):
     """Offset and width of scaled = (x − offset)/width. The width is 0 while all values are equal."""
+    method, statistics, _ = scale
     if method == STANDARD:
         count = max(statistics[COUNT, c], 1.0)
         return statistics[CENTRE, c], math.sqrt(statistics[SPREAD, c] / count)
@@ -32,7 +42,7 @@ def _offset_and_width(method, statistics, c):
 
 
 @device
-def transform(method, statistics, clip, x, n, out):
+def transform(scale, x, n, out):
     """Write row ``n`` of ``x`` ``(n, dim)``, scaled and clipped to ±clip, to ``out`` ``(dim,)``.
 
     Returns the number of present values.
@@ -42,27 +52,28 @@ def transform(method, statistics, clip, x, n, out):
         value = x[n, c]
         if value == value:
             present += 1
-            if method != NONE:
-                offset, width = _offset_and_width(method, statistics, c)
+            if scale.method != NONE:
+                offset, width = _offset_and_width(scale, c)
                 scaled = (np.float64(value) - offset) / width if width > 0.0 else 0.0
-                value = np.float32(min(max(scaled, -clip), clip))
+                value = np.float32(min(max(scaled, -scale.clip), scale.clip))
         out[c] = value
     return present
 
 
 @device
-def restore(method, statistics, c, scaled):
+def restore(scale, c, scaled):
     """Convert a scaled value of channel ``c`` to the stream's own units."""
-    if method == NONE:
+    if scale.method == NONE:
         return scaled
-    offset, width = _offset_and_width(method, statistics, c)
+    offset, width = _offset_and_width(scale, c)
     return np.float32(offset + np.float64(scaled) * width)
 
 
 @device
-def update(method, statistics, decay, x, n):
+def update(scale, decay, x, n):
     """Add row ``n`` of ``x`` to the statistics. ``decay``: factor of the weight of the past per sample, for
     ewma."""
+    method, statistics, _ = scale
     if method == NONE:
         return
     for c in range(x.shape[1]):

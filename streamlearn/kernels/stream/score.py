@@ -16,6 +16,8 @@ the total weight.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from ..compiler import device
@@ -31,6 +33,13 @@ SIZE = 3 * BINS
 NEXT, TOTAL = 0, 1
 
 
+class Score(NamedTuple):
+    """The histogram of recent distances or errors."""
+
+    tree: Any  # (3072,)
+    head: Any  # (2,)
+
+
 @device
 def _bin(value):
     """The bin of a float32 ≥ 0, and the position of the value in the bin (0 … 1)."""
@@ -44,11 +53,12 @@ def _bin(value):
 
 
 @device
-def rank(tree, head, value):
+def rank(score, value):
     """The weighted share of recent values below ``value``, in [0, 1). 0 before the first value; NaN for
     NaN."""
     if not (value == value):
         return np.float32(np.nan)
+    tree, head = score
     b, position = _bin(value)
     below = 0.0
     for level in range(_LEVELS):
@@ -69,10 +79,11 @@ def _weight_below(position, count, positions):
 
 
 @device
-def observe(tree, head, value, decay):
+def observe(score, value, decay):
     """Add ``value``. ``decay``: factor of the weight of older values per sample."""
     if not (value == value):
         return
+    tree, head = score
     b, position = _bin(value)
     tree[BINS | b] += head[NEXT]
     tree[POSITIONS + b] += head[NEXT] * position
