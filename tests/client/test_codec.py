@@ -33,6 +33,7 @@ from streamlearn_client.protocol import (
     producer_name,
     split_envelope,
 )
+from streamlearn_client.protocol.learn_header import LearnHeader
 
 VECTORS = Path(__file__).parents[2] / "clients" / "vectors"
 DECODERS = {
@@ -208,6 +209,22 @@ def test_learn_round_trip(model, x, has_y, producer, epoch, seq, id):
     assert decoded.x.tobytes() == x.tobytes()
     assert (decoded.y is None) == (not has_y)
     assert decoded.y is None or np.array_equal(decoded.y, x[:, :1])
+
+
+@given(names, samples, st.booleans(), st.text("ab", max_size=32), uint63, st.lists(st.tuples(uint63, ids)))
+def test_a_header_with_other_numbers_equals_a_header_packed_at_once(
+    model, x, has_y, producer, epoch, numbers
+):
+    y = x[:, :1].copy() if has_y else None
+    header = LearnHeader(Learn(model, x, y, producer, epoch, 77, "written", "first"))
+    for seq, id in numbers:
+        fields = {"v": 1, "id": id, "op": "learn", "model": model}
+        if producer:
+            fields |= {"producer": producer, "epoch": epoch, "seq": seq}
+        fields |= {"ack": "written", "x": {"dtype": "<f4", "shape": list(x.shape)}}
+        if has_y:
+            fields["y"] = {"dtype": "<f4", "shape": [len(x), 1]}
+        assert header.encode(id, seq) == msgpack.packb(fields)
 
 
 INT64 = st.integers(-(2**63), 2**63 - 1)

@@ -10,10 +10,10 @@ from typing import Any, Self
 import zmq
 import zmq.asyncio
 
-from streamlearn_client.firehose import POLL_MS, Firehose
+from streamlearn_client.firehose import POLL_MS, Firehose, Message
 from streamlearn_client.keys import ClientKeys
 from streamlearn_client.ownership import Owner
-from streamlearn_client.protocol import IdentifiersLike, Learn, SamplesLike
+from streamlearn_client.protocol import IdentifiersLike, SamplesLike
 from streamlearn_client.results import Event, read_event
 from streamlearn_client.sockets import Connection, receive
 from streamlearn_client.subscription import confirmation_topic, is_confirmed, no_publisher
@@ -72,7 +72,7 @@ class AsyncFirehose:
         NoAnswer
             If the socket accepted no message within the client's timeout. The batch was not sent.
         """
-        await self._send(self.firehose._batch(x, y, keys, ids))
+        await self._send(self.firehose._message(x, y, keys, ids))
 
     async def push_targets(
         self, ids: IdentifiersLike, y: SamplesLike, *, keys: IdentifiersLike | None = None
@@ -95,15 +95,15 @@ class AsyncFirehose:
         NoAnswer
             If the socket accepted no message within the client's timeout. The batch was not sent.
         """
-        await self._send(self.firehose._batch(None, y, keys, ids))
+        await self._send(self.firehose._message(None, y, keys, ids))
 
-    async def _send(self, batch: Learn) -> None:
-        """Send a batch on the event loop, in one step: a cancelled call has sent nothing."""
+    async def _send(self, message: Message) -> None:
+        """Send a message on the event loop, in one step: a cancelled call has sent nothing."""
         firehose = self.firehose
         deadline = Deadline(firehose._timeout)
         while True:
             with firehose._lock:
-                if firehose._try_send(batch):
+                if firehose._try_send(message):
                     return
             if not deadline.remaining():
                 raise firehose._no_answer()

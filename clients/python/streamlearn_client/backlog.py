@@ -7,27 +7,25 @@ user's thread at any point. So rows are added by a single operation, which happe
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from streamlearn_client.protocol import Learn
+from streamlearn_client.protocol.samples import F4
 
 __all__ = ["Backlog"]
 
-
-class Piece(NamedTuple):
-    """Rows that were added together. ``end``: the number of rows that were added up to and with them."""
-
-    end: int
-    time: float
-    rows: Learn
+Piece: TypeAlias = tuple[int, float, Learn | bytes]
+"""Rows that were added together: the number of rows that were added up to and with them, the time, and the
+rows. The bytes are those of one sample without targets, key and id."""
 
 
 class Backlog:
     """Added rows in order. The caller holds the stream's lock."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str) -> None:
+        self._model = model
         self._pieces: deque[Piece] = deque()
         self.taken = 0
         """Number of rows that `take` returned."""
@@ -35,7 +33,7 @@ class Backlog:
     @property
     def added(self) -> int:
         """Number of rows that were added."""
-        return self._pieces[-1].end if self._pieces else self.taken
+        return self._pieces[-1][0] if self._pieces else self.taken
 
     @property
     def rows(self) -> int:
@@ -45,21 +43,28 @@ class Backlog:
     @property
     def first_time(self) -> float:
         """Time at which the oldest row was added."""
-        return self._pieces[0].time
+        return self._pieces[0][1]
 
-    def add(self, rows: Learn, now: float) -> None:
-        """Add rows. Their arrays must not change afterwards."""
-        self._pieces.append(Piece(self.added + rows.rows, now, rows))
+    def add(self, rows: Learn | bytes, end: int, now: float) -> None:
+        """Add rows, after which ``end`` rows were added. Their arrays must not change afterwards."""
+        self._pieces.append((end, now, rows))
 
     def take(self, size: int) -> Learn:
         """Remove and return the oldest rows: at most ``size``, all with the same arrays (x, y, keys, ids)."""
         parts: list[Learn] = []
         count = 0
         while self._pieces and count < size:
-            piece = self._pieces[0]
-            if parts and _layout(piece.rows) != _layout(parts[0]):
+            end, _, rows = self._pieces[0]
+            if isinstance(rows, bytes):
+                if parts and _layout(parts[0]) != X_ONLY:
+                    break
+                part = self._take_samples(size - count)
+                parts.append(part)
+                count += part.rows
+                continue
+            if parts and _layout(rows) != _layout(parts[0]):
                 break
-            rows, left = piece.rows, piece.end - self.taken
+            left = end - self.taken
             taken = min(left, size - count)
             start = rows.rows - left
             parts.append(rows if taken == rows.rows else rows.part(start, start + taken))
@@ -69,10 +74,26 @@ class Backlog:
             self.taken += taken
         return parts[0] if len(parts) == 1 else _joined(parts)
 
+    def _take_samples(self, size: int) -> Learn:
+        """Remove and return at most ``size`` samples that were added one by one."""
+        samples: list[bytes] = []
+        pieces = self._pieces
+        while pieces and len(samples) < size:
+            rows = pieces[0][2]
+            if not isinstance(rows, bytes):
+                break
+            samples.append(rows)
+            pieces.popleft()
+        self.taken += len(samples)
+        return Learn(self._model, np.frombuffer(b"".join(samples), F4).reshape(len(samples), -1))
+
 
 def _layout(rows: Learn) -> tuple[bool, bool, bool, bool]:
     """Return which of the arrays the rows have."""
     return rows.x is None, rows.y is None, rows.keys is None, rows.ids is None
+
+
+X_ONLY = (False, True, True, True)
 
 
 def _joined(parts: list[Learn]) -> Learn:

@@ -5,29 +5,36 @@ from __future__ import annotations
 import threading
 import time
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
+import numpy as np
 import zmq
 
 from streamlearn_client.errors import NoAnswer
 from streamlearn_client.keys import ClientKeys
 from streamlearn_client.ownership import Owner
 from streamlearn_client.protocol import (
+    Frame,
     IdentifiersLike,
     Learn,
     SamplesLike,
     as_batch,
-    encode_request,
     producer_name,
 )
+from streamlearn_client.protocol.learn_header import LearnHeader, array_frames
+from streamlearn_client.protocol.samples import F4
 from streamlearn_client.sockets import Connection, blocking_context, try_send
 from streamlearn_client.timeouts import Deadline, check_timeout
 
-__all__ = ["Firehose"]
+__all__ = ["Firehose", "Message"]
 
 LINGER_MS: Final = 1000
 POLL_MS: Final = 100
 """Longest single wait for the socket, so that `Firehose.close` in another thread does not wait long."""
+
+
+Message: TypeAlias = tuple[LearnHeader, tuple[Frame, ...]]
+"""A batch to send: its header without the sequence number, and its array frames."""
 
 
 class Firehose:
@@ -64,6 +71,7 @@ class Firehose:
         self._closed = False
         self._epoch = time.time_ns()
         self._next_seq = 0
+        self._last: tuple[tuple[int, ...], LearnHeader] | None = None  # shape and header of single samples
         self._sending = False  # true while a message is sent, and after an interrupted send
         self._connection = self._connect()
 
@@ -96,7 +104,7 @@ class Firehose:
         NoAnswer
             If the socket accepted no message within the client's timeout. The batch was not sent.
         """
-        self._send(self._batch(x, y, keys, ids))
+        self._send(self._message(x, y, keys, ids))
 
     def push_targets(
         self, ids: IdentifiersLike, y: SamplesLike, *, keys: IdentifiersLike | None = None
@@ -119,7 +127,7 @@ class Firehose:
         NoAnswer
             If the socket accepted no message within the client's timeout. The batch was not sent.
         """
-        self._send(self._batch(None, y, keys, ids))
+        self._send(self._message(None, y, keys, ids))
 
     def close(self) -> None:
         """Close the firehose. Wait for at most 1 s until queued messages are sent."""
@@ -147,32 +155,43 @@ class Firehose:
             announced_by=self._announced_by,
         )
 
-    def _batch(
+    def _message(
         self,
         x: SamplesLike | None,
         y: SamplesLike | None,
         keys: IdentifiersLike | None,
         ids: IdentifiersLike | None,
-    ) -> Learn:
+    ) -> Message:
         self._owner.check()
-        return as_batch(self.model, x, y, keys, ids)
+        if type(x) is np.ndarray and x.dtype is F4 and x.ndim == 1 and y is keys is ids is None:
+            last = self._last
+            if last is None or x.shape != last[0]:
+                self._last = last = x.shape, self._header(as_batch(self.model, x))
+            return last[1], (x.tobytes(),)  # the usual case: a sample of the same length, without a check
+        batch = as_batch(self.model, x, y, keys, ids)
+        return self._header(batch), tuple(array_frames(batch))
 
-    def _send(self, batch: Learn) -> None:
-        deadline = Deadline(self._timeout)
+    def _header(self, batch: Learn) -> LearnHeader:
+        return LearnHeader(batch._replace(producer=self.producer, epoch=self._epoch, ack="none"))
+
+    def _send(self, message: Message) -> None:
+        deadline = None
         while True:
             with self._lock:
-                if self._try_send(batch):
+                if self._try_send(message):
                     return
+                deadline = deadline or Deadline(self._timeout)
                 # The poll may succeed and the next send may fail: the connection can be lost in between.
                 if not deadline.remaining():
                     raise self._no_answer()
                 self._connection.socket.poll(min(deadline.wait_ms(), POLL_MS), zmq.POLLOUT)
 
-    def _try_send(self, batch: Learn) -> bool:
-        """Send a batch without waiting. Return whether the socket accepted it.
+    def _try_send(self, message: Message) -> bool:
+        """Send a message without waiting. Return whether the socket accepted it.
 
         Raise an error if the daemon refuses the connection.
         """
+        header, arrays = message
         if self._closed:
             raise ValueError("this firehose is closed; create a new one")
         if self._connection.handshakes.refused:
@@ -184,8 +203,7 @@ class Firehose:
                 return False
             self._next_seq += 1
             self._sending = False
-        message = batch._replace(producer=self.producer, epoch=self._epoch, seq=self._next_seq, ack="none")
-        frames = encode_request(message)
+        frames = (header.encode(None, self._next_seq), *arrays)
         self._sending = True
         accepted = try_send(self._connection.socket, frames)
         if accepted:

@@ -87,6 +87,11 @@ class StreamConfig:
     needs_keys: bool = False
     accepts_late_targets: bool = False
 
+    @property
+    def accepts_plain_samples(self) -> bool:
+        """Whether the model accepts samples without targets, keys and ids."""
+        return (self.targets == 0 or self.accepts_late_targets) and not self.needs_keys
+
     def check(self, batch: Learn) -> None:
         """Raise ``BadShape`` for rows that the model does not accept."""
         if batch.x is None and not self.accepts_late_targets:

@@ -15,6 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import zmq
+import zmq.backend
 from zmq.utils.monitor import parse_monitor_message
 
 from streamlearn_client.errors import BadValue
@@ -27,9 +28,17 @@ __all__ = ["Connection", "blocking_context", "receive", "receive_all", "try_send
 
 RECONNECT_MS: Final = (50, 1000)
 HEARTBEAT_MS: Final = (2000, 10000)
-
+SEND: Final = int(zmq.NOBLOCK)  # an enumeration's `|` costs as much as sending
+SEND_MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 
 _monitors: Final = count()
+
+
+class BlockingSocket(zmq.Socket[bytes]):
+    """A socket whose ``send`` lacks pyzmq's layer in Python, which takes as long as sending a small frame."""
+
+    send = zmq.backend.Socket.send  # type: ignore[assignment]
+
 
 S = TypeVar("S", bound="zmq.Socket[Any]")
 """A blocking socket or an asyncio socket."""
@@ -131,7 +140,8 @@ def _open_monitor(context: zmq.Context[S], socket: S) -> S:
 
 
 def _new_socket(context: zmq.Context[S], kind: int) -> S:
-    socket = context.socket(kind)
+    kind_of_socket: Any = BlockingSocket if type(context) is zmq.Context else None
+    socket: S = context.socket(kind, kind_of_socket)
     socket.linger = 0
     socket.immediate = (
         kind != zmq.SUB
@@ -186,12 +196,12 @@ def try_send(socket: zmq.Socket[Any], frames: Sequence[Frame]) -> bool:
     accepted = 0
     try:
         for frame in frames[:-1]:
-            socket.send(frame, zmq.NOBLOCK | zmq.SNDMORE)
+            socket.send(frame, SEND_MORE)
             accepted += 1
-        socket.send(frames[-1], zmq.NOBLOCK)
+        socket.send(frames[-1], SEND)
     except zmq.Again:
         if 0 < accepted < len(frames) - 1:
-            socket.send(b"", zmq.NOBLOCK)
+            socket.send(b"", SEND)
         return False
     return True
 

@@ -21,6 +21,7 @@ from streamlearn_client.protocol import (
     as_batch,
     as_float32,
 )
+from streamlearn_client.protocol.samples import F4
 from streamlearn_client.results import Ack
 from streamlearn_client.session import StreamConfig
 from streamlearn_client.stream_sender import StreamSender
@@ -28,7 +29,6 @@ from streamlearn_client.timeouts import DEFAULT, Deadline, Default, check_timeou
 
 __all__ = ["Stream"]
 
-F4: Final = np.dtype("<f4")
 EXCEPTION_FLUSH_TIMEOUT: Final = 2.0
 """Seconds for the flush when an exception leaves the ``with`` block."""
 
@@ -74,6 +74,8 @@ class Stream:
         self.producer = config.producer
         self._timeout = check_timeout(timeout)
         self._config = config
+        self._plain_shape = (config.dim,) if config.accepts_plain_samples else None
+        self._no_infinity = bytes(config.dim)
         self._precision = PrecisionMonitor(f"{config.model!r}")
         self._sender = StreamSender(
             config,
@@ -159,6 +161,16 @@ class Stream:
         StreamLost
             If the stream has failed or is closed.
         """
+        if (
+            type(sample) is np.ndarray
+            and sample.dtype is F4
+            and sample.shape == self._plain_shape
+            and y is keys is ids is None
+            and np.isinf(sample).tobytes() == self._no_infinity  # three times as fast as .any()
+        ):
+            self._sender.owner.check()
+            if self._sender.try_add_sample(sample.tobytes()):
+                return  # the usual case
         self._enqueue(self._single_sample(sample, y, keys, ids))
 
     def push_many(

@@ -48,7 +48,7 @@ class StreamSender:
     ) -> None:
         self.owner = Owner("stream")
         self.window = Window(config.model, config.producer, config.epoch, config.ack, window, endpoint)
-        self.backlog = Backlog()
+        self.backlog = Backlog(config.model)
         self.capacity = (window + 1) * batch
         """Number of unacknowledged rows from which on the stream is full."""
         self.closing = False
@@ -94,14 +94,23 @@ class StreamSender:
 
     def try_add(self, part: Learn) -> bool:
         """Add rows if the stream is not full. Return whether they were added."""
+        return self._try_add(part, part.rows)
+
+    def try_add_sample(self, sample: bytes) -> bool:
+        """Add one valid sample, float32, if the stream is not full. Return whether it was added."""
+        return self._try_add(sample, 1)
+
+    def _try_add(self, rows: Learn | bytes, count: int) -> bool:
         with self._lock:
-            self.check_usable()
-            waiting = self.backlog.rows
+            if self.closing or self.window.failure is not None:
+                self.check_usable()
+            added = self.backlog.added
+            waiting = added - self.backlog.taken
             if self.window.pending + waiting >= self.capacity:
                 return False
-            if not waiting or waiting + part.rows >= self._batch:
+            if not waiting or waiting < self._batch <= waiting + count:
                 self._wakeup.wake()
-            self.backlog.add(part, time.monotonic())
+            self.backlog.add(rows, added + count, time.monotonic())
             return True
 
     def start_flush(self) -> int:

@@ -23,11 +23,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from streamlearn_client.epochs import needs_new_epoch, next_epoch
 from streamlearn_client.errors import BadValue, Gap, StreamlearnError, StreamLost
-from streamlearn_client.protocol import Frame, Learn, Reply, encode_request
+from streamlearn_client.protocol import Frame, Learn, Reply
+from streamlearn_client.protocol.learn_header import LearnHeader, array_frames, described
 from streamlearn_client.replies import check_reply
 from streamlearn_client.results import Ack, read_ack
 
@@ -57,6 +58,8 @@ class Window:
         self._endpoint = endpoint
         self._model, self._producer, self._ack = model, producer, ack
         self._size = size
+        self._header: LearnHeader | None = None  # of the last batch, without its number
+        self._header_arrays: dict[str, Any] = {}  # the arrays that it describes
         self._first_id = 0  # id of the request with sequence number 0; ids are never used again
         self._batches: deque[Batch] = deque()
         self._base = 0  # sequence number of the oldest unacknowledged batch
@@ -104,7 +107,10 @@ class Window:
             ack=self._ack,
             id=self._first_id + seq,
         )
-        return Batch(message, encode_request(message))
+        arrays = described(message)
+        if self._header is None or arrays != self._header_arrays:
+            self._header, self._header_arrays = LearnHeader(message), arrays
+        return Batch(message, [self._header.encode(message.id, seq), *array_frames(message)])
 
     def to_send(self, now: float) -> list[Batch]:
         """Return the batches to send now, in order."""
@@ -228,6 +234,7 @@ class Window:
         except BadValue as error:
             self.fail(error, "the stream can't begin a new epoch")
             return
+        self._header = None
         self._first_id += self._sent_end
         self._base = self._cursor = self._sent_end = self._doubt_end = 0
         self._handled_gap = -1

@@ -23,9 +23,9 @@ from streamlearn_client.errors import (
 )
 from streamlearn_client.protocol.frame_reader import FrameReader, identifier_count
 from streamlearn_client.protocol.identifiers import as_identifier
+from streamlearn_client.protocol.learn_header import LearnHeader, array_frames, described
 from streamlearn_client.protocol.messages import (
     ACK_LEVELS,
-    ARRAYS,
     DEFAULT_LIMITS,
     OPS,
     VERSION,
@@ -40,7 +40,6 @@ from streamlearn_client.protocol.messages import (
 from streamlearn_client.protocol.names import EVENT_KINDS, check_model, check_producer, topic
 from streamlearn_client.protocol.wire import (
     ID_BYTES,
-    bytes_of,
     check_uint63,
     check_version,
     describe_arrays,
@@ -83,27 +82,16 @@ def encode_request(request: Request | Learn) -> list[Frame]:
     list of bytes or memoryview
         The frames, header first. Array frames are views.
     """
-    header: dict[str, Any] = {"v": VERSION, "id": request.id}
     if isinstance(request, Learn):
-        header["op"] = "learn"
-        header["model"] = request.model
-        if request.producer:
-            header["producer"] = request.producer
-            header["epoch"] = request.epoch
-            header["seq"] = request.seq
-        header["ack"] = request.ack
+        header = LearnHeader(request).encode(request.id, request.seq)
     else:
-        header["op"] = request.op
+        fields: dict[str, Any] = {"v": VERSION, "id": request.id, "op": request.op}
         if request.model:
-            header["model"] = request.model
-        header.update(request.fields)
-    buffers: list[Frame] = []
-    for field in ARRAYS:
-        array = getattr(request, field, None)
-        if array is not None:
-            header[field] = {"dtype": array.dtype.str, "shape": array.shape}
-            buffers.append(bytes_of(array))
-    return [msgpack.packb(header), *buffers]
+            fields["model"] = request.model
+        fields.update(request.fields)
+        fields.update(described(request))
+        header = msgpack.packb(fields)
+    return [header, *array_frames(request)]
 
 
 def decode_request(frames: Sequence[Frame], limits: Limits = DEFAULT_LIMITS) -> Request | Learn:

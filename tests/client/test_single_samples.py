@@ -1,0 +1,80 @@
+"""Single float32 samples, which streams and firehoses send without the general conversion."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from streamlearn_client.errors import BadShape, BadValue
+from tests.client.test_stream import numbered
+
+
+@pytest.fixture
+def pump(daemon):
+    return daemon.add("pump", dim=2)
+
+
+def test_float32_samples_of_every_layout_in_memory(client, pump):
+    """They are converted without the general conversion. Their values may overflow if they are squared."""
+    wide = numbered(0, 40).repeat(2, axis=1)[:, ::2]  # not contiguous
+    raw = bytearray(9)
+    unaligned = np.frombuffer(memoryview(raw)[1:], "<f4")
+    expected = [*wide[:5], *np.array([[3e38, 1e-45], [np.nan, 7], [np.nan, -3e38]], "<f4"), [5, 6]]
+    with client.stream("pump", batch=4, interval=1000) as stream:
+        for sample in wide[:5]:
+            assert not sample.flags.c_contiguous
+            stream.push(sample)
+        with np.errstate(all="raise"):
+            for sample in expected[5:8]:
+                stream.push(sample)
+        unaligned[:] = 5, 6
+        stream.push(unaligned)
+        unaligned[:] = np.nan  # the stream has a copy
+        for sample in ([1, np.inf], [-np.inf, 0], [np.nan, np.inf]):
+            with pytest.raises(BadValue, match="inf in column"):
+                stream.push(np.array(sample, "<f4"))
+        for shape in (1, 3, (1, 2), ()):
+            with pytest.raises(BadShape):
+                stream.push(np.zeros(shape, "<f4"))
+        stream.push(np.array([1, 2], ">f4"))
+    assert np.array_equal(pump.rows, np.array([*expected, [1, 2]], "<f4"), equal_nan=True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_samples_one_by_one_between_batches_keep_their_order(client, pump, seed):
+    print("seed", seed)
+    rng = random.Random(seed)
+    rows = numbered(0, 300)
+    with client.stream("pump", batch=7, window=3, interval=1000) as stream:
+        at = 0
+        while at < len(rows):
+            if rng.random() < 0.7:
+                stream.push(rows[at])
+                at += 1
+            else:
+                many = rng.randrange(1, 20)
+                stream.push_many(rows[at : at + many])
+                at += many
+            assert stream.pushed == min(at, len(rows))
+    assert np.array_equal(pump.rows, rows)
+
+
+def test_single_samples_of_a_firehose(daemon, client, pump, until):
+    """A float32 vector is sent as it is. Anything else, also between two of them, is converted first."""
+    x = np.arange(16, dtype="<f4").reshape(8, 2)[:, ::-1]  # not contiguous
+    values = [x[0], x[1], x[2:4], list(x[4]), x[5], np.array(x[6], ">f4"), x[7]]
+    with client.firehose("pump", producer="me") as firehose:
+        for value in values:
+            firehose.push(value)
+        reused = np.zeros(2, "<f4")
+        firehose.push(reused)
+        reused[:] = 9  # the firehose has a copy
+        for wrong in (np.zeros(0, "<f4"), np.zeros((0, 2), "<f4"), np.float32(1)):
+            with pytest.raises(BadShape):
+                firehose.push(wrong)
+        until(lambda: len(pump.batches) == 8)
+        assert firehose.sent == 8
+    assert np.array_equal(pump.rows, [*x, [0, 0]])
+    assert [batch.seq for batch in pump.batches] == list(range(8))
