@@ -19,7 +19,7 @@ from ..errors import BadValue
 from ..kernels.stream import scaling, score
 from ..kernels.stream.interrupt import NEVER
 from .arguments import Arguments
-from .batch import Batch, Float32, Targets
+from .batch import Batch, Float32, Targets, part
 from .locking import locked
 from .outputs import ModelOutputs, TargetOutputs, typed
 from .serialization import Serializable
@@ -67,7 +67,7 @@ class Model(Arguments, Serializable, ABC):
         self.method = scaling.METHODS[self.spec.scale]
         self.decay = decay_per_sample(self.spec.half_life)
         self._lock = threading.RLock()
-        self.interrupt = NEVER  # the flag of the learn kernels; a host replaces it by its own
+        self.interrupt = NEVER  # ends `learn_validated` early, see kernels/stream/interrupt.py
         self.state = {
             "samples": np.zeros(1, np.int64),
             "scale.statistics": np.zeros((3, self.dim)),
@@ -102,7 +102,7 @@ class Model(Arguments, Serializable, ABC):
 
     @abstractmethod
     def _learn(self, batch: Batch) -> ModelOutputs:
-        """Call the kernel that learns ``batch``."""
+        """Call the kernel that learns ``batch``. Return the outputs of the samples that it did."""
 
     @abstractmethod
     def predict_validated(self, batch: Batch) -> ModelOutputs:
@@ -211,31 +211,54 @@ class Model(Arguments, Serializable, ABC):
         """Learn a batch that ``validate`` or ``validate_targets`` returned.
 
         This is the hot path of the daemon. It does not lock: only one thread may call it.
+
+        If ``interrupt`` is set meanwhile, only the first rows are learned, at least one of them. ``samples``
+        counts the samples that were learned; of late targets, every one that was learned has an output.
         """
         if isinstance(batch, Batch):
             batch = batch.numbered(self.samples)
         if self._freeze is None:
-            return self._learn_part(batch)
-        steps = Steps(self._learn_part, self._skip_part, self.copy_state, self.replace_state, self.reheat)
-        return self._freeze.learn(batch, steps)
+            return self._learn_part(batch)[1]
+        return self._freeze.learn(
+            batch,
+            Steps(
+                learn=self._learn_part,
+                skip=self._skip_part,
+                copy_state=self.copy_state,
+                restore_state=self.replace_state,
+                reheat=self.reheat,
+                interrupted=lambda: bool(self.interrupt[0]),
+            ),
+        )
 
-    def _learn_part(self, batch: Batch | Targets) -> NamedArrays:
+    def _learn_part(self, batch: Batch | Targets) -> tuple[int, NamedArrays]:
+        """Learn rows of ``batch``. Return how many, and their outputs."""
         first = self.samples
         if isinstance(batch, Targets):
             out: NamedArrays = self._learn_late_targets(batch, learning=True)
+            rows = len(out)
         else:
             out = self._learn(batch)
-        return self._detect_drift(out, first)
+            rows = self.samples - first
+        return rows, self._detect_drift(out, first)
 
-    def _skip_part(self, batch: Batch | Targets) -> NamedArrays:
-        """Return the outputs without learning. The clock of the schedules advances."""
+    def _skip_part(self, batch: Batch | Targets) -> tuple[int, NamedArrays]:
+        """Return the outputs of rows without learning, and how many rows. The clock of schedules advances."""
         first = self.samples
         if isinstance(batch, Targets):
             out: NamedArrays = self._learn_late_targets(batch, learning=False)
+            rows = len(out)
         else:
             self._schedules.advance(batch)
             out = self._skip(batch)
-        return self._detect_drift(out, first)
+            rows = self.samples - first
+            self._undo_rest(batch, rows)
+        return rows, self._detect_drift(out, first)
+
+    def _undo_rest(self, batch: Batch, rows: int) -> None:
+        """Set the clock of the schedules to the end of the first ``rows`` samples, which were done."""
+        if rows < batch.rows:
+            self._schedules.correct(part(batch, 0, rows))
 
     def _detect_drift(self, out: NamedArrays, first: int) -> NamedArrays:
         """Add ``drift`` to outputs with a score. ``first``: number of the first sample."""

@@ -74,6 +74,11 @@ def _joined_column(columns: Sequence[Any]) -> Any:
     return np.concatenate(columns)
 
 
+def first_rows(outputs: _T, rows: int) -> _T:
+    """Return the first ``rows`` rows of ``outputs``."""
+    return type(outputs)(**{name: array[:rows] for name, array in outputs.arrays.items()})
+
+
 def joined_outputs(parts: Sequence[_T]) -> _T:
     """Return the rows of all ``parts`` in one."""
     if len(parts) == 1:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn.errors import Gap, Quarantined, UnknownProducer
+from streamlearn.kernels.stream.interrupt import NEVER
 from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets, joined, part
 from streamlearn.models.row_cost import query_cost, row_cost
@@ -46,6 +47,7 @@ class Applied(NamedTuple):
     """One applied slice: a change, or `rows` samples or late targets, up to or into record `lsn`.
 
     `first` is the number of the first sample, from 0. `outputs` may have more or fewer rows than `rows`.
+    `interrupted`: the slice had more rows.
     """
 
     hosted: HostedModel
@@ -55,6 +57,7 @@ class Applied(NamedTuple):
     first: int = 0
     rows: int = 0
     outputs: NamedArrays | None = None
+    interrupted: bool = False
 
 
 class SetAside(NamedTuple):
@@ -91,6 +94,21 @@ class NoWatch:
 
     def leave(self) -> None:
         """Do nothing."""
+
+
+class Interrupts(Protocol):
+    """Ends slices early."""
+
+    def begin_slice(self, nanoseconds_per_row: float) -> NDArray[np.uint8]:
+        """Return the `interrupt` of the slice that begins now, see `kernels/stream/interrupt.py`."""
+
+
+class NoInterrupts:
+    """Lets every slice end by itself."""
+
+    def begin_slice(self, nanoseconds_per_row: float) -> NDArray[np.uint8]:
+        """Return a flag that nobody sets."""
+        return NEVER
 
 
 class Snapshot(NamedTuple):
@@ -232,11 +250,11 @@ class HostedModel:
         for record, _ in self._queue:
             self.note_accepted(record)
 
-    def step(self, models: ModelSource, watch: Watch) -> Applied:
+    def step(self, models: ModelSource, watch: Watch, interrupts: Interrupts) -> Applied:
         """Apply the next change, or learn up to `slice_rows` rows of the next batches."""
         record, batch = self._queue[0]
         if batch is not None:
-            return self._learn(record, batch, watch)
+            return self._learn(record, batch, watch, interrupts)
         if record.dropped:
             self.backlog_rows -= record.rows
             self._finish()
@@ -250,19 +268,18 @@ class HostedModel:
         self._finish()
         return Applied(self, record.kind, record.lsn, record.time)
 
-    def _learn(self, last: Record, batch: Batch | Targets, watch: Watch) -> Applied:
+    def _learn(self, last: Record, batch: Batch | Targets, watch: Watch, interrupts: Interrupts) -> Applied:
         """Learn as many whole records as fit into a slice, or a part of a record that is longer than a slice.
 
-        So every record ends at the end of a slice, where a checkpoint can be taken.
+        So every record ends at the end of a slice, where a checkpoint can be taken. A slice that is
+        interrupted ends anywhere, after one row or more.
         """
         kind, first_lsn, begin = last.kind, last.lsn, self._rows_done
         limit = self.slice_rows if not self.suspects else self._rows_before_suspects(last)
         stop = min(last.rows, begin + limit)
         parts, rows = [part(batch, begin, stop)], stop - begin
         sizes = [(last.lsn, rows)]
-        finished = 0
         if stop == last.rows:
-            finished = 1
             for record, next_batch in islice(self._queue, 1, None):
                 if next_batch is None or record.kind is not kind or rows + record.rows > limit:
                     break
@@ -272,18 +289,31 @@ class HostedModel:
                 rows += record.rows
                 sizes.append((record.lsn, record.rows))
                 last = record
-                finished += 1
         first = self.model.samples
         watch.enter(self.create_lsn, Place(first_lsn, begin, last.lsn, rows))
+        self.model.interrupt = interrupts.begin_slice(self.nanoseconds_per_row)
         outputs = self.model.learn_validated(joined(parts))
+        done = self.model.samples - first
         if kind is RecordKind.TARGETS:
+            done = len(outputs)
             self._count_matches(sizes, outputs)
-        self.learned += rows
-        self.backlog_rows -= rows
-        self._rows_done = 0 if finished else stop
-        for _ in range(finished):
+        self.learned += done
+        self.backlog_rows -= done
+        last = self._advance(done, len(sizes))
+        return Applied(self, kind, last.lsn, last.time, first, done, outputs, done < rows)
+
+    def _advance(self, rows: int, most: int) -> Record:
+        """Finish the records that the next `rows` rows end, `most` at most. Return the last one begun."""
+        last = self._queue[0][0]
+        self._rows_done += rows
+        for _ in range(most):
+            record, _ = self._queue[0]
+            if self._rows_done < record.rows:
+                return record if self._rows_done else last
+            self._rows_done -= record.rows
             self._finish()
-        return Applied(self, kind, last.lsn, last.time, first, rows, outputs)
+            last = record
+        return last
 
     def _rows_before_suspects(self, record: Record) -> int:
         """Return how many rows of `record` may be learned in one slice; 1 within a suspect place."""
@@ -343,11 +373,14 @@ class HostedModel:
         matched = self._matches.pop(lsn, None)
         return matched if lsn <= self.applied_lsn else None
 
-    def adapt_slice(self, rows: int, nanoseconds: int, target_ns: int) -> None:
+    def adapt_slice(self, rows: int, nanoseconds: int, target_ns: int, *, interrupted: bool = False) -> None:
         """Choose the rows of the next slice so that it takes `target_ns`. Results do not depend on it (R2).
 
-        `rows` and `nanoseconds` are the size and the duration of the last slice.
+        `rows` and `nanoseconds` are the size and the duration of the last slice. An `interrupted` slice has
+        few rows, and most of its time may be that of the call. It counts only if it was too long.
         """
+        if interrupted and nanoseconds < target_ns:
+            return
         measured = nanoseconds / max(rows, 1)
         average = self.nanoseconds_per_row
         self.nanoseconds_per_row = 0.75 * average + 0.25 * measured if average else measured

@@ -23,7 +23,9 @@ from streamlearn.shard.hosted_model import (
     ARRIVAL,
     Applied,
     HostedModel,
+    Interrupts,
     ModelSource,
+    NoInterrupts,
     NoWatch,
     SetAside,
     Snapshot,
@@ -51,6 +53,7 @@ class Shard:
         self.source = models
         self.check_new: Callable[[Model], None] = lambda model: None  # raises to refuse a new model
         self.max_row_cost: int | None = None  # multiply-adds of a row of a new model; a replay has no limit
+        self.interrupts: Interrupts = NoInterrupts()  # a host that answers queries replaces it
         self._watch = watch or NoWatch()
         self._hosted: dict[str, HostedModel] = {}
         self._backlogged: deque[HostedModel] = deque()  # models with a queue; the next to learn comes first
@@ -272,7 +275,7 @@ class Shard:
             return None
         hosted = self._backlogged.popleft()
         try:
-            applied = hosted.step(self.source, self._watch)
+            applied = hosted.step(self.source, self._watch, self.interrupts)
         except BaseException as error:
             # A refusal by the model, or a signal that ends the process: not a death at this record.
             if isinstance(error, StreamlearnError) or not isinstance(error, Exception):

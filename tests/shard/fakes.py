@@ -17,6 +17,7 @@ from streamlearn.models.outputs import ModelOutputs
 from streamlearn.shard import Duplicate, Shard
 from streamlearn.store.record import Record
 from streamlearn_client.protocol import Learn, as_batch, decode_request, encode_request
+from tests.shard.interrupts import requested
 from tests.shard.ledger import Ledger
 
 
@@ -45,12 +46,16 @@ class RunningSum(Model):
         assert x.flags.writeable
         total = self.state["sum"]
         distance = np.empty(len(x), np.float32)
-        for i, sample in enumerate(x):
-            distance[i] = total.sum()
+        rows = 0
+        for sample in x:
+            distance[rows] = total.sum()
             total *= np.float32(self.spec.keep)
-            total += np.nan_to_num(sample) + (0 if y is None else y[i].sum())
-        self.state["samples"][0] += len(x)
-        return ModelOutputs(distance=distance)
+            total += np.nan_to_num(sample) + (0 if y is None else y[rows].sum())
+            rows += 1
+            if requested(self.interrupt):
+                break
+        self.state["samples"][0] += rows
+        return ModelOutputs(distance=distance[:rows])
 
     def predict_validated(self, batch: Batch) -> ModelOutputs:
         return ModelOutputs(distance=np.abs(batch.x - self.state["sum"]).sum(axis=1))

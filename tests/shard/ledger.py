@@ -12,6 +12,7 @@ from streamlearn.errors import BadValue
 from streamlearn.models.base import Model, Spec
 from streamlearn.models.batch import NUMBER, Batch, Targets
 from streamlearn.models.outputs import ModelOutputs, TargetOutputs
+from tests.shard.interrupts import requested
 
 
 class LedgerSpec(Spec):
@@ -81,6 +82,8 @@ class Ledger(Model):
             if number % self.spec.shows == 0:
                 shown.append(prediction)
                 numbers.append(number)
+            if requested(self.interrupt):
+                break
         prediction = np.array(shown, np.float32)
         if self.spec.shows == 1:
             return ModelOutputs(prediction=prediction)
@@ -96,7 +99,9 @@ class Ledger(Model):
                 prediction[i], numbers[i] = self.state["prediction"][place], self.state["waiting"][place, 2]
                 self.state["waiting"][place] = -1
                 self._sum_of(int(key))[...] += targets.y[i]
-        return TargetOutputs(prediction=prediction, sample=numbers)
+            if requested(self.interrupt):
+                break
+        return TargetOutputs(prediction=prediction[: i + 1], sample=numbers[: i + 1])
 
     def predict_validated(self, batch: Batch) -> ModelOutputs:
         keys = [0] * len(batch.x) if batch.keys is None else batch.keys.tolist()

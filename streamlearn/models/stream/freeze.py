@@ -23,11 +23,12 @@ _RUN = 256  # rows learned before the test for an alarm among them
 class Steps(NamedTuple):
     """The operations of a model that ``Freeze.learn`` combines."""
 
-    learn: Callable[[Batch | Targets], NamedArrays]
-    skip: Callable[[Batch | Targets], NamedArrays]  # the outputs, without learning
+    learn: Callable[[Batch | Targets], tuple[int, NamedArrays]]  # number of rows that were done, outputs
+    skip: Callable[[Batch | Targets], tuple[int, NamedArrays]]  # the same without learning
     copy_state: Callable[[], State]
     restore_state: Callable[[State], None]
     reheat: Callable[[], None]
+    interrupted: Callable[[], bool]  # whether to end after this row
 
 
 class Freeze:
@@ -48,16 +49,19 @@ class Freeze:
         self.ranges = {"freeze": Range(0, (samples, LARGEST_COUNT))}
 
     def learn(self, batch: Batch | Targets, model: Steps) -> NamedArrays:
-        """Learn or skip each row of ``batch``. Return the outputs of all rows."""
+        """Learn or skip the rows of ``batch``, all of them unless the model is interrupted.
+
+        Return the outputs of these rows.
+        """
         incomplete = self._too_few_values(batch)
         parts: list[NamedArrays] = []
         full_run = batch.rows if self._on_drift is None else _RUN
         row, longest = 0, full_run
-        while row < batch.rows or not parts:
+        while not parts or (row < batch.rows and not model.interrupted()):
             frozen = bool(self._counts[LEFT] > 0 or incomplete[row : row + 1].any())
             stop = self._end_of_run(batch, incomplete, row, longest)
             before = model.copy_state() if self._on_drift is not None and stop - row > 1 else None
-            out = self._process(part(batch, row, stop), frozen, model)
+            done, out = self._process(part(batch, row, stop), frozen, model)
             alarm = self._on_drift is not None and "drift" in out.arrays and out.arrays["drift"].any()
             if before is not None and alarm:
                 model.restore_state(before)
@@ -70,7 +74,7 @@ class Freeze:
                     model.reheat()
                 longest = full_run
             parts.append(out)
-            row = stop
+            row += done
         return joined_outputs(parts)
 
     def thaw(self) -> None:
@@ -100,11 +104,11 @@ class Freeze:
         other = np.flatnonzero(incomplete[row:stop] != incomplete[row : row + 1])
         return row + int(other[0]) if other.size else stop
 
-    def _process(self, batch: Batch | Targets, frozen: bool, model: Steps) -> NamedArrays:
-        """Learn or skip all rows of ``batch``."""
-        out = model.skip(batch) if frozen else model.learn(batch)
+    def _process(self, batch: Batch | Targets, frozen: bool, model: Steps) -> tuple[int, NamedArrays]:
+        """Learn or skip rows of ``batch``. Return how many, and their outputs."""
+        rows, out = model.skip(batch) if frozen else model.learn(batch)
         if frozen and isinstance(batch, Batch):
-            self._counts[COUNT] += batch.rows
-            self._counts[LEFT] = max(0, self._counts[LEFT] - batch.rows)
+            self._counts[COUNT] += rows
+            self._counts[LEFT] = max(0, self._counts[LEFT] - rows)
         out.arrays.setdefault("frozen", np.full(len(out), frozen))  # a model with lookahead adds its own
-        return out
+        return rows, out

@@ -24,6 +24,7 @@ class Slots:
         self.count = keys or 1
         self._samples = state["samples"]
         self._arrays: tuple[Integers, ...] = ()
+        self._before: tuple[Integers, ...] = ()  # copies from before the last `assign`, and `samples`
         self.ranges: dict[str, Range] = {}
         if keys is not None:
             compiler.ready(kernels)
@@ -51,8 +52,19 @@ class Slots:
         """Return the slot of each sample ``(rows,)``, and whether its key is new in the slot ``(rows,)``."""
         slots, fresh = np.zeros(rows, np.int64), np.zeros(rows, np.bool_)
         if keys is not None:
+            self._before = tuple(array.copy() for array in (*self._arrays, self._samples))
             kernels.assign(keys, *self._arrays, self._samples, slots, fresh)
         return slots, fresh
+
+    def correct(self, keys: Integers | None) -> None:
+        """Undo the last `assign`, and assign the first of its samples only, which have these ``keys``."""
+        if keys is None:
+            return
+        *before, samples = self._before
+        for array, values in zip(self._arrays, before, strict=True):
+            array[:] = values
+        unused = np.empty(len(keys), np.int64), np.empty(len(keys), np.bool_)
+        kernels.assign(keys, *self._arrays, samples, *unused)
 
     def find(self, keys: Integers | None, rows: int) -> Integers:
         """Return the slot of each key ``(rows,)``; −1 for an unknown key."""

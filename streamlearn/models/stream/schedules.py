@@ -131,6 +131,7 @@ class Schedules:
         self._names = tuple(schedules)
         self._table = np.array([_as_row(each) for each in schedules.values()]).reshape(len(schedules), 5)
         self._clock = np.array([0.0, 0.0, 0.0, 1.0])
+        self._before = self._clock.copy()  # the clock before the last `advance`
         self.state: dict[str, NDArray[Any]] = {"schedule.clock": self._clock} if schedules else {}
         limits = (0, -LARGEST_FLOAT, -LARGEST_FLOAT, 0), (LARGEST_COUNT, LARGEST_FLOAT, LARGEST_FLOAT, 1)
         self.ranges = {"schedule.clock": Range(*limits)}
@@ -140,10 +141,16 @@ class Schedules:
 
     def advance(self, batch: Batch) -> dict[str, Float32]:
         """Return each schedule's values ``(n,)`` for the samples of ``batch``. Advance the clock by n."""
+        self._before[:] = self._clock
         values = np.empty((len(self._table), len(batch.x)), np.float32)
         times = _NO_TIMES if batch.times is None else batch.times
         kernels.advance(self._table, self._clock, times, self._max_gap, values)
         return dict(zip(self._names, values, strict=True))
+
+    def correct(self, done: Batch) -> None:
+        """Undo the last `advance`, and advance the clock by the samples of ``done`` only."""
+        self._clock[:] = self._before
+        self.advance(done)
 
     def current(self) -> dict[str, float]:
         """Return each schedule's value at the current clock. Does not advance the clock."""
