@@ -102,6 +102,10 @@ class FS:
         found = path.stat()
         return Stat(found.st_size, found.st_mtime_ns)
 
+    def has_other_names(self, path: Path) -> bool:
+        """Whether the file has more than one name: writing to it would change a copy by hard links."""
+        return path.stat().st_nlink > 1
+
     def mode(self, path: Path) -> int:
         """Return the mode bits of a file or directory."""
         return path.stat().st_mode & 0o7777

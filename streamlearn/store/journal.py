@@ -26,11 +26,10 @@ from streamlearn.store.segment import (
     HEADER_BYTES,
     Header,
     SegmentFile,
-    encode_header,
     list_segments,
-    reserve,
     segment_path,
 )
+from streamlearn.store.segment_files import SegmentFiles
 
 SEGMENT_BYTES = 64 * 2**20
 
@@ -69,6 +68,7 @@ class Journal:
         self._state = Lock()  # guards the fields that both threads use; never held during file access
         self._syncing = Lock()  # one sync at a time
         self._sizes: dict[SegmentFile, int] = {}  # bytes in use of every segment, oldest first
+        self._files = SegmentFiles(fs, directory, segment_bytes)
         self._open: list[_OpenSegment] = []  # the last one is being written
         self._failure: JournalFailed | None = None
         self._journal = 0  # the journal's id
@@ -126,6 +126,7 @@ class Journal:
                     f"{scan.end.lsn}, and now ends before record {found.end.lsn}. Another process writes "
                     "there, or the disk fails; find out, then start the daemon again"
                 )
+            self._files.remove_leftovers()
             if found.segments:
                 make_durable(fs, found, warn)
                 self._adopt(found)
@@ -247,16 +248,10 @@ class Journal:
         file = SegmentFile(first, segment_path(self._directory, first))
         needed = HEADER_BYTES + size
         limit = max(self._segment_bytes, needed)
-        header, chain = encode_header(Header(self._journal, first, self._chain, durable))
-        fd = -1
+        header = Header(self._journal, first, self._chain, durable)
         try:
-            fd = self._fs.create(file.path)
-            limit = reserve(self._fs, fd, limit, needed)
-            self._fs.write(fd, [header], 0)
+            fd, limit, chain = self._files.create(file, header, limit, needed)
         except OSError as error:
-            if fd >= 0:
-                self._fs.close(fd)
-                remove(self._fs, [file])  # durably: it must not come back before a later segment
             if error.errno in FULL:
                 action = f"begin the journal segment {file.path} with {needed} bytes"
                 raise actionable_error(error, action) from error
@@ -331,6 +326,7 @@ class Journal:
             if self._failure is None and self._open:
                 self.sync()
                 self._close_last(self._open[-1])
+                self.remove_spares()
         finally:
             self._close_files()
 
@@ -390,6 +386,11 @@ class Journal:
         prefix, body, _ = record_format.encode(mark, lsn + 1, lsn, chain, self._journal)
         return DurablePart(lsn, [*files, (last, end)], prefix + body)
 
+    def remove_spares(self) -> None:
+        """Give the files that wait for later segments back to the disk. For any thread."""
+        with suppress(OSError):  # a start removes what is left
+            self._files.remove_spares()
+
     def replay(self, from_lsn: int | None = None) -> Iterator[Record]:
         """Iterate over the records from ``from_lsn`` to the last one written, in order.
 
@@ -423,7 +424,8 @@ class Journal:
     def retire(self, before_lsn: int) -> int:
         """Remove the segments with no record at or after ``before_lsn``; return their number.
 
-        Only one thread may call it. Keeps the segment being written, and all that are not durable.
+        Only one thread may call it. Keeps the segment being written, and all that are not durable. Some files
+        are kept for later segments; they are not counted as ``bytes``.
         """
         removed = 0
         while True:
@@ -437,8 +439,11 @@ class Journal:
                 if removed:
                     forget_before(self._fs, self._directory, self.first_lsn)
                 return removed
+            if not removed:
+                self._files.plan_spares()
             # One at a time: after removing two at once, a power loss might restore only the older one.
-            remove(self._fs, oldest[:1])
+            if not self._files.keep(oldest[0]):
+                remove(self._fs, oldest[:1])
             with self._state:
                 del self._sizes[oldest[0]]
             removed += 1

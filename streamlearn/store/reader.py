@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from streamlearn.store import record as record_format
 from streamlearn.store.fs import FS
 from streamlearn.store.record import ALIGNMENT, DecodedRecord, RecordKind
-from streamlearn.store.segment import HEADER_BYTES, SegmentFile, decode_header, read_header
+from streamlearn.store.segment import HEADER_BYTES, SegmentFile, decode_header, read_header, stale_bytes
 
 
 @dataclass(slots=True)
@@ -35,7 +35,8 @@ class Tail:
     """The bytes after the end of the chain.
 
     ``damage`` says why a durable record is lost; ``None`` if none is. ``torn_bytes`` counts the bytes without
-    leading and trailing zeros; 0 for a clean end. ``foreign`` is the name of a segment of another journal.
+    zeros and without what an earlier segment left in the file; 0 for a clean end. ``foreign`` is the name of
+    a segment of another journal.
     """
 
     damage: str | None
@@ -130,14 +131,33 @@ class Reader:
                 return Tail(f"segment {name} belongs to another journal", torn, name)
         for index in range(self.at.index, len(self._segments)):
             offset = self.at.offset if index == self.at.index else 0
-            data = self._fs.read(self._segments[index].path, offset)
-            filled = len(data.strip(b"\0"))
-            if filled:
-                torn += filled
-                damage = self._proof_of_durability(index, offset, data)
-                if damage is not None:
-                    return Tail(damage, torn)
+            content = self._fs.read(self._segments[index].path)
+            stale = stale_bytes(content, self._segments[index], self._journal)
+            data = content[offset:]
+            torn += self._written_bytes(data, max(0, stale - offset), index == self.at.index)
+            damage = self._proof_of_durability(index, offset, data)
+            if damage is not None:
+                return Tail(damage, torn)
         return Tail(None, torn)
+
+    def _written_bytes(self, data: bytes, stale: int, follows: bool) -> int:
+        """Return how many of the bytes after the end were written to this segment, as far as it shows.
+
+        The first ``stale`` ones may be left from an earlier segment, whose records have smaller lsns.
+        ``follows``: they come directly after the end of the chain.
+        """
+        if not stale:
+            return len(data.strip(b"\0"))
+        view, written = memoryview(data), 0
+        first = record_format.claims(view, 0) if follows else None
+        if first is not None and first.prev == self.at.chain:
+            written = record_format.HEAD_BYTES
+        for place in record_places(data):
+            found = record_format.claims(view, place)
+            if found is not None and found.lsn >= self.at.lsn:
+                written = min(place + found.length, len(data))
+        later = data[stale:].rstrip(b"\0")
+        return stale + len(later) if later else written
 
     def _proof_of_durability(self, index: int, offset: int, data: bytes) -> str | None:
         """Return what in ``data``, a segment from ``offset`` on, says that a missing record was durable."""
@@ -154,14 +174,22 @@ class Reader:
         if self._journal is None:
             return None
         view = memoryview(data)
-        place = data.find(record_format.MAGIC)
-        while place >= 0:
-            if place % ALIGNMENT == 0 and record_format.durable_claim(view, place) >= self.at.lsn:
+        for place in record_places(data):
+            found = record_format.claims(view, place)
+            if found is not None and found.durable >= self.at.lsn:
                 framed = record_format.decode(view, place, self._journal)
                 if framed is not None:
                     return (
                         f"record {framed.record.lsn} at byte {offset + place} of {name} says that record "
                         f"{framed.durable} had been durable"
                     )
-            place = data.find(record_format.MAGIC, place + 1)
         return None
+
+
+def record_places(data: bytes) -> Iterator[int]:
+    """Yield the places in the rest of a segment at which a record may begin."""
+    place = data.find(record_format.MAGIC)
+    while place >= 0:
+        if place % ALIGNMENT == 0:
+            yield place
+        place = data.find(record_format.MAGIC, place + 1)

@@ -212,8 +212,19 @@ def decode(data: memoryview, offset: int, seed: int) -> DecodedRecord | None:
     return DecodedRecord(record, length, digest, prev, durable)
 
 
-def durable_claim(data: memoryview, offset: int) -> int:
-    """Return the durable lsn field of the bytes at ``offset``, read as a record; 0 if they are too few."""
+class Claims(NamedTuple):
+    """Fields of bytes that are read as a record, whether they are one or not."""
+
+    length: int
+    prev: int
+    lsn: int
+    durable: int
+
+
+def claims(data: memoryview, offset: int) -> Claims | None:
+    """Return the fields of the bytes at ``offset``; ``None`` if they are too few."""
     if offset + HEAD_BYTES > len(data):
-        return 0
-    return int(_HEAD.unpack_from(data, offset + _PREFIX.size)[2])
+        return None
+    _, length, _ = _PREFIX.unpack_from(data, offset)
+    prev, lsn, durable, *_ = _HEAD.unpack_from(data, offset + _PREFIX.size)
+    return Claims(length, prev, lsn, durable)

@@ -15,13 +15,13 @@ from typing import NamedTuple
 from xxhash import xxh3_64_intdigest
 
 from streamlearn.errors import DamagedJournal
-from streamlearn.store.fs import FS, FULL
+from streamlearn.store.fs import FS
 
 MAGIC = b"SLJOURNL"
 VERSION = 1
 
 _PREFIX = struct.Struct("<8sQ")  # magic, hash of all bytes after it
-_BODY = struct.Struct("<IIQQQQQ")  # version, zero, journal id, first lsn, prev, durable, zero
+_BODY = struct.Struct("<IIQQQQQ")  # version, zero, journal id, first lsn, prev, durable, stale
 HEADER_BYTES = _PREFIX.size + _BODY.size
 
 _NAME = re.compile(r"\d{20}\.log")
@@ -36,13 +36,18 @@ class SegmentFile(NamedTuple):
 
 @dataclass(slots=True)
 class Header:
-    """The fields of a segment's header. ``journal`` is one random number for all segments of a journal."""
+    """The fields of a segment's header.
+
+    ``journal`` is one random number for all segments of a journal. ``stale`` is the size that the file had
+    when it was a spare (`segment_files.py`): up to there it may hold records of an earlier segment.
+    """
 
     journal: int
     first: int
     prev: int
     durable: int
     digest: int = 0
+    stale: int = 0
 
 
 def segment_path(directory: Path, first: int) -> Path:
@@ -61,7 +66,7 @@ def list_segments(fs: FS, directory: Path) -> list[SegmentFile]:
 
 def encode_header(header: Header) -> tuple[bytes, int]:
     """Return the header's bytes and its hash."""
-    body = _BODY.pack(VERSION, 0, header.journal, header.first, header.prev, header.durable, 0)
+    body = _BODY.pack(VERSION, 0, header.journal, header.first, header.prev, header.durable, header.stale)
     digest = xxh3_64_intdigest(body)
     return _PREFIX.pack(MAGIC, digest) + body, digest
 
@@ -71,12 +76,30 @@ def decode_header(data: bytes, segment: SegmentFile) -> Header | None:
 
     Raises ``DamagedJournal`` if the file has another format version; such a file is never changed.
     """
+    header = _decode(data, segment)
+    return header if header is not None and header.first == segment.first else None
+
+
+def stale_bytes(data: bytes, segment: SegmentFile, journal: int | None) -> int:
+    """Return the size of the part of ``segment`` that may hold records of an earlier segment.
+
+    ``data`` begins with the bytes of the file. If its header is that of an earlier segment, the header of
+    this one was not written: all bytes may be stale.
+    """
+    header = _decode(data[:HEADER_BYTES], segment)
+    if header is None or header.journal != journal or header.first > segment.first:
+        return 0
+    return header.stale if header.first == segment.first else len(data)
+
+
+def _decode(data: bytes, segment: SegmentFile) -> Header | None:
+    """Return the header in ``data``, the first bytes of ``segment``; ``None`` if it is not valid."""
     if len(data) < HEADER_BYTES:
         return None
     magic, digest = _PREFIX.unpack_from(data)
     if magic != MAGIC or xxh3_64_intdigest(data[_PREFIX.size : HEADER_BYTES]) != digest:
         return None
-    version, _, journal, first, prev, durable, _ = _BODY.unpack_from(data, _PREFIX.size)
+    version, _, journal, first, prev, durable, stale = _BODY.unpack_from(data, _PREFIX.size)
     if version != VERSION:
         raise DamagedJournal(
             f"{segment.path} is written in journal format {version}, but this streamlearn reads format "
@@ -84,22 +107,9 @@ def decode_header(data: bytes, segment: SegmentFile) -> Header | None:
             segment=segment.path.name,
             version=version,
         )
-    return Header(journal, first, prev, durable, digest) if first == segment.first else None
+    return Header(journal, first, prev, durable, digest, stale)
 
 
 def read_header(fs: FS, segment: SegmentFile) -> Header | None:
     """Read a segment's header from its file; see ``decode_header``."""
     return decode_header(fs.read(segment.path, 0, HEADER_BYTES), segment)
-
-
-def reserve(fs: FS, fd: int, limit: int, needed: int) -> int:
-    """Reserve ``limit`` bytes, or fewer on a nearly full disk, but at least ``needed``; return the number."""
-    while True:
-        try:
-            fs.allocate(fd, limit)
-            return limit
-        except OSError as error:
-            if error.errno not in FULL or limit == needed:
-                raise
-            fs.truncate(fd, 0)  # release what was reserved
-            limit = max(needed, limit // 8)

@@ -41,6 +41,10 @@ class Journal:
         self.first_lsn = 1
         self.segments = 5
         self.retired: list[int] = []
+        self.removed_spares = 0
+
+    def remove_spares(self) -> None:
+        self.removed_spares += 1
 
     def retire(self, before_lsn: int) -> int:
         self.retired.append(before_lsn)
@@ -412,6 +416,7 @@ def test_a_failed_checkpoint_is_reported_and_retried(
         scene.worker.work()
     assert isinstance(scene.answers[0], error)
     assert (scene.context.metrics.checkpoint_failures, scene.written) == (1, [])
+    assert scene.context.journal.removed_spares == (error is DiskFull)
     scene.checkpointer.tick(5000.0)
     scene.worker.work()
     assert scene.written == [2]

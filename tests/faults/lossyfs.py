@@ -199,6 +199,9 @@ class LossyFS(FS):
     def stat(self, path: Path) -> Stat:
         return Stat(len(self.file(path).seen), 0)
 
+    def has_other_names(self, path: Path) -> bool:
+        return False
+
     def read(self, path: Path, offset: int = 0, size: int | None = None) -> bytes:
         return bytes(self.file(path).seen[offset : None if size is None else offset + size])
 

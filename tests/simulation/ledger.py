@@ -215,15 +215,16 @@ class Ledger:
 
     def durable(self) -> int:
         """The last record that survives a power loss now, with all before it."""
-        names = None
+        named: set[int] | None = None
         while self._durable < len(self.entries):
             entry = self.entries[self._durable]
             file = entry.file
             if file.disk[entry.offset : entry.end] != entry.data:
                 break
-            if names is None:
+            if named is None:  # a file may have had another name as an earlier segment
                 names = self._disk.directory(self._directory).disk
-            if names.get(file.path.name) is not file or file.disk[:HEADER_BYTES] != file.seen[:HEADER_BYTES]:
+                named = {id(node) for name, node in names.items() if name.endswith(".log")}
+            if id(file) not in named or file.disk[:HEADER_BYTES] != file.seen[:HEADER_BYTES]:
                 break
             self._durable += 1
         return self._durable

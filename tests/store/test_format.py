@@ -23,10 +23,11 @@ def read_journal(directory: Path) -> list[dict]:
     found, chain, lsn = [], None, None
     for path in sorted(directory.glob("*.log")):
         data = path.read_bytes()
-        magic, digest, version, zero, journal, first, prev, _durable, last = struct.unpack_from(
+        magic, digest, version, zero, journal, first, prev, _durable, stale = struct.unpack_from(
             "<8sQIIQQQQQ", data
         )
-        assert (magic, version, zero, last) == (b"SLJOURNL", 1, 0, 0)
+        assert (magic, version, zero) == (b"SLJOURNL", 1, 0)
+        assert 0 <= stale <= len(data)
         assert digest == xxhash.xxh3_64_intdigest(data[16:64])
         assert path.name == f"{first:020d}.log"
         assert chain in (None, prev)

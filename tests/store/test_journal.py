@@ -115,7 +115,7 @@ def test_retire_removes_whole_segments_and_never_the_last(tmp_path: Path) -> Non
     assert journal.first_lsn == firsts[1]
     assert journal.retire(10**6) == len(firsts) - 2
     assert journal.first_lsn == firsts[-1]
-    assert [path.name for path in tmp_path.iterdir()] == [f"{firsts[-1]:020d}.log"]
+    assert [path.name for path in tmp_path.glob("*.log")] == [f"{firsts[-1]:020d}.log"]
     assert numbers(journal) == list(range(firsts[-1] - 1, 20))
     with pytest.raises(DamagedJournal, match=f"begins at record {firsts[-1]}, but record 1 is asked for"):
         journal.replay(1)

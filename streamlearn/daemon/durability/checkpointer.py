@@ -18,6 +18,7 @@ from streamlearn.daemon.limits.model_memory import WRITE_COPIES, state_bytes
 from streamlearn.errors import (
     Busy,
     CheckpointExists,
+    DiskFull,
     Internal,
     StreamlearnError,
     TooLarge,
@@ -328,6 +329,8 @@ class Checkpointer:
             snapshot = pending.snapshot
             log.warning("the checkpoint of %s at record %d failed: %s", snapshot.model, snapshot.lsn, problem)
             self._context.metrics.checkpoint_failures += 1
+            if isinstance(problem, DiskFull):
+                self._context.journal.remove_spares()  # the next attempt may need their space
             pending.done(None, _typed(problem, "the checkpoint could not be written"))
             return
         info, history.checkpoints = result
