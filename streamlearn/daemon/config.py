@@ -131,7 +131,7 @@ class Backup(Section):
 class Learning(Section):
     """The length of a learning slice, and the backlog at which back-pressure begins."""
 
-    slice_milliseconds: Positive = 0.5
+    slice_milliseconds: Positive = 4.0
     backlog_seconds: Positive = 1.0  # of accepted samples, not yet learned: where back-pressure begins
     backlog_bytes: int = Field(64 * MiB, ge=MiB)
 

@@ -9,7 +9,7 @@ from streamlearn.daemon.durability.group_commit import GroupCommit
 from streamlearn.daemon.durability.watermarks import Watermarks
 from streamlearn.daemon.limits.budget import Budget, frame_bytes, memory_bytes
 from streamlearn.daemon.limits.model_memory import ModelMemory
-from streamlearn.daemon.loop import IDLE_FACTOR, Loop
+from streamlearn.daemon.loop import Loop
 from streamlearn.daemon.metrics import Metrics
 from streamlearn.daemon.network.publisher import Publisher
 from streamlearn.daemon.network.replies import Replies
@@ -84,7 +84,7 @@ class Daemon:
         )
         group_commit = GroupCommit(context, recovered.last_arrival)
         self._checkpointer = checkpointer = Checkpointer(context, recovered.checkpoints, runtime.steady())
-        inline_ns = int(IDLE_FACTOR * settings.learning.slice_milliseconds * 1e6)  # the longest slice
+        inline_ns = int(settings.learning.slice_milliseconds * 1e6 / 2)
         self._queries = Queries(context, inline_ns)
         read_operations = ReadOperations(context, group_commit, checkpointer, self._queries)
         self._backups = Backups(context, group_commit, checkpointer)

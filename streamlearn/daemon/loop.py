@@ -1,16 +1,16 @@
 """The loop: the one thread that owns the models (R6).
 
 One turn reads requests for one read quantum (and answers queries while it reads), reads the firehose for one
-read quantum, journals the batches in one write, learns for about one slice, and sends what may be sent. So
-query latency is at most one read quantum plus one learning slice. A long query runs on a worker, from a copy.
-Models need no lock: other threads and signal handlers only pass something to the loop and wake it.
+read quantum, journals the batches in one write, learns for about one slice, and sends what may be sent. A
+request that arrives meanwhile ends the slice after the current sample, see `interrupts.py`, and is read and
+answered in the middle of the turn. A long query runs on a worker, from a copy. Models need no lock: other
+threads and signal handlers only pass something to the loop and wake it.
 
 CONTRIBUTING.md, "The path of a sample", shows one turn as pseudo-code.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -31,9 +31,8 @@ from streamlearn.shard import Applied
 from streamlearn.store.record import RecordKind
 from streamlearn_client.protocol import EventMessage, Frame, Learn, Request, decode_request, split_envelope
 
-READ_QUANTUM = 0.5  # of a slice: how long one socket is read per turn
-IDLE_FACTOR = 4  # slices are this many times longer while no client sends queries: fewer turns, more learning
-QUERY_RECENT_SECONDS = 0.1  # how long after a query slices stay short
+READ_QUANTUM = 0.25  # of a slice: how long one socket is read per turn
+BREAK_QUANTUM_NS = 250_000  # how long requests are read in the middle of a turn, and the firehose before them
 TICK_SECONDS = 0.1  # between two runs of the work that depends on the clock
 
 Handler = Callable[[ReplyAddress, Request], None]
@@ -73,9 +72,11 @@ class Loop:
         self._queries = queries
         self._background = background
         self._handlers = handlers
-        self._short_slice_ns = int(context.settings.learning.slice_milliseconds * 1e6)
-        self._slice_ns = IDLE_FACTOR * self._short_slice_ns
-        self._last_query = -math.inf  # monotonic s
+        self._slice_ns = int(context.settings.learning.slice_milliseconds * 1e6)
+        self._read_ns = int(READ_QUANTUM * self._slice_ns)
+        self._interrupts = self._runtime.interrupts(context.sockets.requests, self._runtime.steady_ns)
+        context.shard.interrupts = self._interrupts
+        self._operations = 0  # requests handled other than learn
         self._stopping = False
         self._final_checkpoints_taken = False
         self._failure: FatalError | None = None
@@ -119,9 +120,9 @@ class Loop:
             self._access.reload()
             context.publisher.rights_changed()
         context.publisher.update_subscriptions()
-        self._read(context.sockets.requests, self._handle_request)
+        self._read_requests(self._read_ns)
         if not self._stopping and self._group_commit.reads_firehose:
-            self._read(context.sockets.firehose, self._handle_firehose)
+            self._read_firehose()
         self._group_commit.commit()
         self._learn()
         self._group_commit.count_queued()
@@ -131,8 +132,6 @@ class Loop:
         for background in self._background:
             background.collect()
         now = self._runtime.steady()
-        recent_query = now < self._last_query + QUERY_RECENT_SECONDS
-        self._slice_ns = self._short_slice_ns if recent_query else IDLE_FACTOR * self._short_slice_ns
         if now >= self._next_tick:
             self._next_tick = now + TICK_SECONDS
             self._watchdog.feed(now)
@@ -151,15 +150,45 @@ class Loop:
         poller.poll(max(0, int((self._next_tick - self._runtime.steady()) * 1000) + 1))
         self._context.self_pipe.drain()
 
-    def _read(self, socket: zmq.Socket[bytes], handle: Callable[[Identity, list[Frame]], None]) -> None:
-        """Handle the messages of a socket for at most one read quantum."""
-        until = self._runtime.steady_ns() + int(READ_QUANTUM * self._slice_ns)
+    def _read_requests(self, nanoseconds: int) -> None:
+        """Handle requests for at most so long."""
+        operations, messages = self._operations, self._context.metrics.messages
+        drained = self._read(self._context.sockets.requests, self._handle_request, nanoseconds)
+        operations, messages = self._operations - operations, self._context.metrics.messages - messages
+        self._interrupts.have_read(self._runtime.steady_ns(), batches=not drained or messages > operations)
+
+    def _read_firehose(self) -> None:
+        """Handle the firehose for one read quantum, and requests that arrive meanwhile."""
+        until = self._runtime.steady_ns() + self._read_ns
+        drained = False
+        while not drained:
+            drained = self._read(self._context.sockets.firehose, self._handle_firehose, BREAK_QUANTUM_NS)
+            now = self._runtime.steady_ns()
+            if now > until:
+                return
+            if self._interrupts.waiting(now):
+                self._read_requests(BREAK_QUANTUM_NS)
+
+    def _take_break(self) -> None:
+        """Answer the requests that arrived since the turn began to read. Journal the batches among them."""
+        self._read_requests(BREAK_QUANTUM_NS)
+        self._group_commit.commit()
+
+    def _read(
+        self,
+        socket: zmq.Socket[bytes],
+        handle: Callable[[Identity, list[Frame]], None],
+        nanoseconds: int,
+    ) -> bool:
+        """Handle the messages of a socket for at most so long. Return whether no message is left."""
+        until = self._runtime.steady_ns() + nanoseconds
         identify = self._access.identify
         while (received := receive(socket, identify)) is not None:
             self._context.metrics.messages += 1
             handle(*received)
             if self._runtime.steady_ns() > until:
-                return
+                return False
+        return True
 
     def _handle_request(self, identity: Identity, frames: list[Frame]) -> None:
         envelope, message = split_envelope(frames)
@@ -173,7 +202,7 @@ class Loop:
             if isinstance(request, Learn):
                 self._group_commit.learn(request, reply_to)
             else:
-                self._last_query = self._runtime.steady()
+                self._operations += 1
                 self._handler(request.op)(reply_to, request)
         except Exception as error:  # noqa: BLE001 - the client gets it as an error reply
             if reply_to.id is None and isinstance(error, StreamlearnError):
@@ -203,10 +232,15 @@ class Loop:
             before, now = now, self._runtime.steady_ns()
             hosted = applied.hosted
             if applied.rows:
-                hosted.adapt_slice(applied.rows, now - before, self._slice_ns)
+                hosted.adapt_slice(
+                    applied.rows, now - before, self._slice_ns, interrupted=applied.interrupted
+                )
             self._publish_outputs(applied)
             self._context.watermarks.advance_applied(hosted)
             self._checkpointer.between_slices(hosted)
+            if self._interrupts.waiting(now):
+                self._take_break()
+                now = self._runtime.steady_ns()
             if now - began > self._slice_ns // 2:
                 return
 

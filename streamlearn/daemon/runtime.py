@@ -13,6 +13,7 @@ from typing import Any
 
 import zmq
 
+from streamlearn.daemon.interrupts import RequestInterrupts
 from streamlearn.daemon.self_pipe import SelfPipe
 
 WORKER_NICE = 5  # the share of a worker on a busy processor is then a third of the loop's
@@ -41,6 +42,7 @@ class Runtime:
     queue: Callable[[], SimpleQueue[Any]] = SimpleQueue
     self_pipe: Callable[[], SelfPipe] = SelfPipe
     poller: Callable[[], zmq.Poller] = zmq.Poller
+    interrupts: Callable[[zmq.Socket[bytes], Callable[[], int]], RequestInterrupts] = RequestInterrupts
 
     def steady(self) -> float:
         """Return the steady clock in seconds."""

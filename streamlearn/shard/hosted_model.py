@@ -99,14 +99,14 @@ class NoWatch:
 class Interrupts(Protocol):
     """Ends slices early."""
 
-    def begin_slice(self, nanoseconds_per_row: float) -> NDArray[np.uint8]:
-        """Return the `interrupt` of the slice that begins now, see `kernels/stream/interrupt.py`."""
+    def begin_slice(self, rows: int, nanoseconds_per_row: float) -> NDArray[np.uint8]:
+        """Return the interrupt of a slice that begins now, see `kernels/stream/interrupt.py`."""
 
 
 class NoInterrupts:
     """Lets every slice end by itself."""
 
-    def begin_slice(self, nanoseconds_per_row: float) -> NDArray[np.uint8]:
+    def begin_slice(self, rows: int, nanoseconds_per_row: float) -> NDArray[np.uint8]:
         """Return a flag that nobody sets."""
         return NEVER
 
@@ -291,7 +291,7 @@ class HostedModel:
                 last = record
         first = self.model.samples
         watch.enter(self.create_lsn, Place(first_lsn, begin, last.lsn, rows))
-        self.model.interrupt = interrupts.begin_slice(self.nanoseconds_per_row)
+        self.model.interrupt = interrupts.begin_slice(rows, self.nanoseconds_per_row)
         outputs = self.model.learn_validated(joined(parts))
         done = self.model.samples - first
         if kind is RecordKind.TARGETS:

@@ -16,7 +16,7 @@ class Cuts:
     def __init__(self, rows: Iterable[int]) -> None:
         self.rows: Iterator[int] = iter(rows)
 
-    def begin_slice(self, nanoseconds_per_row: float) -> NDArray[np.uint8]:
+    def begin_slice(self, rows: int, nanoseconds_per_row: float) -> NDArray[np.uint8]:
         return watching(every=next(self.rows, 1 << 60))
 
 

@@ -17,6 +17,7 @@ from streamlearn.store.checkpoint import CheckpointStore
 from streamlearn.store.journal import Journal
 from streamlearn.store.manifest import ManifestFile
 from streamlearn.store.scan import JournalScan
+from tests.simulation.interrupts import Interrupts
 from tests.simulation.network import Sockets
 from tests.simulation.tasks import Event, Poller, Queue, SelfPipe, Task, Tasks
 
@@ -52,6 +53,7 @@ class Life:
             "queue": lambda: Queue(tasks),
             "self_pipe": SelfPipe,
             "poller": lambda: Poller(tasks, clock.peek_ns),
+            "interrupts": lambda socket, _: Interrupts(socket, self.world.random),
         }
         return Runtime(**parts)
 
