@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from greenlet import GreenletExit
@@ -42,7 +43,7 @@ class Life:
 
     def runtime(self) -> Runtime:
         """Everything that waits, as tasks."""
-        clock, tasks = self.world.clock, self.tasks
+        world, clock, tasks = self.world, self.world.clock, self.tasks
         parts: dict[str, Any] = {
             "wall_ns": clock.wall_ns,
             "steady_ns": clock.steady_ns,
@@ -53,7 +54,7 @@ class Life:
             "queue": lambda: Queue(tasks),
             "self_pipe": SelfPipe,
             "poller": lambda: Poller(tasks, clock.peek_ns),
-            "interrupts": lambda socket, _: Interrupts(socket, self.world.random),
+            "interrupts": lambda socket, _: Interrupts(socket, Random(world.seed + world.steps)),
         }
         return Runtime(**parts)
 
