@@ -16,6 +16,7 @@ from typing import Any
 import numba as nb
 
 from . import cache
+from .pipelines import ENTRY_POINT, PIECE, EntryPointCompiler, PieceCompiler
 
 Progress = Callable[
     [str, int, int], None
@@ -63,7 +64,12 @@ class EntryPoint:
             shared if read_only else directory
         )  # read by the constructors of Numba's caches
         try:
-            dispatcher = nb.njit(cache=directory is not None and not read_only, **_OPTIONS)(function)
+            dispatcher = nb.njit(
+                cache=directory is not None and not read_only,
+                pipeline_class=EntryPointCompiler,
+                **ENTRY_POINT,
+                **_OPTIONS,
+            )(function)
             if read_only:
                 dispatcher._cache = cache.ReadOnlyCache(function)
         finally:
@@ -88,12 +94,12 @@ def device(function: Callable[..., Any]) -> Any:
     It must not create arrays or assign whole rows. Then Numba counts no references to its arguments. The
     counters are atomic and took up to a third of the time of a small model.
     """
-    return nb.njit(forceinline=True, _nrt=False, **_OPTIONS)(function)
+    return nb.njit(_nrt=False, pipeline_class=PieceCompiler, **PIECE, **_OPTIONS)(function)
 
 
 def allocating_device(function: Callable[..., Any]) -> Any:
     """Declare a ``device`` that creates arrays or assigns whole rows."""
-    return nb.njit(forceinline=True, **_OPTIONS)(function)
+    return nb.njit(pipeline_class=PieceCompiler, **PIECE, **_OPTIONS)(function)
 
 
 def ready(*modules: ModuleType) -> None:

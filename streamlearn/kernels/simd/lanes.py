@@ -16,14 +16,13 @@ a float64 to Numba. Of two operands with a NaN every comparison is false, in a l
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.extending import models, overload, register_model
-from numba.extending import intrinsic
+from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
 WIDTH = 16
 BLOCK_BYTES = 4 * WIDTH
@@ -140,42 +139,47 @@ sqrt = _elementwise(_llvm("sqrt"), _same, 1)
 absolute = _elementwise(_llvm("fabs"), _same, 1)
 copysign = _elementwise(_llvm("copysign"), _same, 2)  # |a| with b's sign
 
-_OPERATORS: dict[Any, Any] = {
-    operator.add: _elementwise(lambda builder, a, b: builder.fadd(a, b), _same, 2),
-    operator.sub: _elementwise(lambda builder, a, b: builder.fsub(a, b), _same, 2),
-    operator.mul: _elementwise(lambda builder, a, b: builder.fmul(a, b), _same, 2),
-    operator.truediv: _elementwise(lambda builder, a, b: builder.fdiv(a, b), _same, 2),
-    operator.lt: _elementwise(lambda builder, a, b: builder.fcmp_ordered("<", a, b), _truth, 2),
-    operator.le: _elementwise(lambda builder, a, b: builder.fcmp_ordered("<=", a, b), _truth, 2),
-    operator.gt: _elementwise(lambda builder, a, b: builder.fcmp_ordered(">", a, b), _truth, 2),
-    operator.ge: _elementwise(lambda builder, a, b: builder.fcmp_ordered(">=", a, b), _truth, 2),
-    operator.eq: _elementwise(lambda builder, a, b: builder.fcmp_ordered("==", a, b), _truth, 2),
-}
+
+def _operator(symbol: Any, emit: Callable[..., Any], result: Callable[[types.Type], types.Type]) -> None:
+    """Define ``symbol`` for two operands of which at least one is lanes."""
+
+    @type_callable(symbol)
+    def resolve(context):
+        def typer(a, b):
+            return result(lanes) if _common(a, b) is lanes else None
+
+        return typer
+
+    for a, b in ((lanes, lanes), (lanes, f32), (f32, lanes)):
+
+        @lower_builtin(symbol, a, b)
+        def codegen(context, builder, signature, values):
+            operands = zip(values, signature.args, strict=True)
+            return emit(builder, *(_as(builder, value, type_, lanes) for value, type_ in operands))
 
 
-def _bind(symbol: Any, operation: Any) -> None:
-    @overload(symbol, jit_options={"forceinline": True, "nogil": True})
-    def choose(a, b):
-        if a is lanes or b is lanes:
-            return lambda a, b: operation(a, b)
-        return None
+_operator(operator.add, lambda builder, a, b: builder.fadd(a, b), _same)
+_operator(operator.sub, lambda builder, a, b: builder.fsub(a, b), _same)
+_operator(operator.mul, lambda builder, a, b: builder.fmul(a, b), _same)
+_operator(operator.truediv, lambda builder, a, b: builder.fdiv(a, b), _same)
+_operator(operator.lt, lambda builder, a, b: builder.fcmp_ordered("<", a, b), _truth)
+_operator(operator.le, lambda builder, a, b: builder.fcmp_ordered("<=", a, b), _truth)
+_operator(operator.gt, lambda builder, a, b: builder.fcmp_ordered(">", a, b), _truth)
+_operator(operator.ge, lambda builder, a, b: builder.fcmp_ordered(">=", a, b), _truth)
+_operator(operator.eq, lambda builder, a, b: builder.fcmp_ordered("==", a, b), _truth)
 
 
-for _symbol, _operation in _OPERATORS.items():
-    _bind(_symbol, _operation)
+@type_callable(operator.neg)
+def _resolve_negation(context):
+    def typer(a):
+        return lanes if a is lanes else None
+
+    return typer
 
 
-@intrinsic
-def _negate(typingctx, a):
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.fneg(values[0])
-
-    return lanes(lanes), codegen
-
-
-@overload(operator.neg)
-def _choose_negate(a):
-    return (lambda a: _negate(a)) if a is lanes else None
+@lower_builtin(operator.neg, lanes)
+def _negate(context, builder, signature, values):
+    return builder.fneg(values[0])
 
 
 @intrinsic
@@ -330,79 +334,42 @@ def _address(context: Any, builder: Any, array_type: Any, array: Any, indices: l
     return builder.bitcast(pointer, lanes.llvm.as_pointer())
 
 
-def _is_block_array(array: types.Type, indices: int) -> bool:
+def _is_block_array(array: types.Type, indices: Sequence[types.Type]) -> bool:
     return (
         isinstance(array, types.Array)
         and array.dtype == f32
         and array.layout == "C"
-        and array.ndim == indices + 1
+        and array.ndim == len(indices) + 1
+        and all(isinstance(index, types.Integer) for index in indices)
     )
 
 
 @intrinsic
-def _load1(typingctx, array, i):
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.load(_address(context, builder, signature.args[0], values[0], values[1:]), align=4)
+def load(typingctx, array, *where):
+    """Lanes ``array[i]`` of a float32 ``(blocks, 16)``, or ``array[i, j]`` of a ``(blocks, dim, 16)``.
 
-    return (lanes(array, types.int64), codegen) if _is_block_array(array, 1) else None
+    The call is ``load(array, i)`` or ``load(array, i, j)``.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        indices = cgutils.unpack_tuple(builder, values[1])
+        return builder.load(_address(context, builder, signature.args[0], values[0], indices), align=4)
+
+    if not _is_block_array(array, where):
+        return None
+    return lanes(array, types.StarArgTuple([types.int64] * len(where))), codegen
 
 
 @intrinsic
-def _load2(typingctx, array, i, j):
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.load(_address(context, builder, signature.args[0], values[0], values[1:]), align=4)
-
-    return (lanes(array, types.int64, types.int64), codegen) if _is_block_array(array, 2) else None
-
-
-@intrinsic
-def _store1(typingctx, array, i, value):
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        builder.store(
-            values[2], _address(context, builder, signature.args[0], values[0], values[1:2]), align=4
-        )
-        return context.get_dummy_value()
-
-    return (types.void(array, types.int64, lanes), codegen) if _is_block_array(array, 1) else None
-
-
-@intrinsic
-def _store2(typingctx, array, i, j, value):
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        builder.store(
-            values[3], _address(context, builder, signature.args[0], values[0], values[1:3]), align=4
-        )
-        return context.get_dummy_value()
-
-    return (
-        (types.void(array, types.int64, types.int64, lanes), codegen) if _is_block_array(array, 2) else None
-    )
-
-
-_INLINE = {"forceinline": True, "nogil": True}
-
-
-def load(array: Any, i: Any, j: Any = None) -> Any:
-    """Lanes ``array[i]`` of a float32 ``(blocks, 16)``, or ``array[i, j]`` of a ``(blocks, dim, 16)``."""
-    raise TypeError("load works inside kernels only")
-
-
-def store(array: Any, *where_and_value: Any) -> None:
+def store(typingctx, array, *where_and_value):
     """``store(array, i, value)`` or ``store(array, i, j, value)``: the lanes that ``load`` would give."""
-    raise TypeError("store works inside kernels only")
 
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        *indices, value = cgutils.unpack_tuple(builder, values[1])
+        builder.store(value, _address(context, builder, signature.args[0], values[0], indices), align=4)
+        return context.get_dummy_value()
 
-@overload(load, jit_options=_INLINE)
-def _choose_load(array, i, j=None):
-    if j is None or isinstance(j, (types.NoneType, types.Omitted)):
-        return lambda array, i, j=None: _load1(array, i)
-    return lambda array, i, j=None: _load2(array, i, j)
-
-
-@overload(store, jit_options=_INLINE)
-def _choose_store(array, *where_and_value):
-    if len(where_and_value) == 2:
-        return lambda array, *where_and_value: _store1(array, where_and_value[0], where_and_value[1])
-    return lambda array, *where_and_value: _store2(
-        array, where_and_value[0], where_and_value[1], where_and_value[2]
-    )
+    *where, value = where_and_value
+    if value is not lanes or not _is_block_array(array, where):
+        return None
+    return types.void(array, types.StarArgTuple([types.int64] * len(where) + [lanes])), codegen

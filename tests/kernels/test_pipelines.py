@@ -1,0 +1,51 @@
+"""How Numba compiles pieces and entry points: pieces without optimisation, machine code and wrappers."""
+
+from __future__ import annotations
+
+import numba as nb
+import pytest
+from numba.core.codegen import JITCodeLibrary
+
+from streamlearn.kernels.compiler import device, pipelines
+
+
+@device
+def twice(x):
+    return x + x
+
+
+@nb.njit("f8(f8)", pipeline_class=pipelines.EntryPointCompiler, **pipelines.ENTRY_POINT)
+def four_times(x):
+    return twice(twice(x))
+
+
+(PIECE,) = (result.library for result in twice.overloads.values())
+(ENTRY,) = (result.library for result in four_times.overloads.values())
+
+
+def test_only_the_entry_point_is_optimised():
+    """LLVM joins blocks that follow each other. Numba's own code has a jump between them."""
+    assert four_times(1.5) == 6.0
+    (piece,) = PIECE.get_defined_functions()
+    entry = next(each for each in ENTRY.get_defined_functions() if "four_times" in each.name)
+    assert "br label" in str(piece)
+    assert "br label" not in str(entry)
+    assert "call" not in str(entry), "pieces are inlined"
+
+
+def test_a_piece_has_no_wrapper_and_no_machine_code():
+    (function,) = PIECE.get_defined_functions()
+    assert not PIECE.codegen._engine.is_symbol_defined(function.name)
+
+
+def test_python_cannot_call_a_piece():
+    with pytest.raises(ValueError, match="not in list"):
+        twice(1.5)
+
+
+@pytest.mark.parametrize("library", [pipelines.PieceLibrary, pipelines.EntryPointLibrary])
+def test_numba_has_every_method_that_a_library_replaces(library):
+    """If Numba renames one, ours has no effect and nothing else would say so."""
+    replaced = [name for name in vars(library) if not name.startswith("__")]
+    assert replaced
+    assert [name for name in replaced if not hasattr(JITCodeLibrary, name)] == []
