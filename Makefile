@@ -35,7 +35,7 @@ system-packages:
 	@command -v systemd-analyze > /dev/null || \
 	 { echo "installing systemd, a tool of the tests"; apt-get update -qq && apt-get install -y -qq systemd > /dev/null; }
 
-bench: $(VENV)/.with-peers $(ORACLE)
+bench: $(VENV)/.with-peers $(VENV)/.with-deep-river $(ORACLE)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(VENV)/.with-lint
@@ -75,6 +75,14 @@ $(VENV)/.with-torch: $(PINS) | $(BIN)/pip
 	@echo "installing PyTorch, an oracle of the tests and a peer of the benchmarks (TORCH=no skips it)"
 	@if $(INSTALL) -e '.[torch]'; then touch $@; \
 	 else echo "PyTorch: the installation failed; its tests will not run"; test -z "$$CI"; fi
+
+# A peer of the benchmarks that needs other versions than the others: it gets a folder of its own, with its river,
+# and shares the rest. Without it `make bench` names it as absent.
+$(VENV)/.with-deep-river: Makefile | $(BIN)/pip
+	@echo "installing deep-river, a peer of the benchmarks, into $(VENV)/deep-river"
+	@if $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --upgrade \
+	 --target $(VENV)/deep-river deep-river==0.3.4 river==0.25.0; then touch $@; \
+	 else echo "deep-river: the installation failed; the benchmarks name it as absent"; fi
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

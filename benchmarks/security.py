@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +16,39 @@ import numpy as np
 from streamlearn_client import Client
 from streamlearn_client.keys import generate, write_key_pair
 
-from .daemon import BATCH, DIM, SPEC, daemon
-from .timing import Comparison, compare
+from .processes import daemon
+from .timing import Contestant, Row, Settings, compare
 
+BATCH, DIM = 256, 8
+SPEC = {"dim": DIM, "grid": [10, 10], "sigma": 2.0, "learning_rate": 0.1}
 PEER = "without keys"
 RIGHTS = "".join(f'{right} = ["*"]\n' for right in ("push", "query", "subscribe", "change"))
 
 
-def comparisons(rounds: int, seed: int) -> Iterator[Comparison]:
-    samples = np.random.default_rng(seed).random((100 * BATCH, DIM), dtype=np.float32)
+def rows(settings: Settings) -> Iterator[Row]:
+    samples = np.random.default_rng(settings.seed).random((8 * BATCH, DIM), dtype=np.float32)
     with ExitStack() as stack:
         keys, options = make_keys(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         clients = []
         for with_keys in (True, False):
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            requests, _ = stack.enter_context(daemon(directory, options if with_keys else ()))
-            client = stack.enter_context(Client(requests, **(keys if with_keys else {})))
+            started = stack.enter_context(daemon(directory, options if with_keys else ()))
+            client = stack.enter_context(Client(started.requests, **(keys if with_keys else {})))
             client.create("bench", kind="som", **SPEC)
             clients.append(client)
 
-        def pair(measure: Callable[[Client, np.ndarray], int], name: str) -> Comparison:
-            ours, theirs = (lambda client=client: measure(client, samples) for client in clients)
-            return compare(name, PEER, ours, theirs, rounds)
+        def pair(measure: Callable[[Client, np.ndarray, int], None], name: str, step: int) -> Iterator[Row]:
+            ours, theirs = (
+                Contestant(side, partial(measure, client, samples), time.perf_counter, step)
+                for side, client in zip(("with keys", PEER), clients, strict=True)
+            )
+            yield from compare(name, ours, [theirs], settings)
 
-        yield pair(predict, "keys: predict of 1 sample, one at a time")
-        yield pair(push, f"keys: samples in a stream of batches of {BATCH}, ack received")
-        yield pair(push_single, "keys: samples in a stream of batches of 1, ack received")
-        yield pair(connect, "keys: new connections, each with one hello")
+        yield from pair(predict, "keys: predict of 1 sample, one at a time", 1)
+        yield from pair(push, f"keys: stream of batches of {BATCH}, ack received", BATCH)
+        yield from pair(push_single, "keys: stream of batches of 1, ack received", 1)
+        for row in pair(connect, "keys: new connections, each with one hello", 1):
+            yield replace(row, unit="connections/s")
 
 
 def make_keys(directory: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -53,28 +62,27 @@ def make_keys(directory: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     return {"server_key": server.public, "key": own.secret}, options
 
 
-def predict(client: Client, samples: np.ndarray) -> int:
-    for _ in range(1000):
+def predict(client: Client, samples: np.ndarray, n: int) -> None:
+    for _ in range(n):
         client.predict("bench", samples[:1])
-    return 1000
 
 
-def push(client: Client, samples: np.ndarray) -> int:
+def push(client: Client, samples: np.ndarray, n: int) -> None:
     with client.stream("bench", batch=BATCH, ack="received") as stream:
-        stream.push_many(samples)
-    return len(samples)
+        for _ in range(n // len(samples)):
+            stream.push_many(samples)
+        stream.push_many(samples[: n % len(samples)])
 
 
-def push_single(client: Client, samples: np.ndarray) -> int:
+def push_single(client: Client, samples: np.ndarray, n: int) -> None:
     with client.stream("bench", batch=1, ack="received") as stream:
-        stream.push_many(samples[:2000])
-    return 2000
+        for k in range(n):
+            stream.push(samples[k % len(samples)])
 
 
-def connect(client: Client, samples: np.ndarray) -> int:
+def connect(client: Client, samples: np.ndarray, n: int) -> None:
     keys = client._keys
     named = {"server_key": keys.server, "key": keys.secret} if keys is not None else {}
-    for _ in range(50):
+    for _ in range(n):
         with Client(client.endpoint, **named) as other:
             other.hello()
-    return 50

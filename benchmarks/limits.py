@@ -1,0 +1,66 @@
+"""The least time of a sample on this machine: its arithmetic and its memory traffic, at measured peaks.
+
+A kernel cannot be faster than the slower of both. What it does besides (scaling, score, exp and tanh,
+outputs) is not in the limit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .roof import Roof
+from .timing import Limit
+
+LANES = 16
+REACH = 5.25  # in σ: units farther from the winner do not learn
+
+
+def units_in_reach(rows: int, columns: int, sigma: float) -> float:
+    """Mean number of units within ``REACH``·σ of a unit, over all units of a rectangular grid."""
+    reach = REACH * sigma
+    total = 0
+    for down in range(-int(reach), int(reach) + 1):
+        for right in range(-int(reach), int(reach) + 1):
+            if down * down + right * right <= reach * reach:
+                total += max(0, rows - abs(down)) * max(0, columns - abs(right))
+    return total / (rows * columns)
+
+
+def map_learning(roof: Roof, units: int, dim: int, moved: float) -> Limit:
+    """Every weight is compared with the sample, and those of ``moved`` units move.
+
+    In one pass each weight is loaded once, and a moved one is stored once.
+    """
+    size = units * dim * 4
+    arithmetic = (units + moved) * dim / LANES / roof.distance
+    memory = (units - moved) * dim / LANES / roof.read(size) + moved * dim / LANES / roof.update(size)
+    return _limit(arithmetic, memory)
+
+
+def map_search(roof: Roof, units: int, dim: int) -> Limit:
+    """Every weight is compared with the sample."""
+    return map_learning(roof, units, dim, 0.0)
+
+
+def recurrent_learning(roof: Roof, gates: int, dim: int, hidden: int, outputs: int) -> Limit:
+    """Products of one sample in TBPTT(k, k): forward, the error of h, and the gradient of the weights.
+
+    Weights are loaded once forward and, without those of the input, once backward. A gradient could stay in
+    registers over the window, so its traffic is not in the limit.
+    """
+    forward, recurrent, head = gates * hidden * (dim + hidden), gates * hidden * hidden, outputs * hidden
+    arithmetic = (2 * forward + recurrent + 3 * head) / LANES / roof.fma
+    loaded = forward + recurrent + 2 * head
+    return _limit(arithmetic, loaded / LANES / roof.read((forward + head) * 4))
+
+
+def recurrent_step(roof: Roof, gates: int, dim: int, hidden: int, outputs: int) -> Limit:
+    """Products of one step forward."""
+    products = gates * hidden * (dim + hidden) + outputs * hidden
+    return _limit(products / LANES / roof.fma, products / LANES / roof.read(products * 4))
+
+
+def _limit(arithmetic: float, memory: float) -> Limit:
+    """The limit in samples per second from two times in ns."""
+    of = "arithmetic" if arithmetic >= memory else "memory"
+    return Limit(of, float(1e9 / np.maximum(arithmetic, memory)))

@@ -1,0 +1,65 @@
+"""Daemon processes of the benchmarks, and what /proc tells about them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Daemon(NamedTuple):
+    """A running daemon. Its main thread is the loop."""
+
+    process: subprocess.Popen[str]
+    requests: str
+    firehose: str
+    start_seconds: float  # from the start of the process to its ready line
+
+    def loop_cpu(self) -> float:
+        """CPU time of the loop's thread so far, in seconds."""
+        return _thread_cpu(self.process.pid, self.process.pid)
+
+    def cpu(self) -> float:
+        """CPU time of all threads that live, in seconds."""
+        pid = self.process.pid
+        return sum(_thread_cpu(pid, int(task.name)) for task in Path(f"/proc/{pid}/task").iterdir())
+
+    def memory_mb(self) -> float:
+        """Resident memory in MB of 10⁶ bytes."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _thread_cpu(pid: int, thread: int) -> float:
+    """CPU time of a thread in seconds, to the nanosecond (Linux)."""
+    try:
+        return int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0]) / 1e9
+    except FileNotFoundError:  # the thread has ended
+        return 0.0
+
+
+@contextmanager
+def daemon(
+    directory: Path, options: Sequence[str] = (), environment: dict[str, str] | None = None
+) -> Iterator[Daemon]:
+    """Run a daemon on free loopback ports until the end of the block, and stop it cleanly."""
+    ports = dict.fromkeys(("requests", "firehose", "events"), "tcp://127.0.0.1:*")
+    bound = [part for name, endpoint in ports.items() for part in (f"--{name}", endpoint)]
+    command = [sys.executable, "-m", "streamlearn", "serve", "--data-dir", str(directory), *bound, *options]
+    began = time.perf_counter()
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=os.environ | (environment or {})
+    ) as process:
+        try:
+            assert process.stdout is not None
+            ready = next((line for line in process.stdout if "ready" in line), "")
+            seconds = time.perf_counter() - began
+            found = dict(part.split("=", 1) for part in ready.split() if "=" in part)
+            yield Daemon(process, found["requests"], found["firehose"], seconds)
+        finally:
+            process.terminate()

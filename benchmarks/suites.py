@@ -1,0 +1,44 @@
+"""The suites of `python -m benchmarks`, in the order of the run."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from .timing import Row, Settings
+
+Rows = Callable[[Settings], Iterator[Row]]
+
+
+class Suite(NamedTuple):
+    """``module`` is within this package. ``one_core``: it computes in this process only."""
+
+    title: str
+    module: str
+    function: str = "rows"
+    one_core: bool = True
+    by_default: bool = True
+
+    def load(self) -> Rows:
+        """Import the suite."""
+        module = importlib.import_module(f"{__package__}.{self.module}")
+        rows: Rows = getattr(module, self.function)
+        return rows
+
+
+SUITES = {
+    "roof": Suite("Limits of this machine, one core", "roof"),
+    "som": Suite("Self-organizing maps", "som"),
+    "competitive": Suite("Competitive learning", "competitive"),
+    "recurrent": Suite("Recurrent networks, truncated backpropagation", "recurrent"),
+    "steps": Suite("Recurrent networks, every sample", "recurrent", "steps"),
+    "security": Suite("The cost of keys, two daemons on the loopback interface", "security", one_core=False),
+}
+
+
+def chosen(only: str | None) -> list[str]:
+    """Return the names in ``only``, or those of `make bench`."""
+    if only:
+        return [name.strip() for name in only.split(",")]
+    return [name for name, suite in SUITES.items() if suite.by_default]

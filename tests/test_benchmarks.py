@@ -1,0 +1,116 @@
+"""The benchmarks run: every suite in quick mode, and rows that name an absent peer."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import limits, roof, som, suites, timing
+from benchmarks.kernels import two_pass
+
+ROOT = Path(__file__).parents[1]
+QUICK = timing.Settings(rounds=1, quick=True)
+
+
+@pytest.mark.parametrize("suite", [name for name, suite in suites.SUITES.items() if suite.by_default])
+def test_a_suite_has_names_and_finite_numbers_in_every_row(suite, tmp_path):
+    file = tmp_path / "results.json"
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--only", suite, "--json", str(file)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    rows = json.loads(file.read_text())["suites"][suite]
+    assert rows
+    for row in rows:
+        assert row["name"]
+        assert row["unit"]
+        numbers = [row["ours"], *(row.get(name, 1.0) for name in ("theirs", "ratio", "low", "high"))]
+        numbers += [row["quality"]["ours"]] if "quality" in row else []
+        numbers += [row["limit"]["value"]] if "limit" in row else []
+        assert all(math.isfinite(number) for number in numbers), row
+        assert ("theirs" in row) == ("peer" in row and "absent" not in row), row
+    assert "measuring" in result.stderr  # progress
+
+
+def test_an_unknown_suite_is_refused_by_name():
+    command = [sys.executable, "-m", "benchmarks", "--only", "sum"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert "no suite sum; choose from roof, som" in result.stderr
+
+
+def test_an_absent_peer_has_a_row_of_its_own():
+    ours = timing.Contestant("ours", lambda n: sum(range(n)))
+    present = timing.Contestant("present", lambda n: sum(range(n)))
+    rows = list(timing.compare("sum", ours, [timing.Absent("gone", "not installed"), present], QUICK))
+    assert [(row.peer, row.absent, row.theirs is None) for row in rows] == [
+        ("gone", "not installed", True),
+        ("present", "", False),
+    ]
+
+
+def test_the_rounds_are_interleaved():
+    order = []
+
+    def side(name: str) -> timing.Contestant:
+        return timing.Contestant(name, lambda n: order.append(name), iter(range(10_000)).__next__)
+
+    timing.race([side("a"), side("b")], timing.Settings(rounds=3))
+    assert "".join(order).endswith("ababab")
+
+
+def test_a_run_has_as_many_samples_as_asked():
+    stream, seen = np.arange(10), []
+    timing.over(stream, seen.extend)(23)
+    assert seen == [*range(10), *range(10), *range(3)]
+    seen.clear()
+    timing.one_by_one(list(stream), seen.append)(12)
+    assert seen == [*range(10), 0, 1]
+
+
+# the limits: the compiler did not remove the loops
+
+
+def test_peak_kernels_compute_what_they_claim():
+    """The values are those of the plain loops, so no iteration was left out."""
+    start = np.arange(12 * 16, dtype=np.float32).reshape(12, 16)
+    found, factor, addend = start.copy(), np.float32(0.5), np.float32(3)  # exact: no rounding differs
+    roof.fma_peak(5, factor, addend, found)
+    expected = start
+    for _ in range(5):
+        expected = expected * factor + addend
+    assert np.array_equal(found, expected)
+
+    values = np.full((8, 16), 0.5, np.float32)
+    roof.distance_peak(2, np.array([1], np.float32), values)
+    assert (values == 0.5 + 0.5**2 + 0.25**2).all()
+
+    data, sums = np.arange(16 * 16, dtype=np.float32).reshape(16, 16), np.empty((8, 16), np.float32)
+    roof.read(3, data, sums)
+    assert np.array_equal(sums, 3 * (data[:8] + data[8:]))
+    roof.update(2, data, np.float32(2), np.float32(1))
+    assert np.array_equal(data, 4 * np.arange(256, dtype=np.float32).reshape(16, 16) + 3)
+
+
+def test_units_in_reach_agree_with_all_pairs():
+    rows, columns, sigma = 5, 7, 0.6
+    places = np.indices((rows, columns)).reshape(2, -1).T
+    d2 = ((places[:, None] - places) ** 2).sum(-1)
+    assert limits.units_in_reach(rows, columns, sigma) == (d2 <= (5.25 * sigma) ** 2).sum(1).mean()
+
+
+def test_the_reference_kernel_learns_as_the_map():
+    size = (7, 5, 3)
+    samples = np.random.default_rng(1).random((200, 3), dtype=np.float32)
+    map_ = som.som(size)
+    weights = som.blocks_of_16(np.array(map_.weights.reshape(-1, 3)))
+    place = np.indices(size[:2]).reshape(2, -1, 1).astype(np.float32)
+    grid = np.stack([som.blocks_of_16(axis)[:, 0] for axis in place])
+    two_pass.learn(samples, weights, grid, np.float32(som.RATE), np.float32(som.SIGMA))
+    map_.learn(samples)
+    assert np.allclose(som.from_blocks(weights, 35), map_.weights.reshape(-1, 3), atol=1e-5)
