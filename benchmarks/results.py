@@ -98,13 +98,17 @@ def quality(row: Row) -> str:
 
 
 def share_of_limit(row: Row) -> str:
-    return "" if row.limit is None else f"{row.ours / row.limit.value:.0%} ({row.limit.of})"
+    if row.limit is None:
+        return ""
+    share = row.limit.value / row.ours if row.unit.startswith("ns") else row.ours / row.limit.value
+    return f"{share:.0%} ({row.limit.of})"
 
 
 def line(row: Row) -> str:
     """One row as a line of text."""
     theirs = "" if row.theirs is None else f" against {quantity(row.theirs, row.unit)}"
-    parts = [f"{row.name}: {quantity(row.ours, row.unit)}{theirs}", beside(row), ratio(row)]
+    at = "" if row.at is None else f", at {row.at:,.0f}"
+    parts = [f"{row.name}{at}: {quantity(row.ours, row.unit)}{theirs}", beside(row), ratio(row)]
     return "; ".join(part for part in (*parts, quality(row), share_of_limit(row)) if part)
 
 

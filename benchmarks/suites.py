@@ -33,6 +33,12 @@ SUITES = {
     "competitive": Suite("Competitive learning", "competitive"),
     "recurrent": Suite("Recurrent networks, truncated backpropagation", "recurrent"),
     "steps": Suite("Recurrent networks, every sample", "recurrent", "steps"),
+    "curves": Suite("How the time of a sample grows", "curves"),
+    "daemon": Suite("Through the daemon, TCP", "through_daemon", one_core=False),
+    "queries": Suite("Query latency", "latency", one_core=False),
+    "start": Suite("Start", "starting", "start", one_core=False),
+    "compile": Suite("Compilation", "starting", "compilation", one_core=False),
+    "replay": Suite("Recovery", "starting", "replay", one_core=False),
     "security": Suite("The cost of keys, two daemons on the loopback interface", "security", one_core=False),
 }
 

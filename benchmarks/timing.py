@@ -89,6 +89,7 @@ class Row:
     quality: Quality | None = None
     limit: Limit | None = None
     absent: str = ""  # why there is no peer
+    at: float | None = None  # for a point of a curve: its place
 
 
 def measure(contestant: Contestant, n: int) -> float:

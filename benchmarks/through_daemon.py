@@ -1,0 +1,123 @@
+"""Samples through a real daemon over TCP: batches, single samples, and the client's senders."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import zmq
+
+import streamlearn as sl
+from streamlearn_client import Client
+
+from .processes import Daemon, daemon
+from .sending import Job, bare_receiver, sender
+from .timing import Contestant, Quality, Row, Settings, compare, over, paired
+
+BATCH, DIM = 256, 16
+MAP = {"dim": DIM, "grid": [20, 20], "sigma": 2.0, "learning_rate": 0.1}
+SMALL_DIM = 8
+SMALL_MAP = {"dim": SMALL_DIM, "grid": [10, 10], "sigma": 2.0, "learning_rate": 0.1}
+IN_PROCESS = "in-process"
+
+
+def rows(settings: Settings) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as directory, daemon(Path(directory)) as started:
+        yield from batches(started, settings)
+        yield from single_samples(started, settings)
+        yield from senders(started, settings)
+
+
+def batches(started: Daemon, settings: Settings) -> Iterator[Row]:
+    """One producer with durable batches of 256, against the same batches in-process."""
+    stream = np.random.default_rng(settings.seed).random((BATCH * 64, DIM), dtype=np.float32)
+    model = sl.SOM(**MAP)
+    with Client(started.requests) as client:
+        client.create("batches", kind="som", **MAP)
+
+        def through(n: int) -> None:
+            with client.stream("batches", batch=BATCH, ack="durable") as out:
+                over(stream, out.push_many)(n)
+
+        def in_process(n: int) -> None:
+            over(stream, in_batches)(n)
+
+        def in_batches(part: np.ndarray) -> None:
+            for first in range(0, len(part), BATCH):
+                model.learn(part[first : first + BATCH])
+
+        through(len(stream))
+        in_process(len(stream))
+        error = "quantization_error"
+        quality = Quality(
+            "quantization error", client.describe("batches")["quality"][error], model.quality()[error]
+        )
+        name = f"SOM 20×20×{DIM}, durable batches of {BATCH}"
+        for title, ours, theirs in (
+            (f"{name}, CPU of the loop", started.loop_cpu, time.thread_time),
+            (f"{name}, wall clock", time.perf_counter, time.perf_counter),
+        ):
+            sides = (
+                Contestant("daemon", through, ours, BATCH),
+                Contestant(IN_PROCESS, in_process, theirs, BATCH),
+            )
+            yield from compare(title, sides[0], [sides[1]], settings, {IN_PROCESS: quality})
+
+
+def single_samples(started: Daemon, settings: Settings) -> Iterator[Row]:
+    """One sample per message from a raw sender, against bare sockets that only receive."""
+    messages = settings.choose(200_000, 500)
+    with sender() as send, Client(started.requests) as client:
+        for ack, endpoint, peer in (
+            ("none", started.firehose, "bare PUSH → PULL"),
+            ("durable", started.requests, "bare DEALER → ROUTER, echoed"),
+        ):
+            model = f"singles-{ack}"
+            client.create(model, kind="som", **SMALL_MAP)
+            ours: list[float] = []
+            theirs: list[float] = []
+            with bare_receiver(echo=ack != "none") as bare:
+                for n in range(settings.rounds):
+                    job = Job(endpoint, model, messages, 1, SMALL_DIM, ack, n * messages)
+                    ours.append(send(job))
+                    _wait_until_learned(client, model, (n + 1) * messages)
+                    theirs.append(send(job._replace(endpoint=bare)))
+            way = "firehose" if ack == "none" else "requests, window of 256, durable"
+            yield paired(f"single samples of {SMALL_DIM}, {way}", ours, Contestant(peer, len), theirs)
+
+
+def _wait_until_learned(client: Client, model: str, samples: int) -> None:
+    deadline = time.monotonic() + 60
+    while client.describe(model)["samples"] < samples:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"model {model!r} has not learned {samples} samples after 60 s")
+        time.sleep(0.01)
+
+
+def senders(started: Daemon, settings: Settings) -> Iterator[Row]:
+    """The client's own methods with one sample per call, against a bare send of prepared frames."""
+    sample = np.random.default_rng(settings.seed).random(SMALL_DIM, dtype=np.float32)
+    with Client(started.requests) as client, zmq.Context() as context, bare_receiver(echo=False) as bare:
+        client.create("senders", kind="som", **SMALL_MAP)
+        client.create("pushed", kind="som", **SMALL_MAP)
+        with context.socket(zmq.PUSH) as socket, client.firehose("senders") as firehose:
+            socket.linger = 0
+            socket.connect(bare)
+            frames = [bytes(120), sample.tobytes()]
+            ours = Contestant("Firehose.push", _repeat(lambda: firehose.push(sample)))
+            peer = Contestant("bare send of two frames", _repeat(lambda: socket.send_multipart(frames)))
+            yield from compare("Firehose.push of one sample, CPU of the caller", ours, [peer], settings)
+        with client.stream("pushed", batch=BATCH) as out:
+            pushed = Contestant("Stream.push", _repeat(lambda: out.push(sample)))
+            yield from compare("Stream.push of one sample, CPU of the caller", pushed, [], settings)
+
+
+def _repeat(call: Callable[[], object]) -> Callable[[int], None]:
+    def run(n: int) -> None:
+        for _ in range(n):
+            call()
+
+    return run
