@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from streamlearn.errors import BadCheckpoint, FatalError, Internal, NoCheckpoint
-from streamlearn.shard import RECORD_OVERHEAD, ModelSource, Shard, Snapshot
+from streamlearn.shard import ModelSource, Shard, Snapshot, memory_bytes
 from streamlearn.store import tensors
 from streamlearn.store.checkpoint import CheckpointInfo, CheckpointStore, find
 from streamlearn.store.journal import Journal
@@ -140,7 +140,7 @@ class History:
         backlog = 0
         for record in self._records(self._create_lsn if start is None else start.lsn + 1, lsn, pause):
             shard.enqueue(record)
-            backlog += len(record.payload) + RECORD_OVERHEAD
+            backlog += memory_bytes(record)
             if backlog > BACKLOG_BYTES:
                 _apply(shard, pause)
                 backlog = 0

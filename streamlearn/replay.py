@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from streamlearn.errors import DamagedCheckpoints, DamagedJournal, FatalError, StreamlearnError
-from streamlearn.shard import RECORD_OVERHEAD, HostedModel, SetAside, Shard
+from streamlearn.shard import HostedModel, SetAside, Shard, memory_bytes
 from streamlearn.store.deaths import DeathLog, Suspect
 from streamlearn.store.record import CREATES, Record, RecordKind
 
@@ -100,7 +100,7 @@ class Replay:
                 elif shard.enqueue(record):
                     self.records += 1
                     self.rows += record.rows
-                    backlog += len(record.payload) + RECORD_OVERHEAD
+                    backlog += memory_bytes(record)
             if record.kind in CREATES:
                 self._watch_suspects(shard.find(record.model))
             if backlog > BACKLOG_BYTES:

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.durability.checkpointer import Checkpointer
 from streamlearn.daemon.durability.group_commit import GroupCommit
+from streamlearn.daemon.intake.lane import Lane
+from streamlearn.daemon.intake.reader import Reader
 from streamlearn.daemon.network.replies import ReplyAddress, as_typed
-from streamlearn.daemon.network.sockets import receive
 from streamlearn.daemon.operations.queries import Queries
 from streamlearn.daemon.sdnotify import Watchdog
 from streamlearn.daemon.security.identity import Identity
@@ -88,6 +89,9 @@ class Loop:
             self._poller.register(source, zmq.POLLIN)
             self._poller_without_firehose.register(source, zmq.POLLIN)
         self._poller.register(context.sockets.firehose, zmq.POLLIN)
+        self._lane, sockets = Lane(context, group_commit), context.sockets
+        self._requests = Reader(context, sockets.requests, True, self._lane, self._handle_request)
+        self._firehose = Reader(context, sockets.firehose, False, self._lane, self._handle_firehose)
 
     def reload(self) -> None:
         """Read the keys and rights of clients again. For any thread or signal handler."""
@@ -123,6 +127,7 @@ class Loop:
         self._read_requests(self._read_ns)
         if not self._stopping and self._group_commit.reads_firehose:
             self._read_firehose()
+        self._lane.close()
         self._group_commit.commit()
         self._learn()
         self._group_commit.count_queued()
@@ -153,7 +158,7 @@ class Loop:
     def _read_requests(self, nanoseconds: int) -> None:
         """Handle requests for at most so long."""
         operations, messages = self._operations, self._context.metrics.messages
-        drained = self._read(self._context.sockets.requests, self._handle_request, nanoseconds)
+        drained = self._requests.read(nanoseconds)
         operations, messages = self._operations - operations, self._context.metrics.messages - messages
         self._interrupts.have_read(self._runtime.steady_ns(), batches=not drained or messages > operations)
 
@@ -162,7 +167,7 @@ class Loop:
         until = self._runtime.steady_ns() + self._read_ns
         drained = False
         while not drained:
-            drained = self._read(self._context.sockets.firehose, self._handle_firehose, BREAK_QUANTUM_NS)
+            drained = self._firehose.read(BREAK_QUANTUM_NS)
             now = self._runtime.steady_ns()
             if now > until:
                 return
@@ -172,25 +177,10 @@ class Loop:
     def _take_break(self) -> None:
         """Answer the requests that arrived since the turn began to read. Journal the batches among them."""
         self._read_requests(BREAK_QUANTUM_NS)
+        self._lane.close()
         self._group_commit.commit()
 
-    def _read(
-        self,
-        socket: zmq.Socket[bytes],
-        handle: Callable[[Identity, list[Frame]], None],
-        nanoseconds: int,
-    ) -> bool:
-        """Handle the messages of a socket for at most so long. Return whether no message is left."""
-        until = self._runtime.steady_ns() + nanoseconds
-        identify = self._access.identify
-        while (received := receive(socket, identify)) is not None:
-            self._context.metrics.messages += 1
-            handle(*received)
-            if self._runtime.steady_ns() > until:
-                return False
-        return True
-
-    def _handle_request(self, identity: Identity, frames: list[Frame]) -> None:
+    def _handle_request(self, identity: Identity, frames: list[Frame]) -> Learn | None:
         envelope, message = split_envelope(frames)
         reply_to = ReplyAddress(envelope, None, identity)
         try:
@@ -201,13 +191,14 @@ class Loop:
                 raise ShuttingDown("the daemon is shutting down; send this again after its restart")
             if isinstance(request, Learn):
                 self._group_commit.learn(request, reply_to)
-            else:
-                self._operations += 1
-                self._handler(request.op)(reply_to, request)
+                return request
+            self._operations += 1
+            self._handler(request.op)(reply_to, request)
         except Exception as error:  # noqa: BLE001 - the client gets it as an error reply
             if reply_to.id is None and isinstance(error, StreamlearnError):
                 reply_to = ReplyAddress(envelope, error.request_id, identity)
             self._context.replies.exception(reply_to, error)
+        return None
 
     def _handler(self, op: str) -> Handler:
         handler = self._handlers.get(op)
@@ -215,7 +206,7 @@ class Loop:
             raise UnknownOp(f"unknown op {op!r}; the ops are {', '.join(self._handlers)}, learn")
         return handler
 
-    def _handle_firehose(self, identity: Identity, frames: list[Frame]) -> None:
+    def _handle_firehose(self, identity: Identity, frames: list[Frame]) -> Learn | None:
         try:
             request = decode_request(frames, self._context.limits)
             if not isinstance(request, Learn):
@@ -224,6 +215,8 @@ class Loop:
             self._group_commit.learn(request, None)
         except Exception as error:  # noqa: BLE001 - the firehose has no replies
             self._group_commit.count_lost(as_typed(error))
+            return None
+        return request
 
     def _learn(self) -> None:
         """Learn for about one slice: one long slice of one model, or shorter ones of several in turn."""

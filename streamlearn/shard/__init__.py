@@ -1,19 +1,20 @@
 """Models and records in, outputs out. No sockets, no files, no clock: the time comes with the record."""
 
 from streamlearn.shard.hosted_model import (
-    RECORD_OVERHEAD,
+    BATCH_OVERHEAD,
     Applied,
     HostedModel,
     ModelSource,
     SetAside,
     Snapshot,
     Watch,
+    memory_bytes,
 )
 from streamlearn.shard.producers import ProducerState
 from streamlearn.shard.shard import Duplicate, Shard
 
 __all__ = [
-    "RECORD_OVERHEAD",
+    "BATCH_OVERHEAD",
     "Applied",
     "Duplicate",
     "HostedModel",
@@ -23,4 +24,5 @@ __all__ = [
     "Shard",
     "Snapshot",
     "Watch",
+    "memory_bytes",
 ]

@@ -17,7 +17,7 @@ from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets, joined, part
 from streamlearn.models.row_cost import query_cost, row_cost
 from streamlearn.shard.producers import Position, ProducerState
-from streamlearn.shard.record_codec import check_layout, content_digest, decode_batch
+from streamlearn.shard.record_codec import check_layout, content_digests, decode_batch
 from streamlearn.store import tensors
 from streamlearn.store.record import Place, Record, RecordKind
 from streamlearn_client.outputs import NamedArrays
@@ -28,9 +28,14 @@ FIRST_SLICE_COST = 4_000_000  # multiply-adds, see `models/row_cost.py`
 LONGEST_SLICE_COST = 200_000_000  # multiply-adds; a single row may cost more
 LAST_COUNT = 2**63 - 1  # a counter that a client can advance by any number stops here
 ARRIVAL = "arrival_time"  # in the metadata of a checkpoint: arrival time of its last record, ns since 1970
-RECORD_OVERHEAD = 512  # bytes of memory that a queued record takes in addition to its payload, about
+BATCH_OVERHEAD = 512  # bytes of memory that a queued batch takes in addition to its payload, about
 
 Arrays = dict[str, NDArray[Any]]
+
+
+def memory_bytes(record: Record) -> int:
+    """Return the memory that a queued record takes, about."""
+    return len(record.payload) + BATCH_OVERHEAD * record.batches
 
 
 class ModelSource(Protocol):
@@ -226,18 +231,18 @@ class HostedModel:
         batch = decode_batch(record, self.model.uses_time)
         self._queue.append((record, None if record.dropped else batch))
         self.backlog_rows += record.rows
-        self.backlog_bytes += len(record.payload) + RECORD_OVERHEAD
+        self.backlog_bytes += memory_bytes(record)
 
     def note_accepted(self, record: Record) -> None:
         """Validate the next batches as if `record` were already applied."""
         self.accepted_lsn = record.lsn
         if record.producer:
-            if not record.digest:  # in a replay
-                record.digest = content_digest(
-                    record.payload, record.x_cols, record.y_cols, record.optional_columns
+            if not record.digests:  # in a replay
+                record.digests = content_digests(
+                    record.payload, record.x_cols, record.y_cols, record.optional_columns, record.batches
                 )
             self.accepted_producers.advance(
-                record.producer, record.epoch, record.seq, record.lsn, record.digest
+                record.producer, record.epoch, record.seq, record.lsn, record.digests, record.batches
             )
 
     def forget_unqueued(self) -> None:
@@ -346,10 +351,10 @@ class HostedModel:
     def _finish(self) -> None:
         record, _ = self._queue.popleft()
         self.applied_lsn, self.applied_time = record.lsn, record.time
-        self.backlog_bytes -= len(record.payload) + RECORD_OVERHEAD
+        self.backlog_bytes -= memory_bytes(record)
         if record.producer:
             self.applied_producers.advance(
-                record.producer, record.epoch, record.seq, record.lsn, record.digest
+                record.producer, record.epoch, record.seq, record.lsn, record.digests, record.batches
             )
 
     def _count_matches(self, sizes: Sequence[tuple[int, int]], outputs: NamedArrays) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from array import array
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
@@ -109,7 +109,7 @@ class ProducerState:
         producer, epoch, seq
             The number.
         digest
-            What `content_digest` returns for the batch.
+            What `content_digests` returns for the batch.
         time
             Arrival time, ns since 1970.
 
@@ -170,8 +170,22 @@ class ProducerState:
                 largest=largest,
             )
 
-    def advance(self, producer: str, epoch: int, seq: int, lsn: int, digest: int) -> None:
-        """Record that the journal has this batch at `lsn`. Accepts every number that a journal may hold."""
+    def advance(
+        self, producer: str, epoch: int, seq: int, lsn: int, digests: Sequence[int], batches: int = 1
+    ) -> None:
+        """Record that the journal has these batches at `lsn`. Accepts every number that a journal may hold.
+
+        Parameters
+        ----------
+        producer, epoch, seq
+            The number of the first batch.
+        lsn
+            The record of the batches.
+        digests
+            Digests of the last batches, oldest first: of all, or of the last `RESEND_WINDOW`.
+        batches
+            The number of batches.
+        """
         if epoch > LAST_EPOCH:  # from a journal of an earlier version, which accepted it
             return
         part = self._generated if producer[0] == GENERATED else self._named
@@ -185,13 +199,13 @@ class ProducerState:
         elif known is not part.newest:
             part.producers.move_to_end(producer)
             part.newest = known
-        digests = known.digests
-        if seq != known.next_seq:  # batches are missing; only the firehose accepts that
-            del digests[:]
-        elif len(digests) == RESEND_WINDOW + SLACK:
-            del digests[:SLACK]
-        digests.append(digest)
-        known.next_seq = seq + 1 if seq < LAST_SEQ else LAST_SEQ + 1
+        kept = known.digests
+        if seq != known.next_seq or len(digests) < batches:  # batches are missing, or the others are too old
+            del kept[:]
+        kept.extend(digests)
+        if len(kept) > RESEND_WINDOW + SLACK:
+            del kept[:-RESEND_WINDOW]
+        known.next_seq = min(seq + batches, LAST_SEQ + 1)
         known.lsn = lsn
 
     def copy(self) -> ProducerState:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
@@ -9,6 +11,7 @@ from streamlearn.errors import BadShape
 from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets
 from streamlearn.store.record import IDS, KEYS, Record, RecordKind
+from streamlearn_client.protocol.messages import RESEND_WINDOW
 
 FLOAT, INTEGER = np.dtype("<f4"), np.dtype("<i8")
 
@@ -27,12 +30,44 @@ def optional_columns(batch: Batch | Targets) -> int:
     return (batch.keys is not None) * KEYS + (batch.ids is not None) * IDS
 
 
-def content_digest(payload: bytes | memoryview, x_cols: int, y_cols: int, columns: int) -> int:
-    """Return a hash of a batch's content, never 0. Two batches of one model with equal content are equal.
+def content_digests(
+    payload: bytes | memoryview, x_cols: int, y_cols: int, columns: int, batches: int = 1
+) -> list[int]:
+    """Return a hash of the content of each batch, never 0; with many batches, of the last `RESEND_WINDOW`.
 
-    The arguments are the fields of its record. They determine the number of rows.
+    Two batches of one model with equal hashes are taken for equal. The digest of a batch does not depend on
+    the batches that share its record. The arguments are the fields of the record, and determine its rows.
     """
-    return xxh3_64_intdigest(payload, x_cols | y_cols << 31 | columns << 62) or 1
+    seed = x_cols | y_cols << 31 | columns << 62
+    if batches == 1:
+        return [xxh3_64_intdigest(payload, seed) or 1]
+    row_bytes = 8 * (columns & KEYS > 0) + 8 * (columns & IDS > 0) + 4 * (x_cols + y_cols)
+    size = len(payload) // batches
+    first = max(0, batches - RESEND_WINDOW)
+    view = memoryview(payload)
+    if row_bytes == 4 * x_cols:
+        return [
+            xxh3_64_intdigest(view[at : at + size], seed) or 1 for at in range(first * size, len(view), size)
+        ]
+    rows = len(payload) // row_bytes
+    parts = [_split(column, batches) for column in _columns(view, rows, x_cols, y_cols, columns)]
+    return [xxh3_64_intdigest(b"".join(batch), seed) or 1 for batch in list(zip(*parts, strict=True))[first:]]
+
+
+def _columns(view: memoryview, rows: int, x_cols: int, y_cols: int, columns: int) -> Iterator[memoryview]:
+    """Yield the bytes of keys, ids, x and y, as far as a payload has them."""
+    sizes = 8 * (columns & KEYS > 0), 8 * (columns & IDS > 0), 4 * x_cols, 4 * y_cols
+    at = 0
+    for size in sizes:
+        if size:
+            yield view[at : at + rows * size]
+            at += rows * size
+
+
+def _split(column: memoryview, parts: int) -> list[memoryview]:
+    """Divide the bytes of a column into equal parts."""
+    size = len(column) // parts
+    return [column[at : at + size] for at in range(0, len(column), size)]
 
 
 def check_layout(record: Record, model: Model) -> None:
@@ -50,11 +85,13 @@ def check_layout(record: Record, model: Model) -> None:
         (record.x_cols, record.y_cols, record.optional_columns) != (x_cols, model.target_dim, columns)
         or record.rows * row_bytes != len(record.payload)
         or not record.rows
+        or not record.batches
+        or record.rows % record.batches
         or not (x_cols or late)
     ):
         raise BadShape(
-            f"its {record.rows} rows of {record.x_cols} + {record.y_cols} columns are not samples or targets "
-            f"of this {model.kind}, which has {model.dim} + {model.target_dim}"
+            f"its {record.rows} rows of {record.x_cols} + {record.y_cols} columns ({record.batches} batches) "
+            f"are not samples or targets of this {model.kind}, which has {model.dim} + {model.target_dim}"
         )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from streamlearn.errors import BadCheckpoint, BadValue, ModelExists, StreamlearnError, UnknownModel
@@ -32,7 +32,7 @@ from streamlearn.shard.hosted_model import (
     Watch,
 )
 from streamlearn.shard.producers import ProducerState
-from streamlearn.shard.record_codec import content_digest, encode_payload, optional_columns
+from streamlearn.shard.record_codec import content_digests, encode_payload, optional_columns
 from streamlearn.store import tensors
 from streamlearn.store.record import CREATES, Record, RecordKind
 from streamlearn_client.protocol.messages import Learn
@@ -87,6 +87,10 @@ class Shard:
                 models=sorted(self._hosted)[:50],
             ) from None
 
+    def get(self, name: str) -> HostedModel | None:
+        """Return a model by name, also if it is set aside; `None` if there is none."""
+        return self._hosted.get(name)
+
     @property
     def has_backlog(self) -> bool:
         """Whether any model has records to apply."""
@@ -109,8 +113,10 @@ class Shard:
 
     # ------------------------------------------------------------------------------------ requests to records
 
-    def accept_learn(self, learn: Learn, lsn: int, time: int, *, lossy: bool = False) -> Record | Duplicate:
-        """Validate a batch and make the record that the journal will have at `lsn`.
+    def accept_learn(
+        self, learn: Learn, lsn: int, time: int, *, lossy: bool = False, batches: int = 1
+    ) -> Record | Duplicate:
+        """Validate a batch, or a run of batches, and make the record that the journal will have at `lsn`.
 
         Changes nothing except the validation of the next batches.
 
@@ -125,6 +131,9 @@ class Shard:
         lossy
             Whether the transport neither answers nor resends. Then a gap is counted, and the batch is
             accepted. A batch whose number is out of range is accepted without its number.
+        batches
+            How many batches `learn` consists of: consecutive ones of one producer, with equally many rows.
+            Above 1, the first one must have the next number of its producer, if it has one.
 
         Raises
         ------
@@ -145,11 +154,11 @@ class Shard:
         payload, columns = encode_payload(batch), optional_columns(batch)
         x_cols = 0 if learn.x is None else hosted.model.dim
         y_cols = 0 if batch.y is None else batch.y.shape[1]
-        digest = 0
+        digests: Sequence[int] = ()
         if learn.producer:
-            digest = content_digest(payload, x_cols, y_cols, columns)
+            digests = content_digests(payload, x_cols, y_cols, columns, batches)
             try:
-                known = hosted.check_number(learn.producer, learn.epoch, learn.seq, digest, time, lossy)
+                known = hosted.check_number(learn.producer, learn.epoch, learn.seq, digests[0], time, lossy)
             except BadValue:
                 if not lossy:
                     raise
@@ -170,7 +179,8 @@ class Shard:
             y_cols=y_cols,
             payload=payload,
             optional_columns=columns,
-            digest=digest,
+            batches=batches,
+            digests=digests,
         )
         hosted.note_accepted(record)
         return record

@@ -8,6 +8,7 @@ a reader distinguishes a torn tail from damage).
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -22,9 +23,9 @@ MAX_RECORD_BYTES = 2**32 - ALIGNMENT
 LAST_LSN = 2**62  # a larger one can't have been reached
 
 _PREFIX = struct.Struct("<4sIQ")  # magic, length of the whole record, hash of all bytes after it
-_HEAD = struct.Struct("<QQQqQQIIIIHHHH")
+_HEAD = struct.Struct("<QQQqQQIIIIBBBBI")
 # prev, lsn, durable, time, epoch, seq, rows, x_cols, y_cols, payload bytes, kind, model bytes,
-# producer bytes, optional columns
+# producer bytes, optional columns, batches
 HEAD_BYTES = _PREFIX.size + _HEAD.size
 _PADDING = tuple(b"\0" * n for n in range(ALIGNMENT))
 
@@ -66,7 +67,11 @@ class Record:
     - COPY: the same; it creates a model with this spec and state
     - REHEAT: the heat as JSON
 
-    ``dropped`` is not in the record's bytes: a person has dropped it (``dropped.py``), so models ignore it.
+    A LEARN record has ``batches`` consecutive batches of its producer, with ``rows / batches`` rows each.
+    ``seq`` is the number of the first one.
+
+    ``digests`` and ``dropped`` are not in the record's bytes. A person has ``dropped`` the record
+    (``dropped.py``), so models ignore it.
     """
 
     kind: RecordKind
@@ -81,7 +86,8 @@ class Record:
     y_cols: int = 0
     payload: bytes | memoryview = b""
     optional_columns: int = 0
-    digest: int = 0  # of the batch's content, kept by the shard; 0: not computed. Not in the journal
+    batches: int = 1
+    digests: Sequence[int] = ()  # of its last batches, kept by the shard; empty: not computed
     dropped: bool = False
 
 
@@ -148,6 +154,7 @@ def encode(record: Record, lsn: int, durable: int, prev: int, seed: int) -> tupl
         len(model),
         len(producer),
         record.optional_columns,
+        record.batches,
     )
     names_pad = _PADDING[-(len(model) + len(producer)) % ALIGNMENT]
     body = b"".join((head, model, producer, names_pad, payload, _PADDING[-payload_bytes % ALIGNMENT]))
@@ -183,6 +190,7 @@ def decode(data: memoryview, offset: int, seed: int) -> DecodedRecord | None:
         model_bytes,
         producer_bytes,
         columns,
+        batches,
     ) = _HEAD.unpack_from(data, offset + _PREFIX.size)
     model_at = offset + HEAD_BYTES
     producer_at = model_at + model_bytes
@@ -208,6 +216,7 @@ def decode(data: memoryview, offset: int, seed: int) -> DecodedRecord | None:
         y_cols,
         data[payload_at : payload_at + payload_bytes],
         columns,
+        batches,
     )
     return DecodedRecord(record, length, digest, prev, durable)
 

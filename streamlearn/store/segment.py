@@ -18,7 +18,7 @@ from streamlearn.errors import DamagedJournal
 from streamlearn.store.fs import FS
 
 MAGIC = b"SLJOURNL"
-VERSION = 1
+VERSION = 2  # 1: a record had one batch
 
 _PREFIX = struct.Struct("<8sQ")  # magic, hash of all bytes after it
 _BODY = struct.Struct("<IIQQQQQ")  # version, zero, journal id, first lsn, prev, durable, stale

@@ -50,7 +50,7 @@ def test_each_number_of_an_epoch_is_accepted_once_and_in_order(
             assert gap.value.detail == {"expected_seq": len(digests)}
         elif seq == len(digests):
             assert table.check(producer, epoch, seq, digest, NOW) is None
-            table.advance(producer, epoch, seq, lsn, digest)
+            table.advance(producer, epoch, seq, lsn, [digest])
             mine.append((epoch, digest))
             lsns[producer] = lsn
         elif digests[seq] == digest:
@@ -65,7 +65,7 @@ def filled(count: int, producer: str = "p") -> ProducerState:
     """A table with batches 0 to count − 1 of one producer; the digest of batch i is 1000 + i."""
     table = ProducerState()
     for seq in range(count):
-        table.advance(producer, 1, seq, seq + 1, 1000 + seq)
+        table.advance(producer, 1, seq, seq + 1, [1000 + seq])
     return table
 
 
@@ -85,7 +85,7 @@ def test_a_resend_is_a_duplicate_as_long_as_its_digest_is_remembered(count: int)
 
 def test_numbers_missing_from_the_firehose_are_never_duplicates() -> None:
     table = filled(3)
-    table.advance("p", 1, 5, 4, 1005)
+    table.advance("p", 1, 5, 4, [1005])
     assert table.check("p", 1, 5, 1005, NOW) == (1, 6, 4)
     for seq in range(5):
         with pytest.raises(Conflict):
@@ -96,9 +96,9 @@ def test_numbers_missing_from_the_firehose_are_never_duplicates() -> None:
 def test_a_forgotten_producer_is_unknown_and_its_batches_are_not_learned_twice(prefix: str) -> None:
     table = ProducerState()
     for i in range(CAPACITY):
-        table.advance(f"{prefix}{i}", 10 + i % 7, 0, i + 1, 1)
-    table.advance(f"{prefix}0", 10, 1, CAPACITY + 1, 1)
-    table.advance(f"{prefix}new", 0, 0, CAPACITY + 2, 1)
+        table.advance(f"{prefix}{i}", 10 + i % 7, 0, i + 1, [1])
+    table.advance(f"{prefix}0", 10, 1, CAPACITY + 1, [1])
+    table.advance(f"{prefix}new", 0, 0, CAPACITY + 2, [1])
     assert len(table) == CAPACITY
     assert table.position(f"{prefix}0") == (10, 2, CAPACITY + 1)
     forgotten = f"{prefix}1"  # epoch 11
@@ -117,15 +117,15 @@ def test_a_forgotten_producer_is_unknown_and_its_batches_are_not_learned_twice(p
 
 def test_producers_with_generated_names_never_displace_named_ones() -> None:
     table = ProducerState()
-    table.advance("pump", 5, 0, 1, 1)
+    table.advance("pump", 5, 0, 1, [1])
     for i in range(2 * CAPACITY):
-        table.advance(f"~{i}", 50, 0, i + 2, 1)
+        table.advance(f"~{i}", 50, 0, i + 2, [1])
     assert table.position("pump") == (5, 1, 1)
     assert table.check("new", 0, 0, 1, NOW) is None
     with pytest.raises(UnknownProducer):
         table.check("~0", 50, 0, 1, NOW)
     for i in range(2 * CAPACITY):
-        table.advance(f"n{i}", 5, 0, i, 1)
+        table.advance(f"n{i}", 5, 0, i, [1])
     assert len(table) == 2 * CAPACITY
     assert table.position(f"~{2 * CAPACITY - 1}").next_seq == 1
     with pytest.raises(UnknownProducer):
@@ -140,7 +140,7 @@ def test_an_epoch_may_be_a_day_ahead_of_the_clock_and_always_one_above_the_last(
     assert refused.value.detail == {"field": "epoch", "largest": largest}
     assert str(largest) in refused.value.message
     assert table.check("p", largest, 0, 1, NOW) is None
-    table.advance("p", largest, 0, 1, 1)
+    table.advance("p", largest, 0, 1, [1])
     assert table.check("p", largest, 1, 2, 0) is None, "the clock was set back: the same epoch continues"
     assert table.check("p", largest + 1, 0, 1, 0) is None, "and the next one may begin"
     with pytest.raises(BadValue) as refused:
@@ -156,7 +156,7 @@ def test_an_epoch_may_be_a_day_ahead_of_the_clock_and_always_one_above_the_last(
 def test_no_record_of_any_journal_locks_a_producer_out(clock: int, epoch: int, seq: int) -> None:
     """Journals of earlier versions hold any epoch and any seq."""
     table = ProducerState()
-    table.advance("p", epoch, seq, 1, 9)
+    table.advance("p", epoch, seq, 1, [9])
     for again in (table, ProducerState.from_arrays(table.to_arrays())):
         assert again.check("p", again.position("p").epoch + 1, 0, 1, clock) is None
         position = again.position("p")
@@ -186,7 +186,7 @@ def test_arrays_hold_the_whole_table_in_its_order(
     table = ProducerState()
     for lsn, (name, (epoch, digests)) in enumerate(content.items()):
         for seq, digest in enumerate(digests, first):
-            table.advance(name, epoch, min(seq, LAST_SEQ), lsn, digest)
+            table.advance(name, epoch, min(seq, LAST_SEQ), lsn, [digest])
     again = ProducerState.from_arrays(table.to_arrays())
     assert_equal(again.to_arrays(), table.to_arrays())
     assert all(again.position(name) == table.position(name) for name in content)
@@ -244,7 +244,7 @@ DAMAGES = {
 )
 def test_a_damaged_table_is_refused(name: str, index: int) -> None:
     table = filled(3)
-    table.advance("other", 1, 0, 9, 5)
+    table.advance("other", 1, 0, 9, [5])
     arrays = table.to_arrays()
     arrays[f"producers.{name}"] = DAMAGES[name][index](arrays[f"producers.{name}"])
     with pytest.raises(BadCheckpoint, match="producer table"):
@@ -254,8 +254,8 @@ def test_a_damaged_table_is_refused(name: str, index: int) -> None:
 def test_a_copy_is_independent() -> None:
     table = filled(2)
     copy = table.copy()
-    table.advance("p", 1, 2, 3, 1002)
-    table.advance("q", 1, 0, 4, 1)
+    table.advance("p", 1, 2, 3, [1002])
+    table.advance("q", 1, 0, 4, [1])
     assert copy.position("p") == (1, 2, 2)
     assert copy.position("q") == (0, 0, 0)
     assert_equal(copy.to_arrays(), filled(2).to_arrays())
@@ -266,7 +266,7 @@ def test_the_largest_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     table = ProducerState()
     for i in range(20):
         for seq in range(3 * RESEND_WINDOW):
-            table.advance(f"{'~' * (i % 2)}{i}", 1, seq, 1, 1)
+            table.advance(f"{'~' * (i % 2)}{i}", 1, seq, 1, [1])
     arrays = table.to_arrays()
     assert len(arrays["producers.ends"]) == 2 * 3
     assert len(arrays["producers.digests"]) == 2 * 3 * RESEND_WINDOW

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from streamlearn import models
-from streamlearn.models.batch import NUMBER, Batch
+from streamlearn.models.batch import NUMBER, Batch, Targets, part
 from streamlearn.shard.record_codec import decode_batch
 from streamlearn.store import record as record_format
 from streamlearn.store import tensors
@@ -49,6 +49,7 @@ class SentBatch:
 
     message: Learn
     client: str
+    order: int  # in which batches were first sent
     lsn: int | None = None  # its record in the journal as it is now
     refused: bool = False  # its client knows that the daemon has not accepted it
 
@@ -69,7 +70,7 @@ class Entry:
     data: bytes  # as written
     file: File
     offset: int
-    batch: SentBatch | None
+    batches: list[SentBatch]
 
     @property
     def end(self) -> int:
@@ -87,6 +88,7 @@ class Ledger:
         self.certain = 0  # records up to here were written completely, before the last crash
         self._disk = disk
         self._directory = directory
+        self.longest_run = 0  # batches in one record
         self._batches: dict[bytes, SentBatch] = {}
         self._durable = 0
         self._parsed: dict[File, tuple[int, int]] = {}  # segment: its journal's id, end of the last record
@@ -106,7 +108,7 @@ class Ledger:
         content = _content(message.x, message.y)
         batch = self._batches.get(content)
         if batch is None:
-            batch = self._batches[content] = SentBatch(message, client)
+            batch = self._batches[content] = SentBatch(message, client, len(self._batches))
         return batch
 
     def refuse(self, batch: SentBatch) -> None:
@@ -162,10 +164,10 @@ class Ledger:
     def _add(self, framed: DecodedRecord, data: bytes, file: File, offset: int) -> None:
         record = framed.record
         require(record.lsn == len(self.entries) + 1, f"record {record.lsn} follows {len(self.entries)}")
-        batch = None
+        batches = []
         if record.kind in (RecordKind.LEARN, RecordKind.TARGETS):
-            batch = self._match(record)
-        self.entries.append(Entry(record, framed.digest, data, file, offset, batch))
+            batches = self._match(record)
+        self.entries.append(Entry(record, framed.digest, data, file, offset, batches))
         if record.kind in CREATES:
             require(record.model not in self.current, f"{record.model} was created twice")
             reference = Reference.created(record)
@@ -175,13 +177,28 @@ class Ledger:
         if record.kind is RecordKind.DELETE:
             del self.current[record.model]
 
-    def _match(self, record: Record) -> SentBatch:
-        """Find the batch of a record, which must be exactly what the client sent, for the first time."""
+    def _match(self, record: Record) -> list[SentBatch]:
+        """Find the batches of a record, which must be exactly what a client sent, for the first time."""
         reference = self.current.get(record.model)
         require(reference is not None, f"record {record.lsn} is of {record.model}, which does not exist")
         assert reference is not None
         made = decode_batch(record, reference.model.uses_time)
         assert made is not None
+        rows = made.rows // record.batches
+        require(rows * record.batches == made.rows, f"record {record.lsn} has batches of different sizes")
+        batches: list[SentBatch] = []
+        self.longest_run = max(self.longest_run, record.batches)
+        for index in range(record.batches):
+            batch = self._match_batch(record, part(made, index * rows, (index + 1) * rows))
+            require(
+                not batches or (batches[-1].client == batch.client and batches[-1].order < batch.order),
+                f"record {record.lsn} has batches in another order than they were sent",
+            )
+            batch.lsn = record.lsn
+            batches.append(batch)
+        return batches
+
+    def _match_batch(self, record: Record, made: Batch | Targets) -> SentBatch:
         x = made.x if isinstance(made, Batch) else None
         batch = self._batches.get(_content(x, made.y))
         require(batch is not None, f"record {record.lsn} has samples that no client sent")
@@ -196,14 +213,13 @@ class Ledger:
             and (x is None or _same(made.y, message.y)),
             f"record {record.lsn} differs from {batch}",
         )
-        batch.lsn = record.lsn
         return batch
 
     def _drop_last(self) -> None:
         entry = self.entries.pop()
         record = entry.record
-        if entry.batch is not None:
-            entry.batch.lsn = None
+        for batch in entry.batches:
+            batch.lsn = None
         if record.kind in CREATES:
             del self.references[record.model, record.lsn], self.current[record.model]
         elif record.kind is RecordKind.DELETE:
@@ -316,8 +332,8 @@ class Ledger:
         for producer, record in newest.items():
             known = position(producer)
             require(
-                (known.epoch, known.next_seq) == (record.epoch, record.seq + 1),
-                f"{name} expects batch {known.next_seq} of {producer}, whose last one is {record.seq}",
+                (known.epoch, known.next_seq) == (record.epoch, record.seq + record.batches),
+                f"{name} expects batch {known.next_seq} of {producer}, whose last record is {record.lsn}",
             )
 
     def check_state(self, name: str, create_lsn: int, lsn: int, state_hash: str) -> None:

@@ -26,7 +26,7 @@ def read_journal(directory: Path) -> list[dict]:
         magic, digest, version, zero, journal, first, prev, _durable, stale = struct.unpack_from(
             "<8sQIIQQQQQ", data
         )
-        assert (magic, version, zero) == (b"SLJOURNL", 1, 0)
+        assert (magic, version, zero) == (b"SLJOURNL", 2, 0)
         assert 0 <= stale <= len(data)
         assert digest == xxhash.xxh3_64_intdigest(data[16:64])
         assert path.name == f"{first:020d}.log"
@@ -37,7 +37,7 @@ def read_journal(directory: Path) -> list[dict]:
             length, digest = struct.unpack_from("<IQ", data, at + 4)
             assert length % 8 == 0
             assert digest == xxhash.xxh3_64_intdigest(data[at + 16 : at + length], seed=journal)
-            fields = struct.unpack_from("<QQQqQQIIIIHHHH", data, at + 16)
+            fields = struct.unpack_from("<QQQqQQIIIIBBBBI", data, at + 16)
             (
                 prev,
                 number,
@@ -53,6 +53,7 @@ def read_journal(directory: Path) -> list[dict]:
                 model,
                 producer,
                 optional_columns,
+                batches,
             ) = fields
             assert (prev, number) == (chain, lsn)
             assert durable < number
@@ -74,6 +75,7 @@ def read_journal(directory: Path) -> list[dict]:
                         "producer": names[model:],
                         "payload": data[begin : begin + size],
                         "optional_columns": optional_columns,
+                        "batches": batches,
                     }
                 )
             chain, at = digest, at + length
@@ -82,7 +84,7 @@ def read_journal(directory: Path) -> list[dict]:
 
 
 def as_dict(made: Record) -> dict:
-    stored = [name for name in made.__slots__ if name not in ("digest", "dropped")]
+    stored = [name for name in made.__slots__ if name not in ("digests", "dropped")]
     return {name: getattr(made, name) for name in stored} | {"payload": bytes(made.payload)}
 
 
@@ -91,7 +93,8 @@ def test_a_reader_made_from_the_document_finds_what_was_written(tmp_path: Path) 
     records = [
         Record(RecordKind.CREATE, 0, 1, "pump", payload=json.dumps({"dim": 8}).encode()),
         Record(RecordKind.LEARN, 0, 2, "pump", "plant", 7, 0, 3, 6, 2, memoryview(samples.tobytes())),
-        Record(RecordKind.TARGETS, 0, 2, "pump", "plant", 7, 1, 2, 0, 1, bytes(range(40)), KEYS | IDS),
+        Record(RecordKind.LEARN, 0, 2, "pump", "plant", 7, 1, 3, 6, 2, samples.tobytes(), batches=3),
+        Record(RecordKind.TARGETS, 0, 2, "pump", "plant", 7, 4, 2, 0, 1, bytes(range(40)), KEYS | IDS),
         Record(RecordKind.RESTORE, 0, -3, "pump", payload=b"12345"),
         Record(RecordKind.REHEAT, 0, 4, "pump", payload=b"0.5"),
         Record(RecordKind.DELETE, 0, 2**62, "pump"),
@@ -112,13 +115,24 @@ def test_a_reader_made_from_the_document_finds_what_was_written(tmp_path: Path) 
 
 def test_a_record_has_the_bytes_of_the_document() -> None:
     made = Record(
-        RecordKind.LEARN, 0, 1_700_000_000_000_000_000, "pump", "plant/1", 2, 3, 1, 2, 1, b"0123456789ab"
+        RecordKind.LEARN,
+        0,
+        1_700_000_000_000_000_000,
+        "pump",
+        "plant/1",
+        2,
+        3,
+        1,
+        2,
+        1,
+        b"0123456789ab",
+        batches=5,
     )
     prefix, body, digest = record.encode(made, lsn=5, durable=4, prev=0x1122334455667788, seed=99)
     wanted = (
         bytes.fromhex(
             "8877665544332211 0500000000000000 0400000000000000 00002a36fbe59717 0200000000000000 "
-            "030000000000000001000000 02000000 01000000 0c000000 0100 0400 0700 0000"
+            "030000000000000001000000 02000000 01000000 0c000000 01 04 07 00 05000000"
         ).ljust(72, b"\0")
         + b"pumpplant/1\0\0\0\0\0"
         + b"0123456789ab\0\0\0\0"
@@ -153,6 +167,7 @@ def test_a_record_has_the_bytes_of_the_document() -> None:
         x_cols=st.integers(0, 2**32 - 1),
         y_cols=st.integers(0, 2**32 - 1),
         payload=st.binary(max_size=100),
+        batches=st.integers(0, 2**32 - 1),
     ),
     st.integers(0, 4),
 )

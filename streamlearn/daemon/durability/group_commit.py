@@ -6,36 +6,44 @@ enqueued for learning. If the disk is full, the whole group is refused and the s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.durability.clock import ArrivalClock
-from streamlearn.daemon.network.replies import ReplyAddress
+from streamlearn.daemon.network.replies import ReplyAddress, as_typed
 from streamlearn.errors import Busy, DiskFull, JournalFailed, StreamlearnError
-from streamlearn.shard import RECORD_OVERHEAD, Duplicate, HostedModel
+from streamlearn.shard import BATCH_OVERHEAD, Duplicate, HostedModel, memory_bytes
 from streamlearn.store.record import Record
-from streamlearn_client.protocol import Learn
+from streamlearn_client.protocol import Id, Learn
 
 RETRY_NS = 500_000_000  # between two attempts to journal firehose batches on a full disk
 BUSY_FACTOR = 2  # batches are refused beyond this many times learning.backlog_bytes
 
 
 class _Pending(NamedTuple):
-    """A batch of the current group. `reply_to` is `None` for the firehose."""
+    """A batch or a run of the current group."""
 
     accepted: Record | Duplicate
     learn: Learn
     hosted: HostedModel
-    reply_to: ReplyAddress | None
+    reply_to: ReplyAddress | None  # `None` for the firehose
+    ids: Sequence[Id] = ()  # of a run, one per request
+
+    def singles(self) -> Iterator[tuple[Learn, ReplyAddress | None]]:
+        """Return the batches one by one."""
+        batches = self.accepted.batches if isinstance(self.accepted, Record) else 1
+        return _singles(self.learn, batches, self.reply_to, self.ids)
 
 
 class _Ack(NamedTuple):
     lsn: int
     hosted: HostedModel  # the batch's model, even if it is deleted meanwhile
     reply_to: ReplyAddress
-    rows: int
+    ids: Sequence[Id]  # of a run, one per request
+    numbered: bool
+    rows: int  # of each batch
     duplicate: bool
     targets: bool  # whether to report how many late targets had a sample
     deadline: float  # when the ack stops waiting for the model, monotonic s
@@ -110,20 +118,73 @@ class GroupCommit:
             counters.received += learn.rows
             if reply_to is not None:
                 self._check_backlog(hosted)
-            lsn = context.journal.next_lsn + self._group_records
-            accepted = context.shard.accept_learn(learn, lsn, self._clock.now(), lossy=reply_to is None)
+            accepted = self._accept(learn, reply_to)
         except StreamlearnError:
             if counters is not None:
                 counters.refused += 1
             raise
         if isinstance(accepted, Duplicate):
             counters.duplicates += 1
-        else:
+        self._add(_Pending(accepted, learn, hosted, reply_to))
+
+    def learn_run(self, run: Learn, batches: int, reply_to: ReplyAddress | None, ids: Sequence[Id]) -> None:
+        """Validate consecutive batches of one producer, and add them to the group as one record.
+
+        If one of them is refused, they are handled one by one, as `learn` does, and errors are answered.
+
+        Parameters
+        ----------
+        run
+            All samples, with the number of the first batch. The first must have the next number of its
+            producer, if it has one.
+        batches
+            The number of batches, with equally many rows.
+        reply_to
+            Where the acks go; `None` for the firehose.
+        ids
+            The ids of the requests.
+        """
+        try:
+            accepted = self._accept(run, reply_to, batches)
+        except Exception:  # noqa: BLE001 - raised again below, by the batch that is the cause
+            for learn, address in _singles(run, batches, reply_to, ids):
+                self._learn_or_answer(learn, address)
+            return
+        self._context.metrics.model(run.model).received += run.rows
+        self._add(_Pending(accepted, run, self._context.shard.hosted(run.model), reply_to, ids))
+
+    def _learn_or_answer(self, learn: Learn, reply_to: ReplyAddress | None) -> None:
+        """Handle one batch; answer an error."""
+        try:
+            self.learn(learn, reply_to)
+        except Exception as error:  # noqa: BLE001 - the client gets it as an error reply
+            if reply_to is None:
+                self.count_lost(as_typed(error))
+            else:
+                self._context.replies.exception(reply_to, error)
+
+    def _accept(self, learn: Learn, reply_to: ReplyAddress | None, batches: int = 1) -> Record | Duplicate:
+        context = self._context
+        lsn = context.journal.next_lsn + self._group_records
+        return context.shard.accept_learn(
+            learn, lsn, self._clock.now(), lossy=reply_to is None, batches=batches
+        )
+
+    def _add(self, pending: _Pending) -> None:
+        accepted, hosted = pending.accepted, pending.hosted
+        if isinstance(accepted, Record):
             self._group_records += 1
-            size = len(accepted.payload) + RECORD_OVERHEAD
+            size = memory_bytes(accepted)
             self._group_bytes[hosted] = self._group_bytes.get(hosted, 0) + size
             self._queued.used += 2 * size  # the batch as received, and as a record
-        self._group.append(_Pending(accepted, learn, hosted, reply_to))
+        self._group.append(pending)
+
+    def room(self, hosted: HostedModel, batch_bytes: int) -> int:
+        """Return how many requests with batches of this size `learn` would not refuse as `Busy`."""
+        if 2 * self._queued.used > self._queued.limit:
+            return 0
+        used = hosted.backlog_bytes + self._group_bytes.get(hosted, 0)
+        return max(0, (BUSY_FACTOR * self._backlog_bytes - used) // (batch_bytes + BATCH_OVERHEAD) + 1)
 
     def _check_backlog(self, hosted: HostedModel) -> None:
         """Refuse a batch while the model has too much to learn, this turn's batches included."""
@@ -159,7 +220,7 @@ class GroupCommit:
             return
         enqueue = self._context.shard.enqueue
         deadline = self._context.runtime.steady() + self._backlog_seconds
-        for accepted, learn, hosted, reply_to in group:
+        for accepted, learn, hosted, reply_to, ids in group:
             duplicate = isinstance(accepted, Duplicate)
             if isinstance(accepted, Record):
                 enqueue(accepted)
@@ -167,7 +228,18 @@ class GroupCommit:
                 targets = learn.x is None and not duplicate
                 if targets:
                     hosted.await_matches(accepted.lsn)
-                ack = _Ack(accepted.lsn, hosted, reply_to, accepted.rows, duplicate, targets, deadline)
+                rows = accepted.rows // max(len(ids), 1)
+                ack = _Ack(
+                    accepted.lsn,
+                    hosted,
+                    reply_to,
+                    ids,
+                    bool(learn.producer),
+                    rows,
+                    duplicate,
+                    targets,
+                    deadline,
+                )
                 self._acknowledge(ack, learn.ack)
 
     def _refuse(self, group: list[_Pending], error: DiskFull) -> None:
@@ -176,20 +248,18 @@ class GroupCommit:
         self._context.metrics.disk_full += 1
         self._retry_at = self._context.runtime.steady_ns() + RETRY_NS
         for pending in group:
-            if pending.reply_to is None:
-                self._deferred.append(pending.learn)
-            else:
-                self._context.replies.error(pending.reply_to, error)
+            for learn, reply_to in pending.singles():
+                if reply_to is None:
+                    self._deferred.append(learn)
+                else:
+                    self._context.replies.error(reply_to, error)
 
     def _retry_deferred(self) -> None:
         """Try again to accept the firehose batches that a full disk deferred."""
         if self._deferred and self._context.runtime.steady_ns() >= self._retry_at:
             deferred, self._deferred = self._deferred, []
             for learn in deferred:
-                try:
-                    self.learn(learn, None)
-                except StreamlearnError as error:
-                    self.count_lost(error)
+                self._learn_or_answer(learn, None)
 
     def count_lost(self, error: StreamlearnError) -> None:
         """Count a firehose message that was refused. The firehose has no replies."""
@@ -261,7 +331,10 @@ class GroupCommit:
         matched = ack.hosted.pop_matches(ack.lsn) if ack.targets else None
         if matched is not None:
             fields |= {"matched": matched, "unmatched": ack.rows - matched}
-        self._context.replies.ok(ack.reply_to, fields)
+        if len(ack.ids) > 1:
+            self._context.replies.run_ok(ack.reply_to, ack.ids, fields, cumulative=ack.numbered)
+        else:
+            self._context.replies.ok(ack.reply_to, fields)
 
     def _append(self, records: list[Record], sync: bool) -> None:
         """Write the records; request a sync now if `sync`, else at the next tick."""
@@ -282,3 +355,19 @@ class GroupCommit:
 
     def _record_commit_time(self, began: int) -> None:
         self._context.metrics.commit_seconds.add(self._context.runtime.steady_ns() - began)
+
+
+def _singles(
+    run: Learn, batches: int, reply_to: ReplyAddress | None, ids: Sequence[Id]
+) -> Iterator[tuple[Learn, ReplyAddress | None]]:
+    """Return the batches of a run one by one, each with its number, its id and where its answer goes."""
+    if batches == 1:
+        yield run, reply_to
+        return
+    rows = run.rows // batches
+    for index in range(batches):
+        part = run.part(index * rows, (index + 1) * rows)._replace(seq=run.seq + index if run.producer else 0)
+        if reply_to is None:
+            yield part, None
+        else:
+            yield part._replace(id=ids[index]), reply_to._replace(id=ids[index])

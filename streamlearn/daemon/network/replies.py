@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import zmq
@@ -17,13 +17,14 @@ from streamlearn.daemon.security.identity import LOCAL, Identity
 from streamlearn.errors import Busy, FatalError, Internal, StreamlearnError, TooLarge, UnknownModel
 from streamlearn.shard import HostedModel
 from streamlearn.store.checkpoint import CheckpointInfo
-from streamlearn_client.protocol import Frame, Id, encode_error, encode_reply
+from streamlearn_client.protocol import Frame, Id, encode_error, encode_replies, encode_reply
 
 log = logs.get_logger(__name__)
 
 ZERO_COPY_BYTES = 1 << 18  # larger frames are not copied: the copy would cost more than the rest of the reply
 SMALL_BYTES = 4096  # smaller replies are never refused
 MARK_BYTES = 1 << 16  # bytes of replies after which one is tracked
+MOST_CUMULATIVE = 1 << 16  # connections that are known to accept cumulative acks
 OVERHEAD = 128  # bytes of memory that a reply takes in addition to its content, about
 
 
@@ -76,6 +77,7 @@ class Replies:
         self._account = account
         self._most = min(most, account.limit // 2)
         self._connections: dict[bytes, _Connection] = {}  # by routing id
+        self._cumulative: dict[bytes, None] = {}  # routing ids of connections, the newest last
 
     def ok(
         self,
@@ -93,6 +95,37 @@ class Replies:
                 self.error(reply_to, error)
                 return
         self._send(reply_to.envelope, frames, size)
+
+    def run_ok(
+        self, reply_to: ReplyAddress, ids: Sequence[Id], fields: Mapping[str, Any], cumulative: bool
+    ) -> None:
+        """Send the acks of a run: one for all requests, or one for each.
+
+        Parameters
+        ----------
+        reply_to
+            Where the acks go; its id is that of the last request.
+        ids
+            The ids of all requests.
+        fields
+            The fields of each ack.
+        cumulative
+            Whether one ack is enough, if the client accepts it (`accept_cumulative`).
+        """
+        if cumulative and bytes(reply_to.envelope[0]) in self._cumulative:
+            self.ok(reply_to, {**fields, "acks": len(ids)})
+            return
+        for header in encode_replies(ids, fields):
+            self._send(reply_to.envelope, [header], len(header))
+
+    def accept_cumulative(self, reply_to: ReplyAddress, accepted: bool) -> None:
+        """Note whether a connection accepts one ack for a run. A forgotten one gets one ack per request."""
+        name = bytes(reply_to.envelope[0])
+        self._cumulative.pop(name, None)
+        if accepted:
+            self._cumulative[name] = None
+            if len(self._cumulative) > MOST_CUMULATIVE:
+                del self._cumulative[next(iter(self._cumulative))]
 
     def error(self, reply_to: ReplyAddress, error: StreamlearnError) -> None:
         """Send an error reply and count it."""

@@ -6,7 +6,6 @@ import errno
 import ipaddress
 import os
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -15,11 +14,10 @@ import zmq
 from streamlearn.daemon.config import Endpoints
 from streamlearn.daemon.network.subscriptions import RECEIVE_HWM as SUBSCRIPTIONS_HWM
 from streamlearn.daemon.security.access import Access
-from streamlearn.daemon.security.identity import Identity
 from streamlearn.daemon.security.zap import ZapHandler
 from streamlearn.errors import InsecureBind, PortTaken, StartupError
 from streamlearn_client.keys import KeyPair
-from streamlearn_client.protocol import DEFAULT_LIMITS, Frame
+from streamlearn_client.protocol import DEFAULT_LIMITS
 
 HANDSHAKE_MS = 5_000  # a peer that connects and sends nothing is disconnected
 HEARTBEAT_MS = 5_000  # a peer that vanished is disconnected after three of these
@@ -30,7 +28,6 @@ LINGER_MS = 1_000  # how long a stop waits for the last replies to be sent
 # request. The limit is never changed while connections are open: libzmq 4.3.5 then does not wake a sender
 # that waits for the old limit.
 RECEIVE_HWM = 8
-COPIED_BYTES = 1024  # copying a frame up to this size costs less than keeping ZeroMQ's buffer
 PRIVATE = 0o600  # mode of the file of an ipc endpoint, unless endpoints.ipc_mode is another
 KINDS = {"requests": zmq.ROUTER, "firehose": zmq.PULL, "events": zmq.XPUB}
 # Affinity masks of ZeroMQ's two I/O threads, so that requests do not wait behind the firehose.
@@ -120,25 +117,6 @@ def bind(endpoints: Endpoints, frame_bytes: int, access: Access | None = None) -
         context.destroy(linger=0)
         raise
     return Sockets(context, **sockets, access=access, zap=zap)
-
-
-def receive(
-    socket: zmq.Socket[bytes], identify: Callable[[zmq.Frame], Identity]
-) -> tuple[Identity, list[Frame]] | None:
-    """Return the sender and the frames of the next message, or `None`.
-
-    Large frames stay in ZeroMQ's memory, uncopied.
-    """
-    try:
-        frame = socket.recv(zmq.NOBLOCK, False)
-    except zmq.Again:
-        return None
-    identity = identify(frame)
-    frames: list[Frame] = [frame.bytes]
-    while frame.more:
-        frame = socket.recv(zmq.NOBLOCK, False)
-        frames.append(frame.buffer if len(frame) > COPIED_BYTES else frame.bytes)
-    return identity, frames
 
 
 def _new_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, frame_bytes: int) -> zmq.Socket[bytes]:

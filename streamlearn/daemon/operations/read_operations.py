@@ -61,7 +61,9 @@ class ReadOperations:
         }
 
     def _do_hello(self, reply_to: ReplyAddress, request: Request) -> None:
-        self._context.replies.ok(reply_to, self._hello)
+        accepted = request.fields.get("cumulative_acks", False)
+        self._context.replies.accept_cumulative(reply_to, accepted)
+        self._context.replies.ok(reply_to, self._hello | {"cumulative_acks": accepted})
 
     def _do_models(self, reply_to: ReplyAddress, request: Request) -> None:
         self._context.replies.check_unread(reply_to)

@@ -56,6 +56,7 @@ __all__ = [
     "decode_request",
     "encode_error",
     "encode_event",
+    "encode_replies",
     "encode_reply",
     "encode_request",
     "peek_id",
@@ -63,7 +64,14 @@ __all__ = [
 ]
 
 _LEARN_FIELDS: Final = frozenset({"v", "id", "op", *OPS["learn"].fields})
-_KINDS: Final[Mapping[type, str]] = {str: "text", int: "an integer", float: "a number", dict: "a map"}
+_UP_TO_ID: Final = b"\x83" + msgpack.packb({"v": VERSION, "id": None})[1:-1]  # the start of a map of three
+_KINDS: Final[Mapping[type, str]] = {
+    bool: "true or false",
+    str: "text",
+    int: "an integer",
+    float: "a number",
+    dict: "a map",
+}
 
 
 # ------------------------------------------------------------------------------------------- requests
@@ -260,6 +268,25 @@ def encode_reply(
         return [msgpack.packb({"v": VERSION, "id": id, "ok": ok})]
     described, buffers = describe_arrays(arrays)
     return [msgpack.packb({"v": VERSION, "id": id, "ok": ok, "arrays": described}), *buffers]
+
+
+def encode_replies(ids: Sequence[Id], ok: Mapping[str, Any]) -> list[bytes]:
+    """Encode the same answer to several requests.
+
+    Parameters
+    ----------
+    ids : sequence of int, str, bytes or None
+        Ids of the requests.
+    ok : Mapping
+        The result.
+
+    Returns
+    -------
+    list of bytes
+        One frame per request, as `encode_reply` returns it.
+    """
+    result = msgpack.packb({"ok": ok})[1:]
+    return [_UP_TO_ID + msgpack.packb(id) + result for id in ids]
 
 
 def encode_error(id: Id, error: StreamlearnError) -> list[Frame]:

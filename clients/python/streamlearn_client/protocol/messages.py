@@ -218,7 +218,7 @@ def _op(*required: str, **fields: type) -> Op:
 
 
 OPS: Final[Mapping[str, Op]] = {
-    "hello": _op(),
+    "hello": _op(cumulative_acks=bool),
     "create": _op("model", "kind", model=str, kind=str, spec=dict),
     "delete": _op("model", model=str),
     "models": _op(),

@@ -1,0 +1,109 @@
+"""The fast lane: batches whose headers fit a template, joined into runs.
+
+`Lane.find` answers whether a batch may join a run. Everything else takes the general way, after all runs are
+closed. So both ways give the same acks, errors and state.
+"""
+
+from __future__ import annotations
+
+from streamlearn.daemon.context import Context
+from streamlearn.daemon.durability.group_commit import GroupCommit
+from streamlearn.daemon.intake.run import Arena, Run
+from streamlearn.daemon.intake.template import Template, Templates, integer, split
+from streamlearn.daemon.network.replies import ReplyAddress
+from streamlearn.daemon.security.identity import LOCAL, Identity
+from streamlearn.shard.producers import LAST_SEQ
+
+
+class Lane:
+    """The open runs, one per model at most. They are closed before the group is committed."""
+
+    def __init__(self, context: Context, group_commit: GroupCommit) -> None:
+        self._shard = context.shard
+        self._group_commit = group_commit
+        self._header_bytes = context.limits.header_bytes
+        self.arena = Arena()
+        self._templates = Templates(most_bytes=len(self.arena.memory) // 4)
+        self._runs: dict[str, Run] = {}
+        self.remember = self._templates.remember
+
+    def find(self, header: bytes, sender: bytes, identity: Identity) -> tuple[Run, int] | None:
+        """Return the run that a batch may join if its frames are as expected, and where its `id` is.
+
+        `None` if the batch must take the general way. Makes room for the batch in the arena.
+
+        Parameters
+        ----------
+        header
+            The header of the message.
+        sender
+            The routing id of its connection; empty for the firehose.
+        identity
+            The sender.
+        """
+        found = split(header)
+        if found is None or len(header) > self._header_bytes:
+            return None
+        key, id_at, seq_at = found
+        template = self._templates.get(key)
+        if template is None or template.identity is not identity:
+            return None
+        seq = integer(header, seq_at) if seq_at else 0
+        run = self._runs.get(template.model)
+        if (
+            run is None
+            or run.template is not template
+            or run.sender != sender
+            or not self.arena.has_room(template.batch_bytes)
+        ):
+            run = self._begin(template, sender, seq)
+            if run is None:
+                return None
+        if seq != run.next_seq or run.batches >= run.most:
+            return None
+        return run, id_at
+
+    def _begin(self, template: Template, sender: bytes, seq: int | None) -> Run | None:
+        """Begin a run; `None` if its first batch must take the general way."""
+        if not self.arena.has_room(template.batch_bytes):
+            self.close()
+        else:
+            self._close_run(template.model)
+        hosted = self._shard.get(template.model)
+        learn, identity = template.without_arrays, template.identity
+        if hosted is None or hosted.set_aside is not None:
+            return None
+        if identity is not LOCAL and not _may_push(identity, template.model):
+            return None
+        most = LAST_SEQ
+        if template.numbered:
+            position = hosted.accepted_producers.position(learn.producer)
+            if (learn.epoch, seq) != (position.epoch, position.next_seq) or not position.lsn:
+                return None
+            most -= position.next_seq
+        if sender:
+            most = min(most, self._group_commit.room(hosted, template.batch_bytes))
+        run = self._runs[template.model] = Run(template, sender, self.arena, seq or 0, most)
+        return run
+
+    def close(self) -> None:
+        """Add all runs to the group, and give the arena back."""
+        for model in list(self._runs):
+            self._close_run(model)
+        self.arena.give_back()
+
+    def _close_run(self, model: str) -> None:
+        run = self._runs.pop(model, None)
+        if run is None or not run.batches:
+            return
+        reply_to = ReplyAddress([run.sender], run.ids[-1], run.identity) if run.sender else None
+        self._group_commit.learn_run(run.learn(), run.batches, reply_to, run.ids)
+
+
+def _may_push(identity: Identity, model: str) -> bool:
+    """Whether the check of rights permits the batch. The general way reports a refusal."""
+    try:
+        identity.require("learn", model)
+    except Exception:  # noqa: BLE001 - a check that fails denies
+        return False
+    return True

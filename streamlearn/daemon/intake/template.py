@@ -1,0 +1,161 @@
+"""Headers of `learn` that differ in `id` and `seq` only.
+
+A sender repeats its header with every batch. The codec decodes the first one in full. It leaves a template:
+the bytes around the values of `id` and `seq`, and what the header says. A later header with the same bytes
+around two integers says the same, so it need not be decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import msgpack
+
+from streamlearn.daemon.security.identity import Identity
+from streamlearn_client.protocol import Frame, Learn
+
+ID, SEQ = b"\xa2id", b"\xa3seq"  # the names of the fields, as MessagePack texts
+MOST_TEMPLATES = 1 << 14
+
+Key: TypeAlias = tuple[bytes, bytes, bytes]
+"""The bytes of a header before, between and after the values of `id` and `seq`.
+
+Without `id` the first is empty, without `seq` the last.
+"""
+
+
+def _token_lengths() -> bytes:
+    """Return the length of an unsigned integer, or nil, by its first byte; 0 for all other values."""
+    lengths = bytearray(256)
+    lengths[:0x80] = b"\1" * 0x80
+    lengths[0xC0], lengths[0xCC], lengths[0xCD], lengths[0xCE], lengths[0xCF] = 1, 2, 3, 5, 9
+    return bytes(lengths)
+
+
+TOKEN_LENGTHS = _token_lengths()
+
+
+def split(header: bytes) -> tuple[Key, int, int] | None:
+    """Return the key of a header, and where the values of `id` and `seq` are; 0 for a field it lacks.
+
+    `None` if a value is not an unsigned integer or nil. The places are guesses: a text may contain the same
+    bytes. A template exists only for guesses that were checked.
+    """
+    size = len(header)
+    begin, end = header.find(ID) + len(ID), 0
+    if begin < len(ID):
+        begin = 0
+    else:
+        if begin >= size or not TOKEN_LENGTHS[header[begin]]:
+            return None
+        end = begin + TOKEN_LENGTHS[header[begin]]
+    at = header.rfind(SEQ, end) + len(SEQ)
+    if at < len(SEQ):
+        return (header[:begin], header[end:], b""), begin, 0
+    if at >= size:
+        return None
+    length = TOKEN_LENGTHS[header[at]]
+    if not length or at + length > size:
+        return None
+    return (header[:begin], header[end:at], header[at + length :]), begin, at
+
+
+def integer(header: bytes, at: int) -> int | None:
+    """Return the unsigned integer or nil at this place."""
+    tag = header[at]
+    if tag < 0x80:
+        return tag
+    return None if tag == 0xC0 else int.from_bytes(header[at + 1 : at + TOKEN_LENGTHS[tag]], "big")
+
+
+class Template:
+    """What all headers with one key say.
+
+    Parameters
+    ----------
+    key
+        The key of the headers.
+    learn
+        The batch of one of them. Its arrays are not kept.
+    identity
+        Who sent it, and was permitted to.
+    """
+
+    __slots__ = (
+        "batch_bytes",
+        "columns",
+        "frame_bytes",
+        "identity",
+        "key",
+        "model",
+        "numbered",
+        "rows",
+        "without_arrays",
+    )
+
+    def __init__(self, key: Key, learn: Learn, identity: Identity) -> None:
+        self.key = key
+        self.identity = identity
+        self.model = learn.model
+        self.numbered = bool(learn.producer)
+        self.rows = learn.rows
+        arrays = learn.arrays
+        self.columns = [(name, array.dtype, array.shape[1:]) for name, array in arrays.items()]
+        self.frame_bytes = [array.nbytes for array in arrays.values()]
+        self.batch_bytes = sum(self.frame_bytes)
+        self.without_arrays = learn._replace(x=None, y=None, keys=None, ids=None)
+
+
+class Templates:
+    """The templates of the headers that were accepted last.
+
+    Parameters
+    ----------
+    most_bytes
+        The largest batch, in bytes, that gets a template.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._templates: dict[Key, Template] = {}
+        self.get = self._templates.get
+
+    def remember(self, frames: Sequence[Frame], learn: Learn, identity: Identity) -> None:
+        """Make a template from a batch that was accepted, if its header is an ordinary one."""
+        header, *buffers = frames
+        arrays = learn.arrays
+        if learn.x is None or len(buffers) != len(arrays) or sum(map(len, buffers)) > self._most_bytes:
+            return  # late targets, numbers in the header, or a batch so large that decoding is cheap
+        header = bytes(header)
+        found = split(header)
+        if found is None:
+            return
+        key, id_at, seq_at = found
+        known = self._templates.get(key)
+        if known is not None and known.identity is identity:
+            return
+        if bool(seq_at) == bool(learn.producer) and _places_are_right(header, key, id_at, seq_at):
+            while len(self._templates) >= MOST_TEMPLATES:
+                del self._templates[next(iter(self._templates))]
+            self._templates[key] = Template(key, learn, identity)
+
+
+def _places_are_right(header: bytes, key: Key, id_at: int, seq_at: int) -> bool:
+    """Whether the two places have the values of `id` and `seq`: others there change these fields only."""
+    fields = msgpack.unpackb(header)
+    changes = {}
+    if id_at:
+        changes["id"] = 1 << 40 if fields["id"] != 1 << 40 else 1 << 41
+    if seq_at:
+        changes["seq"] = 1 << 50 if fields["seq"] != 1 << 50 else 1 << 51
+    before, between, after = key
+    packed = [before, b"", between, b"", after]
+    if id_at:
+        packed[1] = msgpack.packb(changes["id"])
+    if seq_at:
+        packed[3] = msgpack.packb(changes["seq"])
+    try:
+        return bool(msgpack.unpackb(b"".join(packed)) == fields | changes)
+    except (ValueError, msgpack.UnpackException):
+        return False
