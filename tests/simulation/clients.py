@@ -221,6 +221,12 @@ class Streamer(Caller):
             opened,
         )
 
+    def push_several(self) -> None:
+        """Add some batches to the window."""
+        self.push()
+        while self.can_push and self.world.random.random() < 0.6:
+            self.push()
+
     def push(self) -> None:
         """Add a batch to the window."""
         assert self.window is not None

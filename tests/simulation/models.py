@@ -44,8 +44,11 @@ class ModelPlan:
         self.kind, self.spec = SPECS[self.name]
 
     def arguments(self, random: Random, rows: int) -> dict[str, Any]:
-        """Return the arguments of a ``learn`` of up to ``rows`` random samples, or late targets."""
-        n = random.randint(1, rows)
+        """Return the arguments of a ``learn`` of up to ``rows`` random samples, or late targets.
+
+        Many have the same number of rows, so that consecutive batches join runs.
+        """
+        n = rows if random.random() < 0.7 else random.randint(1, rows)
         if self.name == "late" and random.random() < 0.4:
             ids = [random.randrange(60) for _ in range(n)]
             y = _values(random, n, 1)

@@ -203,6 +203,13 @@ class Network:
         for link in self.links:
             link.cut()
 
+    def ways(self) -> list[tuple[deque[Any], Callable[[Any], None], Any]]:
+        """Return the directions in which messages wait: the queue, what delivers the next one, the link."""
+        found: list[tuple[deque[Any], Callable[[Any], None], Any]] = []
+        if self.sockets is not None:
+            found += [(link.up, self.deliver_up, link) for link in self.links if link.up]
+        return found + [(link.down, self.deliver_down, link) for link in self.links if link.down]
+
     def deliver_up(self, link: Link) -> None:
         """The daemon's socket receives the client's next message."""
         assert self.sockets is not None

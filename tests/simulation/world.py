@@ -244,19 +244,18 @@ class World:
         self.trace("time")
 
     def _deliver(self) -> bool:
-        """Move one message. Return whether there was one."""
-        links = self.network.links
-        ways = [
-            (link.up, self.network.deliver_up, link) for link in links if link.up and self.network.sockets
-        ]
-        ways += [(link.down, self.network.deliver_down, link) for link in links if link.down]
+        """Move one or several messages of one connection. Return whether there was one."""
+        ways = self.network.ways()
         if self.network.firehose and self.network.sockets:
             ways.append((self.network.firehose, self._deliver_firehose, None))
         if not ways:
             return False
-        _, deliver, link = self.random.choice(ways)
-        deliver(link)
-        self.trace(deliver.__name__, link.name if link else "")
+        waiting, deliver, link = self.random.choice(ways)
+        more = True
+        while more:
+            deliver(link)
+            self.trace(deliver.__name__, link.name if link else "")
+            more = waiting and self.random.random() < 0.7
         return True
 
     def _deliver_firehose(self, _: None) -> None:
@@ -283,7 +282,7 @@ class World:
             link.notice()
             self.trace("notice", link.name)
         elif isinstance(client, Streamer) and new_work and client.can_push and random.random() < 0.3:
-            client.push()
+            client.push_several()
             self.trace("push", client.name)
         elif new_work and not client.busy and random.random() < client.eagerness:
             begin(self, client)
