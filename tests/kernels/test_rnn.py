@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from streamlearn.kernels.recurrent import memory_layout, network, optimizers
-from tests.naive.rnn import Net, Optimizer
+from streamlearn.kernels.recurrent.records import Gradients, Lags, Net, Steps
+from tests.naive.rnn import Net as Reference
+from tests.naive.rnn import Optimizer
 
 SHAPES = [(1, 1, 1, 1), (3, 16, 1, 2), (5, 20, 2, 17), (17, 33, 3, 1)]  # dim, hidden, layers, outputs
 STEPS = 6
@@ -46,7 +48,7 @@ def pack(parameters, shape, cell):
                 rows[row, lane] = parameters[bias][g * units + u]
                 used[row, lane] += 1
                 for k in range(inputs):
-                    row = m[memory_layout.WEIGHT] + (b * inputs + k) * gates + g
+                    row = m[memory_layout.WEIGHT] + (b * int(m[memory_layout.INPUT_ROWS]) + k) * gates + g
                     rows[row, lane] = parameters[weight][g * units + u, k]
                     used[row, lane] += 1
     return rows, used
@@ -59,7 +61,19 @@ def test_every_parameter_has_its_own_lane(cell, shape):
     _, used = pack(parameters, shape, cell)
     assert used.max() == 1
     assert used.sum() == sum(values.size for values in parameters.values())
-    assert (used[:, 0] == 1).all()  # every row has a unit
+    _, matrices = memory_layout.network_layout(cell, *shape)
+    rounded = matrices[:, memory_layout.INPUT_ROWS] - matrices[:, memory_layout.INPUTS]
+    assert ((rounded >= 0) & (rounded < 4)).all()
+    without_input = rounded * matrices[:, memory_layout.BLOCKS] * matrices[:, memory_layout.GATES]
+    end = np.flatnonzero(used[:, 0])[-1] + 1
+    assert np.count_nonzero(used[:end, 0] == 0) == without_input.sum()  # every other row has a unit
+    for m in matrices[
+        matrices[:, memory_layout.BACKWARD] == 1
+    ]:  # the last read of a product with a transpose
+        blocks, gates, inputs, rows = m[
+            [memory_layout.BLOCKS, memory_layout.GATES, memory_layout.INPUTS, memory_layout.INPUT_ROWS]
+        ]
+        assert m[memory_layout.WEIGHT] + ((blocks - 1) * rows + -(-inputs // 16) * 16) * gates <= len(used)
 
 
 @pytest.mark.parametrize("without", [(), ("bias_",), ("head.bias",)], ids=str)
@@ -72,7 +86,7 @@ def test_gradient_equals_the_float64_reference(cell, shape, missing, without):
     parameters = random_parameters(cell, *shape)
     absent = {name: 0 * values for name, values in parameters.items() if name.startswith(without)}
     parameters |= absent
-    reference = Net(parameters, cell, layers)
+    reference = Reference(parameters, cell, layers)
     inputs = list(random.normal(size=(STEPS, dim)))
     targets = random.normal(size=(STEPS, outputs))
     targets[random.random(targets.shape) < missing] = np.nan
@@ -88,6 +102,7 @@ def test_gradient_equals_the_float64_reference(cell, shape, missing, without):
     window = np.zeros((STEPS + 1, layout[memory_layout.WINDOW_ROWS], 16), np.float32)
     flat = window.reshape(STEPS + 1, -1)
     activations = np.zeros((STEPS, layout[memory_layout.ACTIVATION_ROWS], 16), np.float32)
+    net, steps = Net(layout, matrices, rows), Steps(window, activations)
     blocks = -(-shape[1] // 16)
     for layer, parts in enumerate(states):
         for part, values in enumerate(parts[: memory_layout.CELLS[cell].states]):
@@ -101,7 +116,7 @@ def test_gradient_equals_the_float64_reference(cell, shape, missing, without):
             (memory_layout.PRESENT, ~np.isnan(targets[t])),
         ):
             flat[t, layout[start] * 16 : layout[start] * 16 + outputs] = values
-        network.forward(layout, matrices, rows, window, flat, t, activations)
+        network.forward(net, steps, t)
 
     current = states
     for t in range(STEPS):
@@ -110,35 +125,28 @@ def test_gradient_equals_the_float64_reference(cell, shape, missing, without):
         assert np.allclose(flat[t, at : at + outputs], forecast, rtol=1e-5, atol=1e-6)
 
     gradient = np.full_like(rows, np.nan)
-    scratch = (
-        np.zeros((layout[memory_layout.TRANSPOSED_ROWS], 16), np.float32),
-        np.zeros(window.shape[1:], np.float32),
-    )
-    lag_activations, lag_norms = np.zeros_like(activations), np.zeros((3, STEPS))
-    count = network.backward(
-        layout,
-        matrices,
-        rows,
-        window,
-        flat,
-        STEPS,
-        activations,
-        *scratch,
-        gradient,
-        np.float32(np.inf),
-        lag_activations,
-        lag_norms,
-        0.5,
-    )
+    end = np.flatnonzero(used[:, 0])[-1] + 1
+    gradient[end:] = 0  # rows that are only read
+    gradients = Gradients(np.zeros(window.shape[1:], np.float32), gradient)
+    lag_norms = np.zeros((3, STEPS))
+    lags = Lags(np.zeros_like(activations), lag_norms, 0.5)
+    count, squares = network.backward(net, steps, STEPS, np.float32(np.inf), gradients, lags)
     assert count == np.count_nonzero(~np.isnan(targets))
     expected, _ = pack(reference.gradient(inputs, list(targets), states) | absent, shape, cell)
     assert np.allclose(gradient, expected, rtol=1e-4, atol=1e-6)
     assert not gradient[used == 0].any()  # lanes without a unit have no gradient
+    assert np.isclose(squares, np.sum(gradient.astype(float) ** 2), rtol=1e-5)
 
     norms = reference.gradient_by_lag(inputs, list(targets), states)
     counted = lag_norms[0] > 0
     assert counted.all() == (np.count_nonzero(~np.isnan(targets[-1])) > 0)
     assert np.allclose(lag_norms[1, counted], norms[counted], rtol=1e-4, atol=1e-9)
+
+
+def squared(gradient):
+    """‖gradient‖² in float32."""
+    with np.errstate(over="ignore"):
+        return np.sum(gradient * gradient, dtype=np.float32)
 
 
 @pytest.mark.parametrize("clip", [None, 0.5])
@@ -155,8 +163,9 @@ def test_optimizer_equals_the_float64_reference(kind, clip):
         reference.update(parameters, {"all": gradient.astype(float)})
         limit = np.inf if clip is None else clip
         finite = optimizers.update(
-            optimizers.OPTIMIZERS[kind], rows, gradient, mean, square, clock, counters, rate, momentum, limit
-        )
+            optimizers.OPTIMIZERS[kind], rows, gradient, squared(gradient), mean, square, clock, counters,
+            rate, momentum, limit,
+        )  # fmt: skip
         assert finite
         assert np.isclose(clock[optimizers.NORM], np.linalg.norm(gradient), rtol=1e-5)
         assert np.allclose(rows, parameters["all"], rtol=1e-4, atol=1e-5), t
@@ -173,6 +182,8 @@ def test_a_gradient_that_is_not_finite_changes_nothing(value):
     parameters, mean, square, clock = state
     counters, rule = np.zeros(2, np.int64), (np.float32(0.1), np.float32(0.9), 1.0)
     for kind in optimizers.OPTIMIZERS.values():
-        assert not optimizers.update(kind, parameters, gradient, mean, square, clock, counters, *rule)
+        assert not optimizers.update(
+            kind, parameters, gradient, squared(gradient), mean, square, clock, counters, *rule
+        )
     assert counters.tolist() == [0, 4]
     assert all(np.array_equal(array, copy) for array, copy in zip(state, before, strict=True))

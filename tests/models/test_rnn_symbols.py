@@ -24,18 +24,20 @@ def memory_task(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_gradient_vanishes_in_elman_and_not_in_lstm():
-    ratios = {}
-    for cell in ("elman", "lstm"):
-        net = sl.RNN(
-            dim=2, hidden=16, cell=cell, target="given", tbptt=(16, 64), learning_rate=0.003, clip=1.0,
-            lags=True, half_life=5000.0, seed=1,
-        )  # fmt: skip
-        net.learn(*memory_task(60_000, seed=1))
-        norms = net.quality()["gradient_by_lag"]
-        assert len(norms) == 64
-        ratios[cell] = norms[60] / norms[0]
-    assert ratios["elman"] < 0.01
-    assert ratios["lstm"] > 0.1
+    """In the median of seven trainings: training is chaotic, and one Elman net in three keeps a hundredth."""
+    ratios = {"elman": [], "lstm": []}
+    for cell, found in ratios.items():
+        for seed in range(1, 8):
+            net = sl.RNN(
+                dim=2, hidden=16, cell=cell, target="given", tbptt=(16, 64), learning_rate=0.003, clip=1.0,
+                lags=True, half_life=5000.0, seed=seed,
+            )  # fmt: skip
+            net.learn(*memory_task(60_000, seed))
+            norms = net.quality()["gradient_by_lag"]
+            assert len(norms) == 64
+            found.append(norms[60] / norms[0])
+    assert np.median(ratios["elman"]) < 0.01, ratios
+    assert np.median(ratios["lstm"]) > 0.1, ratios
 
 
 def test_recording_lags_changes_no_output_and_no_parameter():

@@ -33,55 +33,18 @@ from __future__ import annotations
 import numpy as np
 
 from ..compiler import allocating_device, device, kernel
-from ..simd.lanes import WIDTH, load, store, zero
+from ..simd.lanes import WIDTH, load, store
 from ..simd.views import row_of
 from ..stream import scaling
 from ..stream import score as scores
 from ..stream.scaling import Scaling
 from ..stream.score import Score
-from . import evaluation, optimizers
-from .memory_layout import (
-    CLASSES,
-    DIM,
-    FORECAST,
-    LAYERS,
-    OUTPUTS,
-    SOURCE,
-    STATE,
-    TARGET,
-    TARGET_COLUMNS,
-    TRANSPOSED,
-    UNITS,
-)
-from .network import (
-    accumulate_gradient,
-    backpropagate,
-    clear_rows,
-    read_out,
-    step_cell,
-    step_cell_back,
-    transpose_weights,
-    write_loss_gradient,
-)
+from . import bidirectional_network, evaluation, optimizers
+from .memory_layout import CLASSES, DIM, FORECAST, OUTPUTS, SOURCE, TARGET, TARGET_COLUMNS
+from .network import clear_rows
+from .records import Gradients, Net, Steps
 
 _0, _NAN = np.float32(0), np.float32(np.nan)
-
-
-@device
-def _slot_or_time(cell, t, steps):
-    """The time of a cell's slot ``t``, or the slot of time ``t``. Even cells run forward, odd ones
-    reverse."""
-    return t if cell % 2 == 0 else steps - 1 - t
-
-
-@device
-def _cells_above(layout, cell):
-    """The first cell that reads h of ``cell``, and the number of them.
-
-    Both cells of the layer above do. Above the last layer only the read-out does; it is stored where the
-    first cell of one more layer would be.
-    """
-    return cell - cell % 2 + 2, 1 if cell // 2 == layout[LAYERS] - 1 else 2
 
 
 @device
@@ -95,78 +58,6 @@ def _write_inputs(layout, x, first, reverse_row, steps, window, flat, filled):
         evaluation.write_input(layout, filled, flat, t)
         for row in range(layout[TARGET]):
             store(window, steps - 1 - t, reverse_row + row, load(window, t, row))
-
-
-@device
-def _copy_states_up(layout, matrices, cell, steps, flat):
-    """Copy h of every step to the inputs of the cells above."""
-    units = matrices[2 * cell, UNITS]
-    h = matrices[2 * cell + 1, SOURCE] * WIDTH
-    above, count = _cells_above(layout, cell)
-    for reader in range(above, above + count):
-        column = matrices[2 * reader, SOURCE] * WIDTH + cell % 2 * units
-        for s in range(steps):
-            slot = _slot_or_time(reader, _slot_or_time(cell, s, steps), steps)
-            for k in range(units):
-                flat[slot, column + k] = flat[s + 1, h + k]
-
-
-@device
-def _add_gradient_from_above(layout, matrices, cell, s, steps, input_gradient, state_gradient):
-    """Add ∂L/∂h of step ``s`` from the cells above to that from the next step."""
-    units = matrices[2 * cell, UNITS]
-    h = matrices[2 * cell + 1, SOURCE] * WIDTH
-    above, count = _cells_above(layout, cell)
-    for reader in range(above, above + count):
-        column = matrices[2 * reader, SOURCE] * WIDTH + cell % 2 * units
-        slot = _slot_or_time(reader, _slot_or_time(cell, s, steps), steps)
-        for k in range(units):
-            state_gradient[(h + k) // WIDTH, (h + k) % WIDTH] += input_gradient[slot, column + k]
-
-
-@device
-def _forward(layout, matrices, parameters, window, flat, steps, chunk, activations):
-    """Run all cells through the window, layer after layer, and predict in its first ``chunk`` slots."""
-    for cell in range(2 * layout[LAYERS]):
-        for s in range(steps):
-            step_cell(layout, matrices, parameters, cell, window, flat, s, activations)
-        _copy_states_up(layout, matrices, cell, steps, flat)
-    for t in range(chunk):
-        read_out(layout, matrices, parameters, window, flat, t)
-
-
-@device
-def _backward(
-    layout, matrices, parameters, window, flat, steps, chunk, activations, transposed, input_gradient,
-    state_gradient, gradient, huber_delta,
-):  # fmt: skip
-    """Write the gradient of the mean loss over the first ``chunk`` slots, laid out as the parameters.
-
-    Return the number of values in the mean. If it is 0, the gradient is not written.
-    """
-    head = matrices.shape[0] - 1
-    count = write_loss_gradient(layout, matrices, window, flat, chunk, activations, huber_delta)
-    if count > _0:
-        deltas = activations.reshape(activations.shape[0], -1)
-        input_values = input_gradient.reshape(input_gradient.shape[0], -1)
-        for m in range(head + 1):
-            if matrices[m, TRANSPOSED] >= 0:
-                transpose_weights(parameters, matrices, m, transposed)
-        for t in range(steps):
-            clear_rows(row_of(input_gradient, t))
-        clear_rows(state_gradient)
-        for t in range(chunk):
-            backpropagate(matrices, head, deltas, t, transposed, row_of(input_gradient, t))
-        for cell in range(2 * layout[LAYERS] - 1, -1, -1):
-            for s in range(steps - 1, -1, -1):
-                _add_gradient_from_above(layout, matrices, cell, s, steps, input_values, state_gradient)
-                step_cell_back(layout, matrices, cell, window, s, activations, state_gradient)
-                backpropagate(matrices, 2 * cell + 1, deltas, s, transposed, state_gradient)
-                if matrices[2 * cell, TRANSPOSED] >= 0:
-                    backpropagate(matrices, 2 * cell, deltas, s, transposed, row_of(input_gradient, s))
-        for m in range(head + 1):
-            accumulate_gradient(matrices, m, chunk if m == head else steps, activations, flat, gradient)
-    return count
 
 
 @device
@@ -203,30 +94,12 @@ def _drop_chunk(chunk, left, xs, ys, numbers, present, counted, ids, has_target,
         states[k] = states[k + 1]
 
 
-@device
-def _load_states(layout, window, states):
-    """Write the states before the first step: the stored ones of the forward cells, 0 for the reverse
-    ones."""
-    forward_rows = states.shape[0]
-    first = np.int64(0)
-    for row in range(forward_rows):
-        store(window, first, layout[STATE] + row, load(states, row))
-        store(window, first, layout[STATE] + forward_rows + row, zero())
-
-
-@device
-def _save_states(layout, window, chunk, states):
-    """Store the states of the forward cells before step ``chunk``."""
-    for row in range(states.shape[0]):
-        store(states, row, load(window, chunk, layout[STATE] + row))
-
-
 @kernel(
     "i8(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], b1, b1, b1, f4[::1], i8, i8, b1, i8,"
     " i8[::1], i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1],"
     " i8[::1], i8[::1], f4[:,:,::1], f4[:,:,::1], i8[:,::1], i4[:,::1], u1[:,::1], f4[:,:,:,::1],"
     " f4[:,:,::1], i8[:,::1], u1[:,::1], f4[:,:,::1],"
-    " f4[:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1],"
+    " f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1],"
     " i8, f4, f8, f4, i8, i8, f8, f8,"
     " f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8[::1], f8[:,::1], i8[::1], f8[:,::1],"
     " i8[::1], f4[:,::1], f4[::1], f4[::1], i4[::1], b1[::1])"
@@ -245,7 +118,7 @@ def run(
     context,  # N_r; steps = N_c + N_r
     accepts_late_targets,
     delay,  # number of predicted samples that may wait, 0 without late targets; room = steps + delay
-    layout,  # (17,): see memory_layout.py
+    layout,  # (16,): see memory_layout.py
     matrices,  # (·, 13): see memory_layout.py
     parameters,  # (PARAMETER_ROWS, 16)
     mean,  # m of the optimizer, as parameters; (0, 16) if it has none
@@ -265,7 +138,6 @@ def run(
     predictions,  # (slots, room, outputs); (slots, 0, outputs) without late targets
     window,  # (steps + 1, WINDOW_ROWS, 16): scratch
     activations,  # (steps, ACTIVATION_ROWS, 16): scratch
-    transposed,  # (TRANSPOSED_ROWS, 16): scratch; 0 in lanes without a unit
     input_gradient,  # (steps, WINDOW_ROWS, 16): scratch; ∂L/∂(inputs), slot by slot
     state_gradient,  # (WINDOW_ROWS, 16): scratch
     gradient,  # as parameters: scratch
@@ -294,6 +166,8 @@ def run(
 ):
     """Add samples in order and run each chunk that is complete, or learn late targets. Return the number of
     output rows."""
+    net, own_steps = Net(layout, matrices, parameters), Steps(window, activations)
+    gradients = Gradients(state_gradient, gradient)
     flat = window.reshape(window.shape[0], -1)
     scaled, filled = np.empty(layout[DIM], np.float32), np.empty(layout[DIM], np.float32)
     goal = np.empty(layout[TARGET_COLUMNS], np.float32)
@@ -335,9 +209,9 @@ def run(
             end = first + chunk if waiting[slot] - first == steps else first
             if first < end:
                 _write_inputs(layout, xs, first, reverse_row, steps, window, flat, filled)
-                _load_states(layout, window, row_of(own_states, first // chunk))
-                _forward(layout, matrices, parameters, window, flat, steps, chunk, activations)
-                _save_states(layout, window, chunk, row_of(own_states, first // chunk + 1))
+                bidirectional_network.load_states(net, window, row_of(own_states, first // chunk))
+                bidirectional_network.forward(net, own_steps, steps, chunk)
+                bidirectional_network.save_states(net, window, chunk, row_of(own_states, first // chunk + 1))
         else:
             first = np.int64(-1)
             if slots[n] >= 0:
@@ -392,19 +266,18 @@ def run(
             if learning:
                 if not for_samples or first > 0 or first == end:  # else this chunk has just been run
                     _write_inputs(layout, xs, 0, reverse_row, steps, window, flat, filled)
-                    _load_states(layout, window, row_of(own_states, 0))
-                    _forward(layout, matrices, parameters, window, flat, steps, chunk, activations)
+                    bidirectional_network.load_states(net, window, row_of(own_states, 0))
+                    bidirectional_network.forward(net, own_steps, steps, chunk)
                 for t in range(chunk):
                     evaluation.read_row(ys, t, goal)
                     evaluation.set_target(layout, flat, t, 0, goal)
-                count = _backward(
-                    layout, matrices, parameters, window, flat, steps, chunk, activations, transposed,
-                    input_gradient, state_gradient, gradient, huber_delta,
-                )  # fmt: skip
+                count, squares = bidirectional_network.backward(
+                    net, own_steps, steps, chunk, huber_delta, gradients, input_gradient
+                )
                 if count > _0:
                     optimizers.update(
-                        optimizer, parameters, gradient, mean, square, clock, counters, learning_rate[n],
-                        momentum, clip,
+                        optimizer, parameters, gradient, squares, mean, square, clock, counters,
+                        learning_rate[n], momentum, clip,
                     )  # fmt: skip
             for t in range(chunk if accepts_late_targets else 0):
                 counters[evaluation.EXPIRED] += has_target[t] == 0

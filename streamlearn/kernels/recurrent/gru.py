@@ -15,75 +15,52 @@ import numpy as np
 
 from ..compiler import device
 from ..simd.elementary import sigmoid, tanh
-from ..simd.lanes import WIDTH, fma, load, store
-from .elman import first_used_input, zero_if_nan
-from .memory_layout import BIAS, BLOCKS, DELTA, INPUTS, SHIFT, SOURCE, USED_INPUTS, WEIGHT
+from ..simd.lanes import fma, load, store
+from ..simd.rows import fold, zeros
+from .products import to_and_fro, weighted_sums, zero_if_nan
+from .records import matrix_of
 
 _1 = np.float32(1)
 
 
 @device
-def _add_products(parameters, matrices, m, b, flat, t, r, z, n):
-    """Add Σ_k w_k·v_k to the sums of the three gates of block ``b``, inputs in order."""
-    slot, column = t + matrices[m, SHIFT], matrices[m, SOURCE] * WIDTH
-    start = first_used_input(matrices, m, flat, slot, column)
-    first = matrices[m, WEIGHT] + 3 * (b * matrices[m, INPUTS] + start)
-    for k in range(matrices[m, USED_INPUTS]):
-        v = flat[slot, column + k]
-        row = first + 3 * k
-        r = fma(load(parameters, row), v, r)
-        z = fma(load(parameters, row + 1), v, z)
-        n = fma(load(parameters, row + 2), v, n)
-    return r, z, n
-
-
-@device
-def forward(parameters, matrices, layer, window, flat, t, activations):
+def forward(net, cell, steps, t):
     """Write h_t to slot t + 1."""
-    w_ih, w_hh = 2 * layer, 2 * layer + 1
-    h_row = matrices[w_hh, SOURCE]
-    for b in range(matrices[w_hh, BLOCKS]):
-        p, q = matrices[w_ih, BIAS] + 3 * b, matrices[w_hh, BIAS] + 3 * b
-        r = load(parameters, p) + load(parameters, q)
-        z = load(parameters, p + 1) + load(parameters, q + 1)
-        n, a = load(parameters, p + 2), load(parameters, q + 2)
-        r, z, n = _add_products(parameters, matrices, w_ih, b, flat, t, r, z, n)
-        r, z, a = _add_products(parameters, matrices, w_hh, b, flat, t, r, z, a)
-        r, z, a = sigmoid(zero_if_nan(r)), sigmoid(zero_if_nan(z)), zero_if_nan(a)
-        n = tanh(zero_if_nan(fma(r, a, n)))
-        h = load(window, t, h_row + b)
-        store(window, t + 1, h_row + b, fma(z, h - n, n))
-        gates = matrices[w_ih, DELTA] + 3 * b
-        store(activations, t, gates, r)
-        store(activations, t, gates + 1, z)
-        store(activations, t, gates + 2, n)
-        store(activations, t, matrices[w_hh, DELTA] + 3 * b + 2, a)
+    w_ih, w_hh = matrix_of(net, 2 * cell), matrix_of(net, 2 * cell + 1)
+    for block in range(w_hh.blocks):
+        b = to_and_fro(block, w_hh.blocks, t)
+        r_x, z_x, n_x = fold(weighted_sums(zeros(2, 3), net, w_ih, b, steps.window, t))
+        r_h, z_h, a = fold(weighted_sums(zeros(2, 3), net, w_hh, b, steps.window, t))
+        r, z, a = sigmoid(zero_if_nan(r_x + r_h)), sigmoid(zero_if_nan(z_x + z_h)), zero_if_nan(a)
+        n = tanh(zero_if_nan(fma(r, a, n_x)))
+        h = load(steps.window, t, w_hh.source + b)
+        store(steps.window, t + 1, w_hh.source + b, fma(z, h - n, n))
+        gates = w_ih.delta + 3 * b
+        store(steps.activations, t, gates, r)
+        store(steps.activations, t, gates + 1, z)
+        store(steps.activations, t, gates + 2, n)
+        store(steps.activations, t, w_hh.delta + 3 * b + 2, a)
 
 
 @device
-def backward(matrices, layer, window, t, activations, state_gradient):
+def backward(net, cell, steps, t, state_gradient):
     """Write ∂L/∂z_t to the activations.
 
     Read ∂L/∂h_t from the state gradient; leave the part of ∂L/∂h_{t−1} that flows through z·h_{t−1}.
     """
-    w_hh = 2 * layer + 1
-    h_row = matrices[w_hh, SOURCE]
-    for b in range(matrices[w_hh, BLOCKS]):
-        gates, recurrent = matrices[2 * layer, DELTA] + 3 * b, matrices[w_hh, DELTA] + 3 * b
-        r, z, n = (
-            load(activations, t, gates),
-            load(activations, t, gates + 1),
-            load(activations, t, gates + 2),
-        )
-        a = load(activations, t, recurrent + 2)
-        dh = load(state_gradient, h_row + b)
+    w_ih, w_hh = matrix_of(net, 2 * cell), matrix_of(net, 2 * cell + 1)
+    for b in range(w_hh.blocks):
+        gates, recurrent = w_ih.delta + 3 * b, w_hh.delta + 3 * b
+        r, z = load(steps.activations, t, gates), load(steps.activations, t, gates + 1)
+        n, a = load(steps.activations, t, gates + 2), load(steps.activations, t, recurrent + 2)
+        dh = load(state_gradient, w_hh.source + b)
         dn = dh * (_1 - z) * (_1 - n * n)
-        dz = dh * (load(window, t, h_row + b) - n) * z * (_1 - z)
+        dz = dh * (load(steps.window, t, w_hh.source + b) - n) * z * (_1 - z)
         dr = dn * a * r * (_1 - r)
-        store(activations, t, gates, dr)
-        store(activations, t, gates + 1, dz)
-        store(activations, t, gates + 2, dn)
-        store(activations, t, recurrent, dr)
-        store(activations, t, recurrent + 1, dz)
-        store(activations, t, recurrent + 2, dn * r)
-        store(state_gradient, h_row + b, dh * z)
+        store(steps.activations, t, gates, dr)
+        store(steps.activations, t, gates + 1, dz)
+        store(steps.activations, t, gates + 2, dn)
+        store(steps.activations, t, recurrent, dr)
+        store(steps.activations, t, recurrent + 1, dz)
+        store(steps.activations, t, recurrent + 2, dn * r)
+        store(state_gradient, w_hh.source + b, dh * z)

@@ -13,78 +13,55 @@ import numpy as np
 
 from ..compiler import device
 from ..simd.elementary import sigmoid, tanh
-from ..simd.lanes import WIDTH, fma, load, store, zero
-from .elman import first_used_input, zero_if_nan
-from .memory_layout import BIAS, BLOCKS, DELTA, INPUTS, SHIFT, SOURCE, USED_INPUTS, WEIGHT
+from ..simd.lanes import fma, load, store, zero
+from ..simd.rows import fold, zeros
+from .products import to_and_fro, weighted_sums, zero_if_nan
+from .records import matrix_of
 
 _1 = np.float32(1)
 
 
 @device
-def _add_products(parameters, matrices, m, b, flat, t, i, f, g, o):
-    """z + Σ_k w_k·v_k for the four gates of block ``b``, inputs in order."""
-    slot, column = t + matrices[m, SHIFT], matrices[m, SOURCE] * WIDTH
-    start = first_used_input(matrices, m, flat, slot, column)
-    first = matrices[m, WEIGHT] + 4 * (b * matrices[m, INPUTS] + start)
-    for k in range(matrices[m, USED_INPUTS]):
-        v = flat[slot, column + k]
-        row = first + 4 * k
-        i = fma(load(parameters, row), v, i)
-        f = fma(load(parameters, row + 1), v, f)
-        g = fma(load(parameters, row + 2), v, g)
-        o = fma(load(parameters, row + 3), v, o)
-    return i, f, g, o
-
-
-@device
-def forward(parameters, matrices, layer, window, flat, t, activations):
+def forward(net, cell, steps, t):
     """Write h_t and c_t to slot t + 1."""
-    w_ih, w_hh = 2 * layer, 2 * layer + 1
-    blocks = matrices[w_hh, BLOCKS]
-    h_row = matrices[w_hh, SOURCE]
-    c_row = h_row + blocks
-    for b in range(blocks):
-        p, q = matrices[w_ih, BIAS] + 4 * b, matrices[w_hh, BIAS] + 4 * b
-        i = load(parameters, p) + load(parameters, q)
-        f = load(parameters, p + 1) + load(parameters, q + 1)
-        g = load(parameters, p + 2) + load(parameters, q + 2)
-        o = load(parameters, p + 3) + load(parameters, q + 3)
-        i, f, g, o = _add_products(parameters, matrices, w_ih, b, flat, t, i, f, g, o)
-        i, f, g, o = _add_products(parameters, matrices, w_hh, b, flat, t, i, f, g, o)
+    w_ih, w_hh = matrix_of(net, 2 * cell), matrix_of(net, 2 * cell + 1)
+    h_row, c_row = w_hh.source, w_hh.source + w_hh.blocks
+    for n in range(w_hh.blocks):
+        b = to_and_fro(n, w_hh.blocks, t)
+        sums = weighted_sums(zeros(2, 4), net, w_ih, b, steps.window, t)
+        i, f, g, o = fold(weighted_sums(sums, net, w_hh, b, steps.window, t))
         i, f = sigmoid(zero_if_nan(i)), sigmoid(zero_if_nan(f))
         g, o = tanh(zero_if_nan(g)), sigmoid(zero_if_nan(o))
-        c = fma(f, load(window, t, c_row + b), i * g)
+        c = fma(f, load(steps.window, t, c_row + b), i * g)
         tanh_c = tanh(c)
-        store(window, t + 1, h_row + b, o * tanh_c)
-        store(window, t + 1, c_row + b, c)
-        gates = matrices[w_hh, DELTA] + 4 * b
-        store(activations, t, gates, i)
-        store(activations, t, gates + 1, f)
-        store(activations, t, gates + 2, g)
-        store(activations, t, gates + 3, o)
-        store(activations, t, matrices[w_hh, DELTA] + 4 * blocks + b, tanh_c)
+        store(steps.window, t + 1, h_row + b, o * tanh_c)
+        store(steps.window, t + 1, c_row + b, c)
+        gates = w_hh.delta + 4 * b
+        store(steps.activations, t, gates, i)
+        store(steps.activations, t, gates + 1, f)
+        store(steps.activations, t, gates + 2, g)
+        store(steps.activations, t, gates + 3, o)
+        store(steps.activations, t, w_hh.delta + 4 * w_hh.blocks + b, tanh_c)
 
 
 @device
-def backward(matrices, layer, window, t, activations, state_gradient):
+def backward(net, cell, steps, t, state_gradient):
     """Write ∂L/∂z_t to the activations.
 
     Read ∂L/∂h_t from the state gradient and set it to 0; replace ∂L/∂c_t by ∂L/∂c_{t−1}.
     """
-    w_hh = 2 * layer + 1
-    blocks = matrices[w_hh, BLOCKS]
-    h_row = matrices[w_hh, SOURCE]
-    c_row = h_row + blocks
-    for b in range(blocks):
-        gates = matrices[w_hh, DELTA] + 4 * b
-        i, f = load(activations, t, gates), load(activations, t, gates + 1)
-        g, o = load(activations, t, gates + 2), load(activations, t, gates + 3)
-        tanh_c = load(activations, t, matrices[w_hh, DELTA] + 4 * blocks + b)
+    w_hh = matrix_of(net, 2 * cell + 1)
+    h_row, c_row = w_hh.source, w_hh.source + w_hh.blocks
+    for b in range(w_hh.blocks):
+        gates = w_hh.delta + 4 * b
+        i, f = load(steps.activations, t, gates), load(steps.activations, t, gates + 1)
+        g, o = load(steps.activations, t, gates + 2), load(steps.activations, t, gates + 3)
+        tanh_c = load(steps.activations, t, w_hh.delta + 4 * w_hh.blocks + b)
         dh = load(state_gradient, h_row + b)
         dc = fma(dh * o, _1 - tanh_c * tanh_c, load(state_gradient, c_row + b))
-        store(activations, t, gates, dc * g * i * (_1 - i))
-        store(activations, t, gates + 1, dc * load(window, t, c_row + b) * f * (_1 - f))
-        store(activations, t, gates + 2, dc * i * (_1 - g * g))
-        store(activations, t, gates + 3, dh * tanh_c * o * (_1 - o))
+        store(steps.activations, t, gates, dc * g * i * (_1 - i))
+        store(steps.activations, t, gates + 1, dc * load(steps.window, t, c_row + b) * f * (_1 - f))
+        store(steps.activations, t, gates + 2, dc * i * (_1 - g * g))
+        store(steps.activations, t, gates + 3, dh * tanh_c * o * (_1 - o))
         store(state_gradient, h_row + b, zero())
         store(state_gradient, c_row + b, dc * f)

@@ -2,8 +2,10 @@
 
     parameters (rows, 16)              weight_ih, weight_hh, bias_ih, bias_hh of each layer; then head.weight
                                        and head.bias. A weight matrix is (blocks, inputs, gates) rows: the
-                                       weights of 16 units, for one gate, from one input. A bias is (blocks,
-                                       gates) rows. Lanes without a unit stay 0. Rows of absent biases stay 0
+                                       weights of 16 units, for one gate, from one input; inputs are rounded
+                                       up to a multiple of 4. A bias is (blocks, gates) rows. Lanes without a
+                                       unit stay 0, and so do rows without an input or a bias. The last rows
+                                       stay 0: a product with the transpose reads the weights of 16 inputs
     window     (slots, rows, 16)       slot t: x_t | target_t | 1 where the target is present | forecast_t |
                                        the states *before* step t, layer after layer. Step t writes its states
                                        to slot t + 1. A symbol x_t is stored as 1 (0 if missing) and its
@@ -12,8 +14,6 @@
     activations (slots, rows, 16)      the values of each step that the backward pass needs, layer after
                                        layer; then those of the read-out. The backward pass replaces them by
                                        ∂L/∂z
-    transposed (rows, 16)              the weight matrices with inputs as lanes, for the backward pass:
-                                       (blocks of inputs, blocks·gates·16) rows
     state_gradient (rows, 16)          ∂L/∂(values of one slot of the window), in the backward pass
 
 A bidirectional layer has two cells, forward and reverse. Each has its own states and inputs. The reverse cell
@@ -22,8 +22,6 @@ window stores the inputs of each cell in the order in which the cell reads them.
 (of all forward cells, then of all reverse cells): x for the first reverse cell; from the second layer on,
 cell after cell, h of both directions of the layer below, forward before reverse; last, h of both directions
 for the read-out.
-
-``flat`` is a view of the window as (slots, values); ``deltas`` is the same view of the activations.
 """
 
 from __future__ import annotations
@@ -54,11 +52,11 @@ class Cell(NamedTuple):
 CELLS = {"elman": Cell(0, 1, 1, 1, 0), "lstm": Cell(1, 4, 2, 5, 0), "gru": Cell(2, 3, 1, 6, 3)}
 ELMAN, LSTM, GRU = (cell.code for cell in CELLS.values())
 
-# layout, int64 (17,): sizes; first rows of the parts of a slot; numbers of rows of the arrays; three flags
+# layout, int64 (16,): sizes; first rows of the parts of a slot; numbers of rows of the arrays; three flags
 # (residual forecast, the sample is a symbol, the target is a class); columns of the target
 CELL, DIM, HIDDEN, LAYERS, OUTPUTS = range(5)
-TARGET, PRESENT, FORECAST, STATE, WINDOW_ROWS, PARAMETER_ROWS, ACTIVATION_ROWS, TRANSPOSED_ROWS = range(5, 13)
-RESIDUAL, SYMBOLS, CLASSES, TARGET_COLUMNS = range(13, 17)
+TARGET, PRESENT, FORECAST, STATE, WINDOW_ROWS, PARAMETER_ROWS, ACTIVATION_ROWS = range(5, 12)
+RESIDUAL, SYMBOLS, CLASSES, TARGET_COLUMNS = range(12, 16)
 
 # matrices, int64 (2·cells + 1, 13): weight_ih of cell c is row 2c, weight_hh is row 2c + 1; the read-out is
 # the last row. The cells are the layers; in a bidirectional net forward and reverse of layer after layer
@@ -68,13 +66,15 @@ UNITS = 2  # receiving units
 BLOCKS = 3  # blocks of 16 receiving units
 GATES = 4
 INPUTS = 5
-SHIFT = 6  # the inputs of step t are in slot t + SHIFT of the window …
-SOURCE = 7  # … from this row on
-DELTA = 8  # row of ∂L/∂z in the activations
-TRANSPOSED = 9  # row in transposed; −1 if no gradient flows back through this matrix
-USED_INPUTS = 10  # inputs that one step uses: all, or 1 if LOOKUP
+INPUT_ROWS = 6  # inputs, rounded up to a multiple of 4
+SHIFT = 7  # the inputs of step t are in slot t + SHIFT of the window …
+SOURCE = 8  # … from this row on
+DELTA = 9  # row of ∂L/∂z in the activations
+BACKWARD = 10  # 1 if a gradient flows back to the inputs: not to a sample
 LOOKUP = 11  # 1: the input is one-hot; its number is the value after the 1 in the slot
 HAS_BIAS = 12  # 1 if there is a bias
+
+_INPUTS_AT_ONCE = 4  # of a weighted sum and of a gradient
 
 
 def network_layout(
@@ -112,11 +112,11 @@ def network_layout(
 
     Returns
     -------
-    layout : ndarray of int64, shape (17,)
+    layout : ndarray of int64, shape (16,)
     matrices : ndarray of int64, shape (2·cells + 1, 13)
     """
     kind, unit_blocks, output_blocks = CELLS[cell], blocks(hidden), blocks(outputs)
-    layout = np.zeros(17, np.int64)
+    layout = np.zeros(16, np.int64)
     layout[[RESIDUAL, SYMBOLS, CLASSES]] = residual, symbols is not None, classes
     layout[TARGET_COLUMNS] = 1 if classes else outputs
     layout[[CELL, DIM, HIDDEN, LAYERS, OUTPUTS]] = kind.code, dim, hidden, layers, outputs
@@ -125,29 +125,25 @@ def network_layout(
     cells, states = directions * layers, kind.states * unit_blocks
     window_end = layout[STATE] + cells * states
     matrices = []
-    weight, inputs, shift, source, transposed_end = 0, symbols or dim, 0, 0, 0
+    weight, inputs, shift, source = 0, symbols or dim, 0, 0
+    hidden_rows, units = _round_up(hidden), (hidden, unit_blocks, kind.gates)
     for c in range(cells):
         layer, direction = divmod(c, directions)
         state = layout[STATE] + (direction * layers + layer) * states
         delta = c * kind.activations * unit_blocks
         if directions == 2 and c > 0:
             source, window_end = window_end, window_end + blocks(inputs if layer else dim)
-        recurrent_weight = weight + unit_blocks * kind.gates * inputs
-        bias_row = recurrent_weight + unit_blocks * kind.gates * hidden
-        transposed = transposed_end if layer else -1  # samples need no gradient
-        transposed_end += blocks(inputs) * unit_blocks * kind.gates * WIDTH if layer else 0
-        lookup = symbols is not None and layer == 0
-        used = 1 if lookup else inputs
-        units = hidden, unit_blocks, kind.gates
+        input_rows, backward, lookup = _round_up(inputs), layer > 0, symbols is not None and layer == 0
+        recurrent_weight = weight + unit_blocks * kind.gates * input_rows
+        bias_row = recurrent_weight + unit_blocks * kind.gates * hidden_rows
         matrices.append(
-            [weight, bias_row, *units, inputs, shift, source, delta, transposed, used, lookup, bias]
+            [weight, bias_row, *units, inputs, input_rows, shift, source, delta, backward, lookup, bias]
         )
         bias_row += unit_blocks * kind.gates
         delta += kind.recurrent_delta * unit_blocks
         matrices.append(
-            [recurrent_weight, bias_row, *units, hidden, 0, state, delta, transposed_end, hidden, 0, bias]
+            [recurrent_weight, bias_row, *units, hidden, hidden_rows, 0, state, delta, True, False, bias]
         )
-        transposed_end += unit_blocks * unit_blocks * kind.gates * WIDTH
         weight = bias_row + unit_blocks * kind.gates
         if direction == directions - 1:
             inputs = directions * hidden
@@ -155,14 +151,26 @@ def network_layout(
             shift, source = 1, state
     if directions == 2:
         source, window_end = window_end, window_end + blocks(inputs)
-    delta = cells * kind.activations * unit_blocks
-    bias_row = weight + output_blocks * inputs
-    units = outputs, output_blocks, 1
+    delta, input_rows = cells * kind.activations * unit_blocks, _round_up(inputs)
+    bias_row, units = weight + output_blocks * input_rows, (outputs, output_blocks, 1)
     matrices.append(
-        [weight, bias_row, *units, inputs, shift, source, delta, transposed_end, inputs, 0, head_bias]
+        [weight, bias_row, *units, inputs, input_rows, shift, source, delta, True, False, head_bias]
     )
+    table = np.array(matrices, np.int64)
     layout[WINDOW_ROWS] = window_end
-    layout[PARAMETER_ROWS] = bias_row + output_blocks
+    layout[PARAMETER_ROWS] = max(bias_row + output_blocks, _end_of_reads(table))
     layout[ACTIVATION_ROWS] = delta + output_blocks
-    layout[TRANSPOSED_ROWS] = transposed_end + blocks(inputs) * output_blocks * WIDTH
-    return layout, np.array(matrices, np.int64)
+    return layout, table
+
+
+def _round_up(inputs: int) -> int:
+    return -(-inputs // _INPUTS_AT_ONCE) * _INPUTS_AT_ONCE
+
+
+def _end_of_reads(matrices: Integers) -> int:
+    """The row after the last one that a product with a transpose reads: of 16 inputs of the last block."""
+    last_block = (
+        matrices[:, WEIGHT] + (matrices[:, BLOCKS] - 1) * matrices[:, INPUT_ROWS] * matrices[:, GATES]
+    )
+    read = -(-matrices[:, INPUTS] // WIDTH) * WIDTH * matrices[:, GATES]
+    return int((last_block + read)[matrices[:, BACKWARD] == 1].max())

@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from ..compiler import device
-from ..simd.lanes import WIDTH, canonical_nan, fma, lane, load, sqrt, store, zero
+from ..simd.lanes import canonical_nan, fma, load, sqrt, store
 
 SGD, MOMENTUM, RMSPROP, ADAM = range(4)
 OPTIMIZERS = {"sgd": SGD, "momentum": MOMENTUM, "rmsprop": RMSPROP, "adam": ADAM}
@@ -36,26 +36,16 @@ _CLIP_EPSILON = 1e-6
 
 
 @device
-def _norm(gradient):
-    """‖gradient‖: sums of squares per lane, row after row; then the lanes in order."""
-    total = zero()
-    for row in range(gradient.shape[0]):
-        g = load(gradient, row)
-        total = fma(g, g, total)
-    whole = np.float32(0)
-    for l in range(WIDTH):
-        whole += lane(total, l)
-    return math.sqrt(np.float64(whole))
-
-
-@device
-def update(optimizer, parameters, gradient, mean, square, clock, counters, learning_rate, momentum, clip):
+def update(
+    optimizer, parameters, gradient, squares, mean, square, clock, counters, learning_rate, momentum, clip
+):
     """Take and count one step against ``gradient`` ``(rows, 16)``.
 
-    ``mean`` and ``square`` are m and v; (0, 16) if the optimizer has none. ``clip`` is +inf for none. If the
-    gradient is not finite, count that, change nothing else and return False.
+    ``squares`` is ‖gradient‖². ``mean`` and ``square`` are m and v; (0, 16) if the optimizer has none.
+    ``clip`` is +inf for none. If the gradient is not finite, count that, change nothing else and return
+    False.
     """
-    norm = _norm(gradient)
+    norm = math.sqrt(np.float64(squares))
     if not norm < math.inf:
         counters[SKIPPED] += 1
         return False

@@ -27,6 +27,7 @@ from .evaluation import (
 )
 from .memory_layout import ACTIVATION_ROWS, DIM, FORECAST, OUTPUTS, STATE, SYMBOLS, WINDOW_ROWS
 from .network import forward
+from .records import Net, Steps
 from .tbptt import NEXT, PAIRS, WAITING
 
 _0, _NAN = np.float32(0), np.float32(np.nan)
@@ -63,7 +64,7 @@ def _draw(probabilities, temperature, random):
 def predict(
     x,  # (n, dim)
     slot,  # of the samples' stream; −1 if the stream is new
-    layout,  # (17,): see memory_layout.py
+    layout,  # (16,): see memory_layout.py
     matrices,  # (·, 13): see memory_layout.py
     parameters,  # (PARAMETER_ROWS, 16)
     progress,  # (slots, 3)
@@ -91,6 +92,7 @@ def predict(
     If free running, ``x`` is NaN, so each forecast becomes the next input. Symbols are drawn and written to
     ``x``.
     """
+    net = Net(layout, matrices, parameters)
     ahead = np.zeros((2, window.shape[2], WIDTH), np.float32)  # slot 0: this step; 1: states after it
     flat = ahead.reshape(2, -1)
     activations = np.empty((1, layout[ACTIVATION_ROWS], WIDTH), np.float32)
@@ -123,7 +125,7 @@ def predict(
         error[n] = error_of(layout, forecast, x, n) if target_kind == NEXT else _NAN
         score[n] = scores.rank(histogram, error[n])
         write_input(layout, filled, flat, now)
-        forward(layout, matrices, parameters, ahead, flat, now, activations)
+        forward(net, Steps(ahead, activations), now)
         for row in range(layout[STATE], layout[WINDOW_ROWS]):
             store(ahead, now, row, load(ahead, now + 1, row))
         scaling.update(scale, decay, x, n)

@@ -58,6 +58,7 @@ from .evaluation import (
 )
 from .memory_layout import CLASSES, DIM, FORECAST, OUTPUTS, TARGET_COLUMNS
 from .network import backward, clear_rows, forward
+from .records import Gradients, Lags, Net, Steps
 
 NEXT, GIVEN, LATER = 0, 1, 2
 TARGETS = {"next": NEXT, "given": GIVEN, "later": LATER}
@@ -127,27 +128,23 @@ def _oldest_is_complete(target_kind, progress, ahead, waiting_numbers, delay, co
 
 @device
 def _update(
-    layout, matrices, parameters, mean, square, clock, counters, window, flat, progress, replay, activations,
-    transposed, state_gradient, gradient, optimizer, learning_rate, momentum, clip, huber_delta,
-    lag_activations, lag_norms, lag_decay,
+    net, mean, square, clock, counters, window, progress, replay, activations, gradients, optimizer,
+    learning_rate, momentum, clip, huber_delta, lags,
 ):  # fmt: skip
     """Update the parameters once, on the complete pairs of the window."""
     pairs = progress[PAIRS]
-    steps, step_values = window, flat
+    steps = Steps(window if replay.shape[0] == 0 else replay, activations)
     if replay.shape[0] > 0:
-        steps, step_values = replay, replay.reshape(replay.shape[0], -1)
         for t in range(pairs):
             copy_slot(window, t, replay, t)
         for t in range(pairs):
-            forward(layout, matrices, parameters, replay, step_values, t, activations)
-    count = backward(
-        layout, matrices, parameters, steps, step_values, pairs, activations, transposed, state_gradient,
-        gradient, huber_delta, lag_activations, lag_norms, lag_decay,
-    )  # fmt: skip
+            forward(net, steps, t)
+    count, squares = backward(net, steps, pairs, huber_delta, gradients, lags)
     if count > _0:
         finite = optimizers.update(
-            optimizer, parameters, gradient, mean, square, clock, counters, learning_rate, momentum, clip
-        )
+            optimizer, net.parameters, gradients.parameters, squares, mean, square, clock, counters,
+            learning_rate, momentum, clip,
+        )  # fmt: skip
         if not finite:
             _clear_slots(activations)  # NaN and ∞ must not stay in the state
 
@@ -172,7 +169,7 @@ def _shift_window(progress, kept_pairs, window, waiting_ids, waiting_numbers, pr
     "void(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], i8[::1], f4[::1], i8[::1],"
     " i8[::1], i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1], i8[::1],"
     " i8[:,::1], f4[:,:,:,::1], f4[:,:,::1], i8[:,::1], i8[:,::1], f4[:,:,::1],"
-    " f4[:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f4[:,:,::1], f8[:,::1], f8,"
+    " f4[:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], f4[:,:,::1], f8[:,::1], f8,"
     " f4, f8, f4, f8, f8, f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8[::1], f4[:,:,::1], f8[:,::1],"
     " f8[:,::1], f4[:,::1], f4[::1], f4[::1], i4[::1], i8[::1])"
 )
@@ -185,7 +182,7 @@ def learn(
     mode,  # (2,)
     learning_rate,  # (n,): ε(t)
     rule,  # (8,)
-    layout,  # (17,): see memory_layout.py
+    layout,  # (16,): see memory_layout.py
     matrices,  # (·, 13): see memory_layout.py
     parameters,  # (PARAMETER_ROWS, 16)
     mean,  # m of the optimizer, as parameters; (0, 16) if it has none
@@ -200,7 +197,6 @@ def learn(
     predictions,  # (slots, room, outputs): their predictions; (slots, 0, outputs) if never needed again
     activations,  # (k2 or room, ACTIVATION_ROWS, 16): state if there is no replay, else scratch
     replay,  # (k2 + 1, WINDOW_ROWS, 16): scratch; (0, …) if there is no replay
-    transposed,  # (TRANSPOSED_ROWS, 16): scratch; 0 in lanes without a unit
     state_gradient,  # (WINDOW_ROWS, 16): scratch
     gradient,  # as parameters: scratch
     lag_activations,  # (k2, ACTIVATION_ROWS, 16): scratch; (0, …) without lags
@@ -226,6 +222,8 @@ def learn(
     sample,  # (n,): output; number of the row's sample, −1 for none
 ):
     """Learn samples in order, or late targets. The outputs are those before the sample was learned."""
+    net, gradients = Net(layout, matrices, parameters), Gradients(state_gradient, gradient)
+    lags = Lags(lag_activations, lag_norms, lag_decay)
     forecast_column = layout[FORECAST] * WIDTH
     scaled, filled = np.empty(layout[DIM], np.float32), np.empty(layout[DIM], np.float32)
     forecast, earlier = np.empty(layout[OUTPUTS], np.float32), np.empty(layout[OUTPUTS], np.float32)
@@ -261,7 +259,7 @@ def learn(
                 t = at[PAIRS] + at[WAITING]
                 write_input(layout, filled, flat, t)
                 clear_target(layout, flat, t)
-                forward(layout, matrices, parameters, own_window, flat, t, activations)
+                forward(net, Steps(own_window, activations), t)
                 at[WAITING] += 1
                 if target_kind == LATER:
                     own_ids[t] = sample_ids[n]
@@ -312,10 +310,8 @@ def learn(
                 if at[SINCE] == k1:
                     if learning:
                         _update(
-                            layout, matrices, parameters, mean, square, clock, counters, own_window, flat, at,
-                            replay, activations, transposed, state_gradient, gradient, optimizer,
-                            learning_rate[n], momentum, clip, huber_delta, lag_activations, lag_norms,
-                            lag_decay,
+                            net, mean, square, clock, counters, own_window, at, replay, activations,
+                            gradients, optimizer, learning_rate[n], momentum, clip, huber_delta, lags,
                         )  # fmt: skip
                     _shift_window(at, k2 - k1, own_window, own_ids, own_numbers, own_predictions)
             if learning and target_kind != NEXT and has_forecast:

@@ -258,7 +258,6 @@ class Recurrent(Model):
             "samples": state["samples"],
             "quality": state["quality"],
             "last_values": state["last_values"],
-            "transposed": self._zeros(memory_layout.TRANSPOSED_ROWS),
             "state_gradient": self._zeros(memory_layout.WINDOW_ROWS),
             "gradient": self._zeros(memory_layout.PARAMETER_ROWS),
         }

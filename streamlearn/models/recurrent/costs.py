@@ -19,7 +19,7 @@ def forward(layout: Layout) -> int:
     """Return the multiply-adds of one step: all matrices, activation functions, copies and softmax."""
     sizes, matrices = layout
     sums = matrices[:, memory.BLOCKS] * matrices[:, memory.GATES] * WIDTH
-    work = int((sums * matrices[:, memory.USED_INPUTS]).sum())
+    work = int((sums * _used_inputs(matrices)).sum())
     return work + _CELL * int(sums.sum()) + _slot(sizes)
 
 
@@ -28,15 +28,19 @@ def backward(layout: Layout) -> int:
     sizes, matrices = layout
     sums = matrices[:, memory.BLOCKS] * matrices[:, memory.GATES] * WIDTH
     inputs = matrices[:, memory.INPUTS]
-    through = np.where(matrices[:, memory.TRANSPOSED] >= 0, -(-inputs // WIDTH) * WIDTH, 0)
-    learned = np.where(matrices[:, memory.LOOKUP] == 1, 1, inputs)
-    return int((sums * (through + learned)).sum()) + _CELL * int(sums.sum()) + _slot(sizes)
+    through = np.where(matrices[:, memory.BACKWARD] == 1, -(-inputs // WIDTH) * WIDTH, 0)
+    return int((sums * (through + _used_inputs(matrices))).sum()) + _CELL * int(sums.sum()) + _slot(sizes)
 
 
 def update(layout: Layout) -> int:
     """Return the multiply-adds of an update that do not depend on the number of steps."""
     sizes, _ = layout
-    return WIDTH * int(sizes[memory.TRANSPOSED_ROWS] * 2 + sizes[memory.PARAMETER_ROWS] * _OPTIMIZER)
+    return WIDTH * _OPTIMIZER * int(sizes[memory.PARAMETER_ROWS])
+
+
+def _used_inputs(matrices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the inputs that one step reads: all, or one of a one-hot input."""
+    return np.where(matrices[:, memory.LOOKUP] == 1, 1, matrices[:, memory.INPUT_ROWS])
 
 
 def _slot(sizes: NDArray[np.int64]) -> int:

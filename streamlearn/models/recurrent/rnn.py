@@ -13,7 +13,7 @@ from streamlearn_client.json_conversion import as_number, as_whole_number
 
 from ...errors import BadValue, TooLarge
 from ...kernels import compiler
-from ...kernels.recurrent import evaluation, memory_layout, network, optimizers, rollout, tbptt
+from ...kernels.recurrent import evaluation, lags, memory_layout, optimizers, rollout, tbptt
 from ...kernels.simd import splitmix
 from .. import base
 from ..batch import Batch, Float32, Integers, Targets, joined_outputs
@@ -377,8 +377,8 @@ class RNN(Recurrent):
         ``lags``.
         """
         norms = self.state.get("lag_norms", np.zeros((3, 0)))
-        seen = norms[network.LAG_WEIGHT] > 0
-        return np.asarray(norms[network.LAG_SUM, seen] / norms[network.LAG_WEIGHT, seen])
+        seen = norms[lags.LAG_WEIGHT] > 0
+        return np.asarray(norms[lags.LAG_SUM, seen] / norms[lags.LAG_WEIGHT, seen])
 
     def _reset_states(self) -> None:
         for name in ("window", "activations", "progress"):

@@ -33,12 +33,13 @@ REVERSE = "_reverse"  # suffix of the names of the reverse direction
 
 @dataclass(frozen=True)
 class ParameterBlock:
-    """Position of one parameter array: ``(blocks, inputs, gates, 16)`` from row ``first`` on."""
+    """Position of one parameter array: ``(blocks, rows of inputs, gates, 16)`` from row ``first`` on."""
 
     first: int
     gates: int
     units: int
     inputs: int | None  # None for a bias
+    input_rows: int = 1
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -49,20 +50,20 @@ class ParameterBlock:
     @property
     def end(self) -> int:
         """The row after the last one."""
-        return self.first + blocks(self.units) * (self.inputs or 1) * self.gates
+        return self.first + blocks(self.units) * self.input_rows * self.gates
 
     def pack(self, values: Float32, rows: Float32) -> None:
-        """Write ``values`` to their rows. Lanes without a unit become 0."""
-        lanes = np.zeros((self.gates, blocks(self.units) * WIDTH, self.inputs or 1), np.float32)
-        lanes[:, : self.units] = values.reshape(self.gates, self.units, -1)
-        folded = lanes.reshape(self.gates, -1, WIDTH, self.inputs or 1).transpose(1, 3, 0, 2)
+        """Write ``values`` to their rows. Lanes without a unit and rows without an input become 0."""
+        lanes = np.zeros((self.gates, blocks(self.units) * WIDTH, self.input_rows), np.float32)
+        lanes[:, : self.units, : self.inputs or 1] = values.reshape(self.gates, self.units, -1)
+        folded = lanes.reshape(self.gates, -1, WIDTH, self.input_rows).transpose(1, 3, 0, 2)
         rows[self.first : self.end] = folded.reshape(-1, WIDTH)
 
     def unpack(self, rows: Float32) -> Float32:
         """Return a copy of the values in their shape in PyTorch: the inverse of ``pack``."""
-        folded = rows[self.first : self.end].reshape(-1, self.inputs or 1, self.gates, WIDTH)
-        lanes = folded.transpose(2, 0, 3, 1).reshape(self.gates, -1, self.inputs or 1)
-        return lanes[:, : self.units].reshape(self.shape).copy()
+        folded = rows[self.first : self.end].reshape(-1, self.input_rows, self.gates, WIDTH)
+        lanes = folded.transpose(2, 0, 3, 1).reshape(self.gates, -1, self.input_rows)
+        return lanes[:, : self.units, : self.inputs or 1].reshape(self.shape).copy()
 
 
 def parameter_blocks(layout: NDArray[np.int64], matrices: NDArray[np.int64]) -> dict[str, ParameterBlock]:
@@ -90,7 +91,11 @@ def parameter_blocks(layout: NDArray[np.int64], matrices: NDArray[np.int64]) -> 
 
 def _weight(m: list[int]) -> ParameterBlock:
     return ParameterBlock(
-        m[memory_layout.WEIGHT], m[memory_layout.GATES], m[memory_layout.UNITS], m[memory_layout.INPUTS]
+        m[memory_layout.WEIGHT],
+        m[memory_layout.GATES],
+        m[memory_layout.UNITS],
+        m[memory_layout.INPUTS],
+        m[memory_layout.INPUT_ROWS],
     )
 
 

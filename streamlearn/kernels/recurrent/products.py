@@ -1,0 +1,142 @@
+"""Products with the weight matrices as they are stored.
+
+    weighted_sums            W·v + b, for the gates of one block of units
+    add_transposed_product   Wᵀ·δ, the gradient of the inputs, 16 inputs at a time
+    write_gradient           Σ_t δ_t·v_tᵀ and Σ_t δ_t, the gradient of the weights and of the bias
+
+δ is ∂L/∂z, the gradient of the weighted sums. ``memory_layout.py`` defines the arrays, ``simd/rows.py`` the
+sums. The number of gates is part of the type of ``sums``, so each function is compiled once for each number.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..compiler import device
+from ..simd.lanes import WIDTH, fma, iota, load, select, store, zero
+from ..simd.rows import (
+    add_outer_products,
+    add_products,
+    add_row,
+    add_squares,
+    add_transposed_products,
+    store_rows,
+    sum_lanes,
+    zero_totals,
+    zeros,
+)
+from ..simd.views import row_of, values_of
+from .records import matrix_of
+
+_1 = np.float32(1)
+
+
+@device
+def to_and_fro(n, count, t):
+    """The ``n``-th of ``count`` blocks: first to last in even steps, last to first in odd ones.
+
+    A step begins with the weights that the step before used last, which are still in the cache.
+    """
+    return n if t % 2 == 0 else count - 1 - n
+
+
+@device
+def zero_if_nan(z):
+    """Replace NaN (∞ − ∞) by 0: a NaN in a state would stay there for ever."""
+    return select(z == z, z, zero())
+
+
+@device
+def weighted_sums(sums, net, m, b, window, t):
+    """Add W·v + b of step ``t``, for the gates of block ``b`` of matrix ``m``, to ``sums``."""
+    values, column = values_of(window, t + m.shift), m.source * WIDTH
+    gates = len(sums[0])
+    row = m.weight + b * m.rows * gates
+    sums = add_row(sums, net.parameters, m.bias + b * gates, _1)
+    if m.lookup == 1:
+        return add_row(sums, net.parameters, row + np.int64(values[column + 1]) * gates, values[column])
+    for k in range(0, m.rows, len(sums)):
+        sums = add_products(sums, net.parameters, row + k * gates, values, column + k)
+    return sums
+
+
+@device
+def add_transposed_product(net, i, deltas, t, state_gradient):
+    """Add Wᵀ·δ_t of matrix ``i`` to the gradient of its inputs. ``deltas``: rows (·, 16) of step ``t``."""
+    m = matrix_of(net, i)
+    if m.gates == 4:
+        _add_transposed_product(zeros(1, 4), net, m, deltas, t, state_gradient)
+    elif m.gates == 3:
+        _add_transposed_product(zeros(1, 3), net, m, deltas, t, state_gradient)
+    else:
+        _add_transposed_product(zeros(1, 1), net, m, deltas, t, state_gradient)
+
+
+@device
+def _add_transposed_product(sums, net, m, deltas, t, state_gradient):
+    gates = len(sums[0])
+    chunks = (m.inputs + WIDTH - 1) // WIDTH
+    for n in range(chunks):
+        c = to_and_fro(n, chunks, t)
+        totals = zero_totals()
+        for b in range(m.blocks):
+            row = m.weight + (b * m.rows + c * WIDTH) * gates
+            totals = add_transposed_products(sums, totals, net.parameters, row, deltas, m.delta + b * gates)
+        # Inputs beyond the last one: their rows belong to the next block
+        share = select(iota() < np.float32(m.inputs - c * WIDTH), sum_lanes(totals), zero())
+        store(state_gradient, m.source + c, load(state_gradient, m.source + c) + share)
+
+
+@device
+def write_gradient(net, i, steps, count, gradient, norm):
+    """Write the gradient of matrix ``i`` and of its bias over the first ``count`` steps, in their order.
+
+    Return ``norm`` plus its squares. The gradient of an absent bias is 0, so its rows stay 0.
+    """
+    m = matrix_of(net, i)
+    if m.gates == 4:
+        return _write_gradient(zeros(1, 4), zeros(4, 4), m, steps, count, gradient, norm)
+    if m.gates == 3:
+        return _write_gradient(zeros(1, 3), zeros(4, 3), m, steps, count, gradient, norm)
+    return _write_gradient(zeros(1, 1), zeros(4, 1), m, steps, count, gradient, norm)
+
+
+@device
+def _write_gradient(one, four, m, steps, count, gradient, norm):
+    """``one`` and ``four``: zeros, the sums of one input and of four inputs."""
+    gates, column = len(one[0]), m.source * WIDTH
+    for b in range(m.blocks):
+        delta, row = m.delta + b * gates, m.weight + b * m.rows * gates
+        total = one
+        for t in range(count if m.has_bias == 1 else 0):
+            total = add_row(total, row_of(steps.activations, t), delta, _1)
+        store_rows(gradient, m.bias + b * gates, total)
+        norm = add_squares(norm, total)
+        if m.lookup == 1:
+            norm = _write_symbols(one, m, steps, count, delta, row, gradient, norm)
+            continue
+        for k in range(0, m.rows, 4):
+            total4 = four
+            for t in range(count):
+                deltas, values = row_of(steps.activations, t), values_of(steps.window, t + m.shift)
+                total4 = add_outer_products(total4, deltas, delta, values, column + k)
+            store_rows(gradient, row + k * gates, total4)
+            norm = add_squares(norm, total4)
+    return norm
+
+
+@device
+def _write_symbols(one, m, steps, count, delta, row, gradient, norm):
+    """The same for one-hot inputs: a step adds to the rows of its symbol only."""
+    gates, column = len(one[0]), m.source * WIDTH
+    for k in range(m.rows):
+        store_rows(gradient, row + k * gates, one)
+    for t in range(count):
+        deltas, values = row_of(steps.activations, t), values_of(steps.window, t + m.shift)
+        first = row + np.int64(values[column + 1]) * gates
+        for g in range(gates):
+            total = fma(load(deltas, delta + g), values[column], load(gradient, first + g))
+            store(gradient, first + g, total)
+    for k in range(m.rows):
+        norm = add_squares(norm, add_row(one, gradient, row + k * gates, _1))
+    return norm

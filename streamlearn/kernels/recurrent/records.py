@@ -1,0 +1,68 @@
+"""Arguments of the recurrent kernels that belong together. ``memory_layout.py`` defines the arrays.
+
+Records are made inside entry points, where they cost nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..compiler import device
+
+
+class Net(NamedTuple):
+    """A network."""
+
+    layout: Any  # (16,)
+    matrices: Any  # (·, 13)
+    parameters: Any  # (PARAMETER_ROWS, 16)
+
+
+class Steps(NamedTuple):
+    """Consecutive steps of one stream."""
+
+    window: Any  # (steps + 1, WINDOW_ROWS, 16)
+    activations: Any  # (steps, ACTIVATION_ROWS, 16)
+
+
+class Gradients(NamedTuple):
+    """Gradients of a backward pass; scratch."""
+
+    states: Any  # (WINDOW_ROWS, 16): of the values of one slot
+    parameters: Any  # as the parameters
+
+
+class Lags(NamedTuple):
+    """The gradient's norm by lag, see ``lags.py``."""
+
+    activations: Any  # (k2, ACTIVATION_ROWS, 16): scratch; (0, …) without lags
+    norms: Any  # (3, k2); (3, 0) without lags
+    decay: Any  # per update
+
+
+class Matrix(NamedTuple):
+    """One row of ``matrices``."""
+
+    weight: Any
+    bias: Any
+    units: Any
+    blocks: Any
+    gates: Any
+    inputs: Any
+    rows: Any
+    shift: Any
+    source: Any
+    delta: Any
+    backward: Any
+    lookup: Any
+    has_bias: Any
+
+
+@device
+def matrix_of(net, i):
+    """Matrix ``i``: 2c is weight_ih of cell c, 2c + 1 weight_hh, and the last one the read-out."""
+    m = net.matrices
+    return Matrix(
+        m[i, 0], m[i, 1], m[i, 2], m[i, 3], m[i, 4], m[i, 5], m[i, 6], m[i, 7], m[i, 8], m[i, 9], m[i, 10],
+        m[i, 11], m[i, 12],
+    )  # fmt: skip
