@@ -2,8 +2,8 @@
 
 A weight matrix is stored as rows of 16 lanes, ``(blocks, inputs, gates, 16)``. The lanes are the units of a
 block. The rows of one input are its weights for each gate. *Sums* are a tuple of tuples of lanes,
-``sums[a][g]``, where g is the gate. In W·v the sums with different a are partial sums of the same value, since
-several partial sums hide the latency of ``fma``; ``fold`` adds them up in a fixed order.
+``sums[a][g]``, where g is the gate. In W·v the sums with different a are partial sums of the same value,
+since several partial sums hide the latency of ``fma``; ``fold`` adds them up in a fixed order.
 
     W·v     sums[a][g] + w[row + a·gates + g]·v[k + a]           add_products, then fold
     δ·vᵀ    sums[a][g] + δ[row + g]·v[k + a]                     add_outer_products
