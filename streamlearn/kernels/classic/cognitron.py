@@ -19,13 +19,24 @@ layer l is row l·blocks + b of ``a`` ``(layers·blocks, area, 16)``, ``b`` and 
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from ..compiler import allocating_device, device, kernel
 from ..simd.lanes import WIDTH, anywhere, fma, lane, load, select, store, zero
 from ..stream import score as scores
+from ..stream.interrupt import requested
 from ..stream.score import Score
-from .plane import copy_activities, neighbour_max, read_activities, store_window, window
+from .plane import (
+    Outputs,
+    copy_activities,
+    count_firing,
+    neighbour_max,
+    read_activities,
+    store_window,
+    window,
+)
 
 # Smaller outputs are set to 0, so that rounding fires no cell. This is part of the rule.
 MIN_OUTPUT = np.float32(2.0**-14)
@@ -37,6 +48,27 @@ COUNT, FIRING, REINFORCED, RECRUITED = 0, 1, 2, 3
 _0, _1, _2 = np.float32(0), np.float32(1), np.float32(2)
 
 
+class Net(NamedTuple):
+    """The connections of all layers."""
+
+    a: Any  # (layers·blocks, area, 16)
+    b: Any  # (layers·blocks, 16)
+    c: Any  # (blocks, area, 16)
+    g: Any  # (blocks, vicinity, 16)
+    area_offsets: Any  # (area,)
+    vicinity_offsets: Any  # (vicinity,)
+    margin: Any
+
+
+class Buffers(NamedTuple):
+    """The response to one sample."""
+
+    inputs: Any  # (dim,)
+    planes: Any  # ((layers + 1)·size,): the sample, then z of every layer
+    v: Any  # (layers·blocks, 16)
+    w: Any  # (size,): of one layer
+
+
 @device
 def _shunted(e, h):
     """max(0, (1 + e)/(1 + h) − 1), in the form (e − h)/(1 + h): it rounds less."""
@@ -45,12 +77,15 @@ def _shunted(e, h):
 
 
 @allocating_device
-def _allocate_buffers(layers, blocks, margin, dim):
-    """Allocate the inputs (dim,), the planes, v of every layer, and the plane of w."""
-    size = 2 * margin + blocks * WIDTH
-    planes = np.zeros((layers + 1) * size, np.float32)
-    v = np.empty((layers * blocks, WIDTH), np.float32)
-    return np.empty(dim, np.float32), planes, v, np.zeros(size, np.float32)
+def _allocate_buffers(net, dim):
+    blocks, rows = net.c.shape[0], net.b.shape[0]
+    size = 2 * net.margin + blocks * WIDTH
+    return Buffers(
+        np.empty(dim, np.float32),
+        np.zeros((rows // blocks + 1) * size, np.float32),
+        np.empty((rows, WIDTH), np.float32),
+        np.zeros(size, np.float32),
+    )
 
 
 @device
@@ -115,18 +150,18 @@ def _lane_sum(values):
 
 
 @device
-def _write_outputs(x, n, layers, net, buffers, input_index, cell_index, scoring, outputs):
+def _write_outputs(x, n, net, buffers, input_index, cell_index, histogram, outputs):
     """Compute the response to sample ``n`` and write its outputs."""
     winner, activity, distance, score, present = outputs
     inputs, planes, _, _ = buffers
     present[n] = read_activities(x, n, inputs)
     for i in range(inputs.size):
         planes[input_index[i]] = inputs[i]
-    for l in range(layers):
+    for l in range(net.b.shape[0] // net.c.shape[0]):
         _respond(l, net, buffers)
     winner[n], largest = copy_activities(planes, cell_index, activity, n)
     distance[n] = _1 / (_1 + largest) if present[n] > 0 else np.float32(np.nan)
-    score[n] = scores.rank(scoring, distance[n])
+    score[n] = scores.rank(histogram, distance[n])
 
 
 @kernel(
@@ -135,6 +170,7 @@ def _write_outputs(x, n, layers, net, buffers, input_index, cell_index, scoring,
 )
 def predict(
     x,  # (n, dim)
+    # the net
     a,  # (layers·blocks, area, 16)
     b,  # (layers·blocks, 16)
     c,  # (blocks, area, 16)
@@ -144,8 +180,10 @@ def predict(
     margin,  # zeros before and after the cells of a plane
     input_index,  # (dim,): of the sample's values in the planes
     cell_index,  # (cells,): of the last layer's cells in the planes
+    # the score
     tree,  # (3072,)
     head,  # (2,)
+    # the outputs
     winner,  # (n,)
     activity,  # (n, cells)
     distance,  # (n,)
@@ -153,20 +191,21 @@ def predict(
     present,  # (n,): number of values present
 ):
     """Write the outputs for each sample. Does not change the model."""
-    layers = b.shape[0] // c.shape[0]
-    net = (a, b, c, g, area_offsets, vicinity_offsets, margin)
-    buffers = _allocate_buffers(layers, c.shape[0], margin, x.shape[1])
-    scoring, outputs = Score(tree, head), (winner, activity, distance, score, present)
+    net = Net(a, b, c, g, area_offsets, vicinity_offsets, margin)
+    buffers = _allocate_buffers(net, x.shape[1])
+    histogram, outputs = Score(tree, head), Outputs(winner, activity, distance, score, present)
     for n in range(x.shape[0]):
-        _write_outputs(x, n, layers, net, buffers, input_index, cell_index, scoring, outputs)
+        _write_outputs(x, n, net, buffers, input_index, cell_index, histogram, outputs)
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], f4[:,:,::1], f4[:,:,::1], i8[::1], i8[::1], i8, i8[::1],"
-    " i8[::1], f8[::1], f8[::1], i8[::1], f8[::1], f8, f4, f4, i4[::1], f4[:,::1], f4[::1], f4[::1], i4[::1])"
+    "i8(f4[:,::1], f4[:,:,::1], f4[:,::1], f4[:,:,::1], f4[:,:,::1], i8[::1], i8[::1], i8, i8[::1],"
+    " i8[::1], f8[::1], f8[::1], i8[::1], f8[::1], f8, f4, f4, u1[::1],"
+    " i4[::1], f4[:,::1], f4[::1], f4[::1], i4[::1])"
 )
 def learn(
     x,  # (n, dim)
+    # the net
     a,  # (layers·blocks, area, 16)
     b,  # (layers·blocks, 16)
     c,  # (blocks, area, 16)
@@ -176,37 +215,45 @@ def learn(
     margin,
     input_index,  # (dim,)
     cell_index,  # (cells,)
+    # the score
     tree,  # (3072,)
     head,  # (2,)
+    # counter and quality
     samples,  # (1,)
     quality,  # (4,)
     decay,  # of the quality and the score, per sample
+    # the rule
     q,
     q_prime,
+    interrupt,  # (1,): ends the call after the current sample
+    # the outputs
     winner,  # (n,)
     activity,  # (n, cells)
     distance,  # (n,)
     score,  # (n,)
     present,  # (n,): number of values present
 ):
-    """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned."""
-    layers = b.shape[0] // c.shape[0]
-    net = (a, b, c, g, area_offsets, vicinity_offsets, margin)
-    buffers = _allocate_buffers(layers, c.shape[0], margin, x.shape[1])
-    scoring, outputs = Score(tree, head), (winner, activity, distance, score, present)
+    """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned.
+
+    Returns the number of samples that were learned.
+    """
+    net = Net(a, b, c, g, area_offsets, vicinity_offsets, margin)
+    buffers = _allocate_buffers(net, x.shape[1])
+    histogram, outputs = Score(tree, head), Outputs(winner, activity, distance, score, present)
     for n in range(x.shape[0]):
-        _write_outputs(x, n, layers, net, buffers, input_index, cell_index, scoring, outputs)
+        _write_outputs(x, n, net, buffers, input_index, cell_index, histogram, outputs)
         if present[n] > 0:
-            reinforced, recruited, firing = 0.0, 0.0, 0
-            for l in range(layers):
+            reinforced, recruited = 0.0, 0.0
+            for l in range(b.shape[0] // c.shape[0]):
                 by_q, by_q_prime = _reinforce(l, net, buffers, q, q_prime)
                 reinforced += by_q
                 recruited += by_q_prime
-            for cell in range(cell_index.size):
-                firing += activity[n, cell] > _0
             quality[COUNT] = quality[COUNT] * decay + 1.0
-            quality[FIRING] = quality[FIRING] * decay + firing / cell_index.size
+            quality[FIRING] = quality[FIRING] * decay + count_firing(activity, n) / cell_index.size
             quality[REINFORCED] = quality[REINFORCED] * decay + reinforced
             quality[RECRUITED] = quality[RECRUITED] * decay + recruited
-        scores.observe(scoring, distance[n], decay)
+        scores.observe(histogram, distance[n], decay)
         samples[0] += 1
+        if requested(interrupt):
+            return n + 1
+    return x.shape[0]

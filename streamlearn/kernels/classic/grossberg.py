@@ -26,12 +26,15 @@ counts through all layers. ``weights`` float32 ``(rows, 16)`` has one row per li
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from ..compiler import device, kernel
+from ..compiler import allocating_device, device, kernel
 from ..simd.lanes import WIDTH, absolute, anywhere, fma, iota, load, lowest, select, splat, store, zero
 from ..simd.sums import add_up
 from ..stream import score as scores
+from ..stream.interrupt import requested
 from ..stream.score import Score
 
 # layers[k]: number of input lines; first block, number of blocks; first row of weights; first cluster, number
@@ -48,6 +51,64 @@ _FEW = 8  # up to this many units, a scalar loop finds the largest faster than l
 _MIN_WEIGHT = np.float32(2.0**-100)  # smaller weights are set to 0: denormals are slow
 
 _0, _HALF, _1, _INF, _NAN = (np.float32(v) for v in (0, 0.5, 1, np.inf, np.nan))
+
+
+class Net(NamedTuple):
+    """The net: its state, its memory layout and its parameters."""
+
+    weights: Any  # (rows, 16)
+    layers: Any  # (layers, 6)
+    clusters: Any  # (clusters, 2)
+    unit_mask: Any  # (blocks, 16)
+    wins: Any  # (blocks, 16)
+    threshold: Any
+    sensitivity: Any
+
+
+class Rates(NamedTuple):
+    """The learning rates of one sample."""
+
+    winners: Any  # ε
+    losers: Any  # ε_l
+
+
+class Buffers(NamedTuple):
+    """The response of a layer. Arrays of one value per unit have all layers."""
+
+    active: Any  # (max lines,): numbers of the active lines
+    share: Any  # (max lines,): x_i/n, NaN at a missing line
+    excitation: Any  # (blocks, 16): a_j
+    weight_sum: Any  # (blocks, 16): W
+    output: Any  # (blocks, 16)
+    bias: Any  # (blocks, 16)
+
+
+class Outputs(NamedTuple):
+    """One row per sample."""
+
+    winner: Any  # (n, clusters)
+    distance: Any  # (n,)
+    score: Any  # (n,)
+    present: Any  # (n,)
+
+
+@allocating_device
+def _allocate_buffers(net):
+    """Allocate the buffers, and compute the biases from the wins so far."""
+    lines = 0
+    for k in range(net.layers.shape[0]):
+        lines = max(lines, net.layers[k, LINES])
+    shape = net.unit_mask.shape
+    buffers = Buffers(
+        np.empty(lines, np.uint64),
+        np.empty(lines, np.float32),
+        np.empty(shape, np.float32),
+        np.empty(shape, np.float32),
+        np.empty(shape, np.float32),
+        np.zeros(shape, np.float32),
+    )
+    _equalise(net, 0, net.clusters.shape[0], buffers.bias)
+    return buffers
 
 
 @device
@@ -80,11 +141,12 @@ def _weight_sum(weights, row, lines, share):
 
 
 @device
-def _excite(weights, lines, base, first, last, active, count, bias, net):
+def _excite(weights, lines, base, first, last, count, buffers):
     """Compute a_j, bias plus weights of the active lines, for the units of blocks ``first`` … ``last − 1``.
 
     Four blocks are computed at a time: their sums are independent, so they fill the pipeline.
     """
+    active, bias, excitation = buffers.active, buffers.bias, buffers.excitation
     b = first
     while b + 4 <= last:
         t0, t1, t2, t3 = load(bias, b), load(bias, b + 1), load(bias, b + 2), load(bias, b + 3)
@@ -94,32 +156,33 @@ def _excite(weights, lines, base, first, last, active, count, bias, net):
             d = active[k]
             t0, t1 = t0 + load(weights, r0 + d), t1 + load(weights, r1 + d)
             t2, t3 = t2 + load(weights, r2 + d), t3 + load(weights, r3 + d)
-        store(net, b, t0)
-        store(net, b + 1, t1)
-        store(net, b + 2, t2)
-        store(net, b + 3, t3)
+        store(excitation, b, t0)
+        store(excitation, b + 1, t1)
+        store(excitation, b + 2, t2)
+        store(excitation, b + 3, t3)
         b += 4
     while b < last:
         total = load(bias, b)
         for k in range(count):
             total = total + load(weights, base + b * lines + active[k])
-        store(net, b, total)
+        store(excitation, b, total)
         b += 1
 
 
 @device
-def _compete(net, start, stop):
+def _compete(excitation, start, stop):
     """Return the unit of ``start`` … ``stop − 1`` with the largest net input, the lowest index in a tie."""
     if stop - start <= _FEW:
         g = start
         for other in range(start + 1, stop):
-            if net[other // WIDTH, other % WIDTH] > net[g // WIDTH, g % WIDTH]:
+            if excitation[other // WIDTH, other % WIDTH] > excitation[g // WIDTH, g % WIDTH]:
                 g = other
         return g
     best, best_index = splat(_INF), zero()  # of −a, because ``lowest`` finds minima
     for b in range(start // WIDTH, (stop - 1) // WIDTH + 1):
         index = iota() + np.float32(b * WIDTH - start)
-        negative = select(index >= _0, select(index < np.float32(stop - start), -load(net, b), _INF), _INF)
+        inside = index < np.float32(stop - start)
+        negative = select(index >= _0, select(inside, -load(excitation, b), _INF), _INF)
         better = negative < best
         best_index = select(better, index, best_index)
         best = select(better, negative, best)
@@ -150,11 +213,18 @@ def _adapt(weights, row, lines, share, weight_sum, step):
 
 
 @device
-def _renormalise(weights, layers, share):
+def _clear(share, lines):
+    for d in range(lines):
+        share[d] = _0
+
+
+@device
+def _renormalise(net, share):
     """Divide the weights of each unit by their sum if the sum is off by more than the tolerance."""
+    weights, layers = net.weights, net.layers
     for k in range(layers.shape[0]):
         lines = layers[k, LINES]
-        share[:lines] = _0
+        _clear(share, lines)
         for b in range(layers[k, BLOCKS]):
             row = layers[k, FIRST_ROW] + b * lines
             weight_sum = _weight_sum(weights, row, lines, share)
@@ -166,30 +236,32 @@ def _renormalise(weights, layers, share):
 
 
 @device
-def _equalise(wins, clusters, sensitivity, bias):
-    """Compute the biases of the units of ``clusters`` from their numbers of wins."""
-    for c in range(clusters.shape[0]):
-        start, stop = clusters[c, START], clusters[c, STOP]
+def _equalise(net, first, last, bias):
+    """Compute the biases of the units of clusters ``first`` … ``last − 1`` from their numbers of wins."""
+    if net.sensitivity == 0.0:
+        return
+    wins = net.wins
+    for c in range(first, last):
+        start, stop = net.clusters[c, START], net.clusters[c, STOP]
         total = 0
         for g in range(start, stop):
             total += wins[g // WIDTH, g % WIDTH]
         fair = total / (stop - start)
         for g in range(start, stop):
-            bias[g // WIDTH, g % WIDTH] = sensitivity * (fair - wins[g // WIDTH, g % WIDTH])
+            bias[g // WIDTH, g % WIDTH] = net.sensitivity * (fair - wins[g // WIDTH, g % WIDTH])
 
 
 @device
-def _respond(
-    x, n, weights, layers, clusters, unit_mask, wins, threshold, sensitivity, learning, learning_rate, leak,
-    tree, head, bias, active, share, net, weight_sum, output,
-    winner, distance, score, present,
-):  # fmt: skip
+def _respond(x, n, net, score, learning, rates, buffers, outputs):
     """Compute the response of all layers to sample ``n`` and write its outputs. Learn it if ``learning``.
 
     A layer learns before the next layer responds. This is correct: the next layer sees the winners only, not
     the weights.
     """
-    count, present[n] = _read_lines(x, n, threshold, active, share)
+    weights, layers, clusters = net.weights, net.layers, net.clusters
+    active, share, output = buffers.active, buffers.share, buffers.output
+    winner, distance, present = outputs.winner, outputs.distance, outputs.present
+    count, present[n] = _read_lines(x, n, net.threshold, active, share)
     missing = present[n] < x.shape[1]
     misfits = zero()
     for k in range(layers.shape[0]):
@@ -198,24 +270,25 @@ def _respond(
         lines = layers[k, LINES]
         base = layers[k, FIRST_ROW] - first_block * lines  # the first row of block b is base + b·lines
         if count == 0:
-            winner[n, first:last] = -1
+            for c in range(first, last):
+                winner[n, c] = -1
             continue
         if k > 0:
-            share[:lines] = _0
-        _excite(weights, lines, base, first_block, last_block, active, count, bias, net)
+            _clear(share, lines)
+        _excite(weights, lines, base, first_block, last_block, count, buffers)
         for b in range(first_block, last_block):
             store(output, b, zero())
         for c in range(first, last):
-            g = _compete(net, clusters[c, START], clusters[c, STOP])
+            g = _compete(buffers.excitation, clusters[c, START], clusters[c, STOP])
             winner[n, c] = g - clusters[c, START]
             output[g // WIDTH, g % WIDTH] = _1
             if learning:
-                wins[g // WIDTH, g % WIDTH] += 1
+                net.wins[g // WIDTH, g % WIDTH] += 1
         some_missing = missing and k == 0
         for b in range(first_block, last_block):
             row = base + b * lines
-            total = _weight_sum(weights, row, lines, share) if some_missing else load(unit_mask, b)
-            store(weight_sum, b, total)
+            total = _weight_sum(weights, row, lines, share) if some_missing else load(net.unit_mask, b)
+            store(buffers.weight_sum, b, total)
             won = load(output, b) > _0
             if anywhere(won):
                 misfit = _misfit(weights, row, active, count, total)
@@ -224,26 +297,26 @@ def _respond(
             for i in range(count):
                 share[active[i]] = _1 / np.float32(count)
             for b in range(first_block, last_block):
-                step = select(load(output, b) > _0, learning_rate, leak)
+                step = select(load(output, b) > _0, rates.winners, rates.losers)
                 if anywhere(step > _0):
-                    _adapt(weights, base + b * lines, lines, share, load(weight_sum, b), step)
-            if sensitivity > 0.0:
-                _equalise(wins, clusters[first:last], sensitivity, bias)
+                    _adapt(weights, base + b * lines, lines, share, load(buffers.weight_sum, b), step)
+            _equalise(net, first, last, buffers.bias)
         count = last - first
         for i in range(count):
             active[i] = clusters[first + i, START] + winner[n, first + i] - first_block * WIDTH
     distance[n] = _NAN
     if present[n] > 0:
         distance[n] = add_up(misfits) / np.float32(clusters.shape[0]) if winner[n, 0] >= 0 else _1
-    score[n] = scores.rank(Score(tree, head), distance[n])
+    outputs.score[n] = scores.rank(score, distance[n])
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,::1], i8[:,::1], i8[:,::1], f4[:,::1], i8[:,::1], f8, f8, f8[::1], f8[::1],"
-    " i4[:,::1], f4[::1], f4[::1], i4[::1])"
+    "void(f4[:,::1], f4[:,::1], i8[:,::1], i8[:,::1], f4[:,::1], i8[:,::1], f8, f8,"
+    " f8[::1], f8[::1], i4[:,::1], f4[::1], f4[::1], i4[::1])"
 )
 def predict(
     x,  # (n, dim)
+    # the net
     weights,  # (rows, 16)
     layers,  # (layers, 6)
     clusters,  # (clusters, 2)
@@ -251,34 +324,30 @@ def predict(
     wins,  # (blocks, 16)
     threshold,  # a line is active if its value is above this
     sensitivity,  # γ
+    # the score
     tree,  # (3072,)
     head,  # (2,)
+    # the outputs
     winner,  # (n, clusters)
     distance,  # (n,)
     score,  # (n,)
     present,  # (n,): number of lines present
 ):
     """Write the outputs for each sample. Does not change the net."""
-    max_lines = np.max(layers[:, LINES])
-    active, share = np.empty(max_lines, np.uint64), np.empty(max_lines, np.float32)
-    net, weight_sum, output = np.empty_like(unit_mask), np.empty_like(unit_mask), np.empty_like(unit_mask)
-    bias = np.zeros_like(unit_mask)
-    if sensitivity > 0.0:
-        _equalise(wins, clusters, sensitivity, bias)
+    net = Net(weights, layers, clusters, unit_mask, wins, threshold, sensitivity)
+    histogram, outputs = Score(tree, head), Outputs(winner, distance, score, present)
+    buffers = _allocate_buffers(net)
     for n in range(x.shape[0]):
-        _respond(
-            x, n, weights, layers, clusters, unit_mask, wins, threshold, sensitivity, False, _0, _0,
-            tree, head, bias, active, share, net, weight_sum, output,
-            winner, distance, score, present,
-        )  # fmt: skip
+        _respond(x, n, net, histogram, False, Rates(_0, _0), buffers, outputs)
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,::1], i8[:,::1], i8[:,::1], f4[:,::1], i8[:,::1], f8, f8, f8[::1], f8[::1],"
-    " i8[::1], i8[::1], f8[::1], f8, f4[::1], f4[::1], i4[:,::1], f4[::1], f4[::1], i4[::1])"
+    "i8(f4[:,::1], f4[:,::1], i8[:,::1], i8[:,::1], f4[:,::1], i8[:,::1], f8, f8, f8[::1], f8[::1],"
+    " i8[::1], i8[::1], f8[::1], f8, f4[::1], f4[::1], u1[::1], i4[:,::1], f4[::1], f4[::1], i4[::1])"
 )
 def learn(
     x,  # (n, dim)
+    # the net
     weights,  # (rows, 16)
     layers,  # (layers, 6)
     clusters,  # (clusters, 2)
@@ -286,38 +355,42 @@ def learn(
     wins,  # (blocks, 16)
     threshold,  # a line is active if its value is above this
     sensitivity,  # γ
+    # the score
     tree,  # (3072,)
     head,  # (2,)
+    # counters and quality
     samples,  # (1,)
     since_renormalisation,  # (1,): samples
     quality,  # (2,)
     decay,  # of the quality and the score, per sample
+    # schedules
     learning_rate,  # (n,): ε(t)
     leak,  # (n,): ε_l(t)
+    interrupt,  # (1,): ends the call after the current sample
+    # the outputs
     winner,  # (n, clusters)
     distance,  # (n,)
     score,  # (n,)
     present,  # (n,): number of lines present
 ):
-    """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned."""
-    max_lines = np.max(layers[:, LINES])
-    active, share = np.empty(max_lines, np.uint64), np.empty(max_lines, np.float32)
-    net, weight_sum, output = np.empty_like(unit_mask), np.empty_like(unit_mask), np.empty_like(unit_mask)
-    bias = np.zeros_like(unit_mask)
-    if sensitivity > 0.0:
-        _equalise(wins, clusters, sensitivity, bias)
+    """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned.
+
+    Returns the number of samples that were learned.
+    """
+    net = Net(weights, layers, clusters, unit_mask, wins, threshold, sensitivity)
+    histogram, outputs = Score(tree, head), Outputs(winner, distance, score, present)
+    buffers = _allocate_buffers(net)
     for n in range(x.shape[0]):
-        _respond(
-            x, n, weights, layers, clusters, unit_mask, wins, threshold, sensitivity, True,
-            learning_rate[n], leak[n], tree, head, bias, active, share, net, weight_sum, output,
-            winner, distance, score, present,
-        )  # fmt: skip
+        _respond(x, n, net, histogram, True, Rates(learning_rate[n], leak[n]), buffers, outputs)
         if distance[n] == distance[n]:
             quality[COUNT] = quality[COUNT] * decay + 1.0
             quality[DISTANCE] = quality[DISTANCE] * decay + np.float64(distance[n])
-            scores.observe(Score(tree, head), distance[n], decay)
+            scores.observe(histogram, distance[n], decay)
         samples[0] += 1
         since_renormalisation[0] += 1
         if since_renormalisation[0] == RENORMALISE:
-            _renormalise(weights, layers, share)
+            _renormalise(net, buffers.share)
             since_renormalisation[0] = 0
+        if requested(interrupt):
+            return n + 1
+    return x.shape[0]

@@ -15,12 +15,15 @@ Missing lines (NaN) are left out: N counts the lines present. The memory layout 
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from ..compiler import device, kernel
+from ..compiler import allocating_device, device, kernel
 from ..simd.lanes import WIDTH, fma, iota, load, lowest, select, splat, store, zero
 from ..simd.sums import add_up
 from ..stream import score as scores
+from ..stream.interrupt import requested
 from ..stream.score import Score
 
 # Live quality, float64 (5,): exponentially weighted count, Σ distance, Σ iterations, Σ [tie], Σ [capped]
@@ -28,6 +31,42 @@ COUNT, DISTANCE, ITERATIONS, TIES, CAPPED = range(5)
 
 _0, _HALF, _1, _INF, _NAN = (np.float32(v) for v in (0, 0.5, 1, np.inf, np.nan))
 _NEXT_BLOCK = np.float32(WIDTH)
+
+
+class Net(NamedTuple):
+    """The net: its patterns and its parameters."""
+
+    weights: Any  # (blocks, dim, 16)
+    pad: Any  # (blocks, 16): infinite in lanes without a unit
+    threshold: Any
+    inhibition: Any
+    max_iterations: Any
+
+
+class Buffers(NamedTuple):
+    """The sample that is processed, and the values of the MaxNet."""
+
+    signs: Any  # (dim,): ±1
+    present_lines: Any  # (dim,): numbers of the lines present
+    y: Any  # (blocks, 16)
+
+
+class Outputs(NamedTuple):
+    """One row per sample."""
+
+    winner: Any  # (n,)
+    distance: Any  # (n,)
+    score: Any  # (n,)
+    present: Any  # (n,)
+    iterations: Any  # (n,)
+    tie: Any  # (n,)
+    capped: Any  # (n,)
+
+
+@allocating_device
+def _allocate_buffers(net):
+    dim = net.weights.shape[1]
+    return Buffers(np.empty(dim, np.float32), np.empty(dim, np.uint64), np.empty(net.pad.shape, np.float32))
 
 
 @device
@@ -124,24 +163,6 @@ def _tied_units(y, pad, largest):
 
 
 @device
-def _respond(
-    x, n, weights, pad, threshold, inhibition, max_iterations, tree, head, signs, present_lines, y,
-    winner, distance, score, present, iterations, tie, capped,
-):  # fmt: skip
-    """Compute the response to sample ``n`` and write its outputs."""
-    count = _read_lines(x, n, threshold, signs, present_lines)
-    present[n] = count
-    winner[n], distance[n], iterations[n], tie[n], capped[n] = -1, _NAN, 0, False, False
-    if count > 0:
-        _match(signs, present_lines, count, weights, pad, y)
-        iterations[n], capped[n], largest = _maxnet(y, inhibition, max_iterations)
-        i, last = _tied_units(y, pad, largest)
-        winner[n], tie[n] = i, last > i
-        distance[n] = _hamming_distance(signs, present_lines, count, weights, i // WIDTH, i % WIDTH)
-    score[n] = scores.rank(Score(tree, head), distance[n])
-
-
-@device
 def _hamming_distance(signs, present_lines, count, weights, b, l):
     """N − y of one unit over the lines present, scaled to all lines."""
     total = _0
@@ -152,19 +173,49 @@ def _hamming_distance(signs, present_lines, count, weights, b, l):
     return max(distance, _0) * (np.float32(signs.size) / np.float32(count))
 
 
+@device
+def _respond(x, n, net, score, buffers, outputs):
+    """Compute the response to sample ``n`` and write its outputs."""
+    signs, present_lines, y = buffers
+    winner, distance, ranks, present, iterations, tie, capped = outputs
+    count = _read_lines(x, n, net.threshold, signs, present_lines)
+    present[n] = count
+    winner[n], distance[n], iterations[n], tie[n], capped[n] = -1, _NAN, 0, False, False
+    if count > 0:
+        _match(signs, present_lines, count, net.weights, net.pad, y)
+        iterations[n], capped[n], largest = _maxnet(y, net.inhibition, net.max_iterations)
+        i, last = _tied_units(y, net.pad, largest)
+        winner[n], tie[n] = i, last > i
+        distance[n] = _hamming_distance(signs, present_lines, count, net.weights, i // WIDTH, i % WIDTH)
+    ranks[n] = scores.rank(score, distance[n])
+
+
+@device
+def _learn(net, unit, present, rate, buffers):
+    """w += ε·(x − w) for one unit, on the lines present."""
+    b, l = unit // WIDTH, unit % WIDTH
+    for k in range(present):
+        d = buffers.present_lines[k]
+        w = net.weights[b, d, l]
+        net.weights[b, d, l] = fma(rate, buffers.signs[d] - w, w)
+
+
 @kernel(
     "void(f4[:,::1], f4[:,:,::1], f4[:,::1], f8, f4, i8, f8[::1], f8[::1],"
     " i4[::1], f4[::1], f4[::1], i4[::1], i4[::1], b1[::1], b1[::1])"
 )
 def predict(
     x,  # (n, dim)
+    # the net
     weights,  # (blocks, dim, 16)
     pad,  # (blocks, 16)
     threshold,  # a line is +1 if its value is above this
     inhibition,  # ε of the MaxNet
     max_iterations,
+    # the score
     tree,  # (3072,)
     head,  # (2,)
+    # the outputs
     winner,  # (n,)
     distance,  # (n,)
     score,  # (n,)
@@ -174,32 +225,36 @@ def predict(
     capped,  # (n,)
 ):
     """Write the outputs for each sample. Does not change the net."""
-    signs, present_lines = np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.uint64)
-    y = np.empty_like(pad)
+    net, histogram = Net(weights, pad, threshold, inhibition, max_iterations), Score(tree, head)
+    outputs = Outputs(winner, distance, score, present, iterations, tie, capped)
+    buffers = _allocate_buffers(net)
     for n in range(x.shape[0]):
-        _respond(
-            x, n, weights, pad, threshold, inhibition, max_iterations, tree, head, signs, present_lines, y,
-            winner, distance, score, present, iterations, tie, capped,
-        )  # fmt: skip
+        _respond(x, n, net, histogram, buffers, outputs)
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], f8, f4, i8, f8[::1], f8[::1], i8[::1], f8[::1], f8, f4[::1],"
-    " i4[::1], f4[::1], f4[::1], i4[::1], i4[::1], b1[::1], b1[::1])"
+    "i8(f4[:,::1], f4[:,:,::1], f4[:,::1], f8, f4, i8, f8[::1], f8[::1], i8[::1], f8[::1], f8, f4[::1],"
+    " u1[::1], i4[::1], f4[::1], f4[::1], i4[::1], i4[::1], b1[::1], b1[::1])"
 )
 def learn(
     x,  # (n, dim)
+    # the net
     weights,  # (blocks, dim, 16)
     pad,  # (blocks, 16)
     threshold,  # a line is +1 if its value is above this
     inhibition,  # ε of the MaxNet
     max_iterations,
+    # the score
     tree,  # (3072,)
     head,  # (2,)
+    # counter and quality
     samples,  # (1,)
     quality,  # (5,)
     decay,  # of the quality and the score, per sample
+    # schedule
     learning_rate,  # (n,): ε(t)
+    interrupt,  # (1,): ends the call after the current sample
+    # the outputs
     winner,  # (n,)
     distance,  # (n,)
     score,  # (n,)
@@ -208,21 +263,18 @@ def learn(
     tie,  # (n,)
     capped,  # (n,)
 ):
-    """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned."""
-    signs, present_lines = np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.uint64)
-    y = np.empty_like(pad)
+    """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned.
+
+    Returns the number of samples that were learned.
+    """
+    net, histogram = Net(weights, pad, threshold, inhibition, max_iterations), Score(tree, head)
+    outputs = Outputs(winner, distance, score, present, iterations, tie, capped)
+    buffers = _allocate_buffers(net)
     for n in range(x.shape[0]):
-        _respond(
-            x, n, weights, pad, threshold, inhibition, max_iterations, tree, head, signs, present_lines, y,
-            winner, distance, score, present, iterations, tie, capped,
-        )  # fmt: skip
+        _respond(x, n, net, histogram, buffers, outputs)
         if winner[n] >= 0:
-            b, l = winner[n] // WIDTH, winner[n] % WIDTH
             if learning_rate[n] > _0:
-                for k in range(present[n]):
-                    d = present_lines[k]
-                    w = weights[b, d, l]
-                    weights[b, d, l] = fma(learning_rate[n], signs[d] - w, w)
+                _learn(net, winner[n], present[n], learning_rate[n], buffers)
             for i in range(quality.size):
                 quality[i] *= decay
             quality[COUNT] += 1.0
@@ -230,5 +282,8 @@ def learn(
             quality[ITERATIONS] += iterations[n]
             quality[TIES] += tie[n]
             quality[CAPPED] += capped[n]
-            scores.observe(Score(tree, head), distance[n], decay)
+            scores.observe(histogram, distance[n], decay)
         samples[0] += 1
+        if requested(interrupt):
+            return n + 1
+    return x.shape[0]

@@ -17,14 +17,24 @@ the E cells that excite it, and from an E cell to the I cells that inhibit it.
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..compiler import allocating_device, device, kernel
 from ..simd.lanes import WIDTH, absolute, anywhere, fma, lane, load, select, store, zero
 from ..stream import score as scores
+from ..stream.interrupt import requested
 from ..stream.score import Score
-from .plane import copy_activities, neighbour_sum, read_activities, store_window, window
+from .plane import (
+    Outputs,
+    copy_activities,
+    count_firing,
+    neighbour_sum,
+    read_activities,
+    store_window,
+    window,
+)
 
 # Parts of the rule. H* is at most MAX_OUTPUT, so that no strength of connections overflows. Smaller afferents
 # than MIN_AFFERENT are set to 0: they would decay to denormals, which are slow.
@@ -34,6 +44,36 @@ MAX_OUTPUT, MIN_AFFERENT = np.float32(1e9), np.float32(1e-20)
 COUNT, FIRING, UNSETTLED = 0, 1, 2
 
 _0, _1 = np.float32(0), np.float32(1)
+
+
+class Sheet(NamedTuple):
+    """The cells and their neighbours."""
+
+    live: Any  # (blocks, 16)
+    margin: Any
+    ee: Any  # (neighbours,): array offsets
+    ei: Any
+    ie: Any
+
+
+class Strengths(NamedTuple):
+    """The parameters of the settling."""
+
+    p: Any
+    q: Any
+    r: Any
+    theta: Any
+    delta: Any
+
+
+class Buffers(NamedTuple):
+    """The response to one sample."""
+
+    inputs: Any  # (dim,)
+    drive: Any  # (blocks, 16): afferent input of the E cells
+    potential: Any  # (blocks, 16): H of the E cells
+    e_output: Any  # (size,): plane of H* of the E cells
+    i_output: Any  # (size,): plane of H* of the I cells
 
 
 @device
@@ -52,22 +92,24 @@ def _lane_max(values):
     return largest
 
 
-E_OUTPUT = 2  # index into the buffers
-
-
 @allocating_device
-def _allocate_buffers(live, margin):
-    """Allocate the afferent input and H of the E cells, and the planes of H* of E and I cells."""
-    e_output = np.zeros(2 * margin + live.size, np.float32)
-    return np.empty_like(live), np.empty_like(live), e_output, np.zeros_like(e_output)
+def _allocate_buffers(sheet, dim):
+    size = 2 * sheet.margin + sheet.live.size
+    return Buffers(
+        np.empty(dim, np.float32),
+        np.empty(sheet.live.shape, np.float32),
+        np.empty(sheet.live.shape, np.float32),
+        np.zeros(size, np.float32),
+        np.zeros(size, np.float32),
+    )
 
 
 @device
-def _settle(inputs, afferents, sheet, strengths, steps, buffers):
-    """Settle the sheet under ``inputs`` ``(dim,)``. Returns the largest change of an H* in the last step."""
+def _settle(afferents, sheet, strengths, steps, buffers):
+    """Settle the sheet under the inputs. Returns the largest change of an H* in the last step."""
     live, margin, ee, ei, ie = sheet
     p, q, r, theta, delta = strengths
-    drive, potential, e_output, i_output = buffers
+    inputs, drive, potential, e_output, i_output = buffers
     blocks = potential.shape[0]
     for b in range(blocks):
         total = zero()
@@ -114,7 +156,7 @@ def _cosine_distance(x, n, afferents, place):
 
 
 @device
-def _write_outputs(x, n, afferents, margin, cell_index, e_output, scoring, outputs):
+def _write_outputs(x, n, afferents, margin, cell_index, e_output, histogram, outputs):
     """Write the outputs for sample ``n`` from the settled sheet."""
     winner, activity, distance, score, present = outputs
     i, _ = copy_activities(e_output, cell_index, activity, n)
@@ -122,7 +164,7 @@ def _write_outputs(x, n, afferents, margin, cell_index, e_output, scoring, outpu
     distance[n] = _1 if present[n] > 0 else np.float32(np.nan)
     if i >= 0:
         distance[n] = np.float32(max(0.0, _cosine_distance(x, n, afferents, cell_index[i] - margin)))
-    score[n] = scores.rank(scoring, distance[n])
+    score[n] = scores.rank(histogram, distance[n])
 
 
 @device
@@ -149,6 +191,7 @@ def _update(inputs, afferents, margin, e_output, rate, afferent_sum):
 )
 def predict(
     x,  # (n, dim)
+    # the sheet
     afferents,  # (blocks, dim, 16): s
     live,  # (blocks, 16)
     margin,  # zeros before and after the cells of a plane
@@ -156,14 +199,17 @@ def predict(
     ee,  # (neighbours,): array offsets
     ei,
     ie,
+    # the settling
     p,
     q,
     r,
     theta,
     delta,
     steps,
+    # the score
     tree,  # (3072,)
     head,  # (2,)
+    # the outputs
     winner,  # (n,)
     activity,  # (n, cells)
     distance,  # (n,)
@@ -171,22 +217,23 @@ def predict(
     present,  # (n,): number of values present
 ):
     """Write the outputs for each sample. Does not change the model."""
-    inputs, buffers = np.empty(x.shape[1], np.float32), _allocate_buffers(live, margin)
-    sheet, strengths = (live, margin, ee, ei, ie), (p, q, r, theta, delta)
-    scoring, outputs = Score(tree, head), (winner, activity, distance, score, present)
+    sheet, strengths = Sheet(live, margin, ee, ei, ie), Strengths(p, q, r, theta, delta)
+    histogram, outputs = Score(tree, head), Outputs(winner, activity, distance, score, present)
+    buffers = _allocate_buffers(sheet, x.shape[1])
     for n in range(x.shape[0]):
-        present[n] = read_activities(x, n, inputs)
-        _settle(inputs, afferents, sheet, strengths, steps, buffers)
-        _write_outputs(x, n, afferents, margin, cell_index, buffers[E_OUTPUT], scoring, outputs)
+        present[n] = read_activities(x, n, buffers.inputs)
+        _settle(afferents, sheet, strengths, steps, buffers)
+        _write_outputs(x, n, afferents, margin, cell_index, buffers.e_output, histogram, outputs)
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, i8[::1], i8[::1], i8[::1], i8[::1], f4, f4, f4, f4,"
-    " f4, i8, f8[::1], f8[::1], i8[::1], f8[::1], f8, f4, f4[::1], i4[::1], f4[:,::1], f4[::1],"
-    " f4[::1], i4[::1])"
+    "i8(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, i8[::1], i8[::1], i8[::1], i8[::1], f4, f4, f4, f4,"
+    " f4, i8, f8[::1], f8[::1], i8[::1], f8[::1], f8, f4, f4[::1], u1[::1], i4[::1], f4[:,::1],"
+    " f4[::1], f4[::1], i4[::1])"
 )
 def learn(
     x,  # (n, dim)
+    # the sheet
     afferents,  # (blocks, dim, 16): s
     live,  # (blocks, 16)
     margin,
@@ -194,41 +241,50 @@ def learn(
     ee,  # (neighbours,)
     ei,
     ie,
+    # the settling
     p,
     q,
     r,
     theta,
     delta,
     steps,
+    # the score
     tree,  # (3072,)
     head,  # (2,)
+    # counter and quality
     samples,  # (1,)
     quality,  # (3,)
     decay,  # of the quality and the score, per sample
+    # the rule
     afferent_sum,  # Σ_i s_ik of every cell
     h,  # (n,): learning rate
+    interrupt,  # (1,): ends the call after the current sample
+    # the outputs
     winner,  # (n,)
     activity,  # (n, cells)
     distance,  # (n,)
     score,  # (n,)
     present,  # (n,): number of values present
 ):
-    """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned."""
-    inputs, buffers = np.empty(x.shape[1], np.float32), _allocate_buffers(live, margin)
-    sheet, strengths = (live, margin, ee, ei, ie), (p, q, r, theta, delta)
-    scoring, outputs = Score(tree, head), (winner, activity, distance, score, present)
+    """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned.
+
+    Returns the number of samples that were learned.
+    """
+    sheet, strengths = Sheet(live, margin, ee, ei, ie), Strengths(p, q, r, theta, delta)
+    histogram, outputs = Score(tree, head), Outputs(winner, activity, distance, score, present)
+    buffers = _allocate_buffers(sheet, x.shape[1])
     for n in range(x.shape[0]):
-        present[n] = read_activities(x, n, inputs)
-        change = _settle(inputs, afferents, sheet, strengths, steps, buffers)
-        _write_outputs(x, n, afferents, margin, cell_index, buffers[E_OUTPUT], scoring, outputs)
+        present[n] = read_activities(x, n, buffers.inputs)
+        change = _settle(afferents, sheet, strengths, steps, buffers)
+        _write_outputs(x, n, afferents, margin, cell_index, buffers.e_output, histogram, outputs)
         if winner[n] >= 0:
-            _update(inputs, afferents, margin, buffers[E_OUTPUT], h[n], afferent_sum)
+            _update(buffers.inputs, afferents, margin, buffers.e_output, h[n], afferent_sum)
         if present[n] > 0:
-            firing = 0
-            for cell in range(cell_index.size):
-                firing += activity[n, cell] > _0
             quality[COUNT] = quality[COUNT] * decay + 1.0
-            quality[FIRING] = quality[FIRING] * decay + firing / cell_index.size
+            quality[FIRING] = quality[FIRING] * decay + count_firing(activity, n) / cell_index.size
             quality[UNSETTLED] = quality[UNSETTLED] * decay + np.float64(change)
-        scores.observe(scoring, distance[n], decay)
+        scores.observe(histogram, distance[n], decay)
         samples[0] += 1
+        if requested(interrupt):
+            return n + 1
+    return x.shape[0]

@@ -10,7 +10,7 @@ cell, and one load reads that neighbour of sixteen cells:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba.core import types
@@ -22,6 +22,16 @@ from ..simd.lanes import f32, lanes, select, zero
 _FLOATS = types.Array(f32, 1, "C")
 _0 = np.float32(0)
 MAX_ACTIVITY = np.float32(1e6)  # larger inputs are cut to this, so that no sum overflows
+
+
+class Outputs(NamedTuple):
+    """Outputs of a model of cells, one row per sample."""
+
+    winner: Any  # (n,)
+    activity: Any  # (n, cells)
+    distance: Any  # (n,)
+    score: Any  # (n,)
+    present: Any  # (n,)
 
 
 def _pointer(context: Any, builder: Any, array: Any, start: Any) -> Any:
@@ -88,6 +98,15 @@ def read_activities(x, n, inputs):
             inputs[i] = min(value, MAX_ACTIVITY)
             present += 1
     return present
+
+
+@device
+def count_firing(activity, n):
+    """Return the number of cells with an activity above 0 in row ``n`` of ``activity`` ``(n, cells)``."""
+    firing = 0
+    for cell in range(activity.shape[1]):
+        firing += activity[n, cell] > _0
+    return firing
 
 
 @device

@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 from ...errors import BadValue
 from .. import base
 from ..base import Model
-from ..batch import Batch, Float32
+from ..batch import Batch, Float32, first_rows
 from ..outputs import ModelOutputs
 from ..signature import Accepts
 
@@ -50,7 +50,7 @@ class ClassicModel(Model):
 
     def _learn(self, batch: Batch) -> ModelOutputs:
         out = self._allocate_outputs(batch.rows)
-        self.kernels.learn(
+        rows = self.kernels.learn(
             x=batch.x,
             **self._network(),
             samples=self.state["samples"],
@@ -58,9 +58,11 @@ class ClassicModel(Model):
             decay=self.decay,
             **self._learning(),
             **self._schedules.advance(batch),
+            interrupt=self.interrupt,
             **out.arrays,
         )
-        return out
+        self._undo_rest(batch, rows)
+        return first_rows(out, rows)
 
     def predict_validated(self, batch: Batch) -> ModelOutputs:
         """Return the outputs for each sample of a validated batch."""
