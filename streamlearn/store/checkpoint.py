@@ -11,58 +11,53 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from numpy.typing import NDArray
 from xxhash import xxh3_64_hexdigest
 
-from streamlearn.errors import BadCheckpoint, CheckpointExists, NoCheckpoint
+from streamlearn.errors import BadCheckpoint, StreamlearnError
 from streamlearn.store import tensors
+from streamlearn.store.checkpoint_info import (
+    CheckpointInfo,
+    Content,
+    Written,
+    check_unused,
+    file_name,
+    find,
+    newest_first,
+    sum_of_bytes,
+)
 from streamlearn.store.diagnostic import Diagnostic
-from streamlearn.store.fs import FS, actionable_errors, unused_name, write_atomically
-from streamlearn.store.retention import UNDO_PREFIX, Retention, retained
+from streamlearn.store.fs import (
+    FS,
+    actionable_error,
+    actionable_errors,
+    unused_name,
+    write_atomically,
+    write_new,
+)
+from streamlearn.store.retention import Retention, retained
 from streamlearn.store.tensors import Arrays
+
+__all__ = ["CheckpointInfo", "CheckpointStore", "Content", "Written", "check_unused", "find"]
 
 ModelKey = tuple[str, int]  # a model's name, and the lsn of the record that created it
 
 _DIRECTORY = re.compile(r"(?P<model>[^@]+)@(?P<create_lsn>\d+)")
-_FILE = re.compile(
-    r"(?P<lsn>\d{20})-(?P<copy>\d+)-(?P<digest>[0-9a-f]{16})(-(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]*))?"
-    r"\.safetensors"
-)
 _TEMPORARY = ".tmp"
 _BAD = ".bad"
 _BAD_FILE = re.compile(r".*\.safetensors\.bad(\.\d+)?")
 _DROPPED = ".dropped"
 _DROPPED_DIRECTORY = re.compile(r"[^@]+@\d+\.dropped(\.\d+)?")
+_ROOM = 64  # a removal for lack of space frees this part of `max_bytes`
 
-
-@dataclass(frozen=True, slots=True)
-class CheckpointInfo:
-    """A checkpoint by its file name, unread. ``time`` is when it was written, in ns since 1970."""
-
-    model: str
-    create_lsn: int
-    lsn: int
-    path: Path
-    bytes: int
-    time: int
-    copy: int
-    digest: str
-    name: str = ""
-
-    @property
-    def undoes_restore(self) -> bool:
-        """Whether `restore` wrote it first, so that the restore can be undone."""
-        return self.name.startswith(UNDO_PREFIX)
-
-    @property
-    def pinned(self) -> bool:
-        """Whether a user gave it a name, so that it is never removed."""
-        return bool(self.name) and not self.undoes_restore
+_Result = TypeVar("_Result")
 
 
 class BadFile(NamedTuple):
@@ -87,6 +82,33 @@ class Examined(NamedTuple):
     bad: list[BadFile]
 
 
+@dataclass(slots=True)
+class _Draft:
+    """A checkpoint that is being written."""
+
+    model: str
+    create_lsn: int
+    path: Path
+    data: bytes
+    existing: Sequence[CheckpointInfo]
+    new_folder: bool = False
+
+    @property
+    def temporary(self) -> Path:
+        return self.path.with_name(self.path.name + _TEMPORARY)
+
+    def errors(self) -> AbstractContextManager[None]:
+        return actionable_errors(f"write a checkpoint of {len(self.data)} bytes to {self.path.parent}")
+
+    def discard(self, fs: FS) -> None:
+        """Remove the temporary file, and its directory if that is new."""
+        with suppress(OSError):  # the first error is reported
+            if fs.exists(self.temporary):
+                fs.unlink(self.temporary)
+            if self.new_folder and not fs.listdir(self.path.parent):
+                fs.rmdir(self.path.parent)
+
+
 class CheckpointStore:
     """The checkpoints in one directory. ``retention`` decides which are kept. For any thread."""
 
@@ -104,7 +126,8 @@ class CheckpointStore:
         self._warn = warn
         self._writing = Lock()
         self._bytes: dict[ModelKey, int] = {}  # of the checkpoints of each model; filled by the first write
-        self._necessary_bytes = 0  # what the last removal for lack of space had to leave
+        self._all_bytes = 0  # their sum
+        self._necessary_bytes = 0  # what the last removal for lack of space had to leave, and some more
 
     def write(
         self,
@@ -147,75 +170,165 @@ class CheckpointStore:
         OSError
             Any other file error.
         """
-        data = tensors.encode(arrays, metadata)
-        digest = xxh3_64_hexdigest(data)
-        folder = self._folder(model, create_lsn)
-        with self._writing, actionable_errors(f"write a checkpoint of {len(data)} bytes to {folder}"):
-            self._fs.makedirs(folder)
-            existing = self.list(model, create_lsn)
-            check_unused(name, existing)
-            copies = [info.copy for info in existing if info.lsn == lsn]
-            path = folder / _file_name(lsn, max(copies, default=-1) + 1, digest, name)
-            for left in self._fs.listdir(folder):
-                if left.endswith(_TEMPORARY):  # by a crash
-                    self._fs.unlink(folder / left)
-            write_atomically(self._fs, path, data, _TEMPORARY)
-            info = self._info(model, create_lsn, path)
-            assert info is not None
-            if self._fs.read(path) != data:
-                self.set_aside(BadFile(info, "it does not read back as it was written"))
-                raise BadCheckpoint(
-                    f"checkpoint {path} does not read back as it was written; it was set aside as *{_BAD}, "
-                    "and the older ones are kept. The disk or the memory is failing: replace it",
-                    path=str(path),
-                )
-            if retire:
-                self._retire(model, create_lsn)
-        return info
+        with self._writing:
+            return self._write_one(Content(model, create_lsn, lsn, arrays, metadata, name), retire).info
+
+    def write_all(self, contents: Sequence[Content], *, retire: bool = True) -> Sequence[Written | Exception]:
+        """Write checkpoints of several models, at most one of each; they are durable on return.
+
+        They share two syncs of the file system, where two syncs of each would take most of the time. For each
+        content, the result has the checkpoint, or the error that `write` would raise.
+        """
+        with self._writing:
+            fd = self._fs.begin_group_sync(self._directory) if self._fs.exists(self._directory) else None
+            try:
+                if fd is not None:
+                    return self._write_group(fd, contents, retire)
+                return [self._result(partial(self._write_one, content, retire)) for content in contents]
+            finally:
+                if fd is not None:
+                    self._fs.close(fd)
+
+    def _write_one(self, content: Content, retire: bool) -> Written:
+        draft = self._draft(content)
+        with draft.errors():
+            self._fs.makedirs(draft.path.parent)
+            write_atomically(self._fs, draft.path, draft.data, _TEMPORARY)
+            return self._finish(draft, retire)
+
+    def _write_group(
+        self, fd: int, contents: Sequence[Content], retire: bool
+    ) -> Sequence[Written | Exception]:
+        """Write to temporary names, sync, rename, sync; then read back and remove older ones."""
+        drafts = [self._result(partial(self._write_temporary, content)) for content in contents]
+        good = [draft for draft in drafts if isinstance(draft, _Draft)]
+        try:
+            self._fs.group_sync(fd)
+            for draft in good:
+                self._fs.rename(draft.temporary, draft.path)
+            self._fs.group_sync(fd)
+        except OSError as error:
+            for draft in good:
+                draft.discard(self._fs)
+            failure = actionable_error(error, f"write {len(good)} checkpoints to {self._directory}")
+            return [failure if isinstance(draft, _Draft) else draft for draft in drafts]
+        return [
+            self._result(partial(self._finish, draft, retire)) if isinstance(draft, _Draft) else draft
+            for draft in drafts
+        ]
+
+    def _write_temporary(self, content: Content) -> _Draft:
+        draft = self._draft(content)
+        with draft.errors():
+            draft.new_folder = not self._fs.exists(draft.path.parent)
+            self._fs.mkdir(draft.path.parent)
+            try:
+                write_new(self._fs, draft.temporary, draft.data, sync=False)
+            except OSError:
+                draft.discard(self._fs)
+                raise
+        return draft
+
+    def _draft(self, content: Content) -> _Draft:
+        """Encode a checkpoint and choose the name of its file. Removes what a crash left in its directory."""
+        data = tensors.encode(content.arrays, content.metadata)
+        folder = self._folder(content.model, content.create_lsn)
+        names = self._fs.listdir(folder)
+        existing = self._infos(content.model, content.create_lsn, names)
+        check_unused(content.name, existing)
+        copies = [info.copy for info in existing if info.lsn == content.lsn]
+        copy = max(copies, default=-1) + 1
+        path = folder / file_name(content.lsn, copy, xxh3_64_hexdigest(data), content.name)
+        for left in names:
+            if left.endswith(_TEMPORARY):  # by a crash
+                self._fs.unlink(folder / left)
+        return _Draft(content.model, content.create_lsn, path, data, existing)
+
+    def _finish(self, draft: _Draft, retire: bool) -> Written:
+        """Read a written checkpoint back, and remove older ones."""
+        info = CheckpointInfo.of(self._fs, draft.model, draft.create_lsn, draft.path)
+        assert info is not None
+        if self._fs.read(draft.path) != draft.data:
+            self.set_aside(BadFile(info, "it does not read back as it was written"))
+            raise BadCheckpoint(
+                f"checkpoint {draft.path} does not read back as it was written; it was set aside as *{_BAD}, "
+                "and the older ones are kept. The disk or the memory is failing: replace it",
+                path=str(draft.path),
+            )
+        infos = newest_first([info, *draft.existing])
+        return Written(info, self._retire(infos, info) if retire else infos)
+
+    @staticmethod
+    def _result(work: Callable[[], _Result]) -> _Result | Exception:
+        try:
+            return work()
+        except (StreamlearnError, OSError, ValueError) as error:
+            return error
 
     def unpin(self, model: str, create_lsn: int, name: str) -> CheckpointInfo:
         """Take the name of a checkpoint away, and apply ``retention`` to it. Raises ``NoCheckpoint``."""
         with self._writing, actionable_errors(f"unpin a checkpoint in {self._folder(model, create_lsn)}"):
             info = find(self.list(model, create_lsn), model, name=name)
-            path = info.path.with_name(_file_name(info.lsn, info.copy, info.digest, ""))
+            path = info.path.with_name(file_name(info.lsn, info.copy, info.digest, ""))
             self._fs.rename(info.path, path)
             self._fs.fsync_dir(path.parent)
-            self._retire(model, create_lsn)
+            self._retire(self.list(model, create_lsn))
         return replace(info, path=path, name="")
 
-    def _retire(self, model: str, create_lsn: int) -> None:
-        """Remove the checkpoints that ``retention`` does not keep. Bad ones among the newest do not count."""
+    def _retire(
+        self, infos: Sequence[CheckpointInfo], intact: CheckpointInfo | None = None
+    ) -> Sequence[CheckpointInfo]:
+        """Remove the checkpoints that ``retention`` does not keep; return the others, newest first.
+
+        Bad ones among the newest do not count. ``infos`` are all checkpoints of one model, newest first;
+        ``intact`` was just read.
+        """
         if not self._bytes:
-            self._bytes = {key: _sum_of_bytes(self.list(*key)) for key in self.models()}
+            self._bytes = {key: sum_of_bytes(self.list(*key)) for key in self.models()}
+            self._all_bytes = sum(self._bytes.values())
         good: list[CheckpointInfo] = []
-        for info in self.list(model, create_lsn):
-            if len(good) >= self._retention.newest or self._good(info) is not None:
+        for info in infos:
+            if len(good) >= self._retention.newest or info == intact or self._good(info) is not None:
                 good.append(info)
-        self._bytes[model, create_lsn] = _sum_of_bytes(self._remove_others(good))
+        kept = self._remove_others(good)
+        key = infos[0].model, infos[0].create_lsn
+        self._count_bytes(key, sum_of_bytes(kept))
         self._limit_bytes()
+        return [info for info in good if info in kept]
+
+    def _count_bytes(self, key: ModelKey, size: int) -> None:
+        self._all_bytes += size - self._bytes.pop(key, 0)
+        if size:
+            self._bytes[key] = size
 
     def _limit_bytes(self) -> None:
-        """Remove checkpoints of any model if all of them have more than ``max_bytes``."""
+        """Remove checkpoints of any model if all of them have more than ``max_bytes``.
+
+        This looks at all models. So it makes room for some more checkpoints, and is rare.
+        """
         limit = self._retention.max_bytes
-        if not limit or sum(self._bytes.values()) <= max(limit, self._necessary_bytes):
+        if not limit or self._all_bytes <= max(limit, self._necessary_bytes):
             return
-        kept = self._remove_others([info for key in self.models() for info in self.list(*key)])
-        self._bytes = dict.fromkeys(self._bytes, 0)
+        infos = [info for key in self.models() for info in self.list(*key)]
+        kept = self._remove_others(infos, replace(self._retention, max_bytes=limit - limit // _ROOM))
+        self._bytes = {}
         for info in kept:
-            self._bytes[info.model, info.create_lsn] = (
-                self._bytes.get((info.model, info.create_lsn), 0) + info.bytes
-            )
-        self._necessary_bytes = _sum_of_bytes(kept)
-        if self._necessary_bytes > limit:
+            key = info.model, info.create_lsn
+            self._bytes[key] = self._bytes.get(key, 0) + info.bytes
+        self._all_bytes = sum_of_bytes(kept)
+        self._necessary_bytes = self._all_bytes + limit // _ROOM
+        if self._all_bytes > limit:
             self._warn(
-                f"the checkpoints take {self._necessary_bytes} bytes, more than checkpoints.max_bytes "
+                f"the checkpoints take {self._all_bytes} bytes, more than checkpoints.max_bytes "
                 f"({limit}); the newest {self._retention.newest} of each model and those with a name are "
                 "kept. Unpin some, or raise the setting"
             )
 
-    def _remove_others(self, infos: Sequence[CheckpointInfo]) -> set[CheckpointInfo]:
+    def _remove_others(
+        self, infos: Sequence[CheckpointInfo], retention: Retention | None = None
+    ) -> set[CheckpointInfo]:
         """Remove those of ``infos`` that ``retention`` does not keep; return the others."""
-        kept = retained(infos, self._retention)
+        kept = retained(infos, retention or self._retention)
         for info in infos:
             if info not in kept:
                 self._fs.unlink(info.path)
@@ -226,11 +339,15 @@ class CheckpointStore:
         matches = (_DIRECTORY.fullmatch(name) for name in self._fs.listdir(self._directory))
         return sorted((match["model"], int(match["create_lsn"])) for match in matches if match)
 
-    def list(self, model: str, create_lsn: int) -> list[CheckpointInfo]:
+    def list(self, model: str, create_lsn: int) -> Sequence[CheckpointInfo]:
         """Return the model's checkpoints, newest first, without those that were set aside."""
+        return self._infos(model, create_lsn, self._fs.listdir(self._folder(model, create_lsn)))
+
+    def _infos(self, model: str, create_lsn: int, names: Iterable[str]) -> Sequence[CheckpointInfo]:
+        """Return the checkpoints among the files in a model's directory, newest first."""
         folder = self._folder(model, create_lsn)
-        infos = (self._info(model, create_lsn, folder / name) for name in self._fs.listdir(folder))
-        return sorted((info for info in infos if info), key=lambda info: (info.lsn, info.copy), reverse=True)
+        infos = (CheckpointInfo.of(self._fs, model, create_lsn, folder / name) for name in names)
+        return newest_first(info for info in infos if info)
 
     def read(self, info: CheckpointInfo) -> bytes:
         """Return the checkpoint's bytes. Raises ``BadCheckpoint`` if their hash is wrong."""
@@ -272,7 +389,7 @@ class CheckpointStore:
                 # Rename first: a crash must not leave an older checkpoint without the newer one.
                 self._fs.rename(folder, unused_name(self._fs, folder, _DROPPED))
                 self._fs.fsync_dir(self._directory)
-            self._bytes.pop((model, create_lsn), None)
+            self._count_bytes((model, create_lsn), 0)
             for name in self._fs.listdir(self._directory):
                 if _DROPPED_DIRECTORY.fullmatch(name):
                     for file in self._fs.listdir(self._directory / name):
@@ -309,26 +426,6 @@ class CheckpointStore:
     def _folder(self, model: str, create_lsn: int) -> Path:
         return self._directory / f"{model}@{create_lsn}"
 
-    def _info(self, model: str, create_lsn: int, path: Path) -> CheckpointInfo | None:
-        match = _FILE.fullmatch(path.name)
-        if match is None:
-            return None
-        try:
-            stat = self._fs.stat(path)
-        except FileNotFoundError:
-            return None  # removed since the directory was listed
-        return CheckpointInfo(
-            model,
-            create_lsn,
-            int(match["lsn"]),
-            path,
-            stat.size,
-            stat.time,
-            int(match["copy"]),
-            match["digest"],
-            match["name"] or "",
-        )
-
     def _good(self, info: CheckpointInfo) -> tuple[Arrays, dict[str, str]] | None:
         """Return the content of the checkpoint; if it is bad, set it aside and return ``None``."""
         content = self._content(info)
@@ -357,36 +454,3 @@ class CheckpointStore:
         self._warn(
             f"{bad.reason}. It was set aside as {aside.name}; the one before it is used, with a longer replay"
         )
-
-
-def check_unused(name: str, existing: Sequence[CheckpointInfo]) -> None:
-    """Raise ``CheckpointExists`` if one of ``existing`` has this name."""
-    for info in existing:
-        if name and info.name == name:
-            raise CheckpointExists(
-                f"model {info.model!r} has a checkpoint {name!r} already, as of record {info.lsn}; choose "
-                "another name, or unpin that checkpoint first",
-                model=info.model,
-                name=name,
-                lsn=info.lsn,
-            )
-
-
-def find(infos: Sequence[CheckpointInfo], model: str, *, name: str) -> CheckpointInfo:
-    """Return the checkpoint of this name. Raises ``NoCheckpoint``, which lists the existing names."""
-    for info in infos:
-        if info.name == name:
-            return info
-    names = [info.name for info in infos if info.name]
-    raise NoCheckpoint(
-        f"model {model!r} has no checkpoint {name!r}; its names: {', '.join(names) or 'none'}",
-        names=names,
-    )
-
-
-def _file_name(lsn: int, copy: int, digest: str, name: str) -> str:
-    return f"{lsn:020d}-{copy}-{digest}{name and '-'}{name}.safetensors"
-
-
-def _sum_of_bytes(infos: Iterable[CheckpointInfo]) -> int:
-    return sum(info.bytes for info in infos)

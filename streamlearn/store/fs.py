@@ -9,11 +9,12 @@ guarantees what POSIX guarantees and no more:
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,7 @@ _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
 _NO_PREALLOCATION = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 _HOLDER_BYTES = 32  # of the lock file: the process id of its holder
 _BUFFERS_PER_CALL = 1024  # IOV_MAX of Linux
+_SYNCFS_REPORTS_ERRORS = (5, 8)  # since this version of Linux, syncfs reports bytes that could not be written
 
 
 class Stat(NamedTuple):
@@ -178,6 +180,25 @@ class FS:
         finally:
             os.close(fd)
 
+    def begin_group_sync(self, directory: Path) -> int | None:
+        """Open a directory for `group_sync`, before the writes that it is to make durable.
+
+        Returns a descriptor, or ``None`` if this system cannot report all errors of such a sync.
+        """
+        if _syncfs is None:
+            return None
+        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def group_sync(self, fd: int) -> None:
+        """Make all bytes and names of the file system durable. ``fd`` is from `begin_group_sync`.
+
+        Raises ``OSError`` also if any file of the file system could not be written since then.
+        """
+        assert _syncfs is not None
+        if _syncfs(fd) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
     def rename(self, old: Path, new: Path) -> None:
         """Rename a file or directory atomically; an existing file of the new name is replaced."""
         os.rename(old, new)
@@ -209,6 +230,19 @@ class FS:
         lock = Lock(fd)
         lock.note(f"{os.getpid()}\n".encode().ljust(_HOLDER_BYTES, b"\0"), 0)
         return lock
+
+
+def _find_syncfs() -> Callable[[int], int] | None:
+    """Return the system call, which Python does not have; ``None`` where it is missing or hides errors."""
+    system = os.uname()
+    version = tuple(int(part) for part in system.release.split(".")[:2] if part.isdigit())
+    if system.sysname != "Linux" or version < _SYNCFS_REPORTS_ERRORS:
+        return None
+    syncfs: Callable[[int], int] | None = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    return syncfs
+
+
+_syncfs = _find_syncfs()
 
 
 def _private(fd: int) -> int:
@@ -318,15 +352,24 @@ def write_atomically(fs: FS, path: Path, data: Bytes, suffix: str | None = None)
     temporary = path.with_name(path.name + (suffix or unique))
     if fs.exists(temporary):  # left by a crash
         fs.unlink(temporary)
-    fd = fs.create(temporary)
+    write_new(fs, temporary, data)
+    fs.rename(temporary, path)
+    fs.fsync_dir(path.parent)
+
+
+def write_new(fs: FS, path: Path, data: Bytes, *, sync: bool = True) -> None:
+    """Write a file that does not exist. Its bytes are durable on return if ``sync``; its name is not.
+
+    Raises ``OSError``, and then leaves no file.
+    """
+    fd = fs.create(path)
     try:
         fs.write(fd, [data], 0)
-        fs.fdatasync(fd)
+        if sync:
+            fs.fdatasync(fd)
     except OSError:
         with suppress(OSError):  # report the first error
-            fs.unlink(temporary)
+            fs.unlink(path)
         raise
     finally:
         fs.close(fd)
-    fs.rename(temporary, path)
-    fs.fsync_dir(path.parent)

@@ -9,6 +9,7 @@ before all records in front of it are durable, whatever the order of the disk's 
 from __future__ import annotations
 
 import secrets
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -358,8 +359,13 @@ class Journal:
     @property
     def first_lsn(self) -> int:
         """The first lsn of the oldest segment. Earlier records were retired."""
+        return self.segment_start(0)
+
+    def segment_start(self, lsn: int) -> int:
+        """Return the first lsn of the segment that has record ``lsn``, or will have it."""
         with self._state:
-            return next(iter(self._sizes)).first
+            firsts = [file.first for file in self._sizes]
+        return firsts[max(bisect_right(firsts, lsn) - 1, 0)]
 
     @property
     def segments(self) -> int:

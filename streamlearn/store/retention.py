@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from streamlearn.store.checkpoint import CheckpointInfo
+    from streamlearn.store.checkpoint_info import CheckpointInfo
 
 NEWEST = 2
 HOUR_NS, DAY_NS = 3_600 * 10**9, 86_400 * 10**9

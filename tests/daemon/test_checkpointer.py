@@ -46,6 +46,10 @@ class Journal:
     def remove_spares(self) -> None:
         self.removed_spares += 1
 
+    def segment_start(self, lsn: int) -> int:
+        """Each record has a segment of its own."""
+        return lsn
+
     def retire(self, before_lsn: int) -> int:
         self.retired.append(before_lsn)
         return 1
@@ -64,8 +68,10 @@ class ManualWorker:
     def submit(self, work: Callable[[], Any], done: Callable[[Any, Exception | None], None]) -> None:
         self.jobs.append((work, done))
 
-    def work(self) -> None:
-        while self.jobs:
+    def work(self, most: int = 10**9) -> None:
+        """Run all jobs, also those that they cause, or the first ones."""
+        while self.jobs and most > 0:
+            most -= 1
             job, done = self.jobs.pop(0)
             try:
                 result = job()
@@ -128,6 +134,7 @@ class Scene:
     def learn(self, rows: int) -> None:
         self.bench.learn(X[self.hosted.model.samples :][:rows])
         self.bench.shard.drain()
+        self.checkpointer.between_slices(self.hosted)
 
     def take(self) -> None:
         self.checkpointer.take(self.hosted, lambda info, error: self.answers.append(info or error))

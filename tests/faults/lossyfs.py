@@ -266,6 +266,30 @@ class LossyFS(FS):
             rename_in(node.disk, change)
         node.pending.clear()
 
+    def begin_group_sync(self, directory: Path) -> int:
+        fd = max(self.files, default=2) + 1
+        self.files[fd] = File(directory)  # holds the number
+        return fd
+
+    def group_sync(self, fd: int) -> None:
+        self._step("group_sync")
+        assert fd in self.files
+        failed, self.fail_sync = self.fail_sync, False
+        self._sync_all(self.root, lose_bytes=failed)
+        if failed:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def _sync_all(self, node: Node, lose_bytes: bool) -> None:
+        if isinstance(node, Directory):
+            for change in node.pending:
+                rename_in(node.disk, change)
+            for child in node.seen.values():
+                self._sync_all(child, lose_bytes)
+        elif not lose_bytes:
+            for write in node.pending:
+                apply(node.disk, write)
+        node.pending.clear()
+
     def rename(self, old: Path, new: Path) -> None:
         assert old.parent == new.parent
         self._step("rename")

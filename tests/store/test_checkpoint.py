@@ -248,7 +248,7 @@ def test_bytes_are_limited_over_all_models(tmp_path: Path) -> None:
     warnings: list[str] = []
     size = write(CheckpointStore(FS(), tmp_path / "probe"), 1).bytes
     store = CheckpointStore(
-        FS(), tmp_path / "c", Retention(2, hourly=24, max_bytes=7 * size), warn=warnings.append
+        FS(), tmp_path / "c", Retention(2, hourly=24, max_bytes=7 * size + size // 5), warn=warnings.append
     )
     for hour in range(4):
         for number, model in enumerate(("a", "b")):
