@@ -231,16 +231,16 @@ def _check_declared(settings: Settings, recovered: Recovered) -> None:
     for declared in settings.models:
         if declared.name not in recovered.shard:
             try:
-                recovered.shard.accept_create(declared.name, declared.kind, declared.spec, 0, 0)
+                model_kinds.valid_spec(declared.kind, declared.spec, settings.limits.row_cost)
             except StreamlearnError as error:
                 problems.append({"field": f"models.{declared.name}", "message": error.message})
             continue
         existing = recovered.shard.find(declared.name).model
-        wanted = model_kinds.create(declared.kind, declared.spec)
-        if existing.kind != wanted.kind:
+        if existing.kind != declared.kind:
             problems.append({"field": f"models.{declared.name}", "message": f"is a {existing.kind} already"})
             continue
-        have, want = existing.spec_dict(), wanted.spec_dict()
+        have = existing.spec_dict()
+        want = model_kinds.valid_spec(declared.kind, declared.spec).model_dump(mode="json")
         problems += [
             {
                 "field": f"models.{declared.name}.spec.{name}",

@@ -27,6 +27,7 @@ from streamlearn.daemon.network.replies import ReplyAddress, as_typed
 from streamlearn.daemon.operations.queries import Queries
 from streamlearn.daemon.sdnotify import Watchdog
 from streamlearn.daemon.security.identity import Identity
+from streamlearn.daemon.stop_report import StopReport
 from streamlearn.errors import BadMessage, FatalError, ShuttingDown, StreamlearnError, UnknownOp
 from streamlearn.shard import Applied
 from streamlearn.store.record import RecordKind
@@ -80,6 +81,7 @@ class Loop:
         self._operations = 0  # requests handled other than learn
         self._stopping = False
         self._final_checkpoints_taken = False
+        self._stop_report = StopReport()
         self._failure: FatalError | None = None
         self._next_tick = 0.0
         self._watchdog = Watchdog()
@@ -147,6 +149,8 @@ class Loop:
             self._access.refusals.report(now)
             context.publisher.tick(now)
             context.replies.tick()
+            if self._stopping:
+                self._stop_report.tick(now, context.shard.backlog_rows, self._checkpointer.remaining)
 
     def _poll(self) -> None:
         """Sleep until a socket is readable, another thread wakes the loop, or the next tick."""

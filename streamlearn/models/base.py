@@ -94,7 +94,7 @@ class Model(Arguments, Serializable, ABC):
     def valid_spec(cls, parameters: Mapping[str, Any]) -> Any:
         """Return the spec with these parameters. Raises BadSpec."""
         try:
-            return cls.Spec(**parameters)
+            return cls.Spec.shared(parameters)
         except ValidationError as error:
             raise bad_spec(cls.kind, cls.Spec, error) from None
 

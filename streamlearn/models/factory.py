@@ -15,7 +15,7 @@ from ..errors import BadCheckpoint, BadSpec
 from ..store import tensors
 from ..store.fs import FS
 from . import row_cost
-from .base import Model
+from .base import Model, Spec
 from .serialization import FORMAT
 
 # A spec may need this many times the values of its state, with scratch memory. Small specs are not checked.
@@ -48,13 +48,24 @@ def create(kind: str, spec: Mapping[str, Any], max_row_cost: int | None = None) 
     BadSpec
         If the kind is unknown, the spec is wrong, or a row may cost too much.
     """
+    if max_row_cost is not None:  # before the arrays are allocated
+        valid_spec(kind, spec, max_row_cost)
+    return _kind(kind)(**{str(name): value for name, value in spec.items()})
+
+
+def valid_spec(kind: str, spec: Mapping[str, Any], max_row_cost: int | None = None) -> Spec:
+    """Return the spec of a model without creating the model. Raises BadSpec as ``create`` does."""
+    valid: Spec = _kind(kind).valid_spec({str(name): value for name, value in spec.items()})
+    if max_row_cost is not None:
+        row_cost.check(kind, valid, max_row_cost)
+    return valid
+
+
+def _kind(kind: str) -> type[Model]:
     if kind not in _kinds:
         message = f"there is no kind {kind!r}; there are {', '.join(sorted(_kinds))}"
         raise BadSpec(message, errors=[{"field": "kind", "message": message}])
-    parameters = {str(name): value for name, value in spec.items()}
-    if max_row_cost is not None:  # before the arrays are allocated
-        row_cost.check(kind, _kinds[kind].valid_spec(parameters), max_row_cost)
-    return _kinds[kind](**parameters)
+    return _kinds[kind]
 
 
 def from_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Model:
@@ -77,7 +88,7 @@ def _check_size(kind: str, spec: Mapping[str, Any], arrays: Mapping[str, NDArray
     """Raise BadCheckpoint if the arrays are far too small for the spec: before its arrays are allocated."""
     if kind not in _kinds:
         return
-    values = _kinds[kind].valid_spec({str(name): value for name, value in spec.items()}).state_values
+    values = valid_spec(kind, spec).state_values
     if values > _LARGEST_RATIO * sum(array.size for array in arrays.values()) + _ANY_SIZE:
         raise BadCheckpoint(f"the spec needs about {values:,} values, and the arrays have far fewer")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -58,7 +57,7 @@ class Serializable:
 
     def metadata(self) -> dict[str, str]:
         """Return the metadata of a checkpoint: format, kind and spec."""
-        return {"format": FORMAT, "kind": self.kind, "spec": json.dumps(self.spec_dict())}
+        return {"format": FORMAT, "kind": self.kind, "spec": self.spec.text}
 
     @locked
     def copy_state(self) -> State:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import reprlib
+from collections.abc import Mapping
 from decimal import Context, Decimal
-from typing import Annotated, ClassVar, Literal, Self
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal, Self
+from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,6 +18,10 @@ from .stream.schedules import Positive, Schedule, changing
 MAX_STATE_VALUES = 1 << 27  # half a gigabyte of float32: a larger spec is a mistake and would stop the daemon
 _SCORE_VALUES = 4000
 _ADWIN = 5000  # multiply-adds of a test: every cut of a window of 2⁴⁷ values
+
+
+_SHARED_BYTES = 4096  # longer parameters, for example given weights, are rarely equal
+_shared: WeakValueDictionary[tuple[type[BaseModel], str], BaseModel] = WeakValueDictionary()
 
 
 class Spec(BaseModel):
@@ -78,6 +86,28 @@ class Spec(BaseModel):
     seed: int = Field(
         0, ge=0, lt=1 << 63, description="Seed of the random initial weights. Equal seeds give equal models."
     )
+
+    @classmethod
+    def shared(cls, parameters: Mapping[str, Any]) -> Self:
+        """Return the spec with these parameters, the same object for all models that have equal ones.
+
+        Raises ``ValidationError``.
+        """
+        try:
+            key = cls, json.dumps(parameters, sort_keys=True)
+        except (TypeError, ValueError):  # an array, for example
+            return cls(**parameters)
+        found = _shared.get(key)
+        if found is None:
+            found = cls(**parameters)
+            if len(key[1]) <= _SHARED_BYTES:
+                _shared[key] = found
+        return found  # type: ignore[return-value]
+
+    @cached_property
+    def text(self) -> str:
+        """The spec as JSON."""
+        return json.dumps(self.model_dump(mode="json"))
 
     size_parameters: ClassVar[tuple[str, ...]] = ()
     """Parameters that determine the size of the state."""

@@ -266,12 +266,19 @@ class HostedModel:
             return Applied(self, record.kind, record.lsn, record.time)
         watch.enter(self.create_lsn, Place(record.lsn, 0, record.lsn, 0))
         if record.kind is RecordKind.RESTORE:
-            arrays, metadata = tensors.decode(bytes(record.payload))
-            self.model = models.from_arrays(arrays, metadata)
+            self._restore(models, *tensors.decode(bytes(record.payload)))
         elif record.kind is RecordKind.REHEAT:
             self.model.reheat(json.loads(bytes(record.payload)))
         self._finish()
         return Applied(self, record.kind, record.lsn, record.time)
+
+    def _restore(self, models: ModelSource, arrays: Arrays, metadata: Mapping[str, str]) -> None:
+        """Replace the state. A model is built only if the spec is written in another way."""
+        own = self.model.metadata()
+        if all(metadata.get(name) == value for name, value in own.items()):
+            self.model.adopt(arrays)
+        else:
+            self.model = models.from_arrays(arrays, metadata)
 
     def _learn(self, last: Record, batch: Batch | Targets, watch: Watch, interrupts: Interrupts) -> Applied:
         """Learn as many whole records as fit into a slice, or a part of a record that is longer than a slice.

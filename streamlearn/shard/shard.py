@@ -55,6 +55,7 @@ class Shard:
         self.max_row_cost: int | None = None  # multiply-adds of a row of a new model; a replay has no limit
         self.interrupts: Interrupts = NoInterrupts()  # a host that answers queries replaces it
         self._watch = watch or NoWatch()
+        self._accepted: tuple[Record, Model] | None = None  # the last new model, until its record is enqueued
         self._hosted: dict[str, HostedModel] = {}
         self._backlogged: deque[HostedModel] = deque()  # models with a queue; the next to learn comes first
 
@@ -196,7 +197,9 @@ class Shard:
         model = self.source.create(kind, spec, self.max_row_cost)
         self.check_new(model)
         payload = json.dumps({"kind": model.kind, "spec": model.spec_dict()}, sort_keys=True).encode()
-        return Record(kind=RecordKind.CREATE, lsn=lsn, time=time, model=name, payload=payload)
+        record = Record(kind=RecordKind.CREATE, lsn=lsn, time=time, model=name, payload=payload)
+        self._accepted = (record, model)
+        return record
 
     def accept_delete(self, name: str, lsn: int, time: int) -> Record:
         """Make the record that deletes a model. Raises `UnknownModel`."""
@@ -230,8 +233,11 @@ class Shard:
         `check_new`.
         """
         self._check_unused(name)
-        self.check_new(self._decode(checkpoint))
-        return Record(kind=RecordKind.COPY, lsn=lsn, time=time, model=name, payload=checkpoint)
+        model = self._decode(checkpoint)
+        self.check_new(model)
+        record = Record(kind=RecordKind.COPY, lsn=lsn, time=time, model=name, payload=checkpoint)
+        self._accepted = (record, model)
+        return record
 
     def accept_reheat(self, name: str, heat: float, lsn: int, time: int) -> Record:
         """Make the record that restarts a model's schedules at `heat`. Raises `UnknownModel`, `BadValue`."""
@@ -330,7 +336,10 @@ class Shard:
         return self.source.from_arrays(*tensors.decode(checkpoint))
 
     def _created(self, record: Record) -> HostedModel:
-        if record.kind is RecordKind.COPY:
+        accepted, self._accepted = self._accepted, None
+        if accepted is not None and accepted[0] is record:
+            model = accepted[1]
+        elif record.kind is RecordKind.COPY:
             model = self._decode(bytes(record.payload))
         else:
             content = json.loads(bytes(record.payload))

@@ -101,9 +101,10 @@ def test_models_that_do_not_fit_are_refused(small: Running) -> None:
     assert error.value.detail["limit"] == "limits.memory_bytes"
     assert error.value.detail["account"] == "models"
     account = small.daemon.context.budget.models
-    for i in range((account.limit - account.used) // 700_000 - 1):
-        small.wire.create(f"m{i}", "som", dim=64, grid=[50, 50])  # 640 kB of weights
-    small.wire.create("last", "som", dim=64, grid=[50, 50])
+    small.wire.create("m0", "som", dim=64, grid=[50, 50])  # 640 kB of weights
+    size = accounts(small)["models"]["used"] - used
+    for i in range(1, 1 + (account.limit - account.used) // size):
+        small.wire.create(f"m{i}", "som", dim=64, grid=[50, 50])
     with pytest.raises(TooLarge, match="delete another one"):
         small.wire.create("more", "som", dim=64, grid=[50, 50])
     assert accounts(small)["models"]["used"] <= accounts(small)["models"]["limit"]

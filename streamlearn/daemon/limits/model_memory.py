@@ -9,10 +9,9 @@ from streamlearn import models as model_kinds
 from streamlearn.daemon.limits.budget import Budget
 from streamlearn.errors import TooLarge
 from streamlearn.models.base import Model
-from streamlearn.shard import Shard
+from streamlearn.shard import HostedModel, Shard
 
 VALUE_BYTES = 4  # of most state arrays
-CREATE_COPIES = 2  # a creation is validated with one model, and applied with another
 WRITE_COPIES = 4  # states in memory while a checkpoint is written: copy, file, read-back, an older one
 RESTORE_COPIES = 4  # states in memory while a restore runs: file, arrays, model, record
 QUERY_COPIES = 2  # of a long query: the copy, and the worker's model
@@ -28,33 +27,32 @@ class ModelMemory:
 
     def __init__(self, budget: Budget, shard: Shard) -> None:
         self._account = budget.models
-        self._shard = shard
         # A checkpoint, a restore and a long query of the largest model must always be possible.
         self.largest = min(
             budget.checkpoints.limit // (WRITE_COPIES + RESTORE_COPIES), budget.queries.limit // QUERY_COPIES
         )
         shard.check_new = self._check
-        self.update()
+        self._account.add(sum(state_bytes(hosted.model) for hosted in shard))
 
-    def update(self) -> None:
-        """Count the models again, after one was created or deleted."""
-        self._account.used = 0
-        self._account.add(sum(state_bytes(hosted.model) for hosted in self._shard))
+    def created(self, hosted: HostedModel) -> None:
+        """Count a new model."""
+        self._account.add(state_bytes(hosted.model))
+
+    def deleted(self, hosted: HostedModel) -> None:
+        """Count a deleted model no more."""
+        self._account.release(state_bytes(hosted.model))
 
     def check_spec(self, kind: str, spec: Mapping[str, Any]) -> None:
         """Raise `TooLarge` for a model that does not fit, before its arrays are allocated."""
-        self.update()
-        known = model_kinds.kinds().get(kind)
-        if known is not None:
-            valid = known.valid_spec({str(name): value for name, value in spec.items()})
-            self._check_size(VALUE_BYTES * valid.state_values)
+        if kind in model_kinds.kinds():
+            self._check_size(VALUE_BYTES * model_kinds.valid_spec(kind, spec).state_values)
 
     def _check(self, model: Model) -> None:
         """Raise `TooLarge` unless one more such model fits."""
         self._check_size(state_bytes(model))
 
     def _check_size(self, size: int) -> None:
-        if size > self.largest or not self._account.fits(CREATE_COPIES * size):
+        if size > self.largest or not self._account.fits(size):
             self._account.refused += 1
             raise TooLarge(
                 f"the state of this model has {size} bytes; limits.memory_bytes allows {self.largest} bytes "

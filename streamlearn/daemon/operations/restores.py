@@ -148,8 +148,8 @@ class Restores:
                 f"the daemon has {limit} models, and limits.models allows no more; delete a model first"
             )
         record = self._group_commit.change(partial(shard.accept_copy, restore.into, state.content))
-        self._context.model_memory.update()
         copy = shard.hosted(restore.into)
+        self._context.model_memory.created(copy)
         yield self._durable(record)
         self._context.publisher.publish_change(
             "created", record, restore.reply_to.identity, restored_lsn=state.lsn

@@ -77,8 +77,8 @@ class WriteOperations:
         accept = partial(self._context.shard.accept_create, name, kind, spec)
         self._context.model_memory.check_spec(kind, spec)
         record = self._group_commit.change(accept)
-        self._context.model_memory.update()
         hosted = self._context.shard.hosted(name)
+        self._context.model_memory.created(hosted)
 
         def created() -> None:
             identity = LOCAL if reply_to is None else reply_to.identity
@@ -95,7 +95,7 @@ class WriteOperations:
         self._context.watermarks.model_deleted(hosted)
         self._checkpointer.forget(hosted)
         self._context.metrics.models.pop(hosted.name, None)
-        self._context.model_memory.update()
+        self._context.model_memory.deleted(hosted)
 
         def deleted() -> None:
             self._checkpointer.remove(hosted)
