@@ -38,6 +38,7 @@ _NAMES = {
     "bool": "BOOL",
 }
 _DTYPES = {name: np.dtype(dtype).newbyteorder("<") for dtype, name in _NAMES.items()}
+_CODES = {dtype: name for name, dtype in _DTYPES.items()}
 _BFLOAT16 = "BF16"  # for reading only; NumPy has no such type: it is the upper half of a float32
 _METADATA = "__metadata__"
 _LENGTH_BYTES = 8
@@ -57,8 +58,8 @@ def encode(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> b
     end = 0
     for name in sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name)):
         array = arrays[name]
-        dtype = _NAMES.get(array.dtype.name)
-        if dtype is None or array.dtype != _DTYPES[dtype]:
+        dtype = _CODES.get(array.dtype)
+        if dtype is None:
             raise ValueError(f"array {name!r} has dtype {array.dtype.str}, which a checkpoint cannot hold")
         if not array.flags.c_contiguous:
             raise ValueError(f"array {name!r} is not C-contiguous; state arrays must be")

@@ -8,8 +8,9 @@ from random import Random
 import pytest
 
 from streamlearn.store import CheckpointStore
+from streamlearn.store.checkpoint import Content, Written
 from tests.faults.lossyfs import LossyFS, PowerLoss
-from tests.store.test_checkpoint import named, newest, write
+from tests.store.test_checkpoint import named, newest, state, write
 
 pytestmark = pytest.mark.faults
 
@@ -110,3 +111,39 @@ def test_a_checkpoint_whose_sync_fails_is_not_there() -> None:
         write(store, 30)
     assert len(fs.listdir(Path("/c/pump@1"))) == 2
     assert newest(store) == 20
+
+
+def test_power_loss_at_any_step_of_a_group_leaves_good_ones() -> None:
+    names = ["a", "b", "new"]
+    for seed in range(-2, 3):  # see above
+        for step in range(200):
+            fs, store = checkpoints()
+            for lsn in (10, 20):
+                for name in names[:2]:
+                    write(store, lsn, name)
+            fs.steps, fs.off_at = 0, step
+            written = False
+            group = [Content(name, 1, 30, state(30), {"kind": "som", "lsn": "30"}) for name in names]
+            try:
+                results = store.write_all(group)
+                assert all(isinstance(result, Written) for result in results)
+                written = True
+            except PowerLoss:
+                pass
+            fs.power_loss(Random(seed) if seed >= 0 else None, keep=seed == -1)
+            store = CheckpointStore(fs, Path("/c"))
+            assert [found for found in store.verify() if found.level == "damage"] == []
+            for name in names:
+                before = None if name == "new" else 20
+                assert newest(store, name) in ({30} if written else {before, 30})
+                assert len(store.list(name, 1)) >= (
+                    0 if name == "new" and not written else 1 + (name != "new")
+                )
+            assert all(isinstance(result, Written) for result in store.write_all(group, retire=False))
+            assert not any(
+                left.endswith(".tmp") for name in names for left in fs.listdir(Path(f"/c/{name}@1"))
+            )
+            if written:
+                break
+        else:
+            pytest.fail("a group has more steps than this test walks through")
