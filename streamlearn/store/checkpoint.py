@@ -11,8 +11,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -24,8 +23,10 @@ from xxhash import xxh3_64_hexdigest
 from streamlearn.errors import BadCheckpoint, StreamlearnError
 from streamlearn.store import tensors
 from streamlearn.store.checkpoint_info import (
+    TEMPORARY,
     CheckpointInfo,
     Content,
+    Draft,
     Written,
     check_unused,
     file_name,
@@ -50,7 +51,6 @@ __all__ = ["CheckpointInfo", "CheckpointStore", "Content", "Written", "check_unu
 ModelKey = tuple[str, int]  # a model's name, and the lsn of the record that created it
 
 _DIRECTORY = re.compile(r"(?P<model>[^@]+)@(?P<create_lsn>\d+)")
-_TEMPORARY = ".tmp"
 _BAD = ".bad"
 _BAD_FILE = re.compile(r".*\.safetensors\.bad(\.\d+)?")
 _DROPPED = ".dropped"
@@ -80,33 +80,6 @@ class Examined(NamedTuple):
 
     newest: Loaded | None
     bad: list[BadFile]
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A checkpoint that is being written."""
-
-    model: str
-    create_lsn: int
-    path: Path
-    data: bytes
-    existing: Sequence[CheckpointInfo]
-    new_folder: bool = False
-
-    @property
-    def temporary(self) -> Path:
-        return self.path.with_name(self.path.name + _TEMPORARY)
-
-    def errors(self) -> AbstractContextManager[None]:
-        return actionable_errors(f"write a checkpoint of {len(self.data)} bytes to {self.path.parent}")
-
-    def discard(self, fs: FS) -> None:
-        """Remove the temporary file, and its directory if that is new."""
-        with suppress(OSError):  # the first error is reported
-            if fs.exists(self.temporary):
-                fs.unlink(self.temporary)
-            if self.new_folder and not fs.listdir(self.path.parent):
-                fs.rmdir(self.path.parent)
 
 
 class CheckpointStore:
@@ -193,7 +166,7 @@ class CheckpointStore:
         draft = self._draft(content)
         with draft.errors():
             self._fs.makedirs(draft.path.parent)
-            write_atomically(self._fs, draft.path, draft.data, _TEMPORARY)
+            write_atomically(self._fs, draft.path, draft.data, TEMPORARY)
             return self._finish(draft, retire)
 
     def _write_group(
@@ -201,7 +174,7 @@ class CheckpointStore:
     ) -> Sequence[Written | Exception]:
         """Write to temporary names, sync, rename, sync; then read back and remove older ones."""
         drafts = [self._result(partial(self._write_temporary, content)) for content in contents]
-        good = [draft for draft in drafts if isinstance(draft, _Draft)]
+        good = [draft for draft in drafts if isinstance(draft, Draft)]
         try:
             self._fs.group_sync(fd)
             for draft in good:
@@ -211,13 +184,13 @@ class CheckpointStore:
             for draft in good:
                 draft.discard(self._fs)
             failure = actionable_error(error, f"write {len(good)} checkpoints to {self._directory}")
-            return [failure if isinstance(draft, _Draft) else draft for draft in drafts]
+            return [failure if isinstance(draft, Draft) else draft for draft in drafts]
         return [
-            self._result(partial(self._finish, draft, retire)) if isinstance(draft, _Draft) else draft
+            self._result(partial(self._finish, draft, retire)) if isinstance(draft, Draft) else draft
             for draft in drafts
         ]
 
-    def _write_temporary(self, content: Content) -> _Draft:
+    def _write_temporary(self, content: Content) -> Draft:
         draft = self._draft(content)
         with draft.errors():
             draft.new_folder = not self._fs.exists(draft.path.parent)
@@ -229,7 +202,7 @@ class CheckpointStore:
                 raise
         return draft
 
-    def _draft(self, content: Content) -> _Draft:
+    def _draft(self, content: Content) -> Draft:
         """Encode a checkpoint and choose the name of its file. Removes what a crash left in its directory."""
         data = tensors.encode(content.arrays, content.metadata)
         folder = self._folder(content.model, content.create_lsn)
@@ -240,11 +213,11 @@ class CheckpointStore:
         copy = max(copies, default=-1) + 1
         path = folder / file_name(content.lsn, copy, xxh3_64_hexdigest(data), content.name)
         for left in names:
-            if left.endswith(_TEMPORARY):  # by a crash
+            if left.endswith(TEMPORARY):  # by a crash
                 self._fs.unlink(folder / left)
-        return _Draft(content.model, content.create_lsn, path, data, existing)
+        return Draft(content.model, content.create_lsn, path, data, existing)
 
-    def _finish(self, draft: _Draft, retire: bool) -> Written:
+    def _finish(self, draft: Draft, retire: bool) -> Written:
         """Read a written checkpoint back, and remove older ones."""
         info = CheckpointInfo.of(self._fs, draft.model, draft.create_lsn, draft.path)
         assert info is not None
@@ -401,7 +374,7 @@ class CheckpointStore:
         findings = []
         for model, create_lsn in self.models():
             for name in self._fs.listdir(folder := self._folder(model, create_lsn)):
-                if name.endswith(_TEMPORARY):
+                if name.endswith(TEMPORARY):
                     findings.append(
                         Diagnostic("note", folder / name, "an unfinished checkpoint; the next one removes it")
                     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,9 +12,10 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from streamlearn.errors import CheckpointExists, NoCheckpoint
-from streamlearn.store.fs import FS
+from streamlearn.store.fs import FS, actionable_errors
 from streamlearn.store.retention import UNDO_PREFIX
 
+TEMPORARY = ".tmp"
 _FILE = re.compile(
     r"(?P<lsn>\d{20})-(?P<copy>\d+)-(?P<digest>[0-9a-f]{16})(-(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]*))?"
     r"\.safetensors"
@@ -83,6 +85,35 @@ class Written(NamedTuple):
 
     info: CheckpointInfo
     infos: Sequence[CheckpointInfo]
+
+
+@dataclass(slots=True)
+class Draft:
+    """A checkpoint that is being written."""
+
+    model: str
+    create_lsn: int
+    path: Path
+    data: bytes
+    existing: Sequence[CheckpointInfo]
+    new_folder: bool = False
+
+    @property
+    def temporary(self) -> Path:
+        """The name of the file until it is complete."""
+        return self.path.with_name(self.path.name + TEMPORARY)
+
+    def errors(self) -> AbstractContextManager[None]:
+        """Replace an ``OSError`` in the block by an error that says what to do."""
+        return actionable_errors(f"write a checkpoint of {len(self.data)} bytes to {self.path.parent}")
+
+    def discard(self, fs: FS) -> None:
+        """Remove the temporary file, and its directory if that is new."""
+        with suppress(OSError):  # the first error is reported
+            if fs.exists(self.temporary):
+                fs.unlink(self.temporary)
+            if self.new_folder and not fs.listdir(self.path.parent):
+                fs.rmdir(self.path.parent)
 
 
 def check_unused(name: str, existing: Sequence[CheckpointInfo]) -> None:

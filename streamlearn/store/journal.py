@@ -9,7 +9,6 @@ before all records in front of it are durable, whatever the order of the disk's 
 from __future__ import annotations
 
 import secrets
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,13 +22,7 @@ from streamlearn.store.fs import FS, FULL, actionable_error, actionable_errors
 from streamlearn.store.record import Record, RecordKind
 from streamlearn.store.repair import make_durable, remove
 from streamlearn.store.scan import JournalScan, read_records
-from streamlearn.store.segment import (
-    HEADER_BYTES,
-    Header,
-    SegmentFile,
-    list_segments,
-    segment_path,
-)
+from streamlearn.store.segment import HEADER_BYTES, Header, SegmentFile, list_segments, segment_path
 from streamlearn.store.segment_files import SegmentFiles
 
 SEGMENT_BYTES = 64 * 2**20
@@ -362,10 +355,10 @@ class Journal:
         return self.segment_start(0)
 
     def segment_start(self, lsn: int) -> int:
-        """Return the first lsn of the segment that has record ``lsn``, or will have it."""
+        """Return the first lsn of the segment that has or will have record ``lsn``; at least `first_lsn`."""
         with self._state:
             firsts = [file.first for file in self._sizes]
-        return firsts[max(bisect_right(firsts, lsn) - 1, 0)]
+        return max((first for first in firsts if first <= lsn), default=firsts[0])
 
     @property
     def segments(self) -> int:
