@@ -110,7 +110,7 @@ async def create(endpoint: str, names: list[str]) -> None:
 
 
 def feed(pid: int, endpoints: dict[str, str], names: list[str], rounds: int) -> dict[str, float]:
-    """Send ``rounds`` samples to each model in turn; return the rate and the CPU time of the loop's thread."""
+    """Send ``rounds`` samples to each model in turn; return the rate and the CPU time of the loop."""
     context = multiprocessing.get_context("spawn")
     go, ready = context.Event(), context.Event()
     sender = context.Process(target=send, args=(endpoints["firehose"], names, rounds, ready, go), daemon=True)
