@@ -334,14 +334,17 @@ def _address(context: Any, builder: Any, array_type: Any, array: Any, indices: l
     return builder.bitcast(pointer, lanes.llvm.as_pointer())
 
 
-def _is_block_array(array: types.Type, indices: Sequence[types.Type]) -> bool:
+def _is_block_array(array: types.Type, indices: int) -> bool:
     return (
         isinstance(array, types.Array)
         and array.dtype == f32
         and array.layout == "C"
-        and array.ndim == len(indices) + 1
-        and all(isinstance(index, types.Integer) for index in indices)
+        and array.ndim == indices + 1
     )
+
+
+def _are_indices(indices: Sequence[types.Type]) -> bool:
+    return all(isinstance(index, types.Integer) for index in indices)
 
 
 @intrinsic
@@ -355,7 +358,7 @@ def load(typingctx, array, *where):
         indices = cgutils.unpack_tuple(builder, values[1])
         return builder.load(_address(context, builder, signature.args[0], values[0], indices), align=4)
 
-    if not _is_block_array(array, where):
+    if not (_is_block_array(array, len(where)) and _are_indices(where)):
         return None
     return lanes(array, types.StarArgTuple([types.int64] * len(where))), codegen
 
@@ -370,6 +373,6 @@ def store(typingctx, array, *where_and_value):
         return context.get_dummy_value()
 
     *where, value = where_and_value
-    if value is not lanes or not _is_block_array(array, where):
+    if value is not lanes or not (_is_block_array(array, len(where)) and _are_indices(where)):
         return None
     return types.void(array, types.StarArgTuple([types.int64] * len(where) + [lanes])), codegen
