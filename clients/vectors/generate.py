@@ -154,6 +154,7 @@ def requests() -> Iterator[dict[str, Any]]:
     yield request("create", op(2, "create", model="pump", kind="som", spec=spec))
     yield request("delete, with an id of bytes", op(b"\x00\xff", "delete", model="pump"))
     yield request("models", op(-3, "models"))
+    yield request("models after a name", op(3, "models", after="pump"))
     yield request("describe", op(2**64 - 1, "describe", model="pump"))
     yield request("checkpoint", op(4, "checkpoint", model="pump"))
     yield request("checkpoints", op(5, "checkpoints", model="pump"))
@@ -166,6 +167,7 @@ def requests() -> Iterator[dict[str, Any]]:
     yield request("backup", op(8, "backup", directory="/backup/monday"))
     yield request("stats of all", op(8, "stats"))
     yield request("stats of one", op(9, "stats", model="pump"))
+    yield request("stats of the models after a name", op(9, "stats", after="pump"))
     yield request("position", op(10, "position", model="pump", producer="press-7"))
     generated = "~0123456789abcdef"
     yield request("position of a generated producer", op(10, "position", model="pump", producer=generated))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 _STEPS = 8  # buckets per doubling: the relative error of a quantile is at most 1/8
@@ -50,7 +50,12 @@ class ModelMetrics:
 
     def to_map(self) -> dict[str, int]:
         """Return all counters by name."""
-        return asdict(self)
+        return {
+            "received": self.received,
+            "duplicates": self.duplicates,
+            "refused": self.refused,
+            "queries": self.queries,
+        }
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from heapq import nsmallest
 from typing import Any, NamedTuple
 
 from streamlearn.errors import BadCheckpoint, BadValue, ModelExists, StreamlearnError, UnknownModel
@@ -85,7 +86,7 @@ class Shard:
             raise UnknownModel(
                 f"there is no model {name!r}; {_describe_names(self._hosted)}",
                 model=name,
-                models=sorted(self._hosted)[:50],
+                models=nsmallest(50, self._hosted),
             ) from None
 
     def get(self, name: str) -> HostedModel | None:
@@ -350,7 +351,5 @@ class Shard:
 def _describe_names(hosted: Mapping[str, HostedModel]) -> str:
     if not hosted:
         return "none was created yet"
-    names = sorted(hosted)
-    return (
-        f"there {'is' if len(names) == 1 else 'are'} {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
-    )
+    count, names = len(hosted), nsmallest(5, hosted)
+    return f"there {'is' if count == 1 else 'are'} {', '.join(names)}{', …' if count > 5 else ''}"

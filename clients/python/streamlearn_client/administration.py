@@ -83,7 +83,7 @@ class Administration:
         list of dict
             One map per model: ``name``, ``kind``, ``dim``, ``samples``, ``applied_lsn`` and ``create_lsn``.
         """
-        return self._run(self._session.request_list("models"))
+        return self._run(self._session.models())
 
     def describe(self, model: str) -> dict[str, Any]:
         """Return the description of a model, after it has learned everything sent before.
@@ -114,7 +114,7 @@ class Administration:
         dict
             The counters.
         """
-        return self._run(self._session.request("stats", model or ""))
+        return self._run(self._session.stats(model or ""))
 
     def reheat(self, model: str, heat: float = 1.0) -> dict[str, Any]:
         """Set the model's schedules back, so that it learns faster again.

@@ -83,7 +83,7 @@ class AsyncAdministration:
         list of dict
             One map per model: ``name``, ``kind``, ``dim``, ``samples``, ``applied_lsn`` and ``create_lsn``.
         """
-        return await self._run(self._session.request_list("models"))
+        return await self._run(self._session.models())
 
     async def describe(self, model: str) -> dict[str, Any]:
         """Return the description of a model, after it has learned everything sent before.
@@ -114,7 +114,7 @@ class AsyncAdministration:
         dict
             The counters.
         """
-        return await self._run(self._session.request("stats", model or ""))
+        return await self._run(self._session.stats(model or ""))
 
     async def reheat(self, model: str, heat: float = 1.0) -> dict[str, Any]:
         """Set the model's schedules back, so that it learns faster again.

@@ -183,7 +183,7 @@ _REPLIES: Final[Mapping[str, Check]] = {
     ),
     "create": _fields(**_model, **_record, spec=_map),
     "delete": _fields(**_record),
-    "models": _fields(models=_list_of(_fields(**_model))),
+    "models": _fields(models=_list_of(_fields(**_model)), more=_optional(_flag)),
     "describe": _fields(
         **_model,
         spec=_map,
@@ -227,7 +227,7 @@ _REPLIES: Final[Mapping[str, Check]] = {
         bytes=_integer,
     ),
     "unpin": _fields(**_checkpoint),
-    "stats": _map,
+    "stats": _fields(models=_optional(_map), more=_optional(_flag)),
     "position": _fields(epoch=_integer, next_seq=_integer),
 }
 

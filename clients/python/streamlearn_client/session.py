@@ -161,6 +161,23 @@ class Session:
         entries: list[dict[str, Any]] = (yield from self.request(op, model))[op]
         return entries
 
+    def models(self) -> Operation[list[dict[str, Any]]]:
+        """Return all models. The daemon answers in parts, by name."""
+        page = yield from self.request("models")
+        models: list[dict[str, Any]] = page["models"]
+        while page.get("more") and page["models"]:
+            page = yield from self.request("models", after=page["models"][-1]["name"])
+            models += page["models"]
+        return models
+
+    def stats(self, model: str) -> Operation[dict[str, Any]]:
+        """Return the counters of the daemon and of all models, which the daemon answers in parts."""
+        stats = page = yield from self.request("stats", model)
+        while page.pop("more", False) and (models := page.get("models")):
+            page = yield from self.request("stats", after=max(models))
+            stats["models"] |= page.get("models") or {}
+        return stats
+
     # ----------------------------------------------------------------------------- create and delete
 
     def create(self, model: str, kind: str, spec: Mapping[str, Any]) -> Operation[dict[str, Any]]:

@@ -26,6 +26,7 @@ from streamlearn.models.outputs import row_bytes
 from streamlearn.shard import HostedModel
 from streamlearn_client.protocol import VERSION, Request
 
+PAGE = 500  # models in one answer to `models` or `stats`
 FORECAST_VALUE_BYTES = 8  # a forecast is computed in float64
 
 
@@ -67,9 +68,18 @@ class ReadOperations:
 
     def _do_models(self, reply_to: ReplyAddress, request: Request) -> None:
         self._context.replies.check_unread(reply_to)
-        visible = filter(lambda hosted: reply_to.identity.sees(hosted.name), self._context.shard)
-        models = sorted(visible, key=lambda hosted: hosted.name)
-        self._context.replies.ok(reply_to, {"models": [model_fields(hosted) for hosted in models]})
+        models, more = self._page(reply_to.identity.sees, request.fields.get("after", ""))
+        fields = {"models": [model_fields(hosted) for hosted in models], "more": more}
+        self._context.replies.ok(reply_to, fields)
+
+    def _page(self, visible: Callable[[str], bool], after: str) -> tuple[list[HostedModel], bool]:
+        """Return the first models by name after a name, and whether there are more.
+
+        An answer for thousands of models would delay all other clients.
+        """
+        names = sorted(each.name for each in self._context.shard if each.name > after and visible(each.name))
+        models = [self._context.shard.find(name) for name in names[:PAGE]]
+        return models, len(names) > PAGE
 
     def _do_describe(self, reply_to: ReplyAddress, request: Request) -> None:
         """The description includes every batch that was accepted before this request."""
@@ -157,11 +167,12 @@ class ReadOperations:
     def _do_stats(self, reply_to: ReplyAddress, request: Request) -> None:
         self._context.replies.check_unread(reply_to)
         context = self._context
+        more = False
         if request.model:
             hosted_models = [context.shard.find(request.model)]
         else:
-            allows = reply_to.identity.allows
-            hosted_models = [hosted for hosted in context.shard if allows("query", hosted.name)]
+            allows = partial(reply_to.identity.allows, "query")
+            hosted_models, more = self._page(allows, request.fields.get("after", ""))
         models = {}
         for hosted in hosted_models:
             models[hosted.name] = {
@@ -191,6 +202,7 @@ class ReadOperations:
                 "journal_bytes": context.journal.bytes,
                 "journal_segments": context.journal.segments,
                 "models": models,
+                "more": more,
             },
         )
 

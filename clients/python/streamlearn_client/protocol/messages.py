@@ -221,7 +221,7 @@ OPS: Final[Mapping[str, Op]] = {
     "hello": _op(cumulative_acks=bool),
     "create": _op("model", "kind", model=str, kind=str, spec=dict),
     "delete": _op("model", model=str),
-    "models": _op(),
+    "models": _op(after=str),
     "describe": _op("model", model=str),
     "learn": _op(
         "model",
@@ -244,7 +244,7 @@ OPS: Final[Mapping[str, Op]] = {
     "checkpoints": _op("model", model=str),
     "restore": _op("model", model=str, lsn=int, name=str, into=str),
     "backup": _op("directory", directory=str),
-    "stats": _op(model=str),
+    "stats": _op(model=str, after=str),
     "position": _op("model", "producer", model=str, producer=str),
 }
 
