@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import mmap
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
 _NO_PREALLOCATION = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 _HOLDER_BYTES = 32  # of the lock file: the process id of its holder
+_MAPPED_BYTES = 128  # of the lock file
 _BUFFERS_PER_CALL = 1024  # IOV_MAX of Linux
 _SYNCFS_REPORTS_ERRORS = (5, 8)  # since this version of Linux, syncfs reports bytes that could not be written
 
@@ -228,7 +230,8 @@ class FS:
                 process=holder,
             ) from None
         lock = Lock(fd)
-        lock.note(f"{os.getpid()}\n".encode().ljust(_HOLDER_BYTES, b"\0"), 0)
+        if lock.note(f"{os.getpid()}\n".encode().ljust(_HOLDER_BYTES, b"\0"), 0):
+            lock.map()
         return lock
 
 
@@ -269,6 +272,24 @@ class Lock:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._mapped: mmap.mmap | None = None
+
+    def map(self) -> None:
+        """Map the beginning of the file into memory, so that `put` needs no system call.
+
+        Only after a successful write to this part: then its space is reserved, also on a full disk.
+        """
+        with suppress(OSError, ValueError):  # a file system without shared mappings
+            if os.fstat(self._fd).st_size < _MAPPED_BYTES:
+                os.ftruncate(self._fd, _MAPPED_BYTES)
+            self._mapped = mmap.mmap(self._fd, _MAPPED_BYTES)
+
+    def put(self, data: Bytes, offset: int) -> None:
+        """Write to the first bytes of the lock file, if that is possible. They survive the process."""
+        if self._mapped is None:
+            self.note(data, offset)
+        else:
+            self._mapped[offset : offset + len(data)] = data
 
     def read(self, size: int, offset: int) -> bytes:
         """Return ``size`` bytes of the lock file, fewer at its end."""
@@ -296,6 +317,9 @@ class Lock:
 
     def release(self) -> None:
         """Release the lock. The lock file stays, since removing it would cause a race."""
+        if self._mapped is not None:
+            self._mapped.close()
+            self._mapped = None
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
