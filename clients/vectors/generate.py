@@ -145,6 +145,7 @@ def requests() -> Iterator[dict[str, Any]]:
     yield request("reheat", op(18, "reheat", model="pump"))
     yield request("reheat by half", op(19, "reheat", model="pump", heat=0.5))
     yield request("hello", op(1, "hello"))
+    yield request("hello, cumulative acks", op(1, "hello", cumulative_acks=True))
     spec = {
         "dim": 8,
         "grid": [10, 10],
@@ -260,6 +261,7 @@ def replies() -> Iterator[dict[str, Any]]:
 
     lsns = {"lsn": 12, "durable_lsn": 12, "applied_lsn": 11}
     yield reply("ack", 7, {**lsns, "duplicate": False, "rows": 256})
+    yield reply("ack of 40 requests", 7, {**lsns, "duplicate": False, "rows": 256, "acks": 40})
     yield reply("ack of a resend", 7, {**lsns, "duplicate": True, "rows": 256})
     counts = {"rows": 3, "matched": 2, "unmatched": 1}
     yield reply("ack of late targets", 7, {**lsns, "duplicate": False, **counts})

@@ -1,16 +1,13 @@
 """The fast lane and the general way side by side: the same messages give the same answers and the same state.
 
 Two daemons read the same random messages, burst by burst. One of them has no templates, so that every batch
-takes the general way. Sockets and clock are simulated, and the disk is full on demand.
+takes the general way. The disk is full at times.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import random
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +15,8 @@ import msgpack
 import numpy as np
 import pytest
 
-from streamlearn import models
-from streamlearn.daemon.config import Settings
-from streamlearn.daemon.daemon import Daemon
-from streamlearn.daemon.runtime import Runtime
-from streamlearn.kernels.stream.interrupt import NEVER
-from streamlearn.models.batch import part
-from streamlearn.recovery import recover
-from streamlearn.shard.producer_arrays import POSITIONS
-from streamlearn.shard.record_codec import decode_batch
-from streamlearn.store.checkpoint import CheckpointStore
-from streamlearn.store.fs import FS
-from streamlearn.store.journal import Journal
 from streamlearn_client.protocol import Learn, Request, encode_request
-from tests.simulation.network import Answer, Link, Network, Sockets
-from tests.simulation.tasks import SelfPipe
+from tests.daemon.sides import Clock, Reply, Sent, Side
 
 SPECS: dict[str, tuple[str, dict[str, Any]]] = {
     "map": ("som", {"dim": 2, "grid": [3, 3], "scale": "standard"}),
@@ -48,155 +32,6 @@ SPECS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 BURSTS = 60
-Sent = tuple[str, list[bytes]]  # "" for the firehose, or the connection; the frames
-
-
-class Disk(FS):
-    """The real file system; a test can make it full."""
-
-    full = False
-
-    def pwritev(self, fd: int, buffers: Any, offset: int) -> int:
-        if self.full:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return super().pwritev(fd, buffers, offset)
-
-
-class Clock:
-    """The time of both daemons. It stands still during a burst."""
-
-    def __init__(self) -> None:
-        self.now = 1_700_000_000 * 10**9
-
-
-class Idle:
-    """A thread, a poller and interrupts that do nothing."""
-
-    def __init__(self, *_: Any, **__: Any) -> None: ...
-
-    def start(self) -> None: ...
-
-    def join(self) -> None: ...
-
-    def register(self, source: Any, flags: int = 0) -> None: ...
-
-    def poll(self, milliseconds: int) -> None: ...
-
-    def begin_slice(self, rows: int, pace: float) -> Any:
-        return NEVER
-
-    def waiting(self, now: int) -> bool:
-        return False
-
-    def have_read(self, now: int, *, batches: bool) -> None: ...
-
-
-class Side:
-    """One of the two daemons. Syncs happen on its own thread, after each turn."""
-
-    def __init__(self, directory: Path, clock: Clock, fast: bool) -> None:
-        self.directory, self.disk, self.network = directory, Disk(), Network()
-        self.journal = Journal.open(self.disk, directory / "journal")
-        checkpoints = CheckpointStore(self.disk, directory / "checkpoints")
-        self.sockets: Any = Sockets(self.network)
-        parts: dict[str, Any] = dict.fromkeys(("thread", "poller", "interrupts"), Idle)
-        clocks = dict.fromkeys(("wall_ns", "steady_ns"), lambda: clock.now)
-        self.daemon = Daemon(
-            Settings(data_dir=directory, checkpoints={"seconds": 1e9}),
-            self.journal,
-            checkpoints,
-            recover(self.journal, checkpoints, models),
-            self.sockets,
-            "test",
-            Runtime(**parts, **clocks, self_pipe=SelfPipe),
-        )
-        if not fast:
-            self.daemon.loop._lane.find = lambda header, sender, identity: None  # type: ignore[method-assign]
-        self.answers: list[tuple[bytes, dict[str, Any]]] = []
-        self.network.on_reply = self._answered
-        self.links: dict[str, Link] = {}
-
-    def _answered(self, link: Link, peer: bytes, answer: list[bytes]) -> None:
-        frames = answer[1:] if answer[0] == b"" else answer
-        self.answers.append((link.name.encode(), msgpack.unpackb(frames[0])))
-
-    def link(self, name: str) -> Link:
-        if name not in self.links:
-            self.links[name] = self.network.link(name)
-            self.links[name].connect()
-        return self.links[name]
-
-    def deliver(self, burst: list[Sent]) -> None:
-        """Handle the messages of a burst, which wait together."""
-        for name, frames in burst:
-            if name:
-                peer = self.link(name).peer
-                assert peer is not None
-                self.sockets.requests.inbox.append([peer, *frames])
-            else:
-                self.sockets.firehose.inbox.append(list(frames))
-        for _ in range(8):
-            self.daemon.loop.turn()
-            self.journal.sync()
-        while self.daemon.context.shard.has_backlog or not self.daemon.loop._group_commit.idle:
-            self.daemon.loop.turn()
-            self.journal.sync()
-
-    def outcome(self) -> dict[str, Any]:
-        """Everything that must not depend on the way, except answers and records."""
-        context = self.daemon.context
-        hosted = {each.name: each for each in context.shard}
-        return {
-            "hashes": {name: each.model.state_hash() for name, each in hosted.items()},
-            "counts": {name: (each.learned, each.missing_batches) for name, each in hosted.items()},
-            "producers": {name: _table(each.accepted_producers) for name, each in hosted.items()},
-            "applied": {name: _table(each.applied_producers) for name, each in hosted.items()},
-            "models": {name: each.to_map() for name, each in context.metrics.models.items()},
-            "errors": context.metrics.errors,
-            "lost": context.metrics.firehose_lost,
-            "messages": context.metrics.messages,
-        }
-
-    def records(self) -> Iterator[tuple[Any, ...]]:
-        """The batches and the other records of the journal, in order, each with its lsn at the end."""
-        for record in self.journal.replay():
-            made = decode_batch(record, False)
-            if made is None:
-                yield record.model, record.kind, bytes(record.payload), record.lsn
-                continue
-            rows = made.rows // record.batches
-            for index in range(record.batches):
-                batch = part(made, index * rows, (index + 1) * rows)
-                columns = tuple(None if column is None else column.tobytes() for column in batch)
-                numbered = record.seq + index if record.producer else 0
-                number = record.producer, record.epoch, numbered
-                yield record.model, record.kind, *number, record.time, columns, record.lsn
-
-    def recovered(self) -> dict[str, Any]:
-        """States and producer tables of a new process that replays the journal."""
-        checkpoints = CheckpointStore(self.disk, self.directory / "checkpoints")
-        shard = recover(self.journal, checkpoints, models).shard
-        return {
-            each.name: (each.model.state_hash(), _table(each.applied_producers, lsn=True)) for each in shard
-        }
-
-    def live(self) -> dict[str, Any]:
-        """What `recovered` must return."""
-        shard = self.daemon.context.shard
-        return {
-            each.name: (each.model.state_hash(), _table(each.accepted_producers, lsn=True)) for each in shard
-        }
-
-    def close(self) -> None:
-        self.daemon.context.self_pipe.close()
-        self.journal.close()
-
-
-def _table(producers: Any, lsn: bool = False) -> dict[str, Any]:
-    arrays = producers.to_arrays()
-    if not lsn:  # records are not the same
-        arrays[POSITIONS] = arrays[POSITIONS][:, :2]
-    return {name: array.tolist() for name, array in arrays.items()}
 
 
 class Script:
@@ -378,9 +213,7 @@ class Script:
         return [(connection, [bytes(f) for f in encode_request(Request("describe", self.ids, model))])]
 
 
-def expanded(
-    script: Script, answers: list[tuple[bytes, dict[str, Any]]]
-) -> list[tuple[bytes, dict[str, Any]]]:
+def expanded(script: Script, answers: list[Reply]) -> list[Reply]:
     """Replace each cumulative ack by the acks that it stands for."""
     found = []
     for name, answer in answers:
@@ -388,15 +221,15 @@ def expanded(
         if acks == 1:
             found.append((name, answer))
             continue
-        assert name == b"two", "only this connection accepts cumulative acks"
+        assert name == "two", "only this connection accepts cumulative acks"
         learn = script.single[answer["id"]]
-        ids = script.streams[name.decode(), learn.model, learn.producer, learn.epoch]
+        ids = script.streams[name, learn.model, learn.producer, learn.epoch]
         last = ids.index(answer["id"])
         found += [(name, answer | {"id": number}) for number in ids[last + 1 - acks : last + 1]]
     return found
 
 
-def comparable(answers: list[tuple[bytes, dict[str, Any]]]) -> list[str]:
+def comparable(answers: list[Reply]) -> list[str]:
     """The answers without what depends on the division into records."""
     found = []
     for name, answer in answers:
@@ -405,11 +238,11 @@ def comparable(answers: list[tuple[bytes, dict[str, Any]]]) -> list[str]:
         if ok is not None:
             hidden = ("lsn", "durable_lsn", "applied_lsn", "create_lsn", "instance", "checkpoints")
             answer["ok"] = {key: value for key, value in ok.items() if key not in hidden}
-        found.append(f"{name.decode()} {answer}".replace("/fast/", "/").replace("/general/", "/"))
+        found.append(f"{name} {answer}".replace("/fast/", "/").replace("/general/", "/"))
     return sorted(found)
 
 
-def check_acks(script: Script, answers: list[tuple[bytes, dict[str, Any]]], side: Side) -> None:
+def check_acks(script: Script, answers: list[Reply], side: Side) -> None:
     """An ack names the record of its batch, which is durable if the ack says so."""
     lsns = {record[:5]: record[-1] for record in side.records() if len(record) == 8}
     for _, answer in answers:
