@@ -8,6 +8,7 @@ they are the text of the docstrings, and tests compare them with the arrays that
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
 import numpy as np
@@ -263,6 +264,7 @@ def typed(cls: type[_T], out: NamedArrays) -> _T:
     return out  # type: ignore[return-value]
 
 
+@cache
 def columns(cls: type[NamedArrays]) -> dict[str, tuple[str, Column]]:
     """Return dtype and declaration of every output of ``cls``, its own outputs first."""
     hints = get_type_hints(cls, include_extras=True)

@@ -15,6 +15,7 @@ from streamlearn.errors import Gap, Quarantined, UnknownProducer
 from streamlearn.kernels.stream.interrupt import NEVER
 from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets, joined, part
+from streamlearn.models.outputs import row_bytes
 from streamlearn.models.row_cost import query_cost, row_cost
 from streamlearn.shard.producers import Position, ProducerState
 from streamlearn.shard.record_codec import check_layout, content_digests, decode_batch
@@ -155,6 +156,7 @@ class HostedModel:
         "nanoseconds_per_query_row",
         "nanoseconds_per_row",
         "query_cost",
+        "row_bytes",
         "row_cost",
         "set_aside",
         "slice_rows",
@@ -179,6 +181,7 @@ class HostedModel:
         self.backlog_rows = 0
         self.backlog_bytes = 0
         self.row_cost, self.query_cost = row_cost(model.spec), query_cost(model.spec)
+        self.row_bytes = row_bytes(model)  # of an answer to `predict`
         self.slice_rows = self._bounded(FIRST_SLICE, FIRST_SLICE_COST)
         self.nanoseconds_per_row = 0.0
         self.nanoseconds_per_query_row = 0.0  # a sample of a query, or a step of a forecast

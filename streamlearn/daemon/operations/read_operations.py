@@ -22,7 +22,6 @@ from streamlearn.daemon.network.replies import (
 from streamlearn.daemon.operations.queries import Arrays, Queries, Query
 from streamlearn.errors import TooLarge
 from streamlearn.models.base import Model
-from streamlearn.models.outputs import row_bytes
 from streamlearn.shard import HostedModel
 from streamlearn_client.protocol import VERSION, Request
 
@@ -116,7 +115,7 @@ class ReadOperations:
         x, keys = request.x, request.keys
         query_bytes = x.nbytes + (0 if keys is None else keys.nbytes)
         hosted = self._context.shard.hosted(request.model)
-        output_bytes = len(x) * row_bytes(hosted.model)
+        output_bytes = len(x) * hosted.row_bytes
         query = Query(
             reply_to, len(x), lambda model: model.predict(x, keys).arrays, query_bytes, output_bytes
         )
