@@ -264,7 +264,6 @@ def typed(cls: type[_T], out: NamedArrays) -> _T:
     return out  # type: ignore[return-value]
 
 
-@cache
 def columns(cls: type[NamedArrays]) -> dict[str, tuple[str, Column]]:
     """Return dtype and declaration of every output of ``cls``, its own outputs first."""
     hints = get_type_hints(cls, include_extras=True)
@@ -295,8 +294,14 @@ def row_bytes(model: Any) -> int:
         _, *others = shape.strip("()").split(",")
         return math.prod(length(name.strip()) for name in others if name.strip())
 
-    declared = columns(model.outputs_class).values()
+    declared = _declared(model.outputs_class)
     return sum(np.dtype(dtype).itemsize * max(map(values, column.shapes)) for dtype, column in declared)
+
+
+@cache
+def _declared(cls: type[NamedArrays]) -> tuple[tuple[str, Column], ...]:
+    """Dtype and declaration of every output. To read them from the annotations takes 0.3 ms."""
+    return tuple(columns(cls).values())
 
 
 def _dtype(array: object) -> str:

@@ -25,6 +25,7 @@ ZERO_COPY_BYTES = 1 << 18  # larger frames are not copied: the copy would cost m
 SMALL_BYTES = 4096  # smaller replies are never refused
 MARK_BYTES = 1 << 16  # bytes of replies after which one is tracked
 MOST_CUMULATIVE = 1 << 16  # connections that are known to accept cumulative acks
+MORE, LAST = int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.NOBLOCK)  # flags of frames; enums cost more in each call
 OVERHEAD = 128  # bytes of memory that a reply takes in addition to its content, about
 
 
@@ -188,11 +189,11 @@ class Replies:
         track = connection.unmarked + size > MARK_BYTES
         try:
             for frame in envelope:
-                self._socket.send(frame, zmq.NOBLOCK | zmq.SNDMORE)
+                self._socket.send(frame, MORE)
             for frame in frames[:-1]:
-                self._socket.send(frame, zmq.NOBLOCK | zmq.SNDMORE, len(frame) < ZERO_COPY_BYTES)
+                self._socket.send(frame, MORE, len(frame) < ZERO_COPY_BYTES)
             last = frames[-1]
-            tracker = self._socket.send(last, zmq.NOBLOCK, not track, track)
+            tracker = self._socket.send(last, LAST, not track, track)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EAGAIN, errno.EHOSTUNREACH):
                 raise
