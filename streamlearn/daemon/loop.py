@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.durability.checkpointer import Checkpointer
 from streamlearn.daemon.durability.group_commit import GroupCommit
+from streamlearn.daemon.intake.drain import Drain
 from streamlearn.daemon.intake.lane import Lane
 from streamlearn.daemon.intake.reader import Reader
 from streamlearn.daemon.network.replies import ReplyAddress, as_typed
@@ -93,7 +94,8 @@ class Loop:
         self._poller.register(context.sockets.firehose, zmq.POLLIN)
         self._lane, sockets = Lane(context, group_commit), context.sockets
         self._requests = Reader(context, sockets.requests, True, self._lane, self._handle_request)
-        self._firehose = Reader(context, sockets.firehose, False, self._lane, self._handle_firehose)
+        drain = Drain.of(sockets.firehose) if sockets.access.server_key is None else None
+        self._firehose = Reader(context, sockets.firehose, False, self._lane, self._handle_firehose, drain)
 
     def reload(self) -> None:
         """Read the keys and rights of clients again. For any thread or signal handler."""

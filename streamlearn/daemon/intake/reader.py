@@ -8,10 +8,11 @@ from typing import TypeAlias
 import zmq
 
 from streamlearn.daemon.context import Context
+from streamlearn.daemon.intake.drain import AnyFrame, Drain
 from streamlearn.daemon.intake.lane import Lane
 from streamlearn.daemon.intake.run import Run
 from streamlearn.daemon.intake.template import integer
-from streamlearn.daemon.security.identity import Identity
+from streamlearn.daemon.security.identity import LOCAL, Identity
 from streamlearn_client.protocol import Frame, Learn
 
 COPIED_BYTES = 1024  # copying a frame up to this size costs less than keeping ZeroMQ's buffer
@@ -36,16 +37,26 @@ class Reader:
         The runs. They are closed before each call of `handle`, but not at the end of `read`.
     handle
         The general way.
+    drain
+        Receives the batches of a run after the first, for a socket whose messages have no envelope and one
+        sender. Without it, they are received one by one.
     """
 
     def __init__(
-        self, context: Context, socket: zmq.Socket[bytes], has_envelope: bool, lane: Lane, handle: Handler
+        self,
+        context: Context,
+        socket: zmq.Socket[bytes],
+        has_envelope: bool,
+        lane: Lane,
+        handle: Handler,
+        drain: Drain | None = None,
     ) -> None:
         self._context = context
         self._socket = socket
         self._has_envelope = has_envelope
         self._lane = lane
         self._handle = handle
+        self._drain = drain
 
     def read(self, nanoseconds: int) -> bool:
         """Handle waiting messages for at most so long. Return whether no message is left."""
@@ -53,44 +64,53 @@ class Reader:
         recv, find, steady_ns = self._socket.recv, self._lane.find, context.runtime.steady_ns
         until = steady_ns() + nanoseconds
         identify, longest = context.sockets.access.identify, context.limits.header_bytes
-        has_envelope = self._has_envelope
+        has_envelope, drain = self._has_envelope, self._drain
+        identity: Identity = LOCAL
         messages = 0
+        frames: list[AnyFrame] = []  # of the next message, as far as they were received
         try:
             while True:
-                frame = recv(NOBLOCK, False)
-                messages += 1
-                identity, sender = identify(frame), b""
-                if has_envelope:
-                    sender = frame.bytes
+                if not frames:
                     frame = recv(NOBLOCK, False)
-                header = frame.bytes if frame.more and len(frame) <= longest else b""
+                    messages += 1
+                    identity, frames = identify(frame), [frame]
+                sender = b""
+                if has_envelope:
+                    sender = frames[0].bytes
+                    frames = [recv(NOBLOCK, False)]
+                header = frames[0].bytes if frames[0].more and len(frames[0]) <= longest else b""
                 found = find(header, sender, identity) if header else None
-                frames = [frame]
                 if found is None or not self._receive_batch(found[0], frames):
                     self._general(identity, sender, frames)
-                elif sender:
+                    frames = []
+                else:
                     run, id_at = found
-                    run.ids.append(integer(header, id_at) if id_at else None)
-                if steady_ns() > until:
+                    frames = []
+                    if sender:
+                        run.ids.append(integer(header, id_at) if id_at else None)
+                    if drain is not None:
+                        batches, frames = drain.receive(run)
+                        messages += batches + bool(frames)
+                if not frames and steady_ns() > until:
                     return False
         except zmq.Again:
             return True
         finally:
             context.metrics.messages += messages
 
-    def _receive_batch(self, run: Run, frames: list[zmq.Frame]) -> bool:
+    def _receive_batch(self, run: Run, frames: list[AnyFrame]) -> bool:
         """Receive the arrays of a batch into the run.
 
-        Returns false if they are not as its template says. Appends the received frames to `frames`.
+        Returns false if they are not as its template says. Appends the received frames to `frames`, which
+        may have some of them already.
         """
         arena, sizes = run.arena, run.template.frame_bytes
         at = begin = arena.used
-        left = len(sizes)
-        for size in sizes:
-            left -= 1
-            frame = self._socket.recv(NOBLOCK, False)
-            frames.append(frame)
-            if len(frame) != size or frame.more != (left > 0):
+        for index, size in enumerate(sizes, 1):
+            if index == len(frames):
+                frames.append(self._socket.recv(NOBLOCK, False))
+            frame = frames[index]
+            if len(frame) != size or frame.more != (index < len(sizes)):
                 return False
             arena.view[at : at + size] = frame.buffer
             at += size
@@ -98,7 +118,7 @@ class Reader:
         run.extend(begin)
         return True
 
-    def _general(self, identity: Identity, sender: bytes, received: list[zmq.Frame]) -> None:
+    def _general(self, identity: Identity, sender: bytes, received: list[AnyFrame]) -> None:
         """Handle a message, of which the frames after the routing id are `received` as far as they came."""
         self._lane.close()
         while received[-1].more:

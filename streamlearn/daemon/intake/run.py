@@ -23,6 +23,11 @@ class Arena:
         self.view = self.memory.data
         self.used = 0
 
+    @property
+    def room(self) -> int:
+        """How many more bytes fit."""
+        return len(self.memory) - self.used
+
     def has_room(self, size: int) -> bool:
         """Whether `size` more bytes fit."""
         return self.used + size <= len(self.memory)

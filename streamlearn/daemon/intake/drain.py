@@ -1,0 +1,153 @@
+"""The drain: a compiled loop that receives the batches of a run, without Python between two messages.
+
+It needs the address of libzmq's functions, and a socket without keys: then all messages have one sender. A
+`Reader` without a drain receives the same batches one by one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, TypeAlias
+
+import numpy as np
+import zmq
+
+from streamlearn.daemon.intake.run import Run
+from streamlearn.daemon.intake.template import Template
+from streamlearn.kernels.compiler import ready
+from streamlearn.kernels.stream import receiving
+
+FUNCTIONS = ("zmq_msg_recv", "zmq_msg_data", "zmq_msg_more")
+MOST_BATCHES = 256  # of one call: the reader looks at its clock in between
+
+
+class ReceivedFrame:
+    """A frame with the part of `zmq.Frame` that the reader uses. `more`: whether another frame follows."""
+
+    __slots__ = ("bytes", "more")
+
+    def __init__(self, content: bytes, more: bool) -> None:
+        self.bytes = content
+        self.more = more
+
+    def __len__(self) -> int:
+        return len(self.bytes)
+
+    @property
+    def buffer(self) -> memoryview:
+        """The content."""
+        return memoryview(self.bytes)
+
+
+AnyFrame: TypeAlias = zmq.Frame | ReceivedFrame
+
+
+class Drain:
+    """Receives from one socket. Used on the loop's thread.
+
+    Parameters
+    ----------
+    socket
+        The socket.
+    library
+        libzmq.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes], library: ctypes.CDLL) -> None:
+        ready(receiving)
+        functions = [getattr(library, name) for name in FUNCTIONS] + [ctypes.CDLL(None).memcmp]
+        addresses = [ctypes.cast(function, ctypes.c_void_p).value for function in functions]
+        self._functions = np.array(addresses, np.int64)
+        self._socket = socket.underlying
+        self._messages = np.zeros((2, receiving.MESSAGE_BYTES // 8), np.int64)  # two zmq_msg_t
+        for message in self._messages:
+            library.zmq_msg_init(ctypes.c_void_p(message.ctypes.data))
+        self._messages_address = self._messages.ctypes.data
+        self._outcome = np.zeros(receiving.OUTCOME, np.int64)
+        self._expected = _Expected(None)
+
+    @classmethod
+    def of(cls, socket: Any) -> Drain | None:
+        """Return a drain for the socket; `None` if it is not ZeroMQ's or libzmq's functions are hidden."""
+        library = _libzmq()
+        return cls(socket, library) if library is not None and isinstance(socket, zmq.Socket) else None
+
+    def receive(self, run: Run) -> tuple[int, list[AnyFrame]]:
+        """Receive the next batches of a run from the messages that wait.
+
+        Returns
+        -------
+        batches : int
+            How many were added to the run; at most `MOST_BATCHES`.
+        frames : list of AnyFrame
+            The first frames of the message after them if it is another one. The rest has not been received.
+        """
+        template, arena, outcome = run.template, run.arena, self._outcome
+        expected = self._expected
+        if expected.template is not template:
+            expected = self._expected = _Expected(template)
+        begin = arena.used
+        most = min(MOST_BATCHES, run.most - run.batches, arena.room // template.batch_bytes)
+        batches = receiving.receive_batches(
+            self._socket,
+            self._functions,
+            self._messages_address,
+            expected.parts,
+            expected.text_address,
+            expected.sizes,
+            run.next_seq if template.numbered else -1,
+            arena.memory,
+            begin,
+            most,
+            outcome,
+        )
+        if batches:
+            arena.used = begin + batches * template.batch_bytes
+            run.extend(begin, batches)
+        return batches, [] if outcome[receiving.END] == receiving.WAITING else self._other_frames(run)
+
+    def _other_frames(self, run: Run) -> list[AnyFrame]:
+        """Return the frames of an unexpected message that were received."""
+        outcome, arena = self._outcome, run.arena
+        end = outcome[receiving.END]
+        frames: list[AnyFrame] = [_frame(*outcome[receiving.HEADER_ADDRESS : receiving.HEADER_MORE + 1])]
+        if end == receiving.OTHER_HEADER:
+            return frames
+        at = arena.used
+        for size in run.template.frame_bytes[: outcome[receiving.ARRAYS]]:
+            frames.append(ReceivedFrame(bytes(arena.view[at : at + size]), True))
+            at += size
+        if end == receiving.OTHER_ARRAY:
+            frames.append(_frame(*outcome[receiving.ARRAY_ADDRESS : receiving.ARRAY_MORE + 1]))
+        return frames
+
+
+class _Expected:
+    """What the compiled loop compares a message with."""
+
+    __slots__ = ("parts", "sizes", "template", "text", "text_address")
+
+    def __init__(self, template: Template | None) -> None:
+        self.template = template
+        key = template.key if template is not None else ()
+        self.parts = np.array([len(part) for part in key], np.int64)
+        self.text = np.frombuffer(b"".join(key), np.uint8)
+        self.text_address = self.text.ctypes.data
+        self.sizes = np.array(template.frame_bytes if template is not None else [], np.int64)
+
+
+def _frame(address: int, size: int, more: int) -> ReceivedFrame:
+    return ReceivedFrame(ctypes.string_at(int(address), int(size)), bool(more))
+
+
+def _libzmq() -> ctypes.CDLL | None:
+    """Return the libzmq that pyzmq uses; `None` if its functions cannot be called."""
+    try:
+        from zmq.backend.cython import _zmq
+
+        library = ctypes.CDLL(_zmq.__file__)
+        for name in (*FUNCTIONS, "zmq_msg_init"):
+            getattr(library, name)
+    except (ImportError, OSError, AttributeError):
+        return None
+    return library

@@ -1,0 +1,192 @@
+"""Receiving batches: a loop around ZeroMQ's functions, without Python between two messages.
+
+The functions are called by their addresses, so this module needs no ZeroMQ.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array, populate_array
+
+from ..compiler import device, kernel
+
+# How a call of `receive_batches` ends.
+WAITING = 0  # no further message has arrived, or `most` batches were received
+OTHER_HEADER = 1  # a message has another header, or no arrays
+OTHER_ARRAY = 2  # an array has another size, or another number of frames follows it
+INTERRUPTED = 3  # ZeroMQ returned an error in the middle of a message
+# The places in `outcome`: how it ended; the arrays of an incomplete batch that are in the arena; of the last
+# header and of the last array: address, bytes, whether frames follow.
+END, ARRAYS = 0, 1
+HEADER_ADDRESS, HEADER_BYTES, HEADER_MORE = 2, 3, 4
+ARRAY_ADDRESS, ARRAY_BYTES, ARRAY_MORE = 5, 6, 7
+OUTCOME = 8
+
+MESSAGE_BYTES = 64  # of a zmq_msg_t
+_DONTWAIT = 1
+
+
+def _caller(arguments: int, bits: int) -> Any:
+    """Return the code of a call of a C function by its address. It takes and returns integers."""
+    word = ir.IntType(64)
+    kind = ir.FunctionType(ir.IntType(bits), [word] * arguments)
+
+    def build(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        result = builder.call(builder.inttoptr(values[0], kind.as_pointer()), values[1:])
+        return result if bits == 64 else builder.sext(result, word)
+
+    return build
+
+
+@intrinsic
+def _receive(typing: Any, function: Any, message: Any, socket: Any, flags: Any) -> Any:
+    """``int zmq_msg_recv(zmq_msg_t *, void *socket, int flags)``."""
+    return types.int64(types.int64, types.int64, types.int64, types.int64), _caller(3, 32)
+
+
+@intrinsic
+def _data(typing: Any, function: Any, message: Any) -> Any:
+    """``void *zmq_msg_data(zmq_msg_t *)``."""
+    return types.int64(types.int64, types.int64), _caller(1, 64)
+
+
+@intrinsic
+def _more(typing: Any, function: Any, message: Any) -> Any:
+    """``int zmq_msg_more(const zmq_msg_t *)``."""
+    return types.int64(types.int64, types.int64), _caller(1, 32)
+
+
+@intrinsic
+def _compare(typing: Any, function: Any, a: Any, b: Any, size: Any) -> Any:
+    """``int memcmp(const void *, const void *, size_t)``."""
+    return types.int64(types.int64, types.int64, types.int64, types.int64), _caller(3, 32)
+
+
+@intrinsic
+def _memory(typing: Any, address: Any, size: Any) -> Any:
+    """The ``size`` bytes at ``address`` as an array, without a reference count."""
+    view = types.Array(types.uint8, 1, "C")
+
+    def build(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        array = make_array(view)(context, builder)
+        pointer = builder.inttoptr(values[0], array.data.type)
+        one = context.get_constant(types.intp, 1)
+        populate_array(array, pointer, [values[1]], [one], one, meminfo=None)
+        return array._getvalue()
+
+    return view(types.int64, types.int64), build
+
+
+@device
+def _integer_bytes(first):
+    """Length of a MessagePack integer of 0 or more, or nil, by its first byte; 0 for all other values."""
+    if first < 0x80 or first == 0xC0:
+        return 1
+    if first == 0xCC:
+        return 2
+    if first == 0xCD:
+        return 3
+    if first == 0xCE:
+        return 5
+    if first == 0xCF:
+        return 9
+    return 0
+
+
+@device
+def _is_integer(header, at, size, number):
+    """Whether the integer of ``size`` bytes at ``at`` is ``number``, which is 0 or more."""
+    first = header[at]
+    if first == 0xC0:
+        return False
+    value = 0 if size > 1 else first + 0
+    for n in range(1, size):
+        value = (value << 8) | header[at + n]
+    return value == number
+
+
+@device
+def _fits(address, size, compare, text, parts, seq):
+    """Whether a header consists of the three parts, with an integer or nil as `id` and ``seq`` as `seq`."""
+    header = _memory(address, size)
+    at = 0
+    for part in range(3):
+        length = parts[part]
+        if at + length > size or _compare(compare, address + at, text, length) != 0:
+            return False
+        at += length
+        text += length
+        if (part == 0 and length > 0) or (part == 1 and seq >= 0):
+            if at >= size:
+                return False
+            length = _integer_bytes(header[at])
+            if length == 0 or at + length > size:
+                return False
+            if part == 1 and not _is_integer(header, at, length, seq):
+                return False
+            at += length
+    return at == size
+
+
+@kernel("i8(i8, i8[::1], i8, i8[::1], i8, i8[::1], i8, u1[::1], i8, i8, i8[::1])")
+def receive_batches(
+    # ZeroMQ
+    socket,  # address of the socket
+    functions,  # (4,): addresses of zmq_msg_recv, zmq_msg_data, zmq_msg_more and memcmp
+    messages,  # address of two initialized zmq_msg_t: for the header, for an array
+    # the expected messages
+    parts,  # (3,): bytes of the header before the value of `id`, then up to the value of `seq`, then after it
+    text,  # address of these bytes
+    sizes,  # (arrays,): bytes of each array
+    seq,  # number of the first batch; -1: the headers have no `seq`
+    # results
+    arena,  # (bytes,): the arrays of the batches, from `begin` on without gaps
+    begin,
+    most,  # batches
+    outcome,  # (OUTCOME,)
+):
+    """Receive batches until something else comes. Return the number of batches.
+
+    An unexpected frame stays in its zmq_msg_t until the next call.
+    """
+    header_message = messages
+    array_message = messages + MESSAGE_BYTES
+    at = begin
+    outcome[END] = WAITING
+    for batch in range(most):
+        size = _receive(functions[0], header_message, socket, _DONTWAIT)
+        if size < 0:
+            return batch
+        address = _data(functions[1], header_message)
+        more = _more(functions[2], header_message)
+        outcome[HEADER_ADDRESS] = address
+        outcome[HEADER_BYTES] = size
+        outcome[HEADER_MORE] = more
+        if more == 0 or not _fits(address, size, functions[3], text, parts, seq):
+            outcome[END] = OTHER_HEADER
+            return batch
+        for array in range(sizes.size):
+            size = _receive(functions[0], array_message, socket, _DONTWAIT)
+            outcome[ARRAYS] = array
+            if size < 0:
+                outcome[END] = INTERRUPTED
+                return batch
+            address = _data(functions[1], array_message)
+            more = _more(functions[2], array_message)
+            if size != sizes[array] or (more != 0) != (array + 1 < sizes.size):
+                outcome[ARRAY_ADDRESS] = address
+                outcome[ARRAY_BYTES] = size
+                outcome[ARRAY_MORE] = more
+                outcome[END] = OTHER_ARRAY
+                return batch
+            frame = _memory(address, size)
+            for n in range(size):
+                arena[at + n] = frame[n]
+            at += size
+        if seq >= 0:
+            seq += 1
+    return most

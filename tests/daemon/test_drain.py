@@ -1,0 +1,220 @@
+"""The compiled drain of the firehose beside the reader without it: the same messages have the same effect.
+
+Two daemons get the same random script: long runs of batches, with gaps, resends, other operations, damaged
+headers, frames of wrong sizes and numbers of every width between them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import random
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+import zmq
+
+from streamlearn.daemon.intake import drain as drain_module
+from streamlearn.daemon.intake.drain import Drain
+from streamlearn.daemon.intake.run import Arena, Run
+from streamlearn.daemon.intake.template import Templates, split
+from streamlearn.daemon.security.identity import LOCAL
+from streamlearn.store.record import RecordKind
+from streamlearn_client.protocol import Learn, decode_request
+from tests.daemon.harness import Running, X, wait_for
+
+EDGES = [0, 0x7F, 0xFF, 0xFFFF, 0xFFFFFFFF, 2**48]
+"""The largest integers with 1, 2, 3, 5 and 9 bytes in MessagePack, and a larger one."""
+
+
+class Script:
+    """Random messages of the producers `a` and `b` to the model `m`, and of `c` to `keyed`, with keys."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.next_seq = {name: self.random.choice(EDGES) - self.random.randint(0, 3) for name in "abc"}
+        self.messages: list[list[bytes]] = []
+        for _ in range(40):
+            self._add()
+
+    def _header(self, name: str, rows: int, **fields: Any) -> dict[str, Any]:
+        random = self.random
+        seq = max(0, self.next_seq[name])
+        self.next_seq[name] = seq + 1
+        ids: list[Any] = [None, random.choice(EDGES), 2**64 - 1]
+        header = {"v": 1, "id": random.choice(ids), "op": "learn", "model": "m", "producer": name, "epoch": 1}
+        header |= {"seq": seq, "ack": "none", "x": {"dtype": "<f4", "shape": [rows, 2]}}
+        return header | fields
+
+    def _batch(self, name: str, rows: int) -> list[bytes]:
+        values = np.array([self.random.gauss(0, 1) for _ in range(2 * rows)], "<f4")
+        if name != "c":
+            return [msgpack.packb(self._header(name, rows)), values.tobytes()]
+        described = {"dtype": "<i8", "shape": [rows]}
+        header = self._header(name, rows, model="keyed", keys=described)
+        return [msgpack.packb(header), values.tobytes(), np.arange(rows, dtype="<i8").tobytes()]
+
+    def _add(self) -> None:
+        random, name = self.random, self.random.choice("abc")
+        rows = random.choice([1, 1, 3])
+        burst = [self._batch(name, rows) for _ in range(random.choice([1, 2, 40, 300]))]
+        odd = self._batch(name, rows)
+        burst.append(random.choice(ODD)(random, odd))
+        self.messages += burst
+
+
+def changed(frames: list[bytes], **fields: Any) -> list[bytes]:
+    return [msgpack.packb(msgpack.unpackb(frames[0]) | fields), *frames[1:]]
+
+
+def without(frames: list[bytes], *names: str) -> list[bytes]:
+    header = {name: value for name, value in msgpack.unpackb(frames[0]).items() if name not in names}
+    return [msgpack.packb(header), *frames[1:]]
+
+
+ODD: list[Callable[[random.Random, list[bytes]], list[bytes]]] = [
+    lambda random, frames: frames,
+    lambda random, frames: changed(frames, seq=msgpack.unpackb(frames[0])["seq"] + random.randint(1, 9)),
+    lambda random, frames: changed(frames, seq=max(0, msgpack.unpackb(frames[0])["seq"] - 1)),
+    lambda random, frames: changed(frames, seq=2**63 - 1 + random.randint(0, 1)),
+    lambda random, frames: changed(frames, seq=-1),
+    lambda random, frames: changed(frames, id=-5),
+    lambda random, frames: changed(frames, id="text"),
+    lambda random, frames: changed(frames, id=b"x" * 65),
+    lambda random, frames: changed(frames, epoch=random.choice([0, 2])),
+    lambda random, frames: changed(frames, model="other"),
+    lambda random, frames: changed(frames, unknown=1),
+    lambda random, frames: changed(frames, x={"dtype": "<f4", "shape": [1, 3]}),
+    lambda random, frames: without(frames, "id"),
+    lambda random, frames: without(frames, "producer", "epoch", "seq"),
+    lambda random, frames: without(frames, "seq"),
+    lambda random, frames: [msgpack.packb({"v": 1, "id": 1, "op": "stats"})],
+    lambda random, frames: [frames[0]],
+    lambda random, frames: [*frames, b""],
+    lambda random, frames: [*frames, b"more", b"and more"],
+    lambda random, frames: [*frames[:-1], frames[-1][:-1]],
+    lambda random, frames: [*frames[:-1], frames[-1] + b"\0"],
+    lambda random, frames: [*frames[:-1], b""],
+    lambda random, frames: [frames[0], frames[1] + b"1234", *frames[2:]],
+    lambda random, frames: [b"", *frames[1:]],
+    lambda random, frames: [frames[0][:-3], *frames[1:]],
+    lambda random, frames: [frames[0] + b"\0", *frames[1:]],
+    lambda random, frames: [random.randbytes(len(frames[0])), *frames[1:]],
+    lambda random, frames: [frames[0] + bytes(9000), *frames[1:]],
+]
+
+
+def effect(running: Running, script: Script) -> dict[str, Any]:
+    """Send the script and return everything that it changed."""
+    push = running.connect(zmq.PUSH, "firehose")
+    for frames in script.messages:
+        push.socket.send_multipart(frames)
+    push.send(Learn("m", X[:1], None, "last", 1, ack="none"))
+    wait_for(lambda: running.wire.call("position", "m", producer="last")["next_seq"])
+    models = running.wire.call("stats")["models"]
+    wait_for(lambda: running.wire.call("stats")["backlog_rows"] == 0)
+    metrics = running.daemon.context.metrics
+    records = [record for record in running.journal.replay() if record.kind is RecordKind.LEARN]
+    return {
+        "errors": dict(metrics.errors),
+        "lost": metrics.firehose_lost,
+        "models": {
+            name: [model[field] for field in ("received", "refused", "duplicates", "missing_batches")]
+            for name, model in sorted(models.items())
+        },
+        "hashes": [running.wire.call("describe", name)["state_hash"] for name in ("m", "keyed")],
+        "positions": [
+            running.wire.call("position", model, producer=name) | {"lsn": 0}  # the records differ
+            for model, names in (("m", "ab"), ("keyed", "c"))
+            for name in names
+        ],
+        "batches": sorted(
+            (record.model, record.producer, record.epoch, record.seq + index, record.rows // record.batches)
+            for record in records
+            for index in range(record.batches)
+        ),
+    }
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_with_and_without_the_drain(tmp_path, seed, monkeypatch):
+    print("seed", seed)
+    drained = 0
+    receive = Drain.receive
+
+    def counted(self: Drain, run: Any) -> Any:
+        nonlocal drained
+        batches, frames = receive(self, run)
+        drained += batches
+        return batches, frames
+
+    monkeypatch.setattr(Drain, "receive", counted)
+    effects = []
+    for available in (True, False):
+        if not available:
+            monkeypatch.setattr(drain_module, "_libzmq", lambda: None)
+            drained = 0
+        running = Running(tmp_path / str(available))
+        try:
+            running.wire.create()
+            running.wire.create("keyed", kind="ledger")
+            effects.append(effect(running, Script(seed)))
+        finally:
+            running.stop()
+        assert (drained > 0) == available
+    assert effects[0] == effects[1]
+    assert effects[0]["errors"]
+
+
+class FakeMessages:
+    """libzmq with a queue of frames in this process. ``None`` in the queue is an error."""
+
+    def __init__(self, frames: list[tuple[bytes, bool] | None]) -> None:
+        self.queue = frames
+        self.kept: dict[int, tuple[Any, bool]] = {}  # content of each zmq_msg_t
+        pointer, integer = ctypes.c_void_p, ctypes.c_int
+        self.zmq_msg_init = ctypes.CFUNCTYPE(integer, pointer)(lambda message: 0)
+        self.zmq_msg_recv = ctypes.CFUNCTYPE(integer, pointer, pointer, integer)(self._receive)
+        self.zmq_msg_data = ctypes.CFUNCTYPE(pointer, pointer)(lambda at: ctypes.addressof(self.kept[at][0]))
+        self.zmq_msg_more = ctypes.CFUNCTYPE(integer, pointer)(lambda at: self.kept[at][1])
+
+    def _receive(self, at: int, socket: int, flags: int) -> int:
+        assert (socket, flags) == (5, zmq.DONTWAIT)
+        frame = self.queue.pop(0) if self.queue else None
+        if frame is None:
+            return -1
+        self.kept[at] = ctypes.create_string_buffer(frame[0], max(1, len(frame[0]))), frame[1]
+        return len(frame[0])
+
+
+@pytest.mark.parametrize("arrays", [0, 1])
+def test_an_error_in_the_middle_of_a_message(arrays):
+    """The frames that were received are returned; the reader receives the rest."""
+    random = Script(0)
+    batches = [random._batch("c", 2) for _ in range(3)]
+    first = msgpack.unpackb(batches[0][0])["seq"]
+    learn = decode_request(batches[0])
+    templates = Templates(1 << 16)
+    templates.remember(batches[0], learn, LOCAL)
+    key, _, _ = split(batches[0][0])
+    run = Run(templates.get(key), b"", Arena(), first, 100)
+    frames = [(frame, frame is not batch[-1]) for batch in batches for frame in batch]
+    cut = frames[: 3 * 2 + 1 + arrays]
+    drain = Drain(SimpleNamespace(underlying=5), FakeMessages([*cut, None, *frames[len(cut) :]]))
+    count, rest = drain.receive(run)
+    assert (count, run.batches, run.next_seq) == (2, 2, first + 2)
+    assert [(frame.bytes, frame.more) for frame in rest] == cut[6:]
+    received = run.learn()
+    assert np.array_equal(received.x, np.concatenate([decode_request(batch).x for batch in batches[:2]]))
+    assert np.array_equal(received.keys, [0, 1, 0, 1])
+    empty = Drain(SimpleNamespace(underlying=5), FakeMessages([]))
+    assert empty.receive(run) == (0, [])
+
+
+def test_a_libzmq_with_hidden_functions_gives_no_drain(monkeypatch):
+    monkeypatch.setattr(drain_module, "FUNCTIONS", ("zmq_msg_recv", "no_such_function"))
+    with zmq.Context() as context, context.socket(zmq.PULL) as socket:
+        assert Drain.of(socket) is None
