@@ -193,6 +193,7 @@ class Loop:
             request = decode_request(message, self._context.limits)
             reply_to = ReplyAddress(envelope, request.id, identity)
             self._access.check(identity, request, "requests")
+            self._context.replies.check_unread(reply_to)
             if self._stopping:
                 raise ShuttingDown("the daemon is shutting down; send this again after its restart")
             if isinstance(request, Learn):

@@ -361,6 +361,15 @@ def test_envelopes_with_and_without_a_delimiter():
     assert split_envelope([b"me", b"header", b"x"]) == ([b"me"], [b"header", b"x"])
     assert split_envelope([b"me", b"", b"header"]) == ([b"me", b""], [b"header"])
     assert split_envelope([b"me"]) == ([b"me"], [])
+    first, second = b"\0abcd", b"\0\x81\x82\x83\x84"  # as ZeroMQ generates them
+    header = msgpack.packb({"v": 1})
+    for routing in ([first], [first, second], [b"me", second, first]):
+        assert split_envelope([*routing, header, b"x"]) == (routing, [header, b"x"])
+        assert split_envelope([*routing, b"", header, b""]) == ([*routing, b""], [header, b""])
+    assert split_envelope([first, b"own id", b"", header]) == ([first, b"own id", b""], [header])
+    assert split_envelope([b"me", header, b"x", b""]) == ([b"me"], [header, b"x", b""])
+    assert split_envelope([b"me", header]) == ([b"me"], [header])
+    assert split_envelope([first, second]) == ([first, second], [])
 
 
 def test_the_client_checks_the_answer_of_every_operation() -> None:

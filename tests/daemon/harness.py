@@ -92,7 +92,7 @@ class Running:
         )
         self.failure: BaseException | None = None
         self._closed = False
-        self._context: zmq.Context[Any] = zmq.Context()
+        self.context: zmq.Context[Any] = zmq.Context()
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
         self._thread.start()
         self.wire = self.connect(keys=keys)
@@ -106,7 +106,7 @@ class Running:
     def connect(
         self, kind: int = zmq.DEALER, endpoint: str = "requests", keys: ClientKeys | None = None
     ) -> Wire:
-        socket = self._context.socket(kind)
+        socket = self.context.socket(kind)
         socket.linger = 0
         if keys is not None:
             keys.set_on(socket)
@@ -125,7 +125,7 @@ class Running:
         if self.failure is None:
             self.journal.close()
         self.sockets.close(0)
-        self._context.destroy(0)
+        self.context.destroy(0)
 
     def join(self) -> None:
         self._thread.join(SECONDS)

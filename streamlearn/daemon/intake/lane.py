@@ -20,6 +20,7 @@ class Lane:
 
     def __init__(self, context: Context, group_commit: GroupCommit) -> None:
         self._shard = context.shard
+        self._replies = context.replies
         self._group_commit = group_commit
         self._header_bytes = context.limits.header_bytes
         self.arena = Arena()
@@ -82,6 +83,8 @@ class Lane:
                 return None
             most -= position.next_seq
         if sender:
+            if self._replies.is_behind(sender):
+                return None
             most = min(most, self._group_commit.room(hosted, template.batch_bytes))
         run = self._runs[template.model] = Run(template, sender, self.arena, seq or 0, most)
         return run

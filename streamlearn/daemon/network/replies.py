@@ -56,8 +56,9 @@ class _Connection:
 class Replies:
     """Send replies. A client that has left, or does not read, costs one dropped reply and no delay.
 
-    A large reply is refused with `Busy` if the client has not read enough of the earlier ones. A small one is
-    sent in any case; ZeroMQ drops it if 1000 replies of the connection are unread.
+    A large reply is refused with `Busy` if the client has not read enough of the earlier ones. A client with
+    half of `most` bytes to read gets `Busy` for every request, before it is executed. The other half is for
+    the small replies to what was accepted before, and for these errors. What exceeds it is dropped.
 
     Parameters
     ----------
@@ -166,10 +167,17 @@ class Replies:
         self._account.check(size, "the answer", "ask for fewer samples or steps at a time")
 
     def check_unread(self, reply_to: ReplyAddress) -> None:
-        """Raise `Busy` if the client has half of `limits.unread_bytes` to read: the answer may be large."""
-        connection = self._connections.get(bytes(reply_to.envelope[0])) if reply_to.envelope else None
-        if connection is not None and connection.unread > self._most // 2:
+        """Raise `Busy` if the client has half of `limits.unread_bytes` to read."""
+        if self.is_behind(bytes(reply_to.envelope[0])):
             self.check(reply_to, self._most // 2)
+
+    def is_behind(self, connection_id: bytes) -> bool:
+        """Whether the client of a connection has half of `limits.unread_bytes` to read."""
+        connection = self._connections.get(connection_id)
+        if connection is None or connection.unread <= self._most // 2:
+            return False
+        self._reap(connection)
+        return connection.unread > self._most // 2
 
     def tick(self) -> None:
         """Release what clients have read, and forget connections without replies."""
@@ -186,6 +194,9 @@ class Replies:
         if connection is None:
             connection = self._connections[name] = _Connection()
         size += OVERHEAD
+        if self._is_too_far_behind(connection, size):
+            self._metrics.replies_dropped += 1
+            return
         track = connection.unmarked + size > MARK_BYTES
         try:
             for frame in envelope:
@@ -207,6 +218,15 @@ class Replies:
             connection.marks.append((tracker, connection.unmarked))
             connection.unread += connection.unmarked
             connection.unmarked = 0
+
+    def _is_too_far_behind(self, connection: _Connection, size: int) -> bool:
+        """Whether even a small reply has to be dropped. ZeroMQ's queue has no limit of its own."""
+        unread = connection.unread + connection.unmarked
+        if unread <= MARK_BYTES or (unread + size <= self._most and self._account.fits(size)):
+            return False
+        self._reap(connection)
+        unread = connection.unread + connection.unmarked
+        return unread > MARK_BYTES and (unread + size > self._most or not self._account.fits(size))
 
     def _reap(self, connection: _Connection) -> None:
         """Release the replies that ZeroMQ has sent."""

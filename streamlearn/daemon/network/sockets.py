@@ -133,6 +133,7 @@ def _new_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, frame_bytes:
         bound.rcvhwm = RECEIVE_HWM
         bound.maxmsgsize = OVERSIZE_FACTOR * max(frame_bytes, DEFAULT_LIMITS.control_header_bytes)
     if kind == zmq.ROUTER:
+        bound.sndhwm = 0  # `Replies` limits the bytes of unread replies
         bound.router_mandatory = True  # a reply to a peer that has left raises an error, which is counted
     return bound
 

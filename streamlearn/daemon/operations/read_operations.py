@@ -66,7 +66,6 @@ class ReadOperations:
         self._context.replies.ok(reply_to, self._hello | {"cumulative_acks": accepted})
 
     def _do_models(self, reply_to: ReplyAddress, request: Request) -> None:
-        self._context.replies.check_unread(reply_to)
         models, more = self._page(reply_to.identity.sees, request.fields.get("after", ""))
         fields = {"models": [model_fields(hosted) for hosted in models], "more": more}
         self._context.replies.ok(reply_to, fields)
@@ -82,7 +81,6 @@ class ReadOperations:
 
     def _do_describe(self, reply_to: ReplyAddress, request: Request) -> None:
         """The description includes every batch that was accepted before this request."""
-        self._context.replies.check_unread(reply_to)
         self._group_commit.commit()
         hosted = self._context.shard.hosted(request.model)
         self._context.watermarks.when_applied(
@@ -155,7 +153,6 @@ class ReadOperations:
         )
 
     def _do_checkpoints(self, reply_to: ReplyAddress, request: Request) -> None:
-        self._context.replies.check_unread(reply_to)
         hosted = self._context.shard.hosted(request.model)
         self._context.replies.ok(reply_to, {"checkpoints": self._checkpoints(hosted)})
 
@@ -164,7 +161,6 @@ class ReadOperations:
         return [checkpoint_fields(info, now) for info in self._checkpointer.checkpoints_of(hosted)]
 
     def _do_stats(self, reply_to: ReplyAddress, request: Request) -> None:
-        self._context.replies.check_unread(reply_to)
         context = self._context
         more = False
         if request.model:
