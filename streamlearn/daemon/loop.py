@@ -93,9 +93,14 @@ class Loop:
             self._poller_without_firehose.register(source, zmq.POLLIN)
         self._poller.register(context.sockets.firehose, zmq.POLLIN)
         self._lane, sockets = Lane(context, group_commit), context.sockets
-        self._requests = Reader(context, sockets.requests, True, self._lane, self._handle_request)
-        drain = Drain.of(sockets.firehose) if sockets.access.server_key is None else None
-        self._firehose = Reader(context, sockets.firehose, False, self._lane, self._handle_firehose, drain)
+        drains = [
+            Drain.of(socket) if sockets.access.server_key is None else None
+            for socket in (sockets.requests, sockets.firehose)
+        ]
+        self._requests = Reader(context, sockets.requests, True, self._lane, self._handle_request, drains[0])
+        self._firehose = Reader(
+            context, sockets.firehose, False, self._lane, self._handle_firehose, drains[1]
+        )
 
     def reload(self) -> None:
         """Read the keys and rights of clients again. For any thread or signal handler."""

@@ -31,11 +31,18 @@ EDGES = [0, 0x7F, 0xFF, 0xFFFF, 0xFFFFFFFF, 2**48]
 
 
 class Script:
-    """Random messages of the producers `a` and `b` to the model `m`, and of `c` to `keyed`, with keys."""
+    """Random messages of the producers `a` and `b` to the model `m`, and of `c` to `keyed`, with keys.
 
-    def __init__(self, seed: int) -> None:
+    As requests, batches after a gap are refused. So numbers begin at 0 and are used again after odd messages.
+    """
+
+    def __init__(self, seed: int, requests: bool = False) -> None:
         self.random = random.Random(seed)
+        self.requests = requests
         self.next_seq = {name: self.random.choice(EDGES) - self.random.randint(0, 3) for name in "abc"}
+        if requests:
+            self.next_seq = dict.fromkeys("abc", 0)
+        self.level = "none"
         self.messages: list[list[bytes]] = []
         for _ in range(40):
             self._add()
@@ -46,7 +53,7 @@ class Script:
         self.next_seq[name] = seq + 1
         ids: list[Any] = [None, random.choice(EDGES), 2**64 - 1]
         header = {"v": 1, "id": random.choice(ids), "op": "learn", "model": "m", "producer": name, "epoch": 1}
-        header |= {"seq": seq, "ack": "none", "x": {"dtype": "<f4", "shape": [rows, 2]}}
+        header |= {"seq": seq, "ack": self.level, "x": {"dtype": "<f4", "shape": [rows, 2]}}
         return header | fields
 
     def _batch(self, name: str, rows: int) -> list[bytes]:
@@ -62,6 +69,9 @@ class Script:
         rows = random.choice([1, 1, 3])
         burst = [self._batch(name, rows) for _ in range(random.choice([1, 2, 40, 300]))]
         odd = self._batch(name, rows)
+        if self.requests:
+            self.next_seq[name] -= 1
+            self.level = random.choice(["none", "written", "durable"])
         burst.append(random.choice(ODD)(random, odd))
         self.messages += burst
 
@@ -91,7 +101,7 @@ ODD: list[Callable[[random.Random, list[bytes]], list[bytes]]] = [
     lambda random, frames: without(frames, "id"),
     lambda random, frames: without(frames, "producer", "epoch", "seq"),
     lambda random, frames: without(frames, "seq"),
-    lambda random, frames: [msgpack.packb({"v": 1, "id": 1, "op": "stats"})],
+    lambda random, frames: [msgpack.packb({"v": 1, "id": "stats", "op": "stats"})],
     lambda random, frames: [frames[0]],
     lambda random, frames: [*frames, b""],
     lambda random, frames: [*frames, b"more", b"and more"],
@@ -107,9 +117,24 @@ ODD: list[Callable[[random.Random, list[bytes]], list[bytes]]] = [
 ]
 
 
+def answers(running: Running, socket: Any) -> list[str]:
+    """All answers on a socket that has sent its last message, without what depends on the records."""
+    wait_for(lambda: running.daemon.loop._group_commit.idle)
+    socket.send(msgpack.packb({"v": 1, "id": "end", "op": "hello"}))
+    found: list[dict[str, Any]] = []
+    while not found or found[-1]["id"] != "end":
+        assert socket.poll(60_000)
+        found.append(msgpack.unpackb(socket.recv_multipart()[-1]))
+    for answer in found:
+        for field in ("lsn", "durable_lsn", "applied_lsn"):
+            answer.get("ok", {}).pop(field, None)
+    return sorted(str(answer) for answer in found[:-1] if answer["id"] != "stats")
+
+
 def effect(running: Running, script: Script) -> dict[str, Any]:
     """Send the script and return everything that it changed."""
-    push = running.connect(zmq.PUSH, "firehose")
+    kind = (zmq.DEALER, "requests") if script.requests else (zmq.PUSH, "firehose")
+    push = running.connect(*kind)
     for frames in script.messages:
         push.socket.send_multipart(frames)
     push.send(Learn("m", X[:1], None, "last", 1, ack="none"))
@@ -119,6 +144,7 @@ def effect(running: Running, script: Script) -> dict[str, Any]:
     metrics = running.daemon.context.metrics
     records = [record for record in running.journal.replay() if record.kind is RecordKind.LEARN]
     return {
+        "answers": answers(running, push.socket) if script.requests else [],
         "errors": dict(metrics.errors),
         "lost": metrics.firehose_lost,
         "models": {
@@ -139,8 +165,9 @@ def effect(running: Running, script: Script) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("requests", [False, True], ids=["firehose", "requests"])
 @pytest.mark.parametrize("seed", range(3))
-def test_with_and_without_the_drain(tmp_path, seed, monkeypatch):
+def test_with_and_without_the_drain(tmp_path, seed, requests, monkeypatch):
     print("seed", seed)
     drained = 0
     receive = Drain.receive
@@ -161,12 +188,13 @@ def test_with_and_without_the_drain(tmp_path, seed, monkeypatch):
         try:
             running.wire.create()
             running.wire.create("keyed", kind="ledger")
-            effects.append(effect(running, Script(seed)))
+            effects.append(effect(running, Script(seed, requests)))
         finally:
             running.stop()
         assert (drained > 0) == available
     assert effects[0] == effects[1]
     assert effects[0]["errors"]
+    assert len(effects[0]["answers"]) >= 100 * requests
 
 
 class FakeMessages:
@@ -190,25 +218,32 @@ class FakeMessages:
         return len(frame[0])
 
 
+@pytest.mark.parametrize("sender", [b"", b"\0peer"])
 @pytest.mark.parametrize("arrays", [0, 1])
-def test_an_error_in_the_middle_of_a_message(arrays):
+def test_an_error_in_the_middle_of_a_message(arrays, sender):
     """The frames that were received are returned; the reader receives the rest."""
     random = Script(0)
     batches = [random._batch("c", 2) for _ in range(3)]
+    if sender:
+        batches = [changed(batch, id=70 + n) for n, batch in enumerate(batches)]
     first = msgpack.unpackb(batches[0][0])["seq"]
     learn = decode_request(batches[0])
     templates = Templates(1 << 16)
     templates.remember(batches[0], learn, LOCAL)
     key, _, _ = split(batches[0][0])
-    run = Run(templates.get(key), b"", Arena(), first, 100)
+    run = Run(templates.get(key), sender, Arena(), first, 100)
+    batches = [[sender, *batch] if sender else batch for batch in batches]
     frames = [(frame, frame is not batch[-1]) for batch in batches for frame in batch]
-    cut = frames[: 3 * 2 + 1 + arrays]
+    size = len(batches[0])
+    cut = frames[: 3 * size - 2 + arrays]
     drain = Drain(SimpleNamespace(underlying=5), FakeMessages([*cut, None, *frames[len(cut) :]]))
     count, rest = drain.receive(run)
     assert (count, run.batches, run.next_seq) == (2, 2, first + 2)
-    assert [(frame.bytes, frame.more) for frame in rest] == cut[6:]
+    assert [(frame.bytes, frame.more) for frame in rest] == cut[2 * size :]
+    assert run.ids == ([70, 71] if sender else [])
     received = run.learn()
-    assert np.array_equal(received.x, np.concatenate([decode_request(batch).x for batch in batches[:2]]))
+    expected = [decode_request(batch[bool(sender) :]).x for batch in batches[:2]]
+    assert np.array_equal(received.x, np.concatenate(expected))
     assert np.array_equal(received.keys, [0, 1, 0, 1])
     empty = Drain(SimpleNamespace(underlying=5), FakeMessages([]))
     assert empty.receive(run) == (0, [])

@@ -1,6 +1,6 @@
 """The drain: a compiled loop that receives the batches of a run, without Python between two messages.
 
-It needs the address of libzmq's functions, and a socket without keys: then all messages have one sender. A
+It needs the address of libzmq's functions, and a socket without keys: then all messages have one identity. A
 `Reader` without a drain receives the same batches one by one.
 """
 
@@ -19,6 +19,7 @@ from streamlearn.kernels.stream import receiving
 
 FUNCTIONS = ("zmq_msg_recv", "zmq_msg_data", "zmq_msg_more")
 MOST_BATCHES = 256  # of one call: the reader looks at its clock in between
+NO_IDS = np.zeros(0, np.int64)
 
 
 class ReceivedFrame:
@@ -59,11 +60,12 @@ class Drain:
         addresses = [ctypes.cast(function, ctypes.c_void_p).value for function in functions]
         self._functions = np.array(addresses, np.int64)
         self._socket = socket.underlying
-        self._messages = np.zeros((2, receiving.MESSAGE_BYTES // 8), np.int64)  # two zmq_msg_t
+        self._messages = np.zeros((3, receiving.MESSAGE_BYTES // 8), np.int64)  # three zmq_msg_t
         for message in self._messages:
             library.zmq_msg_init(ctypes.c_void_p(message.ctypes.data))
         self._messages_address = self._messages.ctypes.data
         self._outcome = np.zeros(receiving.OUTCOME, np.int64)
+        self._ids = np.zeros(MOST_BATCHES, np.int64)
         self._expected = _Expected(None)
 
     @classmethod
@@ -80,18 +82,22 @@ class Drain:
         batches : int
             How many were added to the run; at most `MOST_BATCHES`.
         frames : list of AnyFrame
-            The first frames of the message after them if it is another one. The rest has not been received.
+            The first frames of the message after them if it is another one, the routing id of its connection
+            included. The rest has not been received.
         """
         template, arena, outcome = run.template, run.arena, self._outcome
         expected = self._expected
         if expected.template is not template:
             expected = self._expected = _Expected(template)
         begin = arena.used
+        sender = np.frombuffer(run.sender, np.uint8)
         most = min(MOST_BATCHES, run.most - run.batches, arena.room // template.batch_bytes)
         batches = receiving.receive_batches(
             self._socket,
             self._functions,
             self._messages_address,
+            sender.ctypes.data,
+            sender.size,
             expected.parts,
             expected.text_address,
             expected.sizes,
@@ -99,18 +105,26 @@ class Drain:
             arena.memory,
             begin,
             most,
+            self._ids if run.sender else NO_IDS,
             outcome,
         )
         if batches:
             arena.used = begin + batches * template.batch_bytes
             run.extend(begin, batches)
+            if run.sender:
+                run.ids += self._ids[:batches].tolist()
         return batches, [] if outcome[receiving.END] == receiving.WAITING else self._other_frames(run)
 
     def _other_frames(self, run: Run) -> list[AnyFrame]:
         """Return the frames of an unexpected message that were received."""
         outcome, arena = self._outcome, run.arena
         end = outcome[receiving.END]
-        frames: list[AnyFrame] = [_frame(*outcome[receiving.HEADER_ADDRESS : receiving.HEADER_MORE + 1])]
+        frames: list[AnyFrame] = []
+        if run.sender:
+            frames.append(_frame(*outcome[receiving.SENDER_ADDRESS : receiving.SENDER_MORE + 1]))
+        if end == receiving.OTHER_SENDER:
+            return frames
+        frames.append(_frame(*outcome[receiving.HEADER_ADDRESS : receiving.HEADER_MORE + 1]))
         if end == receiving.OTHER_HEADER:
             return frames
         at = arena.used

@@ -16,6 +16,7 @@ from streamlearn.daemon.security.identity import LOCAL, Identity
 from streamlearn_client.protocol import Frame, Learn
 
 COPIED_BYTES = 1024  # copying a frame up to this size costs less than keeping ZeroMQ's buffer
+ALONE = 16  # messages that are received one by one after the drain found nothing for its run
 NOBLOCK = int(zmq.NOBLOCK)  # an enum costs more in each call
 
 Handler: TypeAlias = Callable[[Identity, list[Frame]], Learn | None]
@@ -38,8 +39,8 @@ class Reader:
     handle
         The general way.
     drain
-        Receives the batches of a run after the first, for a socket whose messages have no envelope and one
-        sender. Without it, they are received one by one.
+        Receives the batches of a run after the first, for a socket without keys. Without it, they are
+        received one by one.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Reader:
         identify, longest = context.sockets.access.identify, context.limits.header_bytes
         has_envelope, drain = self._has_envelope, self._drain
         identity: Identity = LOCAL
-        messages = 0
+        messages = received_alone = 0
         frames: list[AnyFrame] = []  # of the next message, as far as they were received
         try:
             while True:
@@ -77,7 +78,7 @@ class Reader:
                 sender = b""
                 if has_envelope:
                     sender = frames[0].bytes
-                    frames = [recv(NOBLOCK, False)]
+                    frames = frames[1:] or [recv(NOBLOCK, False)]
                 header = frames[0].bytes if frames[0].more and len(frames[0]) <= longest else b""
                 found = find(header, sender, identity) if header else None
                 if found is None or not self._receive_batch(found[0], frames):
@@ -88,9 +89,11 @@ class Reader:
                     frames = []
                     if sender:
                         run.ids.append(integer(header, id_at) if id_at else None)
-                    if drain is not None:
+                    if drain is not None and received_alone <= 0:
                         batches, frames = drain.receive(run)
                         messages += batches + bool(frames)
+                        received_alone = ALONE if frames and not batches else 0
+                    received_alone -= 1
                 if not frames and steady_ns() > until:
                     return False
         except zmq.Again:

@@ -18,13 +18,15 @@ from ..compiler import device, kernel
 WAITING = 0  # no further message has arrived, or `most` batches were received
 OTHER_HEADER = 1  # a message has another header, or no arrays
 OTHER_ARRAY = 2  # an array has another size, or another number of frames follows it
-INTERRUPTED = 3  # ZeroMQ returned an error in the middle of a message
+INTERRUPTED = 3  # ZeroMQ returned an error after the header of a message
+OTHER_SENDER = 4  # a message has another sender; its header was not received
 # The places in `outcome`: how it ended; the arrays of an incomplete batch that are in the arena; of the last
-# header and of the last array: address, bytes, whether frames follow.
+# header, the last array and the last sender: address, bytes, whether frames follow.
 END, ARRAYS = 0, 1
 HEADER_ADDRESS, HEADER_BYTES, HEADER_MORE = 2, 3, 4
 ARRAY_ADDRESS, ARRAY_BYTES, ARRAY_MORE = 5, 6, 7
-OUTCOME = 8
+SENDER_ADDRESS, SENDER_BYTES, SENDER_MORE = 8, 9, 10
+OUTCOME = 11
 
 MESSAGE_BYTES = 64  # of a zmq_msg_t
 _DONTWAIT = 1
@@ -98,20 +100,23 @@ def _integer_bytes(first):
 
 
 @device
-def _is_integer(header, at, size, number):
-    """Whether the integer of ``size`` bytes at ``at`` is ``number``, which is 0 or more."""
+def _integer(header, at, size):
+    """The integer of ``size`` bytes at ``at``; negative for nil, and if it does not fit into 63 bits."""
     first = header[at]
     if first == 0xC0:
-        return False
+        return -1
     value = 0 if size > 1 else first + 0
     for n in range(1, size):
         value = (value << 8) | header[at + n]
-    return value == number
+    return value
 
 
 @device
-def _fits(address, size, compare, text, parts, seq):
-    """Whether a header consists of the three parts, with an integer or nil as `id` and ``seq`` as `seq`."""
+def _fits(address, size, compare, text, parts, seq, ids, batch):
+    """Whether a header consists of the three parts, with an integer or nil as `id` and ``seq`` as `seq`.
+
+    If there are ``ids``, the `id` must be an integer that fits into 63 bits. It becomes ``ids[batch]``.
+    """
     header = _memory(address, size)
     at = 0
     for part in range(3):
@@ -126,19 +131,26 @@ def _fits(address, size, compare, text, parts, seq):
             length = _integer_bytes(header[at])
             if length == 0 or at + length > size:
                 return False
-            if part == 1 and not _is_integer(header, at, length, seq):
+            number = _integer(header, at, length)
+            if part == 1 and number != seq:
                 return False
+            if part == 0 and ids.size > 0:
+                if number < 0:
+                    return False
+                ids[batch] = number
             at += length
     return at == size
 
 
-@kernel("i8(i8, i8[::1], i8, i8[::1], i8, i8[::1], i8, u1[::1], i8, i8, i8[::1])")
+@kernel("i8(i8, i8[::1], i8, i8, i8, i8[::1], i8, i8[::1], i8, u1[::1], i8, i8, i8[::1], i8[::1])")
 def receive_batches(
     # ZeroMQ
     socket,  # address of the socket
     functions,  # (4,): addresses of zmq_msg_recv, zmq_msg_data, zmq_msg_more and memcmp
-    messages,  # address of two initialized zmq_msg_t: for the header, for an array
+    messages,  # address of three initialized zmq_msg_t: for the header, for an array, for the sender
     # the expected messages
+    sender,  # address of their first frame
+    sender_bytes,  # bytes of it; 0: the header is the first frame
     parts,  # (3,): bytes of the header before the value of `id`, then up to the value of `seq`, then after it
     text,  # address of these bytes
     sizes,  # (arrays,): bytes of each array
@@ -147,6 +159,7 @@ def receive_batches(
     arena,  # (bytes,): the arrays of the batches, from `begin` on without gaps
     begin,
     most,  # batches
+    ids,  # (most,): the `id` of each batch; empty: not of interest
     outcome,  # (OUTCOME,)
 ):
     """Receive batches until something else comes. Return the number of batches.
@@ -155,18 +168,32 @@ def receive_batches(
     """
     header_message = messages
     array_message = messages + MESSAGE_BYTES
+    sender_message = messages + 2 * MESSAGE_BYTES
     at = begin
     outcome[END] = WAITING
     for batch in range(most):
+        if sender_bytes > 0:
+            size = _receive(functions[0], sender_message, socket, _DONTWAIT)
+            if size < 0:
+                return batch
+            address = _data(functions[1], sender_message)
+            outcome[SENDER_ADDRESS] = address
+            outcome[SENDER_BYTES] = size
+            outcome[SENDER_MORE] = _more(functions[2], sender_message)
+            if size != sender_bytes or _compare(functions[3], address, sender, size) != 0:
+                outcome[END] = OTHER_SENDER
+                return batch
         size = _receive(functions[0], header_message, socket, _DONTWAIT)
         if size < 0:
+            if sender_bytes > 0:
+                outcome[END] = OTHER_SENDER
             return batch
         address = _data(functions[1], header_message)
         more = _more(functions[2], header_message)
         outcome[HEADER_ADDRESS] = address
         outcome[HEADER_BYTES] = size
         outcome[HEADER_MORE] = more
-        if more == 0 or not _fits(address, size, functions[3], text, parts, seq):
+        if more == 0 or not _fits(address, size, functions[3], text, parts, seq, ids, batch):
             outcome[END] = OTHER_HEADER
             return batch
         for array in range(sizes.size):
