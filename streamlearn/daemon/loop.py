@@ -35,6 +35,8 @@ from streamlearn.store.record import RecordKind
 from streamlearn_client.protocol import EventMessage, Frame, Learn, Request, decode_request, split_envelope
 
 READ_QUANTUM = 0.25  # of a slice: how long one socket is read per turn
+BURST_MESSAGES = 4  # with so many waiting messages of the firehose, the loop waits for the next ones
+BURST_WAIT_MS = 1  # at most
 BREAK_QUANTUM_NS = 250_000  # how long requests are read in the middle of a turn, and the firehose before them
 TICK_SECONDS = 0.1  # between two runs of the work that depends on the clock
 
@@ -97,6 +99,7 @@ class Loop:
             Drain.of(socket) if sockets.access.server_key is None else None
             for socket in (sockets.requests, sockets.firehose)
         ]
+        self._waits_in_bursts = drains[1] is not None  # otherwise reading is slower than ZeroMQ
         self._requests = Reader(context, sockets.requests, True, self._lane, self._handle_request, drains[0])
         self._firehose = Reader(
             context, sockets.firehose, False, self._lane, self._handle_firehose, drains[1]
@@ -174,16 +177,26 @@ class Loop:
         self._interrupts.have_read(self._runtime.steady_ns(), batches=not drained or messages > operations)
 
     def _read_firehose(self) -> None:
-        """Handle the firehose for one read quantum, and requests that arrive meanwhile."""
+        """Handle the firehose for one read quantum, and requests that arrive meanwhile.
+
+        A connection has few messages waiting, and ZeroMQ needs some microseconds for the next ones. Waiting
+        for them costs less than a turn of the loop.
+        """
+        metrics = self._context.metrics
         until = self._runtime.steady_ns() + self._read_ns
-        drained = False
-        while not drained:
+        while True:
+            messages = metrics.messages
             drained = self._firehose.read(BREAK_QUANTUM_NS)
             now = self._runtime.steady_ns()
             if now > until:
                 return
             if self._interrupts.waiting(now):
                 self._read_requests(BREAK_QUANTUM_NS)
+            if drained:
+                burst = self._waits_in_bursts and metrics.messages - messages >= BURST_MESSAGES
+                if not burst or self._context.shard.has_backlog:
+                    return
+                self._poller.poll(BURST_WAIT_MS)
 
     def _take_break(self) -> None:
         """Answer the requests that arrived since the turn began to read. Journal the batches among them."""

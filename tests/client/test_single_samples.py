@@ -7,7 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from streamlearn_client.errors import BadShape, BadValue
+from streamlearn_client.errors import BadMessage, BadShape, BadValue
+from streamlearn_client.protocol import Request
 from tests.client.test_stream import numbered
 
 
@@ -78,3 +79,23 @@ def test_single_samples_of_a_firehose(daemon, client, pump, until):
         assert firehose.sent == 8
     assert np.array_equal(pump.rows, [*x, [0, 0]])
     assert [batch.seq for batch in pump.batches] == list(range(8))
+
+
+def test_a_daemon_that_refuses_cumulative_acks_serves_the_stream(daemon, client, pump):
+    asked = []
+
+    def refuse(request):
+        if isinstance(request, Request) and request.fields.get("cumulative_acks"):
+            asked.append(request)
+            return BadMessage("hello has no field 'cumulative_acks'")
+        return None
+
+    daemon.fault = refuse
+    with client.stream("pump", batch=1) as stream:
+        stream.push_many(numbered(0, 20))
+        stream.flush()
+        daemon.kill()
+        daemon.start()
+        stream.push_many(numbered(20, 40))
+    assert np.array_equal(pump.rows, numbered(0, 40))
+    assert len(asked) == 2, "asked once per connection"

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import zmq
 
@@ -15,7 +15,7 @@ from streamlearn_client.backlog import Backlog
 from streamlearn_client.errors import NoAnswer, StreamlearnError, StreamLost
 from streamlearn_client.keys import ClientKeys
 from streamlearn_client.ownership import Owner
-from streamlearn_client.protocol import Learn
+from streamlearn_client.protocol import Learn, Request, encode_request
 from streamlearn_client.replies import read_reply
 from streamlearn_client.session import StreamConfig
 from streamlearn_client.sockets import Connection, blocking_context, receive_all, try_send
@@ -24,6 +24,9 @@ from streamlearn_client.wakeup import Wakeup
 from streamlearn_client.window import Window
 
 __all__ = ["StreamSender"]
+
+HELLO: Final = encode_request(Request("hello", "hello", fields={"cumulative_acks": True}))
+"""Asks for one ack for several batches. To `Window`, an ack acknowledges all batches before it anyway."""
 
 
 class StreamSender:
@@ -63,6 +66,7 @@ class StreamSender:
         self._hint = ""  # a likely reason why there is no connection
         self._batch = batch
         self._interval = interval
+        self._greeted = False  # whether this connection has sent HELLO
         self._flush_end = 0  # the rows below this number are sent without waiting for a full batch
         self._wakeup = Wakeup()
         self._thread = threading.Thread(target=self._run, name=f"stream to {config.model}", daemon=True)
@@ -204,6 +208,8 @@ class StreamSender:
             while self._batch_is_due(now) and not window.full:
                 window.add(backlog.take(self._batch))
             batches = window.to_send(now) if connection.connected else []
+        if connection.connected and not self._greeted:
+            self._greeted = try_send(connection.socket, HELLO)
         sent = 0
         while sent < len(batches) and try_send(connection.socket, batches[sent].frames):
             sent += 1
@@ -243,6 +249,7 @@ class StreamSender:
                 self.window.fail(error, "the daemon's answer can't be read")
             if lost:
                 self.window.disconnected()
+                self._greeted = False
             self._notify()
 
 
