@@ -13,8 +13,8 @@ from streamlearn_client.protocol.codec import (
     encode_reply,
     encode_request,
     peek_id,
-    split_envelope,
 )
+from streamlearn_client.protocol.envelope import split_envelope
 from streamlearn_client.protocol.identifiers import (
     Identifiers,
     IdentifiersLike,
