@@ -284,17 +284,17 @@ class HostedModel:
             self.model = models.from_arrays(arrays, metadata)
 
     def _learn(self, last: Record, batch: Batch | Targets, watch: Watch, interrupts: Interrupts) -> Applied:
-        """Learn as many whole records as fit into a slice, or a part of a record that is longer than a slice.
+        """Learn as many whole records as fit into a slice, or a part of one record.
 
-        So every record ends at the end of a slice, where a checkpoint can be taken. A slice that is
-        interrupted ends anywhere, after one row or more.
+        A slice that is interrupted ends anywhere, after one row or more. The next one then learns only the
+        rest of that record. So a slice ends at the end of a record again, where a checkpoint can be taken.
         """
         kind, first_lsn, begin = last.kind, last.lsn, self._rows_done
         limit = self.slice_rows if not self.suspects else self._rows_before_suspects(last)
         stop = min(last.rows, begin + limit)
         parts, rows = [part(batch, begin, stop)], stop - begin
         sizes = [(last.lsn, rows)]
-        if stop == last.rows:
+        if begin == 0 and stop == last.rows:
             for record, next_batch in islice(self._queue, 1, None):
                 if next_batch is None or record.kind is not kind or rows + record.rows > limit:
                     break

@@ -73,10 +73,23 @@ def test_an_interrupted_slice_is_marked_and_has_at_least_one_row() -> None:
     # Record 1 creates the model, records 2 to 5 have five rows each.
     assert [(each.rows, each.lsn, each.interrupted) for each in applied] == [
         (1, 2, True),
-        (4, 2, True),
+        (4, 2, False),
         (10, 4, True),
         (5, 5, False),
     ]
+
+
+def test_a_checkpoint_is_possible_though_every_slice_is_interrupted() -> None:
+    bench = Bench()
+    bench.create()
+    bench.shard.interrupts = Cuts([3] * 100)
+    for start in range(0, 120, 10):
+        bench.learn(X[start : start + 10])
+    hosted, ends = bench.shard.hosted("m"), []
+    while bench.shard.step() is not None:
+        if hosted.between_records:
+            ends.append(hosted.applied_lsn)
+    assert ends == list(range(2, 14))
 
 
 @given(ends=CUTS, shows=st.sampled_from([1, 7]), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=12))
@@ -123,11 +136,11 @@ def test_the_place_where_a_process_may_die_begins_after_the_rows_that_were_done(
     watch: Any = Places()
     bench.shard._watch = watch
     bench.create()
-    bench.shard.interrupts = Cuts([3, 9])
+    bench.shard.interrupts = Cuts([3, 100, 9])
     bench.learn(X[:5])
     bench.learn(X[5:15])
     steps(bench)
-    assert watch.places == [Place(2, 0, 3, 15), Place(2, 3, 3, 12), Place(3, 7, 3, 3)]
+    assert watch.places == [Place(2, 0, 3, 15), Place(2, 3, 2, 2), Place(3, 0, 3, 10), Place(3, 9, 3, 1)]
 
 
 def test_an_interrupted_slice_does_not_change_the_length_of_slices_unless_it_was_too_long() -> None:
