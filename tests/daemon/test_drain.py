@@ -174,9 +174,9 @@ def test_with_and_without_the_drain(tmp_path, seed, requests, monkeypatch):
 
     def counted(self: Drain, run: Any) -> Any:
         nonlocal drained
-        batches, frames = receive(self, run)
+        batches, frames, empty = receive(self, run)
         drained += batches
-        return batches, frames
+        return batches, frames, empty
 
     monkeypatch.setattr(Drain, "receive", counted)
     effects = []
@@ -237,7 +237,8 @@ def test_an_error_in_the_middle_of_a_message(arrays, sender):
     size = len(batches[0])
     cut = frames[: 3 * size - 2 + arrays]
     drain = Drain(SimpleNamespace(underlying=5), FakeMessages([*cut, None, *frames[len(cut) :]]))
-    count, rest = drain.receive(run)
+    count, rest, empty = drain.receive(run)
+    assert not empty
     assert (count, run.batches, run.next_seq) == (2, 2, first + 2)
     assert [(frame.bytes, frame.more) for frame in rest] == cut[2 * size :]
     assert run.ids == ([70, 71] if sender else [])
@@ -246,7 +247,7 @@ def test_an_error_in_the_middle_of_a_message(arrays, sender):
     assert np.array_equal(received.x, np.concatenate(expected))
     assert np.array_equal(received.keys, [0, 1, 0, 1])
     empty = Drain(SimpleNamespace(underlying=5), FakeMessages([]))
-    assert empty.receive(run) == (0, [])
+    assert empty.receive(run) == (0, [], True)
 
 
 def test_a_libzmq_with_hidden_functions_gives_no_drain(monkeypatch):

@@ -100,6 +100,10 @@ class Socket:
     def readable(self) -> bool:
         return bool(self.inbox or self._frames)
 
+    def get(self, option: int) -> int:
+        assert option == zmq.EVENTS
+        return int(zmq.POLLIN) if self.readable else 0
+
     def recv(self, flags: int = 0, copy: bool = True) -> Any:
         if not self._frames:
             if not self.inbox:

@@ -74,7 +74,7 @@ class Drain:
         library = _libzmq()
         return cls(socket, library) if library is not None and isinstance(socket, zmq.Socket) else None
 
-    def receive(self, run: Run) -> tuple[int, list[AnyFrame]]:
+    def receive(self, run: Run) -> tuple[int, list[AnyFrame], bool]:
         """Receive the next batches of a run from the messages that wait.
 
         Returns
@@ -84,6 +84,8 @@ class Drain:
         frames : list of AnyFrame
             The first frames of the message after them if it is another one, the routing id of its connection
             included. The rest has not been received.
+        empty : bool
+            Whether no message was left.
         """
         template, arena, outcome = run.template, run.arena, self._outcome
         expected = self._expected
@@ -113,7 +115,9 @@ class Drain:
             run.extend(begin, batches)
             if run.sender:
                 run.ids += self._ids[:batches].tolist()
-        return batches, [] if outcome[receiving.END] == receiving.WAITING else self._other_frames(run)
+        if outcome[receiving.END] == receiving.WAITING:
+            return batches, [], batches < most
+        return batches, self._other_frames(run), False
 
     def _other_frames(self, run: Run) -> list[AnyFrame]:
         """Return the frames of an unexpected message that were received."""

@@ -17,7 +17,7 @@ from streamlearn_client.protocol import Frame, Learn
 
 COPIED_BYTES = 1024  # copying a frame up to this size costs less than keeping ZeroMQ's buffer
 ALONE = 16  # messages that are received one by one after the drain found nothing for its run
-NOBLOCK = int(zmq.NOBLOCK)  # an enum costs more in each call
+NOBLOCK, EVENTS, POLLIN = int(zmq.NOBLOCK), int(zmq.EVENTS), int(zmq.POLLIN)  # enums cost more in each call
 
 Handler: TypeAlias = Callable[[Identity, list[Frame]], Learn | None]
 """Handles the frames of a message; returns its batch if it was one and was accepted."""
@@ -58,9 +58,12 @@ class Reader:
         self._lane = lane
         self._handle = handle
         self._drain = drain
+        self._was_empty = False  # then a question costs less than an exception
 
     def read(self, nanoseconds: int) -> bool:
         """Handle waiting messages for at most so long. Return whether no message is left."""
+        if self._was_empty and not int(self._socket.get(EVENTS)) & POLLIN:
+            return True
         context = self._context
         recv, find, steady_ns = self._socket.recv, self._lane.find, context.runtime.steady_ns
         until = steady_ns() + nanoseconds
@@ -90,8 +93,10 @@ class Reader:
                     if sender:
                         run.ids.append(integer(header, id_at) if id_at else None)
                     if drain is not None and received_alone <= 0:
-                        batches, frames = drain.receive(run)
+                        batches, frames, empty = drain.receive(run)
                         messages += batches + bool(frames)
+                        if empty:
+                            return True
                         received_alone = ALONE if frames and not batches else 0
                     received_alone -= 1
                 if not frames and steady_ns() > until:
@@ -99,6 +104,7 @@ class Reader:
         except zmq.Again:
             return True
         finally:
+            self._was_empty = not messages
             context.metrics.messages += messages
 
     def _receive_batch(self, run: Run, frames: list[AnyFrame]) -> bool:

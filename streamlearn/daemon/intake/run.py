@@ -102,8 +102,10 @@ class Run:
         rows, at = self.batches * template.rows, 0
         batches = joined.reshape(self.batches, template.batch_bytes)
         for (name, dtype, row_shape), size in zip(template.columns, template.frame_bytes, strict=True):
-            column = np.ascontiguousarray(batches[:, at : at + size])
-            columns[name] = column.reshape(-1).view(dtype).reshape(rows, *row_shape)
+            column = joined
+            if size < template.batch_bytes:
+                column = np.ascontiguousarray(batches[:, at : at + size]).reshape(-1)
+            columns[name] = column.view(dtype).reshape(rows, *row_shape)
             at += size
         last_id = self.ids[-1] if self.ids else None
         return template.without_arrays._replace(seq=self.first_seq, id=last_id, **columns)

@@ -33,6 +33,7 @@ log = logs.get_logger(__name__)
 
 RECEIVE_HWM = 2  # subscriptions of one connection that ZeroMQ queues; it reads on while there are any
 READ_PER_TURN = 64
+EVENTS, POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)  # enums cost more in each call
 LONGEST_TOPIC = max(len(topic("m" * 64, kind)) for kind in EVENT_KINDS)  # a longer prefix matches no event
 EVERYTHING = b"model/"  # what a subscription without a prefix means
 BYTES_PER_SUBSCRIPTION = 1024  # memory that a subscription takes, at least
@@ -126,6 +127,8 @@ class Subscriptions:
 
     def read(self) -> bool:
         """Read new and cancelled subscriptions, a bounded number. Return whether there were any."""
+        if not int(self._events.get(EVENTS)) & POLLIN:  # costs less than an exception, and is the usual case
+            return False
         for count in range(READ_PER_TURN):
             try:
                 frame = self._events.recv(zmq.NOBLOCK, copy=False)
