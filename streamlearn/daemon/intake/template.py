@@ -144,18 +144,14 @@ class Templates:
 def _places_are_right(header: bytes, key: Key, id_at: int, seq_at: int) -> bool:
     """Whether the two places have the values of `id` and `seq`: others there change these fields only."""
     fields = msgpack.unpackb(header)
-    changes = {}
-    if id_at:
-        changes["id"] = 1 << 40 if fields["id"] != 1 << 40 else 1 << 41
-    if seq_at:
-        changes["seq"] = 1 << 50 if fields["seq"] != 1 << 50 else 1 << 51
     before, between, after = key
     packed = [before, b"", between, b"", after]
-    if id_at:
-        packed[1] = msgpack.packb(changes["id"])
-    if seq_at:
-        packed[3] = msgpack.packb(changes["seq"])
+    changes = {}
+    for name, at, part in (("id", id_at, 1), ("seq", seq_at, 3)):
+        if at:
+            changes[name] = 1 << 40 if fields.get(name) != 1 << 40 else 1 << 41
+            packed[part] = msgpack.packb(changes[name])
     try:
         return bool(msgpack.unpackb(b"".join(packed)) == fields | changes)
-    except (ValueError, msgpack.UnpackException):
+    except (ValueError, TypeError, msgpack.UnpackException):  # the places are within something else
         return False
