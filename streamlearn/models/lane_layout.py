@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..kernels.simd.blocks import blocks
 from ..kernels.simd.lanes import WIDTH
 
-__all__ = ["Float32", "blocks", "empty", "from_lanes", "pad", "to_lanes"]
+__all__ = ["Float32", "blocks", "empty", "from_lanes", "pad", "to_lanes", "zeros"]
 
 Float32 = NDArray[np.float32]
 
@@ -19,6 +19,13 @@ def empty(*shape: int) -> Float32:
     buffer = np.empty(count + WIDTH, np.float32)
     start = -(buffer.ctypes.data // buffer.itemsize) % WIDTH
     return buffer[start : start + count].reshape(shape)
+
+
+def zeros(*shape: int) -> Float32:
+    """Return an array ``(…, 16)`` of zeros, aligned to a cache line."""
+    array = empty(*shape)
+    array[...] = 0
+    return array
 
 
 def to_lanes(rows: NDArray[np.floating], fill: float = 0.0) -> Float32:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numba as nb
 import numpy as np
 import pytest
 
@@ -9,6 +10,31 @@ from streamlearn.kernels.recurrent import memory_layout, network, optimizers
 from streamlearn.kernels.recurrent.records import Gradients, Lags, Net, Steps
 from tests.naive.rnn import Net as Reference
 from tests.naive.rnn import Optimizer
+
+
+@nb.njit
+def run_forward(layout, matrices, parameters, window, activations):
+    for t in range(activations.shape[0]):
+        network.forward(Net(layout, matrices, parameters), Steps(window, activations), t)
+
+
+@nb.njit
+def run_backward(layout, matrices, parameters, window, activations, states, gradient, copy, lag_norms):
+    return network.backward(
+        Net(layout, matrices, parameters),
+        Steps(window, activations),
+        activations.shape[0],
+        np.float32(np.inf),
+        Gradients(states, gradient),
+        Lags(copy, lag_norms, 0.5),
+    )
+
+
+@nb.njit
+def update(kind, parameters, gradient, squares, mean, square, clock, counters, rate, momentum, clip):
+    optimizer = optimizers.Optimizer(kind, mean, square, clock, counters, momentum, clip)
+    return optimizers.update(optimizer, parameters, gradient, squares, rate)
+
 
 SHAPES = [(1, 1, 1, 1), (3, 16, 1, 2), (5, 20, 2, 17), (17, 33, 3, 1)]  # dim, hidden, layers, outputs
 STEPS = 6
@@ -102,7 +128,6 @@ def test_gradient_equals_the_float64_reference(cell, shape, missing, without):
     window = np.zeros((STEPS + 1, layout[memory_layout.WINDOW_ROWS], 16), np.float32)
     flat = window.reshape(STEPS + 1, -1)
     activations = np.zeros((STEPS, layout[memory_layout.ACTIVATION_ROWS], 16), np.float32)
-    net, steps = Net(layout, matrices, rows), Steps(window, activations)
     blocks = -(-shape[1] // 16)
     for layer, parts in enumerate(states):
         for part, values in enumerate(parts[: memory_layout.CELLS[cell].states]):
@@ -116,8 +141,8 @@ def test_gradient_equals_the_float64_reference(cell, shape, missing, without):
             (memory_layout.PRESENT, ~np.isnan(targets[t])),
         ):
             flat[t, layout[start] * 16 : layout[start] * 16 + outputs] = values
-        network.forward(net, steps, t)
 
+    run_forward(layout, matrices, rows, window, activations)
     current = states
     for t in range(STEPS):
         forecast, current, _ = reference.step(inputs[t], current)
@@ -127,10 +152,11 @@ def test_gradient_equals_the_float64_reference(cell, shape, missing, without):
     gradient = np.full_like(rows, np.nan)
     end = np.flatnonzero(used[:, 0])[-1] + 1
     gradient[end:] = 0  # rows that are only read
-    gradients = Gradients(np.zeros(window.shape[1:], np.float32), gradient)
     lag_norms = np.zeros((3, STEPS))
-    lags = Lags(np.zeros_like(activations), lag_norms, 0.5)
-    count, squares = network.backward(net, steps, STEPS, np.float32(np.inf), gradients, lags)
+    scratch, copy = np.zeros(window.shape[1:], np.float32), np.zeros_like(activations)
+    count, squares = run_backward(
+        layout, matrices, rows, window, activations, scratch, gradient, copy, lag_norms
+    )
     assert count == np.count_nonzero(~np.isnan(targets))
     expected, _ = pack(reference.gradient(inputs, list(targets), states) | absent, shape, cell)
     assert np.allclose(gradient, expected, rtol=1e-4, atol=1e-6)
@@ -158,14 +184,14 @@ def test_optimizer_equals_the_float64_reference(kind, clip):
     momentum = np.float32(0.9)
     mean, square, clock = np.zeros_like(rows), np.zeros_like(rows), np.array([1.0, 1.0, 0.0])
     counters, rate = np.zeros(2, np.int64), np.float32(0.03)
+    limit = np.inf if clip is None else clip
+    code = optimizers.OPTIMIZERS[kind]
     for t in range(300):
         gradient = (random.normal(size=rows.shape) * 10.0 ** random.uniform(-4, 1)).astype(np.float32)
         reference.update(parameters, {"all": gradient.astype(float)})
-        limit = np.inf if clip is None else clip
-        finite = optimizers.update(
-            optimizers.OPTIMIZERS[kind], rows, gradient, squared(gradient), mean, square, clock, counters,
-            rate, momentum, limit,
-        )  # fmt: skip
+        finite = update(
+            code, rows, gradient, squared(gradient), mean, square, clock, counters, rate, momentum, limit
+        )
         assert finite
         assert np.isclose(clock[optimizers.NORM], np.linalg.norm(gradient), rtol=1e-5)
         assert np.allclose(rows, parameters["all"], rtol=1e-4, atol=1e-5), t
@@ -182,8 +208,6 @@ def test_a_gradient_that_is_not_finite_changes_nothing(value):
     parameters, mean, square, clock = state
     counters, rule = np.zeros(2, np.int64), (np.float32(0.1), np.float32(0.9), 1.0)
     for kind in optimizers.OPTIMIZERS.values():
-        assert not optimizers.update(
-            kind, parameters, gradient, squared(gradient), mean, square, clock, counters, *rule
-        )
+        assert not update(kind, parameters, gradient, squared(gradient), mean, square, clock, counters, *rule)
     assert counters.tolist() == [0, 4]
     assert all(np.array_equal(array, copy) for array, copy in zip(state, before, strict=True))

@@ -30,261 +30,264 @@ arrays.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from ..compiler import allocating_device, device, kernel
-from ..simd.lanes import WIDTH, load, store
-from ..simd.views import row_of
+from ..compiler import device, kernel
+from ..simd.lanes import canonical_nan
+from ..simd.views import row_of, rows_of, slots_of
 from ..stream import scaling
-from ..stream import score as scores
+from ..stream.interrupt import requested
 from ..stream.scaling import Scaling
 from ..stream.score import Score
-from . import bidirectional_network, evaluation, optimizers
-from .memory_layout import CLASSES, DIM, FORECAST, OUTPUTS, SOURCE, TARGET, TARGET_COLUMNS
-from .network import clear_rows
-from .records import Gradients, Net, Steps
+from . import bidirectional_network as network
+from .chunks import (
+    Mode,
+    Rule,
+    Stream,
+    Training,
+    add_sample,
+    add_target,
+    drop_chunk,
+    oldest_is_complete,
+    reset_stream,
+    run_chunk,
+    stream_of,
+    update,
+)
+from .evaluation import (
+    BUFFERS,
+    Evaluation,
+    Outputs,
+    buffers_of,
+    copy_values,
+    count_evaluation,
+    read_forecast,
+    update_last_values,
+    write_evaluation,
+)
+from .memory_layout import ACTIVATION_ROWS, PARAMETER_ROWS, WINDOW_ROWS
+from .optimizers import Optimizer
+from .records import (
+    CLIP,
+    DECAY,
+    HUBER_DELTA,
+    METHOD,
+    MOMENTUM,
+    OPTIMIZER,
+    SCALE_CLIP,
+    TARGET_METHOD,
+    Gradients,
+    Net,
+    Steps,
+)
 
-_0, _NAN = np.float32(0), np.float32(np.nan)
+# mode, int64 (3,): 1 for samples, 0 for targets of earlier samples; 1 if the samples count (they update the
+# scaling, their targets are learned); 1 if the parameters are updated
+SAMPLES, COUNTING, LEARNING = range(3)
+
+# rule, int64 (7,), after the entries of records.py
+CHUNK, CONTEXT = 3, 4  # N_c and N_r
+LATE_TARGETS = 5  # 1 if targets may arrive later
+DELAY = 6  # see Rule
+
+_NAN = np.float32(np.nan)
 
 
-@device
-def _write_inputs(layout, x, first, reverse_row, steps, window, flat, filled):
-    """Write ``steps`` rows of ``x``, from ``first`` on, as inputs of both cells of the first layer.
+class ChunkOutputs(NamedTuple):
+    """All outputs."""
 
-    Those of the reverse cell start at row ``reverse_row`` of the slots.
-    """
-    for t in range(steps):
-        evaluation.read_row(x, first + t, filled)
-        evaluation.write_input(layout, filled, flat, t)
-        for row in range(layout[TARGET]):
-            store(window, steps - 1 - t, reverse_row + row, load(window, t, row))
+    common: Any
+    sample: Any  # (m,)
+    frozen: Any  # (m,): whether the sample does not count
 
 
-@device
-def _find_waiting(waiting, ids, has_target, sample_id):
-    """The newest waiting sample with that id and without a target; −1 if none."""
-    for i in range(waiting - 1, -1, -1):
-        if ids[i] == sample_id and has_target[i] == 0:
-            return np.int64(i)
-    return np.int64(-1)
+def chunk_scratch_rows(layout, total: int) -> int:
+    """Return the number of rows of ``chunk_scratch``."""
+    return (BUFFERS + total + 1) * int(layout[WINDOW_ROWS]) + total * int(layout[ACTIVATION_ROWS])
 
 
-@device
-def _oldest_is_complete(predicted, chunk, accepts_late_targets, delay, has_target):
-    """Whether the oldest waiting chunk is predicted and has all its targets, or has waited too long."""
-    missing = 0
-    for t in range(chunk if accepts_late_targets else 0):
-        missing += has_target[t] == 0
-    return predicted > delay or (predicted > 0 and missing == 0)
-
-
-@allocating_device
-def _drop_chunk(chunk, left, xs, ys, numbers, present, counted, ids, has_target, predictions, states):
-    """Remove the first ``chunk`` waiting samples; move the ``left`` others to the front."""
-    for i in range(left):
-        xs[i], ys[i] = xs[i + chunk], ys[i + chunk]
-        numbers[i], present[i], counted[i] = numbers[i + chunk], present[i + chunk], counted[i + chunk]
-        if ids.size > 0:
-            ids[i], has_target[i], predictions[i] = (
-                ids[i + chunk],
-                has_target[i + chunk],
-                predictions[i + chunk],
-            )
-    for k in range(states.shape[0] - 1):
-        states[k] = states[k + 1]
+def scratch_rows(layout, total: int) -> int:
+    """Return the number of rows of ``scratch``."""
+    return int(layout[PARAMETER_ROWS]) + (total + 1) * int(layout[WINDOW_ROWS])
 
 
 @kernel(
-    "i8(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], b1, b1, b1, f4[::1], i8, i8, b1, i8,"
-    " i8[::1], i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1],"
+    "i8(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], f4[::1], i8[::1],"
+    " i8[::1], f8[::1], i8[::1], i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1], i8[::1],"
     " i8[::1], i8[::1], f4[:,:,::1], f4[:,:,::1], i8[:,::1], i4[:,::1], u1[:,::1], f4[:,:,:,::1],"
-    " f4[:,:,::1], i8[:,::1], u1[:,::1], f4[:,:,::1],"
-    " f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1],"
-    " i8, f4, f8, f4, i8, i8, f8, f8,"
-    " f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8[::1], f8[:,::1], i8[::1], f8[:,::1],"
-    " i8[::1], f4[:,::1], f4[::1], f4[::1], i4[::1], b1[::1])"
+    " f4[:,:,::1], i8[:,::1], u1[:,::1], f4[:,:,::1], i8[::1],"
+    " f8[:,::1], f8[:,::1], f8[::1], f8[::1], f8[:,::1], f8[:,::1],"
+    " f4[:,::1], f4[:,::1], u1[::1], i8[::1], i8[::1], f4[:,::1], f4[::1], f4[::1], i4[::1], b1[::1])"
 )
-def run(
+def learn(
+    # The rows
     x,  # (n, dim); (0, dim) if targets of earlier samples arrive
     y,  # (n, TARGET_COLUMNS)
     slots,  # (n,): slot of each sample's stream; for late targets −1 if the stream is unknown
     new_stream,  # (n,): whether the sample is the first of a new stream
     sample_ids,  # (n,); (0,) without late targets
-    for_samples,  # whether samples arrive; else targets
-    counting,  # whether the samples count: they update the scaling, their targets are learned
-    learning,  # whether the parameters are updated
     learning_rate,  # (n,): ε(t)
-    chunk,  # N_c
-    context,  # N_r; steps = N_c + N_r
-    accepts_late_targets,
-    delay,  # number of predicted samples that may wait, 0 without late targets; room = steps + delay
+    mode,  # (3,)
+    # The rule, the network and its optimizer
+    rule,  # (7,)
+    constants,  # (5,)
     layout,  # (16,): see memory_layout.py
     matrices,  # (·, 13): see memory_layout.py
     parameters,  # (PARAMETER_ROWS, 16)
     mean,  # m of the optimizer, as parameters; (0, 16) if it has none
     square,  # v of the optimizer, likewise
     clock,  # (3,): of the optimizer
-    waiting,  # (slots,): number of waiting samples
-    predicted,  # (slots,): how many of them, in whole chunks, are predicted
-    waiting_x,  # (slots, room, dim): scaled and filled
-    waiting_y,  # (slots, room, TARGET_COLUMNS): as they arrived; scaled once they are compared
-    waiting_sample,  # (slots, room): sample numbers
-    waiting_present,  # (slots, room): number of values that were present
-    waiting_counted,  # (slots, room): 1 if the sample counts
-    states,  # (slots, chunks + 1, forward state rows, 16): before each waiting chunk and the next one
-    last_values,  # (slots, 1, TARGET_COLUMNS): the last target; NaN at first
-    waiting_ids,  # (slots, room); (slots, 0) without late targets
-    waiting_has_target,  # likewise: 1 if the target has arrived
-    predictions,  # (slots, room, outputs); (slots, 0, outputs) without late targets
-    window,  # (steps + 1, WINDOW_ROWS, 16): scratch
-    activations,  # (steps, ACTIVATION_ROWS, 16): scratch
-    input_gradient,  # (steps, WINDOW_ROWS, 16): scratch; ∂L/∂(inputs), slot by slot
-    state_gradient,  # (WINDOW_ROWS, 16): scratch
-    gradient,  # as parameters: scratch
-    optimizer,
-    momentum,
-    clip,  # +inf for none
-    huber_delta,  # +inf for the squared error
-    method,  # of scaling
-    target_method,
-    scale_clip,
-    decay,  # per sample
+    counters,  # (4,): of optimizers.py and evaluation.py
+    # The streams: see Stream
+    waiting,  # (slots,)
+    predicted,  # (slots,)
+    waiting_x,  # (slots, room, dim)
+    waiting_y,  # (slots, room, TARGET_COLUMNS)
+    waiting_sample,  # (slots, room)
+    waiting_present,  # (slots, room)
+    waiting_counted,  # (slots, room)
+    states,  # (slots, chunks + 1, forward state rows, 16)
+    last_values,  # (slots, 1, TARGET_COLUMNS)
+    waiting_ids,  # (slots, room)
+    waiting_has_target,  # (slots, room)
+    predictions,  # (slots, room, outputs)
+    samples,  # (1,): number of samples so far
+    # Scaling, score and live quality
     statistics,  # (3, dim)
     target_statistics,  # (3, TARGET_COLUMNS)
-    score_tree,  # (3072,)
+    score_tree,  # see score.py
     score_head,  # (2,)
-    samples,  # (1,): number of samples so far
     quality,  # (5, TARGET_COLUMNS)
-    counters,  # (4,): of optimizers.py and evaluation.py
     input_means,  # (2, dim)
-    sample,  # (m,): output, as all below; m: as many as the samples may complete
+    # Scratch and interrupt
+    scratch,  # (scratch_rows, 16)
+    chunk_scratch,  # (chunk_scratch_rows, 16)
+    interrupt,  # see interrupt.py
+    # Outputs; m: as many rows as the samples may complete
+    written,  # (1,): number of output rows
+    sample,  # (m,): number of the row's sample, −1 for none
     prediction,  # (m, outputs)
     error,  # (m,)
     score,  # (m,)
     present,  # (m,)
-    frozen,  # (m,): whether the sample does not count
+    frozen,  # (m,)
 ):
-    """Add samples in order and run each chunk that is complete, or learn late targets. Return the number of
-    output rows."""
-    net, own_steps = Net(layout, matrices, parameters), Steps(window, activations)
-    gradients = Gradients(state_gradient, gradient)
-    flat = window.reshape(window.shape[0], -1)
-    scaled, filled = np.empty(layout[DIM], np.float32), np.empty(layout[DIM], np.float32)
-    goal = np.empty(layout[TARGET_COLUMNS], np.float32)
-    forecast = np.empty(layout[OUTPUTS], np.float32)
-    target = np.empty((1, layout[TARGET_COLUMNS]), np.float32)
-    steps = chunk + context
-    reverse_row = matrices[2, SOURCE]
-    scale = Scaling(method, statistics, scale_clip)
-    target_scale = Scaling(target_method, target_statistics, scale_clip)
-    histogram = Score(score_tree, score_head)
+    """Add samples in order and run each chunk that is complete, or learn late targets.
+
+    Return the number of samples or targets done: all, or fewer if ``interrupt`` is set.
+    """
+    net = Net(layout, matrices, parameters)
+    own_rule = Rule(rule[CHUNK], rule[CHUNK] + rule[CONTEXT], rule[LATE_TARGETS] == 1, rule[DELAY])
+    row_mode = Mode(mode[SAMPLES] == 1, mode[COUNTING] == 1, mode[LEARNING] == 1)
+    streams = Stream(
+        waiting, predicted, waiting_x, waiting_y, waiting_sample, waiting_present, waiting_counted, states,
+        last_values, waiting_ids, waiting_has_target, predictions,
+    )  # fmt: skip
+    outputs = ChunkOutputs(Outputs(prediction, error, score, present), sample, frozen)
+    evaluation = Evaluation(
+        Scaling(rule[METHOD], statistics, constants[SCALE_CLIP]),
+        Scaling(rule[TARGET_METHOD], target_statistics, constants[SCALE_CLIP]),
+        Score(score_tree, score_head),
+        quality,
+        input_means,
+        constants[DECAY],
+    )
+    momentum, clip = np.float32(constants[MOMENTUM]), constants[CLIP]
+    optimizer = Optimizer(rule[OPTIMIZER], mean, square, clock, counters, momentum, clip)
+    total, rows, end = own_rule.total, layout[WINDOW_ROWS], layout[PARAMETER_ROWS]
+    training = Training(
+        optimizer,
+        np.float32(constants[HUBER_DELTA]),
+        Gradients(rows_of(scratch, end, rows), rows_of(scratch, 0, end)),
+        slots_of(scratch, end + rows, total, rows),
+    )
+    buffers = buffers_of(layout, chunk_scratch, 0)
+    end = (BUFFERS + total + 1) * rows
+    steps = Steps(
+        slots_of(chunk_scratch, BUFFERS * rows, total + 1, rows),
+        slots_of(chunk_scratch, end, total, layout[ACTIVATION_ROWS]),
+    )
     row = 0
     for n in range(y.shape[0]):
-        slot = max(slots[n], np.int64(0))
-        xs, ys, numbers = row_of(waiting_x, slot), row_of(waiting_y, slot), row_of(waiting_sample, slot)
-        own_present, own_counted = row_of(waiting_present, slot), row_of(waiting_counted, slot)
-        own_states, own_last = row_of(states, slot), row_of(last_values, slot)
-        own_ids, has_target = row_of(waiting_ids, slot), row_of(waiting_has_target, slot)
-        own_predictions = row_of(predictions, slot)
-        if for_samples:
+        stream = stream_of(streams, max(slots[n], np.int64(0)))
+        if row_mode.for_samples:
             if new_stream[n]:
-                waiting[slot] = predicted[slot] = 0
-                clear_rows(row_of(own_states, 0))
-                own_last[0, :] = _NAN
-            i = waiting[slot]
-            own_present[i] = scaling.transform(scale, x, n, scaled)
-            evaluation.fill_missing(layout, scaled, False, flat, 0, 0, input_means, filled)
-            evaluation.write_row(filled, xs, i, 0)
-            if counting:
-                scaling.update(scale, decay, x, n)
-                evaluation.update_input_means(method, scaled, decay, input_means)
-            evaluation.write_row(row_of(y, n), ys, i, 0)
-            numbers[i], own_counted[i] = samples[0], 1 if counting else 0
-            if accepts_late_targets:
-                own_ids[i] = sample_ids[n]
-                has_target[i] = 1 if evaluation.count_present(y, n) > 0 else 0
-            waiting[slot] += 1
+                reset_stream(stream)
+            sample_id = sample_ids[n] if own_rule.late_targets else np.int64(0)
+            stream.numbers[stream.waiting[0]] = samples[0]
+            add_sample(layout, evaluation, own_rule, row_mode, stream, sample_id, x, y, n, buffers)
             samples[0] += 1
-            first = predicted[slot]
-            end = first + chunk if waiting[slot] - first == steps else first
-            if first < end:
-                _write_inputs(layout, xs, first, reverse_row, steps, window, flat, filled)
-                bidirectional_network.load_states(net, window, row_of(own_states, first // chunk))
-                bidirectional_network.forward(net, own_steps, steps, chunk)
-                bidirectional_network.save_states(net, window, chunk, row_of(own_states, first // chunk + 1))
+            first, end = stream.predicted[0], stream.predicted[0]
+            if stream.waiting[0] - first == total:
+                end += own_rule.chunk
+                run_chunk(net, own_rule, stream, first, steps)
+                network.save_states(
+                    net, steps.window, own_rule.chunk, row_of(stream.states, first // own_rule.chunk + 1)
+                )
         else:
-            first = np.int64(-1)
-            if slots[n] >= 0:
-                first = _find_waiting(waiting[slot], own_ids, has_target, sample_ids[n])
+            first = add_target(row_mode, stream, slots[n], sample_ids[n], y, n, counters)
             end = first + 1
-            if learning and first < 0:
-                counters[evaluation.UNMATCHED] += 1
-            elif learning and evaluation.count_present(y, n) > 0:
-                has_target[first] = 1
-                if first >= predicted[slot]:  # compared when its chunk is predicted
-                    evaluation.write_row(row_of(y, n), ys, first, 0)
         for i in range(first, end):
-            found, has_forecast = i >= 0, for_samples or 0 <= i < predicted[slot]
-            counts = has_forecast and counting and own_counted[i] == 1
-            if for_samples:
-                evaluation.unscale_forecast(
-                    True, target_scale, flat, i - first, layout[FORECAST] * WIDTH, forecast
-                )
-                if accepts_late_targets:
-                    evaluation.write_row(forecast, own_predictions, i, 0)
-                evaluation.write_row(row_of(ys, i), target, 0, 0)
-            else:
-                forecast[:] = _NAN
-                if has_forecast:
-                    evaluation.read_row(own_predictions, i, forecast)
-                evaluation.write_row(row_of(y, n), target, 0, 0)
-            evaluation.write_row(forecast, prediction, row, 0)
-            sample[row] = numbers[i] if found else -1
-            present[row] = own_present[i] if found else 0
-            frozen[row] = found and own_counted[i] == 0
-            error[row] = evaluation.error_of(layout, forecast, target, 0)
-            score[row] = scores.rank(histogram, error[row])
-            scaling.transform(target_scale, target, 0, goal)
-            if counts:
-                scores.observe(histogram, error[row], decay)
-                if layout[CLASSES] == 1:
-                    evaluation.update_class_quality(forecast, error[row], target, 0, decay, quality)
-                else:
-                    evaluation.update_quality(forecast, 0, target, 0, decay, own_last, 0, quality)
-                scaling.update(target_scale, decay, target, 0)
-            if has_forecast and (for_samples or learning):
-                if not counts:
-                    goal[:] = _NAN
-                evaluation.write_row(goal, ys, i, 0)
-                evaluation.update_last_values(target, 0, own_last)
+            source = row_of(stream.y, i) if row_mode.for_samples else row_of(y, n)
+            copy_values(source, row_of(buffers.target, 0))
+            _compare(
+                layout,
+                evaluation,
+                own_rule,
+                row_mode,
+                stream,
+                steps.window,
+                i,
+                i - first,
+                buffers,
+                outputs,
+                row,
+            )
             row += 1
-        if for_samples:
-            predicted[slot] = end
-        while (for_samples or learning) and _oldest_is_complete(
-            predicted[slot], chunk, accepts_late_targets, delay, has_target
-        ):
-            if learning:
-                if not for_samples or first > 0 or first == end:  # else this chunk has just been run
-                    _write_inputs(layout, xs, 0, reverse_row, steps, window, flat, filled)
-                    bidirectional_network.load_states(net, window, row_of(own_states, 0))
-                    bidirectional_network.forward(net, own_steps, steps, chunk)
-                for t in range(chunk):
-                    evaluation.read_row(ys, t, goal)
-                    evaluation.set_target(layout, flat, t, 0, goal)
-                count, squares = bidirectional_network.backward(
-                    net, own_steps, steps, chunk, huber_delta, gradients, input_gradient
-                )
-                if count > _0:
-                    optimizers.update(
-                        optimizer, parameters, gradient, squares, mean, square, clock, counters,
-                        learning_rate[n], momentum, clip,
-                    )  # fmt: skip
-            for t in range(chunk if accepts_late_targets else 0):
-                counters[evaluation.EXPIRED] += has_target[t] == 0
-            predicted[slot] -= chunk
-            waiting[slot] -= chunk
-            _drop_chunk(
-                chunk, waiting[slot], xs, ys, numbers, own_present, own_counted, own_ids, has_target,
-                own_predictions, own_states,
-            )  # fmt: skip
-    return row
+        if row_mode.for_samples:
+            stream.predicted[0] = end
+        just_run = row_mode.for_samples and first == 0 and first < end
+        while (row_mode.for_samples or row_mode.learning) and oldest_is_complete(own_rule, stream):
+            if row_mode.learning:
+                if not just_run:
+                    run_chunk(net, own_rule, stream, 0, steps)
+                update(net, own_rule, stream, steps, training, learning_rate[n])
+            drop_chunk(own_rule, stream, counters)
+        if requested(interrupt):
+            written[0] = row
+            return n + 1
+    written[0] = row
+    return y.shape[0]
+
+
+@device
+def _compare(layout, evaluation, rule, mode, stream, window, i, t, buffers, outputs, row):
+    """Compare ``buffers.target`` with the prediction of waiting sample ``i``; write all outputs of ``row``.
+
+    The prediction of a sample whose chunk was just run is in slot ``t``.
+    """
+    forecast, target, goal = buffers.forecast, buffers.target, buffers.goal
+    found, has_forecast = i >= 0, mode.for_samples or (i >= 0 and i < stream.predicted[0])
+    counts = has_forecast and mode.counting and stream.counted[i] == 1
+    read_forecast(layout, evaluation, window, t, mode.for_samples, forecast)
+    if mode.for_samples:
+        if rule.late_targets:
+            copy_values(forecast, row_of(stream.predictions, i))
+    elif has_forecast:
+        copy_values(row_of(stream.predictions, i), forecast)
+    outputs.sample[row] = stream.numbers[i] if found else -1
+    outputs.common.present[row] = stream.present[i] if found else 0
+    outputs.frozen[row] = found and stream.counted[i] == 0
+    write_evaluation(layout, evaluation, forecast, target, 0, outputs.common, row)
+    scaling.transform(evaluation.target_scale, target, 0, goal)
+    if counts:
+        error = outputs.common.error[row]
+        count_evaluation(layout, evaluation, forecast, error, target, 0, stream.last_values)
+        scaling.update(evaluation.target_scale, evaluation.decay, target, 0)
+    if has_forecast and (mode.for_samples or mode.learning):
+        learned_target = row_of(stream.y, i)
+        for c in range(goal.size):
+            learned_target[c] = canonical_nan(goal[c]) if counts else _NAN
+        update_last_values(target, 0, stream.last_values)

@@ -105,15 +105,15 @@ def _cells_above(net, cell):
 def _copy_states_up(net, cell, steps, total):
     """Copy h of every step to the inputs of the cells above."""
     units = net.matrices[2 * cell, UNITS]
-    h = net.matrices[2 * cell + 1, SOURCE] * WIDTH
+    h = net.matrices[2 * cell + 1, SOURCE]
     above, count = _cells_above(net, cell)
     for reader in range(above, above + count):
-        column = net.matrices[2 * reader, SOURCE] * WIDTH + cell % 2 * units
+        row, offset = net.matrices[2 * reader, SOURCE], cell % 2 * units
         for s in range(total):
             slot = _slot_or_time(reader, _slot_or_time(cell, s, total), total)
-            source, target = values_of(steps.window, s + 1), values_of(steps.window, slot)
+            source, target = values_of(steps.window, s + 1, h), values_of(steps.window, slot, row)
             for k in range(units):
-                target[column + k] = source[h + k]
+                target[offset + k] = source[k]
 
 
 @device
@@ -123,7 +123,7 @@ def _add_gradient_from_above(net, cell, s, total, input_gradient, state_gradient
     h = net.matrices[2 * cell + 1, SOURCE]
     above, count = _cells_above(net, cell)
     for reader in range(above, above + count):
-        column = net.matrices[2 * reader, SOURCE] * WIDTH + cell % 2 * units
-        source = values_of(input_gradient, _slot_or_time(reader, _slot_or_time(cell, s, total), total))
+        slot = _slot_or_time(reader, _slot_or_time(cell, s, total), total)
+        source = values_of(input_gradient, slot, net.matrices[2 * reader, SOURCE])
         for k in range(units):
-            state_gradient[h + k // WIDTH, k % WIDTH] += source[column + k]
+            state_gradient[h + k // WIDTH, k % WIDTH] += source[cell % 2 * units + k]

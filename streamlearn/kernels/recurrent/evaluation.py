@@ -6,14 +6,27 @@
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..compiler import device
 from ..simd.elementary import log
-from ..simd.lanes import WIDTH, canonical_nan
+from ..simd.lanes import canonical_nan, store, zero
+from ..simd.views import floats_of, row_of, values_of
 from ..stream import scaling
-from .memory_layout import CLASSES, PRESENT, SYMBOLS, TARGET, TARGET_COLUMNS
+from ..stream import score as scores
+from .memory_layout import (
+    CLASSES,
+    DIM,
+    FORECAST,
+    OUTPUTS,
+    PRESENT,
+    SYMBOLS,
+    TARGET,
+    TARGET_COLUMNS,
+    WINDOW_ROWS,
+)
 
 # quality, float64 (5, TARGET_COLUMNS), exponentially weighted sums: count, |error|, error². Then, over the
 # samples for which persistence (the last value) has a forecast: |error|, |error of persistence|
@@ -31,74 +44,128 @@ MIN_PROBABILITY = np.float32(2.0**-126)  # smaller ones are raised to this befor
 _0, _1, _NAN, _INF = np.float32(0), np.float32(1), np.float32(np.nan), np.float32(np.inf)
 
 
-@device
-def write_row(source, target, t, column):
-    """Copy ``source`` to row ``t`` of ``target``, from ``column`` on. NaNs become canonical."""
-    for i in range(source.size):
-        target[t, column + i] = canonical_nan(source[i])
+class Evaluation(NamedTuple):
+    """What samples, targets and forecasts are scaled and compared by. Shared by all streams."""
+
+    scale: Any  # Scaling of the samples
+    target_scale: Any  # Scaling of the targets
+    histogram: Any  # Score of the errors
+    quality: Any  # (5, TARGET_COLUMNS)
+    input_means: Any  # (2, dim)
+    decay: Any  # per sample
+
+
+class Buffers(NamedTuple):
+    """Values of one sample; scratch."""
+
+    scaled: Any  # (dim,)
+    filled: Any  # (dim,): scaled, without missing values
+    forecast: Any  # (outputs,)
+    earlier: Any  # (outputs,): another forecast
+    target: Any  # (1, TARGET_COLUMNS)
+    goal: Any  # (TARGET_COLUMNS,): the scaled target
+
+
+BUFFERS = len(Buffers._fields)  # each has WINDOW_ROWS rows of scratch
+
+
+class Outputs(NamedTuple):
+    """Outputs that every row has."""
+
+    prediction: Any  # (n, outputs)
+    error: Any  # (n,)
+    score: Any  # (n,)
+    present: Any  # (n,)
 
 
 @device
-def read_row(source, t, target):
-    """Copy the start of row ``t`` of ``source`` to ``target``."""
-    for i in range(target.size):
-        target[i] = source[t, i]
+def buffers_of(layout, scratch, first):
+    """The buffers of one sample in ``scratch``, from row ``first`` on."""
+    rows, dim, outputs = layout[WINDOW_ROWS], layout[DIM], layout[OUTPUTS]
+    return Buffers(
+        floats_of(scratch, first, dim),
+        floats_of(scratch, first + rows, dim),
+        floats_of(scratch, first + 2 * rows, outputs),
+        floats_of(scratch, first + 3 * rows, outputs),
+        floats_of(scratch, first + 4 * rows, layout[TARGET_COLUMNS]).reshape(1, -1),
+        floats_of(scratch, first + 5 * rows, layout[TARGET_COLUMNS]),
+    )
+
+
+# -- inputs and targets ------------------------------------------------------------------------------------
 
 
 @device
-def write_input(layout, filled, flat, t):
-    """Write the input of slot ``t``. A symbol is a 1 and its number, or two 0s if it is missing."""
-    if layout[SYMBOLS] == 0:
-        write_row(filled, flat, t, 0)
-        return
-    present = filled[0] == filled[0]
-    flat[t, 0] = _1 if present else _0
-    flat[t, 1] = filled[0] if present else _0
+def copy_values(source, target):
+    """Copy values from start to start, as many as both have. NaNs become canonical."""
+    for i in range(min(source.size, target.size)):
+        target[i] = canonical_nan(source[i])
 
 
 @device
-def fill_missing(layout, scaled, has_forecast, flat, t, column, input_means, filled):
-    """Replace missing inputs by the forecast of slot ``t`` if there is one and it is finite, else by their
-    mean."""
+def read_input(layout, evaluation, x, n, forecast, has_forecast, scaled, filled):
+    """Scale row ``n`` of ``x``, and fill its missing values. Return the number of values present.
+
+    A missing value becomes the forecast if there is one and it is finite, else the channel's mean.
+    """
+    present = scaling.transform(evaluation.scale, x, n, scaled)
     if layout[SYMBOLS] == 1:
         filled[0] = scaled[0]
-        return
+        return present
     for c in range(scaled.size):
         value = scaled[c]
         if not (value == value):
-            mean = np.float32(input_means[MEAN, c])
-            value = flat[t, column + c] if has_forecast else mean
+            mean = np.float32(evaluation.input_means[MEAN, c])
+            value = forecast[c] if has_forecast else mean
             if not abs(value) < _INF:
                 value = mean
         filled[c] = value
+    return present
 
 
 @device
-def update_input_means(method, scaled, decay, input_means):
-    """Update the means of the inputs. With standard and ewma scaling they are 0 and stay 0."""
+def count_input(evaluation, x, n, scaled):
+    """Add row ``n`` of ``x`` to the statistics of the scaling and to the means of the scaled inputs.
+
+    With standard and ewma scaling the means are 0 and stay 0.
+    """
+    method, means = evaluation.scale.method, evaluation.input_means
+    scaling.update(evaluation.scale, evaluation.decay, x, n)
     if method == scaling.NONE or method == scaling.MINMAX:
         for c in range(scaled.size):
             if scaled[c] == scaled[c]:
-                input_means[SEEN, c] += 1.0
-                gain = max(1.0 - decay, 1.0 / input_means[SEEN, c])  # a plain mean at first, as in scaling.py
-                input_means[MEAN, c] += gain * (np.float64(scaled[c]) - input_means[MEAN, c])
+                means[SEEN, c] += 1.0
+                gain = max(1.0 - evaluation.decay, 1.0 / means[SEEN, c])  # a plain mean at first
+                means[MEAN, c] += gain * (np.float64(scaled[c]) - means[MEAN, c])
 
 
 @device
-def clear_target(layout, flat, t):
+def write_input(layout, filled, window, t):
+    """Write the input of slot ``t``. A symbol is a 1 and its number, or two 0s if it is missing."""
+    values = values_of(window, t, 0)
+    if layout[SYMBOLS] == 0:
+        copy_values(filled, values)
+        return
+    present = filled[0] == filled[0]
+    values[0] = _1 if present else _0
+    values[1] = filled[0] if present else _0
+
+
+@device
+def clear_target(layout, window, t):
     """Mark all targets of slot ``t`` as missing."""
-    for o in range(layout[TARGET_COLUMNS]):
-        flat[t, layout[TARGET] * WIDTH + o] = _0
-        flat[t, layout[PRESENT] * WIDTH + o] = _0
+    for row in range(layout[TARGET], layout[FORECAST]):
+        store(window, t, row, zero())
 
 
 @device
-def set_target(layout, flat, t, first, values):
+def set_target(layout, window, t, first, goal):
     """Write the targets of slot ``t``, from column ``first`` on. NaN means missing."""
-    for c in range(values.size):
-        present = values[c] == values[c]
-        flat[t, layout[TARGET] * WIDTH + first + c] = values[c] if present else _0
-        flat[t, layout[PRESENT] * WIDTH + first + c] = _1 if present else _0
+    target, marks = values_of(window, t, layout[TARGET]), values_of(window, t, layout[PRESENT])
+    for c in range(goal.size):
+        present = goal[c] == goal[c]
+        target[first + c] = goal[c] if present else _0
+        marks[first + c] = _1 if present else _0
 
 
 @device
@@ -110,42 +177,61 @@ def count_present(values, n):
     return count
 
 
+# -- forecasts and errors ----------------------------------------------------------------------------------
+
+
 @device
-def unscale_forecast(has_forecast, scale, flat, t, column, prediction):
-    """Write the forecast of slot ``t`` in the stream's own units; NaN if there is none."""
+def read_forecast(layout, evaluation, window, t, has_forecast, forecast):
+    """Copy the forecast of slot ``t`` in the stream's own units; NaN if there is none."""
+    values, scale = values_of(window, t, layout[FORECAST]), evaluation.target_scale
     c = 0
-    for o in range(prediction.size):
-        if has_forecast:
-            prediction[o] = scaling.restore(scale, c, flat[t, column + o])
-        else:
-            prediction[o] = _NAN
+    for o in range(forecast.size):
+        forecast[o] = scaling.restore(scale, c, values[o]) if has_forecast else _NAN
         c = c + 1 if c + 1 < scale.statistics.shape[1] else 0  # a horizon repeats the channels
 
 
 @device
-def negative_log_likelihood(prediction, code):
-    """−log p of class ``code``; NaN if the class or the prediction is missing."""
-    if not (code == code and prediction[0] == prediction[0]):
-        return _NAN
-    return -log(max(prediction[np.int64(code)], MIN_PROBABILITY))
+def write_evaluation(layout, evaluation, forecast, y, n, outputs, row):
+    """Compare a forecast with row ``n`` of ``y``. Write forecast, error and score to row ``row``."""
+    copy_values(forecast, row_of(outputs.prediction, row))
+    outputs.error[row] = _error_of(layout, forecast, y, n)
+    outputs.score[row] = scores.rank(evaluation.histogram, outputs.error[row])
 
 
 @device
-def error_of(layout, prediction, y, n):
+def count_evaluation(layout, evaluation, forecast, error, y, n, last_values):
+    """Add the error of a forecast to the score and to the live quality."""
+    scores.observe(evaluation.histogram, error, evaluation.decay)
+    if layout[CLASSES] == 1:
+        _count_class(evaluation, forecast, error, y, n)
+    else:
+        count_errors(evaluation, forecast, 0, y, n, last_values, 0)
+
+
+@device
+def _negative_log_likelihood(forecast, code):
+    """−log p of class ``code``; NaN if the class or the forecast is missing."""
+    if not (code == code and forecast[0] == forecast[0]):
+        return _NAN
+    return -log(max(forecast[np.int64(code)], MIN_PROBABILITY))
+
+
+@device
+def _error_of(layout, forecast, y, n):
     """Root mean square of the difference over the values of row ``n`` that are present; −log p for a class.
 
-    NaN if no value is present.
+    NaN if no value is present, and without a forecast.
     """
     if layout[CLASSES] == 1:
-        return negative_log_likelihood(prediction, y[n, 0])
+        return _negative_log_likelihood(forecast, y[n, 0])
     total = 0.0
     present = 0
     for o in range(y.shape[1]):
         if y[n, o] == y[n, o]:
-            difference = np.float64(prediction[o]) - np.float64(y[n, o])
+            difference = np.float64(forecast[o]) - np.float64(y[n, o])
             total += difference * difference
             present += 1
-    return np.float32(math.sqrt(total / present)) if present > 0 else _NAN
+    return canonical_nan(np.float32(math.sqrt(total / present))) if present > 0 else _NAN
 
 
 @device
@@ -159,27 +245,29 @@ def argmax(values):
 
 
 @device
-def update_class_quality(prediction, nats, y, n, decay, quality):
+def _count_class(evaluation, forecast, nats, y, n):
     """Add −log p and a hit or miss to the live quality."""
+    quality, decay = evaluation.quality, evaluation.decay
     if nats == nats:
         quality[COUNT, 0] = quality[COUNT, 0] * decay + 1.0
         quality[NATS, 0] = quality[NATS, 0] * decay + np.float64(nats)
-        hit = 1.0 if argmax(prediction) == np.int64(y[n, 0]) else 0.0
+        hit = 1.0 if argmax(forecast) == np.int64(y[n, 0]) else 0.0
         quality[HITS, 0] = quality[HITS, 0] * decay + hit
 
 
 @device
-def update_quality(prediction, first, y, n, decay, last_values, h, quality):
+def count_errors(evaluation, forecast, first, y, n, last_values, h):
     """Add the errors of a forecast to the live quality: outputs and columns from ``first`` on.
 
     Row ``h`` of ``last_values`` is the forecast of persistence for the same values.
     """
+    quality, decay = evaluation.quality, evaluation.decay
     for c in range(y.shape[1]):
         value = np.float64(y[n, c])
         if not (value == value):
             continue
         o = first + c
-        error = abs(np.float64(prediction[o]) - value)
+        error = abs(np.float64(forecast[o]) - value)
         if error < math.inf:
             quality[COUNT, o] = quality[COUNT, o] * decay + 1.0
             quality[ABSOLUTE, o] = quality[ABSOLUTE, o] * decay + error

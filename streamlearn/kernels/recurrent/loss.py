@@ -62,11 +62,11 @@ def _class_loss_gradient(layout, steps, count, delta):
     """∂L/∂y = (p − one-hot target)/known for known classes, else 0. Return the number of known classes."""
     known = _0
     for t in range(count):
-        known += values_of(steps.window, t)[layout[PRESENT] * WIDTH]
+        known += values_of(steps.window, t, layout[PRESENT])[0]
     factor = _1 / max(known, _1)
     for t in range(count):
-        values = values_of(steps.window, t)
-        weight, code = values[layout[PRESENT] * WIDTH] * factor, values[layout[TARGET] * WIDTH]
+        weight = values_of(steps.window, t, layout[PRESENT])[0] * factor
+        code = values_of(steps.window, t, layout[TARGET])[0]
         for b in range((layout[OUTPUTS] + WIDTH - 1) // WIDTH):
             target = select(iota() == code - np.float32(b * WIDTH), _1, zero())
             p = load(steps.window, t, layout[FORECAST] + b)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..compiler import device
-from ..simd.lanes import WIDTH, canonical_nan, store, zero
+from ..simd.lanes import canonical_nan, store, zero
 from ..simd.rows import fold, zero_norm, zeros
 from ..simd.sums import add_up
 from ..simd.views import row_of, values_of
@@ -76,9 +76,9 @@ def read_out(net, window, t):
         y = fold(weighted_sums(zeros(4, 1), net, head, b, window, t))[0]
         store(window, t, first + b, canonical_nan(y))
     if layout[RESIDUAL] == 1:
-        values = values_of(window, t)
+        x, forecast = values_of(window, t, 0), values_of(window, t, first)
         for o in range(layout[OUTPUTS]):  # every step of a horizon starts from the same sample
-            values[first * WIDTH + o] = canonical_nan(values[first * WIDTH + o] + values[o % layout[DIM]])
+            forecast[o] = canonical_nan(forecast[o] + x[o % layout[DIM]])
     if layout[CLASSES] == 1:
         softmax(window, t, first, layout[OUTPUTS])
 

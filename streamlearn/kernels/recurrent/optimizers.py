@@ -13,6 +13,7 @@ is not finite or its squared norm overflows float32.
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,16 +36,25 @@ _ALPHA, _GAIN = np.float32(0.99), np.float32(1.0 - 0.99)
 _CLIP_EPSILON = 1e-6
 
 
-@device
-def update(
-    optimizer, parameters, gradient, squares, mean, square, clock, counters, learning_rate, momentum, clip
-):
-    """Take and count one step against ``gradient`` ``(rows, 16)``.
+class Optimizer(NamedTuple):
+    """An optimizer and its state."""
 
-    ``squares`` is ‖gradient‖². ``mean`` and ``square`` are m and v; (0, 16) if the optimizer has none.
-    ``clip`` is +inf for none. If the gradient is not finite, count that, change nothing else and return
-    False.
+    kind: Any  # one of OPTIMIZERS
+    mean: Any  # m, as the parameters; (0, 16) if it has none
+    square: Any  # v, likewise
+    clock: Any  # (3,)
+    counters: Any  # (2,) or more
+    momentum: Any
+    clip: Any  # +inf for none
+
+
+@device
+def update(optimizer, parameters, gradient, squares, learning_rate):
+    """Take and count one step against ``gradient`` ``(rows, 16)``. ``squares`` is ‖gradient‖².
+
+    If the gradient is not finite, count that, change nothing else and return False.
     """
+    kind, mean, square, clock, counters, momentum, clip = optimizer
     norm = math.sqrt(np.float64(squares))
     if not norm < math.inf:
         counters[SKIPPED] += 1
@@ -52,18 +62,18 @@ def update(
     counters[UPDATES] += 1
     clock[NORM] = norm
     shrink = np.float32(min(1.0, clip / (norm + _CLIP_EPSILON)))
-    if optimizer == SGD:
+    if kind == SGD:
         for row in range(parameters.shape[0]):
             g = shrink * load(gradient, row)
             _write_parameters(parameters, row, fma(-learning_rate, g, load(parameters, row)))
         return True
-    if optimizer == MOMENTUM:
+    if kind == MOMENTUM:
         for row in range(parameters.shape[0]):
             m = fma(momentum, load(mean, row), shrink * load(gradient, row))
             store(mean, row, m)
             _write_parameters(parameters, row, fma(-learning_rate, m, load(parameters, row)))
         return True
-    if optimizer == RMSPROP:
+    if kind == RMSPROP:
         for row in range(parameters.shape[0]):
             g = shrink * load(gradient, row)
             v = fma(_GAIN, g * g, _ALPHA * load(square, row))

@@ -49,14 +49,14 @@ def zero_if_nan(z):
 @device
 def weighted_sums(sums, net, m, b, window, t):
     """Add W·v + b of step ``t``, for the gates of block ``b`` of matrix ``m``, to ``sums``."""
-    values, column = values_of(window, t + m.shift), m.source * WIDTH
+    values = values_of(window, t + m.shift, m.source)
     gates = len(sums[0])
     row = m.weight + b * m.rows * gates
     sums = add_row(sums, net.parameters, m.bias + b * gates, _1)
     if m.lookup == 1:
-        return add_row(sums, net.parameters, row + np.int64(values[column + 1]) * gates, values[column])
+        return add_row(sums, net.parameters, row + np.int64(values[1]) * gates, values[0])
     for k in range(0, m.rows, len(sums)):
-        sums = add_products(sums, net.parameters, row + k * gates, values, column + k)
+        sums = add_products(sums, net.parameters, row + k * gates, values, k)
     return sums
 
 
@@ -104,7 +104,7 @@ def write_gradient(net, i, steps, count, gradient, norm):
 @device
 def _write_gradient(one, four, m, steps, count, gradient, norm):
     """``one`` and ``four``: zeros, the sums of one input and of four inputs."""
-    gates, column = len(one[0]), m.source * WIDTH
+    gates = len(one[0])
     for b in range(m.blocks):
         delta, row = m.delta + b * gates, m.weight + b * m.rows * gates
         total = one
@@ -118,8 +118,8 @@ def _write_gradient(one, four, m, steps, count, gradient, norm):
         for k in range(0, m.rows, 4):
             total4 = four
             for t in range(count):
-                deltas, values = row_of(steps.activations, t), values_of(steps.window, t + m.shift)
-                total4 = add_outer_products(total4, deltas, delta, values, column + k)
+                values = values_of(steps.window, t + m.shift, m.source)
+                total4 = add_outer_products(total4, row_of(steps.activations, t), delta, values, k)
             store_rows(gradient, row + k * gates, total4)
             norm = add_squares(norm, total4)
     return norm
@@ -128,14 +128,14 @@ def _write_gradient(one, four, m, steps, count, gradient, norm):
 @device
 def _write_symbols(one, m, steps, count, delta, row, gradient, norm):
     """The same for one-hot inputs: a step adds to the rows of its symbol only."""
-    gates, column = len(one[0]), m.source * WIDTH
+    gates = len(one[0])
     for k in range(m.rows):
         store_rows(gradient, row + k * gates, one)
     for t in range(count):
-        deltas, values = row_of(steps.activations, t), values_of(steps.window, t + m.shift)
-        first = row + np.int64(values[column + 1]) * gates
+        deltas, values = row_of(steps.activations, t), values_of(steps.window, t + m.shift, m.source)
+        first = row + np.int64(values[1]) * gates
         for g in range(gates):
-            total = fma(load(deltas, delta + g), values[column], load(gradient, first + g))
+            total = fma(load(deltas, delta + g), values[0], load(gradient, first + g))
             store(gradient, first + g, total)
     for k in range(m.rows):
         norm = add_squares(norm, add_row(one, gradient, row + k * gates, _1))

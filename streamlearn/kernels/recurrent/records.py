@@ -9,6 +9,13 @@ from typing import Any, NamedTuple
 
 from ..compiler import device
 
+# rule, int64: methods of scaling, and the optimizer. An entry point may have more entries after these
+METHOD, TARGET_METHOD, OPTIMIZER = range(3)
+
+# constants, float64: of the optimizer (the clip is +inf for none); Huber's delta (+inf for the squared
+# error); limit of scaled values; factor of the weight of the past per sample. There may be more after these
+MOMENTUM, CLIP, HUBER_DELTA, SCALE_CLIP, DECAY = range(5)
+
 
 class Net(NamedTuple):
     """A network."""

@@ -29,159 +29,113 @@ Many streams share one net: each stream has a slot with its own window, waiting 
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from ..compiler import device, kernel
-from ..simd.lanes import WIDTH, load, store
-from ..simd.views import row_of
+from ..simd.views import row_of, rows_of, slots_of, values_of
 from ..stream import scaling
-from ..stream import score as scores
+from ..stream.interrupt import requested
 from ..stream.scaling import Scaling
 from ..stream.score import Score
-from . import optimizers
 from .evaluation import (
-    EXPIRED,
+    BUFFERS,
     UNMATCHED,
+    Evaluation,
+    Outputs,
+    buffers_of,
     clear_target,
+    copy_values,
+    count_errors,
+    count_evaluation,
+    count_input,
     count_present,
-    error_of,
-    fill_missing,
-    read_row,
+    read_forecast,
+    read_input,
     set_target,
-    unscale_forecast,
-    update_class_quality,
-    update_input_means,
     update_last_values,
-    update_quality,
+    write_evaluation,
     write_input,
-    write_row,
 )
-from .memory_layout import CLASSES, DIM, FORECAST, OUTPUTS, TARGET_COLUMNS
-from .network import backward, clear_rows, forward
-from .records import Gradients, Lags, Net, Steps
-
-NEXT, GIVEN, LATER = 0, 1, 2
-TARGETS = {"next": NEXT, "given": GIVEN, "later": LATER}
+from .memory_layout import ACTIVATION_ROWS, DIM, FORECAST, PARAMETER_ROWS, WINDOW_ROWS
+from .network import forward
+from .optimizers import Optimizer
+from .records import (
+    CLIP,
+    DECAY,
+    HUBER_DELTA,
+    METHOD,
+    MOMENTUM,
+    OPTIMIZER,
+    SCALE_CLIP,
+    TARGET_METHOD,
+    Gradients,
+    Lags,
+    Net,
+    Steps,
+)
+from .windows import (
+    HAS_TARGET,
+    LATER,
+    NEXT,
+    PAIRS,
+    WAITING,
+    Rule,
+    Stream,
+    Training,
+    complete_pairs,
+    find_waiting,
+    reset_stream,
+    stream_of,
+)
 
 # mode, int64 (2,): 1 for samples, 0 for targets of earlier samples; 1 to learn, 0 to step forward only (for
 # targets: to answer only)
 SAMPLES, LEARNING = range(2)
 
-# rule, int64 (8,)
-TARGET_KIND = 0  # one of TARGETS
-METHOD, TARGET_METHOD = 1, 2  # of scaling
-K1, K2 = 3, 4
-AHEAD = 5  # NEXT: number of samples in a forecast
-DELAY = 6  # LATER: number of samples that may wait
-OPTIMIZER = 7
+# rule, int64 (9,), after the entries of records.py
+TARGET_KIND = 3  # one of TARGETS
+K1, K2 = 4, 5
+AHEAD, DELAY = 6, 7  # see Rule
+REPLAY = 8  # 1 if windows are run again before their update
 
-# progress, int64 (slots, 3): complete pairs in the window; complete pairs since the last update; steps after
-# them, which wait for their target
-PAIRS, SINCE, WAITING = range(3)
-
-_HAS_TARGET = -1  # replaces the number of a waiting sample when its target has arrived
-
-_0, _NAN = np.float32(0), np.float32(np.nan)
+# constants, float64 (6,), after the entries of records.py: factor of the weight of the past per update
+LAG_DECAY = 5
 
 
-@device
-def copy_slot(source, s, target, t):
-    """Copy slot ``s`` of one window to slot ``t`` of another."""
-    for row in range(source.shape[1]):
-        store(target, t, row, load(source, s, row))
+class Mode(NamedTuple):
+    """What to do with a row."""
+
+    for_samples: Any  # whether rows are samples; else targets of earlier samples
+    learning: Any
 
 
-@device
-def _clear_slots(slots):
-    for t in range(slots.shape[0]):
-        clear_rows(row_of(slots, t))
-
-
-@device
-def _reset_stream(window, progress, last_values):
-    """Clear a slot for a new key."""
-    _clear_slots(window)
-    progress[:] = 0
-    last_values[:, :] = _NAN
-
-
-@device
-def _find_waiting(progress, waiting_ids, waiting_numbers, sample_id):
-    """The newest slot of the window whose sample has that id and waits for its target; −1 if none."""
-    for t in range(progress[PAIRS] + progress[WAITING] - 1, progress[PAIRS] - 1, -1):
-        if waiting_ids[t] == sample_id and waiting_numbers[t] != _HAS_TARGET:
-            return np.int64(t)
-    return np.int64(-1)
-
-
-@device
-def _oldest_is_complete(target_kind, progress, ahead, waiting_numbers, delay, counters):
-    """Whether the oldest waiting pair is complete, or has waited too long (which is counted)."""
-    if target_kind == NEXT:
-        return progress[WAITING] == ahead
-    if target_kind == LATER and progress[WAITING] > 0 and waiting_numbers[progress[PAIRS]] != _HAS_TARGET:
-        expired = progress[WAITING] > delay
-        counters[EXPIRED] += 1 if expired else 0
-        return expired
-    return progress[WAITING] > 0
-
-
-@device
-def _update(
-    net, mean, square, clock, counters, window, progress, replay, activations, gradients, optimizer,
-    learning_rate, momentum, clip, huber_delta, lags,
-):  # fmt: skip
-    """Update the parameters once, on the complete pairs of the window."""
-    pairs = progress[PAIRS]
-    steps = Steps(window if replay.shape[0] == 0 else replay, activations)
-    if replay.shape[0] > 0:
-        for t in range(pairs):
-            copy_slot(window, t, replay, t)
-        for t in range(pairs):
-            forward(net, steps, t)
-    count, squares = backward(net, steps, pairs, huber_delta, gradients, lags)
-    if count > _0:
-        finite = optimizers.update(
-            optimizer, net.parameters, gradients.parameters, squares, mean, square, clock, counters,
-            learning_rate, momentum, clip,
-        )  # fmt: skip
-        if not finite:
-            _clear_slots(activations)  # NaN and ∞ must not stay in the state
-
-
-@device
-def _shift_window(progress, kept_pairs, window, waiting_ids, waiting_numbers, predictions):
-    """Move the last ``kept_pairs`` complete pairs, and the waiting ones, to the start of the window."""
-    shift = progress[PAIRS] - min(progress[PAIRS], kept_pairs)
-    for t in range(progress[PAIRS] - shift + progress[WAITING] + 1):
-        copy_slot(window, shift + t, window, t)
-        if t < predictions.shape[0] - shift:
-            for o in range(predictions.shape[1]):
-                predictions[t, o] = predictions[shift + t, o]
-        if t < waiting_ids.size - shift:
-            waiting_ids[t] = waiting_ids[shift + t]
-            waiting_numbers[t] = waiting_numbers[shift + t]
-    progress[PAIRS] -= shift
-    progress[SINCE] = 0
+def scratch_rows(layout, k2: int, replay: bool, lags: bool) -> int:
+    """Return the number of rows of ``scratch``."""
+    slots = (k2 + 1) * int(layout[WINDOW_ROWS]) * replay + k2 * int(layout[ACTIVATION_ROWS]) * lags
+    return int(layout[PARAMETER_ROWS]) + (1 + BUFFERS) * int(layout[WINDOW_ROWS]) + slots
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], i8[::1], f4[::1], i8[::1],"
-    " i8[::1], i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1], i8[::1],"
-    " i8[:,::1], f4[:,:,:,::1], f4[:,:,::1], i8[:,::1], i8[:,::1], f4[:,:,::1],"
-    " f4[:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], f4[:,:,::1], f8[:,::1], f8,"
-    " f4, f8, f4, f8, f8, f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8[::1], f4[:,:,::1], f8[:,::1],"
-    " f8[:,::1], f4[:,::1], f4[::1], f4[::1], i4[::1], i8[::1])"
+    "i8(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], f4[::1], i8[::1],"
+    " i8[::1], f8[::1], i8[::1], i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1], i8[::1],"
+    " i8[:,::1], f4[:,:,:,::1], i8[:,::1], i8[:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f8[:,::1],"
+    " i8[::1], f8[:,::1], f8[:,::1], f8[::1], f8[::1], f8[:,::1], f8[:,::1],"
+    " f4[:,::1], u1[::1], f4[:,::1], f4[::1], f4[::1], i4[::1], i8[::1])"
 )
 def learn(
+    # The rows
     x,  # (n, dim); (0, dim) if targets of earlier samples arrive
     y,  # (n, TARGET_COLUMNS): targets; x itself for NEXT
     slots,  # (n,): slot of each sample's stream; for late targets −1 if the stream is unknown
     new_stream,  # (n,): whether the sample is the first of a new stream
     sample_ids,  # (n,); (0,) unless LATER
-    mode,  # (2,)
     learning_rate,  # (n,): ε(t)
-    rule,  # (8,)
+    mode,  # (2,)
+    # The rule, the network and its optimizer
+    rule,  # (9,)
+    constants,  # (6,)
     layout,  # (16,): see memory_layout.py
     matrices,  # (·, 13): see memory_layout.py
     parameters,  # (PARAMETER_ROWS, 16)
@@ -189,135 +143,151 @@ def learn(
     square,  # v of the optimizer, likewise
     clock,  # (3,): of the optimizer
     counters,  # (4,): of optimizers.py and evaluation.py
+    # The streams: see windows.py
     progress,  # (slots, 3)
     window,  # (slots, room, WINDOW_ROWS, 16)
-    window_values,  # (slots, room, WINDOW_ROWS·16): a view of the window
-    waiting_ids,  # (slots, room): ids of the waiting samples; (slots, 0) unless LATER
-    waiting_numbers,  # their numbers, likewise
-    predictions,  # (slots, room, outputs): their predictions; (slots, 0, outputs) if never needed again
+    waiting_ids,  # (slots, room)
+    waiting_numbers,  # (slots, room)
+    predictions,  # (slots, room, outputs)
+    last_values,  # (slots, ahead, columns of y)
     activations,  # (k2 or room, ACTIVATION_ROWS, 16): state if there is no replay, else scratch
-    replay,  # (k2 + 1, WINDOW_ROWS, 16): scratch; (0, …) if there is no replay
-    state_gradient,  # (WINDOW_ROWS, 16): scratch
-    gradient,  # as parameters: scratch
-    lag_activations,  # (k2, ACTIVATION_ROWS, 16): scratch; (0, …) without lags
     lag_norms,  # (3, k2); (3, 0) without lags
-    lag_decay,  # per update
-    momentum,
-    clip,  # +inf for none
-    huber_delta,  # +inf for the squared error
-    scale_clip,
-    decay,  # per sample
+    samples,  # (1,): number of samples so far
+    # Scaling, score and live quality
     statistics,  # (3, dim)
     target_statistics,  # (3, TARGET_COLUMNS); ``statistics`` itself for NEXT
-    score_tree,  # (3072,)
+    score_tree,  # see score.py
     score_head,  # (2,)
-    samples,  # (1,): number of samples so far
-    last_values,  # (slots, ahead, columns of y): NaN at first
     quality,  # (5, TARGET_COLUMNS)
     input_means,  # (2, dim)
-    prediction,  # (n, outputs): output
-    error,  # (n,): output
-    score,  # (n,): output
-    present,  # (n,): output
-    sample,  # (n,): output; number of the row's sample, −1 for none
+    # Scratch, interrupt and outputs
+    scratch,  # (scratch_rows, 16)
+    interrupt,  # see interrupt.py
+    prediction,  # (n, outputs)
+    error,  # (n,)
+    score,  # (n,)
+    present,  # (n,)
+    sample,  # (n,): number of the row's sample, −1 for none
 ):
-    """Learn samples in order, or late targets. The outputs are those before the sample was learned."""
-    net, gradients = Net(layout, matrices, parameters), Gradients(state_gradient, gradient)
-    lags = Lags(lag_activations, lag_norms, lag_decay)
-    forecast_column = layout[FORECAST] * WIDTH
-    scaled, filled = np.empty(layout[DIM], np.float32), np.empty(layout[DIM], np.float32)
-    forecast, earlier = np.empty(layout[OUTPUTS], np.float32), np.empty(layout[OUTPUTS], np.float32)
-    for_samples, learning = mode[SAMPLES] == 1, mode[LEARNING] == 1
-    target_kind, method, target_method = rule[TARGET_KIND], rule[METHOD], rule[TARGET_METHOD]
-    k1, k2, ahead, delay, optimizer = rule[K1], rule[K2], rule[AHEAD], rule[DELAY], rule[OPTIMIZER]
-    goal = scaled if target_kind == NEXT else np.empty(layout[TARGET_COLUMNS], np.float32)
-    scale = Scaling(method, statistics, scale_clip)
-    target_scale = Scaling(target_method, target_statistics, scale_clip)
-    histogram = Score(score_tree, score_head)
-    # Each sample takes two turns: step forward, and compare with the target. Their order depends on the
-    # target. One loop over both, so that each is compiled once.
-    for turn in range(2 * y.shape[0]):
-        n, first = turn // 2, turn % 2 == 0
-        slot = max(slots[n], np.int64(0))
-        at, own_window, flat, own_last = (
-            row_of(progress, slot), row_of(window, slot), row_of(window_values, slot),
-            row_of(last_values, slot),
-        )  # fmt: skip
-        own_ids, own_numbers, own_predictions = (
-            row_of(waiting_ids, slot), row_of(waiting_numbers, slot), row_of(predictions, slot)
-        )  # fmt: skip
-        if first and for_samples:
+    """Learn samples in order, or late targets. The outputs are those before the sample was learned.
+
+    Return the number of rows done: all, or fewer if ``interrupt`` is set.
+    """
+    net = Net(layout, matrices, parameters)
+    own_rule = Rule(rule[TARGET_KIND], rule[K1], rule[K2], rule[AHEAD], rule[DELAY])
+    row_mode = Mode(mode[SAMPLES] == 1, mode[LEARNING] == 1)
+    streams = Stream(progress, window, waiting_ids, waiting_numbers, predictions, last_values)
+    outputs = Outputs(prediction, error, score, present)
+    evaluation = Evaluation(
+        Scaling(rule[METHOD], statistics, constants[SCALE_CLIP]),
+        Scaling(rule[TARGET_METHOD], target_statistics, constants[SCALE_CLIP]),
+        Score(score_tree, score_head),
+        quality,
+        input_means,
+        constants[DECAY],
+    )
+    window_rows, end = layout[WINDOW_ROWS], layout[PARAMETER_ROWS]
+    gradients = Gradients(rows_of(scratch, end, window_rows), rows_of(scratch, 0, end))
+    buffers = buffers_of(layout, scratch, end + window_rows)
+    end += (1 + BUFFERS) * window_rows
+    replay = slots_of(scratch, end, (own_rule.k2 + 1) * rule[REPLAY], window_rows)
+    end += replay.shape[0] * window_rows
+    lags = Lags(
+        slots_of(scratch, end, lag_norms.shape[1], layout[ACTIVATION_ROWS]), lag_norms, constants[LAG_DECAY]
+    )
+    momentum, clip = np.float32(constants[MOMENTUM]), constants[CLIP]
+    optimizer = Optimizer(rule[OPTIMIZER], mean, square, clock, counters, momentum, clip)
+    training = Training(optimizer, np.float32(constants[HUBER_DELTA]), gradients, lags, activations, replay)
+    for n in range(y.shape[0]):
+        stream = stream_of(streams, max(slots[n], np.int64(0)))
+        if row_mode.for_samples:
             if new_stream[n]:
-                _reset_stream(own_window, at, own_last)
+                reset_stream(stream)
             sample[n] = samples[0]
-            present[n] = scaling.transform(scale, x, n, scaled)
-            newest = at[PAIRS] + at[WAITING] - 1
-            has_forecast = target_kind == NEXT and at[WAITING] > 0
-            fill_missing(layout, scaled, has_forecast, flat, newest, forecast_column, input_means, filled)
-        if first == (target_kind != NEXT):
-            if for_samples:
-                t = at[PAIRS] + at[WAITING]
-                write_input(layout, filled, flat, t)
-                clear_target(layout, flat, t)
-                forward(net, Steps(own_window, activations), t)
-                at[WAITING] += 1
-                if target_kind == LATER:
-                    own_ids[t] = sample_ids[n]
-                    own_numbers[t] = samples[0]
-        else:
-            t = at[PAIRS] + at[WAITING] - 1
-            if not for_samples:
-                t = np.int64(-1)
-                if slots[n] >= 0:
-                    t = _find_waiting(at, own_ids, own_numbers, sample_ids[n])
-                counters[UNMATCHED] += 1 if learning and t < 0 else 0
-                sample[n] = own_numbers[t] if t >= 0 else -1
-            has_forecast = t >= 0 if target_kind != NEXT else at[WAITING] > 0
-            unscale_forecast(has_forecast, target_scale, flat, t, forecast_column, forecast)
-            if target_kind == LATER and has_forecast and not for_samples:
-                read_row(own_predictions, t, forecast)
-            elif has_forecast and own_predictions.shape[0] > 0:
-                write_row(forecast, own_predictions, t, 0)
-            write_row(forecast, prediction, n, 0)
-            error[n] = error_of(layout, forecast, y, n) if has_forecast else _NAN
-            score[n] = scores.rank(histogram, error[n])
-            if target_kind != NEXT:
-                scaling.transform(target_scale, y, n, goal)
-            if learning and has_forecast:
-                scores.observe(histogram, error[n], decay)
-                if layout[CLASSES] == 1:
-                    update_class_quality(forecast, error[n], y, n, decay, quality)
+            _read_sample(layout, evaluation, own_rule, stream, x, n, buffers, outputs)
+        # Step forward and compare: in this order, or NEXT in the other. A loop, so that each is compiled once
+        for turn in range(2):
+            if (turn == 0) == (own_rule.target_kind != NEXT):
+                if row_mode.for_samples:
+                    t = _step(net, stream, buffers.filled, activations)
+                    if own_rule.target_kind == LATER:
+                        stream.waiting_ids[t], stream.waiting_numbers[t] = sample_ids[n], samples[0]
+            else:
+                if row_mode.for_samples:
+                    t = stream.progress[PAIRS] + stream.progress[WAITING] - 1
                 else:
-                    update_quality(forecast, 0, y, n, decay, own_last, 0, quality)
-                for h in range(1, at[WAITING] if target_kind == NEXT else 0):
-                    read_row(own_predictions, t - h, earlier)
-                    update_quality(earlier, h * layout[DIM], y, n, decay, own_last, h, quality)
-            if target_kind == NEXT:
-                for h in range(at[WAITING]):
-                    if learning:
-                        set_target(layout, flat, t - h, h * layout[DIM], goal)
-            elif has_forecast and count_present(y, n) > 0:
-                if learning:
-                    set_target(layout, flat, t, 0, goal)
-                if target_kind == LATER and (for_samples or learning):
-                    own_numbers[t] = _HAS_TARGET
-            if for_samples or (learning and has_forecast):
-                update_last_values(y, n, own_last)
-            while _oldest_is_complete(target_kind, at, ahead, own_numbers, delay, counters):
-                at[WAITING] -= 1
-                at[PAIRS] += 1
-                at[SINCE] += 1
-                if at[SINCE] == k1:
-                    if learning:
-                        _update(
-                            net, mean, square, clock, counters, own_window, at, replay, activations,
-                            gradients, optimizer, learning_rate[n], momentum, clip, huber_delta, lags,
-                        )  # fmt: skip
-                    _shift_window(at, k2 - k1, own_window, own_ids, own_numbers, own_predictions)
-            if learning and target_kind != NEXT and has_forecast:
-                scaling.update(target_scale, decay, y, n)
-        if not first and for_samples:
-            if learning:
-                scaling.update(scale, decay, x, n)
-                update_input_means(method, scaled, decay, input_means)
+                    t = _find_sample(stream, slots[n], sample_ids[n], sample, n)
+                    counters[UNMATCHED] += 1 if row_mode.learning and t < 0 else 0
+                _compare(layout, evaluation, own_rule, row_mode, stream, t, y, n, buffers, outputs)
+                complete_pairs(net, own_rule, stream, training, row_mode.learning, learning_rate[n])
+                if row_mode.learning and own_rule.target_kind != NEXT and t >= 0:
+                    scaling.update(evaluation.target_scale, evaluation.decay, y, n)
+        if row_mode.for_samples:
+            if row_mode.learning:
+                count_input(evaluation, x, n, buffers.scaled)
             samples[0] += 1
+        if requested(interrupt):
+            return n + 1
+    return y.shape[0]
+
+
+@device
+def _read_sample(layout, evaluation, rule, stream, x, n, buffers, outputs):
+    """Scale sample ``n``. A forecast of it fills its missing values."""
+    newest = stream.progress[PAIRS] + stream.progress[WAITING] - 1
+    has_forecast = rule.target_kind == NEXT and stream.progress[WAITING] > 0
+    forecast = values_of(stream.window, newest, layout[FORECAST])
+    outputs.present[n] = read_input(
+        layout, evaluation, x, n, forecast, has_forecast, buffers.scaled, buffers.filled
+    )
+
+
+@device
+def _step(net, stream, filled, activations):
+    """Run one step on a sample, which then waits for its target. Return its slot."""
+    t = stream.progress[PAIRS] + stream.progress[WAITING]
+    write_input(net.layout, filled, stream.window, t)
+    clear_target(net.layout, stream.window, t)
+    forward(net, Steps(stream.window, activations), t)
+    stream.progress[WAITING] += 1
+    return t
+
+
+@device
+def _find_sample(stream, slot, sample_id, sample, n):
+    """Find the slot of a late target's sample. Write the sample's number; −1 if it does not wait."""
+    t = find_waiting(stream, sample_id) if slot >= 0 else np.int64(-1)
+    sample[n] = stream.waiting_numbers[t] if t >= 0 else -1
+    return t
+
+
+@device
+def _compare(layout, evaluation, rule, mode, stream, t, y, n, buffers, outputs):
+    """Compare row ``n`` of ``y`` with its forecast, of slot ``t``, and set the targets that it is."""
+    waiting, predictions, forecast = stream.progress[WAITING], stream.predictions, buffers.forecast
+    forecasts_next = rule.target_kind == NEXT
+    goal = buffers.scaled if forecasts_next else buffers.goal
+    has_forecast = waiting > 0 if forecasts_next else t >= 0
+    read_forecast(layout, evaluation, stream.window, t, has_forecast, forecast)
+    if has_forecast and not mode.for_samples:
+        copy_values(row_of(predictions, t), forecast)  # as it was when its sample arrived
+    elif has_forecast and predictions.shape[0] > 0:
+        copy_values(forecast, row_of(predictions, t))
+    write_evaluation(layout, evaluation, forecast, y, n, outputs, n)
+    if not forecasts_next:
+        scaling.transform(evaluation.target_scale, y, n, goal)
+    if mode.learning and has_forecast:
+        count_evaluation(layout, evaluation, forecast, outputs.error[n], y, n, stream.last_values)
+        for h in range(1, waiting if forecasts_next else 0):  # forecasts made earlier
+            copy_values(row_of(predictions, t - h), buffers.earlier)
+            count_errors(evaluation, buffers.earlier, h * layout[DIM], y, n, stream.last_values, h)
+    if forecasts_next:
+        for h in range(waiting if mode.learning else 0):
+            set_target(layout, stream.window, t - h, h * layout[DIM], goal)
+    elif has_forecast and count_present(y, n) > 0:
+        if mode.learning:
+            set_target(layout, stream.window, t, 0, goal)
+        if rule.target_kind == LATER and (mode.for_samples or mode.learning):
+            stream.waiting_numbers[t] = HAS_TARGET
+    if mode.for_samples or (mode.learning and has_forecast):
+        update_last_values(y, n, stream.last_values)

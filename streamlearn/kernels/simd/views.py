@@ -1,8 +1,8 @@
-"""Rows of arrays without reference counts.
+"""Parts of arrays without reference counts.
 
 Numba counts references to ``array[q]``, atomically, wherever the row is passed to a function: a third of a
-microsecond per sample. A row of this module is valid as long as its array exists. An argument of a kernel
-exists during the whole call.
+microsecond per sample. A part of this module is valid as long as its array exists. An argument of a kernel
+exists during the whole call. All arrays are C-contiguous.
 """
 
 from __future__ import annotations
@@ -14,38 +14,76 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
 
+def _part(context: Any, builder: Any, array_type: Any, array: Any, first: list[Any], shape: list[Any]) -> Any:
+    """The part of ``array`` with ``shape`` that starts at the index ``first`` on the first axes."""
+    whole = make_array(array_type)(context, builder, array)
+    strides = cgutils.unpack_tuple(builder, whole.strides, array_type.ndim)
+    begin = whole.data
+    for index, stride in zip(first, strides, strict=False):
+        begin = cgutils.pointer_add(builder, begin, builder.mul(index, stride))
+    steps = [whole.itemsize]
+    for length in reversed(shape[1:]):
+        steps.insert(0, builder.mul(steps[0], length))
+    part = make_array(types.Array(array_type.dtype, len(shape), "C"))(context, builder)
+    populate_array(part, begin, shape, steps, whole.itemsize, meminfo=None)
+    return part._getvalue()
+
+
+def _lengths(context: Any, builder: Any, array_type: Any, array: Any) -> list[Any]:
+    return list(cgutils.unpack_tuple(builder, make_array(array_type)(context, builder, array).shape))
+
+
 @intrinsic
 def row_of(typing: Any, array: Any, q: Any) -> Any:
-    """``array[q]`` of a C-contiguous array of two axes or more."""
-    view = types.Array(array.dtype, array.ndim - 1, "C")
+    """``array[q]`` of an array of two axes or more."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        whole = make_array(array)(context, builder, arguments[0])
-        shape = cgutils.unpack_tuple(builder, whole.shape, array.ndim)
-        strides = cgutils.unpack_tuple(builder, whole.strides, array.ndim)
-        begin = cgutils.pointer_add(builder, whole.data, builder.mul(arguments[1], strides[0]))
-        part = make_array(view)(context, builder)
-        populate_array(part, begin, shape[1:], strides[1:], whole.itemsize, meminfo=None)
-        return part._getvalue()
+        shape = _lengths(context, builder, array, arguments[0])[1:]
+        return _part(context, builder, array, arguments[0], [arguments[1]], shape)
 
-    return view(array, types.intp), build
+    return types.Array(array.dtype, array.ndim - 1, "C")(array, types.intp), build
 
 
 @intrinsic
-def values_of(typing: Any, array: Any, q: Any) -> Any:
-    """``array[q]`` of a C-contiguous array of two axes or more, as one axis."""
-    view = types.Array(array.dtype, 1, "C")
+def rows_of(typing: Any, array: Any, first: Any, count: Any) -> Any:
+    """``array[first : first + count]``."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        whole = make_array(array)(context, builder, arguments[0])
-        shape = cgutils.unpack_tuple(builder, whole.shape, array.ndim)
-        stride = cgutils.unpack_tuple(builder, whole.strides, array.ndim)[0]
-        begin = cgutils.pointer_add(builder, whole.data, builder.mul(arguments[1], stride))
-        size = shape[1]
-        for length in shape[2:]:
-            size = builder.mul(size, length)
-        part = make_array(view)(context, builder)
-        populate_array(part, begin, [size], [whole.itemsize], whole.itemsize, meminfo=None)
-        return part._getvalue()
+        shape = [arguments[2], *_lengths(context, builder, array, arguments[0])[1:]]
+        return _part(context, builder, array, arguments[0], [arguments[1]], shape)
 
-    return view(array, types.intp), build
+    return types.Array(array.dtype, array.ndim, "C")(array, types.intp, types.intp), build
+
+
+@intrinsic
+def slots_of(typing: Any, array: Any, first: Any, slots: Any, rows: Any) -> Any:
+    """``slots`` times ``rows`` rows of an array, from row ``first`` on, as an array (slots, rows, …)."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        shape = [*arguments[2:], *_lengths(context, builder, array, arguments[0])[1:]]
+        return _part(context, builder, array, arguments[0], [arguments[1]], shape)
+
+    sizes = types.intp, types.intp, types.intp
+    return types.Array(array.dtype, array.ndim + 1, "C")(array, *sizes), build
+
+
+@intrinsic
+def values_of(typing: Any, array: Any, t: Any, row: Any) -> Any:
+    """The values of ``array[t]`` from row ``row`` on, of an array (slots, rows, 16), as one axis."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, rows, lanes = _lengths(context, builder, array, arguments[0])
+        size = builder.mul(builder.sub(rows, arguments[2]), lanes)
+        return _part(context, builder, array, arguments[0], arguments[1:], [size])
+
+    return types.Array(array.dtype, 1, "C")(array, types.intp, types.intp), build
+
+
+@intrinsic
+def floats_of(typing: Any, array: Any, first: Any, count: Any) -> Any:
+    """``count`` values of an array (rows, 16), from row ``first`` on, as one axis."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _part(context, builder, array, arguments[0], [arguments[1]], [arguments[2]])
+
+    return types.Array(array.dtype, 1, "C")(array, types.intp, types.intp), build

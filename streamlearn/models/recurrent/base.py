@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -222,44 +223,37 @@ class Recurrent(Model):
 
     def _zeros(self, rows: int, *slots: int) -> Float32:
         """Return zeros of shape ``(*slots, layout[rows], 16)``, aligned to cache lines."""
-        array = lane_layout.empty(*slots, int(self._layout[rows]), WIDTH)
-        array[...] = 0
-        return array
+        return lane_layout.zeros(*slots, int(self._layout[rows]), WIDTH)
 
-    def _network_arguments(self) -> dict[str, Any]:
-        """Return the arguments of every kernel: the network and the statistics of the stream."""
-        state = self.state
+    def _kernel_arguments(self, rule: Sequence[int], constants: Sequence[float] = ()) -> dict[str, Any]:
+        """Return the arguments of every kernel by name: rule, network, optimizer and the state of the stream.
+
+        ``rule`` and ``constants`` are the entries of the own kernel, after those of every kernel (see
+        ``kernels/recurrent/records.py``).
+        """
+        spec, state = self.spec, self.state
+        target_method = scaling.NONE if spec.class_count else self.method
+        clip = math.inf if spec.clip is None else spec.clip
+        delta = spec.delta if spec.loss == "huber" else math.inf
+        common = spec.momentum, clip, delta, spec.scale_clip, self.decay
+        none = np.zeros((0, WIDTH), np.float32)
         return {
+            "rule": np.array([self.method, target_method, optimizers.OPTIMIZERS[spec.optimizer], *rule]),
+            "constants": np.array([*common, *constants], np.float64),
             "layout": self._layout,
             "matrices": self._matrices,
             "parameters": state["parameters"],
-            "method": self.method,
-            "target_method": scaling.NONE if self.spec.class_count else self.method,
-            "scale_clip": self.spec.scale_clip,
-            "decay": self.decay,
+            **{argument: state.get(name, none) for argument, (name, _) in _MOMENTS.items()},
+            "clock": state["optimizer.clock"],
+            "counters": state["counters"],
+            "samples": state["samples"],
+            "last_values": state["last_values"],
             "statistics": state["scale.statistics"],
             "target_statistics": state.get("scale.targets", state["scale.statistics"]),
             "score_tree": state["score.tree"],
             "score_head": state["score.head"],
-            "input_means": state["input_means"],
-        }
-
-    def _learning_arguments(self) -> dict[str, Any]:
-        """Return the arguments of the kernels that learn: optimizer, loss and scratch."""
-        spec, state = self.spec, self.state
-        none = np.zeros((0, WIDTH), np.float32)
-        return {
-            **{argument: state.get(name, none) for argument, (name, _) in _MOMENTS.items()},
-            "clock": state["optimizer.clock"],
-            "counters": state["counters"],
-            "momentum": np.float32(spec.momentum),
-            "clip": math.inf if spec.clip is None else spec.clip,
-            "huber_delta": np.float32(spec.delta if spec.loss == "huber" else math.inf),
-            "samples": state["samples"],
             "quality": state["quality"],
-            "last_values": state["last_values"],
-            "state_gradient": self._zeros(memory_layout.WINDOW_ROWS),
-            "gradient": self._zeros(memory_layout.PARAMETER_ROWS),
+            "input_means": state["input_means"],
         }
 
     @property
@@ -438,6 +432,15 @@ class Recurrent(Model):
             values = np.empty(block.shape, np.float32)
             splitmix.fill_uniform(generator, -bound, bound, values.reshape(-1))
             block.pack(values, self.state["parameters"])
+
+
+def in_order(kernel: Callable[..., None], arguments: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return ``arguments`` in the order of the parameters of ``kernel``, which other names may surround.
+
+    A call with positions costs 1 µs less than one with names.
+    """
+    names = [name for name in inspect.signature(kernel).parameters if name in arguments]
+    return tuple(arguments[name] for name in names)
 
 
 def mean_or_nan(values: NDArray[np.float64]) -> float:

@@ -10,18 +10,19 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from ...kernels import compiler
-from ...kernels.recurrent import bidirectional, memory_layout, optimizers
+from ...kernels.recurrent import bidirectional, memory_layout
 from ...kernels.simd import splitmix
 from ...kernels.simd.blocks import blocks
 from ...kernels.simd.lanes import WIDTH
+from ...kernels.stream.interrupt import NEVER
 from .. import base, lane_layout
-from ..batch import Batch, Float32, Targets
+from ..batch import Batch, Float32, Integers, Targets, part
 from ..outputs import BidirectionalRNNOutputs, RecurrentTargetOutputs
 from ..row_cost import Cost
 from ..signature import Accepts
 from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes
 from . import costs
-from .base import NO_IDS, Recurrent, RecurrentSpec, Steps
+from .base import NO_IDS, Recurrent, RecurrentSpec, Steps, in_order
 
 Context = Annotated[int, Field(ge=0, le=1 << 16)]
 
@@ -223,21 +224,12 @@ class BidirectionalRNN(Recurrent):
         # The kernel's arguments that stay. ``predict`` runs on copies of those that a run changes.
         arrays = state | late
         self._slot_arguments = {argument: arrays[name] for argument, name in _SLOT_ARRAYS.items()}
-        chunk, context = self.spec.chunk
-        self._arguments = (
-            self._network_arguments()
-            | self._learning_arguments()
-            | self._chunk_scratch()
-            | self._slot_arguments
-            | {
-                "chunk": chunk,
-                "context": context,
-                "accepts_late_targets": self.accepts_late_targets,
-                "delay": self.spec.max_waiting,
-                "optimizer": optimizers.OPTIMIZERS[self.spec.optimizer],
-                "input_gradient": self._zeros(memory_layout.WINDOW_ROWS, chunk + context),
-            }
-        )
+        rule = *self.spec.chunk, self.accepts_late_targets, self.spec.max_waiting
+        scratch_rows = bidirectional.scratch_rows(self._layout, sum(self.spec.chunk))
+        self._arguments = self._kernel_arguments(rule) | self._slot_arguments
+        self._arguments["scratch"] = lane_layout.zeros(scratch_rows, WIDTH)
+        self._arguments["chunk_scratch"] = self._chunk_scratch()
+        self._learn_arguments = in_order(bidirectional.learn.py_func, self._arguments)
 
     def inconsistencies(self, state: State) -> Iterator[str]:
         """Describe chunks that are not whole, and symbols and classes that do not exist."""
@@ -252,13 +244,10 @@ class BidirectionalRNN(Recurrent):
         if self.spec.classes is not None:
             yield from invalid_codes("waiting.y", state["waiting.y"], self.spec.classes)
 
-    def _chunk_scratch(self) -> dict[str, Float32]:
+    def _chunk_scratch(self) -> Float32:
         """Return scratch for running one chunk."""
-        steps = sum(self.spec.chunk)
-        return {
-            "window": self._zeros(memory_layout.WINDOW_ROWS, steps + 1),
-            "activations": self._zeros(memory_layout.ACTIVATION_ROWS, steps),
-        }
+        rows = bidirectional.chunk_scratch_rows(self._layout, sum(self.spec.chunk))
+        return lane_layout.zeros(rows, WIDTH)
 
     @property
     def has_lookahead(self) -> bool:
@@ -272,81 +261,66 @@ class BidirectionalRNN(Recurrent):
 
     def _learn(self, batch: Batch) -> BidirectionalRNNOutputs:
         rate = self._schedules.advance(batch)["learning_rate"]
-        return self._step_through(batch, rate, learning=True)
+        first = self.samples
+        out = self._step_through(batch, rate, _LEARN_SAMPLES)
+        self._undo_rest(batch, self.samples - first)
+        return out
 
     def _skip(self, batch: Batch) -> BidirectionalRNNOutputs:
         """Advance chunks and hidden states and learn nothing."""
-        return self._step_through(batch, np.zeros(batch.rows, np.float32), learning=False)
+        return self._step_through(batch, np.zeros(batch.rows, np.float32), _SKIP_SAMPLES)
 
-    def _step_through(self, batch: Batch, rate: Float32, learning: bool) -> BidirectionalRNNOutputs:
+    def _step_through(self, batch: Batch, rate: Float32, mode: Integers) -> BidirectionalRNNOutputs:
         slots, new_stream = self._slots.assign(batch.keys, batch.rows)
         most = min(len(batch.x) * self.spec.chunk[0], len(batch.x) + int(self.state["waiting"].sum()))
-        outputs = self._run(
-            most,
-            **self._arguments,
-            x=batch.x,
-            y=batch.y,
-            slots=slots,
-            new_stream=new_stream,
-            sample_ids=NO_IDS if batch.ids is None else batch.ids,
-            for_samples=True,
-            counting=learning,
-            learning=learning,
-            learning_rate=rate,
-        )
+        ids = NO_IDS if batch.ids is None else batch.ids
+        rows = batch.x, batch.y, slots, new_stream, ids, rate, mode
+        done, outputs = self._run(most, rows, self._learn_arguments, self.interrupt)
+        if done < batch.rows:
+            self._slots.correct(part(batch, 0, done).keys)
         if self._freeze is None:
             del outputs["frozen"]
         return BidirectionalRNNOutputs(**outputs)
 
     def _learn_late_targets(self, targets: Targets, learning: bool) -> RecurrentTargetOutputs:
-        rows = targets.rows
-        outputs = self._run(
-            rows,  # every target has an output
-            **self._arguments,
-            x=np.empty((0, self.dim), np.float32),
-            y=targets.y,
-            slots=self._slots.find(targets.keys, rows),
-            new_stream=np.zeros(rows, np.bool_),
-            sample_ids=targets.ids,
-            for_samples=False,
-            counting=learning,
-            learning=learning,
-            learning_rate=np.full(rows, self._schedules.current()["learning_rate"], np.float32),
+        n = targets.rows  # every target has an output
+        slots, new_stream = self._slots.find(targets.keys, n), np.zeros(n, np.bool_)
+        rate = np.full(n, self._schedules.current()["learning_rate"], np.float32)
+        mode, no_samples = (
+            _LEARN_TARGETS if learning else _ANSWER_TARGETS,
+            np.empty((0, self.dim), np.float32),
         )
+        rows = no_samples, targets.y, slots, new_stream, targets.ids, rate, mode
+        _, outputs = self._run(n, rows, self._learn_arguments, self.interrupt)
         del outputs["present"], outputs["frozen"]
         return RecurrentTargetOutputs(**outputs)
 
     def predict_validated(self, batch: Batch) -> BidirectionalRNNOutputs:
         """Return the rows that ``learn`` would return if the batch came now. Does not change the model."""
         # Run on copies: of the slots of the batch's keys only, and of all else that a run changes.
-        rows = batch.rows
-        copied_slots, slots = np.zeros(1, np.int64), np.zeros(rows, np.int64)
-        new_stream = np.zeros(rows, np.bool_)
+        n = batch.rows
+        copied_slots, slots = np.zeros(1, np.int64), np.zeros(n, np.int64)
+        new_stream = np.zeros(n, np.bool_)
         if batch.keys is not None:
             keys, first, slots = np.unique(batch.keys, return_index=True, return_inverse=True)
             copied_slots = self._slots.find(keys, len(keys))
             new_stream[first[copied_slots < 0]] = True
         copies = {argument: array[copied_slots] for argument, array in self._slot_arguments.items()}
         copies |= {argument: self._arguments[argument].copy() for argument in _STREAM_ARGUMENTS}
-        copies |= self._chunk_scratch()
-        outputs = self._run(
-            min(rows * self.spec.chunk[0], rows + int(copies["waiting"].sum())),
-            **self._arguments | copies,
-            x=batch.x,
-            y=np.full((rows, self._target_columns), np.nan, np.float32),
-            slots=slots,
-            new_stream=new_stream,
-            sample_ids=np.zeros(rows, np.int64),
-            for_samples=True,
-            counting=True,
-            learning=False,
-            learning_rate=np.zeros(rows, np.float32),
-        )
+        copies["chunk_scratch"] = self._chunk_scratch()
+        most = min(n * self.spec.chunk[0], n + int(copies["waiting"].sum()))
+        y, ids = np.full((n, self._target_columns), np.nan, np.float32), np.zeros(n, np.int64)
+        rows = batch.x, y, slots, new_stream, ids, np.zeros(n, np.float32), _PREDICT
+        arguments = in_order(bidirectional.learn.py_func, self._arguments | copies)
+        _, outputs = self._run(most, rows, arguments, NEVER)
         del outputs["frozen"]
         return BidirectionalRNNOutputs(**outputs)
 
-    def _run(self, most: int, /, **arguments: Any) -> dict[str, NDArray[Any]]:
-        """Call the kernel; return the output rows that it wrote, ``most`` at most."""
+    def _run(
+        self, most: int, rows: tuple[Any, ...], arguments: tuple[Any, ...], interrupt: NDArray[np.uint8]
+    ) -> tuple[int, dict[str, NDArray[Any]]]:
+        """Call the kernel. Return the number of rows done, and the output rows, ``most`` at most."""
+        written = np.zeros(1, np.int64)
         outputs: dict[str, NDArray[Any]] = {
             "sample": np.empty(most, np.int64),
             "prediction": np.empty((most, self.outputs), np.float32),
@@ -355,8 +329,8 @@ class BidirectionalRNN(Recurrent):
             "present": np.empty(most, np.int32),
             "frozen": np.empty(most, np.bool_),
         }
-        rows = bidirectional.run(**arguments, **outputs)
-        return {name: array[:rows] for name, array in outputs.items()}
+        done = bidirectional.learn(*rows, *arguments, interrupt, written, *outputs.values())
+        return done, {name: array[: written[0]] for name, array in outputs.items()}
 
     def _quality(self) -> dict[str, Any]:
         """Return the quality of a recurrent network, and the number of samples that wait."""
@@ -365,6 +339,10 @@ class BidirectionalRNN(Recurrent):
     def _reset_states(self) -> None:
         self.state["states"][...] = 0
 
+
+# Values of ``mode``, see kernels/recurrent/bidirectional.py
+_LEARN_SAMPLES, _SKIP_SAMPLES, _PREDICT = np.array([1, 1, 1]), np.array([1, 0, 0]), np.array([1, 1, 0])
+_LEARN_TARGETS, _ANSWER_TARGETS = np.array([0, 1, 1]), np.array([0, 0, 0])
 
 # Arguments that a run changes: by slot (with the state array of each), and of the whole stream.
 _SLOT_ARRAYS = {

@@ -13,14 +13,15 @@ from streamlearn_client.json_conversion import as_number, as_whole_number
 
 from ...errors import BadValue, TooLarge
 from ...kernels import compiler
-from ...kernels.recurrent import evaluation, lags, memory_layout, optimizers, rollout, tbptt
+from ...kernels.recurrent import evaluation, lags, memory_layout, rollout, tbptt, windows
 from ...kernels.simd import splitmix
-from .. import base
-from ..batch import Batch, Float32, Integers, Targets, joined_outputs
+from ...kernels.simd.lanes import WIDTH
+from .. import base, lane_layout
+from ..batch import Batch, Float32, Integers, Targets, joined_outputs, part
 from ..locking import locked
 from ..outputs import RecurrentTargetOutputs, RNNOutputs
 from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes
-from .base import NO_IDS, Recurrent, mean_or_nan
+from .base import NO_IDS, Recurrent, in_order, mean_or_nan
 from .rnn_spec import RNNSpec
 
 
@@ -103,10 +104,6 @@ class RNN(Recurrent):
             state["lag_norms"] = np.zeros((3, k2))
         self._initialize()
 
-        # The kernels' arguments that stay: arrays of the state, constants of the spec, scratch.
-        target_kind, optimizer = tbptt.TARGETS[self.spec.target], optimizers.OPTIMIZERS[self.spec.optimizer]
-        common = self._network_arguments() | {"progress": state["progress"], "window": state["window"]}
-        methods = common["method"], common["target_method"]
         delay = self.spec.max_waiting
         waiting = ahead if self._forecasts else delay
         self.ranges |= {
@@ -114,31 +111,29 @@ class RNN(Recurrent):
             "waiting.ids": ANY_INTEGER,
             "waiting.numbers": Range(-1, LARGEST_COUNT),
         }
-        self._predict_arguments = common | {"target_kind": target_kind}
-        del common["method"], common["target_method"]  # part of the rule
+        # The kernels' arguments that stay: arrays of the state, constants of the spec, scratch.
+        target_kind, replay = windows.TARGETS[self.spec.target], self.spec.needs_replay
+        lag_decay = base.decay_per_sample(self.spec.half_life, k1)
         none = np.zeros((slots, 0), np.int64)
-        self._learn_arguments = (
-            common
-            | self._learning_arguments()
-            | {
-                "rule": np.array([target_kind, *methods, k1, k2, ahead, delay, optimizer], np.int64),
-                "window_values": state["window"].reshape(slots, room, -1),
-                "waiting_ids": state.get("waiting.ids", none),
-                "waiting_numbers": state.get("waiting.numbers", none),
-                "predictions": state.get("predictions", np.zeros((slots, 0, self.outputs), np.float32)),
-                "activations": activations,
-                "replay": zeros(memory_layout.WINDOW_ROWS, k2 + 1 if self.spec.needs_replay else 0),
-                "lag_activations": zeros(memory_layout.ACTIVATION_ROWS, k2 if self.spec.lags else 0),
-                "lag_norms": state.get("lag_norms", np.zeros((3, 0))),
-                "lag_decay": base.decay_per_sample(self.spec.half_life, k1),
-            }
-        )
+        scratch_rows = tbptt.scratch_rows(self._layout, k2, replay, self.spec.lags)
+        arguments = self._kernel_arguments((target_kind, k1, k2, ahead, delay, replay), (lag_decay,)) | {
+            "progress": state["progress"],
+            "window": state["window"],
+            "waiting_ids": state.get("waiting.ids", none),
+            "waiting_numbers": state.get("waiting.numbers", none),
+            "predictions": state.get("predictions", np.zeros((slots, 0, self.outputs), np.float32)),
+            "activations": activations,
+            "lag_norms": state.get("lag_norms", np.zeros((3, 0))),
+            "scratch": lane_layout.zeros(scratch_rows, WIDTH),
+        }
+        self._learn_arguments = in_order(tbptt.learn.py_func, arguments)
+        self._predict_arguments = in_order(rollout.predict.py_func, arguments)
 
     def inconsistencies(self, state: State) -> Iterator[str]:
         """Describe keys and numbers of pairs that do not fit, and symbols that do not exist."""
         yield from super().inconsistencies(state)
         k1, k2 = self.spec.tbptt
-        earlier = state["progress"][:, tbptt.PAIRS] - state["progress"][:, tbptt.SINCE]
+        earlier = state["progress"][:, windows.PAIRS] - state["progress"][:, windows.SINCE]
         if ((earlier < 0) | (earlier > k2 - k1)).any():
             yield "'progress' has numbers of pairs that do not fit each other"
         if self.spec.symbols is not None:  # an input is a 1, or 0 if it is missing, and the symbol's number
@@ -161,7 +156,9 @@ class RNN(Recurrent):
 
     def _learn(self, batch: Batch) -> RNNOutputs:
         rate = self._schedules.advance(batch)["learning_rate"]
-        return self._step_through(batch, rate, _LEARN_SAMPLES)
+        out = self._step_through(batch, rate, _LEARN_SAMPLES)
+        self._undo_rest(batch, len(out))
+        return out
 
     def _skip(self, batch: Batch) -> RNNOutputs:
         """Advance the hidden state and learn nothing."""
@@ -171,7 +168,9 @@ class RNN(Recurrent):
         slots, new_stream = self._slots.assign(batch.keys, batch.rows)
         y = batch.x if batch.y is None else batch.y
         ids = NO_IDS if batch.ids is None else batch.ids
-        outputs = self._run(mode, batch.x, y, slots, new_stream, ids, rate)
+        rows, outputs = self._run(batch.x, y, slots, new_stream, ids, rate, mode)
+        if rows < batch.rows:
+            self._slots.correct(part(batch, 0, rows).keys)
         del outputs["sample"]
         return self._shaped(RNNOutputs(**outputs))
 
@@ -180,36 +179,19 @@ class RNN(Recurrent):
         slots, new_stream = self._slots.find(targets.keys, rows), np.zeros(rows, np.bool_)
         no_samples = np.empty((0, self.dim), np.float32)
         rate = np.full(rows, self._schedules.current()["learning_rate"], np.float32)
-        outputs = self._run(mode, no_samples, targets.y, slots, new_stream, targets.ids, rate)
+        _, outputs = self._run(no_samples, targets.y, slots, new_stream, targets.ids, rate, mode)
         del outputs["present"]
         return RecurrentTargetOutputs(**outputs)
 
     def _run(
-        self,
-        mode: Integers,
-        x: Float32,
-        y: Float32,
-        slots: Integers,
-        new_stream: NDArray[np.bool_],
-        sample_ids: Integers,
-        learning_rate: Float32,
-    ) -> dict[str, NDArray[Any]]:
-        """Call ``tbptt.learn``. Return its outputs by name."""
+        self, x: Float32, y: Float32, slots: Integers, *others: NDArray[Any]
+    ) -> tuple[int, dict[str, NDArray[Any]]]:
+        """Call ``tbptt.learn``. Return the number of rows done, and their outputs by name."""
         outputs = self._empty_outputs(len(y)).arrays | {"sample": np.empty(len(y), np.int64)}
-        # One mapping is 2 µs faster to pass than keywords and a mapping.
-        arguments = {
-            **self._learn_arguments,
-            **outputs,
-            "x": x,
-            "y": y,
-            "slots": slots,
-            "new_stream": new_stream,
-            "sample_ids": sample_ids,
-            "mode": mode,
-            "learning_rate": learning_rate,
-        }
-        tbptt.learn(**arguments)
-        return outputs
+        rows = tbptt.learn(x, y, slots, *others, *self._learn_arguments, self.interrupt, *outputs.values())
+        if rows < len(y):
+            outputs = {name: array[:rows] for name, array in outputs.items()}
+        return rows, outputs
 
     def predict_validated(self, batch: Batch) -> RNNOutputs:
         """Return the outputs for a batch, from the live state on. Does not change the model."""
@@ -227,8 +209,7 @@ class RNN(Recurrent):
 
     def _rollout(self, x: Float32, slot: int) -> RNNOutputs:
         out = self._empty_outputs(len(x))
-        drawing = {"free_running": 0, "temperature": np.float32(1), "random": _UNUSED}
-        rollout.predict(x=x, slot=slot, **self._predict_arguments, **drawing, **out.arrays)
+        rollout.predict(x, slot, *self._predict_arguments, 0, _ONE, _UNUSED, *out.arrays.values())
         return out
 
     @locked
@@ -318,7 +299,7 @@ class RNN(Recurrent):
         """
         keys = self._read_keys(key, 1)
         slot = int(self._slots.find(keys, 1)[0])
-        if not self._forecasts or slot < 0 or not self.state["progress"][slot, tbptt.WAITING]:
+        if not self._forecasts or slot < 0 or not self.state["progress"][slot, windows.WAITING]:
             raise BadValue(
                 "the network has no forecast to continue: it needs target='next' and at least one learned"
                 " sample of this stream"
@@ -333,8 +314,8 @@ class RNN(Recurrent):
             )
         x, out = np.full((n, self.dim), np.nan, np.float32), self._empty_outputs(n)
         random = np.array([seed], np.uint64)
-        drawing = {"free_running": 1, "temperature": np.float32(temperature), "random": random}
-        rollout.predict(x=x, slot=slot, **self._predict_arguments, **drawing, **out.arrays)
+        drawing = 1, np.float32(temperature), random
+        rollout.predict(x, slot, *self._predict_arguments, *drawing, *out.arrays.values())
         return x, out.prediction
 
     def _empty_outputs(self, n: int) -> RNNOutputs:
@@ -364,7 +345,7 @@ class RNN(Recurrent):
         if self.spec.lags:
             found["gradient_by_lag"] = self.gradient_by_lag.tolist()
         if self.accepts_late_targets:
-            found["waiting"] = int(self.state["progress"][:, tbptt.WAITING].sum())
+            found["waiting"] = int(self.state["progress"][:, windows.WAITING].sum())
         return found
 
     @property
@@ -391,4 +372,4 @@ _LEARN_SAMPLES, _SKIP_SAMPLES = np.array([1, 1]), np.array([1, 0])
 _LEARN_TARGETS, _ANSWER_TARGETS = np.array([0, 1]), np.array([0, 0])
 _MAX_TEMPERATURE = float(np.finfo(np.float32).max)
 _MAX_GENERATED = 1 << 28  # numbers of one forecast or sample
-_UNUSED = np.zeros(1, np.uint64)
+_ONE, _UNUSED = np.float32(1), np.zeros(1, np.uint64)
