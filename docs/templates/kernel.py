@@ -7,58 +7,79 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any, NamedTuple
 
 from ..compiler import device, kernel
-from ..simd.lanes import WIDTH, fma
+from ..simd.groups import GROUP
+from ..simd.lanes import fma
 from ..stream.scaling import Scaling
 from ..stream.score import Score
-from .units import Outputs, Progress, Units, begin_sample, finish_sample
+from . import units
+from .units import Outputs, Progress, new_stream
+from .winner import Units
+
+
+class Template(NamedTuple):
+    """What the rule needs."""
+
+    weights: Any  # (groups, dim, 64)
+    learning_rate: Any  # (n,): ε(t)
 
 
 @device
-def _move(x, channels, count, weights, i, learning_rate):
+def _learn(sample, winner, nearest, second, net):
     """w_i += ε·(x − w_i) in the present channels."""
-    b, l = i // WIDTH, i % WIDTH
-    for c in range(count):
-        d = channels[c]
-        w = weights[b, d, l]
-        weights[b, d, l] = fma(learning_rate, x[d] - w, w)
+    if winner >= 0:
+        g, l = winner // GROUP, winner % GROUP
+        for k in range(sample.count):
+            d = sample.channels[k]
+            w = net.weights[g, d, l]
+            net.weights[g, d, l] = fma(net.learning_rate[sample.n], sample.x[d] - w, w)
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, f8[:,::1], f8[::1], f8[::1], i8, f8,"
+    "i8(f4[:,::1], u1[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], f8[::1],"
     " i8[::1], f8[::1], f8[::1], f8, f4[::1],"
     " i4[::1], f4[::1], f4[::1], i4[::1])"
 )
 def learn(
     x,  # (n, dim)
-    weights,  # (blocks, dim, 16)
+    interrupt,  # (1,): see stream/interrupt.py
+    # Units
+    weights,  # (groups, dim, 64)
     pad,  # (blocks, 16)
     measure,
-    statistics,  # (3, dim)
-    tree,  # (3072,)
-    head,  # (2,)
+    # Scaling
     method,
+    statistics,  # (3, dim)
     scale_clip,
+    # Score
+    tree,  # (2192,)
+    head,  # (2,)
+    # Progress
     samples,  # (1,)
     hits,  # (units + 1,)
     quality,  # (2,)
     decay,
+    # Rule
     learning_rate,  # (n,): ε(t)
+    # Outputs
     winner,  # (n,)
     distance,  # (n,)
     score,  # (n,)
     present,  # (n,)
 ):
-    """Learn the samples in order. Write the outputs of each sample before it is learned."""
-    units, scale = Units(weights, pad, measure), Scaling(method, statistics, scale_clip)
-    ranking, progress = Score(tree, head), Progress(samples, hits, quality, decay)
-    outputs = Outputs(winner, distance, score, present)
-    scaled = np.empty(x.shape[1], np.float32)
-    channels = np.empty(x.shape[1], np.uint64)
-    for n in range(x.shape[0]):
-        i, _, _ = begin_sample(x, n, units, scale, ranking, progress, outputs, scaled, channels)
-        if i >= 0:
-            _move(scaled, channels, present[n], weights, i, learning_rate[n])
-        finish_sample(x, n, scale, ranking, progress, outputs)
+    """Learn the samples in order. Write the outputs of each sample before it is learned.
+
+    Returns the number of samples done.
+    """
+    stream = new_stream(
+        x,
+        Units(weights, pad, measure),
+        Scaling(method, statistics, scale_clip),
+        Score(tree, head),
+        Outputs(winner, distance, score, present),
+    )
+    progress = Progress(samples, hits, quality, decay)
+    net = Template(weights, learning_rate)
+    return units.learn(stream, progress, interrupt, units.find, _learn, net)

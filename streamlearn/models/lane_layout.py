@@ -1,4 +1,4 @@
-"""Conversion between arrays of one row per unit and lanes of sixteen units per block."""
+"""Conversion between arrays of one row per unit and lanes: sixteen units per block, 64 per group."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.simd.blocks import blocks
+from ..kernels.simd.groups import BLOCKS, GROUP
 from ..kernels.simd.lanes import WIDTH
 
-__all__ = ["Float32", "blocks", "empty", "from_lanes", "pad", "to_lanes", "zeros"]
+__all__ = [
+    "Float32",
+    "blocks",
+    "empty",
+    "from_lanes",
+    "group_columns",
+    "pad",
+    "to_groups",
+    "to_lanes",
+    "zeros",
+]
 
 Float32 = NDArray[np.float32]
 
@@ -28,18 +39,29 @@ def zeros(*shape: int) -> Float32:
     return array
 
 
-def to_lanes(rows: NDArray[np.floating], fill: float = 0.0) -> Float32:
-    """``(units, dim)`` → ``(blocks, dim, 16)``, with ``fill`` in the unused lanes of the last block."""
+def _transposed(rows: NDArray[np.floating], width: int, fill: float) -> Float32:
+    """``(units, dim)`` → ``(·, dim, width)``."""
     units, dim = rows.shape
-    padded = np.full((blocks(units) * WIDTH, dim), fill, np.float32)
+    parts = -(-units // width)
+    padded = np.full((parts * width, dim), fill, np.float32)
     padded[:units] = rows
-    lanes = empty(len(padded) // WIDTH, dim, WIDTH)
-    lanes[...] = padded.reshape(-1, WIDTH, dim).transpose(0, 2, 1)
+    lanes = empty(parts, dim, width)
+    lanes[...] = padded.reshape(parts, width, dim).transpose(0, 2, 1)
     return lanes
 
 
+def to_lanes(rows: NDArray[np.floating], fill: float = 0.0) -> Float32:
+    """``(units, dim)`` → ``(blocks, dim, 16)``, with ``fill`` in the unused lanes of the last block."""
+    return _transposed(rows, WIDTH, fill)
+
+
+def to_groups(rows: NDArray[np.floating], fill: float = 0.0) -> Float32:
+    """``(units, dim)`` → ``(groups, dim, 64)``, with ``fill`` in the unused lanes of the last group."""
+    return _transposed(rows, GROUP, fill)
+
+
 def from_lanes(lanes: Float32, units: int) -> Float32:
-    """``(blocks, dim, 16)`` → ``(units, dim)``."""
+    """``(blocks, dim, 16)`` or ``(groups, dim, 64)`` → ``(units, dim)``."""
     return np.ascontiguousarray(lanes.transpose(0, 2, 1).reshape(-1, lanes.shape[1])[:units])
 
 
@@ -47,3 +69,15 @@ def pad(units: int) -> Float32:
     """``(blocks, 16)``: 0 for a unit, +inf for an unused lane, so that it never wins."""
     start = np.zeros((units, 1))
     return to_lanes(start, fill=np.inf).reshape(-1, WIDTH)
+
+
+def group_columns(rows: NDArray[np.floating]) -> Float32:
+    """``(units, n)`` → ``(n, blocks, 16)``, +inf in the unused lanes, for units in groups.
+
+    A last group of two or three blocks is filled up to four.
+
+    A single last block is searched alone, which takes less time than a group.
+    """
+    used, n = blocks(len(rows)), rows.shape[1]
+    lanes = to_groups(rows, fill=np.inf).transpose(1, 0, 2).reshape(n, -1, WIDTH)
+    return np.ascontiguousarray(lanes[:, :used] if used % BLOCKS == 1 else lanes)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlearn.kernels.maps.winner import MEASURES, nearest_two, present_channels
+from streamlearn.kernels.maps.winner import MEASURES, Units, nearest_two, present_channels
 from streamlearn.models import lane_layout
 
 
@@ -18,7 +18,7 @@ from streamlearn.models import lane_layout
 def _search(x, weights, pad, measure):
     channels = np.empty(x.size, np.int64)
     count = present_channels(x, channels)
-    return count, nearest_two(x, channels, count, weights, pad, measure)
+    return count, nearest_two(x, channels, count, Units(weights, pad, measure))
 
 
 def search(x, weights, measure: str = "euclidean") -> tuple[int, int, float, int]:
@@ -29,8 +29,8 @@ def search(x, weights, measure: str = "euclidean") -> tuple[int, int, float, int
     weights = np.asarray(weights, np.float32)
     count, (first, distance, second) = _search(
         np.asarray(x, np.float32),
-        lane_layout.to_lanes(weights),
-        lane_layout.pad(len(weights)),
+        lane_layout.to_groups(weights),
+        lane_layout.group_columns(np.zeros((len(weights), 1)))[0],
         MEASURES[measure],
     )
     return count, first, distance, second

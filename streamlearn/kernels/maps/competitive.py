@@ -11,17 +11,21 @@ unless ``fairness.py`` selects another unit.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from ..compiler import device, kernel
 from ..simd.elementary import exp
+from ..simd.groups import GROUP, load_block, store_block
 from ..simd.lanes import WIDTH, fma, iota, lane, load, select, store, zero
 from ..stream.scaling import Scaling
 from ..stream.score import Score
-from .fairness import NONE, select_learner, update_share
+from . import units
+from .fairness import NONE, Fairness, select_learner, update_share
 from .ranking import dissimilarities, ranks
-from .units import Outputs, Progress, Units, begin_sample, finish_sample
-from .winner import dissimilarity
+from .units import Outputs, Progress, new_stream
+from .winner import Units, dissimilarity
 
 HARD, SOFT, GAS = 0, 1, 2
 MODES = {"hard": HARD, "soft": SOFT, "gas": GAS}
@@ -30,121 +34,153 @@ _SMALLEST_SPREAD = np.float32(1e-3)  # only the nearest unit learns; avoids a di
 _0, _INF = np.float32(0), np.float32(np.inf)
 
 
+class Net(NamedTuple):
+    """The units, and what decides how they learn."""
+
+    units: Any
+    number: Any  # of units
+    mode: Any
+    learning_rate: Any  # (n,): ε(t)
+    softness: Any  # (n,): β(t) or λ(t)
+    leak: Any  # (n,): ε_l(t)
+    fairness: Any
+    scratch: Any  # (blocks, 16)
+
+
 @device
-def _move(x, channels, count, weights, b, step):
+def _move(sample, weights, b, step):
     """w += step·(x − w) for block ``b``, in the present channels."""
-    for k in range(count):
-        d = channels[k]
-        w = load(weights, b, d)
-        store(weights, b, d, fma(step, x[d] - w, w))
+    for k in range(sample.count):
+        d = sample.channels[k]
+        w = load_block(weights, b, d)
+        store_block(weights, b, d, fma(step, sample.x[d] - w, w))
 
 
 @device
-def _learn_hard(x, channels, count, weights, pad, i, learning_rate, leak):
-    b, l = i // WIDTH, i % WIDTH
+def _learn_hard(sample, net, i):
+    weights, learning_rate, leak = net.units.weights, net.learning_rate[sample.n], net.leak[sample.n]
     if leak > _0:
         index = iota()
         learner = np.float32(i)
-        for c in range(weights.shape[0]):
+        for b in range(net.scratch.shape[0]):
             step = select(index == learner, zero() + learning_rate, zero() + leak)
-            step = select(load(pad, c) == _0, step, zero())
-            _move(x, channels, count, weights, c, step)
+            step = select(load(net.units.pad, b) == _0, step, zero())
+            _move(sample, weights, b, step)
             index = index + np.float32(WIDTH)
         return
-    for k in range(count):
-        d = channels[k]
-        w = weights[b, d, l]
-        weights[b, d, l] = fma(learning_rate, x[d] - w, w)
+    g, l = i // GROUP, i % GROUP
+    for k in range(sample.count):
+        d = sample.channels[k]
+        w = weights[g, d, l]
+        weights[g, d, l] = fma(learning_rate, sample.x[d] - w, w)
 
 
 @device
-def _learn_soft(x, channels, count, units, learning_rate, beta, nearest, shares):
-    """``nearest``: the winner's dissimilarity. ``shares`` ``(blocks, 16)`` is scratch: y before division."""
-    weights, pad, measure = units
-    blocks = weights.shape[0]
+def _learn_soft(sample, net, nearest):
+    """``nearest``: the winner's dissimilarity. ``scratch`` holds y before division."""
+    x, channels, count = sample.x, sample.channels, sample.count
+    weights, pad, measure = net.units
+    learning_rate, beta = net.learning_rate[sample.n], net.softness[sample.n]
     total = zero()
-    for b in range(blocks):
+    for b in range(net.scratch.shape[0]):
         # Relative to the winner: else all exponentials may underflow. An unused lane gives 0, even if β = 0.
         excess = dissimilarity(x, channels, count, weights, b, load(pad, b), measure) - nearest
         y = select(excess < _INF, exp(-beta * excess), zero())
-        store(shares, b, y)
+        store(net.scratch, b, y)
         total = total + y
     sum_y = np.float32(0)
     for l in range(WIDTH):
         sum_y += lane(total, l)
-    for b in range(blocks):
-        _move(x, channels, count, weights, b, load(shares, b) * (learning_rate / sum_y))
+    for b in range(net.scratch.shape[0]):
+        _move(sample, weights, b, load(net.scratch, b) * (learning_rate / sum_y))
 
 
 @device
-def _learn_by_rank(x, channels, count, units, learning_rate, spread, number, distances):
-    """``number``: the number of units. ``distances`` ``(blocks, 16)`` is scratch."""
-    weights, pad, measure = units
-    dissimilarities(x, channels, count, weights, pad, measure, distances)
+def _learn_by_rank(sample, net):
+    """``scratch`` holds the dissimilarities."""
+    learning_rate, spread = net.learning_rate[sample.n], net.softness[sample.n]
+    dissimilarities(sample.x, sample.channels, sample.count, net.units, net.scratch)
     index = iota()
-    for b in range(weights.shape[0]):
-        k = ranks(distances, b, index, number)
+    for b in range(net.scratch.shape[0]):
+        k = ranks(net.scratch, b, index, net.number)
         step = learning_rate * exp(-k / max(spread, _SMALLEST_SPREAD))
-        _move(x, channels, count, weights, b, select(load(pad, b) == _0, step, zero()))
+        _move(sample, net.units.weights, b, select(load(net.units.pad, b) == _0, step, zero()))
         index = index + np.float32(WIDTH)
 
 
+@device
+def _learn(sample, winner, nearest, second, net):
+    if winner < 0:
+        return
+    if net.mode == SOFT:
+        _learn_soft(sample, net, nearest)
+    elif net.mode == GAS:
+        _learn_by_rank(sample, net)
+    else:
+        learner = winner
+        if net.fairness.kind != NONE:
+            learner = select_learner(sample, net.units, net.fairness, net.number, winner)
+            update_share(net.fairness, winner, learner)
+        _learn_hard(sample, net, learner)
+
+
 @kernel(
-    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, f8[:,::1], f8[::1], f8[::1], i8, f8,"
-    " i8[::1], f8[::1], f8[::1], f8, f4[::1], f4[::1], f4[::1], f4[::1], i8, i8,"
-    " f4, f4, f4[:,::1], i4[::1], f4[::1], f4[::1], i4[::1])"
+    "i8(f4[:,::1], u1[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], f8[::1],"
+    " i8[::1], f8[::1], f8[::1], f8, i8, f4[::1], f4[::1], f4[::1], f4[::1], i8, f4[:,::1], f4, f4,"
+    " i4[::1], f4[::1], f4[::1], i4[::1])"
 )
 def learn(
     x,  # (n, dim)
-    weights,  # (blocks, dim, 16)
+    interrupt,  # (1,): see stream/interrupt.py
+    # Units
+    weights,  # (groups, dim, 64)
     pad,  # (blocks, 16)
     measure,
-    statistics,  # (3, dim)
-    tree,  # (3072,)
-    head,  # (2,)
+    # Scaling
     method,
+    statistics,  # (3, dim)
     scale_clip,
+    # Score
+    tree,  # (2192,)
+    head,  # (2,)
+    # Progress
     samples,  # (1,)
     hits,  # (units + 1,)
     quality,  # (2,)
     decay,
+    # Net
+    mode,
     learning_rate,  # (n,): ε(t)
     beta,  # soft: (n,): β(t)
     spread,  # gas: (n,): λ(t)
     leak,  # (n,): ε_l(t)
-    mode,
+    # Fairness
     fairness,
+    share,  # (blocks, 16)
     conscience,  # C
     conscience_rate,  # B
-    share,  # (blocks, 16)
+    # Outputs
     winner,  # (n,)
     distance,  # (n,)
     score,  # (n,)
     present,  # (n,)
 ):
-    """Learn the samples in order. Write the outputs of each sample before it is learned."""
-    units, scale = Units(weights, pad, measure), Scaling(method, statistics, scale_clip)
-    histogram = Score(tree, head)
-    progress = Progress(samples, hits, quality, decay)
-    outputs = Outputs(winner, distance, score, present)
-    scaled = np.empty(x.shape[1], np.float32)
-    channels = np.empty(x.shape[1], np.uint64)
-    scratch = np.empty((weights.shape[0], WIDTH), np.float32)
+    """Learn the samples in order. Write the outputs of each sample before it is learned.
+
+    Returns the number of samples done.
+    """
+    own = Units(weights, pad, measure)
+    stream = new_stream(
+        x,
+        own,
+        Scaling(method, statistics, scale_clip),
+        Score(tree, head),
+        Outputs(winner, distance, score, present),
+    )
     number = hits.size - 1
-    for n in range(x.shape[0]):
-        i, nearest, _ = begin_sample(x, n, units, scale, histogram, progress, outputs, scaled, channels)
-        count = present[n]
-        if i >= 0:
-            if mode == SOFT:
-                _learn_soft(scaled, channels, count, units, learning_rate[n], beta[n], nearest, scratch)
-            elif mode == GAS:
-                _learn_by_rank(scaled, channels, count, units, learning_rate[n], spread[n], number, scratch)
-            else:
-                learner = i
-                if fairness != NONE:
-                    learner = select_learner(
-                        scaled, channels, count, units, fairness, share, number, conscience, i
-                    )
-                    update_share(fairness, share, i, learner, conscience_rate)
-                _learn_hard(scaled, channels, count, weights, pad, learner, learning_rate[n], leak[n])
-        finish_sample(x, n, scale, histogram, progress, outputs)
+    scratch = np.empty((-(-number // WIDTH), WIDTH), np.float32)
+    fair = Fairness(fairness, share, conscience, conscience_rate)
+    softness = spread if mode == GAS else beta
+    net = Net(own, number, mode, learning_rate, softness, leak, fair, scratch)
+    progress = Progress(samples, hits, quality, decay)
+    return units.learn(stream, progress, interrupt, units.find, _learn, net)

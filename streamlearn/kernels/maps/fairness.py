@@ -9,6 +9,8 @@ at 1/N, or n, which starts at 1.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from ..compiler import device
@@ -21,21 +23,31 @@ _LARGEST_COUNT = np.float32(1 << 20)  # then all n are halved: only ratios matte
 _1, _HALF, _INF = np.float32(1), np.float32(0.5), np.float32(np.inf)
 
 
+class Fairness(NamedTuple):
+    """The selection of the learner."""
+
+    kind: Any
+    share: Any  # (blocks, 16)
+    conscience: Any  # C
+    conscience_rate: Any  # B
+
+
 @device
-def select_learner(x, channels, count, units, fairness, share, number, conscience, winner):
-    """Return the unit that learns. ``number`` is N, ``conscience`` is C.
+def select_learner(sample, units, fairness, number, winner):
+    """Return the unit that learns. ``number`` is N.
 
     Returns ``winner`` if the handicapped distance of every unit is infinite.
     """
     weights, pad, measure = units
+    share = fairness.share
     best = splat(_INF)
     best_index = zero()
     index = iota()
     equal_share = _1 / np.float32(number)
-    for b in range(weights.shape[0]):
-        distance = dissimilarity(x, channels, count, weights, b, load(pad, b), measure)
-        if fairness == CONSCIENCE:
-            distance = distance - conscience * (equal_share - load(share, b))
+    for b in range(share.shape[0]):
+        distance = dissimilarity(sample.x, sample.channels, sample.count, weights, b, load(pad, b), measure)
+        if fairness.kind == CONSCIENCE:
+            distance = distance - fairness.conscience * (equal_share - load(share, b))
         else:
             wins = load(share, b)
             distance = distance * wins
@@ -50,17 +62,18 @@ def select_learner(x, channels, count, units, fairness, share, number, conscienc
 
 
 @device
-def update_share(fairness, share, winner, learner, conscience_rate):
-    """Update p by the nearest unit, or n by the learner. ``conscience_rate`` is B."""
-    if fairness == CONSCIENCE:
+def update_share(fairness, winner, learner):
+    """Update p by the nearest unit, or n by the learner."""
+    share = fairness.share
+    if fairness.kind == CONSCIENCE:
         index = iota()
         nearest = np.float32(winner)
         for b in range(share.shape[0]):
             p = load(share, b)
             z = select(index == nearest, zero() + _1, zero())
-            store(share, b, p + conscience_rate * (z - p))
+            store(share, b, p + fairness.conscience_rate * (z - p))
             index = index + np.float32(WIDTH)
-    elif fairness == FREQUENCY:
+    elif fairness.kind == FREQUENCY:
         share[learner // WIDTH, learner % WIDTH] += _1
         if share[learner // WIDTH, learner % WIDTH] >= _LARGEST_COUNT:
             for b in range(share.shape[0]):

@@ -22,10 +22,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..compiler import device, kernel
+from ..simd.groups import GROUP
 from ..simd.lanes import WIDTH, fma
 from ..stream.scaling import Scaling
 from ..stream.score import Score
-from .units import Outputs, Progress, Units, begin_sample, finish_sample
+from . import units
+from .units import Outputs, Progress, new_stream
+from .winner import Units
 
 NO_EDGE = -1
 
@@ -36,7 +39,7 @@ _SMALLEST_ERROR = 1e-200  # smaller errors become 0: arithmetic with subnormal n
 class Graph(NamedTuple):
     """The units, their edges and their errors."""
 
-    weights: Any  # (blocks, dim, 16)
+    weights: Any  # (groups, dim, 64)
     pad: Any  # (blocks, 16)
     count: Any  # (1,)
     ages: Any  # (room, room)
@@ -44,14 +47,28 @@ class Graph(NamedTuple):
     hits: Any  # (room + 1,)
 
 
+class Net(NamedTuple):
+    """The graph, and what decides how it grows."""
+
+    graph: Any
+    distance: Any  # (n,): outputs
+    learning_rate: Any  # (n,): ε_b(t)
+    neighbour_rate: Any  # (n,): ε_n(t)
+    max_age: Any
+    since: Any  # (1,): samples since the last time that a unit was due
+    insert_every: Any
+    error_split: Any  # α
+    error_decay: Any  # d
+
+
 @device
-def _move(weights, j, x, channels, count, rate):
+def _move(weights, j, sample, rate):
     """w_j += rate·(x − w_j), in the present channels."""
-    b, l = j // WIDTH, j % WIDTH
-    for k in range(count):
-        d = channels[k]
-        w = weights[b, d, l]
-        weights[b, d, l] = fma(rate, x[d] - w, w)
+    g, l = j // GROUP, j % GROUP
+    for k in range(sample.count):
+        d = sample.channels[k]
+        w = weights[g, d, l]
+        weights[g, d, l] = fma(rate, sample.x[d] - w, w)
 
 
 @device
@@ -75,14 +92,14 @@ def _remove(graph, j):
     last = count[0] - 1
     if j != last:
         for d in range(weights.shape[1]):
-            weights[j // WIDTH, d, j % WIDTH] = weights[last // WIDTH, d, last % WIDTH]
+            weights[j // GROUP, d, j % GROUP] = weights[last // GROUP, d, last % GROUP]
         for k in range(last):
             _set_age(ages, j, k, ages[last, k])
             _set_age(ages, last, k, NO_EDGE)
         errors[j] = errors[last]
         hits[j] = hits[last]
     for d in range(weights.shape[1]):
-        weights[last // WIDTH, d, last % WIDTH] = _0
+        weights[last // GROUP, d, last % GROUP] = _0
     pad[last // WIDTH, last % WIDTH] = _INF
     errors[last] = 0.0
     hits[last] = 0.0
@@ -90,17 +107,18 @@ def _remove(graph, j):
 
 
 @device
-def _adapt(x, channels, present, graph, i, second, learning_rate, neighbour_rate, max_age):
+def _adapt(sample, net, i, second):
     """Adaptation and edges, for a sample with winner ``i`` and second nearest unit ``second``."""
+    graph, n = net.graph, sample.n
     weights, ages, count = graph.weights, graph.ages, graph.count
-    _move(weights, i, x, channels, present, learning_rate)
+    _move(weights, i, sample, net.learning_rate[n])
     for j in range(count[0]):
         if ages[i, j] != NO_EDGE:
             _set_age(ages, i, j, ages[i, j] + 1)
-            _move(weights, j, x, channels, present, neighbour_rate)
+            _move(weights, j, sample, net.neighbour_rate[n])
     _set_age(ages, i, second, 0)
     for j in range(count[0] - 1, -1, -1):  # downwards: a unit that moves to place j was examined before
-        if ages[i, j] > max_age:
+        if ages[i, j] > net.max_age:
             _set_age(ages, i, j, NO_EDGE)
             if _has_no_edge(ages, j, count[0]):
                 _remove(graph, j)
@@ -132,8 +150,8 @@ def _insert(graph, error_split):
     if f < 0:  # no edge: no sample was learned yet
         return
     for d in range(weights.shape[1]):
-        middle = _HALF * weights[q // WIDTH, d, q % WIDTH] + _HALF * weights[f // WIDTH, d, f % WIDTH]
-        weights[r // WIDTH, d, r % WIDTH] = middle
+        middle = _HALF * weights[q // GROUP, d, q % GROUP] + _HALF * weights[f // GROUP, d, f % GROUP]
+        weights[r // GROUP, d, r % GROUP] = middle
     pad[r // WIDTH, r % WIDTH] = _0
     _set_age(ages, q, f, NO_EDGE)
     _set_age(ages, q, r, 0)
@@ -144,60 +162,79 @@ def _insert(graph, error_split):
     count[0] = r + 1
 
 
+@device
+def _learn(sample, winner, nearest, second, net):
+    graph, since = net.graph, net.since
+    count, errors = graph.count, graph.errors
+    if winner >= 0 and second >= 0:  # −1 if the distances overflow
+        distance = np.float64(net.distance[sample.n])
+        errors[winner] += distance * distance
+        _adapt(sample, net, winner, second)
+    since[0] += 1
+    if since[0] == net.insert_every:
+        since[0] = 0
+        if count[0] < errors.size:
+            _insert(graph, net.error_split)
+    for j in range(count[0]):
+        errors[j] = errors[j] * net.error_decay if errors[j] > _SMALLEST_ERROR else 0.0
+
+
 @kernel(
-    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, f8[:,::1], f8[::1], f8[::1], i8, f8,"
-    " i8[::1], i8[::1], f8[::1], f8[::1], f8, i8[::1], i4[:,::1], f8[::1], f4[::1], f4[::1], i8, i8, f8, f8,"
-    " i4[::1], f4[::1], f4[::1], i4[::1])"
+    "i8(f4[:,::1], u1[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], f8[::1],"
+    " i8[::1], f8[::1], f8[::1], f8, i8[::1], i4[:,::1], f8[::1],"
+    " f4[::1], f4[::1], i8, i8[::1], i8, f8, f8, i4[::1], f4[::1], f4[::1], i4[::1])"
 )
 def learn(
     x,  # (n, dim)
-    weights,  # (blocks, dim, 16)
+    interrupt,  # (1,): see stream/interrupt.py
+    # Units
+    weights,  # (groups, dim, 64)
     pad,  # (blocks, 16)
     measure,
-    statistics,  # (3, dim)
-    tree,  # (3072,)
-    head,  # (2,)
+    # Scaling
     method,
+    statistics,  # (3, dim)
     scale_clip,
+    # Score
+    tree,  # (2192,)
+    head,  # (2,)
+    # Progress
     samples,  # (1,)
-    since,  # (1,): samples since the last time that a unit was due
     hits,  # (room + 1,)
     quality,  # (2,)
     decay,
+    # Graph
     count,  # (1,)
     ages,  # (room, room)
     errors,  # (room,)
+    # Rule
     learning_rate,  # (n,): ε_b(t)
     neighbour_rate,  # (n,): ε_n(t)
     max_age,
+    since,  # (1,): samples since the last time that a unit was due
     insert_every,
     error_split,  # α
     error_decay,  # d
+    # Outputs
     winner,  # (n,)
     distance,  # (n,)
     score,  # (n,)
     present,  # (n,)
 ):
-    """Learn the samples in order. Write the outputs of each sample before it is learned."""
-    units, scale = Units(weights, pad, measure), Scaling(method, statistics, scale_clip)
-    histogram = Score(tree, head)
-    progress = Progress(samples, hits, quality, decay)
-    outputs = Outputs(winner, distance, score, present)
+    """Learn the samples in order. Write the outputs of each sample before it is learned.
+
+    Returns the number of samples done.
+    """
+    stream = new_stream(
+        x,
+        Units(weights, pad, measure),
+        Scaling(method, statistics, scale_clip),
+        Score(tree, head),
+        Outputs(winner, distance, score, present),
+    )
     graph = Graph(weights, pad, count, ages, errors, hits)
-    scaled = np.empty(x.shape[1], np.float32)
-    channels = np.empty(x.shape[1], np.uint64)
-    for n in range(x.shape[0]):
-        i, _, second = begin_sample(x, n, units, scale, histogram, progress, outputs, scaled, channels)
-        if i >= 0 and second >= 0:  # −1 if the distances overflow
-            errors[i] += np.float64(distance[n]) * np.float64(distance[n])
-            _adapt(
-                scaled, channels, present[n], graph, i, second, learning_rate[n], neighbour_rate[n], max_age
-            )
-        finish_sample(x, n, scale, histogram, progress, outputs)
-        since[0] += 1
-        if since[0] == insert_every:
-            since[0] = 0
-            if count[0] < errors.size:
-                _insert(graph, error_split)
-        for j in range(count[0]):
-            errors[j] = errors[j] * error_decay if errors[j] > _SMALLEST_ERROR else 0.0
+    net = Net(
+        graph, distance, learning_rate, neighbour_rate, max_age, since, insert_every, error_split, error_decay
+    )
+    progress = Progress(samples, hits, quality, decay)
+    return units.learn(stream, progress, interrupt, units.find, _learn, net)

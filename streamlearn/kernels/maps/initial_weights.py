@@ -16,7 +16,8 @@ import math
 import numpy as np
 
 from ..compiler import allocating_device, device, kernel
-from ..simd.lanes import WIDTH, canonical_nan
+from ..simd.groups import GROUP
+from ..simd.lanes import canonical_nan
 from ..simd.splitmix import uniform
 from ..stream import scaling
 from ..stream.scaling import Scaling
@@ -33,7 +34,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 @device
 def _set_weight(weights, j, c, value):
-    weights[j // WIDTH, c, j % WIDTH] = np.float32(min(max(value, -_LARGEST), _LARGEST))
+    weights[j // GROUP, c, j % GROUP] = np.float32(min(max(value, -_LARGEST), _LARGEST))
 
 
 @device
@@ -175,7 +176,7 @@ def collect(
     units,  # number of units to initialize
     random,  # (1,)
     places,  # pca: (units, 2)
-    weights,  # (blocks, dim, 16)
+    weights,  # (groups, dim, 64)
 ):
     """Store samples until there are m, and then set the weights. Returns the number of samples stored."""
     scale = Scaling(method, statistics, scale_clip)

@@ -18,7 +18,8 @@ HEXAGONAL, TORUS, METRIC, ROWS, COLUMNS = 0, 1, 2, 3, 4
 MANHATTAN, EUCLIDEAN, CHEBYSHEV, STEPS = 0, 1, 2, 3  # STEPS: along the edges of hexagons
 METRICS = {"manhattan": MANHATTAN, "euclidean": EUCLIDEAN, "chebyshev": CHEBYSHEV, "hexagonal": STEPS}
 
-_1, _HALF = np.float32(1), np.float32(0.5)
+_0, _1, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
+_HEXAGON_ROWS = np.float32(1.25)  # above 2/√3: rows of hexagons are √3/2 apart
 
 
 @device
@@ -27,31 +28,30 @@ def _larger(a, b):
 
 
 @device
-def _squared_length(rows, columns, hexagonal, metric):
-    """d² of a displacement by ``rows`` and ``columns``, as float32 or lanes."""
+def _length(rows, columns, hexagonal, metric):
+    """d of a displacement by ``rows`` and ``columns``, as float32 or lanes; for EUCLIDEAN d²."""
     if metric == EUCLIDEAN:
         mixed = rows * columns if hexagonal else rows - rows  # hexagonal axes are not orthogonal
         return rows * rows + columns * columns + mixed
     if metric == MANHATTAN:
-        d = absolute(rows) + absolute(columns)
-    else:
-        d = _larger(absolute(rows), absolute(columns))
-        if metric == STEPS:
-            d = _larger(d, absolute(rows + columns))
-    return d * d
+        return absolute(rows) + absolute(columns)
+    d = _larger(absolute(rows), absolute(columns))
+    if metric == STEPS:
+        d = _larger(d, absolute(rows + columns))
+    return d
 
 
 @device
 def _shortest(rows, columns, hexagonal, torus, metric, height, width):
-    """``_squared_length`` of the displacement; on a torus the minimum over its nine periodic images."""
-    nearest = _squared_length(rows, columns, hexagonal, metric)
+    """``_length`` of the displacement; on a torus the minimum over its nine periodic images."""
+    nearest = _length(rows, columns, hexagonal, metric)
     if torus:
         shift = height * _HALF if hexagonal else height - height
         for image in range(9):
             down, right = np.float32(image // 3 - 1), np.float32(image % 3 - 1)
             displacement = rows + down * height, columns + (right * width - down * shift)
-            d2 = _squared_length(*displacement, hexagonal, metric)
-            nearest = select(d2 < nearest, d2, nearest)
+            d = _length(*displacement, hexagonal, metric)
+            nearest = select(d < nearest, d, nearest)
     return nearest
 
 
@@ -74,9 +74,33 @@ def place(grid, i):
 
 
 @device
-def squared_distances(grid, b, row, column, geometry):
-    """d² on the grid from (row, column) to the 16 units of block ``b``."""
+def has_whole_distances(geometry):
+    """Whether every distance on the grid is a whole number."""
+    return geometry[2] != EUCLIDEAN
+
+
+@device
+def distances(grid, b, row, column, geometry):
+    """d on the grid from (row, column) to the 16 units of block ``b``; d² for EUCLIDEAN."""
     return _shortest(load(grid, 0, b) - row, load(grid, 1, b) - column, *geometry)
+
+
+@device
+def squares(distances, geometry):
+    """d² from what `distances` returns."""
+    return distances * distances if has_whole_distances(geometry) else distances
+
+
+@device
+def reachable_blocks(grid, row, reach, geometry):
+    """First block and end of the blocks that may have units no farther than ``reach`` from ``row``."""
+    hexagonal, torus, _, height, width = geometry
+    rows = reach * _HEXAGON_ROWS if hexagonal else reach
+    if torus or not rows < height:
+        return np.int64(0), np.int64(grid.shape[1])
+    first, last = np.int64(max(row - rows, _0)), np.int64(min(row + rows, height - _1))
+    columns = np.int64(width)
+    return first * columns // WIDTH, ((last + 1) * columns + WIDTH - 1) // WIDTH
 
 
 @device

@@ -15,9 +15,10 @@ _1, _INF = np.float32(1), np.float32(np.inf)
 
 
 @device
-def dissimilarities(x, channels, count, weights, pad, measure, out):
+def dissimilarities(x, channels, count, units, out):
     """Write the dissimilarity of every unit to ``out`` ``(blocks, 16)``; +inf for an unused lane."""
-    for b in range(weights.shape[0]):
+    weights, pad, measure = units
+    for b in range(out.shape[0]):
         store(out, b, dissimilarity(x, channels, count, weights, b, load(pad, b), measure))
 
 

@@ -4,22 +4,41 @@
     cooperation  h_ij = neighbourhood(d_ij, σ(t)), d_ij the distance on the grid
     adaptation   w_j += ε(t)·h_ij·(x − w_j)
 
+A pass through the weights takes most of the time. So the weights adapt to sample n on the same pass that
+searches for the winner of sample n + 1; they adapt to the last sample at the end of the call.
+
 ``units.py`` defines the layout of the units, in row-major order. ``lattice.py`` defines ``grid`` and
 ``shape``.
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from ..compiler import device, kernel
 from ..simd.elementary import exp
-from ..simd.lanes import WIDTH, absolute, anywhere, fma, load, select, sqrt, store, zero
+from ..simd.groups import BLOCKS, load_block, load_group, look_up, store_block, store_group
+from ..simd.lanes import WIDTH, absolute, anywhere, fma, iota, load, select, splat, sqrt, store, zero
 from ..stream.scaling import Scaling
 from ..stream.score import Score
-from . import lattice
-from .units import Outputs, Progress, Units, begin_sample, finish_sample
-from .winner import squared_distance
+from . import lattice, units
+from .units import Outputs, Progress, new_stream
+from .winner import (
+    EUCLIDEAN,
+    Units,
+    add_squares,
+    blocks_in_groups,
+    load_rows,
+    nearest_two,
+    nearest_two_of_lanes,
+    no_units,
+    squared_distance,
+    squared_distances,
+    update_nearest,
+    update_nearest_by_group,
+)
 
 GAUSSIAN, BUBBLE, TRIANGLE, MEXICAN_HAT = 0, 1, 2, 3
 NEIGHBOURHOODS = {"gaussian": GAUSSIAN, "bubble": BUBBLE, "triangle": TRIANGLE, "mexican_hat": MEXICAN_HAT}
@@ -32,93 +51,218 @@ TOPOGRAPHIC = 2
 
 _0, _1, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
 _REPULSION_LIMIT = np.float32(1e30)  # squared distance
+_FAR = np.float32(WIDTH - 1)  # last entry of a table of steps
+_FARTHEST = np.float32(2 * WIDTH - 1)  # last entry of two tables
+
+
+class Map(NamedTuple):
+    """The grid of the units, and the schedules of the samples."""
+
+    stream: Any
+    grid: Any  # (2, blocks, 16)
+    geometry: Any  # see lattice.geometry
+    learning_rate: Any  # (n,): ε(t)
+    sigma: Any  # (n,): σ(t)
+    neighbourhood: Any
+    steps: Any  # (blocks, 16): ε·h of each unit
+    quality: Any  # (3,)
+    decay: Any
 
 
 @device
-def _cooperation(d2, sigma, reach, sharpness, neighbourhood):
+def _cooperation(d2, sigma, reach, neighbourhood):
     """h at a squared grid distance; 0 beyond ``reach``. Mexican hat: negative second derivative of a
     Gaussian."""
     h = zero() + _1
     if neighbourhood == TRIANGLE:
         h = h - sqrt(d2) / sigma
     elif neighbourhood != BUBBLE:
-        exponent = d2 * sharpness
+        exponent = d2 * (_HALF / (sigma * sigma))
         h = exp(-exponent)
         if neighbourhood == MEXICAN_HAT:
             h = h * (_1 - exponent - exponent)
-    return select(d2 <= reach, h, zero())
+    return select(d2 <= reach * reach, h, zero())
 
 
 @device
-def _adapt(x, channels, count, weights, grid, geometry, i, learning_rate, sigma, neighbourhood, step):
-    """Move the winner ``i`` and its neighbours towards ``x`` ``(dim,)``, in the present channels.
+def _tables(learning_rate, sigma, reach, neighbourhood):
+    """ε·h at the grid distances 0 … 15 and 16 … 31."""
+    d = iota()
+    near = learning_rate * _cooperation(d * d, sigma, reach, neighbourhood)
+    if reach < _FAR:
+        return near, zero()
+    d = d + np.float32(WIDTH)
+    return near, learning_rate * _cooperation(d * d, sigma, reach, neighbourhood)
 
-    ``step`` ``(blocks, 16)`` is scratch: ε·h of each unit.
+
+@device
+def _write_steps(som, n, winner):
+    """Write ε·h of the units that learn sample ``n`` to ``som.steps``.
+
+    Returns the first block and the end of the blocks that were written: groups, and a last block alone. The
+    steps of the other blocks are 0. Most grids have few distances; then ε·h comes from a table.
     """
-    sigma = max(sigma, SMALLEST_SIGMA)
+    grid, geometry, neighbourhood = som.grid, som.geometry, som.neighbourhood
+    learning_rate, sigma = som.learning_rate[n], max(som.sigma[n], SMALLEST_SIGMA)
     reach = sigma * REACH if neighbourhood in (GAUSSIAN, MEXICAN_HAT) else sigma
-    reach, sharpness = reach * reach, _HALF / (sigma * sigma)
-    row, column = lattice.place(grid, i)
-    for b in range(weights.shape[0]):
-        d2 = lattice.squared_distances(grid, b, row, column, geometry)
-        store(step, b, learning_rate * _cooperation(d2, sigma, reach, sharpness, neighbourhood))
-    for b in range(weights.shape[0]):
-        epsilon_h = load(step, b)
-        if neighbourhood == MEXICAN_HAT:  # h < 0 does not move distant units, or their weights would diverge
-            near = squared_distance(x, channels, count, weights, b, zero()) < _REPULSION_LIMIT
-            epsilon_h = select(epsilon_h > _0, epsilon_h, select(near, epsilon_h, zero()))
-        if anywhere(absolute(epsilon_h) > _0):
-            for k in range(count):
-                d = channels[k]
-                w = load(weights, b, d)
-                store(weights, b, d, fma(epsilon_h, x[d] - w, w))
+    row, column = lattice.place(grid, winner)
+    first, end = lattice.reachable_blocks(grid, row, reach, geometry)
+    first, end = first // BLOCKS * BLOCKS, min((end + BLOCKS - 1) // BLOCKS * BLOCKS, grid.shape[1])
+    if lattice.has_whole_distances(geometry) and reach < _FARTHEST:
+        near, far = _tables(learning_rate, sigma, reach, neighbourhood)
+        for b in range(first, end):
+            d = lattice.distances(grid, b, row, column, geometry)
+            step = look_up(near, select(d < _FAR, d, zero() + _FAR))
+            if reach >= _FAR:
+                step = select(d > _FAR, look_up(far, select(d < _FARTHEST, d, zero() + _FARTHEST)), step)
+            store(som.steps, b, step)
+    else:
+        for b in range(first, end):
+            d2 = lattice.squares(lattice.distances(grid, b, row, column, geometry), geometry)
+            store(som.steps, b, learning_rate * _cooperation(d2, sigma, reach, neighbourhood))
+    return first, end
+
+
+@device
+def _move(w, x, steps):
+    """w + ε·h·(x − w) of four blocks."""
+    s0, s1, s2, s3 = steps
+    return (
+        fma(s0, x - w[0], w[0]), fma(s1, x - w[1], w[1]), fma(s2, x - w[2], w[2]), fma(s3, x - w[3], w[3])
+    )  # fmt: skip
+
+
+@device
+def _total_step(steps):
+    """Above 0 in a lane in which a unit of one of four blocks learns."""
+    s0, s1, s2, s3 = steps
+    return (absolute(s0) + absolute(s1)) + (absolute(s2) + absolute(s3))
+
+
+@device
+def _move_block(sample, weights, b, step):
+    """w += ε·h·(x − w) for block ``b``, in the present channels."""
+    for k in range(sample.count):
+        d = sample.channels[k]
+        w = load_block(weights, b, d)
+        store_block(weights, b, d, fma(step, sample.x[d] - w, w))
+
+
+@device
+def _adapt(som, sample, first, end):
+    """Move the winner and its neighbours towards the sample, in the present channels."""
+    weights = som.stream.units.weights
+    for b in range(first, end):
+        step = load(som.steps, b)
+        if som.neighbourhood == MEXICAN_HAT:  # h < 0 moves no distant unit, or its weights would diverge
+            d2 = squared_distance(sample.x, sample.channels, sample.count, weights, b, zero())
+            step = select(step > _0, step, select(d2 < _REPULSION_LIMIT, step, zero()))
+        if anywhere(absolute(step) > _0):
+            _move_block(sample, weights, b, step)
+
+
+@device
+def _adapt_and_search(som, before, first, end, sample):
+    """Adapt to the sample ``before``, and find the nearest two units of ``sample``. Both are complete."""
+    x, y = before.x, sample.x
+    weights, pad, _ = som.stream.units
+    nearest = no_units()
+    for g in range(pad.shape[0] // BLOCKS):
+        totals = load_rows(pad, g)
+        reached = first <= BLOCKS * g < end
+        steps = load_rows(som.steps, g)
+        if reached and anywhere(_total_step(steps) > _0):
+            for d in range(y.size):
+                w = _move(load_group(weights, g, d), splat(x[d]), steps)
+                store_group(weights, g, d, w)
+                totals = add_squares(splat(y[d]), w, totals)
+        else:
+            totals = squared_distances(y, sample.channels, sample.count, weights, g, totals)
+        nearest = update_nearest_by_group(totals, g, nearest)
+    for b in range(blocks_in_groups(pad, EUCLIDEAN), pad.shape[0]):
+        if b < end and anywhere(absolute(load(som.steps, b)) > _0):
+            _move_block(before, weights, b, load(som.steps, b))
+        total = squared_distance(y, sample.channels, sample.count, weights, b, load(pad, b))
+        nearest = update_nearest(total, b, nearest)
+    return nearest_two_of_lanes(nearest)
+
+
+@device
+def _search(stream, sample, som):
+    """The nearest two units of a sample. The sample before it is learned, on the same pass if possible."""
+    n = sample.n
+    if n > 0 and stream.outputs.winner[n - 1] >= 0:
+        before = units.sample_at(stream, n - 1)
+        first, end = _write_steps(som, n - 1, np.int64(stream.outputs.winner[n - 1]))
+        complete = before.count == sample.x.size and sample.count == sample.x.size
+        if complete and stream.units.measure == EUCLIDEAN and som.neighbourhood != MEXICAN_HAT:
+            return _adapt_and_search(som, before, first, end, sample)
+        _adapt(som, before, first, end)
+    return nearest_two(sample.x, sample.channels, sample.count, stream.units)
+
+
+@device
+def _learn(sample, winner, nearest, second, som):
+    """Count the topographic error. The weights are adapted during the search for the next sample's winner."""
+    if winner >= 0:
+        torn = second >= 0 and not lattice.touch(som.grid, winner, second, som.geometry)
+        som.quality[TOPOGRAPHIC] = som.quality[TOPOGRAPHIC] * som.decay + (1.0 if torn else 0.0)
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, f8[:,::1], f8[::1], f8[::1], i8, f8,"
-    " f4[:,:,::1], i8[::1], i8[::1], f8[::1], f8[::1], f8, f4[::1], f4[::1], i8,"
+    "i8(f4[:,::1], u1[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], f8[::1],"
+    " i8[::1], f8[::1], f8[::1], f8, f4[:,:,::1], i8[::1], i8, f4[::1], f4[::1],"
     " i4[::1], f4[::1], f4[::1], i4[::1])"
 )
 def learn(
     x,  # (n, dim)
-    weights,  # (blocks, dim, 16)
+    interrupt,  # (1,): see stream/interrupt.py
+    # Units
+    weights,  # (groups, dim, 64)
     pad,  # (blocks, 16)
     measure,
-    statistics,  # (3, dim)
-    tree,  # (3072,)
-    head,  # (2,)
+    # Scaling
     method,
+    statistics,  # (3, dim)
     scale_clip,
-    grid,  # (2, blocks, 16)
-    shape,  # (5,)
+    # Score
+    tree,  # (2192,)
+    head,  # (2,)
+    # Progress
     samples,  # (1,)
     hits,  # (units + 1,)
     quality,  # (3,)
     decay,
+    # Map
+    grid,  # (2, blocks, 16)
+    shape,  # (5,)
+    neighbourhood,
     learning_rate,  # (n,): ε(t)
     sigma,  # (n,): σ(t)
-    neighbourhood,
+    # Outputs
     winner,  # (n,)
     distance,  # (n,)
     score,  # (n,)
     present,  # (n,)
 ):
-    """Learn the samples in order. Write the outputs of each sample before it is learned."""
-    units, scale = Units(weights, pad, measure), Scaling(method, statistics, scale_clip)
-    histogram = Score(tree, head)
+    """Learn the samples in order. Write the outputs of each sample before it is learned.
+
+    Returns the number of samples done.
+    """
+    stream = new_stream(
+        x,
+        Units(weights, pad, measure),
+        Scaling(method, statistics, scale_clip),
+        Score(tree, head),
+        Outputs(winner, distance, score, present),
+    )
     progress = Progress(samples, hits, quality, decay)
-    outputs = Outputs(winner, distance, score, present)
-    scaled = np.empty(x.shape[1], np.float32)
-    channels = np.empty(x.shape[1], np.uint64)
-    step = np.empty((weights.shape[0], WIDTH), np.float32)
     geometry = lattice.geometry(shape)
-    for n in range(x.shape[0]):
-        i, _, second = begin_sample(x, n, units, scale, histogram, progress, outputs, scaled, channels)
-        if i >= 0:
-            _adapt(
-                scaled, channels, present[n], weights, grid, geometry, i, learning_rate[n], sigma[n],
-                neighbourhood, step,
-            )  # fmt: skip
-            torn = second >= 0 and not lattice.touch(grid, i, second, geometry)
-            quality[TOPOGRAPHIC] = quality[TOPOGRAPHIC] * decay + (1.0 if torn else 0.0)
-        finish_sample(x, n, scale, histogram, progress, outputs)
+    steps = np.empty((grid.shape[1], WIDTH), np.float32)
+    som = Map(stream, grid, geometry, learning_rate, sigma, neighbourhood, steps, quality, decay)
+    done = units.learn(stream, progress, interrupt, _search, _learn, som)
+    last = done - 1
+    if done > 0 and winner[last] >= 0:
+        first, end = _write_steps(som, last, np.int64(winner[last]))
+        _adapt(som, units.sample_at(stream, last), first, end)
+    return done

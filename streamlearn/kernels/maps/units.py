@@ -1,8 +1,8 @@
-"""The step that all learners with units share: scale the sample, find the winner, score the distance, count.
+"""The frame that all learners with units share: scale a sample, find the winner, score the distance, count.
 
-Layout: 16 units are the lanes of one block. ``weights`` float32 ``(blocks, dim, 16)``: unit 16b + l is lane l
-of block b. ``pad`` ``(blocks, 16)`` is 0 for a unit and +inf for an unused lane of the last block, so that an
-unused lane never wins.
+Layout: ``weights`` float32 ``(groups, dim, 64)``: unit u is at ``[u // 64, d, u % 64]``. A group is four
+blocks of 16 lanes; see ``simd/groups.py``. ``pad`` ``(blocks, 16)`` is 0 for a unit and +inf for an unused
+lane, so that an unused lane never wins.
 
 An entry point takes flat arguments and groups them in the records below. A record costs nothing in a kernel.
 """
@@ -13,23 +13,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compiler import device, kernel
+from ..compiler import allocating_device, device, kernel
+from ..simd.views import row_of
 from ..stream import forgetting, scaling
 from ..stream import score as scores
+from ..stream.interrupt import requested
 from ..stream.scaling import Scaling
 from ..stream.score import Score
-from .winner import as_distance, nearest_two, present_channels
+from .winner import Units, as_distance, nearest_two, present_channels
 
 # Live quality, float64 (2,) or longer: exponentially weighted count and Σ distance
 COUNT, QUANTIZATION = 0, 1
-
-
-class Units(NamedTuple):
-    """The units and their distance measure."""
-
-    weights: Any  # (blocks, dim, 16)
-    pad: Any  # (blocks, 16)
-    measure: Any
 
 
 class Progress(NamedTuple):
@@ -50,77 +44,133 @@ class Outputs(NamedTuple):
     present: Any  # (n,)
 
 
-@device
-def locate(x, n, units, scale, score, outputs, scaled, channels):
-    """Find the winner of sample ``n`` and write the outputs.
+class Stream(NamedTuple):
+    """The samples of one call, and what they share."""
 
-    Writes the scaled sample to ``scaled`` ``(dim,)`` and the indices of its present channels to ``channels``
-    ``(dim,)``. Returns the winner, its dissimilarity over the present channels, and the second nearest unit.
+    x: Any  # (n, dim)
+    units: Any
+    scale: Any
+    score: Any
+    outputs: Any
+    scaled: Any  # (2, dim): the scaled sample, and the one before it
+    channels: Any  # (2, dim): indices of their present channels
+
+
+class Sample(NamedTuple):
+    """One scaled sample."""
+
+    n: Any  # place in the call
+    x: Any  # (dim,)
+    channels: Any  # (dim,): indices of the present channels
+    count: Any  # number of present channels
+
+
+@allocating_device
+def new_stream(x, units, scale, score, outputs):
+    """The stream of one call, for ``x`` ``(n, dim)``."""
+    shape = (2, x.shape[1])
+    return Stream(x, units, scale, score, outputs, np.empty(shape, np.float32), np.empty(shape, np.uint64))
+
+
+@device
+def sample_at(stream, n):
+    """Sample ``n`` or n − 1 of the call, whichever was scaled last."""
+    return Sample(n, row_of(stream.scaled, n % 2), row_of(stream.channels, n % 2), stream.outputs.present[n])
+
+
+@device
+def _scale(stream, n):
+    """Scale sample ``n``. Writes the number of its present channels to the outputs."""
+    scaled, present = row_of(stream.scaled, n % 2), stream.outputs.present
+    present[n] = scaling.transform(stream.scale, stream.x, n, scaled)
+    if present[n] < scaled.size or n < 2 or present[n - 2] < scaled.size:  # else all, as two samples before
+        present_channels(scaled, row_of(stream.channels, n % 2))
+    return sample_at(stream, n)
+
+
+@device
+def _write_outputs(stream, sample, winner, nearest):
+    """Write the outputs; return the winner.
+
     The winner is −1 if all channels are missing (distance NaN) or the distance overflows float32 (inf).
     """
-    scaling.transform(scale, x, n, scaled)
-    count = present_channels(scaled, channels)
-    winner, nearest, second = nearest_two(scaled, channels, count, units.weights, units.pad, units.measure)
-    if count == 0:
-        winner, nearest = -1, np.float32(np.nan)
-    outputs.present[n] = count
+    if sample.count == 0:
+        winner, nearest = np.int64(-1), np.float32(np.nan)
+    outputs, n = stream.outputs, sample.n
     outputs.winner[n] = winner
-    outputs.distance[n] = as_distance(nearest, units.measure, scaled.size, max(count, 1))
-    outputs.score[n] = scores.rank(score, outputs.distance[n])
-    return np.int64(winner), nearest, second
+    outputs.distance[n] = as_distance(nearest, stream.units.measure, sample.x.size, max(sample.count, 1))
+    outputs.score[n] = scores.rank(stream.score, outputs.distance[n])
+    return winner
 
 
 @device
-def _count_win(hits, quality, decay, winner, distance):
-    forgetting.count(hits, winner, decay)
-    quality[COUNT] = quality[COUNT] * decay + 1.0
-    quality[QUANTIZATION] = quality[QUANTIZATION] * decay + np.float64(distance)
+def find(stream, sample, learner):
+    """Search for the nearest two units, for learners that do nothing else during the search."""
+    return nearest_two(sample.x, sample.channels, sample.count, stream.units)
 
 
 @device
-def begin_sample(x, n, units, scale, score, progress, outputs, scaled, channels):
-    """``locate``, then count the win and the live quality. The learner adapts its units after this."""
-    winner, nearest, second = locate(x, n, units, scale, score, outputs, scaled, channels)
-    if winner >= 0:
-        _count_win(progress.hits, progress.quality, progress.decay, winner, outputs.distance[n])
-    return winner, nearest, second
+def learn(stream, progress, interrupt, search, adapt, learner):
+    """Learn the samples in order. Write the outputs of each sample before it is learned.
 
-
-@device
-def finish_sample(x, n, scale, score, progress, outputs):
-    """Add sample ``n`` to the score's histogram and to the scaling statistics, and count it."""
-    scores.observe(score, outputs.distance[n], progress.decay)
-    scaling.update(scale, progress.decay, x, n)
-    progress.samples[0] += 1
+    ``search(stream, sample, learner)`` returns what ``nearest_two`` returns. ``adapt(sample, winner, nearest,
+    second, learner)`` learns the sample; the winner is −1 if there is none. Returns the number of samples
+    done.
+    """
+    outputs, decay, quality = stream.outputs, progress.decay, progress.quality
+    for n in range(stream.x.shape[0]):
+        sample = _scale(stream, n)
+        winner, nearest, second = search(stream, sample, learner)
+        winner = _write_outputs(stream, sample, winner, nearest)
+        distance = outputs.distance[n]
+        if winner >= 0:
+            forgetting.count(progress.hits, winner, decay)
+            quality[COUNT] = quality[COUNT] * decay + 1.0
+            quality[QUANTIZATION] = quality[QUANTIZATION] * decay + np.float64(distance)
+        adapt(sample, winner, nearest, second, learner)
+        scores.observe(stream.score, distance, decay)
+        scaling.update(stream.scale, decay, stream.x, n)
+        progress.samples[0] += 1
+        if requested(interrupt):
+            return n + 1
+    return stream.x.shape[0]
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, f8[:,::1], f8[::1], f8[::1], i8, f8,"
+    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], f8[::1],"
     " i4[::1], f4[::1], f4[::1], i4[::1])"
 )
 def predict(
     x,  # (n, dim)
-    weights,  # (blocks, dim, 16)
+    # Units
+    weights,  # (groups, dim, 64)
     pad,  # (blocks, 16)
     measure,
-    statistics,  # (3, dim)
-    tree,  # (3072,)
-    head,  # (2,)
+    # Scaling
     method,
+    statistics,  # (3, dim)
     scale_clip,
+    # Score
+    tree,  # (2192,)
+    head,  # (2,)
+    # Outputs
     winner,  # (n,)
     distance,  # (n,)
     score,  # (n,)
     present,  # (n,)
 ):
     """Write the outputs for each sample. Changes no state."""
-    units, scale = Units(weights, pad, measure), Scaling(method, statistics, scale_clip)
-    histogram = Score(tree, head)
-    outputs = Outputs(winner, distance, score, present)
-    scaled = np.empty(x.shape[1], np.float32)
-    channels = np.empty(x.shape[1], np.uint64)
+    stream = new_stream(
+        x,
+        Units(weights, pad, measure),
+        Scaling(method, statistics, scale_clip),
+        Score(tree, head),
+        Outputs(winner, distance, score, present),
+    )
     for n in range(x.shape[0]):
-        locate(x, n, units, scale, histogram, outputs, scaled, channels)
+        sample = _scale(stream, n)
+        i, nearest, _ = find(stream, sample, 0)
+        _write_outputs(stream, sample, i, nearest)
 
 
 @kernel("void(f4[:,::1], f8[:,::1], i8)")

@@ -1,13 +1,19 @@
-"""Competition: the search for the unit nearest to a sample, and for the second nearest."""
+"""Competition: the search for the unit nearest to a sample, and for the second nearest.
+
+``weights`` is float32 ``(groups, dim, 64)``; see ``simd/groups.py``. ``pad`` ``(blocks, 16)`` is added to
+each dissimilarity: 0, or +inf to exclude a unit.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..compiler import device
-from ..simd.lanes import WIDTH, absolute, fma, iota, load, lowest, select, splat, sqrt, zero
+from ..simd.groups import BLOCKS, least_of, load_block, load_group
+from ..simd.lanes import WIDTH, absolute, fma, iota, load, select, splat, sqrt, zero
 
 EUCLIDEAN, MANHATTAN, CHEBYSHEV, COSINE = 0, 1, 2, 3
 MEASURES = {"euclidean": EUCLIDEAN, "manhattan": MANHATTAN, "chebyshev": CHEBYSHEV, "cosine": COSINE}
@@ -18,15 +24,22 @@ _NO_UNIT = np.float32(-1)
 _1_BLOCK, _2_BLOCKS, _3_BLOCKS, _4_BLOCKS = (np.float32(n * WIDTH) for n in (1, 2, 3, 4))
 
 
+class Units(NamedTuple):
+    """The units and their distance measure."""
+
+    weights: Any  # (groups, dim, 64)
+    pad: Any  # (blocks, 16)
+    measure: Any
+
+
 @device
 def present_channels(x, channels):
     """Write the indices of the present channels of ``x`` ``(dim,)`` to ``channels`` ``(dim,)``; return their
     number."""
     count = 0
     for d in range(x.size):
-        if x[d] == x[d]:
-            channels[count] = d
-            count += 1
+        channels[count] = d
+        count += x[d] == x[d]
     return count
 
 
@@ -36,7 +49,7 @@ def squared_distance(x, channels, count, weights, b, start):
     total = start
     for k in range(count):
         d = channels[k]
-        difference = x[d] - load(weights, b, d)
+        difference = x[d] - load_block(weights, b, d)
         total = fma(difference, difference, total)
     return total
 
@@ -56,7 +69,7 @@ def dissimilarity(x, channels, count, weights, b, start, measure):
         dot, squared_w, squared_x = zero(), zero(), zero()
         for k in range(count):
             d = channels[k]
-            w = load(weights, b, d)
+            w = load_block(weights, b, d)
             dot = fma(w, x[d], dot)
             squared_w = fma(w, w, squared_w)
             squared_x = squared_x + x[d] * x[d]
@@ -66,7 +79,7 @@ def dissimilarity(x, channels, count, weights, b, start, measure):
         return total + select(lengths < _INF, select(lengths > _0, angular, zero() + _1), zero() + _INF)
     for k in range(count):
         d = channels[k]
-        difference = absolute(x[d] - load(weights, b, d))
+        difference = absolute(x[d] - load_block(weights, b, d))
         if measure == MANHATTAN:
             total = total + difference
         else:
@@ -78,6 +91,8 @@ def dissimilarity(x, channels, count, weights, b, start, measure):
 def as_distance(value, measure, dim, present):
     """Convert a dissimilarity to a distance. A missing channel counts as the mean of the present channels."""
     if measure == EUCLIDEAN:
+        if present == dim:
+            return sqrt(value)
         return np.float32(math.sqrt(np.float64(value) * dim / present))
     if measure == MANHATTAN:
         return np.float32(np.float64(value) * dim / present)
@@ -85,17 +100,34 @@ def as_distance(value, measure, dim, present):
 
 
 @device
-def _squared_distances(x, channels, count, weights, pad, b):
-    """``squared_distance`` of four blocks: four independent sums hide the latency of fma, and share loads of
-    x."""
-    t0, t1, t2, t3 = load(pad, b), load(pad, b + 1), load(pad, b + 2), load(pad, b + 3)
+def blocks_in_groups(pad, measure):
+    """Number of blocks that are searched in groups of four. The other blocks are searched one by one."""
+    return pad.shape[0] // BLOCKS * BLOCKS if measure == EUCLIDEAN else 0
+
+
+@device
+def load_rows(array, g):
+    """``array`` ``(blocks, 16)`` at the four blocks of group ``g``."""
+    b = BLOCKS * g
+    return load(array, b), load(array, b + 1), load(array, b + 2), load(array, b + 3)
+
+
+@device
+def add_squares(x, w, totals):
+    """``totals`` + (x − w)² for four blocks."""
+    t0, t1, t2, t3 = totals
+    e0, e1, e2, e3 = x - w[0], x - w[1], x - w[2], x - w[3]
+    return fma(e0, e0, t0), fma(e1, e1, t1), fma(e2, e2, t2), fma(e3, e3, t3)
+
+
+@device
+def squared_distances(x, channels, count, weights, g, start):
+    """``squared_distance`` of the four blocks of group ``g``."""
+    totals = start
     for k in range(count):
         d = channels[k]
-        value = splat(x[d])
-        e0, e1 = value - load(weights, b, d), value - load(weights, b + 1, d)
-        e2, e3 = value - load(weights, b + 2, d), value - load(weights, b + 3, d)
-        t0, t1, t2, t3 = fma(e0, e0, t0), fma(e1, e1, t1), fma(e2, e2, t2), fma(e3, e3, t3)
-    return t0, t1, t2, t3
+        totals = add_squares(splat(x[d]), load_group(weights, g, d), totals)
+    return totals
 
 
 @device
@@ -112,36 +144,51 @@ def _update_two(total, index, first, first_index, second, second_index):
 
 
 @device
-def nearest_two(x, channels, count, weights, pad, measure):
+def no_units():
+    """The nearest two units of each lane before the first: none."""
+    return splat(_INF), splat(_NO_UNIT), splat(_INF), splat(_NO_UNIT)
+
+
+@device
+def update_nearest(total, b, nearest):
+    """Update each lane's nearest two units by the dissimilarities of block ``b``."""
+    return _update_two(total, iota() + np.float32(b) * _1_BLOCK, *nearest)
+
+
+@device
+def update_nearest_by_group(totals, g, nearest):
+    """Update each lane's nearest two units by the dissimilarities of group ``g``."""
+    index = iota() + np.float32(g) * _4_BLOCKS
+    nearest = _update_two(totals[0], index, *nearest)
+    nearest = _update_two(totals[1], index + _1_BLOCK, *nearest)
+    nearest = _update_two(totals[2], index + _2_BLOCKS, *nearest)
+    return _update_two(totals[3], index + _3_BLOCKS, *nearest)
+
+
+@device
+def nearest_two_of_lanes(nearest):
+    """Reduce the nearest two units of each of the 16 lanes to the nearest two of all: see `nearest_two`."""
+    first, first_index, second, second_index = nearest
+    least, winner = least_of(first, first_index)
+    winning = first_index == np.float32(winner)
+    rest, rest_index = select(winning, second, first), select(winning, second_index, first_index)
+    _, runner_up = least_of(rest, rest_index)
+    return winner, least, runner_up
+
+
+@device
+def nearest_two(x, channels, count, units):
     """Return index and dissimilarity of the nearest unit, and the index of the second nearest.
 
-    Among equal units the lowest index comes first. ``pad`` ``(blocks, 16)`` is added to each dissimilarity:
-    0, or +inf to exclude the unit. An index is −1 if every other dissimilarity is infinite.
+    Among equal units the lowest index comes first. An index is −1 if every other dissimilarity is infinite.
     """
-    blocks = weights.shape[0]
-    nearest = splat(_INF), splat(_NO_UNIT), splat(_INF), splat(_NO_UNIT)
-    index = iota()
-    b = 0
-    while b + 4 <= blocks and measure == EUCLIDEAN:
-        t0, t1, t2, t3 = _squared_distances(x, channels, count, weights, pad, b)
-        nearest = _update_two(t0, index, *nearest)
-        nearest = _update_two(t1, index + _1_BLOCK, *nearest)
-        nearest = _update_two(t2, index + _2_BLOCKS, *nearest)
-        nearest = _update_two(t3, index + _3_BLOCKS, *nearest)
-        index = index + _4_BLOCKS
-        b += 4
-    while b < blocks:
-        value = dissimilarity(x, channels, count, weights, b, load(pad, b), measure)
-        nearest = _update_two(value, index, *nearest)
-        index = index + _1_BLOCK
-        b += 1
-    # Reduce the nearest two units of each of the 16 lanes to the nearest two of all.
-    first, first_index, second, second_index = nearest
-    least = lowest(first)
-    if not (least < _INF):
-        return -1, _INF, -1
-    winner = lowest(select(first == least, first_index, _INF))
-    winning = first_index == winner
-    rest, rest_index = select(winning, second, first), select(winning, second_index, first_index)
-    next_index = lowest(select(rest == lowest(rest), rest_index, _INF))
-    return np.int64(winner), least, np.int64(next_index)
+    weights, pad, measure = units
+    nearest = no_units()
+    if measure == EUCLIDEAN:
+        for g in range(pad.shape[0] // BLOCKS):
+            totals = squared_distances(x, channels, count, weights, g, load_rows(pad, g))
+            nearest = update_nearest_by_group(totals, g, nearest)
+    for b in range(blocks_in_groups(pad, measure), pad.shape[0]):
+        total = dissimilarity(x, channels, count, weights, b, load(pad, b), measure)
+        nearest = update_nearest(total, b, nearest)
+    return nearest_two_of_lanes(nearest)

@@ -48,14 +48,18 @@ def transform(scale, x, n, out):
     Returns the number of present values.
     """
     present = 0
+    if scale.method == NONE:
+        for c in range(out.size):
+            out[c] = x[n, c]
+            present += x[n, c] == x[n, c]
+        return present
     for c in range(out.size):
         value = x[n, c]
         if value == value:
             present += 1
-            if scale.method != NONE:
-                offset, width = _offset_and_width(scale, c)
-                scaled = (np.float64(value) - offset) / width if width > 0.0 else 0.0
-                value = np.float32(min(max(scaled, -scale.clip), scale.clip))
+            offset, width = _offset_and_width(scale, c)
+            scaled = (np.float64(value) - offset) / width if width > 0.0 else 0.0
+            value = np.float32(min(max(scaled, -scale.clip), scale.clip))
         out[c] = value
     return present
 

@@ -1,17 +1,22 @@
 """The score: the quantile of a distance or an error among the recent ones, with exponential forgetting.
 
-The histogram has logarithmic bins (8 per octave, 2⁻⁶⁴ … 2⁶⁴), which are read from the bits of a float32. It
-is stored as a binary tree: ranking and counting take ten additions and no branch. Each new value weighs more
-than the one before, so forgetting costs nothing per bin; all weights are divided when they become large.
+The histogram has logarithmic bins (8 per octave, 2⁻⁶⁴ … 2⁶⁴), which are read from the bits of a float32. The
+bins form a tree of radix 16 · 8 · 8: ranking takes three additions of stored sums and one short sum, and
+counting changes few neighbouring values. Each new value weighs more than the one before, so forgetting costs
+nothing per bin; all weights are divided when they become large.
 
 Interpolation within a bin is piecewise linear through the mean position of the bin's values, which has half
 of the bin's weight below it. The score is therefore strictly monotonic in the value. If one value is
 repeated, its score is the middle of its share, wherever it lies in its bin.
 
-State: ``tree`` float64 ``(3072,)``. Node 1 is the root; the children of node n are 2n and 2n + 1. A node
-holds the weight of its left half. Leaf 1024 + b holds the weight of bin b. Entry 2048 + b holds the weighted
-sum of the positions in bin b, each in 0 … 1. ``head`` float64 ``(2,)`` holds the weight of the next value and
-the total weight.
+State: ``tree`` float64 ``(2192,)``. Bin b is number b of 1,024, in eight b // 8 and in sixty-four b // 64.
+
+    tree[s]               weight of all bins below sixty-four s
+    tree[16 + e]          weight of the bins of the same sixty-four below eight e
+    tree[144 + b]         weight of bin b
+    tree[1168 + b]        weighted sum of the positions in bin b, each in 0 … 1
+
+``head`` float64 ``(2,)`` holds the weight of the next value and the total weight.
 """
 
 from __future__ import annotations
@@ -21,22 +26,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..compiler import device
+from ..simd.doubles import EIGHT, add_above, sum_below
 
 BINS = 1024
 _LOWEST_BIN = (127 - 64) << 3  # float32's bits are a logarithmic scale: exponent and 3 mantissa bits, at 2⁻⁶⁴
 _POSITION_BITS = 20  # the mantissa bits of the position within a bin
 _LARGE = 2.0**64
 
-_LEVELS = 10
-POSITIONS = 2 * BINS
-SIZE = 3 * BINS
+_SIXTY_FOURS = BINS // 64
+_EIGHTS_AT = _SIXTY_FOURS
+_BINS_AT = _EIGHTS_AT + BINS // 8
+_POSITIONS_AT = _BINS_AT + BINS
+SIZE = _POSITIONS_AT + BINS
 NEXT, TOTAL = 0, 1
 
 
 class Score(NamedTuple):
     """The histogram of recent distances or errors."""
 
-    tree: Any  # (3072,)
+    tree: Any  # (2192,)
     head: Any  # (2,)
 
 
@@ -60,22 +68,20 @@ def rank(score, value):
         return np.float32(np.nan)
     tree, head = score
     b, position = _bin(value)
-    below = 0.0
-    for level in range(_LEVELS):
-        right = (b >> (_LEVELS - 1 - level)) & 1
-        below += tree[(BINS | b) >> (_LEVELS - level)] * right
-    below += _weight_below(position, tree[BINS | b], tree[POSITIONS + b])
+    below = tree[b >> 6] + tree[_EIGHTS_AT + (b >> 3)] + sum_below(tree, _BINS_AT + (b & ~7), b & 7)
+    below += _weight_below(position, tree[_BINS_AT + b], tree[_POSITIONS_AT + b])
     return np.float32(below / (head[TOTAL] + head[NEXT]))
 
 
 @device
 def _weight_below(position, count, positions):
     """The weight of a bin below ``position``. The mean position of the bin is positions/count."""
-    if position * count < positions:
-        return 0.5 * position * count * count / positions
-    if positions < count:
-        return 0.5 * count * (1.0 + (position * count - positions) / (count - positions))
-    return 0.5 * count
+    # One formula for both sides of the mean: a branch would often be mispredicted
+    beyond = position * count - positions
+    above = beyond >= 0.0
+    part = beyond if above else position * count
+    whole = count - positions if above else positions
+    return 0.5 * count * ((1.0 if above else 0.0) + part / (whole if whole > 0.0 else 1.0))
 
 
 @device
@@ -85,12 +91,13 @@ def observe(score, value, decay):
         return
     tree, head = score
     b, position = _bin(value)
-    tree[BINS | b] += head[NEXT]
-    tree[POSITIONS + b] += head[NEXT] * position
-    for level in range(_LEVELS):
-        left = ((b >> (_LEVELS - 1 - level)) & 1) ^ 1
-        tree[(BINS | b) >> (_LEVELS - level)] += head[NEXT] * left
-    head[TOTAL] += head[NEXT]
+    weight = head[NEXT]
+    add_above(tree, 0, b >> 6, weight)
+    add_above(tree, EIGHT, (b >> 6) - EIGHT, weight)
+    add_above(tree, _EIGHTS_AT + EIGHT * (b >> 6), (b >> 3) & 7, weight)
+    tree[_BINS_AT + b] += weight
+    tree[_POSITIONS_AT + b] += weight * position
+    head[TOTAL] += weight
     head[NEXT] /= decay
     if head[NEXT] > _LARGE:
         for i in range(tree.size):

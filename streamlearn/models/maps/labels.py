@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from ...kernels import compiler
 from ...kernels.stream import labels as kernels
 from .. import base
-from ..batch import Batch, Float32, Targets
+from ..batch import Batch, Float32, Targets, part
 from ..locking import locked
 from ..outputs import LabelTargetOutputs, ModelOutputs, WinnerOutputs
 from ..row_cost import SCALAR, Cost
@@ -119,8 +119,9 @@ class LabelledModel(FixedUnitModel):
         first = self.samples
         out = super()._learn(batch)
         if self._classes:
-            label = out.arrays["label"] = np.empty(batch.rows, np.int32)
-            samples = {"y": batch.y, "ids": batch.ids, "first": first, "winner": out.winner}
+            done = part(batch, 0, len(out))
+            label = out.arrays["label"] = np.empty(done.rows, np.int32)
+            samples = {"y": done.y, "ids": done.ids, "first": first, "winner": out.winner}
             kernels.learn(**samples, **self._label_arguments, label=label)
         return out
 

@@ -11,7 +11,6 @@ from pydantic import Field, field_validator, model_validator
 from ...kernels import compiler
 from ...kernels.maps import lattice
 from ...kernels.maps import som as kernels
-from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
 from ..batch import Batch, Float32
 from ..locking import locked
@@ -227,8 +226,7 @@ class SOM(MapPlots, LabelledModel):
         coords = np.stack((row, column)[-len(self.spec.grid) :], axis=1)
         self._coords = np.append(coords, np.full_like(coords[:1], -1), axis=0).astype(np.int32)
         places = np.stack((row, column - row // 2 if hexagonal else column), axis=1)
-        grid = lane_layout.empty(2, lane_layout.blocks(self.units), WIDTH)
-        grid[...] = lane_layout.to_lanes(places, fill=np.inf).transpose(1, 0, 2)
+        grid = lane_layout.group_columns(places)
         metric = lattice.METRICS[self.spec.metric]
         self._learn_kernel = kernels.learn
         self._learn_arguments |= {
@@ -246,7 +244,7 @@ class SOM(MapPlots, LabelledModel):
 
     def _with_coords(self, out: WinnerOutputs) -> WinnerOutputs:
         """Add ``coords`` ``(n, 2)``, or ``(n, 1)`` on a chain: the winner's place on the grid; −1: none."""
-        out.arrays["coords"] = self._coords[out.winner]
+        out.arrays["coords"] = self._coords.take(out.winner, axis=0, mode="wrap")  # −1: the last row
         return out
 
     def _quality(self) -> dict[str, float]:

@@ -18,7 +18,7 @@ from ...kernels.maps.winner import MEASURES
 from ...kernels.simd import splitmix
 from .. import base, lane_layout
 from ..base import Model, Spec
-from ..batch import Batch, Float32, joined_outputs, part
+from ..batch import Batch, Float32, first_rows, joined_outputs, part
 from ..locking import locked
 from ..outputs import WinnerOutputs
 from ..row_cost import SCALAR, Cost, lanes
@@ -114,7 +114,7 @@ class UnitModel(Model):
     """A model of ``units`` weight vectors, in the scaled space if the model scales."""
 
     units: int
-    _learn_kernel: Callable[..., None]
+    _learn_kernel: Callable[..., int]
     _quality_sums: ClassVar[int] = 2  # length of the kernel's ``quality``
 
     def _create_units(self, units: int, plane: NDArray[np.float64] | None = None) -> None:
@@ -140,8 +140,8 @@ class UnitModel(Model):
             given = np.array(spec.init, np.float32).reshape(-1, self.dim)
             weights[: len(given)] = given
         self.units = units
-        self.pad = lane_layout.pad(units)
-        state["weights"] = lane_layout.to_lanes(weights)
+        self.pad = lane_layout.group_columns(np.zeros((units, 1)))[0]
+        state["weights"] = lane_layout.to_groups(weights)
         state["hits"] = np.append(np.zeros(units), 1.0)
         state["quality"] = np.zeros(self._quality_sums)
         # Arguments of the kernels by name. The arrays are the state's own: kernels change them in place.
@@ -206,11 +206,13 @@ class UnitModel(Model):
         return joined_outputs([*parts, self._learn_units(part(batch, stored, batch.rows))])
 
     def _learn_units(self, batch: Batch) -> WinnerOutputs:
-        """Call the learn kernel. The units have their initial weights."""
+        """Learn the batch; only its first rows if ``interrupt`` is set. The units have initial weights."""
         out = self._outputs(batch.rows)
         values = self._schedules.advance(batch)
-        self._learn_kernel(x=batch.x, **(self._learn_arguments | values | out.arrays))
-        return out
+        arguments = self._learn_arguments | values | out.arrays
+        done = self._learn_kernel(x=batch.x, interrupt=self.interrupt, **arguments)
+        self._undo_rest(batch, done)
+        return out if done == batch.rows else first_rows(out, done)
 
     def predict_validated(self, batch: Batch) -> WinnerOutputs:
         """Return the outputs for a batch that ``validate`` returned. Does not change the model."""
@@ -268,6 +270,6 @@ class FixedUnitModel(UnitModel):
     @locked
     def weights(self, values: ArrayLike) -> None:
         given = as_weights(values, (*self.spec.arrangement, self.dim))
-        self.state["weights"][...] = lane_layout.to_lanes(given.reshape(self.units, self.dim))
+        self.state["weights"][...] = lane_layout.to_groups(given.reshape(self.units, self.dim))
         if self._first is not None:
             self._first.cancel()
