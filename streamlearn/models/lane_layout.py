@@ -79,5 +79,7 @@ def group_columns(rows: NDArray[np.floating]) -> Float32:
     A single last block is searched alone, which takes less time than a group.
     """
     used, n = blocks(len(rows)), rows.shape[1]
-    lanes = to_groups(rows, fill=np.inf).transpose(1, 0, 2).reshape(n, -1, WIDTH)
-    return np.ascontiguousarray(lanes[:, :used] if used % BLOCKS == 1 else lanes)
+    all_lanes = to_groups(rows, fill=np.inf).transpose(1, 0, 2).reshape(n, -1, WIDTH)
+    lanes = empty(n, used if used % BLOCKS == 1 else all_lanes.shape[1], WIDTH)
+    lanes[...] = all_lanes[:, : lanes.shape[1]]
+    return lanes

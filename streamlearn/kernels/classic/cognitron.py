@@ -181,7 +181,7 @@ def predict(
     input_index,  # (dim,): of the sample's values in the planes
     cell_index,  # (cells,): of the last layer's cells in the planes
     # the score
-    tree,  # (3072,)
+    tree,  # (2192,)
     head,  # (2,)
     # the outputs
     winner,  # (n,)
@@ -216,7 +216,7 @@ def learn(
     input_index,  # (dim,)
     cell_index,  # (cells,)
     # the score
-    tree,  # (3072,)
+    tree,  # (2192,)
     head,  # (2,)
     # counter and quality
     samples,  # (1,)

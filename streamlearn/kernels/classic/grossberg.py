@@ -325,7 +325,7 @@ def predict(
     threshold,  # a line is active if its value is above this
     sensitivity,  # γ
     # the score
-    tree,  # (3072,)
+    tree,  # (2192,)
     head,  # (2,)
     # the outputs
     winner,  # (n, clusters)
@@ -356,7 +356,7 @@ def learn(
     threshold,  # a line is active if its value is above this
     sensitivity,  # γ
     # the score
-    tree,  # (3072,)
+    tree,  # (2192,)
     head,  # (2,)
     # counters and quality
     samples,  # (1,)

@@ -213,7 +213,7 @@ def predict(
     inhibition,  # ε of the MaxNet
     max_iterations,
     # the score
-    tree,  # (3072,)
+    tree,  # (2192,)
     head,  # (2,)
     # the outputs
     winner,  # (n,)
@@ -245,7 +245,7 @@ def learn(
     inhibition,  # ε of the MaxNet
     max_iterations,
     # the score
-    tree,  # (3072,)
+    tree,  # (2192,)
     head,  # (2,)
     # counter and quality
     samples,  # (1,)

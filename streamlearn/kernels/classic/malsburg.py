@@ -207,7 +207,7 @@ def predict(
     delta,
     steps,
     # the score
-    tree,  # (3072,)
+    tree,  # (2192,)
     head,  # (2,)
     # the outputs
     winner,  # (n,)
@@ -249,7 +249,7 @@ def learn(
     delta,
     steps,
     # the score
-    tree,  # (3072,)
+    tree,  # (2192,)
     head,  # (2,)
     # counter and quality
     samples,  # (1,)

@@ -36,6 +36,8 @@ from .winner import (
     no_units,
     squared_distance,
     squared_distances,
+    squared_distances_of_two,
+    store_rows,
     update_nearest,
     update_nearest_by_group,
 )
@@ -48,6 +50,11 @@ REACH = np.float32(5.25)
 
 # Live quality, float64 (3,): COUNT and QUANTIZATION of units.py, Σ [the nearest two are not neighbours]
 TOPOGRAPHIC = 2
+
+NO_SAMPLE = -1
+# A pass measures its own sample; or the next one as well; or, after such a pass, only where weights changed
+OWN, AHEAD, CHANGED = 0, 1, 2
+_FEW = 3  # a pass looks ahead if at most a third of the blocks is in reach of a winner
 
 _0, _1, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
 _REPULSION_LIMIT = np.float32(1e30)  # squared distance
@@ -65,6 +72,10 @@ class Map(NamedTuple):
     sigma: Any  # (n,): σ(t)
     neighbourhood: Any
     steps: Any  # (blocks, 16): ε·h of each unit
+    tables: Any  # (2, 16): ε·h at the grid distances 0 … 31
+    tables_for: Any  # (2,): ε and σ of the tables
+    ahead: Any  # (blocks, 16): squared distances to the sample after the next one
+    ahead_of: Any  # (1,): number of that sample in the call, or NO_SAMPLE
     quality: Any  # (3,)
     decay: Any
 
@@ -85,14 +96,15 @@ def _cooperation(d2, sigma, reach, neighbourhood):
 
 
 @device
-def _tables(learning_rate, sigma, reach, neighbourhood):
-    """ε·h at the grid distances 0 … 15 and 16 … 31."""
-    d = iota()
-    near = learning_rate * _cooperation(d * d, sigma, reach, neighbourhood)
-    if reach < _FAR:
-        return near, zero()
-    d = d + np.float32(WIDTH)
-    return near, learning_rate * _cooperation(d * d, sigma, reach, neighbourhood)
+def _tables(som, learning_rate, sigma, reach):
+    """ε·h at the grid distances 0 … 15 and 16 … 31. Computed again when ε or σ changes."""
+    tables, computed_for = som.tables, som.tables_for
+    if computed_for[0] != learning_rate or computed_for[1] != sigma:
+        computed_for[0], computed_for[1] = learning_rate, sigma
+        for k in range(2):
+            d = iota() + np.float32(k * WIDTH)
+            store(tables, k, learning_rate * _cooperation(d * d, sigma, reach, som.neighbourhood))
+    return load(tables, 0), load(tables, 1)
 
 
 @device
@@ -109,7 +121,7 @@ def _write_steps(som, n, winner):
     first, end = lattice.reachable_blocks(grid, row, reach, geometry)
     first, end = first // BLOCKS * BLOCKS, min((end + BLOCKS - 1) // BLOCKS * BLOCKS, grid.shape[1])
     if lattice.has_whole_distances(geometry) and reach < _FARTHEST:
-        near, far = _tables(learning_rate, sigma, reach, neighbourhood)
+        near, far = _tables(som, learning_rate, sigma, reach)
         for b in range(first, end):
             d = lattice.distances(grid, b, row, column, geometry)
             step = look_up(near, select(d < _FAR, d, zero() + _FAR))
@@ -124,12 +136,9 @@ def _write_steps(som, n, winner):
 
 
 @device
-def _move(w, x, steps):
-    """w + ε·h·(x − w) of four blocks."""
-    s0, s1, s2, s3 = steps
-    return (
-        fma(s0, x - w[0], w[0]), fma(s1, x - w[1], w[1]), fma(s2, x - w[2], w[2]), fma(s3, x - w[3], w[3])
-    )  # fmt: skip
+def _move(w, x, step):
+    """w + ε·h·(x − w). Weights of units out of reach stay: there x − w may overflow, and 0·∞ is NaN."""
+    return select(absolute(step) > _0, fma(step, x - w, w), w)
 
 
 @device
@@ -145,7 +154,7 @@ def _move_block(sample, weights, b, step):
     for k in range(sample.count):
         d = sample.channels[k]
         w = load_block(weights, b, d)
-        store_block(weights, b, d, fma(step, sample.x[d] - w, w))
+        store_block(weights, b, d, _move(w, sample.x[d], step))
 
 
 @device
@@ -162,20 +171,33 @@ def _adapt(som, sample, first, end):
 
 
 @device
-def _adapt_and_search(som, before, first, end, sample):
-    """Adapt to the sample ``before``, and find the nearest two units of ``sample``. Both are complete."""
-    x, y = before.x, sample.x
+def _adapt_and_search(som, before, first, end, sample, measures):
+    """Adapt to the sample ``before``, and find the nearest two units of ``sample``. Both are complete.
+
+    ``measures`` is OWN, AHEAD or CHANGED: see `_search`.
+    """
+    x, y, z = before.x, sample.x, units.sample_at(som.stream, min(sample.n + 1, som.sigma.size - 1)).x
     weights, pad, _ = som.stream.units
     nearest = no_units()
     for g in range(pad.shape[0] // BLOCKS):
-        totals = load_rows(pad, g)
-        reached = first <= BLOCKS * g < end
-        steps = load_rows(som.steps, g)
-        if reached and anywhere(_total_step(steps) > _0):
+        steps, totals = load_rows(som.steps, g), load_rows(pad, g)
+        if first <= BLOCKS * g < end and anywhere(_total_step(steps) > _0):
             for d in range(y.size):
-                w = _move(load_group(weights, g, d), splat(x[d]), steps)
+                w, value = load_group(weights, g, d), splat(x[d])
+                w = (
+                    _move(w[0], value, steps[0]), _move(w[1], value, steps[1]),
+                    _move(w[2], value, steps[2]), _move(w[3], value, steps[3]),
+                )  # fmt: skip
                 store_group(weights, g, d, w)
                 totals = add_squares(splat(y[d]), w, totals)
+            if measures == AHEAD:
+                others = squared_distances(z, sample.channels, sample.count, weights, g, load_rows(pad, g))
+                store_rows(som.ahead, g, others)
+        elif measures == AHEAD:
+            totals, others = squared_distances_of_two(y, z, weights, g, totals)
+            store_rows(som.ahead, g, others)
+        elif measures == CHANGED:
+            totals = load_rows(som.ahead, g)
         else:
             totals = squared_distances(y, sample.channels, sample.count, weights, g, totals)
         nearest = update_nearest_by_group(totals, g, nearest)
@@ -189,14 +211,25 @@ def _adapt_and_search(som, before, first, end, sample):
 
 @device
 def _search(stream, sample, som):
-    """The nearest two units of a sample. The sample before it is learned, on the same pass if possible."""
-    n = sample.n
+    """The nearest two units of a sample. The sample before it is learned, on the same pass if possible.
+
+    If few units are in reach of a winner, a pass also measures the sample after this one. The next pass then
+    reads only the weights that have changed.
+    """
+    n, dim = sample.n, sample.x.size
+    known = som.ahead_of[0] == n
+    som.ahead_of[0] = NO_SAMPLE
     if n > 0 and stream.outputs.winner[n - 1] >= 0:
         before = units.sample_at(stream, n - 1)
         first, end = _write_steps(som, n - 1, np.int64(stream.outputs.winner[n - 1]))
-        complete = before.count == sample.x.size and sample.count == sample.x.size
+        complete = before.count == dim and sample.count == dim
         if complete and stream.units.measure == EUCLIDEAN and som.neighbourhood != MEXICAN_HAT:
-            return _adapt_and_search(som, before, first, end, sample)
+            measures = CHANGED if known else OWN
+            few = _FEW * (end - first) <= som.steps.shape[0]
+            if few and not known and n + 1 < stream.x.shape[0] and stream.outputs.present[n + 1] == dim:
+                measures = AHEAD
+                som.ahead_of[0] = n + 1
+            return _adapt_and_search(som, before, first, end, sample, measures)
         _adapt(som, before, first, end)
     return nearest_two(sample.x, sample.channels, sample.count, stream.units)
 
@@ -258,8 +291,13 @@ def learn(
     )
     progress = Progress(samples, hits, quality, decay)
     geometry = lattice.geometry(shape)
-    steps = np.empty((grid.shape[1], WIDTH), np.float32)
-    som = Map(stream, grid, geometry, learning_rate, sigma, neighbourhood, steps, quality, decay)
+    steps, ahead = np.empty((grid.shape[1], WIDTH), np.float32), np.empty((grid.shape[1], WIDTH), np.float32)
+    tables, tables_for = np.empty((2, WIDTH), np.float32), np.full(2, np.nan, np.float32)
+    ahead_of = np.full(1, NO_SAMPLE)
+    som = Map(
+        stream, grid, geometry, learning_rate, sigma, neighbourhood, steps, tables, tables_for, ahead,
+        ahead_of, quality, decay,
+    )  # fmt: skip
     done = units.learn(stream, progress, interrupt, _search, _learn, som)
     last = done - 1
     if done > 0 and winner[last] >= 0:

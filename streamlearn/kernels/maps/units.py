@@ -20,10 +20,11 @@ from ..stream import score as scores
 from ..stream.interrupt import requested
 from ..stream.scaling import Scaling
 from ..stream.score import Score
-from .winner import Units, as_distance, nearest_two, present_channels
+from .winner import EUCLIDEAN, Units, as_distance, nearest_two, nearest_two_of_both, present_channels
 
 # Live quality, float64 (2,) or longer: exponentially weighted count and Σ distance
 COUNT, QUANTIZATION = 0, 1
+ROWS = 4  # samples that are kept scaled: a power of 2, so that the remainder is cheap
 
 
 class Progress(NamedTuple):
@@ -52,8 +53,8 @@ class Stream(NamedTuple):
     scale: Any
     score: Any
     outputs: Any
-    scaled: Any  # (2, dim): the scaled sample, and the one before it
-    channels: Any  # (2, dim): indices of their present channels
+    scaled: Any  # (ROWS, dim): the scaled sample, those before it and the one after it
+    channels: Any  # (ROWS, dim): indices of their present channels
 
 
 class Sample(NamedTuple):
@@ -68,23 +69,24 @@ class Sample(NamedTuple):
 @allocating_device
 def new_stream(x, units, scale, score, outputs):
     """The stream of one call, for ``x`` ``(n, dim)``."""
-    shape = (2, x.shape[1])
+    shape = (ROWS, x.shape[1])
     return Stream(x, units, scale, score, outputs, np.empty(shape, np.float32), np.empty(shape, np.uint64))
 
 
 @device
 def sample_at(stream, n):
-    """Sample ``n`` or n − 1 of the call, whichever was scaled last."""
-    return Sample(n, row_of(stream.scaled, n % 2), row_of(stream.channels, n % 2), stream.outputs.present[n])
+    """Sample ``n`` of the call, which is one of those that were scaled last."""
+    row = n & (ROWS - 1)
+    return Sample(n, row_of(stream.scaled, row), row_of(stream.channels, row), stream.outputs.present[n])
 
 
 @device
 def _scale(stream, n):
     """Scale sample ``n``. Writes the number of its present channels to the outputs."""
-    scaled, present = row_of(stream.scaled, n % 2), stream.outputs.present
+    scaled, present = row_of(stream.scaled, n & (ROWS - 1)), stream.outputs.present
     present[n] = scaling.transform(stream.scale, stream.x, n, scaled)
-    if present[n] < scaled.size or n < 2 or present[n - 2] < scaled.size:  # else all, as two samples before
-        present_channels(scaled, row_of(stream.channels, n % 2))
+    if present[n] < scaled.size or n < ROWS or present[n - ROWS] < scaled.size:
+        present_channels(scaled, row_of(stream.channels, n & (ROWS - 1)))  # else all, as in this row before
     return sample_at(stream, n)
 
 
@@ -118,8 +120,14 @@ def learn(stream, progress, interrupt, search, adapt, learner):
     done.
     """
     outputs, decay, quality = stream.outputs, progress.decay, progress.quality
-    for n in range(stream.x.shape[0]):
-        sample = _scale(stream, n)
+    rows = stream.x.shape[0]
+    if rows > 0:
+        _scale(stream, 0)
+    for n in range(rows):
+        sample = sample_at(stream, n)
+        scaling.update(stream.scale, decay, stream.x, n)
+        if n + 1 < rows:  # a search may look ahead
+            _scale(stream, n + 1)
         winner, nearest, second = search(stream, sample, learner)
         winner = _write_outputs(stream, sample, winner, nearest)
         distance = outputs.distance[n]
@@ -129,11 +137,10 @@ def learn(stream, progress, interrupt, search, adapt, learner):
             quality[QUANTIZATION] = quality[QUANTIZATION] * decay + np.float64(distance)
         adapt(sample, winner, nearest, second, learner)
         scores.observe(stream.score, distance, decay)
-        scaling.update(stream.scale, decay, stream.x, n)
         progress.samples[0] += 1
         if requested(interrupt):
             return n + 1
-    return stream.x.shape[0]
+    return rows
 
 
 @kernel(
@@ -167,10 +174,20 @@ def predict(
         Score(tree, head),
         Outputs(winner, distance, score, present),
     )
-    for n in range(x.shape[0]):
+    n = 0
+    while n < x.shape[0]:
         sample = _scale(stream, n)
+        if n + 1 < x.shape[0] and measure == EUCLIDEAN:  # two at a time share the loads of the weights
+            following = _scale(stream, n + 1)
+            if sample.count == sample.x.size and following.count == sample.x.size:
+                first, second = nearest_two_of_both(sample.x, following.x, sample.channels, stream.units)
+                _write_outputs(stream, sample, first[0], first[1])
+                _write_outputs(stream, following, second[0], second[1])
+                n += 2
+                continue
         i, nearest, _ = find(stream, sample, 0)
         _write_outputs(stream, sample, i, nearest)
+        n += 1
 
 
 @kernel("void(f4[:,::1], f8[:,::1], i8)")

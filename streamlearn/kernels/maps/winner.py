@@ -13,7 +13,7 @@ import numpy as np
 
 from ..compiler import device
 from ..simd.groups import BLOCKS, least_of, load_block, load_group
-from ..simd.lanes import WIDTH, absolute, fma, iota, load, select, splat, sqrt, zero
+from ..simd.lanes import WIDTH, absolute, fma, iota, load, select, splat, sqrt, store, zero
 
 EUCLIDEAN, MANHATTAN, CHEBYSHEV, COSINE = 0, 1, 2, 3
 MEASURES = {"euclidean": EUCLIDEAN, "manhattan": MANHATTAN, "chebyshev": CHEBYSHEV, "cosine": COSINE}
@@ -113,6 +113,16 @@ def load_rows(array, g):
 
 
 @device
+def store_rows(array, g, values):
+    """Store ``values`` in ``array`` ``(blocks, 16)`` at the four blocks of group ``g``."""
+    b = BLOCKS * g
+    store(array, b, values[0])
+    store(array, b + 1, values[1])
+    store(array, b + 2, values[2])
+    store(array, b + 3, values[3])
+
+
+@device
 def add_squares(x, w, totals):
     """``totals`` + (x − w)² for four blocks."""
     t0, t1, t2, t3 = totals
@@ -128,6 +138,19 @@ def squared_distances(x, channels, count, weights, g, start):
         d = channels[k]
         totals = add_squares(splat(x[d]), load_group(weights, g, d), totals)
     return totals
+
+
+@device
+def squared_distances_of_two(x, y, weights, g, start):
+    """``squared_distance`` of the four blocks of group ``g`` to two samples without missing channels.
+
+    Both share the loads of the weights, which take as long as the arithmetic.
+    """
+    to_x, to_y = start, start
+    for d in range(x.size):
+        w = load_group(weights, g, d)
+        to_x, to_y = add_squares(splat(x[d]), w, to_x), add_squares(splat(y[d]), w, to_y)
+    return to_x, to_y
 
 
 @device
@@ -192,3 +215,18 @@ def nearest_two(x, channels, count, units):
         total = dissimilarity(x, channels, count, weights, b, load(pad, b), measure)
         nearest = update_nearest(total, b, nearest)
     return nearest_two_of_lanes(nearest)
+
+
+@device
+def nearest_two_of_both(x, y, channels, units):
+    """`nearest_two` of two samples without missing channels, by EUCLIDEAN."""
+    weights, pad, _ = units
+    to_x, to_y = no_units(), no_units()
+    for g in range(pad.shape[0] // BLOCKS):
+        totals, others = squared_distances_of_two(x, y, weights, g, load_rows(pad, g))
+        to_x, to_y = update_nearest_by_group(totals, g, to_x), update_nearest_by_group(others, g, to_y)
+    for b in range(blocks_in_groups(pad, EUCLIDEAN), pad.shape[0]):
+        start = load(pad, b)
+        to_x = update_nearest(squared_distance(x, channels, x.size, weights, b, start), b, to_x)
+        to_y = update_nearest(squared_distance(y, channels, x.size, weights, b, start), b, to_y)
+    return nearest_two_of_lanes(to_x), nearest_two_of_lanes(to_y)
