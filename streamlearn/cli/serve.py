@@ -70,8 +70,9 @@ def serve(
 
     process.prepare()
     try:
+        from streamlearn import __version__
         from streamlearn.daemon import config as settings
-        from streamlearn.daemon import lifecycle
+        from streamlearn.daemon import logs
 
         wanted = settings.load(
             config,
@@ -85,6 +86,11 @@ def serve(
             rights=rights,
             repair=repair or None,
         )
+        logs.configure(wanted.log.level, wanted.log.format)
+        logs.get_logger(__name__).info("starting streamlearn %s", __version__)
+
+        from streamlearn.daemon import lifecycle  # imports the compiler, which takes time
+
         raise typer.Exit(lifecycle.run(wanted))
     except process.Terminated:
         raise typer.Exit(0) from None

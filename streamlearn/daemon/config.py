@@ -30,9 +30,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from streamlearn import models as model_kinds
-from streamlearn.errors import BadConfig, StreamlearnError
-from streamlearn.models.spec_errors import bad_spec
+from streamlearn.errors import BadConfig, BadSpec, StreamlearnError
+from streamlearn.registry import KINDS
 from streamlearn.store.retention import Retention
 from streamlearn_client.protocol.names import check_model
 
@@ -180,14 +179,14 @@ class DeclaredModel(Section):
 
     @model_validator(mode="after")
     def _valid_spec(self) -> DeclaredModel:
-        kinds = model_kinds.kinds()
-        if self.kind not in kinds:
-            raise ValueError(f"there is no kind {self.kind!r}; the kinds are {', '.join(sorted(kinds))}")
-        spec = kinds[self.kind].Spec
+        if self.kind not in KINDS:
+            raise ValueError(f"there is no kind {self.kind!r}; the kinds are {', '.join(sorted(KINDS))}")
+        from streamlearn import models  # takes time, and most settings declare no model
+
         try:
-            spec(**self.spec)
-        except ValidationError as error:
-            raise _InvalidSpec(bad_spec(self.kind, spec, error).detail["errors"]) from None
+            models.valid_spec(self.kind, self.spec)
+        except BadSpec as error:
+            raise _InvalidSpec(error.detail["errors"]) from None
         return self
 
 

@@ -7,6 +7,7 @@ from streamlearn.daemon.context import Context
 from streamlearn.daemon.durability.checkpointer import Checkpointer
 from streamlearn.daemon.durability.group_commit import GroupCommit
 from streamlearn.daemon.durability.watermarks import Watermarks
+from streamlearn.daemon.kernels import KernelLoader
 from streamlearn.daemon.limits.budget import Budget, frame_bytes, memory_bytes
 from streamlearn.daemon.limits.model_memory import ModelMemory
 from streamlearn.daemon.loop import Loop
@@ -92,9 +93,16 @@ class Daemon:
         self.write_operations = WriteOperations(
             context, group_commit, checkpointer, self._restores, self._backups
         )
+        self.kernels = KernelLoader(context)
         handlers = read_operations.handlers | self.write_operations.handlers
         self.loop = Loop(
-            context, group_commit, checkpointer, self._queries, [self._restores, self._backups], handlers
+            context,
+            group_commit,
+            checkpointer,
+            self._queries,
+            self.kernels,
+            [self._restores, self._backups],
+            handlers,
         )
         context.flusher.start()
 
@@ -104,6 +112,7 @@ class Daemon:
 
     def close(self) -> None:
         """End the threads after their last jobs."""
+        self.kernels.close()
         self._queries.close()
         self._backups.close()
         self._restores.close()

@@ -1,8 +1,9 @@
 """Start and end of a daemon process.
 
-A start locks the directory, reads the journal, compiles the kernels, recovers, binds the sockets, opens the
-journal for writing, and prints `ready`. A failed start changes no file except the lock file, prints one line
-on stderr and returns its own exit code (docs/operate/troubleshooting.md).
+A start locks the directory, reads the journal, recovers (and compiles or loads the kernels of its models),
+binds the sockets, opens the journal for writing, and prints `ready`. Then all other kernels that are not in
+the cache are compiled beside serving. A failed start changes no file except the lock file, prints one line on
+stderr and returns its own exit code (docs/operate/troubleshooting.md).
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from streamlearn import models as model_kinds
 from streamlearn.daemon import logs, sdnotify
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.daemon import Daemon
+from streamlearn.daemon.kernels import BYTES as KERNEL_BYTES
+from streamlearn.daemon.kernels import ModelSource
 from streamlearn.daemon.limits.budget import Budget, frame_bytes, memory_bytes
 from streamlearn.daemon.limits.model_memory import state_bytes
 from streamlearn.daemon.limits.system_memory import resident_bytes
@@ -33,7 +36,6 @@ from streamlearn.errors import (
     FatalError,
     StreamlearnError,
 )
-from streamlearn.kernels import cached, compile_all
 from streamlearn.recovery import CHECKPOINTS, Recovered, examine, startup_errors, take_over
 from streamlearn.replay import ReplayOptions
 from streamlearn.store.checkpoint import CheckpointStore
@@ -102,18 +104,18 @@ def _start(settings: Settings, fs: FS, stack: ExitStack) -> Daemon:
     began = time.monotonic()
     watchdog = sdnotify.Watchdog()
     options = ReplayOptions(
-        prepare=_prepare,
+        prepare=check_terminated,
         progress=_replaying,
         alive=watchdog.feed_start,
         trial=partial(survives, lock, watchdog),
     )
     scan, recovered = examine(
-        fs, directory, model_kinds, checkpoints, deaths=deaths, repair=repair, options=options
+        fs, directory, ModelSource(), checkpoints, deaths=deaths, repair=repair, options=options
     )
     _limit_row_cost(settings, recovered)
     _check_declared(settings, recovered)
     models_bytes = sum(state_bytes(hosted.model) for hosted in recovered.shard)
-    budget = Budget(memory_bytes(settings), max(resident_bytes() - models_bytes, 0))
+    budget = Budget(memory_bytes(settings), max(resident_bytes() - models_bytes, 0) + KERNEL_BYTES)
     sockets = bind(settings.endpoints, frame_bytes(settings), access)
     stack.callback(sockets.close)
     journal = take_over(
@@ -161,6 +163,7 @@ def _serve(daemon: Daemon) -> int:
     endpoints = " ".join(f"{name}={endpoint}" for name, endpoint in context.sockets.endpoints().items())
     _announce(f"streamlearn ready {endpoints} data={context.settings.data_dir}\n")
     sdnotify.notify("READY=1")
+    daemon.kernels.compile_rest()
     daemon.loop.run()
     sdnotify.notify("STOPPING=1")
     unsaved = daemon.unsaved_models()
@@ -182,25 +185,6 @@ def _announce(line: str) -> None:
     except OSError as error:  # its reader is gone, or its disk is full
         log.warning("can't write the ready line to standard output: %s", error)
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - Python flushes standard output at exit
-
-
-def _prepare() -> None:
-    """Do what a replay needs, after the files were found readable."""
-    _compile()
-    check_terminated()
-
-
-def _compile() -> None:
-    cold = not cached()
-    began = time.monotonic()
-
-    def progress(name: str, done: int, count: int) -> None:
-        if cold:
-            log.info("compiling kernel %d of %d, %s", done + 1, count, name)
-
-    compile_all(progress)
-    if cold:
-        log.info("compiled the kernels in %.0f s; later starts load them", time.monotonic() - began)
 
 
 def _replaying(lsn: int, end: int) -> None:

@@ -12,6 +12,7 @@ CONTRIBUTING.md, "The path of a sample", shows one turn as pseudo-code.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +25,7 @@ from streamlearn.daemon.durability.group_commit import GroupCommit
 from streamlearn.daemon.intake.drain import Drain
 from streamlearn.daemon.intake.lane import Lane
 from streamlearn.daemon.intake.reader import Reader
+from streamlearn.daemon.kernels import KernelLoader
 from streamlearn.daemon.network.replies import ReplyAddress, as_typed
 from streamlearn.daemon.operations.queries import Queries
 from streamlearn.daemon.sdnotify import Watchdog
@@ -66,6 +68,7 @@ class Loop:
         group_commit: GroupCommit,
         checkpointer: Checkpointer,
         queries: Queries,
+        kernels: KernelLoader,
         background: Sequence[Background],
         handlers: Mapping[str, Handler],
     ) -> None:
@@ -75,7 +78,8 @@ class Loop:
         self._group_commit = group_commit
         self._checkpointer = checkpointer
         self._queries = queries
-        self._background = background
+        self._kernels = kernels
+        self._background = [kernels, *background]
         self._handlers = handlers
         self._slice_ns = int(context.settings.learning.slice_milliseconds * 1e6)
         self._read_ns = int(READ_QUANTUM * self._slice_ns)
@@ -212,18 +216,32 @@ class Loop:
             reply_to = ReplyAddress(envelope, request.id, identity)
             self._access.check(identity, request, "requests")
             self._context.replies.check_unread(reply_to)
-            if self._stopping:
-                raise ShuttingDown("the daemon is shutting down; send this again after its restart")
-            if isinstance(request, Learn):
-                self._group_commit.learn(request, reply_to)
-                return request
-            self._operations += 1
-            self._handler(request.op)(reply_to, request)
+            if self._kernels.must_wait(request):
+                self._kernels.wait(request, partial(self._resume, request, reply_to))
+                return None
+            self._execute(request, reply_to)
+            return request if isinstance(request, Learn) else None
         except Exception as error:  # noqa: BLE001 - the client gets it as an error reply
             if reply_to.id is None and isinstance(error, StreamlearnError):
                 reply_to = ReplyAddress(envelope, error.request_id, identity)
             self._context.replies.exception(reply_to, error)
         return None
+
+    def _execute(self, request: Request | Learn, reply_to: ReplyAddress) -> None:
+        if self._stopping:
+            raise ShuttingDown("the daemon is shutting down; send this again after its restart")
+        if isinstance(request, Learn):
+            self._group_commit.learn(request, reply_to)
+            return
+        self._operations += 1
+        self._handler(request.op)(reply_to, request)
+
+    def _resume(self, request: Request | Learn, reply_to: ReplyAddress) -> None:
+        """Execute a request that waited for kernels."""
+        try:
+            self._execute(request, reply_to)
+        except Exception as error:  # noqa: BLE001 - the client gets it as an error reply
+            self._context.replies.exception(reply_to, error)
 
     def _handler(self, op: str) -> Handler:
         handler = self._handlers.get(op)

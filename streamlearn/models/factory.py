@@ -3,32 +3,55 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from .. import registry
+from .. import kernels, registry
 from ..errors import BadCheckpoint, BadSpec
+from ..kernels import Compilation, Progress, compiler
 from ..store import tensors
 from ..store.fs import FS
 from . import row_cost
 from .base import Model, Spec
+from .kernels_of import kernel_modules
 from .serialization import FORMAT
 
 # A spec may need this many times the values of its state, with scratch memory. Small specs are not checked.
 _LARGEST_RATIO, _ANY_SIZE = 16, 1 << 20
 
-_kinds: dict[str, type[Model]] = {
-    row.kind: getattr(import_module(f"..{row.module}", __package__), row.name) for row in registry.MODELS
-}
+_ROWS = {row.kind: row for row in registry.MODELS}
 
 
 def kinds() -> dict[str, type[Model]]:
-    """Return the class of every kind of model, by kind."""
-    return dict(_kinds)
+    """Return the class of every kind of model, by kind. Imports the modules of all kinds."""
+    return {kind: _kind(kind) for kind in registry.KINDS}
+
+
+def kernels_loaded(kind: str) -> bool:
+    """Whether the kernels of a kind are loaded. True if there is no such kind."""
+    if kind not in _ROWS:
+        return True
+    module = _kind_module(kind)
+    return module in sys.modules and kernels.loaded(kernel_modules(module))
+
+
+def kernel_compilation(kind: str, progress: Progress | None = None) -> Compilation:
+    """Return the compilation of the kernels of a kind that the cache does not hold. Raises BadSpec.
+
+    ``progress(name, done, total)`` is called before each kernel.
+    """
+    return kernels.compilation(kernel_modules(_kind(kind).__module__), progress)
+
+
+def load_kernels(kind: str) -> None:
+    """Load the kernels of a kind. Those that the cache does not hold are compiled one by one."""
+    compiler.ready(*kernel_modules(_kind(kind).__module__))
 
 
 def create(kind: str, spec: Mapping[str, Any], max_row_cost: int | None = None) -> Model:
@@ -61,11 +84,17 @@ def valid_spec(kind: str, spec: Mapping[str, Any], max_row_cost: int | None = No
     return valid
 
 
+@cache
 def _kind(kind: str) -> type[Model]:
-    if kind not in _kinds:
-        message = f"there is no kind {kind!r}; there are {', '.join(sorted(_kinds))}"
+    if kind not in _ROWS:
+        message = f"there is no kind {kind!r}; there are {', '.join(sorted(_ROWS))}"
         raise BadSpec(message, errors=[{"field": "kind", "message": message}])
-    return _kinds[kind]
+    found: type[Model] = getattr(import_module(_kind_module(kind)), _ROWS[kind].name)
+    return found
+
+
+def _kind_module(kind: str) -> str:
+    return f"{registry.__package__}.{_ROWS[kind].module}"
 
 
 def from_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Model:
@@ -86,7 +115,7 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str])
 
 def _check_size(kind: str, spec: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
     """Raise BadCheckpoint if the arrays are far too small for the spec: before its arrays are allocated."""
-    if kind not in _kinds:
+    if kind not in _ROWS:
         return
     values = valid_spec(kind, spec).state_values
     if values > _LARGEST_RATIO * sum(array.size for array in arrays.values()) + _ANY_SIZE:

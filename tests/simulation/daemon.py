@@ -19,6 +19,7 @@ from streamlearn.store.journal import Journal
 from streamlearn.store.manifest import ManifestFile
 from streamlearn.store.scan import JournalScan
 from tests.simulation.interrupts import Interrupts
+from tests.simulation.models import SPECS
 from tests.simulation.network import Sockets
 from tests.simulation.tasks import Event, Poller, Queue, SelfPipe, Task, Tasks
 
@@ -60,6 +61,8 @@ class Life:
 
     def _serve(self) -> None:
         """What `lifecycle.run` does, without the process."""
+        for kind, _ in SPECS.values():
+            models.load_kernels(kind)  # so that the trace does not depend on what this process did before
         with ExitStack() as stack:
             try:
                 self._serve_until_stopped(stack)
@@ -94,7 +97,6 @@ class Life:
             budget,
         )
         stack.callback(daemon.close)
-        daemon._checkpointer._writer.few = 1  # checkpoints that are due together share their syncs
         world.network.start(sockets)
         while not daemon.loop.finished():
             self.tasks.wait("turn")

@@ -22,10 +22,14 @@ PAUSE: Final = (0.05, 1.0)
 
 
 class Call(NamedTuple):
-    """A request. ``idempotent``: the daemon may receive it twice without harm."""
+    """A request. ``idempotent``: the daemon may receive it twice without harm.
+
+    ``patience``: seconds to wait for the answer once the request is sent, if this is longer than the timeout.
+    """
 
     message: Request | Learn
     idempotent: bool = True
+    patience: float = 0.0
 
 
 class AnswerLost(NoAnswer):
@@ -49,6 +53,7 @@ class Exchange:
         self._id = id
         self._endpoint = endpoint
         self._deadline = deadline
+        self._answer_deadline = deadline  # once the request is sent
         self._timeout = timeout
         self._in_flight = False  # sent, and neither answered nor refused
         self._unanswered = False  # an earlier attempt was in flight when the request was sent again
@@ -63,6 +68,7 @@ class Exchange:
         self._unanswered |= self._in_flight
         self._in_flight = True
         self._refusal = None
+        self._answer_deadline = max(self._deadline, now + self._call.patience)
         if self._call.idempotent:
             self._resend_at = now + self._answer_timeout
             self._answer_timeout *= 2
@@ -84,14 +90,15 @@ class Exchange:
 
     def time_left(self, now: float) -> float:
         """Return the seconds until the next step without a reply. Raise ``NoAnswer`` after the deadline."""
-        if now >= self._deadline:
+        deadline = self._answer_deadline if self._in_flight else self._deadline
+        if now >= deadline:
             error = self._refusal or self._no_answer(NoAnswer)
             error.in_doubt = self._in_flight or self._unanswered
             raise error
         if now >= self._resend_at:
             self.due = True
             self._resend_at = math.inf
-        return min(self._deadline, self._resend_at) - now
+        return min(deadline, self._resend_at) - now
 
     def receive(self, reply: Reply, now: float) -> Reply | None:
         """Return the answer, or ``None`` if ``reply`` is not the final answer. Raise a final refusal.
@@ -117,6 +124,7 @@ class Exchange:
     def _no_answer(self, kind: type[NoAnswer]) -> NoAnswer:
         message = self._call.message
         op = "learn" if isinstance(message, Learn) else message.op
+        timeout = max(self._timeout, self._call.patience)
         if kind is AnswerLost:
             text = (
                 f"the connection to the daemon at {self._endpoint} was lost before the answer to {op}. "
@@ -124,7 +132,7 @@ class Exchange:
             )
         elif self._in_flight:
             text = (
-                f"the daemon at {self._endpoint} did not answer {op} within {self._timeout:g} s: "
+                f"the daemon at {self._endpoint} did not answer {op} within {timeout:g} s: "
                 f"it stopped or is overloaded. It may or may not have executed {op}; see the daemon's log"
             )
         else:

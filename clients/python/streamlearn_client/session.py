@@ -57,6 +57,7 @@ Operation: TypeAlias = Generator[Call, Reply, T]
 
 ANSWERED_LEVELS: Final = ACK_LEVELS - {"none"}
 EPOCH_TRIES: Final = 4
+COMPILE_SECONDS: Final = 300.0  # the first model of a kind may wait until its kernels are compiled
 """How often a batch is sent whose epoch the daemon refuses."""
 
 
@@ -193,7 +194,7 @@ class Session:
         self._begin_epoch(model)  # also if the call is interrupted: the new model knows no batches
         while True:
             try:
-                ok = (yield Call(request, idempotent=False)).ok
+                ok = (yield Call(request, idempotent=False, patience=COMPILE_SECONDS)).ok
             except AnswerLost:
                 answer_lost = True
                 continue

@@ -9,6 +9,7 @@ from streamlearn import models as model_kinds
 from streamlearn.daemon.limits.budget import Budget
 from streamlearn.errors import TooLarge
 from streamlearn.models.base import Model
+from streamlearn.registry import KINDS
 from streamlearn.shard import HostedModel, Shard
 
 VALUE_BYTES = 4  # of most state arrays
@@ -44,7 +45,7 @@ class ModelMemory:
 
     def check_spec(self, kind: str, spec: Mapping[str, Any]) -> None:
         """Raise `TooLarge` for a model that does not fit, before its arrays are allocated."""
-        if kind in model_kinds.kinds():
+        if kind in KINDS:
             self._check_size(VALUE_BYTES * model_kinds.valid_spec(kind, spec).state_values)
 
     def _check(self, model: Model) -> None:

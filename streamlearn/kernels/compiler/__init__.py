@@ -46,10 +46,7 @@ class EntryPoint:
 
     def cached(self) -> bool:
         """Whether a cache that this process can read holds the entry point."""
-        shared = cache.module_path(self._source)
-        own = cache.writable(shared)
-        paths = [shared] if own in (None, shared) else [shared, own]
-        return any(cache.stored(path, self._source, self._function) for path in paths)
+        return cache.holds(self._source, self._function)
 
     def _declare(self, function: Callable[..., Any]) -> Any:
         """Make a dispatcher and choose its cache.
@@ -124,19 +121,9 @@ def compile_one(name: str) -> None:
     next(entry_point for entry_point in _registry if entry_point.name == name).compile()
 
 
-def names() -> list[str]:
-    """Return the names of all entry points."""
-    return [entry_point.name for entry_point in _registry]
-
-
-def not_cached() -> list[str]:
-    """Return the names of the entry points that no cache holds: a start has to compile them."""
-    return [entry_point.name for entry_point in _registry if not entry_point.cached()]
-
-
-def cached() -> bool:
-    """Whether a start loads all kernels from the cache (a warm start)."""
-    return not not_cached()
+def declared() -> list[EntryPoint]:
+    """Return all entry points of the kernel modules that are imported."""
+    return list(_registry)
 
 
 def cache_path() -> Path:

@@ -103,6 +103,14 @@ def writable(path: Path) -> Path | None:
     return writable(private / path.parent.name / path.name)
 
 
+def holds(source: Path, function: str) -> bool:
+    """Whether a cache that this process can read holds the entry point ``function`` of ``source``."""
+    shared = module_path(source)
+    own = writable(shared)
+    paths = [shared] if own in (None, shared) else [shared, own]
+    return any(stored(path, source, function) for path in paths)
+
+
 def stored(directory: Path, source: Path, function: str) -> bool:
     """Whether ``directory`` holds a readable compiled entry point ``function`` of the file ``source``."""
     try:

@@ -14,22 +14,54 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
-MAX_WORKERS = 4  # each takes about 300 MB
-SLOWEST = ("tbptt.learn", "bidirectional.learn")  # to start first
+MAX_WORKERS = 4  # each takes about 200 MB
+SLOWEST = ("tbptt", "bidirectional", "rollout")  # modules to start first
+LOWEST_PRIORITY = 19  # of nice(2): a worker then runs when nothing else does
 
 
-def compile_all(names: Sequence[str], progress: Callable[[str, int, int], None] | None = None) -> None:
-    """Compile the kernels ``names`` into the cache. Calls ``progress(name, started, total)`` before each.
+class Compilation:
+    """The compilation of the kernels ``names`` into the cache.
 
-    A kernel that fails here is left for the caller to compile, who then gets the error.
+    `run` calls ``progress(name, started, total)`` before each. A kernel that fails here is left for the
+    caller to compile, who then gets the error. ``beside`` compiles one after another at the lowest priority.
     """
-    started = count()
-    pending = sorted(names, key=lambda name: name not in SLOWEST)
-    pending.reverse()  # the last one is next
-    running: list[subprocess.Popen[str]] = []
 
-    def run_worker(_: int) -> None:
-        command = [sys.executable, "-m", __name__]
+    def __init__(
+        self,
+        names: Sequence[str],
+        progress: Callable[[str, int, int], None] | None = None,
+        *,
+        beside: bool = False,
+    ) -> None:
+        self._total = len(names)
+        self._pending = sorted(names, key=lambda name: name.partition(".")[0] in SLOWEST)  # the last is next
+        self._progress = progress
+        self._started = count()
+        self._priority = LOWEST_PRIORITY if beside else 0
+        self._workers = 1 if beside else min(os.cpu_count() or 1, MAX_WORKERS, self._total)
+        self._running: list[subprocess.Popen[str]] = []
+        self.stopped = False
+
+    def run(self) -> None:
+        """Compile. Returns at the end, or when another thread calls `stop`."""
+        if not self._pending:
+            return
+        with ThreadPoolExecutor(self._workers) as threads:
+            try:
+                list(threads.map(self._run_worker, range(self._workers)))
+            except BaseException:  # the process is ending; do not wait for the compiler
+                self.stop()
+                raise
+
+    def stop(self) -> None:
+        """Kill the workers. Kernels that are not finished are not in the cache."""
+        self.stopped = True
+        self._pending.clear()
+        for worker in self._running:
+            worker.kill()
+
+    def _run_worker(self, _: int) -> None:
+        command = [sys.executable, "-m", __name__, str(self._priority)]
         paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         try:
             with subprocess.Popen(
@@ -40,34 +72,27 @@ def compile_all(names: Sequence[str], progress: Callable[[str, int, int], None] 
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             ) as worker:
-                running.append(worker)
+                self._running.append(worker)
                 assert worker.stdin is not None
                 assert worker.stdout is not None
-                while pending:
-                    name = pending.pop()
-                    if progress is not None:
-                        progress(name, next(started), len(names))
+                while self._pending:
+                    name = self._pending.pop()
+                    if self._progress is not None:
+                        self._progress(name, next(self._started), self._total)
                     worker.stdin.write(f"{name}\n")
                     worker.stdin.flush()
                     if not worker.stdout.readline():
                         return
-        except (OSError, IndexError):  # no new processes allowed, or another worker took the last name
+        except (OSError, IndexError):  # no new processes, a stop, or another worker took the last name
             return
 
-    workers = min(os.cpu_count() or 1, MAX_WORKERS, len(names))
-    with ThreadPoolExecutor(max(workers, 1)) as threads:
-        try:
-            list(threads.map(run_worker, range(workers)))
-        except BaseException:  # the process is ending; do not wait for the compiler
-            pending.clear()
-            for worker in running:
-                worker.kill()
-            raise
 
-
-def _serve() -> None:
+def _serve(priority: int) -> None:
+    os.nice(priority)
+    from .. import declare_all
     from . import compile_one
 
+    declare_all()
     for line in sys.stdin:
         compile_one(line.strip())
         sys.stdout.write(line)
@@ -75,4 +100,4 @@ def _serve() -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(int(sys.argv[1]))

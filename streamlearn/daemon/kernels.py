@@ -1,0 +1,170 @@
+"""Kernels in the daemon: those of a kind are loaded before its first model is created.
+
+Before the daemon serves, `ModelSource` loads them. While it serves, `KernelLoader` does this on a thread: the
+`create` and all later requests for the same model wait, and all other requests go on.
+
+A cold start compiles only what its models need. `KernelLoader` compiles the rest beside serving, in a process
+of the lowest priority.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from numpy.typing import NDArray
+
+from streamlearn import kernels, models
+from streamlearn.daemon import logs
+from streamlearn.daemon.context import Context
+from streamlearn.daemon.worker import Worker
+from streamlearn.errors import Busy, ShuttingDown
+from streamlearn.kernels import Compilation
+from streamlearn.models import Model
+from streamlearn_client.protocol import Learn, Request
+
+log = logs.get_logger(__name__)
+
+MOST_WAITING = 1000  # requests
+BYTES = 64 << 20  # of all kernels, when they are loaded
+
+Resume = Callable[[], None]
+Run = Callable[[Compilation], None]
+
+
+def load(kind: str, run: Run = Compilation.run) -> None:
+    """Load the kernels of a kind. Before that, compile those that the cache does not hold."""
+    began = time.monotonic()
+    started: list[str] = []
+
+    def progress(name: str, done: int, total: int) -> None:
+        started.append(name)
+        log.info("compiling kernel %d of %d for the kind %s, %s", done + 1, total, kind, name)
+
+    run(models.kernel_compilation(kind, progress))
+    models.load_kernels(kind)
+    if started:
+        seconds = time.monotonic() - began
+        log.info("compiled the kernels of the kind %s in %.0f s; later starts load them", kind, seconds)
+
+
+class ModelSource:
+    """`streamlearn.models`, with the kernels loaded before a model is created."""
+
+    def create(self, kind: str, spec: Mapping[str, Any], max_row_cost: int | None = None) -> Model:
+        """Create a new model. Raises `BadSpec`."""
+        if not models.kernels_loaded(kind):
+            models.valid_spec(kind, spec, max_row_cost)
+            load(kind)
+        return models.create(kind, spec, max_row_cost)
+
+    def from_arrays(self, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Model:
+        """Create a model from all arrays of a checkpoint. Raises `BadCheckpoint`."""
+        kind = metadata.get("kind", "")
+        if not models.kernels_loaded(kind):
+            load(kind)
+        return models.from_arrays(arrays, metadata)
+
+
+class KernelLoader:
+    """Loads kernels while the daemon serves. All methods are called on the loop's thread."""
+
+    def __init__(self, context: Context) -> None:
+        self._shard = context.shard
+        self._thread = context.runtime.thread
+        self._worker = Worker(context.self_pipe, "kernels", context.runtime)
+        self._waiting: dict[str, list[Resume]] = {}  # by model
+        self._loading: Compilation | None = None
+        self._rest: Compilation | None = None
+        self._stopping = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request waits."""
+        return not self._waiting
+
+    def must_wait(self, request: Request | Learn) -> bool:
+        """Whether the request creates a model of a kind without kernels, or is for such a model."""
+        if self._waiting and request.model in self._waiting:
+            return True
+        if isinstance(request, Learn) or request.op != "create" or request.model in self._shard:
+            return False
+        return not models.kernels_loaded(request.fields["kind"])
+
+    def wait(self, request: Request | Learn, resume: Resume) -> None:
+        """Call `resume` when the kernels are loaded, or when they can't be. Raises `Busy`."""
+        if sum(map(len, self._waiting.values())) >= MOST_WAITING:
+            raise Busy(
+                f"{MOST_WAITING} requests wait until kernels are compiled, and no more may wait; send this "
+                "again later"
+            )
+        if request.model in self._waiting:
+            self._waiting[request.model].append(resume)
+            return
+        assert isinstance(request, Request)  # the `create`
+        self._waiting[request.model] = [resume]
+        kind, spec = request.fields["kind"], request.fields.get("spec", {})
+        self._worker.submit(partial(self._load, kind, spec), partial(self._loaded, request.model))
+
+    def collect(self) -> None:
+        """Continue with requests whose kernels are loaded."""
+        self._worker.collect()
+
+    def shut_down(self) -> None:
+        """Refuse the requests that wait, and compile no more."""
+        self._stopping = True
+        self._stop_compilers()
+        for model in list(self._waiting):
+            self._resume(model)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._stopping = True
+        self._stop_compilers()
+        self._worker.stop()
+
+    def compile_rest(self) -> None:
+        """Compile all kernels that the cache does not hold, beside serving."""
+        missing = kernels.not_cached()
+        if not missing or self._stopping:
+            return
+
+        def progress(name: str, done: int, total: int) -> None:
+            log.info("compiling kernel %d of %d beside serving, %s", done + 1, total, name)
+
+        def compile_them(rest: Compilation) -> None:
+            rest.run()
+            if not rest.stopped:
+                log.info("all kernels are compiled; later starts load them")
+
+        self._rest = Compilation(missing, progress, beside=True)
+        self._thread(target=partial(compile_them, self._rest), name="compiler", daemon=True).start()
+
+    def _load(self, kind: str, spec: Mapping[str, Any]) -> None:
+        """Runs on the worker."""
+        models.valid_spec(kind, spec)  # the module of the kind is imported here, not on the loop
+        load(kind, self._run)
+
+    def _run(self, compilation: Compilation) -> None:
+        """Runs on the worker."""
+        self._loading = compilation
+        if not self._stopping:
+            compilation.run()
+        if self._stopping:
+            raise ShuttingDown("the daemon is shutting down; its kernels are not compiled")
+
+    def _loaded(self, model: str, result: None, error: Exception | None) -> None:
+        if error is not None:
+            log.debug("the kernels of a new model are not loaded", model=model, reason=str(error))
+        self._resume(model)
+
+    def _resume(self, model: str) -> None:
+        for resume in self._waiting.pop(model, ()):
+            resume()
+
+    def _stop_compilers(self) -> None:
+        for compilation in (self._loading, self._rest):
+            if compilation is not None:
+                compilation.stop()

@@ -1,0 +1,45 @@
+"""A daemon loads all kernels that a model of a kind may call, before it creates the first one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+from streamlearn.kernels import compiler
+from streamlearn.models.kernels_of import kernel_modules
+from tests.conformance.examples import SPECS, make
+
+
+@pytest.mark.parametrize("example", SPECS)
+def test_a_model_uses_only_kernels_of_its_kind(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel outside of this list would be compiled on the loop. Every variant of every kind is made."""
+    used: set[ModuleType] = set()
+    ready = compiler.ready
+    monkeypatch.setattr(compiler, "ready", lambda *modules: (used.update(modules), ready(*modules)))
+    model = make(example)
+    assert used
+    assert used <= kernel_modules(type(model).__module__)
+
+
+COUNT = """
+import sys
+from streamlearn.kernels import compiler
+assert not models.kernels_loaded("hamming")
+assert models.kernels_loaded("no such kind")
+models.kernel_compilation("hamming").run()
+models.load_kernels("hamming")
+assert models.kernels_loaded("hamming")
+loaded = {point.name.split(".")[0] for point in compiler.declared() if point.compiled}
+assert {"hamming", "schedules", "splitmix"} <= loaded
+assert not {"som", "tbptt", "bidirectional"} & {name.split(".")[0] for name in
+    (point.name for point in compiler.declared())}
+assert "streamlearn.models.maps.som" not in sys.modules
+"""
+
+
+def test_the_kernels_of_other_kinds_are_not_imported() -> None:
+    done = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
