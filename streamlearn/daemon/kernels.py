@@ -21,7 +21,8 @@ from streamlearn.daemon import logs
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.worker import Worker
 from streamlearn.errors import Busy, ShuttingDown
-from streamlearn.kernels import Compilation
+from streamlearn.kernels import Compilation, compiler
+from streamlearn.kernels.stream import receiving
 from streamlearn.models import Model
 from streamlearn_client.protocol import Learn, Request
 
@@ -43,8 +44,9 @@ def load(kind: str, run: Run = Compilation.run) -> None:
         started.append(name)
         log.info("compiling kernel %d of %d for the kind %s, %s", done + 1, total, kind, name)
 
-    run(models.kernel_compilation(kind, progress))
+    run(models.kernel_compilation(kind, progress, [receiving]))
     models.load_kernels(kind)
+    compiler.ready(receiving)  # receives the batches of models, see `intake/drain.py`
     if started:
         seconds = time.monotonic() - began
         log.info("compiled the kernels of the kind %s in %.0f s; later starts load them", kind, seconds)

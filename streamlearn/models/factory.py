@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from numpy.typing import NDArray
@@ -41,12 +42,14 @@ def kernels_loaded(kind: str) -> bool:
     return module in sys.modules and kernels.loaded(kernel_modules(module))
 
 
-def kernel_compilation(kind: str, progress: Progress | None = None) -> Compilation:
+def kernel_compilation(
+    kind: str, progress: Progress | None = None, others: Iterable[ModuleType] = ()
+) -> Compilation:
     """Return the compilation of the kernels of a kind that the cache does not hold. Raises BadSpec.
 
-    ``progress(name, done, total)`` is called before each kernel.
+    ``progress(name, done, total)`` is called before each kernel. ``others``: further kernel modules.
     """
-    return kernels.compilation(kernel_modules(_kind(kind).__module__), progress)
+    return kernels.compilation({*kernel_modules(_kind(kind).__module__), *others}, progress)
 
 
 def load_kernels(kind: str) -> None:

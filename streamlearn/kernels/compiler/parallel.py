@@ -89,6 +89,7 @@ class Compilation:
 
 def _serve(priority: int) -> None:
     os.nice(priority)
+    sys.modules.setdefault("scipy", None)  # type: ignore[arg-type] # Numba would import it for BLAS
     from .. import declare_all
     from . import compile_one
 
