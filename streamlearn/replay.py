@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from streamlearn.errors import DamagedCheckpoints, DamagedJournal, FatalError, StreamlearnError
-from streamlearn.shard import HostedModel, SetAside, Shard, memory_bytes
+from streamlearn.shard import HostedModel, Joiner, SetAside, Shard, memory_bytes
 from streamlearn.store.deaths import DeathLog, Suspect
 from streamlearn.store.record import CREATES, Record, RecordKind
 
@@ -81,39 +81,55 @@ class Replay:
         self._deaths = deaths
         self._options = options
         self._unknown: dict[str, int] = {}  # name → first lsn
+        self._backlog = 0  # bytes of records that are enqueued
         for hosted in shard:
-            self._watch_suspects(hosted)
+            self._prepare(hosted)
 
     def run(self, journal: ReadableJournal) -> None:
         """Replay all records."""
-        shard, backlog = self._shard, 0
+        shard, joiner = self._shard, Joiner()
+        joins = self._options.learn and not self._deaths.suspects
         for record in journal.replay():
             self.last_arrival = max(self.last_arrival, record.time)
             if not self._is_known(record):
                 continue
-            with _applying(record.model, record.lsn):
-                suspect = self._suspect(record)
-                if not self._options.learn and record.kind in (RecordKind.LEARN, RecordKind.TARGETS):
-                    record.dropped = True
-                if suspect is not None:
-                    self._examine(record, suspect)
-                elif shard.enqueue(record):
-                    self.records += 1
-                    self.rows += record.rows
-                    backlog += memory_bytes(record)
-            if record.kind in CREATES:
-                self._watch_suspects(shard.find(record.model))
-            if backlog > BACKLOG_BYTES:
+            if not joins or record.model not in shard:
+                self._take(record)
+            else:
+                for joined, count in joiner.add(record, shard.find(record.model)):
+                    self._take(joined, count)
+            if self._backlog + joiner.bytes > BACKLOG_BYTES:
+                for joined, count in joiner.close():
+                    self._take(joined, count)
                 self._drain()
-                backlog = 0
                 self._options.progress(record.lsn, journal.written_lsn)
+        for joined, count in joiner.close():
+            self._take(joined, count)
         self._drain()
         for hosted in shard:
             hosted.suspects = ()
+            hosted.use_first_slices()
         self._check_models()
 
-    def _watch_suspects(self, hosted: HostedModel) -> None:
-        """Let the model apply the places where the process died row by row."""
+    def _take(self, record: Record, count: int = 1) -> None:
+        """Enqueue a record, or `count` records that were joined."""
+        shard = self._shard
+        with _applying(record.model, record.lsn):
+            suspect = self._suspect(record)
+            if not self._options.learn and record.kind in (RecordKind.LEARN, RecordKind.TARGETS):
+                record.dropped = True
+            if suspect is not None:
+                self._examine(record, suspect)
+            elif shard.enqueue(record):
+                self.records += count
+                self.rows += record.rows
+                self._backlog += memory_bytes(record)
+        if record.kind in CREATES:
+            self._prepare(shard.find(record.model))
+
+    def _prepare(self, hosted: HostedModel) -> None:
+        """Let the model learn in long slices, and row by row at the places where the process died."""
+        hosted.use_long_slices()
         hosted.suspects = [suspect.place for suspect in self._deaths.suspects_of(hosted.create_lsn)]
 
     def _suspect(self, record: Record) -> Suspect | None:
@@ -153,7 +169,7 @@ class Replay:
 
     def _drain(self) -> None:
         """Apply all enqueued records."""
-        shard = self._shard
+        shard, self._backlog = self._shard, 0
         while shard.has_backlog:
             hosted = next(iter(shard.backlogged))
             with _applying(hosted.name, hosted.next_lsn):

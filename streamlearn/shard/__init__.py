@@ -10,6 +10,7 @@ from streamlearn.shard.hosted_model import (
     Watch,
     memory_bytes,
 )
+from streamlearn.shard.joining import Joiner
 from streamlearn.shard.producers import ProducerState
 from streamlearn.shard.shard import Duplicate, Shard
 
@@ -18,6 +19,7 @@ __all__ = [
     "Applied",
     "Duplicate",
     "HostedModel",
+    "Joiner",
     "ModelSource",
     "ProducerState",
     "SetAside",

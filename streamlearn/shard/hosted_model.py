@@ -289,7 +289,7 @@ class HostedModel:
         A slice that is interrupted ends anywhere, after one row or more. The next one then learns only the
         rest of that record. So a slice ends at the end of a record again, where a checkpoint can be taken.
         """
-        kind, first_lsn, begin = last.kind, last.lsn, self._rows_done
+        kind, first_lsn, begin = last.kind, last.first_lsn or last.lsn, self._rows_done
         limit = self.slice_rows if not self.suspects else self._rows_before_suspects(last)
         stop = min(last.rows, begin + limit)
         parts, rows = [part(batch, begin, stop)], stop - begin
@@ -401,6 +401,14 @@ class HostedModel:
         self.nanoseconds_per_row = 0.75 * average + 0.25 * measured if average else measured
         rows = min(int(target_ns / max(self.nanoseconds_per_row, 1.0)), LONGEST_SLICE)
         self.slice_rows = self._bounded(rows, LONGEST_SLICE_COST)
+
+    def use_long_slices(self) -> None:
+        """Learn in the longest slices. For a replay: nothing waits for the end of a slice."""
+        self.slice_rows = self._bounded(LONGEST_SLICE, LONGEST_SLICE_COST)
+
+    def use_first_slices(self) -> None:
+        """Learn in short slices, until `adapt_slice` knows the speed of the model."""
+        self.slice_rows = self._bounded(FIRST_SLICE, FIRST_SLICE_COST)
 
     def _bounded(self, rows: int, cost: int) -> int:
         """Return the rows of a slice, at most `rows`, that costs at most `cost` if every row is the worst.

@@ -70,8 +70,8 @@ class Record:
     A LEARN record has ``batches`` consecutive batches of its producer, with ``rows / batches`` rows each.
     ``seq`` is the number of the first one.
 
-    ``digests`` and ``dropped`` are not in the record's bytes. A person has ``dropped`` the record
-    (``dropped.py``), so models ignore it.
+    ``digests``, ``dropped`` and ``first_lsn`` are not in the record's bytes. A person has ``dropped`` the
+    record (``dropped.py``), so models ignore it. A replay joins records; then ``first_lsn`` is the first one.
     """
 
     kind: RecordKind
@@ -89,6 +89,7 @@ class Record:
     batches: int = 1
     digests: Sequence[int] = ()  # of its last batches, kept by the shard; empty: not computed
     dropped: bool = False
+    first_lsn: int = 0
 
 
 class Place(NamedTuple):
