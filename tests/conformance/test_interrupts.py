@@ -40,7 +40,7 @@ def learn_interrupted(model: Model, step: str, arguments: dict[str, Any], ends: 
 
 
 @pytest.mark.parametrize("example", SPECS)
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(ends=ENDS)
 def test_a_call_that_ends_early_continues_with_the_same_bits(example, ends):
     whole, pieces = make(example), make(example)
@@ -52,7 +52,7 @@ def test_a_call_that_ends_early_continues_with_the_same_bits(example, ends):
 
 
 @pytest.mark.parametrize("example", test_late.LATE)
-@settings(max_examples=10)
+@settings(max_examples=4)
 @given(ends=ENDS)
 def test_late_targets_that_end_early_continue_with_the_same_bits(example, ends):
     whole, pieces = make(example), make(example)
