@@ -215,7 +215,7 @@ class Model(Arguments, Serializable, ABC):
         If ``interrupt`` is set meanwhile, only the first rows are learned, at least one of them. ``samples``
         counts the samples that were learned; of late targets, every one that was learned has an output.
         """
-        if isinstance(batch, Batch):
+        if isinstance(batch, Batch) and batch.ids is not None:
             batch = batch.numbered(self.samples)
         if self._freeze is None:
             return self._learn_part(batch)[1]

@@ -63,15 +63,19 @@ def part(batch: Batch | Targets, start: int, stop: int) -> Any:
 
 def joined(batches: Sequence[Batch | Targets]) -> Any:
     """Concatenate batches of one class. The arrays are writable and aligned, as kernels need them."""
+    if len(batches) == 1:
+        return type(batches[0])(*map(_usable, batches[0]))
     return type(batches[0])(*map(_joined_column, zip(*batches, strict=True)))
 
 
+def _usable(column: Any) -> Any:
+    if column is None or (column.flags.writeable and column.flags.aligned):
+        return column
+    return column.copy()
+
+
 def _joined_column(columns: Sequence[Any]) -> Any:
-    if columns[0] is None:
-        return None
-    if len(columns) == 1 and columns[0].flags.writeable and columns[0].flags.aligned:
-        return columns[0]
-    return np.concatenate(columns)
+    return None if columns[0] is None else np.concatenate(columns)
 
 
 def first_rows(outputs: _T, rows: int) -> _T:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from decimal import Context, Decimal
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
-from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .row_cost import COPY, FIXED, SCALAR, SCALING, Cost
+from .sharing import shared
 from .stream.schedules import Positive, Schedule, changing
 
 MAX_STATE_VALUES = 1 << 27  # half a gigabyte of float32: a larger spec is a mistake and would stop the daemon
@@ -21,7 +21,6 @@ _ADWIN = 5000  # multiply-adds of a test: every cut of a window of 2⁴⁷ value
 
 
 _SHARED_BYTES = 4096  # longer parameters, for example given weights, are rarely equal
-_shared: WeakValueDictionary[tuple[type[BaseModel], str], BaseModel] = WeakValueDictionary()
 
 
 class Spec(BaseModel):
@@ -97,12 +96,9 @@ class Spec(BaseModel):
             key = cls, json.dumps(parameters, sort_keys=True)
         except (TypeError, ValueError):  # an array, for example
             return cls(**parameters)
-        found = _shared.get(key)
-        if found is None:
-            found = cls(**parameters)
-            if len(key[1]) <= _SHARED_BYTES:
-                _shared[key] = found
-        return found  # type: ignore[return-value]
+        if len(key[1]) > _SHARED_BYTES:
+            return cls(**parameters)
+        return shared(key, lambda: cls(**parameters))
 
     @cached_property
     def text(self) -> str:

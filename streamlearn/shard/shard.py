@@ -59,6 +59,7 @@ class Shard:
         self._accepted: tuple[Record, Model] | None = None  # the last new model, until its record is enqueued
         self._hosted: dict[str, HostedModel] = {}
         self._backlogged: deque[HostedModel] = deque()  # models with a queue; the next to learn comes first
+        self.backlog_bytes = 0  # memory of the records that are not learned yet
 
     def __iter__(self) -> Iterator[HostedModel]:
         return iter(self._hosted.values())
@@ -107,11 +108,6 @@ class Shard:
     def backlog_rows(self) -> int:
         """Accepted rows that no model has learned yet."""
         return sum(hosted.backlog_rows for hosted in self._backlogged)
-
-    @property
-    def backlog_bytes(self) -> int:
-        """Memory of the records that are not learned yet."""
-        return sum(hosted.backlog_bytes for hosted in self._backlogged)
 
     # ------------------------------------------------------------------------------------ requests to records
 
@@ -275,13 +271,15 @@ class Shard:
             return True
         hosted = self.find(record.model)
         if record.kind is RecordKind.DELETE:
+            self.backlog_bytes -= hosted.backlog_bytes
             hosted.discard_queue(record.lsn)
             if hosted in self._backlogged:
                 self._backlogged.remove(hosted)
             del self._hosted[record.model]
             return True
-        was_idle = not hosted.has_backlog
+        was_idle, size = not hosted.has_backlog, hosted.backlog_bytes
         hosted.enqueue(record)
+        self.backlog_bytes += hosted.backlog_bytes - size
         if was_idle and hosted.has_backlog:
             self._backlogged.append(hosted)
         return hosted.set_aside is None
@@ -291,6 +289,7 @@ class Shard:
         if not self._backlogged:
             return None
         hosted = self._backlogged.popleft()
+        size = hosted.backlog_bytes
         try:
             applied = hosted.step(self.source, self._watch, self.interrupts)
         except BaseException as error:
@@ -299,12 +298,14 @@ class Shard:
                 self._watch.leave()
             raise
         self._watch.leave()
+        self.backlog_bytes += hosted.backlog_bytes - size
         if hosted.has_backlog:
             self._backlogged.append(hosted)
         return applied
 
     def put_aside(self, hosted: HostedModel, aside: SetAside) -> None:
         """Set a model aside before record `aside.lsn`. Its later records are only counted."""
+        self.backlog_bytes -= hosted.backlog_bytes
         hosted.put_aside(aside)
         if hosted in self._backlogged:
             self._backlogged.remove(hosted)

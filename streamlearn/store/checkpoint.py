@@ -219,7 +219,7 @@ class CheckpointStore:
 
     def _finish(self, draft: Draft, retire: bool) -> Written:
         """Read a written checkpoint back, and remove older ones."""
-        info = CheckpointInfo.of(self._fs, draft.model, draft.create_lsn, draft.path)
+        info = CheckpointInfo.of(self._fs, draft.model, draft.create_lsn, draft.path.parent, draft.path.name)
         assert info is not None
         if self._fs.read(draft.path) != draft.data:
             self.set_aside(BadFile(info, "it does not read back as it was written"))
@@ -242,11 +242,11 @@ class CheckpointStore:
         """Take the name of a checkpoint away, and apply ``retention`` to it. Raises ``NoCheckpoint``."""
         with self._writing, actionable_errors(f"unpin a checkpoint in {self._folder(model, create_lsn)}"):
             info = find(self.list(model, create_lsn), model, name=name)
-            path = info.path.with_name(file_name(info.lsn, info.copy, info.digest, ""))
-            self._fs.rename(info.path, path)
-            self._fs.fsync_dir(path.parent)
+            unpinned = replace(info, name="")
+            self._fs.rename(info.path, unpinned.path)
+            self._fs.fsync_dir(info.folder)
             self._retire(self.list(model, create_lsn))
-        return replace(info, path=path, name="")
+        return unpinned
 
     def _retire(
         self, infos: Sequence[CheckpointInfo], intact: CheckpointInfo | None = None
@@ -319,7 +319,7 @@ class CheckpointStore:
     def _infos(self, model: str, create_lsn: int, names: Iterable[str]) -> Sequence[CheckpointInfo]:
         """Return the checkpoints among the files in a model's directory, newest first."""
         folder = self._folder(model, create_lsn)
-        infos = (CheckpointInfo.of(self._fs, model, create_lsn, folder / name) for name in names)
+        infos = (CheckpointInfo.of(self._fs, model, create_lsn, folder, name) for name in names)
         return newest_first(info for info in infos if info)
 
     def read(self, info: CheckpointInfo) -> bytes:

@@ -17,24 +17,32 @@ from streamlearn.store.retention import UNDO_PREFIX
 
 TEMPORARY = ".tmp"
 _FILE = re.compile(
-    r"(?P<lsn>\d{20})-(?P<copy>\d+)-(?P<digest>[0-9a-f]{16})(-(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]*))?"
+    r"(?P<lsn>\d{20})-(?P<copy>0|[1-9]\d*)-(?P<digest>[0-9a-f]{16})(-(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]*))?"
     r"\.safetensors"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointInfo:
-    """A checkpoint by its file name, unread. ``time`` is when it was written, in ns since 1970."""
+    """A checkpoint by its file name, unread. ``time`` is when it was written, in ns since 1970.
+
+    A daemon keeps dozens for each model. So all of a model share its ``folder``, and the path is not stored.
+    """
 
     model: str
     create_lsn: int
     lsn: int
-    path: Path
+    folder: Path
     bytes: int
     time: int
     copy: int
     digest: str
     name: str = ""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.folder / file_name(self.lsn, self.copy, self.digest, self.name)
 
     @property
     def undoes_restore(self) -> bool:
@@ -47,20 +55,20 @@ class CheckpointInfo:
         return bool(self.name) and not self.undoes_restore
 
     @classmethod
-    def of(cls, fs: FS, model: str, create_lsn: int, path: Path) -> CheckpointInfo | None:
+    def of(cls, fs: FS, model: str, create_lsn: int, folder: Path, name: str) -> CheckpointInfo | None:
         """Return the checkpoint of a file; ``None`` if the file is no checkpoint, or was just removed."""
-        match = _FILE.fullmatch(path.name)
+        match = _FILE.fullmatch(name)
         if match is None:
             return None
         try:
-            stat = fs.stat(path)
+            stat = fs.stat(folder / name)
         except FileNotFoundError:
             return None  # removed since the directory was listed
         return cls(
             model,
             create_lsn,
             int(match["lsn"]),
-            path,
+            folder,
             stat.size,
             stat.time,
             int(match["copy"]),

@@ -97,6 +97,7 @@ class Life:
             budget,
         )
         stack.callback(daemon.close)
+        daemon._checkpointer._writer.few = 1  # checkpoints that are due together share their syncs
         world.network.start(sockets)
         while not daemon.loop.finished():
             self.tasks.wait("turn")

@@ -326,7 +326,7 @@ class World:
                 self._end_process(power=name == "power")
         elif name == "disk":
             operation = random.choice(
-                ["pwritev", "fdatasync", "fdatasync", "fsync_dir", "create", "rename", "unlink"]
+                ["pwritev", *["fdatasync"] * 3, "fsync_dir", "group_sync", "create", "rename", "unlink"]
             )
             self.disk.fail_next[operation] = FAILED
         elif name == "full":

@@ -52,6 +52,26 @@ class NamedArrays:
             raise ValueError(f"the arrays of {name} must have the same length on their first axis: {shapes}")
         self._length = lengths.pop() if lengths else 0
 
+    @classmethod
+    def unchecked(cls, arrays: dict[str, NDArray[Any]], rows: int) -> Self:
+        """Return outputs without a check of the arrays: a model makes them for every slice.
+
+        Parameters
+        ----------
+        arrays : dict of str to ndarray, (rows, …)
+            The arrays by name. The outputs keep the dict.
+        rows : int
+            Number of rows of every array.
+
+        Returns
+        -------
+        NamedArrays
+            The outputs.
+        """
+        outputs = cls.__new__(cls)
+        outputs.arrays, outputs.applied_lsn, outputs._length = arrays, None, rows
+        return outputs
+
     if not TYPE_CHECKING:  # type checkers refuse names that no class declares
 
         def __getattr__(self, name: str) -> NDArray[Any]:

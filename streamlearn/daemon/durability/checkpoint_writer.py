@@ -66,6 +66,7 @@ class CheckpointWriter:
         self._unwritten: deque[Pending] = deque()  # they wait for the worker
         self._writing = False  # whether the worker writes some
         self._bytes = 0  # of all copies
+        self.few = FEW
         self.copies = 0  # that are not written yet
         self.holds = 0  # while it is not 0, no older checkpoint is removed
 
@@ -127,7 +128,7 @@ class CheckpointWriter:
     def _write(self, pendings: Sequence[Pending], retire: bool) -> Sequence[Written | Exception]:
         """Runs on the file worker."""
         store = self._context.checkpoints
-        if len(pendings) > FEW:
+        if len(pendings) > self.few:
             contents = [Content(*pending.snapshot, pending.name) for pending in pendings]
             return store.write_all(contents, retire=retire)
         results: list[Written | Exception] = []

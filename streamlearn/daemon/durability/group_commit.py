@@ -67,6 +67,7 @@ class GroupCommit:
         self._group: list[_Pending] = []
         self._group_records = 0
         self._group_bytes: dict[HostedModel, int] = {}
+        self._overloaded: dict[HostedModel, None] = {}  # those that were overloaded after the last group
         self._queued = context.budget.queued
         self._deferred: list[Learn] = []  # firehose batches that wait for room on the disk
         self._retry_at = 0  # monotonic ns
@@ -84,7 +85,10 @@ class GroupCommit:
         """Whether to read the firehose. It has no acks, so not reading it is its back-pressure."""
         if self._deferred or 2 * self._queued.used > self._queued.limit:
             return False
-        return not any(map(self.is_overloaded, self._context.shard.backlogged))
+        overloaded = self._overloaded
+        if overloaded:
+            self._overloaded = overloaded = dict.fromkeys(filter(self.is_overloaded, overloaded))
+        return not overloaded
 
     @property
     def idle(self) -> bool:
@@ -224,6 +228,8 @@ class GroupCommit:
             duplicate = isinstance(accepted, Duplicate)
             if isinstance(accepted, Record):
                 enqueue(accepted)
+                if self.is_overloaded(hosted):
+                    self._overloaded[hosted] = None
             if learn.ack != "none" and reply_to is not None:
                 targets = learn.x is None and not duplicate
                 if targets:

@@ -44,6 +44,8 @@ class Publisher:
         return bool(self._find_recipients(model, kind))
 
     def _find_recipients(self, model: str, kind: str) -> tuple[bytes, ...]:
+        if not self.subscriptions.exist:
+            return ()
         found = self._recipients.get((model, kind))
         if found is None:
             if len(self._recipients) >= CACHED:

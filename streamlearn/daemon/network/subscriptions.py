@@ -102,6 +102,11 @@ class Subscriptions:
             "closed": self.closed,
         }
 
+    @property
+    def exist(self) -> bool:
+        """Whether anything is subscribed to."""
+        return bool(self._keys)
+
     def recipients(self, model: str, kind: str) -> tuple[bytes, ...]:
         """Return the beginnings of the topics under which to send an event of a model: one per key."""
         if not self._keys:

@@ -149,6 +149,7 @@ class GrowingNeuralGas(UnitModel):
     """
 
     kind: ClassVar[str] = "gng"
+    _grows = True
     may_hold_inf = ("pad",)  # for every unit that does not exist yet
     Spec: ClassVar[type[base.Spec]] = GrowingNeuralGasSpec
     outputs_class = GrowingNeuralGasOutputs

@@ -116,13 +116,14 @@ class LabelledModel(FixedUnitModel):
         return as_codes("y", super().read_targets(y), self._classes)
 
     def _learn(self, batch: Batch) -> WinnerOutputs:
+        if not self._classes:
+            return super()._learn(batch)
         first = self.samples
         out = super()._learn(batch)
-        if self._classes:
-            done = part(batch, 0, len(out))
-            label = out.arrays["label"] = np.empty(done.rows, np.int32)
-            samples = {"y": done.y, "ids": done.ids, "first": first, "winner": out.winner}
-            kernels.learn(**samples, **self._label_arguments, label=label)
+        done = part(batch, 0, len(out))
+        label = out.arrays["label"] = np.empty(done.rows, np.int32)
+        samples = {"y": done.y, "ids": done.ids, "first": first, "winner": out.winner}
+        kernels.learn(**samples, **self._label_arguments, label=label)
         return out
 
     def _skip(self, batch: Batch) -> ModelOutputs:

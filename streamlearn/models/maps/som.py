@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..batch import Batch, Float32
 from ..locking import locked
 from ..outputs import LabelTargetOutputs, SOMOutputs, WinnerOutputs
 from ..row_cost import EXPONENTIAL, Cost, lanes
+from ..sharing import shared
 from ..signature import Accepts
 from ..stream.schedules import Decay, Schedule, within
 from . import initial_weights
@@ -222,15 +224,12 @@ class SOM(MapPlots, LabelledModel):
         hexagonal = self.spec.topology == "hexagonal"
         plane = initial_weights.grid_positions(rows, columns, hexagonal) if self.spec.init == "pca" else None
         self._create_units(rows * columns, plane)
-        row, column = np.divmod(np.arange(self.units), columns)
-        coords = np.stack((row, column)[-len(self.spec.grid) :], axis=1)
-        self._coords = np.append(coords, np.full_like(coords[:1], -1), axis=0).astype(np.int32)
-        places = np.stack((row, column - row // 2 if hexagonal else column), axis=1)
-        grid = lane_layout.group_columns(places)
+        axes = len(self.spec.grid)
+        self._coords = shared(("coords", rows, columns, axes), partial(_coords, rows, columns, axes))
         metric = lattice.METRICS[self.spec.metric]
         self._learn_kernel = kernels.learn
         self._learn_arguments |= {
-            "grid": grid,
+            "grid": shared(("grid", rows, columns, hexagonal), partial(_grid, rows, columns, hexagonal)),
             "shape": np.array([hexagonal, self.spec.torus, metric, rows, columns], np.int64),
             "neighbourhood": kernels.NEIGHBOURHOODS[self.spec.neighbourhood],
         }
@@ -285,6 +284,18 @@ class SOM(MapPlots, LabelledModel):
             total[valid] += _distances(weights[valid], weights[other[valid]], self.spec.distance)
             count[valid] += 1
         return (total / np.maximum(count, 1)).astype(np.float32).reshape(self.spec.grid)
+
+
+def _coords(rows: int, columns: int, axes: int) -> NDArray[np.int32]:
+    """Return the last ``axes`` of row and column of each unit, ``(units + 1, axes)``; −1 in the last row."""
+    coords = np.stack(np.divmod(np.arange(rows * columns), columns)[-axes:], axis=1)
+    return np.append(coords, np.full_like(coords[:1], -1), axis=0).astype(np.int32)
+
+
+def _grid(rows: int, columns: int, hexagonal: bool) -> Float32:
+    """Return the places of the units in groups, ``(2, blocks, 16)``: row and (axial) column."""
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    return lane_layout.group_columns(np.stack((row, column - row // 2 if hexagonal else column), axis=1))
 
 
 _SQUARE = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0)]

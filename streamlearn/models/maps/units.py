@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from ..batch import Batch, Float32, first_rows, joined_outputs, part
 from ..locking import locked
 from ..outputs import WinnerOutputs
 from ..row_cost import SCALAR, Cost, lanes
+from ..sharing import shared
 from ..signature import Accepts
 from ..validation import as_weights
 from . import initial_weights
@@ -110,12 +112,19 @@ class UnitSpec(Spec):
         return self
 
 
+def _pad(units: int) -> Float32:
+    """Return ``(blocks, 16)``: 0 for a unit, +inf for an unused lane, so that it never wins."""
+    columns = lane_layout.group_columns(np.zeros((units, 1)))  # (1, blocks, 16)
+    return columns.reshape(columns.shape[1:])
+
+
 class UnitModel(Model):
     """A model of ``units`` weight vectors, in the scaled space if the model scales."""
 
     units: int
     _learn_kernel: Callable[..., int]
     _quality_sums: ClassVar[int] = 2  # length of the kernel's ``quality``
+    _grows: ClassVar[bool] = False  # whether units are added and removed; then ``pad`` is part of the state
 
     def _create_units(self, units: int, plane: NDArray[np.float64] | None = None) -> None:
         """Create the arrays of ``units`` units and set the initial weights.
@@ -140,7 +149,7 @@ class UnitModel(Model):
             given = np.array(spec.init, np.float32).reshape(-1, self.dim)
             weights[: len(given)] = given
         self.units = units
-        self.pad = lane_layout.group_columns(np.zeros((units, 1)))[0]
+        self.pad = _pad(units) if self._grows else shared(("pad", units), partial(_pad, units))
         state["weights"] = lane_layout.to_groups(weights)
         state["hits"] = np.append(np.zeros(units), 1.0)
         state["quality"] = np.zeros(self._quality_sums)
@@ -224,12 +233,13 @@ class UnitModel(Model):
 
     def _outputs(self, n: int) -> WinnerOutputs:
         """Arrays for the outputs of ``n`` samples."""
-        return WinnerOutputs(
-            winner=np.empty(n, np.int32),
-            distance=np.empty(n, np.float32),
-            score=np.empty(n, np.float32),
-            present=np.empty(n, np.int32),
-        )
+        arrays = {
+            "winner": np.empty(n, np.int32),
+            "distance": np.empty(n, np.float32),
+            "score": np.empty(n, np.float32),
+            "present": np.empty(n, np.int32),
+        }
+        return WinnerOutputs.unchecked(arrays, n)
 
     def _outputs_without_winner(self, x: Float32) -> WinnerOutputs:
         """Return the outputs while the units have no initial weights yet."""

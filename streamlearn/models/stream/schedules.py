@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from ...kernels import compiler
 from ...kernels.stream import schedules as kernels
 from ..batch import Batch, Float32
+from ..sharing import shared
 from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, State
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -22,6 +23,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _LN2 = 0.6931471805599453
 _USUAL_TAU = 5000.0
 _NO_TIMES = np.empty(0)
+_LEAST, _MOST = (0, -LARGEST_FLOAT, -LARGEST_FLOAT, 0), (LARGEST_COUNT, LARGEST_FLOAT, LARGEST_FLOAT, 1)
+_RANGES = {"schedule.clock": Range(_LEAST, _MOST)}
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -129,12 +132,12 @@ class Schedules:
     def __init__(self, schedules: Mapping[str, Schedule]) -> None:
         compiler.ready(kernels)
         self._names = tuple(schedules)
-        self._table = np.array([_as_row(each) for each in schedules.values()]).reshape(len(schedules), 5)
+        table = np.array([_as_row(each) for each in schedules.values()]).reshape(len(schedules), 5)
+        self._table = shared(("schedules", table.tobytes()), lambda: table)
         self._clock = np.array([0.0, 0.0, 0.0, 1.0])
         self._before = self._clock.copy()  # the clock before the last `advance`
         self.state: dict[str, NDArray[Any]] = {"schedule.clock": self._clock} if schedules else {}
-        limits = (0, -LARGEST_FLOAT, -LARGEST_FLOAT, 0), (LARGEST_COUNT, LARGEST_FLOAT, LARGEST_FLOAT, 1)
-        self.ranges = {"schedule.clock": Range(*limits)}
+        self.ranges = _RANGES
         gaps = [each.max_gap for each in schedules.values() if _in_seconds(each)]
         self.uses_time = bool(gaps)
         self._max_gap = min(gaps, default=math.inf)

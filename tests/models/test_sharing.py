@@ -1,0 +1,67 @@
+"""Models with equal parameters share what never changes, and nothing else."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import streamlearn as sl
+from streamlearn import models
+from streamlearn.models.sharing import shared
+
+X = np.random.default_rng(3).normal(size=(400, 2)).astype(np.float32)
+
+
+def test_equal_parameters_give_one_spec_and_one_table() -> None:
+    one, other = (sl.SOM(dim=2, grid=grid, seed=5) for grid in ((4, 4), [4, 4]))
+    assert one.spec is other.spec
+    assert one.pad is other.pad
+    assert one._learn_arguments["grid"] is other._learn_arguments["grid"]
+    assert one._schedules._table is other._schedules._table
+    assert not any(np.shares_memory(one.state[name], other.state[name]) for name in one.state)
+    assert sl.SOM(dim=2, grid=(4, 4), seed=6).spec != one.spec
+    assert sl.SOM(dim=2, grid=(4, 4), seed=5, torus=True).spec is not one.spec
+
+
+def test_zeros_of_both_signs_and_numbers_of_both_types_are_different() -> None:
+    rates = (0.0, -0.0)
+    tables = [sl.SOM(dim=2, grid=(2, 2), learning_rate=rate)._schedules._table for rate in rates]
+    assert np.signbit(tables[0][0, 0]) != np.signbit(tables[1][0, 0])
+    assert sl.SOM(dim=1, grid=1).spec.given_parameters() != sl.SOM(dim=1, grid=[1, 1]).spec.given_parameters()
+
+
+@pytest.mark.parametrize("kind", ["som", "competitive", "gng", "rnn"])
+def test_a_model_learns_as_if_it_were_alone(kind: str) -> None:
+    spec = {
+        "som": {"grid": [4, 4]},
+        "competitive": {"units": 5},
+        "gng": {"max_units": 12},
+        "rnn": {"hidden": 4},
+    }
+    parameters = {"dim": 2, **spec[kind]}
+    alone = models.create(kind, parameters)
+    alone.learn(X)
+    expected = alone.state_hash()
+    del alone
+    gc.collect()
+    one, other = (models.create(kind, parameters) for _ in range(2))
+    untouched = other.state_hash()
+    one.learn(X)
+    assert one.state_hash() == expected
+    assert other.state_hash() == untouched
+    other.learn(X)
+    assert other.state_hash() == expected
+
+
+def test_a_shared_object_ends_with_its_last_model() -> None:
+    one = sl.SOM(dim=2, grid=(3, 7))
+    spec, pad = weakref.ref(one.spec), weakref.ref(one.pad)
+    del one
+    gc.collect()
+    assert spec() is None
+    assert pad() is None
+    made = shared(("test", 1), lambda: np.zeros(1))
+    assert shared(("test", 1), lambda: np.ones(1)) is made
