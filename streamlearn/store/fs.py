@@ -31,6 +31,7 @@ _NO_PREALLOCATION = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 _HOLDER_BYTES = 32  # of the lock file: the process id of its holder
 _MAPPED_BYTES = 128  # of the lock file
 _BUFFERS_PER_CALL = 1024  # IOV_MAX of Linux
+_NOT_PERMITTED = frozenset({errno.ENOSYS, errno.EPERM, errno.EACCES})  # a filter of system calls
 _SYNCFS_REPORTS_ERRORS = (5, 8)  # since this version of Linux, syncfs reports bytes that could not be written
 
 
@@ -185,11 +186,15 @@ class FS:
     def begin_group_sync(self, directory: Path) -> int | None:
         """Open a directory for `group_sync`, before the writes that it is to make durable.
 
-        Returns a descriptor, or ``None`` if this system cannot report all errors of such a sync.
+        Returns a descriptor, or ``None`` if the system does not permit such a sync, or hides its errors.
         """
         if _syncfs is None:
             return None
-        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if _syncfs(fd) != 0 and ctypes.get_errno() in _NOT_PERMITTED:
+            os.close(fd)
+            return None
+        return fd
 
     def group_sync(self, fd: int) -> None:
         """Make all bytes and names of the file system durable. ``fd`` is from `begin_group_sync`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 from collections import Counter
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from streamlearn.errors import BadCheckpoint, CheckpointExists, DiskFull
 from streamlearn.store import CheckpointStore
+from streamlearn.store import fs as fs_module
 from streamlearn.store.checkpoint import Content, Written
 from streamlearn.store.fs import FS
 from streamlearn.store.retention import Retention
@@ -188,3 +190,20 @@ def test_bad_ones_do_not_count_in_a_group(tmp_path: Path) -> None:
     assert [info.lsn for info in store.list("m6", 1)] == [30, 20]
     infos(store.write_all(contents(40, 9), retire=False))
     assert [info.lsn for info in store.list("m6", 1)] == [40, 30, 20]
+
+
+def test_a_process_that_may_not_sync_all_files_syncs_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container may forbid the system call."""
+
+    def forbidden(fd: int) -> int:
+        ctypes.set_errno(errno.EPERM)
+        return -1
+
+    store = CheckpointStore(FS(), tmp_path)
+    write(store, 10, "m0")
+    monkeypatch.setattr(fs_module, "_syncfs", forbidden)
+    assert FS().begin_group_sync(tmp_path) is None
+    assert infos(store.write_all(contents(20, 10))) == [(f"m{n}", 20) for n in range(10)]
+    assert store.verify() == []
