@@ -192,10 +192,10 @@ class Loop:
             messages = metrics.messages
             drained = self._firehose.read(BREAK_QUANTUM_NS)
             now = self._runtime.steady_ns()
-            if now > until:
-                return
             if self._interrupts.waiting(now):
                 self._read_requests(BREAK_QUANTUM_NS)
+            if now > until:
+                return
             if drained:
                 burst = self._waits_in_bursts and metrics.messages - messages >= BURST_MESSAGES
                 if not burst or self._context.shard.has_backlog:
@@ -264,7 +264,12 @@ class Loop:
     def _learn(self) -> None:
         """Learn for about one slice: one long slice of one model, or shorter ones of several in turn."""
         began = now = self._runtime.steady_ns()
-        while (applied := self._context.shard.step()) is not None:
+        while True:
+            if self._interrupts.waiting(now):
+                self._take_break()
+                now = self._runtime.steady_ns()
+            if (applied := self._context.shard.step()) is None:
+                return
             before, now = now, self._runtime.steady_ns()
             hosted = applied.hosted
             if applied.rows:
@@ -274,9 +279,6 @@ class Loop:
             self._publish_outputs(applied)
             self._context.watermarks.advance_applied(hosted)
             self._checkpointer.between_slices(hosted)
-            if self._interrupts.waiting(now):
-                self._take_break()
-                now = self._runtime.steady_ns()
             if now - began > self._slice_ns // 2:
                 return
 
