@@ -12,6 +12,7 @@ CONTRIBUTING.md, "The path of a sample", shows one turn as pseudo-code.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -92,6 +93,8 @@ class Loop:
         self._failure: FatalError | None = None
         self._next_tick = 0.0
         self._watchdog = Watchdog()
+        limits = context.limits
+        self._firehose_limits = replace(limits, frame_bytes=limits.firehose_frame_bytes)
         self._poller = context.runtime.poller()
         self._poller_without_firehose = context.runtime.poller()
         for source in (context.sockets.requests, context.sockets.events, context.self_pipe):
@@ -251,7 +254,7 @@ class Loop:
 
     def _handle_firehose(self, identity: Identity, frames: list[Frame]) -> Learn | None:
         try:
-            request = decode_request(frames, self._context.limits)
+            request = decode_request(frames, self._firehose_limits)
             if not isinstance(request, Learn):
                 raise BadMessage("the firehose accepts learn only")
             self._access.check(identity, request, "pushes")

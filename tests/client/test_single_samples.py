@@ -7,8 +7,9 @@ import random
 import numpy as np
 import pytest
 
+from streamlearn_client import Client
 from streamlearn_client.errors import BadMessage, BadShape, BadValue
-from streamlearn_client.protocol import Request
+from streamlearn_client.protocol import Limits, Request
 from tests.client.test_stream import numbered
 
 
@@ -99,3 +100,21 @@ def test_a_daemon_that_refuses_cumulative_acks_serves_the_stream(daemon, client,
         stream.push_many(numbered(20, 40))
     assert np.array_equal(pump.rows, numbered(0, 40))
     assert len(asked) == 2, "asked once per connection"
+
+
+def test_a_large_batch_is_sent_to_the_firehose_in_parts(daemon, client, pump, until):
+    x = np.arange(300_000, dtype="<f4").reshape(-1, 2)  # 1.2 MB
+    ids = np.arange(len(x))
+    with client.firehose("pump", producer="me") as firehose:
+        firehose.push(x, ids=ids)
+        until(lambda: sum(len(batch.x) for batch in pump.batches) == len(x))
+        assert firehose.sent == 2
+    assert np.array_equal(pump.rows, x)
+    assert np.array_equal(np.concatenate([batch.ids for batch in pump.batches]), ids)
+    assert [batch.seq for batch in pump.batches] == [0, 1]
+    daemon.limits = Limits(frame_bytes=1 << 21)  # 128 KiB for the firehose
+    with Client(daemon.endpoint) as other, other.firehose("pump") as firehose:
+        firehose.push(x)
+        until(lambda: sum(len(batch.x) for batch in pump.batches) == 2 * len(x))
+        assert firehose.sent == 10
+    assert max(batch.x.nbytes for batch in pump.batches[2:]) <= 1 << 17

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import zmq
 
@@ -23,6 +25,20 @@ def test_the_firehose_is_learned_and_its_gaps_are_counted(running: Running) -> N
     assert stats["models"]["m"]["duplicates"] == 1
     assert stats["firehose_lost"] == 2
     assert stats["errors"] == {"UNKNOWN_MODEL": 1, "BAD_MESSAGE": 1}
+
+
+def test_a_frame_of_the_firehose_has_a_16th_of_the_limit(serve: Callable[..., Running]) -> None:
+    running = serve(limits={"frame_bytes": 1 << 21})
+    wire, firehose = running.wire, running.connect(zmq.PUSH, "firehose")
+    wire.create(dim=2)
+    rows = (1 << 17) // 8
+    x = np.zeros((rows + 1, 2), np.float32)
+    firehose.send(Learn("m", x[:rows]))
+    firehose.send(Learn("m", x))
+    firehose.send(Learn("m", x[:1]))
+    wait_for(lambda: wire.call("describe", "m")["samples"] == rows + 1)
+    assert wire.call("stats")["errors"] == {"TOO_LARGE": 1}
+    assert wire.learn(x)["rows"] == rows + 1
 
 
 # -------------------------------------------------------------------------------------------------- events

@@ -356,7 +356,16 @@ class AsyncClient(AsyncAdministration):
             if endpoint is not None:
                 return Firehose(model, endpoint, producer, self.timeout, connection_keys=self._keys)
             announced = await self._run(self._session.endpoint("firehose"))
-            return Firehose(model, announced, producer, self.timeout, self.endpoint, self._keys)
+            limits = await self._run(self._session.limits())
+            return Firehose(
+                model,
+                announced,
+                producer,
+                self.timeout,
+                self.endpoint,
+                self._keys,
+                limits.firehose_frame_bytes,
+            )
 
         return AsyncFirehose(start)
 

@@ -51,7 +51,9 @@ class AsyncFirehose:
         keys: IdentifiersLike | None = None,
         ids: IdentifiersLike | None = None,
     ) -> None:
-        """Send samples in one message. Wait while the socket is not connected or its queue is full.
+        """Send samples. Wait while the socket is not connected or its queue is full.
+
+        More than 1 MiB is sent in several batches.
 
         Parameters
         ----------
@@ -70,14 +72,16 @@ class AsyncFirehose:
             If the arrays are not valid samples. The daemon checks the number of columns and does not report
             it.
         NoAnswer
-            If the socket accepted no message within the client's timeout. The batch was not sent.
+            If the socket accepted no message within the client's timeout. The batch was not sent; of several
+            batches, the first ones may have been.
         """
-        await self._send(self.firehose._message(x, y, keys, ids))
+        for message in self.firehose._messages(x, y, keys, ids):
+            await self._send(message)
 
     async def push_targets(
         self, ids: IdentifiersLike, y: SamplesLike, *, keys: IdentifiersLike | None = None
     ) -> None:
-        """Send targets of earlier samples in one message.
+        """Send targets of earlier samples. More than 1 MiB is sent in several batches.
 
         Parameters
         ----------
@@ -93,9 +97,11 @@ class AsyncFirehose:
         BadShape, BadDtype, BadValue
             If the arrays are not valid targets.
         NoAnswer
-            If the socket accepted no message within the client's timeout. The batch was not sent.
+            If the socket accepted no message within the client's timeout. The batch was not sent; of several
+            batches, the first ones may have been.
         """
-        await self._send(self.firehose._message(None, y, keys, ids))
+        for message in self.firehose._messages(None, y, keys, ids):
+            await self._send(message)
 
     async def _send(self, message: Message) -> None:
         """Send a message on the event loop, in one step: a cancelled call has sent nothing."""

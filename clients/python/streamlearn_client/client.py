@@ -345,7 +345,16 @@ class Client(Administration):
         if endpoint is not None:
             return Firehose(model, endpoint, producer, self.timeout, connection_keys=self._keys)
         announced = self._run(self._session.endpoint("firehose"))
-        return Firehose(model, announced, producer, self.timeout, self.endpoint, self._keys)
+        limits = self._run(self._session.limits())
+        return Firehose(
+            model,
+            announced,
+            producer,
+            self.timeout,
+            self.endpoint,
+            self._keys,
+            limits.firehose_frame_bytes,
+        )
 
     def subscribe(self, model: str | None, *kinds: EventKind, timeout: float | None = None) -> Subscription:
         """Subscribe to the events of a model.

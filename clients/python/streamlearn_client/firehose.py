@@ -29,6 +29,8 @@ from streamlearn_client.timeouts import Deadline, check_timeout
 __all__ = ["Firehose", "Message"]
 
 LINGER_MS: Final = 1000
+PART_BYTES: Final = 1 << 20
+"""Largest array frame. A larger batch is sent in parts, which the daemon joins."""
 POLL_MS: Final = 100
 """Longest single wait for the socket, so that `Firehose.close` in another thread does not wait long."""
 
@@ -58,6 +60,7 @@ class Firehose:
         timeout: float | None,
         announced_by: str | None = None,
         connection_keys: ClientKeys | None = None,
+        frame_bytes: int = PART_BYTES,
     ) -> None:
         self.model = model
         self.endpoint = endpoint
@@ -66,6 +69,7 @@ class Firehose:
         self._timeout = check_timeout(timeout)
         self._announced_by = announced_by
         self._keys = connection_keys
+        self._frame_bytes = min(frame_bytes, PART_BYTES)
         self._owner = Owner("firehose")
         self._lock = threading.Lock()
         self._closed = False
@@ -83,7 +87,9 @@ class Firehose:
         keys: IdentifiersLike | None = None,
         ids: IdentifiersLike | None = None,
     ) -> None:
-        """Send samples in one message. Wait while the socket is not connected or its queue is full.
+        """Send samples. Wait while the socket is not connected or its queue is full.
+
+        More than 1 MiB is sent in several batches.
 
         Parameters
         ----------
@@ -102,14 +108,16 @@ class Firehose:
             If the arrays are not valid samples. The daemon checks the number of columns and does not report
             it.
         NoAnswer
-            If the socket accepted no message within the client's timeout. The batch was not sent.
+            If the socket accepted no message within the client's timeout. The batch was not sent; of several
+            batches, the first ones may have been.
         """
-        self._send(self._message(x, y, keys, ids))
+        for message in self._messages(x, y, keys, ids):
+            self._send(message)
 
     def push_targets(
         self, ids: IdentifiersLike, y: SamplesLike, *, keys: IdentifiersLike | None = None
     ) -> None:
-        """Send targets of earlier samples in one message.
+        """Send targets of earlier samples. More than 1 MiB is sent in several batches.
 
         Parameters
         ----------
@@ -125,9 +133,11 @@ class Firehose:
         BadShape, BadDtype, BadValue
             If the arrays are not valid targets.
         NoAnswer
-            If the socket accepted no message within the client's timeout. The batch was not sent.
+            If the socket accepted no message within the client's timeout. The batch was not sent; of several
+            batches, the first ones may have been.
         """
-        self._send(self._message(None, y, keys, ids))
+        for message in self._messages(None, y, keys, ids):
+            self._send(message)
 
     def close(self) -> None:
         """Close the firehose. Wait for at most 1 s until queued messages are sent."""
@@ -155,21 +165,23 @@ class Firehose:
             announced_by=self._announced_by,
         )
 
-    def _message(
+    def _messages(
         self,
         x: SamplesLike | None,
         y: SamplesLike | None,
         keys: IdentifiersLike | None,
         ids: IdentifiersLike | None,
-    ) -> Message:
+    ) -> list[Message]:
         self._owner.check()
         if type(x) is np.ndarray and x.dtype is F4 and x.ndim == 1 and y is keys is ids is None:
             last = self._last
             if last is None or x.shape != last[0]:
                 self._last = last = x.shape, self._header(as_batch(self.model, x))
-            return last[1], (x.tobytes(),)  # the usual case: a sample of the same length, without a check
+            return [(last[1], (x.tobytes(),))]  # the usual case: a sample of the same length, without a check
         batch = as_batch(self.model, x, y, keys, ids)
-        return self._header(batch), tuple(array_frames(batch))
+        step = max(1, self._frame_bytes // max(array[:1].nbytes for array in batch.arrays.values()))
+        parts = [batch.part(start, start + step) for start in range(0, batch.rows, step)]
+        return [(self._header(part), tuple(array_frames(part))) for part in parts]
 
     def _header(self, batch: Learn) -> LearnHeader:
         return LearnHeader(batch._replace(producer=self.producer, epoch=self._epoch, ack="none"))

@@ -39,6 +39,9 @@ VERSION: Final = 1
 RESEND_WINDOW: Final = 256
 """How many of its last batches a producer may send again: the daemon has the digests of so many."""
 
+FIREHOSE_SHARE: Final = 16
+LEAST_FIREHOSE_BYTES: Final = 1 << 16
+
 Id: TypeAlias = int | str | bytes | None
 """Id of a request, repeated in the reply: a 64-bit integer, or text or bytes of up to 64 bytes."""
 
@@ -275,6 +278,11 @@ class Limits:
     rows: int = 1 << 20
     frames: int = 5
     window: int = RESEND_WINDOW
+
+    @property
+    def firehose_frame_bytes(self) -> int:
+        """Largest array frame of a message to the firehose, of which more messages may wait."""
+        return min(self.frame_bytes, max(self.frame_bytes // FIREHOSE_SHARE, LEAST_FIREHOSE_BYTES))
 
     def to_map(self) -> dict[str, int]:
         """Return the limits by name.
