@@ -187,7 +187,8 @@ class RNN(Recurrent):
         self, x: Float32, y: Float32, slots: Integers, *others: NDArray[Any]
     ) -> tuple[int, dict[str, NDArray[Any]]]:
         """Call ``tbptt.learn``. Return the number of rows done, and their outputs by name."""
-        outputs = self._empty_outputs(len(y)).arrays | {"sample": np.empty(len(y), np.int64)}
+        outputs = self._empty_outputs(len(y))
+        outputs["sample"] = np.empty(len(y), np.int64)
         rows = tbptt.learn(x, y, slots, *others, *self._learn_arguments, self.interrupt, *outputs.values())
         if rows < len(y):
             outputs = {name: array[:rows] for name, array in outputs.items()}
@@ -202,15 +203,15 @@ class RNN(Recurrent):
         slots = self._slots.find(keys, len(keys))
         order = np.argsort(inverse, kind="stable")
         parts = [self._rollout(batch.x[inverse == k], slots[k]) for k in range(len(keys))]
-        out = joined_outputs(parts) if parts else self._empty_outputs(0)
+        out = joined_outputs(parts) if parts else RNNOutputs(**self._empty_outputs(0))
         for array in out.arrays.values():
             array[order] = array.copy()
         return self._shaped(out)
 
     def _rollout(self, x: Float32, slot: int) -> RNNOutputs:
-        out = self._empty_outputs(len(x))
-        rollout.predict(x, slot, *self._predict_arguments, 0, _ONE, _UNUSED, *out.arrays.values())
-        return out
+        outputs = self._empty_outputs(len(x))
+        rollout.predict(x, slot, *self._predict_arguments, 0, _ONE, _UNUSED, *outputs.values())
+        return RNNOutputs(**outputs)
 
     @locked
     def forecast(self, steps: int, key: int | str | None = None) -> Float32:
@@ -312,19 +313,20 @@ class RNN(Recurrent):
                 f"may not exceed {_MAX_GENERATED}; ask for fewer steps at a time",
                 most=most,
             )
-        x, out = np.full((n, self.dim), np.nan, np.float32), self._empty_outputs(n)
+        x, outputs = np.full((n, self.dim), np.nan, np.float32), self._empty_outputs(n)
         random = np.array([seed], np.uint64)
         drawing = 1, np.float32(temperature), random
-        rollout.predict(x, slot, *self._predict_arguments, *drawing, *out.arrays.values())
-        return x, out.prediction
+        rollout.predict(x, slot, *self._predict_arguments, *drawing, *outputs.values())
+        return x, outputs["prediction"]
 
-    def _empty_outputs(self, n: int) -> RNNOutputs:
-        return RNNOutputs(
-            prediction=np.empty((n, self.outputs), np.float32),
-            error=np.empty(n, np.float32),
-            score=np.empty(n, np.float32),
-            present=np.empty(n, np.int32),
-        )
+    def _empty_outputs(self, n: int) -> dict[str, NDArray[Any]]:
+        """Return the arrays of ``RNNOutputs``, in the order of the kernels' parameters."""
+        return {
+            "prediction": np.empty((n, self.outputs), np.float32),
+            "error": np.empty(n, np.float32),
+            "score": np.empty(n, np.float32),
+            "present": np.empty(n, np.int32),
+        }
 
     def _shaped(self, out: RNNOutputs) -> RNNOutputs:
         """Shape predictions of a horizon to (n, horizon, dim)."""
