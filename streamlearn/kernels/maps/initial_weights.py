@@ -76,7 +76,8 @@ def _fill_samples(scaled, centre, units, weights):
 def _apply_covariance(deviations, direction, out):
     """out = XᵀX·direction, X the ``deviations`` (m, dim); returns |X·direction|². Needs no (dim, dim)
     matrix."""
-    out[:] = 0.0
+    for d in range(out.size):
+        out[d] = 0.0
     squares = 0.0
     for n in range(deviations.shape[0]):
         along = 0.0
