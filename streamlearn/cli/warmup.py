@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import typer
 
 from streamlearn.cli.options import Json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from streamlearn.kernels import Progress
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,32 +29,47 @@ def warmup(as_json: Json = False) -> None:
     from streamlearn.cli import report
 
     began = time.monotonic()
-    with report.console(err=True).status("loading the compiler"):
-        from streamlearn.kernels import compiler
     count = compile_kernels()
+    from streamlearn.kernels import compiler
+
     seconds = time.monotonic() - began
     facts = {"kernels": count, "seconds": round(seconds, 3), "cache": str(compiler.cache_path())}
     report.show(facts, as_json, f"{report.many(count, 'kernel')} ready in {report.duration(seconds)}")
 
 
 def compile_kernels() -> int:
-    """Compile all kernels with a progress bar on standard error; return their number."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    """Compile all kernels and return their number. Show the progress on standard error.
 
-    from streamlearn import kernels
+    A terminal gets a bar. Otherwise each kernel that is compiled gets a line.
+    """
     from streamlearn.cli import report
 
+    console = report.console(err=True)
+    if not console.is_terminal:
+        console.print("loading the compiler")
+    with console.status("loading the compiler"):
+        from streamlearn import kernels
+    if kernels.not_cached() and not console.is_terminal:
+        return kernels.compile_all(
+            lambda name, done, total: console.print(f"compiling kernel {done + 1} of {total}, {name}")
+        )
+    return _with_bar(console, kernels.compile_all)
+
+
+def _with_bar(console: Console, compile_all: Callable[[Progress], int]) -> int:
+    from rich import progress as bars
+
     columns = (
-        TextColumn("compiling kernels"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", style="dim"),
+        bars.TextColumn("compiling kernels"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+        bars.TextColumn("{task.description}", style="dim"),
     )
-    with Progress(*columns, console=report.console(err=True), transient=True) as progress:
+    with bars.Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=None)
 
         def update(name: str, done: int, total: int) -> None:
             progress.update(task, description=name, completed=done, total=total)
 
-        return kernels.compile_all(update)
+        return compile_all(update)
