@@ -112,8 +112,9 @@ async def create(endpoint: str, names: list[str]) -> None:
 def feed(pid: int, endpoints: dict[str, str], names: list[str], rounds: int) -> dict[str, float]:
     """Send ``rounds`` samples to each model in turn; return the rate and the CPU time of the loop."""
     context = multiprocessing.get_context("spawn")
-    go, ready = context.Event(), context.Event()
-    sender = context.Process(target=send, args=(endpoints["firehose"], names, rounds, ready, go), daemon=True)
+    go, ready, done = context.Event(), context.Event(), context.Event()
+    arguments = (endpoints["firehose"], names, rounds, ready, go, done)
+    sender = context.Process(target=send, args=arguments, daemon=True)
     sender.start()
     ready.wait(120)
     with Client(endpoints["requests"]) as client:
@@ -127,13 +128,17 @@ def feed(pid: int, endpoints: dict[str, str], names: list[str], rounds: int) -> 
         assert not stats["firehose_lost"], stats
         learned = {client.describe(name)["samples"] for name in names[:: len(names) // 10 or 1]}
         assert learned == {rounds}, f"samples were not learned within {RATE_SECONDS} s: {learned}"
+    done.set()
     sender.join(10)
     samples = rounds * len(names)
     return {"samples_per_second": samples / seconds, "loop_cpu_us_per_sample": 1e6 * cpu / samples}
 
 
-def send(endpoint: str, names: list[str], rounds: int, ready: Any, go: Any) -> None:
-    """Runs in a process of its own: encode all messages, then send them as fast as possible."""
+def send(endpoint: str, names: list[str], rounds: int, ready: Any, go: Any, done: Any) -> None:
+    """Runs in a process of its own: encode all messages, then send them as fast as possible.
+
+    The connection stays open until all is learned: what a closed one has not delivered may be lost.
+    """
     stream = np.random.default_rng(1).random((rounds, len(names), 1, DIM), dtype=np.float32)
     messages = [
         encode_request(Learn(name, stream[seq, n], producer="feed", epoch=1, seq=seq, ack="none"))
@@ -141,12 +146,13 @@ def send(endpoint: str, names: list[str], rounds: int, ready: Any, go: Any) -> N
         for n, name in enumerate(names)
     ]
     with zmq.Context() as context, context.socket(zmq.PUSH) as socket:
-        socket.linger = int(1000 * RATE_SECONDS)  # wait until all is sent
+        socket.linger = 0
         socket.connect(endpoint)
         ready.set()
         go.wait()
         for frames in messages:
             socket.send_multipart(frames)
+        done.wait()
 
 
 def resident_mb(pid: int) -> float:
