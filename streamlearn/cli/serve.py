@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -86,8 +87,9 @@ def serve(
             rights=rights,
             repair=repair or None,
         )
-        logs.configure(wanted.log.level, wanted.log.format)
-        logs.get_logger(__name__).info("starting streamlearn %s", __version__)
+        if sys.stderr.isatty():  # otherwise a start that fails prints one line, its error
+            logs.configure(wanted.log.level, wanted.log.format)
+            logs.get_logger(__name__).info("starting streamlearn %s", __version__)
 
         from streamlearn.daemon import lifecycle  # imports the compiler, which takes time
 
