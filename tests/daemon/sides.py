@@ -79,6 +79,8 @@ class Side:
 
     def __init__(self, directory: Path, clock: Clock, fast: bool = True, **settings: Any) -> None:
         self.clock = clock
+        for kind in ("som", "competitive", "rnn"):
+            models.load_kernels(kind)  # no thread runs that could do it
         self.directory, self.disk, self.network = directory, Disk(), Network()
         self.journal = Journal.open(self.disk, directory / "journal")
         checkpoints = CheckpointStore(self.disk, directory / "checkpoints")
@@ -122,9 +124,12 @@ class Side:
         for _ in range(8):
             self.daemon.loop.turn()
             self.journal.sync()
-        while self.daemon.context.shard.has_backlog or not self.daemon.loop._group_commit.idle:
+        for _ in range(1000):
+            if not self.daemon.context.shard.has_backlog and self.daemon.loop._group_commit.idle:
+                return
             self.daemon.loop.turn()
             self.journal.sync()
+        raise AssertionError("the burst is not handled after 1000 turns")
 
     def outcome(self) -> dict[str, Any]:
         """Everything that must not depend on the way, except answers and records."""

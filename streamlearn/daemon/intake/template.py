@@ -17,6 +17,7 @@ from streamlearn_client.protocol import Frame, Learn
 
 ID, SEQ = b"\xa2id", b"\xa3seq"  # the names of the fields, as MessagePack texts
 MOST_TEMPLATES = 1 << 14
+MOST_HEADER_BYTES = 512  # an ordinary header has 300 at most; bounds the memory of the templates
 
 Key: TypeAlias = tuple[bytes, bytes, bytes]
 """The bytes of a header before, between and after the values of `id` and `seq`.
@@ -129,7 +130,7 @@ class Templates:
             return  # late targets, numbers in the header, or a batch so large that decoding is cheap
         header = bytes(header)
         found = split(header)
-        if found is None:
+        if found is None or len(header) > MOST_HEADER_BYTES:
             return
         key, id_at, seq_at = found
         known = self._templates.get(key)
