@@ -14,6 +14,7 @@ import numpy as np
 
 from ..compiler import device, kernel
 from . import forgetting
+from .interrupt import requested
 
 DONE = -2  # in place of the winner: the class was learned
 
@@ -92,12 +93,13 @@ def _find(sample_id, samples, waiting_ids, waiting_winners):
 
 
 @kernel(
-    "void(f4[:,::1], i8[::1], i8, f8[::1], i8, f8[::1], f8, i8[::1], i4[::1], i4[::1],"
+    "i8(f4[:,::1], i8[::1], u1[::1], i8, f8[::1], i8, f8[::1], f8, i8[::1], i4[::1], i4[::1],"
     " i8[::1], b1, i8[::1], i4[::1], i4[::1])"
 )
 def learn_late(
     y,  # (n, 1)
     ids,  # (n,)
+    interrupt,  # (1,): see interrupt.py
     samples,  # number of samples learned
     counts,  # (units·classes + 1,)
     classes,
@@ -112,18 +114,24 @@ def learn_late(
     winner,  # (n,)
     label,  # (n,)
 ):
-    """Learn classes of earlier samples. Write number, winner and label of each of these samples."""
+    """Learn classes of earlier samples. Write number, winner and label of each of these samples.
+
+    Returns the number of classes done.
+    """
     for n in range(ids.size):
         number = _find(ids[n], samples, waiting_ids, waiting_winners)
         sample[n] = number
         winner[n], label[n] = -1, -1
         if number < 0:
             unmatched[0] += 1 if learning else 0
-            continue
-        place = number % waiting_ids.size
-        i = np.int64(waiting_winners[place])
-        winner[n], label[n] = i, waiting_labels[place]
-        if learning and y[n, 0] == y[n, 0]:
-            waiting_winners[place] = DONE
-            if i >= 0:
-                _learn_class(y[n, 0], i, label[n], counts, classes, quality, decay)
+        else:
+            place = number % waiting_ids.size
+            i = np.int64(waiting_winners[place])
+            winner[n], label[n] = i, waiting_labels[place]
+            if learning and y[n, 0] == y[n, 0]:
+                waiting_winners[place] = DONE
+                if i >= 0:
+                    _learn_class(y[n, 0], i, label[n], counts, classes, quality, decay)
+        if requested(interrupt):
+            return n + 1
+    return ids.size

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from ...kernels import compiler
 from ...kernels.stream import labels as kernels
 from .. import base
-from ..batch import Batch, Float32, Targets, part
+from ..batch import Batch, Float32, Targets, first_rows, part
 from ..locking import locked
 from ..outputs import LabelTargetOutputs, ModelOutputs, WinnerOutputs
 from ..row_cost import SCALAR, Cost
@@ -138,16 +138,17 @@ class LabelledModel(FixedUnitModel):
         n = targets.rows
         winner, label = np.empty(n, np.int32), np.empty(n, np.int32)
         out = LabelTargetOutputs(sample=np.empty(n, np.int64), winner=winner, label=label)
-        kernels.learn_late(
+        done = kernels.learn_late(
             y=targets.y,
             ids=targets.ids,
+            interrupt=self.interrupt,
             samples=self.samples,
             unmatched=self.state["labels.unmatched"],
             learning=learning,
             **self._label_arguments,
             **out.arrays,
         )
-        return out
+        return out if done == n else first_rows(out, done)
 
     def predict_validated(self, batch: Batch) -> WinnerOutputs:
         """Return the outputs for a batch that ``validate`` returned, with the winners' labels."""
