@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamlearn_client import Client
-from streamlearn_client.protocol import Learn, Request, decode_reply, encode_request
+from streamlearn_client.protocol import Learn, Limits, Request, decode_reply, encode_request
 
 from .zmtp import Peer, message
 
@@ -167,9 +167,12 @@ def large_batches(endpoints: Endpoints, seconds: float) -> Got:
 
 
 def large_firehose(endpoints: Endpoints, seconds: float) -> Got:
-    """Send large batches to a slow model over the firehose."""
+    """Send the largest batches that the firehose accepts to a slow model."""
     _model(endpoints, "slow", "som", HEAVY)
-    frames = encode_request(Learn("slow", np.zeros((4096, HEAVY["dim"]), np.float32), ack="none"))
+    with Client(endpoints.requests) as client:
+        limits = Limits.from_map(client.hello()["limits"])
+    rows = limits.firehose_frame_bytes // (4 * HEAVY["dim"])
+    frames = encode_request(Learn("slow", np.zeros((rows, HEAVY["dim"]), np.float32), ack="none"))
     socket = zmq.Context.instance().socket(zmq.PUSH)
     socket.linger, socket.sndhwm = 0, 4
     socket.connect(endpoints.firehose)

@@ -26,6 +26,21 @@ def test_wildcard_ports_are_reported_with_their_real_numbers() -> None:
         sockets.close(0)
 
 
+def test_no_heartbeats_while_nobody_reads() -> None:
+    """A heartbeat on a connection whose peer has left and whose messages nobody reads ends the process.
+
+    libzmq 4.3.5: "Assertion failed: !_io_error". TCP keepalive notices a machine that vanished.
+    """
+    sockets = bind(Endpoints(requests=FREE, firehose=FREE, events=FREE), 1 << 20)
+    try:
+        for socket in (sockets.requests, sockets.firehose, sockets.events):
+            assert socket.heartbeat_ivl == 0
+            assert socket.tcp_keepalive == 1
+            assert 0 < socket.tcp_keepalive_idle + socket.tcp_keepalive_intvl * socket.tcp_keepalive_cnt <= 20
+    finally:
+        sockets.close(0)
+
+
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
 def test_an_endpoint_that_is_taken_is_not_taken_over(tmp_path: Path, transport: str) -> None:
     wanted = FREE if transport == "tcp" else f"ipc://{tmp_path}/socket"
@@ -81,13 +96,14 @@ def test_frames_a_little_too_large_arrive_and_absurd_ones_do_not() -> None:
     context = zmq.Context()
     try:
         assert sockets.requests.maxmsgsize == 1 << 23
+        assert sockets.firehose.maxmsgsize == 1 << 19
         sender = context.socket(zmq.PUSH)
         sender.linger = 0
         sender.connect(sockets.endpoints()["firehose"])
-        sender.send(bytes(1 << 23))
+        sender.send(bytes(1 << 19))
         assert sockets.firehose.poll(60_000)
-        assert len(sockets.firehose.recv()) == 1 << 23
-        sender.send(bytes((1 << 23) + 1))
+        assert len(sockets.firehose.recv()) == 1 << 19
+        sender.send(bytes((1 << 19) + 1))
         sender.send(b"next")
         assert sockets.firehose.poll(60_000)  # the first was dropped with its connection
         assert sockets.firehose.recv() == b"next"
