@@ -29,6 +29,7 @@ from streamlearn_client.protocol import Learn, Request
 log = logs.get_logger(__name__)
 
 MOST_WAITING = 1000  # requests
+MOST_BYTES = 16 << 20  # of their samples
 BYTES = 64 << 20  # of all kernels, when they are loaded
 
 Resume = Callable[[], None]
@@ -78,6 +79,7 @@ class KernelLoader:
         self._thread = context.runtime.thread
         self._worker = Worker(context.self_pipe, "kernels", context.runtime)
         self._waiting: dict[str, list[Resume]] = {}  # by model
+        self._bytes = 0  # of the samples that wait
         self._loading: Compilation | None = None
         self._rest: Compilation | None = None
         self._stopping = False
@@ -97,11 +99,13 @@ class KernelLoader:
 
     def wait(self, request: Request | Learn, resume: Resume) -> None:
         """Call `resume` when the kernels are loaded, or when they can't be. Raises `Busy`."""
-        if sum(map(len, self._waiting.values())) >= MOST_WAITING:
+        size = 0 if request.x is None else request.x.nbytes
+        if sum(map(len, self._waiting.values())) >= MOST_WAITING or self._bytes + size > MOST_BYTES:
             raise Busy(
-                f"{MOST_WAITING} requests wait until kernels are compiled, and no more may wait; send this "
-                "again later"
+                "too many requests wait until kernels are compiled; send this again later",
+                limit="requests that wait for kernels",
             )
+        self._bytes += size
         if request.model in self._waiting:
             self._waiting[request.model].append(resume)
             return
@@ -165,6 +169,8 @@ class KernelLoader:
     def _resume(self, model: str) -> None:
         for resume in self._waiting.pop(model, ()):
             resume()
+        if not self._waiting:
+            self._bytes = 0
 
     def _stop_compilers(self) -> None:
         for compilation in (self._loading, self._rest):

@@ -98,10 +98,11 @@ def test_a_stop_refuses_the_requests_that_wait(
     assert running.failure is None
 
 
-def test_the_number_of_waiting_requests_is_limited(
-    compiler: Compiler, running: Running, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("limit", ["MOST_WAITING", "MOST_BYTES"])
+def test_the_requests_that_wait_are_limited(
+    limit: str, compiler: Compiler, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "MOST_WAITING", 3)
+    monkeypatch.setattr(kernels, limit, {"MOST_WAITING": 3, "MOST_BYTES": 2 * X[:1].nbytes}[limit])
     wire = running.wire
     waiting = {wire.send(CREATE), *(wire.send(Learn("new", X[:1])) for _ in range(2))}
     refused = wire.send(Learn("new", X[:1]))

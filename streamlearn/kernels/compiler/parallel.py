@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 MAX_WORKERS = 4  # each takes about 200 MB
-SLOWEST = ("tbptt", "bidirectional", "rollout")  # modules to start first
+SLOWEST = ("tbptt", "bidirectional", "rollout")
 LOWEST_PRIORITY = 19  # of nice(2): a worker then runs when nothing else does
 
 
@@ -34,7 +34,9 @@ class Compilation:
         beside: bool = False,
     ) -> None:
         self._total = len(names)
-        self._pending = sorted(names, key=lambda name: name.partition(".")[0] in SLOWEST)  # the last is next
+        # The last is next: a slow one, so that no worker is alone at the end. Beside serving a quick one is
+        # next, because then a new model more often finds its kernels compiled.
+        self._pending = sorted(names, key=lambda name: (name.partition(".")[0] in SLOWEST) != beside)
         self._progress = progress
         self._started = count()
         self._priority = LOWEST_PRIORITY if beside else 0
