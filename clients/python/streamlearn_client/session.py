@@ -57,8 +57,9 @@ Operation: TypeAlias = Generator[Call, Reply, T]
 
 ANSWERED_LEVELS: Final = ACK_LEVELS - {"none"}
 EPOCH_TRIES: Final = 4
-COMPILE_SECONDS: Final = 300.0  # the first model of a kind may wait until its kernels are compiled
 """How often a batch is sent whose epoch the daemon refuses."""
+COMPILE_SECONDS: Final = 300.0
+"""How long to wait for the answer to create. The first model of a kind waits for its kernels."""
 
 
 @dataclass(slots=True)
