@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--quick", action="store_true", help="small sizes and one round; the numbers mean nothing"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the results to FILE; --only keeps other suites in it"
+    )
     options = parser.parse_args(arguments)
     names = suites.chosen(options.only)
     unknown = [name for name in names if name not in suites.SUITES]
@@ -39,7 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
     settings = Settings(1 if options.quick else options.rounds, options.seed, options.quick)
     console = Console(stderr=True)
     run = results.Run(settings)
+    earlier = options.json.read_text() if options.json and options.only and options.json.exists() else None
     began = time.monotonic()
+    if not options.quick:  # no suite waits for the compiler
+        console.print("loading or compiling all kernels", highlight=False)
+        subprocess.run([sys.executable, "-m", "streamlearn", "warmup"], check=True, stdout=subprocess.DEVNULL)
     for number, name in enumerate(names, 1):
         at = f"{name} (suite {number} of {len(names)}, {time.monotonic() - began:.0f} s)"
         with console.status(f"measuring {at}"):
@@ -47,13 +55,13 @@ def main(arguments: list[str] | None = None) -> int:
                 console.print(f"measuring {at}", highlight=False)
             for row in _pinned(suites.SUITES[name], settings):
                 run.add(name, row)
-                console.print(f"  {results.line(row)}", highlight=False)
+                console.print(f"  {results.line(row)}", highlight=False, soft_wrap=True)
+        if options.json:  # after every suite: an interrupted run keeps what it measured
+            options.json.write_text(run.as_json(earlier))
     out = Console(width=None if console.is_terminal else 150)
     for table in run.tables():
         out.print(table)
     out.print(run.footer(), highlight=False)
-    if options.json:
-        options.json.write_text(run.as_json())
     return 0
 
 

@@ -29,17 +29,15 @@ def units_in_reach(rows: int, columns: int, sigma: float) -> float:
 def map_learning(roof: Roof, units: int, dim: int, moved: float) -> Limit:
     """Every weight is compared with the sample, and those of ``moved`` units move.
 
-    In one pass each weight is loaded once, and a moved one is stored once.
+    Each moved weight is loaded and stored once. Samples of a batch can share the loads of the others.
     """
-    size = units * dim * 4
     arithmetic = (units + moved) * dim / LANES / roof.distance
-    memory = (units - moved) * dim / LANES / roof.read(size) + moved * dim / LANES / roof.update(size)
-    return _limit(arithmetic, memory)
+    return _limit(arithmetic, moved * dim / LANES / roof.update(units * dim * 4))
 
 
 def map_search(roof: Roof, units: int, dim: int) -> Limit:
-    """Every weight is compared with the sample."""
-    return map_learning(roof, units, dim, 0.0)
+    """Every weight is compared with the sample. Samples of a batch can share the loads."""
+    return _limit(units * dim / LANES / roof.distance, 0.0)
 
 
 def recurrent_learning(roof: Roof, gates: int, dim: int, hidden: int, outputs: int) -> Limit:

@@ -45,12 +45,15 @@ def _thread_cpu(pid: int, thread: int) -> float:
 
 @contextmanager
 def daemon(
-    directory: Path, options: Sequence[str] = (), environment: dict[str, str] | None = None
+    directory: Path,
+    options: Sequence[str] = (),
+    environment: dict[str, str] | None = None,
+    module: str = "streamlearn",
 ) -> Iterator[Daemon]:
     """Run a daemon on free loopback ports until the end of the block, and stop it cleanly."""
     ports = dict.fromkeys(("requests", "firehose", "events"), "tcp://127.0.0.1:*")
     bound = [part for name, endpoint in ports.items() for part in (f"--{name}", endpoint)]
-    command = [sys.executable, "-m", "streamlearn", "serve", "--data-dir", str(directory), *bound, *options]
+    command = [sys.executable, "-m", module, "serve", "--data-dir", str(directory), *bound, *options]
     began = time.perf_counter()
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=os.environ | (environment or {})

@@ -39,13 +39,12 @@ class Run:
             f"Numba {about['numba']}; {peers_found}; {self.settings.rounds} rounds, seed {self.settings.seed}"
         )
 
-    def as_json(self) -> str:
-        """The results as one JSON object."""
-        found = {
-            "machine": machine(),
-            "settings": asdict(self.settings),
-            "suites": {name: [_as_dict(row) for row in rows] for name, rows in self.rows.items()},
-        }
+    def as_json(self, earlier: str | None = None) -> str:
+        """The results as one JSON object. Suites that did not run now are those of an earlier object."""
+        measured = {name: [_as_dict(row) for row in rows] for name, rows in self.rows.items()}
+        known = (json.loads(earlier)["suites"] if earlier else {}) | measured
+        suites = {name: known[name] for name in SUITES if name in known}
+        found = {"machine": machine(), "settings": asdict(self.settings), "suites": suites}
         return json.dumps(found, ensure_ascii=False, indent=1) + "\n"
 
 
@@ -71,8 +70,15 @@ def _processor() -> str:
 
 
 def _as_dict(row: Row) -> dict[str, Any]:
-    """Drop what a row does not have."""
-    return {key: value for key, value in asdict(row).items() if value not in (None, "")}
+    """Drop what a row does not have. Six digits are enough."""
+
+    def short(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: short(each) for key, each in value.items() if each not in (None, "")}
+        return float(f"{value:.6g}") if isinstance(value, float) else value
+
+    found: dict[str, Any] = short(asdict(row))
+    return found
 
 
 def quantity(value: float, unit: str) -> str:

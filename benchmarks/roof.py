@@ -24,7 +24,7 @@ from streamlearn.kernels.simd.lanes import WIDTH, fma, load, splat, store, zero
 from .timing import Row, Settings
 
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
-_CALLS = 8  # the fastest of these counts
+_CALLS = 20  # the fastest of these counts
 SIZES = {"L1": 16 << 10, "L2": 512 << 10, "L3": 8 << 20}  # bytes
 
 

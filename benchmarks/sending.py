@@ -76,7 +76,7 @@ def encoded(job: Job, epoch: int) -> list[list[bytes]]:
 def _push(context: zmq.Context[zmq.Socket[bytes]], job: Job, epoch: int) -> float:
     messages, half = encoded(job, epoch), job.messages // 2
     with context.socket(zmq.PUSH) as socket:
-        socket.linger = 10_000
+        socket.linger = 60_000
         socket.connect(job.endpoint)
         began = 0.0
         for n, (header, samples) in enumerate(messages):

@@ -1,7 +1,5 @@
 """Prequential evaluation on real streams of the river wheel, against river's models.
 
-python -m benchmarks.streams            prints both tables; or name one: shuttle, water
-
 WaterFlow: river's documentation tunes Holt–Winters on this stream (``anomaly.ThresholdFilter``). Its SNARIMAX
 is taken from the AirlinePassengers example, with a season of 24 hours in place of 12 months. A "tuned" peer
 is the best of several hundred settings that we tried, chosen on the evaluated half; the tuned Holt–Winters is
@@ -11,18 +9,17 @@ best of 36 on the first half. The choice of the Huber loss used the whole stream
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 from river import anomaly, datasets, linear_model, optim, preprocessing, time_series
 from sklearn.metrics import roc_auc_score
 
 import streamlearn as sl
 from streamlearn.cli.demo.data import Shuttle, shuttle
+
+from .timing import Row, Settings
 
 # Shuttle: find the anomalous readings
 
@@ -120,45 +117,32 @@ def river_forecast(stream: Water, name: str) -> np.ndarray:
     return np.array(forecasts)
 
 
-# tables
+# rows
 
 
-def shuttle_table() -> Table:
+def rows(settings: Settings) -> Iterator[Row]:
+    yield from shuttle_rows()
+    yield from water_rows()
+
+
+def shuttle_rows() -> Iterator[Row]:
     stream = shuttle()
-    table = Table("model", "ROC AUC", title=f"Shuttle: {stream.anomaly.mean():.1%} of readings are anomalies")
-    table.add_row("river's HalfSpaceTrees, MinMaxScaler", f"{trees_auc(stream):.4f}")
+    trees = trees_auc(stream)
     for grid in ((8, 8), (10, 10), (12, 12), (15, 15), (20, 20)):
         for scale in ("standard", "ewma", "minmax"):
-            aucs = [map_auc(stream, grid, scale=scale, seed=seed) for seed in range(3)]
-            table.add_row(f"SOM {grid}, {scale}, seeds 0–2", " ".join(f"{auc:.4f}" for auc in aucs))
-    return table
+            auc = float(np.mean([map_auc(stream, grid, scale=scale, seed=seed) for seed in range(3)]))
+            name = f"Shuttle, anomalies: SOM {grid[0]}×{grid[1]}, scale={scale!r}, seeds 0–2"
+            yield Row(name, auc, "ROC AUC", "river HalfSpaceTrees", trees, auc / trees)
 
 
-def water_table() -> Table:
+def water_rows() -> Iterator[Row]:
     stream = water()
-    last = mean_absolute_error(stream, persistence(stream))
-    table = Table("model", "MAE, l/s", "÷ persistence", title="WaterFlow: one-step forecast, second half")
-
-    def row(name: str, errors: list[float]) -> None:
-        spread = f" ({min(errors):.4f} … {max(errors):.4f})" if len(errors) > 1 else ""
-        table.add_row(name, f"{np.mean(errors):.4g}{spread}", f"{np.mean(errors) / last:.3g}")
-
-    row("persistence", [last])
+    errors = [mean_absolute_error(stream, lstm(stream, seed)) for seed in range(10)]
+    ours = float(np.mean(errors))
+    others = {"persistence": mean_absolute_error(stream, persistence(stream))}
     for name in RIVER_MODELS:
-        row(f"river's {name}", [mean_absolute_error(stream, river_forecast(stream, name))])
-    row("LSTM, 16 units, seeds 0–9", [mean_absolute_error(stream, lstm(stream, seed)) for seed in range(10)])
-    return table
-
-
-def main() -> None:
-    tables = {"shuttle": shuttle_table, "water": water_table}
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.streams", description=__doc__.split("\n")[0])
-    parser.add_argument("stream", nargs="?", choices=tables, help="the stream; default both")
-    only = parser.parse_args().stream
-    for name, table in tables.items():
-        if only in (None, name):
-            Console(width=110).print(table())
-
-
-if __name__ == "__main__":
-    main()
+        others[f"river {name}"] = mean_absolute_error(stream, river_forecast(stream, name))
+    for name, error in others.items():
+        yield Row(
+            "WaterFlow, next reading: LSTM of 16, seeds 0–9", ours, "l/s MAE", name, error, ours / error
+        )

@@ -34,11 +34,17 @@ SUITES = {
     "recurrent": Suite("Recurrent networks, truncated backpropagation", "recurrent"),
     "steps": Suite("Recurrent networks, every sample", "recurrent", "steps"),
     "curves": Suite("How the time of a sample grows", "curves"),
+    "anatomy": Suite("Where a sample's nanoseconds go", "anatomy"),
+    "turn": Suite("Where a batch's microseconds go", "anatomy", "batch_through_the_daemon", one_core=False),
     "daemon": Suite("Through the daemon, TCP", "through_daemon", one_core=False),
     "queries": Suite("Query latency", "latency", one_core=False),
     "start": Suite("Start", "starting", "start", one_core=False),
     "compile": Suite("Compilation", "starting", "compilation", one_core=False),
     "replay": Suite("Recovery", "starting", "replay", one_core=False),
+    "lock": Suite("The lock of a model", "lock"),
+    "text": Suite("A text as a stream of characters", "text", by_default=False),
+    "streams": Suite("Real streams, quality only", "streams", by_default=False),
+    "many": Suite("Thousands of models", "many_models", one_core=False),
     "security": Suite("The cost of keys, two daemons on the loopback interface", "security", one_core=False),
 }
 

@@ -1,18 +1,21 @@
 """A text streamed once as characters: bits per character and speed, against PyTorch at the same size.
 
-python -m benchmarks.text            1 MB from a seeded grammar, an LSTM with 64 units, Adam, windows of 64
+1 MB from a seeded grammar, an LSTM with 64 units, Adam, windows of 64.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 import streamlearn as sl
+
+from . import peers
+from .recurrent import PYTORCH
+from .timing import Quality, Row, Settings
 
 GRAMMAR = {
     "text": ["sentence", "sentence", "sentence", "question"],
@@ -115,30 +118,22 @@ def _mean(nats: np.ndarray, window: int) -> float:
     return float(nats[window:].mean(dtype=np.float64) / math.log(2))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.text", description=__doc__)
-    parser.add_argument("--length", type=int, default=1_000_000)
-    parser.add_argument("--hidden", type=int, default=64)
-    parser.add_argument("--window", type=int, default=64)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    stream, letters = codes(options.length, options.seed)
-    size = len(letters), options.hidden, options.window
-    net, peer = ours(*size), pytorch(*size)
+def rows(settings: Settings) -> Iterator[Row]:
+    length = settings.choose(1_000_000, 2_000)
+    stream, letters = codes(length, settings.seed)
+    size = len(letters), 64, 64
+    net = ours(*size)
     start = net_start(net)
-    began = time.perf_counter()
-    ours_nats = net.learn(stream).error[1:]
-    between = time.perf_counter()
-    peer_nats = peer(start, stream)
-    ended = time.perf_counter()
-    for name, nats, seconds in (
-        ("ours", ours_nats, between - began),
-        ("PyTorch", peer_nats, ended - between),
-    ):
-        rate = len(stream) / seconds
-        print(f"{name:8} {_mean(nats, options.window):.4f} bits per character, {rate:,.0f} characters/s")
-    print("".join(letters[code] for code in net.sample(300, temperature=0.7, seed=options.seed)))
-
-
-if __name__ == "__main__":
-    main()
+    began = time.thread_time()
+    bits_of_ours = _mean(net.learn(stream).error[1:], 64)
+    rate = length / (time.thread_time() - began)
+    name, unit, measure = "text, LSTM of 64, TBPTT(64, 64), Adam, learn", "characters/s", "bits per character"
+    torch = peers.torch()
+    if isinstance(torch, str):
+        yield Row(name, rate, unit, PYTORCH, quality=Quality(measure, bits_of_ours, None), absent=torch)
+        return
+    began = time.thread_time()
+    bits_of_theirs = _mean(pytorch(*size)(start, stream), 64)
+    theirs = length / (time.thread_time() - began)
+    quality = Quality(measure, bits_of_ours, bits_of_theirs)
+    yield Row(name, rate, unit, PYTORCH, theirs, rate / theirs, quality=quality)

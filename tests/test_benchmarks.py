@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from benchmarks import limits, roof, som, suites, timing
+from benchmarks import limits, report, results, roof, som, suites, timing
 from benchmarks.kernels import two_pass
 
 ROOT = Path(__file__).parents[1]
@@ -119,3 +120,42 @@ def test_the_reference_kernel_learns_as_the_map():
     two_pass.learn(samples, weights, grid, np.float32(som.RATE), np.float32(som.SIGMA))
     map_.learn(samples)
     assert np.allclose(som.from_blocks(weights, 35), map_.weights.reshape(-1, 3), atol=1e-5)
+
+
+# the documents
+
+
+@pytest.mark.parametrize("page", report.PAGES)
+def test_the_tables_of_the_documents_are_the_committed_results(page):
+    """`python -m benchmarks.report` writes them."""
+    text = (ROOT / page).read_text()
+    assert len(report.BLOCK.findall(text)) == text.count("<!-- bench: ") > 0
+    assert report.render(text, report.load()) == text
+
+
+def test_the_committed_results_have_every_suite():
+    assert list(report.load().now["suites"]) == suites.chosen(None)
+
+
+def test_a_table_shows_the_earlier_ratio_beside_the_present_one():
+    row = timing.Row("learn", 200.0, peer="Other", theirs=20.0, ratio=10.0)
+    both = [results.Run(QUICK), results.Run(QUICK)]
+    both[0].add("som", row)
+    both[1].add("som", timing.Row("learn", 100.0, peer="Other", theirs=20.0, ratio=5.0))
+    found = report.Results(*(json.loads(run.as_json()) for run in both))
+    assert report.comparisons("som")(found).splitlines() == [
+        "| measurement | compared with | streamlearn | other | ratio | before |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| learn | Other | 200 samples/s | 20 | 10 | 5 |",
+    ]
+
+
+def test_suites_that_do_not_run_again_keep_their_results():
+    first, second = results.Run(QUICK), results.Run(QUICK)
+    first.add("som", timing.Row("kept", 1.0))
+    second.add("roof", timing.Row("new", 2.0))
+    found = json.loads(second.as_json(first.as_json()))["suites"]
+    assert {name: [row["name"] for row in rows] for name, rows in found.items()} == {
+        "roof": ["new"],
+        "som": ["kept"],
+    }

@@ -20,7 +20,9 @@ FEW = {
     "hamming": {},
     "malsburg": {"rounds": 1},
     "rumelhart_zipser": {"samples": 500},
+    "scaling": {},
     "som": {"samples": 500},
+    "speedup": {},
     "words": {"samples": 500},
 }
 
