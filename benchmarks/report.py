@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .results import quantity
+from .results import number, quantity
 
 ROOT = Path(__file__).parents[1]
 NOW, BEFORE = ROOT / "docs/data/bench.json", ROOT / "docs/data/bench-before.json"
@@ -98,11 +98,19 @@ def comparisons(*suites: str) -> Callable[[Results], str]:
             compared = ratio(row), earlier_ratio(results, row), quality(row), share(row)
             return (row["name"], peer(row), *values(row), *compared)
 
-        lines = [cells(row) for row in results.rows(*suites)]
+        measured = [suite for suite in suites if suite in results.now["suites"]]
+        lines = [cells(row) for row in results.rows(*measured)]
         used = [any(column) for column in zip(*lines, strict=True)]
-        return table(_only(used, HEAD), [_only(used, line) for line in lines])
+        found = table(_only(used, HEAD), [_only(used, line) for line in lines])
+        missing = ", ".join(suite for suite in suites if suite not in measured)
+        return found + (f"\nNot measured in this run: {missing}.\n" if missing else "")
 
     return write
+
+
+def limits(results: Results) -> str:
+    head = ("limit", "vectors of 16 per ns")
+    return table(head, [(row["name"], number(row["ours"])) for row in results.rows("roof")])
 
 
 def _only(used: list[bool], cells: tuple[str, ...]) -> tuple[str, ...]:
@@ -122,7 +130,7 @@ def parts(suite: str) -> Callable[[Results], str]:
     def write(results: Results) -> str:
         def cells(row: Row) -> tuple[str, ...]:
             earlier = results.earlier(row) or {}
-            return (*row["name"].rsplit(": ", 1), number(row["ours"]), number(earlier.get("ours")))
+            return (*row["name"].rsplit(": ", 1), number(row["ours"]), known(earlier.get("ours")))
 
         rows = results.rows(suite)
         return table(("of", "part", rows[0]["unit"], "before"), map(cells, rows))
@@ -130,10 +138,8 @@ def parts(suite: str) -> Callable[[Results], str]:
     return write
 
 
-def number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def known(value: float | None) -> str:
+    return "" if value is None else number(value)
 
 
 def peer(row: Row) -> str:
@@ -142,11 +148,11 @@ def peer(row: Row) -> str:
 
 def values(row: Row) -> tuple[str, str]:
     """Ours with its unit, and the peer's value."""
-    return quantity(row["ours"], row["unit"]), number(row.get("theirs"))
+    return quantity(row["ours"], row["unit"]), known(row.get("theirs"))
 
 
 def ratio(row: Row) -> str:
-    return f"{row['ratio']:.3g}" if "ratio" in row else ""
+    return number(row["ratio"]) if "ratio" in row else ""
 
 
 def earlier_ratio(results: Results, row: Row) -> str:
@@ -178,7 +184,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "readme": readme,
     "maps": comparisons("som", "competitive"),
     "networks": comparisons("recurrent", "steps"),
-    "limits": comparisons("roof"),
+    "limits": limits,
     "daemon": comparisons("daemon"),
     "queries": comparisons("queries"),
     "start": comparisons("start", "compile", "replay", "many"),

@@ -81,14 +81,18 @@ def _as_dict(row: Row) -> dict[str, Any]:
     return found
 
 
+def number(value: float) -> str:
+    """Return a value with at least three digits."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def quantity(value: float, unit: str) -> str:
-    """Return a value with its unit, with three digits."""
-    number = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return f"{number}{unit}" if unit.startswith("/") else f"{number} {unit}"
+    """Return a value with its unit."""
+    return f"{number(value)}{unit}" if unit.startswith("/") else f"{number(value)} {unit}"
 
 
 def ratio(row: Row) -> str:
-    return "" if row.ratio is None else f"{row.ratio:.3g}×"
+    return "" if row.ratio is None else f"{number(row.ratio)}×"
 
 
 def beside(row: Row) -> str:

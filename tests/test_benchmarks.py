@@ -133,8 +133,11 @@ def test_the_tables_of_the_documents_are_the_committed_results(page):
     assert report.render(text, report.load()) == text
 
 
-def test_the_committed_results_have_every_suite():
-    assert list(report.load().now["suites"]) == suites.chosen(None)
+def test_a_suite_that_was_not_measured_is_named():
+    run = results.Run(QUICK)
+    run.add("som", timing.Row("learn", 1.0))
+    found = report.Results(json.loads(run.as_json()), {"suites": {}})
+    assert "Not measured in this run: competitive." in report.comparisons("som", "competitive")(found)
 
 
 def test_a_table_shows_the_earlier_ratio_beside_the_present_one():
