@@ -58,8 +58,18 @@ def sender() -> Iterator[Any]:
 def _serve(jobs: Connection) -> None:
     epoch = time.time_ns()
     with zmq.Context() as context:
+        push = None
         while (job := jobs.recv()) is not None:
-            jobs.send((_push if job.ack == "none" else _request)(context, job, epoch))
+            if push is not None:  # it was open until the receiver had everything
+                push.close()
+            push = None
+            if job.ack == "none":
+                push = context.socket(zmq.PUSH)
+                jobs.send(_push(push, job, epoch))
+            else:
+                jobs.send(_request(context, job, epoch))
+        if push is not None:
+            push.close()
 
 
 def encoded(job: Job, epoch: int) -> list[list[bytes]]:
@@ -73,18 +83,17 @@ def encoded(job: Job, epoch: int) -> list[list[bytes]]:
     return found
 
 
-def _push(context: zmq.Context[zmq.Socket[bytes]], job: Job, epoch: int) -> float:
+def _push(socket: zmq.Socket[bytes], job: Job, epoch: int) -> float:
     messages, half = encoded(job, epoch), job.messages // 2
-    with context.socket(zmq.PUSH) as socket:
-        socket.linger = 60_000
-        socket.connect(job.endpoint)
-        began = 0.0
-        for n, (header, samples) in enumerate(messages):
-            if n == half:
-                began = time.perf_counter()
-            socket.send(header, zmq.SNDMORE)
-            socket.send(samples)
-        return (job.messages - half) * job.rows / (time.perf_counter() - began)
+    socket.linger = 0
+    socket.connect(job.endpoint)
+    began = 0.0
+    for n, (header, samples) in enumerate(messages):
+        if n == half:
+            began = time.perf_counter()
+        socket.send(header, zmq.SNDMORE)
+        socket.send(samples)
+    return (job.messages - half) * job.rows / (time.perf_counter() - began)
 
 
 def _request(context: zmq.Context[zmq.Socket[bytes]], job: Job, epoch: int) -> float:
