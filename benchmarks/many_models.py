@@ -136,36 +136,4 @@ def send(endpoint: str, names: list[str], rounds: int, ready: Any, go: Any, done
         go.wait()
         for frames in messages:
             socket.send_multipart(frames)
-<<<<<<< HEAD
         done.wait()
-
-
-def resident_mb(pid: int) -> float:
-    """Return the resident memory of a process in MB."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def loop_seconds(pid: int) -> float:
-    """Return the CPU time of the loop's thread, which is the main thread."""
-    return _cpu_seconds(Path(f"/proc/{pid}/task/{pid}/stat"))
-
-
-def process_seconds(pid: int) -> float:
-    """Return the CPU time of a process; 0 if it has ended."""
-    return _cpu_seconds(Path(f"/proc/{pid}/stat"))
-
-
-def _cpu_seconds(path: Path) -> float:
-    try:
-        fields = path.read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    user, system = int(fields[11]), int(fields[12])
-    return (user + system) / os.sysconf("SC_CLK_TCK")
-
-
-if __name__ == "__main__":
-    main()
-=======
->>>>>>> e31e114 (Speed: where the time goes, results in the documents)
