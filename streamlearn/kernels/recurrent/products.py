@@ -74,17 +74,25 @@ def add_transposed_product(net, i, deltas, t, state_gradient):
 
 @device
 def _add_transposed_product(sums, net, m, deltas, t, state_gradient):
-    gates = len(sums[0])
     chunks = (m.inputs + WIDTH - 1) // WIDTH
     for n in range(chunks):
         c = to_and_fro(n, chunks, t)
-        totals = zero_totals()
-        for b in range(m.blocks):
-            row = m.weight + (b * m.rows + c * WIDTH) * gates
-            totals = add_transposed_products(sums, totals, net.parameters, row, deltas, m.delta + b * gates)
+        first = _add_up_blocks(sums, net, m, deltas, c * WIDTH)
+        second = _add_up_blocks(sums, net, m, deltas, c * WIDTH + WIDTH // 2)
         # Inputs beyond the last one: their rows belong to the next block
-        share = select(iota() < np.float32(m.inputs - c * WIDTH), sum_lanes(totals), zero())
+        share = select(iota() < np.float32(m.inputs - c * WIDTH), sum_lanes(first, second), zero())
         store(state_gradient, m.source + c, load(state_gradient, m.source + c) + share)
+
+
+@device
+def _add_up_blocks(sums, net, m, deltas, first):
+    """The sums of 8 inputs, from input ``first`` on, over all blocks: 8 lanes fit into AVX2's registers."""
+    gates = len(sums[0])
+    totals = zero_totals()
+    for b in range(m.blocks):
+        row = m.weight + (b * m.rows + first) * gates
+        totals = add_transposed_products(sums, totals, net.parameters, row, deltas, m.delta + b * gates)
+    return totals
 
 
 @device
@@ -95,15 +103,15 @@ def write_gradient(net, i, steps, count, gradient, norm):
     """
     m = matrix_of(net, i)
     if m.gates == 4:
-        return _write_gradient(zeros(1, 4), zeros(4, 4), m, steps, count, gradient, norm)
+        return _write_gradient(zeros(1, 4), zeros(2, 4), m, steps, count, gradient, norm)
     if m.gates == 3:
         return _write_gradient(zeros(1, 3), zeros(4, 3), m, steps, count, gradient, norm)
     return _write_gradient(zeros(1, 1), zeros(4, 1), m, steps, count, gradient, norm)
 
 
 @device
-def _write_gradient(one, four, m, steps, count, gradient, norm):
-    """``one`` and ``four``: zeros, the sums of one input and of four inputs."""
+def _write_gradient(one, several, m, steps, count, gradient, norm):
+    """``one`` and ``several``: zeros, the sums of one input and of several inputs."""
     gates = len(one[0])
     for b in range(m.blocks):
         delta, row = m.delta + b * gates, m.weight + b * m.rows * gates
@@ -115,13 +123,13 @@ def _write_gradient(one, four, m, steps, count, gradient, norm):
         if m.lookup == 1:
             norm = _write_symbols(one, m, steps, count, delta, row, gradient, norm)
             continue
-        for k in range(0, m.rows, 4):
-            total4 = four
+        for k in range(0, m.rows, len(several)):
+            totals = several
             for t in range(count):
                 values = values_of(steps.window, t + m.shift, m.source)
-                total4 = add_outer_products(total4, row_of(steps.activations, t), delta, values, k)
-            store_rows(gradient, row + k * gates, total4)
-            norm = add_squares(norm, total4)
+                totals = add_outer_products(totals, row_of(steps.activations, t), delta, values, k)
+            store_rows(gradient, row + k * gates, totals)
+            norm = add_squares(norm, totals)
     return norm
 
 

@@ -23,7 +23,8 @@ from numba.extending import intrinsic
 from .lanes import WIDTH, _address, _is_block_array, _llvm, _splat, f32, lanes
 
 _fma = _llvm("fma")
-_TOTALS = types.UniTuple(lanes, WIDTH)
+_HALF = WIDTH // 2
+_TOTALS = types.UniTuple(lanes, _HALF)
 _NORM = types.UniTuple(lanes, 4)
 
 
@@ -91,7 +92,7 @@ def _zero_tuple(kind: types.UniTuple) -> Any:
 
 @intrinsic
 def zero_totals(typingctx):
-    """16 lanes of 0, for ``add_transposed_products``."""
+    """8 lanes of 0, for ``add_transposed_products``."""
     return _zero_tuple(_TOTALS)
 
 
@@ -158,7 +159,7 @@ def add_outer_products(typingctx, sums, array, row, values, k):
 
 @intrinsic
 def add_transposed_products(typingctx, sums, totals, array, row, factors, first):
-    """``totals[j] + Σ_g array[row + j·gates + g]·factors[first + g]`` for 16 inputs j, g in order.
+    """``totals[j] + Σ_g array[row + j·gates + g]·factors[first + g]`` for 8 inputs j, g in order.
 
     Lane l of ``totals[j]`` is the share of unit l of the block; ``sum_lanes`` adds the shares. The number of
     gates is that of ``sums``.
@@ -170,7 +171,7 @@ def add_transposed_products(typingctx, sums, totals, array, row, factors, first)
     gates = sums.dtype.count
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        parts = [builder.extract_value(values[1], j) for j in range(WIDTH)]
+        parts = [builder.extract_value(values[1], j) for j in range(_HALF)]
         for g in range(gates):
             factor = _load(context, builder, factors, values[4], values[5], g)
             for j, total in enumerate(parts):
@@ -200,16 +201,16 @@ def fold(typingctx, sums):
 
 
 @intrinsic
-def sum_lanes(typingctx, totals):
-    """Lane j: the sum of the 16 lanes of ``totals[j]``.
+def sum_lanes(typingctx, first, second):
+    """Lane j: the sum of the 16 lanes of ``first[j]``, or from lane 8 on of ``second[j − 8]``.
 
     Lanes l and l + 8 are added, then those 4 apart, then 2, then 1.
     """
-    if totals != _TOTALS:
+    if not (first == second == _TOTALS):
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        parts = [builder.extract_value(values[0], j) for j in range(WIDTH)]
+        parts = [builder.extract_value(half, j) for half in values for j in range(_HALF)]
 
         def shuffle(a: Any, b: Any, places: list[int]) -> Any:
             return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), places))
@@ -233,7 +234,7 @@ def sum_lanes(typingctx, totals):
             size //= 2
         return parts[0]
 
-    return lanes(_TOTALS), codegen
+    return lanes(_TOTALS, _TOTALS), codegen
 
 
 @intrinsic
