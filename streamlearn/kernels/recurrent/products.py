@@ -103,7 +103,7 @@ def write_gradient(net, i, steps, count, gradient, norm):
     """
     m = matrix_of(net, i)
     if m.gates == 4:
-        return _write_gradient(zeros(1, 4), zeros(2, 4), m, steps, count, gradient, norm)
+        return _write_gradient(zeros(1, 4), zeros(4, 4), m, steps, count, gradient, norm)
     if m.gates == 3:
         return _write_gradient(zeros(1, 3), zeros(4, 3), m, steps, count, gradient, norm)
     return _write_gradient(zeros(1, 1), zeros(4, 1), m, steps, count, gradient, norm)
