@@ -1,14 +1,14 @@
 """Where the process died while it applied records, so that one bad record does not stop every later start.
 
 The code that applies records writes its place to the lock file before each slice, and clears it afterwards.
-The beginning of the file is mapped into memory, so that this needs no system call; what was written survives
-kill -9 and a crash of the process. So the next
-process sees where the last one died. The lock file also has the suspects: the places of these deaths, until
-a start has passed them. A model with a record that cannot be passed is set aside (`set_aside`).
+The beginning of the file is mapped into memory where possible, so that this needs no system call. What was
+written survives kill -9 and a crash of the process. So the next process sees where the last one died. The
+lock file also has the suspects: the places of these deaths, until a start has passed them. A model with a
+record that cannot be passed is set aside (`set_aside`).
 
 Layout of the lock file: bytes 0–31 the process id as text; bytes 32–87 the place, all zeros if none (magic,
-create lsn of the model, first lsn, first row, last lsn, rows, create lsn xor
-first lsn); from byte 128 the suspects as JSON.
+create lsn of the model, first lsn, first row, last lsn, rows, and the CRC-32 of all of these: a kill in the
+middle of a write may leave old fields beside new ones); from byte 128 the suspects as JSON.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from time import time_ns
+from zlib import crc32
 
 from streamlearn.store.fs import Lock
 from streamlearn.store.record import Place
 
 _PLACE_AT, _SUSPECTS_AT = 32, 128
 _MAGIC = b"SLPLACE1"
-_PLACE = struct.Struct("<8sQQQQQQ")
-_NO_PLACE = bytes(_PLACE.size)
+_PLACE = struct.Struct("<8sQQQQQ")
+_CHECK = struct.Struct("<Q")
+_NO_PLACE = bytes(_PLACE.size + _CHECK.size)
 _MOST_BYTES = 1 << 20
 
 MOST_SUSPECTS = 100  # the newest, and those that are set aside
@@ -102,8 +104,8 @@ class DeathLog:
     def enter(self, create_lsn: int, place: Place) -> None:
         """The process begins to apply this part of the journal."""
         if self._lock is not None:
-            data = _PLACE.pack(_MAGIC, create_lsn, *place, create_lsn ^ place.lsn)
-            self._lock.put(data, _PLACE_AT)
+            data = _PLACE.pack(_MAGIC, create_lsn, *place)
+            self._lock.put(data + _CHECK.pack(crc32(data)), _PLACE_AT)
 
     def leave(self) -> None:
         """The process has applied it."""
@@ -137,8 +139,11 @@ def _read_place(lock: Lock) -> tuple[int, Place] | None:
     data = lock.read(len(_NO_PLACE), _PLACE_AT)
     if len(data) < len(_NO_PLACE) or data[: len(_MAGIC)] != _MAGIC:
         return None
-    _, create_lsn, lsn, row, last_lsn, rows, check = _PLACE.unpack(data)
-    return (create_lsn, Place(lsn, row, last_lsn, rows)) if check == create_lsn ^ lsn else None
+    place = data[: _PLACE.size]
+    if _CHECK.pack(crc32(place)) != data[_PLACE.size :]:
+        return None
+    _, create_lsn, *fields = _PLACE.unpack(place)
+    return create_lsn, Place(*fields)
 
 
 def read_suspects(data: bytes) -> list[Suspect]:

@@ -32,6 +32,9 @@ _HOLDER_BYTES = 32  # of the lock file: the process id of its holder
 _MAPPED_BYTES = 128  # of the lock file
 _BUFFERS_PER_CALL = 1024  # IOV_MAX of Linux
 _NOT_PERMITTED = frozenset({errno.ENOSYS, errno.EPERM, errno.EACCES})  # a filter of system calls
+_OVERWRITES_IN_PLACE = frozenset(
+    {0xEF53, 0x01021994}
+)  # ext4 and tmpfs: no block is shared or copied on write
 _SYNCFS_REPORTS_ERRORS = (5, 8)  # since this version of Linux, syncfs reports bytes that could not be written
 
 
@@ -282,8 +285,12 @@ class Lock:
     def map(self) -> None:
         """Map the beginning of the file into memory, so that `put` needs no system call.
 
-        Only after a successful write to this part: then its space is reserved, also on a full disk.
+        Only after a successful write to this part: then its space is reserved, also on a full disk. A file
+        system that copies blocks on write would need new space for each write, and end the process by a
+        signal if there is none.
         """
+        if _file_system(self._fd) not in _OVERWRITES_IN_PLACE:
+            return
         with suppress(OSError, ValueError):  # a file system without shared mappings
             if os.fstat(self._fd).st_size < _MAPPED_BYTES:
                 os.ftruncate(self._fd, _MAPPED_BYTES)
@@ -402,3 +409,9 @@ def write_new(fs: FS, path: Path, data: Bytes, *, sync: bool = True) -> None:
         raise
     finally:
         fs.close(fd)
+
+
+def _file_system(fd: int) -> int:
+    """The type of the file system that holds a file, as in ``statfs(2)``; 0 if it is unknown."""
+    result = (ctypes.c_long * 32)()  # struct statfs begins with the type
+    return int(result[0]) if ctypes.CDLL(None).fstatfs(fd, result) == 0 else 0

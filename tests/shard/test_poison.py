@@ -409,3 +409,20 @@ def test_dropped_records_go_with_their_segment(tmp_path: Path) -> None:
     journal.retire(5)
     assert dropped_lsns(FS(), tmp_path / "journal") == frozenset(range(journal.first_lsn, 7))
     journal.close()
+
+
+def test_a_place_torn_by_a_kill_is_no_place(tmp_path: Path) -> None:
+    """The process may be killed in the middle of a write. Bytes of two places are neither of them."""
+    place = slice(32, 88)
+    file, contents = tmp_path / "LOCK", []
+    for lsn, row in [(300, 0), (0x10203, 0x405)]:
+        with FS().lock(file) as lock:
+            DeathLog(lock).enter(1, Place(lsn, row, lsn, 9))
+        contents.append(file.read_bytes()[:128])
+    found = set()
+    for end in range(place.start, place.stop + 1):
+        file.write_bytes(contents[1][:end] + contents[0][end:])
+        with FS().lock(file) as lock:
+            last = DeathLog(lock).last
+        found.add(last.place if last is not None else None)
+    assert found == {None, Place(300, 0, 300, 9), Place(0x10203, 0x405, 0x10203, 9)}
