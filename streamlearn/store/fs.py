@@ -32,10 +32,11 @@ _HOLDER_BYTES = 32  # of the lock file: the process id of its holder
 _MAPPED_BYTES = 128  # of the lock file
 _BUFFERS_PER_CALL = 1024  # IOV_MAX of Linux
 _NOT_PERMITTED = frozenset({errno.ENOSYS, errno.EPERM, errno.EACCES})  # a filter of system calls
-_OVERWRITES_IN_PLACE = frozenset(
-    {0xEF53, 0x01021994}
-)  # ext4 and tmpfs: no block is shared or copied on write
-_SYNCFS_REPORTS_ERRORS = (5, 8)  # since this version of Linux, syncfs reports bytes that could not be written
+_EXT4, _XFS, _BTRFS, _F2FS, _TMPFS = 0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x01021994  # statfs(2)
+_OVERWRITES_IN_PLACE = frozenset({_EXT4, _TMPFS})  # no block is shared or copied on write
+_SYNCFS_REPORTS_ERRORS = (5, 17)  # before, Linux ignores the errors of the file system's own sync
+# Not FUSE, whose syncfs may do nothing, and not overlayfs, which loses the errors of the file system below.
+_SYNCFS_IS_DURABLE = frozenset({_EXT4, _XFS, _BTRFS, _F2FS, _TMPFS})
 
 
 class Stat(NamedTuple):
@@ -189,12 +190,13 @@ class FS:
     def begin_group_sync(self, directory: Path) -> int | None:
         """Open a directory for `group_sync`, before the writes that it is to make durable.
 
-        Returns a descriptor, or ``None`` if the system does not permit such a sync, or hides its errors.
+        Returns a descriptor, or ``None`` if the system does not permit such a sync, or the file system does
+        not guarantee it, or hides its errors.
         """
-        if _syncfs is None:
+        if _syncfs is None or (_syncfs(-1) != 0 and ctypes.get_errno() in _NOT_PERMITTED):  # else EBADF
             return None
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        if _syncfs(fd) != 0 and ctypes.get_errno() in _NOT_PERMITTED:
+        if _file_system(fd) not in _SYNCFS_IS_DURABLE:
             os.close(fd)
             return None
         return fd
@@ -202,7 +204,8 @@ class FS:
     def group_sync(self, fd: int) -> None:
         """Make all bytes and names of the file system durable. ``fd`` is from `begin_group_sync`.
 
-        Raises ``OSError`` also if any file of the file system could not be written since then.
+        Raises ``OSError`` also if any file of the file system could not be written since then, or earlier
+        without a report to any process.
         """
         assert _syncfs is not None
         if _syncfs(fd) != 0:

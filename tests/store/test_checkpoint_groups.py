@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from tests.faults.lossyfs import LossyFS
 from tests.store.test_checkpoint import damage, named, newest, state, write
 
 DIRECTORY = Path("/c")
+EXT4 = 0xEF53
 
 
 class CountingFS(LossyFS):
@@ -204,6 +207,72 @@ def test_a_process_that_may_not_sync_all_files_syncs_each(
     store = CheckpointStore(FS(), tmp_path)
     write(store, 10, "m0")
     monkeypatch.setattr(fs_module, "_syncfs", forbidden)
+    monkeypatch.setattr(fs_module, "_file_system", lambda fd: EXT4)
     assert FS().begin_group_sync(tmp_path) is None
     assert infos(store.write_all(contents(20, 10))) == [(f"m{n}", 20) for n in range(10)]
     assert store.verify() == []
+
+
+class Syncfs:
+    """A system call that is permitted, and keeps the directories that it was called for."""
+
+    def __init__(self) -> None:
+        self.synced: list[Path] = []
+
+    def __call__(self, fd: int) -> int:
+        try:
+            self.synced.append(Path(os.readlink(f"/proc/self/fd/{fd}")))
+        except FileNotFoundError:
+            ctypes.set_errno(errno.EBADF)
+            return -1
+        return 0
+
+
+@pytest.mark.parametrize("file_system", [EXT4, 0x58465342, 0x9123683E, 0xF2F52010, 0x01021994])
+def test_a_group_costs_two_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_system: int) -> None:
+    syncfs = Syncfs()
+    monkeypatch.setattr(fs_module, "_syncfs", syncfs)
+    monkeypatch.setattr(fs_module, "_file_system", lambda fd: file_system)
+    store = CheckpointStore(FS(), tmp_path)
+    infos(store.write_all(contents(10, 10)))  # creates the directories
+    syncfs.synced.clear()
+    assert infos(store.write_all(contents(20, 10))) == [(f"m{n}", 20) for n in range(10)]
+    assert len(syncfs.synced) == 2
+
+
+@pytest.mark.parametrize(
+    "file_system", [0x65735546, 0x794C7630, 0x6969, 0], ids=["FUSE", "overlay", "NFS", "?"]
+)
+def test_a_file_system_that_hides_errors_syncs_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_system: int
+) -> None:
+    syncfs = Syncfs()
+    monkeypatch.setattr(fs_module, "_syncfs", syncfs)
+    monkeypatch.setattr(fs_module, "_file_system", lambda fd: file_system)
+    synced: list[int] = []
+    fdatasync = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda fd: (synced.append(fd), fdatasync(fd)))
+    store = CheckpointStore(FS(), tmp_path)
+    assert infos(store.write_all(contents(10, 10))) == [(f"m{n}", 10) for n in range(10)]
+    assert len(synced) == 10
+    assert syncfs.synced == []
+    links = [Path("/proc/self/fd", fd) for fd in os.listdir("/proc/self/fd")]
+    opened = [os.readlink(link) for link in links if link.is_symlink()]
+    assert not [path for path in opened if path.startswith(str(tmp_path))]
+
+
+@pytest.mark.parametrize(
+    ("system", "release", "found"),
+    [
+        ("Linux", "5.10.0-28-amd64", False),
+        ("Linux", "5.16.20", False),
+        ("Linux", "5.17.0", True),
+        ("Linux", "6.1.0-18-amd64", True),
+        ("Darwin", "23.4.0", False),
+    ],
+)
+def test_only_a_linux_that_reports_errors_syncs_a_group(
+    monkeypatch: pytest.MonkeyPatch, system: str, release: str, found: bool
+) -> None:
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(sysname=system, release=release))
+    assert (fs_module._find_syncfs() is not None) == found
