@@ -94,7 +94,7 @@ def test_the_r3_check_finds(source):
 
 
 def test_no_file_has_more_than_450_lines():
-    tops = ("streamlearn", "clients/python", "tests", "benchmarks")
+    tops = ("streamlearn", "clients/python", "clients/vectors", "tests", "benchmarks")
     lengths = {
         str(path.relative_to(ROOT)): len(path.read_text().splitlines())
         for top in tops

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clients.vectors import generate
 from streamlearn_client.errors import StreamlearnError, from_wire
 from streamlearn_client.protocol import (
     EventMessage,
@@ -145,10 +145,7 @@ def test_refusals(entry):
 
 
 def test_the_files_are_what_the_generator_writes():
-    spec = importlib.util.spec_from_file_location("generate", VECTORS / "generate.py")
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
     for name, text in generate.files().items():
         assert (VECTORS / name).read_text(encoding="utf-8") == text, (
-            f"run clients/vectors/generate.py: {name}"
+            f"run python -m clients.vectors.generate: {name}"
         )
