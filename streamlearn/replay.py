@@ -19,9 +19,6 @@ MOST_REPEATS = 5  # deaths at exactly one row: set the model aside even if a tri
 BACKLOG_BYTES = 16 * 1024 * 1024  # of records that replay reads before it learns them
 
 
-_NOT_APPLIED = CREATES | {RecordKind.DELETE}  # they take effect when they are enqueued
-
-
 class ReadableJournal(Protocol):
     """What recovery needs of a journal: a `JournalScan`, or an open `Journal`."""
 

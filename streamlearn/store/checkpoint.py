@@ -347,13 +347,6 @@ class CheckpointStore:
             bad.append(content)
         return Examined(None, bad)
 
-    def newest_valid(self, model: str, create_lsn: int) -> Loaded | None:
-        """Return the newest good checkpoint, or ``None``. Sets bad ones aside, with a warning."""
-        found = self.examine(model, create_lsn)
-        for bad in found.bad:
-            self.set_aside(bad)
-        return found.newest
-
     def drop(self, model: str, create_lsn: int) -> None:
         """Remove all checkpoints of the model, bad ones included."""
         folder = self._folder(model, create_lsn)

@@ -30,10 +30,12 @@ def damage(path: Path, place: int = -1) -> None:
 
 
 def newest(store: CheckpointStore, model: str = "pump", create_lsn: int = 1) -> int | None:
-    found = store.newest_valid(model, create_lsn)
-    if found is None:
+    found = store.examine(model, create_lsn)
+    for bad in found.bad:
+        store.set_aside(bad)
+    if found.newest is None:
         return None
-    info, arrays, metadata = found
+    info, arrays, metadata = found.newest
     np.testing.assert_array_equal(arrays["weights"], state(info.lsn)["weights"], strict=True)
     assert metadata == {"kind": "som", "lsn": str(info.lsn)}
     return info.lsn
