@@ -106,7 +106,7 @@ def feed(started: Daemon, names: list[str], rounds: int) -> dict[str, float]:
         go.set()
         deadline = began + RATE_SECONDS
         while client.describe(names[-1])["samples"] < rounds and time.perf_counter() < deadline:
-            time.sleep(0.2)  # a query shortens the slices of learning for a while
+            time.sleep(0.2)  # each query ends a slice
         seconds, cpu = time.perf_counter() - began, started.loop_cpu() - cpu
         learned = {client.describe(name)["samples"] for name in names[:: len(names) // 10 or 1]}
         if learned != {rounds}:

@@ -101,7 +101,7 @@ def _learned(client: Client, model: str, sent: int) -> int:
     """Wait until all samples are learned, or until none was learned for 5 s. Return their number."""
     learned, since = 0, time.monotonic()
     while learned < sent and time.monotonic() < since + 5:
-        time.sleep(0.2)  # a query shortens the slices of learning for a while
+        time.sleep(0.2)  # each query ends a slice
         now: int = client.describe(model)["samples"]
         if now > learned:
             learned, since = now, time.monotonic()

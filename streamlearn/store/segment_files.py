@@ -48,7 +48,7 @@ class SegmentFiles:
         with self._lock:
             self._created += 1
         spare = self._take_spare()
-        if spare is not None and not fs.exists(spare):  # somebody has removed it
+        if spare is not None and not fs.exists(spare):  # another program has removed it
             spare = None
         path = spare or segment.path
         fd = -1

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-SECONDS = 60.0  # for the start and the stop; the first start compiles the kernels
+SECONDS = 60.0  # for the start and the stop; a start may compile the kernels of its models
 COMPILE_SECONDS = 600.0
 
 

@@ -2,7 +2,7 @@
 
 A sender repeats its header with every batch. The codec decodes the first one in full. It leaves a template:
 the bytes around the values of `id` and `seq`, and what the header says. A later header with the same bytes
-around two integers says the same, so it need not be decoded.
+around two integers has the same meaning, so it need not be decoded.
 """
 
 from __future__ import annotations
