@@ -74,7 +74,7 @@ def checkpoint(name: str, rows: int) -> bytes:
     arrays, metadata = tensors.decode(original(name, rows))
     producers = ProducerState()
     for number in range(6):
-        producers.advance(f"p{number % 3}", 1, number // 3, 10 + number, 7 * number)
+        producers.advance(f"p{number % 3}", 1, number // 3, 10 + number, [7 * number])
     return tensors.encode(arrays | producers.to_arrays(), metadata)
 
 

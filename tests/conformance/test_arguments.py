@@ -12,6 +12,7 @@ import pytest
 from streamlearn import models
 from streamlearn.errors import BadSpec
 from streamlearn.kernels import compiler
+from streamlearn.kernels.recurrent.records import CLIP, HUBER_DELTA, MOMENTUM, SCALE_CLIP
 from tests.conformance.examples import SPECS, make, stream
 
 EXAMPLES_WITH_SCHEDULES = [
@@ -34,6 +35,10 @@ def with_distinct_schedules(example: str) -> models.Model:
     return model
 
 
+CONSTANTS = {"momentum": MOMENTUM, "clip": CLIP, "delta": HUBER_DELTA, "scale_clip": SCALE_CLIP}
+"""Numbers of the spec of a recurrent net, with their places in the array ``constants``."""
+
+
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The arguments of every call of an entry point of a learner, by parameter."""
@@ -46,6 +51,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
             found.append(signature.bind(*arguments, **named).arguments)
             return dispatcher(*arguments, **named)
 
+        call.py_func = dispatcher.py_func
         return call
 
     for entry_point in compiler._registry:
@@ -81,3 +87,6 @@ def test_every_number_of_the_spec_reaches_the_kernel_parameter_of_its_name(examp
         for name in numbers.keys() & arguments.keys():
             if np.isscalar(arguments[name]):
                 assert np.float32(arguments[name]) == np.float32(numbers[name]), name
+        for name, index in CONSTANTS.items() if "constants" in arguments else ():
+            if name in numbers and (name != "delta" or model.spec.loss == "huber"):
+                assert arguments["constants"][index] == numbers[name], name

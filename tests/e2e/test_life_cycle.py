@@ -130,7 +130,8 @@ def test_no_home_and_no_passwd_entry() -> None:
 def check_cache_without_home(directory: Path) -> None:
     command = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", sys.executable, "-c", PROGRAM]
     directory.chmod(0o777)
-    variables = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
+    directories = ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR")
+    variables = {name: value for name, value in os.environ.items() if name not in directories}
     done = subprocess.run(
         command, env=variables | {"TMPDIR": str(directory)}, capture_output=True, text=True, timeout=SECONDS
     )

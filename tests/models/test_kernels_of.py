@@ -26,6 +26,7 @@ def test_a_model_uses_only_kernels_of_its_kind(example: str, monkeypatch: pytest
 
 COUNT = """
 import sys
+from streamlearn import models
 from streamlearn.kernels import compiler
 assert not models.kernels_loaded("hamming")
 assert models.kernels_loaded("no such kind")

@@ -75,7 +75,7 @@ def _sync_again(self: Flusher) -> None:
 
 
 def _checkpoints_first(self: Watermarks, lsn: int, run: Callable[[], None]) -> None:
-    if isinstance(run, partial) and run.func.__name__ == "_submit":
+    if isinstance(run, partial) and run.func.__name__ == "_durable":
         run()
     else:
         _WHEN_DURABLE(self, lsn, run)

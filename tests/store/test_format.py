@@ -84,7 +84,7 @@ def read_journal(directory: Path) -> list[dict]:
 
 
 def as_dict(made: Record) -> dict:
-    stored = [name for name in made.__slots__ if name not in ("digests", "dropped")]
+    stored = [name for name in made.__slots__ if name not in ("digests", "dropped", "first_lsn")]
     return {name: getattr(made, name) for name in stored} | {"payload": bytes(made.payload)}
 
 

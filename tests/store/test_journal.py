@@ -10,6 +10,7 @@ import pytest
 
 from streamlearn.errors import DamagedJournal
 from streamlearn.store import FS, Journal, verify_journal
+from streamlearn.store.segment import VERSION
 from tests.faults.lossyfs import LossyFS
 from tests.store.journals import filled, learn, numbers
 
@@ -233,13 +234,13 @@ def test_a_newer_format_is_refused_and_not_touched(tmp_path: Path) -> None:
     filled(tmp_path, 1).close()
     (path,) = tmp_path.iterdir()
     data = bytearray(path.read_bytes())
-    data[16] = 2
+    newer = data[16] = VERSION + 1
     data[8:16] = xxhash.xxh3_64_intdigest(bytes(data[16:64])).to_bytes(8, "little")
     path.write_bytes(data)
-    with pytest.raises(DamagedJournal, match="format 2, but this streamlearn reads format 1 only"):
+    with pytest.raises(DamagedJournal, match=f"format {newer}, but this streamlearn reads format {VERSION} "):
         Journal.open(FS(), tmp_path, repair=True)
     assert path.read_bytes() == data
-    assert "format 2" in verify_journal(FS(), tmp_path)[0].message
+    assert f"format {newer}" in verify_journal(FS(), tmp_path)[0].message
 
 
 @pytest.mark.parametrize("segment", [0, -1])
