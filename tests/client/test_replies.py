@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import random
-from contextlib import suppress
+from contextlib import closing
 from typing import get_args, get_type_hints
 
 import msgpack
@@ -214,10 +214,8 @@ def test_unreadable_answers(daemon, frames):
                 call()
             assert caught.value.detail["endpoint"] == daemon.endpoint
             client._session._hello = None
-        with suppress(StreamLost):  # push may find out already: the stream has sent hello
-            stream.push([0])
-        with pytest.raises(StreamLost, match="PROTOCOL_ERROR"):
-            stream.close()
+        with pytest.raises(StreamLost, match="PROTOCOL_ERROR"), closing(stream):
+            stream.push([0])  # may raise already, because the stream has sent hello; else its end raises
 
     async def use():
         async with AsyncClient(daemon.endpoint, timeout=60) as client:
