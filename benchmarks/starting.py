@@ -73,7 +73,7 @@ def wait_until_idle(started: Daemon) -> None:
 def replay(settings: Settings) -> Iterator[Row]:
     """A start after kill -9, which learns the journal again, against learning the same batches live.
 
-    CPU time of the loop's thread, without that of a start with an empty directory.
+    CPU time of the loop's thread, without that of the same start with no samples.
     """
     batches = settings.choose(2000, 4)
     stream = np.random.default_rng(settings.seed).random((BATCH * 50, DIM), dtype=np.float32)
@@ -81,8 +81,12 @@ def replay(settings: Settings) -> Iterator[Row]:
     learned: list[float] = []
     live: list[float] = []
     with tempfile.TemporaryDirectory() as data:
-        with tempfile.TemporaryDirectory() as empty, daemon(Path(empty)) as started:
-            start_cpu = started.loop_cpu()
+        with tempfile.TemporaryDirectory() as other:
+            with daemon(Path(other)) as started, Client(started.requests) as client:
+                client.create("replayed", kind="som", **MAP)
+                started.process.kill()
+            with daemon(Path(other)) as started:
+                start_cpu = started.loop_cpu()
         with daemon(Path(data)) as started, Client(started.requests) as client:
             client.create("replayed", kind="som", **MAP)
             with client.stream("replayed", batch=BATCH) as out:
