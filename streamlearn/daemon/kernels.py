@@ -25,11 +25,13 @@ from streamlearn.kernels import Compilation, compiler
 from streamlearn.kernels.stream import receiving
 from streamlearn.models import Model
 from streamlearn_client.protocol import Learn, Request
+from streamlearn_client.protocol.messages import ARRAYS
 
 log = logs.get_logger(__name__)
 
 MOST_WAITING = 1000  # requests
-MOST_BYTES = 16 << 20  # of their samples
+MOST_BYTES = 16 << 20  # of their arrays and headers
+HEADER_FACTOR = 8  # memory of a decoded header per byte: a list of numbers takes about so much
 BYTES = 64 << 20  # of all kernels, when they are loaded
 
 Resume = Callable[[], None]
@@ -78,8 +80,8 @@ class KernelLoader:
         self._shard = context.shard
         self._thread = context.runtime.thread
         self._worker = Worker(context.self_pipe, "kernels", context.runtime)
-        self._waiting: dict[str, list[Resume]] = {}  # by model
-        self._bytes = 0  # of the samples that wait
+        self._waiting: dict[str, list[tuple[Resume, int]]] = {}  # by model, each with its bytes
+        self._bytes = 0  # of all that wait
         self._loading: Compilation | None = None
         self._rest: Compilation | None = None
         self._stopping = False
@@ -97,9 +99,13 @@ class KernelLoader:
             return False
         return not models.kernels_loaded(request.fields["kind"])
 
-    def wait(self, request: Request | Learn, resume: Resume) -> None:
-        """Call `resume` when the kernels are loaded, or when they can't be. Raises `Busy`."""
-        size = 0 if request.x is None else request.x.nbytes
+    def wait(self, request: Request | Learn, header_bytes: int, resume: Resume) -> None:
+        """Call `resume` when the kernels are loaded, or when they can't be. Raises `Busy`.
+
+        `header_bytes` is the length of the request's header.
+        """
+        arrays = (getattr(request, name, None) for name in ARRAYS)
+        size = HEADER_FACTOR * header_bytes + sum(array.nbytes for array in arrays if array is not None)
         if sum(map(len, self._waiting.values())) >= MOST_WAITING or self._bytes + size > MOST_BYTES:
             raise Busy(
                 "too many requests wait until kernels are compiled; send this again later",
@@ -107,10 +113,10 @@ class KernelLoader:
             )
         self._bytes += size
         if request.model in self._waiting:
-            self._waiting[request.model].append(resume)
+            self._waiting[request.model].append((resume, size))
             return
         assert isinstance(request, Request)  # the `create`
-        self._waiting[request.model] = [resume]
+        self._waiting[request.model] = [(resume, size)]
         kind, spec = request.fields["kind"], request.fields.get("spec", {})
         self._worker.submit(partial(self._load, kind, spec), partial(self._loaded, request.model))
 
@@ -167,10 +173,9 @@ class KernelLoader:
         self._resume(model)
 
     def _resume(self, model: str) -> None:
-        for resume in self._waiting.pop(model, ()):
+        for resume, size in self._waiting.pop(model, ()):
+            self._bytes -= size
             resume()
-        if not self._waiting:
-            self._bytes = 0
 
     def _stop_compilers(self) -> None:
         for compilation in (self._loading, self._rest):

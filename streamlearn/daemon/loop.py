@@ -119,6 +119,7 @@ class Loop:
 
     def stop(self) -> None:
         """Refuse new work, finish accepted work, then let `run` return. For any thread or signal handler."""
+        self._lane.accepts = False  # first: nothing joins a run after the final checkpoints
         self._stopping = True
         self._context.self_pipe.wake()
 
@@ -220,7 +221,7 @@ class Loop:
             self._access.check(identity, request, "requests")
             self._context.replies.check_unread(reply_to)
             if self._kernels.must_wait(request):
-                self._kernels.wait(request, partial(self._resume, request, reply_to))
+                self._kernels.wait(request, len(message[0]), partial(self._resume, request, reply_to))
                 return None
             self._execute(request, reply_to)
             return request if isinstance(request, Learn) else None

@@ -131,6 +131,22 @@ class Side:
             self.journal.sync()
         raise AssertionError("the burst is not handled after 1000 turns")
 
+    def stop_at(self, message: int) -> None:
+        """Stop the daemon when it receives this request, counted from now on."""
+        requests = self.sockets.requests
+        receive, count = requests.recv, 0
+
+        def recv(flags: int = 0, copy: bool = True) -> Any:
+            nonlocal count
+            begins = not requests._frames
+            frame = receive(flags, copy)
+            if begins and count == message:
+                self.daemon.loop.stop()
+            count += begins
+            return frame
+
+        requests.recv = recv
+
     def outcome(self) -> dict[str, Any]:
         """Everything that must not depend on the way, except answers and records."""
         context = self.daemon.context

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pytest
 
 from streamlearn import models
@@ -96,13 +98,13 @@ def test_a_stop_refuses_the_requests_that_wait(
     assert all(isinstance(reply.error, ShuttingDown) for reply in replies)
     running.join()
     assert running.failure is None
+    compiler.finish.set()  # the end of the daemon waits for its threads
 
 
-@pytest.mark.parametrize("limit", ["MOST_WAITING", "MOST_BYTES"])
-def test_the_requests_that_wait_are_limited(
-    limit: str, compiler: Compiler, running: Running, monkeypatch: pytest.MonkeyPatch
+def test_the_number_of_requests_that_wait_is_limited(
+    compiler: Compiler, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, limit, {"MOST_WAITING": 3, "MOST_BYTES": 2 * X[:1].nbytes}[limit])
+    monkeypatch.setattr(kernels, "MOST_WAITING", 3)
     wire = running.wire
     waiting = {wire.send(CREATE), *(wire.send(Learn("new", X[:1])) for _ in range(2))}
     refused = wire.send(Learn("new", X[:1]))
@@ -111,6 +113,51 @@ def test_the_requests_that_wait_are_limited(
     assert isinstance(reply.error, Busy)
     compiler.finish.set()
     assert {wire.receive().id for _ in range(3)} == waiting
+
+
+NUMBERS = np.arange(500)
+LARGE = {  # two of each have more than 12 kB, one has less than 10 kB
+    "x": Learn("new", X[:1000]),
+    "y": Learn("new", None, y=X[:500], ids=NUMBERS),
+    "keys": Learn("new", X[:500, :1].copy(), keys=NUMBERS),
+    "ids": Learn("new", X[:500, :1].copy(), ids=NUMBERS),
+    "predict": Request("predict", None, "new", {}, X[:1000]),
+    "create": CREATE._replace(model="more", fields={"kind": "slow", "spec": {"dim": 2, "a": "b" * 1000}}),
+    "other fields": Request("restore", None, "new", {"name": "c" * 1000}),
+}
+
+
+@pytest.mark.parametrize("field", LARGE)
+def test_the_bytes_of_requests_that_wait_are_limited(
+    field: str, compiler: Compiler, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "MOST_BYTES", 12_000)
+    wire = running.wire
+    waiting = {wire.send(CREATE), wire.send(Learn("new", X[:1]))}
+    large = LARGE[field]
+    waiting.add(wire.send(large))
+    refused = wire.send(large._replace(model="third") if field == "create" else large)
+    reply = wire.receive()
+    assert reply.id == refused
+    assert isinstance(reply.error, Busy)
+    compiler.finish.set()
+    assert {wire.receive().id for _ in range(3)} == waiting
+
+
+def test_a_request_that_goes_on_frees_its_bytes_while_others_wait(
+    compiler: Compiler, running: Running
+) -> None:
+    loader, resumed = running.daemon.kernels, []
+    header = kernels.MOST_BYTES // (2 * kernels.HEADER_FACTOR)
+    for model in ("first", "second"):
+        loader.wait(CREATE._replace(model=model), header, partial(resumed.append, model))
+    with pytest.raises(Busy):
+        loader.wait(Learn("second", X[:1]), 1, partial(resumed.append, "more"))
+    loader._resume("first")
+    loader.wait(Learn("second", X[:1]), 1, partial(resumed.append, "more"))
+    assert resumed == ["first"]
+    compiler.finish.set()
+    wait_for(lambda: resumed == ["first", "second", "more"])
 
 
 def test_a_model_that_exists_does_not_wait(compiler: Compiler, running: Running) -> None:

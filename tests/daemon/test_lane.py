@@ -1,7 +1,7 @@
 """The fast lane and the general way side by side: the same messages give the same answers and the same state.
 
 Two daemons read the same random messages, burst by burst. One of them has no templates, so that every batch
-takes the general way. The disk is full at times.
+takes the general way. The disk is full at times. In the middle of one of the last bursts, both are stopped.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ SPECS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 BURSTS = 60
+BURSTS_AFTER_STOP = 4
 
 
 class Script:
@@ -272,6 +273,10 @@ def test_random_messages_have_the_same_effect_both_ways(tmp_path: Path, case: in
     for number in range(BURSTS):
         burst = script.burst() if number else first
         full = number > 5 and script.random.random() < 0.1
+        if number == BURSTS - BURSTS_AFTER_STOP - 1:
+            stop = script.random.randrange(10)
+            for side in sides:
+                side.stop_at(stop)
         for side in sides:
             side.disk.full = full
             side.answers.clear()
@@ -298,4 +303,50 @@ def test_random_messages_have_the_same_effect_both_ways(tmp_path: Path, case: in
     assert cumulative > 5, "too few cumulative acks: this test proves less than it says"
     assert max(record.batches for record in general.journal.replay()) == 1
     for side in sides:
+        side.close()
+
+
+@pytest.mark.parametrize("at", [0, 7])
+def test_a_stop_refuses_batches_both_ways(tmp_path: Path, at: int) -> None:
+    """At the first request of a burst, or in the middle of a run."""
+    clock = Clock()
+    spec = {"kind": "som", "spec": SPECS["map"][1]}
+    x = np.ones((1, 2), np.float32)
+    bursts: list[list[Sent]] = [
+        [("one", [bytes(f) for f in encode_request(Request("create", 1, "map", spec))])]
+    ]
+    for first in (0, 10, 20):
+        learns = [Learn("map", x, None, "p", 1, seq, id=seq) for seq in range(first, first + 10)]
+        bursts.append([("one", [bytes(frame) for frame in encode_request(learn)]) for learn in learns])
+    for fast in (True, False):
+        side = Side(tmp_path / str(fast), clock, fast)
+        for burst in bursts[:2]:
+            side.deliver(burst)
+        assert max(record.batches for record in side.journal.replay()) == (9 if fast else 1)
+        side.answers.clear()
+        side.stop_at(at)
+        for burst in bursts[2:]:
+            side.deliver(burst)
+        acks = sorted(answer["id"] for _, answer in side.answers if "ok" in answer)
+        refused = sorted(answer["id"] for _, answer in side.answers if "error" in answer)
+        assert acks == list(range(10, 10 + at))
+        assert refused == list(range(10 + at, 30))
+        assert {a["error"]["code"] for _, a in side.answers if "error" in a} == {"SHUTTING_DOWN"}
+        assert side.daemon.context.shard.hosted("map").learned == 10 + at
+        side.close()
+
+
+def test_the_firehose_keeps_its_limit_for_headers_that_a_request_had(tmp_path: Path) -> None:
+    """ZeroMQ delivers frames up to twice the limit, so the daemon has to refuse them."""
+    clock = Clock()
+    spec = {"kind": "som", "spec": SPECS["map"][1]}
+    x = np.ones((10_000, 2), np.float32)  # 80 000 bytes; the firehose allows 65 536
+    batch = [bytes(frame) for frame in encode_request(Learn("map", x, ack="none"))]
+    create = [bytes(frame) for frame in encode_request(Request("create", 1, "map", spec))]
+    for fast in (True, False):
+        side = Side(tmp_path / str(fast), clock, fast, limits={"frame_bytes": 1 << 20})
+        side.deliver([("one", create), ("one", batch), ("one", batch)])
+        side.deliver([("", batch), ("", batch)])
+        assert side.daemon.context.shard.hosted("map").learned == 20_000
+        assert side.daemon.context.metrics.firehose_lost == 2
         side.close()

@@ -16,13 +16,18 @@ from streamlearn.shard.producers import LAST_SEQ
 
 
 class Lane:
-    """The open runs, one per model at most. They are closed before the group is committed."""
+    """The open runs, one per model at most. They are closed before the group is committed.
+
+    `accepts`: false sends all further batches the general way. Any thread may change it.
+    """
 
     def __init__(self, context: Context, group_commit: GroupCommit) -> None:
         self._shard = context.shard
         self._replies = context.replies
         self._group_commit = group_commit
         self._header_bytes = context.limits.header_bytes
+        self._firehose_frame_bytes = context.limits.firehose_frame_bytes
+        self.accepts = True
         self.arena = Arena()
         self._templates = Templates(most_bytes=len(self.arena.memory) // 4)
         self._runs: dict[str, Run] = {}
@@ -42,7 +47,7 @@ class Lane:
         identity
             The sender.
         """
-        found = split(header)
+        found = split(header) if self.accepts else None
         if found is None or len(header) > self._header_bytes:
             return None
         key, id_at, seq_at = found
@@ -86,6 +91,8 @@ class Lane:
             if self._replies.is_behind(sender):
                 return None
             most = min(most, self._group_commit.room(hosted, template.batch_bytes))
+        elif max(template.frame_bytes) > self._firehose_frame_bytes:  # learned from a request
+            return None
         run = self._runs[template.model] = Run(template, sender, self.arena, seq or 0, most)
         return run
 
