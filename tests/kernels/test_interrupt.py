@@ -10,7 +10,7 @@ import numba as nb
 import numpy as np
 import pytest
 
-from streamlearn.kernels.stream.interrupt import NEVER, rearm, requested, watching
+from streamlearn.kernels.stream.interrupt import EVERY, FLAG, LEFT, NEVER, requested, watching
 
 ROUNDS = 10_000_000_000  # far more than a thread does before it is stopped
 
@@ -27,6 +27,13 @@ def count(started, interrupt, rounds):
 
 def run(interrupt: np.ndarray, rounds: int = 100) -> int:
     return int(count(np.zeros(1, np.int64), interrupt, rounds))
+
+
+def rearm(interrupt: np.ndarray, every: int) -> None:
+    """Clear the flag. The next question comes after ``every`` samples."""
+    words = interrupt.view(np.int64)
+    words[FLAG] = 0
+    words[EVERY] = words[LEFT] = every
 
 
 class Running:

@@ -183,7 +183,7 @@ def update(net, rule, stream, steps, training, learning_rate):
 
 @device
 def drop_chunk(rule, stream, counters):
-    """Remove the oldest waiting chunk. Count its samples that have waited in vain for a target."""
+    """Remove the oldest waiting chunk. Count its samples that got no target."""
     chunk = rule.chunk
     for t in range(chunk if rule.late_targets else 0):
         counters[EXPIRED] += stream.has_target[t] == 0

@@ -25,7 +25,6 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
 WIDTH = 16
-BLOCK_BYTES = 4 * WIDTH
 
 
 class _LaneType(types.Type):
@@ -40,7 +39,6 @@ class _LaneType(types.Type):
 lanes = _LaneType("lanes", types.float32, ir.FloatType())  # <16 x float>
 mask = _LaneType("mask", types.boolean, ir.IntType(1))  # <16 x i1>
 f32 = types.float32
-i32 = types.int32
 
 
 @register_model(_LaneType)

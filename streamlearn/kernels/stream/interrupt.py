@@ -10,12 +10,12 @@ A kernel calls `requested` after each sample, and returns the number of samples 
 
 So at least one sample is done. Any split of a batch gives the same bits, and so does any end.
 
-``interrupt``: uint8 ``(1,)`` is a flag. Another thread sets it to 1.
+``interrupt``: uint8 ``(1,)`` is a flag. Another thread may set it to 1.
 
 ``interrupt``: uint8 ``(40,)``, made by `watching`, also has a file descriptor. The kernel calls ``poll(2)``
 every EVERY samples, and sets the flag when the descriptor is readable. A call takes 0.3 µs. A thread that
-polls instead would first have to be woken: this takes 0.1 ms on an idle processor, and up to a time slice of
-the scheduler on a busy one.
+polls instead would first have to be woken: this took 75 µs longer on an idle processor, and takes up to a
+time slice of the scheduler on a busy one.
 """
 
 from __future__ import annotations
@@ -53,13 +53,6 @@ def watching(fd: int | None = None, every: int = 1) -> NDArray[np.uint8]:
         words[POLL] = ctypes.cast(ctypes.CDLL(None).poll, ctypes.c_void_p).value or 0
         words[POLLFD:].view(_POLLFD)[0] = fd, _POLLIN, 0
     return words.view(np.uint8)
-
-
-def rearm(interrupt: NDArray[np.uint8], every: int) -> None:
-    """Clear the flag. The next question comes after ``every`` samples."""
-    words = interrupt.view(np.int64)
-    words[FLAG] = 0
-    words[EVERY] = words[LEFT] = every
 
 
 @intrinsic

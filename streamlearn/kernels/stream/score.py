@@ -1,7 +1,7 @@
 """The score: the quantile of a distance or an error among the recent ones, with exponential forgetting.
 
 The histogram has logarithmic bins (8 per octave, 2⁻⁶⁴ … 2⁶⁴), which are read from the bits of a float32. The
-bins form a tree of radix 16 · 8 · 8: ranking takes three additions of stored sums and one short sum, and
+bins form a tree of radix 16 · 8 · 8: ranking adds two stored sums, one short sum and a part of one bin, and
 counting changes few neighbouring values. Each new value weighs more than the one before, so forgetting costs
 nothing per bin; all weights are divided when they become large.
 
