@@ -16,6 +16,8 @@ from streamlearn.store.fs import FS
 from streamlearn.store.record import ALIGNMENT, DecodedRecord, RecordKind
 from streamlearn.store.segment import HEADER_BYTES, SegmentFile, decode_header, read_header, stale_bytes
 
+_ZEROS = bytes(1 << 16)
+
 
 @dataclass(slots=True)
 class ChainEnd:
@@ -147,7 +149,7 @@ class Reader:
         ``follows``: they come directly after the end of the chain.
         """
         if not stale:
-            return len(data.strip(b"\0"))
+            return len(without_zeros(data).lstrip(b"\0"))
         view, written = memoryview(data), 0
         first = record_format.claims(view, 0) if follows else None
         if first is not None and first.prev == self.at.chain:
@@ -156,7 +158,7 @@ class Reader:
             found = record_format.claims(view, place)
             if found is not None and found.lsn >= self.at.lsn:
                 written = min(place + found.length, len(data))
-        later = data[stale:].rstrip(b"\0")
+        later = without_zeros(data[stale:])
         return stale + len(later) if later else written
 
     def _proof_of_durability(self, index: int, offset: int, data: bytes) -> str | None:
@@ -167,7 +169,7 @@ class Reader:
             header = decode_header(data[:HEADER_BYTES], segment)
             if header is None:
                 # The header of a journal's first segment is durable before any record is written.
-                if index == 0 and data[HEADER_BYTES:].strip(b"\0"):
+                if index == 0 and without_zeros(data[HEADER_BYTES:]):
                     return f"the header of {name} had been durable, and records follow it"
             elif header.durable >= self.at.lsn:
                 return f"segment {name} says that record {header.durable} had been durable"
@@ -184,6 +186,14 @@ class Reader:
                         f"{framed.durable} had been durable"
                     )
         return None
+
+
+def without_zeros(data: bytes) -> bytes:
+    """Return ``data`` without the zeros at its end. Most of a new segment is zeros, so they are compared."""
+    end = len(data)
+    while data.endswith(_ZEROS, 0, end):
+        end -= len(_ZEROS)
+    return data[:end].rstrip(b"\0")
 
 
 def record_places(data: bytes) -> Iterator[int]:
