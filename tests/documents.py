@@ -34,7 +34,13 @@ MASKS = [
     (r"\b\d\d:\d\d:\d\d\b", "TIME"),
     (r"\b\d[\d,.]* samples/s", "RATE"),
     (r"\b\d[\d,.]* (?:ns|µs|ms|s|min|h|seconds?|minutes?)\b(?: ago)?", "DURATION"),
+    # How many batches of a push become one record depends on the time. So do lsns, also in tables.
     (r"\blsn \d+", "LSN"),
+    (r"\bundo-\d+", "undo-LSN"),
+    (r"(?m)^ +\d+ +(?=\S+ +yes\b)", "LSN "),
+    (r"(?m)^( \S+ +som +\d+ +[\d,]+ +)\d+ *$", r"\1LSN"),
+    (r" {2,}", "  "),
+    (r"─+", "─"),
     (r"\b\d[\d,.]* (?:B|KiB|MiB)\b", "SIZE"),
     (r"(?:/[\w.-]+)*/streamlearn-data\b", "DATA_DIR"),
 ]

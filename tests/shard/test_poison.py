@@ -23,7 +23,7 @@ from streamlearn.shard import Snapshot
 from streamlearn.store.backup import plan_backup, write_backup
 from streamlearn.store.checkpoint import CheckpointStore
 from streamlearn.store.deaths import MOST_SUSPECTS, DeathLog
-from streamlearn.store.fs import FS
+from streamlearn.store.fs import FS, Lock
 from streamlearn.store.journal import Journal
 from streamlearn.store.manifest import ManifestFile
 from streamlearn.store.record import Place, Record, RecordKind
@@ -68,6 +68,17 @@ def in_child(run: Callable[[], object]) -> int:
         finally:
             os._exit(1)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def lock_of_the_dead(directory: Path) -> Lock:
+    """The lock, as soon as it is free. A killed process may leave a trial that has just been forked."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return FS().lock(directory / "lock")
+        except DirectoryLocked:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
 
 
 class Start:
@@ -332,7 +343,7 @@ def test_random_kills_set_no_healthy_model_aside(
         time.sleep(random.uniform(0.0, 0.25))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        with FS().lock(tmp_path / "lock") as lock:
+        with lock_of_the_dead(tmp_path) as lock:
             log = DeathLog(lock)
             deaths = max([deaths, *(each.deaths for each in log.suspects)])
             assert not any(each.set_aside for each in log.suspects)
