@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Iterable
 from typing import Self
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
@@ -35,6 +36,18 @@ class Peer:
     def send(self, *frames: bytes) -> None:
         """Send one message."""
         self.socket.sendall(message(*frames))
+
+    def send_until_ended(self, messages: Iterable[bytes]) -> bool:
+        """Send messages of one frame; return whether the other side closes the connection.
+
+        It may do so before all of them are sent.
+        """
+        try:
+            for each in messages:
+                self.send(each)
+        except ConnectionError:
+            return True
+        return self.ended()
 
     def ended(self) -> bool:
         """Wait until the other side closes the connection; return whether it did."""

@@ -108,8 +108,7 @@ def test_a_topic_that_no_event_can_have_is_refused(limited: Running) -> None:
 @pytest.mark.parametrize("size", [2000, 1 << 20])
 def test_an_endless_topic_closes_the_connection(limited: Running, size: int) -> None:
     with Peer(limited.endpoints["events"], "SUB", SECONDS) as peer:
-        peer.send(b"\x01" + bytes(size))
-        assert peer.ended()
+        assert peer.send_until_ended([b"\x01" + bytes(size)])
     assert counters(limited)["subscriptions"] == 0
 
 
@@ -117,9 +116,7 @@ def test_a_flood_closes_its_connection_and_frees_its_memory(limited: Running) ->
     client = Client(limited.endpoints["requests"])
     with client.subscribe("m", "output") as events:
         with Peer(limited.endpoints["events"], "SUB", SECONDS) as peer:
-            for i in range(FLOOD_FACTOR * MOST + 1):
-                peer.send(b"\x01model/%d/" % i)
-            assert peer.ended()
+            assert peer.send_until_ended(b"\x01model/%d/" % i for i in range(FLOOD_FACTOR * MOST + 1))
         wait_for(lambda: counters(limited)["subscriptions"] == 1, "the end of the flood")
         client.learn("m", X[:3])
         assert events.next_event(SECONDS) is not None
