@@ -14,7 +14,7 @@ from types import ModuleType
 
 from .timing import Absent, Contestant, Peer
 
-PACKAGES = ("MiniSom", "scikit-learn", "river", "torch", "onnxruntime")
+PACKAGES = ("MiniSom", "scikit-learn", "river", "torch", "onnxruntime", "statsmodels", "vega_datasets")
 DEEP_RIVER = Path(sys.prefix) / "deep-river"  # it needs other versions than ours: the Makefile keeps it apart
 
 
