@@ -156,6 +156,13 @@ class BidirectionalRNN(_BidirectionalRNN):
         learned. Range: 0 to below 1.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
+    channels : Sequence[str] or None, default None
+        Names of the channels, one for each of dim, all different. Samples that have names (a
+        DataFrame, a dict of columns, the header of a CSV, a message with channels) are then
+        compared by name: another order, a missing or an unknown name is an error. None: channels
+        have numbers only.
+    channel_units : Sequence[str] or None, default None
+        Units of the channels, one for each of dim, for display: 'bar', 'm³/h'; '' for none.
 
     Attributes
     ----------
@@ -237,6 +244,8 @@ class BidirectionalRNN(_BidirectionalRNN):
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
+        channels: Sequence[str] | None = None,
+        channel_units: Sequence[str] | None = None,
     ) -> None: ...
     def learn(
         self,
@@ -389,6 +398,8 @@ class BidirectionalRNN(_BidirectionalRNN):
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
+        channels: Sequence[str] | None = None,
+        channel_units: Sequence[str] | None = None,
     ) -> Self:
         """Create a network from a PyTorch ``state_dict``.
 
@@ -471,6 +482,13 @@ class Cognitron(_Cognitron):
         learned. Range: 0 to below 1.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
+    channels : Sequence[str] or None, default None
+        Names of the channels, one for each of dim, all different. Samples that have names (a
+        DataFrame, a dict of columns, the header of a CSV, a message with channels) are then
+        compared by name: another order, a missing or an unknown name is an error. None: channels
+        have numbers only.
+    channel_units : Sequence[str] or None, default None
+        Units of the channels, one for each of dim, for display: 'bar', 'm³/h'; '' for none.
 
     Attributes
     ----------
@@ -540,6 +558,8 @@ class Cognitron(_Cognitron):
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
+        channels: Sequence[str] | None = None,
+        channel_units: Sequence[str] | None = None,
     ) -> None: ...
     def learn(
         self,
@@ -710,6 +730,13 @@ class Competitive(_Competitive):
         learned. Range: 0 to below 1.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
+    channels : Sequence[str] or None, default None
+        Names of the channels, one for each of dim, all different. Samples that have names (a
+        DataFrame, a dict of columns, the header of a CSV, a message with channels) are then
+        compared by name: another order, a missing or an unknown name is an error. None: channels
+        have numbers only.
+    channel_units : Sequence[str] or None, default None
+        Units of the channels, one for each of dim, for display: 'bar', 'm³/h'; '' for none.
 
     Attributes
     ----------
@@ -802,6 +829,8 @@ class Competitive(_Competitive):
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
+        channels: Sequence[str] | None = None,
+        channel_units: Sequence[str] | None = None,
     ) -> None: ...
     def learn(
         self,
@@ -967,6 +996,13 @@ class Grossberg(_Grossberg):
         learned. Range: 0 to below 1.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
+    channels : Sequence[str] or None, default None
+        Names of the channels, one for each of dim, all different. Samples that have names (a
+        DataFrame, a dict of columns, the header of a CSV, a message with channels) are then
+        compared by name: another order, a missing or an unknown name is an error. None: channels
+        have numbers only.
+    channel_units : Sequence[str] or None, default None
+        Units of the channels, one for each of dim, for display: 'bar', 'm³/h'; '' for none.
 
     Attributes
     ----------
@@ -1037,6 +1073,8 @@ class Grossberg(_Grossberg):
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
+        channels: Sequence[str] | None = None,
+        channel_units: Sequence[str] | None = None,
     ) -> None: ...
     def learn(
         self,
@@ -1190,6 +1228,13 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         learned. Range: 0 to below 1.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
+    channels : Sequence[str] or None, default None
+        Names of the channels, one for each of dim, all different. Samples that have names (a
+        DataFrame, a dict of columns, the header of a CSV, a message with channels) are then
+        compared by name: another order, a missing or an unknown name is an error. None: channels
+        have numbers only.
+    channel_units : Sequence[str] or None, default None
+        Units of the channels, one for each of dim, for display: 'bar', 'm³/h'; '' for none.
 
     Attributes
     ----------
@@ -1276,6 +1321,8 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
+        channels: Sequence[str] | None = None,
+        channel_units: Sequence[str] | None = None,
     ) -> None: ...
     def learn(
         self,
@@ -1409,6 +1456,13 @@ class HammingNet(_HammingNet):
         learned. Range: 0 to below 1.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
+    channels : Sequence[str] or None, default None
+        Names of the channels, one for each of dim, all different. Samples that have names (a
+        DataFrame, a dict of columns, the header of a CSV, a message with channels) are then
+        compared by name: another order, a missing or an unknown name is an error. None: channels
+        have numbers only.
+    channel_units : Sequence[str] or None, default None
+        Units of the channels, one for each of dim, for display: 'bar', 'm³/h'; '' for none.
 
     Attributes
     ----------
@@ -1472,6 +1526,8 @@ class HammingNet(_HammingNet):
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
+        channels: Sequence[str] | None = None,
+        channel_units: Sequence[str] | None = None,
     ) -> None: ...
     def learn(
         self,
@@ -1630,6 +1686,13 @@ class Malsburg(_Malsburg):
         learned. Range: 0 to below 1.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
+    channels : Sequence[str] or None, default None
+        Names of the channels, one for each of dim, all different. Samples that have names (a
+        DataFrame, a dict of columns, the header of a CSV, a message with channels) are then
+        compared by name: another order, a missing or an unknown name is an error. None: channels
+        have numbers only.
+    channel_units : Sequence[str] or None, default None
+        Units of the channels, one for each of dim, for display: 'bar', 'm³/h'; '' for none.
 
     Attributes
     ----------
@@ -1704,6 +1767,8 @@ class Malsburg(_Malsburg):
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
+        channels: Sequence[str] | None = None,
+        channel_units: Sequence[str] | None = None,
     ) -> None: ...
     def learn(
         self,
@@ -1886,6 +1951,13 @@ class RNN(_RNN):
         learned. Range: 0 to below 1.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
+    channels : Sequence[str] or None, default None
+        Names of the channels, one for each of dim, all different. Samples that have names (a
+        DataFrame, a dict of columns, the header of a CSV, a message with channels) are then
+        compared by name: another order, a missing or an unknown name is an error. None: channels
+        have numbers only.
+    channel_units : Sequence[str] or None, default None
+        Units of the channels, one for each of dim, for display: 'bar', 'm³/h'; '' for none.
 
     Attributes
     ----------
@@ -1984,6 +2056,8 @@ class RNN(_RNN):
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
+        channels: Sequence[str] | None = None,
+        channel_units: Sequence[str] | None = None,
     ) -> None: ...
     def learn(
         self,
@@ -2141,6 +2215,8 @@ class RNN(_RNN):
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
+        channels: Sequence[str] | None = None,
+        channel_units: Sequence[str] | None = None,
     ) -> Self:
         """Create a network from a PyTorch ``state_dict``.
 
@@ -2251,6 +2327,13 @@ class SOM(_SOM):
         learned. Range: 0 to below 1.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
+    channels : Sequence[str] or None, default None
+        Names of the channels, one for each of dim, all different. Samples that have names (a
+        DataFrame, a dict of columns, the header of a CSV, a message with channels) are then
+        compared by name: another order, a missing or an unknown name is an error. None: channels
+        have numbers only.
+    channel_units : Sequence[str] or None, default None
+        Units of the channels, one for each of dim, for display: 'bar', 'm³/h'; '' for none.
 
     Attributes
     ----------
@@ -2344,6 +2427,8 @@ class SOM(_SOM):
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
+        channels: Sequence[str] | None = None,
+        channel_units: Sequence[str] | None = None,
     ) -> None: ...
     def learn(
         self,

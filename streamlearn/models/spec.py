@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import reprlib
+from collections import Counter
 from collections.abc import Mapping
 from decimal import Context, Decimal
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from .row_cost import COPY, FIXED, SCALAR, SCALING, Cost
 from .sharing import shared
@@ -19,6 +20,19 @@ MAX_STATE_VALUES = 1 << 27  # half a gigabyte of float32: a larger spec is a mis
 _SCORE_VALUES = 4000
 _ADWIN = 5000  # multiply-adds of a test: every cut of a window of 2⁴⁷ values
 
+
+_LONGEST_NAME = 64
+
+
+def _name(text: str) -> str:
+    """Check the name or the unit of a channel."""
+    if not text.isprintable() or text != text.strip():
+        raise ValueError(f"{text!r} has spaces around it, or a character that is not printable")
+    return text
+
+
+Unit = Annotated[str, Field(max_length=_LONGEST_NAME), AfterValidator(_name)]
+Name = Annotated[str, Field(min_length=1, max_length=_LONGEST_NAME), AfterValidator(_name)]
 
 _SHARED_BYTES = 4096  # longer parameters, for example given weights, are rarely equal
 
@@ -85,6 +99,16 @@ class Spec(BaseModel):
     seed: int = Field(
         0, ge=0, lt=1 << 63, description="Seed of the random initial weights. Equal seeds give equal models."
     )
+    channels: tuple[Name, ...] | None = Field(
+        None,
+        description="Names of the channels, one for each of dim, all different. Samples that have names (a"
+        " DataFrame, a dict of columns, the header of a CSV, a message with channels) are then compared by"
+        " name: another order, a missing or an unknown name is an error. None: channels have numbers only.",
+    )
+    channel_units: tuple[Unit, ...] | None = Field(
+        None,
+        description="Units of the channels, one for each of dim, for display: 'bar', 'm³/h'; '' for none.",
+    )
 
     @classmethod
     def shared(cls, parameters: Mapping[str, Any]) -> Self:
@@ -140,6 +164,19 @@ class Spec(BaseModel):
         return ", ".join(
             f"{name}={short.repr(getattr(self, name))}" for name in sorted(self.model_fields_set)
         )
+
+    @model_validator(mode="after")
+    def _names_every_channel_once(self) -> Self:
+        for field, names in (("channels", self.channels), ("channel_units", self.channel_units)):
+            if names is not None and len(names) != self.dim:
+                raise ValueError(
+                    f"{field} has {len(names)} entries; dim={self.dim} needs one for each channel"
+                )
+        if self.channels is not None:
+            repeated = [name for name, count in Counter(self.channels).items() if count > 1]
+            if repeated:
+                raise ValueError(f"channels has {repeated[0]!r} twice; every channel needs a name of its own")
+        return self
 
     @model_validator(mode="after")
     def _has_an_alarm_to_answer(self) -> Self:
