@@ -1,6 +1,6 @@
 # Project commands. Each installs its requirements into .venv on first use, and again after a pin changes.
 #
-#   make demo | test | bench | bench-docs | lint | format | stubs | docs | docs-figures | clean      PYTHON=python3.12   use another interpreter (3.11 or newer)
+#   make demo | test | bench | bench-docs | quality | lint | format | stubs | docs | docs-figures | clean      PYTHON=python3.12   use another interpreter (3.11 or newer)
 #   make test ARGS='-k som --kills 50'                    TORCH=no            run without PyTorch (see CONTRIBUTING.md)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
@@ -17,7 +17,7 @@ ifneq ($(TORCH),no)
 ORACLE  := $(VENV)/.with-torch
 endif
 
-.PHONY: help system-packages demo test bench bench-docs lint format stubs docs docs-figures clean
+.PHONY: help system-packages demo test bench bench-docs quality lint format stubs docs docs-figures clean
 .NOTPARALLEL:
 
 help:
@@ -49,6 +49,10 @@ lint: $(VENV)/.with-lint
 bench-docs: $(VENV)/.with-peers $(VENV)/.with-deep-river $(ORACLE)
 	$(BIN)/python -m benchmarks --json docs/data/bench.json $(ARGS)
 	$(BIN)/python -m benchmarks.report
+
+# The quality of learning beside other libraries; it does not depend on the machine's speed.
+quality: $(VENV)/.with-peers $(ORACLE)
+	$(BIN)/python -m benchmarks.quality $(ARGS)
 
 format: $(VENV)/.with-lint
 	$(BIN)/ruff check --fix-only

@@ -54,6 +54,19 @@ def test_results_survive_json_and_tables_that_do_not_run_again_are_kept():
     assert found["alarms"][0].figures == {"ours": 0.123457, "river": 1234.0}
 
 
+@pytest.mark.parametrize("page", report.PAGES)
+def test_the_tables_of_the_documents_are_the_committed_results(page):
+    """`python -m benchmarks.quality.report` writes them."""
+    text = (report.ROOT / page).read_text()
+    assert len(report.BLOCK.findall(text)) == text.count("<!-- quality: ") > 0
+    assert report.render(text, report.DATA.read_text()) == text
+
+
+def test_a_page_shows_every_table():
+    shown = [name for page in report.PAGES for name in report.BLOCK.findall((report.ROOT / page).read_text())]
+    assert sorted(set(shown) - {"machine"}) == tables.names()
+
+
 def test_an_unknown_table_is_refused_by_name(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--only", "scores"])

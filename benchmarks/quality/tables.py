@@ -10,7 +10,9 @@ A table's module defines:
 ``claims(rows)``, optional
     Returns ``Claim``: what the rows should show, from the rows alone. They may come from a file of results.
 
-Its name is the module's, for example ``--only forecasts,score``. It needs no registration.
+Its name is the module's, for example ``--only forecasts,score``. It needs no registration, but a block
+``<!-- quality: NAME -->`` in ``docs/how/quality.md``. ``--json docs/data/quality.json`` writes the table into
+that block.
 """
 
 from __future__ import annotations
