@@ -38,7 +38,7 @@ from .zmtp import Peer, message
 MIB = 1 << 20
 DIM = 8
 SOM = {"dim": DIM, "grid": [10, 10]}
-WIDE = {"dim": 1, "horizon": 200, "hidden": 2}  # one row of a prediction has 800 bytes
+WIDE = {"readout": "adam", "dim": 1, "horizon": 200, "hidden": 2}  # one row of a prediction has 800 bytes
 HEAVY = {"dim": 256, "grid": [64, 64]}  # 4 MiB of weights
 ROWS = 1 << 16
 

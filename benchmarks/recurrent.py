@@ -44,7 +44,16 @@ def waves(dim: int, n: int, seed: int) -> np.ndarray:
 
 
 def network(cell: str, dim: int, hidden: int, tbptt: tuple[int, int]) -> sl.RNN:
-    return sl.RNN(dim=dim, hidden=hidden, cell=cell, tbptt=tbptt, optimizer="sgd", learning_rate=RATE, seed=1)
+    return sl.RNN(
+        readout="adam",
+        dim=dim,
+        hidden=hidden,
+        cell=cell,
+        tbptt=tbptt,
+        optimizer="sgd",
+        learning_rate=RATE,
+        seed=1,
+    )
 
 
 def half(errors: np.ndarray) -> float:

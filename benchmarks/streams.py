@@ -76,7 +76,15 @@ def lstm(stream: Water, seed: int = 0) -> np.ndarray:
     angle = 2 * np.pi * stream.hour / 24
     x = np.stack([change, np.sin(angle), np.cos(angle)], axis=1)
     net = sl.RNN(
-        dim=3, hidden=16, target="given", outputs=1, loss="huber", delta=0.1, scale="standard", seed=seed
+        readout="adam",
+        dim=3,
+        hidden=16,
+        target="given",
+        outputs=1,
+        loss="huber",
+        delta=0.1,
+        scale="standard",
+        seed=seed,
     )
     forecast = net.learn(x[:-1], change[1:, None]).prediction[:, 0]
     return persistence(stream) + np.concatenate([[np.nan], forecast])

@@ -72,6 +72,7 @@ def net_start(net: sl.RNN) -> dict[str, np.ndarray]:
 
 def ours(symbols: int, hidden: int, window: int) -> sl.RNN:
     return sl.RNN(
+        readout="adam",
         dim=1,
         hidden=hidden,
         symbols=symbols,

@@ -1863,6 +1863,9 @@ class RNN(_RNN):
     hidden : int
         Units of a layer. More units fit more, at a cost that grows with the square. Range: 1 to
         16,384.
+    readout : {"adam"}, default "adam"
+        How the read-out learns: 'adam', by backpropagation, together with the cells and with the
+        same optimizer.
     tbptt : tuple[int, int], default (16, 16)
         (k₁, k₂) of truncated backpropagation through time: one update every k₁ samples, through the
         last k₂ ≥ k₁. Equal values are cheapest. Raise k₂ if the net must remember for longer than
@@ -1876,7 +1879,7 @@ class RNN(_RNN):
     residual : bool, default False
         Target 'next': the read-out is the change from the last sample, so that an untrained net
         forecasts about the last value.
-    lags : bool, default False
+    record_lags : bool, default False
         Whether to record the gradient's norm by lag (gradient_by_lag). Costs one more backward pass
         per update.
     cell : {"elman", "lstm", "gru"}, default "lstm"
@@ -1965,7 +1968,7 @@ class RNN(_RNN):
         Norm of the loss gradient by lag, float64 of shape (k₂,): how far back the net learns. Entry
         j is ‖∂L_t/∂s_{t−j}‖, the mean over recent updates (``half_life``). L_t is the loss of the
         last step of a window, s the state: h, and c of an LSTM. Empty before the first update and
-        without ``lags``.
+        without ``record_lags``.
     parameters : Mapping[str, ndarray of float32]
         Parameters by PyTorch's names and in PyTorch's shapes, a mapping of read-only copies. The
         read-out is ``head.weight`` and ``head.bias``. Inputs and outputs are scaled ones if the net
@@ -2013,7 +2016,7 @@ class RNN(_RNN):
     >>> import numpy as np
     >>> import streamlearn as sl
     >>> wave = np.sin(np.arange(2000) / 5)[:, None]
-    >>> net = sl.RNN(dim=1, hidden=8, seed=1)
+    >>> net = sl.RNN(readout="adam", dim=1, hidden=8, seed=1)
     >>> out = net.learn(wave)
     >>> bool(out.error[-100:].mean() < 0.1 < out.error[1:100].mean())
     True
@@ -2026,11 +2029,12 @@ class RNN(_RNN):
         *,
         dim: int,
         hidden: int,
+        readout: Literal["adam"] = "adam",
         tbptt: tuple[int, int] = (16, 16),
         target: Literal["next", "given", "later"] = "next",
         horizon: int | None = None,
         residual: bool = False,
-        lags: bool = False,
+        record_lags: bool = False,
         cell: Literal["elman", "lstm", "gru"] = "lstm",
         layers: int = 1,
         bias: bool = True,
@@ -2185,11 +2189,12 @@ class RNN(_RNN):
         *,
         dim: int = ...,
         hidden: int = ...,
+        readout: Literal["adam"] = "adam",
         tbptt: tuple[int, int] = (16, 16),
         target: Literal["next", "given", "later"] = "next",
         horizon: int | None = None,
         residual: bool = False,
-        lags: bool = False,
+        record_lags: bool = False,
         cell: Literal["elman", "lstm", "gru"] = ...,
         layers: int = ...,
         bias: bool = ...,

@@ -38,7 +38,7 @@ def error_rate(net: sl.RNN | sl.BidirectionalRNN, n: int) -> np.ndarray:
 def draw(file: Path, samples: int = 400_000) -> None:
     spec = {"dim": 1, "hidden": 16, "classes": 2, "loss": "cross_entropy", "seed": 1}
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-    at_once = error_rate(sl.RNN(target="given", tbptt=(CHUNK, CHUNK), **spec), samples).mean()
+    at_once = error_rate(sl.RNN(readout="adam", target="given", tbptt=(CHUNK, CHUNK), **spec), samples).mean()
     axes.axhline(100 * at_once, color="grey", linestyle="--", label="RNN, at once")
     for context in (0, 4, 16):
         net = sl.BidirectionalRNN(chunk=(CHUNK, context), **spec)

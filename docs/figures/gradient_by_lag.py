@@ -29,8 +29,9 @@ def task(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def learn(cell: str, n: int) -> sl.RNN:
     net = sl.RNN(
+        readout="adam",
         dim=2, hidden=16, cell=cell, target="given", tbptt=(16, LAGS), learning_rate=0.003, clip=1.0,
-        lags=True, half_life=5000.0, seed=1,
+        record_lags=True, half_life=5000.0, seed=1,
     )  # fmt: skip
     net.learn(*task(n, seed=1))
     return net

@@ -132,7 +132,7 @@ def create(
 
         streamlearn create pump -k som -s dim=8 -s grid=10,10 -s scale=standard
 
-        streamlearn create flow -k rnn -s dim=1 -s hidden=16 -s learning_rate=0.01
+        streamlearn create flow -k rnn -s readout=adam -s dim=1 -s hidden=16 -s learning_rate=0.01
 
     A value is read as JSON if possible, else as text. --spec overrides the file.
     """

@@ -227,7 +227,7 @@ class Regressor(_Learner, base.Regressor):
     Examples
     --------
     >>> from streamlearn.interop.river import Regressor
-    >>> regressor = Regressor("rnn", hidden=4, scale="standard")
+    >>> regressor = Regressor("rnn", readout="adam", hidden=4, scale="standard")
     >>> regressor.learn_one({"flow": 1.0}, 2.0)
     >>> isinstance(regressor.predict_one({"flow": 2.0}), float)
     True
@@ -238,7 +238,7 @@ class Regressor(_Learner, base.Regressor):
 
     @classmethod
     def _unit_test_params(cls) -> Iterator[dict[str, Any]]:
-        yield {"kind": "rnn", "hidden": 8, "scale": "standard"}
+        yield {"kind": "rnn", "readout": "adam", "hidden": 8, "scale": "standard"}
 
     def _accepts(self, model: Model) -> bool:
         return model.target_dim == 1 and not model.has_lookahead

@@ -314,7 +314,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         return tags
 
 
-@_parameters_of(RNN, *_NOT_OF_A_REGRESSOR, hidden=32, scale="standard")
+@_parameters_of(RNN, *_NOT_OF_A_REGRESSOR, readout="adam", hidden=32, scale="standard")
 class RNNRegressor(RegressorMixin, _Learner):
     """``sl.RNN`` with a given target, as a scikit-learn regressor.
 

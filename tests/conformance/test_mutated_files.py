@@ -106,7 +106,7 @@ LARGE = {
     "som": {"grid": [3000, 3000]},
     "competitive": {"units": 1 << 23},
     "gng": {"max_units": 8192},
-    "rnn": {"hidden": 2000},
+    "rnn": {"readout": "adam", "hidden": 2000},
     "birnn": {"hidden": 1500},
     "grossberg": {"layers": [[1 << 20]]},
     "hamming": {"units": 1 << 20},
@@ -175,17 +175,23 @@ def test_values_beyond_a_range_raise_and_change_nothing(example):
 
 # Changes of single values within their ranges: (kind, changes to the usual spec, array, place, new value).
 CONTRADICTIONS = {
-    "more pairs than the window": ("rnn", {"tbptt": (4, 4)}, "progress", (0, 0), 0),
+    "more pairs than the window": ("rnn", {"readout": "adam", "tbptt": (4, 4)}, "progress", (0, 0), 0),
     "a symbol that does not exist": (
         "rnn",
-        {"dim": 1, "symbols": 20, "loss": "cross_entropy"},
+        {"readout": "adam", "dim": 1, "symbols": 20, "loss": "cross_entropy"},
         "window",
         (0, 0, 0, 1),
         20,
     ),
-    "half a symbol": ("rnn", {"dim": 1, "symbols": 20, "loss": "cross_entropy"}, "window", (0, 0, 0, 1), 0.5),
-    "a key twice": ("rnn", {"keys": 3}, "keys.table", (0,), 0),
-    "a key of a later sample": ("rnn", {"keys": 3}, "keys.last_sample", (0,), 30),
+    "half a symbol": (
+        "rnn",
+        {"readout": "adam", "dim": 1, "symbols": 20, "loss": "cross_entropy"},
+        "window",
+        (0, 0, 0, 1),
+        0.5,
+    ),
+    "a key twice": ("rnn", {"readout": "adam", "keys": 3}, "keys.table", (0,), 0),
+    "a key of a later sample": ("rnn", {"readout": "adam", "keys": 3}, "keys.last_sample", (0,), 30),
     "a part of a chunk": ("birnn", {"target": "later", "delay": 9}, "waiting.predicted", (0,), 1),
     "more samples than a chunk and its context": ("birnn", {"keys": 3}, "waiting", (0,), 6),
     "a class that does not exist": (

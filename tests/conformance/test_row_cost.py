@@ -95,7 +95,7 @@ COUNTED: dict[str, tuple[Callable[[Any], int], dict[str, Any], list[dict[str, An
     ),
     "rnn": (
         recurrent,
-        {"dim": 16, "hidden": 64},
+        {"readout": "adam", "dim": 16, "hidden": 64},
         [
             {"hidden": 256},
             {"cell": "elman"},
@@ -170,11 +170,11 @@ def test_the_cost_is_not_below_the_counted_work_and_grows_as_it_does(kind):
         ("som", {"init": "pca", "init_samples": 2000}),
         ("som", {"init": "samples", "init_samples": 20_000}),
         ("competitive", {"labels": 3, "delay": 1 << 16}),
-        ("rnn", {"keys": 1 << 16}),
-        ("rnn", {"horizon": 500}),
-        ("rnn", {"target": "given", "outputs": 5000}),
-        ("rnn", {"lags": True, "tbptt": (100, 100)}),
-        ("rnn", {"dim": 1, "symbols": 5000, "loss": "cross_entropy"}),
+        ("rnn", {"readout": "adam", "keys": 1 << 16}),
+        ("rnn", {"readout": "adam", "horizon": 500}),
+        ("rnn", {"readout": "adam", "target": "given", "outputs": 5000}),
+        ("rnn", {"readout": "adam", "record_lags": True, "tbptt": (100, 100)}),
+        ("rnn", {"readout": "adam", "dim": 1, "symbols": 5000, "loss": "cross_entropy"}),
         ("birnn", {"classes": 5000, "loss": "cross_entropy"}),
         ("grossberg", {"layers": [[4] * 500]}),
     ],
@@ -196,7 +196,7 @@ def test_a_row_of_a_query_costs_no_more_than_a_row_that_is_learned(example):
 
 def test_a_query_does_not_count_the_update():
     """One step forward of the LSTM: its matrices once, not once for every step of a window."""
-    spec = spec_of("rnn", {"dim": 16, "hidden": 256, "tbptt": (64, 64)})
+    spec = spec_of("rnn", {"readout": "adam", "dim": 16, "hidden": 256, "tbptt": (64, 64)})
     products = 4 * 256 * (16 + 256) + 16 * 256
     assert products < query_cost(spec) < 2 * products
     assert row_cost(spec) > 64 * 2 * products
@@ -229,8 +229,12 @@ TOO_MUCH = {
     "som-pca": ("som", {"dim": 1000, "grid": (4, 4), "init": "pca", "init_samples": 4000}, "init_samples"),
     "competitive": ("competitive", {"dim": 2, "units": 1 << 20, "mode": "gas"}, "units"),
     "gng": ("gng", {"dim": 3, "max_units": 8192}, "max_units"),
-    "rnn": ("rnn", {"dim": 3, "hidden": 2048, "tbptt": (64, 64)}, "hidden"),
-    "rnn-late": ("rnn", {"dim": 3, "hidden": 256, "target": "later", "delay": 5000}, "delay"),
+    "rnn": ("rnn", {"readout": "adam", "dim": 3, "hidden": 2048, "tbptt": (64, 64)}, "hidden"),
+    "rnn-late": (
+        "rnn",
+        {"readout": "adam", "dim": 3, "hidden": 256, "target": "later", "delay": 5000},
+        "delay",
+    ),
     "birnn": ("birnn", {"dim": 3, "hidden": 1024, "chunk": (64, 16)}, "hidden"),
     "grossberg": ("grossberg", {"dim": 20_000, "layers": [[5000]]}, "layers"),
     "malsburg": ("malsburg", {"dim": 20, "sheet": (500, 500), "steps": 1000}, "steps"),

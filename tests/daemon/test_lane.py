@@ -25,10 +25,19 @@ SPECS: dict[str, tuple[str, dict[str, Any]]] = {
         "competitive",
         {"dim": 3, "units": 4, "learning_rate": {"start": 0.5, "end": 0.05, "tau": 10, "unit": "seconds"}},
     ),
-    "symbols": ("rnn", {"dim": 1, "hidden": 2, "symbols": 3, "loss": "cross_entropy"}),
+    "symbols": ("rnn", {"readout": "adam", "dim": 1, "hidden": 2, "symbols": 3, "loss": "cross_entropy"}),
     "late": (
         "rnn",
-        {"dim": 2, "hidden": 2, "keys": 3, "target": "later", "outputs": 1, "delay": 8, "tbptt": [1, 3]},
+        {
+            "readout": "adam",
+            "dim": 2,
+            "hidden": 2,
+            "keys": 3,
+            "target": "later",
+            "outputs": 1,
+            "delay": 8,
+            "tbptt": [1, 3],
+        },
     ),
 }
 BURSTS = 60

@@ -224,7 +224,7 @@ def test_a_stop_does_not_wait_for_ever(held: Running, monkeypatch: pytest.Monkey
 
 
 def test_a_forecast_and_a_sample_may_be_long_as_well(serve: Callable[..., Running]) -> None:
-    spec = {"dim": 1, "hidden": 4, "symbols": 3, "loss": "cross_entropy"}
+    spec = {"readout": "adam", "dim": 1, "hidden": 4, "symbols": 3, "loss": "cross_entropy"}
     net = models.create("rnn", spec)
     x = np.arange(50, dtype=np.float32).reshape(-1, 1) % 3
     net.learn(x)
@@ -244,7 +244,7 @@ def test_a_forecast_and_a_sample_may_be_long_as_well(serve: Callable[..., Runnin
 @pytest.mark.parametrize(
     ("kind", "spec"),
     [
-        ("rnn", {"dim": 2, "hidden": 8, "keys": 3, "scale": "standard"}),
+        ("rnn", {"readout": "adam", "dim": 2, "hidden": 8, "keys": 3, "scale": "standard"}),
         ("som", {"dim": 2, "grid": [3, 4], "scale": "standard", "init": "pca"}),
     ],
 )

@@ -238,7 +238,7 @@ def test_a_long_query_is_answered_while_the_learning_goes_on(serve: Callable[...
     daemon.ready()
     asked = np.tile(X, (30, 1))
     with Client(daemon.requests) as client, Client(daemon.requests, timeout=SECONDS) as asking:
-        client.create("net", "rnn", dim=4, hidden=32)
+        client.create("net", "rnn", readout="adam", dim=4, hidden=32)
         client.learn("net", X[:1])
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(asking.predict, "net", asked)
@@ -247,7 +247,7 @@ def test_a_long_query_is_answered_while_the_learning_goes_on(serve: Callable[...
                 client.learn("net", X[learned])
                 learned += 1
         outputs = answer.result()
-    net = models.create("rnn", {"dim": 4, "hidden": 32})
+    net = models.create("rnn", {"readout": "adam", "dim": 4, "hidden": 32})
     assert outputs.applied_lsn is not None
     net.learn(X[: outputs.applied_lsn - 1])  # record 1 creates the model; each later record is a sample
     for name, array in net.predict(asked).arrays.items():

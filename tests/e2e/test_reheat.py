@@ -15,7 +15,12 @@ from tests.e2e.daemon_process import SECONDS, DaemonProcess
 X = np.random.default_rng(9).normal(size=(900, 3)).astype(np.float32)
 SPECS = {
     "som": {"dim": 3, "grid": [5, 5], "learning_rate": {"start": 0.5, "end": 0.02, "tau": 100.0}},
-    "rnn": {"dim": 3, "hidden": 4, "learning_rate": {"start": 0.02, "end": 0.001, "tau": 100.0}},
+    "rnn": {
+        "readout": "adam",
+        "dim": 3,
+        "hidden": 4,
+        "learning_rate": {"start": 0.02, "end": 0.001, "tau": 100.0},
+    },
 }
 
 

@@ -22,11 +22,11 @@ SPEC = {"dim": 2, "hidden": 8, "cell": "gru", "tbptt": [4, 8], "keys": 3, "seed"
 def test_late_targets_survive_kill_9(serve: Callable[..., DaemonProcess]) -> None:
     """Targets arrive 30 samples late; every fifth never arrives, and one has an unknown id."""
     spec = {**SPEC, "target": "later", "delay": 64}
-    net = sl.RNN(**spec)
+    net = sl.RNN(readout="adam", **spec)
     daemon = serve()
     daemon.ready()
     with Client(daemon.requests, timeout=SECONDS) as client:
-        client.create("fleet", "rnn", **spec)
+        client.create("fleet", "rnn", readout="adam", **spec)
         described = client.describe("fleet")
         assert (described["needs_keys"], described["accepts_late_targets"], described["target_dim"]) == (
             True,
@@ -60,11 +60,11 @@ def test_late_targets_survive_kill_9(serve: Callable[..., DaemonProcess]) -> Non
 
 def test_a_late_target_publishes_its_samples_outputs(serve: Callable[..., DaemonProcess]) -> None:
     spec = {**SPEC, "target": "later", "delay": 64}
-    net = sl.RNN(**spec)
+    net = sl.RNN(readout="adam", **spec)
     daemon = serve()
     daemon.ready()
     with Client(daemon.requests, timeout=SECONDS) as client:
-        client.create("fleet", "rnn", **spec)
+        client.create("fleet", "rnn", readout="adam", **spec)
         client.learn("fleet", X[:40], keys=KEYS[:40])
         net.learn(X[:40], keys=KEYS[:40])
         expected = net.learn_targets([3, 999, 10], [[0.5], [1], [1.5]], [KEYS[3], 12, KEYS[10]])
@@ -83,15 +83,15 @@ def test_a_late_target_publishes_its_samples_outputs(serve: Callable[..., Daemon
 def test_forecasts_continue_each_keys_stream(serve: Callable[..., DaemonProcess]) -> None:
     spec = {**SPEC, "horizon": 3}
     symbols = {**SPEC, "dim": 1, "symbols": 5, "loss": "cross_entropy", "keys": None}
-    net, text = sl.RNN(**spec), sl.RNN(**symbols)
+    net, text = sl.RNN(readout="adam", **spec), sl.RNN(readout="adam", **symbols)
     letters = (np.arange(200) % 5).reshape(-1, 1)
     net.learn(X, keys=KEYS)
     text.learn(letters)
     daemon = serve()
     daemon.ready()
     with Client(daemon.requests, timeout=SECONDS) as client:
-        client.create("fleet", "rnn", **spec)
-        client.create("text", "rnn", **symbols)
+        client.create("fleet", "rnn", readout="adam", **spec)
+        client.create("text", "rnn", readout="adam", **symbols)
         client.learn("fleet", X, keys=KEYS)
         client.learn("text", letters)
         for key in MACHINES:

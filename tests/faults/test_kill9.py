@@ -37,7 +37,10 @@ WINDOW = 16  # batches that are on their way at a time
 SPECS: dict[str, tuple[str, dict[str, Any]]] = {
     "map": ("som", {"dim": 3, "grid": [5, 5], "scale": "standard"}),
     "clusters": ("competitive", {"dim": 3, "units": 7, "mode": "soft"}),
-    "net": ("rnn", {"dim": 3, "hidden": 6, "cell": "lstm", "tbptt": [4, 8], "optimizer": "adam"}),
+    "net": (
+        "rnn",
+        {"readout": "adam", "dim": 3, "hidden": 6, "cell": "lstm", "tbptt": [4, 8], "optimizer": "adam"},
+    ),
     "both": ("birnn", {"dim": 3, "hidden": 4, "chunk": [8, 3], "target": "later", "delay": 500}),
 }
 # Small segments and frequent checkpoints, so that kills also hit rolling, retiring and checkpointing.

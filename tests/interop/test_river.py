@@ -26,8 +26,8 @@ MODELS = {
     "hamming": Clusterer("hamming", units=4, threshold=0.5),
     "grossberg": Clusterer("grossberg", layers=[[4]], threshold=0.5),
     "anomalies": AnomalyDetector("som", grid=(5, 5), scale="standard"),
-    "forecasts": AnomalyDetector("rnn", hidden=4, scale="standard"),
-    "regression": Regressor("rnn", hidden=8, scale="standard"),
+    "forecasts": AnomalyDetector("rnn", readout="adam", hidden=4, scale="standard"),
+    "regression": Regressor("rnn", readout="adam", hidden=8, scale="standard"),
 }
 
 
@@ -153,8 +153,8 @@ def test_an_empty_sample():
 def test_regression_prequentially():
     """The target is the input two samples earlier, so the net needs memory."""
     x = np.random.default_rng(2).normal(size=4000)
-    net = Regressor("rnn", hidden=16, tbptt=(8, 8))
-    peer = sl.RNN(dim=1, hidden=16, tbptt=(8, 8), target="given", outputs=1)
+    net = Regressor("rnn", readout="adam", hidden=16, tbptt=(8, 8))
+    peer = sl.RNN(readout="adam", dim=1, hidden=16, tbptt=(8, 8), target="given", outputs=1)
     expected = peer.learn(x[2:, None], x[:-2, None]).prediction[:, 0]
     error = utils.Rolling(metrics.R2, window_size=1000)
     for i, (now, y) in enumerate(zip(x[2:].tolist(), x[:-2].tolist(), strict=True)):
@@ -191,26 +191,29 @@ def test_an_invalid_spec_raises_in_the_constructor():
         Clusterer("som")
     with pytest.raises(BadSpec, match="perceptron"):
         Clusterer("perceptron")
-    for kind, spec in ("rnn", {"hidden": 3}), ("grossberg", {"layers": [[2, 2]]}):
+    for kind, spec in ("rnn", {"readout": "adam", "hidden": 3}), ("grossberg", {"layers": [[2, 2]]}):
         with pytest.raises(BadSpec, match="no one winner; take som, competitive, gng, hamming, or grossberg"):
             Clusterer(kind, **spec)
     with pytest.raises(BadSpec, match="learns from x alone"):
-        AnomalyDetector("rnn", hidden=3, target="given", outputs=1)
+        AnomalyDetector("rnn", readout="adam", hidden=3, target="given", outputs=1)
     with pytest.raises(BadSpec):
         Regressor("som", grid=(2, 2))
     with pytest.raises(BadSpec, match="at once"):
         Regressor("birnn", hidden=4)
     for wrapper in AnomalyDetector, Regressor, Clusterer:
         with pytest.raises(BadSpec, match="leave keys out") as refused:
-            wrapper("rnn", hidden=4, keys=3)
+            wrapper("rnn", readout="adam", hidden=4, keys=3)
         assert refused.value.detail["errors"][0]["field"] == "keys"
 
 
 @pytest.mark.parametrize(("name", "value"), [("target", "later"), ("target", "next"), ("outputs", 2)])
 def test_a_fixed_parameter_of_a_regressor_cannot_be_overridden(name, value):
     with pytest.raises(BadSpec, match=f"no spec of a Regressor: {name} is always .*: leave it out"):
-        Regressor("rnn", hidden=4, **{name: value})
-    assert Regressor("rnn", hidden=4, target="given", outputs=1).clone().parameters["target"] == "given"
+        Regressor("rnn", readout="adam", hidden=4, **{name: value})
+    assert (
+        Regressor("rnn", readout="adam", hidden=4, target="given", outputs=1).clone().parameters["target"]
+        == "given"
+    )
 
 
 @pytest.mark.parametrize("value", ["warm", [1.0, 2.0], 1e39, -math.inf, 10**400])

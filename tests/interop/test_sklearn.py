@@ -237,7 +237,9 @@ def waves(n: int) -> tuple[np.ndarray, np.ndarray]:
 def test_a_regressor_equals_the_model_and_uses_its_memory():
     x, y = waves(6000)
     net = RNNRegressor(hidden=16, tbptt=(8, 8), seed=5)
-    peer = sl.RNN(dim=1, hidden=16, tbptt=(8, 8), target="given", outputs=1, scale="standard", seed=5)
+    peer = sl.RNN(
+        readout="adam", dim=1, hidden=16, tbptt=(8, 8), target="given", outputs=1, scale="standard", seed=5
+    )
     net.fit(x[:2500], y[:2500]).partial_fit(x[2500:5000], y[2500:5000])
     peer.learn(x[:5000], y[:5000])
     assert net.model_.state_hash() == peer.state_hash()

@@ -25,7 +25,7 @@ def test_exact_where_the_answer_is():
     assert decay_per_sample(1e-300) == 0
     assert decay_per_sample(5e-324, 4) == 0  # a half-life that cannot be divided
     assert [decay_per_sample(2.0, n) for n in (2, 4)] == [0.5, 0.25]
-    assert sl.RNN(dim=1, hidden=1, half_life=5e-324).samples == 0
+    assert sl.RNN(readout="adam", dim=1, hidden=1, half_life=5e-324).samples == 0
 
 
 def test_somebody_elses_decimal_settings_change_nothing():

@@ -233,7 +233,7 @@ def test_learns_a_target_that_depends_on_later_samples():
         net = sl.BidirectionalRNN(dim=1, hidden=12, cell=cell, chunk=(8, 3), learning_rate=0.01)
         net.learn(x, y)
         assert net.quality()["mae"] < 0.15, cell
-    forward = sl.RNN(dim=1, hidden=12, target="given", learning_rate=0.01)
+    forward = sl.RNN(readout="adam", dim=1, hidden=12, target="given", learning_rate=0.01)
     forward.learn(x, y)
     assert forward.quality()["mae"] > 0.7  # √(2/π) = 0.8 is the mean of |x|
 

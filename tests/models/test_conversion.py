@@ -86,7 +86,7 @@ def test_client_and_model_refuse_alike(name):
 
 def test_masked_targets_are_missing():
     y = np.ma.masked_values([[0.5], [-1.0], [0.25]], -1.0)
-    masked, missing = (sl.RNN(dim=1, hidden=4, target="given", outputs=1) for _ in range(2))
+    masked, missing = (sl.RNN(readout="adam", dim=1, hidden=4, target="given", outputs=1) for _ in range(2))
     masked.learn(np.ones(3), y)
     missing.learn(np.ones(3), [[0.5], [NAN], [0.25]])
     assert masked.state_hash() == missing.state_hash()
@@ -98,7 +98,7 @@ def test_masked_keys_are_refused():
     with pytest.raises(BadValue, match="keys has a masked value"):
         as_batch("m", [[1.0], [2.0]], keys=keys)
     with pytest.raises(BadValue, match="keys has a masked value"):
-        sl.RNN(dim=1, hidden=4, keys=8).learn([1.0, 2.0], keys=keys)
+        sl.RNN(readout="adam", dim=1, hidden=4, keys=8).learn([1.0, 2.0], keys=keys)
 
 
 def test_assigned_weights_use_the_same_conversion():

@@ -239,7 +239,7 @@ def test_a_recurrent_net_takes_no_target_from_a_frozen_sample(tbptt):
     x = np.random.default_rng(8).normal(size=(80, 2)).astype(np.float32)
     x[[9, 10, 23, 37, 50]] = np.nan  # updates fall on every fourth
     spec = {"dim": 2, "hidden": 5, "tbptt": tbptt, "learning_rate": 0.01}
-    plain, frozen = sl.RNN(**spec), sl.RNN(**spec, freeze_missing=0.5)
+    plain, frozen = sl.RNN(readout="adam", **spec), sl.RNN(readout="adam", **spec, freeze_missing=0.5)
     plain.learn(x)
     assert frozen.learn(x).frozen.sum() == 5
     for name, values in plain.parameters.items():
@@ -261,7 +261,9 @@ def test_a_frozen_sample_waits_for_no_label():
     "make_late",
     [
         lambda **how: sl.Competitive(dim=DIM, units=5, labels=2, **how),
-        lambda **how: sl.RNN(dim=DIM, hidden=3, target="later", classes=2, loss="cross_entropy", **how),
+        lambda **how: sl.RNN(
+            readout="adam", dim=DIM, hidden=3, target="later", classes=2, loss="cross_entropy", **how
+        ),
     ],
     ids=["labels", "rnn"],
 )

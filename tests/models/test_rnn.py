@@ -40,7 +40,11 @@ def reference_of(net: sl.RNN) -> Stream:
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradient_of_the_reference_equals_finite_differences(cell, layers):
     random = np.random.default_rng(layers)
-    net = Net(dict(sl.RNN(dim=2, hidden=3, layers=layers, cell=cell, seed=5).parameters), cell, layers)
+    net = Net(
+        dict(sl.RNN(readout="adam", dim=2, hidden=3, layers=layers, cell=cell, seed=5).parameters),
+        cell,
+        layers,
+    )
     inputs, targets = list(random.normal(size=(5, 2))), list(random.normal(size=(5, 2)))
     targets[3][1] = np.nan
     states = [(random.uniform(-1, 1, 3), random.uniform(-1, 1, 3)) for _ in range(layers)]
@@ -65,7 +69,9 @@ RULES = {
 @pytest.mark.parametrize("tbptt", WINDOWS, ids=str)
 @pytest.mark.parametrize(("cell", "layers"), [(cell, n) for cell in CELLS for n in (1, 2, 3)])
 def test_forecast_of_the_next_sample_equals_the_reference(cell, layers, tbptt, rule):
-    ours = sl.RNN(dim=3, hidden=5, cell=cell, layers=layers, tbptt=tbptt, seed=1, **RULES[rule])
+    ours = sl.RNN(
+        readout="adam", dim=3, hidden=5, cell=cell, layers=layers, tbptt=tbptt, seed=1, **RULES[rule]
+    )
     reference = reference_of(ours)
     x = wave(130, 3, seed=2, missing=0.15)
     out = ours.learn(x)
@@ -84,7 +90,15 @@ def test_forecast_of_the_next_sample_equals_the_reference(cell, layers, tbptt, r
 @pytest.mark.parametrize("cell", CELLS)
 def test_prediction_of_given_targets_equals_the_reference(cell, tbptt):
     ours = sl.RNN(
-        dim=2, hidden=18, cell=cell, tbptt=tbptt, target="given", outputs=3, seed=3, learning_rate=0.01
+        readout="adam",
+        dim=2,
+        hidden=18,
+        cell=cell,
+        tbptt=tbptt,
+        target="given",
+        outputs=3,
+        seed=3,
+        learning_rate=0.01,
     )
     reference = reference_of(ours)
     x, y = wave(100, 2, seed=4, missing=0.1), wave(100, 3, seed=5, missing=0.3)
@@ -99,7 +113,7 @@ def test_prediction_of_given_targets_equals_the_reference(cell, tbptt):
 
 def test_a_decaying_learning_rate():
     decay = sl.Decay(0.3, 0.05, 20)
-    ours = sl.RNN(dim=1, hidden=4, tbptt=(5, 5), optimizer="sgd", learning_rate=decay)
+    ours = sl.RNN(readout="adam", dim=1, hidden=4, tbptt=(5, 5), optimizer="sgd", learning_rate=decay)
     reference = Stream(Net(dict(ours.parameters), "lstm", 1), Optimizer("sgd", 0.0, None), 5, 5)
     x = wave(101, 1, seed=6)
     ours.learn(x)
@@ -115,6 +129,7 @@ def test_inputs_are_scaled_and_predictions_unscaled(method, target):
     """The reference learns the scaled stream. The statistics at a sample unscale its prediction."""
     outputs = {} if target == "next" else {"outputs": 2}
     ours = sl.RNN(
+        readout="adam",
         dim=2, hidden=4, tbptt=(4, 4), learning_rate=0.01, scale=method, half_life=40.0, scale_clip=2.0,
         target=target, **outputs,
     )  # fmt: skip
@@ -148,7 +163,7 @@ def test_inputs_are_scaled_and_predictions_unscaled(method, target):
 @pytest.mark.parametrize("scale", [None, "standard", "minmax"])
 def test_predict_gives_the_predictions_of_learn(scale):
     """Without an update in between, ``learn`` returns the forecasts of ``predict`` one sample later."""
-    net = sl.RNN(dim=2, hidden=4, tbptt=(10, 10), scale=scale)
+    net = sl.RNN(readout="adam", dim=2, hidden=4, tbptt=(10, 10), scale=scale)
     net.learn(wave(21, 2, seed=8))  # 20 complete pairs: the next update is at the tenth sample of x
     x = wave(10, 2, seed=9, missing=0.2)
     predicted = net.predict(x)
@@ -161,7 +176,7 @@ def test_predict_gives_the_predictions_of_learn(scale):
 
 
 def test_predict_returns_targets_in_their_own_units():
-    net = sl.RNN(dim=2, hidden=4, tbptt=(3, 5), target="given", scale="standard", layers=2)
+    net = sl.RNN(readout="adam", dim=2, hidden=4, tbptt=(3, 5), target="given", scale="standard", layers=2)
     x, y = wave(80, 2, seed=10), 100 + 10 * wave(80, 1, seed=11)
     for i in range(80):
         predicted, learned = net.predict(x[i]), net.learn(x[i], y[i])
@@ -171,7 +186,7 @@ def test_predict_returns_targets_in_their_own_units():
 
 
 def test_the_first_sample_has_no_forecast():
-    net = sl.RNN(dim=2, hidden=3)
+    net = sl.RNN(readout="adam", dim=2, hidden=3)
     out = net.learn(wave(2, 2, seed=12))
     assert np.isnan(out.prediction[0]).all()
     assert np.isnan([out.error[0], out.score[0]]).all()
@@ -183,13 +198,13 @@ def test_learns_to_forecast():
     t = np.arange(20_000)
     x = (np.sin(0.5 * t) + np.sin(0.211 * t + 1))[:, None].astype(np.float32)
     for cell in CELLS:
-        net = sl.RNN(dim=1, hidden=16, cell=cell, half_life=500.0, seed=13)
+        net = sl.RNN(readout="adam", dim=1, hidden=16, cell=cell, half_life=500.0, seed=13)
         net.learn(x)
         assert net.quality()["mase"] < 0.3, cell
 
 
 def test_quality_is_the_decayed_mean_of_the_errors():
-    net = sl.RNN(dim=2, hidden=3, half_life=30.0, scale="standard", tbptt=(4, 4))
+    net = sl.RNN(readout="adam", dim=2, hidden=3, half_life=30.0, scale="standard", tbptt=(4, 4))
     x = wave(200, 2, seed=14, missing=0.2) * [1, 50]
     out = net.learn(x)
     x = x.astype(np.float32).astype(float)
@@ -214,14 +229,14 @@ def test_quality_is_the_decayed_mean_of_the_errors():
 
 
 def test_quality_of_a_new_model():
-    quality = sl.RNN(dim=1, hidden=1).quality()
+    quality = sl.RNN(readout="adam", dim=1, hidden=1).quality()
     assert np.isnan([quality[name] for name in ("mae", "rmse", "mase")]).all()
     assert (quality["updates"], quality["skipped_updates"], quality["gradient_norm"]) == (0, 0, 0.0)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "rmsprop", "adam"])
 def test_a_gradient_that_is_not_finite_is_skipped_and_counted(optimizer):
-    net = sl.RNN(dim=1, hidden=3, tbptt=(2, 2), optimizer=optimizer, learning_rate=0.01)
+    net = sl.RNN(readout="adam", dim=1, hidden=3, tbptt=(2, 2), optimizer=optimizer, learning_rate=0.01)
     net.learn(wave(11, 1, seed=15))
     before = {name: values.copy() for name, values in net.parameters.items()}
     norm = net.quality()["gradient_norm"]
@@ -240,7 +255,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted(optimizer):
 @pytest.mark.parametrize("cell", CELLS)
 def test_lanes_without_a_unit_and_absent_biases_stay_zero(cell, hidden, biases):
     shape = {"dim": 3, "hidden": hidden, "cell": cell, "layers": 2, "bias": biases, "head_bias": biases}
-    net = sl.RNN(tbptt=(2, 4), learning_rate=0.05, **shape)
+    net = sl.RNN(readout="adam", tbptt=(2, 4), learning_rate=0.05, **shape)
     net.learn(wave(300, 3, seed=17, missing=0.1))
     state = net.copy_state()
     ours = np.concatenate([values.ravel() for values in net.parameters.values()])
@@ -258,7 +273,9 @@ def test_lanes_without_a_unit_and_absent_biases_stay_zero(cell, hidden, biases):
 @pytest.mark.parametrize("tbptt", [(5, 5), (3, 8)], ids=str)
 def test_any_split_gives_the_same_weights_and_outputs(tbptt, data):
     sizes = data.draw(st.lists(st.integers(0, 13), max_size=20), label="sizes")
-    whole, pieces = (sl.RNN(dim=2, hidden=17, tbptt=tbptt, scale="ewma", half_life=20.0) for _ in range(2))
+    whole, pieces = (
+        sl.RNN(readout="adam", dim=2, hidden=17, tbptt=tbptt, scale="ewma", half_life=20.0) for _ in range(2)
+    )
     x = wave(70, 2, seed=18, missing=0.1)
     cuts = [0, *np.minimum(np.cumsum(sizes, dtype=int), 70).tolist(), 70]
     expected = whole.learn(x)
@@ -275,7 +292,7 @@ def test_any_split_gives_the_same_weights_and_outputs(tbptt, data):
 @pytest.mark.parametrize("cell", CELLS)
 def test_parameters_have_pytorchs_names_shapes_and_range(cell, biases):
     shape = {"dim": 3, "hidden": 20, "layers": 2, "bias": biases, "head_bias": biases}
-    net = sl.RNN(cell=cell, target="given", outputs=18, **shape)
+    net = sl.RNN(readout="adam", cell=cell, target="given", outputs=18, **shape)
     sums = {"elman": 20, "gru": 60, "lstm": 80}[cell]
     shapes = {
         "weight_ih_l0": (sums, 3),
@@ -300,7 +317,7 @@ def test_parameters_have_pytorchs_names_shapes_and_range(cell, biases):
 
 
 def test_parameters_are_read_only_copies():
-    net = sl.RNN(dim=1, hidden=2)
+    net = sl.RNN(readout="adam", dim=1, hidden=2)
     with pytest.raises(ValueError, match="read-only"):
         net.parameters["head.bias"][0] = 1
     with pytest.raises(TypeError):
@@ -308,8 +325,8 @@ def test_parameters_are_read_only_copies():
 
 
 def test_load_parameters_resets_states_and_moments():
-    one = sl.RNN(dim=2, hidden=5, tbptt=(3, 6), learning_rate=0.01, seed=1)
-    two = sl.RNN(dim=2, hidden=5, tbptt=(3, 6), learning_rate=0.01, seed=2)
+    one = sl.RNN(readout="adam", dim=2, hidden=5, tbptt=(3, 6), learning_rate=0.01, seed=1)
+    two = sl.RNN(readout="adam", dim=2, hidden=5, tbptt=(3, 6), learning_rate=0.01, seed=2)
     two.learn(wave(50, 2, seed=19))
     two.load_parameters(one.parameters)
     for name, values in one.parameters.items():
@@ -321,7 +338,7 @@ def test_load_parameters_resets_states_and_moments():
 
 
 def test_one_error_lists_all_wrong_parameters():
-    net = sl.RNN(dim=2, hidden=3, cell="elman")
+    net = sl.RNN(readout="adam", dim=2, hidden=3, cell="elman")
     good = {name: values.copy() for name, values in net.parameters.items()}
     hash_before = net.state_hash()
     short = {**good, "bias_ih_l0": np.zeros(4)}
@@ -358,7 +375,7 @@ def test_one_error_lists_all_wrong_parameters():
     ],
 )  # fmt: skip
 def test_other_state_dicts_are_refused(added, removed, spec, message):
-    net = sl.RNN(dim=2, hidden=5, cell="elman", layers=2)
+    net = sl.RNN(readout="adam", dim=2, hidden=5, cell="elman", layers=2)
     given = {name: values for name, values in net.parameters.items() if name not in removed} | added
     with pytest.raises((BadSpec, BadShape), match=message):
         sl.RNN.from_state_dict(given, **spec)
@@ -390,4 +407,4 @@ def test_other_state_dicts_are_refused(added, removed, spec, message):
 )
 def test_wrong_specs_are_refused(wrong, message):
     with pytest.raises(BadSpec, match=message):
-        sl.RNN(**{"dim": 2, "hidden": 4, **wrong})
+        sl.RNN(readout="adam", **{"dim": 2, "hidden": 4, **wrong})

@@ -55,6 +55,7 @@ def test_a_training_is_as_accurate_as_pytorchs_in_float32(cell: str, optimizer: 
     errors = []
     for seed in range(1, 4):
         ours = sl.RNN(
+        readout="adam",
             dim=3, hidden=9, cell=cell, layers=2, target="given", loss="cross_entropy", classes=20,
             tbptt=(K, K), optimizer=optimizer, learning_rate=0.01, seed=seed,
         )  # fmt: skip

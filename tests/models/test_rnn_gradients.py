@@ -41,7 +41,9 @@ def assert_same(ours: dict[str, np.ndarray], expected: dict[str, np.ndarray]) ->
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("cell", CELLS)
 def test_one_update_equals_the_gradient_of_the_reference(cell, layers, k):
-    ours = sl.RNN(dim=3, hidden=17, target="given", outputs=2, seed=1, **spec(cell, layers, k))
+    ours = sl.RNN(
+        readout="adam", dim=3, hidden=17, target="given", outputs=2, seed=1, **spec(cell, layers, k)
+    )
     reference = Net(dict(ours.parameters), cell, layers)
     x, y = series(k, 3, seed=2), series(k, 2, seed=3)
     expected = reference.gradient(list(x.astype(float)), list(y.astype(float)), reference.initial_states())
@@ -57,7 +59,9 @@ def test_one_update_equals_the_gradient_of_the_reference(cell, layers, k):
 def test_one_update_after_50_windows_equals_the_gradient_of_the_reference(cell, layers):
     """Windows without targets change the hidden state and no parameter."""
     k = 7
-    ours = sl.RNN(dim=3, hidden=17, target="given", outputs=2, seed=4, **spec(cell, layers, k))
+    ours = sl.RNN(
+        readout="adam", dim=3, hidden=17, target="given", outputs=2, seed=4, **spec(cell, layers, k)
+    )
     reference = Net(dict(ours.parameters), cell, layers)
     x, y = series(51 * k, 3, seed=5), series(k, 2, seed=6)
     ours.learn(x[: 50 * k], np.full((50 * k, 2), np.nan))
@@ -79,8 +83,10 @@ def test_one_update_equals_finite_differences(cell, layers, loss, biases):
     k, cross_entropy = 5, loss == "cross_entropy"
     shape = {"dim": 2, "hidden": 4, "target": "given", **spec(cell, layers, k)}
     shape |= {"classes": 4} if cross_entropy else {"outputs": 2}
-    ours = sl.RNN(loss=loss, delta=0.5, seed=7, bias=biases, head_bias=biases, **shape)
-    zeros = {name: 0 * values for name, values in sl.RNN(loss=loss, **shape).parameters.items()}
+    ours = sl.RNN(readout="adam", loss=loss, delta=0.5, seed=7, bias=biases, head_bias=biases, **shape)
+    zeros = {
+        name: 0 * values for name, values in sl.RNN(readout="adam", loss=loss, **shape).parameters.items()
+    }
     reference = Net(zeros | dict(ours.parameters), cell, layers, classes=cross_entropy)
     x = series(k, 2, seed=8)
     y = np.array([[0], [3], [1], [1], [2]], np.float32) if cross_entropy else series(k, 2, seed=9)

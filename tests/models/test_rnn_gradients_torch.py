@@ -36,7 +36,9 @@ def autograds(peer: Peer, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_step_is_autograds_gradient(cell, layers, loss):
-    ours = sl.RNN(dim=4, hidden=19, target="given", seed=1, **LOSSES[loss], **spec(cell, layers, 16))
+    ours = sl.RNN(
+        readout="adam", dim=4, hidden=19, target="given", seed=1, **LOSSES[loss], **spec(cell, layers, 16)
+    )
     peer = Peer(ours, 16)
     x, y = series(16, 4, seed=2), targets(loss, 16)
     assert_same(gradient(ours, x, y), autograds(peer, x, y))
@@ -48,7 +50,9 @@ def test_a_step_is_autograds_gradient(cell, layers, loss):
 def test_a_step_from_a_state_carried_over_50_windows_is_autograds_gradient(cell, layers, loss):
     """Samples without a target advance the state and teach nothing; autograd's state is detached."""
     k = 8
-    ours = sl.RNN(dim=4, hidden=19, target="given", seed=4, **LOSSES[loss], **spec(cell, layers, k))
+    ours = sl.RNN(
+        readout="adam", dim=4, hidden=19, target="given", seed=4, **LOSSES[loss], **spec(cell, layers, k)
+    )
     peer = Peer(ours, k)
     x, y = series(51 * k, 4, seed=5), targets(loss, k)
     ours.learn(x[: 50 * k], np.full((50 * k, y.shape[1]), np.nan))

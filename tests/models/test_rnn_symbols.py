@@ -29,8 +29,9 @@ def test_the_gradient_vanishes_in_elman_and_not_in_lstm():
     for cell, found in ratios.items():
         for seed in range(1, 8):
             net = sl.RNN(
+        readout="adam",
                 dim=2, hidden=16, cell=cell, target="given", tbptt=(16, 64), learning_rate=0.003, clip=1.0,
-                lags=True, half_life=5000.0, seed=seed,
+                record_lags=True, half_life=5000.0, seed=seed,
             )  # fmt: skip
             net.learn(*memory_task(60_000, seed))
             norms = net.quality()["gradient_by_lag"]
@@ -41,7 +42,9 @@ def test_the_gradient_vanishes_in_elman_and_not_in_lstm():
 
 
 def test_recording_lags_changes_no_output_and_no_parameter():
-    plain, recording = (sl.RNN(dim=2, hidden=5, tbptt=(4, 7), lags=lags) for lags in (False, True))
+    plain, recording = (
+        sl.RNN(readout="adam", dim=2, hidden=5, tbptt=(4, 7), record_lags=lags) for lags in (False, True)
+    )
     x = wave(60, 2, seed=21)
     assert plain.learn(x).prediction.tobytes() == recording.learn(x).prediction.tobytes()
     assert np.array_equal(plain.state["parameters"], recording.state["parameters"])
@@ -53,7 +56,7 @@ def test_recording_lags_changes_no_output_and_no_parameter():
 
 
 def symbolic(**spec: object) -> sl.RNN:
-    return sl.RNN(**{"dim": 1, "hidden": 12, "symbols": 5, "loss": "cross_entropy", **spec})
+    return sl.RNN(readout="adam", **{"dim": 1, "hidden": 12, "symbols": 5, "loss": "cross_entropy", **spec})
 
 
 def test_learns_and_continues_a_cycle_of_symbols():
@@ -89,6 +92,7 @@ def test_symbols_are_drawn_by_their_probabilities():
 @pytest.mark.parametrize("tbptt", [(4, 4), (3, 7)], ids=str)
 def test_class_probabilities_equal_the_reference(cell, tbptt):
     ours = sl.RNN(
+        readout="adam",
         dim=2, hidden=18, cell=cell, tbptt=tbptt, target="given", loss="cross_entropy", classes=19, seed=3,
         learning_rate=0.01,
     )  # fmt: skip
@@ -108,7 +112,10 @@ def test_class_probabilities_equal_the_reference(cell, tbptt):
 
 @pytest.mark.parametrize("value", [-1, 5, 0.5, 1e30])
 def test_values_that_are_not_symbols_or_classes_are_refused(value):
-    net, classifier = symbolic(), sl.RNN(dim=1, hidden=2, target="given", loss="cross_entropy", classes=5)
+    net, classifier = (
+        symbolic(),
+        sl.RNN(readout="adam", dim=1, hidden=2, target="given", loss="cross_entropy", classes=5),
+    )
     before = net.state_hash()
     for method in (net.learn, net.predict, lambda x: classifier.learn(np.zeros(3), x)):
         with pytest.raises(BadValue, match="whole number from 0 to 4") as caught:
@@ -121,7 +128,7 @@ def test_sample_and_forecast_refuse_wrong_arguments():
     with pytest.raises(BadValue, match="at least one learned sample"):
         symbolic().sample(3)
     with pytest.raises(BadValue, match="needs a network that forecasts symbols"):
-        sl.RNN(dim=1, hidden=2).sample(3)
+        sl.RNN(readout="adam", dim=1, hidden=2).sample(3)
     net = symbolic()
     net.learn([1.0])
     wrong = [{"temperature": value} for value in (-1.0, np.inf, np.nan, "hot")]
@@ -145,7 +152,7 @@ def test_sample_and_forecast_refuse_wrong_arguments():
 
 @pytest.mark.parametrize("scale", [None, "standard"])
 def test_missing_samples_are_replaced_by_the_forecast(scale):
-    net = sl.RNN(dim=2, hidden=6, scale=scale, tbptt=(8, 8))
+    net = sl.RNN(readout="adam", dim=2, hidden=6, scale=scale, tbptt=(8, 8))
     net.learn(wave(100, 2, seed=22))
     forecast = net.forecast(5)
     assert np.array_equal(forecast[1:], net.predict(np.full((5, 2), np.nan)).prediction[:-1])

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -88,6 +89,7 @@ RULES = [
 @pytest.mark.parametrize("cell", CELLS)
 def test_forecasts_the_next_sample_as_pytorch(cell, layers, loss, residual, rule):
     ours = sl.RNN(
+        readout="adam",
         dim=4, hidden=19, cell=cell, layers=layers, tbptt=(K, K), seed=1,
         residual=residual, loss=loss, delta=0.3, **rule,
     )  # fmt: skip
@@ -105,7 +107,15 @@ def test_forecasts_the_next_sample_as_pytorch(cell, layers, loss, residual, rule
 @pytest.mark.parametrize("cell", CELLS)
 def test_predicts_given_targets_as_pytorch(cell, outputs):
     ours = sl.RNN(
-        dim=3, hidden=8, cell=cell, target="given", outputs=outputs, tbptt=(K, K), learning_rate=0.01, seed=3
+        readout="adam",
+        dim=3,
+        hidden=8,
+        cell=cell,
+        target="given",
+        outputs=outputs,
+        tbptt=(K, K),
+        learning_rate=0.01,
+        seed=3,
     )
     peer = Peer(ours)
     x, y = wave(20 * K, 3, seed=4), wave(20 * K, outputs, seed=5)
@@ -120,7 +130,15 @@ def test_predicts_given_targets_as_pytorch(cell, outputs):
 def test_the_gradients_norm_by_lag_is_pytorchs(cell, layers):
     """Of the last step's share of the loss, by autograd, with a net of its own for each layer."""
     ours = sl.RNN(
-        dim=3, hidden=7, cell=cell, layers=layers, tbptt=(K, K), learning_rate=0.1, seed=9, lags=True
+        readout="adam",
+        dim=3,
+        hidden=7,
+        cell=cell,
+        layers=layers,
+        tbptt=(K, K),
+        learning_rate=0.1,
+        seed=9,
+        record_lags=True,
     )
     whole = Peer(ours)
     nets = [CELLS[cell](3 if n == 0 else 7, 7).double() for n in range(layers)]
@@ -162,14 +180,16 @@ def test_the_gradients_norm_by_lag_is_pytorchs(cell, layers):
 
 
 def test_a_net_trained_in_pytorch_goes_on_here():
-    start = sl.RNN(dim=2, hidden=6, layers=2, seed=6, tbptt=(K, K), optimizer="sgd", learning_rate=0.1)
+    start = sl.RNN(
+        readout="adam", dim=2, hidden=6, layers=2, seed=6, tbptt=(K, K), optimizer="sgd", learning_rate=0.1
+    )
     peer = Peer(start)
     x = wave(10 * K + 1, 2, seed=7)
     for w in range(0, 10 * K, K):
         peer.learn(x[w : w + K], x[w + 1 : w + 1 + K])
     trained = {name: values.detach().float().numpy() for name, values in peer.parameters.items()}
     assert all((values != start.parameters[name]).any() for name, values in trained.items())
-    ours = sl.RNN(dim=2, hidden=6, layers=2, seed=8)
+    ours = sl.RNN(readout="adam", dim=2, hidden=6, layers=2, seed=8)
     ours.load_parameters(trained)
     peer.take_over(ours)  # as rounded to float32
     with torch.no_grad():
@@ -232,7 +252,9 @@ def test_a_net_without_a_read_out_gets_a_new_one(cell, bias):
     assert all(np.array_equal(ours.parameters[name], values) for name, values in given.items())
 
 
-@pytest.mark.parametrize("make", [sl.RNN, sl.BidirectionalRNN])
+@pytest.mark.parametrize(
+    "make", [partial(sl.RNN, readout="adam"), sl.BidirectionalRNN], ids=["RNN", "BidirectionalRNN"]
+)
 def test_parameters_go_into_modules_as_the_document_says(make):
     shape = {"dim": 3, "hidden": 5, "layers": 2, "target": "given", "outputs": 2, "learning_rate": 0.01}
     net, peer = make(seed=1, **shape), pytorch.Peer(make(seed=2, **shape), K)
@@ -256,6 +278,7 @@ def test_projections_are_refused_by_their_name():
 @pytest.mark.parametrize("cell", CELLS)
 def test_classifies_as_pytorch(cell, optimizer):
     ours = sl.RNN(
+        readout="adam",
         dim=3, hidden=9, cell=cell, layers=2, target="given", loss="cross_entropy", classes=20, tbptt=(K, K),
         optimizer=optimizer, learning_rate=0.01, seed=3,
     )  # fmt: skip
@@ -282,6 +305,7 @@ def test_classifies_as_pytorch(cell, optimizer):
 @pytest.mark.parametrize("cell", CELLS)
 def test_forecasts_the_next_symbol_as_pytorch(cell):
     ours = sl.RNN(
+        readout="adam",
         dim=1, hidden=9, cell=cell, layers=2, loss="cross_entropy", symbols=18, tbptt=(K, K),
         learning_rate=0.01, seed=3,
     )  # fmt: skip

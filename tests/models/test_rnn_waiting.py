@@ -15,7 +15,7 @@ WINDOWS = [(1, 1), (4, 4), (3, 7)]
 
 
 def make_rnn(**spec: object) -> sl.RNN:
-    return sl.RNN(**{"dim": 1, "hidden": 3, "target": "later", **spec})
+    return sl.RNN(readout="adam", **{"dim": 1, "hidden": 3, "target": "later", **spec})
 
 
 def make_bidirectional(**spec: object) -> sl.BidirectionalRNN:
@@ -48,7 +48,9 @@ def shared_stream(first: DelayedStream, **rule: int) -> DelayedStream:
 @pytest.mark.parametrize("tbptt", WINDOWS, ids=str)
 @pytest.mark.parametrize("cell", CELLS)
 def test_forecast_of_a_horizon_equals_the_reference(cell, tbptt):
-    ours = sl.RNN(dim=2, hidden=5, cell=cell, tbptt=tbptt, horizon=3, seed=1, learning_rate=0.01)
+    ours = sl.RNN(
+        readout="adam", dim=2, hidden=5, cell=cell, tbptt=tbptt, horizon=3, seed=1, learning_rate=0.01
+    )
     reference = reference_of(ours, horizon=3)
     x = wave(120, 2, seed=2, missing=0.15)
     out = ours.learn(x)
@@ -60,7 +62,7 @@ def test_forecast_of_a_horizon_equals_the_reference(cell, tbptt):
 
 
 def test_quality_of_a_horizon_is_reported_by_step():
-    net = sl.RNN(dim=2, hidden=4, horizon=3, half_life=40.0, scale="standard", tbptt=(4, 4))
+    net = sl.RNN(readout="adam", dim=2, hidden=4, horizon=3, half_life=40.0, scale="standard", tbptt=(4, 4))
     x = wave(150, 2, seed=3, missing=0.1) * np.float32([1, 20])
     out = net.learn(x)
     expected, relative = [], []
@@ -89,7 +91,7 @@ def test_quality_of_a_horizon_is_reported_by_step():
 
 
 def test_error_is_that_of_the_first_step():
-    net = sl.RNN(dim=2, hidden=4, horizon=4)
+    net = sl.RNN(readout="adam", dim=2, hidden=4, horizon=4)
     x = wave(60, 2, seed=4)
     out = net.learn(x)
     expected = np.sqrt(np.mean((out.prediction[1:, 0].astype(float) - x[1:]) ** 2, axis=1))
@@ -97,14 +99,14 @@ def test_error_is_that_of_the_first_step():
 
 
 def test_an_untrained_residual_horizon_is_persistence():
-    net = sl.RNN(dim=2, hidden=3, horizon=3, residual=True, learning_rate=0.0)
+    net = sl.RNN(readout="adam", dim=2, hidden=3, horizon=3, residual=True, learning_rate=0.0)
     net.load_parameters({name: 0 * values for name, values in net.parameters.items()})
     x = wave(5, 2, seed=5)
     assert np.array_equal(net.predict(x).prediction, np.repeat(x[:, None], 3, axis=1))
 
 
 def test_forecast_beyond_the_horizon_runs_on_its_own_forecasts():
-    net = sl.RNN(dim=2, hidden=4, horizon=3, tbptt=(50, 50))
+    net = sl.RNN(readout="adam", dim=2, hidden=4, horizon=3, tbptt=(50, 50))
     x = wave(41, 2, seed=6)
     net.learn(x[:40])
     ahead = net.forecast(5)
@@ -119,7 +121,7 @@ def test_forecast_beyond_the_horizon_runs_on_its_own_forecasts():
 
 
 def test_a_horizon_of_one_equals_no_horizon():
-    one, plain = (sl.RNN(dim=2, hidden=4, tbptt=(3, 7), horizon=h) for h in (1, None))
+    one, plain = (sl.RNN(readout="adam", dim=2, hidden=4, tbptt=(3, 7), horizon=h) for h in (1, None))
     x = wave(80, 2, seed=7, missing=0.1)
     assert np.array_equal(one.learn(x).prediction[:, 0], plain.learn(x).prediction, equal_nan=True)
     assert one.quality()["mae"] == plain.quality()["mae"]
@@ -132,6 +134,7 @@ def test_a_horizon_of_one_equals_no_horizon():
 @pytest.mark.parametrize("cell", CELLS)
 def test_learning_from_late_targets_equals_the_reference(cell, tbptt):
     ours = sl.RNN(
+        readout="adam",
         dim=2,
         hidden=5,
         cell=cell,
@@ -175,7 +178,7 @@ def test_learning_from_late_targets_equals_the_reference(cell, tbptt):
 
 def test_the_error_of_a_late_target_is_that_of_the_first_prediction():
     """Also if the scaling statistics and the parameters have changed since."""
-    net = sl.RNN(dim=1, hidden=4, target="later", scale="standard", tbptt=(2, 2), delay=50)
+    net = sl.RNN(readout="adam", dim=1, hidden=4, target="later", scale="standard", tbptt=(2, 2), delay=50)
     x = wave(60, 1, seed=12)
     net.learn(x[:20], 100 + 10 * x[:20])
     prediction = net.learn(x[20:30]).prediction
@@ -189,7 +192,8 @@ def test_the_error_of_a_late_target_is_that_of_the_first_prediction():
 
 def test_late_targets_that_come_with_their_samples_equal_given_targets():
     later, given = (
-        sl.RNN(dim=2, hidden=4, tbptt=(3, 7), target=target, outputs=2) for target in ("later", "given")
+        sl.RNN(readout="adam", dim=2, hidden=4, tbptt=(3, 7), target=target, outputs=2)
+        for target in ("later", "given")
     )
     x, y = wave(80, 2, seed=13), wave(80, 2, seed=14)
     assert np.array_equal(later.learn(x, y).prediction, given.learn(x, y).prediction)
@@ -210,7 +214,7 @@ def test_learns_classes_from_late_targets(make):
 
 
 def test_wrong_late_targets_are_refused():
-    net = sl.RNN(dim=1, hidden=2, target="later", classes=3, loss="cross_entropy")
+    net = sl.RNN(readout="adam", dim=1, hidden=2, target="later", classes=3, loss="cross_entropy")
     before = net.state_hash()
     for wrong, error in [
         (([1], [[3.0]]), BadValue),
@@ -222,11 +226,11 @@ def test_wrong_late_targets_are_refused():
             net.learn_targets(*wrong)
     assert net.state_hash() == before
     with pytest.raises(BadShape, match="takes no targets later"):
-        sl.RNN(dim=1, hidden=2).learn_targets([1], [[1.0]])
+        sl.RNN(readout="adam", dim=1, hidden=2).learn_targets([1], [[1.0]])
     with pytest.raises(BadSpec, match="delay needs target='later'"):
-        sl.RNN(dim=1, hidden=2, delay=3)
+        sl.RNN(readout="adam", dim=1, hidden=2, delay=3)
     with pytest.raises(BadSpec, match="horizon needs target='next'"):
-        sl.RNN(dim=1, hidden=2, target="given", horizon=3)
+        sl.RNN(readout="adam", dim=1, hidden=2, target="given", horizon=3)
 
 
 # Missing inputs
@@ -256,7 +260,9 @@ def test_a_missing_input_without_a_forecast_is_replaced_by_the_mean(make, scalin
 @pytest.mark.parametrize("tbptt", WINDOWS, ids=str)
 @pytest.mark.parametrize("cell", CELLS)
 def test_learning_from_many_streams_equals_the_reference(cell, tbptt):
-    ours = sl.RNN(dim=2, hidden=5, cell=cell, tbptt=tbptt, keys=3, seed=16, learning_rate=0.01)
+    ours = sl.RNN(
+        readout="adam", dim=2, hidden=5, cell=cell, tbptt=tbptt, keys=3, seed=16, learning_rate=0.01
+    )
     first = reference_of(ours)
     streams = {0: first, 1: shared_stream(first), 2: shared_stream(first)}
     random = np.random.default_rng(17)
@@ -275,12 +281,12 @@ def test_learning_from_many_streams_equals_the_reference(cell, tbptt):
 def test_streams_have_separate_states():
     """With a learning rate of 0, the outputs of a stream equal those of a model with this stream only."""
     spec = {"dim": 2, "hidden": 4, "learning_rate": 0.0, "optimizer": "sgd", "seed": 19}
-    many = sl.RNN(**spec, keys=4)
+    many = sl.RNN(readout="adam", **spec, keys=4)
     keys = np.random.default_rng(20).integers(0, 4, 100)
     x = wave(100, 2, seed=21)
     out, later = many.learn(x, keys=keys), many.predict(x, keys=keys)
     for key in range(4):
-        alone = sl.RNN(**spec)
+        alone = sl.RNN(readout="adam", **spec)
         rows = x[keys == key]
         assert np.array_equal(alone.learn(rows).prediction, out.prediction[keys == key], equal_nan=True)
         assert np.array_equal(alone.predict(rows).prediction, later.prediction[keys == key])
@@ -288,7 +294,7 @@ def test_streams_have_separate_states():
 
 
 def test_a_new_key_replaces_the_least_recently_used_key():
-    net = sl.RNN(dim=1, hidden=3, keys=2, learning_rate=0.0, optimizer="sgd")
+    net = sl.RNN(readout="adam", dim=1, hidden=3, keys=2, learning_rate=0.0, optimizer="sgd")
     x = wave(30, 1, seed=22)
     net.learn(x[:10], keys="pump")
     net.learn(x[:10], keys="fan")
@@ -298,7 +304,7 @@ def test_a_new_key_replaces_the_least_recently_used_key():
     assert np.isfinite(net.predict(x[:1], keys="pump").error[0])
     assert np.isnan(net.predict(x[:1], keys="fan").error[0])
     assert net.quality()["forgotten_keys"] == 1
-    alone = sl.RNN(dim=1, hidden=3, learning_rate=0.0, optimizer="sgd")
+    alone = sl.RNN(readout="adam", dim=1, hidden=3, learning_rate=0.0, optimizer="sgd")
     alone.learn(x[:1])
     assert np.array_equal(net.forecast(3, key="valve"), alone.forecast(3))  # the state of the fan was reset
 
@@ -323,7 +329,7 @@ def test_a_repeated_id_matches_the_newest_waiting_sample(make):
 
 
 def test_keys_are_required_if_the_model_has_keys_and_refused_otherwise():
-    keyed, plain = sl.RNN(dim=1, hidden=2, keys=2), sl.RNN(dim=1, hidden=2)
+    keyed, plain = sl.RNN(readout="adam", dim=1, hidden=2, keys=2), sl.RNN(readout="adam", dim=1, hidden=2)
     x = wave(3, 1, seed=24)
     for call in (keyed.learn, keyed.predict):
         with pytest.raises(BadShape, match="needs a key"):
@@ -339,7 +345,7 @@ def test_keys_are_required_if_the_model_has_keys_and_refused_otherwise():
 
 
 def test_skipped_samples_change_the_hidden_state_only():
-    net = sl.RNN(dim=2, hidden=4, scale="standard", tbptt=(4, 8))
+    net = sl.RNN(readout="adam", dim=2, hidden=4, scale="standard", tbptt=(4, 8))
     net.learn(wave(50, 2, seed=25))
     x = wave(21, 2, seed=26)
     before = net.copy_state()

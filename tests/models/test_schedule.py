@@ -108,7 +108,13 @@ TIMED = {
     "som": {"dim": 3, "grid": (3, 3), "sigma": sl.Decay(2, 0.5, 20, unit="seconds")},
     "competitive": {"dim": 3, "units": 5, "mode": "gas", "spread": sl.Decay(2, 0.5, 20, unit="seconds")},
     "gng": {"dim": 3, "learning_rate": sl.Decay(0.5, 0.1, 20, unit="seconds"), "insert_every": 5},
-    "rnn": {"dim": 3, "hidden": 4, "tbptt": (2, 3), "learning_rate": sl.Decay(0.1, 0.0, 20, unit="seconds")},
+    "rnn": {
+        "readout": "adam",
+        "dim": 3,
+        "hidden": 4,
+        "tbptt": (2, 3),
+        "learning_rate": sl.Decay(0.1, 0.0, 20, unit="seconds"),
+    },
     "grossberg": {
         "dim": 3,
         "layers": [[3, 3], [2]],

@@ -39,7 +39,7 @@ def test_a_model_learns_as_if_it_were_alone(kind: str) -> None:
         "som": {"grid": [4, 4]},
         "competitive": {"units": 5},
         "gng": {"max_units": 12},
-        "rnn": {"hidden": 4},
+        "rnn": {"readout": "adam", "hidden": 4},
     }
     parameters = {"dim": 2, **spec[kind]}
     alone = models.create(kind, parameters)

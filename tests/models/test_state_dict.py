@@ -32,7 +32,10 @@ def write_bits(path: Path, dtype: str, arrays: dict[str, np.ndarray]) -> None:
 
 
 def test_bfloat16_is_read_without_loss(tmp_path):
-    expected, path = bfloat16_parameters(sl.RNN(dim=3, hidden=5)), tmp_path / "net.safetensors"
+    expected, path = (
+        bfloat16_parameters(sl.RNN(readout="adam", dim=3, hidden=5)),
+        tmp_path / "net.safetensors",
+    )
     write_bits(
         path, "BF16", {n: (values.view(np.uint32) >> 16).astype("<u2") for n, values in expected.items()}
     )
@@ -50,7 +53,7 @@ def test_the_error_for_an_unsupported_type_says_what_to_do(tmp_path):
 
 @pytest.mark.parametrize("wrong", ["words", [[1.0], [2.0, 3.0]], {}])
 def test_values_that_are_not_arrays_of_numbers_are_refused(wrong):
-    net = sl.RNN(dim=2, hidden=3)
+    net = sl.RNN(readout="adam", dim=2, hidden=3)
     before = net.state_hash()
     with pytest.raises(BadDtype, match=r"'head\.bias' must be an array of numbers"):
         net.load_parameters({**net.parameters, "head.bias": wrong})
@@ -66,7 +69,7 @@ def test_values_that_are_not_arrays_of_numbers_are_refused(wrong):
     ],
 )
 def test_the_error_for_another_number_of_outputs_names_the_target(spec, message):
-    given = sl.RNN(dim=3, hidden=8, target="given", outputs=2).parameters
+    given = sl.RNN(readout="adam", dim=3, hidden=8, target="given", outputs=2).parameters
     with pytest.raises(BadShape, match=message):
         sl.RNN.from_state_dict(given, **spec)
     assert sl.RNN.from_state_dict(given, target="later").outputs == 2

@@ -151,9 +151,9 @@ def test_weights_that_are_set_during_learning_are_set_as_a_whole():
 def test_parameters_that_are_loaded_during_learning_are_loaded_as_a_whole():
     """With a learning rate of 0 the parameters are those of one of two nets."""
     spec = {"dim": 2, "hidden": 48, "learning_rate": 0.0}
-    nets = [sl.RNN(**spec, seed=seed) for seed in (1, 2)]
+    nets = [sl.RNN(readout="adam", **spec, seed=seed) for seed in (1, 2)]
     parameters = [dict(net.parameters) for net in nets]
-    net, ended = sl.RNN(**spec, seed=1), threading.Event()
+    net, ended = sl.RNN(readout="adam", **spec, seed=1), threading.Event()
     batch = np.random.default_rng(1).normal(size=(100, 2))
 
     def load() -> None:

@@ -81,7 +81,7 @@ def test_no_split_into_batches_and_slices_changes_anything(
     [
         ("som", {"grid": [3, 4], "scale": "standard"}),
         ("competitive", {"units": 5}),
-        ("rnn", {"hidden": 4, "tbptt": [4, 8]}),
+        ("rnn", {"readout": "adam", "hidden": 4, "tbptt": [4, 8]}),
     ],
 )
 def test_real_models_are_split_and_replayed_alike(kind: str, spec: dict[str, Any]) -> None:

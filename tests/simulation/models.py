@@ -22,8 +22,11 @@ SPECS: dict[str, tuple[str, dict[str, Any]]] = {
             "learning_rate": {"start": 0.5, "end": 0.05, "tau": 50},
         },
     ),
-    "late": ("rnn", {"dim": 2, "hidden": 3, "target": "later", "tbptt": [2, 4], "delay": 16}),
-    "keyed": ("rnn", {"dim": 2, "hidden": 3, "keys": 3, "tbptt": [1, 3]}),
+    "late": (
+        "rnn",
+        {"readout": "adam", "dim": 2, "hidden": 3, "target": "later", "tbptt": [2, 4], "delay": 16},
+    ),
+    "keyed": ("rnn", {"readout": "adam", "dim": 2, "hidden": 3, "keys": 3, "tbptt": [1, 3]}),
     "clock": (
         "competitive",
         {"dim": 2, "units": 4, "learning_rate": {"start": 0.5, "end": 0.05, "tau": 10, "unit": "seconds"}},

@@ -26,7 +26,7 @@ sl.Grossberg(dim=3, layers=[[2]], scale="standard")  # error: Argument "scale"
 sl.HammingNet(dim=3, patterns=3)  # error: Argument "patterns"
 sl.Malsburg(dim=3, p_rings=(1, 2, 3))  # error: Argument "p_rings"
 sl.Cognitron(dim=9, shape=9)  # error: Argument "shape"
-sl.RNN(dim=3, hidden=4, tbptt=16)  # error: Argument "tbptt"
+sl.RNN(readout="adam", dim=3, hidden=4, tbptt=16)  # error: Argument "tbptt"
 sl.BidirectionalRNN(dim=3, hidden=4, target="next")  # error: Argument "target"
 sl.BidirectionalRNN(dim=3, hidden=4, tbptt=(4, 4))  # error: Unexpected keyword argument "tbptt"
 sl.RNN.from_state_dict("net.npz", trget="next")  # error: Unexpected keyword argument "trget"
@@ -36,8 +36,8 @@ som.learn_targets([1], [[2]]).wniner  # error: has no attribute "wniner"
 sl.SOM(dim=3, grid=(2, 2)).learn(x).prediction  # error: "SOMOutputs" has no attribute "prediction"
 som.learn_targets([1], [[2]]).coords  # error: "LabelTargetOutputs" has no attribute "coords"
 sl.Competitive(dim=3, units=4).predict(x).coords  # error: "CompetitiveOutputs" has no attribute "coords"
-sl.RNN(dim=3, hidden=4).predict(x).winner  # error: "RNNOutputs" has no attribute "winner"
-sl.RNN(dim=3, hidden=4).learn(x).sample  # error: "RNNOutputs" has no attribute "sample"
+sl.RNN(readout="adam", dim=3, hidden=4).predict(x).winner  # error: "RNNOutputs" has no attribute "winner"
+sl.RNN(readout="adam", dim=3, hidden=4).learn(x).sample  # error: "RNNOutputs" has no attribute "sample"
 sl.HammingNet(dim=3, patterns=[[1, 1, -1]]).learn(x).coords  # error: "HammingNetOutputs" has no attribute
 sl.load("net.npz").predict(x).winner  # error: "ModelOutputs" has no attribute "winner"
 som.laern(x)  # error: has no attribute "laern"
@@ -69,10 +69,10 @@ sl.HammingNet(dim=3, patterns=np.ones((1, 3)))
 sl.Malsburg(dim=19, sheet=(4, 5), h=sl.Decay(0.05, 0.01, half_life=600, unit="seconds"))
 reveal_type(sl.Malsburg(dim=19).predict(x).distance)  # floating[_32Bit]
 reveal_type(sl.Cognitron(dim=9, shape=(3, 3)).predict(x).activity)  # floating[_32Bit]
-reveal_type(sl.RNN(dim=3, hidden=4, clip=1).learn(x).prediction)  # floating[_32Bit]
-reveal_type(sl.RNN(dim=3, hidden=4).predict(x).error)  # floating[_32Bit]
-reveal_type(sl.RNN(dim=3, hidden=4).learn_targets([1], [[2]]).prediction)  # floating[_32Bit]
-reveal_type(sl.RNN(dim=3, hidden=4).forecast(5))  # floating[_32Bit]
+reveal_type(sl.RNN(readout="adam", dim=3, hidden=4, clip=1).learn(x).prediction)  # floating[_32Bit]
+reveal_type(sl.RNN(readout="adam", dim=3, hidden=4).predict(x).error)  # floating[_32Bit]
+reveal_type(sl.RNN(readout="adam", dim=3, hidden=4).learn_targets([1], [[2]]).prediction)  # floating[_32Bit]
+reveal_type(sl.RNN(readout="adam", dim=3, hidden=4).forecast(5))  # floating[_32Bit]
 reveal_type(sl.BidirectionalRNN(dim=3, hidden=4).learn(x, x[:, :1]).sample)  # signedinteger[_64Bit]
 reveal_type(sl.RNN.from_state_dict("net.npz", target="given"))  # streamlearn.RNN
 model = sl.load("som.safetensors")

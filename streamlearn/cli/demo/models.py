@@ -35,7 +35,15 @@ def demo_models(shuttle: Float32, water: Float32, seed: int) -> list[DemoModel]:
     common = {"scale": "standard", "seed": seed}
     som = {"dim": shuttle.shape[1], "grid": [10, 10], **common}
     net = {"dim": shuttle.shape[1], "units": 64, "mode": "soft", **common}
-    lstm = {"dim": 1, "hidden": 32, "tbptt": [24, 48], "loss": "huber", "delta": 0.1, **common}
+    lstm = {
+        "readout": "adam",
+        "dim": 1,
+        "hidden": 32,
+        "tbptt": [24, 48],
+        "loss": "huber",
+        "delta": 0.1,
+        **common,
+    }
     return [
         DemoModel(MAP, "som", som, shuttle),
         DemoModel(NET, "competitive", net, shuttle),

@@ -191,6 +191,7 @@ class Recurrent(Model):
     """
 
     directions: ClassVar[int] = 1
+    plain: ClassVar[Mapping[str, Any]] = {}  # parameters of the network that PyTorch has
     target_outputs_class = RecurrentTargetOutputs
 
     def __init__(self, /, **parameters: Any) -> None:
@@ -411,7 +412,7 @@ class Recurrent(Model):
         target = spec.get("target", cls.Spec.model_fields["target"].default)
         if target != "next" and spec.get("classes") is None and outputs is not None:
             found["outputs"] = outputs
-        net = cls(**{**found, **spec})
+        net = cls(**{**cls.plain, **found, **spec})
         if outputs not in (None, net.outputs):
             message = f"the read-out of the state_dict has {outputs} outputs; expected {net.outputs}"
             if target == "next":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -63,7 +64,7 @@ class RNN(Recurrent):
     >>> import numpy as np
     >>> import streamlearn as sl
     >>> wave = np.sin(np.arange(2000) / 5)[:, None]
-    >>> net = sl.RNN(dim=1, hidden=8, seed=1)
+    >>> net = sl.RNN(readout="adam", dim=1, hidden=8, seed=1)
     >>> out = net.learn(wave)
     >>> bool(out.error[-100:].mean() < 0.1 < out.error[1:100].mean())
     True
@@ -75,6 +76,7 @@ class RNN(Recurrent):
     may_hold_nan = ("last_values", "predictions")  # missing values; a forecast that was not made
     may_hold_inf = ("predictions",)  # a forecast may overflow float32
     Spec: ClassVar[type[base.Spec]] = RNNSpec
+    plain = MappingProxyType({"readout": "adam"})
     outputs_class = RNNOutputs
     spec: RNNSpec
 
@@ -100,7 +102,7 @@ class RNN(Recurrent):
             state["waiting.numbers"] = np.zeros((slots, room), np.int64)
         if self.accepts_late_targets or ahead > 1:
             state["predictions"] = np.zeros((slots, room, self.outputs), np.float32)
-        if self.spec.lags:
+        if self.spec.record_lags:
             state["lag_norms"] = np.zeros((3, k2))
         self._initialize()
 
@@ -115,7 +117,7 @@ class RNN(Recurrent):
         target_kind, replay = windows.TARGETS[self.spec.target], self.spec.needs_replay
         lag_decay = base.decay_per_sample(self.spec.half_life, k1)
         none = np.zeros((slots, 0), np.int64)
-        scratch_rows = tbptt.scratch_rows(self._layout, k2, replay, self.spec.lags)
+        scratch_rows = tbptt.scratch_rows(self._layout, k2, replay, self.spec.record_lags)
         arguments = self._kernel_arguments((target_kind, k1, k2, ahead, delay, replay), (lag_decay,)) | {
             "progress": state["progress"],
             "window": state["window"],
@@ -344,7 +346,7 @@ class RNN(Recurrent):
                 for step in steps.swapaxes(0, 1)
                 for seen in [step[evaluation.COUNT] > 0]
             ]
-        if self.spec.lags:
+        if self.spec.record_lags:
             found["gradient_by_lag"] = self.gradient_by_lag.tolist()
         if self.accepts_late_targets:
             found["waiting"] = int(self.state["progress"][:, windows.WAITING].sum())
@@ -357,7 +359,7 @@ class RNN(Recurrent):
 
         Entry j is ‖∂L_t/∂s_{t−j}‖, the mean over recent updates (``half_life``). L_t is the loss of the last
         step of a window, s the state: h, and c of an LSTM. Empty before the first update and without
-        ``lags``.
+        ``record_lags``.
         """
         norms = self.state.get("lag_norms", np.zeros((3, 0)))
         seen = norms[lags.LAG_WEIGHT] > 0

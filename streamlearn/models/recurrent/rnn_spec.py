@@ -19,6 +19,13 @@ from .base import RecurrentSpec, Steps
 class RNNSpec(RecurrentSpec):
     """Parameters of ``RNN``."""
 
+    readout: Literal["adam"] = Field(
+        "adam",
+        description=(
+            "How the read-out learns: 'adam', by backpropagation, together with the cells and with the "
+            "same optimizer."
+        ),
+    )
     tbptt: tuple[Steps, Steps] = Field(
         (16, 16),
         description=(
@@ -48,7 +55,7 @@ class RNNSpec(RecurrentSpec):
             "forecasts about the last value."
         ),
     )
-    lags: bool = Field(
+    record_lags: bool = Field(
         False,
         description=(
             "Whether to record the gradient's norm by lag (gradient_by_lag). Costs one more backward "
@@ -122,7 +129,7 @@ class RNNSpec(RecurrentSpec):
         k1, k2 = self.tbptt
         layout = self.layout
         forward, backward = costs.forward(layout), costs.backward(layout)
-        passes = (forward if self.needs_replay else 0) + backward * (2 if self.lags else 1)
+        passes = (forward if self.needs_replay else 0) + backward * (2 if self.record_lags else 1)
         shift = self.window_slots * WIDTH * int(layout[0][memory_layout.WINDOW_ROWS])
         updates = 1 + self.max_waiting // k1
         delay = ("delay",) if self.max_waiting else ()
