@@ -15,7 +15,7 @@ from ..simd.lanes import fma
 from ..stream.scaling import Scaling
 from ..stream.score import Score
 from . import units
-from .units import Outputs, Progress, new_stream
+from .units import Learning, Outputs, Progress, new_stream
 from .winner import Units
 
 
@@ -38,13 +38,14 @@ def _learn(sample, winner, nearest, second, net):
 
 
 @kernel(
-    "i8(f4[:,::1], u1[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], f8[::1],"
-    " i8[::1], f8[::1], f8[::1], f8, f4[::1],"
-    " i4[::1], f4[::1], f4[::1], i4[::1])"
+    "i8(f4[:,::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], f4[:,::1],"
+    " i8, f8, i8[::1], f8[::1], f8[::1], f8, f4[::1], i4[::1], f4[::1], f4[::1], i4[::1], b1[::1],"
+    " f4[:,::1])"
 )
 def learn(
     x,  # (n, dim)
     interrupt,  # (1,): see stream/interrupt.py
+    gate,  # (4,): see stream/gate.py
     # Units
     weights,  # (groups, dim, 64)
     pad,  # (blocks, 16)
@@ -54,8 +55,10 @@ def learn(
     statistics,  # (3, dim)
     scale_clip,
     # Score
-    tree,  # (2192,)
-    head,  # (2,)
+    score_reference,  # see stream/score.py
+    score_by_count,
+    score_columns,
+    score_decay,
     # Progress
     samples,  # (1,)
     hits,  # (units + 1,)
@@ -68,6 +71,8 @@ def learn(
     distance,  # (n,)
     score,  # (n,)
     present,  # (n,)
+    watched,  # (n,)
+    contribution,  # (n, dim); (0, dim) if nobody needs it
 ):
     """Learn the samples in order. Write the outputs of each sample before it is learned.
 
@@ -77,9 +82,10 @@ def learn(
         x,
         Units(weights, pad, measure),
         Scaling(method, statistics, scale_clip),
-        Score(tree, head),
+        Score(score_reference, score_by_count, score_columns, score_decay),
         Outputs(winner, distance, score, present),
     )
     progress = Progress(samples, hits, quality, decay)
+    learning = Learning(gate, interrupt, watched, contribution)
     net = Template(weights, learning_rate)
-    return units.learn(stream, progress, interrupt, units.find, _learn, net)
+    return units.learn(stream, progress, learning, units.find, _learn, net)

@@ -16,7 +16,7 @@ from streamlearn_client.outputs import NamedArrays
 from streamlearn_client.protocol import PrecisionMonitor
 
 from ..errors import BadValue
-from ..kernels.stream import scaling, score
+from ..kernels.stream import gate, scaling, score
 from ..kernels.stream.interrupt import NEVER
 from .arguments import Arguments
 from .batch import Batch, Float32, Targets, part
@@ -71,10 +71,18 @@ class Model(Arguments, Serializable, ABC):
         self.state = {
             "samples": np.zeros(1, np.int64),
             "scale.statistics": np.zeros((3, self.dim)),
-            "score.tree": np.zeros(score.SIZE),
-            "score.head": np.array([1.0, 0.0]),
+            "score.reference": np.zeros(score.SIZE),
+            "score.by_count": np.zeros((1, 1), np.float32),
         }
+        self.state["score.reference"][score.NEXT] = 1.0
         self.ranges: dict[str, Range] = {"samples": COUNT}
+        self._score_arguments: dict[str, Any] = {
+            "score_reference": self.state["score.reference"],
+            "score_by_count": self.state["score.by_count"],
+            "score_columns": self.scored_values,
+            "score_decay": self.decay,
+        }
+        self._gate = gate.OPEN
         self._schedules = Schedules(self.spec.schedules)
         self.state |= self._schedules.state
         self.ranges |= self._schedules.ranges
@@ -117,6 +125,11 @@ class Model(Arguments, Serializable, ABC):
         yield from self._schedules.inconsistencies(state)
         if self._detector is not None:
             yield from self._detector.inconsistencies(state)
+
+    @property
+    def scored_values(self) -> int:
+        """Number of values that the distance or error of a sample compares, if none is missing."""
+        return self.dim
 
     # -- public methods ----------------------------------------------------------------------------------
 

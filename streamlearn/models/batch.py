@@ -12,6 +12,8 @@ from streamlearn_client.outputs import NamedArrays
 
 Float32 = NDArray[np.float32]
 Integers = NDArray[np.int64]
+NO_CONTRIBUTION = np.empty((0, 0), np.float32)
+"""The output ``contribution`` of kernels, if nobody needs it."""
 _T = TypeVar("_T", bound=NamedArrays)
 
 NUMBER = np.iinfo(np.int64).min

@@ -18,34 +18,36 @@ VALUES = st.floats(0, width=32, allow_nan=False)  # infinity included
 
 
 @nb.njit(error_model="numpy")
-def _observe(tree, head, values, decay, ranks):
+def _observe(reference, by_count, values, decay, ranks):
     for i in range(values.size):
-        ranks[i] = score.rank(score.Score(tree, head), values[i])
-        score.observe(score.Score(tree, head), values[i], decay)
+        own = score.Score(reference, by_count, 1, decay)
+        ranks[i] = score.rank(own, values[i], 1)
+        score.observe(own, values[i], 1)
 
 
 @nb.njit(error_model="numpy")
-def _rank(tree, head, values, ranks):
+def _rank(reference, by_count, values, ranks):
     for i in range(values.size):
-        ranks[i] = score.rank(score.Score(tree, head), values[i])
+        ranks[i] = score.rank(score.Score(reference, by_count, 1, 1.0), values[i], 1)
 
 
 class Ranking:
     def __init__(self, decay: float = 1.0) -> None:
         self.decay = decay
-        self.tree, self.head = np.zeros(score.SIZE), np.array([1.0, 0.0])
+        self.reference, self.by_count = np.zeros(score.SIZE), np.zeros((1, 1), np.float32)
+        self.reference[score.NEXT] = 1.0
 
     def observe(self, values) -> np.ndarray:
         """Observe the values. Return the rank of each value among the earlier ones."""
         values = np.asarray(values, np.float32)
         ranks = np.empty_like(values)
-        _observe(self.tree, self.head, values, self.decay, ranks)
+        _observe(self.reference, self.by_count, values, self.decay, ranks)
         return ranks
 
     def rank(self, values) -> np.ndarray:
         values = np.asarray(values, np.float32)
         ranks = np.empty_like(values)
-        _rank(self.tree, self.head, values, ranks)
+        _rank(self.reference, self.by_count, values, ranks)
         return ranks
 
 
@@ -70,7 +72,7 @@ def test_same_as_counting_after_a_long_stream(half_life):
         oracle.observe(value)
     queries = np.concatenate([values[:20], np.float32([0, 1e-3, 1, 10, 1e9, np.inf])])
     assert np.allclose(ranking.rank(queries), [oracle.rank(v) for v in queries.tolist()], rtol=0, atol=1e-6)
-    assert np.isfinite(ranking.tree).all()
+    assert np.isfinite(ranking.reference).all()
 
 
 def test_rescaling_does_not_change_the_ranks():
@@ -167,10 +169,9 @@ def test_before_the_first_value_and_for_nan():
     ranking = Ranking(0.9)
     assert ranking.rank([0.0, 1.0, np.inf]).tolist() == [0, 0, 0]
     assert math.isnan(ranking.rank([np.nan])[0])
-    before = ranking.tree.copy(), ranking.head.copy()
+    before = ranking.reference.copy()
     ranking.observe([np.nan, np.nan])
-    assert np.array_equal(ranking.tree, before[0])
-    assert np.array_equal(ranking.head, before[1])
+    assert np.array_equal(ranking.reference, before)
 
 
 def test_edges_of_the_scale():

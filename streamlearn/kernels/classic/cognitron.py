@@ -25,6 +25,7 @@ import numpy as np
 
 from ..compiler import allocating_device, device, kernel
 from ..simd.lanes import WIDTH, anywhere, fma, lane, load, select, store, zero
+from ..stream import gate as gates
 from ..stream import score as scores
 from ..stream.interrupt import requested
 from ..stream.score import Score
@@ -161,12 +162,12 @@ def _write_outputs(x, n, net, buffers, input_index, cell_index, histogram, outpu
         _respond(l, net, buffers)
     winner[n], largest = copy_activities(planes, cell_index, activity, n)
     distance[n] = _1 / (_1 + largest) if present[n] > 0 else np.float32(np.nan)
-    score[n] = scores.rank(histogram, distance[n])
+    score[n] = scores.rank(histogram, distance[n], present[n])
 
 
 @kernel(
     "void(f4[:,::1], f4[:,:,::1], f4[:,::1], f4[:,:,::1], f4[:,:,::1], i8[::1], i8[::1], i8, i8[::1],"
-    " i8[::1], f8[::1], f8[::1], i4[::1], f4[:,::1], f4[::1], f4[::1], i4[::1])"
+    " i8[::1], f8[::1], f4[:,::1], i8, f8, i4[::1], f4[:,::1], f4[::1], f4[::1], i4[::1])"
 )
 def predict(
     x,  # (n, dim)
@@ -181,8 +182,10 @@ def predict(
     input_index,  # (dim,): of the sample's values in the planes
     cell_index,  # (cells,): of the last layer's cells in the planes
     # the score
-    tree,  # (2192,)
-    head,  # (2,)
+    score_reference,  # see stream/score.py
+    score_by_count,
+    score_columns,
+    score_decay,
     # the outputs
     winner,  # (n,)
     activity,  # (n, cells)
@@ -193,15 +196,18 @@ def predict(
     """Write the outputs for each sample. Does not change the model."""
     net = Net(a, b, c, g, area_offsets, vicinity_offsets, margin)
     buffers = _allocate_buffers(net, x.shape[1])
-    histogram, outputs = Score(tree, head), Outputs(winner, activity, distance, score, present)
+    histogram, outputs = (
+        Score(score_reference, score_by_count, score_columns, score_decay),
+        Outputs(winner, activity, distance, score, present),
+    )
     for n in range(x.shape[0]):
         _write_outputs(x, n, net, buffers, input_index, cell_index, histogram, outputs)
 
 
 @kernel(
     "i8(f4[:,::1], f4[:,:,::1], f4[:,::1], f4[:,:,::1], f4[:,:,::1], i8[::1], i8[::1], i8, i8[::1],"
-    " i8[::1], f8[::1], f8[::1], i8[::1], f8[::1], f8, f4, f4, u1[::1],"
-    " i4[::1], f4[:,::1], f4[::1], f4[::1], i4[::1])"
+    " i8[::1], f8[::1], f4[:,::1], i8, f8, i8[::1], f8[::1], f8, f4, f4, u1[::1], f8[::1], i4[::1],"
+    " f4[:,::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     x,  # (n, dim)
@@ -216,8 +222,10 @@ def learn(
     input_index,  # (dim,)
     cell_index,  # (cells,)
     # the score
-    tree,  # (2192,)
-    head,  # (2,)
+    score_reference,  # see stream/score.py
+    score_by_count,
+    score_columns,
+    score_decay,
     # counter and quality
     samples,  # (1,)
     quality,  # (4,)
@@ -226,12 +234,15 @@ def learn(
     q,
     q_prime,
     interrupt,  # (1,): ends the call after the current sample
+    gate,  # (4,): see stream/gate.py
     # the outputs
     winner,  # (n,)
     activity,  # (n, cells)
     distance,  # (n,)
     score,  # (n,)
     present,  # (n,): number of values present
+    watched,  # (n,)
+    contribution,  # (n, dim); (0, dim) if nobody needs it
 ):
     """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned.
 
@@ -239,12 +250,17 @@ def learn(
     """
     net = Net(a, b, c, g, area_offsets, vicinity_offsets, margin)
     buffers = _allocate_buffers(net, x.shape[1])
-    histogram, outputs = Score(tree, head), Outputs(winner, activity, distance, score, present)
+    histogram, outputs = (
+        Score(score_reference, score_by_count, score_columns, score_decay),
+        Outputs(winner, activity, distance, score, present),
+    )
     for n in range(x.shape[0]):
         _write_outputs(x, n, net, buffers, input_index, cell_index, histogram, outputs)
+        learned = gates.admits(gate, score[n])
+        watched[n] = not learned
         if present[n] > 0:
             reinforced, recruited = 0.0, 0.0
-            for l in range(b.shape[0] // c.shape[0]):
+            for l in range(b.shape[0] // c.shape[0] if learned else 0):
                 by_q, by_q_prime = _reinforce(l, net, buffers, q, q_prime)
                 reinforced += by_q
                 recruited += by_q_prime
@@ -252,7 +268,8 @@ def learn(
             quality[FIRING] = quality[FIRING] * decay + count_firing(activity, n) / cell_index.size
             quality[REINFORCED] = quality[REINFORCED] * decay + reinforced
             quality[RECRUITED] = quality[RECRUITED] * decay + recruited
-        scores.observe(histogram, distance[n], decay)
+        if learned:
+            scores.observe(histogram, distance[n], present[n])
         samples[0] += 1
         if requested(interrupt):
             return n + 1

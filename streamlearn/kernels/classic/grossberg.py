@@ -33,6 +33,7 @@ import numpy as np
 from ..compiler import allocating_device, device, kernel
 from ..simd.lanes import WIDTH, absolute, anywhere, fma, iota, load, lowest, select, splat, store, zero
 from ..simd.sums import add_up
+from ..stream import gate as gates
 from ..stream import score as scores
 from ..stream.interrupt import requested
 from ..stream.score import Score
@@ -307,12 +308,12 @@ def _respond(x, n, net, score, learning, rates, buffers, outputs):
     distance[n] = _NAN
     if present[n] > 0:
         distance[n] = add_up(misfits) / np.float32(clusters.shape[0]) if winner[n, 0] >= 0 else _1
-    outputs.score[n] = scores.rank(score, distance[n])
+    outputs.score[n] = scores.rank(score, distance[n], present[n])
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,::1], i8[:,::1], i8[:,::1], f4[:,::1], i8[:,::1], f8, f8,"
-    " f8[::1], f8[::1], i4[:,::1], f4[::1], f4[::1], i4[::1])"
+    "void(f4[:,::1], f4[:,::1], i8[:,::1], i8[:,::1], f4[:,::1], i8[:,::1], f8, f8, f8[::1], f4[:,::1],"
+    " i8, f8, i4[:,::1], f4[::1], f4[::1], i4[::1])"
 )
 def predict(
     x,  # (n, dim)
@@ -325,8 +326,10 @@ def predict(
     threshold,  # a line is active if its value is above this
     sensitivity,  # γ
     # the score
-    tree,  # (2192,)
-    head,  # (2,)
+    score_reference,  # see stream/score.py
+    score_by_count,
+    score_columns,
+    score_decay,
     # the outputs
     winner,  # (n, clusters)
     distance,  # (n,)
@@ -335,15 +338,19 @@ def predict(
 ):
     """Write the outputs for each sample. Does not change the net."""
     net = Net(weights, layers, clusters, unit_mask, wins, threshold, sensitivity)
-    histogram, outputs = Score(tree, head), Outputs(winner, distance, score, present)
+    histogram, outputs = (
+        Score(score_reference, score_by_count, score_columns, score_decay),
+        Outputs(winner, distance, score, present),
+    )
     buffers = _allocate_buffers(net)
     for n in range(x.shape[0]):
         _respond(x, n, net, histogram, False, Rates(_0, _0), buffers, outputs)
 
 
 @kernel(
-    "i8(f4[:,::1], f4[:,::1], i8[:,::1], i8[:,::1], f4[:,::1], i8[:,::1], f8, f8, f8[::1], f8[::1],"
-    " i8[::1], i8[::1], f8[::1], f8, f4[::1], f4[::1], u1[::1], i4[:,::1], f4[::1], f4[::1], i4[::1])"
+    "i8(f4[:,::1], f4[:,::1], i8[:,::1], i8[:,::1], f4[:,::1], i8[:,::1], f8, f8, f8[::1], f4[:,::1], i8,"
+    " f8, i8[::1], i8[::1], f8[::1], f8, f4[::1], f4[::1], u1[::1], f8[::1], i4[:,::1], f4[::1], f4[::1],"
+    " i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     x,  # (n, dim)
@@ -356,8 +363,10 @@ def learn(
     threshold,  # a line is active if its value is above this
     sensitivity,  # γ
     # the score
-    tree,  # (2192,)
-    head,  # (2,)
+    score_reference,  # see stream/score.py
+    score_by_count,
+    score_columns,
+    score_decay,
     # counters and quality
     samples,  # (1,)
     since_renormalisation,  # (1,): samples
@@ -367,27 +376,41 @@ def learn(
     learning_rate,  # (n,): ε(t)
     leak,  # (n,): ε_l(t)
     interrupt,  # (1,): ends the call after the current sample
+    gate,  # (4,): see stream/gate.py
     # the outputs
     winner,  # (n, clusters)
     distance,  # (n,)
     score,  # (n,)
     present,  # (n,): number of lines present
+    watched,  # (n,)
+    contribution,  # (n, dim); (0, dim) if nobody needs it
 ):
     """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned.
 
     Returns the number of samples that were learned.
     """
     net = Net(weights, layers, clusters, unit_mask, wins, threshold, sensitivity)
-    histogram, outputs = Score(tree, head), Outputs(winner, distance, score, present)
+    histogram, outputs = (
+        Score(score_reference, score_by_count, score_columns, score_decay),
+        Outputs(winner, distance, score, present),
+    )
     buffers = _allocate_buffers(net)
     for n in range(x.shape[0]):
-        _respond(x, n, net, histogram, True, Rates(learning_rate[n], leak[n]), buffers, outputs)
+        rates = Rates(learning_rate[n], leak[n])
+        learned = not gates.needs_score(gate) and gates.admits(gate, gates.UNKNOWN)
+        _respond(x, n, net, histogram, learned, rates, buffers, outputs)
+        if gates.needs_score(gate):
+            learned = gates.admits(gate, score[n])
+            if learned:
+                _respond(x, n, net, histogram, learned, rates, buffers, outputs)
+        watched[n] = not learned
         if distance[n] == distance[n]:
             quality[COUNT] = quality[COUNT] * decay + 1.0
             quality[DISTANCE] = quality[DISTANCE] * decay + np.float64(distance[n])
-            scores.observe(histogram, distance[n], decay)
+            if learned:
+                scores.observe(histogram, distance[n], present[n])
         samples[0] += 1
-        since_renormalisation[0] += 1
+        since_renormalisation[0] += 1 if learned else 0
         if since_renormalisation[0] == RENORMALISE:
             _renormalise(net, buffers.share)
             since_renormalisation[0] = 0

@@ -22,6 +22,7 @@ import numpy as np
 from ..compiler import allocating_device, device, kernel
 from ..simd.lanes import WIDTH, fma, iota, load, lowest, select, splat, store, zero
 from ..simd.sums import add_up
+from ..stream import gate as gates
 from ..stream import score as scores
 from ..stream.interrupt import requested
 from ..stream.score import Score
@@ -187,7 +188,7 @@ def _respond(x, n, net, score, buffers, outputs):
         i, last = _tied_units(y, net.pad, largest)
         winner[n], tie[n] = i, last > i
         distance[n] = _hamming_distance(signs, present_lines, count, net.weights, i // WIDTH, i % WIDTH)
-    ranks[n] = scores.rank(score, distance[n])
+    ranks[n] = scores.rank(score, distance[n], count)
 
 
 @device
@@ -201,8 +202,8 @@ def _learn(net, unit, present, rate, buffers):
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], f8, f4, i8, f8[::1], f8[::1],"
-    " i4[::1], f4[::1], f4[::1], i4[::1], i4[::1], b1[::1], b1[::1])"
+    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], f8, f4, i8, f8[::1], f4[:,::1], i8, f8, i4[::1], f4[::1],"
+    " f4[::1], i4[::1], i4[::1], b1[::1], b1[::1])"
 )
 def predict(
     x,  # (n, dim)
@@ -213,8 +214,10 @@ def predict(
     inhibition,  # ε of the MaxNet
     max_iterations,
     # the score
-    tree,  # (2192,)
-    head,  # (2,)
+    score_reference,  # see stream/score.py
+    score_by_count,
+    score_columns,
+    score_decay,
     # the outputs
     winner,  # (n,)
     distance,  # (n,)
@@ -225,7 +228,10 @@ def predict(
     capped,  # (n,)
 ):
     """Write the outputs for each sample. Does not change the net."""
-    net, histogram = Net(weights, pad, threshold, inhibition, max_iterations), Score(tree, head)
+    net, histogram = (
+        Net(weights, pad, threshold, inhibition, max_iterations),
+        Score(score_reference, score_by_count, score_columns, score_decay),
+    )
     outputs = Outputs(winner, distance, score, present, iterations, tie, capped)
     buffers = _allocate_buffers(net)
     for n in range(x.shape[0]):
@@ -233,8 +239,9 @@ def predict(
 
 
 @kernel(
-    "i8(f4[:,::1], f4[:,:,::1], f4[:,::1], f8, f4, i8, f8[::1], f8[::1], i8[::1], f8[::1], f8, f4[::1],"
-    " u1[::1], i4[::1], f4[::1], f4[::1], i4[::1], i4[::1], b1[::1], b1[::1])"
+    "i8(f4[:,::1], f4[:,:,::1], f4[:,::1], f8, f4, i8, f8[::1], f4[:,::1], i8, f8, i8[::1], f8[::1], f8,"
+    " f4[::1], u1[::1], f8[::1], i4[::1], f4[::1], f4[::1], i4[::1], i4[::1], b1[::1], b1[::1], b1[::1],"
+    " f4[:,::1])"
 )
 def learn(
     x,  # (n, dim)
@@ -245,8 +252,10 @@ def learn(
     inhibition,  # ε of the MaxNet
     max_iterations,
     # the score
-    tree,  # (2192,)
-    head,  # (2,)
+    score_reference,  # see stream/score.py
+    score_by_count,
+    score_columns,
+    score_decay,
     # counter and quality
     samples,  # (1,)
     quality,  # (5,)
@@ -254,6 +263,7 @@ def learn(
     # schedule
     learning_rate,  # (n,): ε(t)
     interrupt,  # (1,): ends the call after the current sample
+    gate,  # (4,): see stream/gate.py
     # the outputs
     winner,  # (n,)
     distance,  # (n,)
@@ -262,18 +272,25 @@ def learn(
     iterations,  # (n,)
     tie,  # (n,)
     capped,  # (n,)
+    watched,  # (n,)
+    contribution,  # (n, dim); (0, dim) if nobody needs it
 ):
     """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned.
 
     Returns the number of samples that were learned.
     """
-    net, histogram = Net(weights, pad, threshold, inhibition, max_iterations), Score(tree, head)
+    net, histogram = (
+        Net(weights, pad, threshold, inhibition, max_iterations),
+        Score(score_reference, score_by_count, score_columns, score_decay),
+    )
     outputs = Outputs(winner, distance, score, present, iterations, tie, capped)
     buffers = _allocate_buffers(net)
     for n in range(x.shape[0]):
         _respond(x, n, net, histogram, buffers, outputs)
+        learned = gates.admits(gate, score[n])
+        watched[n] = not learned
         if winner[n] >= 0:
-            if learning_rate[n] > _0:
+            if learned and learning_rate[n] > _0:
                 _learn(net, winner[n], present[n], learning_rate[n], buffers)
             for i in range(quality.size):
                 quality[i] *= decay
@@ -282,7 +299,8 @@ def learn(
             quality[ITERATIONS] += iterations[n]
             quality[TIES] += tie[n]
             quality[CAPPED] += capped[n]
-            scores.observe(histogram, distance[n], decay)
+            if learned:
+                scores.observe(histogram, distance[n], present[n])
         samples[0] += 1
         if requested(interrupt):
             return n + 1

@@ -23,6 +23,7 @@ import numpy as np
 
 from ..compiler import allocating_device, device, kernel
 from ..simd.lanes import WIDTH, absolute, anywhere, fma, lane, load, select, store, zero
+from ..stream import gate as gates
 from ..stream import score as scores
 from ..stream.interrupt import requested
 from ..stream.score import Score
@@ -164,7 +165,7 @@ def _write_outputs(x, n, afferents, margin, cell_index, e_output, histogram, out
     distance[n] = _1 if present[n] > 0 else np.float32(np.nan)
     if i >= 0:
         distance[n] = np.float32(max(0.0, _cosine_distance(x, n, afferents, cell_index[i] - margin)))
-    score[n] = scores.rank(histogram, distance[n])
+    score[n] = scores.rank(histogram, distance[n], present[n])
 
 
 @device
@@ -186,8 +187,8 @@ def _update(inputs, afferents, margin, e_output, rate, afferent_sum):
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, i8[::1], i8[::1], i8[::1], i8[::1], f4, f4, f4, f4,"
-    " f4, i8, f8[::1], f8[::1], i4[::1], f4[:,::1], f4[::1], f4[::1], i4[::1])"
+    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, i8[::1], i8[::1], i8[::1], i8[::1], f4, f4, f4, f4, f4,"
+    " i8, f8[::1], f4[:,::1], i8, f8, i4[::1], f4[:,::1], f4[::1], f4[::1], i4[::1])"
 )
 def predict(
     x,  # (n, dim)
@@ -207,8 +208,10 @@ def predict(
     delta,
     steps,
     # the score
-    tree,  # (2192,)
-    head,  # (2,)
+    score_reference,  # see stream/score.py
+    score_by_count,
+    score_columns,
+    score_decay,
     # the outputs
     winner,  # (n,)
     activity,  # (n, cells)
@@ -218,7 +221,10 @@ def predict(
 ):
     """Write the outputs for each sample. Does not change the model."""
     sheet, strengths = Sheet(live, margin, ee, ei, ie), Strengths(p, q, r, theta, delta)
-    histogram, outputs = Score(tree, head), Outputs(winner, activity, distance, score, present)
+    histogram, outputs = (
+        Score(score_reference, score_by_count, score_columns, score_decay),
+        Outputs(winner, activity, distance, score, present),
+    )
     buffers = _allocate_buffers(sheet, x.shape[1])
     for n in range(x.shape[0]):
         present[n] = read_activities(x, n, buffers.inputs)
@@ -227,9 +233,9 @@ def predict(
 
 
 @kernel(
-    "i8(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, i8[::1], i8[::1], i8[::1], i8[::1], f4, f4, f4, f4,"
-    " f4, i8, f8[::1], f8[::1], i8[::1], f8[::1], f8, f4, f4[::1], u1[::1], i4[::1], f4[:,::1],"
-    " f4[::1], f4[::1], i4[::1])"
+    "i8(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, i8[::1], i8[::1], i8[::1], i8[::1], f4, f4, f4, f4, f4,"
+    " i8, f8[::1], f4[:,::1], i8, f8, i8[::1], f8[::1], f8, f4, f4[::1], u1[::1], f8[::1], i4[::1],"
+    " f4[:,::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     x,  # (n, dim)
@@ -249,8 +255,10 @@ def learn(
     delta,
     steps,
     # the score
-    tree,  # (2192,)
-    head,  # (2,)
+    score_reference,  # see stream/score.py
+    score_by_count,
+    score_columns,
+    score_decay,
     # counter and quality
     samples,  # (1,)
     quality,  # (3,)
@@ -259,31 +267,40 @@ def learn(
     afferent_sum,  # Σ_i s_ik of every cell
     h,  # (n,): learning rate
     interrupt,  # (1,): ends the call after the current sample
+    gate,  # (4,): see stream/gate.py
     # the outputs
     winner,  # (n,)
     activity,  # (n, cells)
     distance,  # (n,)
     score,  # (n,)
     present,  # (n,): number of values present
+    watched,  # (n,)
+    contribution,  # (n, dim); (0, dim) if nobody needs it
 ):
     """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned.
 
     Returns the number of samples that were learned.
     """
     sheet, strengths = Sheet(live, margin, ee, ei, ie), Strengths(p, q, r, theta, delta)
-    histogram, outputs = Score(tree, head), Outputs(winner, activity, distance, score, present)
+    histogram, outputs = (
+        Score(score_reference, score_by_count, score_columns, score_decay),
+        Outputs(winner, activity, distance, score, present),
+    )
     buffers = _allocate_buffers(sheet, x.shape[1])
     for n in range(x.shape[0]):
         present[n] = read_activities(x, n, buffers.inputs)
         change = _settle(afferents, sheet, strengths, steps, buffers)
         _write_outputs(x, n, afferents, margin, cell_index, buffers.e_output, histogram, outputs)
-        if winner[n] >= 0:
+        learned = gates.admits(gate, score[n])
+        watched[n] = not learned
+        if winner[n] >= 0 and learned:
             _update(buffers.inputs, afferents, margin, buffers.e_output, h[n], afferent_sum)
         if present[n] > 0:
             quality[COUNT] = quality[COUNT] * decay + 1.0
             quality[FIRING] = quality[FIRING] * decay + count_firing(activity, n) / cell_index.size
             quality[UNSETTLED] = quality[UNSETTLED] * decay + np.float64(change)
-        scores.observe(histogram, distance[n], decay)
+        if learned:
+            scores.observe(histogram, distance[n], present[n])
         samples[0] += 1
         if requested(interrupt):
             return n + 1

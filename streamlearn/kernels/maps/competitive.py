@@ -24,7 +24,7 @@ from ..stream.score import Score
 from . import units
 from .fairness import NONE, Fairness, select_learner, update_share
 from .ranking import dissimilarities, ranks
-from .units import Outputs, Progress, new_stream
+from .units import Learning, Outputs, Progress, new_stream
 from .winner import Units, dissimilarity
 
 HARD, SOFT, GAS = 0, 1, 2
@@ -125,13 +125,14 @@ def _learn(sample, winner, nearest, second, net):
 
 
 @kernel(
-    "i8(f4[:,::1], u1[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], f8[::1],"
-    " i8[::1], f8[::1], f8[::1], f8, i8, f4[::1], f4[::1], f4[::1], f4[::1], i8, f4[:,::1], f4, f4,"
-    " i4[::1], f4[::1], f4[::1], i4[::1])"
+    "i8(f4[:,::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], f4[:,::1],"
+    " i8, f8, i8[::1], f8[::1], f8[::1], f8, i8, f4[::1], f4[::1], f4[::1], f4[::1], i8, f4[:,::1], f4,"
+    " f4, i4[::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     x,  # (n, dim)
     interrupt,  # (1,): see stream/interrupt.py
+    gate,  # (4,): see stream/gate.py
     # Units
     weights,  # (groups, dim, 64)
     pad,  # (blocks, 16)
@@ -141,8 +142,10 @@ def learn(
     statistics,  # (3, dim)
     scale_clip,
     # Score
-    tree,  # (2192,)
-    head,  # (2,)
+    score_reference,  # see stream/score.py
+    score_by_count,
+    score_columns,
+    score_decay,
     # Progress
     samples,  # (1,)
     hits,  # (units + 1,)
@@ -164,6 +167,8 @@ def learn(
     distance,  # (n,)
     score,  # (n,)
     present,  # (n,)
+    watched,  # (n,)
+    contribution,  # (n, dim); (0, dim) if nobody needs it
 ):
     """Learn the samples in order. Write the outputs of each sample before it is learned.
 
@@ -174,7 +179,7 @@ def learn(
         x,
         own,
         Scaling(method, statistics, scale_clip),
-        Score(tree, head),
+        Score(score_reference, score_by_count, score_columns, score_decay),
         Outputs(winner, distance, score, present),
     )
     number = hits.size - 1
@@ -183,4 +188,5 @@ def learn(
     softness = spread if mode == GAS else beta
     net = Net(own, number, mode, learning_rate, softness, leak, fair, scratch)
     progress = Progress(samples, hits, quality, decay)
-    return units.learn(stream, progress, interrupt, units.find, _learn, net)
+    learning = Learning(gate, interrupt, watched, contribution)
+    return units.learn(stream, progress, learning, units.find, _learn, net)

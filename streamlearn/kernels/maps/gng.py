@@ -27,7 +27,7 @@ from ..simd.lanes import WIDTH, fma
 from ..stream.scaling import Scaling
 from ..stream.score import Score
 from . import units
-from .units import Outputs, Progress, new_stream
+from .units import Learning, Outputs, Progress, new_stream
 from .winner import Units
 
 NO_EDGE = -1
@@ -180,13 +180,14 @@ def _learn(sample, winner, nearest, second, net):
 
 
 @kernel(
-    "i8(f4[:,::1], u1[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], f8[::1],"
-    " i8[::1], f8[::1], f8[::1], f8, i8[::1], i4[:,::1], f8[::1],"
-    " f4[::1], f4[::1], i8, i8[::1], i8, f8, f8, i4[::1], f4[::1], f4[::1], i4[::1])"
+    "i8(f4[:,::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], f4[:,::1],"
+    " i8, f8, i8[::1], f8[::1], f8[::1], f8, i8[::1], i4[:,::1], f8[::1], f4[::1], f4[::1], i8, i8[::1],"
+    " i8, f8, f8, i4[::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     x,  # (n, dim)
     interrupt,  # (1,): see stream/interrupt.py
+    gate,  # (4,): see stream/gate.py
     # Units
     weights,  # (groups, dim, 64)
     pad,  # (blocks, 16)
@@ -196,8 +197,10 @@ def learn(
     statistics,  # (3, dim)
     scale_clip,
     # Score
-    tree,  # (2192,)
-    head,  # (2,)
+    score_reference,  # see stream/score.py
+    score_by_count,
+    score_columns,
+    score_decay,
     # Progress
     samples,  # (1,)
     hits,  # (room + 1,)
@@ -220,6 +223,8 @@ def learn(
     distance,  # (n,)
     score,  # (n,)
     present,  # (n,)
+    watched,  # (n,)
+    contribution,  # (n, dim); (0, dim) if nobody needs it
 ):
     """Learn the samples in order. Write the outputs of each sample before it is learned.
 
@@ -229,7 +234,7 @@ def learn(
         x,
         Units(weights, pad, measure),
         Scaling(method, statistics, scale_clip),
-        Score(tree, head),
+        Score(score_reference, score_by_count, score_columns, score_decay),
         Outputs(winner, distance, score, present),
     )
     graph = Graph(weights, pad, count, ages, errors, hits)
@@ -237,4 +242,5 @@ def learn(
         graph, distance, learning_rate, neighbour_rate, max_age, since, insert_every, error_split, error_decay
     )
     progress = Progress(samples, hits, quality, decay)
-    return units.learn(stream, progress, interrupt, units.find, _learn, net)
+    learning = Learning(gate, interrupt, watched, contribution)
+    return units.learn(stream, progress, learning, units.find, _learn, net)

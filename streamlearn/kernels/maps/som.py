@@ -21,10 +21,11 @@ from ..compiler import device, kernel
 from ..simd.elementary import exp
 from ..simd.groups import BLOCKS, load_block, load_group, look_up, store_block, store_group
 from ..simd.lanes import WIDTH, absolute, anywhere, fma, iota, load, select, splat, sqrt, store, zero
+from ..stream import gate as gates
 from ..stream.scaling import Scaling
 from ..stream.score import Score
 from . import lattice, units
-from .units import Outputs, Progress, new_stream
+from .units import Learning, Outputs, Progress, new_stream
 from .winner import (
     EUCLIDEAN,
     Units,
@@ -78,6 +79,8 @@ class Map(NamedTuple):
     ahead_of: Any  # (1,): number of that sample in the call, or NO_SAMPLE
     quality: Any  # (3,)
     decay: Any
+    watched: Any  # (n,): outputs
+    looks_ahead: Any  # whether the next sample is scaled before the search
 
 
 @device
@@ -210,7 +213,7 @@ def _adapt_and_search(som, before, first, end, sample, measures):
 
 
 @device
-def _search(stream, sample, som):
+def _adapt_and_find(stream, sample, som):
     """The nearest two units of a sample. The sample before it is learned, on the same pass if possible.
 
     If few units are in reach of a winner, a pass also measures the sample after this one. The next pass then
@@ -219,13 +222,13 @@ def _search(stream, sample, som):
     n, dim = sample.n, sample.x.size
     known = som.ahead_of[0] == n
     som.ahead_of[0] = NO_SAMPLE
-    if n > 0 and stream.outputs.winner[n - 1] >= 0:
+    if n > 0 and stream.outputs.winner[n - 1] >= 0 and not som.watched[n - 1]:
         before = units.sample_at(stream, n - 1)
         first, end = _write_steps(som, n - 1, np.int64(stream.outputs.winner[n - 1]))
         complete = before.count == dim and sample.count == dim
         if complete and stream.units.measure == EUCLIDEAN and som.neighbourhood != MEXICAN_HAT:
             measures = CHANGED if known else OWN
-            few = _FEW * (end - first) <= som.steps.shape[0]
+            few = som.looks_ahead and _FEW * (end - first) <= som.steps.shape[0]
             if few and not known and n + 1 < stream.x.shape[0] and stream.outputs.present[n + 1] == dim:
                 measures = AHEAD
                 som.ahead_of[0] = n + 1
@@ -235,21 +238,29 @@ def _search(stream, sample, som):
 
 
 @device
-def _learn(sample, winner, nearest, second, som):
-    """Count the topographic error. The weights are adapted during the search for the next sample's winner."""
-    if winner >= 0:
+def _search(stream, sample, som):
+    """Find the nearest two units, and count the topographic error."""
+    winner, nearest, second = _adapt_and_find(stream, sample, som)
+    if winner >= 0 and sample.count > 0:
         torn = second >= 0 and not lattice.touch(som.grid, winner, second, som.geometry)
         som.quality[TOPOGRAPHIC] = som.quality[TOPOGRAPHIC] * som.decay + (1.0 if torn else 0.0)
+    return winner, nearest, second
+
+
+@device
+def _adapt_later(sample, winner, nearest, second, som):
+    """Do nothing: the weights adapt during the search for the next sample's winner."""
 
 
 @kernel(
-    "i8(f4[:,::1], u1[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], f8[::1],"
-    " i8[::1], f8[::1], f8[::1], f8, f4[:,:,::1], i8[::1], i8, f4[::1], f4[::1],"
-    " i4[::1], f4[::1], f4[::1], i4[::1])"
+    "i8(f4[:,::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], f4[:,::1],"
+    " i8, f8, i8[::1], f8[::1], f8[::1], f8, f4[:,:,::1], i8[::1], i8, f4[::1], f4[::1], i4[::1], f4[::1],"
+    " f4[::1], i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     x,  # (n, dim)
     interrupt,  # (1,): see stream/interrupt.py
+    gate,  # (4,): see stream/gate.py
     # Units
     weights,  # (groups, dim, 64)
     pad,  # (blocks, 16)
@@ -259,8 +270,10 @@ def learn(
     statistics,  # (3, dim)
     scale_clip,
     # Score
-    tree,  # (2192,)
-    head,  # (2,)
+    score_reference,  # see stream/score.py
+    score_by_count,
+    score_columns,
+    score_decay,
     # Progress
     samples,  # (1,)
     hits,  # (units + 1,)
@@ -277,6 +290,8 @@ def learn(
     distance,  # (n,)
     score,  # (n,)
     present,  # (n,)
+    watched,  # (n,)
+    contribution,  # (n, dim); (0, dim) if nobody needs it
 ):
     """Learn the samples in order. Write the outputs of each sample before it is learned.
 
@@ -286,21 +301,22 @@ def learn(
         x,
         Units(weights, pad, measure),
         Scaling(method, statistics, scale_clip),
-        Score(tree, head),
+        Score(score_reference, score_by_count, score_columns, score_decay),
         Outputs(winner, distance, score, present),
     )
     progress = Progress(samples, hits, quality, decay)
+    learning = Learning(gate, interrupt, watched, contribution)
     geometry = lattice.geometry(shape)
     steps, ahead = np.empty((grid.shape[1], WIDTH), np.float32), np.empty((grid.shape[1], WIDTH), np.float32)
     tables, tables_for = np.empty((2, WIDTH), np.float32), np.full(2, np.nan, np.float32)
     ahead_of = np.full(1, NO_SAMPLE)
     som = Map(
         stream, grid, geometry, learning_rate, sigma, neighbourhood, steps, tables, tables_for, ahead,
-        ahead_of, quality, decay,
+        ahead_of, quality, decay, watched, not gates.needs_score(gate),
     )  # fmt: skip
-    done = units.learn(stream, progress, interrupt, _search, _learn, som)
+    done = units.learn(stream, progress, learning, _search, _adapt_later, som)
     last = done - 1
-    if done > 0 and winner[last] >= 0:
+    if done > 0 and winner[last] >= 0 and not watched[last]:
         first, end = _write_steps(som, last, np.int64(winner[last]))
         _adapt(som, units.sample_at(stream, last), first, end)
     return done

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..compiler import allocating_device, device, kernel
+from ..simd.groups import GROUP
 from ..simd.views import row_of
 from ..stream import forgetting, scaling
+from ..stream import gate as gates
 from ..stream import score as scores
 from ..stream.interrupt import requested
 from ..stream.scaling import Scaling
@@ -43,6 +45,15 @@ class Outputs(NamedTuple):
     distance: Any  # (n,)
     score: Any  # (n,)
     present: Any  # (n,)
+
+
+class Learning(NamedTuple):
+    """Which samples are learned, and the outputs that only learning has."""
+
+    gate: Any  # (4,): see stream/gate.py
+    interrupt: Any  # (1,): see stream/interrupt.py
+    watched: Any  # (n,)
+    contribution: Any  # (n, dim); (0, dim) if nobody needs it
 
 
 class Stream(NamedTuple):
@@ -101,7 +112,7 @@ def _write_outputs(stream, sample, winner, nearest):
     outputs, n = stream.outputs, sample.n
     outputs.winner[n] = winner
     outputs.distance[n] = as_distance(nearest, stream.units.measure, sample.x.size, max(sample.count, 1))
-    outputs.score[n] = scores.rank(stream.score, outputs.distance[n])
+    outputs.score[n] = scores.rank(stream.score, outputs.distance[n], sample.count)
     return winner
 
 
@@ -112,40 +123,79 @@ def find(stream, sample, learner):
 
 
 @device
-def learn(stream, progress, interrupt, search, adapt, learner):
+def _write_contribution(stream, sample, winner, contribution):
+    """Write the share of each channel in ‖x − w‖², in scaled units.
+
+    It is 0 for a missing channel, the same for all if x = w, and NaN without a winner.
+    """
+    if contribution.shape[0] == 0:
+        return
+    weights, share = stream.units.weights, row_of(contribution, sample.n)
+    for d in range(share.size):
+        share[d] = np.float32(0) if winner >= 0 else np.float32(np.nan)
+    if winner < 0:
+        return
+    total = 0.0
+    for k in range(sample.count):
+        d = sample.channels[k]
+        difference = np.float64(sample.x[d]) - np.float64(weights[winner // GROUP, d, winner % GROUP])
+        total += difference * difference
+    for k in range(sample.count):
+        d = sample.channels[k]
+        difference = np.float64(sample.x[d]) - np.float64(weights[winner // GROUP, d, winner % GROUP])
+        share[d] = np.float32(difference * difference / total if total > 0.0 else 1.0 / sample.count)
+
+
+@device
+def _decide(stream, learning, progress, n):
+    """Decide whether sample ``n`` is learned, and scale the next sample, which depends on it."""
+    learned = gates.admits(learning.gate, stream.outputs.score[n])
+    learning.watched[n] = not learned
+    if learned:
+        scaling.update(stream.scale, progress.decay, stream.x, n)
+    if n + 1 < stream.x.shape[0]:
+        _scale(stream, n + 1)
+
+
+@device
+def learn(stream, progress, learning, search, adapt, learner):
     """Learn the samples in order. Write the outputs of each sample before it is learned.
 
     ``search(stream, sample, learner)`` returns what ``nearest_two`` returns. ``adapt(sample, winner, nearest,
-    second, learner)`` learns the sample; the winner is −1 if there is none. Returns the number of samples
-    done.
+    second, learner)`` learns the sample; the winner is −1 if there is none. It is not called for a sample
+    that is only watched. Returns the number of samples done.
     """
     outputs, decay, quality = stream.outputs, progress.decay, progress.quality
     rows = stream.x.shape[0]
     if rows > 0:
         _scale(stream, 0)
+    early = not gates.needs_score(learning.gate)  # then a search may look ahead
     for n in range(rows):
         sample = sample_at(stream, n)
-        scaling.update(stream.scale, decay, stream.x, n)
-        if n + 1 < rows:  # a search may look ahead
-            _scale(stream, n + 1)
+        if early:
+            _decide(stream, learning, progress, n)
         winner, nearest, second = search(stream, sample, learner)
         winner = _write_outputs(stream, sample, winner, nearest)
+        _write_contribution(stream, sample, winner, learning.contribution)
         distance = outputs.distance[n]
+        if not early:
+            _decide(stream, learning, progress, n)
         if winner >= 0:
             forgetting.count(progress.hits, winner, decay)
             quality[COUNT] = quality[COUNT] * decay + 1.0
             quality[QUANTIZATION] = quality[QUANTIZATION] * decay + np.float64(distance)
-        adapt(sample, winner, nearest, second, learner)
-        scores.observe(stream.score, distance, decay)
+        if not learning.watched[n]:
+            adapt(sample, winner, nearest, second, learner)
+            scores.observe(stream.score, distance, sample.count)
         progress.samples[0] += 1
-        if requested(interrupt):
+        if requested(learning.interrupt):
             return n + 1
     return rows
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], f8[::1],"
-    " i4[::1], f4[::1], f4[::1], i4[::1])"
+    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], f4[:,::1], i8, f8, i4[::1],"
+    " f4[::1], f4[::1], i4[::1])"
 )
 def predict(
     x,  # (n, dim)
@@ -158,8 +208,10 @@ def predict(
     statistics,  # (3, dim)
     scale_clip,
     # Score
-    tree,  # (2192,)
-    head,  # (2,)
+    score_reference,  # see stream/score.py
+    score_by_count,
+    score_columns,
+    score_decay,
     # Outputs
     winner,  # (n,)
     distance,  # (n,)
@@ -171,7 +223,7 @@ def predict(
         x,
         Units(weights, pad, measure),
         Scaling(method, statistics, scale_clip),
-        Score(tree, head),
+        Score(score_reference, score_by_count, score_columns, score_decay),
         Outputs(winner, distance, score, present),
     )
     n = 0

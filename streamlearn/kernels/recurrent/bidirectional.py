@@ -37,12 +37,15 @@ import numpy as np
 from ..compiler import device, kernel
 from ..simd.lanes import canonical_nan
 from ..simd.views import row_of, rows_of, slots_of
+from ..stream import gate as gates
 from ..stream import scaling
 from ..stream.interrupt import requested
 from ..stream.scaling import Scaling
 from ..stream.score import Score
 from . import bidirectional_network as network
 from .chunks import (
+    LEARNED,
+    WATCHED,
     Mode,
     Rule,
     Stream,
@@ -63,6 +66,7 @@ from .evaluation import (
     buffers_of,
     copy_values,
     count_evaluation,
+    observe_error,
     read_forecast,
     update_last_values,
     write_evaluation,
@@ -100,7 +104,15 @@ class ChunkOutputs(NamedTuple):
 
     common: Any
     sample: Any  # (m,)
-    frozen: Any  # (m,): whether the sample does not count
+    frozen: Any  # (m,): whether the sample did not count when it arrived
+    watched: Any  # (m,): whether the sample is not learned
+
+
+class ChunkRow(NamedTuple):
+    """One row of the outputs."""
+
+    outputs: Any
+    row: Any
 
 
 def chunk_scratch_rows(layout, total: int) -> int:
@@ -114,12 +126,12 @@ def scratch_rows(layout, total: int) -> int:
 
 
 @kernel(
-    "i8(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], f4[::1], i8[::1],"
-    " i8[::1], f8[::1], i8[::1], i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1], i8[::1],"
-    " i8[::1], i8[::1], f4[:,:,::1], f4[:,:,::1], i8[:,::1], i4[:,::1], u1[:,::1], f4[:,:,:,::1],"
-    " f4[:,:,::1], i8[:,::1], u1[:,::1], f4[:,:,::1], i8[::1],"
-    " f8[:,::1], f8[:,::1], f8[::1], f8[::1], f8[:,::1], f8[:,::1],"
-    " f4[:,::1], f4[:,::1], u1[::1], i8[::1], i8[::1], f4[:,::1], f4[::1], f4[::1], i4[::1], b1[::1])"
+    "i8(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], f4[::1], i8[::1], i8[::1], f8[::1], i8[::1],"
+    " i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1], i8[::1], i8[::1], i8[::1], f4[:,:,::1],"
+    " f4[:,:,::1], i8[:,::1], i4[:,::1], u1[:,::1], f4[:,:,:,::1], f4[:,:,::1], i8[:,::1], u1[:,::1],"
+    " f4[:,:,::1], i8[::1], f8[:,::1], f8[:,::1], f8[::1], f4[:,::1], i8, f8, f8[:,::1], f8[:,::1],"
+    " f4[:,::1], f4[:,::1], u1[::1], f8[::1], i8[::1], i8[::1], f4[:,::1], f4[::1], f4[::1], i4[::1],"
+    " b1[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     # The rows
@@ -157,14 +169,17 @@ def learn(
     # Scaling, score and live quality
     statistics,  # (3, dim)
     target_statistics,  # (3, TARGET_COLUMNS)
-    score_tree,  # see score.py
-    score_head,  # (2,)
+    score_reference,  # see stream/score.py
+    score_by_count,
+    score_columns,
+    score_decay,
     quality,  # (5, TARGET_COLUMNS)
     input_means,  # (2, dim)
     # Scratch and interrupt
     scratch,  # (scratch_rows, 16)
     chunk_scratch,  # (chunk_scratch_rows, 16)
     interrupt,  # see interrupt.py
+    gate,  # (4,): see stream/gate.py
     # Outputs; m: as many rows as the samples may complete
     written,  # (1,): number of output rows
     sample,  # (m,): number of the row's sample, −1 for none
@@ -173,6 +188,8 @@ def learn(
     score,  # (m,)
     present,  # (m,)
     frozen,  # (m,)
+    watched,  # (m,)
+    contribution,  # (m, dim); (0, dim) if nobody needs it
 ):
     """Add samples in order and run each chunk that is complete, or learn late targets.
 
@@ -185,11 +202,11 @@ def learn(
         waiting, predicted, waiting_x, waiting_y, waiting_sample, waiting_present, waiting_counted, states,
         last_values, waiting_ids, waiting_has_target, predictions,
     )  # fmt: skip
-    outputs = ChunkOutputs(Outputs(prediction, error, score, present), sample, frozen)
+    outputs = ChunkOutputs(Outputs(prediction, error, score, present), sample, frozen, watched)
     evaluation = Evaluation(
         Scaling(rule[METHOD], statistics, constants[SCALE_CLIP]),
         Scaling(rule[TARGET_METHOD], target_statistics, constants[SCALE_CLIP]),
-        Score(score_tree, score_head),
+        Score(score_reference, score_by_count, score_columns, score_decay),
         quality,
         input_means,
         constants[DECAY],
@@ -217,7 +234,8 @@ def learn(
                 reset_stream(stream)
             sample_id = sample_ids[n] if own_rule.late_targets else np.int64(0)
             stream.numbers[stream.waiting[0]] = samples[0]
-            add_sample(layout, evaluation, own_rule, row_mode, stream, sample_id, x, y, n, buffers)
+            counted = (WATCHED if gates.is_shut(gate) else LEARNED) if row_mode.counting else 0
+            add_sample(layout, evaluation, own_rule, counted, stream, sample_id, x, y, n, buffers)
             samples[0] += 1
             first, end = stream.predicted[0], stream.predicted[0]
             if stream.waiting[0] - first == total:
@@ -237,20 +255,20 @@ def learn(
                 evaluation,
                 own_rule,
                 row_mode,
+                gate,
                 stream,
                 steps.window,
                 i,
                 i - first,
                 buffers,
-                outputs,
-                row,
+                ChunkRow(outputs, row),
             )
             row += 1
         if row_mode.for_samples:
             stream.predicted[0] = end
         just_run = row_mode.for_samples and first == 0 and first < end
         while (row_mode.for_samples or row_mode.learning) and oldest_is_complete(own_rule, stream):
-            if row_mode.learning:
+            if row_mode.learning and not gates.is_shut(gate):
                 if not just_run:
                     run_chunk(net, own_rule, stream, 0, steps)
                 update(net, own_rule, stream, steps, training, learning_rate[n])
@@ -263,14 +281,15 @@ def learn(
 
 
 @device
-def _compare(layout, evaluation, rule, mode, stream, window, i, t, buffers, outputs, row):
-    """Compare ``buffers.target`` with the prediction of waiting sample ``i``; write all outputs of ``row``.
+def _compare(layout, evaluation, rule, mode, gate, stream, window, i, t, buffers, chunk_row):
+    """Compare ``buffers.target`` with the prediction of waiting sample ``i``; write all its outputs.
 
     The prediction of a sample whose chunk was just run is in slot ``t``.
     """
     forecast, target, goal = buffers.forecast, buffers.target, buffers.goal
+    outputs, row = chunk_row
     found, has_forecast = i >= 0, mode.for_samples or (i >= 0 and i < stream.predicted[0])
-    counts = has_forecast and mode.counting and stream.counted[i] == 1
+    counts = has_forecast and mode.counting and stream.counted[i] > 0
     read_forecast(layout, evaluation, window, t, mode.for_samples, forecast)
     if mode.for_samples:
         if rule.late_targets:
@@ -282,12 +301,16 @@ def _compare(layout, evaluation, rule, mode, stream, window, i, t, buffers, outp
     outputs.frozen[row] = found and stream.counted[i] == 0
     write_evaluation(layout, evaluation, forecast, target, 0, outputs.common, row)
     scaling.transform(evaluation.target_scale, target, 0, goal)
+    learned = counts and stream.counted[i] == LEARNED and gates.admits(gate, outputs.common.score[row])
+    outputs.watched[row] = not learned
+    error = outputs.common.error[row]
     if counts:
-        error = outputs.common.error[row]
         count_evaluation(layout, evaluation, forecast, error, target, 0, stream.last_values)
+    if learned:
+        observe_error(evaluation, error, target, 0)
         scaling.update(evaluation.target_scale, evaluation.decay, target, 0)
     if has_forecast and (mode.for_samples or mode.learning):
         learned_target = row_of(stream.y, i)
         for c in range(goal.size):
-            learned_target[c] = canonical_nan(goal[c]) if counts else _NAN
+            learned_target[c] = canonical_nan(goal[c]) if learned else _NAN
         update_last_values(target, 0, stream.last_values)

@@ -28,6 +28,7 @@ from .evaluation import (
 from .memory_layout import SOURCE, TARGET
 from .network import clear_rows
 
+LEARNED, WATCHED = 1, 2  # how a sample that counts arrived; see stream/gate.py
 _0, _NAN = np.float32(0), np.float32(np.nan)
 
 
@@ -60,7 +61,7 @@ class Stream(NamedTuple):
     y: Any  # (slots, room, TARGET_COLUMNS): as they arrived; scaled once they are compared
     numbers: Any  # (slots, room): of the samples
     present: Any  # (slots, room): number of values that were present
-    counted: Any  # (slots, room): 1 if the sample counts
+    counted: Any  # (slots, room): LEARNED, WATCHED, or 0 if the sample does not count
     states: Any  # (slots, chunks + 1, forward state rows, 16): before each waiting chunk and the next one
     last_values: Any  # (slots, 1, TARGET_COLUMNS): the last target; NaN at first
     ids: Any  # (slots, room); (slots, 0) without late targets
@@ -106,17 +107,17 @@ def reset_stream(stream):
 
 
 @device
-def add_sample(layout, evaluation, rule, mode, stream, sample_id, x, y, n, buffers):
-    """Store a sample and its target, if it has one, with those that wait."""
+def add_sample(layout, evaluation, rule, counted, stream, sample_id, x, y, n, buffers):
+    """Store a sample and its target, if it has one, with those that wait. ``counted``: see Stream."""
     i = stream.waiting[0]
     stream.present[i] = read_input(
         layout, evaluation, x, n, buffers.forecast, False, buffers.scaled, buffers.filled
     )
     copy_values(buffers.filled, row_of(stream.x, i))
-    if mode.counting:
+    if counted == LEARNED:
         count_input(evaluation, x, n, buffers.scaled)
     copy_values(row_of(y, n), row_of(stream.y, i))
-    stream.counted[i] = 1 if mode.counting else 0
+    stream.counted[i] = counted
     if rule.late_targets:
         stream.ids[i] = sample_id
         stream.has_target[i] = 1 if count_present(y, n) > 0 else 0

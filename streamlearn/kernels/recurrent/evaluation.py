@@ -195,13 +195,18 @@ def write_evaluation(layout, evaluation, forecast, y, n, outputs, row):
     """Compare a forecast with row ``n`` of ``y``. Write forecast, error and score to row ``row``."""
     copy_values(forecast, row_of(outputs.prediction, row))
     outputs.error[row] = _error_of(layout, forecast, y, n)
-    outputs.score[row] = scores.rank(evaluation.histogram, outputs.error[row])
+    outputs.score[row] = scores.rank(evaluation.histogram, outputs.error[row], count_present(y, n))
+
+
+@device
+def observe_error(evaluation, error, y, n):
+    """Add the error of a forecast to the reference of the score."""
+    scores.observe(evaluation.histogram, error, count_present(y, n))
 
 
 @device
 def count_evaluation(layout, evaluation, forecast, error, y, n, last_values):
-    """Add the error of a forecast to the score and to the live quality."""
-    scores.observe(evaluation.histogram, error, evaluation.decay)
+    """Add the error of a forecast to the live quality."""
     if layout[CLASSES] == 1:
         _count_class(evaluation, forecast, error, y, n)
     else:

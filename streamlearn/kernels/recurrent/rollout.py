@@ -60,8 +60,8 @@ def _draw(probabilities, temperature, random):
 
 @kernel(
     "void(f4[:,::1], i8, i8[::1], f8[::1], i8[::1], i8[:,::1], f4[:,::1], i8[:,::1], f4[:,:,:,::1],"
-    " f8[:,::1], f8[:,::1], f8[::1], f8[::1], f8[:,::1], i8, f4, u8[::1],"
-    " f4[:,::1], f4[::1], f4[::1], i4[::1])"
+    " f8[:,::1], f8[:,::1], f8[::1], f4[:,::1], i8, f8, f8[:,::1], i8, f4, u8[::1], f4[:,::1], f4[::1],"
+    " f4[::1], i4[::1])"
 )
 def predict(
     # The rows, the rule, the network and the streams
@@ -77,8 +77,10 @@ def predict(
     # Scaling, score and means
     statistics,  # (3, dim)
     target_statistics,  # (3, TARGET_COLUMNS); ``statistics`` itself for NEXT
-    score_tree,  # see score.py
-    score_head,  # (2,)
+    score_reference,  # see stream/score.py
+    score_by_count,
+    score_columns,
+    score_decay,
     input_means,  # (2, dim)
     # Running free
     free_running,  # 1: there are no samples; the net's own forecasts are its inputs
@@ -105,7 +107,7 @@ def predict(
             own_statistics if forecasts_next else target_statistics,
             constants[SCALE_CLIP],
         ),
-        Score(score_tree, score_head),
+        Score(score_reference, score_by_count, score_columns, score_decay),
         own_means,  # in place of the live quality, which does not change
         own_means,
         constants[DECAY],

@@ -35,6 +35,7 @@ import numpy as np
 
 from ..compiler import device, kernel
 from ..simd.views import row_of, rows_of, slots_of, values_of
+from ..stream import gate as gates
 from ..stream import scaling
 from ..stream.interrupt import requested
 from ..stream.scaling import Scaling
@@ -51,6 +52,7 @@ from .evaluation import (
     count_evaluation,
     count_input,
     count_present,
+    observe_error,
     read_forecast,
     read_input,
     set_target,
@@ -118,11 +120,11 @@ def scratch_rows(layout, k2: int, replay: bool, lags: bool) -> int:
 
 
 @kernel(
-    "i8(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], f4[::1], i8[::1],"
-    " i8[::1], f8[::1], i8[::1], i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1], i8[::1],"
-    " i8[:,::1], f4[:,:,:,::1], i8[:,::1], i8[:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f8[:,::1],"
-    " i8[::1], f8[:,::1], f8[:,::1], f8[::1], f8[::1], f8[:,::1], f8[:,::1],"
-    " f4[:,::1], u1[::1], f4[:,::1], f4[::1], f4[::1], i4[::1], i8[::1])"
+    "i8(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], f4[::1], i8[::1], i8[::1], f8[::1], i8[::1],"
+    " i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1], i8[::1], i8[:,::1], f4[:,:,:,::1], i8[:,::1],"
+    " i8[:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f8[:,::1], i8[::1], f8[:,::1], f8[:,::1], f8[::1],"
+    " f4[:,::1], i8, f8, f8[:,::1], f8[:,::1], f4[:,::1], u1[::1], f8[::1], f4[:,::1], f4[::1], f4[::1],"
+    " i4[::1], i8[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     # The rows
@@ -156,18 +158,23 @@ def learn(
     # Scaling, score and live quality
     statistics,  # (3, dim)
     target_statistics,  # (3, TARGET_COLUMNS); ``statistics`` itself for NEXT
-    score_tree,  # see score.py
-    score_head,  # (2,)
+    score_reference,  # see stream/score.py
+    score_by_count,
+    score_columns,
+    score_decay,
     quality,  # (5, TARGET_COLUMNS)
     input_means,  # (2, dim)
     # Scratch, interrupt and outputs
     scratch,  # (scratch_rows, 16)
     interrupt,  # see interrupt.py
+    gate,  # (4,): see stream/gate.py
     prediction,  # (n, outputs)
     error,  # (n,)
     score,  # (n,)
     present,  # (n,)
     sample,  # (n,): number of the row's sample, −1 for none
+    watched,  # (n,)
+    contribution,  # (n, dim); (0, dim) if nobody needs it
 ):
     """Learn samples in order, or late targets. The outputs are those before the sample was learned.
 
@@ -181,7 +188,7 @@ def learn(
     evaluation = Evaluation(
         Scaling(rule[METHOD], statistics, constants[SCALE_CLIP]),
         Scaling(rule[TARGET_METHOD], target_statistics, constants[SCALE_CLIP]),
-        Score(score_tree, score_head),
+        Score(score_reference, score_by_count, score_columns, score_decay),
         quality,
         input_means,
         constants[DECAY],
@@ -198,6 +205,7 @@ def learn(
     momentum, clip = np.float32(constants[MOMENTUM]), constants[CLIP]
     optimizer = Optimizer(rule[OPTIMIZER], mean, square, clock, counters, momentum, clip)
     training = Training(optimizer, np.float32(constants[HUBER_DELTA]), gradients, lags, activations, replay)
+    learned = False
     for n in range(y.shape[0]):
         stream = stream_of(streams, max(slots[n], np.int64(0)))
         if row_mode.for_samples:
@@ -218,12 +226,15 @@ def learn(
                 else:
                     t = _find_sample(stream, slots[n], sample_ids[n], sample, n)
                     counters[UNMATCHED] += 1 if row_mode.learning and t < 0 else 0
-                _compare(layout, evaluation, own_rule, row_mode, stream, t, y, n, buffers, outputs)
-                complete_pairs(net, own_rule, stream, training, row_mode.learning, learning_rate[n])
-                if row_mode.learning and own_rule.target_kind != NEXT and t >= 0:
+                learned = _compare(
+                    layout, evaluation, own_rule, row_mode, gate, stream, t, y, n, buffers, outputs
+                )
+                watched[n] = not learned
+                complete_pairs(net, own_rule, stream, training, learned, learning_rate[n])
+                if learned and own_rule.target_kind != NEXT and t >= 0:
                     scaling.update(evaluation.target_scale, evaluation.decay, y, n)
         if row_mode.for_samples:
-            if row_mode.learning:
+            if learned:
                 count_input(evaluation, x, n, buffers.scaled)
             samples[0] += 1
         if requested(interrupt):
@@ -262,8 +273,11 @@ def _find_sample(stream, slot, sample_id, sample, n):
 
 
 @device
-def _compare(layout, evaluation, rule, mode, stream, t, y, n, buffers, outputs):
-    """Compare row ``n`` of ``y`` with its forecast, of slot ``t``, and set the targets that it is."""
+def _compare(layout, evaluation, rule, mode, gate, stream, t, y, n, buffers, outputs):
+    """Compare row ``n`` of ``y`` with its forecast, of slot ``t``, and set the targets that it is.
+
+    Return whether the row is learned. A row that is only watched counts as a missing target.
+    """
     waiting, predictions, forecast = stream.progress[WAITING], stream.predictions, buffers.forecast
     forecasts_next = rule.target_kind == NEXT
     goal = buffers.scaled if forecasts_next else buffers.goal
@@ -274,20 +288,24 @@ def _compare(layout, evaluation, rule, mode, stream, t, y, n, buffers, outputs):
     elif has_forecast and predictions.shape[0] > 0:
         copy_values(forecast, row_of(predictions, t))
     write_evaluation(layout, evaluation, forecast, y, n, outputs, n)
+    learned = gates.admits(gate, outputs.score[n]) and mode.learning
     if not forecasts_next:
         scaling.transform(evaluation.target_scale, y, n, goal)
+    if learned and has_forecast:
+        observe_error(evaluation, outputs.error[n], y, n)
     if mode.learning and has_forecast:
         count_evaluation(layout, evaluation, forecast, outputs.error[n], y, n, stream.last_values)
         for h in range(1, waiting if forecasts_next else 0):  # forecasts made earlier
             copy_values(row_of(predictions, t - h), buffers.earlier)
             count_errors(evaluation, buffers.earlier, h * layout[DIM], y, n, stream.last_values, h)
     if forecasts_next:
-        for h in range(waiting if mode.learning else 0):
+        for h in range(waiting if learned else 0):
             set_target(layout, stream.window, t - h, h * layout[DIM], goal)
     elif has_forecast and count_present(y, n) > 0:
-        if mode.learning:
+        if learned:
             set_target(layout, stream.window, t, 0, goal)
         if rule.target_kind == LATER and (mode.for_samples or mode.learning):
             stream.waiting_numbers[t] = HAS_TARGET
     if mode.for_samples or (mode.learning and has_forecast):
         update_last_values(y, n, stream.last_values)
+    return learned

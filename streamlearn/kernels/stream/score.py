@@ -9,14 +9,15 @@ Interpolation within a bin is piecewise linear through the mean position of the 
 of the bin's weight below it. The score is therefore strictly monotonic in the value. If one value is
 repeated, its score is the middle of its share, wherever it lies in its bin.
 
-State: ``tree`` float64 ``(2192,)``. Bin b is number b of 1,024, in eight b // 8 and in sixty-four b // 64.
+State: ``reference`` float64 ``(2194,)``. Bin b is number b of 1,024,
+in eight b // 8 and in sixty-four b // 64.
 
-    tree[s]               weight of all bins below sixty-four s
-    tree[16 + e]          weight of the bins of the same sixty-four below eight e
-    tree[144 + b]         weight of bin b
-    tree[1168 + b]        weighted sum of the positions in bin b, each in 0 … 1
+    reference[s]               weight of all bins below sixty-four s
+    reference[16 + e]          weight of the bins of the same sixty-four below eight e
+    reference[144 + b]         weight of bin b
+    reference[1168 + b]        weighted sum of the positions in bin b, each in 0 … 1
 
-``head`` float64 ``(2,)`` holds the weight of the next value and the total weight.
+The weight of the next value and the total weight come after them.
 """
 
 from __future__ import annotations
@@ -37,15 +38,17 @@ _SIXTY_FOURS = BINS // 64
 _EIGHTS_AT = _SIXTY_FOURS
 _BINS_AT = _EIGHTS_AT + BINS // 8
 _POSITIONS_AT = _BINS_AT + BINS
-SIZE = _POSITIONS_AT + BINS
-NEXT, TOTAL = 0, 1
+NEXT, TOTAL = _POSITIONS_AT + BINS, _POSITIONS_AT + BINS + 1
+SIZE = TOTAL + 1
 
 
 class Score(NamedTuple):
     """The histogram of recent distances or errors."""
 
-    tree: Any  # (2192,)
-    head: Any  # (2,)
+    reference: Any  # (2194,)
+    by_count: Any  # (classes, bins)
+    columns: Any  # number of values that may be present
+    decay: Any  # factor of the weight of older values per sample
 
 
 @device
@@ -61,16 +64,16 @@ def _bin(value):
 
 
 @device
-def rank(score, value):
+def rank(score, value, present):
     """The weighted share of recent values below ``value``, in [0, 1). 0 before the first value; NaN for
     NaN."""
     if not (value == value):
         return np.float32(np.nan)
-    tree, head = score
+    tree = score.reference
     b, position = _bin(value)
     below = tree[b >> 6] + tree[_EIGHTS_AT + (b >> 3)] + sum_below(tree, _BINS_AT + (b & ~7), b & 7)
     below += _weight_below(position, tree[_BINS_AT + b], tree[_POSITIONS_AT + b])
-    return np.float32(below / (head[TOTAL] + head[NEXT]))
+    return np.float32(below / (tree[TOTAL] + tree[NEXT]))
 
 
 @device
@@ -85,22 +88,22 @@ def _weight_below(position, count, positions):
 
 
 @device
-def observe(score, value, decay):
-    """Add ``value``. ``decay``: factor of the weight of older values per sample."""
+def observe(score, value, present):
+    """Add ``value``."""
     if not (value == value):
         return
-    tree, head = score
+    tree = score.reference
     b, position = _bin(value)
-    weight = head[NEXT]
+    weight = tree[NEXT]
     add_above(tree, 0, b >> 6, weight)
     add_above(tree, EIGHT, (b >> 6) - EIGHT, weight)
     add_above(tree, _EIGHTS_AT + EIGHT * (b >> 6), (b >> 3) & 7, weight)
     tree[_BINS_AT + b] += weight
     tree[_POSITIONS_AT + b] += weight * position
-    head[TOTAL] += weight
-    head[NEXT] /= decay
-    if head[NEXT] > _LARGE:
+    tree[TOTAL] += weight
+    tree[NEXT] /= score.decay
+    if tree[NEXT] > _LARGE:
         for i in range(tree.size):
-            tree[i] /= head[NEXT]
-        head[TOTAL] /= head[NEXT]
-        head[NEXT] = 1.0
+            if i != NEXT:
+                tree[i] /= tree[NEXT]
+        tree[NEXT] = 1.0

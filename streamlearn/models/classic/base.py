@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 from ...errors import BadValue
 from .. import base
 from ..base import Model
-from ..batch import Batch, Float32, first_rows
+from ..batch import NO_CONTRIBUTION, Batch, Float32, first_rows
 from ..outputs import ModelOutputs
 from ..signature import Accepts
 
@@ -59,7 +59,10 @@ class ClassicModel(Model):
             **self._learning(),
             **self._schedules.advance(batch),
             interrupt=self.interrupt,
+            gate=self._gate,
             **out.arrays,
+            watched=np.empty(batch.rows, np.bool_),
+            contribution=NO_CONTRIBUTION,
         )
         self._undo_rest(batch, rows)
         return first_rows(out, rows)
@@ -77,9 +80,6 @@ class ClassicModel(Model):
     def _learning(self) -> dict[str, Any]:
         """Return further arguments of ``learn`` by name, without schedules."""
         return {}
-
-    def _scoring(self) -> dict[str, Any]:
-        return {"tree": self.state["score.tree"], "head": self.state["score.head"]}
 
     @abstractmethod
     def _allocate_outputs(self, n: int) -> ModelOutputs:

@@ -183,7 +183,8 @@ class Cognitron(ActivityModel):
         return np.stack([self._plane.from_lanes(layer)[:, 0] for layer in layers])
 
     def _network(self) -> dict[str, Any]:
-        return {"a": self.state["a"], "b": self.state["b"], **self._connections, **self._scoring()}
+        state = self.state
+        return {"a": state["a"], "b": state["b"], **self._connections, **self._score_arguments}
 
     def _learning(self) -> dict[str, Any]:
         return {"q": self.spec.q, "q_prime": self.spec.q_prime}

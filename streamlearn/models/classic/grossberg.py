@@ -249,7 +249,7 @@ class Grossberg(BinaryModel):
             "wins": self.state["wins"],
             "threshold": self._threshold,
             "sensitivity": self.spec.sensitivity,
-            **self._scoring(),
+            **self._score_arguments,
         }
 
     def _learning(self) -> dict[str, Any]:

@@ -226,7 +226,7 @@ class HammingNet(BinaryModel):
             "threshold": self._threshold,
             "inhibition": self.spec.epsilon,
             "max_iterations": self.spec.max_iterations,
-            **self._scoring(),
+            **self._score_arguments,
         }
 
     def _quality(self) -> dict[str, float]:

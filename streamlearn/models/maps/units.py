@@ -19,7 +19,7 @@ from ...kernels.maps.winner import MEASURES
 from ...kernels.simd import splitmix
 from .. import base, lane_layout
 from ..base import Model, Spec
-from ..batch import Batch, Float32, first_rows, joined_outputs, part
+from ..batch import NO_CONTRIBUTION, Batch, Float32, first_rows, joined_outputs, part
 from ..locking import locked
 from ..outputs import WinnerOutputs
 from ..row_cost import SCALAR, Cost, lanes
@@ -159,8 +159,7 @@ class UnitModel(Model):
             "pad": self.pad,
             "measure": MEASURES[spec.distance],
             "statistics": state["scale.statistics"],
-            "tree": state["score.tree"],
-            "head": state["score.head"],
+            **self._score_arguments,
             "method": self.method,
             "scale_clip": spec.scale_clip,
         }
@@ -169,6 +168,8 @@ class UnitModel(Model):
             "hits": state["hits"],
             "quality": state["quality"],
             "decay": self.decay,
+            "gate": self._gate,
+            "contribution": NO_CONTRIBUTION,
         }
 
     @property
@@ -219,7 +220,8 @@ class UnitModel(Model):
         out = self._outputs(batch.rows)
         values = self._schedules.advance(batch)
         arguments = self._learn_arguments | values | out.arrays
-        done = self._learn_kernel(x=batch.x, interrupt=self.interrupt, **arguments)
+        watched = np.empty(batch.rows, np.bool_)
+        done = self._learn_kernel(x=batch.x, interrupt=self.interrupt, watched=watched, **arguments)
         self._undo_rest(batch, done)
         return out if done == batch.rows else first_rows(out, done)
 

@@ -251,8 +251,7 @@ class Recurrent(Model):
             "last_values": state["last_values"],
             "statistics": state["scale.statistics"],
             "target_statistics": state.get("scale.targets", state["scale.statistics"]),
-            "score_tree": state["score.tree"],
-            "score_head": state["score.head"],
+            **self._score_arguments,
             "quality": state["quality"],
             "input_means": state["input_means"],
         }

@@ -14,9 +14,10 @@ from ...kernels.recurrent import bidirectional, memory_layout
 from ...kernels.simd import splitmix
 from ...kernels.simd.blocks import blocks
 from ...kernels.simd.lanes import WIDTH
+from ...kernels.stream.gate import OPEN
 from ...kernels.stream.interrupt import NEVER
 from .. import base, lane_layout
-from ..batch import Batch, Float32, Integers, Targets, part
+from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, Targets, part
 from ..outputs import BidirectionalRNNOutputs, RecurrentTargetOutputs
 from ..row_cost import Cost
 from ..signature import Accepts
@@ -215,7 +216,7 @@ class BidirectionalRNN(Recurrent):
             "waiting.predicted": Range(0, self.spec.max_waiting),
             "waiting.sample": Range(0, LARGEST_COUNT),
             "waiting.present": Range(0, self.dim),
-            "waiting.counted": Range(0, 1),
+            "waiting.counted": Range(0, 2),
             "waiting.ids": ANY_INTEGER,
             "waiting.has_target": Range(0, 1),
         }
@@ -275,7 +276,7 @@ class BidirectionalRNN(Recurrent):
         most = min(len(batch.x) * self.spec.chunk[0], len(batch.x) + int(self.state["waiting"].sum()))
         ids = NO_IDS if batch.ids is None else batch.ids
         rows = batch.x, batch.y, slots, new_stream, ids, rate, mode
-        done, outputs = self._run(most, rows, self._learn_arguments, self.interrupt)
+        done, outputs = self._run(most, rows, self._learn_arguments, self.interrupt, self._gate)
         if done < batch.rows:
             self._slots.correct(part(batch, 0, done).keys)
         if self._freeze is None:
@@ -291,7 +292,7 @@ class BidirectionalRNN(Recurrent):
             np.empty((0, self.dim), np.float32),
         )
         rows = no_samples, targets.y, slots, new_stream, targets.ids, rate, mode
-        _, outputs = self._run(n, rows, self._learn_arguments, self.interrupt)
+        _, outputs = self._run(n, rows, self._learn_arguments, self.interrupt, self._gate)
         del outputs["present"], outputs["frozen"]
         return RecurrentTargetOutputs(**outputs)
 
@@ -312,12 +313,17 @@ class BidirectionalRNN(Recurrent):
         y, ids = np.full((n, self._target_columns), np.nan, np.float32), np.zeros(n, np.int64)
         rows = batch.x, y, slots, new_stream, ids, np.zeros(n, np.float32), _PREDICT
         arguments = in_order(bidirectional.learn.py_func, self._arguments | copies)
-        _, outputs = self._run(most, rows, arguments, NEVER)
+        _, outputs = self._run(most, rows, arguments, NEVER, OPEN)
         del outputs["frozen"]
         return BidirectionalRNNOutputs(**outputs)
 
     def _run(
-        self, most: int, rows: tuple[Any, ...], arguments: tuple[Any, ...], interrupt: NDArray[np.uint8]
+        self,
+        most: int,
+        rows: tuple[Any, ...],
+        arguments: tuple[Any, ...],
+        interrupt: NDArray[np.uint8],
+        gate: NDArray[np.float64],
     ) -> tuple[int, dict[str, NDArray[Any]]]:
         """Call the kernel. Return the number of rows done, and the output rows, ``most`` at most."""
         written = np.zeros(1, np.int64)
@@ -329,7 +335,10 @@ class BidirectionalRNN(Recurrent):
             "present": np.empty(most, np.int32),
             "frozen": np.empty(most, np.bool_),
         }
-        done = bidirectional.learn(*rows, *arguments, interrupt, written, *outputs.values())
+        watched = np.empty(most, np.bool_)
+        done = bidirectional.learn(
+            *rows, *arguments, interrupt, gate, written, *outputs.values(), watched, NO_CONTRIBUTION
+        )
         return done, {name: array[: written[0]] for name, array in outputs.items()}
 
     def _quality(self) -> dict[str, Any]:
@@ -362,8 +371,8 @@ _SLOT_ARRAYS = {
 _STREAM_ARGUMENTS = (
     "statistics",
     "target_statistics",
-    "score_tree",
-    "score_head",
+    "score_reference",
+    "score_by_count",
     "samples",
     "quality",
     "counters",

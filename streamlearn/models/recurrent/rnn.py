@@ -18,7 +18,7 @@ from ...kernels.recurrent import evaluation, lags, memory_layout, rollout, tbptt
 from ...kernels.simd import splitmix
 from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
-from ..batch import Batch, Float32, Integers, Targets, joined_outputs, part
+from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, Targets, joined_outputs, part
 from ..locking import locked
 from ..outputs import RecurrentTargetOutputs, RNNOutputs
 from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes
@@ -191,7 +191,10 @@ class RNN(Recurrent):
         """Call ``tbptt.learn``. Return the number of rows done, and their outputs by name."""
         outputs = self._empty_outputs(len(y))
         outputs["sample"] = np.empty(len(y), np.int64)
-        rows = tbptt.learn(x, y, slots, *others, *self._learn_arguments, self.interrupt, *outputs.values())
+        rows = tbptt.learn(
+            *(x, y, slots, *others, *self._learn_arguments, self.interrupt, self._gate),
+            *(*outputs.values(), np.empty(len(y), np.bool_), NO_CONTRIBUTION),
+        )
         if rows < len(y):
             outputs = {name: array[:rows] for name, array in outputs.items()}
         return rows, outputs
