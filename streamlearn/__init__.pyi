@@ -270,7 +270,8 @@ class BidirectionalRNN(_BidirectionalRNN):
             Names of the samples, for targets that arrive later. The default is the sample's number, counted
             from 0.
         times : array_like of shape (n,), optional
-            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
+            The times of the samples, or one for all: ``datetime64``, datetimes with a time zone, nanoseconds
+            (int) or seconds (float) since 1970. The default is now, if the model uses times.
 
         Returns
         -------
@@ -286,6 +287,9 @@ class BidirectionalRNN(_BidirectionalRNN):
             unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
+        time : ndarray of int64, shape (n,)
+            Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
+            has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
@@ -584,7 +588,8 @@ class Cognitron(_Cognitron):
             Names of the samples, for targets that arrive later. The default is the sample's number, counted
             from 0.
         times : array_like of shape (n,), optional
-            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
+            The times of the samples, or one for all: ``datetime64``, datetimes with a time zone, nanoseconds
+            (int) or seconds (float) since 1970. The default is now, if the model uses times.
 
         Returns
         -------
@@ -599,6 +604,9 @@ class Cognitron(_Cognitron):
             unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
+        time : ndarray of int64, shape (n,)
+            Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
+            has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
@@ -855,7 +863,8 @@ class Competitive(_Competitive):
             Names of the samples, for targets that arrive later. The default is the sample's number, counted
             from 0.
         times : array_like of shape (n,), optional
-            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
+            The times of the samples, or one for all: ``datetime64``, datetimes with a time zone, nanoseconds
+            (int) or seconds (float) since 1970. The default is now, if the model uses times.
 
         Returns
         -------
@@ -870,6 +879,9 @@ class Competitive(_Competitive):
             unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
+        time : ndarray of int64, shape (n,)
+            Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
+            has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
@@ -1099,7 +1111,8 @@ class Grossberg(_Grossberg):
             Names of the samples, for targets that arrive later. The default is the sample's number, counted
             from 0.
         times : array_like of shape (n,), optional
-            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
+            The times of the samples, or one for all: ``datetime64``, datetimes with a time zone, nanoseconds
+            (int) or seconds (float) since 1970. The default is now, if the model uses times.
 
         Returns
         -------
@@ -1113,6 +1126,9 @@ class Grossberg(_Grossberg):
             unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
+        time : ndarray of int64, shape (n,)
+            Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
+            has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
@@ -1347,7 +1363,8 @@ class GrowingNeuralGas(_GrowingNeuralGas):
             Names of the samples, for targets that arrive later. The default is the sample's number, counted
             from 0.
         times : array_like of shape (n,), optional
-            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
+            The times of the samples, or one for all: ``datetime64``, datetimes with a time zone, nanoseconds
+            (int) or seconds (float) since 1970. The default is now, if the model uses times.
 
         Returns
         -------
@@ -1360,6 +1377,9 @@ class GrowingNeuralGas(_GrowingNeuralGas):
             unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
+        time : ndarray of int64, shape (n,)
+            Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
+            has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
@@ -1552,7 +1572,8 @@ class HammingNet(_HammingNet):
             Names of the samples, for targets that arrive later. The default is the sample's number, counted
             from 0.
         times : array_like of shape (n,), optional
-            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
+            The times of the samples, or one for all: ``datetime64``, datetimes with a time zone, nanoseconds
+            (int) or seconds (float) since 1970. The default is now, if the model uses times.
 
         Returns
         -------
@@ -1571,6 +1592,9 @@ class HammingNet(_HammingNet):
             unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
+        time : ndarray of int64, shape (n,)
+            Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
+            has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
@@ -1793,7 +1817,8 @@ class Malsburg(_Malsburg):
             Names of the samples, for targets that arrive later. The default is the sample's number, counted
             from 0.
         times : array_like of shape (n,), optional
-            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
+            The times of the samples, or one for all: ``datetime64``, datetimes with a time zone, nanoseconds
+            (int) or seconds (float) since 1970. The default is now, if the model uses times.
 
         Returns
         -------
@@ -1808,6 +1833,9 @@ class Malsburg(_Malsburg):
             unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
+        time : ndarray of int64, shape (n,)
+            Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
+            has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
@@ -2086,7 +2114,8 @@ class RNN(_RNN):
             Names of the samples, for targets that arrive later. The default is the sample's number, counted
             from 0.
         times : array_like of shape (n,), optional
-            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
+            The times of the samples, or one for all: ``datetime64``, datetimes with a time zone, nanoseconds
+            (int) or seconds (float) since 1970. The default is now, if the model uses times.
 
         Returns
         -------
@@ -2103,6 +2132,9 @@ class RNN(_RNN):
             unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
+        time : ndarray of int64, shape (n,)
+            Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
+            has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.
@@ -2458,7 +2490,8 @@ class SOM(_SOM):
             Names of the samples, for targets that arrive later. The default is the sample's number, counted
             from 0.
         times : array_like of shape (n,), optional
-            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
+            The times of the samples, or one for all: ``datetime64``, datetimes with a time zone, nanoseconds
+            (int) or seconds (float) since 1970. The default is now, if the model uses times.
 
         Returns
         -------
@@ -2475,6 +2508,9 @@ class SOM(_SOM):
             unknown.
         present : ndarray of int32, shape (n,)
             Number of values of the sample that are present (not NaN).
+        time : ndarray of int64, shape (n,)
+            Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
+            has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
             from ``predict``.

@@ -95,7 +95,17 @@ def events() -> Iterator[dict[str, Any]]:
 
     winner = {"dtype": "<i4", "shape": [2], "values": [3, 4]}
     score = {"dtype": "<f4", "shape": [2], "values": [0.75, 0.5]}
-    yield outputs("output", 512, {"winner": winner, "score": score}, i4(3, 4), f4([0.75, 0.5]))
+    key = {"dtype": "<i8", "shape": [2], "values": [-7, 4]}
+    time = {"dtype": "<i8", "shape": [2], "values": [EPOCH, EPOCH + 1]}
+    yield outputs(
+        "output",
+        512,
+        {"winner": winner, "score": score, "key": key, "time": time},
+        i4(3, 4),
+        f4([0.75, 0.5]),
+        i8(-7, 4),
+        i8(EPOCH, EPOCH + 1),
+    )
     error = {"dtype": "<f4", "shape": [3], "values": [0.5, NAN, 2.0]}
     sample = {"dtype": "<i8", "shape": [3], "values": [500, -1, 7]}
     yield outputs("targets", 514, {"error": error, "sample": sample}, f4([0.5, NAN, 2.0]), i8(500, -1, 7))

@@ -73,6 +73,35 @@ def requests() -> Iterator[dict[str, Any]]:
         keys=[4],
         ids=[5],
     )
+    yield request(
+        "learn with times of the sender and names of channels",
+        op(
+            14, "learn", model="fleet", channels=["flow", "level ü"], **numbered, ack="durable",
+            x=described(2, 2), keys=numbers(2), times=numbers(2),
+        ),
+        f4([1.0, NAN], [2.0, 3.0]),
+        i8(-7, 4),
+        i8(EPOCH, -1),
+        x=[[1.0, NAN], [2.0, 3.0]],
+        keys=[-7, 4],
+        times=[EPOCH, -1],
+    )  # fmt: skip
+    yield request(
+        "learn with a time on the firehose",
+        learn(None, "pump", ack="none", x=described(1, 1), times=numbers(1)),
+        f4([1.5]),
+        i8(EPOCH),
+        x=[[1.5]],
+        times=[EPOCH],
+    )
+    yield request(
+        "predict with times and names of channels",
+        op(10, "predict", model="pump", channels=["a", "b", "c"], x=described(2, 3), times=numbers(2)),
+        f4(*ROWS),
+        i8(EPOCH, EPOCH + 1),
+        x=ROWS,
+        times=[EPOCH, EPOCH + 1],
+    )
     yield request("predict", op(10, "predict", model="pump", x=described(2, 3)), f4(*ROWS), x=ROWS)
     yield request(
         "predict with keys",
@@ -173,6 +202,14 @@ def requests_read() -> Iterator[dict[str, Any]]:
     yield request(
         "targets that come later, a flat y", learn(1, "oven", x=None, y=[3, 4], ids=[1, 2], keys=0),
         x=None, y=[[3.0], [4.0]], ids=[1, 2], keys=[0, 0], **ack,
+    )  # fmt: skip
+    yield request(
+        "times as a list in the header", learn(1, "pump", x=[[1], [2]], times=[-1, EPOCH]),
+        x=[[1.0], [2.0]], times=[-1, EPOCH], **ack,
+    )  # fmt: skip
+    yield request(
+        "one time for all samples", learn(1, "pump", x=[[1], [2]], times=EPOCH),
+        x=[[1.0], [2.0]], times=[EPOCH, EPOCH], **ack,
     )  # fmt: skip
     yield request(
         "predict with the key's name", op(1, "predict", model="fleet", x=[1], keys="a"),

@@ -34,6 +34,7 @@ from streamlearn.daemon.security.identity import Identity
 from streamlearn.daemon.stop_report import StopReport
 from streamlearn.errors import BadMessage, FatalError, ShuttingDown, StreamlearnError, UnknownOp
 from streamlearn.shard import Applied
+from streamlearn.shard.origin import select
 from streamlearn.store.record import RecordKind
 from streamlearn_client.protocol import EventMessage, Frame, Learn, Request, decode_request, split_envelope
 
@@ -297,11 +298,21 @@ class Loop:
             rows = np.flatnonzero(drift)
             numbers = arrays.get("sample")  # (rows,) i64: sample numbers, if not consecutive
             numbers = applied.first + rows if numbers is None else numbers[rows]
-            self._publish(applied, "drift", len(applied.outputs), {"sample": numbers})
+            self._publish(applied, "drift", len(applied.outputs), {"sample": numbers}, rows)
 
-    def _publish(self, applied: Applied, kind: str, rows: int, arrays: dict[str, NDArray[Any]]) -> None:
+    def _publish(
+        self,
+        applied: Applied,
+        kind: str,
+        rows: int,
+        arrays: dict[str, NDArray[Any]],
+        selected: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Publish arrays, with the key, the id and the time of each row. `selected`: their output rows."""
         name = applied.hosted.name
         if self._context.publisher.has_subscriber(name, kind):
+            columns = applied.columns()
+            arrays = arrays | (columns if selected is None else select(columns, selected))
             event = EventMessage(kind, name, applied.lsn, applied.first, rows, applied.time, arrays)
             self._context.publisher.publish(event)
 

@@ -7,11 +7,17 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from streamlearn_client.protocol import PrecisionMonitor, as_identifiers
+from streamlearn_client.protocol import (
+    PrecisionMonitor,
+    as_identifiers,
+    as_times,
+    check_channels,
+    named_columns,
+)
 
 from ..errors import BadShape
 from .batch import NUMBER, Batch, Float32, Integers, Targets
-from .validation import as_keys, as_rows, as_times
+from .validation import as_keys, as_rows
 
 
 class Arguments:
@@ -43,11 +49,13 @@ class Arguments:
 
     @property
     def uses_time(self) -> bool:
-        """Whether arrival times matter."""
+        """Whether the times of samples matter."""
         return False
 
     def read(self, X: ArrayLike) -> Float32:
         """Return ``X`` as float32 of shape (n, dim), or raise a typed error if this model cannot take it."""
+        X, names = named_columns(X)
+        check_channels(names, self.spec.channels, "the columns of x")
         rows = as_rows("x", X, self.dim)
         self._precision.observe(X, rows)
         return rows
@@ -78,10 +86,8 @@ class Arguments:
         identifiers = None
         if self.accepts_late_targets:
             identifiers = np.full(rows, NUMBER) if ids is None else as_identifiers(ids, rows, "ids")
-        arrival = None
-        if self.uses_time and times is not None:
-            arrival = as_times(times, rows)
-        return Batch(x, self._read_y(y, rows), self._read_keys(keys, rows), identifiers, arrival)
+        given = None if times is None else as_times(times, rows)
+        return Batch(x, self._read_y(y, rows), self._read_keys(keys, rows), identifiers, given)
 
     def validate_targets(self, ids: Any, y: ArrayLike, keys: Any = None) -> Targets:
         """Check the arguments of ``learn_targets`` and convert them. Raises as ``validate`` does."""

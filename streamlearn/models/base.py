@@ -142,8 +142,13 @@ class Model(Arguments, Serializable, ABC):
         return False
 
     @property
+    def most_waiting(self) -> int:
+        """How many samples may wait for their outputs at most; 0 without look-ahead."""
+        return 0
+
+    @property
     def uses_time(self) -> bool:
-        """Whether arrival times matter: they do if a schedule counts in seconds."""
+        """Whether the times of samples matter: they do if a schedule counts in seconds."""
         return self._schedules.uses_time
 
     @property
@@ -174,7 +179,8 @@ class Model(Arguments, Serializable, ABC):
             Names of the samples, for targets that arrive later. The default is the sample's number, counted
             from 0.
         times : array_like of shape (n,), optional
-            Arrival times in seconds since 1970, for schedules in seconds. The default is now.
+            The times of the samples, or one for all: ``datetime64``, datetimes with a time zone, nanoseconds
+            (int) or seconds (float) since 1970. The default is now, if the model uses times.
 
         Returns
         -------
@@ -187,9 +193,12 @@ class Model(Arguments, Serializable, ABC):
             If an argument does not fit this model. Nothing is learned.
         """
         if self.uses_time and times is None:
-            times = time.time()
+            times = time.time_ns()
         with self._lock:
-            out = self.learn_validated(self.validate(X, y, keys, ids, times))
+            batch = self.validate(X, y, keys, ids, times)
+            out = self.learn_validated(batch)
+        if batch.times is not None and not self.has_lookahead:
+            out.arrays["time"] = batch.times
         return typed(self.outputs_class, out)
 
     def learn_targets(self, ids: Any, y: ArrayLike, keys: Any = None) -> TargetOutputs:

@@ -27,7 +27,7 @@ class Batch(NamedTuple):
     y: Float32 | None = None  # (n, target_dim), NaN where it is missing
     keys: Integers | None = None  # (n,)
     ids: Integers | None = None  # (n,)
-    times: NDArray[np.float64] | None = None  # (n,): arrival times in seconds since 1970
+    times: Integers | None = None  # (n,): nanoseconds since 1970, of the sender or of arrival
 
     @property
     def rows(self) -> int:

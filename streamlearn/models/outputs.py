@@ -23,6 +23,7 @@ _Bool = NDArray[np.bool_]
 
 LABELS = "``labels`` is set"
 DRIFT = "``drift`` is set; not from ``predict``"
+TIMES = "the samples have times, each sample has its row, and not from ``predict``"
 FREEZE = "``on_drift`` or ``freeze_missing`` is set; not from ``predict``"
 
 
@@ -81,6 +82,7 @@ class ModelOutputs(NamedArrays):
 
     score: _Score
     present: Annotated[_Int32, Column(_ROWS, "Number of values of the sample that are present (not NaN).")]
+    time: Annotated[_Int64, Column(_ROWS, "Time of the sample in nanoseconds since 1970.", TIMES)]
     drift: _Drift
     frozen: _Frozen
 

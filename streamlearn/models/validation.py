@@ -1,8 +1,7 @@
-"""Checks and conversions of array arguments: samples, targets, times and weights."""
+"""Checks and conversions of array arguments: samples, targets and weights."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from streamlearn_client.protocol import as_identifiers, as_numbers, to_float32
 
-from ..errors import BadDtype, BadShape, BadValue
+from ..errors import BadShape, BadValue
 from .batch import Float32, Integers
 
 
@@ -61,42 +60,6 @@ def as_keys(kind: str, keys: Any, rows: int, *, required: bool) -> Integers | No
             expected=[rows],
         )
     return as_identifiers(keys, rows, "keys")
-
-
-def as_times(times: Any, rows: int) -> NDArray[np.float64]:
-    """Return ``times``, one for each of ``rows`` samples or one for all, as float64 ``(rows,)``.
-
-    ``times`` are seconds since 1970, datetime64 of any unit, or datetimes with a time zone (pandas included).
-    """
-    given = _as_seconds(times)
-    if given.shape not in ((), (rows,)):
-        raise BadShape(
-            f"times has shape {given.shape}; one for all, or one for each of {rows} samples, was expected",
-            expected=[rows],
-            got=list(given.shape),
-        )
-    if not np.isfinite(given).all():
-        raise BadValue("times must be finite: every sample needs a time, in seconds since 1970 or as a date")
-    return np.full(rows, given)
-
-
-def _as_seconds(times: Any) -> NDArray[np.float64]:
-    """Return numbers, datetime64 or datetimes with a time zone as seconds since 1970; NaN where missing."""
-    try:
-        given = np.asarray(times)
-    except ValueError:
-        raise BadShape("times must be one time for all samples, or a flat list") from None
-    if given.dtype.kind == "O" and given.size and isinstance(given.flat[0], datetime):
-        if any(not isinstance(each, datetime) or each.tzinfo is None for each in given.flat):
-            raise BadDtype("times has a datetime without a time zone; add one, or pass seconds since 1970")
-        given = np.array([each.timestamp() for each in given.flat]).reshape(given.shape)
-    elif given.dtype.kind == "M":
-        given = (given - np.datetime64(0, "s")) / np.timedelta64(1, "s")
-    elif given.dtype.kind not in "iufO":
-        raise BadDtype(f"times must be seconds since 1970 or dates (datetime64), not {given.dtype}")
-    else:
-        return as_numbers(times, "times").astype(np.float64)
-    return np.where(np.ma.getmask(times), np.nan, given)
 
 
 def as_weights(

@@ -1,8 +1,8 @@
 """Models and records in, outputs out. No sockets, no files, no clock: the time comes with the record."""
 
+from streamlearn.shard.applied import Applied
 from streamlearn.shard.hosted_model import (
     BATCH_OVERHEAD,
-    Applied,
     HostedModel,
     ModelSource,
     SetAside,

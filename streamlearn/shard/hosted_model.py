@@ -17,6 +17,8 @@ from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets, joined, part
 from streamlearn.models.outputs import row_bytes
 from streamlearn.models.row_cost import query_cost, row_cost
+from streamlearn.shard.applied import Applied
+from streamlearn.shard.origin import Origin, WaitingRows
 from streamlearn.shard.producers import Position, ProducerState
 from streamlearn.shard.record_codec import check_layout, content_digests, decode_batch
 from streamlearn.store import tensors
@@ -47,23 +49,6 @@ class ModelSource(Protocol):
 
     def from_arrays(self, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Model:
         """Create a model from all arrays of a checkpoint."""
-
-
-class Applied(NamedTuple):
-    """One applied slice: a change, or `rows` samples or late targets, up to or into record `lsn`.
-
-    `first` is the number of the first sample, from 0. `outputs` may have more or fewer rows than `rows`.
-    `interrupted`: the slice had more rows.
-    """
-
-    hosted: HostedModel
-    kind: RecordKind
-    lsn: int
-    time: int
-    first: int = 0
-    rows: int = 0
-    outputs: NamedArrays | None = None
-    interrupted: bool = False
 
 
 class SetAside(NamedTuple):
@@ -139,6 +124,7 @@ class HostedModel:
         "_matches",
         "_queue",
         "_rows_done",
+        "_waiting_rows",
         "accepted_lsn",
         "accepted_producers",
         "applied_lsn",
@@ -186,6 +172,7 @@ class HostedModel:
         self.nanoseconds_per_row = 0.0
         self.nanoseconds_per_query_row = 0.0  # a sample of a query, or a step of a forecast
         self._queue: deque[tuple[Record, Batch | Targets | None]] = deque()
+        self._waiting_rows = WaitingRows(model.most_waiting) if model.has_lookahead else None
         self._rows_done = 0  # rows of the first queued record that are already learned
         self._matches: dict[int, int] = {}  # matched late targets by lsn, of records whose ack waits for it
 
@@ -277,6 +264,8 @@ class HostedModel:
 
     def _restore(self, models: ModelSource, arrays: Arrays, metadata: Mapping[str, str]) -> None:
         """Replace the state. A model is built only if the spec is written in another way."""
+        if self._waiting_rows is not None:
+            self._waiting_rows = WaitingRows(self.model.most_waiting)
         own = self.model.metadata()
         if all(metadata.get(name) == value for name, value in own.items()):
             self.model.adopt(arrays)
@@ -293,29 +282,36 @@ class HostedModel:
         limit = self.slice_rows if not self.suspects else self._rows_before_suspects(last)
         stop = min(last.rows, begin + limit)
         parts, rows = [part(batch, begin, stop)], stop - begin
-        sizes = [(last.lsn, rows)]
+        sizes, arrivals = [(last.lsn, rows)], [(last.time, rows)]
         if begin == 0 and stop == last.rows:
             for record, next_batch in islice(self._queue, 1, None):
                 if next_batch is None or record.kind is not kind or rows + record.rows > limit:
                     break
                 if any(place.rows_before(record.lsn, 0) is not None for place in self.suspects):
                     break
+                if record.optional_columns != last.optional_columns:
+                    break  # only a part of the samples has times of its own
                 parts.append(next_batch)
                 rows += record.rows
                 sizes.append((record.lsn, record.rows))
+                arrivals.append((record.time, record.rows))
                 last = record
         first = self.model.samples
         watch.enter(self.create_lsn, Place(first_lsn, begin, last.lsn, rows))
         self.model.interrupt = interrupts.begin_slice(rows, self.nanoseconds_per_row)
-        outputs = self.model.learn_validated(joined(parts))
+        rows_of_slice = joined(parts)
+        outputs = self.model.learn_validated(rows_of_slice)
         done = self.model.samples - first
         if kind is RecordKind.TARGETS:
             done = len(outputs)
             self._count_matches(sizes, outputs)
         self.learned += done
         self.backlog_rows -= done
+        origin, late = Origin(rows_of_slice, arrivals, first), None
+        if self._waiting_rows is not None and kind is RecordKind.LEARN:
+            late = self._waiting_rows.take(origin, done, outputs.arrays["sample"])
         last = self._advance(done, len(sizes))
-        return Applied(self, kind, last.lsn, last.time, first, done, outputs, done < rows)
+        return Applied(self, kind, last.lsn, last.time, first, done, outputs, done < rows, origin, late)
 
     def _advance(self, rows: int, most: int) -> Record:
         """Finish the records that the next `rows` rows end, `most` at most. Return the last one begun."""

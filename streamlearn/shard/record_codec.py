@@ -10,15 +10,16 @@ from xxhash import xxh3_64_intdigest
 from streamlearn.errors import BadShape
 from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets
-from streamlearn.store.record import IDS, KEYS, Record, RecordKind
+from streamlearn.store.record import IDS, KEYS, TIMES, Record, RecordKind
 from streamlearn_client.protocol.messages import RESEND_WINDOW
 
 FLOAT, INTEGER = np.dtype("<f4"), np.dtype("<i8")
 
 
 def encode_payload(batch: Batch | Targets) -> bytes | memoryview:
-    """Return the payload that `decode_batch` reads. The times are not in it: the record has one."""
-    columns = [batch.keys, batch.ids, *([batch.x] if isinstance(batch, Batch) else []), batch.y]
+    """Return the payload that `decode_batch` reads. Arrival times are not in it: the record has one."""
+    samples = [batch.times, batch.x] if isinstance(batch, Batch) else []
+    columns = [batch.keys, batch.ids, *samples, batch.y]
     present = [column for column in columns if column is not None]
     if len(present) == 1:
         return present[0].data.cast("B")
@@ -26,8 +27,9 @@ def encode_payload(batch: Batch | Targets) -> bytes | memoryview:
 
 
 def optional_columns(batch: Batch | Targets) -> int:
-    """Return the record's flags for keys and ids."""
-    return (batch.keys is not None) * KEYS + (batch.ids is not None) * IDS
+    """Return the record's flags for keys, ids and times."""
+    times = isinstance(batch, Batch) and batch.times is not None
+    return (batch.keys is not None) * KEYS + (batch.ids is not None) * IDS + times * TIMES
 
 
 def content_digests(
@@ -38,10 +40,10 @@ def content_digests(
     Two batches of one model with equal hashes are taken for equal. The digest of a batch does not depend on
     the batches that share its record. The arguments are the fields of the record, and determine its rows.
     """
-    seed = x_cols | y_cols << 31 | columns << 62
+    seed = x_cols | y_cols << 30 | columns << 60
     if batches == 1:
         return [xxh3_64_intdigest(payload, seed) or 1]
-    row_bytes = 8 * (columns & KEYS > 0) + 8 * (columns & IDS > 0) + 4 * (x_cols + y_cols)
+    row_bytes = 8 * columns.bit_count() + 4 * (x_cols + y_cols)
     size = len(payload) // batches
     first = max(0, batches - RESEND_WINDOW)
     view = memoryview(payload)
@@ -55,8 +57,8 @@ def content_digests(
 
 
 def _columns(view: memoryview, rows: int, x_cols: int, y_cols: int, columns: int) -> Iterator[memoryview]:
-    """Yield the bytes of keys, ids, x and y, as far as a payload has them."""
-    sizes = 8 * (columns & KEYS > 0), 8 * (columns & IDS > 0), 4 * x_cols, 4 * y_cols
+    """Yield the bytes of keys, ids, times, x and y, as far as a payload has them."""
+    sizes = *(8,) * columns.bit_count(), 4 * x_cols, 4 * y_cols
     at = 0
     for size in sizes:
         if size:
@@ -80,7 +82,9 @@ def check_layout(record: Record, model: Model) -> None:
     late = model.accepts_late_targets
     columns = model.needs_keys * KEYS + late * IDS
     x_cols = model.dim if record.kind is RecordKind.LEARN else 0
-    row_bytes = 8 * (model.needs_keys + late) + 4 * (x_cols + model.target_dim)
+    if x_cols:
+        columns |= record.optional_columns & TIMES
+    row_bytes = 8 * columns.bit_count() + 4 * (x_cols + model.target_dim)
     if (
         (record.x_cols, record.y_cols, record.optional_columns) != (x_cols, model.target_dim, columns)
         or record.rows * row_bytes != len(record.payload)
@@ -98,7 +102,7 @@ def check_layout(record: Record, model: Model) -> None:
 def decode_batch(record: Record, uses_time: bool) -> Batch | Targets | None:
     """Return the samples or targets of a record as views of its payload; `None` for other records.
 
-    If the model `uses_time`, every sample gets the record's arrival time.
+    Samples without a time of their own get the record's arrival time if the model `uses_time`.
     """
     if record.kind not in (RecordKind.LEARN, RecordKind.TARGETS):
         return None
@@ -108,6 +112,8 @@ def decode_batch(record: Record, uses_time: bool) -> Batch | Targets | None:
         keys, offset = np.frombuffer(data, INTEGER, rows), INTEGER.itemsize * rows
     if record.optional_columns & IDS:
         ids, offset = np.frombuffer(data, INTEGER, rows, offset), offset + INTEGER.itemsize * rows
+    if record.optional_columns & TIMES:
+        times, offset = np.frombuffer(data, INTEGER, rows, offset), offset + INTEGER.itemsize * rows
     x_cells = rows * record.x_cols
     values = np.frombuffer(data, FLOAT, x_cells + rows * record.y_cols, offset)
     y = values[x_cells:].reshape(rows, record.y_cols) if record.y_cols else None
@@ -115,6 +121,6 @@ def decode_batch(record: Record, uses_time: bool) -> Batch | Targets | None:
         assert ids is not None  # TARGETS records are made from Targets, which have ids and y
         assert y is not None
         return Targets(ids, y, keys)
-    if uses_time:
-        times = np.full(rows, record.time / 1e9)
+    if uses_time and times is None:
+        times = np.full(rows, record.time)
     return Batch(values[:x_cells].reshape(rows, record.x_cols), y, keys, ids, times)

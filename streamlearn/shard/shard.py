@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 from streamlearn.errors import BadCheckpoint, BadValue, ModelExists, StreamlearnError, UnknownModel
 from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets
+from streamlearn.shard.applied import Applied
 from streamlearn.shard.hosted_model import (
     ARRIVAL,
-    Applied,
     HostedModel,
     Interrupts,
     ModelSource,
@@ -36,6 +36,7 @@ from streamlearn.shard.producers import ProducerState
 from streamlearn.shard.record_codec import content_digests, encode_payload, optional_columns
 from streamlearn.store import tensors
 from streamlearn.store.record import CREATES, Record, RecordKind
+from streamlearn_client.protocol.frames import check_channels
 from streamlearn_client.protocol.messages import Learn
 from streamlearn_client.protocol.names import check_model
 
@@ -148,7 +149,8 @@ class Shard:
             assert learn.y is not None  # the codec guarantees it
             batch = hosted.model.validate_targets(learn.ids, learn.y, learn.keys)
         else:
-            batch = hosted.model.validate(learn.x, learn.y, learn.keys, learn.ids)
+            check_channels(learn.channels, hosted.model.spec.channels, "the columns of x")
+            batch = hosted.model.validate(learn.x, learn.y, learn.keys, learn.ids, learn.times)
         payload, columns = encode_payload(batch), optional_columns(batch)
         x_cols = 0 if learn.x is None else hosted.model.dim
         y_cols = 0 if batch.y is None else batch.y.shape[1]

@@ -47,8 +47,8 @@ CREATES = frozenset({RecordKind.CREATE, RecordKind.COPY})
 """The kinds that create a model."""
 
 
-KEYS, IDS = 1, 2
-"""Flags of ``Record.optional_columns``: rows have a key; rows have an id."""
+KEYS, IDS, TIMES = 1, 2, 4
+"""Flags of ``Record.optional_columns``: rows have a key; rows have an id; rows have a time of their own."""
 
 _KINDS = {int(kind): kind for kind in RecordKind}
 
@@ -59,7 +59,7 @@ class Record:
 
     ``time`` is in ns since 1970. The payload depends on the kind:
 
-    - LEARN, TARGETS: the optional columns keys and ids, ``(rows,)`` each, little-endian int64; then
+    - LEARN, TARGETS: the optional columns keys, ids and times, ``(rows,)`` each, little-endian int64; then
       x ``(rows, x_cols)`` and y ``(rows, y_cols)``, little-endian float32 in C order
     - CREATE: the spec as JSON
     - DELETE: nothing

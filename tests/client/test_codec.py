@@ -129,6 +129,8 @@ fields = st.fixed_dictionaries(
         "y": described | values,
         "keys": described | names_or_numbers | values,
         "ids": described | names_or_numbers | values,
+        "times": described | st.integers(-9, 9) | st.lists(st.integers(-9, 9), max_size=2) | values,
+        "channels": st.lists(st.text(max_size=3), max_size=2) | values,
         "key": st.text(max_size=3) | values,
         "heat": st.floats() | values,
         "steps": st.integers(0, 9) | values,
@@ -177,10 +179,12 @@ def test_arbitrary_headers(decoder, header, buffers):
         assert result.x is not None or (result.y is not None and result.ids is not None)
         arrays = result.arrays
     if isinstance(result, Request):
-        arrays = {name: array for name in ("x", "keys") if (array := getattr(result, name)) is not None}
+        arrays = {
+            name: array for name in ("x", "keys", "times") if (array := getattr(result, name)) is not None
+        }
     if isinstance(result, (Learn, Request)):
         for name, array in arrays.items():
-            of = (np.dtype("<i8"), 1) if name in ("keys", "ids") else (np.dtype("<f4"), 2)
+            of = (np.dtype("<i8"), 1) if name in ("keys", "ids", "times") else (np.dtype("<f4"), 2)
             assert (array.dtype, array.ndim) == of
             assert array.flags.c_contiguous
             assert array.flags.aligned
@@ -231,13 +235,17 @@ INT64 = st.integers(-(2**63), 2**63 - 1)
 
 
 @given(samples, st.booleans(), st.booleans(), st.data())
-def test_keys_ids_and_late_targets_round_trip(y, has_x, has_keys, data):
+def test_keys_ids_times_and_late_targets_round_trip(y, has_x, has_keys, data):
     keys, ids = (np.array([data.draw(INT64) for _ in y], np.int64) for _ in range(2))
     sent = Learn("pump", y[:, :1].copy() if has_x else None, y, keys=keys if has_keys else None, ids=ids)
+    if has_x:
+        times = np.array([data.draw(st.integers(-(2**63) + 1, 2**63 - 1)) for _ in y], np.int64)
+        channels = data.draw(st.none() | st.lists(st.text(max_size=9), min_size=1, max_size=3).map(tuple))
+        sent = sent._replace(times=times, channels=channels)
     decoded = decode_request([bytes(frame) for frame in encode_request(sent)])
     assert decoded.arrays.keys() == sent.arrays.keys()
     assert all(np.array_equal(decoded.arrays[name], array) for name, array in sent.arrays.items())
-    assert decoded.rows == len(y)
+    assert (decoded.rows, decoded.channels) == (len(y), sent.channels)
     start, stop = sorted((data.draw(st.integers(0, len(y))), data.draw(st.integers(0, len(y)))))
     part = decoded.part(start, stop)
     assert part.arrays.keys() == sent.arrays.keys()

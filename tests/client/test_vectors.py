@@ -62,7 +62,8 @@ def identifiers(values: Any) -> np.ndarray | None:
 def message_of(fields: dict[str, Any]) -> Learn | Request:
     fields = dict(fields)
     op, id, x = fields.pop("op"), name_of(fields.pop("id")), rows(fields.pop("x", None))
-    keys = identifiers(fields.pop("keys", None))
+    keys, times = (identifiers(fields.pop(name, None)) for name in ("keys", "times"))
+    channels = None if (names := fields.pop("channels", None)) is None else tuple(names)
     if op == "learn":
         return Learn(
             fields["model"],
@@ -75,10 +76,12 @@ def message_of(fields: dict[str, Any]) -> Learn | Request:
             id,
             keys,
             identifiers(fields.get("ids")),
+            times,
+            channels,
         )
     if "key" in fields:
         fields["key"] = number(fields["key"])
-    return Request(op, id, fields.pop("model", ""), fields, x, keys)
+    return Request(op, id, fields.pop("model", ""), fields, x, keys, times, channels)
 
 
 def same(one: Any, other: Any) -> bool:

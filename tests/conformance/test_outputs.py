@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streamlearn.models import Model
-from streamlearn.models.outputs import DRIFT, FREEZE, LABELS, columns
+from streamlearn.models.outputs import DRIFT, FREEZE, LABELS, TIMES, columns
 from streamlearn_client.outputs import NamedArrays
 from tests.conformance.examples import SPECS, make, predict_arguments, stream
 
@@ -19,6 +19,7 @@ def assert_as_declared(model: Model, out: NamedArrays, cls: type[NamedArrays], l
     conditions = {
         "": True,
         LABELS: bool(getattr(spec, "labels", None)),
+        TIMES: learned and model.uses_time and not model.has_lookahead,
         DRIFT: learned and spec.drift is not None,
         FREEZE: learned and (spec.on_drift is not None or spec.freeze_missing is not None),
     }

@@ -77,6 +77,8 @@ class Script:
                 columns["ids"] = np.array([random.randrange(99) for _ in range(rows)], np.int64)
             if producer in ("b", "c"):
                 columns["y"] = np.array([[random.random()] for _ in range(rows)], np.float32)
+        if random.random() < 0.3:
+            columns["times"] = np.array([random.randrange(10**18) for _ in range(rows)], np.int64)
         if producer is None:
             return Learn(model, x.astype(np.float32), ack="durable", **columns)
         number = self.seqs[model, producer]
@@ -204,7 +206,7 @@ class Script:
             assert learn.x is not None
             header = msgpack.unpackb(encode_request(learn._replace(id=self.ids))[0])
             header["x"] = [[None if np.isnan(v) else float(v) for v in row] for row in learn.x]
-            for name in ("y", "keys", "ids"):
+            for name in ("y", "keys", "ids", "times"):
                 array = learn.arrays.get(name)
                 if array is not None:
                     header[name] = array.tolist()
@@ -219,7 +221,7 @@ class Script:
             late = self._batch("late", 2, producer=producer)
             ids = np.array([random.randrange(99) for _ in range(2)], np.int64)
             y = np.array([[0.25], [np.nan]], np.float32)
-            return [self._send(connection, late._replace(x=None, ids=ids, y=y))]
+            return [self._send(connection, late._replace(x=None, ids=ids, y=y, times=None))]
         return [(connection, [bytes(f) for f in encode_request(Request("describe", self.ids, model))])]
 
 

@@ -132,12 +132,13 @@ def clocked():
         pd.DatetimeIndex(DATES).tz_localize("UTC").tz_convert("Asia/Tokyo"),
         pd.Series(DATES),
         [datetime.datetime.fromtimestamp(second, BERLIN) for second in SECONDS],
-        SECONDS.astype(np.int64),
+        DATES.astype("M8[ns]").astype(np.int64),
+        DATES.astype("M8[ns]").astype(np.int64).tolist(),
         list(SECONDS),
     ],
     ids=lambda times: str(getattr(times, "dtype", type(times[0]).__name__)),
 )
-def test_times_are_seconds_in_every_form(times):
+def test_times_mean_the_same_in_every_form(times):
     som, reference = clocked(), clocked()
     som.learn(np.arange(10.0), times=times)
     reference.learn(np.arange(10.0), times=SECONDS)

@@ -13,7 +13,7 @@ import zmq.asyncio
 from streamlearn_client.firehose import POLL_MS, Firehose, Message
 from streamlearn_client.keys import ClientKeys
 from streamlearn_client.ownership import Owner
-from streamlearn_client.protocol import IdentifiersLike, SamplesLike
+from streamlearn_client.protocol import IdentifiersLike, SamplesLike, TimesLike
 from streamlearn_client.results import Event, read_event
 from streamlearn_client.sockets import Connection, receive
 from streamlearn_client.subscription import confirmation_topic, is_confirmed, no_publisher
@@ -50,6 +50,7 @@ class AsyncFirehose:
         *,
         keys: IdentifiersLike | None = None,
         ids: IdentifiersLike | None = None,
+        times: TimesLike | None = None,
     ) -> None:
         """Send samples. Wait while the socket is not connected or its queue is full.
 
@@ -57,14 +58,18 @@ class AsyncFirehose:
 
         Parameters
         ----------
-        x : array_like, (n, dim) or (dim,)
-            The samples. NaN and ``None`` are missing values.
+        x : array_like, (n, dim) or (dim,), data frame, or dict of columns
+            The samples. NaN and ``None`` are missing values. The daemon compares names of columns with the
+            model's ``channels``.
         y : array_like, (n, targets) or (n,), optional
             The targets of the samples.
         keys : int, str or array_like, (n,), optional
             The keys of the samples, or one key for all, for models that need keys.
         ids : int, str or array_like, (n,), optional
             The ids of the samples, for targets that come later.
+        times : array_like, (n,), optional
+            The times of the samples, or one for all: ``datetime64``, datetimes with a time zone, nanoseconds
+            (int) or seconds (float) since 1970. By default the time of arrival at the daemon.
 
         Raises
         ------
@@ -75,7 +80,7 @@ class AsyncFirehose:
             If the socket accepted no message within the client's timeout. The batch was not sent; of several
             batches, the first ones may have been.
         """
-        for message in self.firehose._messages(x, y, keys, ids):
+        for message in self.firehose._messages(x, y, keys, ids, times):
             await self._send(message)
 
     async def push_targets(

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from streamlearn_client.errors import NoAnswer, StreamlearnError, StreamLost
-from streamlearn_client.protocol import IdentifiersLike, Learn, SamplesLike, as_batch
+from streamlearn_client.protocol import IdentifiersLike, Learn, SamplesLike, TimesLike, as_batch
 from streamlearn_client.results import Ack
 from streamlearn_client.stream import Stream
 from streamlearn_client.timeouts import DEFAULT, Deadline, Default
@@ -90,19 +90,24 @@ class AsyncStream:
         *,
         keys: IdentifiersLike | None = None,
         ids: IdentifiersLike | None = None,
+        times: TimesLike | None = None,
     ) -> None:
         """Add one sample to the stream.
 
         Parameters
         ----------
-        sample : array_like, (dim,)
-            The sample. NaN and ``None`` are missing values.
+        sample : array_like, (dim,), or dict of numbers
+            The sample. NaN and ``None`` are missing values. The keys of a dict must be the model's
+            ``channels``, in their order.
         y : array_like, (targets,), optional
             The targets of the sample.
         keys : int or str, optional
             The key of the sample, for models that need keys.
         ids : int or str, optional
             The id of the sample, for targets that come later.
+        times : int, float, datetime or datetime64, optional
+            The time of the sample: nanoseconds (int) or seconds (float) since 1970, or a date. By default the
+            time of its arrival at the daemon.
 
         Raises
         ------
@@ -113,7 +118,7 @@ class AsyncStream:
         StreamLost
             If the stream has failed or is closed.
         """
-        await self._enqueue(self.stream._single_sample(sample, y, keys, ids))
+        await self._enqueue(self.stream._single_sample(sample, y, keys, ids, times))
 
     async def push_many(
         self,
@@ -122,6 +127,7 @@ class AsyncStream:
         *,
         keys: IdentifiersLike | None = None,
         ids: IdentifiersLike | None = None,
+        times: TimesLike | None = None,
     ) -> None:
         """Add samples to the stream, in order. The arrays are copied.
 
@@ -129,14 +135,18 @@ class AsyncStream:
 
         Parameters
         ----------
-        batch : array_like, (n, dim)
-            The samples. NaN and ``None`` are missing values.
+        batch : array_like, (n, dim), data frame, or dict of columns
+            The samples. NaN and ``None`` are missing values. Names of columns must be the model's
+            ``channels``, in their order.
         ys : array_like, (n, targets) or (n,), optional
             The targets of the samples.
         keys : int, str or array_like, (n,), optional
             The keys of the samples, or one key for all, for models that need keys.
         ids : int, str or array_like, (n,), optional
             The ids of the samples, for targets that come later.
+        times : array_like, (n,), optional
+            The times of the samples, or one for all: ``datetime64``, datetimes with a time zone, nanoseconds
+            (int) or seconds (float) since 1970. By default the time of arrival at the daemon.
 
         Raises
         ------
@@ -148,7 +158,7 @@ class AsyncStream:
         StreamLost
             If the stream has failed or is closed.
         """
-        rows = self.stream._many_samples(batch, ys, keys, ids)
+        rows = self.stream._many_samples(batch, ys, keys, ids, times)
         if rows is not None:
             await self._enqueue(rows)
 

@@ -18,7 +18,7 @@ __all__ = ["Backlog"]
 
 Piece: TypeAlias = tuple[int, float, Learn | bytes]
 """Rows that were added together: the number of rows that were added up to and with them, the time, and the
-rows. The bytes are those of one sample without targets, key and id."""
+rows. The bytes are those of one sample without targets, key, id and time."""
 
 
 class Backlog:
@@ -50,7 +50,7 @@ class Backlog:
         self._pieces.append((end, now, rows))
 
     def take(self, size: int) -> Learn:
-        """Remove and return the oldest rows: at most ``size``, all with the same arrays (x, y, keys, ids)."""
+        """Remove and return the oldest rows: at most ``size``, all with the same kinds of arrays."""
         parts: list[Learn] = []
         count = 0
         while self._pieces and count < size:
@@ -88,12 +88,12 @@ class Backlog:
         return Learn(self._model, np.frombuffer(b"".join(samples), F4).reshape(len(samples), -1))
 
 
-def _layout(rows: Learn) -> tuple[bool, bool, bool, bool]:
-    """Return which of the arrays the rows have."""
-    return rows.x is None, rows.y is None, rows.keys is None, rows.ids is None
+def _layout(rows: Learn) -> tuple[bool, ...]:
+    """Return which of the arrays the rows lack."""
+    return rows.x is None, rows.y is None, rows.keys is None, rows.ids is None, rows.times is None
 
 
-X_ONLY = (False, True, True, True)
+X_ONLY = (False, True, True, True, True)
 
 
 def _joined(parts: list[Learn]) -> Learn:

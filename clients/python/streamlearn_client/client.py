@@ -13,7 +13,14 @@ from streamlearn_client.administration import Administration
 from streamlearn_client.firehose import Firehose
 from streamlearn_client.keys import client_keys
 from streamlearn_client.outputs import Outputs
-from streamlearn_client.protocol import AnsweredLevel, EventKind, IdentifiersLike, SamplesLike, check_model
+from streamlearn_client.protocol import (
+    AnsweredLevel,
+    EventKind,
+    IdentifiersLike,
+    SamplesLike,
+    TimesLike,
+    check_model,
+)
 from streamlearn_client.results import Ack
 from streamlearn_client.session import Session
 from streamlearn_client.stream import Stream
@@ -99,6 +106,7 @@ class Client(Administration):
         *,
         keys: IdentifiersLike | None = None,
         ids: IdentifiersLike | None = None,
+        times: TimesLike | None = None,
         ack: AnsweredLevel = "durable",
     ) -> Ack:
         """Send samples to a model and wait for the acknowledgement. The model learns them in order.
@@ -110,14 +118,18 @@ class Client(Administration):
         ----------
         model : str
             Name of the model.
-        x : array_like, (n, dim) or (dim,)
-            The samples, converted to float32. NaN and ``None`` are missing values.
+        x : array_like, (n, dim) or (dim,), data frame, or dict of columns
+            The samples, converted to float32. NaN and ``None`` are missing values. Names of columns must be
+            the model's ``channels``, in their order.
         y : array_like, (n, targets) or (n,), optional
             The targets of the samples.
         keys : int, str or array_like, (n,), optional
             The keys of the samples, or one key for all, for models that need keys.
         ids : int, str or array_like, (n,), optional
             The ids of the samples, for targets that come later.
+        times : array_like, (n,), optional
+            The times of the samples, or one for all: ``datetime64``, datetimes with a time zone, nanoseconds
+            (int) or seconds (float) since 1970. By default the time of arrival at the daemon.
         ack : {"received", "written", "durable"}, default "durable"
             When the daemon acknowledges: in memory, in the journal (survives ``kill -9``), or synced to disk
             (survives a power cut).
@@ -136,7 +148,7 @@ class Client(Administration):
         NoAnswer
             If no answer arrived in time. The outcome is unknown; ``error.detail`` has the batch's number.
         """
-        return self._run(self._session.learn(model, x, y, keys, ids, ack))
+        return self._run(self._session.learn(model, x, y, keys, ids, ack, times))
 
     def learn_targets(
         self,
@@ -181,17 +193,27 @@ class Client(Administration):
         """
         return self._run(self._session.learn(model, None, y, keys, ids, ack))
 
-    def predict(self, model: str, x: SamplesLike, keys: IdentifiersLike | None = None) -> Outputs:
+    def predict(
+        self,
+        model: str,
+        x: SamplesLike,
+        keys: IdentifiersLike | None = None,
+        *,
+        times: TimesLike | None = None,
+    ) -> Outputs:
         """Return the outputs for each sample. Does not change the model.
 
         Parameters
         ----------
         model : str
             Name of the model.
-        x : array_like, (n, dim) or (dim,)
-            The samples, converted to float32. NaN and ``None`` are missing values.
+        x : array_like, (n, dim) or (dim,), data frame, or dict of columns
+            The samples, converted to float32. NaN and ``None`` are missing values. Names of columns must be
+            the model's ``channels``, in their order.
         keys : int, str or array_like, (n,), optional
             The keys of the samples, or one key for all, for models that need keys.
+        times : array_like, (n,), optional
+            The times of the samples, as in `learn`, for models with ``uses_time``. By default now.
 
         Returns
         -------
@@ -205,7 +227,7 @@ class Client(Administration):
         BadShape, BadDtype, BadValue
             If the model does not accept the arrays.
         """
-        return self._run(self._session.predict(model, x, keys))
+        return self._run(self._session.predict(model, x, keys, times))
 
     def forecast(self, model: str, steps: int, key: int | str | None = None) -> NDArray[np.float32]:
         """Return a recurrent model's forecast of the next samples. Does not change the model.

@@ -18,6 +18,7 @@ from streamlearn_client.protocol import (
     IdentifiersLike,
     Learn,
     SamplesLike,
+    TimesLike,
     as_batch,
     producer_name,
 )
@@ -86,6 +87,7 @@ class Firehose:
         *,
         keys: IdentifiersLike | None = None,
         ids: IdentifiersLike | None = None,
+        times: TimesLike | None = None,
     ) -> None:
         """Send samples. Wait while the socket is not connected or its queue is full.
 
@@ -93,14 +95,18 @@ class Firehose:
 
         Parameters
         ----------
-        x : array_like, (n, dim) or (dim,)
-            The samples. NaN and ``None`` are missing values.
+        x : array_like, (n, dim) or (dim,), data frame, or dict of columns
+            The samples. NaN and ``None`` are missing values. The daemon compares names of columns with the
+            model's ``channels``.
         y : array_like, (n, targets) or (n,), optional
             The targets of the samples.
         keys : int, str or array_like, (n,), optional
             The keys of the samples, or one key for all, for models that need keys.
         ids : int, str or array_like, (n,), optional
             The ids of the samples, for targets that come later.
+        times : array_like, (n,), optional
+            The times of the samples, or one for all: ``datetime64``, datetimes with a time zone, nanoseconds
+            (int) or seconds (float) since 1970. By default the time of arrival at the daemon.
 
         Raises
         ------
@@ -111,7 +117,7 @@ class Firehose:
             If the socket accepted no message within the client's timeout. The batch was not sent; of several
             batches, the first ones may have been.
         """
-        for message in self._messages(x, y, keys, ids):
+        for message in self._messages(x, y, keys, ids, times):
             self._send(message)
 
     def push_targets(
@@ -171,14 +177,15 @@ class Firehose:
         y: SamplesLike | None,
         keys: IdentifiersLike | None,
         ids: IdentifiersLike | None,
+        times: TimesLike | None = None,
     ) -> list[Message]:
         self._owner.check()
-        if type(x) is np.ndarray and x.dtype is F4 and x.ndim == 1 and y is keys is ids is None:
+        if type(x) is np.ndarray and x.dtype is F4 and x.ndim == 1 and y is keys is ids is times is None:
             last = self._last
             if last is None or x.shape != last[0]:
                 self._last = last = x.shape, self._header(as_batch(self.model, x))
             return [(last[1], (x.tobytes(),))]  # the usual case: a sample of the same length, without a check
-        batch = as_batch(self.model, x, y, keys, ids)
+        batch = as_batch(self.model, x, y, keys, ids, times)
         step = max(1, self._frame_bytes // max(array[:1].nbytes for array in batch.arrays.values()))
         parts = [batch.part(start, start + step) for start in range(0, batch.rows, step)]
         return [(self._header(part), tuple(array_frames(part))) for part in parts]

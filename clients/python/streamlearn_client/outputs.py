@@ -146,6 +146,12 @@ class Outputs(NamedArrays):
         Whether the drift detector raised an alarm.
     frozen : ndarray of bool, (n,)
         Whether the model skipped the sample instead of learning it.
+    key : ndarray of int64, (n,)
+        Events of a model with keys: the key of the sample. A text has the number of `identifier`.
+    id : ndarray of int64, (n,)
+        Events of a model with late targets: the id of the sample, likewise.
+    time : ndarray of int64, (n,)
+        Events: the time of the sample in nanoseconds since 1970: the sender's, else that of its arrival.
 
     Raises
     ------
@@ -178,3 +184,6 @@ class Outputs(NamedArrays):
     present: NDArray[np.int32]
     drift: NDArray[np.bool_]
     frozen: NDArray[np.bool_]
+    key: NDArray[np.int64]
+    id: NDArray[np.int64]
+    time: NDArray[np.int64]

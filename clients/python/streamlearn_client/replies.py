@@ -46,6 +46,9 @@ OUTPUT_DTYPES: Final[Mapping[str, str]] = {
     "present": "<i4",
     "drift": "|b1",
     "frozen": "|b1",
+    "key": "<i8",
+    "id": "<i8",
+    "time": "<i8",
 }
 """The dtypes of the outputs that `Outputs` declares."""
 CLIENT_ERRORS: Final = (NoAnswer, ProtocolError, StreamLost, WrongProcess)

@@ -67,7 +67,8 @@ class Event:
     outputs : Outputs
         ``output``: the outputs for each sample, computed before the model learned it. ``targets``: the
         outputs for the samples of the late targets. ``drift``: ``sample`` (k,), the numbers of the samples
-        with an alarm. Empty for the other kinds.
+        with an alarm. Empty for the other kinds. Every row
+        has ``time``, and ``key`` and ``id`` if its sample has them.
     """
 
     kind: EventKind

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from streamlearn_client.endpoints import resolve_endpoint
 from streamlearn_client.epochs import needs_new_epoch, next_epoch
 from streamlearn_client.errors import (
-    BadShape,
     BadValue,
     Conflict,
     Fenced,
@@ -41,14 +40,17 @@ from streamlearn_client.protocol import (
     as_identifier,
     as_identifiers,
     as_samples,
+    as_times,
     check_model,
     check_producer,
     encode_request,
+    named_columns,
     producer_name,
 )
 from streamlearn_client.replies import protocol_error
 from streamlearn_client.results import Ack, Position, merged, read_ack
 from streamlearn_client.retry import AnswerLost, Call
+from streamlearn_client.stream_config import StreamConfig
 
 __all__ = ["Operation", "Session", "StreamConfig"]
 
@@ -74,51 +76,6 @@ class BatchSequence:
     epoch: int
     next_seq: int = 0
     in_use: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StreamConfig:
-    """The settings of a stream, and the properties of its model that a stream checks."""
-
-    model: str
-    producer: str
-    epoch: int
-    ack: str
-    dim: int
-    targets: int
-    needs_keys: bool = False
-    accepts_late_targets: bool = False
-
-    @property
-    def accepts_plain_samples(self) -> bool:
-        """Whether the model accepts samples without targets, keys and ids."""
-        return (self.targets == 0 or self.accepts_late_targets) and not self.needs_keys
-
-    def check(self, batch: Learn) -> None:
-        """Raise ``BadShape`` for rows that the model does not accept."""
-        if batch.x is None and not self.accepts_late_targets:
-            raise BadShape(
-                f"{self.model!r} accepts no late targets; push targets together with their samples"
-            )
-        if batch.x is not None and batch.x.shape[1] != self.dim:
-            raise BadShape(
-                f"a sample has {batch.x.shape[1]} values and {self.model!r} takes {self.dim}",
-                columns=batch.x.shape[1],
-                expected=self.dim,
-            )
-        targets = 0 if batch.y is None else batch.y.shape[1]
-        if targets != self.targets and not (batch.y is None and self.accepts_late_targets):
-            raise BadShape(
-                f"a sample has {targets} targets and {self.model!r} takes {self.targets}",
-                targets=targets,
-                expected=self.targets,
-            )
-        if (batch.keys is not None) != self.needs_keys:
-            if self.needs_keys:
-                raise BadShape(f"{self.model!r} needs a key for each sample; pass keys")
-            raise BadShape(f"{self.model!r} has no keys; leave keys out")
-        if batch.ids is not None and not self.accepts_late_targets:
-            raise BadShape(f"{self.model!r} accepts no late targets and needs no ids; leave ids out")
 
 
 class Session:
@@ -238,13 +195,17 @@ class Session:
 
     # ----------------------------------------------------------------------------------- learn, predict
 
-    def learn(self, model: str, x: Any, y: Any, keys: Any, ids: Any, ack: str) -> Operation[Ack]:
+    def learn(
+        self, model: str, x: Any, y: Any, keys: Any, ids: Any, ack: str, times: Any = None
+    ) -> Operation[Ack]:
         """Send samples, or late targets if ``x`` is ``None``."""
         check_model(model)
         check_ack(ack)
-        batch = as_batch(model, x, y, keys, ids)
+        batch = as_batch(model, x, y, keys, ids, times)
         if batch.x is not None:
-            self._precision.setdefault(model, PrecisionMonitor(f"{model!r}")).observe(x, batch.x)
+            self._precision.setdefault(model, PrecisionMonitor(f"{model!r}")).observe(
+                named_columns(x)[0], batch.x
+            )
         step = rows_per_batch((yield from self.limits()), batch.arrays.values())
         acks: list[Ack] = []
         for start in range(0, batch.rows, step):
@@ -293,12 +254,14 @@ class Session:
         if sequence is not None:
             self._sequences[model] = BatchSequence(next_epoch(self.producer, sequence.epoch, refusal))
 
-    def predict(self, model: str, x: Any, keys: Any) -> Operation[Outputs]:
+    def predict(self, model: str, x: Any, keys: Any, times: Any = None) -> Operation[Outputs]:
         """Request the outputs for samples."""
         check_model(model)
+        x, channels = named_columns(x)
         samples = as_samples(x)
         rows = len(samples)
         identifiers = None if keys is None else as_identifiers(keys, rows, "keys")
+        given = None if times is None else as_times(times, rows)
         limits = yield from self.limits()
         limit = rows_per_batch(limits, [samples])
         if rows > limit:
@@ -308,7 +271,7 @@ class Session:
                 limit="limits.rows" if limit == limits.rows else "limits.frame_bytes",
                 most=limit,
             )
-        reply = yield Call(Request("predict", None, model, {}, samples, identifiers))
+        reply = yield Call(Request("predict", None, model, {}, samples, identifiers, given, channels))
         return Outputs(reply.ok["applied_lsn"], **reply.arrays)
 
     def forecast(self, model: str, steps: int, key: int | str | None) -> Operation[NDArray[np.float32]]:
@@ -364,7 +327,7 @@ class Session:
                 field="window",
                 limit=limits.window,
             )
-        epoch = time.time_ns()
+        epoch, channels = time.time_ns(), description["spec"].get("channels")
         if producer is not None:
             epoch = max(epoch, next_epoch(name, (yield from self.position(model, name)).epoch))
         return StreamConfig(
@@ -376,6 +339,7 @@ class Session:
             targets,
             needs_keys=description["needs_keys"],
             accepts_late_targets=description["accepts_late_targets"],
+            channels=tuple(channels) if channels else None,
         )
 
     def endpoint(self, name: str) -> Operation[str]:

@@ -8,22 +8,24 @@ from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamlearn_client import open_streams
-from streamlearn_client.errors import BadShape, BadValue, NoAnswer, StreamlearnError, StreamLost
+from streamlearn_client.errors import BadShape, NoAnswer, StreamlearnError, StreamLost
 from streamlearn_client.keys import ClientKeys
 from streamlearn_client.protocol import (
     IdentifiersLike,
     Learn,
     PrecisionMonitor,
     SamplesLike,
+    TimesLike,
     as_batch,
     as_float32,
+    check_channels,
+    named_columns,
 )
 from streamlearn_client.protocol.samples import F4
 from streamlearn_client.results import Ack
-from streamlearn_client.session import StreamConfig
+from streamlearn_client.stream_config import StreamConfig, refuse_infinities
 from streamlearn_client.stream_sender import StreamSender
 from streamlearn_client.timeouts import DEFAULT, Deadline, Default, check_timeout
 
@@ -138,19 +140,24 @@ class Stream:
         *,
         keys: IdentifiersLike | None = None,
         ids: IdentifiersLike | None = None,
+        times: TimesLike | None = None,
     ) -> None:
         """Add one sample to the stream.
 
         Parameters
         ----------
-        sample : array_like, (dim,)
-            The sample. NaN and ``None`` are missing values.
+        sample : array_like, (dim,), or dict of numbers
+            The sample. NaN and ``None`` are missing values. The keys of a dict must be the model's
+            ``channels``, in their order.
         y : array_like, (targets,), optional
             The targets of the sample.
         keys : int or str, optional
             The key of the sample, for models that need keys.
         ids : int or str, optional
             The id of the sample, for targets that come later.
+        times : int, float, datetime or datetime64, optional
+            The time of the sample: nanoseconds (int) or seconds (float) since 1970, or a date. By default the
+            time of its arrival at the daemon.
 
         Raises
         ------
@@ -165,13 +172,13 @@ class Stream:
             type(sample) is np.ndarray
             and sample.dtype is F4
             and sample.shape == self._plain_shape
-            and y is keys is ids is None
+            and y is keys is ids is times is None
             and np.isinf(sample).tobytes() == self._no_infinity  # three times as fast as .any()
         ):
             self._sender.owner.check()
             if self._sender.try_add_sample(sample.tobytes()):
                 return  # the usual case
-        self._enqueue(self._single_sample(sample, y, keys, ids))
+        self._enqueue(self._single_sample(sample, y, keys, ids, times))
 
     def push_many(
         self,
@@ -180,6 +187,7 @@ class Stream:
         *,
         keys: IdentifiersLike | None = None,
         ids: IdentifiersLike | None = None,
+        times: TimesLike | None = None,
     ) -> None:
         """Add samples to the stream, in order. The arrays are copied.
 
@@ -187,14 +195,18 @@ class Stream:
 
         Parameters
         ----------
-        batch : array_like, (n, dim)
-            The samples. NaN and ``None`` are missing values.
+        batch : array_like, (n, dim), data frame, or dict of columns
+            The samples. NaN and ``None`` are missing values. Names of columns must be the model's
+            ``channels``, in their order.
         ys : array_like, (n, targets) or (n,), optional
             The targets of the samples.
         keys : int, str or array_like, (n,), optional
             The keys of the samples, or one key for all, for models that need keys.
         ids : int, str or array_like, (n,), optional
             The ids of the samples, for targets that come later.
+        times : array_like, (n,), optional
+            The times of the samples, or one for all: ``datetime64``, datetimes with a time zone, nanoseconds
+            (int) or seconds (float) since 1970. By default the time of arrival at the daemon.
 
         Raises
         ------
@@ -206,7 +218,7 @@ class Stream:
         StreamLost
             If the stream has failed or is closed.
         """
-        rows = self._many_samples(batch, ys, keys, ids)
+        rows = self._many_samples(batch, ys, keys, ids, times)
         if rows is not None:
             self._enqueue(rows)
 
@@ -242,16 +254,20 @@ class Stream:
         y: SamplesLike | None,
         keys: IdentifiersLike | None,
         ids: IdentifiersLike | None,
+        times: TimesLike | None,
     ) -> Learn:
+        if not isinstance(sample, np.ndarray):
+            sample, names = named_columns(sample, "a sample")
+            check_channels(names, self._config.channels)
         row = sample if type(sample) is np.ndarray and sample.dtype == F4 else as_float32(sample, "a sample")
         if row.ndim != 1:
             raise BadShape(
                 f"push takes one sample (dim,), not {row.shape}; for several samples use push_many"
             )
         self._precision.observe(sample, row.reshape(1, -1))
-        if y is None and keys is None and ids is None:
+        if y is keys is ids is times is None:
             return Learn(self.model, row.reshape(1, -1))
-        return as_batch(self.model, row, y, keys, ids)
+        return as_batch(self.model, row, y, keys, ids, times)
 
     def _many_samples(
         self,
@@ -259,14 +275,17 @@ class Stream:
         ys: SamplesLike | None,
         keys: IdentifiersLike | None,
         ids: IdentifiersLike | None,
+        times: TimesLike | None,
     ) -> Learn | None:
+        batch, names = named_columns(batch, "samples")
+        check_channels(names, self._config.channels)
         rows = as_float32(batch, "samples")
         if rows.ndim != 2:
             raise BadShape(f"push_many takes samples (n, dim), not {rows.shape}; for one sample use push")
         if not len(rows):
             return None
         self._precision.observe(batch, rows)
-        return as_batch(self.model, rows, ys, keys, ids)
+        return as_batch(self.model, rows, ys, keys, ids, times)
 
     def _enqueue(self, batch: Learn) -> None:
         """Add ``batch``. Wait while the stream is full."""
@@ -286,9 +305,9 @@ class Stream:
     def _checked_parts(self, batch: Learn) -> list[Learn]:
         self._sender.owner.check()
         if batch.x is not None:
-            _refuse_infinities(batch.x, "a sample")
+            refuse_infinities(batch.x, "a sample")
         if batch.y is not None:
-            _refuse_infinities(batch.y, "a target")
+            refuse_infinities(batch.y, "a target")
         self._config.check(batch)
         return self._sender.parts(batch)
 
@@ -423,14 +442,3 @@ class Stream:
             if not deadline.remaining():
                 raise self._sender.late()
             waiter.acquire(timeout=deadline.wait())
-
-
-def _refuse_infinities(rows: NDArray[np.float32], name: str) -> None:
-    if np.isinf(rows).any():
-        row, channel = (int(i) for i in np.argwhere(np.isinf(rows))[0])
-        raise BadValue(
-            f"{name} has {rows[row, channel]} in column {channel} (row {row}); "
-            "values must be finite, and NaN for a missing value",
-            row=row,
-            channel=channel,
-        )

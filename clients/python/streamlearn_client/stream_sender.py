@@ -17,8 +17,8 @@ from streamlearn_client.keys import ClientKeys
 from streamlearn_client.ownership import Owner
 from streamlearn_client.protocol import Learn, Request, encode_request
 from streamlearn_client.replies import read_reply
-from streamlearn_client.session import StreamConfig
 from streamlearn_client.sockets import Connection, blocking_context, receive_all, try_send
+from streamlearn_client.stream_config import StreamConfig
 from streamlearn_client.timeouts import LONGEST_WAIT
 from streamlearn_client.wakeup import Wakeup
 from streamlearn_client.window import Window
@@ -254,7 +254,7 @@ class StreamSender:
 
 
 def _copied(batch: Learn) -> Learn:
-    if batch.x is not None and batch.y is None and batch.keys is None and batch.ids is None:
+    if batch.x is not None and list(batch.arrays) == ["x"]:
         return Learn(batch.model, batch.x.copy())
     arrays: dict[str, Any] = {name: array.copy() for name, array in batch.arrays.items()}
     return batch._replace(**arrays)

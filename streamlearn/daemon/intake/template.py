@@ -51,6 +51,8 @@ def split(header: bytes) -> tuple[Key, int, int] | None:
         if begin >= size or not TOKEN_LENGTHS[header[begin]]:
             return None
         end = begin + TOKEN_LENGTHS[header[begin]]
+        if end > size:
+            return None
     at = header.rfind(SEQ, end) + len(SEQ)
     if at < len(SEQ):
         return (header[:begin], header[end:], b""), begin, 0
@@ -105,7 +107,7 @@ class Template:
         self.columns = [(name, array.dtype, array.shape[1:]) for name, array in arrays.items()]
         self.frame_bytes = [array.nbytes for array in arrays.values()]
         self.batch_bytes = sum(self.frame_bytes)
-        self.without_arrays = learn._replace(x=None, y=None, keys=None, ids=None)
+        self.without_arrays = learn._replace(x=None, y=None, keys=None, ids=None, times=None)
 
 
 class Templates:

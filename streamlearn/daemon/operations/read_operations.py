@@ -23,7 +23,7 @@ from streamlearn.daemon.operations.queries import Arrays, Queries, Query
 from streamlearn.errors import TooLarge
 from streamlearn.models.base import Model
 from streamlearn.shard import HostedModel
-from streamlearn_client.protocol import VERSION, Request
+from streamlearn_client.protocol import VERSION, Request, check_channels
 
 PAGE = 500  # models in one answer to `models` or `stats`
 FORECAST_VALUE_BYTES = 8  # a forecast is computed in float64
@@ -113,6 +113,7 @@ class ReadOperations:
         x, keys = request.x, request.keys
         query_bytes = x.nbytes + (0 if keys is None else keys.nbytes)
         hosted = self._context.shard.hosted(request.model)
+        check_channels(request.channels, hosted.model.spec.channels, "the columns of x")
         output_bytes = len(x) * hosted.row_bytes
         query = Query(
             reply_to, len(x), lambda model: model.predict(x, keys).arrays, query_bytes, output_bytes

@@ -256,6 +256,11 @@ class BidirectionalRNN(Recurrent):
         return True
 
     @property
+    def most_waiting(self) -> int:
+        """How many samples may wait for their outputs at most: a chunk and its context in each stream."""
+        return int(self._slots.count * sum(self.spec.chunk))
+
+    @property
     def target_dim(self) -> int:
         """Columns of ``y``."""
         return self._target_columns

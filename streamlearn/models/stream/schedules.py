@@ -146,7 +146,7 @@ class Schedules:
         """Return each schedule's values ``(n,)`` for the samples of ``batch``. Advance the clock by n."""
         self._before[:] = self._clock
         values = np.empty((len(self._table), len(batch.x)), np.float32)
-        times = _NO_TIMES if batch.times is None else batch.times
+        times = batch.times / 1e9 if self.uses_time and batch.times is not None else _NO_TIMES  # seconds
         kernels.advance(self._table, self._clock, times, self._max_gap, values)
         return dict(zip(self._names, values, strict=True))
 

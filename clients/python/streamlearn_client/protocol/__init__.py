@@ -3,6 +3,7 @@
 ``docs/protocol.md`` describes the protocol.
 """
 
+from streamlearn_client.protocol.batches import as_batch
 from streamlearn_client.protocol.codec import (
     decode_event,
     decode_reply,
@@ -15,6 +16,7 @@ from streamlearn_client.protocol.codec import (
     peek_id,
 )
 from streamlearn_client.protocol.envelope import split_envelope
+from streamlearn_client.protocol.frames import check_channels, named_columns
 from streamlearn_client.protocol.identifiers import (
     Identifiers,
     IdentifiersLike,
@@ -52,19 +54,20 @@ from streamlearn_client.protocol.names import (
 from streamlearn_client.protocol.precision import PrecisionMonitor, PrecisionWarning
 from streamlearn_client.protocol.samples import (
     SamplesLike,
-    as_batch,
     as_float32,
     as_numbers,
     as_samples,
     as_targets,
     to_float32,
 )
+from streamlearn_client.protocol.times import NO_TIME, Times, TimesLike, as_times
 
 __all__ = [
     "ACK_LEVELS",
     "DEFAULT_LIMITS",
     "EVENT_KINDS",
     "GENERATED",
+    "NO_TIME",
     "OPS",
     "SUBSCRIBED",
     "VERSION",
@@ -84,6 +87,8 @@ __all__ = [
     "Request",
     "Samples",
     "SamplesLike",
+    "Times",
+    "TimesLike",
     "as_batch",
     "as_float32",
     "as_identifier",
@@ -91,6 +96,8 @@ __all__ = [
     "as_numbers",
     "as_samples",
     "as_targets",
+    "as_times",
+    "check_channels",
     "check_model",
     "check_producer",
     "decode_event",
@@ -103,6 +110,7 @@ __all__ = [
     "encode_request",
     "generated_producer",
     "identifier",
+    "named_columns",
     "peek_id",
     "producer_name",
     "split_envelope",

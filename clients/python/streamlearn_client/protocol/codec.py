@@ -82,7 +82,7 @@ def encode_request(request: Request | Learn) -> list[Frame]:
     Parameters
     ----------
     request : Request or Learn
-        The request. ``x`` and ``y`` must be C-contiguous float32 arrays, ``keys`` and ``ids`` int64 arrays.
+        The request. ``x`` and ``y`` must be C-contiguous float32 arrays, the other arrays int64.
 
     Returns
     -------
@@ -96,6 +96,8 @@ def encode_request(request: Request | Learn) -> list[Frame]:
         if request.model:
             fields["model"] = request.model
         fields.update(request.fields)
+        if request.channels is not None:
+            fields["channels"] = request.channels
         fields.update(described(request))
         header = msgpack.packb(fields)
     return [header, *array_frames(request)]
@@ -186,8 +188,24 @@ def _learn(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: Li
         keys = reader.identifiers(keys, rows, "keys")
     if ids is not None:
         ids = reader.identifiers(ids, rows, "ids")
+    times, channels = get("times"), get("channels")
+    if times is not None or channels is not None:
+        if x is None:
+            raise BadMessage(
+                "late targets have no times and no channels: these belong to samples; leave them out",
+                field="channels" if times is None else "times",
+            )
+        times = None if times is None else reader.times(times, rows)
+        channels = None if channels is None else _channels(channels)
     reader.check_all_read()
-    return Learn(model, x, y, producer, epoch, seq, ack, name, keys, ids)
+    return Learn(model, x, y, producer, epoch, seq, ack, name, keys, ids, times, channels)
+
+
+def _channels(value: object) -> tuple[str, ...]:
+    """Return names of channels, if they are a list of texts."""
+    if type(value) is not list or not value or not all(type(each) is str for each in value):
+        raise BadMessage(f"channels must be a list of texts, not {short_repr(value)}", field="channels")
+    return tuple(value)
 
 
 def _control(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: Limits) -> Request:
@@ -198,7 +216,7 @@ def _control(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: 
         )
     _check_fields(op, header)
     reader = FrameReader(frames, limits)
-    model, x, keys = "", None, None
+    model, x, keys, times, channels = "", None, None, None, None
     fields: dict[str, Any] = {}
     for field, kind in OPS[op].fields.items():
         value = header.get(field)
@@ -210,6 +228,10 @@ def _control(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: 
             x = reader.samples(value, "x")
         elif field == "keys" and x is not None:
             keys = reader.identifiers(value, x.shape[0], "keys")
+        elif field == "times" and x is not None:
+            times = reader.times(value, x.shape[0])
+        elif field == "channels":
+            channels = _channels(value)
         elif field == "key":
             fields[field] = as_identifier(value, field)
         elif field == "producer":
@@ -219,7 +241,7 @@ def _control(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: 
         else:
             fields[field] = check_uint63(value, field) if kind is int else value
     reader.check_all_read()
-    return Request(op, name, model, fields, x, keys)
+    return Request(op, name, model, fields, x, keys, times, channels)
 
 
 def _check_fields(op: str, header: Mapping[Any, Any]) -> None:

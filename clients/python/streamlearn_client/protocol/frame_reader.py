@@ -12,6 +12,7 @@ from streamlearn_client.errors import BadDtype, BadMessage, BadShape, TooLarge
 from streamlearn_client.protocol.identifiers import Identifiers, as_identifiers
 from streamlearn_client.protocol.messages import Frame, Limits, Samples
 from streamlearn_client.protocol.samples import F4, as_samples, as_targets
+from streamlearn_client.protocol.times import Times, as_times
 from streamlearn_client.protocol.wire import short_repr
 
 __all__ = ["FrameReader", "identifier_count"]
@@ -59,6 +60,15 @@ class FrameReader:
         elif kind is not list and kind is not int and kind is not str:
             raise _wrong_type(value, what)
         return as_identifiers(value, rows, what)
+
+    def times(self, value: Any, rows: int) -> Times:
+        """Return the times that ``value`` describes or lists: one per row, or one for all rows."""
+        kind = type(value)
+        if kind is dict:
+            value = self._read_array(value, I8, (1,), "times", "[samples]")
+        elif not (kind is int or (kind is list and all(type(each) is int for each in value))):
+            raise _wrong_type(value, "times")
+        return as_times(value, rows)
 
     def check_all_read(self) -> None:
         """Raise ``BadMessage`` if the request has frames that no field describes."""

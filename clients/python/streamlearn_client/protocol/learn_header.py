@@ -33,6 +33,8 @@ class LearnHeader:
         self._pack = msgpack.Packer().pack
         addressed: dict[str, Any] = {"op": "learn", "model": batch.model}
         rest: dict[str, Any] = {"ack": batch.ack, **described(batch)}
+        if batch.channels is not None:
+            addressed["channels"] = batch.channels
         if batch.producer:
             addressed |= {"producer": batch.producer, "epoch": batch.epoch}
             self._before_seq = self._items(addressed) + self._pack("seq")

@@ -57,7 +57,7 @@ AnsweredLevel: TypeAlias = Literal["received", "written", "durable"]
 """The ack levels with an acknowledgement."""
 ACK_LEVELS: Final[frozenset[str]] = frozenset(get_args(AckLevel))
 
-ARRAYS: Final = ("x", "y", "keys", "ids")
+ARRAYS: Final = ("x", "y", "keys", "ids", "times")
 """The request fields that are frames, in the order of the frames."""
 
 
@@ -82,6 +82,10 @@ class Learn(NamedTuple):
         Id of the request.
     keys, ids : ndarray of int64, (n,), optional
         The keys and the ids of the samples.
+    times : ndarray of int64, (n,), optional
+        The times of the samples, in nanoseconds since 1970. ``None``: they are the arrival times.
+    channels : tuple of str, optional
+        The names of the columns of ``x``, to be compared with the channels of the model.
     """
 
     model: str
@@ -94,6 +98,8 @@ class Learn(NamedTuple):
     id: Id = None
     keys: Identifiers | None = None
     ids: Identifiers | None = None
+    times: NDArray[np.int64] | None = None
+    channels: tuple[str, ...] | None = None
 
     @property
     def rows(self) -> int:
@@ -103,7 +109,7 @@ class Learn(NamedTuple):
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The arrays of ``x``, ``y``, ``keys`` and ``ids`` that are not ``None``, by name."""
+        """The arrays that are not ``None``, by name, in the order of their frames."""
         return {name: array for name in ARRAYS if (array := getattr(self, name)) is not None}
 
     def part(self, start: int, stop: int) -> Learn:
@@ -140,6 +146,10 @@ class Request(NamedTuple):
         The samples of ``predict``.
     keys : ndarray of int64, (n,), optional
         The keys of the samples of ``predict``.
+    times : ndarray of int64, (n,), optional
+        The times of the samples of ``predict``, in nanoseconds since 1970.
+    channels : tuple of str, optional
+        The names of the columns of ``x``.
     """
 
     op: str
@@ -148,6 +158,8 @@ class Request(NamedTuple):
     fields: Mapping[str, Any] = {}
     x: Samples | None = None
     keys: Identifiers | None = None
+    times: NDArray[np.int64] | None = None
+    channels: tuple[str, ...] | None = None
 
 
 class Reply(NamedTuple):
@@ -233,12 +245,14 @@ OPS: Final[Mapping[str, Op]] = {
         y=np.ndarray,
         keys=np.ndarray,
         ids=np.ndarray,
+        times=np.ndarray,
+        channels=list,
         producer=str,
         epoch=int,
         seq=int,
         ack=str,
     ),
-    "predict": _op("model", "x", model=str, x=np.ndarray, keys=np.ndarray),
+    "predict": _op("model", "x", model=str, x=np.ndarray, keys=np.ndarray, times=np.ndarray, channels=list),
     "forecast": _op("model", "steps", model=str, steps=int, key=object),
     "sample": _op("model", "n", model=str, n=int, temperature=float, seed=int, key=object),
     "reheat": _op("model", model=str, heat=float),
@@ -266,7 +280,7 @@ class Limits:
         Largest array frame.
     rows : int, default 1 048 576
         Largest number of samples in one batch.
-    frames : int, default 5
+    frames : int, default 6
         Largest number of frames in one request, including the header.
     window : int, default 256
         Largest number of unacknowledged batches of one producer. The daemon recognizes so many on a resend.
@@ -276,7 +290,7 @@ class Limits:
     control_header_bytes: int = 1 << 20
     frame_bytes: int = 64 << 20
     rows: int = 1 << 20
-    frames: int = 5
+    frames: int = 6
     window: int = RESEND_WINDOW
 
     @property

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from streamlearn_client.errors import BadDtype, BadShape, BadValue
-from streamlearn_client.protocol.identifiers import as_identifiers
-from streamlearn_client.protocol.messages import Learn, Samples
+from streamlearn_client.protocol.messages import Samples
 
 __all__ = [
     "F4",
     "SamplesLike",
-    "as_batch",
     "as_float32",
     "as_numbers",
     "as_samples",
@@ -25,8 +23,13 @@ __all__ = [
 
 F4 = np.dtype("<f4")
 
-SamplesLike: TypeAlias = ArrayLike | Sequence[float | None] | Sequence[Sequence[float | None]]
-"""Samples or targets as a caller may pass them: arrays or lists of numbers; ``None`` is a missing value."""
+SamplesLike: TypeAlias = (
+    ArrayLike | Sequence[float | None] | Sequence[Sequence[float | None]] | Mapping[str, Any]
+)
+"""Samples or targets as a caller may pass them: arrays or lists of numbers; ``None`` is a missing value.
+
+Samples may also be a data frame, or a dict of columns.
+"""
 
 
 def as_numbers(values: Any, what: str) -> NDArray[Any]:
@@ -218,52 +221,6 @@ def as_targets(values: Any, rows: int, what: str = "y", of: str = "x") -> Sample
             expected=rows,
         )
     return targets
-
-
-def as_batch(model: str, x: Any, y: Any = None, keys: Any = None, ids: Any = None) -> Learn:
-    """Convert samples, or late targets, to a batch.
-
-    Parameters
-    ----------
-    model : str
-        Name of the model.
-    x : array_like, (n, dim) or (dim,), or None
-        The samples. ``None``: the batch has late targets only.
-    y : array_like, (n, targets) or (n,), optional
-        The targets. Required without ``x``.
-    keys : int, str or array_like, (n,), optional
-        The keys of the samples, or one key for all.
-    ids : int, str or array_like, (n,), optional
-        The ids of the samples. Required without ``x``.
-
-    Returns
-    -------
-    Learn
-        The batch, without a producer.
-
-    Raises
-    ------
-    BadShape
-        If the numbers of rows differ, or ``x`` is ``None`` and ``y`` or ``ids`` is missing.
-    BadDtype, BadValue
-        As `as_float32` and `as_identifiers` raise them.
-    """
-    if x is not None:
-        samples = as_samples(x)
-        rows = len(samples)
-        targets = None if y is None else as_targets(y, rows)
-    elif y is None or ids is None:
-        raise BadShape("late targets need both y and the ids of their samples")
-    else:
-        rows = (*np.shape(ids if isinstance(ids, np.ndarray) else np.asarray(ids, object)), 1)[0]
-        samples, targets = None, as_targets(y, rows, of="ids")
-    return Learn(
-        model,
-        samples,
-        targets,
-        keys=None if keys is None else as_identifiers(keys, rows, "keys"),
-        ids=None if ids is None else as_identifiers(ids, rows, "ids"),
-    )
 
 
 def _objects_to_floats(source: NDArray[Any], what: str) -> NDArray[np.float64]:
