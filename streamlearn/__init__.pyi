@@ -126,16 +126,17 @@ class BidirectionalRNN(_BidirectionalRNN):
         diverge. Range: above 0.
     scale : {"standard", "ewma", "minmax"} or None, default None
         How each channel is scaled, from the samples before the current one: 'standard' uses running
-        mean and standard deviation (Welford 1962), 'ewma' the same with exponential weights,
-        'minmax' the range so far. None keeps values as they are. Set it if channels differ in unit
-        or size: otherwise the largest channels decide the distance.
+        mean and standard deviation, 'ewma' the same with exponential weights, 'minmax' the recent
+        range. Spikes are cut before they join these statistics, and a width has a floor from the
+        channel's resolution. None keeps values as they are. Set it if channels differ in unit or
+        size: otherwise the largest channels decide the distance.
     scale_clip : float, default 6.0
         Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
         one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many samples
-        an observation counts half. Shorten it if the stream's usual behaviour changes faster.
-        Range: above 0.
+        Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
+        many samples an observation counts half. Shorten it if the stream's usual behaviour changes
+        faster. Range: above 0.
     drift : {"page_hinkley", "adwin"} or None, default None
         Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
         ADWIN (Bifet & Gavaldà 2007). None: no detector.
@@ -463,9 +464,9 @@ class Cognitron(_Cognitron):
         Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
         one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many samples
-        an observation counts half. Shorten it if the stream's usual behaviour changes faster.
-        Range: above 0.
+        Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
+        many samples an observation counts half. Shorten it if the stream's usual behaviour changes
+        faster. Range: above 0.
     drift : {"page_hinkley", "adwin"} or None, default None
         Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
         ADWIN (Bifet & Gavaldà 2007). None: no detector.
@@ -708,16 +709,17 @@ class Competitive(_Competitive):
         per unit for 'samples', else max(100, 2·dim), at most 1000. Range: 1 to 134,217,728.
     scale : {"standard", "ewma", "minmax"} or None, default None
         How each channel is scaled, from the samples before the current one: 'standard' uses running
-        mean and standard deviation (Welford 1962), 'ewma' the same with exponential weights,
-        'minmax' the range so far. None keeps values as they are. Set it if channels differ in unit
-        or size: otherwise the largest channels decide the distance.
+        mean and standard deviation, 'ewma' the same with exponential weights, 'minmax' the recent
+        range. Spikes are cut before they join these statistics, and a width has a floor from the
+        channel's resolution. None keeps values as they are. Set it if channels differ in unit or
+        size: otherwise the largest channels decide the distance.
     scale_clip : float, default 6.0
         Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
         one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many samples
-        an observation counts half. Shorten it if the stream's usual behaviour changes faster.
-        Range: above 0.
+        Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
+        many samples an observation counts half. Shorten it if the stream's usual behaviour changes
+        faster. Range: above 0.
     drift : {"page_hinkley", "adwin"} or None, default None
         Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
         ADWIN (Bifet & Gavaldà 2007). None: no detector.
@@ -985,9 +987,9 @@ class Grossberg(_Grossberg):
         Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
         one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many samples
-        an observation counts half. Shorten it if the stream's usual behaviour changes faster.
-        Range: above 0.
+        Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
+        many samples an observation counts half. Shorten it if the stream's usual behaviour changes
+        faster. Range: above 0.
     drift : {"page_hinkley", "adwin"} or None, default None
         Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
         ADWIN (Bifet & Gavaldà 2007). None: no detector.
@@ -1214,16 +1216,17 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         per unit for 'samples', else max(100, 2·dim), at most 1000. Range: 1 to 134,217,728.
     scale : {"standard", "ewma", "minmax"} or None, default None
         How each channel is scaled, from the samples before the current one: 'standard' uses running
-        mean and standard deviation (Welford 1962), 'ewma' the same with exponential weights,
-        'minmax' the range so far. None keeps values as they are. Set it if channels differ in unit
-        or size: otherwise the largest channels decide the distance.
+        mean and standard deviation, 'ewma' the same with exponential weights, 'minmax' the recent
+        range. Spikes are cut before they join these statistics, and a width has a floor from the
+        channel's resolution. None keeps values as they are. Set it if channels differ in unit or
+        size: otherwise the largest channels decide the distance.
     scale_clip : float, default 6.0
         Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
         one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many samples
-        an observation counts half. Shorten it if the stream's usual behaviour changes faster.
-        Range: above 0.
+        Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
+        many samples an observation counts half. Shorten it if the stream's usual behaviour changes
+        faster. Range: above 0.
     drift : {"page_hinkley", "adwin"} or None, default None
         Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
         ADWIN (Bifet & Gavaldà 2007). None: no detector.
@@ -1453,9 +1456,9 @@ class HammingNet(_HammingNet):
         Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
         one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many samples
-        an observation counts half. Shorten it if the stream's usual behaviour changes faster.
-        Range: above 0.
+        Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
+        many samples an observation counts half. Shorten it if the stream's usual behaviour changes
+        faster. Range: above 0.
     drift : {"page_hinkley", "adwin"} or None, default None
         Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
         ADWIN (Bifet & Gavaldà 2007). None: no detector.
@@ -1687,9 +1690,9 @@ class Malsburg(_Malsburg):
         Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
         one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many samples
-        an observation counts half. Shorten it if the stream's usual behaviour changes faster.
-        Range: above 0.
+        Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
+        many samples an observation counts half. Shorten it if the stream's usual behaviour changes
+        faster. Range: above 0.
     drift : {"page_hinkley", "adwin"} or None, default None
         Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
         ADWIN (Bifet & Gavaldà 2007). None: no detector.
@@ -1952,16 +1955,17 @@ class RNN(_RNN):
         diverge. Range: above 0.
     scale : {"standard", "ewma", "minmax"} or None, default None
         How each channel is scaled, from the samples before the current one: 'standard' uses running
-        mean and standard deviation (Welford 1962), 'ewma' the same with exponential weights,
-        'minmax' the range so far. None keeps values as they are. Set it if channels differ in unit
-        or size: otherwise the largest channels decide the distance.
+        mean and standard deviation, 'ewma' the same with exponential weights, 'minmax' the recent
+        range. Spikes are cut before they join these statistics, and a width has a floor from the
+        channel's resolution. None keeps values as they are. Set it if channels differ in unit or
+        size: otherwise the largest channels decide the distance.
     scale_clip : float, default 6.0
         Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
         one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many samples
-        an observation counts half. Shorten it if the stream's usual behaviour changes faster.
-        Range: above 0.
+        Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
+        many samples an observation counts half. Shorten it if the stream's usual behaviour changes
+        faster. Range: above 0.
     drift : {"page_hinkley", "adwin"} or None, default None
         Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
         ADWIN (Bifet & Gavaldà 2007). None: no detector.
@@ -2334,16 +2338,17 @@ class SOM(_SOM):
         per unit for 'samples', else max(100, 2·dim), at most 1000. Range: 1 to 134,217,728.
     scale : {"standard", "ewma", "minmax"} or None, default None
         How each channel is scaled, from the samples before the current one: 'standard' uses running
-        mean and standard deviation (Welford 1962), 'ewma' the same with exponential weights,
-        'minmax' the range so far. None keeps values as they are. Set it if channels differ in unit
-        or size: otherwise the largest channels decide the distance.
+        mean and standard deviation, 'ewma' the same with exponential weights, 'minmax' the recent
+        range. Spikes are cut before they join these statistics, and a width has a floor from the
+        channel's resolution. None keeps values as they are. Set it if channels differ in unit or
+        size: otherwise the largest channels decide the distance.
     scale_clip : float, default 6.0
         Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
         one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality and 'ewma' scaling, in samples: after so many samples
-        an observation counts half. Shorten it if the stream's usual behaviour changes faster.
-        Range: above 0.
+        Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
+        many samples an observation counts half. Shorten it if the stream's usual behaviour changes
+        faster. Range: above 0.
     drift : {"page_hinkley", "adwin"} or None, default None
         Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
         ADWIN (Bifet & Gavaldà 2007). None: no detector.

@@ -6,7 +6,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,7 @@ from streamlearn_client.protocol import PrecisionMonitor
 from ..errors import BadValue
 from ..kernels.stream import gate, scaling, score
 from ..kernels.stream.interrupt import NEVER
+from . import state_checks
 from .arguments import Arguments
 from .batch import Batch, Float32, Targets, part
 from .locking import locked
@@ -29,9 +30,12 @@ from .spec_errors import bad_spec
 from .state_checks import COUNT, Range, State
 from .stream.drift import DriftDetector
 from .stream.freeze import Freeze, Steps
+from .stream.scaling import Statistics
 from .stream.schedules import Schedules, changing
 
 __all__ = ["MAX_STATE_VALUES", "Model", "Spec", "decay_per_sample"]
+
+Component = TypeVar("Component", bound="state_checks.Component")
 
 
 class Model(Arguments, Serializable, ABC):
@@ -70,7 +74,6 @@ class Model(Arguments, Serializable, ABC):
         self.interrupt = NEVER  # ends `learn_validated` early, see kernels/stream/interrupt.py
         self.state = {
             "samples": np.zeros(1, np.int64),
-            "scale.statistics": np.zeros((3, self.dim)),
             "score.reference": np.zeros(score.SIZE),
             "score.by_count": np.zeros((1, 1), np.float32),
         }
@@ -83,20 +86,23 @@ class Model(Arguments, Serializable, ABC):
             "score_decay": self.decay,
         }
         self._gate = gate.OPEN
-        self._schedules = Schedules(self.spec.schedules)
-        self.state |= self._schedules.state
-        self.ranges |= self._schedules.ranges
+        self._statistics = self._add(Statistics("statistics", self.method, self.dim))
+        self._schedules = self._add(Schedules(self.spec.schedules))
         self._detector: DriftDetector | None = None
         if self.spec.drift is not None:
             spec = self.spec
-            self._detector = DriftDetector(spec.drift, spec.drift_delta, spec.drift_threshold)
-            self.state |= self._detector.state
-            self.ranges |= self._detector.ranges
+            self._detector = self._add(DriftDetector(spec.drift, spec.drift_delta, spec.drift_threshold))
         self._freeze: Freeze | None = None
         if self.spec.on_drift is not None or self.spec.freeze_missing is not None:
-            self._freeze = Freeze(self.spec.on_drift, self.spec.freeze_for, self.spec.freeze_missing)
-            self.state |= self._freeze.state
-            self.ranges |= self._freeze.ranges
+            self._freeze = self._add(
+                Freeze(self.spec.on_drift, self.spec.freeze_for, self.spec.freeze_missing)
+            )
+
+    def _add(self, component: Component) -> Component:
+        """Add the arrays of a component to the state, with their ranges. Return the component."""
+        self.state |= component.state
+        self.ranges |= component.ranges
+        return component
 
     @classmethod
     def valid_spec(cls, parameters: Mapping[str, Any]) -> Any:

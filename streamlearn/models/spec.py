@@ -50,9 +50,10 @@ class Spec(BaseModel):
     scale: Literal["standard", "ewma", "minmax"] | None = Field(
         None,
         description="How each channel is scaled, from the samples before the current one: 'standard' uses"
-        " running mean and standard deviation (Welford 1962), 'ewma' the same with exponential weights,"
-        " 'minmax' the range so far. None keeps values as they are. Set it if channels differ in unit or"
-        " size: otherwise the largest channels decide the distance.",
+        " running mean and standard deviation, 'ewma' the same with exponential weights, 'minmax' the recent"
+        " range. Spikes are cut before they join these statistics, and a width has a floor from the channel's"
+        " resolution. None keeps values as they are. Set it if channels differ in unit or size: otherwise the"
+        " largest channels decide the distance.",
     )
     scale_clip: Positive = Field(
         6.0,
@@ -61,8 +62,9 @@ class Spec(BaseModel):
     )
     half_life: Positive = Field(
         10_000.0,
-        description="Memory of the score, the live quality and 'ewma' scaling, in samples: after so many"
-        " samples an observation counts half. Shorten it if the stream's usual behaviour changes faster.",
+        description="Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples:"
+        " after so many samples an observation counts half. Shorten it if the stream's usual behaviour"
+        " changes faster.",
     )
     drift: Literal["page_hinkley", "adwin"] | None = Field(
         None,

@@ -7,7 +7,7 @@ the range of its values, and checks its relations to other arrays (``Model.incon
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,18 @@ class Range(NamedTuple):
 
     low: ArrayLike
     high: ArrayLike
+
+
+class Component(Protocol):
+    """A part of a model with arrays of its own."""
+
+    @property
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name, which are part of the model's state."""
+
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """Valid values of the arrays."""
 
 
 ANY_INTEGER = Range(np.iinfo(np.int64).min, np.iinfo(np.int64).max)

@@ -106,7 +106,8 @@ def test_calls_during_learning_see_a_whole_state(name, tmp_path):
 
 def test_many_threads_lose_no_sample():
     som = sl.SOM(dim=4, grid=(6, 6), scale="standard", drift="adwin")
-    batches = [np.random.default_rng(seed).normal(size=(50, 4)) for seed in range(40)]
+    # Uniform values: none is cut before it joins the statistics
+    batches = [np.random.default_rng(seed).uniform(-1, 1, (50, 4)) for seed in range(40)]
     parts = [batches[first::4] for first in range(4)]
     run_all(*(lambda part=part: [som.learn(batch) for batch in part] for part in parts))
     assert som.samples == 2000

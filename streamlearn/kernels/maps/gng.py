@@ -194,7 +194,7 @@ def learn(
     measure,
     # Scaling
     method,
-    statistics,  # (3, dim)
+    statistics,  # (rows, dim): see scaling.py
     scale_clip,
     # Score
     score_reference,  # see stream/score.py

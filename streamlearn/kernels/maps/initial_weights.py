@@ -169,7 +169,7 @@ def collect(
     samples,  # (1,)
     held,  # (m, dim)
     count,  # (1,), fewer than m
-    statistics,  # (3, dim)
+    statistics,  # (rows, dim): see scaling.py
     method,
     scale_clip,
     decay,

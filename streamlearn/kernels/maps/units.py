@@ -205,7 +205,7 @@ def predict(
     measure,
     # Scaling
     method,
-    statistics,  # (3, dim)
+    statistics,  # (rows, dim): see scaling.py
     scale_clip,
     # Score
     score_reference,  # see stream/score.py
@@ -245,7 +245,7 @@ def predict(
 @kernel("void(f4[:,::1], f8[:,::1], i8)")
 def restore(
     weights,  # (units, dim)
-    statistics,  # (3, dim)
+    statistics,  # (rows, dim): see scaling.py
     method,
 ):
     """Convert scaled weights to the stream's own units, in place."""

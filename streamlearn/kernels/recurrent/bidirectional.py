@@ -167,8 +167,8 @@ def learn(
     predictions,  # (slots, room, outputs)
     samples,  # (1,): number of samples so far
     # Scaling, score and live quality
-    statistics,  # (3, dim)
-    target_statistics,  # (3, TARGET_COLUMNS)
+    statistics,  # (rows, dim): see scaling.py
+    target_statistics,  # (rows, TARGET_COLUMNS)
     score_reference,  # see stream/score.py
     score_by_count,
     score_columns,

@@ -75,8 +75,8 @@ def predict(
     progress,  # (slots, 3)
     window,  # (slots, room, WINDOW_ROWS, 16)
     # Scaling, score and means
-    statistics,  # (3, dim)
-    target_statistics,  # (3, TARGET_COLUMNS); ``statistics`` itself for NEXT
+    statistics,  # (rows, dim): see scaling.py
+    target_statistics,  # (rows, TARGET_COLUMNS); ``statistics`` itself for NEXT
     score_reference,  # see stream/score.py
     score_by_count,
     score_columns,

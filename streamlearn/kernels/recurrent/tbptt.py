@@ -156,8 +156,8 @@ def learn(
     lag_norms,  # (3, k2); (3, 0) without lags
     samples,  # (1,): number of samples so far
     # Scaling, score and live quality
-    statistics,  # (3, dim)
-    target_statistics,  # (3, TARGET_COLUMNS); ``statistics`` itself for NEXT
+    statistics,  # (rows, dim): see scaling.py
+    target_statistics,  # (rows, TARGET_COLUMNS); ``statistics`` itself for NEXT
     score_reference,  # see stream/score.py
     score_by_count,
     score_columns,

@@ -1,8 +1,25 @@
-"""Online scaling of each channel: standard (Welford 1962), exponentially weighted, or min–max.
+"""Online scaling of each channel: standard, exponentially weighted, or by its range. Robust against spikes.
 
 A sample is scaled by the statistics of the samples before it, and is added to them afterwards. The outputs of
-``learn`` therefore equal those of ``predict``. Statistics are float64 ``(3, dim)``: rows COUNT, CENTRE,
-SPREAD. A missing value (NaN) stays NaN and does not change the statistics of its channel.
+``learn`` therefore equal those of ``predict``. A missing value (NaN) stays NaN and does not change the
+statistics of its channel.
+
+The first 16 values of a channel are kept, and cut at their median ± 4·(16/n)·1.4826·MAD for the statistics
+(MAD: median absolute deviation; Huber & Ronchetti 2009, section 5.1). Later a value is cut (winsorised) at
+±4 widths from the mean before it joins. While values stay outside, this limit doubles with every 8 of them,
+so that a shift of level is followed. With w the width and u the limit's factor::
+
+    d = clip(x − mean, ±4·u·w)        u ← u·2^(1/8) if |x − mean| > 4·w, else max(u/2^(1/8), 1)
+    mean += g·d                       g = 1/n for standard, max(1 − decay, 1/n) for ewma
+    variance = (1 − g)·(variance + g·d²)
+
+For min–max the range grows by at most u·w/64 per value, where u grows with every value that is farther
+outside than w/64. An end that no value reaches moves towards the other end with the factor ``decay``.
+
+A width has a floor: a change of the last digit is not a deviation of many widths, however long the channel
+was flat before. The last digit q is the smallest change of recent values. The floor is at most 2·q. It is
+less, down to q/2, where q is no small part of the value or of the widest width so far (a channel of a few
+levels). A channel that never changed in 16 values or more has the width |value|/64.
 """
 
 from __future__ import annotations
@@ -16,29 +33,46 @@ from ..compiler import device
 
 NONE, STANDARD, EWMA, MINMAX = 0, 1, 2, 3
 METHODS = {None: NONE, "standard": STANDARD, "ewma": EWMA, "minmax": MINMAX}
+
+# Rows of the statistics, float64 (ROWS, dim)
 COUNT = 0  # number of values
-CENTRE = 1  # mean; for min–max the minimum
-SPREAD = 2  # Σ(x − mean)² for standard; the variance for ewma; the maximum for min–max
+CENTRE = 1  # mean; for min–max the lower end of the range
+SPREAD = 2  # variance, at least the square of the floor; for min–max the upper end of the range
+WIDTH = 3  # what a difference is divided by; 0 while all values are equal
+PATIENCE = 4  # u, the factor of the limit
+LAST = 5  # the last value
+RESOLUTION = 6  # q; 0 while all values are equal
+WIDEST = 7  # the largest width so far
+FIRST = 8  # the first values, sorted
+
+FIRST_VALUES = 16
+ROWS = FIRST + FIRST_VALUES
+SUMMARY = 3  # rows that describe the channel; the others are what makes them robust
+
+LIMIT = 4.0  # in widths
+LARGEST_PATIENCE = 2.0**64
+_GROWTH = 1.0905077326652577  # 2^(1/8)
+_SHRINKAGE = 0.9170040432046712  # 2^(−1/8)
+_RANGE_STEP = 1 / 64  # of the range, per value
+_MAD_OF_NORMAL = 1.4826  # standard deviation / MAD of a normal distribution
+_FORGET_RESOLUTION = 1.0 + 1 / 1024  # per change of the value
+_PART_OF_VALUE, _PART_OF_WIDEST = 1 / 64, 1 / 16
 
 
 class Scaling(NamedTuple):
     """The scaling of the channels of a stream."""
 
     method: Any
-    statistics: Any  # (3, dim)
+    statistics: Any  # (ROWS, dim); (0, dim) for NONE
     clip: Any
 
 
 @device
-def _offset_and_width(scale, c):
-    """Offset and width of scaled = (x − offset)/width. The width is 0 while all values are equal."""
-    method, statistics, _ = scale
-    if method == STANDARD:
-        count = max(statistics[COUNT, c], 1.0)
-        return statistics[CENTRE, c], math.sqrt(statistics[SPREAD, c] / count)
-    if method == EWMA:
-        return statistics[CENTRE, c], math.sqrt(statistics[SPREAD, c])
-    return statistics[CENTRE, c], statistics[SPREAD, c] - statistics[CENTRE, c]
+def _width_for(statistics, c, value):
+    """Width for ``value``; 0 if the channel has too few values to have one."""
+    width = statistics[WIDTH, c]
+    never_changed = width == 0.0 and statistics[COUNT, c] >= FIRST_VALUES
+    return _PART_OF_VALUE * max(abs(statistics[CENTRE, c]), abs(value)) if never_changed else width
 
 
 @device
@@ -57,8 +91,8 @@ def transform(scale, x, n, out):
         value = x[n, c]
         if value == value:
             present += 1
-            offset, width = _offset_and_width(scale, c)
-            scaled = (np.float64(value) - offset) / width if width > 0.0 else 0.0
+            width = _width_for(scale.statistics, c, np.float64(value))
+            scaled = (np.float64(value) - scale.statistics[CENTRE, c]) / width if width > 0.0 else 0.0
             value = np.float32(min(max(scaled, -scale.clip), scale.clip))
         out[c] = value
     return present
@@ -69,34 +103,155 @@ def restore(scale, c, scaled):
     """Convert a scaled value of channel ``c`` to the stream's own units."""
     if scale.method == NONE:
         return scaled
-    offset, width = _offset_and_width(scale, c)
-    return np.float32(offset + np.float64(scaled) * width)
+    return np.float32(scale.statistics[CENTRE, c] + np.float64(scaled) * scale.statistics[WIDTH, c])
 
 
 @device
 def update(scale, decay, x, n):
     """Add row ``n`` of ``x`` to the statistics. ``decay``: factor of the weight of the past per sample, for
-    ewma."""
+    ewma and min–max."""
     method, statistics, _ = scale
     if method == NONE:
         return
+    if method == MINMAX:
+        for c in range(x.shape[1]):
+            _extend_range(statistics, decay, c, np.float64(x[n, c]))
+    else:
+        lowest_gain = 1.0 - decay if method == EWMA else 0.0
+        for c in range(x.shape[1]):
+            _observe(statistics, lowest_gain, c, np.float64(x[n, c]))
     for c in range(x.shape[1]):
         value = np.float64(x[n, c])
-        if not (value == value):
-            continue
-        count = statistics[COUNT, c] + 1.0
-        statistics[COUNT, c] = count
-        if method == MINMAX:
-            first = count == 1.0
-            statistics[CENTRE, c] = value if first else min(statistics[CENTRE, c], value)
-            statistics[SPREAD, c] = value if first else max(statistics[SPREAD, c], value)
-        elif method == STANDARD:
-            difference = value - statistics[CENTRE, c]
-            statistics[CENTRE, c] += difference / count
-            statistics[SPREAD, c] += difference * (value - statistics[CENTRE, c])
+        if statistics[COUNT, c] < FIRST_VALUES and value == value:
+            _observe_first(method, statistics, c, value)
+
+
+# The next functions have no branches, so that several channels are computed at once. A channel that has no
+# value, or fewer than the first values, keeps its statistics.
+
+
+@device
+def _set(statistics, row, c, learned, value):
+    """Set a statistic if the channel has learned its value."""
+    statistics[row, c] = value if learned else statistics[row, c]
+
+
+@device
+def _observe(statistics, lowest_gain, c, value):
+    """Add a value to mean and variance, cut at the limit."""
+    count, mean = statistics[COUNT, c] + 1.0, statistics[CENTRE, c]
+    learned = value == value and count > FIRST_VALUES
+    gain = max(1.0 / count, lowest_gain)
+    difference = _cut(statistics, c, learned, value - mean, LIMIT * _width_for(statistics, c, value))
+    mean += gain * difference
+    variance = (1.0 - gain) * (statistics[SPREAD, c] + gain * difference * difference)
+    floor = _floor(statistics, c, learned, mean, value)
+    variance = max(variance, floor * floor)
+    _set(statistics, COUNT, c, learned, count)
+    _set(statistics, CENTRE, c, learned, mean)
+    _set(statistics, SPREAD, c, learned, variance)
+    _set_width(statistics, c, learned, math.sqrt(variance))
+
+
+@device
+def _extend_range(statistics, decay, c, value):
+    """Shrink the range, and extend it towards a value outside."""
+    count = statistics[COUNT, c] + 1.0
+    learned = value == value and count > FIRST_VALUES
+    shrinkage = min(1.0 - decay, 0.5) * (statistics[SPREAD, c] - statistics[CENTRE, c])
+    low, high = statistics[CENTRE, c] + shrinkage, statistics[SPREAD, c] - shrinkage
+    excess = value - min(max(value, low), high)
+    excess = _cut(statistics, c, learned, excess, _RANGE_STEP * _width_for(statistics, c, value))
+    low, high = low + min(excess, 0.0), high + max(excess, 0.0)
+    _set(statistics, COUNT, c, learned, count)
+    _set(statistics, CENTRE, c, learned, low)
+    _set(statistics, SPREAD, c, learned, high)
+    _set_width(statistics, c, learned, max(high - low, _floor(statistics, c, learned, low, value)))
+
+
+@device
+def _cut(statistics, c, learned, difference, limit):
+    """Return ``difference``, cut at ±u·limit. Then update u."""
+    patience = statistics[PATIENCE, c]
+    longer, shorter = min(patience * _GROWTH, LARGEST_PATIENCE), max(patience * _SHRINKAGE, 1.0)
+    _set(statistics, PATIENCE, c, learned, longer if abs(difference) > limit else shorter)
+    return min(max(difference, -patience * limit), patience * limit)
+
+
+@device
+def _floor(statistics, c, learned, centre, value):
+    """Update q, and return the floor of the width."""
+    change, resolution = abs(value - statistics[LAST, c]), statistics[RESOLUTION, c]
+    smaller = min(_FORGET_RESOLUTION * resolution, change) if resolution > 0.0 else change
+    resolution = smaller if change > 0.0 else resolution
+    _set(statistics, LAST, c, learned, value)
+    _set(statistics, RESOLUTION, c, learned, resolution)
+    levels = max(_PART_OF_WIDEST * statistics[WIDEST, c], _PART_OF_VALUE * abs(centre))
+    return min(2.0 * resolution, max(0.5 * resolution, levels))
+
+
+@device
+def _set_width(statistics, c, learned, width):
+    """Set the width, in the stream's own units."""
+    _set(statistics, WIDTH, c, learned, width)
+    _set(statistics, WIDEST, c, learned, max(statistics[WIDEST, c], width))
+
+
+# -- the first values --------------------------------------------------------------------------------------
+
+
+@device
+def _observe_first(method, statistics, c, value):
+    """Insert one of the first values, and compute centre and spread from all of them, cut at the limit."""
+    count = np.int64(statistics[COUNT, c]) + 1
+    place = FIRST + count - 1
+    while place > FIRST and statistics[place - 1, c] > value:
+        statistics[place, c] = statistics[place - 1, c]
+        place -= 1
+    statistics[place, c] = value
+    if count == 1:
+        statistics[LAST, c] = value
+
+    median = 0.5 * (statistics[FIRST + (count - 1) // 2, c] + statistics[FIRST + count // 2, c])
+    limit = LIMIT * FIRST_VALUES / count * _first_width(statistics, c, count, median)
+    low, high = (
+        max(statistics[FIRST, c], median - limit),
+        min(statistics[FIRST + count - 1, c], median + limit),
+    )
+    mean, variance = 0.0, 0.0
+    for i in range(FIRST, FIRST + count):
+        mean += min(max(statistics[i, c], low), high)
+    mean /= count
+    for i in range(FIRST, FIRST + count):
+        difference = min(max(statistics[i, c], low), high) - mean
+        variance += difference * difference
+    centre = low if method == MINMAX else mean
+    floor = _floor(statistics, c, True, centre, value)
+    variance = max(variance / count, floor * floor)
+    statistics[COUNT, c] = count
+    statistics[CENTRE, c] = centre
+    statistics[SPREAD, c] = high if method == MINMAX else variance
+    _set_width(statistics, c, True, max(high - low, floor) if method == MINMAX else math.sqrt(variance))
+
+
+@device
+def _first_width(statistics, c, count, median):
+    """1.4826·MAD of the first values; their mean absolute deviation if the MAD is 0."""
+    below, above = FIRST + (count - 1) // 2, FIRST + (count - 1) // 2 + 1
+    smaller, larger = 0.0, 0.0  # the deviations, in ascending order: the one before, and this one
+    for _ in range(count // 2 + 1):
+        smaller = larger
+        left = median - statistics[below, c] if below >= FIRST else math.inf
+        right = statistics[above, c] - median if above < FIRST + count else math.inf
+        larger = min(left, right)
+        if left <= right:
+            below -= 1
         else:
-            # Arithmetic mean (weight 1/count) until the exponential window is full
-            gain = max(1.0 - decay, 1.0 / count)
-            difference = value - statistics[CENTRE, c]
-            statistics[CENTRE, c] += gain * difference
-            statistics[SPREAD, c] = (1.0 - gain) * (statistics[SPREAD, c] + gain * difference * difference)
+            above += 1
+    width = _MAD_OF_NORMAL * (larger if count % 2 == 1 else 0.5 * (smaller + larger))
+    if width > 0.0:
+        return width
+    total = 0.0
+    for i in range(FIRST, FIRST + count):
+        total += abs(statistics[i, c] - median)
+    return total / count

@@ -143,18 +143,18 @@ class FirstSamples:
         self,
         x: Float32,
         state: dict[str, NDArray[Any]],
-        scale_clip: float,
-        method: int,
+        scale: tuple[int, NDArray[np.float64], float],  # method, statistics, clip
         decay: float,
         seed: int,
     ) -> int:
         """Store rows of ``x`` ``(n, dim)`` until complete; then set the weights. Return the number stored."""
+        method, statistics, scale_clip = scale
         stored = kernels.collect(
             x=x,
             samples=state["samples"],
             held=self._stored,
             count=self._count,
-            statistics=state["scale.statistics"],
+            statistics=statistics,
             method=method,
             scale_clip=scale_clip,
             decay=decay,

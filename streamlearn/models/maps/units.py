@@ -158,7 +158,7 @@ class UnitModel(Model):
             "weights": state["weights"],
             "pad": self.pad,
             "measure": MEASURES[spec.distance],
-            "statistics": state["scale.statistics"],
+            "statistics": self._statistics.rows,
             **self._score_arguments,
             "method": self.method,
             "scale_clip": spec.scale_clip,
@@ -185,7 +185,7 @@ class UnitModel(Model):
         The shape is that of ``weights``. A read-only copy.
         """
         values = np.array(self.weights, order="C")
-        kernels.restore(values.reshape(-1, self.dim), self.state["scale.statistics"], self.method)
+        kernels.restore(values.reshape(-1, self.dim), self._statistics.rows, self.method)
         values.flags.writeable = False
         return values
 
@@ -209,9 +209,8 @@ class UnitModel(Model):
     def _learn(self, batch: Batch) -> WinnerOutputs:
         if self._first is None or self._first.complete:
             return self._learn_units(batch)
-        stored = self._first.store(
-            batch.x, self.state, self.spec.scale_clip, self.method, self.decay, self.spec.seed
-        )
+        scale = self.method, self._statistics.rows, self.spec.scale_clip
+        stored = self._first.store(batch.x, self.state, scale, self.decay, self.spec.seed)
         parts = [self._outputs_without_winner(batch.x[:stored])]
         return joined_outputs([*parts, self._learn_units(part(batch, stored, batch.rows))])
 

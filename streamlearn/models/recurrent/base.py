@@ -209,9 +209,10 @@ class Recurrent(Model):
         state["counters"] = np.zeros(4, np.int64)
         state["quality"] = np.zeros((5, self._target_columns))
         state["input_means"] = np.zeros((2, self.dim))
+        self._target_method = scaling.NONE if self.spec.class_count else self.method
+        self._target_statistics = self._statistics  # of targets that are samples
         self._slots = Slots(state, self.spec.keys)
-        self.ranges |= self._slots.ranges
-        self.ranges |= {
+        self.ranges |= self._slots.ranges | {
             "counters": COUNT,
             "optimizer.clock": Range(0, (1, 1, LARGEST_FLOAT)),
             "quality": Range(0, LARGEST_FLOAT),
@@ -233,13 +234,14 @@ class Recurrent(Model):
         ``kernels/recurrent/records.py``).
         """
         spec, state = self.spec, self.state
-        target_method = scaling.NONE if spec.class_count else self.method
         clip = math.inf if spec.clip is None else spec.clip
         delta = spec.delta if spec.loss == "huber" else math.inf
         common = spec.momentum, clip, delta, spec.scale_clip, self.decay
         none = np.zeros((0, WIDTH), np.float32)
         return {
-            "rule": np.array([self.method, target_method, optimizers.OPTIMIZERS[spec.optimizer], *rule]),
+            "rule": np.array(
+                [self.method, self._target_method, optimizers.OPTIMIZERS[spec.optimizer], *rule]
+            ),
             "constants": np.array([*common, *constants], np.float64),
             "layout": self._layout,
             "matrices": self._matrices,
@@ -249,8 +251,8 @@ class Recurrent(Model):
             "counters": state["counters"],
             "samples": state["samples"],
             "last_values": state["last_values"],
-            "statistics": state["scale.statistics"],
-            "target_statistics": state.get("scale.targets", state["scale.statistics"]),
+            "statistics": self._statistics.rows,
+            "target_statistics": self._target_statistics.rows,
             **self._score_arguments,
             "quality": state["quality"],
             "input_means": state["input_means"],

@@ -22,6 +22,7 @@ from ..outputs import BidirectionalRNNOutputs, RecurrentTargetOutputs
 from ..row_cost import Cost
 from ..signature import Accepts
 from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes
+from ..stream.scaling import Statistics
 from . import costs
 from .base import NO_IDS, Recurrent, RecurrentSpec, Steps, in_order
 
@@ -210,7 +211,7 @@ class BidirectionalRNN(Recurrent):
         if self.accepts_late_targets:
             state |= late
         state["last_values"] = np.full((slots, 1, self._target_columns), np.nan, np.float32)
-        state["scale.targets"] = np.zeros((3, self._target_columns))
+        self._target_statistics = self._add(Statistics("targets", self._target_method, self._target_columns))
         self.ranges |= {
             "waiting": Range(0, sum(self.spec.chunk) - 1 + self.spec.max_waiting),
             "waiting.predicted": Range(0, self.spec.max_waiting),

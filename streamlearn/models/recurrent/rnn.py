@@ -22,6 +22,7 @@ from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, Targets, joined_o
 from ..locking import locked
 from ..outputs import RecurrentTargetOutputs, RNNOutputs
 from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes
+from ..stream.scaling import Statistics
 from .base import NO_IDS, Recurrent, in_order, mean_or_nan
 from .rnn_spec import RNNSpec
 
@@ -95,7 +96,9 @@ class RNN(Recurrent):
             columns, ahead = self.dim, self.spec.horizon or 1
         else:
             columns, ahead = self._target_columns, 1
-            state["scale.targets"] = np.zeros((3, self._target_columns))
+            self._target_statistics = self._add(
+                Statistics("targets", self._target_method, self._target_columns)
+            )
         state["last_values"] = np.full((slots, ahead, columns), np.nan, np.float32)
         if self.accepts_late_targets:
             state["waiting.ids"] = np.zeros((slots, room), np.int64)
