@@ -137,19 +137,34 @@ class BidirectionalRNN(_BidirectionalRNN):
         Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
         many samples an observation counts half. Shorten it if the stream's usual behaviour changes
         faster. Range: above 0.
-    drift : {"page_hinkley", "adwin"} or None, default None
-        Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
-        ADWIN (Bifet & Gavaldà 2007). None: no detector.
+    drift : {"blocks", "page_hinkley", "adwin"} or None, default None
+        Detector of a lasting rise of the distance or error. Each processes means of blocks,
+        relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
+        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no
+        detector.
     drift_delta : float or None, default None
-        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for 'adwin'.
-        Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
-    drift_threshold : float, default 50.0
-        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a jump
-        of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer
+        Of the detector: k of 'blocks' and δ of 'page_hinkley', the rise that is ignored, in widths
+        of a block mean; the confidence δ of 'adwin'. None: 1, for 'adwin' 0.002. Range: above 0.
+    drift_threshold : float or None, default None
+        Of 'blocks' and 'page_hinkley': an alarm comes when the cumulated rise exceeds it, in widths
+        of a block mean. None: 12, which a large jump exceeds after 3 blocks. Raise it for fewer
         alarms. Range: above 0.
-    on_drift : {"freeze", "reheat"} or None, default None
-        Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'
-        starts the schedules again. Needs drift. None: only report the alarm.
+    drift_both : bool, default False
+        Whether a fall of the distance or error is an alarm, too.
+    drift_block : int, default 64
+        Samples of a block. Longer blocks detect smaller rises, later. Range: 1 to 1,048,576.
+    drift_rest : int, default 64
+        Blocks without a change until the detector is settled: at first, after an alarm, and after a
+        fall. There is no alarm before. Range: 1 to 1,048,576.
+    on_drift : {"freeze", "reheat", "reseed", "adapt"} or None, default None
+        Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,
+        'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples
+        to where the error is; 'adapt' does what the kind supports of these two. None: only report
+        the alarm.
+    drift_heat : float, default 0.1
+        How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a
+        share. A schedule that is higher stays. At 1 the model learns as if it were new. Range:
+        above 0, up to 1.
     freeze_for : int, default 1000
         Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
     freeze_missing : float or None, default None
@@ -238,10 +253,14 @@ class BidirectionalRNN(_BidirectionalRNN):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
         drift_delta: float | None = None,
-        drift_threshold: float = 50.0,
-        on_drift: Literal["freeze", "reheat"] | None = None,
+        drift_threshold: float | None = None,
+        drift_both: bool = False,
+        drift_block: int = 64,
+        drift_rest: int = 64,
+        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
@@ -292,8 +311,8 @@ class BidirectionalRNN(_BidirectionalRNN):
             Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
             has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
+            is set; not from ``predict``.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.
@@ -356,8 +375,8 @@ class BidirectionalRNN(_BidirectionalRNN):
             How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
             unknown.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
+            is set; not from ``predict``.
         sample : ndarray of int64, shape (n,)
             Number of the target's sample; −1: no sample with this id waits for a target.
         frozen : ndarray of bool, shape (n,)
@@ -396,10 +415,14 @@ class BidirectionalRNN(_BidirectionalRNN):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
         drift_delta: float | None = None,
-        drift_threshold: float = 50.0,
-        on_drift: Literal["freeze", "reheat"] | None = None,
+        drift_threshold: float | None = None,
+        drift_both: bool = False,
+        drift_block: int = 64,
+        drift_rest: int = 64,
+        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
@@ -467,19 +490,34 @@ class Cognitron(_Cognitron):
         Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
         many samples an observation counts half. Shorten it if the stream's usual behaviour changes
         faster. Range: above 0.
-    drift : {"page_hinkley", "adwin"} or None, default None
-        Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
-        ADWIN (Bifet & Gavaldà 2007). None: no detector.
+    drift : {"blocks", "page_hinkley", "adwin"} or None, default None
+        Detector of a lasting rise of the distance or error. Each processes means of blocks,
+        relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
+        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no
+        detector.
     drift_delta : float or None, default None
-        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for 'adwin'.
-        Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
-    drift_threshold : float, default 50.0
-        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a jump
-        of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer
+        Of the detector: k of 'blocks' and δ of 'page_hinkley', the rise that is ignored, in widths
+        of a block mean; the confidence δ of 'adwin'. None: 1, for 'adwin' 0.002. Range: above 0.
+    drift_threshold : float or None, default None
+        Of 'blocks' and 'page_hinkley': an alarm comes when the cumulated rise exceeds it, in widths
+        of a block mean. None: 12, which a large jump exceeds after 3 blocks. Raise it for fewer
         alarms. Range: above 0.
-    on_drift : {"freeze", "reheat"} or None, default None
-        Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'
-        starts the schedules again. Needs drift. None: only report the alarm.
+    drift_both : bool, default False
+        Whether a fall of the distance or error is an alarm, too.
+    drift_block : int, default 64
+        Samples of a block. Longer blocks detect smaller rises, later. Range: 1 to 1,048,576.
+    drift_rest : int, default 64
+        Blocks without a change until the detector is settled: at first, after an alarm, and after a
+        fall. There is no alarm before. Range: 1 to 1,048,576.
+    on_drift : {"freeze", "reheat", "reseed", "adapt"} or None, default None
+        Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,
+        'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples
+        to where the error is; 'adapt' does what the kind supports of these two. None: only report
+        the alarm.
+    drift_heat : float, default 0.1
+        How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a
+        share. A schedule that is higher stays. At 1 the model learns as if it were new. Range:
+        above 0, up to 1.
     freeze_for : int, default 1000
         Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
     freeze_missing : float or None, default None
@@ -556,10 +594,14 @@ class Cognitron(_Cognitron):
         scale: None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
         drift_delta: float | None = None,
-        drift_threshold: float = 50.0,
-        on_drift: Literal["freeze", "reheat"] | None = None,
+        drift_threshold: float | None = None,
+        drift_both: bool = False,
+        drift_block: int = 64,
+        drift_rest: int = 64,
+        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
@@ -609,8 +651,8 @@ class Cognitron(_Cognitron):
             Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
             has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
+            is set; not from ``predict``.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.
@@ -720,19 +762,34 @@ class Competitive(_Competitive):
         Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
         many samples an observation counts half. Shorten it if the stream's usual behaviour changes
         faster. Range: above 0.
-    drift : {"page_hinkley", "adwin"} or None, default None
-        Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
-        ADWIN (Bifet & Gavaldà 2007). None: no detector.
+    drift : {"blocks", "page_hinkley", "adwin"} or None, default None
+        Detector of a lasting rise of the distance or error. Each processes means of blocks,
+        relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
+        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no
+        detector.
     drift_delta : float or None, default None
-        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for 'adwin'.
-        Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
-    drift_threshold : float, default 50.0
-        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a jump
-        of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer
+        Of the detector: k of 'blocks' and δ of 'page_hinkley', the rise that is ignored, in widths
+        of a block mean; the confidence δ of 'adwin'. None: 1, for 'adwin' 0.002. Range: above 0.
+    drift_threshold : float or None, default None
+        Of 'blocks' and 'page_hinkley': an alarm comes when the cumulated rise exceeds it, in widths
+        of a block mean. None: 12, which a large jump exceeds after 3 blocks. Raise it for fewer
         alarms. Range: above 0.
-    on_drift : {"freeze", "reheat"} or None, default None
-        Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'
-        starts the schedules again. Needs drift. None: only report the alarm.
+    drift_both : bool, default False
+        Whether a fall of the distance or error is an alarm, too.
+    drift_block : int, default 64
+        Samples of a block. Longer blocks detect smaller rises, later. Range: 1 to 1,048,576.
+    drift_rest : int, default 64
+        Blocks without a change until the detector is settled: at first, after an alarm, and after a
+        fall. There is no alarm before. Range: 1 to 1,048,576.
+    on_drift : {"freeze", "reheat", "reseed", "adapt"} or None, default None
+        Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,
+        'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples
+        to where the error is; 'adapt' does what the kind supports of these two. None: only report
+        the alarm.
+    drift_heat : float, default 0.1
+        How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a
+        share. A schedule that is higher stays. At 1 the model learns as if it were new. Range:
+        above 0, up to 1.
     freeze_for : int, default 1000
         Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
     freeze_missing : float or None, default None
@@ -832,10 +889,14 @@ class Competitive(_Competitive):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
         drift_delta: float | None = None,
-        drift_threshold: float = 50.0,
-        on_drift: Literal["freeze", "reheat"] | None = None,
+        drift_threshold: float | None = None,
+        drift_both: bool = False,
+        drift_block: int = 64,
+        drift_rest: int = 64,
+        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
@@ -885,8 +946,8 @@ class Competitive(_Competitive):
             Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
             has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
+            is set; not from ``predict``.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.
@@ -990,19 +1051,34 @@ class Grossberg(_Grossberg):
         Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
         many samples an observation counts half. Shorten it if the stream's usual behaviour changes
         faster. Range: above 0.
-    drift : {"page_hinkley", "adwin"} or None, default None
-        Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
-        ADWIN (Bifet & Gavaldà 2007). None: no detector.
+    drift : {"blocks", "page_hinkley", "adwin"} or None, default None
+        Detector of a lasting rise of the distance or error. Each processes means of blocks,
+        relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
+        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no
+        detector.
     drift_delta : float or None, default None
-        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for 'adwin'.
-        Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
-    drift_threshold : float, default 50.0
-        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a jump
-        of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer
+        Of the detector: k of 'blocks' and δ of 'page_hinkley', the rise that is ignored, in widths
+        of a block mean; the confidence δ of 'adwin'. None: 1, for 'adwin' 0.002. Range: above 0.
+    drift_threshold : float or None, default None
+        Of 'blocks' and 'page_hinkley': an alarm comes when the cumulated rise exceeds it, in widths
+        of a block mean. None: 12, which a large jump exceeds after 3 blocks. Raise it for fewer
         alarms. Range: above 0.
-    on_drift : {"freeze", "reheat"} or None, default None
-        Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'
-        starts the schedules again. Needs drift. None: only report the alarm.
+    drift_both : bool, default False
+        Whether a fall of the distance or error is an alarm, too.
+    drift_block : int, default 64
+        Samples of a block. Longer blocks detect smaller rises, later. Range: 1 to 1,048,576.
+    drift_rest : int, default 64
+        Blocks without a change until the detector is settled: at first, after an alarm, and after a
+        fall. There is no alarm before. Range: 1 to 1,048,576.
+    on_drift : {"freeze", "reheat", "reseed", "adapt"} or None, default None
+        Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,
+        'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples
+        to where the error is; 'adapt' does what the kind supports of these two. None: only report
+        the alarm.
+    drift_heat : float, default 0.1
+        How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a
+        share. A schedule that is higher stays. At 1 the model learns as if it were new. Range:
+        above 0, up to 1.
     freeze_for : int, default 1000
         Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
     freeze_missing : float or None, default None
@@ -1080,10 +1156,14 @@ class Grossberg(_Grossberg):
         scale: None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
         drift_delta: float | None = None,
-        drift_threshold: float = 50.0,
-        on_drift: Literal["freeze", "reheat"] | None = None,
+        drift_threshold: float | None = None,
+        drift_both: bool = False,
+        drift_block: int = 64,
+        drift_rest: int = 64,
+        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
@@ -1132,8 +1212,8 @@ class Grossberg(_Grossberg):
             Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
             has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
+            is set; not from ``predict``.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.
@@ -1227,19 +1307,34 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
         many samples an observation counts half. Shorten it if the stream's usual behaviour changes
         faster. Range: above 0.
-    drift : {"page_hinkley", "adwin"} or None, default None
-        Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
-        ADWIN (Bifet & Gavaldà 2007). None: no detector.
+    drift : {"blocks", "page_hinkley", "adwin"} or None, default None
+        Detector of a lasting rise of the distance or error. Each processes means of blocks,
+        relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
+        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no
+        detector.
     drift_delta : float or None, default None
-        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for 'adwin'.
-        Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
-    drift_threshold : float, default 50.0
-        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a jump
-        of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer
+        Of the detector: k of 'blocks' and δ of 'page_hinkley', the rise that is ignored, in widths
+        of a block mean; the confidence δ of 'adwin'. None: 1, for 'adwin' 0.002. Range: above 0.
+    drift_threshold : float or None, default None
+        Of 'blocks' and 'page_hinkley': an alarm comes when the cumulated rise exceeds it, in widths
+        of a block mean. None: 12, which a large jump exceeds after 3 blocks. Raise it for fewer
         alarms. Range: above 0.
-    on_drift : {"freeze", "reheat"} or None, default None
-        Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'
-        starts the schedules again. Needs drift. None: only report the alarm.
+    drift_both : bool, default False
+        Whether a fall of the distance or error is an alarm, too.
+    drift_block : int, default 64
+        Samples of a block. Longer blocks detect smaller rises, later. Range: 1 to 1,048,576.
+    drift_rest : int, default 64
+        Blocks without a change until the detector is settled: at first, after an alarm, and after a
+        fall. There is no alarm before. Range: 1 to 1,048,576.
+    on_drift : {"freeze", "reheat", "reseed", "adapt"} or None, default None
+        Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,
+        'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples
+        to where the error is; 'adapt' does what the kind supports of these two. None: only report
+        the alarm.
+    drift_heat : float, default 0.1
+        How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a
+        share. A schedule that is higher stays. At 1 the model learns as if it were new. Range:
+        above 0, up to 1.
     freeze_for : int, default 1000
         Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
     freeze_missing : float or None, default None
@@ -1333,10 +1428,14 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
         drift_delta: float | None = None,
-        drift_threshold: float = 50.0,
-        on_drift: Literal["freeze", "reheat"] | None = None,
+        drift_threshold: float | None = None,
+        drift_both: bool = False,
+        drift_block: int = 64,
+        drift_rest: int = 64,
+        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
@@ -1384,8 +1483,8 @@ class GrowingNeuralGas(_GrowingNeuralGas):
             Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
             has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
+            is set; not from ``predict``.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.
@@ -1459,19 +1558,34 @@ class HammingNet(_HammingNet):
         Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
         many samples an observation counts half. Shorten it if the stream's usual behaviour changes
         faster. Range: above 0.
-    drift : {"page_hinkley", "adwin"} or None, default None
-        Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
-        ADWIN (Bifet & Gavaldà 2007). None: no detector.
+    drift : {"blocks", "page_hinkley", "adwin"} or None, default None
+        Detector of a lasting rise of the distance or error. Each processes means of blocks,
+        relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
+        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no
+        detector.
     drift_delta : float or None, default None
-        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for 'adwin'.
-        Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
-    drift_threshold : float, default 50.0
-        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a jump
-        of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer
+        Of the detector: k of 'blocks' and δ of 'page_hinkley', the rise that is ignored, in widths
+        of a block mean; the confidence δ of 'adwin'. None: 1, for 'adwin' 0.002. Range: above 0.
+    drift_threshold : float or None, default None
+        Of 'blocks' and 'page_hinkley': an alarm comes when the cumulated rise exceeds it, in widths
+        of a block mean. None: 12, which a large jump exceeds after 3 blocks. Raise it for fewer
         alarms. Range: above 0.
-    on_drift : {"freeze", "reheat"} or None, default None
-        Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'
-        starts the schedules again. Needs drift. None: only report the alarm.
+    drift_both : bool, default False
+        Whether a fall of the distance or error is an alarm, too.
+    drift_block : int, default 64
+        Samples of a block. Longer blocks detect smaller rises, later. Range: 1 to 1,048,576.
+    drift_rest : int, default 64
+        Blocks without a change until the detector is settled: at first, after an alarm, and after a
+        fall. There is no alarm before. Range: 1 to 1,048,576.
+    on_drift : {"freeze", "reheat", "reseed", "adapt"} or None, default None
+        Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,
+        'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples
+        to where the error is; 'adapt' does what the kind supports of these two. None: only report
+        the alarm.
+    drift_heat : float, default 0.1
+        How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a
+        share. A schedule that is higher stays. At 1 the model learns as if it were new. Range:
+        above 0, up to 1.
     freeze_for : int, default 1000
         Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
     freeze_missing : float or None, default None
@@ -1542,10 +1656,14 @@ class HammingNet(_HammingNet):
         scale: None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
         drift_delta: float | None = None,
-        drift_threshold: float = 50.0,
-        on_drift: Literal["freeze", "reheat"] | None = None,
+        drift_threshold: float | None = None,
+        drift_both: bool = False,
+        drift_block: int = 64,
+        drift_rest: int = 64,
+        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
@@ -1599,8 +1717,8 @@ class HammingNet(_HammingNet):
             Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
             has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
+            is set; not from ``predict``.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.
@@ -1693,19 +1811,34 @@ class Malsburg(_Malsburg):
         Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
         many samples an observation counts half. Shorten it if the stream's usual behaviour changes
         faster. Range: above 0.
-    drift : {"page_hinkley", "adwin"} or None, default None
-        Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
-        ADWIN (Bifet & Gavaldà 2007). None: no detector.
+    drift : {"blocks", "page_hinkley", "adwin"} or None, default None
+        Detector of a lasting rise of the distance or error. Each processes means of blocks,
+        relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
+        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no
+        detector.
     drift_delta : float or None, default None
-        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for 'adwin'.
-        Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
-    drift_threshold : float, default 50.0
-        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a jump
-        of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer
+        Of the detector: k of 'blocks' and δ of 'page_hinkley', the rise that is ignored, in widths
+        of a block mean; the confidence δ of 'adwin'. None: 1, for 'adwin' 0.002. Range: above 0.
+    drift_threshold : float or None, default None
+        Of 'blocks' and 'page_hinkley': an alarm comes when the cumulated rise exceeds it, in widths
+        of a block mean. None: 12, which a large jump exceeds after 3 blocks. Raise it for fewer
         alarms. Range: above 0.
-    on_drift : {"freeze", "reheat"} or None, default None
-        Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'
-        starts the schedules again. Needs drift. None: only report the alarm.
+    drift_both : bool, default False
+        Whether a fall of the distance or error is an alarm, too.
+    drift_block : int, default 64
+        Samples of a block. Longer blocks detect smaller rises, later. Range: 1 to 1,048,576.
+    drift_rest : int, default 64
+        Blocks without a change until the detector is settled: at first, after an alarm, and after a
+        fall. There is no alarm before. Range: 1 to 1,048,576.
+    on_drift : {"freeze", "reheat", "reseed", "adapt"} or None, default None
+        Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,
+        'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples
+        to where the error is; 'adapt' does what the kind supports of these two. None: only report
+        the alarm.
+    drift_heat : float, default 0.1
+        How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a
+        share. A schedule that is higher stays. At 1 the model learns as if it were new. Range:
+        above 0, up to 1.
     freeze_for : int, default 1000
         Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
     freeze_missing : float or None, default None
@@ -1787,10 +1920,14 @@ class Malsburg(_Malsburg):
         scale: None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
         drift_delta: float | None = None,
-        drift_threshold: float = 50.0,
-        on_drift: Literal["freeze", "reheat"] | None = None,
+        drift_threshold: float | None = None,
+        drift_both: bool = False,
+        drift_block: int = 64,
+        drift_rest: int = 64,
+        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
@@ -1840,8 +1977,8 @@ class Malsburg(_Malsburg):
             Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
             has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
+            is set; not from ``predict``.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.
@@ -1966,19 +2103,34 @@ class RNN(_RNN):
         Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
         many samples an observation counts half. Shorten it if the stream's usual behaviour changes
         faster. Range: above 0.
-    drift : {"page_hinkley", "adwin"} or None, default None
-        Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
-        ADWIN (Bifet & Gavaldà 2007). None: no detector.
+    drift : {"blocks", "page_hinkley", "adwin"} or None, default None
+        Detector of a lasting rise of the distance or error. Each processes means of blocks,
+        relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
+        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no
+        detector.
     drift_delta : float or None, default None
-        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for 'adwin'.
-        Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
-    drift_threshold : float, default 50.0
-        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a jump
-        of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer
+        Of the detector: k of 'blocks' and δ of 'page_hinkley', the rise that is ignored, in widths
+        of a block mean; the confidence δ of 'adwin'. None: 1, for 'adwin' 0.002. Range: above 0.
+    drift_threshold : float or None, default None
+        Of 'blocks' and 'page_hinkley': an alarm comes when the cumulated rise exceeds it, in widths
+        of a block mean. None: 12, which a large jump exceeds after 3 blocks. Raise it for fewer
         alarms. Range: above 0.
-    on_drift : {"freeze", "reheat"} or None, default None
-        Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'
-        starts the schedules again. Needs drift. None: only report the alarm.
+    drift_both : bool, default False
+        Whether a fall of the distance or error is an alarm, too.
+    drift_block : int, default 64
+        Samples of a block. Longer blocks detect smaller rises, later. Range: 1 to 1,048,576.
+    drift_rest : int, default 64
+        Blocks without a change until the detector is settled: at first, after an alarm, and after a
+        fall. There is no alarm before. Range: 1 to 1,048,576.
+    on_drift : {"freeze", "reheat", "reseed", "adapt"} or None, default None
+        Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,
+        'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples
+        to where the error is; 'adapt' does what the kind supports of these two. None: only report
+        the alarm.
+    drift_heat : float, default 0.1
+        How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a
+        share. A schedule that is higher stays. At 1 the model learns as if it were new. Range:
+        above 0, up to 1.
     freeze_for : int, default 1000
         Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
     freeze_missing : float or None, default None
@@ -2085,10 +2237,14 @@ class RNN(_RNN):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
         drift_delta: float | None = None,
-        drift_threshold: float = 50.0,
-        on_drift: Literal["freeze", "reheat"] | None = None,
+        drift_threshold: float | None = None,
+        drift_both: bool = False,
+        drift_block: int = 64,
+        drift_rest: int = 64,
+        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
@@ -2140,8 +2296,8 @@ class RNN(_RNN):
             Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
             has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
+            is set; not from ``predict``.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.
@@ -2205,8 +2361,8 @@ class RNN(_RNN):
             How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
             unknown.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
+            is set; not from ``predict``.
         sample : ndarray of int64, shape (n,)
             Number of the target's sample; −1: no sample with this id waits for a target.
         frozen : ndarray of bool, shape (n,)
@@ -2249,10 +2405,14 @@ class RNN(_RNN):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
         drift_delta: float | None = None,
-        drift_threshold: float = 50.0,
-        on_drift: Literal["freeze", "reheat"] | None = None,
+        drift_threshold: float | None = None,
+        drift_both: bool = False,
+        drift_block: int = 64,
+        drift_rest: int = 64,
+        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
@@ -2349,19 +2509,34 @@ class SOM(_SOM):
         Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
         many samples an observation counts half. Shorten it if the stream's usual behaviour changes
         faster. Range: above 0.
-    drift : {"page_hinkley", "adwin"} or None, default None
-        Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or
-        ADWIN (Bifet & Gavaldà 2007). None: no detector.
+    drift : {"blocks", "page_hinkley", "adwin"} or None, default None
+        Detector of a lasting rise of the distance or error. Each processes means of blocks,
+        relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
+        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no
+        detector.
     drift_delta : float or None, default None
-        δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for 'adwin'.
-        Larger values of Page–Hinkley's δ ignore larger slow changes. Range: above 0.
-    drift_threshold : float, default 50.0
-        λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a jump
-        of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer
+        Of the detector: k of 'blocks' and δ of 'page_hinkley', the rise that is ignored, in widths
+        of a block mean; the confidence δ of 'adwin'. None: 1, for 'adwin' 0.002. Range: above 0.
+    drift_threshold : float or None, default None
+        Of 'blocks' and 'page_hinkley': an alarm comes when the cumulated rise exceeds it, in widths
+        of a block mean. None: 12, which a large jump exceeds after 3 blocks. Raise it for fewer
         alarms. Range: above 0.
-    on_drift : {"freeze", "reheat"} or None, default None
-        Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'
-        starts the schedules again. Needs drift. None: only report the alarm.
+    drift_both : bool, default False
+        Whether a fall of the distance or error is an alarm, too.
+    drift_block : int, default 64
+        Samples of a block. Longer blocks detect smaller rises, later. Range: 1 to 1,048,576.
+    drift_rest : int, default 64
+        Blocks without a change until the detector is settled: at first, after an alarm, and after a
+        fall. There is no alarm before. Range: 1 to 1,048,576.
+    on_drift : {"freeze", "reheat", "reseed", "adapt"} or None, default None
+        Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,
+        'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples
+        to where the error is; 'adapt' does what the kind supports of these two. None: only report
+        the alarm.
+    drift_heat : float, default 0.1
+        How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a
+        share. A schedule that is higher stays. At 1 the model learns as if it were new. Range:
+        above 0, up to 1.
     freeze_for : int, default 1000
         Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
     freeze_missing : float or None, default None
@@ -2462,10 +2637,14 @@ class SOM(_SOM):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
         drift_delta: float | None = None,
-        drift_threshold: float = 50.0,
-        on_drift: Literal["freeze", "reheat"] | None = None,
+        drift_threshold: float | None = None,
+        drift_both: bool = False,
+        drift_block: int = 64,
+        drift_rest: int = 64,
+        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
         seed: int = 0,
@@ -2517,8 +2696,8 @@ class SOM(_SOM):
             Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
             has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
-            from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
+            is set; not from ``predict``.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.

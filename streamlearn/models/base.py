@@ -23,12 +23,13 @@ from .arguments import Arguments
 from .batch import Batch, Float32, Targets, part
 from .locking import locked
 from .outputs import ModelOutputs, TargetOutputs, typed
+from .reactions import Reactions
 from .serialization import Serializable
 from .signature import document
 from .spec import MAX_STATE_VALUES, Spec, decay_per_sample
 from .spec_errors import bad_spec
 from .state_checks import COUNT, Range, State
-from .stream.drift import DriftDetector
+from .stream.drift import Drift, DriftDetector
 from .stream.freeze import Freeze, Steps
 from .stream.scaling import Statistics
 from .stream.schedules import Schedules, changing
@@ -38,7 +39,7 @@ __all__ = ["MAX_STATE_VALUES", "Model", "Spec", "decay_per_sample"]
 Component = TypeVar("Component", bound="state_checks.Component")
 
 
-class Model(Arguments, Serializable, ABC):
+class Model(Arguments, Reactions, Serializable, ABC):
     """A learner: an immutable spec and a state that consists of named arrays.
 
     Every model learns sample by sample, in order. Any split of the same samples into batches gives the same
@@ -88,15 +89,12 @@ class Model(Arguments, Serializable, ABC):
         self._gate = gate.OPEN
         self._statistics = self._add(Statistics("statistics", self.method, self.dim))
         self._schedules = self._add(Schedules(self.spec.schedules))
-        self._detector: DriftDetector | None = None
-        if self.spec.drift is not None:
-            spec = self.spec
-            self._detector = self._add(DriftDetector(spec.drift, spec.drift_delta, spec.drift_threshold))
-        self._freeze: Freeze | None = None
+        self._detector = None
+        if self.spec.detector is not None:
+            self._detector = self._add(DriftDetector(Drift.of(self.spec)))
+        self._freeze = None
         if self.spec.on_drift is not None or self.spec.freeze_missing is not None:
-            self._freeze = self._add(
-                Freeze(self.spec.on_drift, self.spec.freeze_for, self.spec.freeze_missing)
-            )
+            self._freeze = self._add(Freeze(self.spec.freeze_for, self.spec.freeze_missing))
 
     def _add(self, component: Component) -> Component:
         """Add the arrays of a component to the state, with their ranges. Return the component."""
@@ -252,9 +250,8 @@ class Model(Arguments, Serializable, ABC):
             Steps(
                 learn=self._learn_part,
                 skip=self._skip_part,
-                copy_state=self.copy_state,
-                restore_state=self.replace_state,
-                reheat=self.reheat,
+                rows_to_reaction=self._rows_to_reaction,
+                react=self._react,
                 interrupted=lambda: bool(self.interrupt[0]),
             ),
         )
@@ -288,15 +285,6 @@ class Model(Arguments, Serializable, ABC):
         if rows < batch.rows:
             self._schedules.correct(part(batch, 0, rows))
 
-    def _detect_drift(self, out: NamedArrays, first: int) -> NamedArrays:
-        """Add ``drift`` to outputs with a score. ``first``: number of the first sample."""
-        if self._detector is not None and "score" in out.arrays:
-            numbers = out.arrays.get("sample")
-            if numbers is None:
-                numbers = np.arange(first, first + len(out))
-            out.arrays["drift"] = self._detector.detect(out.arrays["score"], numbers)
-        return out
-
     def _learn_late_targets(self, targets: Targets, learning: bool) -> TargetOutputs:
         """Learn targets of earlier samples (``accepts_late_targets``). Return the outputs of these samples.
 
@@ -319,9 +307,9 @@ class Model(Arguments, Serializable, ABC):
         dict
             Exponentially weighted means over recent samples (``half_life``); NaN before the first sample.
             The names depend on the kind of model. Every model adds ``schedules`` (current values by name) if
-            the spec has schedules, ``drift_alarms`` and ``last_drift`` if ``drift`` is set, and ``frozen``
-            (samples that will still not be learned) and ``frozen_samples`` (samples not learned so far) if
-            ``on_drift`` or ``freeze_missing`` is set.
+            the spec has schedules, ``drift_alarms``, ``last_drift`` and ``drift_settled`` if there is a drift
+            detector, and ``frozen`` (samples that will still not be learned) and ``frozen_samples`` (samples
+            not learned so far) if ``on_drift`` or ``freeze_missing`` is set.
         """
         quality = self._quality()
         for component in (self._detector, self._freeze):
@@ -339,6 +327,7 @@ class Model(Arguments, Serializable, ABC):
         """Start all schedules again, with the next sample at t = 0. Ends a freeze.
 
         From then on v(t) = end + (start − end)·heat·g(t), where g falls from 1 to 0 as the schedule defines.
+        Score and drift detector begin again: distances from before do not count.
 
         Parameters
         ----------
@@ -351,6 +340,9 @@ class Model(Arguments, Serializable, ABC):
             If ``heat`` is out of range, or if no parameter of this model changes over time.
         """
         self._schedules.reheat(self.validate_heat(heat))
+        self._restart_score()
+        if self._detector is not None:
+            self._detector.restart()
         if self._freeze is not None:
             self._freeze.thaw()
 

@@ -22,7 +22,7 @@ _Int64 = NDArray[np.int64]
 _Bool = NDArray[np.bool_]
 
 LABELS = "``labels`` is set"
-DRIFT = "``drift`` is set; not from ``predict``"
+DRIFT = "``drift`` or ``on_drift`` is set; not from ``predict``"
 TIMES = "the samples have times, each sample has its row, and not from ``predict``"
 FREEZE = "``on_drift`` or ``freeze_missing`` is set; not from ``predict``"
 

@@ -21,7 +21,6 @@ EXPONENTIAL = 8  # of a lane: exp, sigmoid, tanh, or a division with a square ro
 SCALAR = 4  # an operation outside of lanes, with its loads and stores
 RANDOM_ACCESS = 12  # a load and a store far from the ones before
 SCALING = 40  # of a channel: scale it and update its statistics
-COPY = 10  # of a value of the state, to memory that was not used before
 FIXED = 4000  # score, live quality and schedules
 
 _UNLISTED = 0.1  # a refusal names the parameters of the largest parts, all but this share of the cost

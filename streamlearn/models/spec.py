@@ -12,12 +12,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from .row_cost import COPY, FIXED, SCALAR, SCALING, Cost
+from .row_cost import FIXED, SCALAR, SCALING, Cost
 from .sharing import shared
 from .stream.schedules import Positive, Schedule, changing
 
 MAX_STATE_VALUES = 1 << 27  # half a gigabyte of float32: a larger spec is a mistake and would stop the daemon
-_SCORE_VALUES = 4000
 _ADWIN = 5000  # multiply-adds of a test: every cut of a window of 2⁴⁷ values
 
 
@@ -66,26 +65,47 @@ class Spec(BaseModel):
         " after so many samples an observation counts half. Shorten it if the stream's usual behaviour"
         " changes faster.",
     )
-    drift: Literal["page_hinkley", "adwin"] | None = Field(
+    drift: Literal["blocks", "page_hinkley", "adwin"] | None = Field(
         None,
-        description="Detector that watches the score for a change of the stream: Page–Hinkley (Page 1954) or"
-        " ADWIN (Bifet & Gavaldà 2007). None: no detector.",
+        description="Detector of a lasting rise of the distance or error. Each processes means of blocks,"
+        " relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley, 'adwin'"
+        " by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no detector.",
     )
     drift_delta: Positive | None = Field(
         None,
-        description="δ of the detector, in units of the score. None: 0.005 for 'page_hinkley', 0.002 for"
-        " 'adwin'. Larger values of Page–Hinkley's δ ignore larger slow changes.",
+        description="Of the detector: k of 'blocks' and δ of 'page_hinkley', the rise that is ignored, in"
+        " widths of a block mean; the confidence δ of 'adwin'. None: 1, for 'adwin' 0.002.",
     )
-    drift_threshold: Positive = Field(
-        50.0,
-        description="λ of Page–Hinkley: the alarm is raised when the cumulated deviation exceeds it. At 50 a"
-        " jump of the mean score from 0.5 to 1 is detected within about 100 samples. Raise it for fewer"
+    drift_threshold: Positive | None = Field(
+        None,
+        description="Of 'blocks' and 'page_hinkley': an alarm comes when the cumulated rise exceeds it, in"
+        " widths of a block mean. None: 12, which a large jump exceeds after 3 blocks. Raise it for fewer"
         " alarms.",
     )
-    on_drift: Literal["freeze", "reheat"] | None = Field(
+    drift_both: bool = Field(False, description="Whether a fall of the distance or error is an alarm, too.")
+    drift_block: int = Field(
+        64,
+        ge=1,
+        le=1 << 20,
+        description="Samples of a block. Longer blocks detect smaller rises, later.",
+    )
+    drift_rest: int = Field(
+        64,
+        ge=1,
+        le=1 << 20,
+        description="Blocks without a change until the detector is settled: at first, after an alarm, and"
+        " after a fall. There is no alarm before.",
+    )
+    on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = Field(
         None,
-        description="Reaction to an alarm: 'freeze' learns nothing for the next freeze_for samples, 'reheat'"
-        " starts the schedules again. Needs drift. None: only report the alarm.",
+        description="Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,"
+        " 'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples to"
+        " where the error is; 'adapt' does what the kind supports of these two. None: only report the alarm.",
+    )
+    drift_heat: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.1,
+        description="How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a"
+        " share. A schedule that is higher stays. At 1 the model learns as if it were new.",
     )
     freeze_for: int = Field(
         1000,
@@ -131,6 +151,9 @@ class Spec(BaseModel):
         """The spec as JSON."""
         return json.dumps(self.model_dump(mode="json"))
 
+    can_reseed: ClassVar[bool] = False
+    """Whether units can be moved to where the error is."""
+
     size_parameters: ClassVar[tuple[str, ...]] = ()
     """Parameters that determine the size of the state."""
 
@@ -142,17 +165,24 @@ class Spec(BaseModel):
     def row_costs(self) -> list[Cost]:
         """Return the parts of the work of one row: see ``row_cost.py``."""
         parts = [Cost(FIXED, ()), Cost(self.dim * (SCALING if self.scale else SCALAR), ("dim",))]
-        if self.drift == "adwin":
+        if self.detector == "adwin":
             parts.append(Cost(_ADWIN, ("drift",), learning=True))
-        if self.on_drift is not None:  # the state is copied, so that rows after an alarm can be taken back
-            parts.append(
-                Cost(
-                    COPY * (self.state_values + _SCORE_VALUES),
-                    ("on_drift", *self.size_parameters),
-                    learning=True,
-                )
-            )
         return parts
+
+    @property
+    def detector(self) -> Literal["blocks", "page_hinkley", "adwin"] | None:
+        """The drift detector."""
+        return "blocks" if self.drift is None and self.on_drift is not None else self.drift
+
+    @property
+    def reheats(self) -> bool:
+        """Whether an alarm raises the schedules again."""
+        return self.on_drift in ("reheat", "adapt") and bool(changing(self.schedules))
+
+    @property
+    def reseeds(self) -> bool:
+        """Whether units are moved after an alarm."""
+        return self.on_drift in ("reseed", "adapt") and self.can_reseed
 
     @property
     def state_values(self) -> int:
@@ -181,11 +211,14 @@ class Spec(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _has_an_alarm_to_answer(self) -> Self:
-        if self.on_drift is not None and self.drift is None:
-            raise ValueError(f"on_drift={self.on_drift!r} needs a drift detector: page_hinkley or adwin")
+    def _can_react_to_an_alarm(self) -> Self:
         if self.on_drift == "reheat" and not changing(self.schedules):
             raise ValueError("on_drift='reheat' needs a schedule that changes: every parameter is constant")
+        if self.on_drift == "reseed" and not self.can_reseed:
+            raise ValueError(
+                "on_drift='reseed' needs units with weights in the space of the samples: use"
+                " 'adapt', or one of the kinds som, competitive, gng"
+            )
         return self
 
 

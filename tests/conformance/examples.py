@@ -44,7 +44,7 @@ class Kind:
 
 DECAY = {"start": 0.5, "end": 0.05, "tau": 40.0}
 IN_SECONDS = {"start": 0.5, "end": 0.05, "tau": 10.0, "unit": "seconds", "form": "inverse"}
-DRIFT = {"drift": "page_hinkley", "drift_threshold": 0.5}
+DRIFT = {"drift": "blocks", "drift_block": 2, "drift_rest": 3, "drift_threshold": 0.5}
 EXAMPLES = {
     "som": Kind(
         usual={"dim": 5, "grid": (4, 5), "learning_rate": DECAY, "half_life": 50.0},
@@ -56,14 +56,14 @@ EXAMPLES = {
             {"topology": "hexagonal", "torus": True, "neighbourhood": "triangle", "distance": "manhattan"},
             {"grid": (20,), "neighbourhood": "mexican_hat", "sigma": 2.0, "distance": "chebyshev"},
             {"distance": "cosine"},
-            DRIFT,
+            {**DRIFT, "drift_both": True},
             {"learning_rate": IN_SECONDS, "sigma": {"start": 2.0, "end": 0.5, "half_life": 20.0}},
             {**DRIFT, "on_drift": "freeze", "freeze_for": 5, "scale": "standard"},
             {**DRIFT, "on_drift": "reheat", "freeze_missing": 0.3},
             {"init": "pca", "init_samples": 15, "scale": "standard", "topology": "hexagonal"},
-            {"init": "pca", "init_samples": 12, "grid": (20,), "drift": "adwin"},
+            {"init": "pca", "init_samples": 12, "grid": (20,), **DRIFT, "drift": "adwin", "drift_delta": 0.9},
             {"init": np.linspace(-3, 8, 100).reshape(4, 5, 5)},
-            {"labels": 4, "delay": 7, "drift": "adwin"},
+            {"labels": 4, "delay": 7, **DRIFT, "drift": "page_hinkley"},
         ),
         depends_on_seed=_starts_random,
     ),
@@ -79,13 +79,13 @@ EXAMPLES = {
             {"mode": "gas"},
             {"conscience": 2.0, "conscience_rate": 0.1},
             {"frequency_sensitive": True, "leak": 0.01},
-            {"drift": "adwin", "drift_delta": 0.9},
+            {**DRIFT, "drift": "adwin", "drift_delta": 0.9, "drift_both": True},
             {"init": "samples", "scale": "minmax", "conscience": 2.0},
             {"init": "range", "init_samples": 15, "scale": "ewma"},
             {"labels": 3, "delay": 30, "init": "samples", "mode": "gas"},
             {
-                "drift": "adwin",
-                "drift_delta": 0.9,
+                **DRIFT,
+                "drift": "page_hinkley",
                 "on_drift": "freeze",
                 "freeze_for": 3,
                 "freeze_missing": 0.0,

@@ -20,7 +20,7 @@ def assert_as_declared(model: Model, out: NamedArrays, cls: type[NamedArrays], l
         "": True,
         LABELS: bool(getattr(spec, "labels", None)),
         TIMES: learned and model.uses_time and not model.has_lookahead,
-        DRIFT: learned and spec.drift is not None,
+        DRIFT: learned and spec.detector is not None,
         FREEZE: learned and (spec.on_drift is not None or spec.freeze_missing is not None),
     }
     declared = {name: column for name, column in columns(cls).items() if conditions[column[1].condition]}

@@ -39,16 +39,6 @@ def test_every_kind_declares_its_cost_and_the_parameters_that_lower_it(kind):
     assert row_cost(spec) == sum(part.multiply_adds for part in parts)
 
 
-@pytest.mark.parametrize("kind", models.kinds())
-def test_a_copy_of_the_state_counts_if_an_alarm_takes_rows_back(kind):
-    usual = EXAMPLES[kind].usual
-    plain = spec_of(kind, {**usual, "drift": "page_hinkley"})
-    copying = spec_of(kind, {**usual, "drift": "page_hinkley", "on_drift": "freeze"})
-    model = models.create(kind, usual)
-    values = max(array.size for array in model.state.values())
-    assert row_cost(copying) - row_cost(plain) >= values
-
-
 def recurrent(model: Model) -> int:
     """Count the work of a recurrent net from the shapes of its parameters."""
     spec = model.spec

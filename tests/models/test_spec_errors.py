@@ -26,7 +26,11 @@ WRONG = {
     "value": ({"dim": 0}, "dim", "Input should be greater than or equal to 1"),
     "one of several": ({"grid": (3, 0)}, "grid.1", "Input should be greater than or equal to 1"),
     "of ours": ({"learning_rate": 7}, "learning_rate", "must stay within 0 … 1"),
-    "of the whole": ({"on_drift": "freeze"}, "spec", "on_drift='freeze' needs a drift detector"),
+    "of the whole": (
+        {"on_drift": "reheat", "learning_rate": 0.1, "sigma": 1},
+        "spec",
+        "on_drift='reheat' needs a schedule that changes",
+    ),
 }
 
 

@@ -1,42 +1,66 @@
-"""Drift detection on the scores, which are values in [0, 1]: Page–Hinkley and ADWIN.
+"""Drift detection on the distances or errors of a model. ``level.py`` defines the blocks and their reference.
 
-Page–Hinkley (Page 1954, "Continuous inspection schemes", as in Gama et al. 2014): m = Σ (x_t − x̄_t ∓ δ). An
-alarm is raised if m has moved from its extreme by more than λ, upwards or downwards. The detector then
-restarts.
+BLOCKS: the CUSUM of the reference itself. The other two detectors process z of each block mean, while the
+reference is settled. They begin again with the reference.
 
-ADWIN (Bifet & Gavaldà 2007): the window is an exponential histogram with buckets of 1, 2, 4, … values, at
-most five buckets of each size. It is tested every 32 values. An alarm is raised if some cut divides it into
-two parts with means that differ by more than the bound at confidence δ. The window is then emptied, so that
-one change raises one alarm.
+Page–Hinkley (Page 1954, "Continuous inspection schemes", as in Gama et al. 2014): m = Σ (z_t − z̄_t ∓ δ). An
+alarm is raised if m has moved from its extreme by more than λ. The detector then restarts.
 
-State: ``page`` float64 ``(6,)``: COUNT … LARGEST. ``window`` float64 ``(4,)``: LENGTH, SUM, SPREAD (which is
-Σ(x − mean)²), TICKS. ``buckets`` float64 ``(ROWS, 6, 2)``: sum and spread of each bucket, oldest first.
-``sizes`` int64 ``(ROWS,)``: the number of buckets of 2^row values.
+ADWIN (Bifet & Gavaldà 2007) on (z + 6)/12, which is in [0, 1]: the window is an exponential histogram with
+buckets of 1, 2, 4, … values, at most five buckets of each size. An alarm is raised if some cut divides it
+into two parts with means that differ by more than the bound at confidence δ. The window is then emptied, so
+that one change raises one alarm.
+
+Only a rise raises an alarm, unless ``both`` is true.
+
+State: ``block`` and ``reference``: see ``level.py``. ``page`` float64 ``(6,)``: COUNT … LARGEST. ``window``
+float64 ``(3,)``: LENGTH, SUM, SPREAD (which is Σ(x − mean)²). ``buckets`` float64 ``(ROWS, 6, 2)``: sum and
+spread of each bucket, oldest first. ``sizes`` int64 ``(ROWS,)``: the number of buckets of 2^row values.
+``alarms`` int64 ``(3,)``: number of alarms; number of the sample of the last alarm, −1 for none; whether the
+model has not yet reacted to the last rise.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..compiler import device, kernel
 from ..simd.elementary import log
+from . import level
+from .level import FALLEN, RISEN, Test
 
-PAGE_HINKLEY, ADWIN = 1, 2
-DETECTORS = {"page_hinkley": PAGE_HINKLEY, "adwin": ADWIN}
+BLOCKS, PAGE_HINKLEY, ADWIN = range(3)
+DETECTORS = {"blocks": BLOCKS, "page_hinkley": PAGE_HINKLEY, "adwin": ADWIN}
 
 COUNT, MEAN, UP, DOWN, LEAST, LARGEST = range(6)
-LENGTH, SUM, SPREAD, TICKS = range(4)
+LENGTH, SUM, SPREAD = range(3)
+ALARMS, LAST, PENDING = range(3)
 ROWS = 48  # buckets of up to 2⁴⁷ values
 MOST = 5  # buckets of one size
-_TEST_INTERVAL = 32  # values between two tests of ADWIN
 _SHORTEST_WINDOW = 10  # a window must be longer than this to be tested
 _SHORTEST_PART = 5  # values in each part of a cut
 
 
+class Detector(NamedTuple):
+    """The detector and its state. Arrays of other detectors are empty."""
+
+    kind: Any
+    delta: Any
+    threshold: Any
+    both: Any  # whether a fall raises an alarm, too
+    page: Any  # (6,)
+    window: Any  # (3,)
+    buckets: Any  # (ROWS, MOST + 1, 2)
+    sizes: Any  # (ROWS,)
+
+
 @device
-def _page_hinkley(page, value, delta, threshold):
+def page_hinkley(detector, value):
+    """Process a value. Returns whether it raises an alarm."""
+    page, delta = detector.page, detector.delta
     page[COUNT] += 1.0
     page[MEAN] += (value - page[MEAN]) / page[COUNT]
     deviation = value - page[MEAN]
@@ -44,16 +68,17 @@ def _page_hinkley(page, value, delta, threshold):
     page[DOWN] += deviation + delta
     page[LEAST] = min(page[LEAST], page[UP])
     page[LARGEST] = max(page[LARGEST], page[DOWN])
-    moved = max(page[UP] - page[LEAST], page[LARGEST] - page[DOWN])
-    if page[COUNT] < 30.0 or moved <= threshold:
+    moved = page[UP] - page[LEAST]
+    if detector.both:
+        moved = max(moved, page[LARGEST] - page[DOWN])
+    if page[COUNT] < 30.0 or moved <= detector.threshold:
         return False
-    restart(page)
+    _restart_page(page)
     return True
 
 
 @device
-def restart(page):
-    """Reset Page–Hinkley to its initial state."""
+def _restart_page(page):
     for i in range(page.size):
         page[i] = 0.0
     page[LEAST], page[LARGEST] = math.inf, -math.inf
@@ -93,8 +118,9 @@ def _remove_oldest(buckets, sizes, row, count):
 
 
 @device
-def _has_cut(window, buckets, sizes, delta):
+def _has_cut(detector):
     """Whether some cut gives two parts with means that differ by more than the bound ε_cut."""
+    _, delta, _, both, _, window, buckets, sizes = detector
     length = window[LENGTH]
     confidence = np.float64(log(np.float32(2.0 * np.float64(log(np.float32(length))) / delta)))
     variance = max(window[SPREAD], 0.0) / length
@@ -109,51 +135,103 @@ def _has_cut(window, buckets, sizes, delta):
                 continue
             m = 1.0 / (n0 - _SHORTEST_PART + 1.0) + 1.0 / (n1 - _SHORTEST_PART + 1.0)
             bound = math.sqrt(2.0 * m * variance * confidence) + 2.0 / 3.0 * confidence * m
-            if abs(sum0 / n0 - (window[SUM] - sum0) / n1) > bound:
+            rise = (window[SUM] - sum0) / n1 - sum0 / n0
+            if rise > bound or (both and -rise > bound):
                 return True
     return False
 
 
 @device
-def _adwin(window, buckets, sizes, value, delta):
-    _insert(window, buckets, sizes, value)
-    window[TICKS] += 1.0
-    if window[TICKS] % _TEST_INTERVAL != 0.0 or window[LENGTH] <= _SHORTEST_WINDOW:
-        return False
-    if not _has_cut(window, buckets, sizes, delta):
-        return False
+def _restart_window(window, buckets, sizes):
     for i in range(window.size):
         window[i] = 0.0
-    for row in range(ROWS):
+    for row in range(sizes.size):
         sizes[row] = 0
         for k in range(MOST + 1):
             buckets[row, k, 0], buckets[row, k, 1] = 0.0, 0.0
+
+
+@device
+def adwin(detector, value):
+    """Process a value. Returns whether it raises an alarm."""
+    window, buckets, sizes = detector.window, detector.buckets, detector.sizes
+    _insert(window, buckets, sizes, value)
+    if window[LENGTH] <= _SHORTEST_WINDOW or not _has_cut(detector):
+        return False
+    _restart_window(window, buckets, sizes)
     return True
 
 
-@kernel("void(f4[::1], i8[::1], i8, f8, f8, f8[::1], f8[::1], f8[:,:,::1], i8[::1], i8[::1], b1[::1])")
+@device
+def _restart(detector):
+    """Restart the detector without an alarm."""
+    if detector.kind == PAGE_HINKLEY:
+        _restart_page(detector.page)
+    elif detector.kind == ADWIN:
+        _restart_window(detector.window, detector.buckets, detector.sizes)
+
+
+@device
+def _test(detector, reference, mean, test):
+    """Process a block mean. Return whether it raises an alarm, and whether that is a rise."""
+    settled = level.is_settled(reference, test)
+    change, z = level.observe(reference, mean, test)
+    if not settled:
+        return False, False
+    rise = change == RISEN
+    if detector.kind == PAGE_HINKLEY:
+        rise = page_hinkley(detector, z)
+    elif detector.kind == ADWIN:
+        rise = adwin(detector, (z + level.CUT) / (2.0 * level.CUT))
+    if rise:
+        level.report(reference, mean)
+    elif change == FALLEN:
+        _restart(detector)
+    return rise or (detector.both and change == FALLEN), rise and z > 0.0
+
+
+@kernel(
+    "void(f4[::1], i8[::1], i8, f8, f8, b1, i8, i8, f8, f8,"
+    " f8[::1], f8[::1], f8[::1], f8[::1], f8[:,:,::1], i8[::1], i8[::1], b1[::1])"
+)
 def detect(
-    scores,  # (n,): NaN for a sample without a score
+    values,  # (n,): distances or errors; NaN for a sample without one
     sample,  # (n,): numbers of the samples
-    detector,
+    # Detector
+    kind,
     delta,
     threshold,
+    both,
+    # Reference
+    size,  # values in a block
+    rest,  # blocks
+    allowance,
+    limit,
+    # State
+    block,  # (2,)
+    reference,  # (16,)
     page,  # (6,)
-    window,  # (4,)
+    window,  # (3,)
     buckets,  # (ROWS, MOST + 1, 2)
     sizes,  # (ROWS,)
-    alarms,  # (2,): number of alarms; number of the sample of the last alarm
+    alarms,  # (3,)
+    # Output
     drift,  # (n,)
 ):
-    """Process the scores in order. Write to ``drift`` whether each sample raises an alarm."""
-    for n in range(scores.size):
+    """Process the values in order. Write to ``drift`` whether each sample raises an alarm."""
+    detector = Detector(kind, delta, threshold, both, page, window, buckets, sizes)
+    test = Test(rest, allowance, limit)
+    for n in range(values.size):
         drift[n] = False
-        value = np.float64(scores[n])
-        if value == value:
-            if detector == PAGE_HINKLEY:
-                drift[n] = _page_hinkley(page, value, delta, threshold)
-            else:
-                drift[n] = _adwin(window, buckets, sizes, value, delta)
-            if drift[n]:
-                alarms[0] += 1
-                alarms[1] = sample[n]
+        value = np.float64(values[n])
+        if not (value < math.inf):  # NaN and infinity
+            continue
+        level.add(block, value)
+        if block[level.VALUES] < size:
+            continue
+        drift[n], rise = _test(detector, reference, level.take_mean(block), test)
+        if drift[n]:
+            alarms[ALARMS] += 1
+            alarms[LAST] = sample[n]
+        if rise:
+            alarms[PENDING] = 1

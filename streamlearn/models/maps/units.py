@@ -68,6 +68,7 @@ class UnitSpec(Spec):
         ),
     )
 
+    can_reseed = True
     init_rules: ClassVar[tuple[str, ...]] = ("random", "range", "samples")
     size_parameters: ClassVar[tuple[str, ...]] = ("units",)
     """Parameters that determine the number of units."""

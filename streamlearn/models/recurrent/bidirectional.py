@@ -262,6 +262,11 @@ class BidirectionalRNN(Recurrent):
         return int(self._slots.count * sum(self.spec.chunk))
 
     @property
+    def _outputs_waiting(self) -> int:
+        """Number of samples that wait for their outputs."""
+        return int(self.state["waiting"].sum())
+
+    @property
     def target_dim(self) -> int:
         """Columns of ``y``."""
         return self._target_columns

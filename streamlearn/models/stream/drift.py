@@ -1,56 +1,148 @@
-"""Drift detection on the scores of a model. ``kernels/stream/drift.py`` defines the detectors."""
+"""Drift detection on the distances or errors of a model: see ``kernels/stream/drift.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels import compiler
 from ...kernels.stream import drift as kernels
-from ..state_checks import LARGEST_COUNT, Range, State
+from ...kernels.stream import level
+from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, State
 
-DELTAS = {"page_hinkley": 0.005, "adwin": 0.002}
+Name = Literal["blocks", "page_hinkley", "adwin"]
+
+ALLOWANCE, LIMIT = 1.0, 12.0  # k and h of the reference's CUSUM, in widths of a block mean
+DELTAS = {"blocks": ALLOWANCE, "page_hinkley": 1.0, "adwin": 0.002}
+
+
+class Drift(NamedTuple):
+    """Parameters of the detector, as in the spec."""
+
+    detector: Name
+    delta: float | None
+    threshold: float | None
+    both: bool
+    block: int
+    rest: int
+
+    @classmethod
+    def of(cls, spec: Any) -> Drift:
+        """Return the parameters of a spec."""
+        return cls(
+            spec.detector,
+            spec.drift_delta,
+            spec.drift_threshold,
+            spec.drift_both,
+            spec.drift_block,
+            spec.drift_rest,
+        )
 
 
 class DriftDetector:
-    """A drift detector on the scores of one model. Its arrays are part of the model's ``state``."""
+    """A drift detector on the distances or errors of one model. Its arrays are part of its ``state``."""
 
-    may_hold_inf = ("drift.page",)  # the extremes before the first score
+    may_hold_inf = ("drift.page",)  # the extremes before the first value
 
-    def __init__(self, detector: str, delta: float | None, threshold: float) -> None:
+    def __init__(self, drift: Drift) -> None:
         compiler.ready(kernels)
+        name, delta, threshold, both, block, rest = drift
+        delta = DELTAS[name] if delta is None else delta
+        threshold = LIMIT if threshold is None else threshold
         page = np.zeros(6)
         page[[kernels.LEAST, kernels.LARGEST]] = np.inf, -np.inf
+        reference = np.zeros(level.SIZE)
+        reference[level.BEFORE] = -1.0
+        own: dict[str, dict[str, NDArray[Any]]] = {
+            "page_hinkley": {"drift.page": page},
+            "adwin": {
+                "drift.window": np.zeros(3),
+                "drift.buckets": np.zeros((kernels.ROWS, kernels.MOST + 1, 2)),
+                "drift.sizes": np.zeros(kernels.ROWS, np.int64),
+            },
+        }
         self.state: dict[str, NDArray[Any]] = {
-            "drift.page": page,
-            "drift.window": np.zeros(4),
-            "drift.buckets": np.zeros((kernels.ROWS, kernels.MOST + 1, 2)),
-            "drift.sizes": np.zeros(kernels.ROWS, np.int64),
-            "drift.alarms": np.array([0, -1], np.int64),
+            "drift.block": np.zeros(2),
+            "drift.reference": reference,
+            **own.get(name, {}),
+            "drift.alarms": np.array([0, -1, 0], np.int64),
         }
+        lowest = np.zeros(level.SIZE)
+        lowest[level.BEFORE] = -1.0
         self.ranges = {
+            "drift.reference": Range(lowest, LARGEST_FLOAT),
+            "drift.block": Range(0, (LARGEST_FLOAT, block - 1)),
             "drift.sizes": Range(0, kernels.MOST),
-            "drift.alarms": Range((0, -1), LARGEST_COUNT),
+            "drift.alarms": Range((0, -1, 0), (LARGEST_COUNT, LARGEST_COUNT, 1)),
         }
-        delta = DELTAS[detector] if delta is None else delta
-        self._parameters = kernels.DETECTORS[detector], delta, threshold
+        self._block, self._alarms = self.state["drift.block"], self.state["drift.alarms"]
+        self._size, self._rest = block, rest
+        k, h = (delta, threshold) if name == "blocks" else (ALLOWANCE, LIMIT)
+        self._arguments = {
+            "kind": kernels.DETECTORS[name],
+            "delta": delta,
+            "threshold": threshold,
+            "both": both,
+            "size": block,
+            "rest": rest,
+            "allowance": k,
+            "limit": h,
+            "block": self._block,
+            "reference": reference,
+            "page": self.state.get("drift.page", np.zeros(0)),
+            "window": self.state.get("drift.window", np.zeros(0)),
+            "buckets": self.state.get("drift.buckets", np.zeros((0, 0, 0))),
+            "sizes": self.state.get("drift.sizes", np.zeros(0, np.int64)),
+            "alarms": self._alarms,
+        }
 
     def inconsistencies(self, state: State) -> Iterator[str]:
         """Describe a window of another length than its buckets."""
+        if "drift.sizes" not in state:
+            return
         values = sum(size << row for row, size in enumerate(state["drift.sizes"].tolist()))
         if state["drift.window"][kernels.LENGTH] != values:
             yield f"'drift.window' has another length than the {values} values of its buckets"
 
-    def detect(self, score: NDArray[np.float32], sample: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return whether each sample raises an alarm, ``(n,)``. ``sample`` ``(n,)``: the samples' numbers."""
-        drift = np.empty(len(score), np.bool_)
-        kernels.detect(score, sample, *self._parameters, *self.state.values(), drift)
+    @property
+    def values_left(self) -> int:
+        """Number of values until the block is complete. An alarm can come with the last of them only."""
+        return self._size - int(self._block[level.VALUES])
+
+    def detect(self, values: NDArray[np.float32], sample: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether each sample raises an alarm, ``(n,)``.
+
+        ``values`` ``(n,)``: distances or errors. ``sample`` ``(n,)``: the samples' numbers.
+        """
+        drift = np.empty(len(values), np.bool_)
+        kernels.detect(values, sample, *self._arguments.values(), drift)
         return drift
 
-    def quality(self) -> dict[str, int]:
-        """Return ``drift_alarms`` and ``last_drift``: the sample number of the last alarm, −1 for none."""
-        alarms, last = self.state["drift.alarms"].tolist()
-        return {"drift_alarms": alarms, "last_drift": last}
+    def restart(self) -> None:
+        """Begin again with an empty reference."""
+        self._block[:] = 0
+        self.state["drift.reference"][: level.BEFORE] = 0
+        for name in ("drift.page", "drift.window", "drift.buckets", "drift.sizes"):
+            if name in self.state:
+                self.state[name][...] = 0
+        if "drift.page" in self.state:
+            self.state["drift.page"][[kernels.LEAST, kernels.LARGEST]] = np.inf, -np.inf
+
+    def take_rise(self) -> bool:
+        """Return whether there was an alarm of a rise since the last call."""
+        pending = bool(self._alarms[kernels.PENDING])
+        self._alarms[kernels.PENDING] = 0
+        return pending
+
+    def quality(self) -> dict[str, Any]:
+        """Return ``drift_alarms``, ``last_drift`` and ``drift_settled``.
+
+        ``last_drift`` is the sample number of the last alarm, −1 for none. ``drift_settled``: whether the
+        reference is settled, so that a rise raises an alarm.
+        """
+        alarms, last, _ = self._alarms.tolist()
+        settled = bool(self.state["drift.reference"][level.SETTLED] >= self._rest)
+        return {"drift_alarms": alarms, "last_drift": last, "drift_settled": settled}

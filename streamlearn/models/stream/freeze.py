@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,7 @@ from streamlearn_client.outputs import NamedArrays
 from ..batch import Batch, Targets, joined_outputs, part
 from ..state_checks import LARGEST_COUNT, Range
 
-State = Mapping[str, NDArray[Any]]
-
 LEFT, COUNT = 0, 1  # samples until an alarm's freeze ends; samples not learned so far
-
-_RUN = 256  # rows learned before the test for an alarm among them
 
 
 class Steps(NamedTuple):
@@ -25,24 +21,19 @@ class Steps(NamedTuple):
 
     learn: Callable[[Batch | Targets], tuple[int, NamedArrays]]  # number of rows that were done, outputs
     skip: Callable[[Batch | Targets], tuple[int, NamedArrays]]  # the same without learning
-    copy_state: Callable[[], State]
-    restore_state: Callable[[State], None]
-    reheat: Callable[[], None]
+    rows_to_reaction: Callable[[], int]  # number of rows after which the model may react to an alarm
+    react: Callable[[], None]
     interrupted: Callable[[], bool]  # whether to end after this row
 
 
 class Freeze:
     """Selects the samples that a model learns. Its array is part of the model's ``state``.
 
-    An alarm takes effect with the next row, but it is known only after the rows of a call are learned. So
-    rows are learned in runs. After an alarm in a run the state is restored, and the run is learned again row
-    by row up to the alarm. The result has the same bits as learning one row at a time.
+    A reaction takes effect with the next row. So rows are learned in runs that end where the model may react.
     """
 
-    def __init__(
-        self, on_drift: Literal["freeze", "reheat"] | None, samples: int, max_missing: float | None
-    ) -> None:
-        self._on_drift, self._samples = on_drift, samples
+    def __init__(self, samples: int, max_missing: float | None) -> None:
+        self._samples = samples
         self._max_missing = 1.0 if max_missing is None else max_missing
         self._counts = np.zeros(2, np.int64)
         self.state: dict[str, NDArray[Any]] = {"freeze": self._counts}
@@ -55,27 +46,19 @@ class Freeze:
         """
         incomplete = self._too_few_values(batch)
         parts: list[NamedArrays] = []
-        full_run = batch.rows if self._on_drift is None else _RUN
-        row, longest = 0, full_run
+        row = 0
         while not parts or (row < batch.rows and not model.interrupted()):
             frozen = bool(self._counts[LEFT] > 0 or incomplete[row : row + 1].any())
-            stop = self._end_of_run(batch, incomplete, row, longest)
-            before = model.copy_state() if self._on_drift is not None and stop - row > 1 else None
+            stop = self._end_of_run(batch, incomplete, row, model.rows_to_reaction())
             done, out = self._process(part(batch, row, stop), frozen, model)
-            alarm = self._on_drift is not None and "drift" in out.arrays and out.arrays["drift"].any()
-            if before is not None and alarm:
-                model.restore_state(before)
-                longest = 1
-                continue
-            if alarm:
-                if self._on_drift == "freeze":
-                    self._counts[LEFT] = self._samples
-                else:
-                    model.reheat()
-                longest = full_run
+            model.react()
             parts.append(out)
             row += done
         return joined_outputs(parts)
+
+    def start(self) -> None:
+        """Freeze from the next sample on."""
+        self._counts[LEFT] = self._samples
 
     def thaw(self) -> None:
         """End a freeze."""

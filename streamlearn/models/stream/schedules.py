@@ -173,6 +173,17 @@ class Schedules:
         self._clock[:] = 0
         self._clock[kernels.HEAT] = heat
 
+    def reheat_to(self, heat: float) -> None:
+        """Restart the clock with ``heat``, unless a schedule is farther from its end than that."""
+        values = self.current()
+        shares = [
+            (values[name] - end) / (start - end)
+            for name, (start, end, *_) in zip(self._names, self._table.tolist(), strict=True)
+            if start != end
+        ]
+        if max(shares, default=0.0) < heat:
+            self.reheat(heat)
+
 
 def _in_seconds(schedule: Schedule) -> TypeGuard[Decay]:
     return isinstance(schedule, Decay) and schedule.unit == "seconds"

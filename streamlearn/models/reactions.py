@@ -1,0 +1,67 @@
+"""The drift detector of a model, and what the model does after an alarm."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamlearn_client.outputs import NamedArrays
+
+from ..kernels.stream import score
+from .stream.drift import DriftDetector
+from .stream.freeze import Freeze
+from .stream.schedules import Schedules
+
+
+class Reactions:
+    """Detects drift in the outputs of a model, and reacts as ``on_drift`` defines."""
+
+    spec: Any
+    state: dict[str, NDArray[Any]]
+    _schedules: Schedules
+    _detector: DriftDetector | None
+    _freeze: Freeze | None
+
+    def _detect_drift(self, out: NamedArrays, first: int) -> NamedArrays:
+        """Add ``drift`` to outputs with a distance or error. ``first``: number of the first sample."""
+        if self._detector is None:
+            return out
+        values = out.arrays.get("distance", out.arrays.get("error"))
+        if values is not None:
+            numbers = out.arrays.get("sample")
+            if numbers is None:
+                numbers = np.arange(first, first + len(out))
+            out.arrays["drift"] = self._detector.detect(values, numbers)
+        return out
+
+    def _rows_to_reaction(self) -> int:
+        """Return a number of rows of which only the last one can cause a reaction."""
+        if self._detector is None or self.spec.on_drift is None:
+            return sys.maxsize
+        return max(1, self._detector.values_left - self._outputs_waiting)
+
+    @property
+    def _outputs_waiting(self) -> int:
+        """Number of outputs that rows can return beside their own (``has_lookahead``)."""
+        return 0
+
+    def _react(self) -> None:
+        """React to an alarm of the last rows, as ``on_drift`` defines."""
+        if self._detector is None or self.spec.on_drift is None or not self._detector.take_rise():
+            return
+        if self.spec.on_drift == "freeze":
+            assert self._freeze is not None
+            self._freeze.start()
+            return
+        if self.spec.reheats:
+            self._schedules.reheat_to(self.spec.drift_heat)
+        self._restart_score()
+
+    def _restart_score(self) -> None:
+        """Empty the score's reference."""
+        self.state["score.reference"][:] = 0
+        self.state["score.reference"][score.NEXT] = 1.0
+        self.state["score.by_count"][...] = 0
