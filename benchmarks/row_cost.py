@@ -49,6 +49,9 @@ SPECS: dict[str, list[dict[str, Any]]] = {
     ],
     "rnn": [
         {"readout": "adam", "dim": 1, "hidden": 32, "scale": "standard"},
+        {"readout": "rls", "dim": 1, "horizon": 24, "period": 24},
+        {"readout": "rls", "dim": 16, "hidden": 0},
+        {"readout": "rls", "dim": 1, "horizon": 96, "lags": 200, "hidden": 64},
         {"readout": "adam", "dim": 8, "hidden": 128, "tbptt": (8, 32)},
         {"readout": "adam", "dim": 8, "hidden": 256, "cell": "gru", "layers": 2, "record_lags": True},
         {"readout": "adam", "dim": 8, "hidden": 64, "cell": "elman", "tbptt": (1, 200), "optimizer": "sgd"},

@@ -2028,25 +2028,47 @@ class RNN(_RNN):
     ----------
     dim : int
         Channels of a sample. Range: 1 to 1,048,576.
-    hidden : int
-        Units of a layer. More units fit more, at a cost that grows with the square. Range: 1 to
-        16,384.
-    readout : {"adam"}, default "adam"
-        How the read-out learns: 'adam', by backpropagation, together with the cells and with the
-        same optimizer.
+    hidden : int or None, default None
+        Units of a layer. More units fit more, at a cost that grows with the square. With
+        readout='rls', the units of each channel's GRU; 0: none. None: 32, and 16 for 'rls'. Range:
+        0 to 16,384.
+    readout : {"rls", "adam"} or None, default None
+        How the read-out learns: 'rls', by recursive least squares on recent values and the state of
+        a small GRU, mixed with the naive forecasts; 'adam', by backpropagation, together with the
+        cells and with the same optimizer. None: 'adam'.
     tbptt : tuple[int, int], default (16, 16)
         (k₁, k₂) of truncated backpropagation through time: one update every k₁ samples, through the
         last k₂ ≥ k₁. Equal values are cheapest. Raise k₂ if the net must remember for longer than
         16 samples. Range: each 1 to 65,536.
+    period : int or Sequence[int], default ()
+        Read-out 'rls': length of the season in samples, or of several seasons, for example 24 or
+        (24, 168) for hourly values. The season before becomes a feature and a naive forecast.
+        Range: each 1 to 65,536.
+    lags : {"auto"} or int, default "auto"
+        Read-out 'rls': number of recent values among the features. 'auto': 48, or four more than
+        the longest period of 45 to 96 samples. Range: 1 to 65,536.
+    memory : float, default 1400.0
+        Read-out 'rls': half-life of the pairs that it has learned, in samples. Shorten it if the
+        stream's dynamics change faster. Range: above 0.
+    ridge : float, default 10.0
+        Read-out 'rls': strength of the pull of its weights towards 0, where the read-out is
+        persistence. It fades with time. Range: above 0.
+    error_clip : float or None, default 2.0
+        Read-out 'rls': an error counts up to this many times its usual size. So forecasts tend
+        towards the median and rare spikes teach little: intermittent demand is forecast near 0.
+        None: no limit, and forecasts tend towards the mean. Range: above 0.
+    coverage : float, default 0.9
+        Read-out 'rls': share of samples that the band of a forecast contains. Range: above 0, below
+        1.
     target : {"next", "given", "later"}, default "next"
         What is predicted: 'next', the next sample; 'given', a y that comes with its sample;
         'later', a y that may also come later by the sample's id.
     horizon : int or None, default None
         Target 'next': samples that are forecast at once, each with its own rows of the read-out.
         None: one, without an axis for the step. Range: 1 to 65,536.
-    residual : bool, default False
+    residual : bool or None, default None
         Target 'next': the read-out is the change from the last sample, so that an untrained net
-        forecasts about the last value.
+        forecasts about the last value. None: True for readout='rls', else False.
     record_lags : bool, default False
         Whether to record the gradient's norm by lag (gradient_by_lag). Costs one more backward pass
         per update.
@@ -2212,12 +2234,18 @@ class RNN(_RNN):
         self,
         *,
         dim: int,
-        hidden: int,
-        readout: Literal["adam"] = "adam",
+        hidden: int | None = None,
+        readout: Literal["rls", "adam"] | None = None,
         tbptt: tuple[int, int] = (16, 16),
+        period: int | Sequence[int] = (),
+        lags: Literal["auto"] | int = "auto",
+        memory: float = 1400.0,
+        ridge: float = 10.0,
+        error_clip: float | None = 2.0,
+        coverage: float = 0.9,
         target: Literal["next", "given", "later"] = "next",
         horizon: int | None = None,
-        residual: bool = False,
+        residual: bool | None = None,
         record_lags: bool = False,
         cell: Literal["elman", "lstm", "gru"] = "lstm",
         layers: int = 1,
@@ -2284,6 +2312,11 @@ class RNN(_RNN):
             ``target='next'``, ``learn`` gives the forecast that was made for this sample before it
             came, and ``predict`` the forecast of the sample that follows. With ``horizon``, one row per
             step.
+        lower : ndarray of float32, shape (n, dim) or (n, horizon, dim)
+            Lower bound of the band around each forecast, which contains the share ``coverage`` of the
+            samples; NaN while there are fewer than 20 errors. Only if ``readout`` is ``'rls'``.
+        upper : ndarray of float32, shape (n, dim) or (n, horizon, dim)
+            Upper bound of the band. Only if ``readout`` is ``'rls'``.
         error : ndarray of float32, shape (n,)
             Error of the prediction: root mean square over the outputs, in their own units; for classes
             and symbols −log p in nats. NaN if there is no target or no prediction.
@@ -2324,6 +2357,11 @@ class RNN(_RNN):
             ``target='next'``, ``learn`` gives the forecast that was made for this sample before it
             came, and ``predict`` the forecast of the sample that follows. With ``horizon``, one row per
             step.
+        lower : ndarray of float32, shape (n, dim) or (n, horizon, dim)
+            Lower bound of the band around each forecast, which contains the share ``coverage`` of the
+            samples; NaN while there are fewer than 20 errors. Only if ``readout`` is ``'rls'``.
+        upper : ndarray of float32, shape (n, dim) or (n, horizon, dim)
+            Upper bound of the band. Only if ``readout`` is ``'rls'``.
         error : ndarray of float32, shape (n,)
             Error of the prediction: root mean square over the outputs, in their own units; for classes
             and symbols −log p in nats. NaN if there is no target or no prediction.
@@ -2380,12 +2418,18 @@ class RNN(_RNN):
         source: Source,
         *,
         dim: int = ...,
-        hidden: int = ...,
-        readout: Literal["adam"] = "adam",
+        hidden: int | None = ...,
+        readout: Literal["rls", "adam"] | None = None,
         tbptt: tuple[int, int] = (16, 16),
+        period: int | Sequence[int] = (),
+        lags: Literal["auto"] | int = "auto",
+        memory: float = 1400.0,
+        ridge: float = 10.0,
+        error_clip: float | None = 2.0,
+        coverage: float = 0.9,
         target: Literal["next", "given", "later"] = "next",
         horizon: int | None = None,
-        residual: bool = False,
+        residual: bool | None = None,
         record_lags: bool = False,
         cell: Literal["elman", "lstm", "gru"] = ...,
         layers: int = ...,

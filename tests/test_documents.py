@@ -111,6 +111,8 @@ def documented_outputs(model: Model, learned: bool) -> dict[str, tuple[str, str]
     spec = model.spec
     conditions = {
         "label": getattr(spec, "labels", None),
+        "lower": getattr(spec, "least_squares", False),
+        "upper": getattr(spec, "least_squares", False),
         "time": learned and model.uses_time and not model.has_lookahead,
         "drift": learned and spec.drift,
         "frozen": learned and (spec.on_drift or spec.freeze_missing is not None),

@@ -24,6 +24,7 @@ _Bool = NDArray[np.bool_]
 LABELS = "``labels`` is set"
 DRIFT = "``drift`` or ``on_drift`` is set; not from ``predict``"
 TIMES = "the samples have times, each sample has its row, and not from ``predict``"
+LEAST_SQUARES = "``readout`` is ``'rls'``"
 FREEZE = "``on_drift`` or ``freeze_missing`` is set; not from ``predict``"
 
 
@@ -206,6 +207,18 @@ class RNNOutputs(ModelOutputs):
     __slots__ = ()
 
     prediction: _Prediction
+    lower: Annotated[
+        _Float32,
+        Column(
+            ("(n, dim)", "(n, horizon, dim)"),
+            "Lower bound of the band around each forecast, which contains the share ``coverage`` of the"
+            " samples; NaN while there are fewer than 20 errors.",
+            LEAST_SQUARES,
+        ),
+    ]
+    upper: Annotated[
+        _Float32, Column(("(n, dim)", "(n, horizon, dim)"), "Upper bound of the band.", LEAST_SQUARES)
+    ]
     error: _Error
 
 
@@ -296,7 +309,12 @@ def row_bytes(model: Any) -> int:
         _, *others = shape.strip("()").split(",")
         return math.prod(length(name.strip()) for name in others if name.strip())
 
-    declared = _declared(model.outputs_class)
+    least_squares = getattr(model.spec, "least_squares", False)
+    declared = [
+        (dtype, column)
+        for dtype, column in _declared(model.outputs_class)
+        if least_squares or column.condition != LEAST_SQUARES  # bands are as large as the prediction
+    ]
     return sum(np.dtype(dtype).itemsize * max(map(values, column.shapes)) for dtype, column in declared)
 
 

@@ -44,6 +44,7 @@ class Kind:
 
 DECAY = {"start": 0.5, "end": 0.05, "tau": 40.0}
 IN_SECONDS = {"start": 0.5, "end": 0.05, "tau": 10.0, "unit": "seconds", "form": "inverse"}
+RLS = {"readout": "rls", "tbptt": (16, 16), "memory": 50.0}
 DRIFT = {"drift": "blocks", "drift_block": 2, "drift_rest": 3, "drift_threshold": 0.5}
 EXAMPLES = {
     "som": Kind(
@@ -177,6 +178,10 @@ EXAMPLES = {
                 "scale": "minmax",
                 "tbptt": (3, 3),
             },
+            {**RLS, "hidden": 3, "horizon": 3, "lags": 6, "period": 4},
+            {**RLS, "hidden": 0, "keys": 2, "period": (5, 12), "lags": 3, "error_clip": None},
+            {**RLS, "hidden": 18, "keys": 2, "horizon": 2, "lags": 2, "residual": False, "coverage": 0.5},
+            {**RLS, **DRIFT, "hidden": 2, "lags": 4, "on_drift": "freeze", "freeze_for": 5},
             {"readout": "adam", "target": "later", "classes": 4, "loss": "cross_entropy", "delay": 4},
             {
                 "readout": "adam",
@@ -196,6 +201,7 @@ EXAMPLES = {
                 "delay": 9,
             },
         ),
+        depends_on_seed=lambda net: net.spec.units > 0,
         predicted_outputs=lambda net: (
             ("prediction", "present") if net.target_dim else ("error", "score", "present")
         ),

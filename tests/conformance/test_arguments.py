@@ -12,6 +12,8 @@ import pytest
 from streamlearn import models
 from streamlearn.errors import BadSpec
 from streamlearn.kernels import compiler
+from streamlearn.kernels.forecast.records import CLIP as ERROR_CLIP
+from streamlearn.kernels.forecast.records import MISS, RIDGE
 from streamlearn.kernels.recurrent.records import CLIP, HUBER_DELTA, MOMENTUM, SCALE_CLIP
 from tests.conformance.examples import SPECS, make, stream
 
@@ -36,6 +38,7 @@ def with_distinct_schedules(example: str) -> models.Model:
 
 
 CONSTANTS = {"momentum": MOMENTUM, "clip": CLIP, "delta": HUBER_DELTA, "scale_clip": SCALE_CLIP}
+LEAST_SQUARES = {"ridge": RIDGE, "error_clip": ERROR_CLIP, "coverage": MISS}
 """Numbers of the spec of a recurrent net, with their places in the array ``constants``."""
 
 
@@ -87,6 +90,8 @@ def test_every_number_of_the_spec_reaches_the_kernel_parameter_of_its_name(examp
         for name in numbers.keys() & arguments.keys():
             if np.isscalar(arguments[name]):
                 assert np.float32(arguments[name]) == np.float32(numbers[name]), name
-        for name, index in CONSTANTS.items() if "constants" in arguments else ():
+        constants = LEAST_SQUARES if getattr(model.spec, "least_squares", False) else CONSTANTS
+        for name, index in constants.items() if "constants" in arguments else ():
             if name in numbers and (name != "delta" or model.spec.loss == "huber"):
-                assert arguments["constants"][index] == numbers[name], name
+                expected = 1 - numbers[name] if name == "coverage" else numbers[name]
+                assert arguments["constants"][index] == expected, name

@@ -93,7 +93,7 @@ def _clear_slots(slots):
 
 
 @device
-def _copy_slot(source, s, target, t):
+def copy_slot(source, s, target, t):
     """Copy slot ``s`` of one window to slot ``t`` of another."""
     for row in range(source.shape[1]):
         store(target, t, row, load(source, s, row))
@@ -148,7 +148,7 @@ def _update(net, stream, training, learning_rate):
     steps = Steps(training.replay if replayed else stream.window, training.activations)
     if replayed:
         for t in range(pairs):
-            _copy_slot(stream.window, t, training.replay, t)
+            copy_slot(stream.window, t, training.replay, t)
         for t in range(pairs):
             forward(net, steps, t)
     count, squares = backward(net, steps, pairs, training.huber_delta, training.gradients, training.lags)
@@ -166,7 +166,7 @@ def _shift_window(stream, kept_pairs):
     progress, ids, predictions = stream.progress, stream.waiting_ids, stream.predictions
     shift = progress[PAIRS] - min(progress[PAIRS], kept_pairs)
     for t in range(progress[PAIRS] - shift + progress[WAITING] + 1):
-        _copy_slot(stream.window, shift + t, stream.window, t)
+        copy_slot(stream.window, shift + t, stream.window, t)
         if t < predictions.shape[0] - shift:
             copy_values(row_of(predictions, shift + t), row_of(predictions, t))
         if t < ids.size - shift:

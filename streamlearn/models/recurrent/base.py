@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -48,8 +47,9 @@ class RecurrentSpec(base.Spec):
 
     size_parameters: ClassVar[tuple[str, ...]] = ("hidden", "layers", "keys", "delay")
 
-    hidden: int = Field(
-        ge=1,
+    hidden: int | None = Field(
+        None,
+        ge=0,
         le=1 << 14,
         description="Units of a layer. More units fit more, at a cost that grows with the square.",
     )
@@ -178,6 +178,11 @@ class RecurrentSpec(base.Spec):
         return {"learning_rate": self.learning_rate}
 
     @property
+    def units(self) -> int:
+        """Units of a layer."""
+        return 32 if self.hidden is None else self.hidden
+
+    @property
     def max_waiting(self) -> int:
         """Number of samples that may wait for their late target."""
         return (self.delay or 256) if self.target == "later" else 0
@@ -288,22 +293,7 @@ class Recurrent(Model):
         With late targets: ``expired_targets`` (samples learned without one) and ``unmatched_targets``
         (targets without a waiting sample). With ``keys``: the number of keys, and of forgotten ones.
         """
-        quality = self.state["quality"]
-        seen = quality[:, quality[evaluation.COUNT] > 0]
-        compared = quality[:, quality[evaluation.PERSISTENCE] > 0]
-        first, second = (
-            mean_or_nan(seen[row] / seen[evaluation.COUNT])
-            for row in (evaluation.ABSOLUTE, evaluation.SQUARED)
-        )
-        found: dict[str, Any] = (
-            {"log_loss": first, "accuracy": second}
-            if self.spec.class_count
-            else {
-                "mae": first,
-                "rmse": math.sqrt(second),
-                "mase": mean_or_nan(compared[evaluation.OURS] / compared[evaluation.PERSISTENCE]),
-            }
-        )
+        found = self._errors()
         counters = self.state["counters"]
         if self.accepts_late_targets:
             found["expired_targets"] = int(counters[evaluation.EXPIRED])
@@ -314,6 +304,25 @@ class Recurrent(Model):
             "gradient_norm": float(self.state["optimizer.clock"][optimizers.NORM]),
             **self._slots.quality(),
         }
+
+    def _errors(self) -> dict[str, Any]:
+        """Return the errors of the predictions: means over recent samples."""
+        quality = self.state["quality"]
+        seen = quality[:, quality[evaluation.COUNT] > 0]
+        compared = quality[:, quality[evaluation.PERSISTENCE] > 0]
+        first, second = (
+            mean_or_nan(seen[row] / seen[evaluation.COUNT])
+            for row in (evaluation.ABSOLUTE, evaluation.SQUARED)
+        )
+        return (
+            {"log_loss": first, "accuracy": second}
+            if self.spec.class_count
+            else {
+                "mae": first,
+                "rmse": math.sqrt(second),
+                "mase": mean_or_nan(compared[evaluation.OURS] / compared[evaluation.PERSISTENCE]),
+            }
+        )
 
     # -- parameters by their names in PyTorch ------------------------------------------------------------
 
@@ -429,20 +438,11 @@ class Recurrent(Model):
     def _initialize(self) -> None:
         """Draw the initial parameters: uniform in ±1/√hidden, as PyTorch."""
         generator = np.array([self.spec.seed], np.uint64)
-        bound = np.float32(1 / math.sqrt(self.spec.hidden))
+        bound = np.float32(1 / math.sqrt(self.spec.units))
         for block in self._blocks.values():
             values = np.empty(block.shape, np.float32)
             splitmix.fill_uniform(generator, -bound, bound, values.reshape(-1))
             block.pack(values, self.state["parameters"])
-
-
-def in_order(kernel: Callable[..., None], arguments: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return ``arguments`` in the order of the parameters of ``kernel``, which other names may surround.
-
-    A call with positions costs 1 µs less than one with names.
-    """
-    names = [name for name in inspect.signature(kernel).parameters if name in arguments]
-    return tuple(arguments[name] for name in names)
 
 
 def mean_or_nan(values: NDArray[np.float64]) -> float:

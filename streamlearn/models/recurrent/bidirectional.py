@@ -24,7 +24,8 @@ from ..signature import Accepts
 from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes
 from ..stream.scaling import Statistics
 from . import costs
-from .base import NO_IDS, Recurrent, RecurrentSpec, Steps, in_order
+from .base import NO_IDS, Recurrent, RecurrentSpec, Steps
+from .kernel_arguments import in_order
 
 Context = Annotated[int, Field(ge=0, le=1 << 16)]
 
@@ -41,6 +42,11 @@ class BidirectionalSpec(RecurrentSpec):
         ),
     )
 
+    hidden: int = Field(
+        ge=1,
+        le=1 << 14,
+        description="Units of a layer. More units fit more, at a cost that grows with the square.",
+    )
     target: Annotated[Literal["next", "given", "later"], Accepts('Literal["given", "later"]')] = Field(
         "given",
         description=(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import typing
 from collections.abc import Iterator
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,8 @@ from ..locking import locked
 from ..outputs import RecurrentTargetOutputs, RNNOutputs
 from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes
 from ..stream.scaling import Statistics
-from .base import NO_IDS, Recurrent, in_order, mean_or_nan
+from .base import NO_IDS, Recurrent, mean_or_nan
+from .kernel_arguments import in_order
 from .rnn_spec import RNNSpec
 
 
@@ -74,12 +76,29 @@ class RNN(Recurrent):
     """
 
     kind: ClassVar[str] = "rnn"
-    may_hold_nan = ("last_values", "predictions")  # missing values; a forecast that was not made
-    may_hold_inf = ("predictions",)  # a forecast may overflow float32
+    may_hold_nan: ClassVar[tuple[str, ...]] = (
+        "last_values",
+        "predictions",
+    )  # missing values; a forecast that was not made
+    may_hold_inf: ClassVar[tuple[str, ...]] = ("predictions",)  # a forecast may overflow float32
     Spec: ClassVar[type[base.Spec]] = RNNSpec
     plain = MappingProxyType({"readout": "adam"})
     outputs_class = RNNOutputs
     spec: RNNSpec
+
+    _by_readout: ClassVar[dict[str, type[RNN]]] = {}
+
+    def __init_subclass__(cls, readout: str | None = None, **options: Any) -> None:
+        """Register the subclass of a read-out: ``RNN(readout=…)`` creates an instance of it."""
+        super().__init_subclass__(**options)
+        if readout is not None:
+            RNN._by_readout[readout] = cls
+
+    def __new__(cls, /, **parameters: Any) -> Self:
+        """Return an instance of the subclass that the read-out needs, as ``pathlib.Path`` does."""
+        spec = cls.valid_spec(parameters)
+        chosen = cls._by_readout["rls"] if spec.least_squares else cls
+        return typing.cast("Self", super().__new__(chosen))
 
     def __init__(self, /, **parameters: Any) -> None:
         super().__init__(**parameters)
@@ -314,11 +333,11 @@ class RNN(Recurrent):
                 " sample of this stream"
             )
         width = max(self.dim, self.outputs)
-        most = _MAX_GENERATED // width
+        most = MAX_GENERATED // width
         if n > most:
             raise TooLarge(
                 f"{field} is {n}, and may be {most} at most: {field} times the model's {width} columns "
-                f"may not exceed {_MAX_GENERATED}; ask for fewer steps at a time",
+                f"may not exceed {MAX_GENERATED}; ask for fewer steps at a time",
                 most=most,
             )
         x, outputs = np.full((n, self.dim), np.nan, np.float32), self._empty_outputs(n)
@@ -381,5 +400,8 @@ class RNN(Recurrent):
 _LEARN_SAMPLES, _SKIP_SAMPLES = np.array([1, 1]), np.array([1, 0])
 _LEARN_TARGETS, _ANSWER_TARGETS = np.array([0, 1]), np.array([0, 0])
 _MAX_TEMPERATURE = float(np.finfo(np.float32).max)
-_MAX_GENERATED = 1 << 28  # numbers of one forecast or sample
+MAX_GENERATED = 1 << 28  # numbers of one forecast or sample
 _ONE, _UNUSED = np.float32(1), np.zeros(1, np.uint64)
+
+# The subclass registers itself. It is imported last, because it needs this module.
+from . import least_squares  # noqa: E402, F401

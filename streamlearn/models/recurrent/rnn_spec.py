@@ -2,28 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from ...kernels.recurrent import memory_layout
 from ...kernels.simd.lanes import WIDTH
 from .. import base
 from ..row_cost import Cost
-from . import costs
+from ..signature import Accepts
+from ..stream.schedules import Positive, Schedule
+from . import costs, forecaster_sizes
 from .base import RecurrentSpec, Steps
+
+
+def _as_periods(value: Any) -> Any:
+    """One period is a sequence of one."""
+    return (value,) if isinstance(value, int) else value
 
 
 class RNNSpec(RecurrentSpec):
     """Parameters of ``RNN``."""
 
-    readout: Literal["adam"] = Field(
-        "adam",
+    only_adam: ClassVar[tuple[str, ...]] = (
+        *(
+            "scale",
+            "cell",
+            "layers",
+            "bias",
+            "head_bias",
+            "optimizer",
+            "learning_rate",
+            "loss",
+            "target",
+            "delay",
+        ),
+        *("outputs", "symbols", "classes", "clip", "tbptt", "record_lags"),
+    )
+    only_rls: ClassVar[tuple[str, ...]] = ("period", "lags", "memory", "ridge", "error_clip", "coverage")
+
+    hidden: int | None = Field(
+        None,
+        ge=0,
+        le=1 << 14,
         description=(
-            "How the read-out learns: 'adam', by backpropagation, together with the cells and with the "
-            "same optimizer."
+            "Units of a layer. More units fit more, at a cost that grows with the square. With "
+            "readout='rls', the units of each channel's GRU; 0: none. None: 32, and 16 for 'rls'."
+        ),
+    )
+    readout: Literal["rls", "adam"] | None = Field(
+        None,
+        description=(
+            "How the read-out learns: 'rls', by recursive least squares on recent values and the state of "
+            "a small GRU, mixed with the naive forecasts; 'adam', by backpropagation, together with the "
+            "cells and with the same optimizer. None: 'adam'."
         ),
     )
     tbptt: tuple[Steps, Steps] = Field(
@@ -33,6 +67,48 @@ class RNNSpec(RecurrentSpec):
             "the last k₂ ≥ k₁. Equal values are cheapest. Raise k₂ if the net must remember for "
             "longer than 16 samples."
         ),
+    )
+    period: Annotated[tuple[Steps, ...], Accepts("int | Sequence[int]"), BeforeValidator(_as_periods)] = (
+        Field(
+            (),
+            description=(
+                "Read-out 'rls': length of the season in samples, or of several seasons, for example 24 or "
+                "(24, 168) for hourly values. The season before becomes a feature and a naive forecast."
+            ),
+        )
+    )
+    lags: Literal["auto"] | Steps = Field(
+        "auto",
+        description=(
+            "Read-out 'rls': number of recent values among the features. 'auto': 48, or four more than the "
+            "longest period of 45 to 96 samples."
+        ),
+    )
+    memory: Positive = Field(
+        1400.0,
+        description=(
+            "Read-out 'rls': half-life of the pairs that it has learned, in samples. Shorten it if the "
+            "stream's dynamics change faster."
+        ),
+    )
+    ridge: Positive = Field(
+        10.0,
+        description=(
+            "Read-out 'rls': strength of the pull of its weights towards 0, where the read-out is "
+            "persistence. It fades with time."
+        ),
+    )
+    error_clip: Positive | None = Field(
+        2.0,
+        description=(
+            "Read-out 'rls': an error counts up to this many times its usual size. So forecasts tend "
+            "towards the median and rare spikes teach little: intermittent demand is forecast near 0. "
+            "None: no limit, and forecasts tend towards the mean."
+        ),
+    )
+    coverage: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.9,
+        description="Read-out 'rls': share of samples that the band of a forecast contains.",
     )
     target: Literal["next", "given", "later"] = Field(
         "next",
@@ -48,11 +124,11 @@ class RNNSpec(RecurrentSpec):
             "read-out. None: one, without an axis for the step."
         ),
     )
-    residual: bool = Field(
-        False,
+    residual: bool | None = Field(
+        None,
         description=(
             "Target 'next': the read-out is the change from the last sample, so that an untrained net "
-            "forecasts about the last value."
+            "forecasts about the last value. None: True for readout='rls', else False."
         ),
     )
     record_lags: bool = Field(
@@ -65,6 +141,10 @@ class RNNSpec(RecurrentSpec):
 
     @model_validator(mode="after")
     def _check(self) -> RNNSpec:
+        self._check_readout()
+        if self.least_squares:
+            self._check_size("hidden, horizon, period, lags or keys")
+            return self
         k1, k2 = self.tbptt
         if k2 < k1:
             raise ValueError(
@@ -86,12 +166,28 @@ class RNNSpec(RecurrentSpec):
                 f" got target={self.target!r}. Remove residual"
             )
         self._check_symbols_and_classes()
+        self._check_size("hidden, layers, k2, keys, horizon or delay")
+        return self
+
+    def _check_readout(self) -> None:
+        """Raise ValueError for a parameter that the read-out does not have."""
+        own, other = ("rls", "adam") if self.least_squares else ("adam", "rls")
+        names = self.only_adam if self.least_squares else self.only_rls
+        given = [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
+        if given:
+            raise ValueError(
+                f"readout={own!r} has no {' and no '.join(given)}: remove"
+                f" {'it' if len(given) == 1 else 'them'}, or set readout={other!r}"
+            )
+        if self.hidden == 0 and not self.least_squares:
+            raise ValueError("hidden=0 needs readout='rls'; with readout='adam' it must be at least 1")
+
+    def _check_size(self, parameters: str) -> None:
         if self.state_values > base.MAX_STATE_VALUES:
             raise ValueError(
                 f"the state of the network has more than {base.MAX_STATE_VALUES} values;"
-                " use a smaller hidden, layers, k2, keys, horizon or delay"
+                f" use a smaller {parameters}"
             )
-        return self
 
     def _check_symbols_and_classes(self) -> None:
         cross_entropy = self.loss == "cross_entropy"
@@ -114,6 +210,8 @@ class RNNSpec(RecurrentSpec):
     @property
     def state_values(self) -> int:
         """Number of values in the large arrays of the state and of the scratch memory."""
+        if self.least_squares:
+            return forecaster_sizes.state_values(self)
         layout, _ = self.layout
         rows = 3 * int(layout[memory_layout.PARAMETER_ROWS])
         rows += self.window_slots * int(
@@ -126,6 +224,8 @@ class RNNSpec(RecurrentSpec):
 
         A late target completes its own pair and all that waited for it.
         """
+        if self.least_squares:
+            return [*base.Spec.row_costs(self), *forecaster_sizes.row_costs(self)]
         k1, k2 = self.tbptt
         layout = self.layout
         forward, backward = costs.forward(layout), costs.backward(layout)
@@ -142,6 +242,23 @@ class RNNSpec(RecurrentSpec):
         ]
 
     @property
+    def least_squares(self) -> bool:
+        """Whether the read-out learns by recursive least squares."""
+        return self.readout == "rls"
+
+    @property
+    def units(self) -> int:
+        """Units of a layer."""
+        if self.hidden is None and self.least_squares:
+            return forecaster_sizes.UNITS
+        return super().units
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        """Parameters that may change over the stream; none with least squares."""
+        return {} if self.least_squares else super().schedules
+
+    @property
     def class_count(self) -> int | None:
         """Number of classes that a forecast has probabilities of; None if it consists of values."""
         if self.loss != "cross_entropy":
@@ -156,10 +273,10 @@ class RNNSpec(RecurrentSpec):
         return memory_layout.network_layout(
             self.cell,
             self.dim,
-            self.hidden,
+            self.units,
             self.layers,
             outputs,
-            residual=self.residual,
+            residual=bool(self.residual),
             symbols=self.symbols,
             classes=self.class_count is not None,
             bias=self.bias,

@@ -1,0 +1,325 @@
+"""The forecaster: naive forecasts, a read-out that learns by least squares, and their mix, for each channel.
+
+Order within a sample, for each channel:
+
+1. Compare the forecasts that samples t − 1 … t − H made for this one: live quality, weights of the mix,
+   bands.
+2. Add the value to the history, the mean and the scale. A missing value becomes the forecast.
+3. Complete the pair of sample t − H: learn the read-out, and every k₁ pairs the GRU.
+4. Write the features z_t, step the GRU, and forecast x_{t+1} … x_{t+H}.
+
+The target of horizon h is (x_{t+h} − x_t)/s_t and the forecast x_t + s_t·(W z_t)_h, with W = 0 at first: the
+read-out begins as persistence. All statistics are those of before sample t where they scale or score it.
+
+Many streams share read-out, GRU, mix, bands, score and quality. Each has values, scale and hidden
+states of its own. A pair of any stream is one pair of the shared read-out.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..compiler import device, kernel
+from ..recurrent.memory_layout import ACTIVATION_ROWS, PARAMETER_ROWS, WINDOW_ROWS
+from ..recurrent.network import clear_rows
+from ..recurrent.records import Steps
+from ..recurrent.windows import PAIRS, SINCE, WAITING
+from ..simd.lanes import canonical_nan
+from ..simd.views import row_of, rows_of, slots_of
+from ..stream import gate as gates
+from ..stream import score as scores
+from ..stream.interrupt import requested
+from ..stream.score import Score
+from . import state_net
+from .channel import Vectors, add_value, clear_origin, compare, complete_pair, forecast, rounded
+from .mix import COUNT, SUM
+from .records import (
+    FEATURES,
+    HALF_WIDTH,
+    HIDDEN,
+    HORIZON,
+    K1,
+    K2,
+    MIXED,
+    NONE,
+    RATE,
+    Arrays,
+    Rule,
+    channel_of,
+    mix_of,
+)
+from .state_net import Networks, Scratch
+
+# mode, int64 (2,): 1 to learn, 0 to watch: nothing that is learned changes, except the live quality; 1 for
+# the forecasts after each sample as outputs, 0 for those before it
+LEARNING, AFTER = range(2)
+
+_LARGEST_RATIO = 1e15  # of an error to its usual size; its square is a float32
+_NAN = np.float32(np.nan)
+
+
+class Outputs(NamedTuple):
+    """Outputs that every row has."""
+
+    prediction: Any  # (n, horizon, channels)
+    lower: Any  # (n, horizon, channels)
+    upper: Any  # (n, horizon, channels)
+    error: Any  # (n,)
+    score: Any  # (n,)
+    present: Any  # (n,)
+
+
+def scratch_rows(layout, k2: int) -> int:
+    """Return the number of rows of ``scratch``."""
+    return int(layout[PARAMETER_ROWS] + (k2 + 2) * layout[WINDOW_ROWS] + max(k2, 1) * layout[ACTIVATION_ROWS])
+
+
+def vector_values(horizon: int, features: int) -> int:
+    """Return the number of values of ``vectors``."""
+    return 2 * horizon + features
+
+
+@kernel(
+    "i8(f4[:,::1], i8[::1], b1[::1], f4[:,::1], i8[::1],"
+    " i8[::1], f8[::1], i8[::1],"
+    " f8[:,:,::1], f8[:,:,::1], f8[:,::1], i8[:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,::1],"
+    " f4[:,:,::1], f4[:,:,::1], i8[:,::1], f8[:,::1],"
+    " i8[::1], f8[:,:,::1], i8[:,:,::1], f8[:,:,::1], f8[:,:,:,::1], f8[:,:,:,::1], f4[:,:,:,:,::1],"
+    " i8[::1], i8[:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f8[:,::1], i8[:,::1], i8[:,::1],"
+    " f4[:,:,:,:,::1],"
+    " f8[::1], f4[:,::1], i8, f8, f8[:,::1], i8[::1],"
+    " f4[:,::1], f8[::1], u1[::1], f8[::1],"
+    " f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
+)
+def learn(
+    # The rows
+    x,  # (n, channels)
+    slots,  # (n,): slot of each sample's stream
+    new_stream,  # (n,): whether the sample is the first of a new stream
+    extra,  # (n, EXTRA)
+    mode,  # (2,)
+    # The rule: see records.py
+    rule,  # (8,)
+    constants,  # (9,)
+    periods,  # (periods,)
+    # Shared by all streams: see records.py
+    weights,  # (channels, features, horizon)
+    covariance,  # (channels, features, features)
+    error_size,  # (channels, horizon)
+    pairs,  # (channels, 2)
+    losses,  # (channels, horizon, experts)
+    mix_weights,  # (channels, horizon, experts)
+    mix_errors,  # (channels, horizon, 2)
+    band_errors,  # (channels, horizon, ring)
+    band_ordered,  # (channels, horizon, ring)
+    band_counts,  # (channels, horizon)
+    band_miss,  # (channels, horizon)
+    # The streams: see records.py
+    position,  # (slots,): number of the next sample
+    history,  # (slots, channels, depth)
+    first,  # (slots, channels, 1)
+    statistics,  # (slots, channels, 5)
+    feature_rows,  # (slots, channels, horizon, features)
+    origins,  # (slots, channels, horizon, 3)
+    forecasts,  # (slots, channels, horizon, 3, horizon)
+    # The GRUs: see state_net.py
+    layout,  # (16,)
+    matrices,  # (3, 13)
+    parameters,  # (channels, PARAMETER_ROWS, 16); no rows without hidden units
+    mean,  # likewise
+    square,  # likewise
+    clock,  # (channels, 3)
+    counters,  # (channels, 2)
+    progress,  # (slots, 3): see recurrent/windows.py
+    window,  # (slots, channels, k2 + horizon + 1, WINDOW_ROWS, 16); no slots without hidden units
+    # Score and live quality
+    score_reference,  # see stream/score.py
+    score_by_count,
+    score_columns,
+    score_decay,
+    quality,  # (5, horizon·channels): see recurrent/evaluation.py
+    samples,  # (1,): number of samples so far
+    # Scratch, interrupt and outputs
+    scratch,  # (scratch_rows, 16)
+    vectors,  # (vector_values,)
+    interrupt,  # see interrupt.py
+    gate,  # (4,): see stream/gate.py
+    prediction,  # (n, horizon, channels)
+    lower,  # (n, horizon, channels)
+    upper,  # (n, horizon, channels)
+    error,  # (n,)
+    score,  # (n,)
+    present,  # (n,)
+    watched,  # (n,)
+    contribution,  # (n, channels); (0, channels) if nobody needs it
+):
+    """Learn samples in order, or watch them.
+
+    Return the number of rows done: all, or fewer if ``interrupt`` is set.
+    """
+    own_rule = Rule(rule, constants, periods)
+    arrays = Arrays(
+        weights, covariance, error_size, pairs, losses, mix_weights, mix_errors, band_errors, band_ordered,
+        band_counts, band_miss, history, first, statistics, feature_rows, origins, forecasts,
+    )  # fmt: skip
+    networks = Networks(layout, matrices, parameters, mean, square, clock, counters, window)
+    horizon, learning, after = rule[HORIZON], mode[LEARNING] == 1, mode[AFTER] == 1
+    window_rows, end = layout[WINDOW_ROWS], layout[PARAMETER_ROWS]
+    gradient, states = rows_of(scratch, 0, end), rows_of(scratch, end, window_rows)
+    end += window_rows
+    replay = slots_of(scratch, end, rule[K2] + 1, window_rows)
+    end += (rule[K2] + 1) * window_rows
+    activations = slots_of(scratch, end, max(rule[K2], np.int64(1)), layout[ACTIVATION_ROWS])
+    own_scratch = Scratch(Steps(replay, activations), states, gradient)
+    own_vectors = Vectors(
+        rows_of(vectors, 0, horizon),
+        rows_of(vectors, horizon, horizon),
+        rows_of(vectors, 2 * horizon, rule[FEATURES]),
+    )
+    outputs = Outputs(prediction, lower, upper, error, score, present)
+    histogram = Score(score_reference, score_by_count, score_columns, score_decay)
+    for n in range(x.shape[0]):
+        slot = slots[n]
+        if new_stream[n]:
+            _reset_stream(arrays, networks, position, progress, slot)
+        number = position[slot]
+        if not after:
+            _write_forecasts(arrays, slot, number, outputs, n)
+        _write_error(arrays, x, slot, number, histogram, outputs, n)
+        if contribution.shape[0] > 0:
+            _write_contribution(arrays, x, slot, number, row_of(contribution, n), n)
+        learned = learning and gates.admits(gate, score[n])
+        watched[n] = not learned
+        complete = number >= horizon
+        for c in range(x.shape[1]):
+            value, channel = np.float64(x[n, c]), channel_of(arrays, slot, c)
+            if value == value:
+                compare(own_rule, arrays, channel, c, number, value, learned, quality)
+            change = add_value(own_rule, channel, number, value, learned)
+            t = progress[slot, PAIRS] + progress[slot, WAITING]
+            if complete:
+                complete_pair(
+                    own_rule, arrays, networks, channel, slot, c, number, progress, learned, own_vectors
+                )
+            forecast(
+                own_rule,
+                arrays,
+                networks,
+                slot,
+                c,
+                number,
+                t,
+                change,
+                row_of(extra, n),
+                own_scratch,
+                own_vectors,
+            )
+        if learned:
+            scores.observe(histogram, error[n], np.int64(present[n]))
+        if rule[HIDDEN] > 0:
+            _advance_windows(own_rule, networks, slot, complete, progress, learned, own_scratch)
+        position[slot] += 1
+        samples[0] += 1
+        if after:
+            _write_forecasts(arrays, slot, number + 1, outputs, n)
+        if requested(interrupt):
+            return n + 1
+    return x.shape[0]
+
+
+@device
+def _reset_stream(arrays, networks, position, progress, slot):
+    """Clear a stream for a new key."""
+    position[slot] = 0
+    for i in range(progress.shape[1]):
+        progress[slot, i] = 0
+    for c in range(arrays.first.shape[1]):
+        channel = channel_of(arrays, slot, c)
+        channel.first[0] = NONE
+        for i in range(channel.statistics.size):
+            channel.statistics[i] = 0.0
+        for i in range(channel.history.size):
+            channel.history[i] = 0.0
+        for h in range(channel.origins.shape[0]):
+            clear_origin(channel, h)
+        if networks.window.shape[2] > 0:
+            clear_rows(row_of(row_of(row_of(networks.window, slot), c), np.int64(0)))
+
+
+@device
+def _write_forecasts(arrays, slot, number, outputs, n):
+    """Write the forecasts that sample ``number`` − 1 made; NaN before the first value."""
+    horizon = outputs.prediction.shape[1]
+    for c in range(outputs.prediction.shape[2]):
+        channel = channel_of(arrays, slot, c)
+        made = channel.first[0] != NONE and number > channel.first[0]
+        forecasts = row_of(channel.forecasts, (number - 1) % horizon)
+        for h in range(horizon):
+            middle = np.float64(forecasts[MIXED, h])
+            half = np.float64(forecasts[HALF_WIDTH, h])
+            outputs.prediction[n, h, c] = forecasts[MIXED, h] if made else _NAN
+            outputs.lower[n, h, c] = canonical_nan(rounded(middle - half) if made else _NAN)
+            outputs.upper[n, h, c] = canonical_nan(rounded(middle + half) if made else _NAN)
+
+
+@device
+def _write_error(arrays, x, slot, number, histogram, outputs, n):
+    """Write the error of the first step, its score, and how many values are present."""
+    total, compared, present = 0.0, np.int64(0), 0
+    for c in range(x.shape[1]):
+        channel, value = channel_of(arrays, slot, c), np.float64(x[n, c])
+        if value == value:
+            present += 1
+            if channel.first[0] != NONE:
+                row = (number - 1) % channel.origins.shape[0]
+                difference = np.float64(channel.forecasts[row, MIXED, 0]) - value
+                total += difference * difference
+                compared += 1
+    outputs.error[n] = np.float32(math.sqrt(total / compared)) if compared > 0 else _NAN
+    outputs.score[n] = scores.rank(histogram, outputs.error[n], compared)
+    outputs.present[n] = present
+
+
+@device
+def _write_contribution(arrays, x, slot, number, contribution, n):
+    """Write (e/σ)² of each channel over its sum; σ is its recent mean |error|. 0 without a forecast."""
+    total = 0.0
+    for c in range(x.shape[1]):
+        channel, value, errors = channel_of(arrays, slot, c), np.float64(x[n, c]), mix_of(arrays, c).errors
+        contribution[c] = np.float32(0.0)
+        if value == value and channel.first[0] != NONE and errors[0, SUM] > 0.0:
+            row = (number - 1) % channel.origins.shape[0]
+            ratio = (
+                abs(np.float64(channel.forecasts[row, MIXED, 0]) - value) * errors[0, COUNT] / errors[0, SUM]
+            )
+            ratio = min(ratio, _LARGEST_RATIO)
+            contribution[c] = np.float32(ratio * ratio)
+            total += ratio * ratio
+    if total > 0.0:
+        for c in range(contribution.size):
+            contribution[c] = np.float32(np.float64(contribution[c]) / total)
+
+
+@device
+def _advance_windows(rule, networks, slot, complete, progress, learned, scratch):
+    """Count the new step and the complete pair. After every k₁ pairs, update the GRUs."""
+    k1, k2 = rule.sizes[K1], rule.sizes[K2]
+    progress[slot, WAITING] += 1
+    if not complete:
+        return
+    progress[slot, WAITING] -= 1
+    progress[slot, PAIRS] += 1
+    progress[slot, SINCE] += 1
+    if progress[slot, SINCE] < k1:
+        return
+    count = progress[slot, PAIRS]
+    kept = min(count, k2 - k1)
+    for c in range(networks.parameters.shape[0]):
+        if learned:
+            state_net.learn(networks, slot, c, count, rule.constants[RATE], scratch)
+        state_net.drop_pairs(networks, slot, c, count - kept, kept + progress[slot, WAITING])
+    progress[slot, PAIRS] = kept
+    progress[slot, SINCE] = 0

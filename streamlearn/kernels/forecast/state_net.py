@@ -1,0 +1,151 @@
+"""A small GRU per channel, whose state is among the features. It learns by TBPTT through the read-out.
+
+Its inputs are (x_t − x_{t−1})/2s cut to ±3, (x_t − μ)/4s cut to ±6, and the further features of the sample.
+The loss of a pair is that of the read-out, divided by σ_h and by the number of horizons, so that its gradient
+with respect to the state h_t is
+
+    ∂L/∂h_t = −Σ_h W_h (e_h, cut to ±2σ_h)/(σ_h H)
+
+with W as it stood when the pair was complete. Every k₁ pairs there is one step of Adam on the mean over the
+last k₂ pairs. The window is run again with the current parameters before it (see ``recurrent/tbptt.py``).
+Cells, products and optimizer are those of ``kernels/recurrent``; a slot of the window has the inputs, ∂L/∂h_t
+(in the rows of the targets) and h_{t−1}.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..compiler import device
+from ..recurrent import optimizers
+from ..recurrent.memory_layout import BLOCKS, SOURCE, STATE, TARGET
+from ..recurrent.memory_layout import HIDDEN as UNITS
+from ..recurrent.network import clear_rows, step_cell, step_cell_back, sum_of_squares
+from ..recurrent.optimizers import Optimizer
+from ..recurrent.products import add_transposed_product, write_gradient
+from ..recurrent.records import Net, Steps
+from ..recurrent.windows import copy_slot
+from ..simd.lanes import load, store
+from ..simd.rows import zero_norm
+from ..simd.views import row_of, rows_of, values_of
+from .rls import SMALLEST_ERROR
+
+_CUT = 2.0  # errors in the gradient are cut to this many times σ
+_NORM = 1.0  # the gradient is scaled down to it
+_CHANGE_LIMIT, _LEVEL_LIMIT = 6.0, 6.0
+
+
+class Networks(NamedTuple):
+    """The GRUs of all channels and streams."""
+
+    layout: Any  # (16,): see recurrent/memory_layout.py
+    matrices: Any  # (3, 13), likewise
+    parameters: Any  # (channels, PARAMETER_ROWS, 16)
+    mean: Any  # Adam's moments, as the parameters
+    square: Any
+    clock: Any  # (channels, 3): of the optimizer
+    counters: Any  # (channels, 2): of the optimizer
+    window: (
+        Any  # (slots, channels, k2 + horizon + 1, WINDOW_ROWS, 16): pairs, waiting samples, h after the last
+    )
+
+
+class Scratch(NamedTuple):
+    """Memory of an update."""
+
+    steps: Any  # Steps (k2 + 1, …), (k2, …)
+    states: Any  # (WINDOW_ROWS, 16): gradients of the values of a slot
+    gradient: Any  # (PARAMETER_ROWS, 16): 0 in the rows of the unused read-out
+
+
+@device
+def step(networks, slot, c, t, scale, change, level, extra, scratch, z, first):
+    """Run slot ``t`` of the window on the inputs, and write the state to ``z`` from ``first`` on.
+
+    ``change`` and ``level`` are those of the sample, in the units of the stream.
+    """
+    window = rows_of(row_of(row_of(networks.window, slot), c), t, np.int64(2))
+    inputs = values_of(window, np.int64(0), np.int64(0))
+    known = scale > 0.0
+    inputs[0] = np.float32(_limited(change / scale, _CHANGE_LIMIT) / 2.0 if known else 0.0)
+    inputs[1] = np.float32(_limited(level / (4.0 * scale), _LEVEL_LIMIT) if known else 0.0)
+    for k in range(extra.size):
+        inputs[2 + k] = np.float32(extra[k])
+    net = Net(networks.layout, networks.matrices, row_of(networks.parameters, c))
+    step_cell(net, np.int64(0), Steps(window, scratch.steps.activations), np.int64(0))
+    state = values_of(window, np.int64(1), networks.layout[STATE])
+    for j in range(networks.layout[UNITS]):
+        z[first + j] = np.float64(state[j])
+
+
+@device
+def set_gradient(networks, slot, c, t, read_out, errors, first):
+    """Write ∂L/∂h of slot ``t``.
+
+    ``errors`` ``(horizon,)`` are NaN where the target is missing. ``first``: row of W of the first unit.
+    """
+    gradient = values_of(row_of(row_of(networks.window, slot), c), t, networks.layout[TARGET])
+    for j in range(networks.layout[UNITS]):
+        weights, total = row_of(read_out.weights, first + j), 0.0
+        for h in range(errors.size):
+            size = max(read_out.error_size[h], SMALLEST_ERROR / _CUT)
+            if errors[h] == errors[h]:
+                total -= weights[h] * _limited(errors[h], _CUT * size) / (size * errors.size)
+        gradient[j] = np.float32(_limited(total, 1e6))
+
+
+@device
+def clear_gradient(networks, slot, c, t):
+    """Set ∂L/∂h of slot ``t`` to 0."""
+    gradient = values_of(row_of(row_of(networks.window, slot), c), t, networks.layout[TARGET])
+    for j in range(networks.layout[UNITS]):
+        gradient[j] = np.float32(0.0)
+
+
+@device
+def learn(networks, slot, c, pairs, rate, scratch):
+    """Take one step of Adam on the mean gradient of the first ``pairs`` slots."""
+    layout, steps = networks.layout, scratch.steps
+    net = Net(layout, networks.matrices, row_of(networks.parameters, c))
+    window = row_of(row_of(networks.window, slot), c)
+    for t in range(pairs):
+        copy_slot(window, t, steps.window, t)
+    for t in range(pairs):
+        step_cell(net, np.int64(0), steps, t)
+    clear_rows(scratch.states)
+    recurrent = np.int64(1)
+    first, share = networks.matrices[recurrent, SOURCE], np.float32(1.0 / pairs)
+    for t in range(pairs - 1, -1, -1):
+        for row in range(networks.matrices[recurrent, BLOCKS]):
+            given = share * load(steps.window, t, layout[TARGET] + row)
+            store(scratch.states, first + row, load(scratch.states, first + row) + given)
+        step_cell_back(net, np.int64(0), steps, t, scratch.states)
+        add_transposed_product(net, recurrent, row_of(steps.activations, t), t, scratch.states)
+    norm = zero_norm()
+    for i in range(2):
+        norm = write_gradient(net, i, steps, pairs, scratch.gradient, norm)
+    optimizer = Optimizer(
+        optimizers.ADAM,
+        row_of(networks.mean, c),
+        row_of(networks.square, c),
+        row_of(networks.clock, c),
+        row_of(networks.counters, c),
+        np.float32(0.0),
+        _NORM,
+    )
+    optimizers.update(optimizer, net.parameters, scratch.gradient, sum_of_squares(norm), np.float32(rate))
+
+
+@device
+def drop_pairs(networks, slot, c, dropped, kept):
+    """Move slots ``dropped`` … ``dropped`` + ``kept`` of the window to its start."""
+    window = row_of(row_of(networks.window, slot), c)
+    for t in range(kept + 1):
+        copy_slot(window, dropped + t, window, t)
+
+
+@device
+def _limited(value, limit):
+    return min(max(value, -limit), limit)

@@ -1,0 +1,308 @@
+"""``sl.RNN(readout="rls")``: naive forecasts and least squares, mixed for each channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import BadSpec, BadValue, TooLarge
+from ...kernels import compiler
+from ...kernels.forecast import forecaster, mix, records
+from ...kernels.recurrent import memory_layout, optimizers
+from ...kernels.recurrent.windows import PAIRS, SINCE, WAITING
+from ...kernels.simd import splitmix
+from ...kernels.simd.lanes import WIDTH
+from ...kernels.stream.gate import OPEN
+from ...kernels.stream.interrupt import NEVER
+from .. import base, lane_layout
+from ..base import Model
+from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, joined_outputs, part
+from ..outputs import RNNOutputs
+from ..state_checks import COUNT, LARGEST_COUNT, LARGEST_FLOAT, Range, State
+from ..stream.keys import Slots
+from . import forecaster_sizes, state_dict
+from .forecaster_sizes import K1, K2
+from .kernel_arguments import in_order
+from .rnn import MAX_GENERATED, RNN
+
+_BAND_GAIN = 0.004  # η: between the 0.002 and 0.005 at which far horizons keep their coverage
+_RATE = 3e-4  # of Adam, for the GRU
+_SCALE_HALF_LIFE, _MIX_HALF_LIFE = 500.0, 50.0
+
+# Values of ``mode``, see kernels/forecast/forecaster.py
+_LEARN, _WATCH, _PREDICT = np.array([1, 0]), np.array([0, 0]), np.array([0, 1])
+
+# State arrays by the kernel's names of them: what all streams share, and what each has
+_SHARED = {
+    "weights": "readout.weights",
+    "covariance": "readout.covariance",
+    "error_size": "readout.error_size",
+    "pairs": "readout.pairs",
+    "losses": "mix.losses",
+    "mix_weights": "mix.weights",
+    "mix_errors": "mix.errors",
+    "band_errors": "bands.errors",
+    "band_ordered": "bands.ordered",
+    "band_counts": "bands.counts",
+    "band_miss": "bands.miss",
+    "parameters": "net.parameters",
+    "mean": "net.mean",
+    "square": "net.square",
+    "clock": "net.clock",
+    "counters": "net.counters",
+}
+_OF_A_STREAM = {
+    "position": "stream.position",
+    "history": "stream.history",
+    "first": "stream.first",
+    "statistics": "stream.statistics",
+    "feature_rows": "stream.features",
+    "origins": "stream.origins",
+    "forecasts": "stream.forecasts",
+    "progress": "net.progress",
+    "window": "net.window",
+}
+
+
+class LeastSquaresRNN(RNN, readout="rls"):
+    """An ``RNN`` whose read-out learns by recursive least squares."""
+
+    may_hold_nan: ClassVar[tuple[str, ...]] = ("stream.forecasts",)  # forecasts and bands that were not made
+    may_hold_inf: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, /, **parameters: Any) -> None:
+        Model.__init__(self, **parameters)
+        compiler.ready(splitmix, forecaster)
+        spec, state = self.spec, self.state
+        self._sizes = own = forecaster_sizes.sizes(spec)
+        self._blocks = {}  # parameters of PyTorch
+        self.outputs = own.horizon * self.dim
+        for name, (dtype, shape) in forecaster_sizes.shapes(spec).items():
+            state[name] = np.zeros(shape, dtype)
+        state["readout.covariance"][...] = np.eye(own.features) / spec.ridge
+        state["mix.losses"][..., -1] = mix.START_LOSS
+        state["mix.weights"][...] = 1.0 / own.experts
+        state["bands.miss"][...] = 1.0 - spec.coverage
+        state["stream.first"][...] = records.NONE
+        state["stream.forecasts"][...] = np.nan
+        state["quality"] = np.zeros((5, self.outputs))
+        self._add_networks()
+        self._slots = Slots(state, spec.keys)
+        self.ranges |= self._slots.ranges | {
+            "readout.pairs": COUNT,
+            "bands.counts": COUNT,
+            "bands.miss": Range(0, 1),
+            "stream.position": COUNT,
+            "stream.first": Range(records.NONE, LARGEST_COUNT),
+            "net.progress": Range(0, (K2 - 1, K1 - 1, own.horizon)),
+            "net.counters": COUNT,
+            "quality": Range(0, LARGEST_FLOAT),
+        }
+        forgetting, scale_decay, mix_decay = (
+            base.decay_per_sample(half_life) for half_life in (spec.memory, _SCALE_HALF_LIFE, _MIX_HALF_LIFE)
+        )
+        clip = np.inf if spec.error_clip is None else spec.error_clip
+        residual = 0 if spec.residual is False else 1
+        rule = [own.horizon, own.lags, own.features, own.hidden, K1, K2, residual, 0]
+        constants = [forgetting, spec.ridge, clip, 1.0 - scale_decay, self.decay, 1.0 - spec.coverage]
+        layout, matrices = forecaster_sizes.layout(own.hidden)
+        self._arguments = {
+            "rule": np.array(rule, np.int64),
+            "constants": np.array([*constants, _BAND_GAIN, _RATE, mix_decay]),
+            "periods": np.array(spec.period, np.int64),
+            **{argument: state[name] for argument, name in (_SHARED | _OF_A_STREAM).items()},
+            "layout": layout,
+            "matrices": matrices,
+            **self._score_arguments,
+            "quality": state["quality"],
+            "samples": state["samples"],
+            "scratch": lane_layout.zeros(forecaster.scratch_rows(layout, K2), WIDTH),
+            "vectors": np.zeros(forecaster.vector_values(own.horizon, own.features)),
+        }
+        self._learn_arguments = in_order(forecaster.learn.py_func, self._arguments)
+
+    def _add_networks(self) -> None:
+        """Add the GRUs to the state, with the initial parameters of PyTorch: uniform in ±1/√hidden."""
+        hidden, state = self._sizes.hidden, self.state
+        layout, matrices = forecaster_sizes.layout(hidden)
+        rows = int(layout[memory_layout.PARAMETER_ROWS]) if hidden else 0
+        for name in ("net.parameters", "net.mean", "net.square"):
+            state[name] = lane_layout.zeros(self.dim, rows, WIDTH)
+        state["net.clock"] = np.tile([1.0, 1.0, 0.0], (self.dim, 1))
+        state["net.counters"] = np.zeros((self.dim, 2), np.int64)
+        state["net.progress"] = np.zeros((self.spec.keys or 1, 3), np.int64)
+        slots = forecaster_sizes.window_slots(self.spec)
+        window = self.spec.keys or 1, self.dim, slots, int(layout[memory_layout.WINDOW_ROWS])
+        state["net.window"] = lane_layout.zeros(*window, WIDTH)
+        if hidden:
+            generator = np.array([self.spec.seed], np.uint64)
+            bound = np.float32(1 / np.sqrt(hidden))
+            for parameters in state["net.parameters"]:
+                for name, block in state_dict.parameter_blocks(layout, matrices).items():
+                    if not name.startswith("head."):
+                        values = np.empty(block.shape, np.float32)
+                        splitmix.fill_uniform(generator, -bound, bound, values.reshape(-1))
+                        block.pack(values, parameters)
+
+    def inconsistencies(self, state: State) -> Iterator[str]:
+        """Describe keys, numbers of samples and numbers of pairs that do not fit each other."""
+        yield from Model.inconsistencies(self, state)
+        yield from self._slots.inconsistencies(state)
+        progress, position = state["net.progress"], state["stream.position"]
+        earlier = progress[:, PAIRS] - progress[:, SINCE]
+        waiting = np.minimum(position, self._sizes.horizon) if self._sizes.hidden else 0 * position
+        if ((earlier < 0) | (earlier > K2 - K1)).any() or (progress[:, WAITING] != waiting).any():
+            yield "'net.progress' has numbers of pairs that do not fit each other"
+        if (state["stream.first"][..., 0] >= np.maximum(position, 0)[:, None]).any():
+            yield "'stream.first' has the number of a sample that was not learned"
+
+    # -- learning ----------------------------------------------------------------------------------------
+
+    @property
+    def target_dim(self) -> int:
+        """Columns of ``y``: 0, because the next samples are forecast."""
+        return 0
+
+    def _learn(self, batch: Batch) -> RNNOutputs:
+        self._schedules.advance(batch)
+        out = self._step_through_samples(batch, _LEARN)
+        self._undo_rest(batch, len(out))
+        return out
+
+    def _skip(self, batch: Batch) -> RNNOutputs:
+        """Advance values and hidden states, and learn nothing."""
+        return self._step_through_samples(batch, _WATCH)
+
+    def _step_through_samples(self, batch: Batch, mode: Integers) -> RNNOutputs:
+        slots, new_stream = self._slots.assign(batch.keys, batch.rows)
+        rows, outputs = self._call(
+            batch.x, slots, new_stream, mode, self._learn_arguments, self.interrupt, self._gate
+        )
+        if rows < batch.rows:
+            self._slots.correct(part(batch, 0, rows).keys)
+        return self._shaped(RNNOutputs(**outputs))
+
+    def _call(
+        self,
+        x: Float32,
+        slots: Integers,
+        new_stream: NDArray[np.bool_],
+        mode: Integers,
+        arguments: tuple[Any, ...],
+        interrupt: NDArray[np.uint8],
+        gate: NDArray[np.float64],
+    ) -> tuple[int, dict[str, NDArray[Any]]]:
+        """Call the kernel. Return the number of rows done, and their outputs by name."""
+        outputs = self._empty_outputs(len(x))
+        extra = np.zeros((len(x), 0), np.float32)
+        rows = forecaster.learn(
+            *(x, slots, new_stream, extra, mode, *arguments, interrupt, gate),
+            *(*outputs.values(), np.empty(len(x), np.bool_), NO_CONTRIBUTION),
+        )
+        return rows, {name: array[:rows] for name, array in outputs.items()}
+
+    def _empty_outputs(self, n: int) -> dict[str, NDArray[Any]]:
+        """Return the arrays of ``RNNOutputs``, in the order of the kernel's parameters."""
+        shape = n, self._sizes.horizon, self.dim
+        return {
+            "prediction": np.empty(shape, np.float32),
+            "lower": np.empty(shape, np.float32),
+            "upper": np.empty(shape, np.float32),
+            "error": np.empty(n, np.float32),
+            "score": np.empty(n, np.float32),
+            "present": np.empty(n, np.int32),
+        }
+
+    def _shaped(self, out: RNNOutputs) -> RNNOutputs:
+        """Without ``horizon``, shape predictions and bands to (n, dim)."""
+        if self.spec.horizon is None:
+            for name in ("prediction", "lower", "upper"):
+                out.arrays[name] = out.arrays[name].reshape(-1, self.dim)
+        return out
+
+    # -- prediction --------------------------------------------------------------------------------------
+
+    def predict_validated(self, batch: Batch) -> RNNOutputs:
+        """Return the outputs for a batch, from the live state on. Does not change the model."""
+        if batch.keys is None:
+            return self._shaped(RNNOutputs(**self._watch(batch.x, 0)))
+        keys, inverse = np.unique(batch.keys, return_inverse=True)
+        slots = self._slots.find(keys, len(keys))
+        order = np.argsort(inverse, kind="stable")
+        parts = [RNNOutputs(**self._watch(batch.x[inverse == k], slots[k])) for k in range(len(keys))]
+        out = joined_outputs(parts) if parts else RNNOutputs(**self._empty_outputs(0))
+        for array in out.arrays.values():
+            array[order] = array.copy()
+        return self._shaped(out)
+
+    def _watch(self, x: Float32, slot: int) -> dict[str, NDArray[Any]]:
+        """Run over ``x`` on a copy of the stream ``slot``; −1 for a new stream."""
+        state, arguments = self.state, dict(self._arguments)
+        known = max(slot, 0)
+        for argument, name in _OF_A_STREAM.items():
+            arguments[argument] = state[name][known : known + 1].copy()
+        for name in ("quality", "samples"):
+            arguments[name] = state[name].copy()
+        new_stream = np.zeros(len(x), np.bool_)
+        new_stream[:1] = slot < 0
+        ordered = in_order(forecaster.learn.py_func, arguments)
+        slots = np.zeros(len(x), np.int64)
+        return self._call(x, slots, new_stream, _PREDICT, ordered, NEVER, OPEN)[1]
+
+    def _run_free(
+        self, field: str, n: int, temperature: float, seed: int, key: int | str | None
+    ) -> tuple[Float32, Float32]:
+        """Return the forecasts of ``n`` samples, twice. ``field`` is the name of ``n`` for errors.
+
+        The forecasts of the horizon are the first ones. Then each is the next sample.
+        """
+        slot = int(self._slots.find(self._read_keys(key, 1), 1)[0])
+        made = slot >= 0 and (self.state["stream.first"][slot] != records.NONE).any()
+        if not made:
+            raise BadValue(
+                "the network has no forecast to continue: it needs one learned sample of this stream"
+            )
+        most = MAX_GENERATED // self.outputs
+        if n > most:
+            raise TooLarge(
+                f"{field} is {n}, and may be {most} at most: {field} times the model's {self.outputs} columns"
+                f" may not exceed {MAX_GENERATED}; ask for fewer steps at a time",
+                most=most,
+            )
+        last = (self.state["stream.position"][slot] - 1) % self._sizes.horizon
+        direct = self.state["stream.forecasts"][slot, :, last, records.MIXED].T[:n]
+        x = np.full((n, self.dim), np.nan, np.float32)
+        x[: len(direct)] = direct
+        if n > len(direct):
+            x[len(direct) :] = self._watch(x, slot)["prediction"][len(direct) - 1 : -1, 0]
+        return x, x
+
+    # -- quality -----------------------------------------------------------------------------------------
+
+    def _quality(self) -> dict[str, Any]:
+        """Return errors, coverage and weights of the mix, and what the read-out has learned."""
+        found = self._errors()
+        counters = self.state["net.counters"].sum(axis=0)
+        return found | {
+            "mix": self.state["mix.weights"].mean(axis=0).tolist(),
+            "pairs": int(self.state["readout.pairs"][:, records.LEARNED].sum()),
+            "restarts": int(self.state["readout.pairs"][:, records.RESTARTS].sum()),
+            "updates": int(counters[optimizers.UPDATES]),
+            "skipped_updates": int(counters[optimizers.SKIPPED]),
+            **self._slots.quality(),
+        }
+
+    def load_parameters(self, source: state_dict.Source) -> None:
+        """Raise BadSpec: PyTorch has no such network."""
+        raise BadSpec("readout='rls' has no parameters of PyTorch; set readout='adam' for a network that has")
+
+    def _reset_states(self) -> None:
+        raise AssertionError("there are no parameters to load")
+
+    @property
+    def gradient_by_lag(self) -> NDArray[np.float64]:
+        """Empty: the norm of the gradient by lag is recorded with ``readout="adam"``."""
+        return np.zeros(0)

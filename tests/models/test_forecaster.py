@@ -1,0 +1,243 @@
+"""The forecaster by least squares against float64, against batch least squares, and by what it promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import streamlearn as sl
+from streamlearn.errors import BadSpec, BadValue, TooLarge
+from tests.naive.forecaster import Forecaster
+
+
+def daily(n: int, seed: int = 1, noise: float = 0.3) -> np.ndarray:
+    """A noisy season of 12 samples that drifts, (n, 1)."""
+    random, t = np.random.default_rng(seed), np.arange(n)
+    x = 3 * np.sin(2 * np.pi * t / 12) + np.cumsum(random.normal(0, 0.05, n)) + random.normal(0, noise, n)
+    return x.astype(np.float32)[:, None]
+
+
+def make(**spec) -> sl.RNN:
+    return sl.RNN(**{"readout": "rls", "dim": 1, "horizon": 4, "hidden": 0, "lags": 8, **spec})
+
+
+# The oracle's names of parameters
+NAMES = {name: name for name in ("memory", "ridge", "residual", "coverage")} | {"error_clip": "clip"}
+RULES = {
+    "default": {},
+    "season within the lags": {"period": 6},
+    "two seasons": {"period": (12, 30), "memory": 200.0},
+    "season shorter than the horizon": {"period": 3, "ridge": 1.0},
+    "mean": {"error_clip": None, "coverage": 0.5},
+    "levels": {"residual": False, "period": 12},
+    "one step": {"horizon": 1, "lags": 1},
+}
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+@pytest.mark.parametrize("rule", RULES)
+def test_forecasts_and_bands_are_those_of_the_formulas(rule, missing):
+    x = daily(700)
+    x[300], x[400:420] = 40.0, x[399]
+    x[np.random.default_rng(2).random(x.shape) < missing] = np.nan
+    ours = make(**RULES[rule])
+    given = {NAMES[name]: value for name, value in RULES[rule].items() if name in NAMES}
+    periods = ours.spec.period
+    oracle = Forecaster(ours.spec.horizon or 1, ours.spec.lags, periods, **given)
+    made = [oracle.learn(value) for value in x[:, 0].astype(float)]
+    out = ours.learn(x)
+    expected = np.array([each[0] for each in made[:-1]])
+    half = np.array([each[1] for each in made[:-1]])
+    assert np.isnan(out.prediction[0]).all()
+    np.testing.assert_allclose(out.prediction[1:, :, 0], expected, rtol=0, atol=2e-4)
+    np.testing.assert_array_equal(np.isnan(out.lower[1:, :, 0]), np.isnan(half))
+    # A difference in rounding may move an error across a band once, and then a_t by η: one place in the ring
+    same = np.isclose(out.upper[1:, :, 0], expected + half, rtol=1e-3, atol=1e-3, equal_nan=True)
+    assert same.mean() > 0.99
+    np.testing.assert_allclose(out.upper - out.prediction, out.prediction - out.lower, atol=1e-4)
+
+
+def test_the_read_out_is_batch_least_squares():
+    x = np.random.default_rng(3).normal(size=(300, 1)).cumsum(axis=0).astype(np.float32)
+    ours = make(horizon=2, lags=4, error_clip=None, memory=500.0, ridge=2.0)
+    oracle = Forecaster(2, 4, memory=500.0, ridge=2.0, clip=None)
+    for value in x[:, 0].astype(float):
+        oracle.learn(value)
+    ours.learn(x)
+    pairs = [t for t in range(len(x) - 2) if oracle.scale[t] > 0]
+    z = np.array([oracle.z[t] for t in pairs])
+    y = np.array([(x[t + 1 : t + 3, 0].astype(float) - x[t, 0]) / oracle.scale[t] for t in pairs])
+    forgetting = 0.5 ** (1 / 500)
+    weight = forgetting ** np.arange(len(pairs) - 1, -1, -1)
+    # trace(P) is at its bound in the first step only, in which nothing is forgotten
+    prior = 2.0 * forgetting ** (len(pairs) - 1) * np.eye(z.shape[1])
+    expected = np.linalg.solve(z.T @ (weight[:, None] * z) + prior, z.T @ (weight[:, None] * y))
+    np.testing.assert_allclose(ours.state["readout.weights"][0], expected, rtol=0, atol=1e-9)
+
+
+def test_p_stays_symmetric_and_bounded_on_a_flat_stream():
+    x = daily(3000)
+    x[500:] = x[500]
+    net = make(hidden=4, period=12)
+    net.learn(x)
+    covariance = net.state["readout.covariance"][0]
+    assert (covariance == covariance.T).all()
+    assert np.trace(covariance) < 1.01 * len(covariance) / net.spec.ridge
+    assert net.quality()["restarts"] == 0
+    assert abs(net.forecast(4) - x[500]).max() < 0.05
+
+
+def test_it_begins_as_the_naive_forecast():
+    net = make(period=12)
+    x = daily(3)
+    out = net.learn(x)
+    np.testing.assert_allclose(out.prediction[1:, :, 0], np.repeat(x[:-1], 4, axis=1), rtol=1e-6)
+
+
+def test_a_spike_does_no_lasting_harm():
+    x = daily(4000, noise=0.1)
+    spiked = x.copy()
+    spiked[2000] = 1000.0
+    errors = []
+    for values in x, spiked:
+        net = make(period=12, hidden=8)
+        errors.append(net.learn(values).error[2100:].mean())
+    assert errors[1] < 1.1 * errors[0]
+
+
+@pytest.mark.parametrize("hidden", [0, 6])
+def test_channels_are_independent(hidden):
+    a, b = daily(200, seed=4), 100 * daily(200, seed=5)
+    together = sl.RNN(readout="rls", dim=2, horizon=3, hidden=hidden, lags=6, period=12)
+    out = together.learn(np.hstack([a, b]))
+    alone = sl.RNN(readout="rls", dim=1, horizon=3, hidden=hidden, lags=6, period=12)
+    np.testing.assert_array_equal(out.prediction[:, :, :1], alone.learn(a).prediction)
+    if hidden == 0:
+        other = sl.RNN(readout="rls", dim=1, horizon=3, hidden=0, lags=6, period=12)
+        np.testing.assert_array_equal(out.upper[:, :, 1:], other.learn(b).upper)
+
+
+def test_without_a_horizon_there_is_no_axis_for_the_step():
+    one, plain = (sl.RNN(readout="rls", dim=2, horizon=h, hidden=3, seed=5) for h in (1, None))
+    x = np.hstack([daily(150), daily(150, seed=2)])
+    first, second = one.learn(x), plain.learn(x)
+    assert second.prediction.shape == second.lower.shape == second.upper.shape == (150, 2)
+    for name in "prediction", "lower", "upper":
+        np.testing.assert_array_equal(getattr(first, name)[:, 0], getattr(second, name))
+
+
+@pytest.mark.parametrize("hidden", [0, 3])
+def test_a_forecast_is_that_of_the_horizon_and_then_its_own(hidden):
+    net = make(hidden=hidden, period=12)
+    net.learn(daily(500))
+    before = net.state_hash()
+    first = net.forecast(4)
+    np.testing.assert_array_equal(net.forecast(2), first[:2])
+    longer = net.forecast(60)
+    np.testing.assert_array_equal(longer[:4], first)
+    np.testing.assert_array_equal(longer[4], net.predict(first).prediction[-1, 0])
+    t = np.arange(500, 560)
+    assert abs(longer[:, 0] - net.forecast(1)[0, 0]).max() < 12  # the season, and no divergence
+    assert np.corrcoef(longer[:, 0], np.sin(2 * np.pi * t / 12))[0, 1] > 0.9
+    assert net.state_hash() == before
+    with pytest.raises(TooLarge, match="fewer steps"):
+        net.forecast(1 << 30)
+    with pytest.raises(BadValue, match="needs one learned sample"):
+        make().forecast(1)
+
+
+def test_predict_continues_from_the_live_state():
+    net = make(hidden=5, period=12)
+    x = daily(300)
+    net.learn(x[:250])
+    ahead, before = net.predict(x[250:251]), net.state_hash()
+    out = net.learn(x[250:252])
+    assert net.state_hash() != before
+    np.testing.assert_array_equal(ahead.error, out.error[:1])
+    # The sample itself changes the weights a little before the forecast that learn makes after it
+    assert abs(ahead.prediction[0] - out.prediction[1]).max() < 0.5
+
+
+def test_each_key_has_values_and_the_read_out_is_shared():
+    x, keys = np.vstack([daily(400, seed=6), 1000 + 50 * daily(400, seed=7)]), ["a"] * 400 + ["b"] * 400
+    order = np.arange(800).reshape(2, 400).T.ravel()
+    net = make(keys=2, period=12)
+    out = net.learn(x[order], keys=np.array(keys)[order])
+    mae = {}
+    for key, rows in ("a", order < 400), ("b", order >= 400):
+        errors = out.error[rows][200:]
+        alone = make(period=12)
+        mae[key] = errors.mean() / alone.learn(x[order][rows]).error[200:].mean()
+    assert max(mae.values()) < 1.05  # twice the samples teach the shared read-out
+    assert net.forecast(2, key="b").min() > 500
+    assert net.forecast(2, key="a").max() < 100
+    assert net.quality()["pairs"] == 2 * (400 - 4 - 1)  # the first value of a key has no change yet
+
+
+@pytest.mark.parametrize("name", ["stationary", "noise grows", "level drifts"])
+def test_bands_cover_what_they_state(name):
+    random, n = np.random.default_rng(8), 20_000
+    t = np.arange(n)
+    noise = random.normal(size=n) * {"noise grows": 1 + 3 * t / n}.get(name, 1.0)
+    x = 2 * np.sin(2 * np.pi * t / 24) + noise
+    if name == "level drifts":
+        x = x + np.cumsum(random.normal(0, 0.2, n))
+    horizon = 6
+    net = make(horizon=horizon, period=24, lags=24)
+    out = net.learn(x.astype(np.float32)[:, None])
+    for h in range(horizon):
+        lower, upper = (band[5000 : n - h, h, 0] for band in (out.lower, out.upper))
+        values = x[5000 + h :].astype(np.float32)
+        assert abs(((lower <= values) & (values <= upper)).mean() - 0.9) < 0.01, h
+
+
+STREAMS = {
+    "random walk": lambda random, t: np.cumsum(random.normal(size=len(t))),
+    "white noise": lambda random, t: random.normal(size=len(t)),
+    "level shifts": lambda random, t: (
+        np.repeat(5 * random.normal(size=20), len(t) // 20) + 0.5 * random.normal(size=len(t))
+    ),
+    "season": lambda random, t: np.sin(2 * np.pi * t / 12) + 0.2 * random.normal(size=len(t)),
+    "intermittent": lambda random, t: (random.random(len(t)) < 0.1) * random.gamma(2, 2, len(t)),
+    "trend": lambda random, t: 0.01 * t + random.normal(size=len(t)),
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_no_forecast_is_worse_than_the_best_naive_one(name):
+    t, horizon = np.arange(4000), 6
+    x = STREAMS[name](np.random.default_rng(9), t).astype(np.float32)
+    net = sl.RNN(readout="rls", dim=1, horizon=horizon, hidden=0, period=12)
+    out = net.learn(x[:, None])
+    for h in 1, horizon:
+        errors = {
+            "ours": out.prediction[20 : len(x) - h + 1, h - 1, 0] - x[20 + h - 1 :],
+            "persistence": x[19 : len(x) - h] - x[19 + h :],
+            "seasonal": x[19 + h - 12 : len(x) - 12] - x[19 + h :],
+        }
+        size = {each: np.abs(error).mean() for each, error in errors.items()}
+        assert size["ours"] < 1.03 * min(size.values()), (h, size)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"cell": "gru"}, "readout='rls' has no cell: remove it"),
+        ({"optimizer": "sgd", "clip": 1.0}, "no optimizer and no clip: remove them, or set readout='adam'"),
+        ({"target": "later"}, "has no target"),
+        ({"readout": "adam", "hidden": 4, "lags": "auto", "period": 3}, "readout='adam' has no period"),
+        ({"readout": "adam", "lags": "auto"}, "hidden=0 needs readout='rls'"),
+        ({"period": 0}, "period"),
+        ({"coverage": 1.0}, "coverage"),
+        ({"keys": 1 << 16, "period": 1 << 15}, "use a smaller hidden, horizon, period, lags or keys"),
+    ],
+)
+def test_wrong_parameters(wrong, message):
+    with pytest.raises(BadSpec, match=message):
+        make(**wrong)
+
+
+def test_it_has_no_parameters_of_pytorch():
+    assert not make().parameters
+    with pytest.raises(BadSpec, match="readout='adam'"):
+        make().load_parameters({})
