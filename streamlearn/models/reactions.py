@@ -58,7 +58,12 @@ class Reactions:
             return
         if self.spec.reheats:
             self._schedules.reheat_to(self.spec.drift_heat)
+        if self.spec.reseeds:
+            self._begin_reseeding(self._detector.level_before)
         self._restart_score()
+
+    def _begin_reseeding(self, level: float) -> None:
+        """Begin to move units (``reseeds`` of the spec). ``level``: that of the blocks before the alarm."""
 
     def _restart_score(self) -> None:
         """Empty the score's reference."""

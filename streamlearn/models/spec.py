@@ -153,6 +153,8 @@ class Spec(BaseModel):
 
     can_reseed: ClassVar[bool] = False
     """Whether units can be moved to where the error is."""
+    adapts_by_reseeding: ClassVar[bool] = False
+    """Whether on_drift='adapt' moves units."""
 
     size_parameters: ClassVar[tuple[str, ...]] = ()
     """Parameters that determine the size of the state."""
@@ -182,7 +184,7 @@ class Spec(BaseModel):
     @property
     def reseeds(self) -> bool:
         """Whether units are moved after an alarm."""
-        return self.on_drift in ("reseed", "adapt") and self.can_reseed
+        return self.on_drift == "reseed" or (self.on_drift == "adapt" and self.adapts_by_reseeding)
 
     @property
     def state_values(self) -> int:

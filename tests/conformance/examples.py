@@ -82,6 +82,7 @@ EXAMPLES = {
             {"frequency_sensitive": True, "leak": 0.01},
             {**DRIFT, "drift": "adwin", "drift_delta": 0.9, "drift_both": True},
             {"init": "samples", "scale": "minmax", "conscience": 2.0},
+            {**DRIFT, "on_drift": "adapt", "mode": "soft", "labels": 2},
             {"init": "range", "init_samples": 15, "scale": "ewma"},
             {"labels": 3, "delay": 30, "init": "samples", "mode": "gas"},
             {
@@ -102,6 +103,7 @@ EXAMPLES = {
             {"max_units": 40, "insert_every": 1, "max_age": 1},
             {"learning_rate": DECAY, "error_split": 0.1, "error_decay": 0.9, "distance": "manhattan"},
             {"distance": "cosine", "error_decay": 0.0},
+            {**DRIFT, "on_drift": "reseed"},
             {"init": "samples"},
         ),
         depends_on_seed=_starts_random,

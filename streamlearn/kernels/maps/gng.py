@@ -86,7 +86,7 @@ def _has_no_edge(ages, j, units):
 
 
 @device
-def _remove(graph, j):
+def remove(graph, j):
     """Remove unit ``j``, which has no edges. The last unit takes its place and its number."""
     weights, pad, count, ages, errors, hits = graph
     last = count[0] - 1
@@ -121,7 +121,7 @@ def _adapt(sample, net, i, second):
         if ages[i, j] > net.max_age:
             _set_age(ages, i, j, NO_EDGE)
             if _has_no_edge(ages, j, count[0]):
-                _remove(graph, j)
+                remove(graph, j)
                 if i == count[0]:
                     i = j
 

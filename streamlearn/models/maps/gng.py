@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from ...kernels import compiler
 from ...kernels.maps import gng as kernels
+from ...kernels.maps import reseed
 from .. import base
 from ..batch import Float32
 from ..locking import locked
@@ -18,6 +19,7 @@ from ..outputs import GrowingNeuralGasOutputs
 from ..row_cost import RANDOM_ACCESS, SCALAR, Cost
 from ..state_checks import Range, State
 from ..stream.schedules import Schedule, within
+from .reseeding import Reseeding
 from .units import UnitModel, UnitSpec
 
 
@@ -182,6 +184,14 @@ class GrowingNeuralGas(UnitModel):
             "error_split": self.spec.error_split,
             "error_decay": self.spec.error_decay,
         }
+
+    def _reseed(self, window: Reseeding) -> None:
+        """Remove as many dead units as the net will insert in the next window."""
+        inserted = 1 + len(window.samples) // self.spec.insert_every
+        names = "count", "ages", "errors"
+        graph = {name: self._learn_arguments[name] for name in names}
+        most = max(0, inserted - (self.units - self._count))
+        reseed.remove_dead(**self._reseed_arguments(window), **graph, most=most)
 
     def inconsistencies(self, state: State) -> Iterator[str]:
         """Describe units beyond the count, and edges that are not those of a graph."""

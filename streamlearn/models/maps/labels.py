@@ -101,6 +101,12 @@ class LabelledModel(FixedUnitModel):
                 "waiting_labels": state["labels.predicted"],
             }
 
+    def _forget_units(self, units: NDArray[np.int64]) -> None:
+        if self._classes:
+            self.state["labels.counts"][:-1].reshape(self.units, self._classes)[units] = 0
+            winners = self.state["labels.winners"]
+            winners[np.isin(winners, units)] = kernels.DONE
+
     @property
     def target_dim(self) -> int:
         """Columns of ``y``: 1 with ``labels``, else 0."""

@@ -161,6 +161,8 @@ class SOMSpec(LabelledSpec):
         start = max(1.0, max(self.grid) / 2)
         return Decay(start, min(start, 1.5), 5000.0)
 
+    adapts_by_reseeding = False  # units that move alone break the order of the map; the neighbours pull them
+
     @property
     def schedules(self) -> dict[str, Schedule]:
         """Parameters that may change over the stream, in the kernel's order."""

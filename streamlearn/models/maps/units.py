@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
 from ...kernels import compiler
+from ...kernels.maps import reseed
 from ...kernels.maps import units as kernels
 from ...kernels.maps.units import COUNT, QUANTIZATION
 from ...kernels.maps.winner import MEASURES
@@ -27,6 +28,7 @@ from ..sharing import shared
 from ..signature import Accepts
 from ..validation import as_weights
 from . import initial_weights
+from .reseeding import WINDOW, Reseeding
 
 # Multiply-adds per unit and channel
 _DISTANCE = {"euclidean": 1, "manhattan": 1, "chebyshev": 1, "cosine": 3}
@@ -69,6 +71,7 @@ class UnitSpec(Spec):
     )
 
     can_reseed = True
+    adapts_by_reseeding = True
     init_rules: ClassVar[tuple[str, ...]] = ("random", "range", "samples")
     size_parameters: ClassVar[tuple[str, ...]] = ("units",)
     """Parameters that determine the number of units."""
@@ -80,8 +83,9 @@ class UnitSpec(Spec):
 
     @property
     def state_values(self) -> int:
-        """Number of values in the large arrays of the state: the weights, and the first samples."""
-        return self.most_units * self.dim + (self.init_samples or 0) * self.dim
+        """Number of values in the large arrays of the state: the weights, the first samples, the window."""
+        samples = (self.init_samples or 0) + (WINDOW if self.reseeds else 0)
+        return (self.most_units + samples) * self.dim
 
     @property
     def most_units(self) -> int:
@@ -94,6 +98,10 @@ class UnitSpec(Spec):
         names = self.size_parameters
         search = Cost(units * (self.dim * _DISTANCE[self.distance] + SCALAR), (*names, "dim"))
         parts = [*super().row_costs(), search]
+        if self.reseeds:
+            pairs = WINDOW * (units + WINDOW) * (self.dim * _DISTANCE[self.distance] + SCALAR)
+            moves = min(units, WINDOW) * WINDOW * WINDOW
+            parts.append(Cost(pairs + moves, ("on_drift", "dim", *names), learning=True))
         if isinstance(self.init, str) and self.init in initial_weights.RULES:
             samples = self.init_samples or initial_weights.default_samples(
                 self.init, math.prod(self.arrangement), self.dim
@@ -152,6 +160,10 @@ class UnitModel(Model):
         self.units = units
         self.pad = _pad(units) if self._grows else shared(("pad", units), partial(_pad, units))
         state["weights"] = lane_layout.to_groups(weights)
+        self._reseeding: Reseeding | None = None
+        if spec.reseeds:
+            compiler.ready(reseed)
+            self._reseeding = self._add(Reseeding(self.dim))
         state["hits"] = np.append(np.zeros(units), 1.0)
         state["quality"] = np.zeros(self._quality_sums)
         # Arguments of the kernels by name. The arrays are the state's own: kernels change them in place.
@@ -223,7 +235,39 @@ class UnitModel(Model):
         watched = np.empty(batch.rows, np.bool_)
         done = self._learn_kernel(x=batch.x, interrupt=self.interrupt, watched=watched, **arguments)
         self._undo_rest(batch, done)
+        if self._reseeding is not None:
+            self._reseeding.add(batch.x[:done])
         return out if done == batch.rows else first_rows(out, done)
+
+    def _rows_to_reaction(self) -> int:
+        rows = super()._rows_to_reaction()
+        return rows if self._reseeding is None else min(rows, self._reseeding.rows_left)
+
+    def _react(self) -> None:
+        if self._reseeding is not None and self._reseeding.take_window():
+            self._reseed(self._reseeding)
+        super()._react()
+
+    def _begin_reseeding(self, level: float) -> None:
+        assert self._reseeding is not None
+        self._reseeding.begin(level)
+
+    def _reseed(self, window: Reseeding) -> None:
+        """Move dead units to where the error in the window is."""
+        moved = np.empty(len(window.samples), np.int64)
+        count = reseed.reseed(**self._reseed_arguments(window), moved=moved)
+        self._forget_units(moved[:count])
+
+    def _reseed_arguments(self, window: Reseeding) -> dict[str, Any]:
+        names = "method", "statistics", "scale_clip", "weights", "pad", "measure", "hits"
+        return {
+            "x": window.samples,
+            **{name: self._learn_arguments[name] for name in names},
+            "goal": window.goal,
+        }
+
+    def _forget_units(self, units: NDArray[np.int64]) -> None:
+        """Reset what is known of units that have moved."""
 
     def predict_validated(self, batch: Batch) -> WinnerOutputs:
         """Return the outputs for a batch that ``validate`` returned. Does not change the model."""

@@ -112,6 +112,11 @@ class DriftDetector:
         """Number of values until the block is complete. An alarm can come with the last of them only."""
         return self._size - int(self._block[level.VALUES])
 
+    @property
+    def level_before(self) -> float:
+        """The mean of d^(2/3) before the last alarm."""
+        return float(self.state["drift.reference"][level.BEFORE])
+
     def detect(self, values: NDArray[np.float32], sample: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether each sample raises an alarm, ``(n,)``.
 
