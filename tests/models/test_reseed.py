@@ -137,7 +137,7 @@ def test_any_split_is_the_same_model(name, tmp_path):
     cuts = np.sort(np.random.default_rng(6).integers(0, len(x), 60))
     drift = []
     for part in np.split(np.arange(len(x)), cuts):
-        drift.append(pieces.learn(x[part], **{"y": column[part] for column in y.values()}).drift)
+        drift.append(pieces.learn(x[part], **{name: column[part] for name, column in y.items()}).drift)
         if part.size and part[0] > 6000 and pieces.samples % 2:
             pieces.save(tmp_path / "model")
             pieces = sl.load(tmp_path / "model")
