@@ -46,12 +46,14 @@ from .models.outputs import (
 from .models.recurrent.bidirectional import BidirectionalRNN as _BidirectionalRNN
 from .models.recurrent.rnn import RNN as _RNN
 from .models.recurrent.state_dict import Source
+from .models.stream.alarm_spec import Alarm as Alarm
 from .models.stream.schedules import Decay as Decay
 
 __version__: str
 __all__ = [
     "RNN",
     "SOM",
+    "Alarm",
     "BidirectionalRNN",
     "Cognitron",
     "Competitive",
@@ -170,6 +172,9 @@ class BidirectionalRNN(_BidirectionalRNN):
     freeze_missing : float or None, default None
         A sample is not learned if a larger share of its values is missing. None: every sample is
         learned. Range: 0 to below 1.
+    alarm : Alarm or None, default None
+        When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
+        enough, {'above': 16}. None: no alarms.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
     channels : Sequence[str] or None, default None
@@ -263,6 +268,7 @@ class BidirectionalRNN(_BidirectionalRNN):
         drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
+        alarm: Alarm | None = None,
         seed: int = 0,
         channels: Sequence[str] | None = None,
         channel_units: Sequence[str] | None = None,
@@ -313,6 +319,15 @@ class BidirectionalRNN(_BidirectionalRNN):
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
             is set; not from ``predict``.
+        alarm : ndarray of int8, shape (n,)
+            0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
+            is set; not from ``predict``.
+        evidence : ndarray of float32, shape (n,)
+            How improbable the sample and the last eight samples together are; NaN: no score. Only if
+            ``alarm`` is set; not from ``predict``.
+        fault : ndarray of int8, shape (n,)
+            Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
+            ``alarm`` is set; not from ``predict``.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.
@@ -377,6 +392,15 @@ class BidirectionalRNN(_BidirectionalRNN):
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
             is set; not from ``predict``.
+        alarm : ndarray of int8, shape (n,)
+            0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
+            is set; not from ``predict``.
+        evidence : ndarray of float32, shape (n,)
+            How improbable the sample and the last eight samples together are; NaN: no score. Only if
+            ``alarm`` is set; not from ``predict``.
+        fault : ndarray of int8, shape (n,)
+            Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
+            ``alarm`` is set; not from ``predict``.
         sample : ndarray of int64, shape (n,)
             Number of the target's sample; −1: no sample with this id waits for a target.
         frozen : ndarray of bool, shape (n,)
@@ -425,6 +449,7 @@ class BidirectionalRNN(_BidirectionalRNN):
         drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
+        alarm: Alarm | None = None,
         seed: int = 0,
         channels: Sequence[str] | None = None,
         channel_units: Sequence[str] | None = None,
@@ -523,6 +548,9 @@ class Cognitron(_Cognitron):
     freeze_missing : float or None, default None
         A sample is not learned if a larger share of its values is missing. None: every sample is
         learned. Range: 0 to below 1.
+    alarm : Alarm or None, default None
+        When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
+        enough, {'above': 16}. None: no alarms.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
     channels : Sequence[str] or None, default None
@@ -604,6 +632,7 @@ class Cognitron(_Cognitron):
         drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
+        alarm: Alarm | None = None,
         seed: int = 0,
         channels: Sequence[str] | None = None,
         channel_units: Sequence[str] | None = None,
@@ -653,6 +682,15 @@ class Cognitron(_Cognitron):
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
             is set; not from ``predict``.
+        alarm : ndarray of int8, shape (n,)
+            0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
+            is set; not from ``predict``.
+        evidence : ndarray of float32, shape (n,)
+            How improbable the sample and the last eight samples together are; NaN: no score. Only if
+            ``alarm`` is set; not from ``predict``.
+        fault : ndarray of int8, shape (n,)
+            Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
+            ``alarm`` is set; not from ``predict``.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.
@@ -795,6 +833,9 @@ class Competitive(_Competitive):
     freeze_missing : float or None, default None
         A sample is not learned if a larger share of its values is missing. None: every sample is
         learned. Range: 0 to below 1.
+    alarm : Alarm or None, default None
+        When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
+        enough, {'above': 16}. None: no alarms.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
     channels : Sequence[str] or None, default None
@@ -899,6 +940,7 @@ class Competitive(_Competitive):
         drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
+        alarm: Alarm | None = None,
         seed: int = 0,
         channels: Sequence[str] | None = None,
         channel_units: Sequence[str] | None = None,
@@ -948,6 +990,15 @@ class Competitive(_Competitive):
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
             is set; not from ``predict``.
+        alarm : ndarray of int8, shape (n,)
+            0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
+            is set; not from ``predict``.
+        evidence : ndarray of float32, shape (n,)
+            How improbable the sample and the last eight samples together are; NaN: no score. Only if
+            ``alarm`` is set; not from ``predict``.
+        fault : ndarray of int8, shape (n,)
+            Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
+            ``alarm`` is set; not from ``predict``.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.
@@ -1084,6 +1135,9 @@ class Grossberg(_Grossberg):
     freeze_missing : float or None, default None
         A sample is not learned if a larger share of its values is missing. None: every sample is
         learned. Range: 0 to below 1.
+    alarm : Alarm or None, default None
+        When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
+        enough, {'above': 16}. None: no alarms.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
     channels : Sequence[str] or None, default None
@@ -1166,6 +1220,7 @@ class Grossberg(_Grossberg):
         drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
+        alarm: Alarm | None = None,
         seed: int = 0,
         channels: Sequence[str] | None = None,
         channel_units: Sequence[str] | None = None,
@@ -1214,6 +1269,15 @@ class Grossberg(_Grossberg):
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
             is set; not from ``predict``.
+        alarm : ndarray of int8, shape (n,)
+            0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
+            is set; not from ``predict``.
+        evidence : ndarray of float32, shape (n,)
+            How improbable the sample and the last eight samples together are; NaN: no score. Only if
+            ``alarm`` is set; not from ``predict``.
+        fault : ndarray of int8, shape (n,)
+            Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
+            ``alarm`` is set; not from ``predict``.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.
@@ -1340,6 +1404,9 @@ class GrowingNeuralGas(_GrowingNeuralGas):
     freeze_missing : float or None, default None
         A sample is not learned if a larger share of its values is missing. None: every sample is
         learned. Range: 0 to below 1.
+    alarm : Alarm or None, default None
+        When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
+        enough, {'above': 16}. None: no alarms.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
     channels : Sequence[str] or None, default None
@@ -1438,6 +1505,7 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
+        alarm: Alarm | None = None,
         seed: int = 0,
         channels: Sequence[str] | None = None,
         channel_units: Sequence[str] | None = None,
@@ -1485,6 +1553,15 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
             is set; not from ``predict``.
+        alarm : ndarray of int8, shape (n,)
+            0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
+            is set; not from ``predict``.
+        evidence : ndarray of float32, shape (n,)
+            How improbable the sample and the last eight samples together are; NaN: no score. Only if
+            ``alarm`` is set; not from ``predict``.
+        fault : ndarray of int8, shape (n,)
+            Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
+            ``alarm`` is set; not from ``predict``.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.
@@ -1591,6 +1668,9 @@ class HammingNet(_HammingNet):
     freeze_missing : float or None, default None
         A sample is not learned if a larger share of its values is missing. None: every sample is
         learned. Range: 0 to below 1.
+    alarm : Alarm or None, default None
+        When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
+        enough, {'above': 16}. None: no alarms.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
     channels : Sequence[str] or None, default None
@@ -1666,6 +1746,7 @@ class HammingNet(_HammingNet):
         drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
+        alarm: Alarm | None = None,
         seed: int = 0,
         channels: Sequence[str] | None = None,
         channel_units: Sequence[str] | None = None,
@@ -1719,6 +1800,15 @@ class HammingNet(_HammingNet):
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
             is set; not from ``predict``.
+        alarm : ndarray of int8, shape (n,)
+            0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
+            is set; not from ``predict``.
+        evidence : ndarray of float32, shape (n,)
+            How improbable the sample and the last eight samples together are; NaN: no score. Only if
+            ``alarm`` is set; not from ``predict``.
+        fault : ndarray of int8, shape (n,)
+            Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
+            ``alarm`` is set; not from ``predict``.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.
@@ -1844,6 +1934,9 @@ class Malsburg(_Malsburg):
     freeze_missing : float or None, default None
         A sample is not learned if a larger share of its values is missing. None: every sample is
         learned. Range: 0 to below 1.
+    alarm : Alarm or None, default None
+        When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
+        enough, {'above': 16}. None: no alarms.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
     channels : Sequence[str] or None, default None
@@ -1930,6 +2023,7 @@ class Malsburg(_Malsburg):
         drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
+        alarm: Alarm | None = None,
         seed: int = 0,
         channels: Sequence[str] | None = None,
         channel_units: Sequence[str] | None = None,
@@ -1979,6 +2073,15 @@ class Malsburg(_Malsburg):
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
             is set; not from ``predict``.
+        alarm : ndarray of int8, shape (n,)
+            0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
+            is set; not from ``predict``.
+        evidence : ndarray of float32, shape (n,)
+            How improbable the sample and the last eight samples together are; NaN: no score. Only if
+            ``alarm`` is set; not from ``predict``.
+        fault : ndarray of int8, shape (n,)
+            Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
+            ``alarm`` is set; not from ``predict``.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.
@@ -2158,6 +2261,9 @@ class RNN(_RNN):
     freeze_missing : float or None, default None
         A sample is not learned if a larger share of its values is missing. None: every sample is
         learned. Range: 0 to below 1.
+    alarm : Alarm or None, default None
+        When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
+        enough, {'above': 16}. None: no alarms.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
     channels : Sequence[str] or None, default None
@@ -2275,6 +2381,7 @@ class RNN(_RNN):
         drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
+        alarm: Alarm | None = None,
         seed: int = 0,
         channels: Sequence[str] | None = None,
         channel_units: Sequence[str] | None = None,
@@ -2331,6 +2438,15 @@ class RNN(_RNN):
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
             is set; not from ``predict``.
+        alarm : ndarray of int8, shape (n,)
+            0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
+            is set; not from ``predict``.
+        evidence : ndarray of float32, shape (n,)
+            How improbable the sample and the last eight samples together are; NaN: no score. Only if
+            ``alarm`` is set; not from ``predict``.
+        fault : ndarray of int8, shape (n,)
+            Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
+            ``alarm`` is set; not from ``predict``.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.
@@ -2401,6 +2517,15 @@ class RNN(_RNN):
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
             is set; not from ``predict``.
+        alarm : ndarray of int8, shape (n,)
+            0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
+            is set; not from ``predict``.
+        evidence : ndarray of float32, shape (n,)
+            How improbable the sample and the last eight samples together are; NaN: no score. Only if
+            ``alarm`` is set; not from ``predict``.
+        fault : ndarray of int8, shape (n,)
+            Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
+            ``alarm`` is set; not from ``predict``.
         sample : ndarray of int64, shape (n,)
             Number of the target's sample; −1: no sample with this id waits for a target.
         frozen : ndarray of bool, shape (n,)
@@ -2459,6 +2584,7 @@ class RNN(_RNN):
         drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
+        alarm: Alarm | None = None,
         seed: int = 0,
         channels: Sequence[str] | None = None,
         channel_units: Sequence[str] | None = None,
@@ -2586,6 +2712,9 @@ class SOM(_SOM):
     freeze_missing : float or None, default None
         A sample is not learned if a larger share of its values is missing. None: every sample is
         learned. Range: 0 to below 1.
+    alarm : Alarm or None, default None
+        When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
+        enough, {'above': 16}. None: no alarms.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
     channels : Sequence[str] or None, default None
@@ -2691,6 +2820,7 @@ class SOM(_SOM):
         drift_heat: float = 0.1,
         freeze_for: int = 1000,
         freeze_missing: float | None = None,
+        alarm: Alarm | None = None,
         seed: int = 0,
         channels: Sequence[str] | None = None,
         channel_units: Sequence[str] | None = None,
@@ -2742,6 +2872,15 @@ class SOM(_SOM):
         drift : ndarray of bool, shape (n,)
             Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
             is set; not from ``predict``.
+        alarm : ndarray of int8, shape (n,)
+            0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
+            is set; not from ``predict``.
+        evidence : ndarray of float32, shape (n,)
+            How improbable the sample and the last eight samples together are; NaN: no score. Only if
+            ``alarm`` is set; not from ``predict``.
+        fault : ndarray of int8, shape (n,)
+            Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
+            ``alarm`` is set; not from ``predict``.
         frozen : ndarray of bool, shape (n,)
             Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
             from ``predict``.

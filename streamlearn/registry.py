@@ -33,6 +33,7 @@ KINDS = tuple(row.kind for row in MODELS)
 
 PUBLIC = {
     **{row.name: row.module for row in MODELS},
+    "Alarm": "models.stream.alarm_spec",
     "Decay": "models.stream.schedules",
     "load": "models.factory",
 }

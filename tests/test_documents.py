@@ -84,7 +84,7 @@ def test_the_page_lists_all_excluded_scikit_learn_checks():
 
 
 PROTOCOL = (ROOT / "docs/protocol.md").read_text()
-DTYPES = {"i4": "int32", "i8": "int64", "f4": "float32", "b1": "bool"}
+DTYPES = {"i4": "int32", "i8": "int64", "f4": "float32", "i1": "int8", "b1": "bool"}
 
 
 def table(header: str) -> list[list[str]]:
@@ -114,6 +114,7 @@ def documented_outputs(model: Model, learned: bool) -> dict[str, tuple[str, str]
         "lower": getattr(spec, "least_squares", False),
         "upper": getattr(spec, "least_squares", False),
         "time": learned and model.uses_time and not model.has_lookahead,
+        **dict.fromkeys(("alarm", "evidence", "fault"), learned and spec.alarm is not None),
         "drift": learned and spec.drift,
         "frozen": learned and (spec.on_drift or spec.freeze_missing is not None),
     }
@@ -157,6 +158,8 @@ def test_the_protocol_documents_the_outputs_for_late_targets(example):
     names = set(re.findall(r"`(\w+)`", cell))
     if not model.spec.drift:
         names.discard("drift")
+    if not model.spec.alarm:
+        names -= {"alarm", "evidence", "fault"}
     if "frozen" in documented_outputs(model, learned=True):
         names.add("frozen")
     assert out.arrays.keys() == names

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import streamlearn
 from streamlearn.models import Model, kinds
-from streamlearn.models.outputs import DRIFT, FREEZE, TIMES, TargetOutputs, columns
+from streamlearn.models.outputs import ALARM, DRIFT, FREEZE, TIMES, TargetOutputs, columns
 from streamlearn.models.recurrent.base import Recurrent
 from streamlearn.models.signature import Argument, arguments, section
 from streamlearn_client.outputs import NamedArrays
@@ -73,6 +73,7 @@ def _imports(models: list[type[Model]]) -> list[str]:
     lines = {f"from {model.__module__} import {model.__name__} as _{model.__name__}\n" for model in models}
     lines.add("from streamlearn.models.factory import load as load\n")
     lines.add("from streamlearn.models.recurrent.state_dict import Source\n")
+    lines.add("from streamlearn.models.stream.alarm_spec import Alarm as Alarm\n")
     lines.add("from streamlearn.models.stream.schedules import Decay as Decay\n")
     block = "".join(f"    {name},\n" for name in sorted(outputs.__name__ for outputs in names))
     lines.add(f"from streamlearn.models.outputs import (\n{block})\n")
@@ -113,7 +114,7 @@ def _method(head: str, method: Callable[..., NamedArrays], outputs: type[NamedAr
     entries = [
         (f"{name} : ndarray of {dtype}, shape {' or '.join(column.shapes)}", column.text)
         for name, (dtype, column) in columns(outputs).items()
-        if method is not Model.predict or column.condition not in (DRIFT, FREEZE, TIMES)
+        if method is not Model.predict or column.condition not in (ALARM, DRIFT, FREEZE, TIMES)
     ]
     before, _, rest = (inspect.getdoc(method) or "").partition("Returns\n-------\n")
     _, _, after = rest.partition("\n\n")

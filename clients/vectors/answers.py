@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgpack
+import numpy as np
 
 from .headers import EPOCH, NAN, f4, i4, i8
 
@@ -72,7 +73,7 @@ def replies() -> Iterator[dict[str, Any]]:
 
 
 def events() -> Iterator[dict[str, Any]]:
-    for kind in ("created", "checkpoint", "restored", "deleted", "reheated"):
+    for kind in ("created", "checkpoint", "restored", "deleted", "reheated", "judged"):
         header = {"v": 1, "model": "pump", "lsn": 3, "first": 0, "rows": 0, "time": EPOCH, "arrays": []}
         message = {key: value for key, value in header.items() if key not in ("v", "arrays")}
         yield {
@@ -106,6 +107,20 @@ def events() -> Iterator[dict[str, Any]]:
         i8(-7, 4),
         i8(EPOCH, EPOCH + 1),
     )
+    arrays = {
+        "alarm": ("|i1", [1]), "cause": ("|i1", [0]), "sample": ("<i8", [520]), "first": ("<i8", [520]),
+        "last": ("<i8", [520]), "peak": ("<i8", [520]), "samples": ("<i8", [1]), "score": ("<f4", [0.75]),
+        "evidence": ("<f4", [14.5]), "channel": ("<i4", [1]), "time": ("<i8", [EPOCH]),
+    }  # fmt: skip
+    alarm = {
+        name: {"dtype": dtype, "shape": [1], "values": values} for name, (dtype, values) in arrays.items()
+    }
+    alarm["contribution"] = {"dtype": "<f4", "shape": [1, 2], "values": [0.25, 0.75]}
+    name = list(b"bearing".ljust(32, b"\0"))
+    alarm["name"] = {"dtype": "|u1", "shape": [1, 32], "values": name}
+    alarm["seconds"] = {"dtype": "<f8", "shape": [1], "values": [0.0]}
+    buffers = [np.array(each["values"], each["dtype"]).tobytes() for each in alarm.values()]
+    yield outputs("alarm", 512, alarm, *buffers)
     error = {"dtype": "<f4", "shape": [3], "values": [0.5, NAN, 2.0]}
     sample = {"dtype": "<i8", "shape": [3], "values": [500, -1, 7]}
     yield outputs("targets", 514, {"error": error, "sample": sample}, f4([0.5, NAN, 2.0]), i8(500, -1, 7))

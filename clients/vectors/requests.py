@@ -120,6 +120,13 @@ def requests() -> Iterator[dict[str, Any]]:
     )
     yield request("reheat", op(18, "reheat", model="pump"))
     yield request("reheat by half", op(19, "reheat", model="pump", heat=0.5))
+    yield request("feedback by number", op(20, "feedback", model="pump", verdict="normal", sample=12))
+    yield request(
+        "feedback by values",
+        op(21, "feedback", model="pump", verdict="fault", name="bearing ü", x=described(1, 3)),
+        f4([0.0, NAN, -1.5]),
+        x=[[0.0, NAN, -1.5]],
+    )
     yield request("hello", op(1, "hello"))
     yield request("hello, cumulative acks", op(1, "hello", cumulative_acks=True))
     spec = {

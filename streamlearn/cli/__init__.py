@@ -17,6 +17,7 @@ from typing import Annotated, TextIO
 import typer
 
 from streamlearn.cli import (
+    alarms,
     backup,
     checkpoints,
     demo,
@@ -46,7 +47,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for module in (serve, keygen, demo, warmup, models, push, predict, checkpoints, backup, verify, repair):
+for module in (
+    serve,
+    keygen,
+    demo,
+    warmup,
+    models,
+    push,
+    predict,
+    alarms,
+    checkpoints,
+    backup,
+    verify,
+    repair,
+):
     module.add_to(app)
 
 

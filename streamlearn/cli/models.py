@@ -1,4 +1,4 @@
-"""``streamlearn status | models | create | describe | reheat | delete``: the daemon and its models."""
+"""``streamlearn status | models | create | describe | reheat | feedback | delete``: daemon and models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ANY_KIND = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
-    for command in (status, models, create, describe, reheat, delete):
+    for command in (status, models, create, describe, reheat, feedback, delete):
         app.command()(command)
 
 
@@ -177,6 +177,42 @@ def describe(
         "spec": report.pairs(found["spec"]),
     }
     report.show(found, as_json, report.pairs(facts))
+
+
+def feedback(
+    name: Name,
+    verdict: Annotated[str, typer.Argument(metavar="VERDICT", help="normal or fault")],
+    sample: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", help="number of the sample: the first one or the peak of an alarm"),
+    ] = None,
+    values: Annotated[
+        str | None, typer.Option(metavar="V,V,…", help="values of the sample; nan if missing")
+    ] = None,
+    fault: Annotated[str, typer.Option("--name", metavar="NAME", help="name of the fault")] = "",
+    endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
+    timeout: Timeout = 10.0,
+    as_json: Json = False,
+) -> None:
+    """Judge a sample: its pattern is normal and raises no alarm again, or it is a fault with a name."""
+    from streamlearn.cli import report
+
+    if (sample is None) == (values is None):
+        raise typer.BadParameter(
+            "give the number of the sample or its values", param_hint="--sample, --values"
+        )
+    try:
+        judged: Any = sample if values is None else [float(value) for value in values.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{error}; write numbers, separated by commas", param_hint="--values"
+        ) from None
+    with connect(endpoint, timeout, server_key, key_file) as client:
+        found = client.feedback(name, judged, verdict, fault)
+    what = "normal" if verdict == "normal" else f"the fault {fault or 'fault'!r}"
+    report.show(found, as_json, f"{name}: this pattern is {what} (lsn {found['lsn']})")
 
 
 def reheat(

@@ -14,6 +14,7 @@ from streamlearn.daemon.network.replies import Replies
 from streamlearn.daemon.network.sockets import Sockets
 from streamlearn.daemon.runtime import Runtime
 from streamlearn.daemon.self_pipe import SelfPipe
+from streamlearn.daemon.silence import Silences
 from streamlearn.daemon.worker import Worker
 from streamlearn.shard import Shard
 from streamlearn.store.checkpoint import CheckpointStore
@@ -45,4 +46,5 @@ class Context:
     replies: Replies
     publisher: Publisher
     metrics: Metrics
+    silences: Silences
     runtime: Runtime = field(default_factory=Runtime)

@@ -22,6 +22,7 @@ from streamlearn.daemon.operations.read_operations import ReadOperations
 from streamlearn.daemon.operations.restores import Restores
 from streamlearn.daemon.operations.write_operations import WriteOperations
 from streamlearn.daemon.runtime import Runtime
+from streamlearn.daemon.silence import Silence, Silences
 from streamlearn.daemon.worker import Worker
 from streamlearn.errors import FatalError, JournalFailed
 from streamlearn.recovery import Recovered
@@ -81,6 +82,7 @@ class Daemon:
                 ),
             ),
             metrics=metrics,
+            silences=Silences(self._report_silence),
             runtime=runtime,
         )
         group_commit = GroupCommit(context, recovered.last_arrival)
@@ -119,6 +121,13 @@ class Daemon:
         self.context.file_worker.stop()
         self.context.flusher.stop()
         self.context.self_pipe.close()
+
+    def _report_silence(self, silence: Silence) -> None:
+        """Publish that a stream became silent, or is no longer."""
+        context = self.context
+        hosted = context.shard.get(silence.model)
+        if hosted is not None:
+            context.publisher.publish_silence(silence, hosted, context.runtime.wall_ns())
 
     def _sync_failed(self, error: Exception) -> None:
         """Runs on the flusher's thread."""

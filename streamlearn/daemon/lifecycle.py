@@ -224,7 +224,7 @@ def _check_declared(settings: Settings, recovered: Recovered) -> None:
             problems.append({"field": f"models.{declared.name}", "message": f"is a {existing.kind} already"})
             continue
         have = existing.spec_dict()
-        want = model_kinds.valid_spec(declared.kind, declared.spec).model_dump(mode="json")
+        want = model_kinds.valid_spec(declared.kind, declared.spec).model_dump(mode="json", by_alias=True)
         problems += [
             {
                 "field": f"models.{declared.name}.spec.{name}",

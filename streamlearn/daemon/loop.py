@@ -36,6 +36,7 @@ from streamlearn.errors import BadMessage, FatalError, ShuttingDown, Streamlearn
 from streamlearn.shard import Applied
 from streamlearn.shard.origin import select
 from streamlearn.store.record import RecordKind
+from streamlearn_client.alarms import AlarmEvent, alarm_arrays
 from streamlearn_client.protocol import EventMessage, Frame, Learn, Request, decode_request, split_envelope
 
 READ_QUANTUM = 0.25  # of a slice: how long one socket is read per turn
@@ -167,6 +168,7 @@ class Loop:
             self._queries.tick(now)
             self._access.refusals.report(now)
             context.publisher.tick(now)
+            context.silences.tick(now)
             context.replies.tick()
             if self._stopping:
                 self._stop_report.tick(now, context.shard.backlog_rows, self._checkpointer.remaining)
@@ -288,7 +290,11 @@ class Loop:
                 return
 
     def _publish_outputs(self, applied: Applied) -> None:
-        if applied.outputs is None or not len(applied.outputs):
+        if applied.outputs is None:
+            return
+        if applied.outputs.events and self._context.publisher.has_subscriber(applied.hosted.name, "alarm"):
+            self._publish_alarms(applied, applied.outputs.events)
+        if not len(applied.outputs):
             return
         arrays = applied.outputs.arrays
         kind = "targets" if applied.kind is RecordKind.TARGETS else "output"
@@ -299,6 +305,18 @@ class Loop:
             numbers = arrays.get("sample")  # (rows,) i64: sample numbers, if not consecutive
             numbers = applied.first + rows if numbers is None else numbers[rows]
             self._publish(applied, "drift", len(applied.outputs), {"sample": numbers}, rows)
+
+    def _publish_alarms(self, applied: Applied, alarms: list[AlarmEvent]) -> None:
+        """Publish alarms, with the key, the id and the time of those that belong to a row of the outputs."""
+        rows = [alarm for alarm in alarms if alarm.row >= 0]
+        if rows:
+            selected = np.array([alarm.row for alarm in rows])
+            self._publish(applied, "alarm", len(rows), alarm_arrays(rows), selected)
+        others = [alarm for alarm in alarms if alarm.row < 0]
+        if others:
+            name, arrays = applied.hosted.name, alarm_arrays(others)
+            event = EventMessage("alarm", name, applied.lsn, applied.first, len(others), applied.time, arrays)
+            self._context.publisher.publish(event)
 
     def _publish(
         self,

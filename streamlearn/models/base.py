@@ -21,6 +21,7 @@ from ..kernels.stream.interrupt import NEVER
 from . import state_checks
 from .arguments import Arguments
 from .batch import Batch, Float32, Targets, part
+from .judged import Judged
 from .locking import locked
 from .outputs import ModelOutputs, TargetOutputs, typed
 from .reactions import Reactions
@@ -29,6 +30,7 @@ from .signature import document
 from .spec import MAX_STATE_VALUES, Spec, decay_per_sample
 from .spec_errors import bad_spec
 from .state_checks import COUNT, Range, State
+from .stream.alarm import AlarmDetector
 from .stream.drift import Drift, DriftDetector
 from .stream.freeze import Freeze, Steps
 from .stream.scaling import Statistics
@@ -39,7 +41,7 @@ __all__ = ["MAX_STATE_VALUES", "Model", "Spec", "decay_per_sample"]
 Component = TypeVar("Component", bound="state_checks.Component")
 
 
-class Model(Arguments, Reactions, Serializable, ABC):
+class Model(Arguments, Judged, Reactions, Serializable, ABC):
     """A learner: an immutable spec and a state that consists of named arrays.
 
     Every model learns sample by sample, in order. Any split of the same samples into batches gives the same
@@ -92,6 +94,10 @@ class Model(Arguments, Reactions, Serializable, ABC):
         self._detector = None
         if self.spec.detector is not None:
             self._detector = self._add(DriftDetector(Drift.of(self.spec)))
+        self._alarms = None
+        if self.spec.alarm is not None:
+            keys = None if self.has_lookahead else getattr(self.spec, "keys", None)
+            self._alarms = self._add(AlarmDetector(self.spec.alarm, self.dim, keys, self.state["samples"]))
         self._freeze = None
         if self.spec.on_drift is not None or self.spec.freeze_missing is not None:
             self._freeze = self._add(Freeze(self.spec.freeze_for, self.spec.freeze_missing))
@@ -127,8 +133,9 @@ class Model(Arguments, Reactions, Serializable, ABC):
     def inconsistencies(self, state: State) -> Iterator[str]:
         """Describe values of ``state`` that contradict each other. Every array is within its range."""
         yield from self._schedules.inconsistencies(state)
-        if self._detector is not None:
-            yield from self._detector.inconsistencies(state)
+        for component in (self._detector, self._alarms):
+            if component is not None:
+                yield from component.inconsistencies(state)
 
     @property
     def scored_values(self) -> int:
@@ -265,6 +272,7 @@ class Model(Arguments, Reactions, Serializable, ABC):
         else:
             out = self._learn(batch)
             rows = self.samples - first
+        self._detect_alarms(batch, rows, out, first)
         return rows, self._detect_drift(out, first)
 
     def _skip_part(self, batch: Batch | Targets) -> tuple[int, NamedArrays]:
@@ -278,6 +286,7 @@ class Model(Arguments, Reactions, Serializable, ABC):
             out = self._skip(batch)
             rows = self.samples - first
             self._undo_rest(batch, rows)
+        self._detect_alarms(batch, rows, out, first)
         return rows, self._detect_drift(out, first)
 
     def _undo_rest(self, batch: Batch, rows: int) -> None:
@@ -312,7 +321,7 @@ class Model(Arguments, Reactions, Serializable, ABC):
             not learned so far) if ``on_drift`` or ``freeze_missing`` is set.
         """
         quality = self._quality()
-        for component in (self._detector, self._freeze):
+        for component in (self._detector, self._alarms, self._freeze):
             quality |= component.quality() if component is not None else {}
         return quality | ({"schedules": self.schedules} if self.spec.schedules else {})
 

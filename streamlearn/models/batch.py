@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -82,7 +83,9 @@ def _joined_column(columns: Sequence[Any]) -> Any:
 
 def first_rows(outputs: _T, rows: int) -> _T:
     """Return the first ``rows`` rows of ``outputs``."""
-    return type(outputs)(**{name: array[:rows] for name, array in outputs.arrays.items()})
+    first = type(outputs)(**{name: array[:rows] for name, array in outputs.arrays.items()})
+    first.events = outputs.events
+    return first
 
 
 def joined_outputs(parts: Sequence[_T]) -> _T:
@@ -90,4 +93,9 @@ def joined_outputs(parts: Sequence[_T]) -> _T:
     if len(parts) == 1:
         return parts[0]
     names = parts[0].arrays
-    return type(parts[0])(**{name: np.concatenate([out.arrays[name] for out in parts]) for name in names})
+    whole = type(parts[0])(**{name: np.concatenate([out.arrays[name] for out in parts]) for name in names})
+    first = 0
+    for out in parts:
+        whole.events += [replace(event, row=event.row + first) for event in out.events]
+        first += len(out)
+    return whole

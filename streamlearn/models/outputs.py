@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from streamlearn_client.outputs import NamedArrays
 
 _Float32 = NDArray[np.float32]
+_Int8 = NDArray[np.int8]
 _Int32 = NDArray[np.int32]
 _Int64 = NDArray[np.int64]
 _Bool = NDArray[np.bool_]
@@ -25,6 +26,7 @@ LABELS = "``labels`` is set"
 DRIFT = "``drift`` or ``on_drift`` is set; not from ``predict``"
 TIMES = "the samples have times, each sample has its row, and not from ``predict``"
 LEAST_SQUARES = "``readout`` is ``'rls'``"
+ALARM = "``alarm`` is set; not from ``predict``"
 FREEZE = "``on_drift`` or ``freeze_missing`` is set; not from ``predict``"
 
 
@@ -73,6 +75,17 @@ _Score = Annotated[
     ),
 ]
 _Drift = Annotated[_Bool, Column(_ROWS, "Whether the drift detector raised an alarm at this sample.", DRIFT)]
+_Alarm = Annotated[
+    _Int8, Column(_ROWS, "0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample.", ALARM)
+]
+_Evidence = Annotated[
+    _Float32,
+    Column(_ROWS, "How improbable the sample and the last eight samples together are; NaN: no score.", ALARM),
+]
+_Fault = Annotated[
+    _Int8,
+    Column(_ROWS, "Number of the pattern, called a fault by feedback, that the sample is; −1: none.", ALARM),
+]
 _Frozen = Annotated[_Bool, Column(_ROWS, "Whether the sample was not learned.", FREEZE)]
 
 
@@ -85,6 +98,9 @@ class ModelOutputs(NamedArrays):
     present: Annotated[_Int32, Column(_ROWS, "Number of values of the sample that are present (not NaN).")]
     time: Annotated[_Int64, Column(_ROWS, "Time of the sample in nanoseconds since 1970.", TIMES)]
     drift: _Drift
+    alarm: _Alarm
+    evidence: _Evidence
+    fault: _Fault
     frozen: _Frozen
 
 
@@ -268,6 +284,9 @@ class RecurrentTargetOutputs(TargetOutputs):
     error: _Error
     score: _Score
     drift: _Drift
+    alarm: _Alarm
+    evidence: _Evidence
+    fault: _Fault
 
 
 _T = TypeVar("_T", bound=NamedArrays)

@@ -40,7 +40,7 @@ class Serializable:
 
     def spec_dict(self) -> dict[str, Any]:
         """Return the spec as a dict of JSON values; ``streamlearn.models.create(kind, spec)`` accepts it."""
-        return dict(self.spec.model_dump(mode="json"))
+        return dict(self.spec.model_dump(mode="json", by_alias=True))
 
     @locked
     def state_hash(self) -> str:

@@ -10,10 +10,11 @@ from decimal import Context, Decimal
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from .row_cost import FIXED, SCALAR, SCALING, Cost
 from .sharing import shared
+from .stream.alarm_spec import Alarm, given
 from .stream.schedules import Positive, Schedule, changing
 
 MAX_STATE_VALUES = 1 << 27  # half a gigabyte of float32: a larger spec is a mistake and would stop the daemon
@@ -118,6 +119,11 @@ class Spec(BaseModel):
         description="A sample is not learned if a larger share of its values is missing. None: every sample"
         " is learned.",
     )
+    alarm: Annotated[Alarm | None, BeforeValidator(given)] = Field(
+        None,
+        description="When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is"
+        " enough, {'above': 16}. None: no alarms.",
+    )
     seed: int = Field(
         0, ge=0, lt=1 << 63, description="Seed of the random initial weights. Equal seeds give equal models."
     )
@@ -149,7 +155,7 @@ class Spec(BaseModel):
     @cached_property
     def text(self) -> str:
         """The spec as JSON."""
-        return json.dumps(self.model_dump(mode="json"))
+        return json.dumps(self.model_dump(mode="json", by_alias=True))
 
     can_reseed: ClassVar[bool] = False
     """Whether units can be moved to where the error is."""

@@ -10,10 +10,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..errors import BadSpec
+from .stream.alarm_spec import Alarm
 from .stream.schedules import Decay
 
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
 _DECAY_FIELDS = [field.name for field in dataclasses.fields(Decay)]
+_ALARM_FIELDS = [field.name.rstrip("_") for field in dataclasses.fields(Alarm)]
 
 
 def bad_spec(kind: str, spec: type[BaseModel], error: ValidationError) -> BadSpec:
@@ -30,7 +32,7 @@ def bad_spec(kind: str, spec: type[BaseModel], error: ValidationError) -> BadSpe
 
 def _path(spec: type[BaseModel], details: ErrorDetails) -> list[int | str]:
     """Path of the error, without pydantic's names for the alternatives of a union type."""
-    names = {*spec.model_fields, *_DECAY_FIELDS}
+    names = {*spec.model_fields, *_DECAY_FIELDS, *_ALARM_FIELDS}
     path: list[int | str] = [part for part in details["loc"] if isinstance(part, int) or part in names]
     return [*path, details["loc"][-1]] if details["type"] in _UNKNOWN else path
 
@@ -39,7 +41,8 @@ def _message(spec: type[BaseModel], details: ErrorDetails, field: str) -> str:
     if details["type"] == "missing":
         return f"{field} is missing"
     if details["type"] in _UNKNOWN:
-        return _unknown(field, list(spec.model_fields) if len(details["loc"]) == 1 else _DECAY_FIELDS)
+        nested = _ALARM_FIELDS if details["loc"][0] == "alarm" else _DECAY_FIELDS
+        return _unknown(field, list(spec.model_fields) if len(details["loc"]) == 1 else nested)
     return details["msg"].removeprefix("Value error, ")
 
 

@@ -17,6 +17,7 @@ from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets, joined, part
 from streamlearn.models.outputs import row_bytes
 from streamlearn.models.row_cost import query_cost, row_cost
+from streamlearn.models.stream.patterns import Feedback
 from streamlearn.shard.applied import Applied
 from streamlearn.shard.origin import Origin, WaitingRows
 from streamlearn.shard.producers import Position, ProducerState
@@ -142,6 +143,7 @@ class HostedModel:
         "nanoseconds_per_query_row",
         "nanoseconds_per_row",
         "query_cost",
+        "reports_silence",
         "row_bytes",
         "row_cost",
         "set_aside",
@@ -162,6 +164,8 @@ class HostedModel:
         self.learned = 0  # rows, late targets included, since this process began; restores do not reset it
         self.missing_batches = 0  # lost by a lossy transport since this process began
         self.matched_targets = self.unmatched_targets = 0  # late targets since this process began
+        alarm = getattr(model.spec, "alarm", None)
+        self.reports_silence = alarm is not None and alarm.silent
         self.set_aside: SetAside | None = None
         self.suspects: Sequence[Place] = ()
         self.backlog_rows = 0
@@ -259,6 +263,8 @@ class HostedModel:
             self._restore(models, *tensors.decode(bytes(record.payload)))
         elif record.kind is RecordKind.REHEAT:
             self.model.reheat(json.loads(bytes(record.payload)))
+        elif record.kind is RecordKind.FEEDBACK:
+            self.model.apply_feedback(Feedback(*json.loads(bytes(record.payload))))
         self._finish()
         return Applied(self, record.kind, record.lsn, record.time)
 

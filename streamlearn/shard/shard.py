@@ -244,6 +244,18 @@ class Shard:
         payload = json.dumps(hosted.model.validate_heat(heat)).encode()
         return Record(kind=RecordKind.REHEAT, lsn=lsn, time=time, model=name, payload=payload)
 
+    def accept_feedback(
+        self, name: str, sample: Any, verdict: object, fault: object, lsn: int, time: int
+    ) -> Record:
+        """Make the record of a judged sample: its values, or its number if the model keeps them.
+
+        The record contains the values. Raises `UnknownModel`, `BadShape`, `BadDtype`, `BadValue`.
+        """
+        hosted = self.hosted(name)
+        feedback = hosted.model.validate_feedback(sample, verdict, fault)
+        payload = json.dumps(feedback).encode()
+        return Record(kind=RecordKind.FEEDBACK, lsn=lsn, time=time, model=name, payload=payload)
+
     # --------------------------------------------------------------------------------------- records to state
 
     def enqueue(self, record: Record) -> bool:

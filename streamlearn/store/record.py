@@ -41,6 +41,7 @@ class RecordKind(IntEnum):
     TARGETS = 5
     REHEAT = 6
     COPY = 7
+    FEEDBACK = 10
 
 
 CREATES = frozenset({RecordKind.CREATE, RecordKind.COPY})
@@ -66,6 +67,7 @@ class Record:
     - RESTORE: the content of the checkpoint file (``tensors.encode``)
     - COPY: the same; it creates a model with this spec and state
     - REHEAT: the heat as JSON
+    - FEEDBACK: values, verdict and name as a list in JSON
 
     A LEARN record has ``batches`` consecutive batches of its producer, with ``rows / batches`` rows each.
     ``seq`` is the number of the first one.

@@ -67,6 +67,7 @@ def test_every_operation(daemon):
         assert await client.checkpoints("pump")
         assert await client.restore("pump")
         assert await client.reheat("pump", 0.5)
+        assert await client.feedback("pump", [0.5, 1.0], "fault", "bearing")
         assert (await client.forecast("pump", 3)).shape == (3, 2)
         assert (await client.sample("pump", 3, key=7)).tolist() == [7, 7, 7]
         assert await client.stats()

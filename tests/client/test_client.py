@@ -83,6 +83,14 @@ def test_batches_are_numbered_per_model(daemon, client, pump):
         assert len({(batch.producer, batch.epoch) for batch in model.batches}) == 1
 
 
+def test_feedback(daemon, client, pump):
+    assert client.feedback("pump", 3, "normal")["lsn"] == daemon.lsn
+    assert daemon.requests[-1].fields == {"verdict": "normal", "name": "", "sample": 3}
+    assert client.feedback("pump", [0.5, np.nan], "fault", "bearing")["lsn"] == daemon.lsn
+    assert daemon.requests[-1].fields == {"verdict": "fault", "name": "bearing"}
+    assert np.array_equal(daemon.requests[-1].x, [[0.5, np.nan]], equal_nan=True)
+
+
 def test_forecast_sample_and_reheat(daemon, client, pump):
     ahead = client.forecast("pump", 3)
     assert (ahead.dtype, ahead.shape) == (np.float32, (3, 2))

@@ -46,6 +46,7 @@ FLOWS = {
     "restore": lambda session: session.restore("pump", None, None, None),
     "restore into": lambda session: session.restore("pump", None, None, "pump"),
     "reheat": lambda session: session.reheat("pump", 1.0),
+    "feedback": lambda session: session.feedback("pump", 1, "normal", ""),
     "position": lambda session: session.position("pump", "p"),
     "predict": lambda session: session.predict("pump", batch(0), None),
     "stream": lambda session: session.stream_config("pump", "p", 1, 1, "durable"),

@@ -32,6 +32,7 @@ CALLS = {
     "forecast": lambda session: session.forecast("pump", 3, None),
     "sample": lambda session: session.sample("pump", 3, 1.0, 0, None),
     "reheat": lambda session: session.reheat("pump", 1.0),
+    "feedback": lambda session: session.feedback("pump", 1, "normal", ""),
     "checkpoint": lambda session: session.request("checkpoint", "pump"),
     "checkpoints": lambda session: session.request_list("checkpoints", "pump"),
     "restore": lambda session: session.restore("pump", None, None, None),
@@ -54,7 +55,7 @@ def test_the_dtypes_of_outputs_are_those_that_outputs_declares():
     hints = {
         name: np.dtype(get_args(get_args(hint)[1])[0]).str
         for name, hint in get_type_hints(Outputs).items()
-        if name not in ("arrays", "applied_lsn")
+        if name not in ("arrays", "applied_lsn", "events")
     }
     assert hints == dict(OUTPUT_DTYPES)
 

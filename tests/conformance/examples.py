@@ -46,6 +46,7 @@ DECAY = {"start": 0.5, "end": 0.05, "tau": 40.0}
 IN_SECONDS = {"start": 0.5, "end": 0.05, "tau": 10.0, "unit": "seconds", "form": "inverse"}
 RLS = {"readout": "rls", "tbptt": (16, 16), "memory": 50.0}
 DRIFT = {"drift": "blocks", "drift_block": 2, "drift_rest": 3, "drift_threshold": 0.5}
+ALARM = {"alarm": {"above": 1.5, "clear": 1.0, "for": (2, 3), "quiet": 3, "after": 5}}
 EXAMPLES = {
     "som": Kind(
         usual={"dim": 5, "grid": (4, 5), "learning_rate": DECAY, "half_life": 50.0},
@@ -65,6 +66,7 @@ EXAMPLES = {
             {"init": "pca", "init_samples": 12, "grid": (20,), **DRIFT, "drift": "adwin", "drift_delta": 0.9},
             {"init": np.linspace(-3, 8, 100).reshape(4, 5, 5)},
             {"labels": 4, "delay": 7, **DRIFT, "drift": "page_hinkley"},
+            ALARM,
         ),
         depends_on_seed=_starts_random,
     ),
@@ -83,7 +85,7 @@ EXAMPLES = {
             {**DRIFT, "drift": "adwin", "drift_delta": 0.9, "drift_both": True},
             {"init": "samples", "scale": "minmax", "conscience": 2.0},
             {**DRIFT, "on_drift": "adapt", "mode": "soft", "labels": 2},
-            {"init": "range", "init_samples": 15, "scale": "ewma"},
+            {"init": "range", "init_samples": 15, "scale": "ewma", **ALARM},
             {"labels": 3, "delay": 30, "init": "samples", "mode": "gas"},
             {
                 **DRIFT,
@@ -104,7 +106,7 @@ EXAMPLES = {
             {"learning_rate": DECAY, "error_split": 0.1, "error_decay": 0.9, "distance": "manhattan"},
             {"distance": "cosine", "error_decay": 0.0},
             {**DRIFT, "on_drift": "reseed"},
-            {"init": "samples"},
+            {"init": "samples", **ALARM},
         ),
         depends_on_seed=_starts_random,
     ),
@@ -170,7 +172,7 @@ EXAMPLES = {
                 "scale": "standard",
             },
             {"readout": "adam", "horizon": 3, "scale": "ewma", "residual": True},
-            {"readout": "adam", "keys": 2, "tbptt": (4, 4), "cell": "gru"},
+            {"readout": "adam", "keys": 2, "tbptt": (4, 4), "cell": "gru", **ALARM},
             {
                 "readout": "adam",
                 "target": "later",
@@ -197,6 +199,7 @@ EXAMPLES = {
                 "readout": "adam",
                 **DRIFT,
                 "on_drift": "freeze",
+                **ALARM,
                 "freeze_for": 3,
                 "target": "later",
                 "keys": 2,
@@ -215,11 +218,11 @@ EXAMPLES = {
         variants=(
             {"cell": "elman", "layers": 3, "optimizer": "sgd", "learning_rate": DECAY, "clip": 1.0},
             {"cell": "gru", "layers": 2, "chunk": (3, 7), "outputs": 3, "loss": "huber", "scale": "standard"},
-            {**DRIFT, "on_drift": "freeze", "freeze_for": 9, "freeze_missing": 0.5, "chunk": (5, 0)},
+            {**DRIFT, "on_drift": "freeze", "freeze_for": 9, "freeze_missing": 0.5, "chunk": (5, 0), **ALARM},
             {"optimizer": "sgd", "learning_rate": IN_SECONDS, "scale": "minmax", "bias": False},
             {"cell": "gru", "keys": 2, "optimizer": "rmsprop", "learning_rate": 0.001, "head_bias": False},
             {"dim": 1, "symbols": 20, "classes": 3, "loss": "cross_entropy", "chunk": (1, 3)},
-            {"classes": 20, "loss": "cross_entropy", "keys": 3, "scale": "ewma", "layers": 2},
+            {"classes": 20, "loss": "cross_entropy", "keys": 3, "scale": "ewma", "layers": 2, **ALARM},
             {"target": "later", "outputs": 2, "delay": 9, "keys": 3, "scale": "minmax", "chunk": (2, 3)},
             {**DRIFT, "on_drift": "freeze", "freeze_for": 3, "target": "later", "delay": 4},
         ),
@@ -237,7 +240,7 @@ EXAMPLES = {
         oversized={"layers": [[1 << 20] * 64]},
         variants=(
             {"layers": [[2], [3, 3], [40]], "leak": 0.01},
-            {"layers": [[70, 5]], "sensitivity": 0.05},
+            {"layers": [[70, 5]], "sensitivity": 0.05, **ALARM},
         ),
         scalings=(),
         depends_on_seed=lambda net: net.dim > 1,  # a unit's only weight is always 1
@@ -246,7 +249,7 @@ EXAMPLES = {
         usual={"dim": 5, "units": 20, "threshold": 3.0, "learning_rate": DECAY, "half_life": 50.0},
         smallest={"dim": 1, "units": 1, "threshold": 0.0},
         oversized={"dim": 1 << 20, "units": 1 << 20},
-        variants=({"units": 70, "max_iterations": 3},),
+        variants=({"units": 70, "max_iterations": 3, **ALARM},),
         scalings=(),
     ),
     "malsburg": Kind(
@@ -254,7 +257,7 @@ EXAMPLES = {
         smallest={"dim": 1, "sheet": 0},
         oversized={"dim": 4096, "sheet": 512},
         variants=(
-            {"sheet": (4, 6), "q_rings": (0, 2), "delta": 0.5},
+            {"sheet": (4, 6), "q_rings": (0, 2), "delta": 0.5, **ALARM},
             {"sheet": (1, 20), "p_rings": (0, 3), "r_rings": (0, 0), "steps": 3, "theta": 0.0},
         ),
         scalings=(),
@@ -267,7 +270,7 @@ EXAMPLES = {
         oversized={"dim": 1 << 20, "layers": 64, "area": 16},
         variants=(
             {"dim": 20, "shape": (4, 5), "layers": 2, "area": 1, "falloff": 0.5},
-            {"dim": 33, "shape": (11, 3), "layers": 1, "vicinity": 5, "q": 1.0, "q_prime": 0.5},
+            {**ALARM, "dim": 33, "shape": (11, 3), "layers": 1, "vicinity": 5, "q": 1.0, "q_prime": 0.5},
         ),
         scalings=(),
         depends_on_seed=lambda net: False,  # all connections start at 0

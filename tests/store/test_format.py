@@ -97,6 +97,7 @@ def test_a_reader_made_from_the_document_finds_what_was_written(tmp_path: Path) 
         Record(RecordKind.TARGETS, 0, 2, "pump", "plant", 7, 4, 2, 0, 1, bytes(range(40)), KEYS | IDS),
         Record(RecordKind.RESTORE, 0, -3, "pump", payload=b"12345"),
         Record(RecordKind.REHEAT, 0, 4, "pump", payload=b"0.5"),
+        Record(RecordKind.FEEDBACK, 0, 4, "pump", payload=b'[[1.5, null], "fault", "bearing"]'),
         Record(RecordKind.DELETE, 0, 2**62, "pump"),
     ]
     journal = Journal.open(FS(), tmp_path, segment_bytes=300)

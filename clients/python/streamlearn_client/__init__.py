@@ -20,6 +20,7 @@ from streamlearn_client.errors import StreamlearnError
 
 if TYPE_CHECKING:
     from streamlearn_client.aio import AsyncClient
+    from streamlearn_client.alarms import AlarmEvent
     from streamlearn_client.client import Client
     from streamlearn_client.firehose import Firehose
     from streamlearn_client.outputs import Outputs
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "Ack": "results",
+    "AlarmEvent": "alarms",
     "AsyncClient": "aio",
     "Client": "client",
     "Event": "results",
@@ -43,6 +45,7 @@ _MODULES = {
 
 __all__ = [
     "Ack",
+    "AlarmEvent",
     "AsyncClient",
     "Client",
     "Event",

@@ -141,6 +141,39 @@ class AsyncAdministration:
         """
         return await self._run(self._session.reheat(model, heat))
 
+    async def feedback(self, model: str, sample: Any, verdict: str, name: str = "") -> dict[str, Any]:
+        """Judge a sample: its pattern is normal, or a fault with a name.
+
+        A pattern called normal begins no alarm when it comes again. A pattern called a fault begins an alarm
+        with this name. The daemon applies it after everything sent before. A `restore` undoes it. The request
+        is not repeated: if the connection is lost before the answer, ``NoAnswer`` is raised, and the
+        ``judged`` event shows whether it happened.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model, which has ``alarm`` in its spec.
+        sample : array_like of shape (dim,), or int
+            The sample's values in the stream's own units; NaN marks a missing value. Or its number, if it
+            was the first sample or the peak of one of the last eight alarms.
+        verdict : {"normal", "fault"}
+            The verdict.
+        name : str, default ""
+            Name of a fault, at most 32 bytes. Empty: "fault".
+
+        Returns
+        -------
+        dict
+            The model's description, with ``lsn`` and ``durable_lsn`` of the record.
+
+        Raises
+        ------
+        BadValue
+            If the verdict or the name is invalid, the values of the sample are not kept, or the model has no
+            alarms.
+        """
+        return await self._run(self._session.feedback(model, sample, verdict, name))
+
     async def checkpoint(self, model: str, name: str | None = None) -> dict[str, Any]:
         """Write a checkpoint of the model now.
 

@@ -386,8 +386,8 @@ class Client(Administration):
         model : str or None
             Name of the model. ``None``: all models.
         *kinds : str
-            Kinds of events: ``output``, ``targets``, ``drift``, ``checkpoint``, ``created``, ``deleted``,
-            ``restored`` or ``reheated``. All kinds by default.
+            Kinds of events: ``output``, ``targets``, ``drift``, ``alarm``, ``checkpoint``, ``created``,
+            ``deleted``, ``restored``, ``reheated`` or ``judged``. All kinds by default.
         timeout : float or None, optional
             Seconds without an event after which iteration ends. By default, ``None``, it never ends.
 

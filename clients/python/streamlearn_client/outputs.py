@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from streamlearn_client.alarms import AlarmEvent
+
 __all__ = ["NamedArrays", "Outputs"]
 
 
@@ -35,16 +37,19 @@ class NamedArrays:
     (2, ['score', 'winner'])
     """
 
-    __slots__ = ("_length", "applied_lsn", "arrays")
+    __slots__ = ("_length", "applied_lsn", "arrays", "events")
 
     arrays: dict[str, NDArray[Any]]
     """All arrays by name."""
     applied_lsn: int | None
     """The last journal record that the model had learned; ``None`` without a daemon."""
+    events: list[AlarmEvent]
+    """The alarms that began or ended at these samples, without a daemon. A daemon publishes them."""
 
     def __init__(self, applied_lsn: int | None = None, /, **arrays: ArrayLike) -> None:
         self.arrays = {name: np.asarray(array) for name, array in arrays.items()}
         self.applied_lsn = applied_lsn
+        self.events = []
         lengths = {array.shape[0] if array.ndim else -1 for array in self.arrays.values()}
         if len(lengths) > 1 or -1 in lengths:
             shapes = ", ".join(f"{name} {array.shape}" for name, array in self.arrays.items())
@@ -70,6 +75,7 @@ class NamedArrays:
         """
         outputs = cls.__new__(cls)
         outputs.arrays, outputs.applied_lsn, outputs._length = arrays, None, rows
+        outputs.events = []
         return outputs
 
     if not TYPE_CHECKING:  # type checkers refuse names that no class declares
@@ -144,6 +150,12 @@ class Outputs(NamedArrays):
         Number of values of the sample that were not missing.
     drift : ndarray of bool, (n,)
         Whether the drift detector raised an alarm.
+    alarm : ndarray of int8, (n,)
+        0: no alarm; 1: an alarm begins at the sample; 2: it is on; 3: it ends (`ALARM_CODES`).
+    evidence : ndarray of float32, (n,)
+        How improbable the sample and the last eight samples together are, as a sum of −log. NaN: no score.
+    fault : ndarray of int8, (n,)
+        Number of the pattern, called a fault by feedback, that the sample is; −1: none.
     frozen : ndarray of bool, (n,)
         Whether the model skipped the sample instead of learning it.
     key : ndarray of int64, (n,)
@@ -183,6 +195,9 @@ class Outputs(NamedArrays):
     score: NDArray[np.float32]
     present: NDArray[np.int32]
     drift: NDArray[np.bool_]
+    alarm: NDArray[np.int8]
+    evidence: NDArray[np.float32]
+    fault: NDArray[np.int8]
     frozen: NDArray[np.bool_]
     key: NDArray[np.int64]
     id: NDArray[np.int64]

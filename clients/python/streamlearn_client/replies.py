@@ -45,6 +45,9 @@ OUTPUT_DTYPES: Final[Mapping[str, str]] = {
     "score": "<f4",
     "present": "<i4",
     "drift": "|b1",
+    "alarm": "|i1",
+    "evidence": "<f4",
+    "fault": "|i1",
     "frozen": "|b1",
     "key": "<i8",
     "id": "<i8",
@@ -213,6 +216,7 @@ _REPLIES: Final[Mapping[str, Check]] = {
     "forecast": _query,
     "sample": _query,
     "reheat": _fields(**_model, **_record),
+    "feedback": _fields(**_model, **_record),
     "checkpoint": _fields(**_checkpoint),
     "checkpoints": _fields(checkpoints=_list_of(_fields(**_checkpoint))),
     "restore": _fields(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from streamlearn_client.alarms import AlarmEvent, check_alarms, read_alarms
 from streamlearn_client.errors import StreamlearnError
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import EventKind, Frame, decode_event
@@ -51,8 +52,8 @@ class Event:
     Parameters
     ----------
     kind : str
-        ``output``, ``targets``, ``drift``, ``checkpoint``, ``created``, ``deleted``, ``restored`` or
-        ``reheated``.
+        ``output``, ``targets``, ``drift``, ``alarm``, ``checkpoint``, ``created``, ``deleted``, ``restored``,
+        ``reheated`` or ``judged``.
     model : str
         Name of the model.
     lsn : int
@@ -67,8 +68,8 @@ class Event:
     outputs : Outputs
         ``output``: the outputs for each sample, computed before the model learned it. ``targets``: the
         outputs for the samples of the late targets. ``drift``: ``sample`` (k,), the numbers of the samples
-        with an alarm. Empty for the other kinds. Every row
-        has ``time``, and ``key`` and ``id`` if its sample has them.
+        with an alarm. ``alarm``: one row per alarm that began or ended, see `alarms`. Empty for the other
+        kinds. Every row has ``time``, and ``key`` and ``id`` if its sample has them.
     """
 
     kind: EventKind
@@ -78,6 +79,11 @@ class Event:
     rows: int
     time: int
     outputs: Outputs
+
+    @property
+    def alarms(self) -> list[AlarmEvent]:
+        """The alarms that began or ended, of an ``alarm`` event; empty for the other kinds."""
+        return read_alarms(self.outputs.arrays) if self.kind == "alarm" else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +143,8 @@ def read_event(frames: Sequence[Frame], endpoint: str, prefix: bytes = b"") -> E
     try:
         event = decode_event([bytes(frames[0]).removeprefix(prefix), *frames[1:]] if prefix else frames)
         check_outputs(event.arrays)
+        if event.kind == "alarm":
+            check_alarms(event.arrays)
     except (StreamlearnError, ValueError) as problem:
         raise protocol_error(endpoint, f"a message is not an event: {problem}") from None
     kind = cast(EventKind, event.kind)  # decode_event accepts no other kind

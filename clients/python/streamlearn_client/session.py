@@ -298,6 +298,17 @@ class Session:
         """Set the model's schedules back."""
         return self.request("reheat", model, idempotent=False, heat=as_number(heat, "heat"))
 
+    def feedback(self, model: str, sample: Any, verdict: str, name: str) -> Operation[dict[str, Any]]:
+        """Judge a sample, given by its values or its number."""
+        fields: dict[str, Any] = {"verdict": verdict, "name": name}
+        if isinstance(sample, (int, np.integer)):
+            return (yield from self.request("feedback", model, False, sample=int(sample), **fields))
+        check_model(model)
+        values, channels = named_columns(sample)
+        x = as_samples(np.reshape(values, (1, -1)))
+        request = Request("feedback", None, model, fields, x, channels=channels)
+        return (yield Call(request, idempotent=False)).ok
+
     # ---------------------------------------------------------------------------------------- producers
 
     def position(self, model: str, producer: str) -> Operation[Position]:

@@ -223,11 +223,14 @@ class GroupCommit:
             self._refuse(group, error)
             return
         enqueue = self._context.shard.enqueue
-        deadline = self._context.runtime.steady() + self._backlog_seconds
+        now = self._context.runtime.steady()
+        deadline = now + self._backlog_seconds
         for accepted, learn, hosted, reply_to, ids in group:
             duplicate = isinstance(accepted, Duplicate)
             if isinstance(accepted, Record):
                 enqueue(accepted)
+                if hosted.reports_silence and learn.x is not None:
+                    self._context.silences.arrived(hosted.name, learn.keys, now)
                 if self.is_overloaded(hosted):
                     self._overloaded[hosted] = None
             if learn.ack != "none" and reply_to is not None:

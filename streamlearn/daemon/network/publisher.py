@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import zmq
 
 from streamlearn.daemon import logs
 from streamlearn.daemon.network.subscriptions import Subscriptions
 from streamlearn.daemon.security.identity import LOCAL, Identity
+from streamlearn.daemon.silence import Silence
+from streamlearn.shard import HostedModel
 from streamlearn.store.record import Record
+from streamlearn_client.alarms import AlarmEvent, alarm_arrays
 from streamlearn_client.protocol import EventMessage, encode_event
 
 log = logs.get_logger(__name__)
@@ -61,6 +67,30 @@ class Publisher:
             for prefix in recipients:
                 self._socket.send_multipart([prefix + name, *frames], zmq.NOBLOCK)
             self.published += 1
+
+    def publish_silence(self, silence: Silence, hosted: HostedModel, time: int) -> None:
+        """Publish and log that a stream became silent, or is no longer. `time` is in ns since 1970."""
+        event = "no samples for longer than usual" if silence.begins else "samples arrive again"
+        log.info(event, model=silence.model, key=silence.key, seconds=round(silence.seconds, 1))
+        samples = hosted.model.samples
+        alarm = AlarmEvent(
+            state="begin" if silence.begins else "end",
+            cause="silent",
+            sample=samples,
+            first=samples,
+            last=samples,
+            peak=samples,
+            samples=0,
+            score=math.nan,
+            evidence=math.nan,
+            channel=-1,
+            contribution=np.full(hosted.model.dim, np.nan, np.float32),
+            seconds=silence.seconds,
+        )
+        arrays = alarm_arrays([alarm])
+        if silence.key is not None:
+            arrays["key"] = np.array([silence.key], np.int64)
+        self.publish(EventMessage("alarm", silence.model, hosted.applied_lsn, samples, 1, time, arrays))
 
     def publish_change(self, event: str, record: Record, identity: Identity = LOCAL, **facts: object) -> None:
         """Publish and log a change (`created`, `deleted`, `restored`, `reheated`), durable and applied.

@@ -67,7 +67,9 @@ class ReadOperations:
 
     def _do_models(self, reply_to: ReplyAddress, request: Request) -> None:
         models, more = self._page(reply_to.identity.sees, request.fields.get("after", ""))
-        fields = {"models": [model_fields(hosted) for hosted in models], "more": more}
+        silences = self._context.silences
+        listed = [model_fields(hosted) | {"silent": silences.count(hosted.name)} for hosted in models]
+        fields = {"models": listed, "more": more}
         self._context.replies.ok(reply_to, fields)
 
     def _page(self, visible: Callable[[str], bool], after: str) -> tuple[list[HostedModel], bool]:
@@ -96,6 +98,7 @@ class ReadOperations:
             reply_to,
             {
                 **model_fields(hosted),
+                "silent": self._context.silences.count(hosted.name),
                 "spec": model.spec_dict(),
                 "target_dim": model.target_dim,
                 "needs_keys": model.needs_keys,
@@ -179,6 +182,7 @@ class ReadOperations:
                 "matched_targets": hosted.matched_targets,
                 "unmatched_targets": hosted.unmatched_targets,
                 "backlog_rows": hosted.backlog_rows,
+                "silent": context.silences.count(hosted.name),
                 "microseconds_per_sample": hosted.nanoseconds_per_row / 1e3,
                 **context.metrics.model(hosted.name).to_map(),
             }

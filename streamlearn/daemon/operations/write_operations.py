@@ -25,7 +25,7 @@ from streamlearn.shard import HostedModel
 from streamlearn.store.checkpoint import CheckpointInfo
 from streamlearn.store.record import Record
 from streamlearn.store.retention import UNDO_PREFIX
-from streamlearn_client.protocol import Request
+from streamlearn_client.protocol import Request, check_channels
 from streamlearn_client.protocol.names import check_checkpoint, check_model
 
 log = logs.get_logger(__name__)
@@ -60,6 +60,7 @@ class WriteOperations:
             "restore": self._do_restore,
             "backup": self._do_backup,
             "reheat": self._do_reheat,
+            "feedback": self._do_feedback,
         }
 
     def _do_create(self, reply_to: ReplyAddress, request: Request) -> None:
@@ -95,6 +96,7 @@ class WriteOperations:
         self._context.watermarks.model_deleted(hosted)
         self._checkpointer.forget(hosted)
         self._context.metrics.models.pop(hosted.name, None)
+        self._context.silences.forget(hosted.name)
         self._context.model_memory.deleted(hosted)
 
         def deleted() -> None:
@@ -175,6 +177,21 @@ class WriteOperations:
         heat = request.fields.get("heat", 1.0)
         record = self._group_commit.change(partial(self._context.shard.accept_reheat, hosted.name, heat))
         self._reply_when_applied(reply_to, hosted, record, "reheated")
+
+    def _do_feedback(self, reply_to: ReplyAddress, request: Request) -> None:
+        """The feedback takes effect behind every batch that was accepted before it."""
+        hosted, fields, x = self._context.shard.hosted(request.model), request.fields, request.x
+        if (x is None) == ("sample" not in fields):
+            raise BadMessage(
+                "feedback takes the values of a sample, x, or its number, sample; give one of them"
+            )
+        if x is not None and len(x) != 1:
+            raise BadMessage(f"feedback judges one sample; x has {len(x)} rows")
+        check_channels(request.channels, hosted.model.spec.channels, "the columns of x")
+        sample = fields["sample"] if x is None else x[0]
+        verdict, name = fields["verdict"], fields.get("name", "")
+        accept = partial(self._context.shard.accept_feedback, hosted.name, sample, verdict, name)
+        self._reply_when_applied(reply_to, hosted, self._group_commit.change(accept), "judged")
 
     def _reply_when_applied(
         self, reply_to: ReplyAddress, hosted: HostedModel, record: Record, event: str, **fields: Any

@@ -31,6 +31,7 @@ OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "unpin": ("change",),
     "restore": ("change",),
     "reheat": ("change",),
+    "feedback": ("change",),
     "backup": ("admin",),
 }
 UNLISTED: Final = ("admin",)  # the rights that permit every other operation

@@ -17,11 +17,12 @@ from ..state_checks import ANY_INTEGER, COUNT, LARGEST_COUNT, Range, State
 class Slots:
     """Slots for up to ``keys`` keys, or one slot for all samples if ``keys`` is None.
 
-    Adds its arrays to ``state``.
+    Adds its arrays to ``state``, under names that begin with ``prefix``.
     """
 
-    def __init__(self, state: dict[str, NDArray[Any]], keys: int | None) -> None:
+    def __init__(self, state: dict[str, NDArray[Any]], keys: int | None, prefix: str = "keys.") -> None:
         self.count = keys or 1
+        self._prefix = prefix
         self._samples = state["samples"]
         self._arrays: tuple[Integers, ...] = ()
         self._before: tuple[Integers, ...] = ()  # copies from before the last `assign`, and `samples`
@@ -30,30 +31,37 @@ class Slots:
             compiler.ready(kernels)
             table, last_sample = np.zeros(keys, np.int64), np.full(keys, kernels.NONE, np.int64)
             self._arrays = table, last_sample, np.zeros(1, np.int64)
-            state |= zip(("keys.table", "keys.last_sample", "keys.forgotten"), self._arrays, strict=True)
+            names = [prefix + name for name in ("table", "last_sample", "forgotten")]
+            state |= zip(names, self._arrays, strict=True)
             self.ranges = {
-                "keys.table": ANY_INTEGER,
-                "keys.last_sample": Range(kernels.NONE, LARGEST_COUNT),
-                "keys.forgotten": COUNT,
+                names[0]: ANY_INTEGER,
+                names[1]: Range(kernels.NONE, LARGEST_COUNT),
+                names[2]: COUNT,
             }
 
     def inconsistencies(self, state: State) -> Iterator[str]:
         """Describe keys of samples that were not learned yet, and a key with two slots."""
         if not self._arrays:
             return
-        last_sample = state["keys.last_sample"]
+        last_sample = state[f"{self._prefix}last_sample"]
         if (last_sample >= state["samples"]).any():
-            yield "'keys.last_sample' has the number of a sample that was not learned"
-        keys = state["keys.table"][last_sample != kernels.NONE]
+            yield f"'{self._prefix}last_sample' has the number of a sample that was not learned"
+        keys = state[f"{self._prefix}table"][last_sample != kernels.NONE]
         if len(np.unique(keys)) < len(keys):
-            yield "'keys.table' has a key twice"
+            yield f"'{self._prefix}table' has a key twice"
 
-    def assign(self, keys: Integers | None, rows: int) -> tuple[Integers, NDArray[np.bool_]]:
-        """Return the slot of each sample ``(rows,)``, and whether its key is new in the slot ``(rows,)``."""
+    def assign(
+        self, keys: Integers | None, rows: int, first: int | None = None
+    ) -> tuple[Integers, NDArray[np.bool_]]:
+        """Return the slot of each sample ``(rows,)``, and whether its key is new in the slot ``(rows,)``.
+
+        ``first`` is the number of the first sample; None: the number of samples learned so far.
+        """
         slots, fresh = np.zeros(rows, np.int64), np.zeros(rows, np.bool_)
         if keys is not None:
-            self._before = tuple(array.copy() for array in (*self._arrays, self._samples))
-            kernels.assign(keys, *self._arrays, self._samples, slots, fresh)
+            samples = self._samples if first is None else np.array([first])
+            self._before = tuple(array.copy() for array in (*self._arrays, samples))
+            kernels.assign(keys, *self._arrays, samples, slots, fresh)
         return slots, fresh
 
     def correct(self, keys: Integers | None) -> None:

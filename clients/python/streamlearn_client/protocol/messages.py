@@ -256,6 +256,9 @@ OPS: Final[Mapping[str, Op]] = {
     "forecast": _op("model", "steps", model=str, steps=int, key=object),
     "sample": _op("model", "n", model=str, n=int, temperature=float, seed=int, key=object),
     "reheat": _op("model", model=str, heat=float),
+    "feedback": _op(
+        "model", "verdict", model=str, x=np.ndarray, channels=list, sample=int, verdict=str, name=str
+    ),
     "checkpoint": _op("model", model=str, name=str),
     "unpin": _op("model", "name", model=str, name=str),
     "checkpoints": _op("model", model=str),

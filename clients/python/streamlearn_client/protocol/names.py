@@ -22,7 +22,16 @@ __all__ = [
 ]
 
 EventKind: TypeAlias = Literal[
-    "output", "targets", "drift", "checkpoint", "created", "deleted", "restored", "reheated"
+    "output",
+    "targets",
+    "drift",
+    "alarm",
+    "checkpoint",
+    "created",
+    "deleted",
+    "restored",
+    "reheated",
+    "judged",
 ]
 """A kind of event."""
 EVENT_KINDS: Final[tuple[str, ...]] = get_args(EventKind)

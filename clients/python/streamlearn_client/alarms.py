@@ -1,0 +1,173 @@
+"""Alarms as events: what began or ended, when, how strong, and which channels did it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["ALARM_CODES", "AlarmCause", "AlarmEvent", "alarm_arrays", "check_alarms", "read_alarms"]
+
+ALARM_CODES: Final = {"none": 0, "begin": 1, "on": 2, "end": 3}
+"""The values of the output ``alarm``."""
+
+AlarmCause: TypeAlias = Literal["score", "stuck", "silent"]
+"""What raised an alarm: unusual samples, a channel that repeats one value, or no samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmEvent:
+    """An alarm that begins or ends.
+
+    Parameters
+    ----------
+    state : {"begin", "end"}
+        Whether the alarm begins or ends.
+    cause : {"score", "stuck", "silent"}
+        What raised it: unusual samples, a channel that repeats one value, or no samples.
+    sample : int
+        Number of the sample at which it began or ended, counted from 0.
+    first, last : int
+        Numbers of its first sample, and of its last one so far.
+    peak : int
+        Number of the sample with the most evidence.
+    samples : int
+        Number of its samples so far. ``stuck``: of the channel's equal values.
+    score, evidence : float
+        Largest score and largest evidence of its samples. NaN without a score.
+    channel : int
+        The channel that contributed most; −1: unknown.
+    contribution : ndarray of float32, (dim,)
+        Share of each channel in the deviation, summed over the alarm, 1 in total. NaN if it is unknown.
+        ``stuck``: equal shares of the channels that are stuck.
+    fault : str
+        Name of the fault, if a person called such a sample a fault by feedback; empty otherwise.
+    seconds : float
+        ``silent``: seconds since the last sample. 0 for other causes.
+    key, id, time : int or None
+        Key, id and time (in nanoseconds since 1970) of the sample, if the event has them.
+    row : int
+        Row of the outputs, or of the batch, that the event came with; −1 without one.
+    """
+
+    state: Literal["begin", "end"]
+    cause: AlarmCause
+    sample: int
+    first: int
+    last: int
+    peak: int
+    samples: int
+    score: float
+    evidence: float
+    channel: int
+    contribution: NDArray[np.float32] = field(repr=False, compare=False)
+    fault: str = ""
+    seconds: float = 0.0
+    key: int | None = None
+    id: int | None = None
+    time: int | None = None
+    row: int = field(default=-1, repr=False, compare=False)
+
+    CAUSES: ClassVar[tuple[AlarmCause, ...]] = ("score", "stuck", "silent")
+    """The causes in the order of their codes."""
+
+
+_DTYPES: Final = {
+    "alarm": "|i1",
+    "cause": "|i1",
+    "sample": "<i8",
+    "first": "<i8",
+    "last": "<i8",
+    "peak": "<i8",
+    "samples": "<i8",
+    "score": "<f4",
+    "evidence": "<f4",
+    "channel": "<i4",
+    "contribution": "<f4",
+    "name": "|u1",
+    "seconds": "<f8",
+}
+"""The arrays of an ``alarm`` event."""
+NAME_BYTES: Final = 32
+"""Longest name of a fault, in UTF-8."""
+_INTEGERS = ("sample", "first", "last", "peak", "samples")
+
+
+def alarm_arrays(events: Sequence[AlarmEvent]) -> dict[str, NDArray[Any]]:
+    """Return alarms as the arrays of an event message.
+
+    Parameters
+    ----------
+    events : sequence of AlarmEvent
+        The alarms, at least one.
+
+    Returns
+    -------
+    dict of str to ndarray
+        One row per alarm. ``alarm`` and ``cause`` are codes.
+    """
+    arrays: dict[str, NDArray[Any]] = {
+        "alarm": np.array([ALARM_CODES[each.state] for each in events], np.int8),
+        "cause": np.array([AlarmEvent.CAUSES.index(each.cause) for each in events], np.int8),
+    }
+    for name in _INTEGERS:
+        arrays[name] = np.array([getattr(each, name) for each in events], np.int64)
+    arrays["score"] = np.array([each.score for each in events], np.float32)
+    arrays["evidence"] = np.array([each.evidence for each in events], np.float32)
+    arrays["channel"] = np.array([each.channel for each in events], np.int32)
+    names = b"".join(each.fault.encode().ljust(NAME_BYTES, b"\0") for each in events)
+    arrays["name"] = np.frombuffer(names, np.uint8).reshape(-1, NAME_BYTES)
+    arrays["seconds"] = np.array([each.seconds for each in events], np.float64)
+    arrays["contribution"] = np.array([each.contribution for each in events], np.float32)
+    return arrays
+
+
+def check_alarms(arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raise ``ValueError`` unless an event message has the arrays of alarms.
+
+    Parameters
+    ----------
+    arrays : Mapping of str to ndarray
+        The arrays of the message, all with the same number of rows.
+    """
+    for name, dtype in _DTYPES.items():
+        array = arrays.get(name)
+        if array is None or array.dtype.str != dtype or array.ndim != 1 + (name in ("name", "contribution")):
+            found = "missing" if array is None else f"{array.dtype.str} {array.shape}"
+            raise ValueError(f"the array {name!r} of an alarm is {found}; it must have dtype {dtype}")
+    causes = arrays["cause"]
+    if ((causes < 0) | (causes >= len(AlarmEvent.CAUSES))).any():
+        raise ValueError("an alarm has an unknown cause; use a client of the daemon's version")
+
+
+def read_alarms(arrays: Mapping[str, NDArray[Any]]) -> list[AlarmEvent]:
+    """Return the alarms in the arrays of an event message.
+
+    Parameters
+    ----------
+    arrays : Mapping of str to ndarray
+        The arrays that `alarm_arrays` returned. Further ones are ignored.
+
+    Returns
+    -------
+    list of AlarmEvent
+        The alarms in order.
+    """
+    return [
+        AlarmEvent(
+            state="begin" if arrays["alarm"][k] == ALARM_CODES["begin"] else "end",
+            cause=AlarmEvent.CAUSES[int(arrays["cause"][k])],
+            **{name: int(arrays[name][k]) for name in _INTEGERS},
+            score=float(arrays["score"][k]),
+            evidence=float(arrays["evidence"][k]),
+            channel=int(arrays["channel"][k]),
+            contribution=arrays["contribution"][k],
+            fault=arrays["name"][k].tobytes().rstrip(b"\0").decode(errors="replace"),
+            seconds=float(arrays["seconds"][k]),
+            **{name: int(arrays[name][k]) for name in ("key", "id", "time") if name in arrays},
+        )
+        for k in range(len(arrays["alarm"]))
+    ]

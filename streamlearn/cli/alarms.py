@@ -1,0 +1,90 @@
+"""``streamlearn alarms``: show alarms as they begin and end."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, Json, KeyFile, ServerKey, Timeout, connect
+
+if TYPE_CHECKING:
+    from streamlearn_client import AlarmEvent, Event
+
+_SHOWN_CHANNELS = 3
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command of this module to the program."""
+    app.command()(alarms)
+
+
+def alarms(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="name of the model")],
+    count: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="end after so many alarms began or ended")
+    ] = None,
+    wait: Annotated[
+        float | None, typer.Option(metavar="S", min=0.0, help="end after so many seconds without an alarm")
+    ] = None,
+    endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
+    timeout: Timeout = 10.0,
+    as_json: Json = False,
+) -> None:
+    """Show the alarms of a model as they begin and end, until Ctrl-C."""
+    left = count
+    with connect(endpoint, timeout, server_key, key_file) as client:
+        channels = client.describe(name)["spec"].get("channels")
+        with client.subscribe(name, "alarm", timeout=wait) as events:
+            for event in events:
+                for alarm in event.alarms:
+                    typer.echo(
+                        json.dumps(_fields(event, alarm)) if as_json else _line(event, alarm, channels)
+                    )
+                    left = None if left is None else left - 1
+                    if left == 0:
+                        return
+
+
+def _fields(event: Event, alarm: AlarmEvent) -> dict[str, Any]:
+    """Return an alarm as JSON: NaN is null."""
+    numbers = "sample", "first", "last", "peak", "samples", "channel", "key", "id"
+    found = {
+        "model": event.model,
+        "time": alarm.time or event.time,
+        "state": alarm.state,
+        "cause": alarm.cause,
+    }
+    found |= {field: getattr(alarm, field) for field in numbers}
+    found |= {field: _finite(getattr(alarm, field)) for field in ("score", "evidence", "seconds")}
+    return found | {
+        "fault": alarm.fault,
+        "contribution": [_finite(share) for share in alarm.contribution.tolist()],
+    }
+
+
+def _finite(value: float) -> float | None:
+    return None if value != value else value
+
+
+def _line(event: Event, alarm: AlarmEvent, channels: list[str] | None) -> str:
+    """Return an alarm as one line."""
+    import numpy as np
+
+    time = np.datetime64((alarm.time or event.time) // 10**9, "s")
+    key = "" if alarm.key is None else f" key {alarm.key}"
+    shares = [(share, d) for d, share in enumerate(alarm.contribution.tolist()) if share > 0]
+    names = [
+        f"{channels[d] if channels else f'channel {d}'} {share:.0%}"
+        for share, d in sorted(shares, reverse=True)[:_SHOWN_CHANNELS]
+    ]
+    what = {
+        "score": f"samples {alarm.first} … {alarm.last}, evidence {alarm.evidence:.1f}",
+        "stuck": f"stuck for {alarm.samples} samples",
+        "silent": f"silent for {alarm.seconds:.0f} s",
+    }[alarm.cause]
+    fault = f", fault {alarm.fault}" if alarm.fault else ""
+    return f"{time} {event.model}{key}: alarm {alarm.state}s: {', '.join([what, *names])}{fault}"

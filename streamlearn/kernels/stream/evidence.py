@@ -1,0 +1,143 @@
+"""Evidence for alarms: how surprising the last sample and the last eight samples together are.
+
+The surprise of an event is −log of its probability on the recent stream, at most 14. The evidence is the sum
+of two surprises:
+
+- of the sample: −log(1 − score). Beyond a score of 0.98 the score itself only tells that few recent samples
+  were larger, and not how much larger this one is. There the logarithm of the distance or error is compared
+  with that of the other samples beyond 0.98, whose excess is taken as exponential (a Pareto tail: Hill 1975;
+  Siffer et al. 2017): log 50 + excess/mean excess, if that is more.
+- of the mean distance or error of the last eight samples. Its quantiles at 0.5, 0.8, 0.95 and 0.98 are
+  tracked by stochastic approximation (Robbins & Monro 1951); between them −log(1 − p) is interpolated, and
+  beyond the last one the tail is exponential in the same way.
+
+State: ``reference`` float64 ``(13,)``: SAMPLES … RUNGS. It is common to all streams of a model.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..compiler import device
+from ..simd.elementary import log
+
+SAMPLES = 0  # with a score
+TAIL_COUNT, TAIL_MEAN, TAIL_VARIANCE = 1, 2, 3  # of log(value), of the samples with a score above 0.98
+LEVEL = 4  # running mean of the means of eight
+CENTRE, WIDTH = 5, 6  # running mean and mean absolute deviation of log(mean/LEVEL + _SOFT)
+EXCESS_COUNT, EXCESS = 7, 8  # mean excess of it over the last rung
+RUNGS = 9  # its four quantiles
+SIZE = 13
+
+MOST = 14.0  # largest surprise
+_TAIL = np.float32(0.98)
+_TAIL_SURPRISE = 3.912023005428146  # −log(1 − 0.98)
+_PROBABILITIES = (0.5, 0.8, 0.95, 0.98)
+_PER_ABOVE = (2.0, 5.0, 20.0, 50.0)  # 1/(1 − p)
+_SURPRISES = (0.6931471805599453, 1.6094379124341003, 2.995732273553991, _TAIL_SURPRISE)
+_LAST = 3
+_LEAST_TAIL = 20.0  # samples in the tail, until it is used
+_TAIL_MEMORY = 1.0 / 200.0  # gain, per sample in the tail
+_MEMORY = 4000.0  # samples
+_LEAST_GAIN = 1.0 / _MEMORY
+_LEAST_STEP = 5.0 / _MEMORY
+_LEAST_WIDTH = 1e-3
+_SOFT = 0.01  # a mean of 0 has a logarithm too
+_CLIP = 4.0  # in widths: a fault must not widen what it is compared with
+_LARGEST = 1e30
+
+
+@device
+def _log(value):
+    return np.float64(log(np.float32(value)))
+
+
+@device
+def surprise_of_sample(reference, value, score, learning):
+    """The surprise of a sample with this distance or error. ``learning``: whether the reference follows."""
+    rest = np.float32(1) - score
+    surprise = MOST if rest <= 0.0 else min(-_log(rest), MOST)
+    if not (score > _TAIL and value > 0.0):
+        return surprise
+    position = _log(min(np.float64(value), _LARGEST))
+    count, mean = reference[TAIL_COUNT], reference[TAIL_MEAN]
+    width = max(math.sqrt(reference[TAIL_VARIANCE]), _LEAST_WIDTH)
+    if count >= _LEAST_TAIL:  # an exponential excess has the mean and the width γ above its threshold
+        surprise = min(max(_TAIL_SURPRISE + 1.0 + (position - mean) / width, surprise), MOST)
+    if learning:
+        gain = max(_TAIL_MEMORY, 1.0 / (count + 1.0))
+        step = position - mean
+        if count >= _LEAST_TAIL:
+            step = min(step, _CLIP * width)
+        reference[TAIL_COUNT] = count + 1.0
+        reference[TAIL_MEAN] = mean + gain * step
+        reference[TAIL_VARIANCE] = (1.0 - gain) * (reference[TAIL_VARIANCE] + gain * step * step)
+    return surprise
+
+
+@device
+def surprise_of_mean(reference, mean, learning):
+    """The surprise of a mean distance or error of the last eight samples."""
+    mean = min(mean, _LARGEST)
+    level = reference[LEVEL]
+    first = reference[SAMPLES] == 0.0
+    if first:
+        level = mean
+    relative = mean / level if level > 0.0 else (1.0 if mean == 0.0 else 1.0 / _SOFT)
+    position = _log(min(relative, _LARGEST) + _SOFT)
+    if first:
+        for r in range(_LAST + 1):
+            reference[RUNGS + r] = position
+        reference[CENTRE] = position
+    surprise = _interpolate(reference, position)
+    if learning:
+        samples = reference[SAMPLES] + 1.0
+        gain = 1.0 / samples if samples < _MEMORY else _LEAST_GAIN
+        reference[SAMPLES] = samples
+        reference[LEVEL] = level + gain * ((min(mean, 4.0 * level) if level > 0.0 else mean) - level)
+        _follow(reference, position, gain)
+    return surprise
+
+
+@device
+def _interpolate(reference, position):
+    """−log of the share of positions above ``position``, by the tracked quantiles."""
+    last = reference[RUNGS + _LAST]
+    if position >= last:
+        excess = reference[EXCESS]
+        return min(_TAIL_SURPRISE + ((position - last) / excess if excess > 0.0 else 0.0), MOST)
+    r = _LAST
+    while r > 0 and position < reference[RUNGS + r - 1]:
+        r -= 1
+    if r == 0:
+        return 0.0
+    low, high = reference[RUNGS + r - 1], reference[RUNGS + r]
+    share = (position - low) / (high - low) if high > low else 0.5
+    return _SURPRISES[r - 1] + (_SURPRISES[r] - _SURPRISES[r - 1]) * share
+
+
+@device
+def _follow(reference, position, gain):
+    """Let the quantiles, the width and the mean excess follow."""
+    samples, width, last = reference[SAMPLES], reference[WIDTH], reference[RUNGS + _LAST]
+    deviation = position - reference[CENTRE]
+    if samples > 8.0:
+        deviation = max(-_CLIP * width, min(_CLIP * width, deviation))
+    reference[CENTRE] += gain * deviation
+    reference[WIDTH] += gain * (abs(deviation) - width)
+    if position > last:
+        excess, count = position - last, reference[EXCESS_COUNT]
+        if count >= 8.0:
+            excess = min(excess, _CLIP * reference[EXCESS])
+        reference[EXCESS] += max(_TAIL_MEMORY, 1.0 / (count + 1.0)) * (excess - reference[EXCESS])
+        reference[EXCESS_COUNT] = count + 1.0
+    width = reference[WIDTH]
+    rate = width * (min(5.0 / samples, 0.05) if samples < _MEMORY else _LEAST_STEP)
+    for r in range(_LAST + 1):
+        above = 1.0 - _PROBABILITIES[r]
+        step = min(rate * _PER_ABOVE[r], 0.5 * width)
+        reference[RUNGS + r] += step * (_PROBABILITIES[r] if position > reference[RUNGS + r] else -above)
+        if r > 0:
+            reference[RUNGS + r] = max(reference[RUNGS + r], reference[RUNGS + r - 1])

@@ -1,0 +1,85 @@
+"""The alarms of a model, and feedback: a person judges samples, so that alarms know their patterns."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from streamlearn_client.outputs import NamedArrays
+
+from ..errors import BadValue
+from .batch import Batch, Float32, Targets
+from .stream.alarm import AlarmDetector
+from .stream.patterns import Feedback, Verdict, valid_name, valid_verdict
+
+
+class Judged:
+    """A model with alarms, whose samples a person can judge."""
+
+    kind: ClassVar[str]
+    _alarms: AlarmDetector | None
+    has_lookahead: Any
+    _lock: AbstractContextManager[Any]
+
+    def read(self, X: ArrayLike) -> Float32:
+        """Return ``X`` as float32 of shape (n, dim)."""
+        raise AssertionError("every model reads samples")
+
+    def _detect_alarms(self, batch: Batch | Targets, rows: int, out: NamedArrays, first: int) -> None:
+        """Add alarms to the outputs of ``rows`` rows of the batch. ``first``: number of the first one."""
+        if self._alarms is None:
+            return
+        numbers = out.arrays.get("sample")
+        if numbers is None:
+            numbers = np.arange(first, first + len(out))
+        x = batch.x[:rows] if isinstance(batch, Batch) else None
+        keys = None if batch.keys is None else batch.keys[:rows]
+        late = isinstance(batch, Targets)
+        self._alarms.detect(out, x, numbers, keys, None if late else first, self.has_lookahead)
+
+    def feedback(self, sample: ArrayLike, verdict: Verdict, name: str = "") -> None:
+        """Judge a sample: its pattern is normal, or a fault with a name.
+
+        A normal pattern has no evidence when it comes again, so it begins no alarm. A fault begins an alarm
+        with its name when it comes again with evidence above ``clear``. A sample is the pattern if it is
+        within half the pattern's own distance from the channels' means; the distance is the root mean square
+        over the channels, in mean absolute deviations. A model keeps 16 patterns; a new one replaces one that
+        it is within the radius of, else the oldest.
+
+        Parameters
+        ----------
+        sample : array_like of shape (dim,), or int
+            The sample's values in the stream's own units; NaN marks a missing value. Or its number, if it
+            was the first sample or the peak of one of the last eight alarms.
+        verdict : {"normal", "fault"}
+            The verdict.
+        name : str, default ""
+            Name of a fault, at most 32 bytes. Empty: "fault".
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit, if the sample's values are not kept, or if the model has no alarms.
+        """
+        with self._lock:
+            self.apply_feedback(self.validate_feedback(sample, verdict, name))
+
+    def validate_feedback(self, sample: ArrayLike, verdict: object, name: object = "") -> Feedback:
+        """Check the arguments of ``feedback``, and find the values of a sample given by its number."""
+        if self._alarms is None:
+            raise BadValue(f"this {self.kind} has no alarms: create it with alarm=True")
+        verdict = valid_verdict(verdict)
+        name = valid_name(name) or ("fault" if verdict == "fault" else "")
+        if isinstance(sample, (int, np.integer)):
+            values = self._alarms.patterns.find(int(sample))
+        else:
+            (values,) = self.read(np.reshape(np.asarray(sample), (1, -1)))
+        return Feedback([None if value != value else value for value in values.tolist()], verdict, name)
+
+    def apply_feedback(self, feedback: Feedback) -> None:
+        """Add a pattern that ``validate_feedback`` returned."""
+        assert self._alarms is not None
+        self._alarms.patterns.learn(feedback)

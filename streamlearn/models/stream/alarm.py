@@ -1,0 +1,192 @@
+"""Alarms of one model. ``kernels/stream/alarm.py`` defines when they begin and end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamlearn_client.alarms import AlarmEvent
+from streamlearn_client.outputs import NamedArrays
+
+from ...kernels import compiler
+from ...kernels.stream import alarm as kernels
+from ...kernels.stream import evidence, patterns, stuck
+from ..batch import Float32, Integers
+from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, State
+from .alarm_spec import Alarm
+from .keys import Slots
+from .patterns import Patterns
+
+_EVENT_ROWS = 16  # of one kernel call; more need another call
+_EVENT_VALUES = 4096  # of all rows, about
+_NONE = np.zeros(0, np.int64)
+_NO_CODES = np.zeros(0, np.int8)
+_NO_FLAGS = np.zeros(0, np.bool_)
+_NO_VALUES = np.zeros(0, np.float32)
+
+
+class AlarmDetector:
+    """Alarms on the evidence of one model's samples. Its arrays are part of the model's ``state``.
+
+    ``patterns`` are those that a person judged.
+
+    Parameters
+    ----------
+    alarm : Alarm
+        When alarms begin and end.
+    dim : int
+        Channels of a sample.
+    keys : int or None
+        Largest number of keys: each has alarms of its own.
+    samples : ndarray of int64, (1,)
+        The model's number of samples.
+    """
+
+    may_hold_nan = ("alarm.patterns", "alarm.kept")  # missing values
+
+    def __init__(self, alarm: Alarm, dim: int, keys: int | None, samples: Integers) -> None:
+        compiler.ready(kernels)
+        slots = keys or 1
+        count, window = alarm.counts
+        self.state: dict[str, NDArray[Any]] = {
+            "alarm.reference": np.zeros(evidence.SIZE),
+            "alarm.recent": np.zeros((slots, kernels.SMOOTHED), np.float32),
+            "alarm.numbers": np.zeros((slots, kernels.NUMBERS), np.int64),
+            "alarm.levels": np.zeros((slots, kernels.LEVELS)),
+            "alarm.shares": np.zeros((slots, dim)),
+            "alarm.runs": np.zeros((slots, dim if alarm.stuck else 0, stuck.COLUMNS)),
+        }
+        self.patterns = Patterns(dim)
+        settings = [alarm.above, alarm.clear, count, window, alarm.quiet, alarm.after]
+        own = tuple(self.state.values())
+        self._arguments = np.array(settings, np.float64), *own, *self.patterns.arguments
+        self.state |= self.patterns.state
+        self.ranges = {
+            "alarm.reference": Range(_LEAST, LARGEST_FLOAT),
+            "alarm.numbers": Range(0, (1, (1 << window) - 1, *[LARGEST_COUNT] * 7, *_LARGEST_ROWS)),
+            "alarm.runs": Range((-LARGEST_FLOAT, 0, 0, 0, 0), LARGEST_FLOAT),
+        }
+        self.ranges |= self.patterns.ranges
+        self._slots: Slots | None = None
+        if keys is not None:
+            owned = {"samples": samples}
+            self._slots = Slots(owned, keys, "alarm.keys.")
+            self.state |= {name: array for name, array in owned.items() if name != "samples"}
+            self.ranges |= self._slots.ranges
+        self._dim = dim
+        self._no_contribution = np.empty((0, dim), np.float32)
+        self._most_events = max(kernels.EVENTS_PER_ROW, min(_EVENT_ROWS, _EVENT_VALUES // dim))
+
+    def inconsistencies(self, state: State) -> Iterator[str]:
+        """Describe names that are not text, and keys that contradict each other."""
+        yield from self.patterns.inconsistencies(state)
+        if self._slots is not None:
+            yield from self._slots.inconsistencies(state)
+
+    def detect(
+        self,
+        out: NamedArrays,
+        x: Float32 | None,
+        samples: Integers,
+        keys: Integers | None,
+        first: int | None,
+        lookahead: bool,
+    ) -> None:
+        """Add ``alarm``, ``evidence`` and ``fault`` to outputs with a score, and the events.
+
+        Parameters
+        ----------
+        out : NamedArrays
+            The outputs of samples.
+        x : ndarray of float32, (rows, dim), or None
+            The samples in the stream's own units; None for late targets.
+        samples : ndarray of int64, (n,)
+            Numbers of the samples of the outputs.
+        keys : ndarray of int64, (rows,), or None
+            The keys of the samples.
+        first : int or None
+            Number of the first of the samples; None for late targets, which belong to earlier samples.
+        lookahead : bool
+            Whether the outputs belong to earlier samples than ``x``.
+        """
+        arrays = out.arrays
+        slots, fresh = _NONE, _NO_FLAGS
+        if self._slots is not None and keys is not None:
+            if first is None:
+                slots = self._slots.find(keys, len(samples))
+            else:
+                slots, fresh = self._slots.assign(keys, len(samples), first)
+        if x is None:
+            x = self._no_contribution
+        elif lookahead and first is not None:
+            numbers = np.arange(first, first + len(x))
+            none = _NO_CODES, _NO_VALUES, _NO_CODES
+            nothing = _NO_VALUES, _NO_VALUES, self._no_contribution, _NO_FLAGS
+            self._process(out, x, *nothing, numbers, slots, fresh, *none)
+            out.events = [replace(event, row=-1) for event in out.events]  # its output comes later
+            x = self._no_contribution
+        if "score" not in arrays:
+            return
+        values = arrays.get("distance", arrays.get("error", _NO_VALUES))
+        scores = arrays["score"]
+        contribution = arrays.get("contribution")
+        if contribution is None or contribution.shape[1] != self._dim:
+            contribution = self._no_contribution
+        watched = arrays.get("watched", _NO_FLAGS)
+        alarm, fault = np.empty(len(scores), np.int8), np.empty(len(scores), np.int8)
+        found = np.empty(len(scores), np.float32)
+        self._process(
+            out, x, values, scores, contribution, watched, samples, slots, fresh, alarm, found, fault
+        )
+        arrays["alarm"], arrays["evidence"], arrays["fault"] = alarm, found, fault
+
+    def _process(self, out: NamedArrays, x: Float32, *samples: NDArray[Any]) -> None:
+        """Call the kernel until all rows are processed, and add the events to ``out``."""
+        rows = max(len(samples[1]), len(x))
+        row = np.zeros(1, np.int64)
+        numbers = np.empty((self._most_events, kernels.E_NUMBERS), np.int64)
+        levels = np.empty((self._most_events, kernels.E_SHARES + self._dim), np.float32)
+        while row[0] < rows:
+            count = kernels.process(*self._arguments, x, *samples, row, numbers, levels)
+            for k in range(count):
+                row_of_event = numbers[k].tolist()
+                fault = self.patterns.name(row_of_event[kernels.E_PATTERN])
+                out.events.append(_event(row_of_event, levels[k].copy(), fault))
+
+    def quality(self) -> dict[str, Any]:
+        """Return the alarms that are on, the channels that are stuck, and the patterns that were judged."""
+        runs = self.state["alarm.runs"]
+        reported = np.flatnonzero((runs[:, :, stuck.REPORTED] > 0).any(axis=0))
+        return {
+            "alarms_on": int(self.state["alarm.numbers"][:, kernels.ON].sum()),
+            "stuck": reported.tolist(),
+            "patterns": self.patterns.to_list(),
+        }
+
+
+def _event(numbers: list[int], levels: Float32, fault: str) -> AlarmEvent:
+    return AlarmEvent(
+        state="begin" if numbers[kernels.E_CODE] == kernels.BEGIN else "end",
+        cause=AlarmEvent.CAUSES[numbers[kernels.E_CAUSE]],
+        row=numbers[kernels.E_ROW],
+        sample=numbers[kernels.E_SAMPLE],
+        first=numbers[kernels.E_FIRST],
+        last=numbers[kernels.E_LAST],
+        peak=numbers[kernels.E_PEAK],
+        samples=numbers[kernels.E_SAMPLES],
+        channel=numbers[kernels.E_CHANNEL],
+        score=float(levels[kernels.E_SCORE]),
+        evidence=float(levels[kernels.E_EVIDENCE]),
+        contribution=levels[kernels.E_SHARES :],
+        fault=fault,
+    )
+
+
+_LARGEST_ROWS = patterns.PATTERNS, patterns.KEPT_ROWS - 2  # so that a kernel finds their rows
+_LEAST = np.zeros(evidence.SIZE)
+_LEAST[[evidence.TAIL_MEAN, evidence.CENTRE]] = -LARGEST_FLOAT
+_LEAST[evidence.RUNGS :] = -LARGEST_FLOAT

@@ -1,0 +1,86 @@
+"""``Alarm``: when an alarm begins and ends, as a part of a model's spec."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+_MOST_SAMPLES = 62  # of the window: the kernel keeps a bit for each
+
+Evidence = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Samples = Annotated[int, Field(ge=1, le=_MOST_SAMPLES)]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Alarm:
+    """When an alarm begins and ends.
+
+    The evidence of a sample is −log of how improbable the sample is, plus −log of how improbable the last
+    eight samples together are, by the recent stream. Each of the two is at most 14, and 1 on average. On
+    healthy streams some 15 alarms begin in 100,000 samples; each 1 more makes them about 2 to 3 times rarer.
+
+    Parameters
+    ----------
+    above : float, default 13.0
+        Evidence above which a sample counts for an alarm. Raise it for fewer alarms. Range: above 0.
+    for_ : int or tuple of int, default 1
+        An alarm begins when so many samples in a row are above ``above``; (k, m): k of the last m samples. In
+        a dict, and on the wire, its name is ``for``. Range: 1 to 62.
+    clear : float, default 5.0
+        An alarm ends when the evidence stays below this for m samples, at least 8. Range: above 0, up to
+        ``above``.
+    quiet : int, default 200
+        High evidence within so many samples of earlier high evidence belongs to the same fault. It begins a
+        new alarm only if it exceeds all of the earlier evidence by 1. Range: at least 0.
+    after : int, default 500
+        Samples before the first alarm, in which the model and its score settle. Range: at least 0.
+    stuck : bool, default True
+        Whether a channel that repeats one value raises an alarm: its run is longer than 16 samples, and
+        longer than three times the longest run that the channel ever had.
+    silent : bool, default True
+        Whether a daemon reports that no sample came for more than 5 seconds and more than three times the
+        longest interval that the stream, or a key of it, ever had.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If a value is out of its range.
+
+    Examples
+    --------
+    >>> import streamlearn as sl
+    >>> som = sl.SOM(dim=3, grid=(5, 5), scale="standard", alarm=sl.Alarm(above=16, for_=(2, 4)))
+    >>> som.spec.alarm.above
+    16.0
+    """
+
+    above: Evidence = 13.0
+    for_: Samples | tuple[Samples, Samples] = Field(
+        default=1, validation_alias=AliasChoices("for", "for_"), serialization_alias="for"
+    )
+    clear: Evidence = 5.0
+    quiet: Annotated[int, Field(ge=0, le=1 << 62)] = 200
+    after: Annotated[int, Field(ge=0, le=1 << 62)] = 500
+    stuck: bool = True
+    silent: bool = True
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Alarm:
+        count, window = self.counts
+        if count > window:
+            raise ValueError(f"for is ({count}, {window}): at most {window} of {window} samples can be above")
+        if self.clear > self.above:
+            raise ValueError(f"clear is {self.clear:g}; it may be as large as above, {self.above:g}")
+        return self
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Samples that must be above ``above``, and of how many."""
+        return self.for_ if isinstance(self.for_, tuple) else (self.for_, self.for_)
+
+
+def given(value: Any) -> Any:
+    """Return ``True`` as the default alarm."""
+    return Alarm() if value is True else value

@@ -1,0 +1,147 @@
+"""Patterns that a person called normal, or a fault. ``kernels/stream/patterns.py`` finds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import BadValue
+from ...kernels.stream import patterns as kernels
+from ..batch import Float32
+from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, State
+
+Verdict = Literal["normal", "fault"]
+_VERDICTS: dict[Verdict, int] = {"normal": kernels.NORMAL, "fault": kernels.FAULT}
+_LARGEST = 1e150  # as in the kernel
+_NAMES: dict[int, Verdict] = {code: verdict for verdict, code in _VERDICTS.items()}
+
+
+class Feedback(NamedTuple):
+    """A pattern with its verdict. JSON can hold it."""
+
+    values: list[float | None]  # (dim,): None where missing
+    verdict: Verdict
+    name: str
+
+
+class Patterns:
+    """The patterns of one model. Its arrays are part of the model's ``state``."""
+
+    def __init__(self, dim: int) -> None:
+        self._dim = dim
+        self.state: dict[str, NDArray[Any]] = {
+            "alarm.channels": np.zeros((3, dim)),
+            "alarm.patterns": np.zeros((kernels.PATTERNS, dim), np.float32),
+            "alarm.verdicts": np.zeros((kernels.PATTERNS, 3)),
+            "alarm.kept": np.zeros((kernels.KEPT_ROWS, dim), np.float32),
+            "alarm.kept_numbers": np.full(kernels.KEPT_ROWS + 1, -1, np.int64),
+        }
+        self.arguments = tuple(self.state.values())
+        self.names = np.zeros((kernels.PATTERNS, kernels.NAME_BYTES), np.uint8)
+        self.state["alarm.names"] = self.names
+        self.state["alarm.kept_numbers"][-1] = 0
+        self.ranges = {
+            "alarm.channels": Range(np.array([[0], [-LARGEST_FLOAT], [0]]), LARGEST_FLOAT),
+            "alarm.verdicts": Range(0, (kernels.FAULT, LARGEST_FLOAT, LARGEST_FLOAT)),
+            "alarm.names": Range(0, 255),
+            "alarm.kept_numbers": Range([-1] * kernels.KEPT_ROWS + [0], LARGEST_COUNT),
+        }
+
+    def inconsistencies(self, state: State) -> Iterator[str]:
+        """Describe names that are not text."""
+        for name in state["alarm.names"]:
+            try:
+                _text(name)
+            except UnicodeDecodeError:
+                yield "'alarm.names' has a name that is not UTF-8"
+
+    def find(self, number: int) -> Float32:
+        """Return the values of a sample that is kept. Raises BadValue."""
+        numbers = self.state["alarm.kept_numbers"][:-1]
+        rows = np.flatnonzero(numbers == number)
+        if not rows.size:
+            kept = ", ".join(map(str, sorted(set(numbers[numbers >= 0].tolist())))) or "none so far"
+            raise BadValue(
+                f"the values of sample {number} are not kept; they are for the first sample and the peak of"
+                f" the last {kernels.KEPT_ALARMS} alarms: {kept}. Give the values of the sample instead",
+                field="sample",
+            )
+        return np.array(self.state["alarm.kept"][rows[0]])
+
+    def learn(self, feedback: Feedback) -> None:
+        """Add a pattern in place of one that it is within the radius of, or of the oldest if all are used."""
+        values = np.array([math.nan if value is None else value for value in feedback.values], np.float32)
+        verdicts, order = self.state["alarm.verdicts"], self.state["alarm.verdicts"][:, kernels.ORDER]
+        row = self._nearest(values)
+        if row < 0:
+            free = np.flatnonzero(verdicts[:, kernels.VERDICT] == kernels.FREE)
+            row = int(free[0]) if free.size else int(np.argmin(order))
+        centres = self.state["alarm.channels"][kernels.CENTRE].tolist()
+        radius = self._distance(values, centres) / 2
+        self.state["alarm.patterns"][row] = values
+        verdicts[row] = _VERDICTS[feedback.verdict], min(radius, LARGEST_FLOAT), float(order.max()) + 1
+        self.names[row] = _as_bytes(feedback.name)
+
+    def _nearest(self, values: Float32) -> int:
+        """Return the pattern that ``values`` ``(dim,)`` are within the radius of; −1: none."""
+        found, least = -1, 1.0
+        for row, (verdict, radius, _) in enumerate(self.state["alarm.verdicts"].tolist()):
+            if verdict != kernels.FREE and radius > 0:
+                ratio = self._distance(values, self.state["alarm.patterns"][row].tolist()) / radius
+                if ratio <= least:
+                    found, least = row, ratio
+        return found
+
+    def _distance(self, values: Float32, other: list[float]) -> float:
+        """Return the distance of the kernel. It sums in order, so that it has the same bits on every CPU."""
+        total, count = 0.0, 0
+        widths = self.state["alarm.channels"][kernels.WIDTH].tolist()
+        for value, reference, width in zip(values.tolist(), other, widths, strict=True):
+            difference = value - reference
+            if difference == difference:
+                count += 1
+                if difference != 0.0:
+                    apart = min(abs(difference) / width, _LARGEST) if width > 0.0 else _LARGEST
+                    total += apart * apart
+        return math.sqrt(total / count) if count else math.inf
+
+    def name(self, row: int) -> str:
+        """Return the name of a pattern; empty for −1."""
+        return _text(self.names[row]) if row >= 0 else ""
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """Return the patterns: number, verdict, name and radius."""
+        return [
+            {"pattern": row, "verdict": _NAMES[int(verdict)], "name": self.name(row), "radius": radius}
+            for row, (verdict, radius, _) in enumerate(self.state["alarm.verdicts"].tolist())
+            if verdict != kernels.FREE
+        ]
+
+
+def valid_name(name: object) -> str:
+    """Return the name of a pattern. Raises BadValue."""
+    if not isinstance(name, str) or not name.isprintable() or len(name.encode()) > kernels.NAME_BYTES:
+        raise BadValue(
+            f"name is {name!r}; printable text of at most {kernels.NAME_BYTES} bytes in UTF-8 was expected",
+            field="name",
+        )
+    return name
+
+
+def valid_verdict(verdict: object) -> Verdict:
+    """Return a verdict. Raises BadValue."""
+    if verdict not in _VERDICTS:
+        raise BadValue(f"verdict is {verdict!r}; 'normal' or 'fault' was expected", field="verdict")
+    return verdict
+
+
+def _as_bytes(name: str) -> NDArray[np.uint8]:
+    return np.frombuffer(name.encode().ljust(kernels.NAME_BYTES, b"\0"), np.uint8)
+
+
+def _text(name: NDArray[np.uint8]) -> str:
+    return name.tobytes().rstrip(b"\0").decode()

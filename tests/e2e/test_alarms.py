@@ -1,0 +1,104 @@
+"""Alarms through a daemon: events, feedback, kill -9 and recovery; the command line shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import streamlearn as sl
+from streamlearn.cli.alarms import _line
+from streamlearn_client import AlarmEvent, Client, Event
+from tests.e2e.daemon_process import SECONDS, DaemonProcess
+
+SPEC: dict[str, Any] = {
+    "dim": 3, "grid": [4, 4], "scale": "standard", "seed": 1, "alarm": {"above": 12},
+    "channels": ["a", "b", "c"],
+}  # fmt: skip
+FAULT = np.array([9.0, 0.0, -7.0], np.float32)
+
+
+def stream() -> np.ndarray:
+    random = np.random.default_rng(1)
+    x = random.normal(size=(6000, 3))
+    for place in (2000, 4000, 5500):
+        x[place : place + 5] = FAULT + 0.5 * random.normal(size=(5, 3))
+    x[3000:3100, 1] = x[3000, 1]
+    return x.astype(np.float32)
+
+
+def facts(alarm: AlarmEvent) -> tuple[Any, ...]:
+    return (
+        alarm.state,
+        alarm.cause,
+        alarm.sample,
+        alarm.first,
+        alarm.last,
+        alarm.samples,
+        alarm.fault,
+        alarm.channel,
+    )
+
+
+def read(events: Any, count: int) -> list[tuple[Event, AlarmEvent]]:
+    found: list[tuple[Event, AlarmEvent]] = []
+    while len(found) < count:
+        event = events.next_event(timeout=SECONDS)
+        assert event is not None, f"{len(found)} of {count} alarms came"
+        found += [(event, alarm) for alarm in event.alarms]
+    return found
+
+
+def test_the_same_alarms_after_kill_9(serve: Callable[..., DaemonProcess]) -> None:
+    x = stream()
+    reference = sl.SOM(**SPEC)
+    first = reference.learn(x[:2003]).events  # in the middle of the fault
+    reference.feedback(FAULT, "fault", "bearing")
+    second = reference.learn(x[2003:]).events
+    assert [each.state for each in first][-1] == "begin"
+    assert {each.fault for each in second if each.first > 3999} == {"bearing"}
+    daemon = serve()
+    daemon.ready()
+    with Client(daemon.requests, timeout=SECONDS) as client:
+        client.create("pump", kind="som", **SPEC)
+        with client.subscribe("pump", "alarm", timeout=SECONDS) as events:
+            for start in range(0, 2003, 300):
+                client.learn("pump", x[start : min(start + 300, 2003)])
+            seen = read(events, len(first))
+        assert [facts(alarm) for _, alarm in seen] == [facts(alarm) for alarm in first]
+        client.feedback("pump", FAULT, "fault", "bearing")
+        client.learn("pump", x[2003:2500])
+        before = client.describe("pump")["state_hash"]
+    daemon.kill()
+    daemon = serve()
+    daemon.ready()
+    with Client(daemon.requests, timeout=SECONDS) as client:
+        assert client.describe("pump")["state_hash"] == before
+        expected = [event for event in second if event.sample >= 2500]
+        with client.subscribe("pump", "alarm", timeout=SECONDS) as events:
+            client.learn("pump", x[2500:])
+            seen = read(events, len(expected))
+        assert [facts(alarm) for _, alarm in seen] == [facts(alarm) for alarm in expected]
+        assert all(alarm.time for _, alarm in seen)
+        assert client.describe("pump")["state_hash"] == reference.state_hash()
+        lines = [_line(event, alarm, SPEC["channels"]) for event, alarm in seen]
+        assert any("stuck for 17 samples, b 100%" in line for line in lines)
+        assert any("fault bearing" in line and "alarm begins" in line for line in lines)
+        quality = client.describe("pump")["quality"]
+        assert [each["name"] for each in quality["patterns"]] == ["bearing"]
+        assert client.models()[0]["silent"] == 0
+
+
+def test_a_restore_undoes_feedback(serve: Callable[..., DaemonProcess]) -> None:
+    daemon = serve()
+    daemon.ready()
+    with Client(daemon.requests, timeout=SECONDS) as client:
+        client.create("pump", kind="som", **SPEC)
+        ack = client.learn("pump", stream()[:3000])
+        before = client.describe("pump")["state_hash"]
+        peak = sl.SOM(**SPEC).learn(stream()[:3000]).events[0].peak
+        client.feedback("pump", peak, "normal")
+        assert client.describe("pump")["quality"]["patterns"][0]["verdict"] == "normal"
+        client.restore("pump", lsn=ack.lsn)
+        assert client.describe("pump")["state_hash"] == before

@@ -1,0 +1,191 @@
+"""Alarms in float64, from the documentation: evidence of two time scales, intervals, and runs of values."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+LADDER = (0.5, 0.8, 0.95, 0.98)
+MOST = 14.0
+
+
+def surprise(probability: float) -> float:
+    return MOST if probability <= 0 else min(-math.log(probability), MOST)
+
+
+@dataclass
+class Tail:
+    """The logarithms of values with a score above 0.98: their excess is exponential."""
+
+    count: int = 0
+    mean: float = 0.0
+    variance: float = 0.0
+
+    def __call__(self, value: float, score: float, learned: bool) -> float:
+        if score <= 0.98 or value <= 0:
+            return surprise(1 - score)
+        place, width = math.log(value), max(math.sqrt(self.variance), 1e-3)
+        found = surprise(1 - score)
+        if self.count >= 20:
+            excess = 1 + (place - self.mean) / width
+            found = min(max(math.log(50) + excess, found), MOST)
+        if learned:
+            step = place - self.mean
+            if self.count >= 20:
+                step = min(step, 4 * width)
+            gain = max(1 / 200, 1 / (self.count + 1))
+            self.count += 1
+            self.mean += gain * step
+            self.variance = (1 - gain) * (self.variance + gain * step**2)
+        return found
+
+
+@dataclass
+class Ladder:
+    """Tracked quantiles of the logarithm of a positive value, relative to its running mean."""
+
+    count: int = 0
+    level: float = 0.0
+    centre: float = 0.0
+    width: float = 0.0
+    excesses: int = 0
+    excess: float = 0.0
+    rungs: list[float] = field(default_factory=lambda: [0.0] * 4)
+
+    def __call__(self, value: float, learned: bool) -> float:
+        level = self.level if self.count else value
+        relative = value / level if level > 0 else (1.0 if value == 0 else 100.0)
+        place = math.log(relative + 0.01)
+        if not self.count:
+            self.centre, self.rungs = place, [place] * 4
+        found = self.surprise(place)
+        if learned:
+            gain = max(1 / 4000, 1 / (self.count + 1))
+            self.count += 1
+            self.level = level + gain * ((min(value, 4 * level) if level > 0 else value) - level)
+            self.learn(place, gain)
+        return found
+
+    def surprise(self, place: float) -> float:
+        levels = [-math.log(1 - p) for p in LADDER]
+        if place >= self.rungs[-1]:
+            beyond = (place - self.rungs[-1]) / self.excess if self.excess > 0 else 0.0
+            return min(levels[-1] + beyond, MOST)
+        above = next(r for r in range(4) if place < self.rungs[r])
+        if above == 0:
+            return 0.0
+        low, high = self.rungs[above - 1 : above + 1]
+        share = (place - low) / (high - low) if high > low else 0.5
+        return levels[above - 1] + share * (levels[above] - levels[above - 1])
+
+    def learn(self, place: float, gain: float) -> None:
+        away, width, last = place - self.centre, self.width, self.rungs[-1]
+        if self.count > 8:
+            away = min(max(away, -4 * width), 4 * width)
+        self.centre += gain * away
+        self.width += gain * (abs(away) - self.width)
+        if place > last:
+            beyond = place - last if self.excesses < 8 else min(place - last, 4 * self.excess)
+            self.excess += max(1 / 200, 1 / (self.excesses + 1)) * (beyond - self.excess)
+            self.excesses += 1
+        for r, p in enumerate(LADDER):
+            step = min(self.width * max(5 / 4000, min(5 / self.count, 0.05)) / (1 - p), self.width / 2)
+            self.rungs[r] += step * p if place > self.rungs[r] else -step * (1 - p)
+            if r:
+                self.rungs[r] = max(self.rungs[r], self.rungs[r - 1])
+
+
+class Alarm:
+    """The alarms of one stream. ``pooled`` may hold the tail and the ladder that several streams share."""
+
+    def __init__(
+        self,
+        above: float = 13.0,
+        times: tuple[int, int] = (1, 1),
+        clear: float = 5.0,
+        quiet: int = 200,
+        after: int = 500,
+        pooled: tuple[Tail, Ladder] | None = None,
+    ) -> None:
+        self.above, self.times, self.clear, self.quiet, self.after = above, times, clear, quiet, after
+        self.tail, self.ladder = pooled or (Tail(), Ladder())
+        self.recent: deque[float] = deque(maxlen=8)
+        self.high: deque[bool] = deque(maxlen=times[1])
+        self.evidence = math.nan
+        self.since_high = math.inf  # samples since high evidence
+        self.largest = 0.0  # evidence of the fault that is not over
+        self.alarm: dict[str, float] | None = None
+        self.low = 0
+
+    def observe(
+        self, value: float, score: float, number: int, learned: bool = True
+    ) -> tuple[str, dict | None]:
+        """Return "none", "begin", "on" or "end", and the alarm that begins or ends."""
+        if math.isnan(score) or math.isnan(value):
+            self.evidence = math.nan
+            return ("on" if self.alarm else "none"), None
+        self.recent.append(value)
+        own = self.tail(value, score, learned)
+        self.evidence = e = own + self.ladder(sum(self.recent) / len(self.recent), learned)
+        high = e > self.above and self.ladder.count > self.after
+        self.high.append(high)
+        self.since_high += 1
+        if self.since_high > self.quiet:
+            self.largest = 0.0
+        before = self.largest
+        if high:
+            self.largest, self.since_high = max(before, e), 0
+        if self.alarm is not None:
+            self.alarm["samples"] += 1
+            self.low = self.low + 1 if e < self.clear else 0
+            if not self.low:
+                self._add(e, score, number)
+            if self.low >= max(self.times[1], 8):
+                ended, self.alarm = self.alarm, None
+                ended["samples"] -= self.low
+                return "end", ended
+            return "on", None
+        if high and sum(self.high) >= self.times[0] and (before == 0 or e > before + 1):
+            self.alarm = {"first": number, "samples": 1, "evidence": 0.0, "score": 0.0}
+            self.low = 0
+            self._add(e, score, number)
+            return "begin", dict(self.alarm)
+        return "none", None
+
+    def _add(self, evidence: float, score: float, number: int) -> None:
+        assert self.alarm is not None
+        self.alarm["last"] = number
+        if evidence > self.alarm["evidence"]:
+            self.alarm["evidence"], self.alarm["peak"] = evidence, number
+        self.alarm["score"] = max(self.alarm["score"], score)
+
+
+@dataclass
+class Runs:
+    """Runs of equal values of one channel."""
+
+    value: float = math.nan
+    length: int = 0
+    complete: int = 0
+    longest: float = 0.0
+    reported: bool = False
+
+    def observe(self, value: float) -> str:
+        """Return "", "begin" or "end"."""
+        if math.isnan(value):
+            return ""
+        limit = max(16.0, 3 * self.longest)
+        if self.length and value == self.value:
+            self.length += 1
+            if not self.reported and self.complete >= 20 and self.length > limit:
+                self.reported = True
+                return "begin"
+            return ""
+        ended = self.reported
+        if self.length:
+            length = min(self.length, limit) if ended else self.length
+            self.longest = max(length, self.longest - length / 4096)
+            self.complete += 1
+        self.value, self.length, self.reported = value, 1, False
+        return "end" if ended else ""
