@@ -6,7 +6,7 @@ import numpy as np
 
 from ..compiler import device
 
-_BIAS = 0x2A9F76C8B4395811  # two thirds of the bits of 1.0, less a part that halves the largest error of the guess
+_BIAS = 0x2A9F76C8B4395811  # about two thirds of the bits of 1.0
 
 
 @device
