@@ -33,6 +33,15 @@ class Arguments:
         return int(self.spec.dim)
 
     @property
+    def inputs(self) -> int:
+        """Channels of the learner: those of a sample, and its ``features``."""
+        return int(self.spec.inputs)
+
+    def channels_of(self, inputs: Float32) -> Float32:
+        """Return the channels of a sample in the learner's ``inputs`` ``(n, inputs)``: the first ``dim``."""
+        return inputs if inputs.shape[1] == self.dim else np.ascontiguousarray(inputs[:, : self.dim])
+
+    @property
     def target_dim(self) -> int:
         """Columns of ``y``; 0 if the model takes no targets."""
         return 0

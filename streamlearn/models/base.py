@@ -9,18 +9,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
 from streamlearn_client.outputs import NamedArrays
-from streamlearn_client.protocol import PrecisionMonitor
+from streamlearn_client.protocol import PrecisionMonitor, as_times
 
 from ..errors import BadValue
 from ..kernels.stream import gate, scaling, score
 from ..kernels.stream.interrupt import NEVER
 from . import state_checks
 from .arguments import Arguments
-from .batch import Batch, Float32, Targets, part
+from .batch import Batch, Targets, part
+from .generating import Generating
 from .judged import Judged
 from .locking import locked
 from .outputs import ModelOutputs, TargetOutputs, typed
@@ -32,6 +33,7 @@ from .spec_errors import bad_spec
 from .state_checks import COUNT, Range, State
 from .stream.alarm import AlarmDetector
 from .stream.drift import Drift, DriftDetector
+from .stream.features import FeatureStage
 from .stream.freeze import Freeze, Steps
 from .stream.scaling import Statistics
 from .stream.schedules import Schedules, changing
@@ -41,7 +43,7 @@ __all__ = ["MAX_STATE_VALUES", "Model", "Spec", "decay_per_sample"]
 Component = TypeVar("Component", bound="state_checks.Component")
 
 
-class Model(Arguments, Judged, Reactions, Serializable, ABC):
+class Model(Arguments, Judged, Reactions, Generating, Serializable, ABC):
     """A learner: an immutable spec and a state that consists of named arrays.
 
     Every model learns sample by sample, in order. Any split of the same samples into batches gives the same
@@ -89,7 +91,11 @@ class Model(Arguments, Judged, Reactions, Serializable, ABC):
             "score_decay": self.decay,
         }
         self._gate = gate.OPEN
-        self._statistics = self._add(Statistics("statistics", self.method, self.dim))
+        self._features: FeatureStage | None = None
+        if self.spec.features is not None:
+            keys, samples = getattr(self.spec, "keys", None), self.state["samples"]
+            self._features = self._add(FeatureStage(self.spec.features, self.dim, keys, samples))
+        self._statistics = self._add(Statistics("statistics", self.method, self.inputs))
         self._schedules = self._add(Schedules(self.spec.schedules))
         self._detector = None
         if self.spec.detector is not None:
@@ -133,14 +139,14 @@ class Model(Arguments, Judged, Reactions, Serializable, ABC):
     def inconsistencies(self, state: State) -> Iterator[str]:
         """Describe values of ``state`` that contradict each other. Every array is within its range."""
         yield from self._schedules.inconsistencies(state)
-        for component in (self._detector, self._alarms):
+        for component in (self._detector, self._alarms, self._features):
             if component is not None:
                 yield from component.inconsistencies(state)
 
     @property
     def scored_values(self) -> int:
         """Number of values that the distance or error of a sample compares, if none is missing."""
-        return self.dim
+        return self.inputs
 
     # -- public methods ----------------------------------------------------------------------------------
 
@@ -159,8 +165,9 @@ class Model(Arguments, Judged, Reactions, Serializable, ABC):
 
     @property
     def uses_time(self) -> bool:
-        """Whether the times of samples matter: they do if a schedule counts in seconds."""
-        return self._schedules.uses_time
+        """Whether the times of samples matter: for schedules in seconds and calendar features."""
+        features = self.spec.features
+        return self._schedules.uses_time or (features is not None and bool(features.calendar))
 
     @property
     def samples(self) -> int:
@@ -206,10 +213,7 @@ class Model(Arguments, Judged, Reactions, Serializable, ABC):
         if self.uses_time and times is None:
             times = time.time_ns()
         with self._lock:
-            batch = self.validate(X, y, keys, ids, times)
-            out = self.learn_validated(batch)
-        if batch.times is not None and not self.has_lookahead:
-            out.arrays["time"] = batch.times
+            out = self.learn_validated(self.validate(X, y, keys, ids, times))
         return typed(self.outputs_class, out)
 
     def learn_targets(self, ids: Any, y: ArrayLike, keys: Any = None) -> TargetOutputs:
@@ -250,6 +254,21 @@ class Model(Arguments, Judged, Reactions, Serializable, ABC):
         """
         if isinstance(batch, Batch) and batch.ids is not None:
             batch = batch.numbered(self.samples)
+        if isinstance(batch, Targets):
+            return self._learn_rows(batch)
+        if self._features is None:
+            out = self._learn_rows(batch)
+        else:
+            first = self.samples
+            inputs, streams = self._features.extract(batch)
+            out = self._learn_rows(inputs)
+            self._features.advance(batch, streams, self.samples - first)
+        if batch.times is not None and not self.has_lookahead:
+            out.arrays["time"] = batch.times[: len(out)]
+        return out
+
+    def _learn_rows(self, batch: Batch | Targets) -> NamedArrays:
+        """Learn a batch that has its features."""
         if self._freeze is None:
             return self._learn_part(batch)[1]
         return self._freeze.learn(
@@ -363,7 +382,7 @@ class Model(Arguments, Judged, Reactions, Serializable, ABC):
             raise BadValue(f"this {self.kind} has no schedule that changes: nothing to reheat")
         return float(heat)
 
-    def predict(self, X: ArrayLike, keys: Any = None) -> ModelOutputs:
+    def predict(self, X: ArrayLike, keys: Any = None, *, times: ArrayLike | None = None) -> ModelOutputs:
         """Return the outputs for each sample. Does not change the model.
 
         Parameters
@@ -372,11 +391,14 @@ class Model(Arguments, Judged, Reactions, Serializable, ABC):
             Samples in the stream's own units. NaN marks a missing value.
         keys : sequence of int or str of shape (n,), optional
             The stream of each sample, for models with ``keys``. One key may stand for all samples.
+        times : array_like of shape (n,), optional
+            The times of the samples, as in ``learn``, for calendar features. The default is now.
 
         Returns
         -------
         ModelOutputs
-            One row per sample.
+            One row per sample. Features of the first sample come from the samples that were learned, those of
+            later ones from the samples before them in ``X``, too.
 
         Raises
         ------
@@ -385,58 +407,12 @@ class Model(Arguments, Judged, Reactions, Serializable, ABC):
         """
         with self._lock:
             x = self.read(X)
-            out = self.predict_validated(Batch(x, keys=self._read_keys(keys, len(x))))
+            batch = Batch(x, keys=self._read_keys(keys, len(x)))
+            if self._features is not None:
+                when = time.time_ns() if times is None else times
+                batch = self._features.preview(batch._replace(times=as_times(when, len(x))))
+            out = self.predict_validated(batch)
         return typed(self.outputs_class, out)
-
-    def forecast(self, steps: int, key: int | str | None = None) -> Float32:
-        """Forecast the next samples from the live state. Does not change the model.
-
-        Parameters
-        ----------
-        steps : int
-            Number of samples to forecast. Range: at least 1.
-        key : int or str, optional
-            The stream, for models with ``keys``.
-
-        Returns
-        -------
-        ndarray of float32, shape (steps, dim)
-            The forecast in the stream's own units.
-
-        Raises
-        ------
-        BadValue
-            If this kind of model does not forecast, or before it has learned enough samples.
-        """
-        raise BadValue(f"a {self.kind} does not forecast; a recurrent net (rnn) with target='next' does")
-
-    def sample(
-        self, n: int, temperature: float = 1.0, seed: int = 0, key: int | str | None = None
-    ) -> NDArray[np.int32]:
-        """Draw a continuation of symbols from the live state. Does not change the model.
-
-        Parameters
-        ----------
-        n : int
-            Number of symbols to draw. Range: at least 1.
-        temperature : float, default 1.0
-            Below 1 prefers probable symbols, 0 takes the most probable one, above 1 evens out.
-        seed : int, default 0
-            Seed of the draw. Range: 0 to 2⁶³ − 1.
-        key : int or str, optional
-            The stream, for models with ``keys``.
-
-        Returns
-        -------
-        ndarray of int32, shape (n,)
-            The symbols.
-
-        Raises
-        ------
-        BadValue
-            If this model does not forecast symbols, or before it has learned a sample.
-        """
-        raise BadValue(f"a {self.kind} draws no symbols; a recurrent net (rnn) with symbols=… does")
 
     def __repr__(self) -> str:
         """Return the parameters that were given, and the number of samples learned."""

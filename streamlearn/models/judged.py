@@ -28,6 +28,10 @@ class Judged:
         """Return ``X`` as float32 of shape (n, dim)."""
         raise AssertionError("every model reads samples")
 
+    def channels_of(self, inputs: Float32) -> Float32:
+        """Return the channels of the samples in ``inputs``."""
+        raise AssertionError("every model knows its channels")
+
     def _detect_alarms(self, batch: Batch | Targets, rows: int, out: NamedArrays, first: int) -> None:
         """Add alarms to the outputs of ``rows`` rows of the batch. ``first``: number of the first one."""
         if self._alarms is None:
@@ -35,7 +39,7 @@ class Judged:
         numbers = out.arrays.get("sample")
         if numbers is None:
             numbers = np.arange(first, first + len(out))
-        x = batch.x[:rows] if isinstance(batch, Batch) else None
+        x = self.channels_of(batch.x[:rows]) if isinstance(batch, Batch) else None
         keys = None if batch.keys is None else batch.keys[:rows]
         late = isinstance(batch, Targets)
         self._alarms.detect(out, x, numbers, keys, None if late else first, self.has_lookahead)

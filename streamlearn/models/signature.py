@@ -22,6 +22,7 @@ from pydantic import AfterValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from .accepts import Accepts
 from .spec import Spec
 from .stream.schedules import Decay, Within
 
@@ -33,17 +34,6 @@ class HasSpec(Protocol):
     """An object of a model's class, as far as this module uses it."""
 
     Spec: ClassVar[type[Spec]]
-
-
-@dataclass(frozen=True)
-class Accepts:
-    """Metadata of a field that accepts more or less than its own type.
-
-    ``text`` is the type of the argument as source text, ``shown`` the same for a reader, if that differs.
-    """
-
-    text: str
-    shown: str = ""
 
 
 @dataclass(frozen=True)

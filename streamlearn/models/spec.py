@@ -12,12 +12,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from .row_cost import FIXED, SCALAR, SCALING, Cost
+from .accepts import Accepts
+from .row_cost import FIXED, RANDOM_ACCESS, SCALAR, SCALING, Cost
 from .sharing import shared
 from .stream.alarm_spec import Alarm, given
+from .stream.features import Features
 from .stream.schedules import Positive, Schedule, changing
 
 MAX_STATE_VALUES = 1 << 27  # half a gigabyte of float32: a larger spec is a mistake and would stop the daemon
+LARGEST_DIM = 1 << 20
 _ADWIN = 5000  # multiply-adds of a test: every cut of a window of 2⁴⁷ values
 
 
@@ -46,7 +49,7 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dim: int = Field(ge=1, le=1 << 20, description="Channels of a sample.")
+    dim: int = Field(ge=1, le=LARGEST_DIM, description="Channels of a sample.")
     scale: Literal["standard", "ewma", "minmax"] | None = Field(
         None,
         description="How each channel is scaled, from the samples before the current one: 'standard' uses"
@@ -127,6 +130,13 @@ class Spec(BaseModel):
     seed: int = Field(
         0, ge=0, lt=1 << 63, description="Seed of the random initial weights. Equal seeds give equal models."
     )
+    features: Annotated[Features | None, Accepts("Mapping[str, Any] | None", "dict")] = Field(
+        None,
+        description="What the model gets beside the channels of a sample, as a dict: 'lags' [1, 24] (values"
+        " so many samples ago), 'differences' [1] (changes since then), 'period' 24 (values and changes one"
+        " season ago), 'calendar' ['hour', 'weekday'] (sine and cosine of the sample's time), 'utc_offset'"
+        " (hours). None: only the channels.",
+    )
     channels: tuple[Name, ...] | None = Field(
         None,
         description="Names of the channels, one for each of dim, all different. Samples that have names (a"
@@ -170,9 +180,17 @@ class Spec(BaseModel):
         """Parameters that may change over the stream, in the order of the kernel's arguments."""
         return {}
 
+    @property
+    def inputs(self) -> int:
+        """Channels of the learner: those of a sample, and its features."""
+        return self.dim + (0 if self.features is None else self.features.columns(self.dim))
+
     def row_costs(self) -> list[Cost]:
         """Return the parts of the work of one row: see ``row_cost.py``."""
-        parts = [Cost(FIXED, ()), Cost(self.dim * (SCALING if self.scale else SCALAR), ("dim",))]
+        parts = [Cost(FIXED, ()), Cost(self.inputs * (SCALING if self.scale else SCALAR), ("dim",))]
+        if self.features is not None:
+            columns = self.inputs - self.dim
+            parts.append(Cost(columns * RANDOM_ACCESS + 16 * SCALAR, ("features", "dim")))
         if self.detector == "adwin":
             parts.append(Cost(_ADWIN, ("drift",), learning=True))
         return parts
@@ -216,6 +234,24 @@ class Spec(BaseModel):
             repeated = [name for name, count in Counter(self.channels).items() if count > 1]
             if repeated:
                 raise ValueError(f"channels has {repeated[0]!r} twice; every channel needs a name of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _features_fit(self) -> Self:
+        if self.features is None:
+            return self
+        if getattr(self, "symbols", None) is not None:
+            raise ValueError("features are numbers, and symbols are not: remove features or symbols")
+        if self.inputs > LARGEST_DIM:
+            raise ValueError(
+                f"features make {self.inputs} inputs of dim={self.dim}; {LARGEST_DIM} are the most"
+            )
+        values = (getattr(self, "keys", None) or 1) * self.features.depth * self.dim
+        if values > MAX_STATE_VALUES:
+            raise ValueError(
+                f"features keep {self.features.depth} samples of each stream, {values} values in all;"
+                f" {MAX_STATE_VALUES} are the most. Use smaller lags, differences or period, or fewer keys"
+            )
         return self
 
     @model_validator(mode="after")

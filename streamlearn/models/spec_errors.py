@@ -11,11 +11,13 @@ from pydantic_core import ErrorDetails
 
 from ..errors import BadSpec
 from .stream.alarm_spec import Alarm
+from .stream.features import Features
 from .stream.schedules import Decay
 
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
 _DECAY_FIELDS = [field.name for field in dataclasses.fields(Decay)]
 _ALARM_FIELDS = [field.name.rstrip("_") for field in dataclasses.fields(Alarm)]
+_FEATURE_FIELDS = [field.name for field in dataclasses.fields(Features)]
 
 
 def bad_spec(kind: str, spec: type[BaseModel], error: ValidationError) -> BadSpec:
@@ -32,7 +34,7 @@ def bad_spec(kind: str, spec: type[BaseModel], error: ValidationError) -> BadSpe
 
 def _path(spec: type[BaseModel], details: ErrorDetails) -> list[int | str]:
     """Path of the error, without pydantic's names for the alternatives of a union type."""
-    names = {*spec.model_fields, *_DECAY_FIELDS, *_ALARM_FIELDS}
+    names = {*spec.model_fields, *_DECAY_FIELDS, *_ALARM_FIELDS, *_FEATURE_FIELDS}
     path: list[int | str] = [part for part in details["loc"] if isinstance(part, int) or part in names]
     return [*path, details["loc"][-1]] if details["type"] in _UNKNOWN else path
 
@@ -41,9 +43,16 @@ def _message(spec: type[BaseModel], details: ErrorDetails, field: str) -> str:
     if details["type"] == "missing":
         return f"{field} is missing"
     if details["type"] in _UNKNOWN:
-        nested = _ALARM_FIELDS if details["loc"][0] == "alarm" else _DECAY_FIELDS
-        return _unknown(field, list(spec.model_fields) if len(details["loc"]) == 1 else nested)
+        return _unknown(field, _known(spec, details))
     return details["msg"].removeprefix("Value error, ")
+
+
+def _known(spec: type[BaseModel], details: ErrorDetails) -> list[str]:
+    """Return the names that are known where an unknown one was found."""
+    if len(details["loc"]) == 1:
+        return list(spec.model_fields)
+    nested = {"alarm": _ALARM_FIELDS, "features": _FEATURE_FIELDS}
+    return nested.get(str(details["loc"][0]), _DECAY_FIELDS)
 
 
 def _unknown(field: str, known: Sequence[str]) -> str:

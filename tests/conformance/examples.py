@@ -47,6 +47,8 @@ IN_SECONDS = {"start": 0.5, "end": 0.05, "tau": 10.0, "unit": "seconds", "form":
 RLS = {"readout": "rls", "tbptt": (16, 16), "memory": 50.0}
 DRIFT = {"drift": "blocks", "drift_block": 2, "drift_rest": 3, "drift_threshold": 0.5}
 ALARM = {"alarm": {"above": 1.5, "clear": 1.0, "for": (2, 3), "quiet": 3, "after": 5}}
+FEATURES = {"features": {"lags": [1, 7], "differences": [2], "period": 5, "calendar": ["hour", "weekday"]}}
+LAGS = {"features": {"lags": [1, 3]}}
 EXAMPLES = {
     "som": Kind(
         usual={"dim": 5, "grid": (4, 5), "learning_rate": DECAY, "half_life": 50.0},
@@ -67,6 +69,7 @@ EXAMPLES = {
             {"init": np.linspace(-3, 8, 100).reshape(4, 5, 5)},
             {"labels": 4, "delay": 7, **DRIFT, "drift": "page_hinkley"},
             ALARM,
+            {**FEATURES, "scale": "standard"},
         ),
         depends_on_seed=_starts_random,
     ),
@@ -94,6 +97,7 @@ EXAMPLES = {
                 "freeze_for": 3,
                 "freeze_missing": 0.0,
             },
+            {"features": {"lags": [40], "calendar": "hour"}, "init": "samples", "labels": 3, "delay": 30},
         ),
         depends_on_seed=_starts_random,
     ),
@@ -107,6 +111,7 @@ EXAMPLES = {
             {"distance": "cosine", "error_decay": 0.0},
             {**DRIFT, "on_drift": "reseed"},
             {"init": "samples", **ALARM},
+            FEATURES,
         ),
         depends_on_seed=_starts_random,
     ),
@@ -186,6 +191,7 @@ EXAMPLES = {
             {**RLS, "hidden": 0, "keys": 2, "period": (5, 12), "lags": 3, "error_clip": None},
             {**RLS, "hidden": 18, "keys": 2, "horizon": 2, "lags": 2, "residual": False, "coverage": 0.5},
             {**RLS, **DRIFT, "hidden": 2, "lags": 4, "on_drift": "freeze", "freeze_for": 5},
+            {**RLS, "hidden": 2, "lags": 4, "horizon": 2, "features": {"calendar": "hour"}, "keys": 2},
             {"readout": "adam", "target": "later", "classes": 4, "loss": "cross_entropy", "delay": 4},
             {
                 "readout": "adam",
@@ -205,6 +211,8 @@ EXAMPLES = {
                 "keys": 2,
                 "delay": 9,
             },
+            {"readout": "adam", **FEATURES, "horizon": 3, "keys": 2, "residual": True, "tbptt": (3, 5)},
+            {"readout": "adam", **FEATURES, "target": "later", "delay": 9, "scale": "standard"},
         ),
         depends_on_seed=lambda net: net.spec.units > 0,
         predicted_outputs=lambda net: (
@@ -225,6 +233,7 @@ EXAMPLES = {
             {"classes": 20, "loss": "cross_entropy", "keys": 3, "scale": "ewma", "layers": 2, **ALARM},
             {"target": "later", "outputs": 2, "delay": 9, "keys": 3, "scale": "minmax", "chunk": (2, 3)},
             {**DRIFT, "on_drift": "freeze", "freeze_for": 3, "target": "later", "delay": 4},
+            {**FEATURES, "keys": 2, "scale": "standard"},
         ),
         predicted_outputs=lambda net: ("sample", "prediction", "present"),
     ),
@@ -241,6 +250,7 @@ EXAMPLES = {
         variants=(
             {"layers": [[2], [3, 3], [40]], "leak": 0.01},
             {"layers": [[70, 5]], "sensitivity": 0.05, **ALARM},
+            LAGS,
         ),
         scalings=(),
         depends_on_seed=lambda net: net.dim > 1,  # a unit's only weight is always 1
@@ -249,7 +259,7 @@ EXAMPLES = {
         usual={"dim": 5, "units": 20, "threshold": 3.0, "learning_rate": DECAY, "half_life": 50.0},
         smallest={"dim": 1, "units": 1, "threshold": 0.0},
         oversized={"dim": 1 << 20, "units": 1 << 20},
-        variants=({"units": 70, "max_iterations": 3, **ALARM},),
+        variants=({"units": 70, "max_iterations": 3, **ALARM}, LAGS),
         scalings=(),
     ),
     "malsburg": Kind(
@@ -259,6 +269,7 @@ EXAMPLES = {
         variants=(
             {"sheet": (4, 6), "q_rings": (0, 2), "delta": 0.5, **ALARM},
             {"sheet": (1, 20), "p_rings": (0, 3), "r_rings": (0, 0), "steps": 3, "theta": 0.0},
+            LAGS,
         ),
         scalings=(),
         depends_on_seed=lambda sheet: sheet.dim > 1,  # a cell's only weight is always its sum
@@ -271,6 +282,7 @@ EXAMPLES = {
         variants=(
             {"dim": 20, "shape": (4, 5), "layers": 2, "area": 1, "falloff": 0.5},
             {**ALARM, "dim": 33, "shape": (11, 3), "layers": 1, "vicinity": 5, "q": 1.0, "q_prime": 0.5},
+            LAGS,
         ),
         scalings=(),
         depends_on_seed=lambda net: False,  # all connections start at 0
@@ -338,7 +350,17 @@ def stream(model: Model, n: int, seed: int = 1, missing: float = 0.1) -> Batch:
 
 def predict_arguments(batch: Batch) -> Batch:
     """Return the part of ``batch`` that predict accepts."""
-    return {name: batch[name] for name in ("X", "keys") if name in batch}
+    return {name: batch[name] for name in ("X", "keys", "times") if name in batch}
+
+
+def inputs_of(model: Model, batch: Batch) -> np.ndarray:
+    """Return what the learner sees of a batch that comes next: its samples and their features."""
+    if model._features is None:
+        return batch["X"]
+    given = {name: batch.get(name) for name in ("y", "keys", "ids", "times")}
+    seen = model._features.preview(model.validate(batch["X"], **given)).x
+    least_squares = getattr(model.spec, "least_squares", False)  # which predicts channels from channels
+    return seen[:, : model.dim] if least_squares else seen
 
 
 def stream_of(model: Model, values: np.ndarray, seed: int = 1) -> Batch:

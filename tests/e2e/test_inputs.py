@@ -111,6 +111,30 @@ def test_outputs_that_come_later_have_the_key_and_time_of_their_sample(
     assert outputs.key.tolist() == [identifier(key) for key in KEYS[outputs.sample]]
 
 
+def test_features_with_the_times_of_the_sender(serve: Callable[..., DaemonProcess]) -> None:
+    """The rings are part of a checkpoint, and a replay continues them."""
+    spec = {"dim": 2, "hidden": 4, "keys": 3, "readout": "adam", "scale": "standard"}
+    spec |= {"features": {"lags": [1, 5], "period": [8], "calendar": ["hour", "weekday"], "utc_offset": 1}}
+    expected = sl.RNN(**spec)
+    expected.learn(X, keys=KEYS, times=TIMES)
+    daemon = serve()
+    daemon.ready()
+    with Client(daemon.requests, timeout=SECONDS) as client:
+        assert client.create("m", "rnn", **spec)["spec"]["features"]["lags"] == [1, 5]
+        assert client.describe("m")["uses_time"]
+        client.learn("m", X[:50], keys=KEYS[:50], times=TIMES[:50])
+        client.checkpoint("m")
+        with client.stream("m", batch=7) as stream:
+            stream.push_many(X[50:], keys=KEYS[50:], times=TIMES[50:])
+        assert client.describe("m")["state_hash"] == expected.state_hash()
+        daemon.kill()
+        serve().ready()
+        assert client.describe("m")["state_hash"] == expected.state_hash()
+        answer = client.predict("m", X[:9], keys=KEYS[:9], times=TIMES[:9] + 10**12)
+        same = expected.predict(X[:9], keys=KEYS[:9], times=TIMES[:9] + 10**12)
+        assert answer.prediction.tobytes() == same.prediction.tobytes()
+
+
 def test_names_of_channels_are_compared(serve: Callable[..., DaemonProcess]) -> None:
     frame = pd.DataFrame(X, columns=["flow", "pressure"])
     swapped = frame[["pressure", "flow"]]

@@ -114,12 +114,17 @@ class ReadOperations:
     def _do_predict(self, reply_to: ReplyAddress, request: Request) -> None:
         assert request.x is not None  # the codec guarantees it
         x, keys = request.x, request.keys
+        times = self._context.runtime.wall_ns() if request.times is None else request.times
         query_bytes = x.nbytes + (0 if keys is None else keys.nbytes)
         hosted = self._context.shard.hosted(request.model)
         check_channels(request.channels, hosted.model.spec.channels, "the columns of x")
         output_bytes = len(x) * hosted.row_bytes
         query = Query(
-            reply_to, len(x), lambda model: model.predict(x, keys).arrays, query_bytes, output_bytes
+            reply_to,
+            len(x),
+            lambda model: model.predict(x, keys, times=times).arrays,
+            query_bytes,
+            output_bytes,
         )
         self._queries.run(hosted, query)
 

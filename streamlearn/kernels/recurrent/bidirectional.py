@@ -145,7 +145,7 @@ def learn(
     # The rule, the network and its optimizer
     rule,  # (7,)
     constants,  # (5,)
-    layout,  # (16,): see memory_layout.py
+    layout,  # (17,): see memory_layout.py
     matrices,  # (·, 13): see memory_layout.py
     parameters,  # (PARAMETER_ROWS, 16)
     mean,  # m of the optimizer, as parameters; (0, 16) if it has none

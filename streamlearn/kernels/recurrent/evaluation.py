@@ -17,6 +17,7 @@ from ..simd.views import floats_of, row_of, values_of
 from ..stream import scaling
 from ..stream import score as scores
 from .memory_layout import (
+    CHANNELS,
     CLASSES,
     DIM,
     FORECAST,
@@ -116,7 +117,7 @@ def read_input(layout, evaluation, x, n, forecast, has_forecast, scaled, filled)
         value = scaled[c]
         if not (value == value):
             mean = np.float32(evaluation.input_means[MEAN, c])
-            value = forecast[c] if has_forecast else mean
+            value = forecast[c] if has_forecast and c < layout[CHANNELS] else mean
             if not abs(value) < _INF:
                 value = mean
         filled[c] = value
@@ -187,7 +188,7 @@ def read_forecast(layout, evaluation, window, t, has_forecast, forecast):
     c = 0
     for o in range(forecast.size):
         forecast[o] = scaling.restore(scale, c, values[o]) if has_forecast else _NAN
-        c = c + 1 if c + 1 < scale.statistics.shape[1] else 0  # a horizon repeats the channels
+        c = c + 1 if c + 1 < layout[CHANNELS] else 0  # a horizon repeats the channels
 
 
 @device
@@ -231,7 +232,7 @@ def _error_of(layout, forecast, y, n):
         return _negative_log_likelihood(forecast, y[n, 0])
     total = 0.0
     present = 0
-    for o in range(y.shape[1]):
+    for o in range(layout[CHANNELS]):
         if y[n, o] == y[n, o]:
             difference = np.float64(forecast[o]) - np.float64(y[n, o])
             total += difference * difference

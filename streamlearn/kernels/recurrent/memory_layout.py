@@ -52,11 +52,12 @@ class Cell(NamedTuple):
 CELLS = {"elman": Cell(0, 1, 1, 1, 0), "lstm": Cell(1, 4, 2, 5, 0), "gru": Cell(2, 3, 1, 6, 3)}
 ELMAN, LSTM, GRU = (cell.code for cell in CELLS.values())
 
-# layout, int64 (16,): sizes; first rows of the parts of a slot; numbers of rows of the arrays; three flags
-# (residual forecast, the sample is a symbol, the target is a class); columns of the target
+# layout, int64 (17,): sizes; first rows of the parts of a slot; numbers of rows of the arrays; three flags
+# (residual forecast, the sample is a symbol, the target is a class); columns of the target; and of the target
+# of one step: a horizon repeats them. Targets that are the next samples are their first inputs
 CELL, DIM, HIDDEN, LAYERS, OUTPUTS = range(5)
 TARGET, PRESENT, FORECAST, STATE, WINDOW_ROWS, PARAMETER_ROWS, ACTIVATION_ROWS = range(5, 12)
-RESIDUAL, SYMBOLS, CLASSES, TARGET_COLUMNS = range(12, 16)
+RESIDUAL, SYMBOLS, CLASSES, TARGET_COLUMNS, CHANNELS = range(12, 17)
 
 # matrices, int64 (2·cells + 1, 13): weight_ih of cell c is row 2c, weight_hh is row 2c + 1; the read-out is
 # the last row. The cells are the layers; in a bidirectional net forward and reverse of layer after layer
@@ -84,6 +85,7 @@ def network_layout(
     layers: int,
     outputs: int,
     *,
+    channels: int | None = None,
     residual: bool = False,
     symbols: int | None = None,
     classes: bool = False,
@@ -98,7 +100,10 @@ def network_layout(
     cell : {"elman", "lstm", "gru"}
         Kind of cell.
     dim, hidden, layers, outputs : int
-        Channels of a sample, units of a layer and direction, layers, columns of a forecast.
+        Inputs of a sample, units of a layer and direction, layers, columns of a forecast.
+    channels : int, optional
+        Channels that a forecast of the next samples has, the first ones of the inputs. Without it the outputs
+        are targets.
     residual : bool
         Whether the forecast is x plus the read-out.
     symbols : int, optional
@@ -112,13 +117,14 @@ def network_layout(
 
     Returns
     -------
-    layout : ndarray of int64, shape (16,)
+    layout : ndarray of int64, shape (17,)
     matrices : ndarray of int64, shape (2·cells + 1, 13)
     """
     kind, unit_blocks, output_blocks = CELLS[cell], blocks(hidden), blocks(outputs)
-    layout = np.zeros(16, np.int64)
+    layout = np.zeros(17, np.int64)
     layout[[RESIDUAL, SYMBOLS, CLASSES]] = residual, symbols is not None, classes
     layout[TARGET_COLUMNS] = 1 if classes else outputs
+    layout[CHANNELS] = channels or layout[TARGET_COLUMNS]
     layout[[CELL, DIM, HIDDEN, LAYERS, OUTPUTS]] = kind.code, dim, hidden, layers, outputs
     target_blocks = blocks(int(layout[TARGET_COLUMNS]))
     layout[TARGET : STATE + 1] = np.cumsum([blocks(dim), target_blocks, target_blocks, output_blocks])

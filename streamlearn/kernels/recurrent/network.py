@@ -20,8 +20,8 @@ from .memory_layout import (
     BACKWARD,
     BLOCKS,
     CELL,
+    CHANNELS,
     CLASSES,
-    DIM,
     FORECAST,
     GRU,
     LAYERS,
@@ -78,7 +78,7 @@ def read_out(net, window, t):
     if layout[RESIDUAL] == 1:
         x, forecast = values_of(window, t, 0), values_of(window, t, first)
         for o in range(layout[OUTPUTS]):  # every step of a horizon starts from the same sample
-            forecast[o] = canonical_nan(forecast[o] + x[o % layout[DIM]])
+            forecast[o] = canonical_nan(forecast[o] + x[o % layout[CHANNELS]])
     if layout[CLASSES] == 1:
         softmax(window, t, first, layout[OUTPUTS])
 

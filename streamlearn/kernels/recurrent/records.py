@@ -20,7 +20,7 @@ MOMENTUM, CLIP, HUBER_DELTA, SCALE_CLIP, DECAY = range(5)
 class Net(NamedTuple):
     """A network."""
 
-    layout: Any  # (16,)
+    layout: Any  # (17,)
     matrices: Any  # (·, 13)
     parameters: Any  # (PARAMETER_ROWS, 16)
 

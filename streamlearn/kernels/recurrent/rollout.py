@@ -69,7 +69,7 @@ def predict(
     slot,  # of the samples' stream; −1 if the stream is new
     rule,  # (9,): see tbptt.py
     constants,  # (6,): see tbptt.py
-    layout,  # (16,): see memory_layout.py
+    layout,  # (17,): see memory_layout.py
     matrices,  # (·, 13): see memory_layout.py
     parameters,  # (PARAMETER_ROWS, 16)
     progress,  # (slots, 3)

@@ -60,7 +60,7 @@ from .evaluation import (
     write_evaluation,
     write_input,
 )
-from .memory_layout import ACTIVATION_ROWS, DIM, FORECAST, PARAMETER_ROWS, WINDOW_ROWS
+from .memory_layout import ACTIVATION_ROWS, CHANNELS, FORECAST, PARAMETER_ROWS, WINDOW_ROWS
 from .network import forward
 from .optimizers import Optimizer
 from .records import (
@@ -138,7 +138,7 @@ def learn(
     # The rule, the network and its optimizer
     rule,  # (9,)
     constants,  # (6,)
-    layout,  # (16,): see memory_layout.py
+    layout,  # (17,): see memory_layout.py
     matrices,  # (·, 13): see memory_layout.py
     parameters,  # (PARAMETER_ROWS, 16)
     mean,  # m of the optimizer, as parameters; (0, 16) if it has none
@@ -280,7 +280,7 @@ def _compare(layout, evaluation, rule, mode, gate, stream, t, y, n, buffers, out
     """
     waiting, predictions, forecast = stream.progress[WAITING], stream.predictions, buffers.forecast
     forecasts_next = rule.target_kind == NEXT
-    goal = buffers.scaled if forecasts_next else buffers.goal
+    goal = buffers.scaled[: layout[CHANNELS]] if forecasts_next else buffers.goal
     has_forecast = waiting > 0 if forecasts_next else t >= 0
     read_forecast(layout, evaluation, stream.window, t, has_forecast, forecast)
     if has_forecast and not mode.for_samples:
@@ -297,10 +297,10 @@ def _compare(layout, evaluation, rule, mode, gate, stream, t, y, n, buffers, out
         count_evaluation(layout, evaluation, forecast, outputs.error[n], y, n, stream.last_values)
         for h in range(1, waiting if forecasts_next else 0):  # forecasts made earlier
             copy_values(row_of(predictions, t - h), buffers.earlier)
-            count_errors(evaluation, buffers.earlier, h * layout[DIM], y, n, stream.last_values, h)
+            count_errors(evaluation, buffers.earlier, h * layout[CHANNELS], y, n, stream.last_values, h)
     if forecasts_next:
         for h in range(waiting if learned else 0):
-            set_target(layout, stream.window, t - h, h * layout[DIM], goal)
+            set_target(layout, stream.window, t - h, h * layout[CHANNELS], goal)
     elif has_forecast and count_present(y, n) > 0:
         if learned:
             set_target(layout, stream.window, t, 0, goal)

@@ -16,6 +16,7 @@ class ActivitySpec(UnscaledSpec):
     """Parameters of a model of active cells."""
 
     SCALE_ERROR: ClassVar[str] = "samples are activities, 0 or more, and are not scaled: leave it out"
+    VALUES: ClassVar[str] = "activities, 0 or more"
 
 
 class ActivityModel(ClassicModel):

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from types import ModuleType
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ...errors import BadValue
 from .. import base
+from ..accepts import Accepts
 from ..base import Model
 from ..batch import NO_CONTRIBUTION, Batch, Float32, first_rows
 from ..outputs import ModelOutputs
-from ..signature import Accepts
 
 
 class UnscaledSpec(base.Spec):
@@ -31,6 +31,8 @@ class UnscaledSpec(base.Spec):
 
     SCALE_ERROR: ClassVar[str]
     """Message of the error if ``scale`` is set."""
+    VALUES: ClassVar[str]
+    """What the values of a sample are, for the error if ``features`` has numbers."""
 
     @field_validator("scale", mode="before")
     @classmethod
@@ -38,6 +40,15 @@ class UnscaledSpec(base.Spec):
         if value is not None:
             raise ValueError(cls.SCALE_ERROR)
         return value
+
+    @model_validator(mode="after")
+    def _has_only_lags(self) -> Self:
+        if self.features is not None and not self.features.only_values:
+            raise ValueError(
+                f"differences, period and calendar are numbers of either sign, but samples are {self.VALUES}:"
+                " select lags only"
+            )
+        return self
 
 
 class ClassicModel(Model):

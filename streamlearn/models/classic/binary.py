@@ -25,6 +25,7 @@ class BinarySpec(UnscaledSpec):
     )
 
     SCALE_ERROR: ClassVar[str] = "lines are on or off, so there is nothing to scale: leave it out"
+    VALUES: ClassVar[str] = "lines that are on or off"
 
 
 class BinaryModel(ClassicModel):

@@ -66,9 +66,9 @@ class CognitronSpec(ActivitySpec):
     @model_validator(mode="after")
     def _makes_layers(self) -> CognitronSpec:
         rows, columns = self.sides
-        if rows * columns != self.dim:
+        if rows * columns != self.inputs:
             raise ValueError(
-                f"a shape of {rows} × {columns} has {rows * columns} cells, but dim is {self.dim}"
+                f"a shape of {rows} × {columns} has {rows * columns} cells, but dim is {self.inputs}"
             )
         if self.q_prime >= self.q:
             raise ValueError("q_prime must be less than q")
@@ -94,12 +94,12 @@ class CognitronSpec(ActivitySpec):
     @property
     def state_values(self) -> int:
         """Number of values in the large arrays of the state: the weights."""
-        return self.layers * self.dim * (2 * self.area + 1) ** 2
+        return self.layers * self.inputs * (2 * self.area + 1) ** 2
 
     @property
     def sides(self) -> tuple[int, int]:
         """Rows and columns of every layer."""
-        return self.shape or (1, self.dim)
+        return self.shape or (1, self.inputs)
 
 
 class Cognitron(ActivityModel):
@@ -147,7 +147,7 @@ class Cognitron(ActivityModel):
         super().__init__(**parameters)
         compiler.ready(kernels)
         spec = self.spec
-        self.cells = self.dim
+        self.cells = self.inputs
         grid = np.stack(np.divmod(np.arange(self.cells, dtype=np.int64), spec.sides[1]), axis=1)
         self._plane = plane = Plane(grid, reach=max(spec.area, spec.vicinity))
         area, vicinity = (_square(radius, spec.sides) for radius in (spec.area, spec.vicinity))

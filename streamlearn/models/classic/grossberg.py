@@ -99,7 +99,7 @@ class GrossbergSpec(BinarySpec):
     def shapes(self) -> list[tuple[int, int]]:
         """(units, lines) of each layer. The lines of a layer are the units of the layer below."""
         units = [sum(clusters) for clusters in self.layers]
-        return list(zip(units, [self.dim, *units], strict=False))
+        return list(zip(units, [self.inputs, *units], strict=False))
 
 
 class Grossberg(BinaryModel):

@@ -14,11 +14,11 @@ from ...kernels import compiler
 from ...kernels.classic import hamming as kernels
 from ...kernels.simd import splitmix
 from .. import base, lane_layout
+from ..accepts import Accepts
 from ..batch import Float32
 from ..locking import locked
 from ..outputs import HammingNetOutputs
 from ..row_cost import SCALAR, Cost, lanes
-from ..signature import Accepts
 from ..stream.schedules import Decay, Schedule, within
 from ..validation import as_weights
 from .binary import BinaryModel, BinarySpec
@@ -80,7 +80,7 @@ class HammingSpec(BinarySpec):
         units = lanes(self.count)
         return [
             *super().row_costs(),
-            Cost(units * self.dim + self.dim * SCALAR, (*names, "dim")),
+            Cost(units * self.inputs + self.inputs * SCALAR, (*names, "dim")),
             Cost((self.max_iterations + 2) * (units + _ITERATION), ("max_iterations", *names)),
         ]
 
@@ -89,11 +89,11 @@ class HammingSpec(BinarySpec):
         if (self.patterns is None) == (self.units is None):
             raise ValueError("give either patterns, or units: the number of patterns to learn")
         for i, pattern in enumerate(self.patterns or ()):
-            if len(pattern) != self.dim:
-                raise ValueError(f"patterns[{i}] has {len(pattern)} lines; dim is {self.dim}")
+            if len(pattern) != self.inputs:
+                raise ValueError(f"patterns[{i}] has {len(pattern)} lines; dim is {self.inputs}")
             if any(value not in (-1, 1) for value in pattern):
                 raise ValueError(f"patterns[{i}] must consist of −1 and 1")
-        if self.count * self.dim > base.MAX_STATE_VALUES:
+        if self.count * self.inputs > base.MAX_STATE_VALUES:
             raise ValueError(f"the net has more than {base.MAX_STATE_VALUES} weights; take fewer units")
         if not np.float32(self.epsilon) < 1 / self.count:
             raise ValueError(
@@ -104,7 +104,7 @@ class HammingSpec(BinarySpec):
     @property
     def state_values(self) -> int:
         """Number of values in the large arrays of the state: the weights."""
-        return self.count * self.dim
+        return self.count * self.inputs
 
     @property
     def count(self) -> int:
@@ -173,7 +173,7 @@ class HammingNet(BinaryModel):
         compiler.ready(splitmix, kernels)
         self.units = self.spec.count
         self._pad = lane_layout.pad(self.units)
-        weights = np.empty((self.units, self.dim), np.float32)
+        weights = np.empty((self.units, self.inputs), np.float32)
         if self.spec.patterns is not None:
             weights[...] = self.spec.patterns
         else:
@@ -203,7 +203,7 @@ class HammingNet(BinaryModel):
     @weights.setter
     @locked
     def weights(self, values: ArrayLike) -> None:
-        given = as_weights(values, (self.units, self.dim), dtype=np.float64)
+        given = as_weights(values, (self.units, self.inputs), dtype=np.float64)
         if not (np.abs(given) <= 1).all():
             raise BadValue("weights must lie within −1 … 1")
         self.state["weights"][...] = lane_layout.to_lanes(given)

@@ -87,7 +87,7 @@ class MalsburgSpec(ActivitySpec):
             if nearest > farthest:
                 raise ValueError(f"{name} are the nearest and the farthest ring, in this order")
         rows, columns = (2 * self.sheet + 1,) * 2 if isinstance(self.sheet, int) else self.sheet
-        if rows * columns * self.dim > base.MAX_STATE_VALUES:
+        if rows * columns * self.inputs > base.MAX_STATE_VALUES:
             raise ValueError(
                 f"the sheet has more than {base.MAX_STATE_VALUES} afferents; take a smaller sheet or dim"
             )
@@ -102,7 +102,7 @@ class MalsburgSpec(ActivitySpec):
         neighbours = sum(len(ring_offsets(*pair)) for pair in rings)
         return [
             *super().row_costs(),
-            Cost(cells * self.dim * 4, ("sheet", "dim")),
+            Cost(cells * self.inputs * 4, ("sheet", "dim")),
             Cost(
                 self.steps * cells * (neighbours + SCALAR),
                 ("steps", "sheet", "p_rings", "r_rings", "q_rings"),
@@ -119,9 +119,9 @@ class MalsburgSpec(ActivitySpec):
     def state_values(self) -> int:
         """Number of values in the large arrays of the state: the weights."""
         if isinstance(self.sheet, int):  # counted, not built: the sheet may be far too large
-            return (1 + 3 * self.sheet * (self.sheet + 1)) * self.dim
+            return (1 + 3 * self.sheet * (self.sheet + 1)) * self.inputs
         rows, columns = self.sheet
-        return rows * columns * self.dim
+        return rows * columns * self.inputs
 
     @property
     def places(self) -> Places:
@@ -189,9 +189,9 @@ class Malsburg(ActivityModel):
             "ie": ie,
         }
         self._strengths = {name: getattr(spec, name) for name in ("p", "q", "r", "theta", "delta", "steps")}
-        self._afferent_sum = self.dim * spec.s / 2
+        self._afferent_sum = self.inputs * spec.s / 2
         generator = np.array([spec.seed], np.uint64)
-        afferents = np.empty((self.cells, self.dim), np.float32)
+        afferents = np.empty((self.cells, self.inputs), np.float32)
         splitmix.fill_uniform(generator, np.float32(0), np.float32(spec.s), afferents.reshape(-1))
         afferents += np.float32(spec.s * 2.0**-24)  # above 0: every cell has afferents
         exact = afferents.astype(np.float64)

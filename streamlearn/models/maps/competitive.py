@@ -95,9 +95,9 @@ class CompetitiveSpec(LabelledSpec):
     def row_costs(self) -> list[Cost]:
         """Add the update of the winner or of all units, and further searches."""
         units = lanes(self.units)
-        work = units * self.dim
+        work = units * self.inputs
         if self.mode != "hard" or self.fairness != NONE:  # a second search
-            work += units * (self.dim + EXPONENTIAL)
+            work += units * (self.inputs + EXPONENTIAL)
         parts = [*super().row_costs(), Cost(work, ("units", "dim"), learning=True)]
         if self.mode == "gas":
             parts.append(Cost(units * self.units, ("units",), learning=True))

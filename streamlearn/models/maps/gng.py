@@ -72,7 +72,7 @@ class GrowingNeuralGasSpec(UnitSpec):
 
     @model_validator(mode="after")
     def _is_bounded(self) -> GrowingNeuralGasSpec:
-        if self.max_units * max(self.dim, self.max_units) > base.MAX_STATE_VALUES:
+        if self.max_units * max(self.inputs, self.max_units) > base.MAX_STATE_VALUES:
             raise ValueError(
                 f"the net has more than {base.MAX_STATE_VALUES} weights; take a smaller max_units or dim"
             )
@@ -95,8 +95,8 @@ class GrowingNeuralGasSpec(UnitSpec):
         units = self.max_units
         return [
             *super().row_costs(),
-            Cost(units * (self.dim + SCALAR) * RANDOM_ACCESS, ("max_units", "dim"), learning=True),
-            Cost(units * (self.dim + units) * RANDOM_ACCESS, ("max_units", "dim"), learning=True),
+            Cost(units * (self.inputs + SCALAR) * RANDOM_ACCESS, ("max_units", "dim"), learning=True),
+            Cost(units * (self.inputs + units) * RANDOM_ACCESS, ("max_units", "dim"), learning=True),
         ]
 
     @property

@@ -25,7 +25,7 @@ class _Map(Protocol):
     spec: Any
 
     @property
-    def dim(self) -> int: ...
+    def inputs(self) -> int: ...
     @property
     def hits(self) -> NDArray[np.float64]: ...
     @property
@@ -63,7 +63,7 @@ class MapPlots:
         Parameters
         ----------
         channel : int
-            The channel. Range: 0 to dim − 1.
+            The channel, or a feature after them. Range: 0 to inputs − 1.
         ax : matplotlib.axes.Axes, optional
             Where to draw. The default is a new figure.
 
@@ -77,8 +77,10 @@ class MapPlots:
         BadValue
             If ``channel`` is out of its range.
         """
-        if not 0 <= channel < self.dim:
-            raise BadValue(f"there is no channel {channel}; 0 … {self.dim - 1} was expected", channel=channel)
+        if not 0 <= channel < self.inputs:
+            raise BadValue(
+                f"there is no channel {channel}; 0 … {self.inputs - 1} was expected", channel=channel
+            )
         return _draw(self, self.prototypes[..., channel], f"channel {channel}", ax)
 
     def plot_hits(self: _Map, ax: Axes | None = None) -> Axes:

@@ -13,12 +13,12 @@ from ...kernels import compiler
 from ...kernels.maps import lattice
 from ...kernels.maps import som as kernels
 from .. import base, lane_layout
+from ..accepts import Accepts
 from ..batch import Batch, Float32
 from ..locking import locked
 from ..outputs import LabelTargetOutputs, SOMOutputs, WinnerOutputs
 from ..row_cost import EXPONENTIAL, Cost, lanes
 from ..sharing import shared
-from ..signature import Accepts
 from ..stream.schedules import Decay, Schedule, within
 from . import initial_weights
 from .labels import LabelledModel, LabelledSpec
@@ -140,7 +140,7 @@ class SOMSpec(LabelledSpec):
         return [
             *super().row_costs(),
             Cost(units * (_GRID * images + EXPONENTIAL), ("grid",), learning=True),
-            Cost(units * self.dim * searches, ("grid", "dim"), learning=True),
+            Cost(units * self.inputs * searches, ("grid", "dim"), learning=True),
         ]
 
     @property

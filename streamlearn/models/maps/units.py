@@ -19,13 +19,13 @@ from ...kernels.maps.units import COUNT, QUANTIZATION
 from ...kernels.maps.winner import MEASURES
 from ...kernels.simd import splitmix
 from .. import base, lane_layout
+from ..accepts import Accepts
 from ..base import Model, Spec
 from ..batch import NO_CONTRIBUTION, Batch, Float32, first_rows, joined_outputs, part
 from ..locking import locked
 from ..outputs import WinnerOutputs
 from ..row_cost import SCALAR, Cost, lanes
 from ..sharing import shared
-from ..signature import Accepts
 from ..validation import as_weights
 from . import initial_weights
 from .reseeding import WINDOW, Reseeding
@@ -78,14 +78,14 @@ class UnitSpec(Spec):
 
     @property
     def arrangement(self) -> tuple[int, ...]:
-        """Shape of the initial weights without the last axis, which is ``dim``."""
+        """Shape of the initial weights without the last axis, which is ``inputs``."""
         raise AssertionError("every subclass defines the arrangement of its units")
 
     @property
     def state_values(self) -> int:
         """Number of values in the large arrays of the state: the weights, the first samples, the window."""
         samples = (self.init_samples or 0) + (WINDOW if self.reseeds else 0)
-        return (self.most_units + samples) * self.dim
+        return (self.most_units + samples) * self.inputs
 
     @property
     def most_units(self) -> int:
@@ -96,23 +96,23 @@ class UnitSpec(Spec):
         """Add the search for the winner, and the initial weights at the last one of the first samples."""
         units = lanes(self.most_units)
         names = self.size_parameters
-        search = Cost(units * (self.dim * _DISTANCE[self.distance] + SCALAR), (*names, "dim"))
+        search = Cost(units * (self.inputs * _DISTANCE[self.distance] + SCALAR), (*names, "dim"))
         parts = [*super().row_costs(), search]
         if self.reseeds:
-            pairs = WINDOW * (units + WINDOW) * (self.dim * _DISTANCE[self.distance] + SCALAR)
+            pairs = WINDOW * (units + WINDOW) * (self.inputs * _DISTANCE[self.distance] + SCALAR)
             moves = min(units, WINDOW) * WINDOW * WINDOW
             parts.append(Cost(pairs + moves, ("on_drift", "dim", *names), learning=True))
         if isinstance(self.init, str) and self.init in initial_weights.RULES:
             samples = self.init_samples or initial_weights.default_samples(
-                self.init, math.prod(self.arrangement), self.dim
+                self.init, math.prod(self.arrangement), self.inputs
             )
-            work = initial_weights.cost(self.init, samples, math.prod(self.arrangement), self.dim)
+            work = initial_weights.cost(self.init, samples, math.prod(self.arrangement), self.inputs)
             parts.append(Cost(work, ("init_samples", *names, "dim"), learning=True))
         return parts
 
     @model_validator(mode="after")
     def _has_valid_init(self) -> UnitSpec:
-        shape = (*self.arrangement, self.dim)
+        shape = (*self.arrangement, self.inputs)
         if math.prod(shape) > base.MAX_STATE_VALUES:
             raise ValueError(
                 f"the model has more than {base.MAX_STATE_VALUES} weights; take fewer units or a smaller dim"
@@ -143,19 +143,19 @@ class UnitModel(Model):
         """
         compiler.ready(splitmix, kernels)
         spec, state = self.spec, self.state
-        weights = np.zeros((units, self.dim), np.float32)
+        weights = np.zeros((units, self.inputs), np.float32)
         self._first: initial_weights.FirstSamples | None = None
         if spec.init == "random":
             generator = np.array([spec.seed], np.uint64)
             splitmix.fill_uniform(generator, np.float32(-1), np.float32(1), weights.reshape(-1))
         elif isinstance(spec.init, str):
             initial = math.prod(spec.arrangement)
-            samples = spec.init_samples or initial_weights.default_samples(spec.init, initial, self.dim)
-            self._first = initial_weights.FirstSamples(spec.init, samples, self.dim, initial, plane)
+            samples = spec.init_samples or initial_weights.default_samples(spec.init, initial, self.inputs)
+            self._first = initial_weights.FirstSamples(spec.init, samples, self.inputs, initial, plane)
             state |= self._first.state
             self.ranges |= self._first.ranges
         else:
-            given = np.array(spec.init, np.float32).reshape(-1, self.dim)
+            given = np.array(spec.init, np.float32).reshape(-1, self.inputs)
             weights[: len(given)] = given
         self.units = units
         self.pad = _pad(units) if self._grows else shared(("pad", units), partial(_pad, units))
@@ -163,7 +163,7 @@ class UnitModel(Model):
         self._reseeding: Reseeding | None = None
         if spec.reseeds:
             compiler.ready(reseed)
-            self._reseeding = self._add(Reseeding(self.dim))
+            self._reseeding = self._add(Reseeding(self.inputs))
         state["hits"] = np.append(np.zeros(units), 1.0)
         state["quality"] = np.zeros(self._quality_sums)
         # Arguments of the kernels by name. The arrays are the state's own: kernels change them in place.
@@ -198,7 +198,7 @@ class UnitModel(Model):
         The shape is that of ``weights``. A read-only copy.
         """
         values = np.array(self.weights, order="C")
-        kernels.restore(values.reshape(-1, self.dim), self._statistics.rows, self.method)
+        kernels.restore(values.reshape(-1, self.inputs), self._statistics.rows, self.method)
         values.flags.writeable = False
         return values
 
@@ -320,12 +320,12 @@ class FixedUnitModel(UnitModel):
 
         Assign to set them. The array is a read-only copy.
         """
-        return self._rows().reshape(*self.spec.arrangement, self.dim)
+        return self._rows().reshape(*self.spec.arrangement, self.inputs)
 
     @weights.setter
     @locked
     def weights(self, values: ArrayLike) -> None:
-        given = as_weights(values, (*self.spec.arrangement, self.dim))
-        self.state["weights"][...] = lane_layout.to_groups(given.reshape(self.units, self.dim))
+        given = as_weights(values, (*self.spec.arrangement, self.inputs))
+        self.state["weights"][...] = lane_layout.to_groups(given.reshape(self.units, self.inputs))
         if self._first is not None:
             self._first.cancel()

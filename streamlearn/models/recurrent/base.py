@@ -33,8 +33,7 @@ from . import state_dict
 Steps = Annotated[int, Field(ge=1, le=1 << 16)]
 Count = Annotated[int, Field(ge=2, le=1 << 16)]
 
-# The optimizer's moments m and v (see kernels/recurrent/optimizers.py): state array, and the optimizers that
-# have it.
+# The optimizer's moments m and v (optimizers.py of the kernels): state array, and the optimizers that have it
 _MOMENTS = {
     "mean": ("moments.mean", ("momentum", "adam")),
     "square": ("moments.square", ("rmsprop", "adam")),
@@ -196,6 +195,7 @@ class Recurrent(Model):
     """
 
     directions: ClassVar[int] = 1
+    scored_values = Model.dim  # errors are about channels, not about features
     plain: ClassVar[Mapping[str, Any]] = {}  # parameters of the network that PyTorch has
     target_outputs_class = RecurrentTargetOutputs
 
@@ -213,7 +213,7 @@ class Recurrent(Model):
         state["optimizer.clock"] = np.array([1.0, 1.0, 0.0])
         state["counters"] = np.zeros(4, np.int64)
         state["quality"] = np.zeros((5, self._target_columns))
-        state["input_means"] = np.zeros((2, self.dim))
+        state["input_means"] = np.zeros((2, self.inputs))
         self._target_method = scaling.NONE if self.spec.class_count else self.method
         self._target_statistics = self._statistics  # of targets that are samples
         self._slots = Slots(state, self.spec.keys)

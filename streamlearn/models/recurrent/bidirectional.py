@@ -17,10 +17,10 @@ from ...kernels.simd.lanes import WIDTH
 from ...kernels.stream.gate import OPEN
 from ...kernels.stream.interrupt import NEVER
 from .. import base, lane_layout
+from ..accepts import Accepts
 from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, Targets, part
 from ..outputs import BidirectionalRNNOutputs, RecurrentTargetOutputs
 from ..row_cost import Cost
-from ..signature import Accepts
 from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes
 from ..stream.scaling import Statistics
 from . import costs
@@ -85,7 +85,7 @@ class BidirectionalSpec(RecurrentSpec):
         )
         rows += slots * self.state_places * self.state_rows
         predicted = int(layout[memory_layout.OUTPUTS]) if self.max_waiting else 0
-        columns = self.dim + int(layout[memory_layout.TARGET_COLUMNS]) + predicted
+        columns = self.inputs + int(layout[memory_layout.TARGET_COLUMNS]) + predicted
         return rows * WIDTH + slots * (steps + self.max_waiting) * columns
 
     def row_costs(self) -> list[Cost]:
@@ -98,7 +98,7 @@ class BidirectionalSpec(RecurrentSpec):
         forward, backward = costs.forward(layout), costs.backward(layout)
         learned = 1 + self.max_waiting // chunk
         room = steps + self.max_waiting
-        moved = room * (self.dim + self.outputs_and_targets) + self.state_places * self.state_rows * WIDTH
+        moved = room * (self.inputs + self.outputs_and_targets) + self.state_places * self.state_rows * WIDTH
         delay = ("delay",) if self.max_waiting else ()
         names = ("hidden", "layers", "chunk", *delay, *self.output_parameters)
         return [
@@ -137,7 +137,7 @@ class BidirectionalSpec(RecurrentSpec):
         """``layout`` and ``matrices`` of the network, see ``kernels/recurrent/memory_layout.py``."""
         return memory_layout.network_layout(
             self.cell,
-            self.dim,
+            self.inputs,
             self.hidden,
             self.layers,
             self.class_count or self.outputs or 1,
@@ -201,7 +201,7 @@ class BidirectionalRNN(Recurrent):
         slots, room = self._slots.count, sum(self.spec.chunk) + self.spec.max_waiting
         state["waiting"] = np.zeros(slots, np.int64)
         state["waiting.predicted"] = np.zeros(slots, np.int64)
-        state["waiting.x"] = np.zeros((slots, room, self.dim), np.float32)
+        state["waiting.x"] = np.zeros((slots, room, self.inputs), np.float32)
         state["waiting.y"] = np.zeros((slots, room, self._target_columns), np.float32)
         state["waiting.sample"] = np.zeros((slots, room), np.int64)
         state["waiting.present"] = np.zeros((slots, room), np.int32)
@@ -222,7 +222,7 @@ class BidirectionalRNN(Recurrent):
             "waiting": Range(0, sum(self.spec.chunk) - 1 + self.spec.max_waiting),
             "waiting.predicted": Range(0, self.spec.max_waiting),
             "waiting.sample": Range(0, LARGEST_COUNT),
-            "waiting.present": Range(0, self.dim),
+            "waiting.present": Range(0, self.inputs),
             "waiting.counted": Range(0, 2),
             "waiting.ids": ANY_INTEGER,
             "waiting.has_target": Range(0, 1),
@@ -306,7 +306,7 @@ class BidirectionalRNN(Recurrent):
         rate = np.full(n, self._schedules.current()["learning_rate"], np.float32)
         mode, no_samples = (
             _LEARN_TARGETS if learning else _ANSWER_TARGETS,
-            np.empty((0, self.dim), np.float32),
+            np.empty((0, self.inputs), np.float32),
         )
         rows = no_samples, targets.y, slots, new_stream, targets.ids, rate, mode
         _, outputs = self._run(n, rows, self._learn_arguments, self.interrupt, self._gate)

@@ -32,6 +32,7 @@ class Sizes(NamedTuple):
     experts: int  # forecasts that are mixed
     depth: int  # values that are kept
     hidden: int
+    extra: int  # features that the spec adds, which all channels share
 
 
 def sizes(spec: RNNSpec) -> Sizes:
@@ -43,14 +44,16 @@ def sizes(spec: RNNSpec) -> Sizes:
     else:
         lags = spec.lags
     seasonal = horizon * sum(period > lags for period in spec.period)
-    features = 1 + (lags - 1) + 1 + seasonal + spec.units
+    extra = spec.inputs - spec.dim
+    features = 1 + (lags - 1) + 1 + seasonal + extra + spec.units
     depth = max(lags, longest + horizon) + 1
-    return Sizes(horizon, lags, features, 2 + 2 * len(spec.period), depth, spec.units)
+    return Sizes(horizon, lags, features, 2 + 2 * len(spec.period), depth, spec.units, extra)
 
 
-def layout(hidden: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def layout(spec: RNNSpec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return ``layout`` and ``matrices`` of the GRU. Its targets are the gradients of its state."""
-    return memory.network_layout("gru", _INPUTS, max(hidden, 1), 1, max(hidden, 1))
+    inputs, hidden = _INPUTS + spec.inputs - spec.dim, max(spec.units, 1)
+    return memory.network_layout("gru", inputs, hidden, 1, hidden)
 
 
 def window_slots(spec: RNNSpec) -> int:
@@ -92,7 +95,7 @@ def state_values(spec: RNNSpec) -> int:
         for length in shape:
             count *= length
         values += count * np.dtype(dtype).itemsize // 4
-    rows, _ = layout(spec.units)
+    rows, _ = layout(spec)
     window = (spec.keys or 1) * window_slots(spec) * int(rows[memory.WINDOW_ROWS])
     network = 3 * int(rows[memory.PARAMETER_ROWS]) if spec.units else 0
     return values + spec.dim * WIDTH * (window + network)
@@ -113,7 +116,7 @@ def row_costs(spec: RNNSpec) -> list[Cost]:
         Cost(channels * (learning + evaluation), names, learning=True),
     ]
     if spec.units:
-        net = layout(spec.units)
+        net = layout(spec)
         step = costs.forward(net)
         update = K2 * (step + costs.backward(net)) + costs.update(net)
         slots = 2 * WIDTH * int(net[0][memory.WINDOW_ROWS]) * window_slots(spec)

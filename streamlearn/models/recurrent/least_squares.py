@@ -106,9 +106,9 @@ class LeastSquaresRNN(RNN, readout="rls"):
         )
         clip = np.inf if spec.error_clip is None else spec.error_clip
         residual = 0 if spec.residual is False else 1
-        rule = [own.horizon, own.lags, own.features, own.hidden, K1, K2, residual, 0]
+        rule = [own.horizon, own.lags, own.features, own.hidden, K1, K2, residual, own.extra]
         constants = [forgetting, spec.ridge, clip, 1.0 - scale_decay, self.decay, 1.0 - spec.coverage]
-        layout, matrices = forecaster_sizes.layout(own.hidden)
+        layout, matrices = forecaster_sizes.layout(spec)
         self._arguments = {
             "rule": np.array(rule, np.int64),
             "constants": np.array([*constants, _BAND_GAIN, _RATE, mix_decay]),
@@ -127,7 +127,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
     def _add_networks(self) -> None:
         """Add the GRUs to the state, with the initial parameters of PyTorch: uniform in ±1/√hidden."""
         hidden, state = self._sizes.hidden, self.state
-        layout, matrices = forecaster_sizes.layout(hidden)
+        layout, matrices = forecaster_sizes.layout(self.spec)
         rows = int(layout[memory_layout.PARAMETER_ROWS]) if hidden else 0
         for name in ("net.parameters", "net.mean", "net.square"):
             state[name] = lane_layout.zeros(self.dim, rows, WIDTH)
@@ -197,9 +197,9 @@ class LeastSquaresRNN(RNN, readout="rls"):
     ) -> tuple[int, dict[str, NDArray[Any]]]:
         """Call the kernel. Return the number of rows done, and their outputs by name."""
         outputs = self._empty_outputs(len(x))
-        extra = np.zeros((len(x), 0), np.float32)
+        values, extra = self.channels_of(x), np.nan_to_num(x[:, self.dim :])
         rows = forecaster.learn(
-            *(x, slots, new_stream, extra, mode, *arguments, interrupt, gate),
+            *(values, slots, new_stream, extra, mode, *arguments, interrupt, gate),
             *(*outputs.values(), np.empty(len(x), np.bool_), NO_CONTRIBUTION),
         )
         return rows, {name: array[:rows] for name, array in outputs.items()}
@@ -265,6 +265,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
             raise BadValue(
                 "the network has no forecast to continue: it needs one learned sample of this stream"
             )
+        self._check_steps(field, n)
         most = MAX_GENERATED // self.outputs
         if n > most:
             raise TooLarge(

@@ -190,7 +190,7 @@ class RNN(Recurrent):
 
     def _step_through(self, batch: Batch, rate: Float32, mode: Integers) -> RNNOutputs:
         slots, new_stream = self._slots.assign(batch.keys, batch.rows)
-        y = batch.x if batch.y is None else batch.y
+        y = self.channels_of(batch.x) if batch.y is None else batch.y
         ids = NO_IDS if batch.ids is None else batch.ids
         rows, outputs = self._run(batch.x, y, slots, new_stream, ids, rate, mode)
         if rows < batch.rows:
@@ -201,7 +201,7 @@ class RNN(Recurrent):
     def _learn_late_targets(self, targets: Targets, learning: bool) -> RecurrentTargetOutputs:
         rows, mode = targets.rows, _LEARN_TARGETS if learning else _ANSWER_TARGETS
         slots, new_stream = self._slots.find(targets.keys, rows), np.zeros(rows, np.bool_)
-        no_samples = np.empty((0, self.dim), np.float32)
+        no_samples = np.empty((0, self.inputs), np.float32)
         rate = np.full(rows, self._schedules.current()["learning_rate"], np.float32)
         _, outputs = self._run(no_samples, targets.y, slots, new_stream, targets.ids, rate, mode)
         del outputs["present"]
@@ -332,7 +332,8 @@ class RNN(Recurrent):
                 "the network has no forecast to continue: it needs target='next' and at least one learned"
                 " sample of this stream"
             )
-        width = max(self.dim, self.outputs)
+        self._check_steps(field, n)
+        width = max(self.inputs, self.outputs)
         most = MAX_GENERATED // width
         if n > most:
             raise TooLarge(
@@ -340,11 +341,19 @@ class RNN(Recurrent):
                 f"may not exceed {MAX_GENERATED}; ask for fewer steps at a time",
                 most=most,
             )
-        x, outputs = np.full((n, self.dim), np.nan, np.float32), self._empty_outputs(n)
+        x, outputs = np.full((n, self.inputs), np.nan, np.float32), self._empty_outputs(n)
         random = np.array([seed], np.uint64)
         drawing = 1, np.float32(temperature), random
         rollout.predict(x, slot, *self._predict_arguments, *drawing, *outputs.values())
         return x, outputs["prediction"]
+
+    def _check_steps(self, field: str, n: int) -> None:
+        """Raise BadValue if later steps would need features of samples that have not come."""
+        horizon = self.spec.horizon or 1
+        if self.spec.features is not None and n > horizon:
+            raise BadValue(
+                f"{field} is {n}, and a net with features forecasts {horizon} at most: set a larger horizon"
+            )
 
     def _empty_outputs(self, n: int) -> dict[str, NDArray[Any]]:
         """Return the arrays of ``RNNOutputs``, in the order of the kernels' parameters."""

@@ -11,8 +11,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from ...kernels.recurrent import memory_layout
 from ...kernels.simd.lanes import WIDTH
 from .. import base
+from ..accepts import Accepts
 from ..row_cost import Cost
-from ..signature import Accepts
 from ..stream.schedules import Positive, Schedule
 from . import costs, forecaster_sizes
 from .base import RecurrentSpec, Steps
@@ -179,6 +179,11 @@ class RNNSpec(RecurrentSpec):
                 f"readout={own!r} has no {' and no '.join(given)}: remove"
                 f" {'it' if len(given) == 1 else 'them'}, or set readout={other!r}"
             )
+        if self.least_squares and self.features is not None and self.features.terms:
+            raise ValueError(
+                "readout='rls' has recent values and seasons of its own: set lags and period beside features"
+                " instead of in it. features takes only calendar"
+            )
         if self.hidden == 0 and not self.least_squares:
             raise ValueError("hidden=0 needs readout='rls'; with readout='adam' it must be at least 1")
 
@@ -272,10 +277,11 @@ class RNNSpec(RecurrentSpec):
         outputs = self.class_count or (forecast if self.target == "next" else self.outputs or 1)
         return memory_layout.network_layout(
             self.cell,
-            self.dim,
+            self.inputs,
             self.units,
             self.layers,
             outputs,
+            channels=self.dim if self.target == "next" else None,
             residual=bool(self.residual),
             symbols=self.symbols,
             classes=self.class_count is not None,

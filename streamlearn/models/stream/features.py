@@ -1,0 +1,170 @@
+"""The features of a model: which ones the spec selects, and the recent values that they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from ...kernels import compiler
+from ...kernels.stream import features as kernels
+from ..batch import Batch, Float32, Integers
+from ..state_checks import COUNT, Range
+from .keys import Slots
+
+LONGEST = 1 << 20  # samples back
+_HOUR = 3_600_000_000_000  # nanoseconds
+_CYCLES = {"hour": (kernels.DAY, 0), "weekday": (kernels.WEEK, 3 * kernels.DAY)}  # length, time at 1970
+_NO_TIMES = np.zeros(0, np.int64)
+
+
+def _as_tuple(value: Any) -> Any:
+    """Accept one value in place of a list of one."""
+    return (value,) if isinstance(value, (int, str)) and not isinstance(value, bool) else value
+
+
+Back = Annotated[int, Field(ge=1, le=LONGEST, strict=True)]
+Backs = Annotated[tuple[Back, ...], BeforeValidator(_as_tuple)]
+Cycles = Annotated[tuple[Literal["hour", "weekday"], ...], BeforeValidator(_as_tuple)]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Features:
+    """Features that a model gets beside the channels of a sample.
+
+    Parameters
+    ----------
+    lags : sequence of int, optional
+        k: the values k samples ago.
+    differences : sequence of int, optional
+        k: the change of the values since k samples ago.
+    period : int or sequence of int, optional
+        Length of a season in samples: the values one season ago, and the change from there to the sample
+        after it.
+    calendar : sequence of {"hour", "weekday"}, optional
+        Sine and cosine of the time of day, and of the time of the week.
+    utc_offset : float, default 0.0
+        Hours that the clock of the calendar is ahead of UTC, without daylight saving time.
+    """
+
+    lags: Backs = ()
+    differences: Backs = ()
+    period: Backs = ()
+    calendar: Cycles = ()
+    utc_offset: Annotated[float, Field(ge=-24, le=24, allow_inf_nan=False)] = 0.0
+
+    @model_validator(mode="after")
+    def _names_each_once(self) -> Features:
+        for name in ("lags", "differences", "period", "calendar"):
+            values = getattr(self, name)
+            repeated = next((value for value in values if values.count(value) > 1), None)
+            if repeated is not None:
+                raise ValueError(f"{name} has {repeated!r} twice")
+        if not (self.lags or self.differences or self.period or self.calendar):
+            raise ValueError("select at least one of lags, differences, period and calendar, or leave it out")
+        return self
+
+    @property
+    def terms(self) -> list[tuple[int, int]]:
+        """The terms of ``kernels/stream/features.py``, in the order of the columns."""
+        seasons = [pair for m in self.period for pair in ((m, kernels.VALUE), (m - 1, m))]
+        return [*((k, kernels.VALUE) for k in self.lags), *((0, k) for k in self.differences), *seasons]
+
+    @property
+    def depth(self) -> int:
+        """Number of samples back that the features need."""
+        return max((back for term in self.terms for back in term), default=0)
+
+    @property
+    def only_values(self) -> bool:
+        """Whether every feature is an earlier value of its channel."""
+        return not (self.differences or self.period or self.calendar)
+
+    def columns(self, dim: int) -> int:
+        """Return the number of features of a sample with ``dim`` channels."""
+        return dim * len(self.terms) + 2 * len(self.calendar)
+
+    def sources(self, dim: int) -> Integers:
+        """Return the channel that each input comes from, ``(inputs,)``; −1 for the calendar."""
+        channels = np.tile(np.arange(dim), 1 + len(self.terms))
+        return np.append(channels, np.full(2 * len(self.calendar), -1))
+
+    def names(self, channels: Sequence[str]) -> list[str]:
+        """Return the name of each feature. ``channels``: the names of the channels."""
+        kinds = [f"lag {k}" for k in self.lags] + [f"difference {k}" for k in self.differences]
+        for m in self.period:
+            kinds += [f"season {m}", f"change of season {m}"]
+        cycles = [f"{cycle} {part}" for cycle in self.calendar for part in ("sine", "cosine")]
+        return [f"{channel} {kind}" for kind in kinds for channel in channels] + cycles
+
+
+class FeatureStage:
+    """Makes the features of samples. Its arrays are part of the model's ``state``.
+
+    The features of a batch are a function of the rings and the batch. Only ``advance`` changes the rings,
+    by the samples that were learned.
+    """
+
+    may_hold_nan = ("features.ring",)  # missing values
+
+    def __init__(self, features: Features, dim: int, keys: int | None, samples: Integers) -> None:
+        compiler.ready(kernels)
+        self._columns = features.columns(dim)
+        self._terms = np.array(features.terms, np.int64).reshape(-1, 2)
+        offset = round(features.utc_offset * _HOUR)
+        cycles = [_CYCLES[name] for name in features.calendar]
+        self._calendar = np.array(
+            [(length, (start + offset) % length) for length, start in cycles], np.int64
+        ).reshape(-1, 2)
+        self.state: dict[str, NDArray[Any]] = {"samples": samples}
+        self._slots = Slots(self.state, keys, "features.keys.")
+        del self.state["samples"]  # the model's own
+        self._ring = np.full((self._slots.count, features.depth, dim), np.nan, np.float32)
+        self._counts = np.zeros(self._slots.count, np.int64)
+        self.state |= {"features.ring": self._ring, "features.counts": self._counts}
+        self.ranges: dict[str, Range] = {**self._slots.ranges, "features.counts": COUNT}
+        self.inconsistencies = self._slots.inconsistencies
+
+    def extract(self, batch: Batch) -> tuple[Batch, tuple[Integers, NDArray[np.bool_]]]:
+        """Return the batch with features, and the streams of its rows for ``advance``."""
+        slots, fresh = self._slots.assign(batch.keys, batch.rows)
+        return batch._replace(x=self._features(batch, slots, fresh, self._slots.count)), (slots, fresh)
+
+    def advance(self, batch: Batch, streams: tuple[Integers, NDArray[np.bool_]], rows: int) -> None:
+        """Add the first ``rows`` samples of a batch, those that were learned, to the rings."""
+        if rows < batch.rows and batch.keys is not None:
+            self._slots.correct(batch.keys[:rows])
+        slots, fresh = streams
+        kernels.advance(batch.x[:rows], slots[:rows], fresh[:rows], self._ring, self._counts)
+
+    def preview(self, batch: Batch) -> Batch:
+        """Return the batch with features, as if its samples came next. Changes nothing."""
+        slots, streams = self._slots.find(batch.keys, batch.rows), self._slots.count
+        unknown = slots < 0
+        if batch.keys is not None and unknown.any():  # each unknown key has a slot without a ring
+            keys, inverse = np.unique(batch.keys[unknown], return_inverse=True)
+            slots[unknown] = streams + inverse.reshape(-1)
+            streams += len(keys)
+        fresh = np.zeros(batch.rows, np.bool_)
+        return batch._replace(x=self._features(batch, slots, fresh, streams))
+
+    def _features(self, batch: Batch, slots: Integers, fresh: NDArray[np.bool_], streams: int) -> Float32:
+        found = np.empty((batch.rows, batch.x.shape[1] + self._columns), np.float32)
+        times = _NO_TIMES if not len(self._calendar) or batch.times is None else batch.times
+        kernels.extract(
+            batch.x,
+            times,
+            slots,
+            fresh,
+            self._ring,
+            self._counts,
+            self._terms,
+            self._calendar,
+            streams,
+            found,
+        )
+        return found
