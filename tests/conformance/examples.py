@@ -87,7 +87,7 @@ EXAMPLES = {
             {"frequency_sensitive": True, "leak": 0.01},
             {**DRIFT, "drift": "adwin", "drift_delta": 0.9, "drift_both": True},
             {"init": "samples", "scale": "minmax", "conscience": 2.0},
-            {**DRIFT, "on_drift": "adapt", "mode": "soft", "labels": 2},
+            {**DRIFT, "on_drift": "reseed", "mode": "soft", "labels": 2},
             {"init": "range", "init_samples": 15, "scale": "ewma", **ALARM},
             {"labels": 3, "delay": 30, "init": "samples", "mode": "gas"},
             {
@@ -301,6 +301,7 @@ def specs() -> dict[str, tuple[str, Spec]]:
         found[f"{name}-17-channels"] = name, {**kind.usual, "dim": 17}
         for scale in kind.scalings:
             found[f"{name}-{scale}"] = name, {**kind.usual, "scale": scale}
+        found[f"{name}-adapts"] = name, {**kind.usual, **DRIFT, "on_drift": "adapt"}
         for number, variant in enumerate(kind.variants, start=1):
             found[f"{name}-variant-{number}"] = name, {**kind.usual, **variant}
     return found

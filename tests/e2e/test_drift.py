@@ -10,7 +10,7 @@ import streamlearn as sl
 from streamlearn_client import Client
 from tests.e2e.daemon_process import SECONDS, DaemonProcess
 
-SPEC = {"dim": 3, "grid": [6, 6], "scale": "standard", "drift": "blocks", "seed": 1}
+SPEC = {"dim": 3, "grid": [6, 6], "scale": "standard", "on_drift": "adapt", "seed": 1}
 
 
 def test_drift_is_an_event(serve: Callable[..., DaemonProcess]) -> None:

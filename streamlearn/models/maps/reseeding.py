@@ -62,7 +62,9 @@ class Reseeding:
         """Add learned samples, ``rows_left`` at most."""
         collected, left = self._counts.tolist()
         if left:
-            self.samples[collected : collected + len(x)] = x
+            added = self.samples[collected : collected + len(x)]
+            added[...] = x
+            added[np.isnan(added)] = np.nan  # in the state a NaN has one bit pattern
             self._counts[COLLECTED] += len(x)
 
     def take_window(self) -> bool:
