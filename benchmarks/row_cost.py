@@ -58,6 +58,9 @@ SPECS: dict[str, list[dict[str, Any]]] = {
         {"readout": "adam", "dim": 1, "hidden": 64, "symbols": 2000, "loss": "cross_entropy"},
         {"readout": "adam", "dim": 4, "hidden": 32, "horizon": 96},
         {"readout": "adam", "dim": 1, "hidden": 8, "keys": 1 << 14},
+        {"readout": "adam", "dim": 1, "hidden": 32, "cell": "rtu"},
+        {"readout": "adam", "dim": 32, "hidden": 64, "cell": "rtu"},
+        {"readout": "adam", "dim": 2, "hidden": 32, "cell": "rtu", "horizon": 24},
         {"readout": "adam", "dim": 4, "hidden": 32, "target": "later", "delay": 500, "scale": "standard"},
         {
             "readout": "adam",

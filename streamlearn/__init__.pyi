@@ -79,6 +79,9 @@ class BidirectionalRNN(_BidirectionalRNN):
     hidden : int
         Units of a layer. More units fit more, at a cost that grows with the square. Range: 1 to
         16,384.
+    cell : {"elman", "lstm", "gru"}, default "lstm"
+        Cell of a unit: 'lstm'; 'gru', with ¾ of its weights; 'elman', with ¼, which forgets
+        soonest.
     chunk : tuple[int, int], default (16, 4)
         (N_c, N_r): samples of a chunk, and samples after it that are its right context. Outputs
         come N_r to N_c + N_r − 1 samples after their sample. More context helps and costs N_r/N_c
@@ -86,9 +89,6 @@ class BidirectionalRNN(_BidirectionalRNN):
     target : {"given", "later"}, default "given"
         What is predicted: 'given', a y that comes with its sample; 'later', a y that may also come
         later by the sample's id. The next sample is refused: the net has seen it.
-    cell : {"elman", "lstm", "gru"}, default "lstm"
-        Cell of a unit: 'lstm'; 'gru', with ¾ of its weights; 'elman', with ¼, which forgets
-        soonest.
     layers : int, default 1
         Layers of units; each takes the outputs of the one below. Range: 1 to 64.
     bias : bool, default True
@@ -243,9 +243,9 @@ class BidirectionalRNN(_BidirectionalRNN):
         *,
         dim: int,
         hidden: int,
+        cell: Literal["elman", "lstm", "gru"] = "lstm",
         chunk: tuple[int, int] = (16, 4),
         target: Literal["given", "later"] = "given",
-        cell: Literal["elman", "lstm", "gru"] = "lstm",
         layers: int = 1,
         bias: bool = True,
         head_bias: bool = True,
@@ -433,9 +433,9 @@ class BidirectionalRNN(_BidirectionalRNN):
         *,
         dim: int = ...,
         hidden: int = ...,
+        cell: Literal["elman", "lstm", "gru"] = ...,
         chunk: tuple[int, int] = (16, 4),
         target: Literal["given", "later"] = "given",
-        cell: Literal["elman", "lstm", "gru"] = ...,
         layers: int = ...,
         bias: bool = ...,
         head_bias: bool = ...,
@@ -2241,7 +2241,7 @@ class RNN(_RNN):
     tbptt : tuple[int, int], default (16, 16)
         (k₁, k₂) of truncated backpropagation through time: one update every k₁ samples, through the
         last k₂ ≥ k₁. Equal values are cheapest. Raise k₂ if the net must remember for longer than
-        16 samples. Range: each 1 to 65,536.
+        16 samples. Cell 'rtu' has no window: k₂ = k₁, (1, 1) by default. Range: each 1 to 65,536.
     period : int or Sequence[int], default ()
         Read-out 'rls': length of the season in samples, or of several seasons, for example 24 or
         (24, 168) for hourly values. The season before becomes a feature and a naive forecast.
@@ -2274,9 +2274,10 @@ class RNN(_RNN):
     record_lags : bool, default False
         Whether to record the gradient's norm by lag (gradient_by_lag). Costs one more backward pass
         per update.
-    cell : {"elman", "lstm", "gru"}, default "lstm"
+    cell : {"elman", "lstm", "gru", "rtu"}, default "lstm"
         Cell of a unit: 'lstm'; 'gru', with ¾ of its weights; 'elman', with ¼, which forgets
-        soonest.
+        soonest; 'rtu', linear units with time constants of 1 to 10⁴ samples, learned without a
+        window (one layer, no biases, no symbols).
     layers : int, default 1
         Layers of units; each takes the outputs of the one below. Range: 1 to 64.
     bias : bool, default True
@@ -2403,7 +2404,7 @@ class RNN(_RNN):
     Notes
     -----
     - cells: 'elman' h_t = tanh(W_x·x_t + W_h·h_{t−1} + b); 'lstm' and 'gru' with PyTorch's gates and
-      names
+      names; 'rtu', complex linear units h_t = λ∘h_{t−1} + (1 − |λ|)∘B·x_t, λ = exp(e^ν(−1 + iφ))
     - training: every k₁ samples, one update on the mean loss of the last k₂ pairs of input and target.
       The hidden state is carried and never restarted; the gradient stops k₂ steps back
 
@@ -2457,7 +2458,7 @@ class RNN(_RNN):
         horizon: int | None = None,
         residual: bool | None = None,
         record_lags: bool = False,
-        cell: Literal["elman", "lstm", "gru"] = "lstm",
+        cell: Literal["elman", "lstm", "gru", "rtu"] = "lstm",
         layers: int = 1,
         bias: bool = True,
         head_bias: bool = True,
@@ -2669,7 +2670,7 @@ class RNN(_RNN):
         horizon: int | None = None,
         residual: bool | None = None,
         record_lags: bool = False,
-        cell: Literal["elman", "lstm", "gru"] = ...,
+        cell: Literal["elman", "lstm", "gru", "rtu"] = ...,
         layers: int = ...,
         bias: bool = ...,
         head_bias: bool = ...,

@@ -19,22 +19,16 @@ HORIZON = 24
 Forecaster = Callable[[Values, int | None], np.ndarray | None]  # None: the peer is absent
 
 
-def ours(values: Values, period: int | None, **parameters: object) -> np.ndarray:
-    """The default net. ``period`` is the only parameter that depends on the series."""
-    fields = sl.RNN.Spec.model_fields
-    if "period" in fields and period is not None:
-        parameters["period"] = period
-    if fields["hidden"].is_required():
-        parameters |= {"hidden": 32, "scale": "standard"}
-    return _forecasts(sl.RNN(dim=1, horizon=HORIZON, seed=1, **parameters), values)
+def ours(values: Values, period: int | None) -> np.ndarray:
+    """The default settings. ``period`` is the only parameter that depends on the series."""
+    season = {} if period is None else {"period": period}
+    return _forecasts(sl.RNN(readout="rls", dim=1, horizon=HORIZON, seed=1, **season), values)
 
 
 def lstm(values: Values, period: int | None) -> np.ndarray:
     """Our LSTM of 32 units, trained by gradients alone."""
-    readout = {"readout": "adam"} if "readout" in sl.RNN.Spec.model_fields else {}
-    return _forecasts(
-        sl.RNN(dim=1, hidden=32, cell="lstm", scale="standard", horizon=HORIZON, seed=1, **readout), values
-    )
+    net = sl.RNN(readout="adam", dim=1, scale="standard", horizon=HORIZON, seed=1)
+    return _forecasts(net, values)
 
 
 def _forecasts(net: sl.RNN, values: Values) -> np.ndarray:
@@ -60,7 +54,7 @@ def seasonal(values: Values, period: int | None) -> np.ndarray | None:
 def least_squares(values: Values, period: int | None) -> np.ndarray:
     """Recursive least squares on 48 lags, one P for all horizons (Haykin, Adaptive Filter Theory).
 
-    P_0 is the best of 0.1, 1 and 100; with λ = 0.999 and 1 the errors are the same to 2 %.
+    It learns from the first sample on whose lags are known. P_0 is the best of 0.1, 1 and 100.
     """
     lags, forget, start = 48, 0.9995, 0.1
     m = lags + 1
@@ -72,7 +66,7 @@ def least_squares(values: Values, period: int | None) -> np.ndarray:
         past[0] = value
         z[t, 1:] = (past - mean[t]) / width[t]
         made = t - HORIZON  # its last target is this sample
-        if made >= 0:
+        if made >= lags - 1:  # all its lags are known
             y = (values[made + 1 : t + 1] - mean[made]) / width[made]
             Pz = P @ z[made]
             gain = Pz / (forget + z[made] @ Pz)

@@ -10,17 +10,20 @@ from streamlearn.kernels.simd import elementary
 from streamlearn.kernels.simd.lanes import WIDTH, load, store
 
 # The error bounds stated in elementary.py, in units in the last place.
-BOUNDS = {"exp": 1.10, "log": 0.87, "sigmoid": 2.41, "tanh": 2.46}
+BOUNDS = {"exp": 1.10, "log": 0.87, "sigmoid": 2.41, "tanh": 2.46, "expm1": 1.63}
+ANGLE_BOUND = 1e-7  # of sine and cosine, absolute
 WORST = [
     5.198865,
     0.69905573,
     -4.1572938,
     0.031129953,
+    0.34688723,
 ]  # the arguments with the largest errors of all 2³², in the same order
 EXACT = {
     "exp": np.exp,
     "log": np.log,
     "tanh": np.tanh,
+    "expm1": np.expm1,
     "sigmoid": lambda x: np.where(x < 0, np.exp(-np.abs(x)), 1.0) / (1.0 + np.exp(-np.abs(x))),
 }
 FUNCTIONS = list(BOUNDS)
@@ -141,6 +144,15 @@ LIMITS = {
         (-104, 0),
     ],
     "tanh": [(0, 0), (-0.0, -0.0), (INF, 1), (-INF, -1), (3e38, 1), (TINY, TINY), (-TINY, -TINY), (20, 1)],
+    "expm1": [
+        (0, 0),
+        (INF, INF),
+        (-INF, -1),
+        (3e38, INF),
+        (-3e38, -1),
+        (TINY, TINY),
+        (-20, -1),
+    ],
     "sigmoid": [(0, 0.5), (-0.0, 0.5), (INF, 1), (-INF, 0), (3e38, 1), (-3e38, 0), (TINY, 0.5)],
     "log": [(1, 0), (0, -INF), (-0.0, -INF), (INF, INF), (-1, NAN), (-INF, NAN), (-TINY, NAN)],
 }
@@ -173,3 +185,48 @@ def test_odd_and_complementary():
     positive, _ = both_forms("sigmoid", x)
     negative, _ = both_forms("sigmoid", -x)
     assert np.allclose(positive.astype(np.float64) + negative, 1, rtol=0, atol=2e-7)
+
+
+# sine and cosine
+
+
+@nb.njit(error_model="numpy")
+def _sines(x, scalars, lanes):
+    for b in range(x.shape[0]):
+        sine, cosine = elementary.sin_cos(load(x, b))
+        store(lanes[0], b, sine)
+        store(lanes[1], b, cosine)
+        for i in range(WIDTH):
+            scalars[0, b, i], scalars[1, b, i] = elementary.sin_cos(x[b, i])
+
+
+def sines(x: np.ndarray) -> np.ndarray:
+    """Return sine and cosine (2, n), after a check that scalars and lanes have the same bits."""
+    padded = np.resize(x.astype(np.float32), (-(-x.size // WIDTH), WIDTH))
+    scalars, lanes = np.empty((2, *padded.shape), np.float32), np.empty((2, *padded.shape), np.float32)
+    _sines(padded, scalars, lanes)
+    number = ~np.isnan(scalars)
+    assert np.array_equal(number, ~np.isnan(lanes))
+    assert np.array_equal(scalars[number].view(np.uint32), lanes[number].view(np.uint32))
+    return scalars.reshape(2, -1)[:, : x.size]
+
+
+def test_sine_and_cosine_are_within_the_stated_bound():
+    generator = np.random.default_rng(1)
+    uniform = [generator.uniform(-limit, limit, 500_000) for limit in (1, 8, 8192)]
+    multiples = np.arange(-5215, 5216) * np.pi / 4
+    x = np.concatenate([*uniform, multiples, np.nextafter(multiples, np.inf, dtype=np.float32)])
+    x = x[np.abs(x) <= 8192].astype(np.float32)
+    exact = np.array([np.sin(x.astype(float)), np.cos(x.astype(float))])
+    error = np.abs(sines(x) - exact).max()
+    print(f"largest error {error:.3e}")
+    assert error <= ANGLE_BOUND
+
+
+def test_sine_and_cosine_of_limits():
+    x = np.array([0, -0.0, TINY, -TINY, 8192, 1e9, INF, -INF, NAN], np.float32)
+    sine, cosine = sines(x)
+    assert np.array_equal(sine[:4], x[:4])
+    assert np.array_equal(cosine[:4], np.ones(4))
+    assert sine[4] == sine[5] == sine[6] == -sine[7]
+    assert np.isnan([sine[8], cosine[8]]).all()

@@ -22,6 +22,10 @@ window stores the inputs of each cell in the order in which the cell reads them.
 (of all forward cells, then of all reverse cells): x for the first reverse cell; from the second layer on,
 cell after cell, h of both directions of the layer below, forward before reverse; last, h of both directions
 for the read-out.
+
+Units that learn without a window (``rtu.py``) have two gates, the real and the imaginary part. The place of
+weight_hh has ν and φ of each unit. A slot also has the traces, after the states. The read-out has an input
+for every lane of both parts.
 """
 
 from __future__ import annotations
@@ -47,10 +51,17 @@ class Cell(NamedTuple):
     recurrent_delta: (
         int  # index of the first ∂L/∂z of weight_hh, if it differs from that of weight_ih; else 0
     )
+    traces: int = 0  # values carried for the gradient of the recurrent parameters …
+    input_traces: int = 0  # … and for that of the weights, per input
 
 
-CELLS = {"elman": Cell(0, 1, 1, 1, 0), "lstm": Cell(1, 4, 2, 5, 0), "gru": Cell(2, 3, 1, 6, 3)}
-ELMAN, LSTM, GRU = (cell.code for cell in CELLS.values())
+CELLS = {
+    "elman": Cell(0, 1, 1, 1, 0),
+    "lstm": Cell(1, 4, 2, 5, 0),
+    "gru": Cell(2, 3, 1, 6, 3),
+    "rtu": Cell(3, 2, 2, 0, 0, 2, 2),
+}
+ELMAN, LSTM, GRU, RTU = (cell.code for cell in CELLS.values())
 
 # layout, int64 (17,): sizes; first rows of the parts of a slot; numbers of rows of the arrays; three flags
 # (residual forecast, the sample is a symbol, the target is a class); columns of the target; and of the target
@@ -97,8 +108,8 @@ def network_layout(
 
     Parameters
     ----------
-    cell : {"elman", "lstm", "gru"}
-        Kind of cell.
+    cell : {"elman", "lstm", "gru", "rtu"}
+        Kind of cell. "rtu" has one layer and no biases.
     dim, hidden, layers, outputs : int
         Inputs of a sample, units of a layer and direction, layers, columns of a forecast.
     channels : int, optional
@@ -128,11 +139,13 @@ def network_layout(
     layout[[CELL, DIM, HIDDEN, LAYERS, OUTPUTS]] = kind.code, dim, hidden, layers, outputs
     target_blocks = blocks(int(layout[TARGET_COLUMNS]))
     layout[TARGET : STATE + 1] = np.cumsum([blocks(dim), target_blocks, target_blocks, output_blocks])
+    rtu = kind.code == RTU
+    bias = bias and not rtu
     cells, states = directions * layers, kind.states * unit_blocks
-    window_end = layout[STATE] + cells * states
+    window_end = layout[STATE] + cells * states + (kind.traces + kind.input_traces * dim) * unit_blocks
     matrices = []
     weight, inputs, shift, source = 0, symbols or dim, 0, 0
-    hidden_rows, units = _round_up(hidden), (hidden, unit_blocks, kind.gates)
+    hidden_rows, units = 1 if rtu else _round_up(hidden), (hidden, unit_blocks, kind.gates)
     for c in range(cells):
         layer, direction = divmod(c, directions)
         state = layout[STATE] + (direction * layers + layer) * states
@@ -147,12 +160,14 @@ def network_layout(
         )
         bias_row += unit_blocks * kind.gates
         delta += kind.recurrent_delta * unit_blocks
-        matrices.append(
-            [recurrent_weight, bias_row, *units, hidden, hidden_rows, 0, state, delta, True, False, bias]
-        )
+        if rtu:  # ν and φ of each unit
+            recurrent = [1, 1, 0, state, delta, False, False, False]
+        else:
+            recurrent = [hidden, hidden_rows, 0, state, delta, True, False, bias]
+        matrices.append([recurrent_weight, bias_row, *units, *recurrent])
         weight = bias_row + unit_blocks * kind.gates
         if direction == directions - 1:
-            inputs = directions * hidden
+            inputs = kind.states * unit_blocks * WIDTH if rtu else directions * hidden
         if directions == 1:
             shift, source = 1, state
     if directions == 2:

@@ -13,7 +13,7 @@ from ..simd.lanes import canonical_nan, store, zero
 from ..simd.rows import fold, zero_norm, zeros
 from ..simd.sums import add_up
 from ..simd.views import row_of, values_of
-from . import elman, gru, lstm
+from . import elman, gru, lstm, rtu
 from .lags import LAG_SCRATCH, copy_last_loss, squared_norm, update_lag_norms
 from .loss import softmax, write_loss_gradient
 from .memory_layout import (
@@ -28,6 +28,7 @@ from .memory_layout import (
     LSTM,
     OUTPUTS,
     RESIDUAL,
+    RTU,
     SOURCE,
 )
 from .products import add_transposed_product, weighted_sums, write_gradient
@@ -40,8 +41,11 @@ _0 = np.float32(0)
 def forward(net, steps, t):
     """Run step ``t``: from x_t and the states in slot t to the forecast in slot t and the states in slot
     t + 1."""
-    for layer in range(net.layout[LAYERS]):
-        step_cell(net, layer, steps, t)
+    if net.layout[CELL] == RTU:
+        rtu.forward(net, steps, t)
+    else:
+        for layer in range(net.layout[LAYERS]):
+            step_cell(net, layer, steps, t)
     read_out(net, steps.window, t)
 
 
@@ -96,7 +100,9 @@ def backward(net, steps, count, huber_delta, gradients, lags):
     output_delta = matrix_of(net, head).delta
     values = write_loss_gradient(net.layout, steps, count, output_delta, huber_delta)
     norm = zero_norm()
-    if values > _0:
+    if values > _0 and net.layout[CELL] == RTU:
+        norm = rtu.backward(net, steps, count, gradients, norm)
+    elif values > _0:
         # One loop over both passes, so that the backward pass is compiled once
         for backward_pass in range(0 if lags.norms.shape[1] > 0 else 1, 2):
             for_lags = backward_pass == 0

@@ -15,7 +15,6 @@ from pydantic import Field, model_validator
 
 from ...errors import BadShape, BadSpec
 from ...kernels.recurrent import evaluation, memory_layout, optimizers
-from ...kernels.simd import splitmix
 from ...kernels.simd.lanes import WIDTH
 from ...kernels.stream import scaling
 from .. import base, lane_layout
@@ -28,7 +27,7 @@ from ..state_checks import COUNT, LARGEST_FLOAT, Range, State
 from ..stream.keys import Slots
 from ..stream.schedules import Decay, Positive, Schedule, within
 from ..validation import as_codes
-from . import state_dict
+from . import initial, state_dict
 
 Steps = Annotated[int, Field(ge=1, le=1 << 16)]
 Count = Annotated[int, Field(ge=2, le=1 << 16)]
@@ -52,10 +51,12 @@ class RecurrentSpec(base.Spec):
         le=1 << 14,
         description="Units of a layer. More units fit more, at a cost that grows with the square.",
     )
-    cell: Literal["elman", "lstm", "gru"] = Field(
+    cell: Literal["elman", "lstm", "gru", "rtu"] = Field(
         "lstm",
         description=(
-            "Cell of a unit: 'lstm'; 'gru', with ¾ of its weights; 'elman', with ¼, which forgets soonest."
+            "Cell of a unit: 'lstm'; 'gru', with ¾ of its weights; 'elman', with ¼, which forgets soonest; "
+            "'rtu', linear units with time constants of 1 to 10⁴ samples, learned without a window (one "
+            "layer, no biases, no symbols)."
         ),
     )
     layers: int = Field(
@@ -436,13 +437,7 @@ class Recurrent(Model):
         return net
 
     def _initialize(self) -> None:
-        """Draw the initial parameters: uniform in ±1/√hidden, as PyTorch."""
-        generator = np.array([self.spec.seed], np.uint64)
-        bound = np.float32(1 / math.sqrt(self.spec.units))
-        for block in self._blocks.values():
-            values = np.empty(block.shape, np.float32)
-            splitmix.fill_uniform(generator, -bound, bound, values.reshape(-1))
-            block.pack(values, self.state["parameters"])
+        initial.draw_parameters(self._blocks, self.spec.seed, self.state["parameters"])
 
 
 def mean_or_nan(values: NDArray[np.float64]) -> float:

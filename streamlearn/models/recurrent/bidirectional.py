@@ -33,6 +33,12 @@ Context = Annotated[int, Field(ge=0, le=1 << 16)]
 class BidirectionalSpec(RecurrentSpec):
     """Parameters of ``BidirectionalRNN``."""
 
+    cell: Literal["elman", "lstm", "gru"] = Field(
+        "lstm",
+        description=(
+            "Cell of a unit: 'lstm'; 'gru', with ¾ of its weights; 'elman', with ¼, which forgets soonest."
+        ),
+    )
     chunk: tuple[Steps, Context] = Field(
         (16, 4),
         description=(

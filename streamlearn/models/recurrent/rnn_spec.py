@@ -13,7 +13,7 @@ from ...kernels.simd.lanes import WIDTH
 from .. import base
 from ..accepts import Accepts
 from ..row_cost import Cost
-from ..stream.schedules import Positive, Schedule
+from ..stream.schedules import Decay, Positive, Schedule
 from . import costs, forecaster_sizes
 from .base import RecurrentSpec, Steps
 
@@ -65,7 +65,7 @@ class RNNSpec(RecurrentSpec):
         description=(
             "(k₁, k₂) of truncated backpropagation through time: one update every k₁ samples, through "
             "the last k₂ ≥ k₁. Equal values are cheapest. Raise k₂ if the net must remember for "
-            "longer than 16 samples."
+            "longer than 16 samples. Cell 'rtu' has no window: k₂ = k₁, (1, 1) by default."
         ),
     )
     period: Annotated[tuple[Steps, ...], Accepts("int | Sequence[int]"), BeforeValidator(_as_periods)] = (
@@ -139,6 +139,13 @@ class RNNSpec(RecurrentSpec):
         ),
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _set_defaults_of_cell(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("cell") == "rtu":
+            return {"tbptt": (1, 1), "learning_rate": Decay(0.005, 0.001, 5000.0), **given}
+        return given
+
     @model_validator(mode="after")
     def _check(self) -> RNNSpec:
         self._check_readout()
@@ -150,6 +157,8 @@ class RNNSpec(RecurrentSpec):
             raise ValueError(
                 f"tbptt=(k1, k2) needs k2 ≥ k1, or some samples are never learned; got ({k1}, {k2})"
             )
+        if self.cell == "rtu":
+            self._check_rtu()
         if self.target == "next" and self.outputs not in (None, self.dim):
             raise ValueError(
                 f"with target='next', outputs must equal dim={self.dim}; got outputs={self.outputs}."
@@ -192,6 +201,20 @@ class RNNSpec(RecurrentSpec):
             raise ValueError(
                 f"the state of the network has more than {base.MAX_STATE_VALUES} values;"
                 f" use a smaller {parameters}"
+            )
+
+    def _check_rtu(self) -> None:
+        k1, k2 = self.tbptt
+        if k1 != k2:
+            raise ValueError(
+                f"cell='rtu' has no window, so tbptt=(k1, k2) needs k1 = k2; got ({k1}, {k2})."
+                f" Set tbptt=({k1}, {k1})"
+            )
+        if self.layers > 1 or self.symbols is not None or self.record_lags:
+            raise ValueError(
+                "cell='rtu' has one layer, numbers as samples and no gradient by lag;"
+                f" got layers={self.layers}, symbols={self.symbols}, record_lags={self.record_lags}."
+                " Remove them or change the cell"
             )
 
     def _check_symbols_and_classes(self) -> None:
@@ -298,4 +321,6 @@ class RNNSpec(RecurrentSpec):
     def needs_replay(self) -> bool:
         """Whether some steps of a window may have run with parameters older than the current ones."""
         k1, k2 = self.tbptt
+        if self.cell == "rtu":  # the traces belong to the parameters with which the steps ran
+            return False
         return k1 < k2 or self.max_waiting > 0 or (self.horizon or 1) > 1 or self.keys is not None

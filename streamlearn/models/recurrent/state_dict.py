@@ -10,7 +10,7 @@ import io
 import re
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class ParameterBlock:
     units: int
     inputs: int | None  # None for a bias
     input_rows: int = 1
+    parts: int = 1  # the inputs are that many parts of equal length, each with rows of its own
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,7 +56,7 @@ class ParameterBlock:
     def pack(self, values: Float32, rows: Float32) -> None:
         """Write ``values`` to their rows. Lanes without a unit and rows without an input become 0."""
         lanes = np.zeros((self.gates, blocks(self.units) * WIDTH, self.input_rows), np.float32)
-        lanes[:, : self.units, : self.inputs or 1] = values.reshape(self.gates, self.units, -1)
+        lanes[:, : self.units, self._used_rows()] = values.reshape(self.gates, self.units, -1)
         folded = lanes.reshape(self.gates, -1, WIDTH, self.input_rows).transpose(1, 3, 0, 2)
         rows[self.first : self.end] = folded.reshape(-1, WIDTH)
 
@@ -63,7 +64,13 @@ class ParameterBlock:
         """Return a copy of the values in their shape in PyTorch: the inverse of ``pack``."""
         folded = rows[self.first : self.end].reshape(-1, self.input_rows, self.gates, WIDTH)
         lanes = folded.transpose(2, 0, 3, 1).reshape(self.gates, -1, self.input_rows)
-        return lanes[:, : self.units, : self.inputs or 1].reshape(self.shape).copy()
+        return lanes[:, : self.units, self._used_rows()].reshape(self.shape).copy()
+
+    def _used_rows(self) -> NDArray[np.int64]:
+        """Return the row of every input."""
+        inputs = self.inputs or 1
+        part, within = np.divmod(np.arange(inputs), inputs // self.parts)
+        return part * (self.input_rows // self.parts) + within
 
 
 def parameter_blocks(layout: NDArray[np.int64], matrices: NDArray[np.int64]) -> dict[str, ParameterBlock]:
@@ -71,6 +78,8 @@ def parameter_blocks(layout: NDArray[np.int64], matrices: NDArray[np.int64]) -> 
 
     The read-out is called ``head``.
     """
+    if layout[memory_layout.CELL] == memory_layout.RTU:
+        return _rtu_blocks(int(layout[memory_layout.HIDDEN]), *matrices.tolist())
     found: dict[str, ParameterBlock] = {}
     cells = len(matrices) // 2
     for cell in range(cells):
@@ -87,6 +96,18 @@ def parameter_blocks(layout: NDArray[np.int64], matrices: NDArray[np.int64]) -> 
     if head[memory_layout.HAS_BIAS]:
         found["head.bias"] = _bias(head)
     return found
+
+
+def _rtu_blocks(
+    hidden: int, weight: list[int], poles: list[int], head: list[int]
+) -> dict[str, ParameterBlock]:
+    """Return the parameters of trace units: B (real, then imaginary part), ν and φ, and the read-out."""
+    found = {
+        "weight_ih_l0": _weight(weight),
+        "nu_phi_l0": ParameterBlock(poles[memory_layout.WEIGHT], poles[memory_layout.GATES], hidden, None),
+        "head.weight": replace(_weight(head), inputs=2 * hidden, parts=2),
+    }
+    return found | ({"head.bias": _bias(head)} if head[memory_layout.HAS_BIAS] else {})
 
 
 def _weight(m: list[int]) -> ParameterBlock:
@@ -136,7 +157,7 @@ def check(mapping: Mapping[str, Float32], shapes: Mapping[str, tuple[int, ...]])
 # -- state_dicts of PyTorch modules ----------------------------------------------------------------------
 
 _RECURRENT = re.compile(rf"(?P<prefix>(?:.*\.)?)(?P<name>(?:weight|bias)_(?:ih|hh|hr)_l\d+(?:{REVERSE})?)")
-_CELLS = {kind.gates: cell for cell, kind in memory_layout.CELLS.items()}
+_CELLS = {kind.gates: cell for cell, kind in memory_layout.CELLS.items() if not kind.traces}
 
 
 def recognise(state_dict: Mapping[str, Float32]) -> tuple[dict[str, Float32], dict[str, Any]]:
