@@ -16,6 +16,7 @@ import zmq
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.daemon import Daemon
 from streamlearn.daemon.network.sockets import bind
+from streamlearn.daemon.runtime import Runtime
 from streamlearn.daemon.security.access import Access
 from streamlearn.recovery import recover
 from streamlearn.store.checkpoint import CheckpointStore
@@ -72,7 +73,12 @@ class Running:
     """A daemon that serves on a thread until `stop`."""
 
     def __init__(
-        self, directory: Path, models: Any = None, keys: ClientKeys | None = None, **settings: Any
+        self,
+        directory: Path,
+        models: Any = None,
+        keys: ClientKeys | None = None,
+        runtime: Runtime | None = None,
+        **settings: Any,
     ) -> None:
         free = dict.fromkeys(("requests", "firehose", "events"), "tcp://127.0.0.1:*")
         # Checkpoints are taken when a test asks for one: by the clock they would come at any moment.
@@ -88,7 +94,7 @@ class Running:
         self.sockets = bind(self.settings.endpoints, self.settings.limits.frame_bytes, self.access)
         self.endpoints = self.sockets.endpoints()
         self.daemon = Daemon(
-            self.settings, self.journal, self.checkpoints, self.recovered, self.sockets, "test"
+            self.settings, self.journal, self.checkpoints, self.recovered, self.sockets, "test", runtime
         )
         self.failure: BaseException | None = None
         self._closed = False

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from streamlearn import models
 from streamlearn.daemon import silence
+from streamlearn.daemon.runtime import Runtime
 from streamlearn.daemon.silence import Silence, Silences
+from streamlearn_client import Client
+from tests.daemon.harness import SECONDS, Running
 
 
 @pytest.fixture
@@ -21,9 +28,9 @@ def silences(reported: list[Silence]) -> Silences:
 
 def send(silences: Silences, times, model: str = "pump", keys=None) -> None:
     """Let samples arrive; ten ticks a second."""
-    for time in times:
-        silences.arrived(model, keys, float(time))
-        for tick in np.arange(time, time + 1, 0.1):
+    for at in times:
+        silences.arrived(model, keys, float(at))
+        for tick in np.arange(at, at + 1, 0.1):
             silences.tick(float(tick))
 
 
@@ -41,8 +48,8 @@ def test_a_stream_that_stops_is_reported_once_and_its_return_too(silences, repor
 
 
 def test_a_stream_that_is_sent_once_is_not_judged(silences, reported):
-    for time in np.linspace(0, 0.9, 500):
-        silences.arrived("pump", None, time)
+    for at in np.linspace(0, 0.9, 500):
+        silences.arrived("pump", None, at)
     send(silences, range(10, 190, 10))
     silences.tick(1e6)
     assert reported == []
@@ -103,3 +110,35 @@ def test_the_number_of_streams_is_bounded(silences, monkeypatch):
     for number in range(100):
         silences.arrived(f"m{number}", None, float(number))
     assert [name for name, _ in silences] == [f"m{number}" for number in range(90, 100)]
+
+
+class Fast(Runtime):
+    """A clock that runs 200 times as fast."""
+
+    def steady(self) -> float:
+        return 200 * time.monotonic()
+
+
+def test_a_daemon_reports_silence_and_the_model_stays_as_it_is(tmp_path: Path) -> None:
+    running = Running(tmp_path, models=models, runtime=Fast())
+    try:
+        with Client(running.endpoints["requests"], timeout=SECONDS) as client:
+            client.create("pump", kind="som", dim=1, grid=[2, 2], alarm=True)
+            with client.subscribe("pump", "alarm", timeout=SECONDS) as events:
+                for _ in range(30):
+                    client.learn("pump", np.zeros((1, 1)))
+                    time.sleep(0.01)  # 2 seconds of the clock
+                before = client.describe("pump")
+                event = next(events)
+                (alarm,) = event.alarms
+                assert (alarm.state, alarm.cause, alarm.sample) == ("begin", "silent", 30)
+                assert alarm.seconds > 5
+                assert client.models()[0]["silent"] == 1
+                assert client.stats("pump")["models"]["pump"]["silent"] == 1
+                now = client.describe("pump")
+                assert (now["silent"], now["state_hash"]) == (1, before["state_hash"])
+                client.learn("pump", np.zeros((1, 1)))
+                (alarm,) = next(events).alarms
+                assert (alarm.state, alarm.cause) == ("end", "silent")
+    finally:
+        running.stop()
