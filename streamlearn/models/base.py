@@ -103,7 +103,9 @@ class Model(Arguments, Judged, Reactions, Generating, Serializable, ABC):
         self._alarms = None
         if self.spec.alarm is not None:
             keys = None if self.has_lookahead else getattr(self.spec, "keys", None)
-            self._alarms = self._add(AlarmDetector(self.spec.alarm, self.dim, keys, self.state["samples"]))
+            one_channel = self.dim == 1 and not self.has_lookahead and not self.needs_keys
+            samples = self.state["samples"]
+            self._alarms = self._add(AlarmDetector(self.spec.alarm, self.dim, keys, samples, one_channel))
         self._freeze = None
         if self.spec.on_drift is not None or self.spec.freeze_missing is not None:
             self._freeze = self._add(Freeze(self.spec.freeze_for, self.spec.freeze_missing))

@@ -40,9 +40,10 @@ class Judged:
         if numbers is None:
             numbers = np.arange(first, first + len(out))
         x = self.channels_of(batch.x[:rows]) if isinstance(batch, Batch) else None
+        times = batch.times[:rows] if isinstance(batch, Batch) and batch.times is not None else None
         keys = None if batch.keys is None else batch.keys[:rows]
         late = isinstance(batch, Targets)
-        self._alarms.detect(out, x, numbers, keys, None if late else first, self.has_lookahead)
+        self._alarms.detect(out, x, numbers, keys, times, None if late else first, self.has_lookahead)
 
     def feedback(self, sample: ArrayLike, verdict: Verdict, name: str = "") -> None:
         """Judge a sample: its pattern is normal, or a fault with a name.

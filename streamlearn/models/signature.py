@@ -24,6 +24,7 @@ from pydantic_core import PydanticUndefined
 
 from .accepts import Accepts
 from .spec import Spec
+from .stream.alarm_spec import Alarm
 from .stream.schedules import Decay, Within
 
 WIDTH = 96  # columns of a generated docstring
@@ -81,6 +82,8 @@ def default_text(value: object) -> str:
     """Return a default as source text."""
     if isinstance(value, Decay):
         return f"Decay({value.start:g}, {value.end:g}, tau={value.tau:g})"
+    if isinstance(value, Alarm):
+        return "Alarm()"
     return _quoted(value)
 
 

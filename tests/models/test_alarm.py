@@ -100,6 +100,35 @@ def test_each_key_has_alarms_of_its_own():
     assert 1 in {keys[event.sample] for event in out.events}
 
 
+def hourly(n: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """A daily rhythm of one channel, every 10 minutes; then a while of the value of twelve hours later."""
+    random = np.random.default_rng(seed)
+    hours = np.arange(n) / 6
+    x = 3 * np.sin(2 * np.pi * hours / 24) + 0.2 * random.normal(size=n)
+    x[4475:4481] *= -1
+    return x[:, None].astype(np.float32), (hours * 3.6e12).astype(np.int64)
+
+
+def test_one_channel_with_times_is_compared_with_its_hour():
+    x, times = hourly(5000)
+    alarm = {"above": 11, "clear": 4, "quiet": 20, "after": 300}
+    som = sl.SOM(dim=1, grid=(6,), scale="standard", alarm=alarm, seed=1)
+    out = som.learn(x, times=times)
+    oracle, hours = naive.Alarm(11, clear=4, quiet=20, after=300), naive.Hours()
+    for n in range(len(x)):
+        other = hours(float(x[n, 0]), int(times[n])) if not np.isnan(out.score[n]) else 0.0
+        state, _ = oracle.observe(float(out.distance[n]), float(out.score[n]), n, other=other)
+        assert CODES[int(out.alarm[n])] == state, n
+        assert out.evidence[n] == pytest.approx(oracle.evidence, abs=1e-3, nan_ok=True)
+    assert (out.alarm[4475:4481] == ALARM_CODES["begin"]).any()
+    without = sl.SOM(dim=1, grid=(6,), scale="standard", alarm=alarm, seed=1).learn(x)
+    assert not (without.alarm[4475:4481] == ALARM_CODES["begin"]).any()
+    pieces = sl.SOM(dim=1, grid=(6,), scale="standard", alarm=alarm, seed=1)
+    for start in range(0, 5000, 37):
+        pieces.learn(x[start : start + 37], times=times[start : start + 37])
+    assert pieces.state_hash() == som.state_hash()
+
+
 @pytest.mark.parametrize("kind", ["som", "rnn", "birnn"])
 def test_any_split_gives_the_same_alarms(kind):
     rule: dict[str, Any] = {
@@ -183,6 +212,17 @@ def test_channels_that_freeze_together_are_one_alarm():
     assert [(event.state, event.channel) for event in events] == [("begin", 1), ("end", 1)]
     assert events[0].contribution.tolist() == [0, 0.5, 0.5]
     assert sl.SOM(dim=3, grid=(2, 2), alarm={"stuck": False}).learn(x).events == []
+
+
+def test_features_are_no_channels():
+    """Runs and patterns are those of the channels, also if the learner has features beside them."""
+    x = stream(2000)
+    som = sl.SOM(dim=3, grid=(3, 3), scale="standard", features={"lags": 2}, alarm=True)
+    plain = sl.SOM(dim=3, grid=(3, 3), scale="standard", alarm=True)
+    for model in (som, plain):
+        model.learn(x)
+    for name in ("alarm.runs", "alarm.channels"):
+        assert np.array_equal(som.state[name], plain.state[name])
 
 
 def test_the_state_of_alarms_is_small():

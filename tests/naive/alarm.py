@@ -96,6 +96,27 @@ class Ladder:
                 self.rungs[r] = max(self.rungs[r], self.rungs[r - 1])
 
 
+class Hours:
+    """The evidence of the residual from the mean of the hour."""
+
+    def __init__(self) -> None:
+        self.means: dict[int, tuple[int, float]] = {}
+        self.recent: deque[float] = deque(maxlen=8)
+        self.one, self.mean = Ladder(), Ladder()
+
+    def __call__(self, value: float, time: int, learned: bool = True) -> float:
+        hour = time // 3_600_000_000_000 % 24
+        count, mean = self.means.get(hour, (0, 0.0))
+        found = 0.0
+        if count:
+            self.recent.append(value - mean)
+            found = self.one(abs(value - mean), learned)
+            found += self.mean(abs(sum(self.recent) / len(self.recent)), learned)
+        if learned:
+            self.means[hour] = count + 1, mean + max(0.02, 1 / (count + 1)) * (value - mean)
+        return found
+
+
 class Alarm:
     """The alarms of one stream. ``pooled`` may hold the tail and the ladder that several streams share."""
 
@@ -119,15 +140,19 @@ class Alarm:
         self.low = 0
 
     def observe(
-        self, value: float, score: float, number: int, learned: bool = True
+        self, value: float, score: float, number: int, learned: bool = True, other: float = 0.0
     ) -> tuple[str, dict | None]:
-        """Return "none", "begin", "on" or "end", and the alarm that begins or ends."""
+        """Return "none", "begin", "on" or "end", and the alarm that begins or ends.
+
+        ``other`` is a second evidence of the sample. The larger one counts.
+        """
         if math.isnan(score) or math.isnan(value):
             self.evidence = math.nan
             return ("on" if self.alarm else "none"), None
         self.recent.append(value)
         own = self.tail(value, score, learned)
-        self.evidence = e = own + self.ladder(sum(self.recent) / len(self.recent), learned)
+        of_model = own + self.ladder(sum(self.recent) / len(self.recent), learned)
+        self.evidence = e = max(of_model, other)
         high = e > self.above and self.ladder.count > self.after
         self.high.append(high)
         self.since_high += 1

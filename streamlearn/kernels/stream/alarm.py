@@ -42,7 +42,7 @@ EVIDENCE, SCORE = 0, 1  # the largest of the alarm
 HELD = 2  # the largest evidence of the last ``quiet`` samples
 LEVELS = 3
 
-SMOOTHED = 8  # samples of the second time scale
+SMOOTHED = evidences.SMOOTHED
 _STRONGER = 1.0  # evidence by which a sample must exceed HELD to begin another alarm
 _LARGEST_VALUE = np.float32(1e38)
 
@@ -68,7 +68,7 @@ class Alarms(NamedTuple):
     """The state, see above."""
 
     settings: Settings
-    reference: Any
+    reference: Any  # of the model, see evidence.py
     recent: Any
     numbers: Any
     levels: Any
@@ -284,14 +284,15 @@ def _move(events, source, target):
 
 
 @kernel(
-    "i8(f8[::1], f8[::1], f4[:,::1], i8[:,::1], f8[:,::1], f8[:,::1], f8[:,:,::1], f8[:,::1], f4[:,::1],"
-    " f8[:,::1], f4[:,::1], i8[::1], f4[:,::1], f4[::1], f4[::1], f4[:,::1], b1[::1], i8[::1], i8[::1],"
-    " b1[::1], i1[::1], f4[::1], i1[::1], i8[::1], i8[:,::1], f4[:,::1])"
+    "i8(f8[::1], f8[:,::1], f8[:,::1], f4[:,::1], i8[:,::1], f8[:,::1], f8[:,::1], f8[:,:,::1], f8[:,::1],"
+    " f4[:,::1], f8[:,::1], f4[:,::1], i8[::1], f4[:,::1], f4[::1], f4[::1], f4[:,::1], b1[::1], i8[::1],"
+    " i8[::1], i8[::1], b1[::1], i1[::1], f4[::1], i1[::1], i8[::1], i8[:,::1], f4[:,::1])"
 )
 def process(
     settings,  # (6,): see Settings
     # State
-    reference,  # (SIZE,): see evidence.py
+    references,  # (3, SIZE): see evidence.py
+    hours,  # (3, HOURS); (3, 0) with more than one channel
     recent,  # (slots, SMOOTHED)
     numbers,  # (slots, NUMBERS)
     levels,  # (slots, LEVELS)
@@ -309,6 +310,7 @@ def process(
     contribution,  # (n, channels); (0, channels) if there is none
     watched,  # (n,): samples that are not learned; (0,): all are
     samples,  # (n,): numbers of the samples
+    times,  # (n,): nanoseconds since 1970; (0,): unknown
     slots,  # (n,): rows of the state, −1: none; (0,): all in row 0
     fresh,  # (n,): whether the key is new in its row; (0,): none
     # Outputs
@@ -326,7 +328,9 @@ def process(
     counts = np.int64(settings[2]), np.int64(settings[3]), np.int64(settings[4])
     limits = Settings(settings[0], settings[1], *counts, settings[5])
     known = patterns.Known(channels, known_values, known_verdicts, kept, kept_numbers)
-    alarms = Alarms(limits, reference, recent, numbers, levels, shares, runs, known)
+    alarms = Alarms(
+        limits, row_of(references, evidences.OF_MODEL), recent, numbers, levels, shares, runs, known
+    )
     events = Events(event_numbers, event_levels)
     compares = patterns.exist(known)
     k = 0
@@ -353,6 +357,9 @@ def process(
             alarm[n] = DURING if numbers[slot, ON] == 1 else NONE
             continue
         found = _evidence(alarms, slot, values[n], scores[n], learning)
+        if hours.shape[1] > 0 and n < min(times.size, x.shape[0]) and x[n, 0] == x[n, 0]:
+            other = evidences.of_hour(references, hours, np.float64(x[n, 0]), times[n], learning)
+            found = max(found, other)
         if pattern >= 0:
             if known_verdicts[pattern, patterns.VERDICT] == patterns.NORMAL:
                 found, pattern = 0.0, -1

@@ -11,7 +11,13 @@ of two surprises:
   tracked by stochastic approximation (Robbins & Monro 1951); between them −log(1 − p) is interpolated, and
   beyond the last one the tail is exponential in the same way.
 
-State: ``reference`` float64 ``(13,)``: SAMPLES … RUNGS. It is common to all streams of a model.
+A stream of one channel with times has a second evidence: the surprise of its residual from the stream's mean
+at the same hour of the day, and of the mean of the last eight residuals, both as above. The larger evidence
+counts.
+
+State: ``references`` float64 ``(3, 13)``: SAMPLES … RUNGS of the model's distance or error, of the residual,
+and of the mean residual. They are common to all streams of a model. ``hours`` float64 ``(3, 24)``: COUNT and
+MEAN of each hour; then the last eight residuals and, at RESIDUALS, how many there were.
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ import numpy as np
 
 from ..compiler import device
 from ..simd.elementary import log
+from ..simd.views import row_of
 
 SAMPLES = 0  # with a score
 TAIL_COUNT, TAIL_MEAN, TAIL_VARIANCE = 1, 2, 3  # of log(value), of the samples with a score above 0.98
@@ -30,6 +37,14 @@ CENTRE, WIDTH = 5, 6  # running mean and mean absolute deviation of log(mean/LEV
 EXCESS_COUNT, EXCESS = 7, 8  # mean excess of it over the last rung
 RUNGS = 9  # its four quantiles
 SIZE = 13
+OF_MODEL, OF_RESIDUAL, OF_MEAN_RESIDUAL = range(3)  # rows of ``references``
+
+HOURS = 24
+COUNT, MEAN, RECENT = 0, 1, 2  # rows of ``hours``
+SMOOTHED = 8  # samples of the second time scale
+RESIDUALS = SMOOTHED  # column of RECENT
+_HOUR = 3_600_000_000_000  # nanoseconds
+_HOUR_GAIN = 0.02  # least gain of the mean of an hour
 
 MOST = 14.0  # largest surprise
 _TAIL = np.float32(0.98)
@@ -141,3 +156,26 @@ def _follow(reference, position, gain):
         reference[RUNGS + r] += step * (_PROBABILITIES[r] if position > reference[RUNGS + r] else -above)
         if r > 0:
             reference[RUNGS + r] = max(reference[RUNGS + r], reference[RUNGS + r - 1])
+
+
+@device
+def of_hour(references, hours, value, time, learning):
+    """The evidence of the residual from the mean of the hour. ``time`` is in nanoseconds since 1970."""
+    hour = (time // _HOUR) % HOURS
+    count, mean = hours[COUNT, hour], hours[MEAN, hour]
+    evidence = 0.0
+    if count > 0.0:
+        residual = min(max(value - mean, -_LARGEST), _LARGEST)
+        number = np.int64(hours[RECENT, RESIDUALS])
+        hours[RECENT, number % SMOOTHED] = residual
+        hours[RECENT, RESIDUALS] += 1.0
+        used, total = min(number + 1, SMOOTHED), 0.0
+        for i in range(used):
+            total += hours[RECENT, i]
+        of_one, of_mean = row_of(references, OF_RESIDUAL), row_of(references, OF_MEAN_RESIDUAL)
+        evidence = surprise_of_mean(of_one, abs(residual), learning)
+        evidence += surprise_of_mean(of_mean, abs(total) / used, learning)
+    if learning:
+        hours[COUNT, hour] = count + 1.0
+        hours[MEAN, hour] = mean + max(_HOUR_GAIN, 1.0 / (count + 1.0)) * (value - mean)
+    return evidence

@@ -44,16 +44,19 @@ class AlarmDetector:
         Largest number of keys: each has alarms of its own.
     samples : ndarray of int64, (1,)
         The model's number of samples.
+    has_hours : bool
+        Whether the samples are one stream of one channel. Then the mean of each hour counts, too.
     """
 
     may_hold_nan = ("alarm.patterns", "alarm.kept")  # missing values
 
-    def __init__(self, alarm: Alarm, dim: int, keys: int | None, samples: Integers) -> None:
+    def __init__(self, alarm: Alarm, dim: int, keys: int | None, samples: Integers, has_hours: bool) -> None:
         compiler.ready(kernels)
         slots = keys or 1
         count, window = alarm.counts
         self.state: dict[str, NDArray[Any]] = {
-            "alarm.reference": np.zeros(evidence.SIZE),
+            "alarm.references": np.zeros((3, evidence.SIZE)),
+            "alarm.hours": np.zeros((3, evidence.HOURS if has_hours else 0)),
             "alarm.recent": np.zeros((slots, kernels.SMOOTHED), np.float32),
             "alarm.numbers": np.zeros((slots, kernels.NUMBERS), np.int64),
             "alarm.levels": np.zeros((slots, kernels.LEVELS)),
@@ -66,7 +69,8 @@ class AlarmDetector:
         self._arguments = np.array(settings, np.float64), *own, *self.patterns.arguments
         self.state |= self.patterns.state
         self.ranges = {
-            "alarm.reference": Range(_LEAST, LARGEST_FLOAT),
+            "alarm.references": Range(_LEAST, LARGEST_FLOAT),
+            "alarm.hours": Range(np.array([[0], [-LARGEST_FLOAT], [-LARGEST_FLOAT]]), LARGEST_FLOAT),
             "alarm.numbers": Range(0, (1, (1 << window) - 1, *[LARGEST_COUNT] * 7, *_LARGEST_ROWS)),
             "alarm.runs": Range((-LARGEST_FLOAT, 0, 0, 0, 0), LARGEST_FLOAT),
         }
@@ -93,6 +97,7 @@ class AlarmDetector:
         x: Float32 | None,
         samples: Integers,
         keys: Integers | None,
+        times: Integers | None,
         first: int | None,
         lookahead: bool,
     ) -> None:
@@ -106,8 +111,8 @@ class AlarmDetector:
             The samples in the stream's own units; None for late targets.
         samples : ndarray of int64, (n,)
             Numbers of the samples of the outputs.
-        keys : ndarray of int64, (rows,), or None
-            The keys of the samples.
+        keys, times : ndarray of int64, (rows,), or None
+            The keys and the times of the samples.
         first : int or None
             Number of the first of the samples; None for late targets, which belong to earlier samples.
         lookahead : bool
@@ -126,7 +131,7 @@ class AlarmDetector:
             numbers = np.arange(first, first + len(x))
             none = _NO_CODES, _NO_VALUES, _NO_CODES
             nothing = _NO_VALUES, _NO_VALUES, self._no_contribution, _NO_FLAGS
-            self._process(out, x, *nothing, numbers, slots, fresh, *none)
+            self._process(out, x, *nothing, numbers, _NONE, slots, fresh, *none)
             out.events = [replace(event, row=-1) for event in out.events]  # its output comes later
             x = self._no_contribution
         if "score" not in arrays:
@@ -139,8 +144,9 @@ class AlarmDetector:
         watched = arrays.get("watched", _NO_FLAGS)
         alarm, fault = np.empty(len(scores), np.int8), np.empty(len(scores), np.int8)
         found = np.empty(len(scores), np.float32)
+        times = _NONE if times is None else times
         self._process(
-            out, x, values, scores, contribution, watched, samples, slots, fresh, alarm, found, fault
+            out, x, values, scores, contribution, watched, samples, times, slots, fresh, alarm, found, fault
         )
         arrays["alarm"], arrays["evidence"], arrays["fault"] = alarm, found, fault
 
