@@ -331,6 +331,11 @@ class BidirectionalRNN(_BidirectionalRNN):
         evidence : ndarray of float32, shape (n,)
             How improbable the sample and the last eight samples together are; NaN: no score. Only if
             ``alarm`` is set; not from ``predict``.
+        contribution : ndarray of float32, shape (n, dim)
+            Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
+            1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
+            compare it with. Only if ``alarm`` is set and the model predicts no other target; not from
+            ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -709,6 +714,11 @@ class Cognitron(_Cognitron):
         evidence : ndarray of float32, shape (n,)
             How improbable the sample and the last eight samples together are; NaN: no score. Only if
             ``alarm`` is set; not from ``predict``.
+        contribution : ndarray of float32, shape (n, dim)
+            Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
+            1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
+            compare it with. Only if ``alarm`` is set and the model predicts no other target; not from
+            ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -1031,6 +1041,11 @@ class Competitive(_Competitive):
         evidence : ndarray of float32, shape (n,)
             How improbable the sample and the last eight samples together are; NaN: no score. Only if
             ``alarm`` is set; not from ``predict``.
+        contribution : ndarray of float32, shape (n, dim)
+            Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
+            1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
+            compare it with. Only if ``alarm`` is set and the model predicts no other target; not from
+            ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -1324,6 +1339,11 @@ class Grossberg(_Grossberg):
         evidence : ndarray of float32, shape (n,)
             How improbable the sample and the last eight samples together are; NaN: no score. Only if
             ``alarm`` is set; not from ``predict``.
+        contribution : ndarray of float32, shape (n, dim)
+            Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
+            1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
+            compare it with. Only if ``alarm`` is set and the model predicts no other target; not from
+            ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -1622,6 +1642,11 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         evidence : ndarray of float32, shape (n,)
             How improbable the sample and the last eight samples together are; NaN: no score. Only if
             ``alarm`` is set; not from ``predict``.
+        contribution : ndarray of float32, shape (n, dim)
+            Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
+            1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
+            compare it with. Only if ``alarm`` is set and the model predicts no other target; not from
+            ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -1883,6 +1908,11 @@ class HammingNet(_HammingNet):
         evidence : ndarray of float32, shape (n,)
             How improbable the sample and the last eight samples together are; NaN: no score. Only if
             ``alarm`` is set; not from ``predict``.
+        contribution : ndarray of float32, shape (n, dim)
+            Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
+            1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
+            compare it with. Only if ``alarm`` is set and the model predicts no other target; not from
+            ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -2170,6 +2200,11 @@ class Malsburg(_Malsburg):
         evidence : ndarray of float32, shape (n,)
             How improbable the sample and the last eight samples together are; NaN: no score. Only if
             ``alarm`` is set; not from ``predict``.
+        contribution : ndarray of float32, shape (n, dim)
+            Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
+            1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
+            compare it with. Only if ``alarm`` is set and the model predicts no other target; not from
+            ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -2550,6 +2585,11 @@ class RNN(_RNN):
         evidence : ndarray of float32, shape (n,)
             How improbable the sample and the last eight samples together are; NaN: no score. Only if
             ``alarm`` is set; not from ``predict``.
+        contribution : ndarray of float32, shape (n, dim)
+            Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
+            1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
+            compare it with. Only if ``alarm`` is set and the model predicts no other target; not from
+            ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -2999,6 +3039,11 @@ class SOM(_SOM):
         evidence : ndarray of float32, shape (n,)
             How improbable the sample and the last eight samples together are; NaN: no score. Only if
             ``alarm`` is set; not from ``predict``.
+        contribution : ndarray of float32, shape (n, dim)
+            Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
+            1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
+            compare it with. Only if ``alarm`` is set and the model predicts no other target; not from
+            ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.

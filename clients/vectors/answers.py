@@ -54,6 +54,17 @@ def replies() -> Iterator[dict[str, Any]]:
         b"",
         prediction={"dtype": "<f4", "shape": [0, 3], "values": []},
     )
+    yield reply(
+        "explanation of a sample with a missing value",
+        8,
+        {"applied_lsn": 12, "samples": 5000},
+        f4([4.0, 0.5]),
+        f4([1.0, 0.0]),
+        f4([0.75]),
+        expected={"dtype": "<f4", "shape": [1, 2], "values": [[4.0, 0.5]]},
+        contribution={"dtype": "<f4", "shape": [1, 2], "values": [[1.0, 0.0]]},
+        score={"dtype": "<f4", "shape": [1], "values": [0.75]},
+    )
     yield refusal("gap", 9, "GAP", "batch 9 came where 5 was expected", {"expected_seq": 5}, False)
     yield refusal("conflict", 9, "CONFLICT", "batch 3 has other content", {"expected_seq": 5}, False)
     yield refusal("unknown producer", 9, "UNKNOWN_PRODUCER", "begin a new epoch", {"epoch": 8}, False)

@@ -117,6 +117,12 @@ def refused() -> Iterator[dict[str, Any]]:
         op(5, "predict", model="m", x=[[1]], keys=[1, 2]),
         id=5,
     )
+    yield refusal(
+        "different numbers of targets and samples of explain",
+        "BAD_SHAPE",
+        op(5, "explain", model="m", x=[[1]], y=[[1], [2]]),
+        id=5,
+    )
     forecast = op(5, "forecast", model="flow", steps=3)
     yield refusal("a list for a single key", "BAD_DTYPE", {**forecast, "key": [1]}, id=5)
     yield refusal("steps that is not an integer", "BAD_MESSAGE", {**forecast, "steps": 1.5}, id=5)

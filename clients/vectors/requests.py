@@ -111,6 +111,16 @@ def requests() -> Iterator[dict[str, Any]]:
         x=ROWS,
         keys=[1, 2],
     )
+    yield request(
+        "explain with targets and keys",
+        op(20, "explain", model="fleet", x=described(2, 3), y=described(2, 1), keys=numbers(2)),
+        f4(*ROWS),
+        f4([0.5], [NAN]),
+        i8(1, 2),
+        x=ROWS,
+        y=[[0.5], [NAN]],
+        keys=[1, 2],
+    )
     yield request("forecast", op(14, "forecast", model="flow", steps=24))
     yield request("forecast of a key", op(15, "forecast", model="fleet", steps=24, key=-7))
     yield request("sample", op(16, "sample", model="text", n=80))

@@ -123,5 +123,33 @@ class Arguments:
             raise BadShape(f"y has {len(targets)} rows for {rows} rows of x", expected=rows, got=len(targets))
         return targets
 
+    @property
+    def explains_targets(self) -> bool:
+        """Whether an explanation compares targets: that of a net that predicts a target does."""
+        return bool(getattr(self.spec, "target", "next") != "next")
+
+    @property
+    def explained(self) -> int:
+        """Columns of an explanation: the channels, or the columns of the target if it compares targets."""
+        return self.target_dim if self.explains_targets else self.dim
+
+    def _read_explained_targets(self, y: ArrayLike | None, rows: int) -> Float32 | None:
+        """Return the targets of ``rows`` samples, NaN without ``y``; None if the model explains samples."""
+        if self.explains_targets:
+            missing = np.full((rows, self.target_dim), np.nan, np.float32)
+            return missing if y is None else self._read_y(y, rows)
+        if y is not None:
+            raise BadShape(f"this {self.kind} explains its samples, not targets: leave y out", expected=None)
+        return None
+
+    @property
+    def explains_learning(self) -> bool:
+        """Whether ``learn`` returns the contributions of the channels: alarms need them."""
+        return self.spec.alarm is not None and not self.explains_targets
+
+    def _new_contribution(self, rows: int, columns: int) -> Float32:
+        """Return an array for the output ``contribution`` of a kernel, with no rows if nobody needs it."""
+        return np.empty((rows if self.explains_learning else 0, columns), np.float32)
+
     def _read_keys(self, keys: Any, rows: int) -> Integers | None:
         return as_keys(self.kind, keys, rows, required=self.needs_keys)

@@ -13,18 +13,18 @@ from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
 from streamlearn_client.outputs import NamedArrays
-from streamlearn_client.protocol import PrecisionMonitor, as_times
+from streamlearn_client.protocol import PrecisionMonitor
 
 from ..errors import BadValue
 from ..kernels.stream import gate, scaling, score
 from ..kernels.stream.interrupt import NEVER
 from . import state_checks
-from .arguments import Arguments
 from .batch import Batch, Targets, part
 from .generating import Generating
 from .judged import Judged
 from .locking import locked
 from .outputs import ModelOutputs, TargetOutputs, typed
+from .queries import Queries
 from .reactions import Reactions
 from .serialization import Serializable
 from .signature import document
@@ -43,7 +43,7 @@ __all__ = ["MAX_STATE_VALUES", "Model", "Spec", "decay_per_sample"]
 Component = TypeVar("Component", bound="state_checks.Component")
 
 
-class Model(Arguments, Judged, Reactions, Generating, Serializable, ABC):
+class Model(Queries, Judged, Reactions, Generating, Serializable, ABC):
     """A learner: an immutable spec and a state that consists of named arrays.
 
     Every model learns sample by sample, in order. Any split of the same samples into batches gives the same
@@ -129,10 +129,6 @@ class Model(Arguments, Judged, Reactions, Generating, Serializable, ABC):
     @abstractmethod
     def _learn(self, batch: Batch) -> ModelOutputs:
         """Call the kernel that learns ``batch``. Return the outputs of the samples that it did."""
-
-    @abstractmethod
-    def predict_validated(self, batch: Batch) -> ModelOutputs:
-        """Return the outputs for a batch that ``validate`` returned. Does not change the model."""
 
     @abstractmethod
     def _quality(self) -> dict[str, Any]:
@@ -325,6 +321,8 @@ class Model(Arguments, Judged, Reactions, Generating, Serializable, ABC):
     def _skip(self, batch: Batch) -> ModelOutputs:
         """Return the outputs for samples that are not learned. Only the sample counter advances."""
         out = self.predict_validated(batch)
+        if self.explains_learning:
+            out.arrays["contribution"] = self.explain_validated(batch).contribution
         self.state["samples"] += batch.rows
         return out
 
@@ -383,38 +381,6 @@ class Model(Arguments, Judged, Reactions, Generating, Serializable, ABC):
         if not changing(self.spec.schedules) and self.spec.on_drift is None:
             raise BadValue(f"this {self.kind} has no schedule that changes: nothing to reheat")
         return float(heat)
-
-    def predict(self, X: ArrayLike, keys: Any = None, *, times: ArrayLike | None = None) -> ModelOutputs:
-        """Return the outputs for each sample. Does not change the model.
-
-        Parameters
-        ----------
-        X : array_like of shape (n, dim)
-            Samples in the stream's own units. NaN marks a missing value.
-        keys : sequence of int or str of shape (n,), optional
-            The stream of each sample, for models with ``keys``. One key may stand for all samples.
-        times : array_like of shape (n,), optional
-            The times of the samples, as in ``learn``, for calendar features. The default is now.
-
-        Returns
-        -------
-        ModelOutputs
-            One row per sample. Features of the first sample come from the samples that were learned, those of
-            later ones from the samples before them in ``X``, too.
-
-        Raises
-        ------
-        BadShape, BadDtype, BadValue
-            If an argument does not fit this model.
-        """
-        with self._lock:
-            x = self.read(X)
-            batch = Batch(x, keys=self._read_keys(keys, len(x)))
-            if self._features is not None:
-                when = time.time_ns() if times is None else times
-                batch = self._features.preview(batch._replace(times=as_times(when, len(x))))
-            out = self.predict_validated(batch)
-        return typed(self.outputs_class, out)
 
     def __repr__(self) -> str:
         """Return the parameters that were given, and the number of samples learned."""

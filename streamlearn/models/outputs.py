@@ -27,6 +27,7 @@ DRIFT = "``drift`` or ``on_drift`` is set; not from ``predict``"
 TIMES = "the samples have times, each sample has its row, and not from ``predict``"
 LEAST_SQUARES = "``readout`` is ``'rls'``"
 ALARM = "``alarm`` is set; not from ``predict``"
+EXPLAINED = "``alarm`` is set and the model predicts no other target; not from ``predict``"
 FREEZE = "``on_drift`` or ``freeze_missing`` is set; not from ``predict``"
 
 
@@ -74,6 +75,20 @@ _Score = Annotated[
         "How unusual the sample is: share of recent samples with a smaller distance or error; NaN: unknown.",
     ),
 ]
+_Expected = Annotated[
+    _Float32,
+    Column(
+        ("(n, explained)",),
+        "Value that the model expects, in the stream's own units: the winner's, or the forecast that was made"
+        " for the sample before it came; for classes and symbols the most probable one. NaN: none.",
+    ),
+]
+_SHARES = (
+    "Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to 1, and"
+    " are equal if nothing deviates. NaN: nothing is expected, or there is nothing to compare it with."
+)
+_Contribution = Annotated[_Float32, Column(("(n, explained)",), _SHARES)]
+_LearnedContribution = Annotated[_Float32, Column(("(n, dim)",), _SHARES, EXPLAINED)]
 _Drift = Annotated[_Bool, Column(_ROWS, "Whether the drift detector raised an alarm at this sample.", DRIFT)]
 _Alarm = Annotated[
     _Int8, Column(_ROWS, "0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample.", ALARM)
@@ -100,6 +115,7 @@ class ModelOutputs(NamedArrays):
     drift: _Drift
     alarm: _Alarm
     evidence: _Evidence
+    contribution: _LearnedContribution
     fault: _Fault
     frozen: _Frozen
 
@@ -254,6 +270,27 @@ class BidirectionalRNNOutputs(ModelOutputs):
     error: _Error
 
 
+class Explanation(NamedArrays):
+    """Outputs of ``explain`` that every kind of model has, one row per sample.
+
+    The columns are the channels of the samples; for a net that predicts a target, those of the target.
+    """
+
+    __slots__ = ()
+
+    expected: _Expected
+    contribution: _Contribution
+    score: _Score
+
+
+class BidirectionalExplanation(Explanation):
+    """Outputs of ``explain`` of a bidirectional network, one row per sample that is complete."""
+
+    __slots__ = ()
+
+    sample: _Sample
+
+
 class TargetOutputs(NamedArrays):
     """Outputs of ``learn_targets`` that every kind of model has, one row per target."""
 
@@ -310,8 +347,8 @@ def columns(cls: type[NamedArrays]) -> dict[str, tuple[str, Column]]:
     return found
 
 
-def row_bytes(model: Any) -> int:
-    """Return the bytes of one row of ``model.predict(…)``, or a few more: conditional outputs are included.
+def row_bytes(model: Any, outputs_class: Any) -> int:
+    """Return the bytes of one row of outputs of ``model``, or a few more: conditional outputs are included.
 
     Names in shapes are attributes of the model or of its spec.
     """
@@ -331,8 +368,9 @@ def row_bytes(model: Any) -> int:
     least_squares = getattr(model.spec, "least_squares", False)
     declared = [
         (dtype, column)
-        for dtype, column in _declared(model.outputs_class)
-        if least_squares or column.condition != LEAST_SQUARES  # bands are as large as the prediction
+        for dtype, column in _declared(outputs_class)
+        if (least_squares or column.condition != LEAST_SQUARES)  # bands are as large as the prediction
+        and column.condition != EXPLAINED  # never of a query
     ]
     return sum(np.dtype(dtype).itemsize * max(map(values, column.shapes)) for dtype, column in declared)
 

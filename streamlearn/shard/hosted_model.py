@@ -171,7 +171,7 @@ class HostedModel:
         self.backlog_rows = 0
         self.backlog_bytes = 0
         self.row_cost, self.query_cost = row_cost(model.spec), query_cost(model.spec)
-        self.row_bytes = row_bytes(model)  # of an answer to `predict`
+        self.row_bytes = row_bytes(model, model.outputs_class)  # of an answer to `predict`
         self.slice_rows = self._bounded(FIRST_SLICE, FIRST_SLICE_COST)
         self.nanoseconds_per_row = 0.0
         self.nanoseconds_per_query_row = 0.0  # a sample of a query, or a step of a forecast

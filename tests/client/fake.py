@@ -240,6 +240,8 @@ class FakeModels:
         ok = {"applied_lsn": self.lsn, "samples": 0}
         if request.op == "predict":
             return ok, {"winner": np.arange(len(request.x), dtype="<i4")}
+        if request.op == "explain":
+            return ok, {name: np.ones(request.x.shape, "<f4") for name in ("expected", "contribution")}
         key = request.fields.get("key", 0)
         if request.op == "forecast":
             return ok, {"forecast": np.full((request.fields["steps"], 2), key, "<f4")}

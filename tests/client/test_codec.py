@@ -121,7 +121,18 @@ fields = st.fixed_dictionaries(
         "v": st.just(1) | values,
         "id": values,
         "op": st.sampled_from(
-            ["learn", "predict", "create", "restore", "position", "stats", "forecast", "sample", "reheat"]
+            [
+                "learn",
+                "predict",
+                "explain",
+                "create",
+                "restore",
+                "position",
+                "stats",
+                "forecast",
+                "sample",
+                "reheat",
+            ]
         )
         | values,
         "model": st.just("pump") | values,

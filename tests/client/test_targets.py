@@ -76,6 +76,17 @@ def test_predict(daemon, client, fleet):
     assert daemon.requests[-1].keys.tolist() == [A, A]
 
 
+def test_explain(daemon, client, fleet):
+    out = client.explain("fleet", [[1, 2], [3, 4]], [[0.5], [None]], keys=["a", 7])
+    assert out.expected.shape == out.contribution.shape == (2, 2)
+    assert np.array_equal(daemon.requests[-1].y, np.array([[0.5], [np.nan]], np.float32), equal_nan=True)
+    assert daemon.requests[-1].keys.tolist() == [A, 7]
+    client.explain("fleet", [1, 2], keys="a")
+    assert daemon.requests[-1].y is None
+    with pytest.raises(BadShape):
+        client.explain("fleet", [[1, 2], [3, 4]], [[0.5]], "a")
+
+
 def test_large_batches_are_split_with_all_their_arrays(daemon, client, fleet):
     daemon.limits = Limits(rows=4, frame_bytes=24)
     x, ids = np.arange(20, dtype="f4").reshape(10, 2), np.arange(10)

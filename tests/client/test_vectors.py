@@ -81,7 +81,8 @@ def message_of(fields: dict[str, Any]) -> Learn | Request:
         )
     if "key" in fields:
         fields["key"] = number(fields["key"])
-    return Request(op, id, fields.pop("model", ""), fields, x, keys, times, channels)
+    y = rows(fields.pop("y", None))
+    return Request(op, id, fields.pop("model", ""), fields, x, keys, times, channels, y)
 
 
 def same(one: Any, other: Any) -> bool:

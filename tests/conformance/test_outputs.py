@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streamlearn.models import Model
-from streamlearn.models.outputs import ALARM, DRIFT, FREEZE, LABELS, LEAST_SQUARES, TIMES, columns
+from streamlearn.models.outputs import ALARM, DRIFT, EXPLAINED, FREEZE, LABELS, LEAST_SQUARES, TIMES, columns
 from streamlearn_client.outputs import NamedArrays
 from tests.conformance.examples import SPECS, make, predict_arguments, stream
 
@@ -22,6 +22,7 @@ def assert_as_declared(model: Model, out: NamedArrays, cls: type[NamedArrays], l
         TIMES: learned and model.uses_time and not model.has_lookahead,
         LEAST_SQUARES: bool(getattr(spec, "least_squares", False)),
         ALARM: learned and spec.alarm is not None,
+        EXPLAINED: learned and model.explains_learning,
         DRIFT: learned and spec.detector is not None,
         FREEZE: learned and (spec.on_drift is not None or spec.freeze_missing is not None),
     }

@@ -16,7 +16,7 @@ def test_no_row_of_a_prediction_is_larger_than_declared(example: str) -> None:
     model.learn(**batch)
     out = model.predict(**predict_arguments(batch))
     measured = sum(array.nbytes for array in out.arrays.values())
-    assert measured <= len(out) * row_bytes(model)
+    assert measured <= len(out) * row_bytes(model, model.outputs_class)
     assert len(out) == rows or model.has_lookahead
     conditional = 32  # bytes of columns that only some specs have
-    assert len(out) * (row_bytes(model) - conditional) <= measured
+    assert len(out) * (row_bytes(model, model.outputs_class) - conditional) <= measured

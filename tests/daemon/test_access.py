@@ -168,6 +168,7 @@ def test_a_key_with_a_right_on_other_models_is_denied(guarded: Running, ring: Ke
     ("key", "op", "right", "fields"),
     [
         ("sensor", "predict", "query", {"x": X[:1]}),
+        ("sensor", "explain", "query", {"x": X[:1]}),
         ("sensor", "create", "change", {"kind": "sum", "spec": {"dim": 2}}),
         ("sensor", "delete", "change", {}),
         ("sensor", "checkpoint", "change", {}),

@@ -55,7 +55,7 @@ def usual(op: str, *fields: str, model: str = "late") -> Header:
     needed = {*OPS[op].required, *fields} | {other for field in fields for other in COMPANIONS.get(field, ())}
     if op == "learn":
         needed |= {"x", "keys"} if model == "late" else {"x"}
-    if op == "predict" and model == "late":
+    if op in ("predict", "explain") and model == "late":
         needed |= {"keys"}
     for field in OPS[op].fields:
         if field in needed:

@@ -154,7 +154,8 @@ def test_too_much_queued_work_is_refused(held: Running, monkeypatch: pytest.Monk
 def test_too_much_queued_memory_is_refused_and_equal_states_are_copied_once(held: Running) -> None:
     state = sum(array.nbytes for array in RunningSum(dim=2).state.values())
     assert state < LONG.nbytes
-    query = LONG.nbytes + len(LONG) * row_bytes(held.recovered.shard.hosted("m").model)
+    model = held.recovered.shard.hosted("m").model
+    query = LONG.nbytes + len(LONG) * row_bytes(model, model.outputs_class)
     account = held.daemon.context.budget.queries
     account.limit = 2 * query + 2 * state  # two queries, one copy, and the worker's model
     other = held.connect()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from streamlearn.errors import BadSpec
 from streamlearn.models.base import Model, Spec
 from streamlearn.models.batch import Batch
-from streamlearn.models.outputs import ModelOutputs
+from streamlearn.models.outputs import Explanation, ModelOutputs
 from streamlearn.shard import Duplicate, Shard
 from streamlearn.store.record import Record
 from streamlearn_client.protocol import Learn, as_batch, decode_request, encode_request
@@ -59,6 +59,14 @@ class RunningSum(Model):
 
     def predict_validated(self, batch: Batch) -> ModelOutputs:
         return ModelOutputs(distance=np.abs(batch.x - self.state["sum"]).sum(axis=1))
+
+    def explain_validated(self, batch: Batch) -> Explanation:
+        expected = np.broadcast_to(self.state["sum"].astype(np.float32), batch.x.shape)
+        deviation = np.abs(batch.x - expected)
+        contribution = deviation / deviation.sum(axis=1, keepdims=True)
+        return Explanation(
+            expected=expected, contribution=contribution, score=np.zeros(batch.rows, np.float32)
+        )
 
     def _quality(self) -> dict[str, Any]:
         return {"sum": float(self.state["sum"].sum())}

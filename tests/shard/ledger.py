@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from streamlearn.errors import BadValue
 from streamlearn.models.base import Model, Spec
 from streamlearn.models.batch import NUMBER, Batch, Targets
-from streamlearn.models.outputs import ModelOutputs, TargetOutputs
+from streamlearn.models.outputs import Explanation, ModelOutputs, TargetOutputs
 from tests.shard.interrupts import requested
 
 
@@ -106,6 +106,10 @@ class Ledger(Model):
     def predict_validated(self, batch: Batch) -> ModelOutputs:
         keys = [0] * len(batch.x) if batch.keys is None else batch.keys.tolist()
         return ModelOutputs(prediction=[self._prediction(key).sum() for key in keys])
+
+    def explain_validated(self, batch: Batch) -> Explanation:
+        unknown = np.full(batch.x.shape, np.nan, np.float32)
+        return Explanation(expected=unknown, contribution=unknown, score=unknown[:, 0])
 
     def validate_heat(self, heat: Any) -> float:
         if not 0 < heat <= 1:

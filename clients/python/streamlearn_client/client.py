@@ -6,13 +6,8 @@ import os
 from types import TracebackType
 from typing import Final, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from streamlearn_client.administration import Administration
 from streamlearn_client.firehose import Firehose
 from streamlearn_client.keys import client_keys
-from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import (
     AnsweredLevel,
     EventKind,
@@ -21,6 +16,7 @@ from streamlearn_client.protocol import (
     TimesLike,
     check_model,
 )
+from streamlearn_client.queries import Queries
 from streamlearn_client.results import Ack
 from streamlearn_client.session import Session
 from streamlearn_client.stream import Stream
@@ -33,7 +29,7 @@ __all__ = ["DEFAULT_ENDPOINT", "Client"]
 DEFAULT_ENDPOINT: Final = "tcp://127.0.0.1:7700"
 
 
-class Client(Administration):
+class Client(Queries):
     """A connection to a streamlearn daemon.
 
     The daemon need not run yet, and may restart. A call waits for the daemon and sends its request again
@@ -192,103 +188,6 @@ class Client(Administration):
             If no answer arrived in time. The outcome is unknown.
         """
         return self._run(self._session.learn(model, None, y, keys, ids, ack))
-
-    def predict(
-        self,
-        model: str,
-        x: SamplesLike,
-        keys: IdentifiersLike | None = None,
-        *,
-        times: TimesLike | None = None,
-    ) -> Outputs:
-        """Return the outputs for each sample. Does not change the model.
-
-        Parameters
-        ----------
-        model : str
-            Name of the model.
-        x : array_like, (n, dim) or (dim,), data frame, or dict of columns
-            The samples, converted to float32. NaN and ``None`` are missing values. Names of columns must be
-            the model's ``channels``, in their order.
-        keys : int, str or array_like, (n,), optional
-            The keys of the samples, or one key for all, for models that need keys.
-        times : array_like, (n,), optional
-            The times of the samples, as in `learn`, for models with ``uses_time``. By default now.
-
-        Returns
-        -------
-        Outputs
-            Arrays with one row per sample. ``applied_lsn`` is the last record that the model had learned.
-
-        Raises
-        ------
-        TooLarge
-            If the samples exceed one message.
-        BadShape, BadDtype, BadValue
-            If the model does not accept the arrays.
-        """
-        return self._run(self._session.predict(model, x, keys, times))
-
-    def forecast(self, model: str, steps: int, key: int | str | None = None) -> NDArray[np.float32]:
-        """Return a recurrent model's forecast of the next samples. Does not change the model.
-
-        The forecast starts from the model's current state and feeds each forecast back as the next input.
-
-        Parameters
-        ----------
-        model : str
-            Name of the model.
-        steps : int
-            Number of samples to forecast.
-        key : int or str, optional
-            The key of the stream to continue, for models that need keys.
-
-        Returns
-        -------
-        ndarray of float32, (steps, dim)
-            The forecast; for symbols, their probabilities (steps, symbols).
-
-        Raises
-        ------
-        BadValue
-            If the model does not forecast, or has not learned any sample.
-        TooLarge
-            If the result exceeds the daemon's limit.
-        """
-        return self._run(self._session.forecast(model, steps, key))
-
-    def sample(
-        self, model: str, n: int, temperature: float = 1.0, seed: int = 0, key: int | str | None = None
-    ) -> NDArray[np.int32]:
-        """Draw symbols from a recurrent model that forecasts symbols. Does not change the model.
-
-        Parameters
-        ----------
-        model : str
-            Name of the model.
-        n : int
-            Number of symbols to draw.
-        temperature : float, default 1.0
-            Below 1: probable symbols are drawn more often. 0: always the most probable one. Above 1: the
-            probabilities become more equal.
-        seed : int, default 0
-            Seed of the draw. The same seed and state give the same symbols.
-        key : int or str, optional
-            The key of the stream to continue, for models that need keys.
-
-        Returns
-        -------
-        ndarray of int32, (n,)
-            The symbols.
-
-        Raises
-        ------
-        BadValue
-            If the model does not forecast symbols, or has not learned any sample.
-        TooLarge
-            If the result exceeds the daemon's limit.
-        """
-        return self._run(self._session.sample(model, n, temperature, seed, key))
 
     # ----------------------------------------------------------------------------- streams and subscriptions
 

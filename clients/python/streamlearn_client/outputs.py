@@ -142,6 +142,10 @@ class Outputs(NamedArrays):
         Number of the sample that the row belongs to, counted from 0; −1: none.
     prediction : ndarray of float32, (n, outputs) or (n, horizon, dim)
         Prediction of the target or of the next samples. Classes and symbols: their probabilities.
+    expected : ndarray of float32, (n, dim) or (n, targets)
+        Value that the model expects, in the stream's own units (``explain``).
+    contribution : ndarray of float32, (n, dim) or (n, targets)
+        Share of each channel in the deviation, 0 to 1 (``explain``, and outputs with alarms).
     error : ndarray of float32, (n,)
         Prediction error: root mean square, or −log p for classes and symbols. NaN: no target to compare with.
     score : ndarray of float32, (n,)
@@ -191,6 +195,8 @@ class Outputs(NamedArrays):
     distance: NDArray[np.float32]
     sample: NDArray[np.int64]
     prediction: NDArray[np.float32]
+    expected: NDArray[np.float32]
+    contribution: NDArray[np.float32]
     error: NDArray[np.float32]
     score: NDArray[np.float32]
     present: NDArray[np.int32]

@@ -41,6 +41,8 @@ OUTPUT_DTYPES: Final[Mapping[str, str]] = {
     "distance": "<f4",
     "sample": "<i8",
     "prediction": "<f4",
+    "expected": "<f4",
+    "contribution": "<f4",
     "error": "<f4",
     "score": "<f4",
     "present": "<i4",
@@ -213,6 +215,7 @@ _REPLIES: Final[Mapping[str, Check]] = {
         acks=_optional(_positive),
     ),
     "predict": _query,
+    "explain": _query,
     "forecast": _query,
     "sample": _query,
     "reheat": _fields(**_model, **_record),
@@ -256,7 +259,7 @@ def _check_error(error: StreamlearnError) -> None:
 
 
 def _check_arrays(request: Request, arrays: Mapping[str, NDArray[Any]]) -> None:
-    if request.op == "predict":
+    if request.op in ("predict", "explain"):
         check_outputs(arrays, 0 if request.x is None else len(request.x))
     elif request.op == "forecast":
         _check_array(arrays, "forecast", "<f4", 2, request.fields["steps"])

@@ -7,12 +7,11 @@ blocking client and the asyncio client differ only in how they execute the calls
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamlearn_client.endpoints import resolve_endpoint
 from streamlearn_client.epochs import needs_new_epoch, next_epoch
@@ -28,19 +27,14 @@ from streamlearn_client.errors import (
     UnknownModel,
 )
 from streamlearn_client.json_conversion import as_number, as_whole_number, spec_contains, to_json
-from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import (
     ACK_LEVELS,
     Learn,
     Limits,
     PrecisionMonitor,
-    Reply,
     Request,
     as_batch,
-    as_identifier,
-    as_identifiers,
     as_samples,
-    as_times,
     check_model,
     check_producer,
     encode_request,
@@ -50,12 +44,10 @@ from streamlearn_client.protocol import (
 from streamlearn_client.replies import protocol_error
 from streamlearn_client.results import Ack, Position, merged, read_ack
 from streamlearn_client.retry import AnswerLost, Call
+from streamlearn_client.session_queries import Operation, SessionQueries, rows_per_batch
 from streamlearn_client.stream_config import StreamConfig
 
 __all__ = ["Operation", "Session", "StreamConfig"]
-
-T = TypeVar("T")
-Operation: TypeAlias = Generator[Call, Reply, T]
 
 ANSWERED_LEVELS: Final = ACK_LEVELS - {"none"}
 EPOCH_TRIES: Final = 4
@@ -78,7 +70,7 @@ class BatchSequence:
     in_use: bool = False
 
 
-class Session:
+class Session(SessionQueries):
     """The state of one client: its batch sequences and the daemon's ``hello``."""
 
     def __init__(self, producer: str | None, endpoint: str) -> None:
@@ -254,46 +246,6 @@ class Session:
         if sequence is not None:
             self._sequences[model] = BatchSequence(next_epoch(self.producer, sequence.epoch, refusal))
 
-    def predict(self, model: str, x: Any, keys: Any, times: Any = None) -> Operation[Outputs]:
-        """Request the outputs for samples."""
-        check_model(model)
-        x, channels = named_columns(x)
-        samples = as_samples(x)
-        rows = len(samples)
-        identifiers = None if keys is None else as_identifiers(keys, rows, "keys")
-        given = None if times is None else as_times(times, rows)
-        limits = yield from self.limits()
-        limit = rows_per_batch(limits, [samples])
-        if rows > limit:
-            raise TooLarge(
-                f"{rows} samples are more than one predict may have ({limit}); send them in parts",
-                rows=rows,
-                limit="limits.rows" if limit == limits.rows else "limits.frame_bytes",
-                most=limit,
-            )
-        reply = yield Call(Request("predict", None, model, {}, samples, identifiers, given, channels))
-        return Outputs(reply.ok["applied_lsn"], **reply.arrays)
-
-    def forecast(self, model: str, steps: int, key: int | str | None) -> Operation[NDArray[np.float32]]:
-        """Request the forecast of the next ``steps`` samples."""
-        return self._request_array("forecast", model, key, steps=as_whole_number(steps, "steps"))
-
-    def sample(
-        self, model: str, n: int, temperature: float, seed: int, key: int | str | None
-    ) -> Operation[NDArray[np.int32]]:
-        """Request ``n`` drawn symbols."""
-        fields = {"temperature": as_number(temperature, "temperature"), "seed": as_whole_number(seed, "seed")}
-        return self._request_array("sample", model, key, n=as_whole_number(n, "n"), **fields)
-
-    def _request_array(
-        self, op: str, model: str, key: int | str | None, **fields: Any
-    ) -> Operation[NDArray[Any]]:
-        """Execute an operation that answers with one array under its own name."""
-        check_model(model)
-        if key is not None:
-            fields["key"] = as_identifier(key, "key")
-        return (yield Call(Request(op, None, model, fields))).arrays[op]
-
     def reheat(self, model: str, heat: float) -> Operation[dict[str, Any]]:
         """Set the model's schedules back."""
         return self.request("reheat", model, idempotent=False, heat=as_number(heat, "heat"))
@@ -405,17 +357,3 @@ def check_header(request: Request, limits: Limits) -> None:
             limit="limits.control_header_bytes",
             most=limit,
         )
-
-
-def rows_per_batch(limits: Limits, arrays: Iterable[NDArray[Any]]) -> int:
-    """Return how many rows of ``arrays`` fit into one message. Raise ``TooLarge`` if one row does not fit."""
-    row_bytes = max(array[:1].nbytes for array in arrays)
-    if row_bytes > limits.frame_bytes:
-        raise TooLarge(
-            f"one sample has {row_bytes} bytes and a frame may have {limits.frame_bytes}; "
-            "use fewer channels, or raise the daemon's frame limit",
-            bytes=row_bytes,
-            limit="limits.frame_bytes",
-            most=limits.frame_bytes,
-        )
-    return max(1, min(limits.frame_bytes // row_bytes, limits.rows))

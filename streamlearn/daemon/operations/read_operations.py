@@ -22,6 +22,7 @@ from streamlearn.daemon.network.replies import (
 from streamlearn.daemon.operations.queries import Arrays, Queries, Query
 from streamlearn.errors import TooLarge
 from streamlearn.models.base import Model
+from streamlearn.models.outputs import row_bytes
 from streamlearn.shard import HostedModel
 from streamlearn_client.protocol import VERSION, Request, check_channels
 
@@ -53,6 +54,7 @@ class ReadOperations:
             "models": self._do_models,
             "describe": self._do_describe,
             "predict": self._do_predict,
+            "explain": self._do_explain,
             "forecast": self._do_forecast,
             "sample": self._do_sample,
             "checkpoints": self._do_checkpoints,
@@ -113,20 +115,46 @@ class ReadOperations:
 
     def _do_predict(self, reply_to: ReplyAddress, request: Request) -> None:
         assert request.x is not None  # the codec guarantees it
-        x, keys = request.x, request.keys
-        times = self._context.runtime.wall_ns() if request.times is None else request.times
-        query_bytes = x.nbytes + (0 if keys is None else keys.nbytes)
-        hosted = self._context.shard.hosted(request.model)
-        check_channels(request.channels, hosted.model.spec.channels, "the columns of x")
-        output_bytes = len(x) * hosted.row_bytes
-        query = Query(
+        hosted, x, keys = self._context.shard.hosted(request.model), request.x, request.keys
+        times = self._times_of(request)
+        self._query_samples(
             reply_to,
-            len(x),
+            request,
+            hosted,
+            hosted.row_bytes,
             lambda model: model.predict(x, keys, times=times).arrays,
-            query_bytes,
-            output_bytes,
         )
-        self._queries.run(hosted, query)
+
+    def _do_explain(self, reply_to: ReplyAddress, request: Request) -> None:
+        assert request.x is not None  # the codec guarantees it
+        hosted, x, y, keys = self._context.shard.hosted(request.model), request.x, request.y, request.keys
+        times = self._times_of(request)
+        self._query_samples(
+            reply_to,
+            request,
+            hosted,
+            row_bytes(hosted.model, hosted.model.explanation_class),
+            lambda model: model.explain(x, y, keys, times=times).arrays,
+        )
+
+    def _times_of(self, request: Request) -> Any:
+        """The times of the samples of a query; now by default."""
+        return self._context.runtime.wall_ns() if request.times is None else request.times
+
+    def _query_samples(
+        self,
+        reply_to: ReplyAddress,
+        request: Request,
+        hosted: HostedModel,
+        row_bytes: int,
+        evaluate: Callable[[Model], Arrays],
+    ) -> None:
+        """Run a query that answers with one row of ``row_bytes`` per sample."""
+        check_channels(request.channels, hosted.model.spec.channels, "the columns of x")
+        given = (request.x, request.y, request.keys, request.times)
+        query_bytes = sum(array.nbytes for array in given if array is not None)
+        rows = 0 if request.x is None else len(request.x)
+        self._queries.run(hosted, Query(reply_to, rows, evaluate, query_bytes, rows * row_bytes))
 
     def _do_forecast(self, reply_to: ReplyAddress, request: Request) -> None:
         steps, key = request.fields["steps"], request.fields.get("key")

@@ -21,6 +21,7 @@ OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "describe": ("query", "push", "change"),
     "position": ("query", "push"),
     "predict": ("query",),
+    "explain": ("query",),
     "forecast": ("query",),
     "sample": ("query",),
     "checkpoints": ("query", "change"),

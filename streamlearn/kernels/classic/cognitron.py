@@ -25,8 +25,10 @@ import numpy as np
 
 from ..compiler import allocating_device, device, kernel
 from ..simd.lanes import WIDTH, anywhere, fma, lane, load, select, store, zero
+from ..simd.views import row_of
 from ..stream import gate as gates
 from ..stream import score as scores
+from ..stream.contribution import fill_unknown, size_of, to_shares
 from ..stream.interrupt import requested
 from ..stream.score import Score
 from .plane import (
@@ -68,6 +70,7 @@ class Buffers(NamedTuple):
     planes: Any  # ((layers + 1)·size,): the sample, then z of every layer
     v: Any  # (layers·blocks, 16)
     w: Any  # (size,): of one layer
+    expected: Any  # (2, size): weighted sum and weights, see _expect
 
 
 @device
@@ -86,6 +89,7 @@ def _allocate_buffers(net, dim):
         np.zeros((rows // blocks + 1) * size, np.float32),
         np.empty((rows, WIDTH), np.float32),
         np.zeros(size, np.float32),
+        np.zeros((2, size)),
     )
 
 
@@ -93,7 +97,7 @@ def _allocate_buffers(net, dim):
 def _respond(l, net, buffers):
     """Compute z of layer ``l`` from the plane below. Stores v for the reinforcement."""
     a, b, c, g, area_offsets, vicinity_offsets, margin = net
-    _, planes, v, w = buffers
+    planes, v, w = buffers.planes, buffers.v, buffers.w
     blocks, size = c.shape[0], w.size
     for k in range(blocks):
         start, row = l * size + margin + k * WIDTH, l * blocks + k
@@ -116,7 +120,7 @@ def _respond(l, net, buffers):
 def _reinforce(l, net, buffers, q, q_prime):
     """Reinforce the cells of layer ``l``. Returns the number reinforced by q and by q′."""
     a, b, c, _, area_offsets, vicinity_offsets, margin = net
-    _, planes, v, w = buffers
+    planes, v, w = buffers.planes, buffers.v, buffers.w
     blocks, size = c.shape[0], w.size
     by_q, by_q_prime = zero(), zero()
     for k in range(blocks):
@@ -154,7 +158,7 @@ def _lane_sum(values):
 def _write_outputs(x, n, net, buffers, input_index, cell_index, histogram, outputs):
     """Compute the response to sample ``n`` and write its outputs."""
     winner, activity, distance, score, present = outputs
-    inputs, planes, _, _ = buffers
+    inputs, planes = buffers.inputs, buffers.planes
     present[n] = read_activities(x, n, inputs)
     for i in range(inputs.size):
         planes[input_index[i]] = inputs[i]
@@ -163,6 +167,54 @@ def _write_outputs(x, n, net, buffers, input_index, cell_index, histogram, outpu
     winner[n], largest = copy_activities(planes, cell_index, activity, n)
     distance[n] = _1 / (_1 + largest) if present[n] > 0 else np.float32(np.nan)
     score[n] = scores.rank(histogram, distance[n], present[n])
+
+
+@device
+def _expect(net, buffers):
+    """Compute what the firing cells of the first layer expect in the plane below.
+
+    A cell that learned a pattern u has a_i ∝ c_i u_i. So it expects α a_i/c_i, where α minimizes
+    Σ c_i (u_i − α a_i/c_i)². The cells are averaged with the weights z c_i.
+    """
+    a, c, area_offsets, planes = net.a, net.c, net.area_offsets, buffers.planes
+    size = buffers.w.size
+    for place in range(size):
+        buffers.expected[0, place] = buffers.expected[1, place] = 0.0
+    for k in range(c.shape[0]):
+        for l in range(WIDTH):
+            cell = net.margin + k * WIDTH + l
+            z = np.float64(planes[size + cell])
+            if not z > 0.0:
+                continue
+            fit, norm = 0.0, 0.0
+            for i in range(area_offsets.size):
+                strength, own = np.float64(a[k, i, l]), np.float64(c[k, i, l])
+                if own > 0.0:
+                    fit += strength * np.float64(planes[cell + area_offsets[i]])
+                    norm += strength * strength / own
+            alpha = fit / norm if norm > 0.0 else 0.0
+            for i in range(area_offsets.size):
+                buffers.expected[0, cell + area_offsets[i]] += z * alpha * np.float64(a[k, i, l])
+                buffers.expected[1, cell + area_offsets[i]] += z * np.float64(c[k, i, l])
+
+
+@device
+def _write_explanation(x, n, net, buffers, input_index, winner, expected, contribution):
+    """Write what is expected at each line, and the share of each in Σ (u_i − expected_i)².
+
+    NaN if no cell fires. A line in the area of no firing cell is expected to be 0.
+    """
+    fill_unknown(expected)
+    fill_unknown(contribution)
+    if winner < 0:
+        return
+    _expect(net, buffers)
+    for i in range(x.shape[1]):
+        weight = buffers.expected[1, input_index[i]]
+        value = buffers.expected[0, input_index[i]] / weight if weight > 0.0 else 0.0
+        expected[i] = np.float32(value)
+        contribution[i] = size_of(np.float64(x[n, i]) - value)
+    to_shares(contribution, True)
 
 
 @kernel(
@@ -256,6 +308,9 @@ def learn(
     )
     for n in range(x.shape[0]):
         _write_outputs(x, n, net, buffers, input_index, cell_index, histogram, outputs)
+        if contribution.shape[0] > 0:
+            shares = row_of(contribution, n)
+            _write_explanation(x, n, net, buffers, input_index, winner[n], buffers.inputs, shares)
         learned = gates.admits(gate, score[n])
         watched[n] = not learned
         if present[n] > 0:
@@ -274,3 +329,35 @@ def learn(
         if requested(interrupt):
             return n + 1
     return x.shape[0]
+
+
+@kernel(
+    "void(f4[:,::1], i4[::1], f4[:,:,::1], f4[:,::1], f4[:,:,::1], f4[:,:,::1], i8[::1], i8[::1], i8,"
+    " i8[::1], f4[:,::1], f4[:,::1])"
+)
+def explain(
+    x,  # (n, dim)
+    winner,  # (n,)
+    # the net
+    a,  # (layers·blocks, area, 16)
+    b,  # (layers·blocks, 16)
+    c,  # (blocks, area, 16)
+    g,  # (blocks, vicinity, 16)
+    area_offsets,  # (area,)
+    vicinity_offsets,  # (vicinity,)
+    margin,
+    input_index,  # (dim,)
+    # the outputs
+    expected,  # (n, dim)
+    contribution,  # (n, dim)
+):
+    """Write what the cells that fire expect, and the share of each line. Does not change the model."""
+    net = Net(a, b, c, g, area_offsets, vicinity_offsets, margin)
+    buffers = _allocate_buffers(net, x.shape[1])
+    for n in range(x.shape[0]):
+        read_activities(x, n, buffers.inputs)
+        for i in range(x.shape[1]):
+            buffers.planes[input_index[i]] = buffers.inputs[i]
+        _respond(0, net, buffers)
+        shares = row_of(contribution, n)
+        _write_explanation(x, n, net, buffers, input_index, winner[n], row_of(expected, n), shares)

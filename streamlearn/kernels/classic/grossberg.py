@@ -33,15 +33,23 @@ import numpy as np
 from ..compiler import allocating_device, device, kernel
 from ..simd.lanes import WIDTH, absolute, anywhere, fma, iota, load, lowest, select, splat, store, zero
 from ..simd.sums import add_up
+from ..simd.views import row_of
 from ..stream import gate as gates
 from ..stream import score as scores
+from ..stream.contribution import fill_unknown
 from ..stream.interrupt import requested
 from ..stream.score import Score
-
-# layers[k]: number of input lines; first block, number of blocks; first row of weights; first cluster, number
-# of clusters
-LINES, FIRST_BLOCK, BLOCKS, FIRST_ROW, FIRST_CLUSTER, CLUSTERS = range(6)
-START, STOP = 0, 1  # clusters[c]: units START … STOP − 1
+from .clusters import (
+    BLOCKS,
+    CLUSTERS,
+    FIRST_BLOCK,
+    FIRST_CLUSTER,
+    FIRST_ROW,
+    LINES,
+    START,
+    STOP,
+    write_contribution,
+)
 
 # Live quality, float64 (2,): exponentially weighted count, Σ distance
 COUNT, DISTANCE = 0, 1
@@ -91,6 +99,7 @@ class Outputs(NamedTuple):
     distance: Any  # (n,)
     score: Any  # (n,)
     present: Any  # (n,)
+    contribution: Any  # (n, dim); (0, dim) if nobody needs it
 
 
 @allocating_device
@@ -265,6 +274,8 @@ def _respond(x, n, net, score, learning, rates, buffers, outputs):
     count, present[n] = _read_lines(x, n, net.threshold, active, share)
     missing = present[n] < x.shape[1]
     misfits = zero()
+    if outputs.contribution.shape[0] > 0:
+        fill_unknown(row_of(outputs.contribution, n))
     for k in range(layers.shape[0]):
         first_block, last_block = layers[k, FIRST_BLOCK], layers[k, FIRST_BLOCK] + layers[k, BLOCKS]
         first, last = layers[k, FIRST_CLUSTER], layers[k, FIRST_CLUSTER] + layers[k, CLUSTERS]
@@ -285,6 +296,9 @@ def _respond(x, n, net, score, learning, rates, buffers, outputs):
             output[g // WIDTH, g % WIDTH] = _1
             if learning:
                 net.wins[g // WIDTH, g % WIDTH] += 1
+        if k == 0 and outputs.contribution.shape[0] > 0:
+            shares = row_of(outputs.contribution, n)
+            write_contribution(x, n, net.threshold, weights, layers, clusters, winner, shares)
         some_missing = missing and k == 0
         for b in range(first_block, last_block):
             row = base + b * lines
@@ -340,7 +354,7 @@ def predict(
     net = Net(weights, layers, clusters, unit_mask, wins, threshold, sensitivity)
     histogram, outputs = (
         Score(score_reference, score_by_count, score_columns, score_decay),
-        Outputs(winner, distance, score, present),
+        Outputs(winner, distance, score, present, np.empty((0, x.shape[1]), np.float32)),
     )
     buffers = _allocate_buffers(net)
     for n in range(x.shape[0]):
@@ -392,7 +406,7 @@ def learn(
     net = Net(weights, layers, clusters, unit_mask, wins, threshold, sensitivity)
     histogram, outputs = (
         Score(score_reference, score_by_count, score_columns, score_decay),
-        Outputs(winner, distance, score, present),
+        Outputs(winner, distance, score, present, contribution),
     )
     buffers = _allocate_buffers(net)
     for n in range(x.shape[0]):

@@ -22,8 +22,10 @@ import numpy as np
 from ..compiler import allocating_device, device, kernel
 from ..simd.lanes import WIDTH, fma, iota, load, lowest, select, splat, store, zero
 from ..simd.sums import add_up
+from ..simd.views import row_of
 from ..stream import gate as gates
 from ..stream import score as scores
+from ..stream.contribution import fill_unknown, size_of, to_shares
 from ..stream.interrupt import requested
 from ..stream.score import Score
 
@@ -192,6 +194,18 @@ def _respond(x, n, net, score, buffers, outputs):
 
 
 @device
+def _write_contribution(buffers, count, weights, unit, contribution):
+    """Write the share of each line in the distance: ½(1 − w_i x_i) over the sum; NaN without a winner."""
+    fill_unknown(contribution)
+    if unit >= 0:
+        for k in range(count):
+            d = buffers.present_lines[k]
+            agreement = np.float64(weights[unit // WIDTH, d, unit % WIDTH]) * np.float64(buffers.signs[d])
+            contribution[d] = size_of(max(0.5 - 0.5 * agreement, 0.0))
+        to_shares(contribution, False)
+
+
+@device
 def _learn(net, unit, present, rate, buffers):
     """w += ε·(x − w) for one unit, on the lines present."""
     b, l = unit // WIDTH, unit % WIDTH
@@ -287,6 +301,8 @@ def learn(
     buffers = _allocate_buffers(net)
     for n in range(x.shape[0]):
         _respond(x, n, net, histogram, buffers, outputs)
+        if contribution.shape[0] > 0:
+            _write_contribution(buffers, present[n], weights, np.int64(winner[n]), row_of(contribution, n))
         learned = gates.admits(gate, score[n])
         watched[n] = not learned
         if winner[n] >= 0:
@@ -305,3 +321,23 @@ def learn(
         if requested(interrupt):
             return n + 1
     return x.shape[0]
+
+
+@kernel("void(f4[:,::1], i4[::1], f4[:,:,::1], f4[:,::1], f8, f4[:,::1], f4[:,::1])")
+def explain(
+    x,  # (n, dim)
+    winner,  # (n,)
+    weights,  # (blocks, dim, 16)
+    pad,  # (blocks, 16)
+    threshold,  # a line is +1 if its value is above this
+    # the outputs
+    expected,  # (n, dim)
+    contribution,  # (n, dim)
+):
+    """Write the winner's pattern and the share of each line in the distance. Does not change the net."""
+    buffers = _allocate_buffers(Net(weights, pad, threshold, _0, 0))
+    for n in range(x.shape[0]):
+        count, unit = _read_lines(x, n, threshold, buffers.signs, buffers.present_lines), np.int64(winner[n])
+        _write_contribution(buffers, count, weights, unit, row_of(contribution, n))
+        for d in range(x.shape[1]):
+            expected[n, d] = weights[unit // WIDTH, d, unit % WIDTH] if unit >= 0 else _NAN

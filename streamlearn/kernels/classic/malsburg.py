@@ -23,8 +23,10 @@ import numpy as np
 
 from ..compiler import allocating_device, device, kernel
 from ..simd.lanes import WIDTH, absolute, anywhere, fma, lane, load, select, store, zero
+from ..simd.views import row_of
 from ..stream import gate as gates
 from ..stream import score as scores
+from ..stream.contribution import fill_unknown, size_of, to_shares
 from ..stream.interrupt import requested
 from ..stream.score import Score
 from .plane import (
@@ -141,6 +143,31 @@ def _settle(afferents, sheet, strengths, steps, buffers):
             difference = absolute(after - before)
             change = select(difference > change, difference, change)
     return _lane_max(change)
+
+
+@device
+def _lengths(x, n, afferents, place):
+    """‖A‖ and ‖s‖ of sample ``n`` and of the cell at ``place``, over the lines present."""
+    squared_a, squared_s = 0.0, 0.0
+    for i in range(x.shape[1]):
+        if x[n, i] == x[n, i]:
+            a, s = np.float64(x[n, i]), np.float64(afferents[place // WIDTH, i, place % WIDTH])
+            squared_a += a * a
+            squared_s += s * s
+    return math.sqrt(squared_a), math.sqrt(squared_s)
+
+
+@device
+def _write_contribution(x, n, afferents, place, contribution):
+    """Write the share of each line in 2·(1 − cos) = Σ (A_i/‖A‖ − s_i/‖s‖)²; NaN without a winner."""
+    if place < 0:
+        fill_unknown(contribution)
+        return
+    length_a, length_s = _lengths(x, n, afferents, place)
+    for i in range(x.shape[1]):
+        s = np.float64(afferents[place // WIDTH, i, place % WIDTH])
+        contribution[i] = size_of(np.float64(x[n, i]) * length_s - s * length_a)
+    to_shares(contribution, True)
 
 
 @device
@@ -291,6 +318,9 @@ def learn(
         present[n] = read_activities(x, n, buffers.inputs)
         change = _settle(afferents, sheet, strengths, steps, buffers)
         _write_outputs(x, n, afferents, margin, cell_index, buffers.e_output, histogram, outputs)
+        if contribution.shape[0] > 0:
+            place = cell_index[winner[n]] - margin if winner[n] >= 0 else -1
+            _write_contribution(x, n, afferents, place, row_of(contribution, n))
         learned = gates.admits(gate, score[n])
         watched[n] = not learned
         if winner[n] >= 0 and learned:
@@ -305,3 +335,28 @@ def learn(
         if requested(interrupt):
             return n + 1
     return x.shape[0]
+
+
+@kernel("void(f4[:,::1], i4[::1], f4[:,:,::1], i8, i8[::1], f4[:,::1], f4[:,::1])")
+def explain(
+    x,  # (n, dim)
+    winner,  # (n,)
+    afferents,  # (blocks, dim, 16)
+    margin,
+    cell_index,  # (cells,)
+    # the outputs
+    expected,  # (n, dim)
+    contribution,  # (n, dim)
+):
+    """Write the winner's afferents with the length of the sample, and the share of each line in the distance.
+
+    Does not change the model.
+    """
+    for n in range(x.shape[0]):
+        place = cell_index[winner[n]] - margin if winner[n] >= 0 else -1
+        _write_contribution(x, n, afferents, place, row_of(contribution, n))
+        length_a, length_s = _lengths(x, n, afferents, max(place, 0))
+        factor = length_a / length_s if length_s > 0.0 else 0.0
+        for i in range(x.shape[1]):
+            s = factor * np.float64(afferents[max(place, 0) // WIDTH, i, max(place, 0) % WIDTH])
+            expected[n, i] = np.float32(s if place >= 0 else np.nan)

@@ -29,14 +29,16 @@ from ..recurrent.records import Steps
 from ..recurrent.windows import PAIRS, SINCE, WAITING
 from ..simd.lanes import canonical_nan
 from ..simd.views import row_of, rows_of, slots_of
+from ..stream import error_scale as usual_errors
 from ..stream import gate as gates
 from ..stream import score as scores
+from ..stream.contribution import size_of, to_shares
 from ..stream.interrupt import requested
 from ..stream.score import Score
 from . import state_net
 from .channel import Vectors, add_value, clear_origin, compare, complete_pair, forecast, rounded
-from .mix import COUNT, SUM
 from .records import (
+    DECAY,
     FEATURES,
     HALF_WIDTH,
     HIDDEN,
@@ -49,7 +51,6 @@ from .records import (
     Arrays,
     Rule,
     channel_of,
-    mix_of,
 )
 from .state_net import Networks, Scratch
 
@@ -57,7 +58,6 @@ from .state_net import Networks, Scratch
 # the forecasts after each sample as outputs, 0 for those before it
 LEARNING, AFTER = range(2)
 
-_LARGEST_RATIO = 1e15  # of an error to its usual size; its square is a float32
 _NAN = np.float32(np.nan)
 
 
@@ -90,7 +90,7 @@ def vector_values(horizon: int, features: int) -> int:
     " i8[::1], f8[:,:,::1], i8[:,:,::1], f8[:,:,::1], f8[:,:,:,::1], f8[:,:,:,::1], f4[:,:,:,:,::1],"
     " i8[::1], i8[:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f8[:,::1], i8[:,::1], i8[:,::1],"
     " f4[:,:,:,:,::1],"
-    " f8[::1], f4[:,::1], i8, f8, f8[:,::1], i8[::1],"
+    " f8[::1], f4[:,::1], i8, f8, f8[:,::1], f8[:,::1], i8[::1],"
     " f4[:,::1], f8[::1], u1[::1], f8[::1],"
     " f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
 )
@@ -141,6 +141,7 @@ def learn(
     score_columns,
     score_decay,
     quality,  # (5, horizon·channels): see recurrent/evaluation.py
+    error_scale,  # (3, channels): see stream/error_scale.py
     samples,  # (1,): number of samples so far
     # Scratch, interrupt and outputs
     scratch,  # (scratch_rows, 16)
@@ -190,10 +191,13 @@ def learn(
             _write_forecasts(arrays, slot, number, outputs, n)
         _write_error(arrays, x, slot, number, histogram, outputs, n)
         if contribution.shape[0] > 0:
-            _write_contribution(arrays, x, slot, number, row_of(contribution, n), n)
+            _write_contribution(arrays, error_scale, x, slot, number, row_of(contribution, n), n)
         learned = learning and gates.admits(gate, score[n])
         watched[n] = not learned
         complete = number >= horizon
+        for c in range(x.shape[1] if learned else 0):
+            made = _forecast_of(arrays, slot, number, c)
+            usual_errors.observe(error_scale, constants[DECAY], c, made, x[n, c])
         for c in range(x.shape[1]):
             value, channel = np.float64(x[n, c]), channel_of(arrays, slot, c)
             if value == value:
@@ -284,23 +288,20 @@ def _write_error(arrays, x, slot, number, histogram, outputs, n):
 
 
 @device
-def _write_contribution(arrays, x, slot, number, contribution, n):
-    """Write (e/σ)² of each channel over its sum; σ is its recent mean |error|. 0 without a forecast."""
-    total = 0.0
+def _forecast_of(arrays, slot, number, c):
+    """The forecast of the first step that was made for sample ``number``; NaN if there is none."""
+    channel = channel_of(arrays, slot, c)
+    row = (number - 1) % channel.origins.shape[0]
+    return channel.forecasts[row, MIXED, 0] if channel.first[0] != NONE else _NAN
+
+
+@device
+def _write_contribution(arrays, scale, x, slot, number, contribution, n):
+    """Write the share of each channel in Σ (error/its usual size)²; NaN without a forecast."""
     for c in range(x.shape[1]):
-        channel, value, errors = channel_of(arrays, slot, c), np.float64(x[n, c]), mix_of(arrays, c).errors
-        contribution[c] = np.float32(0.0)
-        if value == value and channel.first[0] != NONE and errors[0, SUM] > 0.0:
-            row = (number - 1) % channel.origins.shape[0]
-            ratio = (
-                abs(np.float64(channel.forecasts[row, MIXED, 0]) - value) * errors[0, COUNT] / errors[0, SUM]
-            )
-            ratio = min(ratio, _LARGEST_RATIO)
-            contribution[c] = np.float32(ratio * ratio)
-            total += ratio * ratio
-    if total > 0.0:
-        for c in range(contribution.size):
-            contribution[c] = np.float32(np.float64(contribution[c]) / total)
+        made = _forecast_of(arrays, slot, number, c)
+        contribution[c] = size_of(usual_errors.relative_error(scale, c, made, x[n, c]))
+    to_shares(contribution, True)
 
 
 @device

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..compiler import allocating_device, device, kernel
-from ..simd.groups import GROUP
 from ..simd.views import row_of
 from ..stream import forgetting, scaling
 from ..stream import gate as gates
@@ -22,6 +21,7 @@ from ..stream import score as scores
 from ..stream.interrupt import requested
 from ..stream.scaling import Scaling
 from ..stream.score import Score
+from .explanation import write_contribution
 from .winner import EUCLIDEAN, Units, as_distance, nearest_two, nearest_two_of_both, present_channels
 
 # Live quality, float64 (2,) or longer: exponentially weighted count and Σ distance
@@ -123,30 +123,6 @@ def find(stream, sample, learner):
 
 
 @device
-def _write_contribution(stream, sample, winner, contribution):
-    """Write the share of each channel in ‖x − w‖², in scaled units.
-
-    It is 0 for a missing channel, the same for all if x = w, and NaN without a winner.
-    """
-    if contribution.shape[0] == 0:
-        return
-    weights, share = stream.units.weights, row_of(contribution, sample.n)
-    for d in range(share.size):
-        share[d] = np.float32(0) if winner >= 0 else np.float32(np.nan)
-    if winner < 0:
-        return
-    total = 0.0
-    for k in range(sample.count):
-        d = sample.channels[k]
-        difference = np.float64(sample.x[d]) - np.float64(weights[winner // GROUP, d, winner % GROUP])
-        total += difference * difference
-    for k in range(sample.count):
-        d = sample.channels[k]
-        difference = np.float64(sample.x[d]) - np.float64(weights[winner // GROUP, d, winner % GROUP])
-        share[d] = np.float32(difference * difference / total if total > 0.0 else 1.0 / sample.count)
-
-
-@device
 def _decide(stream, learning, progress, n):
     """Decide whether sample ``n`` is learned, and scale the next sample, which depends on it."""
     learned = gates.admits(learning.gate, stream.outputs.score[n])
@@ -176,7 +152,8 @@ def learn(stream, progress, learning, search, adapt, learner):
             _decide(stream, learning, progress, n)
         winner, nearest, second = search(stream, sample, learner)
         winner = _write_outputs(stream, sample, winner, nearest)
-        _write_contribution(stream, sample, winner, learning.contribution)
+        if learning.contribution.shape[0] > 0:
+            write_contribution(sample.x, stream.units, winner, row_of(learning.contribution, n))
         distance = outputs.distance[n]
         if not early:
             _decide(stream, learning, progress, n)

@@ -130,8 +130,8 @@ def scratch_rows(layout, total: int) -> int:
     " i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1], i8[::1], i8[::1], i8[::1], f4[:,:,::1],"
     " f4[:,:,::1], i8[:,::1], i4[:,::1], u1[:,::1], f4[:,:,:,::1], f4[:,:,::1], i8[:,::1], u1[:,::1],"
     " f4[:,:,::1], i8[::1], f8[:,::1], f8[:,::1], f8[::1], f4[:,::1], i8, f8, f8[:,::1], f8[:,::1],"
-    " f4[:,::1], f4[:,::1], u1[::1], f8[::1], i8[::1], i8[::1], f4[:,::1], f4[::1], f4[::1], i4[::1],"
-    " b1[::1], b1[::1], f4[:,::1])"
+    " f8[:,::1], f4[:,::1], f4[:,::1], u1[::1], f8[::1], i8[::1], i8[::1], f4[:,::1], f4[::1], f4[::1],"
+    " i4[::1], b1[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     # The rows
@@ -175,6 +175,7 @@ def learn(
     score_decay,
     quality,  # (5, TARGET_COLUMNS)
     input_means,  # (2, dim)
+    error_scale,  # (3, columns): see stream/error_scale.py
     # Scratch and interrupt
     scratch,  # (scratch_rows, 16)
     chunk_scratch,  # (chunk_scratch_rows, 16)
@@ -189,7 +190,7 @@ def learn(
     present,  # (m,)
     frozen,  # (m,)
     watched,  # (m,)
-    contribution,  # (m, dim); (0, dim) if nobody needs it
+    contribution,  # (m, columns); (0, columns) if nobody needs it
 ):
     """Add samples in order and run each chunk that is complete, or learn late targets.
 
@@ -202,7 +203,7 @@ def learn(
         waiting, predicted, waiting_x, waiting_y, waiting_sample, waiting_present, waiting_counted, states,
         last_values, waiting_ids, waiting_has_target, predictions,
     )  # fmt: skip
-    outputs = ChunkOutputs(Outputs(prediction, error, score, present), sample, frozen, watched)
+    outputs = ChunkOutputs(Outputs(prediction, error, score, present, contribution), sample, frozen, watched)
     evaluation = Evaluation(
         Scaling(rule[METHOD], statistics, constants[SCALE_CLIP]),
         Scaling(rule[TARGET_METHOD], target_statistics, constants[SCALE_CLIP]),
@@ -210,6 +211,7 @@ def learn(
         quality,
         input_means,
         constants[DECAY],
+        error_scale,
     )
     momentum, clip = np.float32(constants[MOMENTUM]), constants[CLIP]
     optimizer = Optimizer(rule[OPTIMIZER], mean, square, clock, counters, momentum, clip)
@@ -307,7 +309,7 @@ def _compare(layout, evaluation, rule, mode, gate, stream, window, i, t, buffers
     if counts:
         count_evaluation(layout, evaluation, forecast, error, target, 0, stream.last_values)
     if learned:
-        observe_error(evaluation, error, target, 0)
+        observe_error(layout, evaluation, forecast, error, target, 0)
         scaling.update(evaluation.target_scale, evaluation.decay, target, 0)
     if has_forecast and (mode.for_samples or mode.learning):
         learned_target = row_of(stream.y, i)

@@ -14,8 +14,9 @@ from ..compiler import device
 from ..simd.elementary import log
 from ..simd.lanes import canonical_nan, store, zero
 from ..simd.views import floats_of, row_of, values_of
-from ..stream import scaling
+from ..stream import error_scale, scaling
 from ..stream import score as scores
+from ..stream.contribution import size_of, to_shares
 from .memory_layout import (
     CHANNELS,
     CLASSES,
@@ -54,6 +55,7 @@ class Evaluation(NamedTuple):
     quality: Any  # (5, TARGET_COLUMNS)
     input_means: Any  # (2, dim)
     decay: Any  # per sample
+    error_scale: Any  # (3, columns): see stream/error_scale.py
 
 
 class Buffers(NamedTuple):
@@ -77,6 +79,7 @@ class Outputs(NamedTuple):
     error: Any  # (n,)
     score: Any  # (n,)
     present: Any  # (n,)
+    contribution: Any  # (n, columns); (0, columns) if nobody needs it
 
 
 @device
@@ -197,12 +200,38 @@ def write_evaluation(layout, evaluation, forecast, y, n, outputs, row):
     copy_values(forecast, row_of(outputs.prediction, row))
     outputs.error[row] = _error_of(layout, forecast, y, n)
     outputs.score[row] = scores.rank(evaluation.histogram, outputs.error[row], count_present(y, n))
+    if outputs.contribution.shape[0] > 0:
+        _write_contribution(layout, evaluation, forecast, y, n, row_of(outputs.contribution, row))
 
 
 @device
-def observe_error(evaluation, error, y, n):
-    """Add the error of a forecast to the reference of the score."""
+def _write_contribution(layout, evaluation, forecast, y, n, contribution):
+    """Write the share of each value of row ``n`` in Σ (error/its usual size)²; NaN without a forecast."""
+    for c in range(contribution.size):
+        error = error_scale.relative_error(evaluation.error_scale, c, forecast[c], y[n, c])
+        if layout[CLASSES] == 1:
+            error = 0.0 if y[n, c] == y[n, c] and forecast[0] == forecast[0] else np.nan
+        contribution[c] = size_of(error)
+    to_shares(contribution, True)
+
+
+@device
+def write_expected(layout, forecast, expected, row):
+    """Write the forecast of one sample or target to row ``row``; of classes the most probable one."""
+    if expected.shape[0] > 0 and layout[CLASSES] == 1:
+        expected[row, 0] = argmax(forecast) if forecast[0] == forecast[0] else _NAN
+    elif expected.shape[0] > 0:
+        copy_values(forecast, row_of(expected, row))
+
+
+@device
+def observe_error(layout, evaluation, forecast, error, y, n):
+    """Add the error of a forecast to the reference of the score, and its columns to their usual sizes."""
     scores.observe(evaluation.histogram, error, count_present(y, n))
+    if layout[CLASSES] == 1:
+        return
+    for c in range(y.shape[1]):
+        error_scale.observe(evaluation.error_scale, evaluation.decay, c, forecast[c], y[n, c])
 
 
 @device

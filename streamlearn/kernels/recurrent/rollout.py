@@ -24,6 +24,7 @@ from .evaluation import (
     read_forecast,
     read_input,
     write_evaluation,
+    write_expected,
     write_input,
 )
 from .memory_layout import ACTIVATION_ROWS, DIM, FORECAST, OUTPUTS, STATE, SYMBOLS, WINDOW_ROWS
@@ -59,13 +60,14 @@ def _draw(probabilities, temperature, random):
 
 
 @kernel(
-    "void(f4[:,::1], i8, i8[::1], f8[::1], i8[::1], i8[:,::1], f4[:,::1], i8[:,::1], f4[:,:,:,::1],"
-    " f8[:,::1], f8[:,::1], f8[::1], f4[:,::1], i8, f8, f8[:,::1], i8, f4, u8[::1], f4[:,::1], f4[::1],"
-    " f4[::1], i4[::1])"
+    "void(f4[:,::1], f4[:,::1], i8, i8[::1], f8[::1], i8[::1], i8[:,::1], f4[:,::1], i8[:,::1],"
+    " f4[:,:,:,::1], f8[:,::1], f8[:,::1], f8[::1], f4[:,::1], i8, f8, f8[:,::1], f8[:,::1], i8, f4, u8[::1],"
+    " f4[:,::1], f4[::1], f4[::1], i4[::1], f4[:,::1], f4[:,::1])"
 )
 def predict(
     # The rows, the rule, the network and the streams
     x,  # (n, dim)
+    y,  # (n, columns): targets to compare, for NEXT the channels of the samples; (0, columns) without them
     slot,  # of the samples' stream; −1 if the stream is new
     rule,  # (9,): see tbptt.py
     constants,  # (6,): see tbptt.py
@@ -82,6 +84,7 @@ def predict(
     score_columns,
     score_decay,
     input_means,  # (2, dim)
+    error_scale,  # (3, columns): see stream/error_scale.py
     # Running free
     free_running,  # 1: there are no samples; the net's own forecasts are its inputs
     temperature,
@@ -91,13 +94,16 @@ def predict(
     error,  # (n,)
     score,  # (n,)
     present,  # (n,)
+    expected,  # (n, columns): the forecast that is compared; (0, columns) if nobody needs it
+    contribution,  # (n, columns); (0, columns) if nobody needs it
 ):
     """Run over ``x`` from the live state, with the scaling going on as well. Changes the outputs only.
 
     If free running, ``x`` is NaN, so each forecast becomes the next input. Symbols are drawn and written to
     ``x``.
     """
-    net, outputs = Net(layout, matrices, parameters), Outputs(prediction, error, score, present)
+    net = Net(layout, matrices, parameters)
+    outputs = Outputs(prediction, error, score, present, contribution)
     forecasts_next = rule[TARGET_KIND] == NEXT
     own_statistics, own_means = statistics.copy(), input_means.copy()
     evaluation = Evaluation(
@@ -111,6 +117,7 @@ def predict(
         own_means,  # in place of the live quality, which does not change
         own_means,
         constants[DECAY],
+        error_scale,
     )
     ahead = np.zeros((2, window.shape[2], WIDTH), np.float32)  # slot 0: this step; 1: states after it
     steps = Steps(ahead, np.empty((1, layout[ACTIVATION_ROWS], WIDTH), np.float32))
@@ -132,10 +139,12 @@ def predict(
         present[n] = read_input(
             layout, evaluation, x, n, values_of(ahead, now, layout[FORECAST]), fill, scaled, filled
         )
+        error[n] = score[n] = _NAN
         if forecasts_next:
-            write_evaluation(layout, evaluation, forecast, x, n, outputs, n)
-        else:
-            error[n] = score[n] = _NAN
+            copy_values(forecast, row_of(prediction, n))
+            if y.shape[0] > 0:
+                write_expected(layout, forecast, expected, n)
+                write_evaluation(layout, evaluation, forecast, y, n, outputs, n)
         write_input(layout, filled, ahead, now)
         forward(net, steps, now)
         for row in range(layout[STATE], layout[WINDOW_ROWS]):
@@ -143,5 +152,8 @@ def predict(
         count_input(evaluation, x, n, scaled)
         has_forecast = True
         read_forecast(layout, evaluation, ahead, now, has_forecast, forecast)
+        if not forecasts_next and y.shape[0] > 0:
+            write_expected(layout, forecast, expected, n)
+            write_evaluation(layout, evaluation, forecast, y, n, outputs, n)
         if free_running == 0:
             copy_values(forecast, row_of(prediction, n))

@@ -123,8 +123,8 @@ def scratch_rows(layout, k2: int, replay: bool, lags: bool) -> int:
     "i8(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], f4[::1], i8[::1], i8[::1], f8[::1], i8[::1],"
     " i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1], i8[::1], i8[:,::1], f4[:,:,:,::1], i8[:,::1],"
     " i8[:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f8[:,::1], i8[::1], f8[:,::1], f8[:,::1], f8[::1],"
-    " f4[:,::1], i8, f8, f8[:,::1], f8[:,::1], f4[:,::1], u1[::1], f8[::1], f4[:,::1], f4[::1], f4[::1],"
-    " i4[::1], i8[::1], b1[::1], f4[:,::1])"
+    " f4[:,::1], i8, f8, f8[:,::1], f8[:,::1], f8[:,::1], f4[:,::1], u1[::1], f8[::1], f4[:,::1], f4[::1],"
+    " f4[::1], i4[::1], i8[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     # The rows
@@ -164,6 +164,7 @@ def learn(
     score_decay,
     quality,  # (5, TARGET_COLUMNS)
     input_means,  # (2, dim)
+    error_scale,  # (3, columns): see stream/error_scale.py
     # Scratch, interrupt and outputs
     scratch,  # (scratch_rows, 16)
     interrupt,  # see interrupt.py
@@ -174,7 +175,7 @@ def learn(
     present,  # (n,)
     sample,  # (n,): number of the row's sample, −1 for none
     watched,  # (n,)
-    contribution,  # (n, dim); (0, dim) if nobody needs it
+    contribution,  # (n, columns); (0, columns) if nobody needs it
 ):
     """Learn samples in order, or late targets. The outputs are those before the sample was learned.
 
@@ -184,7 +185,7 @@ def learn(
     own_rule = Rule(rule[TARGET_KIND], rule[K1], rule[K2], rule[AHEAD], rule[DELAY])
     row_mode = Mode(mode[SAMPLES] == 1, mode[LEARNING] == 1)
     streams = Stream(progress, window, waiting_ids, waiting_numbers, predictions, last_values)
-    outputs = Outputs(prediction, error, score, present)
+    outputs = Outputs(prediction, error, score, present, contribution)
     evaluation = Evaluation(
         Scaling(rule[METHOD], statistics, constants[SCALE_CLIP]),
         Scaling(rule[TARGET_METHOD], target_statistics, constants[SCALE_CLIP]),
@@ -192,6 +193,7 @@ def learn(
         quality,
         input_means,
         constants[DECAY],
+        error_scale,
     )
     window_rows, end = layout[WINDOW_ROWS], layout[PARAMETER_ROWS]
     gradients = Gradients(rows_of(scratch, end, window_rows), rows_of(scratch, 0, end))
@@ -292,7 +294,7 @@ def _compare(layout, evaluation, rule, mode, gate, stream, t, y, n, buffers, out
     if not forecasts_next:
         scaling.transform(evaluation.target_scale, y, n, goal)
     if learned and has_forecast:
-        observe_error(evaluation, outputs.error[n], y, n)
+        observe_error(layout, evaluation, forecast, outputs.error[n], y, n)
     if mode.learning and has_forecast:
         count_evaluation(layout, evaluation, forecast, outputs.error[n], y, n, stream.last_values)
         for h in range(1, waiting if forecasts_next else 0):  # forecasts made earlier

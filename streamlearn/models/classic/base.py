@@ -6,7 +6,9 @@ is set.
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
+from functools import cached_property
 from types import ModuleType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -18,8 +20,8 @@ from ...errors import BadValue
 from .. import base
 from ..accepts import Accepts
 from ..base import Model
-from ..batch import NO_CONTRIBUTION, Batch, Float32, first_rows
-from ..outputs import ModelOutputs
+from ..batch import Batch, Float32, first_rows
+from ..outputs import Explanation, ModelOutputs
 
 
 class UnscaledSpec(base.Spec):
@@ -61,6 +63,7 @@ class ClassicModel(Model):
 
     def _learn(self, batch: Batch) -> ModelOutputs:
         out = self._allocate_outputs(batch.rows)
+        contribution = self._new_contribution(batch.rows, self.inputs)
         rows = self.kernels.learn(
             x=batch.x,
             **self._network(),
@@ -73,8 +76,10 @@ class ClassicModel(Model):
             gate=self._gate,
             **out.arrays,
             watched=np.empty(batch.rows, np.bool_),
-            contribution=NO_CONTRIBUTION,
+            contribution=contribution,
         )
+        if self.explains_learning:
+            out.arrays["contribution"] = self._by_channel(contribution, batch.x)
         self._undo_rest(batch, rows)
         return first_rows(out, rows)
 
@@ -83,6 +88,31 @@ class ClassicModel(Model):
         out = self._allocate_outputs(batch.rows)
         self.kernels.predict(x=batch.x, **self._network(), **out.arrays)
         return out
+
+    def explain_validated(self, batch: Batch) -> Explanation:
+        """Return the explanation of each sample of a validated batch, by its winner."""
+        out = self.predict_validated(batch)
+        expected, contribution = np.empty(batch.x.shape, np.float32), np.empty(batch.x.shape, np.float32)
+        self._explain_kernel(
+            x=batch.x,
+            winner=out.arrays["winner"],
+            **{name: value for name, value in self._network().items() if name in self._explain_parameters},
+            expected=expected,
+            contribution=contribution,
+        )
+        return Explanation(
+            expected=self.channels_of(expected),
+            contribution=self._by_channel(contribution, batch.x),
+            score=out.score,
+        )
+
+    @cached_property
+    def _explain_parameters(self) -> frozenset[str]:
+        return frozenset(inspect.signature(self._explain_kernel.py_func).parameters)
+
+    @property
+    def _explain_kernel(self) -> Any:
+        return self.kernels.explain
 
     @abstractmethod
     def _network(self) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from pydantic import Field, model_validator
 
 from ...errors import BadShape, BadValue
 from ...kernels import compiler
+from ...kernels.classic import clusters as cluster_kernels
 from ...kernels.classic import grossberg as kernels
+from ...kernels.classic.clusters import BLOCKS, FIRST_BLOCK, FIRST_ROW
 from ...kernels.simd import splitmix
 from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
@@ -148,7 +150,7 @@ class Grossberg(BinaryModel):
 
     def __init__(self, /, **parameters: Any) -> None:
         super().__init__(**parameters)
-        compiler.ready(splitmix, kernels)
+        compiler.ready(splitmix, kernels, cluster_kernels)
         self._layers, self._clusters = _memory_layout(self.spec)
         pads = [lane_layout.pad(units) for units, _ in self.spec.shapes]
         self._unit_mask = (np.concatenate(pads) == 0).astype(np.float32)
@@ -188,7 +190,7 @@ class Grossberg(BinaryModel):
         """
         layers = []
         for (units, lines), position in zip(self.spec.shapes, self._layers, strict=True):
-            rows = self.state["weights"][position[kernels.FIRST_ROW] :][: position[kernels.BLOCKS] * lines]
+            rows = self.state["weights"][position[FIRST_ROW] :][: position[BLOCKS] * lines]
             layers.append(lane_layout.from_lanes(rows.reshape(-1, lines, WIDTH), units))
             layers[-1].flags.writeable = False
         return tuple(layers)
@@ -228,7 +230,7 @@ class Grossberg(BinaryModel):
         """Wins of each unit since the net was created: shape (units,) for each layer."""
         layers = []
         for (units, _), position in zip(self.spec.shapes, self._layers, strict=True):
-            blocks = self.state["wins"][position[kernels.FIRST_BLOCK] :][: position[kernels.BLOCKS]]
+            blocks = self.state["wins"][position[FIRST_BLOCK] :][: position[BLOCKS]]
             layers.append(blocks.reshape(-1)[:units].copy())
         return tuple(layers)
 
@@ -239,6 +241,10 @@ class Grossberg(BinaryModel):
             score=np.empty(n, np.float32),
             present=np.empty(n, np.int32),
         )
+
+    @property
+    def _explain_kernel(self) -> Any:
+        return cluster_kernels.explain
 
     def _network(self) -> dict[str, Any]:
         return {
@@ -264,7 +270,7 @@ class Grossberg(BinaryModel):
 
 
 def _memory_layout(spec: GrossbergSpec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return ``layers`` and ``clusters`` as defined in ``kernels/classic/grossberg.py``."""
+    """Return ``layers`` and ``clusters`` as defined in ``kernels/classic/clusters.py``."""
     layers: list[list[int]] = []
     clusters: list[list[int]] = []
     block = row = 0

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
 from ...kernels import compiler
-from ...kernels.maps import reseed
+from ...kernels.maps import explanation, reseed
 from ...kernels.maps import units as kernels
 from ...kernels.maps.units import COUNT, QUANTIZATION
 from ...kernels.maps.winner import MEASURES
@@ -21,15 +21,16 @@ from ...kernels.simd import splitmix
 from .. import base, lane_layout
 from ..accepts import Accepts
 from ..base import Model, Spec
-from ..batch import NO_CONTRIBUTION, Batch, Float32, first_rows, joined_outputs, part
+from ..batch import Batch, Float32, first_rows, joined_outputs, part
 from ..locking import locked
-from ..outputs import WinnerOutputs
+from ..outputs import Explanation, WinnerOutputs
 from ..row_cost import SCALAR, Cost, lanes
 from ..sharing import shared
 from ..validation import as_weights
 from . import initial_weights
 from .reseeding import WINDOW, Reseeding
 
+_EXPLAIN_ARGUMENTS = ("weights", "pad", "measure", "method", "statistics", "scale_clip")
 # Multiply-adds per unit and channel
 _DISTANCE = {"euclidean": 1, "manhattan": 1, "chebyshev": 1, "cosine": 3}
 
@@ -141,7 +142,7 @@ class UnitModel(Model):
         'random' weights are uniform in [−1, 1): one standard deviation if scaled. ``plane`` ``(units, 2)``:
         the positions of the units on a grid, for 'pca'.
         """
-        compiler.ready(splitmix, kernels)
+        compiler.ready(splitmix, kernels, explanation)
         spec, state = self.spec, self.state
         weights = np.zeros((units, self.inputs), np.float32)
         self._first: initial_weights.FirstSamples | None = None
@@ -182,7 +183,6 @@ class UnitModel(Model):
             "quality": state["quality"],
             "decay": self.decay,
             "gate": self._gate,
-            "contribution": NO_CONTRIBUTION,
         }
 
     @property
@@ -225,6 +225,8 @@ class UnitModel(Model):
         scale = self.method, self._statistics.rows, self.spec.scale_clip
         stored = self._first.store(batch.x, self.state, scale, self.decay, self.spec.seed)
         parts = [self._outputs_without_winner(batch.x[:stored])]
+        if self.explains_learning:
+            parts[0].arrays["contribution"] = np.full((stored, self.dim), np.nan, np.float32)
         return joined_outputs([*parts, self._learn_units(part(batch, stored, batch.rows))])
 
     def _learn_units(self, batch: Batch) -> WinnerOutputs:
@@ -233,7 +235,11 @@ class UnitModel(Model):
         values = self._schedules.advance(batch)
         arguments = self._learn_arguments | values | out.arrays
         watched = np.empty(batch.rows, np.bool_)
-        done = self._learn_kernel(x=batch.x, interrupt=self.interrupt, watched=watched, **arguments)
+        contribution = self._new_contribution(batch.rows, self.inputs)
+        arguments |= {"watched": watched, "contribution": contribution}
+        done = self._learn_kernel(x=batch.x, interrupt=self.interrupt, **arguments)
+        if self.explains_learning:
+            out.arrays["contribution"] = self._by_channel(contribution, batch.x)
         self._undo_rest(batch, done)
         if self._reseeding is not None:
             self._reseeding.add(batch.x[:done])
@@ -276,6 +282,19 @@ class UnitModel(Model):
         out = self._outputs(batch.rows)
         kernels.predict(x=batch.x, **self._predict_arguments, **out.arrays)
         return out
+
+    def explain_validated(self, batch: Batch) -> Explanation:
+        """Return the explanation of a batch that ``validate`` returned, by the winners."""
+        out = self.predict_validated(batch)
+        expected, contribution = np.empty(batch.x.shape, np.float32), np.empty(batch.x.shape, np.float32)
+        arguments = {name: self._predict_arguments[name] for name in _EXPLAIN_ARGUMENTS}
+        arguments |= {"expected": expected, "contribution": contribution}
+        explanation.explain(x=batch.x, winner=out.winner, **arguments)
+        return Explanation(
+            expected=self.channels_of(expected),
+            contribution=self._by_channel(contribution, batch.x),
+            score=out.score,
+        )
 
     def _outputs(self, n: int) -> WinnerOutputs:
         """Arrays for the outputs of ``n`` samples."""

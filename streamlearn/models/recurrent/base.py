@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from ...errors import BadShape, BadSpec
 from ...kernels.recurrent import evaluation, memory_layout, optimizers
 from ...kernels.simd.lanes import WIDTH
-from ...kernels.stream import scaling
+from ...kernels.stream import error_scale, scaling
 from .. import base, lane_layout
 from ..base import Model
 from ..batch import Float32
@@ -217,11 +217,12 @@ class Recurrent(Model):
         state["input_means"] = np.zeros((2, self.inputs))
         self._target_method = scaling.NONE if self.spec.class_count else self.method
         self._target_statistics = self._statistics  # of targets that are samples
+        state["error_scale"] = np.zeros((error_scale.ROWS, self.explained))
         self._slots = Slots(state, self.spec.keys)
         self.ranges |= self._slots.ranges | {
             "counters": COUNT,
             "optimizer.clock": Range(0, (1, 1, LARGEST_FLOAT)),
-            "quality": Range(0, LARGEST_FLOAT),
+            **dict.fromkeys(("quality", "error_scale"), Range(0, LARGEST_FLOAT)),
         }
 
     def inconsistencies(self, state: State) -> Iterator[str]:
@@ -260,8 +261,7 @@ class Recurrent(Model):
             "statistics": self._statistics.rows,
             "target_statistics": self._target_statistics.rows,
             **self._score_arguments,
-            "quality": state["quality"],
-            "input_means": state["input_means"],
+            **{name: state[name] for name in ("quality", "input_means", "error_scale")},
         }
 
     @property

@@ -19,7 +19,7 @@ from ...kernels.stream.interrupt import NEVER
 from .. import base, lane_layout
 from ..accepts import Accepts
 from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, Targets, part
-from ..outputs import BidirectionalRNNOutputs, RecurrentTargetOutputs
+from ..outputs import BidirectionalExplanation, BidirectionalRNNOutputs, RecurrentTargetOutputs
 from ..row_cost import Cost
 from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes
 from ..stream.scaling import Statistics
@@ -197,6 +197,7 @@ class BidirectionalRNN(Recurrent):
     may_hold_inf = ("predictions",)  # a prediction may overflow float32
     Spec: ClassVar[type[base.Spec]] = BidirectionalSpec
     outputs_class = BidirectionalRNNOutputs
+    explanation_class = BidirectionalExplanation
     directions: ClassVar[int] = 2
     spec: BidirectionalSpec
 
@@ -299,7 +300,8 @@ class BidirectionalRNN(Recurrent):
         most = min(len(batch.x) * self.spec.chunk[0], len(batch.x) + int(self.state["waiting"].sum()))
         ids = NO_IDS if batch.ids is None else batch.ids
         rows = batch.x, batch.y, slots, new_stream, ids, rate, mode
-        done, outputs = self._run(most, rows, self._learn_arguments, self.interrupt, self._gate)
+        live = self._learn_arguments, self.interrupt, self._gate, self.explains_learning
+        done, outputs = self._run(most, rows, *live)
         if done < batch.rows:
             self._slots.correct(part(batch, 0, done).keys)
         if self._freeze is None:
@@ -315,12 +317,36 @@ class BidirectionalRNN(Recurrent):
             np.empty((0, self.inputs), np.float32),
         )
         rows = no_samples, targets.y, slots, new_stream, targets.ids, rate, mode
-        _, outputs = self._run(n, rows, self._learn_arguments, self.interrupt, self._gate)
+        live = self._learn_arguments, self.interrupt, self._gate, self.explains_learning
+        _, outputs = self._run(n, rows, *live)
         del outputs["present"], outputs["frozen"]
         return RecurrentTargetOutputs(**outputs)
 
     def predict_validated(self, batch: Batch) -> BidirectionalRNNOutputs:
         """Return the rows that ``learn`` would return if the batch came now. Does not change the model."""
+        outputs = self._run_on_copies(batch._replace(y=self._missing_targets(batch.rows)))
+        del outputs["frozen"]
+        return BidirectionalRNNOutputs(**outputs)
+
+    def explain_validated(self, batch: Batch) -> BidirectionalExplanation:
+        """Return the explanation of the samples that would be complete if the batch came now."""
+        outputs = self._run_on_copies(batch, explain=True)
+        expected = outputs["prediction"]
+        if self.spec.class_count:
+            most_probable = expected.argmax(axis=1, keepdims=True).astype(np.float32)
+            expected = np.where(np.isnan(expected[:, :1]), expected[:, :1], most_probable)
+        return BidirectionalExplanation(
+            sample=outputs["sample"],
+            expected=expected,
+            contribution=outputs["contribution"],
+            score=outputs["score"],
+        )
+
+    def _missing_targets(self, rows: int) -> Float32:
+        return np.full((rows, self._target_columns), np.nan, np.float32)
+
+    def _run_on_copies(self, batch: Batch, explain: bool = False) -> dict[str, NDArray[Any]]:
+        """Return the outputs of ``learn`` for the batch. Does not change the model."""
         # Run on copies: of the slots of the batch's keys only, and of all else that a run changes.
         n = batch.rows
         copied_slots, slots = np.zeros(1, np.int64), np.zeros(n, np.int64)
@@ -333,12 +359,11 @@ class BidirectionalRNN(Recurrent):
         copies |= {argument: self._arguments[argument].copy() for argument in _STREAM_ARGUMENTS}
         copies["chunk_scratch"] = self._chunk_scratch()
         most = min(n * self.spec.chunk[0], n + int(copies["waiting"].sum()))
-        y, ids = np.full((n, self._target_columns), np.nan, np.float32), np.zeros(n, np.int64)
-        rows = batch.x, y, slots, new_stream, ids, np.zeros(n, np.float32), _PREDICT
+        ids, rate = np.zeros(n, np.int64), np.zeros(n, np.float32)
+        rows = batch.x, batch.y, slots, new_stream, ids, rate, _PREDICT
         arguments = in_order(bidirectional.learn.py_func, self._arguments | copies)
-        _, outputs = self._run(most, rows, arguments, NEVER, OPEN)
-        del outputs["frozen"]
-        return BidirectionalRNNOutputs(**outputs)
+        _, outputs = self._run(most, rows, arguments, NEVER, OPEN, explain)
+        return outputs
 
     def _run(
         self,
@@ -347,6 +372,7 @@ class BidirectionalRNN(Recurrent):
         arguments: tuple[Any, ...],
         interrupt: NDArray[np.uint8],
         gate: NDArray[np.float64],
+        explain: bool,
     ) -> tuple[int, dict[str, NDArray[Any]]]:
         """Call the kernel. Return the number of rows done, and the output rows, ``most`` at most."""
         written = np.zeros(1, np.int64)
@@ -359,9 +385,12 @@ class BidirectionalRNN(Recurrent):
             "frozen": np.empty(most, np.bool_),
         }
         watched = np.empty(most, np.bool_)
+        contribution = np.empty((most, self.explained), np.float32) if explain else NO_CONTRIBUTION
         done = bidirectional.learn(
-            *rows, *arguments, interrupt, gate, written, *outputs.values(), watched, NO_CONTRIBUTION
+            *rows, *arguments, interrupt, gate, written, *outputs.values(), watched, contribution
         )
+        if explain:
+            outputs["contribution"] = contribution
         return done, {name: array[: written[0]] for name, array in outputs.items()}
 
     def _quality(self) -> dict[str, Any]:
@@ -396,6 +425,7 @@ _STREAM_ARGUMENTS = (
     "target_statistics",
     "score_reference",
     "score_by_count",
+    "error_scale",
     "samples",
     "quality",
     "counters",

@@ -15,18 +15,19 @@ from ...kernels.recurrent import memory_layout, optimizers
 from ...kernels.recurrent.windows import PAIRS, SINCE, WAITING
 from ...kernels.simd import splitmix
 from ...kernels.simd.lanes import WIDTH
+from ...kernels.stream import error_scale
 from ...kernels.stream.gate import OPEN
 from ...kernels.stream.interrupt import NEVER
 from .. import base, lane_layout
 from ..base import Model
-from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, joined_outputs, part
+from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, part
 from ..outputs import RNNOutputs
 from ..state_checks import COUNT, LARGEST_COUNT, LARGEST_FLOAT, Range, State
 from ..stream.keys import Slots
 from . import forecaster_sizes, state_dict
 from .forecaster_sizes import K1, K2
 from .kernel_arguments import in_order
-from .rnn import MAX_GENERATED, RNN
+from .rnn import MAX_GENERATED, RNN, Arrays
 
 _BAND_GAIN = 0.004  # η: between the 0.002 and 0.005 at which far horizons keep their coverage
 _RATE = 3e-4  # of Adam, for the GRU
@@ -89,6 +90,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
         state["stream.first"][...] = records.NONE
         state["stream.forecasts"][...] = np.nan
         state["quality"] = np.zeros((5, self.outputs))
+        state["error_scale"] = np.zeros((error_scale.ROWS, self.dim))
         self._add_networks()
         self._slots = Slots(state, spec.keys)
         self.ranges |= self._slots.ranges | {
@@ -100,6 +102,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
             "net.progress": Range(0, (K2 - 1, K1 - 1, own.horizon)),
             "net.counters": COUNT,
             "quality": Range(0, LARGEST_FLOAT),
+            "error_scale": Range(0, LARGEST_FLOAT),
         }
         forgetting, scale_decay, mix_decay = (
             base.decay_per_sample(half_life) for half_life in (spec.memory, _SCALE_HALF_LIFE, _MIX_HALF_LIFE)
@@ -118,6 +121,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
             "matrices": matrices,
             **self._score_arguments,
             "quality": state["quality"],
+            "error_scale": state["error_scale"],
             "samples": state["samples"],
             "scratch": lane_layout.zeros(forecaster.scratch_rows(layout, K2), WIDTH),
             "vectors": np.zeros(forecaster.vector_values(own.horizon, own.features)),
@@ -178,9 +182,11 @@ class LeastSquaresRNN(RNN, readout="rls"):
 
     def _step_through_samples(self, batch: Batch, mode: Integers) -> RNNOutputs:
         slots, new_stream = self._slots.assign(batch.keys, batch.rows)
-        rows, outputs = self._call(
-            batch.x, slots, new_stream, mode, self._learn_arguments, self.interrupt, self._gate
-        )
+        contribution = self._new_contribution(batch.rows, self.explained)
+        live = self._learn_arguments, self.interrupt, self._gate, contribution
+        rows, outputs = self._call(batch.x, slots, new_stream, mode, *live)
+        if self.explains_learning:
+            outputs["contribution"] = contribution[:rows]
         if rows < batch.rows:
             self._slots.correct(part(batch, 0, rows).keys)
         return self._shaped(RNNOutputs(**outputs))
@@ -194,13 +200,14 @@ class LeastSquaresRNN(RNN, readout="rls"):
         arguments: tuple[Any, ...],
         interrupt: NDArray[np.uint8],
         gate: NDArray[np.float64],
+        contribution: Float32,
     ) -> tuple[int, dict[str, NDArray[Any]]]:
         """Call the kernel. Return the number of rows done, and their outputs by name."""
         outputs = self._empty_outputs(len(x))
         values, extra = self.channels_of(x), np.nan_to_num(x[:, self.dim :])
         rows = forecaster.learn(
             *(values, slots, new_stream, extra, mode, *arguments, interrupt, gate),
-            *(*outputs.values(), np.empty(len(x), np.bool_), NO_CONTRIBUTION),
+            *(*outputs.values(), np.empty(len(x), np.bool_), contribution),
         )
         return rows, {name: array[:rows] for name, array in outputs.items()}
 
@@ -225,20 +232,18 @@ class LeastSquaresRNN(RNN, readout="rls"):
 
     # -- prediction --------------------------------------------------------------------------------------
 
-    def predict_validated(self, batch: Batch) -> RNNOutputs:
-        """Return the outputs for a batch, from the live state on. Does not change the model."""
-        if batch.keys is None:
-            return self._shaped(RNNOutputs(**self._watch(batch.x, 0)))
-        keys, inverse = np.unique(batch.keys, return_inverse=True)
-        slots = self._slots.find(keys, len(keys))
-        order = np.argsort(inverse, kind="stable")
-        parts = [RNNOutputs(**self._watch(batch.x[inverse == k], slots[k])) for k in range(len(keys))]
-        out = joined_outputs(parts) if parts else RNNOutputs(**self._empty_outputs(0))
-        for array in out.arrays.values():
-            array[order] = array.copy()
-        return self._shaped(out)
+    def _rollout(self, x: Float32, y: Float32, slot: int) -> Arrays:
+        return self._watch(x, slot, _PREDICT)
 
-    def _watch(self, x: Float32, slot: int) -> dict[str, NDArray[Any]]:
+    def _explained_rollout(self, x: Float32, y: Float32, slot: int) -> Arrays:
+        contribution = np.empty((len(x), self.dim), np.float32)
+        outputs = self._watch(x, slot, _WATCH, contribution)
+        expected = np.ascontiguousarray(outputs["prediction"][:, 0])
+        return {"expected": expected, "contribution": contribution, "score": outputs["score"]}
+
+    def _watch(
+        self, x: Float32, slot: int, mode: Integers, contribution: Float32 = NO_CONTRIBUTION
+    ) -> Arrays:
         """Run over ``x`` on a copy of the stream ``slot``; −1 for a new stream."""
         state, arguments = self.state, dict(self._arguments)
         known = max(slot, 0)
@@ -250,7 +255,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
         new_stream[:1] = slot < 0
         ordered = in_order(forecaster.learn.py_func, arguments)
         slots = np.zeros(len(x), np.int64)
-        return self._call(x, slots, new_stream, _PREDICT, ordered, NEVER, OPEN)[1]
+        return self._call(x, slots, new_stream, mode, ordered, NEVER, OPEN, contribution)[1]
 
     def _run_free(
         self, field: str, n: int, temperature: float, seed: int, key: int | str | None
@@ -278,7 +283,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
         x = np.full((n, self.dim), np.nan, np.float32)
         x[: len(direct)] = direct
         if n > len(direct):
-            x[len(direct) :] = self._watch(x, slot)["prediction"][len(direct) - 1 : -1, 0]
+            x[len(direct) :] = self._watch(x, slot, _PREDICT)["prediction"][len(direct) - 1 : -1, 0]
         return x, x
 
     # -- quality -----------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -19,14 +19,16 @@ from ...kernels.recurrent import evaluation, lags, memory_layout, rollout, tbptt
 from ...kernels.simd import splitmix
 from ...kernels.simd.lanes import WIDTH
 from .. import base, lane_layout
-from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, Targets, joined_outputs, part
+from ..batch import Batch, Float32, Integers, Targets, part
 from ..locking import locked
-from ..outputs import RecurrentTargetOutputs, RNNOutputs
+from ..outputs import Explanation, RecurrentTargetOutputs, RNNOutputs
 from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes
 from ..stream.scaling import Statistics
 from .base import NO_IDS, Recurrent, mean_or_nan
 from .kernel_arguments import in_order
 from .rnn_spec import RNNSpec
+
+Arrays = dict[str, NDArray[Any]]
 
 
 class RNN(Recurrent):
@@ -213,32 +215,60 @@ class RNN(Recurrent):
         """Call ``tbptt.learn``. Return the number of rows done, and their outputs by name."""
         outputs = self._empty_outputs(len(y))
         outputs["sample"] = np.empty(len(y), np.int64)
+        contribution = self._new_contribution(len(y), self.explained)
         rows = tbptt.learn(
             *(x, y, slots, *others, *self._learn_arguments, self.interrupt, self._gate),
-            *(*outputs.values(), np.empty(len(y), np.bool_), NO_CONTRIBUTION),
+            *(*outputs.values(), np.empty(len(y), np.bool_), contribution),
         )
+        if self.explains_learning:
+            outputs["contribution"] = contribution
         if rows < len(y):
             outputs = {name: array[:rows] for name, array in outputs.items()}
         return rows, outputs
 
     def predict_validated(self, batch: Batch) -> RNNOutputs:
         """Return the outputs for a batch, from the live state on. Does not change the model."""
+        return self._shaped(RNNOutputs(**self._by_key(batch, self._rollout)))
+
+    def explain_validated(self, batch: Batch) -> Explanation:
+        """Return the explanation of a batch, from the live state on. Does not change the model."""
+        return Explanation(**self._by_key(batch, self._explained_rollout))
+
+    def _by_key(self, batch: Batch, run: Callable[[Float32, Float32, int], Arrays]) -> Arrays:
+        """Call ``run`` with samples, targets and slot of each key. Return the rows in the batch's order."""
+        y = batch.y
+        if y is None:
+            y = self.channels_of(batch.x) if self._forecasts else _NO_TARGETS
         if batch.keys is None:
-            return self._shaped(self._rollout(batch.x, 0))
-        # Predict the samples of each key separately. Then restore the order of the rows.
+            return run(batch.x, y, 0)
         keys, inverse = np.unique(batch.keys, return_inverse=True)
         slots = self._slots.find(keys, len(keys))
+        parts = [
+            run(batch.x[rows], y[rows] if len(y) else y, slots[k])
+            for k, rows in enumerate(inverse == k for k in range(len(keys)))
+        ]
+        if not parts:
+            return run(batch.x, y, -1)
         order = np.argsort(inverse, kind="stable")
-        parts = [self._rollout(batch.x[inverse == k], slots[k]) for k in range(len(keys))]
-        out = joined_outputs(parts) if parts else RNNOutputs(**self._empty_outputs(0))
-        for array in out.arrays.values():
+        found = {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
+        for array in found.values():
             array[order] = array.copy()
-        return self._shaped(out)
+        return found
 
-    def _rollout(self, x: Float32, slot: int) -> RNNOutputs:
+    def _rollout(self, x: Float32, y: Float32, slot: int) -> Arrays:
         outputs = self._empty_outputs(len(x))
-        rollout.predict(x, slot, *self._predict_arguments, 0, _ONE, _UNUSED, *outputs.values())
-        return RNNOutputs(**outputs)
+        none = np.empty((0, self.explained), np.float32)
+        arguments = *self._predict_arguments, 0, _ONE, _UNUSED, *outputs.values(), none, none
+        rollout.predict(x, y, slot, *arguments)
+        return outputs
+
+    def _explained_rollout(self, x: Float32, y: Float32, slot: int) -> Arrays:
+        outputs = self._empty_outputs(len(x))
+        shape = len(x), self.explained
+        expected, contribution = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        arguments = *self._predict_arguments, 0, _ONE, _UNUSED, *outputs.values(), expected, contribution
+        rollout.predict(x, y, slot, *arguments)
+        return {"expected": expected, "contribution": contribution, "score": outputs["score"]}
 
     @locked
     def forecast(self, steps: int, key: int | str | None = None) -> Float32:
@@ -344,7 +374,9 @@ class RNN(Recurrent):
         x, outputs = np.full((n, self.inputs), np.nan, np.float32), self._empty_outputs(n)
         random = np.array([seed], np.uint64)
         drawing = 1, np.float32(temperature), random
-        rollout.predict(x, slot, *self._predict_arguments, *drawing, *outputs.values())
+        no_targets = np.empty((0, self._target_columns), np.float32)
+        arguments = *self._predict_arguments, *drawing, *outputs.values(), no_targets, no_targets
+        rollout.predict(x, no_targets, slot, *arguments)
         return x, outputs["prediction"]
 
     def _check_steps(self, field: str, n: int) -> None:
@@ -411,6 +443,7 @@ _LEARN_TARGETS, _ANSWER_TARGETS = np.array([0, 1]), np.array([0, 0])
 _MAX_TEMPERATURE = float(np.finfo(np.float32).max)
 MAX_GENERATED = 1 << 28  # numbers of one forecast or sample
 _ONE, _UNUSED = np.float32(1), np.zeros(1, np.uint64)
+_NO_TARGETS = np.empty((0, 1), np.float32)
 
 # The subclass registers itself. It is imported last, because it needs this module.
 from . import least_squares  # noqa: E402, F401

@@ -93,6 +93,27 @@ class Features:
         channels = np.tile(np.arange(dim), 1 + len(self.terms))
         return np.append(channels, np.full(2 * len(self.calendar), -1))
 
+    def by_channel(self, shares: Float32, x: Float32, dim: int) -> Float32:
+        """Return the shares of the channels, ``(n, dim)``: the sums of those of a channel's values.
+
+        ``shares`` ``(n, inputs)`` are the shares of ``x``. The calendar has none, and neither has a channel
+        whose value is missing. If nothing is left, all present channels have the same share.
+        """
+        present = ~np.isnan(x[:, :dim])
+        sums = np.zeros((len(x), dim))
+        for column, channel in enumerate(self.sources(dim)):
+            if channel >= 0:
+                sums[:, channel] += np.where(np.isnan(shares[:, 0]), np.nan, shares[:, column])
+        sums *= np.where(present, 1.0, 0.0)
+        total, count = np.zeros(len(x)), np.zeros(len(x))
+        for channel in range(dim):  # in a fixed order
+            total += sums[:, channel]
+            count += present[:, channel]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            equal = present / count[:, None]
+            found = np.where((total > 0)[:, None], sums / total[:, None], equal)
+        return np.where(np.isnan(total)[:, None], np.nan, found).astype(np.float32)
+
     def names(self, channels: Sequence[str]) -> list[str]:
         """Return the name of each feature. ``channels``: the names of the channels."""
         kinds = [f"lag {k}" for k in self.lags] + [f"difference {k}" for k in self.differences]

@@ -216,7 +216,7 @@ def _control(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: 
         )
     _check_fields(op, header)
     reader = FrameReader(frames, limits)
-    model, x, keys, times, channels = "", None, None, None, None
+    model, x, y, keys, times, channels = "", None, None, None, None, None
     fields: dict[str, Any] = {}
     for field, kind in OPS[op].fields.items():
         value = header.get(field)
@@ -226,6 +226,8 @@ def _control(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: 
             model = check_model(value)
         elif field == "x":
             x = reader.samples(value, "x")
+        elif field == "y" and x is not None:
+            y = reader.samples(value, "y", x.shape[0])
         elif field == "keys" and x is not None:
             keys = reader.identifiers(value, x.shape[0], "keys")
         elif field == "times" and x is not None:
@@ -241,7 +243,7 @@ def _control(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: 
         else:
             fields[field] = check_uint63(value, field) if kind is int else value
     reader.check_all_read()
-    return Request(op, name, model, fields, x, keys, times, channels)
+    return Request(op, name, model, fields, x, keys, times, channels, y)
 
 
 def _check_fields(op: str, header: Mapping[Any, Any]) -> None:

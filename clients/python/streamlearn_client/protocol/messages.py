@@ -143,13 +143,15 @@ class Request(NamedTuple):
     fields : Mapping, default {}
         The operation's other fields, see `OPS`.
     x : ndarray of float32, (n, dim), optional
-        The samples of ``predict``.
+        The samples of ``predict`` and ``explain``.
     keys : ndarray of int64, (n,), optional
-        The keys of the samples of ``predict``.
+        The keys of these samples.
     times : ndarray of int64, (n,), optional
-        The times of the samples of ``predict``, in nanoseconds since 1970.
+        The times of these samples, in nanoseconds since 1970.
     channels : tuple of str, optional
         The names of the columns of ``x``.
+    y : ndarray of float32, (n, targets), optional
+        The targets of the samples of ``explain``.
     """
 
     op: str
@@ -160,6 +162,7 @@ class Request(NamedTuple):
     keys: Identifiers | None = None
     times: NDArray[np.int64] | None = None
     channels: tuple[str, ...] | None = None
+    y: Samples | None = None
 
 
 class Reply(NamedTuple):
@@ -253,6 +256,16 @@ OPS: Final[Mapping[str, Op]] = {
         ack=str,
     ),
     "predict": _op("model", "x", model=str, x=np.ndarray, keys=np.ndarray, times=np.ndarray, channels=list),
+    "explain": _op(
+        "model",
+        "x",
+        model=str,
+        x=np.ndarray,
+        y=np.ndarray,
+        keys=np.ndarray,
+        times=np.ndarray,
+        channels=list,
+    ),
     "forecast": _op("model", "steps", model=str, steps=int, key=object),
     "sample": _op("model", "n", model=str, n=int, temperature=float, seed=int, key=object),
     "reheat": _op("model", model=str, heat=float),

@@ -1,0 +1,155 @@
+"""The blocking client's queries."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamlearn_client.administration import Administration
+from streamlearn_client.outputs import Outputs
+from streamlearn_client.protocol import IdentifiersLike, SamplesLike, TimesLike
+
+__all__ = ["Queries"]
+
+
+class Queries(Administration):
+    """Queries of models. Base class of `Client`."""
+
+    def predict(
+        self,
+        model: str,
+        x: SamplesLike,
+        keys: IdentifiersLike | None = None,
+        *,
+        times: TimesLike | None = None,
+    ) -> Outputs:
+        """Return the outputs for each sample. Does not change the model.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        x : array_like, (n, dim) or (dim,), data frame, or dict of columns
+            The samples, converted to float32. NaN and ``None`` are missing values. Names of columns must be
+            the model's ``channels``, in their order.
+        keys : int, str or array_like, (n,), optional
+            The keys of the samples, or one key for all, for models that need keys.
+        times : array_like, (n,), optional
+            The times of the samples, as in `learn`, for models with ``uses_time``. By default now.
+
+        Returns
+        -------
+        Outputs
+            Arrays with one row per sample. ``applied_lsn`` is the last record that the model had learned.
+
+        Raises
+        ------
+        TooLarge
+            If the samples exceed one message.
+        BadShape, BadDtype, BadValue
+            If the model does not accept the arrays.
+        """
+        return self._run(self._session.predict(model, x, keys, times))
+
+    def explain(
+        self,
+        model: str,
+        x: SamplesLike,
+        y: SamplesLike | None = None,
+        keys: IdentifiersLike | None = None,
+        *,
+        times: TimesLike | None = None,
+    ) -> Outputs:
+        """Return what the model expects, and which channels deviate from it. Does not change the model.
+
+        A recurrent model takes the samples as the continuation of its stream.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        x : array_like, (n, dim) or (dim,), data frame, or dict of columns
+            The samples, as in `predict`.
+        y : array_like, (n, targets), optional
+            The targets of the samples, for models that predict a target. Without them no channel deviates.
+        keys : int, str or array_like, (n,), optional
+            The keys of the samples, or one key for all, for models that need keys.
+        times : array_like, (n,), optional
+            The times of the samples, as in `learn`, for models with ``uses_time``. By default now.
+
+        Returns
+        -------
+        Outputs
+            ``expected``, in the stream's own units, ``contribution``, the share of each channel in the
+            deviation, and ``score``. One row per sample, one column per channel; for models that predict a
+            target, per column of the target.
+
+        Raises
+        ------
+        TooLarge
+            If the samples exceed one message.
+        BadShape, BadDtype, BadValue
+            If the model does not accept the arrays.
+        """
+        return self._run(self._session.explain(model, x, y, keys, times))
+
+    def forecast(self, model: str, steps: int, key: int | str | None = None) -> NDArray[np.float32]:
+        """Return a recurrent model's forecast of the next samples. Does not change the model.
+
+        The forecast starts from the model's current state and feeds each forecast back as the next input.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        steps : int
+            Number of samples to forecast.
+        key : int or str, optional
+            The key of the stream to continue, for models that need keys.
+
+        Returns
+        -------
+        ndarray of float32, (steps, dim)
+            The forecast; for symbols, their probabilities (steps, symbols).
+
+        Raises
+        ------
+        BadValue
+            If the model does not forecast, or has not learned any sample.
+        TooLarge
+            If the result exceeds the daemon's limit.
+        """
+        return self._run(self._session.forecast(model, steps, key))
+
+    def sample(
+        self, model: str, n: int, temperature: float = 1.0, seed: int = 0, key: int | str | None = None
+    ) -> NDArray[np.int32]:
+        """Draw symbols from a recurrent model that forecasts symbols. Does not change the model.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        n : int
+            Number of symbols to draw.
+        temperature : float, default 1.0
+            Below 1: probable symbols are drawn more often. 0: always the most probable one. Above 1: the
+            probabilities become more equal.
+        seed : int, default 0
+            Seed of the draw. The same seed and state give the same symbols.
+        key : int or str, optional
+            The key of the stream to continue, for models that need keys.
+
+        Returns
+        -------
+        ndarray of int32, (n,)
+            The symbols.
+
+        Raises
+        ------
+        BadValue
+            If the model does not forecast symbols, or has not learned any sample.
+        TooLarge
+            If the result exceeds the daemon's limit.
+        """
+        return self._run(self._session.sample(model, n, temperature, seed, key))

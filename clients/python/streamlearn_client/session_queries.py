@@ -1,0 +1,104 @@
+"""Operations that query a model, without any I/O (see ``session.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamlearn_client.errors import TooLarge
+from streamlearn_client.json_conversion import as_number, as_whole_number
+from streamlearn_client.outputs import Outputs
+from streamlearn_client.protocol import (
+    Limits,
+    Reply,
+    Request,
+    as_identifier,
+    as_identifiers,
+    as_samples,
+    as_targets,
+    as_times,
+    check_model,
+    named_columns,
+)
+from streamlearn_client.retry import Call
+
+__all__ = ["Operation", "SessionQueries", "rows_per_batch"]
+
+T = TypeVar("T")
+Operation: TypeAlias = Generator[Call, Reply, T]
+
+
+class SessionQueries:
+    """Queries of models. Base class of `Session`."""
+
+    def limits(self) -> Operation[Limits]:
+        """Return the daemon's limits."""
+        raise AssertionError("every session knows the limits of its daemon")
+
+    def predict(self, model: str, x: Any, keys: Any, times: Any = None) -> Operation[Outputs]:
+        """Request the outputs for samples."""
+        return self._query_samples("predict", model, x, None, keys, times)
+
+    def explain(self, model: str, x: Any, y: Any, keys: Any, times: Any = None) -> Operation[Outputs]:
+        """Request the expected values of samples and the contribution of each channel."""
+        return self._query_samples("explain", model, x, y, keys, times)
+
+    def _query_samples(
+        self, op: str, model: str, x: Any, y: Any, keys: Any, times: Any
+    ) -> Operation[Outputs]:
+        """Execute an operation on samples that answers with one row per sample."""
+        check_model(model)
+        x, channels = named_columns(x)
+        samples = as_samples(x)
+        rows = len(samples)
+        targets = None if y is None else as_targets(y, rows)
+        identifiers = None if keys is None else as_identifiers(keys, rows, "keys")
+        given = None if times is None else as_times(times, rows)
+        limits = yield from self.limits()
+        limit = rows_per_batch(limits, [samples] if targets is None else [samples, targets])
+        if rows > limit:
+            raise TooLarge(
+                f"{rows} samples are more than one {op} may have ({limit}); send them in parts",
+                rows=rows,
+                limit="limits.rows" if limit == limits.rows else "limits.frame_bytes",
+                most=limit,
+            )
+        reply = yield Call(Request(op, None, model, {}, samples, identifiers, given, channels, targets))
+        return Outputs(reply.ok["applied_lsn"], **reply.arrays)
+
+    def forecast(self, model: str, steps: int, key: int | str | None) -> Operation[NDArray[np.float32]]:
+        """Request the forecast of the next ``steps`` samples."""
+        return self._request_array("forecast", model, key, steps=as_whole_number(steps, "steps"))
+
+    def sample(
+        self, model: str, n: int, temperature: float, seed: int, key: int | str | None
+    ) -> Operation[NDArray[np.int32]]:
+        """Request ``n`` drawn symbols."""
+        fields = {"temperature": as_number(temperature, "temperature"), "seed": as_whole_number(seed, "seed")}
+        return self._request_array("sample", model, key, n=as_whole_number(n, "n"), **fields)
+
+    def _request_array(
+        self, op: str, model: str, key: int | str | None, **fields: Any
+    ) -> Operation[NDArray[Any]]:
+        """Execute an operation that answers with one array under its own name."""
+        check_model(model)
+        if key is not None:
+            fields["key"] = as_identifier(key, "key")
+        return (yield Call(Request(op, None, model, fields))).arrays[op]
+
+
+def rows_per_batch(limits: Limits, arrays: Iterable[NDArray[Any]]) -> int:
+    """Return how many rows of ``arrays`` fit into one message. Raise ``TooLarge`` if one row does not fit."""
+    row_bytes = max(array[:1].nbytes for array in arrays)
+    if row_bytes > limits.frame_bytes:
+        raise TooLarge(
+            f"one sample has {row_bytes} bytes and a frame may have {limits.frame_bytes}; "
+            "use fewer channels, or raise the daemon's frame limit",
+            bytes=row_bytes,
+            limit="limits.frame_bytes",
+            most=limits.frame_bytes,
+        )
+    return max(1, min(limits.frame_bytes // row_bytes, limits.rows))

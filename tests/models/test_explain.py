@@ -1,0 +1,215 @@
+"""Explanations against the formulas of each kind, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import streamlearn as sl
+from streamlearn.errors import BadShape
+from streamlearn.models.arguments import Arguments
+from tests.naive.explain import ErrorScale, shares
+
+RANDOM = np.random.default_rng(7)
+X = RANDOM.normal(size=(400, 6)) * [1, 2, 5, 0.1, 1, 30] + [0, 5, -7, 1, 0, 400]
+X[RANDOM.random(X.shape) < 0.05] = np.nan
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "manhattan", "chebyshev", "cosine"])
+def test_units(distance: str) -> None:
+    som = sl.SOM(dim=6, grid=(4, 4), distance=distance, seed=1)
+    som.learn(X / 10)
+    x = (X[:50] / 10).astype(np.float32)
+    out, winner = som.explain(x), som.predict(x).winner
+    for n in np.flatnonzero(winner >= 0):
+        present, w = ~np.isnan(x[n]), som.weights.reshape(16, 6)[winner[n]].astype(float)
+        values, expected = x[n].astype(float), w
+        if distance == "cosine":
+            expected = w * np.linalg.norm(values[present]) / np.linalg.norm(w[present])
+        deviation = np.abs(values - expected) ** (1 if distance == "manhattan" else 2)
+        assert out.contribution[n] == pytest.approx(shares(deviation), abs=1e-5)
+        assert out.expected[n] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_scaled_units_expect_values_in_the_units_of_the_stream() -> None:
+    som = sl.SOM(dim=6, grid=(4, 4), scale="standard", seed=1)
+    som.learn(X)
+    out, winner = som.explain(X[:50]), som.predict(X[:50]).winner
+    known = winner >= 0
+    assert np.array_equal(out.expected[known], som.prototypes.reshape(16, 6)[winner[known]])
+    assert np.array_equal(out.score, som.predict(X[:50]).score, equal_nan=True)
+
+
+def test_a_sample_without_a_winner_and_one_without_deviation() -> None:
+    som = sl.SOM(dim=2, grid=(1,), init=[[3.0, 4.0]])
+    out = som.explain([[np.nan, np.nan], [3, 4], [np.nan, 4], [3, 9]])
+    assert np.isnan(out.contribution[0]).all()
+    assert np.isnan(out.expected[0]).all()
+    assert out.contribution[1:].tolist() == [[0.5, 0.5], [0, 1], [0, 1]]
+    assert out.expected[1:].tolist() == [[3, 4]] * 3
+
+
+def test_huge_values_have_finite_shares() -> None:
+    som = sl.SOM(dim=3, grid=(1,), init=[[0.0, 0.0, 0.0]])
+    out = som.explain([[1e19, 1e19, 0]])
+    assert out.contribution.tolist() == [[0.5, 0.5, 0]]
+
+
+def test_targets_are_refused_where_samples_are_explained() -> None:
+    with pytest.raises(BadShape, match="leave y out"):
+        sl.SOM(dim=2, grid=(2,), labels=3).explain([[1, 2]], [[1]])
+
+
+def test_hamming() -> None:
+    lines = np.where(RANDOM.random((60, 12)) < 0.5, -1.0, 1.0)
+    net = sl.HammingNet(dim=12, units=4, learning_rate=0.3, seed=1)
+    net.learn(lines)
+    x = lines[:20].copy()
+    x[0, 3] = np.nan
+    out, winner = net.explain(x), net.predict(x).winner
+    for n in range(20):
+        w = net.weights[winner[n]].astype(float)
+        assert out.contribution[n] == pytest.approx(shares(np.maximum(0.5 - 0.5 * w * x[n], 0)), abs=1e-5)
+        assert out.expected[n].tolist() == net.weights[winner[n]].tolist()
+
+
+def test_grossberg() -> None:
+    lines = (RANDOM.random((200, 10)) < 0.4).astype(float)
+    net = sl.Grossberg(dim=10, layers=[[3, 2], [2]], seed=1)
+    net.learn(lines)
+    x = lines[:20].copy()
+    x[0, 3] = np.nan
+    out, winner = net.explain(x), net.predict(x).winner
+    for n in range(20):
+        active = np.nansum(x[n])
+        if not active:
+            continue
+        units = net.weights[0][[winner[n, 0], 3 + winner[n, 1]]].astype(float)
+        present = ~np.isnan(x[n])
+        own = units / units[:, present].sum(axis=1, keepdims=True)
+        assert out.contribution[n] == pytest.approx(shares(np.abs(x[n] / active - own).sum(axis=0)), abs=1e-5)
+        assert out.expected[n] == pytest.approx(np.minimum(active * own, 1).mean(axis=0), abs=1e-5)
+
+
+def test_malsburg() -> None:
+    bars = sl.Malsburg.bars()
+    net = sl.Malsburg(dim=bars.shape[1], seed=1)
+    net.learn(np.tile(bars, (5, 1)))
+    x = bars * RANDOM.uniform(0.5, 2, bars.shape)
+    out, predicted = net.explain(x), net.predict(x)
+    for n in np.flatnonzero(predicted.winner >= 0):
+        s, a = net.weights[predicted.winner[n]].astype(float), x[n]
+        parts = (a / np.linalg.norm(a) - s / np.linalg.norm(s)) ** 2
+        assert parts.sum() == pytest.approx(2 * predicted.distance[n], abs=1e-4)
+        assert out.contribution[n] == pytest.approx(shares(parts), abs=1e-4)
+        assert out.expected[n] == pytest.approx(s * np.linalg.norm(a) / np.linalg.norm(s), abs=1e-4)
+
+
+def test_a_cognitron_expects_the_patterns_that_it_learned() -> None:
+    bars = np.eye(12)[1::3].repeat(12, axis=1)  # four horizontal bars of a picture of 12 × 12
+    net = sl.Cognitron(dim=144, shape=(12, 12), layers=2)
+    net.learn(np.tile(bars, (20, 1)))
+    out = net.explain(bars)
+    assert np.abs(out.expected - bars).mean() < 0.05
+    broken = bars.copy()
+    rows, spots = np.arange(4), np.array([18, 54, 90, 126])
+    assert (broken[rows, spots] == 1).all()
+    broken[rows, spots] = 0  # one pixel of each bar is dark
+    found = net.explain(broken)
+    assert found.contribution.argmax(axis=1).tolist() == spots.tolist()
+    assert (found.expected[rows, spots] > 0.5).all()
+
+
+@pytest.mark.parametrize("half_life", [50.0, 10_000.0])
+def test_forecast(monkeypatch: pytest.MonkeyPatch, half_life: float) -> None:
+    monkeypatch.setattr(Arguments, "explains_learning", property(lambda self: True))
+    x = RANDOM.normal(size=(300, 3)) * [1, 10, 0.1] + [0, 100, 0]
+    x[100:110, 1] += 1e4  # outliers
+    x[200, 2] = np.nan
+    x = x.astype(np.float32)
+    net = sl.RNN(readout="adam", dim=3, hidden=4, half_life=half_life, scale="standard", seed=1)
+    out, scale = net.learn(x), ErrorScale(3, 2.0 ** (-1 / half_life))
+    for n in range(1, 300):
+        errors = out.prediction[n].astype(float) - x[n]
+        usual = scale.usual(x[n])
+        assert out.contribution[n] == pytest.approx(shares((errors / usual) ** 2), abs=1e-4), n
+        scale.observe(errors, x[n])
+    assert np.isnan(out.contribution[0]).all()
+    explained = net.explain(x[:3])
+    assert explained.expected[0].tolist() == net.forecast(1)[0].tolist()
+    assert explained.expected[1:].tolist() == net.predict(x[:3]).prediction[:2].tolist()
+
+
+def test_a_given_target_is_explained_by_its_columns() -> None:
+    x = RANDOM.normal(size=(300, 4))
+    y = x[:, :2] * [1, 10]
+    net = sl.RNN(readout="adam", dim=4, target="given", outputs=2, hidden=8, seed=1)
+    net.learn(x, y)
+    wrong = y[:5].copy()
+    wrong[2, 1] += 300
+    out, predicted = net.explain(x[:5], wrong), net.predict(x[:5])
+    assert np.array_equal(out.expected, predicted.prediction)
+    assert out.contribution[2, 1] > 0.99
+    assert np.isnan(net.explain(x[:5]).contribution).all()
+    assert np.array_equal(net.explain(x[:5]).expected, predicted.prediction)
+
+
+def test_a_class_has_the_whole_contribution_and_the_most_probable_one_is_expected() -> None:
+    x = RANDOM.normal(size=(400, 2))
+    y = (x[:, :1] > 0).astype(float)
+    net = sl.RNN(readout="adam", dim=2, target="given", classes=2, loss="cross_entropy", hidden=8, seed=1)
+    net.learn(x, y)
+    out = net.explain(x[:20], y[:20])
+    assert out.expected[:, 0].tolist() == net.predict(x[:20]).prediction.argmax(axis=1).tolist()
+    assert out.contribution.tolist() == [[1.0]] * 20
+
+
+def test_keys_are_explained_each_from_its_own_state() -> None:
+    x, keys = RANDOM.normal(size=(200, 2)), np.arange(200) % 3
+    net = sl.RNN(readout="adam", dim=2, keys=3, hidden=4, seed=1)
+    net.learn(x, keys=keys)
+    out = net.explain(x[:30], keys=keys[:30])
+    for key in range(3):
+        alone = net.explain(x[:30][keys[:30] == key], keys=key)
+        assert np.array_equal(out.expected[keys[:30] == key], alone.expected)
+        assert np.array_equal(out.contribution[keys[:30] == key], alone.contribution)
+
+
+def test_a_bidirectional_net_explains_the_samples_that_are_complete() -> None:
+    x = RANDOM.normal(size=(400, 3))
+    y = (np.roll(x[:, :1], -1) * [1, 5])[:, :2]
+    net = sl.BidirectionalRNN(dim=3, hidden=6, outputs=2, chunk=(8, 2), seed=1)
+    net.learn(x, y)
+    waiting = net.quality()["waiting"]
+    late = y[:40].copy()
+    late[10, 1] += 1000
+    out, predicted = net.explain(x[:40], late), net.predict(x[:40])
+    assert np.array_equal(out.sample, predicted.sample)
+    assert np.array_equal(out.expected, predicted.prediction)
+    (row,) = np.flatnonzero(out.sample == 400 + 10)
+    assert waiting > 0
+    assert out.contribution[row, 1] > 0.99
+
+
+def test_features_count_for_their_channels() -> None:
+    x = RANDOM.normal(size=(500, 3))
+    som = sl.SOM(dim=3, grid=(4, 4), scale="standard", features={"lags": [1], "calendar": ["hour"]}, seed=1)
+    som.learn(x, times=np.arange(500) * 60.0)
+    late = x[:4].copy()
+    late[1, 2] = 50
+    late[3, 0] = np.nan
+    out = som.explain(late, times=500 * 60.0 + np.arange(4) * 60)
+    assert out.expected.shape == out.contribution.shape == (4, 3)
+    assert out.contribution.sum(axis=1) == pytest.approx(np.ones(4), abs=1e-6)
+    assert out.contribution[1:3].argmax(axis=1).tolist() == [2, 2]  # the second has it as a lag
+    assert out.contribution[3, 0] == 0
+    for net in (
+        sl.RNN(readout=readout, dim=3, features={"lags": [2]}, seed=1) for readout in ("adam", "rls")
+    ):
+        net.learn(x)
+        found, predicted = net.explain(late), net.predict(late)
+        assert found.contribution[1, 2] > 0.9
+        assert found.score[1] == predicted.score[1]
+        assert predicted.error[1] == pytest.approx(
+            np.sqrt(np.mean((predicted.prediction[0] - late[1]) ** 2)), rel=1e-4
+        )
