@@ -203,11 +203,11 @@ def test_features_count_for_their_channels() -> None:
     assert out.contribution.sum(axis=1) == pytest.approx(np.ones(4), abs=1e-6)
     assert out.contribution[1:3].argmax(axis=1).tolist() == [2, 2]  # the second has it as a lag
     assert out.contribution[3, 0] == 0
-    for net in (
-        sl.RNN(readout=readout, dim=3, features={"lags": [2]}, seed=1) for readout in ("adam", "rls")
-    ):
-        net.learn(x)
-        found, predicted = net.explain(late), net.predict(late)
+    for readout, features in (("adam", {"lags": [2]}), ("rls", {"calendar": ["hour"]})):
+        net = sl.RNN(readout=readout, dim=3, features=features, seed=1)
+        net.learn(x, times=np.arange(500) * 60.0)
+        times = 500 * 60.0 + np.arange(4) * 60
+        found, predicted = net.explain(late, times=times), net.predict(late, times=times)
         assert found.contribution[1, 2] > 0.9
         assert found.score[1] == predicted.score[1]
         assert predicted.error[1] == pytest.approx(
