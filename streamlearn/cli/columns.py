@@ -19,20 +19,22 @@ class ColumnOptions(NamedTuple):
     key: str | None = None
     id: str | None = None
     late_targets: bool = False
+    time: str | None = None
 
     @property
     def need_header(self) -> bool:
         """Whether an option names a column."""
-        return any(map(needs_names, (self.columns, self.target, self.key, self.id)))
+        return any(map(needs_names, (self.columns, self.target, self.key, self.id, self.time)))
 
 
 class Columns(NamedTuple):
-    """Indices, from 0, of the fields of x, y, the key and the id."""
+    """Indices, from 0, of the fields of x, y, the key, the id and the time."""
 
     x: tuple[int, ...]
     y: tuple[int, ...]
     key: int | None = None
     id: int | None = None
+    time: int | None = None
 
 
 def needs_names(option: str | None) -> bool:
@@ -49,16 +51,17 @@ def select(options: ColumnOptions, header: Sequence[str] | None, width: int) -> 
     """
     key = _index(options.key, "--key", header, width)
     id = _index(options.id, "--id", header, width)
+    time = _index(options.time, "--time", header, width)
     y = _indices(options.target, "--target", header, width)
-    rest = tuple(index for index in range(width) if index not in (*y, key, id))
+    rest = tuple(index for index in range(width) if index not in (*y, key, id, time))
     if options.late_targets:
         if not (y or rest):
             raise BadUsage("no column is left for the targets: choose --target")
-        return Columns((), y or rest, key, id)
+        return Columns((), y or rest, key, id, time)
     x = _indices(options.columns, "--columns", header, width) or rest
     if not x:
         raise BadUsage("no column is left for the samples: choose --columns, or fewer of --target")
-    return Columns(x, y, key, id)
+    return Columns(x, y, key, id, time)
 
 
 def _index(chosen: str | None, option: str, header: Sequence[str] | None, width: int) -> int | None:

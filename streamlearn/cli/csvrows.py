@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from streamlearn.cli.columns import ColumnOptions, select
 from streamlearn.cli.errors import BadData, BadUsage
 from streamlearn.cli.identifiers import parse_identifier
+from streamlearn.cli.times import TimeColumn
 from streamlearn_client.protocol import PrecisionMonitor
 
 STDIN = "-"
@@ -40,14 +41,15 @@ _name = re.compile(r"(?!0[xX][0-9a-fA-F]+$).*[^\W\d].*", re.DOTALL).fullmatch
 class Rows(NamedTuple):
     """Consecutive samples, or late targets without ``x``.
 
-    ``x`` (n, dim) float32, ``y`` (n, targets) float32, ``keys`` and ``ids`` n numbers or names. A part
-    that is not selected is ``None``.
+    ``x`` (n, dim) float32, ``y`` (n, targets) float32, ``keys`` and ``ids`` n numbers or names, ``times``
+    (n,) int64 nanoseconds since 1970. A part that is not selected is ``None``.
     """
 
     x: NDArray[np.float32] | None
     y: NDArray[np.float32] | None
     keys: list[Any] | None = None
     ids: list[Any] | None = None
+    times: NDArray[np.int64] | None = None
 
 
 class LineNumbers:
@@ -82,12 +84,14 @@ class _Row(NamedTuple):
     numbers: list[float]
     key: int | str | None
     id: int | str | None
+    time: int | None = None
 
 
 class CsvRows:
     """An iterator of ``Rows`` in ``path``; ``-`` is standard input.
 
-    ``options`` selects the columns of x, y, keys and ids (see ``columns.select``). ``header`` says whether
+    ``options`` selects the columns of x, y, keys, ids and times (see ``columns.select``). ``times`` reads the
+    times. ``header`` says whether
     the first line is a header; ``None`` detects it. Rows before line ``from_line`` are skipped. A file is
     read ``batch`` rows at a time, a pipe row by row.
 
@@ -103,6 +107,7 @@ class CsvRows:
         delimiter: str = ",",
         from_line: int = 1,
         batch: int = 1024,
+        times: TimeColumn | None = None,
     ) -> None:
         if len(delimiter) != 1:
             raise BadUsage(f"--delimiter must be one character, not {delimiter!r}")
@@ -120,6 +125,7 @@ class CsvRows:
         self._csv = csv.reader(self._text, delimiter=delimiter, strict=True)
         self._from_line = from_line
         self._options = options
+        self._times = times or TimeColumn()
         self._has_header = header
 
     @property
@@ -214,7 +220,14 @@ class CsvRows:
             numbers.append(number)
         key = None if columns.key is None else self._identifier(row[columns.key], columns.key, "key")
         id = None if columns.id is None else self._identifier(row[columns.id], columns.id, "id")
-        return _Row(numbers, key, id)
+        time = None if columns.time is None else self._time(row[columns.time], columns.time)
+        return _Row(numbers, key, id, time)
+
+    def _time(self, field: str, index: int) -> int:
+        try:
+            return self._times.read(field)
+        except ValueError as problem:
+            self._refuse(f"the time in column {self._column(index)} {problem}", index)
 
     def _identifier(self, field: str, index: int, what: str) -> int | str:
         text = field.strip()
@@ -235,6 +248,7 @@ class CsvRows:
             np.ascontiguousarray(numbers[:, dim:]) if self.columns.y else None,
             None if self.columns.key is None else [row.key for row in rows],
             None if self.columns.id is None else [row.id for row in rows],
+            None if self.columns.time is None else np.array([row.time for row in rows], np.int64),
         )
 
     def _refuse_field(self, field: str, index: int) -> NoReturn:

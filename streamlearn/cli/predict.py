@@ -24,7 +24,16 @@ from streamlearn.cli.options import (
     Timeout,
     connect,
 )
-from streamlearn.cli.push import ColumnsOption, Delimiter, File, SkipHeader
+from streamlearn.cli.push import (
+    ColumnsOption,
+    Delimiter,
+    File,
+    SkipHeader,
+    TimeFormat,
+    TimeOption,
+    UtcOffset,
+    check_names,
+)
 
 if TYPE_CHECKING:
     from streamlearn_client import Outputs
@@ -47,6 +56,9 @@ def predict(
     model: ModelOption,
     columns: ColumnsOption = None,
     key: KeyOption = None,
+    time: TimeOption = None,
+    time_format: TimeFormat = None,
+    utc_offset: UtcOffset = 0.0,
     skip_header: SkipHeader = None,
     delimiter: Delimiter = ",",
     output: Output = None,
@@ -65,15 +77,19 @@ def predict(
 
     from streamlearn.cli.columns import ColumnOptions
     from streamlearn.cli.csvrows import CsvRows
+    from streamlearn.cli.times import TimeColumn
 
-    with CsvRows(file, ColumnOptions(columns, key=key), header=skip_header, delimiter=delimiter) as rows:
+    options, times = ColumnOptions(columns, key=key, time=time), TimeColumn(time_format, utc_offset)
+    with CsvRows(file, options, header=skip_header, delimiter=delimiter, times=times) as rows:
         batches = list(rows)
     if not batches:
         return
     x = np.concatenate([batch.x for batch in batches if batch.x is not None])
+    when = None if time is None else np.concatenate([batch.times for batch in batches])
     keys = None if key is None else [row_key for batch in batches for row_key in batch.keys or ()]
     with connect(endpoint, timeout, server_key, key_file) as client:
-        out = client.predict(model, x, keys)
+        check_names(rows, client.describe(model)["spec"].get("channels"), model)
+        out = client.predict(model, x, keys, times=when)
     _write(out, output, as_json)
 
 

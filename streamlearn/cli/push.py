@@ -40,6 +40,23 @@ SkipHeader = Annotated[
     bool | None,
     typer.Option("--skip-header/--no-header", help="whether line 1 is a header", show_default="detected"),
 ]
+TimeOption = Annotated[
+    str | None,
+    typer.Option("--time", metavar="COLUMN", help="column of the samples' times", show_default="arrival"),
+]
+TimeFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--time-format",
+        metavar="FORM",
+        help="form of the times: iso; seconds, milliseconds, microseconds or nanoseconds since 1970;"
+        " day-first, month-first; or a pattern such as %d.%m.%y",
+        show_default="detected",
+    ),
+]
+UtcOffset = Annotated[
+    float, typer.Option("--utc-offset", metavar="HOURS", help="zone of times without one: hours ahead of UTC")
+]
 Delimiter = Annotated[str, typer.Option(metavar="CHAR", help="field separator")]
 
 
@@ -66,6 +83,9 @@ def push(
             show_default="none",
         ),
     ] = None,
+    time: TimeOption = None,
+    time_format: TimeFormat = None,
+    utc_offset: UtcOffset = 0.0,
     late_targets: Annotated[
         bool, typer.Option("--targets", help="rows are late targets of earlier samples, matched by --id")
     ] = False,
@@ -87,6 +107,12 @@ def push(
     the reason. The rows before it are learned; continue after it with --from-line. Standard input is sent row
     by row.
 
+    If the model has names of channels, the columns of a file with a header must be these, in their order;
+    --columns selects them by name. Times are read in the usual forms; one that can be read in two ways is
+    refused:
+
+        streamlearn push flow.csv -m pump --columns flow,pressure --time timestamp
+
     Targets can arrive later than their samples if the samples have ids. If no target of a file has a sample,
     the exit code is 1:
 
@@ -98,15 +124,21 @@ def push(
     from streamlearn.cli.columns import ColumnOptions
     from streamlearn.cli.csvrows import CsvRows
     from streamlearn.cli.errors import BadData, BadUsage, NothingMatched
+    from streamlearn.cli.times import TimeColumn
     from streamlearn.errors import StreamlearnError
 
     if late_targets and (id is None or columns is not None):
         raise BadUsage("--targets needs --id and takes no --columns; select the columns of y with --target")
-    options = ColumnOptions(columns, target, key, id, late_targets)
+    if late_targets and time is not None:
+        raise BadUsage("--targets takes no --time: times belong to samples")
+    options = ColumnOptions(columns, target, key, id, late_targets, time)
+    times = TimeColumn(time_format, utc_offset)
     noun = "target" if late_targets else "sample"
     with (
         connect(endpoint, timeout, server_key, key_file) as client,
-        CsvRows(file, options, header=skip_header, delimiter=delimiter, from_line=from_line) as rows,
+        CsvRows(
+            file, options, header=skip_header, delimiter=delimiter, from_line=from_line, times=times
+        ) as rows,
     ):
         found = client.describe(model)
         stream = client.stream(model, ack=ack, timeout=timeout)
@@ -117,7 +149,9 @@ def push(
                         if number == 0:
                             _check_fit(rows, found, late_targets)
                         if batch.x is not None:
-                            stream.push_many(batch.x, batch.y, keys=batch.keys, ids=batch.ids)
+                            stream.push_many(
+                                batch.x, batch.y, keys=batch.keys, ids=batch.ids, times=batch.times
+                            )
                         elif batch.y is not None and batch.ids is not None:
                             stream.push_targets(batch.ids, batch.y, keys=batch.keys)
                         rows.lines.discard_before(stream.acknowledged - 1)
@@ -165,7 +199,7 @@ def _check_fit(rows: CsvRows, found: dict[str, Any], late_targets: bool) -> None
 
     names = f" ({', '.join(rows.header)})" if rows.header is not None else ""
     model, dim, targets = found["name"], found["dim"], found["target_dim"]
-    x, y, key, id = rows.columns
+    x, y, key, id, _ = rows.columns
     problem = None
     if not found["accepts_late_targets"] and (late_targets or id is not None):
         problem = f"{model} takes no late targets: remove --id and --targets"
@@ -178,13 +212,33 @@ def _check_fit(rows: CsvRows, found: dict[str, Any], late_targets: bool) -> None
             f"needs {targets} target columns: select them with" if targets else "takes no targets: remove"
         )
         problem = f"{model} {action} --target{names}"
-    elif len(x) != dim and not late_targets:
-        problem = (
-            f"{rows.name} has samples of {len(x)} values{names}, but {model} takes {dim}: select them with"
-            " --columns"
-        )
+    elif not late_targets:
+        check_names(rows, found["spec"].get("channels"), model)
+        if len(x) != dim:
+            problem = (
+                f"{rows.name} has samples of {len(x)} values{names}, but {model} takes {dim}: select them"
+                " with --columns"
+            )
     if problem is not None:
         raise BadData(problem, file=rows.name, columns=[len(x), len(y)], expected=[dim, targets])
+
+
+def check_names(rows: CsvRows, channels: list[str] | None, model: str) -> None:
+    """Raise ``BadData`` unless the selected columns have the names of the channels, if both have names."""
+    from streamlearn.cli.errors import BadData
+    from streamlearn_client.errors import BadShape
+    from streamlearn_client.protocol import check_channels
+
+    if rows.header is None:
+        return
+    try:
+        check_channels(
+            [rows.header[index] for index in rows.columns.x], channels, f"the columns of {rows.name}"
+        )
+    except BadShape as problem:
+        raise BadData(
+            f"{problem}: --columns {','.join(channels or ())}", file=rows.name, model=model, **problem.detail
+        ) from None
 
 
 def _add_position(error: BaseException, rows: CsvRows, stream: Stream, noun: str) -> None:

@@ -23,7 +23,7 @@ HEADER = ["time", "flow", "pressure", "7"]
     ],
 )
 def test_columns_are_names_numbers_and_ranges(columns, target, x, y):
-    assert select(ColumnOptions(columns, target), HEADER, 4) == (x, y, None, None)
+    assert select(ColumnOptions(columns, target), HEADER, 4) == (x, y, None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -66,11 +66,12 @@ def test_a_name_that_is_the_number_of_another_column_is_refused():
 @pytest.mark.parametrize(
     ("chosen", "found"),
     [
-        (ColumnOptions(key="time"), ((1, 2, 3), (), 0, None)),
-        (ColumnOptions(key="2", id="7", target="flow"), ((0, 2), (1,), 1, 3)),
-        (ColumnOptions("pressure", key="1", id="1"), ((2,), (), 0, 0)),
-        (ColumnOptions(id="time", late_targets=True), ((), (1, 2, 3), None, 0)),
-        (ColumnOptions(id="time", key="7", target="flow", late_targets=True), ((), (1,), 3, 0)),
+        (ColumnOptions(key="time"), ((1, 2, 3), (), 0, None, None)),
+        (ColumnOptions(key="2", id="7", target="flow"), ((0, 2), (1,), 1, 3, None)),
+        (ColumnOptions("pressure", key="1", id="1"), ((2,), (), 0, 0, None)),
+        (ColumnOptions(time="time", target="7"), ((1, 2), (3,), None, None, 0)),
+        (ColumnOptions(id="time", late_targets=True), ((), (1, 2, 3), None, 0, None)),
+        (ColumnOptions(id="time", key="7", target="flow", late_targets=True), ((), (1,), 3, 0, None)),
     ],
 )
 def test_keys_ids_and_late_targets(chosen, found):

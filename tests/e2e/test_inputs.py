@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import streamlearn as sl
+from streamlearn import cli
 from streamlearn_client import Client
 from streamlearn_client.errors import BadShape
 from streamlearn_client.outputs import Outputs
@@ -133,6 +135,36 @@ def test_features_with_the_times_of_the_sender(serve: Callable[..., DaemonProces
         answer = client.predict("m", X[:9], keys=KEYS[:9], times=TIMES[:9] + 10**12)
         same = expected.predict(X[:9], keys=KEYS[:9], times=TIMES[:9] + 10**12)
         assert answer.prediction.tobytes() == same.prediction.tobytes()
+
+
+def test_push_reads_times_and_names(serve: Callable[..., DaemonProcess], tmp_path: Path, capsys) -> None:
+    expected = sl.SOM(**CLOCKED, channels=["flow", "pressure"])
+    expected.learn(X, times=TIMES)
+    stamps = [f"{time}Z" for time in TIMES.astype("M8[ns]")]
+    table = pd.DataFrame({"timestamp": stamps, "flow": X[:, 0], "pressure": X[:, 1]})
+    good, swapped, wide = (tmp_path / f"{name}.csv" for name in ("good", "swapped", "wide"))
+    table.to_csv(good, index=False)
+    table[["timestamp", "pressure", "flow"]].to_csv(swapped, index=False)
+    table.assign(note=1.5).to_csv(wide, index=False)
+    daemon = serve()
+    daemon.ready()
+
+    def push(file: Path, *options: str, code: int = 0) -> str:
+        words = ["push", str(file), "-m", "m", "--time", "timestamp", *options, "-e", daemon.requests]
+        assert cli.main(words) == code
+        return capsys.readouterr().err
+
+    with Client(daemon.requests, timeout=SECONDS) as client:
+        client.create("m", "som", **CLOCKED, channels=["flow", "pressure"])
+        for wrong in (swapped, wide):
+            assert "the model has 'flow', 'pressure'" in push(wrong, code=11)
+        assert client.describe("m")["samples"] == 0
+        push(good)
+        assert client.describe("m")["state_hash"] == expected.state_hash()
+        for file in (swapped, wide):  # columns by name
+            push(file, "--columns", "flow,pressure")
+            expected.learn(X, times=TIMES)
+        assert client.describe("m")["state_hash"] == expected.state_hash()
 
 
 def test_names_of_channels_are_compared(serve: Callable[..., DaemonProcess]) -> None:
