@@ -2256,10 +2256,11 @@ class Malsburg(_Malsburg):
         """
 
 class RNN(_RNN):
-    """Recurrent network trained by truncated backpropagation through time (TBPTT).
+    """Forecasts of the next samples, or predictions of a target from a sample and all samples before it.
 
-    It forecasts the next samples, or predicts a target from a sample and all samples before it. Layers
-    of ``hidden`` units are followed by a linear read-out. Use it if the order of the samples matters.
+    By default it forecasts each channel by recursive least squares on recent values and the state of a
+    small GRU, mixed with the naive forecasts. With ``readout="adam"``, for other targets and for symbols,
+    it is a recurrent network trained by truncated backpropagation through time (TBPTT).
 
     Parameters
     ----------
@@ -2272,7 +2273,8 @@ class RNN(_RNN):
     readout : {"rls", "adam"} or None, default None
         How the read-out learns: 'rls', by recursive least squares on recent values and the state of
         a small GRU, mixed with the naive forecasts; 'adam', by backpropagation, together with the
-        cells and with the same optimizer. None: 'adam'.
+        cells and with the same optimizer. None: 'adam' if a parameter is given that only it has,
+        for example cell, symbols or another target; else 'rls'.
     tbptt : tuple[int, int], default (16, 16)
         (k₁, k₂) of truncated backpropagation through time: one update every k₁ samples, through the
         last k₂ ≥ k₁. Equal values are cheapest. Raise k₂ if the net must remember for longer than
@@ -2286,10 +2288,10 @@ class RNN(_RNN):
         the longest period of 45 to 96 samples. Range: 1 to 65,536.
     memory : float, default 1400.0
         Read-out 'rls': half-life of the pairs that it has learned, in samples. Shorten it if the
-        stream's dynamics change faster. Range: above 0.
+        stream's dynamics change faster. Range: at least 10.
     ridge : float, default 10.0
         Read-out 'rls': strength of the pull of its weights towards 0, where the read-out is
-        persistence. It fades with time. Range: above 0.
+        persistence. It fades with time. Range: at least 1e-06.
     error_clip : float or None, default 2.0
         Read-out 'rls': an error counts up to this many times its usual size. So forecasts tend
         towards the median and rare spikes teach little: intermittent demand is forecast near 0.
@@ -2438,6 +2440,10 @@ class RNN(_RNN):
 
     Notes
     -----
+    Read-out 'rls': set ``period`` if the stream has a season, and ``horizon`` for more than one step.
+    Nothing else is needed: it scales by itself. ``lower`` and ``upper`` are the bands of the forecasts.
+    Read-out 'adam':
+
     - cells: 'elman' h_t = tanh(W_x·x_t + W_h·h_{t−1} + b); 'lstm' and 'gru' with PyTorch's gates and
       names; 'rtu', complex linear units h_t = λ∘h_{t−1} + (1 − |λ|)∘B·x_t, λ = exp(e^ν(−1 + iφ))
     - training: every k₁ samples, one update on the mean loss of the last k₂ pairs of input and target.
@@ -2468,12 +2474,13 @@ class RNN(_RNN):
     >>> import numpy as np
     >>> import streamlearn as sl
     >>> wave = np.sin(np.arange(2000) / 5)[:, None]
+    >>> forecaster = sl.RNN(dim=1, horizon=3)
+    >>> forecaster.learn(wave).upper.shape
+    (2000, 3, 1)
     >>> net = sl.RNN(readout="adam", dim=1, hidden=8, seed=1)
     >>> out = net.learn(wave)
     >>> bool(out.error[-100:].mean() < 0.1 < out.error[1:100].mean())
     True
-    >>> net.forecast(3).shape
-    (3, 1)
     """
 
     def __init__(

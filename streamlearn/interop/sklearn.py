@@ -51,7 +51,10 @@ except ImportError as error:
 
 E = TypeVar("E", bound="_Learner")
 _OF_LABELS = "labels", "delay"  # of units: a clusterer is given no y
-_NOT_OF_A_REGRESSOR = "target", "outputs", "horizon", "delay", "residual", "keys", "symbols", "classes"
+_NOT_OF_A_REGRESSOR = (
+    *("target", "outputs", "horizon", "delay", "residual", "keys", "symbols", "classes"),
+    *("readout", *RNN.Spec.only_rls),
+)
 
 
 def _parameters_of(model: type[Model], *without: str, **defaults: Any) -> Callable[[type[E]], type[E]]:
@@ -314,7 +317,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         return tags
 
 
-@_parameters_of(RNN, *_NOT_OF_A_REGRESSOR, readout="adam", hidden=32, scale="standard")
+@_parameters_of(RNN, *_NOT_OF_A_REGRESSOR, hidden=32, scale="standard")
 class RNNRegressor(RegressorMixin, _Learner):
     """``sl.RNN`` with a given target, as a scikit-learn regressor.
 

@@ -124,7 +124,10 @@ EXCLUDED_PARAMETERS = {
     SOMClusterer: {"dim", "labels", "delay"},
     CompetitiveClusterer: {"dim", "labels", "delay"},
     GrowingNeuralGasClusterer: {"dim"},
-    RNNRegressor: set("dim target outputs horizon delay residual keys symbols classes".split()),
+    RNNRegressor: {
+        *("dim target outputs horizon delay residual keys symbols classes".split()),
+        *("readout period lags memory ridge error_clip coverage".split()),  # of forecasts
+    },
 }
 
 

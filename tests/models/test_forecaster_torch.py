@@ -25,7 +25,7 @@ def gru(parameters: dict[str, np.ndarray]) -> torch.nn.GRU:
 
 def test_an_update_is_autograds_gradient_through_the_read_out():
     net = sl.RNN(readout="rls", dim=1, horizon=HORIZON, hidden=HIDDEN, lags=LAGS, seed=3)
-    layout, matrices = forecaster_sizes.layout(HIDDEN)
+    layout, matrices = forecaster_sizes.layout(net.spec)
     blocks = state_dict.parameter_blocks(layout, matrices)
     x = daily(700, seed=3)
     updates = K1 * 100 + HORIZON  # samples that complete K1·100 pairs
@@ -42,7 +42,7 @@ def test_an_update_is_autograds_gradient_through_the_read_out():
     # The newest pair: its gradient from its targets, with W of before
     origin = updates - 1 - HORIZON
     row = origin % HORIZON
-    anchor, scale, _ = before["stream.origins"][0, 0, row]
+    anchor, scale, *_ = before["stream.origins"][0, 0, row]
     z, W = before["stream.features"][0, 0, row], before["readout.weights"][0]
     read_out = torch.tensor(W)
     state_before = torch.tensor(z[-HIDDEN:], requires_grad=True)

@@ -48,9 +48,9 @@ def test_a_mistake_is_told_as_it_was_written(mistake):
 
 def test_all_parameters_are_named():
     with pytest.raises(BadSpec) as caught:
-        sl.RNN(readout="adam", dim=1, units=8)
+        sl.RNN(readout="adam", units=8)
     missing, unknown = (each["message"] for each in caught.value.detail["errors"])
-    assert missing == "hidden is missing"
+    assert missing == "dim is missing"
     assert unknown.endswith(f"known: {', '.join(sl.RNN.Spec.model_fields)}")
 
 

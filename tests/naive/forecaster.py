@@ -22,7 +22,7 @@ class Forecaster:
         self.P = np.eye(self.features) / ridge
         self.sigma = np.zeros(horizon)
         self.pairs = 0
-        experts = 2 + 2 * len(periods)
+        experts = 3 + 3 * len(periods)
         self.losses = np.zeros((horizon, experts))
         self.losses[:, -1] = 30.0
         self.mix = np.full((horizon, experts), 1 / experts)
@@ -34,6 +34,7 @@ class Forecaster:
         self.z, self.scale, self.anchor = [], [], []
         self.experts, self.forecasts, self.half = [], [], []
         self.changes, self.change, self.mean_change, self.level, self.count = 0, 0.0, 0.0, 0.0, 0
+        self.step, self.square = 0.0, 0.0
 
     def learn(self, value):
         """Learn a value (NaN: missing). Return forecasts and half widths of the bands that it leads to."""
@@ -74,11 +75,14 @@ class Forecaster:
             self.count += 1
             self.level += (value - self.level) / self.count
             if self.count > 1:
-                change = abs(value - self.values[-1])
+                step = value - self.values[-1]
+                change = abs(step)
                 self.changes += 1
                 self.mean_change += (change - self.mean_change) / self.changes
                 gain = max(1 - 0.5 ** (1 / 500), 1 / self.changes)
                 self.change += gain * (change - self.change)
+                self.step += gain * (step - self.step)
+                self.square += gain * (step**2 - self.square)
         self.values.append(value)
         self.known.append(known)
 
@@ -128,14 +132,20 @@ class Forecaster:
 
     def _naive(self, t, h):
         last = self.values[t]
-        found = [last]
+        uncertain = self.square / max(
+            min(self.changes, 1 / (1 - 0.5 ** (1 / 500))), 1
+        )  # of the mean, squared
+        drift = self.step * max(0.0, 1 - uncertain / self.step**2) if self.step else 0.0
+        found = [last, last + h * drift]
         for m in self.periods:
             source = t + h - m * -(-h // m)
             if source < 0:
-                found += [last, last]
+                found += [last, last, last]
             else:
                 found += [self.values[source]]
                 found += [last + self.values[source] - self.values[t - m] if t >= m else self.values[source]]
+                three = [self.values[source - k * m] for k in range(3 if source >= 2 * m else 1)]
+                found += [np.median(three)]
         return found
 
     def _half_width(self, h):

@@ -21,6 +21,7 @@ from .records import (
     BAND_GAIN,
     CLIP,
     DECAY,
+    DRIFT,
     FEATURES,
     FORGETTING,
     HALF_WIDTH,
@@ -179,6 +180,7 @@ def forecast(rule, arrays, networks, slot, c, number, t, change, extra, scratch,
     last, level = value_of(channel, number), channel.statistics[LEVEL]
     scale = features.scale_of(channel.statistics) if seen else 0.0
     origin[SCALE] = scale
+    origin[DRIFT] = features.drift_of(rule, channel.statistics)
     origin[ANCHOR] = last if rule.sizes[RESIDUAL] == 1 else level
     if scale > 0.0:
         features.write_features(rule, channel, number, scale, extra, z)

@@ -1,8 +1,10 @@
-"""The forecasts that are mixed: persistence, for each season m two naive ones, and last the read-out.
+"""The forecasts that are mixed: two naive ones, for each season m three more, and last the read-out.
 
-    x_t                             persistence
-    x_{t+h−m}                       seasonal naive
-    x_t + x_{t+h−m} − x_{t−m}       seasonal naive, moved by the change since the season before
+    x_t                                         persistence
+    x_t + h·d                                   persistence with the drift d, see ``features.py``
+    x_{t+h−m}                                   seasonal naive
+    x_t + x_{t+h−m} − x_{t−m}                   seasonal naive, moved by the change since the season before
+    median of x_{t+h−m}, x_{t+h−2m}, x_{t+h−3m} seasonal naive that one bad season does not change
 
 Where h > m, the newest whole season before t + h takes the place of x_{t+h−m}.
 """
@@ -11,7 +13,11 @@ from __future__ import annotations
 
 from ..compiler import device
 from .features import one_season_before
-from .records import value_of
+from .records import DRIFT, value_of
+
+GENERAL = 2  # naive forecasts without a season
+PER_SEASON = 3  # naive forecasts
+SEASONS = 3  # that the naive forecasts read
 
 
 @device
@@ -20,11 +26,18 @@ def naive_forecast(channel, periods, number, h, q):
     last = value_of(channel, number)
     if q == 0:
         return last
-    period = periods[(q - 1) // 2]
+    if q == 1:
+        return last + h * channel.origins[number % channel.origins.shape[0], DRIFT]
+    period, first = periods[(q - GENERAL) // PER_SEASON], channel.first[0]
     season_ago = one_season_before(number, h, period)
-    if season_ago < channel.first[0]:
+    if season_ago < first:
         return last
     seasonal = value_of(channel, season_ago)
-    if q % 2 == 1 or number - period < channel.first[0]:
-        return seasonal
-    return last + seasonal - value_of(channel, number - period)
+    which = (q - GENERAL) % PER_SEASON
+    if which == 1 and number - period >= first:
+        return last + seasonal - value_of(channel, number - period)
+    if which == 2 and season_ago - 2 * period >= first:
+        earlier, earliest = value_of(channel, season_ago - period), value_of(channel, season_ago - 2 * period)
+        low, high = min(seasonal, earlier), max(seasonal, earlier)
+        return max(low, min(high, earliest))
+    return seasonal

@@ -23,7 +23,9 @@ from .records import (
     LAGS,
     LEVEL,
     MEAN_CHANGE,
+    MEAN_STEP,
     SCALE_GAIN,
+    SQUARE,
     VALUES,
     value_of,
 )
@@ -43,12 +45,22 @@ def update_statistics(rule, statistics, value, change):
         statistics[MEAN_CHANGE] += share * (abs(change) - statistics[MEAN_CHANGE])
         gain = max(rule.constants[SCALE_GAIN], share)  # a plain mean at first
         statistics[CHANGE] += gain * (abs(change) - statistics[CHANGE])
+        statistics[MEAN_STEP] += gain * (change - statistics[MEAN_STEP])
+        statistics[SQUARE] += gain * (change * change - statistics[SQUARE])
 
 
 @device
 def scale_of(statistics):
     """s of a channel; 0 while all values were equal."""
     return max(statistics[CHANGE], _LEAST_SCALE * statistics[MEAN_CHANGE])
+
+
+@device
+def drift_of(rule, statistics):
+    """The mean change per sample, drawn towards 0 by its uncertainty: d·max(0, 1 − mean square/(n d²))."""
+    step, count = statistics[MEAN_STEP], min(statistics[CHANGES], 1.0 / rule.constants[SCALE_GAIN])
+    power = count * step * step
+    return step * (1.0 - statistics[SQUARE] / power) if power > statistics[SQUARE] else 0.0
 
 
 @device

@@ -121,9 +121,9 @@ def learn(
     position,  # (slots,): number of the next sample
     history,  # (slots, channels, depth)
     first,  # (slots, channels, 1)
-    statistics,  # (slots, channels, 5)
+    statistics,  # (slots, channels, 7)
     feature_rows,  # (slots, channels, horizon, features)
-    origins,  # (slots, channels, horizon, 3)
+    origins,  # (slots, channels, horizon, 4)
     forecasts,  # (slots, channels, horizon, 3, horizon)
     # The GRUs: see state_net.py
     layout,  # (16,)

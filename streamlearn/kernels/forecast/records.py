@@ -35,13 +35,13 @@ BAND_GAIN = 6  # η of the bands
 RATE = 7  # of Adam, for the GRU
 MIX_DECAY = 8  # of the losses of the mix, per sample
 
-# statistics, float64 (slots, channels, 5): of the changes: their number, their recent mean and their mean;
-# of the values: their number and their mean
-CHANGES, CHANGE, MEAN_CHANGE, VALUES, LEVEL = range(5)
+# statistics, float64 (slots, channels, 7). Of the changes: their number, recent mean of their sizes, mean of
+# all sizes, recent mean, recent mean square. Of the values: their number and their mean
+CHANGES, CHANGE, MEAN_CHANGE, MEAN_STEP, SQUARE, VALUES, LEVEL = range(7)
 
-# origins, float64 (slots, channels, horizon, 3): of a sample: the value that its forecast is relative to, the
-# scale, and 1 if the sample has a value
-ANCHOR, SCALE, HAS_VALUE = range(3)
+# origins, float64 (slots, channels, horizon, 4). Of a sample: the value that its forecast is relative to, the
+# scale, 1 if the sample has a value, and the drift
+ANCHOR, SCALE, HAS_VALUE, DRIFT = range(4)
 
 # forecasts, float32 (slots, channels, horizon, 3, horizon): of a sample: of the read-out; mixed; half the
 # width of the band, NaN while there is none
@@ -92,9 +92,9 @@ class Channel(NamedTuple):
 
     history: Any  # (depth,): missing values are replaced by their forecast
     first: Any  # (1,): number of the first value; NONE before it
-    statistics: Any  # (5,)
+    statistics: Any  # (7,)
     features: Any  # z: (horizon, features)
-    origins: Any  # (horizon, 3)
+    origins: Any  # (horizon, 4)
     forecasts: Any  # (horizon, 3, horizon)
 
 

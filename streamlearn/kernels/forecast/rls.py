@@ -26,6 +26,7 @@ from .records import LEARNED, RESTARTS
 _UNCUT_PAIRS = 50  # pairs whose errors are not cut
 _ERROR_GAIN = 0.002  # of σ, per pair
 _LARGEST_ERROR = 6.0  # an error counts in σ up to this many times σ
+_TINY = 1e-300  # ∞ times 0 is NaN
 _FULL = 1.0 - 1e-9  # of the trace at the start, whose sum is rounded
 SMALLEST_ERROR = 0.02  # lower bound of κσ, in units of s: else σ = 0 would stay for ever
 
@@ -53,7 +54,7 @@ def cut_errors(read_out, clip, errors, cut):
             continue
         gain, largest = max(1.0 / (pairs + 1), _ERROR_GAIN), math.inf
         if pairs >= _UNCUT_PAIRS:
-            limit = max(clip * sizes[h], SMALLEST_ERROR)
+            limit = max(clip * max(sizes[h], _TINY), SMALLEST_ERROR)
             largest = max(_LARGEST_ERROR * sizes[h], SMALLEST_ERROR)
         cut[h] = min(max(errors[h], -limit), limit)
         weight += limit / size if size > limit else 1.0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.forecast import bands
+from ...kernels.forecast import bands, experts
 from ...kernels.recurrent import memory_layout as memory
 from ...kernels.simd.lanes import WIDTH
 from ..row_cost import EXPONENTIAL, SCALAR, SCALING, Cost
@@ -46,8 +46,9 @@ def sizes(spec: RNNSpec) -> Sizes:
     seasonal = horizon * sum(period > lags for period in spec.period)
     extra = spec.inputs - spec.dim
     features = 1 + (lags - 1) + 1 + seasonal + extra + spec.units
-    depth = max(lags, longest + horizon) + 1
-    return Sizes(horizon, lags, features, 2 + 2 * len(spec.period), depth, spec.units, extra)
+    mixed = experts.GENERAL + experts.PER_SEASON * len(spec.period) + 1
+    depth = max(lags, experts.SEASONS * longest + horizon) + 1
+    return Sizes(horizon, lags, features, mixed, depth, spec.units, extra)
 
 
 def layout(spec: RNNSpec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -80,9 +81,9 @@ def shapes(spec: RNNSpec) -> dict[str, tuple[type[Any], tuple[int, ...]]]:
         "stream.position": (np.int64, (streams,)),
         "stream.history": (np.float64, (*every, own.depth)),
         "stream.first": (np.int64, (*every, 1)),
-        "stream.statistics": (np.float64, (*every, 5)),
+        "stream.statistics": (np.float64, (*every, 7)),
         "stream.features": (np.float64, (*every, own.horizon, own.features)),
-        "stream.origins": (np.float64, (*every, own.horizon, 3)),
+        "stream.origins": (np.float64, (*every, own.horizon, 4)),
         "stream.forecasts": (np.float32, (*every, own.horizon, 3, own.horizon)),
     }
 

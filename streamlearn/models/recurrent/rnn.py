@@ -32,13 +32,18 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class RNN(Recurrent):
-    """Recurrent network trained by truncated backpropagation through time (TBPTT).
+    """Forecasts of the next samples, or predictions of a target from a sample and all samples before it.
 
-    It forecasts the next samples, or predicts a target from a sample and all samples before it. Layers
-    of ``hidden`` units are followed by a linear read-out. Use it if the order of the samples matters.
+    By default it forecasts each channel by recursive least squares on recent values and the state of a
+    small GRU, mixed with the naive forecasts. With ``readout="adam"``, for other targets and for symbols,
+    it is a recurrent network trained by truncated backpropagation through time (TBPTT).
 
     Notes
     -----
+    Read-out 'rls': set ``period`` if the stream has a season, and ``horizon`` for more than one step.
+    Nothing else is needed: it scales by itself. ``lower`` and ``upper`` are the bands of the forecasts.
+    Read-out 'adam':
+
     - cells: 'elman' h_t = tanh(W_x·x_t + W_h·h_{t−1} + b); 'lstm' and 'gru' with PyTorch's gates and
       names; 'rtu', complex linear units h_t = λ∘h_{t−1} + (1 − |λ|)∘B·x_t, λ = exp(e^ν(−1 + iφ))
     - training: every k₁ samples, one update on the mean loss of the last k₂ pairs of input and target.
@@ -69,21 +74,19 @@ class RNN(Recurrent):
     >>> import numpy as np
     >>> import streamlearn as sl
     >>> wave = np.sin(np.arange(2000) / 5)[:, None]
+    >>> forecaster = sl.RNN(dim=1, horizon=3)
+    >>> forecaster.learn(wave).upper.shape
+    (2000, 3, 1)
     >>> net = sl.RNN(readout="adam", dim=1, hidden=8, seed=1)
     >>> out = net.learn(wave)
     >>> bool(out.error[-100:].mean() < 0.1 < out.error[1:100].mean())
     True
-    >>> net.forecast(3).shape
-    (3, 1)
     """
 
     kind: ClassVar[str] = "rnn"
-    may_hold_nan: ClassVar[tuple[str, ...]] = (
-        "last_values",
-        "predictions",
-    )  # missing values; a forecast that was not made
+    may_hold_nan: ClassVar[tuple[str, ...]] = ("last_values", "predictions")
     may_hold_inf: ClassVar[tuple[str, ...]] = ("predictions",)  # a forecast may overflow float32
-    Spec: ClassVar[type[base.Spec]] = RNNSpec
+    Spec: ClassVar[type[RNNSpec]] = RNNSpec
     plain = MappingProxyType({"readout": "adam"})
     outputs_class = RNNOutputs
     spec: RNNSpec
@@ -98,8 +101,7 @@ class RNN(Recurrent):
 
     def __new__(cls, /, **parameters: Any) -> Self:
         """Return an instance of the subclass that the read-out needs, as ``pathlib.Path`` does."""
-        spec = cls.valid_spec(parameters)
-        chosen = cls._by_readout["rls"] if spec.least_squares else cls
+        chosen = cls._by_readout["rls"] if cls.valid_spec(parameters).least_squares else cls
         return typing.cast("Self", super().__new__(chosen))
 
     def __init__(self, /, **parameters: Any) -> None:
@@ -445,5 +447,4 @@ MAX_GENERATED = 1 << 28  # numbers of one forecast or sample
 _ONE, _UNUSED = np.float32(1), np.zeros(1, np.uint64)
 _NO_TARGETS = np.empty((0, 1), np.float32)
 
-# The subclass registers itself. It is imported last, because it needs this module.
-from . import least_squares  # noqa: E402, F401
+from . import least_squares  # noqa: E402, F401 (registers itself, and needs this module)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -27,18 +29,7 @@ class RNNSpec(RecurrentSpec):
     """Parameters of ``RNN``."""
 
     only_adam: ClassVar[tuple[str, ...]] = (
-        *(
-            "scale",
-            "cell",
-            "layers",
-            "bias",
-            "head_bias",
-            "optimizer",
-            "learning_rate",
-            "loss",
-            "target",
-            "delay",
-        ),
+        *("cell", "layers", "bias", "head_bias", "optimizer", "learning_rate", "loss", "target", "delay"),
         *("outputs", "symbols", "classes", "clip", "tbptt", "record_lags"),
     )
     only_rls: ClassVar[tuple[str, ...]] = ("period", "lags", "memory", "ridge", "error_clip", "coverage")
@@ -57,7 +48,8 @@ class RNNSpec(RecurrentSpec):
         description=(
             "How the read-out learns: 'rls', by recursive least squares on recent values and the state of "
             "a small GRU, mixed with the naive forecasts; 'adam', by backpropagation, together with the "
-            "cells and with the same optimizer. None: 'adam'."
+            "cells and with the same optimizer. None: 'adam' if a parameter is given that only it "
+            "has, for example cell, symbols or another target; else 'rls'."
         ),
     )
     tbptt: tuple[Steps, Steps] = Field(
@@ -84,14 +76,14 @@ class RNNSpec(RecurrentSpec):
             "longest period of 45 to 96 samples."
         ),
     )
-    memory: Positive = Field(
+    memory: Annotated[float, Field(ge=10, le=1e12)] = Field(
         1400.0,
         description=(
             "Read-out 'rls': half-life of the pairs that it has learned, in samples. Shorten it if the "
             "stream's dynamics change faster."
         ),
     )
-    ridge: Positive = Field(
+    ridge: Annotated[float, Field(ge=1e-6, le=1e9)] = Field(
         10.0,
         description=(
             "Read-out 'rls': strength of the pull of its weights towards 0, where the read-out is "
@@ -181,8 +173,7 @@ class RNNSpec(RecurrentSpec):
     def _check_readout(self) -> None:
         """Raise ValueError for a parameter that the read-out does not have."""
         own, other = ("rls", "adam") if self.least_squares else ("adam", "rls")
-        names = self.only_adam if self.least_squares else self.only_rls
-        given = [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
+        given = self._set(("scale", *self.only_adam) if self.least_squares else self.only_rls)
         if given:
             raise ValueError(
                 f"readout={own!r} has no {' and no '.join(given)}: remove"
@@ -269,10 +260,15 @@ class RNNSpec(RecurrentSpec):
             Cost(updates * costs.update(layout), names, learning=True),
         ]
 
-    @property
+    @cached_property
     def least_squares(self) -> bool:
         """Whether the read-out learns by recursive least squares."""
-        return self.readout == "rls"
+        return self.readout == "rls" or (self.readout is None and not self._set(self.only_adam))
+
+    def _set(self, names: Iterable[str]) -> list[str]:
+        """Return those of the parameters that differ from their defaults."""
+        fields = type(self).model_fields
+        return [name for name in names if getattr(self, name) != fields[name].default]
 
     @property
     def units(self) -> int:
