@@ -1,0 +1,33 @@
+"""The channel of an injected fault comes first: a small part of ``benchmarks/quality/explain.py``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import streamlearn as sl
+from benchmarks.quality import explain
+
+LEARNED, FAULTY = 12_000, 300
+
+
+@pytest.mark.parametrize("name", ["hard competition, 32 units", "growing neural gas", "gru"])
+def test_the_channel_of_a_fault_comes_first(name: str) -> None:
+    kind, spec = explain.MODELS[name]
+    random = np.random.default_rng(1)
+    samples = explain.machine(random, LEARNED + FAULTY)
+    model = kind(seed=1, **spec)
+    model.learn(samples[:LEARNED])
+    cases = list(explain.cases(samples[LEARNED:], random))
+    assert len(cases) == explain.CHANNELS * len(explain.FAULTS)
+    missed = [case.fault for case in cases if not explain.ranks_first(model, case)]
+    assert len(missed) <= 0.05 * len(cases), missed
+
+
+def test_a_healthy_stream_blames_no_channel() -> None:
+    """Without a fault the largest mean share is not far from the others: the ranking is not a constant."""
+    samples = explain.machine(np.random.default_rng(2), LEARNED + FAULTY)
+    model = sl.Competitive(dim=explain.CHANNELS, units=32, init="samples", scale="standard", seed=1)
+    model.learn(samples[:LEARNED])
+    shares = model.explain(samples[LEARNED:]).contribution.mean(axis=0)
+    assert shares.max() < 0.35
