@@ -115,6 +115,7 @@ def documented_outputs(model: Model, learned: bool) -> dict[str, tuple[str, str]
         "upper": getattr(spec, "least_squares", False),
         "time": learned and model.uses_time and not model.has_lookahead,
         **dict.fromkeys(("alarm", "evidence", "fault"), learned and spec.alarm is not None),
+        "contribution": learned and model.explains_learning,
         "drift": learned and spec.drift,
         "frozen": learned and (spec.on_drift or spec.freeze_missing is not None),
     }
