@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -43,6 +43,10 @@ Output = Annotated[
     typer.Option("--output", "-o", metavar="FILE", help="output file", show_default="standard output"),
 ]
 JsonLines = Annotated[bool, typer.Option("--json", help="write one JSON object per line instead of CSV")]
+
+
+_OF_CHANNELS = ("prediction", "forecast", "lower", "upper", "expected", "contribution")
+"""Outputs whose last axis may be the channels."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -88,9 +92,10 @@ def predict(
     when = None if time is None else np.concatenate([batch.times for batch in batches])
     keys = None if key is None else [row_key for batch in batches for row_key in batch.keys or ()]
     with connect(endpoint, timeout, server_key, key_file) as client:
-        check_names(rows, client.describe(model)["spec"].get("channels"), model)
+        channels = client.describe(model)["spec"].get("channels")
+        check_names(rows, channels, model)
         out = client.predict(model, x, keys, times=when)
-    _write(out, output, as_json)
+    _write(out, output, as_json, channels)
 
 
 def forecast(
@@ -112,7 +117,8 @@ def forecast(
 
     with connect(endpoint, timeout, server_key, key_file) as client:
         ahead = client.forecast(name, steps, None if key is None else parse_identifier(key))
-    _write(Outputs(forecast=ahead), output, as_json)
+        channels = client.describe(name)["spec"].get("channels")
+    _write(Outputs(forecast=ahead), output, as_json, channels)
 
 
 def sample(
@@ -141,8 +147,8 @@ def sample(
     _write(Outputs(symbol=drawn), output, as_json)
 
 
-def _write(out: Outputs, output: Path | None, as_json: bool) -> None:
-    names, values = flatten(out)
+def _write(out: Outputs, output: Path | None, as_json: bool, channels: Sequence[str] | None = None) -> None:
+    names, values = flatten(out, channels)
     with _writable(output) as to:
         if as_json:
             to.writelines(
@@ -154,17 +160,19 @@ def _write(out: Outputs, output: Path | None, as_json: bool) -> None:
             writer.writerows(zip(*values, strict=True))
 
 
-def flatten(out: Outputs) -> tuple[list[str], list[list[Any]]]:
-    """Return the names and values of scalar columns.
+def flatten(out: Outputs, channels: Sequence[str] | None = None) -> tuple[list[str], list[list[Any]]]:
+    """Return the names and values of scalar columns. ``channels``: the names of the model's channels.
 
     ``coords`` (n, 2) becomes ``coords_0`` and ``coords_1``; ``prediction`` (n, horizon, dim) becomes
-    ``prediction_0_0`` (step, channel) and so on. NaN becomes ``None``. A number has the fewest digits that
-    identify its float32.
+    ``prediction_0_0`` (step, channel) and so on, or ``prediction_0_flow`` if channels have names. NaN becomes
+    ``None``. A number has the fewest digits that identify its float32.
     """
     names: list[str] = []
     values: list[list[Any]] = []
     for name, array in out.arrays.items():
-        indices = list(product(*map(range, array.shape[1:])))
+        indices: list[tuple[int | str, ...]] = list(product(*map(range, array.shape[1:])))
+        if channels and name in _OF_CHANNELS and array.shape[-1:] == (len(channels),):
+            indices = [(*index[:-1], channels[int(index[-1])]) for index in indices]
         for index, column in zip(indices, array.reshape(len(array), len(indices)).T, strict=True):
             names.append("_".join(map(str, (name, *index))))
             if column.dtype.kind == "f":

@@ -288,7 +288,7 @@ class HostedModel:
         limit = self.slice_rows if not self.suspects else self._rows_before_suspects(last)
         stop = min(last.rows, begin + limit)
         parts, rows = [part(batch, begin, stop)], stop - begin
-        sizes, arrivals = [(last.lsn, rows)], [(last.time, rows)]
+        sizes, arrived, counts = [(last.lsn, rows)], [last.time], [rows]
         if begin == 0 and stop == last.rows:
             for record, next_batch in islice(self._queue, 1, None):
                 if next_batch is None or record.kind is not kind or rows + record.rows > limit:
@@ -300,7 +300,8 @@ class HostedModel:
                 parts.append(next_batch)
                 rows += record.rows
                 sizes.append((record.lsn, record.rows))
-                arrivals.append((record.time, record.rows))
+                arrived.append(record.time)
+                counts.append(record.rows)
                 last = record
         first = self.model.samples
         watch.enter(self.create_lsn, Place(first_lsn, begin, last.lsn, rows))
@@ -313,7 +314,7 @@ class HostedModel:
             self._count_matches(sizes, outputs)
         self.learned += done
         self.backlog_rows -= done
-        origin, late = Origin(rows_of_slice, arrivals, first), None
+        origin, late = Origin(rows_of_slice, arrived, counts, first), None
         if self._waiting_rows is not None and kind is RecordKind.LEARN:
             late = self._waiting_rows.take(origin, done, outputs.arrays["sample"])
         last = self._advance(done, len(sizes))

@@ -25,12 +25,13 @@ UNKNOWN = NO_TIME
 class Origin(NamedTuple):
     """The rows of one slice.
 
-    ``arrivals``: the arrival time of each record and the number of its rows. ``first`` is the number of the
-    first sample.
+    ``arrived`` is the arrival time of each record, ``counts`` the number of its rows. ``first`` is the number
+    of the first sample.
     """
 
     batch: Batch | Targets
-    arrivals: Sequence[tuple[int, int]]
+    arrived: Sequence[int]
+    counts: Sequence[int]
     first: int
 
     def columns(self, rows: int) -> Columns:
@@ -44,10 +45,9 @@ class Origin(NamedTuple):
             found["id"] = ids[:rows]
         times = None if isinstance(batch, Targets) else batch.times
         if times is None:
-            arrived, counts = np.array(self.arrivals).T
-            times = np.repeat(arrived, counts)
+            times = np.repeat(np.array(self.arrived, np.int64), self.counts)
         found["time"] = times[:rows]
-        return {name: np.ascontiguousarray(column) for name, column in found.items()}
+        return found
 
 
 class WaitingRows:

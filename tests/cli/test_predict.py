@@ -38,3 +38,13 @@ def test_a_forecast_of_several_steps_is_told_by_step_and_channel():
         "prediction_1_1": [4.4],
         "present": [2],
     }
+
+
+def test_channels_with_names():
+    prediction = np.arange(4, dtype=np.float32).reshape(1, 2, 2)
+    out = Outputs(prediction=prediction, coords=np.array([[1, 2]], np.int32))
+    names, columns = flatten(out, ["flow", "level"])
+    flat = ["prediction_0_flow", "prediction_0_level", "prediction_1_flow", "prediction_1_level"]
+    assert names == [*flat, "coords_0", "coords_1"]
+    assert columns == [[0.0], [1.0], [2.0], [3.0], [1], [2]]
+    assert flatten(Outputs(prediction=prediction[0, :, :1]), ["flow", "level"])[0] == ["prediction_0"]

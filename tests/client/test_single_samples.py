@@ -63,6 +63,47 @@ def test_samples_one_by_one_between_batches_keep_their_order(client, pump, seed)
     assert np.array_equal(pump.rows, rows)
 
 
+TIMES = np.arange(300) * 10**9 + 1_700_000_000_000_000_000
+
+
+def times_of(pump) -> list[int | None]:
+    """The time of each row; None for rows without one."""
+    found: list[int | None] = []
+    for batch in pump.batches:
+        found += [None] * batch.rows if batch.times is None else batch.times.tolist()
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_samples_with_and_without_times_keep_them(daemon, client, pump, until, seed):
+    """Times that are integers take the short way of a single sample; all others are converted."""
+    print("seed", seed)
+    rng, rows = random.Random(seed), numbered(0, 300)
+    expected: list[int | None] = []
+    with (
+        client.stream("pump", batch=7, window=3, interval=1000) as stream,
+        client.firehose("pump") as firehose,
+    ):
+        for i, time in enumerate(TIMES.tolist()):
+            form = rng.randrange(5)
+            given = [None, time, np.datetime64(time, "ns"), np.int64(time), time][form]
+            expected.append(None if form == 0 else time)
+            if form == 4:
+                stream.push_many(rows[i : i + 1], times=[time])
+            else:
+                stream.push(rows[i], times=given)
+        stream.flush()
+        assert times_of(pump) == expected
+        assert np.array_equal(pump.rows, rows)
+        for time in (TIMES[0].item(), None, np.datetime64(5, "ns"), -7):
+            firehose.push(rows[0], times=time)
+        until(lambda: len(times_of(pump)) == 304)
+    assert times_of(pump)[300:] == [TIMES[0], None, 5, -7]
+    for push in (stream.push, firehose.push):
+        with pytest.raises(BadValue, match="times"):
+            push(rows[0], times=-(2**63))
+
+
 def test_single_samples_of_a_firehose(daemon, client, pump, until):
     """A float32 vector is sent as it is. Anything else, also between two of them, is converted first."""
     x = np.arange(16, dtype="<f4").reshape(8, 2)[:, ::-1]  # not contiguous

@@ -7,18 +7,28 @@ user's thread at any point. So rows are added by a single operation, which happe
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from streamlearn_client.protocol import Learn
 from streamlearn_client.protocol.samples import F4
 
-__all__ = ["Backlog"]
+__all__ = ["Backlog", "Rows", "TimedSample"]
 
-Piece: TypeAlias = tuple[int, float, Learn | bytes]
-"""Rows that were added together: the number of rows that were added up to and with them, the time, and the
-rows. The bytes are those of one sample without targets, key, id and time."""
+
+class TimedSample(NamedTuple):
+    """One sample with a time, without targets, key and id."""
+
+    values: bytes
+    time: int
+
+
+Rows: TypeAlias = Learn | bytes | TimedSample
+"""Rows that were added together. The bytes are those of one sample without targets, key, id and time."""
+
+Piece: TypeAlias = tuple[int, float, Rows]
+"""The number of rows that were added up to and with these rows, the time of that, and the rows."""
 
 
 class Backlog:
@@ -45,7 +55,7 @@ class Backlog:
         """Time at which the oldest row was added."""
         return self._pieces[0][1]
 
-    def add(self, rows: Learn | bytes, end: int, now: float) -> None:
+    def add(self, rows: Rows, end: int, now: float) -> None:
         """Add rows, after which ``end`` rows were added. Their arrays must not change afterwards."""
         self._pieces.append((end, now, rows))
 
@@ -55,10 +65,10 @@ class Backlog:
         count = 0
         while self._pieces and count < size:
             end, _, rows = self._pieces[0]
-            if isinstance(rows, bytes):
-                if parts and _layout(parts[0]) != X_ONLY:
+            if not isinstance(rows, Learn):
+                if parts and _layout(parts[0]) != (X_ONLY if isinstance(rows, bytes) else X_AND_TIMES):
                     break
-                part = self._take_samples(size - count)
+                part = self._take_samples(type(rows), size - count)
                 parts.append(part)
                 count += part.rows
                 continue
@@ -74,18 +84,23 @@ class Backlog:
             self.taken += taken
         return parts[0] if len(parts) == 1 else _joined(parts)
 
-    def _take_samples(self, size: int) -> Learn:
-        """Remove and return at most ``size`` samples that were added one by one."""
-        samples: list[bytes] = []
+    def _take_samples(self, kind: type, size: int) -> Learn:
+        """Remove and return at most ``size`` samples that were added one by one as objects of one kind."""
+        samples: list[Any] = []
         pieces = self._pieces
         while pieces and len(samples) < size:
             rows = pieces[0][2]
-            if not isinstance(rows, bytes):
+            if type(rows) is not kind:
                 break
             samples.append(rows)
             pieces.popleft()
         self.taken += len(samples)
-        return Learn(self._model, np.frombuffer(b"".join(samples), F4).reshape(len(samples), -1))
+        times = None
+        if kind is TimedSample:
+            times = np.array([sample.time for sample in samples], np.int64)
+            samples = [sample.values for sample in samples]
+        x = np.frombuffer(b"".join(samples), F4).reshape(len(samples), -1)
+        return Learn(self._model, x, times=times)
 
 
 def _layout(rows: Learn) -> tuple[bool, ...]:
@@ -93,7 +108,7 @@ def _layout(rows: Learn) -> tuple[bool, ...]:
     return rows.x is None, rows.y is None, rows.keys is None, rows.ids is None, rows.times is None
 
 
-X_ONLY = (False, True, True, True, True)
+X_ONLY, X_AND_TIMES = (False, True, True, True, True), (False, True, True, True, False)
 
 
 def _joined(parts: list[Learn]) -> Learn:

@@ -24,6 +24,7 @@ from streamlearn_client.protocol import (
 )
 from streamlearn_client.protocol.learn_header import LearnHeader, array_frames
 from streamlearn_client.protocol.samples import F4
+from streamlearn_client.protocol.times import TIME, is_nanoseconds
 from streamlearn_client.sockets import Connection, blocking_context, try_send
 from streamlearn_client.timeouts import Deadline, check_timeout
 
@@ -76,7 +77,8 @@ class Firehose:
         self._closed = False
         self._epoch = time.time_ns()
         self._next_seq = 0
-        self._last: tuple[tuple[int, ...], LearnHeader] | None = None  # shape and header of single samples
+        # Shape and header of single samples, without a time (True) and with one
+        self._last: dict[bool, tuple[tuple[int, ...], LearnHeader]] = {}
         self._sending = False  # true while a message is sent, and after an interrupted send
         self._connection = self._connect()
 
@@ -180,11 +182,19 @@ class Firehose:
         times: TimesLike | None = None,
     ) -> list[Message]:
         self._owner.check()
-        if type(x) is np.ndarray and x.dtype is F4 and x.ndim == 1 and y is keys is ids is times is None:
-            last = self._last
+        if (
+            type(x) is np.ndarray
+            and x.dtype is F4
+            and x.ndim == 1
+            and y is keys is ids is None
+            and (times is None or is_nanoseconds(times))
+        ):
+            # The usual case: a sample of the same length, without a check. The model's header fits again.
+            last = self._last.get(times is None)
             if last is None or x.shape != last[0]:
-                self._last = last = x.shape, self._header(as_batch(self.model, x))
-            return [(last[1], (x.tobytes(),))]  # the usual case: a sample of the same length, without a check
+                header = self._header(as_batch(self.model, x, times=times))
+                last = self._last[times is None] = x.shape, header
+            return [(last[1], (x.tobytes(),) if times is None else (x.tobytes(), TIME.pack(times)))]
         batch = as_batch(self.model, x, y, keys, ids, times)
         step = max(1, self._frame_bytes // max(array[:1].nbytes for array in batch.arrays.values()))
         parts = [batch.part(start, start + step) for start in range(0, batch.rows, step)]

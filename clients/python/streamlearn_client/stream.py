@@ -10,6 +10,7 @@ from typing import Final, Self
 import numpy as np
 
 from streamlearn_client import open_streams
+from streamlearn_client.backlog import TimedSample
 from streamlearn_client.errors import BadShape, NoAnswer, StreamlearnError, StreamLost
 from streamlearn_client.keys import ClientKeys
 from streamlearn_client.protocol import (
@@ -24,6 +25,7 @@ from streamlearn_client.protocol import (
     named_columns,
 )
 from streamlearn_client.protocol.samples import F4
+from streamlearn_client.protocol.times import is_nanoseconds
 from streamlearn_client.results import Ack
 from streamlearn_client.stream_config import StreamConfig, refuse_infinities
 from streamlearn_client.stream_sender import StreamSender
@@ -172,11 +174,13 @@ class Stream:
             type(sample) is np.ndarray
             and sample.dtype is F4
             and sample.shape == self._plain_shape
-            and y is keys is ids is times is None
+            and y is keys is ids is None
+            and (times is None or is_nanoseconds(times))
             and np.isinf(sample).tobytes() == self._no_infinity  # three times as fast as .any()
         ):
             self._sender.owner.check()
-            if self._sender.try_add_sample(sample.tobytes()):
+            values = sample.tobytes()
+            if self._sender.try_add_sample(values if times is None else TimedSample(values, times)):
                 return  # the usual case
         self._enqueue(self._single_sample(sample, y, keys, ids, times))
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import zmq
 
-from streamlearn_client.backlog import Backlog
+from streamlearn_client.backlog import Backlog, Rows, TimedSample
 from streamlearn_client.errors import NoAnswer, StreamlearnError, StreamLost
 from streamlearn_client.keys import ClientKeys
 from streamlearn_client.ownership import Owner
@@ -100,11 +100,11 @@ class StreamSender:
         """Add rows if the stream is not full. Return whether they were added."""
         return self._try_add(part, part.rows)
 
-    def try_add_sample(self, sample: bytes) -> bool:
+    def try_add_sample(self, sample: bytes | TimedSample) -> bool:
         """Add one valid sample, float32, if the stream is not full. Return whether it was added."""
         return self._try_add(sample, 1)
 
-    def _try_add(self, rows: Learn | bytes, count: int) -> bool:
+    def _try_add(self, rows: Rows, count: int) -> bool:
         with self._lock:
             if self.closing or self.window.failure is not None:
                 self.check_usable()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from streamlearn_client.errors import BadDtype, BadShape, BadValue
 from streamlearn_client.protocol.samples import as_numbers
 
-__all__ = ["NO_TIME", "Times", "TimesLike", "as_times"]
+__all__ = ["NO_TIME", "TIME", "Times", "TimesLike", "as_times", "is_nanoseconds"]
 
 Times: TypeAlias = NDArray[np.int64]
 """int64, (n,): nanoseconds since 1970 (UTC), C-contiguous and aligned."""
@@ -22,6 +23,9 @@ TimesLike: TypeAlias = ArrayLike | datetime | Sequence[datetime]
 
 NO_TIME: Final = int(np.iinfo(np.int64).min)
 """A time that is not known, as NumPy's NaT. No sample may have it."""
+
+TIME: Final = struct.Struct("<q")
+"""Packs one time as its frame."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = 1_000_000_000
@@ -66,6 +70,11 @@ def as_times(values: Any, rows: int) -> Times:
     if times.ndim == 0:
         return np.full(rows, times)
     return np.require(times, np.int64, ("C", "A", "W"))
+
+
+def is_nanoseconds(value: Any) -> TypeGuard[int]:
+    """Return whether ``value`` is an integer that a time can be, and so needs no conversion."""
+    return type(value) is int and NO_TIME < value < -NO_TIME
 
 
 def _as_nanoseconds(values: Any) -> Times:
