@@ -7,6 +7,7 @@ new level at random times. All see x and y of each sample in the same order, and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ TARGETS: dict[str, Callable[[Values], Values]] = {
 }
 
 
-def net(**parameters: object) -> Predictor:
+def net(**parameters: Any) -> Predictor:
     def predict(x: Values, y: Values) -> Values:
         model = sl.RNN(
             readout="adam", dim=1, hidden=16, target="given", scale="standard", seed=1, **parameters
@@ -99,6 +100,7 @@ def pytorch(x: Values, y: Values) -> Values | None:
 PREDICTORS: dict[str, Predictor] = {
     RTU: net(cell="rtu"),
     GRU: net(cell="gru"),
+    "GRU with memory": net(cell="gru", features={"memory": [10, 30, 100, 300, 1000, 3000, 10_000]}),
     "GRU through 64 samples": net(cell="gru", tbptt=(16, 64)),
     "RLS, 48 lags": least_squares,
     "PyTorch GRU": pytorch,

@@ -47,7 +47,15 @@ IN_SECONDS = {"start": 0.5, "end": 0.05, "tau": 10.0, "unit": "seconds", "form":
 RLS = {"readout": "rls", "tbptt": (16, 16), "memory": 50.0}
 DRIFT = {"drift": "blocks", "drift_block": 2, "drift_rest": 3, "drift_threshold": 0.5}
 ALARM = {"alarm": {"above": 1.5, "clear": 1.0, "for": (2, 3), "quiet": 3, "after": 5}}
-FEATURES = {"features": {"lags": [1, 7], "differences": [2], "period": 5, "calendar": ["hour", "weekday"]}}
+FEATURES = {
+    "features": {
+        "lags": [1, 7],
+        "differences": [2],
+        "period": 5,
+        "memory": [1.5, 300.0],
+        "calendar": ["hour", "weekday"],
+    }
+}
 LAGS = {"features": {"lags": [1, 3]}}
 EXAMPLES = {
     "som": Kind(
@@ -177,15 +185,7 @@ EXAMPLES = {
                 "scale": "standard",
             },
             {"readout": "adam", "horizon": 3, "scale": "ewma", "residual": True},
-            {
-                "readout": "adam",
-                "cell": "rtu",
-                "tbptt": (1, 1),
-                "dim": 3,
-                "horizon": 3,
-                "keys": 2,
-                "scale": "standard",
-            },
+            {"readout": "adam", "cell": "rtu", "tbptt": (1, 1), "dim": 3, "horizon": 3, "keys": 2},
             {"readout": "adam", "cell": "rtu", "target": "later", "outputs": 2, "delay": 5, "tbptt": (3, 3)},
             {"readout": "adam", "keys": 2, "tbptt": (4, 4), "cell": "gru", **ALARM},
             {

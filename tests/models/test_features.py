@@ -18,7 +18,13 @@ from streamlearn.models.stream.features import Features as Selected
 from streamlearn.models.stream.features import FeatureStage
 from tests.naive.features import Features
 
-FULL = {"lags": [1, 2, 24], "differences": [1, 5], "period": [7, 1], "calendar": ["hour", "weekday"]}
+FULL = {
+    "lags": [1, 2, 24],
+    "differences": [1, 5],
+    "period": [7, 1],
+    "memory": [1, 4.5, 1000],
+    "calendar": ["hour", "weekday"],
+}
 START = 1_700_000_000_000_000_000
 
 
@@ -92,7 +98,8 @@ def test_sine_and_cosine_equal_those_of_the_library():
     found = np.empty((len(times), 3), np.float32)
     ring, counts = np.zeros((1, 0, 1), np.float32), np.zeros(1, np.int64)
     length = 86_400_000_000_000
-    extract(x, times, slots, fresh, ring, counts, none, np.array([[length, 5]]), 1, found)
+    averages, gains = np.zeros((1, 1, 0)), np.zeros(0)
+    extract(x, times, slots, fresh, ring, counts, averages, gains, none, np.array([[length, 5]]), 1, found)
     angles = [2 * math.pi * ((int(t) + 5) % length) / length for t in times]
     expected = np.array([[math.sin(a), math.cos(a)] for a in angles])
     assert np.abs(found[:, 1:] - expected).max() <= 2**-24
@@ -171,7 +178,7 @@ def test_least_squares_take_the_calendar():
     assert pieces.state_hash() == net.state_hash()
     x[::9] = np.nan
     assert np.isfinite(net.learn(x, times=times + 10**18).prediction).all()
-    for features in ({"lags": [1]}, {"differences": 1}, {"period": 24}):
+    for features in ({"lags": [1]}, {"differences": 1}, {"period": 24}, {"memory": 100}):
         with pytest.raises(BadSpec, match="set lags and period beside features"):
             sl.RNN(**spec, features=features)
 
@@ -185,6 +192,8 @@ def test_least_squares_take_the_calendar():
         ({"lags": [1, 1]}, "lags has 1 twice"),
         ({"lags": [True]}, "features.lags.0"),
         ({"lag": [1]}, "unknown parameter 'lag' of features (did you mean lags?); known: lags, differences"),
+        ({"memory": [0.5]}, "features.memory.0"),
+        ({"memory": [10, 10.0]}, "memory has 10.0 twice"),
         ({"calendar": ["month"]}, "features.calendar.0"),
         ({"calendar": ["hour"], "utc_offset": 25}, "features.utc_offset"),
         ([1, 2], "features"),
@@ -209,9 +218,25 @@ def test_wrong_features_are_refused(features, message):
 def test_kinds_of_lines_and_activities_take_lags_only(make, spec):
     model = make(dim=2, **spec, features={"lags": [1]})
     assert model.inputs == 4
-    for features in ({"differences": [1]}, {"period": 2}, {"calendar": "hour"}):
+    for features in ({"differences": [1]}, {"period": 2}, {"memory": 9}, {"calendar": "hour"}):
         with pytest.raises(BadSpec, match=r"but samples are .*: select lags only"):
             make(dim=2, **spec, features=features)
+
+
+def test_memory_holds_what_a_window_does_not():
+    """A first-order lag of 400 samples, from an input that a GRU sees with and without its averages."""
+    x = np.random.default_rng(6).normal(size=20_000)
+    y, level = np.empty_like(x), 0.0
+    for t, value in enumerate(x):
+        level += (value - level) / 400
+        y[t] = level
+    spec = {"readout": "adam", "cell": "gru", "dim": 1, "hidden": 16, "target": "given", "scale": "standard"}
+    errors = [
+        sl.RNN(**spec, features=features).learn(x[:, None], y[:, None]).error[10_000:].std() / y.std()
+        for features in (None, {"memory": [10, 100, 1000]})
+    ]
+    print(errors)
+    assert errors[1] < errors[0] / 2
 
 
 def test_symbols_have_no_features():

@@ -1,4 +1,4 @@
-"""Features of a sample: earlier values of its stream, differences, and the calendar.
+"""Features of a sample: earlier values of its stream, differences, running averages, and the calendar.
 
 A *term* is a pair (newer, older) of numbers of samples back. Its feature, for each channel, is
 
@@ -7,10 +7,15 @@ A *term* is a pair (newer, older) of numbers of samples back. Its feature, for e
 A value before the first sample of the stream is missing (NaN), and so is a difference of a missing value. All
 features of a sample without any value are missing: nothing is known of it.
 
+A running average a of each channel has the time constant T ≥ 1, a first-order lag:
+
+    a ← a + (x_t − a)/T, a = x_t at the first value of the channel; a missing value changes nothing
+
 A calendar feature is the sine and the cosine of the time of day, or of the time of the week from Monday on.
 
 ``ring`` (slots, depth, dim) holds the last values of each stream; ``counts`` (slots,) is the number of its
-samples. ``extract`` changes neither. ``advance`` adds samples.
+samples. ``averages`` (slots, dim, K) holds the running averages, NaN before the first value. ``extract``
+changes none of them. ``advance`` adds samples.
 """
 
 from __future__ import annotations
@@ -96,8 +101,17 @@ def _value(x, ring, s, row, d):
     return _NAN if row == MISSING else ring[s, -1 - row, d]
 
 
+@device
+def _averaged(average, value, gain):
+    """A running average after one more value."""
+    if not (value == value):
+        return average
+    return average + gain * (value - average) if average == average else value
+
+
 @kernel(
-    "void(f4[:,::1], i8[::1], i8[::1], b1[::1], f4[:,:,::1], i8[::1], i8[:,::1], i8[:,::1], i8, f4[:,::1])"
+    "void(f4[:,::1], i8[::1], i8[::1], b1[::1], f4[:,:,::1], i8[::1], f8[:,:,::1], f8[::1],"
+    " i8[:,::1], i8[:,::1], i8, f4[:,::1])"
 )
 def extract(
     x,  # (n, dim)
@@ -106,12 +120,14 @@ def extract(
     fresh,  # (n,): whether the sample is the first of a new stream in its slot
     ring,  # (slots, depth, dim)
     counts,  # (slots,)
+    averages,  # (slots, dim, K)
+    gains,  # (K,): 1/T
     terms,  # (terms, 2): newer, older
     calendar,  # (cycles, 2): length and start in nanoseconds
     streams,  # number of slots, with those of streams without a ring
-    features,  # (n, dim·(1 + terms) + 2·cycles): the sample itself, then the terms, then the calendar
+    features,  # (n, dim·(1 + terms + K) + 2·cycles): the sample, the terms, the averages, the calendar
 ):
-    """Write the features of samples in order. Reads rings; changes nothing else."""
+    """Write the features of samples in order. Reads rings and averages; changes nothing else."""
     count, dim = x.shape
     rank = np.empty(count, np.int64)  # number of earlier rows of the same slot
     since = np.empty(count, np.int64)  # those of the same stream
@@ -120,6 +136,7 @@ def extract(
     last = np.full(streams, -1, np.int64)  # its last row so far
     first_row = np.empty(streams, np.int64)  # place of its first row in ``rows``
     rows = np.empty(count, np.int64)  # the rows, slot by slot
+    running = np.empty((count, dim, gains.size))  # the averages after each row
     _order(slots, fresh, rank, since, own, in_slot, last, first_row, rows)
     for n in range(count):
         s = slots[n]
@@ -130,6 +147,13 @@ def extract(
         for d in range(dim):
             features[n, d] = x[n, d]
             present = present or x[n, d] == x[n, d]
+            for k in range(gains.size):
+                average = np.nan
+                if since[n] > 0:
+                    average = running[rows[place - 1], d, k]
+                elif earlier > 0:
+                    average = averages[s, d, k]
+                running[n, d, k] = _averaged(average, np.float64(x[n, d]), gains[k])
         if not present:
             for column in range(dim, features.shape[1]):
                 features[n, column] = _NAN
@@ -147,6 +171,10 @@ def extract(
                     value = min(max(value, -_LARGEST), _LARGEST) if value == value else value
                 features[n, column] = canonical_nan(value)
                 column += 1
+        for k in range(gains.size):
+            for d in range(dim):
+                features[n, column] = canonical_nan(np.float32(running[n, d, k]))
+                column += 1
         for k in range(calendar.shape[0]):
             length, start = calendar[k, 0], calendar[k, 1]
             sine, cosine = sine_cosine(np.float64((times[n] % length + start) % length) / length)
@@ -154,15 +182,17 @@ def extract(
             column += 2
 
 
-@kernel("void(f4[:,::1], i8[::1], b1[::1], f4[:,:,::1], i8[::1])")
+@kernel("void(f4[:,::1], i8[::1], b1[::1], f4[:,:,::1], i8[::1], f8[:,:,::1], f8[::1])")
 def advance(
     x,  # (n, dim)
     slots,  # (n,)
     fresh,  # (n,)
     ring,  # (slots, depth, dim)
     counts,  # (slots,)
+    averages,  # (slots, dim, K)
+    gains,  # (K,)
 ):
-    """Add samples to the rings of their streams."""
+    """Add samples to the rings and averages of their streams."""
     depth = ring.shape[1]
     for n in range(x.shape[0]):
         s = slots[n]
@@ -170,4 +200,8 @@ def advance(
             counts[s] = 0
         for d in range(x.shape[1] if depth > 0 else 0):
             ring[s, counts[s] % depth, d] = canonical_nan(x[n, d])
+        for d in range(x.shape[1]):
+            for k in range(gains.size):
+                average = averages[s, d, k] if counts[s] > 0 else np.nan
+                averages[s, d, k] = _averaged(average, np.float64(x[n, d]), gains[k])
         counts[s] += 1

@@ -179,7 +179,7 @@ class RNNSpec(RecurrentSpec):
                 f"readout={own!r} has no {' and no '.join(given)}: remove"
                 f" {'it' if len(given) == 1 else 'them'}, or set readout={other!r}"
             )
-        if self.least_squares and self.features is not None and self.features.terms:
+        if self.least_squares and self.features is not None and (self.features.terms or self.features.memory):
             raise ValueError(
                 "readout='rls' has recent values and seasons of its own: set lags and period beside features"
                 " instead of in it. features takes only calendar"

@@ -24,11 +24,15 @@ _NO_TIMES = np.zeros(0, np.int64)
 
 def _as_tuple(value: Any) -> Any:
     """Accept one value in place of a list of one."""
-    return (value,) if isinstance(value, (int, str)) and not isinstance(value, bool) else value
+    return (value,) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else value
 
 
 Back = Annotated[int, Field(ge=1, le=LONGEST, strict=True)]
 Backs = Annotated[tuple[Back, ...], BeforeValidator(_as_tuple)]
+Constants = Annotated[
+    tuple[Annotated[float, Field(ge=1, le=1e9, allow_inf_nan=False, strict=True)], ...],
+    BeforeValidator(_as_tuple),
+]
 Cycles = Annotated[tuple[Literal["hour", "weekday"], ...], BeforeValidator(_as_tuple)]
 
 
@@ -45,6 +49,8 @@ class Features:
     period : int or sequence of int, optional
         Length of a season in samples: the values one season ago, and the change from there to the sample
         after it.
+    memory : sequence of float, optional
+        T: running averages with a time constant of T samples, which follow the values as a first-order lag.
     calendar : sequence of {"hour", "weekday"}, optional
         Sine and cosine of the time of day, and of the time of the week.
     utc_offset : float, default 0.0
@@ -54,18 +60,21 @@ class Features:
     lags: Backs = ()
     differences: Backs = ()
     period: Backs = ()
+    memory: Constants = ()
     calendar: Cycles = ()
     utc_offset: Annotated[float, Field(ge=-24, le=24, allow_inf_nan=False)] = 0.0
 
     @model_validator(mode="after")
     def _names_each_once(self) -> Features:
-        for name in ("lags", "differences", "period", "calendar"):
+        for name in ("lags", "differences", "period", "memory", "calendar"):
             values = getattr(self, name)
             repeated = next((value for value in values if values.count(value) > 1), None)
             if repeated is not None:
                 raise ValueError(f"{name} has {repeated!r} twice")
-        if not (self.lags or self.differences or self.period or self.calendar):
-            raise ValueError("select at least one of lags, differences, period and calendar, or leave it out")
+        if not (self.terms or self.memory or self.calendar):
+            raise ValueError(
+                "select at least one of lags, differences, period, memory and calendar, or leave it out"
+            )
         return self
 
     @property
@@ -82,15 +91,15 @@ class Features:
     @property
     def only_values(self) -> bool:
         """Whether every feature is an earlier value of its channel."""
-        return not (self.differences or self.period or self.calendar)
+        return not (self.differences or self.period or self.memory or self.calendar)
 
     def columns(self, dim: int) -> int:
         """Return the number of features of a sample with ``dim`` channels."""
-        return dim * len(self.terms) + 2 * len(self.calendar)
+        return dim * (len(self.terms) + len(self.memory)) + 2 * len(self.calendar)
 
     def sources(self, dim: int) -> Integers:
         """Return the channel that each input comes from, ``(inputs,)``; −1 for the calendar."""
-        channels = np.tile(np.arange(dim), 1 + len(self.terms))
+        channels = np.tile(np.arange(dim), 1 + len(self.terms) + len(self.memory))
         return np.append(channels, np.full(2 * len(self.calendar), -1))
 
     def by_channel(self, shares: Float32, x: Float32, dim: int) -> Float32:
@@ -119,6 +128,7 @@ class Features:
         kinds = [f"lag {k}" for k in self.lags] + [f"difference {k}" for k in self.differences]
         for m in self.period:
             kinds += [f"season {m}", f"change of season {m}"]
+        kinds += [f"memory {constant:g}" for constant in self.memory]
         cycles = [f"{cycle} {part}" for cycle in self.calendar for part in ("sine", "cosine")]
         return [f"{channel} {kind}" for kind in kinds for channel in channels] + cycles
 
@@ -130,7 +140,7 @@ class FeatureStage:
     by the samples that were learned.
     """
 
-    may_hold_nan = ("features.ring",)  # missing values
+    may_hold_nan = ("features.ring", "features.memory")  # missing values; no value so far
 
     def __init__(self, features: Features, dim: int, keys: int | None, samples: Integers) -> None:
         compiler.ready(kernels)
@@ -146,7 +156,10 @@ class FeatureStage:
         del self.state["samples"]  # the model's own
         self._ring = np.full((self._slots.count, features.depth, dim), np.nan, np.float32)
         self._counts = np.zeros(self._slots.count, np.int64)
+        self._gains = 1.0 / np.array(features.memory, np.float64)
+        self._averages = np.full((self._slots.count, dim, len(self._gains)), np.nan)
         self.state |= {"features.ring": self._ring, "features.counts": self._counts}
+        self.state["features.memory"] = self._averages
         self.ranges: dict[str, Range] = {**self._slots.ranges, "features.counts": COUNT}
         self.inconsistencies = self._slots.inconsistencies
 
@@ -160,7 +173,10 @@ class FeatureStage:
         if rows < batch.rows and batch.keys is not None:
             self._slots.correct(batch.keys[:rows])
         slots, fresh = streams
-        kernels.advance(batch.x[:rows], slots[:rows], fresh[:rows], self._ring, self._counts)
+        kernels.advance(
+            *(batch.x[:rows], slots[:rows], fresh[:rows], self._ring, self._counts),
+            *(self._averages, self._gains),
+        )
 
     def preview(self, batch: Batch) -> Batch:
         """Return the batch with features, as if its samples came next. Changes nothing."""
@@ -183,6 +199,8 @@ class FeatureStage:
             fresh,
             self._ring,
             self._counts,
+            self._averages,
+            self._gains,
             self._terms,
             self._calendar,
             streams,
