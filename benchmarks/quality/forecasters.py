@@ -22,7 +22,7 @@ Forecaster = Callable[[Values, int | None], np.ndarray | None]  # None: the peer
 def ours(values: Values, period: int | None) -> np.ndarray:
     """The default settings. ``period`` is the only parameter that depends on the series."""
     season = {} if period is None else {"period": period}
-    return _forecasts(sl.RNN(readout="rls", dim=1, horizon=HORIZON, seed=1, **season), values)
+    return _forecasts(sl.RNN(dim=1, horizon=HORIZON, seed=1, **season), values)
 
 
 def lstm(values: Values, period: int | None) -> np.ndarray:
