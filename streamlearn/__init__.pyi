@@ -139,11 +139,10 @@ class BidirectionalRNN(_BidirectionalRNN):
         Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
         many samples an observation counts half. Shorten it if the stream's usual behaviour changes
         faster. Range: above 0.
-    drift : {"blocks", "page_hinkley", "adwin"} or None, default None
+    drift : {"blocks", "page_hinkley", "adwin"} or None, default "blocks"
         Detector of a lasting rise of the distance or error. Each processes means of blocks,
         relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
-        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no
-        detector.
+        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: no detector.
     drift_delta : float or None, default None
         Of the detector: k of 'blocks' and δ of 'page_hinkley', the rise that is ignored, in widths
         of a block mean; the confidence δ of 'adwin'. None: 1, for 'adwin' 0.002. Range: above 0.
@@ -263,7 +262,7 @@ class BidirectionalRNN(_BidirectionalRNN):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
         drift_both: bool = False,
@@ -323,8 +322,8 @@ class BidirectionalRNN(_BidirectionalRNN):
             Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
             has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
-            is set; not from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
+            from ``predict``.
         alarm : ndarray of int8, shape (n,)
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
@@ -409,8 +408,8 @@ class BidirectionalRNN(_BidirectionalRNN):
             How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
             unknown.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
-            is set; not from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
+            from ``predict``.
         alarm : ndarray of int8, shape (n,)
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
@@ -458,7 +457,7 @@ class BidirectionalRNN(_BidirectionalRNN):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
         drift_both: bool = False,
@@ -535,11 +534,10 @@ class Cognitron(_Cognitron):
         Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
         many samples an observation counts half. Shorten it if the stream's usual behaviour changes
         faster. Range: above 0.
-    drift : {"blocks", "page_hinkley", "adwin"} or None, default None
+    drift : {"blocks", "page_hinkley", "adwin"} or None, default "blocks"
         Detector of a lasting rise of the distance or error. Each processes means of blocks,
         relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
-        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no
-        detector.
+        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: no detector.
     drift_delta : float or None, default None
         Of the detector: k of 'blocks' and δ of 'page_hinkley', the rise that is ignored, in widths
         of a block mean; the confidence δ of 'adwin'. None: 1, for 'adwin' 0.002. Range: above 0.
@@ -647,7 +645,7 @@ class Cognitron(_Cognitron):
         scale: None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
         drift_both: bool = False,
@@ -706,8 +704,8 @@ class Cognitron(_Cognitron):
             Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
             has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
-            is set; not from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
+            from ``predict``.
         alarm : ndarray of int8, shape (n,)
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
@@ -839,11 +837,10 @@ class Competitive(_Competitive):
         Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
         many samples an observation counts half. Shorten it if the stream's usual behaviour changes
         faster. Range: above 0.
-    drift : {"blocks", "page_hinkley", "adwin"} or None, default None
+    drift : {"blocks", "page_hinkley", "adwin"} or None, default "blocks"
         Detector of a lasting rise of the distance or error. Each processes means of blocks,
         relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
-        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no
-        detector.
+        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: no detector.
     drift_delta : float or None, default None
         Of the detector: k of 'blocks' and δ of 'page_hinkley', the rise that is ignored, in widths
         of a block mean; the confidence δ of 'adwin'. None: 1, for 'adwin' 0.002. Range: above 0.
@@ -974,7 +971,7 @@ class Competitive(_Competitive):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
         drift_both: bool = False,
@@ -1033,8 +1030,8 @@ class Competitive(_Competitive):
             Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
             has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
-            is set; not from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
+            from ``predict``.
         alarm : ndarray of int8, shape (n,)
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
@@ -1160,11 +1157,10 @@ class Grossberg(_Grossberg):
         Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
         many samples an observation counts half. Shorten it if the stream's usual behaviour changes
         faster. Range: above 0.
-    drift : {"blocks", "page_hinkley", "adwin"} or None, default None
+    drift : {"blocks", "page_hinkley", "adwin"} or None, default "blocks"
         Detector of a lasting rise of the distance or error. Each processes means of blocks,
         relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
-        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no
-        detector.
+        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: no detector.
     drift_delta : float or None, default None
         Of the detector: k of 'blocks' and δ of 'page_hinkley', the rise that is ignored, in widths
         of a block mean; the confidence δ of 'adwin'. None: 1, for 'adwin' 0.002. Range: above 0.
@@ -1273,7 +1269,7 @@ class Grossberg(_Grossberg):
         scale: None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
         drift_both: bool = False,
@@ -1331,8 +1327,8 @@ class Grossberg(_Grossberg):
             Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
             has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
-            is set; not from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
+            from ``predict``.
         alarm : ndarray of int8, shape (n,)
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
@@ -1448,11 +1444,10 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
         many samples an observation counts half. Shorten it if the stream's usual behaviour changes
         faster. Range: above 0.
-    drift : {"blocks", "page_hinkley", "adwin"} or None, default None
+    drift : {"blocks", "page_hinkley", "adwin"} or None, default "blocks"
         Detector of a lasting rise of the distance or error. Each processes means of blocks,
         relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
-        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no
-        detector.
+        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: no detector.
     drift_delta : float or None, default None
         Of the detector: k of 'blocks' and δ of 'page_hinkley', the rise that is ignored, in widths
         of a block mean; the confidence δ of 'adwin'. None: 1, for 'adwin' 0.002. Range: above 0.
@@ -1577,7 +1572,7 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
         drift_both: bool = False,
@@ -1634,8 +1629,8 @@ class GrowingNeuralGas(_GrowingNeuralGas):
             Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
             has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
-            is set; not from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
+            from ``predict``.
         alarm : ndarray of int8, shape (n,)
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
@@ -1731,11 +1726,10 @@ class HammingNet(_HammingNet):
         Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
         many samples an observation counts half. Shorten it if the stream's usual behaviour changes
         faster. Range: above 0.
-    drift : {"blocks", "page_hinkley", "adwin"} or None, default None
+    drift : {"blocks", "page_hinkley", "adwin"} or None, default "blocks"
         Detector of a lasting rise of the distance or error. Each processes means of blocks,
         relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
-        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no
-        detector.
+        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: no detector.
     drift_delta : float or None, default None
         Of the detector: k of 'blocks' and δ of 'page_hinkley', the rise that is ignored, in widths
         of a block mean; the confidence δ of 'adwin'. None: 1, for 'adwin' 0.002. Range: above 0.
@@ -1837,7 +1831,7 @@ class HammingNet(_HammingNet):
         scale: None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
         drift_both: bool = False,
@@ -1900,8 +1894,8 @@ class HammingNet(_HammingNet):
             Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
             has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
-            is set; not from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
+            from ``predict``.
         alarm : ndarray of int8, shape (n,)
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
@@ -2016,11 +2010,10 @@ class Malsburg(_Malsburg):
         Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
         many samples an observation counts half. Shorten it if the stream's usual behaviour changes
         faster. Range: above 0.
-    drift : {"blocks", "page_hinkley", "adwin"} or None, default None
+    drift : {"blocks", "page_hinkley", "adwin"} or None, default "blocks"
         Detector of a lasting rise of the distance or error. Each processes means of blocks,
         relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
-        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no
-        detector.
+        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: no detector.
     drift_delta : float or None, default None
         Of the detector: k of 'blocks' and δ of 'page_hinkley', the rise that is ignored, in widths
         of a block mean; the confidence δ of 'adwin'. None: 1, for 'adwin' 0.002. Range: above 0.
@@ -2133,7 +2126,7 @@ class Malsburg(_Malsburg):
         scale: None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
         drift_both: bool = False,
@@ -2192,8 +2185,8 @@ class Malsburg(_Malsburg):
             Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
             has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
-            is set; not from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
+            from ``predict``.
         alarm : ndarray of int8, shape (n,)
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
@@ -2365,11 +2358,10 @@ class RNN(_RNN):
         Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
         many samples an observation counts half. Shorten it if the stream's usual behaviour changes
         faster. Range: above 0.
-    drift : {"blocks", "page_hinkley", "adwin"} or None, default None
+    drift : {"blocks", "page_hinkley", "adwin"} or None, default "blocks"
         Detector of a lasting rise of the distance or error. Each processes means of blocks,
         relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
-        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no
-        detector.
+        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: no detector.
     drift_delta : float or None, default None
         Of the detector: k of 'blocks' and δ of 'page_hinkley', the rise that is ignored, in widths
         of a block mean; the confidence δ of 'adwin'. None: 1, for 'adwin' 0.002. Range: above 0.
@@ -2518,7 +2510,7 @@ class RNN(_RNN):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
         drift_both: bool = False,
@@ -2584,8 +2576,8 @@ class RNN(_RNN):
             Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
             has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
-            is set; not from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
+            from ``predict``.
         alarm : ndarray of int8, shape (n,)
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
@@ -2676,8 +2668,8 @@ class RNN(_RNN):
             How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
             unknown.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
-            is set; not from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
+            from ``predict``.
         alarm : ndarray of int8, shape (n,)
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
@@ -2735,7 +2727,7 @@ class RNN(_RNN):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
         drift_both: bool = False,
@@ -2841,11 +2833,10 @@ class SOM(_SOM):
         Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
         many samples an observation counts half. Shorten it if the stream's usual behaviour changes
         faster. Range: above 0.
-    drift : {"blocks", "page_hinkley", "adwin"} or None, default None
+    drift : {"blocks", "page_hinkley", "adwin"} or None, default "blocks"
         Detector of a lasting rise of the distance or error. Each processes means of blocks,
         relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
-        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no
-        detector.
+        'adwin' by ADWIN (Bifet & Gavaldà 2007). None: no detector.
     drift_delta : float or None, default None
         Of the detector: k of 'blocks' and δ of 'page_hinkley', the rise that is ignored, in widths
         of a block mean; the confidence δ of 'adwin'. None: 1, for 'adwin' 0.002. Range: above 0.
@@ -2977,7 +2968,7 @@ class SOM(_SOM):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
-        drift: Literal["blocks", "page_hinkley", "adwin"] | None = None,
+        drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
         drift_both: bool = False,
@@ -3038,8 +3029,8 @@ class SOM(_SOM):
             Time of the sample in nanoseconds since 1970. Only if the samples have times, each sample
             has its row, and not from ``predict``.
         drift : ndarray of bool, shape (n,)
-            Whether the drift detector raised an alarm at this sample. Only if ``drift`` or ``on_drift``
-            is set; not from ``predict``.
+            Whether the drift detector raised an alarm at this sample. Only if ``drift`` is set; not
+            from ``predict``.
         alarm : ndarray of int8, shape (n,)
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.

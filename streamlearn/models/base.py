@@ -98,7 +98,7 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, ABC):
         self._statistics = self._add(Statistics("statistics", self.method, self.inputs))
         self._schedules = self._add(Schedules(self.spec.schedules))
         self._detector = None
-        if self.spec.detector is not None:
+        if self.spec.drift is not None:
             self._detector = self._add(DriftDetector(Drift.of(self.spec)))
         self._alarms = None
         if self.spec.alarm is not None:

@@ -23,7 +23,7 @@ _Int64 = NDArray[np.int64]
 _Bool = NDArray[np.bool_]
 
 LABELS = "``labels`` is set"
-DRIFT = "``drift`` or ``on_drift`` is set; not from ``predict``"
+DRIFT = "``drift`` is set; not from ``predict``"
 TIMES = "the samples have times, each sample has its row, and not from ``predict``"
 LEAST_SQUARES = "``readout`` is ``'rls'``"
 ALARM = "``alarm`` is set; not from ``predict``"

@@ -70,10 +70,10 @@ class Spec(BaseModel):
         " changes faster.",
     )
     drift: Literal["blocks", "page_hinkley", "adwin"] | None = Field(
-        None,
+        "blocks",
         description="Detector of a lasting rise of the distance or error. Each processes means of blocks,"
         " relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley, 'adwin'"
-        " by ADWIN (Bifet & Gavaldà 2007). None: 'blocks' if on_drift is set, else no detector.",
+        " by ADWIN (Bifet & Gavaldà 2007). None: no detector.",
     )
     drift_delta: Positive | None = Field(
         None,
@@ -191,14 +191,9 @@ class Spec(BaseModel):
         if self.features is not None:
             columns = self.inputs - self.dim
             parts.append(Cost(columns * RANDOM_ACCESS + 16 * SCALAR, ("features", "dim")))
-        if self.detector == "adwin":
+        if self.drift == "adwin":
             parts.append(Cost(_ADWIN, ("drift",), learning=True))
         return parts
-
-    @property
-    def detector(self) -> Literal["blocks", "page_hinkley", "adwin"] | None:
-        """The drift detector."""
-        return "blocks" if self.drift is None and self.on_drift is not None else self.drift
 
     @property
     def reheats(self) -> bool:
@@ -256,6 +251,8 @@ class Spec(BaseModel):
 
     @model_validator(mode="after")
     def _can_react_to_an_alarm(self) -> Self:
+        if self.on_drift is not None and self.drift is None:
+            raise ValueError(f"on_drift={self.on_drift!r} needs a drift detector: remove drift=None")
         if self.on_drift == "reheat" and not changing(self.schedules):
             raise ValueError("on_drift='reheat' needs a schedule that changes: every parameter is constant")
         if self.on_drift == "reseed" and not self.can_reseed:

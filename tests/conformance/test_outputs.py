@@ -23,7 +23,7 @@ def assert_as_declared(model: Model, out: NamedArrays, cls: type[NamedArrays], l
         LEAST_SQUARES: bool(getattr(spec, "least_squares", False)),
         ALARM: learned and spec.alarm is not None,
         EXPLAINED: learned and model.explains_learning,
-        DRIFT: learned and spec.detector is not None,
+        DRIFT: learned and spec.drift is not None,
         FREEZE: learned and (spec.on_drift is not None or spec.freeze_missing is not None),
     }
     declared = {name: column for name, column in columns(cls).items() if conditions[column[1].condition]}

@@ -33,7 +33,7 @@ class Drift(NamedTuple):
     def of(cls, spec: Any) -> Drift:
         """Return the parameters of a spec."""
         return cls(
-            spec.detector,
+            spec.drift,
             spec.drift_delta,
             spec.drift_threshold,
             spec.drift_both,
