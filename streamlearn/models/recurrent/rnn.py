@@ -45,7 +45,7 @@ class RNN(Recurrent):
     Read-out 'adam':
 
     - cells: 'elman' h_t = tanh(W_x·x_t + W_h·h_{t−1} + b); 'lstm' and 'gru' with PyTorch's gates and
-      names; 'rtu', complex linear units h_t = λ∘h_{t−1} + (1 − |λ|)∘B·x_t, λ = exp(e^ν(−1 + iφ))
+      names; 'rtu', complex linear units h_t = λ∘h_{t−1} + γ∘B·x_t, λ = exp(e^ν(−1 + iφ)), γ = 1 − e^(−e^ν)
     - training: every k₁ samples, one update on the mean loss of the last k₂ pairs of input and target.
       The hidden state is carried and never restarted; the gradient stops k₂ steps back
 
