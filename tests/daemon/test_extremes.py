@@ -28,17 +28,30 @@ Header = dict[str, Any]
 
 NETWORKS: dict[str, Header] = {
     "late": {"dim": 2, "hidden": 2, "keys": 3, "target": "later", "outputs": 1, "delay": 4},
-    "next": {"dim": 2, "hidden": 2, "learning_rate": {"start": 0.1, "end": 0.01, "tau": 5}},
+    "next": {
+        "dim": 2,
+        "hidden": 2,
+        "alarm": {"above": 1, "clear": 0.5},
+        "learning_rate": {"start": 0.1, "end": 0.01, "tau": 5},
+    },
     "symbols": {"dim": 1, "hidden": 2, "symbols": 3, "loss": "cross_entropy"},
 }
 X = {"late": [[1.0, 2.0]], "next": [[1.0, 2.0]], "symbols": [[1.0]]}
-USUAL = {int: 1, float: 1.0, str: "name", dict: {}, object: 1}  # of fields that are not here:
+USUAL = {
+    int: 1,
+    float: 1.0,
+    str: "name",
+    dict: {},
+    list: ["a", "b"],
+    object: 1,
+}  # of fields that are not here:
 VALUES: Header = {
     "model": "late",
     "kind": "som",
     "spec": {"dim": 2, "grid": [2, 2]},
     "producer": "p",
     "ack": "written",
+    "verdict": "fault",
 }
 COMPANIONS = {
     "epoch": ("producer", "seq"),
@@ -46,7 +59,8 @@ COMPANIONS = {
     "y": ("keys", "ids"),
     "ids": ("y", "keys"),
 }
-FOR_LATE: Header = {"x": [[1.0, 2.0]], "y": [[0.5]], "keys": [1], "ids": [2]}
+FOR_LATE: Header = {"x": [[1.0, 2.0]], "y": [[0.5]], "keys": [1], "ids": [2], "times": [3]}
+INTEGERS = ("keys", "ids", "times")
 
 
 def usual(op: str, *fields: str, model: str = "late") -> Header:
@@ -61,7 +75,7 @@ def usual(op: str, *fields: str, model: str = "late") -> Header:
         if field in needed:
             header[field] = VALUES.get(field, USUAL.get(OPS[op].fields[field]))
             if field in ARRAYS:
-                header[field] = FOR_LATE[field] if model == "late" else X[model]
+                header[field] = X[model] if field == "x" and model != "late" else FOR_LATE[field]
     if "model" in header:
         header["model"] = "absent" if op in ("create", "delete") else model
     return header
@@ -76,9 +90,9 @@ def cases() -> Iterator[tuple[Header, list[bytes]]]:
                 for value in with_extremes(header[field], EXTREMES):
                     yield {**header, field: value}, []
                 if field in ARRAYS:
-                    dtype = "<i8" if field in ("keys", "ids") else "<f4"
-                    frame = np.ones(1 if field in ("keys", "ids") else len(X[model][0]), dtype).tobytes()
-                    shape = [1] if field in ("keys", "ids") else [1, len(X[model][0])]
+                    dtype = "<i8" if field in INTEGERS else "<f4"
+                    frame = np.ones(1 if field in INTEGERS else len(X[model][0]), dtype).tobytes()
+                    shape = [1] if field in INTEGERS else [1, len(X[model][0])]
                     for changed in with_extremes(shape, EXTREMES):
                         yield {**header, field: {"dtype": dtype, "shape": changed}}, [frame]
     for producer in ("p", "~q"):
