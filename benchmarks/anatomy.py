@@ -69,10 +69,10 @@ def sample_of_a_map(size: tuple[int, int, int], settings: Settings) -> Iterator[
         yield Row(f"{title(size)}, a sample: {part}", value, NANOSECONDS)
 
 
-@nb.njit("void(f8[::1], f4[:,::1], i8, f8, f4[::1], f4[::1])", nogil=True, error_model="numpy")
-def _score(reference, by_count, columns, decay, distance, out):
+@nb.njit("void(f8[::1], i8, f8, f4[::1], f4[::1])", nogil=True, error_model="numpy")
+def _score(reference, columns, decay, distance, out):
     """Rank and observe each distance, as a learner does."""
-    score = scores.Score(reference, by_count, columns, decay)
+    score = scores.Score(reference, columns, decay)
     for n in range(distance.size):
         out[n] = scores.rank(score, distance[n], columns)
         scores.observe(score, distance[n], columns)
@@ -81,11 +81,8 @@ def _score(reference, by_count, columns, decay, distance, out):
 def score_nanoseconds(model: sl.SOM, settings: Settings) -> float:
     """Time of the score of one sample, with distances as the model has them."""
     distances = np.random.default_rng(settings.seed).gamma(8, 0.1, 4096).astype(np.float32)
-    reference, by_count = model.state["score.reference"].copy(), model.state["score.by_count"].copy()
-    out = distances.copy()
-    return nanoseconds(
-        lambda part: _score(reference, by_count, model.dim, model.decay, part, out), distances, settings
-    )
+    reference, out = model.state["score.reference"].copy(), distances.copy()
+    return nanoseconds(lambda part: _score(reference, model.dim, model.decay, part, out), distances, settings)
 
 
 def sample_of_a_network(settings: Settings) -> Iterator[Row]:

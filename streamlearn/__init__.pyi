@@ -136,9 +136,13 @@ class BidirectionalRNN(_BidirectionalRNN):
         Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
         one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
-        many samples an observation counts half. Shorten it if the stream's usual behaviour changes
-        faster. Range: above 0.
+        Memory of the live quality, and of 'ewma' and 'minmax' scaling, in samples: after so many
+        samples an observation counts half. Shorten it if the usual behaviour changes faster. Range:
+        above 0.
+    score_half_life : float, default 10000.0
+        Memory of the score, in samples: after so many samples a distance counts half. A score above
+        0.999 needs some thousand samples to compare with. Level and noise of the stream are
+        followed within hundreds of samples at any memory. Range: at least 1.
     drift : {"blocks", "page_hinkley", "adwin"} or None, default "blocks"
         Detector of a lasting rise of the distance or error. Each processes means of blocks,
         relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
@@ -262,6 +266,7 @@ class BidirectionalRNN(_BidirectionalRNN):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
+        score_half_life: float = 10000.0,
         drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
@@ -457,6 +462,7 @@ class BidirectionalRNN(_BidirectionalRNN):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
+        score_half_life: float = 10000.0,
         drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
@@ -531,9 +537,13 @@ class Cognitron(_Cognitron):
         Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
         one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
-        many samples an observation counts half. Shorten it if the stream's usual behaviour changes
-        faster. Range: above 0.
+        Memory of the live quality, and of 'ewma' and 'minmax' scaling, in samples: after so many
+        samples an observation counts half. Shorten it if the usual behaviour changes faster. Range:
+        above 0.
+    score_half_life : float, default 10000.0
+        Memory of the score, in samples: after so many samples a distance counts half. A score above
+        0.999 needs some thousand samples to compare with. Level and noise of the stream are
+        followed within hundreds of samples at any memory. Range: at least 1.
     drift : {"blocks", "page_hinkley", "adwin"} or None, default "blocks"
         Detector of a lasting rise of the distance or error. Each processes means of blocks,
         relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
@@ -645,6 +655,7 @@ class Cognitron(_Cognitron):
         scale: None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
+        score_half_life: float = 10000.0,
         drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
@@ -834,9 +845,13 @@ class Competitive(_Competitive):
         Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
         one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
-        many samples an observation counts half. Shorten it if the stream's usual behaviour changes
-        faster. Range: above 0.
+        Memory of the live quality, and of 'ewma' and 'minmax' scaling, in samples: after so many
+        samples an observation counts half. Shorten it if the usual behaviour changes faster. Range:
+        above 0.
+    score_half_life : float, default 10000.0
+        Memory of the score, in samples: after so many samples a distance counts half. A score above
+        0.999 needs some thousand samples to compare with. Level and noise of the stream are
+        followed within hundreds of samples at any memory. Range: at least 1.
     drift : {"blocks", "page_hinkley", "adwin"} or None, default "blocks"
         Detector of a lasting rise of the distance or error. Each processes means of blocks,
         relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
@@ -971,6 +986,7 @@ class Competitive(_Competitive):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
+        score_half_life: float = 10000.0,
         drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
@@ -1154,9 +1170,13 @@ class Grossberg(_Grossberg):
         Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
         one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
-        many samples an observation counts half. Shorten it if the stream's usual behaviour changes
-        faster. Range: above 0.
+        Memory of the live quality, and of 'ewma' and 'minmax' scaling, in samples: after so many
+        samples an observation counts half. Shorten it if the usual behaviour changes faster. Range:
+        above 0.
+    score_half_life : float, default 10000.0
+        Memory of the score, in samples: after so many samples a distance counts half. A score above
+        0.999 needs some thousand samples to compare with. Level and noise of the stream are
+        followed within hundreds of samples at any memory. Range: at least 1.
     drift : {"blocks", "page_hinkley", "adwin"} or None, default "blocks"
         Detector of a lasting rise of the distance or error. Each processes means of blocks,
         relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
@@ -1269,6 +1289,7 @@ class Grossberg(_Grossberg):
         scale: None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
+        score_half_life: float = 10000.0,
         drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
@@ -1441,9 +1462,13 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
         one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
-        many samples an observation counts half. Shorten it if the stream's usual behaviour changes
-        faster. Range: above 0.
+        Memory of the live quality, and of 'ewma' and 'minmax' scaling, in samples: after so many
+        samples an observation counts half. Shorten it if the usual behaviour changes faster. Range:
+        above 0.
+    score_half_life : float, default 10000.0
+        Memory of the score, in samples: after so many samples a distance counts half. A score above
+        0.999 needs some thousand samples to compare with. Level and noise of the stream are
+        followed within hundreds of samples at any memory. Range: at least 1.
     drift : {"blocks", "page_hinkley", "adwin"} or None, default "blocks"
         Detector of a lasting rise of the distance or error. Each processes means of blocks,
         relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
@@ -1572,6 +1597,7 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
+        score_half_life: float = 10000.0,
         drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
@@ -1723,9 +1749,13 @@ class HammingNet(_HammingNet):
         Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
         one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
-        many samples an observation counts half. Shorten it if the stream's usual behaviour changes
-        faster. Range: above 0.
+        Memory of the live quality, and of 'ewma' and 'minmax' scaling, in samples: after so many
+        samples an observation counts half. Shorten it if the usual behaviour changes faster. Range:
+        above 0.
+    score_half_life : float, default 10000.0
+        Memory of the score, in samples: after so many samples a distance counts half. A score above
+        0.999 needs some thousand samples to compare with. Level and noise of the stream are
+        followed within hundreds of samples at any memory. Range: at least 1.
     drift : {"blocks", "page_hinkley", "adwin"} or None, default "blocks"
         Detector of a lasting rise of the distance or error. Each processes means of blocks,
         relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
@@ -1831,6 +1861,7 @@ class HammingNet(_HammingNet):
         scale: None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
+        score_half_life: float = 10000.0,
         drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
@@ -2007,9 +2038,13 @@ class Malsburg(_Malsburg):
         Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
         one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
-        many samples an observation counts half. Shorten it if the stream's usual behaviour changes
-        faster. Range: above 0.
+        Memory of the live quality, and of 'ewma' and 'minmax' scaling, in samples: after so many
+        samples an observation counts half. Shorten it if the usual behaviour changes faster. Range:
+        above 0.
+    score_half_life : float, default 10000.0
+        Memory of the score, in samples: after so many samples a distance counts half. A score above
+        0.999 needs some thousand samples to compare with. Level and noise of the stream are
+        followed within hundreds of samples at any memory. Range: at least 1.
     drift : {"blocks", "page_hinkley", "adwin"} or None, default "blocks"
         Detector of a lasting rise of the distance or error. Each processes means of blocks,
         relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
@@ -2126,6 +2161,7 @@ class Malsburg(_Malsburg):
         scale: None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
+        score_half_life: float = 10000.0,
         drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
@@ -2355,9 +2391,13 @@ class RNN(_RNN):
         Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
         one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
-        many samples an observation counts half. Shorten it if the stream's usual behaviour changes
-        faster. Range: above 0.
+        Memory of the live quality, and of 'ewma' and 'minmax' scaling, in samples: after so many
+        samples an observation counts half. Shorten it if the usual behaviour changes faster. Range:
+        above 0.
+    score_half_life : float, default 10000.0
+        Memory of the score, in samples: after so many samples a distance counts half. A score above
+        0.999 needs some thousand samples to compare with. Level and noise of the stream are
+        followed within hundreds of samples at any memory. Range: at least 1.
     drift : {"blocks", "page_hinkley", "adwin"} or None, default "blocks"
         Detector of a lasting rise of the distance or error. Each processes means of blocks,
         relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
@@ -2510,6 +2550,7 @@ class RNN(_RNN):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
+        score_half_life: float = 10000.0,
         drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
@@ -2727,6 +2768,7 @@ class RNN(_RNN):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
+        score_half_life: float = 10000.0,
         drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,
@@ -2830,9 +2872,13 @@ class SOM(_SOM):
         Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
         one spike does not move the weights far. Range: above 0.
     half_life : float, default 10000.0
-        Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples: after so
-        many samples an observation counts half. Shorten it if the stream's usual behaviour changes
-        faster. Range: above 0.
+        Memory of the live quality, and of 'ewma' and 'minmax' scaling, in samples: after so many
+        samples an observation counts half. Shorten it if the usual behaviour changes faster. Range:
+        above 0.
+    score_half_life : float, default 10000.0
+        Memory of the score, in samples: after so many samples a distance counts half. A score above
+        0.999 needs some thousand samples to compare with. Level and noise of the stream are
+        followed within hundreds of samples at any memory. Range: at least 1.
     drift : {"blocks", "page_hinkley", "adwin"} or None, default "blocks"
         Detector of a lasting rise of the distance or error. Each processes means of blocks,
         relative to those before: 'blocks' by a CUSUM (Page 1954), 'page_hinkley' by Page–Hinkley,
@@ -2968,6 +3014,7 @@ class SOM(_SOM):
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
+        score_half_life: float = 10000.0,
         drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
         drift_threshold: float | None = None,

@@ -16,7 +16,7 @@ from streamlearn_client.outputs import NamedArrays
 from streamlearn_client.protocol import PrecisionMonitor
 
 from ..errors import BadValue
-from ..kernels.stream import gate, scaling, score
+from ..kernels.stream import gate, scaling
 from ..kernels.stream.interrupt import NEVER
 from . import state_checks
 from .batch import Batch, Targets, part
@@ -37,6 +37,7 @@ from .stream.features import FeatureStage
 from .stream.freeze import Freeze, Steps
 from .stream.scaling import Statistics
 from .stream.schedules import Schedules, changing
+from .stream.score import ScoreReference
 
 __all__ = ["MAX_STATE_VALUES", "Model", "Spec", "decay_per_sample"]
 
@@ -79,17 +80,10 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, ABC):
         self.interrupt = NEVER  # ends `learn_validated` early, see kernels/stream/interrupt.py
         self.state = {
             "samples": np.zeros(1, np.int64),
-            "score.reference": np.zeros(score.SIZE),
-            "score.by_count": np.zeros((1, 1), np.float32),
         }
-        self.state["score.reference"][score.NEXT] = 1.0
         self.ranges: dict[str, Range] = {"samples": COUNT}
-        self._score_arguments: dict[str, Any] = {
-            "score_reference": self.state["score.reference"],
-            "score_by_count": self.state["score.by_count"],
-            "score_columns": self.scored_values,
-            "score_decay": self.decay,
-        }
+        score_decay = decay_per_sample(self.spec.score_half_life)
+        self._score = self._add(ScoreReference(self.scored_values, score_decay))
         self._gate = gate.OPEN
         self._features: FeatureStage | None = None
         if self.spec.features is not None:
@@ -368,7 +362,7 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, ABC):
             If ``heat`` is out of range, or if no parameter of this model changes over time.
         """
         self._schedules.reheat(self.validate_heat(heat))
-        self._restart_score()
+        self._score.restart()
         if self._detector is not None:
             self._detector.restart()
         if self._freeze is not None:

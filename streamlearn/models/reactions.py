@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from streamlearn_client.outputs import NamedArrays
 
-from ..kernels.stream import score
 from .stream.drift import DriftDetector
 from .stream.freeze import Freeze
 from .stream.schedules import Schedules
+from .stream.score import ScoreReference
 
 
 class Reactions:
@@ -24,6 +24,7 @@ class Reactions:
     _schedules: Schedules
     _detector: DriftDetector | None
     _freeze: Freeze | None
+    _score: ScoreReference
 
     def _detect_drift(self, out: NamedArrays, first: int) -> NamedArrays:
         """Add ``drift`` to outputs with a distance or error. ``first``: number of the first sample."""
@@ -60,13 +61,7 @@ class Reactions:
             self._schedules.reheat_to(self.spec.drift_heat)
         if self.spec.reseeds:
             self._begin_reseeding(self._detector.level_before)
-        self._restart_score()
+        self._score.restart()
 
     def _begin_reseeding(self, level: float) -> None:
         """Begin to move units (``reseeds`` of the spec). ``level``: that of the blocks before the alarm."""
-
-    def _restart_score(self) -> None:
-        """Empty the score's reference."""
-        self.state["score.reference"][:] = 0
-        self.state["score.reference"][score.NEXT] = 1.0
-        self.state["score.by_count"][...] = 0

@@ -65,9 +65,16 @@ class Spec(BaseModel):
     )
     half_life: Positive = Field(
         10_000.0,
-        description="Memory of the score, the live quality, and 'ewma' and 'minmax' scaling, in samples:"
-        " after so many samples an observation counts half. Shorten it if the stream's usual behaviour"
-        " changes faster.",
+        description="Memory of the live quality, and of 'ewma' and 'minmax' scaling, in samples: after so"
+        " many samples an observation counts half. Shorten it if the usual behaviour changes faster.",
+    )
+    score_half_life: float = Field(
+        10_000.0,
+        ge=1,
+        allow_inf_nan=False,
+        description="Memory of the score, in samples: after so many samples a distance counts half. A score"
+        " above 0.999 needs some thousand samples to compare with. Level and noise of the stream are followed"
+        " within hundreds of samples at any memory.",
     )
     drift: Literal["blocks", "page_hinkley", "adwin"] | None = Field(
         "blocks",

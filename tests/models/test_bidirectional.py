@@ -120,7 +120,7 @@ def test_inputs_are_scaled_and_predictions_unscaled(method):
     ours = make(
         layers=2, learning_rate=0.01, scale=method, half_life=40.0, scale_clip=2.0, outputs=2, chunk=(4, 3)
     )
-    reference, score = reference_of(ours), Score(ours.decay)
+    reference, score = reference_of(ours), Score(ours.scored_values)
     reference.means = Means(ours.decay, zero=method != "minmax")  # the other methods scale the mean to 0
     x_scaler, y_scaler = (Scaler(2, method, 2.0, ours.decay) for _ in range(2))
     x = wave(120, 2, seed=7, missing=0.1) * [1.0, 30.0] + [5.0, -100.0]
@@ -143,8 +143,9 @@ def test_inputs_are_scaled_and_predictions_unscaled(method):
                 offset + width * value for (offset, width), value in zip(unit, prediction, strict=True)
             ]
             assert np.allclose(out.prediction[done], expected, rtol=1e-3, atol=1e-3), done
-            assert np.isclose(out.score[done], score.rank(float(out.error[done])), atol=1e-4, equal_nan=True)
-            score.observe(float(out.error[done]))
+            error, present = float(out.error[done]), int(np.isfinite(y[done]).sum())
+            assert np.isclose(out.score[done], score.rank(error, present), atol=1e-4, equal_nan=True)
+            score.observe(error, present)
             done += 1
     assert done == len(out)
     assert_same_parameters(ours, reference.net)

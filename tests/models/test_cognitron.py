@@ -33,7 +33,7 @@ RULES = {
 @pytest.mark.parametrize("rule", RULES)
 def test_same_as_the_reference(rule):
     spec = dict(RULES[rule])
-    naive = NaiveCognitron(**spec)
+    naive = NaiveCognitron(**{name: value for name, value in spec.items() if name != "half_life"})
     shape = spec.pop("rows"), spec.pop("columns")
     dim = shape[0] * shape[1]
     net = Cognitron(dim=dim, shape=shape, **spec)

@@ -55,7 +55,6 @@ def test_same_as_the_reference(rule, missing):
         as_tuple(spec["learning_rate"]),
         as_tuple(spec.get("leak", 0.0)),
         spec.get("sensitivity", 0.0),
-        half_life=100.0,
     )
     out = net.learn(x)
     winners, distances, scores = zip(*[naive.learn(row) for row in x.tolist()], strict=True)

@@ -133,7 +133,7 @@ def test_inputs_are_scaled_and_predictions_unscaled(method, target):
         dim=2, hidden=4, tbptt=(4, 4), learning_rate=0.01, scale=method, half_life=40.0, scale_clip=2.0,
         target=target, **outputs,
     )  # fmt: skip
-    reference, score = reference_of(ours), Score(ours.decay)
+    reference, score = reference_of(ours), Score(ours.scored_values)
     reference.means = Means(ours.decay, zero=method != "minmax")  # the other methods scale the mean to 0
     x_scaler, y_scaler = (Scaler(2, method, 2.0, ours.decay) for _ in range(2))
     x = wave(120, 2, seed=7, missing=0.1) * [1.0, 30.0] + [5.0, -100.0]
@@ -150,8 +150,9 @@ def test_inputs_are_scaled_and_predictions_unscaled(method, target):
         units = [channel.offset_and_width() for channel in scaler.channels]
         expected = [offset + width * value for (offset, width), value in zip(units, prediction, strict=True)]
         assert np.allclose(out.prediction[i], expected, rtol=1e-3, atol=1e-3, equal_nan=True), i
-        assert np.isclose(out.score[i], score.rank(float(out.error[i])), atol=1e-4, equal_nan=True), i
-        score.observe(float(out.error[i]))
+        error, present = float(out.error[i]), int(np.isfinite(target_row).sum())
+        assert np.isclose(out.score[i], score.rank(error, present), atol=1e-4, equal_nan=True), i
+        score.observe(error, present)
         x_scaler.observe(row)
         y_scaler.observe(target_row)
     assert_same_parameters(ours, reference.net)

@@ -35,9 +35,7 @@ def shunting_inhibition(e: float, h: float) -> float:
 
 
 class NaiveCognitron:
-    def __init__(
-        self, rows, columns, layers, area=2, vicinity=2, falloff=0.9, q=16.0, q_prime=2.0, half_life=10_000.0
-    ) -> None:
+    def __init__(self, rows, columns, layers, area=2, vicinity=2, falloff=0.9, q=16.0, q_prime=2.0) -> None:
         self.rows, self.columns, self.layers = rows, columns, layers
         self.q, self.q_prime = q, q_prime
         cells = range(rows * columns)
@@ -47,7 +45,7 @@ class NaiveCognitron:
         self.g = [self.fixed_weights(k, self.vicinity[k], falloff) for k in cells]
         self.a = [[[0.0] * len(self.area[k]) for k in cells] for _ in range(layers)]
         self.b = [[0.0 for _ in cells] for _ in range(layers)]
-        self.score = Score(0.5 ** (1 / half_life))
+        self.score = Score(rows * columns)
         self.reinforced = self.recruited = 0
 
     def square(self, cell: int, radius: int) -> list[int]:
@@ -113,11 +111,11 @@ class NaiveCognitron:
         present = sum(not math.isnan(value) for value in sample)
         winner = activity.index(max(activity)) if max(activity) > 0 else -1
         distance = 1 / (1 + max(activity)) if present else math.nan
-        return Response(winner, activity, distance, self.score.rank(distance), present)
+        return Response(winner, activity, distance, self.score.rank(distance, present), present)
 
     def learn(self, sample) -> Response:
         response, layers = self.predict(sample), self.propagate(sample)
         for layer, (u, z, v) in enumerate(layers):
             self.reinforce(u, z, v, layer)
-        self.score.observe(response.distance)
+        self.score.observe(response.distance, response.present)
         return response

@@ -25,19 +25,18 @@ class NaiveGrossberg:
         learning_rate: tuple[float, float, float],
         leak: tuple[float, float, float] = (0.0, 0.0, 1.0),
         sensitivity: float = 0.0,
-        half_life: float = 10_000.0,
     ) -> None:
         self.weights = [[[float(w) for w in unit] for unit in layer] for layer in weights]
         self.layers = layers
         self.learning_rate, self.leak, self.sensitivity = learning_rate, leak, sensitivity
         self.bias = [[0.0] * sum(sizes) for sizes in layers]
-        self.score = Score(0.5 ** (1 / half_life))
+        self.score = Score(len(self.weights[0][0]))
         self.t = 0
 
     def learn(self, sample) -> tuple[list[int], float, float]:
         """Learn one sample. Return (winners, distance, score) of the net before the update."""
         response = self.predict(sample, learning=True)
-        self.score.observe(response[1])
+        self.score.observe(response[1], self.present(sample))
         self.t += 1
         return response
 
@@ -60,7 +59,11 @@ class NaiveGrossberg:
             x = output
         without_winner = math.nan if all(math.isnan(float(v)) for v in sample) else 1.0
         distance = sum(distances) / len(distances) if distances else without_winner
-        return winners, distance, self.score.rank(distance)
+        return winners, distance, self.score.rank(distance, self.present(sample))
+
+    @staticmethod
+    def present(sample) -> int:
+        return sum(not math.isnan(float(v)) for v in sample)
 
     def winner(self, k: int, units: range, x: list[float]) -> int:
         def net(j: int) -> float:

@@ -65,7 +65,6 @@ class NaiveMalsburg:
         h=0.05,
         steps=20,
         delta=1.0,
-        half_life=10_000.0,
     ) -> None:
         self.s = [[float(v) for v in row] for row in weights]
         self.p, self.r, self.q, self.theta, self.h = p, r, q, theta, h
@@ -78,7 +77,7 @@ class NaiveMalsburg:
 
         # The cells that each cell receives input from: E from E, I from E, E from I.
         self.e_to_e, self.e_to_i, self.i_to_e = connected(p_rings), connected(r_rings), connected(q_rings)
-        self.score = Score(0.5 ** (1 / half_life))
+        self.score = Score(len(self.s[0]))
 
     def settle(self, A: list[float]) -> tuple[list[float], float]:
         """Return H* of the E cells after the last step, and the largest change in that step."""
@@ -108,7 +107,8 @@ class NaiveMalsburg:
             norms = math.hypot(*s) * math.hypot(*a)
             if norms > 0:
                 distance = 1 - math.fsum(x * y for x, y in zip(s, a, strict=True)) / norms
-        return Response(winner, activity, distance, self.score.rank(distance), len(present), unsettled)
+        score = self.score.rank(distance, len(present))
+        return Response(winner, activity, distance, score, len(present), unsettled)
 
     def learn(self, sample) -> Response:
         response = self.predict(sample)
@@ -118,5 +118,5 @@ class NaiveMalsburg:
                     self.s[k][i] += self.h * (0.0 if math.isnan(a) else a) * H_star
                 scale = self.sum / math.fsum(self.s[k])
                 self.s[k] = [s * scale for s in self.s[k]]
-        self.score.observe(response.distance)
+        self.score.observe(response.distance, response.present)
         return response

@@ -38,7 +38,7 @@ class Units(ABC):
         self.weights = [[float(v) for v in w] for w in weights]
         self.decay = 0.5 ** (1 / half_life)
         self.scaler = Scaler(len(self.weights[0]), scale, clip, self.decay)
-        self.score = Score(self.decay)
+        self.score = Score(len(self.weights[0]))
         self.t = 0
 
     def squared_distances(self, x: list[float]) -> list[float]:
@@ -61,14 +61,14 @@ class Units(ABC):
         squares, order = self.squared_distances(x), self.by_distance(x)
         distance = math.sqrt(squares[order[0]] * len(x) / channels)
         second = order[1] if len(order) > 1 else -1
-        return UnitOutputs(order[0], second, distance, self.score.rank(distance), channels)
+        return UnitOutputs(order[0], second, distance, self.score.rank(distance, channels), channels)
 
     def learn(self, sample) -> UnitOutputs:
         """Learn one sample. Return its outputs from before it was learned."""
         outputs = self.predict(sample)
         if outputs.channels:
             self.adapt(self.scaler.scaled([float(v) for v in sample]), outputs)
-        self.score.observe(outputs.distance)
+        self.score.observe(outputs.distance, outputs.channels)
         self.scaler.observe([float(v) for v in sample])
         self.t += 1
         return outputs

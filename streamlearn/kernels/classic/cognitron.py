@@ -219,7 +219,7 @@ def _write_explanation(x, n, net, buffers, input_index, winner, expected, contri
 
 @kernel(
     "void(f4[:,::1], f4[:,:,::1], f4[:,::1], f4[:,:,::1], f4[:,:,::1], i8[::1], i8[::1], i8, i8[::1],"
-    " i8[::1], f8[::1], f4[:,::1], i8, f8, i4[::1], f4[:,::1], f4[::1], f4[::1], i4[::1])"
+    " i8[::1], f8[::1], i8, f8, i4[::1], f4[:,::1], f4[::1], f4[::1], i4[::1])"
 )
 def predict(
     x,  # (n, dim)
@@ -235,7 +235,6 @@ def predict(
     cell_index,  # (cells,): of the last layer's cells in the planes
     # the score
     score_reference,  # see stream/score.py
-    score_by_count,
     score_columns,
     score_decay,
     # the outputs
@@ -249,7 +248,7 @@ def predict(
     net = Net(a, b, c, g, area_offsets, vicinity_offsets, margin)
     buffers = _allocate_buffers(net, x.shape[1])
     histogram, outputs = (
-        Score(score_reference, score_by_count, score_columns, score_decay),
+        Score(score_reference, score_columns, score_decay),
         Outputs(winner, activity, distance, score, present),
     )
     for n in range(x.shape[0]):
@@ -258,8 +257,8 @@ def predict(
 
 @kernel(
     "i8(f4[:,::1], f4[:,:,::1], f4[:,::1], f4[:,:,::1], f4[:,:,::1], i8[::1], i8[::1], i8, i8[::1],"
-    " i8[::1], f8[::1], f4[:,::1], i8, f8, i8[::1], f8[::1], f8, f4, f4, u1[::1], f8[::1], i4[::1],"
-    " f4[:,::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
+    " i8[::1], f8[::1], i8, f8, i8[::1], f8[::1], f8, f4, f4, u1[::1], f8[::1], i4[::1], f4[:,::1],"
+    " f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     x,  # (n, dim)
@@ -275,7 +274,6 @@ def learn(
     cell_index,  # (cells,)
     # the score
     score_reference,  # see stream/score.py
-    score_by_count,
     score_columns,
     score_decay,
     # counter and quality
@@ -303,7 +301,7 @@ def learn(
     net = Net(a, b, c, g, area_offsets, vicinity_offsets, margin)
     buffers = _allocate_buffers(net, x.shape[1])
     histogram, outputs = (
-        Score(score_reference, score_by_count, score_columns, score_decay),
+        Score(score_reference, score_columns, score_decay),
         Outputs(winner, activity, distance, score, present),
     )
     for n in range(x.shape[0]):

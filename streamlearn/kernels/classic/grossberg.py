@@ -326,8 +326,8 @@ def _respond(x, n, net, score, learning, rates, buffers, outputs):
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,::1], i8[:,::1], i8[:,::1], f4[:,::1], i8[:,::1], f8, f8, f8[::1], f4[:,::1],"
-    " i8, f8, i4[:,::1], f4[::1], f4[::1], i4[::1])"
+    "void(f4[:,::1], f4[:,::1], i8[:,::1], i8[:,::1], f4[:,::1], i8[:,::1], f8, f8, f8[::1], i8, f8,"
+    " i4[:,::1], f4[::1], f4[::1], i4[::1])"
 )
 def predict(
     x,  # (n, dim)
@@ -341,7 +341,6 @@ def predict(
     sensitivity,  # γ
     # the score
     score_reference,  # see stream/score.py
-    score_by_count,
     score_columns,
     score_decay,
     # the outputs
@@ -353,7 +352,7 @@ def predict(
     """Write the outputs for each sample. Does not change the net."""
     net = Net(weights, layers, clusters, unit_mask, wins, threshold, sensitivity)
     histogram, outputs = (
-        Score(score_reference, score_by_count, score_columns, score_decay),
+        Score(score_reference, score_columns, score_decay),
         Outputs(winner, distance, score, present, np.empty((0, x.shape[1]), np.float32)),
     )
     buffers = _allocate_buffers(net)
@@ -362,8 +361,8 @@ def predict(
 
 
 @kernel(
-    "i8(f4[:,::1], f4[:,::1], i8[:,::1], i8[:,::1], f4[:,::1], i8[:,::1], f8, f8, f8[::1], f4[:,::1], i8,"
-    " f8, i8[::1], i8[::1], f8[::1], f8, f4[::1], f4[::1], u1[::1], f8[::1], i4[:,::1], f4[::1], f4[::1],"
+    "i8(f4[:,::1], f4[:,::1], i8[:,::1], i8[:,::1], f4[:,::1], i8[:,::1], f8, f8, f8[::1], i8, f8,"
+    " i8[::1], i8[::1], f8[::1], f8, f4[::1], f4[::1], u1[::1], f8[::1], i4[:,::1], f4[::1], f4[::1],"
     " i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
@@ -378,7 +377,6 @@ def learn(
     sensitivity,  # γ
     # the score
     score_reference,  # see stream/score.py
-    score_by_count,
     score_columns,
     score_decay,
     # counters and quality
@@ -405,7 +403,7 @@ def learn(
     """
     net = Net(weights, layers, clusters, unit_mask, wins, threshold, sensitivity)
     histogram, outputs = (
-        Score(score_reference, score_by_count, score_columns, score_decay),
+        Score(score_reference, score_columns, score_decay),
         Outputs(winner, distance, score, present, contribution),
     )
     buffers = _allocate_buffers(net)

@@ -216,8 +216,8 @@ def _learn(net, unit, present, rate, buffers):
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], f8, f4, i8, f8[::1], f4[:,::1], i8, f8, i4[::1], f4[::1],"
-    " f4[::1], i4[::1], i4[::1], b1[::1], b1[::1])"
+    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], f8, f4, i8, f8[::1], i8, f8, i4[::1], f4[::1], f4[::1],"
+    " i4[::1], i4[::1], b1[::1], b1[::1])"
 )
 def predict(
     x,  # (n, dim)
@@ -229,7 +229,6 @@ def predict(
     max_iterations,
     # the score
     score_reference,  # see stream/score.py
-    score_by_count,
     score_columns,
     score_decay,
     # the outputs
@@ -244,7 +243,7 @@ def predict(
     """Write the outputs for each sample. Does not change the net."""
     net, histogram = (
         Net(weights, pad, threshold, inhibition, max_iterations),
-        Score(score_reference, score_by_count, score_columns, score_decay),
+        Score(score_reference, score_columns, score_decay),
     )
     outputs = Outputs(winner, distance, score, present, iterations, tie, capped)
     buffers = _allocate_buffers(net)
@@ -253,9 +252,8 @@ def predict(
 
 
 @kernel(
-    "i8(f4[:,::1], f4[:,:,::1], f4[:,::1], f8, f4, i8, f8[::1], f4[:,::1], i8, f8, i8[::1], f8[::1], f8,"
-    " f4[::1], u1[::1], f8[::1], i4[::1], f4[::1], f4[::1], i4[::1], i4[::1], b1[::1], b1[::1], b1[::1],"
-    " f4[:,::1])"
+    "i8(f4[:,::1], f4[:,:,::1], f4[:,::1], f8, f4, i8, f8[::1], i8, f8, i8[::1], f8[::1], f8, f4[::1],"
+    " u1[::1], f8[::1], i4[::1], f4[::1], f4[::1], i4[::1], i4[::1], b1[::1], b1[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     x,  # (n, dim)
@@ -267,7 +265,6 @@ def learn(
     max_iterations,
     # the score
     score_reference,  # see stream/score.py
-    score_by_count,
     score_columns,
     score_decay,
     # counter and quality
@@ -295,7 +292,7 @@ def learn(
     """
     net, histogram = (
         Net(weights, pad, threshold, inhibition, max_iterations),
-        Score(score_reference, score_by_count, score_columns, score_decay),
+        Score(score_reference, score_columns, score_decay),
     )
     outputs = Outputs(winner, distance, score, present, iterations, tie, capped)
     buffers = _allocate_buffers(net)

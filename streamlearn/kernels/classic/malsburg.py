@@ -215,7 +215,7 @@ def _update(inputs, afferents, margin, e_output, rate, afferent_sum):
 
 @kernel(
     "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, i8[::1], i8[::1], i8[::1], i8[::1], f4, f4, f4, f4, f4,"
-    " i8, f8[::1], f4[:,::1], i8, f8, i4[::1], f4[:,::1], f4[::1], f4[::1], i4[::1])"
+    " i8, f8[::1], i8, f8, i4[::1], f4[:,::1], f4[::1], f4[::1], i4[::1])"
 )
 def predict(
     x,  # (n, dim)
@@ -236,7 +236,6 @@ def predict(
     steps,
     # the score
     score_reference,  # see stream/score.py
-    score_by_count,
     score_columns,
     score_decay,
     # the outputs
@@ -249,7 +248,7 @@ def predict(
     """Write the outputs for each sample. Does not change the model."""
     sheet, strengths = Sheet(live, margin, ee, ei, ie), Strengths(p, q, r, theta, delta)
     histogram, outputs = (
-        Score(score_reference, score_by_count, score_columns, score_decay),
+        Score(score_reference, score_columns, score_decay),
         Outputs(winner, activity, distance, score, present),
     )
     buffers = _allocate_buffers(sheet, x.shape[1])
@@ -261,8 +260,8 @@ def predict(
 
 @kernel(
     "i8(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, i8[::1], i8[::1], i8[::1], i8[::1], f4, f4, f4, f4, f4,"
-    " i8, f8[::1], f4[:,::1], i8, f8, i8[::1], f8[::1], f8, f4, f4[::1], u1[::1], f8[::1], i4[::1],"
-    " f4[:,::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
+    " i8, f8[::1], i8, f8, i8[::1], f8[::1], f8, f4, f4[::1], u1[::1], f8[::1], i4[::1], f4[:,::1],"
+    " f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     x,  # (n, dim)
@@ -283,7 +282,6 @@ def learn(
     steps,
     # the score
     score_reference,  # see stream/score.py
-    score_by_count,
     score_columns,
     score_decay,
     # counter and quality
@@ -310,7 +308,7 @@ def learn(
     """
     sheet, strengths = Sheet(live, margin, ee, ei, ie), Strengths(p, q, r, theta, delta)
     histogram, outputs = (
-        Score(score_reference, score_by_count, score_columns, score_decay),
+        Score(score_reference, score_columns, score_decay),
         Outputs(winner, activity, distance, score, present),
     )
     buffers = _allocate_buffers(sheet, x.shape[1])

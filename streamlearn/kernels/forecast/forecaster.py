@@ -83,16 +83,13 @@ def vector_values(horizon: int, features: int) -> int:
 
 
 @kernel(
-    "i8(f4[:,::1], i8[::1], b1[::1], f4[:,::1], i8[::1],"
-    " i8[::1], f8[::1], i8[::1],"
-    " f8[:,:,::1], f8[:,:,::1], f8[:,::1], i8[:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,::1],"
-    " f4[:,:,::1], f4[:,:,::1], i8[:,::1], f8[:,::1],"
-    " i8[::1], f8[:,:,::1], i8[:,:,::1], f8[:,:,::1], f8[:,:,:,::1], f8[:,:,:,::1], f4[:,:,:,:,::1],"
-    " i8[::1], i8[:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f8[:,::1], i8[:,::1], i8[:,::1],"
-    " f4[:,:,:,:,::1],"
-    " f8[::1], f4[:,::1], i8, f8, f8[:,::1], f8[:,::1], i8[::1],"
-    " f4[:,::1], f8[::1], u1[::1], f8[::1],"
-    " f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
+    "i8(f4[:,::1], i8[::1], b1[::1], f4[:,::1], i8[::1], i8[::1], f8[::1], i8[::1], f8[:,:,::1],"
+    " f8[:,:,::1], f8[:,::1], i8[:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,::1], f4[:,:,::1], f4[:,:,::1],"
+    " i8[:,::1], f8[:,::1], i8[::1], f8[:,:,::1], i8[:,:,::1], f8[:,:,::1], f8[:,:,:,::1], f8[:,:,:,::1],"
+    " f4[:,:,:,:,::1], i8[::1], i8[:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f8[:,::1], i8[:,::1],"
+    " i8[:,::1], f4[:,:,:,:,::1], f8[::1], i8, f8, f8[:,::1], f8[:,::1], i8[::1], f4[:,::1], f8[::1],"
+    " u1[::1], f8[::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f4[::1], f4[::1], i4[::1], b1[::1],"
+    " f4[:,::1])"
 )
 def learn(
     # The rows
@@ -137,7 +134,6 @@ def learn(
     window,  # (slots, channels, k2 + horizon + 1, WINDOW_ROWS, 16); no slots without hidden units
     # Score and live quality
     score_reference,  # see stream/score.py
-    score_by_count,
     score_columns,
     score_decay,
     quality,  # (5, horizon·channels): see recurrent/evaluation.py
@@ -181,7 +177,7 @@ def learn(
         rows_of(vectors, 2 * horizon, rule[FEATURES]),
     )
     outputs = Outputs(prediction, lower, upper, error, score, present)
-    histogram = Score(score_reference, score_by_count, score_columns, score_decay)
+    histogram = Score(score_reference, score_columns, score_decay)
     for n in range(x.shape[0]):
         slot = slots[n]
         if new_stream[n]:
@@ -189,7 +185,7 @@ def learn(
         number = position[slot]
         if not after:
             _write_forecasts(arrays, slot, number, outputs, n)
-        _write_error(arrays, x, slot, number, histogram, outputs, n)
+        compared = _write_error(arrays, x, slot, number, histogram, outputs, n)
         if contribution.shape[0] > 0:
             _write_contribution(arrays, error_scale, x, slot, number, row_of(contribution, n), n)
         learned = learning and gates.admits(gate, score[n])
@@ -222,7 +218,7 @@ def learn(
                 own_vectors,
             )
         if learned:
-            scores.observe(histogram, error[n], np.int64(present[n]))
+            scores.observe(histogram, error[n], compared)
         if rule[HIDDEN] > 0:
             _advance_windows(own_rule, networks, slot, complete, progress, learned, own_scratch)
         position[slot] += 1
@@ -271,7 +267,10 @@ def _write_forecasts(arrays, slot, number, outputs, n):
 
 @device
 def _write_error(arrays, x, slot, number, histogram, outputs, n):
-    """Write the error of the first step, its score, and how many values are present."""
+    """Write the error of the first step, its score, and how many values are present.
+
+    Return how many values have a forecast.
+    """
     total, compared, present = 0.0, np.int64(0), 0
     for c in range(x.shape[1]):
         channel, value = channel_of(arrays, slot, c), np.float64(x[n, c])
@@ -285,6 +284,7 @@ def _write_error(arrays, x, slot, number, histogram, outputs, n):
     outputs.error[n] = np.float32(math.sqrt(total / compared)) if compared > 0 else _NAN
     outputs.score[n] = scores.rank(histogram, outputs.error[n], compared)
     outputs.present[n] = present
+    return compared
 
 
 @device

@@ -125,9 +125,9 @@ def _learn(sample, winner, nearest, second, net):
 
 
 @kernel(
-    "i8(f4[:,::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], f4[:,::1],"
-    " i8, f8, i8[::1], f8[::1], f8[::1], f8, i8, f4[::1], f4[::1], f4[::1], f4[::1], i8, f4[:,::1], f4,"
-    " f4, i4[::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
+    "i8(f4[:,::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], i8, f8,"
+    " i8[::1], f8[::1], f8[::1], f8, i8, f4[::1], f4[::1], f4[::1], f4[::1], i8, f4[:,::1], f4, f4,"
+    " i4[::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     x,  # (n, dim)
@@ -143,7 +143,6 @@ def learn(
     scale_clip,
     # Score
     score_reference,  # see stream/score.py
-    score_by_count,
     score_columns,
     score_decay,
     # Progress
@@ -179,7 +178,7 @@ def learn(
         x,
         own,
         Scaling(method, statistics, scale_clip),
-        Score(score_reference, score_by_count, score_columns, score_decay),
+        Score(score_reference, score_columns, score_decay),
         Outputs(winner, distance, score, present),
     )
     number = hits.size - 1

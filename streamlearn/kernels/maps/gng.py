@@ -180,9 +180,9 @@ def _learn(sample, winner, nearest, second, net):
 
 
 @kernel(
-    "i8(f4[:,::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], f4[:,::1],"
-    " i8, f8, i8[::1], f8[::1], f8[::1], f8, i8[::1], i4[:,::1], f8[::1], f4[::1], f4[::1], i8, i8[::1],"
-    " i8, f8, f8, i4[::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
+    "i8(f4[:,::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], i8, f8,"
+    " i8[::1], f8[::1], f8[::1], f8, i8[::1], i4[:,::1], f8[::1], f4[::1], f4[::1], i8, i8[::1], i8, f8,"
+    " f8, i4[::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     x,  # (n, dim)
@@ -198,7 +198,6 @@ def learn(
     scale_clip,
     # Score
     score_reference,  # see stream/score.py
-    score_by_count,
     score_columns,
     score_decay,
     # Progress
@@ -234,7 +233,7 @@ def learn(
         x,
         Units(weights, pad, measure),
         Scaling(method, statistics, scale_clip),
-        Score(score_reference, score_by_count, score_columns, score_decay),
+        Score(score_reference, score_columns, score_decay),
         Outputs(winner, distance, score, present),
     )
     graph = Graph(weights, pad, count, ages, errors, hits)

@@ -253,8 +253,8 @@ def _adapt_later(sample, winner, nearest, second, som):
 
 
 @kernel(
-    "i8(f4[:,::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], f4[:,::1],"
-    " i8, f8, i8[::1], f8[::1], f8[::1], f8, f4[:,:,::1], i8[::1], i8, f4[::1], f4[::1], i4[::1], f4[::1],"
+    "i8(f4[:,::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], i8, f8,"
+    " i8[::1], f8[::1], f8[::1], f8, f4[:,:,::1], i8[::1], i8, f4[::1], f4[::1], i4[::1], f4[::1],"
     " f4[::1], i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
@@ -271,7 +271,6 @@ def learn(
     scale_clip,
     # Score
     score_reference,  # see stream/score.py
-    score_by_count,
     score_columns,
     score_decay,
     # Progress
@@ -301,7 +300,7 @@ def learn(
         x,
         Units(weights, pad, measure),
         Scaling(method, statistics, scale_clip),
-        Score(score_reference, score_by_count, score_columns, score_decay),
+        Score(score_reference, score_columns, score_decay),
         Outputs(winner, distance, score, present),
     )
     progress = Progress(samples, hits, quality, decay)

@@ -103,7 +103,7 @@ def _scale(stream, n):
 
 @device
 def _write_outputs(stream, sample, winner, nearest):
-    """Write the outputs; return the winner.
+    """Write the outputs except the score; return the winner.
 
     The winner is −1 if all channels are missing (distance NaN) or the distance overflows float32 (inf).
     """
@@ -112,8 +112,21 @@ def _write_outputs(stream, sample, winner, nearest):
     outputs, n = stream.outputs, sample.n
     outputs.winner[n] = winner
     outputs.distance[n] = as_distance(nearest, stream.units.measure, sample.x.size, max(sample.count, 1))
-    outputs.score[n] = scores.rank(stream.score, outputs.distance[n], sample.count)
     return winner
+
+
+@device
+def _write_score(stream, n):
+    outputs = stream.outputs
+    outputs.score[n] = scores.rank(stream.score, outputs.distance[n], outputs.present[n])
+
+
+@device
+def _observe(stream, learning, n):
+    """Add the distance of sample ``n`` to the reference of the score, unless the sample is only watched."""
+    outputs = stream.outputs
+    if not learning.watched[n]:
+        scores.observe(stream.score, outputs.distance[n], outputs.present[n])
 
 
 @device
@@ -140,12 +153,16 @@ def learn(stream, progress, learning, search, adapt, learner):
     ``search(stream, sample, learner)`` returns what ``nearest_two`` returns. ``adapt(sample, winner, nearest,
     second, learner)`` learns the sample; the winner is −1 if there is none. It is not called for a sample
     that is only watched. Returns the number of samples done.
+
+    The score of a sample is computed after the search for the next one. It depends on the sample's distance,
+    which is known last, and the processor would wait for it.
     """
     outputs, decay, quality = stream.outputs, progress.decay, progress.quality
     rows = stream.x.shape[0]
     if rows > 0:
         _scale(stream, 0)
     early = not gates.needs_score(learning.gate)  # then a search may look ahead
+    done = rows
     for n in range(rows):
         sample = sample_at(stream, n)
         if early:
@@ -155,24 +172,32 @@ def learn(stream, progress, learning, search, adapt, learner):
         if learning.contribution.shape[0] > 0:
             write_contribution(sample.x, stream.units, winner, row_of(learning.contribution, n))
         distance = outputs.distance[n]
+        scored = n - 1 if early else n
+        if scored >= 0:
+            _write_score(stream, scored)
         if not early:
             _decide(stream, learning, progress, n)
+        if scored >= 0:
+            _observe(stream, learning, scored)
         if winner >= 0:
             forgetting.count(progress.hits, winner, decay)
             quality[COUNT] = quality[COUNT] * decay + 1.0
             quality[QUANTIZATION] = quality[QUANTIZATION] * decay + np.float64(distance)
         if not learning.watched[n]:
             adapt(sample, winner, nearest, second, learner)
-            scores.observe(stream.score, distance, sample.count)
         progress.samples[0] += 1
         if requested(learning.interrupt):
-            return n + 1
-    return rows
+            done = n + 1
+            break
+    if early and done > 0:
+        _write_score(stream, done - 1)
+        _observe(stream, learning, done - 1)
+    return done
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], f4[:,::1], i8, f8, i4[::1],"
-    " f4[::1], f4[::1], i4[::1])"
+    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], i8, f8, i4[::1], f4[::1],"
+    " f4[::1], i4[::1])"
 )
 def predict(
     x,  # (n, dim)
@@ -186,7 +211,6 @@ def predict(
     scale_clip,
     # Score
     score_reference,  # see stream/score.py
-    score_by_count,
     score_columns,
     score_decay,
     # Outputs
@@ -200,7 +224,7 @@ def predict(
         x,
         Units(weights, pad, measure),
         Scaling(method, statistics, scale_clip),
-        Score(score_reference, score_by_count, score_columns, score_decay),
+        Score(score_reference, score_columns, score_decay),
         Outputs(winner, distance, score, present),
     )
     n = 0
@@ -212,10 +236,13 @@ def predict(
                 first, second = nearest_two_of_both(sample.x, following.x, sample.channels, stream.units)
                 _write_outputs(stream, sample, first[0], first[1])
                 _write_outputs(stream, following, second[0], second[1])
+                _write_score(stream, n)
+                _write_score(stream, n + 1)
                 n += 2
                 continue
         i, nearest, _ = find(stream, sample, 0)
         _write_outputs(stream, sample, i, nearest)
+        _write_score(stream, n)
         n += 1
 
 

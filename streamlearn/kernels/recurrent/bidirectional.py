@@ -129,9 +129,9 @@ def scratch_rows(layout, total: int) -> int:
     "i8(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], f4[::1], i8[::1], i8[::1], f8[::1], i8[::1],"
     " i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1], i8[::1], i8[::1], i8[::1], f4[:,:,::1],"
     " f4[:,:,::1], i8[:,::1], i4[:,::1], u1[:,::1], f4[:,:,:,::1], f4[:,:,::1], i8[:,::1], u1[:,::1],"
-    " f4[:,:,::1], i8[::1], f8[:,::1], f8[:,::1], f8[::1], f4[:,::1], i8, f8, f8[:,::1], f8[:,::1],"
-    " f8[:,::1], f4[:,::1], f4[:,::1], u1[::1], f8[::1], i8[::1], i8[::1], f4[:,::1], f4[::1], f4[::1],"
-    " i4[::1], b1[::1], b1[::1], f4[:,::1])"
+    " f4[:,:,::1], i8[::1], f8[:,::1], f8[:,::1], f8[::1], i8, f8, f8[:,::1], f8[:,::1], f8[:,::1],"
+    " f4[:,::1], f4[:,::1], u1[::1], f8[::1], i8[::1], i8[::1], f4[:,::1], f4[::1], f4[::1], i4[::1],"
+    " b1[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     # The rows
@@ -170,7 +170,6 @@ def learn(
     statistics,  # (rows, dim): see scaling.py
     target_statistics,  # (rows, TARGET_COLUMNS)
     score_reference,  # see stream/score.py
-    score_by_count,
     score_columns,
     score_decay,
     quality,  # (5, TARGET_COLUMNS)
@@ -207,7 +206,7 @@ def learn(
     evaluation = Evaluation(
         Scaling(rule[METHOD], statistics, constants[SCALE_CLIP]),
         Scaling(rule[TARGET_METHOD], target_statistics, constants[SCALE_CLIP]),
-        Score(score_reference, score_by_count, score_columns, score_decay),
+        Score(score_reference, score_columns, score_decay),
         quality,
         input_means,
         constants[DECAY],

@@ -61,7 +61,7 @@ def _draw(probabilities, temperature, random):
 
 @kernel(
     "void(f4[:,::1], f4[:,::1], i8, i8[::1], f8[::1], i8[::1], i8[:,::1], f4[:,::1], i8[:,::1],"
-    " f4[:,:,:,::1], f8[:,::1], f8[:,::1], f8[::1], f4[:,::1], i8, f8, f8[:,::1], f8[:,::1], i8, f4, u8[::1],"
+    " f4[:,:,:,::1], f8[:,::1], f8[:,::1], f8[::1], i8, f8, f8[:,::1], f8[:,::1], i8, f4, u8[::1],"
     " f4[:,::1], f4[::1], f4[::1], i4[::1], f4[:,::1], f4[:,::1])"
 )
 def predict(
@@ -80,7 +80,6 @@ def predict(
     statistics,  # (rows, dim): see scaling.py
     target_statistics,  # (rows, TARGET_COLUMNS); ``statistics`` itself for NEXT
     score_reference,  # see stream/score.py
-    score_by_count,
     score_columns,
     score_decay,
     input_means,  # (2, dim)
@@ -113,7 +112,7 @@ def predict(
             own_statistics if forecasts_next else target_statistics,
             constants[SCALE_CLIP],
         ),
-        Score(score_reference, score_by_count, score_columns, score_decay),
+        Score(score_reference, score_columns, score_decay),
         own_means,  # in place of the live quality, which does not change
         own_means,
         constants[DECAY],

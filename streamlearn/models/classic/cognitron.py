@@ -184,7 +184,7 @@ class Cognitron(ActivityModel):
 
     def _network(self) -> dict[str, Any]:
         state = self.state
-        return {"a": state["a"], "b": state["b"], **self._connections, **self._score_arguments}
+        return {"a": state["a"], "b": state["b"], **self._connections, **self._score.arguments}
 
     def _learning(self) -> dict[str, Any]:
         return {"q": self.spec.q, "q_prime": self.spec.q_prime}

@@ -255,7 +255,7 @@ class Grossberg(BinaryModel):
             "wins": self.state["wins"],
             "threshold": self._threshold,
             "sensitivity": self.spec.sensitivity,
-            **self._score_arguments,
+            **self._score.arguments,
         }
 
     def _learning(self) -> dict[str, Any]:

@@ -226,7 +226,7 @@ class HammingNet(BinaryModel):
             "threshold": self._threshold,
             "inhibition": self.spec.epsilon,
             "max_iterations": self.spec.max_iterations,
-            **self._score_arguments,
+            **self._score.arguments,
         }
 
     def _quality(self) -> dict[str, float]:

@@ -237,7 +237,7 @@ class Malsburg(ActivityModel):
             "afferents": self.state["afferents"],
             **self._connections,
             **self._strengths,
-            **self._score_arguments,
+            **self._score.arguments,
         }
 
     def _learning(self) -> dict[str, Any]:

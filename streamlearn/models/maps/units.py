@@ -173,7 +173,7 @@ class UnitModel(Model):
             "pad": self.pad,
             "measure": MEASURES[spec.distance],
             "statistics": self._statistics.rows,
-            **self._score_arguments,
+            **self._score.arguments,
             "method": self.method,
             "scale_clip": spec.scale_clip,
         }

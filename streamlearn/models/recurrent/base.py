@@ -196,7 +196,6 @@ class Recurrent(Model):
     """
 
     directions: ClassVar[int] = 1
-    scored_values = Model.dim  # errors are about channels, not about features
     plain: ClassVar[Mapping[str, Any]] = {}  # parameters of the network that PyTorch has
     target_outputs_class = RecurrentTargetOutputs
 
@@ -260,9 +259,16 @@ class Recurrent(Model):
             "last_values": state["last_values"],
             "statistics": self._statistics.rows,
             "target_statistics": self._target_statistics.rows,
-            **self._score_arguments,
+            **self._score.arguments,
             **{name: state[name] for name in ("quality", "input_means", "error_scale")},
         }
+
+    @property
+    def scored_values(self) -> int:
+        """Number of values of a target, or of the next sample; 1 for a class."""
+        if self.spec.class_count is not None:
+            return 1
+        return int(self.dim if self.spec.target == "next" else self.spec.outputs or 1)
 
     @property
     def accepts_late_targets(self) -> bool:

@@ -424,7 +424,6 @@ _STREAM_ARGUMENTS = (
     "statistics",
     "target_statistics",
     "score_reference",
-    "score_by_count",
     "error_scale",
     "samples",
     "quality",

@@ -119,7 +119,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
             **{argument: state[name] for argument, name in (_SHARED | _OF_A_STREAM).items()},
             "layout": layout,
             "matrices": matrices,
-            **self._score_arguments,
+            **self._score.arguments,
             "quality": state["quality"],
             "error_scale": state["error_scale"],
             "samples": state["samples"],
