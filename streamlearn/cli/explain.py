@@ -18,7 +18,16 @@ from streamlearn.cli.options import (
     Timeout,
     connect,
 )
-from streamlearn.cli.push import ColumnsOption, Delimiter, File, SkipHeader
+from streamlearn.cli.push import (
+    ColumnsOption,
+    Delimiter,
+    File,
+    SkipHeader,
+    TimeFormat,
+    TimeOption,
+    UtcOffset,
+    check_names,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +51,9 @@ def explain(
         typer.Option(help="columns of the targets y, for a model that predicts one", show_default="none"),
     ] = None,
     key: KeyOption = None,
+    time: TimeOption = None,
+    time_format: TimeFormat = None,
+    utc_offset: UtcOffset = 0.0,
     skip_header: SkipHeader = None,
     delimiter: Delimiter = ",",
     above: Annotated[
@@ -68,22 +80,28 @@ def explain(
     from streamlearn.cli import report
     from streamlearn.cli.columns import ColumnOptions
     from streamlearn.cli.csvrows import CsvRows
+    from streamlearn.cli.times import TimeColumn
 
-    options = ColumnOptions(columns, target, key)
-    with CsvRows(file, options, header=skip_header, delimiter=delimiter) as rows:
+    options, times = ColumnOptions(columns, target, key, time=time), TimeColumn(time_format, utc_offset)
+    with CsvRows(file, options, header=skip_header, delimiter=delimiter, times=times) as rows:
         batches = list(rows)
     if not batches:
         return
     x = np.concatenate([batch.x for batch in batches if batch.x is not None])
     y = None if batches[0].y is None else np.concatenate([batch.y for batch in batches])
+    when = None if time is None else np.concatenate([batch.times for batch in batches])
     keys = None if key is None else [row_key for batch in batches for row_key in batch.keys or ()]
     with connect(endpoint, timeout, server_key, key_file) as client:
         found = client.describe(name)
-        out = client.explain(name, x, y, keys)
+        check_names(rows, found["spec"].get("channels"), name)
+        out = client.explain(name, x, y, keys, times=when)
     samples = [sample for sample in _samples(out, x if y is None else y, found) if _is_above(sample, above)]
     if "sample" not in out.arrays:
         for sample in samples:
-            sample["line"] = rows.lines[sample.pop("row")]
+            row = sample.pop("row")
+            sample["line"] = rows.lines[row]
+            if when is not None:
+                sample["time"] = str(when[row].astype("datetime64[ns]").astype("datetime64[s]"))
     means = _means(samples)
     report.show({"samples": samples, "channels": means}, as_json, *_tables(samples, means, top))
 
@@ -139,14 +157,16 @@ def _tables(
 
     if not samples:
         return ["no sample has a score above the limit"]
-    place = "line" if "line" in samples[0] else "sample"
-    table = report.table(f">{place}", ">score", "channel", ">value", ">expected", ">contribution")
+    places = [name for name in ("sample", "line", "time") if name in samples[0]]
+    table = report.table(
+        *(f">{name}" for name in places), ">score", "channel", ">value", ">expected", ">contribution"
+    )
     for sample in samples:
-        first = (report.text(sample[place]), f"{sample['score']:.4f}")
+        first = [*(report.text(sample[name]) for name in places), f"{sample['score']:.4f}"]
         for channel in sample["channels"][:top]:
             value, expected = (_quantity(channel[field], channel["unit"]) for field in ("value", "expected"))
             table.add_row(*first, channel["channel"], value, expected, _percent(channel["contribution"]))
-            first = ("", "")
+            first = [""] * len(first)
     if len(samples) == 1:
         return [table]
     ranking = report.table("channel", ">contribution", title=f"Mean of {report.many(len(samples), 'sample')}")
