@@ -30,8 +30,8 @@ from streamlearn_client.client import DEFAULT_ENDPOINT as CLIENTS_DEFAULT
 
 NO_DAEMON = "ipc://no-daemon"
 COMMANDS = (
-    "serve keygen demo warmup status models create describe reheat delete "
-    "push predict forecast sample checkpoint checkpoints unpin restore backup verify repair"
+    "serve keygen demo warmup status models create describe reheat feedback delete "
+    "push predict forecast sample alarms explain checkpoint checkpoints unpin restore backup verify repair"
 ).split()
 
 
