@@ -2318,7 +2318,7 @@ class RNN(_RNN):
     memory : float, default 1400.0
         Read-out 'rls': half-life of the pairs that it has learned, in samples. Shorten it if the
         stream's dynamics change faster. Range: at least 10.
-    ridge : float, default 10.0
+    ridge : float, default 30.0
         Read-out 'rls': strength of the pull of its weights towards 0, where the read-out is
         persistence. It fades with time. Range: at least 1e-06.
     error_clip : float or None, default 2.0
@@ -2525,7 +2525,7 @@ class RNN(_RNN):
         period: int | Sequence[int] = (),
         lags: Literal["auto"] | int = "auto",
         memory: float = 1400.0,
-        ridge: float = 10.0,
+        ridge: float = 30.0,
         error_clip: float | None = 2.0,
         coverage: float = 0.9,
         target: Literal["next", "given", "later"] = "next",
@@ -2743,7 +2743,7 @@ class RNN(_RNN):
         period: int | Sequence[int] = (),
         lags: Literal["auto"] | int = "auto",
         memory: float = 1400.0,
-        ridge: float = 10.0,
+        ridge: float = 30.0,
         error_clip: float | None = 2.0,
         coverage: float = 0.9,
         target: Literal["next", "given", "later"] = "next",

@@ -12,7 +12,7 @@ RING = 500
 
 
 class Forecaster:
-    def __init__(self, horizon, lags=48, periods=(), memory=1400.0, ridge=10.0, clip=2.0, residual=True,
+    def __init__(self, horizon, lags=48, periods=(), memory=1400.0, ridge=30.0, clip=2.0, residual=True,
                  coverage=0.9, eta=0.004):  # fmt: skip
         self.horizon, self.lags, self.periods, self.residual = horizon, lags, periods, residual
         self.far = [m for m in periods if m > lags]

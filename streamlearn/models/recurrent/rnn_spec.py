@@ -84,7 +84,7 @@ class RNNSpec(RecurrentSpec):
         ),
     )
     ridge: Annotated[float, Field(ge=1e-6, le=1e9)] = Field(
-        10.0,
+        30.0,
         description=(
             "Read-out 'rls': strength of the pull of its weights towards 0, where the read-out is "
             "persistence. It fades with time."
