@@ -266,9 +266,8 @@ class Recurrent(Model):
     @property
     def scored_values(self) -> int:
         """Number of values of a target, or of the next sample; 1 for a class."""
-        if self.spec.class_count is not None:
-            return 1
-        return int(self.dim if self.spec.target == "next" else self.spec.outputs or 1)
+        values = self.dim if self.spec.target == "next" else self.spec.outputs or 1
+        return 1 if self.spec.class_count is not None else int(values)
 
     @property
     def accepts_late_targets(self) -> bool:
