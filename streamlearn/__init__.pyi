@@ -161,8 +161,8 @@ class BidirectionalRNN(_BidirectionalRNN):
     drift_rest : int, default 64
         Blocks without a change until the detector is settled: at first, after an alarm, and after a
         fall. There is no alarm before. Range: 1 to 1,048,576.
-    on_drift : {"freeze", "reheat", "reseed", "adapt"} or None, default None
-        Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,
+    on_drift : {"watch", "reheat", "reseed", "adapt"} or None, default None
+        Reaction to an alarm of a rise: 'watch' learns nothing for the next watch_for samples,
         'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples
         to where the error is; 'adapt' does what the kind supports of these two. None: only report
         the alarm.
@@ -170,11 +170,21 @@ class BidirectionalRNN(_BidirectionalRNN):
         How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a
         share. A schedule that is higher stays. At 1 the model learns as if it were new. Range:
         above 0, up to 1.
-    freeze_for : int, default 1000
-        Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
-    freeze_missing : float or None, default None
-        A sample is not learned if a larger share of its values is missing. None: every sample is
+    learn_for : int or None, default None
+        Only the first learn_for samples of the stream are learned. All later ones are watched: they
+        have outputs and are not learned. None: no end. Range: at least 1.
+    learn_below : float or None, default None
+        A sample with a higher score is watched, for example at 0.99. So a fault is not learned.
+        None: learning does not depend on the score. Range: above 0, below 1.
+    patience : int, default 10000
+        For learn_below: after so many samples in a row with a higher score, the next ones are
+        learned after all, until one has a lower score. So a permanent change is learned. Range: at
+        least 1.
+    watch_missing : float or None, default None
+        A sample is watched if a larger share of its values is missing. None: every sample is
         learned. Range: 0 to below 1.
+    watch_for : int, default 1000
+        Samples that are watched after a drift alarm, for on_drift='watch'. Range: at least 1.
     alarm : Alarm or None, default None
         When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
         enough, {'above': 16}. None: no alarms.
@@ -273,10 +283,13 @@ class BidirectionalRNN(_BidirectionalRNN):
         drift_both: bool = False,
         drift_block: int = 64,
         drift_rest: int = 64,
-        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        on_drift: Literal["watch", "reheat", "reseed", "adapt"] | None = None,
         drift_heat: float = 0.1,
-        freeze_for: int = 1000,
-        freeze_missing: float | None = None,
+        learn_for: int | None = None,
+        learn_below: float | None = None,
+        patience: int = 10000,
+        watch_missing: float | None = None,
+        watch_for: int = 1000,
         alarm: Alarm | None = None,
         seed: int = 0,
         features: Mapping[str, Any] | None = None,
@@ -343,9 +356,9 @@ class BidirectionalRNN(_BidirectionalRNN):
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
-            from ``predict``.
+        watched : ndarray of bool, shape (n,)
+            Whether the sample was only watched, that is not learned. Only if it comes from ``learn`` or
+            ``learn_targets``.
 
         Raises
         ------
@@ -426,9 +439,9 @@ class BidirectionalRNN(_BidirectionalRNN):
             ``alarm`` is set; not from ``predict``.
         sample : ndarray of int64, shape (n,)
             Number of the target's sample; −1: no sample with this id waits for a target.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
-            from ``predict``.
+        watched : ndarray of bool, shape (n,)
+            Whether the sample was only watched, that is not learned. Only if it comes from ``learn`` or
+            ``learn_targets``.
 
         Raises
         ------
@@ -469,10 +482,13 @@ class BidirectionalRNN(_BidirectionalRNN):
         drift_both: bool = False,
         drift_block: int = 64,
         drift_rest: int = 64,
-        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        on_drift: Literal["watch", "reheat", "reseed", "adapt"] | None = None,
         drift_heat: float = 0.1,
-        freeze_for: int = 1000,
-        freeze_missing: float | None = None,
+        learn_for: int | None = None,
+        learn_below: float | None = None,
+        patience: int = 10000,
+        watch_missing: float | None = None,
+        watch_for: int = 1000,
         alarm: Alarm | None = None,
         seed: int = 0,
         features: Mapping[str, Any] | None = None,
@@ -562,8 +578,8 @@ class Cognitron(_Cognitron):
     drift_rest : int, default 64
         Blocks without a change until the detector is settled: at first, after an alarm, and after a
         fall. There is no alarm before. Range: 1 to 1,048,576.
-    on_drift : {"freeze", "reheat", "reseed", "adapt"} or None, default None
-        Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,
+    on_drift : {"watch", "reheat", "reseed", "adapt"} or None, default None
+        Reaction to an alarm of a rise: 'watch' learns nothing for the next watch_for samples,
         'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples
         to where the error is; 'adapt' does what the kind supports of these two. None: only report
         the alarm.
@@ -571,11 +587,21 @@ class Cognitron(_Cognitron):
         How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a
         share. A schedule that is higher stays. At 1 the model learns as if it were new. Range:
         above 0, up to 1.
-    freeze_for : int, default 1000
-        Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
-    freeze_missing : float or None, default None
-        A sample is not learned if a larger share of its values is missing. None: every sample is
+    learn_for : int or None, default None
+        Only the first learn_for samples of the stream are learned. All later ones are watched: they
+        have outputs and are not learned. None: no end. Range: at least 1.
+    learn_below : float or None, default None
+        A sample with a higher score is watched, for example at 0.99. So a fault is not learned.
+        None: learning does not depend on the score. Range: above 0, below 1.
+    patience : int, default 10000
+        For learn_below: after so many samples in a row with a higher score, the next ones are
+        learned after all, until one has a lower score. So a permanent change is learned. Range: at
+        least 1.
+    watch_missing : float or None, default None
+        A sample is watched if a larger share of its values is missing. None: every sample is
         learned. Range: 0 to below 1.
+    watch_for : int, default 1000
+        Samples that are watched after a drift alarm, for on_drift='watch'. Range: at least 1.
     alarm : Alarm or None, default None
         When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
         enough, {'above': 16}. None: no alarms.
@@ -662,10 +688,13 @@ class Cognitron(_Cognitron):
         drift_both: bool = False,
         drift_block: int = 64,
         drift_rest: int = 64,
-        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        on_drift: Literal["watch", "reheat", "reseed", "adapt"] | None = None,
         drift_heat: float = 0.1,
-        freeze_for: int = 1000,
-        freeze_missing: float | None = None,
+        learn_for: int | None = None,
+        learn_below: float | None = None,
+        patience: int = 10000,
+        watch_missing: float | None = None,
+        watch_for: int = 1000,
         alarm: Alarm | None = None,
         seed: int = 0,
         features: Mapping[str, Any] | None = None,
@@ -731,9 +760,9 @@ class Cognitron(_Cognitron):
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
-            from ``predict``.
+        watched : ndarray of bool, shape (n,)
+            Whether the sample was only watched, that is not learned. Only if it comes from ``learn`` or
+            ``learn_targets``.
 
         Raises
         ------
@@ -870,8 +899,8 @@ class Competitive(_Competitive):
     drift_rest : int, default 64
         Blocks without a change until the detector is settled: at first, after an alarm, and after a
         fall. There is no alarm before. Range: 1 to 1,048,576.
-    on_drift : {"freeze", "reheat", "reseed", "adapt"} or None, default None
-        Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,
+    on_drift : {"watch", "reheat", "reseed", "adapt"} or None, default None
+        Reaction to an alarm of a rise: 'watch' learns nothing for the next watch_for samples,
         'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples
         to where the error is; 'adapt' does what the kind supports of these two. None: only report
         the alarm.
@@ -879,11 +908,21 @@ class Competitive(_Competitive):
         How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a
         share. A schedule that is higher stays. At 1 the model learns as if it were new. Range:
         above 0, up to 1.
-    freeze_for : int, default 1000
-        Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
-    freeze_missing : float or None, default None
-        A sample is not learned if a larger share of its values is missing. None: every sample is
+    learn_for : int or None, default None
+        Only the first learn_for samples of the stream are learned. All later ones are watched: they
+        have outputs and are not learned. None: no end. Range: at least 1.
+    learn_below : float or None, default None
+        A sample with a higher score is watched, for example at 0.99. So a fault is not learned.
+        None: learning does not depend on the score. Range: above 0, below 1.
+    patience : int, default 10000
+        For learn_below: after so many samples in a row with a higher score, the next ones are
+        learned after all, until one has a lower score. So a permanent change is learned. Range: at
+        least 1.
+    watch_missing : float or None, default None
+        A sample is watched if a larger share of its values is missing. None: every sample is
         learned. Range: 0 to below 1.
+    watch_for : int, default 1000
+        Samples that are watched after a drift alarm, for on_drift='watch'. Range: at least 1.
     alarm : Alarm or None, default None
         When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
         enough, {'above': 16}. None: no alarms.
@@ -993,10 +1032,13 @@ class Competitive(_Competitive):
         drift_both: bool = False,
         drift_block: int = 64,
         drift_rest: int = 64,
-        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        on_drift: Literal["watch", "reheat", "reseed", "adapt"] | None = None,
         drift_heat: float = 0.1,
-        freeze_for: int = 1000,
-        freeze_missing: float | None = None,
+        learn_for: int | None = None,
+        learn_below: float | None = None,
+        patience: int = 10000,
+        watch_missing: float | None = None,
+        watch_for: int = 1000,
         alarm: Alarm | None = None,
         seed: int = 0,
         features: Mapping[str, Any] | None = None,
@@ -1062,9 +1104,9 @@ class Competitive(_Competitive):
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
-            from ``predict``.
+        watched : ndarray of bool, shape (n,)
+            Whether the sample was only watched, that is not learned. Only if it comes from ``learn`` or
+            ``learn_targets``.
 
         Raises
         ------
@@ -1128,9 +1170,9 @@ class Competitive(_Competitive):
             Label of the winner when the sample came; −1: none.
         sample : ndarray of int64, shape (n,)
             Number of the target's sample; −1: no sample with this id waits for a target.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
-            from ``predict``.
+        watched : ndarray of bool, shape (n,)
+            Whether the sample was only watched, that is not learned. Only if it comes from ``learn`` or
+            ``learn_targets``.
 
         Raises
         ------
@@ -1195,8 +1237,8 @@ class Grossberg(_Grossberg):
     drift_rest : int, default 64
         Blocks without a change until the detector is settled: at first, after an alarm, and after a
         fall. There is no alarm before. Range: 1 to 1,048,576.
-    on_drift : {"freeze", "reheat", "reseed", "adapt"} or None, default None
-        Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,
+    on_drift : {"watch", "reheat", "reseed", "adapt"} or None, default None
+        Reaction to an alarm of a rise: 'watch' learns nothing for the next watch_for samples,
         'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples
         to where the error is; 'adapt' does what the kind supports of these two. None: only report
         the alarm.
@@ -1204,11 +1246,21 @@ class Grossberg(_Grossberg):
         How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a
         share. A schedule that is higher stays. At 1 the model learns as if it were new. Range:
         above 0, up to 1.
-    freeze_for : int, default 1000
-        Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
-    freeze_missing : float or None, default None
-        A sample is not learned if a larger share of its values is missing. None: every sample is
+    learn_for : int or None, default None
+        Only the first learn_for samples of the stream are learned. All later ones are watched: they
+        have outputs and are not learned. None: no end. Range: at least 1.
+    learn_below : float or None, default None
+        A sample with a higher score is watched, for example at 0.99. So a fault is not learned.
+        None: learning does not depend on the score. Range: above 0, below 1.
+    patience : int, default 10000
+        For learn_below: after so many samples in a row with a higher score, the next ones are
+        learned after all, until one has a lower score. So a permanent change is learned. Range: at
+        least 1.
+    watch_missing : float or None, default None
+        A sample is watched if a larger share of its values is missing. None: every sample is
         learned. Range: 0 to below 1.
+    watch_for : int, default 1000
+        Samples that are watched after a drift alarm, for on_drift='watch'. Range: at least 1.
     alarm : Alarm or None, default None
         When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
         enough, {'above': 16}. None: no alarms.
@@ -1296,10 +1348,13 @@ class Grossberg(_Grossberg):
         drift_both: bool = False,
         drift_block: int = 64,
         drift_rest: int = 64,
-        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        on_drift: Literal["watch", "reheat", "reseed", "adapt"] | None = None,
         drift_heat: float = 0.1,
-        freeze_for: int = 1000,
-        freeze_missing: float | None = None,
+        learn_for: int | None = None,
+        learn_below: float | None = None,
+        patience: int = 10000,
+        watch_missing: float | None = None,
+        watch_for: int = 1000,
         alarm: Alarm | None = None,
         seed: int = 0,
         features: Mapping[str, Any] | None = None,
@@ -1364,9 +1419,9 @@ class Grossberg(_Grossberg):
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
-            from ``predict``.
+        watched : ndarray of bool, shape (n,)
+            Whether the sample was only watched, that is not learned. Only if it comes from ``learn`` or
+            ``learn_targets``.
 
         Raises
         ------
@@ -1487,8 +1542,8 @@ class GrowingNeuralGas(_GrowingNeuralGas):
     drift_rest : int, default 64
         Blocks without a change until the detector is settled: at first, after an alarm, and after a
         fall. There is no alarm before. Range: 1 to 1,048,576.
-    on_drift : {"freeze", "reheat", "reseed", "adapt"} or None, default None
-        Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,
+    on_drift : {"watch", "reheat", "reseed", "adapt"} or None, default None
+        Reaction to an alarm of a rise: 'watch' learns nothing for the next watch_for samples,
         'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples
         to where the error is; 'adapt' does what the kind supports of these two. None: only report
         the alarm.
@@ -1496,11 +1551,21 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a
         share. A schedule that is higher stays. At 1 the model learns as if it were new. Range:
         above 0, up to 1.
-    freeze_for : int, default 1000
-        Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
-    freeze_missing : float or None, default None
-        A sample is not learned if a larger share of its values is missing. None: every sample is
+    learn_for : int or None, default None
+        Only the first learn_for samples of the stream are learned. All later ones are watched: they
+        have outputs and are not learned. None: no end. Range: at least 1.
+    learn_below : float or None, default None
+        A sample with a higher score is watched, for example at 0.99. So a fault is not learned.
+        None: learning does not depend on the score. Range: above 0, below 1.
+    patience : int, default 10000
+        For learn_below: after so many samples in a row with a higher score, the next ones are
+        learned after all, until one has a lower score. So a permanent change is learned. Range: at
+        least 1.
+    watch_missing : float or None, default None
+        A sample is watched if a larger share of its values is missing. None: every sample is
         learned. Range: 0 to below 1.
+    watch_for : int, default 1000
+        Samples that are watched after a drift alarm, for on_drift='watch'. Range: at least 1.
     alarm : Alarm or None, default None
         When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
         enough, {'above': 16}. None: no alarms.
@@ -1604,10 +1669,13 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         drift_both: bool = False,
         drift_block: int = 64,
         drift_rest: int = 64,
-        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        on_drift: Literal["watch", "reheat", "reseed", "adapt"] | None = None,
         drift_heat: float = 0.1,
-        freeze_for: int = 1000,
-        freeze_missing: float | None = None,
+        learn_for: int | None = None,
+        learn_below: float | None = None,
+        patience: int = 10000,
+        watch_missing: float | None = None,
+        watch_for: int = 1000,
         alarm: Alarm | None = None,
         seed: int = 0,
         features: Mapping[str, Any] | None = None,
@@ -1671,9 +1739,9 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
-            from ``predict``.
+        watched : ndarray of bool, shape (n,)
+            Whether the sample was only watched, that is not learned. Only if it comes from ``learn`` or
+            ``learn_targets``.
 
         Raises
         ------
@@ -1774,8 +1842,8 @@ class HammingNet(_HammingNet):
     drift_rest : int, default 64
         Blocks without a change until the detector is settled: at first, after an alarm, and after a
         fall. There is no alarm before. Range: 1 to 1,048,576.
-    on_drift : {"freeze", "reheat", "reseed", "adapt"} or None, default None
-        Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,
+    on_drift : {"watch", "reheat", "reseed", "adapt"} or None, default None
+        Reaction to an alarm of a rise: 'watch' learns nothing for the next watch_for samples,
         'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples
         to where the error is; 'adapt' does what the kind supports of these two. None: only report
         the alarm.
@@ -1783,11 +1851,21 @@ class HammingNet(_HammingNet):
         How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a
         share. A schedule that is higher stays. At 1 the model learns as if it were new. Range:
         above 0, up to 1.
-    freeze_for : int, default 1000
-        Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
-    freeze_missing : float or None, default None
-        A sample is not learned if a larger share of its values is missing. None: every sample is
+    learn_for : int or None, default None
+        Only the first learn_for samples of the stream are learned. All later ones are watched: they
+        have outputs and are not learned. None: no end. Range: at least 1.
+    learn_below : float or None, default None
+        A sample with a higher score is watched, for example at 0.99. So a fault is not learned.
+        None: learning does not depend on the score. Range: above 0, below 1.
+    patience : int, default 10000
+        For learn_below: after so many samples in a row with a higher score, the next ones are
+        learned after all, until one has a lower score. So a permanent change is learned. Range: at
+        least 1.
+    watch_missing : float or None, default None
+        A sample is watched if a larger share of its values is missing. None: every sample is
         learned. Range: 0 to below 1.
+    watch_for : int, default 1000
+        Samples that are watched after a drift alarm, for on_drift='watch'. Range: at least 1.
     alarm : Alarm or None, default None
         When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
         enough, {'above': 16}. None: no alarms.
@@ -1868,10 +1946,13 @@ class HammingNet(_HammingNet):
         drift_both: bool = False,
         drift_block: int = 64,
         drift_rest: int = 64,
-        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        on_drift: Literal["watch", "reheat", "reseed", "adapt"] | None = None,
         drift_heat: float = 0.1,
-        freeze_for: int = 1000,
-        freeze_missing: float | None = None,
+        learn_for: int | None = None,
+        learn_below: float | None = None,
+        patience: int = 10000,
+        watch_missing: float | None = None,
+        watch_for: int = 1000,
         alarm: Alarm | None = None,
         seed: int = 0,
         features: Mapping[str, Any] | None = None,
@@ -1941,9 +2022,9 @@ class HammingNet(_HammingNet):
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
-            from ``predict``.
+        watched : ndarray of bool, shape (n,)
+            Whether the sample was only watched, that is not learned. Only if it comes from ``learn`` or
+            ``learn_targets``.
 
         Raises
         ------
@@ -2063,8 +2144,8 @@ class Malsburg(_Malsburg):
     drift_rest : int, default 64
         Blocks without a change until the detector is settled: at first, after an alarm, and after a
         fall. There is no alarm before. Range: 1 to 1,048,576.
-    on_drift : {"freeze", "reheat", "reseed", "adapt"} or None, default None
-        Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,
+    on_drift : {"watch", "reheat", "reseed", "adapt"} or None, default None
+        Reaction to an alarm of a rise: 'watch' learns nothing for the next watch_for samples,
         'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples
         to where the error is; 'adapt' does what the kind supports of these two. None: only report
         the alarm.
@@ -2072,11 +2153,21 @@ class Malsburg(_Malsburg):
         How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a
         share. A schedule that is higher stays. At 1 the model learns as if it were new. Range:
         above 0, up to 1.
-    freeze_for : int, default 1000
-        Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
-    freeze_missing : float or None, default None
-        A sample is not learned if a larger share of its values is missing. None: every sample is
+    learn_for : int or None, default None
+        Only the first learn_for samples of the stream are learned. All later ones are watched: they
+        have outputs and are not learned. None: no end. Range: at least 1.
+    learn_below : float or None, default None
+        A sample with a higher score is watched, for example at 0.99. So a fault is not learned.
+        None: learning does not depend on the score. Range: above 0, below 1.
+    patience : int, default 10000
+        For learn_below: after so many samples in a row with a higher score, the next ones are
+        learned after all, until one has a lower score. So a permanent change is learned. Range: at
+        least 1.
+    watch_missing : float or None, default None
+        A sample is watched if a larger share of its values is missing. None: every sample is
         learned. Range: 0 to below 1.
+    watch_for : int, default 1000
+        Samples that are watched after a drift alarm, for on_drift='watch'. Range: at least 1.
     alarm : Alarm or None, default None
         When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
         enough, {'above': 16}. None: no alarms.
@@ -2168,10 +2259,13 @@ class Malsburg(_Malsburg):
         drift_both: bool = False,
         drift_block: int = 64,
         drift_rest: int = 64,
-        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        on_drift: Literal["watch", "reheat", "reseed", "adapt"] | None = None,
         drift_heat: float = 0.1,
-        freeze_for: int = 1000,
-        freeze_missing: float | None = None,
+        learn_for: int | None = None,
+        learn_below: float | None = None,
+        patience: int = 10000,
+        watch_missing: float | None = None,
+        watch_for: int = 1000,
         alarm: Alarm | None = None,
         seed: int = 0,
         features: Mapping[str, Any] | None = None,
@@ -2237,9 +2331,9 @@ class Malsburg(_Malsburg):
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
-            from ``predict``.
+        watched : ndarray of bool, shape (n,)
+            Whether the sample was only watched, that is not learned. Only if it comes from ``learn`` or
+            ``learn_targets``.
 
         Raises
         ------
@@ -2416,8 +2510,8 @@ class RNN(_RNN):
     drift_rest : int, default 64
         Blocks without a change until the detector is settled: at first, after an alarm, and after a
         fall. There is no alarm before. Range: 1 to 1,048,576.
-    on_drift : {"freeze", "reheat", "reseed", "adapt"} or None, default None
-        Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,
+    on_drift : {"watch", "reheat", "reseed", "adapt"} or None, default None
+        Reaction to an alarm of a rise: 'watch' learns nothing for the next watch_for samples,
         'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples
         to where the error is; 'adapt' does what the kind supports of these two. None: only report
         the alarm.
@@ -2425,11 +2519,21 @@ class RNN(_RNN):
         How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a
         share. A schedule that is higher stays. At 1 the model learns as if it were new. Range:
         above 0, up to 1.
-    freeze_for : int, default 1000
-        Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
-    freeze_missing : float or None, default None
-        A sample is not learned if a larger share of its values is missing. None: every sample is
+    learn_for : int or None, default None
+        Only the first learn_for samples of the stream are learned. All later ones are watched: they
+        have outputs and are not learned. None: no end. Range: at least 1.
+    learn_below : float or None, default None
+        A sample with a higher score is watched, for example at 0.99. So a fault is not learned.
+        None: learning does not depend on the score. Range: above 0, below 1.
+    patience : int, default 10000
+        For learn_below: after so many samples in a row with a higher score, the next ones are
+        learned after all, until one has a lower score. So a permanent change is learned. Range: at
+        least 1.
+    watch_missing : float or None, default None
+        A sample is watched if a larger share of its values is missing. None: every sample is
         learned. Range: 0 to below 1.
+    watch_for : int, default 1000
+        Samples that are watched after a drift alarm, for on_drift='watch'. Range: at least 1.
     alarm : Alarm or None, default None
         When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
         enough, {'above': 16}. None: no alarms.
@@ -2557,10 +2661,13 @@ class RNN(_RNN):
         drift_both: bool = False,
         drift_block: int = 64,
         drift_rest: int = 64,
-        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        on_drift: Literal["watch", "reheat", "reseed", "adapt"] | None = None,
         drift_heat: float = 0.1,
-        freeze_for: int = 1000,
-        freeze_missing: float | None = None,
+        learn_for: int | None = None,
+        learn_below: float | None = None,
+        patience: int = 10000,
+        watch_missing: float | None = None,
+        watch_for: int = 1000,
         alarm: Alarm | None = None,
         seed: int = 0,
         features: Mapping[str, Any] | None = None,
@@ -2633,9 +2740,9 @@ class RNN(_RNN):
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
-            from ``predict``.
+        watched : ndarray of bool, shape (n,)
+            Whether the sample was only watched, that is not learned. Only if it comes from ``learn`` or
+            ``learn_targets``.
 
         Raises
         ------
@@ -2722,9 +2829,9 @@ class RNN(_RNN):
             ``alarm`` is set; not from ``predict``.
         sample : ndarray of int64, shape (n,)
             Number of the target's sample; −1: no sample with this id waits for a target.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
-            from ``predict``.
+        watched : ndarray of bool, shape (n,)
+            Whether the sample was only watched, that is not learned. Only if it comes from ``learn`` or
+            ``learn_targets``.
 
         Raises
         ------
@@ -2775,10 +2882,13 @@ class RNN(_RNN):
         drift_both: bool = False,
         drift_block: int = 64,
         drift_rest: int = 64,
-        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        on_drift: Literal["watch", "reheat", "reseed", "adapt"] | None = None,
         drift_heat: float = 0.1,
-        freeze_for: int = 1000,
-        freeze_missing: float | None = None,
+        learn_for: int | None = None,
+        learn_below: float | None = None,
+        patience: int = 10000,
+        watch_missing: float | None = None,
+        watch_for: int = 1000,
         alarm: Alarm | None = None,
         seed: int = 0,
         features: Mapping[str, Any] | None = None,
@@ -2897,8 +3007,8 @@ class SOM(_SOM):
     drift_rest : int, default 64
         Blocks without a change until the detector is settled: at first, after an alarm, and after a
         fall. There is no alarm before. Range: 1 to 1,048,576.
-    on_drift : {"freeze", "reheat", "reseed", "adapt"} or None, default None
-        Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,
+    on_drift : {"watch", "reheat", "reseed", "adapt"} or None, default None
+        Reaction to an alarm of a rise: 'watch' learns nothing for the next watch_for samples,
         'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples
         to where the error is; 'adapt' does what the kind supports of these two. None: only report
         the alarm.
@@ -2906,11 +3016,21 @@ class SOM(_SOM):
         How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a
         share. A schedule that is higher stays. At 1 the model learns as if it were new. Range:
         above 0, up to 1.
-    freeze_for : int, default 1000
-        Samples that are not learned after an alarm, for on_drift='freeze'. Range: at least 1.
-    freeze_missing : float or None, default None
-        A sample is not learned if a larger share of its values is missing. None: every sample is
+    learn_for : int or None, default None
+        Only the first learn_for samples of the stream are learned. All later ones are watched: they
+        have outputs and are not learned. None: no end. Range: at least 1.
+    learn_below : float or None, default None
+        A sample with a higher score is watched, for example at 0.99. So a fault is not learned.
+        None: learning does not depend on the score. Range: above 0, below 1.
+    patience : int, default 10000
+        For learn_below: after so many samples in a row with a higher score, the next ones are
+        learned after all, until one has a lower score. So a permanent change is learned. Range: at
+        least 1.
+    watch_missing : float or None, default None
+        A sample is watched if a larger share of its values is missing. None: every sample is
         learned. Range: 0 to below 1.
+    watch_for : int, default 1000
+        Samples that are watched after a drift alarm, for on_drift='watch'. Range: at least 1.
     alarm : Alarm or None, default None
         When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
         enough, {'above': 16}. None: no alarms.
@@ -3021,10 +3141,13 @@ class SOM(_SOM):
         drift_both: bool = False,
         drift_block: int = 64,
         drift_rest: int = 64,
-        on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = None,
+        on_drift: Literal["watch", "reheat", "reseed", "adapt"] | None = None,
         drift_heat: float = 0.1,
-        freeze_for: int = 1000,
-        freeze_missing: float | None = None,
+        learn_for: int | None = None,
+        learn_below: float | None = None,
+        patience: int = 10000,
+        watch_missing: float | None = None,
+        watch_for: int = 1000,
         alarm: Alarm | None = None,
         seed: int = 0,
         features: Mapping[str, Any] | None = None,
@@ -3092,9 +3215,9 @@ class SOM(_SOM):
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
-            from ``predict``.
+        watched : ndarray of bool, shape (n,)
+            Whether the sample was only watched, that is not learned. Only if it comes from ``learn`` or
+            ``learn_targets``.
 
         Raises
         ------
@@ -3160,9 +3283,9 @@ class SOM(_SOM):
             Label of the winner when the sample came; −1: none.
         sample : ndarray of int64, shape (n,)
             Number of the target's sample; −1: no sample with this id waits for a target.
-        frozen : ndarray of bool, shape (n,)
-            Whether the sample was not learned. Only if ``on_drift`` or ``freeze_missing`` is set; not
-            from ``predict``.
+        watched : ndarray of bool, shape (n,)
+            Whether the sample was only watched, that is not learned. Only if it comes from ``learn`` or
+            ``learn_targets``.
 
         Raises
         ------

@@ -117,7 +117,7 @@ def documented_outputs(model: Model, learned: bool) -> dict[str, tuple[str, str]
         **dict.fromkeys(("alarm", "evidence", "fault"), learned and spec.alarm is not None),
         "contribution": learned and model.explains_learning,
         "drift": learned and spec.drift,
-        "frozen": learned and (spec.on_drift or spec.freeze_missing is not None),
+        "watched": learned,
     }
     return {
         name: tuple(shape.split(" ", 1))
@@ -161,7 +161,5 @@ def test_the_protocol_documents_the_outputs_for_late_targets(example):
         names.discard("drift")
     if not model.spec.alarm:
         names -= {"alarm", "evidence", "fault"}
-    if "frozen" in documented_outputs(model, learned=True):
-        names.add("frozen")
     assert out.arrays.keys() == names
     assert out.sample.dtype == np.int64

@@ -129,6 +129,8 @@ def requests() -> Iterator[dict[str, Any]]:
         op(17, "sample", model="text", n=80, temperature=0.5, seed=3, key=identifier("press 7")),
     )
     yield request("reheat", op(18, "reheat", model="pump"))
+    yield request("pause", op(18, "pause", model="pump"))
+    yield request("resume", op(19, "resume", model="pump"))
     yield request("reheat by half", op(19, "reheat", model="pump", heat=0.5))
     yield request("feedback by number", op(20, "feedback", model="pump", verdict="normal", sample=12))
     yield request(

@@ -1,4 +1,4 @@
-"""``streamlearn status | models | create | describe | reheat | feedback | delete``: daemon and models."""
+"""``streamlearn status | models | create | describe | reheat | …``: the daemon and its models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ANY_KIND = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
-    for command in (status, models, create, describe, reheat, feedback, delete):
+    for command in (status, models, create, describe, reheat, pause, resume, feedback, delete):
         app.command()(command)
 
 
@@ -84,10 +84,11 @@ def models(
 
     with connect(endpoint, timeout, server_key, key_file) as client:
         found = client.models()
-    table = report.table("model", "kind", ">dim", ">samples", ">applied lsn")
+    table = report.table("model", "kind", ">dim", ">samples", ">applied lsn", "learning")
     for model in found:
         numbers = (model["dim"], model["samples"], model["applied_lsn"])
-        table.add_row(model["name"], model["kind"], *map(report.text, numbers))
+        learning = "paused" if model["paused"] else "on"
+        table.add_row(model["name"], model["kind"], *map(report.text, numbers), learning)
     none = "no models; create one: streamlearn create --help"
     report.show(
         found, as_json, table if found else none, *_set_aside({model["name"]: model for model in found})
@@ -234,6 +235,40 @@ def reheat(
         done = client.reheat(name, heat)
     after = report.many(done["samples"], "sample")
     report.show(done, as_json, f"{name} is reheated to {heat:g} after {after} (lsn {done['lsn']:,})")
+
+
+def pause(
+    name: Name,
+    endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
+    timeout: Timeout = 10.0,
+    as_json: Json = False,
+) -> None:
+    """Pause learning: the model only watches its samples until resume."""
+    from streamlearn.cli import report
+
+    with connect(endpoint, timeout, server_key, key_file) as client:
+        done = client.pause(name)
+    after = report.many(done["samples"], "sample")
+    report.show(done, as_json, f"{name} is paused after {after} (lsn {done['lsn']:,})")
+
+
+def resume(
+    name: Name,
+    endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
+    timeout: Timeout = 10.0,
+    as_json: Json = False,
+) -> None:
+    """Learn again after pause."""
+    from streamlearn.cli import report
+
+    with connect(endpoint, timeout, server_key, key_file) as client:
+        done = client.resume(name)
+    after = report.many(done["samples"], "sample")
+    report.show(done, as_json, f"{name} is resumed after {after} (lsn {done['lsn']:,})")
 
 
 def delete(

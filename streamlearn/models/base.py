@@ -16,7 +16,7 @@ from streamlearn_client.outputs import NamedArrays
 from streamlearn_client.protocol import PrecisionMonitor
 
 from ..errors import BadValue
-from ..kernels.stream import gate, scaling
+from ..kernels.stream import scaling
 from ..kernels.stream.interrupt import NEVER
 from . import state_checks
 from .batch import Batch, Targets, part
@@ -34,10 +34,10 @@ from .state_checks import COUNT, Range, State
 from .stream.alarm import AlarmDetector
 from .stream.drift import Drift, DriftDetector
 from .stream.features import FeatureStage
-from .stream.freeze import Freeze, Steps
 from .stream.scaling import Statistics
 from .stream.schedules import Schedules, changing
 from .stream.score import ScoreReference
+from .stream.watching import Rules, Steps, Watching
 
 __all__ = ["MAX_STATE_VALUES", "Model", "Spec", "decay_per_sample"]
 
@@ -84,7 +84,8 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, ABC):
         self.ranges: dict[str, Range] = {"samples": COUNT}
         score_decay = decay_per_sample(self.spec.score_half_life)
         self._score = self._add(ScoreReference(self.scored_values, score_decay))
-        self._gate = gate.OPEN
+        self._watching = self._add(Watching(Rules.of(self.spec), self.has_lookahead))
+        self._gate = self._watching.gate
         self._features: FeatureStage | None = None
         if self.spec.features is not None:
             keys, samples = getattr(self.spec, "keys", None), self.state["samples"]
@@ -100,9 +101,6 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, ABC):
             one_channel = self.dim == 1 and not self.has_lookahead and not self.needs_keys
             samples = self.state["samples"]
             self._alarms = self._add(AlarmDetector(self.spec.alarm, self.dim, keys, samples, one_channel))
-        self._freeze = None
-        if self.spec.on_drift is not None or self.spec.freeze_missing is not None:
-            self._freeze = self._add(Freeze(self.spec.freeze_for, self.spec.freeze_missing))
 
     def _add(self, component: Component) -> Component:
         """Add the arrays of a component to the state, with their ranges. Return the component."""
@@ -261,42 +259,26 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, ABC):
 
     def _learn_rows(self, batch: Batch | Targets) -> NamedArrays:
         """Learn a batch that has its features."""
-        if self._freeze is None:
-            return self._learn_part(batch)[1]
-        return self._freeze.learn(
+        return self._watching.learn(
             batch,
             Steps(
-                learn=self._learn_part,
-                skip=self._skip_part,
-                rows_to_reaction=self._rows_to_reaction,
-                react=self._react,
-                interrupted=lambda: bool(self.interrupt[0]),
+                self._learn_part,
+                lambda: self.samples,
+                self._rows_to_reaction,
+                self._react,
+                lambda: bool(self.interrupt[0]),
             ),
         )
 
-    def _learn_part(self, batch: Batch | Targets) -> tuple[int, NamedArrays]:
-        """Learn rows of ``batch``. Return how many, and their outputs."""
+    def _learn_part(self, batch: Batch | Targets, watch: bool) -> tuple[int, NamedArrays]:
+        """Learn or watch rows of ``batch``. Return how many, and their outputs."""
         first = self.samples
         if isinstance(batch, Targets):
-            out: NamedArrays = self._learn_late_targets(batch, learning=True)
+            out: NamedArrays = self._learn_late_targets(batch, learning=not watch)
             rows = len(out)
         else:
             out = self._learn(batch)
             rows = self.samples - first
-        self._detect_alarms(batch, rows, out, first)
-        return rows, self._detect_drift(out, first)
-
-    def _skip_part(self, batch: Batch | Targets) -> tuple[int, NamedArrays]:
-        """Return the outputs of rows without learning, and how many rows. The clock of schedules advances."""
-        first = self.samples
-        if isinstance(batch, Targets):
-            out: NamedArrays = self._learn_late_targets(batch, learning=False)
-            rows = len(out)
-        else:
-            self._schedules.advance(batch)
-            out = self._skip(batch)
-            rows = self.samples - first
-            self._undo_rest(batch, rows)
         self._detect_alarms(batch, rows, out, first)
         return rows, self._detect_drift(out, first)
 
@@ -312,14 +294,6 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, ABC):
         """
         raise AssertionError(f"a {self.kind} accepts no late targets")
 
-    def _skip(self, batch: Batch) -> ModelOutputs:
-        """Return the outputs for samples that are not learned. Only the sample counter advances."""
-        out = self.predict_validated(batch)
-        if self.explains_learning:
-            out.arrays["contribution"] = self.explain_validated(batch).contribution
-        self.state["samples"] += batch.rows
-        return out
-
     @locked
     def quality(self) -> dict[str, Any]:
         """Return the live quality: how well the model fits recent samples.
@@ -330,11 +304,11 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, ABC):
             Exponentially weighted means over recent samples (``half_life``); NaN before the first sample.
             The names depend on the kind of model. Every model adds ``schedules`` (current values by name) if
             the spec has schedules, ``drift_alarms``, ``last_drift`` and ``drift_settled`` if there is a drift
-            detector, and ``frozen`` (samples that will still not be learned) and ``frozen_samples`` (samples
-            not learned so far) if ``on_drift`` or ``freeze_missing`` is set.
+            detector. Every model has ``paused`` (whether learning is paused), ``watched`` (samples that will
+            still be watched after a drift alarm) and ``watched_samples`` (samples watched so far).
         """
         quality = self._quality()
-        for component in (self._detector, self._alarms, self._freeze):
+        for component in (self._detector, self._alarms, self._watching):
             quality |= component.quality() if component is not None else {}
         return quality | ({"schedules": self.schedules} if self.spec.schedules else {})
 
@@ -346,7 +320,7 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, ABC):
 
     @locked
     def reheat(self, heat: float = 1.0) -> None:
-        """Start all schedules again, with the next sample at t = 0. Ends a freeze.
+        """Start all schedules again, with the next sample at t = 0. Ends the reaction to a drift alarm.
 
         From then on v(t) = end + (start − end)·heat·g(t), where g falls from 1 to 0 as the schedule defines.
         Score and drift detector begin again: distances from before do not count.
@@ -365,8 +339,24 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, ABC):
         self._score.restart()
         if self._detector is not None:
             self._detector.restart()
-        if self._freeze is not None:
-            self._freeze.thaw()
+        self._watching.end()
+
+    @property
+    @locked
+    def paused(self) -> bool:
+        """Whether learning is paused."""
+        return self._watching.paused
+
+    @locked
+    def pause(self) -> None:
+        """Watch all samples until ``resume``: the model returns outputs and learns nothing."""
+        self._watching.paused = True
+
+    @locked
+    def resume(self) -> None:
+        """Learn again after ``pause``. It also ends the watching after a drift alarm."""
+        self._watching.paused = False
+        self._watching.end()
 
     def validate_heat(self, heat: Any) -> float:
         """Return ``heat`` if ``reheat`` accepts it, or raise BadValue."""

@@ -28,7 +28,7 @@ TIMES = "the samples have times, each sample has its row, and not from ``predict
 LEAST_SQUARES = "``readout`` is ``'rls'``"
 ALARM = "``alarm`` is set; not from ``predict``"
 EXPLAINED = "``alarm`` is set and the model predicts no other target; not from ``predict``"
-FREEZE = "``on_drift`` or ``freeze_missing`` is set; not from ``predict``"
+WATCHED = "it comes from ``learn`` or ``learn_targets``"
 
 
 class Column(NamedTuple):
@@ -101,7 +101,9 @@ _Fault = Annotated[
     _Int8,
     Column(_ROWS, "Number of the pattern, called a fault by feedback, that the sample is; −1: none.", ALARM),
 ]
-_Frozen = Annotated[_Bool, Column(_ROWS, "Whether the sample was not learned.", FREEZE)]
+_Watched = Annotated[
+    _Bool, Column(_ROWS, "Whether the sample was only watched, that is not learned.", WATCHED)
+]
 
 
 class ModelOutputs(NamedArrays):
@@ -117,7 +119,7 @@ class ModelOutputs(NamedArrays):
     evidence: _Evidence
     contribution: _LearnedContribution
     fault: _Fault
-    frozen: _Frozen
+    watched: _Watched
 
 
 class WinnerOutputs(ModelOutputs):
@@ -297,7 +299,7 @@ class TargetOutputs(NamedArrays):
     __slots__ = ()
 
     sample: _Target
-    frozen: _Frozen
+    watched: _Watched
 
 
 class LabelTargetOutputs(TargetOutputs):

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from streamlearn_client.outputs import NamedArrays
 
 from .stream.drift import DriftDetector
-from .stream.freeze import Freeze
 from .stream.schedules import Schedules
 from .stream.score import ScoreReference
+from .stream.watching import Watching
 
 
 class Reactions:
@@ -23,8 +23,8 @@ class Reactions:
     state: dict[str, NDArray[Any]]
     _schedules: Schedules
     _detector: DriftDetector | None
-    _freeze: Freeze | None
     _score: ScoreReference
+    _watching: Watching
 
     def _detect_drift(self, out: NamedArrays, first: int) -> NamedArrays:
         """Add ``drift`` to outputs with a distance or error. ``first``: number of the first sample."""
@@ -53,9 +53,8 @@ class Reactions:
         """React to an alarm of the last rows, as ``on_drift`` defines."""
         if self._detector is None or self.spec.on_drift is None or not self._detector.take_rise():
             return
-        if self.spec.on_drift == "freeze":
-            assert self._freeze is not None
-            self._freeze.start()
+        if self.spec.on_drift == "watch":
+            self._watching.start()
             return
         if self.spec.reheats:
             self._schedules.reheat_to(self.spec.drift_heat)

@@ -107,9 +107,9 @@ class Spec(BaseModel):
         description="Blocks without a change until the detector is settled: at first, after an alarm, and"
         " after a fall. There is no alarm before.",
     )
-    on_drift: Literal["freeze", "reheat", "reseed", "adapt"] | None = Field(
+    on_drift: Literal["watch", "reheat", "reseed", "adapt"] | None = Field(
         None,
-        description="Reaction to an alarm of a rise: 'freeze' learns nothing for the next freeze_for samples,"
+        description="Reaction to an alarm of a rise: 'watch' learns nothing for the next watch_for samples,"
         " 'reheat' raises the schedules again, to drift_heat; 'reseed' moves units that win no samples to"
         " where the error is; 'adapt' does what the kind supports of these two. None: only report the alarm.",
     )
@@ -118,16 +118,35 @@ class Spec(BaseModel):
         description="How far on_drift='reheat' and 'adapt' raise the schedules from end towards start, as a"
         " share. A schedule that is higher stays. At 1 the model learns as if it were new.",
     )
-    freeze_for: int = Field(
+    learn_for: int | None = Field(
+        None,
+        ge=1,
+        le=1 << 62,
+        description="Only the first learn_for samples of the stream are learned. All later ones are watched:"
+        " they have outputs and are not learned. None: no end.",
+    )
+    learn_below: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="A sample with a higher score is watched, for example at 0.99. So a fault is not learned."
+        " None: learning does not depend on the score.",
+    )
+    patience: int = Field(
+        10_000,
+        ge=1,
+        le=1 << 62,
+        description="For learn_below: after so many samples in a row with a higher score, the next ones are"
+        " learned after all, until one has a lower score. So a permanent change is learned.",
+    )
+    watch_missing: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None,
+        description="A sample is watched if a larger share of its values is missing. None: every sample"
+        " is learned.",
+    )
+    watch_for: int = Field(
         1000,
         ge=1,
         le=1 << 62,
-        description="Samples that are not learned after an alarm, for on_drift='freeze'.",
-    )
-    freeze_missing: Annotated[float, Field(ge=0, lt=1)] | None = Field(
-        None,
-        description="A sample is not learned if a larger share of its values is missing. None: every sample"
-        " is learned.",
+        description="Samples that are watched after a drift alarm, for on_drift='watch'.",
     )
     alarm: Annotated[Alarm | None, BeforeValidator(given)] = Field(
         None,

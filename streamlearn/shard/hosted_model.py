@@ -263,6 +263,10 @@ class HostedModel:
             self._restore(models, *tensors.decode(bytes(record.payload)))
         elif record.kind is RecordKind.REHEAT:
             self.model.reheat(json.loads(bytes(record.payload)))
+        elif record.kind is RecordKind.PAUSE:
+            self.model.pause()
+        elif record.kind is RecordKind.RESUME:
+            self.model.resume()
         elif record.kind is RecordKind.FEEDBACK:
             self.model.apply_feedback(Feedback(*json.loads(bytes(record.payload))))
         self._finish()

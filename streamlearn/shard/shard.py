@@ -256,6 +256,11 @@ class Shard:
         payload = json.dumps(feedback).encode()
         return Record(kind=RecordKind.FEEDBACK, lsn=lsn, time=time, model=name, payload=payload)
 
+    def accept_pause(self, name: str, paused: bool, lsn: int, time: int) -> Record:
+        """Make the record that pauses or resumes a model. Raises `UnknownModel`."""
+        kind = RecordKind.PAUSE if paused else RecordKind.RESUME
+        return Record(kind=kind, lsn=lsn, time=time, model=self.hosted(name).name)
+
     # --------------------------------------------------------------------------------------- records to state
 
     def enqueue(self, record: Record) -> bool:

@@ -41,6 +41,8 @@ class RecordKind(IntEnum):
     TARGETS = 5
     REHEAT = 6
     COPY = 7
+    PAUSE = 8
+    RESUME = 9
     FEEDBACK = 10
 
 
@@ -67,6 +69,7 @@ class Record:
     - RESTORE: the content of the checkpoint file (``tensors.encode``)
     - COPY: the same; it creates a model with this spec and state
     - REHEAT: the heat as JSON
+    - PAUSE, RESUME: nothing
     - FEEDBACK: values, verdict and name as a list in JSON
 
     A LEARN record has ``batches`` consecutive batches of its producer, with ``rows / batches`` rows each.

@@ -30,7 +30,7 @@ from streamlearn_client.client import DEFAULT_ENDPOINT as CLIENTS_DEFAULT
 
 NO_DAEMON = "ipc://no-daemon"
 COMMANDS = (
-    "serve keygen demo warmup status models create describe reheat feedback delete "
+    "serve keygen demo warmup status models create describe reheat pause resume feedback delete "
     "push predict forecast sample alarms explain checkpoint checkpoints unpin restore backup verify repair"
 ).split()
 
@@ -198,6 +198,7 @@ print([name for name in {heavy!r} if name in sys.modules])
         ["predict", __file__, "-m", "x"],
         ["forecast", "x", "3"],
         ["reheat", "x"],
+        ["pause", "x"],
     ],
 )
 def test_commands_of_a_client_load_no_compiler(arguments):

@@ -232,7 +232,7 @@ class FakeModels:
             return {"model": request.model, **CHECKPOINT, "lsn": self.lsn}, None
         if request.op == "checkpoints":
             return {"checkpoints": [{**CHECKPOINT, "lsn": self.lsn}]}, None
-        if request.op in ("restore", "reheat", "feedback"):
+        if request.op in ("restore", "reheat", "pause", "resume", "feedback"):
             return {**entry, **self._lsns(), "restored_lsn": self.lsn}, None
         return self._query(request)
 
@@ -259,6 +259,7 @@ class FakeModels:
             "samples": len(model.rows),
             "applied_lsn": self.lsn,
             "create_lsn": model.create_lsn,
+            "paused": False,
         }
 
 

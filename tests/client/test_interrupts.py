@@ -46,6 +46,8 @@ FLOWS = {
     "restore": lambda session: session.restore("pump", None, None, None),
     "restore into": lambda session: session.restore("pump", None, None, "pump"),
     "reheat": lambda session: session.reheat("pump", 1.0),
+    "pause": lambda session: session.pause("pump"),
+    "resume": lambda session: session.resume("pump"),
     "feedback": lambda session: session.feedback("pump", 1, "normal", ""),
     "position": lambda session: session.position("pump", "p"),
     "predict": lambda session: session.predict("pump", batch(0), None),

@@ -33,6 +33,8 @@ CALLS = {
     "forecast": lambda session: session.forecast("pump", 3, None),
     "sample": lambda session: session.sample("pump", 3, 1.0, 0, None),
     "reheat": lambda session: session.reheat("pump", 1.0),
+    "pause": lambda session: session.pause("pump"),
+    "resume": lambda session: session.resume("pump"),
     "feedback": lambda session: session.feedback("pump", 1, "normal", ""),
     "checkpoint": lambda session: session.request("checkpoint", "pump"),
     "checkpoints": lambda session: session.request_list("checkpoints", "pump"),

@@ -1,7 +1,7 @@
 """The specs that the conformance suite tests, by kind. To add a model, add its entry to EXAMPLES.
 
-The suite derives all test cases from it: the usual and the smallest spec, 17 channels, every scaling and
-every variant.
+The suite derives all test cases from it: the usual and the smallest spec, 17 channels, every scaling,
+every variant, and samples that are only watched.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ FEATURES = {
     }
 }
 LAGS = {"features": {"lags": [1, 3]}}
+WATCH = {"learn_below": 0.6, "patience": 3, "learn_for": 60, "watch_missing": 0.3}
 EXAMPLES = {
     "som": Kind(
         usual={"dim": 5, "grid": (4, 5), "learning_rate": DECAY, "half_life": 50.0},
@@ -70,8 +71,8 @@ EXAMPLES = {
             {"distance": "cosine"},
             {**DRIFT, "drift_both": True},
             {"learning_rate": IN_SECONDS, "sigma": {"start": 2.0, "end": 0.5, "half_life": 20.0}},
-            {**DRIFT, "on_drift": "freeze", "freeze_for": 5, "scale": "standard"},
-            {**DRIFT, "on_drift": "reheat", "freeze_missing": 0.3},
+            {**DRIFT, "on_drift": "watch", "watch_for": 5, "scale": "standard"},
+            {**DRIFT, "on_drift": "reheat", "watch_missing": 0.3},
             {"init": "pca", "init_samples": 15, "scale": "standard", "topology": "hexagonal"},
             {"init": "pca", "init_samples": 12, "grid": (20,), **DRIFT, "drift": "adwin", "drift_delta": 0.9},
             {"init": np.linspace(-3, 8, 100).reshape(4, 5, 5)},
@@ -101,9 +102,9 @@ EXAMPLES = {
             {
                 **DRIFT,
                 "drift": "page_hinkley",
-                "on_drift": "freeze",
-                "freeze_for": 3,
-                "freeze_missing": 0.0,
+                "on_drift": "watch",
+                "watch_for": 3,
+                "watch_missing": 0.0,
             },
             {"features": {"lags": [40], "calendar": "hour"}, "init": "samples", "labels": 3, "delay": 30},
         ),
@@ -200,23 +201,23 @@ EXAMPLES = {
             {**RLS, "hidden": 3, "horizon": 3, "lags": 6, "period": 4},
             {**RLS, "hidden": 0, "keys": 2, "period": (5, 12), "lags": 3, "error_clip": None},
             {**RLS, "hidden": 18, "keys": 2, "horizon": 2, "lags": 2, "residual": False, "coverage": 0.5},
-            {**RLS, **DRIFT, "hidden": 2, "lags": 4, "on_drift": "freeze", "freeze_for": 5},
+            {**RLS, **DRIFT, "hidden": 2, "lags": 4, "on_drift": "watch", "watch_for": 5},
             {**RLS, "hidden": 2, "lags": 4, "horizon": 2, "features": {"calendar": "hour"}, "keys": 2},
             {"readout": "adam", "target": "later", "classes": 4, "loss": "cross_entropy", "delay": 4},
             {
                 "readout": "adam",
                 **DRIFT,
-                "on_drift": "freeze",
-                "freeze_for": 5,
-                "freeze_missing": 0.5,
+                "on_drift": "watch",
+                "watch_for": 5,
+                "watch_missing": 0.5,
                 "tbptt": (4, 4),
             },
             {
                 "readout": "adam",
                 **DRIFT,
-                "on_drift": "freeze",
+                "on_drift": "watch",
                 **ALARM,
-                "freeze_for": 3,
+                "watch_for": 3,
                 "target": "later",
                 "keys": 2,
                 "delay": 9,
@@ -236,13 +237,13 @@ EXAMPLES = {
         variants=(
             {"cell": "elman", "layers": 3, "optimizer": "sgd", "learning_rate": DECAY, "clip": 1.0},
             {"cell": "gru", "layers": 2, "chunk": (3, 7), "outputs": 3, "loss": "huber", "scale": "standard"},
-            {**DRIFT, "on_drift": "freeze", "freeze_for": 9, "freeze_missing": 0.5, "chunk": (5, 0), **ALARM},
+            {**DRIFT, "on_drift": "watch", "watch_for": 9, "watch_missing": 0.5, "chunk": (5, 0), **ALARM},
             {"optimizer": "sgd", "learning_rate": IN_SECONDS, "scale": "minmax", "bias": False},
             {"cell": "gru", "keys": 2, "optimizer": "rmsprop", "learning_rate": 0.001, "head_bias": False},
             {"dim": 1, "symbols": 20, "classes": 3, "loss": "cross_entropy", "chunk": (1, 3)},
             {"classes": 20, "loss": "cross_entropy", "keys": 3, "scale": "ewma", "layers": 2, **ALARM},
             {"target": "later", "outputs": 2, "delay": 9, "keys": 3, "scale": "minmax", "chunk": (2, 3)},
-            {**DRIFT, "on_drift": "freeze", "freeze_for": 3, "target": "later", "delay": 4},
+            {**DRIFT, "on_drift": "watch", "watch_for": 3, "target": "later", "delay": 4},
             {**FEATURES, "keys": 2, "scale": "standard"},
         ),
         predicted_outputs=lambda net: ("sample", "prediction", "present"),
@@ -309,6 +310,7 @@ def specs() -> dict[str, tuple[str, Spec]]:
         found[name] = name, kind.usual
         found[f"{name}-smallest"] = name, kind.smallest
         found[f"{name}-17-channels"] = name, {**kind.usual, "dim": 17}
+        found[f"{name}-watch"] = name, {**kind.usual, **WATCH}
         for scale in kind.scalings:
             found[f"{name}-{scale}"] = name, {**kind.usual, "scale": scale}
         found[f"{name}-adapts"] = name, {**kind.usual, **DRIFT, "on_drift": "adapt"}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streamlearn.models import Model
-from streamlearn.models.outputs import ALARM, DRIFT, EXPLAINED, FREEZE, LABELS, LEAST_SQUARES, TIMES, columns
+from streamlearn.models.outputs import ALARM, DRIFT, EXPLAINED, LABELS, LEAST_SQUARES, TIMES, WATCHED, columns
 from streamlearn_client.outputs import NamedArrays
 from tests.conformance.examples import SPECS, make, predict_arguments, stream
 
@@ -24,7 +24,7 @@ def assert_as_declared(model: Model, out: NamedArrays, cls: type[NamedArrays], l
         ALARM: learned and spec.alarm is not None,
         EXPLAINED: learned and model.explains_learning,
         DRIFT: learned and spec.drift is not None,
-        FREEZE: learned and (spec.on_drift is not None or spec.freeze_missing is not None),
+        WATCHED: learned,
     }
     declared = {name: column for name, column in columns(cls).items() if conditions[column[1].condition]}
     assert out.arrays.keys() == declared.keys()

@@ -174,6 +174,8 @@ def test_a_key_with_a_right_on_other_models_is_denied(guarded: Running, ring: Ke
         ("sensor", "checkpoint", "change", {}),
         ("sensor", "restore", "change", {}),
         ("dashboard", "reheat", "change", {}),
+        ("dashboard", "pause", "change", {}),
+        ("dashboard", "resume", "change", {}),
         ("dashboard", "feedback", "change", {"sample": 1, "verdict": "normal"}),
         ("dashboard", "delete", "change", {}),
         ("sensor", "stats", "query", {}),

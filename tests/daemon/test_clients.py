@@ -203,5 +203,10 @@ def test_going_on_and_reheating(command: Callable[..., Any], client: Client) -> 
     assert [json.loads(line)["symbol"] for line in command(*words)[0].splitlines()] == drawn.tolist()
     assert "reheated to 0.5 after 20 samples" in command("reheat", "fleet", "--heat", 0.5)[0]
     assert client.describe("fleet")["quality"]["rate"] == 0.5
+    assert "fleet is paused after 20 samples" in command("pause", "fleet")[0]
+    assert client.describe("fleet")["paused"]
+    assert "paused" in command("models")[0]
+    assert "fleet is resumed after 20 samples" in command("resume", "fleet")[0]
+    assert not client.describe("fleet")["paused"]
     assert "above 0, up to 1" in command("reheat", "fleet", "--heat", 0, code=1)[1]
     assert "a sum does not forecast" in command("forecast", "m", 3, code=1)[1]

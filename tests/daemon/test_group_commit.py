@@ -106,6 +106,7 @@ CHANGES: dict[RecordKind, Callable[[Scene], Callable[[int, int], Record]]] = {
         lambda lsn, time: scene.shard.accept_create("n", "sum", {"dim": 2}, lsn, time)
     ),
     RecordKind.REHEAT: lambda scene: lambda lsn, time: scene.shard.accept_reheat("m", 0.5, lsn, time),
+    RecordKind.RESUME: lambda scene: lambda lsn, time: scene.shard.accept_pause("m", False, lsn, time),
     RecordKind.RESTORE: lambda scene: (
         lambda lsn, time: scene.shard.accept_restore("m", content(scene.hosted), lsn, time)
     ),

@@ -1,4 +1,4 @@
-"""Models are reheated within their streams; after kill -9 they still equal the models of this process."""
+"""Models are reheated, paused and resumed; after kill -9 they still equal the models of this process."""
 
 from __future__ import annotations
 
@@ -47,6 +47,32 @@ def test_reheated_in_the_middle_of_a_stream(serve: Callable[..., DaemonProcess])
             described = client.describe(kind)
             assert described["state_hash"] == twin.state_hash()
             assert described["quality"]["schedules"] == twin.quality()["schedules"]
+
+
+def test_paused_and_resumed_in_the_middle_of_a_stream(serve: Callable[..., DaemonProcess]) -> None:
+    twins = {kind: models.create(kind, spec) for kind, spec in SPECS.items()}
+    daemon = serve()
+    daemon.ready()
+    with Client(daemon.requests, timeout=SECONDS) as client:
+        for kind, spec in SPECS.items():
+            client.create(kind, kind, **spec)
+        for part, change in ((slice(0, 300), "pause"), (slice(300, 600), "resume"), (slice(600, 900), None)):
+            for kind, twin in twins.items():
+                client.learn(kind, X[part])
+                twin.learn(X[part])
+                if change is not None:
+                    reply = getattr(client, change)(kind)
+                    getattr(twin, change)()
+                    assert (reply["samples"], reply["paused"]) == (twin.samples, change == "pause")
+                    assert reply["lsn"] <= reply["durable_lsn"]
+            daemon.kill()
+            daemon = serve()
+            daemon.ready()
+            assert [model["paused"] for model in client.models()] == [change == "pause"] * 2
+        for kind, twin in twins.items():
+            described = client.describe(kind)
+            assert described["state_hash"] == twin.state_hash()
+            assert described["quality"]["watched_samples"] == 300
 
 
 def test_a_model_without_schedules_refuses_reheat(serve: Callable[..., DaemonProcess]) -> None:

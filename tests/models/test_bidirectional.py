@@ -256,23 +256,23 @@ def test_any_split_gives_the_same_weights_and_rows(keys, data):
         assert outputs[name].tobytes() == values.tobytes(), name
 
 
-def test_frozen_samples_have_outputs_and_are_not_learned():
-    """A frozen sample has no loss in its chunk. If it completes a chunk, the chunk is not learned."""
+def test_watched_samples_have_outputs_and_are_not_learned():
+    """A watched sample has no loss in its chunk. If it completes a chunk, the chunk is not learned."""
     x, y = wave(105, 2, seed=36), wave(105, 1, seed=37)
     x[3::10] = np.nan  # no sample that completes a chunk
-    frozen, plain = (make(learning_rate=0.01, chunk=(5, 1), **spec) for spec in ({"freeze_missing": 0.5}, {}))
-    y_without_frozen = np.where(np.isnan(x[:, :1]), np.nan, y)
-    out, expected = frozen.learn(x[:100], y[:100]), plain.learn(x[:100], y_without_frozen[:100])
-    assert out.frozen.tolist() == np.isnan(x[out.sample]).all(axis=1).tolist()
-    assert 0 < out.frozen.sum() < len(out)
+    watched, plain = (make(learning_rate=0.01, chunk=(5, 1), **spec) for spec in ({"watch_missing": 0.5}, {}))
+    y_without_watched = np.where(np.isnan(x[:, :1]), np.nan, y)
+    out, expected = watched.learn(x[:100], y[:100]), plain.learn(x[:100], y_without_watched[:100])
+    assert out.watched.tolist() == np.isnan(x[out.sample]).all(axis=1).tolist()
+    assert 0 < out.watched.sum() < len(out)
     assert np.array_equal(out.prediction, expected.prediction)
-    assert np.array_equal(frozen.state["parameters"], plain.state["parameters"])
+    assert np.array_equal(watched.state["parameters"], plain.state["parameters"])
     assert np.isfinite(out.error).all()
-    assert frozen.quality()["mae"] == plain.quality()["mae"]
-    before = frozen.state["parameters"].copy()
+    assert watched.quality()["watched_samples"] == out.watched.sum()
+    before = watched.state["parameters"].copy()
     x[100] = np.nan
-    assert frozen.learn(x[100], y[100]).sample.tolist() == list(range(95, 100))
-    assert np.array_equal(frozen.state["parameters"], before)
+    assert watched.learn(x[100], y[100]).sample.tolist() == list(range(95, 100))
+    assert np.array_equal(watched.state["parameters"], before)
 
 
 # Keys

@@ -140,7 +140,7 @@ def test_samples_of_a_forgotten_key_stop_waiting():
 
 
 def test_a_late_target_without_learning_is_answered_and_changes_no_state():
-    net = make(target="later", chunk=(2, 1), drift="page_hinkley", on_drift="freeze")
+    net = make(target="later", chunk=(2, 1), drift="page_hinkley", on_drift="watch")
     x, y = wave(9, 2, seed=19), wave(9, 1, seed=20)
     net.learn(x)
     before = net.state_hash()

@@ -344,15 +344,17 @@ def test_keys_are_required_if_the_model_has_keys_and_refused_otherwise():
         keyed.forecast(3)
 
 
-def test_skipped_samples_change_the_hidden_state_only():
+def test_watched_samples_change_the_hidden_state_and_the_quality_only():
     net = sl.RNN(readout="adam", dim=2, hidden=4, scale="standard", tbptt=(4, 8))
     net.learn(wave(50, 2, seed=25))
     x = wave(21, 2, seed=26)
     before = net.copy_state()
-    predicted, skipped = net.predict(x), net._skip(net.validate(x))
+    predicted = net.predict(x)
+    net.pause()
+    watched = net.learn(x)
     changed = {name for name, array in net.state.items() if array.tobytes() != before[name].tobytes()}
-    assert changed == {"samples", "window", "progress", "last_values"}
-    assert np.array_equal(predicted.error[:1], skipped.error[:1])
+    assert changed == {"samples", "window", "progress", "last_values", "quality", "watch", "schedule.clock"}
+    assert np.array_equal(predicted.error[:1], watched.error[:1])
     learning = sl.RNN.from_spec(net.spec_dict())
     learning.adopt(before)
     learning.learn(x)

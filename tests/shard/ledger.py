@@ -85,10 +85,14 @@ class Ledger(Model):
             if requested(self.interrupt):
                 break
         prediction = np.array(shown, np.float32)
+        watched = {"watched": np.full(len(shown), True)} if self._watching.shut else {}
         if self.spec.shows == 1:
-            return ModelOutputs(prediction=prediction)
+            return ModelOutputs(prediction=prediction, **watched)
         return ModelOutputs(
-            prediction=prediction, sample=np.array(numbers, np.int64), drift=np.array(numbers) % 10 == 0
+            prediction=prediction,
+            sample=np.array(numbers, np.int64),
+            drift=np.array(numbers) % 10 == 0,
+            **watched,
         )
 
     def _learn_late_targets(self, targets: Targets, learning: bool) -> TargetOutputs:

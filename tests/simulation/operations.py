@@ -45,7 +45,8 @@ def _begin_other(world: Any, client: Caller, plan: ModelPlan, timeout: float) ->
             f"restore {name}", session.request("restore", name, False, **_target(world, name)), timeout
         )
     elif choice == 7:
-        client.begin(f"reheat {name}", session.reheat(name, random.choice([0.5, 1.0])), timeout)
+        change = random.choice([session.reheat(name, 0.5), session.pause(name), session.resume(name)])
+        client.begin(f"reheat {name}", change, timeout)
     elif choice == 8:
         arguments = plan.arguments(random, 8)
         while arguments["x"] is None:

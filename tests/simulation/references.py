@@ -67,6 +67,10 @@ class Reference:
             self.model = models.from_arrays(*tensors.decode(bytes(record.payload)))
         elif record.kind is RecordKind.REHEAT:
             self.model.reheat(json.loads(bytes(record.payload)))
+        elif record.kind is RecordKind.PAUSE:
+            self.model.pause()
+        elif record.kind is RecordKind.RESUME:
+            self.model.resume()
         elif record.kind is not RecordKind.DELETE:
             batch = decode_batch(record, self.model.uses_time)
             assert batch is not None

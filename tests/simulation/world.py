@@ -438,7 +438,7 @@ class World:
             if ok["duplicate"]:
                 self.count("duplicate")
             self.ledger.check_ack(batch, ok)
-        elif op in ("create", "delete", "restore", "reheat"):
+        elif op in ("create", "delete", "restore", "reheat", "pause", "resume"):
             self.ledger.check_change(ok)
             if op == "restore":
                 self.ledger.check_restored(model, ok)

@@ -98,6 +98,8 @@ def test_a_reader_made_from_the_document_finds_what_was_written(tmp_path: Path) 
         Record(RecordKind.RESTORE, 0, -3, "pump", payload=b"12345"),
         Record(RecordKind.REHEAT, 0, 4, "pump", payload=b"0.5"),
         Record(RecordKind.FEEDBACK, 0, 4, "pump", payload=b'[[1.5, null], "fault", "bearing"]'),
+        Record(RecordKind.PAUSE, 0, 5, "pump"),
+        Record(RecordKind.RESUME, 0, 6, "pump"),
         Record(RecordKind.DELETE, 0, 2**62, "pump"),
     ]
     journal = Journal.open(FS(), tmp_path, segment_bytes=300)

@@ -301,7 +301,8 @@ class AsyncClient(AsyncQueries):
             Name of the model. ``None``: all models.
         *kinds : str
             Kinds of events: ``output``, ``targets``, ``drift``, ``alarm``, ``checkpoint``, ``created``,
-            ``deleted``, ``restored``, ``reheated`` or ``judged``. All kinds by default.
+            ``deleted``, ``restored``, ``reheated``, ``paused``, ``resumed`` or ``judged``. All kinds by
+            default.
         timeout : float or None, optional
             Seconds without an event after which iteration ends. By default, ``None``, it never ends.
 

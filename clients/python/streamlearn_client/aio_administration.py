@@ -174,6 +174,42 @@ class AsyncAdministration:
         """
         return await self._run(self._session.feedback(model, sample, verdict, name))
 
+    async def pause(self, model: str) -> dict[str, Any]:
+        """Pause learning: the model only watches its samples until `resume`.
+
+        It returns outputs, scores and events, and its quality counts the samples. Weights, scaling and the
+        score's reference stay as they are. The daemon applies it after everything sent before. To pause a
+        paused model has no effect.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+
+        Returns
+        -------
+        dict
+            The model's description, with ``lsn`` and ``durable_lsn`` of the record.
+        """
+        return await self._run(self._session.pause(model))
+
+    async def resume(self, model: str) -> dict[str, Any]:
+        """Learn again after `pause`.
+
+        It also ends the watching after a drift alarm. The daemon applies it after everything sent before.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+
+        Returns
+        -------
+        dict
+            The model's description, with ``lsn`` and ``durable_lsn`` of the record.
+        """
+        return await self._run(self._session.resume(model))
+
     async def checkpoint(self, model: str, name: str | None = None) -> dict[str, Any]:
         """Write a checkpoint of the model now.
 

@@ -286,7 +286,8 @@ class Client(Queries):
             Name of the model. ``None``: all models.
         *kinds : str
             Kinds of events: ``output``, ``targets``, ``drift``, ``alarm``, ``checkpoint``, ``created``,
-            ``deleted``, ``restored``, ``reheated`` or ``judged``. All kinds by default.
+            ``deleted``, ``restored``, ``reheated``, ``paused``, ``resumed`` or ``judged``. All kinds by
+            default.
         timeout : float or None, optional
             Seconds without an event after which iteration ends. By default, ``None``, it never ends.
 

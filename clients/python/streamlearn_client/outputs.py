@@ -160,8 +160,8 @@ class Outputs(NamedArrays):
         How improbable the sample and the last eight samples together are, as a sum of −log. NaN: no score.
     fault : ndarray of int8, (n,)
         Number of the pattern, called a fault by feedback, that the sample is; −1: none.
-    frozen : ndarray of bool, (n,)
-        Whether the model skipped the sample instead of learning it.
+    watched : ndarray of bool, (n,)
+        Events: whether the sample was only watched, that is not learned.
     key : ndarray of int64, (n,)
         Events of a model with keys: the key of the sample. A text has the number of `identifier`.
     id : ndarray of int64, (n,)
@@ -204,7 +204,7 @@ class Outputs(NamedArrays):
     alarm: NDArray[np.int8]
     evidence: NDArray[np.float32]
     fault: NDArray[np.int8]
-    frozen: NDArray[np.bool_]
+    watched: NDArray[np.bool_]
     key: NDArray[np.int64]
     id: NDArray[np.int64]
     time: NDArray[np.int64]

@@ -50,7 +50,7 @@ OUTPUT_DTYPES: Final[Mapping[str, str]] = {
     "alarm": "|i1",
     "evidence": "<f4",
     "fault": "|i1",
-    "frozen": "|b1",
+    "watched": "|b1",
     "key": "<i8",
     "id": "<i8",
     "time": "<i8",
@@ -168,6 +168,7 @@ _model: Final[Mapping[str, Check]] = {
     "samples": _integer,
     "applied_lsn": _integer,
     "create_lsn": _integer,
+    "paused": _flag,
 }
 _record: Final[Mapping[str, Check]] = {"lsn": _integer, "durable_lsn": _integer}
 _checkpoint: Final[Mapping[str, Check]] = {
@@ -219,6 +220,8 @@ _REPLIES: Final[Mapping[str, Check]] = {
     "forecast": _query,
     "sample": _query,
     "reheat": _fields(**_model, **_record),
+    "pause": _fields(**_model, **_record),
+    "resume": _fields(**_model, **_record),
     "feedback": _fields(**_model, **_record),
     "checkpoint": _fields(**_checkpoint),
     "checkpoints": _fields(checkpoints=_list_of(_fields(**_checkpoint))),

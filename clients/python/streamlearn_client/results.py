@@ -53,7 +53,7 @@ class Event:
     ----------
     kind : str
         ``output``, ``targets``, ``drift``, ``alarm``, ``checkpoint``, ``created``, ``deleted``, ``restored``,
-        ``reheated`` or ``judged``.
+        ``reheated``, ``paused``, ``resumed`` or ``judged``.
     model : str
         Name of the model.
     lsn : int

@@ -263,6 +263,14 @@ class Session(SessionQueries):
 
     # ---------------------------------------------------------------------------------------- producers
 
+    def pause(self, model: str) -> Operation[dict[str, Any]]:
+        """Watch all samples of a model until `resume`."""
+        return self.request("pause", model)
+
+    def resume(self, model: str) -> Operation[dict[str, Any]]:
+        """Learn again after `pause`."""
+        return self.request("resume", model)
+
     def position(self, model: str, producer: str) -> Operation[Position]:
         """Request the state of a producer."""
         ok = yield from self.request("position", model, producer=check_producer(producer))

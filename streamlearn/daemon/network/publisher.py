@@ -93,7 +93,7 @@ class Publisher:
         self.publish(EventMessage("alarm", silence.model, hosted.applied_lsn, samples, 1, time, arrays))
 
     def publish_change(self, event: str, record: Record, identity: Identity = LOCAL, **facts: object) -> None:
-        """Publish and log a change (`created`, `deleted`, `restored`, `reheated`), durable and applied.
+        """Publish and log a change (`created`, `deleted`, `restored`, `reheated` …), durable and applied.
 
         `identity` is that of the request, and `facts` are for the log.
         """

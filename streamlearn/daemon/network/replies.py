@@ -256,6 +256,7 @@ def model_fields(hosted: HostedModel) -> dict[str, Any]:
         "samples": hosted.model.samples,
         "applied_lsn": hosted.applied_lsn,
         "create_lsn": hosted.create_lsn,
+        "paused": hosted.model.paused,
         "quarantined": quarantine_fields(hosted),
     }
 

@@ -60,6 +60,8 @@ class WriteOperations:
             "restore": self._do_restore,
             "backup": self._do_backup,
             "reheat": self._do_reheat,
+            "pause": self._do_pause,
+            "resume": self._do_resume,
             "feedback": self._do_feedback,
         }
 
@@ -192,6 +194,18 @@ class WriteOperations:
         verdict, name = fields["verdict"], fields.get("name", "")
         accept = partial(self._context.shard.accept_feedback, hosted.name, sample, verdict, name)
         self._reply_when_applied(reply_to, hosted, self._group_commit.change(accept), "judged")
+
+    def _do_pause(self, reply_to: ReplyAddress, request: Request) -> None:
+        """The pause takes effect behind every batch that was accepted before it."""
+        self._set_paused(reply_to, request.model, True)
+
+    def _do_resume(self, reply_to: ReplyAddress, request: Request) -> None:
+        self._set_paused(reply_to, request.model, False)
+
+    def _set_paused(self, reply_to: ReplyAddress, model: str, paused: bool) -> None:
+        hosted = self._context.shard.hosted(model)
+        record = self._group_commit.change(partial(self._context.shard.accept_pause, hosted.name, paused))
+        self._reply_when_applied(reply_to, hosted, record, "paused" if paused else "resumed")
 
     def _reply_when_applied(
         self, reply_to: ReplyAddress, hosted: HostedModel, record: Record, event: str, **fields: Any

@@ -32,6 +32,8 @@ OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "unpin": ("change",),
     "restore": ("change",),
     "reheat": ("change",),
+    "pause": ("change",),
+    "resume": ("change",),
     "feedback": ("change",),
     "backup": ("admin",),
 }

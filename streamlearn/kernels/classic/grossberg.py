@@ -388,7 +388,7 @@ def learn(
     learning_rate,  # (n,): ε(t)
     leak,  # (n,): ε_l(t)
     interrupt,  # (1,): ends the call after the current sample
-    gate,  # (4,): see stream/gate.py
+    gate,  # (5,): see stream/gate.py
     # the outputs
     winner,  # (n, clusters)
     distance,  # (n,)
@@ -419,7 +419,7 @@ def learn(
         if distance[n] == distance[n]:
             quality[COUNT] = quality[COUNT] * decay + 1.0
             quality[DISTANCE] = quality[DISTANCE] * decay + np.float64(distance[n])
-            if learned:
+            if gates.observes(gate, learned):
                 scores.observe(histogram, distance[n], present[n])
         samples[0] += 1
         since_renormalisation[0] += 1 if learned else 0

@@ -274,7 +274,7 @@ def learn(
     # schedule
     learning_rate,  # (n,): ε(t)
     interrupt,  # (1,): ends the call after the current sample
-    gate,  # (4,): see stream/gate.py
+    gate,  # (5,): see stream/gate.py
     # the outputs
     winner,  # (n,)
     distance,  # (n,)
@@ -312,7 +312,7 @@ def learn(
             quality[ITERATIONS] += iterations[n]
             quality[TIES] += tie[n]
             quality[CAPPED] += capped[n]
-            if learned:
+            if gates.observes(gate, learned):
                 scores.observe(histogram, distance[n], present[n])
         samples[0] += 1
         if requested(interrupt):

@@ -143,7 +143,7 @@ def learn(
     scratch,  # (scratch_rows, 16)
     vectors,  # (vector_values,)
     interrupt,  # see interrupt.py
-    gate,  # (4,): see stream/gate.py
+    gate,  # (5,): see stream/gate.py
     prediction,  # (n, horizon, channels)
     lower,  # (n, horizon, channels)
     upper,  # (n, horizon, channels)
@@ -217,7 +217,7 @@ def learn(
                 own_scratch,
                 own_vectors,
             )
-        if learned:
+        if learning and gates.observes(gate, learned):
             scores.observe(histogram, error[n], compared)
         if rule[HIDDEN] > 0:
             _advance_windows(own_rule, networks, slot, complete, progress, learned, own_scratch)

@@ -50,7 +50,7 @@ class Outputs(NamedTuple):
 class Learning(NamedTuple):
     """Which samples are learned, and the outputs that only learning has."""
 
-    gate: Any  # (4,): see stream/gate.py
+    gate: Any  # (5,): see stream/gate.py
     interrupt: Any  # (1,): see stream/interrupt.py
     watched: Any  # (n,)
     contribution: Any  # (n, dim); (0, dim) if nobody needs it
@@ -123,9 +123,9 @@ def _write_score(stream, n):
 
 @device
 def _observe(stream, learning, n):
-    """Add the distance of sample ``n`` to the reference of the score, unless the sample is only watched."""
+    """Add the distance of sample ``n`` to the reference of the score, if the gate lets it in."""
     outputs = stream.outputs
-    if not learning.watched[n]:
+    if gates.observes(learning.gate, not learning.watched[n]):
         scores.observe(stream.score, outputs.distance[n], outputs.present[n])
 
 

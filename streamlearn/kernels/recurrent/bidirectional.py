@@ -104,7 +104,6 @@ class ChunkOutputs(NamedTuple):
 
     common: Any
     sample: Any  # (m,)
-    frozen: Any  # (m,): whether the sample did not count when it arrived
     watched: Any  # (m,): whether the sample is not learned
 
 
@@ -131,7 +130,7 @@ def scratch_rows(layout, total: int) -> int:
     " f4[:,:,::1], i8[:,::1], i4[:,::1], u1[:,::1], f4[:,:,:,::1], f4[:,:,::1], i8[:,::1], u1[:,::1],"
     " f4[:,:,::1], i8[::1], f8[:,::1], f8[:,::1], f8[::1], i8, f8, f8[:,::1], f8[:,::1], f8[:,::1],"
     " f4[:,::1], f4[:,::1], u1[::1], f8[::1], i8[::1], i8[::1], f4[:,::1], f4[::1], f4[::1], i4[::1],"
-    " b1[::1], b1[::1], f4[:,::1])"
+    " b1[::1], f4[:,::1])"
 )
 def learn(
     # The rows
@@ -179,7 +178,7 @@ def learn(
     scratch,  # (scratch_rows, 16)
     chunk_scratch,  # (chunk_scratch_rows, 16)
     interrupt,  # see interrupt.py
-    gate,  # (4,): see stream/gate.py
+    gate,  # (5,): see stream/gate.py
     # Outputs; m: as many rows as the samples may complete
     written,  # (1,): number of output rows
     sample,  # (m,): number of the row's sample, −1 for none
@@ -187,7 +186,6 @@ def learn(
     error,  # (m,)
     score,  # (m,)
     present,  # (m,)
-    frozen,  # (m,)
     watched,  # (m,)
     contribution,  # (m, columns); (0, columns) if nobody needs it
 ):
@@ -202,7 +200,7 @@ def learn(
         waiting, predicted, waiting_x, waiting_y, waiting_sample, waiting_present, waiting_counted, states,
         last_values, waiting_ids, waiting_has_target, predictions,
     )  # fmt: skip
-    outputs = ChunkOutputs(Outputs(prediction, error, score, present, contribution), sample, frozen, watched)
+    outputs = ChunkOutputs(Outputs(prediction, error, score, present, contribution), sample, watched)
     evaluation = Evaluation(
         Scaling(rule[METHOD], statistics, constants[SCALE_CLIP]),
         Scaling(rule[TARGET_METHOD], target_statistics, constants[SCALE_CLIP]),
@@ -299,16 +297,17 @@ def _compare(layout, evaluation, rule, mode, gate, stream, window, i, t, buffers
         copy_values(row_of(stream.predictions, i), forecast)
     outputs.sample[row] = stream.numbers[i] if found else -1
     outputs.common.present[row] = stream.present[i] if found else 0
-    outputs.frozen[row] = found and stream.counted[i] == 0
     write_evaluation(layout, evaluation, forecast, target, 0, outputs.common, row)
     scaling.transform(evaluation.target_scale, target, 0, goal)
-    learned = counts and stream.counted[i] == LEARNED and gates.admits(gate, outputs.common.score[row])
-    outputs.watched[row] = not learned
+    counts_as_learned = counts and stream.counted[i] == LEARNED
+    learned = counts_as_learned and gates.admits(gate, outputs.common.score[row])
+    outputs.watched[row] = counts and not learned
     error = outputs.common.error[row]
     if counts:
         count_evaluation(layout, evaluation, forecast, error, target, 0, stream.last_values)
-    if learned:
+    if counts_as_learned and gates.observes(gate, learned):
         observe_error(layout, evaluation, forecast, error, target, 0)
+    if learned:
         scaling.update(evaluation.target_scale, evaluation.decay, target, 0)
     if has_forecast and (mode.for_samples or mode.learning):
         learned_target = row_of(stream.y, i)

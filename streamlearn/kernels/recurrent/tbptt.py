@@ -167,7 +167,7 @@ def learn(
     # Scratch, interrupt and outputs
     scratch,  # (scratch_rows, 16)
     interrupt,  # see interrupt.py
-    gate,  # (4,): see stream/gate.py
+    gate,  # (5,): see stream/gate.py
     prediction,  # (n, outputs)
     error,  # (n,)
     score,  # (n,)
@@ -292,7 +292,7 @@ def _compare(layout, evaluation, rule, mode, gate, stream, t, y, n, buffers, out
     learned = gates.admits(gate, outputs.score[n]) and mode.learning
     if not forecasts_next:
         scaling.transform(evaluation.target_scale, y, n, goal)
-    if learned and has_forecast:
+    if mode.learning and has_forecast and gates.observes(gate, learned):
         observe_error(layout, evaluation, forecast, outputs.error[n], y, n)
     if mode.learning and has_forecast:
         count_evaluation(layout, evaluation, forecast, outputs.error[n], y, n, stream.last_values)

@@ -64,6 +64,7 @@ class ClassicModel(Model):
     def _learn(self, batch: Batch) -> ModelOutputs:
         out = self._allocate_outputs(batch.rows)
         contribution = self._new_contribution(batch.rows, self.inputs)
+        out.arrays["watched"] = np.empty(batch.rows, np.bool_)
         rows = self.kernels.learn(
             x=batch.x,
             **self._network(),
@@ -75,7 +76,6 @@ class ClassicModel(Model):
             interrupt=self.interrupt,
             gate=self._gate,
             **out.arrays,
-            watched=np.empty(batch.rows, np.bool_),
             contribution=contribution,
         )
         if self.explains_learning:

@@ -14,7 +14,7 @@ from ...kernels.stream import labels as kernels
 from .. import base
 from ..batch import Batch, Float32, Targets, first_rows, part
 from ..locking import locked
-from ..outputs import LabelTargetOutputs, ModelOutputs, WinnerOutputs
+from ..outputs import LabelTargetOutputs, WinnerOutputs
 from ..row_cost import SCALAR, Cost
 from ..state_checks import ANY_INTEGER, COUNT, Range
 from ..validation import as_codes
@@ -128,16 +128,14 @@ class LabelledModel(FixedUnitModel):
         out = super()._learn(batch)
         done = part(batch, 0, len(out))
         label = out.arrays["label"] = np.empty(done.rows, np.int32)
-        samples = {"y": done.y, "ids": done.ids, "first": first, "winner": out.winner}
+        watched = out.arrays["watched"]
+        y = np.where(watched[:, None], np.float32(np.nan), done.y)
+        samples = {"y": y, "ids": done.ids, "first": first, "winner": out.winner}
         kernels.learn(**samples, **self._label_arguments, label=label)
-        return out
-
-    def _skip(self, batch: Batch) -> ModelOutputs:
-        first = self.samples
-        out = super()._skip(batch)
-        if self._classes:  # skipped samples learn no class; nor do the samples that they replace in the ring
-            places = np.arange(first, self.samples) % self.spec.delay
-            self.state["labels.winners"][places] = kernels.DONE
+        # Watched samples wait for no label; nor do the samples that they replace in the ring
+        recent = max(0, done.rows - self.spec.delay)
+        places = (first + recent + np.flatnonzero(watched[recent:])) % self.spec.delay
+        self.state["labels.winners"][places] = kernels.DONE
         return out
 
     def _learn_late_targets(self, targets: Targets, learning: bool) -> LabelTargetOutputs:

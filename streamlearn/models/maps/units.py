@@ -222,21 +222,23 @@ class UnitModel(Model):
     def _learn(self, batch: Batch) -> WinnerOutputs:
         if self._first is None or self._first.complete:
             return self._learn_units(batch)
+        if self._watching.shut:
+            self.state["samples"] += batch.rows
+            self._schedules.advance(batch)
+            return self._before_initial_weights(batch.x, watched=True)
         scale = self.method, self._statistics.rows, self.spec.scale_clip
         stored = self._first.store(batch.x, self.state, scale, self.decay, self.spec.seed)
-        parts = [self._outputs_without_winner(batch.x[:stored])]
-        if self.explains_learning:
-            parts[0].arrays["contribution"] = np.full((stored, self.dim), np.nan, np.float32)
+        parts = [self._before_initial_weights(batch.x[:stored], watched=False)]
         return joined_outputs([*parts, self._learn_units(part(batch, stored, batch.rows))])
 
     def _learn_units(self, batch: Batch) -> WinnerOutputs:
         """Learn the batch; only its first rows if ``interrupt`` is set. The units have initial weights."""
         out = self._outputs(batch.rows)
+        out.arrays["watched"] = np.empty(batch.rows, np.bool_)
         values = self._schedules.advance(batch)
         arguments = self._learn_arguments | values | out.arrays
-        watched = np.empty(batch.rows, np.bool_)
         contribution = self._new_contribution(batch.rows, self.inputs)
-        arguments |= {"watched": watched, "contribution": contribution}
+        arguments["contribution"] = contribution
         done = self._learn_kernel(x=batch.x, interrupt=self.interrupt, **arguments)
         if self.explains_learning:
             out.arrays["contribution"] = self._by_channel(contribution, batch.x)
@@ -305,6 +307,14 @@ class UnitModel(Model):
             "present": np.empty(n, np.int32),
         }
         return WinnerOutputs.unchecked(arrays, n)
+
+    def _before_initial_weights(self, x: Float32, watched: bool) -> WinnerOutputs:
+        """Return the outputs of ``learn`` while the units have no initial weights yet."""
+        out = self._outputs_without_winner(x)
+        out.arrays["watched"] = np.full(len(x), watched)
+        if self.explains_learning:
+            out.arrays["contribution"] = np.full((len(x), self.dim), np.nan, np.float32)
+        return out
 
     def _outputs_without_winner(self, x: Float32) -> WinnerOutputs:
         """Return the outputs while the units have no initial weights yet."""

@@ -291,10 +291,6 @@ class BidirectionalRNN(Recurrent):
         self._undo_rest(batch, self.samples - first)
         return out
 
-    def _skip(self, batch: Batch) -> BidirectionalRNNOutputs:
-        """Advance chunks and hidden states and learn nothing."""
-        return self._step_through(batch, np.zeros(batch.rows, np.float32), _SKIP_SAMPLES)
-
     def _step_through(self, batch: Batch, rate: Float32, mode: Integers) -> BidirectionalRNNOutputs:
         slots, new_stream = self._slots.assign(batch.keys, batch.rows)
         most = min(len(batch.x) * self.spec.chunk[0], len(batch.x) + int(self.state["waiting"].sum()))
@@ -304,8 +300,6 @@ class BidirectionalRNN(Recurrent):
         done, outputs = self._run(most, rows, *live)
         if done < batch.rows:
             self._slots.correct(part(batch, 0, done).keys)
-        if self._freeze is None:
-            del outputs["frozen"]
         return BidirectionalRNNOutputs(**outputs)
 
     def _learn_late_targets(self, targets: Targets, learning: bool) -> RecurrentTargetOutputs:
@@ -319,13 +313,12 @@ class BidirectionalRNN(Recurrent):
         rows = no_samples, targets.y, slots, new_stream, targets.ids, rate, mode
         live = self._learn_arguments, self.interrupt, self._gate, self.explains_learning
         _, outputs = self._run(n, rows, *live)
-        del outputs["present"], outputs["frozen"]
+        del outputs["present"]
         return RecurrentTargetOutputs(**outputs)
 
     def predict_validated(self, batch: Batch) -> BidirectionalRNNOutputs:
         """Return the rows that ``learn`` would return if the batch came now. Does not change the model."""
         outputs = self._run_on_copies(batch._replace(y=self._missing_targets(batch.rows)))
-        del outputs["frozen"]
         return BidirectionalRNNOutputs(**outputs)
 
     def explain_validated(self, batch: Batch) -> BidirectionalExplanation:
@@ -363,6 +356,7 @@ class BidirectionalRNN(Recurrent):
         rows = batch.x, batch.y, slots, new_stream, ids, rate, _PREDICT
         arguments = in_order(bidirectional.learn.py_func, self._arguments | copies)
         _, outputs = self._run(most, rows, arguments, NEVER, OPEN, explain)
+        del outputs["watched"]
         return outputs
 
     def _run(
@@ -382,12 +376,11 @@ class BidirectionalRNN(Recurrent):
             "error": np.empty(most, np.float32),
             "score": np.empty(most, np.float32),
             "present": np.empty(most, np.int32),
-            "frozen": np.empty(most, np.bool_),
+            "watched": np.empty(most, np.bool_),
         }
-        watched = np.empty(most, np.bool_)
         contribution = np.empty((most, self.explained), np.float32) if explain else NO_CONTRIBUTION
         done = bidirectional.learn(
-            *rows, *arguments, interrupt, gate, written, *outputs.values(), watched, contribution
+            *rows, *arguments, interrupt, gate, written, *outputs.values(), contribution
         )
         if explain:
             outputs["contribution"] = contribution
@@ -402,7 +395,7 @@ class BidirectionalRNN(Recurrent):
 
 
 # Values of ``mode``, see kernels/recurrent/bidirectional.py
-_LEARN_SAMPLES, _SKIP_SAMPLES, _PREDICT = np.array([1, 1, 1]), np.array([1, 0, 0]), np.array([1, 1, 0])
+_LEARN_SAMPLES, _PREDICT = np.array([1, 1, 1]), np.array([1, 1, 0])
 _LEARN_TARGETS, _ANSWER_TARGETS = np.array([0, 1, 1]), np.array([0, 0, 0])
 
 # Arguments that a run changes: by slot (with the state array of each), and of the whole stream.

@@ -176,10 +176,6 @@ class LeastSquaresRNN(RNN, readout="rls"):
         self._undo_rest(batch, len(out))
         return out
 
-    def _skip(self, batch: Batch) -> RNNOutputs:
-        """Advance values and hidden states, and learn nothing."""
-        return self._step_through_samples(batch, _WATCH)
-
     def _step_through_samples(self, batch: Batch, mode: Integers) -> RNNOutputs:
         slots, new_stream = self._slots.assign(batch.keys, batch.rows)
         contribution = self._new_contribution(batch.rows, self.explained)
@@ -204,10 +200,11 @@ class LeastSquaresRNN(RNN, readout="rls"):
     ) -> tuple[int, dict[str, NDArray[Any]]]:
         """Call the kernel. Return the number of rows done, and their outputs by name."""
         outputs = self._empty_outputs(len(x))
+        outputs["watched"] = np.empty(len(x), np.bool_)
         values, extra = self.channels_of(x), np.nan_to_num(x[:, self.dim :])
         rows = forecaster.learn(
             *(values, slots, new_stream, extra, mode, *arguments, interrupt, gate),
-            *(*outputs.values(), np.empty(len(x), np.bool_), contribution),
+            *(*outputs.values(), contribution),
         )
         return rows, {name: array[:rows] for name, array in outputs.items()}
 
@@ -255,7 +252,9 @@ class LeastSquaresRNN(RNN, readout="rls"):
         new_stream[:1] = slot < 0
         ordered = in_order(forecaster.learn.py_func, arguments)
         slots = np.zeros(len(x), np.int64)
-        return self._call(x, slots, new_stream, mode, ordered, NEVER, OPEN, contribution)[1]
+        outputs = self._call(x, slots, new_stream, mode, ordered, NEVER, OPEN, contribution)[1]
+        del outputs["watched"]
+        return outputs
 
     def _run_free(
         self, field: str, n: int, temperature: float, seed: int, key: int | str | None

@@ -188,10 +188,6 @@ class RNN(Recurrent):
         self._undo_rest(batch, len(out))
         return out
 
-    def _skip(self, batch: Batch) -> RNNOutputs:
-        """Advance the hidden state and learn nothing."""
-        return self._step_through(batch, np.zeros(batch.rows, np.float32), _SKIP_SAMPLES)
-
     def _step_through(self, batch: Batch, rate: Float32, mode: Integers) -> RNNOutputs:
         slots, new_stream = self._slots.assign(batch.keys, batch.rows)
         y = self.channels_of(batch.x) if batch.y is None else batch.y
@@ -217,10 +213,11 @@ class RNN(Recurrent):
         """Call ``tbptt.learn``. Return the number of rows done, and their outputs by name."""
         outputs = self._empty_outputs(len(y))
         outputs["sample"] = np.empty(len(y), np.int64)
+        outputs["watched"] = np.empty(len(y), np.bool_)
         contribution = self._new_contribution(len(y), self.explained)
         rows = tbptt.learn(
             *(x, y, slots, *others, *self._learn_arguments, self.interrupt, self._gate),
-            *(*outputs.values(), np.empty(len(y), np.bool_), contribution),
+            *(*outputs.values(), contribution),
         )
         if self.explains_learning:
             outputs["contribution"] = contribution
@@ -440,7 +437,7 @@ class RNN(Recurrent):
 
 
 # Values of ``mode``, see kernels/recurrent/tbptt.py
-_LEARN_SAMPLES, _SKIP_SAMPLES = np.array([1, 1]), np.array([1, 0])
+_LEARN_SAMPLES = np.array([1, 1])
 _LEARN_TARGETS, _ANSWER_TARGETS = np.array([0, 1]), np.array([0, 0])
 _MAX_TEMPERATURE = float(np.finfo(np.float32).max)
 MAX_GENERATED = 1 << 28  # numbers of one forecast or sample

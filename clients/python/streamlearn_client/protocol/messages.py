@@ -269,6 +269,8 @@ OPS: Final[Mapping[str, Op]] = {
     "forecast": _op("model", "steps", model=str, steps=int, key=object),
     "sample": _op("model", "n", model=str, n=int, temperature=float, seed=int, key=object),
     "reheat": _op("model", model=str, heat=float),
+    "pause": _op("model", model=str),
+    "resume": _op("model", model=str),
     "feedback": _op(
         "model", "verdict", model=str, x=np.ndarray, channels=list, sample=int, verdict=str, name=str
     ),

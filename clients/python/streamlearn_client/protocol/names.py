@@ -31,6 +31,8 @@ EventKind: TypeAlias = Literal[
     "deleted",
     "restored",
     "reheated",
+    "paused",
+    "resumed",
     "judged",
 ]
 """A kind of event."""

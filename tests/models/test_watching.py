@@ -1,4 +1,4 @@
-"""What is not learned: against a plain model that is simply not shown it, one sample at a time."""
+"""What is watched: against a plain model that is asked about it and does not learn it, sample by sample."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 import streamlearn as sl
 from streamlearn import models
@@ -13,7 +14,7 @@ from streamlearn.errors import BadSpec, BadValue
 from streamlearn.models.batch import Batch, Targets
 from streamlearn.models.outputs import TargetOutputs
 from streamlearn.models.stream.drift import Drift, DriftDetector
-from streamlearn.models.stream.freeze import LEFT
+from streamlearn.models.stream.watching import LEFT
 from streamlearn_client.outputs import NamedArrays
 
 DIM = 4
@@ -27,11 +28,12 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 WATCHED = {"drift": "blocks", "drift_block": 2, "drift_rest": 3, "drift_threshold": 1.5}
 REASONS: dict[str, dict[str, Any]] = {
-    "drift": {**WATCHED, "on_drift": "freeze", "freeze_for": 37},
-    "missing": {"freeze_missing": 0.25},
-    "both": {**WATCHED, "on_drift": "freeze", "freeze_for": 20, "freeze_missing": 0.5},
-    "an alarm at a time": {**WATCHED, "drift_threshold": 0.5, "on_drift": "freeze", "freeze_for": 1},
+    "drift": {**WATCHED, "on_drift": "watch", "watch_for": 37},
+    "missing": {"watch_missing": 0.25},
+    "both": {**WATCHED, "on_drift": "watch", "watch_for": 20, "watch_missing": 0.5},
+    "an alarm at a time": {**WATCHED, "drift_threshold": 0.5, "on_drift": "watch", "watch_for": 1},
 }
+COUNTED = ("watch", "gate", "quality", "hits")  # watched samples count in these
 N = 900
 HEAT = 0.25
 
@@ -48,33 +50,33 @@ class Naive:
     """A model without any such option, shown what is to be learned and asked about the rest."""
 
     def __init__(self, kind: str, spec: dict[str, Any]) -> None:
-        options = {name: spec.get(name) for name in ("on_drift", "freeze_missing", "freeze_for")}
-        watched = {name: value for name, value in spec.items() if name.startswith("drift")}
-        plain = {name: value for name, value in spec.items() if name not in options | watched}
-        self.model = models.create(kind, plain)
+        options = {name: spec.get(name) for name in ("on_drift", "watch_missing", "watch_for")}
+        detector = {name: value for name, value in spec.items() if name.startswith("drift")}
+        plain = {name: value for name, value in spec.items() if name not in options | detector}
+        self.model = models.create(kind, {**plain, "drift": None})
         rule = Drift("blocks", None, spec.get("drift_threshold"), False, 2, 3)
-        self.watch = DriftDetector(rule) if watched else None
+        self.watch = DriftDetector(rule) if detector else None
         self.options = options
         self.left = self.seen = self.count = 0
 
     def learn(self, sample: np.ndarray) -> tuple[NamedArrays, bool, bool]:
-        """Return the outputs of one sample, whether it was frozen, and whether there was an alarm."""
-        most = self.options["freeze_missing"]
+        """Return the outputs of one sample, whether it was watched, and whether there was an alarm."""
+        most = self.options["watch_missing"]
         poor = most is not None and np.isnan(sample).mean() > most
-        frozen = self.left > 0 or bool(poor)
-        out = self.model.predict(sample) if frozen else self.model.learn(sample)
+        watched = self.left > 0 or bool(poor)
+        out = self.model.predict(sample) if watched else self.model.learn(sample)
         self.left -= self.left > 0
-        self.count += frozen
+        self.count += watched
         alarm = self.watch is not None and bool(self.watch.detect(out.distance, np.array([self.seen]))[0])
         if alarm:
             assert self.watch is not None
             assert self.watch.take_rise()
-        if alarm and self.options["on_drift"] == "freeze":
-            self.left = self.options["freeze_for"]
+        if alarm and self.options["on_drift"] == "watch":
+            self.left = self.options["watch_for"]
         elif alarm and self.options["on_drift"] == "reheat":
             self.model.reheat(HEAT)
         self.seen += 1
-        return out, frozen, alarm
+        return out, watched, alarm
 
 
 def in_pieces(model: models.Model, x: np.ndarray, seed: int) -> NamedArrays:
@@ -87,29 +89,29 @@ def in_pieces(model: models.Model, x: np.ndarray, seed: int) -> NamedArrays:
 
 @pytest.mark.parametrize("reason", REASONS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_frozen_is_as_if_it_were_only_asked_about(kind, reason):
+def test_a_watched_sample_has_outputs_and_changes_nothing_else(kind, reason):
     spec = {"dim": DIM, "seed": 2, "half_life": 200.0, **KINDS[kind], **REASONS[reason]}
     ours, naive, x = models.create(kind, spec), Naive(kind, spec), stream()
     out = in_pieces(ours, x, seed=3)
-    frozen, alarms = [], []
+    watched, alarms = [], []
     for i in range(N):
-        responses, was_frozen, alarm = naive.learn(x[i])
+        responses, was_watched, alarm = naive.learn(x[i])
         for name, values in responses.arrays.items():
             assert values[0].tobytes() == out.arrays[name][i].tobytes(), (i, name)
-        frozen.append(was_frozen)
+        watched.append(was_watched)
         alarms.append(alarm)
-    assert out.frozen.tolist() == frozen
-    assert 0 < sum(frozen) < N
+    assert out.watched.tolist() == watched
+    assert 0 < sum(watched) < N
     if naive.watch is not None:
         assert out.drift.tolist() == alarms
         assert sum(alarms) > 1
         for name, array in naive.watch.state.items():
             assert np.array_equal(array, ours.state[name]), name
     for name, array in naive.model.state.items():
-        if name not in ("samples", "schedule.clock"):
+        if name not in ("samples", "schedule.clock", *COUNTED):
             assert np.array_equal(array, ours.state[name], equal_nan=True), name
     reported = ours.quality()
-    assert (reported["frozen"], reported["frozen_samples"]) == (naive.left, sum(frozen))
+    assert (reported["watched"], reported["watched_samples"]) == (naive.left, sum(watched))
     assert ours.samples == N
 
 
@@ -129,14 +131,14 @@ def test_any_split_is_the_same_model(reason):
 
 def test_the_clock_of_the_schedules_goes_on():
     decay = sl.Decay(0.5, 0.1, 300.0)
-    net = sl.Competitive(dim=DIM, units=3, learning_rate=decay, freeze_missing=0.0)
+    net = sl.Competitive(dim=DIM, units=3, learning_rate=decay, watch_missing=0.0)
     out = net.learn(stream())
-    assert 0 < out.frozen.sum() < N
+    assert 0 < out.watched.sum() < N
     assert net.schedules["learning_rate"] == pytest.approx(0.1 + 0.4 * np.exp(-N / 300), rel=1e-6)
 
 
 def test_on_drift_the_schedules_are_reheated():
-    rule = {"units": 9, "learning_rate": sl.Decay(0.5, 0.01, 20.0), "freeze_missing": 0.5, "drift_heat": HEAT}
+    rule = {"units": 9, "learning_rate": sl.Decay(0.5, 0.01, 20.0), "watch_missing": 0.5, "drift_heat": HEAT}
     spec = {"dim": DIM, "seed": 2, "half_life": 200.0, **rule, **WATCHED, "on_drift": "reheat"}
     ours, x = sl.Competitive(**spec), stream(seed=5)
     out = in_pieces(ours, x, seed=6)
@@ -144,18 +146,18 @@ def test_on_drift_the_schedules_are_reheated():
     assert alarms.size > 1
     t = N - 1 - alarms[-1]
     assert ours.schedules["learning_rate"] == pytest.approx(0.01 + HEAT * 0.49 * np.exp(-t / 20), rel=1e-5)
-    assert ours.quality()["frozen"] == 0
+    assert ours.quality()["watched"] == 0
     one_by_one = sl.Competitive(**spec)
     for sample in x:
         one_by_one.learn(sample)
     assert one_by_one.state_hash() == ours.state_hash()
-    plain = Naive("competitive", {**spec, "freeze_missing": None, "drift_heat": None})
-    ours = sl.Competitive(**{**spec, "freeze_missing": None})
+    plain = Naive("competitive", {**spec, "watch_missing": None, "drift_heat": None})
+    ours = sl.Competitive(**{**spec, "watch_missing": None})
     ours.learn(x)
     for sample in x:
         plain.learn(sample)
     for name, array in plain.model.state.items():
-        assert np.array_equal(array, ours.state[name]), name
+        assert name in COUNTED or np.array_equal(array, ours.state[name]), name
 
 
 def test_a_schedule_that_is_higher_is_not_reheated():
@@ -166,36 +168,36 @@ def test_a_schedule_that_is_higher_is_not_reheated():
     assert ours.schedules == plain.schedules
 
 
-def test_a_map_that_froze_at_a_disturbance_knows_what_it_knew():
+def test_a_map_that_watched_a_disturbance_knows_what_it_knew():
     random = np.random.default_rng(7)
     usual, strange = random.normal(size=(4000, 3)), 5 + 0.1 * random.normal(size=(2500, 3))
     rates = {"learning_rate": 0.05, "sigma": 1.0}
     spec = {"dim": 3, "grid": (5, 5), **rates, "drift_block": 4, "half_life": 500.0}
-    frozen, plain = sl.SOM(**spec, on_drift="freeze", freeze_for=2500), sl.SOM(**spec)
-    for som in (frozen, plain):
+    watched, plain = sl.SOM(**spec, on_drift="watch", watch_for=2500), sl.SOM(**spec)
+    for som in (watched, plain):
         som.learn(usual)
         som.learn(strange)
-    assert frozen.quality()["frozen_samples"] > 2400
-    reported = [som.predict(usual).distance.mean() for som in (frozen, plain)]
+    assert watched.quality()["watched_samples"] > 2400
+    reported = [som.predict(usual).distance.mean() for som in (watched, plain)]
     assert reported[0] < 0.7 * reported[1]
 
 
-def test_reheating_ends_a_freeze():
+def test_reheating_ends_the_reaction():
     net = sl.Competitive(dim=DIM, units=9, learning_rate=0.3, **REASONS["drift"])
     x = stream()
     out = net.learn(x)
     stop = int(np.flatnonzero(out.drift)[0]) + 5
     net = sl.Competitive(dim=DIM, units=9, learning_rate=0.3, **REASONS["drift"])
     net.learn(x[:stop])
-    assert net.quality()["frozen"] == 37 - 4
+    assert net.quality()["watched"] == 37 - 4
     net.reheat()
-    assert net.quality()["frozen"] == 0
-    assert not net.learn(x[stop]).frozen[0]
+    assert net.quality()["watched"] == 0
+    assert not net.learn(x[stop]).watched[0]
     with pytest.raises(BadValue, match="heat"):
         net.reheat(2.0)
 
 
-def test_saved_frozen_it_goes_on_frozen(tmp_path):
+def test_a_saved_model_goes_on_watching(tmp_path):
     net, x = sl.SOM(dim=DIM, grid=(3, 3), **REASONS["both"]), stream()
     stop = int(np.flatnonzero(net.learn(x).drift)[-1]) + 3
     net = sl.SOM(dim=DIM, grid=(3, 3), **REASONS["both"])
@@ -203,7 +205,7 @@ def test_saved_frozen_it_goes_on_frozen(tmp_path):
     net.save(tmp_path / "net")
     loaded = sl.load(tmp_path / "net")
     assert loaded.quality() == net.quality()
-    assert loaded.quality()["frozen"] > 0
+    assert loaded.quality()["watched"] > 0
     for each in (net, loaded):
         each.learn(x[stop:])
     assert loaded.state_hash() == net.state_hash()
@@ -224,7 +226,7 @@ class Late(sl.GrowingNeuralGas):
         return out
 
 
-def test_targets_that_come_during_a_freeze_are_answered_only():
+def test_targets_that_come_during_a_reaction_are_answered_only():
     x = stream()
     spec = {"dim": DIM, "max_units": 9, **REASONS["drift"]}
     alarm = int(np.flatnonzero(Late(**spec).learn(x).drift)[0])
@@ -232,36 +234,36 @@ def test_targets_that_come_during_a_freeze_are_answered_only():
     for each in (net, whole, pieces):
         each.learn(x[: alarm + 1])
     before = net.copy_state()
-    assert net.learn_targets(np.arange(5), x[:5]).frozen.all()
-    assert net.quality()["frozen"] == 37
+    assert net.learn_targets(np.arange(5), x[:5]).watched.all()
+    assert net.quality()["watched"] == 37
     changed = {name for name, array in net.state.items() if array.tobytes() != before[name].tobytes()}
     assert changed <= {"drift.block", "drift.reference", "drift.alarms"}
     net.reheat()
-    assert not net.learn_targets(np.arange(5), x[:5]).frozen.any()
+    assert not net.learn_targets(np.arange(5), x[:5]).watched.any()
     for each in (whole, pieces):
         each.learn(x[alarm + 1 : alarm + 31])
     expected = whole.learn_targets(np.arange(alarm), x[:alarm])
     responses = [pieces.learn_targets([i], x[i]) for i in range(alarm)]
     assert pieces.state_hash() == whole.state_hash()
-    assert [bool(out.frozen[0]) for out in responses] == expected.frozen.tolist()
-    assert expected.frozen.any()
+    assert [bool(out.watched[0]) for out in responses] == expected.watched.tolist()
+    assert expected.watched.any()
 
 
 @pytest.mark.parametrize("tbptt", [(4, 4), (4, 7)], ids=str)
-def test_a_recurrent_net_takes_no_target_from_a_frozen_sample(tbptt):
+def test_a_recurrent_net_takes_no_target_from_a_watched_sample(tbptt):
     """A sample without any value teaches nothing either way, unless an update falls on it."""
     x = np.random.default_rng(8).normal(size=(80, 2)).astype(np.float32)
     x[[9, 10, 23, 37, 50]] = np.nan  # updates fall on every fourth
     spec = {"dim": 2, "hidden": 5, "tbptt": tbptt, "learning_rate": 0.01}
-    plain, frozen = sl.RNN(readout="adam", **spec), sl.RNN(readout="adam", **spec, freeze_missing=0.5)
+    plain, watched = sl.RNN(readout="adam", **spec), sl.RNN(readout="adam", **spec, watch_missing=0.5)
     plain.learn(x)
-    assert frozen.learn(x).frozen.sum() == 5
+    assert watched.learn(x).watched.sum() == 5
     for name, values in plain.parameters.items():
-        assert np.array_equal(values, frozen.parameters[name]), name
+        assert np.array_equal(values, watched.parameters[name]), name
 
 
-def test_a_frozen_sample_waits_for_no_label():
-    net = sl.Competitive(dim=2, units=3, labels=2, delay=4, freeze_missing=0.0)
+def test_a_watched_sample_waits_for_no_label():
+    net = sl.Competitive(dim=2, units=3, labels=2, delay=4, watch_missing=0.0)
     hole, sample = [[0.0, np.nan]], [[0.0, 0.0]]
     net.learn(hole)
     assert net.learn_targets([0], [1]).sample[0] == -1
@@ -281,35 +283,145 @@ def test_a_frozen_sample_waits_for_no_label():
     ],
     ids=["labels", "rnn"],
 )
-def test_targets_go_on_waiting_while_samples_are_frozen(make_late):
-    net = make_late(on_drift="freeze")
+def test_targets_go_on_waiting_while_samples_are_watched(make_late):
+    net = make_late(on_drift="watch")
     net.learn(stream()[:20], ids=np.arange(100, 120))
-    net.state["freeze"][LEFT] = 50
+    net.state["watch"][LEFT] = 50
     before, asked = net.copy_state(), [105, 102, 105, -1]
     responses = net.learn_targets(asked, [0, 1, 1, 0])
-    assert responses.frozen.all()
+    assert responses.watched.all()
     assert responses.sample.tolist() == [5, 2, 5, -1]
     changed = {name for name, array in net.state.items() if array.tobytes() != before[name].tobytes()}
     assert changed <= {"drift.block", "drift.reference"}
     net.reheat()
     learned = net.learn_targets(asked, [0, 1, 1, 0])
     assert learned.sample.tolist() == [5, 2, -1, -1]
-    assert not learned.frozen.any()
+    assert not learned.watched.any()
 
 
-def test_nobody_is_asked_for_a_freeze_without_an_option():
+def test_without_an_option_every_sample_is_learned():
     net = sl.Competitive(dim=DIM, units=2, **WATCHED)
-    assert "frozen" not in net.learn(stream()).arrays
-    assert "frozen" not in net.quality()
+    assert not net.learn(stream()).watched.any()
+    assert net.quality()["watched_samples"] == 0
+    assert not net.paused
+
+
+ALL = {
+    **KINDS,
+    "hamming": {"units": 6, "threshold": 0.5},
+    "rnn": {"readout": "adam", "hidden": 4},
+    "birnn": {"hidden": 3, "chunk": (3, 1)},
+}
+
+
+def learnable(model: models.Model, x: np.ndarray) -> dict[str, Any]:
+    return {"X": x, "y": x[:, :1]} if model.target_dim else {"X": x}
+
+
+def unlearned(model: models.Model) -> dict[str, bytes]:
+    """The state that a watched sample must not change."""
+    goes_on = (
+        "samples",
+        "schedule",
+        "waiting",
+        "window",
+        "activations",
+        "progress",
+        "states",
+        "last_values",
+        "drift",
+    )
+    return {
+        name: array.tobytes()
+        for name, array in model.copy_state().items()
+        if name not in COUNTED and name.split(".")[0] not in goes_on
+    }
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_only_the_first_samples_are_learned(kind):
+    x, spec = stream(), {"dim": DIM, "half_life": 200.0, **ALL[kind]}
+    ours, first = (models.create(kind, {**spec, **rule}) for rule in ({"learn_for": 400}, {}))
+    out = ours.learn(**learnable(ours, x))
+    first.learn(**learnable(first, x[:400]))
+    late = out.arrays.get("sample", np.arange(N)) >= 400
+    assert out.watched[late].all()
+    assert not out.watched[~late][: 400 - 4].any()
+    assert unlearned(ours) == unlearned(first)
+    assert ours.samples == N
+    assert ours.quality()["watched_samples"] == out.watched.sum()
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_paused_model_learns_nothing_until_it_is_resumed(kind):
+    x, spec = stream(), {"dim": DIM, "half_life": 200.0, **ALL[kind]}
+    model = models.create(kind, spec)
+    model.learn(**learnable(model, x[:300]))
+    before = unlearned(model)
+    model.pause()
+    assert model.learn(**learnable(model, x[300:600])).watched.all()
+    assert model.paused
+    assert model.quality()["paused"]
+    assert unlearned(model) == before
+    model.resume()
+    assert not model.learn(**learnable(model, x[600:])).watched[-1]
+    assert unlearned(model) != before
+
+
+@pytest.mark.parametrize("kind", [name for name in ALL if name != "birnn"])
+def test_samples_with_a_high_score_are_watched_until_the_patience_ends(kind):
+    """The rule, from the scores: above the limit, and at most ``patience`` samples in a row."""
+    x, spec = stream(), {"dim": DIM, "half_life": 200.0, "learn_below": 0.7, "patience": 4, **ALL[kind]}
+    model = models.create(kind, spec)
+    watched = 0
+    run = 0
+    for row in x:
+        before = unlearned(model)
+        out = model.learn(**learnable(model, row[None]))
+        run = run + 1 if out.score[0] > np.float32(0.7) else 0
+        assert out.watched[0] == (0 < run <= 4)
+        watched += out.watched[0]
+        if out.watched[0]:
+            changed = {name for name, value in unlearned(model).items() if value != before[name]}
+            # Its share of the unusual samples
+            assert changed <= {"score.reference", "score.by_count", "error_scale"}
+    assert 20 < watched == model.quality()["watched_samples"]
+
+
+@pytest.mark.parametrize("limit", [0.9, 0.99])
+def test_the_share_of_high_scores_stays_as_it_is(limit):
+    """Without watched samples in the score's reference, it would grow in every half-life."""
+    x = np.random.default_rng(9).normal(size=(40_000, 2))
+    score = sl.Competitive(dim=2, units=10, learn_below=limit, half_life=1000.0).learn(x).score[20_000:]
+    assert (score > limit).mean() == pytest.approx(1 - limit, rel=0.25)
+
+
+def test_watching_keeps_the_score_of_a_long_fault():
+    """A fault that fills half of the stream: learned, it becomes normal, and the return is a fault."""
+    random = np.random.default_rng(10)
+    cause = np.sin(np.arange(9000) / 50)[:, None]
+    x = cause * [1.0, -2.0, 0.5] + 0.1 * random.normal(size=(9000, 3))
+    x[3000:6000, 1] += 6
+    fault = np.arange(3000, 9000) < 6000
+    found = {}
+    for name, rule in {"all": {}, "first": {"learn_for": 3000}, "below": {"learn_below": 0.99}}.items():
+        som = sl.SOM(dim=3, grid=(6, 6), scale="standard", half_life=1000.0, **rule)
+        found[name] = roc_auc_score(fault, som.learn(x).score[3000:])
+    assert found["all"] < 0.7
+    assert min(found["first"], found["below"]) > 0.99
 
 
 MISTAKES = {
     "reheat what stays": ({"on_drift": "reheat", "drift": "adwin", "learning_rate": 0.1}, "constant"),
     "no heat": ({"on_drift": "reheat", "drift_heat": 0.0}, "greater than 0"),
-    "all missing": ({"freeze_missing": 1.0}, "less than 1"),
-    "none at all": ({"freeze_missing": -0.1}, "greater than or equal to 0"),
-    "no samples": ({"freeze_for": 0}, "greater than or equal to 1"),
-    "another word": ({"on_drift": "panic", "drift": "adwin"}, "'freeze', 'reheat', 'reseed' or 'adapt'"),
+    "all missing": ({"watch_missing": 1.0}, "less than 1"),
+    "none at all": ({"watch_missing": -0.1}, "greater than or equal to 0"),
+    "no samples": ({"watch_for": 0}, "greater than or equal to 1"),
+    "a limit of nothing": ({"learn_below": 0.0}, "greater than 0"),
+    "a limit of everything": ({"learn_below": 1.0}, "less than 1"),
+    "no patience": ({"learn_below": 0.9, "patience": 0}, "greater than or equal to 1"),
+    "nothing to learn": ({"learn_for": 0}, "greater than or equal to 1"),
+    "another word": ({"on_drift": "panic", "drift": "adwin"}, "'watch', 'reheat', 'reseed' or 'adapt'"),
 }
 
 

@@ -1,0 +1,162 @@
+"""Which samples a model learns. It only *watches* the others (``kernels/stream/gate.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamlearn_client.outputs import NamedArrays
+
+from ...kernels.stream import gate
+from ..batch import Batch, Targets, joined_outputs, part
+from ..state_checks import LARGEST_COUNT, Range
+
+LEFT, COUNT, PAUSED = range(3)  # samples to watch after an alarm; samples watched so far; 1 while paused
+
+
+class Rules(NamedTuple):
+    """The parameters of the spec that decide what is learned."""
+
+    dim: int  # channels
+    below: float | None  # a sample with a higher score is watched
+    patience: int  # after so many of these in a row, samples are learned after all
+    first: int | None  # only the first samples are learned
+    missing: float | None  # a sample with a larger share of missing values is watched
+    after_alarm: int  # samples that are watched after a drift alarm
+    reacts: bool  # whether the model reacts to drift alarms
+
+    @classmethod
+    def of(cls, spec: Any) -> Rules:
+        """Return the parameters of a spec."""
+        return cls(
+            spec.dim,
+            spec.learn_below,
+            spec.patience,
+            spec.learn_for,
+            spec.watch_missing,
+            spec.watch_for,
+            spec.on_drift is not None,
+        )
+
+
+class Steps(NamedTuple):
+    """The operations of a model that ``Watching.learn`` combines."""
+
+    learn: Callable[[Batch | Targets, bool], tuple[int, NamedArrays]]  # whether to watch; rows done, outputs
+    samples: Callable[[], int]  # number of samples so far
+    rows_to_reaction: Callable[[], int]  # number of rows after which the model may react to an alarm
+    react: Callable[[], None]
+    interrupted: Callable[[], bool]  # whether to end after this row
+
+
+class Watching:
+    """Selects the samples that a model learns. Its arrays are part of the model's ``state``.
+
+    The kernels decide by score. All other reasons are known before a sample is processed, except that a drift
+    alarm has an effect on the next sample. So rows are processed in runs that are all learned or all watched,
+    and end where the model may react to an alarm.
+    """
+
+    def __init__(self, rules: Rules, has_lookahead: bool) -> None:
+        self._rules = rules
+        self._has_lookahead = has_lookahead  # then a watched sample may have its outputs in a later run
+        self._selects = rules.first is not None or rules.missing is not None or rules.reacts
+        self._open = gate.LEARN if rules.below is None else gate.BELOW
+        self.gate = np.zeros(gate.SIZE)
+        self.gate[[gate.MODE, gate.LIMIT, gate.PATIENCE]] = self._open, rules.below or 0.0, rules.patience
+        self._counts = np.zeros(3, np.int64)
+        self.state: dict[str, NDArray[Any]] = {"gate": self.gate, "watch": self._counts}
+        constant = self.gate[: gate.RUN]
+        self.ranges = {
+            "gate": Range((*constant, 0, 0), (*constant, LARGEST_COUNT, gate.MOST_CREDIT)),
+            "watch": Range(0, (rules.after_alarm, LARGEST_COUNT, 1)),
+        }
+
+    @property
+    def paused(self) -> bool:
+        """Whether all samples are watched until ``resume``."""
+        return bool(self._counts[PAUSED])
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        self._counts[PAUSED] = paused
+
+    @property
+    def shut(self) -> bool:
+        """Whether the rows that are being processed are watched, whatever their scores are."""
+        return bool(self.gate[gate.MODE] == gate.WATCH)
+
+    def learn(self, batch: Batch | Targets, model: Steps) -> NamedArrays:
+        """Learn or watch the rows of ``batch``, all of them unless the model is interrupted.
+
+        Return the outputs of these rows.
+        """
+        if not self._selects and not self._counts[PAUSED]:
+            return self._process(batch, False, model)[1]
+        incomplete = self._too_few_values(batch)
+        parts: list[NamedArrays] = []
+        row = 0
+        while not parts or (row < batch.rows and not model.interrupted()):
+            watch, stop = self._run(batch, incomplete, row, model)
+            done, out = self._process(part(batch, row, stop), watch, model)
+            model.react()
+            parts.append(out)
+            row += done
+        return joined_outputs(parts)
+
+    def start(self) -> None:
+        """Watch the next samples: the reaction ``on_drift="watch"`` to an alarm."""
+        self._counts[LEFT] = self._rules.after_alarm
+
+    def end(self) -> None:
+        """End the reaction to an alarm."""
+        self._counts[LEFT] = 0
+
+    def quality(self) -> dict[str, int | bool]:
+        """Return the counts.
+
+        ``paused``: whether learning is paused. ``watched``: samples that will still be watched after a drift
+        alarm. ``watched_samples``: samples watched so far.
+        """
+        left, count, paused = self._counts.tolist()
+        return {"paused": bool(paused), "watched": left, "watched_samples": count}
+
+    def _too_few_values(self, batch: Batch | Targets) -> NDArray[np.bool_]:
+        """``(n,)``: whether too many values of a sample are missing."""
+        if isinstance(batch, Targets) or self._rules.missing is None:
+            return np.zeros(batch.rows, np.bool_)
+        missing = np.count_nonzero(np.isnan(batch.x[:, : self._rules.dim]), axis=1)  # without features
+        return np.asarray(missing / self._rules.dim > self._rules.missing)
+
+    def _run(
+        self, batch: Batch | Targets, incomplete: NDArray[np.bool_], row: int, model: Steps
+    ) -> tuple[bool, int]:
+        """Return whether the rows from ``row`` on are watched, and the end of the run of such rows."""
+        left, _, paused = self._counts.tolist()
+        stop = min(row + model.rows_to_reaction(), batch.rows)
+        before_end = batch.rows if self._rules.first is None else self._rules.first - model.samples()
+        if paused or before_end <= 0:
+            return True, stop
+        if left > 0:
+            return True, stop if isinstance(batch, Targets) else min(row + left, stop)
+        if isinstance(batch, Batch):
+            stop = min(row + before_end, stop)
+        other = np.flatnonzero(incomplete[row:stop] != incomplete[row : row + 1])
+        return bool(incomplete[row : row + 1].any()), row + int(other[0]) if other.size else stop
+
+    def _process(self, batch: Batch | Targets, watch: bool, model: Steps) -> tuple[int, NamedArrays]:
+        """Learn or watch rows of ``batch``. Return how many, and their outputs."""
+        self.gate[gate.MODE] = gate.WATCH if watch else self._open
+        rows, out = model.learn(batch, watch)
+        self.gate[gate.MODE] = self._open
+        if isinstance(batch, Batch):
+            if watch or self._open == gate.BELOW or self._has_lookahead:
+                self._counts[COUNT] += np.count_nonzero(out.arrays["watched"])
+            if watch:
+                self._counts[LEFT] = max(0, self._counts[LEFT] - rows)
+        else:
+            out.arrays["watched"] = np.full(len(out), watch)
+        return rows, out
