@@ -15,6 +15,7 @@ from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
 from streamlearn.cli.demo import data
+from streamlearn.cli.demo.alarm import Alarm
 from streamlearn.cli.demo.checks import OneStepErrors, Quality, one_step_errors, roc_auc, run_checks
 from streamlearn.cli.demo.models import LSTM, MAP, NET
 from streamlearn.cli.demo.query_client import Outage, statistics
@@ -155,6 +156,7 @@ def results(**changes):
         exit_code=0,
         findings=[],
         seconds=3.0,
+        alarm=Alarm("temperature", 1, 0.9, 65.0, 57.0, 57.2),
     )
     return replace(good, **changes)
 
@@ -180,6 +182,12 @@ def test_good_results_keep_every_promise():
             ["samples acknowledged before kill -9 are recovered after it"],
         ),
         ({"events_equal": False}, GOOD, ["published scores equal those of the uninterrupted run"]),
+        ({"alarm": None}, GOOD, ["an alarm names the channel of a fault and the expected value"]),
+        (
+            {"alarm": Alarm("flow", 1, 0.9, 65.0, 57.0, 57.2)},
+            GOOD,
+            ["an alarm names the channel of a fault and the expected value"],
+        ),
         ({"exit_code": 1}, GOOD, ["the daemon stops cleanly and leaves undamaged files"]),
         (
             {"findings": [Diagnostic("damage", "journal", "record 3 cannot be read")]},

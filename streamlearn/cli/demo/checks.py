@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from streamlearn.cli.demo.alarm import Alarm
 from streamlearn.cli.demo.models import LSTM, MAP
 from streamlearn.cli.demo.scenario import ModelResult, Results
 
@@ -84,6 +85,7 @@ def run_checks(results: Results, quality: Quality) -> list[Check]:
         *_crashes(results),
         *_queries(results),
         *_quality(quality),
+        _alarm(results.alarm),
         Check(
             "the daemon stops cleanly and leaves undamaged files",
             sound,
@@ -161,3 +163,17 @@ def _quality(quality: Quality) -> list[Check]:
             f"mean absolute error {forecast.model:.3f} against {forecast.persistence:.3f} l/s",
         ),
     ]
+
+
+def _alarm(alarm: Alarm | None) -> Check:
+    evidence = "there was no alarm"
+    if alarm is not None:
+        evidence = (
+            f"{alarm.channel} after {alarm.delay} samples: {alarm.value:.1f} where {alarm.expected:.1f} was"
+            f" expected, and {alarm.healthy:.1f} is healthy"
+        )
+    return Check(
+        "an alarm names the channel of a fault and the expected value",
+        bool(alarm and alarm.is_right),
+        evidence,
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamlearn.cli.demo.alarm import Alarm, demonstrate
 from streamlearn.cli.demo.daemon import Daemon
 from streamlearn.cli.demo.models import MAP, DemoModel, ReferenceRun, reference_run
 from streamlearn.cli.demo.progress import DemoProgress
@@ -89,6 +90,8 @@ class Results:
     """of the daemon after SIGTERM"""
     findings: list[Diagnostic]
     seconds: float
+    alarm: Alarm | None
+    """the alarm of a machine with a fault; None if there was none"""
 
 
 def run_scenario(
@@ -123,6 +126,7 @@ def run_scenario(
                 subscriber.finish()
             everything = [*producers, full_speed]
             described = {producer.model.name: client.describe(producer.model.name) for producer in everything}
+            alarm = demonstrate(client, console)
         exit_code = daemon.stop()
     console.print("learning the same samples in this process, in one call")
     references = {model.name: reference_run(model) for model in models}
@@ -141,6 +145,7 @@ def run_scenario(
         exit_code=exit_code,
         findings=_damage(folder / "data"),
         seconds=time.monotonic() - began,
+        alarm=alarm,
     )
 
 
