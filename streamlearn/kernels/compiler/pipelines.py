@@ -45,6 +45,11 @@ class PieceLibrary(JITCodeLibrary):
 class EntryPointLibrary(JITCodeLibrary):
     """LLVM code and machine code of an entry point with its pieces."""
 
+    def _optimize_final_module(self) -> None:
+        """Optimise once. Numba's method does it twice, to remove reference counts in between: here are few."""
+        passes, builder = self._codegen._module_pass_manager()
+        passes.run(self._final_module, builder)
+
     def serialize_using_object_code(self) -> tuple[str, str, tuple[bytes, bytes]]:
         """Return what the cache stores: machine code, and empty functions in place of the LLVM code."""
         name, kind, (machine_code, _) = super().serialize_using_object_code()
