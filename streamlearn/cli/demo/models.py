@@ -32,9 +32,9 @@ def demo_models(shuttle: Float32, water: Float32, seed: int) -> list[DemoModel]:
     The LSTM's settings were chosen once, by hand, and work with any seed. The Huber loss limits the effect of
     a few maintenance jumps on the gradient.
     """
-    common = {"scale": "standard", "seed": seed}
+    common = {"seed": seed}
     som = {"dim": shuttle.shape[1], "grid": [10, 10], **common}
-    net = {"dim": shuttle.shape[1], "units": 64, "mode": "soft", **common}
+    net = {"dim": shuttle.shape[1], "units": 64, "mode": "soft", "scale": "standard", **common}
     lstm = {
         "readout": "adam",
         "dim": 1,
@@ -42,6 +42,7 @@ def demo_models(shuttle: Float32, water: Float32, seed: int) -> list[DemoModel]:
         "tbptt": [24, 48],
         "loss": "huber",
         "delta": 0.1,
+        "scale": "standard",
         **common,
     }
     return [
