@@ -253,9 +253,15 @@ def test_a_closed_coroutine_flushes_its_stream(daemon, pump, monkeypatch):
                 await asyncio.get_running_loop().create_future()
 
         coroutine = push()
-        while stream._stream is None or not stream.pushed:
-            coroutine.send(None)
-            await asyncio.sleep(0.001)
+        while True:
+            awaited = coroutine.send(None)
+            if stream._stream is not None and stream.pushed:
+                break
+            if awaited is None:
+                await asyncio.sleep(0)
+            else:  # wait as a task does
+                awaited._asyncio_future_blocking = False
+                await asyncio.wait([awaited])
         coroutine.close()
 
     run(daemon, use)

@@ -52,7 +52,10 @@ class Patterns:
         }
 
     def inconsistencies(self, state: State) -> Iterator[str]:
-        """Describe names that are not text."""
+        """Describe verdicts that are none, and names that are not text."""
+        verdicts = state["alarm.verdicts"][:, kernels.VERDICT]
+        if (verdicts != np.floor(verdicts)).any():
+            yield "'alarm.verdicts' has a verdict that is not a whole number"
         for name in state["alarm.names"]:
             try:
                 _text(name)
