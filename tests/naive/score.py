@@ -135,7 +135,7 @@ class Score:
         b, part, share = self.all.share_below(z)
         if len(self.numbers) > 1:
             share = self.class_of(present).share_below(b, part, share)
-        return min(share, 1 - 2**-24)
+        return min(share, 1 - 2**-24, 0.98 if z < 0 else 1.0)
 
     @staticmethod
     def power(value: float) -> float:

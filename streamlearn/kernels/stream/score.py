@@ -24,6 +24,9 @@ histogram forgets faster: its memory is a third of its samples.
 Numbers of present values. Once samples with different k have come, each of up to four classes of k counts its
 own samples in 46 bins. The score is the share below z among them and a weight of 50 from the histogram.
 
+While distances fall for long, the histogram may have z of other transforms. So a distance below the location
+has a score of 0.98 at most.
+
 Check. Ranks must be uniform. χ² of their octiles is computed in blocks of 256. Above 5 times its own running
 mean (at least 7, the mean of χ² with 7 degrees of freedom), all counts are reduced to the weight of 100
 samples.
@@ -109,6 +112,7 @@ _NARROWEST = 1e-6  # widths relative to their location
 _TINY = 1e-30
 _LARGEST = 3.4028234663852886e38
 _SMALLEST = 1e-90  # joins every d², so that no width is 0
+_MOST_BELOW = 0.98
 _BELOW_1 = np.float32(1 - 2.0**-24)
 
 
@@ -246,6 +250,8 @@ def rank(score, value, present):
     b, part, share = _share_below(reference, _histogram_of(score), z)
     if reference[ONLY] == MIXED:
         share = _share_of_class(reference, _weights_of(score, present), b, part, share)
+    if z < 0.0:
+        share = min(share, _MOST_BELOW)
     return min(np.float32(share), _BELOW_1)
 
 
