@@ -118,7 +118,7 @@ EXAMPLES = {
             {"max_units": 40, "insert_every": 1, "max_age": 1},
             {"learning_rate": DECAY, "error_split": 0.1, "error_decay": 0.9, "distance": "manhattan"},
             {"distance": "cosine", "error_decay": 0.0},
-            {**DRIFT, "on_drift": "reseed"},
+            {**DRIFT, "on_drift": "reseed", "seed": 1},
             {"init": "samples", **ALARM},
             FEATURES,
         ),
