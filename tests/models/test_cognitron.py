@@ -224,12 +224,16 @@ def test_both_learning_cases_occur(nets):
 
 
 def test_unknown_patterns_cause_less_activity(nets):
-    """The unknown patterns have the same number of points as the digits, at random places."""
+    """The unknown patterns have the same number of points as the digits, at random places.
+
+    The net has learned 100 samples, while its distances fell. So the score is still young.
+    """
     net, _ = nets[2]
     unknown = np.random.default_rng(6).permuted(np.tile(FIVE, (10, 1)), axis=1)
     known, other = net.predict(FIVE), net.predict(unknown)
     assert other.activity.sum(axis=1).mean() < 0.4 * known.activity.sum(axis=1).mean()
-    assert other.score.mean() > known.score.mean() + 0.2
+    assert other.distance.mean() > 1.2 * known.distance.mean()
+    assert other.score.mean() > known.score.mean() + 0.1
 
 
 # valid input and specs

@@ -69,7 +69,7 @@ def test_labels_equal_the_reference(make: Make, named, delay, init):
         come += [(77_777_777, 1.0)] * (random.random() < 0.2)
         names, classes = [name for name, _ in come], [k for _, k in come]
         out = model.learn_targets(np.array(names, np.int64), np.array(classes, np.float32))
-        assert list(out.arrays) == ["sample", "winner", "label"]
+        assert list(out.arrays) == ["sample", "winner", "label", "watched"]
         reported = [naive.learn_later(*each) for each in come]
         assert list(zip(out.sample, out.winner, out.label, strict=True)) == reported
     labels = [naive.label(unit) for unit in range(12)]

@@ -345,7 +345,7 @@ def test_keys_are_required_if_the_model_has_keys_and_refused_otherwise():
 
 
 def test_watched_samples_change_the_hidden_state_and_the_quality_only():
-    net = sl.RNN(readout="adam", dim=2, hidden=4, scale="standard", tbptt=(4, 8))
+    net = sl.RNN(readout="adam", dim=2, hidden=4, scale="standard", tbptt=(4, 8), drift=None)
     net.learn(wave(50, 2, seed=25))
     x = wave(21, 2, seed=26)
     before = net.copy_state()

@@ -46,7 +46,7 @@ class EntryPointLibrary(JITCodeLibrary):
     """LLVM code and machine code of an entry point with its pieces."""
 
     def _optimize_final_module(self) -> None:
-        """Optimise once. Numba's method does it twice, to remove reference counts in between: here are few."""
+        """Optimise once. Numba's method does it twice, to remove reference counts in between."""
         passes, builder = self._codegen._module_pass_manager()
         passes.run(self._final_module, builder)
 

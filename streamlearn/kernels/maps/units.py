@@ -26,6 +26,7 @@ from .winner import EUCLIDEAN, Units, as_distance, nearest_two, nearest_two_of_b
 
 # Live quality, float64 (2,) or longer: exponentially weighted count and Σ distance
 COUNT, QUANTIZATION = 0, 1
+RESOLUTION = np.float32(1e-4)  # of the distance of scaled samples, for the score
 ROWS = 4  # samples that are kept scaled: a power of 2, so that the remainder is cheap
 
 
@@ -116,9 +117,16 @@ def _write_outputs(stream, sample, winner, nearest):
 
 
 @device
+def _compared(stream, n):
+    """The distance that the score compares: below ``RESOLUTION`` widths, all distances are equal."""
+    distance = stream.outputs.distance[n]
+    return RESOLUTION if stream.scale.method != scaling.NONE and distance < RESOLUTION else distance
+
+
+@device
 def _write_score(stream, n):
     outputs = stream.outputs
-    outputs.score[n] = scores.rank(stream.score, outputs.distance[n], outputs.present[n])
+    outputs.score[n] = scores.rank(stream.score, _compared(stream, n), outputs.present[n])
 
 
 @device
@@ -126,7 +134,7 @@ def _observe(stream, learning, n):
     """Add the distance of sample ``n`` to the reference of the score, if the gate lets it in."""
     outputs = stream.outputs
     if gates.observes(learning.gate, not learning.watched[n]):
-        scores.observe(stream.score, outputs.distance[n], outputs.present[n])
+        scores.observe(stream.score, _compared(stream, n), outputs.present[n])
 
 
 @device

@@ -16,16 +16,14 @@ Level. While the mean of z over 64 samples is beyond ±¾, the level moves: ℓ 
 else rests, so the histograms do not count samples of a wrong level.
 
 The transform z = A_k·y − B_k in use is replaced by the current one only if they differ by 0.15 widths or by
-15 % in scale. So equal distances have equal z for a long time, and share the middle of their ranks.
+15 % in scale. So equal distances have equal z for a long time, and share the middle of their ranks. After a
+long fall of distances, the histogram has z of other transforms. So the score of z < 0 is at most 0.98.
 
 Histogram. It counts z of all samples. The share below z in it is the score if no value is missing. A young
 histogram forgets faster: its memory is a third of its samples.
 
 Numbers of present values. Once samples with different k have come, each of up to four classes of k counts its
 own samples in 46 bins. The score is the share below z among them and a weight of 50 from the histogram.
-
-While distances fall for long, the histogram may have z of other transforms. So a distance below the location
-has a score of 0.98 at most.
 
 Check. Ranks must be uniform. χ² of their octiles is computed in blocks of 256. Above 5 times its own running
 mean (at least 7, the mean of χ² with 7 degrees of freedom), all counts are reduced to the weight of 100
@@ -250,9 +248,7 @@ def rank(score, value, present):
     b, part, share = _share_below(reference, _histogram_of(score), z)
     if reference[ONLY] == MIXED:
         share = _share_of_class(reference, _weights_of(score, present), b, part, share)
-    if z < 0.0:
-        share = min(share, _MOST_BELOW)
-    return min(np.float32(share), _BELOW_1)
+    return min(np.float32(min(share, _MOST_BELOW) if z < 0.0 else share), _BELOW_1)
 
 
 # -- observing -----------------------------------------------------------------------------------------------
