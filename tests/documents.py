@@ -38,7 +38,7 @@ MASKS = [
     (r"\blsn \d+", "LSN"),
     (r"\bundo-\d+", "undo-LSN"),
     (r"(?m)^ +\d+ +(?=\S+ +yes\b)", "LSN "),
-    (r"(?m)^( \S+ +som +\d+ +[\d,]+ +)\d+ *$", r"\1LSN"),
+    (r"(?m)^( \S+ +som +\d+ +[\d,]+ +)\d+ +(on|off|paused) *$", r"\1LSN \2"),
     (r" {2,}", "  "),
     (r"─+", "─"),
     (r"\b\d[\d,.]* (?:B|KiB|MiB)\b", "SIZE"),
