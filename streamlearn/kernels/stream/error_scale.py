@@ -14,10 +14,11 @@ import math
 import numpy as np
 
 from ..compiler import device
+from .patience import GROWTH
 
 COUNT, MEAN, LIMIT = range(3)
 ROWS = 3
-_LEAST_LIMIT, _WIDENING = 6.0, 1.0905077326652577  # 2^(1/8)
+_LEAST_LIMIT = 6.0
 _LARGEST_LIMIT = 1e30
 _RESOLUTION = 2.0**-20
 
@@ -40,6 +41,6 @@ def observe(scale, decay, c, forecast, value):
     first = scale[COUNT, c] == 1.0
     factor = max(scale[LIMIT, c], _LEAST_LIMIT)
     limit = factor * max(scale[MEAN, c], _RESOLUTION * abs(np.float64(value)))
-    scale[LIMIT, c] = _LEAST_LIMIT if first or error <= limit else min(factor * _WIDENING, _LARGEST_LIMIT)
+    scale[LIMIT, c] = _LEAST_LIMIT if first or error <= limit else min(factor * GROWTH, _LARGEST_LIMIT)
     gain = max(1.0 - decay, 1.0 / scale[COUNT, c])
     scale[MEAN, c] += gain * ((error if first else min(error, limit)) - scale[MEAN, c])

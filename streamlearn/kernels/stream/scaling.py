@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..compiler import device
+from .patience import GROWTH, SHRINKAGE
 
 NONE, STANDARD, EWMA, MINMAX = 0, 1, 2, 3
 METHODS = {None: NONE, "standard": STANDARD, "ewma": EWMA, "minmax": MINMAX}
@@ -51,8 +52,6 @@ SUMMARY = 3  # rows that describe the channel; the others are what makes them ro
 
 LIMIT = 4.0  # in widths
 LARGEST_PATIENCE = 2.0**64
-_GROWTH = 1.0905077326652577  # 2^(1/8)
-_SHRINKAGE = 0.9170040432046712  # 2^(−1/8)
 _RANGE_STEP = 1 / 64  # of the range, per value
 _MAD_OF_NORMAL = 1.4826  # standard deviation / MAD of a normal distribution
 _FORGET_RESOLUTION = 1.0 + 1 / 1024  # per change of the value
@@ -173,7 +172,7 @@ def _extend_range(statistics, decay, c, value):
 def _cut(statistics, c, learned, difference, limit):
     """Return ``difference``, cut at ±u·limit. Then update u."""
     patience = statistics[PATIENCE, c]
-    longer, shorter = min(patience * _GROWTH, LARGEST_PATIENCE), max(patience * _SHRINKAGE, 1.0)
+    longer, shorter = min(patience * GROWTH, LARGEST_PATIENCE), max(patience * SHRINKAGE, 1.0)
     _set(statistics, PATIENCE, c, learned, longer if abs(difference) > limit else shorter)
     return min(max(difference, -patience * limit), patience * limit)
 

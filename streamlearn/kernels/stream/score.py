@@ -56,6 +56,7 @@ import numpy as np
 from ..compiler import device
 from ..simd.doubles import EIGHT, add_above, sum_below
 from ..simd.roots import cube_root
+from .patience import GROWTH, SLOW_SHRINKAGE
 
 # The head
 COUNT = 0  # samples so far
@@ -93,7 +94,6 @@ _LARGE = 2.0**64
 _UNSCORED = 16  # first samples, whose score is ½
 _SETTLING = 80  # first samples without a level of their own
 _CUT = 4.0
-_MORE_PATIENCE, _LESS_PATIENCE = 2.0**0.125, 2.0 ** (-1 / 2048)
 _MOST_PATIENCE = 4.0 * 2.0**20
 _TREND_GAIN, _LEVEL_GAIN, _MOVING_GAIN = 1 / 64, 1 / 256, 1 / 32
 _MOVING = 0.75
@@ -373,9 +373,9 @@ def _winsorise(reference, z):
     """Cut z to ±L, and update the patience L."""
     limit = reference[LIMIT]
     if abs(z) > _CUT:
-        reference[LIMIT] = min(limit * _MORE_PATIENCE, _MOST_PATIENCE)
+        reference[LIMIT] = min(limit * GROWTH, _MOST_PATIENCE)
     else:
-        reference[LIMIT] = max(limit * _LESS_PATIENCE, _CUT)
+        reference[LIMIT] = max(limit * SLOW_SHRINKAGE, _CUT)
     return min(max(z, -limit), limit)
 
 
