@@ -16,7 +16,6 @@ from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, State
 
 Verdict = Literal["normal", "fault"]
 _VERDICTS: dict[Verdict, int] = {"normal": kernels.NORMAL, "fault": kernels.FAULT}
-_LARGEST = 1e150  # as in the kernel
 _NAMES: dict[int, Verdict] = {code: verdict for verdict, code in _VERDICTS.items()}
 
 
@@ -83,7 +82,7 @@ class Patterns:
         if row < 0:
             free = np.flatnonzero(verdicts[:, kernels.VERDICT] == kernels.FREE)
             row = int(free[0]) if free.size else int(np.argmin(order))
-        centres = self.state["alarm.channels"][kernels.CENTRE].tolist()
+        centres = self.state["alarm.channels"][kernels.CENTRE]
         radius = self._distance(values, centres) / 2
         self.state["alarm.patterns"][row] = values
         verdicts[row] = _VERDICTS[feedback.verdict], min(radius, LARGEST_FLOAT), float(order.max()) + 1
@@ -94,23 +93,16 @@ class Patterns:
         found, least = -1, 1.0
         for row, (verdict, radius, _) in enumerate(self.state["alarm.verdicts"].tolist()):
             if verdict != kernels.FREE and radius > 0:
-                ratio = self._distance(values, self.state["alarm.patterns"][row].tolist()) / radius
+                ratio = self._distance(values, self.state["alarm.patterns"][row]) / radius
                 if ratio <= least:
                     found, least = row, ratio
         return found
 
-    def _distance(self, values: Float32, other: list[float]) -> float:
-        """Return the distance of the kernel. It sums in order, so that it has the same bits on every CPU."""
-        total, count = 0.0, 0
-        widths = self.state["alarm.channels"][kernels.WIDTH].tolist()
-        for value, reference, width in zip(values.tolist(), other, widths, strict=True):
-            difference = value - reference
-            if difference == difference:
-                count += 1
-                if difference != 0.0:
-                    apart = min(abs(difference) / width, _LARGEST) if width > 0.0 else _LARGEST
-                    total += apart * apart
-        return math.sqrt(total / count) if count else math.inf
+    def _distance(self, values: Float32, other: NDArray[Any]) -> float:
+        """Return the distance of the kernel between ``values`` and ``other``, both ``(dim,)``."""
+        known = kernels.Known(self.state["alarm.channels"], other[None], None, None, None)
+        with np.errstate(over="ignore"):
+            return float(kernels.distance.py_func(known, 0, values[None], 0))
 
     def name(self, row: int) -> str:
         """Return the name of a pattern; empty for −1."""
