@@ -229,12 +229,9 @@ def reheat(
     as_json: Json = False,
 ) -> None:
     """Restart a model's schedules, so that it learns as fast as a new model."""
-    from streamlearn.cli import report
-
     with connect(endpoint, timeout, server_key, key_file) as client:
         done = client.reheat(name, heat)
-    after = report.many(done["samples"], "sample")
-    report.show(done, as_json, f"{name} is reheated to {heat:g} after {after} (lsn {done['lsn']:,})")
+    _show_change(done, as_json, f"{name} is reheated to {heat:g}")
 
 
 def pause(
@@ -246,12 +243,9 @@ def pause(
     as_json: Json = False,
 ) -> None:
     """Pause learning: the model only watches its samples until resume."""
-    from streamlearn.cli import report
-
     with connect(endpoint, timeout, server_key, key_file) as client:
         done = client.pause(name)
-    after = report.many(done["samples"], "sample")
-    report.show(done, as_json, f"{name} is paused after {after} (lsn {done['lsn']:,})")
+    _show_change(done, as_json, f"{name} is paused")
 
 
 def resume(
@@ -263,12 +257,18 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Learn again after pause."""
-    from streamlearn.cli import report
-
     with connect(endpoint, timeout, server_key, key_file) as client:
         done = client.resume(name)
-    after = report.many(done["samples"], "sample")
-    report.show(done, as_json, f"{name} is resumed after {after} (lsn {done['lsn']:,})")
+    _show_change(done, as_json, f"{name} is resumed")
+
+
+def _show_change(done: dict[str, Any], as_json: bool, change: str) -> None:
+    """Print a change of a model, with its sample count and lsn."""
+    from streamlearn.cli import report
+
+    report.show(
+        done, as_json, f"{change} after {report.many(done['samples'], 'sample')} (lsn {done['lsn']:,})"
+    )
 
 
 def delete(

@@ -37,7 +37,7 @@ from .stream.features import FeatureStage
 from .stream.scaling import Statistics
 from .stream.schedules import Schedules, changing
 from .stream.score import ScoreReference
-from .stream.watching import Rules, Steps, Watching
+from .stream.watching import Rules, Watching
 
 __all__ = ["MAX_STATE_VALUES", "Model", "Spec", "decay_per_sample"]
 
@@ -259,16 +259,7 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, ABC):
 
     def _learn_rows(self, batch: Batch | Targets) -> NamedArrays:
         """Learn a batch that has its features."""
-        return self._watching.learn(
-            batch,
-            Steps(
-                self._learn_part,
-                lambda: self.samples,
-                self._rows_to_reaction,
-                self._react,
-                lambda: bool(self.interrupt[0]),
-            ),
-        )
+        return self._watching.learn(batch, self)
 
     def _learn_part(self, batch: Batch | Targets, watch: bool) -> tuple[int, NamedArrays]:
         """Learn or watch rows of ``batch``. Return how many, and their outputs."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +41,24 @@ class Rules(NamedTuple):
         )
 
 
-class Steps(NamedTuple):
-    """The operations of a model that ``Watching.learn`` combines."""
+class Learner(Protocol):
+    """What ``Watching.learn`` needs of a model."""
 
-    learn: Callable[[Batch | Targets, bool], tuple[int, NamedArrays]]  # whether to watch; rows done, outputs
-    samples: Callable[[], int]  # number of samples so far
-    rows_to_reaction: Callable[[], int]  # number of rows after which the model may react to an alarm
-    react: Callable[[], None]
-    interrupted: Callable[[], bool]  # whether to end after this row
+    interrupt: NDArray[np.uint8]
+    """Whether to end after this row."""
+
+    @property
+    def samples(self) -> int:
+        """Number of samples so far."""
+
+    def _learn_part(self, batch: Batch | Targets, watch: bool) -> tuple[int, NamedArrays]:
+        """Learn or watch rows. Return how many were done, and their outputs."""
+
+    def _rows_to_reaction(self) -> int:
+        """Return the number of rows after which the model may react to an alarm."""
+
+    def _react(self) -> None:
+        """React to an alarm of the last rows."""
 
 
 class Watching:
@@ -89,7 +98,7 @@ class Watching:
         """Whether the rows that are being processed are watched, whatever their scores are."""
         return bool(self.gate[gate.MODE] == gate.WATCH)
 
-    def learn(self, batch: Batch | Targets, model: Steps) -> NamedArrays:
+    def learn(self, batch: Batch | Targets, model: Learner) -> NamedArrays:
         """Learn or watch the rows of ``batch``, all of them unless the model is interrupted.
 
         Return the outputs of these rows.
@@ -99,10 +108,10 @@ class Watching:
         incomplete = self._too_few_values(batch)
         parts: list[NamedArrays] = []
         row = 0
-        while not parts or (row < batch.rows and not model.interrupted()):
+        while not parts or (row < batch.rows and not model.interrupt[0]):
             watch, stop = self._run(batch, incomplete, row, model)
             done, out = self._process(part(batch, row, stop), watch, model)
-            model.react()
+            model._react()
             parts.append(out)
             row += done
         return joined_outputs(parts)
@@ -132,12 +141,12 @@ class Watching:
         return np.asarray(missing / self._rules.dim > self._rules.missing)
 
     def _run(
-        self, batch: Batch | Targets, incomplete: NDArray[np.bool_], row: int, model: Steps
+        self, batch: Batch | Targets, incomplete: NDArray[np.bool_], row: int, model: Learner
     ) -> tuple[bool, int]:
         """Return whether the rows from ``row`` on are watched, and the end of the run of such rows."""
         left, _, paused = self._counts.tolist()
-        stop = min(row + model.rows_to_reaction(), batch.rows)
-        before_end = batch.rows if self._rules.first is None else self._rules.first - model.samples()
+        stop = min(row + model._rows_to_reaction(), batch.rows)
+        before_end = batch.rows if self._rules.first is None else self._rules.first - model.samples
         if paused or before_end <= 0:
             return True, stop
         if left > 0:
@@ -147,10 +156,10 @@ class Watching:
         other = np.flatnonzero(incomplete[row:stop] != incomplete[row : row + 1])
         return bool(incomplete[row : row + 1].any()), row + int(other[0]) if other.size else stop
 
-    def _process(self, batch: Batch | Targets, watch: bool, model: Steps) -> tuple[int, NamedArrays]:
+    def _process(self, batch: Batch | Targets, watch: bool, model: Learner) -> tuple[int, NamedArrays]:
         """Learn or watch rows of ``batch``. Return how many, and their outputs."""
         self.gate[gate.MODE] = gate.WATCH if watch else self._open
-        rows, out = model.learn(batch, watch)
+        rows, out = model._learn_part(batch, watch)
         self.gate[gate.MODE] = self._open
         if isinstance(batch, Batch):
             if watch or self._open == gate.BELOW or self._has_lookahead:
