@@ -51,6 +51,19 @@ class Rows(NamedTuple):
     ids: list[Any] | None = None
     times: NDArray[np.int64] | None = None
 
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return all rows of ``parts`` in one. There is at least one part, and all have the same columns."""
+        columns: list[Any] = []
+        for column in zip(*parts, strict=True):
+            if column[0] is None:
+                columns.append(None)
+            elif isinstance(column[0], list):
+                columns.append([value for values in column for value in values])
+            else:
+                columns.append(np.concatenate(column))
+        return cls(*columns)
+
 
 class LineNumbers:
     """The line numbers of rows. Only those since the last `discard_before` are kept in memory."""

@@ -75,11 +75,9 @@ def explain(
     channel in the deviation of the sample. The last table has its mean over the samples that are shown. For
     a recurrent net all rows are one sequence, which continues its stream.
     """
-    import numpy as np
-
     from streamlearn.cli import report
     from streamlearn.cli.columns import ColumnOptions
-    from streamlearn.cli.csvrows import CsvRows
+    from streamlearn.cli.csvrows import CsvRows, Rows
     from streamlearn.cli.times import TimeColumn
 
     options, times = ColumnOptions(columns, target, key, time=time), TimeColumn(time_format, utc_offset)
@@ -87,10 +85,8 @@ def explain(
         batches = list(rows)
     if not batches:
         return
-    x = np.concatenate([batch.x for batch in batches if batch.x is not None])
-    y = None if batches[0].y is None else np.concatenate([batch.y for batch in batches])
-    when = None if time is None else np.concatenate([batch.times for batch in batches])
-    keys = None if key is None else [row_key for batch in batches for row_key in batch.keys or ()]
+    x, y, keys, _, when = Rows.joined(batches)
+    assert x is not None
     with connect(endpoint, timeout, server_key, key_file) as client:
         found = client.describe(name)
         check_names(rows, found["spec"].get("channels"), name)

@@ -77,10 +77,8 @@ def predict(
     All rows are sent in one query, because they are one sequence for a recurrent net. For a bidirectional
     net, the output has one line per sample with a complete context; the column sample has its number.
     """
-    import numpy as np
-
     from streamlearn.cli.columns import ColumnOptions
-    from streamlearn.cli.csvrows import CsvRows
+    from streamlearn.cli.csvrows import CsvRows, Rows
     from streamlearn.cli.times import TimeColumn
 
     options, times = ColumnOptions(columns, key=key, time=time), TimeColumn(time_format, utc_offset)
@@ -88,9 +86,8 @@ def predict(
         batches = list(rows)
     if not batches:
         return
-    x = np.concatenate([batch.x for batch in batches if batch.x is not None])
-    when = None if time is None else np.concatenate([batch.times for batch in batches])
-    keys = None if key is None else [row_key for batch in batches for row_key in batch.keys or ()]
+    x, _, keys, _, when = Rows.joined(batches)
+    assert x is not None
     with connect(endpoint, timeout, server_key, key_file) as client:
         channels = client.describe(model)["spec"].get("channels")
         check_names(rows, channels, model)
