@@ -18,6 +18,19 @@ from __future__ import annotations
 from typing import ClassVar
 
 from streamlearn.errors import NoAnswer, StreamlearnError, StreamLost
+from streamlearn.tabular.errors import BadData, BadUsage
+
+__all__ = [
+    "BadData",
+    "BadUsage",
+    "CommandError",
+    "Damaged",
+    "Declined",
+    "NothingMatched",
+    "PromiseBroken",
+    "Unconfirmed",
+    "exit_code",
+]
 
 
 class CommandError(StreamlearnError):
@@ -27,26 +40,12 @@ class CommandError(StreamlearnError):
     exit_code: ClassVar[int] = 1
 
 
-class BadUsage(CommandError):
-    """Options contradict each other, or name something that does not exist."""
-
-    code = "USAGE"
-    exit_code = 2
-
-
 class Declined(CommandError):
     """The user answered no to a confirmation."""
 
 
 class Unconfirmed(BadUsage):
     """A command that cannot be undone needs ``--yes``."""
-
-
-class BadData(CommandError):
-    """A row of a CSV cannot be read; ``detail`` has ``file``, ``line`` and, for a field, ``column``."""
-
-    code = "BAD_DATA"
-    exit_code = 11
 
 
 class NothingMatched(CommandError):

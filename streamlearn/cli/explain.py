@@ -76,9 +76,9 @@ def explain(
     a recurrent net all rows are one sequence, which continues its stream.
     """
     from streamlearn.cli import report
-    from streamlearn.cli.columns import ColumnOptions
-    from streamlearn.cli.csvrows import CsvRows, Rows
-    from streamlearn.cli.times import TimeColumn
+    from streamlearn.tabular.columns import ColumnOptions
+    from streamlearn.tabular.csvrows import CsvRows, Rows
+    from streamlearn.tabular.times import TimeColumn
 
     options, times = ColumnOptions(columns, target, key, time=time), TimeColumn(time_format, utc_offset)
     with CsvRows(file, options, header=skip_header, delimiter=delimiter, times=times) as rows:

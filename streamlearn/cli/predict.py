@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from streamlearn.cli.identifiers import KeyOption, OneKey, parse_identifier
+from streamlearn.cli.identifiers import KeyOption, OneKey
 from streamlearn.cli.options import (
     DEFAULT_ENDPOINT,
     Endpoint,
@@ -34,6 +34,7 @@ from streamlearn.cli.push import (
     UtcOffset,
     check_names,
 )
+from streamlearn.tabular.identifiers import parse_identifier
 
 if TYPE_CHECKING:
     from streamlearn_client import Outputs
@@ -77,9 +78,9 @@ def predict(
     All rows are sent in one query, because they are one sequence for a recurrent net. For a bidirectional
     net, the output has one line per sample with a complete context; the column sample has its number.
     """
-    from streamlearn.cli.columns import ColumnOptions
-    from streamlearn.cli.csvrows import CsvRows, Rows
-    from streamlearn.cli.times import TimeColumn
+    from streamlearn.tabular.columns import ColumnOptions
+    from streamlearn.tabular.csvrows import CsvRows, Rows
+    from streamlearn.tabular.times import TimeColumn
 
     options, times = ColumnOptions(columns, key=key, time=time), TimeColumn(time_format, utc_offset)
     with CsvRows(file, options, header=skip_header, delimiter=delimiter, times=times) as rows:

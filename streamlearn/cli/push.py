@@ -22,7 +22,7 @@ from streamlearn.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from streamlearn.cli.csvrows import CsvRows
+    from streamlearn.tabular.csvrows import CsvRows
     from streamlearn_client.stream import Stream
 
 Update = Callable[[], None]
@@ -121,11 +121,11 @@ def push(
         streamlearn push labels.csv -m oven --id batch --targets
     """
     from streamlearn.cli import report
-    from streamlearn.cli.columns import ColumnOptions
-    from streamlearn.cli.csvrows import CsvRows
     from streamlearn.cli.errors import BadData, BadUsage, NothingMatched
-    from streamlearn.cli.times import TimeColumn
     from streamlearn.errors import StreamlearnError
+    from streamlearn.tabular.columns import ColumnOptions
+    from streamlearn.tabular.csvrows import CsvRows
+    from streamlearn.tabular.times import TimeColumn
 
     if late_targets and (id is None or columns is not None):
         raise BadUsage("--targets needs --id and takes no --columns; select the columns of y with --target")

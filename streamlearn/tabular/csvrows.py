@@ -22,10 +22,10 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn.cli.columns import ColumnOptions, select
-from streamlearn.cli.errors import BadData, BadUsage
-from streamlearn.cli.identifiers import parse_identifier
-from streamlearn.cli.times import TimeColumn
+from streamlearn.tabular.columns import ColumnOptions, select
+from streamlearn.tabular.errors import BadData, BadUsage
+from streamlearn.tabular.identifiers import parse_identifier
+from streamlearn.tabular.times import TimeColumn
 from streamlearn_client.protocol import PrecisionMonitor
 
 STDIN = "-"
@@ -101,7 +101,7 @@ class _Row(NamedTuple):
 
 
 class CsvRows:
-    """An iterator of ``Rows`` in ``path``; ``-`` is standard input.
+    """An iterator of ``Rows`` in ``source``: a path, ``-`` for standard input, or an open binary file.
 
     ``options`` selects the columns of x, y, keys, ids and times (see ``columns.select``). ``times`` reads the
     times. ``header`` says whether
@@ -113,7 +113,7 @@ class CsvRows:
 
     def __init__(
         self,
-        path: str,
+        source: str | BinaryIO,
         options: ColumnOptions = DEFAULT,
         *,
         header: bool | None = None,
@@ -124,16 +124,20 @@ class CsvRows:
     ) -> None:
         if len(delimiter) != 1:
             raise BadUsage(f"--delimiter must be one character, not {delimiter!r}")
-        self.name = "standard input" if path == STDIN else path
+        if not isinstance(source, str):
+            self.name, self._binary = "the table", source
+        elif source == STDIN:
+            self.name, self._binary = "standard input", sys.stdin.buffer
+        else:
+            self.name, self._binary = source, Path(source).open("rb")  # noqa: SIM115
         self.header: list[str] | None = None
         self.lines = LineNumbers()
         self._precision = PrecisionMonitor(self.name)
-        self._binary: BinaryIO = sys.stdin.buffer if path == STDIN else Path(path).open("rb")  # noqa: SIM115
         # Bytes that are not UTF-8 make a field invalid only if it is selected.
         self._text = io.TextIOWrapper(self._binary, "utf-8-sig", errors="surrogateescape", newline="")
-        is_pipe = path == STDIN or not self._binary.seekable()
+        is_pipe = source == STDIN or not self._binary.seekable()
         self._batch = 1 if is_pipe else batch
-        self.bytes = None if is_pipe else Path(path).stat().st_size
+        self.bytes = None if is_pipe else _size(self._binary)
         """size of the file; ``None`` if unknown"""
         self._csv = csv.reader(self._text, delimiter=delimiter, strict=True)
         self._from_line = from_line
@@ -292,6 +296,12 @@ class CsvRows:
             self._text.detach()
         else:
             self._text.close()
+
+
+def _size(file: BinaryIO) -> int:
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    return size
 
 
 def _parse_number(field: str) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from streamlearn.cli.columns import ColumnOptions, needs_names, select
 from streamlearn.cli.errors import BadUsage
-from streamlearn.cli.identifiers import parse_identifier
+from streamlearn.tabular.columns import ColumnOptions, needs_names, select
+from streamlearn.tabular.identifiers import parse_identifier
 
 HEADER = ["time", "flow", "pressure", "7"]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from streamlearn.cli.errors import BadUsage
+from streamlearn.tabular.errors import BadUsage
 
 _NUMBERS = re.compile(r"(\d+)(?:-(\d+))?", re.ASCII)
 

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from streamlearn.cli.columns import ColumnOptions
-from streamlearn.cli.csvrows import CsvRows
 from streamlearn.cli.errors import BadData, BadUsage
+from streamlearn.tabular.columns import ColumnOptions
+from streamlearn.tabular.csvrows import CsvRows
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlearn.cli.columns import ColumnOptions
-from streamlearn.cli.csvrows import CsvRows
 from streamlearn.cli.errors import BadData, BadUsage
-from streamlearn.cli.times import TimeColumn
+from streamlearn.tabular.columns import ColumnOptions
+from streamlearn.tabular.csvrows import CsvRows
+from streamlearn.tabular.times import TimeColumn
 
 NOON = 1_709_208_000  # 2024-02-29 12:00 UTC
 

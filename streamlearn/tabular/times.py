@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from streamlearn.cli.errors import BadUsage
+from streamlearn.tabular.errors import BadUsage
 
 _SECOND = 1_000_000_000
 _LARGEST = 2**63 - 1
