@@ -106,6 +106,7 @@ class AsyncClient(AsyncQueries):
         ids: IdentifiersLike | None = None,
         times: TimesLike | None = None,
         ack: AnsweredLevel = "durable",
+        idempotency_key: str | None = None,
     ) -> Ack:
         """Send samples to a model and wait for the acknowledgement. The model learns them in order.
 
@@ -131,6 +132,10 @@ class AsyncClient(AsyncQueries):
         ack : {"received", "written", "durable"}, default "durable"
             When the daemon acknowledges: in memory, in the journal (survives ``kill -9``), or synced to disk
             (survives a power cut).
+        idempotency_key : str, optional
+            Text that names this batch, for a sender that may repeat the call, also from another process. The
+            model learns the batch once. The daemon remembers the last 4096 keys of a model; its ack of a
+            repeated batch has ``duplicate``.
 
         Returns
         -------
@@ -143,11 +148,16 @@ class AsyncClient(AsyncQueries):
             If the model does not accept the arrays.
         UnknownModel
             If no model has this name.
+        Conflict
+            If another batch was sent with this ``idempotency_key``.
         NoAnswer
             If no answer arrived in time. The outcome is unknown; ``error.detail`` has the batch's number.
         """
+        operation = self._session.learn(model, x, y, keys, ids, ack, times, idempotency_key)
+        if idempotency_key is not None:  # a producer of its own: no other call uses its numbers
+            return await self._run(operation)
         async with self._learn_locks.setdefault(check_model(model), asyncio.Lock()):
-            return await self._run(self._session.learn(model, x, y, keys, ids, ack, times))
+            return await self._run(operation)
 
     async def learn_targets(
         self,

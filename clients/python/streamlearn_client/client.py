@@ -104,6 +104,7 @@ class Client(Queries):
         ids: IdentifiersLike | None = None,
         times: TimesLike | None = None,
         ack: AnsweredLevel = "durable",
+        idempotency_key: str | None = None,
     ) -> Ack:
         """Send samples to a model and wait for the acknowledgement. The model learns them in order.
 
@@ -129,6 +130,10 @@ class Client(Queries):
         ack : {"received", "written", "durable"}, default "durable"
             When the daemon acknowledges: in memory, in the journal (survives ``kill -9``), or synced to disk
             (survives a power cut).
+        idempotency_key : str, optional
+            Text that names this batch, for a sender that may repeat the call, also from another process. The
+            model learns the batch once. The daemon remembers the last 4096 keys of a model; its ack of a
+            repeated batch has ``duplicate``.
 
         Returns
         -------
@@ -141,10 +146,12 @@ class Client(Queries):
             If the model does not accept the arrays.
         UnknownModel
             If no model has this name.
+        Conflict
+            If another batch was sent with this ``idempotency_key``.
         NoAnswer
             If no answer arrived in time. The outcome is unknown; ``error.detail`` has the batch's number.
         """
-        return self._run(self._session.learn(model, x, y, keys, ids, ack, times))
+        return self._run(self._session.learn(model, x, y, keys, ids, ack, times, idempotency_key))
 
     def learn_targets(
         self,

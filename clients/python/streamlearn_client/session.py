@@ -6,6 +6,7 @@ blocking client and the asyncio client differ only in how they execute the calls
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from streamlearn_client.errors import (
 from streamlearn_client.json_conversion import as_number, as_whole_number, spec_contains, to_json
 from streamlearn_client.protocol import (
     ACK_LEVELS,
+    GENERATED,
     Learn,
     Limits,
     PrecisionMonitor,
@@ -50,6 +52,7 @@ from streamlearn_client.stream_config import StreamConfig
 __all__ = ["Operation", "Session", "StreamConfig"]
 
 ANSWERED_LEVELS: Final = ACK_LEVELS - {"none"}
+IDEMPOTENCY_KEY_BYTES: Final = 256
 EPOCH_TRIES: Final = 4
 """How often a batch is sent whose epoch the daemon refuses."""
 COMPILE_SECONDS: Final = 300.0
@@ -188,7 +191,15 @@ class Session(SessionQueries):
     # ----------------------------------------------------------------------------------- learn, predict
 
     def learn(
-        self, model: str, x: Any, y: Any, keys: Any, ids: Any, ack: str, times: Any = None
+        self,
+        model: str,
+        x: Any,
+        y: Any,
+        keys: Any,
+        ids: Any,
+        ack: str,
+        times: Any = None,
+        idempotency_key: str | None = None,
     ) -> Operation[Ack]:
         """Send samples, or late targets if ``x`` is ``None``."""
         check_model(model)
@@ -199,17 +210,32 @@ class Session(SessionQueries):
                 named_columns(x)[0], batch.x
             )
         step = rows_per_batch((yield from self.limits()), batch.arrays.values())
+        once = None if idempotency_key is None else (yield from self._once(model, idempotency_key))
         acks: list[Ack] = []
         for start in range(0, batch.rows, step):
-            part = batch.part(start, min(start + step, batch.rows))
+            part = batch.part(start, min(start + step, batch.rows))._replace(ack=ack)
             try:
-                acks.append((yield from self._learn_part(part._replace(ack=ack))))
+                if once is None:
+                    acks.append((yield from self._learn_part(part)))
+                else:
+                    reply = yield Call(part._replace(**once, seq=len(acks)))
+                    acks.append(read_ack(reply.ok))
             except StreamlearnError as error:
                 if start:
                     error.detail["accepted"] = start
                     error.add_note(f"the daemon accepted the first {start} of the {batch.rows} samples")
                 raise
         return merged(acks)
+
+    def _once(self, model: str, key: str) -> Operation[dict[str, Any]]:
+        """Return the producer of one idempotency key, and its epoch, which is the same in every attempt.
+
+        An unknown producer gets the smallest epoch that the daemon accepts. So two clients that send the same
+        key at the same time use the same epoch, and the daemon recognises the second batch.
+        """
+        producer = once_producer(key)
+        position = yield from self.position(model, producer)
+        return {"producer": producer, "epoch": position.epoch + (position.next_seq == 0)}
 
     def _learn_part(self, batch: Learn) -> Operation[Ack]:
         model = batch.model
@@ -344,6 +370,16 @@ def _explain(error: StreamlearnError) -> None:
             "the model may or may not have learned this batch: an attempt to send it has no answer. Later "
             "batches are not affected"
         )
+
+
+def once_producer(key: str) -> str:
+    """Return the name of the producer that sends nothing but the batch of one idempotency key."""
+    if type(key) is not str or not 0 < len(key.encode()) <= IDEMPOTENCY_KEY_BYTES:
+        raise BadValue(
+            f"idempotency_key must be text of 1 to {IDEMPOTENCY_KEY_BYTES} bytes, not {key!r:.80}",
+            field="idempotency_key",
+        )
+    return f"{GENERATED}{hashlib.sha256(key.encode()).hexdigest()[:40]}"
 
 
 def check_ack(ack: str) -> None:
