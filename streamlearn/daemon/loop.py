@@ -20,6 +20,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
+from streamlearn.access.identity import Identity
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.durability.checkpointer import Checkpointer
 from streamlearn.daemon.durability.group_commit import GroupCommit
@@ -30,7 +31,6 @@ from streamlearn.daemon.kernels import KernelLoader
 from streamlearn.daemon.network.replies import ReplyAddress, as_typed
 from streamlearn.daemon.operations.queries import Queries
 from streamlearn.daemon.sdnotify import Watchdog
-from streamlearn.daemon.security.identity import Identity
 from streamlearn.daemon.stop_report import StopReport
 from streamlearn.errors import BadMessage, FatalError, ShuttingDown, StreamlearnError, UnknownOp
 from streamlearn.shard import Applied

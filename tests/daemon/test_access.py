@@ -14,11 +14,11 @@ import pytest
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
+from streamlearn.access.identity import OPERATIONS, Identity
+from streamlearn.access.identity import RIGHTS as RIGHT_NAMES
 from streamlearn.daemon.config import Endpoints
 from streamlearn.daemon.network.sockets import bind
 from streamlearn.daemon.security.access import Access
-from streamlearn.daemon.security.identity import OPERATIONS, Identity
-from streamlearn.daemon.security.identity import RIGHTS as RIGHT_NAMES
 from streamlearn.daemon.security.refusals import Refusals
 from streamlearn.errors import BadConfig, Forbidden, UnknownModel
 from streamlearn_client.keys import ClientKeys, generate

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 import zmq
 
+from streamlearn.access.identity import LOCAL
 from streamlearn.daemon.intake import drain as drain_module
 from streamlearn.daemon.intake.drain import Drain
 from streamlearn.daemon.intake.run import Arena, Run
 from streamlearn.daemon.intake.template import Templates, split
-from streamlearn.daemon.security.identity import LOCAL
 from streamlearn.store.record import RecordKind
 from streamlearn_client.protocol import Learn, decode_request
 from tests.daemon.harness import Running, X, wait_for

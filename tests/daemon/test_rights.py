@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from streamlearn.access.identity import LOCAL, NOBODY, Identity
 from streamlearn.daemon.security.access import Access
-from streamlearn.daemon.security.identity import LOCAL, NOBODY, Identity
 from streamlearn.errors import BadConfig, Forbidden
 from streamlearn_client.keys import generate
 from tests.daemon.keyrings import KeyRing

@@ -11,8 +11,8 @@ import msgpack
 import numpy as np
 import pytest
 
+from streamlearn.access.identity import LOCAL
 from streamlearn.daemon.intake.template import Templates, integer, split
-from streamlearn.daemon.security.identity import LOCAL
 from streamlearn.errors import StreamlearnError
 from streamlearn.models import create
 from streamlearn_client.protocol import Learn, Request, decode_request, encode_request

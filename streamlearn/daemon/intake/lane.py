@@ -6,12 +6,12 @@ closed. So both ways give the same acks, errors and state.
 
 from __future__ import annotations
 
+from streamlearn.access.identity import LOCAL, Identity
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.durability.group_commit import GroupCommit
 from streamlearn.daemon.intake.run import Arena, Run
 from streamlearn.daemon.intake.template import Template, Templates, integer, split
 from streamlearn.daemon.network.replies import ReplyAddress
-from streamlearn.daemon.security.identity import LOCAL, Identity
 from streamlearn.shard.producers import LAST_SEQ
 
 

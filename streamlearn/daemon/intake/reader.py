@@ -7,12 +7,12 @@ from typing import TypeAlias
 
 import zmq
 
+from streamlearn.access.identity import LOCAL, Identity
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.intake.drain import AnyFrame, Drain
 from streamlearn.daemon.intake.lane import Lane
 from streamlearn.daemon.intake.run import Run
 from streamlearn.daemon.intake.template import integer
-from streamlearn.daemon.security.identity import LOCAL, Identity
 from streamlearn_client.protocol import Frame, Learn
 
 COPIED_BYTES = 1024  # copying a frame up to this size costs less than keeping ZeroMQ's buffer

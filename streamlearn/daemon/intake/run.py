@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from streamlearn.access.identity import Identity
 from streamlearn.daemon.intake.template import Template
-from streamlearn.daemon.security.identity import Identity
 from streamlearn_client.protocol import Id, Learn
 
 ARENA_BYTES = 1 << 20

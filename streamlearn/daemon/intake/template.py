@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import msgpack
 
-from streamlearn.daemon.security.identity import Identity
+from streamlearn.access.identity import Identity
 from streamlearn_client.protocol import Frame, Learn
 
 ID, SEQ = b"\xa2id", b"\xa3seq"  # the names of the fields, as MessagePack texts

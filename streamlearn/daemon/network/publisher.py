@@ -7,9 +7,9 @@ import math
 import numpy as np
 import zmq
 
+from streamlearn.access.identity import LOCAL, Identity
 from streamlearn.daemon import logs
 from streamlearn.daemon.network.subscriptions import Subscriptions
-from streamlearn.daemon.security.identity import LOCAL, Identity
 from streamlearn.daemon.silence import Silence
 from streamlearn.shard import HostedModel
 from streamlearn.store.record import Record

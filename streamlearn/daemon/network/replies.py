@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import zmq
 from numpy.typing import NDArray
 
+from streamlearn.access.identity import LOCAL, Identity
 from streamlearn.daemon import logs
 from streamlearn.daemon.limits.budget import Account
 from streamlearn.daemon.metrics import Metrics
-from streamlearn.daemon.security.identity import LOCAL, Identity
 from streamlearn.errors import Busy, FatalError, Internal, StreamlearnError, TooLarge, UnknownModel
 from streamlearn.shard import HostedModel
 from streamlearn.store.checkpoint import CheckpointInfo

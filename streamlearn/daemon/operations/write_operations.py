@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from streamlearn.access.identity import LOCAL
 from streamlearn.daemon import logs
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.durability.checkpointer import Checkpointer
@@ -18,7 +19,6 @@ from streamlearn.daemon.network.replies import (
 )
 from streamlearn.daemon.operations.backups import Backups
 from streamlearn.daemon.operations.restores import Restores
-from streamlearn.daemon.security.identity import LOCAL
 from streamlearn.errors import BadMessage, BadName, BadSpec, Internal, StreamlearnError, TooLarge
 from streamlearn.history import Target
 from streamlearn.shard import HostedModel

@@ -12,9 +12,9 @@ from typing import Final
 
 import zmq
 
+from streamlearn.access.identity import LOCAL, NOBODY, Identity
 from streamlearn.daemon import logs
 from streamlearn.daemon.config import Security
-from streamlearn.daemon.security.identity import LOCAL, NOBODY, Identity
 from streamlearn.daemon.security.refusals import Kind, Refusals
 from streamlearn.daemon.security.rights import load_identities
 from streamlearn.errors import BadConfig, Forbidden, StreamlearnError

@@ -1,0 +1,1 @@
+"""Who may do what. The daemon checks keys by it, and the gateway tokens."""
