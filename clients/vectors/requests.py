@@ -121,6 +121,7 @@ def requests() -> Iterator[dict[str, Any]]:
         y=[[0.5], [NAN]],
         keys=[1, 2],
     )
+    yield request("read", op(21, "read", model="pump", what=["weights", "u_matrix", "quality"]))
     yield request("forecast", op(14, "forecast", model="flow", steps=24))
     yield request("forecast of a key", op(15, "forecast", model="fleet", steps=24, key=-7))
     yield request("sample", op(16, "sample", model="text", n=80))

@@ -24,6 +24,7 @@ OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "explain": ("query",),
     "forecast": ("query",),
     "sample": ("query",),
+    "read": ("query",),
     "checkpoints": ("query", "change"),
     "stats": ("query",),
     "create": ("change",),

@@ -26,6 +26,7 @@ from .locking import locked
 from .outputs import ModelOutputs, TargetOutputs, typed
 from .queries import Queries
 from .reactions import Reactions
+from .readable import Readable
 from .serialization import Serializable
 from .signature import document
 from .spec import MAX_STATE_VALUES, Spec, decay_per_sample
@@ -44,7 +45,7 @@ __all__ = ["MAX_STATE_VALUES", "Model", "Spec", "decay_per_sample"]
 Component = TypeVar("Component", bound="state_checks.Component")
 
 
-class Model(Queries, Judged, Reactions, Generating, Serializable, ABC):
+class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC):
     """A learner: an immutable spec and a state that consists of named arrays.
 
     Every model learns sample by sample, in order. Any split of the same samples into batches gives the same

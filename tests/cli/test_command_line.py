@@ -30,7 +30,7 @@ from streamlearn_client.client import DEFAULT_ENDPOINT as CLIENTS_DEFAULT
 
 NO_DAEMON = "ipc://no-daemon"
 COMMANDS = (
-    "serve keygen demo warmup status models create describe reheat pause resume feedback delete "
+    "serve keygen demo warmup status models create describe read reheat pause resume feedback delete "
     "push predict forecast sample alarms explain checkpoint checkpoints unpin restore backup verify repair"
 ).split()
 

@@ -245,6 +245,10 @@ class FakeModels:
         key = request.fields.get("key", 0)
         if request.op == "forecast":
             return ok, {"forecast": np.full((request.fields["steps"], 2), key, "<f4")}
+        if request.op == "read":
+            entry = self._entry(request.model)
+            arrays = {name: np.zeros((1, 2), "<f4") for name in request.fields["what"]}
+            return {**ok, "model": request.model, "kind": entry["kind"]}, arrays
         return ok, {"sample": np.full(request.fields["n"], key, "<i4")}
 
     def _lsns(self) -> dict[str, int]:

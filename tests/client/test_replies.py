@@ -32,6 +32,7 @@ CALLS = {
     "explain": lambda session: session.explain("pump", batch(0, 2), None, None),
     "forecast": lambda session: session.forecast("pump", 3, None),
     "sample": lambda session: session.sample("pump", 3, 1.0, 0, None),
+    "read": lambda session: session.read("pump", ["weights", "hits"]),
     "reheat": lambda session: session.reheat("pump", 1.0),
     "pause": lambda session: session.pause("pump"),
     "resume": lambda session: session.resume("pump"),

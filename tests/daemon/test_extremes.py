@@ -52,6 +52,7 @@ VALUES: Header = {
     "producer": "p",
     "ack": "written",
     "verdict": "fault",
+    "what": ["quality", "parameters"],
 }
 COMPANIONS = {
     "epoch": ("producer", "seq"),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from streamlearn_client.client import Client
     from streamlearn_client.firehose import Firehose
     from streamlearn_client.outputs import Outputs
+    from streamlearn_client.reading import Reading
     from streamlearn_client.results import Ack, Event, Position
     from streamlearn_client.stream import Stream
     from streamlearn_client.subscription import Subscription
@@ -39,6 +40,7 @@ _MODULES = {
     "Firehose": "firehose",
     "Outputs": "outputs",
     "Position": "results",
+    "Reading": "reading",
     "Stream": "stream",
     "Subscription": "subscription",
 }
@@ -52,6 +54,7 @@ __all__ = [
     "Firehose",
     "Outputs",
     "Position",
+    "Reading",
     "Stream",
     "StreamlearnError",
     "Subscription",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn_client.aio_administration import AsyncAdministration
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import IdentifiersLike, SamplesLike, TimesLike
+from streamlearn_client.reading import Reading
 
 __all__ = ["AsyncQueries"]
 
@@ -92,6 +95,43 @@ class AsyncQueries(AsyncAdministration):
             If the model does not accept the arrays.
         """
         return await self._run(self._session.explain(model, x, y, keys, times))
+
+    async def read(self, model: str, what: str | Sequence[str]) -> Reading:
+        """Return parts of a model: weights, planes, hits, quality and others. Does not change the model.
+
+        All parts belong to the same state. The daemon answers from a copy if it takes long, so learning goes
+        on. Which parts a model has depends on its kind:
+
+        - ``weights``, ``hits``; for a SOM of shape ``(*grid, dim)`` and ``(*grid)``. ``hits`` are forgotten
+          with ``half_life``
+        - ``prototypes``: the weights in the stream's own units
+        - ``planes``: the prototypes by channel, ``(dim, *grid)``
+        - ``u_matrix``: each unit's mean distance to its neighbours
+        - ``labels``: the class of each unit; −1: none
+        - ``parameters``: dict of a net's parameters, by PyTorch's names
+        - ``lags``: norm of the gradient by lag, of a net with ``record_lags``
+        - ``quality``: dict of the live quality, as in `describe`
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        what : str or sequence of str
+            The names of the parts.
+
+        Returns
+        -------
+        Reading
+            The parts by name, with ``samples`` and ``applied_lsn`` of the state that they belong to.
+
+        Raises
+        ------
+        BadValue
+            If the model has no such part. The message lists those that it has.
+        TooLarge
+            If the answer exceeds a limit. `export` sends a model of any size.
+        """
+        return await self._run(self._session.read(model, what))
 
     async def forecast(self, model: str, steps: int, key: int | str | None = None) -> NDArray[np.float32]:
         """Return a recurrent model's forecast of the next samples. Does not change the model.

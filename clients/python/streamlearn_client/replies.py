@@ -24,6 +24,7 @@ from streamlearn_client.errors import (
 )
 from streamlearn_client.protocol import Frame, Learn, Limits, Reply, Request, decode_reply
 from streamlearn_client.protocol.wire import UINT63, short_repr
+from streamlearn_client.reading import missing_parts
 
 __all__ = ["check_outputs", "check_reply", "protocol_error", "read_reply"]
 
@@ -77,7 +78,7 @@ def check_reply(request: Request | Learn, reply: Reply, endpoint: str) -> None:
             return
         _REPLIES[op](reply.ok, "")
         if isinstance(request, Request):
-            _check_arrays(request, reply.arrays)
+            _check_arrays(request, reply)
     except ValueError as problem:
         raise protocol_error(endpoint, f"the answer to {op} is invalid: {problem}", op=op) from None
 
@@ -219,6 +220,7 @@ _REPLIES: Final[Mapping[str, Check]] = {
     "explain": _query,
     "forecast": _query,
     "sample": _query,
+    "read": _fields(model=_text, kind=_text, applied_lsn=_integer, samples=_integer),
     "reheat": _fields(**_model, **_record),
     "pause": _fields(**_model, **_record),
     "resume": _fields(**_model, **_record),
@@ -261,8 +263,13 @@ def _check_error(error: StreamlearnError) -> None:
         check(error.detail, f"detail of {error.code}")
 
 
-def _check_arrays(request: Request, arrays: Mapping[str, NDArray[Any]]) -> None:
-    if request.op in ("predict", "explain"):
+def _check_arrays(request: Request, reply: Reply) -> None:
+    arrays = reply.arrays
+    if request.op == "read":
+        missing = missing_parts(request.fields["what"], reply.ok, arrays)
+        if missing:
+            raise ValueError(f"the parts {', '.join(missing)} are missing")
+    elif request.op in ("predict", "explain"):
         check_outputs(arrays, 0 if request.x is None else len(request.x))
     elif request.op == "forecast":
         _check_array(arrays, "forecast", "<f4", 2, request.fields["steps"])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn_client.errors import TooLarge
+from streamlearn_client.errors import BadValue, TooLarge
 from streamlearn_client.json_conversion import as_number, as_whole_number
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import (
@@ -23,6 +23,7 @@ from streamlearn_client.protocol import (
     check_model,
     named_columns,
 )
+from streamlearn_client.reading import Reading, read_parts
 from streamlearn_client.retry import Call
 
 __all__ = ["Operation", "SessionQueries", "rows_per_batch"]
@@ -79,6 +80,17 @@ class SessionQueries:
         """Request ``n`` drawn symbols."""
         fields = {"temperature": as_number(temperature, "temperature"), "seed": as_whole_number(seed, "seed")}
         return self._request_array("sample", model, key, n=as_whole_number(n, "n"), **fields)
+
+    def read(self, model: str, what: str | Sequence[str]) -> Operation[Reading]:
+        """Request parts of a model."""
+        check_model(model)
+        names = [what] if isinstance(what, str) else list(what)
+        if not names or not all(isinstance(name, str) for name in names):
+            raise BadValue(
+                f"what must be the name of a part or a list of names, not {what!r}; for example 'weights'",
+                field="what",
+            )
+        return read_parts(names, (yield Call(Request("read", None, model, {"what": names}))))
 
     def _request_array(
         self, op: str, model: str, key: int | str | None, **fields: Any

@@ -22,6 +22,7 @@ from streamlearn_client.protocol import Frame, Id, encode_error, encode_replies,
 log = logs.get_logger(__name__)
 
 ZERO_COPY_BYTES = 1 << 18  # larger frames are not copied: the copy would cost more than the rest of the reply
+ADVICE = "ask for fewer samples or steps at a time"
 SMALL_BYTES = 4096  # smaller replies are never refused
 MARK_BYTES = 1 << 16  # bytes of replies after which one is tracked
 MOST_CUMULATIVE = 1 << 16  # connections that are known to accept cumulative acks
@@ -139,12 +140,11 @@ class Replies:
         """Send any exception as an error reply. Raises a `FatalError`, since it concerns the whole daemon."""
         self.error(reply_to, as_typed(error))
 
-    def check(self, reply_to: ReplyAddress, size: int) -> None:
+    def check(self, reply_to: ReplyAddress, size: int, advice: str = ADVICE) -> None:
         """Raise `TooLarge` or `Busy` if a reply of `size` bytes may not be sent now."""
         if size > self._most:
             raise TooLarge(
-                f"the answer has {size} bytes, and limits.unread_bytes allows {self._most}; ask for fewer "
-                "samples or steps at a time",
+                f"the answer has {size} bytes, and limits.unread_bytes allows {self._most}; {advice}",
                 limit="limits.unread_bytes",
                 bytes=size,
                 most=self._most,
@@ -164,7 +164,7 @@ class Replies:
         if not self._account.fits(size):
             for other in self._connections.values():
                 self._reap(other)
-        self._account.check(size, "the answer", "ask for fewer samples or steps at a time")
+        self._account.check(size, "the answer", advice)
 
     def check_unread(self, reply_to: ReplyAddress) -> None:
         """Raise `Busy` if the client has half of `limits.unread_bytes` to read."""

@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.limits.model_memory import state_bytes
 from streamlearn.daemon.metrics import ModelMetrics
-from streamlearn.daemon.network.replies import SMALL_BYTES, ReplyAddress
+from streamlearn.daemon.network.replies import ADVICE, SMALL_BYTES, ReplyAddress
 from streamlearn.daemon.runtime import Runtime
 from streamlearn.errors import Busy, ShuttingDown
 from streamlearn.models.base import Model
 from streamlearn.shard import HostedModel
 
-ADVICE = "ask for fewer samples or steps at a time"
 INLINE_ROWS = 8  # fewer rows always run inline: the call costs more than they do
 COPY_NS_PER_BYTE = 0.5  # of state: the cost of a copy, into memory that was never used before
 NS_PER_MULTIPLY_ADD = 0.2  # of a row's largest cost, see `models/row_cost.py`
@@ -36,27 +35,39 @@ MAX_QUEUED_NS = 10_000_000_000  # expected work of all queued long queries
 REPLICA_IDLE_SECONDS = 10.0  # after this time without a long query, the worker's model is freed
 SHUTDOWN_SECONDS = 5.0  # how long a shutdown waits for the running long query
 
+READ_NS_PER_VALUE = 10  # of a part of a model that is read
+READ_NS = 50_000  # of a read without values
+
 Arrays = Mapping[str, NDArray[Any]]
 StateKey = tuple[HostedModel, int, int]  # two different states never have the same key
 
 
 class Query(NamedTuple):
-    """`evaluate` computes the answer from a model.
+    """`evaluate` computes the answer from a model: arrays, or arrays and further fields of the reply.
 
     `rows` counts samples, or steps of a forecast. `input_bytes` and `output_bytes` are the sizes of the
-    query's arrays and of the answer's, which is known before it is computed.
+    query's arrays and of the answer's, which is known before it is computed. A query without rows has the
+    number of `values` that it handles instead. `advice` says what to do if the answer is too large.
     """
 
     reply_to: ReplyAddress
     rows: int
-    evaluate: Callable[[Model], Arrays]
+    evaluate: Callable[[Model], Arrays | tuple[Arrays, Mapping[str, Any]]]
     input_bytes: int = 0
     output_bytes: int = 0
+    values: int = 0
+    advice: str = ADVICE
 
     @property
     def bytes(self) -> int:
         """The memory of the query and its answer."""
         return self.input_bytes + self.output_bytes
+
+    def expected_ns(self, hosted: HostedModel) -> float:
+        """The time that the query is expected to take."""
+        if self.values:
+            return READ_NS + READ_NS_PER_VALUE * self.values
+        return self.rows * hosted.nanoseconds_per_query_row
 
 
 class _StateCopy:
@@ -85,11 +96,11 @@ class _Replica:
         self._model: Model | None = None
         self._key: StateKey | None = None
 
-    def evaluate(self, query: Query, copy: _StateCopy) -> tuple[Arrays, int]:
+    def evaluate(self, query: Query, copy: _StateCopy) -> tuple[Arrays, Mapping[str, Any], int]:
         """Return the answer and its CPU time on this thread in ns, which other load does not change."""
         model = self._load(copy)
         began = self._runtime.cpu_ns()
-        return query.evaluate(model), self._runtime.cpu_ns() - began
+        return *_answer(query, model), self._runtime.cpu_ns() - began
 
     def free(self) -> None:
         """Release the model's memory."""
@@ -145,13 +156,13 @@ class Queries:
         began = self._context.runtime.steady_ns()
         counters = self._context.metrics.model(hosted.name)
         if query.output_bytes > SMALL_BYTES:
-            self._context.replies.check(query.reply_to, query.output_bytes)
-        self._account.check(query.bytes, "this query", ADVICE)
-        if self._is_long(hosted, query.rows):
+            self._context.replies.check(query.reply_to, query.output_bytes, query.advice)
+        self._account.check(query.bytes, "this query", query.advice)
+        if self._is_long(hosted, query):
             self._enqueue(hosted, query, counters, began)
             return
-        arrays = query.evaluate(hosted.model)
-        self._context.replies.ok(query.reply_to, _reply_fields(hosted), arrays)
+        arrays, fields = _answer(query, hosted.model)
+        self._context.replies.ok(query.reply_to, {**fields, **_reply_fields(hosted)}, arrays)
         nanoseconds = self._record_query(counters, began)
         if query.rows >= INLINE_ROWS:
             hosted.record_query_pace(query.rows, nanoseconds)
@@ -184,8 +195,10 @@ class Queries:
         """End the worker. A query that still runs ends with the process."""
         self._context.query_worker.stop(wait=not self._context.query_worker.busy)
 
-    def _is_long(self, hosted: HostedModel, rows: int) -> bool:
-        size = state_bytes(hosted.model)
+    def _is_long(self, hosted: HostedModel, query: Query) -> bool:
+        size, rows = state_bytes(hosted.model), query.rows
+        if query.values:
+            return query.expected_ns(hosted) > max(self._inline_ns, COPY_NS_PER_BYTE * size)
         worst = rows * hosted.query_cost * NS_PER_MULTIPLY_ADD
         if worst > INLINE_WORST_NS and worst > COPY_NS_PER_BYTE * size:
             return True
@@ -193,7 +206,7 @@ class Queries:
             return False
         if not hosted.nanoseconds_per_query_row:
             hosted.nanoseconds_per_query_row = READ_NS_PER_BYTE * size
-        expected = rows * hosted.nanoseconds_per_query_row
+        expected = query.expected_ns(hosted)
         return expected > self._inline_ns and expected > COPY_NS_PER_BYTE * size
 
     def _enqueue(self, hosted: HostedModel, query: Query, counters: ModelMetrics, began: int) -> None:
@@ -202,14 +215,14 @@ class Queries:
             copy = None  # the state has changed, so the last copy cannot be shared
         if self._jobs and self._queued_ns() > MAX_QUEUED_NS:
             raise Busy(
-                f"{len(self._jobs)} long queries are queued; send this query again later, or {ADVICE}",
+                f"{len(self._jobs)} long queries are queued; send this query again later, or {query.advice}",
                 limit="queued work",
                 waiting=len(self._jobs),
             )
         state = state_bytes(hosted.model)
         # The worker's model stays in memory for a while, and is then replaced by this one.
         more = query.bytes + (state if copy is None else 0) + max(state - self._replica_bytes, 0)
-        self._account.check(more, "this query", ADVICE)
+        self._account.check(more, "this query", query.advice)
         if copy is None:
             copy = _StateCopy(hosted)
         self._jobs.append(_Job(query, copy, counters, began))
@@ -220,7 +233,7 @@ class Queries:
 
     def _queued_ns(self) -> float:
         """Expected work of all queued queries, in ns."""
-        return sum(job.query.rows * job.copy.hosted.nanoseconds_per_query_row for job in self._jobs)
+        return sum(job.query.expected_ns(job.copy.hosted) for job in self._jobs)
 
     def _count_memory(self) -> None:
         """Count the memory of all queued queries, of their copies, and of the worker's model."""
@@ -234,7 +247,9 @@ class Queries:
             partial(self._replica.evaluate, job.query, job.copy), partial(self._finish, job)
         )
 
-    def _finish(self, job: _Job, answer: tuple[Arrays, int] | None, error: Exception | None) -> None:
+    def _finish(
+        self, job: _Job, answer: tuple[Arrays, Mapping[str, Any], int] | None, error: Exception | None
+    ) -> None:
         if not self._jobs or self._jobs[0] is not job:
             return  # a shutdown has refused it meanwhile
         self._jobs.popleft()
@@ -245,9 +260,10 @@ class Queries:
             self._context.replies.exception(job.query.reply_to, error)
             return
         assert answer is not None
-        arrays, nanoseconds = answer
-        job.copy.hosted.record_query_pace(job.query.rows, nanoseconds)
-        self._context.replies.ok(job.query.reply_to, job.copy.fields, arrays)
+        arrays, fields, nanoseconds = answer
+        if job.query.rows:
+            job.copy.hosted.record_query_pace(job.query.rows, nanoseconds)
+        self._context.replies.ok(job.query.reply_to, {**fields, **job.copy.fields}, arrays)
         self._record_query(job.counters, job.began)
 
     def _record_query(self, counters: ModelMetrics, began: int) -> int:
@@ -256,6 +272,12 @@ class Queries:
         counters.queries += 1
         self._context.metrics.query_seconds.add(nanoseconds)
         return nanoseconds
+
+
+def _answer(query: Query, model: Model) -> tuple[Arrays, Mapping[str, Any]]:
+    """Return the arrays and the further fields of an answer."""
+    answer = query.evaluate(model)
+    return answer if isinstance(answer, tuple) else (answer, {})
 
 
 def _state_key(hosted: HostedModel) -> StateKey:

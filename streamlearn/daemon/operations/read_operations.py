@@ -26,6 +26,7 @@ from streamlearn.models.outputs import row_bytes
 from streamlearn.shard import HostedModel
 from streamlearn_client.protocol import VERSION, Request, check_channels
 
+READ_ADVICE = "read fewer parts at a time, or use export, which sends the model in parts"
 PAGE = 500  # models in one answer to `models` or `stats`
 FORECAST_VALUE_BYTES = 8  # a forecast is computed in float64
 
@@ -57,6 +58,7 @@ class ReadOperations:
             "explain": self._do_explain,
             "forecast": self._do_forecast,
             "sample": self._do_sample,
+            "read": self._do_read,
             "checkpoints": self._do_checkpoints,
             "stats": self._do_stats,
             "position": self._do_position,
@@ -187,6 +189,31 @@ class ReadOperations:
         output_bytes = count * outputs * FORECAST_VALUE_BYTES
         self._queries.run(
             hosted, Query(reply_to, count if outputs else 0, evaluate, output_bytes=output_bytes)
+        )
+
+    def _do_read(self, reply_to: ReplyAddress, request: Request) -> None:
+        hosted, what = self._context.shard.hosted(request.model), request.fields["what"]
+        parts = hosted.model.parts(what)
+        sizes = {name: size for part in parts for name, size in part.sizes.items()}
+        most = self._context.limits.frame_bytes
+        for name, size in sizes.items():
+            if size > most:
+                raise TooLarge(
+                    f"{name} has {size} bytes, and a frame may have {most}; export sends the whole model in "
+                    "parts of any size",
+                    limit="limits.frame_bytes",
+                    bytes=size,
+                    most=most,
+                )
+
+        def evaluate(model: Model) -> tuple[Arrays, dict[str, Any]]:
+            arrays, facts = model.read_parts(what)
+            return arrays, {"model": hosted.name, "kind": model.kind, **facts}
+
+        values = 1 + sum(part.work for part in parts)
+        size = sum(sizes.values())
+        self._queries.run(
+            hosted, Query(reply_to, 0, evaluate, output_bytes=size, values=values, advice=READ_ADVICE)
         )
 
     def _do_checkpoints(self, reply_to: ReplyAddress, request: Request) -> None:

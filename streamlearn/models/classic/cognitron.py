@@ -16,6 +16,7 @@ from .. import base, lane_layout
 from ..batch import Float32
 from ..locking import locked
 from ..outputs import CognitronOutputs
+from ..readable import Part
 from ..row_cost import EXPONENTIAL, SCALAR, Cost
 from .activity import ActivityModel, ActivitySpec
 from .plane import Plane, lanes_of
@@ -181,6 +182,13 @@ class Cognitron(ActivityModel):
         """Inhibitory weights, a copy of shape (layers, cells)."""
         layers = self.state["b"].reshape(self.spec.layers, self._plane.blocks, 1, WIDTH)
         return np.stack([self._plane.from_lanes(layer)[:, 0] for layer in layers])
+
+    def _parts(self) -> dict[str, Part]:
+        """Add the excitatory and the inhibitory weights."""
+        cells, area = self.spec.layers * self.cells, self.state["a"].shape[1]
+        sizes = {"weights/a": 4 * cells * area, "weights/b": 4 * cells}
+        weights = Part(sizes, lambda: {"weights/a": self.a, "weights/b": self.b}, work=cells * area)
+        return super()._parts() | {"weights": weights}
 
     def _network(self) -> dict[str, Any]:
         state = self.state

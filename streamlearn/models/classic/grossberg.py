@@ -21,6 +21,7 @@ from .. import base, lane_layout
 from ..batch import Float32
 from ..locking import locked
 from ..outputs import GrossbergOutputs
+from ..readable import Part
 from ..row_cost import SCALAR, Cost, lanes
 from ..state_checks import COUNT, Range
 from ..stream.schedules import Finite, Schedule, within
@@ -233,6 +234,17 @@ class Grossberg(BinaryModel):
             blocks = self.state["wins"][position[FIRST_BLOCK] :][: position[BLOCKS]]
             layers.append(blocks.reshape(-1)[:units].copy())
         return tuple(layers)
+
+    def _parts(self) -> dict[str, Part]:
+        """Add weights and wins, one array per layer."""
+        shapes = self.spec.shapes
+        weights = {f"weights/{k}": 4 * units * lines for k, (units, lines) in enumerate(shapes)}
+        wins = {f"hits/{k}": 8 * units for k, (units, _) in enumerate(shapes)}
+        work = sum(units * lines for units, lines in shapes)
+        return super()._parts() | {
+            "weights": Part(weights, lambda: dict(zip(weights, self.weights, strict=True)), work=work),
+            "hits": Part(wins, lambda: dict(zip(wins, self.wins, strict=True)), work=work),
+        }
 
     def _allocate_outputs(self, n: int) -> GrossbergOutputs:
         return GrossbergOutputs(

@@ -18,6 +18,7 @@ from ..accepts import Accepts
 from ..batch import Float32
 from ..locking import locked
 from ..outputs import HammingNetOutputs
+from ..readable import Part, array_part
 from ..row_cost import SCALAR, Cost, lanes
 from ..stream.schedules import Decay, Schedule, within
 from ..validation import as_weights
@@ -218,6 +219,11 @@ class HammingNet(BinaryModel):
             tie=np.empty(n, np.bool_),
             capped=np.empty(n, np.bool_),
         )
+
+    def _parts(self) -> dict[str, Part]:
+        """Add the weights."""
+        values = self.units * self.inputs
+        return super()._parts() | {"weights": array_part("weights", values, np.float32, lambda: self.weights)}
 
     def _network(self) -> dict[str, Any]:
         return {

@@ -18,6 +18,7 @@ from ..batch import Float32
 from ..grids import Places, hexagon, positions, ring_offsets, shifted_rows
 from ..locking import locked
 from ..outputs import MalsburgOutputs
+from ..readable import Part, array_part
 from ..row_cost import SCALAR, Cost
 from ..stream.schedules import Positive, Schedule, within
 from .activity import ActivityModel, ActivitySpec
@@ -231,6 +232,11 @@ class Malsburg(ActivityModel):
         x, y = positions(hexagon(rings)).T
         angle = (np.arange(count)[:, None] + 0.5) * np.pi / count
         return np.asarray(np.abs(x * np.sin(angle) - y * np.cos(angle)) < 2 / 3, np.float32)
+
+    def _parts(self) -> dict[str, Part]:
+        """Add the weights."""
+        values = len(self.spec.places) * self.inputs
+        return super()._parts() | {"weights": array_part("weights", values, np.float32, lambda: self.weights)}
 
     def _network(self) -> dict[str, Any]:
         return {

@@ -227,6 +227,10 @@ class GrowingNeuralGas(UnitModel):
         return super().hits[: self._count]
 
     @property
+    def _shape(self) -> tuple[int, ...]:
+        return (self._count,)
+
+    @property
     def _adjacency(self) -> NDArray[np.bool_]:
         """Symmetric adjacency matrix ``(units, units)``."""
         ages = self.state["edges"][: self._count, : self._count]

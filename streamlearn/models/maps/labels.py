@@ -15,6 +15,7 @@ from .. import base
 from ..batch import Batch, Float32, Targets, first_rows, part
 from ..locking import locked
 from ..outputs import LabelTargetOutputs, WinnerOutputs
+from ..readable import Part, array_part
 from ..row_cost import SCALAR, Cost
 from ..state_checks import ANY_INTEGER, COUNT, Range
 from ..validation import as_codes
@@ -187,6 +188,14 @@ class LabelledModel(FixedUnitModel):
         if self._classes:
             kernels.predict(winner, self.state["labels.counts"], self._classes, label)
         return label
+
+    def _parts(self) -> dict[str, Part]:
+        """Add the labels."""
+        parts = super()._parts()
+        if self._classes:
+            passes = self._classes
+            parts["labels"] = array_part("labels", self.units, np.int32, lambda: self.labels, passes)
+        return parts
 
     @locked
     def quality(self) -> dict[str, Any]:

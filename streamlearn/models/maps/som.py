@@ -17,6 +17,7 @@ from ..accepts import Accepts
 from ..batch import Batch, Float32
 from ..locking import locked
 from ..outputs import LabelTargetOutputs, SOMOutputs, WinnerOutputs
+from ..readable import Part, array_part
 from ..row_cost import EXPONENTIAL, Cost, lanes
 from ..sharing import shared
 from ..stream.schedules import Decay, Schedule, within
@@ -247,6 +248,14 @@ class SOM(MapPlots, LabelledModel):
         """Add ``coords`` ``(n, 2)``, or ``(n, 1)`` on a chain: the winner's place on the grid; −1: none."""
         out.arrays["coords"] = self._coords.take(out.winner, axis=0, mode="wrap")  # −1: the last row
         return out
+
+    def _parts(self) -> dict[str, Part]:
+        """Add the U-matrix."""
+        neighbours = len(_HEXAGON if self.spec.topology == "hexagonal" else _SQUARE)
+        passes = neighbours * self.inputs
+        return super()._parts() | {
+            "u_matrix": array_part("u_matrix", self.units, np.float32, self.u_matrix, passes)
+        }
 
     def _quality(self) -> dict[str, float]:
         """Add ``topographic_error``: share of samples with two nearest units that are not neighbours."""

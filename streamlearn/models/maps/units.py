@@ -24,6 +24,7 @@ from ..base import Model, Spec
 from ..batch import Batch, Float32, first_rows, joined_outputs, part
 from ..locking import locked
 from ..outputs import Explanation, WinnerOutputs
+from ..readable import Part, array_part
 from ..row_cost import SCALAR, Cost, lanes
 from ..sharing import shared
 from ..validation import as_weights
@@ -322,6 +323,26 @@ class UnitModel(Model):
         out.winner[:], out.distance[:], out.score[:] = -1, np.nan, np.nan
         out.present[:] = (~np.isnan(x)).sum(axis=1)
         return out
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        """The shape of the units now."""
+        return tuple(self.spec.arrangement)
+
+    def _parts(self) -> dict[str, Part]:
+        """Add weights, prototypes, component planes and hits."""
+        shape, inputs = self._shape, self.inputs
+        units = math.prod(shape)
+
+        def planes() -> Float32:
+            return np.moveaxis(self.prototypes, -1, 0)
+
+        return super()._parts() | {
+            "weights": array_part("weights", units * inputs, np.float32, lambda: self.weights),
+            "prototypes": array_part("prototypes", units * inputs, np.float32, lambda: self.prototypes),
+            "planes": array_part("planes", units * inputs, np.float32, planes),
+            "hits": array_part("hits", units, np.float64, lambda: self.hits.reshape(shape)),
+        }
 
     def _quality(self) -> dict[str, float]:
         """Return mean distance to the winner (scaled) and the number of units that hardly win."""

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from types import MappingProxyType
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
-from ...errors import BadShape, BadSpec
 from ...kernels.recurrent import evaluation, memory_layout, optimizers
 from ...kernels.simd.lanes import WIDTH
 from ...kernels.stream import error_scale, scaling
 from .. import base, lane_layout
-from ..base import Model
 from ..batch import Float32
-from ..locking import locked
 from ..outputs import RecurrentTargetOutputs
 from ..row_cost import SCALAR, SCALING, Cost
 from ..state_checks import COUNT, LARGEST_FLOAT, Range, State
@@ -28,15 +22,11 @@ from ..stream.keys import Slots
 from ..stream.schedules import Decay, Positive, Schedule, within
 from ..validation import as_codes
 from . import initial, state_dict
+from .parameters import MOMENTS, PyTorchParameters
 
 Steps = Annotated[int, Field(ge=1, le=1 << 16)]
 Count = Annotated[int, Field(ge=2, le=1 << 16)]
 
-# The optimizer's moments m and v (optimizers.py of the kernels): state array, and the optimizers that have it
-_MOMENTS = {
-    "mean": ("moments.mean", ("momentum", "adam")),
-    "square": ("moments.square", ("rmsprop", "adam")),
-}
 NO_IDS = np.zeros(0, np.int64)  # sample ids of a net without late targets
 
 
@@ -188,15 +178,13 @@ class RecurrentSpec(base.Spec):
         return (self.delay or 256) if self.target == "later" else 0
 
 
-class Recurrent(Model):
+class Recurrent(PyTorchParameters):
     """A recurrent net.
 
     Its spec also has ``layout`` (see ``kernels/recurrent/memory_layout.py``) and ``class_count``: the number
     of classes that a prediction has probabilities of, None if it consists of values.
     """
 
-    directions: ClassVar[int] = 1
-    plain: ClassVar[Mapping[str, Any]] = {}  # parameters of the network that PyTorch has
     target_outputs_class = RecurrentTargetOutputs
 
     def __init__(self, /, **parameters: Any) -> None:
@@ -207,7 +195,7 @@ class Recurrent(Model):
         self._blocks = state_dict.parameter_blocks(self._layout, self._matrices)
         state = self.state
         state["parameters"] = self._zeros(memory_layout.PARAMETER_ROWS)
-        for name, optimizers_with in _MOMENTS.values():
+        for name, optimizers_with in MOMENTS.values():
             if self.spec.optimizer in optimizers_with:
                 state[name] = self._zeros(memory_layout.PARAMETER_ROWS)
         state["optimizer.clock"] = np.array([1.0, 1.0, 0.0])
@@ -252,7 +240,7 @@ class Recurrent(Model):
             "layout": self._layout,
             "matrices": self._matrices,
             "parameters": state["parameters"],
-            **{argument: state.get(name, none) for argument, (name, _) in _MOMENTS.items()},
+            **{argument: state.get(name, none) for argument, (name, _) in MOMENTS.items()},
             "clock": state["optimizer.clock"],
             "counters": state["counters"],
             "samples": state["samples"],
@@ -329,117 +317,6 @@ class Recurrent(Model):
                 "mase": mean_or_nan(compared[evaluation.OURS] / compared[evaluation.PERSISTENCE]),
             }
         )
-
-    # -- parameters by their names in PyTorch ------------------------------------------------------------
-
-    @property
-    @locked
-    def parameters(self) -> Mapping[str, Float32]:
-        """Parameters by PyTorch's names and in PyTorch's shapes, a mapping of read-only copies.
-
-        The read-out is ``head.weight`` and ``head.bias``. Inputs and outputs are scaled ones if the net
-        scales.
-        """
-        found = {name: block.unpack(self.state["parameters"]) for name, block in self._blocks.items()}
-        for values in found.values():
-            values.flags.writeable = False
-        return MappingProxyType(found)
-
-    @locked
-    def load_parameters(self, source: state_dict.Source) -> None:
-        """Replace the parameters, by PyTorch's names.
-
-        Hidden states and optimizer moments start again. Scaling, score, quality and counts stay.
-
-        Parameters
-        ----------
-        source : mapping of str to array_like, or str or Path
-            The parameters, or a ``.safetensors`` or ``.npz`` file of them. ``parameters`` lists names and
-            shapes.
-
-        Raises
-        ------
-        BadSpec
-            If names are missing or unknown.
-        BadShape, BadDtype, BadValue
-            If a parameter has the wrong shape, is not an array of numbers, or is not finite as float32.
-        BadCheckpoint
-            If the file cannot be read. After any error the model is unchanged.
-        """
-        shapes = {name: block.shape for name, block in self._blocks.items()}
-        given = state_dict.check(state_dict.read(source), shapes)
-        for name, _ in _MOMENTS.values():
-            if name in self.state:
-                self.state[name][...] = 0
-        self.state["optimizer.clock"][...] = 1.0, 1.0, 0.0
-        self._reset_states()
-        for name, block in self._blocks.items():
-            block.pack(given[name], self.state["parameters"])
-
-    @abstractmethod
-    def _reset_states(self) -> None:
-        """Set the hidden states to 0."""
-
-    def save_parameters(self, path: str | Path) -> None:
-        """Write ``parameters`` to a file. A failed write leaves no partial file.
-
-        Parameters
-        ----------
-        path : str or Path
-            The file; its name ends in ``.safetensors`` or ``.npz``.
-        """
-        state_dict.write(path, self.parameters)
-
-    @classmethod
-    def from_state_dict(cls, source: state_dict.Source, **spec: Any) -> Self:
-        """Create a network from a PyTorch ``state_dict``.
-
-        Parameters
-        ----------
-        source : mapping of str to array_like, or str or Path
-            The ``state_dict`` of an ``nn.RNN`` (tanh), ``nn.GRU`` or ``nn.LSTM``, alone or in a module with
-            one linear read-out of any name; or a ``.safetensors`` or ``.npz`` file of it. A missing read-out
-            starts at random. Float64 is rounded to float32.
-        **spec
-            Further parameters of this class. Size, cell and biases come from ``source``.
-
-        Returns
-        -------
-        RNN or BidirectionalRNN
-            A network with these parameters.
-
-        Raises
-        ------
-        BadSpec
-            If ``source`` is not such a ``state_dict``, or of the other number of directions.
-        BadShape, BadDtype, BadValue, BadCheckpoint
-            As ``load_parameters``.
-        """
-        given, found = state_dict.recognise(state_dict.read(source))
-        if found.pop("directions") != cls.directions:
-            raise BadSpec(
-                "the state_dict belongs to a bidirectional network: use sl.BidirectionalRNN"
-                if cls.directions == 1
-                else "the state_dict belongs to a network with one direction: use sl.RNN"
-            )
-        outputs = found.pop("outputs", None)
-        if spec.get("symbols") is not None:
-            found["dim"] = 1
-        target = spec.get("target", cls.Spec.model_fields["target"].default)
-        if target != "next" and spec.get("classes") is None and outputs is not None:
-            found["outputs"] = outputs
-        net = cls(**{**cls.plain, **found, **spec})
-        if outputs not in (None, net.outputs):
-            message = f"the read-out of the state_dict has {outputs} outputs; expected {net.outputs}"
-            if target == "next":
-                message += ", the forecast of the next samples. If the outputs are another target,"
-                message += " set target='given' or target='later'"
-            raise BadShape(message)
-        head = {
-            name: values for name, values in net.parameters.items() if outputs is None and "head." in name
-        }
-        net.load_parameters({**given, **head})
-        return net
 
     def _initialize(self) -> None:
         initial.draw_parameters(self._blocks, self.spec.seed, self.state["parameters"])

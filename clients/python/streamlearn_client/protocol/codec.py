@@ -196,15 +196,15 @@ def _learn(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: Li
                 field="channels" if times is None else "times",
             )
         times = None if times is None else reader.times(times, rows)
-        channels = None if channels is None else _channels(channels)
+        channels = None if channels is None else _texts(channels, "channels")
     reader.check_all_read()
     return Learn(model, x, y, producer, epoch, seq, ack, name, keys, ids, times, channels)
 
 
-def _channels(value: object) -> tuple[str, ...]:
-    """Return names of channels, if they are a list of texts."""
+def _texts(value: object, field: str) -> tuple[str, ...]:
+    """Return a list of texts, for example of names of channels."""
     if type(value) is not list or not value or not all(type(each) is str for each in value):
-        raise BadMessage(f"channels must be a list of texts, not {short_repr(value)}", field="channels")
+        raise BadMessage(f"{field} must be a list of texts, not {short_repr(value)}", field=field)
     return tuple(value)
 
 
@@ -233,7 +233,9 @@ def _control(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: 
         elif field == "times" and x is not None:
             times = reader.times(value, x.shape[0])
         elif field == "channels":
-            channels = _channels(value)
+            channels = _texts(value, field)
+        elif kind is list:
+            fields[field] = list(_texts(value, field))
         elif field == "key":
             fields[field] = as_identifier(value, field)
         elif field == "producer":

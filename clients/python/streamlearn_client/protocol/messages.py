@@ -268,6 +268,7 @@ OPS: Final[Mapping[str, Op]] = {
     ),
     "forecast": _op("model", "steps", model=str, steps=int, key=object),
     "sample": _op("model", "n", model=str, n=int, temperature=float, seed=int, key=object),
+    "read": _op("model", "what", model=str, what=list),
     "reheat": _op("model", model=str, heat=float),
     "pause": _op("model", model=str),
     "resume": _op("model", model=str),
