@@ -12,6 +12,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "clients/python/streamlearn_client"
 PAIRS = (  # blocking module, class; asyncio module, class
     ("administration", "Administration", "aio_administration", "AsyncAdministration"),
+    ("transfers", "Transfers", "aio_transfers", "AsyncTransfers"),
     ("queries", "Queries", "aio_queries", "AsyncQueries"),
     ("client", "Client", "aio", "AsyncClient"),
     ("stream", "Stream", "aio_stream", "AsyncStream"),

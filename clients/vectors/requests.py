@@ -122,6 +122,25 @@ def requests() -> Iterator[dict[str, Any]]:
         keys=[1, 2],
     )
     yield request("read", op(21, "read", model="pump", what=["weights", "u_matrix", "quality"]))
+    yield request(
+        "upload a part of a file",
+        op(
+            22, "upload", model="pump", upload="0f", bytes=9, offset=4,
+            content={"dtype": "|u1", "shape": [5]},
+        ),
+        b"state",
+        content=[*b"state"],
+    )  # fmt: skip
+    yield request(
+        "create from an upload", op(23, "create", model="pump", kind="som", state="0f", sha256="00")
+    )
+    yield request(
+        "create a network from parameters",
+        op(24, "create", model="net", kind="rnn", spec={"scale": None}, parameters="0f"),
+    )
+    yield request("export", op(25, "export", model="pump"))
+    yield request("export, a later part", op(26, "export", model="pump", export="e1", offset=4194304))
+    yield request("clone", op(27, "clone", model="pump", into="pump-2"))
     yield request("forecast", op(14, "forecast", model="flow", steps=24))
     yield request("forecast of a key", op(15, "forecast", model="fleet", steps=24, key=-7))
     yield request("sample", op(16, "sample", model="text", n=80))

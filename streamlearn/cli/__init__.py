@@ -29,6 +29,7 @@ from streamlearn.cli import (
     read,
     repair,
     serve,
+    transfers,
     verify,
     warmup,
 )
@@ -61,6 +62,7 @@ for module in (
     alarms,
     explain,
     checkpoints,
+    transfers,
     backup,
     verify,
     repair,

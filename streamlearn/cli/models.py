@@ -123,6 +123,18 @@ def create(
             show_default=False,
         ),
     ] = None,
+    from_file: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="file of export: spec and state", show_default=False),
+    ] = None,
+    parameters: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="start of a network: a state_dict of PyTorch, as .safetensors",
+            show_default=False,
+        ),
+    ] = None,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     server_key: ServerKey = None,
     key_file: KeyFile = None,
@@ -135,6 +147,8 @@ def create(
 
         streamlearn create flow -k rnn -s readout=adam -s dim=1 -s hidden=16 -s learning_rate=0.01
 
+        streamlearn create pump-2 --from pump.slm
+
     A value is read as JSON if possible, else as text. --spec overrides the file.
     """
     from streamlearn.cli import report
@@ -143,14 +157,16 @@ def create(
     given = read_spec(file) if file is not None else {}
     file_kind = given.pop("kind", None)
     kind = kind or (file_kind if isinstance(file_kind, str) else None)
-    if kind is None:
+    if kind is None and from_file is None:
         raise BadUsage(f"the kind of model is missing: give --kind {_ANY_KIND}, or `kind` in the file")
     for assignment in spec or ():
         assign(given, assignment)
+    if from_file is not None and (given or parameters is not None):
+        raise BadUsage("--from is a file with spec and state; leave out --spec, --file and --parameters")
     with connect(endpoint, timeout, server_key, key_file) as client:
-        created = client.create(name, kind, **given)
-    parameters = {key: value for key, value in created["spec"].items() if value is not None}
-    report.show(created, as_json, f"created {name} ({kind})", report.pairs(parameters))
+        created = client.create(name, kind, from_file=from_file, parameters=parameters, **given)
+    shown = {key: value for key, value in created["spec"].items() if value is not None}
+    report.show(created, as_json, f"created {name} ({created['kind']})", report.pairs(shown))
 
 
 def describe(

@@ -17,6 +17,7 @@ from streamlearn.daemon.network.replies import Replies
 from streamlearn.daemon.network.sockets import Sockets
 from streamlearn.daemon.network.subscriptions import Subscriptions
 from streamlearn.daemon.operations.backups import Backups
+from streamlearn.daemon.operations.copies import Copies
 from streamlearn.daemon.operations.queries import Queries
 from streamlearn.daemon.operations.read_operations import ReadOperations
 from streamlearn.daemon.operations.restores import Restores
@@ -92,8 +93,9 @@ class Daemon:
         read_operations = ReadOperations(context, group_commit, checkpointer, self._queries)
         self._backups = Backups(context, group_commit, checkpointer)
         self._restores = Restores(context, group_commit, checkpointer)
+        self._copies = Copies(context, group_commit)
         self.write_operations = WriteOperations(
-            context, group_commit, checkpointer, self._restores, self._backups
+            context, group_commit, checkpointer, self._restores, self._backups, self._copies
         )
         self.kernels = KernelLoader(context)
         handlers = read_operations.handlers | self.write_operations.handlers
@@ -103,7 +105,7 @@ class Daemon:
             checkpointer,
             self._queries,
             self.kernels,
-            [self._restores, self._backups],
+            [self._restores, self._backups, self._copies],
             handlers,
         )
         context.flusher.start()
@@ -118,6 +120,7 @@ class Daemon:
         self._queries.close()
         self._backups.close()
         self._restores.close()
+        self._copies.close()
         self.context.file_worker.stop()
         self.context.flusher.stop()
         self.context.self_pipe.close()

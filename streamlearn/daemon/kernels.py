@@ -118,6 +118,8 @@ class KernelLoader:
         assert isinstance(request, Request)  # the `create`
         self._waiting[request.model] = [(resume, size)]
         kind, spec = request.fields["kind"], request.fields.get("spec", {})
+        if not {"state", "parameters"}.isdisjoint(request.fields):
+            spec = None  # it is in the file, or a part of it follows from the parameters
         self._worker.submit(partial(self._load, kind, spec), partial(self._loaded, request.model))
 
     def collect(self) -> None:
@@ -154,9 +156,10 @@ class KernelLoader:
         self._rest = Compilation(missing, progress, beside=True)
         self._thread(target=partial(compile_them, self._rest), name="compiler", daemon=True).start()
 
-    def _load(self, kind: str, spec: Mapping[str, Any]) -> None:
+    def _load(self, kind: str, spec: Mapping[str, Any] | None) -> None:
         """Runs on the worker."""
-        models.valid_spec(kind, spec)  # the module of the kind is imported here, not on the loop
+        if spec is not None:
+            models.valid_spec(kind, spec)  # the module of the kind is imported here, not on the loop
         load(kind, self._run)
 
     def _run(self, compilation: Compilation) -> None:

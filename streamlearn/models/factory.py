@@ -31,7 +31,7 @@ _ROWS = {row.kind: row for row in registry.MODELS}
 
 def kinds() -> dict[str, type[Model]]:
     """Return the class of every kind of model, by kind. Imports the modules of all kinds."""
-    return {kind: _kind(kind) for kind in registry.KINDS}
+    return {kind: class_of(kind) for kind in registry.KINDS}
 
 
 def kernels_loaded(kind: str) -> bool:
@@ -49,12 +49,12 @@ def kernel_compilation(
 
     ``progress(name, done, total)`` is called before each kernel. ``others``: further kernel modules.
     """
-    return kernels.compilation({*kernel_modules(_kind(kind).__module__), *others}, progress)
+    return kernels.compilation({*kernel_modules(class_of(kind).__module__), *others}, progress)
 
 
 def load_kernels(kind: str) -> None:
     """Load the kernels of a kind. Those that the cache does not hold are compiled one by one."""
-    compiler.ready(*kernel_modules(_kind(kind).__module__))
+    compiler.ready(*kernel_modules(class_of(kind).__module__))
 
 
 def create(kind: str, spec: Mapping[str, Any], max_row_cost: int | None = None) -> Model:
@@ -76,19 +76,20 @@ def create(kind: str, spec: Mapping[str, Any], max_row_cost: int | None = None) 
     """
     if max_row_cost is not None:  # before the arrays are allocated
         valid_spec(kind, spec, max_row_cost)
-    return _kind(kind)(**{str(name): value for name, value in spec.items()})
+    return class_of(kind)(**{str(name): value for name, value in spec.items()})
 
 
 def valid_spec(kind: str, spec: Mapping[str, Any], max_row_cost: int | None = None) -> Spec:
     """Return the spec of a model without creating the model. Raises BadSpec as ``create`` does."""
-    valid: Spec = _kind(kind).valid_spec({str(name): value for name, value in spec.items()})
+    valid: Spec = class_of(kind).valid_spec({str(name): value for name, value in spec.items()})
     if max_row_cost is not None:
         row_cost.check(kind, valid, max_row_cost)
     return valid
 
 
 @cache
-def _kind(kind: str) -> type[Model]:
+def class_of(kind: str) -> type[Model]:
+    """Return the class of a kind. Raises BadSpec."""
     if kind not in _ROWS:
         message = f"there is no kind {kind!r}; there are {', '.join(sorted(_ROWS))}"
         raise BadSpec(message, errors=[{"field": "kind", "message": message}])

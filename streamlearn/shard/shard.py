@@ -192,7 +192,7 @@ class Shard:
 
     def accept_create(self, name: str, kind: str, spec: Mapping[str, Any], lsn: int, time: int) -> Record:
         """Make the record of a new model. Raises `BadName`, `ModelExists`, `BadSpec`."""
-        self._check_unused(name)
+        self.check_unused(name)
         model = self.source.create(kind, spec, self.max_row_cost)
         self.check_new(model)
         payload = json.dumps({"kind": model.kind, "spec": model.spec_dict()}, sort_keys=True).encode()
@@ -225,14 +225,17 @@ class Shard:
             self.check_restore(hosted, checkpoint)
         return Record(kind=RecordKind.RESTORE, lsn=lsn, time=time, model=name, payload=checkpoint)
 
-    def accept_copy(self, name: str, checkpoint: bytes, lsn: int, time: int) -> Record:
+    def accept_copy(
+        self, name: str, checkpoint: bytes, lsn: int, time: int, *, model: Model | None = None
+    ) -> Record:
         """Make the record that creates a model with the spec and the state of a checkpoint file.
 
-        The new model has no producers. Raises `BadName`, `ModelExists`, `BadCheckpoint`, and the errors of
-        `check_new`.
+        The new model has no producers. `model` is the model in the file, if the caller has it.
+
+        Raises `BadName`, `ModelExists`, `BadCheckpoint`, and the errors of `check_new`.
         """
-        self._check_unused(name)
-        model = self._decode(checkpoint)
+        self.check_unused(name)
+        model = self._decode(checkpoint) if model is None else model
         self.check_new(model)
         record = Record(kind=RecordKind.COPY, lsn=lsn, time=time, model=name, payload=checkpoint)
         self._accepted = (record, model)
@@ -343,7 +346,7 @@ class Shard:
         self._hosted[snapshot.model] = hosted
         return hosted
 
-    def _check_unused(self, name: str) -> None:
+    def check_unused(self, name: str) -> None:
         """Raise `BadName` or `ModelExists` if no model can be created under this name."""
         check_model(name)
         if name in self._hosted:

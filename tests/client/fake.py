@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -39,6 +40,8 @@ DROP = "drop"
 IGNORE = "ignore"
 """Outcome of a fault: the daemon neither executes nor answers the request."""
 
+CONTENT = np.frombuffer(b"file", np.uint8)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
 CHECKPOINT = {"lsn": 0, "bytes": 10, "time": 0}
 
 Fault = Callable[[Request | Learn], StreamlearnError | str | None]
@@ -200,11 +203,14 @@ class FakeModels:
         if request.op == "create":
             if request.model in self.models:
                 raise ModelExists(f"there is a model {request.model!r} already")
-            model = self.add(request.model, request.fields["kind"], **request.fields["spec"])
+            model = self.add(request.model, request.fields["kind"], **request.fields.get("spec", {}))
             return {**self._entry(request.model), **self._lsns(), "spec": model.spec}, None
         if request.op == "backup":
             counts = dict.fromkeys(("models", "segments", "checkpoints", "damaged", "bytes"), 1)
             return {"directory": request.fields["directory"], "lsn": self.lsn, **counts}, None
+        if request.op == "upload":
+            size = request.fields["bytes"]
+            return {"upload": request.fields["upload"], "received": size, "bytes": size}, None
         if request.op == "stats":
             return {"models": {}}, None
         model = self._model(request.model)
@@ -225,6 +231,11 @@ class FakeModels:
                 "quality": {},
                 "checkpoints": [],
             }, None
+        if request.op == "export":
+            facts = {"export": "e", "bytes": 4, "sha256": SHA256, "offset": 0, "samples": 0, **self._lsns()}
+            return {"model": request.model, "kind": model.kind, **facts}, {"content": CONTENT}
+        if request.op == "clone":
+            return {**entry, **self._lsns(), "spec": model.spec, "cloned_lsn": self.lsn}, None
         if request.op == "position":
             epoch, seq = model.positions.get(request.fields["producer"], (0, 0))
             return {"epoch": epoch, "next_seq": seq}, None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import hashlib
+import io
 import random
 from contextlib import closing
 from typing import get_args, get_type_hints
@@ -14,6 +16,7 @@ import pytest
 
 from streamlearn_client import AsyncClient, Client, Outputs
 from streamlearn_client.errors import ProtocolError, StreamlearnError, StreamLost
+from streamlearn_client.files import Source
 from streamlearn_client.protocol import OPS, EventMessage, Request, decode_reply, encode_event, encode_reply
 from streamlearn_client.replies import _REPLIES, OUTPUT_DTYPES, check_reply
 from streamlearn_client.results import read_event
@@ -21,9 +24,29 @@ from streamlearn_client.session import Session
 from tests.client.fake import FakeModels
 from tests.client.interrupts import Memory, batch
 
+SOURCE = Source("state", "som", 5, lambda: io.BytesIO(b"state"))
+
+
+class ExportSink:
+    """An export that stays in memory."""
+
+    def begin(self):
+        self.content = b""
+
+    def write(self, part):
+        self.content += bytes(part)
+
+    @property
+    def sha256(self):
+        return hashlib.sha256(self.content).hexdigest()
+
+
 CALLS = {
     "hello": lambda session: session.hello(),
     "create": lambda session: session.create("new", "som", {"dim": 1}),
+    "upload": lambda session: session.create("copy", "som", {}, SOURCE),
+    "export": lambda session: session.export("pump", ExportSink()),
+    "clone": lambda session: session.clone("pump", "copy"),
     "delete": lambda session: session.delete("pump"),
     "models": lambda session: session.request_list("models"),
     "describe": lambda session: session.request("describe", "pump"),

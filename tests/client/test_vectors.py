@@ -82,7 +82,8 @@ def message_of(fields: dict[str, Any]) -> Learn | Request:
     if "key" in fields:
         fields["key"] = number(fields["key"])
     y = rows(fields.pop("y", None))
-    return Request(op, id, fields.pop("model", ""), fields, x, keys, times, channels, y)
+    content = None if (values := fields.pop("content", None)) is None else np.array(values, np.uint8)
+    return Request(op, id, fields.pop("model", ""), fields, x, keys, times, channels, y, content)
 
 
 def same(one: Any, other: Any) -> bool:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from streamlearn.errors import BadValue
+from streamlearn.models import incoming
 from streamlearn.models.readable import PARTS
+from streamlearn.store import tensors
 from tests.conformance.examples import SPECS, make, stream
 
 
@@ -36,6 +38,16 @@ def test_a_part_that_the_kind_does_not_have_is_refused_with_those_that_it_has(ki
         with pytest.raises(BadValue, match=", ".join(has)) as error:
             model.parts(["quality", name])
         assert error.value.detail["parts"] == has
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_a_file_of_another_place_becomes_the_same_model(kind: str) -> None:
+    model = make(kind)
+    model.learn(**stream(model, 60))
+    content = tensors.encode(model.state, model.metadata())
+    decoded = incoming.of_state(content, model.kind)
+    decoded.check(None)
+    assert decoded.build().state_hash() == model.state_hash()
 
 
 def test_planes_are_the_prototypes_by_channel_in_the_streams_own_units() -> None:

@@ -53,6 +53,8 @@ VALUES: Header = {
     "ack": "written",
     "verdict": "fault",
     "what": ["quality", "parameters"],
+    "content": {"dtype": "|u1", "shape": [3]},
+    "bytes": 3,
 }
 COMPANIONS = {
     "epoch": ("producer", "seq"),
@@ -89,7 +91,7 @@ def cases() -> Iterator[tuple[Header, list[bytes]]]:
             for field in fields if model != "late" else ("v", "id", *fields):
                 header = usual(op, field, model=model) if field in fields else usual(op, model=model)
                 for value in with_extremes(header[field], EXTREMES):
-                    yield {**header, field: value}, []
+                    yield {**header, field: value}, [b"abc"] if "content" in header else []
                 if field in ARRAYS:
                     dtype = "<i8" if field in INTEGERS else "<f4"
                     frame = np.ones(1 if field in INTEGERS else len(X[model][0]), dtype).tobytes()

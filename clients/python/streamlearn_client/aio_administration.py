@@ -31,35 +31,6 @@ class AsyncAdministration:
         """
         return await self._run(self._session.hello())
 
-    async def create(self, name: str, kind: str, **spec: Any) -> dict[str, Any]:
-        """Create a model.
-
-        Parameters
-        ----------
-        name : str
-            Name of the model: 1 to 64 letters, digits, ``_``, ``.`` or ``-``.
-        kind : str
-            Kind of the model, for example ``"som"`` or ``"rnn"``.
-        **spec
-            Parameters of the model, as for `streamlearn.SOM` and the other models. Tuples, NumPy arrays and
-            ``Decay`` schedules are accepted.
-
-        Returns
-        -------
-        dict
-            The model's description, with its full ``spec``, ``lsn`` and ``durable_lsn``.
-
-        Raises
-        ------
-        BadSpec
-            If parameters are wrong. ``error.detail["errors"]`` lists all of them.
-        ModelExists
-            If a model of this name exists.
-        TooLarge
-            If the parameters exceed the daemon's header limit.
-        """
-        return await self._run(self._session.create(name, kind, spec))
-
     async def delete(self, model: str) -> None:
         """Delete a model with its state and its checkpoints.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn_client.aio_administration import AsyncAdministration
+from streamlearn_client.aio_transfers import AsyncTransfers
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import IdentifiersLike, SamplesLike, TimesLike
 from streamlearn_client.reading import Reading
@@ -15,7 +15,7 @@ from streamlearn_client.reading import Reading
 __all__ = ["AsyncQueries"]
 
 
-class AsyncQueries(AsyncAdministration):
+class AsyncQueries(AsyncTransfers):
     """Queries of models. Base class of `AsyncClient`."""
 
     async def predict(

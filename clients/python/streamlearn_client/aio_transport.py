@@ -52,6 +52,8 @@ class AsyncTransport:
         try:
             call = next(operation)
             while True:
+                if call.own_timeout:
+                    deadline = time.monotonic() + limit
                 try:
                     reply = await self._exchange(call, deadline, limit)
                 except StreamlearnError as error:

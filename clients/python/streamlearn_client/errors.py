@@ -40,6 +40,7 @@ __all__ = [
     "UnknownModel",
     "UnknownOp",
     "UnknownProducer",
+    "UnknownTransfer",
     "Unrecognised",
     "UnsupportedVersion",
     "WrongProcess",
@@ -252,9 +253,15 @@ class CheckpointExists(StreamlearnError):
 
 
 class BadCheckpoint(StreamlearnError):
-    """The checkpoint is damaged or belongs to another model."""
+    """The checkpoint, or the file of a model, is damaged or belongs to another model."""
 
     code = "BAD_CHECKPOINT"
+
+
+class UnknownTransfer(StreamlearnError):
+    """The daemon has no such export or upload: it restarted, or the parts came too slowly. Begin again."""
+
+    code = "UNKNOWN_TRANSFER"
 
 
 class Internal(StreamlearnError):
@@ -319,6 +326,7 @@ by_code: dict[str, type[StreamlearnError]] = {
         NoCheckpoint,
         CheckpointExists,
         BadCheckpoint,
+        UnknownTransfer,
         Internal,
         NoAnswer,
         ProtocolError,

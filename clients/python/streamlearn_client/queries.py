@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn_client.administration import Administration
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import IdentifiersLike, SamplesLike, TimesLike
 from streamlearn_client.reading import Reading
+from streamlearn_client.transfers import Transfers
 
 __all__ = ["Queries"]
 
 
-class Queries(Administration):
+class Queries(Transfers):
     """Queries of models. Base class of `Client`."""
 
     def predict(

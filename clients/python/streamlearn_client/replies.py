@@ -221,6 +221,18 @@ _REPLIES: Final[Mapping[str, Check]] = {
     "forecast": _query,
     "sample": _query,
     "read": _fields(model=_text, kind=_text, applied_lsn=_integer, samples=_integer),
+    "export": _fields(
+        model=_text,
+        kind=_text,
+        export=_text,
+        bytes=_integer,
+        sha256=_text,
+        lsn=_integer,
+        samples=_integer,
+        offset=_integer,
+    ),
+    "upload": _fields(upload=_text, received=_integer, bytes=_integer),
+    "clone": _fields(**_model, **_record, spec=_map, cloned_lsn=_integer),
     "reheat": _fields(**_model, **_record),
     "pause": _fields(**_model, **_record),
     "resume": _fields(**_model, **_record),
@@ -271,17 +283,23 @@ def _check_arrays(request: Request, reply: Reply) -> None:
             raise ValueError(f"the parts {', '.join(missing)} are missing")
     elif request.op in ("predict", "explain"):
         check_outputs(arrays, 0 if request.x is None else len(request.x))
+    elif request.op == "export":
+        _check_array(arrays, "content", "|u1", 1)
     elif request.op == "forecast":
         _check_array(arrays, "forecast", "<f4", 2, request.fields["steps"])
     elif request.op == "sample":
         _check_array(arrays, "sample", "<i4", 1, request.fields["n"])
 
 
-def _check_array(arrays: Mapping[str, NDArray[Any]], name: str, dtype: str, axes: int, rows: int) -> None:
+def _check_array(
+    arrays: Mapping[str, NDArray[Any]], name: str, dtype: str, axes: int, rows: int | None = None
+) -> None:
+    """Raise ``ValueError`` unless there is such an array. ``rows``: its length; ``None``: at least 1."""
     array = arrays.get(name)
-    if array is None or array.ndim != axes or len(array) != rows:
+    if array is None or array.ndim != axes or (len(array) != rows if rows is not None else not len(array)):
         found = "no array" if array is None else f"shape {array.shape}"
-        raise ValueError(f"array {name} must have {axes} axes and {rows} rows, not {found}")
+        wanted = "1 row or more" if rows is None else f"{rows} rows"
+        raise ValueError(f"array {name} must have {axes} axes and {wanted}, not {found}")
     _check_dtype(array, name, dtype)
 
 

@@ -25,11 +25,13 @@ class Call(NamedTuple):
     """A request. ``idempotent``: the daemon may receive it twice without harm.
 
     ``patience``: seconds to wait for the answer once the request is sent, if this is longer than the timeout.
+    ``own_timeout``: the timeout begins with this call, not with the operation that it belongs to.
     """
 
     message: Request | Learn
     idempotent: bool = True
     patience: float = 0.0
+    own_timeout: bool = False
 
 
 class AnswerLost(NoAnswer):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,13 +20,11 @@ from streamlearn_client.errors import (
     Conflict,
     Fenced,
     Gap,
-    ModelExists,
     NoAnswer,
     StreamlearnError,
-    TooLarge,
     UnknownModel,
 )
-from streamlearn_client.json_conversion import as_number, as_whole_number, spec_contains, to_json
+from streamlearn_client.json_conversion import as_number, as_whole_number
 from streamlearn_client.protocol import (
     ACK_LEVELS,
     GENERATED,
@@ -39,14 +36,14 @@ from streamlearn_client.protocol import (
     as_samples,
     check_model,
     check_producer,
-    encode_request,
     named_columns,
     producer_name,
 )
 from streamlearn_client.replies import protocol_error
 from streamlearn_client.results import Ack, Position, merged, read_ack
 from streamlearn_client.retry import AnswerLost, Call
-from streamlearn_client.session_queries import Operation, SessionQueries, rows_per_batch
+from streamlearn_client.session_queries import Operation, rows_per_batch
+from streamlearn_client.session_transfers import SessionTransfers
 from streamlearn_client.stream_config import StreamConfig
 
 __all__ = ["Operation", "Session", "StreamConfig"]
@@ -55,8 +52,6 @@ ANSWERED_LEVELS: Final = ACK_LEVELS - {"none"}
 IDEMPOTENCY_KEY_BYTES: Final = 256
 EPOCH_TRIES: Final = 4
 """How often a batch is sent whose epoch the daemon refuses."""
-COMPILE_SECONDS: Final = 300.0
-"""How long to wait for the answer to create. The first model of a kind waits for its kernels."""
 
 
 @dataclass(slots=True)
@@ -73,7 +68,7 @@ class BatchSequence:
     in_use: bool = False
 
 
-class Session(SessionQueries):
+class Session(SessionTransfers):
     """The state of one client: its batch sequences and the daemon's ``hello``."""
 
     def __init__(self, producer: str | None, endpoint: str) -> None:
@@ -133,32 +128,6 @@ class Session(SessionQueries):
         return stats
 
     # ----------------------------------------------------------------------------- create and delete
-
-    def create(self, model: str, kind: str, spec: Mapping[str, Any]) -> Operation[dict[str, Any]]:
-        """Create a model. Repeat the request if its answer was lost.
-
-        A repeated request may find the model that the first one created. This is not an error.
-        """
-        check_model(model)
-        requested = {"kind": kind, "spec": {name: to_json(value, name) for name, value in spec.items()}}
-        request = Request("create", None, model, requested)
-        check_header(request, (yield from self.limits()))
-        answer_lost = False
-        self._begin_epoch(model)  # also if the call is interrupted: the new model knows no batches
-        while True:
-            try:
-                ok = (yield Call(request, idempotent=False, patience=COMPILE_SECONDS)).ok
-            except AnswerLost:
-                answer_lost = True
-                continue
-            except ModelExists:
-                if not answer_lost:
-                    raise
-                ok = yield from self.request("describe", model)
-                if not spec_contains(ok, requested):
-                    raise
-            self._begin_epoch(model)
-            return ok
 
     def delete(self, model: str) -> Operation[None]:
         """Delete the model that has this name now, but not a model of the same name created later."""
@@ -388,16 +357,3 @@ def check_ack(ack: str) -> None:
         levels = ", ".join(sorted(ANSWERED_LEVELS))
         hint = "; to send without acknowledgement, use firehose()" if ack == "none" else ""
         raise BadValue(f"ack must be one of {levels}, not {ack!r}{hint}", field="ack")
-
-
-def check_header(request: Request, limits: Limits) -> None:
-    """Raise ``TooLarge`` if the header of ``request`` exceeds the daemon's limit."""
-    size, limit = len(encode_request(request)[0]), limits.control_header_bytes
-    if size > limit:
-        raise TooLarge(
-            f"the parameters take {size} bytes and may take {limit}; use fewer initial weights, or let"
-            " the first samples set them, for example with init='samples'",
-            bytes=size,
-            limit="limits.control_header_bytes",
-            most=limit,
-        )

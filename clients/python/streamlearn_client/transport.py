@@ -51,6 +51,8 @@ class Transport:
             try:
                 call = next(operation)
                 while True:
+                    if call.own_timeout:
+                        deadline = time.monotonic() + limit
                     try:
                         reply = self._exchange(call, deadline, limit)
                     except StreamlearnError as error:

@@ -12,6 +12,7 @@ from streamlearn.models.base import Model
 from streamlearn.registry import KINDS
 from streamlearn.shard import HostedModel, Shard
 
+HEADER_BYTES = 1 << 20  # of a model's file, at most
 VALUE_BYTES = 4  # of most state arrays
 WRITE_COPIES = 4  # states in memory while a checkpoint is written: copy, file, read-back, an older one
 RESTORE_COPIES = 4  # states in memory while a restore runs: file, arrays, model, record
@@ -34,6 +35,11 @@ class ModelMemory:
         )
         shard.check_new = self._check
         self._account.add(sum(state_bytes(hosted.model) for hosted in shard))
+
+    @property
+    def largest_file(self) -> int:
+        """Bytes of the largest file of a model: its state and a header."""
+        return self.largest + HEADER_BYTES
 
     def created(self, hosted: HostedModel) -> None:
         """Count a new model."""

@@ -18,6 +18,7 @@ from streamlearn.daemon.network.replies import (
     model_fields,
 )
 from streamlearn.daemon.operations.backups import Backups
+from streamlearn.daemon.operations.copies import Copies
 from streamlearn.daemon.operations.restores import Restores
 from streamlearn.errors import BadMessage, BadName, BadSpec, Internal, StreamlearnError, TooLarge
 from streamlearn.history import Target
@@ -46,14 +47,19 @@ class WriteOperations:
         checkpointer: Checkpointer,
         restores: Restores,
         backups: Backups,
+        copies: Copies,
     ) -> None:
         self._context = context
         self._group_commit = group_commit
         self._checkpointer = checkpointer
         self._restores = restores
         self._backups = backups
+        self._copies = copies
         self.handlers: dict[str, Callable[[ReplyAddress, Request], None]] = {
             "create": self._do_create,
+            "upload": copies.transfers.receive_part,
+            "export": copies.export,
+            "clone": copies.clone,
             "delete": self._do_delete,
             "checkpoint": self._do_checkpoint,
             "unpin": self._do_unpin,
@@ -66,6 +72,9 @@ class WriteOperations:
         }
 
     def _do_create(self, reply_to: ReplyAddress, request: Request) -> None:
+        if not {"state", "parameters"}.isdisjoint(request.fields):
+            self._copies.create(reply_to, request)
+            return
         count = len(self._context.shard)
         if count >= self._context.settings.limits.models:
             raise BadSpec(

@@ -134,7 +134,30 @@ class PyTorchParameters(Model):
         BadShape, BadDtype, BadValue, BadCheckpoint
             As ``load_parameters``.
         """
-        given, found = state_dict.recognise(state_dict.read(source))
+        given, _ = state_dict.recognise(state_dict.read(source))
+        parameters = cls.spec_of_state_dict(source, **spec)
+        net = cls(**parameters)
+        read_out = given.get("head.weight")
+        if read_out is not None and len(read_out) != net.outputs:
+            message = f"the read-out of the state_dict has {len(read_out)} outputs; expected {net.outputs}"
+            if net.spec.target == "next":
+                message += ", the forecast of the next samples. If the outputs are another target,"
+                message += " set target='given' or target='later'"
+            raise BadShape(message)
+        head = {
+            name: values for name, values in net.parameters.items() if read_out is None and "head." in name
+        }
+        net.load_parameters({**given, **head})
+        return net
+
+    @classmethod
+    def spec_of_state_dict(cls, source: state_dict.Source, **spec: Any) -> dict[str, Any]:
+        """Return the parameters of this class with which ``from_state_dict`` creates a network.
+
+        Size, cell and biases come from ``source``; the rest is ``spec``, which may repeat them. Raises as
+        ``from_state_dict``.
+        """
+        _, found = state_dict.recognise(state_dict.read(source))
         if found.pop("directions") != cls.directions:
             raise BadSpec(
                 "the state_dict belongs to a bidirectional network: use sl.BidirectionalRNN"
@@ -147,15 +170,4 @@ class PyTorchParameters(Model):
         target = spec.get("target", cls.Spec.model_fields["target"].default)
         if target != "next" and spec.get("classes") is None and outputs is not None:
             found["outputs"] = outputs
-        net = cls(**{**cls.plain, **found, **spec})
-        if outputs not in (None, net.outputs):
-            message = f"the read-out of the state_dict has {outputs} outputs; expected {net.outputs}"
-            if target == "next":
-                message += ", the forecast of the next samples. If the outputs are another target,"
-                message += " set target='given' or target='later'"
-            raise BadShape(message)
-        head = {
-            name: values for name, values in net.parameters.items() if outputs is None and "head." in name
-        }
-        net.load_parameters({**given, **head})
-        return net
+        return {**cls.plain, **found, **spec}

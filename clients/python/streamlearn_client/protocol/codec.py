@@ -216,7 +216,7 @@ def _control(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: 
         )
     _check_fields(op, header)
     reader = FrameReader(frames, limits)
-    model, x, y, keys, times, channels = "", None, None, None, None, None
+    model, x, y, keys, times, channels, content = "", None, None, None, None, None, None
     fields: dict[str, Any] = {}
     for field, kind in OPS[op].fields.items():
         value = header.get(field)
@@ -234,6 +234,8 @@ def _control(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: 
             times = reader.times(value, x.shape[0])
         elif field == "channels":
             channels = _texts(value, field)
+        elif field == "content":
+            content = reader.content(value)
         elif kind is list:
             fields[field] = list(_texts(value, field))
         elif field == "key":
@@ -245,7 +247,7 @@ def _control(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: 
         else:
             fields[field] = check_uint63(value, field) if kind is int else value
     reader.check_all_read()
-    return Request(op, name, model, fields, x, keys, times, channels, y)
+    return Request(op, name, model, fields, x, keys, times, channels, y, content)
 
 
 def _check_fields(op: str, header: Mapping[Any, Any]) -> None:

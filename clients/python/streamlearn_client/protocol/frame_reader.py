@@ -18,7 +18,8 @@ from streamlearn_client.protocol.wire import short_repr
 __all__ = ["FrameReader", "identifier_count"]
 
 I8 = np.dtype("<i8")
-_TYPES = {F4: "float32", I8: "int64"}
+U1 = np.dtype("|u1")
+_TYPES = {F4: "float32", I8: "int64", U1: "bytes"}
 
 
 class FrameReader:
@@ -69,6 +70,15 @@ class FrameReader:
         elif not (kind is int or (kind is list and all(type(each) is int for each in value))):
             raise _wrong_type(value, "times")
         return as_times(value, rows)
+
+    def content(self, value: Any) -> NDArray[np.uint8]:
+        """Return the bytes that ``value`` describes."""
+        if type(value) is not dict:
+            raise BadMessage(
+                f"content must be {{dtype, shape}} of the next frame, not {short_repr(value)}",
+                field="content",
+            )
+        return self._read_array(value, U1, (1,), "content", "[bytes]")
 
     def check_all_read(self) -> None:
         """Raise ``BadMessage`` if the request has frames that no field describes."""

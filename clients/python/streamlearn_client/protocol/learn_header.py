@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgpack
 
-from streamlearn_client.protocol.messages import ARRAYS, VERSION, Frame, Id, Learn, Request
+from streamlearn_client.protocol.messages import ARRAYS, CONTENT, VERSION, Frame, Id, Learn, Request
 from streamlearn_client.protocol.wire import bytes_of
 
 __all__ = ["LearnHeader", "array_frames", "described"]
@@ -61,7 +61,7 @@ class LearnHeader:
 
 def described(request: Learn | Request) -> dict[str, dict[str, Any]]:
     """Return the dtype and the shape of each array of a request, by name."""
-    arrays = {name: getattr(request, name, None) for name in ARRAYS}
+    arrays = {name: getattr(request, name, None) for name in (*ARRAYS, CONTENT)}
     return {
         name: {"dtype": array.dtype.str, "shape": array.shape}
         for name, array in arrays.items()
@@ -71,5 +71,5 @@ def described(request: Learn | Request) -> dict[str, dict[str, Any]]:
 
 def array_frames(request: Learn | Request) -> list[Frame]:
     """Return the memory of each array of a request, in the order of the frames, without a copy."""
-    arrays = (getattr(request, name, None) for name in ARRAYS)
+    arrays = (getattr(request, name, None) for name in (*ARRAYS, CONTENT))
     return [bytes_of(array) for array in arrays if array is not None]

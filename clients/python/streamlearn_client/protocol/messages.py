@@ -58,7 +58,9 @@ AnsweredLevel: TypeAlias = Literal["received", "written", "durable"]
 ACK_LEVELS: Final[frozenset[str]] = frozenset(get_args(AckLevel))
 
 ARRAYS: Final = ("x", "y", "keys", "ids", "times")
-"""The request fields that are frames, in the order of the frames."""
+"""The fields of ``learn`` that are frames, in the order of the frames."""
+CONTENT: Final = "content"
+"""The field of ``upload`` that is a frame of bytes."""
 
 
 class Learn(NamedTuple):
@@ -152,6 +154,8 @@ class Request(NamedTuple):
         The names of the columns of ``x``.
     y : ndarray of float32, (n, targets), optional
         The targets of the samples of ``explain``.
+    content : ndarray of uint8, (bytes,), optional
+        A part of a file, of ``upload``.
     """
 
     op: str
@@ -163,6 +167,7 @@ class Request(NamedTuple):
     times: NDArray[np.int64] | None = None
     channels: tuple[str, ...] | None = None
     y: Samples | None = None
+    content: NDArray[np.uint8] | None = None
 
 
 class Reply(NamedTuple):
@@ -237,7 +242,20 @@ def _op(*required: str, **fields: type) -> Op:
 
 OPS: Final[Mapping[str, Op]] = {
     "hello": _op(cumulative_acks=bool),
-    "create": _op("model", "kind", model=str, kind=str, spec=dict),
+    "create": _op("model", "kind", model=str, kind=str, spec=dict, state=str, parameters=str, sha256=str),
+    "upload": _op(
+        "model",
+        "upload",
+        "bytes",
+        "content",
+        model=str,
+        upload=str,
+        bytes=int,
+        offset=int,
+        content=np.ndarray,
+    ),
+    "export": _op("model", model=str, export=str, offset=int),
+    "clone": _op("model", "into", model=str, into=str),
     "delete": _op("model", model=str),
     "models": _op(after=str),
     "describe": _op("model", model=str),

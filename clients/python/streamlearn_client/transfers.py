@@ -1,0 +1,130 @@
+"""The blocking client's operations that create, export and clone models."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from streamlearn_client.administration import Administration
+from streamlearn_client.files import ExportFile, Parameters, parameters_source, state_source
+
+__all__ = ["Transfers"]
+
+
+class Transfers(Administration):
+    """Models from parameters, files, networks and other models. Base class of `Client`."""
+
+    def create(
+        self,
+        name: str,
+        kind: str | None = None,
+        *,
+        from_file: str | os.PathLike[str] | None = None,
+        parameters: Parameters | None = None,
+        **spec: Any,
+    ) -> dict[str, Any]:
+        """Create a model: from parameters, from the file of a model, or from the parameters of a network.
+
+        Parameters
+        ----------
+        name : str
+            Name of the model: 1 to 64 letters, digits, ``_``, ``.`` or ``-``.
+        kind : str, optional
+            Kind of the model, for example ``"som"`` or ``"rnn"``. Only a file of a model needs no kind.
+        from_file : str or path, optional
+            A file of `export`, of ``save``, or of a daemon's checkpoint. The new model has the spec and the
+            state in it, bit for bit. It has no producers: numbered batches begin again.
+        parameters : str or path, or Mapping of str to array_like, optional
+            The start of a network (``rnn``, ``birnn``): the ``state_dict`` of a PyTorch ``nn.RNN``,
+            ``nn.GRU`` or ``nn.LSTM``, alone or with one linear read-out. A ``.safetensors`` file, or arrays
+            by name, which need the library safetensors. Size, cell and biases come from it.
+        **spec
+            Parameters of the model, as for `streamlearn.SOM` and the other models. Tuples, NumPy arrays and
+            ``Decay`` schedules are accepted.
+
+        Returns
+        -------
+        dict
+            The model's description, with its full ``spec``, ``lsn`` and ``durable_lsn``.
+
+        Raises
+        ------
+        BadSpec
+            If parameters are wrong. ``error.detail["errors"]`` lists all of them.
+        BadCheckpoint
+            If the file is damaged, or is not a model of this version.
+        BadShape, BadDtype, BadValue
+            If the parameters do not fit the network.
+        ModelExists
+            If a model of this name exists.
+        TooLarge
+            If the model or the parameters exceed a limit of the daemon.
+        """
+        source = None if from_file is None else state_source(from_file)
+        if parameters is not None:
+            if source is not None:
+                raise TypeError("create takes from_file or parameters, not both")
+            source = parameters_source(parameters)
+        return self._run(self._session.create(name, kind, spec, source))
+
+    def export(self, model: str, file: str | os.PathLike[str]) -> dict[str, Any]:
+        """Write a model to a file while it learns.
+
+        The file has the spec and the state after everything sent before, and no producers. `create` with
+        ``from_file`` makes a model of it, and ``streamlearn.load`` too. It arrives in parts; its digest is
+        checked, and the file appears when it is complete. Each part has the client's timeout.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        file : str or path
+            The file. An existing one is replaced.
+
+        Returns
+        -------
+        dict
+            ``model``, ``kind``, ``lsn`` and ``samples`` of the state, ``bytes`` and ``sha256`` of the file.
+
+        Raises
+        ------
+        UnknownModel
+            If no model has this name.
+        Busy
+            If the daemon has no memory for it now.
+        OSError
+            If the file cannot be written.
+        """
+        with ExportFile(file) as written:
+            facts = self._run(self._session.export(model, written))
+            written.commit()
+        return facts
+
+    def clone(self, model: str, new: str) -> dict[str, Any]:
+        """Create a second model with the spec and the state of a model, which learns on.
+
+        The state is that after everything sent before. From then on the two models are independent. The new
+        model has no producers: numbered batches begin again. The request is not repeated: if the connection
+        is lost before the answer, ``NoAnswer`` is raised, and `models` shows whether it happened.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        new : str
+            Name of the new model.
+
+        Returns
+        -------
+        dict
+            The description of the new model, with ``cloned_lsn``: the last record of ``model`` in its state;
+            and ``lsn`` and ``durable_lsn`` of the record that created it.
+
+        Raises
+        ------
+        ModelExists
+            If there is a model ``new``.
+        TooLarge, Busy
+            If the daemon has no memory for it.
+        """
+        return self._run(self._session.clone(model, new))
