@@ -134,6 +134,7 @@ class Queries:
         self._jobs: deque[_Job] = deque()  # long queries; the first one is running
         self._replica = _Replica(context.runtime)
         self._replica_bytes = 0  # of the worker's model
+        self._counted_bytes = 0  # of all queries, in the account
         self._account = context.budget.queries
         self._last_busy = 0.0
         self._give_up_at: float | None = None  # set by a shutdown
@@ -238,8 +239,11 @@ class Queries:
     def _count_memory(self) -> None:
         """Count the memory of all queued queries, of their copies, and of the worker's model."""
         copies = {job.copy for job in self._jobs}
-        self._account.used = self._replica_bytes
-        self._account.add(sum(job.query.bytes for job in self._jobs) + sum(copy.bytes for copy in copies))
+        size = self._replica_bytes + sum(job.query.bytes for job in self._jobs)
+        size += sum(copy.bytes for copy in copies)
+        self._account.release(self._counted_bytes)  # others use the account too
+        self._account.add(size)
+        self._counted_bytes = size
 
     def _start_next(self) -> None:
         job = self._jobs[0]
