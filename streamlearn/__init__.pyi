@@ -346,8 +346,8 @@ class BidirectionalRNN(_BidirectionalRNN):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            How improbable the sample and the last eight samples together are; NaN: no score. Only if
-            ``alarm`` is set; not from ``predict``.
+            −log of how improbable the sample is, or the last eight samples together if that is more;
+            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
         contribution : ndarray of float32, shape (n, dim)
             Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
             1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
@@ -432,8 +432,8 @@ class BidirectionalRNN(_BidirectionalRNN):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            How improbable the sample and the last eight samples together are; NaN: no score. Only if
-            ``alarm`` is set; not from ``predict``.
+            −log of how improbable the sample is, or the last eight samples together if that is more;
+            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -750,8 +750,8 @@ class Cognitron(_Cognitron):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            How improbable the sample and the last eight samples together are; NaN: no score. Only if
-            ``alarm`` is set; not from ``predict``.
+            −log of how improbable the sample is, or the last eight samples together if that is more;
+            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
         contribution : ndarray of float32, shape (n, dim)
             Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
             1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
@@ -1094,8 +1094,8 @@ class Competitive(_Competitive):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            How improbable the sample and the last eight samples together are; NaN: no score. Only if
-            ``alarm`` is set; not from ``predict``.
+            −log of how improbable the sample is, or the last eight samples together if that is more;
+            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
         contribution : ndarray of float32, shape (n, dim)
             Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
             1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
@@ -1409,8 +1409,8 @@ class Grossberg(_Grossberg):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            How improbable the sample and the last eight samples together are; NaN: no score. Only if
-            ``alarm`` is set; not from ``predict``.
+            −log of how improbable the sample is, or the last eight samples together if that is more;
+            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
         contribution : ndarray of float32, shape (n, dim)
             Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
             1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
@@ -1729,8 +1729,8 @@ class GrowingNeuralGas(_GrowingNeuralGas):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            How improbable the sample and the last eight samples together are; NaN: no score. Only if
-            ``alarm`` is set; not from ``predict``.
+            −log of how improbable the sample is, or the last eight samples together if that is more;
+            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
         contribution : ndarray of float32, shape (n, dim)
             Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
             1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
@@ -2012,8 +2012,8 @@ class HammingNet(_HammingNet):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            How improbable the sample and the last eight samples together are; NaN: no score. Only if
-            ``alarm`` is set; not from ``predict``.
+            −log of how improbable the sample is, or the last eight samples together if that is more;
+            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
         contribution : ndarray of float32, shape (n, dim)
             Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
             1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
@@ -2321,8 +2321,8 @@ class Malsburg(_Malsburg):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            How improbable the sample and the last eight samples together are; NaN: no score. Only if
-            ``alarm`` is set; not from ``predict``.
+            −log of how improbable the sample is, or the last eight samples together if that is more;
+            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
         contribution : ndarray of float32, shape (n, dim)
             Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
             1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
@@ -2730,8 +2730,8 @@ class RNN(_RNN):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            How improbable the sample and the last eight samples together are; NaN: no score. Only if
-            ``alarm`` is set; not from ``predict``.
+            −log of how improbable the sample is, or the last eight samples together if that is more;
+            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
         contribution : ndarray of float32, shape (n, dim)
             Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
             1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
@@ -2822,8 +2822,8 @@ class RNN(_RNN):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            How improbable the sample and the last eight samples together are; NaN: no score. Only if
-            ``alarm`` is set; not from ``predict``.
+            −log of how improbable the sample is, or the last eight samples together if that is more;
+            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -3205,8 +3205,8 @@ class SOM(_SOM):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            How improbable the sample and the last eight samples together are; NaN: no score. Only if
-            ``alarm`` is set; not from ``predict``.
+            −log of how improbable the sample is, or the last eight samples together if that is more;
+            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
         contribution : ndarray of float32, shape (n, dim)
             Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
             1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to

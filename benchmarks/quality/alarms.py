@@ -1,7 +1,7 @@
 """Alarms: how many are false on healthy streams, and which faults are found, how soon and how often.
 
 All streams are generated, so every fault is known. An alarm of a peer begins at a sample above its threshold,
-if there was none within the 200 samples before. Peers: the largest deviation from the mean of the last 500
+if there was none within the 200 samples before. Peers: the map's own score above 0.999; the largest deviation from the mean of the last 500
 samples, in standard deviations of them, above 3 or 6; river's HalfSpaceTrees with min–max scaling and its
 QuantileFilter.
 """
@@ -53,11 +53,38 @@ def on_off(random: np.random.Generator, n: int) -> Stream:
     return np.hstack([random.random((n, 2)) < 0.01, random.normal(size=(n, 2))]).astype(float)
 
 
+def heavy_tails(random: np.random.Generator, n: int) -> Stream:
+    """Student's t with three degrees of freedom in four channels."""
+    return random.standard_t(3, size=(n, 4))
+
+
+def slow(random: np.random.Generator, n: int) -> Stream:
+    """Four channels, each of which keeps 95 % of its last value."""
+    x = random.normal(size=(n, 4))
+    for row in range(1, n):
+        x[row] += 0.95 * x[row - 1]
+    return x
+
+
+def skewed(random: np.random.Generator, n: int) -> Stream:
+    """Log-normal values in three channels."""
+    return np.exp(random.normal(size=(n, 3)))
+
+
+def missing(random: np.random.Generator, n: int) -> Stream:
+    """White noise in four channels, 20 % of it missing."""
+    return np.where(random.random((n, 4)) < 0.2, np.nan, random.normal(size=(n, 4)))
+
+
 HEALTHY = {
     "white noise": noise,
     "eight clusters": clusters,
     "daily sine with noise": daily,
     "on/off, 1 % on": on_off,
+    "heavy tails": heavy_tails,
+    "autocorrelated": slow,
+    "log-normal": skewed,
+    "20 % missing": missing,
 }
 
 
@@ -105,6 +132,7 @@ def _grouped(high: NDArray[np.bool_]) -> list[int]:
 
 def _rolling(sigmas: float, window: int = 500) -> Detector:
     def detect(x: Stream) -> list[int]:
+        x = np.where(np.isnan(x), 0.0, x)  # the mean of every stream with missing values
         sums = np.cumsum(np.vstack([np.zeros((1, x.shape[1])), x]), axis=0)
         squares = np.cumsum(np.vstack([np.zeros((1, x.shape[1])), x * x]), axis=0)
         mean = (sums[window:-1] - sums[: -window - 1]) / window
@@ -115,6 +143,11 @@ def _rolling(sigmas: float, window: int = 500) -> Detector:
     return detect
 
 
+def _score(x: Stream) -> list[int]:
+    som = sl.SOM(dim=x.shape[1], grid=(6, 6), scale="standard", seed=1)
+    return _grouped(som.learn(x).score > 0.999)
+
+
 def _half_space_trees(x: Stream) -> list[int]:
     from river import anomaly, compose, preprocessing
 
@@ -122,7 +155,7 @@ def _half_space_trees(x: Stream) -> list[int]:
     detector = compose.Pipeline(preprocessing.MinMaxScaler(), anomaly.QuantileFilter(trees, q=0.999))
     high = np.zeros(len(x), np.bool_)
     for n, row in enumerate(x.tolist()):
-        sample = dict(enumerate(row))
+        sample = {d: value for d, value in enumerate(row) if value == value}
         score = detector.score_one(sample)
         high[n] = detector["QuantileFilter"].classify(score)
         detector.learn_one(sample)
@@ -134,11 +167,13 @@ OURS: dict[str, Detector] = {
     "competitive": _model(
         lambda dim: sl.Competitive(dim=dim, units=16, scale="standard", alarm=True, seed=1)
     ),
+    "rnn": _model(lambda dim: sl.RNN(dim=dim, scale="standard", alarm=True, seed=1)),
     "lstm": _model(
         lambda dim: sl.RNN(dim=dim, hidden=16, readout="adam", scale="standard", alarm=True, seed=1)
     ),
 }
 PEERS: dict[str, Detector] = {
+    "score > 0.999": _score,
     "rolling 3 σ": _rolling(3),
     "rolling 6 σ": _rolling(6),
     "river HalfSpaceTrees": _half_space_trees,
@@ -182,5 +217,6 @@ def _found(settings: Settings, make: Any, damage: Any, width: float) -> dict[str
 def claims(rows: Sequence[Row]) -> Sequence[Claim]:
     """Return what the table should show."""
     healthy = [row for row in rows if row.part.startswith("False")]
-    most = max((float(row.figures[name] or 0) for row in healthy for name in OURS), default=0.0)
-    return [Claim("at most 30 false alarms in 100,000 healthy samples", f"at most {most:g}", most <= 30)]
+    means = [np.mean([float(row.figures[name] or 0) for row in healthy]) for name in OURS if healthy]
+    most = max(means, default=0.0)
+    return [Claim("at most 2 false alarms in 100,000 healthy samples", f"at most {most:.1f} (mean)", most <= 2)]

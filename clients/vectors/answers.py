@@ -128,6 +128,7 @@ def events() -> Iterator[dict[str, Any]]:
     }
     alarm["contribution"] = {"dtype": "<f4", "shape": [1, 2], "values": [0.25, 0.75]}
     name = list(b"bearing".ljust(32, b"\0"))
+    alarm["expected"] = {"dtype": "<f4", "shape": [1, 2], "values": [1.5, -2.0]}
     alarm["name"] = {"dtype": "|u1", "shape": [1, 32], "values": name}
     alarm["seconds"] = {"dtype": "<f8", "shape": [1], "values": [0.0]}
     buffers = [np.array(each["values"], each["dtype"]).tobytes() for each in alarm.values()]

@@ -63,11 +63,17 @@ def _fields(event: Event, alarm: AlarmEvent) -> dict[str, Any]:
     return found | {
         "fault": alarm.fault,
         "contribution": [_finite(share) for share in alarm.contribution.tolist()],
+        "expected": [_finite(value) for value in alarm.expected.tolist()],
     }
 
 
 def _finite(value: float) -> float | None:
     return None if value != value else value
+
+
+def _expected(alarm: AlarmEvent, channel: int) -> str:
+    value = float(alarm.expected[channel])
+    return "" if value != value else f" (expected {value:.4g})"
 
 
 def _line(event: Event, alarm: AlarmEvent, channels: list[str] | None) -> str:
@@ -78,7 +84,7 @@ def _line(event: Event, alarm: AlarmEvent, channels: list[str] | None) -> str:
     key = "" if alarm.key is None else f" key {alarm.key}"
     shares = [(share, d) for d, share in enumerate(alarm.contribution.tolist()) if share > 0]
     names = [
-        f"{channels[d] if channels else f'channel {d}'} {share:.0%}"
+        f"{channels[d] if channels else f'channel {d}'} {share:.0%}{_expected(alarm, d)}"
         for share, d in sorted(shares, reverse=True)[:_SHOWN_CHANNELS]
     ]
     what = {

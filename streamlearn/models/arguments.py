@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -142,13 +143,16 @@ class Arguments:
             raise BadShape(f"this {self.kind} explains its samples, not targets: leave y out", expected=None)
         return None
 
-    @property
+    @cached_property
     def explains_learning(self) -> bool:
         """Whether ``learn`` returns the contributions of the channels: alarms need them."""
         return self.spec.alarm is not None and not self.explains_targets
 
     def _new_contribution(self, rows: int, columns: int) -> Float32:
-        """Return an array for the output ``contribution`` of a kernel, with no rows if nobody needs it."""
+        """Return an array for the output ``contribution`` of a kernel, with no rows if nobody needs it.
+
+        A kernel of a model with winners writes the expected values after the contributions: 2·``rows`` rows.
+        """
         return np.empty((rows if self.explains_learning else 0, columns), np.float32)
 
     def _read_keys(self, keys: Any, rows: int) -> Integers | None:

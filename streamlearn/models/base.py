@@ -101,7 +101,9 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
             keys = None if self.has_lookahead else getattr(self.spec, "keys", None)
             one_channel = self.dim == 1 and not self.has_lookahead and not self.needs_keys
             samples = self.state["samples"]
-            self._alarms = self._add(AlarmDetector(self.spec.alarm, self.dim, keys, samples, one_channel))
+            self._alarms = self._add(
+                AlarmDetector(self.spec.alarm, self.dim, keys, samples, one_channel, self._detector)
+            )
 
     def _add(self, component: Component) -> Component:
         """Add the arrays of a component to the state, with their ranges. Return the component."""
@@ -271,8 +273,8 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
         else:
             out = self._learn(batch)
             rows = self.samples - first
-        self._detect_alarms(batch, rows, out, first)
-        return rows, self._detect_drift(out, first)
+        self._judge(batch, rows, out, first)
+        return rows, out
 
     def _undo_rest(self, batch: Batch, rows: int) -> None:
         """Set the clock of the schedules to the end of the first ``rows`` samples, which were done."""

@@ -6,21 +6,26 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from streamlearn_client.outputs import NamedArrays
 
 from ..errors import BadValue
 from .batch import Batch, Float32, Targets
 from .stream.alarm import AlarmDetector
+from .stream.drift import DriftDetector
 from .stream.patterns import Feedback, Verdict, valid_name, valid_verdict
+
+_COUNTED = np.zeros(0, np.int64)  # the numbers of samples that count on from the first one
 
 
 class Judged:
     """A model with alarms, whose samples a person can judge."""
 
     kind: ClassVar[str]
+    spec: Any
     _alarms: AlarmDetector | None
+    _detector: DriftDetector | None
     has_lookahead: Any
     _lock: AbstractContextManager[Any]
 
@@ -32,18 +37,33 @@ class Judged:
         """Return the channels of the samples in ``inputs``."""
         raise AssertionError("every model knows its channels")
 
-    def _detect_alarms(self, batch: Batch | Targets, rows: int, out: NamedArrays, first: int) -> None:
-        """Add alarms to the outputs of ``rows`` rows of the batch. ``first``: number of the first one."""
+    def _judge(self, batch: Batch | Targets, rows: int, out: NamedArrays, first: int) -> None:
+        """Add drift and alarms to the outputs of ``rows`` rows of the batch.
+
+        ``first``: number of the first sample.
+        """
+        arrays = out.arrays
         if self._alarms is None:
+            if self._detector is not None:
+                values = arrays.get("distance", arrays.get("error"))
+                if values is not None:
+                    arrays["drift"] = self._detector.detect(values, arrays.get("sample", _COUNTED), first)
             return
-        numbers = out.arrays.get("sample")
-        if numbers is None:
-            numbers = np.arange(first, first + len(out))
-        x = self.channels_of(batch.x[:rows]) if isinstance(batch, Batch) else None
-        times = batch.times[:rows] if isinstance(batch, Batch) and batch.times is not None else None
+        expected = self._take_expected(arrays)
         keys = None if batch.keys is None else batch.keys[:rows]
-        late = isinstance(batch, Targets)
-        self._alarms.detect(out, x, numbers, keys, times, None if late else first, self.has_lookahead)
+        if isinstance(batch, Targets):
+            self._alarms.detect(out, None, expected, keys, None, None, self.has_lookahead)
+            return
+        x = self.channels_of(batch.x if rows == batch.rows else batch.x[:rows])
+        times = None if batch.times is None else batch.times[:rows]
+        self._alarms.detect(out, x, expected, keys, times, first, self.has_lookahead)
+
+    def _take_expected(self, arrays: dict[str, NDArray[Any]]) -> Float32 | None:
+        """Return what the model expected of the samples, in their units; None if it expects nothing of them.
+
+        The outputs of a model with winners have it as ``expected``, which is removed.
+        """
+        return arrays.pop("expected", None)
 
     def feedback(self, sample: ArrayLike, verdict: Verdict, name: str = "") -> None:
         """Judge a sample: its pattern is normal, or a fault with a name.

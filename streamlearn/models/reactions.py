@@ -1,14 +1,11 @@
-"""The drift detector of a model, and what the model does after an alarm."""
+"""What a model does after a drift alarm."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-
-from streamlearn_client.outputs import NamedArrays
 
 from .stream.drift import DriftDetector
 from .stream.schedules import Schedules
@@ -17,7 +14,7 @@ from .stream.watching import Watching
 
 
 class Reactions:
-    """Detects drift in the outputs of a model, and reacts as ``on_drift`` defines."""
+    """Reacts to drift as ``on_drift`` defines."""
 
     spec: Any
     state: dict[str, NDArray[Any]]
@@ -25,18 +22,6 @@ class Reactions:
     _detector: DriftDetector | None
     _score: ScoreReference
     _watching: Watching
-
-    def _detect_drift(self, out: NamedArrays, first: int) -> NamedArrays:
-        """Add ``drift`` to outputs with a distance or error. ``first``: number of the first sample."""
-        if self._detector is None:
-            return out
-        values = out.arrays.get("distance", out.arrays.get("error"))
-        if values is not None:
-            numbers = out.arrays.get("sample")
-            if numbers is None:
-                numbers = np.arange(first, first + len(out))
-            out.arrays["drift"] = self._detector.detect(values, numbers)
-        return out
 
     def _rows_to_reaction(self) -> int:
         """Return a number of rows of which only the last one can cause a reaction."""

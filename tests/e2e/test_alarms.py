@@ -13,7 +13,7 @@ from streamlearn_client import AlarmEvent, Client, Event
 from tests.e2e.daemon_process import SECONDS, DaemonProcess
 
 SPEC: dict[str, Any] = {
-    "dim": 3, "grid": [4, 4], "scale": "standard", "seed": 1, "alarm": {"above": 12},
+    "dim": 3, "grid": [4, 4], "scale": "standard", "seed": 1, "alarm": {"above": 9},
     "channels": ["a", "b", "c"],
 }  # fmt: skip
 FAULT = np.array([9.0, 0.0, -7.0], np.float32)

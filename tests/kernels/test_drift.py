@@ -14,12 +14,13 @@ from tests.naive.drift import Blocks
 
 
 @nb.njit(error_model="numpy")
-def run(values, kind, delta, threshold, both, page, window, buckets, sizes):
+def run(values, settings, page, window, buckets, sizes):
     """Return whether each value raises an alarm, ``(n,)``."""
-    detector = kernels.Detector(kind, delta, threshold, both, page, window, buckets, sizes)
+    none, alarms = np.zeros(0), np.zeros(3, np.int64)
+    detector = kernels.Detector(settings, none, none, page, window, buckets, sizes, alarms)
     found = np.zeros(values.size, np.bool_)
     for n in range(values.size):
-        if kind == kernels.PAGE_HINKLEY:
+        if settings[kernels.KIND] == kernels.PAGE_HINKLEY:
             found[n] = kernels.page_hinkley(detector, np.float64(values[n]))
         else:
             found[n] = kernels.adwin(detector, np.float64(values[n]))
@@ -30,15 +31,15 @@ def kernel_alarms(name: str, values: np.ndarray, delta: float, threshold: float,
     """Alarms of the kernel of Page–Hinkley or ADWIN on these values."""
     page = np.array([0.0, 0.0, 0.0, 0.0, np.inf, -np.inf])
     buckets, sizes = np.zeros((kernels.ROWS, kernels.MOST + 1, 2)), np.zeros(kernels.ROWS, np.int64)
-    kind = kernels.DETECTORS[name]
-    found = run(values, kind, delta, threshold, both, page, np.zeros(3), buckets, sizes)
+    settings = np.array([kernels.DETECTORS[name], delta, threshold, both, 0, 0, 0, 0], np.float64)
+    found = run(values, settings, page, np.zeros(3), buckets, sizes)
     return np.flatnonzero(found).tolist()
 
 
 def alarms_of(values: np.ndarray, **options) -> list[int]:
     rule = {"detector": "blocks", "delta": None, "threshold": None, "both": False, "block": 64, "rest": 64}
     detector = DriftDetector(Drift(**{**rule, **options}))
-    return np.flatnonzero(detector.detect(values, np.arange(len(values)))).tolist()
+    return np.flatnonzero(detector.detect(values, np.zeros(0, np.int64))).tolist()
 
 
 def scores(seed: int) -> np.ndarray:

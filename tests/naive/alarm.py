@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 LADDER = (0.5, 0.8, 0.95, 0.98)
-MOST = 14.0
+MOST = 30.0
 
 
 def surprise(probability: float) -> float:
@@ -16,16 +16,16 @@ def surprise(probability: float) -> float:
 
 @dataclass
 class Tail:
-    """The logarithms of values with a score above 0.98: their excess is exponential."""
+    """The logarithms of relative values with a score above 0.98: their excess is exponential."""
 
     count: int = 0
     mean: float = 0.0
     variance: float = 0.0
 
     def __call__(self, value: float, score: float, learned: bool) -> float:
-        if score <= 0.98 or value <= 0:
+        if score <= 0.98:
             return surprise(1 - score)
-        place, width = math.log(value), max(math.sqrt(self.variance), 1e-3)
+        place, width = math.log(value + 0.01), max(math.sqrt(self.variance), 1e-3)
         found = surprise(1 - score)
         if self.count >= 20:
             excess = 1 + (place - self.mean) / width
@@ -42,20 +42,36 @@ class Tail:
 
 
 @dataclass
-class Ladder:
-    """Tracked quantiles of the logarithm of a positive value, relative to its running mean."""
+class Level:
+    """The running mean of a value over 256 samples."""
 
     count: int = 0
     level: float = 0.0
+
+    def relative(self, value: float, first: float) -> float:
+        """The value as a multiple of the level; of the first level ``first`` before any sample."""
+        level = self.level if self.count else first
+        return value / level if level > 0 else (1.0 if value == 0 else 100.0)
+
+    def learn(self, value: float) -> None:
+        level = self.level if self.count else value
+        self.count += 1
+        step = (min(value, 4 * level) if level > 0 else value) - level
+        self.level = level + max(1 / 256, 1 / self.count) * step
+
+
+@dataclass
+class Ladder:
+    """Tracked quantiles of the logarithm of a positive relative value."""
+
+    count: int = 0
     centre: float = 0.0
     width: float = 0.0
     excesses: int = 0
     excess: float = 0.0
     rungs: list[float] = field(default_factory=lambda: [0.0] * 4)
 
-    def __call__(self, value: float, learned: bool) -> float:
-        level = self.level if self.count else value
-        relative = value / level if level > 0 else (1.0 if value == 0 else 100.0)
+    def __call__(self, relative: float, learned: bool) -> float:
         place = math.log(relative + 0.01)
         if not self.count:
             self.centre, self.rungs = place, [place] * 4
@@ -63,7 +79,6 @@ class Ladder:
         if learned:
             gain = max(1 / 4000, 1 / (self.count + 1))
             self.count += 1
-            self.level = level + gain * ((min(value, 4 * level) if level > 0 else value) - level)
             self.learn(place, gain)
         return found
 
@@ -102,7 +117,7 @@ class Hours:
     def __init__(self) -> None:
         self.means: dict[int, tuple[int, float]] = {}
         self.recent: deque[float] = deque(maxlen=8)
-        self.one, self.mean = Ladder(), Ladder()
+        self.one, self.mean, self.level = Ladder(), Ladder(), Level()
 
     def __call__(self, value: float, time: int, learned: bool = True) -> float:
         hour = time // 3_600_000_000_000 % 24
@@ -110,30 +125,68 @@ class Hours:
         found = 0.0
         if count:
             self.recent.append(value - mean)
-            found = self.one(abs(value - mean), learned)
-            found += self.mean(abs(sum(self.recent) / len(self.recent)), learned)
+            size, smooth = abs(value - mean), abs(sum(self.recent) / len(self.recent))
+            one = self.one(self.level.relative(size, size), learned)
+            found = max(one, self.mean(self.level.relative(smooth, size), learned))
+            if learned:
+                self.level.learn(size)
         if learned:
             self.means[hour] = count + 1, mean + max(0.02, 1 / (count + 1)) * (value - mean)
         return found
 
 
+class Threshold:
+    """The evidence that ``rate`` of the 500 peaks of 100,000 samples exceed."""
+
+    def __init__(self, rate: float) -> None:
+        self.factor = math.log(100 / rate)
+        self.quantile, self.excess, self.peaks = 6.9, 0.75, 20
+        self.blocks: int = 0
+        self.block: list[float] = []
+        self.was_high = False
+
+    @property
+    def above(self) -> float:
+        return self.quantile + self.excess * self.factor
+
+    def learn(self, evidence: float, above: float) -> None:
+        self.block.append(evidence)
+        if len(self.block) < 200:
+            return
+        peak, self.block = max(0.0, *self.block), []
+        was_high, self.was_high = self.was_high, peak > above
+        if was_high and peak > above:
+            return
+        self.blocks += 1
+        step = max(0.05, 2 / (self.blocks + 10)) * self.excess
+        if peak > self.quantile:
+            self.peaks += 1
+            excess = min(peak - self.quantile, 3 * self.excess) / (1 - math.exp(-3))
+            self.excess += max(0.02, 1 / self.peaks) * (excess - self.excess)
+            self.quantile += 0.8 * step
+        else:
+            self.quantile -= 0.2 * step
+
+
 class Alarm:
-    """The alarms of one stream. ``pooled`` may hold the tail and the ladder that several streams share."""
+    """The alarms of one stream. ``pooled`` may hold what several streams share."""
 
     def __init__(
         self,
-        above: float = 13.0,
+        above: float | None = None,
         times: tuple[int, int] = (1, 1),
-        clear: float = 5.0,
+        clear: float = 4.0,
         quiet: int = 200,
         after: int = 500,
-        pooled: tuple[Tail, Ladder] | None = None,
+        false_alarms: float = 1.0,
+        pooled: tuple[Tail, Ladder, Level] | None = None,
     ) -> None:
         self.above, self.times, self.clear, self.quiet, self.after = above, times, clear, quiet, after
-        self.tail, self.ladder = pooled or (Tail(), Ladder())
+        self.tail, self.ladder, self.level = pooled or (Tail(), Ladder(), Level())
+        self.threshold = Threshold(false_alarms)
         self.recent: deque[float] = deque(maxlen=8)
         self.high: deque[bool] = deque(maxlen=times[1])
-        self.evidence = math.nan
+        self.evidence = self.limit = math.nan
         self.since_high = math.inf  # samples since high evidence
         self.largest = 0.0  # evidence of the fault that is not over
         self.alarm: dict[str, float] | None = None
@@ -150,10 +203,17 @@ class Alarm:
             self.evidence = math.nan
             return ("on" if self.alarm else "none"), None
         self.recent.append(value)
-        own = self.tail(value, score, learned)
-        of_model = own + self.ladder(sum(self.recent) / len(self.recent), learned)
-        self.evidence = e = max(of_model, other)
-        high = e > self.above and self.ladder.count > self.after
+        own = self.tail(self.level.relative(value, value), score, learned)
+        mean = sum(self.recent) / len(self.recent)
+        smooth = self.ladder(self.level.relative(mean, value), learned)
+        if learned:
+            self.level.learn(value)
+        self.evidence = e = max(own, smooth, other)
+        settled = self.ladder.count > self.after
+        self.limit = max(self.threshold.above, self.clear) if self.above is None else self.above
+        high = settled and e > self.limit
+        if settled and learned:
+            self.threshold.learn(e, self.limit)
         self.high.append(high)
         self.since_high += 1
         if self.since_high > self.quiet:

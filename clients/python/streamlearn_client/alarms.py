@@ -43,6 +43,8 @@ class AlarmEvent:
     contribution : ndarray of float32, (dim,)
         Share of each channel in the deviation, summed over the alarm, 1 in total. NaN if it is unknown.
         ``stuck``: equal shares of the channels that are stuck.
+    expected : ndarray of float32, (dim,)
+        What the model expected of the sample ``peak``, in the stream's own units. NaN if it is unknown.
     fault : str
         Name of the fault, if a person called such a sample a fault by feedback; empty otherwise.
     seconds : float
@@ -64,6 +66,7 @@ class AlarmEvent:
     evidence: float
     channel: int
     contribution: NDArray[np.float32] = field(repr=False, compare=False)
+    expected: NDArray[np.float32] = field(repr=False, compare=False)
     fault: str = ""
     seconds: float = 0.0
     key: int | None = None
@@ -87,6 +90,7 @@ _DTYPES: Final = {
     "evidence": "<f4",
     "channel": "<i4",
     "contribution": "<f4",
+    "expected": "<f4",
     "name": "|u1",
     "seconds": "<f8",
 }
@@ -122,6 +126,7 @@ def alarm_arrays(events: Sequence[AlarmEvent]) -> dict[str, NDArray[Any]]:
     arrays["name"] = np.frombuffer(names, np.uint8).reshape(-1, NAME_BYTES)
     arrays["seconds"] = np.array([each.seconds for each in events], np.float64)
     arrays["contribution"] = np.array([each.contribution for each in events], np.float32)
+    arrays["expected"] = np.array([each.expected for each in events], np.float32)
     return arrays
 
 
@@ -135,7 +140,11 @@ def check_alarms(arrays: Mapping[str, NDArray[Any]]) -> None:
     """
     for name, dtype in _DTYPES.items():
         array = arrays.get(name)
-        if array is None or array.dtype.str != dtype or array.ndim != 1 + (name in ("name", "contribution")):
+        if (
+            array is None
+            or array.dtype.str != dtype
+            or array.ndim != 1 + (name in ("name", "contribution", "expected"))
+        ):
             found = "missing" if array is None else f"{array.dtype.str} {array.shape}"
             raise ValueError(f"the array {name!r} of an alarm is {found}; it must have dtype {dtype}")
     causes = arrays["cause"]
@@ -165,6 +174,7 @@ def read_alarms(arrays: Mapping[str, NDArray[Any]]) -> list[AlarmEvent]:
             evidence=float(arrays["evidence"][k]),
             channel=int(arrays["channel"][k]),
             contribution=arrays["contribution"][k],
+            expected=arrays["expected"][k],
             fault=arrays["name"][k].tobytes().rstrip(b"\0").decode(errors="replace"),
             seconds=float(arrays["seconds"][k]),
             **{name: int(arrays[name][k]) for name in ("key", "id", "time") if name in arrays},

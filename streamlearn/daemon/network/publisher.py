@@ -72,7 +72,7 @@ class Publisher:
         """Publish and log that a stream became silent, or is no longer. `time` is in ns since 1970."""
         event = "no samples for longer than usual" if silence.begins else "samples arrive again"
         log.info(event, model=silence.model, key=silence.key, seconds=round(silence.seconds, 1))
-        samples = hosted.model.samples
+        samples, unknown = hosted.model.samples, np.full(hosted.model.dim, np.nan, np.float32)
         alarm = AlarmEvent(
             state="begin" if silence.begins else "end",
             cause="silent",
@@ -84,7 +84,8 @@ class Publisher:
             score=math.nan,
             evidence=math.nan,
             channel=-1,
-            contribution=np.full(hosted.model.dim, np.nan, np.float32),
+            contribution=unknown,
+            expected=unknown,
             seconds=silence.seconds,
         )
         arrays = alarm_arrays([alarm])

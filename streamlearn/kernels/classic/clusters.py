@@ -48,14 +48,18 @@ def _weight_sum(x, n, weights, layers, unit):
 
 
 @device
-def write_contribution(x, n, threshold, weights, layers, clusters, winner, contribution):
-    """Write the share of each line of sample ``n`` to ``contribution`` ``(dim,)``; NaN without winners."""
+def write_explanation(x, n, threshold, weights, layers, clusters, winner, expected, contribution):
+    """Write what the first layer's winners expect of sample ``n``, and the share of each line.
+
+    ``expected``, ``contribution``: ``(dim,)``; NaN without winners.
+    """
     if winner[n, 0] < 0:
+        fill_unknown(expected)
         fill_unknown(contribution)
         return
     active = _active_lines(x, n, threshold)
     for d in range(x.shape[1]):
-        contribution[d] = 0
+        expected[d] = contribution[d] = 0
     for c in range(layers[0, CLUSTERS]):
         unit = clusters[c, START] + winner[n, c]
         weight_sum = _weight_sum(x, n, weights, layers, unit)
@@ -63,6 +67,7 @@ def write_contribution(x, n, threshold, weights, layers, clusters, winner, contr
             goal = 1.0 / active if np.float64(x[n, d]) > threshold else 0.0
             share = _weight(weights, layers, unit, d) / weight_sum if weight_sum > 0.0 else 0.0
             contribution[d] += size_of(goal - share if x[n, d] == x[n, d] else np.nan)
+            expected[d] += np.float32(min(1.0, active * share) / layers[0, CLUSTERS])
     to_shares(contribution, False)
 
 
@@ -80,14 +85,5 @@ def explain(
 ):
     """Write what the first layer's winners expect, and the share of each line. Does not change the net."""
     for n in range(x.shape[0]):
-        write_contribution(x, n, threshold, weights, layers, clusters, winner, row_of(contribution, n))
-        active = _active_lines(x, n, threshold)
-        for d in range(x.shape[1]):
-            expected[n, d] = 0 if winner[n, 0] >= 0 else np.nan
-        for c in range(layers[0, CLUSTERS] if winner[n, 0] >= 0 else 0):
-            unit = clusters[c, START] + winner[n, c]
-            weight_sum = _weight_sum(x, n, weights, layers, unit)
-            for d in range(x.shape[1]):
-                weight = _weight(weights, layers, unit, d)
-                probability = min(1.0, active * weight / weight_sum) if weight_sum > 0.0 else 0.0
-                expected[n, d] += np.float32(probability / layers[0, CLUSTERS])
+        rows = row_of(expected, n), row_of(contribution, n)
+        write_explanation(x, n, threshold, weights, layers, clusters, winner, *rows)

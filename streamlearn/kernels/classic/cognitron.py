@@ -292,7 +292,7 @@ def learn(
     score,  # (n,)
     present,  # (n,): number of values present
     watched,  # (n,)
-    contribution,  # (n, dim); (0, dim) if nobody needs it
+    contribution,  # (2n, dim): contributions, then expected values; (0, dim) if nobody needs it
 ):
     """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned.
 
@@ -307,8 +307,8 @@ def learn(
     for n in range(x.shape[0]):
         _write_outputs(x, n, net, buffers, input_index, cell_index, histogram, outputs)
         if contribution.shape[0] > 0:
-            shares = row_of(contribution, n)
-            _write_explanation(x, n, net, buffers, input_index, winner[n], buffers.inputs, shares)
+            shares, expected = row_of(contribution, n), row_of(contribution, x.shape[0] + n)
+            _write_explanation(x, n, net, buffers, input_index, winner[n], expected, shares)
         learned = gates.admits(gate, score[n])
         watched[n] = not learned
         if present[n] > 0:

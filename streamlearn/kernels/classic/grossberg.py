@@ -48,7 +48,7 @@ from .clusters import (
     LINES,
     START,
     STOP,
-    write_contribution,
+    write_explanation,
 )
 
 # Live quality, float64 (2,): exponentially weighted count, Σ distance
@@ -99,7 +99,7 @@ class Outputs(NamedTuple):
     distance: Any  # (n,)
     score: Any  # (n,)
     present: Any  # (n,)
-    contribution: Any  # (n, dim); (0, dim) if nobody needs it
+    contribution: Any  # (2n, dim): contributions, then expected values; (0, dim) if nobody needs it
 
 
 @allocating_device
@@ -274,8 +274,10 @@ def _respond(x, n, net, score, learning, rates, buffers, outputs):
     count, present[n] = _read_lines(x, n, net.threshold, active, share)
     missing = present[n] < x.shape[1]
     misfits = zero()
+    rows = x.shape[0]  # of outputs.contribution, before the expected values
     if outputs.contribution.shape[0] > 0:
         fill_unknown(row_of(outputs.contribution, n))
+        fill_unknown(row_of(outputs.contribution, rows + n))
     for k in range(layers.shape[0]):
         first_block, last_block = layers[k, FIRST_BLOCK], layers[k, FIRST_BLOCK] + layers[k, BLOCKS]
         first, last = layers[k, FIRST_CLUSTER], layers[k, FIRST_CLUSTER] + layers[k, CLUSTERS]
@@ -297,8 +299,8 @@ def _respond(x, n, net, score, learning, rates, buffers, outputs):
             if learning:
                 net.wins[g // WIDTH, g % WIDTH] += 1
         if k == 0 and outputs.contribution.shape[0] > 0:
-            shares = row_of(outputs.contribution, n)
-            write_contribution(x, n, net.threshold, weights, layers, clusters, winner, shares)
+            shares, expected = row_of(outputs.contribution, n), row_of(outputs.contribution, rows + n)
+            write_explanation(x, n, net.threshold, weights, layers, clusters, winner, expected, shares)
         some_missing = missing and k == 0
         for b in range(first_block, last_block):
             row = base + b * lines
@@ -395,7 +397,7 @@ def learn(
     score,  # (n,)
     present,  # (n,): number of lines present
     watched,  # (n,)
-    contribution,  # (n, dim); (0, dim) if nobody needs it
+    contribution,  # (2n, dim): contributions, then expected values; (0, dim) if nobody needs it
 ):
     """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned.
 

@@ -194,10 +194,16 @@ def _respond(x, n, net, score, buffers, outputs):
 
 
 @device
-def _write_contribution(buffers, count, weights, unit, contribution):
-    """Write the share of each line in the distance: ½(1 − w_i x_i) over the sum; NaN without a winner."""
+def _write_explanation(buffers, count, weights, unit, expected, contribution):
+    """Write the winner's pattern, and the share of each line in the distance: ½(1 − w_i x_i) over the sum.
+
+    NaN without a winner.
+    """
+    fill_unknown(expected)
     fill_unknown(contribution)
     if unit >= 0:
+        for d in range(expected.size):
+            expected[d] = weights[unit // WIDTH, d, unit % WIDTH]
         for k in range(count):
             d = buffers.present_lines[k]
             agreement = np.float64(weights[unit // WIDTH, d, unit % WIDTH]) * np.float64(buffers.signs[d])
@@ -284,7 +290,7 @@ def learn(
     tie,  # (n,)
     capped,  # (n,)
     watched,  # (n,)
-    contribution,  # (n, dim); (0, dim) if nobody needs it
+    contribution,  # (2n, dim): contributions, then expected values; (0, dim) if nobody needs it
 ):
     """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned.
 
@@ -299,7 +305,8 @@ def learn(
     for n in range(x.shape[0]):
         _respond(x, n, net, histogram, buffers, outputs)
         if contribution.shape[0] > 0:
-            _write_contribution(buffers, present[n], weights, np.int64(winner[n]), row_of(contribution, n))
+            shares, expected = row_of(contribution, n), row_of(contribution, x.shape[0] + n)
+            _write_explanation(buffers, present[n], weights, np.int64(winner[n]), expected, shares)
         learned = gates.admits(gate, score[n])
         watched[n] = not learned
         if winner[n] >= 0:
@@ -335,6 +342,4 @@ def explain(
     buffers = _allocate_buffers(Net(weights, pad, threshold, _0, 0))
     for n in range(x.shape[0]):
         count, unit = _read_lines(x, n, threshold, buffers.signs, buffers.present_lines), np.int64(winner[n])
-        _write_contribution(buffers, count, weights, unit, row_of(contribution, n))
-        for d in range(x.shape[1]):
-            expected[n, d] = weights[unit // WIDTH, d, unit % WIDTH] if unit >= 0 else _NAN
+        _write_explanation(buffers, count, weights, unit, row_of(expected, n), row_of(contribution, n))

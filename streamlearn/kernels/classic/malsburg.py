@@ -158,14 +158,20 @@ def _lengths(x, n, afferents, place):
 
 
 @device
-def _write_contribution(x, n, afferents, place, contribution):
-    """Write the share of each line in 2·(1 − cos) = Σ (A_i/‖A‖ − s_i/‖s‖)²; NaN without a winner."""
+def _write_explanation(x, n, afferents, place, expected, contribution):
+    """Write the winner's afferents with the length of the sample, and the share of each line.
+
+    The shares are those in 2·(1 − cos) = Σ (A_i/‖A‖ − s_i/‖s‖)². NaN without a winner.
+    """
     if place < 0:
+        fill_unknown(expected)
         fill_unknown(contribution)
         return
     length_a, length_s = _lengths(x, n, afferents, place)
+    factor = length_a / length_s if length_s > 0.0 else 0.0
     for i in range(x.shape[1]):
         s = np.float64(afferents[place // WIDTH, i, place % WIDTH])
+        expected[i] = np.float32(factor * s)
         contribution[i] = size_of(np.float64(x[n, i]) * length_s - s * length_a)
     to_shares(contribution, True)
 
@@ -300,7 +306,7 @@ def learn(
     score,  # (n,)
     present,  # (n,): number of values present
     watched,  # (n,)
-    contribution,  # (n, dim); (0, dim) if nobody needs it
+    contribution,  # (2n, dim): contributions, then expected values; (0, dim) if nobody needs it
 ):
     """Learn ``x`` in order. Writes the outputs for each sample as they are before it is learned.
 
@@ -318,7 +324,8 @@ def learn(
         _write_outputs(x, n, afferents, margin, cell_index, buffers.e_output, histogram, outputs)
         if contribution.shape[0] > 0:
             place = cell_index[winner[n]] - margin if winner[n] >= 0 else -1
-            _write_contribution(x, n, afferents, place, row_of(contribution, n))
+            shares, expected = row_of(contribution, n), row_of(contribution, x.shape[0] + n)
+            _write_explanation(x, n, afferents, place, expected, shares)
         learned = gates.admits(gate, score[n])
         watched[n] = not learned
         if winner[n] >= 0 and learned:
@@ -352,9 +359,4 @@ def explain(
     """
     for n in range(x.shape[0]):
         place = cell_index[winner[n]] - margin if winner[n] >= 0 else -1
-        _write_contribution(x, n, afferents, place, row_of(contribution, n))
-        length_a, length_s = _lengths(x, n, afferents, max(place, 0))
-        factor = length_a / length_s if length_s > 0.0 else 0.0
-        for i in range(x.shape[1]):
-            s = factor * np.float64(afferents[max(place, 0) // WIDTH, i, max(place, 0) % WIDTH])
-            expected[n, i] = np.float32(s if place >= 0 else np.nan)
+        _write_explanation(x, n, afferents, place, row_of(expected, n), row_of(contribution, n))

@@ -45,7 +45,7 @@ def _factor(x, units, winner):
 
 
 @device
-def write_contribution(x, units, winner, contribution):
+def _write_contribution(x, units, winner, contribution):
     """Write the share of each channel of the scaled sample ``x`` ``(dim,)``; NaN without a winner."""
     if winner < 0:
         fill_unknown(contribution)
@@ -65,6 +65,13 @@ def _write_expected(x, units, winner, scale, expected):
     factor = _factor(x, units, winner)
     for d in range(x.size):
         expected[d] = scaling.restore(scale, d, np.float32(factor * _weight(units, winner, d)))
+
+
+@device
+def write_explanation(x, units, winner, scale, expected, contribution):
+    """Write what the winner of the scaled sample ``x`` expects, and the share of each channel."""
+    _write_contribution(x, units, winner, contribution)
+    _write_expected(x, units, winner, scale, expected)
 
 
 @kernel("void(f4[:,::1], i4[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f4[:,::1], f4[:,::1])")
@@ -88,5 +95,5 @@ def explain(
     scaled = np.empty(x.shape[1], np.float32)
     for n in range(x.shape[0]):
         scaling.transform(scale, x, n, scaled)
-        _write_expected(scaled, units, np.int64(winner[n]), scale, row_of(expected, n))
-        write_contribution(scaled, units, np.int64(winner[n]), row_of(contribution, n))
+        shares = row_of(contribution, n)
+        write_explanation(scaled, units, np.int64(winner[n]), scale, row_of(expected, n), shares)

@@ -290,7 +290,7 @@ def learn(
     score,  # (n,)
     present,  # (n,)
     watched,  # (n,)
-    contribution,  # (n, dim); (0, dim) if nobody needs it
+    contribution,  # (2n, dim): contributions, then expected values; (0, dim) if nobody needs it
 ):
     """Learn the samples in order. Write the outputs of each sample before it is learned.
 

@@ -21,7 +21,7 @@ from ..stream import score as scores
 from ..stream.interrupt import requested
 from ..stream.scaling import Scaling
 from ..stream.score import Score
-from .explanation import write_contribution
+from .explanation import write_explanation
 from .winner import EUCLIDEAN, Units, as_distance, nearest_two, nearest_two_of_both, present_channels
 
 # Live quality, float64 (2,) or longer: exponentially weighted count and Σ distance
@@ -54,7 +54,7 @@ class Learning(NamedTuple):
     gate: Any  # (5,): see stream/gate.py
     interrupt: Any  # (1,): see stream/interrupt.py
     watched: Any  # (n,)
-    contribution: Any  # (n, dim); (0, dim) if nobody needs it
+    contribution: Any  # (2n, dim): contributions, then expected values; (0, dim) if nobody needs it
 
 
 class Stream(NamedTuple):
@@ -178,7 +178,8 @@ def learn(stream, progress, learning, search, adapt, learner):
         winner, nearest, second = search(stream, sample, learner)
         winner = _write_outputs(stream, sample, winner, nearest)
         if learning.contribution.shape[0] > 0:
-            write_contribution(sample.x, stream.units, winner, row_of(learning.contribution, n))
+            shares, expected = row_of(learning.contribution, n), row_of(learning.contribution, rows + n)
+            write_explanation(sample.x, stream.units, winner, stream.scale, expected, shares)
         distance = outputs.distance[n]
         scored = n - 1 if early else n
         if scored >= 0:

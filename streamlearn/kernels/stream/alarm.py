@@ -6,9 +6,12 @@ was below ``clear`` for ``window`` samples, at least eight. High evidence within
 high evidence belongs to the same fault: it begins no new alarm, unless it exceeds the largest of them by 1. A
 sample without a score changes nothing.
 
+``threshold.py`` calibrates ``above`` if it is not given.
+
 State, a row per key (one row without keys): ``recent`` float32 ``(slots, 8)``, the last distances or errors.
 ``numbers`` int64 ``(slots, 11)``: ON … KEPT. ``levels`` float64 ``(slots, 3)``: EVIDENCE, SCORE, HELD.
-``shares`` float64 ``(slots, channels)``: summed contributions of the alarm.
+``shares`` float64 ``(slots, channels)``: summed contributions of the alarm. ``expected`` float32
+``(slots, channels)``: what the model expected of its peak.
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compiler import device, kernel
+from ..compiler import device
 from ..simd.views import row_of
 from . import evidence as evidences
-from . import patterns, stuck
+from . import patterns, stuck, threshold
 
 NONE, BEGIN, DURING, END = 0, 1, 2, 3  # outputs
 SCORE_ALARM, STUCK_ALARM = 0, 1  # causes
@@ -46,7 +49,7 @@ SMOOTHED = evidences.SMOOTHED
 _STRONGER = 1.0  # evidence by which a sample must exceed HELD to begin another alarm
 _LARGEST_VALUE = np.float32(1e38)
 
-# Columns of events: numbers and levels. The channels' shares are next to the levels.
+# Columns of events: numbers and levels. Next to the levels are the channels' shares, then what was expected.
 E_CODE, E_CAUSE, E_ROW, E_SAMPLE, E_FIRST, E_LAST, E_PEAK, E_SAMPLES, E_CHANNEL, E_PATTERN = range(10)
 E_NUMBERS = 10
 E_SCORE, E_EVIDENCE, E_SHARES = range(3)
@@ -56,24 +59,28 @@ EVENTS_PER_ROW = 3
 class Settings(NamedTuple):
     """When an alarm begins and ends."""
 
-    above: Any
+    above: Any  # 0: the calibrated threshold
     clear: Any
     count: Any
     window: Any
     quiet: Any
     after: Any  # samples before the first alarm
+    factor: Any  # of the calibrated threshold, see threshold.py
 
 
 class Alarms(NamedTuple):
     """The state, see above."""
 
     settings: Settings
-    reference: Any  # of the model, see evidence.py
+    references: Any  # of the model, see evidence.py
+    reference: Any  # OF_MODEL of them
     recent: Any
     numbers: Any
     levels: Any
     shares: Any
+    expected: Any
     runs: Any
+    threshold: Any  # of the model, see threshold.py
     known: Any  # patterns.Known
 
 
@@ -85,19 +92,41 @@ class Sample(NamedTuple):
     score: Any
     evidence: Any
     pattern: Any  # number of the fault's pattern; −1: none
+    learning: Any  # whether it is learned
     x: Any  # (rows, dim)
-    contribution: Any
+    contribution: Any  # (rows, channels); (0, channels) if there is none
+    expected: Any  # likewise
+
+
+class Samples(NamedTuple):
+    """The samples of a call, with their outputs."""
+
+    x: Any  # (rows, dim)
+    values: Any  # (n,): distances or errors
+    scores: Any  # (n,)
+    contribution: Any  # (n, channels); (0, channels) if there is none
+    expected: Any  # likewise
+    times: Any  # (n,); (0,): unknown
+    compares: Any  # whether there are patterns
+
+
+class Outputs(NamedTuple):
+    """The outputs of a call, ``(n,)`` each."""
+
+    alarm: Any
+    evidence: Any
+    fault: Any
 
 
 class Events(NamedTuple):
     """The alarms that began or ended, in order."""
 
     numbers: Any  # (most, E_NUMBERS)
-    levels: Any  # (most, E_SHARES + channels)
+    levels: Any  # (most, E_SHARES + 2·channels)
 
 
 @device
-def _reset(alarms, slot):
+def reset(alarms, slot):
     """A new key begins."""
     numbers, levels = alarms.numbers, alarms.levels
     for i in range(NUMBERS):
@@ -108,6 +137,7 @@ def _reset(alarms, slot):
         alarms.recent[slot, i] = np.float32(0)
     for d in range(alarms.shares.shape[1]):
         alarms.shares[slot, d] = 0.0
+        alarms.expected[slot, d] = np.float32(0)
     for d in range(alarms.runs.shape[1]):
         for i in range(stuck.COLUMNS):
             alarms.runs[slot, d, i] = 0.0
@@ -115,17 +145,23 @@ def _reset(alarms, slot):
 
 @device
 def _evidence(alarms, slot, value, score, learning):
-    """The evidence of a sample: the surprise of the sample, and of the mean of the last eight."""
-    recent, numbers = row_of(alarms.recent, slot), alarms.numbers
-    recent[numbers[slot, VALUES] % SMOOTHED] = min(value, _LARGEST_VALUE)
+    """The evidence of a sample: the surprise of the sample, or of the mean of the last eight."""
+    recent, numbers, reference = row_of(alarms.recent, slot), alarms.numbers, alarms.reference
+    value = min(value, _LARGEST_VALUE)
+    recent[numbers[slot, VALUES] % SMOOTHED] = value
     numbers[slot, VALUES] += 1
     count = min(numbers[slot, VALUES], SMOOTHED)
     total = 0.0
     for i in range(count):
         total += np.float64(recent[i])
-    own = evidences.surprise_of_sample(alarms.reference, value, score, learning)
     mean = total * (1.0 / SMOOTHED) if count == SMOOTHED else total / count
-    return own + evidences.surprise_of_mean(alarms.reference, mean, learning)
+    size = np.float64(value)
+    level = evidences.level_of(reference, size)
+    own = evidences.surprise_of_sample(reference, evidences.relative(size, level), score, learning)
+    smooth = evidences.surprise_of_mean(reference, evidences.relative(mean, level), learning)
+    if learning:
+        evidences.follow_level(reference, level, size)
+    return max(own, smooth)
 
 
 @device
@@ -148,6 +184,10 @@ def _add_to_alarm(alarms, slot, sample):
         levels[slot, EVIDENCE] = sample.evidence
         numbers[slot, PEAK] = sample.number
         patterns.keep(alarms.known, numbers[slot, KEPT] + 1, sample.x, sample.n, sample.number)
+        if sample.expected.shape[0] > 0:
+            for d in range(shares.shape[1]):
+                value = sample.expected[sample.n, d]
+                alarms.expected[slot, d] = value if value == value else np.float32(np.nan)  # one bit pattern
     levels[slot, SCORE] = max(levels[slot, SCORE], sample.score)
     if sample.contribution.shape[0] > 0:
         for d in range(shares.shape[1]):
@@ -166,6 +206,7 @@ def _begin(alarms, slot, sample):
     levels[slot, EVIDENCE] = levels[slot, SCORE] = -1.0
     for d in range(alarms.shares.shape[1]):
         alarms.shares[slot, d] = 0.0
+        alarms.expected[slot, d] = np.float32(np.nan)
     _add_to_alarm(alarms, slot, sample)
 
 
@@ -178,12 +219,23 @@ def _is_new(alarms, slot, sample, held):
 
 
 @device
+def _above(alarms):
+    """The evidence above which a sample counts for an alarm."""
+    settings = alarms.settings
+    if settings.above > 0.0:
+        return settings.above
+    return max(threshold.exceeded_at(alarms.threshold, settings.factor), settings.clear)
+
+
+@device
 def _advance(alarms, slot, sample):
     """Advance the alarm of a stream by a sample with a score. Return its code."""
     settings, numbers, levels = alarms.settings, alarms.numbers, alarms.levels
     settled = alarms.reference[evidences.SAMPLES] > settings.after
-    known = sample.pattern >= 0
-    high = known or (sample.evidence > settings.above and settled)
+    known, above = sample.pattern >= 0, _above(alarms)
+    high = known or (sample.evidence > above and settled)
+    if settled and sample.learning:
+        threshold.observe(alarms.threshold, sample.evidence, above)
     mask = ((numbers[slot, HIGH] << 1) | (1 if high else 0)) & ((1 << settings.window) - 1)
     numbers[slot, HIGH] = mask
     if numbers[slot, QUIET] > 0:
@@ -230,6 +282,7 @@ def _report(alarms, slot, code, n, sample, events, k):
     for d in range(shares.shape[1]):
         share = shares[slot, d] / total if total > 0.0 else np.nan
         events.levels[k, E_SHARES + d] = np.float32(share)
+        events.levels[k, E_SHARES + shares.shape[1] + d] = alarms.expected[slot, d]
         if share > most:
             channel, most = d, share
     event[E_CHANNEL] = channel
@@ -263,7 +316,8 @@ def _watch_runs(alarms, slot, x, n, sample, learning, events, k):
             event[E_PATTERN] = -1
             event[E_SAMPLES], event[E_LAST] = length, sample if change == stuck.BEGINS else sample - 1
             for i in range(levels.size):
-                levels[i] = np.float32(0) if i >= E_SHARES else np.float32(np.nan)
+                is_share = E_SHARES <= i < E_SHARES + x.shape[1]
+                levels[i] = np.float32(0) if is_share else np.float32(np.nan)
         event[E_SAMPLES] = max(event[E_SAMPLES], length)
         levels[E_SHARES + d] = np.float32(1)
     for at in range(k, k + 2):
@@ -283,92 +337,38 @@ def _move(events, source, target):
         events.levels[target, i] = events.levels[source, i]
 
 
-@kernel(
-    "i8(f8[::1], f8[:,::1], f8[:,::1], f4[:,::1], i8[:,::1], f8[:,::1], f8[:,::1], f8[:,:,::1], f8[:,::1],"
-    " f4[:,::1], f8[:,::1], f4[:,::1], i8[::1], f4[:,::1], f4[::1], f4[::1], f4[:,::1], b1[::1], i8[::1],"
-    " i8[::1], i8[::1], b1[::1], i1[::1], f4[::1], i1[::1], i8[::1], i8[:,::1], f4[:,::1])"
-)
-def process(
-    settings,  # (6,): see Settings
-    # State
-    references,  # (3, SIZE): see evidence.py
-    hours,  # (3, HOURS); (3, 0) with more than one channel
-    recent,  # (slots, SMOOTHED)
-    numbers,  # (slots, NUMBERS)
-    levels,  # (slots, LEVELS)
-    shares,  # (slots, channels)
-    runs,  # (slots, dim, COLUMNS): see stuck.py; (slots, 0, COLUMNS) without it
-    channels,  # (3, dim): see patterns.py
-    known_values,  # (PATTERNS, dim)
-    known_verdicts,  # (PATTERNS, 3)
-    kept,  # (KEPT_ROWS, dim)
-    kept_numbers,  # (KEPT_ROWS + 1,)
-    # Samples
-    x,  # (rows, dim)
-    values,  # (n,): distances or errors
-    scores,  # (n,)
-    contribution,  # (n, channels); (0, channels) if there is none
-    watched,  # (n,): samples that are not learned; (0,): all are
-    samples,  # (n,): numbers of the samples
-    times,  # (n,): nanoseconds since 1970; (0,): unknown
-    slots,  # (n,): rows of the state, −1: none; (0,): all in row 0
-    fresh,  # (n,): whether the key is new in its row; (0,): none
-    # Outputs
-    alarm,  # (n,): NONE … END
-    evidence,  # (n,): NaN without a score
-    fault,  # (n,): number of the fault's pattern; −1: none
-    row,  # (1,): the next row to process
-    event_numbers,  # (most, E_NUMBERS)
-    event_levels,  # (most, E_SHARES + channels)
-):
-    """Process samples from ``row`` on. Stop when the events do not fit. Return their number.
+@device
+def process(alarms, hours, samples, outputs, n, number, slot, learning, events, k):
+    """Process row ``n`` of the samples and of their outputs, in order. Write events from row ``k`` on.
 
-    ``x`` has a row for each output; or no outputs, or no samples, of a model with look-ahead.
+    ``number``: of the sample. ``slot``: row of the state. Return the next k.
     """
-    counts = np.int64(settings[2]), np.int64(settings[3]), np.int64(settings[4])
-    limits = Settings(settings[0], settings[1], *counts, settings[5])
-    known = patterns.Known(channels, known_values, known_verdicts, kept, kept_numbers)
-    alarms = Alarms(
-        limits, row_of(references, evidences.OF_MODEL), recent, numbers, levels, shares, runs, known
+    x, scores, values = samples.x, samples.scores, samples.values
+    if alarms.runs.shape[1] > 0 and n < x.shape[0]:
+        k = _watch_runs(alarms, slot, x, n, number, learning, events, k)
+    pattern = patterns.nearest(alarms.known, x, n) if samples.compares and n < x.shape[0] else -1
+    if learning and n < x.shape[0]:
+        patterns.observe(alarms.known, x, n)
+    if n >= scores.size:
+        return k
+    if not (scores[n] == scores[n] and values[n] == values[n]):
+        outputs.alarm[n] = DURING if alarms.numbers[slot, ON] == 1 else NONE
+        return k
+    found = _evidence(alarms, slot, values[n], scores[n], learning)
+    if hours.shape[1] > 0 and n < min(samples.times.size, x.shape[0]) and x[n, 0] == x[n, 0]:
+        other = evidences.of_hour(alarms.references, hours, np.float64(x[n, 0]), samples.times[n], learning)
+        found = max(found, other)
+    if pattern >= 0:
+        if alarms.known.verdicts[pattern, patterns.VERDICT] == patterns.NORMAL:
+            found, pattern = 0.0, -1
+        elif found < alarms.settings.clear and alarms.numbers[slot, ON] == 0:
+            pattern = -1
+    sample = Sample(
+        n, number, np.float64(scores[n]), found, pattern, learning, x, samples.contribution, samples.expected
     )
-    events = Events(event_numbers, event_levels)
-    compares = patterns.exist(known)
-    k = 0
-    for n in range(row[0], max(scores.size, x.shape[0])):
-        if k + EVENTS_PER_ROW > event_numbers.shape[0]:
-            return k
-        slot = slots[n] if slots.size > 0 else np.int64(0)
-        learning = not (watched.size > n and watched[n])
-        row[0] = n + 1
-        if n < scores.size:
-            alarm[n], evidence[n], fault[n] = NONE, np.nan, -1
-        if slot < 0:
-            continue
-        if fresh.size > n and fresh[n]:
-            _reset(alarms, slot)
-        if runs.shape[1] > 0 and n < x.shape[0]:
-            k = _watch_runs(alarms, slot, x, n, samples[n], learning, events, k)
-        pattern = patterns.nearest(known, x, n) if compares and n < x.shape[0] else -1
-        if learning and n < x.shape[0]:
-            patterns.observe(known, x, n)
-        if n >= scores.size:
-            continue
-        if not (scores[n] == scores[n] and values[n] == values[n]):
-            alarm[n] = DURING if numbers[slot, ON] == 1 else NONE
-            continue
-        found = _evidence(alarms, slot, values[n], scores[n], learning)
-        if hours.shape[1] > 0 and n < min(times.size, x.shape[0]) and x[n, 0] == x[n, 0]:
-            other = evidences.of_hour(references, hours, np.float64(x[n, 0]), times[n], learning)
-            found = max(found, other)
-        if pattern >= 0:
-            if known_verdicts[pattern, patterns.VERDICT] == patterns.NORMAL:
-                found, pattern = 0.0, -1
-            elif found < settings[1] and numbers[slot, ON] == 0:
-                pattern = -1
-        sample = Sample(n, samples[n], np.float64(scores[n]), found, pattern, x, contribution)
-        code = _advance(alarms, slot, sample)
-        alarm[n], evidence[n], fault[n] = code, np.float32(found), pattern
-        if code in (BEGIN, END):
-            _report(alarms, slot, code, n, samples[n], events, k)
-            k += 1
+    code = _advance(alarms, slot, sample)
+    outputs.alarm[n], outputs.evidence[n], outputs.fault[n] = code, np.float32(found), pattern
+    if code in (BEGIN, END):
+        _report(alarms, slot, code, n, number, events, k)
+        k += 1
     return k

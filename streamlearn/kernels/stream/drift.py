@@ -38,6 +38,8 @@ DETECTORS = {"blocks": BLOCKS, "page_hinkley": PAGE_HINKLEY, "adwin": ADWIN}
 COUNT, MEAN, UP, DOWN, LEAST, LARGEST = range(6)
 LENGTH, SUM, SPREAD = range(3)
 ALARMS, LAST, PENDING = range(3)
+# Settings: the detector, then the blocks and their test (see level.py)
+KIND, DELTA, THRESHOLD, BOTH, SIZE, REST, ALLOWANCE, LIMIT = range(8)
 ROWS = 48  # buckets of up to 2⁴⁷ values
 MOST = 5  # buckets of one size
 _SHORTEST_WINDOW = 10  # a window must be longer than this to be tested
@@ -45,22 +47,22 @@ _SHORTEST_PART = 5  # values in each part of a cut
 
 
 class Detector(NamedTuple):
-    """The detector and its state. Arrays of other detectors are empty."""
+    """The settings of the detector and its state. Arrays of other detectors are empty."""
 
-    kind: Any
-    delta: Any
-    threshold: Any
-    both: Any  # whether a fall raises an alarm, too
+    settings: Any  # (8,): KIND … LIMIT
+    block: Any  # (2,)
+    reference: Any  # (16,)
     page: Any  # (6,)
     window: Any  # (3,)
     buckets: Any  # (ROWS, MOST + 1, 2)
     sizes: Any  # (ROWS,)
+    alarms: Any  # (3,)
 
 
 @device
 def page_hinkley(detector, value):
     """Process a value. Returns whether it raises an alarm."""
-    page, delta = detector.page, detector.delta
+    page, delta = detector.page, detector.settings[DELTA]
     page[COUNT] += 1.0
     page[MEAN] += (value - page[MEAN]) / page[COUNT]
     deviation = value - page[MEAN]
@@ -69,9 +71,9 @@ def page_hinkley(detector, value):
     page[LEAST] = min(page[LEAST], page[UP])
     page[LARGEST] = max(page[LARGEST], page[DOWN])
     moved = page[UP] - page[LEAST]
-    if detector.both:
+    if detector.settings[BOTH] > 0.0:
         moved = max(moved, page[LARGEST] - page[DOWN])
-    if page[COUNT] < 30.0 or moved <= detector.threshold:
+    if page[COUNT] < 30.0 or moved <= detector.settings[THRESHOLD]:
         return False
     _restart_page(page)
     return True
@@ -120,7 +122,8 @@ def _remove_oldest(buckets, sizes, row, count):
 @device
 def _has_cut(detector):
     """Whether some cut gives two parts with means that differ by more than the bound ε_cut."""
-    _, delta, _, both, _, window, buckets, sizes = detector
+    delta, both = detector.settings[DELTA], detector.settings[BOTH] > 0.0
+    window, buckets, sizes = detector.window, detector.buckets, detector.sizes
     length = window[LENGTH]
     confidence = np.float64(log(np.float32(2.0 * np.float64(log(np.float32(length))) / delta)))
     variance = max(window[SPREAD], 0.0) / length
@@ -165,9 +168,9 @@ def adwin(detector, value):
 @device
 def _restart(detector):
     """Restart the detector without an alarm."""
-    if detector.kind == PAGE_HINKLEY:
+    if detector.settings[KIND] == PAGE_HINKLEY:
         _restart_page(detector.page)
-    elif detector.kind == ADWIN:
+    elif detector.settings[KIND] == ADWIN:
         _restart_window(detector.window, detector.buckets, detector.sizes)
 
 
@@ -179,34 +182,42 @@ def _test(detector, reference, mean, test):
     if not settled:
         return False, False
     rise = change == RISEN
-    if detector.kind == PAGE_HINKLEY:
+    if detector.settings[KIND] == PAGE_HINKLEY:
         rise = page_hinkley(detector, z)
-    elif detector.kind == ADWIN:
+    elif detector.settings[KIND] == ADWIN:
         rise = adwin(detector, (z + level.CUT) / (2.0 * level.CUT))
     if rise:
         level.report(reference, mean)
     elif change == FALLEN:
         _restart(detector)
-    return rise or (detector.both and change == FALLEN), rise and z > 0.0
+    return rise or ((detector.settings[BOTH] > 0.0) and change == FALLEN), rise and z > 0.0
+
+
+@device
+def observe(detector, value, number):
+    """Process the distance or error of sample ``number``. Return whether it raises an alarm."""
+    if not (value < math.inf):  # NaN and infinity
+        return False
+    level.add(detector.block, np.float64(value))
+    if detector.block[level.VALUES] < detector.settings[SIZE]:
+        return False
+    settings = detector.settings
+    test = Test(settings[REST], settings[ALLOWANCE], settings[LIMIT])
+    alarm, rise = _test(detector, detector.reference, level.take_mean(detector.block), test)
+    if alarm:
+        detector.alarms[ALARMS] += 1
+        detector.alarms[LAST] = number
+    if rise:
+        detector.alarms[PENDING] = 1
+    return alarm
 
 
 @kernel(
-    "void(f4[::1], i8[::1], i8, f8, f8, b1, i8, i8, f8, f8,"
-    " f8[::1], f8[::1], f8[::1], f8[::1], f8[:,:,::1], i8[::1], i8[::1], b1[::1])"
+    "void(f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[:,:,::1], i8[::1], i8[::1],"
+    " f4[::1], i8, i8[::1], b1[::1])"
 )
 def detect(
-    values,  # (n,): distances or errors; NaN for a sample without one
-    sample,  # (n,): numbers of the samples
-    # Detector
-    kind,
-    delta,
-    threshold,
-    both,
-    # Reference
-    size,  # values in a block
-    rest,  # blocks
-    allowance,
-    limit,
+    settings,  # (8,): KIND … LIMIT
     # State
     block,  # (2,)
     reference,  # (16,)
@@ -215,23 +226,14 @@ def detect(
     buckets,  # (ROWS, MOST + 1, 2)
     sizes,  # (ROWS,)
     alarms,  # (3,)
+    # Samples
+    values,  # (n,): distances or errors; NaN for a sample without one
+    first,  # number of the first sample
+    samples,  # (n,): numbers of the samples; (0,): they count on from ``first``
     # Output
     drift,  # (n,)
 ):
     """Process the values in order. Write to ``drift`` whether each sample raises an alarm."""
-    detector = Detector(kind, delta, threshold, both, page, window, buckets, sizes)
-    test = Test(rest, allowance, limit)
+    detector = Detector(settings, block, reference, page, window, buckets, sizes, alarms)
     for n in range(values.size):
-        drift[n] = False
-        value = np.float64(values[n])
-        if not (value < math.inf):  # NaN and infinity
-            continue
-        level.add(block, value)
-        if block[level.VALUES] < size:
-            continue
-        drift[n], rise = _test(detector, reference, level.take_mean(block), test)
-        if drift[n]:
-            alarms[ALARMS] += 1
-            alarms[LAST] = sample[n]
-        if rise:
-            alarms[PENDING] = 1
+        drift[n] = observe(detector, values[n], samples[n] if samples.size > 0 else first + n)

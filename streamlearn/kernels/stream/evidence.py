@@ -1,23 +1,28 @@
-"""Evidence for alarms: how surprising the last sample and the last eight samples together are.
+"""Evidence for alarms: how surprising the last sample or the last eight samples together are.
 
-The surprise of an event is −log of its probability on the recent stream, at most 14. The evidence is the sum
-of two surprises:
+The surprise of an event is −log of its probability on the recent stream, at most 30. The evidence is the
+larger one of two surprises:
 
 - of the sample: −log(1 − score). Beyond a score of 0.98 the score itself only tells that few recent samples
   were larger, and not how much larger this one is. There the logarithm of the distance or error is compared
   with that of the other samples beyond 0.98, whose excess is taken as exponential (a Pareto tail: Hill 1975;
-  Siffer et al. 2017): log 50 + excess/mean excess, if that is more.
+  Siffer et al. 2017): log 50 + excess/mean excess.
 - of the mean distance or error of the last eight samples. Its quantiles at 0.5, 0.8, 0.95 and 0.98 are
   tracked by stochastic approximation (Robbins & Monro 1951); between them −log(1 − p) is interpolated, and
   beyond the last one the tail is exponential in the same way.
 
-A stream of one channel with times has a second evidence: the surprise of its residual from the stream's mean
-at the same hour of the day, and of the mean of the last eight residuals, both as above. The larger evidence
-counts.
+Both are relative to a running mean of the distance or error over 256 samples, so a learner whose distances
+fall keeps its tails. A sum of the two surprises would find less at the same rate of false alarms: what makes
+one of them large hardly moves the other, or moves both.
+
+A stream of one channel with times has a second evidence: the larger surprise of its residual from the
+stream's mean at the same hour of the day, and of the mean of the last eight residuals, both as above. The
+larger evidence counts.
 
 State: ``references`` float64 ``(3, 13)``: SAMPLES … RUNGS of the model's distance or error, of the residual,
-and of the mean residual. They are common to all streams of a model. ``hours`` float64 ``(3, 24)``: COUNT and
-MEAN of each hour; then the last eight residuals and, at RESIDUALS, how many there were.
+and of the mean residual, whose level is that of the residual. They are common to all streams of a model.
+``hours`` float64 ``(3, 24)``: COUNT and MEAN of each hour; then the last eight residuals and, at RESIDUALS,
+how many there were.
 """
 
 from __future__ import annotations
@@ -31,8 +36,8 @@ from ..simd.elementary import log
 from ..simd.views import row_of
 
 SAMPLES = 0  # with a score
-TAIL_COUNT, TAIL_MEAN, TAIL_VARIANCE = 1, 2, 3  # of log(value), of the samples with a score above 0.98
-LEVEL = 4  # running mean of the means of eight
+TAIL_COUNT, TAIL_MEAN, TAIL_VARIANCE = 1, 2, 3  # of log(value/LEVEL + _SOFT), if the score is above 0.98
+LEVEL = 4  # running mean of the value
 CENTRE, WIDTH = 5, 6  # running mean and mean absolute deviation of log(mean/LEVEL + _SOFT)
 EXCESS_COUNT, EXCESS = 7, 8  # mean excess of it over the last rung
 RUNGS = 9  # its four quantiles
@@ -46,7 +51,7 @@ RESIDUALS = SMOOTHED  # column of RECENT
 _HOUR = 3_600_000_000_000  # nanoseconds
 _HOUR_GAIN = 0.02  # least gain of the mean of an hour
 
-MOST = 14.0  # largest surprise
+MOST = 30.0  # largest surprise
 _TAIL = np.float32(0.98)
 _TAIL_SURPRISE = 3.912023005428146  # −log(1 − 0.98)
 _PROBABILITIES = (0.5, 0.8, 0.95, 0.98)
@@ -58,6 +63,8 @@ _TAIL_MEMORY = 1.0 / 200.0  # gain, per sample in the tail
 _MEMORY = 4000.0  # samples
 _LEAST_GAIN = 1.0 / _MEMORY
 _LEAST_STEP = 5.0 / _MEMORY
+_LEVEL_GAIN = 1.0 / 256.0
+_HIGHEST_STEP = 4.0  # levels: a spike must not move the level far
 _LEAST_WIDTH = 1e-3
 _SOFT = 0.01  # a mean of 0 has a logarithm too
 _CLIP = 4.0  # in widths: a fault must not widen what it is compared with
@@ -70,13 +77,35 @@ def _log(value):
 
 
 @device
+def relative(value, level):
+    """A distance or error as a multiple of its level."""
+    if level > 0.0:
+        return min(value / level, _LARGEST)
+    return 1.0 if value == 0.0 else 1.0 / _SOFT
+
+
+@device
+def level_of(reference, value):
+    """The level that ``value`` is compared with; of the first one, the value itself."""
+    return reference[LEVEL] if reference[SAMPLES] > 0.0 else value
+
+
+@device
+def follow_level(reference, level, value):
+    """Let the level follow, after the sample was counted."""
+    samples = reference[SAMPLES]
+    gain = _LEVEL_GAIN if samples * _LEVEL_GAIN > 1.0 else 1.0 / samples
+    reference[LEVEL] = level + gain * ((min(value, _HIGHEST_STEP * level) if level > 0.0 else value) - level)
+
+
+@device
 def surprise_of_sample(reference, value, score, learning):
-    """The surprise of a sample with this distance or error. ``learning``: whether the reference follows."""
+    """The surprise of a sample with this relative value. ``learning``: whether the reference follows."""
     rest = np.float32(1) - score
     surprise = MOST if rest <= 0.0 else min(-_log(rest), MOST)
-    if not (score > _TAIL and value > 0.0):
+    if not score > _TAIL:
         return surprise
-    position = _log(min(np.float64(value), _LARGEST))
+    position = _log(value + _SOFT)
     count, mean = reference[TAIL_COUNT], reference[TAIL_MEAN]
     width = max(math.sqrt(reference[TAIL_VARIANCE]), _LEAST_WIDTH)
     if count >= _LEAST_TAIL:  # an exponential excess has the mean and the width γ above its threshold
@@ -94,25 +123,17 @@ def surprise_of_sample(reference, value, score, learning):
 
 @device
 def surprise_of_mean(reference, mean, learning):
-    """The surprise of a mean distance or error of the last eight samples."""
-    mean = min(mean, _LARGEST)
-    level = reference[LEVEL]
-    first = reference[SAMPLES] == 0.0
-    if first:
-        level = mean
-    relative = mean / level if level > 0.0 else (1.0 if mean == 0.0 else 1.0 / _SOFT)
-    position = _log(min(relative, _LARGEST) + _SOFT)
-    if first:
+    """The surprise of the relative mean of the last eight samples. Counts the sample."""
+    position = _log(mean + _SOFT)
+    if reference[SAMPLES] == 0.0:
         for r in range(_LAST + 1):
             reference[RUNGS + r] = position
         reference[CENTRE] = position
     surprise = _interpolate(reference, position)
     if learning:
         samples = reference[SAMPLES] + 1.0
-        gain = 1.0 / samples if samples < _MEMORY else _LEAST_GAIN
         reference[SAMPLES] = samples
-        reference[LEVEL] = level + gain * ((min(mean, 4.0 * level) if level > 0.0 else mean) - level)
-        _follow(reference, position, gain)
+        _follow(reference, position, 1.0 / samples if samples < _MEMORY else _LEAST_GAIN)
     return surprise
 
 
@@ -173,8 +194,12 @@ def of_hour(references, hours, value, time, learning):
         for i in range(used):
             total += hours[RECENT, i]
         of_one, of_mean = row_of(references, OF_RESIDUAL), row_of(references, OF_MEAN_RESIDUAL)
-        evidence = surprise_of_mean(of_one, abs(residual), learning)
-        evidence += surprise_of_mean(of_mean, abs(total) / used, learning)
+        size, smooth = abs(residual), abs(total) / used
+        level = level_of(of_one, size)
+        evidence = surprise_of_mean(of_one, relative(size, level), learning)
+        evidence = max(evidence, surprise_of_mean(of_mean, relative(smooth, level), learning))
+        if learning:
+            follow_level(of_one, level, size)
     if learning:
         hours[COUNT, hour] = count + 1.0
         hours[MEAN, hour] = mean + max(_HOUR_GAIN, 1.0 / (count + 1.0)) * (value - mean)

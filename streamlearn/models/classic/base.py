@@ -63,7 +63,7 @@ class ClassicModel(Model):
 
     def _learn(self, batch: Batch) -> ModelOutputs:
         out = self._allocate_outputs(batch.rows)
-        contribution = self._new_contribution(batch.rows, self.inputs)
+        contribution = self._new_contribution(2 * batch.rows, self.inputs)
         out.arrays["watched"] = np.empty(batch.rows, np.bool_)
         rows = self.kernels.learn(
             x=batch.x,
@@ -79,7 +79,8 @@ class ClassicModel(Model):
             contribution=contribution,
         )
         if self.explains_learning:
-            out.arrays["contribution"] = self._by_channel(contribution, batch.x)
+            out.arrays["contribution"] = self._by_channel(contribution[: batch.rows], batch.x)
+            out.arrays["expected"] = self.channels_of(contribution[batch.rows :])
         self._undo_rest(batch, rows)
         return first_rows(out, rows)
 

@@ -238,11 +238,12 @@ class UnitModel(Model):
         out.arrays["watched"] = np.empty(batch.rows, np.bool_)
         values = self._schedules.advance(batch)
         arguments = self._learn_arguments | values | out.arrays
-        contribution = self._new_contribution(batch.rows, self.inputs)
+        contribution = self._new_contribution(2 * batch.rows, self.inputs)
         arguments["contribution"] = contribution
         done = self._learn_kernel(x=batch.x, interrupt=self.interrupt, **arguments)
         if self.explains_learning:
-            out.arrays["contribution"] = self._by_channel(contribution, batch.x)
+            out.arrays["contribution"] = self._by_channel(contribution[: batch.rows], batch.x)
+            out.arrays["expected"] = self.channels_of(contribution[batch.rows :])
         self._undo_rest(batch, done)
         if self._reseeding is not None:
             self._reseeding.add(batch.x[:done])
@@ -314,7 +315,8 @@ class UnitModel(Model):
         out = self._outputs_without_winner(x)
         out.arrays["watched"] = np.full(len(x), watched)
         if self.explains_learning:
-            out.arrays["contribution"] = np.full((len(x), self.dim), np.nan, np.float32)
+            for name in ("contribution", "expected"):
+                out.arrays[name] = np.full((len(x), self.dim), np.nan, np.float32)
         return out
 
     def _outputs_without_winner(self, x: Float32) -> WinnerOutputs:

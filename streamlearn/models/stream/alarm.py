@@ -1,7 +1,8 @@
-"""Alarms of one model. ``kernels/stream/alarm.py`` defines when they begin and end."""
+"""Alarms of one model, and drift beside them. ``kernels/stream/alarm.py`` defines when they begin and end."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,10 +15,11 @@ from streamlearn_client.outputs import NamedArrays
 
 from ...kernels import compiler
 from ...kernels.stream import alarm as kernels
-from ...kernels.stream import evidence, patterns, stuck
+from ...kernels.stream import evidence, judge, patterns, stuck, threshold
 from ..batch import Float32, Integers
 from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, State
 from .alarm_spec import Alarm
+from .drift import DriftDetector
 from .keys import Slots
 from .patterns import Patterns
 
@@ -27,6 +29,9 @@ _NONE = np.zeros(0, np.int64)
 _NO_CODES = np.zeros(0, np.int8)
 _NO_FLAGS = np.zeros(0, np.bool_)
 _NO_VALUES = np.zeros(0, np.float32)
+_NO_OUTPUTS = _NO_FLAGS, _NO_CODES, _NO_VALUES, _NO_CODES
+_NO_NUMBERS = np.zeros(0)
+_NO_DETECTOR = (*[_NO_NUMBERS] * 5, np.zeros((0, 0, 0)), _NONE, _NONE)
 
 
 class AlarmDetector:
@@ -46,31 +51,47 @@ class AlarmDetector:
         The model's number of samples.
     has_hours : bool
         Whether the samples are one stream of one channel. Then the mean of each hour counts, too.
+    drift : DriftDetector or None
+        The model's drift detector. It processes the samples in the same call.
     """
 
-    may_hold_nan = ("alarm.patterns", "alarm.kept")  # missing values
+    may_hold_nan = ("alarm.patterns", "alarm.kept", "alarm.expected")  # missing or unknown values
 
-    def __init__(self, alarm: Alarm, dim: int, keys: int | None, samples: Integers, has_hours: bool) -> None:
-        compiler.ready(kernels)
+    def __init__(
+        self,
+        alarm: Alarm,
+        dim: int,
+        keys: int | None,
+        samples: Integers,
+        has_hours: bool,
+        drift: DriftDetector | None,
+    ) -> None:
+        compiler.ready(judge)
         slots = keys or 1
         count, window = alarm.counts
         self.state: dict[str, NDArray[Any]] = {
             "alarm.references": np.zeros((3, evidence.SIZE)),
             "alarm.hours": np.zeros((3, evidence.HOURS if has_hours else 0)),
+            "alarm.threshold": np.array(threshold.FIRST),
             "alarm.recent": np.zeros((slots, kernels.SMOOTHED), np.float32),
             "alarm.numbers": np.zeros((slots, kernels.NUMBERS), np.int64),
             "alarm.levels": np.zeros((slots, kernels.LEVELS)),
             "alarm.shares": np.zeros((slots, dim)),
+            "alarm.expected": np.zeros((slots, dim), np.float32),
             "alarm.runs": np.zeros((slots, dim if alarm.stuck else 0, stuck.COLUMNS)),
         }
         self.patterns = Patterns(dim)
-        settings = [alarm.above, alarm.clear, count, window, alarm.quiet, alarm.after]
-        own = tuple(self.state.values())
-        self._arguments = np.array(settings, np.float64), *own, *self.patterns.arguments
+        above = alarm.above or 0.0
+        settings = [above, alarm.clear, count, window, alarm.quiet, alarm.after, alarm.false_alarms]
+        detector = _NO_DETECTOR if drift is None else drift.arguments
+        own = *self.state.values(), *self.patterns.arguments
+        self._arguments = np.array(settings, np.float64), *detector, *own
+        self._has_drift = drift is not None
         self.state |= self.patterns.state
         self.ranges = {
             "alarm.references": Range(_LEAST, LARGEST_FLOAT),
             "alarm.hours": Range(np.array([[0], [-LARGEST_FLOAT], [-LARGEST_FLOAT]]), LARGEST_FLOAT),
+            "alarm.threshold": Range(_LEAST_THRESHOLD, LARGEST_FLOAT),
             "alarm.numbers": Range(0, (1, (1 << window) - 1, *[LARGEST_COUNT] * 7, *_LARGEST_ROWS)),
             "alarm.runs": Range((-LARGEST_FLOAT, 0, 0, 0, 0), LARGEST_FLOAT),
         }
@@ -82,7 +103,7 @@ class AlarmDetector:
             self.state |= {name: array for name, array in owned.items() if name != "samples"}
             self.ranges |= self._slots.ranges
         self._dim = dim
-        self._no_contribution = np.empty((0, dim), np.float32)
+        self._no_rows = np.empty((0, dim), np.float32)
         self._most_events = max(kernels.EVENTS_PER_ROW, min(_EVENT_ROWS, _EVENT_VALUES // dim))
 
     def inconsistencies(self, state: State) -> Iterator[str]:
@@ -95,13 +116,13 @@ class AlarmDetector:
         self,
         out: NamedArrays,
         x: Float32 | None,
-        samples: Integers,
+        expected: Float32 | None,
         keys: Integers | None,
         times: Integers | None,
         first: int | None,
         lookahead: bool,
     ) -> None:
-        """Add ``alarm``, ``evidence`` and ``fault`` to outputs with a score, and the events.
+        """Add ``drift``, ``alarm``, ``evidence`` and ``fault`` to outputs with a score, and the events.
 
         Parameters
         ----------
@@ -109,8 +130,8 @@ class AlarmDetector:
             The outputs of samples.
         x : ndarray of float32, (rows, dim), or None
             The samples in the stream's own units; None for late targets.
-        samples : ndarray of int64, (n,)
-            Numbers of the samples of the outputs.
+        expected : ndarray of float32, (n, dim), or None
+            What the model expected of the samples of the outputs, in the stream's own units.
         keys, times : ndarray of int64, (rows,), or None
             The keys and the times of the samples.
         first : int or None
@@ -118,46 +139,63 @@ class AlarmDetector:
         lookahead : bool
             Whether the outputs belong to earlier samples than ``x``.
         """
-        arrays = out.arrays
+        arrays, rows = out.arrays, len(out)
+        samples = arrays.get("sample", _NONE)
         slots, fresh = _NONE, _NO_FLAGS
         if self._slots is not None and keys is not None:
             if first is None:
-                slots = self._slots.find(keys, len(samples))
+                slots = self._slots.find(keys, rows)
             else:
-                slots, fresh = self._slots.assign(keys, len(samples), first)
+                slots, fresh = self._slots.assign(keys, rows, first)
         if x is None:
-            x = self._no_contribution
+            x = self._no_rows
         elif lookahead and first is not None:
-            numbers = np.arange(first, first + len(x))
-            none = _NO_CODES, _NO_VALUES, _NO_CODES
-            nothing = _NO_VALUES, _NO_VALUES, self._no_contribution, _NO_FLAGS
-            self._process(out, x, *nothing, numbers, _NONE, slots, fresh, *none)
+            nothing = _NO_VALUES, _NO_VALUES, self._no_rows, self._no_rows, _NO_FLAGS
+            self._process(out, len(x), x, *nothing, first, _NONE, _NONE, slots, fresh, *_NO_OUTPUTS)
             out.events = [replace(event, row=-1) for event in out.events]  # its output comes later
-            x = self._no_contribution
-        if "score" not in arrays:
+            x = self._no_rows
+        scores = arrays.get("score")
+        if scores is None:
             return
-        values = arrays.get("distance", arrays.get("error", _NO_VALUES))
-        scores = arrays["score"]
+        values = arrays["distance"] if "distance" in arrays else arrays["error"]
         contribution = arrays.get("contribution")
         if contribution is None or contribution.shape[1] != self._dim:
-            contribution = self._no_contribution
-        watched = arrays.get("watched", _NO_FLAGS)
-        alarm, fault = np.empty(len(scores), np.int8), np.empty(len(scores), np.int8)
-        found = np.empty(len(scores), np.float32)
-        times = _NONE if times is None else times
+            contribution = self._no_rows
+        arrays["alarm"] = alarm = np.empty(rows, np.int8)
+        arrays["evidence"] = found = np.empty(rows, np.float32)
+        arrays["fault"] = fault = np.empty(rows, np.int8)
+        drift = _NO_FLAGS
+        if self._has_drift:
+            arrays["drift"] = drift = np.empty(rows, np.bool_)
         self._process(
-            out, x, values, scores, contribution, watched, samples, times, slots, fresh, alarm, found, fault
+            out,
+            max(rows, len(x)),
+            x,
+            values,
+            scores,
+            contribution,
+            self._no_rows if expected is None else expected,
+            arrays.get("watched", _NO_FLAGS),
+            first or 0,
+            samples,
+            _NONE if times is None else times,
+            slots,
+            fresh,
+            drift,
+            alarm,
+            found,
+            fault,
         )
-        arrays["alarm"], arrays["evidence"], arrays["fault"] = alarm, found, fault
 
-    def _process(self, out: NamedArrays, x: Float32, *samples: NDArray[Any]) -> None:
-        """Call the kernel until all rows are processed, and add the events to ``out``."""
-        rows = max(len(samples[1]), len(x))
-        row = np.zeros(1, np.int64)
-        numbers = np.empty((self._most_events, kernels.E_NUMBERS), np.int64)
-        levels = np.empty((self._most_events, kernels.E_SHARES + self._dim), np.float32)
-        while row[0] < rows:
-            count = kernels.process(*self._arguments, x, *samples, row, numbers, levels)
+    def _process(self, out: NamedArrays, rows: int, *samples: Any) -> None:
+        """Call the kernel until all ``rows`` are processed, and add the events to ``out``."""
+        most = min(self._most_events, rows * kernels.EVENTS_PER_ROW)
+        numbers = np.empty((most + 1, kernels.E_NUMBERS), np.int64)
+        levels = np.empty((most, kernels.E_SHARES + 2 * self._dim), np.float32)
+        row = 0
+        while row < rows:
+            count = judge.judge(*self._arguments, row, *samples, numbers, levels)
+            row = int(numbers[most, 0])
             for k in range(count):
                 row_of_event = numbers[k].tolist()
                 fault = self.patterns.name(row_of_event[kernels.E_PATTERN])
@@ -168,13 +206,24 @@ class AlarmDetector:
         runs = self.state["alarm.runs"]
         reported = np.flatnonzero((runs[:, :, stuck.REPORTED] > 0).any(axis=0))
         return {
+            "alarm_above": self._above(),
             "alarms_on": int(self.state["alarm.numbers"][:, kernels.ON].sum()),
             "stuck": reported.tolist(),
             "patterns": self.patterns.to_list(),
         }
 
+    def _above(self) -> float:
+        """Return the evidence above which a sample counts for an alarm now."""
+        settings = self._arguments[0]
+        if settings[judge.ABOVE] > 0:
+            return float(settings[judge.ABOVE])
+        factor = math.log(threshold.PEAKS_AT_ONE / settings[judge.RATE])
+        above = threshold.exceeded_at.py_func(self.state["alarm.threshold"], factor)
+        return float(max(above, settings[judge.CLEAR]))
+
 
 def _event(numbers: list[int], levels: Float32, fault: str) -> AlarmEvent:
+    dim = (len(levels) - kernels.E_SHARES) // 2
     return AlarmEvent(
         state="begin" if numbers[kernels.E_CODE] == kernels.BEGIN else "end",
         cause=AlarmEvent.CAUSES[numbers[kernels.E_CAUSE]],
@@ -187,7 +236,8 @@ def _event(numbers: list[int], levels: Float32, fault: str) -> AlarmEvent:
         channel=numbers[kernels.E_CHANNEL],
         score=float(levels[kernels.E_SCORE]),
         evidence=float(levels[kernels.E_EVIDENCE]),
-        contribution=levels[kernels.E_SHARES :],
+        contribution=levels[kernels.E_SHARES : kernels.E_SHARES + dim],
+        expected=levels[kernels.E_SHARES + dim :],
         fault=fault,
     )
 
@@ -196,3 +246,5 @@ _LARGEST_ROWS = patterns.PATTERNS, patterns.KEPT_ROWS - 2  # so that a kernel fi
 _LEAST = np.zeros(evidence.SIZE)
 _LEAST[[evidence.TAIL_MEAN, evidence.CENTRE]] = -LARGEST_FLOAT
 _LEAST[evidence.RUNGS :] = -LARGEST_FLOAT
+_LEAST_THRESHOLD = np.zeros(threshold.SIZE)
+_LEAST_THRESHOLD[threshold.PEAKS] = threshold.FIRST[threshold.PEAKS]

@@ -17,20 +17,24 @@ Samples = Annotated[int, Field(ge=1, le=_MOST_SAMPLES)]
 class Alarm:
     """When an alarm begins and ends.
 
-    The evidence of a sample is −log of how improbable the sample is, plus −log of how improbable the last
-    eight samples together are, by the recent stream. Each of the two is at most 14, and 1 on average. On
-    healthy streams some 15 alarms begin in 100,000 samples; each 1 more makes them about 2 to 3 times rarer.
+    The evidence of a sample is −log of how improbable the sample is by the recent stream, or the last eight
+    samples together if that is more, at most 30. Without ``above``, the threshold is calibrated on the
+    stream's own evidence, and counts groups: high evidence within ``quiet`` samples is one alarm.
 
     Parameters
     ----------
-    above : float, default 13.0
-        Evidence above which a sample counts for an alarm. Raise it for fewer alarms. Range: above 0.
+    above : float, optional
+        Evidence above which a sample counts for an alarm, in place of the calibrated threshold. Range: above
+        0.
+    false_alarms : float, default 1.0
+        Alarms to expect in 100,000 samples of a healthy stream, by the calibrated threshold. Raise it to find
+        weaker faults. Range: above 0, up to 50.
     for_ : int or tuple of int, default 1
-        An alarm begins when so many samples in a row are above ``above``; (k, m): k of the last m samples. In
-        a dict, and on the wire, its name is ``for``. Range: 1 to 62.
-    clear : float, default 5.0
-        An alarm ends when the evidence stays below this for m samples, at least 8. Range: above 0, up to
-        ``above``.
+        An alarm begins when so many samples in a row are above the threshold; (k, m): k of the last m
+        samples. In a dict, and on the wire, its name is ``for``. Range: 1 to 62.
+    clear : float, default 4.0
+        An alarm ends when the evidence stays below this for m samples, at least 8. The threshold is at least
+        as high. Range: above 0, up to ``above``.
     quiet : int, default 200
         High evidence within so many samples of earlier high evidence belongs to the same fault. It begins a
         new alarm only if it exceeds all of the earlier evidence by 1. Range: at least 0.
@@ -51,16 +55,17 @@ class Alarm:
     Examples
     --------
     >>> import streamlearn as sl
-    >>> som = sl.SOM(dim=3, grid=(5, 5), scale="standard", alarm=sl.Alarm(above=16, for_=(2, 4)))
+    >>> som = sl.SOM(dim=3, grid=(5, 5), scale="standard", alarm=sl.Alarm(above=12, for_=(2, 4)))
     >>> som.spec.alarm.above
-    16.0
+    12.0
     """
 
-    above: Evidence = 13.0
+    above: Evidence | None = None
+    false_alarms: Annotated[float, Field(gt=0, le=50)] = 1.0
     for_: Samples | tuple[Samples, Samples] = Field(
         default=1, validation_alias=AliasChoices("for", "for_"), serialization_alias="for"
     )
-    clear: Evidence = 5.0
+    clear: Evidence = 4.0
     quiet: Annotated[int, Field(ge=0, le=1 << 62)] = 200
     after: Annotated[int, Field(ge=0, le=1 << 62)] = 500
     stuck: bool = True
@@ -71,7 +76,7 @@ class Alarm:
         count, window = self.counts
         if count > window:
             raise ValueError(f"for is ({count}, {window}): at most {window} of {window} samples can be above")
-        if self.clear > self.above:
+        if self.above is not None and self.clear > self.above:
             raise ValueError(f"clear is {self.clear:g}; it may be as large as above, {self.above:g}")
         return self
 

@@ -81,23 +81,14 @@ class DriftDetector:
         self._block, self._alarms = self.state["drift.block"], self.state["drift.alarms"]
         self._size, self._rest = block, rest
         k, h = (delta, threshold) if name == "blocks" else (ALLOWANCE, LIMIT)
-        self._arguments = {
-            "kind": kernels.DETECTORS[name],
-            "delta": delta,
-            "threshold": threshold,
-            "both": both,
-            "size": block,
-            "rest": rest,
-            "allowance": k,
-            "limit": h,
-            "block": self._block,
-            "reference": reference,
-            "page": self.state.get("drift.page", np.zeros(0)),
-            "window": self.state.get("drift.window", np.zeros(0)),
-            "buckets": self.state.get("drift.buckets", np.zeros((0, 0, 0))),
-            "sizes": self.state.get("drift.sizes", np.zeros(0, np.int64)),
-            "alarms": self._alarms,
-        }
+        settings = [kernels.DETECTORS[name], delta, threshold, both, block, rest, k, h]
+        empty = {"drift.page": (0,), "drift.window": (0,), "drift.buckets": (0, 0, 0), "drift.sizes": (0,)}
+        unused = {name: np.zeros(shape) for name, shape in empty.items()}
+        unused["drift.sizes"] = np.zeros(0, np.int64)
+        arrays = unused | self.state
+        names = "block", "reference", "page", "window", "buckets", "sizes", "alarms"
+        self.arguments = np.array(settings, np.float64), *(arrays[f"drift.{name}"] for name in names)
+        """Settings and state, as the kernels take them."""
 
     def inconsistencies(self, state: State) -> Iterator[str]:
         """Describe a window of another length than its buckets."""
@@ -117,13 +108,16 @@ class DriftDetector:
         """The mean of d^(2/3) before the last alarm."""
         return float(self.state["drift.reference"][level.BEFORE])
 
-    def detect(self, values: NDArray[np.float32], sample: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def detect(
+        self, values: NDArray[np.float32], samples: NDArray[np.int64], first: int = 0
+    ) -> NDArray[np.bool_]:
         """Return whether each sample raises an alarm, ``(n,)``.
 
-        ``values`` ``(n,)``: distances or errors. ``sample`` ``(n,)``: the samples' numbers.
+        ``values`` ``(n,)``: distances or errors. ``samples`` ``(n,)``: the samples' numbers; ``(0,)``: they
+        count on from ``first``.
         """
         drift = np.empty(len(values), np.bool_)
-        kernels.detect(values, sample, *self._arguments.values(), drift)
+        kernels.detect(*self.arguments, values, first, samples, drift)
         return drift
 
     def restart(self) -> None:
