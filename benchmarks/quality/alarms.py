@@ -1,9 +1,9 @@
 """Alarms: how many are false on healthy streams, and which faults are found, how soon and how often.
 
 All streams are generated, so every fault is known. An alarm of a peer begins at a sample above its threshold,
-if there was none within the 200 samples before. Peers: the map's own score above 0.999; the largest deviation from the mean of the last 500
-samples, in standard deviations of them, above 3 or 6; river's HalfSpaceTrees with min–max scaling and its
-QuantileFilter.
+if there was none within the 200 samples before. Peers: the map's own score above 0.999; the largest deviation
+from the mean of the last 500 samples, in standard deviations of them, above 3 or 6; river's HalfSpaceTrees
+with min–max scaling and its QuantileFilter.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ OURS: dict[str, Detector] = {
     "competitive": _model(
         lambda dim: sl.Competitive(dim=dim, units=16, scale="standard", alarm=True, seed=1)
     ),
-    "rnn": _model(lambda dim: sl.RNN(dim=dim, scale="standard", alarm=True, seed=1)),
+    "rnn": _model(lambda dim: sl.RNN(dim=dim, alarm=True, seed=1)),
     "lstm": _model(
         lambda dim: sl.RNN(dim=dim, hidden=16, readout="adam", scale="standard", alarm=True, seed=1)
     ),
@@ -219,4 +219,6 @@ def claims(rows: Sequence[Row]) -> Sequence[Claim]:
     healthy = [row for row in rows if row.part.startswith("False")]
     means = [np.mean([float(row.figures[name] or 0) for row in healthy]) for name in OURS if healthy]
     most = max(means, default=0.0)
-    return [Claim("at most 2 false alarms in 100,000 healthy samples", f"at most {most:.1f} (mean)", most <= 2)]
+    return [
+        Claim("at most 2 false alarms in 100,000 healthy samples", f"at most {most:.1f} (mean)", most <= 2)
+    ]

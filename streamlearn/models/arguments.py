@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,6 +25,8 @@ class Arguments:
 
     kind: ClassVar[str]
     spec: Any
+    explains_learning: bool
+    """Whether ``learn`` returns the contributions of the channels: alarms need them."""
     _precision: PrecisionMonitor
 
     @property
@@ -142,11 +143,6 @@ class Arguments:
         if y is not None:
             raise BadShape(f"this {self.kind} explains its samples, not targets: leave y out", expected=None)
         return None
-
-    @cached_property
-    def explains_learning(self) -> bool:
-        """Whether ``learn`` returns the contributions of the channels: alarms need them."""
-        return self.spec.alarm is not None and not self.explains_targets
 
     def _new_contribution(self, rows: int, columns: int) -> Float32:
         """Return an array for the output ``contribution`` of a kernel, with no rows if nobody needs it.

@@ -74,6 +74,7 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
 
     def __init__(self, /, **parameters: Any) -> None:
         self.spec = self.valid_spec(parameters)
+        self.explains_learning = self.spec.alarm is not None and not self.explains_targets
         self._precision = PrecisionMonitor(f"this {self.kind}")
         self.method = scaling.METHODS[self.spec.scale]
         self.decay = decay_per_sample(self.spec.half_life)

@@ -27,6 +27,7 @@ class Judged:
     _alarms: AlarmDetector | None
     _detector: DriftDetector | None
     has_lookahead: Any
+    explains_targets: Any
     _lock: AbstractContextManager[Any]
 
     def read(self, X: ArrayLike) -> Float32:
@@ -61,9 +62,20 @@ class Judged:
     def _take_expected(self, arrays: dict[str, NDArray[Any]]) -> Float32 | None:
         """Return what the model expected of the samples, in their units; None if it expects nothing of them.
 
-        The outputs of a model with winners have it as ``expected``, which is removed.
+        The outputs of a model with winners have it as ``expected``, which is removed. A recurrent network
+        expects the forecast that it made before the sample came.
         """
-        return arrays.pop("expected", None)
+        forecast = arrays.get("prediction")
+        if forecast is None:
+            return arrays.pop("expected", None)
+        if self.explains_targets:
+            return None
+        if forecast.ndim == 3:
+            return np.ascontiguousarray(forecast[:, 0])
+        if self.spec.class_count is None:
+            return forecast
+        most_probable = forecast.argmax(axis=1, keepdims=True).astype(np.float32)
+        return np.where(np.isnan(forecast[:, :1]), forecast[:, :1], most_probable)
 
     def feedback(self, sample: ArrayLike, verdict: Verdict, name: str = "") -> None:
         """Judge a sample: its pattern is normal, or a fault with a name.

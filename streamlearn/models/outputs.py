@@ -95,7 +95,12 @@ _Alarm = Annotated[
 ]
 _Evidence = Annotated[
     _Float32,
-    Column(_ROWS, "−log of how improbable the sample is, or the last eight samples together if that is more; NaN: no score.", ALARM),
+    Column(
+        _ROWS,
+        "−log of how improbable the sample is, or the last eight samples together if that is more; NaN: no"
+        " score.",
+        ALARM,
+    ),
 ]
 _Fault = Annotated[
     _Int8,

@@ -271,7 +271,7 @@ def test_the_spec_has_the_name_for():
     ("alarm", "message"),
     [
         ({"for": [3, 2]}, "at most 2 of 2"),
-        ({"above": 3}, "clear is 4"),
+        ({"above": 2}, "clear is 3"),
         ({"for": 63}, "alarm.for"),
         ({"abov": 3}, "did you mean above"),
     ],

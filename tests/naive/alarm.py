@@ -136,10 +136,10 @@ class Hours:
 
 
 class Threshold:
-    """The evidence that ``rate`` of the 500 peaks of 100,000 samples exceed."""
+    """The evidence that ``rate`` alarms in 100,000 samples exceed."""
 
     def __init__(self, rate: float) -> None:
-        self.factor = math.log(100 / rate)
+        self.factor = math.log(50 / rate)
         self.quantile, self.excess, self.peaks = 6.9, 0.75, 20
         self.blocks: int = 0
         self.block: list[float] = []
@@ -175,7 +175,7 @@ class Alarm:
         self,
         above: float | None = None,
         times: tuple[int, int] = (1, 1),
-        clear: float = 4.0,
+        clear: float = 3.0,
         quiet: int = 200,
         after: int = 500,
         false_alarms: float = 1.0,

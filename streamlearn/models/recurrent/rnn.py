@@ -225,18 +225,6 @@ class RNN(Recurrent):
             outputs = {name: array[:rows] for name, array in outputs.items()}
         return rows, outputs
 
-    def _take_expected(self, arrays: dict[str, NDArray[Any]]) -> Float32 | None:
-        """Return the forecasts of the samples: those that were made before they came."""
-        if self.explains_targets:
-            return None
-        forecast = arrays["prediction"]
-        if self.spec.horizon is not None:
-            return np.ascontiguousarray(forecast[:, 0])
-        if self.spec.class_count is None:
-            return forecast
-        most_probable = forecast.argmax(axis=1, keepdims=True).astype(np.float32)
-        return np.where(np.isnan(forecast[:, :1]), forecast[:, :1], most_probable)
-
     def predict_validated(self, batch: Batch) -> RNNOutputs:
         """Return the outputs for a batch, from the live state on. Does not change the model."""
         return self._shaped(RNNOutputs(**self._by_key(batch, self._rollout)))

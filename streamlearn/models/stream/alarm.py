@@ -217,7 +217,7 @@ class AlarmDetector:
         settings = self._arguments[0]
         if settings[judge.ABOVE] > 0:
             return float(settings[judge.ABOVE])
-        factor = math.log(threshold.PEAKS_AT_ONE / settings[judge.RATE])
+        factor = math.log(threshold.AT_ONE / settings[judge.RATE])
         above = threshold.exceeded_at.py_func(self.state["alarm.threshold"], factor)
         return float(max(above, settings[judge.CLEAR]))
 

@@ -28,11 +28,11 @@ class Alarm:
         0.
     false_alarms : float, default 1.0
         Alarms to expect in 100,000 samples of a healthy stream, by the calibrated threshold. Raise it to find
-        weaker faults. Range: above 0, up to 50.
+        weaker faults. Range: above 0, up to 20.
     for_ : int or tuple of int, default 1
         An alarm begins when so many samples in a row are above the threshold; (k, m): k of the last m
         samples. In a dict, and on the wire, its name is ``for``. Range: 1 to 62.
-    clear : float, default 4.0
+    clear : float, default 3.0
         An alarm ends when the evidence stays below this for m samples, at least 8. The threshold is at least
         as high. Range: above 0, up to ``above``.
     quiet : int, default 200
@@ -61,11 +61,11 @@ class Alarm:
     """
 
     above: Evidence | None = None
-    false_alarms: Annotated[float, Field(gt=0, le=50)] = 1.0
+    false_alarms: Annotated[float, Field(gt=0, le=20)] = 1.0
     for_: Samples | tuple[Samples, Samples] = Field(
         default=1, validation_alias=AliasChoices("for", "for_"), serialization_alias="for"
     )
-    clear: Evidence = 4.0
+    clear: Evidence = 3.0
     quiet: Annotated[int, Field(ge=0, le=1 << 62)] = 200
     after: Annotated[int, Field(ge=0, le=1 << 62)] = 500
     stuck: bool = True
