@@ -98,7 +98,7 @@ def test_each_key_has_alarms_of_its_own():
     x = random.normal(size=(6000, 1)).astype(np.float32)
     x[np.flatnonzero(keys == 1)[1500:1560]] += 9
     out = net.learn(x, keys=keys)
-    pooled = naive.Tail(), naive.Ladder(), naive.Level()
+    pooled = naive.Tail(), naive.Ladder(), naive.Level(256), naive.Level(4000)
     oracles = [naive.Alarm(5.0, (2, 3), 3.0, 20, 100, pooled=pooled) for _ in range(3)]
     for n in range(len(out)):
         state, _ = oracles[keys[n]].observe(float(out.error[n]), float(out.score[n]), n)

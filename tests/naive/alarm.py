@@ -43,8 +43,9 @@ class Tail:
 
 @dataclass
 class Level:
-    """The running mean of a value over 256 samples."""
+    """The running mean of a value."""
 
+    memory: int
     count: int = 0
     level: float = 0.0
 
@@ -57,7 +58,7 @@ class Level:
         level = self.level if self.count else value
         self.count += 1
         step = (min(value, 4 * level) if level > 0 else value) - level
-        self.level = level + max(1 / 256, 1 / self.count) * step
+        self.level = level + max(1 / self.memory, 1 / self.count) * step
 
 
 @dataclass
@@ -117,7 +118,7 @@ class Hours:
     def __init__(self) -> None:
         self.means: dict[int, tuple[int, float]] = {}
         self.recent: deque[float] = deque(maxlen=8)
-        self.one, self.mean, self.level = Ladder(), Ladder(), Level()
+        self.one, self.mean, self.level = Ladder(), Ladder(), Level(4000)
 
     def __call__(self, value: float, time: int, learned: bool = True) -> float:
         hour = time // 3_600_000_000_000 % 24
@@ -179,10 +180,15 @@ class Alarm:
         quiet: int = 200,
         after: int = 500,
         false_alarms: float = 1.0,
-        pooled: tuple[Tail, Ladder, Level] | None = None,
+        pooled: tuple[Tail, Ladder, Level, Level] | None = None,
     ) -> None:
         self.above, self.times, self.clear, self.quiet, self.after = above, times, clear, quiet, after
-        self.tail, self.ladder, self.level = pooled or (Tail(), Ladder(), Level())
+        self.tail, self.ladder, self.recent_level, self.level = pooled or (
+            Tail(),
+            Ladder(),
+            Level(256),
+            Level(4000),
+        )
         self.threshold = Threshold(false_alarms)
         self.recent: deque[float] = deque(maxlen=8)
         self.high: deque[bool] = deque(maxlen=times[1])
@@ -203,11 +209,12 @@ class Alarm:
             self.evidence = math.nan
             return ("on" if self.alarm else "none"), None
         self.recent.append(value)
-        own = self.tail(self.level.relative(value, value), score, learned)
+        own = self.tail(self.recent_level.relative(value, value), score, learned)
         mean = sum(self.recent) / len(self.recent)
         smooth = self.ladder(self.level.relative(mean, value), learned)
         if learned:
             self.level.learn(value)
+            self.recent_level.learn(value)
         self.evidence = e = max(own, smooth, other)
         settled = self.ladder.count > self.after
         self.limit = max(self.threshold.above, self.clear) if self.above is None else self.above

@@ -156,12 +156,13 @@ def _evidence(alarms, slot, value, score, learning):
         total += np.float64(recent[i])
     mean = total * (1.0 / SMOOTHED) if count == SMOOTHED else total / count
     size = np.float64(value)
-    level = evidences.level_of(reference, size)
-    own = evidences.surprise_of_sample(reference, evidences.relative(size, level), score, learning)
-    smooth = evidences.surprise_of_mean(reference, evidences.relative(mean, level), learning)
+    recently = evidences.relative(size, evidences.level_of(reference, evidences.RECENT_LEVEL, size))
+    smooth = evidences.relative(mean, evidences.level_of(reference, evidences.LEVEL, size))
+    own = evidences.surprise_of_sample(reference, recently, score, learning)
+    together = evidences.surprise_of_mean(reference, smooth, learning)
     if learning:
-        evidences.follow_level(reference, level, size)
-    return max(own, smooth)
+        evidences.follow_levels(reference, size)
+    return max(own, together)
 
 
 @device

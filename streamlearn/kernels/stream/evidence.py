@@ -11,15 +11,16 @@ larger one of two surprises:
   tracked by stochastic approximation (Robbins & Monro 1951); between them −log(1 − p) is interpolated, and
   beyond the last one the tail is exponential in the same way.
 
-Both are relative to a running mean of the distance or error over 256 samples, so a learner whose distances
-fall keeps its tails. A sum of the two surprises would find less at the same rate of false alarms: what makes
+The first is relative to a running mean of the distance or error over 256 samples, so a learner whose
+distances fall keeps its tail. The second is relative to one over 4,000 samples, so a long fault keeps its
+evidence. A sum of the two surprises would find less at the same rate of false alarms: what makes
 one of them large hardly moves the other, or moves both.
 
 A stream of one channel with times has a second evidence: the larger surprise of its residual from the
 stream's mean at the same hour of the day, and of the mean of the last eight residuals, both as above. The
 larger evidence counts.
 
-State: ``references`` float64 ``(3, 13)``: SAMPLES … RUNGS of the model's distance or error, of the residual,
+State: ``references`` float64 ``(3, 14)``: SAMPLES … RUNGS of the model's distance or error, of the residual,
 and of the mean residual, whose level is that of the residual. They are common to all streams of a model.
 ``hours`` float64 ``(3, 24)``: COUNT and MEAN of each hour; then the last eight residuals and, at RESIDUALS,
 how many there were.
@@ -36,12 +37,17 @@ from ..simd.elementary import log
 from ..simd.views import row_of
 
 SAMPLES = 0  # with a score
-TAIL_COUNT, TAIL_MEAN, TAIL_VARIANCE = 1, 2, 3  # of log(value/LEVEL + _SOFT), if the score is above 0.98
-LEVEL = 4  # running mean of the value
+TAIL_COUNT, TAIL_MEAN, TAIL_VARIANCE = (
+    1,
+    2,
+    3,
+)  # of log(value/RECENT_LEVEL + _SOFT), if the score is above 0.98
+LEVEL = 4  # running mean of the value, over 4,000 samples
 CENTRE, WIDTH = 5, 6  # running mean and mean absolute deviation of log(mean/LEVEL + _SOFT)
 EXCESS_COUNT, EXCESS = 7, 8  # mean excess of it over the last rung
-RUNGS = 9  # its four quantiles
-SIZE = 13
+RECENT_LEVEL = 9  # running mean of the value, over 256 samples
+RUNGS = 10  # its four quantiles
+SIZE = 14
 OF_MODEL, OF_RESIDUAL, OF_MEAN_RESIDUAL = range(3)  # rows of ``references``
 
 HOURS = 24
@@ -63,7 +69,7 @@ _TAIL_MEMORY = 1.0 / 200.0  # gain, per sample in the tail
 _MEMORY = 4000.0  # samples
 _LEAST_GAIN = 1.0 / _MEMORY
 _LEAST_STEP = 5.0 / _MEMORY
-_LEVEL_GAIN = 1.0 / 256.0
+_RECENT_GAIN = 1.0 / 256.0
 _HIGHEST_STEP = 4.0  # levels: a spike must not move the level far
 _LEAST_WIDTH = 1e-3
 _SOFT = 0.01  # a mean of 0 has a logarithm too
@@ -85,17 +91,23 @@ def relative(value, level):
 
 
 @device
-def level_of(reference, value):
-    """The level that ``value`` is compared with; of the first one, the value itself."""
-    return reference[LEVEL] if reference[SAMPLES] > 0.0 else value
+def level_of(reference, which, value):
+    """LEVEL or RECENT_LEVEL; before the first sample, the value itself."""
+    return reference[which] if reference[SAMPLES] > 0.0 else value
 
 
 @device
-def follow_level(reference, level, value):
-    """Let the level follow, after the sample was counted."""
-    samples = reference[SAMPLES]
-    gain = _LEVEL_GAIN if samples * _LEVEL_GAIN > 1.0 else 1.0 / samples
-    reference[LEVEL] = level + gain * ((min(value, _HIGHEST_STEP * level) if level > 0.0 else value) - level)
+def follow_levels(reference, value):
+    """Let the levels follow, after the sample was counted."""
+    first = 1.0 / reference[SAMPLES] if reference[SAMPLES] < _MEMORY else 0.0
+    _follow_level(reference, LEVEL, value, max(_LEAST_GAIN, first))
+    _follow_level(reference, RECENT_LEVEL, value, max(_RECENT_GAIN, first))
+
+
+@device
+def _follow_level(reference, which, value, gain):
+    level = reference[which] if reference[SAMPLES] > 1.0 else value
+    reference[which] = level + gain * ((min(value, _HIGHEST_STEP * level) if level > 0.0 else value) - level)
 
 
 @device
@@ -195,11 +207,11 @@ def of_hour(references, hours, value, time, learning):
             total += hours[RECENT, i]
         of_one, of_mean = row_of(references, OF_RESIDUAL), row_of(references, OF_MEAN_RESIDUAL)
         size, smooth = abs(residual), abs(total) / used
-        level = level_of(of_one, size)
+        level = level_of(of_one, LEVEL, size)
         evidence = surprise_of_mean(of_one, relative(size, level), learning)
         evidence = max(evidence, surprise_of_mean(of_mean, relative(smooth, level), learning))
         if learning:
-            follow_level(of_one, level, size)
+            follow_levels(of_one, size)
     if learning:
         hours[COUNT, hour] = count + 1.0
         hours[MEAN, hour] = mean + max(_HOUR_GAIN, 1.0 / (count + 1.0)) * (value - mean)
