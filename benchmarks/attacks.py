@@ -219,12 +219,12 @@ def large_models(endpoints: Endpoints, seconds: float) -> Got:
 
 def many_subscriptions(endpoints: Endpoints, seconds: float) -> Got:
     """Subscribe to millions of topics, on a new connection whenever the daemon closes one."""
-    return _flood_events(endpoints, seconds, lambda i: b"\x01model/%d/%d" % (i % 977, i))
+    return _flood_events(endpoints, seconds, lambda i: b"\x01output/%d-%d" % (i % 977, i))
 
 
 def changing_subscriptions(endpoints: Endpoints, seconds: float) -> Got:
     """Subscribe to one topic and cancel it, as fast as possible."""
-    return _flood_events(endpoints, seconds, lambda i: bytes([i % 2 == 0]) + b"model/m/output")
+    return _flood_events(endpoints, seconds, lambda i: bytes([i % 2 == 0]) + b"output/m")
 
 
 def _flood_events(endpoints: Endpoints, seconds: float, subscription: Callable[[int], bytes]) -> Got:
@@ -248,7 +248,7 @@ def slow_subscribers(endpoints: Endpoints, seconds: float) -> Got:
     _model(endpoints, "busy", "som", SOM)
     peers = [Peer(endpoints.events, "SUB") for _ in range(10)]
     for peer in peers:
-        peer.send(b"\x01model/busy/")
+        peer.send(b"\x01output/busy")
     x = np.zeros((ROWS, DIM), np.float32)
     got = _pipeline(Learn("busy", x, ack="received"), endpoints.requests, seconds, True)
     for peer in peers:

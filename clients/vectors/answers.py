@@ -89,7 +89,7 @@ def events() -> Iterator[dict[str, Any]]:
         message = {key: value for key, value in header.items() if key not in ("v", "arrays")}
         yield {
             "name": kind,
-            "frames": [f"model/pump/{kind}".encode(), msgpack.packb(header)],
+            "frames": [f"{kind}/pump".encode(), msgpack.packb(header)],
             "message": {"kind": kind, **message, "arrays": {}},
         }
 
@@ -101,7 +101,7 @@ def events() -> Iterator[dict[str, Any]]:
         header = {"v": 1, **about, "arrays": described}
         return {
             "name": kind,
-            "frames": [f"model/pump/{kind}".encode(), msgpack.packb(header), *buffers],
+            "frames": [f"{kind}/pump".encode(), msgpack.packb(header), *buffers],
             "message": {"kind": kind, **about, "arrays": arrays},
         }
 

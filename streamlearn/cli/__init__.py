@@ -32,6 +32,7 @@ from streamlearn.cli import (
     transfers,
     verify,
     warmup,
+    watch,
 )
 from streamlearn.cli.environment import check_environment
 from streamlearn.cli.options import DEFAULT_ENDPOINT, KeyFile, ServerKey
@@ -60,6 +61,7 @@ for module in (
     read,
     predict,
     alarms,
+    watch,
     explain,
     checkpoints,
     transfers,

@@ -373,18 +373,6 @@ def test_events(daemon, client, pump):
     assert list(events) == []
 
 
-def test_events_of_one_kind_and_of_all_models(daemon, client, pump):
-    with client.subscribe("pump", "checkpoint") as some, client.subscribe(None) as all_:
-        daemon.publish(EventMessage("output", "pump", 1))
-        daemon.publish(EventMessage("checkpoint", "pump", 2))
-        assert some.next_event(20).lsn == 2
-        assert all_.next_event(20).lsn == 1
-    with pytest.raises(BadValue, match="no 'outputs' events"):
-        client.subscribe("pump", "outputs")
-    with pytest.raises(BadValue):
-        client.subscribe(None, "output")
-
-
 def test_without_a_publisher_subscribe_ends_in_time(daemon):
     with (
         Client(daemon.endpoint, events="tcp://127.0.0.1:1", timeout=0.1) as client,

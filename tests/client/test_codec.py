@@ -178,7 +178,7 @@ fields = st.fixed_dictionaries(
 def test_arbitrary_headers(decoder, header, buffers):
     decode, kinds = decoder
     packed = msgpack.packb(header)
-    frames = [b"model/pump/output", packed, *buffers] if decode is decode_event else [packed, *buffers]
+    frames = [b"output/pump", packed, *buffers] if decode is decode_event else [packed, *buffers]
     result = outcome(decode, frames)
     if isinstance(result, StreamlearnError):
         assert result.code in by_code

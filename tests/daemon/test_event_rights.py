@@ -63,23 +63,26 @@ def learn_all(running: Running) -> None:
     running.wire.call("describe", "secret")
 
 
-@pytest.mark.parametrize("prefix", [b"", b"m", b"model/", b"model/p"])
-def test_a_prefix_wider_than_the_rights_does_not_leak(guarded: Running, ring: KeyRing, prefix: bytes) -> None:
+@pytest.mark.parametrize("prefixes", [[b""], [b"o", b"c", b"d"], [b"output/", b"created/", b"deleted/"]])
+def test_a_prefix_wider_than_the_rights_does_not_leak(
+    guarded: Running, ring: KeyRing, prefixes: list[bytes]
+) -> None:
     dashboard, operator = (Subscriber(guarded, ring, key) for key in ("dashboard", "operator"))
-    assert dashboard.subscribe(dashboard.prefix + prefix) is None
-    assert operator.subscribe(operator.prefix + b"model/") is None
+    for prefix in prefixes:
+        assert dashboard.subscribe(dashboard.prefix + prefix) is None
+    assert operator.subscribe(operator.prefix) is None
     learn_all(guarded)
     for name in ("pump-2", "secret-2"):  # models that are created later
         guarded.wire.create(name)
         guarded.wire.learn(X[:3], name)
     guarded.wire.call("delete", "secret")
-    visible = [b"model/pump-1/output", b"model/pump-2/created", b"model/pump-2/output"]
+    visible = [b"output/pump-1", b"created/pump-2", b"output/pump-2"]
     assert dashboard.topics() == visible
-    secret = [b"model/secret/output", b"model/secret-2/created", b"model/secret-2/output"]
-    assert sorted(operator.topics()) == sorted([*visible, *secret, b"model/secret/deleted"])
+    secret = [b"output/secret", b"created/secret-2", b"output/secret-2"]
+    assert sorted(operator.topics()) == sorted([*visible, *secret, b"deleted/secret"])
 
 
-@pytest.mark.parametrize("prefix", [b"", b"model/", b"model/pump-1/", b"model/secret/", b"s", b"subscribed"])
+@pytest.mark.parametrize("prefix", [b"", b"output/", b"output/pump-1", b"output/secret", b"s", b"subscribed"])
 def test_topics_without_the_own_key_are_refused(guarded: Running, ring: KeyRing, prefix: bytes) -> None:
     dashboard, operator = (Subscriber(guarded, ring, key) for key in ("dashboard", "operator"))
     assert operator.subscribe(operator.prefix) is None
@@ -89,7 +92,7 @@ def test_topics_without_the_own_key_are_refused(guarded: Running, ring: KeyRing,
         assert error.detail == {"key": "dashboard", "right": "subscribe"}
     learn_all(guarded)
     assert dashboard.topics() == []
-    assert operator.topics() == [b"model/pump-1/output", b"model/secret/output"]
+    assert operator.topics() == [b"output/pump-1", b"output/secret"]
     assert guarded.wire.call("stats")["refused"]["subscriptions"] == 3
 
 
@@ -97,13 +100,13 @@ def test_a_forbidden_model_is_refused_whether_it_exists_or_not(guarded: Running,
     dashboard = Subscriber(guarded, ring, "dashboard")
     messages = []
     for name in (b"secret", b"absent"):
-        error = dashboard.subscribe(dashboard.prefix + b"model/" + name + b"/output")
+        error = dashboard.subscribe(dashboard.prefix + b"output/" + name)
         assert isinstance(error, Forbidden)
         messages.append(error.message.replace(name.decode(), "…"))
     assert messages[0] == messages[1]
-    assert dashboard.subscribe(dashboard.prefix + b"model/pump-1/output") is None
+    assert dashboard.subscribe(dashboard.prefix + b"output/pump-1") is None
     learn_all(guarded)
-    assert dashboard.topics() == [b"model/pump-1/output"]
+    assert dashboard.topics() == [b"output/pump-1"]
 
 
 def test_rights_that_end_or_begin_take_effect_on_existing_subscriptions(
@@ -112,8 +115,8 @@ def test_rights_that_end_or_begin_take_effect_on_existing_subscriptions(
     dashboard = Subscriber(guarded, ring, "dashboard")
     assert dashboard.subscribe(dashboard.prefix) is None
     for globs, expected in (
-        ('["secret"]', [b"model/secret/output"]),
-        ('["*"]', [b"model/pump-1/output", b"model/secret/output"]),
+        ('["secret"]', [b"output/secret"]),
+        ('["*"]', [b"output/pump-1", b"output/secret"]),
         ('["absent"]', []),
     ):
         ring.rights.write_text(RIGHTS.replace('subscribe = ["pump-*"]', f"subscribe = {globs}"))

@@ -61,7 +61,7 @@ def next_event(wire: Wire) -> EventMessage:
 def test_a_subscriber_gets_the_outputs_of_its_topic_only(running: Running) -> None:
     wire = running.wire
     wire.create("other")
-    events = subscribe(running, b"model/m/output")
+    events = subscribe(running, b"output/m")
     for start in range(0, 300, 50):
         wire.learn(X[start : start + 50], "m")
         wire.learn(X[start : start + 50], "other")
@@ -78,7 +78,7 @@ def test_a_subscriber_gets_the_outputs_of_its_topic_only(running: Running) -> No
 
 
 def test_changes_of_a_model_are_published(running: Running) -> None:
-    events = subscribe(running, b"model/n/c", b"model/n/d", b"model/n/r")
+    events = subscribe(running, b"created/n", b"checkpoint/n", b"deleted/n", b"restored/n")
     wire = running.wire
     wire.create("n")
     lsn = wire.call("checkpoint", "n")["lsn"]

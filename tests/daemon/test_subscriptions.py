@@ -52,19 +52,19 @@ def used(running: Running) -> int:
 def test_subscriptions_are_confirmed_to_their_connection_only(limited: Running) -> None:
     everything = subscribe(limited, b"")
     assert confirm(everything, b"subscribed/everything") == [b"subscribed/everything"]
-    other = subscribe(limited, b"model/m/output")
+    other = subscribe(limited, b"output/m")
     assert confirm(other) == [b"subscribed/x"]
     limited.wire.learn(X[:3])
     for socket in (everything, other):
         assert socket.poll(int(SECONDS * 1000))
-        assert socket.recv_multipart()[0] == b"model/m/output"
+        assert socket.recv_multipart()[0] == b"output/m"
         assert not socket.poll(0)
 
 
 def test_a_connection_has_a_limited_number_of_subscriptions(limited: Running) -> None:
-    socket = subscribe(limited, *(b"model/%d/" % i for i in range(MOST)))
+    socket = subscribe(limited, *(b"output/%d" % i for i in range(MOST)))
     assert len(confirm(socket)) == 1
-    socket.send(b"\x01model/m/")
+    socket.send(b"\x01output/m")
     name, header = confirm(socket, b"subscribed/y")
     error = decode_reply([header]).error
     assert name == b"subscribed/y"
@@ -75,8 +75,8 @@ def test_a_connection_has_a_limited_number_of_subscriptions(limited: Running) ->
     limited.wire.learn(X[:3])
     limited.wire.call("describe", "m")
     assert not socket.poll(0), "the refused subscription has no effect"
-    socket.send(b"\x00model/0/")
-    socket.send(b"\x01model/m/")
+    socket.send(b"\x00output/0")
+    socket.send(b"\x01output/m")
     assert len(confirm(socket)) == 1
     limited.wire.learn(X[:3])
     assert socket.poll(int(SECONDS * 1000))
@@ -85,11 +85,11 @@ def test_a_connection_has_a_limited_number_of_subscriptions(limited: Running) ->
 def test_repeated_subscriptions_count_once(limited: Running) -> None:
     with Peer(limited.endpoints["events"], "SUB") as peer:
         for _ in range(2 * MOST):
-            peer.send(b"\x01model/m/output")
+            peer.send(b"\x01output/m")
         wait_for(lambda: counters(limited)["subscriptions"] == 1, "the subscription")
         assert used(limited) > 0
-        peer.send(b"\x00model/m/output")
-        peer.send(b"\x00model/m/output")
+        peer.send(b"\x00output/m")
+        peer.send(b"\x00output/m")
         wait_for(lambda: counters(limited)["subscriptions"] == 0, "its end")
         assert used(limited) == 0
         published = limited.wire.call("stats")["events"]
@@ -116,7 +116,7 @@ def test_a_flood_closes_its_connection_and_frees_its_memory(limited: Running) ->
     client = Client(limited.endpoints["requests"])
     with client.subscribe("m", "output") as events:
         with Peer(limited.endpoints["events"], "SUB", SECONDS) as peer:
-            assert peer.send_until_ended(b"\x01model/%d/" % i for i in range(FLOOD_FACTOR * MOST + 1))
+            assert peer.send_until_ended(b"\x01output/%d" % i for i in range(FLOOD_FACTOR * MOST + 1))
         wait_for(lambda: counters(limited)["subscriptions"] == 1, "the end of the flood")
         client.learn("m", X[:3])
         assert events.next_event(SECONDS) is not None
@@ -154,16 +154,16 @@ def test_full_memory_closes_the_connection_with_the_most_subscriptions() -> None
         return socket
 
     try:
-        greedy = connected(b"model/a/", b"model/b/")
+        greedy = connected(b"output/a", b"output/b")
         assert len(greedy.recv_multipart()) == 1
-        modest = connected(b"model/c/")
+        modest = connected(b"output/c")
         assert len(modest.recv_multipart()) == 1
-        newcomer = connected(b"model/d/", b"model/e/")
+        newcomer = connected(b"output/d", b"output/e")
         assert len(newcomer.recv_multipart()) == 1
         assert subscriptions.to_map()["closed"] == 1
         assert not subscriptions.recipients("a", "output")
         assert all(subscriptions.recipients(name, "output") for name in ("c", "d", "e"))
-        newcomer.send(b"\x01model/f/")
+        newcomer.send(b"\x01output/f")
         newcomer.send(b"\x01subscribed/x")
         wait_for(lambda: (subscriptions.read(), newcomer.poll(0))[1], "a confirmation")
         error = decode_reply(newcomer.recv_multipart()[1:]).error

@@ -173,7 +173,7 @@ def test_a_refused_request_is_not_journalled(fleet: Running) -> None:
 
 def test_a_reheat_is_answered_when_it_is_durable_and_in_effect(fleet: Running) -> None:
     wire = fleet.wire
-    events = subscribe(fleet, b"model/fleet/reheated")
+    events = subscribe(fleet, b"reheated/fleet")
     fleet.disk.syncs.clear()
     batch = as_batch("fleet", X[:500], keys=KEY[:500])
     learned = wire.send(batch._replace(ack="received"))
@@ -240,7 +240,7 @@ def test_a_model_without_forecasts_refuses_them(serve: Callable[..., Running]) -
 
 
 def test_a_late_target_publishes_the_earlier_prediction(fleet: Running) -> None:
-    events = subscribe(fleet, b"model/fleet/targets")
+    events = subscribe(fleet, b"targets/fleet")
     learn(fleet, 0, 20)
     targets(fleet, [4, 500, 19])
     pieces = []  # as many as the model has learned in
@@ -257,7 +257,7 @@ def test_a_late_target_publishes_the_earlier_prediction(fleet: Running) -> None:
 
 def test_outputs_that_are_not_one_for_each_sample(running: Running) -> None:
     running.wire.create("fleet", "ledger", shows=5)
-    events = subscribe(running, b"model/fleet/output", b"model/fleet/drift")
+    events = subscribe(running, b"output/fleet", b"drift/fleet")
     learn(running, 0, 2)
     learn(running, 2, 4)  # no outputs for these samples
     learn(running, 4, 23)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -25,7 +26,7 @@ from streamlearn_client.protocol import (
 from streamlearn_client.results import Ack
 from streamlearn_client.session import Session
 from streamlearn_client.stream import Stream
-from streamlearn_client.subscription import subscription_topics
+from streamlearn_client.subscription import selection
 from streamlearn_client.timeouts import check_timeout
 
 __all__ = ["AsyncClient"]
@@ -301,18 +302,27 @@ class AsyncClient(AsyncQueries):
         return AsyncFirehose(start)
 
     def subscribe(
-        self, model: str | None, *kinds: EventKind, timeout: float | None = None
+        self,
+        model: str | None = None,
+        *kinds: EventKind,
+        kind: EventKind | Sequence[EventKind] | None = None,
+        models: Sequence[str] | None = None,
+        timeout: float | None = None,
     ) -> AsyncSubscription:
-        """Subscribe to the events of a model.
+        """Subscribe to events, for example to all alarms of all models: ``subscribe(kind="alarm")``.
 
         Parameters
         ----------
-        model : str or None
-            Name of the model. ``None``: all models.
+        model : str, optional
+            Name of the model. By default all models.
         *kinds : str
             Kinds of events: ``output``, ``targets``, ``drift``, ``alarm``, ``checkpoint``, ``created``,
             ``deleted``, ``restored``, ``reheated``, ``paused``, ``resumed`` or ``judged``. All kinds by
             default.
+        kind : str or sequence of str, optional
+            One more kind, or several.
+        models : sequence of str, optional
+            Names of models, instead of ``model`` or in addition to it.
         timeout : float or None, optional
             Seconds without an event after which iteration ends. By default, ``None``, it never ends.
 
@@ -325,18 +335,20 @@ class AsyncClient(AsyncQueries):
         Raises
         ------
         BadValue
-            If a kind does not exist, or kinds are given without a model.
+            If a kind does not exist, or ``models`` is empty.
+        TooLarge
+            If this is more than ``limits.subscriptions`` of the daemon: one for each kind of each model.
         NoAnswer
             If the events endpoint does not confirm the subscription within the client's timeout.
         """
-        topics = subscription_topics(model, kinds)
+        selected = selection(model, kinds, kind, models)
 
         async def find_endpoint() -> tuple[str, str | None]:
             if self._events is not None:
                 return self._events, None
             return await self._run(self._session.endpoint("events")), self.endpoint
 
-        return AsyncSubscription(find_endpoint, topics, timeout, check_timeout(self.timeout), self._keys)
+        return AsyncSubscription(find_endpoint, selected, timeout, check_timeout(self.timeout), self._keys)
 
     # --------------------------------------------------------------------------------------------- closing
 

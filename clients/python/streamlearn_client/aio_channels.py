@@ -16,7 +16,7 @@ from streamlearn_client.ownership import Owner
 from streamlearn_client.protocol import IdentifiersLike, SamplesLike, TimesLike
 from streamlearn_client.results import Event, read_event
 from streamlearn_client.sockets import Connection, receive
-from streamlearn_client.subscription import confirmation_topic, is_confirmed, no_publisher
+from streamlearn_client.subscription import Selection, confirmation_topic, is_confirmed, no_publisher
 from streamlearn_client.timeouts import Deadline, check_timeout
 
 __all__ = ["AsyncFirehose", "AsyncSubscription"]
@@ -149,7 +149,7 @@ class AsyncSubscription:
     def __init__(
         self,
         find_endpoint: Callable[[], Awaitable[tuple[str, str | None]]],
-        topics: tuple[bytes, ...],
+        selection: Selection,
         timeout: float | None,
         connect_timeout: float,
         connection_keys: ClientKeys | None = None,
@@ -157,7 +157,7 @@ class AsyncSubscription:
         self.timeout = timeout
         check_timeout(timeout, zero=True)
         self._find_endpoint = find_endpoint
-        self._topics = topics
+        self._selection = selection
         self._connect_timeout = connect_timeout
         self._owner = Owner("subscription")
         self._endpoint = ""
@@ -193,8 +193,11 @@ class AsyncSubscription:
         """
         deadline = Deadline(check_timeout(timeout, zero=True))
         self._owner.check()
-        frames = await self._receive(deadline)
-        return None if frames is None else read_event(frames, self._endpoint, self._prefix)
+        while (frames := await self._receive(deadline)) is not None:
+            event = read_event(frames, self._endpoint, self._prefix)
+            if self._selection.has(event):
+                return event
+        return None
 
     async def _receive(self, deadline: Deadline) -> list[bytes] | None:
         """Return the next message; ``None`` after the deadline or after `close`."""
@@ -260,7 +263,7 @@ class AsyncSubscription:
     async def _subscribe(self, connection: Connection[zmq.asyncio.Socket]) -> None:
         """Subscribe, and wait until the subscriptions are in effect."""
         confirmation = confirmation_topic()
-        for prefix in (*(self._prefix + name for name in self._topics), confirmation):
+        for prefix in (*(self._prefix + name for name in self._selection.topics), confirmation):
             connection.socket.subscribe(prefix)
         deadline = Deadline(self._connect_timeout)
         while not is_confirmed(await self._receive(deadline), confirmation, self._endpoint):

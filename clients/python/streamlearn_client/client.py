@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -20,7 +21,7 @@ from streamlearn_client.queries import Queries
 from streamlearn_client.results import Ack
 from streamlearn_client.session import Session
 from streamlearn_client.stream import Stream
-from streamlearn_client.subscription import Subscription, subscription_topics
+from streamlearn_client.subscription import Subscription, selection
 from streamlearn_client.timeouts import check_timeout
 from streamlearn_client.transport import Transport
 
@@ -284,17 +285,28 @@ class Client(Queries):
             limits.firehose_frame_bytes,
         )
 
-    def subscribe(self, model: str | None, *kinds: EventKind, timeout: float | None = None) -> Subscription:
-        """Subscribe to the events of a model.
+    def subscribe(
+        self,
+        model: str | None = None,
+        *kinds: EventKind,
+        kind: EventKind | Sequence[EventKind] | None = None,
+        models: Sequence[str] | None = None,
+        timeout: float | None = None,
+    ) -> Subscription:
+        """Subscribe to events, for example to all alarms of all models: ``subscribe(kind="alarm")``.
 
         Parameters
         ----------
-        model : str or None
-            Name of the model. ``None``: all models.
+        model : str, optional
+            Name of the model. By default all models.
         *kinds : str
             Kinds of events: ``output``, ``targets``, ``drift``, ``alarm``, ``checkpoint``, ``created``,
             ``deleted``, ``restored``, ``reheated``, ``paused``, ``resumed`` or ``judged``. All kinds by
             default.
+        kind : str or sequence of str, optional
+            One more kind, or several.
+        models : sequence of str, optional
+            Names of models, instead of ``model`` or in addition to it.
         timeout : float or None, optional
             Seconds without an event after which iteration ends. By default, ``None``, it never ends.
 
@@ -307,18 +319,20 @@ class Client(Queries):
         Raises
         ------
         BadValue
-            If a kind does not exist, or kinds are given without a model.
+            If a kind does not exist, or ``models`` is empty.
+        TooLarge
+            If this is more than ``limits.subscriptions`` of the daemon: one for each kind of each model.
         NoAnswer
             If the events endpoint does not confirm the subscription within the client's timeout.
         """
-        topics = subscription_topics(model, kinds)
+        selected = selection(model, kinds, kind, models)
         check_timeout(timeout, zero=True)
         connect_timeout = check_timeout(self.timeout)
         self._transport.check_open()
         if self._events is not None:
-            return Subscription(self._events, topics, timeout, connect_timeout, connection_keys=self._keys)
+            return Subscription(self._events, selected, timeout, connect_timeout, connection_keys=self._keys)
         announced = self._run(self._session.endpoint("events"))
-        return Subscription(announced, topics, timeout, connect_timeout, self.endpoint, self._keys)
+        return Subscription(announced, selected, timeout, connect_timeout, self.endpoint, self._keys)
 
     # --------------------------------------------------------------------------------------------- closing
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import zmq
 
@@ -20,7 +21,7 @@ from streamlearn_client.sockets import Connection, blocking_context, receive
 from streamlearn_client.timeouts import Deadline, check_timeout
 from streamlearn_client.wakeup import Wakeup
 
-__all__ = ["Subscription", "confirmation_topic", "is_confirmed", "no_publisher", "subscription_topics"]
+__all__ = ["Selection", "Subscription", "confirmation_topic", "is_confirmed", "no_publisher", "selection"]
 
 
 class Subscription:
@@ -42,7 +43,7 @@ class Subscription:
     def __init__(
         self,
         endpoint: str,
-        topics: tuple[bytes, ...],
+        selection: Selection,
         timeout: float | None,
         connect_timeout: float,
         announced_by: str | None = None,
@@ -53,6 +54,7 @@ class Subscription:
         check_timeout(timeout, zero=True)
         self._owner = Owner("subscription")
         self._closed = False
+        self._selection = selection
         self._turn = threading.Lock()
         self._prefix = b"" if connection_keys is None else connection_keys.topic_prefix
         self._connection = Connection(
@@ -65,7 +67,7 @@ class Subscription:
         self._poller.register(self._connection.monitor, zmq.POLLIN)
         self._poller.register(self._wakeup.reader, zmq.POLLIN)
         try:
-            self._subscribe(topics, connect_timeout)
+            self._subscribe(selection.topics, connect_timeout)
         except BaseException:
             self.close()
             raise
@@ -110,11 +112,14 @@ class Subscription:
             return None
         try:
             with self._turn:
-                frames = self._receive(deadline)
+                while (frames := self._receive(deadline)) is not None:
+                    event = read_event(frames, self.endpoint, self._prefix)
+                    if self._selection.has(event):
+                        return event
         finally:
             if self._closed:
                 self.close()
-        return None if frames is None else read_event(frames, self.endpoint, self._prefix)
+        return None
 
     def _receive(self, deadline: Deadline) -> list[bytes] | None:
         """Return the next message; ``None`` after the deadline or after `close`."""
@@ -160,19 +165,41 @@ class Subscription:
         self.close()
 
 
-def subscription_topics(model: str | None, kinds: Sequence[Any]) -> tuple[bytes, ...]:
-    """Return the topic prefixes to subscribe to. Raise ``BadValue`` for an unknown kind of event."""
-    for kind in kinds:
-        if kind not in EVENT_KINDS:
-            raise BadValue(f"no {kind!r} events exist; use one of: {', '.join(EVENT_KINDS)}", field="kinds")
-    if model is None:
-        if kinds:
+class Selection(NamedTuple):
+    """Which events to receive: prefixes of topics, and the models; ``None``: all.
+
+    A prefix that ends in the name of a model also matches longer names.
+    """
+
+    topics: tuple[bytes, ...]
+    models: frozenset[str] | None = None
+
+    def has(self, event: Event) -> bool:
+        """Return whether the event is one of them."""
+        return self.models is None or event.model in self.models
+
+
+def selection(
+    model: str | None, kinds: Sequence[Any], kind: Any = None, models: Iterable[str] | None = None
+) -> Selection:
+    """Return the selection of events. Raise ``BadValue`` for an unknown kind of event."""
+    chosen = [*kinds, *([] if kind is None else [kind] if isinstance(kind, str) else kind)]
+    for each in chosen:
+        if each not in EVENT_KINDS:
+            raise BadValue(f"no {each!r} events exist; use one of: {', '.join(EVENT_KINDS)}", field="kind")
+    if isinstance(models, str):
+        raise BadValue(
+            f"models must be a list of names, not {models!r}; for one name use model", field="models"
+        )
+    names = [check_model(name) for name in [*([] if model is None else [model]), *(models or ())]]
+    if not names:
+        if models is not None:
             raise BadValue(
-                "kinds can be selected for one model only; leave kinds out to receive all events",
-                field="kinds",
+                "models is empty; leave it out to receive the events of all models", field="models"
             )
-        return (b"model/",)
-    return tuple(topic(check_model(model), kind).encode() for kind in kinds or ("",))
+        return Selection(tuple(topic(each).encode() for each in chosen or EVENT_KINDS))
+    pairs = product(chosen or EVENT_KINDS, dict.fromkeys(names))
+    return Selection(tuple(topic(each, name).encode() for each, name in pairs), frozenset(names))
 
 
 def confirmation_topic() -> bytes:

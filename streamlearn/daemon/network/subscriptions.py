@@ -7,7 +7,7 @@ sends many more than it may have is closed.
 
 A subscriber with a key receives events under topics that begin with its public key, and may subscribe to no
 others. So an event is sent once per key, to the keys that have the right at that moment. A prefix that covers
-more models than the key may see (`model/`) reveals nothing, also of models that are created later.
+more models than the key may see (`alarm/`) reveals nothing, also of models that are created later.
 
 ZeroMQ does not report which connection has ended. A connection is identified by its file descriptor and the
 inode of its socket, which no later connection has; `sweep` forgets those that no longer exist.
@@ -34,8 +34,8 @@ log = logs.get_logger(__name__)
 RECEIVE_HWM = 2  # subscriptions of one connection that ZeroMQ queues; it reads on while there are any
 READ_PER_TURN = 64
 EVENTS, POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)  # enums cost more in each call
-LONGEST_TOPIC = max(len(topic("m" * 64, kind)) for kind in EVENT_KINDS)  # a longer prefix matches no event
-EVERYTHING = b"model/"  # what a subscription without a prefix means
+LONGEST_TOPIC = max(len(topic(kind, "m" * 64)) for kind in EVENT_KINDS)  # a longer prefix matches no event
+EVERYTHING = tuple(topic(kind).encode() for kind in EVENT_KINDS)  # what one without a prefix means
 BYTES_PER_SUBSCRIPTION = 1024  # memory that a subscription takes, at least
 BYTES_PER_CHARACTER = 96  # ZeroMQ keeps a tree of characters, in manual mode twice
 FLOOD_FACTOR = 4  # a connection that sends this many times its limit in one period is closed
@@ -111,7 +111,7 @@ class Subscriptions:
         """Return the beginnings of the topics under which to send an event of a model: one per key."""
         if not self._keys:
             return ()
-        name = topic(model, kind).encode()
+        name = topic(kind, model).encode()
         keys = (public for public in self._keys if self._access.identity(public).allows("subscribe", model))
         return tuple(prefix for prefix in map(topic_prefix, keys) if self._match(prefix + name))
 
@@ -170,10 +170,10 @@ class Subscriptions:
         elif not prefix.startswith(own):
             if message[:1] == b"\x01":
                 self._refuse(subscriber, self._forbidden(subscriber, "topics without the own key"))
-        elif message[:1] == b"\x01":
-            self._subscribe(subscriber, prefix if prefix != own else own + EVERYTHING)
-        elif message[:1] == b"\x00":
-            self._unsubscribe(subscriber, prefix if prefix != own else own + EVERYTHING)
+        elif message[:1] in (b"\x00", b"\x01"):
+            change = self._subscribe if message[:1] == b"\x01" else self._unsubscribe
+            for each in [prefix] if prefix != own else [own + kind for kind in EVERYTHING]:
+                change(subscriber, each)
 
     def _subscriber(self, frame: zmq.Frame) -> Subscriber | None:
         """The connection that sent a message; `None` if it has ended, and ZeroMQ cancels for it."""
@@ -226,22 +226,22 @@ class Subscriptions:
         """Raise an error if the connection may not have this subscription too."""
         identity = self._access.identity(subscriber.public)
         inner = prefix[len(topic_prefix(subscriber.public)) :]
-        _, *names = inner.split(b"/")
-        if len(names) > 1 and not identity.allows("subscribe", names[0].decode(errors="replace")):
-            raise self._forbidden(subscriber, f"events of {names[0].decode(errors='replace')!r}")
+        model = inner.partition(b"/")[2].decode(errors="replace")
+        if model and not identity.allows("subscribe", model):
+            raise self._forbidden(subscriber, f"events of {model!r}")
         if not identity.has("subscribe"):
             raise self._forbidden(subscriber, "any events")
         if len(inner) > LONGEST_TOPIC:
             raise TooLarge(
                 f"a subscription has {len(inner)} bytes; no topic has more than {LONGEST_TOPIC}. Subscribe "
-                "to model/<name>/<kind>",
+                "to <kind>/<model>",
                 limit="length of a subscription",
                 most=LONGEST_TOPIC,
             )
         if len(subscriber.prefixes) >= self._most:
             raise TooLarge(
                 f"this connection has {self._most} subscriptions, as many as limits.subscriptions allows; "
-                "subscribe to model/ for the events of all models, or raise limits.subscriptions",
+                "subscribe to alarm/ for the alarms of all models, or raise limits.subscriptions",
                 limit="limits.subscriptions",
                 most=self._most,
             )

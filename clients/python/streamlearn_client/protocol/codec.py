@@ -397,7 +397,7 @@ def encode_event(event: EventMessage) -> list[Frame]:
         "time": event.time,
         "arrays": described,
     }
-    return [topic(event.model, event.kind).encode(), msgpack.packb(header), *buffers]
+    return [topic(event.kind, event.model).encode(), msgpack.packb(header), *buffers]
 
 
 def decode_event(frames: Sequence[Frame], limits: Limits = DEFAULT_LIMITS) -> EventMessage:
@@ -426,8 +426,8 @@ def decode_event(frames: Sequence[Frame], limits: Limits = DEFAULT_LIMITS) -> Ev
     check_version(header)
     model = check_model(header.get("model"))
     subject = bytes(frames[0])
-    kind = subject.rpartition(b"/")[2].decode(errors="replace")
-    if kind not in EVENT_KINDS or topic(model, kind).encode() != subject:
+    kind = subject.partition(b"/")[0].decode(errors="replace")
+    if kind not in EVENT_KINDS or topic(kind, model).encode() != subject:
         raise BadMessage(f"{short_repr(subject)} is not a topic of the events of {model!r}")
     lsn, first, rows, time = (
         check_uint63(header.get(field), field) for field in ("lsn", "first", "rows", "time")

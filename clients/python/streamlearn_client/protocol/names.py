@@ -166,22 +166,22 @@ def producer_name(name: object) -> str:
     return check_producer(name)
 
 
-def topic(model: str, kind: str) -> str:
-    """Return the topic of a model's events.
+def topic(kind: str, model: str = "") -> str:
+    """Return the topic of the events of one kind of a model.
 
     Parameters
     ----------
-    model : str
-        Name of the model.
     kind : str
-        Kind of the events. Empty: the prefix of all kinds.
+        Kind of the events.
+    model : str, default ""
+        Name of the model. Empty: the prefix of the topics of all models.
 
     Returns
     -------
     str
-        ``model/<name>/<kind>``.
+        ``<kind>/<model>``.
     """
-    return f"model/{model}/{kind}"
+    return f"{kind}/{model}"
 
 
 def _bad_name(name: object, what: str) -> BadName:
