@@ -36,7 +36,7 @@ from .stream.alarm import AlarmDetector
 from .stream.drift import Drift, DriftDetector
 from .stream.features import FeatureStage
 from .stream.scaling import Statistics
-from .stream.schedules import Schedules, changing
+from .stream.schedules import Schedules
 from .stream.score import ScoreReference
 from .stream.watching import Rules, Watching
 
@@ -331,6 +331,7 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
             If ``heat`` is out of range, or if no parameter of this model changes over time.
         """
         self._schedules.reheat(self.validate_heat(heat))
+        self._raise_rates(heat)
         self._score.restart()
         if self._detector is not None:
             self._detector.restart()
@@ -357,7 +358,7 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
         """Return ``heat`` if ``reheat`` accepts it, or raise BadValue."""
         if not isinstance(heat, (int, float, np.floating)) or not 0 < heat <= 1:
             raise BadValue(f"heat is {heat!r}; a number above 0 and at most 1 was expected")
-        if not changing(self.spec.schedules) and self.spec.on_drift is None:
+        if not self.spec.can_reheat and self.spec.on_drift is None:
             raise BadValue(f"this {self.kind} has no schedule that changes: nothing to reheat")
         return float(heat)
 

@@ -43,9 +43,13 @@ class Reactions:
             return
         if self.spec.reheats:
             self._schedules.reheat_to(self.spec.drift_heat)
+            self._raise_rates(self.spec.drift_heat)
         if self.spec.reseeds:
             self._begin_reseeding(self._detector.level_before)
         self._score.restart()
 
     def _begin_reseeding(self, level: float) -> None:
         """Begin to move units (``reseeds`` of the spec). ``level``: that of the blocks before the alarm."""
+
+    def _raise_rates(self, heat: float) -> None:
+        """Raise rates that are no schedules, as a reheat with ``heat`` raises the schedules."""

@@ -224,7 +224,12 @@ class Spec(BaseModel):
     @property
     def reheats(self) -> bool:
         """Whether an alarm raises the schedules again."""
-        return self.on_drift in ("reheat", "adapt") and bool(changing(self.schedules))
+        return self.on_drift in ("reheat", "adapt") and self.can_reheat
+
+    @property
+    def can_reheat(self) -> bool:
+        """Whether a rate can be raised again: a schedule changes."""
+        return bool(changing(self.schedules))
 
     @property
     def reseeds(self) -> bool:
@@ -279,7 +284,7 @@ class Spec(BaseModel):
     def _can_react_to_an_alarm(self) -> Self:
         if self.on_drift is not None and self.drift is None:
             raise ValueError(f"on_drift={self.on_drift!r} needs a drift detector: remove drift=None")
-        if self.on_drift == "reheat" and not changing(self.schedules):
+        if self.on_drift == "reheat" and not self.can_reheat:
             raise ValueError("on_drift='reheat' needs a schedule that changes: every parameter is constant")
         if self.on_drift == "reseed" and not self.can_reseed:
             raise ValueError(

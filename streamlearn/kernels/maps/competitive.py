@@ -5,8 +5,9 @@
     gas    w_j += ε(t)·exp(−k_j/λ(t))·(x − w_j), k_j the number of units nearer than j (Martinetz & Schulten
            1991)
 
-``units.py`` defines the layout of the units. In a hard net the learner is the winner i = argmin_j ‖x − w_j‖,
-unless ``fairness.py`` selects another unit.
+ε(t) is a schedule, or a rate for each unit in place of it: see ``unit_rate.py``. ``units.py`` defines the
+layout of the units. In a hard net the learner is the winner i = argmin_j ‖x − w_j‖, unless ``fairness.py``
+selects another unit.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from ..simd.groups import GROUP, load_block, store_block
 from ..simd.lanes import WIDTH, fma, iota, lane, load, select, store, zero
 from ..stream.scaling import Scaling
 from ..stream.score import Score
-from . import units
+from . import unit_rate, units
 from .fairness import NONE, Fairness, select_learner, update_share
 from .ranking import dissimilarities, ranks
+from .unit_rate import UnitRate
 from .units import Learning, Outputs, Progress, new_stream
 from .winner import Units, dissimilarity
 
@@ -40,10 +42,12 @@ class Net(NamedTuple):
     units: Any
     number: Any  # of units
     mode: Any
-    learning_rate: Any  # (n,): ε(t)
+    learning_rate: Any  # (n,): ε(t), or the floor of the units' own rates
+    own_rate: Any  # see unit_rate.py
     softness: Any  # (n,): β(t) or λ(t)
     leak: Any  # (n,): ε_l(t)
     fairness: Any
+    distance: Any  # (n,): outputs
     scratch: Any  # (blocks, 16)
 
 
@@ -58,7 +62,8 @@ def _move(sample, weights, b, step):
 
 @device
 def _learn_hard(sample, net, i):
-    weights, learning_rate, leak = net.units.weights, net.learning_rate[sample.n], net.leak[sample.n]
+    weights, leak = net.units.weights, net.leak[sample.n]
+    learning_rate = unit_rate.winner_rate(net.own_rate, i, net.learning_rate[sample.n])
     if leak > _0:
         index = iota()
         learner = np.float32(i)
@@ -85,14 +90,15 @@ def _learn_soft(sample, net, nearest):
     for b in range(net.scratch.shape[0]):
         # Relative to the winner: else all exponentials may underflow. An unused lane gives 0, even if β = 0.
         excess = dissimilarity(x, channels, count, weights, b, load(pad, b), measure) - nearest
-        y = select(excess < _INF, exp(-beta * excess), zero())
+        y = unit_rate.without_unplaced(net.own_rate, b, select(excess < _INF, exp(-beta * excess), zero()))
         store(net.scratch, b, y)
         total = total + y
     sum_y = np.float32(0)
     for l in range(WIDTH):
         sum_y += lane(total, l)
     for b in range(net.scratch.shape[0]):
-        _move(sample, weights, b, load(net.scratch, b) * (learning_rate / sum_y))
+        y = load(net.scratch, b) * (np.float32(1) / sum_y)
+        _move(sample, weights, b, unit_rate.steps(net.own_rate, b, y, learning_rate))
 
 
 @device
@@ -103,8 +109,8 @@ def _learn_by_rank(sample, net):
     index = iota()
     for b in range(net.scratch.shape[0]):
         k = ranks(net.scratch, b, index, net.number)
-        step = learning_rate * exp(-k / max(spread, _SMALLEST_SPREAD))
-        _move(sample, net.units.weights, b, select(load(net.units.pad, b) == _0, step, zero()))
+        h = select(load(net.units.pad, b) == _0, exp(-k / max(spread, _SMALLEST_SPREAD)), zero())
+        _move(sample, net.units.weights, b, unit_rate.steps(net.own_rate, b, h, learning_rate))
         index = index + np.float32(WIDTH)
 
 
@@ -112,10 +118,15 @@ def _learn_by_rank(sample, net):
 def _learn(sample, winner, nearest, second, net):
     if winner < 0:
         return
-    if net.mode == SOFT:
-        _learn_soft(sample, net, nearest)
-    elif net.mode == GAS:
+    if net.mode == GAS:
         _learn_by_rank(sample, net)
+        return
+    own = net.own_rate
+    placed = unit_rate.unit_to_place(own, winner, net.distance[sample.n], net.number)
+    if placed >= 0:
+        unit_rate.place(own, sample, net.units.weights, winner, placed)
+    elif net.mode == SOFT:
+        _learn_soft(sample, net, nearest)
     else:
         learner = winner
         if net.fairness.kind != NONE:
@@ -126,8 +137,8 @@ def _learn(sample, winner, nearest, second, net):
 
 @kernel(
     "i8(f4[:,::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], i8, f8,"
-    " i8[::1], f8[::1], f8[::1], f8, i8, f4[::1], f4[::1], f4[::1], f4[::1], i8, f4[:,::1], f4, f4,"
-    " i4[::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
+    " i8[::1], f8[::1], f8[::1], f8, i8, f4[::1], f4[:,::1], i8[::1], f8[::1], f4[::1], f4[::1], f4[::1],"
+    " i8, f4[:,::1], f4, f4, i4[::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     x,  # (n, dim)
@@ -152,7 +163,10 @@ def learn(
     decay,
     # Net
     mode,
-    learning_rate,  # (n,): ε(t)
+    learning_rate,  # (n,): ε(t), or the floor of the units' own rates
+    learned,  # (blocks, 16): n_j; (0, 16) for a schedule
+    unplaced,  # (1,)
+    placing,  # (3,)
     beta,  # soft: (n,): β(t)
     spread,  # gas: (n,): λ(t)
     leak,  # (n,): ε_l(t)
@@ -185,7 +199,8 @@ def learn(
     scratch = np.empty((-(-number // WIDTH), WIDTH), np.float32)
     fair = Fairness(fairness, share, conscience, conscience_rate)
     softness = spread if mode == GAS else beta
-    net = Net(own, number, mode, learning_rate, softness, leak, fair, scratch)
+    own_rate = UnitRate(learned, unplaced, placing)
+    net = Net(own, number, mode, learning_rate, own_rate, softness, leak, fair, distance, scratch)
     progress = Progress(samples, hits, quality, decay)
     learning = Learning(gate, interrupt, watched, contribution)
     return units.learn(stream, progress, learning, units.find, _learn, net)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from ...kernels import compiler
@@ -16,6 +17,7 @@ from ..outputs import CompetitiveOutputs, LabelTargetOutputs
 from ..row_cost import EXPONENTIAL, Cost, lanes
 from ..stream.schedules import Decay, Schedule, bounds, within
 from .labels import LabelledModel, LabelledSpec
+from .unit_rates import NO_UNIT_RATES, UnitRates
 
 
 class CompetitiveSpec(LabelledSpec):
@@ -29,11 +31,20 @@ class CompetitiveSpec(LabelledSpec):
             "softmax(−β·squared distance); 'gas' all, weighted by rank (neural gas)."
         ),
     )
-    learning_rate: Annotated[Schedule, within(0, 1)] = Field(
-        Decay(0.5, 0.02, 5000.0),
+    learning_rate: Annotated[Schedule, within(0, 1)] | Literal["1/n"] | None = Field(
+        None,
         description=(
-            "ε(t), the share of the distance to the sample that the winner moves. The final 0.02 "
-            "follows drift within some 50 samples per unit."
+            "ε(t), the share of the distance to the sample that the winner moves. '1/n': a rate for each "
+            "unit, max(1/n, rate_floor), n the samples it has learned, each weighted by its share in it, so "
+            "that a unit is the mean of its samples. None: '1/n' for 'hard' and 'soft', for 'gas' a Decay "
+            "from 0.5 to 0.02 with tau=units and form 'inverse'."
+        ),
+    )
+    rate_floor: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.02,
+        description=(
+            "Smallest rate of learning_rate='1/n'. 0.02 follows drift within some 50 samples per unit. At 0 "
+            "a unit is the mean of all its samples, and cannot follow a stream that changes."
         ),
     )
     beta: Annotated[Schedule, within(0, 1e30)] = Field(
@@ -48,7 +59,8 @@ class CompetitiveSpec(LabelledSpec):
         None,
         description=(
             "λ(t) of mode 'gas', in ranks: unit of rank k learns at e^(−k/λ) of the winner's rate. "
-            "None: Decay from a quarter of the units (at least 1) to 0.5, tau=5000."
+            "None: Decay from a quarter of the units (at least 1) to 0.5, with tau=units and form "
+            "'inverse'."
         ),
     )
     leak: Annotated[Schedule, within(0, 1)] = Field(
@@ -114,13 +126,31 @@ class CompetitiveSpec(LabelledSpec):
         if self.mode != "gas":
             return self.beta
         start = max(1.0, self.units / 4)
-        return Decay(start, 0.5, 5000.0) if self.spread is None else self.spread
+        return Decay(start, 0.5, self.units, form="inverse") if self.spread is None else self.spread
+
+    @property
+    def rate(self) -> Schedule | Literal["1/n"]:
+        """ε(t), given or by default."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return Decay(0.5, 0.02, self.units, form="inverse") if self.mode == "gas" else "1/n"
+
+    @property
+    def places_units(self) -> bool:
+        """Whether units get their first place from samples: their initial weights are no samples."""
+        return self.init in ("random", "range")
+
+    @property
+    def can_reheat(self) -> bool:
+        """Whether a rate can be raised again."""
+        return self.rate == "1/n" or super().can_reheat
 
     @property
     def schedules(self) -> dict[str, Schedule]:
         """Parameters that may change over the stream, in the kernel's order."""
         softness = "spread" if self.mode == "gas" else "beta"
-        return {"learning_rate": self.learning_rate, softness: self.softness, "leak": self.leak}
+        rate = self.rate_floor if self.rate == "1/n" else self.rate
+        return {"learning_rate": rate, softness: self.softness, "leak": self.leak}
 
     @property
     def fairness(self) -> int:
@@ -142,6 +172,9 @@ class Competitive(LabelledModel):
     - 'hard': w_i ← w_i + ε(t)·(x − w_i) for the winner i = argmin_j ‖x − w_j‖ only
     - 'soft': y = softmax(−β(t)·‖x − w_j‖²), w_j ← w_j + ε(t)·y_j·(x − w_j)
     - 'gas': w_j ← w_j + ε(t)·e^(−k_j/λ(t))·(x − w_j), k_j the number of units nearer than j
+    - rate '1/n': ε_j = max(1/n_j, floor) in place of ε(t), n_j the sum of the shares of unit j: 1 for the
+      winner, y_j or e^(−k_j/λ(t)). A unit whose initial weights are a sample begins with n_j = 1, another
+      one with 0. A unit that moves after a drift alarm begins again with 1; ``reheat(h)`` limits n_j to 1/h.
 
     ``winner`` is the nearest unit in every mode; the lowest index wins a tie. Quality:
     ``quantization_error`` (mean distance to the winner), ``dead_units``.
@@ -150,7 +183,8 @@ class Competitive(LabelledModel):
     ----------
     'hard': D. E. Rumelhart and D. Zipser, Feature discovery by competitive learning, Cognitive Science
     9, 75–112, 1985; J. MacQueen, Some methods for classification and analysis of multivariate
-    observations, 1967. 'gas': T. Martinetz and K. Schulten, A "neural-gas" network learns topologies,
+    observations, 1967. '1/n': L. Bottou and Y. Bengio, Convergence properties of the k-means algorithms,
+    NIPS 7, 1995. 'gas': T. Martinetz and K. Schulten, A "neural-gas" network learns topologies,
     1991. ``conscience``: D. DeSieno, Adding a conscience to competitive learning, ICNN 1988.
     ``frequency_sensitive``: S. C. Ahalt et al., Competitive learning algorithms for vector
     quantization, Neural Networks 3, 1990.
@@ -182,14 +216,25 @@ class Competitive(LabelledModel):
         share = lane_layout.to_lanes(np.full((self.units, 1), start)).reshape(-1, WIDTH)
         if self.spec.fairness != NONE:
             self.state["share"] = share
+        self._own_rate = self._add(UnitRates(self.units, self.spec.places_units)) if self.spec.rate == "1/n" else None
         unused = np.empty(0, np.float32)  # a schedule of another mode
         self._learn_kernel = kernels.learn
         self._learn_arguments |= {
             "beta": unused,
             "spread": unused,
+            **(NO_UNIT_RATES if self._own_rate is None else self._own_rate.arguments),
             "mode": kernels.MODES[self.spec.mode],
             "fairness": self.spec.fairness,
             "conscience": np.float32(self.spec.conscience or 0.0),
             "conscience_rate": np.float32(self.spec.conscience_rate),
             "share": share,
         }
+
+    def _raise_rates(self, heat: float) -> None:
+        if self._own_rate is not None:
+            self._own_rate.reheat(heat)
+
+    def _forget_units(self, units: NDArray[np.int64]) -> None:
+        super()._forget_units(units)
+        if self._own_rate is not None:
+            self._own_rate.begin_again(units)
