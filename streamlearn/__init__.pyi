@@ -821,16 +821,23 @@ class Competitive(_Competitive):
     mode : {"hard", "soft", "gas"}, default "hard"
         Which units learn: 'hard' the winner only, which is fastest; 'soft' all, weighted by
         softmax(−β·squared distance); 'gas' all, weighted by rank (neural gas).
-    learning_rate : float or Decay, default Decay(0.5, 0.02, tau=5000)
-        ε(t), the share of the distance to the sample that the winner moves. The final 0.02 follows
-        drift within some 50 samples per unit. Range: 0 to 1.
+    learning_rate : float or Decay or {"1/n"} or None, default None
+        ε(t), the share of the distance to the sample that the winner moves. '1/n': a rate for each
+        unit, max(1/n, rate_floor), n the samples it has learned, each weighted by its share in it,
+        so that a unit is the mean of its samples. None: '1/n' for 'hard' and 'soft', for 'gas' a
+        Decay from 0.5 to 0.02 with tau=4·units (at most 5000) and form 'inverse'. Range: 0 to 1.
+    rate_floor : float, default 0.03
+        Smallest rate of learning_rate='1/n'. 0.03 follows drift within some 33 samples per unit. At
+        0 a unit is the mean of all its samples, and cannot follow a stream that changes. Range: 0
+        to 1.
     beta : float or Decay, default 1.0
         β(t) of mode 'soft', per squared unit of the scaled space: at 1 a squared distance greater
         by 1 means 1/e of the learning. Large values approach 'hard'; at 0 all units learn equally.
         A Decay from small to large spreads the units first. Range: at least 0.
     spread : float or Decay or None, default None
         λ(t) of mode 'gas', in ranks: unit of rank k learns at e^(−k/λ) of the winner's rate. None:
-        Decay from a quarter of the units (at least 1) to 0.5, tau=5000. Range: 0 to 1,000,000.
+        Decay from a quarter of the units (at least 1) to 0.5, with tau=units/4 (at most 5000) and
+        form 'inverse'. Range: 0 to 1,000,000.
     leak : float or Decay, default 0.0
         Mode 'hard': learning rate of the units that lose, much smaller than ε, 0.0001 for example.
         Units that never win then drift to the middle of the stream. 0: losers do not learn. Range:
@@ -978,6 +985,9 @@ class Competitive(_Competitive):
     - 'hard': w_i ← w_i + ε(t)·(x − w_i) for the winner i = argmin_j ‖x − w_j‖ only
     - 'soft': y = softmax(−β(t)·‖x − w_j‖²), w_j ← w_j + ε(t)·y_j·(x − w_j)
     - 'gas': w_j ← w_j + ε(t)·e^(−k_j/λ(t))·(x − w_j), k_j the number of units nearer than j
+    - rate '1/n': ε_j = max(1/n_j, floor) in place of ε(t), n_j the sum of the shares of unit j: 1 for the
+      winner, y_j or e^(−k_j/λ(t)). A unit whose initial weights are a sample begins with n_j = 1, another
+      one with 0. A unit that moves after a drift alarm begins again with 1; ``reheat(h)`` limits n_j to 1/h.
 
     ``winner`` is the nearest unit in every mode; the lowest index wins a tie. Quality:
     ``quantization_error`` (mean distance to the winner), ``dead_units``.
@@ -986,7 +996,8 @@ class Competitive(_Competitive):
     ----------
     'hard': D. E. Rumelhart and D. Zipser, Feature discovery by competitive learning, Cognitive Science
     9, 75–112, 1985; J. MacQueen, Some methods for classification and analysis of multivariate
-    observations, 1967. 'gas': T. Martinetz and K. Schulten, A "neural-gas" network learns topologies,
+    observations, 1967. '1/n': L. Bottou and Y. Bengio, Convergence properties of the k-means algorithms,
+    NIPS 7, 1995. 'gas': T. Martinetz and K. Schulten, A "neural-gas" network learns topologies,
     1991. ``conscience``: D. DeSieno, Adding a conscience to competitive learning, ICNN 1988.
     ``frequency_sensitive``: S. C. Ahalt et al., Competitive learning algorithms for vector
     quantization, Neural Networks 3, 1990.
@@ -1010,7 +1021,8 @@ class Competitive(_Competitive):
         dim: int,
         units: int,
         mode: Literal["hard", "soft", "gas"] = "hard",
-        learning_rate: float | Decay = Decay(0.5, 0.02, tau=5000),
+        learning_rate: float | Decay | Literal["1/n"] | None = None,
+        rate_floor: float = 0.03,
         beta: float | Decay = 1.0,
         spread: float | Decay | None = None,
         leak: float | Decay = 0.0,
@@ -1487,8 +1499,9 @@ class GrowingNeuralGas(_GrowingNeuralGas):
     max_age : int, default 50
         Age at which an edge is removed, in wins of its end. Smaller values remove units faster that
         the stream has left. Range: at least 1.
-    insert_every : int, default 100
-        Samples from one new unit to the next. Range: at least 1.
+    insert_every : int, default 20
+        Samples from one new unit to the next. The paper has 100; at 20 the net has 100 units after
+        2,000 samples. Range: at least 1.
     error_split : float, default 0.5
         α: a new unit's two neighbours keep this share of their error. At 0.5 the largest error is
         split evenly with the new unit. Range: 0 to 1.
@@ -1653,7 +1666,7 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         learning_rate: float | Decay = 0.2,
         neighbour_rate: float | Decay = 0.006,
         max_age: int = 50,
-        insert_every: int = 100,
+        insert_every: int = 20,
         error_split: float = 0.5,
         error_decay: float = 0.995,
         distance: Literal["euclidean", "manhattan", "chebyshev", "cosine"] = "euclidean",
@@ -2937,14 +2950,16 @@ class SOM(_SOM):
     torus : bool, default False
         Whether opposite edges of the grid are joined, so that no unit is at a border. A hexagonal
         torus needs an even number of rows.
-    learning_rate : float or Decay, default Decay(0.5, 0.02, tau=5000)
-        ε(t), the share of the distance to the sample that the winner moves. The default orders the
-        map first; its final 0.02 follows drift within some 50 samples per unit. Range: 0 to 1.
+    learning_rate : float or Decay or None, default None
+        ε(t), the share of the distance to the sample that the winner moves. None: Decay from 0.5 to
+        0.02, tau=2·units (100 to 5000). It orders the map first; the final 0.02 follows drift
+        within some 50 samples per unit. Range: 0 to 1.
     sigma : float or Decay or None, default None
         σ(t), radius of the neighbourhood in grid steps; 0: only the winner learns. None: Decay from
-        half the longer side (at least 1) to 1.5 (less on a small grid), tau=5000. On maps beyond 12
-        × 12, raise its end (0.15 × longer side) if the score matters more than detail. Range: 0 to
-        1,000,000.
+        half the longer side (at least 1) to 1.5 (less on a small grid), with the tau of
+        learning_rate. On maps beyond 12 × 12, raise its end (0.15 × longer side) if the score
+        matters more than detail. Lower it, to 0.5 for example, if detail matters more than order.
+        Range: 0 to 1,000,000.
     grid_distance : {"manhattan", "euclidean", "chebyshev", "hexagonal"} or None, default None
         Distance between units on the grid, in steps. None: 'manhattan' on squares, 'hexagonal'
         (steps along edges) on hexagons. 'chebyshev' is for squares only.
@@ -3119,7 +3134,7 @@ class SOM(_SOM):
         grid: int | tuple[int, int] | tuple[int],
         topology: Literal["rectangular", "hexagonal"] = "rectangular",
         torus: bool = False,
-        learning_rate: float | Decay = Decay(0.5, 0.02, tau=5000),
+        learning_rate: float | Decay | None = None,
         sigma: float | Decay | None = None,
         grid_distance: Literal["manhattan", "euclidean", "chebyshev", "hexagonal"] | None = None,
         init: Literal["random", "range", "samples", "pca"]

@@ -17,12 +17,13 @@ UNITS, SAMPLES = 24, 40_000
 MIDDLES = np.array([(-4.0, 2.6), (1.2, 3.2), (4.2, -0.8), (-1.2, -3.4)])
 WIDTHS = np.array([0.6, 1.0, 0.4, 0.8])
 SHARES = np.array([0.6, 0.2, 0.15, 0.05])
+FALLING = {"learning_rate": sl.Decay(0.5, 0.02)}
 RULES: dict[str, dict[str, object]] = {
-    "hard": {},
-    "hard, conscience 100": {"conscience": 100.0},
-    "hard, frequency-sensitive": {"frequency_sensitive": True},
-    "soft, β = 1": {"mode": "soft"},
-    "soft, β from 0.1 to 10": {"mode": "soft", "beta": sl.Decay(0.1, 10.0, 5000.0)},
+    "hard, rate 0.5 → 0.02": FALLING,
+    "the same, conscience 100": {**FALLING, "conscience": 100.0},
+    "the same, frequency-sensitive": {**FALLING, "frequency_sensitive": True},
+    "hard, rate 1/n": {},
+    "soft, rate 1/n": {"mode": "soft"},
     "neural gas": {"mode": "gas"},
 }
 

@@ -67,7 +67,8 @@ def shuttle(n: int) -> tuple[list[dict[str, float]], np.ndarray, np.ndarray]:
 def test_scores_in_a_pipeline_on_the_shuttle():
     """Prequential scores over 5,000 rows rank the anomalies."""
     rows, _, anomalous = shuttle(5000)
-    detector = preprocessing.StandardScaler() | AnomalyDetector("som", grid=(10, 10))
+    slow = {"sigma": sl.Decay(5, 1.5), "learning_rate": sl.Decay(0.5, 0.02)}
+    detector = preprocessing.StandardScaler() | AnomalyDetector("som", grid=(10, 10), **slow)
     auc = evaluate.progressive_val_score(
         zip(rows, anomalous.tolist(), strict=True), detector, metrics.ROCAUC(n_thresholds=100)
     )

@@ -172,11 +172,12 @@ FAULTS = {
 def test_a_fault_in_a_daily_rhythm_is_one_alarm(fault):
     """Not a storm, within 20 samples, and with its channel: in at least 9 of 10 streams."""
     n, good = np.arange(9000)[:, None], 0
+    slow = {"sigma": sl.Decay(3.0, 1.5), "learning_rate": sl.Decay(0.5, 0.02)}  # the map unfolds over days
     for seed in range(10):
         x = 3 * np.sin(2 * np.pi * n / 1440 + np.arange(4))
         x += 0.3 * np.random.default_rng(seed).normal(size=x.shape)
         FAULTS[fault](x, 8000, 2)
-        out = sl.SOM(dim=4, grid=(6, 6), scale="standard", alarm=True, seed=1).learn(x)
+        out = sl.SOM(dim=4, grid=(6, 6), scale="standard", alarm=True, seed=1, **slow).learn(x)
         begins = [event for event in out.events if event.state == "begin" and event.sample >= 8000]
         good += len(begins) == 1 and begins[0].sample < 8020 and begins[0].channel == 2
     assert good >= 9

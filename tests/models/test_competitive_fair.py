@@ -75,7 +75,7 @@ def test_where_plain_learning_leaves_units_dead_fair_learning_does_not():
     assert dead(leak=0.001) == 0
     assert dead(conscience=100.0, conscience_rate=0.001) == 0
     assert dead(frequency_sensitive=True) == 0
-    assert dead(mode="gas") == 0
+    assert dead(mode="gas", spread=sl.Decay(1.25, 0.5)) == 0
 
 
 def test_frequencies_survive_a_long_stream():

@@ -22,7 +22,8 @@ def stream(seed: int = 1, noise: float = 0.5) -> np.ndarray:
 
 
 def model() -> sl.SOM:
-    return sl.SOM(dim=3, grid=(4, 4), scale="standard", alarm=True, seed=1)
+    slow = {"sigma": sl.Decay(2.0, 1.5), "learning_rate": sl.Decay(0.5, 0.02)}  # the map stays coarse
+    return sl.SOM(dim=3, grid=(4, 4), scale="standard", alarm=True, seed=1, **slow)
 
 
 def begins(out, place: int) -> list:

@@ -48,6 +48,62 @@ class NaiveGas(Units):
             self.pull(j, x, rate * math.exp(-k / spread))
 
 
+class NaiveOwnRate(Units):
+    """The rate "1/n": each unit has the rate max(1/n, floor), n the sum of its shares in the samples.
+
+    In modes hard and soft, a unit with n = 0 only gets a place: at a sample that it wins, or where the sum of
+    ¼·d²/mean(d²) reaches 1, d the distance to the winner and the mean that of the last (units) samples.
+    """
+
+    def __init__(
+        self, weights, mode: str, floor: float, learned=0.0, beta=1.0, spread=1.0, **options
+    ) -> None:
+        super().__init__(weights, **options)
+        self.mode, self.floor, self.beta, self.spread = mode, floor, beta, spread
+        self.n = [learned] * len(self.weights)
+        self.sum, self.mean, self.count = 0.0, 0.0, 0
+
+    def learn_share(self, j: int, x: list[float], share: float) -> None:
+        self.n[j] += share
+        self.pull(j, x, share * min(1.0, max(1 / self.n[j] if self.n[j] else 1.0, self.floor)))
+
+    def unit_to_place(self, outputs: UnitOutputs) -> int | None:
+        if self.n[outputs.winner] == 0:
+            return outputs.winner
+        if 0.0 not in self.n:
+            return None
+        square = outputs.distance**2
+        self.count += 1
+        self.mean += (square - self.mean) / min(self.count, len(self.n))
+        if self.mean > 0:
+            self.sum += square / self.mean / 4
+        if self.sum < 1:
+            return None
+        self.sum = min(self.sum - 1, 1.0)
+        return self.n.index(0.0)
+
+    def adapt(self, x: list[float], outputs: UnitOutputs) -> None:
+        if self.mode == "gas":
+            for k, j in enumerate(self.by_distance(x)):
+                self.learn_share(j, x, math.exp(-k / self.spread))
+            return
+        j = self.unit_to_place(outputs)
+        if j is not None:
+            winner = self.weights[outputs.winner]
+            self.weights[j] = [w if math.isnan(v) else v for v, w in zip(x, winner, strict=True)]
+            self.n[j] = 1.0
+        elif self.mode == "hard":
+            self.learn_share(outputs.winner, x, 1.0)
+        else:
+            squares = self.squared_distances(x)
+            likely = [
+                math.exp(-self.beta * (square - min(squares))) if n > 0 else 0.0
+                for square, n in zip(squares, self.n, strict=True)
+            ]
+            for j, y in enumerate(likely):
+                self.learn_share(j, x, y / math.fsum(likely))
+
+
 class NaiveFair(Units):
     """Hard learning where another than the winner may learn, and losers may learn a little."""
 

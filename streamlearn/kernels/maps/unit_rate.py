@@ -8,11 +8,11 @@ So a unit is the mean of the samples that it has learned (MacQueen 1967; Bottou 
 1/floor on it forgets exponentially.
 
 A unit with n_j = 0 has no place yet. It learns nothing until a sample becomes its weights: one that it wins,
-or one that is far from the nearest unit. Each sample adds ¼·d²/mean(d²) to a sum, d its distance to the nearest
-unit, mean(d²) that of recent samples; where the sum exceeds 1, the sample is the place of the first unit
-without one, and 1 is subtracted. So all units have a place after some 4·units samples. This is k-means++
-seeding (Arthur & Vassilvitskii 2007) for a stream, as in Liberty, Sriharsha & Sviridenko 2016, without random
-numbers.
+or one that is far from the nearest unit. Each sample adds ¼·d²/mean(d²) to a sum, d its distance to the
+nearest unit and mean(d²) that of recent samples. When the sum reaches 1, the sample is the place of the first
+unit without one, and 1 is subtracted. So all units have a place after 4 to 7 samples per unit. This is the
+seeding of k-means++ (Arthur & Vassilvitskii 2007) for a stream, as in Liberty, Sriharsha & Sviridenko 2016,
+without random numbers.
 """
 
 from __future__ import annotations

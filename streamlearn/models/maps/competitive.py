@@ -37,13 +37,13 @@ class CompetitiveSpec(LabelledSpec):
             "ε(t), the share of the distance to the sample that the winner moves. '1/n': a rate for each "
             "unit, max(1/n, rate_floor), n the samples it has learned, each weighted by its share in it, so "
             "that a unit is the mean of its samples. None: '1/n' for 'hard' and 'soft', for 'gas' a Decay "
-            "from 0.5 to 0.02 with tau=units and form 'inverse'."
+            "from 0.5 to 0.02 with tau=4·units (at most 5000) and form 'inverse'."
         ),
     )
     rate_floor: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.02,
+        0.03,
         description=(
-            "Smallest rate of learning_rate='1/n'. 0.02 follows drift within some 50 samples per unit. At 0 "
+            "Smallest rate of learning_rate='1/n'. 0.03 follows drift within some 33 samples per unit. At 0 "
             "a unit is the mean of all its samples, and cannot follow a stream that changes."
         ),
     )
@@ -59,8 +59,8 @@ class CompetitiveSpec(LabelledSpec):
         None,
         description=(
             "λ(t) of mode 'gas', in ranks: unit of rank k learns at e^(−k/λ) of the winner's rate. "
-            "None: Decay from a quarter of the units (at least 1) to 0.5, with tau=units and form "
-            "'inverse'."
+            "None: Decay from a quarter of the units (at least 1) to 0.5, with tau=units/4 (at most 5000) "
+            "and form 'inverse'."
         ),
     )
     leak: Annotated[Schedule, within(0, 1)] = Field(
@@ -126,14 +126,16 @@ class CompetitiveSpec(LabelledSpec):
         if self.mode != "gas":
             return self.beta
         start = max(1.0, self.units / 4)
-        return Decay(start, 0.5, self.units, form="inverse") if self.spread is None else self.spread
+        tau = min(self.units / 4, 5000.0)
+        return Decay(start, 0.5, tau, form="inverse") if self.spread is None else self.spread
 
     @property
     def rate(self) -> Schedule | Literal["1/n"]:
         """ε(t), given or by default."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return Decay(0.5, 0.02, self.units, form="inverse") if self.mode == "gas" else "1/n"
+        tau = min(4.0 * self.units, 5000.0)
+        return Decay(0.5, 0.02, tau, form="inverse") if self.mode == "gas" else "1/n"
 
     @property
     def places_units(self) -> bool:
@@ -216,7 +218,9 @@ class Competitive(LabelledModel):
         share = lane_layout.to_lanes(np.full((self.units, 1), start)).reshape(-1, WIDTH)
         if self.spec.fairness != NONE:
             self.state["share"] = share
-        self._own_rate = self._add(UnitRates(self.units, self.spec.places_units)) if self.spec.rate == "1/n" else None
+        self._own_rate = (
+            self._add(UnitRates(self.units, self.spec.places_units)) if self.spec.rate == "1/n" else None
+        )
         unused = np.empty(0, np.float32)  # a schedule of another mode
         self._learn_kernel = kernels.learn
         self._learn_arguments |= {

@@ -54,7 +54,15 @@ class GrowingNeuralGasSpec(UnitSpec):
             "that the stream has left."
         ),
     )
-    insert_every: int = Field(100, ge=1, le=1 << 62, description="Samples from one new unit to the next.")
+    insert_every: int = Field(
+        20,
+        ge=1,
+        le=1 << 62,
+        description=(
+            "Samples from one new unit to the next. The paper has 100; at 20 the net has 100 units after "
+            "2,000 samples."
+        ),
+    )
     error_split: Annotated[float, Field(ge=0, le=1)] = Field(
         0.5,
         description=(

@@ -59,20 +59,21 @@ class SOMSpec(LabelledSpec):
             "hexagonal torus needs an even number of rows."
         ),
     )
-    learning_rate: Annotated[Schedule, within(0, 1)] = Field(
-        Decay(0.5, 0.02, 5000.0),
+    learning_rate: Annotated[Schedule, within(0, 1)] | None = Field(
+        None,
         description=(
-            "ε(t), the share of the distance to the sample that the winner moves. The default orders "
-            "the map first; its final 0.02 follows drift within some 50 samples per unit."
+            "ε(t), the share of the distance to the sample that the winner moves. None: Decay from 0.5 to "
+            "0.02, tau=2·units (100 to 5000). It orders the map first; the final 0.02 follows drift within "
+            "some 50 samples per unit."
         ),
     )
     sigma: Annotated[Schedule, within(0, 1e6)] | None = Field(
         None,
         description=(
             "σ(t), radius of the neighbourhood in grid steps; 0: only the winner learns. None: Decay "
-            "from half the longer side (at least 1) to 1.5 (less on a small grid), tau=5000. On maps "
-            "beyond 12 × 12, raise its end (0.15 × longer side) if the score matters more than "
-            "detail."
+            "from half the longer side (at least 1) to 1.5 (less on a small grid), with the tau of "
+            "learning_rate. On maps beyond 12 × 12, raise its end (0.15 × longer side) if the score matters "
+            "more than detail. Lower it, to 0.5 for example, if detail matters more than order."
         ),
     )
     grid_distance: Literal["manhattan", "euclidean", "chebyshev", "hexagonal"] | None = Field(
@@ -160,14 +161,24 @@ class SOMSpec(LabelledSpec):
         if self.sigma is not None:
             return self.sigma
         start = max(1.0, max(self.grid) / 2)
-        return Decay(start, min(start, 1.5), 5000.0)
+        return Decay(start, min(start, 1.5), self.usual_tau)
+
+    @property
+    def rate(self) -> Schedule:
+        """ε(t), given or by default."""
+        return Decay(0.5, 0.02, self.usual_tau) if self.learning_rate is None else self.learning_rate
+
+    @property
+    def usual_tau(self) -> float:
+        """τ of the default schedules: the map is ordered and fine after some ten samples per unit."""
+        return float(min(max(100, 2 * self.most_units), 5000))
 
     adapts_by_reseeding = False  # units that move alone break the order of the map; the neighbours pull them
 
     @property
     def schedules(self) -> dict[str, Schedule]:
         """Parameters that may change over the stream, in the kernel's order."""
-        return {"learning_rate": self.learning_rate, "sigma": self.radius}
+        return {"learning_rate": self.rate, "sigma": self.radius}
 
     @property
     def metric(self) -> str:
