@@ -2728,6 +2728,10 @@ class RNN(_RNN):
         error : ndarray of float32, shape (n,)
             Error of the prediction: root mean square over the outputs, in their own units; for classes
             and symbols −log p in nats. NaN if there is no target or no prediction.
+        distance : ndarray of float32, shape (n,)
+            Mahalanobis distance between the sample and what its channels' past and the other channels
+            let expect, near 1 on average; NaN: no forecast. Only if ``target`` is ``'next'`` and the
+            samples are no symbols.
         score : ndarray of float32, shape (n,)
             How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
             unknown.
@@ -2795,6 +2799,10 @@ class RNN(_RNN):
         error : ndarray of float32, shape (n,)
             Error of the prediction: root mean square over the outputs, in their own units; for classes
             and symbols −log p in nats. NaN if there is no target or no prediction.
+        distance : ndarray of float32, shape (n,)
+            Mahalanobis distance between the sample and what its channels' past and the other channels
+            let expect, near 1 on average; NaN: no forecast. Only if ``target`` is ``'next'`` and the
+            samples are no symbols.
         score : ndarray of float32, shape (n,)
             How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
             unknown.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -11,11 +13,15 @@ from benchmarks.quality import explain
 LEARNED, FAULTY = 12_000, 300
 
 
-@pytest.mark.parametrize("name", ["hard competition, 32 units", "growing neural gas", "gru"])
-def test_the_channel_of_a_fault_comes_first(name: str) -> None:
+COMMON = [(name, explain.machine) for name in ("hard competition, 32 units", "growing neural gas", "gru")]
+EITHER = [(explain.DEFAULT, make) for make in (explain.machine, explain.separate)]
+
+
+@pytest.mark.parametrize(("name", "make"), COMMON + EITHER)
+def test_the_channel_of_a_fault_comes_first(name: str, make: Callable[..., explain.Samples]) -> None:
     kind, spec = explain.MODELS[name]
     random = np.random.default_rng(1)
-    samples = explain.machine(random, LEARNED + FAULTY)
+    samples = make(random, LEARNED + FAULTY)
     model = kind(seed=1, **spec)
     model.learn(samples[:LEARNED])
     cases = list(explain.cases(samples[LEARNED:], random))

@@ -368,7 +368,7 @@ def _input(found: dict[str, Any]) -> str:
     if found["needs_keys"]:
         parts.append("a key")
     if found["uses_time"]:
-        parts.append("its arrival time")
+        parts.append("its time, or else the time of its arrival")
     return "; ".join(parts)
 
 

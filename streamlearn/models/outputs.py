@@ -26,6 +26,7 @@ LABELS = "``labels`` is set"
 DRIFT = "``drift`` is set; not from ``predict``"
 TIMES = "the samples have times, each sample has its row, and not from ``predict``"
 LEAST_SQUARES = "``readout`` is ``'rls'``"
+FORECASTS = "``target`` is ``'next'`` and the samples are no symbols"
 ALARM = "``alarm`` is set; not from ``predict``"
 EXPLAINED = "``alarm`` is set and the model predicts no other target; not from ``predict``"
 WATCHED = "it comes from ``learn`` or ``learn_targets``"
@@ -259,6 +260,15 @@ class RNNOutputs(ModelOutputs):
         _Float32, Column(("(n, dim)", "(n, horizon, dim)"), "Upper bound of the band.", LEAST_SQUARES)
     ]
     error: _Error
+    distance: Annotated[
+        _Float32,
+        Column(
+            _ROWS,
+            "Mahalanobis distance between the sample and what its channels' past and the other channels let"
+            " expect, near 1 on average; NaN: no forecast.",
+            FORECASTS,
+        ),
+    ]
 
 
 class BidirectionalRNNOutputs(ModelOutputs):
@@ -372,12 +382,13 @@ def row_bytes(model: Any, outputs_class: Any) -> int:
         _, *others = shape.strip("()").split(",")
         return math.prod(length(name.strip()) for name in others if name.strip())
 
-    least_squares = getattr(model.spec, "least_squares", False)
+    absent = {EXPLAINED}  # never of a query
+    if not getattr(model.spec, "least_squares", False):
+        absent.add(LEAST_SQUARES)  # bands are as large as the prediction
+    if not getattr(model.spec, "forecasts_values", False):
+        absent.add(FORECASTS)
     declared = [
-        (dtype, column)
-        for dtype, column in _declared(outputs_class)
-        if (least_squares or column.condition != LEAST_SQUARES)  # bands are as large as the prediction
-        and column.condition != EXPLAINED  # never of a query
+        (dtype, column) for dtype, column in _declared(outputs_class) if column.condition not in absent
     ]
     return sum(np.dtype(dtype).itemsize * max(map(values, column.shapes)) for dtype, column in declared)
 

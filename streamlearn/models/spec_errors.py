@@ -35,8 +35,9 @@ def bad_spec(kind: str, spec: type[BaseModel], error: ValidationError) -> BadSpe
 def _path(spec: type[BaseModel], details: ErrorDetails) -> list[int | str]:
     """Path of the error, without pydantic's names for the alternatives of a union type."""
     names = {*spec.model_fields, *_DECAY_FIELDS, *_ALARM_FIELDS, *_FEATURE_FIELDS}
-    path: list[int | str] = [part for part in details["loc"] if isinstance(part, int) or part in names]
-    return [*path, details["loc"][-1]] if details["type"] in _UNKNOWN else path
+    unknown = details["loc"][-1:] if details["type"] in _UNKNOWN else ()
+    known = details["loc"][: len(details["loc"]) - len(unknown)]
+    return [*(part for part in known if isinstance(part, int) or part in names), *unknown]
 
 
 def _message(spec: type[BaseModel], details: ErrorDetails, field: str) -> str:

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from streamlearn.models import Model
-from streamlearn.models.outputs import ALARM, DRIFT, EXPLAINED, LABELS, LEAST_SQUARES, TIMES, WATCHED, columns
+from streamlearn.models.outputs import (
+    ALARM,
+    DRIFT,
+    EXPLAINED,
+    FORECASTS,
+    LABELS,
+    LEAST_SQUARES,
+    TIMES,
+    WATCHED,
+    columns,
+)
 from streamlearn_client.outputs import NamedArrays
 from tests.conformance.examples import SPECS, make, predict_arguments, stream
 
@@ -21,6 +31,7 @@ def assert_as_declared(model: Model, out: NamedArrays, cls: type[NamedArrays], l
         LABELS: bool(getattr(spec, "labels", None)),
         TIMES: learned and model.uses_time and not model.has_lookahead,
         LEAST_SQUARES: bool(getattr(spec, "least_squares", False)),
+        FORECASTS: bool(getattr(spec, "forecasts_values", False)),
         ALARM: learned and spec.alarm is not None,
         EXPLAINED: learned and model.explains_learning,
         DRIFT: learned and spec.drift is not None,

@@ -78,6 +78,10 @@ class Peer:
         arguments = predict_arguments(stream(self.model, 20, seed=3))
         outputs = client.predict(self.name, arguments["X"], keys=arguments.get("keys"))
         assert outputs_hash(outputs) == outputs_hash(self.model.predict(**arguments)), self.name
+        if self.model.explains_targets:
+            arguments["y"] = stream(self.model, 20, seed=3)["y"]
+        explained = client.explain(self.name, arguments["X"], arguments.get("y"), arguments.get("keys"))
+        assert outputs_hash(explained) == outputs_hash(self.model.explain(**arguments)), self.name
 
     def checkpoint(self, client: Client, data: Path) -> None:
         self.lsn = client.checkpoint(self.name)["lsn"]

@@ -88,7 +88,7 @@ def test_as_the_naive_alarm_of_a_forecast():
     net = sl.RNN(dim=2, hidden=4, cell="elman", alarm=EARLY, seed=1)
     x = stream(3000, dim=2, seed=3)
     out = net.learn(x)
-    assert compare(out, x, out.error, 5.0, 3.0, times=(2, 3), quiet=20, after=100) > 4
+    assert compare(out, x, out.distance, 5.0, 3.0, times=(2, 3), quiet=20, after=100) > 4
 
 
 def test_each_key_has_alarms_of_its_own():
@@ -101,7 +101,7 @@ def test_each_key_has_alarms_of_its_own():
     pooled = naive.Tail(), naive.Ladder(), naive.Level(256), naive.Level(4000)
     oracles = [naive.Alarm(5.0, (2, 3), 3.0, 20, 100, pooled=pooled) for _ in range(3)]
     for n in range(len(out)):
-        state, _ = oracles[keys[n]].observe(float(out.error[n]), float(out.score[n]), n)
+        state, _ = oracles[keys[n]].observe(float(out.distance[n]), float(out.score[n]), n)
         assert CODES[int(out.alarm[n])] == state, n
     assert 1 in {keys[event.sample] for event in out.events}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ import streamlearn as sl
 from streamlearn.errors import BadShape
 from streamlearn.models.arguments import Arguments
 from tests.naive.explain import ErrorScale, shares
+from tests.naive.relations import Relations, Stream
 
 RANDOM = np.random.default_rng(7)
 X = RANDOM.normal(size=(400, 6)) * [1, 2, 5, 0.1, 1, 30] + [0, 5, -7, 1, 0, 400]
@@ -120,33 +123,82 @@ def test_a_cognitron_expects_the_patterns_that_it_learned() -> None:
     assert (found.expected[rows, spots] > 0.5).all()
 
 
+FORECASTS = [
+    {"readout": "adam", "hidden": 4, "scale": "standard"},
+    {"readout": "rls", "lags": 4, "hidden": 0},
+]
+
+
+@pytest.mark.parametrize("spec", FORECASTS, ids=["adam", "rls"])
 @pytest.mark.parametrize("half_life", [50.0, 10_000.0])
-def test_forecast(monkeypatch: pytest.MonkeyPatch, half_life: float) -> None:
+def test_forecast(monkeypatch: pytest.MonkeyPatch, half_life: float, spec: dict[str, Any]) -> None:
     monkeypatch.setattr(Arguments, "explains_learning", property(lambda self: True))
-    x = RANDOM.normal(size=(300, 3)) * [1, 10, 0.1] + [0, 100, 0]
+    x = RANDOM.normal(size=(400, 3)) * [1, 10, 0.1] + [0, 100, 0]
+    x[:, 1] += 8 * x[:, 0]
     x[100:110, 1] += 1e4  # outliers
     x[200, 2] = np.nan
+    x[250] = np.nan
+    x[300:350, 2] = x[299, 2]  # stuck
     x = x.astype(np.float32)
-    net = sl.RNN(readout="adam", dim=3, hidden=4, half_life=half_life, scale="standard", seed=1)
-    out, scale = net.learn(x), ErrorScale(3, 2.0 ** (-1 / half_life))
-    for n in range(1, 300):
-        errors = out.prediction[n].astype(float) - x[n]
-        usual = scale.usual(x[n])
-        assert out.contribution[n] == pytest.approx(shares((errors / usual) ** 2), abs=1e-4), n
-        scale.observe(errors, x[n])
+    net = sl.RNN(dim=3, half_life=half_life, seed=1, **spec)
+    out = net.learn(x)
+    naive, stream = Relations(3, 2.0 ** (-1 / half_life)), Stream(3)
+    for n, (forecast, row) in enumerate(zip(out.prediction, x, strict=True)):
+        distance, parts = naive.compare(stream, forecast, row)
+        assert out.distance[n] == pytest.approx(distance, rel=2e-3, nan_ok=True), n
+        if not np.isnan(distance):
+            assert out.contribution[n] == pytest.approx(shares(parts), abs=2e-3), n
+        naive.observe(stream, row)
+        naive.advance(stream, row)
     assert np.isnan(out.contribution[0]).all()
+    assert (out.contribution[310:330].argmax(axis=1) == 2).mean() > 0.9
     explained = net.explain(x[:3])
     assert explained.expected[0].tolist() == net.forecast(1)[0].tolist()
     assert explained.expected[1:].tolist() == net.predict(x[:3]).prediction[:2].tolist()
 
 
+def test_relations_of_more_channels_than_a_group() -> None:
+    x = RANDOM.normal(size=(300, 2)) @ RANDOM.normal(size=(2, 40)) + 0.1 * RANDOM.normal(size=(300, 40))
+    x = x.astype(np.float32)
+    net = sl.RNN(dim=40, lags=2, hidden=0)
+    out = net.learn(x)
+    naive, stream = Relations(40, net.decay), Stream(40)
+    for n, (forecast, row) in enumerate(zip(out.prediction, x, strict=True)):
+        assert out.distance[n] == pytest.approx(
+            naive.compare(stream, forecast, row)[0], rel=2e-3, nan_ok=True
+        )
+        naive.observe(stream, row)
+        naive.advance(stream, row)
+
+
+def test_each_key_has_a_level_of_its_own() -> None:
+    x = RANDOM.normal(size=(600, 2)) + np.outer(np.arange(600) % 3, [100, 1000])
+    keys = np.arange(600) % 3
+    net = sl.RNN(dim=2, lags=2, hidden=0, keys=3)
+    out = net.learn(x, keys=keys)
+    x, naive, streams = x.astype(np.float32), Relations(2, net.decay), [Stream(2) for _ in range(3)]
+    for n, (forecast, row) in enumerate(zip(out.prediction, x, strict=True)):
+        stream = streams[keys[n]]
+        assert out.distance[n] == pytest.approx(
+            naive.compare(stream, forecast, row)[0], rel=2e-3, nan_ok=True
+        )
+        naive.observe(stream, row)
+        naive.advance(stream, row)
+
+
 def test_a_given_target_is_explained_by_its_columns() -> None:
     x = RANDOM.normal(size=(300, 4))
-    y = x[:, :2] * [1, 10]
-    net = sl.RNN(readout="adam", dim=4, target="given", outputs=2, hidden=8, seed=1)
-    net.learn(x, y)
+    y = (x[:, :2] * [1, 10]).astype(np.float32)
+    y[100:110, 1] += 1e4  # outliers
+    net = sl.RNN(readout="adam", dim=4, target="given", outputs=2, hidden=8, half_life=50, seed=1)
+    scale = ErrorScale(2, 2.0 ** (-1 / 50))
+    for n in range(300):
+        out = net.explain(x[n], y[n])
+        errors = out.expected[0].astype(float) - y[n]
+        assert out.contribution[0] == pytest.approx(shares((errors / scale.usual(y[n])) ** 2), abs=1e-4), n
+        scale.observe(net.learn(x[n], y[n]).prediction[0].astype(float) - y[n], y[n])
     wrong = y[:5].copy()
-    wrong[2, 1] += 300
+    wrong[2, 1] += 3000
     out, predicted = net.explain(x[:5], wrong), net.predict(x[:5])
     assert np.array_equal(out.expected, predicted.prediction)
     assert out.contribution[2, 1] > 0.99

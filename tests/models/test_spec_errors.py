@@ -11,6 +11,7 @@ from streamlearn.errors import BadSpec
 OF_A_DECAY = "start, end, tau, half_life, unit, form"
 WRONG = {
     "unknown": ({"lr": 1}, "lr", "unknown parameter 'lr'; known: dim, scale, "),
+    "a name of a part": ({"unit": 1}, "unit", "unknown parameter 'unit' (did you mean init?); known: dim, "),
     "nearly": (
         {"learningrate": 1},
         "learningrate",

@@ -329,6 +329,7 @@ def unlearned(model: models.Model) -> dict[str, bytes]:
         "progress",
         "states",
         "last_values",
+        "recent",
         "drift",
     )
     return {

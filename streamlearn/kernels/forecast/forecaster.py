@@ -2,8 +2,8 @@
 
 Order within a sample, for each channel:
 
-1. Compare the forecasts that samples t − 1 … t − H made for this one: live quality, weights of the mix,
-   bands.
+1. Compare the forecasts that samples t − 1 … t − H made for this one: distance and score (``relations.py``),
+   live quality, weights of the mix, bands.
 2. Add the value to the history, the mean and the scale. A missing value becomes the forecast.
 3. Complete the pair of sample t − H: learn the read-out, and every k₁ pairs the GRU.
 4. Write the features z_t, step the GRU, and forecast x_{t+1} … x_{t+H}.
@@ -29,11 +29,11 @@ from ..recurrent.records import Steps
 from ..recurrent.windows import PAIRS, SINCE, WAITING
 from ..simd.lanes import canonical_nan
 from ..simd.views import row_of, rows_of, slots_of
-from ..stream import error_scale as usual_errors
 from ..stream import gate as gates
+from ..stream import relations as related
 from ..stream import score as scores
-from ..stream.contribution import size_of, to_shares
 from ..stream.interrupt import requested
+from ..stream.relations import Own
 from ..stream.score import Score
 from . import state_net
 from .channel import Vectors, add_value, clear_origin, compare, complete_pair, forecast, rounded
@@ -68,6 +68,7 @@ class Outputs(NamedTuple):
     lower: Any  # (n, horizon, channels)
     upper: Any  # (n, horizon, channels)
     error: Any  # (n,)
+    distance: Any  # (n,)
     score: Any  # (n,)
     present: Any  # (n,)
 
@@ -84,12 +85,13 @@ def vector_values(horizon: int, features: int) -> int:
 
 @kernel(
     "i8(f4[:,::1], i8[::1], b1[::1], f4[:,::1], i8[::1], i8[::1], f8[::1], i8[::1], f8[:,:,::1],"
-    " f8[:,:,::1], f8[:,::1], i8[:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,::1], f4[:,:,::1], f4[:,:,::1],"
-    " i8[:,::1], f8[:,::1], i8[::1], f8[:,:,::1], i8[:,:,::1], f8[:,:,::1], f8[:,:,:,::1], f8[:,:,:,::1],"
-    " f4[:,:,:,:,::1], i8[::1], i8[:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f8[:,::1], i8[:,::1],"
-    " i8[:,::1], f4[:,:,:,:,::1], f8[::1], i8, f8, f8[:,::1], f8[:,::1], i8[::1], f4[:,::1], f8[::1],"
-    " u1[::1], f8[::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f4[::1], f4[::1], i4[::1], b1[::1],"
-    " f4[:,::1])"
+    " f8[:,:,::1], f8[:,::1], i8[:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,::1], f4[:,:,::1],"
+    " f4[:,:,::1], i8[:,::1], f8[:,::1], i8[::1], f8[:,:,::1], i8[:,:,::1], f8[:,:,::1], f8[:,:,:,::1],"
+    " f8[:,:,:,::1], f4[:,:,:,:,::1], i8[::1], i8[:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1],"
+    " f8[:,::1], i8[:,::1], i8[:,::1], f4[:,:,:,:,::1], f8[::1], i8, f8, f8[:,::1], f8[::1], f8[::1],"
+    " f8[::1], f8[:,:,::1], f4[:,:,::1], f8[:,:,::1], f8[:,:,::1], f8[::1], f4[:,::1], f8[:,::1],"
+    " i8[::1], f4[:,::1], f8[::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f4[::1],"
+    " f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     # The rows
@@ -137,7 +139,16 @@ def learn(
     score_columns,
     score_decay,
     quality,  # (5, horizon·channels): see recurrent/evaluation.py
-    error_scale,  # (3, channels): see stream/error_scale.py
+    relation_counts,  # (2,): see stream/relations.py
+    relation_means,  # (values,)
+    relation_widths,  # (values,)
+    relation_covariance,  # (groups, side, side)
+    relation_precision,  # (groups, side, side)
+    relation_recent,  # (slots, channels, 2)
+    relation_usual,  # (slots, channels, 3)
+    relation_deviation,  # (values,): scratch
+    relation_vectors,  # (2, values): scratch
+    relation_inverse,  # (side, side): scratch
     samples,  # (1,): number of samples so far
     # Scratch, interrupt and outputs
     scratch,  # (scratch_rows, 16)
@@ -148,6 +159,7 @@ def learn(
     lower,  # (n, horizon, channels)
     upper,  # (n, horizon, channels)
     error,  # (n,)
+    distance,  # (n,)
     score,  # (n,)
     present,  # (n,)
     watched,  # (n,)
@@ -176,24 +188,39 @@ def learn(
         rows_of(vectors, horizon, horizon),
         rows_of(vectors, 2 * horizon, rule[FEATURES]),
     )
-    outputs = Outputs(prediction, lower, upper, error, score, present)
+    outputs = Outputs(prediction, lower, upper, error, distance, score, present)
+    relations = related.Relations(
+        relation_counts,
+        relation_means,
+        relation_widths,
+        relation_covariance,
+        relation_precision,
+        relation_deviation,
+        relation_vectors,
+        relation_inverse,
+    )
+    compared_forecast = np.empty(x.shape[1], np.float32)
     histogram = Score(score_reference, score_columns, score_decay)
     for n in range(x.shape[0]):
         slot = slots[n]
         if new_stream[n]:
             _reset_stream(arrays, networks, position, progress, slot)
+            related.clear(Own(row_of(relation_recent, slot), row_of(relation_usual, slot)))
         number = position[slot]
         if not after:
             _write_forecasts(arrays, slot, number, outputs, n)
-        compared = _write_error(arrays, x, slot, number, histogram, outputs, n)
+        compared = _write_error(arrays, x, slot, number, compared_forecast, outputs, n)
+        own = Own(row_of(relation_recent, slot), row_of(relation_usual, slot))
+        distance[n] = related.distance(relations, own, compared_forecast, x, n)
+        score[n] = scores.rank(histogram, distance[n], compared)
         if contribution.shape[0] > 0:
-            _write_contribution(arrays, error_scale, x, slot, number, row_of(contribution, n), n)
+            related.write_contribution(relations, compared_forecast, x, n, row_of(contribution, n))
         learned = learning and gates.admits(gate, score[n])
         watched[n] = not learned
         complete = number >= horizon
-        for c in range(x.shape[1] if learned else 0):
-            made = _forecast_of(arrays, slot, number, c)
-            usual_errors.observe(error_scale, constants[DECAY], c, made, x[n, c])
+        if learned:
+            related.observe(relations, own, x, n, constants[DECAY])
+        related.advance(own, x, n)
         for c in range(x.shape[1]):
             value, channel = np.float64(x[n, c]), channel_of(arrays, slot, c)
             if value == value:
@@ -218,7 +245,7 @@ def learn(
                 own_vectors,
             )
         if learning and gates.observes(gate, learned):
-            scores.observe(histogram, error[n], compared)
+            scores.observe(histogram, distance[n], compared)
         if rule[HIDDEN] > 0:
             _advance_windows(own_rule, networks, slot, complete, progress, learned, own_scratch)
         position[slot] += 1
@@ -266,42 +293,25 @@ def _write_forecasts(arrays, slot, number, outputs, n):
 
 
 @device
-def _write_error(arrays, x, slot, number, histogram, outputs, n):
-    """Write the error of the first step, its score, and how many values are present.
+def _write_error(arrays, x, slot, number, forecast, outputs, n):
+    """Write the error of the first step, and how many values are present.
 
-    Return how many values have a forecast.
+    Copy the forecasts that are compared to ``forecast`` ``(channels,)``. Return how many values have one.
     """
     total, compared, present = 0.0, np.int64(0), 0
     for c in range(x.shape[1]):
         channel, value = channel_of(arrays, slot, c), np.float64(x[n, c])
+        row = (number - 1) % channel.origins.shape[0]
+        forecast[c] = channel.forecasts[row, MIXED, 0] if channel.first[0] != NONE else _NAN
         if value == value:
             present += 1
             if channel.first[0] != NONE:
-                row = (number - 1) % channel.origins.shape[0]
-                difference = np.float64(channel.forecasts[row, MIXED, 0]) - value
+                difference = np.float64(forecast[c]) - value
                 total += difference * difference
                 compared += 1
     outputs.error[n] = np.float32(math.sqrt(total / compared)) if compared > 0 else _NAN
-    outputs.score[n] = scores.rank(histogram, outputs.error[n], compared)
     outputs.present[n] = present
     return compared
-
-
-@device
-def _forecast_of(arrays, slot, number, c):
-    """The forecast of the first step that was made for sample ``number``; NaN if there is none."""
-    channel = channel_of(arrays, slot, c)
-    row = (number - 1) % channel.origins.shape[0]
-    return channel.forecasts[row, MIXED, 0] if channel.first[0] != NONE else _NAN
-
-
-@device
-def _write_contribution(arrays, scale, x, slot, number, contribution, n):
-    """Write the share of each channel in Σ (error/its usual size)²; NaN without a forecast."""
-    for c in range(x.shape[1]):
-        made = _forecast_of(arrays, slot, number, c)
-        contribution[c] = size_of(usual_errors.relative_error(scale, c, made, x[n, c]))
-    to_shares(contribution, True)
 
 
 @device

@@ -15,6 +15,7 @@ from ..simd.elementary import log
 from ..simd.lanes import canonical_nan, store, zero
 from ..simd.views import floats_of, row_of, values_of
 from ..stream import error_scale, scaling
+from ..stream import relations as related
 from ..stream import score as scores
 from ..stream.contribution import size_of, to_shares
 from .memory_layout import (
@@ -55,7 +56,15 @@ class Evaluation(NamedTuple):
     quality: Any  # (5, TARGET_COLUMNS)
     input_means: Any  # (2, dim)
     decay: Any  # per sample
-    error_scale: Any  # (3, columns): see stream/error_scale.py
+    error_scale: Any  # (3, columns): see stream/error_scale.py; (3, 0) if samples are forecast
+
+
+class Samples(NamedTuple):
+    """What a net that forecasts samples compares them by."""
+
+    relations: Any  # see stream/relations.py; without channels for other nets
+    own: Any  # Own, of one stream
+    distance: Any  # (n,): output
 
 
 class Buffers(NamedTuple):
@@ -205,14 +214,33 @@ def write_evaluation(layout, evaluation, forecast, y, n, outputs, row):
 
 
 @device
+def write_next(layout, evaluation, samples, forecast, x, n, outputs, row):
+    """Compare a forecast with the sample in row ``n`` of ``x``. Write the outputs to row ``row``."""
+    relations, own, distance = samples
+    copy_values(forecast, row_of(outputs.prediction, row))
+    outputs.error[row] = _error_of(layout, forecast, x, n)
+    distance[row] = related.distance(relations, own, forecast, x, n)
+    outputs.score[row] = scores.rank(evaluation.histogram, distance[row], count_present(x, n))
+    if outputs.contribution.shape[0] > 0:
+        related.write_contribution(relations, forecast, x, n, row_of(outputs.contribution, row))
+
+
+@device
 def _write_contribution(layout, evaluation, forecast, y, n, contribution):
     """Write the share of each value of row ``n`` in Σ (error/its usual size)²; NaN without a forecast."""
     for c in range(contribution.size):
-        error = error_scale.relative_error(evaluation.error_scale, c, forecast[c], y[n, c])
         if layout[CLASSES] == 1:
             error = 0.0 if y[n, c] == y[n, c] and forecast[0] == forecast[0] else np.nan
+        else:
+            error = error_scale.relative_error(evaluation.error_scale, c, forecast[c], y[n, c])
         contribution[c] = size_of(error)
     to_shares(contribution, True)
+
+
+@device
+def forecasts_values(samples):
+    """Whether the net forecasts the values of samples."""
+    return samples.own.recent.shape[0] > 0
 
 
 @device
@@ -225,12 +253,12 @@ def write_expected(layout, forecast, expected, row):
 
 
 @device
-def observe_error(layout, evaluation, forecast, error, y, n):
-    """Add the error of a forecast to the reference of the score, and its columns to their usual sizes."""
-    scores.observe(evaluation.histogram, error, count_present(y, n))
+def observe_error(layout, evaluation, forecast, scored, y, n):
+    """Add what is scored to the reference of the score. Of a target, add the errors to their usual sizes."""
+    scores.observe(evaluation.histogram, scored, count_present(y, n))
     if layout[CLASSES] == 1:
         return
-    for c in range(y.shape[1]):
+    for c in range(evaluation.error_scale.shape[1]):
         error_scale.observe(evaluation.error_scale, evaluation.decay, c, forecast[c], y[n, c])
 
 

@@ -12,20 +12,25 @@ from ..simd.elementary import exp, log
 from ..simd.lanes import WIDTH, load, store
 from ..simd.splitmix import uniform
 from ..simd.views import row_of, values_of
+from ..stream import relations as related
+from ..stream.relations import Own
 from ..stream.scaling import Scaling
 from ..stream.score import Score
 from .evaluation import (
     MIN_PROBABILITY,
     Evaluation,
     Outputs,
+    Samples,
     argmax,
     copy_values,
     count_input,
+    forecasts_values,
     read_forecast,
     read_input,
     write_evaluation,
     write_expected,
     write_input,
+    write_next,
 )
 from .memory_layout import ACTIVATION_ROWS, DIM, FORECAST, OUTPUTS, STATE, SYMBOLS, WINDOW_ROWS
 from .network import forward
@@ -61,8 +66,9 @@ def _draw(probabilities, temperature, random):
 
 @kernel(
     "void(f4[:,::1], f4[:,::1], i8, i8[::1], f8[::1], i8[::1], i8[:,::1], f4[:,::1], i8[:,::1],"
-    " f4[:,:,:,::1], f8[:,::1], f8[:,::1], f8[::1], i8, f8, f8[:,::1], f8[:,::1], i8, f4, u8[::1],"
-    " f4[:,::1], f4[::1], f4[::1], i4[::1], f4[:,::1], f4[:,::1])"
+    " f4[:,:,:,::1], f8[:,::1], f8[:,::1], f8[::1], i8, f8, f8[:,::1], f8[:,::1], f8[::1], f8[::1],"
+    " f8[::1], f8[:,:,::1], f4[:,:,::1], f8[:,:,::1], f8[:,:,::1], f8[::1], f4[:,::1], f8[:,::1], i8,"
+    " f4, u8[::1], f4[:,::1], f4[::1], f4[::1], i4[::1], f4[:,::1], f4[:,::1], f4[::1])"
 )
 def predict(
     # The rows, the rule, the network and the streams
@@ -83,7 +89,17 @@ def predict(
     score_columns,
     score_decay,
     input_means,  # (2, dim)
-    error_scale,  # (3, columns): see stream/error_scale.py
+    error_scale,  # (3, columns): see stream/error_scale.py; (3, 0) for NEXT
+    relation_counts,  # (2,): see stream/relations.py
+    relation_means,  # (values,); (0,) unless values of samples are forecast
+    relation_widths,  # (values,)
+    relation_covariance,  # (groups, side, side)
+    relation_precision,  # (groups, side, side)
+    relation_recent,  # (slots, channels, 2)
+    relation_usual,  # (slots, channels, 3)
+    relation_deviation,  # (values,): scratch
+    relation_vectors,  # (2, values): scratch
+    relation_inverse,  # (side, side): scratch
     # Running free
     free_running,  # 1: there are no samples; the net's own forecasts are its inputs
     temperature,
@@ -95,6 +111,7 @@ def predict(
     present,  # (n,)
     expected,  # (n, columns): the forecast that is compared; (0, columns) if nobody needs it
     contribution,  # (n, columns); (0, columns) if nobody needs it
+    distance,  # (n,); (0,) unless values of samples are forecast
 ):
     """Run over ``x`` from the live state, with the scaling going on as well. Changes the outputs only.
 
@@ -118,6 +135,23 @@ def predict(
         constants[DECAY],
         error_scale,
     )
+    place = max(slot, np.int64(0))
+    compared = Samples(
+        related.Relations(
+            relation_counts,
+            relation_means,
+            relation_widths,
+            relation_covariance,
+            relation_precision,
+            relation_deviation,
+            relation_vectors,
+            relation_inverse,
+        ),
+        Own(row_of(relation_recent, place).copy(), row_of(relation_usual, place).copy()),
+        distance,
+    )
+    if slot < 0:
+        related.clear(compared.own)
     ahead = np.zeros((2, window.shape[2], WIDTH), np.float32)  # slot 0: this step; 1: states after it
     steps = Steps(ahead, np.empty((1, layout[ACTIVATION_ROWS], WIDTH), np.float32))
     scaled, filled = np.empty(layout[DIM], np.float32), np.empty(layout[DIM], np.float32)
@@ -139,11 +173,17 @@ def predict(
             layout, evaluation, x, n, values_of(ahead, now, layout[FORECAST]), fill, scaled, filled
         )
         error[n] = score[n] = _NAN
+        if forecasts_values(compared):
+            distance[n] = _NAN
         if forecasts_next:
             copy_values(forecast, row_of(prediction, n))
             if y.shape[0] > 0:
                 write_expected(layout, forecast, expected, n)
-                write_evaluation(layout, evaluation, forecast, y, n, outputs, n)
+                if forecasts_values(compared):
+                    write_next(layout, evaluation, compared, forecast, y, n, outputs, n)
+                    related.advance(compared.own, y, n)
+                else:
+                    write_evaluation(layout, evaluation, forecast, y, n, outputs, n)
         write_input(layout, filled, ahead, now)
         forward(net, steps, now)
         for row in range(layout[STATE], layout[WINDOW_ROWS]):

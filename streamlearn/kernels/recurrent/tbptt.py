@@ -36,8 +36,10 @@ import numpy as np
 from ..compiler import device, kernel
 from ..simd.views import row_of, rows_of, slots_of, values_of
 from ..stream import gate as gates
+from ..stream import relations as related
 from ..stream import scaling
 from ..stream.interrupt import requested
+from ..stream.relations import Own
 from ..stream.scaling import Scaling
 from ..stream.score import Score
 from .evaluation import (
@@ -45,6 +47,7 @@ from .evaluation import (
     UNMATCHED,
     Evaluation,
     Outputs,
+    Samples,
     buffers_of,
     clear_target,
     copy_values,
@@ -52,6 +55,7 @@ from .evaluation import (
     count_evaluation,
     count_input,
     count_present,
+    forecasts_values,
     observe_error,
     read_forecast,
     read_input,
@@ -59,6 +63,7 @@ from .evaluation import (
     update_last_values,
     write_evaluation,
     write_input,
+    write_next,
 )
 from .memory_layout import ACTIVATION_ROWS, CHANNELS, FORECAST, PARAMETER_ROWS, WINDOW_ROWS
 from .network import forward
@@ -122,9 +127,10 @@ def scratch_rows(layout, k2: int, replay: bool, lags: bool) -> int:
 @kernel(
     "i8(f4[:,::1], f4[:,::1], i8[::1], b1[::1], i8[::1], f4[::1], i8[::1], i8[::1], f8[::1], i8[::1],"
     " i8[:,::1], f4[:,::1], f4[:,::1], f4[:,::1], f8[::1], i8[::1], i8[:,::1], f4[:,:,:,::1], i8[:,::1],"
-    " i8[:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f8[:,::1], i8[::1], f8[:,::1], f8[:,::1], f8[::1],"
-    " i8, f8, f8[:,::1], f8[:,::1], f8[:,::1], f4[:,::1], u1[::1], f8[::1], f4[:,::1], f4[::1], f4[::1],"
-    " i4[::1], i8[::1], b1[::1], f4[:,::1])"
+    " i8[:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f8[:,::1], i8[::1], f8[:,::1], f8[:,::1],"
+    " f8[::1], i8, f8, f8[:,::1], f8[:,::1], f8[:,::1], f8[::1], f8[::1], f8[::1], f8[:,:,::1],"
+    " f4[:,:,::1], f8[:,:,::1], f8[:,:,::1], f8[::1], f4[:,::1], f8[:,::1], f4[:,::1], u1[::1], f8[::1],"
+    " f4[:,::1], f4[::1], f4[::1], i4[::1], i8[::1], b1[::1], f4[:,::1], f4[::1])"
 )
 def learn(
     # The rows
@@ -163,7 +169,17 @@ def learn(
     score_decay,
     quality,  # (5, TARGET_COLUMNS)
     input_means,  # (2, dim)
-    error_scale,  # (3, columns): see stream/error_scale.py
+    error_scale,  # (3, columns): see stream/error_scale.py; (3, 0) for NEXT
+    relation_counts,  # (2,): see stream/relations.py
+    relation_means,  # (values,); (0,) unless values of samples are forecast
+    relation_widths,  # (values,)
+    relation_covariance,  # (groups, side, side)
+    relation_precision,  # (groups, side, side)
+    relation_recent,  # (slots, channels, 2)
+    relation_usual,  # (slots, channels, 3)
+    relation_deviation,  # (values,): scratch
+    relation_vectors,  # (2, values): scratch
+    relation_inverse,  # (side, side): scratch
     # Scratch, interrupt and outputs
     scratch,  # (scratch_rows, 16)
     interrupt,  # see interrupt.py
@@ -175,6 +191,7 @@ def learn(
     sample,  # (n,): number of the row's sample, −1 for none
     watched,  # (n,)
     contribution,  # (n, columns); (0, columns) if nobody needs it
+    distance,  # (n,); (0,) unless values of samples are forecast
 ):
     """Learn samples in order, or late targets. The outputs are those before the sample was learned.
 
@@ -194,6 +211,16 @@ def learn(
         constants[DECAY],
         error_scale,
     )
+    relations = related.Relations(
+        relation_counts,
+        relation_means,
+        relation_widths,
+        relation_covariance,
+        relation_precision,
+        relation_deviation,
+        relation_vectors,
+        relation_inverse,
+    )
     window_rows, end = layout[WINDOW_ROWS], layout[PARAMETER_ROWS]
     gradients = Gradients(rows_of(scratch, end, window_rows), rows_of(scratch, 0, end))
     buffers = buffers_of(layout, scratch, end + window_rows)
@@ -208,10 +235,14 @@ def learn(
     training = Training(optimizer, np.float32(constants[HUBER_DELTA]), gradients, lags, activations, replay)
     learned = False
     for n in range(y.shape[0]):
-        stream = stream_of(streams, max(slots[n], np.int64(0)))
+        slot = max(slots[n], np.int64(0))
+        stream = stream_of(streams, slot)
+        own = Own(row_of(relation_recent, slot), row_of(relation_usual, slot))
+        compared = Samples(relations, own, distance)
         if row_mode.for_samples:
             if new_stream[n]:
                 reset_stream(stream)
+                related.clear(own)
             sample[n] = samples[0]
             _read_sample(layout, evaluation, own_rule, stream, x, n, buffers, outputs)
         # Step forward and compare: in this order, or NEXT in the other. A loop, so that each is compiled once
@@ -228,7 +259,7 @@ def learn(
                     t = _find_sample(stream, slots[n], sample_ids[n], sample, n)
                     counters[UNMATCHED] += 1 if row_mode.learning and t < 0 else 0
                 learned = _compare(
-                    layout, evaluation, own_rule, row_mode, gate, stream, t, y, n, buffers, outputs
+                    layout, evaluation, own_rule, row_mode, gate, stream, compared, t, y, n, buffers, outputs
                 )
                 watched[n] = not learned
                 complete_pairs(net, own_rule, stream, training, learned, learning_rate[n])
@@ -237,6 +268,9 @@ def learn(
         if row_mode.for_samples:
             if learned:
                 count_input(evaluation, x, n, buffers.scaled)
+                if forecasts_values(compared):
+                    related.observe(relations, own, y, n, constants[DECAY])
+            related.advance(own, y, n)
             samples[0] += 1
         if requested(interrupt):
             return n + 1
@@ -274,7 +308,7 @@ def _find_sample(stream, slot, sample_id, sample, n):
 
 
 @device
-def _compare(layout, evaluation, rule, mode, gate, stream, t, y, n, buffers, outputs):
+def _compare(layout, evaluation, rule, mode, gate, stream, samples, t, y, n, buffers, outputs):
     """Compare row ``n`` of ``y`` with its forecast, of slot ``t``, and set the targets that it is.
 
     Return whether the row is learned. A row that is only watched counts as a missing target.
@@ -288,12 +322,17 @@ def _compare(layout, evaluation, rule, mode, gate, stream, t, y, n, buffers, out
         copy_values(row_of(predictions, t), forecast)  # as it was when its sample arrived
     elif has_forecast and predictions.shape[0] > 0:
         copy_values(forecast, row_of(predictions, t))
-    write_evaluation(layout, evaluation, forecast, y, n, outputs, n)
+    if forecasts_values(samples):
+        write_next(layout, evaluation, samples, forecast, y, n, outputs, n)
+        scored = samples.distance[n]
+    else:
+        write_evaluation(layout, evaluation, forecast, y, n, outputs, n)
+        scored = outputs.error[n]
     learned = gates.admits(gate, outputs.score[n]) and mode.learning
     if not forecasts_next:
         scaling.transform(evaluation.target_scale, y, n, goal)
     if mode.learning and has_forecast and gates.observes(gate, learned):
-        observe_error(layout, evaluation, forecast, outputs.error[n], y, n)
+        observe_error(layout, evaluation, forecast, scored, y, n)
     if mode.learning and has_forecast:
         count_evaluation(layout, evaluation, forecast, outputs.error[n], y, n, stream.last_values)
         for h in range(1, waiting if forecasts_next else 0):  # forecasts made earlier

@@ -204,7 +204,7 @@ class Recurrent(PyTorchParameters):
         state["input_means"] = np.zeros((2, self.inputs))
         self._target_method = scaling.NONE if self.spec.class_count else self.method
         self._target_statistics = self._statistics  # of targets that are samples
-        state["error_scale"] = np.zeros((error_scale.ROWS, self.explained))
+        state["error_scale"] = np.zeros((error_scale.ROWS, self.explained if self.explains_targets else 0))
         self._slots = Slots(state, self.spec.keys)
         self.ranges |= self._slots.ranges | {
             "counters": COUNT,

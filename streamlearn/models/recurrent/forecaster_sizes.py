@@ -11,7 +11,7 @@ from ...kernels.forecast import bands, experts
 from ...kernels.recurrent import memory_layout as memory
 from ...kernels.simd.lanes import WIDTH
 from ..row_cost import EXPONENTIAL, SCALAR, SCALING, Cost
-from . import costs
+from . import costs, relations
 
 if TYPE_CHECKING:
     from .rnn_spec import RNNSpec
@@ -99,7 +99,7 @@ def state_values(spec: RNNSpec) -> int:
     rows, _ = layout(spec)
     window = (spec.keys or 1) * window_slots(spec) * int(rows[memory.WINDOW_ROWS])
     network = 3 * int(rows[memory.PARAMETER_ROWS]) if spec.units else 0
-    return values + spec.dim * WIDTH * (window + network)
+    return values + spec.dim * WIDTH * (window + network) + relations.state_values(spec.dim, spec.keys or 1)
 
 
 def row_costs(spec: RNNSpec) -> list[Cost]:
@@ -113,6 +113,7 @@ def row_costs(spec: RNNSpec) -> list[Cost]:
     names = ("dim", "horizon", "lags", *seasons)
     found = [
         Cost((spec.keys or 0) * SCALAR, ("keys",)),
+        *relations.row_costs(channels),
         Cost(channels * forecast, names),
         Cost(channels * (learning + evaluation), names, learning=True),
     ]

@@ -15,7 +15,6 @@ from ...kernels.recurrent import memory_layout, optimizers
 from ...kernels.recurrent.windows import PAIRS, SINCE, WAITING
 from ...kernels.simd import splitmix
 from ...kernels.simd.lanes import WIDTH
-from ...kernels.stream import error_scale
 from ...kernels.stream.gate import OPEN
 from ...kernels.stream.interrupt import NEVER
 from .. import base, lane_layout
@@ -24,7 +23,7 @@ from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, part
 from ..outputs import RNNOutputs
 from ..state_checks import COUNT, LARGEST_COUNT, LARGEST_FLOAT, Range, State
 from ..stream.keys import Slots
-from . import forecaster_sizes, state_dict
+from . import forecaster_sizes, relations, state_dict
 from .forecaster_sizes import K1, K2
 from .kernel_arguments import in_order
 from .rnn import MAX_GENERATED, RNN, Arrays
@@ -65,13 +64,16 @@ _OF_A_STREAM = {
     "forecasts": "stream.forecasts",
     "progress": "net.progress",
     "window": "net.window",
+    "relation_recent": relations.RECENT,
+    "relation_usual": relations.USUAL,
 }
 
 
 class LeastSquaresRNN(RNN, readout="rls"):
     """An ``RNN`` whose read-out learns by recursive least squares."""
 
-    may_hold_nan: ClassVar[tuple[str, ...]] = ("stream.forecasts",)  # forecasts and bands that were not made
+    # Forecasts and bands that were not made, and channels without a value so far
+    may_hold_nan: ClassVar[tuple[str, ...]] = ("stream.forecasts", relations.RECENT)
     may_hold_inf: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, /, **parameters: Any) -> None:
@@ -90,7 +92,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
         state["stream.first"][...] = records.NONE
         state["stream.forecasts"][...] = np.nan
         state["quality"] = np.zeros((5, self.outputs))
-        state["error_scale"] = np.zeros((error_scale.ROWS, self.dim))
+        relations.add(state, self.dim, spec.keys or 1)
         self._add_networks()
         self._slots = Slots(state, spec.keys)
         self.ranges |= self._slots.ranges | {
@@ -102,7 +104,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
             "net.progress": Range(0, (K2 - 1, K1 - 1, own.horizon)),
             "net.counters": COUNT,
             "quality": Range(0, LARGEST_FLOAT),
-            "error_scale": Range(0, LARGEST_FLOAT),
+            **relations.RANGES,
         }
         forgetting, scale_decay, mix_decay = (
             base.decay_per_sample(half_life) for half_life in (spec.memory, _SCALE_HALF_LIFE, _MIX_HALF_LIFE)
@@ -121,7 +123,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
             "matrices": matrices,
             **self._score.arguments,
             "quality": state["quality"],
-            "error_scale": state["error_scale"],
+            **relations.arguments(state),
             "samples": state["samples"],
             "scratch": lane_layout.zeros(forecaster.scratch_rows(layout, K2), WIDTH),
             "vectors": np.zeros(forecaster.vector_values(own.horizon, own.features)),
@@ -216,6 +218,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
             "lower": np.empty(shape, np.float32),
             "upper": np.empty(shape, np.float32),
             "error": np.empty(n, np.float32),
+            "distance": np.empty(n, np.float32),
             "score": np.empty(n, np.float32),
             "present": np.empty(n, np.int32),
         }

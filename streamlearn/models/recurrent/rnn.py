@@ -24,6 +24,7 @@ from ..locking import locked
 from ..outputs import Explanation, RecurrentTargetOutputs, RNNOutputs
 from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes
 from ..stream.scaling import Statistics
+from . import relations
 from .base import NO_IDS, Recurrent, mean_or_nan
 from .kernel_arguments import in_order
 from .rnn_spec import RNNSpec
@@ -84,7 +85,7 @@ class RNN(Recurrent):
     """
 
     kind: ClassVar[str] = "rnn"
-    may_hold_nan: ClassVar[tuple[str, ...]] = ("last_values", "predictions")
+    may_hold_nan: ClassVar[tuple[str, ...]] = ("last_values", "predictions", relations.RECENT)
     may_hold_inf: ClassVar[tuple[str, ...]] = ("predictions",)  # a forecast may overflow float32
     Spec: ClassVar[type[RNNSpec]] = RNNSpec
     plain = MappingProxyType({"readout": "adam"})
@@ -122,6 +123,7 @@ class RNN(Recurrent):
             self._target_statistics = self._add(
                 Statistics("targets", self._target_method, self._target_columns)
             )
+        relations.add(state, self.dim if self.spec.forecasts_values else 0, slots)
         state["last_values"] = np.full((slots, ahead, columns), np.nan, np.float32)
         if self.accepts_late_targets:
             state["waiting.ids"] = np.zeros((slots, room), np.int64)
@@ -138,6 +140,7 @@ class RNN(Recurrent):
             "progress": Range(0, (k2 - 1, k1 - 1, waiting)),
             "waiting.ids": ANY_INTEGER,
             "waiting.numbers": Range(-1, LARGEST_COUNT),
+            **relations.RANGES,
         }
         # The kernels' arguments that stay: arrays of the state, constants of the spec, scratch.
         target_kind, replay = windows.TARGETS[self.spec.target], self.spec.needs_replay
@@ -145,6 +148,7 @@ class RNN(Recurrent):
         none = np.zeros((slots, 0), np.int64)
         scratch_rows = tbptt.scratch_rows(self._layout, k2, replay, self.spec.record_lags)
         arguments = self._kernel_arguments((target_kind, k1, k2, ahead, delay, replay), (lag_decay,)) | {
+            **relations.arguments(state),
             "progress": state["progress"],
             "window": state["window"],
             "waiting_ids": state.get("waiting.ids", none),
@@ -214,13 +218,15 @@ class RNN(Recurrent):
         outputs = self._empty_outputs(len(y))
         outputs["sample"] = np.empty(len(y), np.int64)
         outputs["watched"] = np.empty(len(y), np.bool_)
-        contribution = self._new_contribution(len(y), self.explained)
+        contribution, distance = self._new_contribution(len(y), self.explained), self._new_distance(len(y))
         rows = tbptt.learn(
             *(x, y, slots, *others, *self._learn_arguments, self.interrupt, self._gate),
-            *(*outputs.values(), contribution),
+            *(*outputs.values(), contribution, distance),
         )
         if self.explains_learning:
             outputs["contribution"] = contribution
+        if self.spec.forecasts_values:
+            outputs["distance"] = distance
         if rows < len(y):
             outputs = {name: array[:rows] for name, array in outputs.items()}
         return rows, outputs
@@ -256,16 +262,17 @@ class RNN(Recurrent):
 
     def _rollout(self, x: Float32, y: Float32, slot: int) -> Arrays:
         outputs = self._empty_outputs(len(x))
-        none = np.empty((0, self.explained), np.float32)
-        arguments = *self._predict_arguments, 0, _ONE, _UNUSED, *outputs.values(), none, none
+        none, distance = np.empty((0, self.explained), np.float32), self._new_distance(len(x))
+        arguments = *self._predict_arguments, 0, _ONE, _UNUSED, *outputs.values(), none, none, distance
         rollout.predict(x, y, slot, *arguments)
-        return outputs
+        return outputs | {"distance": distance} if self.spec.forecasts_values else outputs
 
     def _explained_rollout(self, x: Float32, y: Float32, slot: int) -> Arrays:
         outputs = self._empty_outputs(len(x))
         shape = len(x), self.explained
         expected, contribution = np.empty(shape, np.float32), np.empty(shape, np.float32)
         arguments = *self._predict_arguments, 0, _ONE, _UNUSED, *outputs.values(), expected, contribution
+        arguments = *arguments, self._new_distance(len(x))
         rollout.predict(x, y, slot, *arguments)
         return {"expected": expected, "contribution": contribution, "score": outputs["score"]}
 
@@ -375,6 +382,7 @@ class RNN(Recurrent):
         drawing = 1, np.float32(temperature), random
         no_targets = np.empty((0, self._target_columns), np.float32)
         arguments = *self._predict_arguments, *drawing, *outputs.values(), no_targets, no_targets
+        arguments = *arguments, self._new_distance(n)
         rollout.predict(x, no_targets, slot, *arguments)
         return x, outputs["prediction"]
 
@@ -394,6 +402,10 @@ class RNN(Recurrent):
             "score": np.empty(n, np.float32),
             "present": np.empty(n, np.int32),
         }
+
+    def _new_distance(self, rows: int) -> Float32:
+        """Return an array for the output ``distance``, with no rows if the net forecasts no values."""
+        return np.empty(rows if self.spec.forecasts_values else 0, np.float32)
 
     def _shaped(self, out: RNNOutputs) -> RNNOutputs:
         """Shape predictions of a horizon to (n, horizon, dim)."""

@@ -16,7 +16,7 @@ from .. import base
 from ..accepts import Accepts
 from ..row_cost import Cost
 from ..stream.schedules import Decay, Positive, Schedule
-from . import costs, forecaster_sizes
+from . import costs, forecaster_sizes, relations
 from .base import RecurrentSpec, Steps
 
 
@@ -227,6 +227,11 @@ class RNNSpec(RecurrentSpec):
             )
 
     @property
+    def forecasts_values(self) -> bool:
+        """Whether the net forecasts the values of samples, which are no symbols."""
+        return self.target == "next" and self.class_count is None
+
+    @property
     def state_values(self) -> int:
         """Number of values in the large arrays of the state and of the scratch memory."""
         if self.least_squares:
@@ -236,7 +241,8 @@ class RNNSpec(RecurrentSpec):
         rows += self.window_slots * int(
             (self.keys or 1) * layout[memory_layout.WINDOW_ROWS] + layout[memory_layout.ACTIVATION_ROWS]
         )
-        return rows * WIDTH
+        channels = self.dim if self.forecasts_values else 0
+        return rows * WIDTH + relations.state_values(channels, self.keys or 1)
 
     def row_costs(self) -> list[Cost]:
         """Add one step forward, and as many updates as one row can complete.
@@ -255,6 +261,7 @@ class RNNSpec(RecurrentSpec):
         names = ("hidden", "layers", "tbptt", *delay, *self.output_parameters)
         return [
             *super().row_costs(),
+            *(relations.row_costs(self.dim) if self.forecasts_values else []),
             Cost(forward, ("hidden", "layers", *self.output_parameters)),
             Cost(updates * (k2 * passes + shift), names, learning=True),
             Cost(updates * costs.update(layout), names, learning=True),
