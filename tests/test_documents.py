@@ -113,6 +113,7 @@ def documented_outputs(model: Model, learned: bool) -> dict[str, tuple[str, str]
         "label": getattr(spec, "labels", None),
         "lower": getattr(spec, "least_squares", False),
         "upper": getattr(spec, "least_squares", False),
+        "distance": model.kind != "rnn" or spec.forecasts_values,
         "time": learned and model.uses_time and not model.has_lookahead,
         **dict.fromkeys(("alarm", "evidence", "fault"), learned and spec.alarm is not None),
         "contribution": learned and model.explains_learning,

@@ -26,7 +26,8 @@ from ..stream.keys import Slots
 from . import forecaster_sizes, relations, state_dict
 from .forecaster_sizes import K1, K2
 from .kernel_arguments import in_order
-from .rnn import MAX_GENERATED, RNN, Arrays
+from .keyed_queries import Arrays
+from .rnn import MAX_GENERATED, RNN
 
 _BAND_GAIN = 0.004  # η: between the 0.002 and 0.005 at which far horizons keep their coverage
 _RATE = 3e-4  # of Adam, for the GRU

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -27,9 +27,8 @@ from ..stream.scaling import Statistics
 from . import relations
 from .base import NO_IDS, Recurrent, mean_or_nan
 from .kernel_arguments import in_order
+from .keyed_queries import Arrays, Run, by_key
 from .rnn_spec import RNNSpec
-
-Arrays = dict[str, NDArray[Any]]
 
 
 class RNN(Recurrent):
@@ -239,42 +238,29 @@ class RNN(Recurrent):
         """Return the explanation of a batch, from the live state on. Does not change the model."""
         return Explanation(**self._by_key(batch, self._explained_rollout))
 
-    def _by_key(self, batch: Batch, run: Callable[[Float32, Float32, int], Arrays]) -> Arrays:
-        """Call ``run`` with samples, targets and slot of each key. Return the rows in the batch's order."""
+    def _by_key(self, batch: Batch, run: Run) -> Arrays:
         y = batch.y
         if y is None:
             y = self.channels_of(batch.x) if self._forecasts else _NO_TARGETS
-        if batch.keys is None:
-            return run(batch.x, y, 0)
-        keys, inverse = np.unique(batch.keys, return_inverse=True)
-        slots = self._slots.find(keys, len(keys))
-        parts = [
-            run(batch.x[rows], y[rows] if len(y) else y, slots[k])
-            for k, rows in enumerate(inverse == k for k in range(len(keys)))
-        ]
-        if not parts:
-            return run(batch.x, y, -1)
-        order = np.argsort(inverse, kind="stable")
-        found = {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
-        for array in found.values():
-            array[order] = array.copy()
-        return found
+        return by_key(run, batch.x, y, batch.keys, self._slots)
 
     def _rollout(self, x: Float32, y: Float32, slot: int) -> Arrays:
-        outputs = self._empty_outputs(len(x))
-        none, distance = np.empty((0, self.explained), np.float32), self._new_distance(len(x))
-        arguments = *self._predict_arguments, 0, _ONE, _UNUSED, *outputs.values(), none, none, distance
-        rollout.predict(x, y, slot, *arguments)
-        return outputs | {"distance": distance} if self.spec.forecasts_values else outputs
+        none = np.empty((0, self.explained), np.float32)
+        return self._run_on(x, y, slot, _SAMPLES, none, none)
 
     def _explained_rollout(self, x: Float32, y: Float32, slot: int) -> Arrays:
-        outputs = self._empty_outputs(len(x))
-        shape = len(x), self.explained
-        expected, contribution = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        arguments = *self._predict_arguments, 0, _ONE, _UNUSED, *outputs.values(), expected, contribution
-        arguments = *arguments, self._new_distance(len(x))
-        rollout.predict(x, y, slot, *arguments)
+        expected, contribution = (np.empty((len(x), self.explained), np.float32) for _ in range(2))
+        outputs = self._run_on(x, y, slot, _SAMPLES, expected, contribution)
         return {"expected": expected, "contribution": contribution, "score": outputs["score"]}
+
+    def _run_on(
+        self, x: Float32, y: Float32, slot: int, mode: tuple[Any, ...], *explained: Float32
+    ) -> Arrays:
+        """Call ``rollout.predict``. Return its outputs by name."""
+        outputs, distance = self._empty_outputs(len(x)), self._new_distance(len(x))
+        arguments = *self._predict_arguments, *mode, *outputs.values(), *explained, distance
+        rollout.predict(x, y, slot, *arguments)
+        return outputs | {"distance": distance} if self.spec.forecasts_values else outputs
 
     @locked
     def forecast(self, steps: int, key: int | str | None = None) -> Float32:
@@ -377,14 +363,10 @@ class RNN(Recurrent):
                 f"may not exceed {MAX_GENERATED}; ask for fewer steps at a time",
                 most=most,
             )
-        x, outputs = np.full((n, self.inputs), np.nan, np.float32), self._empty_outputs(n)
-        random = np.array([seed], np.uint64)
-        drawing = 1, np.float32(temperature), random
-        no_targets = np.empty((0, self._target_columns), np.float32)
-        arguments = *self._predict_arguments, *drawing, *outputs.values(), no_targets, no_targets
-        arguments = *arguments, self._new_distance(n)
-        rollout.predict(x, no_targets, slot, *arguments)
-        return x, outputs["prediction"]
+        x = np.full((n, self.inputs), np.nan, np.float32)
+        none = np.empty((0, self._target_columns), np.float32)
+        free = 1, np.float32(temperature), np.array([seed], np.uint64)
+        return x, self._run_on(x, none, slot, free, none, none)["prediction"]
 
     def _check_steps(self, field: str, n: int) -> None:
         """Raise BadValue if later steps would need features of samples that have not come."""
@@ -453,7 +435,7 @@ _LEARN_SAMPLES = np.array([1, 1])
 _LEARN_TARGETS, _ANSWER_TARGETS = np.array([0, 1]), np.array([0, 0])
 _MAX_TEMPERATURE = float(np.finfo(np.float32).max)
 MAX_GENERATED = 1 << 28  # numbers of one forecast or sample
-_ONE, _UNUSED = np.float32(1), np.zeros(1, np.uint64)
 _NO_TARGETS = np.empty((0, 1), np.float32)
+_SAMPLES = 0, np.float32(1), np.zeros(1, np.uint64)  # of a rollout that does not run free
 
 from . import least_squares  # noqa: E402, F401 (registers itself, and needs this module)
