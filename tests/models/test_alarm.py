@@ -86,7 +86,7 @@ def test_as_the_naive_alarm(alarm):
 
 def test_as_the_naive_alarm_of_a_forecast():
     net = sl.RNN(dim=2, hidden=4, cell="elman", alarm=EARLY, seed=1)
-    x = stream(3000, dim=2, seed=3)
+    x = stream(6000, dim=2, seed=3)
     out = net.learn(x)
     assert compare(out, x, out.distance, 5.0, 3.0, times=(2, 3), quiet=20, after=100) > 4
 
