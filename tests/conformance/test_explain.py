@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from streamlearn.models import Model
-from streamlearn.models.arguments import Arguments
 from streamlearn.models.outputs import Explanation, columns, row_bytes
 from tests.conformance.examples import SPECS, make, part, predict_arguments, stream
 
@@ -67,10 +66,8 @@ def test_the_answer_is_as_large_as_declared(model: Model) -> None:
     assert size == len(out) * row_bytes(model, model.explanation_class)
 
 
-def test_learn_returns_the_contributions_of_the_explanation_before(
-    monkeypatch: pytest.MonkeyPatch, model: Model
-) -> None:
-    monkeypatch.setattr(Arguments, "explains_learning", property(lambda self: True))
+def test_learn_returns_the_contributions_of_the_explanation_before(model: Model) -> None:
+    model.explains_learning = True
     batch = stream(model, N)
     for n in range(N):
         row = part(batch, n, n + 1)
@@ -79,9 +76,9 @@ def test_learn_returns_the_contributions_of_the_explanation_before(
         assert np.array_equal(out.contribution, expected.contribution, equal_nan=True), n
 
 
-def test_any_split_gives_the_same_contributions(monkeypatch: pytest.MonkeyPatch, model: Model) -> None:
-    monkeypatch.setattr(Arguments, "explains_learning", property(lambda self: True))
+def test_any_split_gives_the_same_contributions(model: Model) -> None:
     batch, twin = stream(model, N), type(model).from_spec(model.spec_dict())
+    model.explains_learning = twin.explains_learning = True
     whole = model.learn(**batch).contribution
     cuts = [0, 1, 8, 9, 40, N]
     parts = [twin.learn(**part(batch, *ends)).contribution for ends in pairwise(cuts)]

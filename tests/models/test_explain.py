@@ -9,7 +9,6 @@ import pytest
 
 import streamlearn as sl
 from streamlearn.errors import BadShape
-from streamlearn.models.arguments import Arguments
 from tests.naive.explain import ErrorScale, shares
 from tests.naive.relations import Relations, Stream
 
@@ -131,8 +130,7 @@ FORECASTS = [
 
 @pytest.mark.parametrize("spec", FORECASTS, ids=["adam", "rls"])
 @pytest.mark.parametrize("half_life", [50.0, 10_000.0])
-def test_forecast(monkeypatch: pytest.MonkeyPatch, half_life: float, spec: dict[str, Any]) -> None:
-    monkeypatch.setattr(Arguments, "explains_learning", property(lambda self: True))
+def test_forecast(half_life: float, spec: dict[str, Any]) -> None:
     x = RANDOM.normal(size=(400, 3)) * [1, 10, 0.1] + [0, 100, 0]
     x[:, 1] += 8 * x[:, 0]
     x[100:110, 1] += 1e4  # outliers
@@ -141,6 +139,7 @@ def test_forecast(monkeypatch: pytest.MonkeyPatch, half_life: float, spec: dict[
     x[300:350, 2] = x[299, 2]  # stuck
     x = x.astype(np.float32)
     net = sl.RNN(dim=3, half_life=half_life, seed=1, **spec)
+    net.explains_learning = True
     out = net.learn(x)
     naive, stream = Relations(3, 2.0 ** (-1 / half_life)), Stream(3)
     for n, (forecast, row) in enumerate(zip(out.prediction, x, strict=True)):
