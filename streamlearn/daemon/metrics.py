@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 _STEPS = 8  # buckets per doubling: the relative error of a quantile is at most 1/8
+_LEAST, _MOST = 16, 34  # exponents of the bounds of `counts`
 
 
 class Histogram:
     """Durations in nanoseconds, in buckets of constant relative width."""
 
-    __slots__ = ("_buckets", "count")
+    __slots__ = ("_buckets", "count", "nanoseconds")
 
     def __init__(self) -> None:
         self.count = 0
+        self.nanoseconds = 0  # sum of all durations
         self._buckets = [0] * (64 * _STEPS)
 
     def add(self, nanoseconds: int) -> None:
@@ -23,6 +26,12 @@ class Histogram:
         shift = value.bit_length() - 4
         self._buckets[shift * _STEPS + (value >> shift) - _STEPS] += 1
         self.count += 1
+        self.nanoseconds += nanoseconds
+
+    def counts(self) -> list[int]:
+        """Return the number of durations below 2^16, 2^17, … 2^34 nanoseconds (65 µs to 17 s)."""
+        sums = list(accumulate(self._buckets))
+        return [sums[(exponent - 3) * _STEPS - 1] for exponent in range(_LEAST, _MOST + 1)]
 
     def quantile(self, q: float) -> float:
         """Return the `q`-quantile in seconds; 0 if the histogram is empty."""
@@ -34,9 +43,15 @@ class Histogram:
                 return ((step + _STEPS + 1) << shift) / 1e9
         return 0.0
 
-    def to_map(self) -> dict[str, float]:
-        """Return count, median and 99 % quantile (both in seconds), as `stats` sends them."""
-        return {"count": self.count, "p50": self.quantile(0.50), "p99": self.quantile(0.99)}
+    def to_map(self) -> dict[str, Any]:
+        """Return count, sum, median, 99 % quantile (in seconds) and `counts`, as `stats` sends them."""
+        return {
+            "count": self.count,
+            "sum": self.nanoseconds / 1e9,
+            "p50": self.quantile(0.50),
+            "p99": self.quantile(0.99),
+            "counts": self.counts(),
+        }
 
 
 @dataclass(slots=True)

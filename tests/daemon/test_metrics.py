@@ -19,10 +19,12 @@ def test_a_quantile_is_right_to_within_an_eighth(durations: list[int], q: float)
     quantile = histogram.quantile(q)
     assert exact <= quantile <= exact * 1.126 + 20e-9
     assert histogram.count == len(durations)
+    assert histogram.nanoseconds == sum(durations)
+    assert histogram.counts() == [sum(each < 2**e for each in durations) for e in range(16, 35)]
 
 
 def test_an_empty_histogram_has_quantiles_of_zero() -> None:
-    assert Histogram().to_map() == {"count": 0, "p50": 0.0, "p99": 0.0}
+    assert Histogram().to_map() == {"count": 0, "sum": 0.0, "p50": 0.0, "p99": 0.0, "counts": [0] * 19}
 
 
 def test_durations_beyond_all_bounds_are_counted() -> None:

@@ -139,6 +139,9 @@ class AsyncFirehose:
 class AsyncSubscription:
     """`Subscription` for asyncio, created by `AsyncClient.subscribe`.
 
+    ``keep`` may be set to a function of the topic of a message. Messages for which it returns ``False`` are
+    dropped before they are decoded.
+
     Examples
     --------
     >>> async with client.subscribe("pump", "output") as events:  # doctest: +SKIP
@@ -154,6 +157,7 @@ class AsyncSubscription:
         connect_timeout: float,
         connection_keys: ClientKeys | None = None,
     ) -> None:
+        self.keep: Callable[[bytes], bool] | None = None
         self.timeout = timeout
         check_timeout(timeout, zero=True)
         self._find_endpoint = find_endpoint
@@ -204,7 +208,9 @@ class AsyncSubscription:
         while self._connection is not None:
             frames = receive(self._blocking_socket)
             if frames is not None:
-                return frames
+                if self.keep is None or self.keep(frames[0]):
+                    return frames
+                continue
             self._connection.check()
             if not deadline.remaining():
                 return None

@@ -1,0 +1,107 @@
+"""``streamlearn gateway`` and ``streamlearn token``: HTTP, events, metrics and the web page of a daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, Json, KeyFile, ServerKey
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module to the program."""
+    app.command()(gateway)
+    app.command()(token)
+
+
+Tokens = Annotated[
+    Path | None,
+    typer.Option("--tokens", metavar="FILE", help="tokens and their rights, in TOML", show_default="none"),
+]
+
+
+def gateway(
+    http: Annotated[
+        str, typer.Option("--http", metavar="HOST:PORT", help="where to listen")
+    ] = "127.0.0.1:7780",
+    tokens: Tokens = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(
+            "--certificate", metavar="FILE", help="certificate for TLS, in PEM", show_default="none"
+        ),
+    ] = None,
+    private_key: Annotated[
+        Path | None,
+        typer.Option("--private-key", metavar="FILE", help="its private key", show_default="none"),
+    ] = None,
+    body_bytes: Annotated[int, typer.Option(min=1, help="largest body of a request")] = 64 * 1024**2,
+    connections: Annotated[int, typer.Option(min=1, help="connections at the same time")] = 500,
+    listeners: Annotated[int, typer.Option(min=1, help="listeners of events at the same time")] = 100,
+    endpoint: Endpoint = DEFAULT_ENDPOINT,
+    server_key: ServerKey = None,
+    key_file: KeyFile = None,
+) -> None:
+    """Serve HTTP, events, metrics and the web page of a daemon.
+
+    It prints one line with "ready" once it serves. SIGTERM or Ctrl-C stops it. GET /openapi.json describes
+    all paths. If other machines reach it, clients need tokens:
+
+        streamlearn token dashboard --file tokens.toml --right query='*' --right subscribe='*'
+
+        streamlearn gateway --http 0.0.0.0:7780 --tokens tokens.toml
+    """
+    from streamlearn.cli.errors import BadUsage
+
+    try:
+        from streamlearn.gateway.server import run
+    except ImportError as error:
+        raise BadUsage(
+            f"the gateway needs {error.name}, which is not installed: pip install 'streamlearn[gateway]'"
+        ) from None
+    from streamlearn.gateway.settings import Limits, Settings, listen_address
+
+    host, port = listen_address(http)
+    limits = Limits(body_bytes=body_bytes, connections=connections, listeners=listeners)
+    settings = Settings(
+        host=host,
+        port=port,
+        daemon=endpoint,
+        server_key=server_key,
+        key_file=key_file,
+        tokens=tokens,
+        certificate=certificate,
+        private_key=private_key,
+        limits=limits,
+    )
+    raise typer.Exit(run(settings))
+
+
+def token(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="name of the token", show_default=False)],
+    file: Annotated[Path, typer.Option("--file", "-f", metavar="FILE", help="file of tokens")] = Path(
+        "tokens.toml"
+    ),
+    right: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--right",
+            metavar="RIGHT=GLOB",
+            help="push, query, subscribe, change or admin, and the models it covers; may be repeated",
+            show_default="query=* and subscribe=*",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a token for the gateway, print it once, and add its digest and its rights to a file.
+
+    The rights are those of the daemon's keys. A running gateway reads the file again.
+    """
+    from streamlearn.cli import report
+    from streamlearn.gateway.token_file import add_token
+
+    secret = add_token(file, name, right or ["query=*", "subscribe=*"])
+    facts = {"name": name, "token": secret, "file": str(file)}
+    report.show(facts, as_json, f"{secret}\nIts digest is in {file}. The token is not stored: keep it now.")

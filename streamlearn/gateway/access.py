@@ -1,0 +1,55 @@
+"""What is checked of every request before its body is read: host, origin, token."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+
+from fastapi import Depends, Header, Request
+from starlette.requests import HTTPConnection
+
+from streamlearn.access.identity import Identity
+from streamlearn.errors import Forbidden
+from streamlearn.gateway.state import gateway_of
+
+_LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_BEARER: Final = re.compile(r"Bearer\s+(\S+)", re.IGNORECASE)
+SUBPROTOCOL: Final = "bearer."
+"""Beginning of the WebSocket subprotocol that carries the token: a browser cannot set its headers."""
+
+
+def check_origin(connection: HTTPConnection) -> None:
+    """Refuse requests that a page of another site makes in a user's browser.
+
+    Without tokens, the names of this machine are the only hosts: a name that an attacker's server resolves to
+    127.0.0.1 is refused. A request with an ``Origin`` must come from the gateway's own page.
+    """
+    gateway = gateway_of(connection)
+    host = connection.headers.get("host", "")
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+    if not gateway.tokens.needed and name.strip("[]") not in _LOCAL_NAMES:
+        raise Forbidden(f"this gateway serves {', '.join(sorted(_LOCAL_NAMES))} only, not {name!r}")
+    origin = connection.headers.get("origin")
+    if origin is not None and origin.partition("://")[2] != host:
+        raise Forbidden(f"a page of {origin} may not use this gateway")
+
+
+def identify(connection: HTTPConnection) -> Identity:
+    """Return who sends a request. Raises `Unauthorized` or `Forbidden`."""
+    check_origin(connection)
+    found = _BEARER.fullmatch(connection.headers.get("authorization", ""))
+    token = found.group(1) if found else None
+    if token is None:
+        offered = [each.strip() for each in connection.headers.get("sec-websocket-protocol", "").split(",")]
+        token = next(
+            (each.removeprefix(SUBPROTOCOL) for each in offered if each.startswith(SUBPROTOCOL)), None
+        )
+    return gateway_of(connection).tokens.identify(token)
+
+
+def identity_of(request: Request, authorization: Annotated[str | None, Header()] = None) -> Identity:
+    """The dependency of every route. The parameter is for the OpenAPI document."""
+    return identify(request)
+
+
+Who = Annotated[Identity, Depends(identity_of)]

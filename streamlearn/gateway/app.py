@@ -1,0 +1,105 @@
+"""The application: routes, errors, headers and metrics around one gateway."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Final
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from streamlearn import __version__
+from streamlearn.errors import StreamlearnError
+from streamlearn.gateway import problems
+from streamlearn.gateway.events import Hub
+from streamlearn.gateway.metrics import Metrics
+from streamlearn.gateway.routes import checkpoints, events, health, models, samples
+from streamlearn.gateway.settings import Settings
+from streamlearn.gateway.state import Gateway
+from streamlearn.gateway.tokens import Tokens
+from streamlearn_client import AsyncClient
+
+HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
+}
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application of a gateway. It connects to the daemon when it starts. Raises `BadConfig`."""
+    tokens = Tokens(settings.tokens)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        client = AsyncClient(
+            settings.daemon,
+            timeout=settings.timeout,
+            server_key=settings.server_key,
+            key_file=settings.key_file,
+        )
+        async with client:
+            metrics = Metrics(settings.limits.metric_models)
+            hub = Hub(client, settings.limits, metrics.observe)
+            app.state.gateway = Gateway(settings, tokens, client, hub, metrics)
+            async with hub.running():
+                yield
+
+    app = FastAPI(
+        title="streamlearn",
+        version=__version__,
+        summary="Models that learn from sensor streams, sample by sample.",
+        lifespan=lifespan,
+        docs_url=None,  # its pages load scripts from other hosts
+        redoc_url=None,
+    )
+    for module in (models, samples, checkpoints, events, health):
+        app.include_router(module.router)
+    app.add_exception_handler(StreamlearnError, problems.on_error)
+    app.add_exception_handler(HTTPException, problems.on_http_error)
+    app.add_exception_handler(RequestValidationError, problems.on_invalid)
+    app.add_middleware(Frame, body_bytes=settings.limits.body_bytes)
+    return app
+
+
+class Frame:
+    """Limits the body of a request, adds the headers that protect the page, and counts requests by route."""
+
+    def __init__(self, app: ASGIApp, body_bytes: int) -> None:
+        self._app, self._most = app, body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "")
+        size = 0
+
+        async def limited() -> Message:
+            nonlocal size
+            if announced.isdecimal() and int(announced) > self._most:
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self._most:
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            return message
+
+        async def finish(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+                route = getattr(scope.get("route"), "path", "unknown")
+                gateway: Gateway = scope["app"].state.gateway
+                gateway.metrics.requests.labels(route, scope["method"], str(message["status"])).inc()
+            await send(message)
+
+        await self._app(scope, limited, finish)

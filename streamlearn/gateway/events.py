@@ -1,0 +1,213 @@
+"""Events of the daemon for many listeners, from one subscription.
+
+A listener that is slow loses the oldest events of its queue, and gets their number. `output` events are
+thinned: of each model at most one in `EVERY` seconds, the others are dropped before they are decoded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fnmatch
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from streamlearn.access.identity import Identity
+from streamlearn.errors import Busy, StreamlearnError
+from streamlearn.gateway import logs
+from streamlearn.gateway.answers import to_json
+from streamlearn.gateway.settings import Limits
+from streamlearn_client import AsyncClient
+from streamlearn_client.results import Event
+
+log = logs.get_logger(__name__)
+
+EVERY: Final = 0.1
+ROWS: Final = 50
+"""Largest number of rows of one `output` event for a listener; evenly spaced, the last one included."""
+RETRY_SECONDS: Final = 1.0
+PROBE_SECONDS: Final = 2.0
+"""How often the gateway tests whether the daemon answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events a listener gets. Globs of models; no kinds: all kinds."""
+
+    who: Identity
+    models: Sequence[str] = ("*",)
+    kinds: Sequence[str] = ()
+
+    def includes(self, event: Event) -> bool:
+        """Whether the listener gets the event."""
+        return (
+            (not self.kinds or event.kind in self.kinds)
+            and any(fnmatch.fnmatchcase(event.model, glob) for glob in self.models)
+            and self.who.allows("subscribe", event.model)
+        )
+
+
+@dataclass(slots=True)
+class Listener:
+    """The events that wait for one listener."""
+
+    wanted: Wanted
+    queue: deque[dict[str, Any]]
+    lost: int = 0
+    closed: bool = False
+    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def put(self, message: dict[str, Any]) -> None:
+        """Queue a message; drop the oldest if the queue is full."""
+        if len(self.queue) == self.queue.maxlen:
+            self.lost += 1
+        self.queue.append(message)
+        self._arrived.set()
+
+    def close(self) -> None:
+        """End the wait of `get`."""
+        self.closed = True
+        self._arrived.set()
+
+    async def get(self, seconds: float) -> dict[str, Any] | None:
+        """Return the next message, or how many were lost before it; ``None`` if none came in time."""
+        if not self.queue:
+            self._arrived.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), seconds)
+        if self.lost:
+            lost, self.lost = self.lost, 0
+            return {"kind": "lost", "events": lost}
+        return self.queue.popleft() if self.queue else None
+
+
+class Hub:
+    """The subscription, its listeners, and whether the daemon answers."""
+
+    def __init__(self, client: AsyncClient, limits: Limits, observe: Callable[[Event], None]) -> None:
+        self._client = client
+        self._limits = limits
+        self._observe = observe
+        self._listeners: list[Listener] = []
+        self._shown: dict[bytes, float] = {}
+        self._daemon: dict[str, Any] = {"kind": "daemon", "up": False, "instance": None}
+
+    @property
+    def up(self) -> bool:
+        """Whether the daemon answered the last probe."""
+        return bool(self._daemon["up"])
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Receive events until the block ends."""
+        tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._probe())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    @contextlib.contextmanager
+    def listen(self, wanted: Wanted) -> Any:
+        """Add a listener for the time of the block. Its first message says whether the daemon answers."""
+        if len(self._listeners) >= self._limits.listeners:
+            raise Busy(
+                f"{self._limits.listeners} listeners are connected; close one, or raise --listeners",
+                limit="listeners",
+                most=self._limits.listeners,
+            )
+        listener = Listener(wanted, deque(maxlen=self._limits.queued_events))
+        listener.put(self._daemon)
+        self._listeners.append(listener)
+        try:
+            yield listener
+        finally:
+            self._listeners.remove(listener)
+
+    def close(self) -> None:
+        """Let all listeners leave."""
+        for each in self._listeners:
+            each.close()
+
+    def __len__(self) -> int:
+        """Return the number of listeners."""
+        return len(self._listeners)
+
+    async def _receive(self) -> None:
+        while True:
+            try:
+                subscription = self._client.subscribe(None)
+                subscription.keep = self._keep
+                async with subscription as events:
+                    async for event in events:
+                        self._publish(event)
+            except StreamlearnError as error:
+                log.warning("no events: %s", error)
+            except Exception:
+                log.exception("an event could not be read; the subscription begins again")
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _keep(self, topic: bytes) -> bool:
+        """Whether a message is decoded: of each model's `output` events one in `EVERY` seconds."""
+        if not topic.startswith(b"output/"):
+            return True
+        now = time.monotonic()
+        if now - self._shown.get(topic, -EVERY) < EVERY:
+            return False
+        self._shown[topic] = now
+        return True
+
+    def _publish(self, event: Event) -> None:
+        self._observe(event)
+        if event.kind == "deleted":
+            self._shown.pop(f"output/{event.model}".encode(), None)
+        listeners = [each for each in self._listeners if each.wanted.includes(event)]
+        if listeners:
+            message = event_to_json(event)
+            for each in listeners:
+                each.put(message)
+
+    async def _probe(self) -> None:
+        """Tell all listeners when the daemon stops to answer, and when another one answers."""
+        while True:
+            try:
+                hello = await self._client.hello()
+                state = {"kind": "daemon", "up": True, "instance": hello["instance"]}
+            except StreamlearnError:
+                state = self._daemon | {"up": False}
+            if state != self._daemon:
+                self._daemon = state
+                for each in self._listeners:
+                    each.put(state)
+            await asyncio.sleep(PROBE_SECONDS)
+
+
+def event_to_json(event: Event) -> dict[str, Any]:
+    """Return an event as JSON. Of many rows, evenly spaced ones, with their places in ``row``."""
+    message: dict[str, Any] = {
+        "kind": event.kind,
+        "model": event.model,
+        "lsn": event.lsn,
+        "first": event.first,
+        "rows": event.rows,
+        "time": event.time,
+    }
+    if alarms := event.alarms:
+        message["alarms"] = [to_json(alarm_to_map(each)) for each in alarms]
+    elif event.outputs.arrays:
+        rows = len(event.outputs)
+        step = -(-rows // ROWS)
+        places = slice((rows - 1) % step, None, step) if rows else slice(0)
+        message["row"] = list(range(rows))[places]
+        message["outputs"] = {name: to_json(each[places]) for name, each in event.outputs.arrays.items()}
+    return message
+
+
+def alarm_to_map(alarm: Any) -> dict[str, Any]:
+    """Return the fields of an alarm."""
+    return {name: getattr(alarm, name) for name in alarm.__dataclass_fields__ if name != "row"}

@@ -1,0 +1,120 @@
+"""Errors as problem documents (RFC 9457), with the codes of the protocol."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from streamlearn.errors import StreamlearnError, TooLarge
+from streamlearn.gateway.answers import to_json
+from streamlearn.gateway.state import gateway_of
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+STATUS: Final = {
+    "UNAUTHORIZED": HTTPStatus.UNAUTHORIZED,
+    "FORBIDDEN": HTTPStatus.FORBIDDEN,
+    "UNKNOWN_MODEL": HTTPStatus.NOT_FOUND,
+    "UNKNOWN_OP": HTTPStatus.NOT_FOUND,
+    "NO_CHECKPOINT": HTTPStatus.NOT_FOUND,
+    "MODEL_EXISTS": HTTPStatus.CONFLICT,
+    "CHECKPOINT_EXISTS": HTTPStatus.CONFLICT,
+    "CONFLICT": HTTPStatus.CONFLICT,
+    "GAP": HTTPStatus.CONFLICT,
+    "FENCED": HTTPStatus.CONFLICT,
+    "UNKNOWN_PRODUCER": HTTPStatus.CONFLICT,
+    "QUARANTINED": HTTPStatus.LOCKED,
+    "TOO_LARGE": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "UNSUPPORTED_MEDIA_TYPE": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "BUSY": HTTPStatus.SERVICE_UNAVAILABLE,
+    "SHUTTING_DOWN": HTTPStatus.SERVICE_UNAVAILABLE,
+    "DISK_FULL": HTTPStatus.INSUFFICIENT_STORAGE,
+    "NO_ANSWER": HTTPStatus.GATEWAY_TIMEOUT,
+    "PROTOCOL_ERROR": HTTPStatus.BAD_GATEWAY,
+    "UNRECOGNISED": HTTPStatus.BAD_GATEWAY,
+    "INTERNAL": HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+"""The status of each code; of all others 400."""
+
+RETRY_SECONDS: Final = 1
+
+
+class UnsupportedMediaType(StreamlearnError):
+    """The gateway does not read this type of content."""
+
+    code = "UNSUPPORTED_MEDIA_TYPE"
+
+
+def problem(error: StreamlearnError) -> JSONResponse:
+    """Return the problem document of an error."""
+    status = STATUS.get(error.code, HTTPStatus.BAD_REQUEST)
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    document: dict[str, Any] = {
+        "type": f"urn:streamlearn:error:{error.code}",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": f"{error.message}{notes}",
+        "code": error.code,
+        "retryable": error.retryable,
+        "in_doubt": error.in_doubt,
+        "facts": to_json(error.detail),
+    }
+    headers = {}
+    if error.retryable:
+        headers["Retry-After"] = str(RETRY_SECONDS)
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = 'Bearer realm="streamlearn"'
+    return JSONResponse(document, status.value, headers, MEDIA_TYPE)
+
+
+async def on_error(_: Request, error: Exception) -> JSONResponse:
+    """Answer an error of streamlearn."""
+    assert isinstance(error, StreamlearnError)
+    return problem(error)
+
+
+async def on_http_error(request: Request, error: Exception) -> JSONResponse:
+    """Answer an error of the framework: a large body, an unknown path, a method that a path does not have."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        most = gateway_of(request).settings.limits.body_bytes
+        return problem(
+            TooLarge(
+                f"the body is larger than {most} bytes; send it in parts, or raise --body-bytes",
+                limit="body_bytes",
+                most=most,
+            )
+        )
+    document = {
+        "type": "about:blank",
+        "title": HTTPStatus(error.status_code).phrase,
+        "status": error.status_code,
+        "detail": f"{error.detail}: GET /openapi.json lists all paths and methods",
+    }
+    return JSONResponse(document, error.status_code, error.headers, MEDIA_TYPE)
+
+
+async def on_invalid(_: Request, error: Exception) -> JSONResponse:
+    """Answer a request whose parameters or JSON do not have the documented form."""
+    assert isinstance(error, RequestValidationError)
+    faults = [
+        {"field": ".".join(str(part) for part in fault["loc"][1:]), "message": fault["msg"]}
+        for fault in error.errors()
+    ]
+    listed = "; ".join(f"{fault['field'] or 'the body'}: {fault['message']}" for fault in faults)
+    document = {
+        "type": "urn:streamlearn:error:BAD_VALUE",
+        "title": HTTPStatus.BAD_REQUEST.phrase,
+        "status": HTTPStatus.BAD_REQUEST.value,
+        "detail": listed,
+        "code": "BAD_VALUE",
+        "retryable": False,
+        "in_doubt": False,
+        "facts": {"errors": faults},
+    }
+    return JSONResponse(document, HTTPStatus.BAD_REQUEST.value, media_type=MEDIA_TYPE)

@@ -1,0 +1,66 @@
+"""Checkpoints: list, write, restore, unpin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict
+
+from streamlearn.gateway.access import Who
+from streamlearn.gateway.answers import to_json
+from streamlearn.gateway.state import gateway_of
+
+router = APIRouter(tags=["checkpoints"])
+
+
+class Pin(BaseModel):
+    """The name of a checkpoint that stays until it is unpinned."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = None
+
+
+class Restore(BaseModel):
+    """Which state is restored, and into which model."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lsn: int | None = None
+    name: str | None = None
+    into: str | None = None
+
+
+@router.get("/v1/models/{model}/checkpoints")
+async def checkpoints(request: Request, who: Who, model: str) -> list[dict[str, Any]]:
+    """List the checkpoints, newest first."""
+    who.require("checkpoints", model)
+    return [to_json(each) for each in await gateway_of(request).client.checkpoints(model)]
+
+
+@router.post("/v1/models/{model}/checkpoints", status_code=201)
+async def checkpoint(request: Request, who: Who, model: str, pin: Pin | None = None) -> dict[str, Any]:
+    """Write a checkpoint. A name pins it."""
+    who.require("checkpoint", model)
+    answer: dict[str, Any] = to_json(await gateway_of(request).client.checkpoint(model, (pin or Pin()).name))
+    return answer
+
+
+@router.delete("/v1/models/{model}/checkpoints/{name}")
+async def unpin(request: Request, who: Who, model: str, name: str) -> dict[str, Any]:
+    """Unpin a checkpoint, so that it is deleted when it is old."""
+    who.require("unpin", model)
+    answer: dict[str, Any] = to_json(await gateway_of(request).client.unpin(model, name))
+    return answer
+
+
+@router.post("/v1/models/{model}/restore")
+async def restore(request: Request, who: Who, model: str, to: Restore) -> dict[str, Any]:
+    """Set a model back to a state, or put that state into a new model. ``undo_name`` leads back."""
+    who.require("restore", model)
+    if to.into:
+        who.require("restore", to.into)
+    client = gateway_of(request).client
+    answer: dict[str, Any] = to_json(await client.restore(model, to.lsn, name=to.name, into=to.into))
+    return answer

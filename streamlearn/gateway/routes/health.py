@@ -1,0 +1,54 @@
+"""Health and metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import JSONResponse, Response
+
+from streamlearn.errors import StreamlearnError
+from streamlearn.gateway.access import Who, check_origin
+from streamlearn.gateway.answers import to_json
+from streamlearn.gateway.state import gateway_of
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get("/healthz")
+async def healthz(request: Request) -> dict[str, str]:
+    """Answer as long as the gateway runs. Needs no token."""
+    check_origin(request)
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> JSONResponse:
+    """Answer 200 if the daemon answers, else 503. Needs no token."""
+    check_origin(request)
+    up = gateway_of(request).hub.up
+    return JSONResponse({"status": "ready" if up else "the daemon does not answer"}, 200 if up else 503)
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(request: Request, who: Who) -> Response:
+    """Return metrics in the form that Prometheus scrapes."""
+    who.require("stats", "")
+    gateway = gateway_of(request)
+    try:
+        stats = await gateway.client.stats()
+    except StreamlearnError:
+        stats = None
+    gateway.metrics.listeners.set(len(gateway.hub))
+    return Response(gateway.metrics.exposition(stats), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/v1/stats")
+async def stats(request: Request, who: Who) -> dict[str, Any]:
+    """Return the counters of the daemon and of the models that the token sees."""
+    who.require("stats", "")
+    found = await gateway_of(request).client.stats()
+    found["models"] = {name: each for name, each in found["models"].items() if who.sees(name)}
+    answer: dict[str, Any] = to_json(found)
+    return answer

@@ -1,0 +1,130 @@
+"""Samples: learn, predict, explain, forecast."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+
+from streamlearn.gateway.access import Who
+from streamlearn.gateway.answers import to_json
+from streamlearn.gateway.bodies import ARROW, CSV, JSON, MEDIA_TYPES, NDJSON, Columns, Samples, read_samples
+from streamlearn.gateway.state import gateway_of
+from streamlearn_client.outputs import Outputs
+
+router = APIRouter(tags=["samples"])
+
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {
+                "schema": {
+                    "type": "object",
+                    "required": ["x"],
+                    "properties": {
+                        "x": {"description": "samples, or an object with a list per channel; null: missing"},
+                        **{name: {"type": "array", "items": {}} for name in ("y", "keys", "ids", "times")},
+                    },
+                },
+                "example": {"x": [[1.5, 2.0], [1.6, None]]},
+            },
+            NDJSON: {"schema": {"type": "string"}, "example": '{"flow": 1.5, "pressure": 2.0}\n'},
+            CSV: {"schema": {"type": "string"}, "example": "flow,pressure\n1.5,2.0\n"},
+            ARROW: {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+def columns_of(
+    columns: Annotated[
+        str | None, Query(description="of the samples, by name or number; default: all")
+    ] = None,
+    target: Annotated[str | None, Query(description="columns of the targets")] = None,
+    key: Annotated[str | None, Query(description="column of the keys")] = None,
+    id: Annotated[str | None, Query(description="column of the ids")] = None,
+    time: Annotated[str | None, Query(description="column of the times")] = None,
+    time_format: Annotated[str | None, Query(description="form of the times; default: detected")] = None,
+    utc_offset: Annotated[float, Query(description="hours that times without a zone are ahead of UTC")] = 0.0,
+    delimiter: Annotated[str, Query(description="of CSV")] = ",",
+    header: Annotated[bool | None, Query(description="whether line 1 is a header; default: detected")] = None,
+) -> Columns:
+    """The columns of a table."""
+    return Columns(columns, target, key, id, time, time_format, utc_offset, delimiter, header)
+
+
+Table = Annotated[Columns, Depends(columns_of)]
+
+
+@router.post("/v1/models/{model}/learn", openapi_extra=BODY)
+async def learn(
+    request: Request,
+    who: Who,
+    model: str,
+    table: Table,
+    ack: Literal["received", "written", "durable"] = "durable",
+    idempotency_key: Annotated[
+        str | None, Header(description="the batch is learned once for each key")
+    ] = None,
+) -> dict[str, Any]:
+    """Learn samples in order, and answer when they are acknowledged. The default means synced to disk."""
+    who.require("learn", model)
+    samples = await _samples(request, model, table)
+    client = gateway_of(request).client
+    ack_ = await client.learn(
+        model,
+        samples.x,
+        samples.y,
+        keys=samples.keys,
+        ids=samples.ids,
+        times=samples.times,
+        ack=ack,
+        idempotency_key=idempotency_key,
+    )
+    return {name: value for name, value in dataclasses.asdict(ack_).items() if value is not None}
+
+
+@router.post("/v1/models/{model}/predict", openapi_extra=BODY)
+async def predict(request: Request, who: Who, model: str, table: Table) -> dict[str, Any]:
+    """Return the outputs for each sample. Changes nothing."""
+    who.require("predict", model)
+    samples = await _samples(request, model, table)
+    found = await gateway_of(request).client.predict(model, samples.x, samples.keys, times=samples.times)
+    return outputs_to_json(found)
+
+
+@router.post("/v1/models/{model}/explain", openapi_extra=BODY)
+async def explain(request: Request, who: Who, model: str, table: Table) -> dict[str, Any]:
+    """Return what the model expects instead of each sample, and each channel's share in the deviation."""
+    who.require("explain", model)
+    samples = await _samples(request, model, table)
+    client = gateway_of(request).client
+    found = await client.explain(model, samples.x, samples.y, samples.keys, times=samples.times)
+    return outputs_to_json(found)
+
+
+@router.get("/v1/models/{model}/forecast")
+async def forecast(
+    request: Request, who: Who, model: str, steps: Annotated[int, Query(ge=1)] = 24, key: str | None = None
+) -> dict[str, Any]:
+    """Return how a recurrent model continues its stream."""
+    who.require("forecast", model)
+    found = await gateway_of(request).client.forecast(model, steps, key)
+    return {"forecast": to_json(found)}
+
+
+def outputs_to_json(outputs: Outputs) -> dict[str, Any]:
+    """Return outputs as JSON: one list per output."""
+    arrays = {name: to_json(values) for name, values in outputs.arrays.items()}
+    return {"applied_lsn": outputs.applied_lsn, "rows": len(outputs), "outputs": arrays}
+
+
+async def _samples(request: Request, model: str, table: Columns) -> Samples:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    channels = None
+    if media_type in MEDIA_TYPES and media_type in (CSV, ARROW):
+        description = await gateway_of(request).client.describe(model)
+        channels = description["spec"].get("channels")
+    return read_samples(await request.body(), media_type, table, channels)

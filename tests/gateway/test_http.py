@@ -1,0 +1,301 @@
+"""Every path of the gateway against a real daemon; the answers equal those of the Python client."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from streamlearn_client import Client
+from tests.e2e.daemon_process import DaemonProcess
+
+X = np.random.default_rng(7).normal(size=(300, 2)).astype(np.float32)
+CSV = "time,flow,pressure\n" + "".join(
+    f"2026-01-01T{i // 60:02d}:{i % 60:02d}:00Z,{flow!s},{pressure!s}\n"
+    for i, (flow, pressure) in enumerate(X)
+)
+JSON = {"Content-Type": "application/json"}
+SPEC = {"dim": 2, "grid": [4, 4], "channels": ["flow", "pressure"], "seed": 3}
+
+
+def create(http: httpx.Client, name: str = "pump", kind: str = "som", **spec: Any) -> dict[str, Any]:
+    answer = http.post("/v1/models", json={"name": name, "kind": kind, "spec": SPEC | spec})
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+def describe(http: httpx.Client, name: str = "pump") -> dict[str, Any]:
+    return dict(http.get(f"/v1/models/{name}").json())
+
+
+def arrow(columns: dict[str, Any]) -> bytes:
+    table = pa.table(columns)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+BODIES = {
+    "json": ("application/json", json.dumps({"x": X.tolist()})),
+    "json by channel": (
+        "application/json; charset=utf-8",
+        json.dumps({"x": {"flow": X[:, 0].tolist(), "pressure": X[:, 1].tolist()}}),
+    ),
+    "ndjson": (
+        "application/x-ndjson",
+        "".join(json.dumps({"flow": float(f), "pressure": float(p)}) + "\n" for f, p in X),
+    ),
+    "ndjson lists": ("application/x-ndjson", "\n\n".join(json.dumps(row.tolist()) for row in X)),
+    "csv": ("text/csv", "\n".join(line.partition(",")[2] for line in CSV.splitlines())),
+    "csv without header": ("text/csv", "\n".join(f"{f!s},{p!s}" for f, p in X)),
+    "arrow": (
+        "application/vnd.apache.arrow.stream",
+        arrow({"flow": X[:, 0].astype(float), "pressure": X[:, 1]}),
+    ),
+}
+
+
+@pytest.mark.parametrize("form", BODIES)
+def test_every_form_of_a_body_is_the_same_batch(http: httpx.Client, daemon: DaemonProcess, form: str) -> None:
+    create(http)
+    media_type, body = BODIES[form]
+    answer = http.post("/v1/models/pump/learn", content=body, headers={"Content-Type": media_type})
+    assert answer.status_code == 200, answer.text
+    ack = answer.json()
+    assert ack["rows"] == 300
+    assert ack["lsn"] == ack["durable_lsn"]
+    with Client(daemon.requests, timeout=20) as client:
+        client.create("twin", "som", **SPEC)
+        client.learn("twin", X)
+        assert client.describe("twin")["state_hash"] == describe(http)["state_hash"]
+
+
+def test_times_of_a_table_reach_the_model(http: httpx.Client, daemon: DaemonProcess) -> None:
+    spec: dict[str, Any] = {"features": {"calendar": ["hour"]}}
+    create(http, **spec)
+    headers = {"Content-Type": "text/csv"}
+    answer = http.post("/v1/models/pump/learn?time=time", content=CSV, headers=headers)
+    assert answer.status_code == 200, answer.text
+    moments = [f"2026-01-01T{i // 60:02d}:{i % 60:02d}:00Z" for i in range(300)]
+    create(http, "by_json", **spec)
+    answer = http.post("/v1/models/by_json/learn", json={"x": X.tolist(), "times": moments})
+    assert answer.status_code == 200, answer.text
+    with Client(daemon.requests, timeout=20) as client:
+        client.create("twin", "som", **SPEC, **spec)
+        client.learn("twin", X, times=np.array([each[:-1] for each in moments], "datetime64[ns]"))
+        expected = client.describe("twin")["state_hash"]
+    assert expected == describe(http)["state_hash"] == describe(http, "by_json")["state_hash"]
+
+
+def test_missing_values(http: httpx.Client) -> None:
+    create(http)
+    for media_type, body in (
+        ("application/json", '{"x": [[1.5, null]]}'),
+        ("application/x-ndjson", '{"flow": 1.5, "pressure": null}'),
+        ("text/csv", "flow,pressure\n1.5,\n"),
+        ("application/vnd.apache.arrow.stream", arrow({"flow": [1.5], "pressure": [None]})),
+    ):
+        answer = http.post("/v1/models/pump/predict", content=body, headers={"Content-Type": media_type})
+        assert answer.json()["outputs"]["present"] == [1], (media_type, answer.text)
+
+
+def test_keys_ids_and_targets(http: httpx.Client) -> None:
+    answer = http.post(
+        "/v1/models",
+        json={
+            "name": "fleet",
+            "kind": "rnn",
+            "spec": {"dim": 1, "hidden": 4, "readout": "adam", "keys": 4, "target": "later", "outputs": 1},
+        },
+    )
+    assert answer.status_code == 201, answer.text
+    table = "press,batch,load\n" + "".join(f"p{i % 2},b{i},{i}\n" for i in range(20))
+    answer = http.post(
+        "/v1/models/fleet/learn?key=press&id=batch", content=table, headers={"Content-Type": "text/csv"}
+    )
+    assert answer.status_code == 200, answer.text
+    lines = "".join(json.dumps({"x": [i], "key": f"p{i % 2}", "id": f"c{i}"}) + "\n" for i in range(20))
+    answer = http.post(
+        "/v1/models/fleet/learn", content=lines, headers={"Content-Type": "application/x-ndjson"}
+    )
+    assert answer.status_code == 200, answer.text
+    assert describe(http, "fleet")["samples"] == 40
+
+
+def test_queries_equal_the_client(http: httpx.Client, daemon: DaemonProcess) -> None:
+    create(http)
+    http.post("/v1/models/pump/learn", json={"x": X.tolist()})
+    predicted = http.post("/v1/models/pump/predict", json={"x": X[:5].tolist()}).json()
+    explained = http.post("/v1/models/pump/explain", json={"x": X[:5].tolist()}).json()
+    parts = http.get("/v1/models/pump/read", params={"what": ["u_matrix", "hits"]}).json()
+    with Client(daemon.requests, timeout=20) as client:
+        for got, outputs in (
+            (predicted, client.predict("pump", X[:5])),
+            (explained, client.explain("pump", X[:5])),
+        ):
+            assert got["applied_lsn"] == outputs.applied_lsn
+            assert got["outputs"].keys() == outputs.arrays.keys()
+            for name, values in outputs.arrays.items():
+                assert np.array_equal(np.array(got["outputs"][name], values.dtype), values), name
+        reading = client.read("pump", ["u_matrix", "hits"])
+        assert parts["samples"] == reading.samples == 300
+        assert np.array_equal(np.float32(parts["parts"]["u_matrix"]), reading["u_matrix"])
+
+
+def test_a_forecast(http: httpx.Client) -> None:
+    http.post("/v1/models", json={"name": "line", "kind": "rnn", "spec": {"dim": 1, "hidden": 0}})
+    http.post("/v1/models/line/learn", json={"x": [[float(i % 7)] for i in range(300)]})
+    answer = http.get("/v1/models/line/forecast", params={"steps": 14})
+    assert answer.status_code == 200, answer.text
+    forecast = np.array(answer.json()["forecast"])
+    assert forecast.shape == (14, 1)
+    assert np.abs(forecast[:, 0] - (np.arange(300, 314) % 7)).max() < 0.5
+
+
+def test_checkpoints_and_restore(http: httpx.Client) -> None:
+    create(http)
+    http.post("/v1/models/pump/learn", json={"x": X[:100].tolist()})
+    before = describe(http)["state_hash"]
+    pinned = http.post("/v1/models/pump/checkpoints", json={"name": "good"})
+    assert (pinned.status_code, pinned.json()["name"]) == (201, "good")
+    http.post("/v1/models/pump/learn", json={"x": X[100:].tolist()})
+    after = describe(http)["state_hash"]
+    restored = http.post("/v1/models/pump/restore", json={"name": "good"}).json()
+    assert describe(http)["state_hash"] == before != after
+    http.post("/v1/models/pump/restore", json={"name": restored["undo_name"]})
+    assert describe(http)["state_hash"] == after
+    assert "good" in [each["name"] for each in http.get("/v1/models/pump/checkpoints").json()]
+    assert http.delete("/v1/models/pump/checkpoints/good").json()["pinned"] is False
+
+
+def test_pause_resume_reheat_and_feedback(http: httpx.Client) -> None:
+    create(http, alarm={})
+    http.post("/v1/models/pump/learn", json={"x": X.tolist()})
+    before = describe(http)["state_hash"]
+    assert http.post("/v1/models/pump/pause").json()["paused"] is True
+    http.post("/v1/models/pump/learn", json={"x": X.tolist()})
+    assert describe(http)["quality"]["watched_samples"] == 300
+    assert http.post("/v1/models/pump/resume").json()["paused"] is False
+    assert http.post("/v1/models/pump/reheat", json={"heat": 0.5}).status_code == 200
+    assert http.post("/v1/models/pump/reheat").status_code == 200
+    for sample in ([1.0, 2.0], {"flow": 1.0, "pressure": None}):
+        answer = http.post(
+            "/v1/models/pump/feedback", json={"sample": sample, "verdict": "fault", "name": "worn"}
+        )
+        assert answer.status_code == 200, answer.text
+    assert describe(http)["state_hash"] != before
+
+
+def test_list_and_delete(http: httpx.Client) -> None:
+    create(http, "one")
+    create(http, "two")
+    assert [each["name"] for each in http.get("/v1/models").json()] == ["one", "two"]
+    assert http.delete("/v1/models/one").status_code == 204
+    assert [each["name"] for each in http.get("/v1/models").json()] == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "arguments", "status", "code", "words"),
+    [
+        ("GET", "/v1/models/none", {}, 404, "UNKNOWN_MODEL", "no model 'none'"),
+        (
+            "POST",
+            "/v1/models",
+            {"json": {"name": "pump", "kind": "som", "spec": SPEC}},
+            409,
+            "MODEL_EXISTS",
+            "pump",
+        ),
+        ("POST", "/v1/models", {"json": {"name": "new", "kind": "sum"}}, 400, "BAD_SPEC", "som"),
+        ("POST", "/v1/models", {"json": {"kind": "som"}}, 400, "BAD_VALUE", "name: Field required"),
+        ("POST", "/v1/models", {"content": b"{", "headers": JSON}, 400, "BAD_VALUE", "JSON"),
+        ("POST", "/v1/models/pump/learn", {"json": {"x": [[1, 2, 3]]}}, 400, "BAD_SHAPE", "(n, 2)"),
+        ("POST", "/v1/models/pump/learn", {"json": {"x": [["a", 2]]}}, 400, "BAD_DTYPE", ""),
+        ("POST", "/v1/models/pump/learn", {"json": [[1, 2]]}, 400, "BAD_MESSAGE", "object with x"),
+        (
+            "POST",
+            "/v1/models/pump/learn",
+            {"json": {"x": [[1, 2]], "z": 1}},
+            400,
+            "BAD_MESSAGE",
+            "object with x",
+        ),
+        ("POST", "/v1/models/pump/learn?ack=soon", {"json": {"x": [[1, 2]]}}, 400, "BAD_VALUE", "ack"),
+        (
+            "POST",
+            "/v1/models/pump/learn",
+            {"content": b"\xff\xfe"},
+            415,
+            "UNSUPPORTED_MEDIA_TYPE",
+            "text/csv",
+        ),
+        ("POST", "/v1/models/pump/restore", {"json": {"lsn": 10**9}}, 404, "NO_CHECKPOINT", ""),
+        ("GET", "/v1/models/pump/read?what=lags", {}, 400, "BAD_VALUE", "u_matrix"),
+        ("GET", "/v1/models/pump/forecast", {}, 400, "BAD_VALUE", ""),
+    ],
+)
+def test_errors_are_problem_documents(
+    http: httpx.Client, method: str, path: str, arguments: Any, status: int, code: str, words: str
+) -> None:
+    create(http)
+    answer = http.request(method, path, **arguments)
+    problem = answer.json()
+    assert (answer.status_code, problem["status"], problem["code"]) == (status, status, code), answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert words in problem["detail"]
+    assert describe(http)["samples"] == 0
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "words"),
+    [
+        ("text/csv", "flow,pressure\n1,2\n1,x\n", "line 3"),
+        ("text/csv", "pressure,flow\n1,2\n", "order"),
+        ("text/csv", "", "empty"),
+        ("application/x-ndjson", "[1, 2]\n{", "line 2"),
+        ("application/x-ndjson", "[1, 2]\n3", "line 2"),
+        ("application/x-ndjson", '{"flow": 1, "pressure": 2}\n{"flow": 1}', "line 2"),
+        ("application/x-ndjson", "\n", "no samples"),
+        ("application/vnd.apache.arrow.stream", "text", "not an Arrow IPC stream"),
+        ("application/json", '{"x": [[1, 2]], "times": ["yesterday"]}', "time 1"),
+    ],
+)
+def test_a_bad_body_is_refused_whole(http: httpx.Client, media_type: str, body: str, words: str) -> None:
+    create(http)
+    answer = http.post("/v1/models/pump/learn", content=body, headers={"Content-Type": media_type})
+    assert answer.status_code == 400, answer.text
+    assert words in answer.json()["detail"]
+    assert describe(http)["samples"] == 0
+
+
+def test_an_unknown_path_and_method(http: httpx.Client) -> None:
+    for answer, status in ((http.get("/v2"), 404), (http.patch("/v1/models"), 405)):
+        assert (answer.status_code, answer.json()["status"]) == (status, status)
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_openapi_describes_every_path(http: httpx.Client) -> None:
+    document = http.get("/openapi.json").json()
+    learn = document["paths"]["/v1/models/{model}/learn"]["post"]
+    assert set(learn["requestBody"]["content"]) == {
+        "application/json",
+        "application/x-ndjson",
+        "text/csv",
+        "application/vnd.apache.arrow.stream",
+    }
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            assert operation.get("description"), (path, method)
+
+
+def test_the_page_of_another_site_may_not_use_the_gateway(http: httpx.Client) -> None:
+    for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
+        for path in ("/v1/models", "/metrics", "/healthz", "/v1/events"):
+            assert http.get(path, headers=headers).status_code == 403, (path, headers)
+    own = str(http.base_url).rstrip("/")
+    assert http.get("/v1/models", headers={"Origin": own}).status_code == 200
