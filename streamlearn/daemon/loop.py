@@ -330,6 +330,8 @@ class Loop:
         name = applied.hosted.name
         if self._context.publisher.has_subscriber(name, kind):
             columns = applied.columns()
+            if kind == "output":
+                arrays = arrays | applied.samples()
             arrays = arrays | (columns if selected is None else select(columns, selected))
             event = EventMessage(kind, name, applied.lsn, applied.first, rows, applied.time, arrays)
             self._context.publisher.publish(event)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from streamlearn.models.batch import Targets
 from streamlearn.shard.origin import Columns, Origin
 from streamlearn.store.record import RecordKind
 from streamlearn_client.outputs import NamedArrays
@@ -38,3 +42,10 @@ class Applied(NamedTuple):
         assert self.origin is not None
         assert self.outputs is not None
         return self.origin.columns(len(self.outputs))
+
+    def samples(self) -> dict[str, NDArray[np.float32]]:
+        """Return the samples that the rows of the outputs belong to, unless they came earlier."""
+        if self.origin is None or self.late_columns is not None or isinstance(self.origin.batch, Targets):
+            return {}
+        assert self.outputs is not None
+        return {"x": self.origin.batch.x[: len(self.outputs)]}

@@ -83,6 +83,7 @@ def test_events_of_the_chosen_models_and_kinds(http: httpx.Client, gateway: Gate
     (output,) = got.of("output")
     assert (output["first"], output["rows"], output["row"]) == (0, 3, [0, 1, 2])
     assert len(output["outputs"]["winner"]) == 3
+    assert np.array_equal(np.float32(output["outputs"]["x"]), X[:3])
     assert {each["kind"] for each in got.events} == {"daemon", "created", "output"}
 
 

@@ -166,6 +166,8 @@ class Outputs(NamedArrays):
         Events of a model with keys: the key of the sample. A text has the number of `identifier`.
     id : ndarray of int64, (n,)
         Events of a model with late targets: the id of the sample, likewise.
+    x : ndarray of float32, (n, dim)
+        ``output`` events: the sample itself.
     time : ndarray of int64, (n,)
         Events: the time of the sample in nanoseconds since 1970: the sender's, else that of its arrival.
 
@@ -207,4 +209,5 @@ class Outputs(NamedArrays):
     watched: NDArray[np.bool_]
     key: NDArray[np.int64]
     id: NDArray[np.int64]
+    x: NDArray[np.float32]
     time: NDArray[np.int64]
