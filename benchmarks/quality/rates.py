@@ -90,15 +90,15 @@ def sines(n: int, random: np.random.Generator) -> Values:
     return np.lib.stride_tricks.sliding_window_view(values, 16)
 
 
-def standardised(x: NDArray[Any]) -> Values:
-    """Return ``x`` with channels of mean 0 and variance 1, at most 6 from the mean; constant ones are 0."""
+def standardised(x: NDArray[Any], clip: float = 6.0) -> Values:
+    """Return ``x`` with channels of mean 0 and variance 1, cut at ``clip``; constant ones are 0."""
     x = np.asarray(x, np.float64)
     deviation = x.std(axis=0)
-    return np.clip((x - x.mean(axis=0)) / np.where(deviation > 0, deviation, 1), -6, 6)
+    return np.clip((x - x.mean(axis=0)) / np.where(deviation > 0, deviation, 1), -clip, clip)
 
 
 def digits() -> Values:
-    return standardised(datasets.load_digits().data)
+    return standardised(datasets.load_digits().data, np.inf)
 
 
 def streams(settings: Settings) -> Iterator[tuple[str, Values, Values]]:
