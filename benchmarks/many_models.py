@@ -1,7 +1,7 @@
 """One daemon with thousands of small models: memory, feed rate, time of a clean stop, and of a start.
 
 The models are SOMs of 10×10×8. They are fed in turn, one sample per message, over the firehose, so that
-consecutive samples never belong to one model.
+consecutive samples never belong to one model. Then the same with alarms.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from .timing import Row, Settings
 
 DIM = 8
 SPEC: dict[str, Any] = {"dim": DIM, "grid": [10, 10]}
+WITH_ALARMS = {**SPEC, "alarm": True}
 CREATES_AT_ONCE = 64
 ROUNDS = 5  # samples of each model
 RATE_SECONDS = 300.0  # how long to wait for the last sample
@@ -43,13 +44,14 @@ FIGURES = {
 
 def rows(settings: Settings) -> Iterator[Row]:
     models = settings.choose(10_000, 5)
-    with tempfile.TemporaryDirectory() as directory:
-        figures = measure(Path(directory), models, settings.choose(ROUNDS, 2))
-    for name, (title, unit) in FIGURES.items():
-        yield Row(f"{models:,} SOMs of 10×10×{DIM}: {title}", figures[name], unit)
+    for spec, what in ((SPEC, ""), (WITH_ALARMS, " with alarms")):
+        with tempfile.TemporaryDirectory() as directory:
+            figures = measure(Path(directory), models, settings.choose(ROUNDS, 2), spec)
+        for name, (title, unit) in FIGURES.items():
+            yield Row(f"{models:,} SOMs of 10×10×{DIM}{what}: {title}", figures[name], unit)
 
 
-def measure(directory: Path, models: int, rounds: int) -> dict[str, float]:
+def measure(directory: Path, models: int, rounds: int, spec: dict[str, Any] = SPEC) -> dict[str, float]:
     """Return all figures by name; memory in MB of 10⁶ bytes, times in seconds."""
     figures: dict[str, float] = {"models": models}
     settings = directory / "streamlearn.toml"
@@ -57,11 +59,11 @@ def measure(directory: Path, models: int, rounds: int) -> dict[str, float]:
     options = ("--config", str(settings))
     with daemon(directory / "data", options) as started:
         empty = started.memory_mb()
-        asyncio.run(create(started.requests, ["first"]))  # loads the kernels
+        asyncio.run(create(started.requests, ["first"], spec))  # loads the kernels
         first = started.memory_mb()
         names = [f"m{n:05d}" for n in range(models)]
         began, cpu = time.perf_counter(), started.loop_cpu()
-        asyncio.run(create(started.requests, names))
+        asyncio.run(create(started.requests, names, spec))
         figures |= {
             "create_ms_per_model": 1e3 * (time.perf_counter() - began) / models,
             "create_loop_cpu_ms_per_model": 1e3 * (started.loop_cpu() - cpu) / models,
@@ -81,14 +83,14 @@ def measure(directory: Path, models: int, rounds: int) -> dict[str, float]:
     return figures
 
 
-async def create(endpoint: str, names: list[str]) -> None:
+async def create(endpoint: str, names: list[str], spec: dict[str, Any]) -> None:
     """Create a model of each name, many requests at once."""
     waiting = asyncio.Semaphore(CREATES_AT_ONCE)
     async with AsyncClient(endpoint, timeout=60) as client:
 
         async def one(name: str) -> None:
             async with waiting:
-                await client.create(name, kind="som", **SPEC)
+                await client.create(name, kind="som", **spec)
 
         await asyncio.gather(*map(one, names))
 

@@ -35,9 +35,13 @@ def facts(alarm: AlarmEvent) -> tuple[Any, ...]:
         alarm.sample,
         alarm.first,
         alarm.last,
+        alarm.peak,
         alarm.samples,
         alarm.fault,
         alarm.channel,
+        *(np.float32(value).tobytes() for value in (alarm.score, alarm.evidence)),
+        alarm.contribution.tobytes(),
+        alarm.expected.tobytes(),
     )
 
 
@@ -102,3 +106,37 @@ def test_a_restore_undoes_feedback(serve: Callable[..., DaemonProcess]) -> None:
         assert client.describe("pump")["quality"]["patterns"][0]["verdict"] == "normal"
         client.restore("pump", lsn=ack.lsn)
         assert client.describe("pump")["state_hash"] == before
+
+
+def test_the_alarms_of_keys_after_kill_9(serve: Callable[..., DaemonProcess]) -> None:
+    """Each event has the key, the time and what was expected of the peak, before and after the crash."""
+    spec: dict[str, Any] = {
+        "dim": 1, "hidden": 3, "cell": "elman", "keys": 3, "seed": 1,
+        "alarm": {"above": 6, "clear": 3, "after": 100, "quiet": 20},
+    }  # fmt: skip
+    random = np.random.default_rng(5)
+    x, keys = random.normal(size=(3000, 1)).astype(np.float32), np.arange(3000) % 3
+    for key, place in ((1, 1200), (2, 2400)):
+        x[place : place + 60][keys[place : place + 60] == key] += 9
+    times = 1_750_000_000_000_000_000 + 10**9 * np.arange(3000)
+    reference = sl.RNN(**spec)
+    expected = reference.learn(x, keys=keys, times=times).events
+    stop = next(event.sample for event in expected if event.state == "begin" and event.sample > 1199) + 1
+    assert {int(keys[event.sample]) for event in expected if event.sample > 1199} >= {1, 2}
+    seen: list[tuple[Event, AlarmEvent]] = []
+    for rows in (slice(0, stop), slice(stop, 3000)):  # the crash is in the middle of an alarm
+        daemon = serve()
+        daemon.ready()
+        with Client(daemon.requests, timeout=SECONDS) as client:
+            if rows.start == 0:
+                client.create("pumps", kind="rnn", **spec)
+            count = sum(rows.start <= event.sample < rows.stop for event in expected)
+            with client.subscribe("pumps", "alarm", timeout=SECONDS) as events:
+                client.learn("pumps", x[rows], keys=keys[rows], times=times[rows])
+                seen += read(events, count)
+        daemon.kill()
+    assert [facts(alarm) for _, alarm in seen] == [facts(alarm) for alarm in expected]
+    for _, alarm in seen:
+        assert alarm.key == keys[alarm.sample]
+        assert alarm.time == times[alarm.sample]
+        assert np.isfinite(alarm.expected).all() or alarm.cause == "stuck"
