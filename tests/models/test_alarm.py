@@ -76,7 +76,7 @@ def compare(
 )
 def test_as_the_naive_alarm(alarm):
     som = sl.SOM(dim=3, grid=(3, 4), scale="standard", alarm=alarm, seed=1)
-    x = stream(6000)
+    x = stream(6000, seed=2)
     out = som.learn(x)
     spec = som.spec.alarm
     settings = {"times": spec.counts, "quiet": spec.quiet, "after": spec.after}
@@ -230,6 +230,15 @@ def test_features_are_no_channels():
         model.learn(x)
     for name in ("alarm.runs", "alarm.channels"):
         assert np.array_equal(som.state[name], plain.state[name])
+
+
+def test_samples_too_few_for_an_alarm_delay_no_alarm():
+    """With ``for`` 3, the first two high samples of a fault are not the fault that ``quiet`` keeps quiet."""
+    x = np.random.default_rng(3).normal(size=(3000, 2)).astype(np.float32)
+    x[2500:2520] += 12
+    out = sl.SOM(dim=2, grid=(3, 3), scale="standard", alarm={"for": 3, "above": 5}).learn(x)
+    begins = [event.sample for event in out.events if event.state == "begin" and event.sample >= 2500]
+    assert begins == [2502]
 
 
 def test_the_state_of_alarms_is_small():

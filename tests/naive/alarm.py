@@ -140,7 +140,7 @@ class Threshold:
     """The evidence that ``rate`` alarms in 100,000 samples exceed."""
 
     def __init__(self, rate: float) -> None:
-        self.factor = math.log(50 / rate)
+        self.factor = math.log(75 / rate)
         self.quantile, self.excess, self.peaks = 6.9, 0.75, 20
         self.blocks: int = 0
         self.block: list[float] = []
@@ -226,7 +226,8 @@ class Alarm:
         if self.since_high > self.quiet:
             self.largest = 0.0
         before = self.largest
-        if high:
+        reached = high and sum(self.high) >= self.times[0]
+        if reached or (high and self.alarm is not None):
             self.largest, self.since_high = max(before, e), 0
         if self.alarm is not None:
             self.alarm["samples"] += 1
@@ -238,7 +239,7 @@ class Alarm:
                 ended["samples"] -= self.low
                 return "end", ended
             return "on", None
-        if high and sum(self.high) >= self.times[0] and (before == 0 or e > before + 1):
+        if reached and (before == 0 or e > before + 1):
             self.alarm = {"first": number, "samples": 1, "evidence": 0.0, "score": 0.0}
             self.low = 0
             self._add(e, score, number)

@@ -244,7 +244,8 @@ def _advance(alarms, slot, sample):
     else:
         levels[slot, HELD] = 0.0
     held, code = levels[slot, HELD], NONE
-    if high:
+    reached = known or (high and _bits(mask) >= settings.count)
+    if reached or (high and numbers[slot, ON] == 1):
         levels[slot, HELD] = max(held, sample.evidence)
         numbers[slot, QUIET] = settings.quiet
     if numbers[slot, ON] == 1:
@@ -259,7 +260,7 @@ def _advance(alarms, slot, sample):
             code = END
             numbers[slot, ON] = 0
             numbers[slot, SAMPLES] -= numbers[slot, LOW]
-    elif high and (known or _bits(mask) >= settings.count) and _is_new(alarms, slot, sample, held):
+    elif reached and _is_new(alarms, slot, sample, held):
         code = BEGIN
         _begin(alarms, slot, sample)
     return code

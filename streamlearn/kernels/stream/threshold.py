@@ -4,9 +4,9 @@ The largest evidence of each block of 200 samples is a peak (as in peaks over th
 Healthy evidence has an exponential tail, so peaks have one, too:
 
     P(peak > u + e) = ⅕·exp(−e/β)       u: the quantile at 0.8 of the peaks; β: their mean excess over u
-    threshold = u + β·log(⅕·250/rate)   which ``rate`` of the 500 peaks of 100,000 samples exceed
+    threshold = u + β·log(⅕·375/rate)   which ``rate`` of the 500 peaks of 100,000 samples exceed
 
-The factor is 250, not 500, because the tail falls faster than an exponential one far out. It was measured on
+The factor is 375, not 500, because the tail falls faster than an exponential one far out. It was measured on
 streams of fifteen kinds.
 
 u moves by stochastic approximation (Robbins & Monro 1951), β is a running mean. Excesses are cut to 3·β,
@@ -34,7 +34,7 @@ FIRST = (6.9, 0.75, 20.0, 0.0, 0.0, 0.0, 0.0)
 
 BLOCK = 200.0
 _BEYOND = 0.2  # share of peaks above u
-AT_ONE = 50.0  # the factor's argument at a rate of 1
+AT_ONE = 75.0  # the factor's argument at a rate of 1
 _CUT, _MEAN_OF_CUT = 3.0, 0.950212931632136  # in β
 _LEAST_GAIN = 0.02  # of β
 _LEAST_STEP = 0.05  # of u, in β
@@ -42,7 +42,7 @@ _LEAST_STEP = 0.05  # of u, in β
 
 @device
 def factor_of(rate):
-    """log(⅕·250/rate)."""
+    """log(⅕·375/rate)."""
     return np.float64(log(np.float32(AT_ONE / rate)))
 
 
