@@ -124,8 +124,8 @@ class BidirectionalRNN(_BidirectionalRNN):
         Loss 'cross_entropy': y is a class 0 … classes − 1 in one column. None: y is numbers. Range:
         2 to 65,536.
     clip : float or None, default None
-        The gradient is scaled down to this norm if it is larger. None: never. Set it if updates
-        diverge. Range: above 0.
+        Largest norm of a gradient, for updates that diverge; it is scaled. None: no limit. Range:
+        above 0.
     scale : {"standard", "ewma", "minmax"} or None, default None
         How each channel is scaled, from the samples before the current one: 'standard' uses running
         mean and standard deviation, 'ewma' the same with exponential weights, 'minmax' the recent
@@ -2410,7 +2410,7 @@ class RNN(_RNN):
         How the read-out learns: 'rls', by recursive least squares on recent values and the state of
         a small GRU, mixed with the naive forecasts; 'adam', by backpropagation, together with the
         cells and with the same optimizer. None: 'adam' if a parameter is given that only it has,
-        for example cell, symbols or another target; else 'rls'.
+        for example cell, symbols or a later target; else 'rls'.
     tbptt : tuple[int, int], default (16, 16)
         (k₁, k₂) of truncated backpropagation through time: one update every k₁ samples, through the
         last k₂ ≥ k₁. Equal values are cheapest. Raise k₂ if the net must remember for longer than
@@ -2422,19 +2422,31 @@ class RNN(_RNN):
     lags : {"auto"} or int, default "auto"
         Read-out 'rls': number of recent values among the features. 'auto': 48, or four more than
         the longest period of 45 to 96 samples. Range: 1 to 65,536.
-    memory : float, default 1400.0
-        Read-out 'rls': half-life of the pairs that it has learned, in samples. Shorten it if the
-        stream's dynamics change faster. Range: at least 10.
-    ridge : float, default 30.0
-        Read-out 'rls': strength of the pull of its weights towards 0, where the read-out is
-        persistence. It fades with time. Range: at least 1e-06.
-    error_clip : float or None, default 2.0
-        Read-out 'rls': an error counts up to this many times its usual size. So forecasts tend
-        towards the median and rare spikes teach little: intermittent demand is forecast near 0.
-        None: no limit, and forecasts tend towards the mean. Range: above 0.
-    coverage : float, default 0.9
-        Read-out 'rls': share of samples that the band of a forecast contains. Range: above 0, below
-        1.
+    memory : {"auto"} or int, default "auto"
+        Read-out 'rls': number of running averages among the features, with time constants from lags
+        to 10,000 samples. They follow slow effects, for example of a heater. 'auto': 9 with
+        target='given' (fewer with more than 8 channels), else 0. Range: 0 to 256.
+    half_life : float or None, default None
+        Memory of the live quality, and with readout='rls' of the pairs that it has learned, in
+        samples: after so many samples the past counts half. Shorten it if the dynamics of the
+        stream change faster. None: 1,400 with 'rls', else 10,000. Range: above 0.
+    ridge : float or None, default None
+        Read-out 'rls': strength of the pull of its weights towards 0, where the read-out is the
+        last value or the mean target. It fades with time. None: 100, and 0.0001 with
+        target='given'. Range: at least 1e-09.
+    clip : {"auto"} or float or None, default "auto"
+        Limit of what one sample can change. Read-out 'rls': an error counts up to this many times
+        its usual size, 2 by default. So forecasts tend towards the median and rare spikes teach
+        little: intermittent demand is forecast near 0. None: no limit, and forecasts tend towards
+        the mean. Read-out 'adam': the gradient is scaled down to this norm if it is larger; no
+        limit by default. Range: above 0.
+    mix : bool, default True
+        Read-out 'rls': whether a forecast is the mean of the read-out and the naive forecasts,
+        weighted by their recent errors. False: the read-out alone.
+    coverage : float or None, default 0.9
+        Share of samples that the band of a forecast contains; of forecasts that are numbers. None:
+        no bands, which saves about 0.2 µs for each of them; only with readout='adam'. Range: above
+        0, below 1.
     target : {"next", "given", "later"}, default "next"
         What is predicted: 'next', the next sample; 'given', a y that comes with its sample;
         'later', a y that may also come later by the sample's id.
@@ -2485,9 +2497,6 @@ class RNN(_RNN):
     classes : int or None, default None
         Loss 'cross_entropy': y is a class 0 … classes − 1 in one column. None: y is numbers. Range:
         2 to 65,536.
-    clip : float or None, default None
-        The gradient is scaled down to this norm if it is larger. None: never. Set it if updates
-        diverge. Range: above 0.
     scale : {"standard", "ewma", "minmax"} or None, default None
         How each channel is scaled, from the samples before the current one: 'standard' uses running
         mean and standard deviation, 'ewma' the same with exponential weights, 'minmax' the recent
@@ -2497,10 +2506,6 @@ class RNN(_RNN):
     scale_clip : float, default 6.0
         Scaled values are cut to ±scale_clip, in standard deviations (ranges for 'minmax'), so that
         one spike does not move the weights far. Range: above 0.
-    half_life : float, default 10000.0
-        Memory of the live quality, and of 'ewma' and 'minmax' scaling, in samples: after so many
-        samples an observation counts half. Shorten it if the usual behaviour changes faster. Range:
-        above 0.
     score_half_life : float, default 10000.0
         Memory of the score, in samples: after so many samples a distance counts half. A score above
         0.999 needs some thousand samples to compare with. Level and noise of the stream are
@@ -2641,10 +2646,12 @@ class RNN(_RNN):
         tbptt: tuple[int, int] = (16, 16),
         period: int | Sequence[int] = (),
         lags: Literal["auto"] | int = "auto",
-        memory: float = 1400.0,
-        ridge: float = 30.0,
-        error_clip: float | None = 2.0,
-        coverage: float = 0.9,
+        memory: Literal["auto"] | int = "auto",
+        half_life: float | None = None,
+        ridge: float | None = None,
+        clip: Literal["auto"] | float | None = "auto",
+        mix: bool = True,
+        coverage: float | None = 0.9,
         target: Literal["next", "given", "later"] = "next",
         horizon: int | None = None,
         residual: bool | None = None,
@@ -2663,10 +2670,8 @@ class RNN(_RNN):
         outputs: int | None = None,
         symbols: int | None = None,
         classes: int | None = None,
-        clip: float | None = None,
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
-        half_life: float = 10000.0,
         score_half_life: float = 10000.0,
         drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,
@@ -2715,16 +2720,17 @@ class RNN(_RNN):
 
         Returns
         -------
-        prediction : ndarray of float32, shape (n, outputs) or (n, horizon, dim)
+        prediction : ndarray of float32, shape (n, outputs) or (n, horizon, dim) or (n, horizon, target_dim)
             Predicted target in its own units; for classes and symbols the probability of each. With
             ``target='next'``, ``learn`` gives the forecast that was made for this sample before it
             came, and ``predict`` the forecast of the sample that follows. With ``horizon``, one row per
             step.
-        lower : ndarray of float32, shape (n, dim) or (n, horizon, dim)
+        lower : ndarray of float32, shape (n, outputs) or (n, horizon, dim) or (n, horizon, target_dim)
             Lower bound of the band around each forecast, which contains the share ``coverage`` of the
-            samples; NaN while there are fewer than 20 errors. Only if ``readout`` is ``'rls'``.
-        upper : ndarray of float32, shape (n, dim) or (n, horizon, dim)
-            Upper bound of the band. Only if ``readout`` is ``'rls'``.
+            samples; NaN while there are fewer than 20 errors. Only if the predictions are numbers and
+            ``coverage`` is set.
+        upper : ndarray of float32, shape (n, outputs) or (n, horizon, dim) or (n, horizon, target_dim)
+            Upper bound of the band. Only if the predictions are numbers and ``coverage`` is set.
         error : ndarray of float32, shape (n,)
             Error of the prediction: root mean square over the outputs, in their own units; for classes
             and symbols −log p in nats. NaN if there is no target or no prediction.
@@ -2786,16 +2792,17 @@ class RNN(_RNN):
 
         Returns
         -------
-        prediction : ndarray of float32, shape (n, outputs) or (n, horizon, dim)
+        prediction : ndarray of float32, shape (n, outputs) or (n, horizon, dim) or (n, horizon, target_dim)
             Predicted target in its own units; for classes and symbols the probability of each. With
             ``target='next'``, ``learn`` gives the forecast that was made for this sample before it
             came, and ``predict`` the forecast of the sample that follows. With ``horizon``, one row per
             step.
-        lower : ndarray of float32, shape (n, dim) or (n, horizon, dim)
+        lower : ndarray of float32, shape (n, outputs) or (n, horizon, dim) or (n, horizon, target_dim)
             Lower bound of the band around each forecast, which contains the share ``coverage`` of the
-            samples; NaN while there are fewer than 20 errors. Only if ``readout`` is ``'rls'``.
-        upper : ndarray of float32, shape (n, dim) or (n, horizon, dim)
-            Upper bound of the band. Only if ``readout`` is ``'rls'``.
+            samples; NaN while there are fewer than 20 errors. Only if the predictions are numbers and
+            ``coverage`` is set.
+        upper : ndarray of float32, shape (n, outputs) or (n, horizon, dim) or (n, horizon, target_dim)
+            Upper bound of the band. Only if the predictions are numbers and ``coverage`` is set.
         error : ndarray of float32, shape (n,)
             Error of the prediction: root mean square over the outputs, in their own units; for classes
             and symbols −log p in nats. NaN if there is no target or no prediction.
@@ -2870,10 +2877,12 @@ class RNN(_RNN):
         tbptt: tuple[int, int] = (16, 16),
         period: int | Sequence[int] = (),
         lags: Literal["auto"] | int = "auto",
-        memory: float = 1400.0,
-        ridge: float = 30.0,
-        error_clip: float | None = 2.0,
-        coverage: float = 0.9,
+        memory: Literal["auto"] | int = "auto",
+        half_life: float | None = None,
+        ridge: float | None = None,
+        clip: Literal["auto"] | float | None = "auto",
+        mix: bool = True,
+        coverage: float | None = 0.9,
         target: Literal["next", "given", "later"] = "next",
         horizon: int | None = None,
         residual: bool | None = None,
@@ -2892,10 +2901,8 @@ class RNN(_RNN):
         outputs: int | None = ...,
         symbols: int | None = None,
         classes: int | None = None,
-        clip: float | None = None,
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
-        half_life: float = 10000.0,
         score_half_life: float = 10000.0,
         drift: Literal["blocks", "page_hinkley", "adwin"] | None = "blocks",
         drift_delta: float | None = None,

@@ -19,7 +19,8 @@ from .tables import Claim, Row, Settings
 TITLE = "Long memory: root mean square error ÷ width of the target"
 Values = np.ndarray  # (n,)
 Predictor = Callable[[Values, Values], Values | None]  # x, y → the predictions of y; None: the peer is absent
-RTU, GRU = "streamlearn, trace units", "streamlearn, GRU"
+OURS, RTU, GRU = "streamlearn", "streamlearn, trace units", "streamlearn, GRU"
+LAG = "lag of 400 samples"
 
 
 def noise(n: int, generator: np.random.Generator) -> Values:
@@ -43,10 +44,15 @@ def lag(x: Values, constant: float) -> Values:
 
 INPUTS = {"white noise": noise, "heater": heater}
 TARGETS: dict[str, Callable[[Values], Values]] = {
-    "lag of 400 samples": lambda x: lag(x, 400),
+    LAG: lambda x: lag(x, 400),
     "sum of lags of 30 and 1,500": lambda x: lag(x, 30) + lag(x, 1500),
     "delay of 3 samples": lambda x: np.concatenate([np.zeros(3), x[:-3]]),
 }
+
+
+def ours(x: Values, y: Values) -> Values:
+    """The default settings: least squares on the last values and on running averages."""
+    return sl.RNN(dim=1, target="given", seed=1).learn(x[:, None], y[:, None]).prediction[:, 0].astype(float)
 
 
 def net(**parameters: Any) -> Predictor:
@@ -98,6 +104,7 @@ def pytorch(x: Values, y: Values) -> Values | None:
 
 
 PREDICTORS: dict[str, Predictor] = {
+    OURS: ours,
     RTU: net(cell="rtu"),
     GRU: net(cell="gru"),
     "GRU with memory": net(cell="gru", features={"memory": [10, 30, 100, 300, 1000, 3000, 10_000]}),
@@ -128,4 +135,10 @@ def _error(predicted: Values | None, y: Values) -> float | None:
 def claims(rows: Sequence[Row]) -> list[Claim]:
     ratio = max(row.figures[RTU] / row.figures[GRU] for row in rows if "lag" in row.case)
     text = "lags: trace units have at most half the error of a GRU"
-    return [Claim(text, f"at most {ratio:.0%} of it", ratio <= 0.5)]
+    worst = max(row.figures[OURS] for row in rows if row.case == LAG)
+    return [
+        Claim(
+            "lag of 400 samples: the default has an error of 0.002", f"at most {worst:.4f}", worst <= 0.002
+        ),
+        Claim(text, f"at most {ratio:.0%} of it", ratio <= 0.5),
+    ]

@@ -77,7 +77,7 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
         self.explains_learning = self.spec.alarm is not None and not self.explains_targets
         self._precision = PrecisionMonitor(f"this {self.kind}")
         self.method = scaling.METHODS[self.spec.scale]
-        self.decay = decay_per_sample(self.spec.half_life)
+        self.decay = decay_per_sample(self.spec.memory_samples)
         self._lock = threading.RLock()
         self.interrupt = NEVER  # ends `learn_validated` early, see kernels/stream/interrupt.py
         self.state = {

@@ -25,7 +25,7 @@ _Bool = NDArray[np.bool_]
 LABELS = "``labels`` is set"
 DRIFT = "``drift`` is set; not from ``predict``"
 TIMES = "the samples have times, each sample has its row, and not from ``predict``"
-LEAST_SQUARES = "``readout`` is ``'rls'``"
+BANDS = "the predictions are numbers and ``coverage`` is set"
 FORECASTS = "``target`` is ``'next'`` and the samples are no symbols"
 ALARM = "``alarm`` is set; not from ``predict``"
 EXPLAINED = "``alarm`` is set and the model predicts no other target; not from ``predict``"
@@ -51,7 +51,7 @@ _Winner = Annotated[_Int32, Column(_ROWS, "Number of the winning unit; −1: non
 _Prediction = Annotated[
     _Float32,
     Column(
-        ("(n, outputs)", "(n, horizon, dim)"),
+        ("(n, outputs)", "(n, horizon, dim)", "(n, horizon, target_dim)"),
         "Predicted target in its own units; for classes and symbols the probability of each. With"
         " ``target='next'``, ``learn`` gives the forecast that was made for this sample before it came, and"
         " ``predict`` the forecast of the sample that follows. With ``horizon``, one row per step.",
@@ -250,14 +250,19 @@ class RNNOutputs(ModelOutputs):
     lower: Annotated[
         _Float32,
         Column(
-            ("(n, dim)", "(n, horizon, dim)"),
+            ("(n, outputs)", "(n, horizon, dim)", "(n, horizon, target_dim)"),
             "Lower bound of the band around each forecast, which contains the share ``coverage`` of the"
             " samples; NaN while there are fewer than 20 errors.",
-            LEAST_SQUARES,
+            BANDS,
         ),
     ]
     upper: Annotated[
-        _Float32, Column(("(n, dim)", "(n, horizon, dim)"), "Upper bound of the band.", LEAST_SQUARES)
+        _Float32,
+        Column(
+            ("(n, outputs)", "(n, horizon, dim)", "(n, horizon, target_dim)"),
+            "Upper bound of the band.",
+            BANDS,
+        ),
     ]
     error: _Error
     distance: Annotated[
@@ -367,7 +372,7 @@ def columns(cls: type[NamedArrays]) -> dict[str, tuple[str, Column]]:
 def row_bytes(model: Any, outputs_class: Any) -> int:
     """Return the bytes of one row of outputs of ``model``, or a few more: conditional outputs are included.
 
-    Names in shapes are attributes of the model or of its spec.
+    Names in shapes are attributes of the model or of its spec. All shapes of an output have equal sizes.
     """
 
     def length(name: str) -> int:
@@ -383,14 +388,14 @@ def row_bytes(model: Any, outputs_class: Any) -> int:
         return math.prod(length(name.strip()) for name in others if name.strip())
 
     absent = {EXPLAINED}  # never of a query
-    if not getattr(model.spec, "least_squares", False):
-        absent.add(LEAST_SQUARES)  # bands are as large as the prediction
+    if not getattr(model.spec, "has_bands", False):
+        absent.add(BANDS)  # as large as the prediction
     if not getattr(model.spec, "forecasts_values", False):
         absent.add(FORECASTS)
     declared = [
         (dtype, column) for dtype, column in _declared(outputs_class) if column.condition not in absent
     ]
-    return sum(np.dtype(dtype).itemsize * max(map(values, column.shapes)) for dtype, column in declared)
+    return sum(np.dtype(dtype).itemsize * values(column.shapes[0]) for dtype, column in declared)
 
 
 @cache

@@ -202,6 +202,11 @@ class Spec(BaseModel):
     """Parameters that determine the size of the state."""
 
     @property
+    def memory_samples(self) -> float:
+        """Half-life of the live quality in samples."""
+        return self.half_life
+
+    @property
     def schedules(self) -> dict[str, Schedule]:
         """Parameters that may change over the stream, in the order of the kernel's arguments."""
         return {}

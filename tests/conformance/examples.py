@@ -44,7 +44,7 @@ class Kind:
 
 DECAY = {"start": 0.5, "end": 0.05, "tau": 40.0}
 IN_SECONDS = {"start": 0.5, "end": 0.05, "tau": 10.0, "unit": "seconds", "form": "inverse"}
-RLS = {"readout": "rls", "tbptt": (16, 16), "memory": 50.0}
+RLS = {"readout": "rls", "tbptt": (16, 16), "half_life": 50.0}
 DRIFT = {"drift": "blocks", "drift_block": 2, "drift_rest": 3, "drift_threshold": 0.5}
 ALARM = {"alarm": {"above": 1.5, "clear": 1.0, "for": (2, 3), "quiet": 3, "after": 5}}
 FEATURES = {
@@ -189,7 +189,7 @@ EXAMPLES = {
                 "loss": "cross_entropy",
                 "scale": "standard",
             },
-            {"readout": "adam", "horizon": 3, "scale": "ewma", "residual": True},
+            {"readout": "adam", "horizon": 3, "scale": "ewma", "residual": True, "coverage": None},
             {"readout": "adam", "cell": "rtu", "tbptt": (1, 1), "dim": 3, "horizon": 3, "keys": 2},
             {"readout": "adam", "cell": "rtu", "target": "later", "outputs": 2, "delay": 5, "tbptt": (3, 3)},
             {"readout": "adam", "keys": 2, "tbptt": (4, 4), "cell": "gru", **ALARM},
@@ -203,10 +203,14 @@ EXAMPLES = {
                 "tbptt": (3, 3),
             },
             {**RLS, "hidden": 3, "horizon": 3, "lags": 6, "period": 4},
-            {**RLS, "hidden": 0, "keys": 2, "period": (5, 12), "lags": 3, "error_clip": None},
+            {**RLS, "hidden": 0, "keys": 2, "period": (5, 12), "lags": 3, "clip": None, "memory": 3},
             {**RLS, "hidden": 18, "keys": 2, "horizon": 2, "lags": 2, "residual": False, "coverage": 0.5},
             {**RLS, **DRIFT, "hidden": 2, "lags": 4, "on_drift": "watch", "watch_for": 5},
+            {**RLS, **DRIFT, "hidden": 2, "lags": 4, "on_drift": "adapt", "scale": "ewma", "mix": False},
             {**RLS, "hidden": 2, "lags": 4, "horizon": 2, "features": {"calendar": "hour"}, "keys": 2},
+            {**RLS, "target": "given", "outputs": 2, "hidden": 3, "lags": 3, "memory": 2, "horizon": 3},
+            {**RLS, "target": "given", "hidden": 0, "keys": 2, "mix": False, "scale": "standard"},
+            {**RLS, **FEATURES, **DRIFT, "target": "given", "hidden": 2, "keys": 3, "on_drift": "adapt"},
             {"readout": "adam", "target": "later", "classes": 4, "loss": "cross_entropy", "delay": 4},
             {
                 "readout": "adam",

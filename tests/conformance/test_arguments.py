@@ -38,7 +38,7 @@ def with_distinct_schedules(example: str) -> models.Model:
 
 
 CONSTANTS = {"momentum": MOMENTUM, "clip": CLIP, "delta": HUBER_DELTA, "scale_clip": SCALE_CLIP}
-LEAST_SQUARES = {"ridge": RIDGE, "error_clip": ERROR_CLIP, "coverage": MISS}
+LEAST_SQUARES = {"ridge": RIDGE, "clip": ERROR_CLIP, "coverage": MISS}
 """Numbers of the spec of a recurrent net, with their places in the array ``constants``."""
 
 

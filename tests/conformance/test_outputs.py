@@ -10,11 +10,11 @@ import pytest
 from streamlearn.models import Model
 from streamlearn.models.outputs import (
     ALARM,
+    BANDS,
     DRIFT,
     EXPLAINED,
     FORECASTS,
     LABELS,
-    LEAST_SQUARES,
     TIMES,
     WATCHED,
     columns,
@@ -30,7 +30,7 @@ def assert_as_declared(model: Model, out: NamedArrays, cls: type[NamedArrays], l
         "": True,
         LABELS: bool(getattr(spec, "labels", None)),
         TIMES: learned and model.uses_time and not model.has_lookahead,
-        LEAST_SQUARES: bool(getattr(spec, "least_squares", False)),
+        BANDS: bool(getattr(spec, "has_bands", False)),
         FORECASTS: bool(getattr(spec, "forecasts_values", False)),
         ALARM: learned and spec.alarm is not None,
         EXPLAINED: learned and model.explains_learning,
@@ -39,7 +39,7 @@ def assert_as_declared(model: Model, out: NamedArrays, cls: type[NamedArrays], l
     }
     declared = {name: column for name, column in columns(cls).items() if conditions[column[1].condition]}
     assert out.arrays.keys() == declared.keys()
-    sizes = {"n": len(out), "outputs": model.outputs, "dim": model.dim}
+    sizes = {"n": len(out), "outputs": model.outputs, "dim": model.dim, "target_dim": model.target_dim or -1}
     sizes["cells"] = getattr(model, "cells", -1)
     sizes["horizon"] = getattr(spec, "horizon", None) or -1
     sizes["clusters"] = sum(map(len, spec.layers)) if model.kind == "grossberg" else -1

@@ -217,7 +217,7 @@ def test_all_errors_of_a_spec_are_reported_together(name):
 
 
 @pytest.mark.parametrize("name", USUAL)
-@pytest.mark.parametrize("half_life", [float("nan"), float("inf"), 0, -1, None])
+@pytest.mark.parametrize("half_life", [float("nan"), float("inf"), 0, -1, "always"])
 def test_a_half_life_that_is_not_positive_and_finite_raises(name, half_life):
     with pytest.raises(BadSpec):
         models.create(name, {**EXAMPLES[name].usual, "half_life": half_life})

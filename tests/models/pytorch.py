@@ -32,6 +32,7 @@ gradient that is only rounding error moves the parameter by a full ε. Where it 
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 
@@ -98,8 +99,8 @@ class Peer:
         """One step of the optimizer on the loss of ``forecast`` (steps, outputs)."""
         self.optimizer.zero_grad()
         self.loss(forecast, torch.from_numpy(y.astype(float))).backward()
-        if self.spec.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.spec.clip)
+        if self.spec.largest_norm < math.inf:
+            torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.spec.largest_norm)
         self.optimizer.step()
 
     def take_over(self, ours: sl.RNN | sl.BidirectionalRNN) -> None:
@@ -126,7 +127,7 @@ class Peer:
     def assert_same_update(self, ours: sl.RNN | sl.BidirectionalRNN) -> None:
         """Assert that our parameters and moments are the peer's after one update from the same ones."""
         relative = CONFIDENCE * np.sqrt(2 * self.forward_roundings + self.steps) * UNIT_ROUNDOFF
-        if self.spec.clip is not None:
+        if self.spec.largest_norm < math.inf:
             relative *= 2  # the norm that the gradient is divided by has an error of its own
         for name, values in ours.parameters.items():
             tensor = self.parameters[name]

@@ -179,7 +179,7 @@ def test_least_squares_take_the_calendar():
     x[::9] = np.nan
     assert np.isfinite(net.learn(x, times=times + 10**18).prediction).all()
     for features in ({"lags": [1]}, {"differences": 1}, {"period": 24}, {"memory": 100}):
-        with pytest.raises(BadSpec, match="set lags and period beside features"):
+        with pytest.raises(BadSpec, match="set lags, period and memory beside features"):
             sl.RNN(**spec, features=features)
 
 

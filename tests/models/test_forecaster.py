@@ -22,13 +22,13 @@ def make(**spec) -> sl.RNN:
 
 
 # The oracle's names of parameters
-NAMES = {name: name for name in ("memory", "ridge", "residual", "coverage")} | {"error_clip": "clip"}
+NAMES = {name: name for name in ("half_life", "ridge", "residual", "coverage", "clip")}
 RULES = {
     "default": {},
     "season within the lags": {"period": 6},
-    "two seasons": {"period": (12, 30), "memory": 200.0},
+    "two seasons": {"period": (12, 30), "half_life": 200.0},
     "season shorter than the horizon": {"period": 3, "ridge": 1.0},
-    "mean": {"error_clip": None, "coverage": 0.5},
+    "mean": {"clip": None, "coverage": 0.5},
     "levels": {"residual": False, "period": 12},
     "one step": {"horizon": 1, "lags": 1},
 }
@@ -59,8 +59,8 @@ def test_forecasts_and_bands_are_those_of_the_formulas(rule, missing):
 
 def test_the_read_out_is_batch_least_squares():
     x = np.random.default_rng(3).normal(size=(300, 1)).cumsum(axis=0).astype(np.float32)
-    ours = make(horizon=2, lags=4, error_clip=None, memory=500.0, ridge=2.0)
-    oracle = Forecaster(2, 4, memory=500.0, ridge=2.0, clip=None)
+    ours = make(horizon=2, lags=4, clip=None, half_life=500.0, ridge=2.0)
+    oracle = Forecaster(2, 4, half_life=500.0, ridge=2.0, clip=None)
     for value in x[:, 0].astype(float):
         oracle.learn(value)
     ours.learn(x)
@@ -82,7 +82,7 @@ def test_p_stays_symmetric_and_bounded_on_a_flat_stream():
     net.learn(x)
     covariance = net.state["readout.covariance"][0]
     assert (covariance == covariance.T).all()
-    assert np.trace(covariance) < 1.01 * len(covariance) / net.spec.ridge
+    assert np.trace(covariance) < 1.01 * len(covariance) / net.spec.strength
     assert net.quality()["restarts"] == 0
     assert abs(net.forecast(4) - x[500]).max() < 0.05
 
@@ -223,18 +223,59 @@ def test_no_forecast_is_worse_than_the_best_naive_one(name):
     ("wrong", "message"),
     [
         ({"cell": "gru"}, "readout='rls' has no cell: remove it"),
-        ({"optimizer": "sgd", "clip": 1.0}, "no optimizer and no clip: remove them, or set readout='adam'"),
+        ({"optimizer": "sgd", "layers": 2}, "no layers and no optimizer: remove them, or set readout='adam'"),
         ({"target": "later"}, "has no target"),
         ({"readout": "adam", "hidden": 4, "lags": "auto", "period": 3}, "readout='adam' has no period"),
         ({"readout": "adam", "lags": "auto"}, "hidden=0 needs readout='rls'"),
         ({"period": 0}, "period"),
         ({"coverage": 1.0}, "coverage"),
-        ({"keys": 1 << 16, "period": 1 << 15}, "use a smaller hidden, horizon, period, lags or keys"),
+        (
+            {"keys": 1 << 16, "period": 1 << 15},
+            "use a smaller hidden, horizon, period, lags, memory, outputs",
+        ),
     ],
 )
 def test_wrong_parameters(wrong, message):
     with pytest.raises(BadSpec, match=message):
         make(**wrong)
+
+
+@pytest.mark.parametrize("scale", ["standard", "ewma", "minmax"])
+def test_scale_has_no_effect(scale):
+    x = daily(200)
+    plain, scaled = make(hidden=3), make(hidden=3, scale=scale)
+    np.testing.assert_array_equal(plain.learn(x).prediction, scaled.learn(x).prediction)
+
+
+def test_without_a_mix_the_forecast_is_that_of_the_read_out():
+    x = daily(400)
+    net, mixed = make(mix=False), make()
+    out = net.learn(x)
+    made = net.state["stream.forecasts"][0, 0]  # (origin, kind, step)
+    np.testing.assert_array_equal(made[:, 0], made[:, 1])
+    assert (out.prediction[100:] != mixed.learn(x).prediction[100:]).any()
+    weights = mixed.quality()["mix"]
+    np.testing.assert_allclose(np.sum(weights, axis=1), 1, rtol=1e-12)
+    assert np.shape(weights) == (4, len(mixed.quality()["mix_of"]))
+
+
+def test_running_averages_are_features():
+    """The best forecast of a slow random walk with noise is an average of about 10 samples, not of 2."""
+    random = np.random.default_rng(3)
+    x = (np.cumsum(random.normal(0, 0.1, 6000)) + random.normal(size=6000)).astype(np.float32)[:, None]
+    errors = [make(horizon=1, lags=2, memory=memory).learn(x).error[3000:].mean() for memory in (0, 6)]
+    print(f"mean error without averages {errors[0]:.3f}, with them {errors[1]:.3f}")
+    assert errors[1] < 0.95 * errors[0]
+
+
+def test_an_alarm_with_adapt_starts_the_score_again():
+    x = np.random.default_rng(4).normal(size=(12_000, 1)).astype(np.float32)
+    x[8000:] *= 5
+    net, other = (make(horizon=1, on_drift=reaction) for reaction in ("adapt", None))
+    out, unmoved = net.learn(x), other.learn(x)
+    assert out.drift.any()
+    np.testing.assert_array_equal(out.prediction, unmoved.prediction)
+    assert (out.score[8000:] != unmoved.score[8000:]).any()
 
 
 def test_it_has_no_parameters_of_pytorch():

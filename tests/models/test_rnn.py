@@ -29,7 +29,7 @@ def wave(n: int, dim: int, seed: int, missing: float = 0.0) -> np.ndarray:
 def reference_of(net: sl.RNN) -> Stream:
     """Return the reference with the same parameters."""
     spec = net.spec
-    optimizer = Optimizer(spec.optimizer, spec.learning_rate, spec.clip)  # a constant rate
+    optimizer = Optimizer(spec.optimizer, spec.learning_rate, spec.largest_norm)  # a constant rate
     return Stream(Net(dict(net.parameters), spec.cell, spec.layers), optimizer, *spec.tbptt)
 
 

@@ -28,7 +28,7 @@ DIRECTIONS = pytest.mark.parametrize("make", [make_rnn, make_bidirectional])
 def reference_of(net: sl.RNN, **rule: int) -> DelayedStream:
     """Return the reference with the same parameters."""
     spec = net.spec
-    optimizer = Optimizer(spec.optimizer, spec.learning_rate, spec.clip)  # a constant rate
+    optimizer = Optimizer(spec.optimizer, spec.learning_rate, spec.largest_norm)  # a constant rate
     classes = spec.loss == "cross_entropy"
     return DelayedStream(
         Net(dict(net.parameters), spec.cell, spec.layers, classes), optimizer, *spec.tbptt, **rule

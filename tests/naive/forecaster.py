@@ -12,12 +12,12 @@ RING = 500
 
 
 class Forecaster:
-    def __init__(self, horizon, lags=48, periods=(), memory=1400.0, ridge=30.0, clip=2.0, residual=True,
+    def __init__(self, horizon, lags=48, periods=(), half_life=1400.0, ridge=100.0, clip=2.0, residual=True,
                  coverage=0.9, eta=0.004):  # fmt: skip
         self.horizon, self.lags, self.periods, self.residual = horizon, lags, periods, residual
         self.far = [m for m in periods if m > lags]
         self.features = 1 + lags + horizon * len(self.far)
-        self.forgetting, self.ridge, self.clip = 0.5 ** (1 / memory), ridge, clip
+        self.forgetting, self.ridge, self.clip = 0.5 ** (1 / half_life), ridge, clip
         self.W = np.zeros((horizon, self.features))
         self.P = np.eye(self.features) / ridge
         self.sigma = np.zeros(horizon)
@@ -30,6 +30,7 @@ class Forecaster:
         self.miss, self.eta = 1 - coverage, eta
         self.a = np.full(horizon, self.miss)
         self.errors = [[] for _ in range(horizon)]
+        self.levels, self.level_at = np.zeros((horizon, 2)), []
         self.values, self.known = [], []  # from the first value on, without gaps; which of them are real
         self.z, self.scale, self.anchor = [], [], []
         self.experts, self.forecasts, self.half = [], [], []
@@ -62,11 +63,21 @@ class Forecaster:
                 losses[:] = losses * decay + np.abs(self.experts[origin][h - 1] - value) / mean
                 w = np.exp(-0.3 * (losses - losses.min()))
                 self.mix[h - 1] = 0.999 * w / w.sum() + 0.001 / len(w)
-            half = self.half[origin][h - 1]
+            half, level = self.half[origin][h - 1], self.level_at[origin][h - 1]
             if not np.isnan(half):
                 self.a[h - 1] = np.clip(self.a[h - 1] + self.eta * (self.miss - (error > half)), 0, 1)
             if self.scale[origin] > 0:
-                self.errors[h - 1] = [*self.errors[h - 1], error / self.scale[origin]][-RING:]
+                self._count_error(h - 1, error / self.scale[origin], level)
+
+    def _count_error(self, h, error, level):
+        usual = self._error_level(h)
+        counted = min(error, 6 * usual) if usual > 0 else error
+        self.levels[h] = self.levels[h] * 0.5 ** (1 / 100) + (counted, 1)
+        if level > 0:
+            self.errors[h] = [*self.errors[h], error / level][-RING:]
+
+    def _error_level(self, h):
+        return self.levels[h, 0] / self.levels[h, 1] if self.levels[h, 1] else 0.0
 
     def _add(self, value):
         known = not np.isnan(value)
@@ -129,6 +140,7 @@ class Forecaster:
         self.experts.append(columns)
         self.forecasts.append((self.mix * columns).sum(axis=1))
         self.half.append(np.array([self._half_width(h) * s for h in range(self.horizon)]))
+        self.level_at.append([self._error_level(h) for h in range(self.horizon)])
 
     def _naive(self, t, h):
         last = self.values[t]
@@ -153,4 +165,5 @@ class Forecaster:
         if len(errors) < 20:
             return np.nan
         rank = int((len(errors) + 1) * (1 - self.a[h]))
-        return 2 * errors[-1] if rank > len(errors) else errors[min(max(rank, 0), len(errors) - 1)]
+        quantile = 2 * errors[-1] if rank > len(errors) else errors[min(max(rank, 0), len(errors) - 1)]
+        return quantile * self._error_level(h)

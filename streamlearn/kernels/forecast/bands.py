@@ -5,33 +5,52 @@ sample
 
     a_{t+1} = a_t + η (miss − [the sample was outside])
 
-where miss = 1 − coverage and a_t stays in 0 … 1. The recent errors are in units of the channel's scale s, so
-the band follows s at once. They are kept twice: in the order of their arrival, and sorted.
+where miss = 1 − coverage and a_t stays in 0 … 1. An error is divided by the *level* that its forecast had:
+the mean of the recent |errors| of its step, with a half-life of 100 of them. So the band follows a change
+of the noise within tens of samples, where a_t alone follows within hundreds. An error counts for the level up
+to six times the level. The recent errors are kept twice: in the order of their arrival, and sorted.
+
+Entry point: ``observe``, for the forecasts of any model.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from ..compiler import device
+from ..compiler import device, kernel
+from ..simd.lanes import canonical_nan
 from ..simd.views import row_of
+from .records import Bands
 
 RING = 500  # recent errors
 LEAST = 20  # errors before there is a band
+LEVEL_DECAY = 0.993092495437036  # 2^(−1/100)
+SUM, COUNT = 0, 1  # of the recent |errors|
+_MOST = 1e30  # levels
+_LARGEST = 6.0  # an error counts for the level up to this many times the level
 _BEYOND = 2.0  # where a_t asks for more than the largest error: this many times it
 
 
 @device
+def level_of(bands, h):
+    """The mean of the recent |errors| at horizon index ``h``; 0 without one."""
+    levels = row_of(bands.levels, h)
+    return levels[SUM] / levels[COUNT] if levels[COUNT] > 0.0 else 0.0
+
+
+@device
 def half_width(bands, h):
-    """Half the width of the band at horizon index ``h``, in units of s; NaN with too few errors."""
+    """Half the width of the band at horizon index ``h``; NaN with too few errors."""
     count = min(bands.counts[h], np.int64(bands.errors.shape[1]))
     if count < LEAST:
         return np.nan
     ordered = row_of(bands.ordered, h)
     rank = np.int64((count + 1) * (1.0 - bands.miss[h]))
     if rank >= count + 1:
-        return _BEYOND * np.float64(ordered[count - 1])
-    return np.float64(ordered[min(max(rank, np.int64(0)), count - 1)])
+        return level_of(bands, h) * _BEYOND * np.float64(ordered[count - 1])
+    return level_of(bands, h) * np.float64(ordered[min(max(rank, np.int64(0)), count - 1)])
 
 
 @device
@@ -41,8 +60,19 @@ def adapt(bands, h, gain, miss, outside):
 
 
 @device
-def count_error(bands, h, error):
-    """Add an |error|, in place of the oldest one if the ring is full."""
+def count_error(bands, h, error, level):
+    """Add an |error| whose forecast had the level ``level``."""
+    levels, usual = row_of(bands.levels, h), level_of(bands, h)
+    counted = min(error, _LARGEST * usual) if usual > 0.0 else error
+    levels[SUM] = levels[SUM] * LEVEL_DECAY + counted
+    levels[COUNT] = levels[COUNT] * LEVEL_DECAY + 1.0
+    if level > 0.0:
+        _add(bands, h, min(error / level, _MOST))
+
+
+@device
+def _add(bands, h, error):
+    """Add an error in levels, in place of the oldest one if the ring is full."""
     errors, ordered = row_of(bands.errors, h), row_of(bands.ordered, h)
     room, count = np.int64(errors.size), bands.counts[h]
     error = np.float32(error)
@@ -71,3 +101,55 @@ def _places_below(ordered, count, value):
         else:
             high = middle
     return low
+
+
+@kernel(
+    "void(f4[:,:,::1], f4[:,::1], i8[::1], b1[::1], b1[::1], f8[::1], f4[:,::1], f4[:,::1], i8[::1],"
+    " f8[:,::1], f8[::1], i8[::1], f4[:,:,:,:,::1], f4[:,:,::1], f4[:,:,::1])"
+)
+def observe(
+    prediction,  # (n, horizon, columns): forecasts of this row's values and those of the rows after it
+    values,  # (n, columns): NaN marks a missing value
+    slots,  # (n,): slot of each row's stream
+    new_stream,  # (n,): whether the row is the first of a new stream
+    watched,  # (n,): whether the row is not learned: it changes no band
+    constants,  # (2,): 1 − coverage; η
+    errors,  # (horizon·columns, ring)
+    ordered,  # (horizon·columns, ring)
+    counts,  # (horizon·columns,)
+    levels,  # (horizon·columns, 2)
+    miss,  # (horizon·columns,): a_t
+    position,  # (slots,): number of the next row of each stream
+    waiting,  # (slots, horizon, 3, horizon, columns): forecast, half width and level of recent rows
+    lower,  # (n, horizon, columns)
+    upper,  # (n, horizon, columns)
+):
+    """Write the bands of forecasts in order, and compare them with the values when these arrive."""
+    bands = Bands(errors, ordered, counts, levels, miss)
+    horizon, columns = prediction.shape[1], prediction.shape[2]
+    for n in range(prediction.shape[0]):
+        slot = slots[n]
+        if new_stream[n]:
+            position[slot] = 0
+        number, own = position[slot], row_of(waiting, slot)
+        newest = row_of(own, number % horizon)
+        for h in range(horizon):
+            for c in range(columns):
+                o, middle = np.int64(h * columns + c), np.float64(prediction[n, h, c])
+                half = half_width(bands, o)
+                newest[0, h, c] = canonical_nan(prediction[n, h, c])
+                newest[1, h, c] = canonical_nan(np.float32(half))
+                newest[2, h, c] = np.float32(level_of(bands, o))
+                lower[n, h, c] = canonical_nan(np.float32(middle - half))
+                upper[n, h, c] = canonical_nan(np.float32(middle + half))
+        for h in range(0 if watched[n] else min(horizon, number + 1)):
+            made = row_of(own, (number - h) % horizon)
+            for c in range(columns):
+                o, half = np.int64(h * columns + c), np.float64(made[1, h, c])
+                error = abs(np.float64(made[0, h, c]) - np.float64(values[n, c]))
+                if not error < math.inf:
+                    continue
+                if half == half:
+                    adapt(bands, o, constants[1], constants[0], error > half)
+                count_error(bands, o, min(error, 1e30), np.float64(made[2, h, c]))
+        position[slot] += 1

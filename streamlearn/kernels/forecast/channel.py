@@ -13,7 +13,7 @@ from ..compiler import device
 from ..recurrent import evaluation
 from ..recurrent.windows import PAIRS
 from ..simd.lanes import canonical_nan
-from ..simd.views import row_of
+from ..simd.views import row_of, rows_of
 from . import bands as conformal
 from . import experts, features, mix, rls, state_net
 from .records import (
@@ -22,6 +22,7 @@ from .records import (
     CLIP,
     DECAY,
     DRIFT,
+    ERROR_LEVEL,
     FEATURES,
     FORGETTING,
     HALF_WIDTH,
@@ -32,6 +33,7 @@ from .records import (
     MISS,
     MIX_DECAY,
     MIXED,
+    MIXES,
     NONE,
     READ_OUT,
     RESIDUAL,
@@ -46,6 +48,7 @@ from .records import (
 )
 
 _LARGEST_TARGET = 1e4  # limit of a target, in units of s: one spike must not overflow W
+_INPUT_LIMIT = 6.0  # of the GRU
 _LARGEST = float(np.finfo(np.float32).max)
 _NAN = np.float32(np.nan)
 
@@ -81,7 +84,7 @@ def compare(rule, arrays, channel, c, number, value, learning, quality):
         row = origin % channel.origins.shape[0]
         error = abs(np.float64(channel.forecasts[row, MIXED, h]) - value)
         persistence = abs(value_of(channel, origin) - value)
-        _count_error(quality, h * channels + c, constants[DECAY], error, persistence)
+        count_quality(quality, h * channels + c, constants[DECAY], error, persistence)
         if not learning:
             continue
         mean = mix.count_error(mixed, h, constants[MIX_DECAY], error)
@@ -98,11 +101,12 @@ def compare(rule, arrays, channel, c, number, value, learning, quality):
         if half == half:
             conformal.adapt(band, h, constants[BAND_GAIN], constants[MISS], error > half)
         if scale > 0.0:
-            conformal.count_error(band, h, min(error / scale, _LARGEST))
+            level = np.float64(channel.forecasts[row, ERROR_LEVEL, h])
+            conformal.count_error(band, h, min(error / scale, _LARGEST), level)
 
 
 @device
-def _count_error(quality, o, decay, error, persistence):
+def count_quality(quality, o, decay, error, persistence):
     """Add an error, and that of persistence, to the live quality of output ``o``."""
     quality[evaluation.COUNT, o] = quality[evaluation.COUNT, o] * decay + 1.0
     quality[evaluation.ABSOLUTE, o] = quality[evaluation.ABSOLUTE, o] * decay + error
@@ -122,10 +126,14 @@ def add_value(rule, channel, number, value, learning):
         channel.first[0] = number
         for i in range(channel.history.size):  # as if the channel had always had this value
             channel.history[i] = value
+        for k in range(channel.averages.size):
+            channel.averages[k] = value
         before = value
     elif not known:
         value = np.float64(channel.forecasts[(number - 1) % channel.origins.shape[0], MIXED, 0])
     channel.history[number % channel.history.size] = value
+    for k in range(channel.averages.size):
+        channel.averages[k] += (value - channel.averages[k]) / rule.time_constants[k]
     if known and (learning or channel.statistics[VALUES] == 0.0):
         features.update_statistics(rule, channel.statistics, value, value - before)
     origins[HAS_VALUE] = 1.0 if known else 0.0
@@ -186,7 +194,13 @@ def forecast(rule, arrays, networks, slot, c, number, t, change, extra, scratch,
         features.write_features(rule, channel, number, scale, extra, z)
     if hidden > 0:
         first = rule.sizes[FEATURES] - hidden
-        state_net.step(networks, slot, c, t, scale, change, last - level, extra, scratch, z, first)
+        inputs = rows_of(vectors.gain, 0, extra.size + 2)
+        known = scale > 0.0
+        inputs[0] = _limited(change / scale, _INPUT_LIMIT) / 2.0 if known else 0.0
+        inputs[1] = _limited((last - level) / (4.0 * scale), _INPUT_LIMIT) if known else 0.0
+        for k in range(extra.size):
+            inputs[2 + k] = extra[k]
+        state_net.step(networks, slot, c, t, inputs, scratch, z, first)
     if not seen:
         clear_origin(channel, row)
         return
@@ -199,8 +213,9 @@ def forecast(rule, arrays, networks, slot, c, number, t, change, extra, scratch,
         for q in range(weights.size - 1):
             total += weights[q] * experts.naive_forecast(channel, rule.periods, number, h + 1, q)
         total += weights[weights.size - 1] * np.float64(forecasts[READ_OUT, h])
-        forecasts[MIXED, h] = rounded(total)
+        forecasts[MIXED, h] = rounded(total) if rule.sizes[MIXES] == 1 else forecasts[READ_OUT, h]
         half = conformal.half_width(band, h) * scale
+        forecasts[ERROR_LEVEL, h] = np.float32(min(conformal.level_of(band, h), _LARGEST))
         forecasts[HALF_WIDTH, h] = canonical_nan(np.float32(min(half, _LARGEST)) if half == half else _NAN)
 
 
@@ -208,3 +223,8 @@ def forecast(rule, arrays, networks, slot, c, number, t, change, extra, scratch,
 def rounded(value):
     """A finite float32; NaN stays."""
     return np.float32(min(max(value, -_LARGEST), _LARGEST)) if value == value else _NAN
+
+
+@device
+def _limited(value, limit):
+    return min(max(value, -limit), limit)

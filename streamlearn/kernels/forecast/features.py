@@ -3,6 +3,7 @@
     1
     (x_{t−k} − x_t)/s           for k = 1 … L − 1
     (x_t − μ)/s                 the level
+    (a_k − a_{k−1})/(s √T_k)    for the running averages a_k with time constants T_k; a_0 = x_t
     (x_{t+h−m} − x_t)/s         for h = 1 … H, for each season m that is longer than L
     further features that the caller gives
     the state of the GRU
@@ -13,6 +14,8 @@ no features.
 """
 
 from __future__ import annotations
+
+import math
 
 from ..compiler import device
 from .records import (
@@ -76,6 +79,12 @@ def write_features(rule, channel, number, scale, extra, z):
         m += 1
     z[m] = _limited((last - channel.statistics[LEVEL]) / scale)
     m += 1
+    later = last
+    for k in range(channel.averages.size):
+        average, width = channel.averages[k], scale * math.sqrt(rule.time_constants[k])
+        z[m] = _limited((average - later) / width)
+        later = average
+        m += 1
     for p in range(rule.periods.size):
         if rule.periods[p] > rule.sizes[LAGS]:
             for h in range(1, rule.sizes[HORIZON] + 1):

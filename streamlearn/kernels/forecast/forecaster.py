@@ -18,24 +18,19 @@ states of its own. A pair of any stream is one pair of the shared read-out.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..compiler import device, kernel
-from ..recurrent.memory_layout import ACTIVATION_ROWS, PARAMETER_ROWS, WINDOW_ROWS
-from ..recurrent.network import clear_rows
-from ..recurrent.records import Steps
-from ..recurrent.windows import PAIRS, SINCE, WAITING
+from ..recurrent.windows import PAIRS, WAITING
 from ..simd.lanes import canonical_nan
-from ..simd.views import row_of, rows_of, slots_of
+from ..simd.views import row_of, rows_of
 from ..stream import gate as gates
 from ..stream import relations as related
 from ..stream import score as scores
 from ..stream.interrupt import requested
 from ..stream.relations import Own
 from ..stream.score import Score
-from . import state_net
 from .channel import Vectors, add_value, clear_origin, compare, complete_pair, forecast, rounded
 from .records import (
     DECAY,
@@ -43,16 +38,15 @@ from .records import (
     HALF_WIDTH,
     HIDDEN,
     HORIZON,
-    K1,
     K2,
     MIXED,
     NONE,
-    RATE,
     Arrays,
+    Outputs,
     Rule,
     channel_of,
 )
-from .state_net import Networks, Scratch
+from .state_net import Networks, advance_windows, clear_windows, scratch_of
 
 # mode, int64 (2,): 1 to learn, 0 to watch: nothing that is learned changes, except the live quality; 1 for
 # the forecasts after each sample as outputs, 0 for those before it
@@ -61,36 +55,20 @@ LEARNING, AFTER = range(2)
 _NAN = np.float32(np.nan)
 
 
-class Outputs(NamedTuple):
-    """Outputs that every row has."""
-
-    prediction: Any  # (n, horizon, channels)
-    lower: Any  # (n, horizon, channels)
-    upper: Any  # (n, horizon, channels)
-    error: Any  # (n,)
-    distance: Any  # (n,)
-    score: Any  # (n,)
-    present: Any  # (n,)
-
-
-def scratch_rows(layout, k2: int) -> int:
-    """Return the number of rows of ``scratch``."""
-    return int(layout[PARAMETER_ROWS] + (k2 + 2) * layout[WINDOW_ROWS] + max(k2, 1) * layout[ACTIVATION_ROWS])
-
-
 def vector_values(horizon: int, features: int) -> int:
     """Return the number of values of ``vectors``."""
     return 2 * horizon + features
 
 
 @kernel(
-    "i8(f4[:,::1], i8[::1], b1[::1], f4[:,::1], i8[::1], i8[::1], f8[::1], i8[::1], f8[:,:,::1],"
-    " f8[:,:,::1], f8[:,::1], i8[:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,::1], f4[:,:,::1],"
-    " f4[:,:,::1], i8[:,::1], f8[:,::1], i8[::1], f8[:,:,::1], i8[:,:,::1], f8[:,:,::1], f8[:,:,:,::1],"
-    " f8[:,:,:,::1], f4[:,:,:,:,::1], i8[::1], i8[:,::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1],"
-    " f8[:,::1], i8[:,::1], i8[:,::1], f4[:,:,:,:,::1], f8[::1], i8, f8, f8[:,::1], f8[::1], f8[::1],"
-    " f8[::1], f8[:,:,::1], f4[:,:,::1], f8[:,:,::1], f8[:,:,::1], f8[::1], f4[:,::1], f8[:,::1],"
-    " i8[::1], f4[:,::1], f8[::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f4[::1],"
+    "i8(f4[:,::1], i8[::1], b1[::1], f4[:,::1], i8[::1], i8[::1], f8[::1], i8[::1], f8[::1], f8[:,:,::1],"
+    " f8[:,:,::1], f8[:,::1], i8[:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,::1], f4[:,:,::1], f4[:,:,::1],"
+    " i8[:,::1], f8[:,:,::1], f8[:,::1], i8[::1], f8[:,:,::1], i8[:,:,::1], f8[:,:,::1], f8[:,:,::1],"
+    " f8[:,:,:,::1], f8[:,:,:,::1], f4[:,:,:,:,::1], i8[::1], i8[:,::1], f4[:,:,::1], f4[:,:,::1],"
+    " f4[:,:,::1], f8[:,::1], i8[:,::1], i8[:,::1], f4[:,:,:,:,::1], f8[::1], i8, f8, f8[:,::1],"
+    " f8[::1], f8[::1], f8[::1], f8[:,:,::1], f4[:,:,::1], f8[:,:,::1], f8[:,:,::1], f8[::1], f4[:,::1],"
+    " f8[:,::1], i8[::1], f4[:,::1], f8[::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1],"
+    " f4[::1],"
     " f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
@@ -101,9 +79,10 @@ def learn(
     extra,  # (n, EXTRA)
     mode,  # (2,)
     # The rule: see records.py
-    rule,  # (8,)
+    rule,  # (9,)
     constants,  # (9,)
     periods,  # (periods,)
+    time_constants,  # (K,)
     # Shared by all streams: see records.py
     weights,  # (channels, features, horizon)
     covariance,  # (channels, features, features)
@@ -115,15 +94,17 @@ def learn(
     band_errors,  # (channels, horizon, ring)
     band_ordered,  # (channels, horizon, ring)
     band_counts,  # (channels, horizon)
+    band_levels,  # (channels, horizon, 2)
     band_miss,  # (channels, horizon)
     # The streams: see records.py
     position,  # (slots,): number of the next sample
     history,  # (slots, channels, depth)
     first,  # (slots, channels, 1)
     statistics,  # (slots, channels, 7)
+    averages,  # (slots, channels, K)
     feature_rows,  # (slots, channels, horizon, features)
     origins,  # (slots, channels, horizon, 4)
-    forecasts,  # (slots, channels, horizon, 3, horizon)
+    forecasts,  # (slots, channels, horizon, 4, horizon)
     # The GRUs: see state_net.py
     layout,  # (16,)
     matrices,  # (3, 13)
@@ -169,26 +150,21 @@ def learn(
 
     Return the number of rows done: all, or fewer if ``interrupt`` is set.
     """
-    own_rule = Rule(rule, constants, periods)
+    own_rule = Rule(rule, constants, periods, time_constants)
     arrays = Arrays(
         weights, covariance, error_size, pairs, losses, mix_weights, mix_errors, band_errors, band_ordered,
-        band_counts, band_miss, history, first, statistics, feature_rows, origins, forecasts,
+        band_counts, band_levels, band_miss, history, first, statistics, averages, feature_rows, origins,
+        forecasts,
     )  # fmt: skip
     networks = Networks(layout, matrices, parameters, mean, square, clock, counters, window)
     horizon, learning, after = rule[HORIZON], mode[LEARNING] == 1, mode[AFTER] == 1
-    window_rows, end = layout[WINDOW_ROWS], layout[PARAMETER_ROWS]
-    gradient, states = rows_of(scratch, 0, end), rows_of(scratch, end, window_rows)
-    end += window_rows
-    replay = slots_of(scratch, end, rule[K2] + 1, window_rows)
-    end += (rule[K2] + 1) * window_rows
-    activations = slots_of(scratch, end, max(rule[K2], np.int64(1)), layout[ACTIVATION_ROWS])
-    own_scratch = Scratch(Steps(replay, activations), states, gradient)
+    own_scratch = scratch_of(layout, rule[K2], scratch)
     own_vectors = Vectors(
         rows_of(vectors, 0, horizon),
         rows_of(vectors, horizon, horizon),
         rows_of(vectors, 2 * horizon, rule[FEATURES]),
     )
-    outputs = Outputs(prediction, lower, upper, error, distance, score, present)
+    outputs = Outputs(prediction, lower, upper, error, score, present)
     relations = related.Relations(
         relation_counts,
         relation_means,
@@ -247,7 +223,7 @@ def learn(
         if learning and gates.observes(gate, learned):
             scores.observe(histogram, distance[n], compared)
         if rule[HIDDEN] > 0:
-            _advance_windows(own_rule, networks, slot, complete, progress, learned, own_scratch)
+            advance_windows(own_rule, networks, slot, complete, progress, learned, own_scratch)
         position[slot] += 1
         samples[0] += 1
         if after:
@@ -261,8 +237,7 @@ def learn(
 def _reset_stream(arrays, networks, position, progress, slot):
     """Clear a stream for a new key."""
     position[slot] = 0
-    for i in range(progress.shape[1]):
-        progress[slot, i] = 0
+    clear_windows(networks, progress, slot)
     for c in range(arrays.first.shape[1]):
         channel = channel_of(arrays, slot, c)
         channel.first[0] = NONE
@@ -272,8 +247,6 @@ def _reset_stream(arrays, networks, position, progress, slot):
             channel.history[i] = 0.0
         for h in range(channel.origins.shape[0]):
             clear_origin(channel, h)
-        if networks.window.shape[2] > 0:
-            clear_rows(row_of(row_of(row_of(networks.window, slot), c), np.int64(0)))
 
 
 @device
@@ -312,25 +285,3 @@ def _write_error(arrays, x, slot, number, forecast, outputs, n):
     outputs.error[n] = np.float32(math.sqrt(total / compared)) if compared > 0 else _NAN
     outputs.present[n] = present
     return compared
-
-
-@device
-def _advance_windows(rule, networks, slot, complete, progress, learned, scratch):
-    """Count the new step and the complete pair. After every k₁ pairs, update the GRUs."""
-    k1, k2 = rule.sizes[K1], rule.sizes[K2]
-    progress[slot, WAITING] += 1
-    if not complete:
-        return
-    progress[slot, WAITING] -= 1
-    progress[slot, PAIRS] += 1
-    progress[slot, SINCE] += 1
-    if progress[slot, SINCE] < k1:
-        return
-    count = progress[slot, PAIRS]
-    kept = min(count, k2 - k1)
-    for c in range(networks.parameters.shape[0]):
-        if learned:
-            state_net.learn(networks, slot, c, count, rule.constants[RATE], scratch)
-        state_net.drop_pairs(networks, slot, c, count - kept, kept + progress[slot, WAITING])
-    progress[slot, PAIRS] = kept
-    progress[slot, SINCE] = 0

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ..compiler import device
 from ..simd.views import row_of
 
-# rule, int64 (8,)
+# rule, int64 (9,)
 HORIZON = 0  # samples that are forecast at once
 LAGS = 1  # samples among the features, the newest one included
 FEATURES = 2  # length of z
@@ -23,6 +23,7 @@ HIDDEN = 3  # units of the GRU; 0 for none
 K1, K2 = 4, 5  # TBPTT of the GRU
 RESIDUAL = 6  # 1: features and targets are relative to the last value; 0: to the running mean
 EXTRA = 7  # further features of a sample, which all channels share
+MIXES = 8  # 1: the read-out is mixed with naive forecasts
 
 # constants, float64 (9,)
 FORGETTING = 0  # λ: factor of the weight of the past per pair
@@ -43,9 +44,9 @@ CHANGES, CHANGE, MEAN_CHANGE, MEAN_STEP, SQUARE, VALUES, LEVEL = range(7)
 # scale, 1 if the sample has a value, and the drift
 ANCHOR, SCALE, HAS_VALUE, DRIFT = range(4)
 
-# forecasts, float32 (slots, channels, horizon, 3, horizon): of a sample: of the read-out; mixed; half the
-# width of the band, NaN while there is none
-READ_OUT, MIXED, HALF_WIDTH = range(3)
+# forecasts, float32 (slots, channels, horizon, 4, horizon): of a sample: of the read-out; mixed; half the
+# width of the band, NaN while there is none; the level of the errors, see ``bands.py``
+READ_OUT, MIXED, HALF_WIDTH, ERROR_LEVEL = range(4)
 
 # pairs, int64 (channels, 2): pairs learned; restarts of P
 LEARNED, RESTARTS = range(2)
@@ -59,6 +60,7 @@ class Rule(NamedTuple):
     sizes: Any  # rule, see above
     constants: Any  # see above
     periods: Any  # (periods,): lengths of the seasons, in samples
+    time_constants: Any  # (K,): of the running averages, in samples
 
 
 class ReadOut(NamedTuple):
@@ -79,11 +81,12 @@ class Mix(NamedTuple):
 
 
 class Bands(NamedTuple):
-    """The bands of one channel. Errors are in units of s."""
+    """The bands of one channel."""
 
-    errors: Any  # (horizon, ring): |error| of recent forecasts, the oldest is replaced
+    errors: Any  # (horizon, ring): |error| of recent forecasts in levels, the oldest is replaced
     ordered: Any  # the same, in order
     counts: Any  # (horizon,): errors so far
+    levels: Any  # (horizon, 2): discounted sum and count of the |errors|, in units of s
     miss: Any  # a_t: (horizon,)
 
 
@@ -93,9 +96,10 @@ class Channel(NamedTuple):
     history: Any  # (depth,): missing values are replaced by their forecast
     first: Any  # (1,): number of the first value; NONE before it
     statistics: Any  # (7,)
+    averages: Any  # (K,): running averages, relative to the first value
     features: Any  # z: (horizon, features)
     origins: Any  # (horizon, 4)
-    forecasts: Any  # (horizon, 3, horizon)
+    forecasts: Any  # (horizon, 4, horizon)
 
 
 class Arrays(NamedTuple):
@@ -115,13 +119,26 @@ class Arrays(NamedTuple):
     band_errors: Any
     band_ordered: Any
     band_counts: Any
+    band_levels: Any
     band_miss: Any
     history: Any
     first: Any
     statistics: Any
+    averages: Any
     features: Any
     origins: Any
     forecasts: Any
+
+
+class Outputs(NamedTuple):
+    """Outputs that every row has."""
+
+    prediction: Any  # (n, horizon, channels or targets)
+    lower: Any  # (n, horizon, channels or targets)
+    upper: Any  # (n, horizon, channels or targets)
+    error: Any  # (n,)
+    score: Any  # (n,)
+    present: Any  # (n,)
 
 
 @device
@@ -148,6 +165,7 @@ def bands_of(arrays, c):
         row_of(arrays.band_errors, c),
         row_of(arrays.band_ordered, c),
         row_of(arrays.band_counts, c),
+        row_of(arrays.band_levels, c),
         row_of(arrays.band_miss, c),
     )
 
@@ -159,6 +177,7 @@ def channel_of(arrays, slot, c):
         row_of(row_of(arrays.history, slot), c),
         row_of(row_of(arrays.first, slot), c),
         row_of(row_of(arrays.statistics, slot), c),
+        row_of(row_of(arrays.averages, slot), c),
         row_of(row_of(arrays.features, slot), c),
         row_of(row_of(arrays.origins, slot), c),
         row_of(row_of(arrays.forecasts, slot), c),

@@ -1,6 +1,7 @@
-"""A small GRU per channel, whose state is among the features. It learns by TBPTT through the read-out.
+"""A small GRU, whose state is among the features. It learns by TBPTT through the read-out.
 
-Its inputs are (x_t − x_{t−1})/2s cut to ±3, (x_t − μ)/4s cut to ±6, and the further features of the sample.
+The forecaster of a channel gives it (x_t − x_{t−1})/2s cut to ±3, (x_t − μ)/4s cut to ±6, and the further
+features of the sample. With a target, one GRU has the inputs of all channels.
 The loss of a pair is that of the read-out, divided by σ_h and by the number of horizons, so that its gradient
 with respect to the state h_t is
 
@@ -20,21 +21,29 @@ import numpy as np
 
 from ..compiler import device
 from ..recurrent import optimizers
-from ..recurrent.memory_layout import BLOCKS, SOURCE, STATE, TARGET
+from ..recurrent.memory_layout import (
+    ACTIVATION_ROWS,
+    BLOCKS,
+    PARAMETER_ROWS,
+    SOURCE,
+    STATE,
+    TARGET,
+    WINDOW_ROWS,
+)
 from ..recurrent.memory_layout import HIDDEN as UNITS
 from ..recurrent.network import clear_rows, step_cell, step_cell_back, sum_of_squares
 from ..recurrent.optimizers import Optimizer
 from ..recurrent.products import add_transposed_product, write_gradient
 from ..recurrent.records import Net, Steps
-from ..recurrent.windows import copy_slot
+from ..recurrent.windows import PAIRS, SINCE, WAITING, copy_slot
 from ..simd.lanes import load, store
 from ..simd.rows import zero_norm
-from ..simd.views import row_of, rows_of, values_of
+from ..simd.views import row_of, rows_of, slots_of, values_of
+from .records import K1, K2, RATE
 from .rls import SMALLEST_ERROR
 
 _CUT = 2.0  # errors in the gradient are cut to this many times σ
 _NORM = 1.0  # the gradient is scaled down to it
-_CHANGE_LIMIT, _LEVEL_LIMIT = 6.0, 6.0
 
 
 class Networks(NamedTuple):
@@ -60,19 +69,30 @@ class Scratch(NamedTuple):
     gradient: Any  # (PARAMETER_ROWS, 16): 0 in the rows of the unused read-out
 
 
-@device
-def step(networks, slot, c, t, scale, change, level, extra, scratch, z, first):
-    """Run slot ``t`` of the window on the inputs, and write the state to ``z`` from ``first`` on.
+def scratch_rows(layout, k2: int) -> int:
+    """Return the number of rows of the scratch memory."""
+    return int(layout[PARAMETER_ROWS] + (k2 + 2) * layout[WINDOW_ROWS] + max(k2, 1) * layout[ACTIVATION_ROWS])
 
-    ``change`` and ``level`` are those of the sample, in the units of the stream.
-    """
+
+@device
+def scratch_of(layout, k2, rows):
+    """The memory of an update in ``rows`` ``(scratch_rows, 16)``."""
+    window_rows, end = layout[WINDOW_ROWS], layout[PARAMETER_ROWS]
+    gradient, states = rows_of(rows, 0, end), rows_of(rows, end, window_rows)
+    end += window_rows
+    window = slots_of(rows, end, k2 + 1, window_rows)
+    end += (k2 + 1) * window_rows
+    activations = slots_of(rows, end, max(k2, np.int64(1)), layout[ACTIVATION_ROWS])
+    return Scratch(Steps(window, activations), states, gradient)
+
+
+@device
+def step(networks, slot, c, t, inputs, scratch, z, first):
+    """Run slot ``t`` of the window on ``inputs``, and write the state to ``z`` from ``first`` on."""
     window = rows_of(row_of(row_of(networks.window, slot), c), t, np.int64(2))
-    inputs = values_of(window, np.int64(0), np.int64(0))
-    known = scale > 0.0
-    inputs[0] = np.float32(_limited(change / scale, _CHANGE_LIMIT) / 2.0 if known else 0.0)
-    inputs[1] = np.float32(_limited(level / (4.0 * scale), _LEVEL_LIMIT) if known else 0.0)
-    for k in range(extra.size):
-        inputs[2 + k] = np.float32(extra[k])
+    values = values_of(window, np.int64(0), np.int64(0))
+    for k in range(inputs.size):
+        values[k] = np.float32(inputs[k])
     net = Net(networks.layout, networks.matrices, row_of(networks.parameters, c))
     step_cell(net, np.int64(0), Steps(window, scratch.steps.activations), np.int64(0))
     state = values_of(window, np.int64(1), networks.layout[STATE])
@@ -139,7 +159,38 @@ def learn(networks, slot, c, pairs, rate, scratch):
 
 
 @device
-def drop_pairs(networks, slot, c, dropped, kept):
+def advance_windows(rule, networks, slot, complete, progress, learned, scratch):
+    """Count the new step and the complete pair. After every k₁ pairs, update the networks."""
+    k1, k2 = rule.sizes[K1], rule.sizes[K2]
+    progress[slot, WAITING] += 1
+    if not complete:
+        return
+    progress[slot, WAITING] -= 1
+    progress[slot, PAIRS] += 1
+    progress[slot, SINCE] += 1
+    if progress[slot, SINCE] < k1:
+        return
+    count = progress[slot, PAIRS]
+    kept = min(count, k2 - k1)
+    for c in range(networks.parameters.shape[0]):
+        if learned:
+            learn(networks, slot, c, count, rule.constants[RATE], scratch)
+        _drop_pairs(networks, slot, c, count - kept, kept + progress[slot, WAITING])
+    progress[slot, PAIRS] = kept
+    progress[slot, SINCE] = 0
+
+
+@device
+def clear_windows(networks, progress, slot):
+    """Clear the hidden states and windows of a stream."""
+    for i in range(progress.shape[1]):
+        progress[slot, i] = 0
+    for c in range(networks.window.shape[1] if networks.window.shape[2] > 0 else 0):
+        clear_rows(row_of(row_of(row_of(networks.window, slot), c), np.int64(0)))
+
+
+@device
+def _drop_pairs(networks, slot, c, dropped, kept):
     """Move slots ``dropped`` … ``dropped`` + ``kept`` of the window to its start."""
     window = row_of(row_of(networks.window, slot), c)
     for t in range(kept + 1):

@@ -116,10 +116,7 @@ class RecurrentSpec(base.Spec):
     )
     clip: Positive | None = Field(
         None,
-        description=(
-            "The gradient is scaled down to this norm if it is larger. None: never. Set it if updates "
-            "diverge."
-        ),
+        description="Largest norm of a gradient, for updates that diverge; it is scaled. None: no limit.",
     )
 
     @model_validator(mode="after")
@@ -166,6 +163,11 @@ class RecurrentSpec(base.Spec):
     def schedules(self) -> dict[str, Schedule]:
         """Parameters that may change over the stream, in the kernel's order."""
         return {"learning_rate": self.learning_rate}
+
+    @property
+    def largest_norm(self) -> float:
+        """Largest norm of the gradient."""
+        return math.inf if self.clip is None else self.clip
 
     @property
     def units(self) -> int:
@@ -228,14 +230,12 @@ class Recurrent(PyTorchParameters):
         ``kernels/recurrent/records.py``).
         """
         spec, state = self.spec, self.state
-        clip = math.inf if spec.clip is None else spec.clip
         delta = spec.delta if spec.loss == "huber" else math.inf
-        common = spec.momentum, clip, delta, spec.scale_clip, self.decay
+        common = spec.momentum, spec.largest_norm, delta, spec.scale_clip, self.decay
+        own = self.method, self._target_method, optimizers.OPTIMIZERS[spec.optimizer]
         none = np.zeros((0, WIDTH), np.float32)
         return {
-            "rule": np.array(
-                [self.method, self._target_method, optimizers.OPTIMIZERS[spec.optimizer], *rule]
-            ),
+            "rule": np.array([*own, *rule]),
             "constants": np.array([*common, *constants], np.float64),
             "layout": self._layout,
             "matrices": self._matrices,

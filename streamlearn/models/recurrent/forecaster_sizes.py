@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.forecast import bands, experts
+from ...kernels.forecast.chain import SLOWEST
 from ...kernels.recurrent import memory_layout as memory
 from ...kernels.simd.lanes import WIDTH
 from ..row_cost import EXPONENTIAL, SCALAR, SCALING, Cost
@@ -20,7 +22,7 @@ UNITS = 16  # of the GRU, by default
 K1, K2 = 4, 12  # TBPTT of the GRU
 _LAGS, _LONGEST_PERIOD = 48, 96  # lags by default; seasons up to this length lie within the lags
 _INPUTS = 2  # of the GRU: change and level
-_DOUBLE = 2  # multiply-adds in float64 take twice the time
+DOUBLE = 2  # multiply-adds in float64 take twice the time
 
 
 class Sizes(NamedTuple):
@@ -32,6 +34,7 @@ class Sizes(NamedTuple):
     experts: int  # forecasts that are mixed
     depth: int  # values that are kept
     hidden: int
+    averages: int  # running averages among the features
     extra: int  # features that the spec adds, which all channels share
 
 
@@ -45,10 +48,19 @@ def sizes(spec: RNNSpec) -> Sizes:
         lags = spec.lags
     seasonal = horizon * sum(period > lags for period in spec.period)
     extra = spec.inputs - spec.dim
-    features = 1 + (lags - 1) + 1 + seasonal + extra + spec.units
+    averages = 0 if spec.memory == "auto" else spec.memory
+    features = 1 + (lags - 1) + 1 + averages + seasonal + extra + spec.units
     mixed = experts.GENERAL + experts.PER_SEASON * len(spec.period) + 1
     depth = max(lags, experts.SEASONS * longest + horizon) + 1
-    return Sizes(horizon, lags, features, mixed, depth, spec.units, extra)
+    return Sizes(horizon, lags, features, mixed, depth, spec.units, averages, extra)
+
+
+def time_constants(lags: int, count: int) -> NDArray[np.float64]:
+    """Return the time constants of the running averages: ``count`` from ``lags`` to 10⁴, at equal ratios."""
+    first, exact = Decimal(lags), Context(prec=40)
+    ratio = max(Decimal(SLOWEST) / first, Decimal(1))
+    steps = [Decimal(k) / max(count - 1, 1) for k in range(count)]
+    return np.array([float(round(first * exact.power(ratio, step), 1)) for step in steps])
 
 
 def layout(spec: RNNSpec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -77,14 +89,16 @@ def shapes(spec: RNNSpec) -> dict[str, tuple[type[Any], tuple[int, ...]]]:
         "bands.errors": (np.float32, (*each, bands.RING)),
         "bands.ordered": (np.float32, (*each, bands.RING)),
         "bands.counts": (np.int64, each),
+        "bands.levels": (np.float64, (*each, 2)),
         "bands.miss": (np.float64, each),
         "stream.position": (np.int64, (streams,)),
         "stream.history": (np.float64, (*every, own.depth)),
         "stream.first": (np.int64, (*every, 1)),
         "stream.statistics": (np.float64, (*every, 7)),
+        "stream.averages": (np.float64, (*every, own.averages)),
         "stream.features": (np.float64, (*every, own.horizon, own.features)),
         "stream.origins": (np.float64, (*every, own.horizon, 4)),
-        "stream.forecasts": (np.float32, (*every, own.horizon, 3, own.horizon)),
+        "stream.forecasts": (np.float32, (*every, own.horizon, 4, own.horizon)),
     }
 
 
@@ -107,8 +121,8 @@ def row_costs(spec: RNNSpec) -> list[Cost]:
     own, channels = sizes(spec), spec.dim
     m, horizon = own.features, own.horizon
     seasons = ("period",) if spec.period else ()
-    forecast = _DOUBLE * m * horizon + SCALAR * (horizon * (2 * own.experts + 4) + own.lags)
-    learning = _DOUBLE * (2 * m * m + 3 * m * horizon) + SCALING * m
+    forecast = DOUBLE * m * horizon + SCALAR * (horizon * (2 * own.experts + 4) + own.lags)
+    learning = DOUBLE * (2 * m * m + 3 * m * horizon) + SCALING * m
     evaluation = horizon * (SCALAR * (2 * own.experts + 12 + bands.RING // 8) + EXPONENTIAL * own.experts)
     names = ("dim", "horizon", "lags", *seasons)
     found = [

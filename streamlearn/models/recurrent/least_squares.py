@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import BadSpec, BadValue, TooLarge
 from ...kernels import compiler
-from ...kernels.forecast import forecaster, mix, records
+from ...kernels.forecast import forecaster, mix, records, state_net
 from ...kernels.recurrent import memory_layout, optimizers
 from ...kernels.recurrent.windows import PAIRS, SINCE, WAITING
 from ...kernels.simd import splitmix
@@ -23,21 +23,21 @@ from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, part
 from ..outputs import RNNOutputs
 from ..state_checks import COUNT, LARGEST_COUNT, LARGEST_FLOAT, Range, State
 from ..stream.keys import Slots
-from . import forecaster_sizes, relations, state_dict
+from . import bands, forecaster_sizes, relations, state_dict
 from .forecaster_sizes import K1, K2
 from .kernel_arguments import in_order
 from .keyed_queries import Arrays
 from .rnn import MAX_GENERATED, RNN
 
-_BAND_GAIN = 0.004  # η: between the 0.002 and 0.005 at which far horizons keep their coverage
 _RATE = 3e-4  # of Adam, for the GRU
 _SCALE_HALF_LIFE, _MIX_HALF_LIFE = 500.0, 50.0
 
 # Values of ``mode``, see kernels/forecast/forecaster.py
+_NO_TARGETS = np.empty((0, 0), np.float32)
 _LEARN, _WATCH, _PREDICT = np.array([1, 0]), np.array([0, 0]), np.array([0, 1])
 
 # State arrays by the kernel's names of them: what all streams share, and what each has
-_SHARED = {
+SHARED = {
     "weights": "readout.weights",
     "covariance": "readout.covariance",
     "error_size": "readout.error_size",
@@ -48,6 +48,7 @@ _SHARED = {
     "band_errors": "bands.errors",
     "band_ordered": "bands.ordered",
     "band_counts": "bands.counts",
+    "band_levels": "bands.levels",
     "band_miss": "bands.miss",
     "parameters": "net.parameters",
     "mean": "net.mean",
@@ -60,6 +61,7 @@ _OF_A_STREAM = {
     "history": "stream.history",
     "first": "stream.first",
     "statistics": "stream.statistics",
+    "averages": "stream.averages",
     "feature_rows": "stream.features",
     "origins": "stream.origins",
     "forecasts": "stream.forecasts",
@@ -76,6 +78,8 @@ class LeastSquaresRNN(RNN, readout="rls"):
     # Forecasts and bands that were not made, and channels without a value so far
     may_hold_nan: ClassVar[tuple[str, ...]] = ("stream.forecasts", relations.RECENT)
     may_hold_inf: ClassVar[tuple[str, ...]] = ()
+    _kernel: ClassVar[Any] = forecaster.learn
+    _of_a_stream: ClassVar[dict[str, str]] = _OF_A_STREAM
 
     def __init__(self, /, **parameters: Any) -> None:
         Model.__init__(self, **parameters)
@@ -86,20 +90,21 @@ class LeastSquaresRNN(RNN, readout="rls"):
         self.outputs = own.horizon * self.dim
         for name, (dtype, shape) in forecaster_sizes.shapes(spec).items():
             state[name] = np.zeros(shape, dtype)
-        state["readout.covariance"][...] = np.eye(own.features) / spec.ridge
+        state["readout.covariance"][...] = np.eye(own.features) / spec.strength
         state["mix.losses"][..., -1] = mix.START_LOSS
         state["mix.weights"][...] = 1.0 / own.experts
-        state["bands.miss"][...] = 1.0 - spec.coverage
+        state["bands.miss"][...] = self._constants()[records.MISS]
         state["stream.first"][...] = records.NONE
         state["stream.forecasts"][...] = np.nan
         state["quality"] = np.zeros((5, self.outputs))
         relations.add(state, self.dim, spec.keys or 1)
-        self._add_networks()
+        self._add_networks(self.dim)
         self._slots = Slots(state, spec.keys)
         self.ranges |= self._slots.ranges | {
             "readout.pairs": COUNT,
             "bands.counts": COUNT,
             "bands.miss": Range(0, 1),
+            "bands.levels": Range(0, LARGEST_FLOAT),
             "stream.position": COUNT,
             "stream.first": Range(records.NONE, LARGEST_COUNT),
             "net.progress": Range(0, (K2 - 1, K1 - 1, own.horizon)),
@@ -107,42 +112,46 @@ class LeastSquaresRNN(RNN, readout="rls"):
             "quality": Range(0, LARGEST_FLOAT),
             **relations.RANGES,
         }
-        forgetting, scale_decay, mix_decay = (
-            base.decay_per_sample(half_life) for half_life in (spec.memory, _SCALE_HALF_LIFE, _MIX_HALF_LIFE)
-        )
-        clip = np.inf if spec.error_clip is None else spec.error_clip
         residual = 0 if spec.residual is False else 1
-        rule = [own.horizon, own.lags, own.features, own.hidden, K1, K2, residual, own.extra]
-        constants = [forgetting, spec.ridge, clip, 1.0 - scale_decay, self.decay, 1.0 - spec.coverage]
+        rule = [own.horizon, own.lags, own.features, own.hidden, K1, K2, residual, own.extra, int(spec.mix)]
         layout, matrices = forecaster_sizes.layout(spec)
         self._arguments = {
             "rule": np.array(rule, np.int64),
-            "constants": np.array([*constants, _BAND_GAIN, _RATE, mix_decay]),
+            "constants": self._constants(),
             "periods": np.array(spec.period, np.int64),
-            **{argument: state[name] for argument, name in (_SHARED | _OF_A_STREAM).items()},
+            "time_constants": forecaster_sizes.time_constants(own.lags, own.averages),
+            **{argument: state[name] for argument, name in (SHARED | _OF_A_STREAM).items()},
             "layout": layout,
             "matrices": matrices,
             **self._score.arguments,
             "quality": state["quality"],
             **relations.arguments(state),
             "samples": state["samples"],
-            "scratch": lane_layout.zeros(forecaster.scratch_rows(layout, K2), WIDTH),
+            "scratch": lane_layout.zeros(state_net.scratch_rows(layout, K2), WIDTH),
             "vectors": np.zeros(forecaster.vector_values(own.horizon, own.features)),
         }
         self._learn_arguments = in_order(forecaster.learn.py_func, self._arguments)
 
-    def _add_networks(self) -> None:
+    def _constants(self) -> NDArray[np.float64]:
+        """Return ``constants`` of the kernel, see kernels/forecast/records.py."""
+        spec = self.spec
+        scale_gain = 1.0 - base.decay_per_sample(_SCALE_HALF_LIFE)
+        mix_decay, miss = base.decay_per_sample(_MIX_HALF_LIFE), 1.0 - (spec.coverage or 0.0)
+        rule = self.decay, spec.strength, spec.error_limit, scale_gain, self.decay
+        return np.array([*rule, miss, bands.GAIN, _RATE, mix_decay])
+
+    def _add_networks(self, groups: int) -> None:
         """Add the GRUs to the state, with the initial parameters of PyTorch: uniform in ±1/√hidden."""
-        hidden, state = self._sizes.hidden, self.state
-        layout, matrices = forecaster_sizes.layout(self.spec)
+        hidden, state, sizes = self._sizes.hidden, self.state, self.spec.sizes_module
+        layout, matrices = sizes.layout(self.spec)
         rows = int(layout[memory_layout.PARAMETER_ROWS]) if hidden else 0
         for name in ("net.parameters", "net.mean", "net.square"):
-            state[name] = lane_layout.zeros(self.dim, rows, WIDTH)
-        state["net.clock"] = np.tile([1.0, 1.0, 0.0], (self.dim, 1))
-        state["net.counters"] = np.zeros((self.dim, 2), np.int64)
+            state[name] = lane_layout.zeros(groups, rows, WIDTH)
+        state["net.clock"] = np.tile([1.0, 1.0, 0.0], (groups, 1))
+        state["net.counters"] = np.zeros((groups, 2), np.int64)
         state["net.progress"] = np.zeros((self.spec.keys or 1, 3), np.int64)
-        slots = forecaster_sizes.window_slots(self.spec)
-        window = self.spec.keys or 1, self.dim, slots, int(layout[memory_layout.WINDOW_ROWS])
+        slots = sizes.window_slots(self.spec)
+        window = self.spec.keys or 1, groups, slots, int(layout[memory_layout.WINDOW_ROWS])
         state["net.window"] = lane_layout.zeros(*window, WIDTH)
         if hidden:
             generator = np.array([self.spec.seed], np.uint64)
@@ -183,7 +192,8 @@ class LeastSquaresRNN(RNN, readout="rls"):
         slots, new_stream = self._slots.assign(batch.keys, batch.rows)
         contribution = self._new_contribution(batch.rows, self.explained)
         live = self._learn_arguments, self.interrupt, self._gate, contribution
-        rows, outputs = self._call(batch.x, slots, new_stream, mode, *live)
+        y = _NO_TARGETS if batch.y is None else batch.y
+        rows, outputs = self._call(batch.x, y, slots, new_stream, mode, *live)
         if self.explains_learning:
             outputs["contribution"] = contribution[:rows]
         if rows < batch.rows:
@@ -193,6 +203,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
     def _call(
         self,
         x: Float32,
+        y: Float32,
         slots: Integers,
         new_stream: NDArray[np.bool_],
         mode: Integers,
@@ -213,7 +224,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
 
     def _empty_outputs(self, n: int) -> dict[str, NDArray[Any]]:
         """Return the arrays of ``RNNOutputs``, in the order of the kernel's parameters."""
-        shape = n, self._sizes.horizon, self.dim
+        shape = n, self._sizes.horizon, self.explained
         return {
             "prediction": np.empty(shape, np.float32),
             "lower": np.empty(shape, np.float32),
@@ -225,38 +236,38 @@ class LeastSquaresRNN(RNN, readout="rls"):
         }
 
     def _shaped(self, out: RNNOutputs) -> RNNOutputs:
-        """Without ``horizon``, shape predictions and bands to (n, dim)."""
+        """Without ``horizon``, shape predictions and bands to (n, outputs)."""
         if self.spec.horizon is None:
             for name in ("prediction", "lower", "upper"):
-                out.arrays[name] = out.arrays[name].reshape(-1, self.dim)
+                out.arrays[name] = out.arrays[name].reshape(-1, self.outputs)
         return out
 
     # -- prediction --------------------------------------------------------------------------------------
 
     def _rollout(self, x: Float32, y: Float32, slot: int) -> Arrays:
-        return self._watch(x, slot, _PREDICT)
+        return self._watch(x, y, slot, _PREDICT)
 
     def _explained_rollout(self, x: Float32, y: Float32, slot: int) -> Arrays:
-        contribution = np.empty((len(x), self.dim), np.float32)
-        outputs = self._watch(x, slot, _WATCH, contribution)
+        contribution = np.empty((len(x), self.explained), np.float32)
+        outputs = self._watch(x, y, slot, _WATCH, contribution)
         expected = np.ascontiguousarray(outputs["prediction"][:, 0])
         return {"expected": expected, "contribution": contribution, "score": outputs["score"]}
 
     def _watch(
-        self, x: Float32, slot: int, mode: Integers, contribution: Float32 = NO_CONTRIBUTION
+        self, x: Float32, y: Float32, slot: int, mode: Integers, contribution: Float32 = NO_CONTRIBUTION
     ) -> Arrays:
         """Run over ``x`` on a copy of the stream ``slot``; −1 for a new stream."""
         state, arguments = self.state, dict(self._arguments)
         known = max(slot, 0)
-        for argument, name in _OF_A_STREAM.items():
+        for argument, name in self._of_a_stream.items():
             arguments[argument] = state[name][known : known + 1].copy()
         for name in ("quality", "samples"):
             arguments[name] = state[name].copy()
         new_stream = np.zeros(len(x), np.bool_)
         new_stream[:1] = slot < 0
-        ordered = in_order(forecaster.learn.py_func, arguments)
+        ordered = in_order(self._kernel.py_func, arguments)
         slots = np.zeros(len(x), np.int64)
-        outputs = self._call(x, slots, new_stream, mode, ordered, NEVER, OPEN, contribution)[1]
+        outputs = self._call(x, y, slots, new_stream, mode, ordered, NEVER, OPEN, contribution)[1]
         del outputs["watched"]
         return outputs
 
@@ -286,7 +297,8 @@ class LeastSquaresRNN(RNN, readout="rls"):
         x = np.full((n, self.dim), np.nan, np.float32)
         x[: len(direct)] = direct
         if n > len(direct):
-            x[len(direct) :] = self._watch(x, slot, _PREDICT)["prediction"][len(direct) - 1 : -1, 0]
+            later = self._watch(x, _NO_TARGETS, slot, _PREDICT)["prediction"]
+            x[len(direct) :] = later[len(direct) - 1 : -1, 0]
         return x, x
 
     # -- quality -----------------------------------------------------------------------------------------
@@ -297,12 +309,19 @@ class LeastSquaresRNN(RNN, readout="rls"):
         counters = self.state["net.counters"].sum(axis=0)
         return found | {
             "mix": self.state["mix.weights"].mean(axis=0).tolist(),
+            "mix_of": self._mixed_forecasts(),
             "pairs": int(self.state["readout.pairs"][:, records.LEARNED].sum()),
             "restarts": int(self.state["readout.pairs"][:, records.RESTARTS].sum()),
             "updates": int(counters[optimizers.UPDATES]),
             "skipped_updates": int(counters[optimizers.SKIPPED]),
             **self._slots.quality(),
         }
+
+    def _mixed_forecasts(self) -> list[str]:
+        """Return the names of the forecasts that are mixed, in the order of the weights."""
+        seasonal = ("season {}", "season {} moved", "median of 3 seasons {}")
+        seasons = [name.format(period) for period in self.spec.period for name in seasonal]
+        return ["last value", "last value with drift", *seasons, "read-out"]
 
     def load_parameters(self, source: state_dict.Source) -> None:
         """Raise BadSpec: PyTorch has no such network."""

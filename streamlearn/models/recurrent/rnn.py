@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import typing
 from collections.abc import Iterator
 from types import MappingProxyType
@@ -10,8 +9,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-
-from streamlearn_client.json_conversion import as_number, as_whole_number
 
 from ...errors import BadValue, TooLarge
 from ...kernels import compiler
@@ -25,13 +22,15 @@ from ..outputs import Explanation, RecurrentTargetOutputs, RNNOutputs
 from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes
 from ..stream.scaling import Statistics
 from . import relations
+from .bands import Bands
 from .base import NO_IDS, Recurrent, mean_or_nan
+from .continuing import Continuing
 from .kernel_arguments import in_order
 from .keyed_queries import Arrays, Run, by_key
 from .rnn_spec import RNNSpec
 
 
-class RNN(Recurrent):
+class RNN(Continuing, Recurrent):
     """Forecasts of the next samples, or predictions of a target from a sample and all samples before it.
 
     By default it forecasts each channel by recursive least squares on recent values and the state of a
@@ -84,8 +83,11 @@ class RNN(Recurrent):
     """
 
     kind: ClassVar[str] = "rnn"
-    may_hold_nan: ClassVar[tuple[str, ...]] = ("last_values", "predictions", relations.RECENT)
-    may_hold_inf: ClassVar[tuple[str, ...]] = ("predictions",)  # a forecast may overflow float32
+    may_hold_nan: ClassVar[tuple[str, ...]] = (
+        *("last_values", "predictions", relations.RECENT),
+        *Bands.may_hold_nan,
+    )
+    may_hold_inf: ClassVar[tuple[str, ...]] = ("predictions", *Bands.may_hold_inf)  # forecasts may overflow
     Spec: ClassVar[type[RNNSpec]] = RNNSpec
     plain = MappingProxyType({"readout": "adam"})
     outputs_class = RNNOutputs
@@ -94,14 +96,14 @@ class RNN(Recurrent):
     _by_readout: ClassVar[dict[str, type[RNN]]] = {}
 
     def __init_subclass__(cls, readout: str | None = None, **options: Any) -> None:
-        """Register the subclass of a read-out: ``RNN(readout=…)`` creates an instance of it."""
+        """Register the subclass of a learner: ``RNN(…)`` creates an instance of it."""
         super().__init_subclass__(**options)
         if readout is not None:
             RNN._by_readout[readout] = cls
 
     def __new__(cls, /, **parameters: Any) -> Self:
         """Return an instance of the subclass that the read-out needs, as ``pathlib.Path`` does."""
-        chosen = cls._by_readout["rls"] if cls.valid_spec(parameters).least_squares else cls
+        chosen = cls._by_readout.get(cls.valid_spec(parameters).learner, cls)
         return typing.cast("Self", super().__new__(chosen))
 
     def __init__(self, /, **parameters: Any) -> None:
@@ -133,6 +135,9 @@ class RNN(Recurrent):
             state["lag_norms"] = np.zeros((3, k2))
         self._initialize()
 
+        self._bands: Bands | None = None
+        if self.spec.coverage is not None and self.spec.has_bands:
+            self._bands = self._add(Bands(self.spec.coverage, slots, *self.spec.band_shape))
         delay = self.spec.max_waiting
         waiting = ahead if self._forecasts else delay
         self.ranges |= {
@@ -143,7 +148,7 @@ class RNN(Recurrent):
         }
         # The kernels' arguments that stay: arrays of the state, constants of the spec, scratch.
         target_kind, replay = windows.TARGETS[self.spec.target], self.spec.needs_replay
-        lag_decay = base.decay_per_sample(self.spec.half_life, k1)
+        lag_decay = base.decay_per_sample(self.spec.memory_samples, k1)
         none = np.zeros((slots, 0), np.int64)
         scratch_rows = tbptt.scratch_rows(self._layout, k2, replay, self.spec.record_lags)
         arguments = self._kernel_arguments((target_kind, k1, k2, ahead, delay, replay), (lag_decay,)) | {
@@ -196,6 +201,9 @@ class RNN(Recurrent):
         y = self.channels_of(batch.x) if batch.y is None else batch.y
         ids = NO_IDS if batch.ids is None else batch.ids
         rows, outputs = self._run(batch.x, y, slots, new_stream, ids, rate, mode)
+        if self._bands is not None:
+            done = y[:rows], slots[:rows], new_stream[:rows], outputs["watched"]
+            outputs |= self._bands.observe(outputs["prediction"], *done)
         if rows < batch.rows:
             self._slots.correct(part(batch, 0, rows).keys)
         del outputs["sample"]
@@ -208,6 +216,10 @@ class RNN(Recurrent):
         rate = np.full(rows, self._schedules.current()["learning_rate"], np.float32)
         _, outputs = self._run(no_samples, targets.y, slots, new_stream, targets.ids, rate, mode)
         del outputs["present"]
+        if self._bands is not None and learning:
+            known = outputs["sample"] >= 0  # of the rows that were done
+            found, no = np.flatnonzero(known), np.zeros(np.count_nonzero(known), np.bool_)
+            self._bands.observe(outputs["prediction"][found], targets.y[found], slots[found], no, no)
         return RecurrentTargetOutputs(**outputs)
 
     def _run(
@@ -246,7 +258,8 @@ class RNN(Recurrent):
 
     def _rollout(self, x: Float32, y: Float32, slot: int) -> Arrays:
         none = np.empty((0, self.explained), np.float32)
-        return self._run_on(x, y, slot, _SAMPLES, none, none)
+        outputs = self._run_on(x, y, slot, _SAMPLES, none, none)
+        return outputs if self._bands is None else outputs | self._bands.around(outputs["prediction"])
 
     def _explained_rollout(self, x: Float32, y: Float32, slot: int) -> Arrays:
         expected, contribution = (np.empty((len(x), self.explained), np.float32) for _ in range(2))
@@ -261,84 +274,6 @@ class RNN(Recurrent):
         arguments = *self._predict_arguments, *mode, *outputs.values(), *explained, distance
         rollout.predict(x, y, slot, *arguments)
         return outputs | {"distance": distance} if self.spec.forecasts_values else outputs
-
-    @locked
-    def forecast(self, steps: int, key: int | str | None = None) -> Float32:
-        """Forecast the next samples from the live state. Does not change the model.
-
-        Steps within ``horizon`` are forecast at once. For later steps the net takes its own forecasts as
-        samples.
-
-        Parameters
-        ----------
-        steps : int
-            Number of samples to forecast. Range: at least 1.
-        key : int or str, optional
-            The stream, for models with ``keys``.
-
-        Returns
-        -------
-        ndarray of float32, shape (steps, dim) or (steps, symbols)
-            The forecast in the stream's own units; for symbols their probabilities.
-
-        Raises
-        ------
-        BadValue
-            If ``target`` is not ``"next"``, before the first sample of the stream, or if ``steps`` is out of
-            range.
-        TooLarge
-            If ``steps`` times the model's outputs is more than 2²⁸ numbers (1 GiB).
-        """
-        forecasts = self._run_free("steps", as_whole_number(steps, "steps"), 0.0, 0, key)[1]
-        ahead = forecasts[:, : self.spec.symbols or self.dim].copy()
-        horizon = forecasts[:1].reshape(-1, ahead.shape[1])[:steps]
-        ahead[: len(horizon)] = horizon
-        return ahead
-
-    @locked
-    def sample(
-        self, n: int, temperature: float = 1.0, seed: int = 0, key: int | str | None = None
-    ) -> NDArray[np.int32]:
-        """Draw a continuation of symbols from the live state. Does not change the model.
-
-        Each symbol that is drawn is the next input.
-
-        Parameters
-        ----------
-        n : int
-            Number of symbols to draw. Range: at least 1.
-        temperature : float, default 1.0
-            Below 1 prefers probable symbols, 0 takes the most probable one, above 1 evens out. Range: at
-            least 0.
-        seed : int, default 0
-            Seed of the draw. Range: 0 to 2⁶³ − 1.
-        key : int or str, optional
-            The stream, for models with ``keys``.
-
-        Returns
-        -------
-        ndarray of int32, shape (n,)
-            The symbols.
-
-        Raises
-        ------
-        BadValue
-            If the net does not forecast symbols, before the first sample of the stream, or if a number is out
-            of range.
-        TooLarge
-            If ``n`` times the model's outputs is more than 2²⁸ numbers (1 GiB).
-        """
-        if self.spec.symbols is None or not self._forecasts:
-            raise BadValue(
-                "sample needs a network that forecasts symbols, with symbols=… and target='next';"
-                f" got symbols={self.spec.symbols}, target={self.spec.target!r}"
-            )
-        if not 0 <= as_number(temperature, "temperature") < math.inf:
-            raise BadValue(f"temperature is {temperature}; expected a finite number of at least 0")
-        temperature = min(temperature, _MAX_TEMPERATURE)
-        n, seed = as_whole_number(n, "n"), as_whole_number(seed, "seed")
-        symbols, _ = self._run_free("n", n, temperature, seed, key)
-        return symbols[:, 0].astype(np.int32)
 
     def _run_free(
         self, field: str, n: int, temperature: float, seed: int, key: int | str | None
@@ -368,14 +303,6 @@ class RNN(Recurrent):
         free = 1, np.float32(temperature), np.array([seed], np.uint64)
         return x, self._run_on(x, none, slot, free, none, none)["prediction"]
 
-    def _check_steps(self, field: str, n: int) -> None:
-        """Raise BadValue if later steps would need features of samples that have not come."""
-        horizon = self.spec.horizon or 1
-        if self.spec.features is not None and n > horizon:
-            raise BadValue(
-                f"{field} is {n}, and a net with features forecasts {horizon} at most: set a larger horizon"
-            )
-
     def _empty_outputs(self, n: int) -> dict[str, NDArray[Any]]:
         """Return the arrays of ``RNNOutputs``, in the order of the kernels' parameters."""
         return {
@@ -390,9 +317,10 @@ class RNN(Recurrent):
         return np.empty(rows if self.spec.forecasts_values else 0, np.float32)
 
     def _shaped(self, out: RNNOutputs) -> RNNOutputs:
-        """Shape predictions of a horizon to (n, horizon, dim)."""
+        """Shape predictions and bands of a horizon to (n, horizon, dim)."""
         if self.spec.horizon is not None:
-            out.arrays["prediction"] = out.prediction.reshape(-1, self.spec.horizon, self.dim)
+            for name in {"prediction", "lower", "upper"} & out.arrays.keys():
+                out.arrays[name] = out.arrays[name].reshape(-1, self.spec.horizon, self.dim)
         return out
 
     def _quality(self) -> dict[str, Any]:
@@ -433,9 +361,8 @@ class RNN(Recurrent):
 # Values of ``mode``, see kernels/recurrent/tbptt.py
 _LEARN_SAMPLES = np.array([1, 1])
 _LEARN_TARGETS, _ANSWER_TARGETS = np.array([0, 1]), np.array([0, 0])
-_MAX_TEMPERATURE = float(np.finfo(np.float32).max)
 MAX_GENERATED = 1 << 28  # numbers of one forecast or sample
 _NO_TARGETS = np.empty((0, 1), np.float32)
 _SAMPLES = 0, np.float32(1), np.zeros(1, np.uint64)  # of a rollout that does not run free
 
-from . import least_squares  # noqa: E402, F401 (registers itself, and needs this module)
+from . import least_squares_target  # noqa: E402, F401 (registers itself, and needs this module)

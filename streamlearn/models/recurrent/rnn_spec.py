@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
@@ -16,8 +17,11 @@ from .. import base
 from ..accepts import Accepts
 from ..row_cost import Cost
 from ..stream.schedules import Decay, Positive, Schedule
-from . import costs, forecaster_sizes, relations
+from . import bands, costs, forecaster_sizes, relations, target_sizes
 from .base import RecurrentSpec, Steps
+
+_HALF_LIFE, _ERROR_LIMIT = 1400.0, 2.0  # of least squares
+_RIDGE, _TARGET_RIDGE = 100.0, 1e-4
 
 
 def _as_periods(value: Any) -> Any:
@@ -29,10 +33,10 @@ class RNNSpec(RecurrentSpec):
     """Parameters of ``RNN``."""
 
     only_adam: ClassVar[tuple[str, ...]] = (
-        *("cell", "layers", "bias", "head_bias", "optimizer", "learning_rate", "loss", "target", "delay"),
-        *("outputs", "symbols", "classes", "clip", "tbptt", "record_lags"),
+        *("cell", "layers", "bias", "head_bias", "optimizer", "learning_rate", "loss", "delay"),
+        *("symbols", "classes", "tbptt", "record_lags"),
     )
-    only_rls: ClassVar[tuple[str, ...]] = ("period", "lags", "memory", "ridge", "error_clip", "coverage")
+    only_rls: ClassVar[tuple[str, ...]] = ("period", "lags", "memory", "ridge", "mix")
 
     hidden: int | None = Field(
         None,
@@ -49,7 +53,7 @@ class RNNSpec(RecurrentSpec):
             "How the read-out learns: 'rls', by recursive least squares on recent values and the state of "
             "a small GRU, mixed with the naive forecasts; 'adam', by backpropagation, together with the "
             "cells and with the same optimizer. None: 'adam' if a parameter is given that only it "
-            "has, for example cell, symbols or another target; else 'rls'."
+            "has, for example cell, symbols or a later target; else 'rls'."
         ),
     )
     tbptt: tuple[Steps, Steps] = Field(
@@ -76,31 +80,52 @@ class RNNSpec(RecurrentSpec):
             "longest period of 45 to 96 samples."
         ),
     )
-    memory: Annotated[float, Field(ge=10, le=1e12)] = Field(
-        1400.0,
+    memory: Literal["auto"] | Annotated[int, Field(ge=0, le=256, strict=True)] = Field(
+        "auto",
         description=(
-            "Read-out 'rls': half-life of the pairs that it has learned, in samples. Shorten it if the "
-            "stream's dynamics change faster."
+            "Read-out 'rls': number of running averages among the features, with time constants from lags "
+            "to 10,000 samples. They follow slow effects, for example of a heater. 'auto': 9 with "
+            "target='given' (fewer with more than 8 channels), else 0."
         ),
     )
-    ridge: Annotated[float, Field(ge=1e-6, le=1e9)] = Field(
-        30.0,
+    half_life: Positive | None = Field(  # type: ignore[assignment]
+        None,
         description=(
-            "Read-out 'rls': strength of the pull of its weights towards 0, where the read-out is "
-            "persistence. It fades with time."
+            "Memory of the live quality, and with readout='rls' of the pairs that it has learned, in "
+            "samples: after so many samples the past counts half. Shorten it if the dynamics of the "
+            "stream change faster. None: 1,400 with 'rls', else 10,000."
         ),
     )
-    error_clip: Positive | None = Field(
-        2.0,
+    ridge: Annotated[float, Field(ge=1e-9, le=1e9)] | None = Field(
+        None,
         description=(
-            "Read-out 'rls': an error counts up to this many times its usual size. So forecasts tend "
-            "towards the median and rare spikes teach little: intermittent demand is forecast near 0. "
-            "None: no limit, and forecasts tend towards the mean."
+            "Read-out 'rls': strength of the pull of its weights towards 0, where the read-out is the "
+            "last value or the mean target. It fades with time. None: 100, and 0.0001 with target='given'."
         ),
     )
-    coverage: Annotated[float, Field(gt=0, lt=1)] = Field(
+    clip: Literal["auto"] | Positive | None = Field(  # type: ignore[assignment]
+        "auto",
+        description=(
+            "Limit of what one sample can change. Read-out 'rls': an error counts up to this many times "
+            "its usual size, 2 by default. So forecasts tend towards the median and rare spikes teach "
+            "little: intermittent demand is forecast near 0. None: no limit, and forecasts tend towards "
+            "the mean. Read-out 'adam': the gradient is scaled down to this norm if it is larger; no limit "
+            "by default."
+        ),
+    )
+    mix: bool = Field(
+        True,
+        description=(
+            "Read-out 'rls': whether a forecast is the mean of the read-out and the naive forecasts, "
+            "weighted by their recent errors. False: the read-out alone."
+        ),
+    )
+    coverage: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         0.9,
-        description="Read-out 'rls': share of samples that the band of a forecast contains.",
+        description=(
+            "Share of samples that the band of a forecast contains; of forecasts that are numbers. None: no "
+            "bands, which saves about 0.2 µs for each of them; only with readout='adam'."
+        ),
     )
     target: Literal["next", "given", "later"] = Field(
         "next",
@@ -141,8 +166,18 @@ class RNNSpec(RecurrentSpec):
     @model_validator(mode="after")
     def _check(self) -> RNNSpec:
         self._check_readout()
+        if self.target == "next" and self.outputs not in (None, self.dim):
+            raise ValueError(
+                f"with target='next', outputs must equal dim={self.dim}; got outputs={self.outputs}."
+                " Remove outputs"
+            )
+        if self.target != "next" and self.residual:
+            raise ValueError(
+                "residual=True needs target='next', because it adds to the last sample;"
+                f" got target={self.target!r}. Remove residual"
+            )
         if self.least_squares:
-            self._check_size("hidden, horizon, period, lags or keys")
+            self._check_size("hidden, horizon, period, lags, memory, outputs or keys")
             return self
         k1, k2 = self.tbptt
         if k2 < k1:
@@ -151,20 +186,10 @@ class RNNSpec(RecurrentSpec):
             )
         if self.cell == "rtu":
             self._check_rtu()
-        if self.target == "next" and self.outputs not in (None, self.dim):
-            raise ValueError(
-                f"with target='next', outputs must equal dim={self.dim}; got outputs={self.outputs}."
-                " Remove outputs"
-            )
         if self.horizon is not None and (self.target != "next" or self.symbols is not None):
             raise ValueError(
                 "horizon needs target='next' and symbols=None;"
                 f" got target={self.target!r}, symbols={self.symbols}. Remove horizon"
-            )
-        if self.target != "next" and self.residual:
-            raise ValueError(
-                "residual=True needs target='next', because it adds to the last sample;"
-                f" got target={self.target!r}. Remove residual"
             )
         self._check_symbols_and_classes()
         self._check_size("hidden, layers, k2, keys, horizon or delay")
@@ -173,16 +198,26 @@ class RNNSpec(RecurrentSpec):
     def _check_readout(self) -> None:
         """Raise ValueError for a parameter that the read-out does not have."""
         own, other = ("rls", "adam") if self.least_squares else ("adam", "rls")
-        given = self._set(("scale", *self.only_adam) if self.least_squares else self.only_rls)
+        given = self._set(self.only_adam if self.least_squares else self.only_rls)
+        if self.least_squares and self.coverage is None:
+            raise ValueError("readout='rls' always has bands: coverage must be a number between 0 and 1")
+        if self.least_squares and self.target == "later":
+            raise ValueError("readout='rls' has no target='later': remove readout, or set readout='adam'")
         if given:
             raise ValueError(
                 f"readout={own!r} has no {' and no '.join(given)}: remove"
                 f" {'it' if len(given) == 1 else 'them'}, or set readout={other!r}"
             )
-        if self.least_squares and self.features is not None and (self.features.terms or self.features.memory):
+        next_sample = self.least_squares and self.target == "next"
+        if self.least_squares and not next_sample and self.period:
             raise ValueError(
-                "readout='rls' has recent values and seasons of its own: set lags and period beside features"
-                " instead of in it. features takes only calendar"
+                "period needs target='next', whose season it is; for seasons of the samples set"
+                f" features={{'period': {list(self.period)}}}"
+            )
+        if next_sample and self.features is not None and (self.features.terms or self.features.memory):
+            raise ValueError(
+                "readout='rls' has recent values and seasons of its own: set lags, period and memory beside"
+                " features instead of in it. features takes only calendar"
             )
         if self.hidden == 0 and not self.least_squares:
             raise ValueError("hidden=0 needs readout='rls'; with readout='adam' it must be at least 1")
@@ -235,14 +270,15 @@ class RNNSpec(RecurrentSpec):
     def state_values(self) -> int:
         """Number of values in the large arrays of the state and of the scratch memory."""
         if self.least_squares:
-            return forecaster_sizes.state_values(self)
+            return int(self.sizes_module.state_values(self))
         layout, _ = self.layout
         rows = 3 * int(layout[memory_layout.PARAMETER_ROWS])
         rows += self.window_slots * int(
             (self.keys or 1) * layout[memory_layout.WINDOW_ROWS] + layout[memory_layout.ACTIVATION_ROWS]
         )
-        channels = self.dim if self.forecasts_values else 0
-        return rows * WIDTH + relations.state_values(channels, self.keys or 1)
+        values = relations.state_values(self.dim if self.forecasts_values else 0, self.keys or 1)
+        values += bands.state_values(self.keys or 1, *self.band_shape) if self.has_bands else 0
+        return rows * WIDTH + values
 
     def row_costs(self) -> list[Cost]:
         """Add one step forward, and as many updates as one row can complete.
@@ -250,7 +286,7 @@ class RNNSpec(RecurrentSpec):
         A late target completes its own pair and all that waited for it.
         """
         if self.least_squares:
-            return [*base.Spec.row_costs(self), *forecaster_sizes.row_costs(self)]
+            return [*base.Spec.row_costs(self), *self.sizes_module.row_costs(self)]
         k1, k2 = self.tbptt
         layout = self.layout
         forward, backward = costs.forward(layout), costs.backward(layout)
@@ -265,12 +301,60 @@ class RNNSpec(RecurrentSpec):
             Cost(forward, ("hidden", "layers", *self.output_parameters)),
             Cost(updates * (k2 * passes + shift), names, learning=True),
             Cost(updates * costs.update(layout), names, learning=True),
+            *([bands.row_cost(*self.band_shape, self.output_parameters)] if self.has_bands else []),
         ]
 
     @cached_property
     def least_squares(self) -> bool:
         """Whether the read-out learns by recursive least squares."""
-        return self.readout == "rls" or (self.readout is None and not self._set(self.only_adam))
+        if self.readout is not None:
+            return self.readout == "rls"
+        return self.target != "later" and not self._set(self.only_adam)
+
+    @property
+    def has_bands(self) -> bool:
+        """Whether the forecasts have bands: they do if they are numbers."""
+        return self.class_count is None and self.coverage is not None
+
+    @property
+    def band_shape(self) -> tuple[int, int]:
+        """Steps and columns of a forecast of numbers."""
+        return self.horizon or 1, self.dim if self.target == "next" else self.outputs or 1
+
+    @property
+    def learner(self) -> str:
+        """Name of the class that learns."""
+        if not self.least_squares:
+            return "adam"
+        return "rls" if self.target == "next" else "rls target"
+
+    @property
+    def sizes_module(self) -> Any:
+        """The sizes of the arrays with least squares."""
+        return forecaster_sizes if self.target == "next" else target_sizes
+
+    @property
+    def memory_samples(self) -> float:
+        """Half-life of the live quality, and of what least squares have learned, in samples."""
+        usual = _HALF_LIFE if self.least_squares else base.Spec.model_fields["half_life"].default
+        return float(self.half_life or usual)
+
+    @property
+    def error_limit(self) -> float:
+        """Limit of an error in units of its usual size, with least squares."""
+        if self.clip == "auto":
+            return _ERROR_LIMIT
+        return math.inf if self.clip is None else self.clip
+
+    @property
+    def largest_norm(self) -> float:
+        """Largest norm of the gradient."""
+        return math.inf if self.clip in (None, "auto") else float(self.clip)
+
+    @property
+    def strength(self) -> float:
+        """The ridge."""
+        return self.ridge or (_RIDGE if self.target == "next" else _TARGET_RIDGE)
 
     def _set(self, names: Iterable[str]) -> list[str]:
         """Return those of the parameters that differ from their defaults."""
