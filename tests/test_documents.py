@@ -103,6 +103,7 @@ def sizes(model: Model, n: int) -> dict[str, int | None]:
         "outputs": model.outputs,
         "horizon": getattr(model.spec, "horizon", None),
         "dim": model.dim,
+        "columns": model.dim if model.target_dim == 0 else model.target_dim,
     }
 
 
@@ -111,8 +112,8 @@ def documented_outputs(model: Model, learned: bool) -> dict[str, tuple[str, str]
     spec = model.spec
     conditions = {
         "label": getattr(spec, "labels", None),
-        "lower": getattr(spec, "least_squares", False),
-        "upper": getattr(spec, "least_squares", False),
+        "lower": getattr(spec, "has_bands", False),
+        "upper": getattr(spec, "has_bands", False),
         "distance": model.kind != "rnn" or spec.forecasts_values,
         "time": learned and model.uses_time and not model.has_lookahead,
         **dict.fromkeys(("alarm", "evidence", "fault"), learned and spec.alarm is not None),
