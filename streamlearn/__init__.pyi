@@ -854,8 +854,11 @@ class Competitive(_Competitive):
         conscience that needs no constant.
     labels : int or None, default None
         Number of classes. Then y is a class 0 … labels − 1 (NaN: unknown), given with the samples
-        or later by id, and each unit's label is the class it won most often. None: no labels.
-        Range: 1 to 65,536.
+        or later by id, and each unit's label is the class of which it won the largest share. A list
+        of names: labels with these names. None: no labels. Range: 1 to 65,536.
+    label_names : Sequence[str] or None, default None
+        Names of the classes, in order, at most 32 bytes each. Then y may be names. labels=[names]
+        sets both. None: a class gets its name by the first label by hand that uses it.
     delay : int, default 1024
         Last samples that wait for their label. Raise it if labels arrive later; it costs 16 bytes
         per sample. Range: 1 to 65,536.
@@ -951,8 +954,9 @@ class Competitive(_Competitive):
     Attributes
     ----------
     labels : ndarray of int32
-        Label of each unit, int32 of the shape of the units; −1: none. It is the class that the unit
-        has won most often; the lowest class wins a tie.
+        Label of each unit, int32 of the shape of the units; −1: none. It is the label given by
+        hand; else, of the classes that this unit has won more often than any other unit has, the
+        one of which it won the largest share; else the class of which it won the largest share.
     label_counts : ndarray of float64
         Labels that each unit has won, float64 of shape (*units, labels). Counts are forgotten
         exponentially with ``half_life``, in labels learned.
@@ -1030,6 +1034,7 @@ class Competitive(_Competitive):
         conscience_rate: float = 0.0001,
         frequency_sensitive: bool = False,
         labels: int | None = None,
+        label_names: Sequence[str] | None = None,
         delay: int = 1024,
         distance: Literal["euclidean", "manhattan", "chebyshev", "cosine"] = "euclidean",
         init: Literal["random", "range", "samples"] | NDArray[Any] | Sequence[Sequence[float]] = "random",
@@ -2991,8 +2996,11 @@ class SOM(_SOM):
         units away. 'bubble' and 'triangle' need a larger sigma.
     labels : int or None, default None
         Number of classes. Then y is a class 0 … labels − 1 (NaN: unknown), given with the samples
-        or later by id, and each unit's label is the class it won most often. None: no labels.
-        Range: 1 to 65,536.
+        or later by id, and each unit's label is the class of which it won the largest share. A list
+        of names: labels with these names. None: no labels. Range: 1 to 65,536.
+    label_names : Sequence[str] or None, default None
+        Names of the classes, in order, at most 32 bytes each. Then y may be names. labels=[names]
+        sets both. None: a class gets its name by the first label by hand that uses it.
     delay : int, default 1024
         Last samples that wait for their label. Raise it if labels arrive later; it costs 16 bytes
         per sample. Range: 1 to 65,536.
@@ -3082,8 +3090,9 @@ class SOM(_SOM):
     Attributes
     ----------
     labels : ndarray of int32
-        Label of each unit, int32 of the shape of the units; −1: none. It is the class that the unit
-        has won most often; the lowest class wins a tie.
+        Label of each unit, int32 of the shape of the units; −1: none. It is the label given by
+        hand; else, of the classes that this unit has won more often than any other unit has, the
+        one of which it won the largest share; else the class of which it won the largest share.
     label_counts : ndarray of float64
         Labels that each unit has won, float64 of shape (*units, labels). Counts are forgotten
         exponentially with ``half_life``, in labels learned.
@@ -3158,6 +3167,7 @@ class SOM(_SOM):
         | Sequence[Sequence[Sequence[float]]] = "random",
         neighbourhood: Literal["gaussian", "bubble", "triangle", "mexican_hat"] = "gaussian",
         labels: int | None = None,
+        label_names: Sequence[str] | None = None,
         delay: int = 1024,
         distance: Literal["euclidean", "manhattan", "chebyshev", "cosine"] = "euclidean",
         init_samples: int | None = None,

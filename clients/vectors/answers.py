@@ -84,7 +84,17 @@ def replies() -> Iterator[dict[str, Any]]:
 
 
 def events() -> Iterator[dict[str, Any]]:
-    for kind in ("created", "checkpoint", "restored", "deleted", "reheated", "paused", "resumed", "judged"):
+    for kind in (
+        "created",
+        "checkpoint",
+        "restored",
+        "deleted",
+        "reheated",
+        "paused",
+        "resumed",
+        "judged",
+        "labelled",
+    ):
         header = {"v": 1, "model": "pump", "lsn": 3, "first": 0, "rows": 0, "time": EPOCH, "arrays": []}
         message = {key: value for key, value in header.items() if key not in ("v", "arrays")}
         yield {

@@ -138,6 +138,14 @@ def requests() -> Iterator[dict[str, Any]]:
         "create a network from parameters",
         op(24, "create", model="net", kind="rnn", spec={"scale": None}, parameters="0f"),
     )
+    yield request("label of a unit", op(28, "label", model="pump", label="bearing worn", unit=12))
+    yield request("label of a sample", op(29, "label", model="pump", label="ok", key=-7))
+    yield request(
+        "label by values",
+        op(30, "label", model="pump", label="ok", x=described(1, 3)),
+        f4([1.0, NAN, 0.5]),
+        x=[[1.0, NAN, 0.5]],
+    )
     yield request("export", op(25, "export", model="pump"))
     yield request("export, a later part", op(26, "export", model="pump", export="e1", offset=4194304))
     yield request("clone", op(27, "clone", model="pump", into="pump-2"))

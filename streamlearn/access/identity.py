@@ -39,6 +39,7 @@ OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "pause": ("change",),
     "resume": ("change",),
     "feedback": ("change",),
+    "label": ("change",),
     "backup": ("admin",),
 }
 UNLISTED: Final = ("admin",)  # the rights that permit every other operation

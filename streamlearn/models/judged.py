@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
@@ -120,3 +121,16 @@ class Judged:
         """Add a pattern that ``validate_feedback`` returned."""
         assert self._alarms is not None
         self._alarms.patterns.learn(feedback)
+
+    @property
+    def label_names(self) -> list[str]:
+        """The names of the classes of labels; empty without labels."""
+        return []
+
+    def validate_label(self, label: object, unit: object, sample: object, x: Any) -> dict[str, Any]:
+        """Check a label by hand, of a model with labels. Raises BadValue for every other model."""
+        raise BadValue(f"this {self.kind} has no labels: create a som or a competitive with labels=…")
+
+    def apply_label(self, given: Mapping[str, Any]) -> None:
+        """Apply a label that ``validate_label`` returned."""
+        raise AssertionError(f"a {self.kind} has no labels")

@@ -269,6 +269,8 @@ class HostedModel:
             self.model.resume()
         elif record.kind is RecordKind.FEEDBACK:
             self.model.apply_feedback(Feedback(*json.loads(bytes(record.payload))))
+        elif record.kind is RecordKind.LABEL:
+            self.model.apply_label(json.loads(bytes(record.payload)))
         self._finish()
         return Applied(self, record.kind, record.lsn, record.time)
 

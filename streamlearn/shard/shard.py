@@ -259,6 +259,14 @@ class Shard:
         payload = json.dumps(feedback).encode()
         return Record(kind=RecordKind.FEEDBACK, lsn=lsn, time=time, model=name, payload=payload)
 
+    def accept_label(
+        self, name: str, label: Any, unit: Any, sample: Any, x: Any, lsn: int, time: int
+    ) -> Record:
+        """Make the record of a label by hand. Raises `UnknownModel`, `BadShape`, `BadDtype`, `BadValue`."""
+        hosted = self.hosted(name)
+        payload = json.dumps(hosted.model.validate_label(label, unit, sample, x)).encode()
+        return Record(kind=RecordKind.LABEL, lsn=lsn, time=time, model=name, payload=payload)
+
     def accept_pause(self, name: str, paused: bool, lsn: int, time: int) -> Record:
         """Make the record that pauses or resumes a model. Raises `UnknownModel`."""
         kind = RecordKind.PAUSE if paused else RecordKind.RESUME

@@ -44,6 +44,7 @@ class RecordKind(IntEnum):
     PAUSE = 8
     RESUME = 9
     FEEDBACK = 10
+    LABEL = 11
 
 
 CREATES = frozenset({RecordKind.CREATE, RecordKind.COPY})
@@ -71,6 +72,7 @@ class Record:
     - REHEAT: the heat as JSON
     - PAUSE, RESUME: nothing
     - FEEDBACK: values, verdict and name as a list in JSON
+    - LABEL: the label, and a unit, a sample or its values, as a map in JSON
 
     A LEARN record has ``batches`` consecutive batches of its producer, with ``rows / batches`` rows each.
     ``seq`` is the number of the first one.

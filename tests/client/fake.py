@@ -243,7 +243,7 @@ class FakeModels:
             return {"model": request.model, **CHECKPOINT, "lsn": self.lsn}, None
         if request.op == "checkpoints":
             return {"checkpoints": [{**CHECKPOINT, "lsn": self.lsn}]}, None
-        if request.op in ("restore", "reheat", "pause", "resume", "feedback"):
+        if request.op in ("restore", "reheat", "pause", "resume", "feedback", "label"):
             return {**entry, **self._lsns(), "restored_lsn": self.lsn}, None
         return self._query(request)
 

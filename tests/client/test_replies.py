@@ -60,6 +60,7 @@ CALLS = {
     "pause": lambda session: session.pause("pump"),
     "resume": lambda session: session.resume("pump"),
     "feedback": lambda session: session.feedback("pump", 1, "normal", ""),
+    "label": lambda session: session.label("pump", "worn", 1, None, None),
     "checkpoint": lambda session: session.request("checkpoint", "pump"),
     "checkpoints": lambda session: session.request_list("checkpoints", "pump"),
     "restore": lambda session: session.restore("pump", None, None, None),

@@ -98,7 +98,7 @@ EXAMPLES = {
             {"init": "samples", "scale": "minmax", "conscience": 2.0},
             {**DRIFT, "on_drift": "reseed", "mode": "soft", "labels": 2},
             {"init": "range", "init_samples": 15, "scale": "ewma", **ALARM},
-            {"labels": 3, "delay": 30, "init": "samples", "mode": "gas"},
+            {"labels": ["a", "b", "c ü"], "delay": 30, "init": "samples", "mode": "gas"},
             {
                 **DRIFT,
                 "drift": "page_hinkley",

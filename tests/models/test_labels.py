@@ -181,7 +181,7 @@ def test_what_is_no_label_is_refused():
     net = competitive()
     net.learn(np.zeros((3, 2)))
     before = net.state_hash()
-    for wrong, error in (([3], BadValue), ([-1], BadValue), ([0.5], BadValue), (["a"], BadDtype)):
+    for wrong, error in (([3], BadValue), ([-1], BadValue), ([0.5], BadValue), (["a"], BadValue)):
         with pytest.raises(error):
             net.learn([[0.0, 0.0]], wrong)
         with pytest.raises(error):
@@ -207,3 +207,95 @@ def test_a_wrong_spec_is_refused(wrong):
         competitive(**wrong)
     with pytest.raises(BadSpec, match="fewer labels"):
         competitive(units=1 << 20, labels=1 << 7)
+
+
+# names, rare classes, and labels by hand
+
+
+def test_a_rare_class_does_not_vanish_beside_a_frequent_one():
+    """One label of class 1 among 200 of class 0 at the same unit: a majority would never show it."""
+    net = competitive(units=2, init=[[0, 0], [10, 0]], learning_rate=0.01, half_life=1e300)
+    x = np.zeros((200, 2))
+    x[::2, 0] = 10
+    net.learn(x, np.zeros(200))
+    assert net.labels.tolist() == [0, 0]
+    net.learn([[0.1, 0]], [1])
+    assert net.labels.tolist() == [1, 0]
+    assert net.label_counts[:, 0].sum() > 150
+    net.learn(np.zeros((500, 2)), np.zeros(500))  # now class 0 is strongest there too, with a smaller share
+    assert net.labels.tolist() == [1, 0]
+
+
+def test_each_class_keeps_its_strongest_unit():
+    """Class 0 has the larger share of no unit, and keeps the first of two equal ones."""
+    net = competitive(units=3, init=[[0, 0], [10, 0], [20, 0]], learning_rate=0.01, half_life=1e300)
+    for place, k in ((0, 0), (10, 0), (20, 1), (20, 1), (10, 1), (0, 2), (20, 2), (20, 2), (20, 2)):
+        net.learn([[place, 0]], [k])
+    # shares: class 0 (1/2, 1/2, 0), class 1 (0, 1/3, 2/3), class 2 (1/4, 0, 3/4)
+    assert net.labels.tolist() == [0, 0, 2]
+
+
+def test_names_of_classes():
+    net = competitive(labels=["ok", "worn", "leak ü"])
+    assert (net.spec.labels, net.spec.label_names) == (3, ("ok", "worn", "leak ü"))
+    same = competitive()
+    x, y = labelled(60)
+    names = np.array(["ok", "worn", "leak ü"])
+    net.learn(x, names[y.astype(int)])
+    same.learn(x, y)
+    assert net.labels.tolist() == same.labels.tolist()
+    assert net.label_names == ["ok", "worn", "leak ü"]
+    assert same.label_names == ["0", "1", "2"]
+    net.learn(x[:2], [None, "worn"])
+    net.learn_targets([60], ["leak ü"])
+    same.learn(x[:2], [np.nan, 1])
+    same.learn_targets([60], [2])
+    assert np.array_equal(net.label_counts, same.label_counts)
+    with pytest.raises(BadValue, match="y has 'oil', which is no label; the labels are ok, worn, leak ü"):
+        net.learn(x[:1], ["oil"])
+    assert sl.Competitive(dim=2, units=3).label_names == []
+    for wrong in (["a", "a"], ["a" * 33], [""], ["a\n"]):
+        with pytest.raises(BadSpec):
+            competitive(labels=wrong)
+    with pytest.raises(BadSpec):
+        competitive(labels=1, label_names=["a", "b"])
+
+
+def test_labels_by_hand():
+    net = competitive(units=3, init=[[0, 0], [10, 0], [20, 0]], learning_rate=0.01)
+    net.label("bearing worn", unit=1)
+    assert net.label_names == ["bearing worn", "1", "2"]
+    assert net.labels.tolist() == [-1, 0, -1]
+    net.learn(np.tile([[10.0, 0]], (50, 1)), np.full(50, 2))
+    assert net.labels.tolist() == [-1, 0, -1], "a label by hand is kept"
+    net.label(None, unit=1)
+    assert net.labels.tolist() == [-1, 2, -1]
+    net.learn([[20.0, 0], [0.0, 0]], ids=["a", "b"])
+    net.label("leak", sample="a")
+    assert net.label_names == ["bearing worn", "leak", "2"]
+    net.label("bearing worn", x=[0.5, np.nan])
+    assert net.labels.tolist() == [0, 2, 1]
+    before = net.state_hash()
+    net.label("2", sample="a")  # it has its label
+    assert net.quality()["unmatched_targets"] == 1
+    for wrong in (
+        {"unit": 3},
+        {"unit": -1},
+        {"unit": True},
+        {},
+        {"unit": 1, "sample": 2},
+        {"x": [1, 2, 3]},
+        {"sample": 1.5},
+    ):
+        with pytest.raises((BadValue, BadShape, BadDtype)):
+            net.label("leak", **wrong)
+    with pytest.raises(BadValue, match="no class left for the label 'oil'"):
+        net.label("oil", unit=0)
+    with pytest.raises(BadValue, match="only the label of a unit"):
+        net.label(None, sample="a")
+    for name in ("", "a" * 33, " a", 3):
+        with pytest.raises(BadValue):
+            net.label(name, unit=0)
+    assert net.state_hash() != before
+    with pytest.raises(BadValue, match="this rnn has no labels"):
+        sl.RNN(dim=1).validate_label("a", 0, None, None)

@@ -1,7 +1,9 @@
 """Labels of units, the slow way: every label that ever came is kept, with the unit that had won its sample.
 
-A unit's label is the class with the largest Σ decay^age over the labels that counted for it, age in labels
-that came since; the lowest class among equals. A prediction by a unit without a label is wrong.
+The count of a class at a unit is Σ decay^age over its labels that counted for the unit, age in labels that
+came since. A class is strongest at the unit with the largest count, the first among equals. Of the classes
+that are strongest at a unit, without one of all classes, its label is that of which it has the largest share.
+Of equal shares the larger count wins, then the lowest class. A prediction by a unit without a label is wrong.
 """
 
 from __future__ import annotations
@@ -37,7 +39,12 @@ class NaiveLabels:
     def label(self, unit: int) -> int:
         if unit not in {each for each, _ in self.came}:
             return -1
-        return max(range(self.classes), key=lambda k: (round(self.count(unit, k), 9), -k))
+        counts = [[round(self.count(u, k), 9) for u in range(self.units)] for k in range(self.classes)]
+        here = [k for k in range(self.classes) if counts[k][unit] > 0]
+        strongest = [k for k in here if counts[k].index(max(counts[k])) == unit]
+        return max(
+            strongest or here, key=lambda k: (round(counts[k][unit] / sum(counts[k]), 9), counts[k][unit], -k)
+        )
 
     def learn(self, winner: int, y: float, name: int | None) -> int:
         """Learn one sample; return its predicted label."""

@@ -122,7 +122,7 @@ class AsyncClient(AsyncQueries):
             The samples, converted to float32. NaN and ``None`` are missing values. Names of columns must be
             the model's ``channels``, in their order.
         y : array_like, (n, targets) or (n,), optional
-            The targets of the samples.
+            The targets of the samples. Names of labels, for models with ``labels``.
         keys : int, str or array_like, (n,), optional
             The keys of the samples, or one key for all, for models that need keys.
         ids : int, str or array_like, (n,), optional
@@ -317,8 +317,8 @@ class AsyncClient(AsyncQueries):
             Name of the model. By default all models.
         *kinds : str
             Kinds of events: ``output``, ``targets``, ``drift``, ``alarm``, ``checkpoint``, ``created``,
-            ``deleted``, ``restored``, ``reheated``, ``paused``, ``resumed`` or ``judged``. All kinds by
-            default.
+            ``deleted``, ``restored``, ``reheated``, ``paused``, ``resumed``, ``judged`` or ``labelled``. All
+            kinds by default.
         kind : str or sequence of str, optional
             One more kind, or several.
         models : sequence of str, optional

@@ -237,6 +237,7 @@ _REPLIES: Final[Mapping[str, Check]] = {
     "pause": _fields(**_model, **_record),
     "resume": _fields(**_model, **_record),
     "feedback": _fields(**_model, **_record),
+    "label": _fields(**_model, **_record),
     "checkpoint": _fields(**_checkpoint),
     "checkpoints": _fields(checkpoints=_list_of(_fields(**_checkpoint))),
     "restore": _fields(

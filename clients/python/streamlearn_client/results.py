@@ -53,7 +53,7 @@ class Event:
     ----------
     kind : str
         ``output``, ``targets``, ``drift``, ``alarm``, ``checkpoint``, ``created``, ``deleted``, ``restored``,
-        ``reheated``, ``paused``, ``resumed`` or ``judged``.
+        ``reheated``, ``paused``, ``resumed``, ``judged`` or ``labelled``.
     model : str
         Name of the model.
     lsn : int

@@ -173,7 +173,7 @@ class Session(SessionTransfers):
         """Send samples, or late targets if ``x`` is ``None``."""
         check_model(model)
         check_ack(ack)
-        batch = as_batch(model, x, y, keys, ids, times)
+        batch = as_batch(model, x, (yield from self.codes_of(model, y)), keys, ids, times)
         if batch.x is not None:
             self._precision.setdefault(model, PrecisionMonitor(f"{model!r}")).observe(
                 named_columns(x)[0], batch.x

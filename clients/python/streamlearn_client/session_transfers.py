@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,14 +13,23 @@ import numpy as np
 from streamlearn_client.errors import (
     BadCheckpoint,
     BadSpec,
+    BadValue,
     ModelExists,
     StreamlearnError,
     TooLarge,
     UnknownTransfer,
 )
 from streamlearn_client.files import ExportFile, Source
-from streamlearn_client.json_conversion import spec_contains, to_json
-from streamlearn_client.protocol import Limits, Request, check_model, encode_request
+from streamlearn_client.json_conversion import as_whole_number, spec_contains, to_json
+from streamlearn_client.protocol import (
+    Limits,
+    Request,
+    as_identifier,
+    as_samples,
+    check_model,
+    encode_request,
+    named_columns,
+)
 from streamlearn_client.retry import AnswerLost, Call
 from streamlearn_client.session_queries import Operation, SessionQueries
 
@@ -36,7 +46,7 @@ COPY_SECONDS: Final = 60.0
 
 
 class SessionTransfers(SessionQueries):
-    """Creation, export and clones of models. Base class of `Session`."""
+    """Creation, export, clones and labels of models. Base class of `Session`."""
 
     def request(
         self, op: str, model: str = "", idempotent: bool = True, **fields: Any
@@ -138,6 +148,51 @@ class SessionTransfers(SessionQueries):
         ok = (yield Call(request, False, COPY_SECONDS)).ok
         self._begin_epoch(into)
         return ok
+
+    def label(
+        self, model: str, label: str | None, unit: Any, sample: Any, x: Any
+    ) -> Operation[dict[str, Any]]:
+        """Give a label to a unit, to a sample with an id, or to the values of a sample."""
+        check_model(model)
+        fields: dict[str, Any] = {} if label is None else {"label": label}
+        if unit is not None:
+            fields["unit"] = as_whole_number(unit, "unit")
+        if sample is not None:
+            fields["key"] = as_identifier(sample, "sample")
+        values, channels = (None, None) if x is None else named_columns(x)
+        rows = None if values is None else as_samples(np.reshape(values, (1, -1)))
+        request = Request("label", None, model, fields, rows, channels=channels)
+        return (yield Call(request, idempotent=False)).ok
+
+    def codes_of(self, model: str, y: Any) -> Operation[Any]:
+        """Return targets with the classes of names of labels; other targets as they are."""
+        if not _has_text(y):
+            return y
+        names: list[str] = (yield from self.request("describe", model)).get("label_names") or []
+        codes = {name: k for k, name in enumerate(names)}
+        given = np.asarray(y, object)
+        unknown = [value for value in given.ravel() if not _is_missing(value) and str(value) not in codes]
+        if unknown:
+            raise BadValue(
+                f"{model!r} has no label {unknown[0]!r}; its labels are {', '.join(names[:50]) or 'none'}",
+                field="y",
+            )
+        values = [math.nan if _is_missing(value) else codes[str(value)] for value in given.ravel()]
+        return np.array(values, np.float32).reshape(given.shape)
+
+
+def _has_text(y: Any) -> bool:
+    """Return whether targets are names."""
+    if y is None or (isinstance(y, np.ndarray) and y.dtype.kind not in "UO"):
+        return False
+    try:
+        return any(isinstance(value, str) for value in np.asarray(y, object).ravel())
+    except ValueError:  # rows of different lengths
+        return False
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value == "" or value != value
 
 
 def _kind(kind: str | None, source: Source | None) -> str:

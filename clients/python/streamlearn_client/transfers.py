@@ -7,6 +7,7 @@ from typing import Any
 
 from streamlearn_client.administration import Administration
 from streamlearn_client.files import ExportFile, Parameters, parameters_source, state_source
+from streamlearn_client.protocol import SamplesLike
 
 __all__ = ["Transfers"]
 
@@ -128,3 +129,45 @@ class Transfers(Administration):
             If the daemon has no memory for it.
         """
         return self._run(self._session.clone(model, new))
+
+    def label(
+        self,
+        model: str,
+        label: str | None,
+        *,
+        unit: int | None = None,
+        sample: int | str | None = None,
+        x: SamplesLike | None = None,
+    ) -> dict[str, Any]:
+        """Give a label to a unit, or to one sample.
+
+        The daemon applies it after everything sent before. A `restore` undoes it. The request is not
+        repeated: if the connection is lost before the answer, ``NoAnswer`` is raised, and the ``labelled``
+        event shows whether it happened.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model, which has ``labels`` in its spec.
+        label : str or None
+            The name, at most 32 bytes; or the number of a class as text. A new name takes the first class
+            without a name that was never used. None: take the label of the unit away.
+        unit : int, optional
+            Number of the unit, row by row on a grid. It keeps the label until it gets another one.
+        sample : int or str, optional
+            Id of one of the last ``delay`` samples, if it has no label yet; its number if it has no id. The
+            label counts for its winner, like one that came with the sample.
+        x : array_like of shape (dim,), optional
+            The values of a sample, instead of its id.
+
+        Returns
+        -------
+        dict
+            The model's description, with ``lsn`` and ``durable_lsn`` of the record.
+
+        Raises
+        ------
+        BadValue
+            If the model has no labels, an argument is invalid, or all classes have other names.
+        """
+        return self._run(self._session.label(model, label, unit, sample, x))

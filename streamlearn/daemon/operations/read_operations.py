@@ -111,6 +111,7 @@ class ReadOperations:
                 "durable_lsn": self._context.journal.durable_lsn,
                 "state_hash": model.state_hash(),
                 "quality": model.quality(),
+                "label_names": model.label_names,
                 "checkpoints": self._checkpoints(hosted),
             },
         )

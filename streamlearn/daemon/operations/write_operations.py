@@ -69,6 +69,7 @@ class WriteOperations:
             "pause": self._do_pause,
             "resume": self._do_resume,
             "feedback": self._do_feedback,
+            "label": self._do_label,
         }
 
     def _do_create(self, reply_to: ReplyAddress, request: Request) -> None:
@@ -203,6 +204,17 @@ class WriteOperations:
         verdict, name = fields["verdict"], fields.get("name", "")
         accept = partial(self._context.shard.accept_feedback, hosted.name, sample, verdict, name)
         self._reply_when_applied(reply_to, hosted, self._group_commit.change(accept), "judged")
+
+    def _do_label(self, reply_to: ReplyAddress, request: Request) -> None:
+        """The label takes effect behind every batch that was accepted before it."""
+        hosted, fields, x = self._context.shard.hosted(request.model), request.fields, request.x
+        if x is not None and len(x) != 1:
+            raise BadMessage(f"label is for one sample; x has {len(x)} rows")
+        check_channels(request.channels, hosted.model.spec.channels, "the columns of x")
+        values = None if x is None else x[0]
+        given = fields.get("label") or None, fields.get("unit"), fields.get("key"), values
+        accept = partial(self._context.shard.accept_label, hosted.name, *given)
+        self._reply_when_applied(reply_to, hosted, self._group_commit.change(accept), "labelled")
 
     def _do_pause(self, reply_to: ReplyAddress, request: Request) -> None:
         """The pause takes effect behind every batch that was accepted before it."""

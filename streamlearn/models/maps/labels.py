@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
+from streamlearn_client.protocol import as_identifiers
+
+from ...errors import BadValue
 from ...kernels import compiler
 from ...kernels.stream import labels as kernels
 from .. import base
@@ -19,6 +24,7 @@ from ..readable import Part, array_part
 from ..row_cost import SCALAR, Cost
 from ..state_checks import ANY_INTEGER, COUNT, Range
 from ..validation import as_codes
+from .label_names import NAME_BYTES, LabelNames, check_name
 from .units import FixedUnitModel, UnitSpec
 
 
@@ -31,8 +37,15 @@ class LabelledSpec(UnitSpec):
         le=1 << 16,
         description=(
             "Number of classes. Then y is a class 0 … labels − 1 (NaN: unknown), given with the "
-            "samples or later by id, and each unit's label is the class it won most often. None: no "
-            "labels."
+            "samples or later by id, and each unit's label is the class of which it won the largest share. "
+            "A list of names: labels with these names. None: no labels."
+        ),
+    )
+    label_names: tuple[str, ...] | None = Field(
+        None,
+        description=(
+            "Names of the classes, in order, at most 32 bytes each. Then y may be names. labels=[names] "
+            "sets both. None: a class gets its name by the first label by hand that uses it."
         ),
     )
     delay: int = Field(
@@ -44,6 +57,28 @@ class LabelledSpec(UnitSpec):
             "bytes per sample."
         ),
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_of_labels(cls, given: Any) -> Any:
+        if isinstance(given, dict) and isinstance(given.get("labels"), (list, tuple)):
+            names = tuple(given["labels"])
+            return {**given, "labels": len(names), "label_names": names}
+        return given
+
+    @model_validator(mode="after")
+    def _has_valid_names(self) -> LabelledSpec:
+        names = self.label_names or ()
+        if len(names) > (self.labels or 0) or len(set(names)) < len(names):
+            raise ValueError(
+                f"label_names has {len(names)} names; {self.labels or 0} different ones are allowed"
+            )
+        for name in names:
+            try:
+                check_name(name)
+            except BadValue as error:
+                raise ValueError(error.message) from None
+        return self
 
     def row_costs(self) -> list[Cost]:
         """Add the search of a late label's sample, the label of a unit, and the division of all counts."""
@@ -58,7 +93,10 @@ class LabelledSpec(UnitSpec):
     @property
     def state_values(self) -> int:
         """Number of values in the large arrays of the state, with the counts of labels."""
-        return super().state_values + (self.most_units * self.labels + self.delay if self.labels else 0)
+        if not self.labels:
+            return super().state_values
+        names = self.labels * NAME_BYTES // 4
+        return super().state_values + (self.most_units + 1) * self.labels + names + self.delay
 
     @model_validator(mode="after")
     def _has_bounded_counts(self) -> LabelledSpec:
@@ -80,21 +118,30 @@ class LabelledModel(FixedUnitModel):
         if self._classes:
             compiler.ready(kernels)
             delay, state = self.spec.delay, self.state
-            state["labels.counts"] = np.append(np.zeros(units * self._classes), 1.0)
+            state["labels.counts"] = np.append(np.zeros((units + 1) * self._classes), 1.0)
+            state["labels.strongest"] = np.full(self._classes, -1, np.int32)
+            state["labels.given"] = np.full(units, -1, np.int32)
+            self._names = self._add(LabelNames(self._classes, self.spec.label_names or ()))
             state["labels.quality"] = np.zeros(2)
             state["labels.ids"] = np.zeros(delay, np.int64)
             state["labels.winners"] = np.zeros(delay, np.int32)
             state["labels.predicted"] = np.zeros(delay, np.int32)
             state["labels.unmatched"] = np.zeros(1, np.int64)
             self.ranges |= {
+                "labels.strongest": Range(-1, units - 1),
+                "labels.given": Range(-1, self._classes - 1),
                 "labels.ids": ANY_INTEGER,
                 "labels.winners": Range(kernels.DONE, units - 1),
                 "labels.predicted": Range(-1, self._classes - 1),
                 "labels.unmatched": COUNT,
             }
-            self._label_arguments = {
+            self._units_labels = {
                 "counts": state["labels.counts"],
                 "classes": self._classes,
+                "strongest": state["labels.strongest"],
+                "given": state["labels.given"],
+            }
+            self._label_arguments = self._units_labels | {
                 "quality": state["labels.quality"],
                 "decay": self.decay,
                 "waiting_ids": state["labels.ids"],
@@ -104,7 +151,11 @@ class LabelledModel(FixedUnitModel):
 
     def _forget_units(self, units: NDArray[np.int64]) -> None:
         if self._classes:
-            self.state["labels.counts"][:-1].reshape(self.units, self._classes)[units] = 0
+            counts = self.state["labels.counts"][:-1].reshape(-1, self._classes)
+            counts[units] = 0
+            counts[-1] = np.add.reduce(counts[:-1], axis=0)  # row by row: the order is fixed
+            self.state["labels.strongest"][...] = np.where(counts[-1] > 0, counts[:-1].argmax(axis=0), -1)
+            self.state["labels.given"][units] = -1
             winners = self.state["labels.winners"]
             winners[np.isin(winners, units)] = kernels.DONE
 
@@ -119,8 +170,23 @@ class LabelledModel(FixedUnitModel):
         return self._classes > 0
 
     def read_targets(self, y: ArrayLike) -> Float32:
-        """Return ``y`` as float32 ``(n, 1)``. Raises BadValue for a value that is no class."""
+        """Return ``y`` as float32 ``(n, 1)``: classes or their names. Raises BadValue for any other value."""
+        given = np.asarray(y, object) if self._classes and _has_text(y) else None
+        if given is not None:
+            y = np.array([self._code(value) for value in given.ravel()], np.float32).reshape(given.shape)
         return as_codes("y", super().read_targets(y), self._classes)
+
+    def _code(self, value: Any) -> float:
+        """Return the class of a name; NaN for a missing value."""
+        if value is None or value == "" or value != value:
+            return math.nan
+        found = self._names.find(str(value))
+        if found is None:
+            raise BadValue(
+                f"y has {value!r}, which is no label; the labels are {', '.join(self._names.names[:50])}",
+                field="y",
+            )
+        return found
 
     def _learn(self, batch: Batch) -> WinnerOutputs:
         if not self._classes:
@@ -171,14 +237,15 @@ class LabelledModel(FixedUnitModel):
         """
         shape = (*self.spec.arrangement, self._classes)
         counts = self.state.get("labels.counts", np.ones(1))
-        return np.asarray(counts[:-1] / counts[-1]).reshape(shape)
+        return np.asarray(counts[: math.prod(shape)] / counts[-1]).reshape(shape)
 
     @property
     @locked
     def labels(self) -> NDArray[np.int32]:
         """Label of each unit, int32 of the shape of the units; −1: none.
 
-        It is the class that the unit has won most often; the lowest class wins a tie.
+        It is the label given by hand; else, of the classes that this unit has won more often than any other
+        unit has, the one of which it won the largest share; else the class of which it won the largest share.
         """
         units = np.arange(self.units, dtype=np.int32)
         return self._labels_of(units).reshape(self.spec.arrangement)
@@ -186,7 +253,7 @@ class LabelledModel(FixedUnitModel):
     def _labels_of(self, winner: NDArray[np.int32]) -> NDArray[np.int32]:
         label = np.full(len(winner), -1, np.int32)
         if self._classes:
-            kernels.predict(winner, self.state["labels.counts"], self._classes, label)
+            kernels.predict(winner=winner, **self._units_labels, label=label)
         return label
 
     def _parts(self) -> dict[str, Part]:
@@ -194,8 +261,107 @@ class LabelledModel(FixedUnitModel):
         parts = super()._parts()
         if self._classes:
             passes = self._classes
-            parts["labels"] = array_part("labels", self.units, np.int32, lambda: self.labels, passes)
+            labels = array_part("labels", self.units, np.int32, lambda: self.labels, passes)
+            parts["labels"] = labels._replace(facts=lambda: {"label_names": self.label_names})
         return parts
+
+    @property
+    def label_names(self) -> list[str]:
+        """The name of each class, its number as text if it has none; empty without labels."""
+        return self._names.names if self._classes else []
+
+    @locked
+    def label(
+        self,
+        label: str | None,
+        *,
+        unit: int | None = None,
+        sample: int | str | None = None,
+        x: ArrayLike | None = None,
+    ) -> None:
+        """Give a label to a unit, or to one sample.
+
+        A unit keeps it until it gets another one, or is moved by ``reseed``. The label of a sample counts for
+        its winner, like a label that came with the sample. A new name takes the first class without a name
+        that was never used.
+
+        Parameters
+        ----------
+        label : str or None
+            The name, or the number of a class as text. None: take the label of the unit away.
+        unit : int, optional
+            Number of the unit, row by row on a grid.
+        sample : int or str, optional
+            Id of one of the last ``delay`` samples, if it has no label yet; its number if it has no id.
+        x : array_like of shape (dim,), optional
+            The values of a sample.
+
+        Raises
+        ------
+        BadShape, BadDtype, BadValue
+            If an argument does not fit, or all classes have other names.
+        """
+        self.apply_label(self.validate_label(label, unit, sample, x))
+
+    def validate_label(self, label: object, unit: object, sample: object, x: Any) -> dict[str, Any]:
+        """Check the arguments of ``label``. Return them as values that JSON can hold."""
+        if not self._classes:
+            return super().validate_label(label, unit, sample, x)
+        if [unit is None, sample is None, x is None].count(False) != 1:
+            raise BadValue("a label is for a unit, a sample or its values, x; give one of them", field="unit")
+        if label is not None:
+            self._class_of(check_name(label))
+        if unit is not None:
+            if type(unit) is not int or not 0 <= unit < self.units:
+                raise BadValue(
+                    f"unit is {unit!r}; a number from 0 to {self.units - 1} was expected", field="unit"
+                )
+            return {"label": label, "unit": unit}
+        if label is None:
+            raise BadValue("only the label of a unit can be taken away; give unit", field="label")
+        if sample is not None:
+            return {"label": label, "sample": int(as_identifiers([sample], 1, "sample")[0])}
+        (values,) = self.read(np.reshape(np.asarray(x), (1, -1)))
+        missing_as_none = [None if value != value else value for value in values.tolist()]
+        return {"label": label, "x": missing_as_none, "time": time.time_ns()}
+
+    def _class_of(self, name: str) -> int:
+        """Return the class of a name, new ones included. Raises BadValue if there is none left."""
+        found = self._names.find(name)
+        if found is None:
+            used = self.state["labels.strongest"] >= 0
+            used[self.state["labels.given"][self.state["labels.given"] >= 0]] = True
+            found = self._names.free(used)
+        if found is None:
+            raise BadValue(
+                f"there is no class left for the label {name!r}; the labels are "
+                f"{', '.join(self._names.names[:50])}. Create the model with more labels",
+                field="label",
+            )
+        return found
+
+    def apply_label(self, given: Mapping[str, Any]) -> None:
+        """Apply a label that ``validate_label`` returned. It has no effect if no class is left meanwhile."""
+        name, k = given["label"], -1
+        if name is not None:
+            try:
+                k = self._class_of(name)
+            except BadValue:
+                return
+            if self._names.find(name) is None:
+                self._names.assign(k, name)
+        if "unit" in given:
+            self.state["labels.given"][given["unit"]] = k
+        elif "sample" in given:
+            target = Targets(np.array([given["sample"]]), np.array([[k]], np.float32))
+            self._learn_late_targets(target, learning=True)
+        else:
+            x = np.array([given["x"]], np.float32)
+            winner = int(self.predict(x, times=given["time"]).arrays["winner"][0])
+            if winner >= 0:
+                names = ("counts", "classes", "strongest", "decay")
+                counted = {name: self._label_arguments[name] for name in names}
+                kernels.count_class(k=k, winner=winner, **counted)
 
     @locked
     def quality(self) -> dict[str, Any]:
@@ -216,3 +382,13 @@ class LabelledModel(FixedUnitModel):
             "labelled_units": int((self.labels >= 0).sum()),
             "unmatched_targets": int(self.state["labels.unmatched"][0]),
         }
+
+
+def _has_text(y: Any) -> bool:
+    """Whether targets are names."""
+    if isinstance(y, np.ndarray) and y.dtype.kind not in "UO":
+        return False
+    try:
+        return any(isinstance(value, str) for value in np.asarray(y, object).ravel())
+    except ValueError:  # rows of different lengths
+        return False

@@ -293,6 +293,7 @@ OPS: Final[Mapping[str, Op]] = {
     "feedback": _op(
         "model", "verdict", model=str, x=np.ndarray, channels=list, sample=int, verdict=str, name=str
     ),
+    "label": _op("model", model=str, label=str, unit=int, x=np.ndarray, channels=list, key=object),
     "checkpoint": _op("model", model=str, name=str),
     "unpin": _op("model", "name", model=str, name=str),
     "checkpoints": _op("model", model=str),

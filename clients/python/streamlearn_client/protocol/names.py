@@ -34,6 +34,7 @@ EventKind: TypeAlias = Literal[
     "paused",
     "resumed",
     "judged",
+    "labelled",
 ]
 """A kind of event."""
 EVENT_KINDS: Final[tuple[str, ...]] = get_args(EventKind)
