@@ -174,11 +174,13 @@ class BidirectionalRNN(_BidirectionalRNN):
         Only the first learn_for samples of the stream are learned. All later ones are watched: they
         have outputs and are not learned. None: no end. Range: at least 1.
     learn_below : float or None, default None
-        A sample with a higher score is watched, for example at 0.99. So a fault is not learned.
-        None: learning does not depend on the score. Range: above 0, below 1.
-    patience : int, default 10000
-        For learn_below: after so many samples in a row with a higher score, the next ones are
-        learned after all, until one has a lower score. So a permanent change is learned. Range: at
+        A sample with a higher score is watched, for example at 0.99, and so is every sample of a
+        stretch in which scores are higher than usual. So a fault is not learned. None: learning
+        does not depend on the score. Range: above 0, below 1.
+    patience : int or None, default None
+        For learn_below: after so many watched samples in a row, the next ones are learned after
+        all, until one is usual again. So a permanent change is learned. None: as many as the model
+        has learned so far, at least 10,000. So a fault of half the stream is not learned. Range: at
         least 1.
     watch_missing : float or None, default None
         A sample is watched if a larger share of its values is missing. None: every sample is
@@ -287,7 +289,7 @@ class BidirectionalRNN(_BidirectionalRNN):
         drift_heat: float = 0.1,
         learn_for: int | None = None,
         learn_below: float | None = None,
-        patience: int = 10000,
+        patience: int | None = None,
         watch_missing: float | None = None,
         watch_for: int = 1000,
         alarm: Alarm | None = None,
@@ -486,7 +488,7 @@ class BidirectionalRNN(_BidirectionalRNN):
         drift_heat: float = 0.1,
         learn_for: int | None = None,
         learn_below: float | None = None,
-        patience: int = 10000,
+        patience: int | None = None,
         watch_missing: float | None = None,
         watch_for: int = 1000,
         alarm: Alarm | None = None,
@@ -591,11 +593,13 @@ class Cognitron(_Cognitron):
         Only the first learn_for samples of the stream are learned. All later ones are watched: they
         have outputs and are not learned. None: no end. Range: at least 1.
     learn_below : float or None, default None
-        A sample with a higher score is watched, for example at 0.99. So a fault is not learned.
-        None: learning does not depend on the score. Range: above 0, below 1.
-    patience : int, default 10000
-        For learn_below: after so many samples in a row with a higher score, the next ones are
-        learned after all, until one has a lower score. So a permanent change is learned. Range: at
+        A sample with a higher score is watched, for example at 0.99, and so is every sample of a
+        stretch in which scores are higher than usual. So a fault is not learned. None: learning
+        does not depend on the score. Range: above 0, below 1.
+    patience : int or None, default None
+        For learn_below: after so many watched samples in a row, the next ones are learned after
+        all, until one is usual again. So a permanent change is learned. None: as many as the model
+        has learned so far, at least 10,000. So a fault of half the stream is not learned. Range: at
         least 1.
     watch_missing : float or None, default None
         A sample is watched if a larger share of its values is missing. None: every sample is
@@ -692,7 +696,7 @@ class Cognitron(_Cognitron):
         drift_heat: float = 0.1,
         learn_for: int | None = None,
         learn_below: float | None = None,
-        patience: int = 10000,
+        patience: int | None = None,
         watch_missing: float | None = None,
         watch_for: int = 1000,
         alarm: Alarm | None = None,
@@ -922,11 +926,13 @@ class Competitive(_Competitive):
         Only the first learn_for samples of the stream are learned. All later ones are watched: they
         have outputs and are not learned. None: no end. Range: at least 1.
     learn_below : float or None, default None
-        A sample with a higher score is watched, for example at 0.99. So a fault is not learned.
-        None: learning does not depend on the score. Range: above 0, below 1.
-    patience : int, default 10000
-        For learn_below: after so many samples in a row with a higher score, the next ones are
-        learned after all, until one has a lower score. So a permanent change is learned. Range: at
+        A sample with a higher score is watched, for example at 0.99, and so is every sample of a
+        stretch in which scores are higher than usual. So a fault is not learned. None: learning
+        does not depend on the score. Range: above 0, below 1.
+    patience : int or None, default None
+        For learn_below: after so many watched samples in a row, the next ones are learned after
+        all, until one is usual again. So a permanent change is learned. None: as many as the model
+        has learned so far, at least 10,000. So a fault of half the stream is not learned. Range: at
         least 1.
     watch_missing : float or None, default None
         A sample is watched if a larger share of its values is missing. None: every sample is
@@ -1053,7 +1059,7 @@ class Competitive(_Competitive):
         drift_heat: float = 0.1,
         learn_for: int | None = None,
         learn_below: float | None = None,
-        patience: int = 10000,
+        patience: int | None = None,
         watch_missing: float | None = None,
         watch_for: int = 1000,
         alarm: Alarm | None = None,
@@ -1267,11 +1273,13 @@ class Grossberg(_Grossberg):
         Only the first learn_for samples of the stream are learned. All later ones are watched: they
         have outputs and are not learned. None: no end. Range: at least 1.
     learn_below : float or None, default None
-        A sample with a higher score is watched, for example at 0.99. So a fault is not learned.
-        None: learning does not depend on the score. Range: above 0, below 1.
-    patience : int, default 10000
-        For learn_below: after so many samples in a row with a higher score, the next ones are
-        learned after all, until one has a lower score. So a permanent change is learned. Range: at
+        A sample with a higher score is watched, for example at 0.99, and so is every sample of a
+        stretch in which scores are higher than usual. So a fault is not learned. None: learning
+        does not depend on the score. Range: above 0, below 1.
+    patience : int or None, default None
+        For learn_below: after so many watched samples in a row, the next ones are learned after
+        all, until one is usual again. So a permanent change is learned. None: as many as the model
+        has learned so far, at least 10,000. So a fault of half the stream is not learned. Range: at
         least 1.
     watch_missing : float or None, default None
         A sample is watched if a larger share of its values is missing. None: every sample is
@@ -1369,7 +1377,7 @@ class Grossberg(_Grossberg):
         drift_heat: float = 0.1,
         learn_for: int | None = None,
         learn_below: float | None = None,
-        patience: int = 10000,
+        patience: int | None = None,
         watch_missing: float | None = None,
         watch_for: int = 1000,
         alarm: Alarm | None = None,
@@ -1573,11 +1581,13 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         Only the first learn_for samples of the stream are learned. All later ones are watched: they
         have outputs and are not learned. None: no end. Range: at least 1.
     learn_below : float or None, default None
-        A sample with a higher score is watched, for example at 0.99. So a fault is not learned.
-        None: learning does not depend on the score. Range: above 0, below 1.
-    patience : int, default 10000
-        For learn_below: after so many samples in a row with a higher score, the next ones are
-        learned after all, until one has a lower score. So a permanent change is learned. Range: at
+        A sample with a higher score is watched, for example at 0.99, and so is every sample of a
+        stretch in which scores are higher than usual. So a fault is not learned. None: learning
+        does not depend on the score. Range: above 0, below 1.
+    patience : int or None, default None
+        For learn_below: after so many watched samples in a row, the next ones are learned after
+        all, until one is usual again. So a permanent change is learned. None: as many as the model
+        has learned so far, at least 10,000. So a fault of half the stream is not learned. Range: at
         least 1.
     watch_missing : float or None, default None
         A sample is watched if a larger share of its values is missing. None: every sample is
@@ -1691,7 +1701,7 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         drift_heat: float = 0.1,
         learn_for: int | None = None,
         learn_below: float | None = None,
-        patience: int = 10000,
+        patience: int | None = None,
         watch_missing: float | None = None,
         watch_for: int = 1000,
         alarm: Alarm | None = None,
@@ -1873,11 +1883,13 @@ class HammingNet(_HammingNet):
         Only the first learn_for samples of the stream are learned. All later ones are watched: they
         have outputs and are not learned. None: no end. Range: at least 1.
     learn_below : float or None, default None
-        A sample with a higher score is watched, for example at 0.99. So a fault is not learned.
-        None: learning does not depend on the score. Range: above 0, below 1.
-    patience : int, default 10000
-        For learn_below: after so many samples in a row with a higher score, the next ones are
-        learned after all, until one has a lower score. So a permanent change is learned. Range: at
+        A sample with a higher score is watched, for example at 0.99, and so is every sample of a
+        stretch in which scores are higher than usual. So a fault is not learned. None: learning
+        does not depend on the score. Range: above 0, below 1.
+    patience : int or None, default None
+        For learn_below: after so many watched samples in a row, the next ones are learned after
+        all, until one is usual again. So a permanent change is learned. None: as many as the model
+        has learned so far, at least 10,000. So a fault of half the stream is not learned. Range: at
         least 1.
     watch_missing : float or None, default None
         A sample is watched if a larger share of its values is missing. None: every sample is
@@ -1968,7 +1980,7 @@ class HammingNet(_HammingNet):
         drift_heat: float = 0.1,
         learn_for: int | None = None,
         learn_below: float | None = None,
-        patience: int = 10000,
+        patience: int | None = None,
         watch_missing: float | None = None,
         watch_for: int = 1000,
         alarm: Alarm | None = None,
@@ -2175,11 +2187,13 @@ class Malsburg(_Malsburg):
         Only the first learn_for samples of the stream are learned. All later ones are watched: they
         have outputs and are not learned. None: no end. Range: at least 1.
     learn_below : float or None, default None
-        A sample with a higher score is watched, for example at 0.99. So a fault is not learned.
-        None: learning does not depend on the score. Range: above 0, below 1.
-    patience : int, default 10000
-        For learn_below: after so many samples in a row with a higher score, the next ones are
-        learned after all, until one has a lower score. So a permanent change is learned. Range: at
+        A sample with a higher score is watched, for example at 0.99, and so is every sample of a
+        stretch in which scores are higher than usual. So a fault is not learned. None: learning
+        does not depend on the score. Range: above 0, below 1.
+    patience : int or None, default None
+        For learn_below: after so many watched samples in a row, the next ones are learned after
+        all, until one is usual again. So a permanent change is learned. None: as many as the model
+        has learned so far, at least 10,000. So a fault of half the stream is not learned. Range: at
         least 1.
     watch_missing : float or None, default None
         A sample is watched if a larger share of its values is missing. None: every sample is
@@ -2281,7 +2295,7 @@ class Malsburg(_Malsburg):
         drift_heat: float = 0.1,
         learn_for: int | None = None,
         learn_below: float | None = None,
-        patience: int = 10000,
+        patience: int | None = None,
         watch_missing: float | None = None,
         watch_for: int = 1000,
         alarm: Alarm | None = None,
@@ -2546,11 +2560,13 @@ class RNN(_RNN):
         Only the first learn_for samples of the stream are learned. All later ones are watched: they
         have outputs and are not learned. None: no end. Range: at least 1.
     learn_below : float or None, default None
-        A sample with a higher score is watched, for example at 0.99. So a fault is not learned.
-        None: learning does not depend on the score. Range: above 0, below 1.
-    patience : int, default 10000
-        For learn_below: after so many samples in a row with a higher score, the next ones are
-        learned after all, until one has a lower score. So a permanent change is learned. Range: at
+        A sample with a higher score is watched, for example at 0.99, and so is every sample of a
+        stretch in which scores are higher than usual. So a fault is not learned. None: learning
+        does not depend on the score. Range: above 0, below 1.
+    patience : int or None, default None
+        For learn_below: after so many watched samples in a row, the next ones are learned after
+        all, until one is usual again. So a permanent change is learned. None: as many as the model
+        has learned so far, at least 10,000. So a fault of half the stream is not learned. Range: at
         least 1.
     watch_missing : float or None, default None
         A sample is watched if a larger share of its values is missing. None: every sample is
@@ -2688,7 +2704,7 @@ class RNN(_RNN):
         drift_heat: float = 0.1,
         learn_for: int | None = None,
         learn_below: float | None = None,
-        patience: int = 10000,
+        patience: int | None = None,
         watch_missing: float | None = None,
         watch_for: int = 1000,
         alarm: Alarm | None = None,
@@ -2919,7 +2935,7 @@ class RNN(_RNN):
         drift_heat: float = 0.1,
         learn_for: int | None = None,
         learn_below: float | None = None,
-        patience: int = 10000,
+        patience: int | None = None,
         watch_missing: float | None = None,
         watch_for: int = 1000,
         alarm: Alarm | None = None,
@@ -3058,11 +3074,13 @@ class SOM(_SOM):
         Only the first learn_for samples of the stream are learned. All later ones are watched: they
         have outputs and are not learned. None: no end. Range: at least 1.
     learn_below : float or None, default None
-        A sample with a higher score is watched, for example at 0.99. So a fault is not learned.
-        None: learning does not depend on the score. Range: above 0, below 1.
-    patience : int, default 10000
-        For learn_below: after so many samples in a row with a higher score, the next ones are
-        learned after all, until one has a lower score. So a permanent change is learned. Range: at
+        A sample with a higher score is watched, for example at 0.99, and so is every sample of a
+        stretch in which scores are higher than usual. So a fault is not learned. None: learning
+        does not depend on the score. Range: above 0, below 1.
+    patience : int or None, default None
+        For learn_below: after so many watched samples in a row, the next ones are learned after
+        all, until one is usual again. So a permanent change is learned. None: as many as the model
+        has learned so far, at least 10,000. So a fault of half the stream is not learned. Range: at
         least 1.
     watch_missing : float or None, default None
         A sample is watched if a larger share of its values is missing. None: every sample is
@@ -3185,7 +3203,7 @@ class SOM(_SOM):
         drift_heat: float = 0.1,
         learn_for: int | None = None,
         learn_below: float | None = None,
-        patience: int = 10000,
+        patience: int | None = None,
         watch_missing: float | None = None,
         watch_for: int = 1000,
         alarm: Alarm | None = None,

@@ -6,6 +6,7 @@ A calibrated score is above 0.99 for 1 % of the samples and above 0.999 for 0.1 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +28,14 @@ Values = NDArray[np.float64]
 KINDS = ("som", "hard", "gas", "gng", "lstm")
 
 
-def model(kind: str, dim: int) -> sl.Model:
+def model(kind: str, dim: int, **rule: Any) -> sl.Model:
     if kind == "som":
-        return sl.SOM(dim=dim, grid=(8, 8))
+        return sl.SOM(dim=dim, grid=(8, 8), **rule)
     if kind == "gng":
-        return sl.GrowingNeuralGas(dim=dim, max_units=64)
+        return sl.GrowingNeuralGas(dim=dim, max_units=64, **rule)
     if kind == "lstm":
-        return sl.RNN(dim=dim, hidden=16, readout="adam")
-    return sl.Competitive(dim=dim, units=16, mode=kind)
+        return sl.RNN(dim=dim, hidden=16, readout="adam", **rule)
+    return sl.Competitive(dim=dim, units=16, mode=kind, **rule)
 
 
 def stationary(n: int, seed: int) -> Iterator[tuple[str, Values]]:

@@ -86,7 +86,7 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
         self.ranges: dict[str, Range] = {"samples": COUNT}
         score_decay = decay_per_sample(self.spec.score_half_life)
         self._score = self._add(ScoreReference(self.scored_values, score_decay))
-        self._watching = self._add(Watching(Rules.of(self.spec), self.has_lookahead))
+        self._watching = self._add(Watching(Rules.of(self.spec), self.scored_values, self.has_lookahead))
         self._gate = self._watching.gate
         self._features: FeatureStage | None = None
         if self.spec.features is not None:
@@ -350,9 +350,13 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
 
     @locked
     def resume(self) -> None:
-        """Learn again after ``pause``. It also ends the watching after a drift alarm."""
+        """Learn again: after ``pause``, after a drift alarm, and what ``learn_below`` watches now.
+
+        With ``learn_below``, all samples are learned until a sample is usual again.
+        """
         self._watching.paused = False
         self._watching.end()
+        self._watching.accept()
 
     def validate_heat(self, heat: Any) -> float:
         """Return ``heat`` if ``reheat`` accepts it, or raise BadValue."""

@@ -127,15 +127,17 @@ class Spec(BaseModel):
     )
     learn_below: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
-        description="A sample with a higher score is watched, for example at 0.99. So a fault is not learned."
-        " None: learning does not depend on the score.",
+        description="A sample with a higher score is watched, for example at 0.99, and so is every sample of"
+        " a stretch in which scores are higher than usual. So a fault is not learned. None: learning does not"
+        " depend on the score.",
     )
-    patience: int = Field(
-        10_000,
+    patience: int | None = Field(
+        None,
         ge=1,
         le=1 << 62,
-        description="For learn_below: after so many samples in a row with a higher score, the next ones are"
-        " learned after all, until one has a lower score. So a permanent change is learned.",
+        description="For learn_below: after so many watched samples in a row, the next ones are learned after"
+        " all, until one is usual again. So a permanent change is learned. None: as many as the model has"
+        " learned so far, at least 10,000. So a fault of half the stream is not learned.",
     )
     watch_missing: Annotated[float, Field(ge=0, lt=1)] | None = Field(
         None,

@@ -57,7 +57,7 @@ FEATURES = {
     }
 }
 LAGS = {"features": {"lags": [1, 3]}}
-WATCH = {"learn_below": 0.6, "patience": 3, "learn_for": 60, "watch_missing": 0.3}
+WATCH = {"learn_below": 0.3, "patience": 3, "learn_for": 60, "watch_missing": 0.3}
 EXAMPLES = {
     "som": Kind(
         usual={"dim": 5, "grid": (4, 5), "learning_rate": DECAY, "half_life": 50.0},
@@ -318,7 +318,8 @@ def specs() -> dict[str, tuple[str, Spec]]:
         found[name] = name, kind.usual
         found[f"{name}-smallest"] = name, kind.smallest
         found[f"{name}-17-channels"] = name, {**kind.usual, "dim": 17}
-        found[f"{name}-watch"] = name, {**kind.usual, **WATCH}
+        settled = {field: 0.1 if value is DECAY else value for field, value in kind.usual.items()}
+        found[f"{name}-watch"] = name, {**settled, **WATCH}
         for scale in kind.scalings:
             found[f"{name}-{scale}"] = name, {**kind.usual, "scale": scale}
         found[f"{name}-adapts"] = name, {**kind.usual, **DRIFT, "on_drift": "adapt"}

@@ -75,6 +75,55 @@ def test_paused_and_resumed_in_the_middle_of_a_stream(serve: Callable[..., Daemo
             assert described["quality"]["watched_samples"] == 300
 
 
+WATCHING = {
+    "som": {"dim": 3, "grid": [4, 4], "learning_rate": 0.1, "sigma": 1.0, "scale": "standard"},
+    "competitive": {"dim": 3, "units": 9, "learning_rate": 0.1},
+    "gng": {"dim": 3, "max_units": 9},
+    "rnn": {"readout": "adam", "dim": 3, "hidden": 4, "learning_rate": 0.01},
+    "least_squares": {"dim": 3, "hidden": 2},
+}
+RULES = {"below": {"learn_below": 0.7, "patience": 60}, "first": {"learn_for": 250}}
+
+
+def test_what_is_watched_is_the_same_after_a_kill_and_a_restore(serve: Callable[..., DaemonProcess]) -> None:
+    """A fault of 300 samples; checkpoint, kill and restore in its middle, and ``resume`` at its end."""
+    x = X + np.where((np.arange(900) // 300 == 1)[:, None], np.float32(4), np.float32(0))
+    kinds = {f"{kind}-{rule}": (kind, rule) for kind in WATCHING for rule in RULES}
+    daemon = serve()
+    daemon.ready()
+    with Client(daemon.requests, timeout=SECONDS) as client:
+        twins = {}
+        for name, (kind, rule) in kinds.items():
+            spec = WATCHING[kind] | RULES[rule]
+            kind = "rnn" if kind == "least_squares" else kind
+            client.create(name, kind, **spec)
+            twins[name] = models.create(kind, spec)
+            client.learn(name, x[:450])
+            client.checkpoint(name)
+            lsn = client.learn(name, x[450:500]).lsn
+            client.learn(name, x[500:600])
+            client.restore(name, lsn=lsn)
+        daemon.kill()
+        daemon = serve()
+        daemon.ready()
+        for name in twins:
+            client.learn(name, x[500:600])
+            client.resume(name)
+        daemon.kill()
+        daemon = serve()
+        daemon.ready()
+        for name, twin in twins.items():
+            client.learn(name, x[600:])
+            twin.learn(x[:600])
+            twin.resume()
+            twin.learn(x[600:])
+            described = client.describe(name)
+            assert described["state_hash"] == twin.state_hash(), name
+            watched = described["quality"]["watched_samples"]
+            assert watched == twin.quality()["watched_samples"]
+            assert watched == 650 if name.endswith("first") else watched > 50
+
+
 def test_a_model_without_schedules_refuses_reheat(serve: Callable[..., DaemonProcess]) -> None:
     daemon = serve()
     daemon.ready()

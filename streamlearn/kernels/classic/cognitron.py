@@ -284,7 +284,7 @@ def learn(
     q,
     q_prime,
     interrupt,  # (1,): ends the call after the current sample
-    gate,  # (5,): see stream/gate.py
+    gate,  # see stream/gate.py
     # the outputs
     winner,  # (n,)
     activity,  # (n, cells)
@@ -321,8 +321,7 @@ def learn(
             quality[FIRING] = quality[FIRING] * decay + count_firing(activity, n) / cell_index.size
             quality[REINFORCED] = quality[REINFORCED] * decay + reinforced
             quality[RECRUITED] = quality[RECRUITED] * decay + recruited
-        if gates.observes(gate, learned):
-            scores.observe(histogram, distance[n], present[n])
+        gates.observe(gate, histogram, distance[n], present[n], learned)
         samples[0] += 1
         if requested(interrupt):
             return n + 1

@@ -390,7 +390,7 @@ def learn(
     learning_rate,  # (n,): ε(t)
     leak,  # (n,): ε_l(t)
     interrupt,  # (1,): ends the call after the current sample
-    gate,  # (5,): see stream/gate.py
+    gate,  # see stream/gate.py
     # the outputs
     winner,  # (n, clusters)
     distance,  # (n,)
@@ -421,8 +421,7 @@ def learn(
         if distance[n] == distance[n]:
             quality[COUNT] = quality[COUNT] * decay + 1.0
             quality[DISTANCE] = quality[DISTANCE] * decay + np.float64(distance[n])
-            if gates.observes(gate, learned):
-                scores.observe(histogram, distance[n], present[n])
+            gates.observe(gate, histogram, distance[n], present[n], learned)
         samples[0] += 1
         since_renormalisation[0] += 1 if learned else 0
         if since_renormalisation[0] == RENORMALISE:

@@ -280,7 +280,7 @@ def learn(
     # schedule
     learning_rate,  # (n,): ε(t)
     interrupt,  # (1,): ends the call after the current sample
-    gate,  # (5,): see stream/gate.py
+    gate,  # see stream/gate.py
     # the outputs
     winner,  # (n,)
     distance,  # (n,)
@@ -319,8 +319,7 @@ def learn(
             quality[ITERATIONS] += iterations[n]
             quality[TIES] += tie[n]
             quality[CAPPED] += capped[n]
-            if gates.observes(gate, learned):
-                scores.observe(histogram, distance[n], present[n])
+            gates.observe(gate, histogram, distance[n], present[n], learned)
         samples[0] += 1
         if requested(interrupt):
             return n + 1

@@ -298,7 +298,7 @@ def learn(
     afferent_sum,  # Σ_i s_ik of every cell
     h,  # (n,): learning rate
     interrupt,  # (1,): ends the call after the current sample
-    gate,  # (5,): see stream/gate.py
+    gate,  # see stream/gate.py
     # the outputs
     winner,  # (n,)
     activity,  # (n, cells)
@@ -334,8 +334,7 @@ def learn(
             quality[COUNT] = quality[COUNT] * decay + 1.0
             quality[FIRING] = quality[FIRING] * decay + count_firing(activity, n) / cell_index.size
             quality[UNSETTLED] = quality[UNSETTLED] * decay + np.float64(change)
-        if gates.observes(gate, learned):
-            scores.observe(histogram, distance[n], present[n])
+        gates.observe(gate, histogram, distance[n], present[n], learned)
         samples[0] += 1
         if requested(interrupt):
             return n + 1

@@ -135,7 +135,7 @@ def learn(
     scratch,  # (scratch_rows, 16)
     vectors,  # (vector_values,)
     interrupt,  # see interrupt.py
-    gate,  # (5,): see stream/gate.py
+    gate,  # see stream/gate.py
     prediction,  # (n, horizon, channels)
     lower,  # (n, horizon, channels)
     upper,  # (n, horizon, channels)
@@ -220,8 +220,8 @@ def learn(
                 own_scratch,
                 own_vectors,
             )
-        if learning and gates.observes(gate, learned):
-            scores.observe(histogram, distance[n], compared)
+        if learning:
+            gates.observe(gate, histogram, distance[n], compared, learned)
         if rule[HIDDEN] > 0:
             advance_windows(own_rule, networks, slot, complete, progress, learned, own_scratch)
         position[slot] += 1

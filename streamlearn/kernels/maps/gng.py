@@ -187,7 +187,7 @@ def _learn(sample, winner, nearest, second, net):
 def learn(
     x,  # (n, dim)
     interrupt,  # (1,): see stream/interrupt.py
-    gate,  # (5,): see stream/gate.py
+    gate,  # see stream/gate.py
     # Units
     weights,  # (groups, dim, 64)
     pad,  # (blocks, 16)

@@ -260,7 +260,7 @@ def _adapt_later(sample, winner, nearest, second, som):
 def learn(
     x,  # (n, dim)
     interrupt,  # (1,): see stream/interrupt.py
-    gate,  # (5,): see stream/gate.py
+    gate,  # see stream/gate.py
     # Units
     weights,  # (groups, dim, 64)
     pad,  # (blocks, 16)

@@ -51,7 +51,7 @@ class Outputs(NamedTuple):
 class Learning(NamedTuple):
     """Which samples are learned, and the outputs that only learning has."""
 
-    gate: Any  # (5,): see stream/gate.py
+    gate: Any  # see stream/gate.py
     interrupt: Any  # (1,): see stream/interrupt.py
     watched: Any  # (n,)
     contribution: Any  # (2n, dim): contributions, then expected values; (0, dim) if nobody needs it
@@ -131,10 +131,9 @@ def _write_score(stream, n):
 
 @device
 def _observe(stream, learning, n):
-    """Add the distance of sample ``n`` to the reference of the score, if the gate lets it in."""
-    outputs = stream.outputs
-    if gates.observes(learning.gate, not learning.watched[n]):
-        scores.observe(stream.score, _compared(stream, n), outputs.present[n])
+    """Add the distance of sample ``n`` to the reference of the score, as the gate decides."""
+    present, learned = stream.outputs.present[n], not learning.watched[n]
+    gates.observe(learning.gate, stream.score, _compared(stream, n), present, learned)
 
 
 @device

@@ -178,7 +178,7 @@ def learn(
     scratch,  # (scratch_rows, 16)
     chunk_scratch,  # (chunk_scratch_rows, 16)
     interrupt,  # see interrupt.py
-    gate,  # (5,): see stream/gate.py
+    gate,  # see stream/gate.py
     # Outputs; m: as many rows as the samples may complete
     written,  # (1,): number of output rows
     sample,  # (m,): number of the row's sample, −1 for none
@@ -305,8 +305,8 @@ def _compare(layout, evaluation, rule, mode, gate, stream, window, i, t, buffers
     error = outputs.common.error[row]
     if counts:
         count_evaluation(layout, evaluation, forecast, error, target, 0, stream.last_values)
-    if counts_as_learned and gates.observes(gate, learned):
-        observe_error(layout, evaluation, forecast, error, target, 0)
+    if counts_as_learned:
+        observe_error(layout, evaluation, gate, forecast, error, target, 0, learned)
     if learned:
         scaling.update(evaluation.target_scale, evaluation.decay, target, 0)
     if has_forecast and (mode.for_samples or mode.learning):

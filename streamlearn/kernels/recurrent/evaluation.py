@@ -15,6 +15,7 @@ from ..simd.elementary import log
 from ..simd.lanes import canonical_nan, store, zero
 from ..simd.views import floats_of, row_of, values_of
 from ..stream import error_scale, scaling
+from ..stream import gate as gates
 from ..stream import relations as related
 from ..stream import score as scores
 from ..stream.contribution import size_of, to_shares
@@ -253,10 +254,10 @@ def write_expected(layout, forecast, expected, row):
 
 
 @device
-def observe_error(layout, evaluation, forecast, scored, y, n):
+def observe_error(layout, evaluation, gate, forecast, scored, y, n, learned):
     """Add what is scored to the reference of the score. Of a target, add the errors to their usual sizes."""
-    scores.observe(evaluation.histogram, scored, count_present(y, n))
-    if layout[CLASSES] == 1:
+    gates.observe(gate, evaluation.histogram, scored, count_present(y, n), learned)
+    if layout[CLASSES] == 1 or not learned:
         return
     for c in range(evaluation.error_scale.shape[1]):
         error_scale.observe(evaluation.error_scale, evaluation.decay, c, forecast[c], y[n, c])

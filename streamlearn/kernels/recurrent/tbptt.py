@@ -183,7 +183,7 @@ def learn(
     # Scratch, interrupt and outputs
     scratch,  # (scratch_rows, 16)
     interrupt,  # see interrupt.py
-    gate,  # (5,): see stream/gate.py
+    gate,  # see stream/gate.py
     prediction,  # (n, outputs)
     error,  # (n,)
     score,  # (n,)
@@ -328,12 +328,11 @@ def _compare(layout, evaluation, rule, mode, gate, stream, samples, t, y, n, buf
     else:
         write_evaluation(layout, evaluation, forecast, y, n, outputs, n)
         scored = outputs.error[n]
-    learned = gates.admits(gate, outputs.score[n]) and mode.learning
+    learned = mode.learning and gates.admits(gate, outputs.score[n])
     if not forecasts_next:
         scaling.transform(evaluation.target_scale, y, n, goal)
-    if mode.learning and has_forecast and gates.observes(gate, learned):
-        observe_error(layout, evaluation, forecast, scored, y, n)
     if mode.learning and has_forecast:
+        observe_error(layout, evaluation, gate, forecast, scored, y, n, learned)
         count_evaluation(layout, evaluation, forecast, outputs.error[n], y, n, stream.last_values)
         for h in range(1, waiting if forecasts_next else 0):  # forecasts made earlier
             copy_values(row_of(predictions, t - h), buffers.earlier)

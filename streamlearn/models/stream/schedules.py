@@ -101,6 +101,13 @@ def bounds(schedule: Schedule) -> tuple[float, float]:
     return min(start, end), max(start, end)
 
 
+def settling(schedules: Mapping[str, Schedule]) -> float:
+    """Return the samples until three quarters of the way to every ``end`` are gone. Seconds do not count."""
+    decays = [each for each in schedules.values() if isinstance(each, Decay) and each.unit == "samples"]
+    times = [each.time_constant * (3.0 if each.form == "inverse" else 2.0 * _LN2) for each in decays]
+    return max(times, default=0.0)
+
+
 def changing(schedules: Mapping[str, Schedule]) -> list[str]:
     """Return the names of the schedules that change."""
     return [name for name, each in schedules.items() if len(set(bounds(each))) > 1]

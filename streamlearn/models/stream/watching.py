@@ -11,8 +11,11 @@ from streamlearn_client.outputs import NamedArrays
 
 from ...kernels.stream import gate
 from ..batch import Batch, Targets, joined_outputs, part
-from ..state_checks import LARGEST_COUNT, Range
+from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range
+from .schedules import settling
 
+EXPECTED_ABOVE = 20  # samples above the limit, before it counts
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 LEFT, COUNT, PAUSED = range(3)  # samples to watch after an alarm; samples watched so far; 1 while paused
 
 
@@ -21,7 +24,8 @@ class Rules(NamedTuple):
 
     dim: int  # channels
     below: float | None  # a sample with a higher score is watched
-    patience: int  # after so many of these in a row, samples are learned after all
+    settling: float  # samples that are learned before ``below`` counts
+    patience: int | None  # after so many watched in a row, samples are learned after all
     first: int | None  # only the first samples are learned
     missing: float | None  # a sample with a larger share of missing values is watched
     after_alarm: int  # samples that are watched after a drift alarm
@@ -33,6 +37,7 @@ class Rules(NamedTuple):
         return cls(
             spec.dim,
             spec.learn_below,
+            max(EXPECTED_ABOVE / (1.0 - (spec.learn_below or 0.0)), settling(spec.schedules)),
             spec.patience,
             spec.learn_for,
             spec.watch_missing,
@@ -69,18 +74,27 @@ class Watching:
     and end where the model may react to an alarm.
     """
 
-    def __init__(self, rules: Rules, has_lookahead: bool) -> None:
+    def __init__(self, rules: Rules, columns: int, has_lookahead: bool) -> None:
         self._rules = rules
         self._has_lookahead = has_lookahead  # then a watched sample may have its outputs in a later run
         self._selects = rules.first is not None or rules.missing is not None or rules.reacts
         self._open = gate.LEARN if rules.below is None else gate.BELOW
         self.gate = np.zeros(gate.SIZE)
-        self.gate[[gate.MODE, gate.LIMIT, gate.PATIENCE]] = self._open, rules.below or 0.0, rules.patience
+        constants = self._open, rules.below or 0.0, rules.settling, rules.patience or 0
+        self.gate[: gate.CONSTANTS] = constants
+        self.gate[gate.SQUARE] = gate.FIRST_SQUARE
         self._counts = np.zeros(3, np.int64)
         self.state: dict[str, NDArray[Any]] = {"gate": self.gate, "watch": self._counts}
-        constant = self.gate[: gate.RUN]
+        low, high = np.zeros(gate.SIZE), np.full(gate.SIZE, LARGEST_FLOAT)
+        low[: gate.CONSTANTS] = high[: gate.CONSTANTS] = constants
+        high[[gate.RUN, gate.LEARNED]] = LARGEST_COUNT
+        low[gate.SMOOTHED], high[gate.SMOOTHED] = -1, gate.MOST_SURPRISE
+        high[gate.UNUSUAL] = 1
+        high[[gate.CREDIT, gate.WAITING]] = gate.ROOM
+        high[gate.VALUES : gate.PRESENT] = LARGEST_FLOAT32
+        high[gate.PRESENT :] = columns  # indices of rows of the score's reference
         self.ranges = {
-            "gate": Range((*constant, 0, 0), (*constant, LARGEST_COUNT, gate.MOST_CREDIT)),
+            "gate": Range(low, high),
             "watch": Range(0, (rules.after_alarm, LARGEST_COUNT, 1)),
         }
 
@@ -123,6 +137,10 @@ class Watching:
     def end(self) -> None:
         """End the reaction to an alarm."""
         self._counts[LEFT] = 0
+
+    def accept(self) -> None:
+        """Learn what the score's limit watches now, until a sample is usual again."""
+        self.gate[gate.RUN] = LARGEST_COUNT if self._open == gate.BELOW else 0.0
 
     def quality(self) -> dict[str, int | bool]:
         """Return the counts.
