@@ -35,7 +35,7 @@ MAX_QUEUED_NS = 10_000_000_000  # expected work of all queued long queries
 REPLICA_IDLE_SECONDS = 10.0  # after this time without a long query, the worker's model is freed
 SHUTDOWN_SECONDS = 5.0  # how long a shutdown waits for the running long query
 
-READ_NS_PER_VALUE = 10  # of a part of a model that is read
+READ_NS_PER_VALUE = 50  # of a part of a model that is read
 READ_NS = 50_000  # of a read without values
 
 Arrays = Mapping[str, NDArray[Any]]
