@@ -339,7 +339,7 @@ def unlearned(model: models.Model) -> dict[str, bytes]:
     return {
         name: array.tobytes()
         for name, array in model.copy_state().items()
-        if name not in COUNTED and name.split(".")[0] not in goes_on
+        if name not in (*COUNTED, "bands.waiting", "bands.position") and name.split(".")[0] not in goes_on
     }
 
 

@@ -164,7 +164,7 @@ def learn(
     scratch,  # see state_net.scratch_of
     vectors,  # (vector_values,)
     interrupt,  # see interrupt.py
-    gate,  # (5,): see stream/gate.py
+    gate,  # see stream/gate.py
     prediction,  # (n, horizon, outputs)
     lower,  # (n, horizon, outputs)
     upper,  # (n, horizon, outputs)
@@ -241,8 +241,8 @@ def learn(
             _complete_pair(own_rule, stream, shared, networks, slot, number, progress, z, own_vectors)
         if learned:
             _observe(own_rule, stream, shared, number, own_vectors)
-        if learning and gates.observes(gate, learned):
-            scores.observe(histogram, error[n], compared)
+        if learning:
+            gates.observe(gate, histogram, error[n], compared, learned)
         if rule[HIDDEN] > 0:
             advance_windows(own_rule, networks, slot, complete, progress, learned, own_scratch)
         position[slot] += 1
