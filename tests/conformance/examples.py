@@ -47,16 +47,8 @@ IN_SECONDS = {"start": 0.5, "end": 0.05, "tau": 10.0, "unit": "seconds", "form":
 RLS = {"readout": "rls", "tbptt": (16, 16), "half_life": 50.0}
 DRIFT = {"drift": "blocks", "drift_block": 2, "drift_rest": 3, "drift_threshold": 0.5}
 ALARM = {"alarm": {"above": 1.5, "clear": 1.0, "for": (2, 3), "quiet": 3, "after": 5}}
-CALENDAR = ["hour", "weekday"]
-FEATURES = {
-    "features": {
-        "lags": [1, 7],
-        "differences": [2],
-        "period": 5,
-        "memory": [1.5, 300.0],
-        "calendar": CALENDAR,
-    }
-}
+TIMES = {"period": 5, "calendar": ["hour", "weekday"]}
+FEATURES = {"features": {"lags": [1, 7], "differences": [2], "memory": [1.5, 300.0], **TIMES}}
 LAGS = {"features": {"lags": [1, 3]}}
 WATCH = {"learn_below": 0.3, "patience": 3, "learn_for": 60, "watch_missing": 0.3}
 EXAMPLES = {
