@@ -2462,10 +2462,10 @@ class RNN(_RNN):
     mix : bool, default True
         Read-out 'rls': whether a forecast is the mean of the read-out and the naive forecasts,
         weighted by their recent errors. False: the read-out alone.
-    coverage : float or None, default 0.9
+    coverage : float or None, default None
         Share of samples that the band of a forecast contains; of forecasts that are numbers. None:
-        no bands, which saves about 0.2 µs for each of them; only with readout='adam'. Range: above
-        0, below 1.
+        0.9 with readout='rls', else no bands. With 'adam' each band takes about 0.2 µs per sample.
+        Range: above 0, below 1.
     target : {"next", "given", "later"}, default "next"
         What is predicted: 'next', the next sample; 'given', a y that comes with its sample;
         'later', a y that may also come later by the sample's id.
@@ -2672,7 +2672,7 @@ class RNN(_RNN):
         ridge: float | None = None,
         clip: Literal["auto"] | float | None = "auto",
         mix: bool = True,
-        coverage: float | None = 0.9,
+        coverage: float | None = None,
         target: Literal["next", "given", "later"] = "next",
         horizon: int | None = None,
         residual: bool | None = None,
@@ -2748,17 +2748,18 @@ class RNN(_RNN):
             step.
         lower : ndarray of float32, shape (n, outputs) or (n, horizon, dim) or (n, horizon, target_dim)
             Lower bound of the band around each forecast, which contains the share ``coverage`` of the
-            samples; NaN while there are fewer than 20 errors. Only if the predictions are numbers and
-            ``coverage`` is set.
+            samples; NaN while there are fewer than 20 errors. Only if the predictions are numbers, and
+            ``readout`` is ``'rls'`` or ``coverage`` is set.
         upper : ndarray of float32, shape (n, outputs) or (n, horizon, dim) or (n, horizon, target_dim)
-            Upper bound of the band. Only if the predictions are numbers and ``coverage`` is set.
+            Upper bound of the band. Only if the predictions are numbers, and ``readout`` is ``'rls'``
+            or ``coverage`` is set.
         error : ndarray of float32, shape (n,)
             Error of the prediction: root mean square over the outputs, in their own units; for classes
             and symbols −log p in nats. NaN if there is no target or no prediction.
         distance : ndarray of float32, shape (n,)
             Mahalanobis distance between the sample and what its channels' past and the other channels
-            let expect, near 1 on average; NaN: no forecast. Only if ``target`` is ``'next'`` and the
-            samples are no symbols.
+            let expect, near 1 on average; NaN: no forecast. Only if ``target`` is ``'next'``, the
+            samples are no symbols, and ``readout`` is ``'rls'`` or ``alarm`` is set.
         score : ndarray of float32, shape (n,)
             How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
             unknown.
@@ -2820,17 +2821,18 @@ class RNN(_RNN):
             step.
         lower : ndarray of float32, shape (n, outputs) or (n, horizon, dim) or (n, horizon, target_dim)
             Lower bound of the band around each forecast, which contains the share ``coverage`` of the
-            samples; NaN while there are fewer than 20 errors. Only if the predictions are numbers and
-            ``coverage`` is set.
+            samples; NaN while there are fewer than 20 errors. Only if the predictions are numbers, and
+            ``readout`` is ``'rls'`` or ``coverage`` is set.
         upper : ndarray of float32, shape (n, outputs) or (n, horizon, dim) or (n, horizon, target_dim)
-            Upper bound of the band. Only if the predictions are numbers and ``coverage`` is set.
+            Upper bound of the band. Only if the predictions are numbers, and ``readout`` is ``'rls'``
+            or ``coverage`` is set.
         error : ndarray of float32, shape (n,)
             Error of the prediction: root mean square over the outputs, in their own units; for classes
             and symbols −log p in nats. NaN if there is no target or no prediction.
         distance : ndarray of float32, shape (n,)
             Mahalanobis distance between the sample and what its channels' past and the other channels
-            let expect, near 1 on average; NaN: no forecast. Only if ``target`` is ``'next'`` and the
-            samples are no symbols.
+            let expect, near 1 on average; NaN: no forecast. Only if ``target`` is ``'next'``, the
+            samples are no symbols, and ``readout`` is ``'rls'`` or ``alarm`` is set.
         score : ndarray of float32, shape (n,)
             How unusual the sample is: share of recent samples with a smaller distance or error; NaN:
             unknown.
@@ -2903,7 +2905,7 @@ class RNN(_RNN):
         ridge: float | None = None,
         clip: Literal["auto"] | float | None = "auto",
         mix: bool = True,
-        coverage: float | None = 0.9,
+        coverage: float | None = None,
         target: Literal["next", "given", "later"] = "next",
         horizon: int | None = None,
         residual: bool | None = None,

@@ -114,7 +114,7 @@ def documented_outputs(model: Model, learned: bool) -> dict[str, tuple[str, str]
         "label": getattr(spec, "labels", None),
         "lower": getattr(spec, "has_bands", False),
         "upper": getattr(spec, "has_bands", False),
-        "distance": model.kind != "rnn" or spec.forecasts_values,
+        "distance": model.kind != "rnn" or spec.compares_channels,
         "time": learned and model.uses_time and not model.has_lookahead,
         **dict.fromkeys(("alarm", "evidence", "fault"), learned and spec.alarm is not None),
         "contribution": learned and model.explains_learning,

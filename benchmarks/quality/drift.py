@@ -35,7 +35,7 @@ KINDS: dict[str, Make] = {
     "soft": lambda **spec: sl.Competitive(units=UNITS, mode="soft", **spec),
     "gas": lambda **spec: sl.Competitive(units=UNITS, mode="gas", **spec),
     "gng": sl.GrowingNeuralGas,
-    "lstm": lambda **spec: sl.RNN(hidden=16, target="next", readout="adam", **spec),
+    "lstm": lambda **spec: sl.RNN(hidden=16, target="next", readout="adam", alarm={}, **spec),
     "rnn": lambda **spec: sl.RNN(**{name: value for name, value in spec.items() if name != "scale"}),
 }
 FORECASTS = ("lstm", "rnn")

@@ -39,8 +39,8 @@ MODELS: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "hard competition, 32 units": (sl.Competitive, {**_SCALED, "units": 32, "init": "samples"}),
     "neural gas, 64 units": (sl.Competitive, {**_SCALED, "units": 64, "mode": "gas"}),
     "growing neural gas": (sl.GrowingNeuralGas, _SCALED),
-    "lstm": (sl.RNN, {**_SCALED, "readout": "adam", "cell": "lstm"}),
-    "gru": (sl.RNN, {**_SCALED, "readout": "adam", "cell": "gru"}),
+    "lstm": (sl.RNN, {**_SCALED, "readout": "adam", "cell": "lstm", "alarm": {}}),
+    "gru": (sl.RNN, {**_SCALED, "readout": "adam", "cell": "gru", "alarm": {}}),
     DEFAULT: (sl.RNN, {"dim": CHANNELS}),
 }
 WITH_LAGS = "som, 10 × 10, lags 1 and 2"

@@ -25,8 +25,10 @@ _Bool = NDArray[np.bool_]
 LABELS = "``labels`` is set"
 DRIFT = "``drift`` is set; not from ``predict``"
 TIMES = "the samples have times, each sample has its row, and not from ``predict``"
-BANDS = "the predictions are numbers and ``coverage`` is set"
-FORECASTS = "``target`` is ``'next'`` and the samples are no symbols"
+BANDS = "the predictions are numbers, and ``readout`` is ``'rls'`` or ``coverage`` is set"
+COMPARED = (
+    "``target`` is ``'next'``, the samples are no symbols, and ``readout`` is ``'rls'`` or ``alarm`` is set"
+)
 ALARM = "``alarm`` is set; not from ``predict``"
 EXPLAINED = "``alarm`` is set and the model predicts no other target; not from ``predict``"
 WATCHED = "it comes from ``learn`` or ``learn_targets``"
@@ -271,7 +273,7 @@ class RNNOutputs(ModelOutputs):
             _ROWS,
             "Mahalanobis distance between the sample and what its channels' past and the other channels let"
             " expect, near 1 on average; NaN: no forecast.",
-            FORECASTS,
+            COMPARED,
         ),
     ]
 
@@ -390,8 +392,8 @@ def row_bytes(model: Any, outputs_class: Any) -> int:
     absent = {EXPLAINED}  # never of a query
     if not getattr(model.spec, "has_bands", False):
         absent.add(BANDS)  # as large as the prediction
-    if not getattr(model.spec, "forecasts_values", False):
-        absent.add(FORECASTS)
+    if not getattr(model.spec, "compares_channels", False):
+        absent.add(COMPARED)
     declared = [
         (dtype, column) for dtype, column in _declared(outputs_class) if column.condition not in absent
     ]

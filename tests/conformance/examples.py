@@ -45,6 +45,7 @@ class Kind:
 DECAY = {"start": 0.5, "end": 0.05, "tau": 40.0}
 IN_SECONDS = {"start": 0.5, "end": 0.05, "tau": 10.0, "unit": "seconds", "form": "inverse"}
 RLS = {"readout": "rls", "tbptt": (16, 16), "half_life": 50.0}
+BANDS = {"coverage": 0.9}
 DRIFT = {"drift": "blocks", "drift_block": 2, "drift_rest": 3, "drift_threshold": 0.5}
 ALARM = {"alarm": {"above": 1.5, "clear": 1.0, "for": (2, 3), "quiet": 3, "after": 5}}
 TIMES = {"period": 5, "calendar": ["hour", "weekday"]}
@@ -182,10 +183,18 @@ EXAMPLES = {
                 "loss": "cross_entropy",
                 "scale": "standard",
             },
-            {"readout": "adam", "horizon": 3, "scale": "ewma", "residual": True, "coverage": None},
-            {"readout": "adam", "cell": "rtu", "tbptt": (1, 1), "dim": 3, "horizon": 3, "keys": 2},
-            {"readout": "adam", "cell": "rtu", "target": "later", "outputs": 2, "delay": 5, "tbptt": (3, 3)},
-            {"readout": "adam", "keys": 2, "tbptt": (4, 4), "cell": "gru", **ALARM},
+            {"readout": "adam", "horizon": 3, "scale": "ewma", "residual": True},
+            {"readout": "adam", "cell": "rtu", "tbptt": (1, 1), "dim": 3, "horizon": 3, "keys": 2, **BANDS},
+            {
+                "readout": "adam",
+                "cell": "rtu",
+                "target": "later",
+                "outputs": 2,
+                "delay": 5,
+                "tbptt": (3, 3),
+                **BANDS,
+            },
+            {"readout": "adam", "keys": 2, "tbptt": (4, 4), "cell": "gru", **ALARM, **BANDS},
             {
                 "readout": "adam",
                 "target": "later",
@@ -194,6 +203,7 @@ EXAMPLES = {
                 "keys": 3,
                 "scale": "minmax",
                 "tbptt": (3, 3),
+                **BANDS,
             },
             {**RLS, "hidden": 3, "horizon": 3, "lags": 6, "period": 4},
             {**RLS, "hidden": 0, "keys": 2, "period": (5, 12), "lags": 3, "clip": None, "memory": 3},

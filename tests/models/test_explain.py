@@ -123,12 +123,12 @@ def test_a_cognitron_expects_the_patterns_that_it_learned() -> None:
 
 
 FORECASTS = [
-    {"readout": "adam", "hidden": 4, "scale": "standard"},
+    {"readout": "adam", "hidden": 4, "scale": "standard", "alarm": {}},
     {"readout": "rls", "lags": 4, "hidden": 0},
 ]
 
 
-@pytest.mark.parametrize("spec", FORECASTS, ids=["adam", "rls"])
+@pytest.mark.parametrize("spec", FORECASTS, ids=["adam with alarms", "rls"])
 @pytest.mark.parametrize("half_life", [50.0, 10_000.0])
 def test_forecast(half_life: float, spec: dict[str, Any]) -> None:
     x = RANDOM.normal(size=(400, 3)) * [1, 10, 0.1] + [0, 100, 0]
@@ -154,6 +154,32 @@ def test_forecast(half_life: float, spec: dict[str, Any]) -> None:
     explained = net.explain(x[:3])
     assert explained.expected[0].tolist() == net.forecast(1)[0].tolist()
     assert explained.expected[1:].tolist() == net.predict(x[:3]).prediction[:2].tolist()
+
+
+def test_forecast_of_a_net_without_alarms() -> None:
+    x = (RANDOM.normal(size=(400, 3)) * [1, 10, 0.1] + [0, 100, 0]).astype(np.float32)
+    x[100:110, 1] += 1e4  # outliers
+    x[200, 2] = np.nan
+    net = sl.RNN(readout="adam", dim=3, hidden=4, half_life=50, scale="standard", seed=1)
+    net.explains_learning = True
+    out, scale = net.learn(x), ErrorScale(3, 2.0 ** (-1 / 50))
+    assert "distance" not in out.arrays
+    for n in range(1, 400):
+        errors = out.prediction[n].astype(float) - x[n]
+        expected = shares((errors / scale.usual(x[n])) ** 2)
+        assert out.contribution[n] == pytest.approx(expected, abs=1e-4), n
+        scale.observe(errors, x[n])
+    assert np.isnan(out.contribution[0]).all()
+
+
+def test_a_flat_start_does_not_spoil_the_score() -> None:
+    x = np.random.default_rng(1).normal(size=(1500, 4))
+    x[:6, 1] = 0.0
+    faults = np.arange(300, 1500, 50)
+    x[faults, 2] += 8
+    out = sl.RNN(dim=4, lags=4, hidden=0).learn(x)
+    assert out.distance[1:20].max() < 20
+    assert (out.score[faults] > 0.95).all()  # one sample in 50 is a fault
 
 
 def test_relations_of_more_channels_than_a_group() -> None:

@@ -46,7 +46,7 @@ def test_predictions_and_bands_are_those_of_the_formulas(rule, missing):
     x[0] = 100, -5  # a channel without a value has no mean yet, in which the oracle differs
     oracle = TargetPredictor(
         2, columns, spec.lags, spec.memory, spec.horizon or 1, spec.half_life or 1400.0, spec.ridge or 1e-4,
-        spec.error_limit, spec.coverage, mixes=spec.mix,
+        spec.error_limit, spec.band_coverage, mixes=spec.mix,
     )  # fmt: skip
     expected, half = np.empty((2, 400, (spec.horizon or 1) * columns))
     for t in range(400):

@@ -150,10 +150,9 @@ def test_inputs_are_scaled_and_predictions_unscaled(method, target):
         units = [channel.offset_and_width() for channel in scaler.channels]
         expected = [offset + width * value for (offset, width), value in zip(units, prediction, strict=True)]
         assert np.allclose(out.prediction[i], expected, rtol=1e-3, atol=1e-3, equal_nan=True), i
-        scored = float(out.distance[i] if target == "next" else out.error[i])
-        present = int(np.isfinite(target_row).sum())
-        assert np.isclose(out.score[i], score.rank(scored, present), atol=1e-4, equal_nan=True), i
-        score.observe(scored, present)
+        error, present = float(out.error[i]), int(np.isfinite(target_row).sum())
+        assert np.isclose(out.score[i], score.rank(error, present), atol=1e-4, equal_nan=True), i
+        score.observe(error, present)
         x_scaler.observe(row)
         y_scaler.observe(target_row)
     assert_same_parameters(ours, reference.net)

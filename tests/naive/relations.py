@@ -50,7 +50,7 @@ class Relations:
         self.deviation = np.where(
             [[True, True, changes] for changes in stream.change > 0], values - self.means, 0
         )
-        self.z = np.clip(self.deviation * self.widths, -1e15, 1e15)
+        self.z = np.clip(self.deviation * self.widths, -self.count, self.count)
         parts, square = np.zeros(self.channels), 0.0
         for group, correlation in zip(self.groups, self.correlation, strict=True):
             z = self.z[group].ravel()
@@ -70,7 +70,7 @@ class Relations:
         self.count += 1
         gain, factor = max(1 - self.decay, 1 / self.count), 1.0
         if self.count > 16:
-            largest = np.abs(self.z).max()
+            largest = np.abs(self.deviation * self.widths).max()
             if largest > self.limit:
                 factor, self.limit = self.limit / largest, self.limit * 2**0.125
             else:

@@ -57,11 +57,11 @@ class Evaluation(NamedTuple):
     quality: Any  # (5, TARGET_COLUMNS)
     input_means: Any  # (2, dim)
     decay: Any  # per sample
-    error_scale: Any  # (3, columns): see stream/error_scale.py; (3, 0) if samples are forecast
+    error_scale: Any  # (3, columns): see stream/error_scale.py; (3, 0) if it compares channels
 
 
 class Samples(NamedTuple):
-    """What a net that forecasts samples compares them by."""
+    """What a net that compares channels compares samples by."""
 
     relations: Any  # see stream/relations.py; without channels for other nets
     own: Any  # Own, of one stream
@@ -239,8 +239,8 @@ def _write_contribution(layout, evaluation, forecast, y, n, contribution):
 
 
 @device
-def forecasts_values(samples):
-    """Whether the net forecasts the values of samples."""
+def compares_channels(samples):
+    """Whether samples are compared by the relations of their channels, and not by the error alone."""
     return samples.own.recent.shape[0] > 0
 
 
@@ -255,7 +255,7 @@ def write_expected(layout, forecast, expected, row):
 
 @device
 def observe_error(layout, evaluation, gate, forecast, scored, y, n, learned):
-    """Add what is scored to the reference of the score. Of a target, add the errors to their usual sizes."""
+    """Add what is scored to the reference of the score, and the errors to their usual sizes."""
     gates.observe(gate, evaluation.histogram, scored, count_present(y, n), learned)
     if layout[CLASSES] == 1 or not learned:
         return

@@ -22,9 +22,9 @@ from .evaluation import (
     Outputs,
     Samples,
     argmax,
+    compares_channels,
     copy_values,
     count_input,
-    forecasts_values,
     read_forecast,
     read_input,
     write_evaluation,
@@ -89,9 +89,9 @@ def predict(
     score_columns,
     score_decay,
     input_means,  # (2, dim)
-    error_scale,  # (3, columns): see stream/error_scale.py; (3, 0) for NEXT
+    error_scale,  # (3, columns): see stream/error_scale.py; (3, 0) if it compares channels
     relation_counts,  # (2,): see stream/relations.py
-    relation_means,  # (values,); (0,) unless values of samples are forecast
+    relation_means,  # (values,); (0,) unless the net compares channels
     relation_widths,  # (values,)
     relation_covariance,  # (groups, side, side)
     relation_precision,  # (groups, side, side)
@@ -111,7 +111,7 @@ def predict(
     present,  # (n,)
     expected,  # (n, columns): the forecast that is compared; (0, columns) if nobody needs it
     contribution,  # (n, columns); (0, columns) if nobody needs it
-    distance,  # (n,); (0,) unless values of samples are forecast
+    distance,  # (n,); (0,) unless the net compares channels
 ):
     """Run over ``x`` from the live state, with the scaling going on as well. Changes the outputs only.
 
@@ -173,13 +173,13 @@ def predict(
             layout, evaluation, x, n, values_of(ahead, now, layout[FORECAST]), fill, scaled, filled
         )
         error[n] = score[n] = _NAN
-        if forecasts_values(compared):
+        if compares_channels(compared):
             distance[n] = _NAN
         if forecasts_next:
             copy_values(forecast, row_of(prediction, n))
             if y.shape[0] > 0:
                 write_expected(layout, forecast, expected, n)
-                if forecasts_values(compared):
+                if compares_channels(compared):
                     write_next(layout, evaluation, compared, forecast, y, n, outputs, n)
                     related.advance(compared.own, y, n)
                 else:

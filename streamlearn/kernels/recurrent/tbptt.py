@@ -50,12 +50,12 @@ from .evaluation import (
     Samples,
     buffers_of,
     clear_target,
+    compares_channels,
     copy_values,
     count_errors,
     count_evaluation,
     count_input,
     count_present,
-    forecasts_values,
     observe_error,
     read_forecast,
     read_input,
@@ -169,9 +169,9 @@ def learn(
     score_decay,
     quality,  # (5, TARGET_COLUMNS)
     input_means,  # (2, dim)
-    error_scale,  # (3, columns): see stream/error_scale.py; (3, 0) for NEXT
+    error_scale,  # (3, columns): see stream/error_scale.py; (3, 0) if it compares channels
     relation_counts,  # (2,): see stream/relations.py
-    relation_means,  # (values,); (0,) unless values of samples are forecast
+    relation_means,  # (values,); (0,) unless the net compares channels
     relation_widths,  # (values,)
     relation_covariance,  # (groups, side, side)
     relation_precision,  # (groups, side, side)
@@ -191,7 +191,7 @@ def learn(
     sample,  # (n,): number of the row's sample, −1 for none
     watched,  # (n,)
     contribution,  # (n, columns); (0, columns) if nobody needs it
-    distance,  # (n,); (0,) unless values of samples are forecast
+    distance,  # (n,); (0,) unless the net compares channels
 ):
     """Learn samples in order, or late targets. The outputs are those before the sample was learned.
 
@@ -268,7 +268,7 @@ def learn(
         if row_mode.for_samples:
             if learned:
                 count_input(evaluation, x, n, buffers.scaled)
-                if forecasts_values(compared):
+                if compares_channels(compared):
                     related.observe(relations, own, y, n, constants[DECAY])
             related.advance(own, y, n)
             samples[0] += 1
@@ -322,7 +322,7 @@ def _compare(layout, evaluation, rule, mode, gate, stream, samples, t, y, n, buf
         copy_values(row_of(predictions, t), forecast)  # as it was when its sample arrived
     elif has_forecast and predictions.shape[0] > 0:
         copy_values(forecast, row_of(predictions, t))
-    if forecasts_values(samples):
+    if compares_channels(samples):
         write_next(layout, evaluation, samples, forecast, y, n, outputs, n)
         scored = samples.distance[n]
     else:

@@ -24,7 +24,9 @@ were nearer to the means, by the factor that makes the value u·6. u grows by 2^
 and is 1 after any other. So a spike widens nothing, and a lasting change does.
 
 Standard deviations and Ω are computed at n = 4, 8, … 512, and then every 512 samples, with 1/1000 + side·g
-added to the diagonal of the correlations. Until then only errors count, in the stream's own units. The
+added to the diagonal of the correlations. Until then only errors count, in the stream's own units. In zᵀΩz
+no |z| is larger than n, because n samples cannot say more: a channel that was flat in the first four has no
+width, and one huge distance among the first ones would spoil the reference of the score for long. The
 channels are in groups of 16, in order. Channels of different groups count as uncorrelated, so the work is
 proportional to the number of channels.
 
@@ -65,7 +67,7 @@ _UNLIMITED = 16.0  # samples before the first limit
 _RESOLUTION = 2.0**-20  # of float32 values, with a margin
 _SMALLEST_ACTIVITY = 0.05  # standard deviation of the activity, at least
 _SMALLEST = 1e-30
-_LARGEST = 1e15  # of z
+_LARGEST = 1e15  # of z, at any n
 _RIDGE = 1e-3
 _RECENT_GAIN = 1.0 / 16.0
 _LARGEST_CHANGE = 8.0  # of a recent change, in units of s
@@ -154,12 +156,13 @@ def distance(relations, own, forecast, x, n):
     """
     z, product = row_of(relations.vectors, Z), row_of(relations.vectors, PRODUCT)
     deviation, widths, compared = relations.deviation, relations.widths, 0
+    largest = min(relations.counts[COUNT], _LARGEST)
     for c in range(own.recent.shape[0]):
         value, made = np.float64(x[n, c]), np.float64(forecast[c])
         compared += 1 if value == value and abs(made) < math.inf else 0
         _compare(relations, own, c, made, value)
     for i in range(z.size):
-        z[i] = np.float32(min(max(deviation[i] * widths[i], -_LARGEST), _LARGEST))
+        z[i] = np.float32(min(max(deviation[i] * widths[i], -largest), largest))
         product[i] = np.float32(0)
     size, total = relations.precision.shape[1], 0.0
     for c in range(own.recent.shape[0]):
@@ -204,13 +207,13 @@ def _part(relations, c):
 @device
 def observe(relations, own, x, n, decay):
     """Add row ``n`` of ``x``, after `distance`. ``decay``: of the past, per sample."""
-    counts, z = relations.counts, row_of(relations.vectors, Z)
+    counts, deviation, widths = relations.counts, relations.deviation, relations.widths
     counts[COUNT] += 1.0
     count, factor = counts[COUNT], 1.0
     if count > _UNLIMITED:
         largest, limit = 0.0, max(counts[LIMIT], _LEAST_LIMIT)
-        for i in range(z.size):
-            largest = max(largest, abs(np.float64(z[i])))
+        for i in range(deviation.size):
+            largest = max(largest, abs(deviation[i] * widths[i]))
         counts[LIMIT] = _LEAST_LIMIT
         if largest > limit:
             factor = limit / largest

@@ -165,6 +165,11 @@ class RecurrentSpec(base.Spec):
         return {"learning_rate": self.learning_rate}
 
     @property
+    def compares_channels(self) -> bool:
+        """Whether samples are compared by the relations of their channels, and not by the error alone."""
+        return False
+
+    @property
     def largest_norm(self) -> float:
         """Largest norm of the gradient."""
         return math.inf if self.clip is None else self.clip
@@ -206,7 +211,8 @@ class Recurrent(PyTorchParameters):
         state["input_means"] = np.zeros((2, self.inputs))
         self._target_method = scaling.NONE if self.spec.class_count else self.method
         self._target_statistics = self._statistics  # of targets that are samples
-        state["error_scale"] = np.zeros((error_scale.ROWS, self.explained if self.explains_targets else 0))
+        columns = 0 if self.spec.compares_channels else self.explained
+        state["error_scale"] = np.zeros((error_scale.ROWS, columns))
         self._slots = Slots(state, self.spec.keys)
         self.ranges |= self._slots.ranges | {
             "counters": COUNT,

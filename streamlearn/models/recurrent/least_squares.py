@@ -136,7 +136,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
         """Return ``constants`` of the kernel, see kernels/forecast/records.py."""
         spec = self.spec
         scale_gain = 1.0 - base.decay_per_sample(_SCALE_HALF_LIFE)
-        mix_decay, miss = base.decay_per_sample(_MIX_HALF_LIFE), 1.0 - (spec.coverage or 0.0)
+        mix_decay, miss = base.decay_per_sample(_MIX_HALF_LIFE), 1.0 - (spec.band_coverage or 0.0)
         rule = self.decay, spec.strength, spec.error_limit, scale_gain, self.decay
         return np.array([*rule, miss, bands.GAIN, _RATE, mix_decay])
 

@@ -1,4 +1,4 @@
-"""State and kernel arguments of a net that compares samples with its forecasts.
+"""State and kernel arguments of a net that compares samples by the relations of their channels.
 
 ``kernels/stream/relations.py`` has the rule.
 """
@@ -21,7 +21,7 @@ _OF_A_CHANNEL = 24 * SCALAR + 2 * EXPONENTIAL
 
 
 def add(state: dict[str, NDArray[Any]], channels: int, slots: int) -> None:
-    """Add the arrays to ``state``; with no channels for a net that does not forecast values."""
+    """Add the arrays to ``state``; with no channels for a net that does not compare them."""
     groups, side = relations.groups(channels), relations.side(channels)
     errors_only = np.arange(side) % relations.VALUES == relations.ERROR
     state["relations.counts"] = np.zeros(2)

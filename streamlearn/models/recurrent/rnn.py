@@ -124,7 +124,7 @@ class RNN(Continuing, Recurrent):
             self._target_statistics = self._add(
                 Statistics("targets", self._target_method, self._target_columns)
             )
-        relations.add(state, self.dim if self.spec.forecasts_values else 0, slots)
+        relations.add(state, self.dim if self.spec.compares_channels else 0, slots)
         state["last_values"] = np.full((slots, ahead, columns), np.nan, np.float32)
         if self.accepts_late_targets:
             state["waiting.ids"] = np.zeros((slots, room), np.int64)
@@ -136,8 +136,8 @@ class RNN(Continuing, Recurrent):
         self._initialize()
 
         self._bands: Bands | None = None
-        if self.spec.coverage is not None and self.spec.has_bands:
-            self._bands = self._add(Bands(self.spec.coverage, slots, *self.spec.band_shape))
+        if self.spec.band_coverage is not None:
+            self._bands = self._add(Bands(self.spec.band_coverage, slots, *self.spec.band_shape))
         delay = self.spec.max_waiting
         waiting = ahead if self._forecasts else delay
         self.ranges |= {
@@ -236,7 +236,7 @@ class RNN(Continuing, Recurrent):
         )
         if self.explains_learning:
             outputs["contribution"] = contribution
-        if self.spec.forecasts_values:
+        if self.spec.compares_channels:
             outputs["distance"] = distance
         if rows < len(y):
             outputs = {name: array[:rows] for name, array in outputs.items()}
@@ -273,7 +273,7 @@ class RNN(Continuing, Recurrent):
         outputs, distance = self._empty_outputs(len(x)), self._new_distance(len(x))
         arguments = *self._predict_arguments, *mode, *outputs.values(), *explained, distance
         rollout.predict(x, y, slot, *arguments)
-        return outputs | {"distance": distance} if self.spec.forecasts_values else outputs
+        return outputs | {"distance": distance} if self.spec.compares_channels else outputs
 
     def _run_free(
         self, field: str, n: int, temperature: float, seed: int, key: int | str | None
@@ -313,8 +313,8 @@ class RNN(Continuing, Recurrent):
         }
 
     def _new_distance(self, rows: int) -> Float32:
-        """Return an array for the output ``distance``, with no rows if the net forecasts no values."""
-        return np.empty(rows if self.spec.forecasts_values else 0, np.float32)
+        """Return an array for the output ``distance``, with no rows if the net does not compare channels."""
+        return np.empty(rows if self.spec.compares_channels else 0, np.float32)
 
     def _shaped(self, out: RNNOutputs) -> RNNOutputs:
         """Shape predictions and bands of a horizon to (n, horizon, dim)."""

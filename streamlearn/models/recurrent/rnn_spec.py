@@ -20,7 +20,7 @@ from ..stream.schedules import Decay, Positive, Schedule
 from . import bands, costs, forecaster_sizes, relations, target_sizes
 from .base import RecurrentSpec, Steps
 
-_HALF_LIFE, _ERROR_LIMIT = 1400.0, 2.0  # of least squares
+_HALF_LIFE, _ERROR_LIMIT, _COVERAGE = 1400.0, 2.0, 0.9  # of least squares
 _RIDGE, _TARGET_RIDGE = 100.0, 1e-4
 
 
@@ -121,10 +121,10 @@ class RNNSpec(RecurrentSpec):
         ),
     )
     coverage: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        0.9,
+        None,
         description=(
-            "Share of samples that the band of a forecast contains; of forecasts that are numbers. None: no "
-            "bands, which saves about 0.2 µs for each of them; only with readout='adam'."
+            "Share of samples that the band of a forecast contains; of forecasts that are numbers. None: 0.9 "
+            "with readout='rls', else no bands. With 'adam' each band takes about 0.2 µs per sample."
         ),
     )
     target: Literal["next", "given", "later"] = Field(
@@ -199,8 +199,6 @@ class RNNSpec(RecurrentSpec):
         """Raise ValueError for a parameter that the read-out does not have."""
         own, other = ("rls", "adam") if self.least_squares else ("adam", "rls")
         given = self._set(self.only_adam if self.least_squares else self.only_rls)
-        if self.least_squares and self.coverage is None:
-            raise ValueError("readout='rls' always has bands: coverage must be a number between 0 and 1")
         if self.least_squares and self.target == "later":
             raise ValueError("readout='rls' has no target='later': remove readout, or set readout='adam'")
         if given:
@@ -267,6 +265,11 @@ class RNNSpec(RecurrentSpec):
         return self.target == "next" and self.class_count is None
 
     @property
+    def compares_channels(self) -> bool:
+        """Whether samples are compared by the relations of their channels, and not by the error alone."""
+        return self.forecasts_values and (self.least_squares or self.alarm is not None)
+
+    @property
     def state_values(self) -> int:
         """Number of values in the large arrays of the state and of the scratch memory."""
         if self.least_squares:
@@ -276,7 +279,7 @@ class RNNSpec(RecurrentSpec):
         rows += self.window_slots * int(
             (self.keys or 1) * layout[memory_layout.WINDOW_ROWS] + layout[memory_layout.ACTIVATION_ROWS]
         )
-        values = relations.state_values(self.dim if self.forecasts_values else 0, self.keys or 1)
+        values = relations.state_values(self.dim if self.compares_channels else 0, self.keys or 1)
         values += bands.state_values(self.keys or 1, *self.band_shape) if self.has_bands else 0
         return rows * WIDTH + values
 
@@ -297,7 +300,7 @@ class RNNSpec(RecurrentSpec):
         names = ("hidden", "layers", "tbptt", *delay, *self.output_parameters)
         return [
             *super().row_costs(),
-            *(relations.row_costs(self.dim) if self.forecasts_values else []),
+            *(relations.row_costs(self.dim) if self.compares_channels else []),
             Cost(forward, ("hidden", "layers", *self.output_parameters)),
             Cost(updates * (k2 * passes + shift), names, learning=True),
             Cost(updates * costs.update(layout), names, learning=True),
@@ -313,8 +316,15 @@ class RNNSpec(RecurrentSpec):
 
     @property
     def has_bands(self) -> bool:
-        """Whether the forecasts have bands: they do if they are numbers."""
-        return self.class_count is None and self.coverage is not None
+        """Whether the forecasts have bands: only numbers do."""
+        return self.band_coverage is not None
+
+    @property
+    def band_coverage(self) -> float | None:
+        """Share of samples that the bands contain; None without bands."""
+        if self.class_count is not None:
+            return None
+        return _COVERAGE if self.coverage is None and self.least_squares else self.coverage
 
     @property
     def band_shape(self) -> tuple[int, int]:
