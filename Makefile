@@ -30,10 +30,15 @@ test: $(VENV)/.with-test $(ORACLE) system-packages
 	$(BIN)/streamlearn warmup
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
-# systemd-analyze checks the unit file. Only root can install it.
+# Programs that the tests run, and their Debian packages: systemd-analyze checks the unit file, Chromium shows the
+# page, openssl makes certificates. Only root can install them.
+PROGRAMS := systemd-analyze:systemd chromium:chromium openssl:openssl
+
 system-packages:
-	@command -v systemd-analyze > /dev/null || \
-	 { echo "installing systemd, a tool of the tests"; apt-get update -qq && apt-get install -y -qq systemd > /dev/null; }
+	@missing=; for each in $(PROGRAMS); do \
+	  command -v $${each%:*} > /dev/null || missing="$$missing $${each#*:}"; done; \
+	if [ -n "$$missing" ]; then echo "installing$$missing, for the tests"; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing > /dev/null; fi
 
 bench: $(VENV)/.with-peers $(VENV)/.with-deep-river $(ORACLE)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamlearn import __version__
@@ -24,7 +27,9 @@ from streamlearn.gateway.state import Gateway
 from streamlearn.gateway.tokens import Tokens
 from streamlearn_client import AsyncClient
 
+PAGE: Final = Path(__file__).parent / "page"
 HEADERS: Final = {
+    "Cache-Control": "no-cache",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
@@ -59,6 +64,8 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # its pages load scripts from other hosts
         redoc_url=None,
     )
+    app.mount("/page", StaticFiles(directory=PAGE))
+    app.add_api_route("/", _page, include_in_schema=False)
     for module in (models, samples, checkpoints, events, health):
         app.include_router(module.router)
     app.add_exception_handler(StreamlearnError, problems.on_error)
@@ -66,6 +73,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, problems.on_invalid)
     app.add_middleware(Frame, body_bytes=settings.limits.body_bytes)
     return app
+
+
+async def _page() -> FileResponse:
+    """The page. Its views are behind ``#``."""
+    return FileResponse(PAGE / "index.html")
 
 
 class Frame:

@@ -299,3 +299,37 @@ def test_the_page_of_another_site_may_not_use_the_gateway(http: httpx.Client) ->
             assert http.get(path, headers=headers).status_code == 403, (path, headers)
     own = str(http.base_url).rstrip("/")
     assert http.get("/v1/models", headers={"Origin": own}).status_code == 200
+
+
+def test_a_model_goes_out_and_in(http: httpx.Client) -> None:
+    create(http, labels=4)
+    http.post("/v1/models/pump/learn", json={"x": X.tolist(), "y": [[0]] * len(X)})
+    state = describe(http)["state_hash"]
+    file = http.get("/v1/models/pump/export")
+    assert (file.status_code, file.headers["content-type"]) == (200, "application/octet-stream")
+    made = http.put("/v1/models/copy", content=file.content)
+    assert made.status_code == 201, made.text
+    assert http.post("/v1/models/pump/clone", json={"new": "clone"}).status_code == 201
+    assert describe(http, "copy")["state_hash"] == describe(http, "clone")["state_hash"] == state
+    damaged = bytearray(file.content)
+    damaged[len(damaged) // 2] ^= 1
+    answer = http.put("/v1/models/damaged", content=bytes(damaged))
+    assert (answer.status_code, answer.json()["code"]) == (400, "BAD_CHECKPOINT"), answer.text
+    assert "damaged" not in [each["name"] for each in http.get("/v1/models").json()]
+
+
+def test_labels_by_hand(http: httpx.Client) -> None:
+    create(http, labels=4)
+    http.post("/v1/models/pump/learn", json={"x": X.tolist(), "y": [[0]] * len(X)})
+    answer = http.post("/v1/models/pump/label", json={"unit": 3, "label": "bearing worn"})
+    assert answer.status_code == 200, answer.text
+    answer = http.get("/v1/models/pump/read", params={"what": "labels"}).json()
+    label = np.array(answer["parts"]["labels"]).ravel()[3]
+    assert answer["label_names"][label] == "bearing worn"
+
+
+@pytest.mark.parametrize("name", ["from_file", "parameters", "name", "kind"])
+def test_a_spec_cannot_read_files_of_the_gateway(http: httpx.Client, name: str) -> None:
+    spec = SPEC | {name: "/etc/hostname"}
+    answer = http.post("/v1/models", json={"name": "pump", "kind": "som", "spec": spec})
+    assert (answer.status_code, answer.json()["code"]) == (400, "BAD_SPEC")

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.background import BackgroundTask
 
+from streamlearn.errors import BadSpec
 from streamlearn.gateway.access import Who
 from streamlearn.gateway.answers import to_json
 from streamlearn.gateway.state import gateway_of
 
 router = APIRouter(tags=["models"])
+
+BYTES: Final = "application/octet-stream"
+FILE: Final[dict[str, Any]] = {
+    "requestBody": {"required": True, "content": {BYTES: {"schema": {"type": "string", "format": "binary"}}}}
+}
+_ARGUMENTS: Final = frozenset({"name", "kind", "from_file", "parameters"})
+"""Arguments of the client's `create` that are no parameters of a spec."""
 
 
 class NewModel(BaseModel):
@@ -37,7 +49,72 @@ async def models(request: Request, who: Who) -> list[dict[str, Any]]:
 async def create(request: Request, who: Who, new: NewModel) -> dict[str, Any]:
     """Create a model."""
     who.require("create", new.name)
+    for name in new.spec.keys() & _ARGUMENTS:  # `from_file` would read a file of the gateway's host
+        raise BadSpec(f"unknown parameter {name!r}", errors=[{"field": name, "message": "unknown parameter"}])
     return _as_dict(await gateway_of(request).client.create(new.name, new.kind, **new.spec))
+
+
+@router.put("/v1/models/{model}", status_code=201, openapi_extra=FILE)
+async def create_from_file(request: Request, who: Who, model: str) -> dict[str, Any]:
+    """Create a model from the file that `export` gave, in the body."""
+    who.require("create", model)
+    with tempfile.NamedTemporaryFile() as file:
+        async for part in request.stream():
+            file.write(part)
+        file.flush()
+        return _as_dict(await gateway_of(request).client.create(model, from_file=file.name))
+
+
+@router.get("/v1/models/{model}/export", response_class=FileResponse)
+async def export(request: Request, who: Who, model: str) -> FileResponse:
+    """Return the model as a file, for `PUT` under another name, or for ``streamlearn.load``."""
+    who.require("export", model)
+    directory = tempfile.TemporaryDirectory()
+    path = Path(directory.name) / "model"
+    try:
+        await gateway_of(request).client.export(model, path)
+    except BaseException:
+        directory.cleanup()
+        raise
+    return FileResponse(
+        path, media_type=BYTES, filename=f"{model}.slm", background=BackgroundTask(directory.cleanup)
+    )
+
+
+class Clone(BaseModel):
+    """The name of the second model."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    new: str
+
+
+@router.post("/v1/models/{model}/clone", status_code=201)
+async def clone(request: Request, who: Who, model: str, body: Clone) -> dict[str, Any]:
+    """Create a second model with the same state."""
+    who.require("clone", model)
+    who.require("clone", body.new)
+    return _as_dict(await gateway_of(request).client.clone(model, body.new))
+
+
+class Label(BaseModel):
+    """A label, and the unit, the sample or the values that get it; ``null`` takes a label away."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: str | None
+    unit: int | None = None
+    sample: int | str | None = None
+    x: list[float | None] | None = None
+
+
+@router.post("/v1/models/{model}/label")
+async def label(request: Request, who: Who, model: str, body: Label) -> dict[str, Any]:
+    """Put a label on a unit of a map or a competitive net by hand."""
+    who.require("label", model)
+    x: Any = None if body.x is None else [body.x]
+    client = gateway_of(request).client
+    return _as_dict(await client.label(model, body.label, unit=body.unit, sample=body.sample, x=x))
 
 
 @router.get("/v1/models/{model}")
@@ -68,6 +145,7 @@ async def read(
         "samples": reading.samples,
         "applied_lsn": reading.applied_lsn,
         "parts": {name: to_json(reading[name]) for name in what},
+        "label_names": reading.get("label_names", []),
     }
 
 

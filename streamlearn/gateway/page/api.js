@@ -1,0 +1,70 @@
+// Requests to the gateway, and its events.
+
+const TOKEN = "streamlearn-token";
+
+function headers(more = {}) {
+  const token = sessionStorage.getItem(TOKEN);
+  return token ? { ...more, Authorization: `Bearer ${token}` } : more;
+}
+
+/** Send a request. Throws an Error with the text of the problem document. */
+export async function request(method, path, body) {
+  const options = { method, headers: headers(body === undefined ? {} : { "Content-Type": "application/json" }) };
+  if (body !== undefined) options.body = JSON.stringify(body);
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch {
+    throw new Error("the gateway does not answer; the page tries again");
+  }
+  if (answer.status === 401 && askForToken()) return request(method, path, body);
+  if (answer.status === 204) return null;
+  const found = await answer.json().catch(() => ({ detail: `status ${answer.status}` }));
+  if (!answer.ok) throw new Error(found.detail);
+  return found;
+}
+
+export const get = (path) => request("GET", path);
+export const post = (path, body = {}) => request("POST", path, body);
+export const modelPath = (name, rest = "") => `v1/models/${encodeURIComponent(name)}${rest}`;
+
+function askForToken() {
+  const token = window.prompt("This gateway needs a token:");
+  if (token) sessionStorage.setItem(TOKEN, token.trim());
+  return Boolean(token);
+}
+
+/** Call `receive` with every event. Connects again after a loss, with growing pauses. */
+export async function listen(receive, lost) {
+  let pause = 500;
+  for (;;) {
+    try {
+      const answer = await fetch("v1/events", { headers: headers() });
+      if (answer.status === 401 && askForToken()) continue;
+      if (!answer.ok) throw new Error(`status ${answer.status}`);
+      pause = 500;
+      await readEvents(answer.body.getReader(), receive);
+    } catch {
+      // the same as an ended stream
+    }
+    lost();
+    await new Promise((done) => setTimeout(done, pause));
+    pause = Math.min(pause * 2, 8000);
+  }
+}
+
+async function readEvents(reader, receive) {
+  const decoder = new TextDecoder();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    text += decoder.decode(value, { stream: true });
+    const parts = text.split("\n\n");
+    text = parts.pop();
+    for (const part of parts) {
+      const data = part.split("\n").find((line) => line.startsWith("data: "));
+      if (data) receive(JSON.parse(data.slice(6)));
+    }
+  }
+}

@@ -1,0 +1,84 @@
+// What the page knows: the state of the daemon, all models, and the recent samples of the open model.
+
+export const SPARK = 120; // scores in a sparkline
+export const RECENT = 3000; // samples of the open model
+export const PATH = 60; // winners in a trajectory
+
+export const state = {
+  daemon: null, // {up, instance}
+  models: new Map(), // name: entry
+  open: null, // {name, numbers, rows: {output: [per sample]}, alarms}
+  changed: true,
+};
+
+function entry(name) {
+  if (!state.models.has(name)) {
+    state.models.set(name, { name, scores: [], lastAlarm: null, on: false, silent: 0, seen: 0, samples: 0 });
+  }
+  return state.models.get(name);
+}
+
+/** Take the list of models from the gateway. */
+export function listed(models) {
+  const names = new Set(models.map((each) => each.name));
+  for (const name of state.models.keys()) if (!names.has(name)) state.models.delete(name);
+  for (const each of models) Object.assign(entry(each.name), each);
+  state.changed = true;
+}
+
+export function openModel(name) {
+  state.open = name === null ? null : { name, numbers: [], rows: [], alarms: [] };
+}
+
+/** Take one event. Returns whether the list of models has to be read again. */
+export function received(event) {
+  state.changed = true;
+  if (event.kind === "daemon") {
+    const again = !state.daemon?.up && event.up;
+    state.daemon = event;
+    return again;
+  }
+  if (event.kind === "lost") return false;
+  const model = entry(event.model);
+  if (event.kind === "output") output(model, event);
+  else if (event.kind === "alarm") for (const alarm of event.alarms) alarmed(model, alarm, event);
+  return ["created", "deleted", "restored", "paused", "resumed"].includes(event.kind);
+}
+
+function output(model, event) {
+  const { outputs, row, first } = event;
+  model.seen = Date.now();
+  model.samples = Math.max(model.samples, first + event.rows);
+  for (const score of outputs.score ?? []) if (score !== null) model.scores.push(score);
+  if (model.scores.length > SPARK) model.scores.splice(0, model.scores.length - SPARK);
+  const open = state.open;
+  if (open?.name !== event.model) return;
+  row.forEach((place, k) => {
+    open.numbers.push(first + place);
+    open.rows.push(Object.fromEntries(Object.entries(outputs).map(([name, values]) => [name, values[k]])));
+  });
+  const excess = open.numbers.length - RECENT;
+  if (excess > 0) {
+    open.numbers.splice(0, excess);
+    open.rows.splice(0, excess);
+  }
+}
+
+function alarmed(model, alarm, event) {
+  model.on = alarm.state === "begin";
+  if (alarm.cause === "silent") model.silent = Math.max(0, model.silent + (model.on ? 1 : -1));
+  if (model.on) model.lastAlarm = { ...alarm, at: event.time / 1e6 };
+  const open = state.open;
+  if (open?.name !== event.model) return;
+  const known = open.alarms.find((each) => each.first === alarm.first && each.cause === alarm.cause);
+  if (known) Object.assign(known, alarm);
+  else open.alarms.unshift({ ...alarm });
+  open.alarms.length = Math.min(open.alarms.length, 100);
+}
+
+/** How odd a model is: alarms first, then silence, then its recent scores. */
+export function oddness(model) {
+  const recent = model.scores.slice(-10);
+  const score = recent.length ? Math.max(...recent) : 0;
+  return (model.quarantined ? 40 : 0) + (model.on ? 20 : 0) + (model.silent ? 10 : 0) + score;
+}

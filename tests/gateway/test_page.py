@@ -1,0 +1,318 @@
+"""The page in a real Chromium, with real data: every view, every action, and daemons that are killed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from streamlearn_client import Client
+from tests.e2e.daemon_process import DaemonProcess
+from tests.gateway.browser import Browser
+from tests.gateway.gateway_process import SECONDS, GatewayProcess, wait_for
+from tools import kinds
+
+CHANNELS = ["flow", "pressure", "temperature"]
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    browser = Browser(tmp_path / "chromium")
+    yield browser
+    errors = browser.errors
+    browser.close()
+    assert errors == []
+
+
+class Feed:
+    """Sends samples to models until the block ends. ``fault`` shifts the pressure."""
+
+    def __init__(self, endpoint: str, *models: str) -> None:
+        self.fault, self._ended = False, threading.Event()
+        self._client, self._models = Client(endpoint, timeout=SECONDS), models
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.samples = 0
+
+    def _batch(self, n: int) -> Any:
+        t, rng = np.arange(self.samples, self.samples + n), np.random.default_rng(self.samples)
+        x = np.stack([np.sin(t / 15), np.cos(t / 40), np.sin(t / 100)], 1) + rng.normal(0, 0.1, (n, 3))
+        if self.fault:
+            x[:, 1] += 4
+        self.samples += n
+        return x.astype(np.float32)
+
+    def send(self, n: int) -> None:
+        x = self._batch(n)
+        for model in self._models:
+            self._client.learn(model, x, ack="received")
+
+    def _run(self) -> None:
+        while not self._ended.wait(0.05):
+            self.send(10)
+
+    def __enter__(self) -> Feed:
+        self.send(3000)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join(SECONDS)
+        self._client.close()
+
+
+def create(http: httpx.Client, name: str, kind: str, **spec: Any) -> None:
+    spec = {"dim": 3, "channels": CHANNELS} | spec
+    answer = http.post("/v1/models", json={"name": name, "kind": kind, "spec": spec})
+    assert answer.status_code == 201, answer.text
+
+
+def pixels(browser: Browser, selector: str) -> int:
+    """The number of different colours on a canvas."""
+    return int(
+        browser.run(
+            f"(() => {{ const c = document.querySelector({selector!r}); if (!c || !c.width) return 0;"
+            " const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; const s = new Set();"
+            " for (let i = 0; i < d.length; i += 4) s.add((d[i] << 16) + (d[i+1] << 8) + d[i+2]);"
+            " return s.size; })()"
+        )
+    )
+
+
+def test_now_shows_the_odd_models_first(
+    http: httpx.Client, gateway: GatewayProcess, daemon: DaemonProcess, browser: Browser
+) -> None:
+    for name in ("a", "b", "z"):
+        create(http, name, "som", grid=[4, 4], alarm={})
+    browser.open(gateway.url)
+    browser.wait("document.querySelectorAll('tr[data-model]').length === 3")
+    with Feed(daemon.requests, "a", "b"), Feed(daemon.requests, "z") as odd:
+        browser.wait("document.querySelector('tr[data-model=z] .badge').textContent === 'ok'")
+        odd.fault = True
+        browser.wait("document.querySelector('tr[data-model]').dataset.model === 'z'")
+        browser.wait("/alarm/.test(document.querySelector('tr[data-model=z]').innerText)")
+        assert "pressure" in browser.text("#announce") or "channel 1" in browser.text("#announce")
+        wait_for(lambda: pixels(browser, "tr[data-model=a] canvas") > 1, "a sparkline")
+    browser.fill("input[type=search]", "b")
+    browser.wait("document.querySelectorAll('tr[data-model]').length === 1")
+    browser.click("b", "tbody")
+    browser.wait("location.hash === '#/model/b'")
+    browser.wait("document.querySelector('h1')?.textContent === 'b'")
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "words"),
+    [
+        ("som", {"grid": [5, 6]}, "U-matrix"),
+        ("som", {"grid": [5, 6], "topology": "hexagonal"}, "U-matrix"),
+        ("competitive", {"units": 5}, "unit 4"),
+        ("gng", {"max_units": 8}, "hits"),
+        ("rnn", {}, "Forecast of the next samples"),
+        ("rnn", {"readout": "adam", "hidden": 4, "record_lags": True}, "Gradient by lag"),
+        ("hamming", {"patterns": [[-1, 1, 1], [1, -1, -1]], "channels": None}, "hamming"),
+    ],
+)
+def test_the_view_of_each_kind(
+    http: httpx.Client, gateway: GatewayProcess, daemon: DaemonProcess, browser: Browser,
+    kind: str, spec: dict[str, Any], words: str,
+) -> None:  # fmt: skip
+    if kind == "hamming":
+        create(http, "m", kind, **spec)
+        http.post("/v1/models/m/learn", json={"x": [[-1, 1, 1]] * 50})
+        browser.open(f"{gateway.url}/#/model/m")
+        browser.wait("document.querySelector('h1')?.textContent === 'm'")
+        http.post("/v1/models/m/learn", json={"x": [[-1, 1, 1]] * 50})
+        browser.wait(f"document.body.innerText.includes({words!r})")
+        return
+    create(http, "m", kind, **spec)
+    with Feed(daemon.requests, "m"):
+        browser.open(f"{gateway.url}/#/model/m")
+        browser.wait(f"document.body.innerText.includes({words!r})")
+        wait_for(lambda: pixels(browser, "canvas.chart") > 5, "a chart")
+        wait_for(lambda: pixels(browser, "canvas.score") > 2, "a chart of the score")
+        if kind == "som":
+            wait_for(lambda: pixels(browser, ".grids canvas") > 8, "a U-matrix")
+            x, y = browser.place(".grids canvas")
+            browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=x + 20, y=y + 20)
+            captions = "[...document.querySelectorAll('figcaption')]"
+            browser.wait(f"{captions}.every((each) => / at 0, 0/.test(each.textContent))")
+        elif kind == "competitive":
+            browser.wait("document.querySelectorAll('.grids figure').length === 5")
+
+
+def test_a_window_ranks_the_channels(
+    http: httpx.Client, gateway: GatewayProcess, daemon: DaemonProcess, browser: Browser
+) -> None:
+    create(http, "pump", "som", grid=[4, 4], alarm={})
+    with Feed(daemon.requests, "pump") as feed:
+        browser.open(f"{gateway.url}/#/model/pump")
+        browser.wait("document.querySelector('h1')?.textContent === 'pump'")
+        wait_for(lambda: pixels(browser, "canvas.chart") > 5, "a chart")
+        begin = feed.samples
+        wait_for(lambda: feed.samples > begin + 600, "healthy samples")
+        feed.fault = True
+        begin = feed.samples
+        wait_for(lambda: feed.samples > begin + 100, "the fault")
+    browser.wait(f"document.querySelector('.facts').innerText.includes('{feed.samples:,} samples')")
+    browser.drag("canvas.chart", 0.93, 0.99)
+    browser.wait("document.querySelector('table.ranking tbody th')?.textContent === 'pressure'")
+
+
+def test_actions(
+    http: httpx.Client, gateway: GatewayProcess, daemon: DaemonProcess, browser: Browser
+) -> None:
+    create(http, "pump", "som", grid=[4, 4], alarm={}, labels=3)
+    with Feed(daemon.requests, "pump") as feed:
+        browser.open(f"{gateway.url}/#/model/pump")
+        browser.fill("input[aria-label=unit]", "2")
+        browser.fill("input[aria-label=label]", "idle")
+        browser.click("Label")
+        browser.wait("document.getElementById('message').textContent === 'unit 2 is labelled idle'")
+        browser.click("Pause")
+        wait_for(lambda: http.get("/v1/models/pump").json()["paused"], "paused")
+        browser.click("Resume")
+        wait_for(lambda: not http.get("/v1/models/pump").json()["paused"], "resumed")
+        browser.click("Checkpoint")
+        browser.wait("document.getElementById('message').textContent.startsWith('wrote a checkpoint at lsn')")
+        lsn = http.get("/v1/models/pump/checkpoints").json()[0]["lsn"]
+        feed.fault = True
+        browser.wait("document.querySelectorAll('tr.alarm').length >= 1")
+        browser.fill("input[placeholder='name of the fault']", "valve stuck")
+        browser.click("Fault", "tbody")
+        browser.wait("/is called valve stuck/.test(document.getElementById('message').textContent)")
+    before = http.get("/v1/models/pump").json()
+    assert [each["name"] for each in before["quality"]["patterns"]] == ["valve stuck"]
+    browser.fill("input[placeholder='lsn or checkpoint']", str(lsn))
+    browser.click("Restore")
+    browser.wait(f"document.getElementById('message').textContent === 'restored the state at lsn {lsn}'")
+    assert http.get("/v1/models/pump").json()["samples"] < before["samples"]
+    browser.click("Undo the restore")
+    browser.wait("document.getElementById('message').textContent === 'the restore is undone'")
+    assert http.get("/v1/models/pump").json()["state_hash"] == before["state_hash"]
+    browser.fill("input[placeholder='lsn or checkpoint']", "999999")
+    browser.click("Restore")
+    browser.wait("/999999/.test(document.getElementById('message').textContent)")
+
+
+def test_create_from_the_form(http: httpx.Client, gateway: GatewayProcess, browser: Browser) -> None:
+    browser.open(f"{gateway.url}/#/create")
+    browser.fill("#name", "made")
+    browser.fill("#kind", "competitive")
+    browser.fill("#p-dim", "2")
+    browser.fill("#p-units", "3")
+    browser.fill("#p-channels", "flow, pressure")
+    browser.fill("#p-scale", "standard")
+    browser.click("Create")
+    browser.wait("location.hash === '#/model/made'")
+    spec = http.get("/v1/models/made").json()["spec"]
+    assert (spec["units"], spec["channels"], spec["scale"]) == (3, ["flow", "pressure"], "standard")
+    browser.open(f"{gateway.url}/#/create")
+    browser.fill("#name", "wrong")
+    browser.fill("#p-dim", "2")
+    browser.fill("#p-grid", "[0, 3]")
+    browser.click("Create")
+    browser.wait("/grid/.test(document.getElementById('message').textContent)")
+
+
+def test_the_form_has_the_parameters_of_every_kind() -> None:
+    assert kinds.FILE.read_text() == kinds.text(), "run: python -m tools.kinds"
+
+
+def test_the_page_survives_a_killed_daemon_and_a_killed_gateway(
+    serve: Callable[..., DaemonProcess], start: Callable[..., GatewayProcess], browser: Browser
+) -> None:
+    daemon = serve()
+    daemon.ready()
+    gateway = start(daemon.requests).ready()
+    port = gateway.port
+    with gateway.client() as http:
+        create(http, "pump", "som", grid=[4, 4])
+    browser.open(f"{gateway.url}/#/model/pump")
+    browser.wait("document.getElementById('daemon').textContent === 'connected'")
+    daemon.kill()
+    browser.wait("document.getElementById('daemon').textContent === 'the daemon does not answer'")
+    daemon = serve()
+    daemon.ready()
+    browser.wait("document.getElementById('daemon').textContent === 'connected'")
+    gateway.process.kill()
+    gateway.process.wait()
+    browser.wait("document.getElementById('daemon').textContent === 'the gateway does not answer'")
+    start(daemon.requests, http=f"127.0.0.1:{port}").ready()
+    browser.wait("document.getElementById('daemon').textContent === 'connected'")
+    with Feed(daemon.requests, "pump"):
+        wait_for(lambda: pixels(browser, "canvas.chart") > 5, "the chart goes on")
+
+
+def test_the_page_asks_for_a_token(
+    daemon: DaemonProcess, start: Callable[..., GatewayProcess], tmp_path: Path, browser: Browser
+) -> None:
+    from streamlearn.gateway.token_file import add_token
+
+    file = tmp_path / "tokens.toml"
+    secret = add_token(file, "operator", ["query=*", "subscribe=*"])
+    gateway = start(daemon.requests, "--tokens", str(file)).ready()
+    browser.call("Page.addScriptToEvaluateOnNewDocument", source=f"window.prompt = () => {secret!r}")
+    browser.open(gateway.url)
+    browser.wait("document.getElementById('daemon').textContent === 'connected'")
+
+
+@pytest.mark.parametrize(("width", "dark"), [(360, False), (1280, True), (2560, False)])
+def test_every_width_and_scheme(
+    http: httpx.Client, gateway: GatewayProcess, tmp_path: Path, width: int, dark: bool
+) -> None:
+    """Nothing is wider than the window; text and background differ enough (WCAG 2.1, contrast 4.5)."""
+    create(http, "pump", "som", grid=[4, 4])
+    browser = Browser(tmp_path / "chromium", width=width, dark=dark)
+    try:
+        for view in ("", "#/model/pump", "#/create"):
+            browser.open(f"{gateway.url}/{view}")
+            browser.wait("document.querySelector('h1') !== null")
+            assert browser.run("document.documentElement.scrollWidth <= window.innerWidth"), view
+            assert browser.run(CONTRAST) >= 4.5, view
+        assert browser.run(
+            "performance.getEntriesByType('resource').every((e) => e.name.startsWith(location.origin))"
+        )
+        assert browser.errors == []
+    finally:
+        browser.close()
+
+
+CONTRAST = """(() => {
+  const light = (text) => text.match(/[0-9.]+/g).slice(0, 3).map((v) => v / 255)
+    .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const paper = light(getComputedStyle(document.body).backgroundColor);
+  return Math.min(...[...document.querySelectorAll('h1, a, th, td, p, small, li, .state')].map((each) => {
+    const ink = light(getComputedStyle(each).color);
+    return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+  }));
+})()"""
+
+
+def test_the_keyboard_reaches_everything(
+    http: httpx.Client, gateway: GatewayProcess, browser: Browser
+) -> None:
+    """Tab visits every control in the order of the page, and each has a name for screen readers."""
+    create(http, "pump", "som", grid=[4, 4])
+    browser.open(f"{gateway.url}/#/model/pump")
+    browser.wait("document.querySelectorAll('.actions button').length > 2")
+    visited = []
+    for _ in range(14):
+        for kind in ("keyDown", "keyUp"):
+            browser.call("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
+        visited.append(
+            browser.run("document.activeElement.textContent.trim() || document.activeElement.ariaLabel")
+        )
+    assert visited[0] == "Skip to the content"
+    assert {"Now", "New model", "Pause", "Checkpoint", "lsn or name of a checkpoint", "Restore"} <= set(
+        visited
+    )
+    unnamed = """[...document.querySelectorAll('button, a, input, canvas')].filter((each) => !(
+      each.textContent.trim() || each.getAttribute('aria-label') || each.closest('label')
+      || document.querySelector(`label[for='${each.id}']`))).length"""
+    assert browser.run(unnamed) == 0
