@@ -185,15 +185,7 @@ EXAMPLES = {
             },
             {"readout": "adam", "horizon": 3, "scale": "ewma", "residual": True},
             {"readout": "adam", "cell": "rtu", "tbptt": (1, 1), "dim": 3, "horizon": 3, "keys": 2, **BANDS},
-            {
-                "readout": "adam",
-                "cell": "rtu",
-                "target": "later",
-                "outputs": 2,
-                "delay": 5,
-                "tbptt": (3, 3),
-                **BANDS,
-            },
+            {"readout": "adam", "cell": "rtu", "target": "later", "outputs": 2, "delay": 5, "tbptt": (3, 3)},
             {"readout": "adam", "keys": 2, "tbptt": (4, 4), "cell": "gru", **ALARM, **BANDS},
             {
                 "readout": "adam",
