@@ -31,8 +31,9 @@ test: $(VENV)/.with-test $(ORACLE) system-packages
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 # Programs that the tests run, and their Debian packages: systemd-analyze checks the unit file, Chromium shows the
-# page, openssl makes certificates. Only root can install them.
-PROGRAMS := systemd-analyze:systemd chromium:chromium openssl:openssl
+# page, openssl makes certificates, Prometheus (with promtool) reads the files of deploy/monitoring. Only root can
+# install them.
+PROGRAMS := systemd-analyze:systemd chromium:chromium openssl:openssl promtool:prometheus
 
 system-packages:
 	@missing=; for each in $(PROGRAMS); do \

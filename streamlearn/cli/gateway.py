@@ -43,6 +43,7 @@ def gateway(
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     server_key: ServerKey = None,
     key_file: KeyFile = None,
+    inherited: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Serve HTTP, events, metrics and the web page of a daemon.
 
@@ -54,7 +55,9 @@ def gateway(
         streamlearn gateway --http 0.0.0.0:7780 --tokens tokens.toml
     """
     from streamlearn.cli.errors import BadUsage
+    from streamlearn.gateway.supervised import inherit
 
+    listener = None if inherited is None else inherit(inherited)  # of `serve --http`
     try:
         from streamlearn.gateway.server import run
     except ImportError as error:
@@ -76,7 +79,7 @@ def gateway(
         private_key=private_key,
         limits=limits,
     )
-    raise typer.Exit(run(settings))
+    raise typer.Exit(run(settings, listener))
 
 
 def token(

@@ -38,6 +38,15 @@ def serve(
     events: Annotated[
         str | None, typer.Option(metavar="EP", help="endpoint for event subscribers", show_default="…:7702")
     ] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(
+            "--http",
+            metavar="HOST:PORT",
+            help="run a gateway too: HTTP, events, metrics and the web page",
+            show_default="none",
+        ),
+    ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="allow endpoints beyond this machine without keys")
     ] = False,
@@ -65,7 +74,8 @@ def serve(
     """Run the daemon.
 
     The daemon prints one line with "ready" once it serves. SIGTERM or Ctrl-C stops it cleanly. An endpoint is
-    tcp://HOST:PORT (port * selects a free port) or ipc://PATH.
+    tcp://HOST:PORT (port * selects a free port) or ipc://PATH. --http starts `streamlearn gateway` beside the
+    daemon, and again if it ends. The section [http] of the settings file has the gateway's other settings.
     """
     from streamlearn.daemon import process
 
@@ -81,6 +91,7 @@ def serve(
             requests=requests,
             firehose=firehose,
             events=events,
+            http=http,
             insecure=insecure or None,
             server_key=server_key,
             client_keys=client_keys,

@@ -98,6 +98,30 @@ class Security(Section):
         return self
 
 
+class Http(Section):
+    """The gateway that the daemon runs as a child process; without an address, none."""
+
+    address: str = ""  # HOST:PORT; port 0 chooses a free one
+    tokens: str = ""  # the file of tokens and their rights
+    certificate: str = ""  # for TLS
+    private_key: str = ""
+    key_file: str = ""  # the gateway's own key, if clients of the daemon need keys
+
+    @field_validator("address")
+    @classmethod
+    def _host_and_port(cls, address: str) -> str:
+        host, _, port = address.rpartition(":")
+        if address and not (host and port.isdecimal() and int(port) < 65536):
+            raise ValueError(f"{address!r} is not HOST:PORT, for example 127.0.0.1:7780")
+        return address
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Http:
+        if bool(self.certificate) != bool(self.private_key):
+            raise ValueError("certificate and private_key are needed both for TLS")
+        return self
+
+
 class Journal(Section):
     """The size of journal segments, and whether a damaged journal is repaired."""
 
@@ -206,6 +230,7 @@ class Settings(BaseSettings):
     data_dir: Annotated[Path, BeforeValidator(_not_empty)] = Path("streamlearn-data")
     endpoints: Endpoints = Endpoints()
     security: Security = Security()
+    http: Http = Http()
     journal: Journal = Journal()
     checkpoints: Checkpoints = Checkpoints()
     backup: Backup = Backup()
@@ -222,6 +247,17 @@ class Settings(BaseSettings):
         if repeated:
             raise ValueError(f"declared more than once: {', '.join(repeated)}")
         return models
+
+    @model_validator(mode="after")
+    def _key_of_the_gateway(self) -> Settings:
+        if self.http.address and bool(self.security.server_key) != bool(self.http.key_file):
+            raise ValueError(
+                "clients need keys, so http.key_file must be a key for the gateway: `streamlearn keygen NAME`"
+                " makes one"
+                if self.security.server_key
+                else "http.key_file needs security.server_key: without it no client has a key"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -243,6 +279,7 @@ def load(
     requests: str | None = None,
     firehose: str | None = None,
     events: str | None = None,
+    http: str | None = None,
     insecure: bool | None = None,
     server_key: Path | str | None = None,
     client_keys: Path | str | None = None,
@@ -255,7 +292,7 @@ def load(
     ----------
     config
         The TOML file; `None` for none.
-    data_dir, requests, firehose, events, insecure, server_key, client_keys, rights, repair
+    data_dir, requests, firehose, events, http, insecure, server_key, client_keys, rights, repair
         Options of the command line; `None` if not given.
 
     Raises
@@ -278,6 +315,7 @@ def load(
                 if path is not None
             }
         ),
+        "http": _given(address=http),
         "journal": _given(repair=repair),
     }
     source = "the environment and the command line"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
 import sys
 import time
 from contextlib import ExitStack, suppress
@@ -18,7 +19,7 @@ from functools import partial
 
 from streamlearn import __version__
 from streamlearn import models as model_kinds
-from streamlearn.daemon import logs, sdnotify
+from streamlearn.daemon import gateway, logs, sdnotify
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.daemon import Daemon
 from streamlearn.daemon.kernels import BYTES as KERNEL_BYTES
@@ -55,8 +56,8 @@ def run(settings: Settings) -> int:
     try:
         with ExitStack() as stack:
             with startup_errors(settings.data_dir):
-                daemon = _start(settings, FS(), stack)
-            return _serve(daemon)
+                daemon, http = _start(settings, FS(), stack)
+            return _serve(daemon, http)
     except StreamlearnError as error:
         _print_error(error.message)
         return error.exit_code if isinstance(error, FatalError) else FatalError.exit_code
@@ -76,8 +77,8 @@ def _print_error(message: str) -> None:
         sys.stderr.flush()
 
 
-def _start(settings: Settings, fs: FS, stack: ExitStack) -> Daemon:
-    """Recover the models and bind the sockets. `stack` closes what this opens."""
+def _start(settings: Settings, fs: FS, stack: ExitStack) -> tuple[Daemon, socket.socket | None]:
+    """Recover the models and bind the sockets, that of the gateway too. `stack` closes what this opens."""
     access = Access(settings.security)
     # A reload that is requested during the start is done by the first turn of the loop.
     signal.signal(signal.SIGHUP, lambda *_: setattr(access, "reload_requested", True))
@@ -118,6 +119,7 @@ def _start(settings: Settings, fs: FS, stack: ExitStack) -> Daemon:
     budget = Budget(memory_bytes(settings), max(resident_bytes() - models_bytes, 0) + KERNEL_BYTES)
     sockets = bind(settings.endpoints, frame_bytes(settings), access)
     stack.callback(sockets.close)
+    http = stack.enter_context(gateway.bind(settings.http)) if settings.http.address else None
     journal = take_over(
         fs,
         directory,
@@ -150,21 +152,32 @@ def _start(settings: Settings, fs: FS, stack: ExitStack) -> Daemon:
         if declared.name not in recovered.shard:
             daemon.write_operations.create(declared.name, declared.kind, declared.spec)
     _tune_interpreter()
-    return daemon
+    return daemon, http
 
 
-def _serve(daemon: Daemon) -> int:
+def _serve(daemon: Daemon, http: socket.socket | None) -> int:
     """Announce the daemon and serve. Returns the exit code."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.loop.stop())
     signal.signal(signal.SIGHUP, lambda *_: daemon.loop.reload())
     check_terminated()
     context = daemon.context
-    endpoints = " ".join(f"{name}={endpoint}" for name, endpoint in context.sockets.endpoints().items())
-    _announce(f"streamlearn ready {endpoints} data={context.settings.data_dir}\n")
+    endpoints, settings = context.sockets.endpoints(), context.settings
+    if http is not None:
+        endpoints["http"] = gateway.url(settings.http, http)
+        http.listen(socket.SOMAXCONN)  # requests wait until the gateway serves; none is refused
+    shown = " ".join(f"{name}={endpoint}" for name, endpoint in endpoints.items())
+    _announce(f"streamlearn ready {shown} data={settings.data_dir}\n")
     sdnotify.notify("READY=1")
     daemon.kernels.compile_rest()
-    daemon.loop.run()
+    with ExitStack() as beside:
+        if http is not None:
+            key = context.sockets.access.server_key
+            command = gateway.command(
+                settings.http, http, endpoints["requests"], None if key is None else key.public
+            )
+            beside.enter_context(gateway.supervised(command, http))
+        daemon.loop.run()
     sdnotify.notify("STOPPING=1")
     unsaved = daemon.unsaved_models()
     if unsaved:

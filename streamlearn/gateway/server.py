@@ -48,8 +48,11 @@ class Server(uvicorn.Server):
         self._on_stop()
 
 
-def run(settings: Settings) -> int:
-    """Serve until SIGTERM or Ctrl-C. Returns the exit code. Raises `BadConfig`."""
+def run(settings: Settings, listener: socket.socket | None = None) -> int:
+    """Serve until SIGTERM or Ctrl-C. Returns the exit code. Raises `BadConfig`.
+
+    `listener`: a bound socket instead of the host and port of the settings.
+    """
     logs.configure()
     app = create_app(settings)
     config = uvicorn.Config(
@@ -73,5 +76,5 @@ def run(settings: Settings) -> int:
         app.state.gateway.hub.close()
 
     server = Server(config, settings.scheme, leave)
-    asyncio.run(server.serve())
+    asyncio.run(server.serve(None if listener is None else [listener]))
     return 0 if server.started else 1

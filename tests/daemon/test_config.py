@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from streamlearn.daemon import gateway
 from streamlearn.daemon.config import DeclaredModel, Settings, load
 from streamlearn.errors import BadConfig
 
@@ -160,3 +161,17 @@ def test_the_example_has_every_setting_with_its_default(tmp_path: Path) -> None:
 
 def test_the_example_can_be_used_as_it_is() -> None:
     assert load(EXAMPLE).model_dump() == load().model_dump()
+
+
+def test_a_daemon_with_keys_needs_a_key_for_its_gateway(tmp_path: Path) -> None:
+    keys = '[security]\nserver_key = "s.key"\nclient_keys = "clients"\nrights = "rights.toml"\n'
+    found = mistakes(written(tmp_path, keys), http="127.0.0.1:7780")
+    assert found["settings"].startswith("clients need keys, so http.key_file must be a key")
+    path = written(tmp_path, keys + '[http]\nkey_file = "gateway.key"')
+    assert load(path, http="127.0.0.1:7780").http.key_file == "gateway.key"
+
+
+def test_a_gateway_without_its_libraries_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "NEEDED", ("numpy", "missing_library"))
+    with pytest.raises(BadConfig, match=r"needs missing_library, which is not installed: pip install"):
+        gateway.bind(load(http="127.0.0.1:0").http)

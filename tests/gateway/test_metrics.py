@@ -52,8 +52,8 @@ def test_alarms_and_drifts_are_counted_by_model() -> None:
     metrics = Metrics(2)
     for name in ("a", "b", "c", "d"):
         metrics.observe(Event("output", name, 1, 0, 3, 0, Outputs(score=np.float32([0.1, np.nan, 0.9]))))
-        metrics.observe(Event("drift", name, 1, 0, 2, 0, Outputs(sample=np.int64([3, 4]))))
-        metrics.observe(_alarm(name))
+        metrics.observe(drift(name))
+        metrics.observe(alarm(name))
     found = samples(metrics.exposition(None).decode())
     assert found["streamlearn_up",] == 0
     assert found["streamlearn_alarms_total", "cause=score", "model=a"] == 1
@@ -65,13 +65,17 @@ def test_alarms_and_drifts_are_counted_by_model() -> None:
         f"model={OTHER}",
     }
     metrics.observe(Event("deleted", "a", 2, 0, 0, 0, Outputs()))
-    metrics.observe(_alarm("e"))
+    metrics.observe(alarm("e"))
     found = samples(metrics.exposition(None).decode())
     assert ("streamlearn_alarms_total", "cause=score", "model=a") not in found
     assert found["streamlearn_alarms_total", "cause=score", "model=e"] == 1
 
 
-def _alarm(model: str) -> Event:
+def drift(model: str) -> Event:
+    return Event("drift", model, 1, 0, 2, 0, Outputs(sample=np.int64([3, 4])))
+
+
+def alarm(model: str) -> Event:
     shares = np.float32([1.0])
     alarms = [
         AlarmEvent(state, "score", 9, 5, 9, 7, 5, 0.99, 14.0, 0, shares, shares) for state in ("begin", "end")
