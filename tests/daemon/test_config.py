@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from streamlearn.daemon import gateway
 from streamlearn.daemon.config import DeclaredModel, Settings, load
-from streamlearn.errors import BadConfig
+from streamlearn.errors import BadConfig, InsecureBind
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "streamlearn.toml"
 
@@ -169,6 +169,36 @@ def test_a_daemon_with_keys_needs_a_key_for_its_gateway(tmp_path: Path) -> None:
     assert found["settings"].startswith("clients need keys, so http.key_file must be a key")
     path = written(tmp_path, keys + '[http]\nkey_file = "gateway.key"')
     assert load(path, http="127.0.0.1:7780").http.key_file == "gateway.key"
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "message"),
+    [
+        ('address = "7780"', "http.address", "'7780' is not HOST:PORT, for example 127.0.0.1:7780"),
+        ('certificate = "c.pem"', "http", "certificate and private_key are needed both for TLS"),
+        (
+            'address = "127.0.0.1:0"\nkey_file = "gateway.key"',
+            "settings",
+            "http.key_file needs security.server_key: without it no client has a key",
+        ),
+    ],
+)
+def test_wrong_settings_of_the_gateway(tmp_path: Path, text: str, field: str, message: str) -> None:
+    assert mistakes(written(tmp_path, f"[http]\n{text}")) == {field: message}
+
+
+def test_a_gateway_that_everybody_could_use_is_refused() -> None:
+    with pytest.raises(InsecureBind, match=r"http at 0\.0\.0\.0:0 would accept everybody on the network"):
+        gateway.bind(load(http="0.0.0.0:0").http)
+
+
+def test_a_gateway_on_ipv6() -> None:
+    settings = load(http="[::1]:0").http
+    with gateway.bind(settings) as bound:
+        port = bound.getsockname()[1]
+        assert gateway.url(settings, bound) == f"http://[::1]:{port}"
+        command = gateway.command(settings, bound, "tcp://0.0.0.0:7700", None)
+    assert command[command.index("--endpoint") + 1] == "tcp://127.0.0.1:7700"
 
 
 def test_a_gateway_without_its_libraries_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,23 +135,6 @@ def test_a_wrong_file_of_tokens_does_not_stop_the_daemon(
     assert get(url, "/healthz").status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("http", "settings", "code", "message"),
-    [
-        ("0.0.0.0:0", {}, 7, "http at 0.0.0.0:0 would accept everybody on the network"),
-        ("7780", {}, 2, "'7780' is not HOST:PORT"),
-        (FREE, {"http__certificate": "c.pem"}, 2, "certificate and private_key are needed both for TLS"),
-        (FREE, {"http__key_file": "gateway.key"}, 2, "http.key_file needs security.server_key"),
-    ],
-)
-def test_a_start_with_wrong_settings_is_refused(
-    serve: Callable[..., DaemonProcess], http: str, settings: dict[str, str], code: int, message: str
-) -> None:
-    daemon = serve(http, **settings)
-    assert daemon.ended() == code
-    assert message in daemon.stderr
-
-
 def test_a_port_that_is_taken(serve: Callable[..., DaemonProcess]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
