@@ -9,7 +9,10 @@ import signal
 import subprocess
 import sys
 
+import httpx
 import pytest
+
+from tests.gateway.gateway_process import wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -50,6 +53,29 @@ def test_the_summary_for_a_person(tmp_path):
         assert shown in done.stdout
     assert "\x1b[" not in done.stdout  # no colours into a pipe
     assert "✘" not in done.stdout
+
+
+def samples(http):
+    return http.get("/v1/models/shuttle-map").json()["samples"]
+
+
+def test_the_page_stays_until_it_is_interrupted(tmp_path):
+    arguments = ["--seconds", "0", "--kills", "0", "--png", str(tmp_path / "u.png"), "--stay"]
+    with subprocess.Popen([*DEMO, *arguments], stdout=subprocess.PIPE, text=True) as process:
+        line = next(line for line in process.stdout if "the page with these models" in line)
+        url = re.search(r"http://\S+", line).group()
+        with httpx.Client(base_url=url, timeout=60) as http:
+            assert "streamlearn" in http.get("/").text
+            names = {each["name"] for each in http.get("/v1/models").json()}
+            learned = http.get("/v1/models/shuttle-map").json()["samples"]
+            wait_for(
+                lambda: http.get("/v1/models/shuttle-map").json()["samples"] > learned, "the stream goes on"
+            )
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(url)
+    assert {"shuttle-map", "shuttle-net", "water-lstm"} <= names
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

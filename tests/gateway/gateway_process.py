@@ -7,11 +7,14 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tools.browser import wait_for
+
+__all__ = ["SECONDS", "GatewayProcess", "wait_for"]
 
 SECONDS = 60.0
 
@@ -55,14 +58,3 @@ class GatewayProcess:
         assert self.process.stdout is not None
         self.process.stdout.close()
         return code
-
-
-def wait_for(condition: Any, what: str, seconds: float = SECONDS) -> Any:
-    """Return what ``condition`` returns once it is true."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"{what}: not within {seconds} s")

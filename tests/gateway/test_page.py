@@ -13,9 +13,9 @@ import pytest
 
 from streamlearn_client import Client
 from tests.e2e.daemon_process import DaemonProcess
-from tests.gateway.browser import Browser
 from tests.gateway.gateway_process import SECONDS, GatewayProcess, wait_for
 from tools import kinds
+from tools.browser import Browser
 
 CHANNELS = ["flow", "pressure", "temperature"]
 
@@ -96,7 +96,8 @@ def test_now_shows_the_odd_models_first(
         odd.fault = True
         browser.wait("document.querySelector('tr[data-model]').dataset.model === 'z'")
         browser.wait("/alarm/.test(document.querySelector('tr[data-model=z]').innerText)")
-        assert "pressure" in browser.text("#announce") or "channel 1" in browser.text("#announce")
+        browser.wait("/pressure/.test(document.querySelector('tr[data-model=z]').innerText)")
+        browser.wait("/pressure/.test(document.getElementById('announce').textContent)")
         wait_for(lambda: pixels(browser, "tr[data-model=a] canvas") > 1, "a sparkline")
     browser.fill("input[type=search]", "b")
     browser.wait("document.querySelectorAll('tr[data-model]').length === 1")

@@ -31,17 +31,23 @@ def demo(
     ),
     kills: Annotated[int, typer.Option(min=0, help="how often to kill the daemon during the streams")] = 1,
     seconds: Annotated[float, typer.Option(min=0, help="duration of the streams")] = 8.0,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="show the models in a page at the end, until Ctrl-C")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Stream real data into a daemon, kill it, recover, and check that nothing was lost.
 
     A daemon in a temporary directory learns sensor readings of a space shuttle and of a water pipe. Another
     process queries the models. The daemon is killed with kill -9 and restarted. At the end every model must
-    equal an uninterrupted run bit for bit. If a check fails, the command names it and exits with 13.
+    equal an uninterrupted run bit for bit. If a check fails, the command names it and exits with 13. With
+    --stay, a page shows the models at the end.
     """
     from streamlearn.cli import report
     from streamlearn.cli.demo import checks, data, summary, umatrix
     from streamlearn.cli.demo.models import LSTM, MAP, NET, demo_models
+    from streamlearn.cli.demo.page import ADDRESS
+    from streamlearn.cli.demo.page import stay as show_page
     from streamlearn.cli.demo.scenario import run_scenario
     from streamlearn.cli.errors import PromiseBroken
     from streamlearn.cli.warmup import compile_kernels
@@ -58,25 +64,32 @@ def demo(
     )
     compile_kernels()
     with _directory(keep) as directory:
-        results = run_scenario(demo_models(shuttle.x, water.x, seed), directory, kills, seconds, console)
-    references = {result.model.name: result.reference for result in results.models}
-    auc = {name: checks.roc_auc(shuttle.anomaly, references[name].outputs.score) for name in (MAP, NET)}
-    errors = checks.one_step_errors(water.x, references[LSTM].outputs.arrays["prediction"])
-    quality = checks.Quality(auc, errors)
-    checked = checks.run_checks(results, quality)
-    winner = references[MAP].outputs.arrays["winner"]
-    images = umatrix.images(references[MAP].u_matrix(), winner, shuttle.anomaly)
-    umatrix.save_png(images, png)
-    report.show(
-        summary.facts(results, quality, checked) | {"png": str(png)},
-        as_json,
-        *summary.renderables(results, quality, checked, umatrix.draw(images)),
-        f"image: {png}" + (f"; data and log: {keep}" if keep is not None else ""),
-    )
-    broken = [check for check in checked if not check.passed]
-    if broken:
-        listed = "; ".join(f"{check.text} ({check.evidence})" for check in broken)
-        raise PromiseBroken(f"{len(broken)} of {len(checked)} promises broken: {listed}", broken=len(broken))
+        models = demo_models(shuttle.x, water.x, seed)
+        results = run_scenario(models, directory, kills, seconds, console)
+        references = {result.model.name: result.reference for result in results.models}
+        auc = {name: checks.roc_auc(shuttle.anomaly, references[name].outputs.score) for name in (MAP, NET)}
+        errors = checks.one_step_errors(water.x, references[LSTM].outputs.arrays["prediction"])
+        quality = checks.Quality(auc, errors)
+        checked = checks.run_checks(results, quality)
+        winner = references[MAP].outputs.arrays["winner"]
+        images = umatrix.images(references[MAP].u_matrix(), winner, shuttle.anomaly)
+        umatrix.save_png(images, png)
+        report.show(
+            summary.facts(results, quality, checked) | {"png": str(png)},
+            as_json,
+            *summary.renderables(results, quality, checked, umatrix.draw(images)),
+            f"image: {png}" + (f"; data and log: {keep}" if keep is not None else ""),
+        )
+        broken = [check for check in checked if not check.passed]
+        if broken:
+            listed = "; ".join(f"{check.text} ({check.evidence})" for check in broken)
+            text = f"{len(broken)} of {len(checked)} promises broken: {listed}"
+            raise PromiseBroken(text, broken=len(broken))
+        if stay:
+            show_page(models, directory, console)
+        else:
+            hint = f"make demo ARGS=--stay shows these models in a page, at http://{ADDRESS}"
+            console.print(hint, highlight=False)
 
 
 @contextmanager

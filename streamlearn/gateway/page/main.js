@@ -1,6 +1,6 @@
 // The page: routes, the events, and one redraw per frame at most.
 
-import { get, listen } from "./api.js";
+import { get, listen, modelPath } from "./api.js";
 import { createView } from "./create.js";
 import { say } from "./dom.js";
 import { modelView } from "./model.js";
@@ -60,11 +60,18 @@ function onEvent(event) {
     return;
   }
   if (received(event)) readList();
-  if (event.kind === "alarm") {
-    const [alarm] = event.alarms;
-    const text = alarm.state === "begin" ? "alarm" : "alarm ended";
-    document.getElementById("announce").textContent = `${event.model}: ${text}, ${alarmText(alarm)}`;
+  if (event.kind === "alarm") announce(event);
+}
+
+/** Say an alarm to screen readers, with the names of its channels. */
+async function announce({ model: name, alarms: [alarm] }) {
+  const model = state.models.get(name);
+  if (!model.spec) {
+    const description = await get(modelPath(name)).catch(() => null);
+    if (description) model.spec = description.spec;
   }
+  const text = alarm.state === "begin" ? "alarm" : "alarm ended";
+  document.getElementById("announce").textContent = `${name}: ${text}, ${alarmText(alarm, model.spec?.channels)}`;
 }
 
 function redraw() {

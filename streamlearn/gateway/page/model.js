@@ -165,6 +165,7 @@ async function mapParts(main, name, spec, channels) {
   const canvases = [];
   const figure = (title) => {
     const canvas = h("canvas", { role: "img", "aria-label": title });
+    canvas.style.aspectRatio = `${spec.grid[1]} / ${spec.grid[0] * (hexagonal ? 0.9 : 1)}`;
     const caption = h("figcaption", {}, title);
     canvases.push({ canvas, caption, title });
     return h("figure", {}, canvas, caption);

@@ -1,4 +1,4 @@
-"""A real Chromium, driven over its DevTools protocol."""
+"""A real Chromium, driven over its DevTools protocol, for the tests of the page and its pictures."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import itertools
 import json
 import shutil
 import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 from websockets.sync.client import connect
 
-from tests.gateway.gateway_process import SECONDS, wait_for
-
+SECONDS = 60.0
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -42,7 +43,8 @@ class Browser:
         port_file = directory / "DevToolsActivePort"
         wait_for(lambda: port_file.exists() and port_file.read_text().count("\n"), "Chromium")
         port = port_file.read_text().split("\n")[0]
-        pages = httpx.get(f"http://127.0.0.1:{port}/json/list", timeout=SECONDS).json()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=SECONDS) as answer:
+            pages = json.load(answer)
         page = next(each for each in pages if each["type"] == "page")
         self._open = contextlib.ExitStack()
         self._socket = self._open.enter_context(connect(page["webSocketDebuggerUrl"], max_size=None))
@@ -147,3 +149,14 @@ class Browser:
         self._open.close()
         self._process.terminate()
         self._process.wait(SECONDS)
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
+    """Return what ``condition`` returns once it is true."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{what}: not within {seconds} s")
