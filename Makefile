@@ -66,6 +66,7 @@ format: $(VENV)/.with-lint
 
 stubs: $(VENV)/.with-lint
 	$(BIN)/python -m tools.stubs
+	$(BIN)/python -m tools.kinds
 	$(BIN)/python -m tools.copy_docstrings
 
 docs: $(VENV)/.with-docs
