@@ -2451,8 +2451,8 @@ class RNN(_RNN):
         stream change faster. None: 1,400 with 'rls', else 10,000. Range: above 0.
     ridge : float or None, default None
         Read-out 'rls': strength of the pull of its weights towards 0, where the read-out is the
-        last value or the mean target. It fades with time. None: 100, and 0.0001 with
-        target='given'. Range: at least 1e-09.
+        last value or the mean target. It fades with time. None: 100, and 0.1 with target='given'.
+        Range: at least 1e-09.
     clip : {"auto"} or float or None, default "auto"
         Limit of what one sample can change. Read-out 'rls': an error counts up to this many times
         its usual size, 2 by default. So forecasts tend towards the median and rare spikes teach

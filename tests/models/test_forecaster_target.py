@@ -7,6 +7,7 @@ import pytest
 
 import streamlearn as sl
 from streamlearn.errors import BadSpec, BadValue
+from streamlearn_client.outputs import NamedArrays
 from tests.naive.forecaster_target import TargetPredictor
 
 
@@ -45,14 +46,20 @@ def test_predictions_and_bands_are_those_of_the_formulas(rule, missing):
     x, y = streams(400, outputs=columns, missing=missing)
     x[0] = 100, -5  # a channel without a value has no mean yet, in which the oracle differs
     oracle = TargetPredictor(
-        2, columns, spec.lags, spec.memory, spec.horizon or 1, spec.half_life or 1400.0, spec.ridge or 1e-4,
+        2, columns, spec.lags, spec.memory, spec.horizon or 1, spec.half_life or 1400.0, spec.ridge or 0.1,
         spec.error_limit, spec.band_coverage, mixes=spec.mix,
     )  # fmt: skip
+    x[250:270] += 8
     expected, half = np.empty((2, 400, (spec.horizon or 1) * columns))
     for t in range(400):
         expected[t], half[t] = oracle.predict(x[t])
-        oracle.learn(y[t])
-    out = ours.learn(x, y)
+        (oracle.watch if 250 <= t < 300 else oracle.learn)(y[t])
+    parts = [ours.learn(x[:250], y[:250])]
+    ours.pause()
+    parts.append(ours.learn(x[250:300], y[250:300]))
+    ours.resume()
+    parts.append(ours.learn(x[300:], y[300:]))
+    out = NamedArrays(**{name: np.concatenate([p.arrays[name] for p in parts]) for name in parts[0].arrays})
     prediction, upper = (array.reshape(400, -1) for array in (out.prediction, out.upper))
     np.testing.assert_allclose(prediction, expected, rtol=2e-5, atol=2e-3)
     np.testing.assert_array_equal(np.isnan(upper), np.isnan(half))
@@ -135,3 +142,47 @@ def test_what_it_does_not_have():
         make(period=24)
     with pytest.raises(BadSpec, match="residual=True needs target='next'"):
         make(residual=True)
+
+
+def faulty_streams(fault: str) -> tuple[np.ndarray, np.ndarray]:
+    """Three channels and a target, with a fault in samples 4000 … 4599."""
+    random, n = np.random.default_rng(1), 7000
+    t = np.arange(n)
+    x = np.stack([np.sin(2 * np.pi * t / 50), np.cos(2 * np.pi * t / 130), random.normal(size=n)], axis=1)
+    x += random.normal(0, 0.05, x.shape)
+    y = x @ [[2.0], [1.0], [-0.5]] + random.normal(0, 0.1, (n, 1))
+    during = slice(4000, 4600)
+    if fault == "shift":
+        x[during] += 20
+    elif fault == "shift of a channel":
+        x[during, 0] += 3
+    elif fault == "stuck":
+        x[during] = x[3999]
+    elif fault == "wide":
+        x[during] *= 10
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+@pytest.mark.parametrize("fault", ["none", "shift", "shift of a channel", "stuck", "wide"])
+@pytest.mark.parametrize("target", ["given", "next"])
+def test_a_watched_fault_is_forgotten(fault, target):
+    x, y = faulty_streams(fault)
+    net = sl.RNN(dim=3, target=target, learn_for=3500)
+    out = net.learn(x, y) if target == "given" else net.learn(x)
+    assert out.watched[3500:].all()
+    # Twice the same phase of both waves. Stuck values are as usual as others: the averages have them at first
+    begins = [5700] if fault == "stuck" and target == "given" else [4650, 5700]
+    before = out.error[2700:4000].mean()
+    assert before < (0.1 if target == "given" else 0.5)
+    for begin in begins:
+        assert out.error[begin : begin + 1300].mean() < 1.1 * before
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_errors_of_slow_averages_are_no_reason_to_watch(seed):
+    x, y = faulty_streams("none")
+    x[:, 2] = np.random.default_rng(seed).permutation(x[:, 2])
+    y[:, 0] = x @ [2.0, 1.0, -0.5] + np.random.default_rng(seed + 10).normal(0, 0.1, len(x))
+    out = sl.RNN(dim=3, target="given", learn_below=0.99).learn(x, y)
+    assert out.error[1000:].mean() < 0.1
+    assert out.watched.mean() < 0.03

@@ -9,9 +9,9 @@ SLOWEST = 10_000.0
 
 
 class TargetPredictor:
-    """``predict`` a row, then ``learn`` its target (NaN: missing)."""
+    """``predict`` a row, then ``learn`` its target (NaN: missing) or ``watch`` it."""
 
-    def __init__(self, dim, outputs, lags, averages, horizon=1, half_life=1400.0, ridge=1e-4, clip=2.0,
+    def __init__(self, dim, outputs, lags, averages, horizon=1, half_life=1400.0, ridge=0.1, clip=2.0,
                  coverage=0.9, eta=0.004, mixes=True):  # fmt: skip
         self.dim, self.outputs, self.lags, self.horizon, self.mixes = dim, outputs, lags, horizon, mixes
         self.constants = lags * (SLOWEST / lags) ** (np.arange(averages) / max(averages - 1, 1))
@@ -19,6 +19,7 @@ class TargetPredictor:
         columns, m = horizon * outputs, 1 + dim * (lags + averages)
         self.columns, self.forgetting, self.clip, self.ridge = columns, 0.5 ** (1 / half_life), clip, ridge
         self.past, self.raws, self.targets = [], [], []
+        self.rows, self.learned, self.added, self.newest = [], [], np.zeros(dim), np.full(outputs, np.nan)
         self.a = None
         # Least squares in the raw features. What is scaled are P_0 and the unit of the targets
         self.offset, self.unit = np.zeros(m), np.zeros(m)
@@ -43,8 +44,14 @@ class TargetPredictor:
             self.a = np.full((self.dim, len(self.constants)), np.nan)
         fresh = np.isnan(last) & ~np.isnan(x)
         self.a[fresh] = x[fresh][:, None]
-        known = ~np.isnan(x)
-        self.a[known] += (x[known][:, None] - self.a[known]) / self.constants
+        rows = np.array([row for row, learned in zip(self.rows, self.learned, strict=True) if learned])
+        for c in np.flatnonzero(~np.isnan(x)):
+            values = rows[~np.isnan(rows[:, c]), c] if len(rows) else rows
+            beyond = np.ptp(values) / 4 if len(values) else 0
+            if len(values) < 2 or values.min() - beyond <= x[c] <= values.max() + beyond or not self.added[c]:
+                self.added[c] += 1
+                self.a[c] += (x[c] - self.a[c]) / np.minimum(self.constants, self.added[c])
+        self.rows.append(x)
         for c in np.flatnonzero(fresh):  # as if the channel had always had this value
             for row in self.past:
                 row[c] = x[c]
@@ -64,16 +71,20 @@ class TargetPredictor:
             seen = [y[o] for y in self.targets if not np.isnan(y[o])]
             if seen:
                 own[column] = self.y_offset[o] + self.y_unit[o] * wz[column]
-                experts[column] = seen[-1], np.mean(seen), own[column]
+                experts[column] = self.newest[o], np.mean(seen), own[column]
         mixed = (self.weights * experts).sum(axis=1) if self.mixes else own
         half = np.array([self._half_width(column) for column in range(self.columns)])
         self.made.append((experts, mixed, half, [self._level(column) for column in range(self.columns)]))
         return mixed, half
 
     def _z(self, raw):
-        z = np.where(self.unit > 0, (raw - self.offset) / np.where(self.unit > 0, self.unit, 1), 0.0)
+        if not any(self.learned):
+            return np.eye(len(raw))[0]
+        learned = np.array([row for row, known in zip(self.raws, self.learned, strict=False) if known])
+        inside = np.clip(raw, learned.min(axis=0) - self.unit, learned.max(axis=0) + self.unit)
+        z = np.where(self.unit > 0, (inside - self.offset) / np.where(self.unit > 0, self.unit, 1), 0.0)
         z[0] = 1.0
-        return np.clip(z, -100, 100)
+        return z
 
     def _level(self, column):
         total, count = self.levels[column]
@@ -86,6 +97,12 @@ class TargetPredictor:
         rank = int((len(errors) + 1) * (1 - self.a_t[column]))
         quantile = 2 * errors[-1] if rank > len(errors) else errors[min(rank, len(errors) - 1)]
         return quantile * self._level(column)
+
+    def watch(self, y):
+        """The past and the last target go on. Nothing else does."""
+        self.targets.append(np.full(self.outputs, np.nan))
+        self.newest = np.where(np.isnan(y), self.newest, y)
+        self.learned.append(False)
 
     def learn(self, y):
         self.targets.append(np.array(y, float))
@@ -100,6 +117,8 @@ class TargetPredictor:
                 self._compare(column, np.abs(experts[column] - value), error, half[column], level[column])
         if t >= self.horizon - 1:
             self._learn_pair(t - self.horizon + 1)
+        self.learned.append(True)
+        self.newest = np.where(np.isnan(y), self.newest, y)
         self._observe()
 
     def _compare(self, column, losses, error, half, level):
@@ -145,16 +164,26 @@ class TargetPredictor:
         self.pairs += 1
 
     def _observe(self):
-        n = len(self.raws)
+        learned = [row for row, known in zip(self.raws, self.learned, strict=True) if known]
+        n = len(learned)
         if n & (n - 1) == 0:
-            mean, width = np.mean(self.raws, axis=0), np.std(self.raws, axis=0)
+            mean, width = np.mean(learned, axis=0), np.std(learned, axis=0)
             m, moving = len(mean), width > 1e-12 * np.maximum(np.abs(mean), 1)
             moving[0] = False
+            length = self.lags + len(self.constants)
+            for first in range(1, m, length):
+                most = max(width[first : first + length - 1], default=0)
+                width[first : first + length] = np.maximum(width[first : first + length], most / 100)
             A = np.eye(m)  # z = A z'
             for j in np.flatnonzero(moving & (self.unit > 0)):
                 A[j, j] = width[j] / self.unit[j]
                 A[j, 0] = (mean[j] - self.offset[j]) / self.unit[j]
             self.W, self.P = self.W @ A, A.T @ self.P @ A
+            for j in range(m):
+                found, column = self.P[j, j], self.P[:, j].copy()
+                if found > 1 / self.ridge:  # one more pair, with a variance so that P_jj is 1/ridge
+                    variance = 1 / (self.ridge - 1 / found)
+                    self.P -= np.outer(column, column) / (found + variance)
             self.offset, self.unit = np.where(moving, mean, self.offset), np.where(moving, width, self.unit)
         for o in np.flatnonzero(~np.isnan(self.targets[-1])):
             seen = np.array([y[o] for y in self.targets if not np.isnan(y[o])])

@@ -11,6 +11,7 @@ Order within a sample t:
 
 All channels are features of all targets, with one P. The target of the read-out is (y − offset)/unit, see
 ``chain.py``. Streams share all but their values. A missing target teaches nothing.
+The last target is the newest one, watched or not: like hidden states it goes on.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ class Shared(NamedTuple):
     counts: Any  # (1 + outputs,)
     features: Any  # scale of the features, see chain.py
     targets: Any  # scale of the targets
+    ranges: Any  # of the values, see chain.py
 
 
 class Streams(NamedTuple):
@@ -100,7 +102,8 @@ def vector_values(columns: int, features: int, inputs: int) -> int:
 @kernel(
     "i8(f4[:,::1], f4[:,::1], i8[::1], b1[::1], f4[:,::1], i8[::1], i8[::1], f8[::1], f8[::1], f8[:,::1],"
     " f8[:,::1], f8[::1], i8[::1], f8[:,::1], f8[:,::1], f8[:,::1], f4[:,::1], f4[:,::1], i8[::1],"
-    " f8[:,::1], f8[::1], i8[::1], f8[:,::1], f8[:,::1], i8[::1], f8[:,:,::1], f8[:,:,::1], i8[:,::1],"
+    " f8[:,::1], f8[::1], i8[::1], f8[:,::1], f8[:,::1], f8[:,::1], i8[::1], f8[:,:,::1], f8[:,:,::1],"
+    " i8[:,::1],"
     " f8[:,:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,:,::1], i8[::1], i8[:,::1], f4[:,:,::1], f4[:,:,::1],"
     " f4[:,:,::1], f8[:,::1], i8[:,::1], i8[:,::1], f4[:,:,:,:,::1], f8[::1], i8, f8, f8[:,::1],"
     " f8[:,::1], i8[::1], f4[:,::1], f8[::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1],"
@@ -132,8 +135,9 @@ def learn(
     band_levels,  # (columns, 2)
     band_miss,  # (columns,)
     counts,  # (1 + outputs,): samples; targets of each output
-    feature_scale,  # (1 + channels·(lags + K) + EXTRA, 4): see chain.py
-    target_scale,  # (outputs, 4)
+    feature_scale,  # (1 + channels·(lags + K) + EXTRA, 6): see chain.py
+    target_scale,  # (outputs, 6)
+    ranges,  # (channels, 3): see chain.py
     # The streams
     position,  # (slots,): number of the next sample
     history,
@@ -186,6 +190,7 @@ def learn(
         counts,
         feature_scale,
         target_scale,
+        ranges,
     )
     streams = Streams(history, averages, seen, raw, targets, naive, forecasts)
     networks = Networks(layout, matrices, parameters, mean, square, clock, counters, window)
@@ -209,7 +214,7 @@ def learn(
             clear_windows(networks, progress, slot)
         number = position[slot]
         t = progress[slot, PAIRS] + progress[slot, WAITING]
-        chain.add_values(_past(stream), time_constants, number, row_of(x, n))
+        chain.add_values(_past(stream), time_constants, ranges, number, row_of(x, n))
         _write_raw(own_rule, stream, feature_scale, number, row_of(extra, n))
         if rule[HIDDEN] > 0:
             own_raw = row_of(stream.raw, number % horizon)
@@ -240,7 +245,11 @@ def learn(
         if complete and learned:
             _complete_pair(own_rule, stream, shared, networks, slot, number, progress, z, own_vectors)
         if learned:
+            chain.observe_values(ranges, row_of(x, n))
             _observe(own_rule, stream, shared, number, own_vectors)
+        for o in range(y.shape[1]):
+            if y[n, o] == y[n, o]:
+                stream.naive[NEWEST, o] = np.float64(y[n, o])
         if learning:
             gates.observe(gate, histogram, error[n], compared, learned)
         if rule[HIDDEN] > 0:
@@ -295,7 +304,7 @@ def _write_inputs(stream, scale, number, extra, inputs):
         change, level = 1 + c * length, (c + 1) * length
         value = stream.history[c, number % lags]
         step = value - stream.history[c, (number - 1) % lags]
-        known = stream.seen[c] == 1
+        known = stream.seen[c] > 0
         inputs[k] = _relative(step, 2.0 * scale[change, UNIT]) if known and lags > 1 else 0.0
         inputs[k + 1] = _relative(value - scale[level, OFFSET], scale[level, UNIT]) if known else 0.0
         k += 2
@@ -429,7 +438,9 @@ def _observe(rule, stream, shared, number, vectors):
     for j in range(1, shared.features.shape[0]):
         chain.observe(shared.features, j, counts[0], raw[j])
     if chain.is_power_of_two(counts[0]):
-        chain.renew_features(shared.features, counts[0], shared.read_out, vectors.gain)
+        chain.renew_features(
+            _past(stream), shared.features, counts[0], shared.read_out, rule.constants[RIDGE], vectors.gain
+        )
     for o in range(newest.size):
         if newest[o] == newest[o]:
             counts[1 + o] += 1
@@ -438,4 +449,3 @@ def _observe(rule, stream, shared, number, vectors):
                 chain.renew_target(shared.targets, o, counts[1 + o], shared.read_out, rule.sizes[HORIZON])
             stream.naive[COUNT, o] += 1.0
             stream.naive[AVERAGE, o] += (newest[o] - stream.naive[AVERAGE, o]) / stream.naive[COUNT, o]
-            stream.naive[NEWEST, o] = newest[o]

@@ -31,6 +31,7 @@ _SHARED = SHARED | {
     "counts": "scale.counts",
     "feature_scale": "scale.features",
     "target_scale": "scale.targets",
+    "ranges": "scale.ranges",
 }
 _OF_A_STREAM = {
     "position": "stream.position",
@@ -80,7 +81,7 @@ class LeastSquaresTarget(LeastSquaresRNN, readout="rls target"):
             "bands.levels": Range(0, LARGEST_FLOAT),
             "scale.counts": COUNT,
             "stream.position": COUNT,
-            "stream.seen": Range(0, 1),
+            "stream.seen": COUNT,
             "net.progress": Range(0, (K2 - 1, K1 - 1, own.horizon - 1)),
             "net.counters": COUNT,
             "quality": Range(0, LARGEST_FLOAT),

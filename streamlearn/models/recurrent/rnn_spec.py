@@ -21,7 +21,7 @@ from . import bands, costs, forecaster_sizes, relations, target_sizes
 from .base import RecurrentSpec, Steps
 
 _HALF_LIFE, _ERROR_LIMIT, _COVERAGE = 1400.0, 2.0, 0.9  # of least squares
-_RIDGE, _TARGET_RIDGE = 100.0, 1e-4
+_RIDGE, _TARGET_RIDGE = 100.0, 0.1
 
 
 def _as_periods(value: Any) -> Any:
@@ -100,7 +100,7 @@ class RNNSpec(RecurrentSpec):
         None,
         description=(
             "Read-out 'rls': strength of the pull of its weights towards 0, where the read-out is the "
-            "last value or the mean target. It fades with time. None: 100, and 0.0001 with target='given'."
+            "last value or the mean target. It fades with time. None: 100, and 0.1 with target='given'."
         ),
     )
     clip: Literal["auto"] | Positive | None = Field(  # type: ignore[assignment]

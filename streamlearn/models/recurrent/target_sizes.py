@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.forecast import bands, target
+from ...kernels.forecast import bands, chain, target
 from ...kernels.recurrent import memory_layout as memory
 from ...kernels.simd.lanes import WIDTH
 from ..row_cost import EXPONENTIAL, SCALAR, SCALING, Cost
@@ -83,8 +83,9 @@ def shapes(spec: RNNSpec) -> dict[str, tuple[type[Any], tuple[int, ...]]]:
         "bands.levels": (np.float64, (columns, 2)),
         "bands.miss": (np.float64, (columns,)),
         "scale.counts": (np.int64, (1 + own.outputs,)),
-        "scale.features": (np.float64, (own.scaled, 4)),
-        "scale.targets": (np.float64, (own.outputs, 4)),
+        "scale.features": (np.float64, (own.scaled, chain.SCALE_VALUES)),
+        "scale.targets": (np.float64, (own.outputs, chain.SCALE_VALUES)),
+        "scale.ranges": (np.float64, (spec.dim, 3)),
         "stream.position": (np.int64, (streams,)),
         "stream.history": (np.float64, (streams, spec.dim, own.lags)),
         "stream.averages": (np.float64, (streams, spec.dim, own.averages)),
