@@ -52,7 +52,7 @@ def test_forecasts_are_those_of_this_process_after_every_kill(serve: Callable[..
             described = client.describe(name)
             assert described["state_hash"] == twin.state_hash(), name
             quality, expected_quality = described["quality"], twin.quality()
-            assert quality["error"] == expected_quality["error"]
+            assert quality["mae"] == expected_quality["mae"]
             if name in MIXED:
                 columns, forecasts = MIXED[name]
                 assert quality["mix_of"] == forecasts

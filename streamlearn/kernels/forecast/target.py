@@ -10,8 +10,8 @@ Order within a sample t:
    pairs the GRU.
 
 All channels are features of all targets, with one P. The target of the read-out is (y − offset)/unit, see
-``chain.py``. Streams share all but their values. A missing target teaches nothing.
-The last target is the newest one, watched or not: like hidden states it goes on.
+``chain.py``. Streams share all but their values. A missing target teaches nothing. The last target is the
+newest one, watched or not.
 """
 
 from __future__ import annotations
@@ -103,11 +103,10 @@ def vector_values(columns: int, features: int, inputs: int) -> int:
     "i8(f4[:,::1], f4[:,::1], i8[::1], b1[::1], f4[:,::1], i8[::1], i8[::1], f8[::1], f8[::1], f8[:,::1],"
     " f8[:,::1], f8[::1], i8[::1], f8[:,::1], f8[:,::1], f8[:,::1], f4[:,::1], f4[:,::1], i8[::1],"
     " f8[:,::1], f8[::1], i8[::1], f8[:,::1], f8[:,::1], f8[:,::1], i8[::1], f8[:,:,::1], f8[:,:,::1],"
-    " i8[:,::1],"
-    " f8[:,:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,:,::1], i8[::1], i8[:,::1], f4[:,:,::1], f4[:,:,::1],"
-    " f4[:,:,::1], f8[:,::1], i8[:,::1], i8[:,::1], f4[:,:,:,:,::1], f8[::1], i8, f8, f8[:,::1],"
-    " f8[:,::1], i8[::1], f4[:,::1], f8[::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1],"
-    " f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
+    " i8[:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,:,::1], i8[::1], i8[:,::1], f4[:,:,::1],"
+    " f4[:,:,::1], f4[:,:,::1], f8[:,::1], i8[:,::1], i8[:,::1], f4[:,:,:,:,::1], f8[::1], i8, f8,"
+    " f8[:,::1], f8[:,::1], i8[::1], f4[:,::1], f8[::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,:,::1],"
+    " f4[:,:,::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     # The rows
