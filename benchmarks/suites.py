@@ -45,6 +45,7 @@ SUITES = {
     "text": Suite("A text as a stream of characters", "text", by_default=False),
     "streams": Suite("Real streams, quality only", "streams", by_default=False),
     "many": Suite("Thousands of models", "many_models", one_core=False),
+    "page": Suite("The page, 500 models", "page", one_core=False, by_default=False),
     "security": Suite("The cost of keys, two daemons on the loopback interface", "security", one_core=False),
 }
 

@@ -27,6 +27,7 @@ from streamlearn_client.results import Event
 log = logs.get_logger(__name__)
 
 EVERY: Final = 0.1
+BRIEF_EVERY: Final = 1.0
 ROWS: Final = 50
 """Largest number of rows of one `output` event for a listener; evenly spaced, the last one included."""
 RETRY_SECONDS: Final = 1.0
@@ -36,19 +37,28 @@ PROBE_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which events a listener gets. Globs of models; no kinds: all kinds."""
+    """Which events a listener gets. Globs of models; no kinds: all kinds.
+
+    ``full``: globs of the models whose `output` events have all outputs. The others have the last score only,
+    at most once in `BRIEF_EVERY` seconds.
+    """
 
     who: Identity
     models: Sequence[str] = ("*",)
     kinds: Sequence[str] = ()
+    full: Sequence[str] = ("*",)
 
     def includes(self, event: Event) -> bool:
         """Whether the listener gets the event."""
         return (
             (not self.kinds or event.kind in self.kinds)
-            and any(fnmatch.fnmatchcase(event.model, glob) for glob in self.models)
+            and _matches(event.model, self.models)
             and self.who.allows("subscribe", event.model)
         )
+
+    def in_full(self, event: Event) -> bool:
+        """Whether the listener gets all outputs of the event."""
+        return event.kind != "output" or _matches(event.model, self.full)
 
 
 @dataclass(slots=True)
@@ -59,6 +69,7 @@ class Listener:
     queue: deque[dict[str, Any]]
     lost: int = 0
     closed: bool = False
+    shown: dict[str, float] = field(default_factory=dict)  # when a brief event of a model was put last
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, message: dict[str, Any]) -> None:
@@ -167,10 +178,16 @@ class Hub:
         if event.kind == "deleted":
             self._shown.pop(f"output/{event.model}".encode(), None)
         listeners = [each for each in self._listeners if each.wanted.includes(event)]
-        if listeners:
+        full = [each for each in listeners if each.wanted.in_full(event)]
+        if full:
             message = event_to_json(event)
-            for each in listeners:
+            for each in full:
                 each.put(message)
+        now = time.monotonic()
+        for each in listeners:
+            if each not in full and now - each.shown.get(event.model, -BRIEF_EVERY) >= BRIEF_EVERY:
+                each.shown[event.model] = now
+                each.put(brief(event))
 
     async def _probe(self) -> None:
         """Tell all listeners when the daemon stops to answer, and when another one answers."""
@@ -187,16 +204,16 @@ class Hub:
             await asyncio.sleep(PROBE_SECONDS)
 
 
+def brief(event: Event) -> dict[str, Any]:
+    """Return an `output` event as JSON, with the last score only."""
+    score = event.outputs.arrays.get("score")
+    last = {} if score is None or not len(score) else {"score": to_json(score[-1:])}
+    return _head(event) | {"row": [len(event.outputs) - 1], "outputs": last}
+
+
 def event_to_json(event: Event) -> dict[str, Any]:
     """Return an event as JSON. Of many rows, evenly spaced ones, with their places in ``row``."""
-    message: dict[str, Any] = {
-        "kind": event.kind,
-        "model": event.model,
-        "lsn": event.lsn,
-        "first": event.first,
-        "rows": event.rows,
-        "time": event.time,
-    }
+    message = _head(event)
     if alarms := event.alarms:
         message["alarms"] = [to_json(alarm_to_map(each)) for each in alarms]
     elif event.outputs.arrays:
@@ -206,6 +223,14 @@ def event_to_json(event: Event) -> dict[str, Any]:
         message["row"] = list(range(rows))[places]
         message["outputs"] = {name: to_json(each[places]) for name, each in event.outputs.arrays.items()}
     return message
+
+
+def _head(event: Event) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in ("kind", "model", "lsn", "first", "rows", "time")}
+
+
+def _matches(model: str, globs: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(model, glob) for glob in globs)
 
 
 def alarm_to_map(alarm: Any) -> dict[str, Any]:

@@ -87,6 +87,19 @@ def test_events_of_the_chosen_models_and_kinds(http: httpx.Client, gateway: Gate
     assert {each["kind"] for each in got.events} == {"daemon", "created", "output"}
 
 
+def test_brief_events_have_the_last_score(http: httpx.Client, gateway: GatewayProcess) -> None:
+    for name in ("open", "other"):
+        http.post("/v1/models", json={"name": name, "kind": "som", "spec": SPEC})
+    with listening(gateway, full="open", kind="output") as got:
+        for name in ("other", "other", "open"):
+            http.post(f"/v1/models/{name}/learn", json={"x": X[:3].tolist()})
+        got.wait("output", 2)
+    other, full = got.of("output")
+    assert (other["model"], other["row"], list(other["outputs"])) == ("other", [2], ["score"])
+    assert full["model"] == "open"
+    assert len(full["outputs"]["winner"]) == 3
+
+
 def test_an_alarm_has_its_channels(http: httpx.Client, gateway: GatewayProcess) -> None:
     http.post("/v1/models", json={"name": "pump", "kind": "som", "spec": SPEC | {"alarm": {}}})
     with connect(socket_url(gateway, "?kind=alarm")) as events:

@@ -34,12 +34,23 @@ function askForToken() {
   return Boolean(token);
 }
 
+let stream = new AbortController();
+let open = "-"; // no model has this name
+
+/** Get all outputs of this model from now on; of the other models only the last score. */
+export function follow(name) {
+  open = name ?? "-";
+  stream.abort();
+}
+
 /** Call `receive` with every event. Connects again after a loss, with growing pauses. */
 export async function listen(receive, lost) {
   let pause = 500;
   for (;;) {
+    stream = new AbortController();
+    const { signal } = stream;
     try {
-      const answer = await fetch("v1/events", { headers: headers() });
+      const answer = await fetch(`v1/events?full=${encodeURIComponent(open)}`, { headers: headers(), signal });
       if (answer.status === 401 && askForToken()) continue;
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       pause = 500;
@@ -47,6 +58,7 @@ export async function listen(receive, lost) {
     } catch {
       // the same as an ended stream
     }
+    if (signal.aborted) continue;
     lost();
     await new Promise((done) => setTimeout(done, pause));
     pause = Math.min(pause * 2, 8000);

@@ -2,7 +2,14 @@
 
 const LINES = ["#1666b0", "#c2571a", "#1f7a46", "#8b3fa8", "#a8750b", "#0b8a8a", "#b0316f", "#5d6874"];
 
-export const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+let colors = new Map();
+window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { colors = new Map(); });
+
+/** A colour of the style sheet. */
+export function color(name) {
+  if (!colors.has(name)) colors.set(name, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
+  return colors.get(name);
+}
 export const lineColor = (index) => LINES[index % LINES.length];
 
 /** Fit a canvas to its size on the screen. Returns its context in CSS pixels, and its size. */

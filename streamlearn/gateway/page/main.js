@@ -1,6 +1,6 @@
 // The page: routes, the events, and one redraw per frame at most.
 
-import { get, listen, modelPath } from "./api.js";
+import { follow, get, listen, modelPath } from "./api.js";
 import { createView } from "./create.js";
 import { say } from "./dom.js";
 import { modelView } from "./model.js";
@@ -22,6 +22,7 @@ async function show() {
   openModel(null);
   say("");
   const [view, name] = window.location.hash.replace(/^#\//, "").split("/");
+  follow(view === "model" ? decodeURIComponent(name) : null);
   document.title = name ? `${decodeURIComponent(name)} – streamlearn` : "streamlearn";
   main.replaceChildren(holder);
   try {

@@ -64,6 +64,8 @@ function fill(model, element, cells) {
   cells.kind.textContent = model.kind ?? "";
   cells.samples.textContent = (model.samples ?? 0).toLocaleString("en");
   cells.seen.textContent = ago(model.seen);
+  if (element.drawn === model.updates) return;
+  element.drawn = model.updates;
   const last = model.scores[model.scores.length - 1];
   cells.spark.setAttribute("aria-label", last === undefined ? "no score yet" : `last score ${last.toFixed(3)}`);
   sparkline(cells.spark, model.scores);

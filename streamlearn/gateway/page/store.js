@@ -1,6 +1,6 @@
 // What the page knows: the state of the daemon, all models, and the recent samples of the open model.
 
-export const SPARK = 120; // scores in a sparkline
+export const SPARK = 120; // scores in a sparkline, about one a second
 export const RECENT = 3000; // samples of the open model
 export const PATH = 60; // winners in a trajectory
 
@@ -13,7 +13,7 @@ export const state = {
 
 function entry(name) {
   if (!state.models.has(name)) {
-    state.models.set(name, { name, scores: [], lastAlarm: null, on: false, silent: 0, seen: 0, samples: 0 });
+    state.models.set(name, { name, scores: [], lastAlarm: null, on: false, silent: 0, seen: 0, samples: 0, updates: 0 });
   }
   return state.models.get(name);
 }
@@ -48,6 +48,7 @@ export function received(event) {
 function output(model, event) {
   const { outputs, row, first } = event;
   model.seen = Date.now();
+  model.updates += 1;
   model.samples = Math.max(model.samples, first + event.rows);
   for (const score of outputs.score ?? []) if (score !== null) model.scores.push(score);
   if (model.scores.length > SPARK) model.scores.splice(0, model.scores.length - SPARK);

@@ -21,21 +21,26 @@ router = APIRouter(tags=["events"])
 HEARTBEAT_SECONDS: Final = 15.0
 
 Models = Annotated[list[str] | None, Query(description="names or globs; default: all that the token may see")]
+Full = Annotated[
+    list[str] | None, Query(description="models whose output events have all outputs; default: all")
+]
 Kinds = Annotated[list[str] | None, Query(description="kinds of events, for example alarm; default: all")]
 
 
 @router.get("/v1/events", response_class=Response, responses={200: {"content": {"text/event-stream": {}}}})
-async def events(request: Request, who: Who, model: Models = None, kind: Kinds = None) -> Response:
+async def events(
+    request: Request, who: Who, model: Models = None, kind: Kinds = None, full: Full = None
+) -> Response:
     """Stream events as they come (server-sent events). `output` events are thinned for display."""
-    return EventStream(gateway_of(request), _wanted(who, model, kind))
+    return EventStream(gateway_of(request), _wanted(who, model, kind, full))
 
 
 @router.websocket("/v1/events/ws")
-async def socket(websocket: WebSocket, model: Models = None, kind: Kinds = None) -> None:
+async def socket(websocket: WebSocket, model: Models = None, kind: Kinds = None, full: Full = None) -> None:
     """The same events, one JSON text each. A browser sends its token as the subprotocol ``bearer.TOKEN``."""
     gateway = gateway_of(websocket)
     try:
-        wanted = _wanted(identify(websocket), model, kind)
+        wanted = _wanted(identify(websocket), model, kind, full)
         listening = gateway.hub.listen(wanted)
         listener = listening.__enter__()
     except StreamlearnError as error:
@@ -70,10 +75,13 @@ async def _closed(websocket: WebSocket) -> None:
         pass
 
 
-def _wanted(who: Identity, models: list[str] | None, kinds: list[str] | None) -> Wanted:
+def _wanted(
+    who: Identity, models: list[str] | None, kinds: list[str] | None, full: list[str] | None
+) -> Wanted:
     if not who.has("subscribe"):
         raise Forbidden(f"{who.name!r} does not have the right 'subscribe'", right="subscribe")
-    return Wanted(who, tuple(models or ("*",)), tuple(kinds or ()))
+    everything = ("*",)
+    return Wanted(who, tuple(models or everything), tuple(kinds or ()), tuple(full or everything))
 
 
 class EventStream(Response):

@@ -1,0 +1,130 @@
+"""What a gateway and an open page cost: 500 models, 50,000 samples a second, with and without them.
+
+Latency of queries at the daemon, the time of a frame in a real Chromium, and the page's memory. The page
+shows all models first, then one map.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from streamlearn_client import Client
+from tools.browser import Browser
+
+from .processes import Daemon, daemon
+from .timing import Row, Settings
+
+MODELS, RATE, BATCH, DIM = 500, 50_000, 100, 8
+CHART = "#/model/m0"
+FRAMES = """new Promise((done) => {
+  const times = []; let last = performance.now(); const end = last + SECONDS * 1000;
+  const step = (now) => { times.push(now - last); last = now; if (now < end) requestAnimationFrame(step);
+    else done(times.sort((a, b) => a - b)); };
+  requestAnimationFrame(step);
+})"""
+
+
+def rows(settings: Settings) -> Iterator[Row]:
+    """Measure without a gateway, with one, and with a page."""
+    models, seconds = settings.choose(MODELS, 20), settings.choose(30.0, 2.0)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        with daemon(folder / "data") as started, Client(started.requests, timeout=60) as client:
+            for number in range(models):
+                client.create(f"m{number}", "som", dim=DIM, grid=[10, 10])
+            with _feeding(started, models):
+                time.sleep(2)
+                alone = _query_p99(client, seconds)
+                with _gateway(started.requests) as url:
+                    served = _query_p99(client, seconds)
+                    yield Row(
+                        f"query p99, {models} models, gateway", served * 1e3, "ms", "no gateway", alone * 1e3
+                    )
+                    yield from _page(client, folder, url, seconds, alone)
+
+
+def _page(client: Client, folder: Path, url: str, seconds: float, alone: float) -> Iterator[Row]:
+    browser = Browser(folder / "chromium")
+    try:
+        for view, what in (("", "all models"), (CHART, "one map")):
+            browser.open(f"{url}/{view}")
+            browser.wait("document.querySelector('h1') !== null")
+            time.sleep(3)
+            heap = _heap_mb(browser)
+            shown = _query_p99(client, seconds)
+            times = browser.run(FRAMES.replace("SECONDS", str(min(seconds, 20.0))))
+            yield Row(f"query p99, page of {what}", shown * 1e3, "ms", "no gateway", alone * 1e3)
+            yield Row(f"frame time p99, page of {what}", float(np.quantile(times, 0.99)), "ms")
+            yield Row(f"page's memory of {what}, growth", _heap_mb(browser) - heap, "MB")
+    finally:
+        browser.close()
+
+
+def _heap_mb(browser: Browser) -> float:
+    browser.call("HeapProfiler.collectGarbage")
+    return float(browser.call("Runtime.getHeapUsage")["usedSize"]) / 1e6
+
+
+def _query_p99(client: Client, seconds: float) -> float:
+    x, times, end = np.zeros((1, DIM), np.float32), [], time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        began = time.perf_counter()
+        client.predict("m0", x)
+        times.append(time.perf_counter() - began)
+        time.sleep(0.002)
+    return float(np.quantile(times, 0.99))
+
+
+@contextmanager
+def _feeding(started: Daemon, models: int) -> Iterator[None]:
+    """Send `RATE` samples a second to all models in turn, in a thread, over the firehose."""
+    ended = threading.Event()
+    x = np.random.default_rng(0).normal(size=(BATCH, DIM)).astype(np.float32)
+
+    def send() -> None:
+        with Client(started.requests, timeout=60) as client:
+            hoses = [client.firehose(f"m{number}") for number in range(min(models, 100))]
+            began, sent = time.perf_counter(), 0
+            while not ended.is_set():
+                hoses[sent // BATCH % len(hoses)].push(x)
+                sent += BATCH
+                ahead = sent / RATE - (time.perf_counter() - began)
+                if ahead > 0:
+                    time.sleep(ahead)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
+def _gateway(endpoint: str) -> Iterator[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "streamlearn",
+        "gateway",
+        "--http",
+        "127.0.0.1:0",
+        "--endpoint",
+        endpoint,
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().split()[-1]
+        finally:
+            process.terminate()
