@@ -74,7 +74,7 @@ docs: $(VENV)/.with-docs
 	@echo "the site is at docs/_build/html/index.html"
 
 docs-figures: $(VENV)/.with-demo
-	for figure in docs/figures/*.py; do $(BIN)/python $$figure || exit 1; done
+	for figure in docs/figures/*.py docs/screens/*.py; do $(BIN)/python $$figure || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist docs/_build .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
