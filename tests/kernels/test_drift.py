@@ -165,7 +165,8 @@ def test_any_split_gives_the_same_alarms():
 def test_a_map_reports_a_change_of_its_stream(detector):
     random = np.random.default_rng(5)
     before, after = random.normal(0, 1, (9000, 3)), random.normal(0, 3, (3000, 3))
-    som = sl.SOM(dim=3, grid=(6, 6), scale="standard", drift=detector, seed=1)
+    slow = {"learning_rate": sl.Decay(0.5, 0.02, tau=5000), "sigma": sl.Decay(3, 1.5, tau=5000)}
+    som = sl.SOM(dim=3, grid=(6, 6), scale="standard", drift=detector, seed=1, **slow)
     assert not som.quality()["drift_settled"]
     assert not som.learn(before).drift.any()
     assert som.quality() | {"drift_alarms": 0, "last_drift": -1, "drift_settled": True} == som.quality()

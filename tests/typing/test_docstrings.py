@@ -62,4 +62,4 @@ def test_an_estimator_describes_the_parameters_of_its_model():
     text = inspect.getdoc(SOMClusterer)
     assert "grid : int or tuple[int, int] or tuple[int], default (10, 10)" in text
     assert "learning_rate : float or Decay or None, default None" in text
-    assert "None: Decay(0.5, 0.02, tau=5000)." in " ".join(text.split())
+    assert "None: Decay from 0.5 to 0.02, tau=2·units (100 to 5000)." in " ".join(text.split())

@@ -52,6 +52,7 @@ OUTPUT_DTYPES: Final[Mapping[str, str]] = {
     "evidence": "<f4",
     "fault": "|i1",
     "watched": "|b1",
+    "x": "<f4",
     "key": "<i8",
     "id": "<i8",
     "time": "<i8",

@@ -47,6 +47,7 @@ LEVELS = 3
 
 SMOOTHED = evidences.SMOOTHED
 _STRONGER = 1.0  # evidence by which a sample must exceed HELD to begin another alarm
+_LARGEST = np.float32(np.finfo(np.float32).max)
 _LARGEST_VALUE = np.float32(1e38)
 
 # Columns of events: numbers and levels. Next to the levels are the channels' shares, then what was expected.
@@ -126,6 +127,14 @@ class Events(NamedTuple):
 
 
 @device
+def _finite(value):
+    """``value``, or the largest number for infinity, or the one bit pattern of NaN."""
+    if not (value == value):
+        return np.float32(np.nan)
+    return min(max(value, -_LARGEST), _LARGEST)
+
+
+@device
 def reset(alarms, slot):
     """A new key begins."""
     numbers, levels = alarms.numbers, alarms.levels
@@ -187,8 +196,7 @@ def _add_to_alarm(alarms, slot, sample):
         patterns.keep(alarms.known, numbers[slot, KEPT] + 1, sample.x, sample.n, sample.number)
         if sample.expected.shape[0] > 0:
             for d in range(shares.shape[1]):
-                value = sample.expected[sample.n, d]
-                alarms.expected[slot, d] = value if value == value else np.float32(np.nan)  # one bit pattern
+                alarms.expected[slot, d] = _finite(sample.expected[sample.n, d])
     levels[slot, SCORE] = max(levels[slot, SCORE], sample.score)
     if sample.contribution.shape[0] > 0:
         for d in range(shares.shape[1]):

@@ -34,10 +34,11 @@ class Rules(NamedTuple):
     @classmethod
     def of(cls, spec: Any) -> Rules:
         """Return the parameters of a spec."""
+        below = spec.learn_below
         return cls(
             spec.dim,
-            spec.learn_below,
-            max(EXPECTED_ABOVE / (1.0 - (spec.learn_below or 0.0)), settling(spec.schedules)),
+            below,
+            0.0 if below is None else max(EXPECTED_ABOVE / (1.0 - below), settling(spec.schedules)),
             spec.patience,
             spec.learn_for,
             spec.watch_missing,
