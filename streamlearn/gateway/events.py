@@ -61,7 +61,7 @@ class Wanted:
         return event.kind != "output" or _matches(event.model, self.full)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Listener:
     """The events that wait for one listener."""
 
@@ -178,14 +178,12 @@ class Hub:
         if event.kind == "deleted":
             self._shown.pop(f"output/{event.model}".encode(), None)
         listeners = [each for each in self._listeners if each.wanted.includes(event)]
-        full = [each for each in listeners if each.wanted.in_full(event)]
-        if full:
-            message = event_to_json(event)
-            for each in full:
-                each.put(message)
-        now = time.monotonic()
+        message, now = None, time.monotonic()
         for each in listeners:
-            if each not in full and now - each.shown.get(event.model, -BRIEF_EVERY) >= BRIEF_EVERY:
+            if each.wanted.in_full(event):
+                message = message or event_to_json(event)
+                each.put(message)
+            elif now - each.shown.get(event.model, -BRIEF_EVERY) >= BRIEF_EVERY:
                 each.shown[event.model] = now
                 each.put(brief(event))
 

@@ -162,6 +162,12 @@ def test_a_window_ranks_the_channels(
     browser.wait(f"document.querySelector('.facts').innerText.includes('{feed.samples:,} samples')")
     browser.drag("canvas.chart", 0.93, 0.99)
     browser.wait("document.querySelector('table.ranking tbody th')?.textContent === 'pressure'")
+    browser.fill("input[aria-label='first sample']", str(begin + 20))
+    browser.fill("input[aria-label='last sample']", str(begin + 60))
+    browser.click("Rank")
+    words = f"Contribution in samples {begin + 20} to {begin + 60}"
+    browser.wait(f"document.querySelector('table.ranking caption').textContent === {words!r}")
+    assert browser.text("table.ranking tbody th") == "pressure"
 
 
 def test_actions(

@@ -28,9 +28,13 @@ export const get = (path) => request("GET", path);
 export const post = (path, body = {}) => request("POST", path, body);
 export const modelPath = (name, rest = "") => `v1/models/${encodeURIComponent(name)}${rest}`;
 
+let declined = false; // until the page is loaded again
+
 function askForToken() {
+  if (declined) return false;
   const token = window.prompt("This gateway needs a token:");
   if (token) sessionStorage.setItem(TOKEN, token.trim());
+  else declined = true;
   return Boolean(token);
 }
 

@@ -17,22 +17,25 @@ export async function modelView(main, name) {
   const values = h("canvas", { class: "chart", role: "img", "aria-label": "channels over samples, with what was expected" });
   const scores = h("canvas", { class: "chart score", role: "img", "aria-label": "score over samples" });
   const ranking = h("div", { "aria-live": "polite" });
+  const [begin, end] = ["first sample", "last sample"].map((text) => h("input", { "aria-label": text, placeholder: text, size: 10, inputmode: "numeric" }));
   const alarms = h("tbody");
   const shown = new Set(channels.slice(0, 6));
   const legend = h("div", { class: "actions", role: "group", "aria-label": "Channels shown" },
     ...channels.slice(0, 64).map((channel, i) => choice(channel, i, shown)));
   main.append(
     h("h1", {}, name), facts, actions(name, Boolean(description.spec.labels), () => refresh()), legend, values, scores,
-    h("p", {}, h("small", {}, "Drag over the chart to see which channels contributed in a window.")), ranking);
+    h("p", {}, h("small", {}, "Drag over the chart to see which channels contributed in a window, or give its samples: "),
+      begin, " ", end, " ", h("button", { onclick: () => rank(Number(begin.value), Number(end.value)) }, "Rank")), ranking);
   const parts = await partsOf(main, name, description, channels);
   main.append(h("h2", {}, "Alarms"), h("div", { class: "wide" }, h("table", {},
     h("thead", {}, h("tr", {}, ...["State", "Cause", "Samples", "Score", "Feedback"].map((text) => h("th", { scope: "col" }, text)))), alarms)));
   let scale = null;
   let selected = null;
-  selectable(values, () => scale, async (from, to) => {
+  async function rank(from, to) {
     selected = [from, to];
     ranking.replaceChildren(await ranked(name, from, to, channels));
-  });
+  }
+  selectable(values, () => scale, rank);
 
   async function refresh() {
     description = await get(modelPath(name));
