@@ -45,7 +45,7 @@ def in_child(action) -> None:
     assert status[1] == 0
 
 
-def test_inherited_objects_raise_at_once(daemon, client, pump):
+def test_inherited_objects_raise_at_once(daemon, client, pump, until):
     with (
         client.stream("pump") as stream,
         client.firehose("pump") as firehose,
