@@ -40,7 +40,7 @@ SPECS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
 }
-BURSTS = 60
+BURSTS = 180
 BURSTS_AFTER_STOP = 4
 
 
