@@ -81,9 +81,8 @@ def serve(
 
     process.prepare()
     try:
-        from streamlearn import __version__
+        from streamlearn import __version__, logs
         from streamlearn.daemon import config as settings
-        from streamlearn.daemon import logs
 
         wanted = settings.load(
             config,

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from streamlearn.daemon import logs
+from streamlearn import logs
 from streamlearn.daemon.config import Http
 from streamlearn.daemon.network.sockets import is_local
 from streamlearn.errors import BadConfig, InsecureBind, PortTaken, StartupError

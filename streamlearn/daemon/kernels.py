@@ -16,8 +16,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from streamlearn import kernels, models
-from streamlearn.daemon import logs
+from streamlearn import kernels, logs, models
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.worker import Worker
 from streamlearn.errors import Busy, ShuttingDown

@@ -17,9 +17,9 @@ import time
 from contextlib import ExitStack, suppress
 from functools import partial
 
-from streamlearn import __version__
+from streamlearn import __version__, logs
 from streamlearn import models as model_kinds
-from streamlearn.daemon import gateway, logs, sdnotify
+from streamlearn.daemon import gateway, sdnotify
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.daemon import Daemon
 from streamlearn.daemon.kernels import BYTES as KERNEL_BYTES

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from streamlearn.daemon import logs, sdnotify
+from streamlearn import logs
+from streamlearn.daemon import sdnotify
 
 log = logs.get_logger(__name__)
 

@@ -16,9 +16,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from streamlearn import logs
 from streamlearn.access.identity import Identity
 from streamlearn.errors import Busy, StreamlearnError
-from streamlearn.gateway import logs
 from streamlearn.gateway.answers import to_json
 from streamlearn.gateway.settings import Limits
 from streamlearn_client import AsyncClient

@@ -18,7 +18,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
-from streamlearn.daemon import logs
+from streamlearn import logs
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.durability.checkpoint_writer import CheckpointWriter, Pending, Taken, typed
 from streamlearn.daemon.durability.journal_needs import JournalNeeds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamlearn.daemon import logs
+from streamlearn import logs
 from streamlearn.daemon.runtime import Runtime
 
 log = logs.get_logger(__name__)

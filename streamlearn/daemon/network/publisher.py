@@ -7,8 +7,8 @@ import math
 import numpy as np
 import zmq
 
+from streamlearn import logs
 from streamlearn.access.identity import LOCAL, Identity
-from streamlearn.daemon import logs
 from streamlearn.daemon.network.subscriptions import Subscriptions
 from streamlearn.daemon.silence import Silence
 from streamlearn.shard import HostedModel

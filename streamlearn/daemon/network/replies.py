@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import zmq
 from numpy.typing import NDArray
 
+from streamlearn import logs
 from streamlearn.access.identity import LOCAL, Identity
-from streamlearn.daemon import logs
 from streamlearn.daemon.limits.budget import Account
 from streamlearn.daemon.metrics import Metrics
 from streamlearn.errors import Busy, FatalError, Internal, StreamlearnError, TooLarge, UnknownModel

@@ -22,7 +22,7 @@ from contextlib import suppress
 
 import zmq
 
-from streamlearn.daemon import logs
+from streamlearn import logs
 from streamlearn.daemon.limits.budget import Account
 from streamlearn.daemon.security.access import Access
 from streamlearn.errors import Busy, Forbidden, StreamlearnError, TooLarge

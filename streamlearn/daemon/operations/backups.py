@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from streamlearn.daemon import logs
+from streamlearn import logs
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.durability.checkpointer import Checkpointer
 from streamlearn.daemon.durability.group_commit import GroupCommit

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from streamlearn import logs
 from streamlearn.access.identity import LOCAL
-from streamlearn.daemon import logs
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.durability.checkpointer import Checkpointer
 from streamlearn.daemon.durability.group_commit import GroupCommit

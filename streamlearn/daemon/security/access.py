@@ -12,8 +12,8 @@ from typing import Final
 
 import zmq
 
+from streamlearn import logs
 from streamlearn.access.identity import LOCAL, NOBODY, Identity
-from streamlearn.daemon import logs
 from streamlearn.daemon.config import Security
 from streamlearn.daemon.security.refusals import Kind, Refusals
 from streamlearn.daemon.security.rights import load_identities

@@ -6,7 +6,7 @@ from collections import Counter
 from threading import Lock
 from typing import Final, Literal
 
-from streamlearn.daemon import logs
+from streamlearn import logs
 
 log = logs.get_logger(__name__)
 

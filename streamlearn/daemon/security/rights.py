@@ -13,9 +13,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from streamlearn import logs
 from streamlearn.access.identity import Identity
 from streamlearn.access.rights import check_writers, load_rights, read_toml
-from streamlearn.daemon import logs
 from streamlearn.daemon.config import Security
 from streamlearn.errors import BadConfig, StreamlearnError
 from streamlearn_client.keys import check_key_name, public_key, read_public_key

@@ -18,7 +18,7 @@ import zmq
 from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
-from streamlearn.daemon import logs
+from streamlearn import logs
 from streamlearn.daemon.security.refusals import Refusals
 
 log = logs.get_logger(__name__)
