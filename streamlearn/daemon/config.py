@@ -30,6 +30,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from streamlearn.access.hosts import host_and_port
 from streamlearn.errors import BadConfig, BadSpec, StreamlearnError
 from streamlearn.registry import KINDS
 from streamlearn.store.retention import Retention
@@ -110,9 +111,8 @@ class Http(Section):
     @field_validator("address")
     @classmethod
     def _host_and_port(cls, address: str) -> str:
-        host, _, port = address.rpartition(":")
-        if address and not (host and port.isdecimal() and int(port) < 65536):
-            raise ValueError(f"{address!r} is not HOST:PORT, for example 127.0.0.1:7780")
+        if address:
+            host_and_port(address)
         return address
 
     @model_validator(mode="after")

@@ -19,8 +19,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from streamlearn import logs
+from streamlearn.access.hosts import host_and_port, is_local
 from streamlearn.daemon.config import Http
-from streamlearn.daemon.network.sockets import is_local
 from streamlearn.errors import BadConfig, InsecureBind, PortTaken, StartupError
 
 log = logs.get_logger(__name__)
@@ -56,17 +56,17 @@ def bind(settings: Http) -> socket.socket:
             " 'streamlearn[gateway]'"
         )
     address = settings.address
-    if not settings.tokens and not is_local(f"tcp://{address}"):
+    host, port = host_and_port(address)
+    if not settings.tokens and not is_local(host):
         raise InsecureBind(
             f"http at {address} would accept everybody on the network: make a token with `streamlearn token"
             " NAME` and set http.tokens to its file, or use 127.0.0.1",
             endpoint=address,
         )
-    host, _, port = address.rpartition(":")
     deadline = time.monotonic() + TAKEN_SECONDS
     while True:
         try:
-            return _bound(host.strip("[]"), int(port))
+            return _bound(host, port)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 reason = error.strerror or str(error)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from streamlearn.access.hosts import host_and_port, is_local
 from streamlearn.errors import BadConfig
 
 MiB = 1024**2
@@ -57,12 +57,7 @@ class Settings:
     @property
     def is_local(self) -> bool:
         """Whether only this machine reaches the gateway."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_local(self.host)
 
     @property
     def scheme(self) -> str:
@@ -72,7 +67,7 @@ class Settings:
 
 def listen_address(text: str) -> tuple[str, int]:
     """Return host and port of ``HOST:PORT``; of an IPv6 address ``[::1]:7780``. Raises `BadConfig`."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise BadConfig(f"{text!r} is not HOST:PORT, for example 127.0.0.1:7780")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    try:
+        return host_and_port(text)
+    except ValueError as problem:
+        raise BadConfig(str(problem)) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import socket
 from contextlib import suppress
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 
 import zmq
 
+from streamlearn.access import hosts
 from streamlearn.daemon.config import Endpoints
 from streamlearn.daemon.network.subscriptions import RECEIVE_HWM as SUBSCRIPTIONS_HWM
 from streamlearn.daemon.security.access import Access
@@ -232,8 +232,4 @@ def is_local(endpoint: str) -> bool:
     """Whether only this host can reach the endpoint."""
     if endpoint.startswith("ipc://"):
         return True
-    host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:  # the name of an interface, or *
-        return host == "lo"
+    return hosts.is_local(endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]"))
