@@ -5,7 +5,6 @@ The gateway imports no engine, so it cannot ask the specs. A test checks that th
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from pathlib import Path
@@ -21,26 +20,19 @@ def kinds() -> dict[str, list[dict[str, Any]]]:
     """Return for each kind its parameters: name, default (none: required) and description."""
     found = {}
     for row in MODELS:
-        model = getattr(streamlearn, row.name)
-        described = _descriptions(inspect.getdoc(model) or "")
-        schema = model.Spec.model_json_schema()
+        schema = getattr(streamlearn, row.name).Spec.model_json_schema()
         required = schema.get("required", [])
         found[row.kind] = [
-            {"name": name, "text": described.get(name, "")}
+            {"name": name, "text": _first_sentence(field.get("description", ""))}
             | ({} if name in required else {"default": field.get("default")})
             for name, field in schema["properties"].items()
         ]
     return found
 
 
-def _descriptions(docstring: str) -> dict[str, str]:
-    """Return the first sentence of each parameter of a numpydoc docstring."""
-    texts: dict[str, str] = {}
-    entry = re.compile(r"^(\w[\w, ]*) : [^\n]*\n((?:^    [^\n]*\n|^\n)+)", re.MULTILINE)
-    for names, text in entry.findall(docstring + "\n"):
-        sentence = re.split(r"(?<=[.:])\s", " ".join(text.split()), maxsplit=1)[0]
-        texts |= dict.fromkeys(names.split(", "), sentence.rstrip(":"))
-    return texts
+def _first_sentence(description: str) -> str:
+    sentence = re.split(r"(?<=[.:])\s", description, maxsplit=1)[0]
+    return sentence.rstrip(":")
 
 
 def text() -> str:
