@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,29 +28,24 @@ def batch(first: int, rows: int, fault: bool) -> np.ndarray:
     return x.astype(np.float32)
 
 
-def started(*arguments: str) -> tuple[subprocess.Popen[str], str]:
-    command = [sys.executable, "-m", "streamlearn", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    return process, process.stdout.readline()
-
-
 def main() -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         endpoint = f"ipc://{folder}/requests"
         options = ("--requests", endpoint, "--firehose", f"ipc://{folder}/f", "--events", f"ipc://{folder}/e")
-        daemon, _ = started("serve", "--data-dir", str(folder / "data"), *options)
-        gateway, line = started("gateway", "--http", "127.0.0.1:0", "--endpoint", endpoint)
+        options += ("--http", "127.0.0.1:0")
+        command = [sys.executable, "-m", "streamlearn", "serve", "--data-dir", str(folder / "data"), *options]
+        daemon = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert daemon.stdout is not None
+        url = re.search(r"http=(\S+)", daemon.stdout.readline())
+        assert url is not None, "the daemon did not start"
         browser = Browser(folder / "chromium", 1200, 860)
         try:
             with Client(endpoint, timeout=60) as client:
-                show(client, browser, line.split()[-1])
+                show(client, browser, url[1])
         finally:
             browser.close()
-            gateway.terminate()
             daemon.terminate()
-            gateway.wait()
             daemon.wait()
 
 

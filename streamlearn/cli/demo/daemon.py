@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -24,10 +25,16 @@ CHECKPOINT_SECONDS = 2.0
 class Daemon:
     """``streamlearn serve`` on ``data_dir``. Every start uses the same TCP ports."""
 
-    def __init__(self, data_dir: Path, log: Path, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        log: Path,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+        options: Sequence[str] = (),
+    ) -> None:
         self.data_dir = data_dir
         self.log = log
-        self._checkpoint_seconds = checkpoint_seconds
+        self._checkpoint_seconds, self._options = checkpoint_seconds, options
         self.endpoint, self._firehose, self._events = (f"tcp://127.0.0.1:{port}" for port in free_ports(3))
         self._process: subprocess.Popen[str] | None = None
 
@@ -40,12 +47,22 @@ class Daemon:
         """Start the process and wait until it is ready; return the seconds that took."""
         began = time.monotonic()
         endpoints = ("--requests", self.endpoint, "--firehose", self._firehose, "--events", self._events)
+        options = ("--data-dir", str(self.data_dir), *endpoints, *self._options)
         # The user's own settings must not reach this daemon.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("STREAMLEARN_")}
         environment["STREAMLEARN_CHECKPOINTS__SECONDS"] = str(self._checkpoint_seconds)
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "streamlearn", "serve", "--data-dir", str(self.data_dir), *endpoints],
+                [
+                    sys.executable,
+                    "-m",
+                    "streamlearn",
+                    "serve",
+                    "--data-dir",
+                    str(self.data_dir),
+                    *options,
+                    *self._options,
+                ],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 stdin=subprocess.DEVNULL,

@@ -1,12 +1,9 @@
-"""The demo's models in a page: a daemon on the demo's data, a gateway, and the streams once more, slowly."""
+"""The demo's models in a page: a daemon with a gateway, and the streams once more, slowly."""
 
 from __future__ import annotations
 
 import itertools
-import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +11,9 @@ from typing import Final
 
 from rich.console import Console
 
-from streamlearn.cli.demo.daemon import Daemon
+from streamlearn.access.hosts import host_and_port
+from streamlearn.cli.demo.daemon import Daemon, free_ports
 from streamlearn.cli.demo.models import DemoModel
-from streamlearn.cli.errors import CommandError
 from streamlearn_client import Client
 
 ADDRESS: Final = "127.0.0.1:7780"
@@ -26,48 +23,25 @@ ROWS, PAUSE_SECONDS = 5, 0.25
 
 def stay(models: Sequence[DemoModel], directory: Path, console: Console) -> None:
     """Show the models in a page until Ctrl-C. ``directory`` is that of the demo's scenario."""
-    with Daemon(directory / "data", directory / "daemon.log") as daemon:
+    address = _free_address()
+    with Daemon(directory / "data", directory / "daemon.log", options=("--http", address)) as daemon:
         daemon.start()
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("STREAMLEARN_")}
-        gateway = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "streamlearn",
-                "gateway",
-                "--http",
-                _free_address(),
-                "-e",
-                daemon.endpoint,
-            ],
-            stdout=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            text=True,
-        )
+        console.print(f"the page with these models: http://{address} (Ctrl-C ends it)", highlight=False)
         try:
-            assert gateway.stdout is not None
-            line = gateway.stdout.readline()
-            if "ready" not in line:
-                raise CommandError("the gateway did not start; the lines above say why")
-            console.print(f"the page with these models: {line.split()[-1]} (Ctrl-C ends it)", highlight=False)
             _send(models, daemon.endpoint)
         except KeyboardInterrupt:
             console.print("the page has ended")
         finally:
-            gateway.terminate()
-            gateway.wait()
             daemon.stop()
 
 
 def _free_address() -> str:
     """Return the usual address of a gateway, or one with another port if it is in use."""
-    host, _, port = ADDRESS.partition(":")
     with socket.socket() as tried:
         try:
-            tried.bind((host, int(port)))
+            tried.bind(host_and_port(ADDRESS))
         except OSError:
-            return f"{host}:0"
+            return f"127.0.0.1:{free_ports(1)[0]}"
     return ADDRESS
 
 
