@@ -41,16 +41,16 @@ def alarms(
         with client.subscribe(name, "alarm", timeout=wait) as events:
             for event in events:
                 for alarm in event.alarms:
-                    typer.echo(
-                        json.dumps(_fields(event, alarm)) if as_json else _line(event, alarm, channels)
-                    )
+                    typer.echo(json.dumps(fields(event, alarm)) if as_json else line(event, alarm, channels))
                     left = None if left is None else left - 1
                     if left == 0:
                         return
 
 
-def _fields(event: Event, alarm: AlarmEvent) -> dict[str, Any]:
+def fields(event: Event, alarm: AlarmEvent) -> dict[str, Any]:
     """Return an alarm as JSON: NaN is null."""
+    from streamlearn.json_values import document
+
     numbers = "sample", "first", "last", "peak", "samples", "channel", "key", "id"
     found = {
         "model": event.model,
@@ -58,17 +58,9 @@ def _fields(event: Event, alarm: AlarmEvent) -> dict[str, Any]:
         "state": alarm.state,
         "cause": alarm.cause,
     }
-    found |= {field: getattr(alarm, field) for field in numbers}
-    found |= {field: _finite(getattr(alarm, field)) for field in ("score", "evidence", "seconds")}
-    return found | {
-        "fault": alarm.fault,
-        "contribution": [_finite(share) for share in alarm.contribution.tolist()],
-        "expected": [_finite(value) for value in alarm.expected.tolist()],
-    }
-
-
-def _finite(value: float) -> float | None:
-    return None if value != value else value
+    found |= {field: getattr(alarm, field) for field in (*numbers, "score", "evidence", "seconds", "fault")}
+    found |= {field: getattr(alarm, field).tolist() for field in ("contribution", "expected")}
+    return document(found)
 
 
 def _expected(alarm: AlarmEvent, channel: int) -> str:
@@ -76,7 +68,7 @@ def _expected(alarm: AlarmEvent, channel: int) -> str:
     return "" if value != value else f" (expected {value:.4g})"
 
 
-def _line(event: Event, alarm: AlarmEvent, channels: list[str] | None) -> str:
+def line(event: Event, alarm: AlarmEvent, channels: list[str] | None) -> str:
     """Return an alarm as one line."""
     import numpy as np
 

@@ -36,20 +36,9 @@ def show(value: Any, as_json: bool, *shown: RenderableType) -> None:
 
 def print_json(value: Any) -> None:
     """Print ``value`` as indented JSON."""
+    from streamlearn.json_values import to_json
+
     print(json.dumps(to_json(value), indent=2, ensure_ascii=False))
-
-
-def to_json(value: Any) -> Any:
-    """Convert ``value`` for JSON: NaN and infinity become null, bytes become hex digits."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, Mapping):
-        return {str(key): to_json(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [to_json(entry) for entry in value]
-    return value
 
 
 def table(*columns: str, title: str | None = None) -> Table:
@@ -93,6 +82,8 @@ def text(value: Any) -> str:
     if isinstance(value, float):
         return "–" if math.isnan(value) else f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
     if isinstance(value, (Mapping, Sequence)) and not isinstance(value, str):
+        from streamlearn.json_values import to_json
+
         return json.dumps(to_json(value), ensure_ascii=False)
     return str(value)
 

@@ -62,10 +62,10 @@ def _json(event: Event) -> list[str]:
     """Return an event as JSON: one line for each alarm, else one line with all arrays."""
     if event.kind == "alarm":
         return [
-            json.dumps({"kind": "alarm", "lsn": event.lsn, **alarms._fields(event, alarm)})
+            json.dumps({"kind": "alarm", "lsn": event.lsn, **alarms.fields(event, alarm)})
             for alarm in event.alarms
         ]
-    from streamlearn.cli.report import to_json
+    from streamlearn.json_values import to_json
 
     facts = {name: getattr(event, name) for name in ("kind", "model", "lsn", "first", "rows", "time")}
     arrays = {name: to_json(array.tolist()) for name, array in event.outputs.arrays.items()}
@@ -79,7 +79,7 @@ def _lines(event: Event, client: Client, channels: dict[str, list[str] | None]) 
     if event.kind == "alarm":
         if event.model not in channels:
             channels[event.model] = _channels(client, event.model)
-        return [alarms._line(event, alarm, channels[event.model]) for alarm in event.alarms]
+        return [alarms.line(event, alarm, channels[event.model]) for alarm in event.alarms]
     time = np.datetime64(event.time // 10**9, "s")
     return [f"{time} {event.model}: {event.kind}{_what(event)}"]
 

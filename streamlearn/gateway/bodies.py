@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
+from fastapi import Query
 
 from streamlearn.errors import BadMessage
 from streamlearn.gateway.problems import UnsupportedMediaType
@@ -31,17 +32,17 @@ _PARTS: Final = frozenset({"x", "y", "key", "id", "time"})
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns of a table are what. JSON needs none of it."""
+    """Which columns of a table are what, as parameters of a request. JSON needs none of it."""
 
-    columns: str | None = None
-    target: str | None = None
-    key: str | None = None
-    id: str | None = None
-    time: str | None = None
-    time_format: str | None = None
-    utc_offset: float = 0.0
-    delimiter: str = ","
-    header: bool | None = None
+    columns: Annotated[str | None, Query(description="names or numbers of the channels' columns")] = None
+    target: Annotated[str | None, Query(description="columns of the targets")] = None
+    key: Annotated[str | None, Query(description="column of the keys")] = None
+    id: Annotated[str | None, Query(description="column of the ids")] = None
+    time: Annotated[str | None, Query(description="column of the times")] = None
+    time_format: Annotated[str | None, Query(description="form of the times; default: detected")] = None
+    utc_offset: Annotated[float, Query(description="hours that times without a zone are ahead of UTC")] = 0.0
+    delimiter: Annotated[str, Query(description="of CSV")] = ","
+    header: Annotated[bool | None, Query(description="whether line 1 is a header; default: detected")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,6 @@ class Samples:
     keys: Any = None
     ids: Any = None
     times: Any = None
-
-    def __len__(self) -> int:
-        """Return the number of rows, as far as it is known before the conversion."""
-        first = next(iter(self.x.values()), ()) if isinstance(self.x, Mapping) else self.x
-        return len(first) if isinstance(first, Sequence) or hasattr(first, "__len__") else 0
 
 
 def read_samples(body: bytes, media_type: str, columns: Columns, channels: Sequence[str] | None) -> Samples:

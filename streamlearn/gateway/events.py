@@ -19,8 +19,8 @@ from typing import Any, Final
 from streamlearn import logs
 from streamlearn.access.identity import Identity
 from streamlearn.errors import Busy, StreamlearnError
-from streamlearn.gateway.answers import to_json
 from streamlearn.gateway.settings import Limits
+from streamlearn.json_values import to_json
 from streamlearn_client import AsyncClient
 from streamlearn_client.results import Event
 

@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from streamlearn.errors import StreamlearnError, TooLarge
-from streamlearn.gateway.answers import to_json
 from streamlearn.gateway.state import gateway_of
+from streamlearn.json_values import to_json
 
 MEDIA_TYPE: Final = "application/problem+json"
 

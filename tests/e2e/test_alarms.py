@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import streamlearn as sl
-from streamlearn.cli.alarms import _line
+from streamlearn.cli.alarms import line
 from streamlearn_client import AlarmEvent, Client, Event
 from tests.e2e.daemon_process import SECONDS, DaemonProcess
 
@@ -86,7 +86,7 @@ def test_the_same_alarms_after_kill_9(serve: Callable[..., DaemonProcess]) -> No
         assert [facts(alarm) for _, alarm in seen] == [facts(alarm) for alarm in expected]
         assert all(alarm.time for _, alarm in seen)
         assert client.describe("pump")["state_hash"] == reference.state_hash()
-        lines = [_line(event, alarm, SPEC["channels"]) for event, alarm in seen]
+        lines = [line(event, alarm, SPEC["channels"]) for event, alarm in seen]
         assert any("stuck for 17 samples, b 100%" in line for line in lines)
         assert any("fault bearing" in line and "alarm begins" in line for line in lines)
         quality = client.describe("pump")["quality"]

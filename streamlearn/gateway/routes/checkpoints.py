@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
 from streamlearn.gateway.access import Who
-from streamlearn.gateway.answers import to_json
 from streamlearn.gateway.state import gateway_of
+from streamlearn.json_values import document
 
 router = APIRouter(tags=["checkpoints"])
 
@@ -36,23 +36,21 @@ class Restore(BaseModel):
 async def checkpoints(request: Request, who: Who, model: str) -> list[dict[str, Any]]:
     """List the checkpoints, newest first."""
     who.require("checkpoints", model)
-    return [to_json(each) for each in await gateway_of(request).client.checkpoints(model)]
+    return [document(each) for each in await gateway_of(request).client.checkpoints(model)]
 
 
 @router.post("/v1/models/{model}/checkpoints", status_code=201)
 async def checkpoint(request: Request, who: Who, model: str, pin: Pin | None = None) -> dict[str, Any]:
     """Write a checkpoint. A name pins it."""
     who.require("checkpoint", model)
-    answer: dict[str, Any] = to_json(await gateway_of(request).client.checkpoint(model, (pin or Pin()).name))
-    return answer
+    return document(await gateway_of(request).client.checkpoint(model, (pin or Pin()).name))
 
 
 @router.delete("/v1/models/{model}/checkpoints/{name}")
 async def unpin(request: Request, who: Who, model: str, name: str) -> dict[str, Any]:
     """Unpin a checkpoint, so that it is deleted when it is old."""
     who.require("unpin", model)
-    answer: dict[str, Any] = to_json(await gateway_of(request).client.unpin(model, name))
-    return answer
+    return document(await gateway_of(request).client.unpin(model, name))
 
 
 @router.post("/v1/models/{model}/restore")
@@ -62,5 +60,4 @@ async def restore(request: Request, who: Who, model: str, to: Restore) -> dict[s
     if to.into:
         who.require("restore", to.into)
     client = gateway_of(request).client
-    answer: dict[str, Any] = to_json(await client.restore(model, to.lsn, name=to.name, into=to.into))
-    return answer
+    return document(await client.restore(model, to.lsn, name=to.name, into=to.into))

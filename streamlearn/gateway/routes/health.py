@@ -10,8 +10,8 @@ from starlette.responses import JSONResponse, Response
 
 from streamlearn.errors import StreamlearnError
 from streamlearn.gateway.access import Who, check_origin
-from streamlearn.gateway.answers import to_json
 from streamlearn.gateway.state import gateway_of
+from streamlearn.json_values import document
 
 router = APIRouter(tags=["operation"])
 
@@ -50,5 +50,4 @@ async def stats(request: Request, who: Who) -> dict[str, Any]:
     who.require("stats", "")
     found = await gateway_of(request).client.stats()
     found["models"] = {name: each for name, each in found["models"].items() if who.sees(name)}
-    answer: dict[str, Any] = to_json(found)
-    return answer
+    return document(found)

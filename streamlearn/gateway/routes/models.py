@@ -13,8 +13,8 @@ from starlette.background import BackgroundTask
 
 from streamlearn.errors import BadSpec
 from streamlearn.gateway.access import Who
-from streamlearn.gateway.answers import to_json
 from streamlearn.gateway.state import gateway_of
+from streamlearn.json_values import document, to_json
 
 router = APIRouter(tags=["models"])
 
@@ -42,7 +42,7 @@ class NewModel(BaseModel):
 async def models(request: Request, who: Who) -> list[dict[str, Any]]:
     """List the models that the token sees."""
     found = await gateway_of(request).client.models()
-    return [to_json(each) for each in found if who.sees(each["name"])]
+    return [document(each) for each in found if who.sees(each["name"])]
 
 
 @router.post("/v1/models", status_code=201)
@@ -51,7 +51,7 @@ async def create(request: Request, who: Who, new: NewModel) -> dict[str, Any]:
     who.require("create", new.name)
     for name in new.spec.keys() & _ARGUMENTS:  # `from_file` would read a file of the gateway's host
         raise BadSpec(f"unknown parameter {name!r}", errors=[{"field": name, "message": "unknown parameter"}])
-    return _as_dict(await gateway_of(request).client.create(new.name, new.kind, **new.spec))
+    return document(await gateway_of(request).client.create(new.name, new.kind, **new.spec))
 
 
 @router.put("/v1/models/{model}", status_code=201, openapi_extra=FILE)
@@ -62,7 +62,7 @@ async def create_from_file(request: Request, who: Who, model: str) -> dict[str, 
         async for part in request.stream():
             file.write(part)
         file.flush()
-        return _as_dict(await gateway_of(request).client.create(model, from_file=file.name))
+        return document(await gateway_of(request).client.create(model, from_file=file.name))
 
 
 @router.get("/v1/models/{model}/export", response_class=FileResponse)
@@ -94,7 +94,7 @@ async def clone(request: Request, who: Who, model: str, body: Clone) -> dict[str
     """Create a second model with the same state."""
     who.require("clone", model)
     who.require("clone", body.new)
-    return _as_dict(await gateway_of(request).client.clone(model, body.new))
+    return document(await gateway_of(request).client.clone(model, body.new))
 
 
 class Label(BaseModel):
@@ -114,14 +114,14 @@ async def label(request: Request, who: Who, model: str, body: Label) -> dict[str
     who.require("label", model)
     x: Any = None if body.x is None else [body.x]
     client = gateway_of(request).client
-    return _as_dict(await client.label(model, body.label, unit=body.unit, sample=body.sample, x=x))
+    return document(await client.label(model, body.label, unit=body.unit, sample=body.sample, x=x))
 
 
 @router.get("/v1/models/{model}")
 async def describe(request: Request, who: Who, model: str) -> dict[str, Any]:
     """Describe a model: its spec, its live quality, the digest of its state."""
     who.require("describe", model)
-    return _as_dict(await gateway_of(request).client.describe(model))
+    return document(await gateway_of(request).client.describe(model))
 
 
 @router.delete("/v1/models/{model}", status_code=204)
@@ -153,14 +153,14 @@ async def read(
 async def pause(request: Request, who: Who, model: str) -> dict[str, Any]:
     """Watch all samples and learn none, until `resume`."""
     who.require("pause", model)
-    return _as_dict(await gateway_of(request).client.pause(model))
+    return document(await gateway_of(request).client.pause(model))
 
 
 @router.post("/v1/models/{model}/resume")
 async def resume(request: Request, who: Who, model: str) -> dict[str, Any]:
     """Learn again after `pause`."""
     who.require("resume", model)
-    return _as_dict(await gateway_of(request).client.resume(model))
+    return document(await gateway_of(request).client.resume(model))
 
 
 class Heat(BaseModel):
@@ -175,7 +175,7 @@ class Heat(BaseModel):
 async def reheat(request: Request, who: Who, model: str, body: Heat | None = None) -> dict[str, Any]:
     """Set the schedules of the rates back, so that the model adapts faster."""
     who.require("reheat", model)
-    return _as_dict(await gateway_of(request).client.reheat(model, (body or Heat()).heat))
+    return document(await gateway_of(request).client.reheat(model, (body or Heat()).heat))
 
 
 class Verdict(BaseModel):
@@ -195,9 +195,4 @@ async def feedback(request: Request, who: Who, model: str, body: Verdict) -> dic
     sample: Any = body.sample
     if isinstance(sample, dict):
         sample = {name: [value] for name, value in sample.items()}
-    return _as_dict(await gateway_of(request).client.feedback(model, sample, body.verdict, body.name))
-
-
-def _as_dict(answer: dict[str, Any]) -> dict[str, Any]:
-    converted: dict[str, Any] = to_json(answer)
-    return converted
+    return document(await gateway_of(request).client.feedback(model, sample, body.verdict, body.name))

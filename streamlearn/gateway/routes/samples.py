@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Query, Request
 
 from streamlearn.gateway.access import Who
-from streamlearn.gateway.answers import to_json
-from streamlearn.gateway.bodies import ARROW, CSV, JSON, MEDIA_TYPES, NDJSON, Columns, Samples, read_samples
+from streamlearn.gateway.bodies import ARROW, CSV, JSON, NDJSON, Columns, Samples, read_samples
 from streamlearn.gateway.state import gateway_of
+from streamlearn.json_values import to_json
 from streamlearn_client.outputs import Outputs
 
 router = APIRouter(tags=["samples"])
@@ -38,24 +38,7 @@ BODY: dict[str, Any] = {
 }
 
 
-def columns_of(
-    columns: Annotated[
-        str | None, Query(description="of the samples, by name or number; default: all")
-    ] = None,
-    target: Annotated[str | None, Query(description="columns of the targets")] = None,
-    key: Annotated[str | None, Query(description="column of the keys")] = None,
-    id: Annotated[str | None, Query(description="column of the ids")] = None,
-    time: Annotated[str | None, Query(description="column of the times")] = None,
-    time_format: Annotated[str | None, Query(description="form of the times; default: detected")] = None,
-    utc_offset: Annotated[float, Query(description="hours that times without a zone are ahead of UTC")] = 0.0,
-    delimiter: Annotated[str, Query(description="of CSV")] = ",",
-    header: Annotated[bool | None, Query(description="whether line 1 is a header; default: detected")] = None,
-) -> Columns:
-    """The columns of a table."""
-    return Columns(columns, target, key, id, time, time_format, utc_offset, delimiter, header)
-
-
-Table = Annotated[Columns, Depends(columns_of)]
+Table = Annotated[Columns, Depends()]
 
 
 @router.post("/v1/models/{model}/learn", openapi_extra=BODY)
@@ -124,7 +107,7 @@ def outputs_to_json(outputs: Outputs) -> dict[str, Any]:
 async def _samples(request: Request, model: str, table: Columns) -> Samples:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     channels = None
-    if media_type in MEDIA_TYPES and media_type in (CSV, ARROW):
+    if media_type in (CSV, ARROW):
         description = await gateway_of(request).client.describe(model)
         channels = description["spec"].get("channels")
     return read_samples(await request.body(), media_type, table, channels)

@@ -1,4 +1,4 @@
-"""Conversion of answers to JSON, which has neither NaN nor arrays."""
+"""Conversion of values to JSON, which has neither NaN nor arrays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def to_json(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return array_to_json(value)
     if isinstance(value, Mapping):
-        return {str(name): to_json(each) for name, each in value.items()}
+        return document(value)
     if isinstance(value, (list, tuple)):
         return [to_json(each) for each in value]
     if isinstance(value, np.generic):
@@ -41,3 +41,8 @@ def array_to_json(array: NDArray[Any]) -> Any:
     objects = values.astype(object)
     objects[~finite] = None
     return objects.tolist()
+
+
+def document(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a map as a JSON object."""
+    return {str(name): to_json(each) for name, each in values.items()}
