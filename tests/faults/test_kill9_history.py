@@ -118,6 +118,16 @@ class Life:
                 if backup in waiting:
                     waiting.add(self.send_batch())
 
+    def reachable(self, random: Random) -> int:
+        """A random lsn that a restore reaches: that of a named checkpoint, or one since the newest checkpoint.
+
+        The journal keeps the records since the second newest, so that one may be written in between.
+        """
+        checkpoints = self.ask("checkpoints")["checkpoints"]
+        newest = max(each["lsn"] for each in checkpoints)
+        since = random.randint(newest, max(self.ledger.states))
+        return random.choice([since, since, max(self.ledger.names.values())])
+
     def check(self, interrupted: dict[str, Any]) -> None:
         """The daemon has what was answered, and of what was under way all or nothing."""
         ledger = self.ledger
@@ -186,7 +196,7 @@ def test_kill_9_during_backups_checkpoints_and_restores(tmp_path: Path, kills: i
                 ledger.model.reheat(0.5)
                 ledger.states[reheated] = ledger.model.copy_state()
                 life.learn(random.randint(1, 15))
-                lsn = random.randint(ledger.names[f"kept-{number}"], max(ledger.states))
+                lsn = life.reachable(random)
                 ledger.restored(lsn, life.ask("restore", lsn=lsn)["lsn"])
                 life.learn(3)
                 life.backup_while_learning(tmp_path / f"backup-{number}")
@@ -202,8 +212,7 @@ def test_kill_9_during_backups_checkpoints_and_restores(tmp_path: Path, kills: i
 def interrupt(life: Life, number: int, random: Random, directory: Path) -> dict[str, Any]:
     """Send a request, and return its fields a moment later, when the daemon is to be killed."""
     ledger = life.ledger
-    last = max(ledger.states)
-    reached = random.randint(ledger.names[f"kept-{number}"], last)
+    reached = life.reachable(random)
     op, fields = [
         ("restore", {"lsn": reached}),
         ("backup", {"directory": str(directory / f"killed-{number}")}),
