@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -43,6 +43,10 @@ def gateway(
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     server_key: ServerKey = None,
     key_file: KeyFile = None,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], typer.Option(help="least level of what is logged")
+    ] = "info",
+    log_format: Annotated[Literal["text", "json"], typer.Option(help="form of a line of the log")] = "text",
     inherited: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Serve HTTP, events, metrics and the web page of a daemon.
@@ -54,9 +58,12 @@ def gateway(
 
         streamlearn gateway --http 0.0.0.0:7780 --tokens tokens.toml
     """
-    from streamlearn.cli.errors import BadUsage
+    from streamlearn import logs
+    from streamlearn.cli.errors import BadUsage, exit_code
+    from streamlearn.errors import StreamlearnError
     from streamlearn.gateway.supervised import inherit
 
+    logs.configure(log_level, log_format)
     listener = None if inherited is None else inherit(inherited)  # of `serve --http`
     try:
         from streamlearn.gateway.server import run
@@ -66,20 +73,27 @@ def gateway(
         ) from None
     from streamlearn.gateway.settings import Limits, Settings, listen_address
 
-    host, port = listen_address(http)
-    limits = Limits(body_bytes=body_bytes, connections=connections, listeners=listeners)
-    settings = Settings(
-        host=host,
-        port=port,
-        daemon=endpoint,
-        server_key=server_key,
-        key_file=key_file,
-        tokens=tokens,
-        certificate=certificate,
-        private_key=private_key,
-        limits=limits,
-    )
-    raise typer.Exit(run(settings, listener))
+    try:
+        host, port = listen_address(http)
+        limits = Limits(body_bytes=body_bytes, connections=connections, listeners=listeners)
+        settings = Settings(
+            host=host,
+            port=port,
+            daemon=endpoint,
+            server_key=server_key,
+            key_file=key_file,
+            tokens=tokens,
+            certificate=certificate,
+            private_key=private_key,
+            limits=limits,
+        )
+        code = run(settings, listener)
+    except StreamlearnError as error:
+        if listener is None:
+            raise
+        logs.get_logger(__name__).error("the gateway can't serve", reason=error.message, code=error.code)
+        code = exit_code(error)
+    raise typer.Exit(code)
 
 
 def token(

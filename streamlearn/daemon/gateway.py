@@ -20,7 +20,7 @@ from contextlib import contextmanager
 
 from streamlearn import logs
 from streamlearn.access.hosts import host_and_port, is_local
-from streamlearn.daemon.config import Http
+from streamlearn.daemon.config import Http, Log
 from streamlearn.errors import BadConfig, InsecureBind, PortTaken, StartupError
 
 log = logs.get_logger(__name__)
@@ -98,8 +98,20 @@ def url(settings: Http, bound: socket.socket) -> str:
     return f"{'https' if settings.certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def command(settings: Http, bound: socket.socket, requests: str, server_key: str | None) -> list[str]:
-    """Return the command of the child. `requests`: the daemon's endpoint; `server_key`: its public key."""
+def command(
+    settings: Http, logged: Log, bound: socket.socket, requests: str, server_key: str | None
+) -> list[str]:
+    """Return the command of the child.
+
+    Parameters
+    ----------
+    settings, logged
+        The sections `http` and `log` of the settings.
+    bound
+        The socket that the child inherits.
+    requests, server_key
+        The daemon's endpoint, and its public key.
+    """
     for wildcard, local in (("//0.0.0.0:", "//127.0.0.1:"), ("//[::]:", "//[::1]:")):
         requests = requests.replace(wildcard, local)
     options = {
@@ -110,6 +122,8 @@ def command(settings: Http, bound: socket.socket, requests: str, server_key: str
         "--tokens": settings.tokens,
         "--certificate": settings.certificate,
         "--private-key": settings.private_key,
+        "--log-level": logged.level,
+        "--log-format": logged.format,
     }
     given = [word for name, value in options.items() if value for word in (name, value)]
     return [sys.executable, "-m", "streamlearn", "gateway", "--http", settings.address, *given]

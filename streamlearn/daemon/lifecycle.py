@@ -173,9 +173,8 @@ def _serve(daemon: Daemon, http: socket.socket | None) -> int:
     with ExitStack() as beside:
         if http is not None:
             key = context.sockets.access.server_key
-            command = gateway.command(
-                settings.http, http, endpoints["requests"], None if key is None else key.public
-            )
+            public = None if key is None else key.public
+            command = gateway.command(settings.http, settings.log, http, endpoints["requests"], public)
             beside.enter_context(gateway.supervised(command, http))
         daemon.loop.run()
     sdnotify.notify("STOPPING=1")

@@ -21,7 +21,7 @@ from streamlearn.errors import StreamlearnError
 from streamlearn.gateway import problems
 from streamlearn.gateway.events import Hub
 from streamlearn.gateway.metrics import Metrics
-from streamlearn.gateway.routes import checkpoints, events, health, models, samples
+from streamlearn.gateway.routes import alarms, checkpoints, events, health, models, samples
 from streamlearn.gateway.settings import Settings
 from streamlearn.gateway.state import Gateway
 from streamlearn.gateway.tokens import Tokens
@@ -66,7 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.mount("/page", StaticFiles(directory=PAGE))
     app.add_api_route("/", _page, include_in_schema=False)
-    for module in (models, samples, checkpoints, events, health):
+    for module in (models, samples, checkpoints, alarms, events, health):
         app.include_router(module.router)
     app.add_exception_handler(StreamlearnError, problems.on_error)
     app.add_exception_handler(HTTPException, problems.on_http_error)

@@ -19,6 +19,7 @@ from typing import Any, Final
 from streamlearn import logs
 from streamlearn.access.identity import Identity
 from streamlearn.errors import Busy, StreamlearnError
+from streamlearn.gateway.alarm_history import AlarmHistory, alarm_to_map
 from streamlearn.gateway.settings import Limits
 from streamlearn.json_values import to_json
 from streamlearn_client import AsyncClient
@@ -52,13 +53,13 @@ class Wanted:
         """Whether the listener gets the event."""
         return (
             (not self.kinds or event.kind in self.kinds)
-            and _matches(event.model, self.models)
+            and matches(event.model, self.models)
             and self.who.allows("subscribe", event.model)
         )
 
     def in_full(self, event: Event) -> bool:
         """Whether the listener gets all outputs of the event."""
-        return event.kind != "output" or _matches(event.model, self.full)
+        return event.kind != "output" or matches(event.model, self.full)
 
 
 @dataclass(slots=True, eq=False)
@@ -103,6 +104,7 @@ class Hub:
         self._client = client
         self._limits = limits
         self._observe = observe
+        self.alarms = AlarmHistory(limits.kept_alarms)
         self._listeners: list[Listener] = []
         self._shown: dict[bytes, float] = {}
         self._daemon: dict[str, Any] = {"kind": "daemon", "up": False, "instance": None}
@@ -150,15 +152,19 @@ class Hub:
         return len(self._listeners)
 
     async def _receive(self) -> None:
+        reported = ""
         while True:
             try:
                 subscription = self._client.subscribe(None)
                 subscription.keep = self._keep
                 async with subscription as events:
+                    reported = ""
                     async for event in events:
                         self._publish(event)
             except StreamlearnError as error:
-                log.warning("no events: %s", error)
+                if str(error) != reported:  # one line, however long it lasts
+                    log.warning("no events: %s", error)
+                    reported = str(error)
             except Exception:
                 log.exception("an event could not be read; the subscription begins again")
             await asyncio.sleep(RETRY_SECONDS)
@@ -175,6 +181,7 @@ class Hub:
 
     def _publish(self, event: Event) -> None:
         self._observe(event)
+        self.alarms.observe(event)
         if event.kind == "deleted":
             self._shown.pop(f"output/{event.model}".encode(), None)
         listeners = [each for each in self._listeners if each.wanted.includes(event)]
@@ -196,6 +203,8 @@ class Hub:
             except StreamlearnError:
                 state = self._daemon | {"up": False}
             if state != self._daemon:
+                if state["instance"] != self._daemon["instance"]:
+                    self.alarms.daemon_started(time.time_ns())
                 self._daemon = state
                 for each in self._listeners:
                     each.put(state)
@@ -227,10 +236,6 @@ def _head(event: Event) -> dict[str, Any]:
     return {name: getattr(event, name) for name in ("kind", "model", "lsn", "first", "rows", "time")}
 
 
-def _matches(model: str, globs: Sequence[str]) -> bool:
+def matches(model: str, globs: Sequence[str]) -> bool:
+    """Whether a model's name fits one of the globs."""
     return any(fnmatch.fnmatchcase(model, glob) for glob in globs)
-
-
-def alarm_to_map(alarm: Any) -> dict[str, Any]:
-    """Return the fields of an alarm."""
-    return {name: getattr(alarm, name) for name in alarm.__dataclass_fields__ if name != "row"}

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 
-from streamlearn import logs
 from streamlearn.gateway.app import create_app
 from streamlearn.gateway.settings import Settings
 
@@ -53,7 +52,6 @@ def run(settings: Settings, listener: socket.socket | None = None) -> int:
 
     `listener`: a bound socket instead of the host and port of the settings.
     """
-    logs.configure("info", "text")
     app = create_app(settings)
     config = uvicorn.Config(
         app,

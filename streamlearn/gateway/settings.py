@@ -20,6 +20,7 @@ class Limits:
     listeners: int = 100  # of events, at the same time
     queued_events: int = 1000  # of one listener; then it loses the oldest
     stalled_seconds: float = 30.0  # a listener that takes nothing for so long is disconnected
+    kept_alarms: int = 10_000  # of all models, for pages that are opened later
     metric_models: int = 500  # models with metrics of their own
 
 

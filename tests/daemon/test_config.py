@@ -193,11 +193,12 @@ def test_a_gateway_that_everybody_could_use_is_refused() -> None:
 
 
 def test_a_gateway_on_ipv6() -> None:
-    settings = load(http="[::1]:0").http
+    loaded = load(http="[::1]:0")
+    settings = loaded.http
     with gateway.bind(settings) as bound:
         port = bound.getsockname()[1]
         assert gateway.url(settings, bound) == f"http://[::1]:{port}"
-        command = gateway.command(settings, bound, "tcp://0.0.0.0:7700", None)
+        command = gateway.command(settings, loaded.log, bound, "tcp://0.0.0.0:7700", None)
     assert command[command.index("--endpoint") + 1] == "tcp://127.0.0.1:7700"
 
 

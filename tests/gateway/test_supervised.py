@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -128,11 +129,22 @@ def test_a_wrong_file_of_tokens_does_not_stop_the_daemon(
     daemon = serve(http__tokens=tokens)
     url = ready(daemon)
     wait_for(lambda: "the gateway ended" in daemon.stderr, "the end of the gateway")
-    assert re.search(r"streamlearn: wrong tokens: .*tokens\.toml", daemon.stderr)
+    assert re.search(r"the gateway can't serve reason=.wrong tokens: .*tokens\.toml", daemon.stderr)
     assert "exit_code=2" in daemon.stderr
     add_token(tokens, "metrics", ["query=*"])
     children(daemon)
     assert get(url, "/healthz").status_code == 200
+
+
+def test_the_gateway_logs_in_the_form_of_the_daemon(
+    serve: Callable[..., DaemonProcess], tmp_path: Path
+) -> None:
+    daemon = serve(http__tokens=tmp_path / "tokens.toml", log__format="json")
+    ready(daemon)
+    wait_for(lambda: "the gateway ended" in daemon.stderr, "the end of the gateway")
+    events = [json.loads(line) for line in daemon.stderr.splitlines()]
+    (reason,) = {each["reason"] for each in events if each["event"] == "the gateway can't serve"}
+    assert "wrong tokens" in reason
 
 
 def test_a_port_that_is_taken(serve: Callable[..., DaemonProcess]) -> None:

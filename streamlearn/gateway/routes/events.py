@@ -78,10 +78,15 @@ async def _closed(websocket: WebSocket) -> None:
 def _wanted(
     who: Identity, models: list[str] | None, kinds: list[str] | None, full: list[str] | None
 ) -> Wanted:
-    if not who.has("subscribe"):
-        raise Forbidden(f"{who.name!r} does not have the right 'subscribe'", right="subscribe")
+    require_events(who)
     everything = ("*",)
     return Wanted(who, tuple(models or everything), tuple(kinds or ()), tuple(full or everything))
+
+
+def require_events(who: Identity) -> None:
+    """Raise `Forbidden` if a client may see no events at all."""
+    if not who.has("subscribe"):
+        raise Forbidden(f"{who.name!r} does not have the right 'subscribe'", right="subscribe")
 
 
 class EventStream(Response):
