@@ -119,7 +119,7 @@ class Life:
                     waiting.add(self.send_batch())
 
     def reachable(self, random: Random) -> int:
-        """A random lsn that a restore reaches: that of a named checkpoint, or one since the newest checkpoint.
+        """A random lsn that a restore reaches: of a named checkpoint, or one since the newest checkpoint.
 
         The journal keeps the records since the second newest, so that one may be written in between.
         """
@@ -211,7 +211,6 @@ def test_kill_9_during_backups_checkpoints_and_restores(tmp_path: Path, kills: i
 
 def interrupt(life: Life, number: int, random: Random, directory: Path) -> dict[str, Any]:
     """Send a request, and return its fields a moment later, when the daemon is to be killed."""
-    ledger = life.ledger
     reached = life.reachable(random)
     op, fields = [
         ("restore", {"lsn": reached}),
