@@ -19,6 +19,7 @@ import numpy as np
 import zmq
 
 from streamlearn_client.protocol import Learn, encode_request
+from streamlearn_client.sockets import SEND_MORE, BlockingSocket
 
 WINDOW = 256  # unacknowledged batches that the daemon allows
 
@@ -64,7 +65,7 @@ def _serve(jobs: Connection) -> None:
                 push.close()
             push = None
             if job.ack == "none":
-                push = context.socket(zmq.PUSH)
+                push = context.socket(zmq.PUSH, BlockingSocket)
                 jobs.send(_push(push, job, epoch))
             else:
                 jobs.send(_request(context, job, epoch))
@@ -91,7 +92,7 @@ def _push(socket: zmq.Socket[bytes], job: Job, epoch: int) -> float:
     for n, (header, samples) in enumerate(messages):
         if n == half:
             began = time.perf_counter()
-        socket.send(header, zmq.SNDMORE)
+        socket.send(header, SEND_MORE)
         socket.send(samples)
     return (job.messages - half) * job.rows / (time.perf_counter() - began)
 
@@ -99,7 +100,7 @@ def _push(socket: zmq.Socket[bytes], job: Job, epoch: int) -> float:
 def _request(context: zmq.Context[zmq.Socket[bytes]], job: Job, epoch: int) -> float:
     """Keep a window of requests unacknowledged."""
     messages = encoded(job, epoch)
-    with context.socket(zmq.DEALER) as socket:
+    with context.socket(zmq.DEALER, BlockingSocket) as socket:
         socket.linger = 0
         socket.connect(job.endpoint)
         # The daemon then acknowledges many requests by one reply. A bare socket echoes this as it is.
@@ -109,7 +110,9 @@ def _request(context: zmq.Context[zmq.Socket[bytes]], job: Job, epoch: int) -> f
         began = time.perf_counter()
         while acknowledged < job.messages:
             while sent < min(job.messages, acknowledged + WINDOW):
-                socket.send_multipart(messages[sent])
+                header, samples = messages[sent]
+                socket.send(header, SEND_MORE)
+                socket.send(samples)
                 sent += 1
             acknowledged += _acks(socket.recv_multipart())
             while socket.get(zmq.EVENTS) & zmq.POLLIN:

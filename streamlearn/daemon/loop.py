@@ -105,7 +105,7 @@ class Loop:
         self._poller.register(context.sockets.firehose, zmq.POLLIN)
         self._lane, sockets = Lane(context, group_commit), context.sockets
         drains = [
-            Drain.of(socket) if sockets.access.server_key is None else None
+            Drain.of(socket, context.self_pipe) if sockets.access.server_key is None else None
             for socket in (sockets.requests, sockets.firehose)
         ]
         self._waits_in_bursts = drains[1] is not None  # otherwise reading is slower than ZeroMQ
@@ -146,7 +146,7 @@ class Loop:
             self._access.reload()
             context.publisher.rights_changed()
         context.publisher.update_subscriptions()
-        self._read_requests(self._read_ns)
+        self._read_requests(self._read_ns, waits=not context.shard.has_backlog)
         if not self._stopping and self._group_commit.reads_firehose:
             self._read_firehose()
         self._lane.close()
@@ -180,10 +180,10 @@ class Loop:
         poller.poll(max(0, int((self._next_tick - self._runtime.steady()) * 1000) + 1))
         self._context.self_pipe.drain()
 
-    def _read_requests(self, nanoseconds: int) -> None:
-        """Handle requests for at most so long."""
+    def _read_requests(self, nanoseconds: int, *, waits: bool = False) -> None:
+        """Handle requests for at most so long. With `waits`, wait for the next batches of a burst."""
         operations, messages = self._operations, self._context.metrics.messages
-        drained = self._requests.read(nanoseconds)
+        drained = self._requests.read(nanoseconds, waits=waits)
         operations, messages = self._operations - operations, self._context.metrics.messages - messages
         self._interrupts.have_read(self._runtime.steady_ns(), batches=not drained or messages > operations)
 

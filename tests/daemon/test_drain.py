@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import random
 from collections.abc import Callable
+from socket import socketpair
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,8 +23,9 @@ from streamlearn.daemon.intake import drain as drain_module
 from streamlearn.daemon.intake.drain import Drain
 from streamlearn.daemon.intake.run import Arena, Run
 from streamlearn.daemon.intake.template import Templates, split
+from streamlearn.daemon.self_pipe import SelfPipe
 from streamlearn.store.record import RecordKind
-from streamlearn_client.protocol import Learn, decode_request
+from streamlearn_client.protocol import Learn, decode_request, encode_request
 from tests.daemon.harness import Running, X, wait_for
 
 EDGES = [0, 0x7F, 0xFF, 0xFFFF, 0xFFFFFFFF, 2**48]
@@ -172,9 +174,9 @@ def test_with_and_without_the_drain(tmp_path, seed, requests, monkeypatch):
     drained = 0
     receive = Drain.receive
 
-    def counted(self: Drain, run: Any) -> Any:
+    def counted(self: Drain, run: Any, waits: bool) -> Any:
         nonlocal drained
-        batches, frames, empty = receive(self, run)
+        batches, frames, empty = receive(self, run, waits)
         drained += batches
         return batches, frames, empty
 
@@ -218,6 +220,10 @@ class FakeMessages:
         return len(frame[0])
 
 
+def fake_drain(frames: list[tuple[bytes, bool] | None], *descriptors: int) -> Drain:
+    return Drain(SimpleNamespace(underlying=5), FakeMessages(frames), (*descriptors, -1, -1)[:2])
+
+
 @pytest.mark.parametrize("sender", [b"", b"\0peer"])
 @pytest.mark.parametrize("arrays", [0, 1])
 def test_an_error_in_the_middle_of_a_message(arrays, sender):
@@ -236,8 +242,8 @@ def test_an_error_in_the_middle_of_a_message(arrays, sender):
     frames = [(frame, frame is not batch[-1]) for batch in batches for frame in batch]
     size = len(batches[0])
     cut = frames[: 3 * size - 2 + arrays]
-    drain = Drain(SimpleNamespace(underlying=5), FakeMessages([*cut, None, *frames[len(cut) :]]))
-    count, rest, empty = drain.receive(run)
+    drain = fake_drain([*cut, None, *frames[len(cut) :]])
+    count, rest, empty = drain.receive(run, waits=True)
     assert not empty
     assert (count, run.batches, run.next_seq) == (2, 2, first + 2)
     assert [(frame.bytes, frame.more) for frame in rest] == cut[2 * size :]
@@ -246,11 +252,46 @@ def test_an_error_in_the_middle_of_a_message(arrays, sender):
     expected = [decode_request(batch[bool(sender) :]).x for batch in batches[:2]]
     assert np.array_equal(received.x, np.concatenate(expected))
     assert np.array_equal(received.keys, [0, 1, 0, 1])
-    empty = Drain(SimpleNamespace(underlying=5), FakeMessages([]))
-    assert empty.receive(run) == (0, [], True)
+    assert fake_drain([]).receive(run, waits=True) == (0, [], True)
+
+
+@pytest.mark.parametrize("sender", [b"", b"\0peer"])
+@pytest.mark.parametrize(
+    ("sizes", "waits", "readable", "received"),
+    [
+        ([5, 8, 2, 9], True, True, 15),  # after 2 it does not wait
+        ([3, 8], True, True, 3),
+        ([5, 8], False, True, 5),
+        ([5, 8], True, False, 5),  # nothing arrives while it waits
+        ([4] * 40, True, True, 4 * (drain_module.MOST_WAITS + 1)),
+    ],
+)
+def test_the_wait_for_the_next_messages_of_a_burst(sizes, waits, readable, received, sender):
+    """``sizes``: batches after which no message has arrived yet."""
+    frames: list[tuple[bytes, bool] | None] = []
+    x = np.zeros((1, 2), np.float32)
+    for size in sizes:
+        for _ in range(size):
+            seq = sum(frame is not None and not frame[1] for frame in frames)
+            header, samples = map(
+                bytes, encode_request(Learn("m", x, producer="a", epoch=1, seq=seq, id=seq))
+            )
+            frames += ([(sender, True)] if sender else []) + [(header, True), (samples, False)]
+        frames.append(None)
+    first = [frame for frame, _ in frames[bool(sender) : 2 + bool(sender)]]
+    templates = Templates(1 << 16)
+    templates.remember(first, decode_request(first), LOCAL)
+    run = Run(templates.get(split(first[0])[0]), sender, Arena(), 0, 1000)
+    here, there = socketpair()
+    with here, there:
+        if readable:
+            there.send(b"!")
+        drain = fake_drain(frames, here.fileno())
+        assert drain.receive(run, waits=waits) == (received, [], True)
+    assert run.ids == (list(range(run.batches)) if sender else [])
 
 
 def test_a_libzmq_with_hidden_functions_gives_no_drain(monkeypatch):
     monkeypatch.setattr(drain_module, "FUNCTIONS", ("zmq_msg_recv", "no_such_function"))
     with zmq.Context() as context, context.socket(zmq.PULL) as socket:
-        assert Drain.of(socket) is None
+        assert Drain.of(socket, SelfPipe()) is None

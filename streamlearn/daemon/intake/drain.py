@@ -11,14 +11,21 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import zmq
+from numpy.typing import NDArray
 
 from streamlearn.daemon.intake.run import Run
 from streamlearn.daemon.intake.template import Template
+from streamlearn.daemon.self_pipe import SelfPipe
 from streamlearn.kernels.compiler import ready
 from streamlearn.kernels.stream import receiving
 
 FUNCTIONS = ("zmq_msg_recv", "zmq_msg_data", "zmq_msg_more")
 MOST_BATCHES = 256  # of one call: the reader looks at its clock in between
+# ZeroMQ queues few messages of a connection (`sockets.RECEIVE_HWM`) and needs some microseconds for the next
+# ones. Waiting for them costs less than a turn of the loop: a call waits after so many batches in a burst, so
+# long at most, and so often.
+BURST, WAIT_NS, MOST_WAITS = 4, 100_000, 16
+POLLFD = np.dtype([("fd", np.int32), ("events", np.int16), ("revents", np.int16)])
 NO_IDS = np.zeros(0, np.int64)
 
 
@@ -52,9 +59,12 @@ class Drain:
         The socket.
     library
         libzmq.
+    descriptors
+        Two file descriptors. If one is readable, the wait for further messages ends: that of the socket, and
+        one that tells that the loop has something else to do.
     """
 
-    def __init__(self, socket: zmq.Socket[bytes], library: ctypes.CDLL) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], library: ctypes.CDLL, descriptors: tuple[int, int]) -> None:
         self._ready = False
         functions = [getattr(library, name) for name in FUNCTIONS] + [ctypes.CDLL(None).memcmp]
         addresses = [ctypes.cast(function, ctypes.c_void_p).value for function in functions]
@@ -64,18 +74,28 @@ class Drain:
         for message in self._messages:
             library.zmq_msg_init(ctypes.c_void_p(message.ctypes.data))
         self._messages_address = self._messages.ctypes.data
+        self._patience = _patience(descriptors)
         self._outcome = np.zeros(receiving.OUTCOME, np.int64)
         self._ids = np.zeros(MOST_BATCHES, np.int64)
         self._expected = _Expected(None)
 
     @classmethod
-    def of(cls, socket: Any) -> Drain | None:
+    def of(cls, socket: Any, self_pipe: SelfPipe) -> Drain | None:
         """Return a drain for the socket; `None` if it is not ZeroMQ's or libzmq's functions are hidden."""
         library = _libzmq()
-        return cls(socket, library) if library is not None and isinstance(socket, zmq.Socket) else None
+        if library is None or not isinstance(socket, zmq.Socket):
+            return None
+        return cls(socket, library, (int(socket.get(zmq.FD)), self_pipe.fileno()))
 
-    def receive(self, run: Run) -> tuple[int, list[AnyFrame], bool]:
+    def receive(self, run: Run, waits: bool) -> tuple[int, list[AnyFrame], bool]:
         """Receive the next batches of a run from the messages that wait.
+
+        Parameters
+        ----------
+        run
+            The run.
+        waits
+            Whether to wait for the next messages of a burst.
 
         Returns
         -------
@@ -96,11 +116,13 @@ class Drain:
             expected = self._expected = _Expected(template)
         begin = arena.used
         sender = np.frombuffer(run.sender, np.uint8)
+        self._patience[receiving.WAITS] = MOST_WAITS if waits and self._patience[receiving.PPOLL] else 0
         most = min(MOST_BATCHES, run.most - run.batches, arena.room // template.batch_bytes)
         batches = receiving.receive_batches(
             self._socket,
             self._functions,
             self._messages_address,
+            self._patience,
             sender.ctypes.data,
             sender.size,
             expected.parts,
@@ -155,6 +177,19 @@ class _Expected:
         self.text = np.frombuffer(b"".join(key), np.uint8)
         self.text_address = self.text.ctypes.data
         self.sizes = np.array(template.frame_bytes if template is not None else [], np.int64)
+
+
+def _patience(descriptors: tuple[int, int]) -> NDArray[np.int64]:
+    """Return the words that say how to wait until one of two file descriptors is readable."""
+    words = np.zeros(receiving.PATIENCE, np.int64)
+    words[receiving.BURST] = BURST
+    ppoll = getattr(ctypes.CDLL(None), "ppoll", None)  # macOS has none: then no call waits
+    words[receiving.PPOLL] = (ctypes.cast(ppoll, ctypes.c_void_p).value or 0) if ppoll else 0
+    words[receiving.DESCRIPTORS] = words.ctypes.data + 8 * receiving.POLLFDS
+    polled = words[receiving.POLLFDS : receiving.TIMEOUT].view(POLLFD)
+    polled["fd"], polled["events"] = descriptors, zmq.POLLIN
+    words[receiving.TIMEOUT :] = 0, WAIT_NS
+    return words
 
 
 def _frame(address: int, size: int, more: int) -> ReceivedFrame:

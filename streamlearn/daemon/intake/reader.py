@@ -60,8 +60,11 @@ class Reader:
         self._drain = drain
         self._was_empty = False  # then a question costs less than an exception
 
-    def read(self, nanoseconds: int) -> bool:
-        """Handle waiting messages for at most so long. Return whether no message is left."""
+    def read(self, nanoseconds: int, *, waits: bool = False) -> bool:
+        """Handle waiting messages for at most so long. Return whether no message is left.
+
+        With `waits`, the drain waits for the next batches of a burst.
+        """
         if self._was_empty and not int(self._socket.get(EVENTS)) & POLLIN:
             return True
         context = self._context
@@ -93,7 +96,7 @@ class Reader:
                     if sender:
                         run.ids.append(integer(header, id_at) if id_at else None)
                     if drain is not None and received_alone <= 0:
-                        batches, frames, empty = drain.receive(run)
+                        batches, frames, empty = drain.receive(run, waits)
                         messages += batches + bool(frames)
                         if empty:
                             return True

@@ -27,6 +27,11 @@ HEADER_ADDRESS, HEADER_BYTES, HEADER_MORE = 2, 3, 4
 ARRAY_ADDRESS, ARRAY_BYTES, ARRAY_MORE = 5, 6, 7
 SENDER_ADDRESS, SENDER_BYTES, SENDER_MORE = 8, 9, 10
 OUTCOME = 11
+# Words of 8 bytes in `patience`: batches after which a call waits for further ones; how often it may wait;
+# batches that it had when it waited last; address of the function ppoll; address of the next words: two
+# struct pollfd and a struct timespec.
+BURST, WAITS, WAITED_AT, PPOLL, DESCRIPTORS, POLLFDS, TIMEOUT = 0, 1, 2, 3, 4, 5, 7
+PATIENCE = 9
 
 MESSAGE_BYTES = 64  # of a zmq_msg_t
 _DONTWAIT = 1
@@ -66,6 +71,12 @@ def _more(typing: Any, function: Any, message: Any) -> Any:
 def _compare(typing: Any, function: Any, a: Any, b: Any, size: Any) -> Any:
     """``int memcmp(const void *, const void *, size_t)``."""
     return types.int64(types.int64, types.int64, types.int64, types.int64), _caller(3, 32)
+
+
+@intrinsic
+def _ppoll(typing: Any, function: Any, descriptors: Any, number: Any, timeout: Any, signals: Any) -> Any:
+    """``int ppoll(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *)``."""
+    return types.int64(types.int64, types.int64, types.int64, types.int64, types.int64), _caller(4, 32)
 
 
 @intrinsic
@@ -142,12 +153,24 @@ def _fits(address, size, compare, text, parts, seq, ids, batch):
     return at == size
 
 
-@kernel("i8(i8, i8[::1], i8, i8, i8, i8[::1], i8, i8[::1], i8, u1[::1], i8, i8, i8[::1], i8[::1])")
+@device
+def _waits(patience, batch):
+    """Wait until a descriptor is readable, if the last batches came in a burst. Return whether one is."""
+    if patience[WAITS] == 0 or batch - patience[WAITED_AT] < patience[BURST]:
+        return False
+    patience[WAITS] -= 1
+    patience[WAITED_AT] = batch
+    descriptors = patience[DESCRIPTORS]
+    return _ppoll(patience[PPOLL], descriptors, 2, descriptors + 8 * (TIMEOUT - POLLFDS), 0) > 0
+
+
+@kernel("i8(i8, i8[::1], i8, i8[::1], i8, i8, i8[::1], i8, i8[::1], i8, u1[::1], i8, i8, i8[::1], i8[::1])")
 def receive_batches(
     # ZeroMQ
     socket,  # address of the socket
     functions,  # (4,): addresses of zmq_msg_recv, zmq_msg_data, zmq_msg_more and memcmp
     messages,  # address of three initialized zmq_msg_t: for the header, for an array, for the sender
+    patience,  # (PATIENCE,)
     # the expected messages
     sender,  # address of their first frame
     sender_bytes,  # bytes of it; 0: the header is the first frame
@@ -171,9 +194,12 @@ def receive_batches(
     sender_message = messages + 2 * MESSAGE_BYTES
     at = begin
     outcome[END] = WAITING
+    patience[WAITED_AT] = 0
     for batch in range(most):
         if sender_bytes > 0:
             size = _receive(functions[0], sender_message, socket, _DONTWAIT)
+            while size < 0 and _waits(patience, batch):
+                size = _receive(functions[0], sender_message, socket, _DONTWAIT)
             if size < 0:
                 return batch
             address = _data(functions[1], sender_message)
@@ -184,6 +210,8 @@ def receive_batches(
                 outcome[END] = OTHER_SENDER
                 return batch
         size = _receive(functions[0], header_message, socket, _DONTWAIT)
+        while size < 0 and sender_bytes == 0 and _waits(patience, batch):
+            size = _receive(functions[0], header_message, socket, _DONTWAIT)
         if size < 0:
             if sender_bytes > 0:
                 outcome[END] = OTHER_SENDER
