@@ -214,16 +214,29 @@ def test_create_from_the_form(http: httpx.Client, gateway: GatewayProcess, brows
     browser.fill("#p-units", "3")
     browser.fill("#p-channels", "flow, pressure")
     browser.fill("#p-scale", "standard")
+    browser.fill("#p-alarm", "with these values")
+    browser.fill("#p-alarm-quiet", "50")
+    browser.fill("#p-alarm-stuck", "false")
+    browser.fill("#p-alarm-for", "[2, 4]")
+    browser.fill("#p-distance", "manhattan")
+    browser.fill("#p-learning_rate", '{"start": 0.5, "end": 0.1}')
     browser.click("Create")
     browser.wait("location.hash === '#/model/made'")
     spec = http.get("/v1/models/made").json()["spec"]
     assert (spec["units"], spec["channels"], spec["scale"]) == (3, ["flow", "pressure"], "standard")
+    assert (spec["distance"], spec["learning_rate"]["end"]) == ("manhattan", 0.1)
+    assert (spec["alarm"]["quiet"], spec["alarm"]["stuck"], spec["alarm"]["for"]) == (50, False, [2, 4])
     browser.open(f"{gateway.url}/#/create")
     browser.fill("#name", "wrong")
     browser.fill("#p-dim", "2")
-    browser.fill("#p-grid", "[0, 3]")
+    browser.fill("#p-grid", "0, 3")
     browser.click("Create")
     browser.wait("/grid/.test(document.getElementById('message').textContent)")
+    assert browser.run("document.getElementById('p-grid').getAttribute('aria-invalid')") == "true"
+    assert "1" in browser.text("#p-grid-fault")
+    browser.fill("#p-grid", "2, x")
+    browser.click("Create")
+    browser.wait("/integer/.test(document.getElementById('p-grid-fault').textContent)")
 
 
 def test_the_form_has_the_parameters_of_every_kind() -> None:

@@ -7,7 +7,7 @@ function headers(more = {}) {
   return token ? { ...more, Authorization: `Bearer ${token}` } : more;
 }
 
-/** Send a request. Throws an Error with the text of the problem document. */
+/** Send a request. Throws an Error with the text of the problem document, and its facts. */
 export async function request(method, path, body) {
   const options = { method, headers: headers(body === undefined ? {} : { "Content-Type": "application/json" }) };
   if (body !== undefined) options.body = JSON.stringify(body);
@@ -20,7 +20,7 @@ export async function request(method, path, body) {
   if (answer.status === 401 && askForToken()) return request(method, path, body);
   if (answer.status === 204) return null;
   const found = await answer.json().catch(() => ({ detail: `status ${answer.status}` }));
-  if (!answer.ok) throw new Error(found.detail);
+  if (!answer.ok) throw Object.assign(new Error(found.detail), { facts: found.facts });
   return found;
 }
 
