@@ -84,6 +84,24 @@ def pixels(browser: Browser, selector: str) -> int:
     )
 
 
+def press(browser: Browser, key: str) -> None:
+    for kind in ("keyDown", "keyUp"):
+        browser.call("Input.dispatchKeyEvent", type=kind, key=key, code=key)
+
+
+def rows_of(browser: Browser, title: str) -> list[list[str]]:
+    """Open the table with this title, and return its cells."""
+    script = f"[...document.querySelectorAll('details')].find((each) => each.innerText.startsWith({title!r}))"
+    browser.run(f"{script}.open = true")
+    browser.wait(f"{script}.querySelectorAll('tbody tr').length > 1")
+    return list(
+        browser.run(
+            f"[...{script}.querySelectorAll('tbody tr')].map((row) => [...row.children]"
+            ".map((cell) => cell.innerText))"
+        )
+    )
+
+
 def test_now_shows_the_odd_models_first(
     http: httpx.Client, gateway: GatewayProcess, daemon: DaemonProcess, browser: Browser
 ) -> None:
@@ -142,8 +160,21 @@ def test_the_view_of_each_kind(
             browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=x + 20, y=y + 20)
             captions = "[...document.querySelectorAll('figcaption')]"
             browser.wait(f"{captions}.every((each) => / at 0, 0/.test(each.textContent))")
+            browser.run("document.querySelector('.grids canvas').focus()")
+            press(browser, "ArrowRight")
+            browser.wait(f"{captions}.every((each) => / at 0, 1/.test(each.textContent))")
+            browser.wait("/unit 0, 1, hits /.test(document.querySelector('p.unseen[aria-live]').textContent)")
+            assert len(rows_of(browser, "The units as a table")) == 30
         elif kind == "competitive":
             browser.wait("document.querySelectorAll('.grids figure').length === 5")
+            assert len(rows_of(browser, "The prototypes as a table")) == 5
+        elif kind == "rnn":
+            assert len(rows_of(browser, "The forecast as a table")) == 24
+            if "readout" not in spec:  # by default it has bands
+                wait_for(lambda: " to " in rows_of(browser, "The forecast as a table")[0][2], "a band")
+        wait_for(lambda: len(rows_of(browser, "The last samples as a table")) == 20, "20 samples")
+        samples = rows_of(browser, "The last samples as a table")
+        assert int(samples[0][0]) > int(samples[-1][0])
 
 
 def test_a_window_ranks_the_channels(
@@ -194,6 +225,10 @@ def test_actions(
         browser.wait("/is called valve stuck/.test(document.getElementById('message').textContent)")
     before = http.get("/v1/models/pump").json()
     assert [each["name"] for each in before["quality"]["patterns"]] == ["valve stuck"]
+    browser.open("about:blank")
+    browser.open(f"{gateway.url}/#/model/pump")
+    listed = f"[...document.querySelectorAll('#checkpoints option')].some((each) => each.value === '{lsn}')"
+    browser.wait(listed)
     browser.fill("input[placeholder='lsn or checkpoint']", str(lsn))
     browser.click("Restore")
     browser.wait(f"document.getElementById('message').textContent === 'restored the state at lsn {lsn}'")

@@ -12,6 +12,15 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+const written = new WeakMap();
+
+/** Write a text or an element into an element, unless it is there. key: what the element shows. */
+export function put(element, content, key = content) {
+  if (written.get(element) === key) return;
+  written.set(element, key);
+  element.replaceChildren(content);
+}
+
 /** Show an error or a confirmation. */
 export function say(text) {
   const message = document.getElementById("message");

@@ -26,6 +26,13 @@ function fit(canvas) {
   return { context, width, height };
 }
 
+/** A value of a row of outputs; of a forecast over a horizon, that for the next sample. */
+export function at(values, i) {
+  if (values === undefined || values === null) return null;
+  const found = Array.isArray(values) ? values : [values];
+  return Array.isArray(found[0]) ? found[0][i] : found[i];
+}
+
 /** Smallest and largest of the finite numbers in lists, a little apart. */
 export function extent(lists) {
   let low = Infinity;
@@ -151,41 +158,26 @@ function centre(row, column, hexagonal) {
   return hexagonal ? [column + 0.5 + (row % 2 ? 0.5 : 0), row * 0.866 + 0.577] : [column + 0.5, row + 0.5];
 }
 
+const bitmaps = new WeakMap(); // canvas: its cells as a picture, which changes only with the values
+
 /** Draw a grid of values. path: winners [row, column], oldest first; hover: [row, column] or null. */
 export function grid(canvas, values, { hexagonal = false, path = [], hover = null, labels = null }) {
   const { context, width, height } = fit(canvas);
-  const rows = values.length;
-  const columns = values[0].length;
-  const cell = Math.min(width / (columns + (hexagonal ? 0.5 : 0)), height / (hexagonal ? rows * 0.866 + 0.289 : rows));
-  const [low, high] = extent(values);
-  const place = (row, column) => centre(row, column, hexagonal).map((value) => value * cell);
-  const outline = (row, column) => {
-    const [x, y] = place(row, column);
-    context.beginPath();
-    if (hexagonal) {
-      for (let k = 0; k < 6; k += 1) {
-        const angle = (Math.PI / 3) * k + Math.PI / 6;
-        context.lineTo(x + 0.577 * cell * Math.cos(angle), y + 0.577 * cell * Math.sin(angle));
-      }
-      context.closePath();
-    } else context.rect(x - cell / 2, y - cell / 2, cell, cell);
-  };
-  values.forEach((line, row) => line.forEach((value, column) => {
-    outline(row, column);
-    context.fillStyle = value === null ? color("--panel") : ramp((value - low) / (high - low || 1));
-    context.fill();
-    const label = labels?.[row]?.[column];
-    if (label !== undefined && label !== null && label !== -1 && label !== "") {
-      context.fillStyle = "#fff";
-      context.textAlign = "center";
-      context.font = `${Math.min(cell * 0.5, 14)}px system-ui`;
-      context.fillText(String(label), place(row, column)[0], place(row, column)[1] + cell * 0.15);
-    }
-  }));
+  if (!width || !height) return () => null;
+  const shape = { rows: values.length, columns: values[0].length, hexagonal };
+  shape.cell = Math.min(
+    width / (shape.columns + (hexagonal ? 0.5 : 0)), height / (hexagonal ? shape.rows * 0.866 + 0.289 : shape.rows));
+  const paper = color("--panel");
+  let drawn = bitmaps.get(canvas);
+  if (drawn?.values !== values || drawn.labels !== labels || drawn.paper !== paper || drawn.width !== canvas.width) {
+    drawn = { values, labels, paper, width: canvas.width, picture: cells(canvas, values, labels, shape) };
+    bitmaps.set(canvas, drawn);
+  }
+  context.drawImage(drawn.picture, 0, 0, width, height);
   path.forEach(([row, column], i) => {
     if (!i) return;
-    const [x0, y0] = place(...path[i - 1]);
-    const [x1, y1] = place(row, column);
+    const [x0, y0] = place(shape, ...path[i - 1]);
+    const [x1, y1] = place(shape, row, column);
     context.strokeStyle = `rgba(255,255,255,${(0.9 * i) / path.length})`;
     context.lineWidth = 2;
     context.beginPath();
@@ -196,23 +188,66 @@ export function grid(canvas, values, { hexagonal = false, path = [], hover = nul
   context.lineWidth = 2;
   for (const [each, stroke] of [[path[path.length - 1], "#fff"], [hover, color("--alarm")]]) {
     if (!each) continue;
-    outline(...each);
+    outline(context, shape, ...each);
     context.strokeStyle = stroke;
     context.stroke();
   }
   context.lineWidth = 1;
-  return (x, y) => {
-    let best = null;
-    let least = cell * cell;
-    for (let row = 0; row < rows; row += 1) {
-      for (let column = 0; column < columns; column += 1) {
-        const [px, py] = place(row, column);
-        const distance = (px - x) ** 2 + (py - y) ** 2;
-        if (distance < least) [best, least] = [[row, column], distance];
-      }
+  return (x, y) => nearest(shape, x, y);
+}
+
+/** Draw the cells of a grid, with their labels, on a canvas that is not shown. */
+function cells(canvas, values, labels, shape) {
+  const picture = new OffscreenCanvas(canvas.width, canvas.height);
+  const context = picture.getContext("2d");
+  const ratio = canvas.width / canvas.clientWidth;
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  const [low, high] = extent(values);
+  values.forEach((line, row) => line.forEach((value, column) => {
+    outline(context, shape, row, column);
+    context.fillStyle = value === null ? color("--panel") : ramp((value - low) / (high - low || 1));
+    context.fill();
+    const label = labels?.[row]?.[column];
+    if (label !== undefined && label !== null && label !== -1 && label !== "") {
+      context.fillStyle = "#fff";
+      context.textAlign = "center";
+      context.font = `${Math.min(shape.cell * 0.5, 14)}px system-ui`;
+      const [x, y] = place(shape, row, column);
+      context.fillText(String(label), x, y + shape.cell * 0.15);
     }
-    return best;
-  };
+  }));
+  return picture;
+}
+
+const place = ({ cell, hexagonal }, row, column) => centre(row, column, hexagonal).map((value) => value * cell);
+
+function outline(context, shape, row, column) {
+  const [x, y] = place(shape, row, column);
+  const { cell } = shape;
+  context.beginPath();
+  if (!shape.hexagonal) {
+    context.rect(x - cell / 2, y - cell / 2, cell, cell);
+    return;
+  }
+  for (let k = 0; k < 6; k += 1) {
+    const angle = (Math.PI / 3) * k + Math.PI / 6;
+    context.lineTo(x + 0.577 * cell * Math.cos(angle), y + 0.577 * cell * Math.sin(angle));
+  }
+  context.closePath();
+}
+
+/** The unit at a place of the canvas, or null. */
+function nearest(shape, x, y) {
+  let best = null;
+  let least = shape.cell * shape.cell;
+  for (let row = 0; row < shape.rows; row += 1) {
+    for (let column = 0; column < shape.columns; column += 1) {
+      const [px, py] = place(shape, row, column);
+      const distance = (px - x) ** 2 + (py - y) ** 2;
+      if (distance < least) [best, least] = [[row, column], distance];
+    }
+  }
+  return best;
 }
 
 /** A number in few digits. */

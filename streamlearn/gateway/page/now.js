@@ -1,10 +1,11 @@
 // All models, the odd ones first.
 
 import { sparkline } from "./draw.js";
-import { ago, h } from "./dom.js";
+import { ago, h, put } from "./dom.js";
 import { oddness, state } from "./store.js";
 
 const SHOWN = 100; // rows at once; the others are found by name
+const DRAWING = 5; // milliseconds of a frame; what is left is drawn in the next one
 
 export function nowView(main) {
   const body = h("tbody");
@@ -14,43 +15,67 @@ export function nowView(main) {
     h("h1", {}, "Now"),
     h("p", {}, filter, " ", count),
     h("div", { class: "wide" },
-      h("table", {},
+      h("table", { class: "now" },
         h("thead", {}, h("tr", {},
           ...["Model", "State", "Score", "Last alarm"].map((text) => h("th", { scope: "col" }, text)),
           ...["Kind", "Samples", "Last sample"].map((text) => h("th", { scope: "col", class: "optional" }, text)))),
         body)),
   );
   const rows = new Map();
+  const onScreen = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) target.onScreen = isIntersecting;
+  }, { rootMargin: "100px" });
 
   function row(model) {
     const cells = {
-      state: h("td"), spark: h("canvas", { class: "spark", role: "img" }), alarm: h("td"),
+      state: h("td"), spark: h("canvas", { class: "spark", role: "img" }), alarm: h("td", { class: "alarm-text" }),
       kind: h("td", { class: "optional" }), samples: h("td", { class: "number optional" }), seen: h("td", { class: "optional" }),
     };
     const link = h("a", { href: `#/model/${encodeURIComponent(model.name)}` }, model.name);
     const element = h("tr", { "data-model": model.name },
       h("td", {}, link), cells.state, h("td", {}, cells.spark), cells.alarm, cells.kind, cells.samples, cells.seen);
-    rows.set(model.name, { element, cells });
+    onScreen.observe(element);
+    rows.set(model.name, { model, element, cells, drawn: -1 });
     return rows.get(model.name);
+  }
+
+  /** Draw the sparklines that changed, after all texts are written: the browser lays the page out once. */
+  function draw() {
+    const end = performance.now() + DRAWING;
+    for (const each of rows.values()) {
+      const { model, element, cells } = each;
+      if (!element.onScreen || each.drawn === model.updates) continue;
+      if (performance.now() > end) {
+        requestAnimationFrame(draw);
+        return;
+      }
+      each.drawn = model.updates;
+      const last = model.scores[model.scores.length - 1];
+      cells.spark.setAttribute("aria-label", last === undefined ? "no score yet" : `last score ${last.toFixed(3)}`);
+      sparkline(cells.spark, model.scores);
+    }
   }
 
   function update() {
     const wanted = [...state.models.values()].filter((model) => model.name.includes(filter.value));
-    const order = wanted.map((model) => [oddness(model), model]).sort((a, b) => Math.round(10 * (b[0] - a[0])) || a[1].name.localeCompare(b[1].name));
+    const order = wanted.map((model) => [oddness(model), model]).sort((a, b) => b[0] - a[0] || a[1].name.localeCompare(b[1].name));
     const shown = order.slice(0, SHOWN).map(([, model]) => model);
-    count.textContent = `${wanted.length} models${wanted.length > SHOWN ? `, the ${SHOWN} oddest` : ""}`;
+    put(count, `${wanted.length} models${wanted.length > SHOWN ? `, the ${SHOWN} oddest` : ""}`);
     const names = new Set(shown.map((model) => model.name));
     for (const [name, { element }] of rows) {
       if (!names.has(name)) {
+        onScreen.unobserve(element);
         element.remove();
         rows.delete(name);
       }
     }
     shown.forEach((model, place) => {
-      const { element, cells } = rows.get(model.name) ?? row(model);
-      if (body.children[place] !== element) body.insertBefore(element, body.children[place] ?? null);
-      fill(model, element, cells);
+      const each = rows.get(model.name) ?? row(model);
+      each.model = model;
+      if (body.children[place] !== each.element) body.insertBefore(each.element, body.children[place] ?? null);
+      fill(model, each.element, each.cells);
     });
+    requestAnimationFrame(draw);
   }
   filter.addEventListener("input", update);
   return update;
@@ -58,17 +83,13 @@ export function nowView(main) {
 
 function fill(model, element, cells) {
   element.classList.toggle("alarm", model.on);
-  cells.state.replaceChildren(badge(model));
+  const mark = badge(model);
+  put(cells.state, mark, mark.textContent);
   const alarm = model.lastAlarm;
-  cells.alarm.textContent = alarm ? `${ago(alarm.at)}: ${alarmText(alarm, model.spec?.channels)}` : "–";
-  cells.kind.textContent = model.kind ?? "";
-  cells.samples.textContent = (model.samples ?? 0).toLocaleString("en");
-  cells.seen.textContent = ago(model.seen);
-  if (element.drawn === model.updates) return;
-  element.drawn = model.updates;
-  const last = model.scores[model.scores.length - 1];
-  cells.spark.setAttribute("aria-label", last === undefined ? "no score yet" : `last score ${last.toFixed(3)}`);
-  sparkline(cells.spark, model.scores);
+  put(cells.alarm, alarm ? `${ago(alarm.at)}: ${alarmText(alarm, model.spec?.channels)}` : "–");
+  put(cells.kind, model.kind ?? "");
+  put(cells.samples, (model.samples ?? 0).toLocaleString("en"));
+  put(cells.seen, ago(model.seen));
 }
 
 export function badge(model) {

@@ -2,6 +2,7 @@
 
 export const SPARK = 120; // scores in a sparkline, about one a second
 export const RECENT = 3000; // samples of the open model
+export const SHOWN = 600; // samples in the charts
 export const PATH = 60; // winners in a trajectory
 
 export const state = {
@@ -68,18 +69,20 @@ function output(model, event) {
 function alarmed(model, alarm, event) {
   model.on = alarm.state === "begin";
   if (alarm.cause === "silent") model.silent = Math.max(0, model.silent + (model.on ? 1 : -1));
-  if (model.on) model.lastAlarm = { ...alarm, at: event.time / 1e6 };
+  const at = event.time / 1e6;
+  if (model.on) model.lastAlarm = { ...alarm, at };
   const open = state.open;
   if (open?.name !== event.model) return;
   const known = open.alarms.find((each) => each.first === alarm.first && each.cause === alarm.cause);
   if (known) Object.assign(known, alarm);
-  else open.alarms.unshift({ ...alarm });
+  else open.alarms.unshift({ ...alarm, at });
   open.alarms.length = Math.min(open.alarms.length, 100);
 }
 
-/** How odd a model is: alarms first, then silence, then its recent scores. */
+/** How odd a model is, as a whole number: set aside, an alarm, silence, then a high mean of recent scores. */
 export function oddness(model) {
-  const recent = model.scores.slice(-10);
-  const score = recent.length ? Math.max(...recent) : 0;
-  return (model.quarantined ? 40 : 0) + (model.on ? 20 : 0) + (model.silent ? 10 : 0) + score;
+  const recent = model.scores.slice(-30);
+  const mean = recent.reduce((sum, score) => sum + score, 0) / Math.max(recent.length, 1);
+  const high = Math.max(0, Math.floor(10 * mean - 7)); // 0 up to a mean of 0.8, so that healthy models keep their order
+  return (model.quarantined ? 40 : 0) + (model.on ? 20 : 0) + (model.silent ? 10 : 0) + high;
 }

@@ -1,0 +1,175 @@
+// The parts of a model's page that depend on its kind: maps, prototypes, forecasts.
+
+import { get, modelPath } from "./api.js";
+import { at, chart, extent, grid, lineColor, profile, short } from "./draw.js";
+import { h } from "./dom.js";
+import { PATH, SHOWN, state } from "./store.js";
+import { table } from "./tables.js";
+
+const READ_EVERY = 2000; // milliseconds between two reads of a model
+const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+/** The views that depend on the kind of the model. */
+export async function partsOf(main, name, description, channels) {
+  const { kind, spec } = description;
+  if (kind === "som" && spec.grid.length === 2) return mapParts(main, name, spec, channels);
+  if (["som", "competitive", "gng"].includes(kind)) return prototypeParts(main, name, channels);
+  if (kind === "rnn") return forecastParts(main, name, description, channels);
+  return {};
+}
+
+async function mapParts(main, name, spec, channels) {
+  const hexagonal = spec.topology === "hexagonal";
+  const wanted = ["u_matrix", "planes", "hits", ...(spec.labels ? ["labels"] : [])];
+  const canvases = [];
+  const figure = (title) => {
+    const canvas = h("canvas", { role: "img", "aria-label": `${title}; arrow keys move from unit to unit`, tabindex: 0 });
+    canvas.style.aspectRatio = `${spec.grid[1]} / ${spec.grid[0] * (hexagonal ? 0.9 : 1)}`;
+    const caption = h("figcaption", {}, title);
+    canvases.push({ canvas, caption, title });
+    return h("figure", {}, canvas, caption);
+  };
+  const units = table("The units as a table");
+  const spoken = h("p", { class: "unseen", "aria-live": "polite" });
+  main.append(h("h2", {}, "Map"), h("div", { class: "grids" }, figure("U-matrix"), figure("hits"), ...channels.slice(0, 24).map(figure)), spoken, units.element);
+  let found = null;
+  let read = 0;
+  let hover = null;
+  const finders = new Map();
+  for (const { canvas } of canvases) {
+    canvas.addEventListener("pointermove", (event) => {
+      hover = finders.get(canvas)?.(event.offsetX, event.offsetY) ?? null;
+    });
+    canvas.addEventListener("pointerleave", () => { hover = null; });
+    canvas.addEventListener("blur", () => { hover = null; });
+    canvas.addEventListener("keydown", (event) => {
+      const step = STEPS[event.key];
+      if (!step) return;
+      event.preventDefault();
+      hover = hover ? step.map((each, i) => Math.min(Math.max(hover[i] + each, 0), spec.grid[i] - 1)) : [0, 0];
+      state.changed = true;
+      if (found) spoken.textContent = unitRow(...hover).map((value, i) => `${unitColumns[i]} ${typeof value === "string" ? value : short(value)}`).join(", ");
+    });
+  }
+  const unitColumns = ["unit", "hits", "U-matrix", ...(spec.labels ? ["label"] : []), ...channels];
+  const unitRow = (row, column) => [
+    `${row}, ${column}`, found.hits[row][column], found.u_matrix[row][column],
+    ...(spec.labels ? [String(found.labels[row][column] ?? "–")] : []), ...found.planes.map((plane) => plane[row][column]),
+  ];
+  const load = async () => {
+    const answer = await get(modelPath(name, `/read?${wanted.map((part) => `what=${part}`).join("&")}`)).catch(() => null);
+    if (!answer) return;
+    found = answer.parts;
+    found.labels = found.labels?.map((line) => line.map((label) => (label < 0 ? null : answer.label_names[label] ?? label)));
+    units.update(() => [unitColumns, found.hits.flatMap((line, row) => line.map((_, column) => unitRow(row, column)))]);
+  };
+  await load();
+  return {
+    expected: (rows, i) => found && rows.map((row) => (row.coords && row.winner >= 0 ? found.planes[i][row.coords[0]][row.coords[1]] : null)),
+    update: (rows) => {
+      if (Date.now() - read > READ_EVERY) {
+        read = Date.now();
+        load();
+      }
+      if (!found) return;
+      const path = rows.slice(-PATH).filter((row) => row.coords && row.winner >= 0).map((row) => row.coords);
+      const layers = [found.u_matrix, found.hits, ...found.planes];
+      canvases.forEach(({ canvas, caption, title }, k) => {
+        finders.set(canvas, grid(canvas, layers[k], { hexagonal, path, hover, labels: k ? null : found.labels }));
+        const value = hover && layers[k][hover[0]]?.[hover[1]];
+        caption.textContent = hover ? `${title}: ${short(value)} at ${hover.join(", ")}` : title;
+      });
+    },
+  };
+}
+
+async function prototypeParts(main, name, channels) {
+  const holder = h("div", { class: "grids" });
+  const listed = table("The prototypes as a table");
+  main.append(h("h2", {}, "Prototypes"), holder, listed.element);
+  let found = null;
+  let read = 0;
+  const load = async () => {
+    const answer = await get(modelPath(name, "/read?what=prototypes&what=hits")).catch(() => null);
+    if (answer) found = answer.parts;
+  };
+  await load();
+  return {
+    expected: (rows, i) => found && rows.map((row) => found.prototypes[row.winner]?.[i] ?? null),
+    update: () => {
+      if (!found || Date.now() - read < READ_EVERY) return;
+      read = Date.now();
+      load();
+      const units = found.hits.map((hits, unit) => [hits, unit]).sort((a, b) => b[0] - a[0]).slice(0, 48);
+      holder.replaceChildren(...units.map(([hits, unit]) => {
+        const canvas = h("canvas", { class: "spark", role: "img", "aria-label": `prototype of unit ${unit}` });
+        const text = hits ? `unit ${unit}: ${short(hits)} hits` : `unit ${unit}: dead`;
+        return h("figure", {}, canvas, h("figcaption", {}, text));
+      }));
+      listed.update(() => [["unit", "hits", ...channels], found.hits.map((hits, unit) => [String(unit), hits, ...found.prototypes[unit]])]);
+      const range = extent(found.prototypes);
+      units.forEach(([, unit], k) => {
+        const canvas = holder.children[k].firstChild;
+        profile(canvas, found.prototypes[unit], range);
+      });
+    },
+  };
+}
+
+async function forecastParts(main, name, description, channels) {
+  const canvas = h("canvas", { class: "chart", role: "img", "aria-label": "forecast of the next samples" });
+  const errors = h("canvas", { class: "chart score", role: "img", "aria-label": "error over samples" });
+  const lags = h("canvas", { class: "chart score", role: "img", "aria-label": "gradient by lag" });
+  const steps = table("The forecast as a table");
+  main.append(h("h2", {}, "Forecast of the next samples"), canvas, steps.element, h("h2", {}, "Error"), errors);
+  if (description.spec.record_lags) main.append(h("h2", {}, "Gradient by lag"), lags);
+  let found = null;
+  let gradient = null;
+  let read = 0;
+  const load = async () => {
+    const count = Math.max(24, description.spec.horizon ?? 1);
+    const from = state.open.numbers.at(-1) ?? description.samples;
+    const band = state.open.rows.at(-1) ?? {};
+    const answer = await get(modelPath(name, `/forecast?steps=${count}`)).catch(() => null);
+    if (answer) found = { from, values: answer.forecast, lower: byStep(band.lower), upper: byStep(band.upper) };
+    if (description.spec.record_lags) gradient = (await get(modelPath(name, "/read?what=lags")).catch(() => null))?.parts.lags ?? null;
+  };
+  if (!description.needs_keys) await load();
+  return {
+    expected: (rows, i) => (rows[0]?.prediction ? rows.map((row) => at(row.prediction, i)) : null),
+    update: (rows) => {
+      if (Date.now() - read > READ_EVERY && !description.needs_keys) {
+        read = Date.now();
+        load();
+      }
+      const numbers = state.open.numbers.slice(-SHOWN);
+      if (rows[0]?.error !== undefined) chart(errors, numbers, { lines: [{ values: rows.map((row) => row.error), color: lineColor(0) }] });
+      if (gradient) chart(lags, gradient.map((_, i) => i), { lines: [{ values: gradient, color: lineColor(1) }] });
+      if (!found) return;
+      const { from, values, lower, upper } = found;
+      const last = from + values.length;
+      const near = numbers.map((n, k) => [n, rows[k]]).filter(([n]) => n > from - 72 && n <= last);
+      const places = [...new Set([...near.map(([n]) => n), ...values.map((_, i) => from + 1 + i)])].sort((a, b) => a - b);
+      const came = new Map(near);
+      const lines = channels.slice(0, 6).flatMap((_, i) => [
+        { values: places.map((n) => at(came.get(n)?.x, i)), color: lineColor(i) },
+        { values: places.map((n) => values[n - from - 1]?.[i] ?? null), color: lineColor(i), dashed: true },
+      ]);
+      const bands = channels.slice(0, 6).map((_, i) => ({
+        lower: places.map((n) => lower[n - from - 1]?.[i] ?? null), upper: places.map((n) => upper[n - from - 1]?.[i] ?? null), color: lineColor(i),
+      }));
+      chart(canvas, places, { lines, bands });
+      steps.update(() => [
+        ["sample", ...channels.flatMap((each) => [each, `${each}, band`, `${each}, came`])],
+        values.map((row, k) => [from + 1 + k, ...row.flatMap((value, i) => [
+          value, lower[k] ? `${short(lower[k][i])} to ${short(upper[k][i])}` : "–", at(came.get(from + 1 + k)?.x, i)])]),
+      ]);
+    },
+  };
+}
+
+/** The band of an output as a list per step: of one step, or of each step of the horizon. */
+function byStep(values) {
+  if (!Array.isArray(values)) return [];
+  return Array.isArray(values[0]) ? values : [values];
+}
