@@ -26,13 +26,26 @@ class Daemon(NamedTuple):
 
     def cpu(self) -> float:
         """CPU time of all threads that live, in seconds."""
-        pid = self.process.pid
-        return sum(_thread_cpu(pid, int(task.name)) for task in Path(f"/proc/{pid}/task").iterdir())
+        return process_cpu(self.process.pid)
 
     def memory_mb(self) -> float:
         """Resident memory in MB of 10⁶ bytes."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def process_cpu(pid: int) -> float:
+    """CPU time of all threads of a process that live, in seconds."""
+    return sum(_thread_cpu(pid, int(task.name)) for task in Path(f"/proc/{pid}/task").iterdir())
+
+
+def family(pid: int) -> list[int]:
+    """The process and all that it started."""
+    found = [pid]
+    for parent in found:
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            found += [int(child) for child in children.read_text().split()]
+    return found
 
 
 def _thread_cpu(pid: int, thread: int) -> float:

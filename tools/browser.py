@@ -58,6 +58,11 @@ class Browser:
             features = [{"name": "prefers-color-scheme", "value": "dark"}]
             self.call("Emulation.setEmulatedMedia", features=features)
 
+    @property
+    def pid(self) -> int:
+        """The browser's first process."""
+        return self._process.pid
+
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         number = next(self._numbers)
         self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))

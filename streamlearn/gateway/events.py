@@ -1,7 +1,8 @@
 """Events of the daemon for many listeners, from one subscription.
 
 A listener that is slow loses the oldest events of its queue, and gets their number. `output` events are
-thinned: of each model at most one in `EVERY` seconds, the others are dropped before they are decoded.
+thinned: of each model at most one in `EVERY` seconds if a listener gets all its outputs, else one in
+`BRIEF_EVERY`. The others are dropped before they are decoded.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ class Hub:
         self._observe = observe
         self.alarms = AlarmHistory(limits.kept_alarms)
         self._listeners: list[Listener] = []
-        self._shown: dict[bytes, float] = {}
+        self._shown: dict[bytes, float] = {}  # when an `output` event of a topic was kept last
+        self._every: dict[bytes, float] = {}  # seconds between two that are kept
         self._daemon: dict[str, Any] = {"kind": "daemon", "up": False, "instance": None}
 
     @property
@@ -137,10 +139,12 @@ class Hub:
         listener = Listener(wanted, deque(maxlen=self._limits.queued_events))
         listener.put(self._daemon)
         self._listeners.append(listener)
+        self._every.clear()
         try:
             yield listener
         finally:
             self._listeners.remove(listener)
+            self._every.clear()
 
     def close(self) -> None:
         """Let all listeners leave."""
@@ -170,27 +174,35 @@ class Hub:
             await asyncio.sleep(RETRY_SECONDS)
 
     def _keep(self, topic: bytes) -> bool:
-        """Whether a message is decoded: of each model's `output` events one in `EVERY` seconds."""
+        """Whether a message is decoded: of each model's `output` events one in a while."""
         if not topic.startswith(b"output/"):
             return True
+        every = self._every.get(topic)
+        if every is None:
+            every = self._every[topic] = self._seconds_between(topic.removeprefix(b"output/").decode())
         now = time.monotonic()
-        if now - self._shown.get(topic, -EVERY) < EVERY:
+        if now - self._shown.get(topic, -every) < every:
             return False
         self._shown[topic] = now
         return True
+
+    def _seconds_between(self, model: str) -> float:
+        full = any(_matches(model, each.wanted.full) for each in self._listeners)
+        return EVERY if full else BRIEF_EVERY
 
     def _publish(self, event: Event) -> None:
         self._observe(event)
         self.alarms.observe(event)
         if event.kind == "deleted":
-            self._shown.pop(f"output/{event.model}".encode(), None)
+            for seen in (self._shown, self._every):
+                seen.pop(f"output/{event.model}".encode(), None)
         listeners = [each for each in self._listeners if each.wanted.includes(event)]
         message, now = None, time.monotonic()
         for each in listeners:
             if each.wanted.in_full(event):
                 message = message or event_to_json(event)
                 each.put(message)
-            elif now - each.shown.get(event.model, -BRIEF_EVERY) >= BRIEF_EVERY:
+            elif now - each.shown.get(event.model, -BRIEF_EVERY) >= BRIEF_EVERY - EVERY:
                 each.shown[event.model] = now
                 each.put(brief(event))
 
