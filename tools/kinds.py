@@ -84,10 +84,10 @@ def _first_sentence(description: str) -> str:
 
 def text() -> str:
     """Return the content of the file."""
-    lists = [
-        f"{json.dumps(kind)}: [\n" + ",\n".join(json.dumps(each, ensure_ascii=False) for each in fields) + "\n]"
-        for kind, fields in kinds().items()
-    ]
+    lists = []
+    for kind, fields in kinds().items():
+        lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in fields)
+        lists.append(f"{json.dumps(kind)}: [\n{lines}\n]")
     return "{\n" + ",\n".join(lists) + "\n}\n"
 
 

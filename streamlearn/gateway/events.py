@@ -32,6 +32,8 @@ EVERY: Final = 0.1
 BRIEF_EVERY: Final = 1.0
 ROWS: Final = 50
 """Largest number of rows of one `output` event for a listener; evenly spaced, the last one included."""
+PAUSE: Final = 0.02
+"""Seconds in which the messages of many models arrive and are taken together."""
 RETRY_SECONDS: Final = 1.0
 PROBE_SECONDS: Final = 2.0
 """How often the gateway tests whether the daemon answers."""
@@ -160,7 +162,7 @@ class Hub:
         while True:
             try:
                 subscription = self._client.subscribe(None)
-                subscription.keep = self._keep
+                subscription.keep, subscription.pause = self._keep, PAUSE
                 async with subscription as events:
                     reported = ""
                     async for event in events:
@@ -187,7 +189,7 @@ class Hub:
         return True
 
     def _seconds_between(self, model: str) -> float:
-        full = any(_matches(model, each.wanted.full) for each in self._listeners)
+        full = any(matches(model, each.wanted.full) for each in self._listeners)
         return EVERY if full else BRIEF_EVERY
 
     def _publish(self, event: Event) -> None:

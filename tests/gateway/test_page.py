@@ -241,6 +241,27 @@ def test_actions(
     browser.wait("/999999/.test(document.getElementById('message').textContent)")
 
 
+def test_alarms_from_before_the_page_was_opened(
+    http: httpx.Client, gateway: GatewayProcess, daemon: DaemonProcess, browser: Browser
+) -> None:
+    """They are shown with their channels, and the model can be restored to before one."""
+    create(http, "pump", "som", grid=[4, 4], alarm={})
+    with Feed(daemon.requests, "pump") as feed:
+        wait_for(lambda: feed.samples > 3200, "healthy samples")
+        feed.fault = True
+        alarms = wait_for(lambda: http.get("/v1/alarms?model=pump").json()["alarms"], "an alarm")
+    browser.open(gateway.url)
+    browser.wait("/pressure/.test(document.querySelector('tr[data-model=pump]').innerText)")
+    browser.open(f"{gateway.url}/#/model/pump")
+    browser.wait(
+        "/pressure/.test(document.querySelector('main tr.alarm, main td')?.closest('table').innerText)"
+    )
+    browser.click("Restore to before")
+    browser.wait("/restored the state before the alarm/.test(document.getElementById('message').textContent)")
+    samples = http.get("/v1/models/pump").json()["samples"]
+    assert 3000 <= samples <= min(each["first"] for each in alarms)
+
+
 def test_create_from_the_form(http: httpx.Client, gateway: GatewayProcess, browser: Browser) -> None:
     browser.open(f"{gateway.url}/#/create")
     browser.fill("#name", "made")

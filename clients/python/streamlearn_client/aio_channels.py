@@ -140,7 +140,8 @@ class AsyncSubscription:
     """`Subscription` for asyncio, created by `AsyncClient.subscribe`.
 
     ``keep`` may be set to a function of the topic of a message. Messages for which it returns ``False`` are
-    dropped before they are decoded.
+    dropped before they are decoded. ``pause`` may be set to a number of seconds: messages that arrive in this
+    time are taken together, which costs less where many are dropped.
 
     Examples
     --------
@@ -158,6 +159,7 @@ class AsyncSubscription:
         connection_keys: ClientKeys | None = None,
     ) -> None:
         self.keep: Callable[[bytes], bool] | None = None
+        self.pause = 0.0
         self.timeout = timeout
         check_timeout(timeout, zero=True)
         self._find_endpoint = find_endpoint
@@ -220,6 +222,8 @@ class AsyncSubscription:
                 await poll
             finally:
                 self._polls.discard(poll)
+            if self.pause:
+                await asyncio.sleep(min(self.pause, deadline.remaining()))
         return None
 
     def __aiter__(self) -> AsyncIterator[Event]:

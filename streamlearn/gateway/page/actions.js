@@ -6,9 +6,9 @@ import { short } from "./draw.js";
 import { alarmText } from "./now.js";
 
 /** The alarms of a model, with feedback to each. A row stays as it is while its alarm goes on, with what is typed in it. */
-export function alarmTable(name, channels) {
+export function alarmTable(name, channels, refresh) {
   const body = h("tbody");
-  const titles = ["State", "Began", "Cause", "Samples", "Score", "Feedback"];
+  const titles = ["State", "Began", "Cause", "Samples", "Score", "Feedback", ""];
   const none = h("p", {}, h("small", {}, "None yet."));
   const element = h("div", { class: "wide" }, none, h("table", {},
     h("thead", {}, h("tr", {}, ...titles.map((text) => h("th", { scope: "col" }, text)))), body));
@@ -17,7 +17,7 @@ export function alarmTable(name, channels) {
     none.hidden = alarms.length > 0;
     const found = alarms.map((alarm) => {
       const key = `${alarm.first} ${alarm.cause} ${alarm.key ?? ""}`;
-      const row = rows.get(key) ?? alarmRow(name);
+      const row = rows.get(key) ?? alarmRow(name, refresh);
       rows.set(key, row);
       row.update(alarm, channels);
       return row.element;
@@ -27,7 +27,7 @@ export function alarmTable(name, channels) {
   return { element, update };
 }
 
-function alarmRow(name) {
+function alarmRow(name, refresh) {
   let alarm = null;
   const judge = (verdict) => action(async () => {
     const called = verdict === "fault" ? fault.value : "";
@@ -35,10 +35,17 @@ function alarmRow(name) {
     say(`sample ${alarm.peak} is called ${called || verdict}`);
   });
   const fault = h("input", { "aria-label": "name of the fault", placeholder: "name of the fault", size: 14, maxlength: 32 });
+  const before = action(async () => {
+    const answer = await post(modelPath(name, "/restore"), { lsn: alarm.lsn - 1 });
+    await refresh();
+    say(`restored the state before the alarm, at lsn ${answer.restored_lsn}; the checkpoint ${answer.undo_name} undoes it`);
+  });
+  const restore = h("button", { onclick: before }, "Restore to before");
   const cells = titlesOf(["state", "began", "cause", "samples"]);
   const score = h("td", { class: "number" });
   const element = h("tr", {}, ...Object.values(cells), score,
-    h("td", {}, h("button", { onclick: judge("normal") }, "Normal"), " ", fault, " ", h("button", { onclick: judge("fault") }, "Fault")));
+    h("td", {}, h("button", { onclick: judge("normal") }, "Normal"), " ", fault, " ", h("button", { onclick: judge("fault") }, "Fault")),
+    h("td", {}, restore));
   const update = (latest, channels) => {
     alarm = latest;
     const on = alarm.state === "begin";
@@ -48,6 +55,7 @@ function alarmRow(name) {
     put(cells.cause, alarmText(alarm, channels));
     put(cells.samples, `${alarm.first} – ${alarm.last}`);
     put(score, short(alarm.score));
+    restore.hidden = !alarm.lsn || alarm.cause === "silent";
   };
   return { element, update };
 }

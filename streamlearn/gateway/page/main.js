@@ -5,7 +5,7 @@ import { createView } from "./create.js";
 import { say } from "./dom.js";
 import { modelView } from "./model.js";
 import { alarmText, nowView } from "./now.js";
-import { listed, openModel, received, state } from "./store.js";
+import { listed, openModel, past, received, state } from "./store.js";
 
 const REDRAW = 200; // milliseconds
 const LIST_EVERY = 5000;
@@ -45,6 +45,21 @@ async function readList() {
   }
 }
 
+async function readPast() {
+  const answer = await get("v1/alarms?limit=1000").catch(() => null);
+  if (!answer) return;
+  past(answer.alarms);
+  for (const name of new Set(answer.alarms.map((each) => each.model))) await readSpec(name);
+}
+
+/** Read the names of a model's channels, once. */
+async function readSpec(name) {
+  const model = state.models.get(name);
+  if (!model || model.spec) return;
+  model.spec = (await get(modelPath(name)).catch(() => null))?.spec;
+  state.changed = true;
+}
+
 function daemonState(connected) {
   const element = document.getElementById("daemon");
   const up = connected && state.daemon?.up;
@@ -66,13 +81,9 @@ function onEvent(event) {
 
 /** Say an alarm to screen readers, with the names of its channels. */
 async function announce({ model: name, alarms: [alarm] }) {
-  const model = state.models.get(name);
-  if (!model.spec) {
-    const description = await get(modelPath(name)).catch(() => null);
-    if (description) model.spec = description.spec;
-  }
+  await readSpec(name);
   const text = alarm.state === "begin" ? "alarm" : "alarm ended";
-  document.getElementById("announce").textContent = `${name}: ${text}, ${alarmText(alarm, model.spec?.channels)}`;
+  document.getElementById("announce").textContent = `${name}: ${text}, ${alarmText(alarm, state.models.get(name)?.spec?.channels)}`;
 }
 
 function redraw() {
@@ -88,7 +99,10 @@ document.getElementById("main").addEventListener("pointermove", () => { state.ch
 setInterval(() => requestAnimationFrame(redraw), REDRAW);
 setInterval(() => { state.changed = true; }, 1000);
 setInterval(readList, LIST_EVERY);
-readList().then(show);
+readList().then(() => {
+  show();
+  readPast();
+});
 listen(onEvent, () => {
   if (state.daemon) state.daemon.up = false;
   daemonState(false);

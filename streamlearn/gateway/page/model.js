@@ -6,7 +6,7 @@ import { at, chart, lineColor, selectable, short } from "./draw.js";
 import { ago, h } from "./dom.js";
 import { badge } from "./now.js";
 import { partsOf } from "./parts.js";
-import { openModel, SHOWN, state } from "./store.js";
+import { openModel, past, SHOWN, state } from "./store.js";
 import { table } from "./tables.js";
 
 const LISTED = 20; // samples in the table
@@ -21,7 +21,8 @@ export async function modelView(main, name) {
   const ranking = h("div", { "aria-live": "polite" });
   const [begin, end] = ["first sample", "last sample"].map((text) => h("input", { "aria-label": text, placeholder: text, size: 10, inputmode: "numeric" }));
   const listed = table("The last samples as a table");
-  const alarms = alarmTable(name, channels);
+  const alarms = alarmTable(name, channels, () => refresh());
+  past((await get(`v1/alarms?model=${encodeURIComponent(name)}`).catch(() => ({ alarms: [] }))).alarms);
   const shown = new Set(channels.slice(0, 6));
   const legend = h("div", { class: "actions", role: "group", "aria-label": "Channels shown" },
     ...channels.slice(0, 64).map((channel, i) => choice(channel, i, shown)));

@@ -69,14 +69,31 @@ function output(model, event) {
 function alarmed(model, alarm, event) {
   model.on = alarm.state === "begin";
   if (alarm.cause === "silent") model.silent = Math.max(0, model.silent + (model.on ? 1 : -1));
-  const at = event.time / 1e6;
-  if (model.on) model.lastAlarm = { ...alarm, at };
-  const open = state.open;
-  if (open?.name !== event.model) return;
-  const known = open.alarms.find((each) => each.first === alarm.first && each.cause === alarm.cause);
-  if (known) Object.assign(known, alarm);
-  else open.alarms.unshift({ ...alarm, at });
-  open.alarms.length = Math.min(open.alarms.length, 100);
+  const begun = { ...alarm, at: event.time / 1e6, lsn: event.lsn };
+  if (model.on) model.lastAlarm = begun;
+  if (state.open?.name === event.model) note(begun);
+}
+
+/** Add an alarm of the open model to its list, or the end of one that is there. */
+function note(alarm) {
+  const { alarms } = state.open;
+  const known = alarms.find((each) => each.first === alarm.first && each.cause === alarm.cause && each.key === alarm.key);
+  if (known) Object.assign(known, alarm, { at: known.at, lsn: known.lsn });
+  else alarms.unshift(alarm);
+  alarms.length = Math.min(alarms.length, 100);
+}
+
+/** Take the alarms from before the page was opened, newest first. */
+export function past(alarms) {
+  for (const alarm of [...alarms].reverse()) {
+    const model = state.models.get(alarm.model);
+    if (!model) continue;
+    const begun = { ...alarm, at: alarm.time / 1e6, state: alarm.on ? "begin" : "end" };
+    model.on = alarm.on;
+    model.lastAlarm = begun;
+    if (state.open?.name === alarm.model) note(begun);
+  }
+  state.changed = true;
 }
 
 /** How odd a model is, as a whole number: set aside, an alarm, silence, then a high mean of recent scores. */
