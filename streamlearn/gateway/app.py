@@ -23,7 +23,7 @@ from streamlearn.gateway.events import Hub
 from streamlearn.gateway.metrics import Metrics
 from streamlearn.gateway.routes import alarms, checkpoints, events, health, models, samples
 from streamlearn.gateway.settings import Settings
-from streamlearn.gateway.state import Gateway
+from streamlearn.gateway.state import UNLIMITED, Gateway
 from streamlearn.gateway.tokens import Tokens
 from streamlearn_client import AsyncClient
 
@@ -91,24 +91,29 @@ class Frame:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "")
-        size = 0
+        headers = Headers(scope=scope)
+        announced = headers.get("content-length", "")
+        size, unread = 0, announced not in ("", "0") or "transfer-encoding" in headers
 
         async def limited() -> Message:
-            nonlocal size
-            if announced.isdecimal() and int(announced) > self._most:
+            nonlocal size, unread
+            limits = not scope.get(UNLIMITED)
+            if limits and announced.isdecimal() and int(announced) > self._most:
                 raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             message = await receive()
             size += len(message.get("body", b""))
-            if size > self._most:
+            unread = message.get("more_body", False)
+            if limits and size > self._most:
                 raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return message
 
         async def finish(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
+                answered = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
+                    answered.setdefault(name, value)
+                if unread:
+                    answered["Connection"] = "close"  # what is left of the body is not read
                 route = getattr(scope.get("route"), "path", "unknown")
                 gateway: Gateway = scope["app"].state.gateway
                 gateway.metrics.requests.labels(route, scope["method"], str(message["status"])).inc()

@@ -1,6 +1,7 @@
 """Samples in the body of a request: JSON, NDJSON, CSV or an Arrow IPC stream.
 
-Each reader returns the arguments of the client's `learn`, `predict` and `explain`.
+Each reader returns the arguments of the client's `learn`, `predict` and `explain`. All but JSON can be read
+in parts, which a `Cutter` cuts.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol
 
 import numpy as np
 from fastapi import Query
 
 from streamlearn.errors import BadMessage
+from streamlearn.gateway.cutting import ArrowCutter, Cutter, LineCutter
 from streamlearn.gateway.problems import UnsupportedMediaType
 from streamlearn.tabular.columns import ColumnOptions
 from streamlearn.tabular.csvrows import CsvRows, Rows
@@ -55,9 +57,45 @@ class Samples:
     ids: Any = None
     times: Any = None
 
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(next(iter(self.x.values())) if isinstance(self.x, dict) else self.x)
+
+    def sliced(self, start: int, stop: int) -> Samples:
+        """Return the samples of a range."""
+        x = self.x
+        x = {name: each[start:stop] for name, each in x.items()} if isinstance(x, dict) else x[start:stop]
+        others = (
+            None if each is None else each[start:stop] for each in (self.y, self.keys, self.ids, self.times)
+        )
+        return Samples(x, *others)
+
+
+class Table(Protocol):
+    """Reads the parts of one body, in order. `read` may run on another thread."""
+
+    def cutter(self, most: int) -> Cutter:
+        """Return what cuts the body. ``most``: bytes of one row, or of one record batch."""
+
+    def read(self, part: bytes) -> Samples | None:
+        """Read a part; ``None`` if it has no rows. Raises as `read_samples`."""
+
+
+def open_table(media_type: str, columns: Columns, channels: Sequence[str] | None) -> Table:
+    """Return the reader of a body of this type. Raises `UnsupportedMediaType`."""
+    if media_type == NDJSON:
+        return _Ndjson(columns)
+    if media_type == CSV:
+        return _Csv(columns, channels)
+    if media_type == ARROW:
+        return _Arrow(columns, channels)
+    raise UnsupportedMediaType(
+        f"the Content-Type is {media_type or 'absent'}; samples are read as {', '.join(MEDIA_TYPES)}"
+    )
+
 
 def read_samples(body: bytes, media_type: str, columns: Columns, channels: Sequence[str] | None) -> Samples:
-    """Read a body.
+    """Read a whole body.
 
     Parameters
     ----------
@@ -73,16 +111,15 @@ def read_samples(body: bytes, media_type: str, columns: Columns, channels: Seque
     UnsupportedMediaType, BadMessage, BadData, BadUsage
         If the body cannot be read; the message names the row.
     """
-    readers = {JSON: _read_json, NDJSON: _read_ndjson, CSV: _read_csv, ARROW: _read_arrow}
-    reader = readers.get(media_type)
-    if reader is None:
-        raise UnsupportedMediaType(
-            f"the Content-Type is {media_type or 'absent'}; samples are read as {', '.join(MEDIA_TYPES)}"
-        )
-    return reader(body, columns, channels)
+    if media_type == JSON:
+        return _read_json(body, columns)
+    found = open_table(media_type, columns, channels).read(body)
+    if found is None:
+        raise BadMessage("the body has no samples")
+    return found
 
 
-def _read_json(body: bytes, columns: Columns, _: Sequence[str] | None) -> Samples:
+def _read_json(body: bytes, columns: Columns) -> Samples:
     document = _parsed(body, "the body")
     names = [field.name for field in fields(Samples)]
     if not isinstance(document, dict) or "x" not in document or document.keys() - set(names):
@@ -91,85 +128,142 @@ def _read_json(body: bytes, columns: Columns, _: Sequence[str] | None) -> Sample
             ' samples, for example {"x": [[1.5, 2], [1.6, null]]}, or an object with a list per channel'
         )
     if "times" in document:
-        document["times"] = _times(document["times"], columns)
+        document["times"] = _times(document["times"], _time_column(columns))
     return Samples(**document)
 
 
-def _read_ndjson(body: bytes, columns: Columns, _: Sequence[str] | None) -> Samples:
+class _Ndjson:
     """Each line is a list of values, or an object with a value per channel (or x), and y, key, id, time."""
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(body.splitlines(), 1):
-        if not line.strip():
-            continue
+
+    def __init__(self, columns: Columns) -> None:
+        self._times = _time_column(columns)
+        self._lines = 0
+        self._form: tuple[Any, Any] | None = None  # the names of the first line
+
+    def cutter(self, most: int) -> Cutter:
+        return LineCutter(most, quoted=False)
+
+    def read(self, part: bytes) -> Samples | None:
+        rows: list[dict[str, Any]] = []
+        lines = part.split(b"\n")
+        for number, line in enumerate(lines, self._lines + 1):
+            if line.strip():
+                rows.append(self._row(line, number))
+        self._lines += part.count(b"\n")
+        if not rows:
+            return None
+        x: Any = [row["x"] for row in rows]
+        if isinstance(x[0], dict):
+            x = {name: [values[name] for values in x] for name in x[0]}
+        part_of = {name: [row[name] for row in rows] for name in _PARTS & rows[0].keys()}
+        times = _times(part_of["time"], self._times) if "time" in part_of else None
+        return Samples(x, part_of.get("y"), part_of.get("key"), part_of.get("id"), times)
+
+    def _row(self, line: bytes, number: int) -> dict[str, Any]:
         value = _parsed(line, f"line {number}")
         row = {"x": value} if isinstance(value, list) else value
         if not isinstance(row, dict):
             raise BadMessage(f"line {number}: a list of values or an object was expected")
         if "x" not in row:
             row = {name: row.pop(name) for name in _PARTS & row.keys()} | {"x": row}
-        if rows and (row.keys() != rows[0].keys() or _names(row) != _names(rows[0])):
+        form = row.keys(), _names(row)
+        if self._form is None:
+            self._form = form
+        elif form != self._form:
             raise BadMessage(f"line {number} does not have the same names as the lines before it")
-        rows.append(row)
-    if not rows:
-        raise BadMessage("the body has no samples")
-    x: Any = [row["x"] for row in rows]
-    if isinstance(x[0], dict):
-        x = {name: [values[name] for values in x] for name in x[0]}
-    part = {name: [row[name] for row in rows] for name in _PARTS & rows[0].keys()}
-    times = _times(part["time"], columns) if "time" in part else None
-    return Samples(x, part.get("y"), part.get("key"), part.get("id"), times)
+        return row
 
 
 def _names(row: dict[str, Any]) -> Any:
     return list(row["x"]) if isinstance(row["x"], dict) else None
 
 
-def _read_csv(body: bytes, columns: Columns, channels: Sequence[str] | None) -> Samples:
-    options = ColumnOptions(columns.columns, columns.target, columns.key, columns.id, False, columns.time)
-    times = TimeColumn(columns.time_format, columns.utc_offset)
-    with CsvRows(
-        io.BytesIO(body), options, header=columns.header, delimiter=columns.delimiter, times=times
-    ) as reader:
-        rows = Rows.joined(list(reader))
-        names = None if reader.header is None else [reader.header[index] for index in reader.columns.x]
-    x: Any = rows.x
-    if names is not None and channels is not None and rows.x is not None:
-        x = dict(zip(names, rows.x.T, strict=True))
-    return Samples(x, rows.y, rows.keys, rows.ids, rows.times)
+class _Csv:
+    """The rows as `streamlearn push` reads them."""
+
+    def __init__(self, columns: Columns, channels: Sequence[str] | None) -> None:
+        self._options = ColumnOptions(
+            columns.columns, columns.target, columns.key, columns.id, False, columns.time
+        )
+        self._columns, self._channels = columns, channels
+        self._times = _time_column(columns)
+        self._before: CsvRows | None = None
+
+    def cutter(self, most: int) -> Cutter:
+        return LineCutter(most, quoted=True)
+
+    def read(self, part: bytes) -> Samples | None:
+        with CsvRows(
+            io.BytesIO(part),
+            self._options,
+            header=self._columns.header,
+            delimiter=self._columns.delimiter,
+            times=self._times,
+            continues=self._before,
+        ) as reader:
+            parts = list(reader)
+        self._before = reader
+        if not parts:
+            return None
+        rows = Rows.joined(parts)
+        x: Any = rows.x
+        if reader.header is not None and self._channels is not None and rows.x is not None:
+            names = [reader.header[index] for index in reader.columns.x]
+            x = dict(zip(names, rows.x.T, strict=True))
+        return Samples(x, rows.y, rows.keys, rows.ids, rows.times)
 
 
-def _read_arrow(body: bytes, columns: Columns, channels: Sequence[str] | None) -> Samples:
-    try:
+class _Arrow:
+    """The columns of an Arrow IPC stream."""
+
+    def __init__(self, columns: Columns, channels: Sequence[str] | None) -> None:
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError:
+            raise UnsupportedMediaType(
+                "this gateway cannot read Arrow: install streamlearn[arrow] beside it, or send CSV or NDJSON"
+            ) from None
+        self._columns, self._channels = columns, channels
+        self._times = _time_column(columns)
+
+    def cutter(self, most: int) -> Cutter:
+        return ArrowCutter(most)
+
+    def read(self, part: bytes) -> Samples | None:
         import pyarrow
         from pyarrow import ipc
-    except ImportError:
-        raise UnsupportedMediaType(
-            "this gateway cannot read Arrow: install streamlearn[arrow] beside it, or send CSV or NDJSON"
-        ) from None
-    try:
-        table = ipc.open_stream(body).read_all()
-    except (pyarrow.ArrowException, OSError) as error:
-        raise BadMessage(f"the body is not an Arrow IPC stream: {error}") from None
-    targets = [name.strip() for name in columns.target.split(",")] if columns.target else []
-    single = {"key": columns.key, "id": columns.id, "time": columns.time}
-    others = {*targets, *filter(None, single.values())}
-    chosen = [name for name in table.column_names if name not in others]
-    if columns.columns:
-        chosen = [name.strip() for name in columns.columns.split(",")]
-    missing = [name for name in (*chosen, *others) if name not in table.column_names]
-    if missing:
-        raise BadData(
-            f"the table has no column {', '.join(missing)}; its columns are {', '.join(table.column_names)}",
-            columns=table.column_names,
+
+        columns = self._columns
+        try:
+            table = ipc.open_stream(part).read_all()
+            names: list[str] = table.column_names
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            raise BadMessage(f"the body is not an Arrow IPC stream: {error}") from None
+        targets = [name.strip() for name in columns.target.split(",")] if columns.target else []
+        single = {"key": columns.key, "id": columns.id, "time": columns.time}
+        others = {*targets, *filter(None, single.values())}
+        chosen = [name for name in names if name not in others]
+        if columns.columns:
+            chosen = [name.strip() for name in columns.columns.split(",")]
+        missing = [name for name in (*chosen, *others) if name not in names]
+        if missing:
+            raise BadData(
+                f"the table has no column {', '.join(missing)}; its columns are {', '.join(names)}",
+                columns=names,
+            )
+        if not table.num_rows:
+            return None
+        try:
+            x = {name: _numbers(table[name]) for name in chosen}
+            y = np.column_stack([_numbers(table[name]) for name in targets]) if targets else None
+        except (pyarrow.ArrowException, ValueError, TypeError) as error:
+            raise BadData(f"a column of the table holds no numbers: {error}") from None
+        times = None if columns.time is None else _arrow_times(table[columns.time], self._times)
+        keys, ids = (
+            None if single[each] is None else table[single[each]].to_pylist() for each in ("key", "id")
         )
-    try:
-        x = {name: _numbers(table[name]) for name in chosen}
-        y = np.column_stack([_numbers(table[name]) for name in targets]) if targets else None
-    except (pyarrow.ArrowException, ValueError, TypeError) as error:
-        raise BadData(f"a column of the table holds no numbers: {error}") from None
-    times = None if columns.time is None else _arrow_times(table[columns.time], columns)
-    keys, ids = (None if single[each] is None else table[single[each]].to_pylist() for each in ("key", "id"))
-    return Samples(x if channels is not None else np.column_stack(list(x.values())), y, keys, ids, times)
+        named = self._channels is not None
+        return Samples(x if named else np.column_stack(list(x.values())), y, keys, ids, times)
 
 
 def _numbers(column: Any) -> Any:
@@ -178,21 +272,24 @@ def _numbers(column: Any) -> Any:
     return column.cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
 
 
-def _arrow_times(column: Any, columns: Columns) -> Any:
+def _arrow_times(column: Any, reader: TimeColumn) -> Any:
     import pyarrow
 
     if pyarrow.types.is_timestamp(column.type):
         return column.cast(pyarrow.timestamp("ns")).to_numpy()
-    return _times(column.to_pylist(), columns)
+    return _times(column.to_pylist(), reader)
 
 
-def _times(values: Any, columns: Columns) -> Any:
+def _time_column(columns: Columns) -> TimeColumn:
+    return TimeColumn(columns.time_format, columns.utc_offset)
+
+
+def _times(values: Any, reader: TimeColumn) -> Any:
     """Read texts as times in the usual forms, and numbers as the client does."""
     if isinstance(values, str):
         values = [values]
     if not isinstance(values, list) or not any(isinstance(each, str) for each in values):
         return values
-    reader = TimeColumn(columns.time_format, columns.utc_offset)
     times = []
     for number, text in enumerate(values, 1):
         try:

@@ -72,6 +72,7 @@ def run(settings: Settings, listener: socket.socket | None = None) -> int:
 
     def leave() -> None:
         app.state.gateway.hub.close()
+        app.state.gateway.stopping.set()
 
     server = Server(config, settings.scheme, leave)
     asyncio.run(server.serve(None if listener is None else [listener]))

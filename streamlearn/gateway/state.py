@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, cast
 
 from starlette.requests import HTTPConnection
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from streamlearn.gateway.settings import Settings
     from streamlearn.gateway.tokens import Tokens
     from streamlearn_client import AsyncClient
+
+UNLIMITED: Final = "streamlearn.unlimited_body"
+"""Key of a request's scope: its body is read in parts, so its size has no limit."""
 
 
 @dataclass(slots=True)
@@ -24,6 +28,8 @@ class Gateway:
     client: AsyncClient
     hub: Hub
     metrics: Metrics
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the gateway stops: bodies without an end are answered then."""
 
 
 def gateway_of(connection: HTTPConnection) -> Gateway:

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn.tabular.columns import ColumnOptions, select
+from streamlearn.tabular.columns import ColumnOptions, Columns, select
 from streamlearn.tabular.errors import BadData, BadUsage
 from streamlearn.tabular.identifiers import parse_identifier
 from streamlearn.tabular.times import TimeColumn
@@ -104,9 +104,10 @@ class CsvRows:
     """An iterator of ``Rows`` in ``source``: a path, ``-`` for standard input, or an open binary file.
 
     ``options`` selects the columns of x, y, keys, ids and times (see ``columns.select``). ``times`` reads the
-    times. ``header`` says whether
-    the first line is a header; ``None`` detects it. Rows before line ``from_line`` are skipped. A file is
-    read ``batch`` rows at a time, a pipe row by row.
+    times. ``header`` says whether the first line is a header; ``None`` detects it. Rows before line
+    ``from_line`` are skipped. A file is read ``batch`` rows at a time, a pipe row by row. ``continues``: the
+    reader of the part before, if ``source`` is the next part of a table. It has the header, the columns and
+    the number of lines so far.
 
     At a row that cannot be read, iteration yields all rows before it and then raises ``BadData``.
     """
@@ -121,6 +122,7 @@ class CsvRows:
         from_line: int = 1,
         batch: int = 1024,
         times: TimeColumn | None = None,
+        continues: CsvRows | None = None,
     ) -> None:
         if len(delimiter) != 1:
             raise BadUsage(f"--delimiter must be one character, not {delimiter!r}")
@@ -131,6 +133,8 @@ class CsvRows:
         else:
             self.name, self._binary = source, Path(source).open("rb")  # noqa: SIM115
         self.header: list[str] | None = None
+        self.columns = Columns((), ())
+        self._width = 0
         self.lines = LineNumbers()
         self._precision = PrecisionMonitor(self.name)
         # Bytes that are not UTF-8 make a field invalid only if it is selected.
@@ -144,6 +148,13 @@ class CsvRows:
         self._options = options
         self._times = times or TimeColumn()
         self._has_header = header
+        self._continues = continues
+        self._lines_before = 0 if continues is None else continues.last_line
+
+    @property
+    def last_line(self) -> int:
+        """Number of the line that was read last."""
+        return self._lines_before + self._csv.line_num
 
     @property
     def bytes_read(self) -> int:
@@ -151,20 +162,25 @@ class CsvRows:
         return 0 if self.bytes is None else self._binary.tell()
 
     def __iter__(self) -> Iterator[Rows]:
-        first = self._next()
-        while first == []:
-            first = self._next()
-        if first is None:
-            raise BadData(f"{self.name} is empty: it holds no samples", file=self.name)
-        self._width = len(first)
-        self._detect_columns(first)
+        row = self._next()
+        if self._continues is not None:
+            before, self._continues = self._continues, None
+            self._width, self.header, self.columns = before._width, before.header, before.columns
+        else:
+            while row == []:
+                row = self._next()
+            if row is None:
+                raise BadData(f"{self.name} is empty: it holds no samples", file=self.name)
+            self._width = len(row)
+            self._detect_columns(row)
+            if self.header is not None:
+                row = self._next()
         pending: list[_Row] = []
         try:
-            row = self._next() if self.header is not None else first
             while row is not None:
-                if (row or self._width == 1) and self._csv.line_num >= self._from_line:
+                if (row or self._width == 1) and self.last_line >= self._from_line:
                     pending.append(self._read(row))
-                    self.lines.append(self._csv.line_num)
+                    self.lines.append(self.last_line)
                     if len(pending) >= self._batch:
                         yield self._rows(pending)
                         pending = []
@@ -180,7 +196,7 @@ class CsvRows:
         try:
             return next(self._csv, None)
         except csv.Error as error:
-            line = self._csv.line_num + 1
+            line = self.last_line + 1
             raise BadData(
                 f"{self.name}, near line {line}: this is not CSV ({error})", file=self.name, line=line
             ) from None
@@ -271,7 +287,7 @@ class CsvRows:
     def _refuse_field(self, field: str, index: int) -> NoReturn:
         shown = repr(field.strip()[:40])
         about = f"{shown} in column {self._column(index)} is not a number"
-        if self._csv.line_num == 1:
+        if self.last_line == 1:
             hint = "use --skip-header if line 1 is a header"
         else:
             hint = "correct it, leave the field empty if the value is missing"
@@ -279,7 +295,7 @@ class CsvRows:
         self._refuse(f"{about}: {hint}, or leave this column out of {option}", index)
 
     def _refuse(self, problem: str, index: int | None = None) -> NoReturn:
-        line = self._csv.line_num
+        line = self.last_line
         where = {} if index is None else {"column": index + 1}
         raise BadData(f"{self.name}, line {line}: {problem}", file=self.name, line=line, **where)
 

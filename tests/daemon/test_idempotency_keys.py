@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from streamlearn_client import AsyncClient, Client
-from streamlearn_client.errors import BadValue, Conflict, StreamlearnError
+from streamlearn_client.errors import BadValue, Conflict, Gap, StreamlearnError
 from tests.daemon.harness import Running, X
 
 
@@ -49,6 +49,17 @@ def test_a_batch_in_parts_continues_where_an_attempt_ended(
     ack = client.learn("m", X[:20], idempotency_key="file")
     assert ack.rows == 20
     assert samples(client) == 20
+
+
+def test_numbered_parts_of_one_key(client: Client) -> None:
+    for duplicate in (False, True):
+        acks = [client.learn("m", X[5 * n : 5 * n + 5], idempotency_key="file", part=n) for n in range(3)]
+        assert [ack.duplicate for ack in acks] == [duplicate] * 3
+        assert samples(client) == 15
+    with pytest.raises(Gap):
+        client.learn("m", X[:5], idempotency_key="file", part=4)
+    with pytest.raises(BadValue, match="part 1 needs an idempotency_key"):
+        client.learn("m", X[:5], part=1)
 
 
 def test_attempts_at_the_same_time_are_learned_once(running: Running, client: Client) -> None:

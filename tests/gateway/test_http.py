@@ -256,7 +256,7 @@ def test_errors_are_problem_documents(
     [
         ("text/csv", "flow,pressure\n1,2\n1,x\n", "line 3"),
         ("text/csv", "pressure,flow\n1,2\n", "order"),
-        ("text/csv", "", "empty"),
+        ("text/csv", "", "no samples"),
         ("application/x-ndjson", "[1, 2]\n{", "line 2"),
         ("application/x-ndjson", "[1, 2]\n3", "line 2"),
         ("application/x-ndjson", '{"flow": 1, "pressure": 2}\n{"flow": 1}', "line 2"),

@@ -108,6 +108,7 @@ class AsyncClient(AsyncQueries):
         times: TimesLike | None = None,
         ack: AnsweredLevel = "durable",
         idempotency_key: str | None = None,
+        part: int = 0,
     ) -> Ack:
         """Send samples to a model and wait for the acknowledgement. The model learns them in order.
 
@@ -137,6 +138,9 @@ class AsyncClient(AsyncQueries):
             Text that names this batch, for a sender that may repeat the call, also from another process. The
             model learns the batch once. The daemon remembers the last 4096 keys of a model; its ack of a
             repeated batch has ``duplicate``.
+        part : int, default 0
+            The number of this batch among those of ``idempotency_key``: 0, 1, 2, … A sender that repeats them
+            all, in the same batches, has each learned once.
 
         Returns
         -------
@@ -154,7 +158,7 @@ class AsyncClient(AsyncQueries):
         NoAnswer
             If no answer arrived in time. The outcome is unknown; ``error.detail`` has the batch's number.
         """
-        operation = self._session.learn(model, x, y, keys, ids, ack, times, idempotency_key)
+        operation = self._session.learn(model, x, y, keys, ids, ack, times, idempotency_key, part)
         if idempotency_key is not None:  # a producer of its own: no other call uses its numbers
             return await self._run(operation)
         async with self._learn_locks.setdefault(check_model(model), asyncio.Lock()):

@@ -106,6 +106,7 @@ class Client(Queries):
         times: TimesLike | None = None,
         ack: AnsweredLevel = "durable",
         idempotency_key: str | None = None,
+        part: int = 0,
     ) -> Ack:
         """Send samples to a model and wait for the acknowledgement. The model learns them in order.
 
@@ -135,6 +136,9 @@ class Client(Queries):
             Text that names this batch, for a sender that may repeat the call, also from another process. The
             model learns the batch once. The daemon remembers the last 4096 keys of a model; its ack of a
             repeated batch has ``duplicate``.
+        part : int, default 0
+            The number of this batch among those of ``idempotency_key``: 0, 1, 2, … A sender that repeats them
+            all, in the same batches, has each learned once.
 
         Returns
         -------
@@ -152,7 +156,7 @@ class Client(Queries):
         NoAnswer
             If no answer arrived in time. The outcome is unknown; ``error.detail`` has the batch's number.
         """
-        return self._run(self._session.learn(model, x, y, keys, ids, ack, times, idempotency_key))
+        return self._run(self._session.learn(model, x, y, keys, ids, ack, times, idempotency_key, part))
 
     def learn_targets(
         self,

@@ -169,8 +169,9 @@ class Session(SessionTransfers):
         ack: str,
         times: Any = None,
         idempotency_key: str | None = None,
+        number: int = 0,
     ) -> Operation[Ack]:
-        """Send samples, or late targets if ``x`` is ``None``."""
+        """Send samples, or late targets if ``x`` is ``None``. ``number``: that of the batch for this key."""
         check_model(model)
         check_ack(ack)
         batch = as_batch(model, x, (yield from self.codes_of(model, y)), keys, ids, times)
@@ -180,6 +181,11 @@ class Session(SessionTransfers):
             )
         step = rows_per_batch((yield from self.limits()), batch.arrays.values())
         once = None if idempotency_key is None else (yield from self._once(model, idempotency_key))
+        if number and (once is None or step < batch.rows):
+            raise BadValue(
+                f"part {number} needs an idempotency_key, and at most {step} samples: those of one message",
+                field="part",
+            )
         acks: list[Ack] = []
         for start in range(0, batch.rows, step):
             part = batch.part(start, min(start + step, batch.rows))._replace(ack=ack)
@@ -187,7 +193,7 @@ class Session(SessionTransfers):
                 if once is None:
                     acks.append((yield from self._learn_part(part)))
                 else:
-                    reply = yield Call(part._replace(**once, seq=len(acks)))
+                    reply = yield Call(part._replace(**once, seq=number + len(acks)))
                     acks.append(read_ack(reply.ok))
             except StreamlearnError as error:
                 if start:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 
+from streamlearn.errors import BadMessage
 from streamlearn.gateway.access import Who
-from streamlearn.gateway.bodies import ARROW, CSV, JSON, NDJSON, Columns, Samples, read_samples
-from streamlearn.gateway.state import gateway_of
+from streamlearn.gateway.bodies import ARROW, CSV, JSON, NDJSON, Columns, Samples, open_table, read_samples
+from streamlearn.gateway.learning import Learning
+from streamlearn.gateway.state import UNLIMITED, gateway_of
 from streamlearn.json_values import to_json
 from streamlearn_client.outputs import Outputs
+from streamlearn_client.results import Ack
+from streamlearn_client.session import once_producer
 
 router = APIRouter(tags=["samples"])
 
@@ -52,21 +57,43 @@ async def learn(
         str | None, Header(description="the batch is learned once for each key")
     ] = None,
 ) -> dict[str, Any]:
-    """Learn samples in order, and answer when they are acknowledged. The default means synced to disk."""
+    """Learn samples in order, and answer when they are acknowledged. The default means synced to disk.
+
+    Bodies other than JSON are learned in parts while they arrive, and may be endless. ``rows`` of the answer
+    are learned; ``duplicate_rows`` of them were learned before, under the same idempotency key.
+    """
     who.require("learn", model)
-    samples = await _samples(request, model, table)
-    client = gateway_of(request).client
-    ack_ = await client.learn(
-        model,
-        samples.x,
-        samples.y,
-        keys=samples.keys,
-        ids=samples.ids,
-        times=samples.times,
-        ack=ack,
-        idempotency_key=idempotency_key,
-    )
-    return {name: value for name, value in dataclasses.asdict(ack_).items() if value is not None}
+    gateway = gateway_of(request)
+    client = gateway.client
+
+    async def send(samples: Samples, number: int) -> Ack:
+        return await client.learn(
+            model,
+            samples.x,
+            samples.y,
+            keys=samples.keys,
+            ids=samples.ids,
+            times=samples.times,
+            ack=ack,
+            idempotency_key=idempotency_key,
+            part=0 if idempotency_key is None else number,
+        )
+
+    media_type = _media_type(request)
+    if media_type == JSON:
+        answer = await send(await _samples(request, model, table), 0)
+        return {name: value for name, value in dataclasses.asdict(answer).items() if value is not None}
+    reader = open_table(media_type, table, await _channels(request, model, media_type))
+    numbered = None
+    if idempotency_key is not None:
+        numbered = (await client.position(model, once_producer(idempotency_key))).next_seq
+    request.scope[UNLIMITED] = True
+    cutter = reader.cutter(gateway.settings.limits.body_bytes)
+    learning = Learning(reader, cutter, send, numbered, "content-length" not in request.headers)
+    await learning.run(request.stream(), gateway.stopping)
+    if not learning.rows:
+        raise BadMessage("the body has no samples")
+    return learning.summary()
 
 
 @router.post("/v1/models/{model}/predict", openapi_extra=BODY)
@@ -105,9 +132,20 @@ def outputs_to_json(outputs: Outputs) -> dict[str, Any]:
 
 
 async def _samples(request: Request, model: str, table: Columns) -> Samples:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    channels = None
-    if media_type in (CSV, ARROW):
-        description = await gateway_of(request).client.describe(model)
-        channels = description["spec"].get("channels")
-    return read_samples(await request.body(), media_type, table, channels)
+    media_type = _media_type(request)
+    channels = await _channels(request, model, media_type)
+    body = await request.body()
+    return await asyncio.to_thread(read_samples, body, media_type, table, channels)
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _channels(request: Request, model: str, media_type: str) -> list[str] | None:
+    """Return the names of the model's channels, for the columns of a table."""
+    if media_type not in (CSV, ARROW):
+        return None
+    description = await gateway_of(request).client.describe(model)
+    channels: list[str] | None = description["spec"].get("channels")
+    return channels
