@@ -33,7 +33,7 @@ test: $(VENV)/.with-test $(ORACLE) system-packages
 # Programs that the tests run, and their Debian packages: systemd-analyze checks the unit file, Chromium shows the
 # page, openssl makes certificates, Prometheus (with promtool) reads the files of deploy/monitoring. Only root can
 # install them.
-PROGRAMS := systemd-analyze:systemd chromium:chromium openssl:openssl promtool:prometheus
+PROGRAMS := systemd-analyze:systemd chromium:chromium openssl:openssl promtool:prometheus curl:curl
 
 system-packages:
 	@missing=; for each in $(PROGRAMS); do \

@@ -37,6 +37,8 @@ MASKS = [
     # How many batches of a push become one record depends on the time. So do lsns, also in tables.
     (r"\blsn \d+", "LSN"),
     (r"\bundo-\d+", "undo-LSN"),
+    (r'"(?:time|complete_since)": ?\d{19}', '"time":TIME'),
+    (r'"(?:age_seconds|bytes)": ?[\d.]+', '"SIZE":SIZE'),
     (r"(?m)^ +\d+ +(?=\S+ +yes\b)", "LSN "),
     (r"(?m)^( \S+ +som +\d+ +[\d,]+ +)\d+ +(on|off|paused) *$", r"\1LSN \2"),
     (r" {2,}", "  "),
@@ -72,7 +74,7 @@ class Example(NamedTuple):
         for line in self.source.splitlines(keepends=True):
             if line.startswith("$ "):
                 found.append((line, ""))
-            elif found[-1][0].endswith("\\\n"):
+            elif found[-1][0].endswith("\\\n") or (line.startswith("> ") and not found[-1][1]):
                 found[-1] = (found[-1][0] + line, "")
             else:
                 found[-1] = (found[-1][0], found[-1][1] + line)

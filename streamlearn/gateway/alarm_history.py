@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from itertools import chain
 from typing import Any
 
@@ -26,6 +26,7 @@ class KeptAlarm:
     lsn: int  # of the record in which it began
     time: int  # of its first event
     alarm: AlarmEvent
+    channels: Sequence[str] | None
     on: bool
     ended: int | None = None
     number: int = 0  # in the order in which they began
@@ -34,7 +35,7 @@ class KeptAlarm:
         """Return the alarm as JSON."""
         found = alarm_to_map(self.alarm)
         found |= {"model": self.model, "lsn": self.lsn, "time": self.time, "ended": self.ended, "on": self.on}
-        return document(found)
+        return document(found | {"channels": self.channels})
 
 
 @dataclass(slots=True)
@@ -48,11 +49,11 @@ class AlarmHistory:
     _count: int = 0
     _numbers: int = 0
 
-    def observe(self, event: Event) -> None:
-        """Note an event of the daemon."""
+    def observe(self, event: Event, channels: Sequence[str] | None = None) -> None:
+        """Note an event of the daemon. ``channels``: the names of the model's channels, if it has some."""
         if event.kind == "alarm":
             for alarm in event.alarms:
-                self._note(event, alarm)
+                self._note(event, alarm, channels)
         elif event.kind == "deleted":
             self._count -= len(self._models.pop(event.model, ()))
         elif event.kind == "restored":
@@ -67,7 +68,7 @@ class AlarmHistory:
             if each.on and each.alarm.cause in causes:
                 each.on, each.ended = False, now
 
-    def _note(self, event: Event, alarm: AlarmEvent) -> None:
+    def _note(self, event: Event, alarm: AlarmEvent, channels: Sequence[str] | None) -> None:
         moment = event.time if alarm.time is None else alarm.time
         kept = self._models.setdefault(event.model, deque())
         begins = alarm.state == "begin"
@@ -76,7 +77,7 @@ class AlarmHistory:
             return
         self._numbers += 1
         ended = None if begins else moment
-        kept.append(KeptAlarm(event.model, event.lsn, moment, alarm, begins, ended, self._numbers))
+        kept.append(KeptAlarm(event.model, event.lsn, moment, alarm, channels, begins, ended, self._numbers))
         self._count += 1
         if self._count > self.most:
             max(self._models.values(), key=len).popleft()
@@ -102,4 +103,4 @@ class AlarmHistory:
 
 def alarm_to_map(alarm: AlarmEvent) -> dict[str, Any]:
     """Return the fields of an alarm."""
-    return {name: getattr(alarm, name) for name in alarm.__dataclass_fields__ if name != "row"}
+    return {each.name: getattr(alarm, each.name) for each in fields(alarm) if each.name != "row"}

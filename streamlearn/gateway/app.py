@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlearn import __version__
 from streamlearn.errors import StreamlearnError
 from streamlearn.gateway import problems
+from streamlearn.gateway.answers import JsonLine
 from streamlearn.gateway.events import Hub
 from streamlearn.gateway.metrics import Metrics
 from streamlearn.gateway.routes import alarms, checkpoints, events, health, models, samples
@@ -61,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         summary="Models that learn from sensor streams, sample by sample.",
         lifespan=lifespan,
+        default_response_class=JsonLine,
         docs_url=None,  # its pages load scripts from other hosts
         redoc_url=None,
     )

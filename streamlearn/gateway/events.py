@@ -111,6 +111,7 @@ class Hub:
         self._listeners: list[Listener] = []
         self._shown: dict[bytes, float] = {}  # when an `output` event of a topic was kept last
         self._every: dict[bytes, float] = {}  # seconds between two that are kept
+        self._channels: dict[str, list[str] | None] = {}  # of models with alarms
         self._daemon: dict[str, Any] = {"kind": "daemon", "up": False, "instance": None}
 
     @property
@@ -166,6 +167,8 @@ class Hub:
                 async with subscription as events:
                     reported = ""
                     async for event in events:
+                        if event.kind == "alarm" and event.model not in self._channels:
+                            self._channels[event.model] = await self._channels_of(event.model)
                         self._publish(event)
             except StreamlearnError as error:
                 if str(error) != reported:  # one line, however long it lasts
@@ -174,6 +177,14 @@ class Hub:
             except Exception:
                 log.exception("an event could not be read; the subscription begins again")
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _channels_of(self, model: str) -> list[str] | None:
+        """Return the names of a model's channels, if it has some."""
+        try:
+            channels: list[str] | None = (await self._client.describe(model))["spec"].get("channels")
+        except StreamlearnError:  # the model is deleted, or the gateway's key may not see it
+            return None
+        return channels
 
     def _keep(self, topic: bytes) -> bool:
         """Whether a message is decoded: of each model's `output` events one in a while."""
@@ -194,15 +205,17 @@ class Hub:
 
     def _publish(self, event: Event) -> None:
         self._observe(event)
-        self.alarms.observe(event)
+        channels = self._channels.get(event.model)
+        self.alarms.observe(event, channels)
         if event.kind == "deleted":
+            self._channels.pop(event.model, None)
             for seen in (self._shown, self._every):
                 seen.pop(f"output/{event.model}".encode(), None)
         listeners = [each for each in self._listeners if each.wanted.includes(event)]
         message, now = None, time.monotonic()
         for each in listeners:
             if each.wanted.in_full(event):
-                message = message or event_to_json(event)
+                message = message or event_to_json(event, channels)
                 each.put(message)
             elif now - each.shown.get(event.model, -BRIEF_EVERY) >= BRIEF_EVERY - EVERY:
                 each.shown[event.model] = now
@@ -232,10 +245,14 @@ def brief(event: Event) -> dict[str, Any]:
     return _head(event) | {"row": [len(event.outputs) - 1], "outputs": last}
 
 
-def event_to_json(event: Event) -> dict[str, Any]:
-    """Return an event as JSON. Of many rows, evenly spaced ones, with their places in ``row``."""
+def event_to_json(event: Event, channels: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return an event as JSON. Of many rows, evenly spaced ones, with their places in ``row``.
+
+    ``channels``: the names of the model's channels, for alarms.
+    """
     message = _head(event)
     if alarms := event.alarms:
+        message["channels"] = channels
         message["alarms"] = [to_json(alarm_to_map(each)) for each in alarms]
     elif event.outputs.arrays:
         rows = len(event.outputs)

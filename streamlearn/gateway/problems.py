@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from streamlearn.errors import StreamlearnError, TooLarge
+from streamlearn.gateway.answers import JsonLine
 from streamlearn.gateway.state import gateway_of
 from streamlearn.json_values import to_json
 
@@ -50,7 +50,7 @@ class UnsupportedMediaType(StreamlearnError):
     code = "UNSUPPORTED_MEDIA_TYPE"
 
 
-def problem(error: StreamlearnError) -> JSONResponse:
+def problem(error: StreamlearnError) -> JsonLine:
     """Return the problem document of an error."""
     status = STATUS.get(error.code, HTTPStatus.BAD_REQUEST)
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
@@ -69,16 +69,16 @@ def problem(error: StreamlearnError) -> JSONResponse:
         headers["Retry-After"] = str(RETRY_SECONDS)
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="streamlearn"'
-    return JSONResponse(document, status.value, headers, MEDIA_TYPE)
+    return JsonLine(document, status.value, headers, MEDIA_TYPE)
 
 
-async def on_error(_: Request, error: Exception) -> JSONResponse:
+async def on_error(_: Request, error: Exception) -> JsonLine:
     """Answer an error of streamlearn."""
     assert isinstance(error, StreamlearnError)
     return problem(error)
 
 
-async def on_http_error(request: Request, error: Exception) -> JSONResponse:
+async def on_http_error(request: Request, error: Exception) -> JsonLine:
     """Answer an error of the framework: a large body, an unknown path, a method that a path does not have."""
     assert isinstance(error, HTTPException)
     if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
@@ -96,10 +96,10 @@ async def on_http_error(request: Request, error: Exception) -> JSONResponse:
         "status": error.status_code,
         "detail": f"{error.detail}: GET /openapi.json lists all paths and methods",
     }
-    return JSONResponse(document, error.status_code, error.headers, MEDIA_TYPE)
+    return JsonLine(document, error.status_code, error.headers, MEDIA_TYPE)
 
 
-async def on_invalid(_: Request, error: Exception) -> JSONResponse:
+async def on_invalid(_: Request, error: Exception) -> JsonLine:
     """Answer a request whose parameters or JSON do not have the documented form."""
     assert isinstance(error, RequestValidationError)
     faults = [
@@ -117,4 +117,4 @@ async def on_invalid(_: Request, error: Exception) -> JSONResponse:
         "in_doubt": False,
         "facts": {"errors": faults},
     }
-    return JSONResponse(document, HTTPStatus.BAD_REQUEST.value, media_type=MEDIA_TYPE)
+    return JsonLine(document, HTTPStatus.BAD_REQUEST.value, media_type=MEDIA_TYPE)

@@ -23,6 +23,7 @@ from tests.e2e.daemon_process import SECONDS, DaemonProcess
 pytestmark = pytest.mark.e2e
 
 DEFAULT = "tcp://127.0.0.1:7700"
+GATEWAY = "http://127.0.0.1:7780"
 TUNNEL = "tcp://127.0.0.1:17700"
 REMOTE = "tcp://plant-server:7700"  # of pages with two hosts; both are this directory
 SCP = 'scp() { cp "${1#plant-server:}" "${2#plant-server:}"; }; '
@@ -41,6 +42,7 @@ class Session:
         self.daemon: DaemonProcess | None = None
         self.options: list[str] = []  # of the daemon
         self.exported: dict[str, str] = {}
+        self.http = GATEWAY  # the real address
         for file in (ROOT / "docs/data").glob("*.csv"):
             shutil.copy(file, directory)
 
@@ -91,7 +93,11 @@ class Session:
         self.options = options or self.options
         data = self.directory / "streamlearn-data"
         self.daemon = DaemonProcess(self.directory, *self.options, settings={"data_dir": data})
-        line = self.daemon.ready().replace(f"{self.directory}/streamlearn-data", "streamlearn-data")
+        ready = self.daemon.ready()
+        if found := re.search(r"http=(\S+)", ready):
+            self.http = found[1]
+            ready = ready.replace(self.http, GATEWAY)
+        line = ready.replace(f"{self.directory}/streamlearn-data", "streamlearn-data")
         for name, port in ("requests", 7700), ("firehose", 7701), ("events", 7702):
             line = line.replace(f"ipc://{self.directory}/{name}", f"tcp://127.0.0.1:{port}")
         return line
@@ -102,9 +108,10 @@ class Session:
         words = shlex.split(command.split("#")[0])
         if words[:2] == ["streamlearn", "serve"]:
             pairs = itertools.pairwise(words)
-            return self.serve([part for pair in pairs if pair[0] in KEY_OPTIONS for part in pair])
+            options = [part for pair in pairs if pair[0] in KEY_OPTIONS for part in pair]
+            return self.serve([*options, *(["--http", "127.0.0.1:0"] if "--http" in words else [])])
         if words[0] == "export":
-            self.exported |= dict(word.split("=", 1) for word in words[1:])
+            self.exported |= dict(word.replace(GATEWAY, self.http).split("=", 1) for word in words[1:])
             return ""
         self.serve()
         assert self.daemon is not None
@@ -127,7 +134,11 @@ class Session:
             text=True,
             timeout=SECONDS,
         )
-        return done.stdout.replace(self.requests, DEFAULT).replace(f"{self.directory}/", "")
+        return (
+            done.stdout.replace(self.requests, DEFAULT)
+            .replace(self.http, GATEWAY)
+            .replace(f"{self.directory}/", "")
+        )
 
     def end(self) -> None:
         if self.daemon is not None:

@@ -90,6 +90,8 @@ def test_a_page_that_is_opened_later_gets_the_alarms(http: httpx.Client) -> None
 
     alarm = wait_for(ended, "the end of an alarm")[-1]
     assert 2500 <= alarm["first"] < 2510
+    assert alarm["channels"] == ["flow", "pressure"]
+    assert "CAUSES" not in alarm
     assert np.argmax(alarm["contribution"]) == alarm["channel"] == 1
     assert alarm["time"] <= alarm["ended"]
     after = str(alarm["ended"] + 1)

@@ -6,10 +6,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from streamlearn.errors import StreamlearnError
 from streamlearn.gateway.access import Who, check_origin
+from streamlearn.gateway.answers import JsonLine
 from streamlearn.gateway.state import gateway_of
 from streamlearn.json_values import document
 
@@ -24,11 +25,11 @@ async def healthz(request: Request) -> dict[str, str]:
 
 
 @router.get("/readyz")
-async def readyz(request: Request) -> JSONResponse:
+async def readyz(request: Request) -> JsonLine:
     """Answer 200 if the daemon answers, else 503. Needs no token."""
     check_origin(request)
     up = gateway_of(request).hub.up
-    return JSONResponse({"status": "ready" if up else "the daemon does not answer"}, 200 if up else 503)
+    return JsonLine({"status": "ready" if up else "the daemon does not answer"}, 200 if up else 503)
 
 
 @router.get("/metrics", response_class=Response)
