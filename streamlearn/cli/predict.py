@@ -48,6 +48,7 @@ JsonLines = Annotated[bool, typer.Option("--json", help="write one JSON object p
 
 _OF_CHANNELS = ("prediction", "forecast", "lower", "upper", "expected", "contribution")
 """Outputs whose last axis may be the channels."""
+_MIX = "mix "
 
 
 def add_to(app: typer.Typer) -> None:
@@ -100,6 +101,8 @@ def forecast(
     name: Name,
     steps: Annotated[int, typer.Argument(metavar="STEPS", min=1, help="number of steps", show_default=False)],
     key: OneKey = None,
+    bands: Annotated[bool, typer.Option("--bands", help="write the bands lower and upper too")] = False,
+    mix: Annotated[bool, typer.Option("--mix", help="write the weights of the mixed forecasts too")] = False,
     output: Output = None,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     server_key: ServerKey = None,
@@ -109,14 +112,18 @@ def forecast(
 ) -> None:
     """Forecast the next samples of a recurrent net's stream, from its live state.
 
-    Writes CSV, one line per step.
+    Writes CSV, one line per step: the forecast, and the time if the model has calendar features.
     """
     from streamlearn_client import Outputs
 
     with connect(endpoint, timeout, server_key, key_file) as client:
-        ahead = client.forecast(name, steps, None if key is None else parse_identifier(key))
+        found = client.forecast_in_full(name, steps, None if key is None else parse_identifier(key))
         channels = client.describe(name)["spec"].get("channels")
-    _write(Outputs(forecast=ahead), output, as_json, channels)
+    wanted = ["time", "forecast", *(["lower", "upper"] if bands else [])]
+    arrays = {each: found.arrays[each] for each in wanted if each in found.arrays}
+    for place, mixed in enumerate(found.mix_of if mix else ()):
+        arrays[f"{_MIX}{mixed}"] = found.mix[:, :, place]
+    _write(Outputs(**arrays), output, as_json, channels)
 
 
 def sample(
@@ -169,7 +176,8 @@ def flatten(out: Outputs, channels: Sequence[str] | None = None) -> tuple[list[s
     values: list[list[Any]] = []
     for name, array in out.arrays.items():
         indices: list[tuple[int | str, ...]] = list(product(*map(range, array.shape[1:])))
-        if channels and name in _OF_CHANNELS and array.shape[-1:] == (len(channels),):
+        of_channels = name in _OF_CHANNELS or name.startswith(_MIX)
+        if channels and of_channels and array.shape[-1:] == (len(channels),):
             indices = [(*index[:-1], channels[int(index[-1])]) for index in indices]
         for index, column in zip(indices, array.reshape(len(array), len(indices)).T, strict=True):
             names.append("_".join(map(str, (name, *index))))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from streamlearn_client.outputs import Forecast
 
 from ..errors import BadValue
 from .batch import Float32
@@ -16,7 +18,12 @@ class Generating:
 
     kind: ClassVar[str]
 
-    def forecast(self, steps: int, key: int | str | None = None) -> Float32:
+    mix_of: tuple[str, ...] = ()
+    """Names of the forecasts that are mixed, in the order of their weights; empty without a mix."""
+
+    def forecast(
+        self, steps: int, key: int | str | None = None, *, times: ArrayLike | None = None
+    ) -> Float32:
         """Forecast the next samples from the live state. Does not change the model.
 
         Parameters
@@ -25,11 +32,39 @@ class Generating:
             Number of samples to forecast. Range: at least 1.
         key : int or str, optional
             The stream, for models with ``keys``.
+        times : array_like of shape (steps,), optional
+            The times of these samples, for models with calendar features.
 
         Returns
         -------
         ndarray of float32, shape (steps, dim)
             The forecast in the stream's own units.
+
+        Raises
+        ------
+        BadValue
+            If this kind of model does not forecast, or before it has learned enough samples.
+        """
+        return self.forecast_in_full(steps, key, times=times).forecast
+
+    def forecast_in_full(
+        self, steps: int, key: int | str | None = None, *, times: ArrayLike | None = None
+    ) -> Forecast:
+        """Forecast the next samples, with bands and the weights of the mix. Does not change the model.
+
+        Parameters
+        ----------
+        steps : int
+            Number of samples to forecast. Range: at least 1.
+        key : int or str, optional
+            The stream, for models with ``keys``.
+        times : array_like of shape (steps,), optional
+            The times of these samples, for models with calendar features.
+
+        Returns
+        -------
+        Forecast
+            One row per step.
 
         Raises
         ------

@@ -24,12 +24,14 @@ PARTS: Final = (
     "quality",
     "parameters",
     "lags",
+    "mix",
 )
 """All parts. Each kind of model has some of them."""
 
 _NEEDS: Final = {
     "labels": "create it with labels=…",
     "parameters": 'create a network with readout="adam"',
+    "mix": 'create a network with readout="rls" and mix=True',
     "lags": 'create a network with readout="adam" and record_lags=True',
 }
 

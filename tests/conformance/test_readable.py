@@ -22,7 +22,7 @@ def test_every_part_has_the_size_that_is_known_before(kind: str) -> None:
         (part,) = model.parts([name])
         arrays, facts = model.read_parts([name])
         assert facts.keys() | arrays.keys(), name
-        assert {key.partition("/")[0] for key in [*arrays, *facts]} <= {name, "label_names"}
+        assert {key.partition("/")[0] for key in [*arrays, *facts]} <= {name, "label_names", "mix_of"}
         for key, array in arrays.items():
             assert array.flags.c_contiguous
             assert array.nbytes == part.sizes[key] or (name == "lags" and array.nbytes <= part.sizes[key])

@@ -60,6 +60,18 @@ def test_forecasts_are_those_of_this_process_after_every_kill(serve: Callable[..
                 assert np.shape(quality["mix"])[-1] == len(forecasts)
                 assert name == "next" or np.shape(quality["mix"])[0] == columns
                 np.testing.assert_allclose(np.sum(quality["mix"], axis=-1), 1, rtol=1e-6)
+            ahead = 0 if "target" in SPECS[name] else 3
+            if ahead:
+                found, here = client.forecast_in_full(name, ahead), twin.forecast_in_full(ahead)
+                assert found.mix_of == here.mix_of == tuple(MIXED.get(name, (0, ()))[1])
+                assert found.arrays.keys() == here.arrays.keys()
+                for field, array in here.arrays.items():
+                    np.testing.assert_array_equal(found.arrays[field], array)
+                np.testing.assert_array_equal(client.forecast(name, ahead), here.forecast)
+            if name in MIXED:
+                reading = client.read(name, "mix")
+                np.testing.assert_array_equal(reading["mix"], twin.read_parts(["mix"])[0]["mix"])
+                assert reading["mix_of"] == MIXED[name][1]
         for name, (columns, _) in {**MIXED, "net": (3, [])}.items():
             bands = client.predict(name, X[:300])
             width = (bands.upper - bands.lower).reshape(300, -1)

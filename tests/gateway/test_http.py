@@ -155,6 +155,14 @@ def test_a_forecast(http: httpx.Client) -> None:
     forecast = np.array(answer.json()["forecast"])
     assert forecast.shape == (14, 1)
     assert np.abs(forecast[:, 0] - (np.arange(300, 314) % 7)).max() < 0.5
+    found = answer.json()
+    assert found["mix_of"] == ["last value", "last value with drift", "read-out"]
+    assert sum(found["mix"][0][0]) == pytest.approx(1)  # one step, one channel; then none
+    assert found["lower"][0][0] < forecast[0, 0] < found["upper"][0][0]
+    assert found["lower"][1] == [None]
+    times = {"steps": 2, "time": ["2024-05-01T00:00:00Z", "2024-05-01 01:00:00Z"]}
+    answer = http.get("/v1/models/line/forecast", params=times)
+    assert answer.json()["time"] == [1714521600000000000, 1714525200000000000], answer.text
 
 
 def test_checkpoints_and_restore(http: httpx.Client) -> None:

@@ -156,8 +156,9 @@ def test_forecasts_are_about_the_streams_own_channels(horizon, residual):
     assert np.abs(net.forecast(1) - season[:1]).max() < 1
     assert net.predict(x[:5]).prediction.shape[0] == 5
     assert len(net.quality().get("mae_by_step", [0])) == ahead
-    with pytest.raises(BadValue, match="a net with features forecasts"):
-        net.forecast(ahead + 1)
+    longer = net.forecast(60)
+    np.testing.assert_array_equal(longer[:ahead], net.forecast(ahead))
+    assert np.abs(longer - season).mean() < 0.4  # its lags are the samples of a season ago, then forecasts
 
 
 def test_least_squares_take_the_calendar():
@@ -172,6 +173,7 @@ def test_least_squares_take_the_calendar():
     errors = [out.error[-1000:].mean() for out in (with_clock, without)]
     print(f"mean error with the calendar {errors[0]:.3f}, without {errors[1]:.3f}")
     assert errors[0] < errors[1]
+    assert net.state["features.times"].tolist() == [np.roll(times[-16:], 3000 % 16).tolist()]
     pieces = sl.RNN(**spec, features={"calendar": "hour"})
     for i in range(0, 3000, 7):
         pieces.learn(x[i : i + 7], times=times[i : i + 7])
@@ -181,6 +183,58 @@ def test_least_squares_take_the_calendar():
     for features in ({"lags": [1]}, {"differences": 1}, {"period": 24}, {"memory": 100}):
         with pytest.raises(BadSpec, match="set lags, period and memory beside features"):
             sl.RNN(**spec, features=features)
+
+
+HOUR = 3_600_000_000_000
+
+
+@pytest.mark.parametrize("readout", ["rls", "adam"])
+def test_the_calendar_of_future_times_helps_forecasts(readout):
+    """The value depends on the hour only. Forecasts beyond the horizon know the hour from the usual step."""
+    t = np.arange(3000)
+    x = np.float32(np.sin(2 * np.pi * t / 24) + 0.05 * np.random.default_rng(9).normal(size=3000))[:, None]
+    spec = {"rls": {"hidden": 0, "lags": 2}, "adam": {"hidden": 8, "readout": "adam", "tbptt": (1, 1)}}[
+        readout
+    ]
+    net = sl.RNN(dim=1, horizon=2, features={"calendar": "hour"}, **spec)
+    for _ in range(2 if readout == "adam" else 1):
+        net.learn(x, times=t * HOUR)
+    found, before = net.forecast_in_full(48), net.state_hash()
+    assert found.time.tolist() == [(2999 + step) * HOUR for step in range(1, 49)]
+    later = np.sin(2 * np.pi * np.arange(3000, 3048) / 24)
+    shifted = net.forecast(48, times=(t[-1] + 7 + np.arange(48)) * HOUR)[2:, 0]
+    errors = np.abs(found.forecast[2:, 0] - later[2:]).mean(), np.abs(shifted - later[2:]).mean()
+    print(f"mean error with the right hours {errors[0]:.3f}, with hours six later {errors[1]:.3f}")
+    assert errors[0] < 0.3 < errors[1]
+    same = net.forecast(48, times=found.time)
+    np.testing.assert_array_equal(same, found.forecast)
+    assert net.state_hash() == before
+
+
+def test_future_times_continue_by_the_usual_step():
+    def learned(times, **spec):
+        net = sl.RNN(dim=1, hidden=0, lags=2, features={"calendar": "hour"}, **spec)
+        net.learn(np.float32(np.arange(len(times)))[:, None], times=np.array(times) * HOUR)
+        return net
+
+    one_late = [0, 1, 2, 3, 4, 90, 91, 92]
+    assert learned(one_late).forecast_in_full(3).time.tolist() == [93 * HOUR, 94 * HOUR, 95 * HOUR]
+    batches = [0, 0, 0, 0, 4, 4, 4, 4]  # the arrival times of two batches: the mean step
+    assert learned(batches).forecast_in_full(2).time.tolist() == [
+        4 * HOUR + HOUR * 4 // 7 * k for k in (1, 2)
+    ]
+    for times in [5], [5, 5, 5], [5, 4, 3]:
+        net = learned(times)
+        assert "time" not in net.forecast_in_full(1).arrays  # the forecast itself needs no times
+        with pytest.raises(BadValue, match="pass times= for the steps of the forecast"):
+            net.forecast(2)
+        assert net.forecast(2, times=[6 * HOUR, 7 * HOUR]).shape == (2, 1)
+    with pytest.raises(BadValue, match="beyond the year 2262"):
+        learned([1, 2_000_000]).forecast(3)
+    keyed = sl.RNN(dim=1, hidden=0, lags=2, features={"calendar": "hour"}, keys=2)
+    keyed.learn(np.ones((6, 1)), keys=["a", "b"] * 3, times=np.array([0, 0, 1, 2, 2, 4]) * HOUR)
+    for key, step in ("a", 1), ("b", 2):
+        assert np.diff(keyed.forecast_in_full(4, key).time).tolist() == [step * HOUR] * 3
 
 
 @pytest.mark.parametrize(

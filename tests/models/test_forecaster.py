@@ -191,6 +191,23 @@ def test_bands_cover_what_they_state(name):
         assert abs(((lower <= values) & (values <= upper)).mean() - 0.9) < 0.01, h
 
 
+@pytest.mark.parametrize("readout", ["rls", "adam"])
+def test_bands_after_a_flat_stretch(readout):
+    """The errors before were near 0. A band relative to them must not be wrong for long."""
+    random = np.random.default_rng(1)
+    x = np.concatenate([random.normal(size=1000), np.full(3000, 0.5), random.normal(size=1500)])
+    net = sl.RNN(dim=1, readout=readout, coverage=0.9, **({"scale": "standard"} if readout == "adam" else {}))
+    out = net.learn(x.astype(np.float32)[:, None])
+    width = (out.upper - out.lower)[:, 0]
+    usual, after = np.median(width[500:1000]), width[4000:]
+    inside = ((out.lower[4000:, 0] <= x[4000:]) & (x[4000:] <= out.upper[4000:, 0])).mean()
+    print(f"usual width {usual:.2f}; later {np.median(after):.2f}, at most {after.max():.2f}; {inside:.3f}")
+    assert after.max() < 40 * usual
+    assert (after > 3 * usual).mean() < 0.1
+    assert 0.8 < np.median(after) / usual < 1.3
+    assert inside > 0.85
+
+
 STREAMS = {
     "random walk": lambda random, t: np.cumsum(random.normal(size=len(t))),
     "white noise": lambda random, t: random.normal(size=len(t)),
@@ -257,6 +274,44 @@ def test_without_a_mix_the_forecast_is_that_of_the_read_out():
     weights = mixed.quality()["mix"]
     np.testing.assert_allclose(np.sum(weights, axis=1), 1, rtol=1e-12)
     assert np.shape(weights) == (4, len(mixed.quality()["mix_of"]))
+
+
+@pytest.mark.parametrize("horizon", [None, 4])
+def test_forecasts_come_with_bands_and_weights(horizon):
+    x = np.hstack([daily(400), daily(400, seed=3)])
+    net = sl.RNN(dim=2, horizon=horizon, hidden=2, period=12)
+    net.learn(x)
+    ahead, found = horizon or 1, net.forecast_in_full(6)
+    np.testing.assert_array_equal(found.forecast, net.forecast(6))
+    assert found.mix_of == tuple(net.quality()["mix_of"])
+    assert found.mix.shape == (6, 2, len(found.mix_of))
+    np.testing.assert_allclose(found.mix[:ahead].sum(axis=-1), 1, rtol=1e-6)
+    weights, facts = net.read_parts(["mix"])
+    np.testing.assert_array_equal(weights["mix"], found.mix[:ahead])
+    assert tuple(facts["mix_of"]) == found.mix_of
+    np.testing.assert_allclose(found.mix[:ahead].mean(axis=1), net.quality()["mix"], rtol=1e-5)
+    for name in "lower", "upper", "mix":
+        assert np.isnan(found.arrays[name][ahead:]).all()
+    before = net.learn(x[:1])  # the outputs of the next sample are what was forecast
+    for name, of_learn in ("forecast", "prediction"), ("lower", "lower"), ("upper", "upper"):
+        made = before.arrays[of_learn].reshape(ahead, 2)
+        np.testing.assert_allclose(found.arrays[name][:ahead], made, rtol=1e-5, err_msg=name)
+    alone = make(mix=False)
+    alone.learn(x[:, :1])
+    assert not alone.mix_of
+    assert "mix" not in alone.forecast_in_full(2).arrays
+    with pytest.raises(BadValue, match="mix=True"):
+        alone.read_parts(["mix"])
+
+
+def test_weights_of_a_given_target_are_read():
+    net = sl.RNN(dim=1, target="given", outputs=2, horizon=3, hidden=0)
+    x = daily(300)
+    net.learn(x, np.hstack([x, 2 * x]))
+    weights, facts = net.read_parts(["mix"])
+    assert weights["mix"].shape == (3, 2, 3)
+    assert facts["mix_of"] == ["last target", "mean target", "read-out"]
+    np.testing.assert_allclose(weights["mix"].reshape(6, 3), net.quality()["mix"], rtol=1e-6)
 
 
 def test_running_averages_are_features():

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .bands import Level
+
 LIMIT, LARGEST_TARGET = 20.0, 1e4
 RING = 500
 
@@ -30,7 +32,7 @@ class Forecaster:
         self.miss, self.eta = 1 - coverage, eta
         self.a = np.full(horizon, self.miss)
         self.errors = [[] for _ in range(horizon)]
-        self.levels, self.level_at = np.zeros((horizon, 2)), []
+        self.levels, self.level_at = [Level() for _ in range(horizon)], []
         self.values, self.known = [], []  # from the first value on, without gaps; which of them are real
         self.z, self.scale, self.anchor = [], [], []
         self.experts, self.forecasts, self.half = [], [], []
@@ -65,19 +67,18 @@ class Forecaster:
                 self.mix[h - 1] = 0.999 * w / w.sum() + 0.001 / len(w)
             half, level = self.half[origin][h - 1], self.level_at[origin][h - 1]
             if not np.isnan(half):
-                self.a[h - 1] = np.clip(self.a[h - 1] + self.eta * (self.miss - (error > half)), 0, 1)
+                moved = self.a[h - 1] + self.eta * (self.miss - (error > half))
+                self.a[h - 1] = np.clip(moved, 0, min(2 * self.miss, 1))
             if self.scale[origin] > 0:
                 self._count_error(h - 1, error / self.scale[origin], level)
 
     def _count_error(self, h, error, level):
-        usual = self._error_level(h)
-        counted = min(error, 6 * usual) if usual > 0 else error
-        self.levels[h] = self.levels[h] * 0.5 ** (1 / 100) + (counted, 1)
+        self.levels[h].add(error, len(self.errors[h]))
         if level > 0:
             self.errors[h] = [*self.errors[h], error / level][-RING:]
 
     def _error_level(self, h):
-        return self.levels[h, 0] / self.levels[h, 1] if self.levels[h, 1] else 0.0
+        return self.levels[h].value
 
     def _add(self, value):
         known = not np.isnan(value)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .bands import Level
+
 RING = 500
 SLOWEST = 10_000.0
 
@@ -33,7 +35,7 @@ class TargetPredictor:
         self.losses = np.tile([0.0, 0.0, 30.0], (columns, 1))
         self.weights, self.sums = np.full((columns, 3), 1 / 3), np.zeros((columns, 2))
         self.miss, self.eta, self.a_t = 1 - coverage, eta, np.full(columns, 1 - coverage)
-        self.errors, self.levels = [[] for _ in range(columns)], np.zeros((columns, 2))
+        self.errors, self.levels = [[] for _ in range(columns)], [Level() for _ in range(columns)]
         self.made = []
 
     def predict(self, x):
@@ -87,8 +89,7 @@ class TargetPredictor:
         return z
 
     def _level(self, column):
-        total, count = self.levels[column]
-        return total / count if count else 0.0
+        return self.levels[column].value
 
     def _half_width(self, column):
         errors = np.sort(self.errors[column])
@@ -130,10 +131,9 @@ class TargetPredictor:
             w = np.exp(-0.3 * (self.losses[column] - self.losses[column].min()))
             self.weights[column] = 0.999 * w / w.sum() + 0.001 / 3
         if not np.isnan(half):
-            self.a_t[column] = np.clip(self.a_t[column] + self.eta * (self.miss - (error > half)), 0, 1)
-        before = self._level(column)
-        counted = min(error, 6 * before) if before > 0 else error
-        self.levels[column] = self.levels[column] * 0.5 ** (1 / 100) + (counted, 1)
+            moved = self.a_t[column] + self.eta * (self.miss - (error > half))
+            self.a_t[column] = np.clip(moved, 0, min(2 * self.miss, 1))
+        self.levels[column].add(error, len(self.errors[column]))
         if level > 0:
             self.errors[column] = [*self.errors[column], error / level][-RING:]
 

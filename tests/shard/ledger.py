@@ -6,12 +6,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from streamlearn.errors import BadValue
 from streamlearn.models.base import Model, Spec
 from streamlearn.models.batch import NUMBER, Batch, Targets
 from streamlearn.models.outputs import Explanation, ModelOutputs, TargetOutputs
+from streamlearn_client import Forecast
 from tests.shard.interrupts import requested
 
 
@@ -123,10 +124,13 @@ class Ledger(Model):
     def reheat(self, heat: float = 1.0) -> None:
         self.state["rate"][0] = self.validate_heat(heat)
 
-    def forecast(self, steps: int, key: int | str | None = None) -> NDArray[np.float32]:
+    def forecast_in_full(
+        self, steps: int, key: int | str | None = None, *, times: ArrayLike | None = None
+    ) -> Forecast:
         keys = self._read_keys(key, 1)
         total = self._prediction(0 if keys is None else int(keys[0]))
-        return np.array([total * np.float32(0.5) ** i for i in range(1, steps + 1)]).reshape(steps, self.dim)
+        ahead = [total * np.float32(0.5) ** i for i in range(1, steps + 1)]
+        return Forecast(forecast=np.array(ahead).reshape(steps, self.dim))
 
     def sample(
         self, n: int, temperature: float = 1.0, seed: int = 0, key: int | str | None = None

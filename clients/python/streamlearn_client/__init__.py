@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from streamlearn_client.alarms import AlarmEvent
     from streamlearn_client.client import Client
     from streamlearn_client.firehose import Firehose
-    from streamlearn_client.outputs import Outputs
+    from streamlearn_client.outputs import Forecast, Outputs
     from streamlearn_client.reading import Reading
     from streamlearn_client.results import Ack, Event, Position
     from streamlearn_client.stream import Stream
@@ -38,6 +38,7 @@ _MODULES = {
     "Client": "client",
     "Event": "results",
     "Firehose": "firehose",
+    "Forecast": "outputs",
     "Outputs": "outputs",
     "Position": "results",
     "Reading": "reading",
@@ -52,6 +53,7 @@ __all__ = [
     "Client",
     "Event",
     "Firehose",
+    "Forecast",
     "Outputs",
     "Position",
     "Reading",

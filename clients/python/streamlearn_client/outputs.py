@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from streamlearn_client.alarms import AlarmEvent
 
-__all__ = ["NamedArrays", "Outputs"]
+__all__ = ["Forecast", "NamedArrays", "Outputs"]
 
 
 class NamedArrays:
@@ -211,3 +211,60 @@ class Outputs(NamedArrays):
     id: NDArray[np.int64]
     x: NDArray[np.float32]
     time: NDArray[np.int64]
+
+
+class Forecast(NamedArrays):
+    """The forecast of the next samples, as named arrays with one row per step.
+
+    A model has some of the attributes below, and always ``forecast``. Bands and weights exist for the steps
+    of the model's ``horizon``; they are NaN for the steps after it, which the model forecasts from its own
+    forecasts.
+
+    Parameters
+    ----------
+    applied_lsn : int or None, default None
+        The last journal record that the model had learned. ``None`` without a daemon.
+    **arrays : array_like, (steps, …)
+        The arrays by name.
+
+    Attributes
+    ----------
+    forecast : ndarray of float32, (steps, dim) or (steps, symbols)
+        The forecast in the stream's own units; for symbols their probabilities.
+    lower, upper : ndarray of float32, (steps, dim)
+        Band around each forecast, which contains the share ``coverage`` of the samples. NaN: too few errors.
+    mix : ndarray of float32, (steps, dim, forecasts)
+        Weight of each forecast that is mixed, of each step and channel. Their sum is 1.
+    time : ndarray of int64, (steps,)
+        Time of each step in nanoseconds since 1970: as given, or continued from the last times of the stream.
+        Only of models with calendar features, or if times were given.
+
+    Raises
+    ------
+    ValueError
+        If the arrays have different numbers of rows, or an array has no axis.
+
+    Examples
+    --------
+    >>> Forecast(forecast=[[1.5], [1.75]]).forecast.tolist()
+    [[1.5], [1.75]]
+    """
+
+    __slots__ = ("mix_of",)
+
+    forecast: NDArray[np.float32]
+    lower: NDArray[np.float32]
+    upper: NDArray[np.float32]
+    mix: NDArray[np.float32]
+    time: NDArray[np.int64]
+    mix_of: tuple[str, ...]
+    """Names of the forecasts that are mixed, in the order of the weights; empty without ``mix``."""
+
+    def __init__(self, applied_lsn: int | None = None, /, **arrays: ArrayLike) -> None:
+        super().__init__(applied_lsn, **arrays)
+        self.mix_of = ()
+
+    def __getitem__(self, rows: slice) -> Self:
+        found = super().__getitem__(rows)
+        found.mix_of = self.mix_of
+        return found

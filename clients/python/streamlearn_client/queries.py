@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn_client.outputs import Outputs
+from streamlearn_client.outputs import Forecast, Outputs
 from streamlearn_client.protocol import IdentifiersLike, SamplesLike, TimesLike
 from streamlearn_client.reading import Reading
 from streamlearn_client.transfers import Transfers
@@ -110,6 +110,8 @@ class Queries(Transfers):
         - ``labels``: the class of each unit; −1: none
         - ``parameters``: dict of a net's parameters, by PyTorch's names
         - ``lags``: norm of the gradient by lag, of a net with ``record_lags``
+        - ``mix``: the weights of the mixed forecasts, ``(horizon, columns, forecasts)``, with their names,
+          ``mix_of``
         - ``quality``: dict of the live quality, as in `describe`
 
         Parameters
@@ -133,10 +135,13 @@ class Queries(Transfers):
         """
         return self._run(self._session.read(model, what))
 
-    def forecast(self, model: str, steps: int, key: int | str | None = None) -> NDArray[np.float32]:
+    def forecast(
+        self, model: str, steps: int, key: int | str | None = None, *, times: TimesLike | None = None
+    ) -> NDArray[np.float32]:
         """Return a recurrent model's forecast of the next samples. Does not change the model.
 
-        The forecast starts from the model's current state and feeds each forecast back as the next input.
+        The forecast starts from the model's current state. Steps within the model's ``horizon`` are forecast
+        at once; for later ones each forecast is the next input.
 
         Parameters
         ----------
@@ -146,6 +151,9 @@ class Queries(Transfers):
             Number of samples to forecast.
         key : int or str, optional
             The key of the stream to continue, for models that need keys.
+        times : array_like, (steps,), optional
+            The times of these samples, as in `learn`, for models with calendar features. By default they
+            continue the last times of the stream by its usual step.
 
         Returns
         -------
@@ -159,7 +167,38 @@ class Queries(Transfers):
         TooLarge
             If the result exceeds the daemon's limit.
         """
-        return self._run(self._session.forecast(model, steps, key))
+        return self._run(self._session.forecast(model, steps, key, times)).forecast
+
+    def forecast_in_full(
+        self, model: str, steps: int, key: int | str | None = None, *, times: TimesLike | None = None
+    ) -> Forecast:
+        """Return a recurrent model's forecast with its bands and the weights of its mix. Changes nothing.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        steps : int
+            Number of samples to forecast.
+        key : int or str, optional
+            The key of the stream to continue, for models that need keys.
+        times : array_like, (steps,), optional
+            The times of these samples, as in `forecast`.
+
+        Returns
+        -------
+        Forecast
+            ``forecast``, the bands ``lower`` and ``upper`` of models that have them, the weights ``mix`` of
+            the default forecaster, and ``time`` of models with calendar features. One row per step.
+
+        Raises
+        ------
+        BadValue
+            If the model does not forecast, or has not learned any sample.
+        TooLarge
+            If the result exceeds the daemon's limit.
+        """
+        return self._run(self._session.forecast(model, steps, key, times))
 
     def sample(
         self, model: str, n: int, temperature: float = 1.0, seed: int = 0, key: int | str | None = None

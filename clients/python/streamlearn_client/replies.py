@@ -180,6 +180,8 @@ _checkpoint: Final[Mapping[str, Check]] = {
     "time": _integer,
 }
 _query: Final = _fields(applied_lsn=_integer, samples=_integer)
+_forecast: Final = _fields(applied_lsn=_integer, samples=_integer, mix_of=_optional(_list_of(_text)))
+_OF_FORECASTS: Final = (("lower", "<f4", 2), ("upper", "<f4", 2), ("mix", "<f4", 3), ("time", "<i8", 1))
 _limits: Final = _fields(**{field.name: _optional(_positive) for field in fields_of(Limits)})
 _endpoints: Final = _fields(**dict.fromkeys(("requests", "firehose", "events"), _optional(_text)))
 
@@ -219,7 +221,7 @@ _REPLIES: Final[Mapping[str, Check]] = {
     ),
     "predict": _query,
     "explain": _query,
-    "forecast": _query,
+    "forecast": _forecast,
     "sample": _query,
     "read": _fields(model=_text, kind=_text, applied_lsn=_integer, samples=_integer),
     "export": _fields(
@@ -288,7 +290,11 @@ def _check_arrays(request: Request, reply: Reply) -> None:
     elif request.op == "export":
         _check_array(arrays, "content", "|u1", 1)
     elif request.op == "forecast":
-        _check_array(arrays, "forecast", "<f4", 2, request.fields["steps"])
+        steps = request.fields["steps"]
+        _check_array(arrays, "forecast", "<f4", 2, steps)
+        for name, dtype, axes in _OF_FORECASTS:
+            if name in arrays:
+                _check_array(arrays, name, dtype, axes, steps)
     elif request.op == "sample":
         _check_array(arrays, "sample", "<i4", 1, request.fields["n"])
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streamlearn_client.errors import BadValue, TooLarge
 from streamlearn_client.json_conversion import as_number, as_whole_number
-from streamlearn_client.outputs import Outputs
+from streamlearn_client.outputs import Forecast, Outputs
 from streamlearn_client.protocol import (
     Limits,
     Reply,
@@ -70,9 +70,19 @@ class SessionQueries:
         reply = yield Call(Request(op, None, model, {}, samples, identifiers, given, channels, targets))
         return Outputs(reply.ok["applied_lsn"], **reply.arrays)
 
-    def forecast(self, model: str, steps: int, key: int | str | None) -> Operation[NDArray[np.float32]]:
+    def forecast(
+        self, model: str, steps: int, key: int | str | None, times: Any = None
+    ) -> Operation[Forecast]:
         """Request the forecast of the next ``steps`` samples."""
-        return self._request_array("forecast", model, key, steps=as_whole_number(steps, "steps"))
+        check_model(model)
+        fields: dict[str, Any] = {"steps": as_whole_number(steps, "steps")}
+        if key is not None:
+            fields["key"] = as_identifier(key, "key")
+        given = None if times is None else as_times(times, fields["steps"])
+        reply = yield Call(Request("forecast", None, model, fields, times=given))
+        found = Forecast(reply.ok["applied_lsn"], **reply.arrays)
+        found.mix_of = tuple(reply.ok.get("mix_of", ()))
+        return found
 
     def sample(
         self, model: str, n: int, temperature: float, seed: int, key: int | str | None

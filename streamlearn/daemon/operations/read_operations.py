@@ -160,10 +160,12 @@ class ReadOperations:
         self._queries.run(hosted, Query(reply_to, rows, evaluate, query_bytes, rows * row_bytes))
 
     def _do_forecast(self, reply_to: ReplyAddress, request: Request) -> None:
-        steps, key = request.fields["steps"], request.fields.get("key")
+        steps, key, times = request.fields["steps"], request.fields.get("key"), request.times
 
-        def forecast(model: Model) -> Arrays:
-            return {"forecast": np.ascontiguousarray(model.forecast(steps, key))}
+        def forecast(model: Model) -> tuple[Arrays, dict[str, Any]]:
+            found = model.forecast_in_full(steps, key, times=times)
+            arrays = {name: np.ascontiguousarray(array) for name, array in found.arrays.items()}
+            return arrays, {"mix_of": list(found.mix_of)} if found.mix_of else {}
 
         self._generate(reply_to, request, "steps", forecast)
 
@@ -173,7 +175,11 @@ class ReadOperations:
         self._generate(reply_to, request, "n", lambda model: {"sample": model.sample(n, **options)})
 
     def _generate(
-        self, reply_to: ReplyAddress, request: Request, field: str, evaluate: Callable[[Model], Arrays]
+        self,
+        reply_to: ReplyAddress,
+        request: Request,
+        field: str,
+        evaluate: Callable[[Model], Arrays | tuple[Arrays, dict[str, Any]]],
     ) -> None:
         """Run a query that generates as many steps as the request's `field` names. Raises `TooLarge`."""
         hosted = self._context.shard.hosted(request.model)
@@ -187,7 +193,8 @@ class ReadOperations:
                 most=limit,
             )
         # A model without outputs refuses at once, for any count, so its query is short.
-        output_bytes = count * outputs * FORECAST_VALUE_BYTES
+        mixed = 3 + len(hosted.model.mix_of)  # values of a step and a channel in the answer: bands, weights
+        output_bytes = count * (outputs * FORECAST_VALUE_BYTES + mixed * hosted.model.dim * 4)
         self._queries.run(
             hosted, Query(reply_to, count if outputs else 0, evaluate, output_bytes=output_bytes)
         )

@@ -14,6 +14,7 @@ from streamlearn.gateway.bodies import ARROW, CSV, JSON, NDJSON, Columns, Sample
 from streamlearn.gateway.learning import Learning
 from streamlearn.gateway.state import UNLIMITED, gateway_of
 from streamlearn.json_values import to_json
+from streamlearn.tabular.times import TimeColumn
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.results import Ack
 from streamlearn_client.session import once_producer
@@ -117,12 +118,20 @@ async def explain(request: Request, who: Who, model: str, table: Table) -> dict[
 
 @router.get("/v1/models/{model}/forecast")
 async def forecast(
-    request: Request, who: Who, model: str, steps: Annotated[int, Query(ge=1)] = 24, key: str | None = None
+    request: Request,
+    who: Who,
+    model: str,
+    steps: Annotated[int, Query(ge=1)] = 24,
+    key: str | None = None,
+    time: Annotated[list[str] | None, Query(description="time of each step; by default continued")] = None,
 ) -> dict[str, Any]:
-    """Return how a recurrent model continues its stream."""
+    """Return how a recurrent model continues its stream: forecast, bands, weights of the mix, times."""
     who.require("forecast", model)
-    found = await gateway_of(request).client.forecast(model, steps, key)
-    return {"forecast": to_json(found)}
+    column = TimeColumn()
+    times = None if time is None else [column.read(each) for each in time]
+    found = await gateway_of(request).client.forecast_in_full(model, steps, key, times=times)
+    arrays = {name: to_json(values) for name, values in found.arrays.items()}
+    return {**arrays, **({"mix_of": found.mix_of} if found.mix_of else {})}
 
 
 def outputs_to_json(outputs: Outputs) -> dict[str, Any]:

@@ -5,10 +5,17 @@ sample
 
     a_{t+1} = a_t + η (miss − [the sample was outside])
 
-where miss = 1 − coverage and a_t stays in 0 … 1. An error is divided by the *level* that its forecast had:
-the mean of the recent |errors| of its step, with a half-life of 100 of them. So the band follows a change
-of the noise within tens of samples, where a_t alone follows within hundreds. An error counts for the level up
-to six times the level. The recent errors are kept twice: in the order of their arrival, and sorted.
+where miss = 1 − coverage and a_t stays in 0 … 2·miss, at most 1: on a flat stream all errors are inside,
+which would raise a_t without end. An error is divided by the *level* that its forecast had.
+With m_k the mean of the recent |errors| of its step, with a half-life of k of them, and m the mean of all,
+
+    level = max(m_100, m_10/2, m/10)
+
+So the band follows a change of the noise within tens of samples, where a_t alone follows within hundreds. On
+a stream that was flat for long, m_100 is near 0. Without the other two, the errors after it would be huge in
+units of the level, and the band too wide for the next 500. An error counts for the means up to 6u levels. u
+doubles with every 4 errors beyond that. The recent errors are kept twice: in the order of their arrival, and
+sorted.
 
 Entry point: ``observe``, for the forecasts of any model.
 """
@@ -27,17 +34,28 @@ from .records import Bands
 RING = 500  # recent errors
 LEAST = 20  # errors before there is a band
 LEVEL_DECAY = 0.993092495437036  # 2^(−1/100)
-SUM, COUNT = 0, 1  # of the recent |errors|
+LEVELS = 5  # values of ``levels``
+SUM, COUNT = 0, 1  # of the recent |errors|: m_100 = SUM/COUNT
+RECENT, MEAN = 2, 3  # m_10 and m
+PATIENCE = 4  # u; 0 before the first error
 _MOST = 1e30  # levels
-_LARGEST = 6.0  # an error counts for the level up to this many times the level
+_LARGEST = 6.0  # an error counts for the means up to this many levels, times u
+_GROWTH, _SHRINKAGE = 1.189207115002721, 0.8408964152537145  # 2^(1/4) of u, and 2^(−1/4)
+_LARGEST_PATIENCE = 2.0**64
+_RECENT_GAIN = 0.06696700846319259  # 1 − 2^(−1/10)
+_MEAN_GAIN = 1e-4
+_PART_OF_RECENT, _PART_OF_MEAN = 0.5, 0.1
 _BEYOND = 2.0  # where a_t asks for more than the largest error: this many times it
 
 
 @device
 def level_of(bands, h):
-    """The mean of the recent |errors| at horizon index ``h``; 0 without one."""
+    """The level of the errors at horizon index ``h``; 0 without one."""
     levels = row_of(bands.levels, h)
-    return levels[SUM] / levels[COUNT] if levels[COUNT] > 0.0 else 0.0
+    if levels[COUNT] == 0.0:
+        return 0.0
+    least = max(_PART_OF_RECENT * levels[RECENT], _PART_OF_MEAN * levels[MEAN])
+    return max(levels[SUM] / levels[COUNT], least)
 
 
 @device
@@ -56,16 +74,23 @@ def half_width(bands, h):
 @device
 def adapt(bands, h, gain, miss, outside):
     """Update a_t."""
-    bands.miss[h] = min(max(bands.miss[h] + gain * (miss - (1.0 if outside else 0.0)), 0.0), 1.0)
+    changed = bands.miss[h] + gain * (miss - (1.0 if outside else 0.0))
+    bands.miss[h] = min(max(changed, 0.0), 2.0 * miss, 1.0)
 
 
 @device
 def count_error(bands, h, error, level):
     """Add an |error| whose forecast had the level ``level``."""
     levels, usual = row_of(bands.levels, h), level_of(bands, h)
-    counted = min(error, _LARGEST * usual) if usual > 0.0 else error
+    patience, share = max(levels[PATIENCE], 1.0), 1.0 / (bands.counts[h] + 1)
+    limit = _LARGEST * usual * patience if usual > 0.0 else math.inf
+    counted = min(error, limit)
     levels[SUM] = levels[SUM] * LEVEL_DECAY + counted
     levels[COUNT] = levels[COUNT] * LEVEL_DECAY + 1.0
+    levels[RECENT] += max(_RECENT_GAIN, share) * (counted - levels[RECENT])
+    levels[MEAN] += max(_MEAN_GAIN, share) * (counted - levels[MEAN])
+    longer, shorter = min(patience * _GROWTH, _LARGEST_PATIENCE), max(patience * _SHRINKAGE, 1.0)
+    levels[PATIENCE] = longer if error > limit else shorter
     if level > 0.0:
         _add(bands, h, min(error / level, _MOST))
 
@@ -117,7 +142,7 @@ def observe(
     errors,  # (horizon·columns, ring)
     ordered,  # (horizon·columns, ring)
     counts,  # (horizon·columns,)
-    levels,  # (horizon·columns, 2)
+    levels,  # (horizon·columns, LEVELS)
     miss,  # (horizon·columns,): a_t
     position,  # (slots,): number of the next row of each stream
     waiting,  # (slots, horizon, 3, horizon, columns): forecast, half width and level of recent rows

@@ -94,7 +94,7 @@ def learn(
     band_errors,  # (channels, horizon, ring)
     band_ordered,  # (channels, horizon, ring)
     band_counts,  # (channels, horizon)
-    band_levels,  # (channels, horizon, 2)
+    band_levels,  # (channels, horizon, LEVELS)
     band_miss,  # (channels, horizon)
     # The streams: see records.py
     position,  # (slots,): number of the next sample

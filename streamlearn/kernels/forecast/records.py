@@ -86,7 +86,7 @@ class Bands(NamedTuple):
     errors: Any  # (horizon, ring): |error| of recent forecasts in levels, the oldest is replaced
     ordered: Any  # the same, in order
     counts: Any  # (horizon,): errors so far
-    levels: Any  # (horizon, 2): discounted sum and count of the |errors|, in units of s
+    levels: Any  # (horizon, LEVELS): means of the |errors|, in units of s; see ``bands.py``
     miss: Any  # a_t: (horizon,)
 
 

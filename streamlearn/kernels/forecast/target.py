@@ -131,7 +131,7 @@ def learn(
     band_errors,  # (columns, ring)
     band_ordered,  # (columns, ring)
     band_counts,  # (columns,)
-    band_levels,  # (columns, 2)
+    band_levels,  # (columns, LEVELS)
     band_miss,  # (columns,)
     counts,  # (1 + outputs,): samples; targets of each output
     feature_scale,  # (1 + channels·(lags + K) + EXTRA, 6): see chain.py

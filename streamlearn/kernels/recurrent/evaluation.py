@@ -120,7 +120,8 @@ def copy_values(source, target):
 def read_input(layout, evaluation, x, n, forecast, has_forecast, scaled, filled):
     """Scale row ``n`` of ``x``, and fill its missing values. Return the number of values present.
 
-    A missing value becomes the forecast if there is one and it is finite, else the channel's mean.
+    A missing value becomes the forecast if there is one and it is finite, else the channel's mean. As scaled
+    values, a forecast is cut to ±clip: those of many missing values in a row must not grow.
     """
     present = scaling.transform(evaluation.scale, x, n, scaled)
     if layout[SYMBOLS] == 1:
@@ -133,6 +134,8 @@ def read_input(layout, evaluation, x, n, forecast, has_forecast, scaled, filled)
             value = forecast[c] if has_forecast and c < layout[CHANNELS] else mean
             if not abs(value) < _INF:
                 value = mean
+            if evaluation.scale.method != scaling.NONE:
+                value = np.float32(min(max(value, -evaluation.scale.clip), evaluation.scale.clip))
         filled[c] = value
     return present
 

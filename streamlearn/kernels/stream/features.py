@@ -14,8 +14,9 @@ A running average a of each channel has the time constant T ≥ 1, a first-order
 A calendar feature is the sine and the cosine of the time of day, or of the time of the week from Monday on.
 
 ``ring`` (slots, depth, dim) holds the last values of each stream; ``counts`` (slots,) is the number of its
-samples. ``averages`` (slots, dim, K) holds the running averages, NaN before the first value. ``extract``
-changes none of them. ``advance`` adds samples.
+samples. ``averages`` (slots, dim, K) holds the running averages, NaN before the first value. With a calendar,
+``recent`` (slots, TIMES) holds the last times: those of later samples continue them. ``extract`` changes none
+of them. ``advance`` adds samples.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ VALUE = -1  # in place of ``older``
 MISSING = -(2**62)  # in place of a row
 DAY = 86_400_000_000_000  # nanoseconds
 WEEK = 7 * DAY
+TIMES = 16  # times of a stream that are kept
 
 _LARGEST = np.float32(3.4028235e38)
 _NAN = np.float32(np.nan)
@@ -182,13 +184,15 @@ def extract(
             column += 2
 
 
-@kernel("void(f4[:,::1], i8[::1], b1[::1], f4[:,:,::1], i8[::1], f8[:,:,::1], f8[::1])")
+@kernel("void(f4[:,::1], i8[::1], i8[::1], b1[::1], f4[:,:,::1], i8[::1], i8[:,::1], f8[:,:,::1], f8[::1])")
 def advance(
     x,  # (n, dim)
+    times,  # (n,): nanoseconds since 1970; (0,) without a calendar
     slots,  # (n,)
     fresh,  # (n,)
     ring,  # (slots, depth, dim)
     counts,  # (slots,)
+    recent,  # (slots, TIMES)
     averages,  # (slots, dim, K)
     gains,  # (K,)
 ):
@@ -204,4 +208,6 @@ def advance(
             for k in range(gains.size):
                 average = averages[s, d, k] if counts[s] > 0 else np.nan
                 averages[s, d, k] = _averaged(average, np.float64(x[n, d]), gains[k])
+        if times.size > 0:
+            recent[s, counts[s] % TIMES] = times[n]
         counts[s] += 1

@@ -41,7 +41,7 @@ class Bands:
             "bands.errors": np.zeros((outputs, kernels.RING), np.float32),
             "bands.ordered": np.zeros((outputs, kernels.RING), np.float32),
             "bands.counts": np.zeros(outputs, np.int64),
-            "bands.levels": np.zeros((outputs, 2)),
+            "bands.levels": np.zeros((outputs, kernels.LEVELS)),
             "bands.miss": np.full(outputs, 1.0 - coverage),
         }
         self._position = np.zeros(streams, np.int64)

@@ -89,7 +89,7 @@ def shapes(spec: RNNSpec) -> dict[str, tuple[type[Any], tuple[int, ...]]]:
         "bands.errors": (np.float32, (*each, bands.RING)),
         "bands.ordered": (np.float32, (*each, bands.RING)),
         "bands.counts": (np.int64, each),
-        "bands.levels": (np.float64, (*each, 2)),
+        "bands.levels": (np.float64, (*each, bands.LEVELS)),
         "bands.miss": (np.float64, each),
         "stream.position": (np.int64, (streams,)),
         "stream.history": (np.float64, (*every, own.depth)),

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import BadSpec, BadValue, TooLarge
+from ...errors import BadSpec, BadValue
 from ...kernels import compiler
 from ...kernels.forecast import forecaster, mix, records, state_net
 from ...kernels.recurrent import memory_layout, optimizers
@@ -21,13 +21,14 @@ from .. import base, lane_layout
 from ..base import Model
 from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, part
 from ..outputs import RNNOutputs
+from ..readable import Part
 from ..state_checks import COUNT, LARGEST_COUNT, LARGEST_FLOAT, Range, State
 from ..stream.keys import Slots
 from . import bands, forecaster_sizes, relations, state_dict
 from .forecaster_sizes import K1, K2
 from .kernel_arguments import in_order
 from .keyed_queries import Arrays
-from .rnn import MAX_GENERATED, RNN
+from .rnn import RNN
 
 _RATE = 3e-4  # of Adam, for the GRU
 _SCALE_HALF_LIFE, _MIX_HALF_LIFE = 500.0, 50.0
@@ -271,35 +272,39 @@ class LeastSquaresRNN(RNN, readout="rls"):
         del outputs["watched"]
         return outputs
 
-    def _run_free(
-        self, field: str, n: int, temperature: float, seed: int, key: int | str | None
-    ) -> tuple[Float32, Float32]:
-        """Return the forecasts of ``n`` samples, twice. ``field`` is the name of ``n`` for errors.
-
-        The forecasts of the horizon are the first ones. Then each is the next sample.
-        """
+    def _forecast(self, steps: int, key: int | str | None, times: Integers | None) -> Arrays:
+        """Return the forecasts of the horizon. Then each forecast is the next sample."""
         slot = int(self._slots.find(self._read_keys(key, 1), 1)[0])
         made = slot >= 0 and (self.state["stream.first"][slot] != records.NONE).any()
         if not made:
             raise BadValue(
                 "the network has no forecast to continue: it needs one learned sample of this stream"
             )
-        self._check_steps(field, n)
-        most = MAX_GENERATED // self.outputs
-        if n > most:
-            raise TooLarge(
-                f"{field} is {n}, and may be {most} at most: {field} times the model's {self.outputs} columns"
-                f" may not exceed {MAX_GENERATED}; ask for fewer steps at a time",
-                most=most,
-            )
         last = (self.state["stream.position"][slot] - 1) % self._sizes.horizon
-        direct = self.state["stream.forecasts"][slot, :, last, records.MIXED].T[:n]
-        x = np.full((n, self.dim), np.nan, np.float32)
-        x[: len(direct)] = direct
-        if n > len(direct):
+        made = self.state["stream.forecasts"][slot, :, last, :, :steps]  # (dim, kinds, steps of the horizon)
+        direct, half = made[:, records.MIXED].T, made[:, records.HALF_WIDTH].T
+        forecast = np.full((steps, self.dim), np.nan, np.float32)
+        forecast[: len(direct)] = direct
+        if steps > len(direct):
+            x = self._with_later_features(forecast, key, times)
             later = self._watch(x, _NO_TARGETS, slot, _PREDICT)["prediction"]
-            x[len(direct) :] = later[len(direct) - 1 : -1, 0]
-        return x, x
+            forecast[len(direct) :] = later[len(direct) - 1 : -1, 0]
+        found = {"forecast": forecast, "lower": np.full_like(forecast, np.nan)}
+        found["upper"] = found["lower"].copy()
+        found["lower"][: len(direct)], found["upper"][: len(direct)] = direct - half, direct + half
+        if self.mix_of:
+            found["mix"] = np.full((steps, self.dim, len(self.mix_of)), np.nan, np.float32)
+            found["mix"][: len(direct)] = self._mix_weights()[:steps]
+        return found
+
+    def _with_later_features(self, x: Float32, key: int | str | None, times: Integers | None) -> Float32:
+        """Add the features of the next samples: those of the calendar, which need no values."""
+        if self._features is None:
+            return x
+        if times is None:
+            times = self._later_times(key, len(x), needed=True)
+        present = Batch(np.zeros_like(x), keys=self._read_keys(key, len(x)), times=times)
+        return np.hstack([x, self._features.preview(present).x[:, self.dim :]])
 
     # -- quality -----------------------------------------------------------------------------------------
 
@@ -309,7 +314,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
         counters = self.state["net.counters"].sum(axis=0)
         return found | {
             "mix": self.state["mix.weights"].mean(axis=0).tolist(),
-            "mix_of": self._mixed_forecasts(),
+            "mix_of": list(self._mixed_forecasts()),
             "pairs": int(self.state["readout.pairs"][:, records.LEARNED].sum()),
             "restarts": int(self.state["readout.pairs"][:, records.RESTARTS].sum()),
             "updates": int(counters[optimizers.UPDATES]),
@@ -317,11 +322,32 @@ class LeastSquaresRNN(RNN, readout="rls"):
             **self._slots.quality(),
         }
 
-    def _mixed_forecasts(self) -> list[str]:
-        """Return the names of the forecasts that are mixed, in the order of the weights."""
+    @property
+    def mix_of(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the forecasts that are mixed, in the order of their weights; empty without a mix."""
+        return self._mixed_forecasts() if self.spec.mix else ()
+
+    def _mixed_forecasts(self) -> tuple[str, ...]:
+        """Return the names of the forecasts that have weights."""
         seasonal = ("season {}", "season {} moved", "median of 3 seasons {}")
         seasons = [name.format(period) for period in self.spec.period for name in seasonal]
-        return ["last value", "last value with drift", *seasons, "read-out"]
+        return "last value", "last value with drift", *seasons, "read-out"
+
+    def _parts(self) -> dict[str, Part]:
+        """Add the weights of the mix."""
+        parts, weights = super()._parts(), self.state["mix.weights"]
+        if self.mix_of:
+            parts["mix"] = Part(
+                {"mix": weights.size * 4},
+                lambda: {"mix": self._mix_weights()},
+                lambda: {"mix_of": list(self.mix_of)},
+                work=weights.size,
+            )
+        return parts
+
+    def _mix_weights(self) -> Float32:
+        """Return the weights of the mix, ``(horizon, columns, forecasts)``."""
+        return np.ascontiguousarray(self.state["mix.weights"].swapaxes(0, 1), np.float32)
 
     def load_parameters(self, source: state_dict.Source) -> None:
         """Raise BadSpec: PyTorch has no such network."""

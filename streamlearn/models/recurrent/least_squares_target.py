@@ -24,6 +24,7 @@ from ..stream.keys import Slots
 from . import forecaster_sizes, target_sizes
 from .forecaster_sizes import K1, K2
 from .kernel_arguments import in_order
+from .keyed_queries import Arrays
 from .least_squares import SHARED, LeastSquaresRNN
 
 # State arrays by the kernel's names of them: what all streams share, and what each has
@@ -151,17 +152,24 @@ class LeastSquaresTarget(LeastSquaresRNN, readout="rls target"):
         )
         return rows, {name: array[:rows] for name, array in outputs.items()}
 
-    def _run_free(
-        self, field: str, n: int, temperature: float, seed: int, key: int | str | None
-    ) -> tuple[Float32, Float32]:
+    def _forecast(self, steps: int, key: int | str | None, times: Integers | None) -> Arrays:
         raise BadValue("a network with target='given' predicts y for a sample: use predict")
+
+    def _mixed_forecasts(self) -> tuple[str, ...]:
+        """Return the names of the forecasts that have weights."""
+        return "last target", "mean target", "read-out"
+
+    def _mix_weights(self) -> Float32:
+        """Return the weights of the mix, ``(horizon, columns, forecasts)``."""
+        shape = self._sizes.horizon, self._target_columns, target.EXPERTS
+        return self.state["mix.weights"].reshape(shape).astype(np.float32)
 
     def _quality(self) -> dict[str, Any]:
         """Return errors, the weights of the mix by column, and what the read-out has learned."""
         counters = self.state["net.counters"].sum(axis=0)
         return self._errors() | {
             "mix": self.state["mix.weights"].tolist(),
-            "mix_of": ["last target", "mean target", "read-out"],
+            "mix_of": list(self._mixed_forecasts()),
             "pairs": int(self.state["readout.pairs"][records.LEARNED]),
             "restarts": int(self.state["readout.pairs"][records.RESTARTS]),
             "updates": int(counters[optimizers.UPDATES]),

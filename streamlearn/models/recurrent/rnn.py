@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import BadValue, TooLarge
+from ...errors import BadValue
 from ...kernels import compiler
 from ...kernels.recurrent import evaluation, lags, memory_layout, rollout, tbptt, windows
 from ...kernels.simd import splitmix
@@ -289,19 +289,43 @@ class RNN(Continuing, Recurrent):
                 "the network has no forecast to continue: it needs target='next' and at least one learned"
                 " sample of this stream"
             )
-        self._check_steps(field, n)
-        width = max(self.inputs, self.outputs)
-        most = MAX_GENERATED // width
-        if n > most:
-            raise TooLarge(
-                f"{field} is {n}, and may be {most} at most: {field} times the model's {width} columns "
-                f"may not exceed {MAX_GENERATED}; ask for fewer steps at a time",
-                most=most,
-            )
+        self._check_size(field, n, max(self.inputs, self.outputs))
         x = np.full((n, self.inputs), np.nan, np.float32)
         none = np.empty((0, self._target_columns), np.float32)
         free = 1, np.float32(temperature), np.array([seed], np.uint64)
         return x, self._run_on(x, none, slot, free, none, none)["prediction"]
+
+    def _forecast(self, steps: int, key: int | str | None, times: Integers | None) -> Arrays:
+        horizon = self.spec.horizon or 1
+        if self.spec.features is None or steps <= horizon:
+            made = self._run_free("steps", steps, 0.0, 0, key)[1]
+        else:
+            made = self._run_on_features(steps, key, times)
+        forecast = made[:, : self.spec.symbols or self.dim].copy()
+        direct = made[:1].reshape(-1, forecast.shape[1])[:steps]
+        forecast[: len(direct)] = direct
+        found = {"forecast": forecast}
+        if self._bands is not None:
+            for name, bound in self._bands.around(made[:1]).items():
+                found[name] = np.full_like(forecast, np.nan)
+                found[name][: len(direct)] = bound.reshape(-1, self.dim)[:steps]
+        return found
+
+    def _run_on_features(self, steps: int, key: int | str | None, times: Integers | None) -> Float32:
+        """Run on with the features of the forecasts: a copy of the net watches each as the next sample."""
+        made = np.empty((steps, self.outputs), np.float32)
+        made[0] = self._run_free("steps", 1, 0.0, 0, key)[1]
+        if times is None:
+            times = self._later_times(key, steps, needed=True)
+        twin = self.from_spec(self.spec_dict())
+        twin.replace_state(self.state)
+        twin.pause()
+        keys = self._read_keys(key, 1)
+        for step in range(1, steps):
+            at = None if times is None else times[step - 1 : step]
+            twin.learn_validated(Batch(made[step - 1 : step, : self.dim].copy(), keys=keys, times=at))
+            made[step] = twin._run_free("steps", 1, 0.0, 0, key)[1]
+        return made
 
     def _empty_outputs(self, n: int) -> dict[str, NDArray[Any]]:
         """Return the arrays of ``RNNOutputs``, in the order of the kernels' parameters."""
@@ -361,7 +385,6 @@ class RNN(Continuing, Recurrent):
 # Values of ``mode``, see kernels/recurrent/tbptt.py
 _LEARN_SAMPLES = np.array([1, 1])
 _LEARN_TARGETS, _ANSWER_TARGETS = np.array([0, 1]), np.array([0, 0])
-MAX_GENERATED = 1 << 28  # numbers of one forecast or sample
 _NO_TARGETS = np.empty((0, 1), np.float32)
 _SAMPLES = 0, np.float32(1), np.zeros(1, np.uint64)  # of a rollout that does not run free
 

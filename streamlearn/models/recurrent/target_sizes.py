@@ -80,7 +80,7 @@ def shapes(spec: RNNSpec) -> dict[str, tuple[type[Any], tuple[int, ...]]]:
         "bands.errors": (np.float32, (columns, bands.RING)),
         "bands.ordered": (np.float32, (columns, bands.RING)),
         "bands.counts": (np.int64, (columns,)),
-        "bands.levels": (np.float64, (columns, 2)),
+        "bands.levels": (np.float64, (columns, bands.LEVELS)),
         "bands.miss": (np.float64, (columns,)),
         "scale.counts": (np.int64, (1 + own.outputs,)),
         "scale.features": (np.float64, (own.scaled, chain.SCALE_VALUES)),

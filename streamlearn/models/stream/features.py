@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from ...errors import BadValue
 from ...kernels import compiler
 from ...kernels.stream import features as kernels
 from ..batch import Batch, Float32, Integers
-from ..state_checks import COUNT, Range
+from ..state_checks import ANY_INTEGER, COUNT, Range
 from .keys import Slots
 
 LONGEST = 1 << 20  # samples back
 _HOUR = 3_600_000_000_000  # nanoseconds
 _CYCLES = {"hour": (kernels.DAY, 0), "weekday": (kernels.WEEK, 3 * kernels.DAY)}  # length, time at 1970
 _NO_TIMES = np.zeros(0, np.int64)
+_LATEST = np.iinfo(np.int64).max
 
 
 def _as_tuple(value: Any) -> Any:
@@ -160,7 +162,12 @@ class FeatureStage:
         self._averages = np.full((self._slots.count, dim, len(self._gains)), np.nan)
         self.state |= {"features.ring": self._ring, "features.counts": self._counts}
         self.state["features.memory"] = self._averages
+        self._recent = np.zeros((self._slots.count, kernels.TIMES if features.calendar else 0), np.int64)
+        if features.calendar:
+            self.state["features.times"] = self._recent
         self.ranges: dict[str, Range] = {**self._slots.ranges, "features.counts": COUNT}
+        if features.calendar:
+            self.ranges["features.times"] = ANY_INTEGER
         self.inconsistencies = self._slots.inconsistencies
 
     def extract(self, batch: Batch) -> tuple[Batch, tuple[Integers, NDArray[np.bool_]]]:
@@ -173,9 +180,10 @@ class FeatureStage:
         if rows < batch.rows and batch.keys is not None:
             self._slots.correct(batch.keys[:rows])
         slots, fresh = streams
+        times = self._times_of(batch)[:rows]
         kernels.advance(
-            *(batch.x[:rows], slots[:rows], fresh[:rows], self._ring, self._counts),
-            *(self._averages, self._gains),
+            *(batch.x[:rows], times, slots[:rows], fresh[:rows], self._ring, self._counts),
+            *(self._recent, self._averages, self._gains),
         )
 
     def preview(self, batch: Batch) -> Batch:
@@ -189,12 +197,49 @@ class FeatureStage:
         fresh = np.zeros(batch.rows, np.bool_)
         return batch._replace(x=self._features(batch, slots, fresh, streams))
 
+    def later_times(self, keys: Integers | None, steps: int) -> Integers | None:
+        """Return the times of the next samples of a stream, ``(steps,)``; None without a calendar.
+
+        They continue the last 16 times by their usual step: the median, or the mean if most times are equal.
+
+        Raises
+        ------
+        BadValue
+            If the stream has no usual step.
+        """
+        if not self._recent.size:
+            return None
+        slot = int(self._slots.find(keys, 1)[0])
+        count = int(self._counts[slot]) if slot >= 0 else 0
+        kept = min(count, kernels.TIMES)
+        known = self._recent[slot, np.arange(count - kept, count) % kernels.TIMES]
+        changes = np.sort(np.diff(known))
+        step = int(changes[len(changes) // 2]) if kept > 1 else 0
+        if step <= 0 and kept > 1:
+            step = int(known[-1] - known[0]) // (kept - 1)
+        if step <= 0:
+            raise BadValue(
+                "the times of the next samples are not known, because the last times of the stream do not"
+                " rise: pass times= for the steps of the forecast, or learn samples with their times",
+                field="times",
+            )
+        last = int(known[-1])
+        if last + steps * step > _LATEST:
+            raise BadValue(
+                f"{steps} steps of {step / 1e9:g} seconds lead beyond the year 2262: ask for fewer steps",
+                field="steps",
+            )
+        return last + step * np.arange(1, steps + 1)
+
+    def _times_of(self, batch: Batch) -> Integers:
+        """Return the times that the calendar needs."""
+        return _NO_TIMES if not len(self._calendar) or batch.times is None else batch.times
+
     def _features(self, batch: Batch, slots: Integers, fresh: NDArray[np.bool_], streams: int) -> Float32:
         found = np.empty((batch.rows, batch.x.shape[1] + self._columns), np.float32)
-        times = _NO_TIMES if not len(self._calendar) or batch.times is None else batch.times
         kernels.extract(
             batch.x,
-            times,
+            self._times_of(batch),
             slots,
             fresh,
             self._ring,

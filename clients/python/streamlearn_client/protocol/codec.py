@@ -230,8 +230,8 @@ def _control(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: 
             y = reader.samples(value, "y", x.shape[0])
         elif field == "keys" and x is not None:
             keys = reader.identifiers(value, x.shape[0], "keys")
-        elif field == "times" and x is not None:
-            times = reader.times(value, x.shape[0])
+        elif field == "times" and (x is not None or op == "forecast"):
+            times = reader.times(value, _steps(fields, limits) if x is None else x.shape[0])
         elif field == "channels":
             channels = _texts(value, field)
         elif field == "content":
@@ -248,6 +248,18 @@ def _control(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: 
             fields[field] = check_uint63(value, field) if kind is int else value
     reader.check_all_read()
     return Request(op, name, model, fields, x, keys, times, channels, y, content)
+
+
+def _steps(fields: Mapping[str, Any], limits: Limits) -> int:
+    """Return the steps of a forecast that has times, which are as many."""
+    steps = int(fields["steps"])
+    if steps > limits.rows:
+        raise TooLarge(
+            f"steps is {steps}, and with times it may be {limits.rows} at most; ask for fewer steps",
+            limit="limits.rows",
+            most=limits.rows,
+        )
+    return steps
 
 
 def _check_fields(op: str, header: Mapping[Any, Any]) -> None:

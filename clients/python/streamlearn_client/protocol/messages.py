@@ -284,7 +284,7 @@ OPS: Final[Mapping[str, Op]] = {
         times=np.ndarray,
         channels=list,
     ),
-    "forecast": _op("model", "steps", model=str, steps=int, key=object),
+    "forecast": _op("model", "steps", model=str, steps=int, key=object, times=np.ndarray),
     "sample": _op("model", "n", model=str, n=int, temperature=float, seed=int, key=object),
     "read": _op("model", "what", model=str, what=list),
     "reheat": _op("model", model=str, heat=float),
