@@ -67,7 +67,7 @@ def read_parts(what: Sequence[str], reply: Reply) -> Reading:
     """Return the reading in a checked reply to ``read``."""
     ok = reply.ok
     parts = {name: _part(name, ok, reply.arrays) for name in dict.fromkeys(what)}
-    extra = {name: ok[name] for name in ("label_names", "mix_of") if name in ok}
+    extra: dict[str, Any] = {name: ok[name] for name in ("label_names", "mix_of") if name in ok}
     return Reading(ok["model"], ok["kind"], ok["samples"], ok["applied_lsn"], {**parts, **extra})
 
 
