@@ -44,6 +44,8 @@ __all__ = ["MAX_STATE_VALUES", "Model", "Spec", "decay_per_sample"]
 
 Component = TypeVar("Component", bound="state_checks.Component")
 
+_OWN_RANGES = {"samples": COUNT}
+
 
 class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC):
     """A learner: an immutable spec and a state that consists of named arrays.
@@ -83,7 +85,8 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
         self.state = {
             "samples": np.zeros(1, np.int64),
         }
-        self.ranges: dict[str, Range] = {"samples": COUNT}
+        self._components: list[state_checks.Component] = []
+        self._own_ranges: Mapping[str, Range] = _OWN_RANGES
         score_decay = decay_per_sample(self.spec.score_half_life)
         self._score = self._add(ScoreReference(self.scored_values, score_decay))
         self._watching = self._add(Watching(Rules.of(self.spec), self.scored_values, self.has_lookahead))
@@ -109,8 +112,20 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
     def _add(self, component: Component) -> Component:
         """Add the arrays of a component to the state, with their ranges. Return the component."""
         self.state |= component.state
-        self.ranges |= component.ranges
+        self._components.append(component)
         return component
+
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """Valid values of the state arrays. Every array that a kernel indexes by has one."""
+        merged: dict[str, Range] = {}
+        for component in self._components:
+            merged |= component.ranges
+        return {**merged, **self._own_ranges}
+
+    @ranges.setter
+    def ranges(self, ranges: Mapping[str, Range]) -> None:
+        self._own_ranges = ranges
 
     @classmethod
     def valid_spec(cls, parameters: Mapping[str, Any]) -> Any:

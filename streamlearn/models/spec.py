@@ -7,7 +7,7 @@ import reprlib
 from collections import Counter
 from collections.abc import Mapping
 from decimal import Context, Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -301,6 +301,7 @@ class Spec(BaseModel):
         return self
 
 
+@lru_cache(maxsize=4096)
 def decay_per_sample(half_life: float, samples: int = 1) -> float:
     """2^(−samples/half_life), the same double on every machine: the last bit of libm's pow is not."""
     exact = Context(prec=40)

@@ -25,6 +25,10 @@ class Range(NamedTuple):
     high: ArrayLike
 
 
+class Ranges(dict[str, Range]):
+    """The ranges of arrays by name, as a constant that many models share (``sharing.py``)."""
+
+
 class Component(Protocol):
     """A part of a model with arrays of its own."""
 
@@ -33,7 +37,7 @@ class Component(Protocol):
         """The arrays by name, which are part of the model's state."""
 
     @property
-    def ranges(self) -> dict[str, Range]:
+    def ranges(self) -> Mapping[str, Range]:
         """Valid values of the arrays."""
 
 
@@ -56,11 +60,12 @@ def misfits(own: State, given: State) -> Iterator[str]:
 def out_of_range(state: State, ranges: Mapping[str, Range]) -> Iterator[str]:
     """Describe the first value of each array of ``state`` that is not within its range."""
     for name in sorted(state.keys() & ranges.keys()):
-        low, high = (np.broadcast_to(limit, state[name].shape) for limit in ranges[name])
-        wrong = np.argwhere(~((state[name] >= low) & (state[name] <= high)))
-        if len(wrong):
-            place = tuple(wrong[0].tolist())
-            yield (f"'{name}'{list(place)} is {state[name][place]}; expected {low[place]} to {high[place]}")
+        values, (low, high) = state[name], ranges[name]
+        valid = (values >= low) & (values <= high)
+        if not valid.all():
+            place = tuple(np.argwhere(~valid)[0].tolist())
+            low, high = (np.broadcast_to(limit, values.shape) for limit in (low, high))
+            yield f"'{name}'{list(place)} is {values[place]}; expected {low[place]} to {high[place]}"
 
 
 def invalid_codes(name: str, values: NDArray[np.float32], count: int) -> Iterator[str]:

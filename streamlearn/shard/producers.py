@@ -75,14 +75,26 @@ class _Part:
         self.producers: OrderedDict[str, _Producer] = OrderedDict()
         self.newest: _Producer | None = None  # the last one in this order
 
+    def copy(self) -> _Part:
+        """Return an independent copy."""
+        if self is _EMPTY:
+            return self
+        copy = _Part(self.floor)
+        for name, known in self.producers.items():
+            copy.producers[name] = _Producer(known.epoch, known.next_seq, known.lsn, known.digests[:])
+        return copy
+
+
+_EMPTY = _Part()  # stands for a part that never had a producer; never changed
+
 
 class ProducerState:
     """The producers of one model."""
 
     __slots__ = ("_generated", "_named")
 
-    def __init__(self) -> None:
-        self._named, self._generated = _Part(), _Part()
+    def __init__(self, named: _Part = _EMPTY, generated: _Part = _EMPTY) -> None:
+        self._named, self._generated = named, generated
 
     def __len__(self) -> int:
         return len(self._named.producers) + len(self._generated.producers)
@@ -191,6 +203,8 @@ class ProducerState:
         part = self._generated if producer[0] == GENERATED else self._named
         known = part.producers.get(producer)
         if known is None or known.epoch != epoch:
+            if part is _EMPTY:
+                part = self._begin(producer)
             part.producers.pop(producer, None)
             known = part.newest = part.producers[producer] = _Producer(epoch)
             while len(part.producers) > CAPACITY:
@@ -210,12 +224,7 @@ class ProducerState:
 
     def copy(self) -> ProducerState:
         """Return an independent copy."""
-        copy = ProducerState()
-        for part, other in ((self._named, copy._named), (self._generated, copy._generated)):
-            other.floor = part.floor
-            for name, known in part.producers.items():
-                other.producers[name] = _Producer(known.epoch, known.next_seq, known.lsn, known.digests[:])
-        return copy
+        return ProducerState(self._named.copy(), self._generated.copy())
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the table as arrays for a checkpoint (`producer_arrays`)."""
@@ -232,13 +241,23 @@ class ProducerState:
 
         Raises `BadCheckpoint` if the arrays are not a table.
         """
-        table = cls()
-        rows, (table._named.floor, table._generated.floor) = decode(arrays)
+        rows, floors = decode(arrays)
+        table = cls(*(_Part(floor) if floor else _EMPTY for floor in floors))
         for row in rows:
             if row.epoch <= LAST_EPOCH:
-                known = _Producer(row.epoch, row.next_seq, row.lsn, row.digests)
-                table._part(row.name).producers[row.name] = known
+                part = table._part(row.name)
+                if part is _EMPTY:
+                    part = table._begin(row.name)
+                part.producers[row.name] = _Producer(row.epoch, row.next_seq, row.lsn, row.digests)
         return table
+
+    def _begin(self, producer: str) -> _Part:
+        """Return the part of its first producer, a new one."""
+        if producer[0] == GENERATED:
+            self._generated = _Part()
+            return self._generated
+        self._named = _Part()
+        return self._named
 
 
 def _unknown(producer: str, epoch: int, floor: int) -> UnknownProducer:

@@ -210,6 +210,19 @@ def test_commands_of_a_client_load_no_compiler(arguments):
     assert ast.literal_eval(result.stdout.splitlines()[-1]) == [], result
 
 
+def test_serve_imports_no_module_that_it_does_not_need():
+    program = """
+import sys
+from streamlearn.daemon import process
+process.prepare()
+import streamlearn.daemon.lifecycle
+print([name for name in ("scipy", "yaml", "rich", "pygments") if sys.modules.get(name)])
+import rich
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (result.stdout, result.stderr) == ("[]\n", "")
+
+
 def test_a_terminal_without_unicode_is_no_error():
     command = [sys.executable, "-m", "streamlearn", "--help"]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -11,12 +12,21 @@ from numpy.typing import NDArray
 from ...kernels import compiler
 from ...kernels.stream import drift as kernels
 from ...kernels.stream import level
-from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, State
+from ..sharing import shared
+from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, Ranges, State
 
 Name = Literal["blocks", "page_hinkley", "adwin"]
 
 ALLOWANCE, LIMIT = 1.0, 12.0  # k and h of the reference's CUSUM, in widths of a block mean
 DELTAS = {"blocks": ALLOWANCE, "page_hinkley": 1.0, "adwin": 0.002}
+
+
+_UNUSED: dict[str, NDArray[Any]] = {  # arrays of the other detectors, as the kernels take them
+    "drift.page": np.zeros(0),
+    "drift.window": np.zeros(0),
+    "drift.buckets": np.zeros((0, 0, 0)),
+    "drift.sizes": np.zeros(0, np.int64),
+}
 
 
 class Drift(NamedTuple):
@@ -70,24 +80,15 @@ class DriftDetector:
             **own.get(name, {}),
             "drift.alarms": np.array([0, -1, 0], np.int64),
         }
-        lowest = np.zeros(level.SIZE)
-        lowest[level.BEFORE] = -1.0
-        self.ranges = {
-            "drift.reference": Range(lowest, LARGEST_FLOAT),
-            "drift.block": Range(0, (LARGEST_FLOAT, block - 1)),
-            "drift.sizes": Range(0, kernels.MOST),
-            "drift.alarms": Range((0, -1, 0), (LARGEST_COUNT, LARGEST_COUNT, 1)),
-        }
+        self.ranges = shared(("drift ranges", block), partial(_ranges, block))
         self._block, self._alarms = self.state["drift.block"], self.state["drift.alarms"]
         self._size, self._rest = block, rest
         k, h = (delta, threshold) if name == "blocks" else (ALLOWANCE, LIMIT)
-        settings = [kernels.DETECTORS[name], delta, threshold, both, block, rest, k, h]
-        empty = {"drift.page": (0,), "drift.window": (0,), "drift.buckets": (0, 0, 0), "drift.sizes": (0,)}
-        unused = {name: np.zeros(shape) for name, shape in empty.items()}
-        unused["drift.sizes"] = np.zeros(0, np.int64)
-        arrays = unused | self.state
+        values = kernels.DETECTORS[name], delta, threshold, both, block, rest, k, h
+        settings = shared(("drift", values), partial(np.array, values, np.float64))
+        arrays = _UNUSED | self.state
         names = "block", "reference", "page", "window", "buckets", "sizes", "alarms"
-        self.arguments = np.array(settings, np.float64), *(arrays[f"drift.{name}"] for name in names)
+        self.arguments = settings, *(arrays[f"drift.{name}"] for name in names)
         """Settings and state, as the kernels take them."""
 
     def inconsistencies(self, state: State) -> Iterator[str]:
@@ -145,3 +146,16 @@ class DriftDetector:
         alarms, last, _ = self._alarms.tolist()
         settled = bool(self.state["drift.reference"][level.SETTLED] >= self._rest)
         return {"drift_alarms": alarms, "last_drift": last, "drift_settled": settled}
+
+
+def _ranges(block: int) -> Ranges:
+    lowest = np.zeros(level.SIZE)
+    lowest[level.BEFORE] = -1.0
+    return Ranges(
+        {
+            "drift.reference": Range(lowest, LARGEST_FLOAT),
+            "drift.block": Range(0, (LARGEST_FLOAT, block - 1)),
+            "drift.sizes": Range(0, kernels.MOST),
+            "drift.alarms": Range((0, -1, 0), (LARGEST_COUNT, LARGEST_COUNT, 1)),
+        }
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,8 @@ from ...kernels.stream.scaling import (
     WIDEST,
     WIDTH,
 )
-from ..state_checks import LARGEST_COUNT, Range
+from ..sharing import shared
+from ..state_checks import LARGEST_COUNT, Range, Ranges
 
 _LARGEST = 2.0**129  # a difference of two float32 values is smaller
 
@@ -33,12 +36,21 @@ class Statistics:
     def __init__(self, name: str, method: int, dim: int) -> None:
         self.rows: NDArray[np.float64] = np.zeros((0 if method == NONE else ROWS, dim))
         self.rows[PATIENCE : PATIENCE + 1] = 1.0
-        low, high = np.full((len(self.rows), 1), -_LARGEST), np.full((len(self.rows), 1), _LARGEST)
-        if method != NONE:
-            low[[COUNT, WIDTH, PATIENCE, RESOLUTION, WIDEST], 0] = 0.0, 0.0, 1.0, 0.0, 0.0
-            high[[COUNT, PATIENCE], 0] = LARGEST_COUNT, LARGEST_PATIENCE
-        if method not in (NONE, MINMAX):
-            low[SPREAD], high[SPREAD] = 0.0, _LARGEST**2
-        parts = {f"scale.{name}": slice(SUMMARY), f"scale.{name}.robust": slice(SUMMARY, None)}
-        self.state = {part: self.rows[place] for part, place in parts.items()}
-        self.ranges = {part: Range(low[place], high[place]) for part, place in parts.items()}
+        self.state = {part: self.rows[place] for part, place in _parts(name).items()}
+        self.ranges = shared(("scaling", name, method), partial(_ranges, name, method))
+
+
+def _parts(name: str) -> dict[str, slice]:
+    """Return the rows of each array."""
+    return {f"scale.{name}": slice(SUMMARY), f"scale.{name}.robust": slice(SUMMARY, None)}
+
+
+def _ranges(name: str, method: int) -> Ranges:
+    rows = 0 if method == NONE else ROWS
+    low, high = np.full((rows, 1), -_LARGEST), np.full((rows, 1), _LARGEST)
+    if method != NONE:
+        low[[COUNT, WIDTH, PATIENCE, RESOLUTION, WIDEST], 0] = 0.0, 0.0, 1.0, 0.0, 0.0
+        high[[COUNT, PATIENCE], 0] = LARGEST_COUNT, LARGEST_PATIENCE
+    if method not in (NONE, MINMAX):
+        low[SPREAD], high[SPREAD] = 0.0, _LARGEST**2
+    return Ranges({part: Range(low[place], high[place]) for part, place in _parts(name).items()})

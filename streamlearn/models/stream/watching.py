@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -11,7 +12,8 @@ from streamlearn_client.outputs import NamedArrays
 
 from ...kernels.stream import gate
 from ..batch import Batch, Targets, joined_outputs, part
-from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range
+from ..sharing import shared
+from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, Ranges
 from .schedules import settling
 
 EXPECTED_ABOVE = 20  # samples above the limit, before it counts
@@ -86,18 +88,8 @@ class Watching:
         self.gate[gate.SQUARE] = gate.FIRST_SQUARE
         self._counts = np.zeros(3, np.int64)
         self.state: dict[str, NDArray[Any]] = {"gate": self.gate, "watch": self._counts}
-        low, high = np.zeros(gate.SIZE), np.full(gate.SIZE, LARGEST_FLOAT)
-        low[: gate.CONSTANTS] = high[: gate.CONSTANTS] = constants
-        high[[gate.RUN, gate.LEARNED]] = LARGEST_COUNT
-        low[gate.SMOOTHED], high[gate.SMOOTHED] = -1, gate.MOST_SURPRISE
-        high[gate.UNUSUAL] = 1
-        high[[gate.CREDIT, gate.WAITING]] = gate.ROOM
-        high[gate.VALUES : gate.PRESENT] = LARGEST_FLOAT32
-        high[gate.PRESENT :] = columns  # indices of rows of the score's reference
-        self.ranges = {
-            "gate": Range(low, high),
-            "watch": Range(0, (rules.after_alarm, LARGEST_COUNT, 1)),
-        }
+        given = constants, columns, rules.after_alarm
+        self.ranges = shared(("watching", given), partial(_ranges, *given))
 
     @property
     def paused(self) -> bool:
@@ -188,3 +180,15 @@ class Watching:
         else:
             out.arrays["watched"] = np.full(len(out), watch)
         return rows, out
+
+
+def _ranges(constants: tuple[float, ...], columns: int, after_alarm: int) -> Ranges:
+    low, high = np.zeros(gate.SIZE), np.full(gate.SIZE, LARGEST_FLOAT)
+    low[: gate.CONSTANTS] = high[: gate.CONSTANTS] = constants
+    high[[gate.RUN, gate.LEARNED]] = LARGEST_COUNT
+    low[gate.SMOOTHED], high[gate.SMOOTHED] = -1, gate.MOST_SURPRISE
+    high[gate.UNUSUAL] = 1
+    high[[gate.CREDIT, gate.WAITING]] = gate.ROOM
+    high[gate.VALUES : gate.PRESENT] = LARGEST_FLOAT32
+    high[gate.PRESENT :] = columns  # indices of rows of the score's reference
+    return Ranges(gate=Range(low, high), watch=Range(0, (after_alarm, LARGEST_COUNT, 1)))

@@ -29,6 +29,9 @@ class PrecisionWarning(UserWarning):
     """Different values of a channel become equal as float32, so the model cannot distinguish them."""
 
 
+NO_CHANGES, NO_WARNINGS = np.zeros(0, np.int64), np.zeros(0, np.bool_)  # before the first sample
+
+
 class PrecisionMonitor:
     """Warns once per channel whose changes are lost in the conversion to float32.
 
@@ -44,8 +47,8 @@ class PrecisionMonitor:
         self._subject = subject
         self._calls = 0
         self._last: NDArray[Any] | None = None  # (1, dim), the last observed sample
-        self._changes = self._lost = np.zeros(0, np.int64)  # (dim,)
-        self._warned = np.zeros(0, np.bool_)  # (dim,)
+        self._changes = self._lost = NO_CHANGES  # (dim,)
+        self._warned = NO_WARNINGS  # (dim,)
 
     def observe(self, values: Any, rows: Samples) -> list[int]:
         """Compare samples with their conversion, and warn for each newly detected channel.
