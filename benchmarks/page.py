@@ -3,6 +3,8 @@
 Latency of queries at the daemon, the time of a frame in a real Chromium, the processors that each process
 takes, and the page's memory. The page shows all models first, then one map. An operator's browser runs on
 another machine. Here it runs at the lowest priority while queries are timed, and normally while frames are.
+
+`python -m benchmarks.page SECONDS` prints the memory of both pages every minute.
 """
 
 from __future__ import annotations
@@ -101,6 +103,34 @@ def _page(
         browser.close()
 
 
+def memory(seconds: float) -> None:
+    """Print the memory of a page of all models and of a page of one map, side by side, every minute.
+
+    10,000 samples a second are enough: a page gets as many events as from 50,000.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        with daemon(folder / "data") as started, Client(started.requests, timeout=60) as client:
+            for number in range(MODELS):
+                client.create(f"m{number}", "som", dim=DIM, grid=[10, 10])
+            with _feeding(started, MODELS, RATE // 5), _gateway(started.requests) as (url, _):
+                pages = {view: Browser(folder / f"chromium{i}") for i, view in enumerate(("", CHART))}
+                try:
+                    for view, page in pages.items():
+                        page.open(f"{url}/{view}")
+                    end = time.monotonic() + seconds
+                    while time.monotonic() < end:
+                        time.sleep(60)
+                        left = (end - time.monotonic()) / 60
+                        found = ", ".join(
+                            f"{view or 'all models'} {_heap_mb(page):.2f} MB" for view, page in pages.items()
+                        )
+                        print(f"{found}, {left:.0f} min left", flush=True)
+                finally:
+                    for page in pages.values():
+                        page.close()
+
+
 def _set_priority(pids: list[int], nice: int) -> None:
     for pid in pids:
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -123,8 +153,8 @@ def _query_p99(client: Client, seconds: float) -> float:
 
 
 @contextmanager
-def _feeding(started: Daemon, models: int) -> Iterator[None]:
-    """Send `RATE` samples a second to all models in turn, in a thread, over the firehose."""
+def _feeding(started: Daemon, models: int, rate: int = RATE) -> Iterator[None]:
+    """Send ``rate`` samples a second to all models in turn, in a thread, over the firehose."""
     ended = threading.Event()
     x = np.random.default_rng(0).normal(size=(BATCH, DIM)).astype(np.float32)
 
@@ -135,7 +165,7 @@ def _feeding(started: Daemon, models: int) -> Iterator[None]:
             while not ended.is_set():
                 hoses[sent // BATCH % len(hoses)].push(x)
                 sent += BATCH
-                ahead = sent / RATE - (time.perf_counter() - began)
+                ahead = sent / rate - (time.perf_counter() - began)
                 if ahead > 0:
                     time.sleep(ahead)
 
@@ -166,3 +196,7 @@ def _gateway(endpoint: str) -> Iterator[tuple[str, int]]:
             yield process.stdout.readline().split()[-1], process.pid
         finally:
             process.terminate()
+
+
+if __name__ == "__main__":
+    memory(float(sys.argv[1]))

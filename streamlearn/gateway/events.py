@@ -32,6 +32,8 @@ EVERY: Final = 0.1
 BRIEF_EVERY: Final = 1.0
 ROWS: Final = 50
 """Largest number of rows of one `output` event for a listener; evenly spaced, the last one included."""
+BURST: Final = 3
+"""Events that are kept at once after a pause, so that ten a second are all kept if they come unevenly."""
 PAUSE: Final = 0.02
 """Seconds in which the messages of many models arrive and are taken together."""
 RETRY_SECONDS: Final = 1.0
@@ -109,7 +111,7 @@ class Hub:
         self._observe = observe
         self.alarms = AlarmHistory(limits.kept_alarms)
         self._listeners: list[Listener] = []
-        self._shown: dict[bytes, float] = {}  # when an `output` event of a topic was kept last
+        self._due: dict[bytes, float] = {}  # from when on an `output` event of a topic is kept
         self._every: dict[bytes, float] = {}  # seconds between two that are kept
         self._channels: dict[str, list[str] | None] = {}  # of models with alarms
         self._daemon: dict[str, Any] = {"kind": "daemon", "up": False, "instance": None}
@@ -194,9 +196,10 @@ class Hub:
         if every is None:
             every = self._every[topic] = self._seconds_between(topic.removeprefix(b"output/").decode())
         now = time.monotonic()
-        if now - self._shown.get(topic, -every) < every:
+        due = max(self._due.get(topic, 0.0), now - BURST * every)
+        if due > now:
             return False
-        self._shown[topic] = now
+        self._due[topic] = due + every
         return True
 
     def _seconds_between(self, model: str) -> float:
@@ -209,7 +212,7 @@ class Hub:
         self.alarms.observe(event, channels)
         if event.kind == "deleted":
             self._channels.pop(event.model, None)
-            for seen in (self._shown, self._every):
+            for seen in (self._due, self._every):
                 seen.pop(f"output/{event.model}".encode(), None)
         listeners = [each for each in self._listeners if each.wanted.includes(event)]
         message, now = None, time.monotonic()

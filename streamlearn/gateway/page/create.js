@@ -83,8 +83,9 @@ function shown(value) {
 }
 
 function hint({ text, input }) {
-  if (input.type === "list") return `${text} Values with commas between them.`;
-  return input.type === "json" ? `${text} JSON: 8, [10, 10], {"start": 0.5, "end": 0.02} or text.` : text;
+  const sentence = text && !text.endsWith(".") ? `${text}.` : text;
+  if (input.type === "list") return `${sentence} Values with commas between them.`;
+  return input.type === "json" ? `${sentence} JSON, such as 8, [10, 10] or {"start": 0.5, "end": 0.02}, or text.` : sentence;
 }
 
 function parse(text, input) {

@@ -88,7 +88,7 @@ function choice(channel, i, shown) {
 }
 
 function quality(found) {
-  return Object.entries(found).filter(([, value]) => typeof value === "number").slice(0, 6).map(([key, value]) => `${key.replaceAll("_", " ")} ${short(value)}`);
+  return Object.entries(found).filter(([key, value]) => typeof value === "number" && !(key === "last_drift" && value < 0)).slice(0, 6).map(([key, value]) => `${key.replaceAll("_", " ")} ${short(value)}`);
 }
 
 /** The channels of a window, ranked by their mean contribution. */
