@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from streamlearn.shard.hosted_model import HostedModel, memory_bytes
-from streamlearn.store.record import Record, RecordKind
+from streamlearn.shard.record_codec import content_digests, joined_payload, row_bytes
+from streamlearn.store.record import TIMES, Record, RecordKind
+from streamlearn_client.protocol.messages import RESEND_WINDOW
 
 MOST_BYTES = 1 << 21  # of memory of the records that become one
 MOST_BATCHES = 1 << 12
@@ -40,7 +42,7 @@ class Joiner:
             join = None
         if join is not None:
             join.add(record)
-        elif _is_simple(record) and record.lsn > hosted.applied_lsn and not hosted.model.uses_time:
+        elif _is_complete(record) and record.lsn > hosted.applied_lsn and _has_times(record, hosted):
             self._open[record.model] = _Join(record)
         else:
             yield record, 1
@@ -62,39 +64,39 @@ class _Join:
     """Records that become one."""
 
     def __init__(self, first: Record) -> None:
-        self._first = self._last = first
+        self._first = first
         self._rows_of_batch = first.rows // first.batches
-        self._payloads = [first.payload]
+        self._records = [first]
         self._batches, self.bytes = first.batches, memory_bytes(first)
 
     def accepts(self, record: Record) -> bool:
         """Whether the record is the next one, with batches of the same size."""
         first = self._first
         return (
-            _is_simple(record)
+            _is_complete(record)
             and record.producer == first.producer
             and record.epoch == first.epoch
             and (not first.producer or record.seq == first.seq + self._batches)
-            and record.x_cols == first.x_cols
+            and _columns(record) == _columns(first)
+            and (record.rows == first.rows or row_bytes(record) == 4 * record.x_cols)
             and record.rows == record.batches * self._rows_of_batch
             and self._batches < MOST_BATCHES
             and self.bytes < MOST_BYTES
         )
 
     def add(self, record: Record) -> None:
-        self._last = record
-        self._payloads.append(record.payload)
+        self._records.append(record)
         self._batches += record.batches
         self.bytes += memory_bytes(record)
 
     @property
     def count(self) -> int:
         """The number of records."""
-        return len(self._payloads)
+        return len(self._records)
 
     def record(self) -> Record:
         """Return the joined record. Its lsn is that of the last one."""
-        first, last = self._first, self._last
+        first, last = self._first, self._records[-1]
         if first is last:
             return first
         return Record(
@@ -107,20 +109,39 @@ class _Join:
             first.seq,
             self._batches * self._rows_of_batch,
             first.x_cols,
-            payload=b"".join(self._payloads),
+            first.y_cols,
+            joined_payload(self._records),
+            first.optional_columns,
             batches=self._batches,
+            digests=self._digests(),
             first_lsn=first.lsn,
         )
 
+    def _digests(self) -> list[int]:
+        """Return those of the last batches, from the payloads as they were: that is faster."""
+        found: list[int] = []
+        for record in reversed(self._records):
+            found = [*content_digests(record.payload, *_columns(record), record.batches), *found]
+            if len(found) >= RESEND_WINDOW:
+                break
+        return found[-RESEND_WINDOW:]
 
-def _is_simple(record: Record) -> bool:
-    """Whether a record has samples only, so that payloads can be joined."""
+
+def _columns(record: Record) -> tuple[int, int, int]:
+    return record.x_cols, record.y_cols, record.optional_columns
+
+
+def _is_complete(record: Record) -> bool:
+    """Whether a record has samples, as many as it states."""
     return (
         record.kind is RecordKind.LEARN
-        and not record.optional_columns
-        and not record.y_cols
         and not record.dropped
         and 0 < record.batches <= record.rows
         and not record.rows % record.batches
-        and 4 * record.rows * record.x_cols == len(record.payload)
+        and record.rows * row_bytes(record) == len(record.payload)
     )
+
+
+def _has_times(record: Record, hosted: HostedModel) -> bool:
+    """Whether the rows have all times that the model uses: the arrival time is that of the record."""
+    return not hosted.model.uses_time or bool(record.optional_columns & TIMES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from xxhash import xxh3_64_intdigest
@@ -43,17 +43,38 @@ def content_digests(
     seed = x_cols | y_cols << 30 | columns << 60
     if batches == 1:
         return [xxh3_64_intdigest(payload, seed) or 1]
-    row_bytes = 8 * columns.bit_count() + 4 * (x_cols + y_cols)
+    bytes_of_row = 8 * columns.bit_count() + 4 * (x_cols + y_cols)
     size = len(payload) // batches
     first = max(0, batches - RESEND_WINDOW)
     view = memoryview(payload)
-    if row_bytes == 4 * x_cols:
+    if bytes_of_row == 4 * x_cols:
         return [
             xxh3_64_intdigest(view[at : at + size], seed) or 1 for at in range(first * size, len(view), size)
         ]
-    rows = len(payload) // row_bytes
+    rows = len(payload) // bytes_of_row
     parts = [_split(column, batches) for column in _columns(view, rows, x_cols, y_cols, columns)]
     return [xxh3_64_intdigest(b"".join(batch), seed) or 1 for batch in list(zip(*parts, strict=True))[first:]]
+
+
+def row_bytes(record: Record) -> int:
+    """Return the bytes of a row in the payload of a LEARN or TARGETS record."""
+    return 8 * record.optional_columns.bit_count() + 4 * (record.x_cols + record.y_cols)
+
+
+def joined_payload(records: Sequence[Record]) -> bytes:
+    """Return the payload of the rows of records with the same columns.
+
+    With more columns than x, the records must have the same number of rows.
+    """
+    first, payload = records[0], b"".join(record.payload for record in records)
+    if row_bytes(first) == 4 * first.x_cols:
+        return payload
+    table = np.frombuffer(payload, np.uint8).reshape(len(records), -1)
+    columns, at = [], 0
+    for size in (*(8,) * first.optional_columns.bit_count(), 4 * first.x_cols, 4 * first.y_cols):
+        columns.append(table[:, at : at + first.rows * size].tobytes())
+        at += first.rows * size
+    return b"".join(columns)
 
 
 def _columns(view: memoryview, rows: int, x_cols: int, y_cols: int, columns: int) -> Iterator[memoryview]:
@@ -84,10 +105,9 @@ def check_layout(record: Record, model: Model) -> None:
     x_cols = model.dim if record.kind is RecordKind.LEARN else 0
     if x_cols:
         columns |= record.optional_columns & TIMES
-    row_bytes = 8 * columns.bit_count() + 4 * (x_cols + model.target_dim)
     if (
         (record.x_cols, record.y_cols, record.optional_columns) != (x_cols, model.target_dim, columns)
-        or record.rows * row_bytes != len(record.payload)
+        or record.rows * row_bytes(record) != len(record.payload)
         or not record.rows
         or not record.batches
         or record.rows % record.batches

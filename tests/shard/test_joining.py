@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from streamlearn.models.batch import Batch
+from streamlearn.models.batch import joined as joined_batch
 from streamlearn.replay import Replay, ReplayOptions
 from streamlearn.shard import Joiner, Shard
+from streamlearn.shard.record_codec import decode_batch, encode_payload, optional_columns
 from streamlearn.store.deaths import DeathLog
-from streamlearn.store.record import Record
+from streamlearn.store.record import Record, RecordKind
 from streamlearn_client.protocol import Learn
 from tests.shard.fakes import Bench, Fakes, replayed
 
@@ -43,15 +48,18 @@ def script(seed: int) -> Bench:
     at = 0
     for _ in range(60):
         producer, rows = choose.choice(["a", "b", ""]), choose.choice([1, 1, 1, 3])
+        timed = choose.random() < 0.5
         for _ in range(choose.choice([1, 2, 30])):
             fields: dict[str, Any] = {}
             if producer:
                 fields = {"producer": producer, "epoch": 1, "seq": numbers[producer]}
+            if timed:
+                fields["times"] = 1000 + np.arange(at, at + rows)
             bench.learn(X[at : at + rows], **fields)
             at += rows
             if producer:
                 numbers[producer] += 1
-            if choose.random() < 0.1:
+            for _ in range(choose.choice([0] * 9 + [8])):
                 bench.learn(X[at : at + 2], "keyed", keys=[1, 2])
         other = choose.random()
         if other < 0.1:
@@ -113,3 +121,33 @@ def test_joined_records_give_the_same_models(seed: int, monkeypatch: pytest.Monk
             assert snapshot.arrays.keys() == live_snapshot.arrays.keys()
             for array, value in live_snapshot.arrays.items():
                 np.testing.assert_array_equal(snapshot.arrays[array], value, array)
+
+
+def test_a_joined_record_has_the_columns_of_all() -> None:
+    """Keys, times, samples and targets of each record follow those of the records before."""
+    random = np.random.default_rng(5)
+    batches = [
+        Batch(
+            random.normal(size=(rows, 2)).astype(np.float32),
+            random.normal(size=(rows, 1)).astype(np.float32),
+            keys=random.integers(0, 9, rows),
+            times=random.integers(0, 1 << 60, rows),
+        )
+        for rows in (2, 2, 2)
+    ]
+    records = [
+        Record(
+            RecordKind.LEARN, lsn, lsn, "m", rows=batch.rows, x_cols=2, y_cols=1,
+            payload=encode_payload(batch), optional_columns=optional_columns(batch), batches=batch.rows // 2,
+        )
+        for lsn, batch in enumerate(batches, start=1)
+    ]  # fmt: skip
+    joiner, hosted = Joiner(), SimpleNamespace(applied_lsn=0, model=SimpleNamespace(uses_time=True))
+    assert not [done for record in records for done in joiner.add(record, hosted)]
+    ((record, count),) = joiner.close()
+    assert (count, record.rows, record.batches, record.lsn, record.first_lsn) == (3, 6, 3, 3, 1)
+    expected, found = joined_batch(batches), decode_batch(record, uses_time=True)
+    for name in ("x", "y", "keys", "times"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    without = replace(records[0], optional_columns=1, payload=records[0].payload[: 2 * 20])
+    assert list(joiner.add(without, hosted)) == [(without, 1)]  # each record has its own arrival time
