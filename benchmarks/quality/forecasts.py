@@ -6,7 +6,7 @@ The errors count from the first sample on at which every forecaster has forecast
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -30,22 +30,27 @@ KNOWN = 48  # samples that are known before the errors count
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    found = [(each.name, errors(each)) for each in series(settings)]
+    yield from ratios((each.name, errors(each)) for each in series(settings))
+
+
+def ratios(errors_of: Iterable[tuple[str, dict[str, np.ndarray]]]) -> Iterator[Row]:
+    """Yield the errors of each series relative to those of the better naive forecast."""
+    found = list(errors_of)
     for part, column in ((NEXT, 0), (AHEAD, 1)):
         for name, measured in found:
             naive = measured[NAIVE][column]
-            ratios = {peer: error[column] / naive for peer, error in measured.items()}
-            yield Row(name, ratios | {NAIVE: naive}, part)
+            relative = {peer: error[column] / naive for peer, error in measured.items()}
+            yield Row(name, relative | {NAIVE: naive}, part)
 
 
-def errors(of: Series) -> dict[str, np.ndarray]:
+def errors(of: Series, peers: Mapping[str, tuple[Forecaster, ...]] = PEERS) -> dict[str, np.ndarray]:
     """Return the mean absolute errors (2,) of each peer: of the next sample, and the mean over the horizons.
 
     A peer of several forecasters counts with the better one.
     """
     made = {
         peer: [found for each in forecasters_of if (found := each(of.values, of.period)) is not None]
-        for peer, forecasters_of in PEERS.items()
+        for peer, forecasters_of in peers.items()
     }
     ready = np.all([np.isfinite(found).all(1) for several in made.values() for found in several], axis=0)
     first = max(KNOWN, int(np.argmax(ready)))
