@@ -10,8 +10,8 @@ import pytest
 
 import streamlearn as sl
 
-DIM, ROWS = 3, 90
-GRIDS = {  # small: all units are in reach; large: few are, so passes look ahead
+DIM, ROWS = 16, 90
+GRIDS = {  # small: all units are in reach. large: few are, and the weights exceed a cache: passes look ahead
     "small": {"grid": (10, 10), "sigma": 2.0},
     "one block alone": {"grid": (5, 13), "sigma": 1.0},
     "chain": {"grid": (150,), "sigma": 3.0},
@@ -32,6 +32,7 @@ OPTIONS = {
     "mexican hat": {"neighbourhood": "mexican_hat"},
     "manhattan": {"distance": "manhattan"},
 }
+HUGE = np.finfo(np.float32).max
 
 
 def stream(missing: float) -> np.ndarray:
@@ -60,3 +61,21 @@ def test_same_bits_as_one_call_per_sample(grid, option, missing):
     for name, values in winners.items():
         expected = np.concatenate([whole.predict(row).arrays[name] for row in x])
         assert expected.tobytes() == values.tobytes(), name
+
+
+@pytest.mark.parametrize("grid", ["small", "large"])
+def test_units_out_of_reach_keep_their_bits(grid):
+    """A step of 0 must not change −0 to 0, and a difference must not overflow: 0·∞ is NaN."""
+    start = sl.SOM(dim=DIM, **GRIDS[grid]).weights.reshape(-1, DIM).copy()
+    start[::3], start[1::7, 5], start[2::7, 6] = -0.0, HUGE, -HUGE
+    x = stream(0.0)
+    x[10:30, 6] = HUGE
+    parameters = {"learning_rate": 0.4, **GRIDS[grid]}
+    shape = (*GRIDS[grid]["grid"], DIM)
+    whole, single = (sl.SOM(dim=DIM, init=start.reshape(shape), **parameters) for _ in range(2))
+    whole.learn(x)
+    for row in x:
+        single.learn(row)
+    assert np.isfinite(whole.weights).all()
+    for name, values in whole.state.items():
+        assert single.state[name].tobytes() == values.tobytes(), name

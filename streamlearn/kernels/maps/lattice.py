@@ -80,6 +80,13 @@ def has_whole_distances(geometry):
 
 
 @device
+def is_product(geometry):
+    """Whether d² is the square of the rows plus the square of the columns between two units."""
+    hexagonal, torus, metric, _, _ = geometry
+    return metric == EUCLIDEAN and not hexagonal and not torus
+
+
+@device
 def distances(grid, b, row, column, geometry):
     """d on the grid from (row, column) to the 16 units of block ``b``; d² for EUCLIDEAN."""
     return _shortest(load(grid, 0, b) - row, load(grid, 1, b) - column, *geometry)

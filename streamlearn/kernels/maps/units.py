@@ -27,6 +27,7 @@ from .winner import EUCLIDEAN, Units, as_distance, nearest_two, nearest_two_of_b
 # Live quality, float64 (2,) or longer: exponentially weighted count and Σ distance
 COUNT, QUANTIZATION = 0, 1
 RESOLUTION = np.float32(1e-4)  # of the distance of scaled samples, for the score
+LARGEST = np.float32(2.0**100)  # its square overflows, and its difference from any weight does not
 ROWS = 4  # samples that are kept scaled: a power of 2, so that the remainder is cheap
 
 
@@ -94,9 +95,11 @@ def sample_at(stream, n):
 
 @device
 def _scale(stream, n):
-    """Scale sample ``n``. Writes the number of its present channels to the outputs."""
+    """Scale sample ``n``, cut at ±``LARGEST``. Writes the number of its present channels to the outputs."""
     scaled, present = row_of(stream.scaled, n & (ROWS - 1)), stream.outputs.present
     present[n] = scaling.transform(stream.scale, stream.x, n, scaled)
+    for c in range(scaled.size):
+        scaled[c] = LARGEST if scaled[c] > LARGEST else -LARGEST if scaled[c] < -LARGEST else scaled[c]
     if present[n] < scaled.size or n < ROWS or present[n - ROWS] < scaled.size:
         present_channels(scaled, row_of(stream.channels, n & (ROWS - 1)))  # else all, as in this row before
     return sample_at(stream, n)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from ...kernels import compiler
-from ...kernels.maps import lattice
+from ...kernels.maps import cooperation, lattice
 from ...kernels.maps import som as kernels
 from .. import base, lane_layout
 from ..accepts import Accepts
@@ -245,7 +245,7 @@ class SOM(MapPlots, LabelledModel):
         self._learn_arguments |= {
             "grid": shared(("grid", rows, columns, hexagonal), partial(_grid, rows, columns, hexagonal)),
             "shape": np.array([hexagonal, self.spec.torus, metric, rows, columns], np.int64),
-            "neighbourhood": kernels.NEIGHBOURHOODS[self.spec.neighbourhood],
+            "neighbourhood": cooperation.NEIGHBOURHOODS[self.spec.neighbourhood],
         }
 
     def _learn(self, batch: Batch) -> WinnerOutputs:
