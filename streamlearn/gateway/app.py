@@ -73,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(StreamlearnError, problems.on_error)
     app.add_exception_handler(HTTPException, problems.on_http_error)
     app.add_exception_handler(RequestValidationError, problems.on_invalid)
+    app.add_exception_handler(Exception, problems.on_fault)
     app.add_middleware(Frame, body_bytes=settings.limits.body_bytes)
     return app
 

@@ -9,7 +9,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from streamlearn.errors import StreamlearnError, TooLarge
+from streamlearn.errors import Internal, StreamlearnError, TooLarge
 from streamlearn.gateway.answers import JsonLine
 from streamlearn.gateway.state import gateway_of
 from streamlearn.json_values import to_json
@@ -97,6 +97,11 @@ async def on_http_error(request: Request, error: Exception) -> JsonLine:
         "detail": f"{error.detail}: GET /openapi.json lists all paths and methods",
     }
     return JsonLine(document, error.status_code, error.headers, MEDIA_TYPE)
+
+
+async def on_fault(_: Request, error: Exception) -> JsonLine:
+    """Answer a fault of the gateway itself. The log has its traceback."""
+    return problem(Internal(f"a fault of the gateway, {type(error).__name__}: its log has more"))
 
 
 async def on_invalid(_: Request, error: Exception) -> JsonLine:

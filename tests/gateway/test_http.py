@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
 import httpx
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -147,6 +149,42 @@ def test_queries_equal_the_client(http: httpx.Client, daemon: DaemonProcess) -> 
         assert np.array_equal(np.float32(parts["parts"]["u_matrix"]), reading["u_matrix"])
 
 
+def test_answers_as_tables(http: httpx.Client, daemon: DaemonProcess) -> None:
+    create(http)
+    http.post("/v1/models/pump/learn", json={"x": X.tolist()})
+    body = {"x": [*X[:4].tolist(), [None, 1.0]]}
+    with Client(daemon.requests, timeout=20) as client:
+        outputs = client.explain("pump", np.float32([*X[:4], [np.nan, 1]]))
+        prototypes = client.read("pump", ["prototypes"])["prototypes"]
+    csv = http.post("/v1/models/pump/explain", json=body, headers={"Accept": "text/csv"})
+    assert csv.headers["content-type"].startswith("text/csv")
+    assert int(csv.headers["streamlearn-applied-lsn"]) == outputs.applied_lsn
+    table = pd.read_csv(io.StringIO(csv.text))
+    for n, channel in enumerate(SPEC["channels"]):
+        assert np.array_equal(
+            np.float32(table[f"expected_{channel}"]), outputs.expected[:, n], equal_nan=True
+        )
+    assert np.array_equal(np.float32(table["score"]), outputs.score)
+    accepts = {"Accept": "application/vnd.apache.arrow.stream, application/json;q=0.5"}
+    arrow = http.post("/v1/models/pump/explain", json=body, headers=accepts)
+    read = pa.ipc.open_stream(arrow.content).read_all()
+    assert read.schema.metadata[b"applied_lsn"] == str(outputs.applied_lsn).encode()
+    for name, values in outputs.arrays.items():
+        found = np.array(read[name].to_pylist(), values.dtype)
+        assert np.array_equal(found, values, equal_nan=values.dtype.kind == "f"), name
+    units = http.get("/v1/models/pump/read?what=prototypes", headers={"Accept": "text/csv"})
+    table = pd.read_csv(io.StringIO(units.text))
+    assert list(table) == ["row", "column", "flow", "pressure"]
+    assert np.array_equal(np.float32(table[["flow", "pressure"]]).reshape(prototypes.shape), prototypes)
+    read = pa.ipc.open_stream(
+        http.get("/v1/models/pump/read?what=u_matrix", headers=accepts).content
+    ).read_all()
+    assert read.num_columns == 4
+    for what in (["hits", "u_matrix"], ["quality"]):
+        answer = http.get("/v1/models/pump/read", params={"what": what}, headers=accepts)
+        assert (answer.status_code, answer.json()["code"]) == (400, "BAD_VALUE")
+
+
 def test_a_forecast(http: httpx.Client) -> None:
     http.post("/v1/models", json={"name": "line", "kind": "rnn", "spec": {"dim": 1, "hidden": 0}})
     http.post("/v1/models/line/learn", json={"x": [[float(i % 7)] for i in range(300)]})
@@ -163,6 +201,9 @@ def test_a_forecast(http: httpx.Client) -> None:
     times = {"steps": 2, "time": ["2024-05-01T00:00:00Z", "2024-05-01 01:00:00Z"]}
     answer = http.get("/v1/models/line/forecast", params=times)
     assert answer.json()["time"] == [1714521600000000000, 1714525200000000000], answer.text
+    table = http.get("/v1/models/line/forecast?steps=14", headers={"Accept": "text/csv"})
+    assert np.allclose(pd.read_csv(io.StringIO(table.text))["forecast_0"], forecast[:, 0])
+    assert http.get("/v1/models/line/forecast?time=soon").json()["code"] == "BAD_VALUE"
 
 
 def test_checkpoints_and_restore(http: httpx.Client) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 
-from streamlearn.errors import BadSpec
+from streamlearn.errors import BadSpec, BadValue
 from streamlearn.gateway.access import Who
 from streamlearn.gateway.state import gateway_of
+from streamlearn.gateway.tables import TABLES, part_table, table_type
 from streamlearn.json_values import document, to_json
 
 router = APIRouter(tags=["models"])
@@ -131,16 +132,25 @@ async def delete(request: Request, who: Who, model: str) -> None:
     await gateway_of(request).client.delete(model)
 
 
-@router.get("/v1/models/{model}/read")
+@router.get("/v1/models/{model}/read", response_model=None, responses=TABLES)
 async def read(
     request: Request,
     who: Who,
     model: str,
     what: Annotated[list[str], Query(description="parts, for example u_matrix; several are of one state")],
-) -> dict[str, Any]:
-    """Read parts of a live model, for example weights, prototypes, planes, u_matrix, hits, quality."""
+) -> Response | dict[str, Any]:
+    """Read parts of a live model, for example weights, prototypes, planes, u_matrix, hits, quality.
+
+    One part can be read as CSV or Arrow, if it is a table.
+    """
     who.require("read", model)
-    reading = await gateway_of(request).client.read(model, what)
+    client = gateway_of(request).client
+    reading = await client.read(model, what)
+    if media_type := table_type(request):
+        if len(what) != 1:
+            raise BadValue("a table has one part of a model; request each by itself", field="what")
+        channels = (await client.describe(model))["spec"].get("channels")
+        return part_table(media_type, what[0], reading[what[0]], channels, reading.applied_lsn)
     return {
         "samples": reading.samples,
         "applied_lsn": reading.applied_lsn,

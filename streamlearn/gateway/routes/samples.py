@@ -7,12 +7,14 @@ import dataclasses
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request
+from starlette.responses import Response
 
-from streamlearn.errors import BadMessage
+from streamlearn.errors import BadMessage, BadValue
 from streamlearn.gateway.access import Who
 from streamlearn.gateway.bodies import ARROW, CSV, JSON, NDJSON, Columns, Samples, open_table, read_samples
 from streamlearn.gateway.learning import Learning
 from streamlearn.gateway.state import UNLIMITED, gateway_of
+from streamlearn.gateway.tables import TABLES, outputs_table, table_type
 from streamlearn.json_values import to_json
 from streamlearn.tabular.times import TimeColumn
 from streamlearn_client.outputs import Outputs
@@ -97,26 +99,26 @@ async def learn(
     return learning.summary()
 
 
-@router.post("/v1/models/{model}/predict", openapi_extra=BODY)
-async def predict(request: Request, who: Who, model: str, table: Table) -> dict[str, Any]:
-    """Return the outputs for each sample. Changes nothing."""
+@router.post("/v1/models/{model}/predict", openapi_extra=BODY, response_model=None, responses=TABLES)
+async def predict(request: Request, who: Who, model: str, table: Table) -> Response | dict[str, Any]:
+    """Return the outputs for each sample, as JSON, CSV or Arrow. Changes nothing."""
     who.require("predict", model)
     samples = await _samples(request, model, table)
     found = await gateway_of(request).client.predict(model, samples.x, samples.keys, times=samples.times)
-    return outputs_to_json(found)
+    return await _answer(request, model, found)
 
 
-@router.post("/v1/models/{model}/explain", openapi_extra=BODY)
-async def explain(request: Request, who: Who, model: str, table: Table) -> dict[str, Any]:
+@router.post("/v1/models/{model}/explain", openapi_extra=BODY, response_model=None, responses=TABLES)
+async def explain(request: Request, who: Who, model: str, table: Table) -> Response | dict[str, Any]:
     """Return what the model expects instead of each sample, and each channel's share in the deviation."""
     who.require("explain", model)
     samples = await _samples(request, model, table)
     client = gateway_of(request).client
     found = await client.explain(model, samples.x, samples.y, samples.keys, times=samples.times)
-    return outputs_to_json(found)
+    return await _answer(request, model, found)
 
 
-@router.get("/v1/models/{model}/forecast")
+@router.get("/v1/models/{model}/forecast", response_model=None, responses=TABLES)
 async def forecast(
     request: Request,
     who: Who,
@@ -124,14 +126,30 @@ async def forecast(
     steps: Annotated[int, Query(ge=1)] = 24,
     key: str | None = None,
     time: Annotated[list[str] | None, Query(description="time of each step; by default continued")] = None,
-) -> dict[str, Any]:
+) -> Response | dict[str, Any]:
     """Return how a recurrent model continues its stream: forecast, bands, weights of the mix, times."""
     who.require("forecast", model)
-    column = TimeColumn()
-    times = None if time is None else [column.read(each) for each in time]
+    times = None if time is None else [_nanoseconds(each) for each in time]
     found = await gateway_of(request).client.forecast_in_full(model, steps, key, times=times)
+    if media_type := table_type(request):
+        return outputs_table(media_type, found.arrays, await _channels(request, model, media_type), None)
     arrays = {name: to_json(values) for name, values in found.arrays.items()}
     return {**arrays, **({"mix_of": found.mix_of} if found.mix_of else {})}
+
+
+def _nanoseconds(text: str) -> int:
+    try:
+        return TimeColumn().read(text)
+    except ValueError as problem:
+        raise BadValue(f"time {problem}", field="time") from None
+
+
+async def _answer(request: Request, model: str, outputs: Outputs) -> Response | dict[str, Any]:
+    media_type = table_type(request)
+    if media_type is None:
+        return outputs_to_json(outputs)
+    channels = await _channels(request, model, media_type)
+    return outputs_table(media_type, outputs.arrays, channels, outputs.applied_lsn)
 
 
 def outputs_to_json(outputs: Outputs) -> dict[str, Any]:
