@@ -22,6 +22,7 @@ from streamlearn.gateway import problems
 from streamlearn.gateway.answers import JsonLine
 from streamlearn.gateway.events import Hub
 from streamlearn.gateway.metrics import Metrics
+from streamlearn.gateway.once import Once
 from streamlearn.gateway.routes import alarms, checkpoints, events, health, models, samples
 from streamlearn.gateway.settings import Settings
 from streamlearn.gateway.state import UNLIMITED, Gateway
@@ -53,7 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
         async with client:
             metrics = Metrics(settings.limits.metric_models)
             hub = Hub(client, settings.limits, metrics.observe)
-            app.state.gateway = Gateway(settings, tokens, client, hub, metrics)
+            app.state.gateway = Gateway(settings, tokens, client, hub, metrics, Once())
             async with hub.running():
                 yield
 

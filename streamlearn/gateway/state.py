@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 if TYPE_CHECKING:
     from streamlearn.gateway.events import Hub
     from streamlearn.gateway.metrics import Metrics
+    from streamlearn.gateway.once import Once
     from streamlearn.gateway.settings import Settings
     from streamlearn.gateway.tokens import Tokens
     from streamlearn_client import AsyncClient
@@ -28,6 +29,7 @@ class Gateway:
     client: AsyncClient
     hub: Hub
     metrics: Metrics
+    once: Once
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the gateway stops: bodies without an end are answered then."""
 

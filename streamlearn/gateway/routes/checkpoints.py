@@ -8,10 +8,11 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
 from streamlearn.gateway.access import Who
+from streamlearn.gateway.once import OnceRoute
 from streamlearn.gateway.state import gateway_of
 from streamlearn.json_values import document
 
-router = APIRouter(tags=["checkpoints"])
+router = APIRouter(tags=["checkpoints"], route_class=OnceRoute)
 
 
 class Pin(BaseModel):

@@ -11,13 +11,15 @@ from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 
-from streamlearn.errors import BadSpec, BadValue
+from streamlearn.errors import BadSpec, BadValue, ModelExists
 from streamlearn.gateway.access import Who
+from streamlearn.gateway.once import HEADER, OnceRoute
 from streamlearn.gateway.state import gateway_of
 from streamlearn.gateway.tables import TABLES, part_table, table_type
 from streamlearn.json_values import document, to_json
+from streamlearn_client.json_conversion import spec_contains
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], route_class=OnceRoute)
 
 BYTES: Final = "application/octet-stream"
 FILE: Final[dict[str, Any]] = {
@@ -52,7 +54,16 @@ async def create(request: Request, who: Who, new: NewModel) -> dict[str, Any]:
     who.require("create", new.name)
     for name in new.spec.keys() & _ARGUMENTS:  # `from_file` would read a file of the gateway's host
         raise BadSpec(f"unknown parameter {name!r}", errors=[{"field": name, "message": "unknown parameter"}])
-    return document(await gateway_of(request).client.create(new.name, new.kind, **new.spec))
+    client = gateway_of(request).client
+    try:
+        return document(await client.create(new.name, new.kind, **new.spec))
+    except ModelExists:
+        if HEADER not in request.headers:
+            raise
+        found = await client.describe(new.name)  # the gateway that knew the key may have ended
+        if not spec_contains(found, {"kind": new.kind, "spec": new.spec}):
+            raise
+        return document(found)
 
 
 @router.put("/v1/models/{model}", status_code=201, openapi_extra=FILE)

@@ -1,0 +1,105 @@
+"""Idempotency keys of create, restore, feedback and the others: executed once, and the same answer again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from starlette.responses import Response
+
+from streamlearn.errors import BadValue, Conflict
+from streamlearn.gateway.once import MOST, Once
+from tests.e2e.daemon_process import DaemonProcess
+from tests.gateway.gateway_process import GatewayProcess, wait_for
+
+X = np.random.default_rng(7).normal(size=(300, 2)).astype(np.float32)
+NEW = {"name": "pump", "kind": "som", "spec": {"dim": 2, "grid": [4, 4], "alarm": {}, "labels": 3}}
+SAMPLE = [1.0, 2.0]
+CHANGES: dict[str, Any] = {
+    "restore": {"lsn": 1},
+    "feedback": {"sample": SAMPLE, "verdict": "fault", "name": "worn"},
+    "label": {"x": SAMPLE, "label": "worn"},
+    "clone": {"new": "second"},
+    "reheat": {"heat": 0.5},
+    "checkpoints": {"name": "good"},
+}
+
+
+def keyed(key: str) -> dict[str, str]:
+    return {"Idempotency-Key": key}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_repeated_change_is_executed_once(http: httpx.Client, change: str) -> None:
+    assert http.post("/v1/models", json=NEW).status_code == 201
+    http.post("/v1/models/pump/learn", json={"x": X.tolist()})
+    path = f"/v1/models/pump/{change}"
+    first = http.post(path, json=CHANGES[change], headers=keyed(change))
+    assert first.status_code in (200, 201), first.text
+    assert "idempotent-replayed" not in first.headers
+    lsn = http.get("/v1/models/pump").json()["applied_lsn"]
+    again = http.post(path, json=CHANGES[change], headers=keyed(change))
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert http.get("/v1/models/pump").json()["applied_lsn"] == lsn
+    other = http.post("/v1/models/pump/pause", headers=keyed(change))
+    assert (other.status_code, other.json()["code"]) == (409, "CONFLICT")
+
+
+def test_create(http: httpx.Client, daemon: DaemonProcess, start: Callable[..., GatewayProcess]) -> None:
+    first = http.post("/v1/models", json=NEW, headers=keyed("new"))
+    again = http.post("/v1/models", json=NEW, headers=keyed("new"))
+    assert (first.status_code, first.content) == (again.status_code, again.content)
+    assert first.status_code == 201
+    changed = NEW | {"spec": {"dim": 3, "grid": [4, 4]}}
+    other = http.post("/v1/models", json=changed, headers=keyed("new"))
+    assert (other.status_code, other.json()["code"]) == (409, "CONFLICT")
+    second = start(daemon.requests).ready()  # does not know the key
+    with second.client() as client:
+        wait_for(lambda: client.get("/readyz").status_code == 200, "ready")
+        found = client.post("/v1/models", json=NEW, headers=keyed("new"))
+        assert (found.status_code, found.json()["create_lsn"]) == (201, first.json()["create_lsn"])
+        for answer in (
+            client.post("/v1/models", json=changed, headers=keyed("other")),
+            client.post("/v1/models", json=NEW),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (409, "MODEL_EXISTS")
+
+
+def test_an_error_is_not_kept(http: httpx.Client) -> None:
+    path = "/v1/models/pump/pause"
+    assert http.post(path, headers=keyed("p")).status_code == 404
+    http.post("/v1/models", json=NEW)
+    assert http.post(path, headers=keyed("p")).status_code == 200
+    assert http.post(path, headers=keyed("x" * 257)).status_code == 400
+
+
+def test_requests_at_the_same_time_are_executed_once() -> None:
+    async def run() -> None:
+        once, executed, gate = Once(), 0, asyncio.Event()
+
+        async def execute() -> Response:
+            nonlocal executed
+            executed += 1
+            await gate.wait()
+            if executed == 1:
+                raise BadValue("fails")
+            return Response(b"answer")
+
+        tasks = [asyncio.create_task(once.answer("k", b"1", execute)) for _ in range(5)]
+        await asyncio.sleep(0)
+        with pytest.raises(Conflict):
+            await once.answer("k", b"2", execute)
+        gate.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert executed == 2
+        assert [isinstance(each, BadValue) for each in results] == [True, False, False, False, False]
+        for n in range(2 * MOST):
+            await once.answer(f"{n}", b"", execute)
+        assert len(once._requests) == MOST
+
+    asyncio.run(run())
