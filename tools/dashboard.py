@@ -67,6 +67,26 @@ PANELS: tuple[tuple[str, str, tuple[Query, ...]], ...] = (
     ("Journal", "bytes", ((gauge("journal_bytes"), "journal"),)),
     ("Score, 99 % quantile", "short", ((gauge("score", f'{MODEL}, quantile="0.99"'), "{{model}}"),)),
     (
+        "Error of the model",
+        "short",
+        ((gauge("model_quality", f'{MODEL}, measure=~"mae|log_loss|.*_error"'), "{{model}} {{measure}}"),),
+    ),
+    (
+        "Error relative to the last value (mase)",
+        "short",
+        ((gauge("model_quality", f'{MODEL}, measure="mase"'), "{{model}}"),),
+    ),
+    (
+        "Coverage of the bands",
+        "percentunit",
+        ((gauge("model_quality", f'{MODEL}, measure=~"coverage.*"'), "{{model}} {{measure}}"),),
+    ),
+    (
+        "Score, median",
+        "short",
+        ((gauge("score", f'{MODEL}, quantile="0.5"'), "{{model}}"),),
+    ),
+    (
         "Alarms by model",
         "short",
         (

@@ -40,6 +40,12 @@ def gateway(
     body_bytes: Annotated[int, typer.Option(min=1, help="largest body of a request")] = 64 * 1024**2,
     connections: Annotated[int, typer.Option(min=1, help="connections at the same time")] = 500,
     listeners: Annotated[int, typer.Option(min=1, help="listeners of events at the same time")] = 100,
+    metric_models: Annotated[
+        int, typer.Option(min=0, help="models with series of their own in /metrics")
+    ] = 500,
+    quality_models: Annotated[
+        int, typer.Option(min=0, help="models, the first created, with their live quality in /metrics")
+    ] = 100,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     server_key: ServerKey = None,
     key_file: KeyFile = None,
@@ -75,7 +81,13 @@ def gateway(
 
     try:
         host, port = listen_address(http)
-        limits = Limits(body_bytes=body_bytes, connections=connections, listeners=listeners)
+        limits = Limits(
+            body_bytes=body_bytes,
+            connections=connections,
+            listeners=listeners,
+            metric_models=metric_models,
+            quality_models=quality_models,
+        )
         settings = Settings(
             host=host,
             port=port,

@@ -1,13 +1,17 @@
 """Metrics in the form that Prometheus scrapes.
 
-Counters of the daemon are its `stats`. Alarms, drifts and scores are counted from events. The number of
-series is bounded: models beyond ``limits.metric_models`` share the label ``model="other"``.
+Counters of the daemon are its `stats`. Alarms, drifts and scores are counted from events, and the quality is
+read from the models. The number of series is bounded: models beyond ``limits.metric_models`` share the label
+``model="other"``, and the quality is that of the first ``limits.quality_models`` of them, in the order of
+their creation.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +24,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from streamlearn.errors import Quarantined, UnknownModel
+from streamlearn_client import AsyncClient
 from streamlearn_client.results import Event
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the time of the first count is of no use
@@ -115,10 +121,20 @@ class Metrics:
             for labels in [key for key in counter._metrics if key[0] == model]:
                 counter.remove(*labels)
 
-    def exposition(self, stats: Mapping[str, Any] | None) -> bytes:
-        """Return all metrics as text. ``stats``: ``None`` if the daemon does not answer."""
+    def exposition(
+        self, stats: Mapping[str, Any] | None, qualities: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> bytes:
+        """Return all metrics as text.
+
+        Parameters
+        ----------
+        stats
+            The counters of the daemon; ``None`` if it does not answer.
+        qualities
+            The live quality of some models.
+        """
         snapshot = CollectorRegistry()
-        snapshot.register(_Snapshot(list(self._families(stats))))
+        snapshot.register(_Snapshot([*self._families(stats), _quality(qualities or {})]))
         return generate_latest(self.registry) + generate_latest(snapshot)
 
     def _families(self, stats: Mapping[str, Any] | None) -> Iterable[Metric]:
@@ -175,6 +191,27 @@ def _histogram(name: str, found: Mapping[str, Any]) -> Metric:
     return HistogramMetricFamily(
         f"streamlearn_{name}", text, [*buckets, ("+Inf", found["count"])], found["sum"]
     )
+
+
+async def read_qualities(client: AsyncClient, most: int) -> dict[str, dict[str, Any]]:
+    """Return the live quality of the ``most`` models that were created first, by name."""
+    models = sorted(await client.models(), key=lambda each: int(each["create_lsn"]))
+    found: dict[str, dict[str, Any]] = {}
+    for each in models[:most]:
+        with suppress(UnknownModel, Quarantined):
+            found[each["name"]] = (await client.read(each["name"], ["quality"]))["quality"]
+    return found
+
+
+def _quality(qualities: Mapping[str, Mapping[str, Any]]) -> Metric:
+    """Return the numbers of each quality; texts, lists and unknown values have no series."""
+    text = "Live quality, for example mae, quantization_error, coverage of the bands"
+    family = GaugeMetricFamily("streamlearn_model_quality", text, labels=["model", "measure"])
+    for model, quality in qualities.items():
+        for measure, value in quality.items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+                family.add_metric([model, measure], value)
+    return family
 
 
 def _memory(memory: Mapping[str, Any]) -> Iterable[Metric]:

@@ -22,6 +22,7 @@ class Limits:
     stalled_seconds: float = 30.0  # a listener that takes nothing for so long is disconnected
     kept_alarms: int = 10_000  # of all models, for pages that are opened later
     metric_models: int = 500  # models with metrics of their own
+    quality_models: int = 100  # models with their live quality among the metrics
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamlearn.gateway.metrics import OTHER, Metrics
 from streamlearn_client.alarms import AlarmEvent, alarm_arrays
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.results import Event
-from tests.gateway.gateway_process import wait_for
+from tests.e2e.daemon_process import DaemonProcess
+from tests.gateway.gateway_process import GatewayProcess, wait_for
 
 X = np.random.default_rng(5).normal(size=(2000, 2)).astype(np.float32)
 
@@ -31,14 +35,18 @@ def test_metrics_of_a_daemon(http: httpx.Client) -> None:
     http.post("/v1/models/pump/learn", json={"x": X.tolist()})
     http.post("/v1/models/pump/predict", json={"x": X[:3].tolist()})
     wait_for(lambda: "streamlearn_score{" in http.get("/metrics").text, "scores")
+    stats: dict[str, Any] = http.get("/v1/stats").json()
+    scrapes = stats["models"]["pump"]["queries"] - 1  # each reads the quality; one query is that of `predict`
     answer = http.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     found = samples(answer.text)
-    stats: dict[str, Any] = http.get("/v1/stats").json()
+    assert (
+        scrapes == found["streamlearn_gateway_requests_total", "method=GET", "route=/metrics", "status=200"]
+    )
     assert found["streamlearn_up",] == 1
     assert found["streamlearn_durable_lsn",] == stats["durable_lsn"]
     assert found["streamlearn_model_samples", "model=pump"] == 2000
-    assert found["streamlearn_model_queries_total", "model=pump"] == 1
+    assert found["streamlearn_model_queries_total", "model=pump"] == 1 + scrapes
     assert 0.3 < found["streamlearn_score", "model=pump", "quantile=0.5"] < 0.7
     assert found["streamlearn_query_seconds_count",] == stats["query_seconds"]["count"] >= 1
     assert found["streamlearn_query_seconds_bucket", "le=+Inf"] == found["streamlearn_query_seconds_count",]
@@ -46,6 +54,25 @@ def test_metrics_of_a_daemon(http: httpx.Client) -> None:
     assert found["streamlearn_memory_account_used_bytes", "account=models"] > 0
     route = "route=/v1/models/{model}/predict"
     assert found["streamlearn_gateway_requests_total", "method=POST", route, "status=200"] >= 1
+
+
+def test_quality_of_the_first_models(
+    daemon: DaemonProcess, http: httpx.Client, start: Callable[..., GatewayProcess]
+) -> None:
+    for name in ("b", "a", "c"):
+        http.post("/v1/models", json={"name": name, "kind": "som", "spec": {"dim": 2, "grid": [4, 4]}})
+        http.post(f"/v1/models/{name}/learn", json={"x": X.tolist()})
+    found = samples(http.get("/metrics").text)
+    quality = http.get("/v1/models/a/read?what=quality").json()["parts"]["quality"]
+    for measure in ("quantization_error", "topographic_error", "watched_samples"):
+        name = "streamlearn_model_quality", f"measure={measure}", "model=a"
+        assert found[name] == pytest.approx(quality[measure])
+    assert all(math.isfinite(value) for value in found.values())
+    few = start(daemon.requests, "--quality-models", "2").ready()
+    with few.client() as client:
+        found = samples(client.get("/metrics").text)
+    models = {labels[2] for labels in found if labels[0] == "streamlearn_model_quality"}
+    assert models == {"model=b", "model=a"}
 
 
 def test_alarms_and_drifts_are_counted_by_model() -> None:

@@ -147,6 +147,14 @@ def test_prometheus_scrapes_a_gateway_with_tokens(
     wait_for(lambda: value("streamlearn_up") == 1, "a scrape")
     assert value('streamlearn_model_samples{model="scraped"}') == len(X)
     assert value('up{job="streamlearn"}') == 1
+    for panel in dashboard.dashboard()["panels"]:  # Grafana replaces the variables
+        for target in panel["targets"]:
+            query = target["expr"].replace("$instance", f"127.0.0.1:{gateway.port}").replace("$model", ".*")
+            query = query.replace("$__rate_interval", "1m")
+            answer = httpx.get(f"{address}/api/v1/query", params={"query": query}, timeout=SECONDS).json()
+            assert answer["status"] == "success", answer
+            if re.fullmatch(r"streamlearn_(up|model_samples|model_backlog_rows|models)\{.*\}", query):
+                assert answer["data"]["result"], query
     rules = httpx.get(f"{address}/api/v1/rules", timeout=SECONDS).json()["data"]["groups"][0]["rules"]
     assert len(rules) == (FILES / "streamlearn-rules.yml").read_text().count("- alert:")
     gateway.end()

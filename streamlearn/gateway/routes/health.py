@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from streamlearn.errors import StreamlearnError
 from streamlearn.gateway.access import Who, check_origin
 from streamlearn.gateway.answers import JsonLine
+from streamlearn.gateway.metrics import read_qualities
 from streamlearn.gateway.state import gateway_of
 from streamlearn.json_values import document
 
@@ -37,12 +39,12 @@ async def metrics(request: Request, who: Who) -> Response:
     """Return metrics in the form that Prometheus scrapes."""
     who.require("stats", "")
     gateway = gateway_of(request)
-    try:
+    stats, qualities = None, {}
+    with suppress(StreamlearnError):
         stats = await gateway.client.stats()
-    except StreamlearnError:
-        stats = None
+        qualities = await read_qualities(gateway.client, gateway.settings.limits.quality_models)
     gateway.metrics.listeners.set(len(gateway.hub))
-    return Response(gateway.metrics.exposition(stats), media_type=CONTENT_TYPE_LATEST)
+    return Response(gateway.metrics.exposition(stats, qualities), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/v1/stats")
