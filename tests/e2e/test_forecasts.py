@@ -63,6 +63,7 @@ def test_forecasts_are_those_of_this_process_after_every_kill(serve: Callable[..
             ahead = 0 if "target" in SPECS[name] else 3
             if ahead:
                 found, here = client.forecast_in_full(name, ahead), twin.forecast_in_full(ahead)
+                assert found.samples == twin.samples
                 assert found.mix_of == here.mix_of == tuple(MIXED.get(name, (0, ()))[1])
                 assert found.arrays.keys() == here.arrays.keys()
                 for field, array in here.arrays.items():

@@ -192,6 +192,7 @@ def test_a_forecast(http: httpx.Client) -> None:
     assert answer.status_code == 200, answer.text
     forecast = np.array(answer.json()["forecast"])
     assert forecast.shape == (14, 1)
+    assert answer.json()["samples"] == 300
     assert np.abs(forecast[:, 0] - (np.arange(300, 314) % 7)).max() < 0.5
     found = answer.json()
     assert found["mix_of"] == ["last value", "last value with drift", "read-out"]

@@ -250,7 +250,7 @@ class Forecast(NamedArrays):
     [[1.5], [1.75]]
     """
 
-    __slots__ = ("mix_of",)
+    __slots__ = ("mix_of", "samples")
 
     forecast: NDArray[np.float32]
     lower: NDArray[np.float32]
@@ -259,12 +259,15 @@ class Forecast(NamedArrays):
     time: NDArray[np.int64]
     mix_of: tuple[str, ...]
     """Names of the forecasts that are mixed, in the order of the weights; empty without ``mix``."""
+    samples: int | None
+    """Samples that the model had learned: the number of the first step. ``None`` without a daemon."""
 
     def __init__(self, applied_lsn: int | None = None, /, **arrays: ArrayLike) -> None:
         super().__init__(applied_lsn, **arrays)
         self.mix_of = ()
+        self.samples = None
 
     def __getitem__(self, rows: slice) -> Self:
         found = super().__getitem__(rows)
-        found.mix_of = self.mix_of
+        found.mix_of, found.samples = self.mix_of, self.samples
         return found

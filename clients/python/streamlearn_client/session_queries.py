@@ -81,7 +81,7 @@ class SessionQueries:
         given = None if times is None else as_times(times, fields["steps"])
         reply = yield Call(Request("forecast", None, model, fields, times=given))
         found = Forecast(reply.ok["applied_lsn"], **reply.arrays)
-        found.mix_of = tuple(reply.ok.get("mix_of", ()))
+        found.mix_of, found.samples = tuple(reply.ok.get("mix_of", ())), reply.ok["samples"]
         return found
 
     def sample(

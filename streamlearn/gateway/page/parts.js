@@ -128,10 +128,8 @@ async function forecastParts(main, name, description, channels) {
   let read = 0;
   const load = async () => {
     const count = Math.max(24, description.spec.horizon ?? 1);
-    const from = state.open.numbers.at(-1) ?? description.samples;
-    const band = state.open.rows.at(-1) ?? {};
     const answer = await get(modelPath(name, `/forecast?steps=${count}`)).catch(() => null);
-    if (answer) found = { from, values: answer.forecast, lower: byStep(band.lower), upper: byStep(band.upper) };
+    if (answer) found = { from: answer.samples - 1, values: answer.forecast, lower: answer.lower ?? [], upper: answer.upper ?? [] };
     if (description.spec.record_lags) gradient = (await get(modelPath(name, "/read?what=lags")).catch(() => null))?.parts.lags ?? null;
   };
   if (!description.needs_keys) await load();
@@ -162,14 +160,8 @@ async function forecastParts(main, name, description, channels) {
       steps.update(() => [
         ["sample", ...channels.flatMap((each) => [each, `${each}, band`, `${each}, came`])],
         values.map((row, k) => [from + 1 + k, ...row.flatMap((value, i) => [
-          value, lower[k] ? `${short(lower[k][i])} to ${short(upper[k][i])}` : "–", at(came.get(from + 1 + k)?.x, i)])]),
+          value, lower[k]?.[i] != null ? `${short(lower[k][i])} to ${short(upper[k][i])}` : "–", at(came.get(from + 1 + k)?.x, i)])]),
       ]);
     },
   };
-}
-
-/** The band of an output as a list per step: of one step, or of each step of the horizon. */
-function byStep(values) {
-  if (!Array.isArray(values)) return [];
-  return Array.isArray(values[0]) ? values : [values];
 }

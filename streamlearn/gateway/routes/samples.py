@@ -134,7 +134,7 @@ async def forecast(
     if media_type := table_type(request):
         return outputs_table(media_type, found.arrays, await _channels(request, model, media_type), None)
     arrays = {name: to_json(values) for name, values in found.arrays.items()}
-    return {**arrays, **({"mix_of": found.mix_of} if found.mix_of else {})}
+    return {"samples": found.samples, **arrays, **({"mix_of": found.mix_of} if found.mix_of else {})}
 
 
 def _nanoseconds(text: str) -> int:
