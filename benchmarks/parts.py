@@ -36,6 +36,9 @@ PARTS: Mapping[str, dict[str, Any]] = {
     "learn_below=0.99": {"learn_below": 0.99},
     'drift="blocks" (the default)': {"drift": "blocks"},
     "alarm, with contributions": {"alarm": True},
+    "the same, with transitions, dwell and cycle": {
+        "alarm": {"transitions": True, "dwell": True, "cycle": True}
+    },
 }
 
 
@@ -49,6 +52,8 @@ def cost(kind: str) -> tuple[float, dict[str, float]]:
     for part, extra in PARTS.items():
         if kind.startswith("rnn") and "lags" in extra.get("features", {}):
             continue  # it has lags
+        if kind.startswith("rnn") and isinstance(extra.get("alarm"), dict):
+            continue  # it has no winners
         given = NOTHING | {name: value for name, value in extra.items() if name != "times"}
         models[part] = cls(**spec, **given)
     ratios: dict[str, list[float]] = {part: [] for part in models}

@@ -737,6 +737,10 @@ class Cognitron(_Cognitron):
             1/(1 + activity of the winner): near ½ for a familiar sample, 1 for an unknown one.
         winner : ndarray of int32, shape (n,)
             Number of the most active cell; −1: none fires.
+        sequence : ndarray of int8, shape (n,)
+            Alarm of the order or the pace of the winners that is on: 0 none, 1 a rare transition, 2 a
+            long dwell, 3 a long cycle. Only if ``alarm`` has ``transitions``, ``dwell`` or ``cycle``;
+            not from ``predict``.
         activity : ndarray of float32, shape (n, cells)
             Activity of each cell.
         score : ndarray of float32, shape (n,)
@@ -797,6 +801,10 @@ class Cognitron(_Cognitron):
             1/(1 + activity of the winner): near ½ for a familiar sample, 1 for an unknown one.
         winner : ndarray of int32, shape (n,)
             Number of the most active cell; −1: none fires.
+        sequence : ndarray of int8, shape (n,)
+            Alarm of the order or the pace of the winners that is on: 0 none, 1 a rare transition, 2 a
+            long dwell, 3 a long cycle. Only if ``alarm`` has ``transitions``, ``dwell`` or ``cycle``;
+            not from ``predict``.
         activity : ndarray of float32, shape (n, cells)
             Activity of each cell.
         score : ndarray of float32, shape (n,)
@@ -1098,6 +1106,10 @@ class Competitive(_Competitive):
         -------
         label : ndarray of int32, shape (n,)
             Label of the winner; −1: none. Only if ``labels`` is set.
+        sequence : ndarray of int8, shape (n,)
+            Alarm of the order or the pace of the winners that is on: 0 none, 1 a rare transition, 2 a
+            long dwell, 3 a long cycle. Only if ``alarm`` has ``transitions``, ``dwell`` or ``cycle``;
+            not from ``predict``.
         winner : ndarray of int32, shape (n,)
             Number of the winning unit; −1: none.
         distance : ndarray of float32, shape (n,)
@@ -1158,6 +1170,10 @@ class Competitive(_Competitive):
         -------
         label : ndarray of int32, shape (n,)
             Label of the winner; −1: none. Only if ``labels`` is set.
+        sequence : ndarray of int8, shape (n,)
+            Alarm of the order or the pace of the winners that is on: 0 none, 1 a rare transition, 2 a
+            long dwell, 3 a long cycle. Only if ``alarm`` has ``transitions``, ``dwell`` or ``cycle``;
+            not from ``predict``.
         winner : ndarray of int32, shape (n,)
             Number of the winning unit; −1: none.
         distance : ndarray of float32, shape (n,)
@@ -1738,6 +1754,10 @@ class GrowingNeuralGas(_GrowingNeuralGas):
 
         Returns
         -------
+        sequence : ndarray of int8, shape (n,)
+            Alarm of the order or the pace of the winners that is on: 0 none, 1 a rare transition, 2 a
+            long dwell, 3 a long cycle. Only if ``alarm`` has ``transitions``, ``dwell`` or ``cycle``;
+            not from ``predict``.
         winner : ndarray of int32, shape (n,)
             Number of the winning unit; −1: none.
         distance : ndarray of float32, shape (n,)
@@ -1796,6 +1816,10 @@ class GrowingNeuralGas(_GrowingNeuralGas):
 
         Returns
         -------
+        sequence : ndarray of int8, shape (n,)
+            Alarm of the order or the pace of the winners that is on: 0 none, 1 a rare transition, 2 a
+            long dwell, 3 a long cycle. Only if ``alarm`` has ``transitions``, ``dwell`` or ``cycle``;
+            not from ``predict``.
         winner : ndarray of int32, shape (n,)
             Number of the winning unit; −1: none.
         distance : ndarray of float32, shape (n,)
@@ -2023,6 +2047,10 @@ class HammingNet(_HammingNet):
             Hamming distance to the winning pattern, in lines, extrapolated over missing ones.
         iterations : ndarray of int32, shape (n,)
             Iterations of the MaxNet.
+        sequence : ndarray of int8, shape (n,)
+            Alarm of the order or the pace of the winners that is on: 0 none, 1 a rare transition, 2 a
+            long dwell, 3 a long cycle. Only if ``alarm`` has ``transitions``, ``dwell`` or ``cycle``;
+            not from ``predict``.
         tie : ndarray of bool, shape (n,)
             Whether equal patterns were left at the end; the lowest number won.
         capped : ndarray of bool, shape (n,)
@@ -2087,6 +2115,10 @@ class HammingNet(_HammingNet):
             Hamming distance to the winning pattern, in lines, extrapolated over missing ones.
         iterations : ndarray of int32, shape (n,)
             Iterations of the MaxNet.
+        sequence : ndarray of int8, shape (n,)
+            Alarm of the order or the pace of the winners that is on: 0 none, 1 a rare transition, 2 a
+            long dwell, 3 a long cycle. Only if ``alarm`` has ``transitions``, ``dwell`` or ``cycle``;
+            not from ``predict``.
         tie : ndarray of bool, shape (n,)
             Whether equal patterns were left at the end; the lowest number won.
         capped : ndarray of bool, shape (n,)
@@ -2336,6 +2368,10 @@ class Malsburg(_Malsburg):
             1 − cosine between the sample and the winner's afferents, 0 to 1; 1: no cell fires.
         winner : ndarray of int32, shape (n,)
             Number of the most active cell; −1: none fires.
+        sequence : ndarray of int8, shape (n,)
+            Alarm of the order or the pace of the winners that is on: 0 none, 1 a rare transition, 2 a
+            long dwell, 3 a long cycle. Only if ``alarm`` has ``transitions``, ``dwell`` or ``cycle``;
+            not from ``predict``.
         activity : ndarray of float32, shape (n, cells)
             Activity of each cell.
         score : ndarray of float32, shape (n,)
@@ -2396,6 +2432,10 @@ class Malsburg(_Malsburg):
             1 − cosine between the sample and the winner's afferents, 0 to 1; 1: no cell fires.
         winner : ndarray of int32, shape (n,)
             Number of the most active cell; −1: none fires.
+        sequence : ndarray of int8, shape (n,)
+            Alarm of the order or the pace of the winners that is on: 0 none, 1 a rare transition, 2 a
+            long dwell, 3 a long cycle. Only if ``alarm`` has ``transitions``, ``dwell`` or ``cycle``;
+            not from ``predict``.
         activity : ndarray of float32, shape (n, cells)
             Activity of each cell.
         score : ndarray of float32, shape (n,)
@@ -3246,6 +3286,10 @@ class SOM(_SOM):
             Row and column of the winner on the grid (a chain: its place); −1: none.
         label : ndarray of int32, shape (n,)
             Label of the winner; −1: none. Only if ``labels`` is set.
+        sequence : ndarray of int8, shape (n,)
+            Alarm of the order or the pace of the winners that is on: 0 none, 1 a rare transition, 2 a
+            long dwell, 3 a long cycle. Only if ``alarm`` has ``transitions``, ``dwell`` or ``cycle``;
+            not from ``predict``.
         winner : ndarray of int32, shape (n,)
             Number of the winning unit; −1: none.
         distance : ndarray of float32, shape (n,)
@@ -3308,6 +3352,10 @@ class SOM(_SOM):
             Row and column of the winner on the grid (a chain: its place); −1: none.
         label : ndarray of int32, shape (n,)
             Label of the winner; −1: none. Only if ``labels`` is set.
+        sequence : ndarray of int8, shape (n,)
+            Alarm of the order or the pace of the winners that is on: 0 none, 1 a rare transition, 2 a
+            long dwell, 3 a long cycle. Only if ``alarm`` has ``transitions``, ``dwell`` or ``cycle``;
+            not from ``predict``.
         winner : ndarray of int32, shape (n,)
             Number of the winning unit; −1: none.
         distance : ndarray of float32, shape (n,)

@@ -141,6 +141,11 @@ def events() -> Iterator[dict[str, Any]]:
     alarm["expected"] = {"dtype": "<f4", "shape": [1, 2], "values": [1.5, -2.0]}
     alarm["name"] = {"dtype": "|u1", "shape": [1, 32], "values": name}
     alarm["seconds"] = {"dtype": "<f8", "shape": [1], "values": [0.0]}
+    for unit in ("from", "to"):
+        alarm[f"{unit}_unit"] = {"dtype": "<i4", "shape": [1], "values": [-1]}
+        alarm[f"{unit}_label"] = {"dtype": "|u1", "shape": [1, 32], "values": [0] * 32}
+    alarm["usual"] = {"dtype": "<f4", "shape": [1], "values": [0.0]}
+    alarm["probability"] = {"dtype": "<f4", "shape": [1], "values": [0.0]}
     buffers = [np.array(each["values"], each["dtype"]).tobytes() for each in alarm.values()]
     yield outputs("alarm", 512, alarm, *buffers)
     error = {"dtype": "<f4", "shape": [3], "values": [0.5, NAN, 2.0]}

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from streamlearn_client import AlarmEvent, Event
 
 _SHOWN_CHANNELS = 3
+_FIELDS = (
+    "score", "evidence", "seconds", "fault",
+    "from_unit", "to_unit", "from_label", "to_label", "usual", "probability",
+)  # fmt: skip
 
 
 def add_to(app: typer.Typer) -> None:
@@ -58,7 +62,7 @@ def fields(event: Event, alarm: AlarmEvent) -> dict[str, Any]:
         "state": alarm.state,
         "cause": alarm.cause,
     }
-    found |= {field: getattr(alarm, field) for field in (*numbers, "score", "evidence", "seconds", "fault")}
+    found |= {field: getattr(alarm, field) for field in (*numbers, *_FIELDS)}
     found |= {field: getattr(alarm, field).tolist() for field in ("contribution", "expected")}
     return document(found)
 
@@ -66,6 +70,10 @@ def fields(event: Event, alarm: AlarmEvent) -> dict[str, Any]:
 def _expected(alarm: AlarmEvent, channel: int) -> str:
     value = float(alarm.expected[channel])
     return "" if value != value else f" (expected {value:.4g})"
+
+
+def _unit(number: int, label: str) -> str:
+    return f"{number} ({label})" if label else str(number)
 
 
 def line(event: Event, alarm: AlarmEvent, channels: list[str] | None) -> str:
@@ -79,10 +87,14 @@ def line(event: Event, alarm: AlarmEvent, channels: list[str] | None) -> str:
         f"{channels[d] if channels else f'channel {d}'} {share:.0%}{_expected(alarm, d)}"
         for share, d in sorted(shares, reverse=True)[:_SHOWN_CHANNELS]
     ]
+    before, after = _unit(alarm.from_unit, alarm.from_label), _unit(alarm.to_unit, alarm.to_label)
     what = {
         "score": f"samples {alarm.first} … {alarm.last}, evidence {alarm.evidence:.1f}",
         "stuck": f"stuck for {alarm.samples} samples",
         "silent": f"silent for {alarm.seconds:.0f} s",
+        "transition": f"unit {before} → {after}, probability {alarm.probability:.2g}",
+        "dwell": f"in unit {after} for {alarm.samples} samples, usually {alarm.usual:.0f}",
+        "cycle": f"no return to unit {after} for {alarm.samples} samples, usually {alarm.usual:.0f}",
     }[alarm.cause]
     fault = f", fault {alarm.fault}" if alarm.fault else ""
     return f"{time} {event.model}{key}: alarm {alarm.state}s: {', '.join([what, *names])}{fault}"

@@ -38,6 +38,7 @@ from .stream.features import FeatureStage
 from .stream.scaling import Statistics
 from .stream.schedules import Schedules
 from .stream.score import ScoreReference
+from .stream.sequences import SequenceDetector
 from .stream.watching import Rules, Watching
 
 __all__ = ["MAX_STATE_VALUES", "Model", "Spec", "decay_per_sample"]
@@ -101,6 +102,7 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
         if self.spec.drift is not None:
             self._detector = self._add(DriftDetector(Drift.of(self.spec)))
         self._alarms = None
+        self._sequences = None
         if self.spec.alarm is not None:
             keys = None if self.has_lookahead else getattr(self.spec, "keys", None)
             one_channel = self.dim == 1 and not self.has_lookahead and not self.needs_keys
@@ -108,6 +110,9 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
             self._alarms = self._add(
                 AlarmDetector(self.spec.alarm, self.dim, keys, samples, one_channel, self._detector)
             )
+            if self.spec.alarm.compares_winners:
+                units = self.spec.winning_units
+                self._sequences = self._add(SequenceDetector(self.spec.alarm, units, self.dim))
 
     def _add(self, component: Component) -> Component:
         """Add the arrays of a component to the state, with their ranges. Return the component."""
@@ -148,7 +153,7 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
     def inconsistencies(self, state: State) -> Iterator[str]:
         """Describe values of ``state`` that contradict each other. Every array is within its range."""
         yield from self._schedules.inconsistencies(state)
-        for component in (self._detector, self._alarms, self._features):
+        for component in (self._detector, self._alarms, self._sequences, self._features):
             if component is not None:
                 yield from component.inconsistencies(state)
 
@@ -318,7 +323,7 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
             still be watched after a drift alarm) and ``watched_samples`` (samples watched so far).
         """
         quality = self._quality()
-        for component in (self._detector, self._alarms, self._watching):
+        for component in (self._detector, self._alarms, self._sequences, self._watching):
             quality |= component.quality() if component is not None else {}
         return quality | ({"schedules": self.schedules} if self.spec.schedules else {})
 
@@ -350,6 +355,8 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
         self._score.restart()
         if self._detector is not None:
             self._detector.restart()
+        if self._sequences is not None:
+            self._sequences.restart()
         self._watching.end()
 
     @property

@@ -16,6 +16,7 @@ from .batch import Batch, Float32, Targets
 from .stream.alarm import AlarmDetector
 from .stream.drift import DriftDetector
 from .stream.patterns import Feedback, Verdict, valid_name, valid_verdict
+from .stream.sequences import SequenceDetector
 
 _COUNTED = np.zeros(0, np.int64)  # the numbers of samples that count on from the first one
 
@@ -27,6 +28,7 @@ class Judged:
     spec: Any
     _alarms: AlarmDetector | None
     _detector: DriftDetector | None
+    _sequences: SequenceDetector | None
     has_lookahead: Any
     explains_targets: Any
     _lock: AbstractContextManager[Any]
@@ -59,6 +61,8 @@ class Judged:
         x = self.channels_of(batch.x if rows == batch.rows else batch.x[:rows])
         times = None if batch.times is None else batch.times[:rows]
         self._alarms.detect(out, x, expected, keys, times, first, self.has_lookahead)
+        if self._sequences is not None:
+            self._sequences.detect(out, first, self._label_of)
 
     def _take_expected(self, arrays: dict[str, NDArray[Any]]) -> Float32 | None:
         """Return what the model expected of the samples, in their units; None if it expects nothing of them.
@@ -121,6 +125,10 @@ class Judged:
         """Add a pattern that ``validate_feedback`` returned."""
         assert self._alarms is not None
         self._alarms.patterns.learn(feedback)
+
+    def _label_of(self, unit: int) -> str:
+        """Return the label of a unit as text; empty if it has none."""
+        return ""
 
     @property
     def label_names(self) -> list[str]:

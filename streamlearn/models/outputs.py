@@ -30,6 +30,7 @@ COMPARED = (
     "``target`` is ``'next'``, the samples are no symbols, and ``readout`` is ``'rls'`` or ``alarm`` is set"
 )
 ALARM = "``alarm`` is set; not from ``predict``"
+SEQUENCE = "``alarm`` has ``transitions``, ``dwell`` or ``cycle``; not from ``predict``"
 EXPLAINED = "``alarm`` is set and the model predicts no other target; not from ``predict``"
 WATCHED = "it comes from ``learn`` or ``learn_targets``"
 
@@ -109,6 +110,15 @@ _Fault = Annotated[
     _Int8,
     Column(_ROWS, "Number of the pattern, called a fault by feedback, that the sample is; −1: none.", ALARM),
 ]
+_Sequence = Annotated[
+    _Int8,
+    Column(
+        _ROWS,
+        "Alarm of the order or the pace of the winners that is on: 0 none, 1 a rare transition, 2 a long"
+        " dwell, 3 a long cycle.",
+        SEQUENCE,
+    ),
+]
 _Watched = Annotated[
     _Bool, Column(_ROWS, "Whether the sample was only watched, that is not learned.", WATCHED)
 ]
@@ -135,6 +145,7 @@ class WinnerOutputs(ModelOutputs):
 
     __slots__ = ()
 
+    sequence: _Sequence
     winner: _Winner
     distance: Annotated[
         _Float32, Column(_ROWS, "Distance between sample and winner, in the scaled space; NaN: no winner.")
@@ -206,6 +217,7 @@ class HammingNetOutputs(ModelOutputs):
         Column(_ROWS, "Hamming distance to the winning pattern, in lines, extrapolated over missing ones."),
     ]
     iterations: Annotated[_Int32, Column(_ROWS, "Iterations of the MaxNet.")]
+    sequence: _Sequence
     tie: Annotated[
         _Bool, Column(_ROWS, "Whether equal patterns were left at the end; the lowest number won.")
     ]
@@ -218,6 +230,7 @@ class ActivityOutputs(ModelOutputs):
     __slots__ = ()
 
     winner: Annotated[_Int32, Column(_ROWS, "Number of the most active cell; −1: none fires.")]
+    sequence: _Sequence
     activity: Annotated[_Float32, Column(("(n, cells)",), "Activity of each cell.")]
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .stream.drift import DriftDetector
 from .stream.schedules import Schedules
 from .stream.score import ScoreReference
+from .stream.sequences import SequenceDetector
 from .stream.watching import Watching
 
 
@@ -22,6 +23,7 @@ class Reactions:
     _detector: DriftDetector | None
     _score: ScoreReference
     _watching: Watching
+    _sequences: SequenceDetector | None
 
     def _rows_to_reaction(self) -> int:
         """Return a number of rows of which only the last one can cause a reaction."""
@@ -44,6 +46,8 @@ class Reactions:
         if self.spec.reheats:
             self._schedules.reheat_to(self.spec.drift_heat)
             self._raise_rates(self.spec.drift_heat)
+            if self._sequences is not None:
+                self._sequences.restart()
         if self.spec.reseeds:
             self._begin_reseeding(self._detector.level_before)
         self._score.restart()

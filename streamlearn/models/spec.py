@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from ..kernels.stream.regions import NODES
 from .accepts import Accepts
 from .row_cost import FIXED, RANDOM_ACCESS, SCALAR, SCALING, Cost
 from .sharing import shared
@@ -204,6 +205,11 @@ class Spec(BaseModel):
     """Parameters that determine the size of the state."""
 
     @property
+    def winning_units(self) -> int:
+        """Number of units of which one wins each sample; 0 if there are none."""
+        return 0
+
+    @property
     def memory_samples(self) -> float:
         """Half-life of the live quality in samples."""
         return self.half_life
@@ -224,6 +230,9 @@ class Spec(BaseModel):
         if self.features is not None:
             columns = self.inputs - self.dim
             parts.append(Cost(columns * RANDOM_ACCESS + 16 * SCALAR, ("features", "dim")))
+        if self.alarm is not None and self.alarm.compares_winners:
+            work = 2 * min(self.winning_units, NODES) ** 3  # the search for regions, at one row in thousands
+            parts.append(Cost(work, ("alarm", *self.size_parameters), learning=True))
         if self.drift == "adwin":
             parts.append(Cost(_ADWIN, ("drift",), learning=True))
         return parts
@@ -284,6 +293,15 @@ class Spec(BaseModel):
             raise ValueError(
                 f"features keep {self.features.depth} samples of each stream, {values} values in all;"
                 f" {MAX_STATE_VALUES} are the most. Use smaller lags, differences or period, or fewer keys"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_winners_to_compare(self) -> Self:
+        if self.alarm is not None and self.alarm.compares_winners and self.winning_units == 0:
+            raise ValueError(
+                "transitions, dwell and cycle of alarm need one winning unit for each sample, which this kind"
+                " does not have: remove them, or use som, competitive, gng, hamming, malsburg or cognitron"
             )
         return self
 

@@ -48,6 +48,7 @@ RLS = {"readout": "rls", "tbptt": (16, 16), "half_life": 50.0}
 BANDS = {"coverage": 0.9}
 DRIFT = {"drift": "blocks", "drift_block": 2, "drift_rest": 3, "drift_threshold": 0.5}
 ALARM = {"alarm": {"above": 1.5, "clear": 1.0, "for": (2, 3), "quiet": 3, "after": 5}}
+SEQUENCES = {"alarm": {**ALARM["alarm"], "transitions": True, "dwell": True, "cycle": True}}
 TIMES = {"period": 5, "calendar": ["hour", "weekday"]}
 FEATURES = {"features": {"lags": [1, 7], "differences": [2], "memory": [1.5, 300.0], **TIMES}}
 LAGS = {"features": {"lags": [1, 3]}}
@@ -62,7 +63,7 @@ EXAMPLES = {
             {"grid_distance": "chebyshev", "neighbourhood": "bubble", "sigma": 1.0},
             {"topology": "hexagonal", "torus": True, "neighbourhood": "triangle", "distance": "manhattan"},
             {"grid": (20,), "neighbourhood": "mexican_hat", "sigma": 2.0, "distance": "chebyshev"},
-            {"distance": "cosine"},
+            {"distance": "cosine", **SEQUENCES},
             {**DRIFT, "drift_both": True},
             {"learning_rate": IN_SECONDS, "sigma": {"start": 2.0, "end": 0.5, "half_life": 20.0}},
             {**DRIFT, "on_drift": "watch", "watch_for": 5, "scale": "standard"},
@@ -91,7 +92,7 @@ EXAMPLES = {
             {**DRIFT, "drift": "adwin", "drift_delta": 0.9, "drift_both": True},
             {"init": "samples", "scale": "minmax", "conscience": 2.0},
             {**DRIFT, "on_drift": "reseed", "mode": "soft", "labels": 2},
-            {"init": "range", "init_samples": 15, "scale": "ewma", **ALARM},
+            {"init": "range", "init_samples": 15, "scale": "ewma", **SEQUENCES},
             {"labels": ["a", "b", "c ü"], "delay": 30, "init": "samples", "mode": "gas"},
             {
                 **DRIFT,
@@ -117,7 +118,7 @@ EXAMPLES = {
             {"learning_rate": DECAY, "error_split": 0.1, "error_decay": 0.9, "distance": "manhattan"},
             {"distance": "cosine", "error_decay": 0.0},
             {**DRIFT, "on_drift": "reseed", "seed": 1},
-            {"init": "samples", **ALARM},
+            {"init": "samples", **SEQUENCES},
             FEATURES,
         ),
         depends_on_seed=_starts_random,
@@ -273,7 +274,7 @@ EXAMPLES = {
         usual={"dim": 5, "units": 20, "threshold": 3.0, "learning_rate": DECAY, "half_life": 50.0},
         smallest={"dim": 1, "units": 1, "threshold": 0.0},
         oversized={"dim": 1 << 20, "units": 1 << 20},
-        variants=({"units": 70, "max_iterations": 3, **ALARM}, LAGS),
+        variants=({"units": 70, "max_iterations": 3, **SEQUENCES}, LAGS),
         scalings=(),
     ),
     "malsburg": Kind(
@@ -281,7 +282,7 @@ EXAMPLES = {
         smallest={"dim": 1, "sheet": 0},
         oversized={"dim": 4096, "sheet": 512},
         variants=(
-            {"sheet": (4, 6), "q_rings": (0, 2), "delta": 0.5, **ALARM},
+            {"sheet": (4, 6), "q_rings": (0, 2), "delta": 0.5, **SEQUENCES},
             {"sheet": (1, 20), "p_rings": (0, 3), "r_rings": (0, 0), "steps": 3, "theta": 0.0},
             LAGS,
         ),
@@ -295,7 +296,7 @@ EXAMPLES = {
         oversized={"dim": 1 << 20, "layers": 64, "area": 16},
         variants=(
             {"dim": 20, "shape": (4, 5), "layers": 2, "area": 1, "falloff": 0.5},
-            {**ALARM, "dim": 33, "shape": (11, 3), "layers": 1, "vicinity": 5, "q": 1.0, "q_prime": 0.5},
+            {**SEQUENCES, "dim": 33, "shape": (11, 3), "layers": 1, "vicinity": 5, "q": 1.0, "q_prime": 0.5},
             LAGS,
         ),
         scalings=(),

@@ -43,7 +43,7 @@ def test_the_memory_of_the_score_is_a_parameter_of_its_own(model: Model):
     batch = stream(model, 400, missing=0.2)
     model.learn(**batch)
     other.learn(**batch)
-    followed = "score", "alarm", "drift", "watch", "gate", "feedback", "evidence"
+    followed = "score", "alarm", "drift", "watch", "gate", "feedback", "evidence", "sequence"
     for name in model.state:
         if not name.startswith(followed):
             assert np.array_equal(model.state[name], other.state[name], equal_nan=True), name

@@ -14,8 +14,9 @@ __all__ = ["ALARM_CODES", "AlarmCause", "AlarmEvent", "alarm_arrays", "check_ala
 ALARM_CODES: Final = {"none": 0, "begin": 1, "on": 2, "end": 3}
 """The values of the output ``alarm``."""
 
-AlarmCause: TypeAlias = Literal["score", "stuck", "silent"]
-"""What raised an alarm: unusual samples, a channel that repeats one value, or no samples."""
+AlarmCause: TypeAlias = Literal["score", "stuck", "silent", "transition", "dwell", "cycle"]
+"""What raised an alarm: unusual samples, a channel that repeats one value, no samples, a rare transition of
+the winner, a stay in one region of units that is too long, or a cycle that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,9 @@ class AlarmEvent:
     ----------
     state : {"begin", "end"}
         Whether the alarm begins or ends.
-    cause : {"score", "stuck", "silent"}
-        What raised it: unusual samples, a channel that repeats one value, or no samples.
+    cause : {"score", "stuck", "silent", "transition", "dwell", "cycle"}
+        What raised it: unusual samples, a channel that repeats one value, no samples, a rare transition of
+        the winner, a stay in one region of units that is too long, or a cycle that is.
     sample : int
         Number of the sample at which it began or ended, counted from 0.
     first, last : int
@@ -35,7 +37,8 @@ class AlarmEvent:
     peak : int
         Number of the sample with the most evidence.
     samples : int
-        Number of its samples so far. ``stuck``: of the channel's equal values.
+        Number of its samples so far. ``stuck``: of the channel's equal values. ``dwell``: since the region
+        was entered. ``cycle``: since it was entered last.
     score, evidence : float
         Largest score and largest evidence of its samples. NaN without a score.
     channel : int
@@ -49,6 +52,18 @@ class AlarmEvent:
         Name of the fault, if a person called such a sample a fault by feedback; empty otherwise.
     seconds : float
         ``silent``: seconds since the last sample. 0 for other causes.
+    from_unit, to_unit : int
+        ``transition``: the last winner before it, and the first one after it. ``dwell``: the last winner,
+        twice. ``cycle``: the last winner, and a unit of the region that the stream does not return to. −1 for
+        other causes.
+    from_label, to_label : str
+        The labels of these units; empty without one.
+    usual : float
+        ``dwell`` and ``cycle``: the usual number of samples, the median of the last ones. 0 for other
+        causes.
+    probability : float
+        ``transition``: share of the departures from the first region that went to the second one before. 0
+        for other causes.
     key, id, time : int or None
         Key, id and time (in nanoseconds since 1970) of the sample, if the event has them.
     row : int
@@ -69,12 +84,18 @@ class AlarmEvent:
     expected: NDArray[np.float32] = field(repr=False, compare=False)
     fault: str = ""
     seconds: float = 0.0
+    from_unit: int = -1
+    to_unit: int = -1
+    from_label: str = ""
+    to_label: str = ""
+    usual: float = 0.0
+    probability: float = 0.0
     key: int | None = None
     id: int | None = None
     time: int | None = None
     row: int = field(default=-1, repr=False, compare=False)
 
-    CAUSES: ClassVar[tuple[AlarmCause, ...]] = ("score", "stuck", "silent")
+    CAUSES: ClassVar[tuple[AlarmCause, ...]] = ("score", "stuck", "silent", "transition", "dwell", "cycle")
     """The causes in the order of their codes."""
 
 
@@ -93,10 +114,18 @@ _DTYPES: Final = {
     "expected": "<f4",
     "name": "|u1",
     "seconds": "<f8",
+    "from_unit": "<i4",
+    "to_unit": "<i4",
+    "from_label": "|u1",
+    "to_label": "|u1",
+    "usual": "<f4",
+    "probability": "<f4",
 }
 """The arrays of an ``alarm`` event."""
 NAME_BYTES: Final = 32
 """Longest name of a fault, in UTF-8."""
+_TEXTS: Final = {"name": "fault", "from_label": "from_label", "to_label": "to_label"}
+"""The arrays of texts, and their fields."""
 _INTEGERS = ("sample", "first", "last", "peak", "samples")
 
 
@@ -122,8 +151,13 @@ def alarm_arrays(events: Sequence[AlarmEvent]) -> dict[str, NDArray[Any]]:
     arrays["score"] = np.array([each.score for each in events], np.float32)
     arrays["evidence"] = np.array([each.evidence for each in events], np.float32)
     arrays["channel"] = np.array([each.channel for each in events], np.int32)
-    names = b"".join(each.fault.encode().ljust(NAME_BYTES, b"\0") for each in events)
-    arrays["name"] = np.frombuffer(names, np.uint8).reshape(-1, NAME_BYTES)
+    for name, field_name in _TEXTS.items():
+        texts = b"".join(getattr(each, field_name).encode().ljust(NAME_BYTES, b"\0") for each in events)
+        arrays[name] = np.frombuffer(texts, np.uint8).reshape(-1, NAME_BYTES)
+    for name in ("from_unit", "to_unit"):
+        arrays[name] = np.array([getattr(each, name) for each in events], np.int32)
+    for name in ("usual", "probability"):
+        arrays[name] = np.array([getattr(each, name) for each in events], np.float32)
     arrays["seconds"] = np.array([each.seconds for each in events], np.float64)
     arrays["contribution"] = np.array([each.contribution for each in events], np.float32)
     arrays["expected"] = np.array([each.expected for each in events], np.float32)
@@ -143,7 +177,7 @@ def check_alarms(arrays: Mapping[str, NDArray[Any]]) -> None:
         if (
             array is None
             or array.dtype.str != dtype
-            or array.ndim != 1 + (name in ("name", "contribution", "expected"))
+            or array.ndim != 1 + (name in _TEXTS or name in ("contribution", "expected"))
         ):
             found = "missing" if array is None else f"{array.dtype.str} {array.shape}"
             raise ValueError(f"the array {name!r} of an alarm is {found}; it must have dtype {dtype}")
@@ -175,9 +209,19 @@ def read_alarms(arrays: Mapping[str, NDArray[Any]]) -> list[AlarmEvent]:
             channel=int(arrays["channel"][k]),
             contribution=arrays["contribution"][k],
             expected=arrays["expected"][k],
-            fault=arrays["name"][k].tobytes().rstrip(b"\0").decode(errors="replace"),
+            fault=_text(arrays["name"][k]),
+            from_label=_text(arrays["from_label"][k]),
+            to_label=_text(arrays["to_label"][k]),
             seconds=float(arrays["seconds"][k]),
+            from_unit=int(arrays["from_unit"][k]),
+            to_unit=int(arrays["to_unit"][k]),
+            usual=float(arrays["usual"][k]),
+            probability=float(arrays["probability"][k]),
             **{name: int(arrays[name][k]) for name in ("key", "id", "time") if name in arrays},
         )
         for k in range(len(arrays["alarm"]))
     ]
+
+
+def _text(row: NDArray[np.uint8]) -> str:
+    return row.tobytes().rstrip(b"\0").decode(errors="replace")

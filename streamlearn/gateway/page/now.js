@@ -104,6 +104,11 @@ export function badge(model) {
 export function alarmText(alarm, channels) {
   if (alarm.fault) return alarm.fault;
   if (alarm.cause === "silent") return "no samples";
+  const unit = (number, label) => label || `unit ${number}`;
+  const from = unit(alarm.from_unit, alarm.from_label), to = unit(alarm.to_unit, alarm.to_label);
+  if (alarm.cause === "transition") return `rare transition ${from} → ${to}`;
+  if (alarm.cause === "dwell") return `in ${to} for ${alarm.samples} samples, usually ${Math.round(alarm.usual)}`;
+  if (alarm.cause === "cycle") return `no return to ${to} for ${alarm.samples} samples, usually ${Math.round(alarm.usual)}`;
   const shares = (alarm.contribution ?? []).map((share, i) => [share ?? 0, channels?.[i] ?? `channel ${i}`]);
   const most = shares.sort((a, b) => b[0] - a[0]).filter(([share], i) => share > 0.2 || !i).slice(0, 3);
   const names = most.map(([share, name]) => `${name} ${Math.round(100 * share)} %`).join(", ");

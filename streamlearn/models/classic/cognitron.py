@@ -81,6 +81,11 @@ class CognitronSpec(ActivitySpec):
             )
         return self
 
+    @property
+    def winning_units(self) -> int:
+        """Number of units of which one wins each sample."""
+        return self.inputs
+
     def row_costs(self) -> list[Cost]:
         """Add the response and the reinforcement of all layers."""
         cells = lanes_of(*self.sides, max(self.area, self.vicinity))

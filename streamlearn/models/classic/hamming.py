@@ -75,6 +75,11 @@ class HammingSpec(BinarySpec):
         ),
     )
 
+    @property
+    def winning_units(self) -> int:
+        """Number of units of which one wins each sample."""
+        return self.count
+
     def row_costs(self) -> list[Cost]:
         """Add the Hamming net, and the MaxNet with all its iterations."""
         names = ("units",) if self.patterns is None else ("patterns",)

@@ -94,6 +94,11 @@ class MalsburgSpec(ActivitySpec):
             )
         return self
 
+    @property
+    def winning_units(self) -> int:
+        """Number of units of which one wins each sample."""
+        return self.state_values // self.inputs
+
     def row_costs(self) -> list[Cost]:
         """Add the afferents, their update, and all settling steps."""
         rings = self.p_rings, self.r_rings, self.q_rings

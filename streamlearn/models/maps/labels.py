@@ -256,6 +256,10 @@ class LabelledModel(FixedUnitModel):
             kernels.predict(winner=winner, **self._units_labels, label=label)
         return label
 
+    def _label_of(self, unit: int) -> str:
+        label = int(self._labels_of(np.array([unit], np.int32))[0])
+        return self._names.names[label] if label >= 0 else ""
+
     def _parts(self) -> dict[str, Part]:
         """Add the labels."""
         parts = super()._parts()

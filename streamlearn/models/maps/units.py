@@ -94,6 +94,11 @@ class UnitSpec(Spec):
         """Largest number of units."""
         return math.prod(self.arrangement)
 
+    @property
+    def winning_units(self) -> int:
+        """Number of units of which one wins each sample."""
+        return self.most_units
+
     def row_costs(self) -> list[Cost]:
         """Add the search for the winner, and the initial weights at the last one of the first samples."""
         units = lanes(self.most_units)

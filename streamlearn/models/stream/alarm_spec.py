@@ -43,6 +43,15 @@ class Alarm:
     stuck : bool, default True
         Whether a channel that repeats one value raises an alarm: its run is longer than 16 samples, and
         longer than three times the longest run that the channel ever had.
+    transitions : bool, default False
+        Whether a rare transition raises an alarm, of a model whose samples have a winner: the stream goes
+        from one region of units to another as it never did, though it left the first and entered the second
+        at least 50 times.
+    dwell : bool, default False
+        Whether a stay raises an alarm: the stream is in one region for longer than nearly all times before.
+    cycle : bool, default False
+        Whether a cycle raises an alarm: a region that the stream enters regularly has not been entered for
+        longer than nearly all times before. ``false_alarms`` holds for the three together.
     silent : bool, default True
         Whether a daemon reports that no sample came for more than 5 seconds and more than three times the
         longest interval that the stream, or a key of it, ever had.
@@ -70,6 +79,9 @@ class Alarm:
     after: Annotated[int, Field(ge=0, le=1 << 62)] = 500
     stuck: bool = True
     silent: bool = True
+    transitions: bool = False
+    dwell: bool = False
+    cycle: bool = False
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Alarm:
@@ -79,6 +91,11 @@ class Alarm:
         if self.above is not None and self.clear > self.above:
             raise ValueError(f"clear is {self.clear:g}; it may be as large as above, {self.above:g}")
         return self
+
+    @property
+    def compares_winners(self) -> bool:
+        """Whether the order or the pace of the winners raises alarms."""
+        return self.transitions or self.dwell or self.cycle
 
     @property
     def counts(self) -> tuple[int, int]:
