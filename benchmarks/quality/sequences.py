@@ -2,9 +2,11 @@
 
 All streams are generated. A machine passes through six states, each for 40 samples on average, ±30 %
 ("regular") or gamma-distributed with a deviation of half the mean ("irregular"). A fault is found if an alarm
-of the order or the pace begins within the next 700 samples. The peer is what a user would write: k-means with the true number of states on the first 10,000 samples, its labels as states, the mode
-of the last five as the state; an alarm at a transition that these samples do not have, and at a stay or a
-return that is longer than 1.2 times their longest.
+of the order or the pace begins within the next 700 samples.
+
+The peer is what a user would write: k-means with the true number of states on the first 10,000 samples; the
+most frequent of five labels is the state. An alarm begins at a transition that these samples do not have, and
+at a stay or a return that is longer than 1.2 times their longest.
 """
 
 from __future__ import annotations
@@ -22,9 +24,7 @@ from .tables import Claim, Row, Settings
 TITLE = "Order and pace"
 
 Stream = NDArray[np.float64]
-Detector = Callable[
-    [Stream, int], list[int]
-]  # samples at which an alarm begins, for a stream of so many states
+Detector = Callable[[Stream, int], list[int]]  # a stream and its states → samples
 
 QUIET = 200
 ALARMS = {"transitions": True, "dwell": True, "cycle": True}

@@ -4,12 +4,13 @@
 The stream changes its region when another one has won CONFIRM more samples than the present one since the
 first of them: a sixth of the mean stay, 2 to 12; 1 if stays are shorter than 4 samples.
 
-A *transition* a → b is rare if it never came, though the stream left a and entered b at least 50 times. One
+A *transition* a → b is rare if it never came, though the stream left a and entered b at least 20 times. One
 that raised an alarm counts with 0.1 from then on, so it is usual after five alarms. A healthy stream has rare
 transitions, too. They become rarer like 1/t. So each counts with the weight s/t, where s is its own sample:
-the weighted number stays the same on average. The alarm begins only if the number is below 0.3. A rare
-transition without an alarm adds 1, and one with an alarm ⅕/rate. If the stream passed another region between
-a and b in fewer than CONFIRM samples, by usual transitions, it took these, and not a → b.
+the weighted number stays the same on average. The alarm begins only if the number is below 0.3, and after 50
+visits of both. A rare transition without an alarm adds 1, and one with an alarm 0.1/rate. If the stream
+passed another region between a and b in fewer than CONFIRM samples, by usual transitions, it took these, and
+not a → b.
 
 A *dwell* is long if the stream stays longer in a region than the limit of ``durations.py``; a *cycle*, if a
 region has not been entered for longer than that. Each alarm of these raises the limits that come later: by
@@ -85,10 +86,10 @@ from .sequence_state import (
     Sequences,
 )  # fmt: skip
 
-_VISITS = 50.0
+_FEWEST_VISITS, _VISITS = 20.0, 50.0
 _NEVER = 0.5  # transitions
 _SELDOM = 0.05  # share of departures below which a passed region is looked for
-_MOST_RARE, _WEIGHT, _ALARMED = 0.3, 0.2, 0.1
+_MOST_RARE, _WEIGHT, _ALARMED = 0.3, 0.1, 0.1
 _RAISE = 0.2
 _BUDGET = 3.0  # causes that share the false alarms
 _SAMPLES = 100_000.0  # that the rate is for
@@ -135,11 +136,12 @@ def _count(sequences, a, b, weight):
 def _is_rare(sequences, a, b, learning):
     """Whether the transition is rare, and such ones are rare in the stream. Count it among them."""
     table, visits, levels = sequences.table, sequences.visits, sequences.levels
-    few = min(visits[a, DEPARTURES], visits[b, ENTRIES]) < _VISITS
-    if few or table[a, b] >= _NEVER:
+    known = min(visits[a, DEPARTURES], visits[b, ENTRIES])
+    if known < _FEWEST_VISITS or table[a, b] >= _NEVER:
         return False
     n, rate = np.float64(sequences.numbers[LEARNED]), sequences.settings[RATE]
-    alarms = levels[RARE] < _MOST_RARE * n and n > sequences.settings[AFTER]
+    settled = known >= _VISITS and n > sequences.settings[AFTER]
+    alarms = settled and levels[RARE] < _MOST_RARE * n
     if learning:
         levels[RARE] += min(_WEIGHT / rate, 1.0) * n if alarms else n
     return alarms
