@@ -117,6 +117,7 @@ def documented_outputs(model: Model, learned: bool) -> dict[str, tuple[str, str]
         "distance": model.kind != "rnn" or spec.compares_channels,
         "time": learned and model.uses_time and not model.has_lookahead,
         **dict.fromkeys(("alarm", "evidence", "fault"), learned and spec.alarm is not None),
+        "sequence": learned and spec.alarm is not None and spec.alarm.compares_winners,
         "contribution": learned and model.explains_learning,
         "drift": learned and spec.drift,
         "watched": learned,
