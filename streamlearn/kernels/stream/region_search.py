@@ -11,7 +11,7 @@ import numpy as np
 from ..compiler import allocating_device
 from . import durations as times
 from .regions import NONE, REGIONS, find
-from .sequence_state import CANDIDATE, CONFIRM, CURRENT, FOUND, NEXT, SINCE, VOTES
+from .sequence_state import CANDIDATE, CONFIRM, CURRENT, FOUND, LEARNED, NEXT, SINCE, VOTES
 
 _LONGEST_INTERVAL = 8192  # samples from one search for regions to the next
 _FAST, _SHARE, _LEAST, _MOST = 4.0, 6.0, 2, 12  # of CONFIRM
@@ -89,4 +89,4 @@ def search_regions(sequences):
     stay = total / max(between, 1.0)
     confirm = np.int64(min(max(stay / _SHARE, np.float64(_LEAST)), np.float64(_MOST)))
     numbers[FOUND], numbers[CONFIRM] = count, 1 if stay < _FAST else confirm
-    numbers[NEXT] += min(numbers[NEXT], _LONGEST_INTERVAL)
+    numbers[NEXT] = numbers[LEARNED] + min(numbers[LEARNED], _LONGEST_INTERVAL)
