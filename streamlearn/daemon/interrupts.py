@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from streamlearn.kernels.stream.interrupt import EVERY, FLAG, LEFT, NEVER, POLL, watching
 
+EVENTS, POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)  # enums cost more in each call
 QUESTION_NS = 50_000  # of learning between two looks at the socket
 PAUSE_NS = 1_000_000  # of learning after a read that brought batches
 
@@ -70,4 +71,4 @@ class RequestInterrupts:
         self._earliest = now + PAUSE_NS if batches else 0
 
     def _readable(self) -> bool:
-        return bool(int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN)
+        return bool(int(self._socket.get(EVENTS)) & POLLIN)

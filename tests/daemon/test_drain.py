@@ -255,6 +255,23 @@ def test_an_error_in_the_middle_of_a_message(arrays, sender):
     assert fake_drain([]).receive(run, waits=True) == (0, [], True)
 
 
+def bursts(sizes: list[int], sender: bytes) -> tuple[list[tuple[bytes, bool] | None], Run]:
+    """Frames of single samples, and their run. ``sizes``: after so many, no message has arrived yet."""
+    frames: list[tuple[bytes, bool] | None] = []
+    x = np.zeros((1, 2), np.float32)
+    for size in sizes:
+        for _ in range(size):
+            seq = sum(frame is not None and not frame[1] for frame in frames)
+            learn = Learn("m", x, producer="a", epoch=1, seq=seq, id=seq)
+            header, samples = map(bytes, encode_request(learn))
+            frames += ([(sender, True)] if sender else []) + [(header, True), (samples, False)]
+        frames.append(None)
+    first = [frame[0] for frame in frames[bool(sender) : 2 + bool(sender)] if frame]
+    templates = Templates(1 << 16)
+    templates.remember(first, decode_request(first), LOCAL)
+    return frames, Run(templates.get(split(first[0])[0]), sender, Arena(), 0, 1000)
+
+
 @pytest.mark.parametrize("sender", [b"", b"\0peer"])
 @pytest.mark.parametrize(
     ("sizes", "waits", "readable", "received"),
@@ -267,21 +284,7 @@ def test_an_error_in_the_middle_of_a_message(arrays, sender):
     ],
 )
 def test_the_wait_for_the_next_messages_of_a_burst(sizes, waits, readable, received, sender):
-    """``sizes``: batches after which no message has arrived yet."""
-    frames: list[tuple[bytes, bool] | None] = []
-    x = np.zeros((1, 2), np.float32)
-    for size in sizes:
-        for _ in range(size):
-            seq = sum(frame is not None and not frame[1] for frame in frames)
-            header, samples = map(
-                bytes, encode_request(Learn("m", x, producer="a", epoch=1, seq=seq, id=seq))
-            )
-            frames += ([(sender, True)] if sender else []) + [(header, True), (samples, False)]
-        frames.append(None)
-    first = [frame for frame, _ in frames[bool(sender) : 2 + bool(sender)]]
-    templates = Templates(1 << 16)
-    templates.remember(first, decode_request(first), LOCAL)
-    run = Run(templates.get(split(first[0])[0]), sender, Arena(), 0, 1000)
+    frames, run = bursts(sizes, sender)
     here, there = socketpair()
     with here, there:
         if readable:
@@ -289,6 +292,18 @@ def test_the_wait_for_the_next_messages_of_a_burst(sizes, waits, readable, recei
         drain = fake_drain(frames, here.fileno())
         assert drain.receive(run, waits=waits) == (received, [], True)
     assert run.ids == (list(range(run.batches)) if sender else [])
+
+
+def test_after_a_wait_in_vain_the_next_calls_do_not_wait():
+    pause = drain_module.CALLS_WITHOUT_WAIT
+    frames, run = bursts([5] * (pause + 3), b"")
+    here, there = socketpair()
+    with here, there:
+        drain = fake_drain(frames, here.fileno())
+        found = [drain.receive(run, waits=True)[0]]
+        there.send(b"!")
+        found += [drain.receive(run, waits=True)[0] for _ in range(pause + 1)]
+    assert found == [5] * (pause + 1) + [10]
 
 
 def test_a_libzmq_with_hidden_functions_gives_no_drain(monkeypatch):

@@ -25,6 +25,7 @@ MOST_BATCHES = 256  # of one call: the reader looks at its clock in between
 # ones. Waiting for them costs less than a turn of the loop: a call waits after so many batches in a burst, so
 # long at most, and so often.
 BURST, WAIT_NS, MOST_WAITS = 4, 100_000, 16
+CALLS_WITHOUT_WAIT = 4  # after a call that waited in vain
 POLLFD = np.dtype([("fd", np.int32), ("events", np.int16), ("revents", np.int16)])
 NO_IDS = np.zeros(0, np.int64)
 
@@ -75,6 +76,8 @@ class Drain:
             library.zmq_msg_init(ctypes.c_void_p(message.ctypes.data))
         self._messages_address = self._messages.ctypes.data
         self._patience = _patience(descriptors)
+        self._polled = self._patience[receiving.POLLFDS : receiving.TIMEOUT].view(POLLFD)
+        self._rest = 0  # calls that do not wait
         self._outcome = np.zeros(receiving.OUTCOME, np.int64)
         self._ids = np.zeros(MOST_BATCHES, np.int64)
         self._expected = _Expected(None)
@@ -116,7 +119,8 @@ class Drain:
             expected = self._expected = _Expected(template)
         begin = arena.used
         sender = np.frombuffer(run.sender, np.uint8)
-        self._patience[receiving.WAITS] = MOST_WAITS if waits and self._patience[receiving.PPOLL] else 0
+        waits = waits and self._may_wait()
+        self._patience[receiving.WAITS] = MOST_WAITS if waits else 0
         most = min(MOST_BATCHES, run.most - run.batches, arena.room // template.batch_bytes)
         batches = receiving.receive_batches(
             self._socket,
@@ -135,6 +139,8 @@ class Drain:
             self._ids if run.sender else NO_IDS,
             outcome,
         )
+        if waits and self._waited_in_vain(batches):
+            self._rest = CALLS_WITHOUT_WAIT
         if batches:
             arena.used = begin + batches * template.batch_bytes
             run.extend(begin, batches)
@@ -143,6 +149,23 @@ class Drain:
         if outcome[receiving.END] == receiving.WAITING:
             return batches, [], batches < most
         return batches, self._other_frames(run), False
+
+    def _may_wait(self) -> bool:
+        """Whether to wait in this call."""
+        if self._rest:
+            self._rest -= 1
+            return False
+        return bool(self._patience[receiving.PPOLL])
+
+    def _waited_in_vain(self, batches: int) -> bool:
+        """Whether the call waited once and nothing came: the sender may have a window of one burst."""
+        patience = self._patience
+        alarmed = self._polled["revents"][1]
+        return bool(
+            patience[receiving.WAITS] == MOST_WAITS - 1
+            and patience[receiving.WAITED_AT] == batches
+            and not alarmed
+        )
 
     def _other_frames(self, run: Run) -> list[AnyFrame]:
         """Return the frames of an unexpected message that were received."""
