@@ -95,6 +95,14 @@ def requests() -> Iterator[dict[str, Any]]:
         times=[EPOCH],
     )
     yield request(
+        "learn with the text of a key",
+        learn(24, "fleet", key_names=["press 7"], ack="received", x=described(2, 1), keys=numbers(2)),
+        f4([1.5], [2.5]),
+        i8(identifier("press 7"), 4),
+        x=[[1.5], [2.5]],
+        keys=[identifier("press 7"), 4],
+    )
+    yield request(
         "predict with times and names of channels",
         op(10, "predict", model="pump", channels=["a", "b", "c"], x=described(2, 3), times=numbers(2)),
         f4(*ROWS),
@@ -150,6 +158,12 @@ def requests() -> Iterator[dict[str, Any]]:
     yield request("export, a later part", op(26, "export", model="pump", export="e1", offset=4194304))
     yield request("clone", op(27, "clone", model="pump", into="pump-2"))
     yield request("forecast", op(14, "forecast", model="flow", steps=24))
+    yield request(
+        "forecast with times",
+        op(25, "forecast", model="flow", steps=2, times=numbers(2)),
+        i8(EPOCH, EPOCH + 1),
+        times=[EPOCH, EPOCH + 1],
+    )
     yield request("forecast of a key", op(15, "forecast", model="fleet", steps=24, key=-7))
     yield request("sample", op(16, "sample", model="text", n=80))
     yield request(
@@ -228,7 +242,7 @@ def requests_read() -> Iterator[dict[str, Any]]:
     )
     yield request(
         "one name as the key of all samples", learn(1, "fleet", x=[[1], [2]], keys="press 7"),
-        x=[[1.0], [2.0]], keys=[identifier("press 7")] * 2, **ack,
+        x=[[1.0], [2.0]], keys=[identifier("press 7")] * 2, key_names=["press 7"], **ack,
     )  # fmt: skip
     yield request(
         "one key for all, an integer in the header", learn(1, "fleet", x=described(2, 1), keys=7),
@@ -239,6 +253,7 @@ def requests_read() -> Iterator[dict[str, Any]]:
         learn(1, "fleet", x=[[1], [2], [3]], keys=["a", 1, "1"], ids=[-1, "ü", ""]),
         x=[[1.0], [2.0], [3.0]],
         keys=[identifier("a"), 1, identifier("1")],
+        key_names=["a", "1"],
         ids=[-1, identifier("ü"), identifier("")],
         **ack,
     )

@@ -333,7 +333,8 @@ class Loop:
             if kind == "output":
                 arrays = arrays | applied.samples()
             arrays = arrays | (columns if selected is None else select(columns, selected))
-            event = EventMessage(kind, name, applied.lsn, applied.first, rows, applied.time, arrays)
+            names = applied.hosted.key_names(arrays.get("key"))
+            event = EventMessage(kind, name, applied.lsn, applied.first, rows, applied.time, arrays, names)
             self._context.publisher.publish(event)
 
     def finished(self) -> bool:

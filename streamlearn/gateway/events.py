@@ -263,6 +263,8 @@ def event_to_json(event: Event, channels: Sequence[str] | None = None) -> dict[s
         places = slice((rows - 1) % step, None, step) if rows else slice(0)
         message["row"] = list(range(rows))[places]
         message["outputs"] = {name: to_json(each[places]) for name, each in event.outputs.arrays.items()}
+        if event.key_names:
+            message["outputs"]["key"] = event.keys[places]
     return message
 
 

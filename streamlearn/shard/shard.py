@@ -37,6 +37,7 @@ from streamlearn.shard.record_codec import content_digests, encode_payload, opti
 from streamlearn.store import tensors
 from streamlearn.store.record import CREATES, Record, RecordKind
 from streamlearn_client.protocol.frames import check_channels
+from streamlearn_client.protocol.identifiers import TEXT_BYTES
 from streamlearn_client.protocol.messages import Learn
 from streamlearn_client.protocol.names import check_model
 
@@ -183,6 +184,8 @@ class Shard:
             digests=digests,
         )
         hosted.note_accepted(record)
+        if learn.key_names and batch.keys is not None:
+            hosted.remember_key_texts([text for text in learn.key_names if len(text) <= TEXT_BYTES])
         return record
 
     def forget_unqueued(self) -> None:

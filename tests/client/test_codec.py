@@ -26,14 +26,19 @@ from streamlearn_client.protocol import (
     decode_reply,
     decode_request,
     encode_error,
+    encode_event,
     encode_reply,
     encode_request,
     generated_producer,
+    identifier,
     peek_id,
     producer_name,
     split_envelope,
 )
+from streamlearn_client.protocol.batches import as_batch
+from streamlearn_client.protocol.identifiers import texts_of
 from streamlearn_client.protocol.learn_header import LearnHeader
+from streamlearn_client.results import read_event
 
 VECTORS = Path(__file__).parents[2] / "clients" / "vectors"
 DECODERS = {
@@ -393,3 +398,38 @@ def test_envelopes_with_and_without_a_delimiter():
 
 def test_the_client_checks_the_answer_of_every_operation() -> None:
     assert set(replies._REPLIES) == set(OPS)
+
+
+def test_texts_of_keys_have_a_bound():
+    assert texts_of("pump") == ("pump",)
+    assert texts_of(["b", 3, "a", "b", "", "x" * 257]) == ("b", "a")
+    assert texts_of(np.arange(3)) == texts_of(7) == texts_of(["", 1]) == ()
+    assert texts_of(np.array(["a", "b", "a"])) == ("a", "b")
+    many = texts_of([f"machine number {i}" for i in range(1000)])
+    assert 1900 < sum(map(len, many)) <= 2048
+    batch = as_batch("m", np.ones((1000, 1)), keys=[f"machine number {i}" for i in range(1000)])
+    assert len(encode_request(batch)[0]) < Limits().header_bytes
+    assert decode_request(encode_request(batch)).key_names == many
+    in_header = {"v": 1, "op": "learn", "model": "m", "x": [[1.0], [2.0]], "keys": ["a", 4]}
+    assert decode_request([msgpack.packb(in_header)]).key_names == ("a",)
+    for wrong in "a", [1], []:
+        with pytest.raises(BadMessage, match="key_names must be a list of texts"):
+            decode_request([msgpack.packb(in_header | {"key_names": wrong})])
+    del in_header["keys"]
+    with pytest.raises(BadMessage, match="key_names belong to keys"):
+        decode_request([msgpack.packb(in_header | {"key_names": ["a"]})])
+
+
+def test_events_have_the_texts_of_keys():
+    arrays = {"key": np.array([identifier("a"), 4])}
+    event = EventMessage("output", "m", 1, 0, 2, 0, arrays, {"a": identifier("a")})
+    frames = [bytes(frame) for frame in encode_event(event)]
+    assert decode_event(frames).key_names == event.key_names
+    found = read_event(frames, "memory")
+    assert found.keys == ["a", 4]
+    assert found.outputs.key.tolist() == [identifier("a"), 4]
+    for wrong in ["a"], {"a": "b"}, {"a": 1.5}:
+        header = msgpack.unpackb(frames[1]) | {"key_names": wrong}
+        with pytest.raises(BadMessage, match="key_names"):
+            decode_event([frames[0], msgpack.packb(header), *frames[2:]])
+    assert read_event(list(encode_event(event._replace(key_names={}))), "memory").keys == [identifier("a"), 4]

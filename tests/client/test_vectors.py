@@ -65,6 +65,7 @@ def message_of(fields: dict[str, Any]) -> Learn | Request:
     keys, times = (identifiers(fields.pop(name, None)) for name in ("keys", "times"))
     channels = None if (names := fields.pop("channels", None)) is None else tuple(names)
     if op == "learn":
+        texts = fields.get("key_names")
         return Learn(
             fields["model"],
             x,
@@ -78,6 +79,7 @@ def message_of(fields: dict[str, Any]) -> Learn | Request:
             identifiers(fields.get("ids")),
             times,
             channels,
+            None if texts is None else tuple(texts),
         )
     if "key" in fields:
         fields["key"] = number(fields["key"])

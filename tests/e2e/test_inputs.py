@@ -69,6 +69,44 @@ def test_the_senders_times_reach_model_events_and_replay(serve: Callable[..., Da
         assert client.describe("m")["state_hash"] == expected.state_hash()
 
 
+def test_events_have_keys_as_they_were_sent(serve: Callable[..., DaemonProcess]) -> None:
+    """Texts of learn, of streams and of the firehose; numbers stay numbers; a restart forgets the texts."""
+    spec = {"dim": 2, "hidden": 2, "keys": 8}
+    daemon = serve()
+    daemon.ready()
+
+    def keys_of(events: Subscription, rows: int) -> list[int | str]:
+        found: list[int | str] = []
+        while len(found) < rows:
+            found += next(events).keys
+        return found
+
+    with Client(daemon.requests, timeout=SECONDS) as client:
+        client.create("m", "rnn", **spec)
+        expected = sl.RNN(**spec)
+        with client.subscribe("m", "output") as events:
+            client.learn("m", X[:3], keys=["pump 1", "Pumpe ü", 7])
+            with client.stream("m", batch=4) as stream:
+                stream.push(X[3], keys="pump 3")
+                stream.push(X[4], keys="pump 4")
+                stream.push_many(X[5:7], keys=["x" * 300, "pump 1"])
+            with client.firehose("m") as firehose:
+                firehose.push(X[7:9], keys=["pump 5", "pump 4"])
+                found = keys_of(events, 9)
+            client.learn("m", X[9:10], keys=identifier("pump 3"))
+            found += keys_of(events, 1)
+        sent = ["pump 1", "Pumpe ü", 7, "pump 3", "pump 4", "x" * 300, "pump 1", "pump 5", "pump 4"]
+        expected.learn(X[:10], keys=[*sent, "pump 3"])
+        assert found == [*sent[:5], identifier("x" * 300), *sent[6:], "pump 3"]
+        assert client.describe("m")["state_hash"] == expected.state_hash()
+        daemon.kill()
+        serve().ready()
+        with client.subscribe("m", "output") as events:
+            client.learn("m", X[10:12], keys=[identifier("pump 1"), identifier("pump 3")])
+            client.learn("m", X[12:14], keys=["pump 3", "pump 1"])
+            assert keys_of(events, 4) == [*map(identifier, ("pump 1", "pump 3")), "pump 3", "pump 1"]
+
+
 def test_events_carry_key_id_and_time(serve: Callable[..., DaemonProcess]) -> None:
     spec = {"dim": 2, "hidden": 3, "keys": 2, "target": "later", "outputs": 1, "drift": "page_hinkley"}
     daemon = serve()

@@ -261,6 +261,8 @@ def test_alarms_survive_the_message():
     som = sl.SOM(dim=3, grid=(2, 2), scale="standard", alarm=EARLY)
     events = som.learn(stream(2000)).events
     assert events
+    keyed = alarm_arrays(events[:2]) | {"key": np.array([4, 9])}
+    assert [alarm.key for alarm in read_alarms(keyed, {9: "pump"})] == [4, "pump"]
     again = read_alarms(alarm_arrays(events))
     for one, other in zip(events, again, strict=True):
         for name in ("state", "cause", "sample", "first", "last", "peak", "samples", "channel"):

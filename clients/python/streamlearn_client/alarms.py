@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 import numpy as np
@@ -90,7 +91,7 @@ class AlarmEvent:
     to_label: str = ""
     usual: float = 0.0
     probability: float = 0.0
-    key: int | None = None
+    key: int | str | None = None
     id: int | None = None
     time: int | None = None
     row: int = field(default=-1, repr=False, compare=False)
@@ -186,13 +187,17 @@ def check_alarms(arrays: Mapping[str, NDArray[Any]]) -> None:
         raise ValueError("an alarm has an unknown cause; use a client of the daemon's version")
 
 
-def read_alarms(arrays: Mapping[str, NDArray[Any]]) -> list[AlarmEvent]:
+def read_alarms(
+    arrays: Mapping[str, NDArray[Any]], key_names: Mapping[int, str] = MappingProxyType({})
+) -> list[AlarmEvent]:
     """Return the alarms in the arrays of an event message.
 
     Parameters
     ----------
     arrays : Mapping of str to ndarray
         The arrays that `alarm_arrays` returned. Further ones are ignored.
+    key_names : Mapping of int to str, default {}
+        The texts of keys.
 
     Returns
     -------
@@ -217,7 +222,8 @@ def read_alarms(arrays: Mapping[str, NDArray[Any]]) -> list[AlarmEvent]:
             to_unit=int(arrays["to_unit"][k]),
             usual=float(arrays["usual"][k]),
             probability=float(arrays["probability"][k]),
-            **{name: int(arrays[name][k]) for name in ("key", "id", "time") if name in arrays},
+            **{name: int(arrays[name][k]) for name in ("id", "time") if name in arrays},
+            key=_key_of(arrays["key"][k], key_names) if "key" in arrays else None,
         )
         for k in range(len(arrays["alarm"]))
     ]
@@ -225,3 +231,7 @@ def read_alarms(arrays: Mapping[str, NDArray[Any]]) -> list[AlarmEvent]:
 
 def _text(row: NDArray[np.uint8]) -> str:
     return row.tobytes().rstrip(b"\0").decode(errors="replace")
+
+
+def _key_of(number: Any, key_names: Mapping[int, str]) -> int | str:
+    return key_names.get(int(number), int(number))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from streamlearn_client.protocol import Learn
+from streamlearn_client.protocol.identifiers import texts_of
 from streamlearn_client.protocol.samples import F4
 
 __all__ = ["Backlog", "Rows", "TimedSample"]
@@ -114,4 +115,5 @@ X_ONLY, X_AND_TIMES = (False, True, True, True, True), (False, True, True, True,
 def _joined(parts: list[Learn]) -> Learn:
     names = list(parts[0].arrays)
     arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    return parts[0]._replace(**arrays)
+    texts = texts_of([text for part in parts for text in part.key_names or ()])
+    return parts[0]._replace(**arrays, key_names=texts or None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from streamlearn_client.alarms import AlarmEvent, check_alarms, read_alarms
@@ -70,6 +70,8 @@ class Event:
         outputs for the samples of the late targets. ``drift``: ``sample`` (k,), the numbers of the samples
         with an alarm. ``alarm``: one row per alarm that began or ended, see `alarms`. Empty for the other
         kinds. Every row has ``time``, and ``key`` and ``id`` if its sample has them.
+    key_names : Mapping of int to str, default {}
+        The texts of keys in ``outputs.key``, see `keys`. The daemon has those of the last batches.
     """
 
     kind: EventKind
@@ -79,11 +81,18 @@ class Event:
     rows: int
     time: int
     outputs: Outputs
+    key_names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def alarms(self) -> list[AlarmEvent]:
         """The alarms that began or ended, of an ``alarm`` event; empty for the other kinds."""
-        return read_alarms(self.outputs.arrays) if self.kind == "alarm" else []
+        return read_alarms(self.outputs.arrays, self.key_names) if self.kind == "alarm" else []
+
+    @property
+    def keys(self) -> list[int | str]:
+        """The key of each row as its sender passed it, a number or a text; empty without keys."""
+        keys = self.outputs.arrays.get("key")
+        return [] if keys is None else [self.key_names.get(key, key) for key in keys.tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,4 +157,5 @@ def read_event(frames: Sequence[Frame], endpoint: str, prefix: bytes = b"") -> E
     except (StreamlearnError, ValueError) as problem:
         raise protocol_error(endpoint, f"a message is not an event: {problem}") from None
     kind = cast(EventKind, event.kind)  # decode_event accepts no other kind
-    return Event(kind, event.model, event.lsn, event.first, event.rows, event.time, Outputs(**event.arrays))
+    outputs, names = Outputs(**event.arrays), {number: text for text, number in event.key_names.items()}
+    return Event(kind, event.model, event.lsn, event.first, event.rows, event.time, outputs, names)

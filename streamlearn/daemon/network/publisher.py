@@ -71,6 +71,7 @@ class Publisher:
     def publish_silence(self, silence: Silence, hosted: HostedModel, time: int) -> None:
         """Publish and log that a stream became silent, or is no longer. `time` is in ns since 1970."""
         event = "no samples for longer than usual" if silence.begins else "samples arrive again"
+        names = hosted.key_names(silence.key)
         log.info(event, model=silence.model, key=silence.key, seconds=round(silence.seconds, 1))
         samples, unknown = hosted.model.samples, np.full(hosted.model.dim, np.nan, np.float32)
         alarm = AlarmEvent(
@@ -91,7 +92,8 @@ class Publisher:
         arrays = alarm_arrays([alarm])
         if silence.key is not None:
             arrays["key"] = np.array([silence.key], np.int64)
-        self.publish(EventMessage("alarm", silence.model, hosted.applied_lsn, samples, 1, time, arrays))
+        lsn = hosted.applied_lsn
+        self.publish(EventMessage("alarm", silence.model, lsn, samples, 1, time, arrays, names))
 
     def publish_change(self, event: str, record: Record, identity: Identity = LOCAL, **facts: object) -> None:
         """Publish and log a change (`created`, `deleted`, `restored`, `reheated` …), durable and applied.

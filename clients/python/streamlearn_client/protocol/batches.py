@@ -8,7 +8,7 @@ import numpy as np
 
 from streamlearn_client.errors import BadShape
 from streamlearn_client.protocol.frames import named_columns
-from streamlearn_client.protocol.identifiers import as_identifiers
+from streamlearn_client.protocol.identifiers import as_identifiers, texts_of
 from streamlearn_client.protocol.messages import Learn
 from streamlearn_client.protocol.samples import as_samples, as_targets
 from streamlearn_client.protocol.times import as_times
@@ -70,4 +70,5 @@ def as_batch(
         ids=None if ids is None else as_identifiers(ids, rows, "ids"),
         times=None if times is None else as_times(times, rows),
         channels=channels,
+        key_names=None if keys is None else texts_of(keys) or None,
     )

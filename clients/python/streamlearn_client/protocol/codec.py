@@ -22,7 +22,7 @@ from streamlearn_client.errors import (
     from_wire,
 )
 from streamlearn_client.protocol.frame_reader import FrameReader, identifier_count
-from streamlearn_client.protocol.identifiers import as_identifier
+from streamlearn_client.protocol.identifiers import as_identifier, texts_of
 from streamlearn_client.protocol.learn_header import LearnHeader, array_frames, described
 from streamlearn_client.protocol.messages import (
     ACK_LEVELS,
@@ -197,8 +197,15 @@ def _learn(name: Id, header: dict[str, Any], frames: Sequence[Frame], limits: Li
             )
         times = None if times is None else reader.times(times, rows)
         channels = None if channels is None else _texts(channels, "channels")
+    key_names = get("key_names")
+    if key_names is not None:
+        if keys is None:
+            raise BadMessage("key_names belong to keys; add keys, or leave key_names out", field="key_names")
+        key_names = _texts(key_names, "key_names")
+    elif type(get("keys")) in (list, str):
+        key_names = texts_of(get("keys")) or None
     reader.check_all_read()
-    return Learn(model, x, y, producer, epoch, seq, ack, name, keys, ids, times, channels)
+    return Learn(model, x, y, producer, epoch, seq, ack, name, keys, ids, times, channels, key_names)
 
 
 def _texts(value: object, field: str) -> tuple[str, ...]:
@@ -409,6 +416,8 @@ def encode_event(event: EventMessage) -> list[Frame]:
         "time": event.time,
         "arrays": described,
     }
+    if event.key_names:
+        header["key_names"] = event.key_names
     return [topic(event.kind, event.model).encode(), msgpack.packb(header), *buffers]
 
 
@@ -445,4 +454,7 @@ def decode_event(frames: Sequence[Frame], limits: Limits = DEFAULT_LIMITS) -> Ev
         check_uint63(header.get(field), field) for field in ("lsn", "first", "rows", "time")
     )
     arrays = read_arrays(header.get("arrays"), frames[2:])
-    return EventMessage(kind, model, lsn, first, rows, time, arrays)
+    names = header.get("key_names", {})
+    if type(names) is not dict or not all(type(a) is str and type(b) is int for a, b in names.items()):
+        raise BadMessage(f"key_names must be a map of texts to integers, not {short_repr(names)}")
+    return EventMessage(kind, model, lsn, first, rows, time, arrays, names)

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn_client.errors import BadDtype, BadShape, BadValue
 
-__all__ = ["Identifiers", "IdentifiersLike", "as_identifier", "as_identifiers", "identifier"]
+__all__ = ["Identifiers", "IdentifiersLike", "as_identifier", "as_identifiers", "identifier", "texts_of"]
 
 Identifiers: TypeAlias = NDArray[np.int64]
 """int64, (n,), C-contiguous."""
 
 IdentifiersLike: TypeAlias = int | str | np.integer[Any] | Sequence[int | str] | NDArray[Any]
 """Keys or ids as a caller may pass them: one value for all samples, or (n,) integers or names."""
+
+TEXT_BYTES: Final = 256
+"""Longest text of a key that events have, in UTF-8."""
+TEXTS_BYTES: Final = 2048
+"""The texts of keys in one header, in UTF-8."""
 
 _INT64 = np.iinfo(np.int64)
 
@@ -55,6 +60,35 @@ def identifier(name: str) -> int:
     except UnicodeEncodeError as error:
         raise BadValue(f"{name!r} is not a valid name ({error.reason}); use Unicode text") from None
     return int.from_bytes(blake2b(encoded, digest_size=8).digest(), "little", signed=True)
+
+
+def texts_of(values: Any) -> tuple[str, ...]:
+    """Return the different texts among keys, as many as a header holds.
+
+    The daemon publishes the text of a key in events. It has those that it received last.
+
+    Parameters
+    ----------
+    values : int, str or array_like
+        Keys, as `as_identifiers` accepts them.
+
+    Returns
+    -------
+    tuple of str
+        The texts, in order. Not those of more than `TEXT_BYTES` bytes.
+    """
+    if isinstance(values, str):
+        values = [values]
+    elif isinstance(values, np.ndarray) and values.dtype.kind not in "UO":
+        return ()
+    found: list[str] = []
+    room = TEXTS_BYTES
+    for value in dict.fromkeys(np.asarray(values, object).flat):
+        size = len(value.encode()) if isinstance(value, str) else 0
+        if 0 < size <= min(TEXT_BYTES, room):
+            found.append(value)
+            room -= size
+    return tuple(found)
 
 
 def as_identifier(value: Any, what: str) -> int:

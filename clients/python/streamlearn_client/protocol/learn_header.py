@@ -35,6 +35,8 @@ class LearnHeader:
         rest: dict[str, Any] = {"ack": batch.ack, **described(batch)}
         if batch.channels is not None:
             addressed["channels"] = batch.channels
+        if batch.key_names:
+            addressed["key_names"] = batch.key_names
         if batch.producer:
             addressed |= {"producer": batch.producer, "epoch": batch.epoch}
             self._before_seq = self._items(addressed) + self._pack("seq")

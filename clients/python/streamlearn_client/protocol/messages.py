@@ -88,6 +88,8 @@ class Learn(NamedTuple):
         The times of the samples, in nanoseconds since 1970. ``None``: they are the arrival times.
     channels : tuple of str, optional
         The names of the columns of ``x``, to be compared with the channels of the model.
+    key_names : tuple of str, optional
+        Texts that keys stand for. Events then have the texts.
     """
 
     model: str
@@ -102,6 +104,7 @@ class Learn(NamedTuple):
     ids: Identifiers | None = None
     times: NDArray[np.int64] | None = None
     channels: tuple[str, ...] | None = None
+    key_names: tuple[str, ...] | None = None
 
     @property
     def rows(self) -> int:
@@ -210,6 +213,8 @@ class EventMessage(NamedTuple):
         Time of the event in nanoseconds since 1970.
     arrays : Mapping of str to ndarray, default {}
         The outputs by name.
+    key_names : Mapping of str to int, default {}
+        The keys of rows that the daemon knows as texts: the number of each text.
     """
 
     kind: str
@@ -219,6 +224,7 @@ class EventMessage(NamedTuple):
     rows: int = 0
     time: int = 0
     arrays: Mapping[str, NDArray[Any]] = {}
+    key_names: Mapping[str, int] = {}
 
 
 class Op(NamedTuple):
@@ -268,6 +274,7 @@ OPS: Final[Mapping[str, Op]] = {
         ids=np.ndarray,
         times=np.ndarray,
         channels=list,
+        key_names=list,
         producer=str,
         epoch=int,
         seq=int,
