@@ -333,7 +333,7 @@ class Loop:
             if kind == "output":
                 arrays = arrays | applied.samples()
             arrays = arrays | (columns if selected is None else select(columns, selected))
-            names = applied.hosted.key_names(arrays.get("key"))
+            names = applied.hosted.key_texts.of(arrays.get("key"))
             event = EventMessage(kind, name, applied.lsn, applied.first, rows, applied.time, arrays, names)
             self._context.publisher.publish(event)
 

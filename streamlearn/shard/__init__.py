@@ -5,13 +5,13 @@ from streamlearn.shard.hosted_model import (
     BATCH_OVERHEAD,
     HostedModel,
     ModelSource,
-    SetAside,
     Snapshot,
     Watch,
     memory_bytes,
 )
 from streamlearn.shard.joining import Joiner
 from streamlearn.shard.producers import ProducerState
+from streamlearn.shard.set_aside import SetAside
 from streamlearn.shard.shard import Duplicate, Shard
 
 __all__ = [

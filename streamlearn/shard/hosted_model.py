@@ -19,13 +19,14 @@ from streamlearn.models.outputs import row_bytes
 from streamlearn.models.row_cost import query_cost, row_cost
 from streamlearn.models.stream.patterns import Feedback
 from streamlearn.shard.applied import Applied
+from streamlearn.shard.key_texts import KeyTexts
 from streamlearn.shard.origin import Origin, WaitingRows
 from streamlearn.shard.producers import Position, ProducerState
 from streamlearn.shard.record_codec import check_layout, content_digests, decode_batch
+from streamlearn.shard.set_aside import SetAside
 from streamlearn.store import tensors
 from streamlearn.store.record import Place, Record, RecordKind
 from streamlearn_client.outputs import NamedArrays
-from streamlearn_client.protocol import identifier
 
 FIRST_SLICE = 256  # rows, until the model's speed is measured
 LONGEST_SLICE = 65536  # rows
@@ -33,8 +34,6 @@ FIRST_SLICE_COST = 4_000_000  # multiply-adds, see `models/row_cost.py`
 LONGEST_SLICE_COST = 200_000_000  # multiply-adds; a single row may cost more
 LAST_COUNT = 2**63 - 1  # a counter that a client can advance by any number stops here
 ARRIVAL = "arrival_time"  # in the metadata of a checkpoint: arrival time of its last record, ns since 1970
-MOST_KEY_TEXTS = 1 << 14  # texts of keys that a model remembers
-MOST_KEY_NAMES = 1000  # texts of keys in one event
 BATCH_OVERHEAD = 512  # bytes of memory that a queued batch takes in addition to its payload, about
 
 Arrays = dict[str, NDArray[Any]]
@@ -54,22 +53,6 @@ class ModelSource(Protocol):
 
     def from_arrays(self, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> Model:
         """Create a model from all arrays of a checkpoint."""
-
-
-class SetAside(NamedTuple):
-    """Why a model is set aside: the process died at record `lsn`. `time` is when it was set aside, in ns."""
-
-    lsn: int
-    deaths: int
-    time: int
-
-    @property
-    def reason(self) -> str:
-        """The reason as a sentence."""
-        return (
-            f"the daemon died {self.deaths} times while it applied record {self.lsn} "
-            f"(set aside at {np.datetime64(self.time // 10**9, 's')} UTC)"
-        )
 
 
 class Watch(Protocol):
@@ -166,7 +149,7 @@ class HostedModel:
         self.applied_time = 0  # arrival time of the last record, ns since 1970; 0 if it is not known
         self.applied_producers = producers
         self.accepted_producers = producers.copy()
-        self.key_texts: dict[int, str] = {}  # the texts of keys, those of the last batches
+        self.key_texts = KeyTexts()
         self.learned = 0  # rows, late targets included, since this process began; restores do not reset it
         self.missing_batches = 0  # lost by a lossy transport since this process began
         self.matched_targets = self.unmatched_targets = 0  # late targets since this process began
@@ -245,23 +228,6 @@ class HostedModel:
             self.accepted_producers.advance(
                 record.producer, record.epoch, record.seq, record.lsn, record.digests, record.batches
             )
-
-    def remember_key_texts(self, texts: Sequence[str]) -> None:
-        """Remember the texts of keys, for events. They are not in the state: no output depends on them."""
-        for text in texts:
-            number = identifier(text)
-            self.key_texts.pop(number, None)
-            self.key_texts[number] = text
-        while len(self.key_texts) > MOST_KEY_TEXTS:
-            del self.key_texts[next(iter(self.key_texts))]
-
-    def key_names(self, keys: Any) -> dict[str, int]:
-        """Return the texts of keys that are known, with their numbers, for an event."""
-        if not self.key_texts or keys is None:
-            return {}
-        numbers = np.unique(keys).tolist()
-        known = [number for number in numbers if number in self.key_texts][:MOST_KEY_NAMES]
-        return {self.key_texts[number]: number for number in known}
 
     def forget_unqueued(self) -> None:
         """Undo the acceptance of every record that is not in the queue: the journal refused them."""

@@ -28,16 +28,15 @@ from streamlearn.shard.hosted_model import (
     ModelSource,
     NoInterrupts,
     NoWatch,
-    SetAside,
     Snapshot,
     Watch,
 )
 from streamlearn.shard.producers import ProducerState
 from streamlearn.shard.record_codec import content_digests, encode_payload, optional_columns
+from streamlearn.shard.set_aside import SetAside
 from streamlearn.store import tensors
 from streamlearn.store.record import CREATES, Record, RecordKind
 from streamlearn_client.protocol.frames import check_channels
-from streamlearn_client.protocol.identifiers import TEXT_BYTES
 from streamlearn_client.protocol.messages import Learn
 from streamlearn_client.protocol.names import check_model
 
@@ -185,7 +184,7 @@ class Shard:
         )
         hosted.note_accepted(record)
         if learn.key_names and batch.keys is not None:
-            hosted.remember_key_texts([text for text in learn.key_names if len(text) <= TEXT_BYTES])
+            hosted.key_texts.add(learn.key_names)
         return record
 
     def forget_unqueued(self) -> None:

@@ -71,7 +71,7 @@ class Publisher:
     def publish_silence(self, silence: Silence, hosted: HostedModel, time: int) -> None:
         """Publish and log that a stream became silent, or is no longer. `time` is in ns since 1970."""
         event = "no samples for longer than usual" if silence.begins else "samples arrive again"
-        names = hosted.key_names(silence.key)
+        names = hosted.key_texts.of(silence.key)
         log.info(event, model=silence.model, key=silence.key, seconds=round(silence.seconds, 1))
         samples, unknown = hosted.model.samples, np.full(hosted.model.dim, np.nan, np.float32)
         alarm = AlarmEvent(

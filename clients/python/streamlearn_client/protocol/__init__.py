@@ -5,17 +5,16 @@
 
 from streamlearn_client.protocol.batches import as_batch
 from streamlearn_client.protocol.codec import (
-    decode_event,
     decode_reply,
     decode_request,
     encode_error,
-    encode_event,
     encode_replies,
     encode_reply,
     encode_request,
     peek_id,
 )
 from streamlearn_client.protocol.envelope import split_envelope
+from streamlearn_client.protocol.events import decode_event, encode_event
 from streamlearn_client.protocol.frames import check_channels, named_columns
 from streamlearn_client.protocol.identifiers import (
     Identifiers,
