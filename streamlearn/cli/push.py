@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -71,7 +71,7 @@ def push(
     columns: ColumnsOption = None,
     target: Annotated[
         str | None,
-        typer.Option(help="columns of the targets y, for a model that takes targets", show_default="none"),
+        typer.Option(help="columns of the targets y, or of the names of labels", show_default="none"),
     ] = None,
     key: KeyOption = None,
     id: Annotated[
@@ -134,13 +134,19 @@ def push(
     options = ColumnOptions(columns, target, key, id, late_targets, time)
     times = TimeColumn(time_format, utc_offset)
     noun = "target" if late_targets else "sample"
-    with (
-        connect(endpoint, timeout, server_key, key_file) as client,
-        CsvRows(
-            file, options, header=skip_header, delimiter=delimiter, from_line=from_line, times=times
-        ) as rows,
-    ):
+    with connect(endpoint, timeout, server_key, key_file) as client, ExitStack() as opened:
         found = client.describe(model)
+        rows = opened.enter_context(
+            CsvRows(
+                file,
+                options,
+                header=skip_header,
+                delimiter=delimiter,
+                from_line=from_line,
+                times=times,
+                labels=found.get("label_names") or (),
+            )
+        )
         stream = client.stream(model, ack=ack, timeout=timeout)
         try:
             with stream, _progress(model, rows, stream, noun) as update:

@@ -81,12 +81,14 @@ class Table(Protocol):
         """Read a part; ``None`` if it has no rows. Raises as `read_samples`."""
 
 
-def open_table(media_type: str, columns: Columns, channels: Sequence[str] | None) -> Table:
+def open_table(
+    media_type: str, columns: Columns, channels: Sequence[str] | None, labels: Sequence[str] = ()
+) -> Table:
     """Return the reader of a body of this type. Raises `UnsupportedMediaType`."""
     if media_type == NDJSON:
         return _Ndjson(columns)
     if media_type == CSV:
-        return _Csv(columns, channels)
+        return _Csv(columns, channels, labels)
     if media_type == ARROW:
         return _Arrow(columns, channels)
     raise UnsupportedMediaType(
@@ -94,7 +96,13 @@ def open_table(media_type: str, columns: Columns, channels: Sequence[str] | None
     )
 
 
-def read_samples(body: bytes, media_type: str, columns: Columns, channels: Sequence[str] | None) -> Samples:
+def read_samples(
+    body: bytes,
+    media_type: str,
+    columns: Columns,
+    channels: Sequence[str] | None,
+    labels: Sequence[str] = (),
+) -> Samples:
     """Read a whole body.
 
     Parameters
@@ -105,6 +113,8 @@ def read_samples(body: bytes, media_type: str, columns: Columns, channels: Seque
         The columns of a table (CSV, Arrow), and the form of times.
     channels
         The names of the model's channels, if it has some. Then names of columns are checked by the client.
+    labels
+        The names of the model's classes, which the targets of CSV may have.
 
     Raises
     ------
@@ -113,7 +123,7 @@ def read_samples(body: bytes, media_type: str, columns: Columns, channels: Seque
     """
     if media_type == JSON:
         return _read_json(body, columns)
-    found = open_table(media_type, columns, channels).read(body)
+    found = open_table(media_type, columns, channels, labels).read(body)
     if found is None:
         raise BadMessage("the body has no samples")
     return found
@@ -181,7 +191,8 @@ def _names(row: dict[str, Any]) -> Any:
 class _Csv:
     """The rows as `streamlearn push` reads them."""
 
-    def __init__(self, columns: Columns, channels: Sequence[str] | None) -> None:
+    def __init__(self, columns: Columns, channels: Sequence[str] | None, labels: Sequence[str]) -> None:
+        self._labels = labels
         self._options = ColumnOptions(
             columns.columns, columns.target, columns.key, columns.id, False, columns.time
         )
@@ -200,6 +211,7 @@ class _Csv:
             delimiter=self._columns.delimiter,
             times=self._times,
             continues=self._before,
+            labels=self._labels,
         ) as reader:
             parts = list(reader)
         self._before = reader
@@ -255,7 +267,7 @@ class _Arrow:
             return None
         try:
             x = {name: _numbers(table[name]) for name in chosen}
-            y = np.column_stack([_numbers(table[name]) for name in targets]) if targets else None
+            y = np.column_stack([_targets(table[name]) for name in targets]) if targets else None
         except (pyarrow.ArrowException, ValueError, TypeError) as error:
             raise BadData(f"a column of the table holds no numbers: {error}") from None
         times = None if columns.time is None else _arrow_times(table[columns.time], self._times)
@@ -270,6 +282,17 @@ def _numbers(column: Any) -> Any:
     import pyarrow
 
     return column.cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
+
+
+def _targets(column: Any) -> Any:
+    """Return numbers, or the names of labels."""
+    import pyarrow
+
+    if pyarrow.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type):
+        return np.array(column.to_pylist(), object)
+    return _numbers(column)
 
 
 def _arrow_times(column: Any, reader: TimeColumn) -> Any:

@@ -107,7 +107,7 @@ class CsvRows:
     times. ``header`` says whether the first line is a header; ``None`` detects it. Rows before line
     ``from_line`` are skipped. A file is read ``batch`` rows at a time, a pipe row by row. ``continues``: the
     reader of the part before, if ``source`` is the next part of a table. It has the header, the columns and
-    the number of lines so far.
+    the number of lines so far. ``labels``: names of classes, which y may have instead of their numbers.
 
     At a row that cannot be read, iteration yields all rows before it and then raises ``BadData``.
     """
@@ -123,6 +123,7 @@ class CsvRows:
         batch: int = 1024,
         times: TimeColumn | None = None,
         continues: CsvRows | None = None,
+        labels: Sequence[str] = (),
     ) -> None:
         if len(delimiter) != 1:
             raise BadUsage(f"--delimiter must be one character, not {delimiter!r}")
@@ -149,6 +150,7 @@ class CsvRows:
         self._times = times or TimeColumn()
         self._has_header = header
         self._continues = continues
+        self._labels = {name: float(number) for number, name in enumerate(labels)}
         self._lines_before = 0 if continues is None else continues.last_line
 
     @property
@@ -208,7 +210,8 @@ class CsvRows:
             raise BadUsage("columns can be named only if the file has a header; give their numbers, from 1")
         if self._has_header is None and not options.need_header:
             columns = select(options, None, len(first))
-            fields = {i: first[i].strip() for i in (*columns.x, *columns.y) if first[i].strip()}
+            names = {i: first[i].strip() for i in (*columns.x, *columns.y) if first[i].strip()}
+            fields = {i: name for i, name in names.items() if i in columns.x or name not in self._labels}
             self._has_header = bool(fields) and not any(map(_is_number, fields.values()))
             if self._has_header:
                 self._check_names(fields)
@@ -241,9 +244,10 @@ class CsvRows:
             try:
                 number = _parse_number(field) if field else math.nan
             except ValueError:
-                if field.strip():
+                label = self._labels.get(field.strip()) if index in columns.y else None
+                if label is None and field.strip():
                     self._refuse_field(field, index)
-                number = math.nan
+                number = math.nan if label is None else label
             if math.isinf(number) or abs(number) > LARGEST:
                 self._refuse(
                     f"{field.strip()} in column {self._column(index)} is too large for a sample (float32); "
@@ -287,11 +291,13 @@ class CsvRows:
     def _refuse_field(self, field: str, index: int) -> NoReturn:
         shown = repr(field.strip()[:40])
         about = f"{shown} in column {self._column(index)} is not a number"
+        if index in self.columns.y and self._labels:
+            about += f" and no label of the model ({', '.join(list(self._labels)[:50])})"
         if self.last_line == 1:
             hint = "use --skip-header if line 1 is a header"
         else:
             hint = "correct it, leave the field empty if the value is missing"
-        option = "--target" if self._options.late_targets else "--columns"
+        option = "--target" if index in self.columns.y else "--columns"
         self._refuse(f"{about}: {hint}, or leave this column out of {option}", index)
 
     def _refuse(self, problem: str, index: int | None = None) -> NoReturn:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,3 +86,43 @@ def test_names_of_late_labels_with_asyncio(serve: Callable[..., Running]) -> Non
     som.learn_targets([3, 4], [[1], [np.nan]])
     som.label("leak", unit=7)
     assert found == som.state_hash()
+
+
+def test_names_of_labels_in_streams_and_in_a_csv(serve: Callable[..., Running], tmp_path: Path) -> None:
+    """A stream, an asyncio stream and `streamlearn push` learn the same as the numbers of the classes."""
+    running, som = serve(models=real_models), sl.SOM(**SPEC)
+    endpoint = running.endpoints["requests"]
+    names = ["ok" if x[0] > 0 else "worn" for x in X[:60]]
+    som.learn(X[:60], [[float(name == "worn")] for name in names])
+
+    async def send() -> None:
+        async with AsyncClient(endpoint) as client:
+            await client.create("aio", "som", **SPEC)
+            async with client.stream("aio") as stream:
+                await stream.push(X[0], names[0])
+                await stream.push_many(X[1:60], names[1:])
+
+    asyncio.run(send())
+    with Client(endpoint) as client:
+        client.create("sync", "som", **SPEC)
+        with client.stream("sync") as stream:
+            stream.push(X[0], [names[0]])
+            stream.push_many(X[1:60], np.array(names[1:]))
+            with pytest.raises(BadValue, match="has no label 'oil'; its labels are ok, worn"):
+                stream.push(X[0], "oil")
+            with pytest.raises(BadValue, match="has no label 'oil'"):
+                stream.push_many(X[:1], ["oil"])
+        file = tmp_path / "labels.csv"
+        rows = "".join(f"{a!s},{b!s},{name}\n" for (a, b), name in zip(X[:60], names, strict=True))
+        for model, header in (("header", "a,b,condition\n"), ("bare", "")):
+            client.create(model, "som", **SPEC)
+            command = [sys.executable, "-m", "streamlearn", "push", file, "-m", model, "--target", "3"]
+            file.write_text(header + rows)
+            subprocess.run([*command, "-e", endpoint], check=True, capture_output=True)
+            file.write_text(f"{header}1,2,oil\n")
+            done = subprocess.run([*command, "-e", endpoint], capture_output=True, text=True)
+            assert done.returncode == 11, done.stderr
+            assert f"line {1 + bool(header)}: 'oil' in column 3" in done.stderr
+            assert "no label of the model (ok, worn, 2, 3)" in done.stderr
+        found = {each["name"]: client.describe(each["name"])["state_hash"] for each in client.models()}
+    assert found == dict.fromkeys(("aio", "bare", "header", "sync"), som.state_hash())

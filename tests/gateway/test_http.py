@@ -368,6 +368,37 @@ def test_a_model_goes_out_and_in(http: httpx.Client) -> None:
     assert "damaged" not in [each["name"] for each in http.get("/v1/models").json()]
 
 
+def test_names_of_labels_in_every_form(http: httpx.Client) -> None:
+    names = ["ok" if flow > 0 else "worn" for flow, _ in X]
+    bodies = {
+        "": (JSON["Content-Type"], json.dumps({"x": X.tolist(), "y": names})),
+        "?target=condition": (
+            "text/csv",
+            "flow,pressure,condition\n"
+            + "".join(f"{f!s},{p!s},{name}\n" for (f, p), name in zip(X, names, strict=True)),
+        ),
+        "?ack=written": (
+            "application/x-ndjson",
+            "".join(
+                json.dumps({"x": row.tolist(), "y": name}) + "\n" for row, name in zip(X, names, strict=True)
+            ),
+        ),
+        "?ack=received&target=condition": (
+            "application/vnd.apache.arrow.stream",
+            arrow({"flow": X[:, 0], "pressure": X[:, 1], "condition": names}),
+        ),
+    }
+    states = []
+    for query, (media_type, body) in bodies.items():
+        create(http, labels=4, label_names=["ok", "worn"])
+        path = f"/v1/models/pump/learn{query}"
+        answer = http.post(path, content=body, headers={"Content-Type": media_type})
+        assert answer.status_code == 200, answer.text
+        states.append(describe(http)["state_hash"])
+        http.delete("/v1/models/pump")
+    assert states == states[:1] * 4
+
+
 def test_labels_by_hand(http: httpx.Client) -> None:
     create(http, labels=4)
     http.post("/v1/models/pump/learn", json={"x": X.tolist(), "y": [[0]] * len(X)})

@@ -100,7 +100,7 @@ class AsyncStream:
             The sample. NaN and ``None`` are missing values. The keys of a dict must be the model's
             ``channels``, in their order.
         y : array_like, (targets,), optional
-            The targets of the sample.
+            The targets of the sample. Names of labels, for models with ``labels``.
         keys : int or str, optional
             The key of the sample, for models that need keys.
         ids : int or str, optional
@@ -139,7 +139,7 @@ class AsyncStream:
             The samples. NaN and ``None`` are missing values. Names of columns must be the model's
             ``channels``, in their order.
         ys : array_like, (n, targets) or (n,), optional
-            The targets of the samples.
+            The targets of the samples. Names of labels, for models with ``labels``.
         keys : int, str or array_like, (n,), optional
             The keys of the samples, or one key for all, for models that need keys.
         ids : int, str or array_like, (n,), optional
@@ -186,7 +186,7 @@ class AsyncStream:
         StreamLost
             If the stream has failed or is closed.
         """
-        await self._enqueue(as_batch(self.stream.model, None, y, keys, ids))
+        await self._enqueue(as_batch(self.stream.model, None, self.stream._config.codes(y), keys, ids))
 
     async def flush(self, timeout: float | Default | None = DEFAULT) -> Ack | None:
         """Send all samples that were pushed before, and wait until the daemon has acknowledged them.

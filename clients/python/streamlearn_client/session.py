@@ -312,6 +312,7 @@ class Session(SessionTransfers):
             needs_keys=description["needs_keys"],
             accepts_late_targets=description["accepts_late_targets"],
             channels=tuple(channels) if channels else None,
+            label_names=tuple(description.get("label_names") or ()),
         )
 
     def endpoint(self, name: str) -> Operation[str]:

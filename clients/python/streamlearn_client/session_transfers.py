@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import secrets
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,7 +12,6 @@ import numpy as np
 from streamlearn_client.errors import (
     BadCheckpoint,
     BadSpec,
-    BadValue,
     ModelExists,
     StreamlearnError,
     TooLarge,
@@ -21,6 +19,7 @@ from streamlearn_client.errors import (
 )
 from streamlearn_client.files import ExportFile, Source
 from streamlearn_client.json_conversion import as_whole_number, spec_contains, to_json
+from streamlearn_client.label_codes import has_names, label_codes
 from streamlearn_client.protocol import (
     Limits,
     Request,
@@ -166,33 +165,10 @@ class SessionTransfers(SessionQueries):
 
     def codes_of(self, model: str, y: Any) -> Operation[Any]:
         """Return targets with the classes of names of labels; other targets as they are."""
-        if not _has_text(y):
+        if not has_names(y):
             return y
         names: list[str] = (yield from self.request("describe", model)).get("label_names") or []
-        codes = {name: k for k, name in enumerate(names)}
-        given = np.asarray(y, object)
-        unknown = [value for value in given.ravel() if not _is_missing(value) and str(value) not in codes]
-        if unknown:
-            raise BadValue(
-                f"{model!r} has no label {unknown[0]!r}; its labels are {', '.join(names[:50]) or 'none'}",
-                field="y",
-            )
-        values = [math.nan if _is_missing(value) else codes[str(value)] for value in given.ravel()]
-        return np.array(values, np.float32).reshape(given.shape)
-
-
-def _has_text(y: Any) -> bool:
-    """Return whether targets are names."""
-    if y is None or (isinstance(y, np.ndarray) and y.dtype.kind not in "UO"):
-        return False
-    try:
-        return any(isinstance(value, str) for value in np.asarray(y, object).ravel())
-    except ValueError:  # rows of different lengths
-        return False
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or value == "" or value != value
+        return label_codes(model, names, y)
 
 
 def _kind(kind: str | None, source: Source | None) -> str:

@@ -152,7 +152,7 @@ class Stream:
             The sample. NaN and ``None`` are missing values. The keys of a dict must be the model's
             ``channels``, in their order.
         y : array_like, (targets,), optional
-            The targets of the sample.
+            The targets of the sample. Names of labels, for models with ``labels``.
         keys : int or str, optional
             The key of the sample, for models that need keys.
         ids : int or str, optional
@@ -203,7 +203,7 @@ class Stream:
             The samples. NaN and ``None`` are missing values. Names of columns must be the model's
             ``channels``, in their order.
         ys : array_like, (n, targets) or (n,), optional
-            The targets of the samples.
+            The targets of the samples. Names of labels, for models with ``labels``.
         keys : int, str or array_like, (n,), optional
             The keys of the samples, or one key for all, for models that need keys.
         ids : int, str or array_like, (n,), optional
@@ -250,7 +250,7 @@ class Stream:
         StreamLost
             If the stream has failed or is closed.
         """
-        self._enqueue(as_batch(self.model, None, y, keys, ids))
+        self._enqueue(as_batch(self.model, None, self._config.codes(y), keys, ids))
 
     def _single_sample(
         self,
@@ -271,7 +271,7 @@ class Stream:
         self._precision.observe(sample, row.reshape(1, -1))
         if y is keys is ids is times is None:
             return Learn(self.model, row.reshape(1, -1))
-        return as_batch(self.model, row, y, keys, ids, times)
+        return as_batch(self.model, row, self._config.codes(y), keys, ids, times)
 
     def _many_samples(
         self,
@@ -289,7 +289,7 @@ class Stream:
         if not len(rows):
             return None
         self._precision.observe(batch, rows)
-        return as_batch(self.model, rows, ys, keys, ids, times)
+        return as_batch(self.model, rows, self._config.codes(ys), keys, ids, times)
 
     def _enqueue(self, batch: Learn) -> None:
         """Add ``batch``. Wait while the stream is full."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn_client.errors import BadShape, BadValue
+from streamlearn_client.label_codes import label_codes
 from streamlearn_client.protocol import Learn, check_channels
 
 __all__ = ["StreamConfig", "refuse_infinities"]
@@ -26,11 +28,16 @@ class StreamConfig:
     needs_keys: bool = False
     accepts_late_targets: bool = False
     channels: tuple[str, ...] | None = None
+    label_names: tuple[str, ...] = ()
 
     @property
     def accepts_plain_samples(self) -> bool:
         """Whether the model accepts samples without targets, keys and ids."""
         return (self.targets == 0 or self.accepts_late_targets) and not self.needs_keys
+
+    def codes(self, y: Any) -> Any:
+        """Return targets with the classes of names of labels. Raise ``BadValue`` for an unknown name."""
+        return y if y is None or not self.label_names else label_codes(self.model, self.label_names, y)
 
     def check(self, batch: Learn) -> None:
         """Raise ``BadShape`` for rows that the model does not accept."""

@@ -86,7 +86,7 @@ async def learn(
     if media_type == JSON:
         answer = await send(await _samples(request, model, table), 0)
         return {name: value for name, value in dataclasses.asdict(answer).items() if value is not None}
-    reader = open_table(media_type, table, await _channels(request, model, media_type))
+    reader = open_table(media_type, table, *await _names(request, model, media_type))
     numbered = None
     if idempotency_key is not None:
         numbered = (await client.position(model, once_producer(idempotency_key))).next_seq
@@ -160,9 +160,9 @@ def outputs_to_json(outputs: Outputs) -> dict[str, Any]:
 
 async def _samples(request: Request, model: str, table: Columns) -> Samples:
     media_type = _media_type(request)
-    channels = await _channels(request, model, media_type)
+    channels, labels = await _names(request, model, media_type)
     body = await request.body()
-    return await asyncio.to_thread(read_samples, body, media_type, table, channels)
+    return await asyncio.to_thread(read_samples, body, media_type, table, channels, labels)
 
 
 def _media_type(request: Request) -> str:
@@ -170,9 +170,12 @@ def _media_type(request: Request) -> str:
 
 
 async def _channels(request: Request, model: str, media_type: str) -> list[str] | None:
-    """Return the names of the model's channels, for the columns of a table."""
+    return (await _names(request, model, media_type))[0]
+
+
+async def _names(request: Request, model: str, media_type: str) -> tuple[list[str] | None, list[str]]:
+    """Return the names of the model's channels and of its labels, for the columns of a table."""
     if media_type not in (CSV, ARROW):
-        return None
+        return None, []
     description = await gateway_of(request).client.describe(model)
-    channels: list[str] | None = description["spec"].get("channels")
-    return channels
+    return description["spec"].get("channels"), description.get("label_names") or []
