@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from streamlearn_client import Client  # noqa: E402
-from tools.browser import Browser, wait_for  # noqa: E402
+from tools.browser import Browser  # noqa: E402
+from tools.waiting import wait_for  # noqa: E402
 
 CHANNELS = ["flow", "pressure", "temperature"]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +36,6 @@ def reference(*parts: np.ndarray, **spec: Any) -> str:
     for part in parts:
         model.learn(part)
     return model.state_hash()
-
-
-def wait_for(condition: Callable[[], Any], what: str = "it") -> Any:
-    """The first true value of `condition()`."""
-    deadline = time.monotonic() + SECONDS
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what} did not come about in {SECONDS} s"
-        time.sleep(0.002)
-    return value
 
 
 class Disk(FS):

@@ -23,8 +23,9 @@ from streamlearn.daemon.security.refusals import Refusals
 from streamlearn.errors import BadConfig, Forbidden, UnknownModel
 from streamlearn_client.keys import ClientKeys, generate
 from streamlearn_client.protocol import OPS, Learn, encode_request
-from tests.daemon.harness import SECONDS, Running, X, wait_for
+from tests.daemon.harness import SECONDS, Running, X
 from tests.daemon.keyrings import RIGHTS, KeyRing
+from tools.waiting import wait_for
 
 KINDS = {"requests": zmq.DEALER, "firehose": zmq.PUSH, "events": zmq.SUB}
 REFUSED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL

@@ -20,8 +20,9 @@ from streamlearn.store.manifest import ManifestFile
 from streamlearn.store.scan import JournalScan
 from streamlearn.store.verify import verify_journal
 from streamlearn_client.protocol import Request
-from tests.daemon.harness import Running, X, reference, wait_for
+from tests.daemon.harness import Running, X, reference
 from tests.shard.fakes import Fakes
+from tools.waiting import wait_for
 
 KIB = 1024
 

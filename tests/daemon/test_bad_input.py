@@ -13,7 +13,8 @@ from streamlearn.daemon.operations.read_operations import ReadOperations
 from streamlearn.errors import by_code
 from streamlearn.shard import Shard
 from streamlearn_client.protocol import Learn, Request
-from tests.daemon.harness import Running, X, reference, wait_for
+from tests.daemon.harness import Running, X, reference
+from tools.waiting import wait_for
 
 x2 = {"dtype": "<f4", "shape": [2, 2]}
 good = X[:2].tobytes()

@@ -16,7 +16,8 @@ from streamlearn.daemon.limits.budget import LEAST_BYTES, SHARES, Budget, frame_
 from streamlearn.daemon.limits.model_memory import state_bytes
 from streamlearn.errors import BadConfig, Busy, TooLarge
 from streamlearn_client.protocol import Learn, Request
-from tests.daemon.harness import Running, wait_for
+from tests.daemon.harness import Running
+from tools.waiting import wait_for
 
 MIB = 1 << 20
 SOM = {"dim": 8, "grid": [10, 10]}

@@ -16,8 +16,9 @@ from streamlearn.errors import Forbidden, NoAnswer, ProtocolError, StreamLost
 from streamlearn_client import Client, sockets
 from streamlearn_client.aio import AsyncClient
 from streamlearn_client.keys import generate
-from tests.daemon.harness import SECONDS, Running, X, wait_for
+from tests.daemon.harness import SECONDS, Running, X
 from tests.daemon.keyrings import RIGHTS, KeyRing
+from tools.waiting import wait_for
 
 
 @pytest.fixture

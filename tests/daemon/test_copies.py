@@ -36,7 +36,8 @@ from streamlearn.store import tensors
 from streamlearn_client import AsyncClient, Client
 from streamlearn_client.protocol import Learn, Request
 from tests.conformance import mutations
-from tests.daemon.harness import SECONDS, Running, wait_for
+from tests.daemon.harness import SECONDS, Running
+from tools.waiting import wait_for
 
 X = np.random.default_rng(8).normal(50, [1, 20], (3000, 2)).astype(np.float32)
 SPEC: dict[str, Any] = {"dim": 2, "grid": [4, 5], "scale": "standard", "labels": 3}

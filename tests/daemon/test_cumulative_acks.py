@@ -9,7 +9,8 @@ import pytest
 import zmq
 
 from streamlearn_client import Client, stream_sender
-from tests.daemon.harness import Running, X, reference, wait_for
+from tests.daemon.harness import Running, X, reference
+from tools.waiting import wait_for
 
 
 def test_a_stream_accepts_cumulative_acks(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:

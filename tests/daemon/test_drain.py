@@ -26,7 +26,8 @@ from streamlearn.daemon.intake.template import Templates, split
 from streamlearn.daemon.self_pipe import SelfPipe
 from streamlearn.store.record import RecordKind
 from streamlearn_client.protocol import Learn, decode_request, encode_request
-from tests.daemon.harness import Running, X, wait_for
+from tests.daemon.harness import Running, X
+from tools.waiting import wait_for
 
 EDGES = [0, 0x7F, 0xFF, 0xFFFF, 0xFFFFFFFF, 2**48]
 """The largest integers with 1, 2, 3, 5 and 9 bytes in MessagePack, and a larger one."""

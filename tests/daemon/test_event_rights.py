@@ -10,8 +10,9 @@ import zmq
 
 from streamlearn.errors import Forbidden
 from streamlearn_client.protocol import decode_reply
-from tests.daemon.harness import SECONDS, Running, X, wait_for
+from tests.daemon.harness import SECONDS, Running, X
 from tests.daemon.keyrings import RIGHTS, KeyRing
+from tools.waiting import wait_for
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from streamlearn.daemon import kernels
 from streamlearn.errors import BadSpec, Busy, ShuttingDown, UnknownModel
 from streamlearn.kernels import Compilation
 from streamlearn_client.protocol import Learn, Request
-from tests.daemon.harness import SECONDS, Running, X, wait_for
+from tests.daemon.harness import SECONDS, Running, X
 from tests.shard.fakes import SlowSum
+from tools.waiting import wait_for
 
 CREATE = Request("create", None, "new", {"kind": "slow", "spec": {"dim": 2}})
 

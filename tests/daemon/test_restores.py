@@ -28,7 +28,8 @@ from streamlearn.errors import (
 from streamlearn.history import History
 from streamlearn.store.checkpoint import CheckpointInfo
 from streamlearn_client.protocol import Learn, Request
-from tests.daemon.harness import SECONDS, Running, X, reference, wait_for
+from tests.daemon.harness import SECONDS, Running, X, reference
+from tools.waiting import wait_for
 
 KIB = 1024
 

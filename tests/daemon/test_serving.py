@@ -28,7 +28,8 @@ from streamlearn_client.protocol import (
     decode_reply,
     encode_request,
 )
-from tests.daemon.harness import SECONDS, Running, X, reference, wait_for
+from tests.daemon.harness import SECONDS, Running, X, reference
+from tools.waiting import wait_for
 
 
 def test_the_daemon_and_a_local_model_learn_the_same_state(running: Running) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import zmq
 
 from streamlearn_client.protocol import EventMessage, Learn, Request, decode_event
-from tests.daemon.harness import SECONDS, Running, Wire, X, reference, wait_for
+from tests.daemon.harness import SECONDS, Running, Wire, X, reference
+from tools.waiting import wait_for
 
 
 def test_the_firehose_is_learned_and_its_gaps_are_counted(running: Running) -> None:

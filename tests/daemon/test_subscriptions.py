@@ -15,7 +15,8 @@ from streamlearn.daemon.security.access import Access
 from streamlearn.errors import Busy, TooLarge
 from streamlearn_client import Client
 from streamlearn_client.protocol import decode_reply
-from tests.daemon.harness import SECONDS, Running, X, wait_for
+from tests.daemon.harness import SECONDS, Running, X
+from tools.waiting import wait_for
 
 MOST = 20
 

@@ -11,9 +11,10 @@ import zmq
 
 from streamlearn.errors import BadShape, BadValue, DiskFull, FatalError, Gap, TooLarge, UnknownModel
 from streamlearn_client.protocol import Request, as_batch
-from tests.daemon.harness import Running, X, wait_for
+from tests.daemon.harness import Running, X
 from tests.daemon.test_streams import next_event, subscribe
 from tests.shard.ledger import Ledger
+from tools.waiting import wait_for
 
 KEY = np.random.default_rng(4).integers(0, 5, 2000)
 

@@ -9,7 +9,8 @@ import zmq
 from streamlearn.daemon.config import LimitSettings
 from streamlearn.errors import Busy
 from streamlearn_client.protocol import Learn, Request
-from tests.daemon.harness import SECONDS, Running, Wire, X, wait_for
+from tests.daemon.harness import SECONDS, Running, Wire, X
+from tools.waiting import wait_for
 
 MIB = 1 << 20
 

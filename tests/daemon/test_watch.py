@@ -12,7 +12,8 @@ import pytest
 
 from streamlearn import cli
 from streamlearn import models as real_models
-from tests.daemon.harness import SECONDS, Running, wait_for
+from tests.daemon.harness import SECONDS, Running
+from tools.waiting import wait_for
 
 X = np.random.default_rng(8).normal(size=(300, 2)).astype(np.float32)
 ALARM: dict[str, Any] = {

@@ -12,7 +12,7 @@ import sys
 import httpx
 import pytest
 
-from tests.gateway.gateway_process import wait_for
+from tools.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 

@@ -6,8 +6,8 @@ import threading
 from pathlib import Path
 
 from streamlearn_client import Client
-from tests.daemon.harness import wait_for
 from tests.e2e.daemon_process import SECONDS, DaemonProcess
+from tools.waiting import wait_for
 
 PATTERNS = [[1, 1, -1, -1], [-1, 1, -1, 1]]
 

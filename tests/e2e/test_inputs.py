@@ -16,8 +16,8 @@ from streamlearn_client.errors import BadShape
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import identifier
 from streamlearn_client.subscription import Subscription
-from tests.daemon.harness import wait_for
 from tests.e2e.daemon_process import SECONDS, DaemonProcess
+from tools.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 

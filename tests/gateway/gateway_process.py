@@ -12,10 +12,6 @@ from typing import Any
 
 import httpx
 
-from tools.browser import wait_for
-
-__all__ = ["SECONDS", "GatewayProcess", "wait_for"]
-
 SECONDS = 60.0
 
 

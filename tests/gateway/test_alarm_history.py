@@ -12,7 +12,7 @@ from streamlearn.gateway.alarm_history import AlarmHistory
 from streamlearn_client.alarms import AlarmEvent, alarm_arrays
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.results import Event
-from tests.gateway.gateway_process import wait_for
+from tools.waiting import wait_for
 
 SHARES = np.float32([1.0, 0.0])
 

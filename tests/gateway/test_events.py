@@ -25,7 +25,8 @@ from streamlearn_client import AsyncClient
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.results import Event
 from tests.e2e.daemon_process import DaemonProcess
-from tests.gateway.gateway_process import SECONDS, GatewayProcess, wait_for
+from tests.gateway.gateway_process import SECONDS, GatewayProcess
+from tools.waiting import wait_for
 
 if TYPE_CHECKING:
     from streamlearn.gateway.state import Gateway

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from tests.e2e.daemon_process import DaemonProcess
-from tests.gateway.gateway_process import SECONDS, GatewayProcess, wait_for
+from tests.gateway.gateway_process import SECONDS, GatewayProcess
+from tools.waiting import wait_for
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from streamlearn_client.alarms import AlarmEvent, alarm_arrays
 from streamlearn_client.outputs import Outputs
 from streamlearn_client.results import Event
 from tests.e2e.daemon_process import DaemonProcess
-from tests.gateway.gateway_process import GatewayProcess, wait_for
+from tests.gateway.gateway_process import GatewayProcess
+from tools.waiting import wait_for
 
 X = np.random.default_rng(5).normal(size=(2000, 2)).astype(np.float32)
 

@@ -19,9 +19,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from streamlearn.gateway.metrics import Metrics
 from streamlearn.gateway.token_file import add_token
 from tests.e2e.daemon_process import SECONDS, DaemonProcess
-from tests.gateway.gateway_process import GatewayProcess, wait_for
+from tests.gateway.gateway_process import GatewayProcess
 from tests.gateway.test_metrics import alarm, drift
 from tools import dashboard
+from tools.waiting import wait_for
 
 FILES = Path(__file__).parents[2] / "deploy" / "monitoring"
 X = np.random.default_rng(6).normal(size=(300, 2)).astype(np.float32)

@@ -14,7 +14,8 @@ from starlette.responses import Response
 from streamlearn.errors import BadValue, Conflict
 from streamlearn.gateway.once import MOST, Once
 from tests.e2e.daemon_process import DaemonProcess
-from tests.gateway.gateway_process import GatewayProcess, wait_for
+from tests.gateway.gateway_process import GatewayProcess
+from tools.waiting import wait_for
 
 X = np.random.default_rng(7).normal(size=(300, 2)).astype(np.float32)
 NEW = {"name": "pump", "kind": "som", "spec": {"dim": 2, "grid": [4, 4], "alarm": {}, "labels": 3}}

@@ -13,9 +13,10 @@ import pytest
 
 from streamlearn_client import Client
 from tests.e2e.daemon_process import DaemonProcess
-from tests.gateway.gateway_process import SECONDS, GatewayProcess, wait_for
+from tests.gateway.gateway_process import SECONDS, GatewayProcess
 from tools import kinds
 from tools.browser import Browser
+from tools.waiting import wait_for
 
 CHANNELS = ["flow", "pressure", "temperature"]
 

@@ -23,7 +23,8 @@ from streamlearn.tabular.errors import BadData
 from streamlearn_client import Client
 from streamlearn_client.results import Ack
 from tests.e2e.daemon_process import DaemonProcess
-from tests.gateway.gateway_process import SECONDS, GatewayProcess, wait_for
+from tests.gateway.gateway_process import SECONDS, GatewayProcess
+from tools.waiting import wait_for
 
 X = np.random.default_rng(23).normal(size=(10_000, 2)).astype(np.float32)
 SPEC = {"dim": 2, "grid": [4, 4], "channels": ["flow", "pressure"], "seed": 3}

@@ -18,7 +18,7 @@ from streamlearn.gateway.token_file import add_token
 from streamlearn_client.keys import write_key_pair
 from tests.daemon.keyrings import KeyRing
 from tests.e2e.daemon_process import SECONDS, DaemonProcess, endpoints
-from tests.gateway.gateway_process import wait_for
+from tools.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 

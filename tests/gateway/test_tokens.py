@@ -20,7 +20,8 @@ from streamlearn.errors import BadConfig
 from streamlearn.gateway.settings import Settings, listen_address
 from streamlearn.gateway.tokens import Tokens, Unauthorized
 from tests.e2e.daemon_process import DaemonProcess
-from tests.gateway.gateway_process import SECONDS, GatewayProcess, wait_for
+from tests.gateway.gateway_process import SECONDS, GatewayProcess
+from tools.waiting import wait_for
 
 SPEC = {"dim": 2, "grid": [4, 4]}
 
