@@ -838,10 +838,10 @@ class Competitive(_Competitive):
         unit, max(1/n, rate_floor), n the samples it has learned, each weighted by its share in it,
         so that a unit is the mean of its samples. None: '1/n' for 'hard' and 'soft', for 'gas' a
         Decay from 0.5 to 0.02 with tau=4·units (at most 5000) and form 'inverse'. Range: 0 to 1.
-    rate_floor : float, default 0.03
+    rate_floor : float or None, default None
         Smallest rate of learning_rate='1/n'. 0.03 follows drift within some 33 samples per unit. At
-        0 a unit is the mean of all its samples, and cannot follow a stream that changes. Range: 0
-        to 1.
+        0 a unit is the mean of all its samples, and cannot follow a stream that changes. None:
+        0.03, and 0.07 for 'soft', where several units share each step. Range: 0 to 1.
     beta : float or Decay, default 1.0
         β(t) of mode 'soft', per squared unit of the scaled space: at 1 a squared distance greater
         by 1 means 1/e of the learning. Large values approach 'hard'; at 0 all units learn equally.
@@ -886,6 +886,10 @@ class Competitive(_Competitive):
     init_samples : int or None, default None
         First samples that decide the initial weights, for 'range', 'samples' and 'pca'. None: one
         per unit for 'samples', else max(100, 2·dim), at most 1000. Range: 1 to 134,217,728.
+    rare_below : float, default 0.4
+        A unit is rare if it has won fewer samples than this share of those of an average sample's
+        winner. The score compares a sample with the nearest unit that is not rare, so a state that
+        is rare is unusual also if it has units of its own. 0: no unit is rare. Range: 0 to 1.
     scale : {"standard", "ewma", "minmax"} or None, default None
         How each channel is scaled, from the samples before the current one: 'standard' uses running
         mean and standard deviation, 'ewma' the same with exponential weights, 'minmax' the recent
@@ -1040,7 +1044,7 @@ class Competitive(_Competitive):
         units: int,
         mode: Literal["hard", "soft", "gas"] = "hard",
         learning_rate: float | Decay | Literal["1/n"] | None = None,
-        rate_floor: float = 0.03,
+        rate_floor: float | None = None,
         beta: float | Decay = 1.0,
         spread: float | Decay | None = None,
         leak: float | Decay = 0.0,
@@ -1053,6 +1057,7 @@ class Competitive(_Competitive):
         distance: Literal["euclidean", "manhattan", "chebyshev", "cosine"] = "euclidean",
         init: Literal["random", "range", "samples"] | NDArray[Any] | Sequence[Sequence[float]] = "random",
         init_samples: int | None = None,
+        rare_below: float = 0.4,
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
@@ -1549,6 +1554,10 @@ class GrowingNeuralGas(_GrowingNeuralGas):
     init_samples : int or None, default None
         First samples that decide the initial weights, for 'range', 'samples' and 'pca'. None: one
         per unit for 'samples', else max(100, 2·dim), at most 1000. Range: 1 to 134,217,728.
+    rare_below : float, default 0.4
+        A unit is rare if it has won fewer samples than this share of those of an average sample's
+        winner. The score compares a sample with the nearest unit that is not rare, so a state that
+        is rare is unusual also if it has units of its own. 0: no unit is rare. Range: 0 to 1.
     scale : {"standard", "ewma", "minmax"} or None, default None
         How each channel is scaled, from the samples before the current one: 'standard' uses running
         mean and standard deviation, 'ewma' the same with exponential weights, 'minmax' the recent
@@ -1703,6 +1712,7 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         distance: Literal["euclidean", "manhattan", "chebyshev", "cosine"] = "euclidean",
         init: Literal["random", "range", "samples"] | NDArray[Any] | Sequence[Sequence[float]] = "random",
         init_samples: int | None = None,
+        rare_below: float = 0.4,
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,
@@ -3068,6 +3078,10 @@ class SOM(_SOM):
     init_samples : int or None, default None
         First samples that decide the initial weights, for 'range', 'samples' and 'pca'. None: one
         per unit for 'samples', else max(100, 2·dim), at most 1000. Range: 1 to 134,217,728.
+    rare_below : float, default 0.4
+        A unit is rare if it has won fewer samples than this share of those of an average sample's
+        winner. The score compares a sample with the nearest unit that is not rare, so a state that
+        is rare is unusual also if it has units of its own. 0: no unit is rare. Range: 0 to 1.
     scale : {"standard", "ewma", "minmax"} or None, default None
         How each channel is scaled, from the samples before the current one: 'standard' uses running
         mean and standard deviation, 'ewma' the same with exponential weights, 'minmax' the recent
@@ -3231,6 +3245,7 @@ class SOM(_SOM):
         delay: int = 1024,
         distance: Literal["euclidean", "manhattan", "chebyshev", "cosine"] = "euclidean",
         init_samples: int | None = None,
+        rare_below: float = 0.4,
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
         half_life: float = 10000.0,

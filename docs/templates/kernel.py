@@ -15,6 +15,7 @@ from ..simd.lanes import fma
 from ..stream.scaling import Scaling
 from ..stream.score import Score
 from . import units
+from .common_units import CommonUnits
 from .units import Learning, Outputs, Progress, new_stream
 from .winner import Units
 
@@ -39,7 +40,8 @@ def _learn(sample, winner, nearest, second, net):
 
 @kernel(
     "i8(f4[:,::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], i8, f8,"
-    " i8[::1], f8[::1], f8[::1], f8, f4[::1], i4[::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
+    " f4[:,::1], f8[::1], i8[::1], f8, f8, i8[::1], f8[::1], f8[::1], f8, f4[::1], i4[::1], f4[::1],"
+    " f4[::1], i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     x,  # (n, dim)
@@ -57,6 +59,11 @@ def learn(
     score_reference,  # see stream/score.py
     score_columns,
     score_decay,
+    common,  # (blocks, 16): see common_units.py
+    common_wins,  # (units + 1,)
+    common_learned,  # (1,)
+    common_decay,
+    rare_below,
     # Progress
     samples,  # (1,)
     hits,  # (units + 1,)
@@ -81,9 +88,11 @@ def learn(
         Units(weights, pad, measure),
         Scaling(method, statistics, scale_clip),
         Score(score_reference, score_columns, score_decay),
+        common,
         Outputs(winner, distance, score, present),
     )
     progress = Progress(samples, hits, quality, decay)
-    learning = Learning(gate, interrupt, watched, contribution)
+    common_of_units = CommonUnits(common, common_wins, common_learned, common_decay, rare_below)
+    learning = Learning(gate, common_of_units, interrupt, watched, contribution)
     net = Template(weights, learning_rate)
     return units.learn(stream, progress, learning, units.find, _learn, net)

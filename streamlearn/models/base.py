@@ -352,7 +352,7 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
         """
         self._schedules.reheat(self.validate_heat(heat))
         self._raise_rates(heat)
-        self._score.restart()
+        self._restart_score()
         if self._detector is not None:
             self._detector.restart()
         if self._sequences is not None:

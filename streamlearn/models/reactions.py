@@ -50,6 +50,10 @@ class Reactions:
                 self._sequences.restart()
         if self.spec.reseeds:
             self._begin_reseeding(self._detector.level_before)
+        self._restart_score()
+
+    def _restart_score(self) -> None:
+        """Let the score forget what it compares samples with."""
         self._score.restart()
 
     def _begin_reseeding(self, level: float) -> None:

@@ -22,7 +22,12 @@ def values_and_scores(out) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_the_score_never_falls_with_the_distance(model: Model):
-    """For one state and one number of compared values. Samples of one call share the state."""
+    """For one state and one number of compared values. Samples of one call share the state.
+
+    The distance is the one that the score compares: to all units.
+    """
+    if "rare_below" in type(model.spec).model_fields:
+        model = type(model)(**{**model.spec.model_dump(), "rare_below": 0.0})
     model.learn(**stream(model, 300, missing=0))
     batch = predict_arguments(stream(model, 200, missing=0))
     values, scores, _ = values_and_scores(model.predict(**batch))

@@ -19,7 +19,7 @@ X[RANDOM.random(X.shape) < 0.05] = np.nan
 
 @pytest.mark.parametrize("distance", ["euclidean", "manhattan", "chebyshev", "cosine"])
 def test_units(distance: str) -> None:
-    som = sl.SOM(dim=6, grid=(4, 4), distance=distance, seed=1)
+    som = sl.SOM(dim=6, grid=(4, 4), distance=distance, rare_below=0.0, seed=1)
     som.learn(X / 10)
     x = (X[:50] / 10).astype(np.float32)
     out, winner = som.explain(x), som.predict(x).winner
@@ -34,7 +34,7 @@ def test_units(distance: str) -> None:
 
 
 def test_scaled_units_expect_values_in_the_units_of_the_stream() -> None:
-    som = sl.SOM(dim=6, grid=(4, 4), scale="standard", seed=1)
+    som = sl.SOM(dim=6, grid=(4, 4), scale="standard", rare_below=0.0, seed=1)
     som.learn(X)
     out, winner = som.explain(X[:50]), som.predict(X[:50]).winner
     known = winner >= 0

@@ -13,7 +13,7 @@ class NaiveGrowingGas(Units):
     def __init__(
         self, weights, room, rate=0.2, neighbour_rate=0.006, age=50, every=100, alpha=0.5, d=0.995, **options
     ):
-        super().__init__(weights, **options)
+        super().__init__(weights, room=room, **options)
         assert len(self.weights) == 2
         self.room, self.rate, self.neighbour_rate = room, rate, neighbour_rate
         self.age, self.every, self.alpha, self.d = age, every, alpha, d
@@ -24,12 +24,10 @@ class NaiveGrowingGas(Units):
     def neighbours(self, i: int) -> list[int]:
         return sorted(j for edge in self.edges if i in edge for j in edge - {i})
 
-    def learn(self, sample) -> UnitOutputs:
-        outputs = super().learn(sample)
-        if self.t % self.every == 0 and len(self.weights) < self.room and self.edges:
+    def grow(self) -> None:
+        if (self.t + 1) % self.every == 0 and len(self.weights) < self.room and self.edges:
             self.insert()
         self.errors = [self.d * error for error in self.errors]
-        return outputs
 
     def adapt(self, x: list[float], outputs: UnitOutputs) -> None:
         i = outputs.winner
@@ -51,6 +49,9 @@ class NaiveGrowingGas(Units):
         last = len(self.weights) - 1
         self.weights[j], self.errors[j] = self.weights[last], self.errors[last]
         del self.weights[last], self.errors[last]
+        for values in (self.common.wins, self.common.common):
+            values[j] = values[last]
+            del values[last]
         self.edges = {frozenset(j if k == last else k for k in edge): age for edge, age in self.edges.items()}
         self.removed += 1
 
@@ -64,4 +65,7 @@ class NaiveGrowingGas(Units):
         self.errors[q] *= self.alpha
         self.errors[f] *= self.alpha
         self.errors.append(self.errors[q])
+        self.common.wins[q] /= 2
+        self.common.wins.append(self.common.wins[q])
+        self.common.common.append(self.common.common[q])
         self.inserted += 1

@@ -23,6 +23,7 @@ from ..simd.lanes import WIDTH, fma, iota, lane, load, select, store, zero
 from ..stream.scaling import Scaling
 from ..stream.score import Score
 from . import unit_rate, units
+from .common_units import CommonUnits
 from .fairness import NONE, Fairness, select_learner, update_share
 from .ranking import dissimilarities, ranks
 from .unit_rate import UnitRate
@@ -137,8 +138,9 @@ def _learn(sample, winner, nearest, second, net):
 
 @kernel(
     "i8(f4[:,::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], i8, f8,"
-    " i8[::1], f8[::1], f8[::1], f8, i8, f4[::1], f4[:,::1], i8[::1], f8[::1], f4[::1], f4[::1], f4[::1],"
-    " i8, f4[:,::1], f4, f4, i4[::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
+    " f4[:,::1], f8[::1], i8[::1], f8, f8, i8[::1], f8[::1], f8[::1], f8, i8, f4[::1], f4[:,::1],"
+    " i8[::1], f8[::1], f4[::1], f4[::1], f4[::1], i8, f4[:,::1], f4, f4, i4[::1], f4[::1], f4[::1],"
+    " i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     x,  # (n, dim)
@@ -156,6 +158,11 @@ def learn(
     score_reference,  # see stream/score.py
     score_columns,
     score_decay,
+    common,  # (blocks, 16): see common_units.py
+    common_wins,  # (units + 1,)
+    common_learned,  # (1,)
+    common_decay,
+    rare_below,
     # Progress
     samples,  # (1,)
     hits,  # (units + 1,)
@@ -193,6 +200,7 @@ def learn(
         own,
         Scaling(method, statistics, scale_clip),
         Score(score_reference, score_columns, score_decay),
+        common,
         Outputs(winner, distance, score, present),
     )
     number = hits.size - 1
@@ -202,5 +210,11 @@ def learn(
     own_rate = UnitRate(learned, unplaced, placing)
     net = Net(own, number, mode, learning_rate, own_rate, softness, leak, fair, distance, scratch)
     progress = Progress(samples, hits, quality, decay)
-    learning = Learning(gate, interrupt, watched, contribution)
+    learning = Learning(
+        gate,
+        CommonUnits(common, common_wins, common_learned, common_decay, rare_below),
+        interrupt,
+        watched,
+        contribution,
+    )
     return units.learn(stream, progress, learning, units.find, _learn, net)

@@ -26,7 +26,8 @@ from ..simd.groups import GROUP
 from ..simd.lanes import WIDTH, fma
 from ..stream.scaling import Scaling
 from ..stream.score import Score
-from . import units
+from . import common_units, units
+from .common_units import CommonUnits
 from .units import Learning, Outputs, Progress, new_stream
 from .winner import Units
 
@@ -45,6 +46,8 @@ class Graph(NamedTuple):
     ages: Any  # (room, room)
     errors: Any  # (room,)
     hits: Any  # (room + 1,)
+    common: Any  # (blocks, 16): see common_units.py
+    common_wins: Any  # (room + 1,)
 
 
 class Net(NamedTuple):
@@ -88,7 +91,7 @@ def _has_no_edge(ages, j, units):
 @device
 def remove(graph, j):
     """Remove unit ``j``, which has no edges. The last unit takes its place and its number."""
-    weights, pad, count, ages, errors, hits = graph
+    weights, pad, count, ages, errors, hits, common, common_wins = graph
     last = count[0] - 1
     if j != last:
         for d in range(weights.shape[1]):
@@ -103,6 +106,7 @@ def remove(graph, j):
     pad[last // WIDTH, last % WIDTH] = _INF
     errors[last] = 0.0
     hits[last] = 0.0
+    common_units.move(common, common_wins, j, last)
     count[0] = last
 
 
@@ -143,7 +147,7 @@ def _largest_error(graph, q):
 @device
 def _insert(graph, error_split):
     """Insert unit r between the unit q of the largest error and the unit f of the largest error in N_q."""
-    weights, pad, count, ages, errors, _ = graph
+    weights, pad, count, ages, errors, _, common, common_wins = graph
     r = count[0]
     q = _largest_error(graph, -1)
     f = _largest_error(graph, q)
@@ -159,6 +163,7 @@ def _insert(graph, error_split):
     errors[q] *= error_split
     errors[f] *= error_split
     errors[r] = errors[q]
+    common_units.split(common, common_wins, q, r)
     count[0] = r + 1
 
 
@@ -181,8 +186,8 @@ def _learn(sample, winner, nearest, second, net):
 
 @kernel(
     "i8(f4[:,::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], i8, f8,"
-    " i8[::1], f8[::1], f8[::1], f8, i8[::1], i4[:,::1], f8[::1], f4[::1], f4[::1], i8, i8[::1], i8, f8,"
-    " f8, i4[::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
+    " f4[:,::1], f8[::1], i8[::1], f8, f8, i8[::1], f8[::1], f8[::1], f8, i8[::1], i4[:,::1], f8[::1],"
+    " f4[::1], f4[::1], i8, i8[::1], i8, f8, f8, i4[::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     x,  # (n, dim)
@@ -200,6 +205,11 @@ def learn(
     score_reference,  # see stream/score.py
     score_columns,
     score_decay,
+    common,  # (blocks, 16): see common_units.py
+    common_wins,  # (units + 1,)
+    common_learned,  # (1,)
+    common_decay,
+    rare_below,
     # Progress
     samples,  # (1,)
     hits,  # (room + 1,)
@@ -234,12 +244,19 @@ def learn(
         Units(weights, pad, measure),
         Scaling(method, statistics, scale_clip),
         Score(score_reference, score_columns, score_decay),
+        common,
         Outputs(winner, distance, score, present),
     )
-    graph = Graph(weights, pad, count, ages, errors, hits)
+    graph = Graph(weights, pad, count, ages, errors, hits, common, common_wins)
     net = Net(
         graph, distance, learning_rate, neighbour_rate, max_age, since, insert_every, error_split, error_decay
     )
     progress = Progress(samples, hits, quality, decay)
-    learning = Learning(gate, interrupt, watched, contribution)
+    learning = Learning(
+        gate,
+        CommonUnits(common, common_wins, common_learned, common_decay, rare_below),
+        interrupt,
+        watched,
+        contribution,
+    )
     return units.learn(stream, progress, learning, units.find, _learn, net)

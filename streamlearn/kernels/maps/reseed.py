@@ -176,7 +176,7 @@ def reseed(
 
 @kernel(
     "i8(f4[:,::1], i8, f8[:,::1], f8, f4[:,:,::1], f4[:,::1], i8, f8[::1], f8,"
-    " i8[::1], i4[:,::1], f8[::1], i8)"
+    " f4[:,::1], f8[::1], i8[::1], i4[:,::1], f8[::1], i8)"
 )
 def remove_dead(
     x,  # (R, dim): the window, in the stream's own units
@@ -190,6 +190,8 @@ def remove_dead(
     measure,
     hits,  # (room + 1,)
     goal,
+    common,  # (blocks, 16): see common_units.py
+    common_wins,  # (room + 1,)
     count,  # (1,)
     ages,  # (room, room)
     errors,  # (room,)
@@ -203,7 +205,7 @@ def remove_dead(
     window = _window(x, Scaling(method, statistics, scale_clip), units, hits.size - 1)
     if _level(window.squared) <= goal:
         return 0
-    graph, dead, removed = Graph(weights, pad, count, ages, errors, hits), window.dead, 0
+    graph, dead, removed = Graph(weights, pad, count, ages, errors, hits, common, common_wins), window.dead, 0
     for j in range(count[0], dead.size):
         dead[j] = False
     while removed < most and count[0] > 2:

@@ -29,6 +29,7 @@ from .adaptation import (
     is_larger_than_cache,
     new_adaptation,
 )
+from .common_units import CommonUnits
 from .cooperation import MEXICAN_HAT, new_cooperation, write_steps
 from .units import Learning, Outputs, Progress, new_stream
 from .winner import EUCLIDEAN, Units, nearest_two
@@ -93,8 +94,8 @@ def _adapt_later(sample, winner, nearest, second, som):
 
 @kernel(
     "i8(f4[:,::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], i8, f8,"
-    " i8[::1], f8[::1], f8[::1], f8, f4[:,:,::1], i8[::1], i8, f4[::1], f4[::1], i4[::1], f4[::1],"
-    " f4[::1], i4[::1], b1[::1], f4[:,::1])"
+    " f4[:,::1], f8[::1], i8[::1], f8, f8, i8[::1], f8[::1], f8[::1], f8, f4[:,:,::1], i8[::1], i8,"
+    " f4[::1], f4[::1], i4[::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
 )
 def learn(
     x,  # (n, dim)
@@ -112,6 +113,11 @@ def learn(
     score_reference,  # see stream/score.py
     score_columns,
     score_decay,
+    common,  # (blocks, 16): see common_units.py
+    common_wins,  # (units + 1,)
+    common_learned,  # (1,)
+    common_decay,
+    rare_below,
     # Progress
     samples,  # (1,)
     hits,  # (units + 1,)
@@ -140,10 +146,12 @@ def learn(
         Units(weights, pad, measure),
         Scaling(method, statistics, scale_clip),
         Score(score_reference, score_columns, score_decay),
+        common,
         Outputs(winner, distance, score, present),
     )
     progress = Progress(samples, hits, quality, decay)
-    learning = Learning(gate, interrupt, watched, contribution)
+    common_units = CommonUnits(common, common_wins, common_learned, common_decay, rare_below)
+    learning = Learning(gate, common_units, interrupt, watched, contribution)
     cooperation = new_cooperation(grid, shape, neighbourhood, learning_rate, sigma)
     adaptation = new_adaptation(stream.units, hits.size - 1, cooperation)
     looks_ahead = not gates.needs_score(gate) and is_larger_than_cache(weights)

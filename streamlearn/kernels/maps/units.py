@@ -21,6 +21,7 @@ from ..stream import score as scores
 from ..stream.interrupt import requested
 from ..stream.scaling import Scaling
 from ..stream.score import Score
+from . import common_units
 from .explanation import write_explanation
 from .winner import EUCLIDEAN, Units, as_distance, nearest_two, nearest_two_of_both, present_channels
 
@@ -53,6 +54,7 @@ class Learning(NamedTuple):
     """Which samples are learned, and the outputs that only learning has."""
 
     gate: Any  # see stream/gate.py
+    common: Any  # see common_units.py
     interrupt: Any  # (1,): see stream/interrupt.py
     watched: Any  # (n,)
     contribution: Any  # (2n, dim): contributions, then expected values; (0, dim) if nobody needs it
@@ -66,8 +68,10 @@ class Stream(NamedTuple):
     scale: Any
     score: Any
     outputs: Any
+    common: Any  # (blocks, 16): see common_units.py
     scaled: Any  # (ROWS, dim): the scaled sample, those before it and the one after it
     channels: Any  # (ROWS, dim): indices of their present channels
+    compared: Any  # (ROWS,): their distances for the score
 
 
 class Sample(NamedTuple):
@@ -80,10 +84,15 @@ class Sample(NamedTuple):
 
 
 @allocating_device
-def new_stream(x, units, scale, score, outputs):
+def new_stream(x, units, scale, score, common, outputs):
     """The stream of one call, for ``x`` ``(n, dim)``."""
     shape = (ROWS, x.shape[1])
-    return Stream(x, units, scale, score, outputs, np.empty(shape, np.float32), np.empty(shape, np.uint64))
+    scaled, channels, compared = (
+        np.empty(shape, np.float32),
+        np.empty(shape, np.uint64),
+        np.empty(ROWS, np.float32),
+    )
+    return Stream(x, units, scale, score, outputs, common, scaled, channels, compared)
 
 
 @device
@@ -107,22 +116,27 @@ def _scale(stream, n):
 
 @device
 def _write_outputs(stream, sample, winner, nearest):
-    """Write the outputs except the score; return the winner.
+    """Write the outputs except the score. Return the winner, and the unit that the score compares with.
 
     The winner is −1 if all channels are missing (distance NaN) or the distance overflows float32 (inf).
     """
     if sample.count == 0:
         winner, nearest = np.int64(-1), np.float32(np.nan)
-    outputs, n = stream.outputs, sample.n
+    outputs, n, measure = stream.outputs, sample.n, stream.units.measure
+    dim, count = sample.x.size, max(sample.count, 1)
     outputs.winner[n] = winner
-    outputs.distance[n] = as_distance(nearest, stream.units.measure, sample.x.size, max(sample.count, 1))
-    return winner
+    outputs.distance[n] = as_distance(nearest, measure, dim, count)
+    unit, least = common_units.compared_unit(
+        sample.x, sample.channels, sample.count, stream.units, stream.common, winner, nearest
+    )
+    stream.compared[n & (ROWS - 1)] = as_distance(least, measure, dim, count)
+    return winner, unit
 
 
 @device
 def _compared(stream, n):
     """The distance that the score compares: below ``RESOLUTION`` widths, all distances are equal."""
-    distance = stream.outputs.distance[n]
+    distance = stream.compared[n & (ROWS - 1)]
     return RESOLUTION if stream.scale.method != scaling.NONE and distance < RESOLUTION else distance
 
 
@@ -178,10 +192,10 @@ def learn(stream, progress, learning, search, adapt, learner):
         if early:
             _decide(stream, learning, progress, n)
         winner, nearest, second = search(stream, sample, learner)
-        winner = _write_outputs(stream, sample, winner, nearest)
+        winner, unit = _write_outputs(stream, sample, winner, nearest)
         if learning.contribution.shape[0] > 0:
             shares, expected = row_of(learning.contribution, n), row_of(learning.contribution, rows + n)
-            write_explanation(sample.x, stream.units, winner, stream.scale, expected, shares)
+            write_explanation(sample.x, stream.units, unit, stream.scale, expected, shares)
         distance = outputs.distance[n]
         scored = n - 1 if early else n
         if scored >= 0:
@@ -195,7 +209,9 @@ def learn(stream, progress, learning, search, adapt, learner):
             quality[COUNT] = quality[COUNT] * decay + 1.0
             quality[QUANTIZATION] = quality[QUANTIZATION] * decay + np.float64(distance)
         if not learning.watched[n]:
+            common_units.count(learning.common, winner)
             adapt(sample, winner, nearest, second, learner)
+            common_units.update(learning.common)
         progress.samples[0] += 1
         if requested(learning.interrupt):
             done = n + 1
@@ -207,8 +223,8 @@ def learn(stream, progress, learning, search, adapt, learner):
 
 
 @kernel(
-    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], i8, f8, i4[::1], f4[::1],"
-    " f4[::1], i4[::1])"
+    "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], i8, f8, f4[:,::1], i4[::1],"
+    " f4[::1], f4[::1], i4[::1])"
 )
 def predict(
     x,  # (n, dim)
@@ -224,6 +240,7 @@ def predict(
     score_reference,  # see stream/score.py
     score_columns,
     score_decay,
+    common,  # (blocks, 16): see common_units.py
     # Outputs
     winner,  # (n,)
     distance,  # (n,)
@@ -236,6 +253,7 @@ def predict(
         Units(weights, pad, measure),
         Scaling(method, statistics, scale_clip),
         Score(score_reference, score_columns, score_decay),
+        common,
         Outputs(winner, distance, score, present),
     )
     n = 0

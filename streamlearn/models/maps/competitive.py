@@ -40,11 +40,12 @@ class CompetitiveSpec(LabelledSpec):
             "from 0.5 to 0.02 with tau=4·units (at most 5000) and form 'inverse'."
         ),
     )
-    rate_floor: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.03,
+    rate_floor: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None,
         description=(
             "Smallest rate of learning_rate='1/n'. 0.03 follows drift within some 33 samples per unit. At 0 "
-            "a unit is the mean of all its samples, and cannot follow a stream that changes."
+            "a unit is the mean of all its samples, and cannot follow a stream that changes. None: 0.03, and "
+            "0.07 for 'soft', where several units share each step."
         ),
     )
     beta: Annotated[Schedule, within(0, 1e30)] = Field(
@@ -138,6 +139,13 @@ class CompetitiveSpec(LabelledSpec):
         return Decay(0.5, 0.02, tau, form="inverse") if self.mode == "gas" else "1/n"
 
     @property
+    def floor(self) -> float:
+        """The smallest rate of '1/n', given or by default."""
+        if self.rate_floor is not None:
+            return self.rate_floor
+        return 0.07 if self.mode == "soft" else 0.03
+
+    @property
     def places_units(self) -> bool:
         """Whether units get their first place from samples: their initial weights are no samples."""
         return self.init in ("random", "range")
@@ -151,7 +159,7 @@ class CompetitiveSpec(LabelledSpec):
     def schedules(self) -> dict[str, Schedule]:
         """Parameters that may change over the stream, in the kernel's order."""
         softness = "spread" if self.mode == "gas" else "beta"
-        rate = self.rate_floor if self.rate == "1/n" else self.rate
+        rate = self.floor if self.rate == "1/n" else self.rate
         return {"learning_rate": rate, softness: self.softness, "leak": self.leak}
 
     @property

@@ -19,6 +19,7 @@ from ..outputs import GrowingNeuralGasOutputs
 from ..row_cost import RANDOM_ACCESS, SCALAR, Cost
 from ..state_checks import Range, State
 from ..stream.schedules import Schedule, within
+from .common import CommonUnits
 from .reseeding import Reseeding
 from .units import UnitModel, UnitSpec
 
@@ -160,7 +161,7 @@ class GrowingNeuralGas(UnitModel):
 
     kind: ClassVar[str] = "gng"
     _grows = True
-    may_hold_inf = ("pad",)  # for every unit that does not exist yet
+    may_hold_inf = ("pad", *CommonUnits.may_hold_inf)  # for every unit that does not exist yet
     Spec: ClassVar[type[base.Spec]] = GrowingNeuralGasSpec
     outputs_class = GrowingNeuralGasOutputs
     spec: GrowingNeuralGasSpec
@@ -172,6 +173,7 @@ class GrowingNeuralGas(UnitModel):
         self._create_units(room)
         self.state["pad"] = self.pad
         self.pad.reshape(-1)[2:] = np.inf
+        self._common.begin_again()
         self.state["count"] = np.array([2], np.int64)
         self.state["edges"] = np.full((room, room), kernels.NO_EDGE, np.int32)
         self.state["errors"] = np.zeros(room)
@@ -196,7 +198,7 @@ class GrowingNeuralGas(UnitModel):
     def _reseed(self, window: Reseeding) -> None:
         """Remove as many dead units as the net will insert in the next window."""
         inserted = 1 + len(window.samples) // self.spec.insert_every
-        names = "count", "ages", "errors"
+        names = "count", "ages", "errors", "common", "common_wins"
         graph = {name: self._learn_arguments[name] for name in names}
         most = max(0, inserted - (self.units - self._count))
         reseed.remove_dead(**self._reseed_arguments(window), **graph, most=most)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -27,11 +27,13 @@ from ..outputs import Explanation, WinnerOutputs
 from ..readable import Part, array_part
 from ..row_cost import SCALAR, Cost, lanes
 from ..sharing import shared
+from ..state_checks import State
 from ..validation import as_weights
 from . import initial_weights
+from .common import CommonUnits
 from .reseeding import WINDOW, Reseeding
 
-_EXPLAIN_ARGUMENTS = ("weights", "pad", "measure", "method", "statistics", "scale_clip")
+_EXPLAIN_ARGUMENTS = ("weights", "pad", "measure", "method", "statistics", "scale_clip", "common")
 # Multiply-adds per unit and channel
 _DISTANCE = {"euclidean": 1, "manhattan": 1, "chebyshev": 1, "cosine": 3}
 
@@ -72,6 +74,15 @@ class UnitSpec(Spec):
         ),
     )
 
+    rare_below: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.4,
+        description=(
+            "A unit is rare if it has won fewer samples than this share of those of an average sample's "
+            "winner. The score compares a sample with the nearest unit that is not rare, so a state that is "
+            "rare is unusual also if it has units of its own. 0: no unit is rare."
+        ),
+    )
+
     can_reseed = True
     adapts_by_reseeding = True
     init_rules: ClassVar[tuple[str, ...]] = ("random", "range", "samples")
@@ -105,6 +116,8 @@ class UnitSpec(Spec):
         names = self.size_parameters
         search = Cost(units * (self.inputs * _DISTANCE[self.distance] + SCALAR), (*names, "dim"))
         parts = [*super().row_costs(), search]
+        if self.rare_below > 0:
+            parts += [search, Cost(units * SCALAR, names, learning=True)]
         if self.reseeds:
             pairs = WINDOW * (units + WINDOW) * (self.inputs * _DISTANCE[self.distance] + SCALAR)
             moves = min(units, WINDOW) * WINDOW * WINDOW
@@ -138,6 +151,7 @@ class UnitModel(Model):
     """A model of ``units`` weight vectors, in the scaled space if the model scales."""
 
     units: int
+    may_hold_inf = CommonUnits.may_hold_inf
     _learn_kernel: Callable[..., int]
     _quality_sums: ClassVar[int] = 2  # length of the kernel's ``quality``
     _grows: ClassVar[bool] = False  # whether units are added and removed; then ``pad`` is part of the state
@@ -171,6 +185,7 @@ class UnitModel(Model):
         if spec.reseeds:
             compiler.ready(reseed)
             self._reseeding = self._add(Reseeding(self.inputs))
+        self._common = self._add(CommonUnits(spec.rare_below, units, self.pad))
         state["hits"] = np.append(np.zeros(units), 1.0)
         state["quality"] = np.zeros(self._quality_sums)
         # Arguments of the kernels by name. The arrays are the state's own: kernels change them in place.
@@ -182,14 +197,24 @@ class UnitModel(Model):
             **self._score.arguments,
             "method": self.method,
             "scale_clip": spec.scale_clip,
+            **self._common.predict_arguments,
         }
-        self._learn_arguments: dict[str, Any] = self._predict_arguments | {
+        self._learn_arguments: dict[str, Any] = {
+            **self._predict_arguments,
+            **self._common.learn_arguments,
             "samples": state["samples"],
             "hits": state["hits"],
             "quality": state["quality"],
             "decay": self.decay,
             "gate": self._gate,
         }
+
+    def inconsistencies(self, state: State) -> Iterator[str]:
+        """Add those of the common units and of the window after an alarm."""
+        yield from super().inconsistencies(state)
+        yield from self._common.inconsistencies(state)
+        if self._reseeding is not None:
+            yield from self._reseeding.inconsistencies(state)
 
     @property
     @abstractmethod
@@ -283,6 +308,11 @@ class UnitModel(Model):
 
     def _forget_units(self, units: NDArray[np.int64]) -> None:
         """Reset what is known of units that have moved."""
+        self._common.forget(units)
+
+    def _restart_score(self) -> None:
+        super()._restart_score()
+        self._common.begin_again()
 
     def predict_validated(self, batch: Batch) -> WinnerOutputs:
         """Return the outputs for a batch that ``validate`` returned. Does not change the model."""
@@ -293,7 +323,7 @@ class UnitModel(Model):
         return out
 
     def explain_validated(self, batch: Batch) -> Explanation:
-        """Return the explanation of a batch that ``validate`` returned, by the winners."""
+        """Return the explanation of a batch that ``validate`` returned, by the compared units."""
         out = self.predict_validated(batch)
         expected, contribution = np.empty(batch.x.shape, np.float32), np.empty(batch.x.shape, np.float32)
         arguments = {name: self._predict_arguments[name] for name in _EXPLAIN_ARGUMENTS}
@@ -386,3 +416,4 @@ class FixedUnitModel(UnitModel):
         self.state["weights"][...] = lane_layout.to_groups(given.reshape(self.units, self.inputs))
         if self._first is not None:
             self._first.cancel()
+        self._common.begin_again()
