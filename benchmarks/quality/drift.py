@@ -23,6 +23,7 @@ HARM = "error with on_drift='adapt' ÷ without, most"
 HEALTHY = "Alarms in 100,000 samples of healthy streams"
 DELAY = "Samples from a change to the alarm of drift='blocks'"
 RECOVERY = "Error after a change ÷ error before"
+TREE = "river HoeffdingAdaptiveTreeRegressor"
 ABRUPT, GRADUAL = "5,000 after a jump of the clusters", "10,000 after the begin of a gradual change"
 
 Values = NDArray[np.float64]
@@ -167,11 +168,27 @@ def recovery(settings: Settings) -> Iterator[Row]:
                 error = errors(kind, x, scale=None, on_drift=reaction)
                 figures[f"{column}{', adapt' if reaction else ''}"] = ratio(error, start, after[name])
         yield Row(kind, figures, RECOVERY)
+    trees = [ratio(errors_of_tree(x), start, after[name]) for name, x, start in streams]
+    yield Row(TREE, dict(zip((ABRUPT, GRADUAL), trees, strict=True)), RECOVERY)
     for peer, make in peers().items():
         measured = [
             ratio(distances(make(), x, start, after[name]), start, after[name]) for name, x, start in streams
         ]
         yield Row(peer, dict(zip((ABRUPT, GRADUAL), measured, strict=True)), RECOVERY)
+
+
+def errors_of_tree(x: Values) -> Values:
+    """Return the error (n,) of river's adaptive tree. It predicts the last channel from the others."""
+    try:
+        from river.tree import HoeffdingAdaptiveTreeRegressor
+    except ImportError:
+        return np.full(len(x), np.nan)
+    tree, found = HoeffdingAdaptiveTreeRegressor(seed=1), np.empty(len(x))
+    for n, (sample, target) in enumerate(zip(x[:, :-1].tolist(), x[:, -1].tolist(), strict=True)):
+        features = dict(enumerate(sample))
+        found[n] = abs(tree.predict_one(features) - target)
+        tree.learn_one(features, target)
+    return found
 
 
 def ratio(error: NDArray[np.floating], start: int, after: int) -> float:

@@ -82,6 +82,39 @@ def test_a_model_recovers_from_a_gradual_change(kind):
     assert after.mean() < 1.3 * before.mean()
 
 
+def keyed(n: int, change: int) -> tuple[np.ndarray, list[int]]:
+    """Return four sines in turn, with other phases and amplitudes from sample ``change`` on, and their keys."""
+    random, t = np.random.default_rng(13), np.arange(n)
+    key = t % 4
+    period, size = np.where(t < change, 24, 15), np.where(t < change, 1.0, 2.5)
+    x = size * np.sin(2 * np.pi * (t // 4) / period + key) + 0.1 * random.normal(size=n)
+    return np.column_stack([x, np.roll(x, 8)]), key.tolist()
+
+
+@pytest.mark.parametrize("reaction", ["adapt", "reheat", "watch"])
+def test_a_reaction_of_a_model_with_keys(reaction):
+    """One detector reads the streams of all keys together, and any split reacts at the same sample."""
+    x, keys = keyed(24_000, 12_000)
+    rate = sl.Decay(0.01, 0.002, tau=2000)
+    spec = {"dim": 2, "hidden": 8, "readout": "adam", "keys": 4, "learning_rate": rate, "watch_for": 500}
+    spec |= {"scale": "standard", "on_drift": reaction, "alarm": {}}
+    whole, parts = sl.RNN(**spec), sl.RNN(**spec)
+    out = whole.learn(x, keys=keys)
+    alarms = np.flatnonzero(out.drift)
+    assert len(alarms) == 1
+    assert 12_000 < alarms[0] < 12_500
+    for begin in range(0, len(x), 1700):
+        parts.learn(x[begin : begin + 1700], keys=keys[begin : begin + 1700])
+    assert parts.state_hash() == whole.state_hash()
+    if reaction == "watch":
+        assert out.watched[alarms[0] + 1 : alarms[0] + 501].all()
+        assert out.watched.sum() == 500
+    else:
+        plain = sl.RNN(**spec | {"on_drift": None}).learn(x, keys=keys)
+        after = slice(alarms[0] + 200, alarms[0] + 2000)
+        assert np.nanmean(out.error[after]) < 0.95 * np.nanmean(plain.error[after])
+
+
 def test_every_kind_of_read_out_detects_a_jump():
     x = np.concatenate([HEALTHY["sine"][:9000], 3 * HEALTHY["sine"][9000:12_000][::-1] ** 3])
     _, alarms, _ = learn("rls", x, drift="blocks")

@@ -161,7 +161,7 @@ class GrowingNeuralGas(UnitModel):
 
     kind: ClassVar[str] = "gng"
     _grows = True
-    may_hold_inf = ("pad", *CommonUnits.may_hold_inf)  # for every unit that does not exist yet
+    may_hold_inf = ("pad", *CommonUnits.may_hold_inf)  # "pad" for every unit that does not exist yet
     Spec: ClassVar[type[base.Spec]] = GrowingNeuralGasSpec
     outputs_class = GrowingNeuralGasOutputs
     spec: GrowingNeuralGasSpec

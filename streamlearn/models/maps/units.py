@@ -151,7 +151,7 @@ class UnitModel(Model):
     """A model of ``units`` weight vectors, in the scaled space if the model scales."""
 
     units: int
-    may_hold_inf = CommonUnits.may_hold_inf
+    may_hold_inf: ClassVar[tuple[str, ...]] = CommonUnits.may_hold_inf
     _learn_kernel: Callable[..., int]
     _quality_sums: ClassVar[int] = 2  # length of the kernel's ``quality``
     _grows: ClassVar[bool] = False  # whether units are added and removed; then ``pad`` is part of the state
