@@ -83,7 +83,7 @@ def test_a_model_recovers_from_a_gradual_change(kind):
 
 
 def keyed(n: int, change: int) -> tuple[np.ndarray, list[int]]:
-    """Return four sines in turn, with other phases and amplitudes from sample ``change`` on, and their keys."""
+    """Return four sines in turn, which are faster and larger from sample ``change`` on, and their keys."""
     random, t = np.random.default_rng(13), np.arange(n)
     key = t % 4
     period, size = np.where(t < change, 24, 15), np.where(t < change, 1.0, 2.5)
