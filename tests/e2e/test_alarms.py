@@ -39,6 +39,12 @@ def facts(alarm: AlarmEvent) -> tuple[Any, ...]:
         alarm.samples,
         alarm.fault,
         alarm.channel,
+        alarm.from_unit,
+        alarm.to_unit,
+        alarm.from_label,
+        alarm.to_label,
+        np.float32(alarm.usual),
+        np.float32(alarm.probability),
         *(np.float32(value).tobytes() for value in (alarm.score, alarm.evidence)),
         alarm.contribution.tobytes(),
         alarm.expected.tobytes(),
@@ -140,3 +146,43 @@ def test_the_alarms_of_keys_after_kill_9(serve: Callable[..., DaemonProcess]) ->
         assert alarm.key == keys[alarm.sample]
         assert alarm.time == times[alarm.sample]
         assert np.isfinite(alarm.expected).all() or alarm.cause == "stuck"
+
+
+def test_the_alarms_of_order_and_pace_after_kill_9(serve: Callable[..., DaemonProcess]) -> None:
+    """The crash is in the middle of a stay that is too long. The command line shows labels and durations."""
+    random = np.random.default_rng(3)
+    stays = random.integers(30, 50, 320)
+    stays[200] = 300  # a long stay
+    visits = np.arange(320) + (np.arange(320) >= 260)  # then a skipped state
+    states = np.repeat(visits % 4, stays)
+    centres = 3 * np.random.default_rng(7).normal(size=(4, 3))
+    x = (centres[states] + 0.3 * random.normal(size=(len(states), 3))).astype(np.float32)
+    y = states.astype(np.float32)[:, None]
+    spec = SPEC | {
+        "alarm": {"transitions": True, "dwell": True, "cycle": True},
+        "labels": ["idle", "heat", "hold", "cool"],
+    }
+    expected = sl.SOM(**spec).learn(x, y).events
+    found = [event for event in expected if event.cause in ("transition", "dwell", "cycle")]
+    assert [event.cause for event in found if event.state == "begin"] == ["dwell", "transition"]
+    stop = found[0].sample + 10
+    seen: list[tuple[Event, AlarmEvent]] = []
+    for rows in (slice(0, stop), slice(stop, len(x))):
+        daemon = serve()
+        daemon.ready()
+        with Client(daemon.requests, timeout=SECONDS) as client:
+            if rows.start == 0:
+                client.create("oven", kind="som", **spec)
+            count = sum(rows.start <= event.sample < rows.stop for event in expected)
+            with client.subscribe("oven", "alarm", timeout=SECONDS) as events:
+                client.learn("oven", x[rows], y[rows])
+                seen += read(events, count)
+        daemon.kill()
+    assert [facts(alarm) for _, alarm in seen] == [facts(alarm) for alarm in expected]
+    lines = [line(event, alarm, None) for event, alarm in seen if alarm.cause in ("transition", "dwell")]
+    begin, _, transition, _ = found
+    assert f"in unit {begin.to_unit} ({begin.to_label}) for {begin.samples} samples, usually" in lines[0]
+    jump = f"({transition.from_label}) → {transition.to_unit} ({transition.to_label}), probability 0"
+    assert jump in lines[2]
+    skipped = spec["labels"].index(transition.from_label) + 2
+    assert transition.to_label == spec["labels"][skipped % 4]
