@@ -56,6 +56,7 @@ FURTHER = (
     ("wind in Seattle, daily", "vega_datasets", "_data/seattle-weather.csv", "wind", 365),
     ("rain in Seattle, daily", "vega_datasets", "_data/seattle-weather.csv", "precipitation", 365),
     ("employment, monthly", "vega_datasets", "_data/us-employment.csv", "nonfarm", 12),
+    ("employment in retail, monthly", "vega_datasets", "_data/us-employment.csv", "retail_trade", 12),
     ("change of the share price of IBM, daily", "river.datasets", "sp500.csv.gz", "IBM", None),
     ("flow of the Nile, yearly", "statsmodels.datasets.nile", "nile.csv", "volume", None),
     ("consumer prices, quarterly", "statsmodels.datasets.macrodata", "macrodata.csv", "cpi", None),
@@ -205,6 +206,11 @@ def heavy_tails(t: Values, generator: np.random.Generator) -> Values:
     return 0.03 * np.cumsum(generator.standard_t(2.5, len(t))) + generator.standard_t(2.5, len(t))
 
 
+def quantised(t: Values, generator: np.random.Generator) -> Values:
+    """A slow signal with a day of 5 minutes, read in steps of 0.1."""
+    return np.round(20 + 2 * np.sin(2 * np.pi * t / 288) + np.cumsum(generator.normal(0, 0.02, len(t))), 1)
+
+
 FURTHER_GENERATED: Makers = {
     "ARMA(2, 1)": (arma, None),
     "Mackey–Glass": (mackey_glass, None),
@@ -216,6 +222,7 @@ FURTHER_GENERATED: Makers = {
     "counts with two seasons": (counts, 24),
     "intermittent demand with a season": (seasonal_demand, 7),
     "heavy tails": (heavy_tails, None),
+    "readings in steps of 0.1": (quantised, 288),
 }
 
 
@@ -232,7 +239,7 @@ def series(settings: Settings) -> Iterator[Series]:
 def further(settings: Settings) -> Iterator[Series]:
     """Yield series on which no constant was chosen; in quick mode, the first samples of two of them."""
     if settings.quick:
-        yield from (each._replace(values=each.values[:150]) for each in list(_columns_of(FURTHER[5:6])))
+        yield from (each._replace(values=each.values[:150]) for each in list(_columns_of(FURTHER[6:7])))
         yield from list(_made(FURTHER_GENERATED, 150, settings.seed))[:1]
         return
     yield from _columns_of(FURTHER)
