@@ -83,6 +83,24 @@ def _move_block(sample, weights, b, step):
 
 
 @device
+def _move_complete(x, weights, b, step):
+    """Move the units of block ``b`` towards a sample without missing channels."""
+    for d in range(x.size):
+        store_block(weights, b, d, _move(load_block(weights, b, d), x[d], step))
+
+
+@device
+def _move_and_measure(x, y, weights, b, step, start):
+    """Move the units of block ``b`` towards ``x``. Returns ``start`` + their squared distances to ``y``."""
+    total = start
+    for d in range(x.size):
+        w = _move(load_block(weights, b, d), x[d], step)
+        store_block(weights, b, d, w)
+        total = fma(y[d] - w, y[d] - w, total)
+    return total
+
+
+@device
 def adapt(adaptation, sample, blocks):
     """Move the blocks in reach towards the sample. ``blocks`` is what `write_steps` returned."""
     weights, cooperation = adaptation.weights, adaptation.cooperation
@@ -120,7 +138,7 @@ def _moves_whole(adaptation, before, g, blocks):
         return True
     for b in range(first, first + BLOCKS):
         if _is_reached(load(steps, b)):
-            _move_block(before, adaptation.weights, b, load(steps, b))
+            _move_complete(before.x, adaptation.weights, b, load(steps, b))
     return False
 
 
@@ -135,7 +153,7 @@ def adapt_and_search(adaptation, before, sample, following, blocks, looks_ahead)
     alone = zero()  # a last block alone: its sums are long, and are done while groups follow
     for b in range(blocks_in_groups(pad, EUCLIDEAN), pad.shape[0]):
         if b < blocks[1] and _is_reached(load(cooperation.steps, b)):
-            _move_block(before, weights, b, load(cooperation.steps, b))
+            _move_complete(x, weights, b, load(cooperation.steps, b))
         alone = squared_distance(y, sample.channels, sample.count, weights, b, load(pad, b))
         if looks_ahead:
             store(ahead, b, squared_distance(z, sample.channels, sample.count, weights, b, load(pad, b)))
@@ -173,7 +191,7 @@ def _load_four(array, b):
 
 
 @device
-def _move_and_measure(adaptation, x, y, b):
+def _move_and_measure_four(adaptation, x, y, b):
     """Move the four blocks ``b``, and write their distances to ``y``."""
     weights, ahead = adaptation.weights, adaptation.ahead
     totals, steps = _load_four(adaptation.pad, b), _load_four(adaptation.cooperation.steps, b)
@@ -205,11 +223,11 @@ def adapt_and_search_reached(adaptation, before, sample, blocks):
     together = count // BLOCKS * BLOCKS
     for i in range(0, together, BLOCKS):
         four = reached[i], reached[i + 1], reached[i + 2], reached[i + 3]
-        _move_and_measure(adaptation, before.x, sample.x, four)
+        _move_and_measure_four(adaptation, before.x, sample.x, four)
     for i in range(together, count):
         b = reached[i]
-        _move_block(before, weights, b, load(cooperation.steps, b))
-        store(ahead, b, squared_distance(sample.x, sample.channels, sample.count, weights, b, load(pad, b)))
+        step, start = load(cooperation.steps, b), load(pad, b)
+        store(ahead, b, _move_and_measure(before.x, sample.x, weights, b, step, start))
     nearest = no_units()
     for g in range(pad.shape[0] // BLOCKS):
         nearest = update_nearest_by_group(load_rows(ahead, g), g, nearest)
