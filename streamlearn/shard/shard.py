@@ -206,13 +206,17 @@ class Shard:
         """Make the record that deletes a model. Raises `UnknownModel`."""
         return Record(kind=RecordKind.DELETE, lsn=lsn, time=time, model=self.hosted(name).name)
 
-    def check_restore(self, hosted: HostedModel, checkpoint: bytes) -> None:
-        """Raise `BadCheckpoint` if the content can't be decoded or has another spec. For any thread."""
+    def check_restore(self, hosted: HostedModel, checkpoint: bytes) -> Model:
+        """Return the model in a checkpoint file. For any thread.
+
+        Raises `BadCheckpoint` if the content can't be decoded or has another spec.
+        """
         model = self._decode(checkpoint)
         if (model.kind, model.spec_dict()) != (hosted.model.kind, hosted.model.spec_dict()):
             raise BadCheckpoint(
                 f"the checkpoint belongs to a model with another spec than {hosted.name!r}", model=hosted.name
             )
+        return model
 
     def accept_restore(
         self, name: str, checkpoint: bytes, lsn: int, time: int, *, checked: bool = False

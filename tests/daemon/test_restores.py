@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -26,6 +27,7 @@ from streamlearn.errors import (
     UnknownModel,
 )
 from streamlearn.history import History
+from streamlearn.shard.shard import Shard
 from streamlearn.store.checkpoint import CheckpointInfo
 from streamlearn_client.protocol import Learn, Request
 from tests.daemon.harness import SECONDS, Running, X, reference
@@ -368,3 +370,20 @@ def test_a_restore_of_more_samples_than_a_slice(running: Running) -> None:
     wire.learn(X[:5])
     wire.call("restore", "m", lsn=lsn)
     assert wire.hash() == reference(np.tile(X, (5, 1)))
+
+
+def test_a_state_for_another_model_is_decoded_once_and_beside_the_loop(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.wire.call("checkpoint", "m", name="a")
+    threads: list[str] = []
+    decode = Shard._decode
+
+    def decode_and_note(shard: Shard, content: bytes) -> object:
+        threads.append(threading.current_thread().name)
+        return decode(shard, content)
+
+    monkeypatch.setattr(Shard, "_decode", decode_and_note)
+    running.wire.call("restore", "m", name="a", into="copy")
+    (thread,) = threads
+    assert "restores" in thread

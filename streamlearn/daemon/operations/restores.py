@@ -25,6 +25,7 @@ from streamlearn.daemon.network.replies import ReplyAddress, deleted_while_waiti
 from streamlearn.daemon.worker import Worker
 from streamlearn.errors import BadSpec, Busy, ShuttingDown, StreamlearnError
 from streamlearn.history import EarlierState, History, Target
+from streamlearn.models.base import Model
 from streamlearn.shard import HostedModel
 from streamlearn.store.checkpoint import CheckpointInfo
 from streamlearn.store.record import Record
@@ -40,6 +41,13 @@ class _Restore(NamedTuple):
     hosted: HostedModel
     target: Target
     into: str
+
+
+class _Read(NamedTuple):
+    """A state. If it becomes another model, also the model that the worker decoded from it."""
+
+    state: EarlierState
+    model: Model | None
 
 
 class Restores:
@@ -105,20 +113,20 @@ class Restores:
         hosted = restore.hosted
         yield self._checkpointer.hold
         try:
-            state = yield partial(self._worker.submit, self._reading(hosted, restore.target))
+            read: _Read = yield partial(self._worker.submit, self._reading(restore))
         finally:
             self._checkpointer.release()
         if hosted.deleted:
             raise deleted_while_waiting()
         if restore.into:
-            yield from self._copy(restore, state)
+            yield from self._copy(restore, read)
         else:
-            yield from self._replace(restore, state)
+            yield from self._replace(restore, read.state)
 
-    def _reading(self, hosted: HostedModel, target: Target) -> Callable[[], EarlierState]:
+    def _reading(self, restore: _Restore) -> Callable[[], _Read]:
         """Return the worker's job. The state includes what was accepted before this request."""
         self._group_commit.commit()
-        context = self._context
+        context, hosted = self._context, restore.hosted
         history = History(
             context.journal,
             context.checkpoints,
@@ -128,11 +136,11 @@ class Restores:
             context.journal.written_lsn,
         )
 
-        def read() -> EarlierState:
+        def read() -> _Read:
             """Runs on the worker."""
-            state = history.state(target, self._check_stopping)
-            context.shard.check_restore(hosted, state.content)
-            return state
+            state = history.state(restore.target, self._check_stopping)
+            model = context.shard.check_restore(hosted, state.content)
+            return _Read(state, model if restore.into else None)
 
         return read
 
@@ -140,14 +148,17 @@ class Restores:
         if self._stopping:
             raise ShuttingDown("the daemon is shutting down; restore again after its restart")
 
-    def _copy(self, restore: _Restore, state: EarlierState) -> Flow:
+    def _copy(self, restore: _Restore, read: _Read) -> Flow:
         """Create the model `into` with the state."""
+        state = read.state
         shard, limit = self._context.shard, self._context.settings.limits.models
         if len(shard) >= limit:
             raise BadSpec(
                 f"the daemon has {limit} models, and limits.models allows no more; delete a model first"
             )
-        record = self._group_commit.change(partial(shard.accept_copy, restore.into, state.content))
+        record = self._group_commit.change(
+            partial(shard.accept_copy, restore.into, state.content, model=read.model)
+        )
         copy = shard.hosted(restore.into)
         self._context.model_memory.created(copy)
         yield self._durable(record)
