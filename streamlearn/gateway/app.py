@@ -28,6 +28,7 @@ from streamlearn.gateway.settings import Settings
 from streamlearn.gateway.state import UNLIMITED, Gateway
 from streamlearn.gateway.tokens import Tokens
 from streamlearn_client import AsyncClient
+from streamlearn_client.keys import client_keys
 
 PAGE: Final = Path(__file__).parent / "page"
 HEADERS: Final = {
@@ -42,6 +43,7 @@ HEADERS: Final = {
 def create_app(settings: Settings) -> FastAPI:
     """Return the application of a gateway. It connects to the daemon when it starts. Raises `BadConfig`."""
     tokens = Tokens(settings.tokens)
+    client_keys(settings.server_key, None, settings.key_file)  # an error of the start
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
