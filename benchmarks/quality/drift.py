@@ -22,6 +22,7 @@ TITLE = "Drift"
 HARM = "error with on_drift='adapt' ÷ without, most"
 HEALTHY = "Alarms in 100,000 samples of healthy streams"
 DELAY = "Samples from a change to the alarm of drift='blocks'"
+EARLY = "White noise with a lasting rise: detected by drift='blocks'"
 RECOVERY = "Error after a change ÷ error before"
 TREE = "river HoeffdingAdaptiveTreeRegressor"
 ABRUPT, GRADUAL = "5,000 after a jump of the clusters", "10,000 after the begin of a gradual change"
@@ -151,7 +152,26 @@ def rows(settings: Settings) -> Iterator[Row]:
             first = [n - start + 1 for n in alarms(detected(kind, x), "blocks") if n >= start]
             delays[kind] = first[0] if first else "none"
         yield Row(name, delays, DELAY)
+    yield from early_rises(settings)
     yield from recovery(settings)
+
+
+def early_rises(settings: Settings) -> Iterator[Row]:
+    """Yield how often a lasting rise is detected within 400 blocks, by the block at which it begins."""
+    streams, later = settings.choose(20, 1), 400
+    for size in (2, 3, 4, 6):
+        found = {}
+        for begin in (100, 200, 300, 500):
+            count = 0
+            for seed in range(streams):
+                noise = np.random.default_rng(seed).normal(size=(begin + later) * 64)
+                risen = np.arange(noise.size) >= 64 * begin
+                level = 1 + 0.25 * noise + risen * size * 0.25 / 8  # width of the mean of a block: 0.25/8
+                count += any(
+                    n >= 64 * begin for n in alarms(np.maximum(level, 0).astype(np.float32) ** 1.5, "blocks")
+                )
+            found[f"after {begin} blocks, %"] = 100 * count / streams
+        yield Row(f"rise of {size} widths of a block mean", found, EARLY)
 
 
 def recovery(settings: Settings) -> Iterator[Row]:
