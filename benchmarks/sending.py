@@ -19,8 +19,9 @@ import numpy as np
 import zmq
 
 from streamlearn_client.protocol import Learn, encode_request
-from streamlearn_client.sockets import SEND_MORE, BlockingSocket
+from streamlearn_client.sockets import BlockingSocket
 
+SEND_MORE = int(zmq.SNDMORE)  # an enumeration costs as much as sending
 WINDOW = 256  # unacknowledged batches that the daemon allows
 
 
