@@ -25,6 +25,7 @@ MOST_BATCHES = 256  # of one call: the reader looks at its clock in between
 # ones. Waiting for them costs less than a turn of the loop: a call waits after so many batches in a burst, so
 # long at most, and so often.
 BURST, WAIT_NS, MOST_WAITS = 4, 100_000, 16
+SMALL_BATCH = 1024  # bytes; the time to learn larger ones exceeds that of a turn
 CALLS_WITHOUT_WAIT = 4  # after a call that waited in vain
 POLLFD = np.dtype([("fd", np.int32), ("events", np.int16), ("revents", np.int16)])
 NO_IDS = np.zeros(0, np.int64)
@@ -119,7 +120,7 @@ class Drain:
             expected = self._expected = _Expected(template)
         begin = arena.used
         sender = np.frombuffer(run.sender, np.uint8)
-        waits = waits and self._may_wait()
+        waits = waits and template.batch_bytes <= SMALL_BATCH and self._may_wait()
         self._patience[receiving.WAITS] = MOST_WAITS if waits else 0
         most = min(MOST_BATCHES, run.most - run.batches, arena.room // template.batch_bytes)
         batches = receiving.receive_batches(
