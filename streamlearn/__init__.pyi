@@ -348,13 +348,8 @@ class BidirectionalRNN(_BidirectionalRNN):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            −log of how improbable the sample is, or the last eight samples together if that is more;
-            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
-        contribution : ndarray of float32, shape (n, dim)
-            Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
-            1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
-            compare it with. Only if ``alarm`` is set and the model predicts no other target; not from
-            ``predict``.
+            −log of how improbable the sample is, or the last samples together if that is more; NaN: no
+            score. Only if ``alarm`` is set; not from ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -434,8 +429,8 @@ class BidirectionalRNN(_BidirectionalRNN):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            −log of how improbable the sample is, or the last eight samples together if that is more;
-            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
+            −log of how improbable the sample is, or the last samples together if that is more; NaN: no
+            score. Only if ``alarm`` is set; not from ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -758,13 +753,8 @@ class Cognitron(_Cognitron):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            −log of how improbable the sample is, or the last eight samples together if that is more;
-            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
-        contribution : ndarray of float32, shape (n, dim)
-            Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
-            1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
-            compare it with. Only if ``alarm`` is set and the model predicts no other target; not from
-            ``predict``.
+            −log of how improbable the sample is, or the last samples together if that is more; NaN: no
+            score. Only if ``alarm`` is set; not from ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -1134,13 +1124,8 @@ class Competitive(_Competitive):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            −log of how improbable the sample is, or the last eight samples together if that is more;
-            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
-        contribution : ndarray of float32, shape (n, dim)
-            Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
-            1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
-            compare it with. Only if ``alarm`` is set and the model predicts no other target; not from
-            ``predict``.
+            −log of how improbable the sample is, or the last samples together if that is more; NaN: no
+            score. Only if ``alarm`` is set; not from ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -1455,13 +1440,8 @@ class Grossberg(_Grossberg):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            −log of how improbable the sample is, or the last eight samples together if that is more;
-            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
-        contribution : ndarray of float32, shape (n, dim)
-            Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
-            1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
-            compare it with. Only if ``alarm`` is set and the model predicts no other target; not from
-            ``predict``.
+            −log of how improbable the sample is, or the last samples together if that is more; NaN: no
+            score. Only if ``alarm`` is set; not from ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -1787,13 +1767,8 @@ class GrowingNeuralGas(_GrowingNeuralGas):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            −log of how improbable the sample is, or the last eight samples together if that is more;
-            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
-        contribution : ndarray of float32, shape (n, dim)
-            Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
-            1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
-            compare it with. Only if ``alarm`` is set and the model predicts no other target; not from
-            ``predict``.
+            −log of how improbable the sample is, or the last samples together if that is more; NaN: no
+            score. Only if ``alarm`` is set; not from ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -2080,13 +2055,8 @@ class HammingNet(_HammingNet):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            −log of how improbable the sample is, or the last eight samples together if that is more;
-            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
-        contribution : ndarray of float32, shape (n, dim)
-            Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
-            1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
-            compare it with. Only if ``alarm`` is set and the model predicts no other target; not from
-            ``predict``.
+            −log of how improbable the sample is, or the last samples together if that is more; NaN: no
+            score. Only if ``alarm`` is set; not from ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -2399,13 +2369,8 @@ class Malsburg(_Malsburg):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            −log of how improbable the sample is, or the last eight samples together if that is more;
-            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
-        contribution : ndarray of float32, shape (n, dim)
-            Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
-            1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
-            compare it with. Only if ``alarm`` is set and the model predicts no other target; not from
-            ``predict``.
+            −log of how improbable the sample is, or the last samples together if that is more; NaN: no
+            score. Only if ``alarm`` is set; not from ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -2825,13 +2790,8 @@ class RNN(_RNN):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            −log of how improbable the sample is, or the last eight samples together if that is more;
-            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
-        contribution : ndarray of float32, shape (n, dim)
-            Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
-            1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
-            compare it with. Only if ``alarm`` is set and the model predicts no other target; not from
-            ``predict``.
+            −log of how improbable the sample is, or the last samples together if that is more; NaN: no
+            score. Only if ``alarm`` is set; not from ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -2923,8 +2883,8 @@ class RNN(_RNN):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            −log of how improbable the sample is, or the last eight samples together if that is more;
-            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
+            −log of how improbable the sample is, or the last samples together if that is more; NaN: no
+            score. Only if ``alarm`` is set; not from ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.
@@ -3324,13 +3284,8 @@ class SOM(_SOM):
             0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample. Only if ``alarm``
             is set; not from ``predict``.
         evidence : ndarray of float32, shape (n,)
-            −log of how improbable the sample is, or the last eight samples together if that is more;
-            NaN: no score. Only if ``alarm`` is set; not from ``predict``.
-        contribution : ndarray of float32, shape (n, dim)
-            Share of each channel in the deviation; 0 for a missing channel. The shares of a row sum to
-            1, and are equal if nothing deviates. NaN: nothing is expected, or there is nothing to
-            compare it with. Only if ``alarm`` is set and the model predicts no other target; not from
-            ``predict``.
+            −log of how improbable the sample is, or the last samples together if that is more; NaN: no
+            score. Only if ``alarm`` is set; not from ``predict``.
         fault : ndarray of int8, shape (n,)
             Number of the pattern, called a fault by feedback, that the sample is; −1: none. Only if
             ``alarm`` is set; not from ``predict``.

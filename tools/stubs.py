@@ -12,7 +12,7 @@ from pathlib import Path
 
 import streamlearn
 from streamlearn.models import Model, kinds
-from streamlearn.models.outputs import ALARM, DRIFT, EXPLAINED, TIMES, WATCHED, TargetOutputs, columns
+from streamlearn.models.outputs import ALARM, DRIFT, TIMES, WATCHED, TargetOutputs, columns
 from streamlearn.models.recurrent.base import Recurrent
 from streamlearn.models.signature import Argument, arguments, section
 from streamlearn_client.outputs import NamedArrays
@@ -120,7 +120,7 @@ def _method(head: str, method: Callable[..., NamedArrays], outputs: type[NamedAr
     entries = [
         (f"{name} : ndarray of {dtype}, shape {' or '.join(column.shapes)}", column.text)
         for name, (dtype, column) in columns(outputs).items()
-        if method is not Model.predict or column.condition not in (ALARM, DRIFT, EXPLAINED, WATCHED, TIMES)
+        if method is not Model.predict or column.condition not in (ALARM, DRIFT, WATCHED, TIMES)
     ]
     before, _, rest = (inspect.getdoc(method) or "").partition("Returns\n-------\n")
     _, _, after = rest.partition("\n\n")

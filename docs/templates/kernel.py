@@ -77,7 +77,7 @@ def learn(
     score,  # (n,)
     present,  # (n,)
     watched,  # (n,)
-    contribution,  # (n, dim); (0, dim) if nobody needs it
+    expected,  # (n, dim): what the winners expect; (0, dim) if nobody needs it
 ):
     """Learn the samples in order. Write the outputs of each sample before it is learned.
 
@@ -93,6 +93,6 @@ def learn(
     )
     progress = Progress(samples, hits, quality, decay)
     common_of_units = CommonUnits(common, common_wins, common_learned, common_decay, rare_below)
-    learning = Learning(gate, common_of_units, interrupt, watched, contribution)
+    learning = Learning(gate, common_of_units, interrupt, watched, expected)
     net = Template(weights, learning_rate)
     return units.learn(stream, progress, learning, units.find, _learn, net)

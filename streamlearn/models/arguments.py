@@ -144,10 +144,10 @@ class Arguments:
             raise BadShape(f"this {self.kind} explains its samples, not targets: leave y out", expected=None)
         return None
 
-    def _new_contribution(self, rows: int, columns: int) -> Float32:
-        """Return an array for the output ``contribution`` of a kernel, with no rows if nobody needs it.
+    def _new_explanation(self, rows: int, columns: int) -> Float32:
+        """Return an array for expected values or contributions of samples; with no rows if nobody needs them.
 
-        A kernel of a model with winners writes the expected values after the contributions: 2·``rows`` rows.
+        Kernels of classic models write the expected values after the contributions: 2·``rows`` rows.
         """
         return np.empty((rows if self.explains_learning else 0, columns), np.float32)
 

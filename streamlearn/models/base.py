@@ -108,7 +108,9 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
             one_channel = self.dim == 1 and not self.has_lookahead and not self.needs_keys
             samples = self.state["samples"]
             self._alarms = self._add(
-                AlarmDetector(self.spec.alarm, self.dim, keys, samples, one_channel, self._detector)
+                AlarmDetector(
+                    self.spec.alarm, self.dim, keys, samples, one_channel, self.expects, self._detector
+                )
             )
             if self.spec.alarm.compares_winners:
                 units = self.spec.winning_units

@@ -53,16 +53,22 @@ class Judged:
                 if values is not None:
                     arrays["drift"] = self._detector.detect(values, arrays.get("sample", _COUNTED), first)
             return
-        expected = self._take_expected(arrays)
+        explanation = arrays.pop("contribution", None), self._take_expected(arrays)
         keys = None if batch.keys is None else batch.keys[:rows]
         if isinstance(batch, Targets):
-            self._alarms.detect(out, None, expected, keys, None, None, self.has_lookahead)
+            self._alarms.detect(out, None, explanation, keys, None, None, self.has_lookahead)
             return
         x = self.channels_of(batch.x if rows == batch.rows else batch.x[:rows])
         times = None if batch.times is None else batch.times[:rows]
-        self._alarms.detect(out, x, expected, keys, times, first, self.has_lookahead)
+        self._alarms.detect(out, x, explanation, keys, times, first, self.has_lookahead)
         if self._sequences is not None:
             self._sequences.detect(out, first, self._label_of)
+
+    @property
+    def expects(self) -> bool:
+        """Whether the model expects a value of each channel of a sample when the sample comes."""
+        symbols = getattr(self.spec, "class_count", None) is not None
+        return not (self.has_lookahead or self.explains_targets or symbols)
 
     def _take_expected(self, arrays: dict[str, NDArray[Any]]) -> Float32 | None:
         """Return what the model expected of the samples, in their units; None if it expects nothing of them.

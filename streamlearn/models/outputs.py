@@ -31,7 +31,6 @@ COMPARED = (
 )
 ALARM = "``alarm`` is set; not from ``predict``"
 SEQUENCE = "``alarm`` has ``transitions``, ``dwell`` or ``cycle``; not from ``predict``"
-EXPLAINED = "``alarm`` is set and the model predicts no other target; not from ``predict``"
 WATCHED = "it comes from ``learn`` or ``learn_targets``"
 
 
@@ -92,7 +91,6 @@ _SHARES = (
     " are equal if nothing deviates. NaN: nothing is expected, or there is nothing to compare it with."
 )
 _Contribution = Annotated[_Float32, Column(("(n, explained)",), _SHARES)]
-_LearnedContribution = Annotated[_Float32, Column(("(n, dim)",), _SHARES, EXPLAINED)]
 _Drift = Annotated[_Bool, Column(_ROWS, "Whether the drift detector raised an alarm at this sample.", DRIFT)]
 _Alarm = Annotated[
     _Int8, Column(_ROWS, "0: no alarm; 1: an alarm begins; 2: it is on; 3: it ends at this sample.", ALARM)
@@ -101,8 +99,7 @@ _Evidence = Annotated[
     _Float32,
     Column(
         _ROWS,
-        "−log of how improbable the sample is, or the last eight samples together if that is more; NaN: no"
-        " score.",
+        "−log of how improbable the sample is, or the last samples together if that is more; NaN: no score.",
         ALARM,
     ),
 ]
@@ -135,7 +132,6 @@ class ModelOutputs(NamedArrays):
     drift: _Drift
     alarm: _Alarm
     evidence: _Evidence
-    contribution: _LearnedContribution
     fault: _Fault
     watched: _Watched
 
@@ -402,7 +398,7 @@ def row_bytes(model: Any, outputs_class: Any) -> int:
         _, *others = shape.strip("()").split(",")
         return math.prod(length(name.strip()) for name in others if name.strip())
 
-    absent = {EXPLAINED}  # never of a query
+    absent: set[str] = set()
     if not getattr(model.spec, "has_bands", False):
         absent.add(BANDS)  # as large as the prediction
     if not getattr(model.spec, "compares_channels", False):

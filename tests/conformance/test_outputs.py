@@ -13,7 +13,6 @@ from streamlearn.models.outputs import (
     BANDS,
     COMPARED,
     DRIFT,
-    EXPLAINED,
     LABELS,
     SEQUENCE,
     TIMES,
@@ -35,7 +34,6 @@ def assert_as_declared(model: Model, out: NamedArrays, cls: type[NamedArrays], l
         COMPARED: bool(getattr(spec, "compares_channels", False)),
         ALARM: learned and spec.alarm is not None,
         SEQUENCE: learned and spec.alarm is not None and spec.alarm.compares_winners,
-        EXPLAINED: learned and model.explains_learning,
         DRIFT: learned and spec.drift is not None,
         WATCHED: learned,
     }

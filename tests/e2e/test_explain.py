@@ -18,7 +18,7 @@ from tests.conformance.examples import outputs_hash
 from tests.e2e.daemon_process import SECONDS, DaemonProcess
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "som": ("som", {"grid": [8, 8], "scale": "standard", "sigma": {"start": 3, "end": 0.5, "tau": 300}}),
+    "som": ("som", {"grid": [8, 8], "scale": "standard"}),
     "hard": ("competitive", {"units": 10, "scale": "standard"}),
     "gas": ("competitive", {"units": 10, "mode": "gas", "scale": "standard"}),
     "gng": ("gng", {"scale": "standard"}),

@@ -12,6 +12,7 @@ import pytest
 import streamlearn as sl
 from streamlearn import models
 from streamlearn.errors import BadSpec
+from streamlearn.models.judged import Judged
 from streamlearn_client.alarms import ALARM_CODES, alarm_arrays, read_alarms
 from tests.conformance.examples import EXAMPLES
 from tests.naive import alarm as naive
@@ -35,11 +36,36 @@ def stream(n: int, dim: int = 3, seed: int = 1) -> np.ndarray:
     return x.astype(np.float32)
 
 
+@pytest.fixture
+def explained(monkeypatch):
+    """What models expected of the samples that they learned, a list of arrays (n, dim)."""
+    found = []
+    take = Judged._take_expected
+
+    def keep(self, arrays):
+        expected = take(self, arrays)
+        found.append(None if expected is None else expected.copy())
+        return expected
+
+    monkeypatch.setattr(Judged, "_take_expected", keep)
+    return found
+
+
 def compare(
-    out: Any, x: np.ndarray, values: np.ndarray, above: float | None, clear: float, **settings: Any
+    out: Any,
+    x: np.ndarray,
+    values: np.ndarray,
+    expecting: np.ndarray,
+    above: float | None,
+    clear: float,
+    **settings: Any,
 ) -> int:
-    """Compare a whole stream's outputs and events with the naive ones. Return the number of events."""
-    oracle = naive.Alarm(above, clear=clear, **settings)
+    """Compare a whole stream's outputs and events with the naive ones. Return the number of events.
+
+    ``expecting``: what the model expected of the samples.
+    """
+    oracle = naive.Alarm(above, clear=clear, channels=x.shape[1], **settings)
+    deviations = naive.Deviations(x.shape[1])
     runs = [naive.Runs() for _ in range(x.shape[1])]
     expected: list[tuple[Any, ...]] = []
     for n in range(len(out)):
@@ -48,16 +74,17 @@ def compare(
             channels = [d for d, change in enumerate(changes) if change == state]
             if channels:
                 expected.append((state, "stuck", n, channels[0]))
-        state, alarm = oracle.observe(float(values[n]), float(out.score[n]), n)
+        u = None if np.isnan(out.score[n]) else deviations(x[n], expecting[n])
+        state, alarm = oracle.observe(float(values[n]), float(out.score[n]), n, u=u)
         near = min(abs(oracle.evidence - limit) for limit in (oracle.limit, clear))
-        assert not near < 1e-4, f"sample {n} is a near-tie: choose another seed"
+        assert not near < 1e-3, f"sample {n} is a near-tie: choose another seed"
         assert CODES[int(out.alarm[n])] == state, n
-        assert out.evidence[n] == pytest.approx(oracle.evidence, abs=1e-4, nan_ok=True)
+        assert out.evidence[n] == pytest.approx(oracle.evidence, abs=1e-3, nan_ok=True)
         if alarm is not None:
             facts = [alarm[name] for name in ("first", "last", "peak", "samples")]
             expected.append((state, "score", n, *facts))
             event = next(each for each in out.events if each.sample == n and each.cause == "score")
-            assert event.evidence == pytest.approx(alarm["evidence"], abs=1e-4)
+            assert event.evidence == pytest.approx(alarm["evidence"], abs=1e-3)
             assert event.score == pytest.approx(alarm["score"])
     found = [
         (e.state, e.cause, e.sample, e.channel)
@@ -74,34 +101,35 @@ def compare(
     [EARLY, {"above": 8.0, "for": 1, "clear": 8.0, "quiet": 0, "after": 0}, {}, {"false_alarms": 20}],
     ids=str,
 )
-def test_as_the_naive_alarm(alarm):
+def test_as_the_naive_alarm(alarm, explained):
     som = sl.SOM(dim=3, grid=(3, 4), scale="standard", alarm=alarm, seed=1)
     x = stream(6000, seed=2)
     out = som.learn(x)
     spec = som.spec.alarm
     settings = {"times": spec.counts, "quiet": spec.quiet, "after": spec.after}
     settings["false_alarms"] = spec.false_alarms
-    assert compare(out, x, out.distance, spec.above, spec.clear, **settings) > 1
+    assert compare(out, x, out.distance, explained[0], spec.above, spec.clear, **settings) > 1
 
 
-def test_as_the_naive_alarm_of_a_forecast():
+def test_as_the_naive_alarm_of_a_forecast(explained):
     net = sl.RNN(dim=2, hidden=4, cell="elman", alarm=EARLY, seed=1)
     x = stream(6000, dim=2, seed=3)
     out = net.learn(x)
-    assert compare(out, x, out.distance, 5.0, 3.0, times=(2, 3), quiet=20, after=100) > 4
+    assert compare(out, x, out.distance, explained[0], 5.0, 3.0, times=(2, 3), quiet=20, after=100) > 4
 
 
-def test_each_key_has_alarms_of_its_own():
+def test_each_key_has_alarms_of_its_own(explained):
     net = sl.RNN(dim=1, hidden=4, cell="elman", keys=3, alarm=EARLY, seed=1)
     random = np.random.default_rng(4)
     keys = random.integers(0, 3, 6000)
     x = random.normal(size=(6000, 1)).astype(np.float32)
     x[np.flatnonzero(keys == 1)[1500:1560]] += 9
     out = net.learn(x, keys=keys)
-    pooled = naive.Tail(), naive.Ladder(), naive.Level(256), naive.Level(4000)
-    oracles = [naive.Alarm(5.0, (2, 3), 3.0, 20, 100, pooled=pooled) for _ in range(3)]
+    pooled, deviations = naive.Pooled(), naive.Deviations(1)
+    oracles = [naive.Alarm(5.0, (2, 3), 3.0, 20, 100, pooled=pooled, channels=1) for _ in range(3)]
     for n in range(len(out)):
-        state, _ = oracles[keys[n]].observe(float(out.distance[n]), float(out.score[n]), n)
+        u = None if np.isnan(out.score[n]) else deviations(x[n], explained[0][n])
+        state, _ = oracles[keys[n]].observe(float(out.distance[n]), float(out.score[n]), n, u=u)
         assert CODES[int(out.alarm[n])] == state, n
     assert 1 in {keys[event.sample] for event in out.events}
 
@@ -115,15 +143,17 @@ def hourly(n: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     return x[:, None].astype(np.float32), (hours * 3.6e12).astype(np.int64)
 
 
-def test_one_channel_with_times_is_compared_with_its_hour():
+def test_one_channel_with_times_is_compared_with_its_hour(explained):
     x, times = hourly(5000)
     alarm = {"above": 9, "clear": 4, "quiet": 20, "after": 300}
     som = sl.SOM(dim=1, grid=(6,), scale="standard", alarm=alarm, seed=1)
     out = som.learn(x, times=times)
-    oracle, hours = naive.Alarm(9, clear=4, quiet=20, after=300), naive.Hours()
+    oracle = naive.Alarm(9, clear=4, quiet=20, after=300, channels=1)
+    hours, deviations = naive.Hours(), naive.Deviations(1)
     for n in range(len(x)):
         other = hours(float(x[n, 0]), int(times[n])) if not np.isnan(out.score[n]) else 0.0
-        state, _ = oracle.observe(float(out.distance[n]), float(out.score[n]), n, other=other)
+        u = None if np.isnan(out.score[n]) else deviations(x[n], explained[0][n])
+        state, _ = oracle.observe(float(out.distance[n]), float(out.score[n]), n, other=other, u=u)
         assert CODES[int(out.alarm[n])] == state, n
         assert out.evidence[n] == pytest.approx(oracle.evidence, abs=1e-3, nan_ok=True)
     assert (out.alarm[4475:4481] == ALARM_CODES["begin"]).any()
@@ -181,6 +211,26 @@ def test_a_fault_in_a_daily_rhythm_is_one_alarm(fault):
         begins = [event for event in out.events if event.state == "begin" and event.sample >= 8000]
         good += len(begins) == 1 and begins[0].sample < 8020 and begins[0].channel == 2
     assert good >= 9
+
+
+def test_a_coarse_map_finds_a_channel_that_contradicts_the_others():
+    """Four channels follow one load, which the units resolve; in a fault one has an offset of 6 widths."""
+    found, channels = 0, 0
+    widths = np.array([0.1, 3, 0.05, 0.4])
+    for side in (5, 6, 10):
+        for seed in range(3):
+            random = np.random.default_rng(seed)
+            load = np.zeros(3040)
+            for t in range(1, len(load)):
+                load[t] = 0.95 * load[t - 1] + random.normal(0, 0.3)
+            x = np.outer(load, [1, 30, -0.5, 4]) + widths * random.normal(size=(len(load), 4))
+            x[3000:, 2] += 6 * widths[2]
+            events = sl.SOM(dim=4, grid=(side, side), scale="standard", alarm=True, seed=1).learn(x).events
+            begun = [event for event in events if event.state == "begin" and event.sample >= 3000]
+            found += bool(begun)
+            channels += begun[:1] != [] and begun[0].channel == 2
+    assert found >= 8, found
+    assert channels >= 8, channels
 
 
 def test_a_sensor_that_freezes_is_named():
@@ -245,7 +295,7 @@ def test_the_state_of_alarms_is_small():
     spec: dict[str, Any] = {"dim": 8, "grid": (10, 10)}
     with_alarms, without = sl.SOM(**spec, alarm=True), sl.SOM(**spec, alarm=None)
     size = [sum(array.nbytes for array in model.state.values()) for model in (with_alarms, without)]
-    assert size[0] - size[1] < 4096
+    assert size[0] - size[1] < 4608
 
 
 def test_the_quality_has_the_alarms_of_now():

@@ -1,4 +1,4 @@
-"""Alarms in float64, from the documentation: evidence of two time scales, intervals, and runs of values."""
+"""Alarms in float64, from the documentation: evidence of several values, intervals, and runs of values."""
 
 from __future__ import annotations
 
@@ -6,110 +6,101 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-LADDER = (0.5, 0.8, 0.95, 0.98)
+import numpy as np
+
 MOST = 30.0
-
-
-def surprise(probability: float) -> float:
-    return MOST if probability <= 0 else min(-math.log(probability), MOST)
 
 
 @dataclass
 class Tail:
-    """The logarithms of relative values with a score above 0.98: their excess is exponential."""
+    """The surprise of a value beyond its quantile at 0.98, which is a multiple of its running mean."""
 
-    count: int = 0
-    mean: float = 0.0
-    variance: float = 0.0
-
-    def __call__(self, value: float, score: float, learned: bool) -> float:
-        if score <= 0.98:
-            return surprise(1 - score)
-        place, width = math.log(value + 0.01), max(math.sqrt(self.variance), 1e-3)
-        found = surprise(1 - score)
-        if self.count >= 20:
-            excess = 1 + (place - self.mean) / width
-            found = min(max(math.log(50) + excess, found), MOST)
-        if learned:
-            step = place - self.mean
-            if self.count >= 20:
-                step = min(step, 4 * width)
-            gain = max(1 / 200, 1 / (self.count + 1))
-            self.count += 1
-            self.mean += gain * step
-            self.variance = (1 - gain) * (self.variance + gain * step**2)
-        return found
-
-
-@dataclass
-class Level:
-    """The running mean of a value."""
-
-    memory: int
+    memory: int = 4000
     count: int = 0
     level: float = 0.0
+    quantile: float = 1.0
+    excess: float = 0.2
+    beyond: int = 0
 
-    def relative(self, value: float, first: float) -> float:
-        """The value as a multiple of the level; of the first level ``first`` before any sample."""
-        level = self.level if self.count else first
-        return value / level if level > 0 else (1.0 if value == 0 else 100.0)
+    def __call__(self, value: float, learned: bool = True) -> float:
+        if not self.count:
+            if not learned:
+                return 0.0
+            self.level = value
+        high, found = value > self.quantile * self.level, 0.0
+        if high and self.count >= 200:
+            soft = 0.01 * self.level
+            ratio = (value + soft) / (self.quantile * self.level + soft) if self.level > 0 else math.exp(5)
+            found = min(math.log(50) + math.log(ratio) / max(self.excess, 0.02), MOST)
+            if learned:
+                self.beyond += 1
+                step = min(math.log(ratio), 4 * self.excess) - self.excess
+                self.excess += max(1 / 200, 1 / (self.beyond + 4)) * step
+        if learned:
+            self.count += 1
+            rate = max(5 / 4000, min(5 / self.count, 0.05))
+            step = min(50 * rate * max(self.excess, 0.02), 0.5)
+            self.quantile = max(self.quantile * (1 + step * (0.98 if high else -0.02)), 1e-3)
+            change = (min(value, 4 * self.level) if self.level > 0 else value) - self.level
+            self.level += max(1 / self.memory, 1 / self.count) * change
+        return found
 
-    def learn(self, value: float) -> None:
-        level = self.level if self.count else value
-        self.count += 1
-        step = (min(value, 4 * level) if level > 0 else value) - level
-        self.level = level + max(1 / self.memory, 1 / self.count) * step
+    def cut(self, otherwise: float) -> float:
+        """The largest value that joins a mean."""
+        return 3 * self.quantile * self.level if self.count >= 100 else otherwise
 
 
 @dataclass
-class Ladder:
-    """Tracked quantiles of the logarithm of a positive relative value."""
+class Pooled:
+    """What several streams share."""
 
-    count: int = 0
-    centre: float = 0.0
-    width: float = 0.0
-    excesses: int = 0
-    excess: float = 0.0
-    rungs: list[float] = field(default_factory=lambda: [0.0] * 4)
+    of_sample: Tail = field(default_factory=lambda: Tail(256))
+    of_mean: Tail = field(default_factory=Tail)
+    of_deviation: Tail = field(default_factory=Tail)
+    of_lasting: Tail = field(default_factory=Tail)
 
-    def __call__(self, relative: float, learned: bool) -> float:
-        place = math.log(relative + 0.01)
-        if not self.count:
-            self.centre, self.rungs = place, [place] * 4
-        found = self.surprise(place)
+
+class Deviations:
+    """The deviation of each channel from what its expected value and the other channels let expect."""
+
+    def __init__(self, channels: int) -> None:
+        self.count, self.limit, self.channels = 0, 6.0, channels
+        self.mean, self.scale = np.zeros(channels), np.zeros(channels)
+        self.covariance, self.weights = np.zeros((channels, channels)), np.zeros((channels, channels))
+
+    def __call__(self, x: np.ndarray, expected: np.ndarray, learned: bool = True) -> np.ndarray | None:
+        """The deviations, NaN for a missing channel; None if all are missing."""
+        x, expected = x.astype(float), expected.astype(float)
+        r = x - expected
+        seen = np.isfinite(r)
+        if not seen.any():
+            return None
+        r = np.where(np.abs(r) > 2.0**-20 * np.abs(x), r, 0)
+        v = np.where(seen, r - self.mean, 0)
+        z = np.clip(v * self.scale, -self.count, self.count)
+        u = np.where(seen, z @ self.weights, np.nan)
         if learned:
-            gain = max(1 / 4000, 1 / (self.count + 1))
-            self.count += 1
-            self.learn(place, gain)
-        return found
+            self.learn(v, float(np.abs(z).max()))
+        return u
 
-    def surprise(self, place: float) -> float:
-        levels = [-math.log(1 - p) for p in LADDER]
-        if place >= self.rungs[-1]:
-            beyond = (place - self.rungs[-1]) / self.excess if self.excess > 0 else 0.0
-            return min(levels[-1] + beyond, MOST)
-        above = next(r for r in range(4) if place < self.rungs[r])
-        if above == 0:
-            return 0.0
-        low, high = self.rungs[above - 1 : above + 1]
-        share = (place - low) / (high - low) if high > low else 0.5
-        return levels[above - 1] + share * (levels[above] - levels[above - 1])
-
-    def learn(self, place: float, gain: float) -> None:
-        away, width, last = place - self.centre, self.width, self.rungs[-1]
-        if self.count > 8:
-            away = min(max(away, -4 * width), 4 * width)
-        self.centre += gain * away
-        self.width += gain * (abs(away) - self.width)
-        if place > last:
-            beyond = place - last if self.excesses < 8 else min(place - last, 4 * self.excess)
-            self.excess += max(1 / 200, 1 / (self.excesses + 1)) * (beyond - self.excess)
-            self.excesses += 1
-        for r, p in enumerate(LADDER):
-            step = min(self.width * max(5 / 4000, min(5 / self.count, 0.05)) / (1 - p), self.width / 2)
-            self.rungs[r] += step * p if place > self.rungs[r] else -step * (1 - p)
-            if r:
-                self.rungs[r] = max(self.rungs[r], self.rungs[r - 1])
+    def learn(self, v: np.ndarray, most: float) -> None:
+        self.count += 1
+        factor = 1.0
+        if self.count > 16:
+            limit, self.limit = self.limit, 6.0
+            if most > limit:
+                factor, self.limit = limit / most, limit * 2 ** (1 / 8)
+        if self.count >= 256 and self.count % 4:
+            return
+        gain = max(1 / self.count, 1 / 4000) * (4 if self.count >= 256 else 1)
+        self.mean = self.mean + gain * factor * v
+        self.covariance = (1 - gain) * (self.covariance + gain * factor**2 * np.outer(v, v))
+        if self.count in (4, 8, 16, 32, 64, 128, 256) or self.count % 512 == 0:
+            self.scale = 1 / np.maximum(np.sqrt(np.diag(self.covariance)), 1e-30)
+            correlations = self.covariance * np.outer(self.scale, self.scale)
+            np.fill_diagonal(correlations, 1 + 1e-3 + self.channels * gain)
+            inverse = np.linalg.inv(correlations)
+            self.weights = inverse / np.sqrt(np.diag(inverse))
 
 
 class Hours:
@@ -118,7 +109,7 @@ class Hours:
     def __init__(self) -> None:
         self.means: dict[int, tuple[int, float]] = {}
         self.recent: deque[float] = deque(maxlen=8)
-        self.one, self.mean, self.level = Ladder(), Ladder(), Level(4000)
+        self.one, self.mean = Tail(), Tail()
 
     def __call__(self, value: float, time: int, learned: bool = True) -> float:
         hour = time // 3_600_000_000_000 % 24
@@ -126,11 +117,8 @@ class Hours:
         found = 0.0
         if count:
             self.recent.append(value - mean)
-            size, smooth = abs(value - mean), abs(sum(self.recent) / len(self.recent))
-            one = self.one(self.level.relative(size, size), learned)
-            found = max(one, self.mean(self.level.relative(smooth, size), learned))
-            if learned:
-                self.level.learn(size)
+            smooth = abs(sum(self.recent) / len(self.recent))
+            found = max(self.one(abs(value - mean), learned), self.mean(smooth, learned))
         if learned:
             self.means[hour] = count + 1, mean + max(0.02, 1 / (count + 1)) * (value - mean)
         return found
@@ -180,17 +168,13 @@ class Alarm:
         quiet: int = 200,
         after: int = 500,
         false_alarms: float = 1.0,
-        pooled: tuple[Tail, Ladder, Level, Level] | None = None,
+        pooled: Pooled | None = None,
+        channels: int = 0,
     ) -> None:
         self.above, self.times, self.clear, self.quiet, self.after = above, times, clear, quiet, after
-        self.tail, self.ladder, self.recent_level, self.level = pooled or (
-            Tail(),
-            Ladder(),
-            Level(256),
-            Level(4000),
-        )
+        self.pooled = pooled or Pooled()
         self.threshold = Threshold(false_alarms)
-        self.recent: deque[float] = deque(maxlen=8)
+        self.count, self.mean, self.lasting = 0, 0.0, np.zeros(channels)
         self.high: deque[bool] = deque(maxlen=times[1])
         self.evidence = self.limit = math.nan
         self.since_high = math.inf  # samples since high evidence
@@ -199,24 +183,37 @@ class Alarm:
         self.low = 0
 
     def observe(
-        self, value: float, score: float, number: int, learned: bool = True, other: float = 0.0
+        self,
+        value: float,
+        score: float,
+        number: int,
+        learned: bool = True,
+        other: float = 0.0,
+        u: np.ndarray | None = None,
     ) -> tuple[str, dict | None]:
         """Return "none", "begin", "on" or "end", and the alarm that begins or ends.
 
-        ``other`` is a second evidence of the sample. The larger one counts.
+        ``other`` is a further evidence of the sample. The larger one counts. ``u``: the channels' deviations.
         """
         if math.isnan(score) or math.isnan(value):
             self.evidence = math.nan
             return ("on" if self.alarm else "none"), None
-        self.recent.append(value)
-        own = self.tail(self.recent_level.relative(value, value), score, learned)
-        mean = sum(self.recent) / len(self.recent)
-        smooth = self.ladder(self.level.relative(mean, value), learned)
-        if learned:
-            self.level.learn(value)
-            self.recent_level.learn(value)
+        pooled = self.pooled
+        some = learned and (pooled.of_sample.count < 1000 or number % 4 == 0)
+        joins = min(value, pooled.of_sample.cut(math.inf))
+        self.count += 1
+        self.mean += (joins - self.mean) / min(self.count, 8)
+        own = min(-math.log(1 - score) if score < 1 else MOST, math.log(10_000))
+        own = max(own, pooled.of_sample(value, learned))
+        smooth = pooled.of_mean(self.mean, some)
+        if u is not None:
+            cut = pooled.of_deviation.cut(1000.0)
+            steps = np.clip(u, -cut, cut) - self.lasting
+            self.lasting += np.where(np.isnan(u), 0, steps / 8)
+            other = max(other, pooled.of_deviation(float(np.nanmax(np.abs(u))), learned))
+            other = max(other, pooled.of_lasting(float(np.abs(self.lasting).max()), some))
         self.evidence = e = max(own, smooth, other)
-        settled = self.ladder.count > self.after
+        settled = pooled.of_sample.count > self.after
         self.limit = max(self.threshold.above, self.clear) if self.above is None else self.above
         high = settled and e > self.limit
         if settled and learned:

@@ -61,21 +61,14 @@ def _write_contribution(x, units, unit, contribution):
 
 
 @device
-def _write_expected(x, units, unit, scale, expected):
+def write_expected(x, units, unit, scale, expected):
     """Write what the unit expects in place of the scaled sample ``x``, in the stream's own units."""
     if unit < 0:
         fill_unknown(expected)
         return
-    factor = _factor(x, units, unit)
+    factor, group, place = _factor(x, units, unit), row_of(units.weights, unit // GROUP), unit % GROUP
     for d in range(x.size):
-        expected[d] = scaling.restore(scale, d, np.float32(factor * _weight(units, unit, d)))
-
-
-@device
-def write_explanation(x, units, unit, scale, expected, contribution):
-    """Write what the unit expects in place of the scaled sample ``x``, and the share of each channel."""
-    _write_contribution(x, units, unit, contribution)
-    _write_expected(x, units, unit, scale, expected)
+        expected[d] = scaling.restore(scale, d, np.float32(factor * np.float64(group[d, place])))
 
 
 @kernel(
@@ -107,4 +100,5 @@ def explain(
         count = scaling.transform(scale, x, n, scaled)
         present_channels(scaled, channels)
         unit, _ = compared_unit(scaled, channels, count, units, common, np.int64(winner[n]), _0)
-        write_explanation(scaled, units, unit, scale, row_of(expected, n), row_of(contribution, n))
+        _write_contribution(scaled, units, unit, row_of(contribution, n))
+        write_expected(scaled, units, unit, scale, row_of(expected, n))

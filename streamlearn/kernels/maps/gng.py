@@ -233,7 +233,7 @@ def learn(
     score,  # (n,)
     present,  # (n,)
     watched,  # (n,)
-    contribution,  # (2n, dim): contributions, then expected values; (0, dim) if nobody needs it
+    expected,  # (n, dim): what the winners expect; (0, dim) if nobody needs it
 ):
     """Learn the samples in order. Write the outputs of each sample before it is learned.
 
@@ -257,6 +257,6 @@ def learn(
         CommonUnits(common, common_wins, common_learned, common_decay, rare_below),
         interrupt,
         watched,
-        contribution,
+        expected,
     )
     return units.learn(stream, progress, learning, units.find, _learn, net)

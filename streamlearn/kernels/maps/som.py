@@ -135,7 +135,7 @@ def learn(
     score,  # (n,)
     present,  # (n,)
     watched,  # (n,)
-    contribution,  # (2n, dim): contributions, then expected values; (0, dim) if nobody needs it
+    expected,  # (n, dim): what the winners expect; (0, dim) if nobody needs it
 ):
     """Learn the samples in order. Write the outputs of each sample before it is learned.
 
@@ -151,7 +151,7 @@ def learn(
     )
     progress = Progress(samples, hits, quality, decay)
     common_units = CommonUnits(common, common_wins, common_learned, common_decay, rare_below)
-    learning = Learning(gate, common_units, interrupt, watched, contribution)
+    learning = Learning(gate, common_units, interrupt, watched, expected)
     cooperation = new_cooperation(grid, shape, neighbourhood, learning_rate, sigma)
     adaptation = new_adaptation(stream.units, hits.size - 1, cooperation)
     looks_ahead = not gates.needs_score(gate) and is_larger_than_cache(weights)

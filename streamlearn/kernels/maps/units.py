@@ -22,7 +22,7 @@ from ..stream.interrupt import requested
 from ..stream.scaling import Scaling
 from ..stream.score import Score
 from . import common_units
-from .explanation import write_explanation
+from .explanation import write_expected
 from .winner import EUCLIDEAN, Units, as_distance, nearest_two, nearest_two_of_both, present_channels
 
 # Live quality, float64 (2,) or longer: exponentially weighted count and Σ distance
@@ -57,7 +57,7 @@ class Learning(NamedTuple):
     common: Any  # see common_units.py
     interrupt: Any  # (1,): see stream/interrupt.py
     watched: Any  # (n,)
-    contribution: Any  # (2n, dim): contributions, then expected values; (0, dim) if nobody needs it
+    expected: Any  # (n, dim): what the units expect; (0, dim) if nobody needs it
 
 
 class Stream(NamedTuple):
@@ -193,9 +193,8 @@ def learn(stream, progress, learning, search, adapt, learner):
             _decide(stream, learning, progress, n)
         winner, nearest, second = search(stream, sample, learner)
         winner, unit = _write_outputs(stream, sample, winner, nearest)
-        if learning.contribution.shape[0] > 0:
-            shares, expected = row_of(learning.contribution, n), row_of(learning.contribution, rows + n)
-            write_explanation(sample.x, stream.units, unit, stream.scale, expected, shares)
+        if learning.expected.shape[0] > 0:
+            write_expected(sample.x, stream.units, unit, stream.scale, row_of(learning.expected, n))
         distance = outputs.distance[n]
         scored = n - 1 if early else n
         if scored >= 0:

@@ -8,8 +8,8 @@ sample without a score changes nothing.
 
 ``threshold.py`` calibrates ``above`` if it is not given.
 
-State, a row per key (one row without keys): ``recent`` float32 ``(slots, 8)``, the last distances or errors.
-``numbers`` int64 ``(slots, 11)``: ON … KEPT. ``levels`` float64 ``(slots, 3)``: EVIDENCE, SCORE, HELD.
+State, a row per key (one row without keys): ``numbers`` int64 ``(slots, 12)``: ON … PLAIN. ``levels`` float64
+``(slots, 4)``: EVIDENCE … MEAN.
 ``shares`` float64 ``(slots, channels)``: summed contributions of the alarm. ``expected`` float32
 ``(slots, channels)``: what the model expected of its peak.
 """
@@ -22,8 +22,8 @@ import numpy as np
 
 from ..compiler import device
 from ..simd.views import row_of
+from . import deviations, patterns, stuck, threshold
 from . import evidence as evidences
-from . import patterns, stuck, threshold
 
 NONE, BEGIN, DURING, END = 0, 1, 2, 3  # outputs
 SCORE_ALARM, STUCK_ALARM = 0, 1  # causes
@@ -35,20 +35,22 @@ LOW = 2  # samples since the evidence was below ``clear``
 FIRST, PEAK, LAST = 3, 4, 5  # samples of the alarm: the first, that with the most evidence, the last high one
 SAMPLES = 6  # of the alarm
 QUIET = 7  # samples until the largest evidence is forgotten
-VALUES = 8  # in ``recent``, counted on without an end
+VALUES = 8  # in MEAN
 PATTERN = 9  # 1 + number of the fault's pattern; 0: none
 KEPT = 10  # row of ``kept`` of its first sample; that of its peak comes next
-NUMBERS = 11
+PLAIN = 11  # see stuck.py
+NUMBERS = 12
 
 # Columns of ``levels``
 EVIDENCE, SCORE = 0, 1  # the largest of the alarm
 HELD = 2  # the largest evidence of the last ``quiet`` samples
-LEVELS = 3
+MEAN = 3  # of the distance or error, over about eight samples
+LEVELS = 4
 
 SMOOTHED = evidences.SMOOTHED
 _STRONGER = 1.0  # evidence by which a sample must exceed HELD to begin another alarm
 _LARGEST = np.float32(np.finfo(np.float32).max)
-_LARGEST_VALUE = np.float32(1e38)
+_LARGEST_VALUE = 1e38
 
 # Columns of events: numbers and levels. Next to the levels are the channels' shares, then what was expected.
 E_CODE, E_CAUSE, E_ROW, E_SAMPLE, E_FIRST, E_LAST, E_PEAK, E_SAMPLES, E_CHANNEL, E_PATTERN = range(10)
@@ -74,13 +76,13 @@ class Alarms(NamedTuple):
 
     settings: Settings
     references: Any  # of the model, see evidence.py
-    reference: Any  # OF_MODEL of them
-    recent: Any
+    deviations: Any  # deviations.Deviations
     numbers: Any
     levels: Any
     shares: Any
     expected: Any
     runs: Any
+    last: Any
     threshold: Any  # of the model, see threshold.py
     known: Any  # patterns.Known
 
@@ -92,11 +94,20 @@ class Sample(NamedTuple):
     number: Any
     score: Any
     evidence: Any
+    compared: Any  # whether the channels have deviations
+    which: Any  # of them has the evidence: U or LASTING of deviations.py; Z if the distance or error has it
     pattern: Any  # number of the fault's pattern; −1: none
     learning: Any  # whether it is learned
     x: Any  # (rows, dim)
     contribution: Any  # (rows, channels); (0, channels) if there is none
     expected: Any  # likewise
+
+
+class Follows(NamedTuple):
+    """Whether references follow a sample."""
+
+    each: Any  # those of single samples
+    some: Any  # those of means over eight samples, which change little from one to the next
 
 
 class Samples(NamedTuple):
@@ -142,36 +153,66 @@ def reset(alarms, slot):
         numbers[slot, i] = 0
     for i in range(LEVELS):
         levels[slot, i] = 0.0
-    for i in range(SMOOTHED):
-        alarms.recent[slot, i] = np.float32(0)
+    deviations.clear(alarms.deviations, slot)
     for d in range(alarms.shares.shape[1]):
         alarms.shares[slot, d] = 0.0
         alarms.expected[slot, d] = np.float32(0)
-    for d in range(alarms.runs.shape[1]):
-        for i in range(stuck.COLUMNS):
-            alarms.runs[slot, d, i] = 0.0
+    for i in range(stuck.ROWS):
+        for d in range(alarms.runs.shape[2]):
+            alarms.runs[slot, i, d] = 0.0
 
 
 @device
-def _evidence(alarms, slot, value, score, learning):
-    """The evidence of a sample: the surprise of the sample, or of the mean of the last eight."""
-    recent, numbers, reference = row_of(alarms.recent, slot), alarms.numbers, alarms.reference
+def _of_distance(alarms, slot, value, of_score, follows):
+    """The evidence of the distance or error: of the sample, or of its mean over about eight samples."""
+    references, numbers, levels = alarms.references, alarms.numbers, alarms.levels
+    of_sample, of_mean = row_of(references, evidences.OF_SAMPLE), row_of(references, evidences.OF_MEAN)
     value = min(value, _LARGEST_VALUE)
-    recent[numbers[slot, VALUES] % SMOOTHED] = value
+    joins = min(value, evidences.largest_to_join(of_sample, _LARGEST_VALUE))
     numbers[slot, VALUES] += 1
-    count = min(numbers[slot, VALUES], SMOOTHED)
-    total = 0.0
-    for i in range(count):
-        total += np.float64(recent[i])
-    mean = total * (1.0 / SMOOTHED) if count == SMOOTHED else total / count
-    size = np.float64(value)
-    recently = evidences.relative(size, evidences.level_of(reference, evidences.RECENT_LEVEL, size))
-    smooth = evidences.relative(mean, evidences.level_of(reference, evidences.LEVEL, size))
-    own = evidences.surprise_of_sample(reference, recently, score, learning)
-    together = evidences.surprise_of_mean(reference, smooth, learning)
-    if learning:
-        evidences.follow_levels(reference, size)
-    return max(own, together)
+    count, mean = numbers[slot, VALUES], levels[slot, MEAN]
+    mean += (joins - mean) * (1.0 / SMOOTHED if count >= SMOOTHED else 1.0 / count)
+    levels[slot, MEAN] = mean
+    own = evidences.surprise(of_sample, value, evidences.SHORT, follows.each)
+    together = evidences.surprise(of_mean, mean, evidences.LONG, follows.some)
+    return max(of_score, own, together)
+
+
+@device
+def _of_channels(alarms, slot, samples, n, follows):
+    """Whether the channels have deviations; the evidence of the largest one, of the largest lasting one."""
+    references = alarms.references
+    if not deviations.compare(alarms.deviations, samples.x, samples.expected, n):
+        return False, 0.0, 0.0
+    of_one, of_mean = row_of(references, evidences.OF_DEVIATION), row_of(references, evidences.OF_LASTING)
+    cut = min(evidences.largest_to_join(of_one, np.float64(deviations.LARGEST)), _LARGEST_VALUE)
+    largest = deviations.largest(alarms.deviations)
+    lasting = deviations.lasting(alarms.deviations, slot, cut)
+    of_one_sample = evidences.surprise(of_one, largest, evidences.LONG, follows.each)
+    of_several = evidences.surprise(of_mean, lasting, evidences.LONG, follows.some)
+    if follows.each:
+        deviations.observe(alarms.deviations)
+    return True, of_one_sample, of_several
+
+
+@device
+def _evidence(alarms, slot, samples, hours, n, number, learning, outputs):
+    """The evidence of row ``n``; whether the channels have deviations; which of them has the evidence."""
+    x, times = samples.x, samples.times
+    young = alarms.references[evidences.OF_SAMPLE, evidences.SAMPLES] < evidences.YOUNG
+    follows = Follows(learning, learning and (young or number % evidences.EVERY == 0))
+    of_score = np.float64(outputs.evidence[n])
+    found = _of_distance(alarms, slot, np.float64(samples.values[n]), of_score, follows)
+    compared, which = False, deviations.Z
+    if alarms.deviations.covariance.shape[0] > 0 and n < min(samples.expected.shape[0], x.shape[0]):
+        compared, of_one, of_several = _of_channels(alarms, slot, samples, n, follows)
+        if max(of_one, of_several) > found:
+            which = deviations.U if of_one >= of_several else deviations.LASTING
+            found = max(of_one, of_several)
+    if hours.shape[1] > 0 and n < min(times.size, x.shape[0]) and x[n, 0] == x[n, 0]:
+        other = evidences.of_hour(alarms.references, hours, np.float64(x[n, 0]), times[n], learning)
+        found = max(found, other)
+    return found, compared, which
 
 
 @device
@@ -198,11 +239,18 @@ def _add_to_alarm(alarms, slot, sample):
             for d in range(shares.shape[1]):
                 alarms.expected[slot, d] = _finite(sample.expected[sample.n, d])
     levels[slot, SCORE] = max(levels[slot, SCORE], sample.score)
-    if sample.contribution.shape[0] > 0:
+    which = sample.which
+    if which == deviations.Z and sample.contribution.shape[0] > 0:
         for d in range(shares.shape[1]):
             share = np.float64(sample.contribution[sample.n, d])
             if share == share:
                 shares[slot, d] += share
+    elif sample.compared:
+        total = 0.0
+        for d in range(shares.shape[1]):
+            total += deviations.squared(alarms.deviations, which, slot, d)
+        for d in range(shares.shape[1] if total > 0.0 else 0):
+            shares[slot, d] += deviations.squared(alarms.deviations, which, slot, d) / total
 
 
 @device
@@ -240,7 +288,7 @@ def _above(alarms):
 def _advance(alarms, slot, sample):
     """Advance the alarm of a stream by a sample with a score. Return its code."""
     settings, numbers, levels = alarms.settings, alarms.numbers, alarms.levels
-    settled = alarms.reference[evidences.SAMPLES] > settings.after
+    settled = alarms.references[evidences.OF_SAMPLE, evidences.SAMPLES] > settings.after
     known, above = sample.pattern >= 0, _above(alarms)
     high = known or (sample.evidence > above and settled)
     if settled and sample.learning:
@@ -301,12 +349,17 @@ def _report(alarms, slot, code, n, sample, events, k):
 @device
 def _watch_runs(alarms, slot, x, n, sample, learning, events, k):
     """Add a sample to the runs of all channels. Write the events of stuck channels. Return the next ``k``."""
+    runs, last, plain = row_of(alarms.runs, slot), row_of(alarms.last, slot), alarms.numbers[slot, PLAIN]
+    if plain > 0 and stuck.all_change(last, x, n):
+        alarms.numbers[slot, PLAIN] += 1 if learning else 0
+        return k
+    if plain > 1:
+        stuck.add_plain(runs, plain - 1)
     begins = ends = 0
     began, length = np.int64(0), np.int64(0)
     for d in range(x.shape[1]):
-        run = row_of(row_of(alarms.runs, slot), d)
-        reported, run_length = run[stuck.REPORTED], run[stuck.LENGTH]
-        change = stuck.observe(run, np.float64(x[n, d]), sample, learning)
+        reported, run_length = runs[stuck.REPORTED, d], runs[stuck.LENGTH, d]
+        change = stuck.observe(runs, last, d, x[n, d], sample, learning)
         if change == stuck.NOTHING:
             continue
         at = k  # ends come first
@@ -330,6 +383,7 @@ def _watch_runs(alarms, slot, x, n, sample, learning, events, k):
                 levels[i] = np.float32(0) if is_share else np.float32(np.nan)
         event[E_SAMPLES] = max(event[E_SAMPLES], length)
         levels[E_SHARES + d] = np.float32(1)
+    alarms.numbers[slot, PLAIN] = 1 if stuck.is_plain(runs) else 0
     for at in range(k, k + 2):
         count = ends if at == k else begins
         for i in range(E_SHARES, E_SHARES + (x.shape[1] if count > 1 else 0)):
@@ -354,28 +408,28 @@ def process(alarms, hours, samples, outputs, n, number, slot, learning, events, 
     ``number``: of the sample. ``slot``: row of the state. Return the next k.
     """
     x, scores, values = samples.x, samples.scores, samples.values
-    if alarms.runs.shape[1] > 0 and n < x.shape[0]:
+    if alarms.runs.shape[2] > 0 and n < x.shape[0]:
         k = _watch_runs(alarms, slot, x, n, number, learning, events, k)
     pattern = patterns.nearest(alarms.known, x, n) if samples.compares and n < x.shape[0] else -1
     if learning and n < x.shape[0]:
-        patterns.observe(alarms.known, x, n)
+        patterns.observe(alarms.known, x, n, number)
     if n >= scores.size:
         return k
     if not (scores[n] == scores[n] and values[n] == values[n]):
+        outputs.evidence[n] = np.float32(np.nan)
         outputs.alarm[n] = DURING if alarms.numbers[slot, ON] == 1 else NONE
         return k
-    found = _evidence(alarms, slot, values[n], scores[n], learning)
-    if hours.shape[1] > 0 and n < min(samples.times.size, x.shape[0]) and x[n, 0] == x[n, 0]:
-        other = evidences.of_hour(alarms.references, hours, np.float64(x[n, 0]), samples.times[n], learning)
-        found = max(found, other)
-    if pattern >= 0:
-        if alarms.known.verdicts[pattern, patterns.VERDICT] == patterns.NORMAL:
-            found, pattern = 0.0, -1
-        elif found < alarms.settings.clear and alarms.numbers[slot, ON] == 0:
+    found, compared, which = 0.0, False, deviations.Z
+    if pattern >= 0 and alarms.known.verdicts[pattern, patterns.VERDICT] == patterns.NORMAL:
+        pattern = -1  # the sample has no evidence, and joins no mean
+    else:
+        found, compared, which = _evidence(alarms, slot, samples, hours, n, number, learning, outputs)
+        if pattern >= 0 and found < alarms.settings.clear and alarms.numbers[slot, ON] == 0:
             pattern = -1
     sample = Sample(
-        n, number, np.float64(scores[n]), found, pattern, learning, x, samples.contribution, samples.expected
-    )
+        n, number, np.float64(scores[n]), found, compared, which, pattern, learning,
+        x, samples.contribution, samples.expected,
+    )  # fmt: skip
     code = _advance(alarms, slot, sample)
     outputs.alarm[n], outputs.evidence[n], outputs.fault[n] = code, np.float32(found), pattern
     if code in (BEGIN, END):

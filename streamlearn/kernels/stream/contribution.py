@@ -33,18 +33,18 @@ def fill_unknown(values):
 @device
 def to_shares(sizes, squared):
     """Replace ``sizes`` ``(dim,)`` by their shares in their sum, or in the sum of their squares."""
-    largest, count, total = np.float32(0), 0, 0.0
+    count, total = 0, 0.0
     for d in range(sizes.size):
-        if sizes[d] == sizes[d]:
-            largest = max(largest, sizes[d])
-            count += 1
-    for d in range(sizes.size):
-        if sizes[d] == sizes[d]:
-            part = np.float64(sizes[d]) / np.float64(largest) if largest > 0.0 else 1.0
-            part = part * part if squared else part  # finite, because it is at most 1
-            sizes[d] = np.float32(part)
-            total += part
-    for d in range(sizes.size):
-        sizes[d] = np.float32(np.float64(sizes[d]) / total) if sizes[d] == sizes[d] else np.float32(0)
+        known = sizes[d] == sizes[d]
+        size = np.float64(sizes[d]) if known else 0.0
+        count += 1 if known else 0
+        total += size * size if squared else size  # finite: a float32 squared is below 1e78
     if count == 0:
         fill_unknown(sizes)
+        return
+    share, part = (1.0 / total, 0.0) if total > 0.0 else (0.0, 1.0 / count)
+    for d in range(sizes.size):
+        known = sizes[d] == sizes[d]
+        size = np.float64(sizes[d])
+        part_of_d = share * (size * size if squared else size) + part
+        sizes[d] = np.float32(part_of_d) if known else np.float32(0)

@@ -11,16 +11,17 @@ import numpy as np
 from ..compiler import kernel
 from ..simd.views import row_of
 from . import alarm as alarms
+from . import deviations, patterns, threshold
 from . import drift as drifts
 from . import evidence as evidences
-from . import patterns, threshold
 
 ABOVE, CLEAR, COUNT, WINDOW, QUIET, AFTER, RATE = range(7)  # settings
 
 
 @kernel(
     "i8(f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[:,:,::1], i8[::1], i8[::1],"
-    " f8[:,::1], f8[:,::1], f8[::1], f4[:,::1], i8[:,::1], f8[:,::1], f8[:,::1], f4[:,::1], f8[:,:,::1],"
+    " f8[:,::1], f8[:,::1], f8[::1], f4[:,::1], f8[:,:,::1], f4[:,:,::1], f4[:,:,::1],"
+    " i8[:,::1], f8[:,::1], f8[:,::1], f4[:,::1], f8[:,:,::1], f4[:,:,::1],"
     " f8[:,::1], f4[:,::1], f8[:,::1], f4[:,::1], i8[::1],"
     " i8, f4[:,::1], f4[::1], f4[::1], f4[:,::1], f4[:,::1], b1[::1], i8, i8[::1], i8[::1], i8[::1], b1[::1],"
     " b1[::1], i1[::1], f4[::1], i1[::1], i8[:,::1], f4[:,::1])"
@@ -37,15 +38,19 @@ def judge(
     sizes,  # (ROWS,)
     drift_alarms,  # (3,)
     # State of the alarms
-    references,  # (3, SIZE): see evidence.py
+    references,  # (ROWS, SIZE): see evidence.py
     hours,  # (3, HOURS); (3, 0) with more than one channel
     peaks,  # (7,): see threshold.py
-    recent,  # (slots, SMOOTHED)
+    moments,  # (2·groups, 16): see deviations.py
+    covariance,  # (groups, side, columns)
+    weights,  # (groups, side, 16)
+    lasting,  # (slots, groups, 16)
     numbers,  # (slots, NUMBERS)
     levels,  # (slots, LEVELS)
     shares,  # (slots, channels)
     expected_at_peak,  # (slots, channels)
-    runs,  # (slots, dim, COLUMNS): see stuck.py; (slots, 0, COLUMNS) without it
+    runs,  # (slots, ROWS, dim): see stuck.py; (slots, ROWS, 0) without it
+    last,  # (slots, groups of 16 channels, 16); (slots, 0, 16) without it
     channels,  # (3, dim): see patterns.py
     known_values,  # (PATTERNS, dim)
     known_verdicts,  # (PATTERNS, 3)
@@ -80,16 +85,24 @@ def judge(
     factor = threshold.factor_of(settings[RATE])
     limits = alarms.Settings(settings[ABOVE], settings[CLEAR], *counts, settings[AFTER], factor)
     known = patterns.Known(channels, known_values, known_verdicts, kept, kept_numbers)
+    counts_of_deviations = row_of(references, evidences.OF_COUNTS)
+    groups, side, columns = covariance.shape
+    scratch = np.zeros((side + 1, columns))
+    vectors = np.empty((deviations.BLOCKS * groups, deviations.GROUP), np.float32)
+    deviating = deviations.Deviations(
+        counts_of_deviations, moments, covariance, weights, lasting, scratch, vectors
+    )
     state = alarms.Alarms(
-        limits, references, row_of(references, evidences.OF_MODEL),
-        recent, numbers, levels, shares, expected_at_peak, runs, peaks, known,
-    )  # fmt: skip
+        limits, references, deviating, numbers, levels, shares, expected_at_peak, runs, last, peaks, known
+    )
     events = alarms.Events(event_numbers, event_levels)
     detector = drifts.Detector(drift_settings, block, reference, page, window, buckets, sizes, drift_alarms)
     outputs = alarms.Outputs(alarm, evidence, fault)
     compares = patterns.exist(known)
     given = alarms.Samples(x, values, scores, contribution, expected, times, compares)
     rows, most, k = max(scores.size, x.shape[0]), event_levels.shape[0], 0
+    for n in range(begin, scores.size):
+        evidence[n] = evidences.surprise_of_score(scores[n])
     for n in range(begin, rows):
         if k + alarms.EVENTS_PER_ROW > most:
             event_numbers[most, 0] = n
@@ -99,7 +112,7 @@ def judge(
             drift[n] = drifts.observe(detector, values[n], number)
         slot = slots[n] if slots.size > 0 else np.int64(0)
         if n < scores.size:
-            alarm[n], evidence[n], fault[n] = alarms.NONE, np.nan, -1
+            alarm[n], fault[n] = alarms.NONE, -1
         if slot < 0:
             continue
         if fresh.size > n and fresh[n]:

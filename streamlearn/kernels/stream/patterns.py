@@ -31,7 +31,8 @@ COUNT, CENTRE, WIDTH = 0, 1, 2
 VERDICT, RADIUS, ORDER = 0, 1, 2
 FREE, NORMAL, FAULT = 0, 1, 2
 
-_MEMORY = 4000.0  # samples
+_YOUNG, _EVERY = 256, 4  # then every fourth sample counts
+_MEMORY = 1000.0  # samples that count
 _LEAST_GAIN = 1.0 / _MEMORY
 _CLIP = 6.0  # in widths
 _LARGEST = 1e150  # its square is finite
@@ -57,8 +58,10 @@ def exist(known):
 
 
 @device
-def observe(known, x, n):
-    """Add row ``n`` of ``x`` to the means and the widths of the channels."""
+def observe(known, x, n, number):
+    """Add row ``n`` of ``x``, which is sample ``number``, to the means and the widths of the channels."""
+    if number >= _YOUNG and number % _EVERY != 0:
+        return
     channels = known.channels
     for d in range(x.shape[1]):
         value = np.float64(x[n, d])

@@ -49,6 +49,7 @@ from ..compiler import device
 from ..simd.elementary import log
 from ..simd.lanes import WIDTH, canonical_nan
 from ..simd.views import row_of
+from . import covariance as covariances
 from .contribution import size_of, to_shares
 from .patience import GROWTH
 
@@ -59,14 +60,11 @@ COUNT, LIMIT = range(2)
 LAST, RECENT = range(2)
 SAMPLES, MEAN, CHANGE = range(3)
 THINNED, EVERY = 256.0, 4.0  # means and C learn every fourth sample from the 256th on
-INTERVAL = 512.0  # samples between two inverses
 
-_FIRST_INVERSE = 4.0
 _LEAST_LIMIT, _LARGEST_LIMIT = 6.0, 1e30
 _UNLIMITED = 16.0  # samples before the first limit
 _RESOLUTION = 2.0**-20  # of float32 values, with a margin
 _SMALLEST_ACTIVITY = 0.05  # standard deviation of the activity, at least
-_SMALLEST = 1e-30
 _LARGEST = 1e15  # of z, at any n
 _RIDGE = 1e-3
 _RECENT_GAIN = 1.0 / 16.0
@@ -226,7 +224,7 @@ def observe(relations, own, x, n, decay):
             return
         gain = min(EVERY * gain, 1.0)
     _add_to_covariance(relations, gain, factor)
-    if _is_due(count):
+    if covariances.is_due(count):
         for g in range(relations.covariance.shape[0]):
             _invert(relations, g, _RIDGE + relations.covariance.shape[1] * gain)
 
@@ -266,47 +264,16 @@ def _add_to_covariance(relations, gain, factor):
 
 
 @device
-def _is_due(count):
-    """Whether Ω is computed after ``count`` samples."""
-    if count >= INTERVAL:
-        return count % INTERVAL == 0.0
-    step = _FIRST_INVERSE
-    while step < count:
-        step *= 2.0
-    return step == count
-
-
-@device
 def _invert(relations, g, ridge):
-    """Compute standard deviations and Ω of a group by the sweep operator.
-
-    Goodnight, The American Statistician 33, 1979.
-    """
+    """Compute standard deviations and Ω of a group."""
     inverse, covariance = relations.inverse, row_of(relations.covariance, g)
-    size, widths = covariance.shape[0], relations.widths
-    first = g * size
+    size, first = covariance.shape[0], g * covariance.shape[0]
     for i in range(size):
         width = math.sqrt(max(covariance[i, i], 0.0))
         if i % VALUES == ACTIVITY:
             width = max(width, _SMALLEST_ACTIVITY)
-        widths[first + i] = 1.0 / max(width, _SMALLEST)
-    for i in range(size):
-        source, row, own = row_of(covariance, i), row_of(inverse, i), widths[first + i]
-        for j in range(size):
-            row[j] = source[j] * own * widths[first + j]
-        row[i] = 1.0 + ridge
-    for k in range(size):
-        pivot = row_of(inverse, k)
-        scale = 1.0 / pivot[k]
-        for j in range(size):
-            pivot[j] *= scale
-        for i in range(size):
-            if i != k:
-                row, value = row_of(inverse, i), inverse[i, k]
-                for j in range(size):
-                    row[j] -= value * pivot[j]
-                row[k] = -value * scale
-        pivot[k] = scale
+        relations.widths[first + i] = 1.0 / max(width, covariances.SMALLEST_WIDTH)
+    covariances.invert(covariance, relations.widths, first, ridge, inverse)
     for i in range(size):
         source, result = row_of(inverse, i), row_of(row_of(relations.precision, g), i)
         for j in range(size):

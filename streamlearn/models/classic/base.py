@@ -63,7 +63,7 @@ class ClassicModel(Model):
 
     def _learn(self, batch: Batch) -> ModelOutputs:
         out = self._allocate_outputs(batch.rows)
-        contribution = self._new_contribution(2 * batch.rows, self.inputs)
+        contribution = self._new_explanation(2 * batch.rows, self.inputs)
         out.arrays["watched"] = np.empty(batch.rows, np.bool_)
         rows = self.kernels.learn(
             x=batch.x,

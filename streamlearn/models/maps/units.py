@@ -268,12 +268,11 @@ class UnitModel(Model):
         out.arrays["watched"] = np.empty(batch.rows, np.bool_)
         values = self._schedules.advance(batch)
         arguments = self._learn_arguments | values | out.arrays
-        contribution = self._new_contribution(2 * batch.rows, self.inputs)
-        arguments["contribution"] = contribution
+        expected = self._new_explanation(batch.rows, self.inputs)
+        arguments["expected"] = expected
         done = self._learn_kernel(x=batch.x, interrupt=self.interrupt, **arguments)
         if self.explains_learning:
-            out.arrays["contribution"] = self._by_channel(contribution[: batch.rows], batch.x)
-            out.arrays["expected"] = self.channels_of(contribution[batch.rows :])
+            out.arrays["expected"] = self.channels_of(expected)
         self._undo_rest(batch, done)
         if self._reseeding is not None:
             self._reseeding.add(batch.x[:done])
@@ -350,8 +349,7 @@ class UnitModel(Model):
         out = self._outputs_without_winner(x)
         out.arrays["watched"] = np.full(len(x), watched)
         if self.explains_learning:
-            for name in ("contribution", "expected"):
-                out.arrays[name] = np.full((len(x), self.dim), np.nan, np.float32)
+            out.arrays["expected"] = np.full((len(x), self.dim), np.nan, np.float32)
         return out
 
     def _outputs_without_winner(self, x: Float32) -> WinnerOutputs:

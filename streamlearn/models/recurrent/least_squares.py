@@ -191,7 +191,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
 
     def _step_through_samples(self, batch: Batch, mode: Integers) -> RNNOutputs:
         slots, new_stream = self._slots.assign(batch.keys, batch.rows)
-        contribution = self._new_contribution(batch.rows, self.explained)
+        contribution = self._new_explanation(batch.rows, self.explained)
         live = self._learn_arguments, self.interrupt, self._gate, contribution
         y = _NO_TARGETS if batch.y is None else batch.y
         rows, outputs = self._call(batch.x, y, slots, new_stream, mode, *live)

@@ -229,7 +229,7 @@ class RNN(Continuing, Recurrent):
         outputs = self._empty_outputs(len(y))
         outputs["sample"] = np.empty(len(y), np.int64)
         outputs["watched"] = np.empty(len(y), np.bool_)
-        contribution, distance = self._new_contribution(len(y), self.explained), self._new_distance(len(y))
+        contribution, distance = self._new_explanation(len(y), self.explained), self._new_distance(len(y))
         rows = tbptt.learn(
             *(x, y, slots, *others, *self._learn_arguments, self.interrupt, self._gate),
             *(*outputs.values(), contribution, distance),

@@ -15,7 +15,7 @@ from streamlearn_client.outputs import NamedArrays
 
 from ...kernels import compiler
 from ...kernels.stream import alarm as kernels
-from ...kernels.stream import evidence, judge, patterns, stuck, threshold
+from ...kernels.stream import deviations, evidence, judge, patterns, stuck, threshold
 from ..batch import Float32, Integers
 from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, State
 from .alarm_spec import Alarm
@@ -51,6 +51,8 @@ class AlarmDetector:
         The model's number of samples.
     has_hours : bool
         Whether the samples are one stream of one channel. Then the mean of each hour counts, too.
+    compares : bool
+        Whether the model expects each sample. Then the deviation of each channel from it counts, too.
     drift : DriftDetector or None
         The model's drift detector. It processes the samples in the same call.
     """
@@ -64,21 +66,28 @@ class AlarmDetector:
         keys: int | None,
         samples: Integers,
         has_hours: bool,
+        compares: bool,
         drift: DriftDetector | None,
     ) -> None:
         compiler.ready(judge)
         slots = keys or 1
         count, window = alarm.counts
+        compared, watched = dim if compares else 0, dim if alarm.stuck else 0
+        groups, side = deviations.groups(compared), deviations.side(compared)
         self.state: dict[str, NDArray[Any]] = {
-            "alarm.references": np.zeros((3, evidence.SIZE)),
+            "alarm.references": np.zeros((evidence.ROWS, evidence.SIZE)),
             "alarm.hours": np.zeros((3, evidence.HOURS if has_hours else 0)),
             "alarm.threshold": np.array(threshold.FIRST),
-            "alarm.recent": np.zeros((slots, kernels.SMOOTHED), np.float32),
+            "alarm.moments": np.zeros((2 * groups, deviations.GROUP), np.float32),
+            "alarm.covariance": np.zeros((groups, side, deviations.columns(compared))),
+            "alarm.weights": np.zeros((groups, side, deviations.GROUP), np.float32),
+            "alarm.lasting": np.zeros((slots, groups, deviations.GROUP), np.float32),
             "alarm.numbers": np.zeros((slots, kernels.NUMBERS), np.int64),
             "alarm.levels": np.zeros((slots, kernels.LEVELS)),
             "alarm.shares": np.zeros((slots, dim)),
             "alarm.expected": np.zeros((slots, dim), np.float32),
-            "alarm.runs": np.zeros((slots, dim if alarm.stuck else 0, stuck.COLUMNS)),
+            "alarm.runs": np.zeros((slots, stuck.ROWS, watched)),
+            "alarm.last": np.zeros((slots, deviations.groups(watched), deviations.GROUP), np.float32),
         }
         self.patterns = Patterns(dim)
         above = alarm.above or 0.0
@@ -89,11 +98,13 @@ class AlarmDetector:
         self._has_drift = drift is not None
         self.state |= self.patterns.state
         self.ranges = {
-            "alarm.references": Range(_LEAST, LARGEST_FLOAT),
+            "alarm.references": Range(0, LARGEST_FLOAT),
             "alarm.hours": Range(np.array([[0], [-LARGEST_FLOAT], [-LARGEST_FLOAT]]), LARGEST_FLOAT),
             "alarm.threshold": Range(_LEAST_THRESHOLD, LARGEST_FLOAT),
-            "alarm.numbers": Range(0, (1, (1 << window) - 1, *[LARGEST_COUNT] * 7, *_LARGEST_ROWS)),
-            "alarm.runs": Range((-LARGEST_FLOAT, 0, 0, 0, 0), LARGEST_FLOAT),
+            "alarm.numbers": Range(
+                0, (1, (1 << window) - 1, *[LARGEST_COUNT] * 7, *_LARGEST_ROWS, LARGEST_COUNT)
+            ),
+            "alarm.runs": Range(0, LARGEST_FLOAT),
         }
         self.ranges |= self.patterns.ranges
         self._slots: Slots | None = None
@@ -116,7 +127,7 @@ class AlarmDetector:
         self,
         out: NamedArrays,
         x: Float32 | None,
-        expected: Float32 | None,
+        explanation: tuple[Float32 | None, Float32 | None],
         keys: Integers | None,
         times: Integers | None,
         first: int | None,
@@ -130,8 +141,9 @@ class AlarmDetector:
             The outputs of samples.
         x : ndarray of float32, (rows, dim), or None
             The samples in the stream's own units; None for late targets.
-        expected : ndarray of float32, (n, dim), or None
-            What the model expected of the samples of the outputs, in the stream's own units.
+        explanation : tuple of ndarray of float32, (n, channels), or None
+            The contributions of the channels of the samples of the outputs, if the model has computed them.
+            What it expected of these samples, in the stream's own units.
         keys, times : ndarray of int64, (rows,), or None
             The keys and the times of the samples.
         first : int or None
@@ -158,7 +170,7 @@ class AlarmDetector:
         if scores is None:
             return
         values = arrays["distance"] if "distance" in arrays else arrays["error"]
-        contribution = arrays.get("contribution")
+        contribution, expected = explanation
         if contribution is None or contribution.shape[1] != self._dim:
             contribution = self._no_rows
         arrays["alarm"] = alarm = np.empty(rows, np.int8)
@@ -204,7 +216,7 @@ class AlarmDetector:
     def quality(self) -> dict[str, Any]:
         """Return the alarms that are on, the channels that are stuck, and the patterns that were judged."""
         runs = self.state["alarm.runs"]
-        reported = np.flatnonzero((runs[:, :, stuck.REPORTED] > 0).any(axis=0))
+        reported = np.flatnonzero((runs[:, stuck.REPORTED] > 0).any(axis=0))
         return {
             "alarm_above": self._above(),
             "alarms_on": int(self.state["alarm.numbers"][:, kernels.ON].sum()),
@@ -243,8 +255,5 @@ def _event(numbers: list[int], levels: Float32, fault: str) -> AlarmEvent:
 
 
 _LARGEST_ROWS = patterns.PATTERNS, patterns.KEPT_ROWS - 2  # so that a kernel finds their rows
-_LEAST = np.zeros(evidence.SIZE)
-_LEAST[[evidence.TAIL_MEAN, evidence.CENTRE]] = -LARGEST_FLOAT
-_LEAST[evidence.RUNGS :] = -LARGEST_FLOAT
 _LEAST_THRESHOLD = np.zeros(threshold.SIZE)
 _LEAST_THRESHOLD[threshold.PEAKS] = threshold.FIRST[threshold.PEAKS]

@@ -17,9 +17,10 @@ Samples = Annotated[int, Field(ge=1, le=_MOST_SAMPLES)]
 class Alarm:
     """When an alarm begins and ends.
 
-    The evidence of a sample is −log of how improbable the sample is by the recent stream, or the last eight
-    samples together if that is more, at most 30. Without ``above``, the threshold is calibrated on the
-    stream's own evidence, and counts groups: high evidence within ``quiet`` samples is one alarm.
+    The evidence of a sample is −log of how improbable its distance or error, or the deviation of one of its
+    channels, is by the recent stream, or its mean over about eight samples if that is more. It is at most 30.
+    Without ``above``, the threshold is calibrated on the stream's own evidence, and counts groups: high
+    evidence within ``quiet`` samples is one alarm.
 
     Parameters
     ----------

@@ -1,0 +1,42 @@
+"""Sixteen values of a row whose length is no multiple of 16."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+from .lanes import WIDTH, lanes
+
+_MASK = ir.VectorType(ir.IntType(1), WIDTH)
+_INDICES = ir.VectorType(ir.IntType(64), WIDTH)
+
+
+def _splat(builder: Any, scalar: Any) -> Any:
+    one = builder.insert_element(ir.Constant(_INDICES, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+    return builder.shuffle_vector(one, ir.Constant(_INDICES, ir.Undefined), zeros)
+
+
+@intrinsic
+def load_part(typing: Any, array: Any, n: Any, first: Any) -> Any:
+    """Lanes ``array[n, first + i]`` of a float32 ``(rows, columns)``; 0 beyond the row."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array_value, n, first = arguments
+        whole = make_array(signature.args[0])(context, builder, array_value)
+        columns = builder.extract_value(whole.shape, 1)
+        index = builder.add(builder.mul(n, columns), first)
+        pointer = builder.bitcast(builder.gep(whole.data, [index], inbounds=False), lanes.llvm.as_pointer())
+        lane_numbers = ir.Constant(_INDICES, list(range(WIDTH)))
+        mask = builder.icmp_signed("<", lane_numbers, _splat(builder, builder.sub(columns, first)))
+        kind = ir.FunctionType(lanes.llvm, [lanes.llvm.as_pointer(), ir.IntType(32), _MASK, lanes.llvm])
+        load = cgutils.get_or_insert_function(builder.module, kind, "llvm.masked.load.v16f32.p0")
+        alignment = ir.Constant(ir.IntType(32), 4)
+        return builder.call(load, [pointer, alignment, mask, ir.Constant(lanes.llvm, [0.0] * WIDTH)])
+
+    valid = isinstance(array, types.Array) and array.dtype == types.float32 and array.ndim == 2
+    return (lanes(array, types.int64, types.int64), build) if valid else None
