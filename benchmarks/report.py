@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import importlib
 import json
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .blocks import rewrite
 from .results import number, quantity
 
 ROOT = Path(__file__).parents[1]
 NOW, BEFORE = ROOT / "docs/data/bench.json", ROOT / "docs/data/bench-before.json"
 PAGES = ("README.md", "docs/how/speed.md")
 FIGURES = ("scaling", "speedup")
-BLOCK = re.compile(r"(?<=<!-- bench: )(?P<name>[\w-]+) -->\n.*?(?=<!-- bench end -->)", re.DOTALL)
+KIND = "bench"
 
 README_ROWS = (
     ("som", "SOM 10×10×8, learn", "MiniSom"),
@@ -195,7 +195,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
 
 def render(page: str, results: Results) -> str:
     """Return the text of a page with its tables written from the results."""
-    return BLOCK.sub(lambda block: f"{block['name']} -->\n{BLOCKS[block['name']](results)}", page)
+    return rewrite(page, KIND, lambda name: BLOCKS[name](results))
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from benchmarks import blocks
 from benchmarks.quality import cli, report, results, tables
 
 QUICK = tables.Settings(quick=True)
@@ -58,12 +59,25 @@ def test_results_survive_json_and_tables_that_do_not_run_again_are_kept():
 def test_the_tables_of_the_documents_are_the_committed_results(page):
     """`python -m benchmarks.quality.report` writes them."""
     text = (report.ROOT / page).read_text()
-    assert len(report.BLOCK.findall(text)) == text.count("<!-- quality: ") > 0
+    assert blocks.names(text, report.KIND)
     assert report.render(text, report.DATA.read_text()) == text
 
 
+def test_a_block_without_an_end_is_refused():
+    """The text after it would be replaced, too."""
+    page = "<!-- quality: a -->\nfirst\n<!-- quality end -->\n## Score\n<!-- quality: b -->\nsecond\n"
+    whole = f"{page}<!-- quality end -->\n"
+    begin, end = "<!-- quality: {} -->\n", "<!-- quality end -->\n"
+    written = f"{begin.format('a')}A\n{end}## Score\n{begin.format('b')}B\n{end}"
+    assert blocks.rewrite(whole, "quality", lambda name: f"{name.upper()}\n") == written
+    for broken in (page, page.replace("<!-- quality end -->\n", "") + "<!-- quality end -->\n"):
+        with pytest.raises(ValueError, match="needs a line <!-- quality end -->"):
+            blocks.rewrite(broken, "quality", str.upper)
+
+
 def test_a_page_shows_every_table():
-    shown = [name for page in report.PAGES for name in report.BLOCK.findall((report.ROOT / page).read_text())]
+    pages = [(report.ROOT / page).read_text() for page in report.PAGES]
+    shown = [name for page in pages for name in blocks.names(page, report.KIND)]
     assert sorted(set(shown) - {"machine"}) == tables.names()
 
 

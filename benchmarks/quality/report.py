@@ -10,15 +10,15 @@ The first command runs the second one at its end. The second one rewrites the ta
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
+from ..blocks import rewrite
 from . import results, tables
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "docs/data/quality.json"
 PAGES = ("docs/how/quality.md",)
-BLOCK = re.compile(r"(?<=<!-- quality: )(?P<name>[\w-]+) -->\n.*?(?=<!-- quality end -->)", re.DOTALL)
+KIND = "quality"
 
 
 def machine(data: str) -> str:
@@ -40,7 +40,7 @@ def block(name: str, data: str) -> str:
 
 def render(page: str, data: str) -> str:
     """Return the text of a page with its tables written from the results."""
-    return BLOCK.sub(lambda found: f"{found['name']} -->\n{block(found['name'], data)}", page)
+    return rewrite(page, KIND, lambda name: block(name, data))
 
 
 def main() -> None:
