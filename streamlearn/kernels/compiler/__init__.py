@@ -2,7 +2,8 @@
 
 ``@kernel(signature)`` declares an entry point: a function that Python calls. ``@device`` declares a function
 that only kernels call; it is inlined into them. ``@allocating_device`` is the same for a function that
-creates arrays. `cache` decides where compiled code is stored. `parallel` compiles on all processors.
+creates arrays, and ``@called_device`` for one that is called instead of inlined. `cache` decides where
+compiled code is stored. `parallel` compiles on all processors.
 """
 
 from __future__ import annotations
@@ -92,6 +93,12 @@ def device(function: Callable[..., Any]) -> Any:
     counters are atomic and took up to a third of the time of a small model.
     """
     return nb.njit(_nrt=False, pipeline_class=PieceCompiler, **PIECE, **_OPTIONS)(function)
+
+
+def called_device(function: Callable[..., Any]) -> Any:
+    """Declare a ``device`` that is called, not inlined. It is for long functions that kernels rarely call."""
+    options = PIECE | {"forceinline": False} | _OPTIONS
+    return nb.njit(_nrt=False, pipeline_class=PieceCompiler, **options)(function)
 
 
 def allocating_device(function: Callable[..., Any]) -> Any:

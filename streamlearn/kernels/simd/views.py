@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
@@ -87,3 +88,29 @@ def floats_of(typing: Any, array: Any, first: Any, count: Any) -> Any:
         return _part(context, builder, array, arguments[0], [arguments[1]], [arguments[2]])
 
     return types.Array(array.dtype, 1, "C")(array, types.intp, types.intp), build
+
+
+def _on_the_stack(element: Any) -> Any:
+    @intrinsic
+    def new(typing: Any, count: Any) -> Any:
+        """An array of ``count``, a constant, that exists during a call of a ``called_device``; not filled."""
+        if not isinstance(count, types.IntegerLiteral):
+            return None
+        array_type = types.Array(element, 1, "C")
+
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kind = context.get_data_type(element)
+            memory = cgutils.alloca_once(builder, ir.ArrayType(kind, count.literal_value))
+            begin = builder.bitcast(memory, kind.as_pointer())
+            array = make_array(array_type)(context, builder)
+            step = context.get_constant(types.intp, element.bitwidth // 8)
+            shape = [context.get_constant(types.intp, count.literal_value)]
+            populate_array(array, begin, shape, [step], step, meminfo=None)
+            return array._getvalue()
+
+        return array_type(count), build
+
+    return new
+
+
+floats_on_the_stack, integers_on_the_stack = _on_the_stack(types.float64), _on_the_stack(types.int64)

@@ -15,7 +15,7 @@ class ScoreReference:
     """The recent distances or errors of one model, which compare ``columns`` values if none is missing."""
 
     def __init__(self, columns: int, decay: float) -> None:
-        self._columns, reference = columns, np.empty(kernels.size(columns))
+        reference = np.empty(kernels.size(columns))
         self.state: dict[str, NDArray[Any]] = {"score.reference": reference}
         self.ranges: dict[str, Range] = {}
         self.arguments: dict[str, Any] = {
@@ -27,4 +27,4 @@ class ScoreReference:
 
     def restart(self) -> None:
         """Forget all distances. The score is ½ for the next samples, until there are some to compare with."""
-        kernels.restart(self.state["score.reference"], self._columns)
+        kernels.restart(self.state["score.reference"])
