@@ -220,6 +220,16 @@ def test_the_first_other_value_after_a_constant_stretch():
         assert ranking.rank([value + 1.0])[0] > 0.999
 
 
+def test_huge_values_among_the_first():
+    """A model without experience may have errors of any size."""
+    random = np.random.default_rng(16)
+    values, present = chi(random, 20_000), random.integers(1, 4, 20_000)
+    values[3:8] = 1e14
+    scores = Ranking(3).observe(values, present)[4000:]
+    for k in range(1, 4):
+        assert share(scores[present[4000:] == k], 0.99) == pytest.approx(1, abs=0.4)
+
+
 # -- memory and state ----------------------------------------------------------------------------------------
 
 

@@ -165,6 +165,9 @@ class Score:
     def end_block(self) -> None:
         size, first, moving = len(self.block), self.count == 0, abs(self.trend) > 0.75
         numbers = {number for _, number in self.block}
+        if first:
+            median = sorted(y for y, _ in self.block)[(size - 1) // 2]
+            self.block = [(min(y, 4 * median if median > 0 else math.inf), n) for y, n in self.block]
         self.numbers |= numbers
         if not first:
             for number in (number for _, number in self.block if self.rows[number].samples == 0):

@@ -14,7 +14,8 @@ samples moves to the mean of m samples by the gain m/(m + c).
 
 Statistics and patience. A deviation counts with at most ±L widths (it is winsorised), L = 4. Each z beyond ±4
 multiplies L by 2^⅛, the others divide it by 2^(1/2048). So a spike moves nothing far, and a change that stays
-is followed. For a_k and w_k, c is half of the samples so far, at most the memory of ``decay``.
+is followed. In the first block, y is at most four times its median. For a_k and w_k, c is half of the samples
+so far, at most the memory of ``decay``.
 
 Level. After a block that leaves the mean of z over 48 samples beyond ±¾, the level moves: ℓ follows with
 c = 20, and all else rests, so the histograms do not count samples of a wrong level.
@@ -182,6 +183,8 @@ def observe(score, value, present):
 def _end_block(reference, columns, decay, samples):
     """Add the samples of a block to the statistics, and make the tables for the next block."""
     score, block = Score(reference, columns, decay), _take_block(reference, columns, samples)
+    if reference[COUNT] == 0.0:
+        _cut_first_block(block)
     _start_rows(score, block)
     begin, end = _rows_of_block(score)
     moving = abs(reference[TREND]) > _MOVING
@@ -214,6 +217,21 @@ def _take_block(reference, columns, samples):
         y[i] = _y(np.int32(bits).view(np.float32))
         number[i] = min(max(bits >> 32, 0), min(columns, MOST_ROWS) - 1)  # also in a damaged state
     return Block(samples, y, number, place, z, deviation)
+
+
+@device
+def _cut_first_block(block):
+    """Limit y to four times its median, unless the median is 0: no width is known yet."""
+    middle, median = (block.size - 1) // 2, 0.0
+    for i in range(block.size):
+        below, not_above = 0, 0
+        for j in range(block.size):
+            below += block.y[j] < block.y[i]
+            not_above += block.y[j] <= block.y[i]
+        if below <= middle < not_above:
+            median = block.y[i]
+    for i in range(block.size):
+        block.y[i] = min(block.y[i], _CUT * median if median > 0.0 else math.inf)
 
 
 @device
