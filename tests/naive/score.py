@@ -83,9 +83,13 @@ class Class:
 
     weights: list[float] = field(default_factory=lambda: [0.0] * (BINS // 2))
 
-    def share_below(self, b: int, part: float, share: float) -> float:
-        """``b``, ``part``, ``share``: bin, part of the bin below, and share below among all samples."""
-        below = math.fsum(self.weights[: b // 2]) + (b % 2 + part) / 2 * self.weights[b // 2]
+    def share_below(self, b: int, part: float, share: float, weights: Sequence[float]) -> float:
+        """``b``, ``part``: bin, and part of it below. ``share``, ``weights``: share below, weights of all."""
+        pair = weights[b // 2 * 2 : b // 2 * 2 + 2]
+        within = (
+            (math.fsum(pair[: b % 2]) + part * pair[b % 2]) / sum(pair) if sum(pair) else (b % 2 + part) / 2
+        )
+        below = math.fsum(self.weights[: b // 2]) + within * self.weights[b // 2]
         return (below + 50 * share) / (math.fsum(self.weights) + 50)
 
     def add(self, places: Sequence[Place], memory: float) -> None:
@@ -146,7 +150,7 @@ class Score:
         place = place_of(z)
         part, share = self.all.share_below(place)
         if len(self.numbers) > 1:
-            share = self.class_of(number).share_below(place[0], part, share)
+            share = self.class_of(number).share_below(place[0], part, share, self.all.weights)
         return min(share, 1 - 2**-24, 0.98 if z < 0 else 1.0)
 
     @staticmethod

@@ -13,8 +13,9 @@ Blocks. Values are counted in blocks of m. All earlier weight is multiplied by c
 memory: a third of the values so far, at most the longest memory. The table of shares is ready after each
 block.
 
-Classes. Each class of values has shares of its own, in bins of twice the width. They are mixed with those of
-the histogram, which count as 50 values of the class.
+Classes. Each class of values has shares of its own, in bins of twice the width. Within such a bin, values are
+distributed as in the histogram. The shares are mixed with those of the histogram, which count as 50 values of
+the class.
 
 Check. Ranks must be uniform. χ² of their octiles is computed for 256 values. Above 5 times its own running
 mean (at least 7, the mean of χ² with 7 degrees of freedom), all counts are reduced to the weight of 100
@@ -114,7 +115,10 @@ def share_below(reference, place):
 def share_of_class(reference, at, place, part, share):
     """The share of the class at ``at`` below a place. ``part`` and ``share``: of the histogram."""
     b = _bin_of(place)
-    own, part = at + (b >> 1), 0.5 * (float(b & 1) + part)
+    own, pair = at + (b >> 1), BELOW + (b & ~1)
+    weight = reference[pair + 2] - reference[pair]
+    here = reference[BELOW + b] - reference[pair] + part * (reference[BELOW + b + 1] - reference[BELOW + b])
+    part = min(here / weight, 1.0) if weight > 0.0 else 0.5 * (float(b & 1) + part)
     borrowed = (1.0 - reference[at + _CLASS_BINS]) * share
     return reference[own] + part * (reference[own + 1] - reference[own]) + borrowed
 
