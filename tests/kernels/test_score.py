@@ -186,6 +186,19 @@ def test_calibrated_for_every_number_of_present_values(missing):
         assert 45 <= share(scores[present[20_000:] == k], 0.5) <= 55
 
 
+def test_a_sharp_upper_end_for_each_number_of_present_values():
+    """The largest values of a class may be usual ones of another class, also while few samples are known."""
+    shares, some = np.zeros(4), 8
+    for seed in range(some):
+        random = np.random.default_rng([17, seed])
+        here = random.random((40_000, 4)) < 0.5
+        present = here.sum(axis=1)
+        squares = (random.random(here.shape) ** 2 * here).sum(axis=1)
+        scores = Ranking(4).observe(np.sqrt(squares * 4 / np.maximum(present, 1)), present)[10_000:]
+        shares += [share(scores[present[10_000:] == k], 0.99) / some for k in range(1, 5)]
+    assert shares == pytest.approx(1, abs=0.35)
+
+
 def test_scores_do_not_depend_on_the_unit():
     values = np.random.default_rng(10).lognormal(size=2000).astype(np.float32)
     assert np.allclose(Ranking().observe(values), Ranking().observe(values * 2.0**30), rtol=0, atol=1e-5)
@@ -274,7 +287,7 @@ def test_a_restart_forgets_everything():
 
 
 def test_the_reference_is_small():
-    assert 8 * score.size(8) <= 3.75 * 1024
+    assert 8 * score.size(8) <= 5 * 1024
     assert score.size(100_000) == score.size(32)
 
 

@@ -40,6 +40,16 @@ def mean_gain(samples: float, memory: float) -> float:
     return samples / (samples + memory)
 
 
+def part_below(position: float, mean: float, half: float) -> float:
+    """Of a uniform distribution from mean − half to mean + half, and a thousandth over the whole bin."""
+    return 0.999 * min(max((position - mean) / half + 1, 0.0), 2.0) / 2 + 0.001 * position
+
+
+def share_of(weights: Sequence[float], b: int, part: float, more: float) -> float:
+    """The share below a part of bin ``b``. ``more`` joins the weight of all samples."""
+    return (math.fsum(weights[:b]) + part * weights[b]) / (math.fsum(weights) + more)
+
+
 @dataclass
 class Histogram:
     """Weights of earlier z, in units of the weight of the latest ones."""
@@ -49,14 +59,11 @@ class Histogram:
     means: list[float] = field(default_factory=lambda: [0.5] * BINS)
     widths: list[float] = field(default_factory=lambda: [1.0] * BINS)
 
-    def share_below(self, place: Place) -> tuple[float, float]:
-        """The part of the bin below a place, and the share of all weight below it."""
+    def share_below(self, place: Place) -> float:
         b, position = place
         mean = self.means[b]
         half = min(self.widths[b] / 2, mean if position < mean else 1 - mean)  # within the bin
-        part = 0.999 * min(max((position - mean) / half + 1, 0.0), 2.0) / 2 + 0.001 * position
-        below = math.fsum(self.weights[:b]) + part * self.weights[b]
-        return part, below / (math.fsum(self.weights) + 1)
+        return share_of(self.weights, b, part_below(position, mean, half), 1)
 
     def add(self, places: Sequence[Place], memory: float) -> None:
         memory = min(memory, self.samples / 3)
@@ -82,23 +89,31 @@ class Class:
     """The samples of one class of numbers of present values, in wider bins."""
 
     weights: list[float] = field(default_factory=lambda: [0.0] * (BINS // 2))
+    means: list[float] = field(default_factory=lambda: [0.0] * (BINS // 2))
 
-    def share_below(self, b: int, part: float, share: float, weights: Sequence[float]) -> float:
-        """``b``, ``part``: bin, and part of it below. ``share``, ``weights``: share below, weights of all."""
-        pair = weights[b // 2 * 2 : b // 2 * 2 + 2]
-        within = (
-            (math.fsum(pair[: b % 2]) + part * pair[b % 2]) / sum(pair) if sum(pair) else (b % 2 + part) / 2
-        )
-        below = math.fsum(self.weights[: b // 2]) + within * self.weights[b // 2]
-        return (below + 50 * share) / (math.fsum(self.weights) + 50)
+    def share_below(self, place: Place, share: float) -> float:
+        """``share``: the share below the place among all samples."""
+        b, position = self.wide(place)
+        half = max(min(self.means[b], 1 - self.means[b]), 1e-6)
+        own = share_of(self.weights, b, part_below(position, self.means[b], half), 1 / 4)
+        borrowed = min(20 / (math.fsum(self.weights) + 1 / 4), 1) ** 2
+        return (1 - borrowed) * own + borrowed * share
+
+    @staticmethod
+    def wide(place: Place) -> Place:
+        """The place in bins of twice the width."""
+        b, position = place
+        return b // 2, (b % 2 + position) / 2
 
     def add(self, places: Sequence[Place], memory: float) -> None:
         if not places:
             return
         kept = 1 - mean_gain(len(places), min(memory, 4 / 3 * math.fsum(self.weights)))
-        self.weights = [kept * w for w in self.weights]
-        for b, _ in places:
-            self.weights[b // 2] += 1
+        for b in range(BINS // 2):
+            here = [position for bin_, position in map(self.wide, places) if bin_ == b]
+            self.weights[b] = kept * self.weights[b] + len(here)
+            if here:
+                self.means[b] += math.fsum(position - self.means[b] for position in here) / self.weights[b]
 
     def reduce_to(self, samples: float) -> None:
         total = math.fsum(self.weights)
@@ -148,9 +163,9 @@ class Score:
             return 0.5
         z = self.root(value) * row.factor - row.offset
         place = place_of(z)
-        part, share = self.all.share_below(place)
+        share = self.all.share_below(place)
         if len(self.numbers) > 1:
-            share = self.class_of(number).share_below(place[0], part, share, self.all.weights)
+            share = self.class_of(number).share_below(place, share)
         return min(share, 1 - 2**-24, 0.98 if z < 0 else 1.0)
 
     @staticmethod

@@ -14,15 +14,17 @@ memory: a third of the values so far, at most the longest memory. The table of s
 block.
 
 Classes. Each class of values has shares of its own, in bins of twice the width. Within such a bin, values are
-distributed as in the histogram. The shares are mixed with those of the histogram, which count as 50 values of
-the class.
+taken as uniform around their mean, as far as the nearer edge: each class may have an upper end of its own. As
+long as the weight W of a class is small, its shares are mixed with those of the histogram, in the part
+(20/(W + ¼))², at most 1. This part falls with W²: a larger one would lower all high shares of a class that
+ends below the others.
 
 Check. Ranks must be uniform. χ² of their octiles is computed for 256 values. Above 5 times its own running
 mean (at least 7, the mean of χ² with 7 degrees of freedom), all counts are reduced to the weight of 100
 values.
 
 State: the first SIZE entries of a float64 array, and CLASS entries for each class. A share is relative to all
-weight and one value more, or in a class to all weight and the 50.
+weight and 1 more, or in a class ¼ more: n values of a young class weigh n/4.
 
     SAMPLES         number of values
     CHECKED, CHI    ranks since the last χ²; running mean of χ²
@@ -31,6 +33,7 @@ weight and one value more, or in a class to all weight and the 50.
     MEANS + b       mean position of the values in bin b, each in 0 … 1
     HALVES + b      twice their mean deviation: half the width of a uniform distribution
     at + b          share below bin b of the class that starts at ``at``, b = 0 … 40
+    at + 41 + b     mean position of its values in bin b
 """
 
 from __future__ import annotations
@@ -52,7 +55,8 @@ BELOW = OCTILES + EIGHT
 MEANS = BELOW + BINS + 1
 HALVES = MEANS + BINS
 SIZE = HALVES + BINS
-CLASS = _CLASS_BINS + 1
+_CLASS_MEANS = _CLASS_BINS + 1
+CLASS = _CLASS_MEANS + _CLASS_BINS
 
 # Places, in units of 2⁻⁴⁹ bins. An octave is 2⁵²
 _ZERO, _LAST = 12 << 49, (BINS << 49) - 1  # of u = 0, and of the largest u
@@ -61,7 +65,8 @@ _EIGHTH = 1020 << 52  # bits of ⅛
 _SHIFT = 0.02
 _GOLDEN = 2783377641436325  # 2⁵²·0.618…, the golden ratio. Its multiples modulo 2⁵² are evenly distributed
 
-_OWN, _BORROWED = 1.0, 50.0  # the weight that joins the weight of all values: see the state
+_MORE, _MORE_OF_CLASS = 1.0, 0.25  # the weight that joins the weight of all values: see the state
+_BORROWED = 20.0  # the weight of a class below which it has the shares of the histogram
 _SMOOTH = 0.001  # share of a bin's weight that is spread over the bin
 _NARROWEST = 1e-6  # half of a width, in bins
 _CHECKED_RANKS, _FEWEST_RANKED = 256.0, 1000.0
@@ -101,26 +106,30 @@ def _bin_of(place):
 
 
 @device
-def share_below(reference, place):
-    """The part of its bin that is below a place, and the share of all values below it."""
-    b, position = _bin_of(place), _fraction(place << 3)
-    mean = reference[MEANS + b]
-    half = min(reference[HALVES + b], mean if position < mean else 1.0 - mean)
-    part = 0.5 + 0.5 * (position - mean) / half
-    part = (1.0 - _SMOOTH) * min(max(part, 0.0), 1.0) + _SMOOTH * position
-    return part, reference[BELOW + b] + part * (reference[BELOW + b + 1] - reference[BELOW + b])
+def _part_below(position, mean, half):
+    """The part of a bin's weight below ``position``, of a distribution ``mean`` ± ``half``."""
+    part = min(max(0.5 + 0.5 * (position - mean) / half, 0.0), 1.0)
+    return part + _SMOOTH * (position - part)
 
 
 @device
-def share_of_class(reference, at, place, part, share):
-    """The share of the class at ``at`` below a place. ``part`` and ``share``: of the histogram."""
-    b = _bin_of(place)
-    own, pair = at + (b >> 1), BELOW + (b & ~1)
-    weight = reference[pair + 2] - reference[pair]
-    here = reference[BELOW + b] - reference[pair] + part * (reference[BELOW + b + 1] - reference[BELOW + b])
-    part = min(here / weight, 1.0) if weight > 0.0 else 0.5 * (float(b & 1) + part)
-    borrowed = (1.0 - reference[at + _CLASS_BINS]) * share
-    return reference[own] + part * (reference[own + 1] - reference[own]) + borrowed
+def share_below(reference, place):
+    """The share of all values below a place."""
+    b, position = _bin_of(place), _fraction(place << 3)
+    mean = reference[MEANS + b]
+    part = _part_below(position, mean, min(reference[HALVES + b], mean if position < mean else 1.0 - mean))
+    return reference[BELOW + b] + part * (reference[BELOW + b + 1] - reference[BELOW + b])
+
+
+@device
+def share_of_class(reference, at, place, share):
+    """The share of the class at ``at`` below a place. ``share``: of the histogram."""
+    b, position = at + (_bin_of(place) >> 1), _fraction(place << 2)
+    mean = reference[b + _CLASS_MEANS]
+    part = _part_below(position, mean, max(min(mean, 1.0 - mean), _NARROWEST))
+    own = reference[b] + part * (reference[b + 1] - reference[b])
+    borrowed = min(_BORROWED / _MORE_OF_CLASS * (1.0 - reference[at + _CLASS_BINS]), 1.0)
+    return own + borrowed * borrowed * (share - own)
 
 
 # -- counting ------------------------------------------------------------------------------------------------
@@ -156,38 +165,41 @@ def count(reference, classes, places, size, longest, resting):
         _reduce(reference, classes)
     if resting:
         return
-    total, memory = _weight(reference, BELOW, BINS, _OWN), min(longest, reference[SAMPLES] / 3.0)
+    total, memory = _weight(reference, BELOW, BINS, _MORE), min(longest, reference[SAMPLES] / 3.0)
     kept = memory / (memory + size)
     for b in range(BINS):
-        old = (reference[BELOW + b + 1] - reference[BELOW + b]) * ((total + _OWN) * kept)
+        old = (reference[BELOW + b + 1] - reference[BELOW + b]) * ((total + _MORE) * kept)
         added = weights[b]
         weights[b] += old
         inverse = 1.0 / weights[b] if weights[b] > 0.0 else 0.0
         half = reference[HALVES + b]
         reference[MEANS + b] += shifts[b] * inverse
         reference[HALVES + b] = max(half + (2.0 * deviations[b] - added * half) * inverse, _NARROWEST)
-    _write_shares(reference, BELOW, BINS, weights, total * kept + size + _OWN)
+    _write_shares(reference, BELOW, BINS, weights, total * kept + size + _MORE)
     reference[SAMPLES] += size
 
 
 @device
 def count_in_class(reference, at, first, end, numbers, places, size, longest):
     """Count a block in the class at ``at``: those places whose number is in first … end − 1."""
-    weights, samples = floats_on_the_stack(_CLASS_BINS), 0.0
+    weights, shifts, samples = floats_on_the_stack(_CLASS_BINS), floats_on_the_stack(_CLASS_BINS), 0.0
     for b in range(_CLASS_BINS):
-        weights[b] = 0.0
+        weights[b] = shifts[b] = 0.0
     for i in range(size):
         if first <= numbers[i] < end:
-            weights[_bin_of(places[i]) >> 1] += 1.0
+            b = _bin_of(places[i]) >> 1
+            weights[b] += 1.0
+            shifts[b] += _fraction(places[i] << 2) - reference[at + _CLASS_MEANS + b]
             samples += 1.0
     if samples == 0.0:
         return
-    total = _weight(reference, at, _CLASS_BINS, _BORROWED)
+    total = _weight(reference, at, _CLASS_BINS, _MORE_OF_CLASS)
     memory = min(longest, 4.0 / 3.0 * total)  # of n values, about n/4 are the weight in a young class
     kept = memory / (memory + samples)
     for b in range(_CLASS_BINS):
-        weights[b] += (reference[at + b + 1] - reference[at + b]) * ((total + _BORROWED) * kept)
-    _write_shares(reference, at, _CLASS_BINS, weights, total * kept + samples + _BORROWED)
+        weights[b] += (reference[at + b + 1] - reference[at + b]) * ((total + _MORE_OF_CLASS) * kept)
+        reference[at + _CLASS_MEANS + b] += shifts[b] / weights[b] if weights[b] > 0.0 else 0.0
+    _write_shares(reference, at, _CLASS_BINS, weights, total * kept + samples + _MORE_OF_CLASS)
 
 
 @device
@@ -233,9 +245,9 @@ def _ranks_are_wrong(reference):
 def _reduce(reference, classes):
     """Reduce all counts to the weight of 100 values."""
     reference[SAMPLES] = min(reference[SAMPLES], _REDUCED)
-    _reduce_shares(reference, BELOW, BINS, _OWN)
+    _reduce_shares(reference, BELOW, BINS, _MORE)
     for at in range(classes, reference.size, CLASS):
-        _reduce_shares(reference, at, _CLASS_BINS, _BORROWED)
+        _reduce_shares(reference, at, _CLASS_BINS, _MORE_OF_CLASS)
 
 
 @device

@@ -144,9 +144,9 @@ def rank(score, value, present):
         return np.float32(0.5)
     z = _y(value) * reference[row + FACTOR] - reference[row + OFFSET]
     place = histogram.place_of(z)
-    part, share = histogram.share_below(reference, place)
+    share = histogram.share_below(reference, place)
     if reference[ONLY] == MIXED:
-        share = histogram.share_of_class(reference, _class_of(score, number), place, part, share)
+        share = histogram.share_of_class(reference, _class_of(score, number), place, share)
     return np.float32(min(share, _MOST_BELOW if z < 0.0 else _BELOW_1))
 
 
