@@ -226,6 +226,18 @@ def test_equal_values_share_the_middle_of_their_ranks(probabilities):
         assert found.std() < 0.15  # the transform is renewed now and then
 
 
+def test_minus_zero_is_zero():
+    """A cross-entropy may be −0."""
+    random = np.random.default_rng(18)
+    values, present = random.choice([0.0, 1.0, 2.0], 3000), random.integers(1, 4, 3000)
+    plus, minus = Ranking(3), Ranking(3)
+    assert np.array_equal(
+        plus.observe(values, present), minus.observe(np.where(values, values, -0.0), present)
+    )
+    assert np.array_equal(plus.reference, minus.reference)
+    assert np.isfinite(minus.reference).all()
+
+
 def test_the_first_other_value_after_a_constant_stretch():
     for value in (0.0, 1.0):
         ranking = Ranking()

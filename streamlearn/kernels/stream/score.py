@@ -126,8 +126,8 @@ def _number_of_row(score, present):
 
 @device
 def _y(value):
-    """√d of a float32."""
-    return math.sqrt(np.float64(min(value, _LARGEST)))
+    """√|d| of a float32. A cross-entropy may be −0."""
+    return math.sqrt(np.float64(min(abs(value), _LARGEST)))
 
 
 @device
@@ -172,7 +172,7 @@ def observe(score, value, present):
         return
     reference, waiting = score.reference, score.reference[WAITING]
     i = np.int64(waiting if 0.0 < waiting < BLOCK else 0.0)
-    distance, number = np.int64(np.float32(value).view(np.int32)), _number_of_row(score, present)
+    distance, number = np.int64(np.float32(abs(value)).view(np.int32)), _number_of_row(score, present)
     reference[KEPT + i] = np.int64(distance | number << 32).view(np.float64)
     reference[WAITING] = i + 1
     if i + 1 >= reference[LENGTH] or i + 1 == BLOCK:
