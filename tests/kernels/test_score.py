@@ -199,6 +199,15 @@ def test_a_sharp_upper_end_for_each_number_of_present_values():
     assert shares == pytest.approx(1, abs=0.35)
 
 
+def test_far_values_move_neither_level_nor_spread():
+    """Of a stream with 15 % of far values, scores rank the samples as their distances do."""
+    random = np.random.default_rng(19)
+    far = random.random(40_000) < 0.15
+    values = chi(random, far.size) * np.where(far, random.uniform(5, 500, far.size), 1.0)
+    scores = Ranking().observe(values)[5000:]
+    assert stats.spearmanr(scores, values[5000:]).statistic > 0.98
+
+
 def test_scores_do_not_depend_on_the_unit():
     values = np.random.default_rng(10).lognormal(size=2000).astype(np.float32)
     assert np.allclose(Ranking().observe(values), Ranking().observe(values * 2.0**30), rtol=0, atol=1e-5)

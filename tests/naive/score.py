@@ -216,10 +216,9 @@ class Score:
         if self.count >= 80:
             self.trend += mean_gain(size, 48) * (z / size - self.trend)
             gain = mean_gain(size, 20 if moving else 240)
-            self.level *= 1 + gain * max(-0.5, min(1.0, relative / size))
+            self.level *= 1 + gain * relative / size
             if not moving:
-                square = min(squares / size, 16 * self.spread)
-                self.spread = max(self.spread + gain * (square - self.spread), 1e-4)
+                self.spread = max(self.spread + gain * (squares / size - self.spread), 1e-4)
         for row in self.rows:
             if row.samples > 0:
                 self.renew(row)
@@ -236,7 +235,9 @@ class Score:
         for y in scaled:
             most = limit * max(row.width, 1e-6 * y)
             deviations.append(min(max(y - row.location, -most), most))
-        relative = math.fsum(deviations) / row.location if row.location > 0 else 0.0
+        relative = 0.0
+        if row.location > 0:
+            relative = math.fsum(min(max(d / row.location, -0.5), 1) for d in deviations)
         squares = math.fsum(d * d for d in deviations)
         if not moving:
             gain = mean_gain(len(ys), min(self.memory, row.samples / 2))
@@ -247,7 +248,8 @@ class Score:
         if row.factor == 0:
             self.renew(row)
         cut = [min(max(value, -4), 4) for value in z]
-        return math.fsum(cut), squares / width**2, relative, sum(abs(value) >= 4 for value in z)
+        squares = math.fsum(min((d / width) ** 2, 16 * self.spread) for d in deviations)
+        return math.fsum(cut), squares, relative, sum(abs(value) >= 4 for value in z)
 
     def start(self, number: int) -> None:
         """Start a row from the nearest one."""

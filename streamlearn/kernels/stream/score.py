@@ -286,8 +286,8 @@ def _start_row(score, row):
 def _move_row(score, row, block, moving):
     """Move location and width, unless the level moves.
 
-    Returns sums over the samples of the row: z, cut at ±4; squares of the deviations, relative to the width;
-    deviations relative to the location; and the number of z outside of ±4.
+    Returns sums over the samples of the row: z, cut at ±4; squares of the deviations, relative to the width and
+    cut at (4·s)²; deviations relative to the location, cut to −½ … 1; and the number of z outside of ±4.
     """
     reference, number = score.reference, (row - ROWS) // ROW
     before, location, width = reference[row + ROW_COUNT], reference[row + LOCATION], reference[row + WIDTH]
@@ -306,11 +306,16 @@ def _move_row(score, row, block, moving):
         outside += abs(cut) == _CUT
     if samples == 0:
         return 0.0, 0.0, 0.0, 0.0
-    trend, total, squares = 0.0, 0.0, 0.0
+    trend, total, squares, spread = 0.0, 0.0, 0.0, 0.0
+    relative, most_spread = 0.0, _CUT * _CUT * reference[SPREAD]
+    of_location = 1.0 / location if location > 0.0 else 0.0
     for i in range(block.size):
+        square = block.deviation[i] * block.deviation[i]
         trend += block.z[i]
         total += block.deviation[i]
-        squares += block.deviation[i] * block.deviation[i]
+        squares += square
+        spread += min(square * of_width * of_width, most_spread)
+        relative += min(max(block.deviation[i] * of_location, -0.5), 1.0)
     if not moving:
         gain = _gain(samples, min(1.0 / (1.0 - score.decay), 0.5 * before))
         step = gain * total / samples
@@ -320,7 +325,7 @@ def _move_row(score, row, block, moving):
         reference[row + WIDTH] = math.sqrt(max(variance, 0.0))
     if before == 0.0:
         _renew_transform(reference, row)
-    return trend, squares * of_width * of_width, total / location if location > 0.0 else 0.0, float(outside)
+    return trend, spread, relative, float(outside)
 
 
 @device
@@ -336,10 +341,10 @@ def _be_patient(reference, outside, inside):
 def _move_level(reference, m, squares, relative, moving):
     """Move ℓ, and s unless the level moves."""
     gain = _gain(m, _MOVING_MEMORY if moving else _LEVEL_MEMORY)
-    reference[LEVEL] *= 1.0 + gain * max(-0.5, min(1.0, relative / m))
+    reference[LEVEL] *= 1.0 + gain * relative / m
     if not moving:
         spread = reference[SPREAD]
-        reference[SPREAD] = max(spread + gain * (min(squares / m, _CUT * _CUT * spread) - spread), 1e-4)
+        reference[SPREAD] = max(spread + gain * (squares / m - spread), 1e-4)
 
 
 @device
