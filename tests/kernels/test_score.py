@@ -225,14 +225,18 @@ def test_a_constant_value_has_score_one_half(value):
     "probabilities", [[0.5, 0.3, 0.15, 0.05], [0.1, 0.8, 0.08, 0.02], [0.25, 0.25, 0.25, 0.25]]
 )
 def test_equal_values_share_the_middle_of_their_ranks(probabilities):
-    """As in SciPy, with ``kind="mean"``."""
-    values = np.random.default_rng(12).choice([0.0, 1.0, 2.0, 3.0], 60_000, p=probabilities)
-    scores = Ranking().observe(values)
-    for value in np.unique(values):
-        expected = stats.percentileofscore(values, value, kind="mean") / 100
-        found = scores[30_000:][values[30_000:] == value]
-        assert found.mean() == pytest.approx(expected, abs=0.01)
-        assert found.std() < 0.15  # the transform is renewed now and then
+    """As in SciPy, with ``kind="mean"``. The transform is renewed now and then, which moves some of them."""
+    errors = []
+    for seed in range(12, 20):
+        values = np.random.default_rng(seed).choice([0.0, 1.0, 2.0, 3.0], 60_000, p=probabilities)
+        scores = Ranking().observe(values)
+        for value in np.unique(values):
+            expected = stats.percentileofscore(values, value, kind="mean") / 100
+            found = scores[30_000:][values[30_000:] == value]
+            errors.append(found.mean() - expected)
+            assert found.std() < 0.15
+    assert np.mean(np.abs(errors)) < 0.004
+    assert np.max(np.abs(errors)) < 0.05
 
 
 def test_minus_zero_is_zero():

@@ -63,7 +63,7 @@ class Histogram:
         b, position = place
         mean = self.means[b]
         half = min(self.widths[b] / 2, mean if position < mean else 1 - mean)  # within the bin
-        return share_of(self.weights, b, part_below(position, mean, half), 1)
+        return share_of(self.weights, b, part_below(position, mean, half), 1 / 4)
 
     def add(self, places: Sequence[Place], memory: float) -> None:
         memory = min(memory, self.samples / 3)

@@ -192,12 +192,11 @@ class ReadOperations:
                 limit="limits.rows",
                 most=limit,
             )
-        # A model without outputs refuses at once, for any count, so its query is short.
+        if not outputs:  # such a model refuses at once, for any count
+            count = 0
         mixed = 3 + len(hosted.model.mix_of)  # values of a step and a channel in the answer: bands, weights
         output_bytes = count * (outputs * FORECAST_VALUE_BYTES + mixed * hosted.model.dim * 4)
-        self._queries.run(
-            hosted, Query(reply_to, count if outputs else 0, evaluate, output_bytes=output_bytes)
-        )
+        self._queries.run(hosted, Query(reply_to, count, evaluate, output_bytes=output_bytes))
 
     def _do_read(self, reply_to: ReplyAddress, request: Request) -> None:
         hosted, what = self._context.shard.hosted(request.model), request.fields["what"]

@@ -18,9 +18,9 @@ u_c is cut to three times the usual limit of max |u_c| before it joins y_c: one 
 lasting one. A missing channel has z = 0, and its y stays.
 
 Means and the covariance of r have the gain max(1/4000, 1/n), and learn from every fourth sample from n = 256
-on. No |z| is larger than n. A sample with |z| above 6·2^(k/8), after k such samples in a row, counts as if it
-were nearer (``patience.py``). The channels are in groups of 16, in order; channels of different groups count
-as uncorrelated.
+on. No |r| is larger than 2¹⁰⁰, and no |z| larger than n. A sample with |z| above 6·2^(k/8), after k such
+samples in a row, counts as if it were nearer (``patience.py``). The channels are in groups of 16, in order;
+channels of different groups count as uncorrelated.
 
 State that all streams share: ``moments`` float32 ``(2·groups, 16)``: the means, then 1/standard deviation.
 ``covariance`` float64 ``(groups, side, columns)``: C ← (1 − g)·(C + g·v·vᵀ) with the gain g and the
@@ -59,6 +59,9 @@ _UNLIMITED = 16.0  # samples before the first limit
 _RESOLUTION = np.float32(2.0**-20)  # of float32 values, with a margin
 _RIDGE = 1e-3
 _LARGEST_Z = 1e15
+_LARGEST_DIFFERENCE = np.float32(
+    2.0**100
+)  # the difference of two of them, and its square in float64, are finite
 _0, _1, _INF = np.float32(0), np.float32(1), np.float32(np.inf)
 
 
@@ -90,6 +93,12 @@ def groups(channels: int) -> int:
 
 
 @device
+def _cut(values, most):
+    """Values within ±``most``."""
+    return select(values > most, splat(most), select(values < -most, splat(-most), values))
+
+
+@device
 def compare(deviations, x, expected, n):
     """Write u of row ``n`` of ``x``, which the model ``expected``. Return whether there is any."""
     found, groups = False, deviations.covariance.shape[0]
@@ -100,6 +109,7 @@ def compare(deviations, x, expected, n):
         inside = iota() < splat(np.float32(x.shape[1] - g * GROUP))
         seen = select(absolute(difference) < _INF, select(inside, splat(_1), zero()), zero())
         found |= anywhere(seen > _0)
+        difference = _cut(difference, _LARGEST_DIFFERENCE)
         difference = select(absolute(difference) > _RESOLUTION * absolute(value), difference, zero())
         _compare_group(deviations, g, select(seen > _0, difference, splat(_INF)), most)
     return found
@@ -113,7 +123,7 @@ def _compare_group(deviations, g, difference, most):
     seen = difference < _INF
     difference = select(seen, difference - load(moments, g), zero())
     z = difference * load(moments, groups + g)
-    z = select(z > most, splat(most), select(z < -most, splat(-most), z))
+    z = _cut(z, most)
     store(vectors, DIFFERENCE * groups + g, difference)
     store(vectors, Z * groups + g, z)
     store(vectors, SEEN * groups + g, select(seen, splat(_1), zero()))
@@ -142,7 +152,7 @@ def lasting(deviations, slot, cut):
     means, most = row_of(deviations.lasting, slot), np.float32(cut)
     for g in range(groups):
         u, y = load(deviations.vectors, g), load(means, g)
-        u = select(u > most, splat(most), select(u < -most, splat(-most), u))
+        u = _cut(u, most)
         y = fma(_LASTING_GAIN * load(deviations.vectors, SEEN * groups + g), u - y, y)
         store(means, g, y)
         found = max(found, -lowest(-absolute(y)))

@@ -24,7 +24,7 @@ mean (at least 7, the mean of χ² with 7 degrees of freedom), all counts are re
 values.
 
 State: the first SIZE entries of a float64 array, and CLASS entries for each class. A share is relative to all
-weight and 1 more, or in a class ¼ more: n values of a young class weigh n/4.
+weight and ¼ more: n values of a young histogram weigh n/4, so the largest share of n values is 1 − 1/n.
 
     SAMPLES         number of values
     CHECKED, CHI    ranks since the last χ²; running mean of χ²
@@ -65,7 +65,7 @@ _EIGHTH = 1020 << 52  # bits of ⅛
 _SHIFT = 0.02
 _GOLDEN = 2783377641436325  # 2⁵²·0.618…, the golden ratio. Its multiples modulo 2⁵² are evenly distributed
 
-_MORE, _MORE_OF_CLASS = 1.0, 0.25  # the weight that joins the weight of all values: see the state
+_MORE = 0.25  # the weight that joins the weight of all values: see the state
 _BORROWED = 20.0  # the weight of a class below which it has the shares of the histogram
 _SMOOTH = 0.001  # share of a bin's weight that is spread over the bin
 _NARROWEST = 1e-6  # half of a width, in bins
@@ -128,7 +128,7 @@ def share_of_class(reference, at, place, share):
     mean = reference[b + _CLASS_MEANS]
     part = _part_below(position, mean, max(min(mean, 1.0 - mean), _NARROWEST))
     own = reference[b] + part * (reference[b + 1] - reference[b])
-    borrowed = min(_BORROWED / _MORE_OF_CLASS * (1.0 - reference[at + _CLASS_BINS]), 1.0)
+    borrowed = min(_BORROWED / _MORE * (1.0 - reference[at + _CLASS_BINS]), 1.0)
     return own + borrowed * borrowed * (share - own)
 
 
@@ -193,13 +193,13 @@ def count_in_class(reference, at, first, end, numbers, places, size, longest):
             samples += 1.0
     if samples == 0.0:
         return
-    total = _weight(reference, at, _CLASS_BINS, _MORE_OF_CLASS)
+    total = _weight(reference, at, _CLASS_BINS, _MORE)
     memory = min(longest, 4.0 / 3.0 * total)  # of n values, about n/4 are the weight in a young class
     kept = memory / (memory + samples)
     for b in range(_CLASS_BINS):
-        weights[b] += (reference[at + b + 1] - reference[at + b]) * ((total + _MORE_OF_CLASS) * kept)
+        weights[b] += (reference[at + b + 1] - reference[at + b]) * ((total + _MORE) * kept)
         reference[at + _CLASS_MEANS + b] += shifts[b] / weights[b] if weights[b] > 0.0 else 0.0
-    _write_shares(reference, at, _CLASS_BINS, weights, total * kept + samples + _MORE_OF_CLASS)
+    _write_shares(reference, at, _CLASS_BINS, weights, total * kept + samples + _MORE)
 
 
 @device
@@ -247,7 +247,7 @@ def _reduce(reference, classes):
     reference[SAMPLES] = min(reference[SAMPLES], _REDUCED)
     _reduce_shares(reference, BELOW, BINS, _MORE)
     for at in range(classes, reference.size, CLASS):
-        _reduce_shares(reference, at, _CLASS_BINS, _MORE_OF_CLASS)
+        _reduce_shares(reference, at, _CLASS_BINS, _MORE)
 
 
 @device

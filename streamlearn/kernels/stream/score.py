@@ -286,8 +286,8 @@ def _start_row(score, row):
 def _move_row(score, row, block, moving):
     """Move location and width, unless the level moves.
 
-    Returns sums over the samples of the row: z, cut at ±4; squares of the deviations, relative to the width and
-    cut at (4·s)²; deviations relative to the location, cut to −½ … 1; and the number of z outside of ±4.
+    Returns sums over the samples of the row: z, cut at ±4; squares of the deviations, relative to the width
+    and cut at (4·s)²; deviations relative to the location, cut to −½ … 1; and the number of z outside of ±4.
     """
     reference, number = score.reference, (row - ROWS) // ROW
     before, location, width = reference[row + ROW_COUNT], reference[row + LOCATION], reference[row + WIDTH]
