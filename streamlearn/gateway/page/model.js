@@ -91,13 +91,13 @@ function quality(found) {
   return Object.entries(found).filter(([key, value]) => typeof value === "number" && !(key === "last_drift" && value < 0)).slice(0, 6).map(([key, value]) => `${key.replaceAll("_", " ")} ${short(value)}`);
 }
 
-/** The channels of a window, ranked by their mean contribution. */
+/** The channels of a window, ranked by their mean contribution: to its alarms, else to its samples as the model sees them now. */
 async function ranked(name, from, to, channels) {
-  const { numbers, rows } = state.open;
-  const chosen = rows.filter((row, i) => numbers[i] >= from && numbers[i] <= to && row.x);
-  if (!chosen.length) return h("p", {}, "No samples in this window.");
-  let shares = chosen.filter((row) => row.contribution).map((row) => row.contribution);
+  const { alarms, numbers, rows } = state.open;
+  let shares = alarms.filter((each) => each.first <= to && each.last >= from && each.contribution).map((each) => each.contribution);
   if (!shares.length) {
+    const chosen = rows.filter((row, i) => numbers[i] >= from && numbers[i] <= to && row.x);
+    if (!chosen.length) return h("p", {}, "No samples in this window.");
     const answer = await post(modelPath(name, "/explain"), { x: chosen.map((row) => row.x) });
     shares = answer.outputs.contribution;
   }
