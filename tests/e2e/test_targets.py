@@ -96,7 +96,8 @@ def test_forecasts_continue_each_keys_stream(serve: Callable[..., DaemonProcess]
         client.learn("text", letters)
         for key in MACHINES:
             assert np.array_equal(client.forecast("fleet", 9, key), net.forecast(9, key))
-        assert client.forecast("fleet", 0, 12).shape == (0, 2)
+        with pytest.raises(BadValue, match="steps is 0; at least 1 was expected"):
+            client.forecast("fleet", 0, 12)
         assert client.sample("text", 30, 0.8, seed=4).tolist() == text.sample(30, 0.8, 4).tolist()
         assert client.forecast("text", 4).shape == (4, 5)
         description = client.describe("fleet")
