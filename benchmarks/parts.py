@@ -35,10 +35,8 @@ PARTS: Mapping[str, dict[str, Any]] = {
     "features: hour of the day": {"features": {"calendar": ["hour"]}, "times": True},
     "learn_below=0.99": {"learn_below": 0.99},
     'drift="blocks" (the default)': {"drift": "blocks"},
-    "alarm, with contributions": {"alarm": True},
-    "the same, with transitions, dwell and cycle": {
-        "alarm": {"transitions": True, "dwell": True, "cycle": True}
-    },
+    "alarm": {"alarm": True},
+    "alarm, also of order and pace": {"alarm": {"transitions": True, "dwell": True, "cycle": True}},
 }
 
 
