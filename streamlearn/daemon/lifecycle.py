@@ -79,9 +79,12 @@ def _print_error(message: str) -> None:
 
 def _start(settings: Settings, fs: FS, stack: ExitStack) -> tuple[Daemon, socket.socket | None]:
     """Recover the models and bind the sockets, that of the gateway too. `stack` closes what this opens."""
-    access = Access(settings.security)
     # A reload that is requested during the start is done by the first turn of the loop.
+    early: list[int] = []  # signals while the keys are read
+    signal.signal(signal.SIGHUP, lambda number, _: early.append(number))
+    access = Access(settings.security)
     signal.signal(signal.SIGHUP, lambda *_: setattr(access, "reload_requested", True))
+    access.reload_requested |= bool(early)
     for endpoint in check_exposure(settings.endpoints, keys=access.server_key is not None):
         log.warning(
             "INSECURE: %s accepts everybody on the network, without keys and without encryption", endpoint
