@@ -165,6 +165,8 @@ def _serve(daemon: Daemon, http: socket.socket | None) -> int:
     signal.signal(signal.SIGHUP, lambda *_: daemon.loop.reload())
     check_terminated()
     context = daemon.context
+    if context.sockets.access.reload_requested:
+        daemon.loop.reload()  # wakes the first turn
     endpoints, settings = context.sockets.endpoints(), context.settings
     if http is not None:
         endpoints["http"] = gateway.url(settings.http, http)
