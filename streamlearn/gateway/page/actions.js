@@ -6,7 +6,7 @@ import { short } from "./draw.js";
 import { alarmText } from "./now.js";
 
 /** The alarms of a model, with feedback to each. A row stays as it is while its alarm goes on, with what is typed in it. */
-export function alarmTable(name, channels, refresh) {
+export function alarmTable(name, refresh) {
   const body = h("tbody");
   const titles = ["State", "Began", "Cause", "Samples", "Score", "Feedback", ""];
   const none = h("p", {}, h("small", {}, "None yet."));
@@ -19,7 +19,7 @@ export function alarmTable(name, channels, refresh) {
       const key = `${alarm.first} ${alarm.cause} ${alarm.key ?? ""}`;
       const row = rows.get(key) ?? alarmRow(name, refresh);
       rows.set(key, row);
-      row.update(alarm, channels);
+      row.update(alarm);
       return row.element;
     });
     if (found.length !== body.children.length || found.some((each, i) => each !== body.children[i])) body.replaceChildren(...found);
@@ -41,18 +41,18 @@ function alarmRow(name, refresh) {
     say(`restored the state before the alarm, at lsn ${answer.restored_lsn}; the checkpoint ${answer.undo_name} undoes it`);
   });
   const restore = h("button", { onclick: before }, "Restore to before");
-  const cells = titlesOf(["state", "began", "cause", "samples"]);
+  const cells = cellsOf(["state", "began", "cause", "samples"]);
   const score = h("td", { class: "number" });
   const element = h("tr", {}, ...Object.values(cells), score,
     h("td", {}, h("button", { onclick: judge("normal") }, "Normal"), " ", fault, " ", h("button", { onclick: judge("fault") }, "Fault")),
     h("td", {}, restore));
-  const update = (latest, channels) => {
+  const update = (latest) => {
     alarm = latest;
     const on = alarm.state === "begin";
     element.classList.toggle("alarm", on);
     put(cells.state, on ? "on" : "ended");
     put(cells.began, alarm.at ? new Date(alarm.at).toLocaleString() : "–");
-    put(cells.cause, alarmText(alarm, channels));
+    put(cells.cause, alarmText(alarm));
     put(cells.samples, `${alarm.first} – ${alarm.last}`);
     put(score, short(alarm.score));
     restore.hidden = !alarm.lsn || alarm.cause === "silent";
@@ -60,7 +60,7 @@ function alarmRow(name, refresh) {
   return { element, update };
 }
 
-const titlesOf = (names) => Object.fromEntries(names.map((each) => [each, h("td")]));
+const cellsOf = (names) => Object.fromEntries(names.map((each) => [each, h("td")]));
 
 export function actions(name, labels, refresh) {
   const run = (path, body, done) => action(async () => {

@@ -1,6 +1,6 @@
 // The page: routes, the events, and one redraw per frame at most.
 
-import { follow, get, listen, modelPath } from "./api.js";
+import { follow, get, listen } from "./api.js";
 import { createView } from "./create.js";
 import { say } from "./dom.js";
 import { modelView } from "./model.js";
@@ -47,17 +47,7 @@ async function readList() {
 
 async function readPast() {
   const answer = await get("v1/alarms?limit=1000").catch(() => null);
-  if (!answer) return;
-  past(answer.alarms);
-  for (const name of new Set(answer.alarms.map((each) => each.model))) await readSpec(name);
-}
-
-/** Read the names of a model's channels, once. */
-async function readSpec(name) {
-  const model = state.models.get(name);
-  if (!model || model.spec) return;
-  model.spec = (await get(modelPath(name)).catch(() => null))?.spec;
-  state.changed = true;
+  if (answer) past(answer.alarms);
 }
 
 function daemonState(connected) {
@@ -80,10 +70,9 @@ function onEvent(event) {
 }
 
 /** Say an alarm to screen readers, with the names of its channels. */
-async function announce({ model: name, alarms: [alarm] }) {
-  await readSpec(name);
+function announce({ model: name, alarms: [alarm], channels }) {
   const text = alarm.state === "begin" ? "alarm" : "alarm ended";
-  document.getElementById("announce").textContent = `${name}: ${text}, ${alarmText(alarm, state.models.get(name)?.spec?.channels)}`;
+  document.getElementById("announce").textContent = `${name}: ${text}, ${alarmText({ ...alarm, channels })}`;
 }
 
 function redraw() {

@@ -21,7 +21,7 @@ export async function modelView(main, name) {
   const ranking = h("div", { "aria-live": "polite" });
   const [begin, end] = ["first sample", "last sample"].map((text) => h("input", { "aria-label": text, placeholder: text, size: 10, inputmode: "numeric" }));
   const listed = table("The last samples as a table");
-  const alarms = alarmTable(name, channels, () => refresh());
+  const alarms = alarmTable(name, () => refresh());
   past((await get(`v1/alarms?model=${encodeURIComponent(name)}`).catch(() => ({ alarms: [] }))).alarms);
   const shown = new Set(channels.slice(0, 6));
   const legend = h("div", { class: "actions", role: "group", "aria-label": "Channels shown" },

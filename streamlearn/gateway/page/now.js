@@ -86,7 +86,7 @@ function fill(model, element, cells) {
   const mark = badge(model);
   put(cells.state, mark, mark.textContent);
   const alarm = model.lastAlarm;
-  put(cells.alarm, alarm ? `${ago(alarm.at)}: ${alarmText(alarm, model.spec?.channels)}` : "–");
+  put(cells.alarm, alarm ? `${ago(alarm.at)}: ${alarmText(alarm)}` : "–");
   put(cells.kind, model.kind ?? "");
   put(cells.samples, (model.samples ?? 0).toLocaleString("en"));
   put(cells.seen, ago(model.seen));
@@ -101,7 +101,7 @@ export function badge(model) {
 }
 
 /** What an alarm is about: its cause, and the channels that contributed most. */
-export function alarmText(alarm, channels) {
+export function alarmText(alarm) {
   if (alarm.fault) return alarm.fault;
   if (alarm.cause === "silent") return "no samples";
   const unit = (number, label) => label || `unit ${number}`;
@@ -109,7 +109,7 @@ export function alarmText(alarm, channels) {
   if (alarm.cause === "transition") return `rare transition ${from} → ${to}`;
   if (alarm.cause === "dwell") return `in ${to} for ${alarm.samples} samples, usually ${Math.round(alarm.usual)}`;
   if (alarm.cause === "cycle") return `no return to ${to} for ${alarm.samples} samples, usually ${Math.round(alarm.usual)}`;
-  const shares = (alarm.contribution ?? []).map((share, i) => [share ?? 0, channels?.[i] ?? `channel ${i}`]);
+  const shares = (alarm.contribution ?? []).map((share, i) => [share ?? 0, alarm.channels?.[i] ?? `channel ${i}`]);
   const most = shares.sort((a, b) => b[0] - a[0]).filter(([share], i) => share > 0.2 || !i).slice(0, 3);
   const names = most.map(([share, name]) => `${name} ${Math.round(100 * share)} %`).join(", ");
   return alarm.cause === "score" ? names : `${alarm.cause} ${names}`;

@@ -69,7 +69,7 @@ function output(model, event) {
 function alarmed(model, alarm, event) {
   model.on = alarm.state === "begin";
   if (alarm.cause === "silent") model.silent = Math.max(0, model.silent + (model.on ? 1 : -1));
-  const begun = { ...alarm, at: event.time / 1e6, lsn: event.lsn };
+  const begun = { ...alarm, at: event.time / 1e6, lsn: event.lsn, channels: event.channels };
   if (model.on) model.lastAlarm = begun;
   if (state.open?.name === event.model) note(begun);
 }
