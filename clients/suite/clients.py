@@ -1,0 +1,35 @@
+"""The clients of the suite: how each driver is built and started."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DRIVERS = Path(__file__).parent / "drivers"
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client. ``build`` returns the command of its driver; it is called once per process.
+
+    ``without`` has the behaviours that need a function that this client does not have, with the reason.
+    """
+
+    name: str
+    title: str
+    build: Callable[[], list[str]]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    without: Mapping[str, str] = field(default_factory=dict)
+
+
+def _python() -> list[str]:
+    return [sys.executable, str(DRIVERS / "driver.py")]
+
+
+CLIENTS = {
+    each.name: each
+    for each in (Client("python", "Python", _python, {"PYTHONPATH": str(ROOT / "clients" / "python")}),)
+}

@@ -1,0 +1,35 @@
+"""Every client has every behaviour of the shared suite (`clients/suite/README.md`)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import pytest
+
+from clients.suite.behaviours import BEHAVIOURS
+from clients.suite.clients import CLIENTS
+from clients.suite.registry import run
+from clients.suite.trial import Daemon
+
+pytestmark = [pytest.mark.e2e, pytest.mark.faults]
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    daemon = Daemon(tmp_path_factory.mktemp("suite") / "shared", {})
+    yield daemon
+    daemon.kill()
+
+
+@functools.cache
+def command(client: str) -> list[str]:
+    return CLIENTS[client].build()
+
+
+@pytest.mark.parametrize("name", BEHAVIOURS)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_behaviour(client: str, name: str, tmp_path_factory: pytest.TempPathFactory, shared: Daemon) -> None:
+    directory = tmp_path_factory.mktemp(f"{client}-{name}")
+    expected = name not in CLIENTS[client].without
+    assert run(BEHAVIOURS[name], CLIENTS[client], command(client), directory, shared) == expected
