@@ -857,7 +857,8 @@ class Competitive(_Competitive):
     labels : int or None, default None
         Number of classes. Then y is a class 0 … labels − 1 (NaN: unknown), given with the samples
         or later by id, and each unit's label is the class of which it won the largest share. A list
-        of names: labels with these names. None: no labels. Range: 1 to 65,536.
+        of names: labels with these names. None: units have the labels that a person gives them.
+        Range: 1 to 65,536.
     label_names : Sequence[str] or None, default None
         Names of the classes, in order, at most 32 bytes each. Then y may be names. labels=[names]
         sets both. None: a class gets its name by the first label by hand that uses it.
@@ -961,13 +962,13 @@ class Competitive(_Competitive):
 
     Attributes
     ----------
+    label_counts : ndarray of float64
+        Labels that each unit has won, float64 of shape (*units, labels). Counts are forgotten
+        exponentially with ``half_life``, in labels learned.
     labels : ndarray of int32
         Label of each unit, int32 of the shape of the units; −1: none. It is the label given by
         hand; else, of the classes that this unit has won more often than any other unit has, the
         one of which it won the largest share; else the class of which it won the largest share.
-    label_counts : ndarray of float64
-        Labels that each unit has won, float64 of shape (*units, labels). Counts are forgotten
-        exponentially with ``half_life``, in labels learned.
     dead_units : ndarray of int64
         Indices of the units that hardly win, int64. Their recent wins are at most 1 % of the mean
         of all units. Before the first sample that is every unit.
@@ -1100,7 +1101,8 @@ class Competitive(_Competitive):
         Returns
         -------
         label : ndarray of int32, shape (n,)
-            Label of the winner; −1: none. Only if ``labels`` is set.
+            Label of the winner; −1: none. Only if ``labels`` is set, or a unit was ever given a label
+            by hand.
         sequence : ndarray of int8, shape (n,)
             Alarm of the order or the pace of the winners that is on: 0 none, 1 a rare transition, 2 a
             long dwell, 3 a long cycle. Only if ``alarm`` has ``transitions``, ``dwell`` or ``cycle``;
@@ -1159,7 +1161,8 @@ class Competitive(_Competitive):
         Returns
         -------
         label : ndarray of int32, shape (n,)
-            Label of the winner; −1: none. Only if ``labels`` is set.
+            Label of the winner; −1: none. Only if ``labels`` is set, or a unit was ever given a label
+            by hand.
         sequence : ndarray of int8, shape (n,)
             Alarm of the order or the pace of the winners that is on: 0 none, 1 a rare transition, 2 a
             long dwell, 3 a long cycle. Only if ``alarm`` has ``transitions``, ``dwell`` or ``cycle``;
@@ -1622,6 +1625,8 @@ class GrowingNeuralGas(_GrowingNeuralGas):
     edges : ndarray of int64
         Pairs of joined units i < j, int64 of shape (m, 2). ``net.weights[net.edges]`` are lines to
         draw.
+    labels : ndarray of int32
+        Label of each unit, int32 of the shape of the units; −1: none.
     dead_units : ndarray of int64
         Indices of the units that hardly win, int64. Their recent wins are at most 1 % of the mean
         of all units. Before the first sample that is every unit.
@@ -1744,6 +1749,9 @@ class GrowingNeuralGas(_GrowingNeuralGas):
 
         Returns
         -------
+        label : ndarray of int32, shape (n,)
+            Label of the winner; −1: none. Only if ``labels`` is set, or a unit was ever given a label
+            by hand.
         sequence : ndarray of int8, shape (n,)
             Alarm of the order or the pace of the winners that is on: 0 none, 1 a rare transition, 2 a
             long dwell, 3 a long cycle. Only if ``alarm`` has ``transitions``, ``dwell`` or ``cycle``;
@@ -1801,6 +1809,9 @@ class GrowingNeuralGas(_GrowingNeuralGas):
 
         Returns
         -------
+        label : ndarray of int32, shape (n,)
+            Label of the winner; −1: none. Only if ``labels`` is set, or a unit was ever given a label
+            by hand.
         sequence : ndarray of int8, shape (n,)
             Alarm of the order or the pace of the winners that is on: 0 none, 1 a rare transition, 2 a
             long dwell, 3 a long cycle. Only if ``alarm`` has ``transitions``, ``dwell`` or ``cycle``;
@@ -3025,7 +3036,8 @@ class SOM(_SOM):
     labels : int or None, default None
         Number of classes. Then y is a class 0 … labels − 1 (NaN: unknown), given with the samples
         or later by id, and each unit's label is the class of which it won the largest share. A list
-        of names: labels with these names. None: no labels. Range: 1 to 65,536.
+        of names: labels with these names. None: units have the labels that a person gives them.
+        Range: 1 to 65,536.
     label_names : Sequence[str] or None, default None
         Names of the classes, in order, at most 32 bytes each. Then y may be names. labels=[names]
         sets both. None: a class gets its name by the first label by hand that uses it.
@@ -3123,13 +3135,13 @@ class SOM(_SOM):
 
     Attributes
     ----------
+    label_counts : ndarray of float64
+        Labels that each unit has won, float64 of shape (*units, labels). Counts are forgotten
+        exponentially with ``half_life``, in labels learned.
     labels : ndarray of int32
         Label of each unit, int32 of the shape of the units; −1: none. It is the label given by
         hand; else, of the classes that this unit has won more often than any other unit has, the
         one of which it won the largest share; else the class of which it won the largest share.
-    label_counts : ndarray of float64
-        Labels that each unit has won, float64 of shape (*units, labels). Counts are forgotten
-        exponentially with ``half_life``, in labels learned.
     dead_units : ndarray of int64
         Indices of the units that hardly win, int64. Their recent wins are at most 1 % of the mean
         of all units. Before the first sample that is every unit.
@@ -3260,7 +3272,8 @@ class SOM(_SOM):
         coords : ndarray of int32, shape (n, 2) or (n, 1)
             Row and column of the winner on the grid (a chain: its place); −1: none.
         label : ndarray of int32, shape (n,)
-            Label of the winner; −1: none. Only if ``labels`` is set.
+            Label of the winner; −1: none. Only if ``labels`` is set, or a unit was ever given a label
+            by hand.
         sequence : ndarray of int8, shape (n,)
             Alarm of the order or the pace of the winners that is on: 0 none, 1 a rare transition, 2 a
             long dwell, 3 a long cycle. Only if ``alarm`` has ``transitions``, ``dwell`` or ``cycle``;
@@ -3321,7 +3334,8 @@ class SOM(_SOM):
         coords : ndarray of int32, shape (n, 2) or (n, 1)
             Row and column of the winner on the grid (a chain: its place); −1: none.
         label : ndarray of int32, shape (n,)
-            Label of the winner; −1: none. Only if ``labels`` is set.
+            Label of the winner; −1: none. Only if ``labels`` is set, or a unit was ever given a label
+            by hand.
         sequence : ndarray of int8, shape (n,)
             Alarm of the order or the pace of the winners that is on: 0 none, 1 a rare transition, 2 a
             long dwell, 3 a long cycle. Only if ``alarm`` has ``transitions``, ``dwell`` or ``cycle``;

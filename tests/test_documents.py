@@ -111,7 +111,7 @@ def documented_outputs(model: Model, learned: bool) -> dict[str, tuple[str, str]
     """Return (dtype, shapes) by name of output, as documented for this kind and spec."""
     spec = model.spec
     conditions = {
-        "label": getattr(spec, "labels", None),
+        "label": getattr(spec, "labels", None) or "labels.given" in model.state,
         "lower": getattr(spec, "has_bands", False),
         "upper": getattr(spec, "has_bands", False),
         "distance": model.kind != "rnn" or spec.compares_channels,

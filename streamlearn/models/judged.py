@@ -143,7 +143,7 @@ class Judged:
 
     def validate_label(self, label: object, unit: object, sample: object, x: Any) -> dict[str, Any]:
         """Check a label by hand, of a model with labels. Raises BadValue for every other model."""
-        raise BadValue(f"this {self.kind} has no labels: create a som or a competitive with labels=…")
+        raise BadValue(f"this {self.kind} has no labels; som, competitive and gng have")
 
     def apply_label(self, given: Mapping[str, Any]) -> None:
         """Apply a label that ``validate_label`` returned."""

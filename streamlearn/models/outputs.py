@@ -22,7 +22,7 @@ _Int32 = NDArray[np.int32]
 _Int64 = NDArray[np.int64]
 _Bool = NDArray[np.bool_]
 
-LABELS = "``labels`` is set"
+LABELS = "``labels`` is set, or a unit was ever given a label by hand"
 DRIFT = "``drift`` is set; not from ``predict``"
 TIMES = "the samples have times, each sample has its row, and not from ``predict``"
 BANDS = "the predictions are numbers, and ``readout`` is ``'rls'`` or ``coverage`` is set"
@@ -175,7 +175,7 @@ class SOMOutputs(LabelledOutputs):
     ]
 
 
-class GrowingNeuralGasOutputs(WinnerOutputs):
+class GrowingNeuralGasOutputs(LabelledOutputs):
     """Outputs of ``GrowingNeuralGas``, one row per sample."""
 
     __slots__ = ()

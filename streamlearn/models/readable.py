@@ -29,7 +29,7 @@ PARTS: Final = (
 """All parts. Each kind of model has some of them."""
 
 _NEEDS: Final = {
-    "labels": "create it with labels=…",
+    "labels": "create a som, a competitive or a gng",
     "parameters": 'create a network with readout="adam"',
     "mix": 'create a network with readout="rls" and mix=True',
     "lags": 'create a network with readout="adam" and record_lags=True',

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -64,6 +64,15 @@ class Serializable:
         """Return a copy of every state array."""
         return {name: array.copy() for name, array in self.state.items()}
 
+    @property
+    def optional_bytes(self) -> int:
+        """Bytes of the arrays that the state may get later."""
+        return 0
+
+    def state_like(self, names: Collection[str]) -> State:
+        """Return the state; of the arrays that only some states have, those that ``names`` has."""
+        return self.state
+
     @locked
     def adopt(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replace the state by arrays from a saved file or a checkpoint.
@@ -80,7 +89,7 @@ class Serializable:
             can have. The state stays as it is.
         """
         arrays = {name: array for name, array in arrays.items() if not name.startswith(PRODUCER_PREFIX)}
-        problems = list(state_checks.misfits(self.state, arrays))
+        problems = list(state_checks.misfits(self.state_like(arrays), arrays))
         if not problems:
             problems = list(state_checks.out_of_range(arrays, self.ranges))
         if not problems:

@@ -1,7 +1,7 @@
 """The specs that the conformance suite tests, by kind. To add a model, add its entry to EXAMPLES.
 
 The suite derives all test cases from it: the usual and the smallest spec, 17 channels, every scaling,
-every variant, and samples that are only watched.
+every variant, samples that are only watched, and units that a person gave labels.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Kind:
 
 DECAY = {"start": 0.5, "end": 0.05, "tau": 40.0}
 IN_SECONDS = {"start": 0.5, "end": 0.05, "tau": 10.0, "unit": "seconds", "form": "inverse"}
+ADAM = {"readout": "adam"}
 RLS = {"readout": "rls", "tbptt": (16, 16), "half_life": 50.0}
 BANDS = {"coverage": 0.9}
 DRIFT = {"drift": "blocks", "drift_block": 2, "drift_rest": 3, "drift_threshold": 0.5}
@@ -53,6 +54,8 @@ TIMES = {"period": 5, "calendar": ["hour", "weekday"]}
 FEATURES = {"features": {"lags": [1, 7], "differences": [2], "memory": [1.5, 300.0], **TIMES}}
 LAGS = {"features": {"lags": [1, 3]}}
 WATCH = {"learn_below": 0.3, "patience": 3, "learn_for": 60, "watch_missing": 0.3}
+LABELLED = ("som", "competitive", "gng")  # kinds whose units may get labels by hand
+BY_HAND = "-labelled-by-hand"
 EXAMPLES = {
     "som": Kind(
         usual={"dim": 5, "grid": (4, 5), "learning_rate": DECAY, "half_life": 50.0},
@@ -128,14 +131,7 @@ EXAMPLES = {
         smallest={"readout": "adam", "dim": 1, "hidden": 1},
         oversized={"readout": "adam", "hidden": 1 << 14, "layers": 64},
         variants=(
-            {
-                "readout": "adam",
-                "cell": "elman",
-                "layers": 2,
-                "optimizer": "sgd",
-                "learning_rate": DECAY,
-                "clip": 1.0,
-            },
+            {**ADAM, "cell": "elman", "layers": 2, "optimizer": "sgd", "learning_rate": DECAY, "clip": 1.0},
             {"readout": "adam", "cell": "elman", "residual": True, "tbptt": (3, 9), "loss": "huber"},
             {
                 "readout": "adam",
@@ -177,13 +173,7 @@ EXAMPLES = {
                 "tbptt": (5, 5),
                 "record_lags": True,
             },
-            {
-                "readout": "adam",
-                "target": "given",
-                "classes": 3,
-                "loss": "cross_entropy",
-                "scale": "standard",
-            },
+            {**ADAM, "target": "given", "classes": 3, "loss": "cross_entropy", "scale": "standard"},
             {"readout": "adam", "horizon": 3, "scale": "ewma", "residual": True},
             {"readout": "adam", "cell": "rtu", "tbptt": (1, 1), "dim": 3, "horizon": 3, "keys": 2, **BANDS},
             {"readout": "adam", "cell": "rtu", "target": "later", "outputs": 2, "delay": 5, "tbptt": (3, 3)},
@@ -318,6 +308,8 @@ def specs() -> dict[str, tuple[str, Spec]]:
         found[f"{name}-watch"] = name, {**settled, **WATCH}
         for scale in kind.scalings:
             found[f"{name}-{scale}"] = name, {**kind.usual, "scale": scale}
+        if name in LABELLED:
+            found[f"{name}{BY_HAND}"] = name, kind.usual
         found[f"{name}-adapts"] = name, {**kind.usual, **DRIFT, "on_drift": "adapt"}
         for number, variant in enumerate(kind.variants, start=1):
             found[f"{name}-variant-{number}"] = name, {**kind.usual, **variant}
@@ -331,7 +323,11 @@ Batch = dict[str, np.ndarray]  # the arguments of learn: X, and y, keys, ids, ti
 
 def make(example: str) -> Model:
     kind, spec = SPECS[example]
-    return models.create(kind, spec)
+    model = models.create(kind, spec)
+    if example.endswith(BY_HAND):
+        for unit, name in enumerate(("ok", "worn", "ok", "leak ü")):
+            model.apply_label(model.validate_label(name, unit % len(model.labels.ravel()), None, None))
+    return model
 
 
 def make_valid(model: Model, batch: Batch) -> Batch:

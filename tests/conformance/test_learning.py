@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import pairwise
 from typing import Any
 
@@ -56,7 +57,7 @@ def test_any_split_gives_the_same_model(example, data):
 
 def test_single_samples_may_be_vectors(model):
     """The shape of a sample may be ``(dim,)``."""
-    whole = type(model).from_spec(model.spec_dict())
+    whole = copy.deepcopy(model)
     samples = stream(model, N)
     whole.learn(**samples)
     for i in range(N):

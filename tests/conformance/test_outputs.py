@@ -28,7 +28,7 @@ def assert_as_declared(model: Model, out: NamedArrays, cls: type[NamedArrays], l
     spec = model.spec
     conditions = {
         "": True,
-        LABELS: bool(getattr(spec, "labels", None)),
+        LABELS: bool(getattr(spec, "labels", None)) or "labels.given" in model.state,
         TIMES: learned and model.uses_time and not model.has_lookahead,
         BANDS: bool(getattr(spec, "has_bands", False)),
         COMPARED: bool(getattr(spec, "compares_channels", False)),

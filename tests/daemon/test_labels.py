@@ -126,3 +126,57 @@ def test_names_of_labels_in_streams_and_in_a_csv(serve: Callable[..., Running], 
             assert "no label of the model (ok, worn, 2, 3)" in done.stderr
         found = {each["name"]: client.describe(each["name"])["state_hash"] for each in client.models()}
     assert found == dict.fromkeys(("aio", "bare", "header", "sync"), som.state_hash())
+
+
+@pytest.mark.parametrize("kind", ["som", "competitive", "gng"])
+def test_labels_by_hand_of_a_model_that_was_created_without_labels(
+    serve: Callable[..., Running], kind: str
+) -> None:
+    """Answers, events, clone, export, restore, and the journal after a crash: the same as a local model."""
+    spec = {"som": {"grid": [3, 3]}, "competitive": {"units": 9}, "gng": {"max_units": 9, "insert_every": 5}}
+    running, model = serve(models=real_models), real_models.create(kind, {"dim": 2, **spec[kind]})
+    with Client(running.endpoints["requests"]) as client, client.subscribe(kind="output") as events:
+        client.create("pump", kind, dim=2, **spec[kind])
+        client.learn("pump", X[:200])
+        assert "label" not in events.next_event(SECONDS).outputs.arrays
+        assert "label" not in client.predict("pump", X).arrays
+        model.learn(X[:200])
+        winner = int(model.predict([[0.25, -1.0]]).winner[0])
+        worn, other = (winner + 1) % 9, (winner + 2) % 9
+        lsn = client.label("pump", "bearing worn", unit=worn)["lsn"]
+        client.label("pump", "ok", x=[0.25, -1.0])
+        client.label("pump", "nothing", unit=other)
+        client.label("pump", None, unit=other)
+        model.label("bearing worn", unit=worn)
+        model.label("ok", x=[0.25, -1.0])
+        model.label("nothing", unit=other)
+        model.label(None, unit=other)
+        reading = client.read("pump", "labels")
+        assert reading["label_names"] == ["bearing worn", "ok", "nothing"]
+        np.testing.assert_array_equal(reading["labels"], model.labels)
+        found = client.predict("pump", X)
+        np.testing.assert_array_equal(found.label, model.predict(X).label)
+        assert set(found.label.tolist()) == {-1, 0, 1}
+        client.learn("pump", X[200:250])
+        np.testing.assert_array_equal(
+            events.next_event(SECONDS).outputs.label, model.learn(X[200:250]).arrays["label"]
+        )
+        clone = client.clone("pump", "twin")
+        assert clone["cloned_lsn"] > lsn
+        described = client.describe("pump")
+        assert described["state_hash"] == client.describe("twin")["state_hash"] == model.state_hash()
+        assert described["label_names"] == reading["label_names"]
+        assert described["target_dim"] == 0
+        with pytest.raises(BadValue, match="give unit, or the values x"):
+            client.label("pump", "ok", sample=3)
+        client.restore("pump", lsn=lsn - 1)
+        assert client.read("pump", "labels")["label_names"] == []
+        assert "label" not in client.predict("pump", X).arrays
+        client.restore("pump", lsn=described["applied_lsn"])
+        assert client.describe("pump")["state_hash"] == model.state_hash()
+    running.daemon.loop.fail(FatalError("for a test"))
+    running.join()
+    running.stop()
+    again = serve(models=real_models)
+    assert again.wire.hash("pump") == again.wire.hash("twin") == model.state_hash()
+    assert again.wire.call("describe", "twin")["label_names"] == reading["label_names"]

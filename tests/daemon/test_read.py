@@ -73,11 +73,13 @@ def test_both_clients_read_what_the_model_in_this_process_has(real: Running) -> 
 
 def test_what_a_kind_does_not_have_is_refused(real: Running) -> None:
     wire = real.wire
-    refused = {"lags": "weights, prototypes, u_matrix", "labels": "labels=…", "x": "no such part"}
+    refused = {"lags": "weights, prototypes, u_matrix", "x": "no such part"}
     for what, has in refused.items():
         with pytest.raises(BadValue, match=has):
             wire.call("read", "m", what=["hits", what])
     wire.create("net", "rnn", dim=2)
+    with pytest.raises(BadValue, match="for labels, create a som, a competitive or a gng"):
+        wire.call("read", "net", what=["labels"])
     with pytest.raises(BadValue, match="it has quality"):
         wire.call("read", "net", what=["parameters"])
     with pytest.raises(BadMessage, match="what must be a list of texts"):

@@ -41,6 +41,8 @@ def graph(net: sl.GrowingNeuralGas) -> dict[frozenset[int], int]:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_same_as_the_slow_one(rule):
+    """Labels by hand stay with their units when the last unit takes the place of a removed one."""
+    random = np.random.default_rng(3)
     spec = {"half_life": 200.0, **RULES[rule]}
     x = wandering(900, 3, seed=1, missing=0.1 if rule == "missing" else 0.0)
     ours = sl.GrowingNeuralGas(dim=3, seed=2, **spec)
@@ -59,7 +61,14 @@ def test_same_as_the_slow_one(rule):
     for start in range(0, len(x), 30):
         part = x[start : start + 30]
         out = ours.learn(part)
-        responses = [naive.learn(row) for row in part.tolist()]
+        responses, expected = [], []
+        for row in part.tolist():
+            before = naive.labels.copy()
+            responses.append(naive.learn(row))
+            winner = responses[-1].winner
+            expected.append(before[winner] if winner >= 0 else None)
+        if start > 0:
+            assert [None if label < 0 else ours.label_names[label] for label in out.label] == expected
         assert out.winner.tolist() == [each.winner for each in responses]
         assert out.present.tolist() == [each.channels for each in responses]
         distances = [each.distance for each in responses]
@@ -69,6 +78,11 @@ def test_same_as_the_slow_one(rule):
         assert np.allclose(ours.weights, naive.weights, rtol=1e-4, atol=1e-5)
         assert graph(ours) == naive.edges
         assert np.allclose(ours.state["errors"][: len(naive.errors)], naive.errors, rtol=1e-3, atol=1e-6)
+        names = [None if label < 0 else ours.label_names[label] for label in ours.labels.tolist()]
+        assert names == naive.labels
+        unit, name = int(random.integers(len(names))), str(random.choice(["ok", "worn", "leak"]))
+        ours.label(name, unit=unit)
+        naive.labels[unit] = name
     assert naive.inserted >= 15
     assert naive.removed >= 5
 

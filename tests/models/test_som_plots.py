@@ -125,7 +125,7 @@ def test_labels_are_colours(topology):
 
 
 def test_a_map_without_labels_has_none_to_draw():
-    with pytest.raises(BadValue, match="labels="):
+    with pytest.raises(BadValue, match="no labels to draw"):
         trained(grid=(2, 2)).plot_labels()
 
 

@@ -19,6 +19,7 @@ class NaiveGrowingGas(Units):
         self.age, self.every, self.alpha, self.d = age, every, alpha, d
         self.edges: dict[frozenset[int], int] = {}  # the age of each
         self.errors = [0.0, 0.0]
+        self.labels: list[str | None] = [None, None]  # by hand
         self.inserted = self.removed = 0
 
     def neighbours(self, i: int) -> list[int]:
@@ -47,9 +48,7 @@ class NaiveGrowingGas(Units):
 
     def remove(self, j: int) -> None:
         last = len(self.weights) - 1
-        self.weights[j], self.errors[j] = self.weights[last], self.errors[last]
-        del self.weights[last], self.errors[last]
-        for values in (self.common.wins, self.common.common):
+        for values in (self.weights, self.errors, self.labels, self.common.wins, self.common.common):
             values[j] = values[last]
             del values[last]
         self.edges = {frozenset(j if k == last else k for k in edge): age for edge, age in self.edges.items()}
@@ -65,6 +64,7 @@ class NaiveGrowingGas(Units):
         self.errors[q] *= self.alpha
         self.errors[f] *= self.alpha
         self.errors.append(self.errors[q])
+        self.labels.append(None)
         self.common.wins[q] /= 2
         self.common.wins.append(self.common.wins[q])
         self.common.common.append(self.common.common[q])

@@ -148,7 +148,7 @@ class AsyncTransfers(AsyncAdministration):
         Parameters
         ----------
         model : str
-            Name of the model, which has ``labels`` in its spec.
+            Name of the model: a som, a competitive or a gng.
         label : str or None
             The name, at most 32 bytes; or the number of a class as text. A new name takes the first class
             without a name that was never used. None: take the label of the unit away.
@@ -156,7 +156,9 @@ class AsyncTransfers(AsyncAdministration):
             Number of the unit, row by row on a grid. It keeps the label until it gets another one.
         sample : int or str, optional
             Id of one of the last ``delay`` samples, if it has no label yet; its number if it has no id. The
-            label counts for its winner, like one that came with the sample.
+            label counts for its winner, like one that came with the sample. Without ``labels`` in the spec:
+            the number of the first sample or of the peak of one of the last eight alarms; its winner gets the
+            label.
         x : array_like of shape (dim,), optional
             The values of a sample, instead of its id.
 

@@ -20,8 +20,8 @@ QUERY_COPIES = 2  # of a long query: the copy, and the worker's model
 
 
 def state_bytes(model: Model) -> int:
-    """Return the memory of a model's state."""
-    return sum(array.nbytes for array in model.state.values())
+    """Return the memory of a model's state, with the arrays that it may get later."""
+    return sum(array.nbytes for array in model.state.values()) + model.optional_bytes
 
 
 class ModelMemory:

@@ -48,6 +48,7 @@ class Graph(NamedTuple):
     hits: Any  # (room + 1,)
     common: Any  # (blocks, 16): see common_units.py
     common_wins: Any  # (room + 1,)
+    given: Any  # (room,): the label that each unit was given by hand, −1: none; (0,) before the first label
 
 
 class Net(NamedTuple):
@@ -62,6 +63,7 @@ class Net(NamedTuple):
     insert_every: Any
     error_split: Any  # α
     error_decay: Any  # d
+    label: Any  # (n,): outputs; (0,) without labels
 
 
 @device
@@ -91,7 +93,7 @@ def _has_no_edge(ages, j, units):
 @device
 def remove(graph, j):
     """Remove unit ``j``, which has no edges. The last unit takes its place and its number."""
-    weights, pad, count, ages, errors, hits, common, common_wins = graph
+    weights, pad, count, ages, errors, hits, common, common_wins, given = graph
     last = count[0] - 1
     if j != last:
         for d in range(weights.shape[1]):
@@ -106,6 +108,9 @@ def remove(graph, j):
     pad[last // WIDTH, last % WIDTH] = _INF
     errors[last] = 0.0
     hits[last] = 0.0
+    if given.size > 0:
+        given[j] = given[last]
+        given[last] = -1
     common_units.move(common, common_wins, j, last)
     count[0] = last
 
@@ -147,7 +152,7 @@ def _largest_error(graph, q):
 @device
 def _insert(graph, error_split):
     """Insert unit r between the unit q of the largest error and the unit f of the largest error in N_q."""
-    weights, pad, count, ages, errors, _, common, common_wins = graph
+    weights, pad, count, ages, errors, _, common, common_wins, _ = graph
     r = count[0]
     q = _largest_error(graph, -1)
     f = _largest_error(graph, q)
@@ -165,6 +170,15 @@ def _insert(graph, error_split):
     errors[r] = errors[q]
     common_units.split(common, common_wins, q, r)
     count[0] = r + 1
+
+
+@device
+def _find(stream, sample, net):
+    """Search for the nearest two units. Write the label of the winner, which may get another number later."""
+    i, nearest, second = units.find(stream, sample, net)
+    if net.label.size > 0:
+        net.label[sample.n] = net.graph.given[i] if i >= 0 and sample.count > 0 else np.int32(-1)
+    return i, nearest, second
 
 
 @device
@@ -187,7 +201,8 @@ def _learn(sample, winner, nearest, second, net):
 @kernel(
     "i8(f4[:,::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], i8, f8,"
     " f4[:,::1], f8[::1], i8[::1], f8, f8, i8[::1], f8[::1], f8[::1], f8, i8[::1], i4[:,::1], f8[::1],"
-    " f4[::1], f4[::1], i8, i8[::1], i8, f8, f8, i4[::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
+    " i4[::1], f4[::1], f4[::1], i8, i8[::1], i8, f8, f8, i4[::1], f4[::1], f4[::1], i4[::1], b1[::1],"
+    " f4[:,::1], i4[::1])"
 )
 def learn(
     x,  # (n, dim)
@@ -219,6 +234,7 @@ def learn(
     count,  # (1,)
     ages,  # (room, room)
     errors,  # (room,)
+    given,  # (room,): labels by hand, −1: none; (0,) before the first label
     # Rule
     learning_rate,  # (n,): ε_b(t)
     neighbour_rate,  # (n,): ε_n(t)
@@ -234,6 +250,7 @@ def learn(
     present,  # (n,)
     watched,  # (n,)
     expected,  # (n, dim): what the winners expect; (0, dim) if nobody needs it
+    label,  # (n,): (0,) without labels by hand
 ):
     """Learn the samples in order. Write the outputs of each sample before it is learned.
 
@@ -247,9 +264,18 @@ def learn(
         common,
         Outputs(winner, distance, score, present),
     )
-    graph = Graph(weights, pad, count, ages, errors, hits, common, common_wins)
+    graph = Graph(weights, pad, count, ages, errors, hits, common, common_wins, given)
     net = Net(
-        graph, distance, learning_rate, neighbour_rate, max_age, since, insert_every, error_split, error_decay
+        graph,
+        distance,
+        learning_rate,
+        neighbour_rate,
+        max_age,
+        since,
+        insert_every,
+        error_split,
+        error_decay,
+        label,
     )
     progress = Progress(samples, hits, quality, decay)
     learning = Learning(
@@ -259,4 +285,4 @@ def learn(
         watched,
         expected,
     )
-    return units.learn(stream, progress, learning, units.find, _learn, net)
+    return units.learn(stream, progress, learning, _find, _learn, net)

@@ -176,7 +176,7 @@ def reseed(
 
 @kernel(
     "i8(f4[:,::1], i8, f8[:,::1], f8, f4[:,:,::1], f4[:,::1], i8, f8[::1], f8,"
-    " f4[:,::1], f8[::1], i8[::1], i4[:,::1], f8[::1], i8)"
+    " f4[:,::1], f8[::1], i8[::1], i4[:,::1], f8[::1], i4[::1], i8)"
 )
 def remove_dead(
     x,  # (R, dim): the window, in the stream's own units
@@ -195,6 +195,7 @@ def remove_dead(
     count,  # (1,)
     ages,  # (room, room)
     errors,  # (room,)
+    given,  # (room,): labels by hand, −1: none; (0,) before the first label
     most,
 ):
     """Remove dead units of a graph if the level of the window is above ``goal``, at most ``most``.
@@ -205,7 +206,8 @@ def remove_dead(
     window = _window(x, Scaling(method, statistics, scale_clip), units, hits.size - 1)
     if _level(window.squared) <= goal:
         return 0
-    graph, dead, removed = Graph(weights, pad, count, ages, errors, hits, common, common_wins), window.dead, 0
+    graph = Graph(weights, pad, count, ages, errors, hits, common, common_wins, given)
+    dead, removed = window.dead, 0
     for j in range(count[0], dead.size):
         dead[j] = False
     while removed < most and count[0] > 2:

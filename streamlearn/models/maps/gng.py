@@ -13,15 +13,16 @@ from ...kernels import compiler
 from ...kernels.maps import gng as kernels
 from ...kernels.maps import reseed
 from .. import base
-from ..batch import Float32
+from ..batch import Batch, Float32
 from ..locking import locked
-from ..outputs import GrowingNeuralGasOutputs
+from ..outputs import GrowingNeuralGasOutputs, WinnerOutputs
 from ..row_cost import RANDOM_ACCESS, SCALAR, Cost
 from ..state_checks import Range, State
 from ..stream.schedules import Schedule, within
 from .common import CommonUnits
+from .hand_labels import GIVEN, HandLabelledModel
 from .reseeding import Reseeding
-from .units import UnitModel, UnitSpec
+from .units import UnitSpec
 
 
 class GrowingNeuralGasSpec(UnitSpec):
@@ -119,7 +120,7 @@ class GrowingNeuralGasSpec(UnitSpec):
         return {"learning_rate": self.learning_rate, "neighbour_rate": self.neighbour_rate}
 
 
-class GrowingNeuralGas(UnitModel):
+class GrowingNeuralGas(HandLabelledModel):
     """Growing neural gas: units that grow where the error is large, joined by edges.
 
     Use it if the number of clusters is unknown, or if their shape matters: units joined by edges belong
@@ -188,6 +189,7 @@ class GrowingNeuralGas(UnitModel):
             "count": self.state["count"],
             "ages": self.state["edges"],
             "errors": self.state["errors"],
+            "given": self._by_hand.given,
             "since": self.state["since"],
             "max_age": self.spec.max_age,
             "insert_every": self.spec.insert_every,
@@ -195,13 +197,25 @@ class GrowingNeuralGas(UnitModel):
             "error_decay": self.spec.error_decay,
         }
 
+    def _learn_units(self, batch: Batch) -> WinnerOutputs:
+        label = np.empty(batch.rows if GIVEN in self.state else 0, np.int32)
+        self._learn_arguments["label"] = label
+        out = super()._learn_units(batch)
+        if label.size:
+            out.arrays["label"] = label[: len(out)]  # a unit may have another number after the batch
+        return out
+
     def _reseed(self, window: Reseeding) -> None:
         """Remove as many dead units as the net will insert in the next window."""
         inserted = 1 + len(window.samples) // self.spec.insert_every
-        names = "count", "ages", "errors", "common", "common_wins"
+        names = "count", "ages", "errors", "common", "common_wins", "given"
         graph = {name: self._learn_arguments[name] for name in names}
         most = max(0, inserted - (self.units - self._count))
         reseed.remove_dead(**self._reseed_arguments(window), **graph, most=most)
+
+    def _set_labelled(self, labelled: bool) -> None:
+        super()._set_labelled(labelled)
+        self._learn_arguments["given"] = self._by_hand.given
 
     def inconsistencies(self, state: State) -> Iterator[str]:
         """Describe units beyond the count, and edges that are not those of a graph."""
@@ -214,6 +228,8 @@ class GrowingNeuralGas(UnitModel):
             yield "'edges' is not symmetric"
         if (edges.diagonal() != kernels.NO_EDGE).any() or (edges[count:] != kernels.NO_EDGE).any():
             yield f"'edges' has an edge of a unit to itself, or beyond the {count} units of 'count'"
+        if GIVEN in state and (state[GIVEN][count:] != -1).any():
+            yield f"{GIVEN!r} has a label of a unit beyond the {count} units of 'count'"
 
     @property
     @locked

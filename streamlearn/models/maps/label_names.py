@@ -29,6 +29,16 @@ class LabelNames:
         """The name of each class; its number as text if it has none."""
         return [_text(row) or str(k) for k, row in enumerate(self._rows)]
 
+    @property
+    def count(self) -> int:
+        """Number of classes."""
+        return len(self._rows)
+
+    @property
+    def is_named(self) -> NDArray[np.bool_]:
+        """Whether each class has a name, (classes,)."""
+        return np.asarray(self._rows[:, 0] != 0)
+
     def find(self, name: str) -> int | None:
         """Return the class of a name or of a number as text; None if there is none."""
         names = self.names
@@ -36,7 +46,7 @@ class LabelNames:
 
     def free(self, used: NDArray[np.bool_]) -> int | None:
         """Return the first class without a name that is not used; None if there is none."""
-        found = np.flatnonzero(~used & (self._rows[:, 0] == 0))
+        found = np.flatnonzero(~used & ~self.is_named)
         return int(found[0]) if found.size else None
 
     def assign(self, k: int, name: str) -> None:
@@ -45,14 +55,15 @@ class LabelNames:
         self._rows[k] = 0
         self._rows[k, : len(encoded)] = np.frombuffer(encoded, np.uint8)
 
-    def inconsistencies(self, state: State) -> Iterator[str]:
-        """Describe names that are not text."""
-        for row in state["labels.names"]:
-            try:
-                bytes(row).rstrip(b"\0").decode()
-            except UnicodeDecodeError:
-                yield "'labels.names' has a name that is not UTF-8"
-                return
+
+def wrong_names(state: State) -> Iterator[str]:
+    """Describe names of classes in a state that are not text."""
+    for row in state.get("labels.names", ()):
+        try:
+            bytes(row).rstrip(b"\0").decode()
+        except UnicodeDecodeError:
+            yield "'labels.names' has a name that is not UTF-8"
+            return
 
 
 def check_name(name: object) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,10 +19,10 @@ from .. import base
 from ..batch import Batch, Float32, Targets, first_rows, part
 from ..locking import locked
 from ..outputs import LabelTargetOutputs, WinnerOutputs
-from ..readable import Part, array_part
 from ..row_cost import SCALAR, Cost
 from ..state_checks import ANY_INTEGER, COUNT, Range
 from ..validation import as_codes
+from .hand_labels import HandLabelledModel
 from .label_names import NAME_BYTES, LabelNames, check_name
 from .units import FixedUnitModel, UnitSpec
 
@@ -38,7 +37,7 @@ class LabelledSpec(UnitSpec):
         description=(
             "Number of classes. Then y is a class 0 … labels − 1 (NaN: unknown), given with the "
             "samples or later by id, and each unit's label is the class of which it won the largest share. "
-            "A list of names: labels with these names. None: no labels."
+            "A list of names: labels with these names. None: units have the labels that a person gives them."
         ),
     )
     label_names: tuple[str, ...] | None = Field(
@@ -105,16 +104,16 @@ class LabelledSpec(UnitSpec):
         return self
 
 
-class LabelledModel(FixedUnitModel):
-    """Units that have labels if the spec has ``labels``.
+class LabelledModel(HandLabelledModel, FixedUnitModel):
+    """Units whose labels are counted if the spec has ``labels``; else a person may give them labels.
 
     The class ``y`` ``(n, 1)`` comes with the samples, NaN if it is unknown, or later by id
     (``learn_targets``).
     """
 
     def _create_units(self, units: int, plane: NDArray[np.float64] | None = None) -> None:
-        super()._create_units(units, plane)
         self._classes = self.spec.labels or 0
+        super()._create_units(units, plane)
         if self._classes:
             compiler.ready(kernels)
             delay, state = self.spec.delay, self.state
@@ -149,7 +148,12 @@ class LabelledModel(FixedUnitModel):
                 "waiting_labels": state["labels.predicted"],
             }
 
+    @property
+    def _counts_labels(self) -> bool:
+        return self._classes > 0
+
     def _forget_units(self, units: NDArray[np.int64]) -> None:
+        super()._forget_units(units)
         if self._classes:
             counts = self.state["labels.counts"][:-1].reshape(-1, self._classes)
             counts[units] = 0
@@ -247,87 +251,34 @@ class LabelledModel(FixedUnitModel):
         It is the label given by hand; else, of the classes that this unit has won more often than any other
         unit has, the one of which it won the largest share; else the class of which it won the largest share.
         """
-        units = np.arange(self.units, dtype=np.int32)
-        return self._labels_of(units).reshape(self.spec.arrangement)
+        return super().labels
 
     def _labels_of(self, winner: NDArray[np.int32]) -> NDArray[np.int32]:
-        label = np.full(len(winner), -1, np.int32)
-        if self._classes:
-            kernels.predict(winner=winner, **self._units_labels, label=label)
+        if not self._classes:
+            return super()._labels_of(winner)
+        label = np.empty(len(winner), np.int32)
+        kernels.predict(winner=winner, **self._units_labels, label=label)
         return label
 
-    def _label_of(self, unit: int) -> str:
-        label = int(self._labels_of(np.array([unit], np.int32))[0])
-        return self._names.names[label] if label >= 0 else ""
-
-    def _parts(self) -> dict[str, Part]:
-        """Add the labels."""
-        parts = super()._parts()
-        if self._classes:
-            passes = self._classes
-            labels = array_part("labels", self.units, np.int32, lambda: self.labels, passes)
-            parts["labels"] = labels._replace(facts=lambda: {"label_names": self.label_names})
-        return parts
+    @property
+    def _label_passes(self) -> int:
+        return max(1, self._classes)
 
     @property
     def label_names(self) -> list[str]:
-        """The name of each class, its number as text if it has none; empty without labels."""
-        return self._names.names if self._classes else []
+        """The name of each class of labels. A class without a name has its number as text."""
+        return self._names.names if self._classes else super().label_names
 
-    @locked
-    def label(
-        self,
-        label: str | None,
-        *,
-        unit: int | None = None,
-        sample: int | str | None = None,
-        x: ArrayLike | None = None,
-    ) -> None:
-        """Give a label to a unit, or to one sample.
+    def _check_class(self, name: str) -> None:
+        if self._classes:
+            self._class_of(name)
+        else:
+            super()._check_class(name)
 
-        A unit keeps it until it gets another one, or is moved by ``reseed``. The label of a sample counts for
-        its winner, like a label that came with the sample. A new name takes the first class without a name
-        that was never used.
-
-        Parameters
-        ----------
-        label : str or None
-            The name, or the number of a class as text. None: take the label of the unit away.
-        unit : int, optional
-            Number of the unit, row by row on a grid.
-        sample : int or str, optional
-            Id of one of the last ``delay`` samples, if it has no label yet; its number if it has no id.
-        x : array_like of shape (dim,), optional
-            The values of a sample.
-
-        Raises
-        ------
-        BadShape, BadDtype, BadValue
-            If an argument does not fit, or all classes have other names.
-        """
-        self.apply_label(self.validate_label(label, unit, sample, x))
-
-    def validate_label(self, label: object, unit: object, sample: object, x: Any) -> dict[str, Any]:
-        """Check the arguments of ``label``. Return them as values that JSON can hold."""
+    def _label_of_sample(self, label: object, sample: object) -> dict[str, Any]:
         if not self._classes:
-            return super().validate_label(label, unit, sample, x)
-        if [unit is None, sample is None, x is None].count(False) != 1:
-            raise BadValue("a label is for a unit, a sample or its values, x; give one of them", field="unit")
-        if label is not None:
-            self._class_of(check_name(label))
-        if unit is not None:
-            if type(unit) is not int or not 0 <= unit < self.units:
-                raise BadValue(
-                    f"unit is {unit!r}; a number from 0 to {self.units - 1} was expected", field="unit"
-                )
-            return {"label": label, "unit": unit}
-        if label is None:
-            raise BadValue("only the label of a unit can be taken away; give unit", field="label")
-        if sample is not None:
-            return {"label": label, "sample": int(as_identifiers([sample], 1, "sample")[0])}
-        (values,) = self.read(np.reshape(np.asarray(x), (1, -1)))
-        missing_as_none = [None if value != value else value for value in values.tolist()]
-        return {"label": label, "x": missing_as_none, "time": time.time_ns()}
+            return super()._label_of_sample(label, sample)
+        return {"label": label, "sample": int(as_identifiers([sample], 1, "sample")[0])}
 
     def _class_of(self, name: str) -> int:
         """Return the class of a name, new ones included. Raises BadValue if there is none left."""
@@ -346,6 +297,9 @@ class LabelledModel(FixedUnitModel):
 
     def apply_label(self, given: Mapping[str, Any]) -> None:
         """Apply a label that ``validate_label`` returned. It has no effect if no class is left meanwhile."""
+        if not self._classes:
+            super().apply_label(given)
+            return
         name, k = given["label"], -1
         if name is not None:
             try:
@@ -360,8 +314,7 @@ class LabelledModel(FixedUnitModel):
             target = Targets(np.array([given["sample"]]), np.array([[k]], np.float32))
             self._learn_late_targets(target, learning=True)
         else:
-            x = np.array([given["x"]], np.float32)
-            winner = int(self.predict(x, times=given["time"]).arrays["winner"][0])
+            winner = self._winner_of(given)
             if winner >= 0:
                 names = ("counts", "classes", "strongest", "decay")
                 counted = {name: self._label_arguments[name] for name in names}
@@ -369,14 +322,15 @@ class LabelledModel(FixedUnitModel):
 
     @locked
     def quality(self) -> dict[str, Any]:
-        """Return the live quality, with ``labels`` also of the labels.
+        """Return the live quality, also of the labels.
 
         Returns
         -------
         dict
-            As for every model of this kind. ``label_accuracy``: share of labels that equalled the winner's
-            label at the time of the sample. ``labelled_units``: units with a label. ``unmatched_targets``:
-            late labels without a waiting sample.
+            As for every model of this kind. ``labelled_units``: units with a label, if a unit was ever given
+            one or the spec has ``labels``. With ``labels``, ``label_accuracy``: share of labels that equalled
+            the winner's label at the time of the sample; ``unmatched_targets``: late labels without a waiting
+            sample.
         """
         if not self._classes:
             return super().quality()

@@ -32,6 +32,8 @@ class _Map(Protocol):
     def prototypes(self) -> NDArray[np.float32]: ...
     @property
     def labels(self) -> NDArray[np.int32]: ...
+    @property
+    def label_names(self) -> list[str]: ...
     def u_matrix(self) -> NDArray[np.float32]: ...
 
 
@@ -114,11 +116,11 @@ class MapPlots:
         Raises
         ------
         BadValue
-            If the map has no ``labels``.
+            If no unit can have a label yet.
         """
-        classes = self.spec.labels
-        if classes is None:
-            raise BadValue("there are no labels to draw; make the map with labels=…, and learn some")
+        classes = len(self.label_names)
+        if classes == 0:
+            raise BadValue("there are no labels to draw; give some with label(name, unit=…)")
         return _draw(self, np.ma.masked_less(self.labels, 0), "label", ax, classes)
 
 
