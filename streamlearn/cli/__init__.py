@@ -36,7 +36,7 @@ from streamlearn.cli import (
     warmup,
     watch,
 )
-from streamlearn.cli.environment import check_environment
+from streamlearn.cli.environment import check_environment, choose_processor
 from streamlearn.cli.options import DEFAULT_ENDPOINT, KeyFile, ServerKey
 
 __all__ = ["app", "main"]
@@ -104,6 +104,7 @@ def _before(
     ] = False,
 ) -> None:
     check_environment()
+    choose_processor()
     commands = context.command.list_commands(context)  # type: ignore[attr-defined] # the context of the group
     if context.invoked_subcommand == "serve" and (server_key is not None or key_file is not None):
         from streamlearn.cli.errors import BadUsage

@@ -6,11 +6,12 @@ import difflib
 import os
 import re
 
+from streamlearn import processor
 from streamlearn.cli.errors import BadUsage
 
 PREFIX = "STREAMLEARN_"
 COMMAND_VARIABLES = frozenset(
-    f"{PREFIX}{name}" for name in ("DEBUG", "ENDPOINT", "KEY", "KEY_FILE", "SERVER_KEY")
+    f"{PREFIX}{name}" for name in ("DEBUG", "ENDPOINT", "KEY", "KEY_FILE", "PROCESSOR", "SERVER_KEY")
 )
 """The variables of all commands. The others are settings of the daemon."""
 
@@ -32,3 +33,11 @@ def check_environment() -> None:
             near = difflib.get_close_matches(name.upper(), sorted(known), n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else "docs/reference/settings.md lists all"
             raise BadUsage(f"unknown environment variable {name} ({hint}); correct it or unset it")
+
+
+def choose_processor() -> None:
+    """Compile kernels for the processor that ``STREAMLEARN_PROCESSOR`` names. Raises `BadUsage`."""
+    try:
+        processor.choose()
+    except processor.UnknownProcessor as error:
+        raise BadUsage(str(error)) from None

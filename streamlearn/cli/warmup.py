@@ -24,7 +24,8 @@ def add_to(app: typer.Typer) -> None:
 def warmup(as_json: Json = False) -> None:
     """Compile all kernels, so that the next start is quick.
 
-    The cache is in NUMBA_CACHE_DIR or ~/.cache. It is valid for this installation and this CPU.
+    The cache is in NUMBA_CACHE_DIR or ~/.cache. It is valid for this installation and this type of processor,
+    or for all of a level: STREAMLEARN_PROCESSOR (docs/operate/deployment.md).
     """
     from streamlearn.cli import report
 

@@ -10,7 +10,7 @@ recompiles the modules that import the edited file, and no others.
     <cache>/streamlearn/<installation>/<module>-<closure>/
 
 ``<cache>`` is ``NUMBA_CACHE_DIR``, else ``XDG_CACHE_HOME``, else ``~/.cache``. ``<installation>`` is a digest
-of the versions of Numba and Python, the directory of the source and the CPU.
+of the versions of Numba and Python, the directory of the source and the processor that Numba compiles for.
 
 This module imports no other module of streamlearn.
 """
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import re
 import sys
 import tempfile
@@ -56,11 +57,9 @@ class ReadOnlyCache(FunctionCache):
 
 @cache
 def installation_path() -> Path:
-    """The cache directory of this installation on this CPU. It may not exist yet."""
-    processor = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
-    target = f"{nb.config.CPU_NAME} {nb.config.CPU_FEATURES}"  # settings that override the processor
+    """The cache directory of this installation and processor. It may not exist yet."""
     versions = f"{nb.__version__} {llvmlite.__version__} {sys.version}"
-    digest = hashlib.sha256(f"{versions} {KERNELS} {processor} {target}".encode())
+    digest = hashlib.sha256(f"{versions} {KERNELS} {_processor()}".encode())
     setting = os.environ.get("NUMBA_CACHE_DIR")
     base = Path(setting) if setting else _user_cache()
     return base / "streamlearn" / digest.hexdigest()[:16]
@@ -120,6 +119,18 @@ def stored(directory: Path, source: Path, function: str) -> bool:
     except OSError:
         return False
     return bool(files)
+
+
+def _processor() -> str:
+    """The processor that Numba compiles for: this machine's, or the one that its settings name.
+
+    With both settings the code does not depend on this machine, so others can use the cache.
+    """
+    name, features = nb.config.CPU_NAME, nb.config.CPU_FEATURES
+    if name is None or features is None:
+        host = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+        return f"{host} {name} {features}"
+    return f"{platform.machine()} {name} {features}"
 
 
 def _user_cache() -> Path:
