@@ -27,6 +27,15 @@ def gateway(
         str, typer.Option("--http", metavar="HOST:PORT", help="where to listen")
     ] = "127.0.0.1:7780",
     tokens: Tokens = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(
+            "--rules",
+            metavar="FILE",
+            help="which models the values of collectors (Telegraf, Prometheus) belong to, in TOML",
+            show_default="the model has the name of the measurement",
+        ),
+    ] = None,
     certificate: Annotated[
         Path | None,
         typer.Option(
@@ -95,6 +104,7 @@ def gateway(
             server_key=server_key,
             key_file=key_file,
             tokens=tokens,
+            rules=rules,
             certificate=certificate,
             private_key=private_key,
             limits=limits,

@@ -104,6 +104,7 @@ class Http(Section):
 
     address: str = ""  # HOST:PORT; port 0 chooses a free one
     tokens: str = ""  # the file of tokens and their rights
+    rules: str = ""  # the file of rules for collectors (line protocol, remote write)
     certificate: str = ""  # for TLS
     private_key: str = ""
     key_file: str = ""  # the gateway's own key, if clients of the daemon need keys

@@ -120,6 +120,7 @@ def command(
         "--server-key": server_key,
         "--key-file": settings.key_file,
         "--tokens": settings.tokens,
+        "--rules": settings.rules,
         "--certificate": settings.certificate,
         "--private-key": settings.private_key,
         "--log-level": logged.level,

@@ -20,10 +20,12 @@ from streamlearn import __version__
 from streamlearn.errors import StreamlearnError
 from streamlearn.gateway import problems
 from streamlearn.gateway.answers import JsonLine
+from streamlearn.gateway.collecting.collector import Collector
+from streamlearn.gateway.collecting.rules import Rules
 from streamlearn.gateway.events import Hub
 from streamlearn.gateway.metrics import Metrics
 from streamlearn.gateway.once import Once
-from streamlearn.gateway.routes import alarms, checkpoints, events, health, models, samples
+from streamlearn.gateway.routes import alarms, checkpoints, events, health, models, samples, write
 from streamlearn.gateway.settings import Settings
 from streamlearn.gateway.state import UNLIMITED, Gateway
 from streamlearn.gateway.tokens import Tokens
@@ -43,6 +45,7 @@ HEADERS: Final = {
 def create_app(settings: Settings) -> FastAPI:
     """Return the application of a gateway. It connects to the daemon when it starts. Raises `BadConfig`."""
     tokens = Tokens(settings.tokens)
+    rules = Rules(settings.rules)
     client_keys(settings.server_key, None, settings.key_file)  # an error of the start
 
     @asynccontextmanager
@@ -56,7 +59,9 @@ def create_app(settings: Settings) -> FastAPI:
         async with client:
             metrics = Metrics(settings.limits.metric_models)
             hub = Hub(client, settings.limits, metrics.observe)
-            app.state.gateway = Gateway(settings, tokens, client, hub, metrics, Once())
+            app.state.gateway = Gateway(
+                settings, tokens, client, hub, metrics, Once(), Collector(client, rules, metrics.registry)
+            )
             async with hub.running():
                 yield
 
@@ -71,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.mount("/page", StaticFiles(directory=PAGE))
     app.add_api_route("/", _page, include_in_schema=False)
-    for module in (models, samples, checkpoints, alarms, events, health):
+    for module in (models, samples, checkpoints, alarms, events, health, write):
         app.include_router(module.router)
     app.add_exception_handler(StreamlearnError, problems.on_error)
     app.add_exception_handler(HTTPException, problems.on_http_error)

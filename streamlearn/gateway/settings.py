@@ -42,6 +42,7 @@ class Settings:
     server_key: str | None = None
     key_file: Path | None = None
     tokens: Path | None = None
+    rules: Path | None = None  # of collectors
     certificate: Path | None = None
     private_key: Path | None = None
     timeout: float = 10.0  # seconds to wait for the daemon

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 from starlette.requests import HTTPConnection
 
 if TYPE_CHECKING:
+    from streamlearn.gateway.collecting.collector import Collector
     from streamlearn.gateway.events import Hub
     from streamlearn.gateway.metrics import Metrics
     from streamlearn.gateway.once import Once
@@ -30,6 +31,7 @@ class Gateway:
     hub: Hub
     metrics: Metrics
     once: Once
+    collector: Collector
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the gateway stops: bodies without an end are answered then."""
 
