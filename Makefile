@@ -31,13 +31,17 @@ test: $(VENV)/.with-test $(ORACLE) system-packages
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 # Programs that the tests run, and their Debian packages: systemd-analyze checks the unit file, Chromium shows the
-# page, openssl makes certificates, Prometheus (with promtool) reads the files of deploy/monitoring. Only root can
-# install them.
-PROGRAMS := systemd-analyze:systemd chromium:chromium openssl:openssl promtool:prometheus curl:curl
+# page, openssl makes certificates, Prometheus (with promtool) reads the files of deploy/monitoring; gcc, cmake and
+# valgrind build and check the C client, with the header of LIBRARIES (names of pkg-config). Only root can install them.
+PROGRAMS  := systemd-analyze:systemd chromium:chromium openssl:openssl promtool:prometheus curl:curl gcc:gcc \
+             make:make cmake:cmake pkg-config:pkg-config valgrind:valgrind
+LIBRARIES := libzmq:libzmq3-dev
 
 system-packages:
 	@missing=; for each in $(PROGRAMS); do \
 	  command -v $${each%:*} > /dev/null || missing="$$missing $${each#*:}"; done; \
+	for each in $(LIBRARIES); do \
+	  pkg-config --exists $${each%:*} 2> /dev/null || missing="$$missing $${each#*:}"; done; \
 	if [ -n "$$missing" ]; then echo "installing$$missing, for the tests"; \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing > /dev/null; fi
 
