@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlearn_client.errors import Fenced, Gap, StreamLost
-from streamlearn_client.protocol import Reply
+from streamlearn_client.errors import Fenced, Gap, StreamLost, UnknownProducer
+from streamlearn_client.protocol import Reply, as_batch, decode_request
+from streamlearn_client.window import Window
 from tests.client.network import FAULTS, REGULAR, SIZE, Network, execute
 
 
@@ -226,3 +227,36 @@ def test_an_ack_resets_the_answer_timeout():
     assert network.window.acknowledged == 1
     network.send(1)
     assert network.window.next_send_time() - network.now == pytest.approx(2)
+
+
+def test_each_batch_has_the_names_of_its_own_keys():
+    window = Window("pump", "p", 1, "durable", 4)
+    for key in "left", "right", None:
+        window.add(as_batch("pump", [[1.0]], None, key))
+    window.add(as_batch("pump", [[1.0]], None, 7))
+    sent = [decode_request([bytes(frame) for frame in batch.frames]) for batch in window.to_send(0.0)]
+    assert [batch.key_names for batch in sent] == [("left",), ("right",), None, None]
+
+
+def test_a_window_begins_at_a_number_and_shares_a_connection():
+    window = Window("pump", "p", 40, "durable", 4, first_seq=3, first_id=1000)
+    for value in 1.0, 2.0:
+        window.add(as_batch("pump", [[value]]))
+    first, second = (batch.message for batch in window.to_send(0.0))
+    assert [(each.id, each.epoch, each.seq) for each in (first, second)] == [(1003, 40, 3), (1004, 40, 4)]
+    window.sent(2, 0.0)
+    ok = {"lsn": 1, "durable_lsn": 1, "applied_lsn": 1, "duplicate": False, "rows": 1}
+    window.receive(Reply(3, ok, {}), 0.0)  # of another window
+    assert len(window) == 2
+    window.receive(Reply(1004, ok, {}), 0.0)
+    assert len(window) == 0
+
+
+def test_a_window_whose_numbers_have_a_meaning_begins_no_new_epoch():
+    window = Window("pump", "p", 40, "durable", 4, renews=False)
+    window.add(as_batch("pump", [[1.0]]))
+    window.sent(len(window.to_send(0.0)), 0.0)
+    window.receive(Reply(0, {}, {}, UnknownProducer("forgotten", epoch=50)), 0.0)
+    assert isinstance(window.failure, StreamLost)
+    assert isinstance(window.failure.__cause__, UnknownProducer)
+    assert window.epoch == 40

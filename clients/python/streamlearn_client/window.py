@@ -50,22 +50,38 @@ class Batch(NamedTuple):
 
 
 class Window:
-    """Up to ``size`` encoded batches of one (producer, epoch). Times are seconds of one monotonic clock."""
+    """Up to ``size`` encoded batches of one (producer, epoch). Times are seconds of one monotonic clock.
+
+    ``first_seq``: the number of the first batch. ``first_id``: the id of the request with number 0, so that
+    several windows can share a connection. ``renews``: whether a new epoch may follow; without it the numbers
+    of the batches have a meaning, and a refused epoch is a failure.
+    """
 
     def __init__(
-        self, model: str, producer: str, epoch: int, ack: str, size: int, endpoint: str = "the endpoint"
+        self,
+        model: str,
+        producer: str,
+        epoch: int,
+        ack: str,
+        size: int,
+        endpoint: str = "the endpoint",
+        *,
+        first_seq: int = 0,
+        first_id: int = 0,
+        renews: bool = True,
     ) -> None:
         self._endpoint = endpoint
         self._model, self._producer, self._ack = model, producer, ack
         self._size = size
         self._header: LearnHeader | None = None  # of the last batch, without its number
-        self._header_arrays: dict[str, Any] = {}  # the arrays that it describes
-        self._first_id = 0  # id of the request with sequence number 0; ids are never used again
+        self._header_fits: Any = None  # the arrays and names of keys that it has
+        self._first_id = first_id  # of the request with sequence number 0; ids are never used again
+        self._max_renewals = MAX_RENEWALS if renews else 0
         self._batches: deque[Batch] = deque()
-        self._base = 0  # sequence number of the oldest unacknowledged batch
-        self._cursor = 0  # sequence number of the next batch to send
-        self._sent_end = 0  # all batches below this sequence number were sent at least once
-        self._doubt_end = 0  # batches below this sequence number have an earlier attempt without an answer
+        self._base = first_seq  # sequence number of the oldest unacknowledged batch
+        self._cursor = first_seq  # sequence number of the next batch to send
+        self._sent_end = first_seq  # all batches below this sequence number were sent at least once
+        self._doubt_end = first_seq  # batches below it have an earlier attempt without an answer
         self._handled_gap = -1  # expected_seq of the GAP that moved the cursor; -1: none
         self._refusal: StreamlearnError | None = None  # of the epoch; the batches from _refused_seq on wait
         self._refused_seq = 0
@@ -107,9 +123,9 @@ class Window:
             ack=self._ack,
             id=self._first_id + seq,
         )
-        arrays = described(message)
-        if self._header is None or arrays != self._header_arrays:
-            self._header, self._header_arrays = LearnHeader(message), arrays
+        fits = described(message), message.key_names
+        if self._header is None or fits != self._header_fits:
+            self._header, self._header_fits = LearnHeader(message), fits
         return Batch(message, [self._header.encode(message.id, seq), *array_frames(message)])
 
     def to_send(self, now: float) -> list[Batch]:
@@ -218,7 +234,7 @@ class Window:
                 f"it is unknown whether the daemon learned {rows} of the samples: they were sent before, the "
                 "answer was lost, and the daemon has forgotten the position of this producer",
             )
-        elif self._renewals > MAX_RENEWALS:
+        elif self._renewals > self._max_renewals:
             self.fail(refusal, "the daemon refuses every new epoch of the stream")
         else:
             self._refusal, self._refused_seq = refusal, seq
