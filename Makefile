@@ -32,9 +32,11 @@ test: $(VENV)/.with-test $(ORACLE) system-packages
 
 # Programs that the tests run, and their Debian packages: systemd-analyze checks the unit file, Chromium shows the
 # page, openssl makes certificates, Prometheus (with promtool) reads the files of deploy/monitoring; gcc, cmake and
-# valgrind build and check the C client, with the header of LIBRARIES (names of pkg-config). Only root can install them.
+# valgrind build and check the C client, with the header of LIBRARIES (names of pkg-config); mosquitto is an MQTT
+# broker. Only root can install them.
 PROGRAMS  := systemd-analyze:systemd chromium:chromium openssl:openssl promtool:prometheus curl:curl gcc:build-essential \
-             make:build-essential cmake:cmake pkg-config:pkg-config valgrind:valgrind
+             make:build-essential cmake:cmake pkg-config:pkg-config valgrind:valgrind \
+             mosquitto:mosquitto mosquitto_pub:mosquitto-clients
 LIBRARIES := libzmq:libzmq3-dev
 
 system-packages:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from streamlearn_client import Client
+from tests.bridges.mqtt.processes import Bridge, Broker
 from tests.documents import PAGES, ROOT, Example, blocks, examples, matches, needs_a_daemon
 from tests.e2e.daemon_process import SECONDS, DaemonProcess
 
@@ -43,6 +44,8 @@ class Session:
         self.options: list[str] = []  # of the daemon
         self.exported: dict[str, str] = {}
         self.http = GATEWAY  # the real address
+        self.broker: Broker | None = None  # of pages with MQTT
+        self.bridge: Bridge | None = None
         for file in (ROOT / "docs/data").glob("*.csv"):
             shutil.copy(file, directory)
 
@@ -110,6 +113,10 @@ class Session:
             pairs = itertools.pairwise(words)
             options = [part for pair in pairs if pair[0] in KEY_OPTIONS for part in pair]
             return self.serve([*options, *(["--http", "127.0.0.1:0"] if "--http" in words else [])])
+        if words[:2] == ["streamlearn", "mqtt"]:
+            return self.bridged(Path(words[words.index("--config") + 1]))
+        if "mosquitto" in command or "port = 1883" in command:
+            command = self.brokered(command)
         if words[0] == "export":
             self.exported |= dict(word.replace(GATEWAY, self.http).split("=", 1) for word in words[1:])
             return ""
@@ -140,7 +147,27 @@ class Session:
             .replace(f"{self.directory}/", "")
         )
 
+    def brokered(self, command: str) -> str:
+        """Start a broker, the default one of the page's commands."""
+        if self.broker is None:
+            self.broker = Broker(self.directory / "mosquitto")
+            for client in "mosquitto_pub", "mosquitto_sub":  # their files of options
+                (self.directory / "mosquitto" / client).write_text(f"-p {self.broker.port}\n")
+            self.exported["XDG_CONFIG_HOME"] = str(self.directory / "mosquitto")
+        return command.replace("port = 1883", f"port = {self.broker.port}")
+
+    def bridged(self, file: Path) -> str:
+        """Start a bridge; returns its ready line."""
+        self.serve()
+        assert self.broker is not None
+        self.bridge = Bridge(self.directory / "bridge", self.requests, file.read_text())
+        self.bridge.ready()
+        return f"{self.bridge.line}\n".replace(str(self.broker.port), "1883")
+
     def end(self) -> None:
+        for process in self.bridge, self.broker:
+            if process is not None:
+                process.kill()
         if self.daemon is not None:
             self.daemon.__exit__()
 

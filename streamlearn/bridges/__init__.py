@@ -1,0 +1,1 @@
+"""Bridges from other protocols to a daemon. Each is a process of its own, and an ordinary client."""

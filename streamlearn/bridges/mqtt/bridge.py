@@ -1,0 +1,182 @@
+"""The bridge: the loop that carries messages from the broker to the daemon."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+from typing import Final
+
+from streamlearn.bridges.mqtt.acknowledgements import Acknowledgements, Receipt
+from streamlearn.bridges.mqtt.connection import BrokerConnection
+from streamlearn.bridges.mqtt.counters import Counters
+from streamlearn.bridges.mqtt.delivery import Delivery
+from streamlearn.bridges.mqtt.intake import Intake
+from streamlearn.bridges.mqtt.messages import Connected, Message
+from streamlearn.bridges.mqtt.models import Models, Stopped
+from streamlearn.bridges.mqtt.outgoing import Outgoing
+from streamlearn.bridges.mqtt.settings import Settings
+from streamlearn.errors import StartupError
+from streamlearn.logs import get_logger
+from streamlearn_client import Client
+from streamlearn_client.errors import StreamlearnError
+from streamlearn_client.keys import client_keys
+
+BATCH: Final = 256
+"""Messages that are read before samples are sent."""
+TURN_SECONDS: Final = 1.0
+DRAIN_SECONDS: Final = 2.0
+
+log = get_logger(__name__)
+
+
+class Bridge:
+    """A bridge between one broker and one daemon.
+
+    Parameters
+    ----------
+    settings
+        The configuration. Its daemon has an endpoint.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        daemon = settings.daemon
+        assert daemon.endpoint is not None
+        self._settings = settings
+        self._stopping = threading.Event()
+        self.counters = Counters()
+        self.client = Client(
+            daemon.endpoint, timeout=daemon.timeout, server_key=daemon.server_key, key_file=daemon.key_file
+        )
+        self.models = Models(self.client, settings.template, self._stopping)
+        keys = client_keys(daemon.server_key, None, daemon.key_file)
+        self.delivery = Delivery(daemon.endpoint, keys, self.models.position, self._refused)
+        self.intakes = [
+            Intake(each, f"input {number}: {each.topic}", self.models, self.delivery, self.counters)
+            for number, each in enumerate(settings.input)
+        ]
+        filters = [(each.pattern.filter, each.retained) for each in self.intakes]
+        self.broker = BrokerConnection(settings, filters, self.delivery.wake)
+        self.acknowledgements = Acknowledgements(self.broker.acknowledge)
+        self.outgoing = Outgoing(settings, self.client, self.broker.publish, self._stopping)
+
+    def run(self) -> None:
+        """Carry messages until `stop`. Raise the error that ends the bridge."""
+        try:
+            self.broker.start(self._stopping)
+            self.outgoing.start()
+            self._wait_until_ready()
+            while not self._stopping.is_set():
+                self._turn()
+                if self.broker.refusal is not None:
+                    raise StartupError(f"the broker refuses: {self.broker.refusal}")
+                if self.outgoing.error is not None:
+                    raise self.outgoing.error
+        except Stopped:
+            pass
+        finally:
+            self.stop()
+            self._drain()
+            self.outgoing.join()
+            self.broker.close()
+            self.delivery.close()
+            self.client.close()
+            log.info("stopped", **self.figures())
+
+    def stop(self) -> None:
+        """End `run`. What is not acknowledged comes again after the next start."""
+        self._stopping.set()
+        self.delivery.wake()
+
+    def figures(self) -> dict[str, int]:
+        """Return the counters."""
+        counts = self.delivery.counts
+        return {
+            **self.counters.counts,
+            "dropped": self.broker.dropped,
+            "learned": counts.learned,
+            "known": counts.known,
+            "missed": counts.missed,
+            "waiting": len(self.broker.inbox) + self.delivery.pending,
+        }
+
+    def _wait_until_ready(self) -> None:
+        """Wait for both subscriptions: events of samples that are learned before would be missed."""
+        for each in (self.broker.ready, self.outgoing.subscribed):
+            while not self._stopping.is_set() and not each.wait(0.05):
+                pass
+        if self.outgoing.error is not None:
+            raise self.outgoing.error
+        if self.broker.refusal is not None:
+            raise StartupError(
+                f"the broker {self._settings.broker.address} refuses: {self.broker.refusal}; check username,"
+                " password and the rights of the user in [broker]"
+            )
+        if not self._stopping.is_set():
+            sys.stdout.write(f"streamlearn mqtt ready {self._settings.broker.address}\n")
+            sys.stdout.flush()
+
+    def _drain(self) -> None:
+        """Wait a little for what the daemon has got. What is not acknowledged then comes again."""
+        deadline = time.monotonic() + DRAIN_SECONDS
+        try:
+            while self.delivery.pending and (now := time.monotonic()) < deadline:
+                self.delivery.step(min(deadline, now + 0.1))
+        except (Stopped, StreamlearnError):
+            pass
+
+    def _turn(self) -> None:
+        inbox = self.broker.inbox
+        for _ in range(min(len(inbox), BATCH)):
+            found = inbox.popleft()
+            if isinstance(found, Connected):
+                self.acknowledgements.connected(found.same_session)
+            else:
+                self._receive(found)
+        now = time.monotonic()
+        due = min((each.due(now) for each in self.intakes), default=float("inf"))
+        self.delivery.step(now if inbox else min(due, now + TURN_SECONDS))
+
+    def _receive(self, message: Message) -> None:
+        counts = self.counters.counts
+        counts["messages"] += 1
+        receipt, repeated = self.acknowledgements.receive(message)
+        if repeated:
+            counts["repeated"] += 1
+        else:
+            self._read(message, receipt)
+        receipt.finish()
+
+    def _read(self, message: Message, receipt: Receipt) -> None:
+        matched = False
+        for each in self.intakes:
+            parts = each.pattern.match(message.topic)
+            if parts is None:
+                continue
+            matched = True
+            if message.retain and not each.retained:
+                self.counters.counts["retained"] += 1
+            elif len(message.payload) > self._settings.broker.message_bytes:
+                self.counters.bad("all inputs", "the message is too large", message.topic, message.payload)
+            else:
+                each.receive(message.topic, message.payload, parts, receipt)
+        if not matched:
+            self.counters.bad("all inputs", "no input has this topic", message.topic, message.payload)
+
+    def _refused(self, model: str, error: StreamlearnError) -> None:
+        self.models.forget(model)
+        self.counters.refused(model, error.message)
+
+
+def run(settings: Settings) -> None:
+    """Run a bridge until SIGTERM or Ctrl-C. Raise the error that ends it."""
+    bridge = Bridge(settings)
+
+    def leave(_: int, __: FrameType | None) -> None:
+        bridge.stop()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, leave)
+    bridge.run()
