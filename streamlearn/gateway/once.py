@@ -1,6 +1,7 @@
 """Idempotency keys of requests that change something: a repeated request gets the first answer.
 
-The answers are in the gateway's memory. `learn` does without: there the daemon knows the keys.
+The answers are in the gateway's memory. So that a crash of the gateway changes nothing, the daemon knows the
+keys too: of `learn`, and of the changes of a model's state (`change`). `create` recognises its model.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from starlette.responses import Response
 
 from streamlearn.errors import BadValue, Conflict
 from streamlearn.gateway.access import identify
+from streamlearn.gateway.answers import JsonLine
 from streamlearn.gateway.state import gateway_of
+from streamlearn.json_values import document
 
 HEADER: Final = "Idempotency-Key"
 MOST: Final = 1000
@@ -74,6 +77,15 @@ class Once:
             while len(self._requests) > MOST and next(iter(self._requests.values())).answer.done():
                 self._requests.popitem(last=False)
         return answer
+
+
+async def change(request: Request, execute: Callable[[str | None], Awaitable[dict[str, Any]]]) -> Response:
+    """Execute a change of a model's state with the request's key, and return the answer.
+
+    The daemon executes it once for each key. If it did so for an earlier request, the answer says so.
+    """
+    answer = document(await execute(request.headers.get(HEADER)))
+    return JsonLine(answer, headers=REPLAYED if answer.get("duplicate") else None)
 
 
 class OnceRoute(APIRoute):

@@ -22,7 +22,7 @@ from streamlearn.shard.applied import Applied
 from streamlearn.shard.key_texts import KeyTexts
 from streamlearn.shard.origin import Origin, WaitingRows
 from streamlearn.shard.producers import Position, ProducerState
-from streamlearn.shard.record_codec import check_layout, content_digests, decode_batch
+from streamlearn.shard.record_codec import check_layout, decode_batch, record_digests
 from streamlearn.shard.set_aside import SetAside
 from streamlearn.store import tensors
 from streamlearn.store.record import Place, Record, RecordKind
@@ -222,9 +222,7 @@ class HostedModel:
         self.accepted_lsn = record.lsn
         if record.producer:
             if not record.digests:  # in a replay
-                record.digests = content_digests(
-                    record.payload, record.x_cols, record.y_cols, record.optional_columns, record.batches
-                )
+                record.digests = record_digests(record)
             self.accepted_producers.advance(
                 record.producer, record.epoch, record.seq, record.lsn, record.digests, record.batches
             )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64, xxh3_64_intdigest
 
 from streamlearn.errors import BadShape
 from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets
 from streamlearn.store.record import IDS, KEYS, TIMES, Record, RecordKind
+from streamlearn_client.protocol import Request
 from streamlearn_client.protocol.messages import RESEND_WINDOW
 
+NUMBER = frozenset({"producer", "epoch", "seq"})
 FLOAT, INTEGER = np.dtype("<f4"), np.dtype("<i8")
 
 
@@ -54,6 +58,28 @@ def content_digests(
     rows = len(payload) // bytes_of_row
     parts = [_split(column, batches) for column in _columns(view, rows, x_cols, y_cols, columns)]
     return [xxh3_64_intdigest(b"".join(batch), seed) or 1 for batch in list(zip(*parts, strict=True))[first:]]
+
+
+def record_digests(record: Record) -> list[int]:
+    """Return the digests of a record of the journal that has a producer."""
+    if record.kind not in (RecordKind.LEARN, RecordKind.TARGETS):
+        return [record.x_cols | record.y_cols << 32]
+    return content_digests(
+        record.payload, record.x_cols, record.y_cols, record.optional_columns, record.batches
+    )
+
+
+def request_digest(request: Request) -> int:
+    """Return a hash of a change that a client requests, never 0. Two changes with equal hashes are equal."""
+    content = xxh3_64(f"{request.op} {json.dumps(_content(request), sort_keys=True)}".encode())
+    if request.x is not None:
+        content.update(request.x.tobytes())
+    return content.intdigest() or 1
+
+
+def _content(request: Request) -> dict[str, Any]:
+    fields = {name: value for name, value in request.fields.items() if name not in NUMBER}
+    return fields | {"channels": request.channels}
 
 
 def row_bytes(record: Record) -> int:

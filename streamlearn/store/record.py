@@ -74,6 +74,9 @@ class Record:
     - FEEDBACK: values, verdict and name as a list in JSON
     - LABEL: the label, and a unit, a sample or its values, as a map in JSON
 
+    A change with a producer (RESTORE, REHEAT, PAUSE, RESUME, FEEDBACK, LABEL) has the digest of its request
+    in ``x_cols`` (the lower 32 bits) and ``y_cols``.
+
     A LEARN record has ``batches`` consecutive batches of its producer, with ``rows / batches`` rows each.
     ``seq`` is the number of the first one.
 

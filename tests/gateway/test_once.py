@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
+import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import httpx
+import msgpack
 import numpy as np
 import pytest
 from starlette.responses import Response
@@ -14,7 +19,7 @@ from starlette.responses import Response
 from streamlearn.errors import BadValue, Conflict
 from streamlearn.gateway.once import MOST, Once
 from tests.e2e.daemon_process import DaemonProcess
-from tests.gateway.gateway_process import GatewayProcess
+from tests.gateway.gateway_process import SECONDS, GatewayProcess
 from tools.waiting import wait_for
 
 X = np.random.default_rng(7).normal(size=(300, 2)).astype(np.float32)
@@ -104,3 +109,91 @@ def test_requests_at_the_same_time_are_executed_once() -> None:
         assert len(once._requests) == MOST
 
     asyncio.run(run())
+
+
+class SilentLink:
+    """A connection to a daemon that loses everything the daemon sends after a request with ``marker``."""
+
+    def __init__(self, endpoint: str, marker: bytes) -> None:
+        self._daemon, self._marker = endpoint.removeprefix("ipc://"), marker
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = []
+        self._silent = threading.Event()
+        self.endpoint = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._start(self._accept)
+
+    def _start(self, run: Callable[..., None], *arguments: Any) -> None:
+        def quietly() -> None:
+            with contextlib.suppress(OSError):
+                run(*arguments)
+
+        threading.Thread(target=quietly, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            near, far = self._listener.accept()[0], socket.socket(socket.AF_UNIX)
+            far.connect(self._daemon)
+            self._open += [near, far]
+            self._start(self._to_daemon, near, far)
+            self._start(self._from_daemon, far, near)
+
+    def _to_daemon(self, near: socket.socket, far: socket.socket) -> None:
+        while data := near.recv(1 << 16):
+            if self._marker in data:
+                self._silent.set()
+            far.sendall(data)
+
+    def _from_daemon(self, far: socket.socket, near: socket.socket) -> None:
+        while data := far.recv(1 << 16):
+            if not self._silent.is_set():
+                near.sendall(data)
+
+    def close(self) -> None:
+        for each in (self._listener, *self._open):
+            each.close()
+
+
+@pytest.mark.parametrize("change", ["restore", "feedback", "label", "reheat", "pause"])
+def test_a_gateway_is_killed_between_the_daemons_answer_and_its_own(
+    daemon: DaemonProcess, http: httpx.Client, start: Callable[..., GatewayProcess], change: str
+) -> None:
+    """The daemon has executed the change, and the sender gets no answer. The next gateway recognises it."""
+    http.post("/v1/models", json=NEW)
+    http.post("/v1/models/pump/learn", json={"x": X.tolist()})
+    before = http.get("/v1/models/pump").json()
+    body, path, key = CHANGES.get(change), f"/v1/models/pump/{change}", keyed(f"kill {change}")
+    link = SilentLink(daemon.requests, msgpack.packb("op") + msgpack.packb(change))
+    answers: list[str] = []
+
+    def send() -> None:
+        with first.client() as client:
+            try:
+                answers.append(client.post(path, json=body, headers=key).text)
+            except httpx.HTTPError as error:
+                answers.append(type(error).__name__)
+
+    first = start(link.endpoint).ready()
+    sender = threading.Thread(target=send)
+    try:
+        with first.client() as client:
+            wait_for(lambda: client.get("/readyz").status_code == 200, "ready")
+        sender.start()
+        executed = lambda: http.get("/v1/models/pump").json()["applied_lsn"] > before["applied_lsn"]  # noqa: E731
+        wait_for(executed, "the change is in effect")
+        first.end(signal.SIGKILL)
+        sender.join(SECONDS)
+    finally:
+        link.close()
+    assert answers == ["RemoteProtocolError"]
+    after = http.get("/v1/models/pump").json()
+    second = start(daemon.requests).ready()
+    with second.client() as client:
+        wait_for(lambda: client.get("/readyz").status_code == 200, "ready")
+        again = client.post(path, json=body, headers=key)
+        assert (again.status_code, again.headers["idempotent-replayed"]) == (200, "true"), again.text
+        assert again.json()["duplicate"] is True
+        assert again.json()["lsn"] == after["applied_lsn"] == before["applied_lsn"] + 1
+        other = client.post("/v1/models/pump/label", json={"unit": 1, "label": "no"}, headers=key)
+        assert (other.status_code, other.json()["code"]) == (409, "CONFLICT")
+    found = http.get("/v1/models/pump").json()
+    assert (found["applied_lsn"], found["state_hash"]) == (after["applied_lsn"], after["state_hash"])

@@ -87,11 +87,14 @@ class AsyncAdministration:
         """
         return await self._run(self._session.stats(model or ""))
 
-    async def reheat(self, model: str, heat: float = 1.0) -> dict[str, Any]:
+    async def reheat(
+        self, model: str, heat: float = 1.0, *, idempotency_key: str | None = None
+    ) -> dict[str, Any]:
         """Set the model's schedules back, so that it learns faster again.
 
-        The daemon applies it after everything sent before. The request is not repeated: if the connection is
-        lost before the answer, ``NoAnswer`` is raised, and the ``reheated`` event shows whether it happened.
+        The daemon applies it after everything sent before. Without an ``idempotency_key``, the request is not
+        repeated: if the connection is lost before the answer, ``NoAnswer`` is raised, and the ``reheated``
+        event shows whether it happened.
 
         Parameters
         ----------
@@ -99,6 +102,10 @@ class AsyncAdministration:
             Name of the model.
         heat : float, default 1.0
             How far to set the schedules back, above 0 and up to 1. 1: to their start.
+        idempotency_key : str, optional
+            A name of this request, at most 256 bytes. The change is executed once, however often and from
+            whichever process it is sent with this key; a repetition is answered with ``duplicate``. So the
+            client repeats it itself after a lost connection.
 
         Returns
         -------
@@ -110,15 +117,23 @@ class AsyncAdministration:
         BadValue
             If ``heat`` is out of range.
         """
-        return await self._run(self._session.reheat(model, heat))
+        return await self._run(self._session.reheat(model, heat, idempotency_key))
 
-    async def feedback(self, model: str, sample: Any, verdict: str, name: str = "") -> dict[str, Any]:
+    async def feedback(
+        self,
+        model: str,
+        sample: Any,
+        verdict: str,
+        name: str = "",
+        *,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
         """Judge a sample: its pattern is normal, or a fault with a name.
 
         A pattern called normal begins no alarm when it comes again. A pattern called a fault begins an alarm
-        with this name. The daemon applies it after everything sent before. A `restore` undoes it. The request
-        is not repeated: if the connection is lost before the answer, ``NoAnswer`` is raised, and the
-        ``judged`` event shows whether it happened.
+        with this name. The daemon applies it after everything sent before. A `restore` undoes it.
+        Without an ``idempotency_key``, the request is not repeated: if the connection is lost before the
+        answer, ``NoAnswer`` is raised, and the ``judged`` event shows whether it happened.
 
         Parameters
         ----------
@@ -131,6 +146,10 @@ class AsyncAdministration:
             The verdict.
         name : str, default ""
             Name of a fault, at most 32 bytes. Empty: "fault".
+        idempotency_key : str, optional
+            A name of this request, at most 256 bytes. The change is executed once, however often and from
+            whichever process it is sent with this key; a repetition is answered with ``duplicate``. So the
+            client repeats it itself after a lost connection.
 
         Returns
         -------
@@ -143,9 +162,9 @@ class AsyncAdministration:
             If the verdict or the name is invalid, the values of the sample are not kept, or the model has no
             alarms.
         """
-        return await self._run(self._session.feedback(model, sample, verdict, name))
+        return await self._run(self._session.feedback(model, sample, verdict, name, idempotency_key))
 
-    async def pause(self, model: str) -> dict[str, Any]:
+    async def pause(self, model: str, *, idempotency_key: str | None = None) -> dict[str, Any]:
         """Pause learning: the model only watches its samples until `resume`.
 
         It returns outputs, scores and events, and its quality counts the samples. Weights, scaling and the
@@ -156,15 +175,19 @@ class AsyncAdministration:
         ----------
         model : str
             Name of the model.
+        idempotency_key : str, optional
+            A name of this request, at most 256 bytes. The change is executed once, however often and from
+            whichever process it is sent with this key; a repetition is answered with ``duplicate``. So the
+            client repeats it itself after a lost connection.
 
         Returns
         -------
         dict
             The model's description, with ``lsn`` and ``durable_lsn`` of the record.
         """
-        return await self._run(self._session.pause(model))
+        return await self._run(self._session.pause(model, idempotency_key))
 
-    async def resume(self, model: str) -> dict[str, Any]:
+    async def resume(self, model: str, *, idempotency_key: str | None = None) -> dict[str, Any]:
         """Learn again after `pause`.
 
         It also ends the watching after a drift alarm. The daemon applies it after everything sent before.
@@ -173,13 +196,17 @@ class AsyncAdministration:
         ----------
         model : str
             Name of the model.
+        idempotency_key : str, optional
+            A name of this request, at most 256 bytes. The change is executed once, however often and from
+            whichever process it is sent with this key; a repetition is answered with ``duplicate``. So the
+            client repeats it itself after a lost connection.
 
         Returns
         -------
         dict
             The model's description, with ``lsn`` and ``durable_lsn`` of the record.
         """
-        return await self._run(self._session.resume(model))
+        return await self._run(self._session.resume(model, idempotency_key))
 
     async def checkpoint(self, model: str, name: str | None = None) -> dict[str, Any]:
         """Write a checkpoint of the model now.
@@ -258,15 +285,16 @@ class AsyncAdministration:
         *,
         name: str | None = None,
         into: str | None = None,
+        idempotency_key: str | None = None,
     ) -> dict[str, Any]:
         """Set a model back to an earlier state, or create a model with an earlier state of another.
 
         The daemon writes a checkpoint of the current state first, so that the restore can be undone with
         ``restore(model, name=answer["undo_name"])``.
 
-        The request is not repeated: a second restore could undo learning that happened after the first. If
-        the connection is lost before the answer, ``NoAnswer`` is raised, and `describe` shows the model's
-        state.
+        Without an ``idempotency_key``, the request is not repeated: a second restore could undo learning that
+        happened after the first. If the connection is lost before the answer, ``NoAnswer`` is raised, and
+        `describe` shows the model's state.
 
         Parameters
         ----------
@@ -281,12 +309,17 @@ class AsyncAdministration:
         into : str, optional
             Name of a new model that gets the state; ``model`` does not change. The new model has no
             producers: numbered batches begin again.
+        idempotency_key : str, optional
+            A name of this request, at most 256 bytes. The change is executed once, however often and from
+            whichever process it is sent with this key; a repetition is answered with ``duplicate``. So the
+            client repeats it itself after a lost connection.
 
         Returns
         -------
         dict
             The description of the restored or new model, with ``restored_lsn``, ``lsn`` and ``durable_lsn``.
-            Without ``into`` also ``undo_lsn`` and ``undo_name``: the checkpoint of the state before.
+            Without ``into`` also ``undo_lsn`` and ``undo_name``: the checkpoint of the state before. The
+            answer to a repetition has no ``restored_lsn``.
 
         Raises
         ------
@@ -298,7 +331,7 @@ class AsyncAdministration:
         DiskFull
             If the disk has no space for the checkpoint or the record. Nothing was restored.
         """
-        return await self._run(self._session.restore(model, lsn, name, into))
+        return await self._run(self._session.restore(model, lsn, name, into, idempotency_key))
 
     async def backup(self, directory: str, timeout: float | None = 3600.0) -> dict[str, Any]:
         """Copy the daemon's data directory while it runs.

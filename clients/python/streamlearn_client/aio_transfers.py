@@ -138,12 +138,13 @@ class AsyncTransfers(AsyncAdministration):
         unit: int | None = None,
         sample: int | str | None = None,
         x: SamplesLike | None = None,
+        idempotency_key: str | None = None,
     ) -> dict[str, Any]:
         """Give a label to a unit, or to one sample.
 
-        The daemon applies it after everything sent before. A `restore` undoes it. The request is not
-        repeated: if the connection is lost before the answer, ``NoAnswer`` is raised, and the ``labelled``
-        event shows whether it happened.
+        The daemon applies it after everything sent before. A `restore` undoes it. Without an
+        ``idempotency_key``, the request is not repeated: if the connection is lost before the answer,
+        ``NoAnswer`` is raised, and the ``labelled`` event shows whether it happened.
 
         Parameters
         ----------
@@ -161,6 +162,10 @@ class AsyncTransfers(AsyncAdministration):
             label.
         x : array_like of shape (dim,), optional
             The values of a sample, instead of its id.
+        idempotency_key : str, optional
+            A name of this request, at most 256 bytes. The change is executed once, however often and from
+            whichever process it is sent with this key; a repetition is answered with ``duplicate``. So the
+            client repeats it itself after a lost connection.
 
         Returns
         -------
@@ -172,4 +177,4 @@ class AsyncTransfers(AsyncAdministration):
         BadValue
             If the model has no labels, an argument is invalid, or all classes have other names.
         """
-        return await self._run(self._session.label(model, label, unit, sample, x))
+        return await self._run(self._session.label(model, label, unit, sample, x, idempotency_key))

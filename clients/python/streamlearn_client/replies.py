@@ -246,7 +246,7 @@ _REPLIES: Final[Mapping[str, Check]] = {
     "restore": _fields(
         **_model,
         **_record,
-        restored_lsn=_integer,
+        restored_lsn=_optional(_integer),
         undo_lsn=_optional(_integer),
         undo_name=_optional(_text),
     ),

@@ -147,12 +147,16 @@ class Session(SessionTransfers):
         self._begin_epoch(model)
 
     def restore(
-        self, model: str, lsn: int | None, name: str | None, into: str | None
+        self, model: str, lsn: int | None, name: str | None, into: str | None, key: str | None = None
     ) -> Operation[dict[str, Any]]:
         """Restore a state of a model. A new model ``into`` knows no batches of this client."""
         if into is not None:
             self._begin_epoch(into)
-        ok = yield from self.request("restore", model, idempotent=False, lsn=lsn, name=name, into=into)
+        if key is not None and into is not None:
+            raise BadValue("a restore into another model takes no idempotency_key", field="idempotency_key")
+        given = {"lsn": lsn, "name": name, "into": into}
+        fields = {name: value for name, value in given.items() if value is not None}
+        ok = yield from self._change(Request("restore", None, check_model(model), fields), key)
         if into is not None:
             self._begin_epoch(into)
         return ok
@@ -247,30 +251,41 @@ class Session(SessionTransfers):
         if sequence is not None:
             self._sequences[model] = BatchSequence(next_epoch(self.producer, sequence.epoch, refusal))
 
-    def reheat(self, model: str, heat: float) -> Operation[dict[str, Any]]:
-        """Set the model's schedules back."""
-        return self.request("reheat", model, idempotent=False, heat=as_number(heat, "heat"))
+    def _change(self, request: Request, key: str | None) -> Operation[dict[str, Any]]:
+        """Execute a change; with an idempotency key once, however often it is sent."""
+        if key is None:
+            return (yield Call(request, idempotent=request.op in ("pause", "resume"))).ok
+        number = (yield from self._once(request.model, key)) | {"seq": 0}
+        return (yield Call(request._replace(fields={**request.fields, **number}))).ok
 
-    def feedback(self, model: str, sample: Any, verdict: str, name: str) -> Operation[dict[str, Any]]:
+    def reheat(self, model: str, heat: float, key: str | None = None) -> Operation[dict[str, Any]]:
+        """Set the model's schedules back."""
+        fields = {"heat": as_number(heat, "heat")}
+        return self._change(Request("reheat", None, check_model(model), fields), key)
+
+    def feedback(
+        self, model: str, sample: Any, verdict: str, name: str, key: str | None = None
+    ) -> Operation[dict[str, Any]]:
         """Judge a sample, given by its values or its number."""
         fields: dict[str, Any] = {"verdict": verdict, "name": name}
-        if isinstance(sample, (int, np.integer)):
-            return (yield from self.request("feedback", model, False, sample=int(sample), **fields))
         check_model(model)
+        if isinstance(sample, (int, np.integer)):
+            fields["sample"] = int(sample)
+            return (yield from self._change(Request("feedback", None, model, fields), key))
         values, channels = named_columns(sample)
         x = as_samples(np.reshape(values, (1, -1)))
         request = Request("feedback", None, model, fields, x, channels=channels)
-        return (yield Call(request, idempotent=False)).ok
+        return (yield from self._change(request, key))
 
     # ---------------------------------------------------------------------------------------- producers
 
-    def pause(self, model: str) -> Operation[dict[str, Any]]:
+    def pause(self, model: str, key: str | None = None) -> Operation[dict[str, Any]]:
         """Watch all samples of a model until `resume`."""
-        return self.request("pause", model)
+        return self._change(Request("pause", None, check_model(model), {}), key)
 
-    def resume(self, model: str) -> Operation[dict[str, Any]]:
+    def resume(self, model: str, key: str | None = None) -> Operation[dict[str, Any]]:
         """Learn again after `pause`."""
-        return self.request("resume", model)
+        return self._change(Request("resume", None, check_model(model), {}), key)
 
     def position(self, model: str, producer: str) -> Operation[Position]:
         """Request the state of a producer."""

@@ -53,6 +53,9 @@ class SessionTransfers(SessionQueries):
         """Execute an operation that answers with a map."""
         raise AssertionError("every session executes requests")
 
+    def _change(self, request: Request, key: str | None) -> Operation[dict[str, Any]]:
+        raise AssertionError("every session executes changes")
+
     def _begin_epoch(self, model: str, refusal: StreamlearnError | None = None) -> None:
         raise AssertionError("every session numbers its batches")
 
@@ -149,7 +152,7 @@ class SessionTransfers(SessionQueries):
         return ok
 
     def label(
-        self, model: str, label: str | None, unit: Any, sample: Any, x: Any
+        self, model: str, label: str | None, unit: Any, sample: Any, x: Any, key: str | None = None
     ) -> Operation[dict[str, Any]]:
         """Give a label to a unit, to a sample with an id, or to the values of a sample."""
         check_model(model)
@@ -161,7 +164,7 @@ class SessionTransfers(SessionQueries):
         values, channels = (None, None) if x is None else named_columns(x)
         rows = None if values is None else as_samples(np.reshape(values, (1, -1)))
         request = Request("label", None, model, fields, rows, channels=channels)
-        return (yield Call(request, idempotent=False)).ok
+        return (yield from self._change(request, key))
 
     def codes_of(self, model: str, y: Any) -> Operation[Any]:
         """Return targets with the classes of names of labels; other targets as they are."""

@@ -27,8 +27,8 @@ from streamlearn.errors import BadSpec, Busy, ShuttingDown, StreamlearnError
 from streamlearn.history import EarlierState, History, Target
 from streamlearn.models.base import Model
 from streamlearn.shard import HostedModel
+from streamlearn.shard.numbered import Accept, Number
 from streamlearn.store.checkpoint import CheckpointInfo
-from streamlearn.store.record import Record
 from streamlearn.store.retention import UNDO_PREFIX
 
 MAX_WAITING = 100  # restores
@@ -41,6 +41,7 @@ class _Restore(NamedTuple):
     hosted: HostedModel
     target: Target
     into: str
+    number: Number | None
 
 
 class _Read(NamedTuple):
@@ -79,14 +80,23 @@ class Restores:
         self._stopping = True
         self._worker.stop()
 
-    def request(self, reply_to: ReplyAddress, hosted: HostedModel, target: Target, into: str = "") -> None:
+    def request(
+        self,
+        reply_to: ReplyAddress,
+        hosted: HostedModel,
+        target: Target,
+        into: str = "",
+        number: Number | None = None,
+    ) -> None:
         """Restore a model, or create the model `into` with its earlier state; then reply.
+
+        A restore with a `number` that was accepted before is only answered.
 
         Raises `Busy` if too many restores wait.
         """
         if len(self._queue) >= MAX_WAITING:
             raise Busy(f"{MAX_WAITING} restores wait; send this one again later", limit="waiting restores")
-        self._queue.append(_Restore(reply_to, hosted, target, into))
+        self._queue.append(_Restore(reply_to, hosted, target, into, number))
         if len(self._queue) == 1:
             self._run_first()
 
@@ -101,7 +111,13 @@ class Restores:
             self._run_first()
 
     def _restore(self, restore: _Restore) -> Flow:
-        hosted = restore.hosted
+        hosted, number = restore.hosted, restore.number
+        if number is not None:  # restores run one after the other, so an earlier attempt has ended
+            self._group_commit.commit()
+            lsn = number.known_lsn(hosted, self._context.runtime.wall_ns())
+            if lsn is not None:
+                yield from self._reply_again(restore, lsn)
+                return
         size = RESTORE_COPIES * state_bytes(hosted.model)
         self._context.budget.checkpoints.add(size)  # there is always room: `ModelMemory.largest`
         try:
@@ -161,11 +177,11 @@ class Restores:
         )
         copy = shard.hosted(restore.into)
         self._context.model_memory.created(copy)
-        yield self._durable(record)
+        yield self._durable(record.lsn)
         self._context.publisher.publish_change(
             "created", record, restore.reply_to.identity, restored_lsn=state.lsn
         )
-        self._reply(restore, copy, record, {"restored_lsn": state.lsn})
+        self._reply(restore, copy, record.lsn, {"restored_lsn": state.lsn})
 
     def _replace(self, restore: _Restore, state: EarlierState) -> Flow:
         """Replace the state of the model."""
@@ -177,7 +193,9 @@ class Restores:
             raise deleted_while_waiting()
         self._group_commit.commit()
         last_lsn = hosted.accepted_lsn
-        accept = partial(self._context.shard.accept_restore, hosted.name, state.content, checked=True)
+        accept: Accept = partial(self._context.shard.accept_restore, hosted.name, state.content, checked=True)
+        if restore.number is not None:
+            accept = restore.number.added_to(accept)
         record = self._group_commit.change(accept)
         if last_lsn > undo.lsn:
             yield self._applied(hosted, last_lsn)
@@ -187,13 +205,25 @@ class Restores:
                 if hosted.deleted:
                     raise
                 # The log has the reason. The restore cannot be taken back any more, and `undo` still exists.
-        yield self._durable(record)
+        yield self._durable(record.lsn)
         yield self._applied(hosted, record.lsn)
         self._context.publisher.publish_change(
             "restored", record, restore.reply_to.identity, restored_lsn=state.lsn
         )
         facts = {"restored_lsn": state.lsn, "undo_lsn": undo.lsn, "undo_name": undo.name}
-        self._reply(restore, hosted, record, facts)
+        self._reply(restore, hosted, record.lsn, facts)
+
+    def _reply_again(self, restore: _Restore, lsn: int) -> Flow:
+        """Answer a restore that was accepted as record `lsn`. What it restored is not known any more."""
+        yield self._durable(lsn)
+        yield self._applied(restore.hosted, lsn)
+        infos = self._checkpointer.checkpoints_of(restore.hosted)
+        before = [info for info in infos if info.name.startswith(UNDO_PREFIX) and info.lsn < lsn]
+        facts: dict[str, Any] = {"duplicate": True}
+        if before:
+            undo = max(before, key=lambda info: info.lsn)
+            facts |= {"undo_lsn": undo.lsn, "undo_name": undo.name}
+        self._reply(restore, restore.hosted, lsn, facts)
 
     def _undo(self, hosted: HostedModel) -> Wait:
         """Take the checkpoint that undoes the restore. The model is between two records."""
@@ -208,8 +238,8 @@ class Restores:
 
         return take
 
-    def _durable(self, record: Record) -> Wait:
-        return lambda resume: self._context.watermarks.when_durable(record.lsn, partial(resume, None, None))
+    def _durable(self, lsn: int) -> Wait:
+        return lambda resume: self._context.watermarks.when_durable(lsn, partial(resume, None, None))
 
     def _applied(self, hosted: HostedModel, lsn: int) -> Wait:
         def wait(resume: Resume) -> None:
@@ -220,6 +250,6 @@ class Restores:
 
         return wait
 
-    def _reply(self, restore: _Restore, hosted: HostedModel, record: Record, facts: dict[str, Any]) -> None:
-        lsns = {"lsn": record.lsn, "durable_lsn": self._context.journal.durable_lsn}
+    def _reply(self, restore: _Restore, hosted: HostedModel, lsn: int, facts: dict[str, Any]) -> None:
+        lsns = {"lsn": lsn, "durable_lsn": self._context.journal.durable_lsn}
         self._context.replies.ok(restore.reply_to, model_fields(hosted) | facts | lsns)

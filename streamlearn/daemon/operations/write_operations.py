@@ -23,8 +23,8 @@ from streamlearn.daemon.operations.restores import Restores
 from streamlearn.errors import BadMessage, BadName, BadSpec, Internal, StreamlearnError, TooLarge
 from streamlearn.history import Target
 from streamlearn.shard import HostedModel
+from streamlearn.shard.numbered import Accept, Number
 from streamlearn.store.checkpoint import CheckpointInfo
-from streamlearn.store.record import Record
 from streamlearn.store.retention import UNDO_PREFIX
 from streamlearn_client.protocol import Request, check_channels
 from streamlearn_client.protocol.names import check_checkpoint, check_model
@@ -97,7 +97,7 @@ class WriteOperations:
             identity = LOCAL if reply_to is None else reply_to.identity
             self._context.publisher.publish_change("created", record, identity, kind=kind)
             if reply_to is not None:
-                self._reply(reply_to, record, model_fields(hosted) | {"spec": hosted.model.spec_dict()})
+                self._reply(reply_to, record.lsn, model_fields(hosted) | {"spec": hosted.model.spec_dict()})
 
         self._context.watermarks.when_durable(record.lsn, created)
 
@@ -114,7 +114,7 @@ class WriteOperations:
         def deleted() -> None:
             self._checkpointer.remove(hosted)
             self._context.publisher.publish_change("deleted", record, reply_to.identity)
-            self._reply(reply_to, record, {"model": hosted.name})
+            self._reply(reply_to, record.lsn, {"model": hosted.name})
 
         self._context.watermarks.when_durable(record.lsn, deleted)
 
@@ -178,7 +178,12 @@ class WriteOperations:
             check_checkpoint(name)
         if into is not None:
             check_model(into)  # `Access` has checked the right on it
-        self._restores.request(reply_to, hosted, Target(name or "", lsn), into or "")
+        number = Number.of(request)
+        if number is not None and into is not None:
+            raise BadMessage(
+                "a restore into another model takes no number; leave out producer, epoch and seq"
+            )
+        self._restores.request(reply_to, hosted, Target(name or "", lsn), into or "", number)
 
     def _do_backup(self, reply_to: ReplyAddress, request: Request) -> None:
         self._backups.request(reply_to, request.fields["directory"])
@@ -187,8 +192,8 @@ class WriteOperations:
         """The reheat takes effect behind every batch that was accepted before it."""
         hosted = self._context.shard.hosted(request.model)
         heat = request.fields.get("heat", 1.0)
-        record = self._group_commit.change(partial(self._context.shard.accept_reheat, hosted.name, heat))
-        self._reply_when_applied(reply_to, hosted, record, "reheated")
+        accept = partial(self._context.shard.accept_reheat, hosted.name, heat)
+        self._change(reply_to, request, hosted, accept, "reheated")
 
     def _do_feedback(self, reply_to: ReplyAddress, request: Request) -> None:
         """The feedback takes effect behind every batch that was accepted before it."""
@@ -203,7 +208,7 @@ class WriteOperations:
         sample = fields["sample"] if x is None else x[0]
         verdict, name = fields["verdict"], fields.get("name", "")
         accept = partial(self._context.shard.accept_feedback, hosted.name, sample, verdict, name)
-        self._reply_when_applied(reply_to, hosted, self._group_commit.change(accept), "judged")
+        self._change(reply_to, request, hosted, accept, "judged")
 
     def _do_label(self, reply_to: ReplyAddress, request: Request) -> None:
         """The label takes effect behind every batch that was accepted before it."""
@@ -214,41 +219,63 @@ class WriteOperations:
         values = None if x is None else x[0]
         given = fields.get("label") or None, fields.get("unit"), fields.get("key"), values
         accept = partial(self._context.shard.accept_label, hosted.name, *given)
-        self._reply_when_applied(reply_to, hosted, self._group_commit.change(accept), "labelled")
+        self._change(reply_to, request, hosted, accept, "labelled")
 
     def _do_pause(self, reply_to: ReplyAddress, request: Request) -> None:
         """The pause takes effect behind every batch that was accepted before it."""
-        self._set_paused(reply_to, request.model, True)
+        self._set_paused(reply_to, request, True)
 
     def _do_resume(self, reply_to: ReplyAddress, request: Request) -> None:
-        self._set_paused(reply_to, request.model, False)
+        self._set_paused(reply_to, request, False)
 
-    def _set_paused(self, reply_to: ReplyAddress, model: str, paused: bool) -> None:
-        hosted = self._context.shard.hosted(model)
-        record = self._group_commit.change(partial(self._context.shard.accept_pause, hosted.name, paused))
-        self._reply_when_applied(reply_to, hosted, record, "paused" if paused else "resumed")
+    def _set_paused(self, reply_to: ReplyAddress, request: Request, paused: bool) -> None:
+        hosted = self._context.shard.hosted(request.model)
+        accept = partial(self._context.shard.accept_pause, hosted.name, paused)
+        self._change(reply_to, request, hosted, accept, "paused" if paused else "resumed")
 
-    def _reply_when_applied(
-        self, reply_to: ReplyAddress, hosted: HostedModel, record: Record, event: str, **fields: Any
+    def _change(
+        self, reply_to: ReplyAddress, request: Request, hosted: HostedModel, accept: Accept, event: str
     ) -> None:
-        """Publish `event` and reply once the record is durable and applied."""
+        """Journal a change. Publish `event` and reply once it is durable and applied.
+
+        A change with a number that was accepted before is only answered.
+        """
+        number = Number.of(request)
+        if number is not None:
+            self._group_commit.commit()  # a group that the journal refuses leaves no number behind
+            if (lsn := number.known_lsn(hosted, self._context.runtime.wall_ns())) is not None:
+                self._when_applied(reply_to, hosted, lsn, lambda: None, {"duplicate": True})
+                return
+            accept = number.added_to(accept)
+        record = self._group_commit.change(accept)
+        publish = partial(self._context.publisher.publish_change, event, record, reply_to.identity)
+        self._when_applied(reply_to, hosted, record.lsn, publish, {})
+
+    def _when_applied(
+        self,
+        reply_to: ReplyAddress,
+        hosted: HostedModel,
+        lsn: int,
+        then: Callable[[], None],
+        fields: dict[str, Any],
+    ) -> None:
+        """Call `then` and reply once record `lsn` is durable and applied."""
 
         def applied(hosted: HostedModel | None) -> None:
             if hosted is None:
                 self._context.replies.error(reply_to, deleted_while_waiting())
                 return
-            self._context.publisher.publish_change(event, record, reply_to.identity)
-            self._reply(reply_to, record, model_fields(hosted) | fields)
+            then()
+            self._reply(reply_to, lsn, model_fields(hosted) | fields)
 
         watermarks = self._context.watermarks
         watermarks.when_durable(
-            record.lsn,
-            partial(watermarks.when_applied, hosted, record.lsn, applied, between_records=True),
+            lsn, partial(watermarks.when_applied, hosted, lsn, applied, between_records=True)
         )
 
-    def _reply(self, reply_to: ReplyAddress, record: Record, fields: dict[str, Any]) -> None:
+    def _reply(self, reply_to: ReplyAddress, lsn: int, fields: dict[str, Any]) -> None:
         durable_lsn = self._context.journal.durable_lsn
-        self._context.replies.ok(reply_to, {**fields, "lsn": record.lsn, "durable_lsn": durable_lsn})
+        self._context.replies.ok(reply_to, {**fields, "lsn": lsn, "durable_lsn": durable_lsn})
 
 
 def _check_new_name(name: str) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from streamlearn.gateway.access import Who
-from streamlearn.gateway.once import OnceRoute
+from streamlearn.gateway.once import OnceRoute, change
 from streamlearn.gateway.state import gateway_of
 from streamlearn.json_values import document
 
@@ -54,11 +54,16 @@ async def unpin(request: Request, who: Who, model: str, name: str) -> dict[str, 
     return document(await gateway_of(request).client.unpin(model, name))
 
 
-@router.post("/v1/models/{model}/restore")
-async def restore(request: Request, who: Who, model: str, to: Restore) -> dict[str, Any]:
+@router.post("/v1/models/{model}/restore", response_model=dict[str, Any])
+async def restore(request: Request, who: Who, model: str, to: Restore) -> Response:
     """Set a model back to a state, or put that state into a new model. ``undo_name`` leads back."""
     who.require("restore", model)
     if to.into:
         who.require("restore", to.into)
     client = gateway_of(request).client
-    return document(await client.restore(model, to.lsn, name=to.name, into=to.into))
+
+    async def execute(key: str | None) -> dict[str, Any]:
+        once = None if to.into else key  # into another model: the daemon knows no keys of a new model
+        return await client.restore(model, to.lsn, name=to.name, into=to.into, idempotency_key=once)
+
+    return await change(request, execute)

@@ -13,7 +13,7 @@ from starlette.background import BackgroundTask
 
 from streamlearn.errors import BadSpec, BadValue, ModelExists
 from streamlearn.gateway.access import Who
-from streamlearn.gateway.once import HEADER, OnceRoute
+from streamlearn.gateway.once import HEADER, OnceRoute, change
 from streamlearn.gateway.state import gateway_of
 from streamlearn.gateway.tables import TABLES, part_table, table_type
 from streamlearn.json_values import document, to_json
@@ -120,13 +120,14 @@ class Label(BaseModel):
     x: list[float | None] | None = None
 
 
-@router.post("/v1/models/{model}/label")
-async def label(request: Request, who: Who, model: str, body: Label) -> dict[str, Any]:
+@router.post("/v1/models/{model}/label", response_model=dict[str, Any])
+async def label(request: Request, who: Who, model: str, body: Label) -> Response:
     """Put a label on a unit of a map or a competitive net by hand."""
     who.require("label", model)
     x: Any = None if body.x is None else [body.x]
     client = gateway_of(request).client
-    return document(await client.label(model, body.label, unit=body.unit, sample=body.sample, x=x))
+    given = {"unit": body.unit, "sample": body.sample, "x": x}
+    return await change(request, lambda key: client.label(model, body.label, **given, idempotency_key=key))
 
 
 @router.get("/v1/models/{model}")
@@ -170,18 +171,20 @@ async def read(
     }
 
 
-@router.post("/v1/models/{model}/pause")
-async def pause(request: Request, who: Who, model: str) -> dict[str, Any]:
+@router.post("/v1/models/{model}/pause", response_model=dict[str, Any])
+async def pause(request: Request, who: Who, model: str) -> Response:
     """Watch all samples and learn none, until `resume`."""
     who.require("pause", model)
-    return document(await gateway_of(request).client.pause(model))
+    client = gateway_of(request).client
+    return await change(request, lambda key: client.pause(model, idempotency_key=key))
 
 
-@router.post("/v1/models/{model}/resume")
-async def resume(request: Request, who: Who, model: str) -> dict[str, Any]:
+@router.post("/v1/models/{model}/resume", response_model=dict[str, Any])
+async def resume(request: Request, who: Who, model: str) -> Response:
     """Learn again after `pause`."""
     who.require("resume", model)
-    return document(await gateway_of(request).client.resume(model))
+    client = gateway_of(request).client
+    return await change(request, lambda key: client.resume(model, idempotency_key=key))
 
 
 class Heat(BaseModel):
@@ -192,11 +195,12 @@ class Heat(BaseModel):
     heat: float = 1.0
 
 
-@router.post("/v1/models/{model}/reheat")
-async def reheat(request: Request, who: Who, model: str, body: Heat | None = None) -> dict[str, Any]:
+@router.post("/v1/models/{model}/reheat", response_model=dict[str, Any])
+async def reheat(request: Request, who: Who, model: str, body: Heat | None = None) -> Response:
     """Set the schedules of the rates back, so that the model adapts faster."""
     who.require("reheat", model)
-    return document(await gateway_of(request).client.reheat(model, (body or Heat()).heat))
+    client, heat = gateway_of(request).client, (body or Heat()).heat
+    return await change(request, lambda key: client.reheat(model, heat, idempotency_key=key))
 
 
 class Verdict(BaseModel):
@@ -209,11 +213,12 @@ class Verdict(BaseModel):
     name: str = ""
 
 
-@router.post("/v1/models/{model}/feedback")
-async def feedback(request: Request, who: Who, model: str, body: Verdict) -> dict[str, Any]:
+@router.post("/v1/models/{model}/feedback", response_model=dict[str, Any])
+async def feedback(request: Request, who: Who, model: str, body: Verdict) -> Response:
     """Call a sample normal, so that its pattern stays quiet, or a fault, so that it is named."""
     who.require("feedback", model)
     sample: Any = body.sample
     if isinstance(sample, dict):
         sample = {name: [value] for name, value in sample.items()}
-    return document(await gateway_of(request).client.feedback(model, sample, body.verdict, body.name))
+    client, judged = gateway_of(request).client, (sample, body.verdict, body.name)
+    return await change(request, lambda key: client.feedback(model, *judged, idempotency_key=key))

@@ -246,6 +246,9 @@ def _op(*required: str, **fields: type) -> Op:
     return Op(fields, frozenset(required))
 
 
+_NUMBER: Final[Mapping[str, type]] = {"producer": str, "epoch": int, "seq": int}
+"""Fields of a change that is executed once, however often it is sent."""
+
 OPS: Final[Mapping[str, Op]] = {
     "hello": _op(cumulative_acks=bool),
     "create": _op("model", "kind", model=str, kind=str, spec=dict, state=str, parameters=str, sha256=str),
@@ -294,17 +297,25 @@ OPS: Final[Mapping[str, Op]] = {
     "forecast": _op("model", "steps", model=str, steps=int, key=object, times=np.ndarray),
     "sample": _op("model", "n", model=str, n=int, temperature=float, seed=int, key=object),
     "read": _op("model", "what", model=str, what=list),
-    "reheat": _op("model", model=str, heat=float),
-    "pause": _op("model", model=str),
-    "resume": _op("model", model=str),
+    "reheat": _op("model", model=str, heat=float, **_NUMBER),
+    "pause": _op("model", model=str, **_NUMBER),
+    "resume": _op("model", model=str, **_NUMBER),
     "feedback": _op(
-        "model", "verdict", model=str, x=np.ndarray, channels=list, sample=int, verdict=str, name=str
+        "model",
+        "verdict",
+        model=str,
+        x=np.ndarray,
+        channels=list,
+        sample=int,
+        verdict=str,
+        name=str,
+        **_NUMBER,
     ),
-    "label": _op("model", model=str, label=str, unit=int, x=np.ndarray, channels=list, key=object),
+    "label": _op("model", model=str, label=str, unit=int, x=np.ndarray, channels=list, key=object, **_NUMBER),
     "checkpoint": _op("model", model=str, name=str),
     "unpin": _op("model", "name", model=str, name=str),
     "checkpoints": _op("model", model=str),
-    "restore": _op("model", model=str, lsn=int, name=str, into=str),
+    "restore": _op("model", model=str, lsn=int, name=str, into=str, **_NUMBER),
     "backup": _op("directory", directory=str),
     "stats": _op(model=str, after=str),
     "position": _op("model", "producer", model=str, producer=str),
