@@ -1,6 +1,7 @@
 # Project commands. Each installs its requirements into .venv on first use, and again after a pin changes.
 #
-#   make demo | test | bench | bench-docs | quality | lint | format | stubs | docs | docs-figures | clean      PYTHON=python3.12   use another interpreter (3.11 or newer)
+#   make demo | test | bench | bench-docs | quality | lint | format | stubs | docs | docs-figures | container-check | clean
+#   make release-check                                    PYTHON=python3.12   use another interpreter (3.11 or newer)
 #   make test ARGS='-k som --kills 50'                    TORCH=no            run without PyTorch (see CONTRIBUTING.md)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
@@ -17,11 +18,11 @@ ifneq ($(TORCH),no)
 ORACLE  := $(VENV)/.with-torch
 endif
 
-.PHONY: help system-packages demo test bench bench-docs quality lint format stubs docs docs-figures clean
+.PHONY: help system-packages demo test bench bench-docs quality container-check release-check lint format stubs docs docs-figures clean
 .NOTPARALLEL:
 
 help:
-	@sed -n '3,4s/^# *//p' Makefile
+	@sed -n '3,5s/^# *//p' Makefile
 
 demo: $(VENV)/.with-demo
 	$(BIN)/streamlearn demo $(ARGS)
@@ -31,12 +32,12 @@ test: $(VENV)/.with-test $(ORACLE) system-packages
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 # Programs that the tests run, and their Debian packages: systemd-analyze checks the unit file, Chromium shows the
-# page, openssl makes certificates, Prometheus (with promtool) reads the files of deploy/monitoring; gcc, cmake and
-# valgrind build and check the C client, with the header of LIBRARIES (names of pkg-config); mosquitto is an MQTT
-# broker. Only root can install them.
+# page, openssl makes certificates, Prometheus (with promtool) reads the files of deploy/monitoring, kubectl
+# those of deploy/kubernetes; gcc, cmake and valgrind build and check the C client, with the header of LIBRARIES
+# (names of pkg-config); mosquitto is an MQTT broker. Only root can install them.
 PROGRAMS  := systemd-analyze:systemd chromium:chromium openssl:openssl promtool:prometheus curl:curl gcc:build-essential \
              make:build-essential cmake:cmake pkg-config:pkg-config valgrind:valgrind \
-             mosquitto:mosquitto mosquitto_pub:mosquitto-clients
+             mosquitto:mosquitto mosquitto_pub:mosquitto-clients kubectl:kubernetes-client
 LIBRARIES := libzmq:libzmq3-dev
 
 system-packages:
@@ -65,6 +66,15 @@ bench-docs: $(VENV)/.with-peers $(VENV)/.with-deep-river $(ORACLE)
 # The quality of learning beside other libraries; it does not depend on the machine's speed.
 quality: $(VENV)/.with-peers $(ORACLE)
 	$(BIN)/python -m benchmarks.quality $(ARGS)
+
+# The container image, without a container engine: its steps in a chroot of Debian, and the image as it would run.
+container-check: $(VENV)/.with-test
+	@command -v debootstrap > /dev/null || { apt-get update -qq && apt-get install -y -qq debootstrap > /dev/null; }
+	$(BIN)/python -m tools.container_check $(ARGS)
+
+# What a release promises: one version, and packages that work in empty environments of each Python.
+release-check: $(VENV)/.with-release
+	$(BIN)/python -m tools.release_check $(ARGS)
 
 format: $(VENV)/.with-lint
 	$(BIN)/ruff check --fix-only

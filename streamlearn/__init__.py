@@ -22,7 +22,7 @@ from typing import Any
 
 from .registry import PUBLIC
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [*PUBLIC, "__version__"]  # noqa: PLE0604 (ruff does not see that PUBLIC holds strings)
 
 

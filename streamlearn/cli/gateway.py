@@ -143,4 +143,5 @@ def token(
 
     secret = add_token(file, name, right or ["query=*", "subscribe=*"])
     facts = {"name": name, "token": secret, "file": str(file)}
-    report.show(facts, as_json, f"{secret}\nIts digest is in {file}. The token is not stored: keep it now.")
+    report.show(facts, as_json, secret)
+    report.console(err=True).print(f"its digest is in {file}; the token is not stored: keep it now")

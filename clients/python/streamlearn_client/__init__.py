@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from streamlearn_client.stream import Stream
     from streamlearn_client.subscription import Subscription
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = {
     "Ack": "results",
