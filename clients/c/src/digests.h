@@ -2,6 +2,8 @@
 #ifndef SL_DIGESTS_H
 #define SL_DIGESTS_H
 
+#include "names.h"
+
 #include <stddef.h>
 #include <stdint.h>
 

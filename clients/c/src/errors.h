@@ -2,6 +2,8 @@
 #ifndef SL_ERRORS_H
 #define SL_ERRORS_H
 
+#include "names.h"
+
 #include "streamlearn.h"
 
 #if defined(__GNUC__)

@@ -2,6 +2,8 @@
 #ifndef SL_INBOX_H
 #define SL_INBOX_H
 
+#include "names.h"
+
 #include <stdbool.h>
 
 #include "streamlearn.h"

@@ -2,6 +2,8 @@
 #ifndef SL_KEYS_H
 #define SL_KEYS_H
 
+#include "names.h"
+
 #include "streamlearn.h"
 
 enum { KEY_BYTES = 41 }; /* 40 characters of Z85 and a NUL */

@@ -3,6 +3,8 @@
 #ifndef SL_MSGPACK_H
 #define SL_MSGPACK_H
 
+#include "names.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

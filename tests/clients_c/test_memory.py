@@ -1,0 +1,39 @@
+"""The memory of the C client: no allocation while it learns, and no error or leak under valgrind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clients.suite.behaviours import BEHAVIOURS
+from clients.suite.clients import CLIENTS
+from clients.suite.registry import run
+from clients.suite.trial import Daemon
+from tests.clients_c.programs import output_of
+
+VALGRIND = ["valgrind", "--quiet", "--leak-check=full", "--error-exitcode=1"]
+
+
+def test_learning_allocates_nothing(plain: Path, daemon: Daemon):
+    counts = json.loads(output_of(plain / "allocations", daemon.requests, "5000"))
+    assert counts["opening"] > 0, "the program counts nothing"
+    assert (counts["streaming"], counts["learning"]) == (0, 0)
+    assert daemon.samples("counted") == 5000 + 5000 // 100
+
+
+def passes(name: str, command: list[str], daemon: Daemon, directory: Path) -> None:
+    """Run a behaviour of the suite. The driver must end without a report on standard error."""
+    assert run(BEHAVIOURS[name], CLIENTS["c"], command, directory, daemon)
+    assert (directory / "driver.log").read_text() == ""
+
+
+@pytest.mark.parametrize("name", ["requests", "streamed_fields", "events_after_kill"])
+def test_a_behaviour_under_valgrind(plain: Path, daemon: Daemon, tmp_path: Path, name: str):
+    passes(name, [*VALGRIND, str(plain / "driver")], daemon, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["lost_answers", "refused_samples", "files", "curve"])
+def test_a_behaviour_without_leaks(sanitized: Path, daemon: Daemon, tmp_path: Path, name: str):
+    passes(name, [str(sanitized / "driver")], daemon, tmp_path)
