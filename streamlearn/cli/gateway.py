@@ -46,6 +46,15 @@ def gateway(
         Path | None,
         typer.Option("--private-key", metavar="FILE", help="its private key", show_default="none"),
     ] = None,
+    alarms: Annotated[
+        Path | None,
+        typer.Option(
+            "--alarms",
+            metavar="FILE",
+            help="keeps the recent alarms, so that a restart does not forget them",
+            show_default="memory only",
+        ),
+    ] = None,
     body_bytes: Annotated[int, typer.Option(min=1, help="largest body of a request")] = 64 * 1024**2,
     connections: Annotated[int, typer.Option(min=1, help="connections at the same time")] = 500,
     listeners: Annotated[int, typer.Option(min=1, help="listeners of events at the same time")] = 100,
@@ -107,6 +116,7 @@ def gateway(
             rules=rules,
             certificate=certificate,
             private_key=private_key,
+            alarms=alarms,
             limits=limits,
         )
         code = run(settings, listener)

@@ -108,6 +108,7 @@ class Http(Section):
     certificate: str = ""  # for TLS
     private_key: str = ""
     key_file: str = ""  # the gateway's own key, if clients of the daemon need keys
+    alarms: str = ""  # the file that keeps recent alarms; empty: a restart forgets them
 
     @field_validator("address")
     @classmethod

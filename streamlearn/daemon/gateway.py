@@ -123,6 +123,7 @@ def command(
         "--rules": settings.rules,
         "--certificate": settings.certificate,
         "--private-key": settings.private_key,
+        "--alarms": settings.alarms,
         "--log-level": logged.level,
         "--log-format": logged.format,
     }

@@ -19,6 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlearn import __version__
 from streamlearn.errors import StreamlearnError
 from streamlearn.gateway import problems
+from streamlearn.gateway.alarm_file import AlarmFile
+from streamlearn.gateway.alarm_history import AlarmHistory
 from streamlearn.gateway.answers import JsonLine
 from streamlearn.gateway.collecting.collector import Collector
 from streamlearn.gateway.collecting.rules import Rules
@@ -45,6 +47,9 @@ HEADERS: Final = {
 def create_app(settings: Settings) -> FastAPI:
     """Return the application of a gateway. It connects to the daemon when it starts. Raises `BadConfig`."""
     tokens = Tokens(settings.tokens)
+    history = AlarmHistory(
+        settings.limits.kept_alarms, AlarmFile(settings.alarms) if settings.alarms else None
+    )
     rules = Rules(settings.rules)
     client_keys(settings.server_key, None, settings.key_file)  # an error of the start
 
@@ -58,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
         )
         async with client:
             metrics = Metrics(settings.limits.metric_models)
-            hub = Hub(client, settings.limits, metrics.observe)
+            hub = Hub(client, settings.limits, history, metrics.observe)
             app.state.gateway = Gateway(
                 settings, tokens, client, hub, metrics, Once(), Collector(client, rules, metrics.registry)
             )

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from streamlearn import logs
 from streamlearn.access.identity import Identity
-from streamlearn.errors import Busy, StreamlearnError
+from streamlearn.errors import Busy, StreamlearnError, UnknownModel
 from streamlearn.gateway.alarm_history import AlarmHistory, alarm_to_map
 from streamlearn.gateway.settings import Limits
 from streamlearn.json_values import to_json
@@ -105,11 +105,13 @@ class Listener:
 class Hub:
     """The subscription, its listeners, and whether the daemon answers."""
 
-    def __init__(self, client: AsyncClient, limits: Limits, observe: Callable[[Event], None]) -> None:
+    def __init__(
+        self, client: AsyncClient, limits: Limits, alarms: AlarmHistory, observe: Callable[[Event], None]
+    ) -> None:
         self._client = client
         self._limits = limits
         self._observe = observe
-        self.alarms = AlarmHistory(limits.kept_alarms)
+        self.alarms = alarms
         self._listeners: list[Listener] = []
         self._due: dict[bytes, float] = {}  # from when on an `output` event of a topic is kept
         self._every: dict[bytes, float] = {}  # seconds between two that are kept
@@ -226,10 +228,15 @@ class Hub:
 
     async def _probe(self) -> None:
         """Tell all listeners when the daemon stops to answer, and when another one answers."""
+        confirmed = False  # the alarms that an earlier gateway saw
         while True:
+            self.alarms.alive()
             try:
                 hello = await self._client.hello()
                 state = {"kind": "daemon", "up": True, "instance": hello["instance"]}
+                if not confirmed:
+                    await self._confirm_alarms()
+                    confirmed = True
             except StreamlearnError:
                 state = self._daemon | {"up": False}
             if state != self._daemon:
@@ -239,6 +246,28 @@ class Hub:
                 for each in self._listeners:
                     each.put(state)
             await asyncio.sleep(PROBE_SECONDS)
+
+    async def _confirm_alarms(self) -> None:
+        """End the alarms of earlier that are not on any more."""
+        for model in self.alarms.models_on():
+            on: set[str] | None
+            try:
+                on = _causes_on(await self._client.describe(model))
+            except UnknownModel:
+                on = None
+            self.alarms.confirm(model, on, time.time_ns())
+
+
+def _causes_on(description: dict[str, Any]) -> set[str]:
+    """Return the causes of the alarms of a model that are on."""
+    quality = description["quality"]
+    found = {
+        "score": quality.get("alarms_on"),
+        "stuck": quality.get("stuck"),
+        "silent": description.get("silent"),
+        quality.get("sequence_alarm"): quality.get("sequence_alarm"),
+    }
+    return {cause for cause, on in found.items() if on}
 
 
 def brief(event: Event) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Settings:
     rules: Path | None = None  # of collectors
     certificate: Path | None = None
     private_key: Path | None = None
+    alarms: Path | None = None  # where alarms are kept, so that a restart does not forget them
     timeout: float = 10.0  # seconds to wait for the daemon
     limits: Limits = Limits()
 

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from streamlearn.access.identity import LOCAL
+from streamlearn.gateway.alarm_history import AlarmHistory
 from streamlearn.gateway.events import BURST, EVERY, Hub, Wanted
 from streamlearn.gateway.routes.events import EventStream
 from streamlearn.gateway.settings import Limits
@@ -133,7 +134,7 @@ def test_output_events_are_thinned(http: httpx.Client, gateway: GatewayProcess) 
 
 def test_a_slow_listener_loses_the_oldest_events_and_learns_how_many() -> None:
     async def run() -> None:
-        hub = Hub(AsyncClient(), Limits(queued_events=3), lambda _: None)
+        hub = Hub(AsyncClient(), Limits(queued_events=3), AlarmHistory(10), lambda _: None)
         with hub.listen(Wanted(LOCAL)) as slow, hub.listen(Wanted(LOCAL)) as fast:
             for n in range(10):
                 hub._publish(event(n))
@@ -151,7 +152,7 @@ def test_a_stalled_listener_is_disconnected() -> None:
 
     async def run(stall: bool) -> int:
         limits = Limits(stalled_seconds=0.05)
-        hub = Hub(AsyncClient(), limits, lambda _: None)
+        hub = Hub(AsyncClient(), limits, AlarmHistory(10), lambda _: None)
         gateway = cast("Gateway", SimpleNamespace(hub=hub, settings=SimpleNamespace(limits=limits)))
         sent = []
 

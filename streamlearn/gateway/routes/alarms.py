@@ -33,8 +33,8 @@ async def alarms(
 ) -> dict[str, Any]:
     """Return recent alarms, newest first; each with its begin and its end, its channels and its ``lsn``.
 
-    ``complete_since``: the gateway has received all alarms from this time on. A restore to a lower lsn than
-    that of an alarm leads to before it.
+    ``complete_since``: the gateway has received all alarms from this time on, except in ``gaps``, in which no
+    gateway ran. A restore to a lower lsn than that of an alarm leads to before it.
     """
     require_events(who)
     history = gateway_of(request).hub.alarms
@@ -42,7 +42,11 @@ async def alarms(
     found = history.select(
         lambda name: who.allows("subscribe", name) and matches(name, globs), _nanoseconds(since), limit
     )
-    return {"complete_since": history.since, "alarms": [each.to_json() for each in found]}
+    return {
+        "complete_since": history.since,
+        "gaps": [{"from": begin, "to": end} for begin, end in history.gaps],
+        "alarms": [each.to_json() for each in found],
+    }
 
 
 def _nanoseconds(text: str | None) -> int:
