@@ -71,6 +71,7 @@ def main() -> None:
         say(f"built {', '.join(path.name for path in [*wheels, *sources])}")
         for python in interpreters:
             check_install(work, python, wheels, version)
+        check_pipx(work, interpreters[0], wheels, version)
         check_install(work, interpreters[0], sources, version)
     say(f"version {version} can be released")
 
@@ -133,11 +134,39 @@ def check_install(work: Path, python: str, packages: list[Path], version: str) -
     say(f"{Path(python).name}: {what} work; the client alone was installed in {seconds:.1f} s")
 
 
-def run(*command: str | Path, cwd: Path | None = None) -> str:
+def check_pipx(work: Path, python: str, wheels: list[Path], version: str) -> None:
+    """Install the command as docs/operate/deployment.md says."""
+    client, whole = sorted(wheels, key=lambda path: "client" not in path.name)
+    place = {
+        "PIPX_HOME": str(work / "pipx"),
+        "PIPX_BIN_DIR": str(work / "bin"),
+        "PIPX_MAN_DIR": str(work / "man"),
+    }
+    found = f"--find-links {client.parent}"
+    run(
+        sys.executable,
+        "-m",
+        "pipx",
+        "install",
+        "--python",
+        python,
+        "--pip-args",
+        found,
+        whole,
+        variables=place,
+    )
+    if run(work / "bin/streamlearn", "--version").strip() != f"streamlearn {version}":
+        raise SystemExit("the command that pipx installed has another version")
+    say("pipx: the command works")
+
+
+def run(*command: str | Path, cwd: Path | None = None, variables: dict[str, str] | None = None) -> str:
     """Run a command with nothing of this checkout on the path, and return its output."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     words = [str(each) for each in command]
-    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        words, cwd=cwd, env=env | (variables or {}), capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(words[:6])}\n{done.stdout}{done.stderr}")
     return done.stdout
