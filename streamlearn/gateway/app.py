@@ -29,6 +29,7 @@ from streamlearn.gateway.metrics import Metrics
 from streamlearn.gateway.once import Once
 from streamlearn.gateway.routes import alarms, checkpoints, events, health, models, samples, write
 from streamlearn.gateway.settings import Settings
+from streamlearn.gateway.shared_reads import SharedReads
 from streamlearn.gateway.state import UNLIMITED, Gateway
 from streamlearn.gateway.tokens import Tokens
 from streamlearn_client import AsyncClient
@@ -65,7 +66,14 @@ def create_app(settings: Settings) -> FastAPI:
             metrics = Metrics(settings.limits.metric_models)
             hub = Hub(client, settings.limits, history, metrics.observe)
             app.state.gateway = Gateway(
-                settings, tokens, client, hub, metrics, Once(), Collector(client, rules, metrics.registry)
+                settings,
+                tokens,
+                client,
+                hub,
+                metrics,
+                Once(),
+                SharedReads(),
+                Collector(client, rules, metrics.registry),
             )
             async with hub.running():
                 yield

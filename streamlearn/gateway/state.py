@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from streamlearn.gateway.metrics import Metrics
     from streamlearn.gateway.once import Once
     from streamlearn.gateway.settings import Settings
+    from streamlearn.gateway.shared_reads import SharedReads
     from streamlearn.gateway.tokens import Tokens
     from streamlearn_client import AsyncClient
 
@@ -31,6 +32,7 @@ class Gateway:
     hub: Hub
     metrics: Metrics
     once: Once
+    reads: SharedReads
     collector: Collector
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the gateway stops: bodies without an end are answered then."""

@@ -206,7 +206,7 @@ def test_a_window_ranks_the_channels(
 def test_actions(
     http: httpx.Client, gateway: GatewayProcess, daemon: DaemonProcess, browser: Browser
 ) -> None:
-    create(http, "pump", "som", grid=[4, 4], alarm={}, labels=3)
+    create(http, "pump", "som", grid=[4, 4], alarm={})
     with Feed(daemon.requests, "pump") as feed:
         browser.open(f"{gateway.url}/#/model/pump")
         browser.fill("input[aria-label=unit]", "2")
@@ -241,6 +241,50 @@ def test_actions(
     browser.fill("input[placeholder='lsn or checkpoint']", "999999")
     browser.click("Restore")
     browser.wait("/999999/.test(document.getElementById('message').textContent)")
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"), [("som", {"grid": [4, 4]}), ("competitive", {"units": 4}), ("gng", {"max_units": 6})]
+)
+def test_a_unit_gets_a_name(
+    http: httpx.Client, gateway: GatewayProcess, daemon: DaemonProcess, browser: Browser,
+    kind: str, spec: dict[str, Any],
+) -> None:  # fmt: skip
+    """The model was created without labels. Its samples and its tables have the name from then on."""
+    create(http, "pump", kind, **spec)
+    title = "The units as a table" if kind == "som" else "The prototypes as a table"
+    with Feed(daemon.requests, "pump"):
+        browser.open(f"{gateway.url}/#/model/pump")
+        browser.wait("document.querySelectorAll('.grids figure').length >= 2")
+        for unit in range(4 if kind != "som" else 16):
+            if kind == "som" and unit == 0:
+                wait_for(lambda: pixels(browser, ".grids canvas") > 8, "a U-matrix")
+                x, y = browser.place(".grids canvas")
+                for each in ("mousePressed", "mouseReleased"):
+                    browser.call(
+                        "Input.dispatchMouseEvent", type=each, x=x + 9, y=y + 9, button="left", clickCount=1
+                    )
+                browser.wait("document.getElementById('unit').value === '0'")
+                assert browser.run("document.activeElement.id") == "label"
+            elif kind != "som" and unit == 0:
+                button = "[...document.querySelectorAll('figcaption button')]"
+                browser.wait(f"{button}.some((each) => each.textContent.startsWith('unit 0:'))")
+                browser.run(f"{button}.find((each) => each.textContent.startsWith('unit 0:')).click()")
+                browser.wait("document.getElementById('unit').value === '0'")
+            else:
+                browser.fill("input[aria-label=unit]", str(unit))
+            browser.fill("input[aria-label=label]", f"state {unit}")
+            browser.click("Label")
+            browser.wait(
+                f"document.getElementById('message').textContent === 'unit {unit} is labelled state {unit}'"
+            )
+        browser.wait("/label state \\d/.test(document.querySelector('ul.facts').innerText)")
+        wait_for(lambda: "state 3" in rows_of(browser, title)[3], "the label in the table")
+    browser.fill("input[aria-label=unit]", "3")
+    browser.fill("input[aria-label=label]", "")
+    browser.click("Label")
+    browser.wait("document.getElementById('message').textContent === 'unit 3 is without a label by hand'")
+    wait_for(lambda: "–" in rows_of(browser, title)[3], "no label in the table")
 
 
 def test_alarms_from_before_the_page_was_opened(

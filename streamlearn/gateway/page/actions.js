@@ -62,7 +62,15 @@ function alarmRow(name, refresh) {
 
 const cellsOf = (names) => Object.fromEntries(names.map((each) => [each, h("td")]));
 
-export function actions(name, labels, refresh) {
+/** Write the number of a unit into the form of labels. */
+export function chooseUnit(unit) {
+  const input = document.getElementById("unit");
+  if (!input) return;
+  input.value = unit;
+  document.getElementById("label").focus();
+}
+
+export function actions(name, labelled, refresh) {
   const run = (path, body, done) => action(async () => {
     const answer = await post(modelPath(name, path), body?.());
     await refresh();
@@ -75,16 +83,16 @@ export function actions(name, labels, refresh) {
     return `restored the state at lsn ${answer.restored_lsn}`;
   };
   const restore = restoreForm(name, (to) => run("/restore", () => to, restored)());
-  const label = h("input", { "aria-label": "label", placeholder: "label", size: 10 });
-  const unit = h("input", { "aria-label": "unit", placeholder: "unit", size: 5, inputmode: "numeric" });
+  const label = h("input", { id: "label", "aria-label": "label", placeholder: "label", size: 10, maxlength: 32 });
+  const unit = h("input", { id: "unit", "aria-label": "unit", placeholder: "unit", size: 5, inputmode: "numeric" });
   const given = () => ({ unit: Number(unit.value), label: label.value || null });
   return h("div", { class: "actions" },
     h("button", { onclick: run("/pause", null, () => "learning is paused; samples are watched") }, "Pause"),
     h("button", { onclick: run("/resume", null, () => "the model learns again") }, "Resume"),
     h("button", { onclick: run("/checkpoints", () => ({}), (answer) => `wrote a checkpoint at lsn ${answer.lsn}`) }, "Checkpoint"),
     restore, undo,
-    h("span", { hidden: !labels }, unit, " ", label, " ",
-      h("button", { onclick: run("/label", given, () => `unit ${unit.value} is labelled ${label.value || "with nothing"}`) }, "Label")));
+    labelled ? h("span", {}, unit, " ", label, " ",
+      h("button", { title: "Choose a unit of the map or a prototype", onclick: run("/label", given, () => `unit ${unit.value} is ${label.value ? `labelled ${label.value}` : "without a label by hand"}`) }, "Label")) : null);
 }
 
 /** Choose a checkpoint, or give an lsn. */

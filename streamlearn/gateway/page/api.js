@@ -8,8 +8,8 @@ function headers(more = {}) {
 }
 
 /** Send a request. Throws an Error with the text of the problem document, and its facts. */
-export async function request(method, path, body) {
-  const options = { method, headers: headers(body === undefined ? {} : { "Content-Type": "application/json" }) };
+export async function request(method, path, body, more = {}) {
+  const options = { method, headers: headers(body === undefined ? more : { "Content-Type": "application/json" }) };
   if (body !== undefined) options.body = JSON.stringify(body);
   let answer;
   try {
@@ -17,7 +17,7 @@ export async function request(method, path, body) {
   } catch {
     throw new Error("the gateway does not answer; the page tries again");
   }
-  if (answer.status === 401 && askForToken()) return request(method, path, body);
+  if (answer.status === 401 && askForToken()) return request(method, path, body, more);
   if (answer.status === 204) return null;
   const found = await answer.json().catch(() => ({ detail: `status ${answer.status}` }));
   if (!answer.ok) throw Object.assign(new Error(found.detail), { facts: found.facts });
@@ -25,6 +25,9 @@ export async function request(method, path, body) {
 }
 
 export const get = (path) => request("GET", path);
+
+/** Get what may be some seconds old: all open pages share an answer. */
+export const getShared = (path, seconds) => request("GET", path, undefined, seconds ? { "Cache-Control": `max-age=${seconds}` } : {});
 export const post = (path, body = {}) => request("POST", path, body);
 export const modelPath = (name, rest = "") => `v1/models/${encodeURIComponent(name)}${rest}`;
 

@@ -1,6 +1,6 @@
 // The page: routes, the events, and one redraw per frame at most.
 
-import { follow, get, listen } from "./api.js";
+import { follow, get, getShared, listen } from "./api.js";
 import { createView } from "./create.js";
 import { say } from "./dom.js";
 import { modelView } from "./model.js";
@@ -39,7 +39,7 @@ async function show() {
 
 async function readList() {
   try {
-    listed(await get("v1/models"));
+    listed(await getShared("v1/models", LIST_EVERY / 1000 - 1));
   } catch {
     // the state of the daemon is shown at the top
   }

@@ -9,6 +9,7 @@ import { partsOf } from "./parts.js";
 import { openModel, past, SHOWN, state } from "./store.js";
 import { table } from "./tables.js";
 
+const LABELLED = ["som", "competitive", "gng"]; // kinds with units that have labels
 const LISTED = 20; // samples in the table
 
 export async function modelView(main, name) {
@@ -27,7 +28,7 @@ export async function modelView(main, name) {
   const legend = h("div", { class: "actions", role: "group", "aria-label": "Channels shown" },
     ...channels.slice(0, 64).map((channel, i) => choice(channel, i, shown)));
   main.append(
-    h("h1", {}, name), facts, actions(name, Boolean(description.spec.labels), () => refresh()), legend, values, scores,
+    h("h1", {}, name), facts, actions(name, LABELLED.includes(description.kind), () => refresh()), legend, values, scores,
     h("p", {}, h("small", {}, "Drag over the chart to see which channels contributed in a window, or give its samples: "),
       begin, " ", end, " ", h("button", { onclick: () => rank(Number(begin.value), Number(end.value)) }, "Rank")), ranking, listed.element);
   const parts = await partsOf(main, name, description, channels);
@@ -51,7 +52,7 @@ export async function modelView(main, name) {
     const model = state.models.get(name);
     facts.replaceChildren(...[
       model ? badge(model) : null, description.kind, `${(model?.samples ?? description.samples).toLocaleString("en")} samples`,
-      `last sample ${ago(model?.seen)}`, ...quality(description.quality),
+      `last sample ${ago(model?.seen)}`, parts.label?.(open.rows[open.rows.length - 1]), ...quality(description.quality),
     ].filter(Boolean).map((each) => h("li", {}, each)));
     const rows = open.rows.slice(-SHOWN);
     const numbers = open.numbers.slice(-SHOWN);

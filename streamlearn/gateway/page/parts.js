@@ -1,13 +1,40 @@
 // The parts of a model's page that depend on its kind: maps, prototypes, forecasts.
 
-import { get, modelPath } from "./api.js";
+import { chooseUnit } from "./actions.js";
+import { get, getShared, modelPath } from "./api.js";
 import { at, chart, extent, grid, lineColor, profile, short } from "./draw.js";
 import { h } from "./dom.js";
 import { PATH, SHOWN, state } from "./store.js";
 import { table } from "./tables.js";
 
 const READ_EVERY = 2000; // milliseconds between two reads of a model
+const SHARE = 10; // a read that takes long is repeated after this many times as long
 const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+/**
+ * Return a function that calls `load(seconds)` now and then, if the model has learned: `seconds` is how old the answer may be.
+ * A change of the model by a person, or `state.reread`, is read at once.
+ */
+function regularly(name, load) {
+  let last = 0;
+  let pause = READ_EVERY;
+  let seen = -1;
+  let busy = false;
+  return async () => {
+    const began = Date.now();
+    const updates = state.models.get(name)?.updates ?? 0;
+    if (busy || (!state.reread && (began - last < pause || updates === seen))) return;
+    busy = true;
+    const seconds = state.reread ? 0 : READ_EVERY / 1000;
+    state.reread = false;
+    seen = updates;
+    await load(seconds);
+    last = Date.now();
+    pause = Math.max(READ_EVERY, SHARE * (last - began));
+    busy = false;
+    state.changed = true;
+  };
+}
 
 /** The views that depend on the kind of the model. */
 export async function partsOf(main, name, description, channels) {
@@ -20,29 +47,37 @@ export async function partsOf(main, name, description, channels) {
 
 async function mapParts(main, name, spec, channels) {
   const hexagonal = spec.topology === "hexagonal";
-  const wanted = ["u_matrix", "planes", "hits", ...(spec.labels ? ["labels"] : [])];
+  const wanted = ["u_matrix", "planes", "hits", "labels"];
   const canvases = [];
+  const onScreen = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) target.onScreen = isIntersecting;
+    state.changed = true;
+  });
   const figure = (title) => {
-    const canvas = h("canvas", { role: "img", "aria-label": `${title}; arrow keys move from unit to unit`, tabindex: 0 });
+    const canvas = h("canvas", { role: "img", "aria-label": `${title}; arrow keys move from unit to unit, Enter chooses one to label`, tabindex: 0 });
     canvas.style.aspectRatio = `${spec.grid[1]} / ${spec.grid[0] * (hexagonal ? 0.9 : 1)}`;
     const caption = h("figcaption", {}, title);
     canvases.push({ canvas, caption, title });
+    onScreen.observe(canvas);
     return h("figure", {}, canvas, caption);
   };
   const units = table("The units as a table");
   const spoken = h("p", { class: "unseen", "aria-live": "polite" });
-  main.append(h("h2", {}, "Map"), h("div", { class: "grids" }, figure("U-matrix"), figure("hits"), ...channels.slice(0, 24).map(figure)), spoken, units.element);
+  main.append(h("h2", {}, "Map"), h("p", {}, h("small", {}, "Choose a unit to give it a label.")), h("div", { class: "grids" }, figure("U-matrix"), figure("hits"), ...channels.slice(0, 24).map(figure)), spoken, units.element);
   let found = null;
-  let read = 0;
+  let names = [];
   let hover = null;
+  const choose = (place) => place && chooseUnit(place[0] * spec.grid[1] + place[1]);
   const finders = new Map();
   for (const { canvas } of canvases) {
     canvas.addEventListener("pointermove", (event) => {
       hover = finders.get(canvas)?.(event.offsetX, event.offsetY) ?? null;
     });
+    canvas.addEventListener("click", (event) => choose(finders.get(canvas)?.(event.offsetX, event.offsetY)));
     canvas.addEventListener("pointerleave", () => { hover = null; });
     canvas.addEventListener("blur", () => { hover = null; });
     canvas.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") choose(hover);
       const step = STEPS[event.key];
       if (!step) return;
       event.preventDefault();
@@ -51,33 +86,33 @@ async function mapParts(main, name, spec, channels) {
       if (found) spoken.textContent = unitRow(...hover).map((value, i) => `${unitColumns[i]} ${typeof value === "string" ? value : short(value)}`).join(", ");
     });
   }
-  const unitColumns = ["unit", "hits", "U-matrix", ...(spec.labels ? ["label"] : []), ...channels];
+  const unitColumns = ["unit", "hits", "U-matrix", "label", ...channels];
   const unitRow = (row, column) => [
     `${row}, ${column}`, found.hits[row][column], found.u_matrix[row][column],
-    ...(spec.labels ? [String(found.labels[row][column] ?? "–")] : []), ...found.planes.map((plane) => plane[row][column]),
+    String(found.labels[row][column] ?? "–"), ...found.planes.map((plane) => plane[row][column]),
   ];
-  const load = async () => {
-    const answer = await get(modelPath(name, `/read?${wanted.map((part) => `what=${part}`).join("&")}`)).catch(() => null);
+  const load = async (seconds) => {
+    const answer = await getShared(modelPath(name, `/read?${wanted.map((part) => `what=${part}`).join("&")}`), seconds).catch(() => null);
     if (!answer) return;
     found = answer.parts;
-    found.labels = found.labels?.map((line) => line.map((label) => (label < 0 ? null : answer.label_names[label] ?? label)));
+    names = answer.label_names;
+    found.labels = found.labels.map((line) => line.map((label) => (label < 0 ? null : names[label] ?? label)));
     units.update(() => [unitColumns, found.hits.flatMap((line, row) => line.map((_, column) => unitRow(row, column)))]);
   };
-  await load();
+  await load(0);
+  const read = regularly(name, load);
   return {
+    label: (row) => labelText(row, names),
     expected: (rows, i) => found && rows.map((row) => (row.coords && row.winner >= 0 ? found.planes[i][row.coords[0]][row.coords[1]] : null)),
     update: (rows) => {
-      if (Date.now() - read > READ_EVERY) {
-        read = Date.now();
-        load();
-      }
+      read();
       if (!found) return;
       const path = rows.slice(-PATH).filter((row) => row.coords && row.winner >= 0).map((row) => row.coords);
       const layers = [found.u_matrix, found.hits, ...found.planes];
       canvases.forEach(({ canvas, caption, title }, k) => {
-        finders.set(canvas, grid(canvas, layers[k], { hexagonal, path, hover, labels: k ? null : found.labels }));
         const value = hover && layers[k][hover[0]]?.[hover[1]];
         caption.textContent = hover ? `${title}: ${short(value)} at ${hover.join(", ")}` : title;
+        if (canvas.onScreen) finders.set(canvas, grid(canvas, layers[k], { hexagonal, path, hover, labels: k ? null : found.labels }));
       });
     },
   };
@@ -88,32 +123,39 @@ async function prototypeParts(main, name, channels) {
   const listed = table("The prototypes as a table");
   main.append(h("h2", {}, "Prototypes"), holder, listed.element);
   let found = null;
-  let read = 0;
-  const load = async () => {
-    const answer = await get(modelPath(name, "/read?what=prototypes&what=hits")).catch(() => null);
-    if (answer) found = answer.parts;
+  let names = [];
+  const load = async (seconds) => {
+    const answer = await getShared(modelPath(name, "/read?what=prototypes&what=hits&what=labels"), seconds).catch(() => null);
+    if (!answer) return;
+    found = answer.parts;
+    names = answer.label_names;
+    show();
   };
-  await load();
+  const nameOf = (unit) => (found.labels[unit] < 0 ? "–" : names[found.labels[unit]] ?? String(found.labels[unit]));
+  function show() {
+    const units = found.hits.map((hits, unit) => [hits, unit]).sort((a, b) => b[0] - a[0]).slice(0, 48);
+    holder.replaceChildren(...units.map(([hits, unit]) => {
+      const text = `unit ${unit}${found.labels[unit] < 0 ? "" : ` (${nameOf(unit)})`}: ${hits ? `${short(hits)} hits` : "dead"}`;
+      const canvas = h("canvas", { class: "spark", role: "img", "aria-label": `prototype of ${text}` });
+      return h("figure", {}, canvas, h("figcaption", {}, h("button", { title: "Give it a label", onclick: () => chooseUnit(unit) }, text)));
+    }));
+    listed.update(() => [
+      ["unit", "hits", "label", ...channels],
+      found.hits.map((hits, unit) => [String(unit), hits, nameOf(unit), ...found.prototypes[unit]])]);
+    const range = extent(found.prototypes);
+    units.forEach(([, unit], k) => profile(holder.children[k].firstChild, found.prototypes[unit], range));
+  }
+  await load(0);
   return {
+    label: (row) => labelText(row, names),
     expected: (rows, i) => found && rows.map((row) => found.prototypes[row.winner]?.[i] ?? null),
-    update: () => {
-      if (!found || Date.now() - read < READ_EVERY) return;
-      read = Date.now();
-      load();
-      const units = found.hits.map((hits, unit) => [hits, unit]).sort((a, b) => b[0] - a[0]).slice(0, 48);
-      holder.replaceChildren(...units.map(([hits, unit]) => {
-        const canvas = h("canvas", { class: "spark", role: "img", "aria-label": `prototype of unit ${unit}` });
-        const text = hits ? `unit ${unit}: ${short(hits)} hits` : `unit ${unit}: dead`;
-        return h("figure", {}, canvas, h("figcaption", {}, text));
-      }));
-      listed.update(() => [["unit", "hits", ...channels], found.hits.map((hits, unit) => [String(unit), hits, ...found.prototypes[unit]])]);
-      const range = extent(found.prototypes);
-      units.forEach(([, unit], k) => {
-        const canvas = holder.children[k].firstChild;
-        profile(canvas, found.prototypes[unit], range);
-      });
-    },
+    update: regularly(name, load),
   };
+}
+
+/** The label of a sample's winner, for the facts about the model. */
+function labelText(row, names) {
+  return row?.label >= 0 ? `label ${names[row.label] ?? row.label}` : null;
 }
 
 async function forecastParts(main, name, description, channels) {
@@ -125,21 +167,18 @@ async function forecastParts(main, name, description, channels) {
   if (description.spec.record_lags) main.append(h("h2", {}, "Gradient by lag"), lags);
   let found = null;
   let gradient = null;
-  let read = 0;
-  const load = async () => {
+  const load = async (seconds) => {
     const count = Math.max(24, description.spec.horizon ?? 1);
     const answer = await get(modelPath(name, `/forecast?steps=${count}`)).catch(() => null);
     if (answer) found = { from: answer.samples - 1, values: answer.forecast, lower: answer.lower ?? [], upper: answer.upper ?? [] };
-    if (description.spec.record_lags) gradient = (await get(modelPath(name, "/read?what=lags")).catch(() => null))?.parts.lags ?? null;
+    if (description.spec.record_lags) gradient = (await getShared(modelPath(name, "/read?what=lags"), seconds).catch(() => null))?.parts.lags ?? null;
   };
-  if (!description.needs_keys) await load();
+  if (!description.needs_keys) await load(0);
+  const read = regularly(name, load);
   return {
     expected: (rows, i) => (rows[0]?.prediction ? rows.map((row) => at(row.prediction, i)) : null),
     update: (rows) => {
-      if (Date.now() - read > READ_EVERY && !description.needs_keys) {
-        read = Date.now();
-        load();
-      }
+      if (!description.needs_keys) read();
       const numbers = state.open.numbers.slice(-SHOWN);
       if (rows[0]?.error !== undefined) chart(errors, numbers, { lines: [{ values: rows.map((row) => row.error), color: lineColor(0) }] });
       if (gradient) chart(lags, gradient.map((_, i) => i), { lines: [{ values: gradient, color: lineColor(1) }] });

@@ -10,6 +10,7 @@ export const state = {
   models: new Map(), // name: entry
   open: null, // {name, numbers, rows: {output: [per sample]}, alarms}
   changed: true,
+  reread: false, // whether the parts of the open model are read again at once
 };
 
 function entry(name) {
@@ -43,6 +44,7 @@ export function received(event) {
   const model = entry(event.model);
   if (event.kind === "output") output(model, event);
   else if (event.kind === "alarm") for (const alarm of event.alarms) alarmed(model, alarm, event);
+  else if (event.model === state.open?.name) state.reread = true;
   return ["created", "deleted", "restored", "paused", "resumed"].includes(event.kind);
 }
 

@@ -43,8 +43,9 @@ class NewModel(BaseModel):
 
 @router.get("/v1/models")
 async def models(request: Request, who: Who) -> list[dict[str, Any]]:
-    """List the models that the token sees."""
-    found = await gateway_of(request).client.models()
+    """List the models that the token sees. ``Cache-Control: max-age=…`` accepts a list of earlier."""
+    gateway = gateway_of(request)
+    found = await gateway.reads.get(request, "models", gateway.client.models)
     return [document(each) for each in found if who.sees(each["name"])]
 
 
@@ -153,11 +154,13 @@ async def read(
 ) -> Response | dict[str, Any]:
     """Read parts of a live model, for example weights, prototypes, planes, u_matrix, hits, quality.
 
-    One part can be read as CSV or Arrow, if it is a table.
+    One part can be read as CSV or Arrow, if it is a table. ``Cache-Control: max-age=…`` accepts an answer of
+    earlier, which several requests share.
     """
     who.require("read", model)
-    client = gateway_of(request).client
-    reading = await client.read(model, what)
+    gateway = gateway_of(request)
+    client = gateway.client
+    reading = await gateway.reads.get(request, ("read", model, *what), lambda: client.read(model, what))
     if media_type := table_type(request):
         if len(what) != 1:
             raise BadValue("a table has one part of a model; request each by itself", field="what")
