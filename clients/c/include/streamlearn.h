@@ -3,13 +3,20 @@
  *
  * Ownership. Input arrays and texts belong to the caller. The library does not keep them after a function
  * returns. An sl_reply or sl_event refers to memory of the handle that filled it, until the next call with
- * this handle.
+ * this handle. A handle belongs to the caller, who closes it.
  *
  * Errors. A function that returns int returns 0 for success and -1 for a failure, unless its comment says
- * otherwise. A failure fills *error. `error` may be NULL.
+ * otherwise. A failure fills *error; `error` may be NULL. Every function that talks to the daemon may fail
+ * with NO_ANSWER (the timeout has passed), PROTOCOL_ERROR (what answers is not a daemon), FORBIDDEN (the key
+ * of this client has no right to it), NO_MEMORY, and with what the daemon refuses: BAD_NAME, UNKNOWN_MODEL,
+ * BAD_SHAPE, BAD_VALUE and the other codes of docs/reference/errors.md. Comments name further ones.
  *
  * Threads. One thread at a time may use a handle. Different handles may be used by different threads at the
- * same time, also a client and the streams and subscriptions that were opened with it.
+ * same time, also a client and the streams and subscriptions that were opened with it. After a fork, the
+ * child uses no handle of its parent, and closes none.
+ *
+ * Waiting. A signal does not end a call: a program that ends at a signal gives its calls a timeout and looks
+ * at a flag between them.
  *
  * Units. Timeouts are seconds. A timeout of SL_DEFAULT (0) is the default of the handle; SL_NO_WAIT returns
  * at once, and SL_NO_LIMIT waits without a limit. Times of samples and events are nanoseconds since 1970
@@ -48,8 +55,7 @@ typedef struct sl_error {
     char code[32];
     char message[512]; /* for people, in UTF-8: what is wrong, what was expected, what to do */
     char detail[1024]; /* facts for programs, as JSON text; "{}" if there are none, or more than fit */
-    char cause[32];    /* of STREAM_LOST: the code of the error that ended the stream. Of UNRECOGNISED: the
-                          daemon's code */
+    char cause[32];    /* STREAM_LOST: the code of the error that ended it; UNRECOGNISED: the daemon's code */
     bool retryable;    /* the request had no effect and may succeed later */
     bool in_doubt;     /* the daemon may have executed the request: an attempt has no answer */
 } sl_error;
@@ -76,6 +82,7 @@ typedef enum sl_type {
     SL_MAP
 } sl_type;
 
+/* Return the type of a value. */
 SL_API sl_type sl_type_of(sl_value value);
 
 /* Number of entries of a list or map, or of bytes of a text or bytes; 0 of other values. */
@@ -161,11 +168,10 @@ typedef struct sl_client sl_client;
 typedef struct sl_options {
     const char *endpoint; /* requests endpoint: $STREAMLEARN_ENDPOINT, or tcp://127.0.0.1:7700 */
     double timeout;       /* of each request: 10 s */
-    const char
-        *server_key; /* the daemon's public key (40 characters), or its .pub file: $STREAMLEARN_SERVER_KEY */
-    const char *key_file; /* the .key file of this client: $STREAMLEARN_KEY_FILE */
-    const char *events;   /* endpoint of events: the one that the daemon announces */
-    const char *firehose; /* likewise */
+    /* Keys: the daemon's public key (40 characters of Z85, or its .pub file), and the .key file of this
+     * client: $STREAMLEARN_SERVER_KEY, $STREAMLEARN_KEY_FILE, or none. */
+    const char *server_key, *key_file;
+    const char *events, *firehose; /* endpoints: those that the daemon announces */
 } sl_options;
 
 /* Open a client. It connects in the background: no daemon needs to run yet. `options` may be NULL.
@@ -176,10 +182,9 @@ SL_API sl_client *sl_open(const sl_options *options, sl_error *error);
 SL_API void sl_close(sl_client *client);
 
 /* Execute any operation of docs/protocol.md. `fields` is the JSON text of a map with its fields (NULL: none),
- * such as
- * {"model": "pump", "lsn": 12}. `arrays` are further fields, sent as frames, in the order of
- * docs/protocol.md. `reply` may be NULL. A request that was lost with its connection is sent again only if
- * docs/protocol.md says that it may be; else the error is NO_ANSWER with `in_doubt`. */
+ * such as {"model": "pump", "lsn": 12}. `arrays` (NULL: none) are further fields, sent as frames, in the
+ * order of docs/protocol.md. Here and below, `reply` may be NULL. A request that was lost with its connection
+ * is sent again only if docs/protocol.md says that it may be; else the error is NO_ANSWER with `in_doubt`. */
 SL_API int sl_request(sl_client *client, const char *op, const char *fields, const sl_arrays *arrays,
                       sl_reply *reply, sl_error *error);
 
@@ -200,6 +205,8 @@ SL_API int sl_delete(sl_client *client, const char *model, sl_error *error);
  * more. */
 SL_API int sl_models(sl_client *client, const char *after, sl_reply *reply, sl_error *error);
 
+/* Describe a model: fields `kind`, `dim`, `samples`, `spec`, `state_hash` and those of docs/protocol.md. It
+ * is answered after everything that was accepted before has been learned. */
 SL_API int sl_describe(sl_client *client, const char *model, sl_reply *reply, sl_error *error);
 
 /* Request the counters of a model. NULL: those of the daemon and the first 500 models. */
@@ -259,15 +266,15 @@ SL_API int sl_forecast(sl_client *client, const char *model, size_t steps, const
 SL_API int sl_read(sl_client *client, const char *model, const char *const *parts, size_t count,
                    sl_reply *reply, sl_error *error);
 
-/* Give the label `label` (NULL: take it away) to a unit, or to the unit that wins for the values x
- * (docs/models/labels.md). */
+/* Give the label `label`, at most 32 bytes (NULL: take it away), to a unit, or to one sample: the `columns`
+ * values x (docs/models/labels.md). */
 SL_API int sl_label_unit(sl_client *client, const char *model, const char *label, int64_t unit,
                          sl_reply *reply, sl_error *error);
 SL_API int sl_label_sample(sl_client *client, const char *model, const char *label, const float *x,
                            size_t columns, sl_reply *reply, sl_error *error);
 
-/* Judge a sample, by its number or its values: `verdict` is "normal" or "fault"; `name` of a fault, or NULL.
- */
+/* Judge a sample, by its number or by its `columns` values x. `verdict` is "normal" or "fault"; `name` is
+ * that of the fault, at most 32 bytes, or NULL. */
 SL_API int sl_feedback(sl_client *client, const char *model, int64_t sample, const char *verdict,
                        const char *name, sl_reply *reply, sl_error *error);
 SL_API int sl_feedback_values(sl_client *client, const char *model, const float *x, size_t columns,
@@ -277,13 +284,16 @@ SL_API int sl_feedback_values(sl_client *client, const char *model, const float 
 SL_API int sl_pause(sl_client *client, const char *model, sl_reply *reply, sl_error *error);
 SL_API int sl_resume(sl_client *client, const char *model, sl_reply *reply, sl_error *error);
 
-/* Write a checkpoint. With a name (else NULL), the daemon keeps it. */
+/* Write a checkpoint. With a name (else NULL), the daemon keeps it; CHECKPOINT_EXISTS if the name is in use.
+ */
 SL_API int sl_checkpoint(sl_client *client, const char *model, const char *name, sl_reply *reply,
                          sl_error *error);
+
+/* List the checkpoints of a model, the newest first: field `checkpoints`. */
 SL_API int sl_checkpoints(sl_client *client, const char *model, sl_reply *reply, sl_error *error);
 
 /* Restore a checkpoint: the one with `name`, or the state after the record `lsn` if `name` is NULL, or the
- * newest one if `lsn` is also 0. */
+ * newest one if `lsn` is also 0. NO_CHECKPOINT if there is none. */
 SL_API int sl_restore(sl_client *client, const char *model, const char *name, int64_t lsn, sl_reply *reply,
                       sl_error *error);
 
@@ -311,8 +321,7 @@ typedef struct sl_stream sl_stream;
 typedef struct sl_stream_options {
     size_t batch;    /* largest number of samples of a batch: 256 */
     size_t window;   /* largest number of unacknowledged batches: 64; at most limits.window (256) */
-    double interval; /* seconds after which an incomplete batch is sent: 0.05. Negative: sl_stream_flush sends
-                        it */
+    double interval; /* seconds after which an incomplete batch is sent: 0.05. Negative: only by a flush */
     double timeout;  /* of push, flush and close: 60 s */
     const char *ack; /* "received", "written" or "durable" (the default) */
     const char *producer; /* a permanent name of this sender, 1 to 64 bytes: a random one */
@@ -326,11 +335,12 @@ typedef struct sl_stream_options {
  * (sl_stream_poll if there is no sample) at least every `interval` seconds.
  *
  * Memory: (window + 1) x batch x (4 x columns + 4 x targets + 24) bytes, allocated here. Until it is closed,
- * the stream allocates no other memory; libzmq allocates its messages. The largest batch is that of the
- * daemon's limits.
+ * the stream allocates no other memory, except for an answer above 16 KiB; libzmq allocates its messages.
  *
- * A newer stream with the same producer name ends this one. `options` may be NULL. Return NULL and fill
- * *error on failure. Close the stream with sl_stream_close or sl_stream_abort. */
+ * A failure that sending again can't repair ends the stream: every later call fails with STREAM_LOST. So does
+ * a newer stream with the same producer name (`cause` is FENCED). `options` may be NULL. Return NULL and fill
+ * *error on failure; BAD_VALUE for a batch or window above the daemon's limits. Close the stream with
+ * sl_stream_close or sl_stream_abort. */
 SL_API sl_stream *sl_stream_open(sl_client *client, const char *model, const sl_stream_options *options,
                                  sl_error *error);
 
@@ -340,7 +350,7 @@ SL_API int sl_stream_push(sl_stream *stream, const float *x, sl_error *error);
 
 /* Add samples or late targets, in order. They are checked before the first one is added. The number of added
  * rows is stored in *taken (may be NULL); after NO_ANSWER it is less than `rows`. `timeout` SL_NO_WAIT adds
- * what fits now.*/
+ * what fits now. */
 SL_API int sl_stream_push_many(sl_stream *stream, const sl_samples *samples, double timeout, size_t *taken,
                                sl_error *error);
 
@@ -352,12 +362,12 @@ SL_API int64_t sl_stream_key(sl_stream *stream, const char *text);
 /* Send and receive what is due, for `seconds` (SL_NO_WAIT or SL_DEFAULT: what can be done at once). */
 SL_API int sl_stream_poll(sl_stream *stream, double seconds, sl_error *error);
 
-/* Send all samples and wait until they are acknowledged. NO_ANSWER after the timeout: the stream keeps them.
- */
+/* Send all samples and wait until they are acknowledged. NO_ANSWER after the timeout: the stream keeps them,
+ * and detail has the number of `pending` ones. */
 SL_API int sl_stream_flush(sl_stream *stream, double timeout, sl_error *error);
 
-/* Flush and close. The memory is freed in any case, also after an error: detail has `unacknowledged` samples.
- */
+/* Flush and close. The memory is freed in any case. STREAM_LOST: detail has the number of `unacknowledged`
+ * samples, which may or may not be learned. */
 SL_API int sl_stream_close(sl_stream *stream, double timeout, sl_error *error);
 
 /* Close at once. Samples that are not acknowledged may or may not be learned. `stream` may be NULL. */
@@ -374,6 +384,7 @@ typedef struct sl_stream_status {
     sl_ack last_ack;             /* rows 0: none yet */
 } sl_stream_status;
 
+/* Return the state of a stream, as of its last call. */
 SL_API void sl_stream_get_status(const sl_stream *stream, sl_stream_status *status);
 
 /* ------------------------------------------------------------------------------------------------ events */
@@ -404,8 +415,8 @@ typedef struct sl_event {
  * than they are read, are missed. Return NULL and fill *error on failure. */
 SL_API sl_events *sl_subscribe(sl_client *client, const sl_selection *selection, sl_error *error);
 
-/* Wait for the next event, for at most `seconds` (SL_DEFAULT: no limit). Return 1 and fill *event, or 0 if
- * none came, or -1 for an error. */
+/* Wait for the next event, for at most `seconds` (SL_DEFAULT: without a limit; SL_NO_WAIT: not at all).
+ * Return 1 and fill *event, or 0 if none came, or -1 for an error. */
 SL_API int sl_next_event(sl_events *events, double seconds, sl_event *event, sl_error *error);
 
 /* Close a subscription and free its memory. `events` may be NULL. */

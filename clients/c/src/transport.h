@@ -46,8 +46,8 @@ typedef struct frame_part {
     size_t bytes;
 } frame_part;
 
-/* Send a message without waiting. Return whether the socket accepted all frames. Send only while `connected`.
- */
+/* Send a message without waiting. Return whether the socket accepted all frames. Send only while
+ * `connected`. */
 bool connection_send(connection *at, const frame_part *frames, size_t count);
 
 /* Copy the next message that has arrived. Return 1, 0 if there is none, or -1 without memory. */
@@ -63,8 +63,8 @@ double now(void);
 /* Nanoseconds since 1970. */
 int64_t nanoseconds(void);
 
-/* Fill a text with `digits` random hexadecimal digits and a NUL. Return false if there is no random source.
- */
+/* Fill a text with `digits` random hexadecimal digits and a NUL. Return false if there is no random
+ * source. */
 bool random_digits(char *text, size_t digits);
 
 /* Return the deadline of a timeout of the caller (see streamlearn.h, Units). */

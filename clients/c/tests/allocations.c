@@ -1,7 +1,8 @@
-/* Counts the library's calls of malloc, calloc, realloc and free while samples are learned: ./allocations ENDPOINT COUNT
+/* Counts the library's calls of malloc, calloc, realloc and free while it learns: ./allocations ENDPOINT
+ * COUNT
  *
- * The linker replaces the calls of this program and of the static library, not those within libzmq and libc. Prints the
- * calls of COUNT pushes, of their acknowledgements, and of COUNT / 100 calls of sl_learn. */
+ * The linker replaces the calls of this program and of the static library, not those within libzmq and libc.
+ * Prints the calls of COUNT pushes, of their acknowledgements, and of COUNT / 100 calls of sl_learn. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +55,8 @@ int main(int count, char **arguments) {
     sl_samples samples = {.rows = 1, .x = x, .columns = 3};
     sl_client *client = sl_open(&options, &error);
     if (client == NULL) return fail(&error);
-    if (sl_create(client, "counted", "som", "{\"dim\": 3, \"grid\": [4, 4]}", NULL, &error) != 0) return fail(&error);
+    if (sl_create(client, "counted", "som", "{\"dim\": 3, \"grid\": [4, 4]}", NULL, &error) != 0)
+        return fail(&error);
     unsigned long opening = calls;
     sl_stream *stream = sl_stream_open(client, "counted", &settings, &error);
     if (stream == NULL) return fail(&error);

@@ -1,5 +1,5 @@
-/* Writes values and arrays to standard output as JSON, in the form of the golden vectors (clients/vectors).
- */
+/* Writes values and arrays to standard output as JSON, in the form of the golden vectors
+ * (clients/vectors). */
 #ifndef PRINT_JSON_H
 #define PRINT_JSON_H
 

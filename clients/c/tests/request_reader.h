@@ -5,8 +5,8 @@
 
 #include "vector_values.h"
 
-/* Read a request. Return NULL, or the code of the error. `id` is the id as JSON; "null" if it can't be read.
- */
+/* Read a request. Return NULL, or the code of the error. `id` is the id as JSON; "null" if it can't be
+ * read. */
 const char *read_request(const vector_frames *frames, char *id, size_t size);
 
 /* Read a request, and print its message or the code and the id of the refusal. */

@@ -243,9 +243,38 @@ static void fuzz(const vector_frames *frames, unsigned count) {
 
 /* ------------------------------------------------------------------------------------------------- lines */
 
+/* Print a value, and the number that a text stands for. */
+static void put_json(sl_value value) {
+    char *text = string_of(value);
+    fputs("{\"json\": ", stdout);
+    put_value(value);
+    if (text != NULL) printf(", \"identifier\": \"%" PRId64 "\"", sl_identifier(text));
+    fputs("}\n", stdout);
+    free(text);
+}
+
+/* Read random changes of a JSON text. */
+static void fuzz_json(const char *line, size_t bytes, unsigned count) {
+    char *copy = allocate(bytes);
+    uint8_t encoded[256];
+    size_t at;
+    for (unsigned i = 0; i < count && bytes > 0; i++) {
+        static const char marks[] = "{}[]\",:\\u09-+.eEtn \n";
+        memcpy(copy, line, bytes);
+        copy[random_below((uint32_t)bytes)] = marks[random_below(sizeof marks)];
+        mp_writer to = {encoded, encoded + random_below(sizeof encoded), false};
+        json_to_msgpack(copy, random_below((uint32_t)bytes), &to, &at);
+    }
+    free(copy);
+}
+
 static void process(const char *file, sl_value entry) {
     vector_frames frames;
     inbox in;
+    if (strcmp(file, "json") == 0) {
+        put_json(entry);
+        return;
+    }
     if (strcmp(file, "requests") == 0) {
         encode(sl_field(entry, "message"));
         return;
@@ -273,12 +302,18 @@ int main(int count, char **arguments) {
         size_t space = 9 * (size_t)bytes + 64, at;
         uint8_t *encoded = allocate(space);
         mp_writer to = {encoded, encoded + space, false};
-        if (json_to_msgpack(line, (size_t)bytes, &to, &at) != NULL) return EXIT_FAILURE;
+        const char *problem = json_to_msgpack(line, (size_t)bytes, &to, &at);
+        if (problem != NULL) {
+            put_problem(problem);
+            free(encoded);
+            continue;
+        }
         sl_value input = {encoded, to.at}, entry = sl_field(input, "entry");
         if (fuzzing) {
             vector_frames frames;
             read_frames(sl_field(entry, "frames"), &frames);
             fuzz(&frames, (unsigned)strtoul(arguments[2], NULL, 10));
+            fuzz_json(line, (size_t)bytes, (unsigned)strtoul(arguments[2], NULL, 10));
             free_frames(&frames);
         } else {
             char *file = string_of(sl_field(input, "file"));
