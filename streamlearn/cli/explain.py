@@ -18,15 +18,22 @@ from streamlearn.cli.options import (
     Timeout,
     connect,
 )
-from streamlearn.cli.push import (
+from streamlearn.cli.tables import (
     ColumnsOption,
+    Comment,
+    Decimal,
     Delimiter,
+    Encoding,
     File,
+    Format,
+    MissingOption,
     SkipHeader,
+    SkipLines,
     TimeFormat,
     TimeOption,
     UtcOffset,
     check_names,
+    open_table,
 )
 
 if TYPE_CHECKING:
@@ -54,8 +61,14 @@ def explain(
     time: TimeOption = None,
     time_format: TimeFormat = None,
     utc_offset: UtcOffset = 0.0,
+    format: Format = None,
+    missing: MissingOption = None,
     skip_header: SkipHeader = None,
     delimiter: Delimiter = ",",
+    decimal: Decimal = ".",
+    skip_lines: SkipLines = 0,
+    comment: Comment = None,
+    encoding: Encoding = "utf-8",
     above: Annotated[
         float | None,
         typer.Option(metavar="SCORE", help="show only samples with a higher score", show_default="all"),
@@ -67,7 +80,7 @@ def explain(
     timeout: Timeout = 60.0,
     as_json: Json = False,
 ) -> None:
-    """Explain the rows of a CSV: what a model expects, and which channels deviate. The model does not learn.
+    """Explain the rows of a file: what a model expects, and which channels deviate. The model does not learn.
 
         streamlearn explain pump today.csv --above 0.99 --top 3
 
@@ -76,19 +89,33 @@ def explain(
     a recurrent net all rows are one sequence, which continues its stream.
     """
     from streamlearn.cli import report
+    from streamlearn.tabular.bytestreams import ByteStream
     from streamlearn.tabular.columns import ColumnOptions
-    from streamlearn.tabular.csvrows import CsvRows, Rows
-    from streamlearn.tabular.times import TimeColumn
+    from streamlearn.tabular.rows import Rows
 
-    options, times = ColumnOptions(columns, target, key, time=time), TimeColumn(time_format, utc_offset)
-    with CsvRows(file, options, header=skip_header, delimiter=delimiter, times=times) as rows:
-        batches = list(rows)
-    if not batches:
-        return
-    x, y, keys, _, when = Rows.joined(batches)
-    assert x is not None
-    with connect(endpoint, timeout, server_key, key_file) as client:
+    options = ColumnOptions(columns, target, key, time=time)
+    with ByteStream(file) as stream, connect(endpoint, timeout, server_key, key_file) as client:
         found = client.describe(name)
+        with open_table(
+            stream,
+            options,
+            found,
+            time_format=time_format,
+            utc_offset=utc_offset,
+            format=format,
+            missing=missing,
+            skip_header=skip_header,
+            delimiter=delimiter,
+            decimal=decimal,
+            skip_lines=skip_lines,
+            comment=comment,
+            encoding=encoding,
+        ) as rows:
+            batches = list(rows)
+        if not batches:
+            return
+        x, y, keys, _, when = Rows.joined(batches)
+        assert x is not None
         check_names(rows, found["spec"].get("channels"), name)
         out = client.explain(name, x, y, keys, times=when)
     samples = [sample for sample in _samples(out, x if y is None else y, found) if _is_above(sample, above)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -24,19 +24,28 @@ from streamlearn.cli.options import (
     Timeout,
     connect,
 )
-from streamlearn.cli.push import (
+from streamlearn.cli.tables import (
     ColumnsOption,
+    Comment,
+    Decimal,
     Delimiter,
+    Encoding,
     File,
+    Format,
+    MissingOption,
     SkipHeader,
+    SkipLines,
     TimeFormat,
     TimeOption,
     UtcOffset,
     check_names,
+    open_table,
 )
 from streamlearn.tabular.identifiers import parse_identifier
 
 if TYPE_CHECKING:
+    from streamlearn.tabular.reader import TableReader
+    from streamlearn.tabular.rows import Rows
     from streamlearn_client import Outputs
 
 Output = Annotated[
@@ -49,6 +58,7 @@ JsonLines = Annotated[bool, typer.Option("--json", help="write one JSON object p
 _OF_CHANNELS = ("prediction", "forecast", "lower", "upper", "expected", "contribution")
 """Outputs whose last axis may be the channels."""
 _MIX = "mix "
+_UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -62,11 +72,21 @@ def predict(
     model: ModelOption,
     columns: ColumnsOption = None,
     key: KeyOption = None,
+    id: Annotated[
+        str | None,
+        typer.Option("--id", metavar="COLUMN", help="column of ids, for the output", show_default="none"),
+    ] = None,
     time: TimeOption = None,
     time_format: TimeFormat = None,
     utc_offset: UtcOffset = 0.0,
+    format: Format = None,
+    missing: MissingOption = None,
     skip_header: SkipHeader = None,
     delimiter: Delimiter = ",",
+    decimal: Decimal = ".",
+    skip_lines: SkipLines = 0,
+    comment: Comment = None,
+    encoding: Encoding = "utf-8",
     output: Output = None,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     server_key: ServerKey = None,
@@ -74,27 +94,66 @@ def predict(
     timeout: Timeout = 60.0,
     as_json: JsonLines = False,
 ) -> None:
-    """Query a model with the rows of a CSV. The model does not learn. Writes CSV, one line per row.
+    """Query a model with the rows of a file. The model does not learn. Writes CSV, one line per row.
 
-    All rows are sent in one query, because they are one sequence for a recurrent net. For a bidirectional
-    net, the output has one line per sample with a complete context; the column sample has its number.
+    The columns of --time, --id and --key are written too, times as ISO 8601. A file may be larger than the
+    memory: it is read, sent and written in parts. For a model with a memory of earlier samples (a recurrent
+    net, or lags), all rows are one sequence. Beyond 65,536 rows, a temporary copy of the model passes through
+    it, so the outputs are the same; this needs the right to create models. For a bidirectional net, all rows
+    are one query, and the output has one line per sample with a complete context; the column sample has its
+    number.
     """
+    from streamlearn.cli.predictions import predictions
+    from streamlearn.tabular.bytestreams import ByteStream
     from streamlearn.tabular.columns import ColumnOptions
-    from streamlearn.tabular.csvrows import CsvRows, Rows
-    from streamlearn.tabular.times import TimeColumn
 
-    options, times = ColumnOptions(columns, key=key, time=time), TimeColumn(time_format, utc_offset)
-    with CsvRows(file, options, header=skip_header, delimiter=delimiter, times=times) as rows:
-        batches = list(rows)
-    if not batches:
-        return
-    x, _, keys, _, when = Rows.joined(batches)
-    assert x is not None
-    with connect(endpoint, timeout, server_key, key_file) as client:
-        channels = client.describe(model)["spec"].get("channels")
-        check_names(rows, channels, model)
-        out = client.predict(model, x, keys, times=when)
-    _write(out, output, as_json, channels)
+    options = ColumnOptions(columns, key=key, id=id, time=time)
+    with ByteStream(file) as stream, connect(endpoint, timeout, server_key, key_file) as client:
+        found = client.describe(model)
+        channels = found["spec"].get("channels")
+        with (
+            open_table(
+                stream,
+                options,
+                found,
+                time_format=time_format,
+                utc_offset=utc_offset,
+                format=format,
+                missing=missing,
+                skip_header=skip_header,
+                delimiter=delimiter,
+                decimal=decimal,
+                skip_lines=skip_lines,
+                comment=comment,
+                encoding=encoding,
+            ) as rows,
+            _writable(output) as to,
+        ):
+            for number, (part, out) in enumerate(
+                predictions(client, found, rows, lambda: check_names(rows, channels, model))
+            ):
+                _write(out, to, as_json, channels, _carried(rows, part, out), header=number == 0)
+
+
+def _carried(rows: TableReader, part: Rows, out: Outputs) -> dict[str, list[Any]]:
+    """Return the times, ids and keys of the rows of ``out``, by the names of their columns."""
+    places = out.arrays["sample"].tolist() if "sample" in out.arrays else range(len(out))
+    values = {"time": part.times, "id": part.ids, "key": part.keys}
+    carried: dict[str, list[Any]] = {}
+    for what, index in zip(values, (rows.columns.time, rows.columns.id, rows.columns.key), strict=True):
+        given = values[what]
+        if index is None or given is None:
+            continue
+        name = what if rows.header is None else rows.header[index]
+        texts = _iso(given) if what == "time" else given
+        carried[name] = [texts[place] if 0 <= place < len(texts) else None for place in places]
+    return carried
+
+
+def _iso(times: Any) -> list[str]:
+    """Return times, (n,) int64 nanoseconds, as ISO 8601 with as many digits as they need."""
+    unit = next(unit for unit, size in _UNITS.items() if not (times % size).any())
+    return [f"{text}Z" for text in times.astype("M8[ns]").astype(f"M8[{unit}]").astype(str).tolist()]
 
 
 def forecast(
@@ -123,7 +182,8 @@ def forecast(
     arrays = {each: found.arrays[each] for each in wanted if each in found.arrays}
     for place, mixed in enumerate(found.mix_of if mix else ()):
         arrays[f"{_MIX}{mixed}"] = found.mix[:, :, place]
-    _write(Outputs(**arrays), output, as_json, channels)
+    with _writable(output) as to:
+        _write(Outputs(**arrays), to, as_json, channels)
 
 
 def sample(
@@ -149,20 +209,30 @@ def sample(
 
     with connect(endpoint, timeout, server_key, key_file) as client:
         drawn = client.sample(name, n, temperature, seed, None if key is None else parse_identifier(key))
-    _write(Outputs(symbol=drawn), output, as_json)
-
-
-def _write(out: Outputs, output: Path | None, as_json: bool, channels: Sequence[str] | None = None) -> None:
-    names, values = flatten(out, channels)
     with _writable(output) as to:
-        if as_json:
-            to.writelines(
-                f"{json.dumps(dict(zip(names, row, strict=True)))}\n" for row in zip(*values, strict=True)
-            )
-        else:
-            writer = csv.writer(to, lineterminator="\n")
+        _write(Outputs(symbol=drawn), to, as_json)
+
+
+def _write(
+    out: Outputs,
+    to: TextIO,
+    as_json: bool,
+    channels: Sequence[str] | None = None,
+    carried: Mapping[str, list[Any]] | None = None,
+    header: bool = True,
+) -> None:
+    """Write outputs, after the columns that are ``carried`` from the input."""
+    names, values = flatten(out, channels)
+    names, values = [*(carried or ()), *names], [*(carried or {}).values(), *values]
+    if as_json:
+        to.writelines(
+            f"{json.dumps(dict(zip(names, row, strict=True)))}\n" for row in zip(*values, strict=True)
+        )
+    else:
+        writer = csv.writer(to, lineterminator="\n")
+        if header:
             writer.writerow(names)
-            writer.writerows(zip(*values, strict=True))
+        writer.writerows(zip(*values, strict=True))
 
 
 def flatten(out: Outputs, channels: Sequence[str] | None = None) -> tuple[list[str], list[list[Any]]]:

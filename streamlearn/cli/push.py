@@ -1,4 +1,4 @@
-"""``streamlearn push``: send the rows of a CSV, samples or late targets, exactly once and in order."""
+"""``streamlearn push``: send the rows of a file, samples or late targets, exactly once and in order."""
 
 from __future__ import annotations
 
@@ -20,44 +20,31 @@ from streamlearn.cli.options import (
     Timeout,
     connect,
 )
+from streamlearn.cli.tables import (
+    ColumnsOption,
+    Comment,
+    Decimal,
+    Delimiter,
+    Encoding,
+    File,
+    Format,
+    MissingOption,
+    SkipHeader,
+    SkipLines,
+    TimeFormat,
+    TimeOption,
+    UtcOffset,
+    check_names,
+    open_table,
+)
 
 if TYPE_CHECKING:
-    from streamlearn.tabular.csvrows import CsvRows
+    from streamlearn.tabular.reader import TableReader
     from streamlearn_client.stream import Stream
 
 Update = Callable[[], None]
 
-File = Annotated[
-    str, typer.Argument(metavar="FILE", help="CSV file; - is standard input", show_default=False)
-]
-ColumnsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--columns", help="columns of the samples, by name or number: 1-8 or flow,3", show_default="all"
-    ),
-]
-SkipHeader = Annotated[
-    bool | None,
-    typer.Option("--skip-header/--no-header", help="whether line 1 is a header", show_default="detected"),
-]
-TimeOption = Annotated[
-    str | None,
-    typer.Option("--time", metavar="COLUMN", help="column of the samples' times", show_default="arrival"),
-]
-TimeFormat = Annotated[
-    str | None,
-    typer.Option(
-        "--time-format",
-        metavar="FORM",
-        help="form of the times: iso; seconds, milliseconds, microseconds or nanoseconds since 1970;"
-        " day-first, month-first; or a pattern such as %d.%m.%y",
-        show_default="detected",
-    ),
-]
-UtcOffset = Annotated[
-    float, typer.Option("--utc-offset", metavar="HOURS", help="zone of times without one: hours ahead of UTC")
-]
-Delimiter = Annotated[str, typer.Option(metavar="CHAR", help="field separator")]
+_SHOWN = 20  # skipped rows
 
 
 def add_to(app: typer.Typer) -> None:
@@ -89,8 +76,23 @@ def push(
     late_targets: Annotated[
         bool, typer.Option("--targets", help="rows are late targets of earlier samples, matched by --id")
     ] = False,
+    format: Format = None,
+    missing: MissingOption = None,
     skip_header: SkipHeader = None,
     delimiter: Delimiter = ",",
+    decimal: Decimal = ".",
+    skip_lines: SkipLines = 0,
+    comment: Comment = None,
+    encoding: Encoding = "utf-8",
+    skip_bad: Annotated[
+        int,
+        typer.Option(
+            "--skip-bad",
+            min=0,
+            metavar="N",
+            help="pass over up to N rows that cannot be read, and report them",
+        ),
+    ] = 0,
     from_line: Annotated[int, typer.Option(min=1, metavar="LINE", help="first line to send")] = 1,
     ack: Annotated[
         Literal["received", "written", "durable"], typer.Option(help="level of the acks")
@@ -101,11 +103,11 @@ def push(
     timeout: Timeout = 60.0,
     as_json: Json = False,
 ) -> None:
-    """Send the rows of a CSV to a model, which learns them.
+    """Send the rows of a file to a model, which learns them: CSV, lines of JSON, Arrow or Parquet.
 
-    An empty field is a missing value. At a row that cannot be read the command stops and names the line and
-    the reason. The rows before it are learned; continue after it with --from-line. Standard input is sent row
-    by row.
+    An empty field is a missing value; --missing names others. At a row that cannot be read the command stops
+    and names the line and the reason. The rows before it are learned; continue after it with --from-line, or
+    pass over such rows with --skip-bad. Standard input is sent as it comes.
 
     If the model has names of channels, the columns of a file with a header must be these, in their order;
     --columns selects them by name. Times are read in the usual forms; one that can be read in two ways is
@@ -123,28 +125,38 @@ def push(
     from streamlearn.cli import report
     from streamlearn.cli.errors import BadData, BadUsage, NothingMatched
     from streamlearn.errors import StreamlearnError
+    from streamlearn.tabular.bytestreams import ByteStream
     from streamlearn.tabular.columns import ColumnOptions
-    from streamlearn.tabular.csvrows import CsvRows
-    from streamlearn.tabular.times import TimeColumn
 
     if late_targets and (id is None or columns is not None):
         raise BadUsage("--targets needs --id and takes no --columns; select the columns of y with --target")
     if late_targets and time is not None:
         raise BadUsage("--targets takes no --time: times belong to samples")
     options = ColumnOptions(columns, target, key, id, late_targets, time)
-    times = TimeColumn(time_format, utc_offset)
     noun = "target" if late_targets else "sample"
-    with connect(endpoint, timeout, server_key, key_file) as client, ExitStack() as opened:
+    with (
+        ByteStream(file) as source,
+        connect(endpoint, timeout, server_key, key_file) as client,
+        ExitStack() as opened,
+    ):
         found = client.describe(model)
         rows = opened.enter_context(
-            CsvRows(
-                file,
+            open_table(
+                source,
                 options,
-                header=skip_header,
+                found,
+                time_format=time_format,
+                utc_offset=utc_offset,
+                format=format,
+                missing=missing,
+                skip_header=skip_header,
                 delimiter=delimiter,
+                decimal=decimal,
+                skip_lines=skip_lines,
+                comment=comment,
+                encoding=encoding,
                 from_line=from_line,
-                times=times,
-                labels=found.get("label_names") or (),
+                skip_bad=skip_bad,
             )
         )
         stream = client.stream(model, ack=ack, timeout=timeout)
@@ -178,12 +190,14 @@ def push(
         "ack": ack,
         "resent_batches": stream.resent,
         "lsn": lsn,
+        "skipped": [{"line": each.detail.get("line"), "problem": each.message} for each in rows.skipped],
     }
     count = report.many(stream.acknowledged, noun)
     text = f"{model}: {count} acknowledged ({ack}), last lsn {lsn}"
     if late_targets:
         facts |= {"matched": stream.matched, "unmatched": stream.unmatched}
         text += f"; {_describe_matches(stream)}"
+    _report_skipped(rows)
     report.show(facts, as_json, text)
     if late_targets and stream.unmatched and not stream.matched:
         raise NothingMatched(
@@ -199,7 +213,7 @@ def _describe_matches(stream: Stream) -> str:
     return f"{text}, {unknown:,} not known" if unknown else text
 
 
-def _check_fit(rows: CsvRows, found: dict[str, Any], late_targets: bool) -> None:
+def _check_fit(rows: TableReader, found: dict[str, Any], late_targets: bool) -> None:
     """Raise if the columns of the file do not fit the model. Called before the first batch is sent."""
     from streamlearn.cli.errors import BadData
 
@@ -229,25 +243,16 @@ def _check_fit(rows: CsvRows, found: dict[str, Any], late_targets: bool) -> None
         raise BadData(problem, file=rows.name, columns=[len(x), len(y)], expected=[dim, targets])
 
 
-def check_names(rows: CsvRows, channels: list[str] | None, model: str) -> None:
-    """Raise ``BadData`` unless the selected columns have the names of the channels, if both have names."""
-    from streamlearn.cli.errors import BadData
-    from streamlearn_client.errors import BadShape
-    from streamlearn_client.protocol import check_channels
-
-    if rows.header is None:
-        return
-    try:
-        check_channels(
-            [rows.header[index] for index in rows.columns.x], channels, f"the columns of {rows.name}"
-        )
-    except BadShape as problem:
-        raise BadData(
-            f"{problem}: --columns {','.join(channels or ())}", file=rows.name, model=model, **problem.detail
-        ) from None
+def _report_skipped(rows: TableReader) -> None:
+    """Print the rows that were passed over."""
+    for problem in rows.skipped[:_SHOWN]:
+        print(f"streamlearn: skipped {problem.message}", file=sys.stderr)
+    if rows.skipped:
+        more = f", of which {_SHOWN} are shown" if len(rows.skipped) > _SHOWN else ""
+        print(f"streamlearn: {len(rows.skipped):,} of its rows skipped{more}", file=sys.stderr)
 
 
-def _add_position(error: BaseException, rows: CsvRows, stream: Stream, noun: str) -> None:
+def _add_position(error: BaseException, rows: TableReader, stream: Stream, noun: str) -> None:
     """Add to an error which rows are acknowledged and where to continue."""
     done = stream.acknowledged
     if not done:
@@ -262,7 +267,7 @@ def _add_position(error: BaseException, rows: CsvRows, stream: Stream, noun: str
 
 
 @contextmanager
-def _progress(model: str, rows: CsvRows, stream: Stream, noun: str) -> Iterator[Update]:
+def _progress(model: str, rows: TableReader, stream: Stream, noun: str) -> Iterator[Update]:
     """Show a bar of the file's bytes, or a count if the size is unknown. Only on a terminal."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

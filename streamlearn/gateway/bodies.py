@@ -6,7 +6,6 @@ in parts, which a `Cutter` cuts.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -16,11 +15,15 @@ import numpy as np
 from fastapi import Query
 
 from streamlearn.errors import BadMessage
-from streamlearn.gateway.cutting import ArrowCutter, Cutter, LineCutter
 from streamlearn.gateway.problems import UnsupportedMediaType
+from streamlearn.tabular.arrow import ArrowTable
 from streamlearn.tabular.columns import ColumnOptions
-from streamlearn.tabular.csvrows import CsvRows, Rows
+from streamlearn.tabular.csvtable import CsvTable
+from streamlearn.tabular.cutting import ArrowCutter, Cutter
 from streamlearn.tabular.errors import BadData
+from streamlearn.tabular.formats import CsvFormat, Missing
+from streamlearn.tabular.ndjson import NdjsonTable
+from streamlearn.tabular.rows import Rows
 from streamlearn.tabular.times import TimeColumn
 
 JSON: Final = "application/json"
@@ -29,12 +32,12 @@ CSV: Final = "text/csv"
 ARROW: Final = "application/vnd.apache.arrow.stream"
 MEDIA_TYPES: Final = (JSON, NDJSON, CSV, ARROW)
 
-_PARTS: Final = frozenset({"x", "y", "key", "id", "time"})
+_NAME: Final = "the table"
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns of a table are what, as parameters of a request. JSON needs none of it."""
+    """Which columns of a table are what, and how it is written: parameters of a request. JSON needs none."""
 
     columns: Annotated[str | None, Query(description="names or numbers of the channels' columns")] = None
     target: Annotated[str | None, Query(description="columns of the targets")] = None
@@ -43,8 +46,26 @@ class Columns:
     time: Annotated[str | None, Query(description="column of the times")] = None
     time_format: Annotated[str | None, Query(description="form of the times; default: detected")] = None
     utc_offset: Annotated[float, Query(description="hours that times without a zone are ahead of UTC")] = 0.0
+    missing: Annotated[
+        str | None, Query(description="what stands for a missing value, for example NA,null,?,-999")
+    ] = None
     delimiter: Annotated[str, Query(description="of CSV")] = ","
     header: Annotated[bool | None, Query(description="whether line 1 is a header; default: detected")] = None
+    decimal: Annotated[str, Query(description="decimal mark of CSV: . or ,")] = "."
+    skip_lines: Annotated[int, Query(ge=0, description="lines of CSV before the header")] = 0
+    comment: Annotated[str | None, Query(description="begin of lines of CSV that are not read")] = None
+    encoding: Annotated[str, Query(description="of CSV, for example latin-1")] = "utf-8"
+
+    def options(self) -> ColumnOptions:
+        """Return the selection of columns."""
+        return ColumnOptions(self.columns, self.target, self.key, self.id, False, self.time)
+
+    def csv(self) -> CsvFormat:
+        """Return how CSV is written. Raises `BadUsage`."""
+        missing = Missing.parsed(self.missing)
+        return CsvFormat(
+            self.header, self.delimiter, self.decimal, missing, self.skip_lines, self.comment, self.encoding
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +106,15 @@ def open_table(
     media_type: str, columns: Columns, channels: Sequence[str] | None, labels: Sequence[str] = ()
 ) -> Table:
     """Return the reader of a body of this type. Raises `UnsupportedMediaType`."""
+    options, times = columns.options(), _time_column(columns)
     if media_type == NDJSON:
-        return _Ndjson(columns)
+        missing = Missing.parsed(columns.missing)
+        return _Text(NdjsonTable(_NAME, options, missing, times=times, labels=labels), named=True)
     if media_type == CSV:
-        return _Csv(columns, channels, labels)
+        table = CsvTable(_NAME, options, columns.csv(), times=times, labels=labels)
+        return _Text(table, named=channels is not None)
     if media_type == ARROW:
-        return _Arrow(columns, channels)
+        return _Arrow(columns, channels is not None, labels)
     raise UnsupportedMediaType(
         f"the Content-Type is {media_type or 'absent'}; samples are read as {', '.join(MEDIA_TYPES)}"
     )
@@ -142,101 +166,32 @@ def _read_json(body: bytes, columns: Columns) -> Samples:
     return Samples(**document)
 
 
-class _Ndjson:
-    """Each line is a list of values, or an object with a value per channel (or x), and y, key, id, time."""
+class _Text:
+    """CSV or NDJSON, as `streamlearn push` reads them. ``named``: samples have the names of their columns."""
 
-    def __init__(self, columns: Columns) -> None:
-        self._times = _time_column(columns)
-        self._lines = 0
-        self._form: tuple[Any, Any] | None = None  # the names of the first line
+    def __init__(self, table: CsvTable | NdjsonTable, named: bool) -> None:
+        self._table, self._named = table, named
 
     def cutter(self, most: int) -> Cutter:
-        return LineCutter(most, quoted=False)
+        return self._table.cutter(most)
 
     def read(self, part: bytes) -> Samples | None:
-        rows: list[dict[str, Any]] = []
-        lines = part.split(b"\n")
-        for number, line in enumerate(lines, self._lines + 1):
-            if line.strip():
-                rows.append(self._row(line, number))
-        self._lines += part.count(b"\n")
-        if not rows:
-            return None
-        x: Any = [row["x"] for row in rows]
-        if isinstance(x[0], dict):
-            x = {name: [values[name] for values in x] for name in x[0]}
-        part_of = {name: [row[name] for row in rows] for name in _PARTS & rows[0].keys()}
-        times = _times(part_of["time"], self._times) if "time" in part_of else None
-        return Samples(x, part_of.get("y"), part_of.get("key"), part_of.get("id"), times)
-
-    def _row(self, line: bytes, number: int) -> dict[str, Any]:
-        value = _parsed(line, f"line {number}")
-        row = {"x": value} if isinstance(value, list) else value
-        if not isinstance(row, dict):
-            raise BadMessage(f"line {number}: a list of values or an object was expected")
-        if "x" not in row:
-            row = {name: row.pop(name) for name in _PARTS & row.keys()} | {"x": row}
-        form = row.keys(), _names(row)
-        if self._form is None:
-            self._form = form
-        elif form != self._form:
-            raise BadMessage(f"line {number} does not have the same names as the lines before it")
-        return row
-
-
-def _names(row: dict[str, Any]) -> Any:
-    return list(row["x"]) if isinstance(row["x"], dict) else None
-
-
-class _Csv:
-    """The rows as `streamlearn push` reads them."""
-
-    def __init__(self, columns: Columns, channels: Sequence[str] | None, labels: Sequence[str]) -> None:
-        self._labels = labels
-        self._options = ColumnOptions(
-            columns.columns, columns.target, columns.key, columns.id, False, columns.time
-        )
-        self._columns, self._channels = columns, channels
-        self._times = _time_column(columns)
-        self._before: CsvRows | None = None
-
-    def cutter(self, most: int) -> Cutter:
-        return LineCutter(most, quoted=True)
-
-    def read(self, part: bytes) -> Samples | None:
-        with CsvRows(
-            io.BytesIO(part),
-            self._options,
-            header=self._columns.header,
-            delimiter=self._columns.delimiter,
-            times=self._times,
-            continues=self._before,
-            labels=self._labels,
-        ) as reader:
-            parts = list(reader)
-        self._before = reader
-        if not parts:
-            return None
-        rows = Rows.joined(parts)
-        x: Any = rows.x
-        if reader.header is not None and self._channels is not None and rows.x is not None:
-            names = [reader.header[index] for index in reader.columns.x]
-            x = dict(zip(names, rows.x.T, strict=True))
-        return Samples(x, rows.y, rows.keys, rows.ids, rows.times)
+        return _samples(self._table.read(part), self._table, self._named)
 
 
 class _Arrow:
     """The columns of an Arrow IPC stream."""
 
-    def __init__(self, columns: Columns, channels: Sequence[str] | None) -> None:
+    def __init__(self, columns: Columns, named: bool, labels: Sequence[str]) -> None:
         try:
             import pyarrow  # noqa: F401
         except ImportError:
             raise UnsupportedMediaType(
                 "this gateway cannot read Arrow: install streamlearn[arrow] beside it, or send CSV or NDJSON"
             ) from None
-        self._columns, self._channels = columns, channels
-        self._times = _time_column(columns)
+        self._named = named
+        missing, times = Missing.parsed(columns.missing), _time_column(columns)
+        self._table = ArrowTable(_NAME, columns.options(), missing, times=times, labels=labels)
 
     def cutter(self, most: int) -> Cutter:
         return ArrowCutter(most)
@@ -245,62 +200,28 @@ class _Arrow:
         import pyarrow
         from pyarrow import ipc
 
-        columns = self._columns
         try:
-            table = ipc.open_stream(part).read_all()
-            names: list[str] = table.column_names
+            batches = list(ipc.open_stream(part))
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             raise BadMessage(f"the body is not an Arrow IPC stream: {error}") from None
-        targets = [name.strip() for name in columns.target.split(",")] if columns.target else []
-        single = {"key": columns.key, "id": columns.id, "time": columns.time}
-        others = {*targets, *filter(None, single.values())}
-        chosen = [name for name in names if name not in others]
-        if columns.columns:
-            chosen = [name.strip() for name in columns.columns.split(",")]
-        missing = [name for name in (*chosen, *others) if name not in names]
-        if missing:
-            raise BadData(
-                f"the table has no column {', '.join(missing)}; its columns are {', '.join(names)}",
-                columns=names,
-            )
-        if not table.num_rows:
-            return None
-        try:
-            x = {name: _numbers(table[name]) for name in chosen}
-            y = np.column_stack([_targets(table[name]) for name in targets]) if targets else None
-        except (pyarrow.ArrowException, ValueError, TypeError) as error:
-            raise BadData(f"a column of the table holds no numbers: {error}") from None
-        times = None if columns.time is None else _arrow_times(table[columns.time], self._times)
-        keys, ids = (
-            None if single[each] is None else table[single[each]].to_pylist() for each in ("key", "id")
-        )
-        named = self._channels is not None
-        return Samples(x if named else np.column_stack(list(x.values())), y, keys, ids, times)
+        found = []
+        for batch in batches:
+            rows, problem = self._table.read_batch(batch)
+            if problem is not None:
+                raise problem
+            if rows is not None:
+                found.append(rows)
+        return _samples(Rows.joined(found) if found else None, self._table, self._named)
 
 
-def _numbers(column: Any) -> Any:
-    import pyarrow
-
-    return column.cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
-
-
-def _targets(column: Any) -> Any:
-    """Return numbers, or the names of labels."""
-    import pyarrow
-
-    if pyarrow.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type):
-        return np.array(column.to_pylist(), object)
-    return _numbers(column)
-
-
-def _arrow_times(column: Any, reader: TimeColumn) -> Any:
-    import pyarrow
-
-    if pyarrow.types.is_timestamp(column.type):
-        return column.cast(pyarrow.timestamp("ns")).to_numpy()
-    return _times(column.to_pylist(), reader)
+def _samples(rows: Rows | None, table: CsvTable | NdjsonTable | ArrowTable, named: bool) -> Samples | None:
+    if rows is None:
+        return None
+    x: Any = rows.x
+    if named and table.header is not None and rows.x is not None:
+        names = [table.header[index] for index in table.columns.x]
+        x = dict(zip(names, rows.x.T, strict=True))
+    return Samples(x, rows.y, rows.keys, rows.ids, rows.times)
 
 
 def _time_column(columns: Columns) -> TimeColumn:

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from streamlearn.errors import ShuttingDown, StreamlearnError
 from streamlearn.gateway.bodies import Samples, Table
-from streamlearn.gateway.cutting import LINES, Cutter
+from streamlearn.tabular.cutting import LINES, Cutter
 from streamlearn_client.protocol.messages import RESEND_WINDOW
 from streamlearn_client.results import Ack
 

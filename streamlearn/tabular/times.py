@@ -91,6 +91,29 @@ class TimeColumn:
             raise ValueError(f"{text[:40]!r} is not within the years 1678 to 2261")
         return time
 
+    @property
+    def offset(self) -> int:
+        """Nanoseconds that times without a zone are ahead of UTC."""
+        return self._offset
+
+    def read_value(self, value: object) -> int:
+        """Return the time of a typed value: a text as `read`, an integer or a float as the client.
+
+        With ``--time-format``, numbers are in this form. Without it, floats are seconds, and integers are in
+        the unit of their size. Raises ``ValueError`` with the reason.
+        """
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise ValueError(f"{value!r} is no time: a text or a number was expected")
+        if isinstance(value, str) or self._form is not None:
+            return self.read(str(value))
+        if isinstance(value, float):
+            if not abs(value) <= _LARGEST / _SECOND:
+                raise ValueError(f"{value!r} is not within the years 1678 to 2261")
+            return round(value * _SECOND)
+        if abs(value) > _LARGEST:
+            raise ValueError(f"{value!r} is not within the years 1678 to 2261")
+        return value * _UNITS[_unit_of(str(value))] if abs(value) >= _LEAST_SECONDS else value
+
     def _named(self, form: str) -> _Form:
         if "%" in form:
             return _Form(form, lambda text: self._patterned(text, form))

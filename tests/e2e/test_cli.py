@@ -17,6 +17,7 @@ import pytest
 from streamlearn import models
 from streamlearn.cli.demo.daemon import Daemon
 from streamlearn_client import Client
+from tests.e2e.commands import against
 from tests.e2e.daemon_process import SECONDS
 
 pytestmark = pytest.mark.e2e
@@ -46,25 +47,6 @@ def daemon(started):
 @pytest.fixture
 def command(daemon):
     return against(daemon)
-
-
-def against(daemon):
-    """Run ``streamlearn`` against the daemon; no run may show a traceback."""
-
-    def run(*arguments, stdin="", code=0):
-        done = subprocess.run(
-            [sys.executable, "-m", "streamlearn", *map(str, arguments)],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env={**os.environ, "STREAMLEARN_ENDPOINT": daemon.endpoint},
-        )
-        assert "Traceback" not in done.stderr
-        assert done.returncode == code, done
-        return done
-
-    return run
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ import pytest
 
 from streamlearn.errors import BadMessage, TooLarge
 from streamlearn.gateway.bodies import Columns, Samples, open_table, read_samples
-from streamlearn.gateway.cutting import BYTES, LINES, ArrowCutter, Cutter, LineCutter
 from streamlearn.gateway.learning import Learning
+from streamlearn.tabular.cutting import BYTES, LINES, ArrowCutter, Cutter, LineCutter
 from streamlearn.tabular.errors import BadData
 from streamlearn_client import Client
 from streamlearn_client.results import Ack

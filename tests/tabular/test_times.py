@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from streamlearn.cli.errors import BadData, BadUsage
 from streamlearn.tabular.columns import ColumnOptions
-from streamlearn.tabular.csvrows import CsvRows
+from streamlearn.tabular.reader import TableReader
 from streamlearn.tabular.times import TimeColumn
 
 NOON = 1_709_208_000  # 2024-02-29 12:00 UTC
@@ -139,7 +139,7 @@ def test_any_text_is_a_time_or_a_refusal(text):
 def test_times_of_a_file(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text("when,flow\n2024-02-29T12:00Z,1\n2024-02-29T12:01Z,2\nnoon,3\n")
-    with CsvRows(str(path), ColumnOptions(time="when")) as rows:
+    with TableReader(str(path), ColumnOptions(time="when")) as rows:
         batches = iter(rows)
         first = next(batches)
         assert first.x is not None

@@ -175,7 +175,7 @@ async def _channels(request: Request, model: str, media_type: str) -> list[str] 
 
 async def _names(request: Request, model: str, media_type: str) -> tuple[list[str] | None, list[str]]:
     """Return the names of the model's channels and of its labels, for the columns of a table."""
-    if media_type not in (CSV, ARROW):
+    if media_type not in (CSV, NDJSON, ARROW):
         return None, []
     description = await gateway_of(request).client.describe(model)
     return description["spec"].get("channels"), description.get("label_names") or []

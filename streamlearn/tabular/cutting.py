@@ -1,4 +1,4 @@
-"""Cutting a body that arrives in pieces into parts of whole rows.
+"""Cutting a table that arrives in pieces into parts of whole rows.
 
 A full part has `LINES` lines, or `BYTES` bytes if these are fewer. So the parts of a body do not depend on
 the pieces in which it arrives, and a body that is sent again has the same parts.
@@ -41,10 +41,15 @@ class LineCutter:
         The largest number of bytes of one row.
     quoted
         Whether a quoted field may contain ends of lines, as in CSV.
+    skip_lines
+        Lines at the beginning whose quotes do not count.
+    comment
+        Begin of other such lines; empty: none.
     """
 
-    def __init__(self, most: int, quoted: bool) -> None:
+    def __init__(self, most: int, quoted: bool, skip_lines: int = 0, comment: bytes = b"") -> None:
         self._most, self._quoted = most, quoted
+        self._skip_lines, self._comment = skip_lines, comment
         self._buffer = bytearray()
         self._start = self._end = self._scanned = (
             0  # of the next part; of its complete rows; of what was read
@@ -56,9 +61,13 @@ class LineCutter:
     def feed(self, data: bytes) -> None:
         """Add a piece of the body."""
         self._buffer += data
+        quoted = self._quoted and _QUOTE in self._buffer
         while (end := self._buffer.find(b"\n", self._scanned) + 1) > 0:
-            if self._quoted and self._buffer.count(_QUOTE, self._scanned, end) % 2:
-                self._in_quotes = not self._in_quotes
+            if self._skip_lines:
+                self._skip_lines -= 1
+            elif quoted and self._buffer.count(_QUOTE, self._scanned, end) % 2:
+                is_comment = self._comment and self._buffer.startswith(self._comment, self._scanned)
+                self._in_quotes ^= self._in_quotes or not is_comment
             self._scanned = end
             if self._in_quotes:
                 continue
