@@ -16,6 +16,7 @@ Client(timeout="10 s")  # error: Argument "timeout"
 client.learn("m", x, ack="durabel")  # error: Argument "ack"
 client.learn("m", x, ack="none")  # error: Argument "ack"
 client.learn("m", x, kyes=[1])  # error: Unexpected keyword argument "kyes"
+client.learn("m", object())  # error: Argument 2
 client.learn("m", x, keys=1.5)  # error: Argument "keys"
 client.learn_targets("m", x)  # error: Missing positional argument "y"
 client.stream("m", ack="durabel")  # error: Argument "ack"
@@ -38,12 +39,25 @@ ACCEPTED = """\
 import numpy as np
 from streamlearn_client import AsyncClient, Client, Outputs
 
+
+class Frame:
+    columns: list[str]
+    dtypes: object
+
+
+class Capsules:
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return None
+
+
 x = np.zeros((10, 3))
 with Client("tcp://127.0.0.1:7700", timeout=3) as client:
     client.create("m", kind="som", dim=3, grid=[10, 10])
     reveal_type(client.learn("m", x, ack="written").lsn)  # "int"
     client.learn("m", [[1, None, 2.5]], keys="press 7", ids=[1])
     client.learn("m", [1.0, None], [0.5], keys=np.int64(3), ids=["a"])
+    client.learn("m", Frame(), times="when")
+    client.learn("m", Capsules())
     client.learn_targets("m", [1, 2], [[0.5], [1.5]])
     out = client.predict("m", x[-1:])
     reveal_type(out)  # streamlearn_client.outputs.Outputs

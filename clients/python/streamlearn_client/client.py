@@ -117,7 +117,7 @@ class Client(Queries):
         ----------
         model : str
             Name of the model.
-        x : array_like, (n, dim) or (dim,), data frame, or dict of columns
+        x : array_like, (n, dim) or (dim,), data frame, Arrow table, or dict of columns
             The samples, converted to float32. NaN and ``None`` are missing values. Names of columns must be
             the model's ``channels``, in their order.
         y : array_like, (n, targets) or (n,), optional
@@ -126,9 +126,10 @@ class Client(Queries):
             The keys of the samples, or one key for all, for models that need keys.
         ids : int, str or array_like, (n,), optional
             The ids of the samples, for targets that come later.
-        times : array_like, (n,), optional
+        times : array_like, (n,), or str, optional
             The times of the samples, or one for all: ``datetime64``, datetimes with a time zone, nanoseconds
-            (int) or seconds (float) since 1970. By default the time of arrival at the daemon.
+            (int) or seconds (float) since 1970. Text is the name of their column in a data frame, table or
+            dict. By default an index of dates, else the time of arrival at the daemon.
         ack : {"received", "written", "durable"}, default "durable"
             When the daemon acknowledges: in memory, in the journal (survives ``kill -9``), or synced to disk
             (survives a power cut).

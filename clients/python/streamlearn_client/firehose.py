@@ -97,7 +97,7 @@ class Firehose:
 
         Parameters
         ----------
-        x : array_like, (n, dim) or (dim,), data frame, or dict of columns
+        x : array_like, (n, dim) or (dim,), data frame, Arrow table, or dict of columns
             The samples. NaN and ``None`` are missing values. The daemon compares names of columns with the
             model's ``channels``.
         y : array_like, (n, targets) or (n,), optional
@@ -106,9 +106,10 @@ class Firehose:
             The keys of the samples, or one key for all, for models that need keys.
         ids : int, str or array_like, (n,), optional
             The ids of the samples, for targets that come later.
-        times : array_like, (n,), optional
+        times : array_like, (n,), or str, optional
             The times of the samples, or one for all: ``datetime64``, datetimes with a time zone, nanoseconds
-            (int) or seconds (float) since 1970. By default the time of arrival at the daemon.
+            (int) or seconds (float) since 1970. Text is the name of their column in a data frame, table or
+            dict. By default an index of dates, else the time of arrival at the daemon.
 
         Raises
         ------

@@ -32,12 +32,12 @@ class Queries(Transfers):
         ----------
         model : str
             Name of the model.
-        x : array_like, (n, dim) or (dim,), data frame, or dict of columns
+        x : array_like, (n, dim) or (dim,), data frame, Arrow table, or dict of columns
             The samples, converted to float32. NaN and ``None`` are missing values. Names of columns must be
             the model's ``channels``, in their order.
         keys : int, str or array_like, (n,), optional
             The keys of the samples, or one key for all, for models that need keys.
-        times : array_like, (n,), optional
+        times : array_like, (n,), or str, optional
             The times of the samples, as in `learn`, for models with ``uses_time``. By default now.
 
         Returns
@@ -71,13 +71,13 @@ class Queries(Transfers):
         ----------
         model : str
             Name of the model.
-        x : array_like, (n, dim) or (dim,), data frame, or dict of columns
+        x : array_like, (n, dim) or (dim,), data frame, Arrow table, or dict of columns
             The samples, as in `predict`.
         y : array_like, (n, targets), optional
             The targets of the samples, for models that predict a target. Without them no channel deviates.
         keys : int, str or array_like, (n,), optional
             The keys of the samples, or one key for all, for models that need keys.
-        times : array_like, (n,), optional
+        times : array_like, (n,), or str, optional
             The times of the samples, as in `learn`, for models with ``uses_time``. By default now.
 
         Returns

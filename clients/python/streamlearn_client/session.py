@@ -37,6 +37,7 @@ from streamlearn_client.protocol import (
     check_model,
     check_producer,
     named_columns,
+    named_samples,
     producer_name,
 )
 from streamlearn_client.replies import protocol_error
@@ -178,11 +179,11 @@ class Session(SessionTransfers):
         """Send samples, or late targets if ``x`` is ``None``. ``number``: that of the batch for this key."""
         check_model(model)
         check_ack(ack)
+        if x is not None:
+            x = named_samples(x, times)
         batch = as_batch(model, x, (yield from self.codes_of(model, y)), keys, ids, times)
         if batch.x is not None:
-            self._precision.setdefault(model, PrecisionMonitor(f"{model!r}")).observe(
-                named_columns(x)[0], batch.x
-            )
+            self._precision.setdefault(model, PrecisionMonitor(f"{model!r}")).observe(x.values, batch.x)
         step = rows_per_batch((yield from self.limits()), batch.arrays.values())
         once = None if idempotency_key is None else (yield from self._once(model, idempotency_key))
         if number and (once is None or step < batch.rows):

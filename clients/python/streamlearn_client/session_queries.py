@@ -21,7 +21,7 @@ from streamlearn_client.protocol import (
     as_targets,
     as_times,
     check_model,
-    named_columns,
+    named_samples,
 )
 from streamlearn_client.reading import Reading, read_parts
 from streamlearn_client.retry import Call
@@ -52,7 +52,7 @@ class SessionQueries:
     ) -> Operation[Outputs]:
         """Execute an operation on samples that answers with one row per sample."""
         check_model(model)
-        x, channels = named_columns(x)
+        x, channels, times = named_samples(x, times)
         samples = as_samples(x)
         rows = len(samples)
         targets = None if y is None else as_targets(y, rows)

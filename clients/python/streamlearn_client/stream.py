@@ -22,7 +22,7 @@ from streamlearn_client.protocol import (
     as_batch,
     as_float32,
     check_channels,
-    named_columns,
+    named_samples,
 )
 from streamlearn_client.protocol.samples import F4
 from streamlearn_client.protocol.times import is_nanoseconds
@@ -199,7 +199,7 @@ class Stream:
 
         Parameters
         ----------
-        batch : array_like, (n, dim), data frame, or dict of columns
+        batch : array_like, (n, dim), data frame, Arrow table, or dict of columns
             The samples. NaN and ``None`` are missing values. Names of columns must be the model's
             ``channels``, in their order.
         ys : array_like, (n, targets) or (n,), optional
@@ -208,9 +208,10 @@ class Stream:
             The keys of the samples, or one key for all, for models that need keys.
         ids : int, str or array_like, (n,), optional
             The ids of the samples, for targets that come later.
-        times : array_like, (n,), optional
+        times : array_like, (n,), or str, optional
             The times of the samples, or one for all: ``datetime64``, datetimes with a time zone, nanoseconds
-            (int) or seconds (float) since 1970. By default the time of arrival at the daemon.
+            (int) or seconds (float) since 1970. Text is the name of their column in a data frame, table or
+            dict. By default an index of dates, else the time of arrival at the daemon.
 
         Raises
         ------
@@ -261,7 +262,7 @@ class Stream:
         times: TimesLike | None,
     ) -> Learn:
         if not isinstance(sample, np.ndarray):
-            sample, names = named_columns(sample, "a sample")
+            sample, names, times = named_samples(sample, times, "a sample")
             check_channels(names, self._config.channels)
         row = sample if type(sample) is np.ndarray and sample.dtype == F4 else as_float32(sample, "a sample")
         if row.ndim != 1:
@@ -281,7 +282,7 @@ class Stream:
         ids: IdentifiersLike | None,
         times: TimesLike | None,
     ) -> Learn | None:
-        batch, names = named_columns(batch, "samples")
+        batch, names, times = named_samples(batch, times, "samples")
         check_channels(names, self._config.channels)
         rows = as_float32(batch, "samples")
         if rows.ndim != 2:

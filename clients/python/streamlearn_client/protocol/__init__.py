@@ -15,7 +15,7 @@ from streamlearn_client.protocol.codec import (
 )
 from streamlearn_client.protocol.envelope import split_envelope
 from streamlearn_client.protocol.events import decode_event, encode_event
-from streamlearn_client.protocol.frames import check_channels, named_columns
+from streamlearn_client.protocol.frames import check_channels, named_columns, named_samples
 from streamlearn_client.protocol.identifiers import (
     Identifiers,
     IdentifiersLike,
@@ -110,6 +110,7 @@ __all__ = [
     "generated_producer",
     "identifier",
     "named_columns",
+    "named_samples",
     "peek_id",
     "producer_name",
     "split_envelope",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from streamlearn_client.errors import BadShape
-from streamlearn_client.protocol.frames import named_columns
+from streamlearn_client.protocol.frames import named_samples
 from streamlearn_client.protocol.identifiers import as_identifiers, texts_of
 from streamlearn_client.protocol.messages import Learn
 from streamlearn_client.protocol.samples import as_samples, as_targets
@@ -25,7 +25,7 @@ def as_batch(
     ----------
     model : str
         Name of the model.
-    x : array_like, (n, dim) or (dim,), data frame, dict of columns, or None
+    x : array_like, (n, dim) or (dim,), data frame, Arrow table, dict of columns, or None
         The samples. ``None``: the batch has late targets only.
     y : array_like, (n, targets) or (n,), optional
         The targets. Required without ``x``.
@@ -33,8 +33,8 @@ def as_batch(
         The keys of the samples, or one key for all.
     ids : int, str or array_like, (n,), optional
         The ids of the samples. Required without ``x``.
-    times : array_like, (n,), optional
-        The times of the samples, or one for all, see `as_times`.
+    times : array_like, (n,), or str, optional
+        The times of the samples, or one for all, see `as_times`; or the name of their column in ``x``.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def as_batch(
     """
     channels = None
     if x is not None:
-        x, channels = named_columns(x)
+        x, channels, times = named_samples(x, times)
         samples = as_samples(x)
         rows = len(samples)
         targets = None if y is None else as_targets(y, rows)

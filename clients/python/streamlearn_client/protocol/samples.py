@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,12 +23,40 @@ __all__ = [
 
 F4 = np.dtype("<f4")
 
+
+class ArrowStream(Protocol):
+    """A table that other libraries can read through the Arrow PyCapsule interface.
+
+    Tables and record batches of pyarrow, data frames of polars and pandas, and relations of DuckDB have it.
+    """
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return the stream in a capsule."""
+
+
+class DataFrame(Protocol):
+    """A data frame of pandas, or of a library with the same names."""
+
+    @property
+    def columns(self) -> Any:
+        """The names of the columns."""
+
+    @property
+    def dtypes(self) -> Any:
+        """The types of the columns."""
+
+
 SamplesLike: TypeAlias = (
-    ArrayLike | Sequence[float | None] | Sequence[Sequence[float | None]] | Mapping[str, Any]
+    ArrayLike
+    | Sequence[float | None]
+    | Sequence[Sequence[float | None]]
+    | Mapping[str, Any]
+    | DataFrame
+    | ArrowStream
 )
 """Samples or targets as a caller may pass them: arrays or lists of numbers; ``None`` is a missing value.
 
-Samples may also be a data frame, or a dict of columns.
+Samples may also be a data frame, an Arrow table, or a dict of columns.
 """
 
 

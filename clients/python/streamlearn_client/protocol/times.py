@@ -18,8 +18,11 @@ __all__ = ["NO_TIME", "TIME", "Times", "TimesLike", "as_times", "is_nanoseconds"
 Times: TypeAlias = NDArray[np.int64]
 """int64, (n,): nanoseconds since 1970 (UTC), C-contiguous and aligned."""
 
-TimesLike: TypeAlias = ArrayLike | datetime | Sequence[datetime]
-"""Times as a caller may pass them: integers are nanoseconds since 1970, floats seconds; or dates."""
+TimesLike: TypeAlias = ArrayLike | datetime | Sequence[datetime] | str
+"""Times as a caller may pass them: integers are nanoseconds since 1970, floats seconds; or dates.
+
+Text is the name of a column of the samples, if they are a data frame, an Arrow table or a dict of columns.
+"""
 
 NO_TIME: Final = int(np.iinfo(np.int64).min)
 """A time that is not known, as NumPy's NaT. No sample may have it."""
@@ -80,6 +83,11 @@ def is_nanoseconds(value: Any) -> TypeGuard[int]:
 def _as_nanoseconds(values: Any) -> Times:
     if type(values) is int:
         return _from_integer(values)
+    if isinstance(values, str):
+        raise BadDtype(
+            f"times is the text {values!r:.40}: text names a column of a data frame, an Arrow table or a"
+            " dict, and these samples are none. Pass nanoseconds (integers), seconds (floats) or dates"
+        )
     dtype = getattr(values, "dtype", None)
     has_zone = not isinstance(dtype, np.dtype) and str(dtype).startswith("datetime64[")  # of pandas
     try:
