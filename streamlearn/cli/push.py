@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -39,10 +40,12 @@ from streamlearn.cli.tables import (
 )
 
 if TYPE_CHECKING:
+    from streamlearn.tabular.bytestreams import ByteStream
     from streamlearn.tabular.reader import TableReader
-    from streamlearn_client.stream import Stream
+    from streamlearn_client import Client
+    from streamlearn_client.protocol import AnsweredLevel
 
-Update = Callable[[], None]
+Update = Callable[[int], None]
 
 _SHOWN = 20  # skipped rows
 
@@ -94,6 +97,24 @@ def push(
         ),
     ] = 0,
     from_line: Annotated[int, typer.Option(min=1, metavar="LINE", help="first line to send")] = 1,
+    once: Annotated[
+        bool, typer.Option("--once", help="send only rows that this model did not learn of this file before")
+    ] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="wait for further rows, also after the file is rotated")
+    ] = False,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="what rows of --once and --follow are counted for",
+            show_default="--once: the first rows; --follow: this host and the path",
+        ),
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="position of --follow", show_default="in the user's state folder"),
+    ] = None,
     ack: Annotated[
         Literal["received", "written", "durable"], typer.Option(help="level of the acks")
     ] = "durable",
@@ -115,6 +136,9 @@ def push(
 
         streamlearn push flow.csv -m pump --columns flow,pressure --time timestamp
 
+    A file that is pushed again with --once sends only its new rows. With --follow the command sends the rows
+    of a log as they come, each once, also after it or the daemon was killed.
+
     Targets can arrive later than their samples if the samples have ids. If no target of a file has a sample,
     the exit code is 1:
 
@@ -123,8 +147,7 @@ def push(
         streamlearn push labels.csv -m oven --id batch --targets
     """
     from streamlearn.cli import report
-    from streamlearn.cli.errors import BadData, BadUsage, NothingMatched
-    from streamlearn.errors import StreamlearnError
+    from streamlearn.cli.errors import BadUsage, NothingMatched
     from streamlearn.tabular.bytestreams import ByteStream
     from streamlearn.tabular.columns import ColumnOptions
 
@@ -134,82 +157,198 @@ def push(
         raise BadUsage("--targets takes no --time: times belong to samples")
     options = ColumnOptions(columns, target, key, id, late_targets, time)
     noun = "target" if late_targets else "sample"
-    with (
-        ByteStream(file) as source,
-        connect(endpoint, timeout, server_key, key_file) as client,
-        ExitStack() as opened,
-    ):
-        found = client.describe(model)
-        rows = opened.enter_context(
-            open_table(
-                source,
-                options,
-                found,
-                time_format=time_format,
-                utc_offset=utc_offset,
-                format=format,
-                missing=missing,
-                skip_header=skip_header,
-                delimiter=delimiter,
-                decimal=decimal,
-                skip_lines=skip_lines,
-                comment=comment,
-                encoding=encoding,
-                from_line=from_line,
-                skip_bad=skip_bad,
-            )
+    _check_numbered(file, once, follow, source, state, from_line, ack)
+
+    def open_rows(stream: ByteStream, found: dict[str, Any]) -> TableReader:
+        return open_table(
+            stream,
+            options,
+            found,
+            time_format=time_format,
+            utc_offset=utc_offset,
+            format=format,
+            missing=missing,
+            skip_header=skip_header,
+            delimiter=delimiter,
+            decimal=decimal,
+            skip_lines=skip_lines,
+            comment=comment,
+            encoding=encoding,
+            from_line=from_line,
+            skip_bad=skip_bad,
         )
-        stream = client.stream(model, ack=ack, timeout=timeout)
-        try:
-            with stream, _progress(model, rows, stream, noun) as update:
-                try:
-                    for number, batch in enumerate(rows):
-                        if number == 0:
-                            _check_fit(rows, found, late_targets)
-                        if batch.x is not None:
-                            stream.push_many(
-                                batch.x, batch.y, keys=batch.keys, ids=batch.ids, times=batch.times
-                            )
-                        elif batch.y is not None and batch.ids is not None:
-                            stream.push_targets(batch.ids, batch.y, keys=batch.keys)
-                        rows.lines.discard_before(stream.acknowledged - 1)
-                        update()
-                except BadData:
-                    stream.flush()  # the rows before the bad one are learned
-                    raise
-                stream.flush()
-                update()
-        except (StreamlearnError, KeyboardInterrupt) as error:
-            _add_position(error, rows, stream, noun)
-            raise
-    lsn = stream.last_ack.lsn if stream.last_ack is not None else None
+
+    if follow:
+        from streamlearn.cli.following import follow_file
+
+        with connect(endpoint, timeout, server_key, key_file) as client:
+            found = client.describe(model)
+
+            def check(table: Any) -> None:
+                _check_fit(table, found, late_targets)
+
+            path = Path(file)
+            follow_file(client, model, path, ack, source, state, lambda data: open_rows(data, found), check)
+    with ByteStream(file) as data, connect(endpoint, timeout, server_key, key_file) as client:
+        found = client.describe(model)
+        rows = open_rows(data, found)
+        send = _send_once if once else _send_all
+        sent = send(client, model, rows, ack, source, lambda: _check_fit(rows, found, late_targets), noun)
     facts = {
         "model": model,
         "file": rows.name,
-        "acknowledged": stream.acknowledged,
+        "acknowledged": sent.acknowledged,
+        "known": sent.known,
         "ack": ack,
-        "resent_batches": stream.resent,
-        "lsn": lsn,
+        "resent_batches": sent.resent,
+        "lsn": sent.lsn,
         "skipped": [{"line": each.detail.get("line"), "problem": each.message} for each in rows.skipped],
     }
-    count = report.many(stream.acknowledged, noun)
-    text = f"{model}: {count} acknowledged ({ack}), last lsn {lsn}"
+    text = f"{model}: {report.many(sent.acknowledged, noun)} acknowledged ({ack})"
+    text += f", last lsn {sent.lsn}" if sent.lsn is not None or not once else ""
+    if once:
+        text += f"; {sent.known:,} were known"
     if late_targets:
-        facts |= {"matched": stream.matched, "unmatched": stream.unmatched}
-        text += f"; {_describe_matches(stream)}"
+        facts |= {"matched": sent.matched, "unmatched": sent.unmatched}
+        text += f"; {_describe_matches(sent)}"
     _report_skipped(rows)
     report.show(facts, as_json, text)
-    if late_targets and stream.unmatched and not stream.matched:
+    if late_targets and sent.unmatched and not sent.matched:
         raise NothingMatched(
             f"no target of {rows.name} had a sample: no sample waits under these ids, or its target came "
             "before; compare the ids with those of the samples, which must be sent before their targets"
         )
 
 
-def _describe_matches(stream: Stream) -> str:
+class _Sent(NamedTuple):
+    """What a push sent. ``known``: rows that were learned before."""
+
+    acknowledged: int
+    lsn: int | None
+    resent: int = 0
+    known: int = 0
+    matched: int = 0
+    unmatched: int = 0
+
+
+def _check_numbered(
+    file: str,
+    once: bool,
+    follow: bool,
+    source: str | None,
+    state: Path | None,
+    from_line: int,
+    ack: str,
+) -> None:
+    """Refuse options that contradict --once and --follow."""
+    from streamlearn.cli.errors import BadUsage
+
+    if once and follow:
+        raise BadUsage("--once and --follow: choose one; --follow sends each row once anyway")
+    if source is not None and not (once or follow):
+        raise BadUsage("--source needs --once or --follow")
+    if state is not None and not follow:
+        raise BadUsage("--state needs --follow")
+    if (once or follow) and from_line > 1:
+        raise BadUsage(
+            f"--from-line contradicts --{'once' if once else 'follow'}, which knows where to go on"
+        )
+    if follow and file == "-":
+        raise BadUsage("--follow needs a file; standard input is read to its end anyway")
+    if follow and ack == "received":
+        raise BadUsage(
+            "--follow needs --ack written or durable: rows in memory are lost if the daemon is killed"
+        )
+
+
+def _send_all(
+    client: Client,
+    model: str,
+    rows: TableReader,
+    ack: AnsweredLevel,
+    _: str | None,
+    check: Callable[[], None],
+    noun: str,
+) -> _Sent:
+    """Send all rows by a stream."""
+    from streamlearn.cli.errors import BadData
+    from streamlearn.errors import StreamlearnError
+
+    stream = client.stream(model, ack=ack, timeout=client.timeout)
+    try:
+        with stream, _progress(model, rows, noun) as update:
+            try:
+                for number, batch in enumerate(rows):
+                    if number == 0:
+                        check()
+                    if batch.x is not None:
+                        stream.push_many(batch.x, batch.y, keys=batch.keys, ids=batch.ids, times=batch.times)
+                    elif batch.y is not None and batch.ids is not None:
+                        stream.push_targets(batch.ids, batch.y, keys=batch.keys)
+                    rows.lines.discard_before(stream.acknowledged - 1)
+                    update(stream.acknowledged)
+            except BadData:
+                stream.flush()  # the rows before the bad one are learned
+                raise
+            stream.flush()
+            update(stream.acknowledged)
+    except (StreamlearnError, KeyboardInterrupt) as error:
+        done = stream.acknowledged
+        position = f"continue with --from-line {rows.lines[done - 1] + 1}" if done else ""
+        _add_position(error, done, position, noun)
+        raise
+    lsn = None if stream.last_ack is None else stream.last_ack.lsn
+    return _Sent(stream.acknowledged, lsn, stream.resent, 0, stream.matched, stream.unmatched)
+
+
+def _send_once(
+    client: Client,
+    model: str,
+    rows: TableReader,
+    ack: AnsweredLevel,
+    source: str | None,
+    check: Callable[[], None],
+    noun: str,
+) -> _Sent:
+    """Send the rows that the model did not learn of this source before."""
+    from streamlearn.cli.errors import BadData
+    from streamlearn.cli.numbered import BLOCK, Blocks, NumberedRows, identified, resumed
+    from streamlearn.errors import StreamlearnError
+
+    blocks = Blocks(iter(rows))
+    first = blocks.peek(BLOCK)
+    if first is None:
+        list(blocks.take_rest())  # raises the error of the first row
+        return _Sent(0, None)
+    check()
+    if source is None:
+        sender = identified(client, model, ack, rows.name, first)
+    else:
+        sender = NumberedRows(client, model, source, ack, rows.name)
+    try:
+        known = resumed(sender, blocks, rows.name)
+        with _progress(model, rows, noun) as update:
+            try:
+                for batch in blocks.take_rest():
+                    sender.add(batch)
+                    rows.lines.discard_before(len(rows.lines))
+                    update(sender.sent)
+            except BadData:
+                sender.flush()  # the rows before the bad one are learned
+                raise
+            sender.flush()
+            update(sender.sent)
+    except (StreamlearnError, KeyboardInterrupt) as error:
+        _add_position(error, sender.sent, "repeat the command, which goes on after them", noun)
+        raise
+    lsn = None if sender.last_ack is None else sender.last_ack.lsn
+    return _Sent(sender.sent, lsn, 0, known, sender.matched, sender.unmatched)
+
+
+def _describe_matches(sent: _Sent) -> str:
     """A resent batch, or one that the model is slow to learn, has no counts in its ack."""
-    unknown = stream.acknowledged - stream.matched - stream.unmatched
-    text = f"{stream.matched:,} had a sample, {stream.unmatched:,} had none"
+    unknown = sent.acknowledged - sent.matched - sent.unmatched
+    text = f"{sent.matched:,} had a sample, {sent.unmatched:,} had none"
     return f"{text}, {unknown:,} not known" if unknown else text
 
 
@@ -252,14 +391,9 @@ def _report_skipped(rows: TableReader) -> None:
         print(f"streamlearn: {len(rows.skipped):,} of its rows skipped{more}", file=sys.stderr)
 
 
-def _add_position(error: BaseException, rows: TableReader, stream: Stream, noun: str) -> None:
-    """Add to an error which rows are acknowledged and where to continue."""
-    done = stream.acknowledged
-    if not done:
-        position = "nothing was learned"
-    else:
-        next_line = rows.lines[done - 1] + 1
-        position = f"{done:,} {noun}s before it are acknowledged; continue with --from-line {next_line}"
+def _add_position(error: BaseException, done: int, action: str, noun: str) -> None:
+    """Add to an error how many rows are acknowledged, and what continues after them."""
+    position = f"{done:,} {noun}s before it are acknowledged; {action}" if done else "nothing was learned"
     if isinstance(error, KeyboardInterrupt):
         print(f"streamlearn: {position}", file=sys.stderr)
     else:
@@ -267,7 +401,7 @@ def _add_position(error: BaseException, rows: TableReader, stream: Stream, noun:
 
 
 @contextmanager
-def _progress(model: str, rows: TableReader, stream: Stream, noun: str) -> Iterator[Update]:
+def _progress(model: str, rows: TableReader, noun: str) -> Iterator[Update]:
     """Show a bar of the file's bytes, or a count if the size is unknown. Only on a terminal."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -283,7 +417,7 @@ def _progress(model: str, rows: TableReader, stream: Stream, noun: str) -> Itera
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=rows.bytes, model=model, acknowledged=0)
 
-        def update() -> None:
-            progress.update(task, completed=rows.bytes_read, acknowledged=stream.acknowledged)
+        def update(acknowledged: int) -> None:
+            progress.update(task, completed=rows.bytes_read, acknowledged=acknowledged)
 
         yield update

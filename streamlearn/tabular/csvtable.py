@@ -96,11 +96,20 @@ class CsvTable:
         self._lines_read = 0
         self._line = 0  # of the row that is read
 
+    @property
+    def lines_read(self) -> int:
+        """Number of the line that was read last."""
+        return self._lines_read
+
+    def continue_after(self, line: int) -> None:
+        """Take the next part for that after ``line``. The names of the columns stay."""
+        self._lines_read = line
+
     def cutter(self, most: int) -> LineCutter:
-        """Return what cuts the text into parts."""
-        return LineCutter(
-            most, quoted=True, skip_lines=self._form.skip_lines, comment=(self._form.comment or "").encode()
-        )
+        """Return what cuts the text from the next line on into parts."""
+        skip_lines = max(self._form.skip_lines - self._lines_read, 0)
+        comment = (self._form.comment or "").encode(self._form.encoding)
+        return LineCutter(most, quoted=True, skip_lines=skip_lines, comment=comment)
 
     def read(self, part: bytes) -> Rows | None:
         """Read a part; ``None`` if it has no rows. Raises ``BadData``."""

@@ -58,6 +58,15 @@ class NdjsonTable:
         self._width = 0
         self._line = 0
 
+    @property
+    def lines_read(self) -> int:
+        """Number of the line that was read last."""
+        return self._line
+
+    def continue_after(self, line: int) -> None:
+        """Take the next part for that after ``line``. The names of the columns stay."""
+        self._line = line
+
     def cutter(self, most: int) -> LineCutter:
         """Return what cuts the text into parts."""
         return LineCutter(most, quoted=False)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from streamlearn_client.firehose import Firehose
     from streamlearn_client.outputs import Forecast, Outputs
     from streamlearn_client.reading import Reading
-    from streamlearn_client.results import Ack, Event, Position
+    from streamlearn_client.results import Ack, BatchNumber, Event, Position
     from streamlearn_client.stream import Stream
     from streamlearn_client.subscription import Subscription
 
@@ -35,6 +35,7 @@ _MODULES = {
     "Ack": "results",
     "AlarmEvent": "alarms",
     "AsyncClient": "aio",
+    "BatchNumber": "results",
     "Client": "client",
     "Event": "results",
     "Firehose": "firehose",
@@ -50,6 +51,7 @@ __all__ = [
     "Ack",
     "AlarmEvent",
     "AsyncClient",
+    "BatchNumber",
     "Client",
     "Event",
     "Firehose",

@@ -23,7 +23,7 @@ from streamlearn_client.protocol import (
     TimesLike,
     check_model,
 )
-from streamlearn_client.results import Ack
+from streamlearn_client.results import Ack, BatchNumber
 from streamlearn_client.session import Session
 from streamlearn_client.stream import Stream
 from streamlearn_client.subscription import selection
@@ -109,6 +109,7 @@ class AsyncClient(AsyncQueries):
         ack: AnsweredLevel = "durable",
         idempotency_key: str | None = None,
         part: int = 0,
+        number: BatchNumber | None = None,
     ) -> Ack:
         """Send samples to a model and wait for the acknowledgement. The model learns them in order.
 
@@ -142,6 +143,9 @@ class AsyncClient(AsyncQueries):
         part : int, default 0
             The number of this batch among those of ``idempotency_key``: 0, 1, 2, … A sender that repeats them
             all, in the same batches, has each learned once.
+        number : BatchNumber, optional
+            The number of this batch, for a sender that numbers its batches itself and keeps its position with
+            its source; `position` returns the next one. A batch with a known number is not learned again.
 
         Returns
         -------
@@ -155,12 +159,14 @@ class AsyncClient(AsyncQueries):
         UnknownModel
             If no model has this name.
         Conflict
-            If another batch was sent with this ``idempotency_key``.
+            If another batch was sent with this ``idempotency_key`` or ``number``.
+        Gap, Fenced, UnknownProducer
+            If ``number`` is neither known nor the next one.
         NoAnswer
             If no answer arrived in time. The outcome is unknown; ``error.detail`` has the batch's number.
         """
-        operation = self._session.learn(model, x, y, keys, ids, ack, times, idempotency_key, part)
-        if idempotency_key is not None:  # a producer of its own: no other call uses its numbers
+        operation = self._session.learn(model, x, y, keys, ids, ack, times, idempotency_key, part, number)
+        if idempotency_key is not None or number is not None:  # no other call has its numbers
             return await self._run(operation)
         async with self._learn_locks.setdefault(check_model(model), asyncio.Lock()):
             return await self._run(operation)
@@ -173,6 +179,7 @@ class AsyncClient(AsyncQueries):
         *,
         keys: IdentifiersLike | None = None,
         ack: AnsweredLevel = "durable",
+        number: BatchNumber | None = None,
     ) -> Ack:
         """Send targets of earlier samples to a model and wait for the acknowledgement.
 
@@ -191,6 +198,8 @@ class AsyncClient(AsyncQueries):
             The keys of the samples, or one key for all, for models that need keys.
         ack : {"received", "written", "durable"}, default "durable"
             When the daemon acknowledges, see `learn`.
+        number : BatchNumber, optional
+            The number of this batch, see `learn`.
 
         Returns
         -------
@@ -207,7 +216,7 @@ class AsyncClient(AsyncQueries):
             If no answer arrived in time. The outcome is unknown.
         """
         async with self._learn_locks.setdefault(check_model(model), asyncio.Lock()):
-            return await self._run(self._session.learn(model, None, y, keys, ids, ack))
+            return await self._run(self._session.learn(model, None, y, keys, ids, ack, number=number))
 
     # ----------------------------------------------------------------------------- streams and subscriptions
 

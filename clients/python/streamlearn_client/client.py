@@ -18,7 +18,7 @@ from streamlearn_client.protocol import (
     check_model,
 )
 from streamlearn_client.queries import Queries
-from streamlearn_client.results import Ack
+from streamlearn_client.results import Ack, BatchNumber
 from streamlearn_client.session import Session
 from streamlearn_client.stream import Stream
 from streamlearn_client.subscription import Subscription, selection
@@ -107,6 +107,7 @@ class Client(Queries):
         ack: AnsweredLevel = "durable",
         idempotency_key: str | None = None,
         part: int = 0,
+        number: BatchNumber | None = None,
     ) -> Ack:
         """Send samples to a model and wait for the acknowledgement. The model learns them in order.
 
@@ -140,6 +141,9 @@ class Client(Queries):
         part : int, default 0
             The number of this batch among those of ``idempotency_key``: 0, 1, 2, … A sender that repeats them
             all, in the same batches, has each learned once.
+        number : BatchNumber, optional
+            The number of this batch, for a sender that numbers its batches itself and keeps its position with
+            its source; `position` returns the next one. A batch with a known number is not learned again.
 
         Returns
         -------
@@ -153,11 +157,15 @@ class Client(Queries):
         UnknownModel
             If no model has this name.
         Conflict
-            If another batch was sent with this ``idempotency_key``.
+            If another batch was sent with this ``idempotency_key`` or ``number``.
+        Gap, Fenced, UnknownProducer
+            If ``number`` is neither known nor the next one.
         NoAnswer
             If no answer arrived in time. The outcome is unknown; ``error.detail`` has the batch's number.
         """
-        return self._run(self._session.learn(model, x, y, keys, ids, ack, times, idempotency_key, part))
+        return self._run(
+            self._session.learn(model, x, y, keys, ids, ack, times, idempotency_key, part, number)
+        )
 
     def learn_targets(
         self,
@@ -167,6 +175,7 @@ class Client(Queries):
         *,
         keys: IdentifiersLike | None = None,
         ack: AnsweredLevel = "durable",
+        number: BatchNumber | None = None,
     ) -> Ack:
         """Send targets of earlier samples to a model and wait for the acknowledgement.
 
@@ -185,6 +194,8 @@ class Client(Queries):
             The keys of the samples, or one key for all, for models that need keys.
         ack : {"received", "written", "durable"}, default "durable"
             When the daemon acknowledges, see `learn`.
+        number : BatchNumber, optional
+            The number of this batch, see `learn`.
 
         Returns
         -------
@@ -200,7 +211,7 @@ class Client(Queries):
         NoAnswer
             If no answer arrived in time. The outcome is unknown.
         """
-        return self._run(self._session.learn(model, None, y, keys, ids, ack))
+        return self._run(self._session.learn(model, None, y, keys, ids, ack, number=number))
 
     # ----------------------------------------------------------------------------- streams and subscriptions
 

@@ -12,7 +12,7 @@ from streamlearn_client.outputs import Outputs
 from streamlearn_client.protocol import EventKind, Frame, decode_event
 from streamlearn_client.replies import check_outputs, protocol_error
 
-__all__ = ["Ack", "Event", "Position", "merged", "read_ack", "read_event"]
+__all__ = ["Ack", "BatchNumber", "Event", "Position", "merged", "read_ack", "read_event"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,25 @@ class Event:
         """The key of each row as its sender passed it, a number or a text; empty without keys."""
         keys = self.outputs.arrays.get("key")
         return [] if keys is None else [self.key_names.get(key, key) for key in keys.tolist()]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNumber:
+    """The number of a batch whose sender numbers its batches itself, see `Client.learn`.
+
+    Parameters
+    ----------
+    producer : str
+        Name of the sender in the daemon's producer table.
+    epoch : int
+        The epoch. A batch of a larger one may have number 0 only; a batch of a smaller one is refused.
+    seq : int
+        The sequence number within the epoch: 0, 1, 2, …
+    """
+
+    producer: str
+    epoch: int
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)

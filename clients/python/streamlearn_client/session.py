@@ -41,7 +41,7 @@ from streamlearn_client.protocol import (
     producer_name,
 )
 from streamlearn_client.replies import protocol_error
-from streamlearn_client.results import Ack, Position, merged, read_ack
+from streamlearn_client.results import Ack, BatchNumber, Position, merged, read_ack
 from streamlearn_client.retry import AnswerLost, Call
 from streamlearn_client.session_queries import Operation, rows_per_batch
 from streamlearn_client.session_transfers import SessionTransfers
@@ -174,9 +174,10 @@ class Session(SessionTransfers):
         ack: str,
         times: Any = None,
         idempotency_key: str | None = None,
-        number: int = 0,
+        part: int = 0,
+        number: BatchNumber | None = None,
     ) -> Operation[Ack]:
-        """Send samples, or late targets if ``x`` is ``None``. ``number``: that of the batch for this key."""
+        """Send samples, or late targets if ``x`` is ``None``."""
         check_model(model)
         check_ack(ack)
         if x is not None:
@@ -186,19 +187,29 @@ class Session(SessionTransfers):
             self._precision.setdefault(model, PrecisionMonitor(f"{model!r}")).observe(x.values, batch.x)
         step = rows_per_batch((yield from self.limits()), batch.arrays.values())
         once = None if idempotency_key is None else (yield from self._once(model, idempotency_key))
-        if number and (once is None or step < batch.rows):
+        if part and (once is None or step < batch.rows):
             raise BadValue(
-                f"part {number} needs an idempotency_key, and at most {step} samples: those of one message",
+                f"part {part} needs an idempotency_key, and at most {step} samples: those of one message",
                 field="part",
             )
+        first = part
+        if number is not None:
+            if once is not None or step < batch.rows:
+                raise BadValue(
+                    f"a batch with a number has no idempotency_key, and at most {step} samples: those of one"
+                    " message",
+                    field="number",
+                )
+            once = {"producer": check_producer(number.producer), "epoch": number.epoch}
+            first = number.seq
         acks: list[Ack] = []
         for start in range(0, batch.rows, step):
-            part = batch.part(start, min(start + step, batch.rows))._replace(ack=ack)
+            message = batch.part(start, min(start + step, batch.rows))._replace(ack=ack)
             try:
                 if once is None:
-                    acks.append((yield from self._learn_part(part)))
+                    acks.append((yield from self._learn_part(message)))
                 else:
-                    reply = yield Call(part._replace(**once, seq=number + len(acks)))
+                    reply = yield Call(message._replace(**once, seq=first + len(acks)))
                     acks.append(read_ack(reply.ok))
             except StreamlearnError as error:
                 if start:

@@ -1,0 +1,422 @@
+"""Following a file that grows and is rotated, with a position that survives a kill of any process.
+
+The rows of all files that have the followed name, one after another, are one source (`NumberedRows`): the
+daemon knows how many of them are learned. A small state file knows where one of these rows is: in which file,
+at which byte. It is written after the ack of the rows before that byte. So it may be behind the daemon, and
+then the rows between are read again and passed over.
+
+A file is rotated in one of these ways, which the next read recognises:
+
+* It is renamed, and another one is created under its name. The rest of the renamed file is read first.
+* It is copied and truncated. The rest of the copy is read first, if a copy is beside the file.
+* It is truncated or written again from its beginning.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import glob
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Final, Self
+
+from streamlearn.cli.numbered import BLOCK, Changed, NumberedRows
+from streamlearn.tabular.bytestreams import PIECE, ByteStream
+from streamlearn.tabular.csvtable import CsvTable
+from streamlearn.tabular.errors import BadData, BadUsage
+from streamlearn.tabular.ndjson import NdjsonTable
+from streamlearn.tabular.reader import LONGEST_ROW
+from streamlearn.tabular.rows import Rows
+
+POLL_SECONDS: Final = 0.2
+HEAD_BYTES: Final = 4096
+"""The first bytes of a file, by which it is recognised after a rotation."""
+BEGIN_BYTES: Final = 1024 * 1024
+"""The first bytes of a file, which have the names of its columns and its first row."""
+
+TextTable = CsvTable | NdjsonTable
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row is: its number in the source, its file, and its first byte and line there.
+
+    ``head`` is the digest of the first ``head_bytes`` of the file.
+    """
+
+    rows: int = 0
+    offset: int = 0
+    line: int = 0
+    device: int = 0
+    inode: int = 0
+    head_bytes: int = 0
+    head: str = ""
+
+
+class StateFile:
+    """The producer and the last place of a followed file, on disk. One process at a time may have it open."""
+
+    def __init__(self, path: Path, producer: str) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = path.with_suffix(path.suffix + ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise BadUsage(
+                f"another push --follow uses {path}: stop it, or give this one its own --state"
+            ) from None
+        self.exists = path.exists()
+        self.producer, self.place = producer, Place()
+        if self.exists:
+            try:
+                found = json.loads(path.read_text())
+                self.producer, self.place = found["producer"], Place(**found["place"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise BadUsage(
+                    f"{path} is no state of push --follow ({error}): give another --state, or delete it;"
+                    " without it, the rows that were learned are looked for in the file itself"
+                ) from None
+
+    def save(self, place: Place) -> None:
+        """Write a place. The file has the old content or the new one, also after a power cut."""
+        self.place = place
+        new = self._path.with_suffix(self._path.suffix + ".new")
+        with new.open("w") as file:
+            json.dump({"version": 1, "producer": self.producer, "place": asdict(place)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
+
+    def close(self) -> None:
+        """Give the file free."""
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def default_state(endpoint: str, model: str, path: Path) -> Path:
+    """Return the state file of a followed file, in the user's state directory (XDG)."""
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    name = hashlib.sha256(f"{endpoint}\n{model}\n{path.resolve()}".encode()).hexdigest()[:24]
+    return Path(home) / "streamlearn" / "follow" / f"{name}.json"
+
+
+class Follower:
+    """Reads a growing file and sends its rows.
+
+    Parameters
+    ----------
+    path
+        The file. It need not exist yet.
+    new_table
+        Makes the reader of a file.
+    sender
+        Sends the rows.
+    state
+        The last place.
+    check
+        Called with the reader of each file after its first rows, before they are sent.
+    report
+        Receives messages for a person.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        new_table: Callable[[], TextTable],
+        sender: NumberedRows,
+        state: StateFile,
+        check: Callable[[TextTable], None],
+        report: Callable[[str], None],
+    ) -> None:
+        self.new_table, self.check, self.report = new_table, check, report
+        self._path, self._sender, self._state = path, sender, state
+        self._row = state.place.rows  # number of the next row that is read
+        self._resumed = not sender.known  # whether it is known which rows are learned
+        self._candidates: list[Rows] = []  # rows of which some may be learned
+
+    def run(self) -> None:
+        """Follow the file without end. Raises ``BadData`` at a row that cannot be read."""
+        place, sender = self._state.place, self._sender
+        if place.rows > sender.most:
+            raise Changed(
+                f"{self._path}: {place.rows:,} rows of it were acknowledged, and the model knows"
+                f" {sender.most:,} at most: it was created again, or restored to an earlier state. To send"
+                " the file from its beginning, delete the state file and give a --source NAME",
+                file=str(self._path),
+            )
+        if sender.rows < place.rows:  # the place is the end of the last batch
+            sender.skip_to(place.rows)
+            self._resumed = True
+        place = self._finish_rotated(place)
+        while True:
+            with self._open() as file:
+                self._follow(file, place)
+            place = Place(rows=self._row)
+
+    def _open(self) -> BinaryIO:
+        while True:
+            try:
+                return self._path.open("rb", buffering=0)
+            except FileNotFoundError:
+                time.sleep(POLL_SECONDS)
+
+    def _follow(self, file: BinaryIO, place: Place) -> None:
+        """Read one file from a place until another one has its name."""
+        part = _OneFile(self, file, place)
+        quiet = 0  # reads without data since another file has the name
+        while True:
+            if part.is_replaced():
+                self._finish_copy(part)
+                part = _OneFile(self, file, Place(rows=self._row))
+            if data := file.read(PIECE):
+                part.feed(data)
+                quiet = 0
+                continue
+            part.end_of_data()
+            self._require_resumed()
+            if not self._has_name(file):
+                quiet += 1
+                if quiet > 2 and self._path.exists():
+                    part.end_of_file()
+                    return
+            time.sleep(POLL_SECONDS)
+
+    def _has_name(self, file: BinaryIO) -> bool:
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(file.fileno()))
+        except FileNotFoundError:
+            return False
+
+    # --------------------------------------------------------------------------------------- rotations
+
+    def _finish_rotated(self, place: Place) -> Place:
+        """Read the rest of the file of ``place``, and files that came after it, unless it has its name still.
+
+        Return the place from which the file is followed.
+        """
+        if not place.offset:
+            return place
+        try:
+            with self._path.open("rb") as file:
+                if os.fstat(file.fileno()).st_ino == place.inode and begins_as(file, place):
+                    return place
+        except FileNotFoundError:
+            pass
+        files = self._siblings()
+        found = next((n for n, each in enumerate(files) if _is_copy(each, place)), None)
+        if found is None:
+            self._report_lost(place)
+        else:
+            self._read_whole(files[found], place)
+            for each in files[found + 1 :]:
+                self._read_whole(each, Place(rows=self._row))
+        return Place(rows=self._row)
+
+    def _finish_copy(self, part: _OneFile) -> None:
+        """Read the rest of a file that was truncated from its copy."""
+        copy = next((each for each in reversed(self._siblings()) if _is_copy(each, part.place)), None)
+        if copy is not None:
+            self._read_whole(copy, part.place)
+        elif part.unread:
+            self._report_lost(part.place)
+
+    def _report_lost(self, place: Place) -> None:
+        self.report(
+            f"{self._path} was replaced, and no file beside it ({self._path.name}.1, …) begins as it did:"
+            f" rows that it had after line {place.line} are lost if they were not read before"
+        )
+
+    def _siblings(self) -> list[Path]:
+        """Return the files beside the followed one whose names begin with its name, oldest first."""
+        names = glob.escape(self._path.name)
+        found = [
+            (each.stat().st_mtime_ns, each) for each in self._path.parent.glob(f"{names}?*") if each.is_file()
+        ]
+        return [each for _, each in sorted(found)]
+
+    def _read_whole(self, path: Path, place: Place) -> None:
+        """Read a file that does not grow any more, from a place to its end. It may be compressed."""
+        with path.open("rb") as file, ByteStream(str(path)) as stream:
+            pass_over(stream, place.offset)
+            part = _OneFile(self, file, place, path)
+            while data := stream.read():
+                part.feed(data)
+            part.end_of_file()
+
+    # -------------------------------------------------------------------------------------------- rows
+
+    def take(self, rows: Rows) -> None:
+        """Send rows, in order, that were not learned before."""
+        self._row += len(rows)
+        if self._resumed:
+            self._sender.add(rows)
+            return
+        surely_known = max(self._sender.rows - (self._row - len(rows)), 0)
+        if surely_known < len(rows):
+            self._candidates.append(rows.sliced(surely_known))
+            if sum(map(len, self._candidates)) >= BLOCK:
+                self._compare()
+
+    def settle(self, at_the_end: bool) -> int | None:
+        """Send what was read. Return the number of the next row; ``None`` if it is not clear yet.
+
+        ``at_the_end``: no further rows are there now.
+        """
+        if self._candidates and at_the_end:
+            self._compare()
+        self._sender.flush()
+        return self._row if self._resumed else None
+
+    def _compare(self) -> None:
+        """Find out which of the candidates are learned, and send the others."""
+        rows = Rows.joined(self._candidates)
+        found = self._sender.resume(rows.sliced(0, BLOCK))
+        self._candidates, self._resumed = [], True
+        if found < len(rows):
+            self._sender.add(rows.sliced(found))
+
+    def _require_resumed(self) -> None:
+        if not self._resumed:
+            raise Changed(
+                f"{self._path}: more than {self._sender.rows:,} rows of it are learned, and it has"
+                f" {self._row:,}: where they end is not known, because the state file is missing or older. To"
+                " send the file from its beginning, give a --source NAME",
+                file=str(self._path),
+            )
+
+    def save(self, place: Place) -> None:
+        """Save a place, before which all rows are acknowledged."""
+        self._state.save(place)
+
+
+class _OneFile:
+    """One file from a place on: cuts it into parts of whole rows, and saves the place after each.
+
+    ``path``: that of a file that does not grow, and may be compressed; its bytes are fed from the place on.
+    """
+
+    def __init__(self, follower: Follower, file: BinaryIO, place: Place, path: Path | None = None) -> None:
+        self._follower, self._file = follower, file
+        self._table = follower.new_table()
+        self._checked = False
+        self._reported = 0
+        self.place = place
+        self.unread = 0
+        """Bytes of an incomplete row."""
+        self._head = b""
+        if place.offset:
+            if path is None:
+                begin = os.pread(file.fileno(), min(place.offset, BEGIN_BYTES), 0)
+            else:
+                with ByteStream(str(path)) as stream:
+                    begin = read_exactly(stream, min(place.offset, BEGIN_BYTES))
+            self._read_names(begin)
+            self._table.continue_after(place.line)
+            self._head = begin[:HEAD_BYTES]
+        if path is None:
+            file.seek(place.offset)
+        self._cutter = self._table.cutter(LONGEST_ROW)
+
+    def _read_names(self, begin: bytes) -> None:
+        """Read the first rows of the file again, for the names of its columns and the form of its times."""
+        cutter = self._table.cutter(LONGEST_ROW)
+        cutter.feed(begin)
+        while (part := cutter.full() or cutter.complete()) is not None:
+            if self._table.read_until_bad(part)[0] is not None:
+                break
+        self._table.skipped.clear()
+
+    def feed(self, data: bytes) -> None:
+        """Add bytes of the file, and take its full parts."""
+        self.unread += len(data)
+        self._cutter.feed(data)
+        while (part := self._cutter.full()) is not None:
+            self._take(part, at_the_end=False)
+
+    def end_of_data(self) -> None:
+        """Take the complete rows so far."""
+        self._take(self._cutter.complete() or b"", at_the_end=True)
+
+    def end_of_file(self) -> None:
+        """Take the rest, of which the last row may have no end of line."""
+        self._take(self._cutter.rest() or b"", at_the_end=True)
+
+    def is_replaced(self) -> bool:
+        """Whether the file was truncated, or has another beginning than before."""
+        size = os.fstat(self._file.fileno()).st_size
+        return size < self.place.offset + self.unread or not begins_as(self._file, self.place)
+
+    def _take(self, part: bytes, at_the_end: bool) -> None:
+        follower, table = self._follower, self._table
+        rows, problem = table.read_until_bad(part) if part else (None, None)
+        if rows is not None:
+            if not self._checked:
+                follower.check(table)
+                self._checked = True
+            follower.take(rows)
+        for each in table.skipped[self._reported :]:
+            follower.report(f"skipped {each.message}")
+        self._reported = len(table.skipped)
+        table.lines.discard_before(len(table.lines))
+        row = follower.settle(at_the_end or problem is not None)
+        if problem is not None:
+            raise problem
+        if not part:
+            return
+        self.unread -= len(part)
+        self._head = (self._head + part)[:HEAD_BYTES]
+        stat = os.fstat(self._file.fileno())
+        offset, head = self.place.offset + len(part), self._head
+        self.place = Place(
+            self.place.rows, offset, table.lines_read, stat.st_dev, stat.st_ino, len(head), _digest(head)
+        )
+        if row is not None:
+            self.place = replace(self.place, rows=row)
+            follower.save(self.place)
+
+
+def begins_as(file: BinaryIO, place: Place) -> bool:
+    """Whether a file still begins as the one of ``place``."""
+    return not place.head_bytes or _digest(os.pread(file.fileno(), place.head_bytes, 0)) == place.head
+
+
+def _is_copy(path: Path, place: Place) -> bool:
+    """Whether a file is the one of ``place``, renamed, copied or compressed."""
+    try:
+        with ByteStream(str(path)) as stream:
+            return place.head_bytes > 0 and _digest(read_exactly(stream, place.head_bytes)) == place.head
+    except (BadData, OSError):
+        return False
+
+
+def _digest(head: bytes) -> str:
+    return hashlib.sha256(head).hexdigest()
+
+
+def read_exactly(stream: ByteStream, count: int) -> bytes:
+    """Read ``count`` bytes; fewer at the end."""
+    return b"".join(_pieces(stream, count))
+
+
+def pass_over(stream: ByteStream, count: int) -> None:
+    """Read ``count`` bytes, and forget them."""
+    for _ in _pieces(stream, count):
+        pass
+
+
+def _pieces(stream: ByteStream, count: int) -> Iterator[bytes]:
+    while count > 0 and (data := stream.read(min(count, PIECE))):
+        count -= len(data)
+        yield data
