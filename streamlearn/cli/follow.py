@@ -21,7 +21,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
@@ -206,7 +206,7 @@ class Follower:
 
         Return the place from which the file is followed.
         """
-        if not place.offset:
+        if not place.head_bytes:
             return place
         try:
             with self._path.open("rb") as file:
@@ -365,6 +365,8 @@ class _OneFile:
             if not self._checked:
                 follower.check(table)
                 self._checked = True
+            if not self.place.head_bytes:  # before the first rows are sent, so that their file can be found
+                self._save(part, 0, self.place.rows)
             follower.take(rows)
         for each in table.skipped[self._reported :]:
             follower.report(f"skipped {each.message}")
@@ -377,14 +379,23 @@ class _OneFile:
             return
         self.unread -= len(part)
         self._head = (self._head + part)[:HEAD_BYTES]
-        stat = os.fstat(self._file.fileno())
-        offset, head = self.place.offset + len(part), self._head
+        self._save(self._head, self.place.offset + len(part), row)
+
+    def _save(self, head: bytes, offset: int, row: int | None) -> None:
+        """Save the place at ``offset``, unless the number of its row is not clear yet."""
+        stat, head = os.fstat(self._file.fileno()), head[:HEAD_BYTES]
+        line = self._table.lines_read if offset else 0
         self.place = Place(
-            self.place.rows, offset, table.lines_read, stat.st_dev, stat.st_ino, len(head), _digest(head)
+            self.place.rows if row is None else row,
+            offset,
+            line,
+            stat.st_dev,
+            stat.st_ino,
+            len(head),
+            _digest(head),
         )
         if row is not None:
-            self.place = replace(self.place, rows=row)
-            follower.save(self.place)
+            self._follower.save(self.place)
 
 
 def begins_as(file: BinaryIO, place: Place) -> bool:

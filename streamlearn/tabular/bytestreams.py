@@ -54,7 +54,8 @@ class _AsItComes:
 
     def read(self, size: int = -1) -> bytes:
         if self._head:
-            data, self._head = self._head[:size] if size >= 0 else self._head, b""
+            end = len(self._head) if size < 0 else size
+            data, self._head = self._head[:end], self._head[end:]
             return data
         return read_some(self._file, size)
 
