@@ -58,9 +58,8 @@ def follow_file(
                 f"{place} belongs to the source {kept.producer}: give another --state, or no --source"
             )
         sender = NumberedRows(client, model, kept.producer, ack, str(path))
-        report(
-            f"following {path} for {model}: {sender.rows:,} of its rows are learned; position in {place}"
-        )
+        client.timeout = None  # from here on it waits for the daemon
+        report(f"following {path} for {model}: {sender.rows:,} of its rows are learned; position in {place}")
         try:
             Follower(path, new_table, sender, kept, check, report).run()
         except (StreamlearnError, KeyboardInterrupt) as error:

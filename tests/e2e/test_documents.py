@@ -108,7 +108,7 @@ class Session:
     def shell(self, typed: str) -> str:
         """Run what a reader types after ``$``, and after ``>`` in lines that go on."""
         command = typed[2:].replace("\n> ", "\n")
-        words = shlex.split(command.split("#")[0])
+        words = shlex.split(command, comments=True)
         if words[:2] == ["streamlearn", "serve"]:
             pairs = itertools.pairwise(words)
             options = [part for pair in pairs if pair[0] in KEY_OPTIONS for part in pair]

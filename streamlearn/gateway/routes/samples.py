@@ -12,6 +12,7 @@ from starlette.responses import Response
 from streamlearn.errors import BadMessage, BadValue
 from streamlearn.gateway.access import Who
 from streamlearn.gateway.bodies import ARROW, CSV, JSON, NDJSON, Columns, Samples, open_table, read_samples
+from streamlearn.gateway.encodings import decoded, whole
 from streamlearn.gateway.learning import Learning
 from streamlearn.gateway.state import UNLIMITED, gateway_of
 from streamlearn.gateway.tables import TABLES, outputs_table, table_type
@@ -93,7 +94,7 @@ async def learn(
     request.scope[UNLIMITED] = True
     cutter = reader.cutter(gateway.settings.limits.body_bytes)
     learning = Learning(reader, cutter, send, numbered, "content-length" not in request.headers)
-    await learning.run(request.stream(), gateway.stopping)
+    await learning.run(decoded(request.stream(), _encoding(request)), gateway.stopping)
     if not learning.rows:
         raise BadMessage("the body has no samples")
     return learning.summary()
@@ -161,8 +162,20 @@ def outputs_to_json(outputs: Outputs) -> dict[str, Any]:
 async def _samples(request: Request, model: str, table: Columns) -> Samples:
     media_type = _media_type(request)
     channels, labels = await _names(request, model, media_type)
-    body = await request.body()
+    body = await _body(request)
     return await asyncio.to_thread(read_samples, body, media_type, table, channels, labels)
+
+
+async def _body(request: Request) -> bytes:
+    encoding = _encoding(request)
+    if not encoding:
+        return await request.body()
+    most = gateway_of(request).settings.limits.body_bytes
+    return await whole(request.stream(), encoding, most)
+
+
+def _encoding(request: Request) -> str:
+    return request.headers.get("content-encoding", "").strip().lower()
 
 
 def _media_type(request: Request) -> str:
