@@ -285,3 +285,92 @@ def test_standard_input_is_read_row_by_row(monkeypatch):
         sink.close()
         thread.join(60)
     assert got == [[[1, 2]], [[3, 4]]]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        ("a;b\n1,5;2\n-1e-3;4\n", {"delimiter": ";", "decimal": ","}, [[1.5, 2], [-0.001, 4]]),
+        ("1,5\t2\n", {"delimiter": r"\t", "decimal": ","}, [[1.5, 2]]),
+        ("1 2\n", {"delimiter": "space"}, [[1, 2]]),
+        ("NA,1\n?,2\n-999,-999.0\nnull,9\n", {"missing": "NA,null,?,-999"}, [[np.nan] * 2] * 0 + [
+            [np.nan, 1], [np.nan, 2], [np.nan, np.nan], [np.nan, 9]]),
+        ("1e99,2\n", {"missing": "1e99"}, [[np.nan, 2]]),
+        ("inf,2\n", {"missing": "inf"}, [[np.nan, 2]]),
+        ('Logger "7\nsecond "line\na,b\n1,2\n', {"skip_lines": 2}, [[1, 2]]),
+        ("a,b\n# it's \"open\n1,2\n#3,4\n5,6\n", {"comment": "#"}, [[1, 2], [5, 6]]),
+        ("// 1\na,b\n1,2\n", {"comment": "//"}, [[1, 2]]),
+        ("a,b,\n1,2,\n3,4,\n", {}, [[1, 2], [3, 4]]),  # a delimiter at the end of each line
+        ("a,b\n1,2,\n3,4\n", {}, [[1, 2], [3, 4]]),
+        ("1,2,\n3,4,\n", {"dim": 2}, [[1, 2], [3, 4]]),
+        ("1,2,\n3,4,5\n", {"dim": 3}, [[1, 2, np.nan], [3, 4, 5]]),  # a missing value, no further delimiter
+        ("größe,b\n1,2\n".encode("latin-1"), {"encoding": "latin-1", "columns": "größe"}, [[1]]),
+        ("1\r\n\r\n3\r\n", {}, [[1], [np.nan], [3]]),
+    ],
+)  # fmt: skip
+def test_text_in_other_forms(rows_of, text, options, expected):
+    x, _, _, problem = rows_of(text, **options)
+    assert problem is None
+    np.testing.assert_array_equal(x, np.array(expected, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "line", "message"),
+    [
+        ("1;2\n3;4.5\n", {"delimiter": ";", "decimal": ","}, 2, "'4.5' in column 2 is not a number"),
+        ("a;b\n1,5;2\n", {"delimiter": ";"}, 2, "set --decimal , if this is a decimal comma"),
+        ("1,2\nNA,4\n", {}, 2, "set --missing NA if the value is missing"),
+        ("x\na,b\n1,2\n3\n", {"skip_lines": 1}, 4, "has 1 fields"),
+        ("#\n1,2\n#\n#\n3,x\n", {"comment": "#"}, 5, "'x' in column 2"),
+    ],
+)
+def test_errors_name_the_line_and_the_option(rows_of, text, options, line, message):
+    _, _, _, problem = rows_of(text, **options)
+    assert problem.detail["line"] == line
+    assert message in problem.message
+
+
+def test_bad_rows_are_passed_over_and_reported(rows_of):
+    text = "a,b\n1,2\nx,4\n5\n7,8\n9,1e40\n11,12\n"
+    x, _, rows, problem = rows_of(text, skip_bad=3)
+    assert problem is None
+    assert x.tolist() == [[1, 2], [7, 8], [11, 12]]
+    assert [each.detail["line"] for each in rows.skipped] == [3, 4, 6]
+    assert [rows.lines[row] for row in range(3)] == [2, 5, 7]
+    x, _, rows, problem = rows_of(text, skip_bad=2)
+    assert x.tolist() == [[1, 2], [7, 8]]
+    assert problem.detail["line"] == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"decimal": ","}, "--decimal and --delimiter are both ','"),
+        ({"decimal": ";"}, "--decimal must be . or ,"),
+        ({"encoding": "utf-16"}, "only encodings that contain ASCII"),
+        ({"encoding": "klingon"}, "no encoding has this name"),
+        ({"comment": ""}, "--comment must be"),
+    ],
+)
+def test_forms_that_contradict_are_refused(options, message):
+    with pytest.raises(BadUsage, match=re.escape(message)):
+        CsvFormat(**options)
+
+
+@given(
+    table=hnp.arrays(
+        np.float32,
+        hnp.array_shapes(min_dims=2, max_dims=2, max_side=6),
+        elements=st.one_of(st.floats(width=32, allow_infinity=False), st.just(-999.0)),
+    ),
+    bad=st.booleans(),
+)
+def test_columns_and_rows_are_converted_alike(tmp_path_factory, table, bad):
+    """A bad last row makes the reader convert the part row by row."""
+    path = tmp_path_factory.mktemp("csv") / "data.csv"
+    lines = [";".join(repr(float(value)).replace(".", ",") for value in row) for row in table]
+    path.write_text("\n".join([*lines, *(["x"] * bad)]) + "\n")
+    form = CsvFormat(header=False, delimiter=";", decimal=",", missing=Missing.parsed("-999"))
+    with TableReader(str(path), form=form, skip_bad=1) as rows:
+        read = np.concatenate([each.x for each in rows])
+    np.testing.assert_array_equal(read, np.where(table == -999, np.nan, table))
