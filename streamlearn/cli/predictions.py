@@ -9,9 +9,10 @@ one query with all rows, bit for bit.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -56,18 +57,27 @@ def predictions(
     """
     name, sequence = description["name"], has_memory(description)
     most = min(SEQUENCE_ROWS if sequence else ROWS, max(1, PART_BYTES // (4 * description["dim"])))
-    parts = _parts(rows, 2**62 if description["kind"] == _BIDIRECTIONAL else most)
+    parts = _Parts(rows, 2**62 if description["kind"] == _BIDIRECTIONAL else most)
     part = next(parts, None)
-    if part is None:
-        return
-    check()
-    following = next(parts, None)
-    if not sequence or following is None:
-        while part is not None:
-            assert part.x is not None
-            yield part, client.predict(name, part.x, part.keys, times=part.times)
-            part, following = following, next(parts, None)
-        return
+    if part is not None:
+        check()
+        following = next(parts, None)
+        if sequence and following is not None:
+            yield from _of_sequence(client, description, chain([part, following], parts), most)
+        else:
+            while part is not None:
+                assert part.x is not None
+                yield part, client.predict(name, part.x, part.keys, times=part.times)
+                part, following = following, next(parts, None)
+    if parts.problem is not None:
+        raise parts.problem
+
+
+def _of_sequence(
+    client: Client, description: Mapping[str, Any], parts: Iterable[Rows], most: int
+) -> Iterator[tuple[Rows, Outputs]]:
+    """Yield the parts of one sequence and their outputs, by a copy of the model that passes through them."""
+    name = description["name"]
     copy = f"{name[:200]}-predict-{secrets.token_hex(4)}"
     try:
         client.clone(name, copy)
@@ -79,20 +89,11 @@ def predictions(
         raise
     try:
         client.pause(copy)
-        while part is not None:
+        for part in parts:
             assert part.x is not None
-            out = client.predict(copy, part.x, part.keys, times=part.times)
-            if following is not None:
-                client.learn(
-                    copy,
-                    part.x,
-                    _no_targets(description, part),
-                    keys=part.keys,
-                    times=part.times,
-                    ack="received",
-                )
-            yield part, out
-            part, following = following, next(parts, None)
+            yield part, client.predict(copy, part.x, part.keys, times=part.times)
+            y = _no_targets(description, part)
+            client.learn(copy, part.x, y, keys=part.keys, times=part.times, ack="received")
     finally:
         with suppress(StreamlearnError):
             client.delete(copy)
@@ -105,24 +106,34 @@ def _no_targets(description: Mapping[str, Any], part: Rows) -> Any:
     return np.full((len(part), description["target_dim"]), np.nan, np.float32)
 
 
-def _parts(rows: TableReader, most: int) -> Iterator[Rows]:
-    """Join and split the parts of a file to ``most`` rows each, except the last."""
-    collected: list[Rows] = []
-    count = 0
-    try:
-        for found in rows:
-            collected.append(found)
-            count += len(found)
-            if count >= most:
-                joined = Rows.joined(collected)
-                while len(joined) >= most:
-                    yield joined.sliced(0, most)
-                    joined = joined.sliced(most)
-                collected, count = ([joined], len(joined)) if len(joined) else ([], 0)
-            rows.lines.discard_before(len(rows.lines))
-    except BadData:
+class _Parts:
+    """The rows of a file in parts of ``most`` rows, except the last. A bad row ends them: ``problem``."""
+
+    def __init__(self, rows: TableReader, most: int) -> None:
+        self.problem: BadData | None = None
+        self._parts = self._split(rows, most)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Rows:
+        return next(self._parts)
+
+    def _split(self, rows: TableReader, most: int) -> Iterator[Rows]:
+        collected: list[Rows] = []
+        count = 0
+        try:
+            for found in rows:
+                collected.append(found)
+                count += len(found)
+                if count >= most:
+                    joined = Rows.joined(collected)
+                    while len(joined) >= most:
+                        yield joined.sliced(0, most)
+                        joined = joined.sliced(most)
+                    collected, count = ([joined], len(joined)) if len(joined) else ([], 0)
+                rows.lines.discard_before(len(rows.lines))
+        except BadData as problem:
+            self.problem = problem
         if collected:
-            yield Rows.joined(collected)  # the outputs of the rows before the bad one
-        raise
-    if collected:
-        yield Rows.joined(collected)
+            yield Rows.joined(collected)
