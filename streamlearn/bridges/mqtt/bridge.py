@@ -98,7 +98,6 @@ class Bridge:
             "dropped": self.broker.dropped,
             "learned": counts.learned,
             "known": counts.known,
-            "missed": counts.missed,
             "waiting": len(self.broker.inbox) + self.delivery.pending,
         }
 

@@ -48,7 +48,6 @@ class Counts:
 
     learned: int = 0
     known: int = 0  # numbers that the daemon had
-    missed: int = 0  # numbers that no message had
     refused: int = 0
 
 
@@ -155,7 +154,6 @@ class Lane:
         if number > self._numbers.next:
             if self._sent:
                 return False
-            self._counts.missed += number - self._numbers.next if self._numbers.next else 0
             self._numbers = self._numbers.beginning_at(number)
             self._window = self._new_window()
         return True
