@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from streamlearn.bridges.mqtt.acknowledgements import Acknowledgements, Receipt
 from streamlearn.bridges.mqtt.connection import BrokerConnection
@@ -17,12 +17,16 @@ from streamlearn.bridges.mqtt.intake import Intake
 from streamlearn.bridges.mqtt.messages import Connected, Message
 from streamlearn.bridges.mqtt.models import Models, Stopped
 from streamlearn.bridges.mqtt.outgoing import Outgoing
-from streamlearn.bridges.mqtt.settings import Settings
+from streamlearn.bridges.mqtt.retained import read_retained
+from streamlearn.bridges.mqtt.settings import Input, Settings
 from streamlearn.errors import StartupError
 from streamlearn.logs import get_logger
 from streamlearn_client import Client
 from streamlearn_client.errors import StreamlearnError
 from streamlearn_client.keys import client_keys
+
+if TYPE_CHECKING:
+    from streamlearn.bridges.mqtt.sparkplug import Nodes, SparkplugIntake
 
 BATCH: Final = 256
 """Messages that are read before samples are sent."""
@@ -53,25 +57,44 @@ class Bridge:
         self.models = Models(self.client, settings.template, self._stopping)
         keys = client_keys(daemon.server_key, None, daemon.key_file)
         self.delivery = Delivery(daemon.endpoint, keys, self.models.position, self._refused)
-        self.intakes = [
-            Intake(each, f"input {number}: {each.topic}", self.models, self.delivery, self.counters)
-            for number, each in enumerate(settings.input)
-        ]
-        filters = [(each.pattern.filter, each.retained) for each in self.intakes]
+        self.nodes: Nodes | None = None
+        """The Sparkplug nodes, if an input needs them."""
+        self.intakes = [self._intake(number, each) for number, each in enumerate(settings.input)]
+        filters: dict[str, bool] = {}
+        for each in self.intakes:
+            filters[each.filter] = filters.get(each.filter, False) or each.retained
         self.broker = BrokerConnection(settings, filters, self.delivery.wake)
         self.acknowledgements = Acknowledgements(self.broker.acknowledge)
         self.outgoing = Outgoing(settings, self.client, self.broker.publish, self._stopping)
 
+    def _intake(self, number: int, given: Input) -> Intake | SparkplugIntake:
+        parts = given, f"input {number}: {given.topic}", self.models, self.delivery, self.counters
+        if given.payload != "sparkplug":
+            return Intake(*parts)
+        from streamlearn.bridges.mqtt.sparkplug import Nodes, SparkplugIntake
+
+        if self.nodes is None:
+            self.nodes = Nodes(self._settings.own_topic, self._publish)
+        return SparkplugIntake(*parts, self.nodes, self._silence)
+
+    def _publish(self, topic: str, payload: str | bytes, qos: int = 1, retain: bool = False) -> None:
+        self.broker.publish(topic, payload, qos, retain)
+
+    def _silence(self, *facts: Any) -> None:
+        self.outgoing.silence(*facts)
+
     def run(self) -> None:
         """Carry messages until `stop`. Raise the error that ends the bridge."""
         try:
+            if self.nodes is not None:
+                self.nodes.restore(read_retained(self._settings, [self.nodes.filter], self._stopping))
             self.broker.start(self._stopping)
             self.outgoing.start()
             self._wait_until_ready()
             while not self._stopping.is_set():
                 self._turn()
                 if self.broker.refusal is not None:
-                    raise StartupError(f"the broker refuses: {self.broker.refusal}")
+                    raise StartupError(self._settings.refusal(self.broker.refusal))
                 if self.outgoing.error is not None:
                     raise self.outgoing.error
         except Stopped:
@@ -109,10 +132,7 @@ class Bridge:
         if self.outgoing.error is not None:
             raise self.outgoing.error
         if self.broker.refusal is not None:
-            raise StartupError(
-                f"the broker {self._settings.broker.address} refuses: {self.broker.refusal}; check username,"
-                " password and the rights of the user in [broker]"
-            )
+            raise StartupError(self._settings.refusal(self.broker.refusal))
         if not self._stopping.is_set():
             sys.stdout.write(f"streamlearn mqtt ready {self._settings.broker.address}\n")
             sys.stdout.flush()
@@ -151,7 +171,9 @@ class Bridge:
     def _read(self, message: Message, receipt: Receipt) -> None:
         matched = False
         for each in self.intakes:
-            parts = each.pattern.match(message.topic)
+            if message.subscriptions and each.subscription not in message.subscriptions:
+                continue  # another copy of the message is for it
+            parts = each.match(message.topic)
             if parts is None:
                 continue
             matched = True
@@ -160,7 +182,7 @@ class Bridge:
             elif len(message.payload) > self._settings.broker.message_bytes:
                 self.counters.bad("all inputs", "the message is too large", message.topic, message.payload)
             else:
-                each.receive(message.topic, message.payload, parts, receipt)
+                each.receive(message, parts, receipt)
         if not matched:
             self.counters.bad("all inputs", "no input has this topic", message.topic, message.payload)
 

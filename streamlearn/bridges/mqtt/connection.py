@@ -6,28 +6,27 @@ order. The bridge's thread reads them, and acknowledges messages when they are d
 
 from __future__ import annotations
 
-import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
+from zlib import crc32
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from streamlearn.bridges.mqtt.broker_client import connect, new_client
 from streamlearn.bridges.mqtt.messages import Connected, Message
-from streamlearn.bridges.mqtt.settings import Broker, Settings
-from streamlearn.errors import StartupError
+from streamlearn.bridges.mqtt.settings import Settings
 from streamlearn.logs import get_logger
 
-RECONNECT_SECONDS: Final = (1, 30)
 DROPPED_BEYOND: Final = 10_000
 """Waiting messages beyond which messages without an acknowledgement (QoS 0) are dropped."""
 _STOP_SECONDS: Final = 2.0
+_IDENTIFIERS: Final = 2**28
 
 log = get_logger(__name__)
 
@@ -40,14 +39,13 @@ class BrokerConnection:
     settings
         The configuration of the bridge.
     filters
-        What to subscribe to: filters, and whether retained messages are wanted.
+        What to subscribe to: filters, and whether retained messages are wanted. A broker may send a message
+        once for each filter that matches, so each has an identifier.
     changed
         Called in paho's thread after `inbox` has grown.
     """
 
-    def __init__(
-        self, settings: Settings, filters: Sequence[tuple[str, bool]], changed: Callable[[], None]
-    ) -> None:
+    def __init__(self, settings: Settings, filters: Mapping[str, bool], changed: Callable[[], None]) -> None:
         self.inbox: deque[Message | Connected] = deque()
         self.dropped = 0
         """Messages without an acknowledgement that were dropped because too many waited."""
@@ -55,25 +53,20 @@ class BrokerConnection:
         """Set when the subscriptions are in effect, or `refusal` is set."""
         self.refusal: str | None = None
         self._settings, self._filters, self._changed = settings, filters, changed
+        self._subscribing: dict[int | None, str] = {}  # requests without an answer
         self._generation = 0
         self._lock = threading.Lock()  # guards the generation while an acknowledgement is sent
-        self._client = self._new_client(settings.broker)
+        self._client = new_client(settings.broker, settings.broker.client_id, session=True)
+        self._client.max_queued_messages_set(DROPPED_BEYOND)
+        self._client.will_set(settings.status_topic, "offline", 1, True)
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_message = self._on_message
 
     def start(self, stopping: threading.Event) -> None:
         """Connect; try again until it works or ``stopping`` is set. Raise `StartupError` if it never can."""
-        broker = self._settings.broker
-        logged = False
-        while not stopping.is_set():
-            try:
-                self._connect(broker)
-                break
-            except ssl.SSLError as error:
-                raise StartupError(f"TLS with the broker {broker.address} failed: {_reason(error)}") from None
-            except (OSError, ValueError) as error:
-                if not logged:
-                    log.warning("no broker; trying again", broker=broker.address, reason=_reason(error))
-                logged = True
-                stopping.wait(RECONNECT_SECONDS[0])
+        connect(self._client, self._settings, stopping)
         self._client.loop_start()
 
     def publish(self, topic: str, payload: str | bytes, qos: int = 1, retain: bool = False) -> None:
@@ -96,43 +89,6 @@ class BrokerConnection:
         self._client.disconnect()
         self._client.loop_stop()
 
-    # -------------------------------------------------------------------------------------------- connecting
-
-    def _new_client(self, broker: Broker) -> paho.Client:
-        old = broker.protocol == "3.1.1"
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=broker.client_id,
-            clean_session=False if old else None,
-            protocol=paho.MQTTv311 if old else paho.MQTTv5,
-            manual_ack=True,
-        )
-        client.suppress_exceptions = True
-        client.max_queued_messages_set(DROPPED_BEYOND)
-        client.reconnect_delay_set(*RECONNECT_SECONDS)
-        client.will_set(self._settings.status_topic, "offline", 1, True)
-        if broker.username is not None:
-            client.username_pw_set(broker.username, broker.password())
-        if broker.tls is not None:
-            client.tls_set_context(_tls_context(broker))
-        client.on_connect = self._on_connect
-        client.on_disconnect = self._on_disconnect
-        client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
-        return client
-
-    def _connect(self, broker: Broker) -> None:
-        if broker.protocol == "3.1.1":
-            self._client.connect(broker.host, broker.port, broker.keepalive_seconds)
-            return
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = broker.session_seconds
-        properties.ReceiveMaximum = broker.unacknowledged
-        properties.MaximumPacketSize = broker.message_bytes + 1024
-        self._client.connect(
-            broker.host, broker.port, broker.keepalive_seconds, clean_start=False, properties=properties
-        )
-
     # ------------------------------------------------------------------------------------- in paho's thread
 
     def _on_connect(self, client: paho.Client, _: Any, flags: Any, reason: Any, __: Any) -> None:
@@ -148,19 +104,20 @@ class BrokerConnection:
         self.inbox.append(Connected(flags.session_present))
         self._changed()
         log.info("connected to the broker", same_session=flags.session_present)
-        if not self._filters:
+        self._subscribing = {self._subscribe(*each): each[0] for each in self._filters.items()}
+        if not self._subscribing:
             self.ready.set()
-        elif self._settings.broker.protocol == "3.1.1":
-            client.subscribe([(each, 1) for each, _ in self._filters])
-        else:
-            never, new = SubscribeOptions.RETAIN_DO_NOT_SEND, SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE
-            client.subscribe(
-                [
-                    (each, SubscribeOptions(qos=1, retainHandling=new if retained else never))
-                    for each, retained in self._filters
-                ]
-            )
         client.publish(self._settings.status_topic, "online", 1, True)
+
+    def _subscribe(self, topic: str, retained: bool) -> int | None:
+        """Subscribe to a filter; return the identifier of the request."""
+        if self._settings.broker.protocol == "3.1.1":
+            return self._client.subscribe(topic, 1)[1]
+        never, new = SubscribeOptions.RETAIN_DO_NOT_SEND, SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE
+        properties = Properties(PacketTypes.SUBSCRIBE)  # type: ignore[no-untyped-call]
+        properties.SubscriptionIdentifier = subscription_of(topic)
+        options = SubscribeOptions(qos=1, retainHandling=new if retained else never)
+        return self._client.subscribe(topic, options=options, properties=properties)[1]
 
     def _on_disconnect(self, _: paho.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
         with self._lock:
@@ -168,12 +125,14 @@ class BrokerConnection:
         if reason.is_failure:
             log.warning("the connection to the broker is lost", reason=str(reason))
 
-    def _on_subscribe(self, _: paho.Client, __: Any, ___: int, reasons: list[Any], ____: Any) -> None:
-        for (topic, _retained), reason in zip(self._filters, reasons, strict=False):
-            if reason.is_failure:
-                log.error("the broker refuses a subscription", topic=topic, reason=str(reason))
-                self.refusal = f"subscription to {topic}: {reason}"
-        self.ready.set()
+    def _on_subscribe(self, _: paho.Client, __: Any, mid: int, reasons: list[Any], ___: Any) -> None:
+        topic = self._subscribing.pop(mid, None)
+        if reasons[0].is_failure:
+            log.error("the broker refuses a subscription", topic=topic, reason=str(reasons[0]))
+            self.refusal = f"subscription to {topic}: {reasons[0]}"
+            self.ready.set()
+        if not self._subscribing:
+            self.ready.set()
 
     def _on_message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
         if message.qos == 0 and len(self.inbox) >= DROPPED_BEYOND:
@@ -192,29 +151,12 @@ class BrokerConnection:
                 message.mid,
                 message.dup,
                 message.retain,
+                tuple(getattr(message.properties, "SubscriptionIdentifier", ())),
             )
         )
         self._changed()
 
 
-def _tls_context(broker: Broker) -> ssl.SSLContext:
-    """Return the context of the connection. Raise `StartupError` for a file that is not what it should be."""
-    tls = broker.tls
-    assert tls is not None
-    context = ssl.create_default_context(cafile=None)
-    try:
-        if tls.ca is not None:
-            context = ssl.create_default_context(cafile=str(tls.ca))
-        if tls.certificate is not None and tls.private_key is not None:
-            context.load_cert_chain(tls.certificate, tls.private_key)
-    except (OSError, ValueError) as error:
-        raise StartupError(
-            f"can't use the files of [broker.tls]: {_reason(error)}; they must be certificates and a private"
-            " key in PEM form, and the certificate and the private key belong together"
-        ) from None
-    context.check_hostname = tls.check_hostname
-    return context
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+def subscription_of(topic: str) -> int:
+    """Return the identifier of the subscription to a filter: the same after each start."""
+    return crc32(topic.encode()) % (_IDENTIFIERS - 1) + 1

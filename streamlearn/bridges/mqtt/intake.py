@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from streamlearn.bridges.mqtt.acknowledgements import Receipt
+from streamlearn.bridges.mqtt.connection import subscription_of
 from streamlearn.bridges.mqtt.counters import Counters
 from streamlearn.bridges.mqtt.delivery import Delivery
 from streamlearn.bridges.mqtt.joining import Joiner, Row
 from streamlearn.bridges.mqtt.lane import Parcel
+from streamlearn.bridges.mqtt.messages import Message
 from streamlearn.bridges.mqtt.models import Known, Models
 from streamlearn.bridges.mqtt.numbering import producer_of
 from streamlearn.bridges.mqtt.payloads import reader_of
@@ -49,25 +51,27 @@ class Intake:
     def __init__(
         self, given: Input, where: str, models: Models, delivery: Delivery, counters: Counters
     ) -> None:
-        self.pattern = given.pattern
+        self.filter = given.pattern.filter
+        self.subscription = subscription_of(self.filter)
+        self.match = given.pattern.match
         self.retained = given.retained
         self._given, self._where = given, where
         self._models, self._delivery, self._counters = models, delivery, counters
         self._reader = reader_of(given)
         self._streams: dict[tuple[str, str | None], _Stream] = {}
 
-    def receive(self, topic: str, payload: bytes, parts: dict[str, str], receipt: Receipt) -> None:
+    def receive(self, message: Message, parts: dict[str, str], receipt: Receipt) -> None:
         """Send what a message means to the daemon. A message without a meaning is counted and passed by."""
         try:
-            readings = self._reader.read(payload, parts)
+            readings = self._reader.read(message.payload, parts)
             model = self._models.get(model_name(self._given.model, parts), self._given)
             key = None if self._given.key is None else fill(self._given.key, parts)
             if self._given.join is not None:
                 self._join(model, key, readings.rows[0], receipt)
             else:
-                self._send(topic, parts, model, key, readings, receipt.begin)
+                self._send(message.topic, parts, model, key, readings, receipt.begin)
         except BadPayload as problem:
-            self._counters.bad(self._where, str(problem), topic, payload)
+            self._counters.bad(self._where, str(problem), message.topic, message.payload)
 
     def due(self, now: float) -> float:
         """Send the joined samples that have waited long enough. Return when the next ones have."""

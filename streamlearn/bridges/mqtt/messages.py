@@ -15,6 +15,7 @@ class Message(NamedTuple):
     mid: int
     dup: bool
     retain: bool
+    subscriptions: tuple[int, ...] = ()  # identifiers of those that it was sent for; none in MQTT 3.1.1
 
 
 class Connected(NamedTuple):

@@ -21,6 +21,9 @@ from streamlearn_client.protocol.names import check_model
 PASSWORD = "STREAMLEARN_MQTT_PASSWORD"
 """The variable with the password, instead of a file."""
 
+SPARKPLUG_UNACKNOWLEDGED = 200
+"""Most unacknowledged messages with Sparkplug: fewer than its sequence numbers, so that these are unique."""
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Quality = Literal[0, 1]
 
@@ -51,7 +54,7 @@ class Broker(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(1883, ge=1, le=65535)
-    client_id: str = Field("streamlearn", min_length=1, max_length=256)  # names the session
+    client_id: str = Field("streamlearn", max_length=256, pattern=r"^[^+#/]+$")  # names the session
     username: str | None = None
     password_file: Path | None = None
     protocol: Literal["5", "3.1.1"] = "5"
@@ -101,7 +104,7 @@ class Input(Section):
 
     topic: str
     model: str
-    payload: Literal["json", "number", "csv"] = "json"
+    payload: Literal["json", "number", "csv", "sparkplug"] = "json"
     channels: dict[str, str] | list[str] | str = Field(min_length=1)
     key: str | None = None
     template: str | None = None  # creates the model
@@ -116,6 +119,8 @@ class Input(Section):
     delimiter: str = Field(",", min_length=1, max_length=1)
     join: Join | None = None
     retained: bool = False  # whether retained messages are samples
+    hold: bool = True  # Sparkplug: a metric that is not reported keeps its value
+    rebirth: bool = True  # Sparkplug: ask a node for its birth if that is missing
 
     @field_validator("topic")
     @classmethod
@@ -147,7 +152,13 @@ class Input(Section):
             TimeColumn(self.time_format, self.utc_offset)
         except BadUsage as error:
             raise ValueError(error.message.replace("--time-format", "time_format")) from None
-        {"json": self._check_json, "number": self._check_number, "csv": self._check_csv}[self.payload]()
+        checks = {
+            "json": self._check_json,
+            "number": self._check_number,
+            "csv": self._check_csv,
+            "sparkplug": self._check_sparkplug,
+        }
+        checks[self.payload]()
         if self.number is None and (self.run or self.source):
             raise ValueError("run and source need number, the path of the number of a message")
         if self.join is not None and (self.number or self.rows):
@@ -177,6 +188,23 @@ class Input(Section):
                 raise ValueError(f"{text!r} is not one of the columns {', '.join(self.columns)}")
         if self.rows:
             raise ValueError('rows is for payload = "json"; each line of CSV is a sample')
+
+    def _check_sparkplug(self) -> None:
+        levels = self.topic.split("/")
+        if (
+            len(levels) not in (4, 5)
+            or levels[0] != "spBv1.0"
+            or levels[2] != "+"
+            or "#" in self.pattern.filter
+        ):
+            raise ValueError(
+                f"the topic {self.topic!r} is not one of Sparkplug: use"
+                " spBv1.0/{group}/+/{node}/{device}, or spBv1.0/{group}/+/{node} for the metrics of nodes"
+            )
+        if self.time or self.number or self.rows or self.columns or self.join:
+            raise ValueError(
+                'payload = "sparkplug" has times and numbers: leave out time, number, rows, columns and join'
+            )
 
 
 class Template(Section):
@@ -253,9 +281,27 @@ class Settings(Section):
         return self
 
     @property
+    def unacknowledged(self) -> int:
+        """Messages that the broker may send before an acknowledgement."""
+        sparkplug = any(each.payload == "sparkplug" for each in self.input)
+        return min(self.broker.unacknowledged, SPARKPLUG_UNACKNOWLEDGED if sparkplug else 65_535)
+
+    @property
     def status_topic(self) -> str:
         """Where the bridge publishes ``online``, and the broker ``offline`` when it is gone."""
-        return f"{self.prefix}/bridge/{self.broker.client_id}/status"
+        return f"{self.own_topic}/status"
+
+    @property
+    def own_topic(self) -> str:
+        """Begin of the topics of the bridge itself."""
+        return f"{self.prefix}/bridge/{self.broker.client_id}"
+
+    def refusal(self, reason: str) -> str:
+        """Return the message of a refusal by the broker."""
+        return (
+            f"the broker {self.broker.address} refuses: {reason}; check username, password and the rights of"
+            " the user in [broker]"
+        )
 
     def topic_of(self, output: Output) -> str:
         """Return the topic of an output, with parts."""

@@ -17,6 +17,7 @@ from streamlearn.shard.record_codec import decode_batch
 from streamlearn.store import FS, RecordKind
 from streamlearn.store.scan import JournalScan
 from streamlearn_client import Client
+from tests.bridges.mqtt.edge import messages, samples
 from tests.bridges.mqtt.processes import Bridge, Broker, Peer
 from tests.e2e.daemon_process import DaemonProcess
 from tools.waiting import wait_for
@@ -35,6 +36,7 @@ ROUNDS = [
 MESSAGES = 60  # of a round
 KEPT = 40  # confirmed samples that the device sends again after the broker was gone
 START = 1_772_622_720_000  # ms
+SPARKPLUG = messages()[1:-2]  # without the types and the deaths
 SPEC = {"dim": 2, "grid": [4, 4], "scale": "standard", "channels": ["a", "b"], "seed": 1}
 CONFIGURATION = """
 [broker]
@@ -55,11 +57,16 @@ model = "joined"
 channels = {{ "{{channel}}" = "v" }}
 time = "t"
 join = {{ window = 0.5, wait = 30, open = 100 }}
+[[input]]
+topic = "spBv1.0/{{group}}/+/{{node}}/{{device}}"
+model = "{{group}}-{{device}}"
+payload = "sparkplug"
+channels = {{ a = "Motor/Speed", b = "Motor/Heat" }}
 """
 
 
 class Device:
-    """Sends the same samples numbered, without a number, and channel by channel."""
+    """Sends each sample numbered, without a number and channel by channel, and a Sparkplug message."""
 
     def __init__(self, broker: Broker) -> None:
         self.rows: list[tuple[float, float]] = []
@@ -101,6 +108,8 @@ class Device:
         peer.publish("numbered/x", json.dumps({"n": number, "a": a, "b": b, "t": t}))
         peer.publish("plain/x", json.dumps({"a": a, "b": b}))
         peer.publish("joined/a", json.dumps({"v": a, "t": t}))
+        if number < len(SPARKPLUG):
+            peer.publish(*SPARKPLUG[number])
         last = peer.publish("joined/b", json.dumps({"v": b, "t": t + 100}))
         self._unconfirmed.append((number, last))
 
@@ -123,7 +132,7 @@ def test_numbered_messages_are_learned_once_and_no_other_is_lost(tmp_path):
     daemon = DaemonProcess(tmp_path / "daemon")
     daemon.ready()
     client = Client(daemon.requests, timeout=60)
-    for name in "numbered", "plain", "joined":
+    for name in "numbered", "plain", "joined", "plant-pump":
         client.create(name, "som", **SPEC)
     bridge = Bridge(tmp_path / "bridge", daemon.requests, CONFIGURATION.format(port=broker.port)).ready()
     device = Device(broker)
@@ -159,6 +168,12 @@ def test_numbered_messages_are_learned_once_and_no_other_is_lost(tmp_path):
         for name in "numbered", "joined":
             found = client.describe(name)
             assert (found["samples"], found["state_hash"]) == (total, twin["state_hash"]), name
+        speeds, moments = samples()
+        wait_for(lambda: client.describe("plant-pump")["samples"] >= len(speeds), "all samples of Sparkplug")
+        client.create("sparkplug-twin", "som", **SPEC)
+        client.learn("sparkplug-twin", speeds, times=moments)
+        found, twin = (client.describe(each) for each in ("plant-pump", "sparkplug-twin"))
+        assert (found["samples"], found["state_hash"]) == (len(speeds), twin["state_hash"])
         figures = bridge.figures()
         assert figures["bad"] == figures["refused"] == figures["waiting"] == 0
     finally:
