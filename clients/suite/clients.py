@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clients.suite.c_build import SANITIZED, c_build
+from clients.suite.node_package import installed
 
 ROOT = Path(__file__).parents[2]
 DRIVERS = Path(__file__).parent / "drivers"
@@ -35,10 +36,15 @@ def _c() -> list[str]:
     return [str(c_build("sanitized", *SANITIZED, "driver") / "driver")]
 
 
+def _node() -> list[str]:
+    return ["node", str(installed() / "driver.mjs")]
+
+
 CLIENTS = {
     each.name: each
     for each in (
         Client("python", "Python", _python, {"PYTHONPATH": str(ROOT / "clients" / "python")}),
+        Client("node", "Node", _node),
         Client("c", "C", _c),
     )
 }

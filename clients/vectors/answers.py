@@ -61,8 +61,8 @@ def replies() -> Iterator[dict[str, Any]]:
         f4([4.0, 0.5]),
         f4([1.0, 0.0]),
         f4([0.75]),
-        expected={"dtype": "<f4", "shape": [1, 2], "values": [[4.0, 0.5]]},
-        contribution={"dtype": "<f4", "shape": [1, 2], "values": [[1.0, 0.0]]},
+        expected={"dtype": "<f4", "shape": [1, 2], "values": [4.0, 0.5]},
+        contribution={"dtype": "<f4", "shape": [1, 2], "values": [1.0, 0.0]},
         score={"dtype": "<f4", "shape": [1], "values": [0.75]},
     )
     yield refusal("gap", 9, "GAP", "batch 9 came where 5 was expected", {"expected_seq": 5}, False)
