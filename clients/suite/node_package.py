@@ -32,11 +32,11 @@ LEAST_VERSION = 20
 def installed() -> Path:
     """Return a directory in which the package is installed, with its examples, its tests and the driver.
 
-    Dependencies are installed once per lock file, and the package once per version of its files, under ``build/``.
-    Processes that run tests at the same time take turns.
+    Dependencies are installed once per lock file, and the package once per version of its files.
+    Both are in ``build/``. Processes that run tests at the same time take turns.
     """
     _check_node()
-    sources = [_file for name in (*PACKED, "test") for _file in _files(SOURCE / name)]
+    sources = [file for name in (*PACKED, "test") for file in _files(SOURCE / name)]
     dependencies = BUILD / _digest([SOURCE / "package-lock.json", SOURCE / "package.json"])
     BUILD.mkdir(parents=True, exist_ok=True)
     with (BUILD / "lock").open("w") as lock:

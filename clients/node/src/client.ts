@@ -93,8 +93,9 @@ export class Client {
     this.timeout = checkTimeout(options.timeout === undefined ? 10_000 : options.timeout);
     this.#events = options.events;
     this.#keys = clientKeys(options);
+    const producer = producerName(options.producer);
     this.#transport = new Transport(endpoint, this.#keys);
-    this.#session = new Session(this.#transport, options.producer);
+    this.#session = new Session(this.#transport, producer, options.producer !== undefined);
   }
 
   /** The name of this client in the daemon's producer table. */

@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { type Ack, merged, needsNewEpoch, nextEpoch, type Position, readAck, timeEpoch } from "./acks.js";
 import { BadValue, Fenced, isMap, NoAnswer, protocolError, StreamlearnError, TooLarge } from "./errors.js";
 import { type Input, orProtocolError, part, type Reply, type Request, whole } from "./messages.js";
-import { checkProducer, producerName } from "./names.js";
+import { checkProducer } from "./names.js";
 import type { Transport } from "./transport.js";
 
 /** How often a batch is sent whose epoch the daemon refuses. */
@@ -58,10 +58,11 @@ export class Session {
   readonly #turns = new Map<string, Promise<unknown>>(); // the last batch of each model
   #hello: Record<string, unknown> | undefined;
 
-  constructor(transport: Transport, producer: string | undefined) {
+  /** `named`: the caller chose the name of the producer, so earlier runs may have used it. */
+  constructor(transport: Transport, producer: string, named: boolean) {
     this.#transport = transport;
-    this.#named = producer !== undefined;
-    this.producer = producerName(producer);
+    this.#named = named;
+    this.producer = producer;
   }
 
   /** The requests endpoint. */
