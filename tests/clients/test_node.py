@@ -145,6 +145,10 @@ def test_refused_requests(daemon: Daemon) -> None:
     passes("refused", STREAMLEARN_ENDPOINT=daemon.requests)
 
 
+def test_changes_are_executed_once_and_calls_run_at_the_same_time(daemon: Daemon) -> None:
+    passes("once", STREAMLEARN_ENDPOINT=daemon.requests)
+
+
 def test_values() -> None:
     passes("values")
 

@@ -1,17 +1,17 @@
 /** The client. */
 
-import type { Ack, Position } from "./acks.js";
-import { nextEpoch, timeEpoch } from "./acks.js";
+import { type Ack, nextEpoch, type Position, timeEpoch } from "./acks.js";
 import { AnswerLost, BadMessage, BadValue, isMap, protocolError, TooLarge, UnknownModel } from "./errors.js";
 import { Firehose } from "./firehose.js";
-import { clientKeys, type ClientKeys, type KeyOptions } from "./keys.js";
+import { clientKeys, type ClientKeys } from "./keys.js";
 import { type Input, orProtocolError, whole } from "./messages.js";
-import { type AckLevel, checkAck, checkModel, checkTimeout, checkWhole, producerName } from "./names.js";
+import { checkAck, checkModel, checkTimeout, checkWhole, producerName } from "./names.js";
 import { type Answer, type Checkpoint, checkRows, type Description, type Forecast, type ModelSummary, type Outputs, type Reading } from "./results.js";
 import {
   asIdentifier, asIdentifiers, asSamples, asTargets, asTimes, hasNames, type Identifier, type Identifiers, labelCodes,
   type Sample, type Samples, type Targets, textsOf, type Times,
 } from "./samples.js";
+import type { ClientOptions, LearnOptions, Once, QueryOptions, StreamOptions } from "./options.js";
 import { Deadline, type Options, rowsPerBatch, Session } from "./session.js";
 import { Stream } from "./stream.js";
 import { type Selection, Subscription } from "./subscription.js";
@@ -22,54 +22,6 @@ import { Transport } from "./transport.js";
 export const DEFAULT_ENDPOINT = "tcp://127.0.0.1:7700";
 /** Milliseconds that a backup may take. */
 const BACKUP = 3_600_000;
-
-/** Options of a client. */
-export interface ClientOptions extends KeyOptions {
-  /** The daemon's events endpoint. By default the endpoint that the daemon announces. */
-  events?: string | undefined;
-  /** Milliseconds that a call may take; `null`: no limit. Default: 10,000. */
-  timeout?: number | null | undefined;
-  /**
-   * The name of this client in the daemon's producer table. By default a random name. If two clients use one name, the
-   * daemon refuses the older one's batches (`Fenced`).
-   */
-  producer?: string | undefined;
-}
-
-/** What may come with the samples of `learn`. */
-export interface LearnOptions {
-  y?: Targets | undefined;
-  keys?: Identifiers | undefined;
-  ids?: Identifiers | undefined;
-  times?: Times | undefined;
-  /** When the daemon acknowledges. Default: `"durable"`. */
-  ack?: AckLevel | undefined;
-  /** A text that names this batch, for a sender that may repeat the call, also from another process. */
-  idempotencyKey?: string | undefined;
-  /** The number of this batch among those of `idempotencyKey`: 0, 1, 2, … */
-  part?: number | undefined;
-}
-
-/** What may come with the samples of a query. */
-export interface QueryOptions {
-  keys?: Identifiers | undefined;
-  times?: Times | undefined;
-}
-
-/** Options of a stream. Times are in milliseconds. */
-export interface StreamOptions {
-  /** Largest number of samples in a batch. Default: 256. */
-  batch?: number | undefined;
-  /** Time after which an incomplete batch is sent; `null`: only `flush` sends it. Default: 50. */
-  interval?: number | null | undefined;
-  /** Largest number of unacknowledged batches, 1 to 256. Default: 64. */
-  window?: number | undefined;
-  ack?: AckLevel | undefined;
-  /** Name of the stream in the daemon's producer table. Random by default. */
-  producer?: string | undefined;
-  /** Time that `push`, `flush` and `close` may wait; `null`: no limit. Default: 60,000. */
-  timeout?: number | null | undefined;
-}
 
 type Ok = Readonly<Record<string, unknown>>;
 
@@ -253,34 +205,40 @@ export class Client {
   }
 
   /** Start the schedules of a model again, at the share `heat` of the way from end to start. */
-  reheat(model: string, heat = 1): Promise<Ok> {
-    return this.#change("reheat", model, { heat });
+  reheat(model: string, heat = 1, options: Once = {}): Promise<Ok> {
+    return this.#change("reheat", model, { heat }, options);
   }
 
   /** Judge a sample, by its values or its number: `"normal"`, or `"fault"` with a name. */
-  feedback(model: string, sample: Sample | number, verdict: "normal" | "fault", name?: string): Promise<Ok> {
-    if (typeof sample === "number") return this.#change("feedback", model, { sample, verdict, name });
+  feedback(model: string, sample: Sample | number, verdict: "normal" | "fault", options: Once & { name?: string } = {}): Promise<Ok> {
+    const { name } = options;
+    if (typeof sample === "number") return this.#change("feedback", model, { sample, verdict, name }, options);
     const x = asSamples(sample);
-    return this.#change("feedback", model, { verdict, name, channels: x.channels }, { x });
+    return this.#change("feedback", model, { verdict, name, channels: x.channels }, options, { x });
   }
 
   /** Give a label to a unit, to a sample with an id, or to the values of a sample; `null` takes it away. */
-  label(model: string, label: string | null, of: { unit: number } | { sample: Identifier } | { x: Sample }): Promise<Ok> {
+  label(
+    model: string,
+    label: string | null,
+    of: { unit: number } | { sample: Identifier } | { x: Sample },
+    options: Once = {},
+  ): Promise<Ok> {
     const fields = { label: label ?? undefined };
-    if ("unit" in of) return this.#change("label", model, { ...fields, unit: of.unit });
-    if ("sample" in of) return this.#change("label", model, { ...fields, key: asIdentifier(of.sample, "sample") });
+    if ("unit" in of) return this.#change("label", model, { ...fields, unit: of.unit }, options);
+    if ("sample" in of) return this.#change("label", model, { ...fields, key: asIdentifier(of.sample, "sample") }, options);
     const x = asSamples(of.x);
-    return this.#change("label", model, { ...fields, channels: x.channels }, { x });
+    return this.#change("label", model, { ...fields, channels: x.channels }, options, { x });
   }
 
   /** Only watch the samples of a model, until `resume`. */
-  async pause(model: string): Promise<Ok> {
-    return (await this.#call("pause", { model: checkModel(model) })).ok;
+  pause(model: string, options: Once = {}): Promise<Ok> {
+    return this.#change("pause", model, {}, options, {}, true);
   }
 
   /** Learn again after `pause`. */
-  async resume(model: string): Promise<Ok> {
-    return (await this.#call("resume", { model: checkModel(model) })).ok;
+  resume(model: string, options: Once = {}): Promise<Ok> {
+    return this.#change("resume", model, {}, options, {}, true);
   }
 
   // --------------------------------------------------------------------------------------- checkpoints
@@ -297,14 +255,17 @@ export class Client {
 
   /** Take the name of a checkpoint away. The daemon then removes it in its turn. */
   unpin(model: string, name: string): Promise<Ok> {
-    return this.#change("unpin", model, { name });
+    return this.#change("unpin", model, { name }, {});
   }
 
   /** Restore an earlier state of a model, by name or lsn of a checkpoint; with `into` as a new model. */
-  async restore(model: string, from: { lsn?: number; name?: string; into?: string } = {}): Promise<Ok> {
-    const { into } = from;
+  async restore(model: string, from: { lsn?: number; name?: string; into?: string } & Once = {}): Promise<Ok> {
+    const { into, idempotencyKey, ...checkpoint } = from;
+    if (into !== undefined && idempotencyKey !== undefined) {
+      throw new BadValue("a restore into another model takes no idempotencyKey", { field: "idempotencyKey" });
+    }
     if (into !== undefined) this.#session.beginEpoch(checkModel(into));
-    const ok = await this.#change("restore", model, { ...from });
+    const ok = await this.#change("restore", model, { ...checkpoint, into }, from);
     if (into !== undefined) this.#session.beginEpoch(into);
     return ok;
   }
@@ -395,8 +356,10 @@ export class Client {
     return this.#session.call({ op, fields, input }, this.#deadline(), options);
   }
 
-  async #change(op: string, model: string, fields: Ok, input: Input = {}): Promise<Ok> {
-    return (await this.#call(op, { model: checkModel(model), ...fields }, { idempotent: false }, input)).ok;
+  async #change(op: string, model: string, fields: Ok, { idempotencyKey }: Once, input: Input = {}, idempotent = false): Promise<Ok> {
+    this.#transport.checkOpen();
+    const request = { op, fields: { model: checkModel(model), ...fields }, input };
+    return (await this.#session.change(request, model, this.timeout, idempotencyKey, idempotent)).ok;
   }
 
   async #create(model: string, wanted: NewModel): Promise<Description> {

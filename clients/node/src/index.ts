@@ -1,15 +1,14 @@
 /** Client of the streamlearn daemon. */
 
 export type { Ack, Position } from "./acks.js";
-export {
-  Client, type ClientOptions, DEFAULT_ENDPOINT, type LearnOptions, type QueryOptions, type StreamOptions,
-} from "./client.js";
+export { Client, DEFAULT_ENDPOINT } from "./client.js";
 export * from "./errors.js";
 export type { Firehose } from "./firehose.js";
 export { clientKeys, type KeyOptions, publicKey, readKeyPair, readPublicKey } from "./keys.js";
 export { identifier } from "./identifier.js";
 export { decodeEvent, decodeReply, encodeRequest, type EventMessage, type Input, type Reply, type Request } from "./messages.js";
 export { type AckLevel, EVENT_KINDS, type EventKind } from "./names.js";
+export type { ClientOptions, LearnOptions, Once, QueryOptions, StreamOptions } from "./options.js";
 export {
   type Alarm, type Answer, type Checkpoint, type Description, Event, type Forecast, type ModelSummary, type Outputs,
   type Reading,

@@ -189,6 +189,17 @@ export class Session {
     this.#sequences.set(model, { epoch: nextEpoch(this.producer, sequence.epoch, refusal), next: 0, inUse: false });
   }
 
+  /**
+   * Execute a change of a model. With an idempotency key it is executed once, however often and from whichever process it
+   * is sent.
+   */
+  async change(request: Request, model: string, timeout: number, key: string | undefined, idempotent = false): Promise<Reply> {
+    const deadline = new Deadline(timeout);
+    if (key === undefined) return this.call(request, deadline, { idempotent });
+    const numbers = { ...(await this.#once(model, key, deadline)), seq: 0 };
+    return this.call({ ...request, fields: { ...request.fields, ...numbers } }, deadline);
+  }
+
   /** Return the producer of one idempotency key, and its epoch, which is the same in every attempt. */
   async #once(model: string, key: string, deadline: Deadline): Promise<{ producer: string; epoch: bigint }> {
     const size = typeof key === "string" ? Buffer.byteLength(key) : 0;
