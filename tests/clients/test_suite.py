@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from clients.suite.__main__ import END, HAS_NOT, PAGE, PASSES, START, table
 from clients.suite.behaviours import BEHAVIOURS
 from clients.suite.clients import CLIENTS
 from clients.suite.registry import run
@@ -33,3 +34,12 @@ def test_behaviour(client: str, name: str, tmp_path_factory: pytest.TempPathFact
     directory = tmp_path_factory.mktemp(f"{client}-{name}")
     expected = name not in CLIENTS[client].without
     assert run(BEHAVIOURS[name], CLIENTS[client], command(client), directory, shared) == expected
+
+
+def test_the_page_has_the_table_of_these_results() -> None:
+    results = {
+        name: {client: HAS_NOT if name in CLIENTS[client].without else PASSES for client in CLIENTS}
+        for name in BEHAVIOURS
+    }
+    found = PAGE.read_text(encoding="utf-8").partition(START)[2].partition(END)[0]
+    assert found == table(results, list(CLIENTS)), "run python -m clients.suite --write"

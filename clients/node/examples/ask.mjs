@@ -18,7 +18,10 @@ try {
   console.log(`${model}: kind ${kind}, ${learned} samples learned`);
   const { outputs } = await client.predict(model, samples);
   texts.forEach((text, i) => {
-    console.log(`${text}: winner ${outputs.winner?.[i]}, distance ${outputs.distance?.[i]}, score ${outputs.score?.[i]}`);
+    console.log(
+      `${text}: winner ${outputs.winner?.[i]}, distance ${outputs.distance?.[i]}, score ` +
+        `${outputs.score?.[i]}`,
+    );
   });
 } catch (error) {
   if (!(error instanceof StreamlearnError)) throw error;

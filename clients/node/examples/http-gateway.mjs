@@ -11,7 +11,8 @@ import { Client, StreamlearnError } from "streamlearn-client";
 const client = new Client(process.env.STREAMLEARN_ENDPOINT, { timeout: 5000 });
 
 const server = createServer(async (request, response) => {
-  const answer = (status, body) => response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
+  const answer = (status, body) =>
+    response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
   try {
     const model = new URL(request.url, "http://localhost").pathname.slice(1);
     const samples = await json(request);
@@ -20,7 +21,10 @@ const server = createServer(async (request, response) => {
     answer(200, { lsn, score: Array.from(outputs.score) });
   } catch (error) {
     const known = error instanceof StreamlearnError;
-    answer(known && !error.retryable ? 400 : 500, { code: known ? error.code : "ERROR", message: error.message });
+    answer(known && !error.retryable ? 400 : 500, {
+      code: known ? error.code : "ERROR",
+      message: error.message,
+    });
   }
 });
 

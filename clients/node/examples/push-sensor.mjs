@@ -1,7 +1,8 @@
 /**
  * Send the samples of a simulated sensor to a model: `node push-sensor.mjs`.
  *
- * While it runs, you may stop the daemon, even with `kill -9`, and start it again. No sample is lost or learned twice.
+ * While it runs, you may stop the daemon, even with `kill -9`, and start it again. No sample is lost or
+ * learned twice.
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
@@ -16,7 +17,12 @@ async function* readings() {
   for (;;) {
     const t = (performance.now() - start) / 1000;
     const stroke = Math.sin(2 * Math.PI * t);
-    yield [4 + 0.5 * stroke + noise(0.02), 12 + 2 * stroke + noise(0.1), 60 + 5 * Math.sin(t / 60), Math.abs(noise(0.3))];
+    yield [
+      4 + 0.5 * stroke + noise(0.02),
+      12 + 2 * stroke + noise(0.1),
+      60 + 5 * Math.sin(t / 60),
+      Math.abs(noise(0.3)),
+    ];
     await sleep(20);
   }
 }

@@ -10,7 +10,9 @@ const clock = (event) => event.date.toTimeString().slice(0, 8);
 async function watchAlarms(events) {
   for await (const event of events) {
     for (const { state, cause, sample, channel } of event.alarms) {
-      console.log(`${clock(event)}  ${event.model}: alarm ${state}s at sample ${sample}: ${cause}, channel ${channel}`);
+      console.log(
+        `${clock(event)}  ${event.model}: alarm ${state}s at sample ${sample}: ${cause}, channel ${channel}`,
+      );
     }
   }
 }

@@ -64,8 +64,8 @@ export function timeEpoch(): bigint {
 }
 
 /**
- * Whether the daemon refused the epoch of a batch and accepts the batch in another one: it has forgotten the producer,
- * or the epoch is too far ahead of its clock.
+ * Whether the daemon refused the epoch of a batch and accepts the batch in another one: it has forgotten the
+ * producer, or the epoch is too far ahead of its clock.
  */
 export function needsNewEpoch(refusal: StreamlearnError): boolean {
   return refusal instanceof UnknownProducer || largestEpoch(refusal) !== undefined;

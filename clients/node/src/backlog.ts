@@ -21,7 +21,13 @@ class Block {
   readonly #form: string;
   readonly #capacity: number;
   readonly #columns: { x: number; y: number };
-  readonly #values: { x?: Float32Array; y?: Float32Array; keys?: BigInt64Array; ids?: BigInt64Array; times?: BigInt64Array } = {};
+  readonly #values: {
+    x?: Float32Array;
+    y?: Float32Array;
+    keys?: BigInt64Array;
+    ids?: BigInt64Array;
+    times?: BigInt64Array;
+  } = {};
   readonly #channels: readonly string[] | undefined;
   readonly #keyNames = new Set<string>();
 
@@ -97,7 +103,7 @@ export class Backlog {
 
   add(part: Part, now: number): void {
     const form = formOf(part);
-    for (let start = 0; start < part.rows; ) {
+    for (let start = 0; start < part.rows;) {
       let last = this.#blocks.at(-1);
       if (last === undefined || last.full || !last.has(form)) {
         last = new Block(part, form, this.size, now);

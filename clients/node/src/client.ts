@@ -6,10 +6,31 @@ import { Firehose } from "./firehose.js";
 import { clientKeys, type ClientKeys } from "./keys.js";
 import { type Input, orProtocolError, whole } from "./messages.js";
 import { checkAck, checkModel, checkTimeout, checkWhole, producerName } from "./names.js";
-import { type Answer, type Checkpoint, checkRows, type Description, type Forecast, type ModelSummary, type Outputs, type Reading } from "./results.js";
 import {
-  asIdentifier, asIdentifiers, asSamples, asTargets, asTimes, hasNames, type Identifier, type Identifiers, labelCodes,
-  type Sample, type Samples, type Targets, textsOf, type Times,
+  type Answer,
+  type Checkpoint,
+  checkRows,
+  type Description,
+  type Forecast,
+  type ModelSummary,
+  type Outputs,
+  type Reading,
+} from "./results.js";
+import {
+  asIdentifier,
+  asIdentifiers,
+  asSamples,
+  asTargets,
+  asTimes,
+  hasNames,
+  type Identifier,
+  type Identifiers,
+  labelCodes,
+  type Sample,
+  type Samples,
+  type Targets,
+  textsOf,
+  type Times,
 } from "./samples.js";
 import type { ClientOptions, LearnOptions, Once, QueryOptions, StreamOptions } from "./options.js";
 import { Deadline, type Options, rowsPerBatch, Session } from "./session.js";
@@ -28,9 +49,9 @@ type Ok = Readonly<Record<string, unknown>>;
 /**
  * A connection to a streamlearn daemon.
  *
- * The daemon need not run yet, and may restart. A call waits for the daemon and sends its request again after a
- * connection loss. After `timeout` it is rejected with `NoAnswer`. A refusal by the daemon is a typed error. Calls may
- * run at the same time; batches of `learn` for one model are sent in the order of the calls.
+ * The daemon need not run yet, and may restart. A call waits for the daemon and sends its request again after
+ * a connection loss. After `timeout` it is rejected with `NoAnswer`. A refusal by the daemon is a typed
+ * error. Calls may run at the same time; batches of `learn` for one model are sent in the order of the calls.
  */
 export class Client {
   readonly endpoint: string;
@@ -66,20 +87,40 @@ export class Client {
 
   // ------------------------------------------------------------------------------------ learn and query
 
-  /** Send samples to a model and wait for the acknowledgement. Each batch is learned once, also if it is sent twice. */
+  /**
+   * Send samples to a model and wait for the acknowledgement. Each batch is learned once, also if it is sent
+   * twice.
+   */
   async learn(model: string, x: Samples, options: LearnOptions = {}): Promise<Ack> {
     const samples = asSamples(x);
     const { rows } = samples;
     const y = options.y === undefined ? undefined : await this.#codes(model, options.y);
-    const input: Input = { ...this.#query(rows, options), x: samples, y: y && asTargets(y, rows), ids: identifiers(options.ids, rows, "ids") };
+    const input: Input = {
+      ...this.#query(rows, options),
+      x: samples,
+      y: y && asTargets(y, rows),
+      ids: identifiers(options.ids, rows, "ids"),
+    };
     return this.#learn(model, rows, input, options, samples.channels);
   }
 
-  /** Send targets of earlier samples, by their ids. `matched` and `unmatched` count those with and without a sample. */
-  async learnTargets(model: string, ids: Identifiers, y: Targets, options: Pick<LearnOptions, "keys" | "ack"> = {}): Promise<Ack> {
+  /**
+   * Send targets of earlier samples, by their ids. `matched` and `unmatched` count those with and without a
+   * sample.
+   */
+  async learnTargets(
+    model: string,
+    ids: Identifiers,
+    y: Targets,
+    options: Pick<LearnOptions, "keys" | "ack"> = {},
+  ): Promise<Ack> {
     const rows = Array.isArray(ids) || ids instanceof BigInt64Array ? ids.length : 1;
     const codes = await this.#codes(model, y);
-    const input = { y: asTargets(codes, rows), keys: identifiers(options.keys, rows, "keys"), ids: identifiers(ids, rows, "ids") };
+    const input = {
+      y: asTargets(codes, rows),
+      keys: identifiers(options.keys, rows, "keys"),
+      ids: identifiers(ids, rows, "ids"),
+    };
     return this.#learn(model, rows, input, options);
   }
 
@@ -88,32 +129,55 @@ export class Client {
     return this.#ask("predict", model, x, options);
   }
 
-  /** Return the expected values of samples and the contribution of each channel. Does not change the model. */
+  /**
+   * Return the expected values of samples and the contribution of each channel. Does not change the model.
+   */
   explain(model: string, x: Samples, options: QueryOptions & { y?: Samples } = {}): Promise<Answer> {
     return this.#ask("explain", model, x, options, options.y);
   }
 
   /** Return a recurrent model's forecast of the next samples, with its bands. Does not change the model. */
-  async forecast(model: string, steps: number, options: { key?: Identifier; times?: Times } = {}): Promise<Forecast> {
+  async forecast(
+    model: string,
+    steps: number,
+    options: { key?: Identifier; times?: Times } = {},
+  ): Promise<Forecast> {
     const key = options.key === undefined ? undefined : asIdentifier(options.key, "key");
     const input = options.times === undefined ? {} : { times: asTimes(options.times, steps) };
     const fields = { model: checkModel(model), steps: checkWhole(steps, "steps"), key };
     const { ok, arrays } = await this.#call("forecast", fields, {}, input);
     this.#checked(() => checkRows({ ...arrays, forecast: required(arrays["forecast"]) }, steps));
-    return { ...(arrays as unknown as { forecast: Tensor<Float32Array> }), ...this.#progress(ok), mixOf: (ok["mix_of"] as string[]) ?? [] };
+    return {
+      ...(arrays as unknown as { forecast: Tensor<Float32Array> }),
+      ...this.#progress(ok),
+      mixOf: (ok["mix_of"] as string[]) ?? [],
+    };
   }
 
   /** Draw symbols from a recurrent model that forecasts symbols. Does not change the model. */
-  async sample(model: string, n: number, options: { temperature?: number; seed?: number; key?: Identifier } = {}): Promise<Tensor<Int32Array>> {
+  async sample(
+    model: string,
+    n: number,
+    options: { temperature?: number; seed?: number; key?: Identifier } = {},
+  ): Promise<Tensor<Int32Array>> {
     const { temperature, seed } = options;
     const key = options.key === undefined ? undefined : asIdentifier(options.key, "key");
-    const { arrays } = await this.#call("sample", { model: checkModel(model), n: checkWhole(n, "n"), temperature, seed, key });
+    const { arrays } = await this.#call("sample", {
+      model: checkModel(model),
+      n: checkWhole(n, "n"),
+      temperature,
+      seed,
+      key,
+    });
     return this.#checked(() => required(arrays["sample"])) as Tensor<Int32Array>;
   }
 
   /** Return parts of a model, for example `"weights"`. */
   async read(model: string, what: string | readonly string[]): Promise<Reading> {
-    const { ok, arrays } = await this.#call("read", { model: checkModel(model), what: typeof what === "string" ? [what] : what });
+    const { ok, arrays } = await this.#call("read", {
+      model: checkModel(model),
+      what: typeof what === "string" ? [what] : what,
+    });
     return {
       arrays,
       kind: String(ok["kind"]),
@@ -135,7 +199,9 @@ export class Client {
     return this.#create(model, { source: { field: "state", path } });
   }
 
-  /** Create a recurrent network that starts from the `state_dict` of a PyTorch module, a `.safetensors` file. */
+  /**
+   * Create a recurrent network that starts from the `state_dict` of a PyTorch module, a `.safetensors` file.
+   */
   createFromParameters(model: string, kind: string, path: string, spec: Ok = {}): Promise<Description> {
     return this.#create(model, { kind, spec, source: { field: "parameters", path } });
   }
@@ -148,7 +214,11 @@ export class Client {
   /** Create a second model with the state of a model. */
   async clone(model: string, into: string): Promise<Description> {
     this.#session.beginEpoch(checkModel(into));
-    const { ok } = await this.#call("clone", { model: checkModel(model), into }, { idempotent: false, patience: COPY });
+    const { ok } = await this.#call(
+      "clone",
+      { model: checkModel(model), into },
+      { idempotent: false, patience: COPY },
+    );
     this.#session.beginEpoch(into);
     return ok as unknown as Description;
   }
@@ -186,7 +256,10 @@ export class Client {
     }
   }
 
-  /** Return the description of a model, with its spec and quality, after everything that was sent before is learned. */
+  /**
+   * Return the description of a model, with its spec and quality, after everything that was sent before is
+   * learned.
+   */
   async describe(model: string): Promise<Description> {
     return (await this.#call("describe", { model: checkModel(model) })).ok as unknown as Description;
   }
@@ -195,7 +268,7 @@ export class Client {
   async stats(model?: string): Promise<Ok> {
     const { ok } = await this.#call("stats", { model });
     const models: Record<string, unknown> = {};
-    for (let page = ok; ; ) {
+    for (let page = ok; ;) {
       const part = isMap(page["models"]) ? page["models"] : {};
       Object.assign(models, part);
       const last = Object.keys(part).sort().at(-1);
@@ -210,9 +283,15 @@ export class Client {
   }
 
   /** Judge a sample, by its values or its number: `"normal"`, or `"fault"` with a name. */
-  feedback(model: string, sample: Sample | number, verdict: "normal" | "fault", options: Once & { name?: string } = {}): Promise<Ok> {
+  feedback(
+    model: string,
+    sample: Sample | number,
+    verdict: "normal" | "fault",
+    options: Once & { name?: string } = {},
+  ): Promise<Ok> {
     const { name } = options;
-    if (typeof sample === "number") return this.#change("feedback", model, { sample, verdict, name }, options);
+    if (typeof sample === "number")
+      return this.#change("feedback", model, { sample, verdict, name }, options);
     const x = asSamples(sample);
     return this.#change("feedback", model, { verdict, name, channels: x.channels }, options, { x });
   }
@@ -226,7 +305,8 @@ export class Client {
   ): Promise<Ok> {
     const fields = { label: label ?? undefined };
     if ("unit" in of) return this.#change("label", model, { ...fields, unit: of.unit }, options);
-    if ("sample" in of) return this.#change("label", model, { ...fields, key: asIdentifier(of.sample, "sample") }, options);
+    if ("sample" in of)
+      return this.#change("label", model, { ...fields, key: asIdentifier(of.sample, "sample") }, options);
     const x = asSamples(of.x);
     return this.#change("label", model, { ...fields, channels: x.channels }, options, { x });
   }
@@ -259,10 +339,15 @@ export class Client {
   }
 
   /** Restore an earlier state of a model, by name or lsn of a checkpoint; with `into` as a new model. */
-  async restore(model: string, from: { lsn?: number; name?: string; into?: string } & Once = {}): Promise<Ok> {
+  async restore(
+    model: string,
+    from: { lsn?: number; name?: string; into?: string } & Once = {},
+  ): Promise<Ok> {
     const { into, idempotencyKey, ...checkpoint } = from;
     if (into !== undefined && idempotencyKey !== undefined) {
-      throw new BadValue("a restore into another model takes no idempotencyKey", { field: "idempotencyKey" });
+      throw new BadValue("a restore into another model takes no idempotencyKey", {
+        field: "idempotencyKey",
+      });
     }
     if (into !== undefined) this.#session.beginEpoch(checkModel(into));
     const ok = await this.#change("restore", model, { ...checkpoint, into }, from);
@@ -272,7 +357,11 @@ export class Client {
 
   /** Copy the whole state of the daemon to a new directory on its host. */
   async backup(directory: string, timeout: number | null = BACKUP): Promise<Ok> {
-    return (await this.#session.call({ op: "backup", fields: { directory } }, new Deadline(checkTimeout(timeout)), { idempotent: false })).ok;
+    return (
+      await this.#session.call({ op: "backup", fields: { directory } }, new Deadline(checkTimeout(timeout)), {
+        idempotent: false,
+      })
+    ).ok;
   }
 
   // ------------------------------------------------------------------------------------------ the daemon
@@ -295,7 +384,10 @@ export class Client {
     const deadline = this.#deadline();
     const producer = producerName(options.producer);
     const limits = await this.#session.limits(deadline);
-    const { ok } = await this.#session.call({ op: "describe", fields: { model: checkModel(model) } }, deadline);
+    const { ok } = await this.#session.call(
+      { op: "describe", fields: { model: checkModel(model) } },
+      deadline,
+    );
     const description = ok as unknown as Description;
     const { dim, target_dim: targets } = description;
     const most = Math.min(limits.rows, Math.floor(limits.frame_bytes / Math.max(4 * dim, 4 * targets, 8)));
@@ -329,12 +421,20 @@ export class Client {
     const { frame_bytes: frames } = await this.#session.limits(deadline);
     const bytes = Math.min(frames, Math.max(Math.floor(frames / 16), 1 << 16));
     const endpoint = options.endpoint ?? (await this.#session.endpoint("firehose", deadline));
-    return new Firehose(checkModel(model), endpoint, this.timeout, bytes, this.#keys, options.producer, this.endpoint);
+    return new Firehose(
+      checkModel(model),
+      endpoint,
+      this.timeout,
+      bytes,
+      this.#keys,
+      options.producer,
+      this.endpoint,
+    );
   }
 
   /**
-   * Subscribe to events: `for await (const event of client.subscribe({ kind: "alarm" }))`. The subscription is in effect
-   * when its promise `opened()` is fulfilled, at the latest at its first event.
+   * Subscribe to events: `for await (const event of client.subscribe({ kind: "alarm" }))`. The subscription
+   * is in effect when its promise `opened()` is fulfilled, at the latest at its first event.
    */
   subscribe(selection: Selection = {}): Subscription {
     const deadline = this.#deadline();
@@ -356,7 +456,14 @@ export class Client {
     return this.#session.call({ op, fields, input }, this.#deadline(), options);
   }
 
-  async #change(op: string, model: string, fields: Ok, { idempotencyKey }: Once, input: Input = {}, idempotent = false): Promise<Ok> {
+  async #change(
+    op: string,
+    model: string,
+    fields: Ok,
+    { idempotencyKey }: Once,
+    input: Input = {},
+    idempotent = false,
+  ): Promise<Ok> {
     this.#transport.checkOpen();
     const request = { op, fields: { model: checkModel(model), ...fields }, input };
     return (await this.#session.change(request, model, this.timeout, idempotencyKey, idempotent)).ok;
@@ -373,34 +480,60 @@ export class Client {
   }
 
   #query(rows: number, { keys, times }: QueryOptions): Input {
-    return { keys: identifiers(keys, rows, "keys"), times: times === undefined ? undefined : asTimes(times, rows) };
+    return {
+      keys: identifiers(keys, rows, "keys"),
+      times: times === undefined ? undefined : asTimes(times, rows),
+    };
   }
 
-  #learn(model: string, rows: number, input: Input, options: LearnOptions, channels?: readonly string[]): Promise<Ack> {
+  #learn(
+    model: string,
+    rows: number,
+    input: Input,
+    options: LearnOptions,
+    channels?: readonly string[],
+  ): Promise<Ack> {
     this.#transport.checkOpen();
     const { idempotencyKey: key, part = 0, ack = "durable" } = options;
     if (part && key === undefined) throw new BadValue("part needs an idempotencyKey", { field: "part" });
     const keyNames = options.keys === undefined ? undefined : textsOf(options.keys);
     const batch = { model: checkModel(model), rows, input, ack: checkAck(ack), channels, keyNames };
-    return this.#session.learn(batch, this.timeout, key === undefined ? undefined : { key, part: checkWhole(part, "part") });
+    return this.#session.learn(
+      batch,
+      this.timeout,
+      key === undefined ? undefined : { key, part: checkWhole(part, "part") },
+    );
   }
 
   async #ask(op: string, model: string, x: Samples, options: QueryOptions, y?: Samples): Promise<Answer> {
     const samples = asSamples(x);
     const { rows, channels } = samples;
-    const input: Input = { ...this.#query(rows, options), x: samples, y: y === undefined ? undefined : asTargets(y, rows) };
+    const input: Input = {
+      ...this.#query(rows, options),
+      x: samples,
+      y: y === undefined ? undefined : asTargets(y, rows),
+    };
     const deadline = this.#deadline();
     const most = rowsPerBatch(await this.#session.limits(deadline), input);
     if (rows > most) {
-      throw new TooLarge(`${rows} samples are more than one ${op} may have (${most}); send them in parts`, { rows, most });
+      throw new TooLarge(`${rows} samples are more than one ${op} may have (${most}); send them in parts`, {
+        rows,
+        most,
+      });
     }
-    const { ok, arrays } = await this.#session.call({ op, fields: { model: checkModel(model), channels }, input }, deadline);
+    const { ok, arrays } = await this.#session.call(
+      { op, fields: { model: checkModel(model), channels }, input },
+      deadline,
+    );
     this.#checked(() => checkRows(arrays, rows));
     return { outputs: arrays as Outputs, ...this.#progress(ok) };
   }
 
   #progress(ok: Ok): { appliedLsn: number; samples: number } {
-    return this.#checked(() => ({ appliedLsn: whole(ok["applied_lsn"], "applied_lsn"), samples: whole(ok["samples"], "samples") }));
+    return this.#checked(() => ({
+      appliedLsn: whole(ok["applied_lsn"], "applied_lsn"),
+      samples: whole(ok["samples"], "samples"),
+    }));
   }
 
   #checked<T>(read: () => T): T {

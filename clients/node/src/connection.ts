@@ -1,9 +1,9 @@
 /**
  * Connections: ZeroMQ sockets that connect and reconnect, and the outcomes of their handshakes.
  *
- * Sockets that send have `ZMQ_IMMEDIATE`: they accept a message only while they are connected, so no messages queue
- * up for a daemon that is away. ZeroMQ reports a lost connection shortly before it drops it, and loses the messages
- * that it accepts in between. So `connected` stays false from then on until the next handshake.
+ * Sockets that send have `ZMQ_IMMEDIATE`: they accept a message only while they are connected, so no messages
+ * queue up for a daemon that is away. ZeroMQ reports a lost connection shortly before it drops it, and loses
+ * the messages that it accepts in between. So `connected` stays false from then on until the next handshake.
  */
 
 import { isIP } from "node:net";
@@ -38,7 +38,10 @@ export class Connection {
   #ended = 0; // handshakes without an outcome since the last success
   #closed = false;
 
-  /** `announcedBy`: the daemon that announced the endpoint. `linger`: milliseconds for messages to leave at close. */
+  /**
+   * `announcedBy`: the daemon that announced the endpoint. `linger`: milliseconds for messages to leave at
+   * close.
+   */
   constructor(
     kind: Kind,
     endpoint: string,
@@ -55,19 +58,30 @@ export class Connection {
       reconnectMaxInterval: MAX_RECONNECT_MS,
       heartbeatInterval: HEARTBEAT_MS,
       heartbeatTimeout: HEARTBEAT_TIMEOUT_MS,
-      ...(keys && { curveServerKey: keys.server, curvePublicKey: keys.public, curveSecretKey: keys.secret }),
+      ...(keys && {
+        curveServerKey: keys.server,
+        curvePublicKey: keys.public,
+        curveSecretKey: keys.secret,
+      }),
     };
     const sending = { ...options, immediate: true, sendTimeout: 0 };
     this.#socket =
-      kind === "dealer" ? new zmq.Dealer(sending) : kind === "push" ? new zmq.Push(sending) : new zmq.Subscriber(options);
+      kind === "dealer"
+        ? new zmq.Dealer(sending)
+        : kind === "push"
+          ? new zmq.Push(sending)
+          : new zmq.Subscriber(options);
     void this.#watch(listener);
     if (!(this.#socket instanceof zmq.Push)) void this.#receive(this.#socket, listener);
     try {
       this.#socket.connect(endpoint);
     } catch (error) {
       this.close();
-      const problem = `${JSON.stringify(endpoint)} is not a valid endpoint (${(error as Error).message}); use tcp://HOST:PORT or ipc://PATH`;
-      throw announcedBy === undefined ? new BadValue(problem, { endpoint }) : protocolError(announcedBy, `it announces an endpoint: ${problem}`);
+      const { message } = error as Error;
+      const problem = `'${endpoint}' is not a valid endpoint (${message}); use tcp://HOST:PORT or ipc://PATH`;
+      throw announcedBy === undefined
+        ? new BadValue(problem, { endpoint })
+        : protocolError(announcedBy, `it announces an endpoint: ${problem}`);
     }
   }
 
@@ -85,8 +99,8 @@ export class Connection {
       return true;
     } catch (error) {
       if (!isAgain(error)) throw error;
-      // The connection may be lost in the middle of a message. ZeroMQ then drops all frames up to the next last
-      // one: this empty frame. If the message had not begun, the daemon refuses the empty one, with no id.
+      // The connection may be lost in the middle of a message. ZeroMQ then drops all frames up to the next
+      // last one: this empty frame. If the message had not begun, the daemon refuses the empty one, with no id.
       if (frames.length > 2) await socket.send(Buffer.alloc(0)).catch(() => undefined);
       return false;
     }
@@ -116,12 +130,14 @@ export class Connection {
     if (type === "handshake:error:auth" && this.#keys) {
       const key = this.#keys.public;
       return new Forbidden(
-        `the daemon at ${this.#endpoint} does not admit the public key ${key}: it is unknown or revoked, or has no ` +
+        `the daemon at ${this.#endpoint} does not admit the public key ${key}: it is unknown or ` +
+          "revoked, or has no " +
           "right that this connection needs; see the daemon's log, its client_keys and its rights",
         { key, ...detail },
       );
     }
-    if (code !== "ERR_ZMTP_MECHANISM_MISMATCH") return protocolError(this.#endpoint, "the ZeroMQ handshake failed");
+    if (code !== "ERR_ZMTP_MECHANISM_MISMATCH")
+      return protocolError(this.#endpoint, "the ZeroMQ handshake failed");
     const problem = this.#keys
       ? "takes no keys: leave out serverKey and the key of this client, also in the environment"
       : "requires a key: pass serverKey and keyFile, or set STREAMLEARN_SERVER_KEY and STREAMLEARN_KEY_FILE";
@@ -134,7 +150,8 @@ export class Connection {
     const count = this.#ended === 1 ? "A connection" : `${this.#ended} connections`;
     const reason = this.#keys ? "serverKey is not this daemon's key" : "the daemon requires a key";
     return (
-      `. ${count} ended during the handshake: possibly ${reason}, or a tunnel or proxy at this endpoint has no ` +
+      `. ${count} ended during the handshake: possibly ${reason}, or a tunnel or proxy at this ` +
+      "endpoint has no " +
       "daemon behind it"
     );
   }
@@ -147,7 +164,8 @@ export class Connection {
       if (event.type === "handshake") {
         this.connected = true;
         this.#ended = 0;
-        if (!(this.#socket instanceof zmq.Subscriber)) void this.#socket.writable; // drops the old connection, uses the new one
+        // Makes the socket drop the old connection and use the new one.
+        if (!(this.#socket instanceof zmq.Subscriber)) void this.#socket.writable;
       } else if (event.type === "disconnect") {
         lost = true;
         if (!this.connected) this.#ended += 1;

@@ -79,7 +79,10 @@ export class Fenced extends StreamlearnError {
 export class Conflict extends StreamlearnError {
   override readonly code = "CONFLICT";
 }
-/** The daemon no longer has the position of this producer. `detail.epoch` is the smallest epoch that it accepts. */
+/**
+ * The daemon no longer has the position of this producer. `detail.epoch` is the smallest epoch that it
+ * accepts.
+ */
 export class UnknownProducer extends StreamlearnError {
   override readonly code = "UNKNOWN_PRODUCER";
 }
@@ -136,7 +139,9 @@ export class AnswerLost extends NoAnswer {}
 export class ProtocolError extends StreamlearnError {
   override readonly code = "PROTOCOL_ERROR";
 }
-/** Raised by the client: a stream failed. `detail.unacknowledged` samples may be lost. `cause` is the reason. */
+/**
+ * Raised by the client: a stream failed. `detail.unacknowledged` samples may be lost. `cause` is the reason.
+ */
 export class StreamLost extends StreamlearnError {
   override readonly code = "STREAM_LOST";
 }
@@ -146,21 +151,48 @@ export class Unrecognised extends StreamlearnError {
 }
 
 /** The classes of the errors that a daemon sends, by code. */
-export const errorsByCode: ReadonlyMap<string, new (message: string, detail?: Detail) => StreamlearnError> = new Map(
-  [
-    BadMessage, TooLarge, UnsupportedVersion, UnknownOp, UnknownModel, ModelExists, BadName, BadSpec, BadShape,
-    BadDtype, BadValue, Gap, Fenced, Conflict, UnknownProducer, Forbidden, Quarantined, Busy, DiskFull,
-    ShuttingDown, NoCheckpoint, CheckpointExists, BadCheckpoint, UnknownTransfer, Internal,
-  ].map((kind) => [new kind("").code, kind]),
-);
+export const errorsByCode: ReadonlyMap<string, new (message: string, detail?: Detail) => StreamlearnError> =
+  new Map(
+    [
+      BadMessage,
+      TooLarge,
+      UnsupportedVersion,
+      UnknownOp,
+      UnknownModel,
+      ModelExists,
+      BadName,
+      BadSpec,
+      BadShape,
+      BadDtype,
+      BadValue,
+      Gap,
+      Fenced,
+      Conflict,
+      UnknownProducer,
+      Forbidden,
+      Quarantined,
+      Busy,
+      DiskFull,
+      ShuttingDown,
+      NoCheckpoint,
+      CheckpointExists,
+      BadCheckpoint,
+      UnknownTransfer,
+      Internal,
+    ].map((kind) => [new kind("").code, kind]),
+  );
 
 /** Return the error in the `error` field of a reply. An unknown code gives `Unrecognised`. */
 export function errorFromWire(error: Record<string, unknown>): StreamlearnError {
   const { code, message, detail, retryable } = error;
   const facts = isMap(detail) ? { ...detail } : {};
-  const text = typeof message === "string" && message ? message : `the daemon answered ${String(code)} without a message`;
+  const text =
+    typeof message === "string" && message
+      ? message
+      : `the daemon answered ${String(code)} without a message`;
   const kind = errorsByCode.get(String(code));
-  const found = kind === undefined ? new Unrecognised(text, { ...facts, code: String(code) }) : new kind(text, facts);
+  const found =
+    kind === undefined ? new Unrecognised(text, { ...facts, code: String(code) }) : new kind(text, facts);
   if (typeof retryable === "boolean") found.retryable = retryable;
   return found;
 }

@@ -3,7 +3,10 @@
 import { AnswerLost, NoAnswer, type StreamlearnError } from "./errors.js";
 import { encodeRequest, type Reply, type Request } from "./messages.js";
 
-/** Milliseconds without an answer after which a request is sent again on the same connection. Doubles each time. */
+/**
+ * Milliseconds without an answer after which a request is sent again on the same connection. Doubles each
+ * time.
+ */
 const ANSWER_TIMEOUT = 2000;
 /** Milliseconds to wait after a retryable refusal: first, and longest. Doubles each time. */
 const PAUSE = [50, 1000] as const;
@@ -22,8 +25,9 @@ export interface Call {
 }
 
 /**
- * The state of one call. Times are milliseconds of one monotonic clock. An error that it throws has `inDoubt` if the
- * daemon may have executed the request: the last attempt, or an earlier one, was sent and has no answer.
+ * The state of one call. Times are milliseconds of one monotonic clock. An error that it throws has `inDoubt`
+ * if the daemon may have executed the request: the last attempt, or an earlier one, was sent and has no
+ * answer.
  */
 export class Exchange {
   readonly frames: Buffer[];
@@ -91,8 +95,8 @@ export class Exchange {
   }
 
   /**
-   * Return whether the reply is the final answer. Throws a final refusal. The daemon did nothing for a request that it
-   * refused as retryable: it is sent again after a pause.
+   * Return whether the reply is the final answer. Throws a final refusal. The daemon did nothing for a
+   * request that it refused as retryable: it is sent again after a pause.
    */
   receive({ error }: Reply, now: number): boolean {
     if (error === undefined) return true;
@@ -115,7 +119,8 @@ export class Exchange {
     const detail = { endpoint: this.endpoint, op, sent: this.#inFlight };
     if (lost) {
       const error = new AnswerLost(
-        `the connection to the daemon at ${this.endpoint} was lost before the answer to ${op}. The daemon may or may ` +
+        `the connection to the daemon at ${this.endpoint} was lost before the answer to ${op}. The ` +
+          "daemon may or may " +
           `not have executed ${op}; see its log`,
         detail,
       );
@@ -125,13 +130,15 @@ export class Exchange {
     if (this.#inFlight) {
       const timeout = seconds(Math.max(this.call.timeout, this.call.patience ?? 0));
       return new NoAnswer(
-        `the daemon at ${this.endpoint} did not answer ${op} within ${timeout}: it stopped or is overloaded. It may or ` +
+        `the daemon at ${this.endpoint} did not answer ${op} within ${timeout}: it stopped or is ` +
+          "overloaded. It may or " +
           `may not have executed ${op}; see the daemon's log`,
         detail,
       );
     }
     return new NoAnswer(
-      `no daemon answers at ${this.endpoint} (tried for ${seconds(this.call.timeout)}): check that \`streamlearn serve\` ` +
+      `no daemon answers at ${this.endpoint} (tried for ${seconds(this.call.timeout)}): check that ` +
+        `\`streamlearn serve\` ` +
         `is running and that this is its requests endpoint${this.hint}`,
       detail,
     );

@@ -7,7 +7,14 @@ import type { ClientKeys } from "./keys.js";
 import { encodeRequest, type Input, part } from "./messages.js";
 import { producerName } from "./names.js";
 import {
-  asIdentifiers, asSamples, asTargets, asTimes, type Identifiers, type Samples, textsOf, type Times,
+  asIdentifiers,
+  asSamples,
+  asTargets,
+  asTimes,
+  type Identifiers,
+  type Samples,
+  textsOf,
+  type Times,
 } from "./samples.js";
 
 /** Milliseconds that messages have to leave at close. */
@@ -46,7 +53,10 @@ export class Firehose {
   }
 
   /** Send samples. The promise is fulfilled when the socket has accepted them. */
-  push(x: Samples, more: { y?: Samples; keys?: Identifiers; ids?: Identifiers; times?: Times } = {}): Promise<void> {
+  push(
+    x: Samples,
+    more: { y?: Samples; keys?: Identifiers; ids?: Identifiers; times?: Times } = {},
+  ): Promise<void> {
     const samples = asSamples(x);
     const { rows } = samples;
     const input: Input = {
@@ -82,8 +92,13 @@ export class Firehose {
   async #send(input: Input, channels: readonly string[] | undefined, texts: string[]): Promise<void> {
     if (this.#closed) throw new Error("this firehose is closed; create a new one");
     const fields = {
-      model: this.model, channels, key_names: texts.length ? texts : undefined, producer: this.producer,
-      epoch: this.#epoch, seq: this.#seq, ack: "none",
+      model: this.model,
+      channels,
+      key_names: texts.length ? texts : undefined,
+      producer: this.producer,
+      epoch: this.#epoch,
+      seq: this.#seq,
+      ack: "none",
     };
     const frames = encodeRequest({ op: "learn", fields, input }, null);
     const deadline = performance.now() + this.timeout;

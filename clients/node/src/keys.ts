@@ -7,8 +7,14 @@ import { BadValue } from "./errors.js";
 
 const DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
 const KEY = /^[0-9A-Za-z.:+=^!/*?&<>()[\]{}@%$#-]{40}$/;
-const VARIABLES = { server: "STREAMLEARN_SERVER_KEY", file: "STREAMLEARN_KEY_FILE", key: "STREAMLEARN_KEY" } as const;
-/** Bits of a mode that the file of a secret key must not have: written by the group, or anything by others. */
+const VARIABLES = {
+  server: "STREAMLEARN_SERVER_KEY",
+  file: "STREAMLEARN_KEY_FILE",
+  key: "STREAMLEARN_KEY",
+} as const;
+/**
+ * Bits of a mode that the file of a secret key must not have: written by the group, or anything by others.
+ */
 const TOO_OPEN = 0o027;
 /** The start of an X25519 key in PKCS #8, before its 32 bytes. */
 const PKCS8 = Buffer.from("302e020100300506032b656e04220420", "hex");
@@ -33,7 +39,8 @@ export interface KeyOptions {
 /** Return the keys of a client, from its options or else from the environment; undefined without any. */
 export function clientKeys(options: KeyOptions): ClientKeys | undefined {
   let { key, keyFile } = options;
-  if (key !== undefined && keyFile !== undefined) throw new BadValue("both key and keyFile are given; pass one of them");
+  if (key !== undefined && keyFile !== undefined)
+    throw new BadValue("both key and keyFile are given; pass one of them");
   if (key === undefined && keyFile === undefined) {
     key = process.env[VARIABLES.key] || undefined;
     keyFile = process.env[VARIABLES.file] || undefined;
@@ -53,7 +60,8 @@ export function clientKeys(options: KeyOptions): ClientKeys | undefined {
   if (keyFile !== undefined) return { server, ...readKeyPair(keyFile) };
   if (key !== undefined) return { server, public: publicKey(checkKey(key, "key")), secret: key };
   throw new BadValue(
-    `serverKey is given, but no key of this client: pass keyFile (or set ${VARIABLES.file}); make a key with ` +
+    `serverKey is given, but no key of this client: pass keyFile (or set ${VARIABLES.file}); make a ` +
+      "key with " +
       "`streamlearn keygen NAME`",
   );
 }
@@ -62,7 +70,9 @@ export function clientKeys(options: KeyOptions): ClientKeys | undefined {
 export function readKeyPair(path: string): { public: string; secret: string } {
   const secret = readFacts(path, true).get("secret");
   if (secret === undefined || !KEY.test(secret)) {
-    throw new BadValue(`${path} has no secret key; pass the NAME.key file of \`streamlearn keygen\`, not NAME.pub`);
+    throw new BadValue(
+      `${path} has no secret key; pass the NAME.key file of \`streamlearn keygen\`, not NAME.pub`,
+    );
   }
   return { public: publicKey(secret), secret };
 }
@@ -71,21 +81,29 @@ export function readKeyPair(path: string): { public: string; secret: string } {
 export function readPublicKey(path: string): string {
   const found = readFacts(path, false);
   if (found.has("secret")) {
-    throw new BadValue(`${path} contains a secret key, which belongs on its owner's host only; use the NAME.pub file`);
+    throw new BadValue(
+      `${path} contains a secret key, which belongs on its owner's host only; use the NAME.pub file`,
+    );
   }
   return checkKey(found.get("public"), `public in ${path}`);
 }
 
 /** Return the public key that belongs to a secret key, both in Z85. */
 export function publicKey(secret: string): string {
-  const key = createPrivateKey({ key: Buffer.concat([PKCS8, fromZ85(secret)]), format: "der", type: "pkcs8" });
+  const key = createPrivateKey({
+    key: Buffer.concat([PKCS8, fromZ85(secret)]),
+    format: "der",
+    type: "pkcs8",
+  });
   return toZ85(createPublicKey(key).export({ format: "der", type: "spki" }).subarray(-32));
 }
 
 /** The error does not show the text: it may be a secret. */
 function checkKey(text: unknown, what: string): string {
   if (typeof text === "string" && KEY.test(text)) return text;
-  throw new BadValue(`${what} is not a key; expected the 40 characters of Z85 that \`streamlearn keygen\` wrote`);
+  throw new BadValue(
+    `${what} is not a key; expected the 40 characters of Z85 that \`streamlearn keygen\` wrote`,
+  );
 }
 
 /** Return the facts of a key file: lines of TOML, each a name and a text. */
@@ -97,7 +115,8 @@ function readFacts(path: string, secret: boolean): Map<string, string> {
       const mode = fstatSync(file).mode & 0o777;
       if (secret && process.platform !== "win32" && mode & TOO_OPEN) {
         throw new BadValue(
-          `${path} has mode ${mode.toString(8).padStart(4, "0")}, so other users can read or replace this secret key; ` +
+          `${path} has mode ${mode.toString(8).padStart(4, "0")}, so other users can read or replace ` +
+            "this secret key; " +
             `run: chmod 600 ${path}`,
         );
       }

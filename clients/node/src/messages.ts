@@ -1,6 +1,14 @@
 /** Conversion between messages and frames, without sockets. */
 
-import { BadMessage, errorFromWire, isMap, ProtocolError, protocolError, StreamlearnError, UnsupportedVersion } from "./errors.js";
+import {
+  BadMessage,
+  errorFromWire,
+  isMap,
+  ProtocolError,
+  protocolError,
+  StreamlearnError,
+  UnsupportedVersion,
+} from "./errors.js";
 import { packHeader, unpackHeader } from "./msgpack.js";
 import { EVENT_KINDS, type EventKind } from "./names.js";
 import type { Rows } from "./samples.js";
@@ -78,7 +86,11 @@ function described(input: Input): { header: Record<string, unknown>; frames: Buf
 /** Return rows of the arrays of a message. */
 export function part({ x, y, keys, ids, times }: Input, start: number, stop: number): Input {
   const matrix = (rows: typeof x) =>
-    rows && { ...rows, values: rows.values.subarray(start * rows.columns, stop * rows.columns), rows: stop - start };
+    rows && {
+      ...rows,
+      values: rows.values.subarray(start * rows.columns, stop * rows.columns),
+      rows: stop - start,
+    };
   return {
     x: matrix(x),
     y: matrix(y),
@@ -111,7 +123,8 @@ export function readReply(frames: readonly Buffer[], endpoint: string): Reply {
 
 /** Decode an event: topic, header and arrays. */
 export function decodeEvent(frames: readonly Buffer[]): EventMessage {
-  if (frames.length < 2) throw new BadMessage(`an event has at least 2 frames, topic and header, not ${frames.length}`);
+  if (frames.length < 2)
+    throw new BadMessage(`an event has at least 2 frames, topic and header, not ${frames.length}`);
   const header = unpackHeader(frames[1]!);
   checkVersion(header);
   const model = header["model"];
@@ -124,10 +137,15 @@ export function decodeEvent(frames: readonly Buffer[]): EventMessage {
   const time = header["time"];
   if (typeof time !== "number" && typeof time !== "bigint") throw new BadMessage("time must be an integer");
   const names = header["key_names"] ?? {};
-  if (!isMap(names) || !Object.values(names).every((each) => typeof each === "number" || typeof each === "bigint")) {
+  if (
+    !isMap(names) ||
+    !Object.values(names).every((each) => typeof each === "number" || typeof each === "bigint")
+  ) {
     throw new BadMessage("key_names must be a map of texts to integers");
   }
-  const keyNames = new Map(Object.entries(names).map(([text, number]) => [BigInt(number as number | bigint), text]));
+  const keyNames = new Map(
+    Object.entries(names).map(([text, number]) => [BigInt(number as number | bigint), text]),
+  );
   const arrays = readArrays(header["arrays"], frames.slice(2));
   return { kind, model, lsn: lsn!, first: first!, rows: rows!, time: BigInt(time), arrays, keyNames };
 }
@@ -150,13 +168,22 @@ export function whole(value: unknown, name: string): number {
 
 function checkId(id: unknown): Id {
   if (id === null || id === undefined) return null;
-  if (typeof id === "bigint" || Number.isSafeInteger(id) || typeof id === "string" || id instanceof Uint8Array) return id as Id;
+  if (
+    typeof id === "bigint" ||
+    Number.isSafeInteger(id) ||
+    typeof id === "string" ||
+    id instanceof Uint8Array
+  )
+    return id as Id;
   throw new BadMessage("id must be an integer, a text or bytes");
 }
 
 function checkVersion(header: Record<string, unknown>): void {
   if (header["v"] === VERSION) return;
-  throw new UnsupportedVersion(`protocol version ${String(header["v"])} is not supported; this client has ${VERSION}`, {
-    supported: [VERSION],
-  });
+  throw new UnsupportedVersion(
+    `protocol version ${String(header["v"])} is not supported; this client has ${VERSION}`,
+    {
+      supported: [VERSION],
+    },
+  );
 }

@@ -34,7 +34,9 @@ function prepared(value: unknown): unknown {
     return value <= UINT32 && value >= INT32 ? Number(value) : value;
   }
   if (Array.isArray(value)) return value.map(prepared);
-  return isMap(value) ? Object.fromEntries(Object.entries(value).map(([name, each]) => [name, prepared(each)])) : value;
+  return isMap(value)
+    ? Object.fromEntries(Object.entries(value).map(([name, each]) => [name, prepared(each)]))
+    : value;
 }
 
 function exact(value: unknown): unknown {
@@ -42,5 +44,7 @@ function exact(value: unknown): unknown {
     return value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER ? Number(value) : value;
   }
   if (Array.isArray(value)) return value.map(exact);
-  return isMap(value) ? Object.fromEntries(Object.entries(value).map(([name, each]) => [name, exact(each)])) : value;
+  return isMap(value)
+    ? Object.fromEntries(Object.entries(value).map(([name, each]) => [name, exact(each)]))
+    : value;
 }

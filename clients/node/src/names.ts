@@ -6,8 +6,19 @@ import { BadName, BadValue } from "./errors.js";
 
 /** The kinds of events. */
 export const EVENT_KINDS = [
-  "output", "targets", "drift", "alarm", "checkpoint", "created", "deleted", "restored", "reheated", "paused",
-  "resumed", "judged", "labelled",
+  "output",
+  "targets",
+  "drift",
+  "alarm",
+  "checkpoint",
+  "created",
+  "deleted",
+  "restored",
+  "reheated",
+  "paused",
+  "resumed",
+  "judged",
+  "labelled",
 ] as const;
 export type EventKind = (typeof EVENT_KINDS)[number];
 
@@ -45,22 +56,29 @@ export function producerName(name?: string): string {
 /** Return a valid name of a producer, which may be a generated one. */
 export function checkProducer(name: string): string {
   if (typeof name === "string" && PRINTABLE.test(name) && Buffer.byteLength(name) <= NAME_BYTES) return name;
-  throw new BadName(`${JSON.stringify(name)} is not a valid producer name: use printable text of 1 to 64 bytes in UTF-8`);
+  throw new BadName(
+    `${JSON.stringify(name)} is not a valid producer name: use printable text of 1 to 64 bytes in UTF-8`,
+  );
 }
 
 /** Return a valid level of acknowledgement. */
 export function checkAck(ack: AckLevel): AckLevel {
   if (["received", "written", "durable"].includes(ack)) return ack;
-  throw new BadValue(`ack must be one of durable, received, written, not ${JSON.stringify(ack)}`, { field: "ack" });
+  throw new BadValue(`ack must be one of durable, received, written, not ${JSON.stringify(ack)}`, {
+    field: "ack",
+  });
 }
 
 /** Return a timeout in milliseconds. `null` means without a limit. */
 export function checkTimeout(value: number | null, name = "timeout"): number {
   if (value === null || value === Infinity) return Infinity;
   if (typeof value === "number" && value >= 0) return value;
-  throw new BadValue(`${name} must be a number of milliseconds from 0, or null for no limit, not ${String(value)}`, {
-    field: name,
-  });
+  throw new BadValue(
+    `${name} must be a number of milliseconds from 0, or null for no limit, not ${String(value)}`,
+    {
+      field: name,
+    },
+  );
 }
 
 /** Return a whole number from a least value on. */

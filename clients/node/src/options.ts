@@ -11,8 +11,8 @@ export interface ClientOptions extends KeyOptions {
   /** Milliseconds that a call may take; `null`: no limit. Default: 10,000. */
   timeout?: number | null | undefined;
   /**
-   * The name of this client in the daemon's producer table. By default a random name. If two clients use one name, the
-   * daemon refuses the older one's batches (`Fenced`).
+   * The name of this client in the daemon's producer table. By default a random name. If two clients use one
+   * name, the daemon refuses the older one's batches (`Fenced`).
    */
   producer?: string | undefined;
 }
@@ -55,9 +55,9 @@ export interface StreamOptions {
 /** Options of a change of a model. */
 export interface Once {
   /**
-   * A name of this request, at most 256 bytes. The change is executed once, however often and from whichever process it is
-   * sent with this key, and the answer to a repetition has `duplicate`. So the client repeats it itself after a lost
-   * connection; without a key it is rejected with `NoAnswer`.
+   * A name of this request, at most 256 bytes. The change is executed once, however often and from whichever
+   * process it is sent with this key, and the answer to a repetition has `duplicate`. So the client repeats
+   * it itself after a lost connection; without a key it is rejected with `NoAnswer`.
    */
   idempotencyKey?: string | undefined;
 }

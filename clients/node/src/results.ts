@@ -121,7 +121,10 @@ export interface Alarm {
   readonly fault: string;
   /** Of a silent stream: seconds since its last sample. */
   readonly seconds: number;
-  /** Of transitions, dwells and cycles: the winners before and after, and their labels; −1 and empty otherwise. */
+  /**
+   * Of transitions, dwells and cycles: the winners before and after, and their labels; −1 and empty
+   * otherwise.
+   */
   readonly fromUnit: number;
   readonly toUnit: number;
   readonly fromLabel: string;
@@ -210,7 +213,9 @@ export class Event {
   }
 
   #text(name: string, k: number): string {
-    return Buffer.from(row(this.#array(name) as Tensor<Uint8Array>, k)).toString().replace(/\0+$/, "");
+    return Buffer.from(row(this.#array(name) as Tensor<Uint8Array>, k))
+      .toString()
+      .replace(/\0+$/, "");
   }
 
   #number(name: string, k: number): number {
@@ -232,7 +237,10 @@ export function readEvent(frames: readonly Buffer[], endpoint: string, prefix: s
 /** Check that outputs have equal numbers of rows: that of the samples, unless they number them. */
 export function checkRows(arrays: Arrays, rows?: number): void {
   const lengths = new Set(Object.values(arrays).map((array) => array.shape[0]));
-  if (lengths.size > 1 || (rows !== undefined && arrays["sample"] === undefined && lengths.size && !lengths.has(rows))) {
+  if (
+    lengths.size > 1 ||
+    (rows !== undefined && arrays["sample"] === undefined && lengths.size && !lengths.has(rows))
+  ) {
     throw new BadShape(`outputs must have equal numbers of rows${rows === undefined ? "" : `, ${rows}`}`);
   }
 }

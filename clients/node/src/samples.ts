@@ -10,8 +10,8 @@ type Missing = null | undefined;
 export type Sample = ArrayLike<number | Missing> | Readonly<Record<string, number | null>>;
 
 /**
- * Samples (n, dim): one sample, a list of samples, or a flat array with its shape. A `Float32Array` is sent as it
- * is; other numbers are rounded to float32.
+ * Samples (n, dim): one sample, a list of samples, or a flat array with its shape. A `Float32Array` is sent
+ * as it is; other numbers are rounded to float32.
  */
 export type Samples =
   | Sample
@@ -47,7 +47,9 @@ export function asSamples(x: Samples, what = "x"): Rows {
     const [first, second, ...others] = x.shape;
     const [rows, columns] = second === undefined ? [1, first ?? 0] : [first!, second];
     if (others.length || rows < 1 || rows * columns !== data.length) {
-      throw new BadShape(`${what} of shape ${x.shape.join(", ")} has ${data.length} values; the shape must be [n, dim]`);
+      throw new BadShape(
+        `${what} of shape ${x.shape.join(", ")} has ${data.length} values; the shape must be [n, dim]`,
+      );
     }
     return matrix(data, rows, columns, what);
   }
@@ -61,7 +63,8 @@ export function asTargets(y: Samples, rows: number, what = "y"): Rows {
   const found = asSamples(y, what);
   const flat = found.rows === 1 && found.columns === rows && rows > 1;
   const result = flat ? { values: found.values, rows, columns: 1 } : found;
-  if (result.rows !== rows) throw new BadShape(`${what} has ${result.rows} rows, and there are ${rows} samples`);
+  if (result.rows !== rows)
+    throw new BadShape(`${what} has ${result.rows} rows, and there are ${rows} samples`);
   return result;
 }
 
@@ -74,7 +77,10 @@ export function asIdentifiers(values: Identifiers, rows: number, what: string): 
 export function asIdentifier(value: Identifier, what: string): bigint {
   if (typeof value === "string") return identifier(value);
   if (typeof value !== "bigint" && !Number.isSafeInteger(value)) {
-    throw new BadDtype(`${what} must be integers, BigInts or texts, not ${String(value)}; pass integers beyond 2^53 as BigInts`);
+    throw new BadDtype(
+      `${what} must be integers, BigInts or texts, not ${String(value)}; pass integers beyond 2^53 as ` +
+        "BigInts",
+    );
   }
   return int64(BigInt(value), what);
 }
@@ -82,9 +88,12 @@ export function asIdentifier(value: Identifier, what: string): bigint {
 /** Return times of `rows` samples in nanoseconds. */
 export function asTimes(values: Times, rows: number): BigInt64Array {
   return spread(values, rows, "times", (each) => {
-    if (each instanceof Date && !Number.isNaN(each.getTime())) return int64(BigInt(each.getTime()) * 1_000_000n, "times");
+    if (each instanceof Date && !Number.isNaN(each.getTime()))
+      return int64(BigInt(each.getTime()) * 1_000_000n, "times");
     if (typeof each === "bigint" && each !== -(1n << 63n)) return int64(each, "times");
-    throw new BadValue(`times must be Dates, or nanoseconds since 1970 as BigInts, not ${String(each)}`, { field: "times" });
+    throw new BadValue(`times must be Dates, or nanoseconds since 1970 as BigInts, not ${String(each)}`, {
+      field: "times",
+    });
   });
 }
 
@@ -109,12 +118,19 @@ export function hasNames(y: Targets): y is string | readonly (string | null)[] {
 }
 
 /** Return the classes of names of labels; NaN for a missing one. */
-export function labelCodes(model: string, names: readonly string[], y: string | readonly (string | null)[]): number[] {
+export function labelCodes(
+  model: string,
+  names: readonly string[],
+  y: string | readonly (string | null)[],
+): number[] {
   return (typeof y === "string" ? [y] : y).map((name) => {
     if (name === null || name === undefined || name === "") return NaN;
     const code = names.indexOf(name);
     if (code < 0) {
-      throw new BadValue(`${JSON.stringify(model)} has no label ${JSON.stringify(name)}; its labels are ${names.join(", ") || "none"}`);
+      throw new BadValue(
+        `${JSON.stringify(model)} has no label ${JSON.stringify(name)}; its labels are ` +
+          `${names.join(", ") || "none"}`,
+      );
     }
     return code;
   });
@@ -125,7 +141,9 @@ function isNumbers(x: Samples): x is ArrayLike<number | Missing> & Samples {
   return Array.isArray(x) && (x.length === 0 || typeof x[0] !== "object" || x[0] === null);
 }
 
-function hasShape(x: Samples): x is Tensor<Float32Array> | { data: ArrayLike<number>; shape: readonly number[] } {
+function hasShape(
+  x: Samples,
+): x is Tensor<Float32Array> | { data: ArrayLike<number>; shape: readonly number[] } {
   return Array.isArray((x as { shape?: unknown }).shape) && (ArrayBuffer.isView(x) || "data" in x);
 }
 
@@ -137,17 +155,27 @@ function listed(samples: readonly Sample[], what: string): Rows {
   samples.forEach((sample, i) => {
     const numbers = channels ? inOrder(sample, channels, what) : sample;
     if (!isNumbers(numbers as Samples) || (numbers as ArrayLike<number>).length !== columns) {
-      throw new BadShape(`${what} has rows of different lengths or kinds; row 0 has ${columns} values, row ${i} differs`);
+      throw new BadShape(
+        `${what} has rows of different lengths or kinds; row 0 has ${columns} values, row ${i} differs`,
+      );
     }
     fill(values, numbers as ArrayLike<number>, i * columns, what, columns);
   });
-  return channels ? { values, rows: samples.length, columns, channels } : { values, rows: samples.length, columns };
+  return channels
+    ? { values, rows: samples.length, columns, channels }
+    : { values, rows: samples.length, columns };
 }
 
 function inOrder(sample: Sample, channels: readonly string[], what: string): ArrayLike<number | Missing> {
   const found = sample as Record<string, number | null>;
-  if (!isMap(sample) || Object.keys(found).length !== channels.length || !channels.every((name) => Object.hasOwn(found, name))) {
-    throw new BadShape(`${what} has samples with different channels; the first one has ${channels.join(", ")}`);
+  if (
+    !isMap(sample) ||
+    Object.keys(found).length !== channels.length ||
+    !channels.every((name) => Object.hasOwn(found, name))
+  ) {
+    throw new BadShape(
+      `${what} has samples with different channels; the first one has ${channels.join(", ")}`,
+    );
   }
   return channels.map((name) => found[name]);
 }
@@ -158,7 +186,13 @@ function matrix(data: ArrayLike<number | Missing>, rows: number, columns: number
   return { values, rows, columns };
 }
 
-function fill(into: Float32Array, data: ArrayLike<number | Missing>, start: number, what: string, columns: number): void {
+function fill(
+  into: Float32Array,
+  data: ArrayLike<number | Missing>,
+  start: number,
+  what: string,
+  columns: number,
+): void {
   for (let i = 0; i < data.length; i++) {
     const value = data[i];
     if (value !== null && value !== undefined && typeof value !== "number") {
@@ -168,7 +202,8 @@ function fill(into: Float32Array, data: ArrayLike<number | Missing>, start: numb
     if (rounded === Infinity || rounded === -Infinity) {
       const [row, channel] = [Math.floor((start + i) / columns), (start + i) % columns];
       throw new BadValue(
-        `${what} has ${value} in column ${channel} (row ${row}); values must be finite in float32, and NaN for a missing value`,
+        `${what} has ${value} in column ${channel} (row ${row}); values must be finite in float32, and ` +
+          "NaN for a missing value",
         { row, channel },
       );
     }
@@ -186,7 +221,9 @@ function spread<T>(
     return new BigInt64Array(rows).fill(convert(values as T));
   }
   if (values.length !== rows) {
-    throw new BadShape(`${what} has ${values.length} values; pass one for all, or one for each of the ${rows} samples`);
+    throw new BadShape(
+      `${what} has ${values.length} values; pass one for all, or one for each of the ${rows} samples`,
+    );
   }
   return BigInt64Array.from(values as readonly T[], convert);
 }

@@ -1,4 +1,6 @@
-/** The operations of a client on its connection: limits, numbered batches, and requests with their resends. */
+/**
+ * The operations of a client on its connection: limits, numbered batches, and requests with their resends.
+ */
 
 import { createHash } from "node:crypto";
 
@@ -30,9 +32,9 @@ export class Deadline {
 }
 
 /**
- * The epoch and the next number of this client's batches for one model. `inUse` is set before a batch is sent, and
- * cleared when its ack was read. Whatever ends a call in between leaves it set: the daemon may have a batch with this
- * number, so the next batch begins a new epoch.
+ * The epoch and the next number of this client's batches for one model. `inUse` is set before a batch is
+ * sent, and cleared when its ack was read. Whatever ends a call in between leaves it set: the daemon may have
+ * a batch with this number, so the next batch begins a new epoch.
  */
 interface Sequence {
   epoch: bigint;
@@ -73,7 +75,13 @@ export class Session {
   /** Execute one request. */
   call(request: Request, deadline: Deadline, options: Options = {}): Promise<Reply> {
     const { idempotent = true, patience } = options;
-    return this.#transport.exchange({ request, idempotent, deadline: deadline.time, timeout: deadline.timeout, patience });
+    return this.#transport.exchange({
+      request,
+      idempotent,
+      deadline: deadline.time,
+      timeout: deadline.timeout,
+      patience,
+    });
   }
 
   async hello(deadline: Deadline): Promise<Record<string, unknown>> {
@@ -102,9 +110,13 @@ export class Session {
   }
 
   async position(model: string, producer: string, deadline: Deadline): Promise<Position> {
-    const { ok } = await this.call({ op: "position", fields: { model, producer: checkProducer(producer) } }, deadline);
+    const { ok } = await this.call(
+      { op: "position", fields: { model, producer: checkProducer(producer) } },
+      deadline,
+    );
     const { epoch, next_seq: next } = ok;
-    if (typeof epoch !== "number" && typeof epoch !== "bigint") throw protocolError(this.#transport.endpoint, "a position has no epoch");
+    if (typeof epoch !== "number" && typeof epoch !== "bigint")
+      throw protocolError(this.#transport.endpoint, "a position has no epoch");
     return { epoch: BigInt(epoch), nextSeq: this.#check(() => whole(next, "next_seq")) };
   }
 
@@ -119,10 +131,16 @@ export class Session {
     return learning;
   }
 
-  async #learnInParts(batch: LearnBatch, deadline: Deadline, once?: { key: string; part: number }): Promise<Ack> {
+  async #learnInParts(
+    batch: LearnBatch,
+    deadline: Deadline,
+    once?: { key: string; part: number },
+  ): Promise<Ack> {
     const step = rowsPerBatch(await this.limits(deadline), batch.input);
     if (once && once.part > 0 && step < batch.rows) {
-      throw new BadValue(`part ${once.part} may have at most ${step} samples: those of one message`, { field: "part" });
+      throw new BadValue(`part ${once.part} may have at most ${step} samples: those of one message`, {
+        field: "part",
+      });
     }
     const numbers = once && (await this.#once(batch.model, once.key, deadline));
     const acks: Ack[] = [];
@@ -145,7 +163,13 @@ export class Session {
 
   async #send(batch: LearnBatch, input: Input, numbers: object, deadline: Deadline): Promise<Ack> {
     const { model, channels, keyNames, ack } = batch;
-    const fields = { model, channels, key_names: keyNames?.length ? keyNames : undefined, ...numbers, ack };
+    const fields = {
+      model,
+      channels,
+      key_names: keyNames?.length ? keyNames : undefined,
+      ...numbers,
+      ack,
+    };
     const { ok } = await this.call({ op: "learn", fields, input }, deadline);
     return this.#check(() => readAck(ok));
   }
@@ -156,9 +180,13 @@ export class Session {
       const newest = this.#named ? (await this.position(model, this.producer, deadline)).epoch : 0n;
       const following = nextEpoch(this.producer, newest);
       const epoch = timeEpoch();
-      this.#sequences.set(model, { epoch: epoch > following ? epoch : following, next: 0, inUse: false });
+      this.#sequences.set(model, {
+        epoch: epoch > following ? epoch : following,
+        next: 0,
+        inUse: false,
+      });
     }
-    for (let tries = EPOCH_TRIES; ; ) {
+    for (let tries = EPOCH_TRIES; ;) {
       if (this.#sequences.get(model)!.inUse) this.beginEpoch(model);
       const sequence = this.#sequences.get(model)!;
       const numbers = { producer: this.producer, epoch: sequence.epoch, seq: sequence.next };
@@ -175,7 +203,8 @@ export class Session {
           this.beginEpoch(model, error);
           if (tries && !error.inDoubt) continue;
         }
-        if (error instanceof Fenced) sequence.inUse = false; // a new epoch would take the name back from the newer client
+        // After FENCED, a new epoch would take the name back from the newer client.
+        if (error instanceof Fenced) sequence.inUse = false;
         if (error.inDoubt) Object.assign(error.detail, numbers);
         throw error;
       }
@@ -186,14 +215,24 @@ export class Session {
   beginEpoch(model: string, refusal?: StreamlearnError): void {
     const sequence = this.#sequences.get(model);
     if (sequence === undefined) return;
-    this.#sequences.set(model, { epoch: nextEpoch(this.producer, sequence.epoch, refusal), next: 0, inUse: false });
+    this.#sequences.set(model, {
+      epoch: nextEpoch(this.producer, sequence.epoch, refusal),
+      next: 0,
+      inUse: false,
+    });
   }
 
   /**
-   * Execute a change of a model. With an idempotency key it is executed once, however often and from whichever process it
-   * is sent.
+   * Execute a change of a model. With an idempotency key it is executed once, however often and from
+   * whichever process it is sent.
    */
-  async change(request: Request, model: string, timeout: number, key: string | undefined, idempotent = false): Promise<Reply> {
+  async change(
+    request: Request,
+    model: string,
+    timeout: number,
+    key: string | undefined,
+    idempotent = false,
+  ): Promise<Reply> {
     const deadline = new Deadline(timeout);
     if (key === undefined) return this.call(request, deadline, { idempotent });
     const numbers = { ...(await this.#once(model, key, deadline)), seq: 0 };
@@ -204,7 +243,9 @@ export class Session {
   async #once(model: string, key: string, deadline: Deadline): Promise<{ producer: string; epoch: bigint }> {
     const size = typeof key === "string" ? Buffer.byteLength(key) : 0;
     if (size < 1 || size > KEY_BYTES) {
-      throw new BadValue(`idempotencyKey must be text of 1 to ${KEY_BYTES} bytes, not ${String(key).slice(0, 80)}`);
+      throw new BadValue(
+        `idempotencyKey must be text of 1 to ${KEY_BYTES} bytes, not ${String(key).slice(0, 80)}`,
+      );
     }
     const producer = `~${createHash("sha256").update(key).digest("hex").slice(0, 40)}`;
     const { epoch, nextSeq } = await this.position(model, producer, deadline);
@@ -221,7 +262,8 @@ export function rowsPerBatch(limits: Limits, { x, y, keys, ids, times }: Input):
   const widest = Math.max(4 * (x?.columns ?? 0), 4 * (y?.columns ?? 0), keys || ids || times ? 8 : 0);
   if (widest > limits.frame_bytes) {
     throw new TooLarge(
-      `one sample has ${widest} bytes and a frame may have ${limits.frame_bytes}; use fewer channels, or raise the daemon's frame limit`,
+      `one sample has ${widest} bytes and a frame may have ${limits.frame_bytes}; use fewer channels, ` +
+        "or raise the daemon's frame limit",
       { bytes: widest, limit: "limits.frame_bytes", most: limits.frame_bytes },
     );
   }

@@ -8,8 +8,20 @@ import type { ClientKeys } from "./keys.js";
 import { encodeRequest, part as rowsOf, readReply } from "./messages.js";
 import { type AckLevel, checkTimeout } from "./names.js";
 import {
-  asIdentifiers, asSamples, asTargets, asTimes, hasNames, type Identifier, type Identifiers, labelCodes, type Sample,
-  type Samples, type Targets, textsOf, type Time, type Times,
+  asIdentifiers,
+  asSamples,
+  asTargets,
+  asTimes,
+  hasNames,
+  type Identifier,
+  type Identifiers,
+  labelCodes,
+  type Sample,
+  type Samples,
+  type Targets,
+  textsOf,
+  type Time,
+  type Times,
 } from "./samples.js";
 import { Window } from "./window.js";
 
@@ -61,14 +73,26 @@ export class Stream {
   #timer: NodeJS.Timeout | undefined;
   #waiters = new Set<() => void>();
 
-  constructor(config: StreamConfig, endpoint: string, settings: StreamSettings, keys: ClientKeys | undefined) {
+  constructor(
+    config: StreamConfig,
+    endpoint: string,
+    settings: StreamSettings,
+    keys: ClientKeys | undefined,
+  ) {
     this.model = config.model;
     this.producer = config.producer;
     this.#config = config;
     this.#settings = settings;
     this.#endpoint = endpoint;
     this.#capacity = (settings.window + 1) * settings.batch;
-    this.#window = new Window(config.model, config.producer, config.epoch, config.ack, settings.window, endpoint);
+    this.#window = new Window(
+      config.model,
+      config.producer,
+      config.epoch,
+      config.ack,
+      settings.window,
+      endpoint,
+    );
     this.#backlog = new Backlog(settings.batch, settings.interval);
     this.#connection = new Connection("dealer", endpoint, keys, {
       message: (frames) => this.#receive(frames),
@@ -116,17 +140,23 @@ export class Stream {
   }
 
   /**
-   * Add one sample. The promise is fulfilled when the stream has accepted it: at once, or when an acknowledgement has
-   * made room. Await it: that is the back-pressure. After the stream's timeout it is rejected with `NoAnswer`, and the
-   * sample was not added.
+   * Add one sample. The promise is fulfilled when the stream has accepted it: at once, or when an
+   * acknowledgement has made room. Await it: that is the back-pressure. After the stream's timeout it is
+   * rejected with `NoAnswer`, and the sample was not added.
    */
-  push(sample: Sample, more: { y?: Targets; key?: Identifier; id?: Identifier; time?: Time } = {}): Promise<void> {
+  push(
+    sample: Sample,
+    more: { y?: Targets; key?: Identifier; id?: Identifier; time?: Time } = {},
+  ): Promise<void> {
     const { y, key, id, time } = more;
     return this.#add(() => this.#part(sample, { y, keys: key, ids: id, times: time }, true));
   }
 
   /** Add samples in order. They are copied. */
-  pushMany(samples: Samples, more: { y?: Targets; keys?: Identifiers; ids?: Identifiers; times?: Times } = {}): Promise<void> {
+  pushMany(
+    samples: Samples,
+    more: { y?: Targets; keys?: Identifiers; ids?: Identifiers; times?: Times } = {},
+  ): Promise<void> {
     return this.#add(() => this.#part(samples, more, false));
   }
 
@@ -136,13 +166,18 @@ export class Stream {
       const codes = this.#codes(y);
       const rows = Array.isArray(ids) || ids instanceof BigInt64Array ? ids.length : 1;
       const keys = more.keys === undefined ? undefined : asIdentifiers(more.keys, rows, "keys");
-      return { rows, input: { y: asTargets(codes, rows), keys, ids: asIdentifiers(ids, rows, "ids") }, keyNames: textsOf(more.keys ?? []) };
+      return {
+        rows,
+        input: { y: asTargets(codes, rows), keys, ids: asIdentifiers(ids, rows, "ids") },
+        keyNames: textsOf(more.keys ?? []),
+      };
     });
   }
 
   /**
-   * Send all samples that were pushed before, and wait until the daemon has acknowledged them. Returns the newest
-   * acknowledgement. Rejects with `NoAnswer` after `timeout` milliseconds: the stream keeps the samples.
+   * Send all samples that were pushed before, and wait until the daemon has acknowledged them. Returns the
+   * newest acknowledgement. Rejects with `NoAnswer` after `timeout` milliseconds: the stream keeps the
+   * samples.
    */
   async flush(timeout: number | null = this.#settings.timeout): Promise<Ack | undefined> {
     await this.#turn;
@@ -154,8 +189,8 @@ export class Stream {
   }
 
   /**
-   * Flush the stream and close it. Rejects with `StreamLost` if the acknowledgements did not arrive in time, or if the
-   * stream has failed and no method has reported it yet.
+   * Flush the stream and close it. Rejects with `StreamLost` if the acknowledgements did not arrive in time,
+   * or if the stream has failed and no method has reported it yet.
    */
   async close(timeout: number | null = this.#settings.timeout): Promise<void> {
     if (this.#closed) return;
@@ -167,7 +202,9 @@ export class Stream {
         if (reported) return;
         throw error;
       }
-      throw Object.assign(new StreamLost(error.message, { unacknowledged: this.pending, ...error.detail }), { cause: error });
+      throw Object.assign(new StreamLost(error.message, { unacknowledged: this.pending, ...error.detail }), {
+        cause: error,
+      });
     } finally {
       this.abort();
     }
@@ -193,18 +230,32 @@ export class Stream {
 
   #part(
     x: Samples,
-    { y, keys, ids, times }: { y?: Targets | undefined; keys?: Identifiers | undefined; ids?: Identifiers | undefined; times?: Times | undefined },
+    {
+      y,
+      keys,
+      ids,
+      times,
+    }: {
+      y?: Targets | undefined;
+      keys?: Identifiers | undefined;
+      ids?: Identifiers | undefined;
+      times?: Times | undefined;
+    },
     single: boolean,
   ): Part {
     const samples = asSamples(x, single ? "a sample" : "samples");
     const { rows } = samples;
-    if (single && rows !== 1) throw new BadShape(`push takes one sample, not ${rows}; for several samples use pushMany`);
+    if (single && rows !== 1)
+      throw new BadShape(`push takes one sample, not ${rows}; for several samples use pushMany`);
     const targets = y === undefined ? undefined : this.#codes(y);
     return {
       rows,
       input: {
         x: samples,
-        y: targets === undefined ? undefined : asTargets(typeof targets === "number" ? [targets] : targets, rows),
+        y:
+          targets === undefined
+            ? undefined
+            : asTargets(typeof targets === "number" ? [targets] : targets, rows),
         keys: keys === undefined ? undefined : asIdentifiers(keys, rows, "keys"),
         ids: ids === undefined ? undefined : asIdentifiers(ids, rows, "ids"),
         times: times === undefined ? undefined : asTimes(times, rows),
@@ -221,19 +272,36 @@ export class Stream {
       throw new BadShape(`'${model}' accepts no late targets; push targets together with their samples`);
     }
     if (input.x !== undefined && input.x.columns !== dim) {
-      throw new BadShape(`a sample has ${input.x.columns} values and '${model}' takes ${dim}`, { columns: input.x.columns, expected: dim });
+      throw new BadShape(`a sample has ${input.x.columns} values and '${model}' takes ${dim}`, {
+        columns: input.x.columns,
+        expected: dim,
+      });
     }
     if (columns !== targets && !(input.y === undefined && acceptsLateTargets)) {
-      throw new BadShape(`a sample has ${columns} targets and '${model}' takes ${targets}`, { targets: columns, expected: targets });
+      throw new BadShape(`a sample has ${columns} targets and '${model}' takes ${targets}`, {
+        targets: columns,
+        expected: targets,
+      });
     }
     if ((input.keys !== undefined) !== needsKeys) {
-      throw new BadShape(needsKeys ? `'${model}' needs a key for each sample; pass keys` : `'${model}' has no keys; leave keys out`);
+      throw new BadShape(
+        needsKeys
+          ? `'${model}' needs a key for each sample; pass keys`
+          : `'${model}' has no keys; leave keys out`,
+      );
     }
     if (input.ids !== undefined && !acceptsLateTargets) {
       throw new BadShape(`'${model}' accepts no late targets and needs no ids; leave ids out`);
     }
-    if (channels && expected && (channels.length !== expected.length || channels.some((name, i) => name !== expected[i]))) {
-      throw new BadShape(`the samples have the channels ${channels.join(", ")}; the model has ${expected.join(", ")}. Pass these channels in this order`);
+    if (
+      channels &&
+      expected &&
+      (channels.length !== expected.length || channels.some((name, i) => name !== expected[i]))
+    ) {
+      throw new BadShape(
+        `the samples have the channels ${channels.join(", ")}; the model has ${expected.join(", ")}. ` +
+          "Pass these channels in this order",
+      );
     }
   }
 
@@ -242,7 +310,8 @@ export class Stream {
     this.#checkUsable();
     const part = make(); // copied now: the caller may change its arrays
     this.#check(part);
-    if (this.#queued === 0 && this.pending < this.#capacity && part.rows <= this.#capacity) return this.#accept(part);
+    if (this.#queued === 0 && this.pending < this.#capacity && part.rows <= this.#capacity)
+      return this.#accept(part);
     this.#queued += 1;
     const adding = this.#turn.then(() => this.#enqueue(part));
     this.#turn = adding.then(
@@ -262,7 +331,11 @@ export class Stream {
         throw error;
       }
       const stop = Math.min(part.rows, start + capacity);
-      this.#accept(part.rows <= capacity ? part : { ...part, rows: stop - start, input: rowsOf(part.input, start, stop) });
+      this.#accept(
+        part.rows <= capacity
+          ? part
+          : { ...part, rows: stop - start, input: rowsOf(part.input, start, stop) },
+      );
     }
   }
 
@@ -330,7 +403,10 @@ export class Stream {
     if (full) next = now + FULL_QUEUE;
     if (!this.#window.full) next = Math.min(next, this.#backlog.dueTime());
     if (this.pending === 0) return;
-    this.#timer = setTimeout(() => void this.#step(), Math.ceil(Math.min(Math.max(0, next - now), LONGEST_WAIT)));
+    this.#timer = setTimeout(
+      () => void this.#step(),
+      Math.ceil(Math.min(Math.max(0, next - now), LONGEST_WAIT)),
+    );
   }
 
   /** Return whether the socket accepted everything that is due. */
@@ -385,7 +461,8 @@ export class Stream {
 
   #late(): NoAnswer {
     return new NoAnswer(
-      `the daemon at ${this.#endpoint} does not acknowledge or is not running: ${this.pending} samples wait for an ` +
+      `the daemon at ${this.#endpoint} does not acknowledge or is not running: ${this.pending} samples ` +
+        "wait for an " +
         `acknowledgement${this.#connection.hint()}`,
       { endpoint: this.#endpoint, pending: this.pending },
     );

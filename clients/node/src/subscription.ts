@@ -29,27 +29,36 @@ export interface Selection {
 }
 
 /** Return the prefixes of topics of a selection, and the models. */
-export function selected({ kind, model, models }: Selection): { topics: string[]; models: Set<string> | undefined } {
+export function selected({ kind, model, models }: Selection): {
+  topics: string[];
+  models: Set<string> | undefined;
+} {
   const kinds = kind === undefined ? EVENT_KINDS : typeof kind === "string" ? [kind] : kind;
   for (const each of kinds) {
     if (!EVENT_KINDS.includes(each)) {
-      throw new BadValue(`no ${JSON.stringify(each)} events exist; use one of: ${EVENT_KINDS.join(", ")}`, { field: "kind" });
+      throw new BadValue(`no ${JSON.stringify(each)} events exist; use one of: ${EVENT_KINDS.join(", ")}`, {
+        field: "kind",
+      });
     }
   }
   if (models !== undefined && models.length === 0 && model === undefined) {
-    throw new BadValue("models is empty; leave it out to receive the events of all models", { field: "models" });
+    throw new BadValue("models is empty; leave it out to receive the events of all models", {
+      field: "models",
+    });
   }
   const names = new Set([...(model === undefined ? [] : [model]), ...(models ?? [])].map(checkModel));
-  const topics = kinds.flatMap((each) => (names.size ? [...names].map((name) => `${each}/${name}`) : [`${each}/`]));
+  const topics = kinds.flatMap((each) =>
+    names.size ? [...names].map((name) => `${each}/${name}`) : [`${each}/`],
+  );
   return { topics, models: names.size ? names : undefined };
 }
 
 /**
  * An async iterator of events, created by `Client.subscribe`.
  *
- * The daemon does not store events. A subscription misses events that happen before it is open, events during a
- * connection loss, and events that arrive faster than the program reads them. A jump of `event.first` shows missed
- * `output` events.
+ * The daemon does not store events. A subscription misses events that happen before it is open, events during
+ * a connection loss, and events that arrive faster than the program reads them. A jump of `event.first` shows
+ * missed `output` events.
  */
 export class Subscription implements AsyncIterableIterator<Event> {
   readonly #models: Set<string> | undefined;
@@ -64,8 +73,15 @@ export class Subscription implements AsyncIterableIterator<Event> {
   #closed = false;
   #waiters = new Set<() => void>();
 
-  /** `find` returns the events endpoint. `timeout`: milliseconds until the subscriptions must be in effect. */
-  constructor(find: () => Promise<Endpoint>, selection: Selection, keys: ClientKeys | undefined, timeout: number) {
+  /**
+   * `find` returns the events endpoint. `timeout`: milliseconds until the subscriptions must be in effect.
+   */
+  constructor(
+    find: () => Promise<Endpoint>,
+    selection: Selection,
+    keys: ClientKeys | undefined,
+    timeout: number,
+  ) {
     const { topics, models } = selected(selection);
     this.#models = models;
     this.#prefix = keys === undefined ? "" : `${keys.public}/`;
@@ -79,7 +95,12 @@ export class Subscription implements AsyncIterableIterator<Event> {
     return this;
   }
 
-  async #open(find: () => Promise<Endpoint>, topics: string[], keys: ClientKeys | undefined, timeout: number): Promise<void> {
+  async #open(
+    find: () => Promise<Endpoint>,
+    topics: string[],
+    keys: ClientKeys | undefined,
+    timeout: number,
+  ): Promise<void> {
     const { endpoint, announcedBy } = await find();
     if (this.#closed) return;
     this.#endpoint = endpoint;
@@ -95,7 +116,8 @@ export class Subscription implements AsyncIterableIterator<Event> {
     connection.subscribe(this.#confirmation);
     if (!(await this.#until(() => this.#confirmed || this.#closed, timeout))) {
       throw new NoAnswer(
-        `no daemon publishes at ${endpoint} (tried for ${timeout / 1000} s): check that \`streamlearn serve\` is ` +
+        `no daemon publishes at ${endpoint} (tried for ${timeout / 1000} s): check that \`streamlearn ` +
+          `serve\` is ` +
           `running and that this is its events endpoint${connection.hint()}`,
         { endpoint },
       );
@@ -104,8 +126,8 @@ export class Subscription implements AsyncIterableIterator<Event> {
   }
 
   /**
-   * Return the next event; undefined if none arrives within `timeout` milliseconds (by default it waits without a
-   * limit), or if the subscription is closed.
+   * Return the next event; undefined if none arrives within `timeout` milliseconds (by default it waits
+   * without a limit), or if the subscription is closed.
    */
   async nextEvent(timeout: number | null = null): Promise<Event | undefined> {
     const limit = checkTimeout(timeout);
@@ -144,7 +166,10 @@ export class Subscription implements AsyncIterableIterator<Event> {
     try {
       if (frames[0]?.toString() === this.#confirmation) {
         if (frames.length > 1) {
-          throw readReply(frames.slice(1), this.#endpoint).error ?? protocolError(this.#endpoint, "a confirmation has frames that are no error");
+          throw (
+            readReply(frames.slice(1), this.#endpoint).error ??
+            protocolError(this.#endpoint, "a confirmation has frames that are no error")
+          );
         }
         this.#confirmed = true;
       } else if (!frames[0]?.toString().startsWith(SUBSCRIBED)) {
@@ -167,11 +192,15 @@ export class Subscription implements AsyncIterableIterator<Event> {
     for (const waiter of this.#waiters) waiter();
   }
 
-  /** Wait for a condition. Return whether it holds; false after the timeout. Throws the failure of the connection. */
+  /**
+   * Wait for a condition. Return whether it holds; false after the timeout. Throws the failure of the
+   * connection.
+   */
   #until(condition: () => boolean, timeout: number): Promise<boolean> {
     return new Promise((resolve, reject) => {
       // The timer also keeps the process alive while it waits.
-      const timer = timeout < LONGEST ? setTimeout(() => end(false), timeout) : setInterval(() => undefined, LONGEST);
+      const timer =
+        timeout < LONGEST ? setTimeout(() => end(false), timeout) : setInterval(() => undefined, LONGEST);
       const end = (result: boolean) => {
         clearTimeout(timer);
         this.#waiters.delete(check);

@@ -17,7 +17,14 @@ const DTYPES = {
 
 export type Dtype = keyof typeof DTYPES;
 export type TypedArray =
-  | Float32Array | Float64Array | Int32Array | BigInt64Array | Uint32Array | BigUint64Array | Int8Array | Uint8Array;
+  | Float32Array
+  | Float64Array
+  | Int32Array
+  | BigInt64Array
+  | Uint32Array
+  | BigUint64Array
+  | Int8Array
+  | Uint8Array;
 
 /** A typed array in C order, with its shape: element (i, j) of shape [n, m] is at i · m + j. */
 export type Tensor<T extends TypedArray = TypedArray> = T & {
@@ -58,7 +65,9 @@ function swapped(bytes: Buffer, size: number): Buffer {
 export function readArrays(described: unknown, frames: readonly Buffer[]): Arrays {
   const entries = described ?? [];
   if (!Array.isArray(entries) || entries.length !== frames.length) {
-    throw new BadMessage(`the header has ${frames.length} frames after it, and describes another number of arrays`);
+    throw new BadMessage(
+      `the header has ${frames.length} frames after it, and describes another number of arrays`,
+    );
   }
   const arrays: Arrays = {};
   entries.forEach((entry: unknown, i) => {
@@ -76,7 +85,9 @@ export function readArrays(described: unknown, frames: readonly Buffer[]): Array
 
 function readArray(name: string, dtype: unknown, shape: unknown, frame: Buffer): Tensor {
   if (typeof dtype !== "string" || !Object.hasOwn(DTYPES, dtype)) {
-    throw new BadDtype(`${name} has dtype ${String(dtype)}; it must be one of ${Object.keys(DTYPES).join(", ")}`);
+    throw new BadDtype(
+      `${name} has dtype ${String(dtype)}; it must be one of ${Object.keys(DTYPES).join(", ")}`,
+    );
   }
   const kind = DTYPES[dtype as Dtype];
   if (
@@ -89,7 +100,9 @@ function readArray(name: string, dtype: unknown, shape: unknown, frame: Buffer):
   }
   const size = (shape as number[]).reduce((product, axis) => product * axis, kind.BYTES_PER_ELEMENT);
   if (size !== frame.length) {
-    throw new BadShape(`${name} of shape ${shape.join(", ")} needs ${size} bytes, but its frame has ${frame.length}`);
+    throw new BadShape(
+      `${name} of shape ${shape.join(", ")} needs ${size} bytes, but its frame has ${frame.length}`,
+    );
   }
   const swap = !LITTLE_ENDIAN && kind.BYTES_PER_ELEMENT > 1;
   const bytes = swap ? swapped(frame, kind.BYTES_PER_ELEMENT) : frame;

@@ -162,7 +162,10 @@ export class Transport {
 
 /** Several calls may end with one error: each gets its own. */
 function withCaller(error: StreamlearnError): StreamlearnError {
-  const own = new (error.constructor as new (message: string, detail: object) => StreamlearnError)(error.message, { ...error.detail });
+  const own = new (error.constructor as new (message: string, detail: object) => StreamlearnError)(
+    error.message,
+    { ...error.detail },
+  );
   own.retryable = error.retryable;
   own.inDoubt = error.inDoubt;
   return own;

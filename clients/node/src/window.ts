@@ -1,18 +1,19 @@
 /**
  * The unacknowledged batches of a stream, without any I/O: which batches to send and when to send them again.
  *
- * The daemon accepts the batches of one producer in order, so an ack of a batch acknowledges all batches before it.
- * One cursor, the number of the next batch to send, is enough. It moves back as follows:
+ * The daemon accepts the batches of one producer in order, so an ack of a batch acknowledges all batches
+ * before it. One cursor, the number of the next batch to send, is enough. It moves back as follows:
  *
  * - Connection lost: to the oldest unacknowledged batch. Sending continues after the next handshake.
- * - `GAP`: to the batch that the daemon expects. The daemon answers every batch after the missing one with the same
- *   `GAP`, so only the first of these answers moves the cursor.
+ * - `GAP`: to the batch that the daemon expects. The daemon answers every batch after the missing one with
+ *   the same `GAP`, so only the first of these answers moves the cursor.
  * - A retryable refusal: to the refused batch, after a pause that doubles.
  * - No answer: to the oldest unacknowledged batch, after a delay that doubles.
  *
- * `UNKNOWN_PRODUCER` means that the daemon forgot the producer. It did not learn the refused batch, nor the batches
- * after it: they get new numbers in a new epoch when all batches before them are acknowledged. This is safe only if
- * the refused batch was sent once: the daemon may have learned an earlier attempt that has no answer.
+ * `UNKNOWN_PRODUCER` means that the daemon forgot the producer. It did not learn the refused batch, nor the
+ * batches after it: they get new numbers in a new epoch when all batches before them are acknowledged. This
+ * is safe only if the refused batch was sent once: the daemon may have learned an earlier attempt that has no
+ * answer.
  */
 
 import { type Ack, needsNewEpoch, nextEpoch, readAck } from "./acks.js";
@@ -93,7 +94,15 @@ export class Window {
   #encoded(batch: Batch, seq: number): Buffer[] {
     const { model, producer, epoch, ack } = this;
     const { channels, keyNames, input } = batch;
-    const fields = { model, channels, key_names: keyNames?.length ? keyNames : undefined, producer, epoch, seq, ack };
+    const fields = {
+      model,
+      channels,
+      key_names: keyNames?.length ? keyNames : undefined,
+      producer,
+      epoch,
+      seq,
+      ack,
+    };
     return encodeRequest({ op: "learn", fields, input }, this.#firstId + seq);
   }
 
@@ -132,7 +141,10 @@ export class Window {
     this.#pausedUntil = 0;
   }
 
-  /** Process an answer. Sets `failure` if the stream can't continue. Throws `ProtocolError` for an invalid answer. */
+  /**
+   * Process an answer. Sets `failure` if the stream can't continue. Throws `ProtocolError` for an invalid
+   * answer.
+   */
   receive(reply: Reply, now: number): void {
     if (typeof reply.id !== "number") return;
     const seq = reply.id - this.#firstId;
@@ -180,15 +192,18 @@ export class Window {
     if (expected >= this.#sentEnd) {
       this.fail(
         gap,
-        "the daemon expects a batch that this stream never sent: another program uses the same producer name and " +
+        "the daemon expects a batch that this stream never sent: another program uses the same " +
+          "producer name and " +
           "epoch. Give each program its own producer name",
       );
     } else if (expected < this.#base) {
       const count = this.#base - expected;
       this.fail(
         gap,
-        `the daemon lost ${count === 1 ? "1 batch" : `${count} batches`} that it had acknowledged as '${this.ack}': it ` +
-          "crashed before they were durable, or the model was deleted and created again, or the data directory was " +
+        `the daemon lost ${count === 1 ? "1 batch" : `${count} batches`} that it had acknowledged as ` +
+          `'${this.ack}': it ` +
+          "crashed before they were durable, or the model was deleted and created again, or the data " +
+          "directory was " +
           "replaced. Send these samples again on a new stream",
       );
     } else if (expected !== this.#handledGap && expected < this.#cursor) {
@@ -206,7 +221,8 @@ export class Window {
       const rows = doubtful.reduce((sum, { batch }) => sum + batch.rows, 0);
       this.fail(
         refusal,
-        `it is unknown whether the daemon learned ${rows} of the samples: they were sent before, the answer was lost, ` +
+        `it is unknown whether the daemon learned ${rows} of the samples: they were sent before, the ` +
+          "answer was lost, " +
           "and the daemon has forgotten the position of this producer",
       );
     } else if (this.#renewals > MAX_RENEWALS) {
@@ -260,11 +276,14 @@ export class Window {
   /** Set `failure`: the stream can't continue. The first failure stays. */
   fail(cause: StreamlearnError, reason: string): void {
     if (this.failure !== undefined) return;
-    this.failure = new StreamLost(`${reason}. ${cause.code}: ${cause.message}. ${this.pending} samples are not acknowledged`, {
-      unacknowledged: this.pending,
-      acknowledged: this.acknowledged,
-      cause: { code: cause.code, message: cause.message, detail: cause.detail },
-    });
+    this.failure = new StreamLost(
+      `${reason}. ${cause.code}: ${cause.message}. ${this.pending} samples are not acknowledged`,
+      {
+        unacknowledged: this.pending,
+        acknowledged: this.acknowledged,
+        cause: { code: cause.code, message: cause.message, detail: cause.detail },
+      },
+    );
     this.failure.cause = cause;
   }
 }

@@ -1,4 +1,7 @@
-/** Changes with an idempotency key, on the real daemon at $STREAMLEARN_ENDPOINT: executed once, from two clients. */
+/**
+ * Changes with an idempotency key, on the real daemon at $STREAMLEARN_ENDPOINT: executed once, from two
+ * clients.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -28,14 +31,34 @@ test("a change with an idempotency key is executed once", async () => {
   other.close();
 });
 
-test("answers of concurrent calls belong to their calls, and batches of one model keep the order of the calls", async () => {
+test("calls at the same time get their own answers, and batches keep the order of the calls", async () => {
   const client = new Client(process.env.STREAMLEARN_ENDPOINT, { timeout: 60_000 });
   await client.create("ordered", "som", { dim: 1, grid: [2, 2] });
-  const acks = await Promise.all(Array.from({ length: 40 }, (_, i) => client.learn("ordered", Array.from({ length: i + 1 }, () => [i]))));
-  assert.deepEqual(acks.map(({ rows }) => rows), Array.from({ length: 40 }, (_, i) => i + 1));
+  const acks = await Promise.all(
+    Array.from({ length: 40 }, (_, i) =>
+      client.learn(
+        "ordered",
+        Array.from({ length: i + 1 }, () => [i]),
+      ),
+    ),
+  );
+  assert.deepEqual(
+    acks.map(({ rows }) => rows),
+    Array.from({ length: 40 }, (_, i) => i + 1),
+  );
   assert.ok(acks.every(({ lsn }, i) => i === 0 || lsn >= acks[i - 1].lsn));
-  const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => client.predict("ordered", Array.from({ length: i + 1 }, () => [i]))));
-  assert.deepEqual(answers.map(({ outputs }) => outputs.winner.length), Array.from({ length: 20 }, (_, i) => i + 1));
+  const answers = await Promise.all(
+    Array.from({ length: 20 }, (_, i) =>
+      client.predict(
+        "ordered",
+        Array.from({ length: i + 1 }, () => [i]),
+      ),
+    ),
+  );
+  assert.deepEqual(
+    answers.map(({ outputs }) => outputs.winner.length),
+    Array.from({ length: 20 }, (_, i) => i + 1),
+  );
   assert.equal(answers[0].samples, 820);
   client.close();
 });

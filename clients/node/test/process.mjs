@@ -1,4 +1,7 @@
-/** Waits for one event and ends by itself: open calls and subscriptions keep a process alive, closed ones do not. */
+/**
+ * Waits for one event and ends by itself: open calls and subscriptions keep a process alive, closed ones do
+ * not.
+ */
 
 import { Client } from "streamlearn-client";
 

@@ -1,4 +1,7 @@
-/** The golden vectors of refused requests, sent to the real daemon at $STREAMLEARN_ENDPOINT: its refusals are typed errors. */
+/**
+ * The golden vectors of refused requests, sent to the real daemon at $STREAMLEARN_ENDPOINT: its refusals are
+ * typed errors.
+ */
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -11,7 +14,9 @@ import { decodeReply, errorsByCode } from "streamlearn-client";
 test("refused requests", async () => {
   const socket = new Dealer({ linger: 0, receiveTimeout: 60_000 });
   socket.connect(process.env.STREAMLEARN_ENDPOINT);
-  for (const { name, frames, code, id } of JSON.parse(readFileSync(`${process.env.VECTORS}/refused.json`, "utf8"))) {
+  for (const { name, frames, code, id } of JSON.parse(
+    readFileSync(`${process.env.VECTORS}/refused.json`, "utf8"),
+  )) {
     await socket.send(["", ...frames.map((frame) => Buffer.from(frame, "hex"))]);
     const [empty, ...reply] = await socket.receive();
     assert.equal(empty.length, 0);

@@ -1,12 +1,35 @@
-/** A program of a user in TypeScript, compiled with strict types against the installed package. It is not run. */
+/**
+ * A program of a user in TypeScript, compiled with strict types against the installed package. It is not run.
+ */
 
-import { type Ack, type Alarm, Client, Event, Fenced, row, StreamlearnError, type Tensor } from "streamlearn-client";
+import {
+  type Ack,
+  type Alarm,
+  Client,
+  Event,
+  Fenced,
+  row,
+  StreamlearnError,
+  type Tensor,
+} from "streamlearn-client";
 
 export async function use(): Promise<void> {
-  using client = new Client("tcp://127.0.0.1:7700", { timeout: null, serverKey: "server.pub", keyFile: "me.key" });
+  using client = new Client("tcp://127.0.0.1:7700", {
+    timeout: null,
+    serverKey: "server.pub",
+    keyFile: "me.key",
+  });
   const { spec } = await client.create("pump", "som", { dim: 3, grid: [8, 8] });
-  const ack: Ack = await client.learn("pump", [[1, null, 3]], { keys: ["a"], times: [new Date()], ack: "written" });
-  await client.learn("pump", new Float32Array(3), { y: [1], ids: 5n, idempotencyKey: `${ack.lsn} ${String(spec["dim"])}` });
+  const ack: Ack = await client.learn("pump", [[1, null, 3]], {
+    keys: ["a"],
+    times: [new Date()],
+    ack: "written",
+  });
+  await client.learn("pump", new Float32Array(3), {
+    y: [1],
+    ids: 5n,
+    idempotencyKey: `${ack.lsn} ${String(spec["dim"])}`,
+  });
   const { outputs } = await client.predict("pump", { flow: 1, heat: null });
   const winner: Int32Array | undefined = outputs.winner;
   const { arrays } = await client.read("pump", ["weights"]);
@@ -24,7 +47,8 @@ export async function use(): Promise<void> {
   try {
     await stream.flush(100);
   } catch (error) {
-    if (error instanceof StreamlearnError && error.cause instanceof Fenced) console.log(error.cause.code, error.inDoubt);
+    if (error instanceof StreamlearnError && error.cause instanceof Fenced)
+      console.log(error.cause.code, error.inDoubt);
   }
 }
 

@@ -8,17 +8,41 @@ import { test } from "node:test";
 
 import { curveKeyPair } from "zeromq";
 
-import { BadDtype, BadName, BadShape, BadValue, Client, clientKeys, identifier, publicKey, row, tensor } from "streamlearn-client";
-import { asIdentifiers, asSamples, asTargets, asTimes } from "../node_modules/streamlearn-client/dist/samples.js";
+import {
+  BadDtype,
+  BadName,
+  BadShape,
+  BadValue,
+  Client,
+  clientKeys,
+  identifier,
+  publicKey,
+  row,
+  tensor,
+} from "streamlearn-client";
+import {
+  asIdentifiers,
+  asSamples,
+  asTargets,
+  asTimes,
+} from "../node_modules/streamlearn-client/dist/samples.js";
 import { packHeader, unpackHeader } from "../node_modules/streamlearn-client/dist/msgpack.js";
 import { checkProducer } from "../node_modules/streamlearn-client/dist/names.js";
 
-const rowsOf = ({ values, rows, columns, channels }) => ({ values: [...values], rows, columns, ...(channels && { channels }) });
+const rowsOf = ({ values, rows, columns, channels }) => ({
+  values: [...values],
+  rows,
+  columns,
+  ...(channels && { channels }),
+});
 
 test("samples in all their forms", () => {
   const two = { values: [1, 2, 3, 4], rows: 2, columns: 2 };
   for (const x of [
-    [[1, 2], [3, 4]],
+    [
+      [1, 2],
+      [3, 4],
+    ],
     [new Float32Array([1, 2]), new Float64Array([3, 4])],
     { data: [1, 2, 3, 4], shape: [2, 2] },
     tensor(new Float32Array([1, 2, 3, 4]), [2, 2], "<f4"),
@@ -29,7 +53,15 @@ test("samples in all their forms", () => {
     assert.deepEqual(rowsOf(asSamples(x)), { values: [1, 2], rows: 1, columns: 2 });
   }
   const named = { values: [1, NaN, 3, 4], rows: 2, columns: 2, channels: ["a", "b"] };
-  assert.deepEqual(rowsOf(asSamples([{ a: 1, b: null }, { b: 4, a: 3 }])), named);
+  assert.deepEqual(
+    rowsOf(
+      asSamples([
+        { a: 1, b: null },
+        { b: 4, a: 3 },
+      ]),
+    ),
+    named,
+  );
   assert.deepEqual(rowsOf(asSamples([null, 2, undefined])), { values: [NaN, 2, NaN], rows: 1, columns: 3 });
   assert.equal(asSamples([0.1]).values[0], Math.fround(0.1));
 });
@@ -38,10 +70,24 @@ test("what is no sample is refused with its place", () => {
   assert.throws(() => asSamples([[1, 2], [3]]), BadShape);
   assert.throws(() => asSamples([{ a: 1 }, { b: 1 }]), BadShape);
   assert.throws(() => asSamples({ data: [1, 2, 3], shape: [2, 2] }), BadShape);
-  assert.throws(() => asSamples([[1, 2], [3, "4"]]), BadDtype);
+  assert.throws(
+    () =>
+      asSamples([
+        [1, 2],
+        [3, "4"],
+      ]),
+    BadDtype,
+  );
   assert.throws(() => asSamples("1,2"), BadDtype);
   assert.throws(() => asSamples([1n, 2n]), BadDtype);
-  assert.throws(() => asSamples([[1, 2], [3, Infinity]]), { code: "BAD_VALUE", detail: { row: 1, channel: 1 } });
+  assert.throws(
+    () =>
+      asSamples([
+        [1, 2],
+        [3, Infinity],
+      ]),
+    { code: "BAD_VALUE", detail: { row: 1, channel: 1 } },
+  );
   assert.throws(() => asSamples([1e39]), BadValue); // beyond float32
 });
 
@@ -71,16 +117,30 @@ test("times", () => {
 });
 
 test("integers of headers are exact in both directions, and have the shortest form", () => {
-  for (const value of [0, 127, 2 ** 32 - 1, 2 ** 32, -(2 ** 31) - 1, Number.MAX_SAFE_INTEGER, (1n << 63n) - 1n, -(1n << 63n)]) {
+  for (const value of [
+    0,
+    127,
+    2 ** 32 - 1,
+    2 ** 32,
+    -(2 ** 31) - 1,
+    Number.MAX_SAFE_INTEGER,
+    (1n << 63n) - 1n,
+    -(1n << 63n),
+  ]) {
     assert.deepEqual(unpackHeader(packHeader({ value })), { value });
   }
   assert.equal(packHeader({ a: 5n }).length, packHeader({ a: 5 }).length);
-  assert.deepEqual(unpackHeader(packHeader({ a: 1.5, b: [1n], c: { d: null } })), { a: 1.5, b: [1], c: { d: null } });
+  assert.deepEqual(unpackHeader(packHeader({ a: 1.5, b: [1n], c: { d: null } })), {
+    a: 1.5,
+    b: [1],
+    c: { d: null },
+  });
 });
 
 test("names of producers", () => {
   for (const name of ["press 7", "ü", "~0123"]) assert.equal(checkProducer(name), name);
-  for (const name of ["", "a\u00a0b", "a\nb", "ü".repeat(33), "\ud800"]) assert.throws(() => checkProducer(name), BadName);
+  for (const name of ["", "a\u00a0b", "a\nb", "ü".repeat(33), "\ud800"])
+    assert.throws(() => checkProducer(name), BadName);
   assert.throws(() => new Client("tcp://127.0.0.1:1", { producer: "~mine" }), BadName);
 });
 
@@ -94,7 +154,11 @@ test("keys of CURVE: the public key of a secret, and files", () => {
   const server = curveKeyPair().publicKey;
   const directory = mkdtempSync(join(tmpdir(), "keys-"));
   const file = join(directory, "press.key");
-  writeFileSync(file, `# a comment\nname = "press"\npublic = "${pair.publicKey}"\nsecret = "${pair.secretKey}"\n`, { mode: 0o600 });
+  writeFileSync(
+    file,
+    `# a comment\nname = "press"\npublic = "${pair.publicKey}"\nsecret = "${pair.secretKey}"\n`,
+    { mode: 0o600 },
+  );
   const found = { server, public: pair.publicKey, secret: pair.secretKey };
   assert.deepEqual(clientKeys({ serverKey: server, keyFile: file }), found);
   assert.deepEqual(clientKeys({ serverKey: server, key: pair.secretKey }), found);
@@ -103,7 +167,10 @@ test("keys of CURVE: the public key of a secret, and files", () => {
   assert.throws(() => clientKeys({ serverKey: file.replace("key", "pub"), keyFile: file }), BadValue);
   assert.throws(() => clientKeys({ serverKey: server }), /keyFile/);
   assert.throws(() => clientKeys({ keyFile: file }), /serverKey/);
-  assert.throws(() => clientKeys({ serverKey: "short", keyFile: file }), (error) => !error.message.includes("short"));
+  assert.throws(
+    () => clientKeys({ serverKey: "short", keyFile: file }),
+    (error) => !error.message.includes("short"),
+  );
   chmodSync(file, 0o644);
   assert.throws(() => clientKeys({ serverKey: server, keyFile: file }), /chmod 600/);
   assert.equal(clientKeys({}), undefined);

@@ -4,7 +4,13 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { decodeEvent, decodeReply, encodeRequest, errorsByCode, UnsupportedVersion } from "streamlearn-client";
+import {
+  decodeEvent,
+  decodeReply,
+  encodeRequest,
+  errorsByCode,
+  UnsupportedVersion,
+} from "streamlearn-client";
 
 const load = (name) => JSON.parse(readFileSync(`${process.env.VECTORS}/${name}.json`, "utf8"));
 const bytes = (entry) => entry.frames.map((frame) => Buffer.from(frame, "hex"));
@@ -20,14 +26,37 @@ function matrix(rows) {
 
 const int64 = (values) => values && BigInt64Array.from(values, BigInt);
 
-/** Return the fields of a header in the order of the encoders: the channels come last before the arrays, or after the model. */
-function request({ op, id, x, y, keys, ids, times, content, channels, key_names: keyNames, model, ...fields }) {
+/**
+ * Return the fields of a header in the order of the encoders: the channels come last before the arrays, or
+ * after the model.
+ */
+function request({
+  op,
+  id,
+  x,
+  y,
+  keys,
+  ids,
+  times,
+  content,
+  channels,
+  key_names: keyNames,
+  model,
+  ...fields
+}) {
   const input = {
-    x: matrix(x), y: matrix(y), keys: int64(keys), ids: int64(ids), times: int64(times),
+    x: matrix(x),
+    y: matrix(y),
+    keys: int64(keys),
+    ids: int64(ids),
+    times: int64(times),
     content: content && Uint8Array.from(content),
   };
-  const values = Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, NUMBERS.has(name) ? integer(value) : value]));
-  const ordered = op === "learn" ? { model, channels, key_names: keyNames, ...values } : { model, ...values, channels };
+  const values = Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [name, NUMBERS.has(name) ? integer(value) : value]),
+  );
+  const ordered =
+    op === "learn" ? { model, channels, key_names: keyNames, ...values } : { model, ...values, channels };
   return encodeRequest({ op, fields: ordered, input }, idOf(id));
 }
 const NUMBERS = new Set(["epoch", "seq", "key"]);
@@ -42,9 +71,16 @@ for (const entry of load("requests")) {
 function same(found, expected) {
   assert.equal(found.dtype, expected.dtype);
   assert.deepEqual([...found.shape], expected.shape);
-  const values = Array.from(found, (value) => (typeof value === "number" && Number.isNaN(value) ? null : value));
+  const values = Array.from(found, (value) =>
+    typeof value === "number" && Number.isNaN(value) ? null : value,
+  );
   const wide = found.dtype.endsWith("8") && found.dtype[1] !== "f";
-  assert.deepEqual(values, expected.values.map((value) => (wide ? BigInt(value) : Number(value ?? NaN))).map((v) => (Number.isNaN(v) ? null : v)));
+  assert.deepEqual(
+    values,
+    expected.values
+      .map((value) => (wide ? BigInt(value) : Number(value ?? NaN)))
+      .map((v) => (Number.isNaN(v) ? null : v)),
+  );
 }
 
 for (const entry of load("replies")) {
@@ -52,7 +88,10 @@ for (const entry of load("replies")) {
     const { message } = entry;
     const reply = decodeReply(bytes(entry));
     const id = reply.id instanceof Uint8Array ? Buffer.from(reply.id) : reply.id;
-    assert.deepEqual(typeof id === "number" ? BigInt(id) : id, typeof message.id === "number" ? BigInt(message.id) : idOf(message.id));
+    assert.deepEqual(
+      typeof id === "number" ? BigInt(id) : id,
+      typeof message.id === "number" ? BigInt(message.id) : idOf(message.id),
+    );
     if (message.error !== undefined) {
       const { code, detail, retryable } = reply.error;
       assert.deepEqual({ code, message: reply.error.message, detail, retryable }, message.error);
@@ -70,16 +109,27 @@ for (const entry of load("events")) {
     const { arrays, key_names: names = {}, ...facts } = entry.message;
     const event = decodeEvent(bytes(entry));
     for (const [name, value] of Object.entries(facts)) {
-      assert.equal(name === "time" ? event.time : event[name], name === "time" ? BigInt(value) : integer(value), name);
+      assert.equal(
+        name === "time" ? event.time : event[name],
+        name === "time" ? BigInt(value) : integer(value),
+        name,
+      );
     }
-    assert.deepEqual([...event.keyNames], Object.entries(names).map(([text, number]) => [BigInt(number), text]));
+    assert.deepEqual(
+      [...event.keyNames],
+      Object.entries(names).map(([text, number]) => [BigInt(number), text]),
+    );
     for (const [name, array] of Object.entries(arrays)) same(event.arrays[name], array);
   });
 }
 
 test("frames of requests are no replies and no events", () => {
   for (const entry of load("refused")) {
-    assert.throws(() => decodeReply(bytes(entry)), entry.code === "UNSUPPORTED_VERSION" ? UnsupportedVersion : undefined, entry.name);
+    assert.throws(
+      () => decodeReply(bytes(entry)),
+      entry.code === "UNSUPPORTED_VERSION" ? UnsupportedVersion : undefined,
+      entry.name,
+    );
     assert.throws(() => decodeEvent(bytes(entry)), undefined, entry.name);
   }
 });

@@ -1,6 +1,6 @@
 /**
- * The window of a stream makes the same decisions as that of the Python client: the steps of random runs over an
- * unreliable network, and what the Python window did after each, are in the file $TRACES.
+ * The window of a stream makes the same decisions as that of the Python client: the steps of random runs over
+ * an unreliable network, and what the Python window did after each, are in the file $TRACES.
  */
 
 import assert from "node:assert/strict";
@@ -26,7 +26,14 @@ function send(window, now, limit) {
 
 function state(window) {
   const { epoch, acknowledged, pending, resent, length, failure } = window;
-  return { epoch: Number(epoch), acknowledged, pending, resent, length, failure: failure?.cause.code ?? null };
+  return {
+    epoch: Number(epoch),
+    acknowledged,
+    pending,
+    resent,
+    length,
+    failure: failure?.cause.code ?? null,
+  };
 }
 
 const row = () => ({ rows: 1, input: { x: { values: new Float32Array(1), rows: 1, columns: 1 } } });

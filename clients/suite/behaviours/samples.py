@@ -106,7 +106,7 @@ def forecast(t: Trial) -> None:
     assert driver.refusal("forecast", model=t.model(driver), steps=5).code == "BAD_VALUE"
 
 
-@behaviour("A batch above the daemon's limits is sent in parts, or refused before it is sent")
+@behaviour("A batch above the daemon's limits is sent in parts")
 def large(t: Trial) -> None:
     daemon = t.daemon(limits={"frame_bytes": 16384})
     driver = t.driver(daemon.requests)

@@ -6,7 +6,8 @@ import { Client, StreamlearnError } from "streamlearn-client";
 
 const seconds = (value) => (value === undefined ? undefined : value * 1000);
 const digits = (value) => typeof value === "string" && /^-?\d+$/.test(value);
-const identifiers = (values) => (values?.every((each) => typeof each === "number" || digits(each)) ? values.map(BigInt) : values);
+const identifiers = (values) =>
+  values?.every((each) => typeof each === "number" || digits(each)) ? values.map(BigInt) : values;
 const samples = (rows) => rows?.map((row) => row.map((value) => (value === "inf" ? Infinity : value)));
 const plain = (value) => {
   if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
@@ -17,7 +18,8 @@ const array = (found) => ({
   shape: found.shape,
   values: Array.from(found, found.dtype === "|b1" ? Boolean : plain),
 });
-const arrays = (found) => Object.fromEntries(Object.entries(found).map(([name, each]) => [name, array(each)]));
+const arrays = (found) =>
+  Object.fromEntries(Object.entries(found).map(([name, each]) => [name, array(each)]));
 const ack = (found) => ({
   lsn: found.lsn,
   durable_lsn: found.durableLsn,
@@ -74,7 +76,9 @@ const commands = {
     return { arrays: arrays((await client.explain(model, samples(x), batch(more))).outputs) };
   },
   async forecast({ model, steps, key }) {
-    const { forecast, lower, upper } = await client.forecast(model, steps, { key: digits(key) ? BigInt(key) : key });
+    const { forecast, lower, upper } = await client.forecast(model, steps, {
+      key: digits(key) ? BigInt(key) : key,
+    });
     return { arrays: arrays({ forecast, ...(lower && { lower, upper }) }) };
   },
   async read({ model, what }) {
@@ -138,13 +142,26 @@ const commands = {
     if (event === undefined) return { event: null };
     const { kind, model, lsn, first, rows, outputs } = event;
     const keys = event.keys.map((key) => (typeof key === "bigint" ? plain(key) : key));
-    return { event: { kind, model, lsn, first, rows, arrays: arrays(outputs), ...(keys.length && { keys }) } };
+    return {
+      event: { kind, model, lsn, first, rows, arrays: arrays(outputs), ...(keys.length && { keys }) },
+    };
   },
   async unsubscribe() {
     events.close();
   },
 };
-const WITHOUT_ANSWER = new Set(["delete", "label", "feedback", "pause", "resume", "restore", "clone", "export", "import", "stream_close"]);
+const WITHOUT_ANSWER = new Set([
+  "delete",
+  "label",
+  "feedback",
+  "pause",
+  "resume",
+  "restore",
+  "clone",
+  "export",
+  "import",
+  "stream_close",
+]);
 
 async function execute(line) {
   try {
@@ -153,7 +170,8 @@ async function execute(line) {
     const ok = await commands[command](fields);
     return { ok: (WITHOUT_ANSWER.has(command) ? undefined : ok) ?? {} };
   } catch (error) {
-    if (!(error instanceof StreamlearnError)) return { error: { code: "DRIVER", message: String(error?.stack ?? error) } };
+    if (!(error instanceof StreamlearnError))
+      return { error: { code: "DRIVER", message: String(error?.stack ?? error) } };
     const { code, message, inDoubt, detail } = error;
     return { error: { code, message, in_doubt: inDoubt, cause: detail.cause?.code } };
   }
