@@ -27,7 +27,16 @@ from streamlearn.gateway.collecting.rules import Rules
 from streamlearn.gateway.events import Hub
 from streamlearn.gateway.metrics import Metrics
 from streamlearn.gateway.once import Once
-from streamlearn.gateway.routes import alarms, checkpoints, events, health, models, samples, write
+from streamlearn.gateway.routes import (
+    alarms,
+    checkpoints,
+    events,
+    health,
+    models,
+    remote_write,
+    samples,
+    write,
+)
 from streamlearn.gateway.settings import Settings
 from streamlearn.gateway.shared_reads import SharedReads
 from streamlearn.gateway.state import UNLIMITED, Gateway
@@ -89,7 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.mount("/page", StaticFiles(directory=PAGE))
     app.add_api_route("/", _page, include_in_schema=False)
-    for module in (models, samples, checkpoints, alarms, events, health, write):
+    for module in (models, samples, checkpoints, alarms, events, health, write, remote_write):
         app.include_router(module.router)
     app.add_exception_handler(StreamlearnError, problems.on_error)
     app.add_exception_handler(HTTPException, problems.on_http_error)

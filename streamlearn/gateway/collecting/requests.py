@@ -114,11 +114,8 @@ def answer(report: Report, place: str, headers: Mapping[str, str] | None = None)
 async def read_body(request: Request) -> bytes:
     """Return the decompressed body. Raises `TooLarge`, `BadMessage` or `UnsupportedMediaType`."""
     most = gateway_of(request).settings.limits.body_bytes
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("identity", "", "gzip"):
-        raise UnsupportedMediaType(f"the Content-Encoding is {encoding}; gzip and identity are read")
-    body = await request.body()
-    if encoding != "gzip":
+    body = await read_encoded(request, "gzip", "identity")
+    if _encoding(request) != "gzip":
         return body
     decoder = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
@@ -130,3 +127,15 @@ async def read_body(request: Request) -> bytes:
     if not decoder.eof:
         raise BadMessage("the body is gzip without its end")
     return text
+
+
+async def read_encoded(request: Request, *encodings: str) -> bytes:
+    """Return the body of a request as it is. Raises `UnsupportedMediaType` for another encoding."""
+    encoding = _encoding(request)
+    if encoding not in encodings:
+        raise UnsupportedMediaType(f"the Content-Encoding is {encoding}; read are {', '.join(encodings)}")
+    return await request.body()
+
+
+def _encoding(request: Request) -> str:
+    return request.headers.get("content-encoding", "").strip().lower() or "identity"

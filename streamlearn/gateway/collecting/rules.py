@@ -158,7 +158,7 @@ class Rule(BaseModel):
 
 DEFAULTS: Final[dict[Source, Rule]] = {
     "line": Rule.model_validate({"model": "{measurement}"}),
-    "prometheus": Rule.model_validate({"model": "{job}"}),
+    "prometheus": Rule.model_validate({"model": "{job}", "key": "{instance}"}),
 }
 """The rule of each source without a file of rules."""
 
