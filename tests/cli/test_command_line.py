@@ -30,9 +30,9 @@ from streamlearn_client.client import DEFAULT_ENDPOINT as CLIENTS_DEFAULT
 
 NO_DAEMON = "ipc://no-daemon"
 COMMANDS = (
-    "serve gateway mqtt token keygen demo warmup status models create describe read reheat pause resume "
-    "feedback label delete push predict forecast sample alarms watch explain checkpoint checkpoints unpin "
-    "restore export clone backup verify repair"
+    "serve gateway mqtt kafka token keygen demo warmup status models create describe read reheat pause "
+    "resume feedback label delete push predict forecast sample alarms watch explain checkpoint checkpoints "
+    "unpin restore export clone backup verify repair"
 ).split()
 
 
