@@ -103,7 +103,7 @@ def check_type(content_type: str) -> None:
         )
     try:
         import cramjam  # noqa: F401
-        import google.protobuf  # noqa: F401
+        from google.protobuf import message  # noqa: F401
     except ImportError as error:
         raise UnsupportedMediaType(
             f"this gateway cannot read remote write, because {error.name} is not installed:"
