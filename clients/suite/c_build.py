@@ -24,6 +24,8 @@ def c_build(name: str, kind: str, flags: str, *targets: str) -> Path:
         "-DSTREAMLEARN_WARNINGS=ON",
         "-DSTREAMLEARN_TESTS=ON",
         f"-DCMAKE_INSTALL_PREFIX={folder}/prefix",
+        f"-DCMAKE_BUILD_TYPE={kind}",
+        f"-DCMAKE_C_FLAGS={flags}",
     ]
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -34,6 +34,14 @@ def test_a_behaviour_under_valgrind(plain: Path, daemon: Daemon, tmp_path: Path,
     passes(name, [*VALGRIND, str(plain / "driver")], daemon, tmp_path)
 
 
+def test_the_programs_have_the_checks_of_the_sanitizers(sanitized: Path, plain: Path):
+    for program in ("driver", "vectors"):
+        symbols = output_of("nm", "-D", sanitized / program)
+        assert "__asan_init" in symbols
+        assert "__ubsan_handle" in symbols
+    assert "__asan_init" not in output_of("nm", "-D", plain / "driver")
+
+
 @pytest.mark.parametrize("name", ["lost_answers", "refused_samples", "files", "curve"])
 def test_a_behaviour_without_leaks(sanitized: Path, daemon: Daemon, tmp_path: Path, name: str):
     passes(name, [str(sanitized / "driver")], daemon, tmp_path)

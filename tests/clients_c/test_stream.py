@@ -139,7 +139,18 @@ def test_create_and_delete_are_executed_once_if_the_answer_is_lost(fake, driver)
     fake.fault = once("delete", DROP, fake.restart_soon)
     driver.do("delete", model="new")
     assert "new" not in fake.models
+
+
+def test_a_change_is_sent_again_with_its_number_and_clone_is_not(fake, pump, driver):
     fake.fault = once("restore", DROP, fake.restart_soon)
-    lost = driver.refusal("restore", model="other", name="before")
+    driver.do("restore", model="pump", name="before")
+    first, second = [each.fields for each in fake.requests if getattr(each, "op", "") == "restore"]
+    assert first == second
+    assert (first["producer"][0], first["seq"]) == ("~", 0)
+    fake.fault = once("pause", UnknownProducer("forgotten", epoch=1 << 62))
+    driver.do("pause", model="pump")
+    assert fake.requests[-1].fields["epoch"] == 1 << 62
+    fake.fault = once("clone", DROP, fake.restart_soon)
+    lost = driver.refusal("clone", model="pump", into="copy")
     assert (lost.code, lost.in_doubt) == ("NO_ANSWER", True)
-    assert len([each for each in fake.requests if getattr(each, "op", "") == "restore"]) == 1
+    assert len([each for each in fake.requests if getattr(each, "op", "") == "clone"]) == 1

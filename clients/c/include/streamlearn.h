@@ -266,6 +266,9 @@ SL_API int sl_forecast(sl_client *client, const char *model, size_t steps, const
 SL_API int sl_read(sl_client *client, const char *model, const char *const *parts, size_t count,
                    sl_reply *reply, sl_error *error);
 
+/* The next functions, up to sl_resume, and sl_restore change the model once, also if a lost answer makes them
+ * be sent again. */
+
 /* Give the label `label`, at most 32 bytes (NULL: take it away), to a unit, or to one sample: the `columns`
  * values x (docs/models/labels.md). */
 SL_API int sl_label_unit(sl_client *client, const char *model, const char *label, int64_t unit,

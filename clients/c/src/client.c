@@ -245,14 +245,16 @@ sl_value end_fields(const sl_client *client, const mp_writer *to) {
 
 /* The bytes that a header may need besides the fields: names, and lists of channels. */
 static size_t header_bytes(const request_header *request) {
-    size_t bytes = 512 + (size_t)(request->fields.end - request->fields.at) + strlen(request->op);
+    size_t bytes = 640 + (size_t)(request->fields.end - request->fields.at) + strlen(request->op);
     if (request->model != NULL) bytes += strlen(request->model);
     for (size_t i = 0; i < request->arrays.count; i++) bytes += 128 + strlen(request->arrays.items[i].name);
     for (size_t i = 0; i < request->channel_count; i++) bytes += 5 + strlen(request->channels[i]);
     return bytes;
 }
 
-int execute(sl_client *client, call *how, request_header *request, sl_reply *reply, sl_error *error) {
+/* Encode a request, with a new id, and execute it. */
+static int perform(sl_client *client, call *how, request_header *request, inbox_reply *answer,
+                   sl_error *error) {
     uint8_t id_bytes[9];
     uint64_t id = ++client->next_id;
     request->id = encode_id(id, id_bytes);
@@ -269,11 +271,37 @@ int execute(sl_client *client, call *how, request_header *request, sl_reply *rep
     for (size_t i = 0; i < request->arrays.count; i++) {
         frames[1 + i] = (frame_part){request->arrays.items[i].data, array_bytes(&request->arrays.items[i])};
     }
-    inbox_reply answer;
-    if (exchange(client, how, request->op, id, frames, 1 + request->arrays.count, &answer, error) != 0)
-        return -1;
-    if (reply != NULL) *reply = (sl_reply){answer.ok, {client->in.arrays, client->in.array_count}};
+    return exchange(client, how, request->op, id, frames, 1 + request->arrays.count, answer, error);
+}
+
+static void fill_reply(const sl_client *client, const inbox_reply *answer, sl_reply *reply) {
+    if (reply != NULL) *reply = (sl_reply){answer->ok, {client->in.arrays, client->in.array_count}};
+}
+
+int execute(sl_client *client, call *how, request_header *request, sl_reply *reply, sl_error *error) {
+    inbox_reply answer = {0};
+    if (perform(client, how, request, &answer, error) != 0) return -1;
+    fill_reply(client, &answer, reply);
     return 0;
+}
+
+int execute_once(sl_client *client, call *how, request_header *request, sl_reply *reply, sl_error *error) {
+    sl_error local;
+    if (error == NULL) error = &local;
+    how->idempotent = true;
+    request->producer = client->producer;
+    for (int tries = EPOCH_TRIES;; tries--) {
+        inbox_reply answer = {0};
+        request->epoch = (uint64_t)++client->epoch;
+        if (perform(client, how, request, &answer, error) == 0) {
+            fill_reply(client, &answer, reply);
+            return 0;
+        }
+        int64_t next = epoch_after(client->epoch, answer.error);
+        if (next == 0) return -1;
+        client->epoch = next - 1;
+        if (tries == 1 || error->in_doubt) return -1;
+    }
 }
 
 int check_model(const char *model, sl_error *error) {
@@ -316,7 +344,7 @@ int know_daemon(sl_client *client, const call *how, sl_error *error) {
     call hello = *how;
     hello.idempotent = true;
     request_header request = {.op = "hello"};
-    sl_reply reply;
+    sl_reply reply = {0};
     if (execute(client, &hello, &request, &reply, error) != 0) return -1;
     sl_value limits = sl_field(reply.ok, "limits"), endpoints = sl_field(reply.ok, "endpoints");
     if (sl_type_of(limits) != SL_MAP || sl_type_of(endpoints) != SL_MAP) {

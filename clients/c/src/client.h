@@ -6,7 +6,7 @@
 #include "inbox.h"
 #include "transport.h"
 
-enum { ENDPOINT_BYTES = 256, MAX_FRAMES = 16 };
+enum { ENDPOINT_BYTES = 256, MAX_FRAMES = 16, EPOCH_TRIES = 4 };
 
 /* What `hello` announces. */
 typedef struct daemon_facts {
@@ -49,6 +49,9 @@ int exchange(sl_client *client, call *how, const char *op, uint64_t id, const fr
 
 /* Encode a request, with a new id, and execute it. `reply` may be NULL. */
 int execute(sl_client *client, call *how, request_header *request, sl_reply *reply, sl_error *error);
+
+/* Execute a change that the daemon executes once, also if it is sent again: it has a number. */
+int execute_once(sl_client *client, call *how, request_header *request, sl_reply *reply, sl_error *error);
 
 /* Write the fields of a request into the client's memory, which has `bytes` at least. */
 int begin_fields(sl_client *client, mp_writer *to, size_t bytes, sl_error *error);

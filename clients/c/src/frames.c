@@ -50,14 +50,23 @@ static void write_start(mp_writer *to, size_t fields, sl_value id, const char *o
     write_text_field(to, "op", op);
 }
 
+static void write_number(mp_writer *to, const char *producer, uint64_t epoch, uint64_t seq) {
+    write_text_field(to, "producer", producer);
+    mp_write_string(to, "epoch");
+    mp_write_uint(to, epoch);
+    mp_write_string(to, "seq");
+    mp_write_uint(to, seq);
+}
+
 void write_request(mp_writer *to, const request_header *request) {
     mp_item fields = {.kind = MP_MAP};
     const uint8_t *entries = mp_read(request->fields.at, request->fields.end, &fields);
-    size_t count =
-        (request->model != NULL) + fields.count + (request->channel_count > 0) + request->arrays.count;
+    size_t parts = (size_t)(request->model != NULL) + (request->channel_count > 0);
+    size_t count = parts + fields.count + (request->producer != NULL ? 3 : 0) + request->arrays.count;
     write_start(to, count, request->id, request->op);
     if (request->model != NULL) write_text_field(to, "model", request->model);
     if (entries != NULL) mp_write_raw(to, entries, (size_t)(request->fields.end - entries));
+    if (request->producer != NULL) write_number(to, request->producer, request->epoch, 0);
     write_texts(to, "channels", request->channels, request->channel_count);
     write_arrays(to, request->arrays);
 }
@@ -69,13 +78,7 @@ void write_learn(mp_writer *to, const learn_header *learn) {
     write_text_field(to, "model", learn->model);
     write_texts(to, "channels", learn->channels, learn->channel_count);
     write_texts(to, "key_names", learn->key_names, learn->key_name_count);
-    if (numbered) {
-        write_text_field(to, "producer", learn->producer);
-        mp_write_string(to, "epoch");
-        mp_write_uint(to, learn->epoch);
-        mp_write_string(to, "seq");
-        mp_write_uint(to, learn->seq);
-    }
+    if (numbered) write_number(to, learn->producer, learn->epoch, learn->seq);
     write_text_field(to, "ack", learn->ack);
     write_arrays(to, learn->arrays);
 }

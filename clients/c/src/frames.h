@@ -11,7 +11,9 @@ enum { SAMPLE_ARRAYS = 5 }; /* x, y, keys, ids, times */
 typedef struct request_header {
     sl_value id; /* encoded */
     const char *op, *model;
-    sl_value fields; /* a map: the other fields of the operation */
+    sl_value fields;      /* a map: the other fields of the operation */
+    const char *producer; /* of a change that is executed once: it is number 0 of this epoch */
+    uint64_t epoch;
     const char *const *channels;
     size_t channel_count;
     sl_arrays arrays; /* `name` is the field */

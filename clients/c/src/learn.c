@@ -7,7 +7,7 @@
 #include "digests.h"
 #include "errors.h"
 
-enum { HEADER_BYTES = 4096, EPOCH_TRIES = 4, LONGEST_KEY = 256 };
+enum { HEADER_BYTES = 4096, LONGEST_KEY = 256 };
 
 /* Encode the header of a batch. Return its bytes; 0 and fill *error if it is too long. */
 static size_t encode(sl_client *client, const learn_header *learn, sl_error *error) {

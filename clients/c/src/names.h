@@ -29,6 +29,7 @@
 #define epoch_after sl_internal_epoch_after
 #define exchange sl_internal_exchange
 #define execute sl_internal_execute
+#define execute_once sl_internal_execute_once
 #define inbox_add sl_internal_inbox_add
 #define inbox_clear sl_internal_inbox_clear
 #define inbox_frame_at sl_internal_inbox_frame_at

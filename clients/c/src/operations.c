@@ -18,7 +18,7 @@ static bool may_repeat(const char *op, sl_value fields) {
         if (strcmp(op, ops[i]) == 0) return true;
     }
     if (strcmp(op, "checkpoint") == 0) return sl_type_of(sl_field(fields, "name")) == SL_NOTHING;
-    return strcmp(op, "learn") == 0 && sl_type_of(sl_field(fields, "producer")) != SL_NOTHING;
+    return sl_type_of(sl_field(fields, "producer")) != SL_NOTHING;
 }
 
 /* Write the JSON text of a map as fields. `more` bytes of space remain after it. */
@@ -55,6 +55,16 @@ static int on_model(sl_client *client, const char *op, const char *model, const 
     if (to != NULL) request.fields = end_fields(client, to);
     call how = begin_call(client, may_repeat(op, request.fields));
     return execute(client, &how, &request, reply, error);
+}
+
+/* Execute a change of a model once. */
+static int change(sl_client *client, const char *op, const char *model, const mp_writer *to, sl_reply *reply,
+                  sl_error *error) {
+    if (check_model(model, error) != 0) return -1;
+    request_header request = {.op = op, .model = model};
+    if (to != NULL) request.fields = end_fields(client, to);
+    call how = begin_call(client, true);
+    return execute_once(client, &how, &request, reply, error);
 }
 
 static size_t length(const char *text) { return text == NULL ? 0 : strlen(text); }
@@ -241,8 +251,8 @@ static int with_sample(sl_client *client, const char *op, const char *model, con
     if (check_model(model, error) != 0 || check_samples(&samples, error) != 0) return -1;
     request_header request = {.op = op, .model = model, .fields = end_fields(client, to)};
     request.arrays = (sl_arrays){arrays, arrays_of(&samples, arrays)};
-    call how = begin_call(client, false);
-    return execute(client, &how, &request, reply, error);
+    call how = begin_call(client, true);
+    return execute_once(client, &how, &request, reply, error);
 }
 
 int sl_label_unit(sl_client *client, const char *model, const char *label, int64_t unit, sl_reply *reply,
@@ -253,7 +263,7 @@ int sl_label_unit(sl_client *client, const char *model, const char *label, int64
     write_text_field(&to, "label", label);
     mp_write_string(&to, "unit");
     mp_write_int(&to, unit);
-    return on_model(client, "label", model, &to, reply, error);
+    return change(client, "label", model, &to, reply, error);
 }
 
 int sl_label_sample(sl_client *client, const char *model, const char *label, const float *x, size_t columns,
@@ -281,7 +291,7 @@ int sl_feedback(sl_client *client, const char *model, int64_t sample, const char
     if (begin_feedback(client, &to, 1, verdict, name, error) != 0) return -1;
     mp_write_string(&to, "sample");
     mp_write_int(&to, sample);
-    return on_model(client, "feedback", model, &to, reply, error);
+    return change(client, "feedback", model, &to, reply, error);
 }
 
 int sl_feedback_values(sl_client *client, const char *model, const float *x, size_t columns,
@@ -292,11 +302,11 @@ int sl_feedback_values(sl_client *client, const char *model, const float *x, siz
 }
 
 int sl_pause(sl_client *client, const char *model, sl_reply *reply, sl_error *error) {
-    return on_model(client, "pause", model, NULL, reply, error);
+    return change(client, "pause", model, NULL, reply, error);
 }
 
 int sl_resume(sl_client *client, const char *model, sl_reply *reply, sl_error *error) {
-    return on_model(client, "resume", model, NULL, reply, error);
+    return change(client, "resume", model, NULL, reply, error);
 }
 
 int sl_checkpoint(sl_client *client, const char *model, const char *name, sl_reply *reply, sl_error *error) {
@@ -322,7 +332,7 @@ int sl_restore(sl_client *client, const char *model, const char *name, int64_t l
         mp_write_string(&to, "lsn");
         mp_write_int(&to, lsn);
     }
-    return on_model(client, "restore", model, &to, reply, error);
+    return change(client, "restore", model, &to, reply, error);
 }
 
 int sl_position(sl_client *client, const char *model, const char *producer, int64_t *epoch, int64_t *next_seq,
