@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 CLIENT = Path(__file__).parents[2] / "clients" / "python"
@@ -49,3 +50,20 @@ def test_the_client_works_without_numba_and_streamlearn():
 
 def test_the_package_is_marked_as_typed():
     assert (CLIENT / "streamlearn_client" / "py.typed").exists()
+
+
+def test_it_depends_on_three_packages_only():
+    """So that its installation is quick; pandas and pyarrow are read if the user has them."""
+    project = tomllib.loads((CLIENT / "pyproject.toml").read_text())["project"]
+    names = [requirement.partition(">")[0] for requirement in project["dependencies"]]
+    assert names == ["numpy", "pyzmq", "msgpack"]
+
+
+def test_tables_are_read_without_an_import_of_pandas_or_pyarrow():
+    program = (
+        "import sys\n"
+        "from streamlearn_client.protocol import as_batch\n"
+        "assert as_batch('m', {'t': [1.0], 'a': [2]}, times='t').x.tolist() == [[2]]\n"
+        "assert not {'pandas', 'pyarrow'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=CLIENT, timeout=60, check=True)
