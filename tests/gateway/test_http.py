@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from typing import Any
@@ -104,6 +105,32 @@ def test_missing_values(http: httpx.Client) -> None:
     ):
         answer = http.post("/v1/models/pump/predict", content=body, headers={"Content-Type": media_type})
         assert answer.json()["outputs"]["present"] == [1], (media_type, answer.text)
+
+
+def test_a_compressed_csv_with_the_options_of_push(http: httpx.Client, daemon: DaemonProcess) -> None:
+    """What a German Excel writes, with what a logger puts around it; missing values have a word."""
+    x = X.copy()
+    x[::7, 1] = np.nan
+    rows = [
+        ";".join("-999" if value != value else repr(value).replace(".", ",") for value in row)
+        for row in x.tolist()
+    ]
+    body = ("Logger 7\n# flüssig\nflow;pressure;\n" + "".join(f"{row};\n" for row in rows)).encode("cp1252")
+    path = "?delimiter=;&decimal=,&skip_lines=1&comment=%23&missing=-999&encoding=cp1252"
+    create(http)
+    headers = {"Content-Type": "text/csv", "Content-Encoding": "gzip"}
+    answer = http.post(f"/v1/models/pump/learn{path}", content=gzip.compress(body), headers=headers)
+    assert answer.json()["rows"] == len(X), answer.text
+    with Client(daemon.requests) as client:
+        client.create("twin", "som", **SPEC)
+        client.learn("twin", x)
+        assert client.describe("twin")["state_hash"] == describe(http)["state_hash"]
+    packed = http.post(f"/v1/models/pump/predict{path}", content=gzip.compress(body), headers=headers)
+    plain = http.post(f"/v1/models/pump/predict{path}", content=body, headers={"Content-Type": "text/csv"})
+    assert packed.json() == plain.json()
+    damaged = http.post(f"/v1/models/pump/predict{path}", content=body, headers=headers)
+    assert damaged.status_code == 400
+    assert "the body is not gzip" in damaged.text
 
 
 def test_keys_ids_and_targets(http: httpx.Client) -> None:
