@@ -88,6 +88,15 @@ def _search(stream, sample, som):
 
 
 @device
+def _adapt_to_last(stream, som, n):
+    """Adapt the weights to sample ``n``, the last one. The caller must not free ``stream`` before."""
+    winner = np.int64(stream.outputs.winner[n])
+    if winner >= 0 and not som.watched[n]:
+        blocks = write_steps(som.cooperation, n, winner)
+        adapt(som.adaptation, units.sample_at(stream, n), blocks)
+
+
+@device
 def _adapt_later(sample, winner, nearest, second, som):
     """Do nothing: the weights adapt during the search for the next sample's winner."""
 
@@ -157,8 +166,6 @@ def learn(
     looks_ahead = not gates.needs_score(gate) and is_larger_than_cache(weights)
     som = Map(cooperation, adaptation, np.full(1, NO_SAMPLE), quality, decay, watched, looks_ahead)
     done = units.learn(stream, progress, learning, _search, _adapt_later, som)
-    last = done - 1
-    if done > 0 and winner[last] >= 0 and not watched[last]:
-        blocks = write_steps(cooperation, last, np.int64(winner[last]))
-        adapt(adaptation, units.sample_at(stream, last), blocks)
+    if done > 0:
+        _adapt_to_last(stream, som, done - 1)
     return done
