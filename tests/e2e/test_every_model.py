@@ -12,7 +12,16 @@ import pytest
 import streamlearn as sl
 from streamlearn.models import Model
 from streamlearn_client import Client
-from tests.conformance.examples import SPECS, make, outputs_hash, part, predict_arguments, stream
+from tests.conformance.examples import (
+    BY_HAND,
+    SPECS,
+    hand_labels,
+    make,
+    outputs_hash,
+    part,
+    predict_arguments,
+    stream,
+)
 from tests.e2e.daemon_process import SECONDS, DaemonProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -55,6 +64,8 @@ class Peer:
 
     def create(self, client: Client) -> None:
         client.create(self.name, self.kind, **self.spec)
+        for label, unit in hand_labels(self.model) if self.name.endswith(BY_HAND) else ():
+            client.label(self.name, label, unit=unit)
 
     def learn(self, client: Client, number: int) -> None:
         for op, arguments in self.steps[number]:
