@@ -48,7 +48,7 @@ def nanoseconds(call: Callable[[np.ndarray], object], stream: np.ndarray, settin
 
 def sample_of_a_map(size: tuple[int, int, int], settings: Settings) -> Iterator[Row]:
     height, width, dim = size
-    rule = {"dim": dim, "sigma": SIGMA, "learning_rate": RATE, "grid_distance": "euclidean"}
+    rule = {"dim": dim, "sigma": SIGMA, "learning_rate": RATE, "grid_distance": "euclidean", "alarm": None}
     stream = uniform(size, settings)
     scaling, plain = (sl.SOM(grid=(height, width), scale=scale, **rule) for scale in ("standard", None))
     single = sl.SOM(grid=(1, 1), scale=None, **rule)

@@ -29,7 +29,7 @@ def rows(settings: Settings) -> Iterator[Row]:
     stream = stream.astype(np.float32)
     start = stream[:UNITS].copy()
     learned, unseen = stream[: settings.choose(10_240, BATCH)], stream[-1000:]
-    model = sl.Competitive(dim=DIM, units=UNITS, learning_rate=RATE, init=start)
+    model = sl.Competitive(dim=DIM, units=UNITS, learning_rate=RATE, init=start, alarm=None)
     model.learn(learned)
     own = quantization_error(model.weights, unseen)
     contestants: list[Peer] = []

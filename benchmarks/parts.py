@@ -26,7 +26,7 @@ KINDS: Mapping[str, tuple[type[Any], dict[str, Any]]] = {
     "rnn, least squares": (sl.RNN, {"dim": DIM}),
 }
 BATCHES = {"som, 10 × 10": 2_000, "rnn, least squares": 200}
-NOTHING: dict[str, Any] = {"drift": None}
+NOTHING: dict[str, Any] = {"drift": None, "alarm": None}
 PARTS: Mapping[str, dict[str, Any]] = {
     "nothing, again": {},
     "times": {"times": True},
@@ -35,7 +35,7 @@ PARTS: Mapping[str, dict[str, Any]] = {
     "features: hour of the day": {"features": {"calendar": ["hour"]}, "times": True},
     "learn_below=0.99": {"learn_below": 0.99},
     'drift="blocks" (the default)': {"drift": "blocks"},
-    "alarm": {"alarm": True},
+    "alarm=True (the default)": {"alarm": True},
     "alarm, also of order and pace": {"alarm": {"transitions": True, "dwell": True, "cycle": True}},
 }
 

@@ -35,10 +35,13 @@ def title(size: Size) -> str:
 
 
 def som(size: Size, weights: np.ndarray | None = None) -> sl.SOM:
-    """Return a map with the rule of MiniSom, from these initial weights (rows, columns, dim)."""
+    """Return a map with the rule of MiniSom, from these initial weights (rows, columns, dim).
+
+    It has no alarms: peers have none.
+    """
     height, width, dim = size
     given = {} if weights is None else {"init": weights}
-    rule = {"sigma": SIGMA, "learning_rate": RATE, "grid_distance": "euclidean"}
+    rule = {"sigma": SIGMA, "learning_rate": RATE, "grid_distance": "euclidean", "alarm": None}
     return sl.SOM(dim=dim, grid=(height, width), **rule, **given)
 
 

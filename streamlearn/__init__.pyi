@@ -188,8 +188,8 @@ class BidirectionalRNN(_BidirectionalRNN):
     watch_for : int, default 1000
         Samples that are watched after a drift alarm, for on_drift='watch'. Range: at least 1.
     alarm : Alarm or None, default None
-        When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
-        enough, {'above': 16}. None: no alarms.
+        When an alarm begins and ends: see Alarm. A dict with some of its parameters is enough,
+        {'above': 16}. True: Alarm(). None or False: no alarms, at no cost.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
     features : dict, default None
@@ -602,8 +602,8 @@ class Cognitron(_Cognitron):
     watch_for : int, default 1000
         Samples that are watched after a drift alarm, for on_drift='watch'. Range: at least 1.
     alarm : Alarm or None, default None
-        When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
-        enough, {'above': 16}. None: no alarms.
+        When an alarm begins and ends: see Alarm. A dict with some of its parameters is enough,
+        {'above': 16}. True: Alarm(). None or False: no alarms, at no cost.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
     features : dict, default None
@@ -877,6 +877,9 @@ class Competitive(_Competitive):
     init_samples : int or None, default None
         First samples that decide the initial weights, for 'range', 'samples' and 'pca'. None: one
         per unit for 'samples', else max(100, 2·dim), at most 1000. Range: 1 to 134,217,728.
+    alarm : Alarm or None, default Alarm()
+        When an alarm begins and ends: see Alarm. A dict with some of its parameters is enough,
+        {'above': 16}. True: Alarm(). None or False: no alarms, at no cost.
     rare_below : float, default 0.4
         A unit is rare if it has won fewer samples than this share of those of an average sample's
         winner. The score compares a sample with the nearest unit that is not rare, so a state that
@@ -942,9 +945,6 @@ class Competitive(_Competitive):
         learned. Range: 0 to below 1.
     watch_for : int, default 1000
         Samples that are watched after a drift alarm, for on_drift='watch'. Range: at least 1.
-    alarm : Alarm or None, default None
-        When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
-        enough, {'above': 16}. None: no alarms.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
     features : dict, default None
@@ -1048,6 +1048,7 @@ class Competitive(_Competitive):
         distance: Literal["euclidean", "manhattan", "chebyshev", "cosine"] = "euclidean",
         init: Literal["random", "range", "samples"] | NDArray[Any] | Sequence[Sequence[float]] = "random",
         init_samples: int | None = None,
+        alarm: Alarm | None = Alarm(),
         rare_below: float = 0.4,
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
@@ -1066,7 +1067,6 @@ class Competitive(_Competitive):
         patience: int | None = None,
         watch_missing: float | None = None,
         watch_for: int = 1000,
-        alarm: Alarm | None = None,
         seed: int = 0,
         features: Mapping[str, Any] | None = None,
         channels: Sequence[str] | None = None,
@@ -1296,8 +1296,8 @@ class Grossberg(_Grossberg):
     watch_for : int, default 1000
         Samples that are watched after a drift alarm, for on_drift='watch'. Range: at least 1.
     alarm : Alarm or None, default None
-        When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
-        enough, {'above': 16}. None: no alarms.
+        When an alarm begins and ends: see Alarm. A dict with some of its parameters is enough,
+        {'above': 16}. True: Alarm(). None or False: no alarms, at no cost.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
     features : dict, default None
@@ -1537,6 +1537,9 @@ class GrowingNeuralGas(_GrowingNeuralGas):
     init_samples : int or None, default None
         First samples that decide the initial weights, for 'range', 'samples' and 'pca'. None: one
         per unit for 'samples', else max(100, 2·dim), at most 1000. Range: 1 to 134,217,728.
+    alarm : Alarm or None, default Alarm()
+        When an alarm begins and ends: see Alarm. A dict with some of its parameters is enough,
+        {'above': 16}. True: Alarm(). None or False: no alarms, at no cost.
     rare_below : float, default 0.4
         A unit is rare if it has won fewer samples than this share of those of an average sample's
         winner. The score compares a sample with the nearest unit that is not rare, so a state that
@@ -1602,9 +1605,6 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         learned. Range: 0 to below 1.
     watch_for : int, default 1000
         Samples that are watched after a drift alarm, for on_drift='watch'. Range: at least 1.
-    alarm : Alarm or None, default None
-        When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
-        enough, {'above': 16}. None: no alarms.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
     features : dict, default None
@@ -1697,6 +1697,7 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         distance: Literal["euclidean", "manhattan", "chebyshev", "cosine"] = "euclidean",
         init: Literal["random", "range", "samples"] | NDArray[Any] | Sequence[Sequence[float]] = "random",
         init_samples: int | None = None,
+        alarm: Alarm | None = Alarm(),
         rare_below: float = 0.4,
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
@@ -1715,7 +1716,6 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         patience: int | None = None,
         watch_missing: float | None = None,
         watch_for: int = 1000,
-        alarm: Alarm | None = None,
         seed: int = 0,
         features: Mapping[str, Any] | None = None,
         channels: Sequence[str] | None = None,
@@ -1917,8 +1917,8 @@ class HammingNet(_HammingNet):
     watch_for : int, default 1000
         Samples that are watched after a drift alarm, for on_drift='watch'. Range: at least 1.
     alarm : Alarm or None, default None
-        When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
-        enough, {'above': 16}. None: no alarms.
+        When an alarm begins and ends: see Alarm. A dict with some of its parameters is enough,
+        {'above': 16}. True: Alarm(). None or False: no alarms, at no cost.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
     features : dict, default None
@@ -2224,8 +2224,8 @@ class Malsburg(_Malsburg):
     watch_for : int, default 1000
         Samples that are watched after a drift alarm, for on_drift='watch'. Range: at least 1.
     alarm : Alarm or None, default None
-        When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
-        enough, {'above': 16}. None: no alarms.
+        When an alarm begins and ends: see Alarm. A dict with some of its parameters is enough,
+        {'above': 16}. True: Alarm(). None or False: no alarms, at no cost.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
     features : dict, default None
@@ -2492,6 +2492,10 @@ class RNN(_RNN):
         Share of samples that the band of a forecast contains; of forecasts that are numbers. None:
         0.9 with readout='rls', else no bands. With 'adam' each band takes about 0.2 µs per sample.
         Range: above 0, below 1.
+    alarm : Alarm or None, default None
+        When an alarm begins and ends: see Alarm. A dict with some of its parameters is enough,
+        {'above': 16}. True: Alarm(). None or False: no alarms, at no cost. Not given: Alarm() with
+        readout='rls', else None.
     target : {"next", "given", "later"}, default "next"
         What is predicted: 'next', the next sample; 'given', a y that comes with its sample;
         'later', a y that may also come later by the sample's id.
@@ -2599,9 +2603,6 @@ class RNN(_RNN):
         learned. Range: 0 to below 1.
     watch_for : int, default 1000
         Samples that are watched after a drift alarm, for on_drift='watch'. Range: at least 1.
-    alarm : Alarm or None, default None
-        When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
-        enough, {'above': 16}. None: no alarms.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
     features : dict, default None
@@ -2699,6 +2700,7 @@ class RNN(_RNN):
         clip: Literal["auto"] | float | None = "auto",
         mix: bool = True,
         coverage: float | None = None,
+        alarm: Alarm | None = None,
         target: Literal["next", "given", "later"] = "next",
         horizon: int | None = None,
         residual: bool | None = None,
@@ -2733,7 +2735,6 @@ class RNN(_RNN):
         patience: int | None = None,
         watch_missing: float | None = None,
         watch_for: int = 1000,
-        alarm: Alarm | None = None,
         seed: int = 0,
         features: Mapping[str, Any] | None = None,
         channels: Sequence[str] | None = None,
@@ -2927,6 +2928,7 @@ class RNN(_RNN):
         clip: Literal["auto"] | float | None = "auto",
         mix: bool = True,
         coverage: float | None = None,
+        alarm: Alarm | None = None,
         target: Literal["next", "given", "later"] = "next",
         horizon: int | None = None,
         residual: bool | None = None,
@@ -2961,7 +2963,6 @@ class RNN(_RNN):
         patience: int | None = None,
         watch_missing: float | None = None,
         watch_for: int = 1000,
-        alarm: Alarm | None = None,
         seed: int = 0,
         features: Mapping[str, Any] | None = None,
         channels: Sequence[str] | None = None,
@@ -3050,6 +3051,9 @@ class SOM(_SOM):
     init_samples : int or None, default None
         First samples that decide the initial weights, for 'range', 'samples' and 'pca'. None: one
         per unit for 'samples', else max(100, 2·dim), at most 1000. Range: 1 to 134,217,728.
+    alarm : Alarm or None, default Alarm()
+        When an alarm begins and ends: see Alarm. A dict with some of its parameters is enough,
+        {'above': 16}. True: Alarm(). None or False: no alarms, at no cost.
     rare_below : float, default 0.4
         A unit is rare if it has won fewer samples than this share of those of an average sample's
         winner. The score compares a sample with the nearest unit that is not rare, so a state that
@@ -3115,9 +3119,6 @@ class SOM(_SOM):
         learned. Range: 0 to below 1.
     watch_for : int, default 1000
         Samples that are watched after a drift alarm, for on_drift='watch'. Range: at least 1.
-    alarm : Alarm or None, default None
-        When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is
-        enough, {'above': 16}. None: no alarms.
     seed : int, default 0
         Seed of the random initial weights. Equal seeds give equal models. Range: at least 0.
     features : dict, default None
@@ -3217,6 +3218,7 @@ class SOM(_SOM):
         delay: int = 1024,
         distance: Literal["euclidean", "manhattan", "chebyshev", "cosine"] = "euclidean",
         init_samples: int | None = None,
+        alarm: Alarm | None = Alarm(),
         rare_below: float = 0.4,
         scale: Literal["standard", "ewma", "minmax"] | None = None,
         scale_clip: float = 6.0,
@@ -3235,7 +3237,6 @@ class SOM(_SOM):
         patience: int | None = None,
         watch_missing: float | None = None,
         watch_for: int = 1000,
-        alarm: Alarm | None = None,
         seed: int = 0,
         features: Mapping[str, Any] | None = None,
         channels: Sequence[str] | None = None,

@@ -112,6 +112,7 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
                     self.spec.alarm, self.dim, keys, samples, one_channel, self.expects, self._detector
                 )
             )
+            self._alarms.share(self.state)
             if self.spec.alarm.compares_winners:
                 units = self.spec.winning_units
                 self._sequences = self._add(SequenceDetector(self.spec.alarm, units, self.dim))

@@ -10,18 +10,20 @@ from decimal import Context, Decimal
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from ..kernels.stream.deviations import GROUP
 from ..kernels.stream.regions import NODES
 from .accepts import Accepts
 from .row_cost import FIXED, RANDOM_ACCESS, SCALAR, SCALING, Cost
 from .sharing import shared
-from .stream.alarm_spec import Alarm, given
+from .stream.alarm_spec import DESCRIPTION, AlarmOrNone
 from .stream.features import Features
 from .stream.schedules import Positive, Schedule, changing
 
 MAX_STATE_VALUES = 1 << 27  # half a gigabyte of float32: a larger spec is a mistake and would stop the daemon
 LARGEST_DIM = 1 << 20
+_ALARM, _OF_GROUP = 60, 2  # of a channel; the inverse of the correlations of its group
 _ADWIN = 5000  # multiply-adds of a test: every cut of a window of 2⁴⁷ values
 
 
@@ -151,11 +153,7 @@ class Spec(BaseModel):
         le=1 << 62,
         description="Samples that are watched after a drift alarm, for on_drift='watch'.",
     )
-    alarm: Annotated[Alarm | None, BeforeValidator(given)] = Field(
-        None,
-        description="When an alarm begins and ends: see Alarm. True or a dict with some of its parameters is"
-        " enough, {'above': 16}. None: no alarms.",
-    )
+    alarm: AlarmOrNone = Field(None, description=DESCRIPTION)
     seed: int = Field(
         0, ge=0, lt=1 << 63, description="Seed of the random initial weights. Equal seeds give equal models."
     )
@@ -230,6 +228,14 @@ class Spec(BaseModel):
         if self.features is not None:
             columns = self.inputs - self.dim
             parts.append(Cost(columns * RANDOM_ACCESS + 16 * SCALAR, ("features", "dim")))
+        if self.alarm is not None:
+            parts.append(
+                Cost(
+                    self.dim * (_ALARM + _OF_GROUP * min(self.dim, GROUP) ** 2),
+                    ("dim", "alarm"),
+                    learning=True,
+                )
+            )
         if self.alarm is not None and self.alarm.compares_winners:
             work = 2 * min(self.winning_units, NODES) ** 3  # the search for regions, at one row in thousands
             parts.append(Cost(work, ("alarm", *self.size_parameters), learning=True))

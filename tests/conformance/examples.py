@@ -325,15 +325,13 @@ def make(example: str) -> Model:
     kind, spec = SPECS[example]
     model = models.create(kind, spec)
     if example.endswith(BY_HAND):
-        for name, unit in hand_labels(model):
-            model.apply_label(model.validate_label(name, unit, None, None))
+        for label in hand_labels(model):
+            model.apply_label(model.validate_label(*label, None, None))
     return model
 
 
 def hand_labels(model: Model) -> list[tuple[str, int]]:
-    """Return the labels by hand of an example, each with its unit."""
-    names = enumerate(("ok", "worn", "ok", "leak ü"))
-    return [(name, unit % len(model.labels.ravel())) for unit, name in names]
+    return [(name, k % len(model.labels)) for k, name in enumerate(("ok", "worn", "ok", "leak ü"))]
 
 
 def make_valid(model: Model, batch: Batch) -> Batch:

@@ -90,9 +90,7 @@ class Deviations:
             limit, self.limit = self.limit, 6.0
             if most > limit:
                 factor, self.limit = limit / most, limit * 2 ** (1 / 8)
-        if self.count >= 256 and self.count % 4:
-            return
-        gain = max(1 / self.count, 1 / 4000) * (4 if self.count >= 256 else 1)
+        gain = max(1 / self.count, 1 / 1000)
         self.mean = self.mean + gain * factor * v
         self.covariance = (1 - gain) * (self.covariance + gain * factor**2 * np.outer(v, v))
         if self.count in (4, 8, 16, 32, 64, 128, 256) or self.count % 512 == 0:
@@ -182,6 +180,10 @@ class Alarm:
         self.alarm: dict[str, float] | None = None
         self.low = 0
 
+    def follows(self, number: int) -> bool:
+        """Whether the references that need few samples learn from a sample: one in four, at first all."""
+        return self.pooled.of_sample.count < 1000 or (number + number // 64) % 4 == 0
+
     def observe(
         self,
         value: float,
@@ -199,7 +201,7 @@ class Alarm:
             self.evidence = math.nan
             return ("on" if self.alarm else "none"), None
         pooled = self.pooled
-        some = learned and (pooled.of_sample.count < 1000 or number % 4 == 0)
+        some = learned and self.follows(number)
         joins = min(value, pooled.of_sample.cut(math.inf))
         self.count += 1
         self.mean += (joins - self.mean) / min(self.count, 8)
@@ -210,7 +212,7 @@ class Alarm:
             cut = pooled.of_deviation.cut(1000.0)
             steps = np.clip(u, -cut, cut) - self.lasting
             self.lasting += np.where(np.isnan(u), 0, steps / 8)
-            other = max(other, pooled.of_deviation(float(np.nanmax(np.abs(u))), learned))
+            other = max(other, pooled.of_deviation(float(np.nanmax(np.abs(u))), some))
             other = max(other, pooled.of_lasting(float(np.abs(self.lasting).max()), some))
         self.evidence = e = max(own, smooth, other)
         settled = pooled.of_sample.count > self.after

@@ -106,8 +106,8 @@ class Sample(NamedTuple):
 class Follows(NamedTuple):
     """Whether references follow a sample."""
 
-    each: Any  # those of single samples
-    some: Any  # those of means over eight samples, which change little from one to the next
+    each: Any  # that of the distance or error
+    some: Any  # those that learn from one sample in four, and the deviations
 
 
 class Samples(NamedTuple):
@@ -186,11 +186,10 @@ def _of_channels(alarms, slot, samples, n, follows):
         return False, 0.0, 0.0
     of_one, of_mean = row_of(references, evidences.OF_DEVIATION), row_of(references, evidences.OF_LASTING)
     cut = min(evidences.largest_to_join(of_one, np.float64(deviations.LARGEST)), _LARGEST_VALUE)
-    largest = deviations.largest(alarms.deviations)
-    lasting = deviations.lasting(alarms.deviations, slot, cut)
-    of_one_sample = evidences.surprise(of_one, largest, evidences.LONG, follows.each)
+    largest, lasting = deviations.largest(alarms.deviations, slot, cut)
+    of_one_sample = evidences.surprise(of_one, largest, evidences.LONG, follows.some)
     of_several = evidences.surprise(of_mean, lasting, evidences.LONG, follows.some)
-    if follows.each:
+    if follows.some:
         deviations.observe(alarms.deviations)
     return True, of_one_sample, of_several
 
@@ -200,7 +199,7 @@ def _evidence(alarms, slot, samples, hours, n, number, learning, outputs):
     """The evidence of row ``n``; whether the channels have deviations; which of them has the evidence."""
     x, times = samples.x, samples.times
     young = alarms.references[evidences.OF_SAMPLE, evidences.SAMPLES] < evidences.YOUNG
-    follows = Follows(learning, learning and (young or number % evidences.EVERY == 0))
+    follows = Follows(learning, learning and (young or evidences.follows_some(number)))
     of_score = np.float64(outputs.evidence[n])
     found = _of_distance(alarms, slot, np.float64(samples.values[n]), of_score, follows)
     compared, which = False, deviations.Z

@@ -17,10 +17,10 @@ The evidence compares two values with their recent ones:
 u_c is cut to three times the usual limit of max |u_c| before it joins y_c: one large deviation is not a
 lasting one. A missing channel has z = 0, and its y stays.
 
-Means and the covariance of r have the gain max(1/4000, 1/n), and learn from every fourth sample from n = 256
-on. No |r| is larger than 2¹⁰⁰, and no |z| larger than n. A sample with |z| above 6·2^(k/8), after k such
-samples in a row, counts as if it were nearer (``patience.py``). The channels are in groups of 16, in order;
-channels of different groups count as uncorrelated.
+Means and the covariance of r learn from every sample at first, then from one in four (``evidence.py``). After
+n of these their gain is max(1/1000, 1/n). No |r| is larger than 2¹⁰⁰, and no |z| larger than n. A sample with
+|z| above 6·2^(k/8), after k such samples in a row, counts as if it were nearer (``patience.py``). There is a
+matrix for each 16 channels, in order; channels of different matrices count as uncorrelated.
 
 State that all streams share: ``moments`` float32 ``(2·groups, 16)``: the means, then 1/standard deviation.
 ``covariance`` float64 ``(groups, side, columns)``: C ← (1 − g)·(C + g·v·vᵀ) with the gain g and the
@@ -51,8 +51,7 @@ U, SEEN, Z, DIFFERENCE = range(BLOCKS)
 LASTING = BLOCKS
 
 _AT_ONCE = 8  # columns
-_THINNED, _EVERY = 256.0, 4.0
-_LEAST_GAIN = 1.0 / 4000.0
+_LEAST_GAIN = 1.0 / 1000.0
 _LASTING_GAIN = np.float32(1 / 8)
 _LEAST_LIMIT, _LARGEST_LIMIT = 6.0, 1e30
 _UNLIMITED = 16.0  # samples before the first limit
@@ -137,26 +136,20 @@ def _compare_group(deviations, g, difference, most):
 
 
 @device
-def largest(deviations):
-    """max |u_c| of the sample that was compared last."""
-    found = _0
-    for g in range(deviations.covariance.shape[0]):
-        found = max(found, -lowest(-absolute(load(deviations.vectors, g))))
-    return np.float64(found)
-
-
-@device
-def lasting(deviations, slot, cut):
-    """Add the sample that was compared last to y, with |u| ≤ ``cut``. Return max |y_c|."""
-    found, groups = _0, deviations.covariance.shape[0]
-    means, most = row_of(deviations.lasting, slot), np.float32(cut)
+def largest(deviations, slot, cut):
+    """max |u_c| of the sample that was compared last. Add it to y, with |u| ≤ ``cut``; max |y_c|."""
+    largest, lasting, groups = zero(), zero(), deviations.covariance.shape[0]
+    means, most = row_of(deviations.lasting, slot), splat(np.float32(cut))
     for g in range(groups):
         u, y = load(deviations.vectors, g), load(means, g)
-        u = _cut(u, most)
+        size = absolute(u)
+        largest = select(size > largest, size, largest)
+        u = select(size > most, select(u > zero(), most, -most), u)
         y = fma(_LASTING_GAIN * load(deviations.vectors, SEEN * groups + g), u - y, y)
         store(means, g, y)
-        found = max(found, -lowest(-absolute(y)))
-    return np.float64(found)
+        size = absolute(y)
+        lasting = select(size > lasting, size, lasting)
+    return np.float64(-lowest(-largest)), np.float64(-lowest(-lasting))
 
 
 @device
@@ -183,11 +176,7 @@ def observe(deviations):
         if most > limit:
             factor = limit / np.float64(most)
             counts[LIMIT] = min(limit * GROWTH, _LARGEST_LIMIT)
-    if count >= _THINNED and count % _EVERY != 0.0:
-        return
-    gain = 1.0 / count if count < 1.0 / _LEAST_GAIN else _LEAST_GAIN
-    if count >= _THINNED:
-        gain *= _EVERY
+    gain = 1.0 / count if count < 1.0 / _LEAST_GAIN else _LEAST_GAIN  # a division takes long
     for g in range(groups):
         _add(deviations, g, gain, factor)
         if covariances.is_due(count):

@@ -18,6 +18,9 @@ float64 ``(3,)``: LENGTH, SUM, SPREAD (which is Σ(x − mean)²). ``buckets`` f
 spread of each bucket, oldest first. ``sizes`` int64 ``(ROWS,)``: the number of buckets of 2^row values.
 ``alarms`` int64 ``(3,)``: number of alarms; number of the sample of the last alarm, −1 for none; whether the
 model has not yet reacted to the last rise.
+
+A call takes time for each array among its arguments. So these are parts of two: ``values`` float64 has block
+and reference, then page, or window and buckets; ``counts`` int64 has alarms, then sizes.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ import numpy as np
 
 from ..compiler import device, kernel
 from ..simd.elementary import log
+from ..simd.parts import part_of
 from . import level
 from .level import FALLEN, RISEN, Test
 
@@ -40,14 +44,17 @@ LENGTH, SUM, SPREAD = range(3)
 ALARMS, LAST, PENDING = range(3)
 # Settings: the detector, then the blocks and their test (see level.py)
 KIND, DELTA, THRESHOLD, BOTH, SIZE, REST, ALLOWANCE, LIMIT = range(8)
+SETTINGS = 8
 ROWS = 48  # buckets of up to 2⁴⁷ values
 MOST = 5  # buckets of one size
+BLOCK, OWN = 2, 2 + level.SIZE  # in ``values``: the reference begins, what belongs to one detector begins
+PAGE, WINDOW, BUCKETS, COUNTS = 6, 3, (ROWS, MOST + 1, 2), 3  # sizes and shapes of the parts
 _SHORTEST_WINDOW = 10  # a window must be longer than this to be tested
 _SHORTEST_PART = 5  # values in each part of a cut
 
 
 class Detector(NamedTuple):
-    """The settings of the detector and its state. Arrays of other detectors are empty."""
+    """The settings of the detector and its state. Arrays of other detectors do not exist."""
 
     settings: Any  # (8,): KIND … LIMIT
     block: Any  # (2,)
@@ -212,28 +219,34 @@ def observe(detector, value, number):
     return alarm
 
 
-@kernel(
-    "void(f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[:,:,::1], i8[::1], i8[::1],"
-    " f4[::1], i8, i8[::1], b1[::1])"
-)
+@device
+def detector_of(settings, values, counts):
+    """The detector with its arrays. All are parts: an argument must not be returned within a tuple."""
+    return Detector(
+        part_of(settings, 0, (SETTINGS,)),
+        part_of(values, 0, (BLOCK,)),
+        part_of(values, BLOCK, (level.SIZE,)),
+        part_of(values, OWN, (PAGE,)),
+        part_of(values, OWN, (WINDOW,)),
+        part_of(values, OWN + WINDOW, BUCKETS),
+        part_of(counts, COUNTS, (ROWS,)),
+        part_of(counts, 0, (COUNTS,)),
+    )
+
+
+@kernel("void(f8[::1], f8[::1], i8[::1], f4[::1], i8, i8[::1], b1[::1])")
 def detect(
     settings,  # (8,): KIND … LIMIT
-    # State
-    block,  # (2,)
-    reference,  # (16,)
-    page,  # (6,)
-    window,  # (3,)
-    buckets,  # (ROWS, MOST + 1, 2)
-    sizes,  # (ROWS,)
-    alarms,  # (3,)
+    values,  # state
+    counts,  # state
     # Samples
-    values,  # (n,): distances or errors; NaN for a sample without one
+    distances,  # (n,): distances or errors; NaN for a sample without one
     first,  # number of the first sample
     samples,  # (n,): numbers of the samples; (0,): they count on from ``first``
     # Output
     drift,  # (n,)
 ):
-    """Process the values in order. Write to ``drift`` whether each sample raises an alarm."""
-    detector = Detector(settings, block, reference, page, window, buckets, sizes, alarms)
-    for n in range(values.size):
-        drift[n] = observe(detector, values[n], samples[n] if samples.size > 0 else first + n)
+    """Process the distances in order. Write to ``drift`` whether each sample raises an alarm."""
+    detector = detector_of(settings, values, counts)
+    for n in range(distances.size):
+        drift[n] = observe(detector, distances[n], samples[n] if samples.size > 0 else first + n)

@@ -18,7 +18,7 @@ tail (a Pareto tail: Hill 1975; Siffer et al. 2017):
 q is a multiple of a running mean of the value, so that a learner whose distances fall keeps its tail. The
 running mean is over 256 samples for OF_SAMPLE, and over 4,000 for all others: a long fault keeps its
 evidence. q moves by stochastic approximation (Robbins & Monro 1951) with the step of an exponential tail. The
-references of means follow every fourth sample.
+references of OF_MEAN, OF_DEVIATION and OF_LASTING follow one sample in four (`follows_some`).
 
 The score gives a second surprise of the sample, −log(1 − score), at most log 10,000: how few recent samples
 were larger is known for no more than these. A distance or error joins its mean with at most three times q.
@@ -54,7 +54,8 @@ _HOUR_GAIN = 0.02  # least gain of the mean of an hour
 MOST = 30.0  # largest surprise
 MOST_BY_SCORE = np.float32(9.210340371976182)  # log 10,000
 SHORT, LONG = 256.0, 4000.0  # memories of a running mean, in samples
-EVERY, YOUNG = 4, 1000  # the references of means follow every fourth sample from the thousandth on
+EVERY, YOUNG = 4, 1000  # some references follow one sample in four from the thousandth on
+_PHASE = 64  # samples until another of four samples in a row is the one
 CUT = 3.0  # in multiples of q: the largest value that joins a mean
 _AT_QUANTILE = 3.912023005428146  # −log(1 − 0.98)
 _UP, _DOWN = 0.98, -0.02
@@ -79,6 +80,12 @@ def surprise_of_score(score):
     """−log(1 − score), at most log 10,000; NaN without a score."""
     surprise = -log(np.float32(1) - score)
     return MOST_BY_SCORE if surprise > MOST_BY_SCORE else surprise
+
+
+@device
+def follows_some(number):
+    """Whether sample ``number`` is the one in four. Streams that take turns must not always miss it."""
+    return (number + number // _PHASE) % EVERY == 0
 
 
 @device

@@ -14,48 +14,26 @@ from . import alarm as alarms
 from . import deviations, patterns, threshold
 from . import drift as drifts
 from . import evidence as evidences
+from .alarm_arrays import arrays_of
 
 ABOVE, CLEAR, COUNT, WINDOW, QUIET, AFTER, RATE = range(7)  # settings
 
 
 @kernel(
-    "i8(f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[::1], f8[:,:,::1], i8[::1], i8[::1],"
-    " f8[:,::1], f8[:,::1], f8[::1], f4[:,::1], f8[:,:,::1], f4[:,:,::1], f4[:,:,::1],"
-    " i8[:,::1], f8[:,::1], f8[:,::1], f4[:,::1], f8[:,:,::1], f4[:,:,::1],"
-    " f8[:,::1], f4[:,::1], f8[:,::1], f4[:,::1], i8[::1],"
+    "i8(f8[::1], i8[:,::1], f8[::1], f4[::1], i8[::1], f8[::1], f8[::1], i8[::1],"
     " i8, f4[:,::1], f4[::1], f4[::1], f4[:,::1], f4[:,::1], b1[::1], i8, i8[::1], i8[::1], i8[::1], b1[::1],"
     " b1[::1], i1[::1], f4[::1], i1[::1], i8[:,::1], f4[:,::1])"
 )
 def judge(
     settings,  # (7,): ABOVE … RATE
-    drift_settings,  # (8,): see drift.py; (0,) without a detector
-    # State of the detector
-    block,  # (2,)
-    reference,  # (16,)
-    page,  # (6,)
-    window,  # (3,)
-    buckets,  # (ROWS, MOST + 1, 2)
-    sizes,  # (ROWS,)
-    drift_alarms,  # (3,)
-    # State of the alarms
-    references,  # (ROWS, SIZE): see evidence.py
-    hours,  # (3, HOURS); (3, 0) with more than one channel
-    peaks,  # (7,): see threshold.py
-    moments,  # (2·groups, 16): see deviations.py
-    covariance,  # (groups, side, columns)
-    weights,  # (groups, side, 16)
-    lasting,  # (slots, groups, 16)
-    numbers,  # (slots, NUMBERS)
-    levels,  # (slots, LEVELS)
-    shares,  # (slots, channels)
-    expected_at_peak,  # (slots, channels)
-    runs,  # (slots, ROWS, dim): see stuck.py; (slots, ROWS, 0) without it
-    last,  # (slots, groups of 16 channels, 16); (slots, 0, 16) without it
-    channels,  # (3, dim): see patterns.py
-    known_values,  # (PATTERNS, dim)
-    known_verdicts,  # (PATTERNS, 3)
-    kept,  # (KEPT_ROWS, dim)
-    kept_numbers,  # (KEPT_ROWS + 1,)
+    layout,  # of the next three: see alarm_arrays.py
+    doubles,
+    singles,
+    integers,
+    # Detector: see drift.py. All (0,) without one
+    drift_settings,
+    drift_values,
+    drift_counts,
     # Samples
     begin,  # row to begin with
     x,  # (rows, dim)
@@ -74,29 +52,33 @@ def judge(
     alarm,  # (n,): NONE … END
     evidence,  # (n,): NaN without a score
     fault,  # (n,): number of the fault's pattern; −1: none
-    event_numbers,  # (most + 1, E_NUMBERS); the last row begins with the next row to process
+    event_numbers,  # (most + 1, E_NUMBERS); the last row begins with the next row to process, if there is one
     event_levels,  # (most, E_SHARES + 2·channels)
 ):
-    """Process samples from row ``begin`` on. Stop when the events do not fit. Return their number.
+    """Process samples from row ``begin`` on. Stop when the events do not fit.
+
+    Return their number k, or −1 − k if rows are left.
 
     ``x`` has a row for each output; or no outputs, or no samples, of a model with look-ahead.
     """
     counts = np.int64(settings[COUNT]), np.int64(settings[WINDOW]), np.int64(settings[QUIET])
     factor = threshold.factor_of(settings[RATE])
     limits = alarms.Settings(settings[ABOVE], settings[CLEAR], *counts, settings[AFTER], factor)
-    known = patterns.Known(channels, known_values, known_verdicts, kept, kept_numbers)
-    counts_of_deviations = row_of(references, evidences.OF_COUNTS)
-    groups, side, columns = covariance.shape
+    own = arrays_of(layout, doubles, singles, integers)
+    groups, side, columns = own.covariance.shape
     scratch = np.zeros((side + 1, columns))
     vectors = np.empty((deviations.BLOCKS * groups, deviations.GROUP), np.float32)
-    deviating = deviations.Deviations(
-        counts_of_deviations, moments, covariance, weights, lasting, scratch, vectors
+    of_count = row_of(own.references, evidences.OF_COUNTS)
+    compared = deviations.Deviations(
+        of_count, own.moments, own.covariance, own.weights, own.lasting, scratch, vectors
     )
+    known = patterns.Known(own.channels, own.patterns, own.verdicts, own.kept, own.kept_numbers)
     state = alarms.Alarms(
-        limits, references, deviating, numbers, levels, shares, expected_at_peak, runs, last, peaks, known
-    )
+        limits, own.references, compared, own.numbers, own.levels, own.shares, own.expected,
+        own.runs, own.last, own.threshold, known,
+    )  # fmt: skip
     events = alarms.Events(event_numbers, event_levels)
-    detector = drifts.Detector(drift_settings, block, reference, page, window, buckets, sizes, drift_alarms)
+    detector = drifts.detector_of(drift_settings, drift_values, drift_counts)
     outputs = alarms.Outputs(alarm, evidence, fault)
     compares = patterns.exist(known)
     given = alarms.Samples(x, values, scores, contribution, expected, times, compares)
@@ -106,7 +88,7 @@ def judge(
     for n in range(begin, rows):
         if k + alarms.EVENTS_PER_ROW > most:
             event_numbers[most, 0] = n
-            return k
+            return -1 - k
         number = samples[n] if samples.size > 0 else first + n
         if n < drift.size:
             drift[n] = drifts.observe(detector, values[n], number)
@@ -118,6 +100,5 @@ def judge(
         if fresh.size > n and fresh[n]:
             alarms.reset(state, slot)
         learning = not (watched.size > n and watched[n])
-        k = alarms.process(state, hours, given, outputs, n, number, slot, learning, events, k)
-    event_numbers[most, 0] = rows
+        k = alarms.process(state, own.hours, given, outputs, n, number, slot, learning, events, k)
     return k

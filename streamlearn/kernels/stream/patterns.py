@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..compiler import device
+from .evidence import follows_some
 
 PATTERNS = 16
 NAME_BYTES = 32
@@ -31,7 +32,7 @@ COUNT, CENTRE, WIDTH = 0, 1, 2
 VERDICT, RADIUS, ORDER = 0, 1, 2
 FREE, NORMAL, FAULT = 0, 1, 2
 
-_YOUNG, _EVERY = 256, 4  # then every fourth sample counts
+_YOUNG = 256  # then one sample in four counts
 _MEMORY = 1000.0  # samples that count
 _LEAST_GAIN = 1.0 / _MEMORY
 _CLIP = 6.0  # in widths
@@ -60,7 +61,7 @@ def exist(known):
 @device
 def observe(known, x, n, number):
     """Add row ``n`` of ``x``, which is sample ``number``, to the means and the widths of the channels."""
-    if number >= _YOUNG and number % _EVERY != 0:
+    if number >= _YOUNG and not follows_some(number):
         return
     channels = known.channels
     for d in range(x.shape[1]):

@@ -28,6 +28,7 @@ from ..readable import Part, array_part
 from ..row_cost import SCALAR, Cost, lanes
 from ..sharing import shared
 from ..state_checks import State
+from ..stream.alarm_spec import DESCRIPTION, Alarm, AlarmOrNone
 from ..validation import as_weights
 from . import initial_weights
 from .common import CommonUnits
@@ -74,6 +75,7 @@ class UnitSpec(Spec):
         ),
     )
 
+    alarm: AlarmOrNone = Field(Alarm(), description=DESCRIPTION)
     rare_below: Annotated[float, Field(ge=0, le=1)] = Field(
         0.4,
         description=(

@@ -16,6 +16,7 @@ from ...kernels.simd.lanes import WIDTH
 from .. import base
 from ..accepts import Accepts
 from ..row_cost import Cost
+from ..stream.alarm_spec import DESCRIPTION, Alarm, AlarmOrNone
 from ..stream.schedules import Decay, Positive, Schedule
 from . import bands, costs, forecaster_sizes, relations, target_sizes
 from .base import RecurrentSpec, Steps
@@ -127,6 +128,11 @@ class RNNSpec(RecurrentSpec):
             "with readout='rls', else no bands. With 'adam' each band takes about 0.2 µs per sample."
         ),
     )
+    alarm: AlarmOrNone = Field(
+        None,
+        description=f"{DESCRIPTION} Not given: Alarm() with readout='rls', else None.",
+        json_schema_extra={"default": {}},  # a page that shows it refers to the documentation
+    )
     target: Literal["next", "given", "later"] = Field(
         "next",
         description=(
@@ -162,6 +168,12 @@ class RNNSpec(RecurrentSpec):
         if isinstance(given, dict) and given.get("cell") == "rtu":
             return {"tbptt": (1, 1), "learning_rate": Decay(0.005, 0.001, 5000.0), **given}
         return given
+
+    @model_validator(mode="after")
+    def _has_alarms_by_default(self) -> RNNSpec:
+        if self.least_squares and "alarm" not in self.model_fields_set:
+            vars(self)["alarm"] = Alarm()  # the spec is frozen
+        return self
 
     @model_validator(mode="after")
     def _check(self) -> RNNSpec:

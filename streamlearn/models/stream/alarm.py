@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,10 @@ from streamlearn_client.outputs import NamedArrays
 
 from ...kernels import compiler
 from ...kernels.stream import alarm as kernels
-from ...kernels.stream import deviations, evidence, judge, patterns, stuck, threshold
+from ...kernels.stream import alarm_arrays, evidence, judge, patterns, stuck, threshold
 from ..batch import Float32, Integers
-from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, State
+from ..sharing import shared
+from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, Ranges, State
 from .alarm_spec import Alarm
 from .drift import DriftDetector
 from .keys import Slots
@@ -30,8 +33,31 @@ _NO_CODES = np.zeros(0, np.int8)
 _NO_FLAGS = np.zeros(0, np.bool_)
 _NO_VALUES = np.zeros(0, np.float32)
 _NO_OUTPUTS = _NO_FLAGS, _NO_CODES, _NO_VALUES, _NO_CODES
-_NO_NUMBERS = np.zeros(0)
-_NO_DETECTOR = (*[_NO_NUMBERS] * 5, np.zeros((0, 0, 0)), _NONE, _NONE)
+_NO_DETECTOR = np.zeros(0), np.zeros(0), _NONE
+
+
+class _Memory(threading.local):
+    """The events of one kernel call, in each thread: to create arrays takes longer than to learn a sample."""
+
+    events: tuple[int, Integers, Float32] = (
+        -1,
+        _NONE,
+        _NO_VALUES,
+    )  # channels, ``event_numbers``, ``event_levels``
+
+
+_memory = _Memory()
+
+
+def _event_memory(dim: int) -> tuple[int, Integers, Float32]:
+    """Return ``dim``, and the arrays ``event_numbers`` and ``event_levels`` of `judge.judge`."""
+    events = _memory.events
+    if events[0] != dim:
+        most = max(kernels.EVENTS_PER_ROW, min(_EVENT_ROWS, _EVENT_VALUES // dim))
+        numbers = np.empty((most + 1, kernels.E_NUMBERS), np.int64)
+        events = dim, numbers, np.empty((most, kernels.E_SHARES + 2 * dim), np.float32)
+        _memory.events = events
+    return events
 
 
 class AlarmDetector:
@@ -72,50 +98,33 @@ class AlarmDetector:
         compiler.ready(judge)
         slots = keys or 1
         count, window = alarm.counts
-        compared, watched = dim if compares else 0, dim if alarm.stuck else 0
-        groups, side = deviations.groups(compared), deviations.side(compared)
-        self.state: dict[str, NDArray[Any]] = {
-            "alarm.references": np.zeros((evidence.ROWS, evidence.SIZE)),
-            "alarm.hours": np.zeros((3, evidence.HOURS if has_hours else 0)),
-            "alarm.threshold": np.array(threshold.FIRST),
-            "alarm.moments": np.zeros((2 * groups, deviations.GROUP), np.float32),
-            "alarm.covariance": np.zeros((groups, side, deviations.columns(compared))),
-            "alarm.weights": np.zeros((groups, side, deviations.GROUP), np.float32),
-            "alarm.lasting": np.zeros((slots, groups, deviations.GROUP), np.float32),
-            "alarm.numbers": np.zeros((slots, kernels.NUMBERS), np.int64),
-            "alarm.levels": np.zeros((slots, kernels.LEVELS)),
-            "alarm.shares": np.zeros((slots, dim)),
-            "alarm.expected": np.zeros((slots, dim), np.float32),
-            "alarm.runs": np.zeros((slots, stuck.ROWS, watched)),
-            "alarm.last": np.zeros((slots, deviations.groups(watched), deviations.GROUP), np.float32),
-        }
-        self.patterns = Patterns(dim)
+        sizes = alarm_arrays.Sizes(
+            slots, dim, dim if alarm.stuck else 0, dim if compares else 0, evidence.HOURS if has_hours else 0
+        )
+        layout = shared(("alarm arrays", sizes), partial(alarm_arrays.Layout, sizes))
+        self._layout = layout  # exists as long as this model
+        arrays, self.state = layout.create()
+        self.state["alarm.threshold"][:] = threshold.FIRST
+        self.patterns = Patterns(self.state)
         above = alarm.above or 0.0
-        settings = [above, alarm.clear, count, window, alarm.quiet, alarm.after, alarm.false_alarms]
+        given = above, alarm.clear, count, window, alarm.quiet, alarm.after, alarm.false_alarms
+        self._settings = shared(("alarm", given), partial(np.array, given, np.float64))
         detector = _NO_DETECTOR if drift is None else drift.arguments
-        own = *self.state.values(), *self.patterns.arguments
-        self._arguments = np.array(settings, np.float64), *detector, *own
+        self._arguments = self._settings, layout.layout, *arrays, *detector
         self._has_drift = drift is not None
-        self.state |= self.patterns.state
-        self.ranges = {
-            "alarm.references": Range(0, LARGEST_FLOAT),
-            "alarm.hours": Range(np.array([[0], [-LARGEST_FLOAT], [-LARGEST_FLOAT]]), LARGEST_FLOAT),
-            "alarm.threshold": Range(_LEAST_THRESHOLD, LARGEST_FLOAT),
-            "alarm.numbers": Range(
-                0, (1, (1 << window) - 1, *[LARGEST_COUNT] * 7, *_LARGEST_ROWS, LARGEST_COUNT)
-            ),
-            "alarm.runs": Range(0, LARGEST_FLOAT),
-        }
-        self.ranges |= self.patterns.ranges
+        self.ranges: Mapping[str, Range] = shared(("alarm ranges", window), partial(_ranges, window))
         self._slots: Slots | None = None
         if keys is not None:
             owned = {"samples": samples}
             self._slots = Slots(owned, keys, "alarm.keys.")
             self.state |= {name: array for name, array in owned.items() if name != "samples"}
-            self.ranges |= self._slots.ranges
+            self.ranges = {**self.ranges, **self._slots.ranges}
         self._dim = dim
-        self._no_rows = np.empty((0, dim), np.float32)
-        self._most_events = max(kernels.EVENTS_PER_ROW, min(_EVENT_ROWS, _EVENT_VALUES // dim))
+        self._no_rows: Float32 = shared(("no rows", dim), lambda: np.empty((0, dim), np.float32))
+
+    def share(self, state: dict[str, NDArray[Any]]) -> None:
+        """Use the model's ``state``, which has these arrays, in place of a dict of its own: less memory."""
+        self.state = self.patterns.state = state
 
     def inconsistencies(self, state: State) -> Iterator[str]:
         """Describe names that are not text, and keys that contradict each other."""
@@ -163,7 +172,7 @@ class AlarmDetector:
             x = self._no_rows
         elif lookahead and first is not None:
             nothing = _NO_VALUES, _NO_VALUES, self._no_rows, self._no_rows, _NO_FLAGS
-            self._process(out, len(x), x, *nothing, first, _NONE, _NONE, slots, fresh, *_NO_OUTPUTS)
+            self._process(out, x, *nothing, first, _NONE, _NONE, slots, fresh, *_NO_OUTPUTS)
             out.events = [replace(event, row=-1) for event in out.events]  # its output comes later
             x = self._no_rows
         scores = arrays.get("score")
@@ -179,36 +188,22 @@ class AlarmDetector:
         drift = _NO_FLAGS
         if self._has_drift:
             arrays["drift"] = drift = np.empty(rows, np.bool_)
-        self._process(
-            out,
-            max(rows, len(x)),
-            x,
-            values,
-            scores,
-            contribution,
-            self._no_rows if expected is None else expected,
-            arrays.get("watched", _NO_FLAGS),
-            first or 0,
-            samples,
-            _NONE if times is None else times,
-            slots,
-            fresh,
-            drift,
-            alarm,
-            found,
-            fault,
-        )
+        if expected is None:
+            expected = self._no_rows
+        if times is None:
+            times = _NONE
+        watched = arrays.get("watched", _NO_FLAGS)
+        given = x, values, scores, contribution, expected, watched, first or 0, samples, times, slots, fresh
+        self._process(out, *given, drift, alarm, found, fault)
 
-    def _process(self, out: NamedArrays, rows: int, *samples: Any) -> None:
-        """Call the kernel until all ``rows`` are processed, and add the events to ``out``."""
-        most = min(self._most_events, rows * kernels.EVENTS_PER_ROW)
-        numbers = np.empty((most + 1, kernels.E_NUMBERS), np.int64)
-        levels = np.empty((most, kernels.E_SHARES + 2 * self._dim), np.float32)
+    def _process(self, out: NamedArrays, *samples: Any) -> None:
+        """Call the kernel until all samples are processed, and add the events to ``out``."""
+        _, numbers, levels = _event_memory(self._dim)
         row = 0
-        while row < rows:
+        while row >= 0:
             count = judge.judge(*self._arguments, row, *samples, numbers, levels)
-            row = int(numbers[most, 0])
-            for k in range(count):
+            row = int(numbers[-1, 0]) if count < 0 else -1
+            for k in range(count if count >= 0 else -1 - count):
                 row_of_event = numbers[k].tolist()
                 fault = self.patterns.name(row_of_event[kernels.E_PATTERN])
                 out.events.append(_event(row_of_event, levels[k].copy(), fault))
@@ -226,7 +221,7 @@ class AlarmDetector:
 
     def _above(self) -> float:
         """Return the evidence above which a sample counts for an alarm now."""
-        settings = self._arguments[0]
+        settings = self._settings
         if settings[judge.ABOVE] > 0:
             return float(settings[judge.ABOVE])
         factor = math.log(threshold.AT_ONE / settings[judge.RATE])
@@ -254,6 +249,19 @@ def _event(numbers: list[int], levels: Float32, fault: str) -> AlarmEvent:
     )
 
 
-_LARGEST_ROWS = patterns.PATTERNS, patterns.KEPT_ROWS - 2  # so that a kernel finds their rows
-_LEAST_THRESHOLD = np.zeros(threshold.SIZE)
-_LEAST_THRESHOLD[threshold.PEAKS] = threshold.FIRST[threshold.PEAKS]
+def _ranges(window: int) -> Ranges:
+    """Return the valid values of the arrays, without those of ``keys``."""
+    rows = patterns.PATTERNS, patterns.KEPT_ROWS - 2  # so that a kernel finds their rows
+    least = np.zeros(threshold.SIZE)
+    least[threshold.PEAKS] = threshold.FIRST[threshold.PEAKS]
+    most = 1, (1 << window) - 1, *[LARGEST_COUNT] * 7, *rows, LARGEST_COUNT
+    return Ranges(
+        {
+            "alarm.references": Range(0, LARGEST_FLOAT),
+            "alarm.hours": Range(np.array([[0], [-LARGEST_FLOAT], [-LARGEST_FLOAT]]), LARGEST_FLOAT),
+            "alarm.threshold": Range(least, LARGEST_FLOAT),
+            "alarm.numbers": Range(0, most),
+            "alarm.runs": Range(0, LARGEST_FLOAT),
+            **Patterns.ranges,
+        }
+    )

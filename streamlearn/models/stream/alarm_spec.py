@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 _MOST_SAMPLES = 62  # of the window: the kernel keeps a bit for each
@@ -105,5 +105,12 @@ class Alarm:
 
 
 def given(value: Any) -> Any:
-    """Return ``True`` as the default alarm."""
-    return Alarm() if value is True else value
+    """Return ``True`` as the default alarm, and ``False`` as none."""
+    return {True: Alarm(), False: None}[value] if isinstance(value, bool) else value
+
+
+AlarmOrNone = Annotated[Alarm | None, BeforeValidator(given)]
+DESCRIPTION = (
+    "When an alarm begins and ends: see Alarm. A dict with some of its parameters is enough, {'above': 16}."
+    " True: Alarm(). None or False: no alarms, at no cost."
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -19,14 +20,6 @@ Name = Literal["blocks", "page_hinkley", "adwin"]
 
 ALLOWANCE, LIMIT = 1.0, 12.0  # k and h of the reference's CUSUM, in widths of a block mean
 DELTAS = {"blocks": ALLOWANCE, "page_hinkley": 1.0, "adwin": 0.002}
-
-
-_UNUSED: dict[str, NDArray[Any]] = {  # arrays of the other detectors, as the kernels take them
-    "drift.page": np.zeros(0),
-    "drift.window": np.zeros(0),
-    "drift.buckets": np.zeros((0, 0, 0)),
-    "drift.sizes": np.zeros(0, np.int64),
-}
 
 
 class Drift(NamedTuple):
@@ -62,33 +55,31 @@ class DriftDetector:
         name, delta, threshold, both, block, rest = drift
         delta = DELTAS[name] if delta is None else delta
         threshold = LIMIT if threshold is None else threshold
-        page = np.zeros(6)
-        page[[kernels.LEAST, kernels.LARGEST]] = np.inf, -np.inf
-        reference = np.zeros(level.SIZE)
-        reference[level.BEFORE] = -1.0
-        own: dict[str, dict[str, NDArray[Any]]] = {
-            "page_hinkley": {"drift.page": page},
-            "adwin": {
-                "drift.window": np.zeros(3),
-                "drift.buckets": np.zeros((kernels.ROWS, kernels.MOST + 1, 2)),
-                "drift.sizes": np.zeros(kernels.ROWS, np.int64),
-            },
-        }
+        shape = kernels.BUCKETS
+        own = {"page_hinkley": kernels.PAGE, "adwin": kernels.WINDOW + math.prod(shape)}
+        values = np.zeros(kernels.OWN + own.get(name, 0))
+        counts = np.zeros(kernels.COUNTS + (kernels.ROWS if name == "adwin" else 0), np.int64)
         self.state: dict[str, NDArray[Any]] = {
-            "drift.block": np.zeros(2),
-            "drift.reference": reference,
-            **own.get(name, {}),
-            "drift.alarms": np.array([0, -1, 0], np.int64),
+            "drift.block": values[: kernels.BLOCK],
+            "drift.reference": values[kernels.BLOCK : kernels.OWN],
         }
+        if name == "page_hinkley":
+            self.state["drift.page"] = values[kernels.OWN :]
+        elif name == "adwin":
+            self.state["drift.window"] = values[kernels.OWN :][: kernels.WINDOW]
+            self.state["drift.buckets"] = values[kernels.OWN + kernels.WINDOW :].reshape(shape)
+            self.state["drift.sizes"] = counts[kernels.COUNTS :]
+        self.state["drift.alarms"] = counts[: kernels.COUNTS]
+        self.state["drift.reference"][level.BEFORE] = -1.0
+        self.state["drift.alarms"][kernels.LAST] = -1
+        self._begin_page()
         self.ranges = shared(("drift ranges", block), partial(_ranges, block))
         self._block, self._alarms = self.state["drift.block"], self.state["drift.alarms"]
         self._size, self._rest = block, rest
         k, h = (delta, threshold) if name == "blocks" else (ALLOWANCE, LIMIT)
-        values = kernels.DETECTORS[name], delta, threshold, both, block, rest, k, h
-        settings = shared(("drift", values), partial(np.array, values, np.float64))
-        arrays = _UNUSED | self.state
-        names = "block", "reference", "page", "window", "buckets", "sizes", "alarms"
-        self.arguments = settings, *(arrays[f"drift.{name}"] for name in names)
+        given = kernels.DETECTORS[name], delta, threshold, both, block, rest, k, h
+        settings = shared(("drift", given), partial(np.array, given, np.float64))
+        self.arguments = settings, values, counts
         """Settings and state, as the kernels take them."""
 
     def inconsistencies(self, state: State) -> Iterator[str]:
@@ -128,6 +119,9 @@ class DriftDetector:
         for name in ("drift.page", "drift.window", "drift.buckets", "drift.sizes"):
             if name in self.state:
                 self.state[name][...] = 0
+        self._begin_page()
+
+    def _begin_page(self) -> None:
         if "drift.page" in self.state:
             self.state["drift.page"][[kernels.LEAST, kernels.LARGEST]] = np.inf, -np.inf
 

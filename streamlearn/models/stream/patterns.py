@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,27 +28,19 @@ class Feedback(NamedTuple):
 
 
 class Patterns:
-    """The patterns of one model. Its arrays are part of the model's ``state``."""
+    """The patterns of one model, in ``state``: the arrays of its alarms. Adds the names to them."""
 
-    def __init__(self, dim: int) -> None:
-        self._dim = dim
-        self.state: dict[str, NDArray[Any]] = {
-            "alarm.channels": np.zeros((3, dim)),
-            "alarm.patterns": np.zeros((kernels.PATTERNS, dim), np.float32),
-            "alarm.verdicts": np.zeros((kernels.PATTERNS, 3)),
-            "alarm.kept": np.zeros((kernels.KEPT_ROWS, dim), np.float32),
-            "alarm.kept_numbers": np.full(kernels.KEPT_ROWS + 1, -1, np.int64),
-        }
-        self.arguments = tuple(self.state.values())
-        self.names = np.zeros((kernels.PATTERNS, kernels.NAME_BYTES), np.uint8)
-        self.state["alarm.names"] = self.names
-        self.state["alarm.kept_numbers"][-1] = 0
-        self.ranges = {
-            "alarm.channels": Range(np.array([[0], [-LARGEST_FLOAT], [0]]), LARGEST_FLOAT),
-            "alarm.verdicts": Range(0, (kernels.FAULT, LARGEST_FLOAT, LARGEST_FLOAT)),
-            "alarm.names": Range(0, 255),
-            "alarm.kept_numbers": Range([-1] * kernels.KEPT_ROWS + [0], LARGEST_COUNT),
-        }
+    ranges: ClassVar[dict[str, Range]] = {
+        "alarm.channels": Range(np.array([[0], [-LARGEST_FLOAT], [0]]), LARGEST_FLOAT),
+        "alarm.verdicts": Range(0, (kernels.FAULT, LARGEST_FLOAT, LARGEST_FLOAT)),
+        "alarm.names": Range(0, 255),
+        "alarm.kept_numbers": Range([-1] * kernels.KEPT_ROWS + [0], LARGEST_COUNT),
+    }
+
+    def __init__(self, state: dict[str, NDArray[Any]]) -> None:
+        self.state = state
+        self.names = state["alarm.names"] = np.zeros((kernels.PATTERNS, kernels.NAME_BYTES), np.uint8)
+        state["alarm.kept_numbers"][:-1] = -1
 
     def inconsistencies(self, state: State) -> Iterator[str]:
         """Describe verdicts that are none, and names that are not text."""
