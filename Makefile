@@ -34,10 +34,11 @@ test: $(VENV)/.with-test $(ORACLE) system-packages
 # Programs that the tests run, and their Debian packages: systemd-analyze checks the unit file, Chromium shows the
 # page, openssl makes certificates, Prometheus (with promtool) reads the files of deploy/monitoring, kubectl
 # those of deploy/kubernetes; gcc, cmake and valgrind build and check the C client, with the header of LIBRARIES
-# (names of pkg-config); mosquitto is an MQTT broker. Only root can install them.
+# (names of pkg-config); mosquitto is an MQTT broker; node (20 or newer) and npm build the Node client. Only root can
+# install them.
 PROGRAMS  := systemd-analyze:systemd chromium:chromium openssl:openssl promtool:prometheus curl:curl gcc:build-essential \
              make:build-essential cmake:cmake pkg-config:pkg-config valgrind:valgrind \
-             mosquitto:mosquitto mosquitto_pub:mosquitto-clients kubectl:kubernetes-client
+             mosquitto:mosquitto mosquitto_pub:mosquitto-clients kubectl:kubernetes-client node:nodejs npm:npm
 LIBRARIES := libzmq:libzmq3-dev
 
 system-packages:

@@ -125,6 +125,13 @@ def test_the_tarball_has_the_compiled_client_with_its_types_and_nothing_else() -
     assert not list(package.rglob("*.ts.map"))
 
 
+def test_files_are_as_short_as_those_in_python() -> None:
+    for path in (*SOURCE.glob("src/*"), *SOURCE.glob("test/*"), *SOURCE.glob("examples/*")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert len(lines) <= 450, path
+        assert max(map(len, lines)) <= 110, path
+
+
 def test_a_program_with_strict_types_compiles() -> None:
     tsc = next(BUILD.glob("*/node_modules/.bin/tsc"))
     options = ["--noEmit", "--strict", "--target", "es2023", "--lib", "es2023,esnext.disposable"]

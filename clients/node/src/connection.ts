@@ -100,7 +100,7 @@ export class Connection {
     } catch (error) {
       if (!isAgain(error)) throw error;
       // The connection may be lost in the middle of a message. ZeroMQ then drops all frames up to the next
-      // last one: this empty frame. If the message had not begun, the daemon refuses the empty one, with no id.
+      // last one: this empty frame. If the message had not begun, the daemon refuses the empty message.
       if (frames.length > 2) await socket.send(Buffer.alloc(0)).catch(() => undefined);
       return false;
     }

@@ -19,8 +19,8 @@ export type Samples =
   | Tensor<Float32Array | Float64Array>
   | { readonly data: ArrayLike<number | Missing>; readonly shape: readonly number[] };
 
-/** Targets: as samples, or one number for each sample; for labels with names also these. */
-export type Targets = Samples | readonly (string | null)[] | string;
+/** Targets: a number for one sample, a number for each of several, or as samples; also names of labels. */
+export type Targets = Samples | number | readonly (string | null)[] | string;
 
 /** Keys or ids: one for all samples, or one for each: integers of 64 bits (numbers or BigInts) or texts. */
 export type Identifier = number | bigint | string;
@@ -117,22 +117,18 @@ export function hasNames(y: Targets): y is string | readonly (string | null)[] {
   return typeof y === "string" || (Array.isArray(y) && y.some((each) => typeof each === "string"));
 }
 
-/** Return the classes of names of labels; NaN for a missing one. */
-export function labelCodes(
-  model: string,
-  names: readonly string[],
-  y: string | readonly (string | null)[],
-): number[] {
+/** Return targets as numbers: of names of labels their classes, and NaN for a missing one. */
+export function codesOf(model: string, names: readonly string[], y: Targets): Samples {
+  if (typeof y === "number") return [y];
+  if (!hasNames(y)) return y as Samples;
   return (typeof y === "string" ? [y] : y).map((name) => {
     if (name === null || name === undefined || name === "") return NaN;
     const code = names.indexOf(name);
-    if (code < 0) {
-      throw new BadValue(
-        `${JSON.stringify(model)} has no label ${JSON.stringify(name)}; its labels are ` +
-          `${names.join(", ") || "none"}`,
-      );
-    }
-    return code;
+    if (code >= 0) return code;
+    const known = names.join(", ") || "none";
+    throw new BadValue(`'${model}' has no label ${JSON.stringify(name)}; its labels are ${known}`, {
+      field: "y",
+    });
   });
 }
 

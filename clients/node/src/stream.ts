@@ -3,46 +3,18 @@
 import { type Ack } from "./acks.js";
 import { Backlog, type Part } from "./backlog.js";
 import { Connection } from "./connection.js";
-import { BadShape, NoAnswer, type StreamlearnError, StreamLost } from "./errors.js";
+import { NoAnswer, type StreamlearnError, StreamLost } from "./errors.js";
 import type { ClientKeys } from "./keys.js";
 import { encodeRequest, part as rowsOf, readReply } from "./messages.js";
-import { type AckLevel, checkTimeout } from "./names.js";
-import {
-  asIdentifiers,
-  asSamples,
-  asTargets,
-  asTimes,
-  hasNames,
-  type Identifier,
-  type Identifiers,
-  labelCodes,
-  type Sample,
-  type Samples,
-  type Targets,
-  textsOf,
-  type Time,
-  type Times,
-} from "./samples.js";
+import { checkTimeout } from "./names.js";
+import type { Identifier, Identifiers, Sample, Samples, Targets, Time, Times } from "./samples.js";
+import { checkPart, samplesPart, type StreamConfig, targetsPart } from "./stream_parts.js";
 import { Window } from "./window.js";
 
 const LONGEST_WAIT = 60_000;
 const FULL_QUEUE = 5;
 /** Asks for one ack for several batches. To `Window`, an ack acknowledges all batches before it anyway. */
 const HELLO = encodeRequest({ op: "hello", fields: { cumulative_acks: true } }, "hello");
-
-/** What a stream knows of its model. */
-export interface StreamConfig {
-  readonly model: string;
-  readonly producer: string;
-  readonly epoch: bigint;
-  readonly ack: AckLevel;
-  readonly dim: number;
-  readonly targets: number;
-  readonly needsKeys: boolean;
-  readonly acceptsLateTargets: boolean;
-  readonly channels: readonly string[] | undefined;
-  readonly labelNames: readonly string[];
-}
 
 export interface StreamSettings {
   readonly batch: number;
@@ -149,7 +121,7 @@ export class Stream {
     more: { y?: Targets; key?: Identifier; id?: Identifier; time?: Time } = {},
   ): Promise<void> {
     const { y, key, id, time } = more;
-    return this.#add(() => this.#part(sample, { y, keys: key, ids: id, times: time }, true));
+    return this.#add(() => samplesPart(this.#config, sample, { y, keys: key, ids: id, times: time }, true));
   }
 
   /** Add samples in order. They are copied. */
@@ -157,21 +129,12 @@ export class Stream {
     samples: Samples,
     more: { y?: Targets; keys?: Identifiers; ids?: Identifiers; times?: Times } = {},
   ): Promise<void> {
-    return this.#add(() => this.#part(samples, more, false));
+    return this.#add(() => samplesPart(this.#config, samples, more, false));
   }
 
   /** Add targets of earlier samples, which the model learns after all samples that were pushed before. */
   pushTargets(ids: Identifiers, y: Targets, more: { keys?: Identifiers } = {}): Promise<void> {
-    return this.#add(() => {
-      const codes = this.#codes(y);
-      const rows = Array.isArray(ids) || ids instanceof BigInt64Array ? ids.length : 1;
-      const keys = more.keys === undefined ? undefined : asIdentifiers(more.keys, rows, "keys");
-      return {
-        rows,
-        input: { y: asTargets(codes, rows), keys, ids: asIdentifiers(ids, rows, "ids") },
-        keyNames: textsOf(more.keys ?? []),
-      };
-    });
+    return this.#add(() => targetsPart(this.#config, ids, y, more.keys));
   }
 
   /**
@@ -224,92 +187,11 @@ export class Stream {
 
   // ------------------------------------------------------------------------------------------- adding
 
-  #codes(y: Targets): Samples {
-    return hasNames(y) ? labelCodes(this.model, this.#config.labelNames, y) : (y as Samples);
-  }
-
-  #part(
-    x: Samples,
-    {
-      y,
-      keys,
-      ids,
-      times,
-    }: {
-      y?: Targets | undefined;
-      keys?: Identifiers | undefined;
-      ids?: Identifiers | undefined;
-      times?: Times | undefined;
-    },
-    single: boolean,
-  ): Part {
-    const samples = asSamples(x, single ? "a sample" : "samples");
-    const { rows } = samples;
-    if (single && rows !== 1)
-      throw new BadShape(`push takes one sample, not ${rows}; for several samples use pushMany`);
-    const targets = y === undefined ? undefined : this.#codes(y);
-    return {
-      rows,
-      input: {
-        x: samples,
-        y:
-          targets === undefined
-            ? undefined
-            : asTargets(typeof targets === "number" ? [targets] : targets, rows),
-        keys: keys === undefined ? undefined : asIdentifiers(keys, rows, "keys"),
-        ids: ids === undefined ? undefined : asIdentifiers(ids, rows, "ids"),
-        times: times === undefined ? undefined : asTimes(times, rows),
-      },
-      channels: samples.channels,
-      keyNames: keys === undefined ? [] : textsOf(keys),
-    };
-  }
-
-  #check({ input, channels }: Part): void {
-    const { model, dim, targets, needsKeys, acceptsLateTargets, channels: expected } = this.#config;
-    const columns = input.y?.columns ?? 0;
-    if (input.x === undefined && !acceptsLateTargets) {
-      throw new BadShape(`'${model}' accepts no late targets; push targets together with their samples`);
-    }
-    if (input.x !== undefined && input.x.columns !== dim) {
-      throw new BadShape(`a sample has ${input.x.columns} values and '${model}' takes ${dim}`, {
-        columns: input.x.columns,
-        expected: dim,
-      });
-    }
-    if (columns !== targets && !(input.y === undefined && acceptsLateTargets)) {
-      throw new BadShape(`a sample has ${columns} targets and '${model}' takes ${targets}`, {
-        targets: columns,
-        expected: targets,
-      });
-    }
-    if ((input.keys !== undefined) !== needsKeys) {
-      throw new BadShape(
-        needsKeys
-          ? `'${model}' needs a key for each sample; pass keys`
-          : `'${model}' has no keys; leave keys out`,
-      );
-    }
-    if (input.ids !== undefined && !acceptsLateTargets) {
-      throw new BadShape(`'${model}' accepts no late targets and needs no ids; leave ids out`);
-    }
-    if (
-      channels &&
-      expected &&
-      (channels.length !== expected.length || channels.some((name, i) => name !== expected[i]))
-    ) {
-      throw new BadShape(
-        `the samples have the channels ${channels.join(", ")}; the model has ${expected.join(", ")}. ` +
-          "Pass these channels in this order",
-      );
-    }
-  }
-
   /** Add what `make` returns, after all earlier pushes, in parts of the stream's capacity. */
   async #add(make: () => Part): Promise<void> {
     this.#checkUsable();
     const part = make(); // copied now: the caller may change its arrays
-    this.#check(part);
+    checkPart(this.#config, part);
     if (this.#queued === 0 && this.pending < this.#capacity && part.rows <= this.#capacity)
       return this.#accept(part);
     this.#queued += 1;

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { BadValue, Client, Conflict } from "streamlearn-client";
+import { BadShape, BadValue, Client, Conflict, StreamLost } from "streamlearn-client";
 
 test("a change with an idempotency key is executed once", async () => {
   const [one, other] = [1, 2].map(() => new Client(process.env.STREAMLEARN_ENDPOINT, { timeout: 60_000 }));
@@ -60,5 +60,49 @@ test("calls at the same time get their own answers, and batches keep the order o
     Array.from({ length: 20 }, (_, i) => i + 1),
   );
   assert.equal(answers[0].samples, 820);
+  client.close();
+});
+
+test("names of labels, of channels, and targets with samples and after them", async () => {
+  const client = new Client(process.env.STREAMLEARN_ENDPOINT, { timeout: 60_000 });
+  const spec = { dim: 2, grid: [3, 3], labels: ["ok", "worn"], channels: ["flow", "heat"] };
+  await client.create("labelled", "som", spec);
+  await client.learn("labelled", { flow: 1, heat: null }, { y: "worn", ids: "sample 1" });
+  await client.learn(
+    "labelled",
+    [
+      [1, 2],
+      [3, 4],
+      [5, 6],
+    ],
+    { y: ["ok", null, "worn"] },
+  );
+  assert.equal((await client.learnTargets("labelled", ["sample 1"], ["ok"])).rows, 1);
+  await assert.rejects(client.learn("labelled", [1, 2], { y: "no such label" }), /ok, worn/);
+  await assert.rejects(client.learn("labelled", { heat: 1, flow: 2 }), BadShape);
+  const stream = await client.stream("labelled", { batch: 2, window: 2 });
+  await stream.push({ flow: 1, heat: 2 }, { y: "ok", id: "sample 2" });
+  await stream.push([1, 2], { y: 1, id: 7n });
+  await stream.pushMany(
+    [
+      [1, 2],
+      [3, 4],
+    ],
+    { y: ["worn", null], ids: [8, 9] },
+  );
+  await stream.pushTargets(["sample 2", 9], ["worn", "ok"]);
+  await assert.rejects(stream.push({ heat: 1, flow: 2 }), BadShape);
+  await assert.rejects(stream.pushMany([[1, 2, 3]]), BadShape);
+  await assert.rejects(
+    stream.push([
+      [1, 2],
+      [3, 4],
+    ]),
+    BadShape,
+  );
+  await stream.close();
+  assert.deepEqual([stream.pushed, stream.acknowledged, stream.matched + stream.unmatched], [6, 6, 2]);
+  await assert.rejects(stream.push([1, 2]), StreamLost);
+  assert.deepEqual((await client.describe("labelled")).label_names, ["ok", "worn"]);
   client.close();
 });
