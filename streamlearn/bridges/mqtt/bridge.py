@@ -13,6 +13,8 @@ from streamlearn.bridges.mqtt.acknowledgements import Acknowledgements, Receipt
 from streamlearn.bridges.mqtt.connection import BrokerConnection
 from streamlearn.bridges.mqtt.counters import Counters
 from streamlearn.bridges.mqtt.delivery import Delivery
+from streamlearn.bridges.mqtt.homeassistant import HomeAssistantIntake
+from streamlearn.bridges.mqtt.homie import HomieIntake
 from streamlearn.bridges.mqtt.intake import Intake
 from streamlearn.bridges.mqtt.messages import Connected, Message
 from streamlearn.bridges.mqtt.models import Models, Stopped
@@ -62,13 +64,17 @@ class Bridge:
         self.intakes = [self._intake(number, each) for number, each in enumerate(settings.input)]
         filters: dict[str, bool] = {}
         for each in self.intakes:
-            filters[each.filter] = filters.get(each.filter, False) or each.retained
+            filters[each.filter] = filters.get(each.filter, False) or each.wants_retained
         self.broker = BrokerConnection(settings, filters, self.delivery.wake)
         self.acknowledgements = Acknowledgements(self.broker.acknowledge)
         self.outgoing = Outgoing(settings, self.client, self.broker.publish, self._stopping)
 
     def _intake(self, number: int, given: Input) -> Intake | SparkplugIntake:
         parts = given, f"input {number}: {given.topic}", self.models, self.delivery, self.counters
+        if given.payload == "homie":
+            return HomieIntake(*parts, self._silence)
+        if given.payload == "homeassistant":
+            return HomeAssistantIntake(*parts, self._subscribe)
         if given.payload != "sparkplug":
             return Intake(*parts)
         from streamlearn.bridges.mqtt.sparkplug import Nodes, SparkplugIntake
@@ -77,8 +83,19 @@ class Bridge:
             self.nodes = Nodes(self._settings.own_topic, self._publish)
         return SparkplugIntake(*parts, self.nodes, self._silence)
 
+    def _restore(self) -> None:
+        """Read what the broker retains of the time before the start."""
+        filters = sorted({each for intake in self.intakes for each in intake.restored})
+        if filters:
+            retained = read_retained(self._settings, filters, self._stopping)
+            for each in self.intakes:
+                each.restore(retained)
+
     def _publish(self, topic: str, payload: str | bytes, qos: int = 1, retain: bool = False) -> None:
         self.broker.publish(topic, payload, qos, retain)
+
+    def _subscribe(self, topic: str) -> None:
+        self.broker.subscribe(topic)
 
     def _silence(self, *facts: Any) -> None:
         self.outgoing.silence(*facts)
@@ -86,8 +103,7 @@ class Bridge:
     def run(self) -> None:
         """Carry messages until `stop`. Raise the error that ends the bridge."""
         try:
-            if self.nodes is not None:
-                self.nodes.restore(read_retained(self._settings, [self.nodes.filter], self._stopping))
+            self._restore()
             self.broker.start(self._stopping)
             self.outgoing.start()
             self._wait_until_ready()
@@ -171,13 +187,13 @@ class Bridge:
     def _read(self, message: Message, receipt: Receipt) -> None:
         matched = False
         for each in self.intakes:
-            if message.subscriptions and each.subscription not in message.subscriptions:
+            if message.subscriptions and each.subscriptions.isdisjoint(message.subscriptions):
                 continue  # another copy of the message is for it
             parts = each.match(message.topic)
             if parts is None:
                 continue
             matched = True
-            if message.retain and not each.retained:
+            if message.retain and not each.takes_retained(message.topic):
                 self.counters.counts["retained"] += 1
             elif len(message.payload) > self._settings.broker.message_bytes:
                 self.counters.bad("all inputs", "the message is too large", message.topic, message.payload)

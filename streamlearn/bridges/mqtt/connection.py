@@ -52,7 +52,7 @@ class BrokerConnection:
         self.ready = threading.Event()
         """Set when the subscriptions are in effect, or `refusal` is set."""
         self.refusal: str | None = None
-        self._settings, self._filters, self._changed = settings, filters, changed
+        self._settings, self._filters, self._changed = settings, dict(filters), changed
         self._subscribing: dict[int | None, str] = {}  # requests without an answer
         self._generation = 0
         self._lock = threading.Lock()  # guards the generation while an acknowledgement is sent
@@ -72,6 +72,13 @@ class BrokerConnection:
     def publish(self, topic: str, payload: str | bytes, qos: int = 1, retain: bool = False) -> None:
         """Publish a message. While there is no connection, it waits in memory if its QoS is 1."""
         self._client.publish(topic, payload, qos, retain)
+
+    def subscribe(self, topic: str) -> None:
+        """Subscribe to one more filter, now or with the next connection."""
+        if topic not in self._filters:
+            self._filters[topic] = False
+            if self._client.is_connected():
+                self._subscribe(topic, False)
 
     def acknowledge(self, generation: int, mid: int) -> None:
         """Acknowledge a message of the current connection. After a new one, the broker sends it again."""
@@ -104,7 +111,7 @@ class BrokerConnection:
         self.inbox.append(Connected(flags.session_present))
         self._changed()
         log.info("connected to the broker", same_session=flags.session_present)
-        self._subscribing = {self._subscribe(*each): each[0] for each in self._filters.items()}
+        self._subscribing = {self._subscribe(*each): each[0] for each in list(self._filters.items())}
         if not self._subscribing:
             self.ready.set()
         client.publish(self._settings.status_topic, "online", 1, True)

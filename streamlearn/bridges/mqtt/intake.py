@@ -15,7 +15,7 @@ from streamlearn.bridges.mqtt.lane import Parcel
 from streamlearn.bridges.mqtt.messages import Message
 from streamlearn.bridges.mqtt.models import Known, Models
 from streamlearn.bridges.mqtt.numbering import producer_of
-from streamlearn.bridges.mqtt.payloads import reader_of
+from streamlearn.bridges.mqtt.payloads import READERS, reader_of
 from streamlearn.bridges.mqtt.readings import NUMBERS, BadPayload, Reading, Readings
 from streamlearn.bridges.mqtt.settings import Input
 from streamlearn.bridges.mqtt.topics import fill, model_name
@@ -52,26 +52,49 @@ class Intake:
         self, given: Input, where: str, models: Models, delivery: Delivery, counters: Counters
     ) -> None:
         self.filter = given.pattern.filter
-        self.subscription = subscription_of(self.filter)
-        self.match = given.pattern.match
-        self.retained = given.retained
-        self._given, self._where = given, where
+        self.subscriptions = {subscription_of(self.filter)}
+        """Identifiers of the subscriptions whose messages are for this input."""
+        self.wants_retained = given.retained
+        self._given, self._where, self._pattern = given, where, given.pattern
         self._models, self._delivery, self._counters = models, delivery, counters
-        self._reader = reader_of(given)
+        self._reader = reader_of(given) if given.payload in READERS else None
         self._streams: dict[tuple[str, str | None], _Stream] = {}
+
+    def restore(self, retained: dict[str, bytes]) -> None:
+        """Take retained messages of `restored`, before the session begins."""
+
+    @property
+    def restored(self) -> list[str]:
+        """Filters of the retained messages that the input needs before its session begins."""
+        return []
+
+    def takes_retained(self, topic: str) -> bool:
+        """Whether a retained message of a topic is for this input."""
+        return self.wants_retained
+
+    def match(self, topic: str) -> dict[str, str] | None:
+        """Return the named parts of a topic; ``None`` if it is not for this input."""
+        return self._pattern.match(topic)
 
     def receive(self, message: Message, parts: dict[str, str], receipt: Receipt) -> None:
         """Send what a message means to the daemon. A message without a meaning is counted and passed by."""
         try:
-            readings = self._reader.read(message.payload, parts)
-            model = self._models.get(model_name(self._given.model, parts), self._given)
-            key = None if self._given.key is None else fill(self._given.key, parts)
-            if self._given.join is not None:
-                self._join(model, key, readings.rows[0], receipt)
-            else:
-                self._send(message.topic, parts, model, key, readings, receipt.begin)
+            self._process(message, parts, receipt)
         except BadPayload as problem:
             self._counters.bad(self._where, str(problem), message.topic, message.payload)
+
+    def _process(self, message: Message, parts: dict[str, str], receipt: Receipt) -> None:
+        """Send what a message means to the daemon. Raise `BadPayload` if it means nothing."""
+        assert self._reader is not None
+        self._deliver(message.topic, parts, self._reader.read(message.payload, parts), receipt)
+
+    def _deliver(self, topic: str, parts: dict[str, str], readings: Readings, receipt: Receipt) -> None:
+        model = self._models.get(model_name(self._given.model, parts), self._given)
+        key = None if self._given.key is None else fill(self._given.key, parts)
+        if self._given.join is not None:
+            self._join(model, key, readings.rows[0], receipt)
+        else:
+            self._send(topic, parts, model, key, readings, receipt.begin)
 
     def due(self, now: float) -> float:
         """Send the joined samples that have waited long enough. Return when the next ones have."""

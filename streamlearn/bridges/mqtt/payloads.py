@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from streamlearn.bridges.mqtt.paths import MISSING, Path
 from streamlearn.bridges.mqtt.readings import BadPayload, Reading, Readings, Times, as_number, as_value
@@ -27,8 +27,7 @@ class Reader(Protocol):
 
 def reader_of(given: Input) -> Reader:
     """Return the reader of an input's payloads."""
-    readers: dict[str, Callable[[Input], Reader]] = {"json": Json, "number": Number, "csv": Csv}
-    return readers[given.payload](given)
+    return READERS[given.payload](given)
 
 
 class Json:
@@ -140,3 +139,7 @@ def _text(payload: bytes) -> str:
         return payload.decode()
     except UnicodeDecodeError:
         raise BadPayload("the payload is not UTF-8") from None
+
+
+READERS: Final[dict[str, Callable[[Input], Reader]]] = {"json": Json, "number": Number, "csv": Csv}
+"""The readers of payloads that have a meaning of their own."""

@@ -104,7 +104,7 @@ class Input(Section):
 
     topic: str
     model: str
-    payload: Literal["json", "number", "csv", "sparkplug"] = "json"
+    payload: Literal["json", "number", "csv", "sparkplug", "homie", "homeassistant"] = "json"
     channels: dict[str, str] | list[str] | str = Field(min_length=1)
     key: str | None = None
     template: str | None = None  # creates the model
@@ -143,6 +143,8 @@ class Input(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Input:
         names = self.pattern.names
+        if self.payload == "homeassistant":
+            names |= {"device"}
         for text in (self.model, self.key, self.source, *self.paths):
             if text is not None:
                 check_parts(text, names)
@@ -157,6 +159,8 @@ class Input(Section):
             "number": self._check_number,
             "csv": self._check_csv,
             "sparkplug": self._check_sparkplug,
+            "homie": self._check_convention,
+            "homeassistant": self._check_convention,
         }
         checks[self.payload]()
         if self.number is None and (self.run or self.source):
@@ -188,6 +192,15 @@ class Input(Section):
                 raise ValueError(f"{text!r} is not one of the columns {', '.join(self.columns)}")
         if self.rows:
             raise ValueError('rows is for payload = "json"; each line of CSV is a sample')
+
+    def _check_convention(self) -> None:
+        if self.time or self.number or self.rows or self.columns:
+            raise ValueError(f'payload = "{self.payload}" has no time, number, rows and columns')
+        if self.payload == "homie" and (not self.pattern.names or "#" in self.pattern.filter):
+            raise ValueError(
+                f"the topic {self.topic!r} is not that of a Homie device: use homie/{{device}} or"
+                " homie/5/{device}"
+            )
 
     def _check_sparkplug(self) -> None:
         levels = self.topic.split("/")

@@ -130,13 +130,26 @@ class SparkplugIntake:
     ) -> None:
         levels = given.pattern.filter.split("/")
         self.filter = "/".join([*levels[:4], "#"])  # births of nodes too, also for an input of devices
-        self.subscription = subscription_of(self.filter)
-        self.retained = False
+        self.subscriptions = {subscription_of(self.filter)}
+        self.wants_retained = False
         self._given, self._where, self._pattern = given, where, given.pattern
         self._models, self._delivery, self._counters = models, delivery, counters
         self._nodes, self._silence = nodes, silence
         self._held: dict[tuple[str, str, str], dict[str, float]] = {}
         self._silent: set[Address] = set()
+
+    @property
+    def restored(self) -> list[str]:
+        """Filters of the retained messages that the input needs before its session begins."""
+        return [self._nodes.filter]
+
+    def restore(self, retained: dict[str, bytes]) -> None:
+        """Take the births that an earlier run of the bridge published."""
+        self._nodes.restore(retained)
+
+    def takes_retained(self, topic: str) -> bool:
+        """Whether a retained message of a topic is for this input."""
+        return False
 
     def match(self, topic: str) -> dict[str, str] | None:
         """Return the named parts of a topic; none for one that concerns the whole node."""
