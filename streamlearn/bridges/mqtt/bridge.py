@@ -85,10 +85,11 @@ class Bridge:
 
     def _restore(self) -> None:
         """Read what the broker retains of the time before the start."""
-        filters = sorted({each for intake in self.intakes for each in intake.restored})
+        parts: list[Intake | SparkplugIntake | Outgoing] = [*self.intakes, self.outgoing]
+        filters = sorted({each for part in parts for each in part.restored})
         if filters:
             retained = read_retained(self._settings, filters, self._stopping)
-            for each in self.intakes:
+            for each in parts:
                 each.restore(retained)
 
     def _publish(self, topic: str, payload: str | bytes, qos: int = 1, retain: bool = False) -> None:

@@ -33,6 +33,11 @@ POLL_SECONDS: Final = 0.5
 THINNED: Final = 100_000
 """Most streams whose last message is remembered, for `every`."""
 
+_SOURCES: Final = ("death", "state")
+"""Causes of silence that the source itself reports."""
+SHOWN: Final = 100
+"""Most alarms of a model that a message lists as on."""
+
 log = get_logger(__name__)
 
 
@@ -65,6 +70,8 @@ class Outgoing:
         self._stopping = stopping
         self._described: dict[str, dict[str, Any]] = {}
         self._on: defaultdict[str, set[tuple[Any, str]]] = defaultdict(set)  # alarms of each model
+        self._lock = threading.Lock()  # the bridge's thread reports silence too
+        self._retained: set[str] = set()  # topics with a message
         self._published: dict[tuple[int, str, Any], float] = {}
         self._discoveries = (
             None if settings.homeassistant is None else Discoveries(settings, settings.homeassistant, publish)
@@ -73,6 +80,23 @@ class Outgoing:
         """Set when the subscription is in effect, or `error` is set."""
         self.error: StreamlearnError | None = None
         self._thread = threading.Thread(target=self._run, name="outgoing", daemon=True)
+
+    @property
+    def restored(self) -> list[str]:
+        """Filters of the retained messages that say which alarms are on."""
+        kept = [each for each in self._settings.output if each.what in ("alarm", "silence") and each.retain]
+        return [fill(self._settings.topic_of(each), {"model": "+", "key": "+"}) for each in kept]
+
+    def restore(self, retained: dict[str, bytes]) -> None:
+        """Take the retained messages: the alarms that were on when an earlier run of the bridge ended."""
+        self._retained = set(retained)
+        for payload in retained.values():
+            try:
+                found = json.loads(payload)
+                names = {(each["key"], each["cause"]) for each in found["on"]}
+                self._on[str(found["model"])] |= names
+            except (ValueError, TypeError, KeyError):
+                continue  # not one of ours
 
     def start(self) -> None:
         """Begin to publish."""
@@ -88,7 +112,8 @@ class Outgoing:
 
     def silence(self, model: str, key: str | None, state: str, cause: str, moment: int | None) -> None:
         """Publish that a source of a model became silent, or sends again."""
-        facts = {"model": model, "key": key, "state": state, "cause": cause, "time": iso(moment)}
+        self._note(model, (key, cause), state)
+        facts = self._state(model, "silence", state) | {"key": key, "cause": cause, "time": iso(moment)}
         for output in self._of("silence", model):
             self._send(output, model, key, facts)
 
@@ -109,9 +134,10 @@ class Outgoing:
         while not self._stopping.is_set():
             try:
                 with self._client.subscribe(kind=self._kinds()) as events:
-                    if self._discoveries is not None:
-                        for each in self._client.models():
-                            self._discoveries.add(each)
+                    for each in self._client.models():
+                        self._compare(each)
+                        if self._discoveries is not None:
+                            self._discovered(each)
                     logged = False
                     self.subscribed.set()
                     while not self._stopping.is_set():
@@ -143,16 +169,58 @@ class Outgoing:
                     if event.kind == "deleted":
                         self._discoveries.remove(event.model)
                     else:
-                        self._discoveries.add(self._description(event.model))
+                        self._discovered(self._description(event.model))
+
+    def _discovered(self, described: dict[str, Any]) -> None:
+        """Publish the entities of a model, and the states of those that have none."""
+        if self._discoveries is None or not described:
+            return
+        self._discoveries.add(described)
+        model = described["name"]
+        for what in "alarm", "silence":
+            for output in self._of(what, model):
+                topic = self._settings.topic_of(output)
+                if not output.retain or "{key}" in topic or fill(topic, {"model": model}) in self._retained:
+                    continue
+                self._send(output, model, None, self._state(model, what, "none"))
+
+    def _compare(self, described: dict[str, Any]) -> None:
+        """Publish the end of alarms that ended while the bridge was away."""
+        model = described["name"]
+        if not self._on.get(model):
+            return
+        quality = self._description(model).get("quality", {})
+        others = bool(quality.get("alarms_on"))
+        on = {"silent": bool(described.get("silent")), "death": True, "state": True}
+        ended = [alarm for alarm in self._on[model] if not on.get(alarm[1], others)]
+        for alarm in ended:
+            self._note(model, alarm, "end")
+        for what in ("alarm", "silence") if ended else ():
+            for output in self._of(what, model):
+                self._send(output, model, None, self._state(model, what, "end"))
+
+    def _note(self, model: str, alarm: tuple[Any, str], state: str) -> None:
+        with self._lock:
+            (self._on[model].add if state == "begin" else self._on[model].discard)(alarm)
+
+    def _state(self, model: str, what: str, state: str) -> dict[str, Any]:
+        """Return the alarms of a model that are on."""
+        causes = ("silent", *_SOURCES)
+        with self._lock:
+            every = sorted(self._on[model], key=str)
+        on = [each for each in every if (each[1] in causes if what == "silence" else each[1] not in _SOURCES)]
+        shown = [{"key": key, "cause": cause} for key, cause in on[:SHOWN]]
+        return {"model": model, "key": None, "state": state, "active": len(on), "on": shown}
 
     def _alarm(self, event: Event, alarm: AlarmEvent) -> None:
-        on, name = self._on[event.model], (alarm.key, alarm.cause)
-        (on.add if alarm.state == "begin" else on.discard)(name)
-        facts = self._alarm_facts(event, alarm) | {"active": len(on)}
+        self._note(event.model, (alarm.key, alarm.cause), alarm.state)
+        state = self._state(event.model, "alarm", alarm.state)
+        facts = self._alarm_facts(event, alarm) | {"active": state["active"], "on": state["on"]}
         for output in self._of("alarm", event.model):
             self._send(output, event.model, alarm.key, facts)
         if alarm.cause == "silent":
-            facts |= {"active": sum(cause == "silent" for _, cause in on)}
+            state = self._state(event.model, "silence", alarm.state)
+            facts |= {"active": state["active"], "on": state["on"]}
             for output in self._of("silence", event.model):
                 self._send(output, event.model, alarm.key, facts)
 

@@ -41,7 +41,7 @@ def bridge(tmp_path: Path, daemon: DaemonProcess, broker: Broker) -> Iterator[Ca
     started: list[Bridge] = []
 
     def begin(configuration: str, wait: bool = True, **variables: str) -> Bridge:
-        head = f'[broker]\nport = {broker.port}\nclient_id = "{tmp_path.name}"\n'
+        head = f'prefix = "{tmp_path.name}"\n[broker]\nport = {broker.port}\nclient_id = "{tmp_path.name}"\n'
         place = tmp_path / f"bridge-{len(started)}"
         started.append(Bridge(place, daemon.requests, head + configuration, **variables))
         return started[-1].ready() if wait else started[-1]

@@ -137,7 +137,7 @@ def test_a_model_that_is_deleted_stops_nothing(bridge, client, peer):
 
 
 def test_the_status_is_online_offline_and_that_of_the_last_will(bridge, peer, tmp_path):
-    topic = f"streamlearn/bridge/{tmp_path.name}/status"
+    topic = f"{tmp_path.name}/bridge/{tmp_path.name}/status"
     watcher = peer(topic)
     running = bridge("")
     wait_for(lambda: watcher.of(topic) == [b"online"], "online")
