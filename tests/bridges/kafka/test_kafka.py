@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from streamlearn.bridges.kafka.offsets import Offsets
 from streamlearn.bridges.kafka.settings import load
 from streamlearn.errors import BadConfig
 from streamlearn_client import Client
-from tests.bridges.kafka.processes import PARTITIONS, Bridge, Cluster
+from tests.bridges.kafka.processes import PARTITIONS, Bridge, Cluster, Tansu
 from tests.documents import blocks
 from tests.e2e.daemon_process import DaemonProcess
 from tools.waiting import wait_for
@@ -167,9 +167,21 @@ def test_kill_9_of_the_bridge_and_of_the_daemon(tmp_path: Path, bridge: Start) -
         daemon.__exit__()
 
 
+@pytest.fixture(params=["mock", "tansu"])
+def brokers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
+    """Each of the two brokers."""
+    if request.param == "mock":
+        yield Cluster()
+        return
+    tansu = Tansu(tmp_path, "moved")
+    yield tansu
+    tansu.end()
+
+
 @pytest.mark.faults
-def test_a_rebalance(client: Client, daemon: DaemonProcess, cluster: Cluster, bridge: Start) -> None:
+def test_a_rebalance(client: Client, daemon: DaemonProcess, brokers: Cluster, bridge: Start) -> None:
     """A second bridge takes over partitions, and then the first one dies."""
+    cluster = brokers
     count, names = 300, [f"pump-{n}" for n in range(PARTITIONS)]
     x = {n: samples(20 + n, count) for n in range(PARTITIONS)}
     configuration = (
