@@ -92,6 +92,11 @@ def test_the_first_rule_that_matches_decides(load: Load) -> None:
     assert not assigned(load('[[rule]]\nmeasurement = "a"\nmodel = "m"'), "b f=1 1")
 
 
+def test_names_of_models_have_no_other_characters(load: Load) -> None:
+    rules = load('[[rule]]\nmodel = "{measurement}-{host}"')
+    assert list(assigned(rules, r"a\ b,host=10.0.0.1:9100/x f=1 1")) == ["a_b-10.0.0.1_9100_x"]
+
+
 def test_values_of_one_time_are_one_sample_and_others_are_missing(load: Load) -> None:
     text = "p flow=3 2\np flow=1,other=9 1\np,x=y pressure=2 1\n"
     found = joined(Rules(), text, 2, ["flow", "pressure"])

@@ -33,6 +33,7 @@ MEASUREMENT: Final = "measurement"
 FIELD: Final = "field"
 TAGS: Final = "tags"
 """Name in a template that stands for all tags: ``cpu=0,host=web-1``."""
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_.-]")
 _PART: Final = re.compile(r"\{([^{}]*)\}")
 
 
@@ -136,9 +137,13 @@ class Rule(BaseModel):
         )
 
     def model_of(self, point: Point) -> str:
-        """Return the name of the point's model. Raises `MissingTag`."""
+        """Return the name of the point's model. Raises `MissingTag`.
+
+        In parts of the name, other characters than letters, digits and ``_ . -`` become ``_``.
+        """
         assert self.model is not None
-        return self.model.fill(_finder(point, "model"))
+        find = _finder(point, "model")
+        return self.model.fill(lambda name: _NOT_IN_NAMES.sub("_", find(name)))
 
     def key_of(self, point: Point) -> str | None:
         """Return the key of the point. Raises `MissingTag`."""
