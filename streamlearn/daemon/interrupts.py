@@ -18,7 +18,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from streamlearn.kernels.stream.interrupt import EVERY, FLAG, LEFT, NEVER, POLL, watching
+from streamlearn.kernels.stream.interrupt_words import EVERY, FLAG, LEFT, NEVER, POLL, watching
 
 EVENTS, POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)  # enums cost more in each call
 QUESTION_NS = 50_000  # of learning between two looks at the socket

@@ -20,7 +20,7 @@ from streamlearn import kernels, logs, models
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.worker import Worker
 from streamlearn.errors import Busy, ShuttingDown
-from streamlearn.kernels import Compilation, compiler
+from streamlearn.kernels import Compilation, compiler, lazy
 from streamlearn.kernels.stream import receiving
 from streamlearn.models import Model
 from streamlearn_client.protocol import Learn, Request
@@ -31,10 +31,16 @@ log = logs.get_logger(__name__)
 MOST_WAITING = 1000  # requests
 MOST_BYTES = 16 << 20  # of their arrays and headers
 HEADER_FACTOR = 8  # memory of a decoded header per byte: a list of numbers takes about so much
-BYTES = 64 << 20  # of all kernels, when they are loaded
+KERNEL_BYTES = 64 << 20  # of all kernels, when they are loaded
+COMPILER_BYTES = 64 << 20  # of Numba and LLVM, which are loaded with the first kernel
 
 Resume = Callable[[], None]
 Run = Callable[[Compilation], None]
+
+
+def bytes_to_load() -> int:
+    """Return the memory that kernels may need beyond what the process has now."""
+    return KERNEL_BYTES + (0 if lazy.executed(compiler) else COMPILER_BYTES)
 
 
 def load(kind: str, run: Run = Compilation.run) -> None:

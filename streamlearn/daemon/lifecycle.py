@@ -22,8 +22,7 @@ from streamlearn import models as model_kinds
 from streamlearn.daemon import gateway, sdnotify
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.daemon import Daemon
-from streamlearn.daemon.kernels import BYTES as KERNEL_BYTES
-from streamlearn.daemon.kernels import ModelSource
+from streamlearn.daemon.kernels import ModelSource, bytes_to_load
 from streamlearn.daemon.limits.budget import Budget, frame_bytes, memory_bytes
 from streamlearn.daemon.limits.model_memory import state_bytes
 from streamlearn.daemon.limits.system_memory import resident_bytes
@@ -119,7 +118,7 @@ def _start(settings: Settings, fs: FS, stack: ExitStack) -> tuple[Daemon, socket
     _limit_row_cost(settings, recovered)
     _check_declared(settings, recovered)
     models_bytes = sum(state_bytes(hosted.model) for hosted in recovered.shard)
-    budget = Budget(memory_bytes(settings), max(resident_bytes() - models_bytes, 0) + KERNEL_BYTES)
+    budget = Budget(memory_bytes(settings), max(resident_bytes() - models_bytes, 0) + bytes_to_load())
     sockets = bind(settings.endpoints, frame_bytes(settings), access)
     stack.callback(sockets.close)
     http = stack.enter_context(gateway.bind(settings.http)) if settings.http.address else None

@@ -2,8 +2,9 @@
 
 The folders are the same here and in ``streamlearn/models``. The docstring of each says what belongs in it.
 
-Importing this package imports no kernel. A daemon loads the kernels of a kind of model before it creates the
-first model of that kind, and compiles those that the cache does not hold.
+A kernel module is executed at the first use of a name in it (``lazy.py``), so importing it loads no compiler.
+A daemon loads the kernels of a kind of model before it creates the first model of that kind, and compiles
+those that the cache does not hold.
 """
 
 from __future__ import annotations
@@ -16,32 +17,31 @@ from pathlib import Path
 from pkgutil import walk_packages
 from types import ModuleType
 
-from . import compiler
-from .compiler import EntryPoint, Progress
-from .compiler.cache import KERNELS, holds
-from .compiler.parallel import Compilation
+from . import lazy
+
+lazy.install(__name__)  # before the imports of kernel modules
+
+from . import compiler  # noqa: E402
+from .compiler.cache import KERNELS, holds  # noqa: E402
+from .compiler.parallel import Compilation, Progress  # noqa: E402
 
 _ENTRY_POINT = re.compile(r"^@kernel\(.*?^def (\w+)", re.DOTALL | re.MULTILINE)
 
 
 @cache
 def declare_all() -> None:
-    """Import every kernel module, so that every entry point is declared."""
+    """Execute every kernel module, so that every entry point is declared."""
     for module in walk_packages(__path__, f"{__name__}."):
         if not module.name.startswith(compiler.__name__):
-            import_module(module.name)
+            lazy.execute(import_module(module.name))
 
 
 def not_cached() -> list[str]:
-    """Return the names of all kernels that the cache does not hold. Imports no kernel."""
-    return [
-        f"{file.stem}.{function}"
-        for file in KERNELS.rglob("*.py")
-        for function in entry_points(file)
-        if not holds(file, function)
-    ]
+    """Return the names of all kernels that the cache does not hold. Executes no kernel module."""
+    return [name for file in KERNELS.rglob("*.py") for name in _not_cached(file)]
 
 
+@cache
 def entry_points(file: Path) -> list[str]:
     """Return the names of the entry points in a kernel file."""
     return _ENTRY_POINT.findall(file.read_text())
@@ -63,18 +63,25 @@ def compile_all(progress: Progress | None = None) -> int:
 
 def compilation(modules: Iterable[ModuleType], progress: Progress | None = None) -> Compilation:
     """Return the compilation of the kernels of ``modules`` that are neither loaded nor cached."""
-    missing = [each.name for each in _declared_in(modules) if not (each.compiled or each.cached())]
+    missing = [name for module in modules if not loaded([module]) for name in _not_cached(_file(module))]
     return Compilation(missing, progress)
 
 
 def loaded(modules: Iterable[ModuleType]) -> bool:
     """Whether every kernel of ``modules`` is compiled or loaded in this process."""
-    return all(each.compiled for each in _declared_in(modules))
+    with_kernels = [module for module in modules if entry_points(_file(module))]
+    if not all(map(lazy.executed, with_kernels)):
+        return False
+    names = {module.__name__ for module in with_kernels}
+    return not names or all(each.compiled for each in compiler.declared_in(names))
 
 
-def _declared_in(modules: Iterable[ModuleType]) -> list[EntryPoint]:
-    names = {module.__name__ for module in modules}
-    return [each for each in compiler.declared() if each.dispatcher.__module__ in names]
+def _not_cached(file: Path) -> list[str]:
+    return [f"{file.stem}.{function}" for function in entry_points(file) if not holds(file, function)]
+
+
+def _file(module: ModuleType) -> Path:
+    return Path(str(module.__file__))
 
 
 __all__ = [

@@ -17,7 +17,7 @@ from streamlearn_client.protocol import PrecisionMonitor
 
 from ..errors import BadValue
 from ..kernels.stream import scaling
-from ..kernels.stream.interrupt import NEVER
+from ..kernels.stream.interrupt_words import NEVER
 from . import state_checks
 from .batch import Batch, Targets, part
 from .generating import Generating

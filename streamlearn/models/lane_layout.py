@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.simd.blocks import blocks
-from ..kernels.simd.groups import BLOCKS, GROUP
-from ..kernels.simd.lanes import WIDTH
+from ..kernels.simd import groups
+from ..kernels.simd.blocks import WIDTH, blocks
 
 __all__ = [
     "Float32",
@@ -57,7 +56,7 @@ def to_lanes(rows: NDArray[np.floating], fill: float = 0.0) -> Float32:
 
 def to_groups(rows: NDArray[np.floating], fill: float = 0.0) -> Float32:
     """``(units, dim)`` → ``(groups, dim, 64)``, with ``fill`` in the unused lanes of the last group."""
-    return _transposed(rows, GROUP, fill)
+    return _transposed(rows, groups.GROUP, fill)
 
 
 def from_lanes(lanes: Float32, units: int) -> Float32:
@@ -80,6 +79,6 @@ def group_columns(rows: NDArray[np.floating]) -> Float32:
     """
     used, n = blocks(len(rows)), rows.shape[1]
     all_lanes = to_groups(rows, fill=np.inf).transpose(1, 0, 2).reshape(n, -1, WIDTH)
-    lanes = empty(n, used if used % BLOCKS == 1 else all_lanes.shape[1], WIDTH)
+    lanes = empty(n, used if used % groups.BLOCKS == 1 else all_lanes.shape[1], WIDTH)
     lanes[...] = all_lanes[:, : lanes.shape[1]]
     return lanes

@@ -11,8 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import BadSpec
-from ..kernels.simd.blocks import blocks
-from ..kernels.simd.lanes import WIDTH
+from ..kernels.simd.blocks import WIDTH, blocks
 
 if TYPE_CHECKING:
     from .spec import Spec

@@ -12,8 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from ..kernels.stream.deviations import GROUP
-from ..kernels.stream.regions import NODES
+from ..kernels.simd.blocks import WIDTH
+from ..kernels.stream.sizes import NODES
 from .accepts import Accepts
 from .row_cost import FIXED, RANDOM_ACCESS, SCALAR, SCALING, Cost
 from .sharing import shared
@@ -231,7 +231,7 @@ class Spec(BaseModel):
         if self.alarm is not None:
             parts.append(
                 Cost(
-                    self.dim * (_ALARM + _OF_GROUP * min(self.dim, GROUP) ** 2),
+                    self.dim * (_ALARM + _OF_GROUP * min(self.dim, WIDTH) ** 2),
                     ("dim", "alarm"),
                     learning=True,
                 )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn.errors import Gap, Quarantined, UnknownProducer
-from streamlearn.kernels.stream.interrupt import NEVER
+from streamlearn.kernels.stream.interrupt_words import NEVER
 from streamlearn.models.base import Model
 from streamlearn.models.batch import Batch, Targets, joined, part
 from streamlearn.models.outputs import row_bytes

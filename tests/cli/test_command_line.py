@@ -216,7 +216,8 @@ import sys
 from streamlearn.daemon import process
 process.prepare()
 import streamlearn.daemon.lifecycle
-print([name for name in ("scipy", "yaml", "rich", "pygments") if sys.modules.get(name)])
+heavy = ("scipy", "yaml", "rich", "pygments", "numba", "llvmlite")
+print([name for name in heavy if sys.modules.get(name)])
 import rich
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)

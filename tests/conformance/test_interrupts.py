@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlearn.kernels.stream.interrupt import watching
+from streamlearn.kernels.stream.interrupt_words import watching
 from streamlearn.models import Model
 from streamlearn_client.outputs import NamedArrays
 from tests.conformance import test_late

@@ -17,7 +17,7 @@ from streamlearn import models
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.daemon import Daemon
 from streamlearn.daemon.runtime import Runtime
-from streamlearn.kernels.stream.interrupt import NEVER
+from streamlearn.kernels.stream.interrupt_words import NEVER
 from streamlearn.models.batch import part
 from streamlearn.recovery import recover
 from streamlearn.shard.producer_arrays import POSITIONS

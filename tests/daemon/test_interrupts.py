@@ -14,7 +14,8 @@ import zmq
 
 from streamlearn.daemon import interrupts
 from streamlearn.daemon.interrupts import PAUSE_NS, QUESTION_NS, RequestInterrupts
-from streamlearn.kernels.stream.interrupt import EVERY, LEFT, NEVER, POLL, POLLFD, requested
+from streamlearn.kernels.stream.interrupt import requested
+from streamlearn.kernels.stream.interrupt_words import EVERY, LEFT, NEVER, POLL, POLLFD
 from streamlearn.models.batch import Batch
 from streamlearn.models.outputs import ModelOutputs
 from streamlearn_client.protocol import Learn

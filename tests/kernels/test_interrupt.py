@@ -10,7 +10,8 @@ import numba as nb
 import numpy as np
 import pytest
 
-from streamlearn.kernels.stream.interrupt import EVERY, FLAG, LEFT, NEVER, requested, watching
+from streamlearn.kernels.stream.interrupt import requested
+from streamlearn.kernels.stream.interrupt_words import EVERY, FLAG, LEFT, NEVER, watching
 
 ROUNDS = 10_000_000_000  # far more than a thread does before it is stopped
 

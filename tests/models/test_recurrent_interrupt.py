@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import streamlearn as sl
-from streamlearn.kernels.stream.interrupt import watching
+from streamlearn.kernels.stream.interrupt_words import watching
 from streamlearn.models import Model
 
 N = 90

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn.kernels.stream.interrupt import FLAG, LEFT, watching
+from streamlearn.kernels.stream.interrupt_words import FLAG, LEFT, watching
 
 
 class Cuts:

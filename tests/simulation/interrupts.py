@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn.kernels.stream.interrupt import NEVER, watching
+from streamlearn.kernels.stream.interrupt_words import NEVER, watching
 
 
 class Interrupts:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from streamlearn.daemon.intake.run import Run
 from streamlearn.daemon.intake.template import Template
 from streamlearn.daemon.self_pipe import SelfPipe
-from streamlearn.kernels.compiler import ready
+from streamlearn.kernels import compiler
 from streamlearn.kernels.stream import receiving
+from streamlearn.kernels.stream import receiving_words as words
 
 FUNCTIONS = ("zmq_msg_recv", "zmq_msg_data", "zmq_msg_more")
 MOST_BATCHES = 256  # of one call: the reader looks at its clock in between
@@ -72,14 +73,14 @@ class Drain:
         addresses = [ctypes.cast(function, ctypes.c_void_p).value for function in functions]
         self._functions = np.array(addresses, np.int64)
         self._socket = socket.underlying
-        self._messages = np.zeros((3, receiving.MESSAGE_BYTES // 8), np.int64)  # three zmq_msg_t
+        self._messages = np.zeros((3, words.MESSAGE_BYTES // 8), np.int64)  # three zmq_msg_t
         for message in self._messages:
             library.zmq_msg_init(ctypes.c_void_p(message.ctypes.data))
         self._messages_address = self._messages.ctypes.data
         self._patience = _patience(descriptors)
-        self._polled = self._patience[receiving.POLLFDS : receiving.TIMEOUT].view(POLLFD)
+        self._polled = self._patience[words.POLLFDS : words.TIMEOUT].view(POLLFD)
         self._rest = 0  # calls that do not wait
-        self._outcome = np.zeros(receiving.OUTCOME, np.int64)
+        self._outcome = np.zeros(words.OUTCOME, np.int64)
         self._ids = np.zeros(MOST_BATCHES, np.int64)
         self._expected = _Expected(None)
 
@@ -112,7 +113,7 @@ class Drain:
             Whether no message was left.
         """
         if not self._ready:  # the kernel was loaded with those of the first model
-            ready(receiving)
+            compiler.ready(receiving)
             self._ready = True
         template, arena, outcome = run.template, run.arena, self._outcome
         expected = self._expected
@@ -121,7 +122,7 @@ class Drain:
         begin = arena.used
         sender = np.frombuffer(run.sender, np.uint8)
         waits = waits and template.batch_bytes <= SMALL_BATCH and self._may_wait()
-        self._patience[receiving.WAITS] = MOST_WAITS if waits else 0
+        self._patience[words.WAITS] = MOST_WAITS if waits else 0
         most = min(MOST_BATCHES, run.most - run.batches, arena.room // template.batch_bytes)
         batches = receiving.receive_batches(
             self._socket,
@@ -147,7 +148,7 @@ class Drain:
             run.extend(begin, batches)
             if run.sender:
                 run.ids += self._ids[:batches].tolist()
-        if outcome[receiving.END] == receiving.WAITING:
+        if outcome[words.END] == words.WAITING:
             return batches, [], batches < most
         return batches, self._other_frames(run), False
 
@@ -156,36 +157,34 @@ class Drain:
         if self._rest:
             self._rest -= 1
             return False
-        return bool(self._patience[receiving.PPOLL])
+        return bool(self._patience[words.PPOLL])
 
     def _waited_in_vain(self, batches: int) -> bool:
         """Whether the call waited once and nothing came: the sender may have a window of one burst."""
         patience = self._patience
         alarmed = self._polled["revents"][1]
         return bool(
-            patience[receiving.WAITS] == MOST_WAITS - 1
-            and patience[receiving.WAITED_AT] == batches
-            and not alarmed
+            patience[words.WAITS] == MOST_WAITS - 1 and patience[words.WAITED_AT] == batches and not alarmed
         )
 
     def _other_frames(self, run: Run) -> list[AnyFrame]:
         """Return the frames of an unexpected message that were received."""
         outcome, arena = self._outcome, run.arena
-        end = outcome[receiving.END]
+        end = outcome[words.END]
         frames: list[AnyFrame] = []
         if run.sender:
-            frames.append(_frame(*outcome[receiving.SENDER_ADDRESS : receiving.SENDER_MORE + 1]))
-        if end == receiving.OTHER_SENDER:
+            frames.append(_frame(*outcome[words.SENDER_ADDRESS : words.SENDER_MORE + 1]))
+        if end == words.OTHER_SENDER:
             return frames
-        frames.append(_frame(*outcome[receiving.HEADER_ADDRESS : receiving.HEADER_MORE + 1]))
-        if end == receiving.OTHER_HEADER:
+        frames.append(_frame(*outcome[words.HEADER_ADDRESS : words.HEADER_MORE + 1]))
+        if end == words.OTHER_HEADER:
             return frames
         at = arena.used
-        for size in run.template.frame_bytes[: outcome[receiving.ARRAYS]]:
+        for size in run.template.frame_bytes[: outcome[words.ARRAYS]]:
             frames.append(ReceivedFrame(bytes(arena.view[at : at + size]), True))
             at += size
-        if end == receiving.OTHER_ARRAY:
-            frames.append(_frame(*outcome[receiving.ARRAY_ADDRESS : receiving.ARRAY_MORE + 1]))
+        if end == words.OTHER_ARRAY:
+            frames.append(_frame(*outcome[words.ARRAY_ADDRESS : words.ARRAY_MORE + 1]))
         return frames
 
 
@@ -205,15 +204,15 @@ class _Expected:
 
 def _patience(descriptors: tuple[int, int]) -> NDArray[np.int64]:
     """Return the words that say how to wait until one of two file descriptors is readable."""
-    words = np.zeros(receiving.PATIENCE, np.int64)
-    words[receiving.BURST] = BURST
+    patience = np.zeros(words.PATIENCE, np.int64)
+    patience[words.BURST] = BURST
     ppoll = getattr(ctypes.CDLL(None), "ppoll", None)  # macOS has none: then no call waits
-    words[receiving.PPOLL] = (ctypes.cast(ppoll, ctypes.c_void_p).value or 0) if ppoll else 0
-    words[receiving.DESCRIPTORS] = words.ctypes.data + 8 * receiving.POLLFDS
-    polled = words[receiving.POLLFDS : receiving.TIMEOUT].view(POLLFD)
+    patience[words.PPOLL] = (ctypes.cast(ppoll, ctypes.c_void_p).value or 0) if ppoll else 0
+    patience[words.DESCRIPTORS] = patience.ctypes.data + 8 * words.POLLFDS
+    polled = patience[words.POLLFDS : words.TIMEOUT].view(POLLFD)
     polled["fd"], polled["events"] = descriptors, zmq.POLLIN
-    words[receiving.TIMEOUT :] = 0, WAIT_NS
-    return words
+    patience[words.TIMEOUT :] = 0, WAIT_NS
+    return patience
 
 
 def _frame(address: int, size: int, more: int) -> ReceivedFrame:

@@ -9,22 +9,22 @@ compiled code is stored. `parallel` compiles on all processors.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numba as nb
 
+from .. import lazy
 from . import cache
+from .parallel import Progress
 from .pipelines import ENTRY_POINT, PIECE, EntryPointCompiler, PieceCompiler
-
-Progress = Callable[
-    [str, int, int], None
-]  # name of the kernel that comes next, how many are done, of how many
+from .read_only import ReadOnlyCache
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
 _registry: list[EntryPoint] = []
+_ready: set[str] = set()  # names of modules
 
 
 class EntryPoint:
@@ -69,7 +69,7 @@ class EntryPoint:
                 **_OPTIONS,
             )(function)
             if read_only:
-                dispatcher._cache = cache.ReadOnlyCache(function)
+                dispatcher._cache = ReadOnlyCache(function)
         finally:
             nb.config.CACHE_DIR = before  # other libraries keep their own cache
         return dispatcher
@@ -109,9 +109,13 @@ def allocating_device(function: Callable[..., Any]) -> Any:
 def ready(*modules: ModuleType) -> None:
     """Compile or load the entry points of ``modules`` that this process has not compiled yet."""
     names = {module.__name__ for module in modules}
-    for entry_point in _registry:
-        if not entry_point.compiled and entry_point.dispatcher.__module__ in names:
-            entry_point.compile()
+    if names <= _ready:
+        return
+    for module in modules:
+        lazy.execute(module)
+    for entry_point in declared_in(names):
+        entry_point.compile()
+    _ready.update(names)
 
 
 def compile_all(progress: Progress | None = None) -> int:
@@ -129,8 +133,13 @@ def compile_one(name: str) -> None:
 
 
 def declared() -> list[EntryPoint]:
-    """Return all entry points of the kernel modules that are imported."""
+    """Return all entry points of the kernel modules that are executed."""
     return list(_registry)
+
+
+def declared_in(modules: Collection[str]) -> list[EntryPoint]:
+    """Return the entry points of these modules, as far as they are executed."""
+    return [each for each in _registry if each.dispatcher.__module__ in modules]
 
 
 def cache_path() -> Path:

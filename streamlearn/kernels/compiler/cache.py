@@ -12,7 +12,8 @@ recompiles the modules that import the edited file, and no others.
 ``<cache>`` is ``NUMBA_CACHE_DIR``, else ``XDG_CACHE_HOME``, else ``~/.cache``. ``<installation>`` is a digest
 of the versions of Numba and Python, the directory of the source and the processor that Numba compiles for.
 
-This module imports no other module of streamlearn.
+This module imports no other module of streamlearn, and no compiler: a start without a model looks here for
+kernels to compile.
 """
 
 from __future__ import annotations
@@ -25,40 +26,18 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
-
-import llvmlite
-import numba as nb
-from llvmlite import binding as llvm
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserProvidedCacheLocator
 
 KERNELS = Path(__file__).absolute().parents[1]
 
 _IMPORT = re.compile(r"^[ \t]*from[ \t]+(\.+)([\w.]*)[ \t]+import[ \t]+(\([^)]*\)|.*)", re.MULTILINE)
 
 
-class _ReadOnlyLocator(UserProvidedCacheLocator):
-    def ensure_cache_path(self) -> None:
-        """Do nothing. Numba's method tests that the directory can be written."""
-
-
-class _ReadOnlyImpl(CompileResultCacheImpl):
-    _locator_classes = (_ReadOnlyLocator,)
-
-
-class ReadOnlyCache(FunctionCache):
-    """A Numba cache that reads compiled code and never writes."""
-
-    _impl_class = _ReadOnlyImpl
-
-    def save_overload(self, sig: object, data: object) -> None:
-        """Do nothing. The code stays in memory."""
-
-
 @cache
 def installation_path() -> Path:
     """The cache directory of this installation and processor. It may not exist yet."""
-    versions = f"{nb.__version__} {llvmlite.__version__} {sys.version}"
+    versions = f"{version('numba')} {version('llvmlite')} {sys.version}"
     digest = hashlib.sha256(f"{versions} {KERNELS} {_processor()}".encode())
     setting = os.environ.get("NUMBA_CACHE_DIR")
     base = Path(setting) if setting else _user_cache()
@@ -126,11 +105,19 @@ def _processor() -> str:
 
     With both settings the code does not depend on this machine, so others can use the cache.
     """
-    name, features = nb.config.CPU_NAME, nb.config.CPU_FEATURES
-    if name is None or features is None:
-        host = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
-        return f"{host} {name} {features}"
-    return f"{platform.machine()} {name} {features}"
+    name, features = os.environ.get("NUMBA_CPU_NAME"), os.environ.get("NUMBA_CPU_FEATURES")
+    machine = _this_machine() if name is None or features is None else platform.machine()
+    return f"{machine} {name} {features}"
+
+
+def _this_machine() -> str:
+    """What tells this processor from others. Numba compares the exact features when it loads a kernel."""
+    try:
+        first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    names = ("model name", "flags", "Features", "CPU implementer", "CPU part")
+    return "\n".join(line for line in first.splitlines() if line.startswith(names))
 
 
 def _user_cache() -> Path:

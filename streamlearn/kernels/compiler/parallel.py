@@ -14,6 +14,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
+Progress = Callable[
+    [str, int, int], None
+]  # name of the kernel that comes next, how many are done, of how many
+
 MAX_WORKERS = 4  # each takes about 200 MB
 SLOWEST = ("tbptt", "bidirectional", "rollout")
 LOWEST_PRIORITY = 19  # of nice(2): a worker then runs when nothing else does
@@ -29,7 +33,7 @@ class Compilation:
     def __init__(
         self,
         names: Sequence[str],
-        progress: Callable[[str, int, int], None] | None = None,
+        progress: Progress | None = None,
         *,
         beside: bool = False,
     ) -> None:

@@ -17,12 +17,44 @@ from typing import Any
 
 from llvmlite import binding as llvm
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler import CompilerBase, Flags
 from numba.core.compiler_machinery import PassManager, register_pass
-from numba.core.typed_passes import NativeLowering
+from numba.core.typed_passes import (
+    IRLegalization,
+    NativeLowering,
+    NoPythonBackend,
+    NopythonRewrites,
+    NopythonTypeInference,
+    PreLowerStripPhis,
+)
+from numba.core.untyped_passes import (
+    DeadBranchPrune,
+    FixupArgs,
+    GenericRewrites,
+    IRProcessing,
+    ReconstructSSA,
+    RewriteSemanticConstants,
+    TranslateByteCode,
+)
 
 PIECE: dict[str, Any] = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 ENTRY_POINT: dict[str, Any] = {"no_cfunc_wrapper": True}
+
+# Numba's passes up to the lowering. Those are left out that kernels have no use for: context managers,
+# closures and comprehensions, functions that Numba inlines, literal arguments, and a listing of the types.
+PASSES = (
+    TranslateByteCode,
+    FixupArgs,
+    IRProcessing,
+    RewriteSemanticConstants,
+    DeadBranchPrune,
+    GenericRewrites,
+    ReconstructSSA,
+    NopythonTypeInference,
+    PreLowerStripPhis,
+    NopythonRewrites,
+    IRLegalization,
+)
 
 
 class PieceLibrary(JITCodeLibrary):
@@ -91,26 +123,56 @@ class EntryPointLowering(NativeLowering):
         return super().run_pass(state)
 
 
-class PieceCompiler(CompilerBase):
-    """Numba's compiler with `PieceLowering`."""
+class _Flags(Flags):
+    """Numba's flags, which it compares some hundred times per function, with a quick comparison."""
+
+    def __hash__(self) -> int:
+        return _HASH
+
+    def __eq__(self, other: object) -> bool:
+        return self._options() == other._options() if isinstance(other, _Flags) else super().__eq__(other)
+
+    def _options(self) -> tuple[Any, ...]:
+        return tuple(map(self._values.get, _NAMES, _DEFAULTS))
+
+
+_HASH = hash(Flags())  # Numba's hash is that of the options' names, so it is the same for all flags
+_NAMES, _DEFAULTS = zip(*((name, option.default) for name, option in Flags.options.items()), strict=True)
+
+
+class _Compiler(CompilerBase):
+    """Numba's compiler with one of the lowerings above."""
+
+    lowering: type[NativeLowering]
+
+    def __init__(
+        self,
+        typing: Any,
+        target: Any,
+        library: Any,
+        arguments: Any,
+        return_type: Any,
+        flags: Flags,
+        local_types: Any,
+    ) -> None:
+        super().__init__(typing, target, library, arguments, return_type, _Flags(flags), local_types)
 
     def define_pipelines(self) -> list[PassManager]:
         """Return the passes in order."""
-        return [_passes(self.state, PieceLowering)]
+        passes = PassManager(self.lowering._name)
+        for each in (*PASSES, self.lowering, NoPythonBackend):
+            passes.add_pass(each, each._name)
+        passes.finalize()
+        return [passes]
 
 
-class EntryPointCompiler(CompilerBase):
-    """Numba's compiler with `EntryPointLowering`."""
+class PieceCompiler(_Compiler):
+    """The compiler of pieces."""
 
-    def define_pipelines(self) -> list[PassManager]:
-        """Return the passes in order."""
-        return [_passes(self.state, EntryPointLowering)]
+    lowering = PieceLowering
 
 
-def _passes(state: Any, lowering: type[NativeLowering]) -> PassManager:
-    """Numba's passes, with ``lowering`` in the place of Numba's."""
-    passes = PassManager(lowering._name)
-    for each, description in DefaultPassBuilder.define_nopython_pipeline(state).passes:
-        passes.add_pass(lowering if each is NativeLowering else each, description)
-    passes.finalize()
-    return passes
+class EntryPointCompiler(_Compiler):
+    """The compiler of entry points."""
+
+    lowering = EntryPointLowering

@@ -31,10 +31,8 @@ from ..simd.lanes import canonical_nan
 from ..simd.views import row_of
 from .records import Bands
 
-RING = 500  # recent errors
 LEAST = 20  # errors before there is a band
 LEVEL_DECAY = 0.993092495437036  # 2^(−1/100)
-LEVELS = 5  # values of ``levels``
 SUM, COUNT = 0, 1  # of the recent |errors|: m_100 = SUM/COUNT
 RECENT, MEAN = 2, 3  # m_10 and m
 PATIENCE = 4  # u; 0 before the first error

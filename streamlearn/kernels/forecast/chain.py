@@ -39,12 +39,9 @@ from typing import Any, NamedTuple
 from ..compiler import device
 from ..simd.views import row_of
 
-SLOWEST = 10_000  # samples: the longest time constant
-
 # scale, float64 (·, 6), of each raw feature or target: mean, sum of squares around it, offset, unit
 # (0: none), lowest and highest value
 MEAN, SQUARES, OFFSET, UNIT, LOWEST, HIGHEST = range(6)
-SCALE_VALUES = 6
 
 # ranges, float64 (channels, 3), of the values that were learned: number, lowest and highest
 COUNT, LEAST, MOST = range(3)

@@ -14,10 +14,7 @@ from __future__ import annotations
 from ..compiler import device
 from .features import one_season_before
 from .records import DRIFT, value_of
-
-GENERAL = 2  # naive forecasts without a season
-PER_SEASON = 3  # naive forecasts
-SEASONS = 3  # that the naive forecasts read
+from .sizes import GENERAL, PER_SEASON
 
 
 @device

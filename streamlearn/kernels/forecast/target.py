@@ -54,12 +54,12 @@ from .records import (
     ReadOut,
     Rule,
 )
+from .sizes import TARGET_EXPERTS
 from .state_net import Networks, advance_windows, clear_windows, scratch_of
 
 # forecasts, float64 (slots, horizon, 6, columns) of a sample: of the last target, the mean target and the
 # read-out; mixed; half the width of the band; level of the errors. NaN while there is none
 LAST, USUAL, READ_OUT, MIXED, HALF_WIDTH, ERROR_LEVEL = range(6)
-EXPERTS = 3
 
 # naive, float64 (slots, 3, outputs), of the targets of a stream: number, mean, and the last one
 COUNT, AVERAGE, NEWEST = range(3)
@@ -125,8 +125,8 @@ def learn(
     covariance,  # (features, features)
     error_size,  # (columns,)
     pairs,  # (2,)
-    losses,  # (columns, EXPERTS)
-    mix_weights,  # (columns, EXPERTS)
+    losses,  # (columns, TARGET_EXPERTS)
+    mix_weights,  # (columns, TARGET_EXPERTS)
     mix_errors,  # (columns, 2)
     band_errors,  # (columns, ring)
     band_ordered,  # (columns, ring)
@@ -349,7 +349,7 @@ def _predict(rule, stream, shared, number, z, vectors):
         total = forecasts[READ_OUT, column]
         if rule.sizes[MIXES] == 1:
             total = 0.0
-            for q in range(EXPERTS):
+            for q in range(TARGET_EXPERTS):
                 total += shared.mix.weights[column, q] * forecasts[q, column]
         forecasts[MIXED, column] = np.float64(rounded(total))
         forecasts[HALF_WIDTH, column] = conformal.half_width(shared.bands, np.int64(column))
@@ -393,7 +393,7 @@ def _compare(rule, stream, shared, number, quality):
             losses = row_of(mixed.losses, column)
             usual = mix.count_error(mixed, column, constants[MIX_DECAY], error)
             if usual > 0.0:
-                for q in range(EXPERTS):
+                for q in range(TARGET_EXPERTS):
                     losses[q] = losses[q] * constants[MIX_DECAY] + abs(forecasts[q, column] - value) / usual
                 mix.update_weights(losses, row_of(mixed.weights, column))
             half = forecasts[HALF_WIDTH, column]

@@ -18,6 +18,7 @@ from ..simd.lanes import WIDTH, iota, load, lowest, select, splat, store, zero
 from .winner import EUCLIDEAN, dissimilarity
 
 NONE, CONSCIENCE, FREQUENCY = 0, 1, 2
+KINDS = {"none": NONE, "conscience": CONSCIENCE, "frequency": FREQUENCY}
 
 _LARGEST_COUNT = np.float32(1 << 20)  # then all n are halved: only ratios matter, and float32 counts to 2²⁴
 _1, _HALF, _INF = np.float32(1), np.float32(0.5), np.float32(np.inf)

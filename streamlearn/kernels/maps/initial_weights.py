@@ -21,11 +21,11 @@ from ..simd.lanes import canonical_nan
 from ..simd.splitmix import uniform
 from ..stream import scaling
 from ..stream.scaling import Scaling
+from .sizes import ROUNDS
 
 RANGE, SAMPLES, PCA = 0, 1, 2
 RULES = {"range": RANGE, "samples": SAMPLES, "pca": PCA}
 
-ROUNDS = 200  # of the power iteration, at most
 _CONVERGED = 1e-20  # |change|² of a direction
 _RANK_TOLERANCE = 1e-12  # a direction that orthogonalization shortens by more than this is rounding noise
 _LARGER = 1.000001  # elements within this factor count as equal, so that rounding does not decide the sign

@@ -35,8 +35,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..simd.blocks import blocks
-from ..simd.lanes import WIDTH
+from ..simd.blocks import WIDTH, blocks
 
 Integers = NDArray[np.int64]
 

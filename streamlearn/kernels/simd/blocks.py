@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .lanes import WIDTH
+WIDTH = 16  # lanes
 
 
 def blocks(units: int) -> int:

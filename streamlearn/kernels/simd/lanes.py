@@ -24,7 +24,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
-WIDTH = 16
+from .blocks import WIDTH as WIDTH  # noqa: PLC0414 - kernels import it from here
 
 
 class _LaneType(types.Type):

@@ -27,11 +27,9 @@ import numpy as np
 
 from ..compiler import device, kernel
 from ..simd.lanes import canonical_nan
+from .sizes import VALUE
 
-VALUE = -1  # in place of ``older``
 MISSING = -(2**62)  # in place of a row
-DAY = 86_400_000_000_000  # nanoseconds
-WEEK = 7 * DAY
 TIMES = 16  # times of a stream that are kept
 
 _LARGEST = np.float32(3.4028235e38)

@@ -10,49 +10,23 @@ A kernel calls `requested` after each sample, and returns the number of samples 
 
 So at least one sample is done. Any split of a batch gives the same bits, and so does any end.
 
-``interrupt``: uint8 ``(1,)`` is a flag. Another thread may set it to 1.
-
-``interrupt``: uint8 ``(40,)``, made by `watching`, also has a file descriptor. The kernel calls ``poll(2)``
-every EVERY samples, and sets the flag when the descriptor is readable. A call takes 0.3 µs. A thread that
-polls instead would first have to be woken: this took 75 µs longer on an idle processor, and takes up to a
-time slice of the scheduler on a busy one.
+`interrupt_words` has the layout of ``interrupt``. The kernel calls ``poll(2)`` every EVERY samples, and sets
+the flag when the descriptor is readable. A call takes 0.3 µs. A thread that polls instead would first have to
+be woken: this took 75 µs longer on an idle processor, and takes up to a time slice of the scheduler on a busy
+one.
 """
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
-from numpy.typing import NDArray
 
 from ..compiler import device
-
-# Words of 8 bytes: the flag, in byte 0; samples between two calls of poll; samples left until the next call;
-# address of the function poll, 0: end instead of a call; its struct pollfd.
-FLAG, EVERY, LEFT, POLL, POLLFD = range(5)
-_WORDS = 5
-_POLLFD = np.dtype([("fd", np.int32), ("events", np.int16), ("revents", np.int16)])
-_POLLIN = 1
-
-NEVER = np.zeros(1, np.uint8)  # the flag of a call that no thread ends early; stays 0
-
-
-def watching(fd: int | None = None, every: int = 1) -> NDArray[np.uint8]:
-    """Return an ``interrupt`` that ends a call when the file descriptor ``fd`` is readable.
-
-    The kernel asks every ``every`` samples. Without ``fd``, every call ends after ``every`` samples.
-    """
-    words = np.zeros(_WORDS, np.int64)
-    words[EVERY] = words[LEFT] = every
-    if fd is not None:
-        words[POLL] = ctypes.cast(ctypes.CDLL(None).poll, ctypes.c_void_p).value or 0
-        words[POLLFD:].view(_POLLFD)[0] = fd, _POLLIN, 0
-    return words.view(np.uint8)
+from .interrupt_words import EVERY, LEFT, POLL, POLLFD, WORDS
 
 
 @intrinsic
@@ -78,7 +52,7 @@ def _words_of(typing: Any, array: Any) -> Any:
         data = make_array(array)(context, builder, arguments[0]).data
         words = make_array(view)(context, builder)
         pointer = builder.bitcast(data, words.data.type)
-        shape, strides = ([context.get_constant(types.intp, number)] for number in (_WORDS, 8))
+        shape, strides = ([context.get_constant(types.intp, number)] for number in (WORDS, 8))
         populate_array(words, pointer, shape, strides, context.get_constant(types.intp, 8), meminfo=None)
         return words._getvalue()
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from ..compiler import allocating_device
 from . import durations as times
-from .regions import NONE, REGIONS, find
+from .regions import REGIONS, find
 from .sequence_state import CANDIDATE, CONFIRM, CURRENT, FOUND, LEARNED, NEXT, SINCE, VOTES
+from .sizes import NONE
 
 _LONGEST_INTERVAL = 8192  # samples from one search for regions to the next
 _FAST, _SHARE, _LEAST, _MOST = 4.0, 6.0, 2, 12  # of CONFIRM

@@ -11,7 +11,7 @@ one sample. The pair with the largest lift is joined until no lift is above ½ a
 (agglomerative clustering of the transition graph). A unit with fewer than 8 samples joins the one that it
 exchanges most samples with. A stream without an order, such as noise or random clusters, becomes one region.
 
-More than NODES units are counted in groups of units with neighbouring numbers.
+More than ``sizes.NODES`` units are counted in groups of units with neighbouring numbers.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..compiler import allocating_device, device
+from .sizes import NONE
 
 REGIONS = 24
-NODES = 128
-NONE = -1
 
 _LIFT = 0.5
 _FEWEST = 8.0  # samples of a node

@@ -47,15 +47,14 @@ import numpy as np
 
 from ..compiler import device
 from ..simd.elementary import log
-from ..simd.lanes import WIDTH, canonical_nan
+from ..simd.lanes import canonical_nan
 from ..simd.views import row_of
 from . import covariance as covariances
 from .contribution import size_of, to_shares
 from .patience import GROWTH
+from .sizes import GROUP, VALUES
 
 ERROR, LEVEL, ACTIVITY = range(3)
-VALUES = 3  # of a channel
-GROUP = 16  # channels
 COUNT, LIMIT = range(2)
 LAST, RECENT = range(2)
 SAMPLES, MEAN, CHANGE = range(3)
@@ -93,16 +92,6 @@ class Own(NamedTuple):
 
     recent: Any  # (channels, 2)
     usual: Any  # (channels, 3)
-
-
-def side(channels: int) -> int:
-    """Return the number of values of a group, rounded up to whole vectors."""
-    return -(-VALUES * min(channels, GROUP) // WIDTH) * WIDTH
-
-
-def groups(channels: int) -> int:
-    """Return the number of groups."""
-    return -(-channels // GROUP)
 
 
 @device

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .regions import NONE
+from .sizes import NONE
 
 BEGIN, END = 1, 3  # codes of events, as in alarm.py
 TRANSITION, DWELL, CYCLE = 1, 2, 3  # causes, and the output

@@ -33,7 +33,7 @@ from ..simd.elementary import log
 from ..simd.views import row_of
 from . import durations as times
 from .region_search import search_regions
-from .regions import NONE, REGIONS
+from .regions import REGIONS
 from .sequence_state import (
     AFTER,
     APPEARED,
@@ -85,6 +85,7 @@ from .sequence_state import (
     Event,
     Sequences,
 )  # fmt: skip
+from .sizes import NONE
 
 _FEWEST_VISITS, _VISITS = 20.0, 50.0
 _NEVER = 0.5  # transitions

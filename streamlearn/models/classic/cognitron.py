@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from ...kernels import compiler
 from ...kernels.classic import cognitron as kernels
-from ...kernels.simd.lanes import WIDTH
+from ...kernels.simd.blocks import WIDTH
 from .. import base, lane_layout
 from ..batch import Float32
 from ..locking import locked

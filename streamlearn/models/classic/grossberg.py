@@ -14,9 +14,8 @@ from ...errors import BadShape, BadValue
 from ...kernels import compiler
 from ...kernels.classic import clusters as cluster_kernels
 from ...kernels.classic import grossberg as kernels
-from ...kernels.classic.clusters import BLOCKS, FIRST_BLOCK, FIRST_ROW
 from ...kernels.simd import splitmix
-from ...kernels.simd.lanes import WIDTH
+from ...kernels.simd.blocks import WIDTH
 from .. import base, lane_layout
 from ..batch import Float32
 from ..locking import locked
@@ -191,7 +190,9 @@ class Grossberg(BinaryModel):
         """
         layers = []
         for (units, lines), position in zip(self.spec.shapes, self._layers, strict=True):
-            rows = self.state["weights"][position[FIRST_ROW] :][: position[BLOCKS] * lines]
+            rows = self.state["weights"][position[cluster_kernels.FIRST_ROW] :][
+                : position[cluster_kernels.BLOCKS] * lines
+            ]
             layers.append(lane_layout.from_lanes(rows.reshape(-1, lines, WIDTH), units))
             layers[-1].flags.writeable = False
         return tuple(layers)
@@ -231,7 +232,9 @@ class Grossberg(BinaryModel):
         """Wins of each unit since the net was created: shape (units,) for each layer."""
         layers = []
         for (units, _), position in zip(self.spec.shapes, self._layers, strict=True):
-            blocks = self.state["wins"][position[FIRST_BLOCK] :][: position[BLOCKS]]
+            blocks = self.state["wins"][position[cluster_kernels.FIRST_BLOCK] :][
+                : position[cluster_kernels.BLOCKS]
+            ]
             layers.append(blocks.reshape(-1)[:units].copy())
         return tuple(layers)
 

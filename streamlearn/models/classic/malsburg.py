@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from ...kernels import compiler
 from ...kernels.classic import malsburg as kernels
 from ...kernels.simd import splitmix
-from ...kernels.simd.lanes import WIDTH
+from ...kernels.simd.blocks import WIDTH
 from .. import base
 from ..batch import Float32
 from ..grids import Places, hexagon, positions, ring_offsets, shifted_rows

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.simd.lanes import WIDTH
+from ...kernels.simd.blocks import WIDTH
 from ..batch import Float32
 from ..spec import decay_per_sample
 from ..state_checks import COUNT, LARGEST_FLOAT, Range, State

@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 
 from ...kernels import compiler
 from ...kernels.maps import competitive as kernels
-from ...kernels.maps.fairness import CONSCIENCE, FREQUENCY, NONE
-from ...kernels.simd.lanes import WIDTH
+from ...kernels.maps import fairness
+from ...kernels.simd.blocks import WIDTH
 from .. import base, lane_layout
 from ..outputs import CompetitiveOutputs, LabelTargetOutputs
 from ..row_cost import EXPONENTIAL, Cost, lanes
@@ -109,7 +109,7 @@ class CompetitiveSpec(LabelledSpec):
         """Add the update of the winner or of all units, and further searches."""
         units = lanes(self.units)
         work = units * self.inputs
-        if self.mode != "hard" or self.fairness != NONE:  # a second search
+        if self.mode != "hard" or self.fairness != "none":  # a second search
             work += units * (self.inputs + EXPONENTIAL)
         parts = [*super().row_costs(), Cost(work, ("units", "dim"), learning=True)]
         if self.mode == "gas":
@@ -163,11 +163,11 @@ class CompetitiveSpec(LabelledSpec):
         return {"learning_rate": rate, softness: self.softness, "leak": self.leak}
 
     @property
-    def fairness(self) -> int:
-        """Remedy against units that never win, as the kernel numbers it."""
+    def fairness(self) -> Literal["none", "conscience", "frequency"]:
+        """Remedy against units that never win."""
         if self.frequency_sensitive:
-            return FREQUENCY
-        return NONE if self.conscience is None else CONSCIENCE
+            return "frequency"
+        return "none" if self.conscience is None else "conscience"
 
 
 class Competitive(LabelledModel):
@@ -222,9 +222,9 @@ class Competitive(LabelledModel):
         super().__init__(**parameters)
         compiler.ready(kernels)
         self._create_units(self.spec.units)
-        start = 1.0 / self.units if self.spec.fairness == CONSCIENCE else 1.0
+        start = 1.0 / self.units if self.spec.fairness == "conscience" else 1.0
         share = lane_layout.to_lanes(np.full((self.units, 1), start)).reshape(-1, WIDTH)
-        if self.spec.fairness != NONE:
+        if self.spec.fairness != "none":
             self.state["share"] = share
         self._own_rate = (
             self._add(UnitRates(self.units, self.spec.places_units)) if self.spec.rate == "1/n" else None
@@ -236,7 +236,7 @@ class Competitive(LabelledModel):
             "spread": unused,
             **(NO_UNIT_RATES if self._own_rate is None else self._own_rate.arguments),
             "mode": kernels.MODES[self.spec.mode],
-            "fairness": self.spec.fairness,
+            "fairness": fairness.KINDS[self.spec.fairness],
             "conscience": np.float32(self.spec.conscience or 0.0),
             "conscience_rate": np.float32(self.spec.conscience_rate),
             "share": share,

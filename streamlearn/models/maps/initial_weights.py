@@ -15,6 +15,7 @@ from streamlearn_client.protocol import as_numbers
 from ...errors import StreamlearnError
 from ...kernels import compiler
 from ...kernels.maps import initial_weights as kernels
+from ...kernels.maps import sizes
 from ..batch import Float32
 from ..grids import centres
 from ..row_cost import RANDOM_ACCESS, SCALAR, SCALING
@@ -61,11 +62,11 @@ def cost(rule: str, samples: int, units: int, dim: int) -> int:
     """Return the multiply-adds of the initial weights, see ``row_cost.py``."""
     work = (samples + 1) * dim * SCALING + units * dim * RANDOM_ACCESS
     if rule == "pca":  # two components; each round goes through the samples twice
-        work += 2 * (kernels.ROUNDS + 1) * (2 * samples + 8) * dim * SCALAR
+        work += 2 * (sizes.ROUNDS + 1) * (2 * samples + 8) * dim * SCALAR
     return work
 
 
-RULES = tuple(kernels.RULES)
+RULES = ("range", "samples", "pca")
 
 
 def check(
@@ -90,7 +91,7 @@ def check(
         raise ValueError(
             f"init {init!r} is not for this model; take {', '.join(map(repr, rules))}, or give weights"
         )
-    if init not in kernels.RULES:
+    if init not in RULES:
         if samples is not None:
             raise ValueError("init_samples needs an init that uses the first samples")
         return

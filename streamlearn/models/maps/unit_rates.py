@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.simd.lanes import WIDTH
+from ...kernels.simd.blocks import WIDTH
 from .. import lane_layout
 from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range
 

@@ -13,10 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
 from ...kernels import compiler
-from ...kernels.maps import explanation, reseed
+from ...kernels.maps import explanation, reseed, winner
 from ...kernels.maps import units as kernels
-from ...kernels.maps.units import COUNT, QUANTIZATION
-from ...kernels.maps.winner import MEASURES
 from ...kernels.simd import splitmix
 from .. import base, lane_layout
 from ..accepts import Accepts
@@ -194,7 +192,7 @@ class UnitModel(Model):
         self._predict_arguments: dict[str, Any] = {
             "weights": state["weights"],
             "pad": self.pad,
-            "measure": MEASURES[spec.distance],
+            "measure": winner.MEASURES[spec.distance],
             "statistics": self._statistics.rows,
             **self._score.arguments,
             "method": self.method,
@@ -383,12 +381,15 @@ class UnitModel(Model):
 
     def _quality(self) -> dict[str, float]:
         """Return mean distance to the winner (scaled) and the number of units that hardly win."""
-        return {"quantization_error": self._mean_quality(QUANTIZATION), "dead_units": len(self.dead_units)}
+        return {
+            "quantization_error": self._mean_quality(kernels.QUANTIZATION),
+            "dead_units": len(self.dead_units),
+        }
 
     def _mean_quality(self, index: int) -> float:
         """Weighted mean of one quantity of the live quality; NaN before the first sample."""
         sums = self.state["quality"].tolist()
-        return sums[index] / sums[COUNT] if sums[COUNT] else math.nan
+        return sums[index] / sums[kernels.COUNT] if sums[kernels.COUNT] else math.nan
 
     def _rows(self) -> Float32:
         """Return the weights ``(units, dim)``; a read-only copy."""

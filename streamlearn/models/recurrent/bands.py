@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...kernels import compiler
 from ...kernels.forecast import bands as kernels
+from ...kernels.forecast import sizes
 from ..batch import Float32, Integers
 from ..row_cost import SCALAR, Cost
 from ..state_checks import COUNT, LARGEST_FLOAT, Range
@@ -18,12 +19,12 @@ GAIN = 0.004  # η: between the 0.002 and 0.005 at which far horizons keep their
 
 def state_values(streams: int, horizon: int, columns: int) -> int:
     """Return the number of values of the arrays."""
-    return horizon * columns * (2 * kernels.RING + 3 * streams * horizon)
+    return horizon * columns * (2 * sizes.RING + 3 * streams * horizon)
 
 
 def row_cost(horizon: int, columns: int, names: tuple[str, ...]) -> Cost:
     """Return the work of one row."""
-    return Cost(horizon * columns * SCALAR * (12 + kernels.RING // 16), names, learning=True)
+    return Cost(horizon * columns * SCALAR * (12 + sizes.RING // 16), names, learning=True)
 
 
 class Bands:
@@ -38,10 +39,10 @@ class Bands:
         self._columns = columns
         self._constants = np.array([1.0 - coverage, GAIN])
         self._shared: dict[str, NDArray[Any]] = {
-            "bands.errors": np.zeros((outputs, kernels.RING), np.float32),
-            "bands.ordered": np.zeros((outputs, kernels.RING), np.float32),
+            "bands.errors": np.zeros((outputs, sizes.RING), np.float32),
+            "bands.ordered": np.zeros((outputs, sizes.RING), np.float32),
             "bands.counts": np.zeros(outputs, np.int64),
-            "bands.levels": np.zeros((outputs, kernels.LEVELS)),
+            "bands.levels": np.zeros((outputs, sizes.LEVELS)),
             "bands.miss": np.full(outputs, 1.0 - coverage),
         }
         self._position = np.zeros(streams, np.int64)

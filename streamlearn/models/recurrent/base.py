@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
 from ...kernels.recurrent import evaluation, memory_layout, optimizers
-from ...kernels.simd.lanes import WIDTH
+from ...kernels.simd.blocks import WIDTH
 from ...kernels.stream import error_scale, scaling
 from .. import base, lane_layout
 from ..batch import Float32

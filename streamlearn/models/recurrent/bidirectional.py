@@ -12,10 +12,9 @@ from pydantic import Field, model_validator
 from ...kernels import compiler
 from ...kernels.recurrent import bidirectional, memory_layout
 from ...kernels.simd import splitmix
-from ...kernels.simd.blocks import blocks
-from ...kernels.simd.lanes import WIDTH
-from ...kernels.stream.gate import OPEN
-from ...kernels.stream.interrupt import NEVER
+from ...kernels.simd.blocks import WIDTH, blocks
+from ...kernels.stream import gate
+from ...kernels.stream.interrupt_words import NEVER
 from .. import base, lane_layout
 from ..accepts import Accepts
 from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, Targets, part
@@ -355,7 +354,7 @@ class BidirectionalRNN(Recurrent):
         ids, rate = np.zeros(n, np.int64), np.zeros(n, np.float32)
         rows = batch.x, batch.y, slots, new_stream, ids, rate, _PREDICT
         arguments = in_order(bidirectional.learn.py_func, self._arguments | copies)
-        _, outputs = self._run(most, rows, arguments, NEVER, OPEN, explain)
+        _, outputs = self._run(most, rows, arguments, NEVER, gate.OPEN, explain)
         del outputs["watched"]
         return outputs
 

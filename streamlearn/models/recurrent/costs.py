@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.recurrent import memory_layout as memory
-from ...kernels.simd.lanes import WIDTH
+from ...kernels.simd.blocks import WIDTH
 from ..row_cost import EXPONENTIAL
 
 Layout = tuple[NDArray[np.int64], NDArray[np.int64]]

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.forecast import bands, experts
-from ...kernels.forecast.chain import SLOWEST
+from ...kernels.forecast import sizes as constants
 from ...kernels.recurrent import memory_layout as memory
-from ...kernels.simd.lanes import WIDTH
+from ...kernels.simd.blocks import WIDTH
 from ..row_cost import EXPONENTIAL, SCALAR, SCALING, Cost
 from . import costs, relations
 
@@ -50,15 +49,15 @@ def sizes(spec: RNNSpec) -> Sizes:
     extra = spec.inputs - spec.dim
     averages = 0 if spec.memory == "auto" else spec.memory
     features = 1 + (lags - 1) + 1 + averages + seasonal + extra + spec.units
-    mixed = experts.GENERAL + experts.PER_SEASON * len(spec.period) + 1
-    depth = max(lags, experts.SEASONS * longest + horizon) + 1
+    mixed = constants.GENERAL + constants.PER_SEASON * len(spec.period) + 1
+    depth = max(lags, constants.SEASONS * longest + horizon) + 1
     return Sizes(horizon, lags, features, mixed, depth, spec.units, averages, extra)
 
 
 def time_constants(lags: int, count: int) -> NDArray[np.float64]:
     """Return the time constants of the running averages: ``count`` from ``lags`` to 10⁴, at equal ratios."""
     first, exact = Decimal(lags), Context(prec=40)
-    ratio = max(Decimal(SLOWEST) / first, Decimal(1))
+    ratio = max(Decimal(constants.SLOWEST) / first, Decimal(1))
     steps = [Decimal(k) / max(count - 1, 1) for k in range(count)]
     return np.array([float(round(first * exact.power(ratio, step), 1)) for step in steps])
 
@@ -86,10 +85,10 @@ def shapes(spec: RNNSpec) -> dict[str, tuple[type[Any], tuple[int, ...]]]:
         "mix.losses": (np.float64, (*each, own.experts)),
         "mix.weights": (np.float64, (*each, own.experts)),
         "mix.errors": (np.float64, (*each, 2)),
-        "bands.errors": (np.float32, (*each, bands.RING)),
-        "bands.ordered": (np.float32, (*each, bands.RING)),
+        "bands.errors": (np.float32, (*each, constants.RING)),
+        "bands.ordered": (np.float32, (*each, constants.RING)),
         "bands.counts": (np.int64, each),
-        "bands.levels": (np.float64, (*each, bands.LEVELS)),
+        "bands.levels": (np.float64, (*each, constants.LEVELS)),
         "bands.miss": (np.float64, each),
         "stream.position": (np.int64, (streams,)),
         "stream.history": (np.float64, (*every, own.depth)),
@@ -123,7 +122,7 @@ def row_costs(spec: RNNSpec) -> list[Cost]:
     seasons = ("period",) if spec.period else ()
     forecast = DOUBLE * m * horizon + SCALAR * (horizon * (2 * own.experts + 4) + own.lags)
     learning = DOUBLE * (2 * m * m + 3 * m * horizon) + SCALING * m
-    evaluation = horizon * (SCALAR * (2 * own.experts + 12 + bands.RING // 8) + EXPONENTIAL * own.experts)
+    evaluation = horizon * (SCALAR * (2 * own.experts + 12 + constants.RING // 8) + EXPONENTIAL * own.experts)
     names = ("dim", "horizon", "lags", *seasons)
     found = [
         Cost((spec.keys or 0) * SCALAR, ("keys",)),

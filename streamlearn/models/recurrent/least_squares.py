@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from ...errors import BadSpec, BadValue
 from ...kernels import compiler
 from ...kernels.forecast import forecaster, mix, records, state_net
-from ...kernels.recurrent import memory_layout, optimizers
-from ...kernels.recurrent.windows import PAIRS, SINCE, WAITING
+from ...kernels.recurrent import memory_layout, optimizers, windows
 from ...kernels.simd import splitmix
-from ...kernels.simd.lanes import WIDTH
-from ...kernels.stream.gate import OPEN
-from ...kernels.stream.interrupt import NEVER
+from ...kernels.simd.blocks import WIDTH
+from ...kernels.stream import gate
+from ...kernels.stream.interrupt_words import NEVER
 from .. import base, lane_layout
 from ..base import Model
 from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, part
@@ -79,12 +78,12 @@ class LeastSquaresRNN(RNN, readout="rls"):
     # Forecasts and bands that were not made, and channels without a value so far
     may_hold_nan: ClassVar[tuple[str, ...]] = ("stream.forecasts", relations.RECENT)
     may_hold_inf: ClassVar[tuple[str, ...]] = ()
-    _kernel: ClassVar[Any] = forecaster.learn
     _of_a_stream: ClassVar[dict[str, str]] = _OF_A_STREAM
 
     def __init__(self, /, **parameters: Any) -> None:
         Model.__init__(self, **parameters)
         compiler.ready(splitmix, forecaster)
+        self._kernel: Any = forecaster.learn
         spec, state = self.spec, self.state
         self._sizes = own = forecaster_sizes.sizes(spec)
         self._blocks = {}  # parameters of PyTorch
@@ -169,9 +168,9 @@ class LeastSquaresRNN(RNN, readout="rls"):
         yield from Model.inconsistencies(self, state)
         yield from self._slots.inconsistencies(state)
         progress, position = state["net.progress"], state["stream.position"]
-        earlier = progress[:, PAIRS] - progress[:, SINCE]
+        earlier = progress[:, windows.PAIRS] - progress[:, windows.SINCE]
         waiting = np.minimum(position, self._sizes.horizon) if self._sizes.hidden else 0 * position
-        if ((earlier < 0) | (earlier > K2 - K1)).any() or (progress[:, WAITING] != waiting).any():
+        if ((earlier < 0) | (earlier > K2 - K1)).any() or (progress[:, windows.WAITING] != waiting).any():
             yield "'net.progress' has numbers of pairs that do not fit each other"
         if (state["stream.first"][..., 0] >= np.maximum(position, 0)[:, None]).any():
             yield "'stream.first' has the number of a sample that was not learned"
@@ -268,7 +267,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
         new_stream[:1] = slot < 0
         ordered = in_order(self._kernel.py_func, arguments)
         slots = np.zeros(len(x), np.int64)
-        outputs = self._call(x, y, slots, new_stream, mode, ordered, NEVER, OPEN, contribution)[1]
+        outputs = self._call(x, y, slots, new_stream, mode, ordered, NEVER, gate.OPEN, contribution)[1]
         del outputs["watched"]
         return outputs
 

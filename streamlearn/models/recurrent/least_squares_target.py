@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from ...errors import BadValue
 from ...kernels import compiler
-from ...kernels.forecast import mix, records, state_net, target
-from ...kernels.recurrent import optimizers
-from ...kernels.recurrent.windows import PAIRS, SINCE, WAITING
+from ...kernels.forecast import mix, records, sizes, state_net, target
+from ...kernels.recurrent import optimizers, windows
 from ...kernels.simd import splitmix
-from ...kernels.simd.lanes import WIDTH
+from ...kernels.simd.blocks import WIDTH
 from ...kernels.stream import error_scale
 from .. import lane_layout
 from ..base import Model
@@ -52,12 +51,12 @@ class LeastSquaresTarget(LeastSquaresRNN, readout="rls target"):
     """An ``RNN`` that predicts a given target by recursive least squares."""
 
     may_hold_nan: ClassVar[tuple[str, ...]] = ("stream.forecasts", "stream.targets")  # not made; missing
-    _kernel: ClassVar[Any] = target.learn
     _of_a_stream: ClassVar[dict[str, str]] = _OF_A_STREAM
 
     def __init__(self, /, **parameters: Any) -> None:
         Model.__init__(self, **parameters)
         compiler.ready(splitmix, target)
+        self._kernel = target.learn
         spec, state = self.spec, self.state
         self._sizes = own = target_sizes.sizes(spec)  # type: ignore[assignment]
         self._blocks = {}  # parameters of PyTorch
@@ -67,7 +66,7 @@ class LeastSquaresTarget(LeastSquaresRNN, readout="rls target"):
             state[name] = np.zeros(shape, dtype)
         state["readout.covariance"][...] = np.eye(own.features) / spec.strength
         state["mix.losses"][:, -1] = mix.START_LOSS
-        state["mix.weights"][...] = 1.0 / target.EXPERTS
+        state["mix.weights"][...] = 1.0 / sizes.TARGET_EXPERTS
         state["bands.miss"][...] = self._constants()[records.MISS]
         state["stream.targets"][...] = np.nan
         state["stream.forecasts"][...] = np.nan
@@ -112,9 +111,9 @@ class LeastSquaresTarget(LeastSquaresRNN, readout="rls target"):
         yield from Model.inconsistencies(self, state)
         yield from self._slots.inconsistencies(state)
         progress, position = state["net.progress"], state["stream.position"]
-        earlier = progress[:, PAIRS] - progress[:, SINCE]
+        earlier = progress[:, windows.PAIRS] - progress[:, windows.SINCE]
         waiting = np.minimum(position, self._sizes.horizon - 1) if self._sizes.hidden else 0 * position
-        if ((earlier < 0) | (earlier > K2 - K1)).any() or (progress[:, WAITING] != waiting).any():
+        if ((earlier < 0) | (earlier > K2 - K1)).any() or (progress[:, windows.WAITING] != waiting).any():
             yield "'net.progress' has numbers of pairs that do not fit each other"
 
     @property
@@ -161,7 +160,7 @@ class LeastSquaresTarget(LeastSquaresRNN, readout="rls target"):
 
     def _mix_weights(self) -> Float32:
         """Return the weights of the mix, ``(horizon, columns, forecasts)``."""
-        shape = self._sizes.horizon, self._target_columns, target.EXPERTS
+        shape = self._sizes.horizon, self._target_columns, sizes.TARGET_EXPERTS
         return self.state["mix.weights"].reshape(shape).astype(np.float32)
 
     def _quality(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.stream import relations
+from ...kernels.stream import relations, sizes
 from ..row_cost import EXPONENTIAL, SCALAR, Cost
 from ..state_checks import LARGEST_FLOAT, Range, State
 
@@ -22,8 +22,8 @@ _OF_A_CHANNEL = 24 * SCALAR + 2 * EXPONENTIAL
 
 def add(state: dict[str, NDArray[Any]], channels: int, slots: int) -> None:
     """Add the arrays to ``state``; with no channels for a net that does not compare them."""
-    groups, side = relations.groups(channels), relations.side(channels)
-    errors_only = np.arange(side) % relations.VALUES == relations.ERROR
+    groups, side = sizes.groups(channels), sizes.side(channels)
+    errors_only = np.arange(side) % sizes.VALUES == relations.ERROR
     state["relations.counts"] = np.zeros(2)
     state["relations.means"] = np.zeros(groups * side)
     state["relations.widths"] = np.tile(errors_only.astype(float), groups)
@@ -49,12 +49,12 @@ def arguments(state: State) -> dict[str, Any]:
 
 def state_values(channels: int, slots: int) -> int:
     """Return the number of values in the arrays, in units of float32."""
-    return 3 * relations.groups(channels) * relations.side(channels) ** 2 + 10 * slots * channels
+    return 3 * sizes.groups(channels) * sizes.side(channels) ** 2 + 10 * slots * channels
 
 
 def row_costs(channels: int) -> list[Cost]:
     """Return the work of one sample. An inverse is the work of many: it counts in full."""
-    size = relations.groups(channels) * relations.side(channels) ** 2
+    size = sizes.groups(channels) * sizes.side(channels) ** 2
     return [
         Cost(channels * _OF_A_CHANNEL + size, ("dim",)),
         Cost(2 * size, ("dim",), learning=True),

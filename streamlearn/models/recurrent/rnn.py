@@ -14,7 +14,7 @@ from ...errors import BadValue
 from ...kernels import compiler
 from ...kernels.recurrent import evaluation, lags, memory_layout, rollout, tbptt, windows
 from ...kernels.simd import splitmix
-from ...kernels.simd.lanes import WIDTH
+from ...kernels.simd.blocks import WIDTH
 from .. import base, lane_layout
 from ..batch import Batch, Float32, Integers, Targets, part
 from ..locking import locked

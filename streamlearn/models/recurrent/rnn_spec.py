@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
 from ...kernels.recurrent import memory_layout
-from ...kernels.simd.lanes import WIDTH
+from ...kernels.simd.blocks import WIDTH
 from .. import base
 from ..accepts import Accepts
 from ..row_cost import Cost

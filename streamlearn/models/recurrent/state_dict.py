@@ -21,8 +21,7 @@ from streamlearn_client.protocol import as_numbers
 
 from ...errors import BadCheckpoint, BadDtype, BadShape, BadSpec, BadValue, StreamlearnError
 from ...kernels.recurrent import memory_layout
-from ...kernels.simd.blocks import blocks
-from ...kernels.simd.lanes import WIDTH
+from ...kernels.simd.blocks import WIDTH, blocks
 from ...store import tensors
 from ...store.fs import FS, write_atomically
 

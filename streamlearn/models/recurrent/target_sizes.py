@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.forecast import bands, chain, target
+from ...kernels.forecast import sizes as constants
 from ...kernels.recurrent import memory_layout as memory
-from ...kernels.simd.lanes import WIDTH
+from ...kernels.simd.blocks import WIDTH
 from ..row_cost import EXPONENTIAL, SCALAR, SCALING, Cost
 from . import costs
 from .forecaster_sizes import DOUBLE, K2
@@ -74,17 +74,17 @@ def shapes(spec: RNNSpec) -> dict[str, tuple[type[Any], tuple[int, ...]]]:
         "readout.covariance": (np.float64, (own.features, own.features)),
         "readout.error_size": (np.float64, (columns,)),
         "readout.pairs": (np.int64, (2,)),
-        "mix.losses": (np.float64, (columns, target.EXPERTS)),
-        "mix.weights": (np.float64, (columns, target.EXPERTS)),
+        "mix.losses": (np.float64, (columns, constants.TARGET_EXPERTS)),
+        "mix.weights": (np.float64, (columns, constants.TARGET_EXPERTS)),
         "mix.errors": (np.float64, (columns, 2)),
-        "bands.errors": (np.float32, (columns, bands.RING)),
-        "bands.ordered": (np.float32, (columns, bands.RING)),
+        "bands.errors": (np.float32, (columns, constants.RING)),
+        "bands.ordered": (np.float32, (columns, constants.RING)),
         "bands.counts": (np.int64, (columns,)),
-        "bands.levels": (np.float64, (columns, bands.LEVELS)),
+        "bands.levels": (np.float64, (columns, constants.LEVELS)),
         "bands.miss": (np.float64, (columns,)),
         "scale.counts": (np.int64, (1 + own.outputs,)),
-        "scale.features": (np.float64, (own.scaled, chain.SCALE_VALUES)),
-        "scale.targets": (np.float64, (own.outputs, chain.SCALE_VALUES)),
+        "scale.features": (np.float64, (own.scaled, constants.SCALE_VALUES)),
+        "scale.targets": (np.float64, (own.outputs, constants.SCALE_VALUES)),
         "scale.ranges": (np.float64, (spec.dim, 3)),
         "stream.position": (np.int64, (streams,)),
         "stream.history": (np.float64, (streams, spec.dim, own.lags)),
@@ -118,7 +118,7 @@ def row_costs(spec: RNNSpec) -> list[Cost]:
     names = ("dim", "lags", "memory", "outputs", "horizon")
     forecast = DOUBLE * m * columns + SCALING * m + SCALAR * columns * 16
     learning = DOUBLE * (2 * m * m + 3 * m * columns) + 2 * SCALING * m
-    evaluation = columns * (SCALAR * (20 + bands.RING // 8) + EXPONENTIAL * target.EXPERTS)
+    evaluation = columns * (SCALAR * (20 + constants.RING // 8) + EXPONENTIAL * constants.TARGET_EXPERTS)
     found = [
         Cost((spec.keys or 0) * SCALAR, ("keys",)),
         Cost(forecast, names),

@@ -262,6 +262,6 @@ def _ranges(window: int) -> Ranges:
             "alarm.threshold": Range(least, LARGEST_FLOAT),
             "alarm.numbers": Range(0, most),
             "alarm.runs": Range(0, LARGEST_FLOAT),
-            **Patterns.ranges,
+            **Patterns.ranges(),
         }
     )

@@ -13,13 +13,15 @@ from pydantic.dataclasses import dataclass
 from ...errors import BadValue
 from ...kernels import compiler
 from ...kernels.stream import features as kernels
+from ...kernels.stream import sizes
 from ..batch import Batch, Float32, Integers
 from ..state_checks import ANY_INTEGER, COUNT, Range
 from .keys import Slots
 
 LONGEST = 1 << 20  # samples back
 _HOUR = 3_600_000_000_000  # nanoseconds
-_CYCLES = {"hour": (kernels.DAY, 0), "weekday": (kernels.WEEK, 3 * kernels.DAY)}  # length, time at 1970
+_DAY = 24 * _HOUR
+_CYCLES = {"hour": (_DAY, 0), "weekday": (7 * _DAY, 3 * _DAY)}  # length, time at 1970
 _NO_TIMES = np.zeros(0, np.int64)
 _LATEST = np.iinfo(np.int64).max
 
@@ -82,8 +84,8 @@ class Features:
     @property
     def terms(self) -> list[tuple[int, int]]:
         """The terms of ``kernels/stream/features.py``, in the order of the columns."""
-        seasons = [pair for m in self.period for pair in ((m, kernels.VALUE), (m - 1, m))]
-        return [*((k, kernels.VALUE) for k in self.lags), *((0, k) for k in self.differences), *seasons]
+        seasons = [pair for m in self.period for pair in ((m, sizes.VALUE), (m - 1, m))]
+        return [*((k, sizes.VALUE) for k in self.lags), *((0, k) for k in self.differences), *seasons]
 
     @property
     def depth(self) -> int:

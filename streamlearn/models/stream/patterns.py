@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,6 @@ from ..batch import Float32
 from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, State
 
 Verdict = Literal["normal", "fault"]
-_VERDICTS: dict[Verdict, int] = {"normal": kernels.NORMAL, "fault": kernels.FAULT}
-_NAMES: dict[int, Verdict] = {code: verdict for verdict, code in _VERDICTS.items()}
 
 
 class Feedback(NamedTuple):
@@ -30,17 +28,20 @@ class Feedback(NamedTuple):
 class Patterns:
     """The patterns of one model, in ``state``: the arrays of its alarms. Adds the names to them."""
 
-    ranges: ClassVar[dict[str, Range]] = {
-        "alarm.channels": Range(np.array([[0], [-LARGEST_FLOAT], [0]]), LARGEST_FLOAT),
-        "alarm.verdicts": Range(0, (kernels.FAULT, LARGEST_FLOAT, LARGEST_FLOAT)),
-        "alarm.names": Range(0, 255),
-        "alarm.kept_numbers": Range([-1] * kernels.KEPT_ROWS + [0], LARGEST_COUNT),
-    }
-
     def __init__(self, state: dict[str, NDArray[Any]]) -> None:
         self.state = state
         self.names = state["alarm.names"] = np.zeros((kernels.PATTERNS, kernels.NAME_BYTES), np.uint8)
         state["alarm.kept_numbers"][:-1] = -1
+
+    @staticmethod
+    def ranges() -> dict[str, Range]:
+        """Return the valid values of the arrays."""
+        return {
+            "alarm.channels": Range(np.array([[0], [-LARGEST_FLOAT], [0]]), LARGEST_FLOAT),
+            "alarm.verdicts": Range(0, (kernels.FAULT, LARGEST_FLOAT, LARGEST_FLOAT)),
+            "alarm.names": Range(0, 255),
+            "alarm.kept_numbers": Range([-1] * kernels.KEPT_ROWS + [0], LARGEST_COUNT),
+        }
 
     def inconsistencies(self, state: State) -> Iterator[str]:
         """Describe verdicts that are none, and names that are not text."""
@@ -77,7 +78,7 @@ class Patterns:
         centres = self.state["alarm.channels"][kernels.CENTRE]
         radius = self._distance(values, centres) / 2
         self.state["alarm.patterns"][row] = values
-        verdicts[row] = _VERDICTS[feedback.verdict], min(radius, LARGEST_FLOAT), float(order.max()) + 1
+        verdicts[row] = _code(feedback.verdict), min(radius, LARGEST_FLOAT), float(order.max()) + 1
         self.names[row] = _as_bytes(feedback.name)
 
     def _nearest(self, values: Float32) -> int:
@@ -103,7 +104,12 @@ class Patterns:
     def to_list(self) -> list[dict[str, Any]]:
         """Return the patterns: number, verdict, name and radius."""
         return [
-            {"pattern": row, "verdict": _NAMES[int(verdict)], "name": self.name(row), "radius": radius}
+            {
+                "pattern": row,
+                "verdict": "fault" if verdict == kernels.FAULT else "normal",
+                "name": self.name(row),
+                "radius": radius,
+            }
             for row, (verdict, radius, _) in enumerate(self.state["alarm.verdicts"].tolist())
             if verdict != kernels.FREE
         ]
@@ -121,9 +127,13 @@ def valid_name(name: object) -> str:
 
 def valid_verdict(verdict: object) -> Verdict:
     """Return a verdict. Raises BadValue."""
-    if verdict not in _VERDICTS:
+    if verdict != "normal" and verdict != "fault":
         raise BadValue(f"verdict is {verdict!r}; 'normal' or 'fault' was expected", field="verdict")
     return verdict
+
+
+def _code(verdict: Verdict) -> int:
+    return kernels.FAULT if verdict == "fault" else kernels.NORMAL
 
 
 def _as_bytes(name: str) -> NDArray[np.uint8]:

@@ -7,19 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.stream.scaling import (
-    COUNT,
-    LARGEST_PATIENCE,
-    MINMAX,
-    NONE,
-    PATIENCE,
-    RESOLUTION,
-    ROWS,
-    SPREAD,
-    SUMMARY,
-    WIDEST,
-    WIDTH,
-)
+from ...kernels.stream import scaling as kernels
 from ..sharing import shared
 from ..state_checks import LARGEST_COUNT, Range, Ranges
 
@@ -34,23 +22,24 @@ class Statistics:
     """
 
     def __init__(self, name: str, method: int, dim: int) -> None:
-        self.rows: NDArray[np.float64] = np.zeros((0 if method == NONE else ROWS, dim))
-        self.rows[PATIENCE : PATIENCE + 1] = 1.0
+        self.rows: NDArray[np.float64] = np.zeros((0 if method == kernels.NONE else kernels.ROWS, dim))
+        self.rows[kernels.PATIENCE : kernels.PATIENCE + 1] = 1.0
         self.state = {part: self.rows[place] for part, place in _parts(name).items()}
         self.ranges = shared(("scaling", name, method), partial(_ranges, name, method))
 
 
 def _parts(name: str) -> dict[str, slice]:
     """Return the rows of each array."""
-    return {f"scale.{name}": slice(SUMMARY), f"scale.{name}.robust": slice(SUMMARY, None)}
+    return {f"scale.{name}": slice(kernels.SUMMARY), f"scale.{name}.robust": slice(kernels.SUMMARY, None)}
 
 
 def _ranges(name: str, method: int) -> Ranges:
-    rows = 0 if method == NONE else ROWS
+    rows = 0 if method == kernels.NONE else kernels.ROWS
     low, high = np.full((rows, 1), -_LARGEST), np.full((rows, 1), _LARGEST)
-    if method != NONE:
-        low[[COUNT, WIDTH, PATIENCE, RESOLUTION, WIDEST], 0] = 0.0, 0.0, 1.0, 0.0, 0.0
-        high[[COUNT, PATIENCE], 0] = LARGEST_COUNT, LARGEST_PATIENCE
-    if method not in (NONE, MINMAX):
-        low[SPREAD], high[SPREAD] = 0.0, _LARGEST**2
+    if method != kernels.NONE:
+        low[[kernels.COUNT, kernels.WIDTH, kernels.RESOLUTION, kernels.WIDEST]] = 0.0
+        low[kernels.PATIENCE] = 1.0
+        high[[kernels.COUNT, kernels.PATIENCE], 0] = LARGEST_COUNT, kernels.LARGEST_PATIENCE
+    if method not in (kernels.NONE, kernels.MINMAX):
+        low[kernels.SPREAD], high[kernels.SPREAD] = 0.0, _LARGEST**2
     return Ranges({part: Range(low[place], high[place]) for part, place in _parts(name).items()})

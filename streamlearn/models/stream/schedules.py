@@ -97,8 +97,9 @@ Schedule = Decay | Finite
 
 def bounds(schedule: Schedule) -> tuple[float, float]:
     """Return the smallest and the largest value of a schedule."""
-    start, end = _as_row(schedule)[:2]
-    return min(start, end), max(start, end)
+    if not isinstance(schedule, Decay):
+        return schedule, schedule
+    return min(schedule.start, schedule.end), max(schedule.start, schedule.end)
 
 
 def settling(schedules: Mapping[str, Schedule]) -> float:

@@ -12,7 +12,7 @@ from streamlearn_client.alarms import AlarmEvent
 from streamlearn_client.outputs import NamedArrays
 
 from ...kernels import compiler
-from ...kernels.stream import durations, regions, sequences
+from ...kernels.stream import durations, regions, sequences, sizes
 from ...kernels.stream import sequence_state as kernels
 from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, State
 from .alarm_spec import Alarm
@@ -26,7 +26,7 @@ _UNKNOWN = (kernels.SINCE, kernels.FIRST, kernels.LAST)  # −1 is valid
 
 def nodes_of(units: int) -> int:
     """Return the number of nodes that ``units`` units are counted in."""
-    return min(units, regions.NODES)
+    return min(units, sizes.NODES)
 
 
 class SequenceDetector:
@@ -47,10 +47,10 @@ class SequenceDetector:
         nodes, count = nodes_of(units), regions.REGIONS
         self.state: dict[str, NDArray[Any]] = {
             "sequence.flow": np.zeros((nodes, nodes), np.float32),
-            "sequence.regions": np.full(nodes, regions.NONE, np.int64),
+            "sequence.regions": np.full(nodes, sizes.NONE, np.int64),
             "sequence.table": np.zeros((count, count)),
             "sequence.visits": np.zeros((count, 2)),
-            "sequence.places": np.full((count, 3), regions.NONE, np.int64),
+            "sequence.places": np.full((count, 3), sizes.NONE, np.int64),
             "sequence.numbers": np.array(kernels.START, np.int64),
             "sequence.levels": np.zeros(kernels.LEVELS),
             "sequence.recent": np.zeros((2, count, durations.RECENT), np.float32),
@@ -58,17 +58,17 @@ class SequenceDetector:
             "sequence.limits": np.zeros((2, count, durations.COLUMNS)),
         }
         least, most = np.zeros(kernels.NUMBERS), np.full(kernels.NUMBERS, LARGEST_COUNT)
-        least[[*_INDICES, *_UNKNOWN]] = regions.NONE
+        least[[*_INDICES, *_UNKNOWN]] = sizes.NONE
         least[kernels.NEXT] = least[kernels.CONFIRM] = 1
         most[[kernels.CURRENT, kernels.CANDIDATE, kernels.WHERE]] = count - 1
         most[kernels.NODE], most[kernels.FOUND], most[kernels.ON] = nodes - 1, count, kernels.CYCLE
         most[[kernels.FROM, kernels.TO]] = units - 1
         self.ranges = {
             "sequence.flow": Range(0, float(np.finfo(np.float32).max)),
-            "sequence.regions": Range(regions.NONE, count - 1),
+            "sequence.regions": Range(sizes.NONE, count - 1),
             "sequence.table": Range(0, LARGEST_FLOAT),
             "sequence.visits": Range(0, LARGEST_FLOAT),
-            "sequence.places": Range(regions.NONE, (LARGEST_COUNT, LARGEST_COUNT, units - 1)),
+            "sequence.places": Range(sizes.NONE, (LARGEST_COUNT, LARGEST_COUNT, units - 1)),
             "sequence.numbers": Range(least, most),
             "sequence.levels": Range(0, LARGEST_FLOAT),
             "sequence.recent": Range(0, float(np.finfo(np.float32).max)),
@@ -90,7 +90,7 @@ class SequenceDetector:
     def restart(self) -> None:
         """Forget all regions: the units move."""
         for name, array in self.state.items():
-            array[...] = regions.NONE if name in ("sequence.regions", "sequence.places") else 0
+            array[...] = sizes.NONE if name in ("sequence.regions", "sequence.places") else 0
         self.state["sequence.numbers"][...] = kernels.START
 
     def detect(self, out: NamedArrays, first: int, label: Callable[[int], str]) -> None:
