@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from streamlearn import kernels, logs, models
 from streamlearn.daemon.context import Context
+from streamlearn.daemon.limits.system_memory import release_code
 from streamlearn.daemon.worker import Worker
 from streamlearn.errors import Busy, ShuttingDown
 from streamlearn.kernels import Compilation, compiler, lazy
@@ -33,6 +34,7 @@ MOST_BYTES = 16 << 20  # of their arrays and headers
 HEADER_FACTOR = 8  # memory of a decoded header per byte: a list of numbers takes about so much
 KERNEL_BYTES = 64 << 20  # of all kernels, when they are loaded
 COMPILER_BYTES = 64 << 20  # of Numba and LLVM, which are loaded with the first kernel
+LLVM = "libllvmlite"
 
 Resume = Callable[[], None]
 Run = Callable[[Compilation], None]
@@ -55,6 +57,7 @@ def load(kind: str, run: Run = Compilation.run) -> None:
     run(models.kernel_compilation(kind, progress, [receiving]))
     models.load_kernels(kind)
     compiler.ready(receiving)  # receives the batches of models, see `intake/drain.py`
+    release_code(LLVM)  # 50 MB that only loads and compilations run
     if started:
         seconds = time.monotonic() - began
         log.info("compiled the kernels of the kind %s in %.0f s; later starts load them", kind, seconds)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 from pathlib import Path
 
+MAPS = Path("/proc/self/maps")
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
 
@@ -21,6 +24,29 @@ def resident_bytes() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def release_code(library: str) -> None:
+    """Give back the memory of a shared library's code, which the process does not need for now.
+
+    The code stays in the system's page cache, and is mapped again where it runs. On other systems than Linux
+    nothing happens.
+
+    Parameters
+    ----------
+    library
+        A part of the file's name.
+    """
+    try:
+        lines = MAPS.read_text().splitlines()
+        advise = ctypes.CDLL(None).madvise
+    except (OSError, AttributeError):
+        return
+    for fields in (line.split(maxsplit=5) for line in lines):
+        # Data of the library is not given back: it has addresses that the loader wrote.
+        if len(fields) == 6 and fields[1] == "r-xp" and library in os.path.basename(fields[5]):
+            first, end = (int(address, 16) for address in fields[0].split("-"))
+            advise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), mmap.MADV_DONTNEED)
 
 
 def _cgroup_limits() -> list[int]:
