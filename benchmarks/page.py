@@ -3,8 +3,8 @@
 Latency of queries at the daemon, the time of a frame in a real Chromium, the processors that each process
 takes, and the page's memory. The page shows all models first, then one map. An operator's browser runs on
 another machine. Here all other programs have real-time priority, if the user may set it, and the browser gets
-what they leave. Without that, a browser at the lowest priority still keeps a processor for a slice of the
-scheduler (3 ms) when the daemon wakes up, which would be timed as the latency of the daemon.
+what they leave while queries are timed. Without that, a browser at the lowest priority still keeps a
+processor for a slice of the scheduler (3 ms) when the daemon wakes up, and that would be timed too.
 
 `python -m benchmarks.page SECONDS` prints the memory of both pages every minute.
 """
@@ -31,6 +31,7 @@ from .timing import Row, Settings
 
 MODELS, RATE, BATCH, DIM = 500, 50_000, 100, 8
 CHART = "#/model/m0"
+_REAL_TIME = os.SCHED_RR, os.sched_param(1)
 FRAMES = """new Promise((done) => {
   const times = []; let last = performance.now(); const end = last + SECONDS * 1000;
   const step = (now) => { times.push(now - last); last = now; if (now < end) requestAnimationFrame(step);
@@ -51,6 +52,7 @@ def rows(settings: Settings) -> Iterator[Row]:
                 time.sleep(2)
                 alone = _query_p99(client, seconds)
                 with _gateway(started.requests) as (url, pid):
+                    time.sleep(2)
                     shares = _Shares({"daemon": [started.process.pid], "gateway": [pid]})
                     served = _query_p99(client, seconds)
                     yield Row(
@@ -98,7 +100,7 @@ def _page(
             shown = _query_p99(client, seconds)
             yield Row(f"query p99, page of {what}", shown * 1e3, "ms", "no gateway", alone * 1e3)
             yield from shares.rows(f"page of {what}")
-            _set_priority(shares.programs["browser"], 0)
+            _set_priority(shares.programs["browser"], None)
             times = browser.run(FRAMES.replace("SECONDS", str(min(seconds, 20.0))))
             yield Row(f"frame time p99, page of {what}", float(np.quantile(times, 0.99)), "ms")
             yield Row(f"page's memory of {what}, growth", _heap_mb(browser) - heap, "MB")
@@ -138,20 +140,23 @@ def memory(seconds: float) -> None:
 def _real_time() -> Iterator[None]:
     """Give this thread, and the programs and threads that it starts, real-time priority if it may."""
     with suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        os.sched_setscheduler(0, *_REAL_TIME)
     try:
         yield
     finally:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
-def _set_priority(pids: list[int], nice: int) -> None:
-    """Set the priority of programs, without real time."""
+def _set_priority(pids: list[int], nice: int | None) -> None:
+    """Set the priority of programs. None: real time, like the others, if the user may set it."""
     for pid in pids:
         for task in Path(f"/proc/{pid}/task").iterdir():
             with suppress(ProcessLookupError):  # it ended
                 os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))
-                os.setpriority(os.PRIO_PROCESS, int(task.name), nice)
+                os.setpriority(os.PRIO_PROCESS, int(task.name), nice or 0)
+                if nice is None:
+                    with suppress(PermissionError):
+                        os.sched_setscheduler(int(task.name), *_REAL_TIME)
 
 
 def _heap_mb(browser: Browser) -> float:

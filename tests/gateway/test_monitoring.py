@@ -14,6 +14,9 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from grafana_foundation_sdk.cog import plugins
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamlearn.gateway.metrics import Metrics
@@ -52,6 +55,37 @@ def test_the_dashboard_is_the_one_of_the_script() -> None:
     assert dashboard.PATH.read_text() == dashboard.text(), "run python -m tools.dashboard"
     panels = json.loads(dashboard.PATH.read_text())["panels"]
     assert len({each["title"] for each in panels}) == len(panels) == len(dashboard.PANELS)
+
+
+def lost(given: Any, kept: Any, place: str = "") -> Iterator[str]:
+    """Yield the places of values that the second document does not have."""
+    if isinstance(given, dict) and isinstance(kept, dict):
+        for name, value in given.items():
+            yield from lost(value, kept.get(name), f"{place}.{name}")
+    elif isinstance(given, list) and isinstance(kept, list) and len(given) == len(kept):
+        for number, (one, other) in enumerate(zip(given, kept, strict=True)):
+            yield from lost(one, other, f"{place}[{number}]")
+    elif given != kept:
+        yield place
+
+
+def not_in_the_schema(document: dict[str, Any]) -> list[str]:
+    """Return the fields that Grafana's own types of dashboards do not keep."""
+    plugins.register_default_plugins()
+    return list(lost(document, json.loads(JSONEncoder().encode(Dashboard.from_json(document)))))
+
+
+def test_the_dashboard_follows_the_schema_of_grafana() -> None:
+    document = dashboard.dashboard()
+    assert not_in_the_schema(document) == []
+    document["panels"][0]["gridPosition"] = {}
+    document["panels"][1]["targets"][0]["expression"] = "up"
+    document["templating"]["variables"] = []
+    assert sorted(not_in_the_schema(document)) == [
+        ".panels[0].gridPosition",
+        ".panels[1].targets[0].expression",
+        ".templating.variables",
+    ]
 
 
 def test_rules_and_dashboard_use_metrics_and_labels_that_exist(http: httpx.Client) -> None:
