@@ -243,6 +243,51 @@ def test_actions(
     browser.wait("/999999/.test(document.getElementById('message').textContent)")
 
 
+def test_from_a_browser_alone(
+    http: httpx.Client, gateway: GatewayProcess, browser: Browser, tmp_path: Path
+) -> None:
+    """Create, stream a CSV, see an alarm with its channels, label it, and restore to before it."""
+    browser.open(f"{gateway.url}/#/create")
+    browser.wait("document.getElementById('name') !== null")
+    browser.fill("#name", "pump")
+    browser.run("document.getElementById('kind').value = 'som'")
+    browser.run("document.getElementById('kind').dispatchEvent(new Event('change'))")
+    files = Path(__file__).parents[2] / "docs/data"
+    channels = (files / "pump-history.csv").read_text().split("\n")[0].split(",")[1:]
+    for field, value in (("dim", "4"), ("grid", "8, 8"), ("channels", ", ".join(channels))):
+        browser.fill(f"#p-{field}", value)
+    for field, choice in (("alarm", 1), ("scale", 1)):  # with its default values; standard
+        browser.run(
+            f"(() => {{ const s = document.getElementById('p-{field}'); s.selectedIndex = {choice};"
+            " s.dispatchEvent(new Event('change')); })()"
+        )
+    browser.run("document.getElementById('submit').click()")
+    browser.wait("document.querySelector('h1')?.textContent === 'pump'")
+    spec = http.get("/v1/models/pump").json()["spec"]
+    assert (spec["scale"], spec["labels"], spec["channels"]) == ("standard", None, channels)
+    for name, rows in (("pump-history.csv", "2,880"), ("pump-today.csv", "840")):
+        document = browser.call("DOM.getDocument")["root"]["nodeId"]
+        node = browser.call("DOM.querySelector", nodeId=document, selector="input[type=file]")["nodeId"]
+        browser.call("DOM.setFileInputFiles", nodeId=node, files=[str(files / name)])
+        browser.wait("document.querySelector('select[aria-label=\"column of the time\"]').value === 'time'")
+        browser.click("Learn the file")
+        words = f"learned {rows} samples of {name}"
+        browser.wait(f"document.getElementById('message').textContent === {words!r}")
+    browser.wait(
+        "[...document.querySelectorAll('td')].some((each) => /vibration \\d+ %/.test(each.textContent))"
+    )
+    browser.fill("input[placeholder='name of the fault']", "cavitation")
+    browser.click("Label", "tbody")
+    browser.wait(
+        "/of sample \\d+ is labelled cavitation/.test(document.getElementById('message').textContent)"
+    )
+    found = http.get("/v1/models/pump/read?what=labels").json()
+    assert found["label_names"] == ["cavitation"]
+    browser.click("Restore to before", "tbody")
+    browser.wait("/restored the state before the alarm/.test(document.getElementById('message').textContent)")
+    assert http.get("/v1/models/pump").json()["samples"] == 2880
+
+
 @pytest.mark.parametrize(
     ("kind", "spec"), [("som", {"grid": [4, 4]}), ("competitive", {"units": 4}), ("gng", {"max_units": 6})]
 )

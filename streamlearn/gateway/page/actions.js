@@ -6,7 +6,7 @@ import { short } from "./draw.js";
 import { alarmText } from "./now.js";
 
 /** The alarms of a model, with feedback to each. A row stays as it is while its alarm goes on, with what is typed in it. */
-export function alarmTable(name, refresh) {
+export function alarmTable(name, labelled, refresh) {
   const body = h("tbody");
   const titles = ["State", "Began", "Cause", "Samples", "Score", "Feedback", ""];
   const none = h("p", {}, h("small", {}, "None yet."));
@@ -17,7 +17,7 @@ export function alarmTable(name, refresh) {
     none.hidden = alarms.length > 0;
     const found = alarms.map((alarm) => {
       const key = `${alarm.first} ${alarm.cause} ${alarm.key ?? ""}`;
-      const row = rows.get(key) ?? alarmRow(name, refresh);
+      const row = rows.get(key) ?? alarmRow(name, labelled, refresh);
       rows.set(key, row);
       row.update(alarm);
       return row.element;
@@ -27,7 +27,7 @@ export function alarmTable(name, refresh) {
   return { element, update };
 }
 
-function alarmRow(name, refresh) {
+function alarmRow(name, labelled, refresh) {
   let alarm = null;
   const judge = (verdict) => action(async () => {
     const called = verdict === "fault" ? fault.value : "";
@@ -35,6 +35,12 @@ function alarmRow(name, refresh) {
     say(`sample ${alarm.peak} is called ${called || verdict}`);
   });
   const fault = h("input", { "aria-label": "name of the fault", placeholder: "name of the fault", size: 14, maxlength: 32 });
+  const label = action(async () => {
+    if (!fault.value) throw new Error("give the name first");
+    await post(modelPath(name, "/label"), { sample: alarm.peak, label: fault.value });
+    await refresh();
+    say(`the unit of sample ${alarm.peak} is labelled ${fault.value}`);
+  });
   const before = action(async () => {
     const answer = await post(modelPath(name, "/restore"), { lsn: alarm.lsn - 1 });
     await refresh();
@@ -44,7 +50,8 @@ function alarmRow(name, refresh) {
   const cells = cellsOf(["state", "began", "cause", "samples"]);
   const score = h("td", { class: "number" });
   const element = h("tr", {}, ...Object.values(cells), score,
-    h("td", {}, h("button", { onclick: judge("normal") }, "Normal"), " ", fault, " ", h("button", { onclick: judge("fault") }, "Fault")),
+    h("td", {}, h("button", { onclick: judge("normal") }, "Normal"), " ", fault, " ", h("button", { onclick: judge("fault") }, "Fault"),
+      ...(labelled ? [" ", h("button", { title: "Give the unit that wins the peak this name", onclick: label }, "Label")] : [])),
     h("td", {}, restore));
   const update = (latest) => {
     alarm = latest;

@@ -7,17 +7,29 @@ function headers(more = {}) {
   return token ? { ...more, Authorization: `Bearer ${token}` } : more;
 }
 
+/** Send a file. Throws as `request`; the key lets a repetition have no effect. */
+export async function sendFile(path, file, type, key) {
+  return answered(await sent(path, { method: "POST", headers: headers({ "Content-Type": type, "Idempotency-Key": key }), body: file }));
+}
+
 /** Send a request. Throws an Error with the text of the problem document, and its facts. */
 export async function request(method, path, body, more = {}) {
   const options = { method, headers: headers(body === undefined ? more : { "Content-Type": "application/json" }) };
   if (body !== undefined) options.body = JSON.stringify(body);
-  let answer;
-  try {
-    answer = await fetch(path, options);
-  } catch {
-    throw new Error("the gateway does not answer; the page tries again");
-  }
+  const answer = await sent(path, options);
   if (answer.status === 401 && askForToken()) return request(method, path, body, more);
+  return answered(answer);
+}
+
+async function sent(path, options) {
+  try {
+    return await fetch(path, options);
+  } catch {
+    throw new Error("the gateway does not answer; try again");
+  }
+}
+
+async function answered(answer) {
   if (answer.status === 204) return null;
   const found = await answer.json().catch(() => ({ detail: `status ${answer.status}` }));
   if (!answer.ok) throw Object.assign(new Error(found.detail), { facts: found.facts });

@@ -2,6 +2,7 @@
 
 import { actions, alarmTable } from "./actions.js";
 import { get, modelPath, post } from "./api.js";
+import { csvForm } from "./csv.js";
 import { at, chart, lineColor, selectable, short } from "./draw.js";
 import { ago, h } from "./dom.js";
 import { badge } from "./now.js";
@@ -22,13 +23,14 @@ export async function modelView(main, name) {
   const ranking = h("div", { "aria-live": "polite" });
   const [begin, end] = ["first sample", "last sample"].map((text) => h("input", { "aria-label": text, placeholder: text, size: 10, inputmode: "numeric" }));
   const listed = table("The last samples as a table");
-  const alarms = alarmTable(name, () => refresh());
+  const alarms = alarmTable(name, LABELLED.includes(description.kind), () => refresh());
   past((await get(`v1/alarms?model=${encodeURIComponent(name)}`).catch(() => ({ alarms: [] }))).alarms);
   const shown = new Set(channels.slice(0, 6));
   const legend = h("div", { class: "actions", role: "group", "aria-label": "Channels shown" },
     ...channels.slice(0, 64).map((channel, i) => choice(channel, i, shown)));
   main.append(
-    h("h1", {}, name), facts, actions(name, LABELLED.includes(description.kind), () => refresh()), legend, values, scores,
+    h("h1", {}, name), facts, actions(name, LABELLED.includes(description.kind), () => refresh()),
+    h("div", { class: "actions" }, csvForm(name, description)), legend, values, scores,
     h("p", {}, h("small", {}, "Drag over the chart to see which channels contributed in a window, or give its samples: "),
       begin, " ", end, " ", h("button", { onclick: () => rank(Number(begin.value), Number(end.value)) }, "Rank")), ranking, listed.element);
   const parts = await partsOf(main, name, description, channels);
