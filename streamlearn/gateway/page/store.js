@@ -5,6 +5,8 @@ export const RECENT = 3000; // samples of the open model
 export const SHOWN = 600; // samples in the charts
 export const PATH = 60; // winners in a trajectory
 
+const CHANGES = ["labelled", "restored", "reheated"]; // by a person: the parts of the model are read again at once
+
 export const state = {
   daemon: null, // {up, instance}
   models: new Map(), // name: entry
@@ -44,7 +46,7 @@ export function received(event) {
   const model = entry(event.model);
   if (event.kind === "output") output(model, event);
   else if (event.kind === "alarm") for (const alarm of event.alarms) alarmed(model, alarm, event);
-  else if (event.model === state.open?.name) state.reread = true;
+  else if (CHANGES.includes(event.kind) && event.model === state.open?.name) state.reread = true;
   return ["created", "deleted", "restored", "paused", "resumed"].includes(event.kind);
 }
 

@@ -27,6 +27,8 @@ from .units import UnitModel
 MOST: Final = 64
 """Different labels of one model at a time."""
 GIVEN: Final = "labels.given"
+_NO_LABELS: Final = np.empty(0, np.int32)  # of every model without labels
+_NO_NAMES: Final = LabelNames(0, ())
 
 
 class HandLabels:
@@ -45,8 +47,7 @@ class HandLabels:
 
     def end(self) -> None:
         """Remove the arrays."""
-        self.given = np.empty(0, np.int32)
-        self.names = LabelNames(0, ())
+        self.given, self.names = _NO_LABELS, _NO_NAMES
 
     @property
     def _most(self) -> int:
