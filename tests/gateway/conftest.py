@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.daemon_process import DaemonProcess
 from tests.gateway.gateway_process import GatewayProcess
+from tools.browser import Browser
 from tools.waiting import wait_for
 
 
@@ -63,3 +64,12 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
     yield begin
     for each in started:
         each.__exit__()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    browser = Browser(tmp_path / "chromium")
+    yield browser
+    errors = browser.errors
+    browser.close()
+    assert errors == []
