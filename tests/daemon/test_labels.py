@@ -167,7 +167,7 @@ def test_labels_by_hand_of_a_model_that_was_created_without_labels(
         assert described["state_hash"] == client.describe("twin")["state_hash"] == model.state_hash()
         assert described["label_names"] == reading["label_names"]
         assert described["target_dim"] == 0
-        with pytest.raises(BadValue, match="give unit, or the values x"):
+        with pytest.raises(BadValue, match="the values of sample 3 are not kept"):
             client.label("pump", "ok", sample=3)
         client.restore("pump", lsn=lsn - 1)
         assert client.read("pump", "labels")["label_names"] == []

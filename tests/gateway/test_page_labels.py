@@ -28,11 +28,7 @@ def test_from_a_browser_alone(
     channels = (files / "pump-history.csv").read_text().split("\n")[0].split(",")[1:]
     for field, value in (("dim", "4"), ("grid", "8, 8"), ("channels", ", ".join(channels))):
         browser.fill(f"#p-{field}", value)
-    for field, choice in (("alarm", 1), ("scale", 1)):  # with its default values; standard
-        browser.run(
-            f"(() => {{ const s = document.getElementById('p-{field}'); s.selectedIndex = {choice};"
-            " s.dispatchEvent(new Event('change')); })()"
-        )
+    browser.run("document.getElementById('p-scale').value = 'standard'")
     browser.run("document.getElementById('submit').click()")
     browser.wait("document.querySelector('h1')?.textContent === 'pump'")
     spec = http.get("/v1/models/pump").json()["spec"]

@@ -77,7 +77,7 @@ def test_a_sample_of_an_alarm_gives_its_winner_a_label():
     with pytest.raises(BadValue, match="the values of sample 7 are not kept"):
         som.label("cavitation", sample=7)
     with pytest.raises(BadValue, match="give unit, or the values x"):
-        sl.SOM(dim=2, grid=(3, 4)).label("cavitation", sample=7)
+        sl.SOM(dim=2, grid=(3, 4), alarm=False).label("cavitation", sample=7)
 
 
 def test_a_state_with_labels_and_one_without():

@@ -277,7 +277,7 @@ class HandLabelledModel(UnitModel):
         if self._alarms is None or type(sample) is not int:
             raise BadValue(
                 f"this {self.kind} keeps no samples that wait for a label: give unit, or the values x. "
-                "Samples of alarms are kept by their numbers, with alarm=True in the spec",
+                "Samples of alarms are kept by their numbers, if the model has alarms",
                 field="sample",
             )
         return self._label_of_values(label, self._alarms.patterns.find(sample))
