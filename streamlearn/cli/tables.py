@@ -97,6 +97,7 @@ def open_table(
     from streamlearn.tabular.times import TimeColumn
 
     words = Missing.parsed(missing)
+    takes = {"key": "needs_keys", "id": "accepts_late_targets", "y": "target_dim"}
     form = CsvFormat(skip_header, delimiter, decimal, words, skip_lines, comment, encoding)
     return TableReader(
         file,
@@ -108,6 +109,7 @@ def open_table(
         dim=None if columns.late_targets else found["dim"],
         from_line=from_line,
         skip_bad=skip_bad,
+        accepts=["time", *(name for name, fact in takes.items() if found[fact])],
     )
 
 

@@ -8,7 +8,7 @@ as those of a CSV; the names are those of the first line.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -30,7 +30,8 @@ RESERVED: Final = {"y": "target", "key": "key", "id": "id", "time": "time"}
 class NdjsonTable:
     """Reads the parts of a table, in order; each part consists of whole lines.
 
-    The parameters are those of `CsvTable`.
+    The parameters are those of `CsvTable`. ``accepts``: which of `RESERVED` the model takes. The others are
+    passed over, unless an option selects them.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class NdjsonTable:
         labels: Sequence[str] = (),
         from_line: int = 1,
         skip_bad: int = 0,
+        accepts: Collection[str] = tuple(RESERVED),
     ) -> None:
         self.name = name
+        self._accepts = accepts
         self.header: list[str] | None = None
         self.columns = Columns((), ())
         self.lines = LineNumbers()
@@ -152,7 +155,15 @@ class NdjsonTable:
             if getattr(options, option) is None and found and set(found.split(",")) <= set(names):
                 given[option] = found
         self._width, self._names = len(names), names
-        self.columns = select(options._replace(**given), names, len(names))
+        columns = select(options._replace(**given), names, len(names))
+        unused = {name for name, option in RESERVED.items() if option in given and name not in self._accepts}
+        self.columns = Columns(
+            columns.x,
+            () if "y" in unused else columns.y,
+            None if "key" in unused else columns.key,
+            None if "id" in unused else columns.id,
+            None if "time" in unused else columns.time,
+        )
         self.header = None if unnamed else names
 
     def _row(self, values: list[Any]) -> tuple[list[float], Any, Any, Any]:

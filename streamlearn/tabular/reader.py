@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self, cast
 
@@ -13,7 +13,7 @@ from streamlearn.tabular.columns import ColumnOptions, Columns
 from streamlearn.tabular.csvtable import CsvTable
 from streamlearn.tabular.errors import BadData
 from streamlearn.tabular.formats import DEFAULT, CsvFormat, TableFormat
-from streamlearn.tabular.ndjson import NdjsonTable
+from streamlearn.tabular.ndjson import RESERVED, NdjsonTable
 from streamlearn.tabular.rows import LineNumbers, Rows
 from streamlearn.tabular.times import TimeColumn
 
@@ -40,6 +40,8 @@ class TableReader:
         The format; ``None`` detects it.
     times, labels, dim, from_line, skip_bad
         See `CsvTable`. Arrow and Parquet have rows instead of lines.
+    accepts
+        See `NdjsonTable`.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class TableReader:
         dim: int | None = None,
         from_line: int = 1,
         skip_bad: int = 0,
+        accepts: Collection[str] = tuple(RESERVED),
     ) -> None:
         self._stream = source if isinstance(source, ByteStream) else ByteStream(source)
         self.name = self._stream.name
@@ -68,7 +71,7 @@ class TableReader:
         if self.format == "csv":
             self.table = CsvTable(self.name, options, form, dim=dim, **common)
         elif self.format == "ndjson":
-            self.table = NdjsonTable(self.name, options, form.missing, **common)
+            self.table = NdjsonTable(self.name, options, form.missing, accepts=accepts, **common)
         else:
             self.table = ArrowTable(self.name, options, form.missing, **common)
 

@@ -136,6 +136,11 @@ def test_an_object_has_channels_and_what_its_names_say(tmp_path):
     assert rows.keys == ["press 7", 8]
     assert rows.y.tolist() == [[3], [4]]
     assert (np.diff(rows.times) == 3_600_000_000_000).all()
+    rows = read(str(path), accepts=["time"])  # of a model without keys and targets
+    assert rows.x.shape == (2, 2)
+    assert rows.keys is None
+    assert rows.y is None
+    assert rows.times is not None
     rows = read(str(path), options=ColumnOptions(columns="level", target="flow", id="y"))
     assert rows.ids == [3, 4]
     np.testing.assert_array_equal(rows.x, [[np.nan], [2]])
