@@ -145,6 +145,7 @@ class Follower:
         self._row = state.place.rows  # number of the next row that is read
         self._resumed = not sender.known  # whether it is known which rows are learned
         self._candidates: list[Rows] = []  # rows of which some may be learned
+        self._doubtful: Place | None = None  # set if they may be of another file than the learned ones
 
     def run(self) -> None:
         """Follow the file without end. Raises ``BadData`` at a row that cannot be read."""
@@ -208,21 +209,30 @@ class Follower:
         """
         if not place.head_bytes:
             return place
-        try:
-            with self._path.open("rb") as file:
-                if os.fstat(file.fileno()).st_ino == place.inode and begins_as(file, place):
-                    return place
-        except FileNotFoundError:
-            pass
         files = self._siblings()
-        found = next((n for n, each in enumerate(files) if _is_copy(each, place)), None)
-        if found is None:
+        ours = [each for each in files if _is_copy(each, place)]
+        found = next((each for each in ours if each.stat().st_ino == place.inode), None)
+        if found is None and self._is_at(place):
+            return place
+        if found is None and ours:
+            found = ours[-1]
+        if found is not None:
+            self._read_whole(found, place)
+            for each in files[files.index(found) + 1 :]:
+                self._read_whole(each, Place(rows=self._row))
+        elif self._resumed:
             self._report_lost(place)
         else:
-            self._read_whole(files[found], place)
-            for each in files[found + 1 :]:
-                self._read_whole(each, Place(rows=self._row))
+            self._doubtful = place
         return Place(rows=self._row)
+
+    def _is_at(self, place: Place) -> bool:
+        """Whether the file of ``place`` has its name still. An editor may have written it again."""
+        try:
+            with self._path.open("rb") as file:
+                return begins_as(file, place) and os.fstat(file.fileno()).st_size >= place.offset
+        except FileNotFoundError:
+            return False
 
     def _finish_copy(self, part: _OneFile) -> None:
         """Read the rest of a file that was truncated from its copy."""
@@ -263,11 +273,15 @@ class Follower:
         if self._resumed:
             self._sender.add(rows)
             return
-        surely_known = max(self._sender.rows - (self._row - len(rows)), 0)
+        surely_known = 0 if self._doubtful else max(self._sender.rows - (self._row - len(rows)), 0)
         if surely_known < len(rows):
             self._candidates.append(rows.sliced(surely_known))
-            if sum(map(len, self._candidates)) >= BLOCK:
+            if sum(map(len, self._candidates)) >= BLOCK + self._before_candidates():
                 self._compare()
+
+    def _before_candidates(self) -> int:
+        """Return how many of the candidates surely are learned, if they are of the learned file."""
+        return 0 if self._doubtful is None else self._sender.rows - self._doubtful.rows
 
     def settle(self, at_the_end: bool) -> int | None:
         """Send what was read. Return the number of the next row; ``None`` if it is not clear yet.
@@ -281,14 +295,21 @@ class Follower:
 
     def _compare(self) -> None:
         """Find out which of the candidates are learned, and send the others."""
-        rows = Rows.joined(self._candidates)
-        found = self._sender.resume(rows.sliced(0, BLOCK))
+        rows, before = Rows.joined(self._candidates), self._before_candidates()
+        try:
+            found = before + self._sender.resume(rows.sliced(before, before + BLOCK))
+        except Changed:
+            if self._doubtful is None:
+                raise
+            self._report_lost(self._doubtful)
+            self._sender.skip_all()
+            self._row, found = self._sender.rows + len(rows), 0
         self._candidates, self._resumed = [], True
         if found < len(rows):
             self._sender.add(rows.sliced(found))
 
     def _require_resumed(self) -> None:
-        if not self._resumed:
+        if not self._resumed and self._doubtful is None:
             raise Changed(
                 f"{self._path}: more than {self._sender.rows:,} rows of it are learned, and it has"
                 f" {self._row:,}: where they end is not known, because the state file is missing or older. To"

@@ -123,6 +123,11 @@ class NumberedRows:
             raise ValueError(row)
         self._advance(row - self.rows)
 
+    def skip_all(self) -> None:
+        """Begin after all rows that may be learned. Numbers between are never used."""
+        self.rows = self._first = self.most
+        self._seq = 0
+
     def add(self, rows: Rows) -> None:
         """Send full batches of the rows, and keep the rest."""
         self._waiting.append(rows)

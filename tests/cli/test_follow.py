@@ -86,7 +86,7 @@ def learned(model: FakeModel, count: int) -> Callable[[], bool]:
     return check
 
 
-def test_a_growing_file_and_kills_at_any_time(pump, log, follow):
+def test_a_growing_file_and_kills_at_any_time(pump, log, follow, tmp_path):
     process = follow()
     append(log, 0, 3, header=True)
     wait_for(learned(pump, 3))
@@ -99,6 +99,8 @@ def test_a_growing_file_and_kills_at_any_time(pump, log, follow):
     kill(process)  # wherever it is
     process = follow()
     wait_for(learned(pump, 6000))
+    states = list(tmp_path.glob("state/streamlearn/follow/*.json"))
+    wait_for(lambda: '"rows": 6000' in states[0].read_text())
     process.send_signal(signal.SIGINT)
     stderr = process.communicate(timeout=60)[1]
     assert process.returncode == 130
@@ -195,19 +197,23 @@ def test_a_lost_position_is_found_again_or_refused(pump, log, follow, tmp_path):
     assert "where they end is not known, because the state file is missing" in stderr
 
 
-def test_a_bad_row_stops_it_until_it_is_corrected(pump, log, follow):
-    append(log, 0, 10, header=True)
+@pytest.mark.parametrize("first", [0, 700])
+def test_a_bad_row_stops_it_until_it_is_corrected(pump, log, follow, first):
+    """Also far from the beginning of the file, where it was read before in another part."""
+    append(log, 0, first + 10, header=True)
     with log.open("a") as file:
-        file.write("10,oops\n")
-    append(log, 11, 20)
+        file.write(f"{first + 10},oops\n")
+    append(log, first + 11, first + 20)
     process = follow()
     stderr = process.communicate(timeout=60)[1]
     assert process.returncode == 11
-    assert "line 12: 'oops' in column 2 (level) is not a number" in stderr
-    assert learned(pump, 10)()
-    log.write_text(log.read_text().replace("oops", "-10"))
+    assert f"line {first + 12}: 'oops' in column 2 (level) is not a number" in stderr
+    assert learned(pump, first + 10)()
+    corrected = log.with_name("corrected")
+    corrected.write_text(log.read_text().replace("oops", str(-first - 10)))
+    corrected.rename(log)  # as editors write a file
     follow()
-    wait_for(learned(pump, 20))
+    wait_for(learned(pump, first + 20))
 
 
 def test_a_second_follower_and_other_files_are_refused(pump, log, follow):
