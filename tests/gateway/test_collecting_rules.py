@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from streamlearn.daemon.config import Http, Log
+from streamlearn.daemon.gateway import command
 from streamlearn.errors import BadConfig
 from streamlearn.gateway.collecting.joining import Joined, MissingTag, Unusable, assign, join
 from streamlearn.gateway.collecting.lineprotocol import parse_lines
@@ -183,3 +186,10 @@ def test_the_dimension_of_a_created_model_is_the_number_of_its_channels(load: Lo
     assert rule.create is not None
     assert rule.create.full_spec == {"dim": 2, "channels": ["x", "y"]}
     assert np.isfinite(point.values["x"])
+
+
+def test_the_daemon_passes_the_rules_on_to_its_gateway() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        settings = Http(address="127.0.0.1:0", rules="rules.toml")
+        words = command(settings, Log(), bound, "tcp://127.0.0.1:7700", None)
+    assert words[words.index("--rules") + 1] == "rules.toml"

@@ -22,6 +22,8 @@ from streamlearn_client import AsyncClient
 
 MOST_POINTS: Final = 100_000
 """Points of one request."""
+MOST_WARNINGS: Final = 1000
+"""Models of which the log says once that their samples are divided."""
 SHOWN: Final = 5
 """Reasons, and places of each, in a message."""
 
@@ -30,10 +32,11 @@ log = logs.get_logger(__name__)
 
 @dataclass(slots=True)
 class Report:
-    """What became of one request, by number of samples (learned, repeated), points or values."""
+    """What became of one request, by number of samples (learned, repeated, divided), points or values."""
 
     learned: int = 0
     repeated: int = 0
+    divided: int = 0
     passed: int = 0  # points without a rule
     texts: int = 0  # values that are text
     unused: int = 0  # values that are no channel
@@ -62,9 +65,10 @@ class Collector:
         self._client, self._rules = client, rules
         self._delivery = Delivery(client)
         self._descriptions: dict[str, dict[str, Any]] = {}
+        self._warned: set[str] = set()
         self._counts = Counter(
             "streamlearn_collected",
-            "Samples (learned, repeated), points (refused, passed) and values (text, unused) of collectors",
+            "Samples (learned, repeated, divided), points (refused, passed), values (text, unused)",
             ["source", "outcome"],
             registry=registry,
         )
@@ -182,6 +186,15 @@ class Collector:
             return
         report.learned += delivered.learned
         report.repeated += delivered.repeated
+        report.divided += delivered.divided
+        if delivered.divided and model not in self._warned and len(self._warned) < MOST_WARNINGS:
+            self._warned.add(model)
+            log.warning(
+                "values of one time came in two requests, and only the first are learned;"
+                " send all values of a time in one request",
+                model=model,
+                source=source,
+            )
         report.unused += joined.unused
         report.refusals += joined.refusals + delivered.refusals
 
@@ -198,6 +211,7 @@ class Collector:
         counts = {
             "learned": report.learned,
             "repeated": report.repeated,
+            "divided": report.divided,
             "refused": len(report.refusals),
             "passed": report.passed,
             "text": report.texts,

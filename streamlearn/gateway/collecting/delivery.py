@@ -43,6 +43,7 @@ class Delivered:
 
     learned: int = 0
     repeated: int = 0  # not newer than the newest one of the stream
+    divided: int = 0  # as new as the newest one, with other values: the rest of a sample
     refusals: list[Refusal] = field(default_factory=list)
 
 
@@ -96,9 +97,9 @@ class Delivery:
                 except (Fenced, UnknownProducer) as error:
                     newest[sample.key], durable = int(error.detail["epoch"]), False
                     delivered.repeated += 1
-                except Conflict:  # the same time, and other values
+                except Conflict:
                     newest[sample.key], durable = sample.time, False
-                    delivered.repeated += 1
+                    delivered.divided += 1
                 except StreamlearnError as error:
                     if error.code in STOPPING:
                         raise
