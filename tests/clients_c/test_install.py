@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from clients.suite.trial import Daemon
+from streamlearn_client import __version__
 from tests.clients_c.programs import C, output_of
 from tests.documents import blocks
 
@@ -101,6 +102,7 @@ def test_the_page_names_functions_that_exist_and_the_versions_are_equal():
     header = (C / "include/streamlearn.h").read_text()
     version = re.search(r'#define SL_VERSION "(.*)"', header)
     assert version
+    assert version[1] == __version__
     assert f"VERSION {version[1]} " in (C / "CMakeLists.txt").read_text()
     page = (C.parents[1] / "docs/reference/c.md").read_text()
     for name in re.findall(r"`(sl_[a-z0-9_]+)", page):
