@@ -11,7 +11,7 @@ from pathlib import Path
 from clients.suite.behaviours import BEHAVIOURS
 from clients.suite.clients import CLIENTS, ROOT
 from clients.suite.registry import run
-from clients.suite.trial import Daemon
+from clients.suite.trial import Suite
 
 PAGE = ROOT / "docs" / "reference" / "clients.md"
 START, END = "<!-- results -->\n", "<!-- end of results -->\n"
@@ -32,7 +32,7 @@ def main() -> int:
     parts = options.only.split(",")
     results: dict[str, dict[str, str]] = {name: {} for name in BEHAVIOURS if any(p in name for p in parts)}
     with tempfile.TemporaryDirectory(prefix="suite-") as directory:
-        shared = Daemon(Path(directory) / "shared", {})
+        suite = Suite(Path(directory) / "shared")
         try:
             for client in chosen:
                 command = client.build()
@@ -41,14 +41,14 @@ def main() -> int:
                     trial.mkdir()
                     try:
                         found[client.name] = (
-                            PASSES if run(BEHAVIOURS[name], client, command, trial, shared) else HAS_NOT
+                            PASSES if run(BEHAVIOURS[name], client, command, trial, suite) else HAS_NOT
                         )
                     except Exception:  # noqa: BLE001 - shown, and the others run
                         traceback.print_exc()
                         found[client.name] = FAILS
                     print(f"{client.name:8}{found[client.name]} {name}", file=sys.stderr, flush=True)
         finally:
-            shared.kill()
+            suite.close()
     text = table(results, [client.name for client in chosen])
     print(text)
     if any(FAILS in found.values() for found in results.values()):

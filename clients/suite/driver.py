@@ -16,6 +16,10 @@ SECONDS = 120.0
 """Longest wait for an answer. A command waits less: it has a timeout of its own."""
 
 
+OPENS = {"stream_open": "stream_abort", "subscribe": "unsubscribe"}
+CLOSES = {"stream_close": "stream_abort", "stream_abort": "stream_abort", "unsubscribe": "unsubscribe"}
+
+
 class Refused(Exception):
     """A command ended with an error. ``facts`` is the map of the answer's ``error``."""
 
@@ -41,6 +45,7 @@ class Driver:
         self._log = log
         self._waiting = ""
         self._received = b""
+        self._open: set[str] = set()  # the commands that close what is open
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
                 command,
@@ -82,6 +87,9 @@ class Driver:
             refused = Refused(command, answer["error"])
             assert refused.code != "DRIVER", f"{refused}\n{self._errors()}"
             raise refused
+        if command in OPENS:
+            self._open.add(OPENS[command])
+        self._open.discard(CLOSES.get(command, ""))
         ok: dict[str, Any] = answer["ok"]
         return ok
 
@@ -97,6 +105,15 @@ class Driver:
             if not part:
                 raise AssertionError(self._ended())
             self._received += part
+        return True
+
+    def reset(self) -> bool:
+        """Close what is open. Return whether the driver may be used again."""
+        if self._waiting:
+            return False
+        for command in (*sorted(self._open), "close"):
+            self.do(command)
+        self._open.clear()
         return True
 
     def close(self) -> None:

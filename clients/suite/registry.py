@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from clients.suite.clients import Client
 from clients.suite.driver import Refused
-from clients.suite.trial import Daemon, Trial
+from clients.suite.trial import Suite, Trial
 
 Check: TypeAlias = Callable[[Trial], None]
 BEHAVIOURS: dict[str, Behaviour] = {}
@@ -34,12 +34,12 @@ def behaviour(title: str) -> Callable[[Check], Check]:
     return register
 
 
-def run(behaviour: Behaviour, client: Client, command: list[str], directory: Path, shared: Daemon) -> bool:
+def run(behaviour: Behaviour, client: Client, command: list[str], directory: Path, suite: Suite) -> bool:
     """Return whether the client has the behaviour; ``False`` if it does not have a function that it needs.
 
     Every other shortcoming raises an exception. So does a wrong entry in ``client.without``.
     """
-    trial = Trial(client, command, directory, shared)
+    trial = Trial(client, command, directory, suite)
     expected = behaviour.name not in client.without
     try:
         behaviour.check(trial)

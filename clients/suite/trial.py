@@ -73,6 +73,30 @@ class Daemon:
         self.start()
 
 
+class Suite:
+    """What the trials of a run share: a daemon, and drivers that wait for the next trial of their client."""
+
+    def __init__(self, directory: Path) -> None:
+        self.daemon = Daemon(directory, {})
+        self._idle: dict[str, list[Driver]] = {}
+
+    def driver(self, client: Client, command: Sequence[str], log: Path) -> Driver:
+        idle = self._idle.get(client.name)
+        return idle.pop() if idle else Driver(command, log, client.environment)
+
+    def give_back(self, client: Client, driver: Driver) -> None:
+        if driver.reset():
+            self._idle.setdefault(client.name, []).append(driver)
+        else:
+            driver.close()
+
+    def close(self) -> None:
+        for drivers in self._idle.values():
+            for driver in drivers:
+                driver.close()
+        self.daemon.kill()
+
+
 class KeyFiles(KeyRing):
     """Keys of clients, in files as `streamlearn keygen` writes them."""
 
@@ -87,10 +111,10 @@ class KeyFiles(KeyRing):
 class Trial:
     """What a behaviour works with. Everything is closed at its end."""
 
-    def __init__(self, client: Client, command: Sequence[str], directory: Path, shared: Daemon) -> None:
-        self.shared = shared
+    def __init__(self, client: Client, command: Sequence[str], directory: Path, suite: Suite) -> None:
+        self.shared = suite.daemon
         """A daemon for behaviours that leave it as it was. Its models belong to one trial each."""
-        self._client, self._command, self._directory = client, command, directory
+        self._client, self._command, self._directory, self._suite = client, command, directory, suite
         self._stack = ExitStack()
         self._count = 0
         self.name = directory.name
@@ -133,8 +157,8 @@ class Trial:
 
     def driver(self, endpoint: str | None = None, timeout: float = SECONDS, **settings: Any) -> Driver:
         """Start a driver, and connect it: to the shared daemon, or to an endpoint."""
-        driver = Driver(self._command, self._directory / "driver.log", self._client.environment)
-        self._stack.callback(driver.close)
+        driver = self._suite.driver(self._client, self._command, self._directory / "driver.log")
+        self._stack.callback(self._suite.give_back, self._client, driver)
         driver.do("connect", endpoint=endpoint or self.shared.requests, timeout=timeout, **settings)
         return driver
 

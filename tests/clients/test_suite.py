@@ -11,16 +11,16 @@ from clients.suite.__main__ import END, HAS_NOT, PAGE, PASSES, START, table
 from clients.suite.behaviours import BEHAVIOURS
 from clients.suite.clients import CLIENTS
 from clients.suite.registry import run
-from clients.suite.trial import Daemon
+from clients.suite.trial import Suite
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults]
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("suite") / "shared", {})
-    yield daemon
-    daemon.kill()
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    suite = Suite(tmp_path_factory.mktemp("suite") / "shared")
+    yield suite
+    suite.close()
 
 
 @functools.cache
@@ -30,10 +30,10 @@ def command(client: str) -> list[str]:
 
 @pytest.mark.parametrize("name", BEHAVIOURS)
 @pytest.mark.parametrize("client", CLIENTS)
-def test_behaviour(client: str, name: str, tmp_path_factory: pytest.TempPathFactory, shared: Daemon) -> None:
+def test_behaviour(client: str, name: str, tmp_path_factory: pytest.TempPathFactory, suite: Suite) -> None:
     directory = tmp_path_factory.mktemp(f"{client}-{name}")
     expected = name not in CLIENTS[client].without
-    assert run(BEHAVIOURS[name], CLIENTS[client], command(client), directory, shared) == expected
+    assert run(BEHAVIOURS[name], CLIENTS[client], command(client), directory, suite) == expected
 
 
 def test_the_page_has_the_table_of_these_results() -> None:

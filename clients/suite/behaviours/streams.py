@@ -16,9 +16,9 @@ def kill(t: Trial) -> None:
     proxy = t.proxy(daemon.requests)
     driver = t.driver(proxy.endpoint)
     model = t.model(driver)
-    x = rows(400)
+    x = rows(300)
     driver.do("stream_open", model=model, timeout=60, **BATCH)
-    for start in range(0, 400, 100):
+    for start in range(0, 300, 100):
         driver.do("push", x=x[start : start + 10])
         driver.do("flush")
         with proxy.losing_answers():  # so batches are accepted and not acknowledged when the daemon dies
@@ -28,8 +28,8 @@ def kill(t: Trial) -> None:
             assert not driver.answered()
         daemon.start()
         driver.answer()
-    assert driver.do("flush")["acknowledged"] == 400
-    assert driver.do("stream_status")["resent"] >= 4
+    assert driver.do("flush")["acknowledged"] == 300
+    assert driver.do("stream_status")["resent"] >= 3
     driver.do("stream_close")
     assert driver.do("describe", model=model)["state_hash"] == learned(x).state_hash()
 
