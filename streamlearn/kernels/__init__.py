@@ -25,6 +25,7 @@ from . import compiler  # noqa: E402
 from .compiler.cache import KERNELS, holds  # noqa: E402
 from .compiler.parallel import Compilation, Progress  # noqa: E402
 
+_loaded: set[str] = set()  # names of modules whose kernels are loaded: creating a model asks for them
 _ENTRY_POINT = re.compile(r"^@kernel\(.*?^def (\w+)", re.DOTALL | re.MULTILINE)
 
 
@@ -69,11 +70,17 @@ def compilation(modules: Iterable[ModuleType], progress: Progress | None = None)
 
 def loaded(modules: Iterable[ModuleType]) -> bool:
     """Whether every kernel of ``modules`` is compiled or loaded in this process."""
-    with_kernels = [module for module in modules if entry_points(_file(module))]
-    if not all(map(lazy.executed, with_kernels)):
-        return False
-    names = {module.__name__ for module in with_kernels}
-    return not names or all(each.compiled for each in compiler.declared_in(names))
+    return all(module.__name__ in _loaded or _is_loaded(module) for module in modules)
+
+
+def _is_loaded(module: ModuleType) -> bool:
+    if entry_points(_file(module)):
+        if not lazy.executed(module):
+            return False
+        if not all(each.compiled for each in compiler.declared_in({module.__name__})):
+            return False
+    _loaded.add(module.__name__)
+    return True
 
 
 def _not_cached(file: Path) -> list[str]:
