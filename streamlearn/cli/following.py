@@ -10,8 +10,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import NoReturn
 
-from streamlearn.cli.follow import Follower, StateFile, TextTable, default_state
+from streamlearn.cli.follow import Follower, TextTable
 from streamlearn.cli.numbered import NumberedRows
+from streamlearn.cli.places import StateFile, default_state
 from streamlearn.errors import StreamlearnError
 from streamlearn.tabular.arrow import ArrowTable
 from streamlearn.tabular.bytestreams import ByteStream
