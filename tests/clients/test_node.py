@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -112,6 +113,14 @@ def test_the_lock_file_names_no_registry_and_pins_the_manifest() -> None:
     for entry in packages.values():
         entry.pop("funding", None)  # links to the authors
     assert "http" not in json.dumps(lock)
+
+
+def test_its_version_is_that_of_the_python_client() -> None:
+    version = json.loads((SOURCE / "package.json").read_text())["version"]
+    python = tomllib.loads((ROOT / "clients" / "python" / "pyproject.toml").read_text())["project"]["version"]
+    assert version == python
+    for document in DOCUMENTS:
+        assert f"streamlearn-client-{version}.tgz" in (ROOT / document).read_text()
 
 
 def test_the_tarball_has_the_compiled_client_with_its_types_and_nothing_else() -> None:
