@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 BATCH: Final = 256
 """Messages that are read before samples are sent."""
+PENDING: Final = 10_000
+"""Parcels without an acknowledgement of the daemon beyond which messages wait in the inbox."""
 TURN_SECONDS: Final = 1.0
 DRAIN_SECONDS: Final = 2.0
 
@@ -165,7 +167,7 @@ class Bridge:
 
     def _turn(self) -> None:
         inbox = self.broker.inbox
-        for _ in range(min(len(inbox), BATCH)):
+        for _ in range(min(len(inbox), BATCH) if self.delivery.pending < PENDING else 0):
             found = inbox.popleft()
             if isinstance(found, Connected):
                 self.acknowledgements.connected(found.same_session)
@@ -173,7 +175,8 @@ class Bridge:
                 self._receive(found)
         now = time.monotonic()
         due = min((each.due(now) for each in self.intakes), default=float("inf"))
-        self.delivery.step(now if inbox else min(due, now + TURN_SECONDS))
+        more = inbox and self.delivery.pending < PENDING
+        self.delivery.step(now if more else min(due, now + TURN_SECONDS))
 
     def _receive(self, message: Message) -> None:
         counts = self.counters.counts

@@ -25,18 +25,11 @@ from tools.waiting import wait_for
 pytestmark = [pytest.mark.e2e, pytest.mark.faults]
 
 SEED = 20261130
-ROUNDS = [
-    ("bridge",),
-    ("daemon",),
-    ("broker",),
-    ("bridge", "daemon"),
-    ("broker", "bridge"),
-    ("broker", "bridge", "daemon"),
-]
+ROUNDS = [("bridge",), ("daemon",), ("broker",), ("broker", "bridge", "daemon")]
 MESSAGES = 60  # of a round
 KEPT = 40  # confirmed samples that the device sends again after the broker was gone
 START = 1_772_622_720_000  # ms
-SPARKPLUG = messages()[1:-2]  # without the types and the deaths
+SPARKPLUG = messages()[1:303]  # births, and data whose sequence numbers wrap
 SPEC = {"dim": 2, "grid": [4, 4], "scale": "standard", "channels": ["a", "b"], "seed": 1}
 CONFIGURATION = """
 [broker]
@@ -168,7 +161,9 @@ def test_numbered_messages_are_learned_once_and_no_other_is_lost(tmp_path):
         for name in "numbered", "joined":
             found = client.describe(name)
             assert (found["samples"], found["state_hash"]) == (total, twin["state_hash"]), name
-        speeds, moments = samples()
+        assert total > len(SPARKPLUG)
+        count = sum("/DDATA/" in topic for topic, _ in SPARKPLUG)
+        speeds, moments = (each[:count] for each in samples())
         wait_for(lambda: client.describe("plant-pump")["samples"] >= len(speeds), "all samples of Sparkplug")
         client.create("sparkplug-twin", "som", **SPEC)
         client.learn("sparkplug-twin", speeds, times=moments)
