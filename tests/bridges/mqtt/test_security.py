@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from streamlearn_client import Client
+from streamlearn_client.keys import write_key_pair
 from tests.bridges.mqtt.processes import Bridge, Broker
+from tests.daemon.keyrings import KeyRing
+from tests.e2e.daemon_process import DaemonProcess
+from tools.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -124,3 +129,31 @@ def test_a_bridge_without_them_ends_with_one_line_that_says_why(connect, changed
     assert line.startswith("streamlearn: ")
     assert message in line
     assert "s3cret" not in line
+
+
+def test_a_daemon_with_keys_knows_the_bridge_by_its_own(broker, peer, tmp_path: Path):
+    ring = KeyRing(tmp_path / "keys")
+    ring.rights.write_text(
+        '[operator]\nchange = ["*"]\nquery = ["*"]\n[sensor]\npush = ["*"]\nsubscribe = ["*"]\n'
+    )
+    for name in "sensor", "dashboard":
+        write_key_pair(ring.pairs[name], tmp_path)
+    settings = {f"security__{name}": value for name, value in ring.security.model_dump().items()}
+    operator = ring.keys("operator")
+    text = (
+        f'[broker]\nport = {broker.port}\nclient_id = "{tmp_path.name}"\n'
+        f'[daemon]\nserver_key = "{operator.server}"\nkey_file = "{tmp_path}/NAME.key"\n'
+        '[[input]]\ntopic = "keys/x"\nmodel = "m"\nchannels = ["a"]\n'
+    )
+    with DaemonProcess(tmp_path / "daemon", settings=settings) as daemon:
+        daemon.ready()
+        with Client(daemon.requests, timeout=60, server_key=operator.server, key=operator.secret) as client:
+            client.create("m", "som", dim=1, grid=[2, 2])
+            refused = Bridge(tmp_path / "refused", daemon.requests, text.replace("NAME", "dashboard"))
+            code, line = refused.ended()
+            assert code == 1
+            assert "key" in line
+            bridge = Bridge(tmp_path / "bridge", daemon.requests, text.replace("NAME", "sensor")).ready()
+            peer().publish("keys/x", '{"a": 1}').wait_for_publish(60)
+            wait_for(lambda: client.describe("m")["samples"] == 1, "a sample")
+            assert bridge.figures()["learned"] == 1
