@@ -13,10 +13,10 @@ import pytest
 from streamlearn.daemon.config import Http, Log
 from streamlearn.daemon.gateway import command
 from streamlearn.errors import BadConfig
-from streamlearn.gateway.collecting.joining import Joined, MissingTag, Unusable, assign, join
+from streamlearn.gateway.collecting.joining import Joined, Unusable, assign, join
 from streamlearn.gateway.collecting.lineprotocol import parse_lines
 from streamlearn.gateway.collecting.points import Point
-from streamlearn.gateway.collecting.rules import Rules, Source
+from streamlearn.gateway.collecting.rules import MissingTag, Rules, Source
 
 Load = Callable[[str], Rules]
 

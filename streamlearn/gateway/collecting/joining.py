@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamlearn.gateway.collecting.points import Point, Refusal
-from streamlearn.gateway.collecting.rules import MissingTag, Rule, Source, default_key
+from streamlearn.gateway.collecting.rules import Rule, Source, default_key
 
 
 class Entry(NamedTuple):
@@ -141,6 +141,3 @@ def _add(sample: Sample, entry: Entry, chosen: list[tuple[int, str, float]]) -> 
         sample.owners[column] = f"{entry.series} {name}"
     sample.label = entry.label if entry.label is not None else sample.label
     return None
-
-
-__all__ = ["Entry", "Joined", "MissingTag", "Sample", "Unusable", "assign", "join"]
