@@ -213,6 +213,9 @@ def test_actions(
         lsn = http.get("/v1/models/pump/checkpoints").json()[0]["lsn"]
         feed.fault = True
         browser.wait("document.querySelectorAll('tr.alarm').length >= 1")
+        facts = "document.querySelector('ul.facts').innerText"
+        error = browser.run(f"{facts}.match(/quantization error \\S+/)[0]")
+        browser.wait(f"!{facts}.includes({error!r})")  # the quality is live
         browser.fill("input[placeholder='name of the fault']", "valve stuck")
         browser.click("Fault", "tbody")
         browser.wait("/is called valve stuck/.test(document.getElementById('message').textContent)")

@@ -1,12 +1,12 @@
 // One model: what it sees, what it expects, and what can be done with it.
 
 import { actions, alarmTable } from "./actions.js";
-import { get, modelPath, post } from "./api.js";
+import { get, getShared, modelPath, post } from "./api.js";
 import { csvForm } from "./csv.js";
 import { at, chart, lineColor, selectable, short } from "./draw.js";
 import { ago, h } from "./dom.js";
 import { badge } from "./now.js";
-import { partsOf } from "./parts.js";
+import { partsOf, regularly } from "./parts.js";
 import { openModel, past, SHOWN, state } from "./store.js";
 import { table } from "./tables.js";
 
@@ -48,9 +48,15 @@ export async function modelView(main, name) {
     Object.assign(state.models.get(name) ?? {}, { paused: description.paused, kind: description.kind });
   }
 
+  const readQuality = regularly(name, async (seconds) => {
+    const answer = await getShared(modelPath(name, "/read?what=quality"), seconds).catch(() => null);
+    if (answer) description.quality = answer.parts.quality;
+  });
+
   return () => {
     const open = state.open;
     if (open?.name !== name) return;
+    readQuality();
     const model = state.models.get(name);
     facts.replaceChildren(...[
       model ? badge(model) : null, description.kind, `${(model?.samples ?? description.samples).toLocaleString("en")} samples`,

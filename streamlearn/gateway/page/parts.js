@@ -13,9 +13,10 @@ const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRi
 
 /**
  * Return a function that calls `load(seconds)` now and then, if the model has learned: `seconds` is how old the answer may be.
- * A change of the model by a person, or `state.reread`, is read at once.
+ * A change of the model by a person (`state.rereads`) is read at once.
  */
-function regularly(name, load) {
+export function regularly(name, load) {
+  let known = state.rereads;
   let last = 0;
   let pause = READ_EVERY;
   let seen = -1;
@@ -23,10 +24,11 @@ function regularly(name, load) {
   return async () => {
     const began = Date.now();
     const updates = state.models.get(name)?.updates ?? 0;
-    if (busy || (!state.reread && (began - last < pause || updates === seen))) return;
+    const atOnce = state.rereads !== known;
+    if (busy || (!atOnce && (began - last < pause || updates === seen))) return;
     busy = true;
-    const seconds = state.reread ? 0 : READ_EVERY / 1000;
-    state.reread = false;
+    const seconds = atOnce ? 0 : READ_EVERY / 1000;
+    known = state.rereads;
     seen = updates;
     await load(seconds);
     last = Date.now();

@@ -12,7 +12,7 @@ export const state = {
   models: new Map(), // name: entry
   open: null, // {name, numbers, rows: {output: [per sample]}, alarms}
   changed: true,
-  reread: false, // whether the parts of the open model are read again at once
+  rereads: 0, // how often the parts of the open model were to be read again at once
 };
 
 function entry(name) {
@@ -46,7 +46,7 @@ export function received(event) {
   const model = entry(event.model);
   if (event.kind === "output") output(model, event);
   else if (event.kind === "alarm") for (const alarm of event.alarms) alarmed(model, alarm, event);
-  else if (CHANGES.includes(event.kind) && event.model === state.open?.name) state.reread = true;
+  else if (CHANGES.includes(event.kind) && event.model === state.open?.name) state.rereads += 1;
   return ["created", "deleted", "restored", "paused", "resumed"].includes(event.kind);
 }
 
