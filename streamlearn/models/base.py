@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 
 from streamlearn_client.outputs import NamedArrays
@@ -79,7 +79,6 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
         self.spec = self.valid_spec(parameters)
         self.explains_learning = self.spec.alarm is not None and not self.explains_targets
         self._precision = PrecisionMonitor(f"this {self.kind}")
-        self.method = scaling.METHODS[self.spec.scale]
         self.decay = decay_per_sample(self.spec.memory_samples)
         self._lock = threading.RLock()
         self.interrupt = NEVER  # ends `learn_validated` early, see kernels/stream/interrupt.py
@@ -91,7 +90,6 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
         score_decay = decay_per_sample(self.spec.score_half_life)
         self._score = self._add(ScoreReference(self.scored_values, score_decay))
         self._watching = self._add(Watching(Rules.of(self.spec), self.scored_values, self.has_lookahead))
-        self._gate = self._watching.gate
         self._features: FeatureStage | None = None
         if self.spec.features is not None:
             keys, samples = getattr(self.spec, "keys", None), self.state["samples"]
@@ -122,6 +120,18 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
         self.state |= component.state
         self._components.append(component)
         return component
+
+    # Properties, not attributes: the models of a class share the keys of their dictionaries as long as each
+    # has fewer than 30. A dictionary with keys of its own takes 1.3 kB more.
+
+    @property
+    def method(self) -> int:
+        """How the kernels scale samples."""
+        return scaling.METHODS[self.spec.scale]
+
+    @property
+    def _gate(self) -> NDArray[np.float64]:
+        return self._watching.gate
 
     @property
     def ranges(self) -> dict[str, Range]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 
 import numpy as np
@@ -31,6 +32,13 @@ def test_zeros_of_both_signs_and_numbers_of_both_types_are_different() -> None:
     tables = [sl.SOM(dim=2, grid=(2, 2), learning_rate=rate)._schedules._table for rate in rates]
     assert np.signbit(tables[0][0, 0]) != np.signbit(tables[1][0, 0])
     assert sl.SOM(dim=1, grid=1).spec.given_parameters() != sl.SOM(dim=1, grid=[1, 1]).spec.given_parameters()
+
+
+@pytest.mark.parametrize("alarm", [True, None])
+def test_maps_share_the_keys_of_their_attributes(alarm: bool | None) -> None:
+    """A dictionary with keys of its own would take 1.3 kB of each of thousands of models."""
+    one, other = (sl.SOM(dim=2, grid=(4, 4), alarm=alarm) for _ in range(2))
+    assert sys.getsizeof(other.__dict__) < sys.getsizeof(dict(one.__dict__.items()))
 
 
 @pytest.mark.parametrize("kind", ["som", "competitive", "gng", "rnn"])
