@@ -107,6 +107,18 @@ def test_parquet_and_arrow_files(tmp_path):
         (gzip.compress(TEXT)[:-100], "damaged or was cut off.*gzip -t"),
         (zstd.compress(TEXT)[:-100], "damaged or was cut off.*zstd -t"),
     ],
+    ids=[
+        "utf-16",
+        "utf-16-le",
+        "utf-16-be",
+        "utf-16 in gzip",
+        "xlsx",
+        "xls",
+        "xz",
+        "bzip2",
+        "cut gzip",
+        "cut zstd",
+    ],
 )
 def test_other_files_are_refused_by_name_with_what_to_do(tmp_path, content, message):
     path = tmp_path / "data.csv"
