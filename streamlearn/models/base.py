@@ -304,6 +304,7 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
         if isinstance(batch, Targets):
             out: NamedArrays = self._learn_late_targets(batch, learning=not watch)
             rows = len(out)
+            out.arrays["watched"] = np.full(rows, watch)
         else:
             out = self._learn(batch)
             rows = self.samples - first

@@ -177,8 +177,6 @@ class Watching:
                 self._counts[COUNT] += np.count_nonzero(out.arrays["watched"])
             if watch:
                 self._counts[LEFT] = max(0, self._counts[LEFT] - rows)
-        else:
-            out.arrays["watched"] = np.full(len(out), watch)
         return rows, out
 
 
