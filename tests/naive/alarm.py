@@ -212,7 +212,7 @@ class Alarm:
             cut = pooled.of_deviation.cut(1000.0)
             steps = np.clip(u, -cut, cut) - self.lasting
             self.lasting += np.where(np.isnan(u), 0, steps / 8)
-            other = max(other, pooled.of_deviation(float(np.nanmax(np.abs(u))), some))
+            other = max(other, pooled.of_deviation(float(np.nanmax(np.abs(u))), learned))
             other = max(other, pooled.of_lasting(float(np.abs(self.lasting).max()), some))
         self.evidence = e = max(own, smooth, other)
         settled = pooled.of_sample.count > self.after

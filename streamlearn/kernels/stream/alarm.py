@@ -106,8 +106,8 @@ class Sample(NamedTuple):
 class Follows(NamedTuple):
     """Whether references follow a sample."""
 
-    each: Any  # that of the distance or error
-    some: Any  # those that learn from one sample in four, and the deviations
+    each: Any  # those of single samples
+    some: Any  # those of means over eight samples, and the correlations of the channels
 
 
 class Samples(NamedTuple):
@@ -187,7 +187,7 @@ def _of_channels(alarms, slot, samples, n, follows):
     of_one, of_mean = row_of(references, evidences.OF_DEVIATION), row_of(references, evidences.OF_LASTING)
     cut = min(evidences.largest_to_join(of_one, np.float64(deviations.LARGEST)), _LARGEST_VALUE)
     largest, lasting = deviations.largest(alarms.deviations, slot, cut)
-    of_one_sample = evidences.surprise(of_one, largest, evidences.LONG, follows.some)
+    of_one_sample = evidences.surprise(of_one, largest, evidences.LONG, follows.each)
     of_several = evidences.surprise(of_mean, lasting, evidences.LONG, follows.some)
     if follows.some:
         deviations.observe(alarms.deviations)

@@ -18,7 +18,7 @@ tail (a Pareto tail: Hill 1975; Siffer et al. 2017):
 q is a multiple of a running mean of the value, so that a learner whose distances fall keeps its tail. The
 running mean is over 256 samples for OF_SAMPLE, and over 4,000 for all others: a long fault keeps its
 evidence. q moves by stochastic approximation (Robbins & Monro 1951) with the step of an exponential tail. The
-references of OF_MEAN, OF_DEVIATION and OF_LASTING follow one sample in four (`follows_some`).
+references of means follow one sample in four (`follows_some`).
 
 The score gives a second surprise of the sample, −log(1 − score), at most log 10,000: how few recent samples
 were larger is known for no more than these. A distance or error joins its mean with at most three times q.
