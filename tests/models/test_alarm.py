@@ -74,7 +74,7 @@ def compare(
             channels = [d for d, change in enumerate(changes) if change == state]
             if channels:
                 expected.append((state, "stuck", n, channels[0]))
-        u = None if np.isnan(out.score[n]) else deviations(x[n], expecting[n], oracle.follows(n))
+        u = None if np.isnan(out.score[n]) else deviations(x[n], expecting[n])
         state, alarm = oracle.observe(float(values[n]), float(out.score[n]), n, u=u)
         near = min(abs(oracle.evidence - limit) for limit in (oracle.limit, clear))
         assert not near < 1e-4, f"sample {n} is a near-tie: choose another seed"
@@ -128,8 +128,7 @@ def test_each_key_has_alarms_of_its_own(explained):
     pooled, deviations = naive.Pooled(), naive.Deviations(1)
     oracles = [naive.Alarm(5.0, (2, 3), 3.0, 20, 100, pooled=pooled, channels=1) for _ in range(3)]
     for n in range(len(out)):
-        follows = oracles[0].follows(n)
-        u = None if np.isnan(out.score[n]) else deviations(x[n], explained[0][n], follows)
+        u = None if np.isnan(out.score[n]) else deviations(x[n], explained[0][n])
         state, _ = oracles[keys[n]].observe(float(out.distance[n]), float(out.score[n]), n, u=u)
         assert CODES[int(out.alarm[n])] == state, n
     assert 1 in {keys[event.sample] for event in out.events}
@@ -166,7 +165,7 @@ def test_one_channel_with_times_is_compared_with_its_hour(explained):
     hours, deviations = naive.Hours(), naive.Deviations(1)
     for n in range(len(x)):
         other = hours(float(x[n, 0]), int(times[n])) if not np.isnan(out.score[n]) else 0.0
-        u = None if np.isnan(out.score[n]) else deviations(x[n], explained[0][n], oracle.follows(n))
+        u = None if np.isnan(out.score[n]) else deviations(x[n], explained[0][n])
         state, _ = oracle.observe(float(out.distance[n]), float(out.score[n]), n, other=other, u=u)
         assert CODES[int(out.alarm[n])] == state, n
         assert out.evidence[n] == pytest.approx(oracle.evidence, abs=1e-3, nan_ok=True)

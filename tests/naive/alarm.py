@@ -11,6 +11,11 @@ import numpy as np
 MOST = 30.0
 
 
+def one_in_four(number: int) -> bool:
+    """Whether the sample is the one in four, which moves by one every 64 samples."""
+    return (number + number // 64) % 4 == 0
+
+
 @dataclass
 class Tail:
     """The surprise of a value beyond its quantile at 0.98, which is a multiple of its running mean."""
@@ -90,7 +95,9 @@ class Deviations:
             limit, self.limit = self.limit, 6.0
             if most > limit:
                 factor, self.limit = limit / most, limit * 2 ** (1 / 8)
-        gain = max(1 / self.count, 1 / 1000)
+        if self.count >= 256 and not one_in_four(self.count):
+            return
+        gain = max(1 / self.count, 1 / 4000) * (4 if self.count >= 256 else 1)
         self.mean = self.mean + gain * factor * v
         self.covariance = (1 - gain) * (self.covariance + gain * factor**2 * np.outer(v, v))
         if self.count in (4, 8, 16, 32, 64, 128, 256) or self.count % 512 == 0:
@@ -180,10 +187,6 @@ class Alarm:
         self.alarm: dict[str, float] | None = None
         self.low = 0
 
-    def follows(self, number: int) -> bool:
-        """Whether the references that need few samples learn from a sample: one in four, at first all."""
-        return self.pooled.of_sample.count < 1000 or (number + number // 64) % 4 == 0
-
     def observe(
         self,
         value: float,
@@ -201,7 +204,7 @@ class Alarm:
             self.evidence = math.nan
             return ("on" if self.alarm else "none"), None
         pooled = self.pooled
-        some = learned and self.follows(number)
+        some = learned and (pooled.of_sample.count < 1000 or one_in_four(number))
         joins = min(value, pooled.of_sample.cut(math.inf))
         self.count += 1
         self.mean += (joins - self.mean) / min(self.count, 8)

@@ -107,7 +107,7 @@ class Follows(NamedTuple):
     """Whether references follow a sample."""
 
     each: Any  # those of single samples
-    some: Any  # those of means over eight samples, and the correlations of the channels
+    some: Any  # those of means over eight samples, which change little from one to the next
 
 
 class Samples(NamedTuple):
@@ -189,7 +189,7 @@ def _of_channels(alarms, slot, samples, n, follows):
     largest, lasting = deviations.largest(alarms.deviations, slot, cut)
     of_one_sample = evidences.surprise(of_one, largest, evidences.LONG, follows.each)
     of_several = evidences.surprise(of_mean, lasting, evidences.LONG, follows.some)
-    if follows.some:
+    if follows.each:
         deviations.observe(alarms.deviations)
     return True, of_one_sample, of_several
 

@@ -17,10 +17,10 @@ The evidence compares two values with their recent ones:
 u_c is cut to three times the usual limit of max |u_c| before it joins y_c: one large deviation is not a
 lasting one. A missing channel has z = 0, and its y stays.
 
-Means and the covariance of r learn from every sample at first, then from one in four (``evidence.py``). After
-n of these their gain is max(1/1000, 1/n). No |r| is larger than 2¹⁰⁰, and no |z| larger than n. A sample with
-|z| above 6·2^(k/8), after k such samples in a row, counts as if it were nearer (``patience.py``). There is a
-matrix for each 16 channels, in order; channels of different matrices count as uncorrelated.
+Means and the covariance of r have the gain max(1/4000, 1/n) and learn from one sample in four from n = 256 on
+(``evidence.py``). No |r| is larger than 2¹⁰⁰, and no |z| larger than n. A sample with |z| above 6·2^(k/8),
+after k such samples in a row, counts as if it were nearer (``patience.py``). There is a matrix for each 16
+channels, in order; channels of different matrices count as uncorrelated.
 
 State that all streams share: ``moments`` float32 ``(2·groups, 16)``: the means, then 1/standard deviation.
 ``covariance`` float64 ``(groups, side, columns)``: C ← (1 − g)·(C + g·v·vᵀ) with the gain g and the
@@ -41,6 +41,7 @@ from ..simd.lanes import WIDTH, absolute, anywhere, fma, iota, load, lowest, sel
 from ..simd.partial import load_part
 from ..simd.views import row_of
 from . import covariance as covariances
+from .evidence import EVERY, follows_some
 from .patience import GROWTH
 
 COUNT, LIMIT = 0, 1
@@ -51,7 +52,7 @@ U, SEEN, Z, DIFFERENCE = range(BLOCKS)
 LASTING = BLOCKS
 
 _AT_ONCE = 8  # columns
-_LEAST_GAIN = 1.0 / 1000.0
+_THINNED, _LEAST_GAIN = 256.0, 1.0 / 4000.0
 _LASTING_GAIN = np.float32(1 / 8)
 _LEAST_LIMIT, _LARGEST_LIMIT = 6.0, 1e30
 _UNLIMITED = 16.0  # samples before the first limit
@@ -176,7 +177,11 @@ def observe(deviations):
         if most > limit:
             factor = limit / np.float64(most)
             counts[LIMIT] = min(limit * GROWTH, _LARGEST_LIMIT)
-    gain = 1.0 / count if count < 1.0 / _LEAST_GAIN else _LEAST_GAIN  # a division takes long
+    if count >= _THINNED and not follows_some(np.int64(count)):
+        return
+    gain = 1.0 / count if count < 1.0 / _LEAST_GAIN else _LEAST_GAIN
+    if count >= _THINNED:
+        gain *= EVERY
     for g in range(groups):
         _add(deviations, g, gain, factor)
         if covariances.is_due(count):
