@@ -18,13 +18,13 @@ from typing import Any, Final
 import confluent_kafka
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from streamlearn.bridges.counters import Counters
+from streamlearn.bridges.delivery import Delivery
 from streamlearn.bridges.kafka.intake import Intake, Message, producer_of
 from streamlearn.bridges.kafka.offsets import Offsets
 from streamlearn.bridges.kafka.settings import Settings
-from streamlearn.bridges.mqtt.counters import Counters
-from streamlearn.bridges.mqtt.delivery import Delivery
-from streamlearn.bridges.mqtt.models import Models, Stopped
-from streamlearn.bridges.mqtt.numbering import Numbers
+from streamlearn.bridges.models import Models, Stopped
+from streamlearn.bridges.numbering import Numbers
 from streamlearn.errors import StartupError, UnknownModel
 from streamlearn.logs import get_logger
 from streamlearn_client import Client

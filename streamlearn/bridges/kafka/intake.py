@@ -7,15 +7,15 @@ import json
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from streamlearn.bridges.counters import Counters
+from streamlearn.bridges.delivery import Delivery
 from streamlearn.bridges.kafka.settings import Topic
-from streamlearn.bridges.mqtt.counters import Counters
-from streamlearn.bridges.mqtt.delivery import Delivery
-from streamlearn.bridges.mqtt.lane import Parcel
-from streamlearn.bridges.mqtt.models import Models
-from streamlearn.bridges.mqtt.paths import MISSING, Path
-from streamlearn.bridges.mqtt.payloads import reader_of
-from streamlearn.bridges.mqtt.readings import BadPayload
-from streamlearn.bridges.mqtt.topics import fill, model_name
+from streamlearn.bridges.lane import Parcel
+from streamlearn.bridges.models import Models
+from streamlearn.bridges.paths import MISSING, Path
+from streamlearn.bridges.payloads import reader_of
+from streamlearn.bridges.readings import BadPayload
+from streamlearn.bridges.topics import fill, model_name
 
 _MS: Final = 1_000_000
 _LONGEST: Final = 64  # bytes of the name of a producer

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from streamlearn.bridges.mqtt import paths
-from streamlearn.bridges.mqtt.settings import Input, Section, Template
-from streamlearn.bridges.mqtt.topics import check_parts
+from streamlearn.bridges import paths
+from streamlearn.bridges.inputs import Input, Section, Template
+from streamlearn.bridges.topics import check_parts
 from streamlearn.errors import BadConfig
 from streamlearn_client.errors import StreamlearnError
 from streamlearn_client.protocol.names import check_model

@@ -9,18 +9,19 @@ import time
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
+from streamlearn.bridges.counters import Counters
+from streamlearn.bridges.delivery import Delivery
+from streamlearn.bridges.inputs import Input
+from streamlearn.bridges.models import Models, Stopped
 from streamlearn.bridges.mqtt.acknowledgements import Acknowledgements, Receipt
 from streamlearn.bridges.mqtt.connection import BrokerConnection
-from streamlearn.bridges.mqtt.counters import Counters
-from streamlearn.bridges.mqtt.delivery import Delivery
 from streamlearn.bridges.mqtt.homeassistant import HomeAssistantIntake
 from streamlearn.bridges.mqtt.homie import HomieIntake
 from streamlearn.bridges.mqtt.intake import Intake
 from streamlearn.bridges.mqtt.messages import Connected, Message
-from streamlearn.bridges.mqtt.models import Models, Stopped
 from streamlearn.bridges.mqtt.outgoing import Outgoing
 from streamlearn.bridges.mqtt.retained import read_retained
-from streamlearn.bridges.mqtt.settings import Input, Settings
+from streamlearn.bridges.mqtt.settings import Settings
 from streamlearn.errors import StartupError
 from streamlearn.logs import get_logger
 from streamlearn_client import Client

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from streamlearn import __version__
 from streamlearn.bridges.mqtt.settings import Discovery, Settings
-from streamlearn.bridges.mqtt.topics import fill
+from streamlearn.bridges.topics import fill
 
 _ON: Final = "{{ 'ON' if value_json.active > 0 else 'OFF' }}"
 _ENTITIES: Final[dict[str, tuple[str, dict[str, Any]]]] = {

@@ -20,8 +20,8 @@ from streamlearn.bridges.mqtt.acknowledgements import Receipt
 from streamlearn.bridges.mqtt.connection import subscription_of
 from streamlearn.bridges.mqtt.intake import Intake
 from streamlearn.bridges.mqtt.messages import Message
-from streamlearn.bridges.mqtt.paths import MISSING, Path
-from streamlearn.bridges.mqtt.readings import BadPayload, Reading, Readings, as_value
+from streamlearn.bridges.paths import MISSING, Path
+from streamlearn.bridges.readings import BadPayload, Reading, Readings, as_value
 
 SENSORS: Final = 10_000
 """Most sensors of one input."""

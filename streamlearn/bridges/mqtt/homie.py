@@ -14,8 +14,8 @@ from streamlearn.bridges.mqtt.acknowledgements import Receipt
 from streamlearn.bridges.mqtt.connection import subscription_of
 from streamlearn.bridges.mqtt.intake import Intake
 from streamlearn.bridges.mqtt.messages import Message
-from streamlearn.bridges.mqtt.readings import BadPayload, Reading, Readings, as_value
-from streamlearn.bridges.mqtt.topics import fill, model_name
+from streamlearn.bridges.readings import BadPayload, Reading, Readings, as_value
+from streamlearn.bridges.topics import fill, model_name
 
 _AWAY: Final = frozenset({b"lost", b"disconnected", b"sleeping"})
 _BOOLEANS: Final = {"true": 1.0, "false": 0.0}

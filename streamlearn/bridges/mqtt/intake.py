@@ -6,19 +6,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from streamlearn.bridges.counters import Counters
+from streamlearn.bridges.delivery import Delivery
+from streamlearn.bridges.inputs import Input
+from streamlearn.bridges.lane import Parcel
+from streamlearn.bridges.models import Known, Models
 from streamlearn.bridges.mqtt.acknowledgements import Receipt
 from streamlearn.bridges.mqtt.connection import subscription_of
-from streamlearn.bridges.mqtt.counters import Counters
-from streamlearn.bridges.mqtt.delivery import Delivery
 from streamlearn.bridges.mqtt.joining import Joiner, Row
-from streamlearn.bridges.mqtt.lane import Parcel
 from streamlearn.bridges.mqtt.messages import Message
-from streamlearn.bridges.mqtt.models import Known, Models
-from streamlearn.bridges.mqtt.numbering import producer_of
-from streamlearn.bridges.mqtt.payloads import READERS, reader_of
-from streamlearn.bridges.mqtt.readings import NUMBERS, BadPayload, Reading, Readings
-from streamlearn.bridges.mqtt.settings import Input
-from streamlearn.bridges.mqtt.topics import fill, model_name
+from streamlearn.bridges.numbering import producer_of
+from streamlearn.bridges.payloads import READERS, reader_of
+from streamlearn.bridges.readings import NUMBERS, BadPayload, Reading, Readings
+from streamlearn.bridges.topics import fill, model_name
 
 _MS = 1_000_000
 STREAMS = 10_000

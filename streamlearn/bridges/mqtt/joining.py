@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from streamlearn.bridges.mqtt.readings import Reading
-from streamlearn.bridges.mqtt.settings import Join
+from streamlearn.bridges.inputs import Join
+from streamlearn.bridges.readings import Reading
 
 _NS = 1_000_000_000
 

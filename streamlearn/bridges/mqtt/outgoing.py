@@ -17,9 +17,10 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
+from streamlearn.bridges.inputs import channels_of
 from streamlearn.bridges.mqtt.discovery import Discoveries
-from streamlearn.bridges.mqtt.settings import Output, Settings, channels_of
-from streamlearn.bridges.mqtt.topics import fill
+from streamlearn.bridges.mqtt.settings import Output, Settings
+from streamlearn.bridges.topics import fill
 from streamlearn.json_values import document
 from streamlearn.logs import get_logger
 from streamlearn_client import Client

@@ -13,16 +13,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Final, NoReturn, Protocol
 
+from streamlearn.bridges.counters import Counters
+from streamlearn.bridges.delivery import Delivery
+from streamlearn.bridges.inputs import Input
+from streamlearn.bridges.lane import Parcel
+from streamlearn.bridges.models import Models
 from streamlearn.bridges.mqtt.acknowledgements import Receipt
 from streamlearn.bridges.mqtt.connection import subscription_of
-from streamlearn.bridges.mqtt.counters import Counters
-from streamlearn.bridges.mqtt.delivery import Delivery
-from streamlearn.bridges.mqtt.lane import Parcel
 from streamlearn.bridges.mqtt.messages import Message
-from streamlearn.bridges.mqtt.models import Models
-from streamlearn.bridges.mqtt.numbering import producer_of
-from streamlearn.bridges.mqtt.readings import BadPayload, Reading
-from streamlearn.bridges.mqtt.settings import Input
 from streamlearn.bridges.mqtt.sparkplug_births import SEQUENCE, Birth, Node, read_node
 from streamlearn.bridges.mqtt.sparkplug_messages import (
     Address,
@@ -32,7 +30,9 @@ from streamlearn.bridges.mqtt.sparkplug_messages import (
     read_message,
     rebirth_command,
 )
-from streamlearn.bridges.mqtt.topics import fill, model_name
+from streamlearn.bridges.numbering import producer_of
+from streamlearn.bridges.readings import BadPayload, Reading
+from streamlearn.bridges.topics import fill, model_name
 
 NODES: Final = 10_000
 """Most nodes whose births are remembered."""

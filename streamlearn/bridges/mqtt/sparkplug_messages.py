@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
-from streamlearn.bridges.mqtt.readings import BadPayload
+from streamlearn.bridges.readings import BadPayload
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _PAYLOAD: Final = (

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from streamlearn.bridges.mqtt.payloads import reader_of
-from streamlearn.bridges.mqtt.settings import Input
+from streamlearn.bridges.inputs import Input
+from streamlearn.bridges.payloads import reader_of
 
 ROOT = Path(__file__).parents[3]
 SKETCH = ROOT / "clients/examples/esp32_sensor/esp32_sensor.ino"

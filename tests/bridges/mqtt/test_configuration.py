@@ -70,11 +70,12 @@ def test_a_missing_file_is_one_line(tmp_path, capsys):
 def test_the_example_is_valid_and_names_every_setting(capsys):
     assert main(["mqtt", "--config", str(EXAMPLE), "--check"]) == 0
     assert "is valid" in capsys.readouterr().out
+    from streamlearn.bridges import inputs
     from streamlearn.bridges.mqtt import settings
 
     text = EXAMPLE.read_text()
     for section in (
-        settings.Broker, settings.Tls, settings.Daemon, settings.Input, settings.Join, settings.Template,
+        settings.Broker, settings.Tls, settings.Daemon, inputs.Input, inputs.Join, inputs.Template,
         settings.Output, settings.Discovery, settings.Settings,
     ):  # fmt: skip
         for name in section.model_fields:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streamlearn.bridges.mqtt.homeassistant import Sensor, _path, _value
-from streamlearn.bridges.mqtt.readings import BadPayload
+from streamlearn.bridges.readings import BadPayload
 from tools.waiting import wait_for
 
 CLIMATE = {"dim": 2, "grid": [4, 4], "channels": ["temperature", "humidity"], "seed": 1}

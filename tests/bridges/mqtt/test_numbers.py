@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamlearn.bridges.counters import Counters
+from streamlearn.bridges.inputs import Join
+from streamlearn.bridges.lane import Counts, Lane, Parcel
 from streamlearn.bridges.mqtt.acknowledgements import Acknowledgements
-from streamlearn.bridges.mqtt.counters import Counters
 from streamlearn.bridges.mqtt.joining import Joiner
-from streamlearn.bridges.mqtt.lane import Counts, Lane, Parcel
 from streamlearn.bridges.mqtt.messages import Message
-from streamlearn.bridges.mqtt.numbering import numbers_at, producer_of
-from streamlearn.bridges.mqtt.readings import NUMBERS, Reading
-from streamlearn.bridges.mqtt.settings import Join
+from streamlearn.bridges.numbering import numbers_at, producer_of
+from streamlearn.bridges.readings import NUMBERS, Reading
 from streamlearn.errors import BadShape, Conflict, Fenced, Gap, StreamlearnError, UnknownProducer
 from streamlearn.shard.producers import ProducerState
 from streamlearn_client.protocol import Learn, Reply

@@ -7,11 +7,11 @@ import math
 
 import pytest
 
-from streamlearn.bridges.mqtt.paths import MISSING, Path
-from streamlearn.bridges.mqtt.payloads import reader_of
-from streamlearn.bridges.mqtt.readings import BadPayload
-from streamlearn.bridges.mqtt.settings import Input
-from streamlearn.bridges.mqtt.topics import Pattern, fill, made_from, model_name
+from streamlearn.bridges.inputs import Input
+from streamlearn.bridges.paths import MISSING, Path
+from streamlearn.bridges.payloads import reader_of
+from streamlearn.bridges.readings import BadPayload
+from streamlearn.bridges.topics import Pattern, fill, made_from, model_name
 
 
 @pytest.mark.parametrize(

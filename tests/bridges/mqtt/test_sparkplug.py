@@ -9,7 +9,6 @@ import math
 import numpy as np
 import pytest
 
-from streamlearn.bridges.mqtt.readings import BadPayload
 from streamlearn.bridges.mqtt.sparkplug_births import Birth, Node, read_node
 from streamlearn.bridges.mqtt.sparkplug_messages import (
     Address,
@@ -18,6 +17,7 @@ from streamlearn.bridges.mqtt.sparkplug_messages import (
     read_address,
     read_message,
 )
+from streamlearn.bridges.readings import BadPayload
 from tests.bridges.mqtt.edge import messages, samples, vectors
 from tools.waiting import wait_for
 

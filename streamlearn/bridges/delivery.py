@@ -10,8 +10,8 @@ from typing import Final
 
 import zmq
 
-from streamlearn.bridges.mqtt.lane import Counts, Lane, Parcel
-from streamlearn.bridges.mqtt.numbering import Numbers
+from streamlearn.bridges.lane import Counts, Lane, Parcel
+from streamlearn.bridges.numbering import Numbers
 from streamlearn.logs import get_logger
 from streamlearn_client.errors import StreamlearnError
 from streamlearn_client.keys import ClientKeys

@@ -8,10 +8,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from streamlearn.bridges.mqtt.paths import MISSING, Path
-from streamlearn.bridges.mqtt.readings import BadPayload, Reading, Readings, Times, as_number, as_value
-from streamlearn.bridges.mqtt.settings import Input
-from streamlearn.bridges.mqtt.topics import fill
+from streamlearn.bridges.inputs import Input
+from streamlearn.bridges.paths import MISSING, Path
+from streamlearn.bridges.readings import BadPayload, Reading, Readings, Times, as_number, as_value
+from streamlearn.bridges.topics import fill
 
 ROWS = 10_000
 """Most readings of one message."""

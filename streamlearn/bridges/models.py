@@ -10,10 +10,10 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from streamlearn.bridges.mqtt.numbering import Numbers, numbers_at
-from streamlearn.bridges.mqtt.readings import BadPayload, Reading
-from streamlearn.bridges.mqtt.settings import Input, Template, channels_of
-from streamlearn.bridges.mqtt.topics import made_from
+from streamlearn.bridges.inputs import Input, Template, channels_of
+from streamlearn.bridges.numbering import Numbers, numbers_at
+from streamlearn.bridges.readings import BadPayload, Reading
+from streamlearn.bridges.topics import made_from
 from streamlearn.logs import get_logger
 from streamlearn_client import Client
 from streamlearn_client.errors import BadName, ModelExists, NoAnswer, StreamlearnError, UnknownModel

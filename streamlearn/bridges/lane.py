@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from streamlearn.bridges.mqtt.numbering import Numbers
+from streamlearn.bridges.numbering import Numbers
 from streamlearn_client.errors import (
     Conflict,
     Fenced,

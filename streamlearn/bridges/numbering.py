@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final, NamedTuple
 
-from streamlearn.bridges.mqtt.readings import NUMBERS
+from streamlearn.bridges.readings import NUMBERS
 from streamlearn_client.results import Position
 
 _PREFIX: Final = "mqtt "
