@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from streamlearn.bridges.readings import BadPayload, Reading
 from streamlearn.bridges.topics import made_from
 from streamlearn.logs import get_logger
 from streamlearn_client import Client
+from streamlearn_client.descriptions import ModelDescription
 from streamlearn_client.errors import BadName, ModelExists, NoAnswer, StreamlearnError, UnknownModel
 from streamlearn_client.protocol import Learn, as_batch
 from streamlearn_client.protocol.names import check_model
@@ -126,7 +127,7 @@ class Models:
             raise BadPayload(f"{name} needs targets with each sample, which messages do not have")
         return Known(name, found["dim"], None if channels is None else tuple(channels), found["needs_keys"])
 
-    def _created(self, name: str, given: Input) -> dict[str, Any]:
+    def _created(self, name: str, given: Input) -> ModelDescription:
         assert given.template is not None
         template = self._templates[given.template]
         if given.model not in self._made:

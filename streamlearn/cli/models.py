@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -278,7 +279,7 @@ def resume(
     _show_change(done, as_json, f"{name} is resumed")
 
 
-def _show_change(done: dict[str, Any], as_json: bool, change: str) -> None:
+def _show_change(done: Mapping[str, Any], as_json: bool, change: str) -> None:
     """Print a change of a model, with its sample count and lsn."""
     from streamlearn.cli import report
 
@@ -355,7 +356,7 @@ def parse_value(text: str) -> Any:
     return text
 
 
-def _input(found: dict[str, Any]) -> str:
+def _input(found: Mapping[str, Any]) -> str:
     """Describe the parts of a sample."""
     from streamlearn.cli.report import many
 

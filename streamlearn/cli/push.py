@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
@@ -159,7 +159,7 @@ def push(
     noun = "target" if late_targets else "sample"
     _check_numbered(file, once, follow, source, state, from_line, ack)
 
-    def open_rows(stream: ByteStream, found: dict[str, Any]) -> TableReader:
+    def open_rows(stream: ByteStream, found: Mapping[str, Any]) -> TableReader:
         return open_table(
             stream,
             options,
@@ -352,7 +352,7 @@ def _describe_matches(sent: _Sent) -> str:
     return f"{text}, {unknown:,} not known" if unknown else text
 
 
-def _check_fit(rows: TableReader, found: dict[str, Any], late_targets: bool) -> None:
+def _check_fit(rows: TableReader, found: Mapping[str, Any], late_targets: bool) -> None:
     """Raise if the columns of the file do not fit the model. Called before the first batch is sent."""
     from streamlearn.cli.errors import BadData
 

@@ -12,7 +12,7 @@ import contextlib
 import fnmatch
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -258,7 +258,7 @@ class Hub:
             self.alarms.confirm(model, on, time.time_ns())
 
 
-def _causes_on(description: dict[str, Any]) -> set[str]:
+def _causes_on(description: Mapping[str, Any]) -> set[str]:
     """Return the causes of the alarms of a model that are on."""
     quality = description["quality"]
     found = {

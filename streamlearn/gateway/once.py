@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -79,7 +79,7 @@ class Once:
         return answer
 
 
-async def change(request: Request, execute: Callable[[str | None], Awaitable[dict[str, Any]]]) -> Response:
+async def change(request: Request, execute: Callable[[str | None], Awaitable[Mapping[str, Any]]]) -> Response:
     """Execute a change of a model's state with the request's key, and return the answer.
 
     The daemon executes it once for each key. If it did so for an earlier request, the answer says so.

@@ -22,6 +22,7 @@ client.learn_targets("m", x)  # error: Missing positional argument "y"
 client.stream("m", ack="durabel")  # error: Argument "ack"
 client.stream("m").push(x, idx=3)  # error: Unexpected keyword argument "idx"
 client.subscribe("m", "outputs")  # error: Argument 2
+client.describe("m")["sampels"]  # error: TypedDict "ModelDescription" has no key "sampels"
 client.predict("m", x).wniner  # error: "Outputs" has no attribute "wniner"
 client.laern("m", x)  # error: "Client" has no attribute "laern"
 Outputs(winner=[1]).winnre  # error: has no attribute "winnre"
@@ -54,6 +55,9 @@ x = np.zeros((10, 3))
 with Client("tcp://127.0.0.1:7700", timeout=3) as client:
     client.create("m", kind="som", dim=3, grid=[10, 10])
     reveal_type(client.learn("m", x, ack="written").lsn)  # "int"
+    reveal_type(client.models()[0]["samples"])  # "int"
+    reveal_type(client.describe("m")["checkpoints"][0]["name"])  # "str | None"
+    reveal_type(client.restore("m", lsn=3)["restored_lsn"])  # "int"
     client.learn("m", [[1, None, 2.5]], keys="press 7", ids=[1])
     client.learn("m", [1.0, None], [0.5], keys=np.int64(3), ids=["a"])
     client.learn("m", Frame(), times="when")

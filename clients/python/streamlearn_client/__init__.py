@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from streamlearn_client.aio import AsyncClient
     from streamlearn_client.alarms import AlarmEvent
     from streamlearn_client.client import Client
+    from streamlearn_client.descriptions import (
+        CheckpointInfo,
+        DaemonInfo,
+        ExportedFile,
+        ModelChange,
+        ModelDescription,
+        ModelSummary,
+        NamedCheckpoint,
+        Restored,
+    )
     from streamlearn_client.firehose import Firehose
     from streamlearn_client.outputs import Forecast, Outputs
     from streamlearn_client.reading import Reading
@@ -36,13 +46,21 @@ _MODULES = {
     "AlarmEvent": "alarms",
     "AsyncClient": "aio",
     "BatchNumber": "results",
+    "CheckpointInfo": "descriptions",
     "Client": "client",
+    "DaemonInfo": "descriptions",
     "Event": "results",
+    "ExportedFile": "descriptions",
     "Firehose": "firehose",
     "Forecast": "outputs",
+    "ModelChange": "descriptions",
+    "ModelDescription": "descriptions",
+    "ModelSummary": "descriptions",
+    "NamedCheckpoint": "descriptions",
     "Outputs": "outputs",
     "Position": "results",
     "Reading": "reading",
+    "Restored": "descriptions",
     "Stream": "stream",
     "Subscription": "subscription",
 }
@@ -52,13 +70,21 @@ __all__ = [
     "AlarmEvent",
     "AsyncClient",
     "BatchNumber",
+    "CheckpointInfo",
     "Client",
+    "DaemonInfo",
     "Event",
+    "ExportedFile",
     "Firehose",
     "Forecast",
+    "ModelChange",
+    "ModelDescription",
+    "ModelSummary",
+    "NamedCheckpoint",
     "Outputs",
     "Position",
     "Reading",
+    "Restored",
     "Stream",
     "StreamlearnError",
     "Subscription",

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+from streamlearn_client.descriptions import (
+    CheckpointInfo,
+    DaemonInfo,
+    ModelChange,
+    ModelDescription,
+    ModelSummary,
+    NamedCheckpoint,
+    Restored,
+)
 from streamlearn_client.results import Position
 from streamlearn_client.session import Operation, Session
 from streamlearn_client.transport import Transport
@@ -20,7 +29,7 @@ class Administration:
     _session: Session
     _transport: Transport
 
-    def hello(self) -> dict[str, Any]:
+    def hello(self) -> DaemonInfo:
         """Return information about the daemon.
 
         Returns
@@ -29,7 +38,7 @@ class Administration:
             ``server``, ``version``, ``protocol``, ``limits``, ``endpoints`` and ``instance`` (random per
             start).
         """
-        return self._run(self._session.hello())
+        return cast(DaemonInfo, self._run(self._session.hello()))
 
     def delete(self, model: str) -> None:
         """Delete a model with its state and its checkpoints.
@@ -46,7 +55,7 @@ class Administration:
         """
         self._run(self._session.delete(model))
 
-    def models(self) -> list[dict[str, Any]]:
+    def models(self) -> list[ModelSummary]:
         """Return all models.
 
         Returns
@@ -54,9 +63,9 @@ class Administration:
         list of dict
             One map per model: ``name``, ``kind``, ``dim``, ``samples``, ``applied_lsn`` and ``create_lsn``.
         """
-        return self._run(self._session.models())
+        return cast(list[ModelSummary], self._run(self._session.models()))
 
-    def describe(self, model: str) -> dict[str, Any]:
+    def describe(self, model: str) -> ModelDescription:
         """Return the description of a model, after it has learned everything sent before.
 
         Parameters
@@ -70,7 +79,7 @@ class Administration:
             Among others ``kind``, ``spec``, ``samples``, ``applied_lsn``, ``durable_lsn``, ``create_lsn``,
             ``state_hash``, ``quality`` and ``checkpoints``.
         """
-        return self._run(self._session.request("describe", model))
+        return cast(ModelDescription, self._run(self._session.request("describe", model)))
 
     def stats(self, model: str | None = None) -> dict[str, Any]:
         """Return the daemon's counters.
@@ -87,7 +96,7 @@ class Administration:
         """
         return self._run(self._session.stats(model or ""))
 
-    def reheat(self, model: str, heat: float = 1.0, *, idempotency_key: str | None = None) -> dict[str, Any]:
+    def reheat(self, model: str, heat: float = 1.0, *, idempotency_key: str | None = None) -> ModelChange:
         """Set the model's schedules back, so that it learns faster again.
 
         The daemon applies it after everything sent before. Without an ``idempotency_key``, the request is not
@@ -115,7 +124,7 @@ class Administration:
         BadValue
             If ``heat`` is out of range.
         """
-        return self._run(self._session.reheat(model, heat, idempotency_key))
+        return cast(ModelChange, self._run(self._session.reheat(model, heat, idempotency_key)))
 
     def feedback(
         self,
@@ -125,7 +134,7 @@ class Administration:
         name: str = "",
         *,
         idempotency_key: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> ModelChange:
         """Judge a sample: its pattern is normal, or a fault with a name.
 
         A pattern called normal begins no alarm when it comes again. A pattern called a fault begins an alarm
@@ -160,9 +169,11 @@ class Administration:
             If the verdict or the name is invalid, the values of the sample are not kept, or the model has no
             alarms.
         """
-        return self._run(self._session.feedback(model, sample, verdict, name, idempotency_key))
+        return cast(
+            ModelChange, self._run(self._session.feedback(model, sample, verdict, name, idempotency_key))
+        )
 
-    def pause(self, model: str, *, idempotency_key: str | None = None) -> dict[str, Any]:
+    def pause(self, model: str, *, idempotency_key: str | None = None) -> ModelChange:
         """Pause learning: the model only watches its samples until `resume`.
 
         It returns outputs, scores and events, and its quality counts the samples. Weights, scaling and the
@@ -183,9 +194,9 @@ class Administration:
         dict
             The model's description, with ``lsn`` and ``durable_lsn`` of the record.
         """
-        return self._run(self._session.pause(model, idempotency_key))
+        return cast(ModelChange, self._run(self._session.pause(model, idempotency_key)))
 
-    def resume(self, model: str, *, idempotency_key: str | None = None) -> dict[str, Any]:
+    def resume(self, model: str, *, idempotency_key: str | None = None) -> ModelChange:
         """Learn again after `pause`.
 
         It also ends the watching after a drift alarm. The daemon applies it after everything sent before.
@@ -204,9 +215,9 @@ class Administration:
         dict
             The model's description, with ``lsn`` and ``durable_lsn`` of the record.
         """
-        return self._run(self._session.resume(model, idempotency_key))
+        return cast(ModelChange, self._run(self._session.resume(model, idempotency_key)))
 
-    def checkpoint(self, model: str, name: str | None = None) -> dict[str, Any]:
+    def checkpoint(self, model: str, name: str | None = None) -> NamedCheckpoint:
         """Write a checkpoint of the model now.
 
         With a name, the request is not repeated: if the connection is lost before the answer, ``NoAnswer`` is
@@ -234,9 +245,12 @@ class Administration:
         DiskFull
             If the disk has no space for the checkpoint.
         """
-        return self._run(self._session.request("checkpoint", model, idempotent=name is None, name=name))
+        return cast(
+            NamedCheckpoint,
+            self._run(self._session.request("checkpoint", model, idempotent=name is None, name=name)),
+        )
 
-    def unpin(self, model: str, name: str) -> dict[str, Any]:
+    def unpin(self, model: str, name: str) -> NamedCheckpoint:
         """Take the name of a checkpoint away.
 
         The checkpoint is then removed in its turn, at once if it is older than all that the daemon keeps.
@@ -258,9 +272,11 @@ class Administration:
         NoCheckpoint
             If the model has no checkpoint of this name.
         """
-        return self._run(self._session.request("unpin", model, idempotent=False, name=name))
+        return cast(
+            NamedCheckpoint, self._run(self._session.request("unpin", model, idempotent=False, name=name))
+        )
 
-    def checkpoints(self, model: str) -> list[dict[str, Any]]:
+    def checkpoints(self, model: str) -> list[CheckpointInfo]:
         """Return the checkpoints of a model.
 
         Parameters
@@ -274,7 +290,7 @@ class Administration:
             ``lsn``, ``name`` (or ``None``), ``pinned``, ``bytes``, ``time`` (ns since 1970) and
             ``age_seconds`` of each checkpoint, newest first.
         """
-        return self._run(self._session.request_list("checkpoints", model))
+        return cast(list[CheckpointInfo], self._run(self._session.request_list("checkpoints", model)))
 
     def restore(
         self,
@@ -284,7 +300,7 @@ class Administration:
         name: str | None = None,
         into: str | None = None,
         idempotency_key: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> Restored:
         """Set a model back to an earlier state, or create a model with an earlier state of another.
 
         The daemon writes a checkpoint of the current state first, so that the restore can be undone with
@@ -329,7 +345,7 @@ class Administration:
         DiskFull
             If the disk has no space for the checkpoint or the record. Nothing was restored.
         """
-        return self._run(self._session.restore(model, lsn, name, into, idempotency_key))
+        return cast(Restored, self._run(self._session.restore(model, lsn, name, into, idempotency_key)))
 
     def backup(self, directory: str, timeout: float | None = 3600.0) -> dict[str, Any]:
         """Copy the daemon's data directory while it runs.

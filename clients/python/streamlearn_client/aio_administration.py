@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from streamlearn_client.aio_transport import AsyncTransport
+from streamlearn_client.descriptions import (
+    CheckpointInfo,
+    DaemonInfo,
+    ModelChange,
+    ModelDescription,
+    ModelSummary,
+    NamedCheckpoint,
+    Restored,
+)
 from streamlearn_client.results import Position
 from streamlearn_client.session import Operation, Session
 
@@ -20,7 +29,7 @@ class AsyncAdministration:
     _session: Session
     _transport: AsyncTransport
 
-    async def hello(self) -> dict[str, Any]:
+    async def hello(self) -> DaemonInfo:
         """Return information about the daemon.
 
         Returns
@@ -29,7 +38,7 @@ class AsyncAdministration:
             ``server``, ``version``, ``protocol``, ``limits``, ``endpoints`` and ``instance`` (random per
             start).
         """
-        return await self._run(self._session.hello())
+        return cast(DaemonInfo, await self._run(self._session.hello()))
 
     async def delete(self, model: str) -> None:
         """Delete a model with its state and its checkpoints.
@@ -46,7 +55,7 @@ class AsyncAdministration:
         """
         await self._run(self._session.delete(model))
 
-    async def models(self) -> list[dict[str, Any]]:
+    async def models(self) -> list[ModelSummary]:
         """Return all models.
 
         Returns
@@ -54,9 +63,9 @@ class AsyncAdministration:
         list of dict
             One map per model: ``name``, ``kind``, ``dim``, ``samples``, ``applied_lsn`` and ``create_lsn``.
         """
-        return await self._run(self._session.models())
+        return cast(list[ModelSummary], await self._run(self._session.models()))
 
-    async def describe(self, model: str) -> dict[str, Any]:
+    async def describe(self, model: str) -> ModelDescription:
         """Return the description of a model, after it has learned everything sent before.
 
         Parameters
@@ -70,7 +79,7 @@ class AsyncAdministration:
             Among others ``kind``, ``spec``, ``samples``, ``applied_lsn``, ``durable_lsn``, ``create_lsn``,
             ``state_hash``, ``quality`` and ``checkpoints``.
         """
-        return await self._run(self._session.request("describe", model))
+        return cast(ModelDescription, await self._run(self._session.request("describe", model)))
 
     async def stats(self, model: str | None = None) -> dict[str, Any]:
         """Return the daemon's counters.
@@ -89,7 +98,7 @@ class AsyncAdministration:
 
     async def reheat(
         self, model: str, heat: float = 1.0, *, idempotency_key: str | None = None
-    ) -> dict[str, Any]:
+    ) -> ModelChange:
         """Set the model's schedules back, so that it learns faster again.
 
         The daemon applies it after everything sent before. Without an ``idempotency_key``, the request is not
@@ -117,7 +126,7 @@ class AsyncAdministration:
         BadValue
             If ``heat`` is out of range.
         """
-        return await self._run(self._session.reheat(model, heat, idempotency_key))
+        return cast(ModelChange, await self._run(self._session.reheat(model, heat, idempotency_key)))
 
     async def feedback(
         self,
@@ -127,7 +136,7 @@ class AsyncAdministration:
         name: str = "",
         *,
         idempotency_key: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> ModelChange:
         """Judge a sample: its pattern is normal, or a fault with a name.
 
         A pattern called normal begins no alarm when it comes again. A pattern called a fault begins an alarm
@@ -162,9 +171,12 @@ class AsyncAdministration:
             If the verdict or the name is invalid, the values of the sample are not kept, or the model has no
             alarms.
         """
-        return await self._run(self._session.feedback(model, sample, verdict, name, idempotency_key))
+        return cast(
+            ModelChange,
+            await self._run(self._session.feedback(model, sample, verdict, name, idempotency_key)),
+        )
 
-    async def pause(self, model: str, *, idempotency_key: str | None = None) -> dict[str, Any]:
+    async def pause(self, model: str, *, idempotency_key: str | None = None) -> ModelChange:
         """Pause learning: the model only watches its samples until `resume`.
 
         It returns outputs, scores and events, and its quality counts the samples. Weights, scaling and the
@@ -185,9 +197,9 @@ class AsyncAdministration:
         dict
             The model's description, with ``lsn`` and ``durable_lsn`` of the record.
         """
-        return await self._run(self._session.pause(model, idempotency_key))
+        return cast(ModelChange, await self._run(self._session.pause(model, idempotency_key)))
 
-    async def resume(self, model: str, *, idempotency_key: str | None = None) -> dict[str, Any]:
+    async def resume(self, model: str, *, idempotency_key: str | None = None) -> ModelChange:
         """Learn again after `pause`.
 
         It also ends the watching after a drift alarm. The daemon applies it after everything sent before.
@@ -206,9 +218,9 @@ class AsyncAdministration:
         dict
             The model's description, with ``lsn`` and ``durable_lsn`` of the record.
         """
-        return await self._run(self._session.resume(model, idempotency_key))
+        return cast(ModelChange, await self._run(self._session.resume(model, idempotency_key)))
 
-    async def checkpoint(self, model: str, name: str | None = None) -> dict[str, Any]:
+    async def checkpoint(self, model: str, name: str | None = None) -> NamedCheckpoint:
         """Write a checkpoint of the model now.
 
         With a name, the request is not repeated: if the connection is lost before the answer, ``NoAnswer`` is
@@ -236,9 +248,12 @@ class AsyncAdministration:
         DiskFull
             If the disk has no space for the checkpoint.
         """
-        return await self._run(self._session.request("checkpoint", model, idempotent=name is None, name=name))
+        return cast(
+            NamedCheckpoint,
+            await self._run(self._session.request("checkpoint", model, idempotent=name is None, name=name)),
+        )
 
-    async def unpin(self, model: str, name: str) -> dict[str, Any]:
+    async def unpin(self, model: str, name: str) -> NamedCheckpoint:
         """Take the name of a checkpoint away.
 
         The checkpoint is then removed in its turn, at once if it is older than all that the daemon keeps.
@@ -260,9 +275,12 @@ class AsyncAdministration:
         NoCheckpoint
             If the model has no checkpoint of this name.
         """
-        return await self._run(self._session.request("unpin", model, idempotent=False, name=name))
+        return cast(
+            NamedCheckpoint,
+            await self._run(self._session.request("unpin", model, idempotent=False, name=name)),
+        )
 
-    async def checkpoints(self, model: str) -> list[dict[str, Any]]:
+    async def checkpoints(self, model: str) -> list[CheckpointInfo]:
         """Return the checkpoints of a model.
 
         Parameters
@@ -276,7 +294,7 @@ class AsyncAdministration:
             ``lsn``, ``name`` (or ``None``), ``pinned``, ``bytes``, ``time`` (ns since 1970) and
             ``age_seconds`` of each checkpoint, newest first.
         """
-        return await self._run(self._session.request_list("checkpoints", model))
+        return cast(list[CheckpointInfo], await self._run(self._session.request_list("checkpoints", model)))
 
     async def restore(
         self,
@@ -286,7 +304,7 @@ class AsyncAdministration:
         name: str | None = None,
         into: str | None = None,
         idempotency_key: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> Restored:
         """Set a model back to an earlier state, or create a model with an earlier state of another.
 
         The daemon writes a checkpoint of the current state first, so that the restore can be undone with
@@ -331,7 +349,7 @@ class AsyncAdministration:
         DiskFull
             If the disk has no space for the checkpoint or the record. Nothing was restored.
         """
-        return await self._run(self._session.restore(model, lsn, name, into, idempotency_key))
+        return cast(Restored, await self._run(self._session.restore(model, lsn, name, into, idempotency_key)))
 
     async def backup(self, directory: str, timeout: float | None = 3600.0) -> dict[str, Any]:
         """Copy the daemon's data directory while it runs.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, cast
 
 from streamlearn_client.aio_administration import AsyncAdministration
+from streamlearn_client.descriptions import ExportedFile, ModelChange
 from streamlearn_client.files import ExportFile, Parameters, parameters_source, state_source
 from streamlearn_client.protocol import SamplesLike
 
@@ -23,7 +24,7 @@ class AsyncTransfers(AsyncAdministration):
         from_file: str | os.PathLike[str] | None = None,
         parameters: Parameters | None = None,
         **spec: Any,
-    ) -> dict[str, Any]:
+    ) -> ModelChange:
         """Create a model: from parameters, from the file of a model, or from the parameters of a network.
 
         Parameters
@@ -66,9 +67,9 @@ class AsyncTransfers(AsyncAdministration):
             if source is not None:
                 raise TypeError("create takes from_file or parameters, not both")
             source = parameters_source(parameters)
-        return await self._run(self._session.create(name, kind, spec, source))
+        return cast(ModelChange, await self._run(self._session.create(name, kind, spec, source)))
 
-    async def export(self, model: str, file: str | os.PathLike[str]) -> dict[str, Any]:
+    async def export(self, model: str, file: str | os.PathLike[str]) -> ExportedFile:
         """Write a model to a file while it learns.
 
         The file has the spec and the state after everything sent before, and no producers. `create` with
@@ -99,9 +100,9 @@ class AsyncTransfers(AsyncAdministration):
         with ExportFile(file) as written:
             facts = await self._run(self._session.export(model, written))
             written.commit()
-        return facts
+        return cast(ExportedFile, facts)
 
-    async def clone(self, model: str, new: str) -> dict[str, Any]:
+    async def clone(self, model: str, new: str) -> ModelChange:
         """Create a second model with the spec and the state of a model, which learns on.
 
         The state is that after everything sent before. From then on the two models are independent. The new
@@ -128,7 +129,7 @@ class AsyncTransfers(AsyncAdministration):
         TooLarge, Busy
             If the daemon has no memory for it.
         """
-        return await self._run(self._session.clone(model, new))
+        return cast(ModelChange, await self._run(self._session.clone(model, new)))
 
     async def label(
         self,
@@ -139,7 +140,7 @@ class AsyncTransfers(AsyncAdministration):
         sample: int | str | None = None,
         x: SamplesLike | None = None,
         idempotency_key: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> ModelChange:
         """Give a label to a unit, or to one sample.
 
         The daemon applies it after everything sent before. A `restore` undoes it. Without an
@@ -177,4 +178,6 @@ class AsyncTransfers(AsyncAdministration):
         BadValue
             If the model has no labels, an argument is invalid, or all classes have other names.
         """
-        return await self._run(self._session.label(model, label, unit, sample, x, idempotency_key))
+        return cast(
+            ModelChange, await self._run(self._session.label(model, label, unit, sample, x, idempotency_key))
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from streamlearn import __version__
@@ -56,7 +56,7 @@ class Discoveries:
     ) -> None:
         self._settings, self._discovery, self._publish = settings, discovery, publish
 
-    def add(self, described: dict[str, Any]) -> None:
+    def add(self, described: Mapping[str, Any]) -> None:
         """Publish the entities of a model, given an entry of ``models``."""
         for topic, document in self._messages(described["name"], described.get("kind", "")):
             self._publish(topic, json.dumps(document), 1, True)

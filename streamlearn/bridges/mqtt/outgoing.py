@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -69,7 +69,7 @@ class Outgoing:
     ) -> None:
         self._settings, self._client, self._publish = settings, client, publish
         self._stopping = stopping
-        self._described: dict[str, dict[str, Any]] = {}
+        self._described: dict[str, Mapping[str, Any]] = {}
         self._on: defaultdict[str, set[tuple[Any, str]]] = defaultdict(set)  # alarms of each model
         self._lock = threading.Lock()  # the bridge's thread reports silence too
         self._retained: set[str] = set()  # topics with a message
@@ -172,7 +172,7 @@ class Outgoing:
                     else:
                         self._discovered(self._description(event.model))
 
-    def _discovered(self, described: dict[str, Any]) -> None:
+    def _discovered(self, described: Mapping[str, Any]) -> None:
         """Publish the entities of a model, and the states of those that have none."""
         if self._discoveries is None or not described:
             return
@@ -185,7 +185,7 @@ class Outgoing:
                     continue
                 self._send(output, model, None, self._state(model, what, "none"))
 
-    def _compare(self, described: dict[str, Any]) -> None:
+    def _compare(self, described: Mapping[str, Any]) -> None:
         """Publish the end of alarms that ended while the bridge was away."""
         model = described["name"]
         if not self._on.get(model):
@@ -274,7 +274,7 @@ class Outgoing:
         names = self._description(model).get("label_names") or ()
         return None if code < 0 else names[code] if code < len(names) and names[code] else code
 
-    def _description(self, model: str) -> dict[str, Any]:
+    def _description(self, model: str) -> Mapping[str, Any]:
         """Return what `describe` answers; empty if there is no answer."""
         if model not in self._described:
             try:

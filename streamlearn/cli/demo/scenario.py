@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,7 @@ class ModelResult:
     acknowledged: int
     resent: int
     seconds: float
-    description: dict[str, Any]
+    description: Mapping[str, Any]
     """the daemon's answer to ``describe`` at the end"""
     reference: ReferenceRun
 
@@ -196,7 +196,7 @@ def _stream_at_full_speed(som: DemoModel, client: Client, endpoint: str) -> Prod
     return producer
 
 
-def _result(producer: Producer, description: dict[str, Any], reference: ReferenceRun) -> ModelResult:
+def _result(producer: Producer, description: Mapping[str, Any], reference: ReferenceRun) -> ModelResult:
     return ModelResult(
         model=producer.model,
         sent=producer.sent,

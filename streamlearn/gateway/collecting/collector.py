@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -19,6 +19,7 @@ from streamlearn.gateway.collecting.joining import Entry, Unusable, assign, join
 from streamlearn.gateway.collecting.points import Point, Refusal
 from streamlearn.gateway.collecting.rules import MissingTag, Rule, Rules, Source
 from streamlearn_client import AsyncClient
+from streamlearn_client.descriptions import ModelDescription
 
 MOST_POINTS: Final = 100_000
 """Points of one request."""
@@ -64,7 +65,7 @@ class Collector:
     def __init__(self, client: AsyncClient, rules: Rules, registry: CollectorRegistry) -> None:
         self._client, self._rules = client, rules
         self._delivery = Delivery(client)
-        self._descriptions: dict[str, dict[str, Any]] = {}
+        self._descriptions: dict[str, ModelDescription] = {}
         self._warned: set[str] = set()
         self._counts = Counter(
             "streamlearn_collected",
@@ -198,7 +199,7 @@ class Collector:
         report.unused += joined.unused
         report.refusals += joined.refusals + delivered.refusals
 
-    async def _describe(self, model: str, create_lsn: int | None) -> dict[str, Any]:
+    async def _describe(self, model: str, create_lsn: int | None) -> ModelDescription:
         """Return the description of a model, which does not change as long as the model exists."""
         known = self._descriptions.get(model)
         if known is None or known["create_lsn"] != create_lsn:

@@ -11,6 +11,7 @@ from streamlearn.gateway.access import Who
 from streamlearn.gateway.once import OnceRoute, change
 from streamlearn.gateway.state import gateway_of
 from streamlearn.json_values import document
+from streamlearn_client.descriptions import Restored
 
 router = APIRouter(tags=["checkpoints"], route_class=OnceRoute)
 
@@ -62,7 +63,7 @@ async def restore(request: Request, who: Who, model: str, to: Restore) -> Respon
         who.require("restore", to.into)
     client = gateway_of(request).client
 
-    async def execute(key: str | None) -> dict[str, Any]:
+    async def execute(key: str | None) -> Restored:
         once = None if to.into else key  # into another model: the daemon knows no keys of a new model
         return await client.restore(model, to.lsn, name=to.name, into=to.into, idempotency_key=once)
 
