@@ -26,28 +26,29 @@ PYTHONS = ("3.11", "3.12", "3.13")
 DATED = re.compile(r"^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d{2}-\d{2}$", re.MULTILINE)
 
 USE = """
-import os, pathlib, signal, subprocess, sys, numpy as np
+import atexit, pathlib, subprocess, sys, numpy as np
 from streamlearn_client import Client
 
 def serve():
     command = [sys.executable, "-m", "streamlearn", "serve", "--data-dir", "data"]
     for name in ("requests", "firehose", "events"):
         command += [f"--{name}", "ipc://" + str(pathlib.Path(name).resolve())]
-    daemon = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert "ready" in daemon.stdout.readline()
+    daemon = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=open("log", "a"), text=True)
+    atexit.register(daemon.kill)
+    assert "ready" in daemon.stdout.readline(), open("log").read()
     return daemon
 
 endpoint = "ipc://" + str(pathlib.Path("requests").resolve())
 samples = np.random.default_rng(1).normal(size=(500, 3))
 daemon = serve()
-with Client(endpoint) as client:
+with Client(endpoint, timeout=300) as client:
     client.create("pump", kind="som", dim=3, grid=[4, 4])
     client.learn("pump", samples)
     before = client.describe("pump")["state_hash"]
 daemon.kill()
 daemon.wait()
 daemon = serve()
-with Client(endpoint) as client:
+with Client(endpoint, timeout=300) as client:
     assert client.describe("pump")["state_hash"] == before
 daemon.terminate()
 assert daemon.wait() == 0

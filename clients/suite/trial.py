@@ -90,10 +90,14 @@ class Suite:
         else:
             driver.close()
 
-    def close(self) -> None:
+    def end_drivers(self) -> None:
         for drivers in self._idle.values():
             for driver in drivers:
                 driver.close()
+        self._idle.clear()
+
+    def close(self) -> None:
+        self.end_drivers()
         self.daemon.kill()
 
 

@@ -417,5 +417,6 @@ def _declared(cls: type[NamedArrays]) -> tuple[tuple[str, Column], ...]:
 
 def _dtype(array: object) -> str:
     """Name of the dtype of an ``NDArray[…]`` annotation."""
-    (scalar,) = array.__args__[1].__args__  # type: ignore[attr-defined]
+    *_, last = array.__args__  # type: ignore[attr-defined]
+    (scalar,) = getattr(last, "__args__", (last,))  # NumPy 2.5 has the scalar itself, since Python 3.12
     return str(np.dtype(scalar).name)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clients.suite.c_build import SANITIZED, c_build
-from clients.suite.trial import Daemon
+from clients.suite.trial import Daemon, Suite
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +21,14 @@ def plain() -> Path:
 def sanitized() -> Path:
     """The client's programs with the checks of memory and undefined behaviour."""
     return c_build("sanitized", *SANITIZED, "driver", "vectors")
+
+
+@pytest.fixture(scope="session")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    """What the behaviours of the shared suite share. Drivers of several programs must not be mixed."""
+    suite = Suite(tmp_path_factory.mktemp("c-suite") / "shared")
+    yield suite
+    suite.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 from clients.suite.behaviours import BEHAVIOURS
 from clients.suite.clients import CLIENTS
 from clients.suite.registry import run
-from clients.suite.trial import Daemon
+from clients.suite.trial import Daemon, Suite
 from tests.clients_c.programs import output_of
 
 VALGRIND = ["valgrind", "--quiet", "--leak-check=full", "--error-exitcode=1"]
@@ -23,15 +23,16 @@ def test_learning_allocates_nothing(plain: Path, daemon: Daemon):
     assert daemon.samples("counted") == 5000 + 5000 // 100
 
 
-def passes(name: str, command: list[str], daemon: Daemon, directory: Path) -> None:
+def passes(name: str, command: list[str], suite: Suite, directory: Path) -> None:
     """Run a behaviour of the suite. The driver must end without a report on standard error."""
-    assert run(BEHAVIOURS[name], CLIENTS["c"], command, directory, daemon)
+    assert run(BEHAVIOURS[name], CLIENTS["c"], command, directory, suite)
+    suite.end_drivers()
     assert (directory / "driver.log").read_text() == ""
 
 
 @pytest.mark.parametrize("name", ["requests", "streamed_fields", "events_after_kill"])
-def test_a_behaviour_under_valgrind(plain: Path, daemon: Daemon, tmp_path: Path, name: str):
-    passes(name, [*VALGRIND, str(plain / "driver")], daemon, tmp_path)
+def test_a_behaviour_under_valgrind(plain: Path, suite: Suite, tmp_path: Path, name: str):
+    passes(name, [*VALGRIND, str(plain / "driver")], suite, tmp_path)
 
 
 def test_the_programs_have_the_checks_of_the_sanitizers(sanitized: Path, plain: Path):
@@ -43,5 +44,5 @@ def test_the_programs_have_the_checks_of_the_sanitizers(sanitized: Path, plain: 
 
 
 @pytest.mark.parametrize("name", ["lost_answers", "refused_samples", "files", "curve"])
-def test_a_behaviour_without_leaks(sanitized: Path, daemon: Daemon, tmp_path: Path, name: str):
-    passes(name, [str(sanitized / "driver")], daemon, tmp_path)
+def test_a_behaviour_without_leaks(sanitized: Path, suite: Suite, tmp_path: Path, name: str):
+    passes(name, [str(sanitized / "driver")], suite, tmp_path)

@@ -26,7 +26,6 @@ X = np.random.default_rng(7).normal(size=(300, 2)).astype(np.float32)
 NEW = {"name": "pump", "kind": "som", "spec": {"dim": 2, "grid": [4, 4], "alarm": {}, "labels": 3}}
 SAMPLE = [1.0, 2.0]
 CHANGES: dict[str, Any] = {
-    "restore": {"lsn": 1},
     "feedback": {"sample": SAMPLE, "verdict": "fault", "name": "worn"},
     "label": {"x": SAMPLE, "label": "worn"},
     "clone": {"new": "second"},
@@ -35,20 +34,27 @@ CHANGES: dict[str, Any] = {
 }
 
 
+def body_of(http: httpx.Client, change: str) -> Any:
+    """The body of a request; a restore goes to the creation of the model."""
+    if change == "restore":
+        return {"lsn": http.get("/v1/models/pump").json()["create_lsn"]}
+    return CHANGES.get(change)
+
+
 def keyed(key: str) -> dict[str, str]:
     return {"Idempotency-Key": key}
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", ["restore", *CHANGES])
 def test_a_repeated_change_is_executed_once(http: httpx.Client, change: str) -> None:
     assert http.post("/v1/models", json=NEW).status_code == 201
     http.post("/v1/models/pump/learn", json={"x": X.tolist()})
-    path = f"/v1/models/pump/{change}"
-    first = http.post(path, json=CHANGES[change], headers=keyed(change))
+    path, body = f"/v1/models/pump/{change}", body_of(http, change)
+    first = http.post(path, json=body, headers=keyed(change))
     assert first.status_code in (200, 201), first.text
     assert "idempotent-replayed" not in first.headers
     lsn = http.get("/v1/models/pump").json()["applied_lsn"]
-    again = http.post(path, json=CHANGES[change], headers=keyed(change))
+    again = http.post(path, json=body, headers=keyed(change))
     assert (again.status_code, again.content) == (first.status_code, first.content)
     assert again.headers["idempotent-replayed"] == "true"
     assert http.get("/v1/models/pump").json()["applied_lsn"] == lsn
@@ -161,7 +167,7 @@ def test_a_gateway_is_killed_between_the_daemons_answer_and_its_own(
     http.post("/v1/models", json=NEW)
     http.post("/v1/models/pump/learn", json={"x": X.tolist()})
     before = http.get("/v1/models/pump").json()
-    body, path, key = CHANGES.get(change), f"/v1/models/pump/{change}", keyed(f"kill {change}")
+    body, path, key = body_of(http, change), f"/v1/models/pump/{change}", keyed(f"kill {change}")
     link = SilentLink(daemon.requests, msgpack.packb("op") + msgpack.packb(change))
     answers: list[str] = []
 
