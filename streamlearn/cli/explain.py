@@ -91,26 +91,17 @@ def explain(
     from streamlearn.cli import report
     from streamlearn.tabular.bytestreams import ByteStream
     from streamlearn.tabular.columns import ColumnOptions
+    from streamlearn.tabular.formats import CsvFormat, Missing
     from streamlearn.tabular.rows import Rows
+    from streamlearn.tabular.times import TimeColumn
 
     options = ColumnOptions(columns, target, key, time=time)
     with ByteStream(file) as stream, connect(endpoint, timeout, server_key, key_file) as client:
         found = client.describe(name)
-        with open_table(
-            stream,
-            options,
-            found,
-            time_format=time_format,
-            utc_offset=utc_offset,
-            format=format,
-            missing=missing,
-            skip_header=skip_header,
-            delimiter=delimiter,
-            decimal=decimal,
-            skip_lines=skip_lines,
-            comment=comment,
-            encoding=encoding,
-        ) as rows:
+        words = Missing.parsed(missing)
+        form = CsvFormat(skip_header, delimiter, decimal, words, skip_lines, comment, encoding)
+        times = TimeColumn(time_format, utc_offset)
+        with open_table(stream, options, found, form, times, format) as rows:
             batches = list(rows)
         if not batches:
             return

@@ -106,27 +106,18 @@ def predict(
     from streamlearn.cli.predictions import predictions
     from streamlearn.tabular.bytestreams import ByteStream
     from streamlearn.tabular.columns import ColumnOptions
+    from streamlearn.tabular.formats import CsvFormat, Missing
+    from streamlearn.tabular.times import TimeColumn
 
     options = ColumnOptions(columns, key=key, id=id, time=time)
     with ByteStream(file) as stream, connect(endpoint, timeout, server_key, key_file) as client:
         found = client.describe(model)
         channels = found["spec"].get("channels")
+        words = Missing.parsed(missing)
+        form = CsvFormat(skip_header, delimiter, decimal, words, skip_lines, comment, encoding)
+        times = TimeColumn(time_format, utc_offset)
         with (
-            open_table(
-                stream,
-                options,
-                found,
-                time_format=time_format,
-                utc_offset=utc_offset,
-                format=format,
-                missing=missing,
-                skip_header=skip_header,
-                delimiter=delimiter,
-                decimal=decimal,
-                skip_lines=skip_lines,
-                comment=comment,
-                encoding=encoding,
-            ) as rows,
+            open_table(stream, options, found, form, times, format) as rows,
             _writable(output) as to,
         ):
             for number, (part, out) in enumerate(

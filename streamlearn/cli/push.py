@@ -150,6 +150,8 @@ def push(
     from streamlearn.cli.errors import BadUsage, NothingMatched
     from streamlearn.tabular.bytestreams import ByteStream
     from streamlearn.tabular.columns import ColumnOptions
+    from streamlearn.tabular.formats import CsvFormat, Missing
+    from streamlearn.tabular.times import TimeColumn
 
     if late_targets and (id is None or columns is not None):
         raise BadUsage("--targets needs --id and takes no --columns; select the columns of y with --target")
@@ -160,23 +162,10 @@ def push(
     _check_numbered(file, once, follow, source, state, from_line, ack)
 
     def open_rows(stream: ByteStream, found: Mapping[str, Any]) -> TableReader:
-        return open_table(
-            stream,
-            options,
-            found,
-            time_format=time_format,
-            utc_offset=utc_offset,
-            format=format,
-            missing=missing,
-            skip_header=skip_header,
-            delimiter=delimiter,
-            decimal=decimal,
-            skip_lines=skip_lines,
-            comment=comment,
-            encoding=encoding,
-            from_line=from_line,
-            skip_bad=skip_bad,
-        )
+        words = Missing.parsed(missing)
+        form = CsvFormat(skip_header, delimiter, decimal, words, skip_lines, comment, encoding)
+        times = TimeColumn(time_format, utc_offset)
+        return open_table(stream, options, found, form, times, format, from_line, skip_bad)
 
     if follow:
         from streamlearn.cli.following import follow_file

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
     from streamlearn.tabular.bytestreams import ByteStream
     from streamlearn.tabular.columns import ColumnOptions
+    from streamlearn.tabular.formats import CsvFormat, TableFormat
     from streamlearn.tabular.reader import TableReader
+    from streamlearn.tabular.times import TimeColumn
 
 File = Annotated[
     str,
@@ -77,34 +79,22 @@ def open_table(
     file: ByteStream,
     columns: ColumnOptions,
     found: Mapping[str, Any],
-    *,
-    time_format: str | None,
-    utc_offset: float,
-    format: Literal["csv", "ndjson", "arrow", "parquet"] | None,
-    missing: str | None,
-    skip_header: bool | None,
-    delimiter: str,
-    decimal: str,
-    skip_lines: int,
-    comment: str | None,
-    encoding: str,
+    form: CsvFormat,
+    times: TimeColumn,
+    table_format: TableFormat | None,
     from_line: int = 1,
     skip_bad: int = 0,
 ) -> TableReader:
     """Return the reader of a file for a model. ``found``: its description."""
-    from streamlearn.tabular.formats import CsvFormat, Missing
     from streamlearn.tabular.reader import TableReader
-    from streamlearn.tabular.times import TimeColumn
 
-    words = Missing.parsed(missing)
     takes = {"key": "needs_keys", "id": "accepts_late_targets", "y": "target_dim"}
-    form = CsvFormat(skip_header, delimiter, decimal, words, skip_lines, comment, encoding)
     return TableReader(
         file,
         columns,
         form,
-        table_format=format,
-        times=TimeColumn(time_format, utc_offset),
+        table_format=table_format,
+        times=times,
         labels=found.get("label_names") or (),
         dim=None if columns.late_targets else found["dim"],
         from_line=from_line,

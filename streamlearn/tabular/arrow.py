@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn.tabular.columns import ColumnOptions, Columns, select
+from streamlearn.tabular.columns import ColumnOptions, select
 from streamlearn.tabular.errors import BadData
 from streamlearn.tabular.formats import NOTHING, Missing
 from streamlearn.tabular.numbers import LARGEST, without
-from streamlearn.tabular.rows import LineNumbers, Rows
+from streamlearn.tabular.rows import Rows
+from streamlearn.tabular.table import Table
 from streamlearn.tabular.times import TimeColumn
-from streamlearn_client.protocol import PrecisionMonitor
 
 if TYPE_CHECKING:
     import pyarrow
@@ -23,8 +23,8 @@ BATCH = 4096
 """Rows that are read of a file together."""
 
 
-class ArrowTable:
-    """Reads the record batches of a table, in order. The parameters are those of `CsvTable`."""
+class ArrowTable(Table):
+    """Reads the record batches of a table, in order. The parameters are those of `Table`; lines are rows."""
 
     def __init__(
         self,
@@ -37,17 +37,7 @@ class ArrowTable:
         from_line: int = 1,
         skip_bad: int = 0,
     ) -> None:
-        self.name = name
-        self.header: list[str] | None = None
-        self.columns = Columns((), ())
-        self.lines = LineNumbers()
-        """The numbers of rows, from 1: a table has no lines."""
-        self.skipped: list[BadData] = []
-        self._options, self._missing = options, missing
-        self._times = times or TimeColumn()
-        self._labels = {label: float(number) for number, label in enumerate(labels)}
-        self._from_row, self._skip_bad = from_line, skip_bad
-        self._precision = PrecisionMonitor(name)
+        super().__init__(name, options, missing, times, labels, from_line, skip_bad)
         self._row = 0
 
     def read_batch(self, batch: Any) -> tuple[Rows | None, BadData | None]:
@@ -67,7 +57,7 @@ class ArrowTable:
         elif names != self.header:
             raise BadData(f"{self.name}: a record batch has other columns than the first", file=self.name)
         first, self._row = self._row + 1, self._row + batch.num_rows
-        skip = min(max(self._from_row - first, 0), batch.num_rows)
+        skip = min(max(self._from_line - first, 0), batch.num_rows)
         batch, first = batch.slice(skip), first + skip
         if not batch.num_rows:
             return None, None
@@ -90,32 +80,13 @@ class ArrowTable:
         if not len(kept):
             return None, problem
         self.lines.extend(range(first, first + end) if len(kept) == end else (first + kept).tolist())
-        return self._rows(values[kept], kept, keys, ids, times), problem
+        keys, ids = (None if each is None else [each[row] for row in kept] for each in (keys, ids))
+        return self._rows(values[kept], keys, ids, None if times is None else times[kept]), problem
 
     def end(self) -> None:
         """Raise ``BadData`` if the table has no row."""
         if self._row == 0:
             raise BadData(f"{self.name} is empty: it holds no samples", file=self.name)
-
-    def _rows(
-        self,
-        values: NDArray[np.float64],
-        kept: NDArray[np.int64],
-        keys: list[Any] | None,
-        ids: list[Any] | None,
-        times: NDArray[np.int64] | None,
-    ) -> Rows:
-        dim = len(self.columns.x)
-        numbers = values.astype(np.float32)
-        if dim:
-            self._precision.observe(values[:, :dim], numbers[:, :dim])
-        return Rows(
-            np.ascontiguousarray(numbers[:, :dim]) if dim else None,
-            np.ascontiguousarray(numbers[:, dim:]) if self.columns.y else None,
-            None if keys is None else [keys[row] for row in kept],
-            None if ids is None else [ids[row] for row in kept],
-            None if times is None else times[kept],
-        )
 
     def _numbers(self, batch: Any, index: int) -> NDArray[np.float64]:
         import pyarrow

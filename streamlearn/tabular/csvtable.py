@@ -18,15 +18,15 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from streamlearn.tabular.columns import ColumnOptions, Columns, select
+from streamlearn.tabular.columns import ColumnOptions, select
 from streamlearn.tabular.cutting import LineCutter
 from streamlearn.tabular.errors import BadData, BadUsage
 from streamlearn.tabular.formats import DEFAULT, CsvFormat
 from streamlearn.tabular.identifiers import parse_identifier
 from streamlearn.tabular.numbers import LARGEST, fits, parse_column, parse_field
-from streamlearn.tabular.rows import LineNumbers, Rows
+from streamlearn.tabular.rows import Rows
+from streamlearn.tabular.table import Table
 from streamlearn.tabular.times import TimeColumn
-from streamlearn_client.protocol import PrecisionMonitor
 
 MISSING_WORDS = frozenset({"na", "n/a", "#n/a", "null", "none", "nil", "missing", "undefined"})
 """Words that other programs write for a missing value. In the first line they do not make a header."""
@@ -44,27 +44,17 @@ class _Row(NamedTuple):
     time: int | None = None
 
 
-class CsvTable:
+class CsvTable(Table):
     """Reads the parts of a CSV, in order; each part consists of whole rows (`LineCutter`).
 
     Parameters
     ----------
-    name
-        What messages call the table.
-    options
-        The columns of x, y, keys, ids and times (see ``columns.select``).
+    name, options, times, labels, from_line, skip_bad
+        See `Table`.
     form
         How the text is written.
-    times
-        Reads the times.
-    labels
-        Names of classes, which y may have instead of their numbers.
     dim
         Values of a sample, if known. It decides whether an empty last field is one of them.
-    from_line
-        Rows before this line are not read.
-    skip_bad
-        How many rows that cannot be read are passed over.
     """
 
     def __init__(
@@ -79,18 +69,9 @@ class CsvTable:
         from_line: int = 1,
         skip_bad: int = 0,
     ) -> None:
-        self.name = name
-        self.header: list[str] | None = None
-        self.columns = Columns((), ())
-        self.lines = LineNumbers()
-        self.skipped: list[BadData] = []
-        """The rows that were passed over."""
-        self._options, self._form, self._dim = options, form, dim
+        super().__init__(name, options, form.missing, times, labels, from_line, skip_bad)
+        self._form, self._dim = form, dim
         self._has_header = form.header
-        self._times = times or TimeColumn()
-        self._labels = {label: float(number) for number, label in enumerate(labels)}
-        self._from_line, self._skip_bad = from_line, skip_bad
-        self._precision = PrecisionMonitor(name)
         self._width = 0  # fields of a row; 0 before the first one
         self._trailing = False  # whether rows may end with a delimiter
         self._lines_read = 0
@@ -299,20 +280,6 @@ class CsvTable:
             return None
         keys, ids, times = ([getattr(row, name) for row in rows] for name in ("key", "id", "time"))
         return self._rows(np.array([row.numbers for row in rows]), keys, ids, times)
-
-    def _rows(self, values: NDArray[np.float64], keys: object, ids: object, times: object) -> Rows:
-        """Return rows of numbers (n, x and y), of which those that are not selected are left out."""
-        numbers = values.astype(np.float32)
-        columns, dim = self.columns, len(self.columns.x)
-        if dim:
-            self._precision.observe(values[:, :dim], numbers[:, :dim])
-        return Rows(
-            np.ascontiguousarray(numbers[:, :dim]) if dim else None,
-            np.ascontiguousarray(numbers[:, dim:]) if columns.y else None,
-            None if columns.key is None else keys,  # type: ignore[arg-type]
-            None if columns.id is None else ids,  # type: ignore[arg-type]
-            None if columns.time is None else np.array(times, np.int64),
-        )
 
     def _whole(self, row: list[str]) -> list[str]:
         """Return a row without the empty field after a delimiter at its end."""

@@ -12,25 +12,24 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamlearn.tabular.columns import ColumnOptions, Columns, select
 from streamlearn.tabular.cutting import LineCutter
 from streamlearn.tabular.errors import BadData
 from streamlearn.tabular.formats import NOTHING, Missing
 from streamlearn.tabular.numbers import fits, without
-from streamlearn.tabular.rows import LineNumbers, Rows
+from streamlearn.tabular.rows import Rows
+from streamlearn.tabular.table import Table
 from streamlearn.tabular.times import TimeColumn
-from streamlearn_client.protocol import PrecisionMonitor
 
 RESERVED: Final = {"y": "target", "key": "key", "id": "id", "time": "time"}
 """Names of an object that are not channels, and the options that select another name for the same."""
 
 
-class NdjsonTable:
+class NdjsonTable(Table):
     """Reads the parts of a table, in order; each part consists of whole lines.
 
-    The parameters are those of `CsvTable`. ``accepts``: which of `RESERVED` the model takes. The others are
+    The parameters are those of `Table`. ``accepts``: which of `RESERVED` the model takes. The others are
     passed over, unless an option selects them.
     """
 
@@ -46,17 +45,8 @@ class NdjsonTable:
         skip_bad: int = 0,
         accepts: Collection[str] = tuple(RESERVED),
     ) -> None:
-        self.name = name
+        super().__init__(name, options, missing, times, labels, from_line, skip_bad)
         self._accepts = accepts
-        self.header: list[str] | None = None
-        self.columns = Columns((), ())
-        self.lines = LineNumbers()
-        self.skipped: list[BadData] = []
-        self._options, self._missing = options, missing
-        self._times = times or TimeColumn()
-        self._labels = {label: float(number) for number, label in enumerate(labels)}
-        self._from_line, self._skip_bad = from_line, skip_bad
-        self._precision = PrecisionMonitor(name)
         self._names: list[str] | None = None  # of the fields of the first object
         self._width = 0
         self._line = 0
@@ -102,7 +92,7 @@ class NdjsonTable:
                     break
                 self.skipped.append(bad)
         self.lines.extend(lines)
-        return (self._rows(good) if good else None), problem
+        return (self._collected(good) if good else None), problem
 
     def end(self) -> None:
         """Raise ``BadData`` if the table has no row."""
@@ -211,19 +201,9 @@ class NdjsonTable:
         except ValueError as problem:
             self._refuse(f"the time {problem}", self.columns.time)
 
-    def _rows(self, rows: list[tuple[list[float], Any, Any, Any]]) -> Rows:
-        columns, dim = self.columns, len(self.columns.x)
-        values: NDArray[np.float64] = without(np.array([row[0] for row in rows]), self._missing)
-        numbers = values.astype(np.float32)
-        if dim:
-            self._precision.observe(values[:, :dim], numbers[:, :dim])
-        return Rows(
-            np.ascontiguousarray(numbers[:, :dim]) if dim else None,
-            np.ascontiguousarray(numbers[:, dim:]) if columns.y else None,
-            None if columns.key is None else [row[1] for row in rows],
-            None if columns.id is None else [row[2] for row in rows],
-            None if columns.time is None else np.array([row[3] for row in rows], np.int64),
-        )
+    def _collected(self, rows: list[tuple[list[float], Any, Any, Any]]) -> Rows:
+        numbers, keys, ids, times = map(list, zip(*rows, strict=True))
+        return self._rows(without(np.array(numbers), self._missing), keys, ids, times)
 
     def _column(self, index: int) -> str:
         return f"column {index + 1}" if self._names is None else repr(self._names[index])

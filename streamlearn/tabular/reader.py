@@ -38,8 +38,10 @@ class TableReader:
         How a CSV is written; ``missing`` holds for all formats.
     table_format
         The format; ``None`` detects it.
-    times, labels, dim, from_line, skip_bad
-        See `CsvTable`. Arrow and Parquet have rows instead of lines.
+    times, labels, from_line, skip_bad
+        See `Table`. Arrow and Parquet have rows instead of lines.
+    dim
+        See `CsvTable`.
     accepts
         See `NdjsonTable`.
     """
