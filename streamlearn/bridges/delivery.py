@@ -11,6 +11,7 @@ from typing import Final
 import zmq
 
 from streamlearn.bridges.lane import Counts, Lane, Parcel
+from streamlearn.bridges.models import Stopped
 from streamlearn.bridges.numbering import Numbers
 from streamlearn.logs import get_logger
 from streamlearn_client.errors import StreamlearnError
@@ -23,6 +24,7 @@ from streamlearn_client.wakeup import Wakeup
 _HELLO: Final = encode_request(Request("hello", "hello", fields={"cumulative_acks": True}))
 _ID_BITS: Final = 40  # requests of one window
 IDLE_LANES: Final = 1000
+DRAIN_SECONDS: Final = 2.0
 """Most lanes without parcels that are kept, with their positions."""
 
 log = get_logger(__name__)
@@ -96,6 +98,15 @@ class Delivery:
         self._receive(time.monotonic())
         self._connection.check()
         self._forget()
+
+    def drain(self) -> None:
+        """Wait a little for what the daemon has got. What is not acknowledged then is delivered again."""
+        deadline = time.monotonic() + DRAIN_SECONDS
+        try:
+            while self.pending and (now := time.monotonic()) < deadline:
+                self.step(min(deadline, now + 0.1))
+        except (Stopped, StreamlearnError):
+            pass
 
     def close(self) -> None:
         """Close the connection."""

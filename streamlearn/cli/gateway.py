@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, Json, KeyFile, ServerKey
+from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, Json, KeyFile, LogFormat, LogLevel, ServerKey
 
 
 def add_to(app: typer.Typer) -> None:
@@ -67,10 +67,8 @@ def gateway(
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     server_key: ServerKey = None,
     key_file: KeyFile = None,
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], typer.Option(help="least level of what is logged")
-    ] = "info",
-    log_format: Annotated[Literal["text", "json"], typer.Option(help="form of a line of the log")] = "text",
+    log_level: LogLevel = "info",
+    log_format: LogFormat = "text",
     inherited: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Serve HTTP, events, metrics and the web page of a daemon.

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
-
 import typer
 
-from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, KeyFile, ServerKey
+from streamlearn.cli.options import (
+    DEFAULT_ENDPOINT,
+    CheckOnly,
+    ConfigFile,
+    Endpoint,
+    KeyFile,
+    LogFormat,
+    LogLevel,
+    ServerKey,
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -16,18 +22,13 @@ def add_to(app: typer.Typer) -> None:
 
 
 def kafka(
-    config: Annotated[
-        Path,
-        typer.Option("--config", "-c", metavar="FILE", help="configuration in TOML", show_default=False),
-    ],
-    check: Annotated[bool, typer.Option("--check", help="only check the configuration")] = False,
+    config: ConfigFile,
+    check: CheckOnly = False,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     server_key: ServerKey = None,
     key_file: KeyFile = None,
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], typer.Option(help="least level of what is logged")
-    ] = "info",
-    log_format: Annotated[Literal["text", "json"], typer.Option(help="form of a line of the log")] = "text",
+    log_level: LogLevel = "info",
+    log_format: LogFormat = "text",
 ) -> None:
     """Carry messages of Kafka to models. Each message is learned once.
 

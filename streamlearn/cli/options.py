@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -63,6 +63,15 @@ Timeout = Annotated[
         help="how long to wait for the daemon; inf: no limit",
     ),
 ]
+ConfigFile = Annotated[
+    Path,
+    typer.Option("--config", "-c", metavar="FILE", help="configuration in TOML", show_default=False),
+]
+CheckOnly = Annotated[bool, typer.Option("--check", help="only check the configuration")]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"], typer.Option(help="least level of what is logged")
+]
+LogFormat = Annotated[Literal["text", "json"], typer.Option(help="form of a line of the log")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask for confirmation")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="the model's name", show_default=False)]

@@ -37,7 +37,6 @@ MOST_PENDING: Final = 5000
 """Messages on their way to the daemon. Beyond it, partitions are paused until half of them are durable."""
 TURN_SECONDS: Final = 0.05
 COMMIT_SECONDS: Final = 1.0
-DRAIN_SECONDS: Final = 2.0
 BROKER_SECONDS: Final = 30.0
 _MS: Final = 1_000_000
 
@@ -88,7 +87,7 @@ class Bridge:
         except Stopped:
             pass
         finally:
-            self._drain()
+            self.delivery.drain()
             self._commit(wait=True)
             self._consumer.close()
             self.delivery.close()
@@ -160,15 +159,6 @@ class Bridge:
             parts = intake.match(topic)
             if parts is not None:
                 intake.receive(message, parts, offsets.begin)
-
-    def _drain(self) -> None:
-        """Wait a little for what the daemon has got. What is not acknowledged then is delivered again."""
-        deadline = time.monotonic() + DRAIN_SECONDS
-        try:
-            while self.delivery.pending and (now := time.monotonic()) < deadline:
-                self.delivery.step(min(deadline, now + 0.1))
-        except (Stopped, StreamlearnError):
-            pass
 
     # ------------------------------------------------------------------------------------- the partitions
 

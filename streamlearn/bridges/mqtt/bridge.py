@@ -36,7 +36,6 @@ BATCH: Final = 256
 PENDING: Final = 10_000
 """Parcels without an acknowledgement of the daemon beyond which messages wait in the inbox."""
 TURN_SECONDS: Final = 1.0
-DRAIN_SECONDS: Final = 2.0
 
 log = get_logger(__name__)
 
@@ -121,7 +120,7 @@ class Bridge:
             pass
         finally:
             self.stop()
-            self._drain()
+            self.delivery.drain()
             self.outgoing.join()
             self.broker.close()
             self.delivery.close()
@@ -156,15 +155,6 @@ class Bridge:
         if not self._stopping.is_set():
             sys.stdout.write(f"streamlearn mqtt ready {self._settings.broker.address}\n")
             sys.stdout.flush()
-
-    def _drain(self) -> None:
-        """Wait a little for what the daemon has got. What is not acknowledged then comes again."""
-        deadline = time.monotonic() + DRAIN_SECONDS
-        try:
-            while self.delivery.pending and (now := time.monotonic()) < deadline:
-                self.delivery.step(min(deadline, now + 0.1))
-        except (Stopped, StreamlearnError):
-            pass
 
     def _turn(self) -> None:
         inbox = self.broker.inbox
