@@ -12,20 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.client.fake import FakeDaemon, FakeModel
+from tests.client.fake import FakeModel
 from tools.waiting import wait_for
-
-
-@pytest.fixture
-def daemon() -> Iterator[FakeDaemon]:
-    daemon = FakeDaemon()
-    yield daemon
-    daemon.close()
 
 
 @pytest.fixture

@@ -17,14 +17,7 @@ from streamlearn.cli.numbered import BLOCK, Blocks, Changed, NumberedRows, resum
 from streamlearn.tabular.rows import Rows
 from streamlearn_client import Client
 from streamlearn_client.errors import NoAnswer
-from tests.client.fake import DROP, FakeDaemon, FakeModel
-
-
-@pytest.fixture
-def daemon() -> Iterator[FakeDaemon]:
-    daemon = FakeDaemon()
-    yield daemon
-    daemon.close()
+from tests.client.fake import DROP, FakeModel
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A daemon and a broker for the tests of a module, and bridges that end after their test."""
+"""A broker for the tests of a module, and bridges that end after their test."""
 
 from __future__ import annotations
 
@@ -7,16 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from streamlearn_client import Client
 from tests.bridges.mqtt.processes import Bridge, Broker, Peer
 from tests.e2e.daemon_process import DaemonProcess
-
-
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    with DaemonProcess(tmp_path_factory.mktemp("daemon")) as daemon:
-        daemon.ready()
-        yield daemon
 
 
 @pytest.fixture(scope="module")
@@ -24,15 +16,6 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     broker = Broker(tmp_path_factory.mktemp("broker"))
     yield broker
     broker.kill()
-
-
-@pytest.fixture
-def client(daemon: DaemonProcess) -> Iterator[Client]:
-    """A client of the daemon; all models are deleted afterwards."""
-    with Client(daemon.requests, timeout=60) as client:
-        yield client
-        for each in client.models():
-            client.delete(each["name"])
 
 
 @pytest.fixture
