@@ -8,6 +8,7 @@ import type { ClientKeys } from "./keys.js";
 import { encodeRequest, part as rowsOf, readReply } from "./messages.js";
 import { checkTimeout } from "./names.js";
 import type { Identifier, Identifiers, Sample, Samples, Targets, Time, Times } from "./samples.js";
+import { SendLoop } from "./send_loop.js";
 import { checkPart, samplesPart, type StreamConfig, targetsPart } from "./stream_parts.js";
 import { Window } from "./window.js";
 
@@ -39,10 +40,12 @@ export class Stream {
   #turn: Promise<unknown> = Promise.resolve(); // the last of them
   #reported = false; // whether a caller received the failure of the stream
   #greeted = false; // whether this connection has sent HELLO
-  #sending = false;
-  #again = false;
   #closed = false;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #loop = new SendLoop(
+    () => this.#sendDue(),
+    (error) => this.#failed(error),
+    (full) => this.#delay(full),
+  );
   #waiters = new Set<() => void>();
 
   constructor(
@@ -146,7 +149,7 @@ export class Stream {
     await this.#turn;
     const end = this.#pushed;
     this.#backlog.flush();
-    void this.#step();
+    this.#loop.run();
     await this.#until(() => this.acknowledged >= end, checkTimeout(timeout));
     return this.lastAck;
   }
@@ -176,7 +179,7 @@ export class Stream {
   /** Close the stream at once. The daemon may learn some of the samples that are not acknowledged. */
   abort(): void {
     this.#closed = true;
-    clearTimeout(this.#timer);
+    this.#loop.close();
     this.#connection.close();
     this.#wake();
   }
@@ -227,7 +230,7 @@ export class Stream {
     const wasEmpty = this.#backlog.rows === 0;
     this.#backlog.add(part, now);
     this.#pushed += part.rows;
-    if (wasEmpty || (!wasDue && this.#backlog.isDue(now))) void this.#step();
+    if (wasEmpty || (!wasDue && this.#backlog.isDue(now))) this.#loop.run();
   }
 
   #checkUsable(): void {
@@ -247,7 +250,7 @@ export class Stream {
       this.#window.fail(error as StreamlearnError, "the daemon's answer can't be read");
     }
     this.#wake();
-    void this.#step();
+    this.#loop.run();
   }
 
   #changed(lost: boolean): void {
@@ -258,37 +261,22 @@ export class Stream {
     const refusal = this.#connection.refusal();
     if (refusal !== undefined) this.#window.fail(refusal, "the stream can't connect");
     this.#wake();
-    void this.#step();
+    this.#loop.run();
   }
 
-  /** Send due batches, and set the timer of the next step. */
-  async #step(): Promise<void> {
-    this.#again = true;
-    if (this.#sending) return;
-    this.#sending = true;
-    let full = false;
-    try {
-      while (this.#again && !this.#closed) {
-        this.#again = false;
-        full = !(await this.#sendDue());
-      }
-    } catch (error) {
-      this.#window.fail(error as StreamlearnError, "the stream can't send");
-      this.#wake();
-    } finally {
-      this.#sending = false;
-    }
-    clearTimeout(this.#timer);
-    if (this.#closed || this.#window.failure !== undefined) return;
+  #failed(error: unknown): void {
+    this.#window.fail(error as StreamlearnError, "the stream can't send");
+    this.#wake();
+  }
+
+  /** Return the time to the next batch that is due. */
+  #delay(full: boolean): number | undefined {
+    if (this.#window.failure !== undefined || this.pending === 0) return undefined;
     const now = performance.now();
     let next = this.#connection.connected ? this.#window.nextSendTime() : Infinity;
     if (full) next = now + FULL_QUEUE;
     if (!this.#window.full) next = Math.min(next, this.#backlog.dueTime());
-    if (this.pending === 0) return;
-    this.#timer = setTimeout(
-      () => void this.#step(),
-      Math.ceil(Math.min(Math.max(0, next - now), LONGEST_WAIT)),
-    );
+    return Math.min(next - now, LONGEST_WAIT);
   }
 
   /** Return whether the socket accepted everything that is due. */

@@ -5,6 +5,7 @@ import { StreamlearnError } from "./errors.js";
 import { type Call, Exchange } from "./exchange.js";
 import type { ClientKeys } from "./keys.js";
 import { readReply, type Reply } from "./messages.js";
+import { SendLoop } from "./send_loop.js";
 
 /** The longest time of a timer. */
 const LONGEST_WAIT = 60_000;
@@ -23,9 +24,11 @@ export class Transport {
   #connection: Connection | undefined;
   #nextId = 0;
   #waiting = new Map<number, Waiting>(); // by id, in the order of the calls
-  #timer: NodeJS.Timeout | undefined;
-  #sending = false;
-  #again = false; // a step was requested while one sends
+  readonly #loop = new SendLoop(
+    () => this.#sendDue(),
+    (error) => this.#failed(error),
+    (full) => this.#delay(full),
+  );
   #closed = false;
 
   constructor(endpoint: string, keys: ClientKeys | undefined) {
@@ -41,7 +44,7 @@ export class Transport {
       this.#nextId += 1;
       const exchange = new Exchange(call, this.#nextId, this.endpoint);
       this.#waiting.set(exchange.id, { exchange, resolve, reject });
-      void this.#step();
+      this.#loop.run();
     });
   }
 
@@ -53,7 +56,7 @@ export class Transport {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    clearTimeout(this.#timer);
+    this.#loop.close();
     this.#connection?.close();
     this.#each(() => {
       throw new Error("the client was closed during the call");
@@ -83,7 +86,7 @@ export class Transport {
       this.#waiting.delete(exchange.id);
       resolve(reply);
     });
-    void this.#step();
+    this.#loop.run();
   }
 
   #changed(lost: boolean): void {
@@ -95,32 +98,21 @@ export class Transport {
         throw exchange.refused(refusal);
       });
     }
-    void this.#step();
+    this.#loop.run();
   }
 
-  /** Send what is due, in order, and set the timer of the next step. */
-  async #step(): Promise<void> {
-    this.#again = true;
-    if (this.#sending) return;
-    this.#sending = true;
-    let full = false;
-    try {
-      while (this.#again && !this.#closed) {
-        this.#again = false;
-        full = !(await this.#sendDue());
-      }
-    } catch (error) {
-      this.#each(() => {
-        throw error;
-      });
-    } finally {
-      this.#sending = false;
-    }
+  #failed(error: unknown): void {
+    this.#each(() => {
+      throw error;
+    });
+  }
+
+  /** Return the time to the next request that is due or late. */
+  #delay(full: boolean): number | undefined {
     const now = performance.now();
     let wait = full ? FULL_QUEUE : LONGEST_WAIT;
     this.#each(({ exchange }) => (wait = Math.min(wait, exchange.timeLeft(now))));
-    clearTimeout(this.#timer);
-    if (this.#waiting.size) this.#timer = setTimeout(() => void this.#step(), Math.max(0, Math.ceil(wait)));
+    return this.#waiting.size ? wait : undefined;
   }
 
   /** Return whether the socket accepted everything that is due. */
