@@ -67,13 +67,15 @@ def daemon(
     ports = dict.fromkeys(("requests", "firehose", "events"), "tcp://127.0.0.1:*")
     bound = [part for name, endpoint in ports.items() for part in (f"--{name}", endpoint)]
     command = [sys.executable, "-m", module, "serve", "--data-dir", str(directory), *bound, *options]
+    # A line for each of 10,000 new models would hide the results.
+    variables = {"STREAMLEARN_LOG__LEVEL": "warning"} | (environment or {})
     began = time.perf_counter()
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=os.environ | (environment or {})
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | variables) as process:
         try:
             assert process.stdout is not None
             ready = next((line for line in process.stdout if "ready" in line), "")
+            if not ready:
+                raise RuntimeError("the daemon did not start; its reason is printed above")
             seconds = time.perf_counter() - began
             found = dict(part.split("=", 1) for part in ready.split() if "=" in part)
             yield Daemon(process, found["requests"], found["firehose"], seconds)
