@@ -2488,6 +2488,9 @@ class RNN(_RNN):
     mix : bool, default True
         Read-out 'rls': whether a forecast is the mean of the read-out and the naive forecasts,
         weighted by their recent errors. False: the read-out alone.
+    replay : int, default 0
+        Read-out 'rls': earlier windows of 12 samples that the GRU learns again after each of its
+        updates, drawn from the last 64. Each takes the time of an update. Range: 0 to 64.
     coverage : float or None, default None
         Share of samples that the band of a forecast contains; of forecasts that are numbers. None:
         0.9 with readout='rls', else no bands. With 'adam' each band takes about 0.2 µs per sample.
@@ -2699,6 +2702,7 @@ class RNN(_RNN):
         ridge: float | None = None,
         clip: Literal["auto"] | float | None = "auto",
         mix: bool = True,
+        replay: int = 0,
         coverage: float | None = None,
         alarm: Alarm | None = None,
         target: Literal["next", "given", "later"] = "next",
@@ -2927,6 +2931,7 @@ class RNN(_RNN):
         ridge: float | None = None,
         clip: Literal["auto"] | float | None = "auto",
         mix: bool = True,
+        replay: int = 0,
         coverage: float | None = None,
         alarm: Alarm | None = None,
         target: Literal["next", "given", "later"] = "next",

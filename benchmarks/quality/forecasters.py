@@ -22,16 +22,16 @@ Forecaster = Callable[[Values, int | None], np.ndarray | None]  # None: the peer
 def ours(values: Values, period: int | None) -> np.ndarray:
     """The default settings. ``period`` is the only parameter that depends on the series."""
     season = {} if period is None else {"period": period}
-    return _forecasts(sl.RNN(dim=1, horizon=HORIZON, seed=1, **season), values)
+    return forecasts_of(sl.RNN(dim=1, horizon=HORIZON, seed=1, **season), values)
 
 
 def lstm(values: Values, period: int | None) -> np.ndarray:
     """Our LSTM of 32 units, trained by gradients alone."""
     net = sl.RNN(readout="adam", dim=1, scale="standard", horizon=HORIZON, seed=1)
-    return _forecasts(net, values)
+    return forecasts_of(net, values)
 
 
-def _forecasts(net: sl.RNN, values: Values) -> np.ndarray:
+def forecasts_of(net: sl.RNN, values: Values) -> np.ndarray:
     """Return the forecasts after each sample. ``learn`` returns those that were made before it."""
     before = net.learn(values[:, None]).prediction[:, :, 0].astype(float)
     return np.vstack([before[1:], net.forecast(HORIZON)[:, 0]])

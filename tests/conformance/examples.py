@@ -133,14 +133,7 @@ EXAMPLES = {
         variants=(
             {**ADAM, "cell": "elman", "layers": 2, "optimizer": "sgd", "learning_rate": DECAY, "clip": 1.0},
             {"readout": "adam", "cell": "elman", "residual": True, "tbptt": (3, 9), "loss": "huber"},
-            {
-                "readout": "adam",
-                "target": "given",
-                "outputs": 3,
-                "tbptt": (1, 1),
-                "bias": False,
-                "head_bias": False,
-            },
+            {**ADAM, "target": "given", "outputs": 3, "tbptt": (1, 1), "bias": False, "head_bias": False},
             {
                 "readout": "adam",
                 "target": "given",
@@ -195,6 +188,8 @@ EXAMPLES = {
             {**RLS, **DRIFT, "hidden": 2, "lags": 4, "on_drift": "adapt", "scale": "ewma", "mix": False},
             {**RLS, "hidden": 2, "lags": 4, "horizon": 2, "features": {"calendar": "hour"}, "keys": 2},
             {**RLS, "target": "given", "outputs": 2, "hidden": 3, "lags": 3, "memory": 2, "horizon": 3},
+            {**RLS, "hidden": 3, "horizon": 2, "lags": 4, "replay": 2, "keys": 2},
+            {**RLS, "target": "given", "hidden": 3, "lags": 2, "replay": 3},
             {**RLS, "target": "given", "hidden": 0, "keys": 2, "mix": False, "scale": "standard"},
             {**RLS, **FEATURES, **DRIFT, "target": "given", "hidden": 2, "keys": 3, "on_drift": "adapt"},
             {"readout": "adam", "target": "later", "classes": 4, "loss": "cross_entropy", "delay": 4},

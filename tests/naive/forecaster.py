@@ -1,6 +1,6 @@
 """A forecaster by least squares in float64: one channel of one stream, from the documented formulas.
 
-No GRU, because ``rnn.py`` and PyTorch check it.
+``forecaster_net.py`` has the GRU.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .bands import Level
+from .forecaster_net import ForecasterNet
 
 LIMIT, LARGEST_TARGET = 20.0, 1e4
 RING = 500
@@ -15,10 +16,11 @@ RING = 500
 
 class Forecaster:
     def __init__(self, horizon, lags=48, periods=(), half_life=1400.0, ridge=100.0, clip=2.0, residual=True,
-                 coverage=0.9, eta=0.004):  # fmt: skip
+                 coverage=0.9, eta=0.004, net: ForecasterNet | None = None):  # fmt: skip
+        self.net = net
         self.horizon, self.lags, self.periods, self.residual = horizon, lags, periods, residual
         self.far = [m for m in periods if m > lags]
-        self.features = 1 + lags + horizon * len(self.far)
+        self.features = 1 + lags + horizon * len(self.far) + (net.hidden if net else 0)
         self.forgetting, self.ridge, self.clip = 0.5 ** (1 / half_life), ridge, clip
         self.W = np.zeros((horizon, self.features))
         self.P = np.eye(self.features) / ridge
@@ -46,8 +48,10 @@ class Forecaster:
         if not np.isnan(value):
             self._compare(value)
         self._add(value)
-        self._learn_pair()
+        gradient = self._learn_pair()
         self._forecast()
+        if self.net:
+            self.net.count_step(len(self.values) > self.horizon, gradient)
         return self.forecasts[-1], self.half[-1]
 
     def _value(self, t):
@@ -99,12 +103,13 @@ class Forecaster:
         self.known.append(known)
 
     def _learn_pair(self):
+        """Learn the pair that is complete. Return ∂L/∂h of its sample."""
         origin = len(self.values) - 1 - self.horizon
         if origin < 0 or not self.scale[origin] > 0:
-            return
+            return 0.0
         known = np.array(self.known[origin + 1 :])
         if not known.any():
-            return
+            return 0.0
         z, s = self.z[origin], self.scale[origin]
         y = np.clip(
             (np.array(self.values[origin + 1 :]) - self.anchor[origin]) / s, -LARGEST_TARGET, LARGEST_TARGET
@@ -118,12 +123,18 @@ class Forecaster:
         w = np.sum(known * np.minimum(1, limit / np.maximum(size, 1e-300))) / self.horizon
         gain = max(1 / (self.pairs + 1), 0.002)
         self.sigma += known * gain * (np.minimum(size, largest) - self.sigma)
+        gradient = 0.0
+        if self.net:
+            bound = np.maximum(self.sigma, 0.01)
+            slope = known * np.clip(e, -2 * bound, 2 * bound) / (bound * self.horizon)
+            gradient = -self.W[:, -self.net.hidden :].T @ slope
         Pz = self.P @ z
         forgetting = 1.0 if np.trace(self.P) > (1 - 1e-9) * self.features / self.ridge else self.forgetting
         g = 1 / (forgetting + w * (z @ Pz))
         self.W += np.outer(g * u, Pz)
         self.P = (self.P - w * g * np.outer(Pz, Pz)) / forgetting
         self.pairs += 1
+        return gradient
 
     def _forecast(self):
         t, last = len(self.values) - 1, self.values[-1]
@@ -133,7 +144,12 @@ class Forecaster:
             z += [(self._value(t - k) - last) / s for k in range(1, self.lags)] + [(last - self.level) / s]
             for m in self.far:
                 z += [(self._value(t + h - m * -(-h // m)) - last) / s for h in range(1, self.horizon + 1)]
-        self.z.append(np.clip(z, -LIMIT, LIMIT))
+        z = np.clip(z, -LIMIT, LIMIT)
+        if self.net:
+            change = last - self._value(t - 1)
+            inputs = np.array([change / s / 2, (last - self.level) / s / 4]) if s > 0 else np.zeros(2)
+            z = np.concatenate([z, self.net.step(np.clip(inputs, (-3, -6), (3, 6)))])
+        self.z.append(z)
         self.scale.append(s)
         self.anchor.append(last if self.residual else self.level)
         own = self.anchor[-1] + s * (self.W @ self.z[-1]) if s > 0 else np.full(self.horizon, last)

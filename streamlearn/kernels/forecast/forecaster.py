@@ -46,7 +46,7 @@ from .records import (
     Rule,
     channel_of,
 )
-from .state_net import Networks, advance_windows, clear_windows, scratch_of
+from .state_net import Networks, Replay, advance_windows, clear_windows, scratch_of
 
 # mode, int64 (2,): 1 to learn, 0 to watch: nothing that is learned changes, except the live quality; 1 for
 # the forecasts after each sample as outputs, 0 for those before it
@@ -65,7 +65,8 @@ def vector_values(horizon: int, features: int) -> int:
     " f8[:,:,::1], f8[:,::1], i8[:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,::1], f4[:,:,::1], f4[:,:,::1],"
     " i8[:,::1], f8[:,:,::1], f8[:,::1], i8[::1], f8[:,:,::1], i8[:,:,::1], f8[:,:,::1], f8[:,:,::1],"
     " f8[:,:,:,::1], f8[:,:,:,::1], f4[:,:,:,:,::1], i8[::1], i8[:,::1], f4[:,:,::1], f4[:,:,::1],"
-    " f4[:,:,::1], f8[:,::1], i8[:,::1], i8[:,::1], f4[:,:,:,:,::1], f8[::1], i8, f8, f8[:,::1],"
+    " f4[:,:,::1], f8[:,::1], i8[:,::1], i8[:,::1], f4[:,:,:,:,::1], f4[:,:,:,:,::1],"
+    " i8[::1], u8[::1], i8[:,::1], f8[::1], i8, f8, f8[:,::1],"
     " f8[::1], f8[::1], f8[::1], f8[:,:,::1], f4[:,:,::1], f8[:,:,::1], f8[:,:,::1], f8[::1], f4[:,::1],"
     " f8[:,::1], i8[::1], f4[:,::1], f8[::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1],"
     " f4[::1],"
@@ -79,7 +80,7 @@ def learn(
     extra,  # (n, EXTRA)
     mode,  # (2,)
     # The rule: see records.py
-    rule,  # (9,)
+    rule,  # (10,)
     constants,  # (9,)
     periods,  # (periods,)
     time_constants,  # (K,)
@@ -115,6 +116,10 @@ def learn(
     counters,  # (channels, 2)
     progress,  # (slots, 3): see recurrent/windows.py
     window,  # (slots, channels, k2 + horizon + 1, WINDOW_ROWS, 16); no slots without hidden units
+    replay_windows,  # (channels, REPLAYED, k2, WINDOW_ROWS, 16); no windows without replay
+    replay_count,  # (1,)
+    replay_random,  # (1,)
+    replay_counters,  # (channels, 2)
     # Score and live quality
     score_reference,  # see stream/score.py
     score_columns,
@@ -156,7 +161,8 @@ def learn(
         band_counts, band_levels, band_miss, history, first, statistics, averages, feature_rows, origins,
         forecasts,
     )  # fmt: skip
-    networks = Networks(layout, matrices, parameters, mean, square, clock, counters, window)
+    replay = Replay(replay_windows, replay_count, replay_random, replay_counters)
+    networks = Networks(layout, matrices, parameters, mean, square, clock, counters, window, replay)
     horizon, learning, after = rule[HORIZON], mode[LEARNING] == 1, mode[AFTER] == 1
     own_scratch = scratch_of(layout, rule[K2], scratch)
     own_vectors = Vectors(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ..compiler import device
 from ..simd.views import row_of
 
-# rule, int64 (9,)
+# rule, int64 (10,)
 HORIZON = 0  # samples that are forecast at once
 LAGS = 1  # samples among the features, the newest one included
 FEATURES = 2  # length of z
@@ -24,6 +24,7 @@ K1, K2 = 4, 5  # TBPTT of the GRU
 RESIDUAL = 6  # 1: features and targets are relative to the last value; 0: to the running mean
 EXTRA = 7  # further features of a sample, which all channels share
 MIXES = 8  # 1: the read-out is mixed with naive forecasts
+REPLAY = 9  # earlier windows that the GRU learns again after each update
 
 # constants, float64 (9,)
 FORGETTING = 0  # λ: factor of the weight of the past per pair

@@ -6,6 +6,9 @@ from __future__ import annotations
 RING = 500  # recent errors
 LEVELS = 5  # values of ``levels``
 
+# state_net.py
+REPLAYED = 64  # windows that may be replayed
+
 # chain.py
 SLOWEST = 10_000  # samples: the longest time constant
 SCALE_VALUES = 6  # of a raw feature or target

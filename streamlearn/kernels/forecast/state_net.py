@@ -11,6 +11,11 @@ with W as it stood when the pair was complete. Every k₁ pairs there is one ste
 last k₂ pairs. The window is run again with the current parameters before it (see ``recurrent/tbptt.py``).
 Cells, products and optimizer are those of ``kernels/recurrent``; a slot of the window has the inputs, ∂L/∂h_t
 (in the rows of the targets) and h_{t−1}.
+
+With ``replay`` there are, after each such step, as many more on earlier windows. Each window is drawn from
+the last 64 full ones of all streams before this one, with the model's own random numbers, and learned like
+the newest: from the h that was stored with its start, with its own ∂L/∂h_t. A draw serves all channels. These
+steps have counters of their own.
 """
 
 from __future__ import annotations
@@ -38,12 +43,22 @@ from ..recurrent.records import Net, Steps
 from ..recurrent.windows import PAIRS, SINCE, WAITING, copy_slot
 from ..simd.lanes import load, store
 from ..simd.rows import zero_norm
+from ..simd.splitmix import next_u64
 from ..simd.views import row_of, rows_of, slots_of, values_of
-from .records import K1, K2, RATE
+from .records import K1, K2, RATE, REPLAY
 from .rls import SMALLEST_ERROR
 
 _CUT = 2.0  # errors in the gradient are cut to this many times σ
 _NORM = 1.0  # the gradient is scaled down to it
+
+
+class Replay(NamedTuple):
+    """Earlier windows that are learned again."""
+
+    windows: Any  # (channels, REPLAYED, k2, WINDOW_ROWS, 16): a ring; without replay no windows
+    count: Any  # (1,): windows so far
+    random: Any  # (1,): see simd/splitmix.py
+    counters: Any  # (channels, 2): of the optimizer
 
 
 class Networks(NamedTuple):
@@ -59,6 +74,7 @@ class Networks(NamedTuple):
     window: (
         Any  # (slots, channels, k2 + horizon + 1, WINDOW_ROWS, 16): pairs, waiting samples, h after the last
     )
+    replay: Replay
 
 
 class Scratch(NamedTuple):
@@ -125,11 +141,10 @@ def clear_gradient(networks, slot, c, t):
 
 
 @device
-def learn(networks, slot, c, pairs, rate, scratch):
-    """Take one step of Adam on the mean gradient of the first ``pairs`` slots."""
+def learn(networks, c, window, pairs, counters, rate, scratch):
+    """Take one step of Adam on the mean gradient of the first ``pairs`` slots of ``window``."""
     layout, steps = networks.layout, scratch.steps
     net = Net(layout, networks.matrices, row_of(networks.parameters, c))
-    window = row_of(row_of(networks.window, slot), c)
     for t in range(pairs):
         copy_slot(window, t, steps.window, t)
     for t in range(pairs):
@@ -151,7 +166,7 @@ def learn(networks, slot, c, pairs, rate, scratch):
         row_of(networks.mean, c),
         row_of(networks.square, c),
         row_of(networks.clock, c),
-        row_of(networks.counters, c),
+        counters,
         np.float32(0.0),
         _NORM,
     )
@@ -172,12 +187,36 @@ def advance_windows(rule, networks, slot, complete, progress, learned, scratch):
         return
     count = progress[slot, PAIRS]
     kept = min(count, k2 - k1)
+    if learned:
+        _update(rule, networks, slot, count, scratch)
     for c in range(networks.parameters.shape[0]):
-        if learned:
-            learn(networks, slot, c, count, rule.constants[RATE], scratch)
         _drop_pairs(networks, slot, c, count - kept, kept + progress[slot, WAITING])
     progress[slot, PAIRS] = kept
     progress[slot, SINCE] = 0
+
+
+@device
+def _update(rule, networks, slot, pairs, scratch):
+    """Learn the newest window, replay earlier ones, and keep the newest one for later."""
+    k2, earlier = rule.sizes[K2], networks.replay
+    known = min(earlier.count[0], np.int64(earlier.windows.shape[1]))
+    for turn in range(1 + (rule.sizes[REPLAY] if known > 0 else 0)):
+        drawn = np.int64(next_u64(earlier.random) % np.uint64(known)) if turn > 0 else np.int64(0)
+        for c in range(networks.parameters.shape[0]):
+            window, counters, learned = row_of(networks.window, slot), row_of(networks.counters, c), pairs
+            window = row_of(window, c)
+            if turn > 0:
+                window, counters = row_of(row_of(earlier.windows, c), drawn), row_of(earlier.counters, c)
+                learned = k2
+            learn(networks, c, window, learned, counters, rule.constants[RATE], scratch)
+    if rule.sizes[REPLAY] == 0 or pairs < k2:
+        return
+    place = earlier.count[0] % earlier.windows.shape[1]
+    for c in range(networks.parameters.shape[0]):
+        newest, kept = row_of(row_of(networks.window, slot), c), row_of(row_of(earlier.windows, c), place)
+        for t in range(k2):
+            copy_slot(newest, t, kept, t)
+    earlier.count[0] += 1
 
 
 @device

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..compiler import device, kernel
+from ..recurrent.evaluation import count_present
 from ..recurrent.windows import PAIRS, WAITING
 from ..simd.lanes import canonical_nan
 from ..simd.views import row_of, rows_of
@@ -55,7 +56,7 @@ from .records import (
     Rule,
 )
 from .sizes import TARGET_EXPERTS
-from .state_net import Networks, advance_windows, clear_windows, scratch_of
+from .state_net import Networks, Replay, advance_windows, clear_windows, scratch_of
 
 # forecasts, float64 (slots, horizon, 6, columns) of a sample: of the last target, the mean target and the
 # read-out; mixed; half the width of the band; level of the errors. NaN while there is none
@@ -104,9 +105,10 @@ def vector_values(columns: int, features: int, inputs: int) -> int:
     " f8[:,::1], f8[::1], i8[::1], f8[:,::1], f8[:,::1], f8[:,::1], f4[:,::1], f4[:,::1], i8[::1],"
     " f8[:,::1], f8[::1], i8[::1], f8[:,::1], f8[:,::1], f8[:,::1], i8[::1], f8[:,:,::1], f8[:,:,::1],"
     " i8[:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,:,::1], i8[::1], i8[:,::1], f4[:,:,::1],"
-    " f4[:,:,::1], f4[:,:,::1], f8[:,::1], i8[:,::1], i8[:,::1], f4[:,:,:,:,::1], f8[::1], i8, f8,"
-    " f8[:,::1], f8[:,::1], i8[::1], f4[:,::1], f8[::1], u1[::1], f8[::1], f4[:,:,::1], f4[:,:,::1],"
-    " f4[:,:,::1], f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
+    " f4[:,:,::1], f4[:,:,::1], f8[:,::1], i8[:,::1], i8[:,::1], f4[:,:,:,:,::1], f4[:,:,:,:,::1],"
+    " i8[::1], u8[::1], i8[:,::1], f8[::1], i8, f8, f8[:,::1], f8[:,::1], i8[::1], f4[:,::1], f8[::1],"
+    " u1[::1], f8[::1], f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], f4[::1], f4[::1], i4[::1], b1[::1],"
+    " f4[:,::1])"
 )
 def learn(
     # The rows
@@ -117,7 +119,7 @@ def learn(
     extra,  # (n, EXTRA)
     mode,  # (1,)
     # The rule: see records.py
-    rule,  # (9,)
+    rule,  # (10,)
     constants,  # (9,)
     time_constants,  # (K,): T of the averages
     # Shared by all streams: see records.py and chain.py
@@ -156,6 +158,10 @@ def learn(
     counters,  # (1, 2)
     progress,  # (slots, 3)
     window,  # (slots, 1, k2 + horizon + 1, WINDOW_ROWS, 16); no slots without hidden units
+    replay_windows,  # (1, REPLAYED, k2, WINDOW_ROWS, 16); no windows without replay
+    replay_count,  # (1,)
+    replay_random,  # (1,)
+    replay_counters,  # (1, 2)
     # Score and live quality
     score_reference,  # see stream/score.py
     score_columns,
@@ -192,7 +198,8 @@ def learn(
         ranges,
     )
     streams = Streams(history, averages, seen, raw, targets, naive, forecasts)
-    networks = Networks(layout, matrices, parameters, mean, square, clock, counters, window)
+    replay = Replay(replay_windows, replay_count, replay_random, replay_counters)
+    networks = Networks(layout, matrices, parameters, mean, square, clock, counters, window, replay)
     outputs = Outputs(prediction, lower, upper, error, score, present)
     columns, features, horizon = error_size.size, rule[FEATURES], rule[HORIZON]
     own_scratch = scratch_of(layout, rule[K2], scratch)
@@ -221,7 +228,7 @@ def learn(
             first = features - rule[HIDDEN]
             state_net.step(networks, slot, np.int64(0), t, inputs, own_scratch, own_raw, first)
         _predict(own_rule, stream, shared, number, z, own_vectors)
-        present[n] = _count_present(x, n)
+        present[n] = count_present(x, n)
         compared = _write_outputs(own_rule, stream, histogram, number, y, n, outputs)
         made = row_of(row_of(stream.forecasts, number % horizon), MIXED)
         if contribution.shape[0] > 0:
@@ -317,15 +324,6 @@ def _write_inputs(stream, scale, number, extra, inputs):
 def _relative(value, unit):
     """``value`` in units, limited; 0 without a unit."""
     return min(max(value / unit, -_INPUT_LIMIT), _INPUT_LIMIT) if unit > 0.0 else 0.0
-
-
-@device
-def _count_present(x, n):
-    """Number of values in row ``n`` that are not NaN."""
-    found = 0
-    for c in range(x.shape[1]):
-        found += x[n, c] == x[n, c]
-    return found
 
 
 @device

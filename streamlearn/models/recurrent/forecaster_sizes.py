@@ -73,6 +73,11 @@ def window_slots(spec: RNNSpec) -> int:
     return K2 + (spec.horizon or 1) + 1 if spec.units else 0
 
 
+def replayed_slots(spec: RNNSpec) -> int:
+    """Return the number of slots of the windows that may be replayed."""
+    return constants.REPLAYED * K2 if spec.replay else 0
+
+
 def shapes(spec: RNNSpec) -> dict[str, tuple[type[Any], tuple[int, ...]]]:
     """Return dtype and shape of the state arrays."""
     own, streams, channels = sizes(spec), spec.keys or 1, spec.dim
@@ -110,7 +115,8 @@ def state_values(spec: RNNSpec) -> int:
             count *= length
         values += count * np.dtype(dtype).itemsize // 4
     rows, _ = layout(spec)
-    window = (spec.keys or 1) * window_slots(spec) * int(rows[memory.WINDOW_ROWS])
+    slots = (spec.keys or 1) * window_slots(spec) + replayed_slots(spec)
+    window = slots * int(rows[memory.WINDOW_ROWS])
     network = 3 * int(rows[memory.PARAMETER_ROWS]) if spec.units else 0
     return values + spec.dim * WIDTH * (window + network) + relations.state_values(spec.dim, spec.keys or 1)
 
@@ -134,9 +140,11 @@ def row_costs(spec: RNNSpec) -> list[Cost]:
         net = layout(spec)
         step = costs.forward(net)
         update = K2 * (step + costs.backward(net)) + costs.update(net)
+        replay = ("replay",) if spec.replay else ()
         slots = 2 * WIDTH * int(net[0][memory.WINDOW_ROWS]) * window_slots(spec)
         found += [
             Cost(channels * step, ("hidden", "dim")),
-            Cost(channels * (update + slots), ("hidden", "dim", "horizon"), learning=True),
+            Cost(channels * slots, ("hidden", "dim", "horizon"), learning=True),
+            Cost(channels * update * (1 + spec.replay), ("hidden", "dim", *replay), learning=True),
         ]
     return found

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...errors import BadSpec, BadValue
 from ...kernels import compiler
 from ...kernels.forecast import forecaster, mix, records, state_net
+from ...kernels.forecast.sizes import REPLAYED
 from ...kernels.recurrent import memory_layout, optimizers, windows
 from ...kernels.simd import splitmix
 from ...kernels.simd.blocks import WIDTH
@@ -21,7 +22,7 @@ from ..base import Model
 from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, part
 from ..outputs import RNNOutputs
 from ..readable import Part
-from ..state_checks import COUNT, LARGEST_COUNT, LARGEST_FLOAT, Range, State
+from ..state_checks import ANY_INTEGER, COUNT, LARGEST_COUNT, LARGEST_FLOAT, Range, State
 from ..stream.keys import Slots
 from . import bands, forecaster_sizes, relations, state_dict
 from .forecaster_sizes import K1, K2
@@ -56,6 +57,14 @@ SHARED = {
     "clock": "net.clock",
     "counters": "net.counters",
 }
+# Those of replay, which a model has only if it replays
+REPLAY = {
+    "replay_windows": "replay.windows",
+    "replay_count": "replay.count",
+    "replay_random": "replay.random",
+    "replay_counters": "replay.counters",
+}
+REPLAY_RANGES = {"replay.count": COUNT, "replay.random": ANY_INTEGER, "replay.counters": COUNT}
 _OF_A_STREAM = {
     "position": "stream.position",
     "history": "stream.history",
@@ -109,11 +118,13 @@ class LeastSquaresRNN(RNN, readout="rls"):
             "stream.first": Range(records.NONE, LARGEST_COUNT),
             "net.progress": Range(0, (K2 - 1, K1 - 1, own.horizon)),
             "net.counters": COUNT,
+            **REPLAY_RANGES,
             "quality": Range(0, LARGEST_FLOAT),
             **relations.RANGES,
         }
         residual = 0 if spec.residual is False else 1
         rule = [own.horizon, own.lags, own.features, own.hidden, K1, K2, residual, own.extra, int(spec.mix)]
+        rule.append(spec.replay)
         layout, matrices = forecaster_sizes.layout(spec)
         self._arguments = {
             "rule": np.array(rule, np.int64),
@@ -121,6 +132,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
             "periods": np.array(spec.period, np.int64),
             "time_constants": forecaster_sizes.time_constants(own.lags, own.averages),
             **{argument: state[name] for argument, name in (SHARED | _OF_A_STREAM).items()},
+            **self._replay,
             "layout": layout,
             "matrices": matrices,
             **self._score.arguments,
@@ -153,8 +165,8 @@ class LeastSquaresRNN(RNN, readout="rls"):
         slots = sizes.window_slots(self.spec)
         window = self.spec.keys or 1, groups, slots, int(layout[memory_layout.WINDOW_ROWS])
         state["net.window"] = lane_layout.zeros(*window, WIDTH)
+        generator = np.array([self.spec.seed], np.uint64)
         if hidden:
-            generator = np.array([self.spec.seed], np.uint64)
             bound = np.float32(1 / np.sqrt(hidden))
             for parameters in state["net.parameters"]:
                 for name, block in state_dict.parameter_blocks(layout, matrices).items():
@@ -162,6 +174,21 @@ class LeastSquaresRNN(RNN, readout="rls"):
                         values = np.empty(block.shape, np.float32)
                         splitmix.fill_uniform(generator, -bound, bound, values.reshape(-1))
                         block.pack(values, parameters)
+        self._add_replay(groups, int(layout[memory_layout.WINDOW_ROWS]), generator)
+
+    def _add_replay(self, groups: int, rows: int, generator: NDArray[np.uint64]) -> None:
+        """Add the windows to replay, and the model's random numbers; to the state if it replays."""
+        count = REPLAYED if self.spec.replay else 0
+        arrays: dict[str, NDArray[Any]] = {
+            "replay.windows": lane_layout.zeros(groups, count, K2, rows, WIDTH),
+            "replay.count": np.zeros(1, np.int64),
+            "replay.random": generator.view(np.int64),
+            "replay.counters": np.zeros((groups, 2), np.int64),
+        }
+        if self.spec.replay:
+            self.state.update(arrays)
+        self._replay = {argument: arrays[name] for argument, name in REPLAY.items()}
+        self._replay["replay_random"] = arrays["replay.random"].view(np.uint64)
 
     def inconsistencies(self, state: State) -> Iterator[str]:
         """Describe keys, numbers of samples and numbers of pairs that do not fit each other."""
@@ -318,7 +345,18 @@ class LeastSquaresRNN(RNN, readout="rls"):
             "restarts": int(self.state["readout.pairs"][:, records.RESTARTS].sum()),
             "updates": int(counters[optimizers.UPDATES]),
             "skipped_updates": int(counters[optimizers.SKIPPED]),
+            **self._replay_quality(),
             **self._slots.quality(),
+        }
+
+    def _replay_quality(self) -> dict[str, int]:
+        """Return the number of updates on replayed windows; nothing without replay."""
+        if not self.spec.replay:
+            return {}
+        counters = self.state["replay.counters"].sum(axis=0)
+        return {
+            "replayed_updates": int(counters[optimizers.UPDATES]),
+            "skipped_replayed_updates": int(counters[optimizers.SKIPPED]),
         }
 
     @property

@@ -24,7 +24,7 @@ from . import forecaster_sizes, target_sizes
 from .forecaster_sizes import K1, K2
 from .kernel_arguments import in_order
 from .keyed_queries import Arrays
-from .least_squares import SHARED, LeastSquaresRNN
+from .least_squares import REPLAY_RANGES, SHARED, LeastSquaresRNN
 
 # State arrays by the kernel's names of them: what all streams share, and what each has
 _SHARED = SHARED | {
@@ -84,10 +84,12 @@ class LeastSquaresTarget(LeastSquaresRNN, readout="rls target"):
             "stream.seen": COUNT,
             "net.progress": Range(0, (K2 - 1, K1 - 1, own.horizon - 1)),
             "net.counters": COUNT,
+            **REPLAY_RANGES,
             "quality": Range(0, LARGEST_FLOAT),
             "error_scale": Range(0, LARGEST_FLOAT),
         }
         rule = [own.horizon, own.lags, own.features, own.hidden, K1, K2, 0, own.extra, int(spec.mix)]
+        rule.append(spec.replay)
         layout, matrices = target_sizes.layout(spec)
         vectors = target.vector_values(own.columns, own.features, target_sizes.net_inputs(spec))
         self._arguments = {
@@ -95,6 +97,7 @@ class LeastSquaresTarget(LeastSquaresRNN, readout="rls target"):
             "constants": self._constants(),
             "time_constants": forecaster_sizes.time_constants(own.lags, own.averages),
             **{argument: state[name] for argument, name in (_SHARED | _OF_A_STREAM).items()},
+            **self._replay,
             "layout": layout,
             "matrices": matrices,
             **self._score.arguments,
@@ -173,5 +176,6 @@ class LeastSquaresTarget(LeastSquaresRNN, readout="rls target"):
             "restarts": int(self.state["readout.pairs"][records.RESTARTS]),
             "updates": int(counters[optimizers.UPDATES]),
             "skipped_updates": int(counters[optimizers.SKIPPED]),
+            **self._replay_quality(),
             **self._slots.quality(),
         }

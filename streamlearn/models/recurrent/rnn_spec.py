@@ -37,7 +37,7 @@ class RNNSpec(RecurrentSpec):
         *("cell", "layers", "bias", "head_bias", "optimizer", "learning_rate", "loss", "delay"),
         *("symbols", "classes", "tbptt", "record_lags"),
     )
-    only_rls: ClassVar[tuple[str, ...]] = ("period", "lags", "memory", "ridge", "mix")
+    only_rls: ClassVar[tuple[str, ...]] = ("period", "lags", "memory", "ridge", "mix", "replay")
 
     hidden: int | None = Field(
         None,
@@ -121,6 +121,13 @@ class RNNSpec(RecurrentSpec):
             "weighted by their recent errors. False: the read-out alone."
         ),
     )
+    replay: Annotated[int, Field(ge=0, le=64, strict=True)] = Field(
+        0,
+        description=(
+            "Read-out 'rls': earlier windows of 12 samples that the GRU learns again after each of its "
+            "updates, drawn from the last 64. Each takes the time of an update."
+        ),
+    )
     coverage: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
         description=(
@@ -189,7 +196,7 @@ class RNNSpec(RecurrentSpec):
                 f" got target={self.target!r}. Remove residual"
             )
         if self.least_squares:
-            self._check_size("hidden, horizon, period, lags, memory, outputs or keys")
+            self._check_size("hidden, horizon, period, lags, memory, outputs, keys or replay")
             return self
         k1, k2 = self.tbptt
         if k2 < k1:
@@ -228,6 +235,10 @@ class RNNSpec(RecurrentSpec):
             raise ValueError(
                 "readout='rls' has recent values and seasons of its own: set lags, period and memory beside"
                 " features instead of in it. features takes only calendar"
+            )
+        if self.replay and self.hidden == 0:
+            raise ValueError(
+                "replay needs hidden units, which learn the windows again: remove hidden=0 or replay"
             )
         if self.hidden == 0 and not self.least_squares:
             raise ValueError("hidden=0 needs readout='rls'; with readout='adam' it must be at least 1")

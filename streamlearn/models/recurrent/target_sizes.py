@@ -12,7 +12,7 @@ from ...kernels.recurrent import memory_layout as memory
 from ...kernels.simd.blocks import WIDTH
 from ..row_cost import EXPONENTIAL, SCALAR, SCALING, Cost
 from . import costs
-from .forecaster_sizes import DOUBLE, K2
+from .forecaster_sizes import DOUBLE, K2, replayed_slots
 
 if TYPE_CHECKING:
     from .rnn_spec import RNNSpec
@@ -106,7 +106,8 @@ def state_values(spec: RNNSpec) -> int:
             count *= length
         values += count * np.dtype(dtype).itemsize // 4
     rows, _ = layout(spec)
-    window = (spec.keys or 1) * window_slots(spec) * int(rows[memory.WINDOW_ROWS])
+    slots = (spec.keys or 1) * window_slots(spec) + replayed_slots(spec)
+    window = slots * int(rows[memory.WINDOW_ROWS])
     network = 3 * int(rows[memory.PARAMETER_ROWS]) if spec.units else 0
     return values + WIDTH * (window + network)
 
@@ -128,9 +129,11 @@ def row_costs(spec: RNNSpec) -> list[Cost]:
         net = layout(spec)
         step = costs.forward(net)
         update = K2 * (step + costs.backward(net)) + costs.update(net)
+        replay = ("replay",) if spec.replay else ()
         slots = 2 * WIDTH * int(net[0][memory.WINDOW_ROWS]) * window_slots(spec)
         found += [
             Cost(step, ("hidden", "dim")),
-            Cost(update + slots, ("hidden", "dim", "horizon"), learning=True),
+            Cost(slots, ("hidden", "dim", "horizon"), learning=True),
+            Cost(update * (1 + spec.replay), ("hidden", "dim", *replay), learning=True),
         ]
     return found
