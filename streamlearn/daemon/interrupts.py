@@ -48,7 +48,7 @@ class RequestInterrupts:
     def begin_slice(self, rows: int, nanoseconds_per_row: float) -> NDArray[np.uint8]:
         """Return the interrupt of a slice of so many rows that begins now."""
         pace = nanoseconds_per_row or QUESTION_NS  # until the pace is measured, ask after each row
-        if rows * pace < QUESTION_NS:
+        if rows == 1 or rows * pace < QUESTION_NS:  # a slice has one row at least
             return NEVER
         words = self._words
         words[FLAG] = 0

@@ -290,7 +290,7 @@ class Loop:
                 return
 
     def _publish_outputs(self, applied: Applied) -> None:
-        if applied.outputs is None:
+        if applied.outputs is None or not self._context.publisher.has_subscribers:
             return
         if applied.outputs.events and self._context.publisher.has_subscriber(applied.hosted.name, "alarm"):
             self._publish_alarms(applied, applied.outputs.events)

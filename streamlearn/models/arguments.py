@@ -17,7 +17,7 @@ from streamlearn_client.protocol import (
 
 from ..errors import BadShape
 from .batch import NUMBER, Batch, Float32, Integers, Targets
-from .validation import as_keys, as_rows
+from .validation import are_rows, as_keys, as_rows
 
 
 class Arguments:
@@ -65,6 +65,8 @@ class Arguments:
 
     def read(self, X: ArrayLike) -> Float32:
         """Return ``X`` as float32 of shape (n, dim), or raise a typed error if this model cannot take it."""
+        if are_rows(X, self.dim):
+            return X
         X, names = named_columns(X)
         check_channels(names, self.spec.channels, "the columns of x")
         rows = as_rows("x", X, self.dim)

@@ -67,12 +67,15 @@ def part(batch: Batch | Targets, start: int, stop: int) -> Any:
 def joined(batches: Sequence[Batch | Targets]) -> Any:
     """Concatenate batches of one class. The arrays are writable and aligned, as kernels need them."""
     if len(batches) == 1:
-        return type(batches[0])(*map(_usable, batches[0]))
+        batch = batches[0]
+        if all(column is None or column.flags.behaved for column in batch):
+            return batch
+        return type(batch)(*map(_usable, batch))
     return type(batches[0])(*map(_joined_column, zip(*batches, strict=True)))
 
 
 def _usable(column: Any) -> Any:
-    if column is None or (column.flags.writeable and column.flags.aligned):
+    if column is None or column.flags.behaved:
         return column
     return column.copy()
 

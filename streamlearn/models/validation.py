@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from math import isfinite
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,25 @@ from streamlearn_client.protocol import as_identifiers, as_numbers, to_float32
 
 from ..errors import BadShape, BadValue
 from .batch import Float32, Integers
+
+FLOAT32 = np.dtype(np.float32)
+SMALL = 1024  # values; the sum of squares of more may take several threads
+
+
+def are_rows(values: Any, columns: int) -> TypeGuard[Float32]:
+    """Whether ``as_rows`` would return ``values`` as they are. It may be false for such values too.
+
+    A daemon asks this for every sample. The sum of squares is finite only if all values are.
+    """
+    return (
+        type(values) is np.ndarray
+        and values.ndim == 2
+        and values.shape[1] == columns
+        and values.dtype == FLOAT32
+        and values.flags.carray
+        and values.size <= SMALL
+        and isfinite(np.vdot(values, values))
+    )
 
 
 def as_rows(name: str, values: Any, columns: int) -> Float32:

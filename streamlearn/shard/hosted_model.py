@@ -318,6 +318,10 @@ class HostedModel:
         """Finish the records that the next `rows` rows end, `most` at most. Return the last one begun."""
         last = self._queue[0][0]
         self._rows_done += rows
+        if most == 1 and self._rows_done == last.rows:  # one whole record: the usual case
+            self._rows_done = 0
+            self._finish()
+            return last
         for _ in range(most):
             record, _ = self._queue[0]
             if self._rows_done < record.rows:

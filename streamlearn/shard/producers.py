@@ -113,6 +113,12 @@ class ProducerState:
             return Position(max(part.floor - 1, 0), 0, 0)
         return Position(known.epoch, known.next_seq, known.lsn)
 
+    def expects(self, producer: str, epoch: int, seq: int) -> bool:
+        """Whether the producer is known, and this is its next number."""
+        part = self._generated if producer[0] == GENERATED else self._named
+        known = part.producers.get(producer)
+        return known is not None and known.epoch == epoch and known.next_seq == seq and known.lsn > 0
+
     def check(self, producer: str, epoch: int, seq: int, digest: int, time: int) -> Position | None:
         """Check the number of a batch.
 

@@ -62,18 +62,18 @@ class Lane:
             or run.sender != sender
             or not self.arena.has_room(template.batch_bytes)
         ):
-            run = self._begin(template, sender, seq)
+            run = self._begin(template, sender, seq, run)
             if run is None:
                 return None
         if seq != run.next_seq or run.batches >= run.most:
             return None
         return run, id_at
 
-    def _begin(self, template: Template, sender: bytes, seq: int | None) -> Run | None:
-        """Begin a run; `None` if its first batch must take the general way."""
+    def _begin(self, template: Template, sender: bytes, seq: int | None, open_run: Run | None) -> Run | None:
+        """Begin a run; `None` if its first batch must take the general way. Close the one of its model."""
         if not self.arena.has_room(template.batch_bytes):
             self.close()
-        else:
+        elif open_run is not None:
             self._close_run(template.model)
         hosted = self._shard.get(template.model)
         learn, identity = template.without_arrays, template.identity
@@ -83,10 +83,9 @@ class Lane:
             return None
         most = LAST_SEQ
         if template.numbered:
-            position = hosted.accepted_producers.position(learn.producer)
-            if (learn.epoch, seq) != (position.epoch, position.next_seq) or not position.lsn:
+            if seq is None or not hosted.accepted_producers.expects(learn.producer, learn.epoch, seq):
                 return None
-            most -= position.next_seq
+            most -= seq
         if sender:
             if self._replies.is_behind(sender):
                 return None

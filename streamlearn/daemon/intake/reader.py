@@ -16,7 +16,8 @@ from streamlearn.daemon.intake.template import integer
 from streamlearn_client.protocol import Frame, Learn
 
 COPIED_BYTES = 1024  # copying a frame up to this size costs less than keeping ZeroMQ's buffer
-ALONE = 16  # messages that are received one by one after the drain found nothing for its run
+# Messages that are received one by one after the drain found nothing for its run: twice as many each time
+ALONE, MOST_ALONE = 16, 256
 NOBLOCK, EVENTS, POLLIN = int(zmq.NOBLOCK), int(zmq.EVENTS), int(zmq.POLLIN)  # enums cost more in each call
 
 Handler: TypeAlias = Callable[[Identity, list[Frame]], Learn | None]
@@ -58,6 +59,8 @@ class Reader:
         self._lane = lane
         self._handle = handle
         self._drain = drain
+        self._alone = ALONE  # messages that the next vain call of the drain costs
+        self._received_alone = 0  # those that are left of the last one
         self._was_empty = False  # then a question costs less than an exception
 
     def read(self, nanoseconds: int, *, waits: bool = False) -> bool:
@@ -73,7 +76,7 @@ class Reader:
         identify, longest = context.sockets.access.identify, context.limits.header_bytes
         has_envelope, drain = self._has_envelope, self._drain
         identity: Identity = LOCAL
-        messages = received_alone = 0
+        messages, received_alone = 0, self._received_alone
         frames: list[AnyFrame] = []  # of the next message, as far as they were received
         try:
             while True:
@@ -100,13 +103,18 @@ class Reader:
                         messages += batches + bool(frames)
                         if empty:
                             return True
-                        received_alone = ALONE if frames and not batches else 0
+                        if frames and not batches:
+                            received_alone = self._alone
+                            self._alone = min(2 * received_alone, MOST_ALONE)
+                        else:
+                            received_alone, self._alone = 0, ALONE
                     received_alone -= 1
                 if not frames and steady_ns() > until:
                     return False
         except zmq.Again:
             return True
         finally:
+            self._received_alone = received_alone
             self._was_empty = not messages
             context.metrics.messages += messages
 

@@ -98,14 +98,16 @@ class Run:
         memory = self.arena.memory
         parts = [memory[begin:end] for begin, end in self._parts]
         joined = parts[0].copy() if len(parts) == 1 else np.concatenate(parts)
+        last_id = self.ids[-1] if self.ids else None
         columns: dict[str, Any] = {}
         rows, at = self.batches * template.rows, 0
+        if len(template.columns) == 1:
+            name, dtype, row_shape = template.columns[0]
+            columns[name] = joined.view(dtype).reshape(rows, *row_shape)
+            return template.without_arrays._replace(seq=self.first_seq, id=last_id, **columns)
         batches = joined.reshape(self.batches, template.batch_bytes)
         for (name, dtype, row_shape), size in zip(template.columns, template.frame_bytes, strict=True):
-            column = joined
-            if size < template.batch_bytes:
-                column = np.ascontiguousarray(batches[:, at : at + size]).reshape(-1)
+            column = np.ascontiguousarray(batches[:, at : at + size]).reshape(-1)
             columns[name] = column.view(dtype).reshape(rows, *row_shape)
             at += size
-        last_id = self.ids[-1] if self.ids else None
         return template.without_arrays._replace(seq=self.first_seq, id=last_id, **columns)

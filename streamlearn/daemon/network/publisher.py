@@ -45,6 +45,11 @@ class Publisher:
         self.subscriptions.close_revoked()
         self._recipients.clear()
 
+    @property
+    def has_subscribers(self) -> bool:
+        """Whether any client subscribed to anything."""
+        return bool(self.subscriptions.exist)
+
     def has_subscriber(self, model: str, kind: str) -> bool:
         """Whether any client subscribed to this kind of event of this model, and may receive it."""
         return bool(self._find_recipients(model, kind))
