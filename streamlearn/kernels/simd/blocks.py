@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 WIDTH = 16  # lanes
+COLUMNS = 4  # doubles
 
 
 def blocks(units: int) -> int:

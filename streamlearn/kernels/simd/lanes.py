@@ -1,4 +1,4 @@
-"""Lanes: a SIMD vector of 16 float32 for Numba kernels, exact on every CPU.
+"""Lanes: SIMD vectors of 16 float32, and of 4 float64, for Numba kernels, exact on every CPU.
 
 Sixteen neurons are the sixteen lanes. Each lane does its own sum in plain order, so nothing is reassociated
 and the result is the same bits whether the CPU has 512-bit registers, 128-bit ones, or none. A kernel reads
@@ -9,8 +9,9 @@ as its formula:
         difference = x[d] - load(weights, b, d)        # weights: (blocks, dim, 16)
         total = fma(difference, difference, total)
 
-float32 scalars mix freely with lanes (they are splat). Write constants as ``np.float32``: a bare ``0.5`` is
-a float64 to Numba. Of two operands with a NaN every comparison is false, in a lane as in a scalar.
+float32 scalars mix freely with lanes (they are splat), and float64 scalars with doubles: see columns.py.
+Write constants of lanes as ``np.float32``: a bare ``0.5`` is a float64 to Numba. Of two operands with a NaN
+every comparison is false, in a lane as in a scalar.
 """
 
 from __future__ import annotations
@@ -24,21 +25,26 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
-from .blocks import WIDTH as WIDTH  # noqa: PLC0414 - kernels import it from here
+from .blocks import COLUMNS as COLUMNS  # noqa: PLC0414 - kernels import both from here
+from .blocks import WIDTH as WIDTH  # noqa: PLC0414
 
 
 class _LaneType(types.Type):
     """One LLVM vector; ``element`` is the Numba type of a lane."""
 
-    def __init__(self, name: str, element: types.Type, llvm: ir.Type) -> None:
+    def __init__(self, name: str, element: types.Type, llvm: ir.Type, width: int) -> None:
         super().__init__(name=name)
         self.element = element
-        self.llvm = ir.VectorType(llvm, WIDTH)
+        self.llvm = ir.VectorType(llvm, width)
 
 
-lanes = _LaneType("lanes", types.float32, ir.FloatType())  # <16 x float>
-mask = _LaneType("mask", types.boolean, ir.IntType(1))  # <16 x i1>
-f32 = types.float32
+lanes = _LaneType("lanes", types.float32, ir.FloatType(), WIDTH)  # <16 x float>
+mask = _LaneType("mask", types.boolean, ir.IntType(1), WIDTH)  # <16 x i1>
+doubles = _LaneType("doubles", types.float64, ir.DoubleType(), COLUMNS)  # <4 x double>
+mask_of_doubles = _LaneType("mask_of_doubles", types.boolean, ir.IntType(1), COLUMNS)  # <4 x i1>
+f32, f64 = types.float32, types.float64
+_VECTORS = {f32: lanes, f64: doubles}
+_MASKS = {lanes: mask, doubles: mask_of_doubles}
 
 
 @register_model(_LaneType)
@@ -47,37 +53,43 @@ class _LaneModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, fe_type.llvm)
 
 
-def _splat(builder: Any, value: Any) -> Any:
-    vector = ir.VectorType(value.type, WIDTH)
+def splat_value(builder: Any, value: Any, width: int = WIDTH) -> Any:
+    """A vector of ``width`` elements that all hold the LLVM value ``value``."""
+    vector = ir.VectorType(value.type, width)
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
     return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
 
 
 def _as(builder: Any, value: Any, have: types.Type, want: types.Type) -> Any:
-    return _splat(builder, value) if want is lanes and have is not lanes else value
+    return splat_value(builder, value, want.llvm.count) if want in _MASKS and have not in _MASKS else value
 
 
 def _common(*args: types.Type) -> types.Type | None:
-    """float32 where all are float32, lanes where lanes and float32 mix, None for anything else."""
-    if any(a is not lanes and a != f32 for a in args):
-        return None
-    return lanes if any(a is lanes for a in args) else f32
+    """float32 where all are float32, lanes where lanes and float32 mix; so for float64 and doubles. None for
+    anything else."""
+    for scalar, vector in _VECTORS.items():
+        if all(a is vector or a == scalar for a in args):
+            return vector if any(a is vector for a in args) else scalar
+    return None
 
 
-def _elementwise(emit: Callable[..., Any], result: Callable[[types.Type], types.Type], arity: int) -> Any:
-    """An intrinsic over ``arity`` float32 scalars or lanes."""
+def _elementwise(
+    emit: Callable[..., Any], result: Callable[[types.Type], types.Type | None], arity: int
+) -> Any:
+    """An intrinsic over ``arity`` scalars or vectors."""
 
     def generate(args: tuple[types.Type, ...]) -> Any:
         common = _common(*args)
-        if common is None:
+        given = result(common) if common is not None else None
+        if given is None:
             return None
 
         def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             vectors = [_as(builder, v, t, common) for v, t in zip(values, signature.args, strict=True)]
             return emit(builder, *vectors)
 
-        return result(common)(*args), codegen
+        return given(*args), codegen
 
     if arity == 1:
 
@@ -105,8 +117,12 @@ def _same(common: types.Type) -> types.Type:
     return common
 
 
+def _same_float32(common: types.Type) -> types.Type | None:
+    return common if common in (f32, lanes) else None
+
+
 def _truth(common: types.Type) -> types.Type:
-    return mask if common is lanes else types.boolean
+    return _MASKS.get(common, types.boolean)
 
 
 def _llvm(name: str) -> Callable[..., Any]:
@@ -114,7 +130,10 @@ def _llvm(name: str) -> Callable[..., Any]:
 
     def emit(builder: Any, *values: Any) -> Any:
         kind = values[0].type
-        suffix = "v16f32" if isinstance(kind, ir.VectorType) else "f32"
+        element = kind.element if isinstance(kind, ir.VectorType) else kind
+        suffix = "f32" if isinstance(element, ir.FloatType) else "f64"
+        if element is not kind:
+            suffix = f"v{kind.count}{suffix}"
         declared = ir.FunctionType(kind, [kind] * len(values))
         function = cgutils.get_or_insert_function(builder.module, declared, f"llvm.{name}.{suffix}")
         return builder.call(function, values)
@@ -139,21 +158,23 @@ copysign = _elementwise(_llvm("copysign"), _same, 2)  # |a| with b's sign
 
 
 def _operator(symbol: Any, emit: Callable[..., Any], result: Callable[[types.Type], types.Type]) -> None:
-    """Define ``symbol`` for two operands of which at least one is lanes."""
+    """Define ``symbol`` for two operands of which at least one is a vector."""
 
     @type_callable(symbol)
     def resolve(context):
         def typer(a, b):
-            return result(lanes) if _common(a, b) is lanes else None
+            common = _common(a, b)
+            return result(common) if common in _MASKS else None
 
         return typer
 
-    for a, b in ((lanes, lanes), (lanes, f32), (f32, lanes)):
+    for scalar, vector in _VECTORS.items():
+        for a, b in ((vector, vector), (vector, scalar), (scalar, vector)):
 
-        @lower_builtin(symbol, a, b)
-        def codegen(context, builder, signature, values):
-            operands = zip(values, signature.args, strict=True)
-            return emit(builder, *(_as(builder, value, type_, lanes) for value, type_ in operands))
+            @lower_builtin(symbol, a, b)
+            def codegen(context, builder, signature, values, vector=vector):
+                operands = zip(values, signature.args, strict=True)
+                return emit(builder, *(_as(builder, value, type_, vector) for value, type_ in operands))
 
 
 _operator(operator.add, lambda builder, a, b: builder.fadd(a, b), _same)
@@ -167,15 +188,30 @@ _operator(operator.ge, lambda builder, a, b: builder.fcmp_ordered(">=", a, b), _
 _operator(operator.eq, lambda builder, a, b: builder.fcmp_ordered("==", a, b), _truth)
 
 
+@type_callable(operator.and_)
+def _resolve_and(context):
+    def typer(a, b):
+        return a if a is b and a in _MASKS.values() else None
+
+    return typer
+
+
+@lower_builtin(operator.and_, mask, mask)
+@lower_builtin(operator.and_, mask_of_doubles, mask_of_doubles)
+def _and(context, builder, signature, values):
+    return builder.and_(*values)
+
+
 @type_callable(operator.neg)
 def _resolve_negation(context):
     def typer(a):
-        return lanes if a is lanes else None
+        return a if a in _MASKS else None
 
     return typer
 
 
 @lower_builtin(operator.neg, lanes)
+@lower_builtin(operator.neg, doubles)
 def _negate(context, builder, signature, values):
     return builder.fneg(values[0])
 
@@ -184,10 +220,10 @@ def _negate(context, builder, signature, values):
 def select(typingctx, condition, a, b):
     """``a`` where ``condition`` holds, ``b`` elsewhere; per lane for a mask."""
     common = _common(a, b)
-    if common is None or condition not in (mask, types.boolean):
+    if condition != types.boolean and common is not None:
+        common = next((v for v in _MASKS if common in (v, v.element) and condition is _MASKS[v]), None)
+    if common is None:
         return None
-    if condition is mask:
-        common = lanes
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         _, have_a, have_b = signature.args
@@ -237,9 +273,9 @@ def _emit_canonical_nan(builder: Any, x: Any) -> Any:
 
 # x, or 0x7FC00000 for any NaN: x86's own NaN is 0xFFC00000, and NaNs of users have any sign and payload. The
 # state holds canonical NaNs only (R3). Compares integers, because LLVM may fold ``x == x ? x : NaN`` to x
-canonical_nan = _elementwise(_emit_canonical_nan, _same, 1)
-pow2 = _elementwise(_emit_pow2, _same, 1)  # 2ⁿ for an integral n of −126 … 127
-exponent = _elementwise(_emit_exponent, _same, 1)  # e with x/2ᵉ in [√½, √2), for a normal x > 0
+canonical_nan = _elementwise(_emit_canonical_nan, _same_float32, 1)
+pow2 = _elementwise(_emit_pow2, _same_float32, 1)  # 2ⁿ for an integral n of −126 … 127
+exponent = _elementwise(_emit_exponent, _same_float32, 1)  # e with x/2ᵉ in [√½, √2), for a normal x > 0
 
 # -- lanes alone -----------------------------------------------------------------------------------------
 
@@ -249,7 +285,7 @@ def splat(typingctx, value):
     """Lanes that all hold the float32 ``value``."""
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return _splat(builder, values[0])
+        return splat_value(builder, values[0])
 
     return (lanes(f32), codegen) if value == f32 else None
 
@@ -288,13 +324,16 @@ def lane(typingctx, vector, index):
 
 @intrinsic
 def anywhere(typingctx, condition):
-    """Whether a mask holds in any lane."""
+    """Whether a mask holds anywhere; a condition itself."""
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        packed = builder.bitcast(values[0], ir.IntType(WIDTH))
-        return builder.icmp_unsigned("!=", packed, ir.Constant(ir.IntType(WIDTH), 0))
+        if condition == types.boolean:
+            return values[0]
+        bits = ir.IntType(condition.llvm.count)
+        return builder.icmp_unsigned("!=", builder.bitcast(values[0], bits), ir.Constant(bits, 0))
 
-    return (types.boolean(mask), codegen) if condition is mask else None
+    valid = condition == types.boolean or condition in _MASKS.values()
+    return (types.boolean(condition), codegen) if valid else None
 
 
 @intrinsic

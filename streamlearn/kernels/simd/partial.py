@@ -9,16 +9,10 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-from .lanes import WIDTH, lanes
+from .lanes import WIDTH, lanes, splat_value
 
 _MASK = ir.VectorType(ir.IntType(1), WIDTH)
 _INDICES = ir.VectorType(ir.IntType(64), WIDTH)
-
-
-def _splat(builder: Any, scalar: Any) -> Any:
-    one = builder.insert_element(ir.Constant(_INDICES, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
-    return builder.shuffle_vector(one, ir.Constant(_INDICES, ir.Undefined), zeros)
 
 
 @intrinsic
@@ -32,7 +26,7 @@ def load_part(typing: Any, array: Any, n: Any, first: Any) -> Any:
         index = builder.add(builder.mul(n, columns), first)
         pointer = builder.bitcast(builder.gep(whole.data, [index], inbounds=False), lanes.llvm.as_pointer())
         lane_numbers = ir.Constant(_INDICES, list(range(WIDTH)))
-        mask = builder.icmp_signed("<", lane_numbers, _splat(builder, builder.sub(columns, first)))
+        mask = builder.icmp_signed("<", lane_numbers, splat_value(builder, builder.sub(columns, first)))
         kind = ir.FunctionType(lanes.llvm, [lanes.llvm.as_pointer(), ir.IntType(32), _MASK, lanes.llvm])
         load = cgutils.get_or_insert_function(builder.module, kind, "llvm.masked.load.v16f32.p0")
         alignment = ir.Constant(ir.IntType(32), 4)

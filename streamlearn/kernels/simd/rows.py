@@ -20,7 +20,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from .lanes import WIDTH, _address, _is_block_array, _llvm, _splat, f32, lanes
+from .lanes import WIDTH, _address, _is_block_array, _llvm, f32, lanes, splat_value
 
 _fma = _llvm("fma")
 _HALF = WIDTH // 2
@@ -55,7 +55,7 @@ def _value(context: Any, builder: Any, array_type: Any, array: Any, k: Any, offs
     """``array[k + offset]`` of a float32 vector, in all lanes."""
     data = context.make_array(array_type)(context, builder, array).data
     pointer = builder.gep(data, [builder.add(k, ir.Constant(k.type, offset))], inbounds=True)
-    return _splat(builder, builder.load(pointer))
+    return splat_value(builder, builder.load(pointer))
 
 
 def _pack(context: Any, builder: Any, sums: Any, parts: list[list[Any]]) -> Any:
@@ -109,7 +109,7 @@ def add_row(typingctx, sums, array, row, factor):
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        parts, factor = _unpack(builder, sums, values[0]), _splat(builder, values[3])
+        parts, factor = _unpack(builder, sums, values[0]), splat_value(builder, values[3])
         for g, total in enumerate(parts[0]):
             parts[0][g] = _fma(
                 builder, _load(context, builder, array, values[1], values[2], g), factor, total

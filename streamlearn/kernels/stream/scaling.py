@@ -30,6 +30,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..compiler import device
+from ..simd.columns import count_of, four_columns, load_columns, store_columns
+from ..simd.lanes import COLUMNS, absolute, anywhere, select, sqrt
 from .patience import GROWTH, SHRINKAGE
 
 NONE, STANDARD, EWMA, MINMAX = 0, 1, 2, 3
@@ -51,6 +53,7 @@ ROWS = FIRST + FIRST_VALUES
 SUMMARY = 3  # rows that describe the channel; the others are what makes them robust
 
 LIMIT = 4.0  # in widths
+_FIRST_VALUES = float(FIRST_VALUES)
 LARGEST_PATIENCE = 2.0**64
 _RANGE_STEP = 1 / 64  # of the range, per value
 _MAD_OF_NORMAL = 1.4826  # standard deviation / MAD of a normal distribution
@@ -66,12 +69,37 @@ class Scaling(NamedTuple):
     clip: Any
 
 
+# ``value`` of the functions below is a float64, or doubles: the values of four channels from ``c`` on (see
+# columns.py). A channel that has no value, or fewer than the first values, keeps its statistics.
+
+
+@device
+def _larger(a, b):
+    return select(b > a, b, a)
+
+
+@device
+def _smaller(a, b):
+    return select(b < a, b, a)
+
+
 @device
 def _width_for(statistics, c, value):
     """Width for ``value``; 0 if the channel has too few values to have one."""
-    width = statistics[WIDTH, c]
-    never_changed = width == 0.0 and statistics[COUNT, c] >= FIRST_VALUES
-    return _PART_OF_VALUE * max(abs(statistics[CENTRE, c]), abs(value)) if never_changed else width
+    width = load_columns(statistics, WIDTH, c, value)
+    never_changed = (width == 0.0) & (load_columns(statistics, COUNT, c, value) >= _FIRST_VALUES)
+    largest = _larger(absolute(load_columns(statistics, CENTRE, c, value)), absolute(value))
+    return select(never_changed, _PART_OF_VALUE * largest, width)
+
+
+@device
+def _transform(scale, value, c, out):
+    """Write the scaled and clipped ``value``. Returns the number of present values."""
+    width = _width_for(scale.statistics, c, value)
+    scaled = (value - load_columns(scale.statistics, CENTRE, c, value)) / width
+    scaled = _smaller(_larger(select(width > 0.0, scaled, 0.0), -scale.clip), scale.clip)
+    store_columns(out, 0, c, select(value == value, scaled, value))
+    return count_of(value == value)
 
 
 @device
@@ -80,20 +108,16 @@ def transform(scale, x, n, out):
 
     Returns the number of present values.
     """
-    present = 0
+    present, whole = 0, out.size // COLUMNS * COLUMNS
     if scale.method == NONE:
         for c in range(out.size):
             out[c] = x[n, c]
             present += x[n, c] == x[n, c]
         return present
-    for c in range(out.size):
-        value = x[n, c]
-        if value == value:
-            present += 1
-            width = _width_for(scale.statistics, c, np.float64(value))
-            scaled = (np.float64(value) - scale.statistics[CENTRE, c]) / width if width > 0.0 else 0.0
-            value = np.float32(min(max(scaled, -scale.clip), scale.clip))
-        out[c] = value
+    for c in range(0, whole, COLUMNS):
+        present += _transform(scale, four_columns(x, n, c), c, out)
+    for c in range(whole, out.size):
+        present += _transform(scale, np.float64(x[n, c]), c, out)
     return present
 
 
@@ -112,88 +136,95 @@ def update(scale, decay, x, n):
     method, statistics, _ = scale
     if method == NONE:
         return
+    whole, first = x.shape[1] // COLUMNS * COLUMNS, False
+    for c in range(0, whole, COLUMNS):
+        first |= _observe(method, statistics, decay, c, four_columns(x, n, c))
+    for c in range(whole, x.shape[1]):
+        first |= _observe(method, statistics, decay, c, np.float64(x[n, c]))
+    if first:
+        for c in range(x.shape[1]):
+            if statistics[COUNT, c] < FIRST_VALUES and x[n, c] == x[n, c]:
+                _observe_first(method, statistics, c, np.float64(x[n, c]))
+
+
+@device
+def _observe(method, statistics, decay, c, value):
+    """Add the value. Returns whether it is one of the first, which `_observe_first` adds."""
+    count = load_columns(statistics, COUNT, c, value)
+    learned = (value == value) & (count >= _FIRST_VALUES)
     if method == MINMAX:
-        for c in range(x.shape[1]):
-            _extend_range(statistics, decay, c, np.float64(x[n, c]))
+        _extend_range(statistics, decay, c, learned, value)
     else:
-        lowest_gain = 1.0 - decay if method == EWMA else 0.0
-        for c in range(x.shape[1]):
-            _observe(statistics, lowest_gain, c, np.float64(x[n, c]))
-    for c in range(x.shape[1]):
-        value = np.float64(x[n, c])
-        if statistics[COUNT, c] < FIRST_VALUES and value == value:
-            _observe_first(method, statistics, c, value)
-
-
-# The next functions have no branches, so that several channels are computed at once. A channel that has no
-# value, or fewer than the first values, keeps its statistics.
+        gain = _larger(1.0 / (count + 1.0), 1.0 - decay if method == EWMA else 0.0)
+        _add(statistics, gain, c, learned, value)
+    _set(statistics, COUNT, c, learned, count + 1.0)
+    return anywhere((value == value) & (count < _FIRST_VALUES))
 
 
 @device
 def _set(statistics, row, c, learned, value):
-    """Set a statistic if the channel has learned its value."""
-    statistics[row, c] = value if learned else statistics[row, c]
+    """Set a statistic of the channels that have learned their value."""
+    store_columns(statistics, row, c, select(learned, value, load_columns(statistics, row, c, value)))
 
 
 @device
-def _observe(statistics, lowest_gain, c, value):
+def _add(statistics, gain, c, learned, value):
     """Add a value to mean and variance, cut at the limit."""
-    count, mean = statistics[COUNT, c] + 1.0, statistics[CENTRE, c]
-    learned = value == value and count > FIRST_VALUES
-    gain = max(1.0 / count, lowest_gain)
+    mean, variance = load_columns(statistics, CENTRE, c, value), load_columns(statistics, SPREAD, c, value)
     difference = _cut(statistics, c, learned, value - mean, LIMIT * _width_for(statistics, c, value))
-    mean += gain * difference
-    variance = (1.0 - gain) * (statistics[SPREAD, c] + gain * difference * difference)
+    mean = mean + gain * difference
+    variance = (1.0 - gain) * (variance + gain * difference * difference)
     floor = _floor(statistics, c, learned, mean, value)
-    variance = max(variance, floor * floor)
-    _set(statistics, COUNT, c, learned, count)
+    variance = _larger(variance, floor * floor)
     _set(statistics, CENTRE, c, learned, mean)
     _set(statistics, SPREAD, c, learned, variance)
-    _set_width(statistics, c, learned, math.sqrt(variance))
+    _set_width(statistics, c, learned, sqrt(variance))
 
 
 @device
-def _extend_range(statistics, decay, c, value):
+def _extend_range(statistics, decay, c, learned, value):
     """Shrink the range, and extend it towards a value outside."""
-    count = statistics[COUNT, c] + 1.0
-    learned = value == value and count > FIRST_VALUES
-    shrinkage = min(1.0 - decay, 0.5) * (statistics[SPREAD, c] - statistics[CENTRE, c])
-    low, high = statistics[CENTRE, c] + shrinkage, statistics[SPREAD, c] - shrinkage
-    excess = value - min(max(value, low), high)
+    low, high = load_columns(statistics, CENTRE, c, value), load_columns(statistics, SPREAD, c, value)
+    shrinkage = min(1.0 - decay, 0.5) * (high - low)
+    low, high = low + shrinkage, high - shrinkage
+    excess = value - _smaller(_larger(value, low), high)
     excess = _cut(statistics, c, learned, excess, _RANGE_STEP * _width_for(statistics, c, value))
-    low, high = low + min(excess, 0.0), high + max(excess, 0.0)
-    _set(statistics, COUNT, c, learned, count)
+    low, high = low + _smaller(excess, 0.0), high + _larger(excess, 0.0)
     _set(statistics, CENTRE, c, learned, low)
     _set(statistics, SPREAD, c, learned, high)
-    _set_width(statistics, c, learned, max(high - low, _floor(statistics, c, learned, low, value)))
+    floor = _floor(statistics, c, learned, low, value)
+    _set_width(statistics, c, learned, _larger(high - low, floor))
 
 
 @device
 def _cut(statistics, c, learned, difference, limit):
     """Return ``difference``, cut at ±u·limit. Then update u."""
-    patience = statistics[PATIENCE, c]
-    longer, shorter = min(patience * GROWTH, LARGEST_PATIENCE), max(patience * SHRINKAGE, 1.0)
-    _set(statistics, PATIENCE, c, learned, longer if abs(difference) > limit else shorter)
-    return min(max(difference, -patience * limit), patience * limit)
+    patience = load_columns(statistics, PATIENCE, c, difference)
+    longer = _smaller(patience * GROWTH, LARGEST_PATIENCE)
+    shorter = _larger(patience * SHRINKAGE, 1.0)
+    _set(statistics, PATIENCE, c, learned, select(absolute(difference) > limit, longer, shorter))
+    return _smaller(_larger(difference, -patience * limit), patience * limit)
 
 
 @device
 def _floor(statistics, c, learned, centre, value):
     """Update q, and return the floor of the width."""
-    change, resolution = abs(value - statistics[LAST, c]), statistics[RESOLUTION, c]
-    smaller = min(_FORGET_RESOLUTION * resolution, change) if resolution > 0.0 else change
-    resolution = smaller if change > 0.0 else resolution
+    change = absolute(value - load_columns(statistics, LAST, c, value))
+    resolution = load_columns(statistics, RESOLUTION, c, value)
+    smaller = select(resolution > 0.0, _smaller(_FORGET_RESOLUTION * resolution, change), change)
+    resolution = select(change > 0.0, smaller, resolution)
     _set(statistics, LAST, c, learned, value)
     _set(statistics, RESOLUTION, c, learned, resolution)
-    levels = max(_PART_OF_WIDEST * statistics[WIDEST, c], _PART_OF_VALUE * abs(centre))
-    return min(2.0 * resolution, max(0.5 * resolution, levels))
+    widest = load_columns(statistics, WIDEST, c, value)
+    levels = _larger(_PART_OF_WIDEST * widest, _PART_OF_VALUE * absolute(centre))
+    return _smaller(2.0 * resolution, _larger(0.5 * resolution, levels))
 
 
 @device
 def _set_width(statistics, c, learned, width):
     """Set the width, in the stream's own units."""
     _set(statistics, WIDTH, c, learned, width)
-    _set(statistics, WIDEST, c, learned, max(statistics[WIDEST, c], width))
+    _set(statistics, WIDEST, c, learned, _larger(load_columns(statistics, WIDEST, c, width), width))
 
 
 # -- the first values --------------------------------------------------------------------------------------
