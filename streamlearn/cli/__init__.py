@@ -156,6 +156,8 @@ def _report(error: Exception) -> int:
         message = error.format_message().removesuffix(".")
         if not message:  # a command without arguments has shown its help
             return error.exit_code
+        if command.endswith(" create") and (option := getattr(error, "option_name", "")).startswith("--"):
+            message += f"; a parameter of a model is set with -s {option[2:]}=VALUE"
         return _print_error(f"{message} (see {command} --help)", error.exit_code)
     if isinstance(error, StreamlearnError):
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))

@@ -48,7 +48,10 @@ def read(
     has some of them. --json prints all values; a file of parameters is a state_dict of PyTorch.
     """
     from streamlearn.cli import report
+    from streamlearn.cli.errors import BadUsage
 
+    if safetensors is not None and safetensors.suffix != ".safetensors":
+        raise BadUsage(f"--safetensors {safetensors}: create --parameters reads only names with .safetensors")
     with connect(endpoint, timeout, server_key, key_file) as client:
         reading = client.read(name, what)
     facts: dict[str, Any] = {

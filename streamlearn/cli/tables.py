@@ -100,6 +100,7 @@ def open_table(
         from_line=from_line,
         skip_bad=skip_bad,
         accepts=["time", *(name for name, fact in takes.items() if found[fact])],
+        channels=found["spec"].get("channels"),
     )
 
 

@@ -1,4 +1,4 @@
-"""What is checked of every request before its body is read: host, origin, token."""
+"""What is checked of every request before its body is read: host, origin, token, names of parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi import Depends, Header, Request
 from starlette.requests import HTTPConnection
 
 from streamlearn.access.identity import Identity
-from streamlearn.errors import Forbidden
+from streamlearn.errors import BadValue, Forbidden
 from streamlearn.gateway.state import gateway_of
 
 _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -49,7 +49,21 @@ def identify(connection: HTTPConnection) -> Identity:
 
 def identity_of(request: Request, authorization: Annotated[str | None, Header()] = None) -> Identity:
     """The dependency of every route. The parameter is for the OpenAPI document."""
-    return identify(request)
+    who = identify(request)
+    if request.query_params and request.url.path.startswith("/v1/"):
+        check_parameters(request)
+    return who
+
+
+def check_parameters(request: Request) -> None:
+    """Raise `BadValue` for a parameter that the path does not have. A wrong name must not be ignored."""
+    paths = request.app.openapi()["paths"]
+    operation = paths[request.scope["route"].path][request.method.lower()]
+    known = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
+    for name in request.query_params:
+        if name not in known:
+            listed = f"it has {', '.join(known)}" if known else "it has none"
+            raise BadValue(f"this path has no parameter {name[:40]!r}; {listed}", field=name[:40])
 
 
 Who = Annotated[Identity, Depends(identity_of)]

@@ -97,7 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.mount("/page", StaticFiles(directory=PAGE))
-    app.add_api_route("/", _page, include_in_schema=False)
+    app.add_api_route("/", _page, methods=["GET", "HEAD"], include_in_schema=False)
     for module in (models, samples, checkpoints, alarms, events, health, write, remote_write):
         app.include_router(module.router)
     app.add_exception_handler(StreamlearnError, problems.on_error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Final, Protocol
 
 import numpy as np
@@ -82,6 +82,12 @@ class Samples:
         """Return the number of samples."""
         return len(next(iter(self.x.values())) if isinstance(self.x, dict) else self.x)
 
+    def ordered(self, channels: Sequence[str] | None) -> Samples:
+        """Return the samples with their channels in this order, if they have just these names."""
+        if not isinstance(self.x, dict) or channels is None or self.x.keys() != set(channels):
+            return self
+        return replace(self, x={name: self.x[name] for name in channels})
+
     def sliced(self, start: int, stop: int) -> Samples:
         """Return the samples of a range."""
         x = self.x
@@ -109,10 +115,11 @@ def open_table(
     options, times = columns.options(), _time_column(columns)
     if media_type == NDJSON:
         missing = Missing.parsed(columns.missing)
-        return _Text(NdjsonTable(_NAME, options, missing, times=times, labels=labels), named=True)
+        table = NdjsonTable(_NAME, options, missing, times=times, labels=labels, channels=channels)
+        return _Text(table, named=True)
     if media_type == CSV:
-        table = CsvTable(_NAME, options, columns.csv(), times=times, labels=labels)
-        return _Text(table, named=channels is not None)
+        csv = CsvTable(_NAME, options, columns.csv(), times=times, labels=labels)
+        return _Text(csv, named=channels is not None)
     if media_type == ARROW:
         return _Arrow(columns, channels is not None, labels)
     raise UnsupportedMediaType(
@@ -159,8 +166,10 @@ def _read_json(body: bytes, columns: Columns) -> Samples:
     if not isinstance(document, dict) or "x" not in document or document.keys() - set(names):
         raise BadMessage(
             f"the body must be a JSON object with x, and possibly {', '.join(names[1:])}; x is a list of"
-            ' samples, for example {"x": [[1.5, 2], [1.6, null]]}, or an object with a list per channel'
+            ' samples, for example {"x": [[1.5, 2], [1.6, null]]} or {"x": [{"flow": 1.5}, {"flow": 1.6}]},'
+            " or an object with a list per channel"
         )
+    document["x"] = _by_channel(document["x"])
     if "times" in document:
         document["times"] = _times(document["times"], _time_column(columns))
     return Samples(**document)
@@ -212,6 +221,16 @@ class _Arrow:
             if rows is not None:
                 found.append(rows)
         return _samples(Rows.joined(found) if found else None, self._table, self._named)
+
+
+def _by_channel(x: Any) -> Any:
+    """Return samples that are objects as an object with a list per channel; other samples as they are."""
+    if not (isinstance(x, list) and x and all(isinstance(sample, dict) for sample in x)):
+        return x
+    for number, sample in enumerate(x):
+        if sample.keys() != x[0].keys():
+            raise BadMessage(f"x[{number}] does not have the same names as x[0]")
+    return {name: [sample[name] for sample in x] for name in x[0]}
 
 
 def _samples(rows: Rows | None, table: CsvTable | NdjsonTable | ArrowTable, named: bool) -> Samples | None:

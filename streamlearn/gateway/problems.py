@@ -9,7 +9,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from streamlearn.errors import Internal, StreamlearnError, TooLarge
+from streamlearn.errors import BadMessage, Internal, StreamlearnError, TooLarge
 from streamlearn.gateway.answers import JsonLine
 from streamlearn.gateway.state import gateway_of
 from streamlearn.json_values import to_json
@@ -90,6 +90,8 @@ async def on_http_error(request: Request, error: Exception) -> JsonLine:
                 most=most,
             )
         )
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        return problem(BadMessage("the body is not JSON: it is not UTF-8 text, or its lists are too deep"))
     document = {
         "type": "about:blank",
         "title": HTTPStatus(error.status_code).phrase,
@@ -104,12 +106,26 @@ async def on_fault(_: Request, error: Exception) -> JsonLine:
     return problem(Internal(f"a fault of the gateway, {type(error).__name__}: its log has more"))
 
 
-async def on_invalid(_: Request, error: Exception) -> JsonLine:
+async def on_invalid(request: Request, error: Exception) -> JsonLine:
     """Answer a request whose parameters or JSON do not have the documented form."""
     assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    for fault in found:
+        if fault["type"] == "json_invalid":
+            return problem(
+                BadMessage(f"the body is not JSON: {fault['ctx']['error']} at byte {fault['loc'][1]}")
+            )
+        if fault["type"] in _NO_OBJECT and fault["loc"] == ("body",) and isinstance(fault["input"], bytes):
+            given = request.headers.get("content-type", "absent")
+            return problem(
+                UnsupportedMediaType(
+                    f"the Content-Type is {given}; this body is read as application/json: curl needs"
+                    " -H 'Content-Type: application/json'"
+                )
+            )
     faults = [
-        {"field": ".".join(str(part) for part in fault["loc"][1:]), "message": fault["msg"]}
-        for fault in error.errors()
+        {"field": ".".join(str(part) for part in fault["loc"][1:]), "message": _words(fault)}
+        for fault in found
     ]
     listed = "; ".join(f"{fault['field'] or 'the body'}: {fault['message']}" for fault in faults)
     document = {
@@ -123,3 +139,16 @@ async def on_invalid(_: Request, error: Exception) -> JsonLine:
         "facts": {"errors": faults},
     }
     return JsonLine(document, HTTPStatus.BAD_REQUEST.value, media_type=MEDIA_TYPE)
+
+
+_NO_OBJECT: Final = ("model_attributes_type", "model_type", "dict_type")
+_WORDS: Final = {
+    "missing": "is missing",
+    "extra_forbidden": "is unknown here; a parameter of a model is a member of spec",
+    **dict.fromkeys(_NO_OBJECT, "a JSON object was expected"),
+}
+"""Our words for some types of errors of pydantic."""
+
+
+def _words(fault: dict[str, Any]) -> str:
+    return _WORDS.get(fault["type"], str(fault["msg"]))

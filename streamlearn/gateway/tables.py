@@ -27,6 +27,7 @@ TABLES: Final[dict[int | str, dict[str, Any]]] = {
 }
 """The content of answers that may be tables, for OpenAPI."""
 LSN: Final = "applied_lsn"
+_BY_CHANNEL: Final = ("weights", "prototypes", "planes")
 
 
 def table_type(request: Request) -> str | None:
@@ -58,20 +59,22 @@ def part_table(
     """Return a part of a model as a table. Raises `BadValue` if it is none.
 
     A vector is one column, and a matrix has its own columns. An array of three axes has the columns ``row``
-    and ``column`` of its first two axes, and one per element of the last axis. Elements that are channels
-    have the names of the channels.
+    and ``column`` of its first two axes, and one per element of the last axis. The columns of weights,
+    prototypes and planes are the channels and have their names; planes have a row per unit, as prototypes.
     """
     if not isinstance(part, np.ndarray) or not 1 <= part.ndim <= 3:
         raise BadValue(f"{name} is no table; read it as JSON", field="what")
     if part.ndim == 1:
         return _response(media_type, {name: part}, lsn)
+    if name == "planes":
+        part = np.moveaxis(part, 0, -1)
     columns: dict[str, NDArray[Any]] = {}
     if part.ndim == 3:
         rows, width = part.shape[:2]
         columns["row"] = np.repeat(np.arange(rows), width)
         columns["column"] = np.tile(np.arange(width), rows)
         part = part.reshape(rows * width, -1)
-    named = channels is not None and part.shape[1] == len(channels)
+    named = channels is not None and name in _BY_CHANNEL and part.shape[1] == len(channels)
     for k in range(part.shape[1]):
         columns[channels[k] if named and channels else str(k)] = part[:, k]
     return _response(media_type, columns, lsn)

@@ -203,6 +203,8 @@ class CsvTable(Table):
     def _check_names(self, fields: dict[int, str]) -> None:
         """Refuse a detected header with a field that may be a damaged or missing value."""
         for index, field in fields.items():
+            if not _name(field) and len(fields) == 1 and (hint := _delimiter_hint(field)):
+                self._refuse(f"{field[:40]!r} in column {index + 1} is not a number: {hint}", index)
             if not _name(field) or field.lower() in MISSING_WORDS:
                 self._refuse(
                     f"{field[:40]!r} in column {index + 1} is not a number and not clearly a name: use "
@@ -345,6 +347,8 @@ class CsvTable(Table):
             about += f" and no label of the model ({', '.join(list(self._labels)[:50])})"
         if self._form.decimal == "." and re.fullmatch(r"[+-]?\d+,\d+", text):
             hint = "set --decimal , if this is a decimal comma"
+        elif self._width == 1 and _delimiter_hint(text):
+            hint = _delimiter_hint(text)
         elif self._line == 1 + self._form.skip_lines:
             hint = "use --skip-header if line 1 is a header"
         elif text.lower() in MISSING_WORDS or text in ("?", "-"):
@@ -360,6 +364,12 @@ class CsvTable(Table):
 
     def _column(self, index: int) -> str:
         return f"{index + 1} ({self.header[index]})" if self.header is not None else str(index + 1)
+
+
+def _delimiter_hint(text: str) -> str:
+    """Return what to do if the only field of a row has another delimiter; "" if it has none."""
+    found = next((mark for mark in ";\t|" if mark in text), "")
+    return found and f"set --delimiter {found!r} if the values are separated by it"
 
 
 def _identifiers(fields: Sequence[str]) -> list[int | str]:

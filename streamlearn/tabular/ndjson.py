@@ -30,7 +30,8 @@ class NdjsonTable(Table):
     """Reads the parts of a table, in order; each part consists of whole lines.
 
     The parameters are those of `Table`. ``accepts``: which of `RESERVED` the model takes. The others are
-    passed over, unless an option selects them.
+    passed over, unless an option selects them. ``channels``: the names of the model's channels. Objects that
+    have just these are read in this order: the members of an object in JSON have none.
     """
 
     def __init__(
@@ -44,9 +45,10 @@ class NdjsonTable(Table):
         from_line: int = 1,
         skip_bad: int = 0,
         accepts: Collection[str] = tuple(RESERVED),
+        channels: Sequence[str] | None = None,
     ) -> None:
         super().__init__(name, options, missing, times, labels, from_line, skip_bad)
-        self._accepts = accepts
+        self._accepts, self._channels = accepts, channels
         self._names: list[str] | None = None  # of the fields of the first object
         self._width = 0
         self._line = 0
@@ -147,8 +149,13 @@ class NdjsonTable(Table):
         self._width, self._names = len(names), names
         columns = select(options._replace(**given), names, len(names))
         unused = {name for name, option in RESERVED.items() if option in given and name not in self._accepts}
+        x = columns.x
+        if options.columns is None and self._channels is not None:
+            place = {names[index]: index for index in x}
+            if len(x) == len(self._channels) and place.keys() == set(self._channels):
+                x = tuple(place[name] for name in self._channels)
         self.columns = Columns(
-            columns.x,
+            x,
             () if "y" in unused else columns.y,
             None if "key" in unused else columns.key,
             None if "id" in unused else columns.id,

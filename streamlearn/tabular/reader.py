@@ -42,7 +42,7 @@ class TableReader:
         See `Table`. Arrow and Parquet have rows instead of lines.
     dim
         See `CsvTable`.
-    accepts
+    accepts, channels
         See `NdjsonTable`.
     """
 
@@ -59,6 +59,7 @@ class TableReader:
         from_line: int = 1,
         skip_bad: int = 0,
         accepts: Collection[str] = tuple(RESERVED),
+        channels: Sequence[str] | None = None,
     ) -> None:
         self._stream = source if isinstance(source, ByteStream) else ByteStream(source)
         self.name = self._stream.name
@@ -73,7 +74,8 @@ class TableReader:
         if self.format == "csv":
             self.table = CsvTable(self.name, options, form, dim=dim, **common)
         elif self.format == "ndjson":
-            self.table = NdjsonTable(self.name, options, form.missing, accepts=accepts, **common)
+            known: dict[str, Any] = {"accepts": accepts, "channels": channels}
+            self.table = NdjsonTable(self.name, options, form.missing, **known, **common)
         else:
             self.table = ArrowTable(self.name, options, form.missing, **common)
 

@@ -78,6 +78,8 @@ def test_version(run):
         (["status", "--timeout", "soon"], "--timeout"),
         (["create", "pump"], "--kind"),
         (["create", "pump", "-k", "som", "-s", "dim"], "KEY=VALUE"),
+        (["create", "pump", "-k", "som", "--dim", "3"], "-s dim=VALUE"),
+        (["read", "net", "parameters", "--safetensors", "net.st"], ".safetensors"),
         (["verify", "."], "not a data directory"),
         (["push", "x.csv"], "--model"),
         (["push", "x.csv", "-m", "x", "--targets"], "--id"),

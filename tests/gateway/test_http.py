@@ -53,6 +53,18 @@ BODIES = {
         "application/x-ndjson",
         "".join(json.dumps({"flow": float(f), "pressure": float(p)}) + "\n" for f, p in X),
     ),
+    "json by sample, in another order": (
+        "application/json",
+        json.dumps({"x": [{"pressure": float(p), "flow": float(f)} for f, p in X]}),
+    ),
+    "json by channel, in another order": (
+        "application/json",
+        json.dumps({"x": {"pressure": X[:, 1].tolist(), "flow": X[:, 0].tolist()}}),
+    ),
+    "ndjson in another order": (
+        "application/x-ndjson",
+        "".join(json.dumps({"pressure": float(p), "flow": float(f)}) + "\n" for f, p in X),
+    ),
     "ndjson lists": ("application/x-ndjson", "\n\n".join(json.dumps(row.tolist()) for row in X)),
     "csv": ("text/csv", "\n".join(line.partition(",")[2] for line in CSV.splitlines())),
     "csv without header": ("text/csv", "\n".join(f"{f!s},{p!s}" for f, p in X)),
@@ -203,6 +215,8 @@ def test_answers_as_tables(http: httpx.Client, daemon: DaemonProcess) -> None:
     table = pd.read_csv(io.StringIO(units.text))
     assert list(table) == ["row", "column", "flow", "pressure"]
     assert np.array_equal(np.float32(table[["flow", "pressure"]]).reshape(prototypes.shape), prototypes)
+    planes = http.get("/v1/models/pump/read?what=planes", headers={"Accept": "text/csv"})
+    assert planes.text == units.text  # a row per unit, a column per channel
     read = pa.ipc.open_stream(
         http.get("/v1/models/pump/read?what=u_matrix", headers=accepts).content
     ).read_all()
@@ -210,6 +224,13 @@ def test_answers_as_tables(http: httpx.Client, daemon: DaemonProcess) -> None:
     for what in (["hits", "u_matrix"], ["quality"]):
         answer = http.get("/v1/models/pump/read", params={"what": what}, headers=accepts)
         assert (answer.status_code, answer.json()["code"]) == (400, "BAD_VALUE")
+
+
+def test_only_channels_have_their_names(http: httpx.Client) -> None:
+    create(http, grid=[4, 2])  # as many columns as channels
+    for what in ("hits", "u_matrix", "labels"):
+        answer = http.get(f"/v1/models/pump/read?what={what}", headers={"Accept": "text/csv"})
+        assert answer.text.splitlines()[0] == "0,1", what
 
 
 def test_a_forecast(http: httpx.Client) -> None:
@@ -260,10 +281,12 @@ def test_pause_resume_reheat_and_feedback(http: httpx.Client) -> None:
     assert http.post("/v1/models/pump/resume").json()["paused"] is False
     assert http.post("/v1/models/pump/reheat", json={"heat": 0.5}).status_code == 200
     assert http.post("/v1/models/pump/reheat").status_code == 200
-    for sample in ([1.0, 2.0], {"flow": 1.0, "pressure": None}):
+    for sample in ([1.0, 2.0], {"pressure": None, "flow": 1.0}):
         answer = http.post(
             "/v1/models/pump/feedback", json={"sample": sample, "verdict": "fault", "name": "worn"}
         )
+        assert answer.status_code == 200, answer.text
+        answer = http.post("/v1/models/pump/label", json={"x": sample, "label": "worn"})
         assert answer.status_code == 200, answer.text
     assert describe(http)["state_hash"] != before
 
@@ -289,8 +312,48 @@ def test_list_and_delete(http: httpx.Client) -> None:
             "pump",
         ),
         ("POST", "/v1/models", {"json": {"name": "new", "kind": "sum"}}, 400, "BAD_SPEC", "som"),
-        ("POST", "/v1/models", {"json": {"kind": "som"}}, 400, "BAD_VALUE", "name: Field required"),
-        ("POST", "/v1/models", {"content": b"{", "headers": JSON}, 400, "BAD_VALUE", "JSON"),
+        ("POST", "/v1/models", {"json": {"kind": "som"}}, 400, "BAD_VALUE", "name: is missing"),
+        (
+            "POST",
+            "/v1/models",
+            {"content": b"{", "headers": JSON},
+            400,
+            "BAD_MESSAGE",
+            "JSON: Expecting prop",
+        ),
+        ("POST", "/v1/models", {"content": b"\xff", "headers": JSON}, 400, "BAD_MESSAGE", "not JSON"),
+        ("POST", "/v1/models", {"content": b"[" * 10**5, "headers": JSON}, 400, "BAD_MESSAGE", "not JSON"),
+        ("POST", "/v1/models", {"content": b"", "headers": JSON}, 400, "BAD_VALUE", "the body: is missing"),
+        ("POST", "/v1/models", {"json": []}, 400, "BAD_VALUE", "a JSON object was expected"),
+        (
+            "POST",
+            "/v1/models",
+            {"json": {"name": "new", "kind": "som", "dim": 2}},
+            400,
+            "BAD_VALUE",
+            "dim: is unknown here; a parameter of a model is a member of spec",
+        ),
+        (  # what `curl -d` sends without -H
+            "POST",
+            "/v1/models",
+            {"content": b"{}", "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
+            415,
+            "UNSUPPORTED_MEDIA_TYPE",
+            "read as application/json",
+        ),
+        ("PUT", "/v1/models/new", {"content": b"text"}, 400, "BAD_CHECKPOINT", "the body is not a file"),
+        (
+            "GET",
+            "/v1/models/pump/forecast?step=3",
+            {},
+            400,
+            "BAD_VALUE",
+            "no parameter 'step'; it has steps,",
+        ),
+        ("POST", "/v1/models/pump/pause?now=1", {}, 400, "BAD_VALUE", "no parameter 'now'; it has none"),
+        ("GET", "/v1/events?kind=alarms", {}, 400, "BAD_VALUE", "no 'alarms' events exist; use one of"),
+        ("GET", "/v1/alarms?since=monday", {}, 400, "BAD_VALUE", "since is 'monday'; a time was expected"),
+        ("GET", "/v1/models/pump/forecast?time=now", {}, 400, "BAD_VALUE", "time is 'now'; a time was exp"),
         ("POST", "/v1/models/pump/learn", {"json": {"x": [[1, 2, 3]]}}, 400, "BAD_SHAPE", "(n, 2)"),
         ("POST", "/v1/models/pump/learn", {"json": {"x": [["a", 2]]}}, 400, "BAD_DTYPE", ""),
         ("POST", "/v1/models/pump/learn", {"json": [[1, 2]]}, 400, "BAD_MESSAGE", "object with x"),
@@ -348,6 +411,12 @@ def test_a_bad_body_is_refused_whole(http: httpx.Client, media_type: str, body: 
     assert answer.status_code == 400, answer.text
     assert words in answer.json()["detail"]
     assert describe(http)["samples"] == 0
+
+
+def test_probes_of_load_balancers(http: httpx.Client) -> None:
+    for path in ("/healthz", "/readyz", "/"):
+        answer = http.head(path)
+        assert (answer.status_code, answer.content) == (200, b""), path
 
 
 def test_an_unknown_path_and_method(http: httpx.Client) -> None:

@@ -250,6 +250,9 @@ def test_going_on_from_a_line(rows_of):
 def test_another_delimiter(rows_of):
     assert rows_of("1;2\n3;4\n", delimiter=";")[0].tolist() == [[1, 2], [3, 4]]
     assert "--delimiter" in rows_of("1\n3,4\n")[3].message
+    assert "--delimiter ';'" in rows_of("a;b\n1;2\n")[3].message
+    assert r"--delimiter '\t'" in rows_of("a\tb\n1\t2\n")[3].message
+    assert "--delimiter ';'" in rows_of("1;2\n3;4\n")[3].message
     with pytest.raises(BadUsage, match="one character"):
         rows_of("1,2\n", delimiter="ab")
 

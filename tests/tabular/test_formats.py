@@ -158,6 +158,16 @@ def test_an_object_has_channels_and_what_its_names_say(tmp_path):
     np.testing.assert_array_equal(rows.x, [[np.nan], [2]])
 
 
+def test_members_of_an_object_have_no_order(tmp_path):
+    path = tmp_path / "data.ndjson"
+    path.write_text('{"level": 2, "flow": 1, "time": 5}\n{"flow": 3, "time": 6, "level": 4}\n')
+    rows = read(str(path), channels=["flow", "level"])
+    assert rows.x.tolist() == [[1, 2], [3, 4]]
+    rows = read(str(path), channels=["flow", "level"], options=ColumnOptions(columns="level,flow"))
+    assert rows.x.tolist() == [[2, 1], [4, 3]]  # as selected: the names are then compared
+    assert read(str(path), channels=["flow", "depth"]).x.tolist() == [[2, 1], [4, 3]]
+
+
 @pytest.mark.parametrize(
     ("times", "form", "expected"),
     [

@@ -48,6 +48,7 @@ function alarmRow(name, labelled, refresh) {
   });
   const restore = h("button", { onclick: before }, "Restore to before");
   const cells = cellsOf(["state", "began", "cause", "samples"]);
+  cells.cause.className = "cause";
   const score = h("td", { class: "number" });
   const element = h("tr", {}, ...Object.values(cells), score,
     h("td", {}, h("button", { onclick: judge("normal") }, "Normal"), " ", fault, " ", h("button", { onclick: judge("fault") }, "Fault"),

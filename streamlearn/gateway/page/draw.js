@@ -210,10 +210,15 @@ function cells(canvas, values, labels, shape) {
     const label = labels?.[row]?.[column];
     if (label !== undefined && label !== null && label !== -1 && label !== "") {
       context.fillStyle = "#fff";
+      context.strokeStyle = "#000"; // white text is not read on a bright cell
+      context.lineWidth = 3;
       context.textAlign = "center";
       context.font = `${Math.min(shape.cell * 0.5, 14)}px system-ui`;
       const [x, y] = place(shape, row, column);
-      context.fillText(String(label), x, y + shape.cell * 0.15);
+      const half = context.measureText(String(label)).width / 2;
+      const inside = Math.max(half, Math.min(x, canvas.clientWidth - half));
+      context.strokeText(String(label), inside, y + shape.cell * 0.15);
+      context.fillText(String(label), inside, y + shape.cell * 0.15);
     }
   }));
   return picture;

@@ -56,5 +56,9 @@ def _nanoseconds(text: str | None) -> int:
         return int(text)
     try:
         return TimeColumn("iso").read(text)
-    except ValueError as problem:
-        raise BadValue(f"since {problem}", field="since") from None
+    except ValueError:
+        raise BadValue(
+            f"since is {text[:40]!r}; a time was expected, for example 2026-03-01T10:00:00Z, or nanoseconds"
+            " since 1970",
+            field="since",
+        ) from None

@@ -11,10 +11,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from streamlearn.access.identity import Identity
-from streamlearn.errors import Busy, Forbidden, StreamlearnError
+from streamlearn.errors import BadValue, Busy, Forbidden, StreamlearnError
 from streamlearn.gateway.access import SUBPROTOCOL, Who, identify
 from streamlearn.gateway.events import Listener, Wanted
 from streamlearn.gateway.state import Gateway, gateway_of
+from streamlearn_client.protocol import EVENT_KINDS
 
 router = APIRouter(tags=["events"])
 
@@ -79,6 +80,11 @@ def _wanted(
     who: Identity, models: list[str] | None, kinds: list[str] | None, full: list[str] | None
 ) -> Wanted:
     require_events(who)
+    for kind in kinds or ():
+        if kind not in EVENT_KINDS:
+            raise BadValue(
+                f"no {kind[:40]!r} events exist; use one of: {', '.join(EVENT_KINDS)}", field="kind"
+            )
     everything = ("*",)
     return Wanted(who, tuple(models or everything), tuple(kinds or ()), tuple(full or everything))
 

@@ -20,6 +20,7 @@ router = APIRouter(tags=["operation"])
 
 
 @router.get("/healthz")
+@router.head("/healthz", include_in_schema=False)
 async def healthz(request: Request) -> dict[str, str]:
     """Answer as long as the gateway runs. Needs no token."""
     check_origin(request)
@@ -27,6 +28,7 @@ async def healthz(request: Request) -> dict[str, str]:
 
 
 @router.get("/readyz")
+@router.head("/readyz", include_in_schema=False)
 async def readyz(request: Request) -> JsonLine:
     """Answer 200 if the daemon answers, else 503. Needs no token."""
     check_origin(request)

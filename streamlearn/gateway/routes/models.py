@@ -11,12 +11,14 @@ from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 
-from streamlearn.errors import BadSpec, BadValue, ModelExists
+from streamlearn.errors import BadCheckpoint, BadSpec, BadValue, ModelExists
 from streamlearn.gateway.access import Who
+from streamlearn.gateway.bodies import Samples
 from streamlearn.gateway.once import HEADER, OnceRoute, change
 from streamlearn.gateway.state import gateway_of
 from streamlearn.gateway.tables import TABLES, part_table, table_type
 from streamlearn.json_values import document, to_json
+from streamlearn_client import AsyncClient
 from streamlearn_client.json_conversion import spec_contains
 
 router = APIRouter(tags=["models"], route_class=OnceRoute)
@@ -75,7 +77,10 @@ async def create_from_file(request: Request, who: Who, model: str) -> dict[str, 
         async for part in request.stream():
             file.write(part)
         file.flush()
-        return document(await gateway_of(request).client.create(model, from_file=file.name))
+        try:
+            return document(await gateway_of(request).client.create(model, from_file=file.name))
+        except BadCheckpoint as error:
+            raise BadCheckpoint(error.message.replace(file.name, "the body")) from None
 
 
 @router.get("/v1/models/{model}/export", response_class=FileResponse)
@@ -118,17 +123,25 @@ class Label(BaseModel):
     label: str | None
     unit: int | None = None
     sample: int | str | None = None
-    x: list[float | None] | None = None
+    x: list[float | None] | dict[str, float | None] | None = None
 
 
 @router.post("/v1/models/{model}/label", response_model=dict[str, Any])
 async def label(request: Request, who: Who, model: str, body: Label) -> Response:
     """Put a label on a unit of a map or a competitive net by hand."""
     who.require("label", model)
-    x: Any = None if body.x is None else [body.x]
     client = gateway_of(request).client
+    x = None if body.x is None else await _one_sample(client, model, body.x)
     given = {"unit": body.unit, "sample": body.sample, "x": x}
     return await change(request, lambda key: client.label(model, body.label, **given, idempotency_key=key))
+
+
+async def _one_sample(client: AsyncClient, model: str, values: list[Any] | dict[str, Any]) -> Any:
+    """Return the values of one sample as the client takes them. Those with names are put in order."""
+    if not isinstance(values, dict):
+        return [values]
+    samples = Samples({name: [value] for name, value in values.items()})
+    return samples.ordered((await client.describe(model))["spec"].get("channels")).x
 
 
 @router.get("/v1/models/{model}")
@@ -220,8 +233,7 @@ class Verdict(BaseModel):
 async def feedback(request: Request, who: Who, model: str, body: Verdict) -> Response:
     """Call a sample normal, so that its pattern stays quiet, or a fault, so that it is named."""
     who.require("feedback", model)
-    sample: Any = body.sample
-    if isinstance(sample, dict):
-        sample = {name: [value] for name, value in sample.items()}
-    client, judged = gateway_of(request).client, (sample, body.verdict, body.name)
+    client, sample = gateway_of(request).client, body.sample
+    given = sample if isinstance(sample, int) else await _one_sample(client, model, sample)
+    judged = given, body.verdict, body.name
     return await change(request, lambda key: client.feedback(model, *judged, idempotency_key=key))

@@ -33,7 +33,10 @@ BODY: dict[str, Any] = {
                     "type": "object",
                     "required": ["x"],
                     "properties": {
-                        "x": {"description": "samples, or an object with a list per channel; null: missing"},
+                        "x": {
+                            "description": "samples, each a list or an object, or an object with a list per"
+                            " channel; null: missing"
+                        },
                         **{name: {"type": "array", "items": {}} for name in ("y", "keys", "ids", "times")},
                     },
                 },
@@ -141,8 +144,10 @@ async def forecast(
 def _nanoseconds(text: str) -> int:
     try:
         return TimeColumn().read(text)
-    except ValueError as problem:
-        raise BadValue(f"time {problem}", field="time") from None
+    except ValueError:
+        raise BadValue(
+            f"time is {text[:40]!r}; a time was expected, for example 2026-03-01T10:00:00Z", field="time"
+        ) from None
 
 
 async def _answer(request: Request, model: str, outputs: Outputs) -> Response | dict[str, Any]:
@@ -163,7 +168,11 @@ async def _samples(request: Request, model: str, table: Columns) -> Samples:
     media_type = _media_type(request)
     channels, labels = await _names(request, model, media_type)
     body = await _body(request)
-    return await asyncio.to_thread(read_samples, body, media_type, table, channels, labels)
+    samples = await asyncio.to_thread(read_samples, body, media_type, table, channels, labels)
+    if media_type != JSON or not isinstance(samples.x, dict):
+        return samples
+    description = await gateway_of(request).client.describe(model)
+    return samples.ordered(description["spec"].get("channels"))  # an object of JSON has no order
 
 
 async def _body(request: Request) -> bytes:
