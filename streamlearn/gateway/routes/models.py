@@ -132,7 +132,7 @@ async def label(request: Request, who: Who, model: str, body: Label) -> Response
     who.require("label", model)
     client = gateway_of(request).client
     x = None if body.x is None else await _one_sample(client, model, body.x)
-    given = {"unit": body.unit, "sample": body.sample, "x": x}
+    given: dict[str, Any] = {"unit": body.unit, "sample": body.sample, "x": x}
     return await change(request, lambda key: client.label(model, body.label, **given, idempotency_key=key))
 
 
