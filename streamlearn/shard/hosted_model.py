@@ -211,7 +211,9 @@ class HostedModel:
             self.note_accepted(record)
         if self.set_aside is not None:
             return
-        batch = decode_batch(record, self.model.uses_time)
+        batch = record.decoded
+        if batch is None:
+            batch = decode_batch(record, self.model.uses_time)
         self._queue = self._queue or deque()
         self._queue.append((record, None if record.dropped else batch))
         self.backlog_rows += record.rows
@@ -281,9 +283,10 @@ class HostedModel:
         kind, first_lsn, begin = last.kind, last.first_lsn or last.lsn, self._rows_done
         limit = self.slice_rows if not self.suspects else self._rows_before_suspects(last)
         stop = min(last.rows, begin + limit)
-        parts, rows = [part(batch, begin, stop)], stop - begin
+        whole = begin == 0 and stop == last.rows
+        parts, rows = [batch if whole else part(batch, begin, stop)], stop - begin
         sizes, arrived, counts = [(last.lsn, rows)], [last.time], [rows]
-        if begin == 0 and stop == last.rows:
+        if whole and len(self._queue) > 1:
             for record, next_batch in islice(self._queue, 1, None):
                 if next_batch is None or record.kind is not kind or rows + record.rows > limit:
                     break

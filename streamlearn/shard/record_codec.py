@@ -30,6 +30,13 @@ def encode_payload(batch: Batch | Targets) -> bytes | memoryview:
     return b"".join(column.tobytes() for column in present)
 
 
+def has_only_x(batch: Batch | Targets) -> bool:
+    """Whether the payload of a batch is the memory of its samples, and nothing else."""
+    if isinstance(batch, Targets):
+        return False
+    return batch.y is None and batch.keys is None and batch.ids is None and batch.times is None
+
+
 def optional_columns(batch: Batch | Targets) -> int:
     """Return the record's flags for keys, ids and times."""
     times = isinstance(batch, Batch) and batch.times is not None

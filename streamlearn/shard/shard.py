@@ -32,7 +32,7 @@ from streamlearn.shard.hosted_model import (
     Watch,
 )
 from streamlearn.shard.producers import ProducerState
-from streamlearn.shard.record_codec import content_digests, encode_payload, optional_columns
+from streamlearn.shard.record_codec import content_digests, encode_payload, has_only_x, optional_columns
 from streamlearn.shard.set_aside import SetAside
 from streamlearn.store import tensors
 from streamlearn.store.record import CREATES, Record, RecordKind
@@ -143,16 +143,18 @@ class Shard:
         Gap, Fenced, Conflict, UnknownProducer
             If the producer's number or epoch is wrong. `BadValue` if its epoch is too far in the future.
         """
-        hosted = self.hosted(learn.model)
+        found = self._hosted.get(learn.model)
+        hosted = self.hosted(learn.model) if found is None or found.set_aside is not None else found
+        model = hosted.model
         batch: Batch | Targets
         if learn.x is None:
             assert learn.y is not None  # the codec guarantees it
-            batch = hosted.model.validate_targets(learn.ids, learn.y, learn.keys)
+            batch = model.validate_targets(learn.ids, learn.y, learn.keys)
         else:
-            check_channels(learn.channels, hosted.model.spec.channels, "the columns of x")
-            batch = hosted.model.validate(learn.x, learn.y, learn.keys, learn.ids, learn.times)
+            check_channels(learn.channels, model.spec.channels, "the columns of x")
+            batch = model.validate(learn.x, learn.y, learn.keys, learn.ids, learn.times)
         payload, columns = encode_payload(batch), optional_columns(batch)
-        x_cols = 0 if learn.x is None else hosted.model.dim
+        rows, x_cols = batch.rows, 0 if learn.x is None else model.dim
         y_cols = 0 if batch.y is None else batch.y.shape[1]
         digests: Sequence[int] = ()
         if learn.producer:
@@ -165,7 +167,7 @@ class Shard:
                 learn = learn._replace(producer="", epoch=0, seq=0)
                 known = None
             if known is not None:
-                return Duplicate(known.lsn, batch.rows)
+                return Duplicate(known.lsn, rows)
         record = Record(
             kind=RecordKind.TARGETS if learn.x is None else RecordKind.LEARN,
             lsn=lsn,
@@ -174,13 +176,14 @@ class Shard:
             producer=learn.producer,
             epoch=learn.epoch,
             seq=learn.seq,
-            rows=batch.rows,
+            rows=rows,
             x_cols=x_cols,
             y_cols=y_cols,
             payload=payload,
             optional_columns=columns,
             batches=batches,
             digests=digests,
+            decoded=batch if has_only_x(batch) and not model.uses_time else None,
         )
         hosted.note_accepted(record)
         if learn.key_names and batch.keys is not None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
@@ -80,8 +80,9 @@ class Record:
     A LEARN record has ``batches`` consecutive batches of its producer, with ``rows / batches`` rows each.
     ``seq`` is the number of the first one.
 
-    ``digests``, ``dropped`` and ``first_lsn`` are not in the record's bytes. A person has ``dropped`` the
-    record (``dropped.py``), so models ignore it. A replay joins records; then ``first_lsn`` is the first one.
+    ``digests``, ``dropped``, ``first_lsn`` and ``decoded`` are not in the record's bytes. A person has
+    ``dropped`` the record (``dropped.py``), so models ignore it. A replay joins records; then ``first_lsn``
+    is the first one.
     """
 
     kind: RecordKind
@@ -100,6 +101,7 @@ class Record:
     digests: Sequence[int] = ()  # of its last batches, kept by the shard; empty: not computed
     dropped: bool = False
     first_lsn: int = 0
+    decoded: Any = field(default=None, compare=False, repr=False)  # the payload's batch, if the shard has it
 
 
 class Place(NamedTuple):

@@ -60,7 +60,8 @@ class Script:
         messages: list[Sent] = []
         for _ in range(self.random.randint(1, 6)):
             messages += self.random.choices(
-                [self._run, self._mixed, self._resend, self._wrong, self._other], [8, 3, 2, 2, 1]
+                [self._run, self._mixed, self._in_turn, self._resend, self._wrong, self._other],
+                [8, 2, 2, 2, 2, 1],
             )[0]()
         return messages
 
@@ -129,6 +130,15 @@ class Script:
             self._send(connection, self._batch(model, 1, producer=producer), level)
             for _ in range(4)
             for connection, model, producer, level in places
+        ]
+
+    def _in_turn(self) -> list[Sent]:
+        """Single samples of one producer for all models in turn."""
+        connection, _, producer, level = self._where()
+        return [
+            self._send(connection, self._batch(model, 1, producer=producer), level)
+            for _ in range(3)
+            for model in SPECS
         ]
 
     def _resend(self) -> list[Sent]:

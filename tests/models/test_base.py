@@ -5,9 +5,11 @@ from __future__ import annotations
 import decimal
 import math
 
+import numpy as np
 import pytest
 
 import streamlearn as sl
+from streamlearn.models import validation
 from streamlearn.models.base import decay_per_sample
 
 
@@ -34,3 +36,19 @@ def test_somebody_elses_decimal_settings_change_nothing():
     with decimal.localcontext(decimal.Context(prec=3, rounding=decimal.ROUND_UP)):
         assert decay_per_sample(12.5) == expected
         assert sl.SOM(dim=1, grid=(2, 2), half_life=12.5).decay == expected
+
+
+@pytest.mark.parametrize("value", [0.0, -1.5, np.nan, 1e30, 3.4e38, np.inf, -np.inf])
+@pytest.mark.parametrize("rows", [0, 1, 3, 600])
+def test_samples_that_pass_the_short_check_pass_the_long_one(value: float, rows: int) -> None:
+    """And nothing else is returned unchecked: another dtype, shape or order, or memory that is read-only."""
+    x = np.ones((rows, 2), np.float32)
+    x[rows // 2 :, 1] = value
+    passes = validation.are_rows(x, 2)
+    assert not passes or validation.as_rows("x", x, 2) is x
+    assert passes or rows == 600 or not (np.abs(x) < 1e18).all()
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    others = [x.astype(np.float64), x.astype(">f4"), x[:, :1], x.reshape(-1), read_only]
+    others += [np.ones((3, 4), np.float32)[:, ::2], np.ones((2, 3), np.float32).T, x.tolist()]
+    assert not any(validation.are_rows(other, 2) for other in others)

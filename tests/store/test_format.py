@@ -17,6 +17,8 @@ from streamlearn.errors import BadCheckpoint, TooLarge
 from streamlearn.store import FS, CheckpointStore, Journal, Record, RecordKind, record, tensors
 from streamlearn.store.record import IDS, KEYS
 
+NOT_STORED = {"digests", "dropped", "first_lsn", "decoded"}
+
 
 def read_journal(directory: Path) -> list[dict]:
     """The records of a whole journal, as docs/journal.md says to read it."""
@@ -84,7 +86,7 @@ def read_journal(directory: Path) -> list[dict]:
 
 
 def as_dict(made: Record) -> dict:
-    stored = [name for name in made.__slots__ if name not in ("digests", "dropped", "first_lsn")]
+    stored = [name for name in made.__slots__ if name not in NOT_STORED]
     return {name: getattr(made, name) for name in stored} | {"payload": bytes(made.payload)}
 
 

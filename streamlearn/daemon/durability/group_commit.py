@@ -154,7 +154,7 @@ class GroupCommit:
             for learn, address in _singles(run, batches, reply_to, ids):
                 self._learn_or_answer(learn, address)
             return
-        self._context.metrics.model(run.model).received += run.rows
+        self._context.metrics.model(run.model).received += accepted.rows
         self._add(_Pending(accepted, run, self._context.shard.hosted(run.model), reply_to, ids))
 
     def _learn_or_answer(self, learn: Learn, reply_to: ReplyAddress | None) -> None:

@@ -264,19 +264,21 @@ class UnitModel(Model):
 
     def _learn_units(self, batch: Batch) -> WinnerOutputs:
         """Learn the batch; only its first rows if ``interrupt`` is set. The units have initial weights."""
-        out = self._outputs(batch.rows)
-        out.arrays["watched"] = np.empty(batch.rows, np.bool_)
+        rows = batch.rows
+        out = self._outputs(rows)
+        out.arrays["watched"] = np.empty(rows, np.bool_)
         values = self._schedules.advance(batch)
         arguments = self._learn_arguments | values | out.arrays
-        expected = self._new_explanation(batch.rows, self.inputs)
+        expected = self._new_explanation(rows, self.inputs)
         arguments["expected"] = expected
         done = self._learn_kernel(x=batch.x, interrupt=self.interrupt, **arguments)
         if self.explains_learning:
             out.arrays["expected"] = self.channels_of(expected)
-        self._undo_rest(batch, done)
+        if done < rows:
+            self._undo_rest(batch, done)
         if self._reseeding is not None:
             self._reseeding.add(batch.x[:done])
-        return out if done == batch.rows else first_rows(out, done)
+        return out if done == rows else first_rows(out, done)
 
     def _rows_to_reaction(self) -> int:
         rows = super()._rows_to_reaction()
