@@ -46,7 +46,7 @@ def _learn(sample, winner, nearest, second, net):
 def learn(
     x,  # (n, dim)
     interrupt,  # (1,): see stream/interrupt.py
-    gate,  # (5,): see stream/gate.py
+    gate,  # (SIZE,): see stream/gate.py
     # Units
     weights,  # (groups, dim, 64)
     pad,  # (blocks, 16)

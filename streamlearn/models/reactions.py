@@ -55,6 +55,7 @@ class Reactions:
     def _restart_score(self) -> None:
         """Let the score forget what it compares samples with."""
         self._score.restart()
+        self._watching.begin_again()
 
     def _begin_reseeding(self, level: float) -> None:
         """Begin to move units (``reseeds`` of the spec). ``level``: that of the blocks before the alarm."""

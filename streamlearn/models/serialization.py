@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import BadCheckpoint
 from ..store import tensors
 from ..store.fs import FS, write_atomically
-from . import state_checks
+from . import earlier_arrays, state_checks
 from .locking import locked
 from .state_checks import Range
 
@@ -80,7 +80,7 @@ class Serializable:
         Parameters
         ----------
         arrays : mapping of str to ndarray
-            The state arrays by name.
+            The state arrays by name. Those of earlier versions are converted.
 
         Raises
         ------
@@ -89,6 +89,7 @@ class Serializable:
             can have. The state stays as it is.
         """
         arrays = {name: array for name, array in arrays.items() if not name.startswith(PRODUCER_PREFIX)}
+        arrays = earlier_arrays.converted(arrays)
         problems = list(state_checks.misfits(self.state_like(arrays), arrays))
         if not problems:
             problems = list(state_checks.out_of_range(arrays, self.ranges))

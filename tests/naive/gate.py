@@ -1,9 +1,9 @@
-"""What a limit of the score lets a model learn, from the scores alone (``kernels/stream/gate.py``)."""
+"""What a limit of the score lets a model learn, from scores and distances (``kernels/stream/gate.py``)."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -19,6 +19,12 @@ class Gate:
     square: float = 0.25
     evidence: float = 0.0
     stretch: bool = False
+    decay: float = 0.5 ** (1 / 10_000)  # of the score, per sample
+    lately: float = 0.0
+    watched: list[float] = field(default_factory=list)  # means of eight, in this episode
+    gap: int = 0
+    heights: list[float] = field(default_factory=list)  # of the episodes that ended by themselves
+    passed: int = 0  # samples that were learned since they had passed before
 
     def watches(self, score: float) -> bool:
         """Return whether the sample with this score is watched."""
@@ -29,9 +35,33 @@ class Gate:
             self.run = 0
             self.learned += 1
             return False
+        if self.run >= 4 and len(self.heights) >= 3 and self.lately < min(self.heights[-3:]):
+            self.learned += 1
+            self.passed += 1
+            return False
         self.run += 1
+        return not self._has_no_patience()
+
+    def follow(self, value: float, watched: bool) -> None:
+        """Take the distance or error of the sample that ``watches`` decided about."""
+        if math.isnan(value):
+            return
+        self.lately += (value - self.lately) / 8
+        if watched:
+            self.watched.append(self.lately)
+            self.gap = 0
+            return
+        self.heights = [height * (1 - (1 - self.decay) / 4) for height in self.heights]
+        self.gap += 1
+        given_up = self._has_no_patience()
+        if given_up or self.gap == 32:
+            if len(self.watched) >= 64 and not given_up:
+                self.heights.append(max(self.watched))
+            self.watched = []
+
+    def _has_no_patience(self) -> bool:
         default = self.learned if self.learned > 10_000 else min(2 * self.learned, 10_000)
-        return self.run <= (default if self.patience is None else self.patience)
+        return self.run > (default if self.patience is None else self.patience)
 
     def _gather(self, excess: float) -> None:
         self.mean += (excess - self.mean) / 64

@@ -14,6 +14,12 @@ With a limit, two rules select what is watched, once the first FIRST samples are
 
 After PATIENCE watched samples in a row, all are learned until a sample is usual again.
 
+What came and passed is learned. A phase of a slow rhythm that the model does not know looks like a fault that
+comes again and again. An *episode* is 64 watched samples or more, with gaps of fewer than 32 learned ones.
+Its height is the largest mean of about eight distances or errors in it. It counts if it ended by itself, not
+by the patience. After the first four unusual samples in a row, those are learned that follow a mean of eight
+below the heights of each of the last three episodes. The heights decay, at a quarter of the score's rate.
+
 Reference of the score. A share of 1 − LIMIT of a healthy stream is above the limit. A reference without these
 would lose its tail, and more and more samples would be above the limit. So a watched sample waits, and joins
 the reference after a sample that is learned: up to twice as many as belong to the learned ones, 2·(1 −
@@ -39,7 +45,7 @@ LIMIT, FIRST = 1, 2
 PATIENCE = 3  # 0: as many as were learned so far; twice as many up to 10,000
 CONSTANTS = 4
 
-RUN = 4  # watched samples in a row so far
+RUN = 4  # watched samples in a row so far, without those that are learned since they passed before
 LEARNED = 5  # usual samples that were learned so far
 SMOOTHED, SQUARE = 6, 7  # mean of 64 surprises − 1, and the mean of its square: σ²
 EVIDENCE = 8  # g
@@ -49,7 +55,13 @@ WAITING = 11  # number of watched samples that wait
 VALUES = 12  # their distances or errors
 ROOM = 16
 PRESENT = VALUES + ROOM  # and their numbers of present values
-SIZE = PRESENT + ROOM
+LATELY = PRESENT + ROOM  # mean of about eight distances or errors
+EPISODE = LATELY + 1  # watched samples of the current episode
+GAP = LATELY + 2  # learned samples since the last of them
+HEIGHT = LATELY + 3  # largest LATELY in it
+PASSED = LATELY + 4  # the heights of the last episodes that ended by themselves, the newest first
+EPISODES = 3
+SIZE = PASSED + EPISODES
 
 LEARN, WATCH, BELOW = 0.0, 1.0, 2.0
 MOST_SURPRISE = 7.0  # so that a single sample is not a stretch
@@ -65,6 +77,10 @@ _FIRST_SAMPLES, _LEAST_GAIN = 128.0, 1 / 20_000  # of SQUARE
 _LEAST_SQUARE = 1 / 72  # of independent scores: 1/127
 _SLACK, _BEGIN, _MOST = 3.0, 2000.0, 3.0
 _RETURN = 1.0
+_LONG_EPISODE, _LONG_GAP = 64.0, 32.0  # samples
+_OF_LATELY = 1 / 8
+_ALWAYS_WATCHED = 4.0  # the first unusual samples in a row: single ones are no part of a rhythm
+_SLOWER = 0.25  # decay of heights, relative to that of the score
 _LARGEST = 3.4028234663852886e38
 
 
@@ -92,7 +108,25 @@ def admits(gate, score):
         gate[RUN] = 0.0
         gate[LEARNED] += 1.0
         return True
+    if gate[RUN] >= _ALWAYS_WATCHED and _has_passed(gate):
+        gate[LEARNED] += 1.0
+        return True
     gate[RUN] += 1.0
+    return _is_given_up(gate)
+
+
+@device
+def _has_passed(gate):
+    """Whether each of the last episodes was higher than the distances are now."""
+    least = gate[PASSED]
+    for k in range(1, EPISODES):
+        least = min(least, gate[PASSED + k])
+    return gate[LATELY] < least
+
+
+@device
+def _is_given_up(gate):
+    """Whether samples are learned because the patience has ended."""
     return gate[RUN] > _patience(gate)
 
 
@@ -131,6 +165,7 @@ def observe(gate, score, value, present, learned):
     Call it once for each sample with a score, after ``admits``.
     """
     value, present = np.float32(value), np.int64(present)
+    _follow_episode(gate, score.decay, value, learned)
     if not learned:
         _wait(gate, value, present)
         return
@@ -138,6 +173,34 @@ def observe(gate, score, value, present, learned):
         scores.observe(score, value, present)
         at = np.int64(gate[WAITING])  # it was the last one
         value, present = np.float32(gate[VALUES + at]), np.int64(gate[PRESENT + at])
+
+
+@device
+def _follow_episode(gate, decay, value, learned):
+    """Add a distance or error to the current episode, or end the episode after a gap."""
+    if gate[MODE] != BELOW or not (value == value):
+        return
+    gate[LATELY] += _OF_LATELY * (np.float64(min(abs(value), _LARGEST)) - gate[LATELY])
+    if not learned:
+        gate[EPISODE], gate[GAP] = gate[EPISODE] + 1.0, 0.0
+        gate[HEIGHT] = max(gate[HEIGHT], gate[LATELY])
+        return
+    for k in range(EPISODES):
+        gate[PASSED + k] *= 1.0 - _SLOWER * (1.0 - decay)
+    if gate[EPISODE] > 0.0:
+        gate[GAP] += 1.0
+        if _is_given_up(gate) or gate[GAP] == _LONG_GAP:
+            _end_episode(gate)
+
+
+@device
+def _end_episode(gate):
+    """Keep the height of the current episode if it was long and ended by itself."""
+    if gate[EPISODE] >= _LONG_EPISODE and not _is_given_up(gate):
+        for k in range(EPISODES - 1, 0, -1):
+            gate[PASSED + k] = gate[PASSED + k - 1]
+        gate[PASSED] = gate[HEIGHT]
+    gate[EPISODE] = gate[GAP] = gate[HEIGHT] = 0.0
 
 
 @device

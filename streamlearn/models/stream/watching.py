@@ -135,6 +135,11 @@ class Watching:
         """Learn what the score's limit watches now, until a sample is usual again."""
         self.gate[gate.RUN] = LARGEST_COUNT if self._open == gate.BELOW else 0.0
 
+    def begin_again(self) -> None:
+        """Forget distances and errors: those from now on are of another level."""
+        self.gate[gate.WAITING] = 0
+        self.gate[gate.LATELY :] = 0
+
     def quality(self) -> dict[str, int | bool]:
         """Return the counts.
 
@@ -188,5 +193,7 @@ def _ranges(constants: tuple[float, ...], columns: int, after_alarm: int) -> Ran
     high[gate.UNUSUAL] = 1
     high[[gate.CREDIT, gate.WAITING]] = gate.ROOM
     high[gate.VALUES : gate.PRESENT] = LARGEST_FLOAT32
-    high[gate.PRESENT :] = columns  # indices of rows of the score's reference
+    high[gate.PRESENT : gate.LATELY] = columns  # indices of rows of the score's reference
+    high[gate.LATELY :] = LARGEST_FLOAT32
+    high[[gate.EPISODE, gate.GAP]] = LARGEST_COUNT
     return Ranges(gate=Range(low, high), watch=Range(0, (after_alarm, LARGEST_COUNT, 1)))
