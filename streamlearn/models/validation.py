@@ -14,7 +14,7 @@ from ..errors import BadShape, BadValue
 from .batch import Float32, Integers
 
 FLOAT32 = np.dtype(np.float32)
-SMALL = 1024  # values; the sum of squares of more may take several threads
+SMALL = 8192  # values; BLAS may sum the squares of more than 10,000 in several threads
 
 
 def are_rows(values: Any, columns: int) -> TypeGuard[Float32]:

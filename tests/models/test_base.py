@@ -39,14 +39,14 @@ def test_somebody_elses_decimal_settings_change_nothing():
 
 
 @pytest.mark.parametrize("value", [0.0, -1.5, np.nan, 1e30, 3.4e38, np.inf, -np.inf])
-@pytest.mark.parametrize("rows", [0, 1, 3, 600])
+@pytest.mark.parametrize("rows", [0, 1, 3, 5000])
 def test_samples_that_pass_the_short_check_pass_the_long_one(value: float, rows: int) -> None:
     """And nothing else is returned unchecked: another dtype, shape or order, or memory that is read-only."""
     x = np.ones((rows, 2), np.float32)
     x[rows // 2 :, 1] = value
     passes = validation.are_rows(x, 2)
     assert not passes or validation.as_rows("x", x, 2) is x
-    assert passes or rows == 600 or not (np.abs(x) < 1e18).all()
+    assert passes or rows == 5000 or not (np.abs(x) < 1e18).all()
     read_only = x.copy()
     read_only.flags.writeable = False
     others = [x.astype(np.float64), x.astype(">f4"), x[:, :1], x.reshape(-1), read_only]
