@@ -338,13 +338,16 @@ def test_every_width_and_scheme(
     http: httpx.Client, gateway: GatewayProcess, tmp_path: Path, width: int, dark: bool
 ) -> None:
     """Nothing is wider than the window; text and background differ enough (WCAG 2.1, contrast 4.5)."""
-    create(http, "pump", "som", grid=[4, 4])
+    create(http, "pump", "som", grid=[4, 4], dim=8, channels=list("abcdefgh"))
     browser = Browser(tmp_path / "chromium", width=width, dark=dark)
     try:
         for view in ("", "#/model/pump", "#/create"):
             browser.open(f"{gateway.url}/{view}")
             browser.wait("document.querySelector('h1') !== null")
+            if "model" in view:
+                browser.wait("document.querySelectorAll('main label').length >= 8")
             assert browser.run("document.documentElement.scrollWidth <= window.innerWidth"), view
+            assert browser.run(OUTSIDE) == [], view
             assert browser.run(CONTRAST) >= 4.5, view
         assert browser.run(
             "performance.getEntriesByType('resource').every((e) => e.name.startsWith(location.origin))"
@@ -354,12 +357,17 @@ def test_every_width_and_scheme(
         browser.close()
 
 
+OUTSIDE = """[...document.querySelectorAll('input, button')].filter((each) => !each.closest('.wide')
+  && each.getBoundingClientRect().right > document.documentElement.clientWidth)
+  .map((each) => each.outerHTML)"""
+
 CONTRAST = """(() => {
   const light = (text) => text.match(/[0-9.]+/g).slice(0, 3).map((v) => v / 255)
     .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
     .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
   const paper = light(getComputedStyle(document.body).backgroundColor);
-  return Math.min(...[...document.querySelectorAll('h1, a, th, td, p, small, li, .state')].map((each) => {
+  const texts = document.querySelectorAll('h1, a, th, td, p, small, li, label, .state');
+  return Math.min(...[...texts].map((each) => {
     const ink = light(getComputedStyle(each).color);
     return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
   }));

@@ -1,6 +1,6 @@
 // Drawing on a canvas: lines over time with bands and alarms, and grids of units.
 
-const LINES = ["#1666b0", "#c2571a", "#1f7a46", "#8b3fa8", "#a8750b", "#0b8a8a", "#b0316f", "#5d6874"];
+const CHANNEL_COLORS = 8;
 
 let colors = new Map();
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { colors = new Map(); });
@@ -10,7 +10,9 @@ export function color(name) {
   if (!colors.has(name)) colors.set(name, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
   return colors.get(name);
 }
-export const lineColor = (index) => LINES[index % LINES.length];
+/** The name of a channel's colour in the style sheet. */
+export const channelColor = (index) => `--channel-${index % CHANNEL_COLORS}`;
+export const lineColor = (index) => color(channelColor(index));
 
 /** Fit a canvas to its size on the screen. Returns its context in CSS pixels, and its size. */
 function fit(canvas) {

@@ -3,7 +3,7 @@
 import { actions, alarmTable } from "./actions.js";
 import { get, getShared, modelPath, post } from "./api.js";
 import { csvForm } from "./csv.js";
-import { at, chart, lineColor, selectable, short } from "./draw.js";
+import { at, channelColor, chart, lineColor, selectable, short } from "./draw.js";
 import { ago, h } from "./dom.js";
 import { badge } from "./now.js";
 import { partsOf, regularly } from "./parts.js";
@@ -92,7 +92,7 @@ export async function modelView(main, name) {
 function choice(channel, i, shown) {
   const box = h("input", { type: "checkbox", checked: shown.has(channel), onchange: () => (box.checked ? shown.add(channel) : shown.delete(channel)) });
   const label = h("label", {}, box, ` ${channel}`);
-  label.style.color = lineColor(i);
+  label.style.color = `var(${channelColor(i)})`;
   return label;
 }
 
