@@ -15,6 +15,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from numba.core.errors import NumbaError
 
 from streamlearn import kernels
 from streamlearn.kernels import compiler
@@ -273,6 +274,15 @@ def test_other_argument_types_raise_and_compile_nothing(mistake):
     with pytest.raises(TypeError, match="No matching definition"):
         splitmix.fill_uniform(*arguments)
     assert len(splitmix.fill_uniform.signatures) == 1
+
+
+def test_an_entry_point_that_creates_arrays_must_say_so():
+    """All others count no references, so Numba refuses to compile one that does."""
+    names = {"np": np, "__name__": "streamlearn.kernels.simd.blocks"}
+    source = "def creates_an_array(n):\n    return np.zeros(n).size\n"
+    exec(compile(source, KERNELS / "simd/blocks.py", "exec"), names)  # noqa: S102 (in a kernel file)
+    with pytest.raises(NumbaError, match="Only accept returning of array passed"):
+        compiler.EntryPoint(names["creates_an_array"], "i8(i8)").compile()
 
 
 def test_progress_is_called_for_every_kernel_in_order():

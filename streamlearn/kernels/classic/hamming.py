@@ -223,7 +223,8 @@ def _learn(net, unit, present, rate, buffers):
 
 @kernel(
     "void(f4[:,::1], f4[:,:,::1], f4[:,::1], f8, f4, i8, f8[::1], i8, f8, i4[::1], f4[::1], f4[::1],"
-    " i4[::1], i4[::1], b1[::1], b1[::1])"
+    " i4[::1], i4[::1], b1[::1], b1[::1])",
+    allocates=True,
 )
 def predict(
     x,  # (n, dim)
@@ -259,7 +260,8 @@ def predict(
 
 @kernel(
     "i8(f4[:,::1], f4[:,:,::1], f4[:,::1], f8, f4, i8, f8[::1], i8, f8, i8[::1], f8[::1], f8, f4[::1],"
-    " u1[::1], f8[::1], i4[::1], f4[::1], f4[::1], i4[::1], i4[::1], b1[::1], b1[::1], b1[::1], f4[:,::1])"
+    " u1[::1], f8[::1], i4[::1], f4[::1], f4[::1], i4[::1], i4[::1], b1[::1], b1[::1], b1[::1], f4[:,::1])",
+    allocates=True,
 )
 def learn(
     x,  # (n, dim)
@@ -326,7 +328,7 @@ def learn(
     return x.shape[0]
 
 
-@kernel("void(f4[:,::1], i4[::1], f4[:,:,::1], f4[:,::1], f8, f4[:,::1], f4[:,::1])")
+@kernel("void(f4[:,::1], i4[::1], f4[:,:,::1], f4[:,::1], f8, f4[:,::1], f4[:,::1])", allocates=True)
 def explain(
     x,  # (n, dim)
     winner,  # (n,)

@@ -221,7 +221,8 @@ def _update(inputs, afferents, margin, e_output, rate, afferent_sum):
 
 @kernel(
     "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, i8[::1], i8[::1], i8[::1], i8[::1], f4, f4, f4, f4, f4,"
-    " i8, f8[::1], i8, f8, i4[::1], f4[:,::1], f4[::1], f4[::1], i4[::1])"
+    " i8, f8[::1], i8, f8, i4[::1], f4[:,::1], f4[::1], f4[::1], i4[::1])",
+    allocates=True,
 )
 def predict(
     x,  # (n, dim)
@@ -267,7 +268,8 @@ def predict(
 @kernel(
     "i8(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, i8[::1], i8[::1], i8[::1], i8[::1], f4, f4, f4, f4, f4,"
     " i8, f8[::1], i8, f8, i8[::1], f8[::1], f8, f4, f4[::1], u1[::1], f8[::1], i4[::1], f4[:,::1],"
-    " f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])"
+    " f4[::1], f4[::1], i4[::1], b1[::1], f4[:,::1])",
+    allocates=True,
 )
 def learn(
     x,  # (n, dim)
@@ -341,7 +343,7 @@ def learn(
     return x.shape[0]
 
 
-@kernel("void(f4[:,::1], i4[::1], f4[:,:,::1], i8, i8[::1], f4[:,::1], f4[:,::1])")
+@kernel("void(f4[:,::1], i4[::1], f4[:,:,::1], i8, i8[::1], f4[:,::1], f4[:,::1])", allocates=True)
 def explain(
     x,  # (n, dim)
     winner,  # (n,)

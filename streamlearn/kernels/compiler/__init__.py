@@ -30,12 +30,13 @@ _ready: set[str] = set()  # names of modules
 class EntryPoint:
     """A declared entry point: its Numba dispatcher and its signature."""
 
-    def __init__(self, function: Callable[..., Any], signature: str) -> None:
+    def __init__(self, function: Callable[..., Any], signature: str, allocates: bool = False) -> None:
         self.signature = signature
         self.compiled = False
         self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"  # such as ``som.learn``
         self._source = Path(inspect.getfile(function)).absolute()
         self._function = function.__name__
+        self._options = ENTRY_POINT | _OPTIONS | {"_nrt": allocates}
         self.dispatcher = self._declare(function)
 
     def compile(self) -> None:
@@ -65,8 +66,7 @@ class EntryPoint:
             dispatcher = nb.njit(
                 cache=directory is not None and not read_only,
                 pipeline_class=EntryPointCompiler,
-                **ENTRY_POINT,
-                **_OPTIONS,
+                **self._options,
             )(function)
             if read_only:
                 dispatcher._cache = ReadOnlyCache(function)
@@ -75,11 +75,15 @@ class EntryPoint:
         return dispatcher
 
 
-def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
-    """Declare an entry point. `ready` or `compile_all` compiles it or loads it from the cache."""
+def kernel(signature: str, *, allocates: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """Declare an entry point. `ready` or `compile_all` compiles it or loads it from the cache.
+
+    One that creates arrays needs ``allocates``. Then Numba counts references to all arrays of its records,
+    atomically, wherever it makes such a record: make none in the loop over the samples.
+    """
 
     def declare(function: Callable[..., Any]) -> Any:
-        entry_point = EntryPoint(function, signature)
+        entry_point = EntryPoint(function, signature, allocates)
         _registry.append(entry_point)
         return entry_point.dispatcher
 

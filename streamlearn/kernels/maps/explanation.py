@@ -72,7 +72,9 @@ def write_expected(x, units, unit, scale, expected):
 
 
 @kernel(
-    "void(f4[:,::1], i4[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f4[:,::1], f4[:,::1], f4[:,::1])"
+    "void(f4[:,::1], i4[::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f4[:,::1], f4[:,::1],"
+    " f4[:,::1])",
+    allocates=True,
 )
 def explain(
     x,  # (n, dim)

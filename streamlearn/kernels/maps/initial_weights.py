@@ -162,7 +162,8 @@ def _fill_plane(scaled, centre, places, weights):
 
 @kernel(
     "i8(f4[:,::1], i8[::1], f4[:,::1], i8[::1], f8[:,::1], i8, f8, f8,"
-    " i8, i8, u8[::1], f8[:,::1], f4[:,:,::1])"
+    " i8, i8, u8[::1], f8[:,::1], f4[:,:,::1])",
+    allocates=True,
 )
 def collect(
     x,  # (n, dim)

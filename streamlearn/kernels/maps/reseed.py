@@ -135,7 +135,7 @@ def _candidates(window, units):
     return weights, between
 
 
-@kernel("i8(f4[:,::1], i8, f8[:,::1], f8, f4[:,:,::1], f4[:,::1], i8, f8[::1], f8, i8[::1])")
+@kernel("i8(f4[:,::1], i8, f8[:,::1], f8, f4[:,:,::1], f4[:,::1], i8, f8[::1], f8, i8[::1])", allocates=True)
 def reseed(
     x,  # (R, dim): the window, in the stream's own units
     # Scaling
@@ -176,7 +176,8 @@ def reseed(
 
 @kernel(
     "i8(f4[:,::1], i8, f8[:,::1], f8, f4[:,:,::1], f4[:,::1], i8, f8[::1], f8,"
-    " f4[:,::1], f8[::1], i8[::1], i4[:,::1], f8[::1], i4[::1], i8)"
+    " f4[:,::1], f8[::1], i8[::1], i4[:,::1], f8[::1], i4[::1], i8)",
+    allocates=True,
 )
 def remove_dead(
     x,  # (R, dim): the window, in the stream's own units

@@ -223,7 +223,8 @@ def learn(stream, progress, learning, search, adapt, learner):
 
 @kernel(
     "void(f4[:,::1], f4[:,:,::1], f4[:,::1], i8, i8, f8[:,::1], f8, f8[::1], i8, f8, f4[:,::1], i4[::1],"
-    " f4[::1], f4[::1], i4[::1])"
+    " f4[::1], f4[::1], i4[::1])",
+    allocates=True,
 )
 def predict(
     x,  # (n, dim)

@@ -216,19 +216,15 @@ def sum_lanes(typingctx, first, second):
             return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), places))
 
         # Vector i takes in vector i + half: its chunks of 2·size lanes become, of both, the sums of the lower
-        # and the upper ``size`` lanes.
+        # and the upper ``size`` lanes. One of the two summands of each lane is already in its place.
         size = WIDTH // 2
         while len(parts) > 1:
-            half = len(parts) // 2
-            lower = [
-                start + k + source * WIDTH
-                for start in range(0, WIDTH, 2 * size)
-                for source in (0, 1)
-                for k in range(size)
-            ]
-            upper = [place + size for place in lower]
+            half, places = len(parts) // 2, list(range(WIDTH))
+            of_second = [bool(place & size) for place in places]
+            here = [place + WIDTH * second for place, second in zip(places, of_second, strict=True)]
+            there = [(place ^ size) + WIDTH * second for place, second in zip(places, of_second, strict=True)]
             parts = [
-                builder.fadd(shuffle(p, q, lower), shuffle(p, q, upper))
+                builder.fadd(shuffle(p, q, here), shuffle(p, q, there))
                 for p, q in zip(parts[:half], parts[half:], strict=True)
             ]
             size //= 2

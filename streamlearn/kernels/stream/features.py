@@ -111,7 +111,8 @@ def _averaged(average, value, gain):
 
 @kernel(
     "void(f4[:,::1], i8[::1], i8[::1], b1[::1], f4[:,:,::1], i8[::1], f8[:,:,::1], f8[::1],"
-    " i8[:,::1], i8[:,::1], i8, f4[:,::1])"
+    " i8[:,::1], i8[:,::1], i8, f4[:,::1])",
+    allocates=True,
 )
 def extract(
     x,  # (n, dim)

@@ -22,7 +22,8 @@ ABOVE, CLEAR, COUNT, WINDOW, QUIET, AFTER, RATE = range(7)  # settings
 @kernel(
     "i8(f8[::1], i8[:,::1], f8[::1], f4[::1], i8[::1], f8[::1], f8[::1], i8[::1],"
     " i8, f4[:,::1], f4[::1], f4[::1], f4[:,::1], f4[:,::1], b1[::1], i8, i8[::1], i8[::1], i8[::1], b1[::1],"
-    " b1[::1], i1[::1], f4[::1], i1[::1], i8[:,::1], f4[:,::1])"
+    " b1[::1], i1[::1], f4[::1], i1[::1], i8[:,::1], f4[:,::1])",
+    allocates=True,
 )
 def judge(
     settings,  # (7,): ABOVE … RATE

@@ -42,7 +42,7 @@ def _decay(form, tau, t, g):
             store(g, b, exp(load(g, b)))
 
 
-@kernel("void(f8[:,::1], f8[::1], f8[::1], f8, f4[:,::1])")
+@kernel("void(f8[:,::1], f8[::1], f8[::1], f8, f4[:,::1])", allocates=True)
 def advance(
     schedules,  # (schedules, 5)
     clock,  # (4,)

@@ -326,7 +326,7 @@ _STATE = (
 )
 
 
-@kernel(f"i8(f8[::1], {_STATE}, i8, i8, i4[::1], b1[::1], i8, i1[::1], i8[:,::1], f4[:,::1])")
+@kernel(f"i8(f8[::1], {_STATE}, i8, i8, i4[::1], b1[::1], i8, i1[::1], i8[:,::1], f4[:,::1])", allocates=True)
 def process(
     settings,  # (SETTINGS,)
     flow,  # (nodes, nodes)
@@ -370,7 +370,7 @@ def process(
     return k
 
 
-@kernel(f"void(f8[::1], {_STATE})")
+@kernel(f"void(f8[::1], {_STATE})", allocates=True)
 def search(
     settings,  # (SETTINGS,)
     flow,  # (nodes, nodes)
