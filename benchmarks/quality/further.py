@@ -1,4 +1,4 @@
-"""Forecasts of further series, on which no constant was chosen. Otherwise as the table `forecasts`."""
+"""Forecasts of further series, on which one constant of the mix was chosen. Otherwise as `forecasts`."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ SHIPPED = (
 )  # fmt: skip
 
 
-# Further ones, on which no constant was chosen
+# Further ones, on which only one constant of the mix was chosen
 FURTHER = (
     ("lowest temperature of Seattle, daily", "vega_datasets", "_data/seattle-weather.csv", "temp_min", 365),
     ("wind in Seattle, daily", "vega_datasets", "_data/seattle-weather.csv", "wind", 365),
@@ -237,7 +237,7 @@ def series(settings: Settings) -> Iterator[Series]:
 
 
 def further(settings: Settings) -> Iterator[Series]:
-    """Yield series on which no constant was chosen; in quick mode, the first samples of two of them."""
+    """Yield further series; in quick mode, the first samples of two of them."""
     if settings.quick:
         yield from (each._replace(values=each.values[:150]) for each in list(_columns_of(FURTHER[6:7])))
         yield from list(_made(FURTHER_GENERATED, 150, settings.seed))[:1]

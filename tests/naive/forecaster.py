@@ -28,6 +28,7 @@ class Forecaster:
         self.pairs = 0
         experts = 3 + 3 * len(periods)
         self.losses = np.zeros((horizon, experts))
+        self.losses[:, 1:] = 8.0
         self.losses[:, -1] = 30.0
         self.mix = np.full((horizon, experts), 1 / experts)
         self.sums = np.zeros((horizon, 2))

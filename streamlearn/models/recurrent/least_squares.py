@@ -31,6 +31,9 @@ from .keyed_queries import Arrays
 from .rnn import RNN
 
 _RATE = 3e-4  # of Adam, for the GRU
+# Of the naive forecasts but the last value. A drift or a season of a few samples is often chance. Where it is
+# real, it makes up for that within tens of samples
+_NAIVE_START_LOSS = 8.0
 _SCALE_HALF_LIFE, _MIX_HALF_LIFE = 500.0, 50.0
 
 # Values of ``mode``, see kernels/forecast/forecaster.py
@@ -100,6 +103,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
         for name, (dtype, shape) in forecaster_sizes.shapes(spec).items():
             state[name] = np.zeros(shape, dtype)
         state["readout.covariance"][...] = np.eye(own.features) / spec.strength
+        state["mix.losses"][..., 1:] = _NAIVE_START_LOSS
         state["mix.losses"][..., -1] = mix.START_LOSS
         state["mix.weights"][...] = 1.0 / own.experts
         state["bands.miss"][...] = self._constants()[records.MISS]
