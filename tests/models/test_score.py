@@ -22,6 +22,19 @@ def share(scores: np.ndarray, above: float = 0.99) -> float:
     return 100 * float((scores[~np.isnan(scores)] > above).mean())
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "scale", [{"scale": "standard"}, {"scale": "ewma", "half_life": 1000}, {"scale": "minmax"}]
+)
+def test_a_flat_channel_is_usual(scale, seed):
+    """A sensor goes flat. While the model approaches the value, its distances differ by less than 1/1000 of a
+    width."""
+    model, random = sl.SOM(dim=1, grid=(6, 6), **scale), np.random.default_rng(seed)
+    model.learn(1013.25 + random.normal(size=(5000, 1)))
+    scores = model.learn(np.full((5000, 1), 1013.25)).score
+    assert (scores > 0.99).sum() == 0
+
+
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 @pytest.mark.parametrize("kind", ["som", "hard", "lstm"])
 def test_calibrated_again_after_a_change_of_noise(kind, factor):

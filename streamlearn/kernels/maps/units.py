@@ -27,7 +27,7 @@ from .winner import EUCLIDEAN, Units, as_distance, nearest_two, nearest_two_of_b
 
 # Live quality, float64 (2,) or longer: exponentially weighted count and Σ distance
 COUNT, QUANTIZATION = 0, 1
-RESOLUTION = np.float32(1e-4)  # of the distance of scaled samples, for the score
+RESOLUTION = np.float32(1e-3)  # of the distance of scaled samples, for the score
 LARGEST = np.float32(2.0**100)  # its square overflows, and its difference from any weight does not
 ROWS = 4  # samples that are kept scaled: a power of 2, so that the remainder is cheap
 
