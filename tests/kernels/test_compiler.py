@@ -20,6 +20,7 @@ from numba.core.errors import NumbaError
 from streamlearn import kernels
 from streamlearn.kernels import compiler
 from streamlearn.kernels.compiler import cache
+from streamlearn.kernels.compiler.parallel import Compilation
 from streamlearn.kernels.simd import splitmix
 
 kernels.declare_all()
@@ -98,9 +99,7 @@ def test_an_import_closure_has_all_files_that_the_module_imports(name):
     assert cache.import_closure(KERNELS / name) == closure(KERNELS / name)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in FILES if name not in ("__init__.py", "compiler/parallel.py")]
-)
+@pytest.mark.parametrize("name", [name for name in FILES if name != "__init__.py"])
 def test_an_edit_changes_the_keys_of_the_modules_that_import_the_file(clone, name):
     kernels = clone / "streamlearn/kernels"
     before = keys(kernels)
@@ -108,6 +107,13 @@ def test_an_edit_changes_the_keys_of_the_modules_that_import_the_file(clone, nam
     after = keys(kernels)
     changed = {entry for entry in ENTRY_FILES if before[entry] != after[entry]}
     assert changed == {entry for entry in ENTRY_FILES if KERNELS / name in closure(KERNELS / entry)}
+
+
+def test_an_edit_of_the_workers_changes_no_key(clone):
+    kernels = clone / "streamlearn/kernels"
+    before = keys(kernels)
+    edit(kernels / "compiler/parallel.py")
+    assert keys(kernels) == before
 
 
 @pytest.mark.parametrize("name", ["simd/lanes.py", "compiler/__init__.py", "compiler/cache.py"])
@@ -300,6 +306,24 @@ def test_every_kernel_is_declared_and_found_in_the_source():
     assert sorted(names) == sorted(found)
     assert len(set(names)) == len(names) > 20, "a worker knows a kernel by its name"
     assert {name.split(".")[0] for name in names} == {Path(file).stem for file in ENTRY_FILES}
+
+
+def test_every_kernel_is_in_a_folder_that_is_searched(monkeypatch):
+    monkeypatch.setattr(kernels, "holds", lambda file, function: False)
+    assert sorted(kernels.not_cached()) == sorted(point.name for point in compiler.declared())
+
+
+def test_two_workers_start_at_different_ends():
+    """Each compiles the functions that its own kernels share."""
+    compilation = Compilation(["som.learn", "tbptt.learn", "units.predict", "judge.judge"])
+    assert [compilation.next(worker) for worker in (0, 1, 1, 0)] == [
+        "tbptt.learn",
+        "som.learn",
+        "units.predict",
+        "judge.judge",
+    ]
+    with pytest.raises(IndexError):
+        compilation.next(0)
 
 
 WORKERS = """

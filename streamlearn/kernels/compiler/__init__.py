@@ -18,8 +18,8 @@ import numba as nb
 
 from .. import lazy
 from . import cache
-from .parallel import Progress
 from .pipelines import ENTRY_POINT, PIECE, EntryPointCompiler, PieceCompiler
+from .progress import Progress
 from .read_only import ReadOnlyCache
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}

@@ -10,21 +10,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
-Progress = Callable[
-    [str, int, int], None
-]  # name of the kernel that comes next, how many are done, of how many
+from .progress import Progress
 
 MAX_WORKERS = 4  # each takes about 200 MB
-SLOWEST = ("tbptt", "bidirectional", "rollout")
+SLOWEST = ("forecaster", "target", "tbptt", "bidirectional", "rollout")
 LOWEST_PRIORITY = 19  # of nice(2): a worker then runs when nothing else does
 
 
 class Compilation:
-    """The compilation of the kernels ``names`` into the cache.
+    """The compilation of the kernels ``names`` into the cache. Neighbours should share code.
 
     `run` calls ``progress(name, started, total)`` before each. A kernel that fails here is left for the
     caller to compile, who then gets the error. ``beside`` compiles one after another at the lowest priority.
@@ -39,7 +37,8 @@ class Compilation:
     ) -> None:
         self._total = len(names)
         # The last is next: a slow one, so that no worker is alone at the end. Beside serving a quick one is
-        # next, because then a new model more often finds its kernels compiled.
+        # next, because then a new model more often finds its kernels compiled. Each process compiles the
+        # functions that its kernels share, so every second worker takes the first: workers share little.
         self._pending = sorted(names, key=lambda name: (name.partition(".")[0] in SLOWEST) != beside)
         self._progress = progress
         self._started = count()
@@ -66,7 +65,11 @@ class Compilation:
         for worker in self._running:
             worker.kill()
 
-    def _run_worker(self, _: int) -> None:
+    def next(self, worker: int) -> str:
+        """Remove and return the name of the next kernel of a worker. IndexError if none is left."""
+        return self._pending.pop(0 if worker % 2 else -1)
+
+    def _run_worker(self, worker_number: int) -> None:
         command = [sys.executable, "-m", __name__, str(self._priority)]
         paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         try:
@@ -82,7 +85,7 @@ class Compilation:
                 assert worker.stdin is not None
                 assert worker.stdout is not None
                 while self._pending:
-                    name = self._pending.pop()
+                    name = self.next(worker_number)
                     if self._progress is not None:
                         self._progress(name, next(self._started), self._total)
                     worker.stdin.write(f"{name}\n")
