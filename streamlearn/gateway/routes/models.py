@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -55,8 +56,7 @@ async def models(request: Request, who: Who) -> list[dict[str, Any]]:
 async def create(request: Request, who: Who, new: NewModel) -> dict[str, Any]:
     """Create a model."""
     who.require("create", new.name)
-    for name in new.spec.keys() & _ARGUMENTS:  # `from_file` would read a file of the gateway's host
-        raise BadSpec(f"unknown parameter {name!r}", errors=[{"field": name, "message": "unknown parameter"}])
+    _check_names(new.spec)
     client = gateway_of(request).client
     try:
         return document(await client.create(new.name, new.kind, **new.spec))
@@ -70,17 +70,50 @@ async def create(request: Request, who: Who, new: NewModel) -> dict[str, Any]:
 
 
 @router.put("/v1/models/{model}", status_code=201, openapi_extra=FILE)
-async def create_from_file(request: Request, who: Who, model: str) -> dict[str, Any]:
-    """Create a model from the file that `export` gave, in the body."""
+async def create_from_file(
+    request: Request,
+    who: Who,
+    model: str,
+    kind: Annotated[str | None, Query(description="kind of the network, such as rnn")] = None,
+    spec: Annotated[str | None, Query(description="other parameters of its spec, as JSON")] = None,
+) -> dict[str, Any]:
+    """Create a model from the file that `export` gave, in the body.
+
+    With `kind`, the body is a safetensors file of the `state_dict` of a PyTorch module. The network starts
+    with its parameters.
+    """
     who.require("create", model)
-    with tempfile.NamedTemporaryFile() as file:
+    arguments: dict[str, Any] = {"kind": kind, **_spec_of(spec)} if kind is not None else {}
+    if kind is None and spec is not None:
+        raise BadValue("spec needs the kind of a network; the file of a model has its own spec", field="spec")
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
         async for part in request.stream():
             file.write(part)
         file.flush()
+        arguments["from_file" if kind is None else "parameters"] = file.name
         try:
-            return document(await gateway_of(request).client.create(model, from_file=file.name))
-        except BadCheckpoint as error:
-            raise BadCheckpoint(error.message.replace(file.name, "the body")) from None
+            return document(await gateway_of(request).client.create(model, **arguments))
+        except (BadCheckpoint, BadSpec) as error:
+            facts = {name: fact for name, fact in error.detail.items() if name != "path"}
+            raise type(error)(error.message.replace(file.name, "the body"), **facts) from None
+
+
+def _spec_of(text: str | None) -> dict[str, Any]:
+    """Read the parameters of a spec from an address."""
+    try:
+        spec = json.loads(text or "{}")
+    except ValueError:
+        spec = None
+    if not isinstance(spec, dict):
+        raise BadValue(f"spec is {(text or '')[:40]!r}; an object of JSON was expected", field="spec")
+    _check_names(spec)
+    return spec
+
+
+def _check_names(spec: dict[str, Any]) -> None:
+    """Raise `BadSpec` for a name that the client's `create` takes but that is no parameter of a spec."""
+    for name in spec.keys() & _ARGUMENTS:  # `from_file` would read a file of the gateway's host
+        raise BadSpec(f"unknown parameter {name!r}", errors=[{"field": name, "message": "unknown parameter"}])
 
 
 @router.get("/v1/models/{model}/export", response_class=FileResponse)
