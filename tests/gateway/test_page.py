@@ -125,21 +125,12 @@ def test_now_shows_the_odd_models_first(
         ("gng", {"max_units": 8}, "hits"),
         ("rnn", {}, "Forecast of the next samples"),
         ("rnn", {"readout": "adam", "hidden": 4, "record_lags": True}, "Gradient by lag"),
-        ("hamming", {"patterns": [[-1, 1, 1], [1, -1, -1]], "channels": None}, "hamming"),
     ],
 )
 def test_the_view_of_each_kind(
     http: httpx.Client, gateway: GatewayProcess, daemon: DaemonProcess, browser: Browser,
     kind: str, spec: dict[str, Any], words: str,
 ) -> None:  # fmt: skip
-    if kind == "hamming":
-        create(http, "m", kind, **spec)
-        http.post("/v1/models/m/learn", json={"x": [[-1, 1, 1]] * 50})
-        browser.open(f"{gateway.url}/#/model/m")
-        browser.wait("document.querySelector('h1')?.textContent === 'm'")
-        http.post("/v1/models/m/learn", json={"x": [[-1, 1, 1]] * 50})
-        browser.wait(f"document.body.innerText.includes({words!r})")
-        return
     create(http, "m", kind, **spec)
     with Feed(daemon.requests, "m"):
         browser.open(f"{gateway.url}/#/model/m")
@@ -167,6 +158,28 @@ def test_the_view_of_each_kind(
         wait_for(lambda: len(rows_of(browser, "The last samples as a table")) == 20, "20 samples")
         samples = rows_of(browser, "The last samples as a table")
         assert int(samples[0][0]) > int(samples[-1][0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "units"),
+    [
+        ("hamming", {"patterns": [[-1, 1, 1], [1, -1, -1]]}, 2),
+        ("grossberg", {"layers": [[4, 2], [3]]}, 9),
+        ("malsburg", {"sheet": [4, 6]}, 24),
+        ("cognitron", {"dim": 20, "shape": [4, 5], "layers": 2}, 42),
+    ],
+)
+def test_the_weights_of_the_classic_networks(
+    http: httpx.Client, gateway: GatewayProcess, browser: Browser, kind: str, spec: dict[str, Any], units: int
+) -> None:
+    create(http, "m", kind, **spec, channels=None)
+    dim = http.get("/v1/models/m").json()["dim"]
+    x = [[-1, 1, 1]] if kind == "hamming" else [[float(i % 3 == 0) for i in range(dim)]]
+    assert http.post("/v1/models/m/learn", json={"x": x * 50}).status_code == 200
+    browser.open(f"{gateway.url}/#/model/m")
+    browser.wait(f"document.querySelectorAll('.grids figure').length === {units}")
+    wait_for(lambda: pixels(browser, ".grids canvas") >= 2, "a profile")
+    assert len(rows_of(browser, "The weights as a table")) >= units
 
 
 def test_a_window_ranks_the_channels(

@@ -44,6 +44,7 @@ export async function partsOf(main, name, description, channels) {
   if (kind === "som" && spec.grid.length === 2) return mapParts(main, name, spec, channels);
   if (["som", "competitive", "gng"].includes(kind)) return prototypeParts(main, name, channels);
   if (kind === "rnn") return forecastParts(main, name, description, channels);
+  if (["grossberg", "hamming", "malsburg", "cognitron"].includes(kind)) return weightParts(main, name);
   return {};
 }
 
@@ -153,6 +154,37 @@ async function prototypeParts(main, name, channels) {
     expected: (rows, i) => found && rows.map((row) => found.prototypes[row.winner]?.[i] ?? null),
     update: regularly(name, load),
   };
+}
+
+/** The weights of the classic networks: a profile for each unit of each layer, the first 48. */
+async function weightParts(main, name) {
+  const holder = h("div", { class: "grids" });
+  const listed = table("The weights as a table");
+  main.append(h("h2", {}, "Weights"), holder, listed.element);
+  const load = async (seconds) => {
+    const answer = await getShared(modelPath(name, "/read?what=weights"), seconds).catch(() => null);
+    if (!answer) return;
+    const units = rowsOf("unit", answer.parts.weights).filter(([, weights]) => weights.length > 1);
+    listed.update(() => [
+      ["unit", ...Array.from({ length: Math.max(...units.map(([, weights]) => weights.length)) }, (_, i) => `input ${i}`)],
+      units.map(([title, weights]) => [title, ...weights])]);
+    const shown = units.slice(0, 48);
+    const range = extent(shown.map(([, weights]) => weights));
+    holder.replaceChildren(...shown.map(([title]) => {
+      const canvas = h("canvas", { class: "spark", role: "img", "aria-label": `weights of ${title}` });
+      return h("figure", {}, canvas, h("figcaption", {}, title));
+    }));
+    shown.forEach(([, weights], k) => profile(holder.children[k].firstChild, weights, range));
+  };
+  await load(0);
+  return { update: regularly(name, load) };
+}
+
+/** The rows [title, numbers] of an array of any number of axes, or of an object with several arrays. */
+function rowsOf(title, part) {
+  if (!Array.isArray(part)) return Object.entries(part).flatMap(([each, values]) => rowsOf(`${title} ${each}`, values));
+  if (!Array.isArray(part[0])) return [[title, part]];
+  return part.flatMap((values, i) => rowsOf(`${title} ${i}`, values));
 }
 
 /** The label of a sample's winner, for the facts about the model. */
