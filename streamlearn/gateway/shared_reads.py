@@ -58,6 +58,10 @@ class SharedReads:
         answer: _T = await asyncio.shield(kept.answer)
         return answer
 
+    def forget(self) -> None:
+        """Ask the daemon again for everything, for example because a model was deleted."""
+        self._kept.clear()
+
     def _drop_error(self, key: Hashable, answer: asyncio.Future[Any]) -> None:
         if answer.cancelled() or answer.exception() is not None:
             kept = self._kept.get(key)

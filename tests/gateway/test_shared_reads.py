@@ -93,3 +93,13 @@ def test_pages_share_the_answers_of_the_daemon(http: httpx.Client) -> None:
     assert http.get(path).json()["samples"] == 10
     assert queries() == before + 2
     assert http.get("/v1/models", headers=shared).json()[0]["name"] == "pump"
+
+
+def test_a_new_model_has_no_answers_of_a_deleted_one_of_its_name(http: httpx.Client) -> None:
+    for units in (3, 5):
+        new = {"name": "same", "kind": "competitive", "spec": {"dim": 2, "units": units}}
+        assert http.post("/v1/models", json=new).status_code == 201
+        shared = {"Cache-Control": "max-age=9"}
+        found = http.get("/v1/models/same/read", params={"what": "hits"}, headers=shared).json()
+        assert len(found["parts"]["hits"]) == units
+        assert http.delete("/v1/models/same").status_code == 204

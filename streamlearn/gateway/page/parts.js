@@ -164,7 +164,7 @@ async function weightParts(main, name) {
   const load = async (seconds) => {
     const answer = await getShared(modelPath(name, "/read?what=weights"), seconds).catch(() => null);
     if (!answer) return;
-    const units = rowsOf("unit", answer.parts.weights).filter(([, weights]) => weights.length > 1);
+    const units = rowsOf(answer.parts.weights).filter(([, weights]) => weights.length > 1);
     listed.update(() => [
       ["unit", ...Array.from({ length: Math.max(...units.map(([, weights]) => weights.length)) }, (_, i) => `input ${i}`)],
       units.map(([title, weights]) => [title, ...weights])]);
@@ -181,10 +181,10 @@ async function weightParts(main, name) {
 }
 
 /** The rows [title, numbers] of an array of any number of axes, or of an object with several arrays. */
-function rowsOf(title, part) {
-  if (!Array.isArray(part)) return Object.entries(part).flatMap(([each, values]) => rowsOf(`${title} ${each}`, values));
-  if (!Array.isArray(part[0])) return [[title, part]];
-  return part.flatMap((values, i) => rowsOf(`${title} ${i}`, values));
+function rowsOf(part, title = "") {
+  const within = (each, i) => rowsOf(each, title ? `${title}, ${i}` : `unit ${i}`);
+  if (!Array.isArray(part)) return Object.entries(part).flatMap(([key, each]) => rowsOf(each, isNaN(key) ? key : `layer ${key}`));
+  return Array.isArray(part[0]) ? part.flatMap(within) : [[title, part]];
 }
 
 /** The label of a sample's winner, for the facts about the model. */

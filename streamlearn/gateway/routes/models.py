@@ -188,7 +188,9 @@ async def describe(request: Request, who: Who, model: str) -> dict[str, Any]:
 async def delete(request: Request, who: Who, model: str) -> None:
     """Delete a model."""
     who.require("delete", model)
-    await gateway_of(request).client.delete(model)
+    gateway = gateway_of(request)
+    await gateway.client.delete(model)
+    gateway.reads.forget()  # another model may get this name
 
 
 @router.get("/v1/models/{model}/read", response_model=None, responses=TABLES)
