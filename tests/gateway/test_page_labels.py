@@ -34,9 +34,7 @@ def test_from_a_browser_alone(
     spec = http.get("/v1/models/pump").json()["spec"]
     assert (spec["scale"], spec["labels"], spec["channels"]) == ("standard", None, channels)
     for name, rows in (("pump-history.csv", "2,880"), ("pump-today.csv", "840")):
-        document = browser.call("DOM.getDocument")["root"]["nodeId"]
-        node = browser.call("DOM.querySelector", nodeId=document, selector="input[type=file]")["nodeId"]
-        browser.call("DOM.setFileInputFiles", nodeId=node, files=[str(files / name)])
+        choose_file(browser, files / name)
         browser.wait("document.querySelector('select[aria-label=\"column of the time\"]').value === 'time'")
         browser.click("Learn the file")
         words = f"learned {rows} samples of {name}"
@@ -54,6 +52,28 @@ def test_from_a_browser_alone(
     browser.click("Restore to before", "tbody")
     browser.wait("/restored the state before the alarm/.test(document.getElementById('message').textContent)")
     assert http.get("/v1/models/pump").json()["samples"] == 2880
+
+
+def choose_file(browser: Browser, path: Path) -> None:
+    document = browser.call("DOM.getDocument")["root"]["nodeId"]
+    node = browser.call("DOM.querySelector", nodeId=document, selector="input[type=file]")["nodeId"]
+    browser.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+
+
+def test_a_file_with_semicolons_and_decimal_commas(
+    http: httpx.Client, gateway: GatewayProcess, browser: Browser, tmp_path: Path
+) -> None:
+    create(http, "m", "competitive", dim=2, units=2, channels=["flow", "pressure"], scale=None)
+    path = tmp_path / "german.csv"
+    path.write_text("time;flow;pressure\n" + "2026-03-01T10:00:00Z;1,5;-2,25\n" * 40)
+    browser.open(f"{gateway.url}/#/model/m")
+    browser.wait("document.querySelector('input[type=file]') !== null")
+    choose_file(browser, path)
+    browser.wait("document.querySelector('select[aria-label=\"column of the time\"]').value === 'time'")
+    browser.click("Learn the file")
+    browser.wait("document.getElementById('message').textContent === 'learned 40 samples of german.csv'")
+    found = http.get("/v1/models/m/read?what=prototypes").json()["parts"]["prototypes"]
+    assert min(abs(row[0] - 1.5) + abs(row[1] + 2.25) for row in found) < 0.1
 
 
 @pytest.mark.parametrize(
