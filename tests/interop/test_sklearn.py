@@ -126,7 +126,7 @@ EXCLUDED_PARAMETERS = {
     GrowingNeuralGasClusterer: {"dim"},
     RNNRegressor: {
         *("dim target outputs horizon delay residual keys symbols classes".split()),
-        *("readout period lags memory ridge mix".split()),  # of forecasts
+        *("readout period lags memory ridge mix replay".split()),  # of forecasts
     },
 }
 

@@ -58,6 +58,7 @@ class Units(ABC):
         self.decay = 0.5 ** (1 / half_life)
         self.scaler = Scaler(len(self.weights[0]), scale, clip, self.decay)
         self.score = Score(len(self.weights[0]))
+        self.equal_below = 1e-3 if scale else 0.0  # widths
         self.common = CommonUnits(len(self.weights), room or len(self.weights), rare_below)
         self.compared = math.nan  # the distance that the score of the latest sample compares
         self.t = 0
@@ -84,7 +85,7 @@ class Units(ABC):
         distance = math.sqrt(squares[order[0]] * len(x) / channels)
         second = order[1] if len(order) > 1 else -1
         unit = next((j for j in order if self.common.common[j]), order[0])
-        self.compared = math.sqrt(squares[unit] * len(x) / channels)
+        self.compared = max(math.sqrt(squares[unit] * len(x) / channels), self.equal_below)
         return UnitOutputs(order[0], second, distance, self.score.rank(self.compared, channels), channels)
 
     def learn(self, sample) -> UnitOutputs:
