@@ -19,7 +19,7 @@ from .score import KINDS, model, share, stationary
 from .tables import Claim, Row, Settings
 
 TITLE = "Long faults: area under the ROC curve of the score"
-HEALTHY = "No fault: samples watched and error, relative to learning all, with learn_below=0.99"
+HEALTHY = "No fault: scores above 0.99, and the error relative to learning all, with learn_below=0.99"
 Values = NDArray[np.float64]
 
 LEARNING = "learns all"
