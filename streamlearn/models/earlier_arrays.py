@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from ..kernels.stream import gate
-
-State = Mapping[str, NDArray[Any]]
+from .state_checks import State
 
 
 def converted(arrays: State) -> State:

@@ -9,6 +9,7 @@ import { table } from "./tables.js";
 
 const READ_EVERY = 2000; // milliseconds between two reads of a model
 const SHARE = 10; // a read that takes long is repeated after this many times as long
+const MOST_PROFILES = 48; // of units
 const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
 /**
@@ -136,17 +137,15 @@ async function prototypeParts(main, name, channels) {
   };
   const nameOf = (unit) => (found.labels[unit] < 0 ? "–" : names[found.labels[unit]] ?? String(found.labels[unit]));
   function show() {
-    const units = found.hits.map((hits, unit) => [hits, unit]).sort((a, b) => b[0] - a[0]).slice(0, 48);
-    holder.replaceChildren(...units.map(([hits, unit]) => {
+    const units = found.hits.map((hits, unit) => [hits, unit]).sort((a, b) => b[0] - a[0]).slice(0, MOST_PROFILES);
+    drawProfiles(holder, units.map(([hits, unit]) => {
       const text = `unit ${unit}${found.labels[unit] < 0 ? "" : ` (${nameOf(unit)})`}: ${hits ? `${short(hits)} hits` : "dead"}`;
-      const canvas = h("canvas", { class: "spark", role: "img", "aria-label": `prototype of ${text}` });
-      return h("figure", {}, canvas, h("figcaption", {}, h("button", { title: "Give it a label", onclick: () => chooseUnit(unit) }, text)));
-    }));
+      const caption = h("button", { title: "Give it a label", onclick: () => chooseUnit(unit) }, text);
+      return { spoken: `prototype of ${text}`, caption, values: found.prototypes[unit] };
+    }), extent(found.prototypes));
     listed.update(() => [
       ["unit", "hits", "label", ...channels],
       found.hits.map((hits, unit) => [String(unit), hits, nameOf(unit), ...found.prototypes[unit]])]);
-    const range = extent(found.prototypes);
-    units.forEach(([, unit], k) => profile(holder.children[k].firstChild, found.prototypes[unit], range));
   }
   await load(0);
   return {
@@ -156,7 +155,14 @@ async function prototypeParts(main, name, channels) {
   };
 }
 
-/** The weights of the classic networks: a profile for each unit of each layer, the first 48. */
+/** Draw a figure for each of `units`: {spoken, caption, values}. All have the same range. */
+function drawProfiles(holder, units, range) {
+  holder.replaceChildren(...units.map(({ spoken, caption }) =>
+    h("figure", {}, h("canvas", { class: "spark", role: "img", "aria-label": spoken }), h("figcaption", {}, caption))));
+  units.forEach(({ values }, k) => profile(holder.children[k].firstChild, values, range));
+}
+
+/** The weights of the classic networks: a profile for each unit of each layer. */
 async function weightParts(main, name) {
   const holder = h("div", { class: "grids" });
   const listed = table("The weights as a table");
@@ -168,13 +174,8 @@ async function weightParts(main, name) {
     listed.update(() => [
       ["unit", ...Array.from({ length: Math.max(...units.map(([, weights]) => weights.length)) }, (_, i) => `input ${i}`)],
       units.map(([title, weights]) => [title, ...weights])]);
-    const shown = units.slice(0, 48);
-    const range = extent(shown.map(([, weights]) => weights));
-    holder.replaceChildren(...shown.map(([title]) => {
-      const canvas = h("canvas", { class: "spark", role: "img", "aria-label": `weights of ${title}` });
-      return h("figure", {}, canvas, h("figcaption", {}, title));
-    }));
-    shown.forEach(([, weights], k) => profile(holder.children[k].firstChild, weights, range));
+    const shown = units.slice(0, MOST_PROFILES).map(([caption, values]) => ({ spoken: `weights of ${caption}`, caption, values }));
+    drawProfiles(holder, shown, extent(shown.map(({ values }) => values)));
   };
   await load(0);
   return { update: regularly(name, load) };

@@ -1,4 +1,4 @@
-"""The type of a function that is told of the progress of a compilation."""
+"""The type of a callback that reports the progress of a compilation."""
 
 from __future__ import annotations
 
