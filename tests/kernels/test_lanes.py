@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numba.core.errors import TypingError
 
+from streamlearn.kernels.simd.groups import look_up
 from streamlearn.kernels.simd.lanes import (
     WIDTH,
     absolute,
@@ -18,9 +19,11 @@ from streamlearn.kernels.simd.lanes import (
     fma,
     iota,
     lane,
+    larger,
     load,
     pow2,
     select,
+    smaller,
     splat,
     sqrt,
     store,
@@ -90,6 +93,8 @@ def _run_operations(a, b, c, s, out):
         store(out, 22, i, splat(lane(x, i % WIDTH)))
         store(out, 23, i, select(s < lane(y, 3), x, y))
         store(out, 24, i, (one if anywhere(x < y) else null))
+        store(out, 25, i, larger(x, y))
+        store(out, 26, i, smaller(x, s))
 
 
 EXPECTED = {
@@ -116,12 +121,14 @@ EXPECTED = {
     22: lambda: np.stack([np.full(WIDTH, row[i % WIDTH]) for i, row in enumerate(A)]),
     23: lambda: np.where(B[:, 3:4] > S, A, B),
     24: lambda: np.repeat((A < B).any(axis=1)[:, None], WIDTH, axis=1),
+    25: lambda: np.where(B > A, B, A),
+    26: lambda: np.where(S < A, S, A),
 }
 
 
 @pytest.fixture(scope="module")
 def results() -> np.ndarray:
-    out = np.empty((25, *A.shape), np.float32)
+    out = np.empty((27, *A.shape), np.float32)
     _run_operations(A, B, C, S, out)
     return out
 
@@ -139,6 +146,20 @@ def same(result: np.ndarray, expected: np.ndarray) -> bool:
 def test_same_as_numpy(results, operation):
     with np.errstate(all="ignore"):
         assert same(results[operation], EXPECTED[operation]())
+
+
+@pytest.mark.parametrize("shift", [0, 1, 7, 15, 16])
+def test_look_up(shift):
+    """All places in all lanes, and places beyond the table, which start again."""
+    table, index = A[3:4], (np.arange(WIDTH, dtype=np.float32)[None] + shift).copy()
+
+    @nb.njit
+    def run(table, index, out):
+        store(out, 0, look_up(load(table, 0), load(index, 0)))
+
+    out = np.empty_like(table)
+    run(table, index, out)
+    assert same(out, table[:, index[0].astype(int) % WIDTH])
 
 
 def exact(a: float, b: float, c: float) -> np.float32:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..compiler import device
-from ..simd.lanes import WIDTH, absolute, load, select
+from ..simd.lanes import WIDTH, absolute, larger, load, select
 
 HEXAGONAL, TORUS, METRIC, ROWS, COLUMNS = 0, 1, 2, 3, 4
 MANHATTAN, EUCLIDEAN, CHEBYSHEV, STEPS = 0, 1, 2, 3  # STEPS: along the edges of hexagons
@@ -23,11 +23,6 @@ _HEXAGON_ROWS = np.float32(1.25)  # above 2/√3: rows of hexagons are √3/2 ap
 
 
 @device
-def _larger(a, b):
-    return select(a > b, a, b)
-
-
-@device
 def _length(rows, columns, hexagonal, metric):
     """d of a displacement by ``rows`` and ``columns``, as float32 or lanes; for EUCLIDEAN d²."""
     if metric == EUCLIDEAN:
@@ -35,9 +30,9 @@ def _length(rows, columns, hexagonal, metric):
         return rows * rows + columns * columns + mixed
     if metric == MANHATTAN:
         return absolute(rows) + absolute(columns)
-    d = _larger(absolute(rows), absolute(columns))
+    d = larger(absolute(rows), absolute(columns))
     if metric == STEPS:
-        d = _larger(d, absolute(rows + columns))
+        d = larger(d, absolute(rows + columns))
     return d
 
 

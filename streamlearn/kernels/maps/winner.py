@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..compiler import device
-from ..simd.groups import BLOCKS, least_of, load_block, load_group
-from ..simd.lanes import WIDTH, absolute, fma, iota, load, select, splat, sqrt, store, zero
+from ..simd.groups import BLOCKS, load_block, load_group
+from ..simd.lanes import WIDTH, absolute, fma, iota, load, lowest, select, splat, sqrt, store, zero
 
 EUCLIDEAN, MANHATTAN, CHEBYSHEV, COSINE = 0, 1, 2, 3
 MEASURES = {"euclidean": EUCLIDEAN, "manhattan": MANHATTAN, "chebyshev": CHEBYSHEV, "cosine": COSINE}
@@ -189,13 +189,23 @@ def update_nearest_by_group(totals, g, nearest):
 
 
 @device
+def _least_of(value, index):
+    """The least of ``value`` and its entry of ``index``, as float32 and int64; of equals the lowest index.
+
+    No value is NaN. The indices are whole numbers, −1 where the value is infinite.
+    """
+    least = lowest(value)
+    return least, np.int64(lowest(select(value == least, index, splat(_INF))))
+
+
+@device
 def nearest_two_of_lanes(nearest):
     """Reduce the nearest two units of each of the 16 lanes to the nearest two of all: see `nearest_two`."""
     first, first_index, second, second_index = nearest
-    least, winner = least_of(first, first_index)
+    least, winner = _least_of(first, first_index)
     winning = first_index == np.float32(winner)
     rest, rest_index = select(winning, second, first), select(winning, second_index, first_index)
-    _, runner_up = least_of(rest, rest_index)
+    _, runner_up = _least_of(rest, rest_index)
     return winner, least, runner_up
 
 

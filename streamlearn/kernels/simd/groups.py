@@ -18,6 +18,7 @@ from .lanes import WIDTH, f32, lanes
 
 BLOCKS = 4  # in a group
 GROUP = BLOCKS * WIDTH  # units in a group
+HALF = WIDTH // 2
 
 _four_lanes = types.UniTuple(lanes, BLOCKS)
 
@@ -93,54 +94,42 @@ def store_group(typingctx: Any, array: Any, group: Any, row: Any, value: Any) ->
 
 
 @intrinsic
-def least_of(typingctx: Any, value: Any, index: Any) -> Any:
-    """The least of ``value`` and its entry of ``index``, as float32 and int64; of equals the lowest index.
-
-    No value is negative or NaN. The indices are whole numbers; −1 comes last. The bits of such a float32 have
-    the order of the values, so a value and its index are one integer.
-    """
-
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        half, whole = ir.VectorType(ir.IntType(32), WIDTH), ir.VectorType(ir.IntType(64), WIDTH)
-        high = builder.zext(builder.bitcast(values[0], half), whole)
-        low = builder.zext(builder.fptosi(values[1], half), whole)
-        pairs = builder.or_(builder.shl(high, ir.Constant(whole, [32] * WIDTH)), low)
-        width = WIDTH
-        while width > 1:
-            width //= 2
-            a, b = (
-                builder.shuffle_vector(
-                    pairs,
-                    pairs,
-                    ir.Constant(ir.VectorType(ir.IntType(32), width), [start + i for i in range(width)]),
-                )
-                for start in (0, width)
-            )
-            pairs = builder.select(builder.icmp_unsigned("<", b, a), b, a)
-        pair = builder.extract_element(pairs, ir.Constant(ir.IntType(32), 0))
-        bits = builder.trunc(builder.lshr(pair, ir.Constant(pair.type, 32)), ir.IntType(32))
-        found = builder.sext(builder.trunc(pair, ir.IntType(32)), ir.IntType(64))
-        return context.make_tuple(
-            builder, signature.return_type, [builder.bitcast(bits, ir.FloatType()), found]
-        )
-
-    valid = value is lanes and index is lanes
-    return (types.Tuple((f32, types.int64))(lanes, lanes), codegen) if valid else None
-
-
-@intrinsic
 def look_up(typingctx: Any, table: Any, index: Any) -> Any:
-    """``table[index]`` in every lane. The indices are whole numbers from 0 to 15."""
+    """``table[index % 16]`` in every lane. The indices are whole numbers."""
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        integer = ir.IntType(32)
-        whole = builder.fptosi(values[1], ir.VectorType(integer, WIDTH))
-        index = builder.and_(whole, ir.Constant(whole.type, [WIDTH - 1] * WIDTH))
-        found = ir.Constant(lanes.llvm, ir.Undefined)  # LLVM makes one permutation of this if the CPU has it
-        for i in range(WIDTH):
-            place = ir.Constant(integer, i)
-            entry = builder.extract_element(values[0], builder.extract_element(index, place))
-            found = builder.insert_element(found, entry, place)
-        return found
+        whole = builder.fptosi(values[1], _integers(WIDTH))
+        whole = builder.and_(whole, ir.Constant(whole.type, [WIDTH - 1] * WIDTH))
+        lower, upper = _halves(builder, values[0])
+        halves = [
+            builder.select(
+                builder.icmp_signed("<", places, ir.Constant(places.type, [HALF] * HALF)),
+                _permuted(builder, lower, places),
+                _permuted(builder, upper, places),
+            )
+            for places in _halves(builder, whole)
+        ]
+        return builder.shuffle_vector(*halves, ir.Constant(_integers(WIDTH), list(range(WIDTH))))
 
     return (lanes(lanes, lanes), codegen) if table is lanes and index is lanes else None
+
+
+def _integers(width: int) -> Any:
+    return ir.VectorType(ir.IntType(32), width)
+
+
+def _halves(builder: Any, vector: Any) -> list[Any]:
+    """The lower and the upper eight of sixteen elements."""
+    places = (ir.Constant(_integers(HALF), [start + i for i in range(HALF)]) for start in (0, HALF))
+    return [builder.shuffle_vector(vector, vector, place) for place in places]
+
+
+def _permuted(builder: Any, values: Any, index: Any) -> Any:
+    """``values[index % 8]`` of eight. LLVM makes one permutation of this if the CPU has AVX2."""
+    index = builder.and_(index, ir.Constant(index.type, [HALF - 1] * HALF))
+    found = ir.Constant(values.type, ir.Undefined)
+    for i in range(HALF):
+        place = ir.Constant(ir.IntType(32), i)
+        entry = builder.extract_element(values, builder.extract_element(index, place))
+        found = builder.insert_element(found, entry, place)
+    return found

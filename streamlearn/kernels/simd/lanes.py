@@ -155,6 +155,9 @@ fma = _elementwise(_llvm("fma"), _same, 3)  # a·b + c, rounded once
 sqrt = _elementwise(_llvm("sqrt"), _same, 1)
 absolute = _elementwise(_llvm("fabs"), _same, 1)
 copysign = _elementwise(_llvm("copysign"), _same, 2)  # |a| with b's sign
+# of a and b; a if b is NaN
+larger = _elementwise(lambda builder, a, b: builder.select(builder.fcmp_ordered(">", b, a), b, a), _same, 2)
+smaller = _elementwise(lambda builder, a, b: builder.select(builder.fcmp_ordered("<", b, a), b, a), _same, 2)
 
 
 def _operator(symbol: Any, emit: Callable[..., Any], result: Callable[[types.Type], types.Type]) -> None:

@@ -31,7 +31,7 @@ import numpy as np
 
 from ..compiler import device
 from ..simd.columns import count_of, four_columns, load_columns, store_columns
-from ..simd.lanes import COLUMNS, absolute, anywhere, select, sqrt
+from ..simd.lanes import COLUMNS, absolute, anywhere, larger, select, smaller, sqrt
 from .patience import GROWTH, SHRINKAGE
 
 NONE, STANDARD, EWMA, MINMAX = 0, 1, 2, 3
@@ -74,21 +74,11 @@ class Scaling(NamedTuple):
 
 
 @device
-def _larger(a, b):
-    return select(b > a, b, a)
-
-
-@device
-def _smaller(a, b):
-    return select(b < a, b, a)
-
-
-@device
 def _width_for(statistics, c, value):
     """Width for ``value``; 0 if the channel has too few values to have one."""
     width = load_columns(statistics, WIDTH, c, value)
     never_changed = (width == 0.0) & (load_columns(statistics, COUNT, c, value) >= _FIRST_VALUES)
-    largest = _larger(absolute(load_columns(statistics, CENTRE, c, value)), absolute(value))
+    largest = larger(absolute(load_columns(statistics, CENTRE, c, value)), absolute(value))
     return select(never_changed, _PART_OF_VALUE * largest, width)
 
 
@@ -97,7 +87,7 @@ def _transform(scale, value, c, out):
     """Write the scaled and clipped ``value``. Returns the number of present values."""
     width = _width_for(scale.statistics, c, value)
     scaled = (value - load_columns(scale.statistics, CENTRE, c, value)) / width
-    scaled = _smaller(_larger(select(width > 0.0, scaled, 0.0), -scale.clip), scale.clip)
+    scaled = smaller(larger(select(width > 0.0, scaled, 0.0), -scale.clip), scale.clip)
     store_columns(out, 0, c, select(value == value, scaled, value))
     return count_of(value == value)
 
@@ -155,7 +145,7 @@ def _observe(method, statistics, decay, c, value):
     if method == MINMAX:
         _extend_range(statistics, decay, c, learned, value)
     else:
-        gain = _larger(1.0 / (count + 1.0), 1.0 - decay if method == EWMA else 0.0)
+        gain = larger(1.0 / (count + 1.0), 1.0 - decay if method == EWMA else 0.0)
         _add(statistics, gain, c, learned, value)
     _set(statistics, COUNT, c, learned, count + 1.0)
     return anywhere((value == value) & (count < _FIRST_VALUES))
@@ -175,7 +165,7 @@ def _add(statistics, gain, c, learned, value):
     mean = mean + gain * difference
     variance = (1.0 - gain) * (variance + gain * difference * difference)
     floor = _floor(statistics, c, learned, mean, value)
-    variance = _larger(variance, floor * floor)
+    variance = larger(variance, floor * floor)
     _set(statistics, CENTRE, c, learned, mean)
     _set(statistics, SPREAD, c, learned, variance)
     _set_width(statistics, c, learned, sqrt(variance))
@@ -187,23 +177,23 @@ def _extend_range(statistics, decay, c, learned, value):
     low, high = load_columns(statistics, CENTRE, c, value), load_columns(statistics, SPREAD, c, value)
     shrinkage = min(1.0 - decay, 0.5) * (high - low)
     low, high = low + shrinkage, high - shrinkage
-    excess = value - _smaller(_larger(value, low), high)
+    excess = value - smaller(larger(value, low), high)
     excess = _cut(statistics, c, learned, excess, _RANGE_STEP * _width_for(statistics, c, value))
-    low, high = low + _smaller(excess, 0.0), high + _larger(excess, 0.0)
+    low, high = low + smaller(excess, 0.0), high + larger(excess, 0.0)
     _set(statistics, CENTRE, c, learned, low)
     _set(statistics, SPREAD, c, learned, high)
     floor = _floor(statistics, c, learned, low, value)
-    _set_width(statistics, c, learned, _larger(high - low, floor))
+    _set_width(statistics, c, learned, larger(high - low, floor))
 
 
 @device
 def _cut(statistics, c, learned, difference, limit):
     """Return ``difference``, cut at ±u·limit. Then update u."""
     patience = load_columns(statistics, PATIENCE, c, difference)
-    longer = _smaller(patience * GROWTH, LARGEST_PATIENCE)
-    shorter = _larger(patience * SHRINKAGE, 1.0)
+    longer = smaller(patience * GROWTH, LARGEST_PATIENCE)
+    shorter = larger(patience * SHRINKAGE, 1.0)
     _set(statistics, PATIENCE, c, learned, select(absolute(difference) > limit, longer, shorter))
-    return _smaller(_larger(difference, -patience * limit), patience * limit)
+    return smaller(larger(difference, -patience * limit), patience * limit)
 
 
 @device
@@ -211,20 +201,20 @@ def _floor(statistics, c, learned, centre, value):
     """Update q, and return the floor of the width."""
     change = absolute(value - load_columns(statistics, LAST, c, value))
     resolution = load_columns(statistics, RESOLUTION, c, value)
-    smaller = select(resolution > 0.0, _smaller(_FORGET_RESOLUTION * resolution, change), change)
-    resolution = select(change > 0.0, smaller, resolution)
+    least = select(resolution > 0.0, smaller(_FORGET_RESOLUTION * resolution, change), change)
+    resolution = select(change > 0.0, least, resolution)
     _set(statistics, LAST, c, learned, value)
     _set(statistics, RESOLUTION, c, learned, resolution)
     widest = load_columns(statistics, WIDEST, c, value)
-    levels = _larger(_PART_OF_WIDEST * widest, _PART_OF_VALUE * absolute(centre))
-    return _smaller(2.0 * resolution, _larger(0.5 * resolution, levels))
+    levels = larger(_PART_OF_WIDEST * widest, _PART_OF_VALUE * absolute(centre))
+    return smaller(2.0 * resolution, larger(0.5 * resolution, levels))
 
 
 @device
 def _set_width(statistics, c, learned, width):
     """Set the width, in the stream's own units."""
     _set(statistics, WIDTH, c, learned, width)
-    _set(statistics, WIDEST, c, learned, _larger(load_columns(statistics, WIDEST, c, width), width))
+    _set(statistics, WIDEST, c, learned, larger(load_columns(statistics, WIDEST, c, width), width))
 
 
 # -- the first values --------------------------------------------------------------------------------------
@@ -268,17 +258,17 @@ def _observe_first(method, statistics, c, value):
 def _first_width(statistics, c, count, median):
     """1.4826·MAD of the first values; their mean absolute deviation if the MAD is 0."""
     below, above = FIRST + (count - 1) // 2, FIRST + (count - 1) // 2 + 1
-    smaller, larger = 0.0, 0.0  # the deviations, in ascending order: the one before, and this one
+    before, deviation = 0.0, 0.0  # the deviations, in ascending order: the one before, and this one
     for _ in range(count // 2 + 1):
-        smaller = larger
+        before = deviation
         left = median - statistics[below, c] if below >= FIRST else math.inf
         right = statistics[above, c] - median if above < FIRST + count else math.inf
-        larger = min(left, right)
+        deviation = min(left, right)
         if left <= right:
             below -= 1
         else:
             above += 1
-    width = _MAD_OF_NORMAL * (larger if count % 2 == 1 else 0.5 * (smaller + larger))
+    width = _MAD_OF_NORMAL * (deviation if count % 2 == 1 else 0.5 * (before + deviation))
     if width > 0.0:
         return width
     total = 0.0
