@@ -2,9 +2,10 @@
 
     w_j += ε·h_j·(x − w_j)
 
-A pass takes four blocks of units at a time, and measures them while their weights are in registers. If the
-weights are larger than the first cache, reading them takes longer than the arithmetic. Then every second pass
-also measures the sample after the next one, and the pass after it reads only the blocks that it moves.
+A pass takes two blocks of units at a time, and measures them while their weights are in registers: four would
+need more registers than AVX2 has. If the weights are larger than the first cache, reading them takes longer
+than the arithmetic. Then every second pass also measures the sample after the next one, and the pass after it
+reads only the blocks that it moves.
 
 A block moves if the winner reaches one of its units. The weights do not depend on the passes.
 """
@@ -16,21 +17,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..compiler import allocating_device, device
-from ..simd.groups import BLOCKS, load_block, load_group, store_block, store_group
-from ..simd.lanes import WIDTH, absolute, anywhere, fma, load, select, splat, store, zero
+from ..simd.groups import BLOCKS, load_block, store_block
+from ..simd.lanes import WIDTH, absolute, anywhere, fma, load, select, store, zero
 from .cooperation import MEXICAN_HAT
 from .winner import (
     EUCLIDEAN,
-    add_squares,
+    add_square,
     blocks_in_groups,
     load_rows,
-    nearest_two_of_lanes,
-    no_units,
+    nearest_two_of_distances,
     squared_distance,
+    squared_distances,
     squared_distances_of_two,
     store_rows,
-    update_nearest,
-    update_nearest_by_group,
 )
 
 _0 = np.float32(0)
@@ -45,7 +44,8 @@ class Adaptation(NamedTuple):
     pad: Any  # (blocks, 16)
     cooperation: Any
     used: Any  # number of blocks with units
-    ahead: Any  # (blocks, 16): squared distances to the sample after the next one
+    found: Any  # (blocks, 16): squared distances to the next sample
+    ahead: Any  # (blocks, 16): squared distances to the sample after it
     reached: Any  # (blocks,): numbers of the blocks in reach
 
 
@@ -53,8 +53,9 @@ class Adaptation(NamedTuple):
 def new_adaptation(units, number, cooperation):
     """The adaptation of ``number`` units in one call."""
     weights, pad, _ = units
-    used, ahead = (number + WIDTH - 1) // WIDTH, np.empty(pad.shape, np.float32)
-    return Adaptation(weights, pad, cooperation, used, ahead, np.empty(pad.shape[0], np.int64))
+    used = (number + WIDTH - 1) // WIDTH
+    found, ahead = np.empty(pad.shape, np.float32), np.empty(pad.shape, np.float32)
+    return Adaptation(weights, pad, cooperation, used, found, ahead, np.empty(pad.shape[0], np.int64))
 
 
 @device
@@ -96,7 +97,7 @@ def _move_and_measure(x, y, weights, b, step, start):
     for d in range(x.size):
         w = _move(load_block(weights, b, d), x[d], step)
         store_block(weights, b, d, w)
-        total = fma(y[d] - w, y[d] - w, total)
+        total = add_square(y[d], w, total)
     return total
 
 
@@ -112,14 +113,6 @@ def adapt(adaptation, sample, blocks):
             step = select(step > _0, step, select(d2 < _REPULSION_LIMIT, step, zero()))
         if reached:
             _move_block(sample, weights, b, step)
-
-
-@device
-def _move_four(w, x, steps):
-    """Weights of four blocks in one channel after their move."""
-    return (
-        _move(w[0], x, steps[0]), _move(w[1], x, steps[1]), _move(w[2], x, steps[2]), _move(w[3], x, steps[3])
-    )  # fmt: skip
 
 
 @device
@@ -143,94 +136,95 @@ def _moves_whole(adaptation, before, g, blocks):
 
 
 @device
+def _move_and_measure_two(adaptation, x, y, b, found):
+    """Move the blocks ``b`` and write their squared distances to ``y`` to ``found``."""
+    weights, pad, steps = adaptation.weights, adaptation.pad, adaptation.cooperation.steps
+    first, second = load(pad, b[0]), load(pad, b[1])
+    step = load(steps, b[0]), load(steps, b[1])
+    for d in range(x.size):
+        w = _move(load_block(weights, b[0], d), x[d], step[0])
+        store_block(weights, b[0], d, w)
+        first = add_square(y[d], w, first)
+        w = _move(load_block(weights, b[1], d), x[d], step[1])
+        store_block(weights, b[1], d, w)
+        second = add_square(y[d], w, second)
+    store(found, b[0], first)
+    store(found, b[1], second)
+
+
+@device
+def _move_and_measure_ahead(adaptation, x, y, z, b):
+    """`_move_and_measure_two`, with the squared distances to ``z`` too."""
+    weights, pad, steps = adaptation.weights, adaptation.pad, adaptation.cooperation.steps
+    first, second = load(pad, b[0]), load(pad, b[1])
+    first_ahead, second_ahead = first, second
+    step = load(steps, b[0]), load(steps, b[1])
+    for d in range(x.size):
+        w = _move(load_block(weights, b[0], d), x[d], step[0])
+        store_block(weights, b[0], d, w)
+        first, first_ahead = add_square(y[d], w, first), add_square(z[d], w, first_ahead)
+        w = _move(load_block(weights, b[1], d), x[d], step[1])
+        store_block(weights, b[1], d, w)
+        second, second_ahead = add_square(y[d], w, second), add_square(z[d], w, second_ahead)
+    store(adaptation.found, b[0], first)
+    store(adaptation.found, b[1], second)
+    store(adaptation.ahead, b[0], first_ahead)
+    store(adaptation.ahead, b[1], second_ahead)
+
+
+@device
+def _measure_ahead(adaptation, y, z, b):
+    """Write the squared distances of the blocks ``b`` and ``b + 1`` to ``y`` and ``z``."""
+    start = load(adaptation.pad, b), load(adaptation.pad, b + 1)
+    to_y, to_z = squared_distances_of_two(y, z, adaptation.weights, b, start)
+    store(adaptation.found, b, to_y[0])
+    store(adaptation.found, b + 1, to_y[1])
+    store(adaptation.ahead, b, to_z[0])
+    store(adaptation.ahead, b + 1, to_z[1])
+
+
+@device
 def adapt_and_search(adaptation, before, sample, following, blocks, looks_ahead):
     """Adapt to the sample ``before``, and find the nearest two units of ``sample``. All are complete.
 
     With ``looks_ahead`` the distances to ``following`` are written to ``ahead``.
     """
-    weights, pad, cooperation, _, ahead, _ = adaptation
-    x, y, z = before.x, sample.x, following.x
-    alone = zero()  # a last block alone: its sums are long, and are done while groups follow
-    for b in range(blocks_in_groups(pad, EUCLIDEAN), pad.shape[0]):
+    weights, pad, cooperation, _, found, ahead, _ = adaptation
+    x, y, z, channels, count = before.x, sample.x, following.x, sample.channels, sample.count
+    whole = blocks_in_groups(pad, EUCLIDEAN)
+    for g in range(whole // BLOCKS):
+        if _moves_whole(adaptation, before, g, blocks):
+            for b in range(BLOCKS * g, BLOCKS * g + BLOCKS, 2):
+                if looks_ahead:
+                    _move_and_measure_ahead(adaptation, x, y, z, (b, b + 1))
+                else:
+                    _move_and_measure_two(adaptation, x, y, (b, b + 1), found)
+        elif looks_ahead:
+            for b in range(BLOCKS * g, BLOCKS * g + BLOCKS, 2):
+                _measure_ahead(adaptation, y, z, b)
+        else:
+            store_rows(found, g, squared_distances(y, channels, count, weights, g, load_rows(pad, g)))
+    for b in range(whole, pad.shape[0]):
         if b < blocks[1] and _is_reached(load(cooperation.steps, b)):
             _move_complete(x, weights, b, load(cooperation.steps, b))
-        alone = squared_distance(y, sample.channels, sample.count, weights, b, load(pad, b))
+        store(found, b, squared_distance(y, channels, count, weights, b, load(pad, b)))
         if looks_ahead:
-            store(ahead, b, squared_distance(z, sample.channels, sample.count, weights, b, load(pad, b)))
-    nearest = no_units()
-    for g in range(pad.shape[0] // BLOCKS):
-        totals, steps = load_rows(pad, g), load_rows(cooperation.steps, g)
-        others = totals
-        moves = _moves_whole(adaptation, before, g, blocks)
-        if moves and looks_ahead:
-            for d in range(y.size):
-                w = _move_four(load_group(weights, g, d), splat(x[d]), steps)
-                store_group(weights, g, d, w)
-                totals, others = add_squares(splat(y[d]), w, totals), add_squares(splat(z[d]), w, others)
-        elif moves:
-            for d in range(y.size):
-                w = _move_four(load_group(weights, g, d), splat(x[d]), steps)
-                store_group(weights, g, d, w)
-                totals = add_squares(splat(y[d]), w, totals)
-        elif looks_ahead:
-            totals, others = squared_distances_of_two(y, z, weights, g, totals)
-        else:
-            for d in range(y.size):
-                totals = add_squares(splat(y[d]), load_group(weights, g, d), totals)
-        if looks_ahead:
-            store_rows(ahead, g, others)
-        nearest = update_nearest_by_group(totals, g, nearest)
-    for b in range(blocks_in_groups(pad, EUCLIDEAN), pad.shape[0]):
-        nearest = update_nearest(alone, b, nearest)
-    return nearest_two_of_lanes(nearest)
-
-
-@device
-def _load_four(array, b):
-    return load(array, b[0]), load(array, b[1]), load(array, b[2]), load(array, b[3])
-
-
-@device
-def _move_and_measure_four(adaptation, x, y, b):
-    """Move the four blocks ``b``, and write their distances to ``y``."""
-    weights, ahead = adaptation.weights, adaptation.ahead
-    totals, steps = _load_four(adaptation.pad, b), _load_four(adaptation.cooperation.steps, b)
-    for d in range(y.size):
-        w = (
-            load_block(weights, b[0], d), load_block(weights, b[1], d),
-            load_block(weights, b[2], d), load_block(weights, b[3], d),
-        )  # fmt: skip
-        w = _move_four(w, splat(x[d]), steps)
-        store_block(weights, b[0], d, w[0])
-        store_block(weights, b[1], d, w[1])
-        store_block(weights, b[2], d, w[2])
-        store_block(weights, b[3], d, w[3])
-        totals = add_squares(splat(y[d]), w, totals)
-    store(ahead, b[0], totals[0])
-    store(ahead, b[1], totals[1])
-    store(ahead, b[2], totals[2])
-    store(ahead, b[3], totals[3])
+            store(ahead, b, squared_distance(z, channels, count, weights, b, load(pad, b)))
+    return nearest_two_of_distances(found)
 
 
 @device
 def adapt_and_search_reached(adaptation, before, sample, blocks):
     """`adapt_and_search` if the pass before has looked ahead: only blocks in reach have new distances."""
-    weights, pad, cooperation, _, ahead, reached = adaptation
+    weights, pad, cooperation, _, _, ahead, reached = adaptation
     count = 0
     for b in range(blocks[0], blocks[1]):
         reached[count] = b
         count += _is_reached(load(cooperation.steps, b))
-    together = count // BLOCKS * BLOCKS
-    for i in range(0, together, BLOCKS):
-        four = reached[i], reached[i + 1], reached[i + 2], reached[i + 3]
-        _move_and_measure_four(adaptation, before.x, sample.x, four)
-    for i in range(together, count):
-        b = reached[i]
+    for i in range(0, count - 1, 2):
+        _move_and_measure_two(adaptation, before.x, sample.x, (reached[i], reached[i + 1]), ahead)
+    if count % 2 == 1:
+        b = reached[count - 1]
         step, start = load(cooperation.steps, b), load(pad, b)
         store(ahead, b, _move_and_measure(before.x, sample.x, weights, b, step, start))
-    nearest = no_units()
-    for g in range(pad.shape[0] // BLOCKS):
-        nearest = update_nearest_by_group(load_rows(ahead, g), g, nearest)
-    for b in range(blocks_in_groups(pad, EUCLIDEAN), pad.shape[0]):
-        nearest = update_nearest(load(ahead, b), b, nearest)
-    return nearest_two_of_lanes(nearest)
+    return nearest_two_of_distances(ahead)

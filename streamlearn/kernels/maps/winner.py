@@ -123,34 +123,36 @@ def store_rows(array, g, values):
 
 
 @device
-def add_squares(x, w, totals):
-    """``totals`` + (x − w)² for four blocks."""
-    t0, t1, t2, t3 = totals
-    e0, e1, e2, e3 = x - w[0], x - w[1], x - w[2], x - w[3]
-    return fma(e0, e0, t0), fma(e1, e1, t1), fma(e2, e2, t2), fma(e3, e3, t3)
+def add_square(x, w, total):
+    """``total`` + (x − w)²."""
+    return fma(x - w, x - w, total)
 
 
 @device
 def squared_distances(x, channels, count, weights, g, start):
-    """``squared_distance`` of the four blocks of group ``g``."""
-    totals = start
+    """``squared_distance`` of the four blocks of group ``g``. Four sums hide the latency of ``fma``."""
+    t0, t1, t2, t3 = start
     for k in range(count):
         d = channels[k]
-        totals = add_squares(splat(x[d]), load_group(weights, g, d), totals)
-    return totals
+        w0, w1, w2, w3 = load_group(weights, g, d)
+        t0, t1 = add_square(x[d], w0, t0), add_square(x[d], w1, t1)
+        t2, t3 = add_square(x[d], w2, t2), add_square(x[d], w3, t3)
+    return t0, t1, t2, t3
 
 
 @device
-def squared_distances_of_two(x, y, weights, g, start):
-    """``squared_distance`` of the four blocks of group ``g`` to two samples without missing channels.
+def squared_distances_of_two(x, y, weights, b, start):
+    """``squared_distance`` of the blocks ``b`` and ``b + 1`` to two samples without missing channels.
 
     Both share the loads of the weights, which take as long as the arithmetic.
     """
-    to_x, to_y = start, start
+    x0, x1 = start
+    y0, y1 = start
     for d in range(x.size):
-        w = load_group(weights, g, d)
-        to_x, to_y = add_squares(splat(x[d]), w, to_x), add_squares(splat(y[d]), w, to_y)
-    return to_x, to_y
+        w0, w1 = load_block(weights, b, d), load_block(weights, b + 1, d)
+        x0, x1 = add_square(x[d], w0, x0), add_square(x[d], w1, x1)
+        y0, y1 = add_square(y[d], w0, y0), add_square(y[d], w1, y1)
+    return (x0, x1), (y0, y1)
 
 
 @device
@@ -210,6 +212,15 @@ def nearest_two_of_lanes(nearest):
 
 
 @device
+def nearest_two_of_distances(distances):
+    """The nearest two units, by ``distances`` ``(blocks, 16)``: see `nearest_two`."""
+    nearest = no_units()
+    for b in range(distances.shape[0]):
+        nearest = update_nearest(load(distances, b), b, nearest)
+    return nearest_two_of_lanes(nearest)
+
+
+@device
 def nearest_two(x, channels, count, units):
     """Return index and dissimilarity of the nearest unit, and the index of the second nearest.
 
@@ -232,10 +243,12 @@ def nearest_two_of_both(x, y, channels, units):
     """`nearest_two` of two samples without missing channels, by EUCLIDEAN."""
     weights, pad, _ = units
     to_x, to_y = no_units(), no_units()
-    for g in range(pad.shape[0] // BLOCKS):
-        totals, others = squared_distances_of_two(x, y, weights, g, load_rows(pad, g))
-        to_x, to_y = update_nearest_by_group(totals, g, to_x), update_nearest_by_group(others, g, to_y)
-    for b in range(blocks_in_groups(pad, EUCLIDEAN), pad.shape[0]):
+    whole = blocks_in_groups(pad, EUCLIDEAN)
+    for b in range(0, whole, 2):
+        distances, others = squared_distances_of_two(x, y, weights, b, (load(pad, b), load(pad, b + 1)))
+        to_x = update_nearest(distances[1], b + 1, update_nearest(distances[0], b, to_x))
+        to_y = update_nearest(others[1], b + 1, update_nearest(others[0], b, to_y))
+    for b in range(whole, pad.shape[0]):
         start = load(pad, b)
         to_x = update_nearest(squared_distance(x, channels, x.size, weights, b, start), b, to_x)
         to_y = update_nearest(squared_distance(y, channels, x.size, weights, b, start), b, to_y)

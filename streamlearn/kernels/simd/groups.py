@@ -80,20 +80,6 @@ def load_group(typingctx: Any, array: Any, group: Any, row: Any) -> Any:
 
 
 @intrinsic
-def store_group(typingctx: Any, array: Any, group: Any, row: Any, value: Any) -> Any:
-    """Store the lanes of the four blocks of a group, in one row."""
-
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        first = _pointer(context, builder, signature.args[0], *values[:3])
-        for k, vector in enumerate(cgutils.unpack_tuple(builder, values[3])):
-            builder.store(vector, cgutils.gep(builder, first, k), align=4)
-        return context.get_dummy_value()
-
-    valid = _is_grouped(array) and value == _four_lanes
-    return (types.void(array, types.int64, types.int64, _four_lanes), codegen) if valid else None
-
-
-@intrinsic
 def look_up(typingctx: Any, table: Any, index: Any) -> Any:
     """``table[index % 16]`` in every lane. The indices are whole numbers."""
 
