@@ -28,7 +28,7 @@ def forward(net, cell, steps, t):
     h_row, c_row = w_hh.source, w_hh.source + w_hh.blocks
     for n in range(w_hh.blocks):
         b = to_and_fro(n, w_hh.blocks, t)
-        sums = weighted_sums(zeros(2, 4), net, w_ih, b, steps.window, t)
+        sums = weighted_sums(zeros(1, 4), net, w_ih, b, steps.window, t)
         i, f, g, o = fold(weighted_sums(sums, net, w_hh, b, steps.window, t))
         i, f = sigmoid(zero_if_nan(i)), sigmoid(zero_if_nan(f))
         g, o = tanh(zero_if_nan(g)), sigmoid(zero_if_nan(o))

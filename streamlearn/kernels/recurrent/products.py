@@ -99,52 +99,40 @@ def _add_up_blocks(sums, net, m, deltas, first):
 def write_gradient(net, i, steps, count, gradient, norm):
     """Write the gradient of matrix ``i`` and of its bias over the first ``count`` steps, in their order.
 
-    Return ``norm`` plus its squares. The gradient of an absent bias is 0, so its rows stay 0.
+    Return ``norm`` plus its squares. The gradient of an absent bias is 0, so its rows stay 0. Four inputs of
+    one gate at a time: their sums fit into AVX2's registers.
     """
     m = matrix_of(net, i)
-    if m.gates == 4:
-        return _write_gradient(zeros(1, 4), zeros(4, 4), m, steps, count, gradient, norm)
-    if m.gates == 3:
-        return _write_gradient(zeros(1, 3), zeros(4, 3), m, steps, count, gradient, norm)
-    return _write_gradient(zeros(1, 1), zeros(4, 1), m, steps, count, gradient, norm)
-
-
-@device
-def _write_gradient(one, several, m, steps, count, gradient, norm):
-    """``one`` and ``several``: zeros, the sums of one input and of several inputs."""
-    gates = len(one[0])
     for b in range(m.blocks):
-        delta, row = m.delta + b * gates, m.weight + b * m.rows * gates
-        total = one
-        for t in range(count if m.has_bias == 1 else 0):
-            total = add_row(total, row_of(steps.activations, t), delta, _1)
-        store_rows(gradient, m.bias + b * gates, total)
-        norm = add_squares(norm, total)
-        if m.lookup == 1:
-            norm = _write_symbols(one, m, steps, count, delta, row, gradient, norm)
-            continue
-        for k in range(0, m.rows, len(several)):
-            totals = several
-            for t in range(count):
-                values = values_of(steps.window, t + m.shift, m.source)
-                totals = add_outer_products(totals, row_of(steps.activations, t), delta, values, k)
-            store_rows(gradient, row + k * gates, totals)
-            norm = add_squares(norm, totals)
+        for g in range(m.gates):
+            delta, row = m.delta + b * m.gates + g, m.weight + b * m.rows * m.gates + g
+            total = zeros(1, 1)
+            for t in range(count if m.has_bias == 1 else 0):
+                total = add_row(total, row_of(steps.activations, t), delta, _1)
+            store_rows(gradient, m.bias + b * m.gates + g, 1, total)
+            norm = add_squares(norm, total)
+            if m.lookup == 1:
+                norm = _write_symbols(m, steps, count, delta, row, gradient, norm)
+                continue
+            for k in range(0, m.rows, 4):
+                totals = zeros(4, 1)
+                for t in range(count):
+                    values = values_of(steps.window, t + m.shift, m.source)
+                    totals = add_outer_products(totals, row_of(steps.activations, t), delta, values, k)
+                store_rows(gradient, row + k * m.gates, m.gates, totals)
+                norm = add_squares(norm, totals)
     return norm
 
 
 @device
-def _write_symbols(one, m, steps, count, delta, row, gradient, norm):
-    """The same for one-hot inputs: a step adds to the rows of its symbol only."""
-    gates = len(one[0])
+def _write_symbols(m, steps, count, delta, row, gradient, norm):
+    """The same for one-hot inputs: a step adds to the row of its symbol only."""
     for k in range(m.rows):
-        store_rows(gradient, row + k * gates, one)
+        store(gradient, row + k * m.gates, zero())
     for t in range(count):
         deltas, values = row_of(steps.activations, t), values_of(steps.window, t + m.shift, m.source)
-        first = row + np.int64(values[1]) * gates
-        for g in range(gates):
-            total = fma(load(deltas, delta + g), values[0], load(gradient, first + g))
-            store(gradient, first + g, total)
+        own = row + np.int64(values[1]) * m.gates
+        store(gradient, own, fma(load(deltas, delta), values[0], load(gradient, own)))
     for k in range(m.rows):
-        norm = add_squares(norm, add_row(one, gradient, row + k * gates, _1))
+        norm = add_squares(norm, add_row(zeros(1, 1), gradient, row + k * m.gates, _1))
     return norm

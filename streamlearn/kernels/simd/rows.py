@@ -234,17 +234,20 @@ def sum_lanes(typingctx, first, second):
 
 
 @intrinsic
-def store_rows(typingctx, array, row, sums):
-    """Store ``sums`` to consecutive rows, g after g, a after a."""
+def store_rows(typingctx, array, row, step, sums):
+    """Store ``sums[a][g]`` to row ``row + a·step + g``."""
     if not (_is_sums(sums) and _is_block_array(array, 1)):
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        for offset, value in enumerate(v for part in _unpack(builder, sums, values[2]) for v in part):
-            builder.store(value, _row(context, builder, array, values[0], values[1], offset), align=4)
+        row = values[1]
+        for part in _unpack(builder, sums, values[3]):
+            for g, value in enumerate(part):
+                builder.store(value, _row(context, builder, array, values[0], row, g), align=4)
+            row = builder.add(row, values[2])
         return context.get_dummy_value()
 
-    return types.void(array, types.int64, sums), codegen
+    return types.void(array, types.int64, types.int64, sums), codegen
 
 
 @intrinsic
