@@ -42,7 +42,7 @@ from ..recurrent.products import add_transposed_product, write_gradient
 from ..recurrent.records import Net, Steps
 from ..recurrent.windows import PAIRS, SINCE, WAITING, copy_slot
 from ..simd.lanes import load, store
-from ..simd.rows import zero_norm
+from ..simd.rows import four_zeros
 from ..simd.splitmix import next_u64
 from ..simd.views import row_of, rows_of, slots_of, values_of
 from .records import K1, K2, RATE, REPLAY
@@ -158,7 +158,7 @@ def learn(networks, c, window, pairs, counters, rate, scratch):
             store(scratch.states, first + row, load(scratch.states, first + row) + given)
         step_cell_back(net, np.int64(0), steps, t, scratch.states)
         add_transposed_product(net, recurrent, row_of(steps.activations, t), t, scratch.states)
-    norm = zero_norm()
+    norm = four_zeros()
     for i in range(2):
         norm = write_gradient(net, i, steps, pairs, scratch.gradient, norm)
     optimizer = Optimizer(

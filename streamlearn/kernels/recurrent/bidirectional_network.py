@@ -14,7 +14,7 @@ import numpy as np
 
 from ..compiler import device
 from ..simd.lanes import WIDTH, load, store, zero
-from ..simd.rows import zero_norm
+from ..simd.rows import four_zeros
 from ..simd.views import row_of, values_of
 from .loss import write_loss_gradient
 from .memory_layout import BACKWARD, LAYERS, SOURCE, STATE, UNITS
@@ -46,7 +46,7 @@ def backward(net, steps, total, chunk, huber_delta, gradients, input_gradient):
     cells = 2 * net.layout[LAYERS]
     head = 2 * cells
     values = write_loss_gradient(net.layout, steps, chunk, matrix_of(net, head).delta, huber_delta)
-    norm = zero_norm()
+    norm = four_zeros()
     if values > _0:
         for t in range(total):
             clear_rows(row_of(input_gradient, t))

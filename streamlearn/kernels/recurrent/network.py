@@ -10,14 +10,13 @@ import numpy as np
 
 from ..compiler import device
 from ..simd.lanes import canonical_nan, store, zero
-from ..simd.rows import fold, zero_norm, zeros
+from ..simd.rows import fold, four_zeros, zeros
 from ..simd.sums import add_up
-from ..simd.views import row_of, values_of
+from ..simd.views import values_of
 from . import elman, gru, lstm, rtu
 from .lags import LAG_SCRATCH, copy_last_loss, squared_norm, update_lag_norms
 from .loss import softmax, write_loss_gradient
 from .memory_layout import (
-    BACKWARD,
     BLOCKS,
     CELL,
     CHANNELS,
@@ -31,7 +30,7 @@ from .memory_layout import (
     RTU,
     SOURCE,
 )
-from .products import add_transposed_product, weighted_sums, write_gradient
+from .products import add_gradient_of_state, weighted_sums, write_gradient
 from .records import Steps, matrix_of
 
 _0 = np.float32(0)
@@ -99,7 +98,7 @@ def backward(net, steps, count, huber_delta, gradients, lags):
     head = 2 * net.layout[LAYERS]
     output_delta = matrix_of(net, head).delta
     values = write_loss_gradient(net.layout, steps, count, output_delta, huber_delta)
-    norm = zero_norm()
+    norm = four_zeros()
     if values > _0 and net.layout[CELL] == RTU:
         norm = rtu.backward(net, steps, count, gradients, norm)
     elif values > _0:
@@ -132,17 +131,13 @@ def _backward_through_time(net, steps, count, state_gradient, norms, for_lags):
     states = 2 if net.layout[CELL] == LSTM else 1
     clear_rows(state_gradient)
     for t in range(count - 1, -1, -1):
-        deltas = row_of(steps.activations, t)
-        for i in range(2 * net.layout[LAYERS], -1, -1):  # the read-out; then of each layer W_hh, W_ih
-            if i % 2 == 1:
-                if for_lags:
-                    rows = states * net.matrices[i, BLOCKS]
-                    norms[LAG_SCRATCH, count - 1 - t] += squared_norm(
-                        state_gradient, net.matrices[i, SOURCE], rows
-                    )
-                step_cell_back(net, i // 2, steps, t, state_gradient)
-            if net.matrices[i, BACKWARD] == 1:
-                add_transposed_product(net, i, deltas, t, state_gradient)
+        for layer in range(net.layout[LAYERS] - 1, -1, -1):
+            add_gradient_of_state(net, layer, steps, count, t, state_gradient)
+            if for_lags:
+                i = 2 * layer + 1
+                first, rows = net.matrices[i, SOURCE], states * net.matrices[i, BLOCKS]
+                norms[LAG_SCRATCH, count - 1 - t] += squared_norm(state_gradient, first, rows)
+            step_cell_back(net, layer, steps, t, state_gradient)
 
 
 @device

@@ -1,11 +1,11 @@
 """Products with the weight matrices as they are stored.
 
     weighted_sums            W·v + b, for the gates of one block of units
-    add_transposed_product   Wᵀ·δ, the gradient of the inputs, 16 inputs at a time
+    add_transposed_product   Wᵀ·δ, the gradient of the inputs
     write_gradient           Σ_t δ_t·v_tᵀ and Σ_t δ_t, the gradient of the weights and of the bias
 
 δ is ∂L/∂z, the gradient of the weighted sums. ``memory_layout.py`` defines the arrays, ``simd/rows.py`` the
-sums. The number of gates is part of the type of ``sums``, so each function is compiled once for each number.
+sums.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from ..simd.lanes import WIDTH, fma, iota, load, select, store, zero
 from ..simd.rows import (
     add_outer_products,
     add_products,
+    add_quarters,
     add_row,
     add_squares,
     add_transposed_products,
+    four_zeros,
     store_rows,
     sum_lanes,
-    zero_totals,
     zeros,
 )
 from ..simd.views import row_of, values_of
@@ -64,34 +65,48 @@ def weighted_sums(sums, net, m, b, window, t):
 def add_transposed_product(net, i, deltas, t, state_gradient):
     """Add Wᵀ·δ_t of matrix ``i`` to the gradient of its inputs. ``deltas``: rows (·, 16) of step ``t``."""
     m = matrix_of(net, i)
-    if m.gates == 4:
-        _add_transposed_product(zeros(1, 4), net, m, deltas, t, state_gradient)
-    elif m.gates == 3:
-        _add_transposed_product(zeros(1, 3), net, m, deltas, t, state_gradient)
-    else:
-        _add_transposed_product(zeros(1, 1), net, m, deltas, t, state_gradient)
+    _add_transposed(net, m, m.blocks, deltas, m, 0, deltas, t, state_gradient)
 
 
 @device
-def _add_transposed_product(sums, net, m, deltas, t, state_gradient):
+def add_gradient_of_state(net, layer, steps, count, t, state_gradient):
+    """Add ∂L/∂h_t of a layer: W_hhᵀ·δ of the next of ``count`` steps, and Wᵀ·δ of the layer above or of the
+    read-out."""
+    w_hh, above = matrix_of(net, 2 * layer + 1), matrix_of(net, 2 * layer + 2)
+    last = t + 1 == count
+    later = row_of(steps.activations, t if last else t + 1)
+    blocks = 0 if last else w_hh.blocks
+    deltas = row_of(steps.activations, t)
+    _add_transposed(net, w_hh, blocks, later, above, above.blocks, deltas, t, state_gradient)
+
+
+@device
+def _add_transposed(net, m, blocks, deltas, other, other_blocks, other_deltas, t, state_gradient):
+    """Add the products of two matrices with the same inputs: of the first ``blocks`` of each."""
     chunks = (m.inputs + WIDTH - 1) // WIDTH
     for n in range(chunks):
         c = to_and_fro(n, chunks, t)
-        first = _add_up_blocks(sums, net, m, deltas, c * WIDTH)
-        second = _add_up_blocks(sums, net, m, deltas, c * WIDTH + WIDTH // 2)
+        quarters = four_zeros()
+        for first in range(c * WIDTH, (c + 1) * WIDTH, 4):
+            totals = _add_up_blocks(four_zeros(), net, m, blocks, deltas, first)
+            totals = _add_up_blocks(totals, net, other, other_blocks, other_deltas, first)
+            quarters = quarters[1], quarters[2], quarters[3], add_quarters(totals)
         # Inputs beyond the last one: their rows belong to the next block
-        share = select(iota() < np.float32(m.inputs - c * WIDTH), sum_lanes(first, second), zero())
+        share = select(iota() < np.float32(m.inputs - c * WIDTH), sum_lanes(quarters), zero())
         store(state_gradient, m.source + c, load(state_gradient, m.source + c) + share)
 
 
 @device
-def _add_up_blocks(sums, net, m, deltas, first):
-    """The sums of 8 inputs, from input ``first`` on, over all blocks: 8 lanes fit into AVX2's registers."""
-    gates = len(sums[0])
-    totals = zero_totals()
-    for b in range(m.blocks):
-        row = m.weight + (b * m.rows + first) * gates
-        totals = add_transposed_products(sums, totals, net.parameters, row, deltas, m.delta + b * gates)
+def _add_up_blocks(totals, net, m, blocks, deltas, first):
+    """The sums of 4 inputs, from input ``first`` on, over all units and gates: 8 registers of AVX2."""
+    row, next_block = m.weight + first * m.gates, (m.rows - 1) * m.gates
+    g = 0
+    for n in range(blocks * m.gates):  # one loop: an inner one over the gates would be short
+        totals = add_transposed_products(totals, net.parameters, row, m.gates, load(deltas, m.delta + n))
+        g += 1
+        at_end = g == m.gates
+        row += 1 + (next_block if at_end else 0)
+        g = 0 if at_end else g
     return totals
 
 

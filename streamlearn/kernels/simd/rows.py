@@ -5,9 +5,9 @@ block. The rows of one input are its weights for each gate. *Sums* are a tuple o
 ``sums[a][g]``, where g is the gate. In W·v the sums with different a are partial sums of the same value,
 since several partial sums hide the latency of ``fma``; ``fold`` adds them up in a fixed order.
 
-    W·v     sums[a][g] + w[row + a·gates + g]·v[k + a]           add_products, then fold
-    δ·vᵀ    sums[a][g] + δ[row + g]·v[k + a]                     add_outer_products
-    Wᵀ·δ    totals[j] + Σ_g w[row + j·gates + g]·δ[first + g]    add_transposed_products, then sum_lanes
+    W·v     sums[a][g] + w[row + a·gates + g]·v[k + a]    add_products, then fold
+    δ·vᵀ    sums[a][g] + δ[row + g]·v[k + a]              add_outer_products
+    Wᵀ·δ    totals[j] + w[row + j·gates]·δ                add_transposed_products, add_quarters, sum_lanes
 
 All loops over a, g and j are unrolled.
 """
@@ -23,9 +23,7 @@ from numba.extending import intrinsic
 from .lanes import WIDTH, _address, _is_block_array, _llvm, f32, lanes, splat_value
 
 _fma = _llvm("fma")
-_HALF = WIDTH // 2
-_TOTALS = types.UniTuple(lanes, _HALF)
-_NORM = types.UniTuple(lanes, 4)
+_FOUR = types.UniTuple(lanes, 4)
 
 
 def _is_sums(sums: types.Type) -> bool:
@@ -83,23 +81,14 @@ def zeros(typingctx, count, gates):
     return sums(count, gates), codegen
 
 
-def _zero_tuple(kind: types.UniTuple) -> Any:
+@intrinsic
+def four_zeros(typingctx):
+    """Four lanes of 0, for ``add_squares`` and ``add_transposed_products``."""
+
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return context.make_tuple(builder, kind, [ir.Constant(lanes.llvm, [0.0] * WIDTH)] * kind.count)
+        return context.make_tuple(builder, _FOUR, [ir.Constant(lanes.llvm, [0.0] * WIDTH)] * 4)
 
-    return kind(), codegen
-
-
-@intrinsic
-def zero_totals(typingctx):
-    """8 lanes of 0, for ``add_transposed_products``."""
-    return _zero_tuple(_TOTALS)
-
-
-@intrinsic
-def zero_norm(typingctx):
-    """Four lanes of 0, for ``add_squares``."""
-    return _zero_tuple(_NORM)
+    return _FOUR(), codegen
 
 
 @intrinsic
@@ -158,28 +147,23 @@ def add_outer_products(typingctx, sums, array, row, values, k):
 
 
 @intrinsic
-def add_transposed_products(typingctx, sums, totals, array, row, factors, first):
-    """``totals[j] + Σ_g array[row + j·gates + g]·factors[first + g]`` for 8 inputs j, g in order.
+def add_transposed_products(typingctx, totals, array, row, step, factor):
+    """``totals[j] + array[row + j·step]·factor`` for four inputs j.
 
-    Lane l of ``totals[j]`` is the share of unit l of the block; ``sum_lanes`` adds the shares. The number of
-    gates is that of ``sums``.
+    Lane l of ``totals[j]`` is the share of unit l of the block; ``sum_lanes`` adds the shares.
     """
-    if not (
-        _is_sums(sums) and totals == _TOTALS and _is_block_array(array, 1) and _is_block_array(factors, 1)
-    ):
+    if not (totals == _FOUR and _is_block_array(array, 1) and factor is lanes):
         return None
-    gates = sums.dtype.count
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        parts = [builder.extract_value(values[1], j) for j in range(_HALF)]
-        for g in range(gates):
-            factor = _load(context, builder, factors, values[4], values[5], g)
-            for j, total in enumerate(parts):
-                weights = _load(context, builder, array, values[2], values[3], j * gates + g)
-                parts[j] = _fma(builder, weights, factor, total)
-        return context.make_tuple(builder, _TOTALS, parts)
+        row, parts = values[2], []
+        for j in range(_FOUR.count):
+            weights = _load(context, builder, array, values[1], row)
+            parts.append(_fma(builder, weights, values[4], builder.extract_value(values[0], j)))
+            row = builder.add(row, values[3])
+        return context.make_tuple(builder, _FOUR, parts)
 
-    return _TOTALS(sums, _TOTALS, array, types.int64, factors, types.int64), codegen
+    return _FOUR(_FOUR, array, types.int64, types.int64, lanes), codegen
 
 
 @intrinsic
@@ -200,37 +184,47 @@ def fold(typingctx, sums):
     return sums.dtype(sums), codegen
 
 
-@intrinsic
-def sum_lanes(typingctx, first, second):
-    """Lane j: the sum of the 16 lanes of ``first[j]``, or from lane 8 on of ``second[j − 8]``.
+def _shuffle(builder: Any, a: Any, b: Any, places: list[int]) -> Any:
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), places))
 
-    Lanes l and l + 8 are added, then those 4 apart, then 2, then 1.
-    """
-    if not (first == second == _TOTALS):
-        return None
+
+def _add_lanes(builder: Any, parts: list[Any], size: int) -> list[Any]:
+    """Half as many vectors. Of vectors i and i + half, chunks of 2·size lanes become the sums of the lower
+    and of the upper ``size`` lanes. One of the two summands of each lane is already in its place."""
+    half, places = len(parts) // 2, list(range(WIDTH))
+    of_second = [WIDTH * bool(place & size) for place in places]
+    here = [place + second for place, second in zip(places, of_second, strict=True)]
+    there = [(place ^ size) + second for place, second in zip(places, of_second, strict=True)]
+    return [
+        builder.fadd(_shuffle(builder, p, q, here), _shuffle(builder, p, q, there))
+        for p, q in zip(parts[:half], parts[half:], strict=True)
+    ]
+
+
+@intrinsic
+def add_quarters(typingctx, totals):
+    """The lanes of four ``totals`` in one vector: lanes l and l + 8 are added, then those 4 apart."""
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        parts = [builder.extract_value(half, j) for half in values for j in range(_HALF)]
+        parts = [builder.extract_value(values[0], j) for j in range(_FOUR.count)]
+        return _add_lanes(builder, _add_lanes(builder, parts, 8), 4)[0]
 
-        def shuffle(a: Any, b: Any, places: list[int]) -> Any:
-            return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), places))
+    return (lanes(_FOUR), codegen) if totals == _FOUR else None
 
-        # Vector i takes in vector i + half: its chunks of 2·size lanes become, of both, the sums of the lower
-        # and the upper ``size`` lanes. One of the two summands of each lane is already in its place.
-        size = WIDTH // 2
-        while len(parts) > 1:
-            half, places = len(parts) // 2, list(range(WIDTH))
-            of_second = [bool(place & size) for place in places]
-            here = [place + WIDTH * second for place, second in zip(places, of_second, strict=True)]
-            there = [(place ^ size) + WIDTH * second for place, second in zip(places, of_second, strict=True)]
-            parts = [
-                builder.fadd(shuffle(p, q, here), shuffle(p, q, there))
-                for p, q in zip(parts[:half], parts[half:], strict=True)
-            ]
-            size //= 2
-        return parts[0]
 
-    return lanes(_TOTALS, _TOTALS), codegen
+@intrinsic
+def sum_lanes(typingctx, quarters):
+    """Lane 4·q + j: the sum of all lanes of input j of ``quarters[q]``, which `add_quarters` made.
+
+    Lanes 2 apart are added, then neighbours.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        parts = [builder.extract_value(values[0], j) for j in range(_FOUR.count)]
+        (mixed,) = _add_lanes(builder, _add_lanes(builder, parts, 2), 1)
+        return _shuffle(builder, mixed, mixed, [4 * (p % 4) + p // 4 for p in range(WIDTH)])  # was 4·j + q
+
+    return (lanes(_FOUR), codegen) if quarters == _FOUR else None
 
 
 @intrinsic
@@ -255,14 +249,14 @@ def add_squares(typingctx, norm, sums):
     """``norm``, four lanes, plus the squares of ``sums``, g after g, a after a: each to the next of the
     four.
     """
-    if not (_is_sums(sums) and norm == _NORM):
+    if not (_is_sums(sums) and norm == _FOUR):
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        totals = [builder.extract_value(values[0], j) for j in range(_NORM.count)]
+        totals = [builder.extract_value(values[0], j) for j in range(_FOUR.count)]
         for n, value in enumerate(v for part in _unpack(builder, sums, values[1]) for v in part):
-            j = n % _NORM.count
+            j = n % _FOUR.count
             totals[j] = _fma(builder, value, value, totals[j])
-        return context.make_tuple(builder, _NORM, totals)
+        return context.make_tuple(builder, _FOUR, totals)
 
-    return _NORM(_NORM, sums), codegen
+    return _FOUR(_FOUR, sums), codegen
