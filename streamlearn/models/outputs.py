@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from streamlearn_client.outputs import NamedArrays
 
+from .row_outputs import RowOutputs
+
 _Float32 = NDArray[np.float32]
 _Int8 = NDArray[np.int8]
 _Int32 = NDArray[np.int32]
@@ -364,6 +366,9 @@ _T = TypeVar("_T", bound=NamedArrays)
 
 def typed(cls: type[_T], out: NamedArrays) -> _T:
     """Return ``out`` itself, as an instance of ``cls``, which has the same slots. A copy would cost time."""
+    if isinstance(out, RowOutputs):
+        events, out = out.events, cls.unchecked(out.arrays, len(out))
+        out.events = events
     out.__class__ = cls
     return out  # type: ignore[return-value]
 

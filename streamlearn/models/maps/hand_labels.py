@@ -154,6 +154,11 @@ class HandLabelledModel(UnitModel):
         if not self._counts_labels and GIVEN in self.state:
             self._by_hand.given[units] = -1
 
+    @property
+    def has_labels_by_hand(self) -> bool:
+        """Whether a unit was ever given a label by hand. Then the outputs have labels."""
+        return GIVEN in self.state and not self._counts_labels
+
     # -- outputs -----------------------------------------------------------------------------------------
 
     def _learn_units(self, batch: Batch) -> WinnerOutputs:

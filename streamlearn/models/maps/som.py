@@ -9,20 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
+from streamlearn_client.outputs import NamedArrays
+
 from ...kernels import compiler
 from ...kernels.maps import cooperation, lattice
 from ...kernels.maps import som as kernels
 from .. import base, lane_layout
 from ..accepts import Accepts
-from ..batch import Batch, Float32
+from ..batch import Batch, Float32, Targets
 from ..locking import locked
 from ..outputs import LabelTargetOutputs, SOMOutputs, WinnerOutputs
 from ..readable import Part, array_part
 from ..row_cost import EXPONENTIAL, Cost, lanes
 from ..sharing import shared
 from ..stream.schedules import Decay, Schedule, within
-from . import initial_weights
+from . import initial_weights, one_sample
 from .labels import LabelledModel, LabelledSpec
+from .one_sample import OneSample
 from .plots import MapPlots
 
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -242,11 +245,25 @@ class SOM(MapPlots, LabelledModel):
         self._coords = shared(("coords", rows, columns, axes), partial(_coords, rows, columns, axes))
         metric = lattice.METRICS[self.spec.metric]
         self._learn_kernel = kernels.learn
+        self._one_sample: OneSample | None = None
         self._learn_arguments |= {
             "grid": shared(("grid", rows, columns, hexagonal), partial(_grid, rows, columns, hexagonal)),
             "shape": np.array([hexagonal, self.spec.torus, metric, rows, columns], np.int64),
             "neighbourhood": cooperation.NEIGHBOURHOODS[self.spec.neighbourhood],
         }
+
+    def learn_validated(self, batch: Batch | Targets) -> NamedArrays:
+        """Learn a batch that ``validate`` or ``validate_targets`` returned; see the base class.
+
+        A sample that comes alone takes one call of a kernel, if the spec has none of the rarer options.
+        """
+        if batch.rows > 1 or isinstance(batch, Targets) or batch.times is not None:
+            return super().learn_validated(batch)
+        if self._one_sample is None and one_sample.fits(self):
+            self._one_sample = OneSample(self)
+        if self._one_sample is None or self._watching.paused or self.has_labels_by_hand:
+            return super().learn_validated(batch)
+        return self._one_sample.learn(batch.x)
 
     def _learn(self, batch: Batch) -> WinnerOutputs:
         return self._with_coords(super()._learn(batch))

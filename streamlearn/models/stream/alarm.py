@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ class _Memory(threading.local):
 _memory = _Memory()
 
 
-def _event_memory(dim: int) -> tuple[int, Integers, Float32]:
+def event_memory(dim: int) -> tuple[int, Integers, Float32]:
     """Return ``dim``, and the arrays ``event_numbers`` and ``event_levels`` of `judge.judge`."""
     events = _memory.events
     if events[0] != dim:
@@ -198,15 +199,34 @@ class AlarmDetector:
 
     def _process(self, out: NamedArrays, *samples: Any) -> None:
         """Call the kernel until all samples are processed, and add the events to ``out``."""
-        _, numbers, levels = _event_memory(self._dim)
+        _, numbers, levels = event_memory(self._dim)
         row = 0
         while row >= 0:
             count = judge.judge(*self._arguments, row, *samples, numbers, levels)
             row = int(numbers[-1, 0]) if count < 0 else -1
-            for k in range(count if count >= 0 else -1 - count):
-                row_of_event = numbers[k].tolist()
-                fault = self.patterns.name(row_of_event[kernels.E_PATTERN])
-                out.events.append(_event(row_of_event, levels[k].copy(), fault))
+            if count:
+                out.events += self.events(count if count > 0 else -1 - count, numbers, levels)
+
+    def events(self, count: int, numbers: Integers, levels: Float32) -> list[AlarmEvent]:
+        """Return the first ``count`` events in the arrays of `event_memory`, which a kernel has filled."""
+        events = []
+        for k in range(count):
+            row_of_event = numbers[k].tolist()
+            fault = self.patterns.name(row_of_event[kernels.E_PATTERN])
+            events.append(_event(row_of_event, levels[k].copy(), fault))
+        return events
+
+    def arguments(self, x: Float32, row: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+        """Return the arguments of `judge.judge` for one sample ``x`` by name.
+
+        ``row`` has its number and what the learner computed for it, and the outputs.
+        """
+        _, numbers, levels = event_memory(self._dim)
+        given = self._no_rows, row["expected"], row["watched"], 0, row["number"], _NONE, _NONE, _NO_FLAGS
+        samples = 0, x, row["distance"], row["score"], *given
+        outputs = row["drift"], row["alarm"], row["evidence"], row["fault"], numbers, levels
+        names = signature(judge.judge.py_func).parameters
+        return dict(zip(names, (*self._arguments, *samples, *outputs), strict=True))
 
     def quality(self) -> dict[str, Any]:
         """Return the alarms that are on, the channels that are stuck, and the patterns that were judged."""

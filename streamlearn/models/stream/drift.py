@@ -112,6 +112,10 @@ class DriftDetector:
         kernels.detect(*self.arguments, values, first, samples, drift)
         return drift
 
+    def named_arguments(self) -> dict[str, Any]:
+        """Return settings and state by the names of `kernels.detect`."""
+        return dict(zip(("settings", "values", "counts"), self.arguments, strict=True))
+
     def restart(self) -> None:
         """Begin again with an empty reference."""
         self._block[:] = 0

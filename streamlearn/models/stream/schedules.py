@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from inspect import signature
 from typing import Annotated, Any, Literal, TypeGuard
 
 import numpy as np
@@ -157,6 +158,11 @@ class Schedules:
         times = batch.times / 1e9 if self.uses_time and batch.times is not None else _NO_TIMES  # seconds
         kernels.advance(self._table, self._clock, times, self._max_gap, values)
         return dict(zip(self._names, values, strict=True))
+
+    def arguments(self, values: Float32) -> dict[str, Any]:
+        """Return the arguments of `kernels.advance` by name, for samples without times."""
+        given = self._table, self._clock, _NO_TIMES, self._max_gap, values
+        return dict(zip(signature(kernels.advance.py_func).parameters, given, strict=True))
 
     def correct(self, done: Batch) -> None:
         """Undo the last `advance`, and advance the clock by the samples of ``done`` only."""

@@ -1,0 +1,125 @@
+"""Calls of entry points with arguments that were converted once.
+
+Numba converts every argument of every call from Python, an array in some 0.1 µs. For one sample this takes
+longer than to learn it. So a model that learns single samples keeps its arguments as compiled code takes
+them, in two rows of int64:
+
+- ``table``: the address of the entry point's code, then its arguments. A number is one word. An array is the
+  fields of Numba's record, without the address of its values. Models with equal specs share the table.
+- ``addresses``: the address of the values of each array. The model must keep the arrays.
+
+A kernel calls the entry point by `caller`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, sigutils, types
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+from . import compiler
+
+_WORD = ir.IntType(64)
+_FIELDS = 5  # of an array before its shape: two owners, number of values, bytes of a value, address
+
+
+class Prepared:
+    """An entry point that kernels call with prepared arguments.
+
+    Parameters
+    ----------
+    entry_point
+        What `compiler.kernel` returned.
+    after : Prepared, optional
+        The one before it in the same table.
+    """
+
+    def __init__(self, entry_point: Any, after: Prepared | None = None) -> None:
+        (declared,) = (each for each in compiler.declared() if each.dispatcher is entry_point)
+        self._entry_point = declared
+        self.argument_types, self.return_type = sigutils.normalize_signature(declared.signature)
+        self.first_word: int = 0 if after is None else after.first_word + after.words
+        self.first_address: int = 0 if after is None else after.first_address + after.arrays
+        self.words: int = 1 + sum(map(_words, self.argument_types))
+        self.arrays: int = sum(isinstance(each, types.Array) for each in self.argument_types)
+
+    def place(self, name: str) -> int:
+        """Return the place of an array in the row of addresses."""
+        names = inspect.signature(self._entry_point.dispatcher.py_func).parameters
+        kinds = dict(zip(names, self.argument_types, strict=True))
+        arrays = [each for each, kind in kinds.items() if isinstance(kind, types.Array)]
+        return self.first_address + arrays.index(name)
+
+    def convert(self, arguments: Mapping[str, Any]) -> tuple[list[int], list[int]]:
+        """Return the rows of the table and of the addresses for these arguments, by name."""
+        (compiled,) = self._entry_point.dispatcher.overloads.values()
+        table = [compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)]
+        addresses = []
+        names = inspect.signature(self._entry_point.dispatcher.py_func).parameters
+        for name, kind in zip(names, self.argument_types, strict=True):
+            value = arguments[name]
+            if isinstance(kind, types.Array):
+                _check(name, value, kind)
+                table += [0, 0, value.size, value.itemsize, 0, *value.shape, *value.strides]
+                addresses.append(value.ctypes.data)
+            else:
+                table += struct.unpack("<q", struct.pack("<d" if kind is types.float64 else "<q", value))
+        return table, addresses
+
+
+def caller(prepared: Prepared) -> Any:
+    """Return a function for kernels: ``call(table, addresses)`` calls the entry point.
+
+    Both arguments are addresses of int64.
+    """
+
+    @intrinsic
+    def call(typing: Any, table: Any, addresses: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            words, data = (builder.inttoptr(each, _WORD.as_pointer()) for each in arguments)
+
+            def word(rows: Any, index: int) -> Any:
+                return builder.gep(rows, [context.get_constant(types.intp, index)])
+
+            at, array_number = prepared.first_word + 1, prepared.first_address
+            values = []
+            for kind in prepared.argument_types:
+                form = context.get_value_type(kind)
+                value = builder.load(builder.bitcast(word(words, at), form.as_pointer()))
+                if isinstance(kind, types.Array):
+                    array = make_array(kind)(context, builder, value)
+                    address = builder.load(word(data, array_number))
+                    array.data = builder.inttoptr(address, array.data.type)
+                    value, array_number = array._getvalue(), array_number + 1
+                values.append(value)
+                at += _words(kind)
+            convention, result = context.call_conv, prepared.return_type
+            code_type = convention.get_function_type(result, prepared.argument_types)
+            code = builder.load(word(words, prepared.first_word))
+            code = builder.inttoptr(code, code_type.as_pointer())
+            status, value = convention.call_function(builder, code, result, prepared.argument_types, values)
+            with cgutils.if_unlikely(builder, status.is_error):
+                convention.return_status_propagate(builder, status)
+            return value
+
+        return prepared.return_type(types.int64, types.int64), build
+
+    return call
+
+
+def _words(kind: Any) -> int:
+    return _FIELDS + 2 * kind.ndim if isinstance(kind, types.Array) else 1
+
+
+def _check(name: str, value: Any, kind: Any) -> None:
+    """Raise TypeError unless an argument is an array as its signature has it: compiled code cannot."""
+    expected = np.dtype(str(kind.dtype))
+    if value.dtype != expected or value.ndim != kind.ndim or not value.flags.carray:
+        raise TypeError(f"{name} is {value.dtype} {value.shape}, not {kind}")

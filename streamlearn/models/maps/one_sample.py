@@ -1,0 +1,135 @@
+"""A map that learns one sample: one call of a kernel, with arguments that were converted once.
+
+A daemon with many maps gets their samples one by one. The general way takes longer for the arguments and the
+outputs of its calls than for the sample (``kernels/prepared.py``). State and outputs are the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...kernels import compiler
+from ...kernels.maps import one_sample as kernels
+from ...kernels.stream.interrupt_words import NEVER
+from ..batch import Float32
+from ..row_outputs import Fields, RowOutputs, Words
+from ..sharing import shared
+from ..stream.alarm import event_memory
+
+if TYPE_CHECKING:
+    from .som import SOM
+
+_OUTPUTS = (
+    "winner",
+    "distance",
+    "score",
+    "present",
+    "watched",
+    "coords",
+    "alarm",
+    "evidence",
+    "fault",
+    "drift",
+)
+
+
+def fits(model: SOM) -> bool:
+    """Whether the samples of a model can be learned in one call each, by its spec."""
+    spec = model.spec
+    special = (
+        spec.features,
+        spec.learn_below,
+        spec.learn_for,
+        spec.watch_missing,
+        spec.on_drift,
+        model._sequences,
+        model._first,
+    )
+    judged = model._alarms is not None or model._detector is not None
+    return judged and not any(special) and not model._counts_labels and not model.uses_time
+
+
+class Row:
+    """The memory of one sample: what is computed for it. Models with equal specs share this object."""
+
+    def __init__(self, model: SOM) -> None:
+        alarms, schedules = int(model._alarms is not None), len(model.spec.schedules)
+        self.fields = Fields(
+            [
+                ("number", np.int64, (1,)),  # of the sample
+                ("schedules", np.float32, (schedules, 1)),  # their values
+                ("expected", np.float32, (alarms, model.inputs)),
+                ("winner", np.int32, (1,)),
+                ("distance", np.float32, (1,)),
+                ("score", np.float32, (1,)),
+                ("present", np.int32, (1,)),
+                ("evidence", np.float32, (alarms,)),
+                ("watched", np.bool_, (1,)),
+                ("alarm", np.int8, (alarms,)),
+                ("fault", np.int8, (alarms,)),
+                ("drift", np.bool_, (int(model._detector is not None),)),
+            ]
+        )
+        self._coords = model._coords
+
+    def outputs(self, memory: Words) -> dict[str, NDArray[Any]]:
+        """Return the outputs, in the order of the general way."""
+        arrays = self.fields.of(memory)
+        arrays["coords"] = self._coords.take(arrays["winner"], axis=0, mode="wrap")
+        return {name: arrays[name] for name in _OUTPUTS if len(arrays[name])}
+
+
+class OneSample:
+    """Learns samples of one model, one at a time. Made for the first sample that comes alone."""
+
+    __slots__ = ("_address", "_alarms", "_memory", "_number", "_row", "_samples", "_table")
+
+    def __init__(self, model: SOM) -> None:
+        compiler.ready(kernels)
+        spec, alarms, detector = model.spec, model._alarms, model._detector
+        key = spec.grid, model.inputs, len(spec.schedules), alarms is None, detector is None
+        self._row = shared(("row", key), lambda: Row(model))
+        last = kernels.DETECT if alarms is None else kernels.JUDGE
+        self._number = last.first_address + last.arrays
+        self._memory = np.zeros(self._number + self._row.fields.words, np.int64)
+        row = self._row.fields.of(self._memory[self._number :])
+        x = np.zeros((1, model.inputs), np.float32)  # the kernel sets the address of the sample
+        calls = [
+            (kernels.ADVANCE, model._schedules.arguments(row["schedules"])),
+            (
+                kernels.LEARN,
+                model._learn_arguments
+                | dict(zip(spec.schedules, row["schedules"], strict=True))
+                | row
+                | {"x": x, "interrupt": NEVER},
+            ),
+        ]
+        if alarms is not None:
+            calls.append((kernels.JUDGE, alarms.arguments(x, row)))
+        else:
+            assert detector is not None
+            samples = {"first": 0, "samples": row["number"], "distances": row["distance"]}
+            calls.append((kernels.DETECT, detector.named_arguments() | row | samples))
+        table: list[int] = []
+        for prepared, arguments in calls:
+            words, addresses = prepared.convert(arguments)
+            self._memory[prepared.first_address :][: len(addresses)] = addresses
+            table += words
+        self._table: Words = shared(("prepared", tuple(table)), lambda: np.array(table, np.int64))
+        self._address = int(self._table.ctypes.data)
+        self._alarms, self._samples = alarms, model.state["samples"]
+
+    def learn(self, x: Float32) -> RowOutputs:
+        """Learn a sample ``(1, dim)``."""
+        memory, alarms, number = self._memory, self._alarms, self._number
+        memory[number] = self._samples[0]
+        if alarms is None:
+            kernels.learn_and_detect(self._address, memory, x)
+            return RowOutputs(self._row, memory[number:].copy(), [])
+        _, numbers, levels = event_memory(x.shape[1])
+        count = kernels.learn_and_judge(self._address, memory, x, numbers, levels)
+        events = alarms.events(count, numbers, levels) if count else []
+        return RowOutputs(self._row, memory[number:].copy(), events)

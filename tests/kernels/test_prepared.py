@@ -1,0 +1,63 @@
+"""Calls of entry points with prepared arguments do what calls from Python do."""
+
+from __future__ import annotations
+
+import inspect
+
+import numba as nb
+import numpy as np
+import pytest
+
+from streamlearn.kernels import compiler
+from streamlearn.kernels.maps import one_sample
+from streamlearn.kernels.prepared import Prepared, caller
+from streamlearn.kernels.stream import drift, schedules
+
+compiler.ready(schedules, drift)
+ADVANCE = Prepared(schedules.advance)
+_advance = caller(ADVANCE)
+
+
+@nb.njit
+def advance(table, addresses):
+    _advance(table, addresses)
+
+
+def arguments():
+    table = np.array([[0.5, 0.02, 200.0, 0, 0], [5.0, 1.5, 90.0, 0, 1]])
+    given = table, np.array([7.0, 0.0, 0.0, 0.25]), np.empty(0), 3600.0, np.empty((2, 3), np.float32)
+    return dict(zip(inspect.signature(schedules.advance.py_func).parameters, given, strict=True))
+
+
+def test_a_prepared_call_computes_the_same():
+    ours, theirs = arguments(), arguments()
+    table, addresses = (np.array(row, np.int64) for row in ADVANCE.convert(ours))
+    for _ in range(3):
+        advance(table.ctypes.data, addresses.ctypes.data)
+        schedules.advance(*theirs.values())
+        for name in ("clock", "values"):
+            np.testing.assert_array_equal(ours[name], theirs[name])
+    assert ours["clock"][0] == 16.0
+
+
+def test_calls_share_a_table():
+    first, second = Prepared(schedules.advance), Prepared(schedules.advance, after=ADVANCE)
+    table, addresses = first.convert(arguments())
+    assert (first.words, first.arrays) == (len(table), len(addresses))
+    assert (second.first_word, second.first_address) == (len(table), len(addresses))
+    assert second.place("values") == len(addresses) + 3
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros(4, np.float32), np.zeros((4, 1)), np.zeros(8)[::2]], ids=["dtype", "axes", "strides"]
+)
+def test_an_array_of_another_type_is_refused(wrong):
+    with pytest.raises(TypeError, match="clock"):
+        ADVANCE.convert(arguments() | {"clock": wrong})
+
+
+def test_a_place_is_that_of_the_named_array():
+    names = list(inspect.signature(drift.detect.py_func).parameters)
+    arrays = [name for name in names if name != "first"]
+    begin = one_sample.DETECT.first_address
+    assert [one_sample.DETECT.place(name) - begin for name in arrays] == list(range(len(arrays)))
