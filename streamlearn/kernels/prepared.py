@@ -49,6 +49,7 @@ class Prepared:
         self.first_address: int = 0 if after is None else after.first_address + after.arrays
         self.words: int = 1 + sum(map(_words, self.argument_types))
         self.arrays: int = sum(isinstance(each, types.Array) for each in self.argument_types)
+        self.end: int = self.first_address + self.arrays  # of the addresses
 
     def place(self, name: str) -> int:
         """Return the place of an array in the row of addresses."""
@@ -112,6 +113,16 @@ def caller(prepared: Prepared) -> Any:
         return prepared.return_type(types.int64, types.int64), build
 
     return call
+
+
+@intrinsic
+def word_at(typing: Any, address: Any) -> Any:
+    """The int64 at an address."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load(builder.inttoptr(arguments[0], _WORD.as_pointer()))
+
+    return types.int64(types.int64), build
 
 
 def _words(kind: Any) -> int:

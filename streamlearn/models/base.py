@@ -118,6 +118,9 @@ class Model(Queries, Judged, Reactions, Generating, Serializable, Readable, ABC)
     def _add(self, component: Component) -> Component:
         """Add the arrays of a component to the state, with their ranges. Return the component."""
         self.state |= component.state
+        part: object = component
+        if isinstance(part, state_checks.ByName):
+            part.state = self.state
         self._components.append(component)
         return component
 

@@ -41,6 +41,15 @@ class Component(Protocol):
         """Valid values of the arrays."""
 
 
+class ByName:
+    """A component that finds its arrays by name only.
+
+    The model lets it use the ``state`` of the model, in place of a dict of its own: less memory.
+    """
+
+    state: dict[str, NDArray[Any]]
+
+
 ANY_INTEGER = Range(np.iinfo(np.int64).min, np.iinfo(np.int64).max)
 COUNT = Range(0, LARGEST_COUNT)
 

@@ -112,6 +112,7 @@ class HostedModel:
         "_matches",
         "_queue",
         "_rows_done",
+        "_samples",
         "_waiting_rows",
         "accepted_lsn",
         "accepted_producers",
@@ -166,6 +167,7 @@ class HostedModel:
         self.nanoseconds_per_query_row = 0.0  # a sample of a query, or a step of a forecast
         self._queue = _EMPTY
         self._waiting_rows = WaitingRows(model.most_waiting) if model.has_lookahead else None
+        self._samples: int | None = None  # those of the model after the last slice, if it had samples
         self._rows_done = 0  # rows of the first queued record that are already learned
         self._matches: dict[int, int] = {}  # matched late targets by lsn, of records whose ack waits for it
 
@@ -248,6 +250,7 @@ class HostedModel:
             self.backlog_rows -= record.rows
             self._finish()
             return Applied(self, record.kind, record.lsn, record.time)
+        self._samples = None
         watch.enter(self.create_lsn, Place(record.lsn, 0, record.lsn, 0))
         if record.kind is RecordKind.RESTORE:
             self._restore(models, *tensors.decode(bytes(record.payload)))
@@ -300,12 +303,13 @@ class HostedModel:
                 arrived.append(record.time)
                 counts.append(record.rows)
                 last = record
-        first = self.model.samples
+        first = self.model.samples if self._samples is None else self._samples
         watch.enter(self.create_lsn, Place(first_lsn, begin, last.lsn, rows))
         self.model.interrupt = interrupts.begin_slice(rows, self.nanoseconds_per_row)
-        rows_of_slice = joined(parts)
+        rows_of_slice = batch if last.decoded is batch and whole else joined(parts)
         outputs = self.model.learn_validated(rows_of_slice)
-        done = self.model.samples - first
+        done = 1 if rows == 1 else self.model.samples - first  # of one row, every model does one
+        self._samples = first + done if kind is RecordKind.LEARN else None
         if kind is RecordKind.TARGETS:
             done = len(outputs)
             self._count_matches(sizes, outputs)

@@ -49,11 +49,12 @@ class Position(NamedTuple):
 class _Producer:
     """One entry of the table. `digests` ends with that of number `next_seq − 1`."""
 
-    __slots__ = ("digests", "epoch", "lsn", "next_seq")
+    __slots__ = ("digests", "epoch", "lsn", "name", "next_seq")
 
     def __init__(
-        self, epoch: int, next_seq: int = 0, lsn: int = 0, digests: array[int] | None = None
+        self, name: str, epoch: int, next_seq: int = 0, lsn: int = 0, digests: array[int] | None = None
     ) -> None:
+        self.name = name
         self.epoch = epoch
         self.next_seq = next_seq
         self.lsn = lsn
@@ -75,13 +76,18 @@ class _Part:
         self.producers: OrderedDict[str, _Producer] = OrderedDict()
         self.newest: _Producer | None = None  # the last one in this order
 
+    def find(self, name: str) -> _Producer | None:
+        """Return a producer; `None` if it is unknown. Most batches come from the newest one."""
+        newest = self.newest
+        return newest if newest is not None and newest.name == name else self.producers.get(name)
+
     def copy(self) -> _Part:
         """Return an independent copy."""
         if self is _EMPTY:
             return self
         copy = _Part(self.floor)
         for name, known in self.producers.items():
-            copy.producers[name] = _Producer(known.epoch, known.next_seq, known.lsn, known.digests[:])
+            copy.producers[name] = _Producer(name, known.epoch, known.next_seq, known.lsn, known.digests[:])
         return copy
 
 
@@ -108,7 +114,7 @@ class ProducerState:
         An unknown producer has `next_seq` 0. Its epoch must be above `epoch` too, unless that is 0.
         """
         part = self._part(producer)
-        known = part.producers.get(producer)
+        known = part.find(producer)
         if known is None:
             return Position(max(part.floor - 1, 0), 0, 0)
         return Position(known.epoch, known.next_seq, known.lsn)
@@ -116,7 +122,7 @@ class ProducerState:
     def expects(self, producer: str, epoch: int, seq: int) -> bool:
         """Whether the producer is known, and this is its next number."""
         part = self._generated if producer[0] == GENERATED else self._named
-        known = part.producers.get(producer)
+        known = part.find(producer)
         return known is not None and known.epoch == epoch and known.next_seq == seq and known.lsn > 0
 
     def check(self, producer: str, epoch: int, seq: int, digest: int, time: int) -> Position | None:
@@ -150,7 +156,7 @@ class ProducerState:
             If a new epoch is too far ahead of the arrival time, or the number is above `LAST_SEQ`.
         """
         part = self._generated if producer[0] == GENERATED else self._named
-        known = part.producers.get(producer)
+        known = part.find(producer)
         if known is not None and known.epoch == epoch:
             if seq == known.next_seq and seq <= LAST_SEQ:
                 return None
@@ -207,12 +213,12 @@ class ProducerState:
         if epoch > LAST_EPOCH:  # from a journal of an earlier version, which accepted it
             return
         part = self._generated if producer[0] == GENERATED else self._named
-        known = part.producers.get(producer)
+        known = part.find(producer)
         if known is None or known.epoch != epoch:
             if part is _EMPTY:
                 part = self._begin(producer)
             part.producers.pop(producer, None)
-            known = part.newest = part.producers[producer] = _Producer(epoch)
+            known = part.newest = part.producers[producer] = _Producer(producer, epoch)
             while len(part.producers) > CAPACITY:
                 _, forgotten = part.producers.popitem(last=False)
                 part.floor = max(part.floor, forgotten.epoch + 1)
@@ -254,7 +260,7 @@ class ProducerState:
                 part = table._part(row.name)
                 if part is _EMPTY:
                     part = table._begin(row.name)
-                part.producers[row.name] = _Producer(row.epoch, row.next_seq, row.lsn, row.digests)
+                part.producers[row.name] = _Producer(row.name, row.epoch, row.next_seq, row.lsn, row.digests)
         return table
 
     def _begin(self, producer: str) -> _Part:

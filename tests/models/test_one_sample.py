@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import streamlearn as sl
+from streamlearn.models.maps.one_sample import GENERAL_WAY, OneSample
 
 USUAL = {"dim": 4, "grid": (5, 4), "seed": 3}
 SPECS = {
@@ -59,7 +60,7 @@ def test_state_and_outputs_are_those_of_a_batch(spec):
     batches, single = sl.SOM(**spec), sl.SOM(**spec)
     whole = batches.learn(x)
     parts = [single.learn(sample) for sample in x]
-    assert single._one_sample is not None
+    assert isinstance(single._one_sample, OneSample)
     assert single.state_hash() == batches.state_hash()
     assert_equal(whole, parts)
     assert whole.events or spec.get("alarm", True) is None
@@ -69,7 +70,7 @@ def test_state_and_outputs_are_those_of_a_batch(spec):
 def test_other_specs_take_the_general_way(spec):
     single = sl.SOM(**spec)
     single.learn(stream(4)[0], **({"y": [1]} if "labels" in spec else {}))
-    assert single._one_sample is None
+    assert single._one_sample is GENERAL_WAY
 
 
 def test_outputs_stay_when_the_next_sample_is_learned():

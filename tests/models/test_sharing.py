@@ -11,7 +11,7 @@ import pytest
 
 import streamlearn as sl
 from streamlearn import models
-from streamlearn.models.sharing import shared
+from streamlearn.models.sharing import MOST_SHARED_KEYS, shared, with_shared_keys
 
 X = np.random.default_rng(3).normal(size=(400, 2)).astype(np.float32)
 
@@ -39,6 +39,29 @@ def test_maps_share_the_keys_of_their_attributes(alarm: bool | None) -> None:
     """A dictionary with keys of its own would take 1.3 kB of each of thousands of models."""
     one, other = (sl.SOM(dim=2, grid=(4, 4), alarm=alarm) for _ in range(2))
     assert sys.getsizeof(other.__dict__) < sys.getsizeof(dict(one.__dict__.items()))
+
+
+@pytest.mark.parametrize("alarm", [True, None])
+def test_maps_share_the_keys_of_the_arguments_of_their_kernels(alarm: bool | None) -> None:
+    for _ in range(MOST_SHARED_KEYS):  # Python reserves less memory for each of the first objects of a class
+        model = sl.SOM(dim=3, grid=5, alarm=alarm)
+    for arguments in (model._learn_arguments, model._predict_arguments):
+        assert len(arguments) <= MOST_SHARED_KEYS
+        assert sys.getsizeof(arguments) < 0.6 * sys.getsizeof(dict(arguments.items()))
+
+
+def test_dicts_with_shared_keys_are_independent() -> None:
+    one, other = (with_shared_keys("test", {"a": n, "b": -n}) for n in (1, 2))
+    one["a"] = 5
+    one["c"] = 6
+    assert one == {"a": 5, "b": -1, "c": 6}
+    assert other == {"a": 2, "b": -2}
+
+
+def test_parts_of_a_map_have_no_dict_of_arrays_of_their_own() -> None:
+    model = sl.SOM(dim=2, grid=(4, 4))
+    parts = (model._score, model._watching, model._schedules, model._detector, model._common, model._alarms)
+    assert all(part.state is model.state for part in parts)
 
 
 @pytest.mark.parametrize("kind", ["som", "competitive", "gng", "rnn"])

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from ...kernels.simd.blocks import WIDTH
 from ..batch import Float32
 from ..spec import decay_per_sample
-from ..state_checks import COUNT, LARGEST_FLOAT, Range, State
+from ..state_checks import COUNT, LARGEST_FLOAT, ByName, Range, Ranges, State
 
 _MEMORY = 50  # half-life of the wins, in samples per unit
 _SHORTEST_MEMORY = 2000
+_RANGES = Ranges({"common.wins": Range(0, LARGEST_FLOAT), "common.learned": COUNT})
 
 
-class CommonUnits:
+class CommonUnits(ByName):
     """Which units are common. Its arrays are part of the model's ``state``, unless no unit is rare."""
 
     may_hold_inf = ("common.units",)
@@ -28,21 +29,30 @@ class CommonUnits:
         self._units = pad.copy() if self._used else np.empty((0, WIDTH), np.float32)
         self._wins = np.append(np.zeros(units if self._used else 0), 1.0)
         self._learned = np.zeros(1, np.int64)
-        self.state: dict[str, NDArray[Any]] = {}
-        self.ranges: dict[str, Range] = {}
+        self.state = {}
+        self.ranges = _RANGES if self._used else Ranges()
         if self._used:
             self.state = {
                 "common.units": self._units,
                 "common.wins": self._wins,
                 "common.learned": self._learned,
             }
-            self.ranges = {"common.wins": Range(0, LARGEST_FLOAT), "common.learned": COUNT}
-        self.predict_arguments: dict[str, Any] = {"common": self._units}
-        self.learn_arguments: dict[str, Any] = {
+        self._decay = decay_per_sample(max(_MEMORY * units, _SHORTEST_MEMORY))
+        self._rare_below = rare_below
+
+    @property
+    def predict_arguments(self) -> dict[str, Any]:
+        """Arguments of the kernels by name."""
+        return {"common": self._units}
+
+    @property
+    def learn_arguments(self) -> dict[str, Any]:
+        """More arguments of those that learn."""
+        return {
             "common_wins": self._wins,
             "common_learned": self._learned,
-            "common_decay": decay_per_sample(max(_MEMORY * units, _SHORTEST_MEMORY)),
-            "rare_below": rare_below,
+            "common_decay": self._decay,
+            "rare_below": self._rare_below,
         }
 
     def inconsistencies(self, state: State) -> Iterator[str]:

@@ -49,7 +49,18 @@ def fits(model: SOM) -> bool:
         model._first,
     )
     judged = model._alarms is not None or model._detector is not None
-    return judged and not any(special) and not model._counts_labels and not model.uses_time
+    labelled = model._counts_labels or model.has_labels_by_hand
+    return judged and not any(special) and not labelled and not model.uses_time
+
+
+class GeneralWay:
+    """In place of a `OneSample` of a model that has none."""
+
+    def learn(self, x: Float32) -> None:
+        """Learn nothing: the general way does."""
+
+
+GENERAL_WAY = GeneralWay()
 
 
 class Row:
@@ -85,7 +96,7 @@ class Row:
 class OneSample:
     """Learns samples of one model, one at a time. Made for the first sample that comes alone."""
 
-    __slots__ = ("_address", "_alarms", "_memory", "_number", "_row", "_samples", "_table")
+    __slots__ = ("_address", "_alarms", "_memory", "_number", "_row", "_table")
 
     def __init__(self, model: SOM) -> None:
         compiler.ready(kernels)
@@ -93,7 +104,7 @@ class OneSample:
         key = spec.grid, model.inputs, len(spec.schedules), alarms is None, detector is None
         self._row = shared(("row", key), lambda: Row(model))
         last = kernels.DETECT if alarms is None else kernels.JUDGE
-        self._number = last.first_address + last.arrays
+        self._number = last.end + 1  # the outputs begin with the number of the sample
         self._memory = np.zeros(self._number + self._row.fields.words, np.int64)
         row = self._row.fields.of(self._memory[self._number :])
         x = np.zeros((1, model.inputs), np.float32)  # the kernel sets the address of the sample
@@ -120,16 +131,19 @@ class OneSample:
             table += words
         self._table: Words = shared(("prepared", tuple(table)), lambda: np.array(table, np.int64))
         self._address = int(self._table.ctypes.data)
-        self._alarms, self._samples = alarms, model.state["samples"]
+        self._memory[last.end] = model._watching.paused_word.ctypes.data
+        self._alarms = alarms
 
-    def learn(self, x: Float32) -> RowOutputs:
-        """Learn a sample ``(1, dim)``."""
-        memory, alarms, number = self._memory, self._alarms, self._number
-        memory[number] = self._samples[0]
+    def learn(self, x: Float32) -> RowOutputs | None:
+        """Learn a sample ``(1, dim)``. Return None, and learn nothing, while learning is paused."""
+        memory, alarms, events = self._memory, self._alarms, []
         if alarms is None:
-            kernels.learn_and_detect(self._address, memory, x)
-            return RowOutputs(self._row, memory[number:].copy(), [])
-        _, numbers, levels = event_memory(x.shape[1])
-        count = kernels.learn_and_judge(self._address, memory, x, numbers, levels)
-        events = alarms.events(count, numbers, levels) if count else []
-        return RowOutputs(self._row, memory[number:].copy(), events)
+            count = kernels.learn_and_detect(self._address, memory, x)
+        else:
+            _, numbers, levels = event_memory(x.shape[1])
+            count = kernels.learn_and_judge(self._address, memory, x, numbers, levels)
+            if count > 0:
+                events = alarms.events(count, numbers, levels)
+        if count < 0:
+            return None
+        return RowOutputs(self._row, memory[self._number :].copy(), events)

@@ -21,11 +21,11 @@ from ..locking import locked
 from ..outputs import LabelTargetOutputs, SOMOutputs, WinnerOutputs
 from ..readable import Part, array_part
 from ..row_cost import EXPONENTIAL, Cost, lanes
-from ..sharing import shared
+from ..sharing import shared, with_shared_keys
 from ..stream.schedules import Decay, Schedule, within
-from . import initial_weights, one_sample
+from . import initial_weights
 from .labels import LabelledModel, LabelledSpec
-from .one_sample import OneSample
+from .one_sample import GENERAL_WAY, GeneralWay, OneSample, fits
 from .plots import MapPlots
 
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -245,25 +245,32 @@ class SOM(MapPlots, LabelledModel):
         self._coords = shared(("coords", rows, columns, axes), partial(_coords, rows, columns, axes))
         metric = lattice.METRICS[self.spec.metric]
         self._learn_kernel = kernels.learn
-        self._one_sample: OneSample | None = None
-        self._learn_arguments |= {
+        self._one_sample: OneSample | GeneralWay | None = None  # None: not yet known
+        shape = hexagonal, self.spec.torus, metric, rows, columns
+        arguments = self._learn_arguments | {
             "grid": shared(("grid", rows, columns, hexagonal), partial(_grid, rows, columns, hexagonal)),
-            "shape": np.array([hexagonal, self.spec.torus, metric, rows, columns], np.int64),
+            "shape": shared(("shape", shape), partial(np.array, shape, np.int64)),
             "neighbourhood": cooperation.NEIGHBOURHOODS[self.spec.neighbourhood],
         }
+        self._learn_arguments = with_shared_keys("som.learn", arguments)
+        self._predict_arguments = with_shared_keys("som.predict", self._predict_arguments)
 
     def learn_validated(self, batch: Batch | Targets) -> NamedArrays:
         """Learn a batch that ``validate`` or ``validate_targets`` returned; see the base class.
 
         A sample that comes alone takes one call of a kernel, if the spec has none of the rarer options.
         """
-        if batch.rows > 1 or isinstance(batch, Targets) or batch.times is not None:
-            return super().learn_validated(batch)
-        if self._one_sample is None and one_sample.fits(self):
-            self._one_sample = OneSample(self)
-        if self._one_sample is None or self._watching.paused or self.has_labels_by_hand:
-            return super().learn_validated(batch)
-        return self._one_sample.learn(batch.x)
+        if isinstance(batch, Batch) and len(batch.x) == 1 and batch.times is None:
+            if self._one_sample is None:
+                self._one_sample = OneSample(self) if fits(self) else GENERAL_WAY
+            out = self._one_sample.learn(batch.x)
+            if out is not None:
+                return out
+        return super().learn_validated(batch)
+
+    def _set_labelled(self, labelled: bool) -> None:
+        super()._set_labelled(labelled)
+        self._one_sample = None
 
     def _learn(self, batch: Batch) -> WinnerOutputs:
         return self._with_coords(super()._learn(batch))

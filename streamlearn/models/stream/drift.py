@@ -14,7 +14,7 @@ from ...kernels import compiler
 from ...kernels.stream import drift as kernels
 from ...kernels.stream import level
 from ..sharing import shared
-from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, Ranges, State
+from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, ByName, Range, Ranges, State
 
 Name = Literal["blocks", "page_hinkley", "adwin"]
 
@@ -45,7 +45,7 @@ class Drift(NamedTuple):
         )
 
 
-class DriftDetector:
+class DriftDetector(ByName):
     """A drift detector on the distances or errors of one model. Its arrays are part of its ``state``."""
 
     may_hold_inf = ("drift.page",)  # the extremes before the first value
@@ -59,7 +59,7 @@ class DriftDetector:
         own = {"page_hinkley": kernels.PAGE, "adwin": kernels.WINDOW + math.prod(shape)}
         values = np.zeros(kernels.OWN + own.get(name, 0))
         counts = np.zeros(kernels.COUNTS + (kernels.ROWS if name == "adwin" else 0), np.int64)
-        self.state: dict[str, NDArray[Any]] = {
+        self.state = {
             "drift.block": values[: kernels.BLOCK],
             "drift.reference": values[kernels.BLOCK : kernels.OWN],
         }

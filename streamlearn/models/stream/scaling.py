@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from ...kernels.stream import scaling as kernels
 from ..sharing import shared
-from ..state_checks import LARGEST_COUNT, Range, Ranges
+from ..state_checks import LARGEST_COUNT, ByName, Range, Ranges
 
 _LARGEST = 2.0**129  # a difference of two float32 values is smaller
 
 
-class Statistics:
+class Statistics(ByName):
     """The statistics of ``dim`` channels, without a value yet.
 
     ``rows`` is the argument of the kernels. The state has two views of it, so that its first array describes
@@ -22,10 +22,18 @@ class Statistics:
     """
 
     def __init__(self, name: str, method: int, dim: int) -> None:
-        self.rows: NDArray[np.float64] = np.zeros((0 if method == kernels.NONE else kernels.ROWS, dim))
-        self.rows[kernels.PATIENCE : kernels.PATIENCE + 1] = 1.0
-        self.state = {part: self.rows[place] for part, place in _parts(name).items()}
+        if method == kernels.NONE:  # arrays without values, which models share
+            self.rows = _no_rows("", dim)
+            self.state = {part: _no_rows(part, dim) for part in _parts(name)}
+        else:
+            self.rows = np.zeros((kernels.ROWS, dim))
+            self.rows[kernels.PATIENCE] = 1.0
+            self.state = {part: self.rows[place] for part, place in _parts(name).items()}
         self.ranges = shared(("scaling", name, method), partial(_ranges, name, method))
+
+
+def _no_rows(part: str, dim: int) -> NDArray[np.float64]:
+    return shared(("no rows", part, dim), lambda: np.zeros((0, dim)))
 
 
 def _parts(name: str) -> dict[str, slice]:

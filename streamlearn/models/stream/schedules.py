@@ -8,7 +8,6 @@ from inspect import signature
 from typing import Annotated, Any, Literal, TypeGuard
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from ...kernels import compiler
 from ...kernels.stream import schedules as kernels
 from ..batch import Batch, Float32
 from ..sharing import shared
-from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, State
+from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, ByName, Range, State
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -135,7 +134,7 @@ def within(low: float, high: float) -> AfterValidator:
     return AfterValidator(Within(low, high))
 
 
-class Schedules:
+class Schedules(ByName):
     """The schedules of one model by name, and their clock. The clock is part of the model's ``state``."""
 
     def __init__(self, schedules: Mapping[str, Schedule]) -> None:
@@ -144,8 +143,8 @@ class Schedules:
         table = np.array([_as_row(each) for each in schedules.values()]).reshape(len(schedules), 5)
         self._table = shared(("schedules", table.tobytes()), lambda: table)
         self._clock = np.array([0.0, 0.0, 0.0, 1.0])
-        self._before = self._clock.copy()  # the clock before the last `advance`
-        self.state: dict[str, NDArray[Any]] = {"schedule.clock": self._clock} if schedules else {}
+        self._before = b""  # the clock before the last `advance`
+        self.state = {"schedule.clock": self._clock} if schedules else {}
         self.ranges = _RANGES
         gaps = [each.max_gap for each in schedules.values() if _in_seconds(each)]
         self.uses_time = bool(gaps)
@@ -153,7 +152,7 @@ class Schedules:
 
     def advance(self, batch: Batch) -> dict[str, Float32]:
         """Return each schedule's values ``(n,)`` for the samples of ``batch``. Advance the clock by n."""
-        self._before[:] = self._clock
+        self._before = self._clock.tobytes()
         values = np.empty((len(self._table), len(batch.x)), np.float32)
         times = batch.times / 1e9 if self.uses_time and batch.times is not None else _NO_TIMES  # seconds
         kernels.advance(self._table, self._clock, times, self._max_gap, values)
@@ -166,7 +165,7 @@ class Schedules:
 
     def correct(self, done: Batch) -> None:
         """Undo the last `advance`, and advance the clock by the samples of ``done`` only."""
-        self._clock[:] = self._before
+        self._clock[:] = np.frombuffer(self._before)
         self.advance(done)
 
     def current(self) -> dict[str, float]:

@@ -5,25 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...kernels.stream import score as kernels
-from ..state_checks import Range
+from ..state_checks import ByName, Ranges
 
 
-class ScoreReference:
+class ScoreReference(ByName):
     """The recent distances or errors of one model, which compare ``columns`` values if none is missing."""
+
+    ranges = Ranges()
 
     def __init__(self, columns: int, decay: float) -> None:
         reference = np.empty(kernels.size(columns))
-        self.state: dict[str, NDArray[Any]] = {"score.reference": reference}
-        self.ranges: dict[str, Range] = {}
-        self.arguments: dict[str, Any] = {
-            "score_reference": reference,
-            "score_columns": columns,
-            "score_decay": decay,
-        }
+        self.state = {"score.reference": reference}
+        self._columns, self._decay = columns, decay
         self.restart()
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the kernels by name."""
+        return {
+            "score_reference": self.state["score.reference"],
+            "score_columns": self._columns,
+            "score_decay": self._decay,
+        }
 
     def restart(self) -> None:
         """Forget all distances. The score is ½ for the next samples, until there are some to compare with."""

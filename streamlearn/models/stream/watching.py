@@ -13,7 +13,7 @@ from streamlearn_client.outputs import NamedArrays
 from ...kernels.stream import gate
 from ..batch import Batch, Targets, joined_outputs, part
 from ..sharing import shared
-from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, Ranges
+from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, ByName, Range, Ranges
 from .schedules import settling
 
 EXPECTED_ABOVE = 20  # samples above the limit, before it counts
@@ -69,7 +69,7 @@ class Learner(Protocol):
         """React to an alarm of the last rows."""
 
 
-class Watching:
+class Watching(ByName):
     """Selects the samples that a model learns. Its arrays are part of the model's ``state``.
 
     The kernels decide by score. All other reasons are known before a sample is processed, except that a drift
@@ -87,7 +87,7 @@ class Watching:
         self.gate[: gate.CONSTANTS] = constants
         self.gate[gate.SQUARE] = gate.FIRST_SQUARE
         self._counts = np.zeros(3, np.int64)
-        self.state: dict[str, NDArray[Any]] = {"gate": self.gate, "watch": self._counts}
+        self.state = {"gate": self.gate, "watch": self._counts}
         given = constants, columns, rules.after_alarm
         self.ranges = shared(("watching", given), partial(_ranges, *given))
 
@@ -99,6 +99,11 @@ class Watching:
     @paused.setter
     def paused(self, paused: bool) -> None:
         self._counts[PAUSED] = paused
+
+    @property
+    def paused_word(self) -> NDArray[np.int64]:
+        """Whether it is, ``(1,)``, for kernels: a view of the state."""
+        return self._counts[PAUSED:]
 
     @property
     def shut(self) -> bool:
