@@ -34,6 +34,7 @@ FIRST_SLICE_COST = 4_000_000  # multiply-adds, see `models/row_cost.py`
 LONGEST_SLICE_COST = 200_000_000  # multiply-adds; a single row may cost more
 LAST_COUNT = 2**63 - 1  # a counter that a client can advance by any number stops here
 ARRIVAL = "arrival_time"  # in the metadata of a checkpoint: arrival time of its last record, ns since 1970
+CALL_NS = 500_000  # a shorter slice may consist of the overhead of its call
 BATCH_OVERHEAD = 512  # bytes of memory that a queued batch takes in addition to its payload, about
 
 Arrays = dict[str, NDArray[Any]]
@@ -401,12 +402,15 @@ class HostedModel:
         """Choose the rows of the next slice so that it takes `target_ns`. Results do not depend on it (R2).
 
         `rows` and `nanoseconds` are the size and the duration of the last slice. An `interrupted` slice has
-        few rows, and most of its time may be that of the call. It counts only if it was too long.
+        few rows, and most of its time may be that of the call. It counts only if it was too long. A short one
+        counts only if its rows were faster than those before, for the same reason.
         """
         if interrupted and nanoseconds < target_ns:
             return
         measured = nanoseconds / max(rows, 1)
         average = self.nanoseconds_per_row
+        if nanoseconds < CALL_NS and 0 < average < measured:
+            return
         self.nanoseconds_per_row = 0.75 * average + 0.25 * measured if average else measured
         rows = min(int(target_ns / max(self.nanoseconds_per_row, 1.0)), LONGEST_SLICE)
         self.slice_rows = self._bounded(rows, LONGEST_SLICE_COST)

@@ -19,7 +19,7 @@ from streamlearn.errors import (
     Gap,
 )
 from streamlearn.shard import Duplicate, Shard
-from streamlearn.shard.hosted_model import FIRST_SLICE, FIRST_SLICE_COST, LONGEST_SLICE_COST
+from streamlearn.shard.hosted_model import CALL_NS, FIRST_SLICE, FIRST_SLICE_COST, LONGEST_SLICE_COST
 from streamlearn.store import tensors
 from streamlearn.store.record import Record
 from streamlearn_client.protocol import Learn
@@ -167,6 +167,21 @@ def test_the_pace_of_slices_follows_the_goal_within_bounds() -> None:
     for _ in range(200):
         hosted.adapt_slice(1000, 0, 1_000_000)
     assert 1000 < hosted.slice_rows <= 65536
+
+
+def test_the_overhead_of_short_calls_does_not_slow_the_pace() -> None:
+    bench = Bench()
+    bench.create()
+    hosted = bench.shard.hosted("m")
+    hosted.adapt_slice(10_000, 2_000_000, 4_000_000)
+    assert hosted.nanoseconds_per_row == 200
+    hosted.adapt_slice(8, CALL_NS - 1, 4_000_000)
+    assert hosted.nanoseconds_per_row == 200
+    hosted.adapt_slice(8, CALL_NS, 4_000_000)  # the rows of so long a call are slow
+    slow = hosted.nanoseconds_per_row
+    assert slow > 10_000
+    hosted.adapt_slice(8, 800, 4_000_000)
+    assert hosted.nanoseconds_per_row < slow
 
 
 def test_a_slice_is_bounded_by_the_largest_cost_of_its_rows() -> None:
