@@ -14,6 +14,7 @@ from streamlearn.daemon.config import LimitSettings, Settings
 from streamlearn.daemon.limits import system_memory
 from streamlearn.daemon.limits.budget import LEAST_BYTES, SHARES, Budget, frame_bytes
 from streamlearn.daemon.limits.model_memory import state_bytes
+from streamlearn.daemon.network.sockets import RECEIVE_HWM
 from streamlearn.errors import BadConfig, Busy, TooLarge
 from streamlearn_client.protocol import Learn, Request
 from tests.daemon.harness import Running
@@ -66,8 +67,9 @@ def test_a_budget_below_the_fixed_part_is_refused() -> None:
 
 def test_frames_are_small_beside_the_memory() -> None:
     settings = Settings(limits=LimitSettings(memory_bytes=512 * MIB))
-    assert frame_bytes(settings) == 4 * MIB
+    assert frame_bytes(settings) == 2 * MIB
     assert frame_bytes(Settings(limits=LimitSettings(memory_bytes=512 * MIB, frame_bytes=MIB))) == MIB
+    assert RECEIVE_HWM * frame_bytes(settings) <= 512 * MIB // 16  # what ZeroMQ queues of a connection
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ def test_an_answer_that_is_too_large_is_refused_before_it_is_computed(
 def test_answers_that_are_not_read_are_bounded(small: Running) -> None:
     """A connection that reads nothing gets `BUSY`; after reading, it is served again. Others are."""
     small.wire.create("m", "som", **SOM)
-    x = np.zeros((10_000, 8), np.float32)
+    x = np.zeros((8_000, 8), np.float32)
     idle = small.connect(zmq.DEALER)
     sent = 200
     for _ in range(sent):

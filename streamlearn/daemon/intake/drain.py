@@ -72,6 +72,7 @@ class Drain:
         functions = [getattr(library, name) for name in FUNCTIONS] + [ctypes.CDLL(None).memcmp]
         addresses = [ctypes.cast(function, ctypes.c_void_p).value for function in functions]
         self._functions = np.array(addresses, np.int64)
+        self._library = library  # keeps the functions
         self._socket = socket.underlying
         self._messages = np.zeros((3, words.MESSAGE_BYTES // 8), np.int64)  # three zmq_msg_t
         for message in self._messages:

@@ -23,7 +23,7 @@ SHARES: Final[Mapping[str, float]] = {
     "replies": 0.1,  # answers that their clients have not read yet
     "subscriptions": 0.02,
 }  # the rest, 0.08, is for events, connections and what ZeroMQ has received and the loop has not read
-FRAMES = 128  # a frame has at most this part of the memory
+FRAMES = 256  # a frame has at most this part of the memory
 LEAST_BYTES = 64 << 20  # for everything but the fixed part
 LARGEST_SUBSCRIPTIONS = 64 << 20  # ZeroMQ walks through all subscriptions when a subscriber leaves
 
