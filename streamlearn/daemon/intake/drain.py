@@ -69,7 +69,8 @@ class Drain:
 
     def __init__(self, socket: zmq.Socket[bytes], library: ctypes.CDLL, descriptors: tuple[int, int]) -> None:
         self._ready = False
-        functions = [getattr(library, name) for name in FUNCTIONS] + [ctypes.CDLL(None).memcmp]
+        functions = [getattr(library, name) for name in FUNCTIONS]
+        functions += [ctypes.CDLL(None).memcmp, ctypes.CDLL(None).memcpy]
         addresses = [ctypes.cast(function, ctypes.c_void_p).value for function in functions]
         self._functions = np.array(addresses, np.int64)
         self._library = library  # keeps the functions

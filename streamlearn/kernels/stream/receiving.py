@@ -80,6 +80,12 @@ def _compare(typing: Any, function: Any, a: Any, b: Any, size: Any) -> Any:
 
 
 @intrinsic
+def _copy(typing: Any, function: Any, to: Any, source: Any, size: Any) -> Any:
+    """``void *memcpy(void *, const void *, size_t)``."""
+    return types.int64(types.int64, types.int64, types.int64, types.int64), _caller(3, 64)
+
+
+@intrinsic
 def _ppoll(typing: Any, function: Any, descriptors: Any, number: Any, timeout: Any, signals: Any) -> Any:
     """``int ppoll(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *)``."""
     return types.int64(types.int64, types.int64, types.int64, types.int64, types.int64), _caller(4, 32)
@@ -174,7 +180,7 @@ def _waits(patience, batch):
 def receive_batches(
     # ZeroMQ
     socket,  # address of the socket
-    functions,  # (4,): addresses of zmq_msg_recv, zmq_msg_data, zmq_msg_more and memcmp
+    functions,  # (5,): addresses of zmq_msg_recv, zmq_msg_data, zmq_msg_more, memcmp and memcpy
     messages,  # address of three initialized zmq_msg_t: for the header, for an array, for the sender
     patience,  # (PATIENCE,)
     # the expected messages
@@ -244,9 +250,7 @@ def receive_batches(
                 outcome[ARRAY_MORE] = more
                 outcome[END] = OTHER_ARRAY
                 return batch
-            frame = _memory(address, size)
-            for n in range(size):
-                arena[at + n] = frame[n]
+            _copy(functions[4], arena.ctypes.data + at, address, size)
             at += size
         if seq >= 0:
             seq += 1
