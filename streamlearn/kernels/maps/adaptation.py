@@ -25,10 +25,9 @@ from .winner import (
     add_square,
     blocks_in_groups,
     load_rows,
-    nearest_two_of_distances,
+    nearest_of_distances,
     squared_distance,
     squared_distances,
-    squared_distances_of_two,
     store_rows,
 )
 
@@ -42,6 +41,7 @@ class Adaptation(NamedTuple):
 
     weights: Any  # (groups, dim, 64)
     pad: Any  # (blocks, 16)
+    common: Any  # (blocks, 16): 0 for the units that the score compares with
     cooperation: Any
     used: Any  # number of blocks with units
     found: Any  # (blocks, 16): squared distances to the next sample
@@ -50,12 +50,12 @@ class Adaptation(NamedTuple):
 
 
 @allocating_device
-def new_adaptation(units, number, cooperation):
+def new_adaptation(units, common, number, cooperation):
     """The adaptation of ``number`` units in one call."""
     weights, pad, _ = units
     used = (number + WIDTH - 1) // WIDTH
     found, ahead = np.empty(pad.shape, np.float32), np.empty(pad.shape, np.float32)
-    return Adaptation(weights, pad, cooperation, used, found, ahead, np.empty(pad.shape[0], np.int64))
+    return Adaptation(weights, pad, common, cooperation, used, found, ahead, np.empty(pad.shape[0], np.int64))
 
 
 @device
@@ -173,23 +173,12 @@ def _move_and_measure_ahead(adaptation, x, y, z, b):
 
 
 @device
-def _measure_ahead(adaptation, y, z, b):
-    """Write the squared distances of the blocks ``b`` and ``b + 1`` to ``y`` and ``z``."""
-    start = load(adaptation.pad, b), load(adaptation.pad, b + 1)
-    to_y, to_z = squared_distances_of_two(y, z, adaptation.weights, b, start)
-    store(adaptation.found, b, to_y[0])
-    store(adaptation.found, b + 1, to_y[1])
-    store(adaptation.ahead, b, to_z[0])
-    store(adaptation.ahead, b + 1, to_z[1])
-
-
-@device
 def adapt_and_search(adaptation, before, sample, following, blocks, looks_ahead):
-    """Adapt to the sample ``before``, and find the nearest two units of ``sample``. All are complete.
+    """Adapt to the sample ``before``, and search the units nearest to ``sample``. All are complete.
 
     With ``looks_ahead`` the distances to ``following`` are written to ``ahead``.
     """
-    weights, pad, cooperation, _, found, ahead, _ = adaptation
+    weights, pad, _, cooperation, _, found, ahead, _ = adaptation
     x, y, z, channels, count = before.x, sample.x, following.x, sample.channels, sample.count
     whole = blocks_in_groups(pad, EUCLIDEAN)
     for g in range(whole // BLOCKS):
@@ -199,24 +188,23 @@ def adapt_and_search(adaptation, before, sample, following, blocks, looks_ahead)
                     _move_and_measure_ahead(adaptation, x, y, z, (b, b + 1))
                 else:
                     _move_and_measure_two(adaptation, x, y, (b, b + 1), found)
-        elif looks_ahead:
-            for b in range(BLOCKS * g, BLOCKS * g + BLOCKS, 2):
-                _measure_ahead(adaptation, y, z, b)
         else:
             store_rows(found, g, squared_distances(y, channels, count, weights, g, load_rows(pad, g)))
+            if looks_ahead:
+                store_rows(ahead, g, squared_distances(z, channels, count, weights, g, load_rows(pad, g)))
     for b in range(whole, pad.shape[0]):
         if b < blocks[1] and _is_reached(load(cooperation.steps, b)):
             _move_complete(x, weights, b, load(cooperation.steps, b))
         store(found, b, squared_distance(y, channels, count, weights, b, load(pad, b)))
         if looks_ahead:
             store(ahead, b, squared_distance(z, channels, count, weights, b, load(pad, b)))
-    return nearest_two_of_distances(found)
+    return nearest_of_distances(found, adaptation.common)
 
 
 @device
 def adapt_and_search_reached(adaptation, before, sample, blocks):
     """`adapt_and_search` if the pass before has looked ahead: only blocks in reach have new distances."""
-    weights, pad, cooperation, _, _, ahead, reached = adaptation
+    weights, pad, _, cooperation, _, _, ahead, reached = adaptation
     count = 0
     for b in range(blocks[0], blocks[1]):
         reached[count] = b
@@ -227,4 +215,4 @@ def adapt_and_search_reached(adaptation, before, sample, blocks):
         b = reached[count - 1]
         step, start = load(cooperation.steps, b), load(pad, b)
         store(ahead, b, _move_and_measure(before.x, sample.x, weights, b, step, start))
-    return nearest_two_of_distances(ahead)
+    return nearest_of_distances(ahead, adaptation.common)

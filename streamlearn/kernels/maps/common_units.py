@@ -43,13 +43,12 @@ class CommonUnits(NamedTuple):
 
 
 @device
-def compared_unit(x, channels, count, units, pad, winner, nearest):
-    """The unit that the score compares the scaled sample ``x`` with, and its dissimilarity."""
+def compared_unit(x, channels, count, units, pad, winner):
+    """The unit that the score compares the scaled sample ``x`` with."""
     if pad.shape[0] == 0 or winner < 0 or pad[winner // WIDTH, winner % WIDTH] == _0:
-        return winner, nearest
-    common = Units(units.weights, pad, units.measure)
-    i, dissimilarity, _ = nearest_two(x, channels, count, common)
-    return (i, dissimilarity) if i >= 0 else (winner, nearest)
+        return winner
+    i, _, _ = nearest_two(x, channels, count, Units(units.weights, pad, units.measure))
+    return i if i >= 0 else winner
 
 
 @device

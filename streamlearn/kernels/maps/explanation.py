@@ -101,6 +101,6 @@ def explain(
     for n in range(x.shape[0]):
         count = scaling.transform(scale, x, n, scaled)
         present_channels(scaled, channels)
-        unit, _ = compared_unit(scaled, channels, count, units, common, np.int64(winner[n]), _0)
+        unit = compared_unit(scaled, channels, count, units, common, np.int64(winner[n]))
         _write_contribution(scaled, units, unit, row_of(contribution, n))
         write_expected(scaled, units, unit, scale, row_of(expected, n))

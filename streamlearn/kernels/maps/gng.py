@@ -174,11 +174,11 @@ def _insert(graph, error_split):
 
 @device
 def _find(stream, sample, net):
-    """Search for the nearest two units. Write the label of the winner, which may get another number later."""
-    i, nearest, second = units.find(stream, sample, net)
+    """Search for the nearest units. Write the label of the winner, which may get another number later."""
+    i, nearest, second, compared = units.find(stream, sample, net)
     if net.label.size > 0:
         net.label[sample.n] = net.graph.given[i] if i >= 0 and sample.count > 0 else np.int32(-1)
-    return i, nearest, second
+    return i, nearest, second, compared
 
 
 @device

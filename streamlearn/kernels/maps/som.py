@@ -32,7 +32,7 @@ from .adaptation import (
 from .common_units import CommonUnits
 from .cooperation import MEXICAN_HAT, new_cooperation, write_steps
 from .units import Learning, Outputs, Progress, new_stream
-from .winner import EUCLIDEAN, Units, nearest_two
+from .winner import EUCLIDEAN, Units, search
 
 # Live quality, float64 (3,): COUNT and QUANTIZATION of units.py, Σ [the nearest two are not neighbours]
 TOPOGRAPHIC = 2
@@ -55,7 +55,7 @@ class Map(NamedTuple):
 
 @device
 def _adapt_and_find(stream, sample, som):
-    """The nearest two units of a sample. The sample before it is learned, on the same pass if possible."""
+    """Search the units nearest to a sample. The one before it is learned, on the same pass if possible."""
     n, dim = sample.n, sample.x.size
     known = som.ahead_of[0] == n
     som.ahead_of[0] = NO_SAMPLE
@@ -73,18 +73,18 @@ def _adapt_and_find(stream, sample, som):
             following = units.sample_at(stream, n + 1 if ahead else n)
             return adapt_and_search(som.adaptation, before, sample, following, blocks, ahead)
         adapt(som.adaptation, before, blocks)
-    return nearest_two(sample.x, sample.channels, sample.count, stream.units)
+    return search(sample.x, sample.channels, sample.count, stream.units, stream.common)
 
 
 @device
 def _search(stream, sample, som):
     """Find the nearest two units, and count the topographic error."""
-    winner, nearest, second = _adapt_and_find(stream, sample, som)
+    winner, nearest, second, compared = _adapt_and_find(stream, sample, som)
     if winner >= 0 and sample.count > 0:
         grid, geometry = som.cooperation.grid, som.cooperation.geometry
         torn = second >= 0 and not lattice.touch(grid, winner, second, geometry)
         som.quality[TOPOGRAPHIC] = som.quality[TOPOGRAPHIC] * som.decay + (1.0 if torn else 0.0)
-    return winner, nearest, second
+    return winner, nearest, second, compared
 
 
 @device
@@ -163,7 +163,7 @@ def learn(
     common_units = CommonUnits(common, common_wins, common_learned, common_decay, rare_below)
     learning = Learning(gate, common_units, interrupt, watched, expected)
     cooperation = new_cooperation(grid, shape, neighbourhood, learning_rate, sigma)
-    adaptation = new_adaptation(stream.units, hits.size - 1, cooperation)
+    adaptation = new_adaptation(stream.units, stream.common, hits.size - 1, cooperation)
     looks_ahead = not gates.needs_score(gate) and is_larger_than_cache(weights)
     som = Map(cooperation, adaptation, np.full(1, NO_SAMPLE), quality, decay, watched, looks_ahead)
     done = units.learn(stream, progress, learning, _search, _adapt_later, som)

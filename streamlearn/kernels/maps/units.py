@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..compiler import allocating_device, device, kernel
-from ..simd.views import row_of
+from ..simd.lanes import larger, smaller
+from ..simd.views import floats_of, row_of
 from ..stream import forgetting, scaling
 from ..stream import gate as gates
 from ..stream import score as scores
@@ -23,13 +24,15 @@ from ..stream.scaling import Scaling
 from ..stream.score import Score
 from . import common_units
 from .explanation import write_expected
-from .winner import EUCLIDEAN, Units, as_distance, nearest_two, nearest_two_of_both, present_channels
+from .winner import EUCLIDEAN, Units, as_distance, present_channels, search, search_both
 
 # Live quality, float64 (2,) or longer: exponentially weighted count and Σ distance
 COUNT, QUANTIZATION = 0, 1
 RESOLUTION = np.float32(1e-3)  # of the distance of scaled samples, for the score
 LARGEST = np.float32(2.0**100)  # its square overflows, and its difference from any weight does not
-ROWS = 4  # samples that are kept scaled: a power of 2, so that the remainder is cheap
+TOGETHER = 8  # samples that are copied at once if there is no scaling: a power of 2
+ROWS = 2 * TOGETHER  # samples that are kept scaled
+RANKED = 32  # samples whose scores are computed at once, at most
 
 
 class Progress(NamedTuple):
@@ -68,10 +71,9 @@ class Stream(NamedTuple):
     scale: Any
     score: Any
     outputs: Any
-    common: Any  # (blocks, 16): see common_units.py
-    scaled: Any  # (ROWS, dim): the scaled sample, those before it and the one after it
-    channels: Any  # (ROWS, dim): indices of their present channels
-    compared: Any  # (ROWS,): their distances for the score
+    common: Any  # (blocks, 16): 0 for the units that the score compares with; see common_units.py
+    scaled: Any  # (ROWS, dim): the scaled sample, those before it and the next one
+    channels: Any  # (ROWS + 1, dim): indices of their present channels; in the last row of all channels
 
 
 class Sample(NamedTuple):
@@ -86,77 +88,96 @@ class Sample(NamedTuple):
 @allocating_device
 def new_stream(x, units, scale, score, common, outputs):
     """The stream of one call, for ``x`` ``(n, dim)``."""
-    shape = (ROWS, x.shape[1])
-    scaled, channels, compared = (
-        np.empty(shape, np.float32),
-        np.empty(shape, np.uint64),
-        np.empty(ROWS, np.float32),
-    )
-    return Stream(x, units, scale, score, outputs, common, scaled, channels, compared)
+    dim = x.shape[1]
+    scaled, channels = np.empty((ROWS, dim), np.float32), np.empty((ROWS + 1, dim), np.uint64)
+    for d in range(dim):
+        channels[ROWS, d] = d
+    compared = common if common.shape[0] > 0 else units.pad
+    return Stream(x, units, scale, score, outputs, compared, scaled, channels)
 
 
 @device
 def sample_at(stream, n):
     """Sample ``n`` of the call, which is one of those that were scaled last."""
-    row = n & (ROWS - 1)
-    return Sample(n, row_of(stream.scaled, row), row_of(stream.channels, row), stream.outputs.present[n])
+    row, count = n & (ROWS - 1), stream.outputs.present[n]
+    channels = row_of(stream.channels, row if count < stream.x.shape[1] else ROWS)
+    return Sample(n, row_of(stream.scaled, row), channels, count)
+
+
+@device
+def _cut(value):
+    return smaller(larger(value, -LARGEST), LARGEST)
+
+
+@device
+def _copy(stream, first, end):
+    """Copy samples, cut at ±``LARGEST``. Writes the numbers of their present channels to the outputs."""
+    present, dim = stream.outputs.present, stream.x.shape[1]
+    size, missing = (end - first) * dim, False
+    values, copied = floats_of(stream.x, first, size), floats_of(stream.scaled, first & (ROWS - 1), size)
+    for i in range(size):
+        copied[i] = _cut(values[i])
+        missing |= not (values[i] == values[i])
+    for n in range(first, end):
+        present[n] = dim
+        if missing:
+            row = n & (ROWS - 1)
+            present[n] = present_channels(row_of(stream.scaled, row), row_of(stream.channels, row))
 
 
 @device
 def _scale(stream, n):
-    """Scale sample ``n``, cut at ±``LARGEST``. Writes the number of its present channels to the outputs."""
-    scaled, present = row_of(stream.scaled, n & (ROWS - 1)), stream.outputs.present
+    """Scale sample ``n``, cut at ±``LARGEST``. Without scaling, copy it and those after it."""
+    if stream.scale.method == scaling.NONE:
+        if n & (TOGETHER - 1) == 0:
+            _copy(stream, n, min(n + TOGETHER, stream.x.shape[0]))
+        return
+    row, present = n & (ROWS - 1), stream.outputs.present
+    scaled = row_of(stream.scaled, row)
     present[n] = scaling.transform(stream.scale, stream.x, n, scaled)
     for c in range(scaled.size):
-        scaled[c] = LARGEST if scaled[c] > LARGEST else -LARGEST if scaled[c] < -LARGEST else scaled[c]
-    if present[n] < scaled.size or n < ROWS or present[n - ROWS] < scaled.size:
-        present_channels(scaled, row_of(stream.channels, n & (ROWS - 1)))  # else all, as in this row before
-    return sample_at(stream, n)
+        scaled[c] = _cut(scaled[c])
+    if present[n] < scaled.size:
+        present_channels(scaled, row_of(stream.channels, row))
 
 
 @device
-def _write_outputs(stream, sample, winner, nearest):
-    """Write the outputs except the score. Return the winner, and the unit that the score compares with.
+def _write_outputs(stream, sample, winner, nearest, compared):
+    """Write the outputs, with the distance that the score compares in place of the score. Return the winner.
 
-    The winner is −1 if all channels are missing (distance NaN) or the distance overflows float32 (inf).
+    The winner is −1 if all channels are missing (distance NaN) or the distance overflows float32 (inf). Of
+    scaled samples, all distances below ``RESOLUTION`` are equal for the score.
     """
     if sample.count == 0:
-        winner, nearest = np.int64(-1), np.float32(np.nan)
+        winner, nearest, compared = np.int64(-1), np.float32(np.nan), np.float32(np.nan)
     outputs, n, measure = stream.outputs, sample.n, stream.units.measure
     dim, count = sample.x.size, max(sample.count, 1)
     outputs.winner[n] = winner
     outputs.distance[n] = as_distance(nearest, measure, dim, count)
-    unit, least = common_units.compared_unit(
-        sample.x, sample.channels, sample.count, stream.units, stream.common, winner, nearest
-    )
-    stream.compared[n & (ROWS - 1)] = as_distance(least, measure, dim, count)
-    return winner, unit
+    compared = as_distance(compared, measure, dim, count)
+    scaled = stream.scale.method != scaling.NONE
+    outputs.score[n] = RESOLUTION if scaled and compared < RESOLUTION else compared
+    return winner
 
 
 @device
-def _compared(stream, n):
-    """The distance that the score compares: below ``RESOLUTION`` widths, all distances are equal."""
-    distance = stream.compared[n & (ROWS - 1)]
-    return RESOLUTION if stream.scale.method != scaling.NONE and distance < RESOLUTION else distance
+def _write_expected(stream, sample, winner, expected):
+    """Write what the unit expects that the score compares the sample with."""
+    x, units = sample.x, stream.units
+    unit = common_units.compared_unit(x, sample.channels, sample.count, units, stream.common, winner)
+    write_expected(x, units, unit, stream.scale, row_of(expected, sample.n))
 
 
 @device
 def _write_score(stream, n):
     outputs = stream.outputs
-    outputs.score[n] = scores.rank(stream.score, _compared(stream, n), outputs.present[n])
-
-
-@device
-def _observe(stream, learning, n):
-    """Add the distance of sample ``n`` to the reference of the score, as the gate decides."""
-    present, learned = stream.outputs.present[n], not learning.watched[n]
-    gates.observe(learning.gate, stream.score, _compared(stream, n), present, learned)
+    outputs.score[n] = scores.rank(stream.score, outputs.score[n], outputs.present[n])
 
 
 @device
 def find(stream, sample, learner):
-    """Search for the nearest two units, for learners that do nothing else during the search."""
-    return nearest_two(sample.x, sample.channels, sample.count, stream.units)
+    """Search for the nearest units, for learners that do nothing else during the search."""
+    return search(sample.x, sample.channels, sample.count, stream.units, stream.common)
 
 
 @device
@@ -171,38 +192,41 @@ def _decide(stream, learning, progress, n):
 
 
 @device
-def learn(stream, progress, learning, search, adapt, learner):
+def learn(stream, progress, learning, find, adapt, learner):
     """Learn the samples in order. Write the outputs of each sample before it is learned.
 
-    ``search(stream, sample, learner)`` returns what ``nearest_two`` returns. ``adapt(sample, winner, nearest,
-    second, learner)`` learns the sample; the winner is −1 if there is none. It is not called for a sample
-    that is only watched. Returns the number of samples done.
+    ``find(stream, sample, learner)`` returns what ``search`` of winner.py returns. ``adapt(sample, winner,
+    nearest, second, learner)`` learns the sample; the winner is −1 if there is none. It is not called for a
+    sample that is only watched. Returns the number of samples done.
 
-    The score of a sample is computed after the search for the next one. It depends on the sample's distance,
-    which is known last, and the processor would wait for it.
+    If no score decides what is learned, the scores of up to ``RANKED`` samples are computed together: one
+    after another, the processor would wait for each.
     """
     outputs, decay, quality = stream.outputs, progress.decay, progress.quality
     rows = stream.x.shape[0]
     if rows > 0:
         _scale(stream, 0)
     early = not gates.needs_score(learning.gate)  # then a search may look ahead
-    done = rows
+    done, ranked = rows, 0
     for n in range(rows):
         sample = sample_at(stream, n)
         if early:
             _decide(stream, learning, progress, n)
-        winner, nearest, second = search(stream, sample, learner)
-        winner, unit = _write_outputs(stream, sample, winner, nearest)
+        winner, nearest, second, compared = find(stream, sample, learner)
+        winner = _write_outputs(stream, sample, winner, nearest, compared)
         if learning.expected.shape[0] > 0:
-            write_expected(sample.x, stream.units, unit, stream.scale, row_of(learning.expected, n))
+            _write_expected(stream, sample, winner, learning.expected)
         distance = outputs.distance[n]
-        scored = n - 1 if early else n
-        if scored >= 0:
-            _write_score(stream, scored)
         if not early:
+            compared = outputs.score[n]
+            _write_score(stream, n)
             _decide(stream, learning, progress, n)
-        if scored >= 0:
-            _observe(stream, learning, scored)
+            gates.observe(learning.gate, stream.score, compared, sample.count, not learning.watched[n])
+        elif n + 1 - ranked == RANKED:
+            scores.rank_and_observe(
+                stream.score, outputs.score, outputs.present, learning.watched, ranked, n + 1
+            )
+            ranked = n + 1
         if winner >= 0:
             forgetting.count(progress.hits, winner, decay)
             quality[COUNT] = quality[COUNT] * decay + 1.0
@@ -215,9 +239,8 @@ def learn(stream, progress, learning, search, adapt, learner):
         if requested(learning.interrupt):
             done = n + 1
             break
-    if early and done > 0:
-        _write_score(stream, done - 1)
-        _observe(stream, learning, done - 1)
+    if early:
+        scores.rank_and_observe(stream.score, outputs.score, outputs.present, learning.watched, ranked, done)
     return done
 
 
@@ -258,19 +281,23 @@ def predict(
     )
     n = 0
     while n < x.shape[0]:
-        sample = _scale(stream, n)
+        _scale(stream, n)
+        sample = sample_at(stream, n)
         if n + 1 < x.shape[0] and measure == EUCLIDEAN:  # two at a time share the loads of the weights
-            following = _scale(stream, n + 1)
+            _scale(stream, n + 1)
+            following = sample_at(stream, n + 1)
             if sample.count == sample.x.size and following.count == sample.x.size:
-                first, second = nearest_two_of_both(sample.x, following.x, sample.channels, stream.units)
-                _write_outputs(stream, sample, first[0], first[1])
-                _write_outputs(stream, following, second[0], second[1])
+                first, second = search_both(
+                    sample.x, following.x, sample.channels, stream.units, stream.common
+                )
+                _write_outputs(stream, sample, first[0], first[1], first[3])
+                _write_outputs(stream, following, second[0], second[1], second[3])
                 _write_score(stream, n)
                 _write_score(stream, n + 1)
                 n += 2
                 continue
-        i, nearest, _ = find(stream, sample, 0)
-        _write_outputs(stream, sample, i, nearest)
+        i, nearest, _, compared = find(stream, sample, 0)
+        _write_outputs(stream, sample, i, nearest, compared)
         _write_score(stream, n)
         n += 1
 

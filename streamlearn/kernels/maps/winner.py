@@ -1,4 +1,4 @@
-"""Competition: the search for the unit nearest to a sample, and for the second nearest.
+"""Competition: the search for the unit nearest to a sample, for the second nearest, and for the common units.
 
 ``weights`` is float32 ``(groups, dim, 64)``; see ``simd/groups.py``. ``pad`` ``(blocks, 16)`` is added to
 each dissimilarity: 0, or +inf to exclude a unit.
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..compiler import device
 from ..simd.groups import BLOCKS, load_block, load_group
-from ..simd.lanes import WIDTH, absolute, fma, iota, load, lowest, select, splat, sqrt, store, zero
+from ..simd.lanes import WIDTH, absolute, fma, iota, load, lowest, select, smaller, splat, sqrt, store, zero
 
 EUCLIDEAN, MANHATTAN, CHEBYSHEV, COSINE = 0, 1, 2, 3
 MEASURES = {"euclidean": EUCLIDEAN, "manhattan": MANHATTAN, "chebyshev": CHEBYSHEV, "cosine": COSINE}
@@ -21,7 +21,7 @@ MEASURES = {"euclidean": EUCLIDEAN, "manhattan": MANHATTAN, "chebyshev": CHEBYSH
 _0, _1, _2, _INF = np.float32(0), np.float32(1), np.float32(2), np.float32(np.inf)
 _LARGEST = np.float32(2.0**63)  # its square is finite as float32
 _NO_UNIT = np.float32(-1)
-_1_BLOCK, _2_BLOCKS, _3_BLOCKS, _4_BLOCKS = (np.float32(n * WIDTH) for n in (1, 2, 3, 4))
+_1_BLOCK = np.float32(WIDTH)
 
 
 class Units(NamedTuple):
@@ -156,8 +156,17 @@ def squared_distances_of_two(x, y, weights, b, start):
 
 
 @device
-def _update_two(total, index, first, first_index, second, second_index):
-    """Update each lane's nearest two units by the dissimilarities ``total`` of the units ``index``."""
+def no_units():
+    """What `update_nearest` returns before the first block: no units."""
+    return splat(_INF), splat(_NO_UNIT), splat(_INF), splat(_NO_UNIT), splat(_INF)
+
+
+@device
+def update_nearest(total, b, common, nearest):
+    """Update each lane's nearest two units, and the least dissimilarity of a common unit, by those of block
+    ``b``."""
+    index = iota() + np.float32(b) * _1_BLOCK
+    first, first_index, second, second_index, least_common = nearest
     best = total < first
     better = total < second
     return (
@@ -165,29 +174,8 @@ def _update_two(total, index, first, first_index, second, second_index):
         select(best, index, first_index),
         select(best, first, select(better, total, second)),
         select(best, first_index, select(better, index, second_index)),
+        smaller(least_common, total + load(common, b)),
     )
-
-
-@device
-def no_units():
-    """The nearest two units of each lane before the first: none."""
-    return splat(_INF), splat(_NO_UNIT), splat(_INF), splat(_NO_UNIT)
-
-
-@device
-def update_nearest(total, b, nearest):
-    """Update each lane's nearest two units by the dissimilarities of block ``b``."""
-    return _update_two(total, iota() + np.float32(b) * _1_BLOCK, *nearest)
-
-
-@device
-def update_nearest_by_group(totals, g, nearest):
-    """Update each lane's nearest two units by the dissimilarities of group ``g``."""
-    index = iota() + np.float32(g) * _4_BLOCKS
-    nearest = _update_two(totals[0], index, *nearest)
-    nearest = _update_two(totals[1], index + _1_BLOCK, *nearest)
-    nearest = _update_two(totals[2], index + _2_BLOCKS, *nearest)
-    return _update_two(totals[3], index + _3_BLOCKS, *nearest)
 
 
 @device
@@ -201,55 +189,68 @@ def _least_of(value, index):
 
 
 @device
-def nearest_two_of_lanes(nearest):
-    """Reduce the nearest two units of each of the 16 lanes to the nearest two of all: see `nearest_two`."""
-    first, first_index, second, second_index = nearest
+def nearest_of_lanes(nearest):
+    """Reduce what the 16 lanes found to what `search` returns."""
+    first, first_index, second, second_index, least_common = nearest
     least, winner = _least_of(first, first_index)
     winning = first_index == np.float32(winner)
     rest, rest_index = select(winning, second, first), select(winning, second_index, first_index)
     _, runner_up = _least_of(rest, rest_index)
-    return winner, least, runner_up
+    usual = lowest(least_common)
+    return winner, least, runner_up, usual if usual < _INF else least
 
 
 @device
-def nearest_two_of_distances(distances):
-    """The nearest two units, by ``distances`` ``(blocks, 16)``: see `nearest_two`."""
+def nearest_of_distances(distances, common):
+    """`search`, by the ``distances`` ``(blocks, 16)`` of the units."""
     nearest = no_units()
     for b in range(distances.shape[0]):
-        nearest = update_nearest(load(distances, b), b, nearest)
-    return nearest_two_of_lanes(nearest)
+        nearest = update_nearest(load(distances, b), b, common, nearest)
+    return nearest_of_lanes(nearest)
 
 
 @device
-def nearest_two(x, channels, count, units):
-    """Return index and dissimilarity of the nearest unit, and the index of the second nearest.
+def search(x, channels, count, units, common):
+    """Return index and dissimilarity of the nearest unit, the index of the second nearest, and the
+    dissimilarity of the nearest common unit.
 
+    ``common`` ``(blocks, 16)`` is 0 for a common unit, else +inf. Without a common unit, all are common.
     Among equal units the lowest index comes first. An index is −1 if every other dissimilarity is infinite.
     """
     weights, pad, measure = units
     nearest = no_units()
-    if measure == EUCLIDEAN:
-        for g in range(pad.shape[0] // BLOCKS):
-            totals = squared_distances(x, channels, count, weights, g, load_rows(pad, g))
-            nearest = update_nearest_by_group(totals, g, nearest)
-    for b in range(blocks_in_groups(pad, measure), pad.shape[0]):
+    whole = blocks_in_groups(pad, measure)
+    for g in range(whole // BLOCKS):
+        totals, b = squared_distances(x, channels, count, weights, g, load_rows(pad, g)), BLOCKS * g
+        nearest = update_nearest(totals[0], b, common, nearest)
+        nearest = update_nearest(totals[1], b + 1, common, nearest)
+        nearest = update_nearest(totals[2], b + 2, common, nearest)
+        nearest = update_nearest(totals[3], b + 3, common, nearest)
+    for b in range(whole, pad.shape[0]):
         total = dissimilarity(x, channels, count, weights, b, load(pad, b), measure)
-        nearest = update_nearest(total, b, nearest)
-    return nearest_two_of_lanes(nearest)
+        nearest = update_nearest(total, b, common, nearest)
+    return nearest_of_lanes(nearest)
 
 
 @device
-def nearest_two_of_both(x, y, channels, units):
-    """`nearest_two` of two samples without missing channels, by EUCLIDEAN."""
+def nearest_two(x, channels, count, units):
+    """What `search` returns, without the common units."""
+    winner, nearest, second, _ = search(x, channels, count, units, units.pad)
+    return winner, nearest, second
+
+
+@device
+def search_both(x, y, channels, units, common):
+    """`search` of two samples without missing channels, by EUCLIDEAN."""
     weights, pad, _ = units
     to_x, to_y = no_units(), no_units()
     whole = blocks_in_groups(pad, EUCLIDEAN)
     for b in range(0, whole, 2):
         distances, others = squared_distances_of_two(x, y, weights, b, (load(pad, b), load(pad, b + 1)))
-        to_x = update_nearest(distances[1], b + 1, update_nearest(distances[0], b, to_x))
-        to_y = update_nearest(others[1], b + 1, update_nearest(others[0], b, to_y))
+        to_x = update_nearest(distances[1], b + 1, common, update_nearest(distances[0], b, common, to_x))
+        to_y = update_nearest(others[1], b + 1, common, update_nearest(others[0], b, common, to_y))
     for b in range(whole, pad.shape[0]):
         start = load(pad, b)
-        to_x = update_nearest(squared_distance(x, channels, x.size, weights, b, start), b, to_x)
-        to_y = update_nearest(squared_distance(y, channels, x.size, weights, b, start), b, to_y)
-    return nearest_two_of_lanes(to_x), nearest_two_of_lanes(to_y)
+        to_x = update_nearest(squared_distance(x, channels, x.size, weights, b, start), b, common, to_x)
+        to_y = update_nearest(squared_distance(y, channels, x.size, weights, b, start), b, common, to_y)
+    return nearest_of_lanes(to_x), nearest_of_lanes(to_y)

@@ -82,7 +82,7 @@ def values_of(typing: Any, array: Any, t: Any, row: Any) -> Any:
 
 @intrinsic
 def floats_of(typing: Any, array: Any, first: Any, count: Any) -> Any:
-    """``count`` values of an array (rows, 16), from row ``first`` on, as one axis."""
+    """``count`` values of an array of two axes, from row ``first`` on, as one axis."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _part(context, builder, array, arguments[0], [arguments[1]], [arguments[2]])

@@ -180,6 +180,19 @@ def observe(score, value, present):
 
 
 @called_device
+def rank_and_observe(score, values, present, watched, first, end):
+    """Replace distances or errors by their scores, in order, and add those that are not ``watched``.
+
+    All arrays have the shape (n,); the samples are ``first`` … ``end − 1``.
+    """
+    for n in range(first, end):
+        value = values[n]
+        values[n] = rank(score, value, present[n])
+        if not watched[n]:
+            observe(score, value, present[n])
+
+
+@called_device
 def _end_block(reference, columns, decay, samples):
     """Add the samples of a block to the statistics, and make the tables for the next block."""
     score, block = Score(reference, columns, decay), _take_block(reference, columns, samples)
