@@ -59,6 +59,11 @@ class Arguments:
         return False
 
     @property
+    def takes_only_x(self) -> bool:
+        """Whether a batch needs nothing but samples."""
+        return not (self.target_dim or self.accepts_late_targets or self.needs_keys)
+
+    @property
     def uses_time(self) -> bool:
         """Whether the times of samples matter."""
         return False
@@ -93,6 +98,8 @@ class Arguments:
             If a shape or dtype is wrong, or a value is infinite as float32. The message names the place.
         """
         x = self.read(X)
+        if y is None and keys is None and ids is None and times is None and self.takes_only_x:
+            return Batch(x)
         rows = len(x)
         if ids is not None and not self.accepts_late_targets:
             raise BadShape(f"this {self.kind} takes no targets later: leave ids out", expected=None)

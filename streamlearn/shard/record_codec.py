@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from xxhash import xxh3_64, xxh3_64_intdigest
@@ -30,7 +30,7 @@ def encode_payload(batch: Batch | Targets) -> bytes | memoryview:
     return b"".join(column.tobytes() for column in present)
 
 
-def has_only_x(batch: Batch | Targets) -> bool:
+def has_only_x(batch: Batch | Targets) -> TypeGuard[Batch]:
     """Whether the payload of a batch is the memory of its samples, and nothing else."""
     if isinstance(batch, Targets):
         return False

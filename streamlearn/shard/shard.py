@@ -151,9 +151,14 @@ class Shard:
             assert learn.y is not None  # the codec guarantees it
             batch = model.validate_targets(learn.ids, learn.y, learn.keys)
         else:
-            check_channels(learn.channels, model.spec.channels, "the columns of x")
+            if learn.channels is not None:
+                check_channels(learn.channels, model.spec.channels, "the columns of x")
             batch = model.validate(learn.x, learn.y, learn.keys, learn.ids, learn.times)
-        payload, columns = encode_payload(batch), optional_columns(batch)
+        if only_x := has_only_x(batch):
+            payload: bytes | memoryview = batch.x.data.cast("B")
+            columns = 0
+        else:
+            payload, columns = encode_payload(batch), optional_columns(batch)
         rows, x_cols = batch.rows, 0 if learn.x is None else model.dim
         y_cols = 0 if batch.y is None else batch.y.shape[1]
         digests: Sequence[int] = ()
@@ -183,7 +188,7 @@ class Shard:
             optional_columns=columns,
             batches=batches,
             digests=digests,
-            decoded=batch if has_only_x(batch) and not model.uses_time else None,
+            decoded=batch if only_x and not model.uses_time else None,
         )
         hosted.note_accepted(record)
         if learn.key_names and batch.keys is not None:

@@ -169,6 +169,11 @@ class LabelledModel(HandLabelledModel, FixedUnitModel):
         return 1 if self._classes else 0
 
     @property
+    def takes_only_x(self) -> bool:
+        """Whether a batch needs nothing but samples: without ``labels``."""
+        return not self._classes
+
+    @property
     def accepts_late_targets(self) -> bool:
         """Whether labels may arrive after their samples: they may with ``labels``."""
         return self._classes > 0
