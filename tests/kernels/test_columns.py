@@ -9,6 +9,7 @@ from numba.core.errors import TypingError
 
 from streamlearn.kernels.simd.columns import count_of, four_columns, load_columns, store_columns
 from streamlearn.kernels.simd.lanes import COLUMNS, absolute, anywhere, select, splat, sqrt, zero
+from streamlearn.kernels.simd.sums import add_columns
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 5e-324, 1.7e308, 0.1, -7.25]
 S = 0.3
@@ -134,3 +135,14 @@ WRONG = {
 def test_invalid_operations_do_not_compile(mistake):
     with pytest.raises(TypingError):
         nb.njit(WRONG[mistake])(np.zeros(16))
+
+
+def test_the_sum_of_four_columns_begins_with_pairs():
+    """Rounding shows the order: 1 is lost beside 2⁶⁰."""
+
+    @nb.njit
+    def add(row):
+        return add_columns(four_columns(row, 0, 0)), add_columns(row[0])
+
+    assert add(np.array([2.0**60, 1.0, 1.0, -(2.0**60)])) == (0.0, 2.0**60)
+    assert add(np.array([1.0, 2.0, 2.0**60, -(2.0**60)])) == (3.0, 1.0)

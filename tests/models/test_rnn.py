@@ -204,14 +204,25 @@ def test_learns_to_forecast():
         assert net.quality()["mase"] < 0.3, cell
 
 
-def test_quality_is_the_decayed_mean_of_the_errors():
-    net = sl.RNN(readout="adam", dim=2, hidden=3, half_life=30.0, scale="standard", tbptt=(4, 4))
-    x = wave(200, 2, seed=14, missing=0.2) * [1, 50]
+@pytest.mark.parametrize("dim", [1, 4, 7])
+def test_error_is_the_root_mean_square_of_the_present_values(dim):
+    net = sl.RNN(readout="adam", dim=dim, hidden=3, tbptt=(4, 4))
+    x = wave(200, dim, seed=14, missing=0.3).astype(np.float32)
+    out = net.learn(x)
+    squares = np.ma.masked_invalid((out.prediction.astype(float) - x) ** 2)
+    assert squares[0].count() == 0
+    assert np.allclose(out.error, np.sqrt(squares.mean(1)).filled(np.nan), rtol=1e-6, equal_nan=True)
+
+
+@pytest.mark.parametrize("dim", [2, 7])
+def test_quality_is_the_decayed_mean_of_the_errors(dim):
+    net = sl.RNN(readout="adam", dim=dim, hidden=3, half_life=30.0, scale="standard", tbptt=(4, 4))
+    x = wave(200, dim, seed=14, missing=0.2) * np.geomspace(1, 50, dim)
     out = net.learn(x)
     x = x.astype(np.float32).astype(float)
     weights = 0.5 ** (np.arange(200)[::-1] / 30)
     relative, absolute, squared = [], [], []
-    for c in range(2):
+    for c in range(dim):
         error = np.abs(out.prediction[:, c].astype(float) - x[:, c])
         present = ~np.isnan(error)
         absolute.append(np.average(error[present], weights=weights[present]))

@@ -243,7 +243,8 @@ def learn(
             newest[o] = np.float64(y[n, o]) if learned else np.nan
         if learned:
             for o in range(y.shape[1]):
-                usual_errors.observe(error_scale, constants[DECAY], o, made[o], y[n, o])
+                expected, value = np.float64(made[o]), np.float64(y[n, o])
+                usual_errors.observe(error_scale, constants[DECAY], o, expected, value)
             _compare(own_rule, stream, shared, number, quality)
         complete = number >= horizon - 1
         if rule[HIDDEN] > 0 and complete:

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..compiler import device
+from ..simd.columns import count_of, four_columns, load_columns, store_columns
 from ..simd.elementary import log
-from ..simd.lanes import canonical_nan, store, zero
+from ..simd.lanes import COLUMNS, absolute, canonical_nan, select, store, zero
+from ..simd.sums import add_columns
 from ..simd.views import floats_of, row_of, values_of
 from ..stream import error_scale, scaling
 from ..stream import gate as gates
@@ -110,10 +112,25 @@ def buffers_of(layout, scratch, first):
 
 
 @device
+def whole_columns(count):
+    """How many of ``count`` values are in groups of four. The others follow one by one."""
+    return count // COLUMNS * COLUMNS
+
+
+@device
 def copy_values(source, target):
     """Copy values from start to start, as many as both have. NaNs become canonical."""
-    for i in range(min(source.size, target.size)):
+    count = min(source.size, target.size)
+    whole = whole_columns(count)
+    for i in range(0, whole, COLUMNS):
+        _copy_columns(four_columns(source, 0, i), target, i)
+    for i in range(whole, count):
         target[i] = canonical_nan(source[i])
+
+
+@device
+def _copy_columns(values, target, i):
+    store_columns(target, 0, i, select(values == values, values, np.nan))
 
 
 @device
@@ -127,7 +144,8 @@ def read_input(layout, evaluation, x, n, forecast, has_forecast, scaled, filled)
     if layout[SYMBOLS] == 1:
         filled[0] = scaled[0]
         return present
-    for c in range(scaled.size):
+    copy_values(scaled, filled)
+    for c in range(scaled.size if present < scaled.size else 0):
         value = scaled[c]
         if not (value == value):
             mean = np.float32(evaluation.input_means[MEAN, c])
@@ -136,7 +154,7 @@ def read_input(layout, evaluation, x, n, forecast, has_forecast, scaled, filled)
                 value = mean
             if evaluation.scale.method != scaling.NONE:
                 value = np.float32(min(max(value, -evaluation.scale.clip), evaluation.scale.clip))
-        filled[c] = value
+            filled[c] = value
     return present
 
 
@@ -179,17 +197,27 @@ def clear_target(layout, window, t):
 def set_target(layout, window, t, first, goal):
     """Write the targets of slot ``t``, from column ``first`` on. NaN means missing."""
     target, marks = values_of(window, t, layout[TARGET]), values_of(window, t, layout[PRESENT])
-    for c in range(goal.size):
-        present = goal[c] == goal[c]
-        target[first + c] = goal[c] if present else _0
-        marks[first + c] = _1 if present else _0
+    whole = whole_columns(goal.size)
+    for c in range(0, whole, COLUMNS):
+        _set_columns(target, marks, first + c, four_columns(goal, 0, c))
+    for c in range(whole, goal.size):
+        _set_columns(target, marks, first + c, np.float64(goal[c]))
+
+
+@device
+def _set_columns(target, marks, c, values):
+    store_columns(target, 0, c, select(values == values, values, 0.0))
+    store_columns(marks, 0, c, select(values == values, 1.0, 0.0))
 
 
 @device
 def count_present(values, n):
     """Number of values in row ``n`` that are not NaN."""
-    count = 0
-    for c in range(values.shape[1]):
+    count, whole = 0, whole_columns(values.shape[1])
+    for c in range(0, whole, COLUMNS):
+        four = four_columns(values, n, c)
+        count += count_of(four == four)
+    for c in range(whole, values.shape[1]):
         count += values[n, c] == values[n, c]
     return count
 
@@ -201,10 +229,24 @@ def count_present(values, n):
 def read_forecast(layout, evaluation, window, t, has_forecast, forecast):
     """Copy the forecast of slot ``t`` in the stream's own units; NaN if there is none."""
     values, scale = values_of(window, t, layout[FORECAST]), evaluation.target_scale
-    c = 0
-    for o in range(forecast.size):
-        forecast[o] = scaling.restore(scale, c, values[o]) if has_forecast else _NAN
-        c = c + 1 if c + 1 < layout[CHANNELS] else 0  # a horizon repeats the channels
+    channels, whole = layout[CHANNELS], whole_columns(layout[CHANNELS])
+    for o in range(0 if has_forecast else forecast.size):
+        forecast[o] = _NAN
+    for first in range(0, forecast.size if has_forecast else 0, channels):  # a horizon repeats the channels
+        for c in range(0, whole, COLUMNS):
+            _restore(scale, c, four_columns(values, 0, first + c), forecast, first + c)
+        for c in range(whole, channels):
+            _restore(scale, c, np.float64(values[first + c]), forecast, first + c)
+
+
+@device
+def _restore(scale, c, scaled, forecast, o):
+    """Write scaled values of channels from ``c`` on in the stream's own units."""
+    value = scaled
+    if scale.method != scaling.NONE:
+        width = load_columns(scale.statistics, scaling.WIDTH, c, scaled)
+        value = load_columns(scale.statistics, scaling.CENTRE, c, scaled) + scaled * width
+    store_columns(forecast, 0, o, select(value == value, value, np.nan))
 
 
 @device
@@ -262,8 +304,12 @@ def observe_error(layout, evaluation, gate, forecast, scored, y, n, learned):
     gates.observe(gate, evaluation.histogram, scored, count_present(y, n), learned)
     if layout[CLASSES] == 1 or not learned:
         return
-    for c in range(evaluation.error_scale.shape[1]):
-        error_scale.observe(evaluation.error_scale, evaluation.decay, c, forecast[c], y[n, c])
+    scale, decay = evaluation.error_scale, evaluation.decay
+    whole = whole_columns(scale.shape[1])
+    for c in range(0, whole, COLUMNS):
+        error_scale.observe(scale, decay, c, four_columns(forecast, 0, c), four_columns(y, n, c))
+    for c in range(whole, scale.shape[1]):
+        error_scale.observe(scale, decay, c, np.float64(forecast[c]), np.float64(y[n, c]))
 
 
 @device
@@ -291,14 +337,22 @@ def _error_of(layout, forecast, y, n):
     """
     if layout[CLASSES] == 1:
         return _negative_log_likelihood(forecast, y[n, 0])
-    total = 0.0
-    present = 0
-    for o in range(layout[CHANNELS]):
-        if y[n, o] == y[n, o]:
-            difference = np.float64(forecast[o]) - np.float64(y[n, o])
-            total += difference * difference
-            present += 1
+    total, present, whole = 0.0, 0, whole_columns(layout[CHANNELS])
+    for o in range(0, whole, COLUMNS):
+        value = four_columns(y, n, o)
+        total += _square_of_error(forecast, o, value)
+        present += count_of(value == value)
+    for o in range(whole, layout[CHANNELS]):
+        total += _square_of_error(forecast, o, np.float64(y[n, o]))
+        present += y[n, o] == y[n, o]
     return canonical_nan(np.float32(math.sqrt(total / present))) if present > 0 else _NAN
+
+
+@device
+def _square_of_error(forecast, o, value):
+    """The sum of the squared errors of the values that are present."""
+    difference = load_columns(forecast, 0, o, value) - value
+    return add_columns(select(value == value, difference * difference, 0.0))
 
 
 @device
@@ -328,21 +382,33 @@ def count_errors(evaluation, forecast, first, y, n, last_values, h):
 
     Row ``h`` of ``last_values`` is the forecast of persistence for the same values.
     """
+    whole = whole_columns(y.shape[1])
+    for c in range(0, whole, COLUMNS):
+        _count_errors(evaluation, forecast, first + c, four_columns(y, n, c), four_columns(last_values, h, c))
+    for c in range(whole, y.shape[1]):
+        value, last = np.float64(y[n, c]), np.float64(last_values[h, c])
+        _count_errors(evaluation, forecast, first + c, value, last)
+
+
+@device
+def _count_errors(evaluation, forecast, o, value, last):
+    """The same for a float64 or, with doubles, for four outputs from ``o`` on."""
     quality, decay = evaluation.quality, evaluation.decay
-    for c in range(y.shape[1]):
-        value = np.float64(y[n, c])
-        if not (value == value):
-            continue
-        o = first + c
-        error = abs(np.float64(forecast[o]) - value)
-        if error < math.inf:
-            quality[COUNT, o] = quality[COUNT, o] * decay + 1.0
-            quality[ABSOLUTE, o] = quality[ABSOLUTE, o] * decay + error
-            quality[SQUARED, o] = quality[SQUARED, o] * decay + error * error
-            if last_values[h, c] == last_values[h, c]:
-                quality[OURS, o] = quality[OURS, o] * decay + error
-                persistence_error = abs(np.float64(last_values[h, c]) - value)
-                quality[PERSISTENCE, o] = quality[PERSISTENCE, o] * decay + persistence_error
+    error = absolute(load_columns(forecast, 0, o, value) - value)
+    known = error < math.inf
+    compared = known & (last == last)
+    _add(quality, decay, COUNT, o, known, select(known, 1.0, 0.0))
+    _add(quality, decay, ABSOLUTE, o, known, error)
+    _add(quality, decay, SQUARED, o, known, error * error)
+    _add(quality, decay, OURS, o, compared, error)
+    _add(quality, decay, PERSISTENCE, o, compared, absolute(last - value))
+
+
+@device
+def _add(quality, decay, row, o, known, value):
+    """Add ``value`` to one of the sums, where it is known."""
+    total = load_columns(quality, row, o, value)
+    store_columns(quality, row, o, select(known, total * decay + value, total))
 
 
 @device
@@ -352,8 +418,11 @@ def update_last_values(y, n, last_values):
     ``last_values`` is (steps ahead, columns); row h is what row 0 was h samples ago.
     """
     for h in range(last_values.shape[0] - 1, 0, -1):
-        for c in range(last_values.shape[1]):
-            last_values[h, c] = last_values[h - 1, c]
-    for c in range(last_values.shape[1]):
+        copy_values(row_of(last_values, h - 1), row_of(last_values, h))
+    whole = whole_columns(last_values.shape[1])
+    for c in range(0, whole, COLUMNS):
+        value = four_columns(y, n, c)
+        store_columns(last_values, 0, c, select(value == value, value, four_columns(last_values, 0, c)))
+    for c in range(whole, last_values.shape[1]):
         if y[n, c] == y[n, c]:
             last_values[0, c] = y[n, c]

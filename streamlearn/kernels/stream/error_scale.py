@@ -14,7 +14,10 @@ import math
 import numpy as np
 
 from ..compiler import device
+from ..simd.columns import load_columns
+from ..simd.lanes import absolute, larger, select, smaller
 from .patience import GROWTH
+from .scaling import _set
 
 COUNT, MEAN, LIMIT = range(3)
 ROWS = 3
@@ -33,14 +36,19 @@ def relative_error(scale, c, forecast, value):
 
 @device
 def observe(scale, decay, c, forecast, value):
-    """Add an error. ``decay``: factor of the weight of the past per sample."""
-    error = abs(np.float64(forecast) - np.float64(value))
-    if not (error < math.inf):
-        return
-    scale[COUNT, c] += 1.0
-    first = scale[COUNT, c] == 1.0
-    factor = max(scale[LIMIT, c], _LEAST_LIMIT)
-    limit = factor * max(scale[MEAN, c], _RESOLUTION * abs(np.float64(value)))
-    scale[LIMIT, c] = _LEAST_LIMIT if first or error <= limit else min(factor * GROWTH, _LARGEST_LIMIT)
-    gain = max(1.0 - decay, 1.0 / scale[COUNT, c])
-    scale[MEAN, c] += gain * ((error if first else min(error, limit)) - scale[MEAN, c])
+    """Add the error of a float64 or, with doubles, of four columns from ``c`` on, unless one is missing.
+
+    ``decay``: factor of the weight of the past per sample.
+    """
+    error = absolute(forecast - value)
+    known = error < math.inf
+    count = load_columns(scale, COUNT, c, value) + 1.0
+    mean = load_columns(scale, MEAN, c, value)
+    factor = larger(load_columns(scale, LIMIT, c, value), _LEAST_LIMIT)
+    limit = factor * larger(mean, _RESOLUTION * absolute(value))
+    longer = smaller(factor * GROWTH, _LARGEST_LIMIT)
+    first = count == 1.0
+    _set(scale, COUNT, c, known, count)
+    _set(scale, LIMIT, c, known, select(first, _LEAST_LIMIT, select(error <= limit, _LEAST_LIMIT, longer)))
+    gain = larger(1.0 - decay, 1.0 / count)
+    _set(scale, MEAN, c, known, mean + gain * (select(first, error, smaller(error, limit)) - mean))
