@@ -26,8 +26,6 @@ from ..stream.scaling import Scaling
 from .common_units import compared_unit
 from .winner import COSINE, MANHATTAN, Units, present_channels
 
-_0 = np.float32(0)
-
 
 @device
 def _weight(units, unit, d):

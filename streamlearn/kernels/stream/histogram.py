@@ -43,6 +43,8 @@ from typing import Any
 import numpy as np
 
 from ..compiler import device
+from ..simd.columns import four_columns, store_columns
+from ..simd.lanes import COLUMNS, larger, select
 from ..simd.views import floats_on_the_stack
 
 EIGHT = 8
@@ -167,14 +169,17 @@ def count(reference, classes, places, size, longest, resting):
         return
     total, memory = _weight(reference, BELOW, BINS, _MORE), min(longest, reference[SAMPLES] / 3.0)
     kept = memory / (memory + size)
-    for b in range(BINS):
-        old = (reference[BELOW + b + 1] - reference[BELOW + b]) * ((total + _MORE) * kept)
-        added = weights[b]
-        weights[b] += old
-        inverse = 1.0 / weights[b] if weights[b] > 0.0 else 0.0
-        half = reference[HALVES + b]
-        reference[MEANS + b] += shifts[b] * inverse
-        reference[HALVES + b] = max(half + (2.0 * deviations[b] - added * half) * inverse, _NARROWEST)
+    weight = (total + _MORE) * kept
+    for b in range(0, BINS, COLUMNS):
+        added, half = four_columns(weights, 0, b), four_columns(reference, 0, HALVES + b)
+        share = four_columns(reference, 0, BELOW + b + 1) - four_columns(reference, 0, BELOW + b)
+        all_weight = added + share * weight
+        inverse = select(all_weight > 0.0, 1.0 / all_weight, 0.0)
+        mean = four_columns(reference, 0, MEANS + b) + four_columns(shifts, 0, b) * inverse
+        half = half + (2.0 * four_columns(deviations, 0, b) - added * half) * inverse
+        store_columns(weights, 0, b, all_weight)
+        store_columns(reference, 0, MEANS + b, mean)
+        store_columns(reference, 0, HALVES + b, larger(half, _NARROWEST))
     _write_shares(reference, BELOW, BINS, weights, total * kept + size + _MORE)
     reference[SAMPLES] += size
 
