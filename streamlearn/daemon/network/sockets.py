@@ -29,11 +29,11 @@ LINGER_MS = 1_000  # how long a stop waits for the last replies to be sent
 # Messages of one connection that ZeroMQ queues before the loop reads them. It counts messages, not bytes.
 # More cost memory: ten connections with frames of 2 MiB took 602 MiB with 32, and 320 MiB with 8. So a frame
 # has at most a 256th of the memory, and the queue of a connection a 16th (`limits/budget.py`). Fewer cost CPU
-# time: ZeroMQ's thread and the loop wake each other after each half of the queue. With 16, a single sample
-# took 0.6 times the CPU time of the daemon with 8; with 24 and 64 hardly less. A turn of the loop finds no
-# more than the queue has, so the drain waits for the next ones of a burst (`intake/drain.py`). The limit is
-# never changed while connections are open: libzmq 4.3.5 then does not wake a sender that waits for the old
-# limit.
+# time: ZeroMQ's thread and the loop wake each other after each half of the queue. On a busy machine a single
+# sample took 0.7 times the CPU time of the daemon with 16 instead of 8 (quartiles of 30 pairs: 0.55, 0.79). A
+# turn of the loop finds no more than the queue has, so the drain waits for the next ones of a burst
+# (`intake/drain.py`). The limit is never changed while connections are open: libzmq 4.3.5 then does not wake
+# a sender that waits for the old limit.
 RECEIVE_HWM = 16
 # The same for the firehose, whose frames are smaller. The compiled loop empties a queue of 8 faster than
 # ZeroMQ's thread fills it: with 8 instead of 64, a sample took 4 times the CPU time of the loop.
