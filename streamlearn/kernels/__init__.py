@@ -28,7 +28,7 @@ from .compiler.progress import Progress  # noqa: E402
 
 _loaded: set[str] = set()  # names of modules whose kernels are loaded: creating a model asks for them
 FOLDERS = ("maps", "classic", "simd", "stream", "forecast", "recurrent")  # neighbours share the most code
-_ENTRY_POINT = re.compile(r"^@kernel\(.*?^def (\w+)", re.DOTALL | re.MULTILINE)
+_ENTRY_POINT = re.compile(r"^@(?:called_)?kernel\(.*?^def (\w+)", re.DOTALL | re.MULTILINE)
 
 
 @cache

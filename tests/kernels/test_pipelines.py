@@ -1,4 +1,4 @@
-"""How Numba compiles pieces and entry points: pieces without optimisation, machine code and wrappers."""
+"""How Numba compiles pieces, entry points and called kernels."""
 
 from __future__ import annotations
 
@@ -17,6 +17,40 @@ def twice(x):
 @nb.njit("f8(f8)", pipeline_class=pipelines.EntryPointCompiler, **pipelines.ENTRY_POINT)
 def four_times(x):
     return twice(twice(x))
+
+
+@device
+def power(x, n):
+    return x if n == 1 else x * x
+
+
+@nb.njit("f8(f8, i8)", pipeline_class=pipelines.EntryPointCompiler, **pipelines.ENTRY_POINT)
+def sum_of_powers(x, n):
+    return power(x, 1) + power(x, 2) + power(x, n)
+
+
+def half(x):
+    return 0.5 * x
+
+
+called_half = pipelines.CalledKernel(
+    half,
+    targetoptions={"nopython": True} | pipelines.ENTRY_POINT,
+    pipeline_class=pipelines.EntryPointCompiler,
+)
+
+
+def compile_half():
+    called_half.compile("f8(f8)")
+    called_half.declare()
+
+
+called_half.ready = compile_half
+
+
+@nb.njit("f8(f8)", pipeline_class=pipelines.EntryPointCompiler, **pipelines.ENTRY_POINT)
+def quarter(x):
+    return called_half(called_half(x))
 
 
 (PIECE,) = (result.library for result in twice.overloads.values())
@@ -49,3 +83,25 @@ def test_numba_has_every_method_that_a_library_replaces(library):
     replaced = [name for name in vars(library) if not name.startswith("__")]
     assert replaced
     assert [name for name in replaced if not hasattr(JITCodeLibrary, name)] == []
+
+
+def test_a_piece_is_compiled_once_for_all_constants():
+    assert sum_of_powers(3.0, 2) == 21.0
+    assert len(power.overloads) == 1
+
+
+def test_a_called_kernel_is_called_by_its_name():
+    """A kernel that calls it has none of its code."""
+    assert quarter(10.0) == 2.5
+    assert f"@{__name__}.half(" in code(quarter).replace('"', "")
+    assert "fmul" not in code(quarter)
+
+
+def test_python_can_call_a_called_kernel():
+    assert called_half(3.0) == 1.5
+
+
+def code(dispatcher):
+    """The LLVM code of a function, without its wrappers."""
+    (result,) = dispatcher.overloads.values()
+    return str(result.library.get_function(result.fndesc.llvm_func_name))

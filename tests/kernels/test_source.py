@@ -10,7 +10,7 @@ import pytest
 from streamlearn.kernels.compiler.cache import KERNELS
 
 MOST_PARAMETERS = 12
-COMPILED = {"kernel", "device", "called_device", "allocating_device"}
+COMPILED = {"kernel", "called_kernel", "device", "allocating_device"}
 
 
 def decorators(function: ast.FunctionDef) -> set[str]:

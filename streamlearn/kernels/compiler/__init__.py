@@ -1,24 +1,26 @@
 """Compiles kernels. An entry point has one explicit signature and is compiled once or loaded from the cache.
 
-``@kernel(signature)`` declares an entry point: a function that Python calls. ``@device`` declares a function
-that only kernels call; it is inlined into them. ``@allocating_device`` is the same for a function that
-creates arrays, and ``@called_device`` for one that is called instead of inlined. `cache` decides where
-compiled code is stored. `parallel` compiles on all processors.
+``@kernel(signature)`` declares an entry point: a function that Python calls. ``@called_kernel(signature)``
+declares one that other kernels call, for code that they rarely run. ``@device`` declares a function that only
+kernels call; it is inlined into them. ``@allocating_device`` is the same for a function that creates arrays.
+`cache` decides where compiled code is stored. `parallel` compiles on all processors.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numba as nb
+from numba.core.registry import CPUDispatcher
 
 from .. import lazy
 from . import cache
-from .pipelines import ENTRY_POINT, PIECE, EntryPointCompiler, PieceCompiler
+from .pipelines import ENTRY_POINT, PIECE, CalledKernel, EntryPointCompiler, Piece
 from .progress import Progress
 from .read_only import ReadOnlyCache
 
@@ -30,21 +32,40 @@ _ready: set[str] = set()  # names of modules
 class EntryPoint:
     """A declared entry point: its Numba dispatcher and its signature."""
 
-    def __init__(self, function: Callable[..., Any], signature: str, allocates: bool = False) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        signature: str,
+        kind: type[CPUDispatcher] = CPUDispatcher,
+        allocates: bool = False,
+    ) -> None:
         self.signature = signature
         self.compiled = False
+        self._kind = kind
         self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"  # such as ``som.learn``
         self._source = Path(inspect.getfile(function)).absolute()
         self._function = function.__name__
         self._options = ENTRY_POINT | _OPTIONS | {"_nrt": allocates}
         self.dispatcher = self._declare(function)
+        self.dispatcher.ready = self.compile
 
     def compile(self) -> None:
         """Compile the entry point, or load it from the cache. Other argument types raise afterwards."""
-        if not self.compiled:
-            self.dispatcher.compile(self.signature)
-            self.dispatcher.disable_compile()
-            self.compiled = True
+        if self.compiled:
+            return
+        for each in takewhile(lambda each: each is not self, _registry):
+            if each.called:  # its address must be known
+                each.compile()
+        self.dispatcher.compile(self.signature)
+        self.dispatcher.disable_compile()
+        if self.called:
+            self.dispatcher.declare()
+        self.compiled = True
+
+    @property
+    def called(self) -> bool:
+        """Whether other kernels call it."""
+        return self._kind is CalledKernel
 
     def cached(self) -> bool:
         """Whether a cache that this process can read holds the entry point."""
@@ -63,11 +84,13 @@ class EntryPoint:
             shared if read_only else directory
         )  # read by the constructors of Numba's caches
         try:
-            dispatcher = nb.njit(
-                cache=directory is not None and not read_only,
+            dispatcher = self._kind(
+                function,
+                targetoptions={"nopython": True} | self._options,
                 pipeline_class=EntryPointCompiler,
-                **self._options,
-            )(function)
+            )
+            if directory is not None and not read_only:
+                dispatcher.enable_caching()
             if read_only:
                 dispatcher._cache = ReadOnlyCache(function)
         finally:
@@ -83,11 +106,27 @@ def kernel(signature: str, *, allocates: bool = False) -> Callable[[Callable[...
     """
 
     def declare(function: Callable[..., Any]) -> Any:
-        entry_point = EntryPoint(function, signature, allocates)
-        _registry.append(entry_point)
-        return entry_point.dispatcher
+        return _register(EntryPoint(function, signature, allocates=allocates))
 
     return declare
+
+
+def called_kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
+    """Declare an entry point that other kernels call. It is compiled once, not once in each of them.
+
+    It is for long functions that kernels rarely call, with arrays and numbers as arguments. Their constants
+    are not known to it. It must be declared before the kernels that call it.
+    """
+
+    def declare(function: Callable[..., Any]) -> Any:
+        return _register(EntryPoint(function, signature, CalledKernel))
+
+    return declare
+
+
+def _register(entry_point: EntryPoint) -> Any:
+    _registry.append(entry_point)
+    return entry_point.dispatcher
 
 
 def device(function: Callable[..., Any]) -> Any:
@@ -96,18 +135,12 @@ def device(function: Callable[..., Any]) -> Any:
     It must not create arrays or assign whole rows. Then Numba counts no references to its arguments. The
     counters are atomic and took up to a third of the time of a small model.
     """
-    return nb.njit(_nrt=False, pipeline_class=PieceCompiler, **PIECE, **_OPTIONS)(function)
-
-
-def called_device(function: Callable[..., Any]) -> Any:
-    """Declare a ``device`` that is called, not inlined. It is for long functions that kernels rarely call."""
-    options = PIECE | {"forceinline": False} | _OPTIONS
-    return nb.njit(_nrt=False, pipeline_class=PieceCompiler, **options)(function)
+    return Piece(function, {"_nrt": False} | PIECE | _OPTIONS)
 
 
 def allocating_device(function: Callable[..., Any]) -> Any:
     """Declare a ``device`` that creates arrays or assigns whole rows."""
-    return nb.njit(pipeline_class=PieceCompiler, **PIECE, **_OPTIONS)(function)
+    return Piece(function, PIECE | _OPTIONS)
 
 
 def ready(*modules: ModuleType) -> None:

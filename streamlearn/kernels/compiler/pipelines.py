@@ -1,4 +1,4 @@
-"""What Numba does with a function after type inference: one pipeline for pieces, one for entry points.
+"""What Numba does with a function: one pipeline for pieces, one for entry points, and how kernels call them.
 
 Numba optimises every function by itself and emits machine code for it. A piece is always inlined into entry
 points, which are optimised afterwards. So a piece is translated to LLVM code and no further: no optimisation,
@@ -8,17 +8,25 @@ Numba's cache holds machine code and LLVM code of an entry point. The LLVM code 
 the entry point into another function. Each start would read it and keep it in memory. So the cache holds
 empty functions of the same names instead.
 
+A called kernel is an entry point that other kernels call too. Each of them would otherwise contain its code,
+and compile it again. They contain its name only. The name stands for an address in this process, which
+LLVM looks up when it loads a kernel that calls it.
+
 `PieceCompiler` and `EntryPointCompiler` are values of ``pipeline_class`` of ``numba.njit``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 from llvmlite import binding as llvm
+from numba.core import types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, Flags
 from numba.core.compiler_machinery import PassManager, register_pass
+from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import (
     IRLegalization,
     NativeLowering,
@@ -57,20 +65,23 @@ PASSES = (
 )
 
 
+def new_key() -> Callable[..., Any]:
+    """A built-in function of its own, by which Numba identifies a function. It raises if it is called."""
+    empty: list[None] = []
+    return empty.remove
+
+
 class PieceLibrary(JITCodeLibrary):
-    """LLVM code of a piece and of the pieces that it calls."""
+    """LLVM code of a piece, which names the pieces that it calls."""
 
     def _optimize_functions(self, ll_module: Any) -> None:
         """Set the data layout, as Numba's method does, and do nothing else."""
         ll_module.data_layout = self._codegen._data_layout
 
-    def _optimize_final_module(self) -> None:
-        """Do nothing. The entry point that the piece is inlined into is optimised."""
-
-    def _finalize_final_module(self) -> None:
-        """Check the code as Numba's method does, but emit no machine code."""
+    def finalize(self) -> None:
+        """Add nothing afterwards. The pieces that it calls are added to what is optimised, each once."""
+        self._raise_if_finalized()
         self._finalize_dynamic_globals()
-        self._verify_declare_only_symbols()
         self._finalized = True
 
 
@@ -102,9 +113,9 @@ class PieceLowering(NativeLowering):
         state.library = PieceLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
         state.flags.no_compile = True
         super().run_pass(state)
-        empty: list[None] = []
-        key = empty.remove  # Numba identifies a function by a built-in of its own. This one raises if called
-        state.targetctx.insert_user_function(key, state.cr.fndesc, [state.library])
+        key = new_key()
+        pieces = [state.library, *dict.fromkeys(state.library._linking_libraries)]  # callers first
+        state.targetctx.insert_user_function(key, state.cr.fndesc, pieces)
         state.reload_init.extend(state.library._reload_init)
         state.cr = state.cr._replace(cfunc=key)
         return True
@@ -176,3 +187,46 @@ class EntryPointCompiler(_Compiler):
     """The compiler of entry points."""
 
     lowering = EntryPointLowering
+
+
+class Piece(CPUDispatcher):
+    """A piece, compiled for the types of its arguments.
+
+    Numba would compile it again for each constant that it is called with. It is inlined, so LLVM knows the
+    constants anyway.
+    """
+
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
+        super().__init__(function, targetoptions={"nopython": True} | options, pipeline_class=PieceCompiler)
+
+    def get_call_template(self, args: Sequence[types.Type], kws: dict[str, types.Type]) -> Any:
+        """Compile the piece unless it is compiled for these types. Return what Numba needs to call it."""
+        named = {name: types.unliteral(each) for name, each in kws.items()}
+        return super().get_call_template([types.unliteral(each) for each in args], named)
+
+
+class CalledKernel(CPUDispatcher):
+    """An entry point that other kernels call by an address. `declare` names the address."""
+
+    key: Any = None
+    ready: Callable[[], None]  # compiles or loads it
+
+    def declare(self) -> None:
+        """Give the compiled function its name in this process, and declare it to Numba without its code."""
+        (result,) = self.overloads.values()
+        function = copy(result.fndesc)
+        function.mangled_name = f"{self.py_func.__module__}.{self.py_func.__name__}"
+        llvm.add_symbol(
+            function.mangled_name, result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+        )
+        self.key = new_key()
+        self.targetctx.insert_user_function(self.key, function, [])
+
+    def get_call_template(self, args: Sequence[types.Type], kws: dict[str, types.Type]) -> Any:
+        """Compile or load the kernel. Return what Numba needs to call it."""
+        self.ready()
+        return super().get_call_template(args, kws)
+
+    def get_overload(self, sig: Any) -> Any:
+        """Return what identifies the function to Numba."""
+        return self.key

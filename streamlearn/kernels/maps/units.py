@@ -223,9 +223,7 @@ def learn(stream, progress, learning, find, adapt, learner):
             _decide(stream, learning, progress, n)
             gates.observe(learning.gate, stream.score, compared, sample.count, not learning.watched[n])
         elif n + 1 - ranked == RANKED:
-            scores.rank_and_observe(
-                stream.score, outputs.score, outputs.present, learning.watched, ranked, n + 1
-            )
+            _rank_and_observe(stream, learning, ranked, n + 1)
             ranked = n + 1
         if winner >= 0:
             forgetting.count(progress.hits, winner, decay)
@@ -240,8 +238,24 @@ def learn(stream, progress, learning, find, adapt, learner):
             done = n + 1
             break
     if early:
-        scores.rank_and_observe(stream.score, outputs.score, outputs.present, learning.watched, ranked, done)
+        _rank_and_observe(stream, learning, ranked, done)
     return done
+
+
+@device
+def _rank_and_observe(stream, learning, first, end):
+    """Score samples ``first`` … ``end − 1``."""
+    score, outputs = stream.score, stream.outputs
+    scores.rank_and_observe(
+        score.reference,
+        score.columns,
+        score.decay,
+        outputs.score,
+        outputs.present,
+        learning.watched,
+        first,
+        end,
+    )
 
 
 @kernel(

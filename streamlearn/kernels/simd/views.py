@@ -93,7 +93,7 @@ def floats_of(typing: Any, array: Any, first: Any, count: Any) -> Any:
 def _on_the_stack(element: Any) -> Any:
     @intrinsic
     def new(typing: Any, count: Any) -> Any:
-        """An array of ``count``, a constant, that exists during a call of a ``called_device``; not filled."""
+        """An array of ``count``, a constant, that exists during a call of a ``called_kernel``; not filled."""
         if not isinstance(count, types.IntegerLiteral):
             return None
         array_type = types.Array(element, 1, "C")

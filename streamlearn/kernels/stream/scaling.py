@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compiler import device
+from ..compiler import called_kernel, device
 from ..simd.columns import count_of, four_columns, load_columns, store_columns
 from ..simd.lanes import COLUMNS, absolute, anywhere, larger, select, smaller, sqrt
 from .patience import GROWTH, SHRINKAGE
@@ -126,27 +126,38 @@ def update(scale, decay, x, n):
     method, statistics, _ = scale
     if method == NONE:
         return
-    whole, first = x.shape[1] // COLUMNS * COLUMNS, False
-    for c in range(0, whole, COLUMNS):
-        first |= _observe(method, statistics, decay, c, four_columns(x, n, c))
-    for c in range(whole, x.shape[1]):
-        first |= _observe(method, statistics, decay, c, np.float64(x[n, c]))
+    if method == MINMAX:
+        first = _extend_ranges(statistics, decay, x, n)
+    else:
+        first = _add_row(_add, statistics, 1.0 - decay if method == EWMA else 0.0, x, n)
     if first:
         for c in range(x.shape[1]):
             if statistics[COUNT, c] < FIRST_VALUES and x[n, c] == x[n, c]:
                 _observe_first(method, statistics, c, np.float64(x[n, c]))
 
 
+@called_kernel("b1(f8[:, ::1], f8, f4[:, ::1], i8)")
+def _extend_ranges(statistics, decay, x, n):
+    """`update` for min–max."""
+    return _add_row(_extend_range, statistics, min(1.0 - decay, 0.5), x, n)
+
+
 @device
-def _observe(method, statistics, decay, c, value):
-    """Add the value. Returns whether it is one of the first, which `_observe_first` adds."""
+def _add_row(add, statistics, rate, x, n):
+    """Add row ``n``. Returns whether one of its values is one of the first, which `_observe_first` adds."""
+    whole, first = x.shape[1] // COLUMNS * COLUMNS, False
+    for c in range(0, whole, COLUMNS):
+        first |= _add_value(add, statistics, rate, c, four_columns(x, n, c))
+    for c in range(whole, x.shape[1]):
+        first |= _add_value(add, statistics, rate, c, np.float64(x[n, c]))
+    return first
+
+
+@device
+def _add_value(add, statistics, rate, c, value):
     count = load_columns(statistics, COUNT, c, value)
     learned = (value == value) & (count >= _FIRST_VALUES)
-    if method == MINMAX:
-        _extend_range(statistics, decay, c, learned, value)
-    else:
-        gain = larger(1.0 / (count + 1.0), 1.0 - decay if method == EWMA else 0.0)
-        _add(statistics, gain, c, learned, value)
+    add(statistics, rate, count, c, learned, value)
     _set(statistics, COUNT, c, learned, count + 1.0)
     return anywhere((value == value) & (count < _FIRST_VALUES))
 
@@ -158,8 +169,9 @@ def _set(statistics, row, c, learned, value):
 
 
 @device
-def _add(statistics, gain, c, learned, value):
-    """Add a value to mean and variance, cut at the limit."""
+def _add(statistics, least, count, c, learned, value):
+    """Add a value to mean and variance, cut at the limit. Its part is 1/n, or at least ``least``."""
+    gain = larger(1.0 / (count + 1.0), least)
     mean, variance = load_columns(statistics, CENTRE, c, value), load_columns(statistics, SPREAD, c, value)
     difference = _cut(statistics, c, learned, value - mean, LIMIT * _width_for(statistics, c, value))
     mean = mean + gain * difference
@@ -172,10 +184,10 @@ def _add(statistics, gain, c, learned, value):
 
 
 @device
-def _extend_range(statistics, decay, c, learned, value):
-    """Shrink the range, and extend it towards a value outside."""
+def _extend_range(statistics, rate, _, c, learned, value):
+    """Shrink the range by its part ``rate``, and extend it towards a value outside."""
     low, high = load_columns(statistics, CENTRE, c, value), load_columns(statistics, SPREAD, c, value)
-    shrinkage = min(1.0 - decay, 0.5) * (high - low)
+    shrinkage = rate * (high - low)
     low, high = low + shrinkage, high - shrinkage
     excess = value - smaller(larger(value, low), high)
     excess = _cut(statistics, c, learned, excess, _RANGE_STEP * _width_for(statistics, c, value))
@@ -220,7 +232,7 @@ def _set_width(statistics, c, learned, width):
 # -- the first values --------------------------------------------------------------------------------------
 
 
-@device
+@called_kernel("void(i8, f8[:, ::1], i8, f8)")
 def _observe_first(method, statistics, c, value):
     """Insert one of the first values, and compute centre and spread from all of them, cut at the limit."""
     count = np.int64(statistics[COUNT, c]) + 1

@@ -40,7 +40,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compiler import called_device, device
+from ..compiler import called_kernel, device
 from ..simd.views import floats_on_the_stack, integers_on_the_stack
 from . import histogram
 from .patience import GROWTH, SLOW_SHRINKAGE
@@ -179,20 +179,7 @@ def observe(score, value, present):
         _end_block(reference, score.columns, score.decay, i + 1)
 
 
-@called_device
-def rank_and_observe(score, values, present, watched, first, end):
-    """Replace distances or errors by their scores, in order, and add those that are not ``watched``.
-
-    All arrays have the shape (n,); the samples are ``first`` … ``end − 1``.
-    """
-    for n in range(first, end):
-        value = values[n]
-        values[n] = rank(score, value, present[n])
-        if not watched[n]:
-            observe(score, value, present[n])
-
-
-@called_device
+@called_kernel("void(f8[::1], i8, f8, i8)")
 def _end_block(reference, columns, decay, samples):
     """Add the samples of a block to the statistics, and make the tables for the next block."""
     score, block = Score(reference, columns, decay), _take_block(reference, columns, samples)
@@ -218,6 +205,20 @@ def _end_block(reference, columns, decay, samples):
     reference[COUNT] += samples
     reference[WAITING] = 0.0
     reference[LENGTH] = min(max(reference[COUNT] // 8.0, 1.0), BLOCK)
+
+
+@called_kernel("void(f8[::1], i8, f8, f4[::1], i4[::1], b1[::1], i8, i8)")
+def rank_and_observe(reference, columns, decay, values, present, watched, first, end):
+    """Replace distances or errors by their scores, in order, and add those that are not ``watched``.
+
+    The arrays of samples have the shape (n,); the samples are ``first`` … ``end − 1``.
+    """
+    score = Score(reference, columns, decay)
+    for n in range(first, end):
+        value = values[n]
+        values[n] = rank(score, value, present[n])
+        if not watched[n]:
+            observe(score, value, present[n])
 
 
 @device
