@@ -1,12 +1,14 @@
-"""How Numba compiles pieces, entry points and called kernels."""
+"""How Numba compiles pieces, entry points and called kernels, and how these index arrays."""
 
 from __future__ import annotations
 
 import numba as nb
+import numpy as np
 import pytest
 from numba.core.codegen import JITCodeLibrary
+from numba.core.cpu import CPUContext
 
-from streamlearn.kernels.compiler import device, pipelines
+from streamlearn.kernels.compiler import device, indexing, pipelines
 
 
 @device
@@ -52,6 +54,17 @@ called_half.ready = compile_half
 def quarter(x):
     return called_half(called_half(x))
 
+
+def read_or_write(values, table, i, j):
+    values[i] = 2.0 * table[i, j]
+    return values[j]
+
+
+ACCESSES = "f8(f8[::1], f8[:, ::1], i8, i8)"
+access = nb.njit(ACCESSES, pipeline_class=pipelines.EntryPointCompiler, **pipelines.ENTRY_POINT)(
+    read_or_write
+)
+access_as_numba = nb.njit(ACCESSES)(read_or_write)
 
 (PIECE,) = (result.library for result in twice.overloads.values())
 (ENTRY,) = (result.library for result in four_times.overloads.values())
@@ -101,7 +114,24 @@ def test_python_can_call_a_called_kernel():
     assert called_half(3.0) == 1.5
 
 
+def test_an_index_is_not_compared_with_zero():
+    """Numba's own code is, also afterwards: other functions of the process keep Python's indices."""
+    values, table = np.zeros(3), np.arange(6.0).reshape(3, 2)
+    assert access(values, table, 2, 1) == 0.0
+    assert values[2] == 10.0
+    tests = [
+        sum("icmp slt" in line for line in code(each).splitlines()) for each in (access, access_as_numba)
+    ]
+    assert tests[0] == 0 < tests[1]
+    assert access_as_numba(values, table, -1, -1) == 10.0
+
+
 def code(dispatcher):
     """The LLVM code of a function, without its wrappers."""
     (result,) = dispatcher.overloads.values()
     return str(result.library.get_function(result.fndesc.llvm_func_name))
+
+
+def test_numba_has_the_method_that_the_context_replaces():
+    assert hasattr(CPUContext, "get_function")
+    assert "get_function" in vars(indexing.KernelContext)

@@ -45,6 +45,8 @@ from numba.core.untyped_passes import (
     TranslateByteCode,
 )
 
+from .indexing import kernel_context
+
 PIECE: dict[str, Any] = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 ENTRY_POINT: dict[str, Any] = {"no_cfunc_wrapper": True}
 
@@ -166,7 +168,9 @@ class _Compiler(CompilerBase):
         flags: Flags,
         local_types: Any,
     ) -> None:
-        super().__init__(typing, target, library, arguments, return_type, _Flags(flags), local_types)
+        super().__init__(
+            typing, kernel_context(target), library, arguments, return_type, _Flags(flags), local_types
+        )
 
     def define_pipelines(self) -> list[PassManager]:
         """Return the passes in order."""
