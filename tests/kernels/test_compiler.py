@@ -6,6 +6,7 @@ import ast
 import ctypes
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,7 @@ kernels.declare_all()
 
 KERNELS = cache.KERNELS
 FILES = sorted(str(path.relative_to(KERNELS)) for path in KERNELS.rglob("*.py"))
-ENTRY_FILES = [name for name in FILES if "\n@kernel" in (KERNELS / name).read_text()]
+ENTRY_FILES = [name for name in FILES if re.search(r"\n@(called_)?kernel\(", (KERNELS / name).read_text())]
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1  # of prctl(2) and capabilities(7)
 
 
