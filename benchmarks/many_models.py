@@ -28,7 +28,7 @@ DIM = 8
 SPEC: dict[str, Any] = {"dim": DIM, "grid": [10, 10]}
 WITHOUT_ALARMS = {**SPEC, "alarm": None}
 CREATES_AT_ONCE = 64
-ROUNDS = 5  # samples of each model
+ROUNDS = 20  # samples of each model
 RATE_SECONDS = 300.0  # how long to wait for the last sample
 FIGURES = {
     "create_ms_per_model": ("create, 64 requests at once", "ms/model"),

@@ -14,8 +14,10 @@ A kernel calls the entry point by `caller`.
 from __future__ import annotations
 
 import inspect
+import math
 import struct
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,11 @@ class Prepared:
         (declared,) = (each for each in compiler.declared() if each.dispatcher is entry_point)
         self._entry_point = declared
         self.argument_types, self.return_type = sigutils.normalize_signature(declared.signature)
+        names = inspect.signature(entry_point.py_func).parameters
+        self._parameters = [
+            (name, kind, np.dtype(str(kind.dtype)) if isinstance(kind, types.Array) else None)
+            for name, kind in zip(names, self.argument_types, strict=True)
+        ]
         self.first_word: int = 0 if after is None else after.first_word + after.words
         self.first_address: int = 0 if after is None else after.first_address + after.arrays
         self.words: int = 1 + sum(map(_words, self.argument_types))
@@ -53,26 +60,42 @@ class Prepared:
 
     def place(self, name: str) -> int:
         """Return the place of an array in the row of addresses."""
-        names = inspect.signature(self._entry_point.dispatcher.py_func).parameters
-        kinds = dict(zip(names, self.argument_types, strict=True))
-        arrays = [each for each, kind in kinds.items() if isinstance(kind, types.Array)]
+        arrays = [name for name, _, dtype in self._parameters if dtype is not None]
         return self.first_address + arrays.index(name)
 
-    def convert(self, arguments: Mapping[str, Any]) -> tuple[list[int], list[int]]:
-        """Return the rows of the table and of the addresses for these arguments, by name."""
-        (compiled,) = self._entry_point.dispatcher.overloads.values()
-        table = [compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)]
-        addresses = []
-        names = inspect.signature(self._entry_point.dispatcher.py_func).parameters
-        for name, kind in zip(names, self.argument_types, strict=True):
+    def convert(self, arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...], list[int]]:
+        """Return what `table` needs, which is equal for models with equal specs, and the row of addresses.
+
+        TypeError unless each array is what the signature has: compiled code cannot tell.
+        """
+        key, addresses = [], []
+        for name, kind, dtype in self._parameters:
             value = arguments[name]
-            if isinstance(kind, types.Array):
-                _check(name, value, kind)
-                table += [0, 0, value.size, value.itemsize, 0, *value.shape, *value.strides]
-                addresses.append(value.ctypes.data)
-            else:
+            if dtype is None:
+                key.append(value)
+                continue
+            if value.dtype != dtype or value.ndim != kind.ndim or not value.flags.carray:
+                raise TypeError(f"{name} is {value.dtype} {value.shape}, not {kind}")
+            key.append(value.shape)
+            addresses.append(value.ctypes.data)
+        return tuple(key), addresses
+
+    def table(self, key: tuple[Any, ...]) -> list[int]:
+        """Return the row of the table."""
+        table = [self._code]
+        for value, (_, kind, dtype) in zip(key, self._parameters, strict=True):
+            if dtype is None:
                 table += struct.unpack("<q", struct.pack("<d" if kind is types.float64 else "<q", value))
-        return table, addresses
+            else:
+                strides = [dtype.itemsize * math.prod(value[axis + 1 :]) for axis in range(len(value))]
+                table += [0, 0, math.prod(value), dtype.itemsize, 0, *value, *strides]
+        return table
+
+    @cached_property
+    def _code(self) -> int:
+        """The address of the entry point's code."""
+        (compiled,) = self._entry_point.dispatcher.overloads.values()
+        return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
 
 
 def caller(prepared: Prepared) -> Any:
@@ -127,10 +150,3 @@ def word_at(typing: Any, address: Any) -> Any:
 
 def _words(kind: Any) -> int:
     return _FIELDS + 2 * kind.ndim if isinstance(kind, types.Array) else 1
-
-
-def _check(name: str, value: Any, kind: Any) -> None:
-    """Raise TypeError unless an argument is an array as its signature has it: compiled code cannot."""
-    expected = np.dtype(str(kind.dtype))
-    if value.dtype != expected or value.ndim != kind.ndim or not value.flags.carray:
-        raise TypeError(f"{name} is {value.dtype} {value.shape}, not {kind}")

@@ -31,7 +31,8 @@ def arguments():
 
 def test_a_prepared_call_computes_the_same():
     ours, theirs = arguments(), arguments()
-    table, addresses = (np.array(row, np.int64) for row in ADVANCE.convert(ours))
+    key, row = ADVANCE.convert(ours)
+    table, addresses = np.array(ADVANCE.table(key), np.int64), np.array(row, np.int64)
     for _ in range(3):
         advance(table.ctypes.data, addresses.ctypes.data)
         schedules.advance(*theirs.values())
@@ -42,7 +43,9 @@ def test_a_prepared_call_computes_the_same():
 
 def test_calls_share_a_table():
     first, second = Prepared(schedules.advance), Prepared(schedules.advance, after=ADVANCE)
-    table, addresses = first.convert(arguments())
+    key, addresses = first.convert(arguments())
+    assert first.convert(arguments())[0] == key, "equal for models with equal specs"
+    table = first.table(key)
     assert (first.words, first.arrays) == (len(table), len(addresses))
     assert (second.first_word, second.first_address) == (len(table), len(addresses))
     assert second.place("values") == len(addresses) + 3

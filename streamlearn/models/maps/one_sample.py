@@ -6,6 +6,7 @@ outputs of its calls than for the sample (``kernels/prepared.py``). State and ou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from ...kernels import compiler
 from ...kernels.maps import one_sample as kernels
+from ...kernels.prepared import Prepared
 from ...kernels.stream.interrupt_words import NEVER
 from ..batch import Float32
 from ..row_outputs import Fields, RowOutputs, Words
@@ -93,6 +95,10 @@ class Row:
         return {name: arrays[name] for name in _OUTPUTS if len(arrays[name])}
 
 
+def _table(keys: Sequence[tuple[Prepared, Any]]) -> Words:
+    return np.array([word for prepared, key in keys for word in prepared.table(key)], np.int64)
+
+
 class OneSample:
     """Learns samples of one model, one at a time. Made for the first sample that comes alone."""
 
@@ -124,12 +130,12 @@ class OneSample:
             assert detector is not None
             samples = {"first": 0, "samples": row["number"], "distances": row["distance"]}
             calls.append((kernels.DETECT, detector.named_arguments() | row | samples))
-        table: list[int] = []
+        keys = []
         for prepared, arguments in calls:
-            words, addresses = prepared.convert(arguments)
+            key, addresses = prepared.convert(arguments)
             self._memory[prepared.first_address :][: len(addresses)] = addresses
-            table += words
-        self._table: Words = shared(("prepared", tuple(table)), lambda: np.array(table, np.int64))
+            keys.append((prepared, key))
+        self._table: Words = shared(("prepared", *keys), lambda: _table(keys))
         self._address = int(self._table.ctypes.data)
         self._memory[last.end] = model._watching.paused_word.ctypes.data
         self._alarms = alarms

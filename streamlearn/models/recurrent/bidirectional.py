@@ -18,13 +18,13 @@ from ...kernels.stream.interrupt_words import NEVER
 from .. import base, lane_layout
 from ..accepts import Accepts
 from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, Targets, part
+from ..kernel_arguments import in_order
 from ..outputs import BidirectionalExplanation, BidirectionalRNNOutputs, RecurrentTargetOutputs
 from ..row_cost import Cost
 from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes
 from ..stream.scaling import Statistics
 from . import costs
 from .base import NO_IDS, Recurrent, RecurrentSpec, Steps
-from .kernel_arguments import in_order
 
 Context = Annotated[int, Field(ge=0, le=1 << 16)]
 

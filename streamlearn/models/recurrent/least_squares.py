@@ -20,13 +20,13 @@ from ...kernels.stream.interrupt_words import NEVER
 from .. import base, lane_layout
 from ..base import Model
 from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, part
+from ..kernel_arguments import in_order
 from ..outputs import RNNOutputs
 from ..readable import Part
 from ..state_checks import ANY_INTEGER, COUNT, LARGEST_COUNT, LARGEST_FLOAT, Range, State
 from ..stream.keys import Slots
 from . import bands, forecaster_sizes, relations, state_dict
 from .forecaster_sizes import K1, K2
-from .kernel_arguments import in_order
 from .keyed_queries import Arrays
 from .rnn import RNN
 

@@ -18,11 +18,11 @@ from ...kernels.stream import error_scale
 from .. import lane_layout
 from ..base import Model
 from ..batch import Float32, Integers
+from ..kernel_arguments import in_order
 from ..state_checks import COUNT, LARGEST_FLOAT, Range, State
 from ..stream.keys import Slots
 from . import forecaster_sizes, target_sizes
 from .forecaster_sizes import K1, K2
-from .kernel_arguments import in_order
 from .keyed_queries import Arrays
 from .least_squares import REPLAY_RANGES, SHARED, LeastSquaresRNN
 

@@ -17,6 +17,7 @@ from ...kernels.simd import splitmix
 from ...kernels.simd.blocks import WIDTH
 from .. import base, lane_layout
 from ..batch import Batch, Float32, Integers, Targets, part
+from ..kernel_arguments import in_order
 from ..locking import locked
 from ..outputs import Explanation, RecurrentTargetOutputs, RNNOutputs
 from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes
@@ -25,7 +26,6 @@ from . import relations
 from .bands import Bands
 from .base import NO_IDS, Recurrent, mean_or_nan
 from .continuing import Continuing
-from .kernel_arguments import in_order
 from .keyed_queries import Arrays, Run, by_key
 from .rnn_spec import RNNSpec
 

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from ...kernels import compiler
 from ...kernels.stream import alarm as kernels
 from ...kernels.stream import alarm_arrays, evidence, judge, patterns, stuck, threshold
 from ..batch import Float32, Integers
+from ..kernel_arguments import by_name
 from ..sharing import shared
 from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, Ranges, State
 from .alarm_spec import Alarm
@@ -225,8 +225,7 @@ class AlarmDetector:
         given = self._no_rows, row["expected"], row["watched"], 0, row["number"], _NONE, _NONE, _NO_FLAGS
         samples = 0, x, row["distance"], row["score"], *given
         outputs = row["drift"], row["alarm"], row["evidence"], row["fault"], numbers, levels
-        names = signature(judge.judge.py_func).parameters
-        return dict(zip(names, (*self._arguments, *samples, *outputs), strict=True))
+        return by_name(judge.judge.py_func, (*self._arguments, *samples, *outputs))
 
     def quality(self) -> dict[str, Any]:
         """Return the alarms that are on, the channels that are stuck, and the patterns that were judged."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from inspect import signature
 from typing import Annotated, Any, Literal, TypeGuard
 
 import numpy as np
@@ -14,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from ...kernels import compiler
 from ...kernels.stream import schedules as kernels
 from ..batch import Batch, Float32
+from ..kernel_arguments import by_name
 from ..sharing import shared
 from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, ByName, Range, State
 
@@ -161,7 +161,7 @@ class Schedules(ByName):
     def arguments(self, values: Float32) -> dict[str, Any]:
         """Return the arguments of `kernels.advance` by name, for samples without times."""
         given = self._table, self._clock, _NO_TIMES, self._max_gap, values
-        return dict(zip(signature(kernels.advance.py_func).parameters, given, strict=True))
+        return by_name(kernels.advance.py_func, given)
 
     def correct(self, done: Batch) -> None:
         """Undo the last `advance`, and advance the clock by the samples of ``done`` only."""
