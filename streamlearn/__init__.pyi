@@ -969,6 +969,8 @@ class Competitive(_Competitive):
         Label of each unit, int32 of the shape of the units; −1: none. It is the label given by
         hand; else, of the classes that this unit has won more often than any other unit has, the
         one of which it won the largest share; else the class of which it won the largest share.
+    has_labels_by_hand : bool
+        Whether a unit was ever given a label by hand. Then the outputs have labels.
     dead_units : ndarray of int64
         Indices of the units that hardly win, int64. Their recent wins are at most 1 % of the mean
         of all units. Before the first sample that is every unit.
@@ -1627,6 +1629,8 @@ class GrowingNeuralGas(_GrowingNeuralGas):
         draw.
     labels : ndarray of int32
         Label of each unit, int32 of the shape of the units; −1: none.
+    has_labels_by_hand : bool
+        Whether a unit was ever given a label by hand. Then the outputs have labels.
     dead_units : ndarray of int64
         Indices of the units that hardly win, int64. Their recent wins are at most 1 % of the mean
         of all units. Before the first sample that is every unit.
@@ -3148,6 +3152,8 @@ class SOM(_SOM):
         Label of each unit, int32 of the shape of the units; −1: none. It is the label given by
         hand; else, of the classes that this unit has won more often than any other unit has, the
         one of which it won the largest share; else the class of which it won the largest share.
+    has_labels_by_hand : bool
+        Whether a unit was ever given a label by hand. Then the outputs have labels.
     dead_units : ndarray of int64
         Indices of the units that hardly win, int64. Their recent wins are at most 1 % of the mean
         of all units. Before the first sample that is every unit.

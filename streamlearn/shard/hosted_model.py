@@ -407,8 +407,7 @@ class HostedModel:
         """
         if interrupted and nanoseconds < target_ns:
             return
-        measured = nanoseconds / max(rows, 1)
-        average = self.nanoseconds_per_row
+        measured, average = nanoseconds / max(rows, 1), self.nanoseconds_per_row
         if nanoseconds < CALL_NS and 0 < average < measured:
             return
         self.nanoseconds_per_row = 0.75 * average + 0.25 * measured if average else measured
