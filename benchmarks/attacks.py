@@ -131,9 +131,9 @@ def unread_answers(endpoints: Endpoints, seconds: float) -> Got:
 
 
 def large_prediction(endpoints: Endpoints, seconds: float) -> Got:
-    """Ask for an answer of gigabytes: many rows, each with a long horizon."""
+    """Ask for an answer of 200 MB: many rows, each with a long horizon."""
     _model(endpoints, "horizon", "rnn", WIDE)
-    x = np.zeros((1 << 20, WIDE["dim"]), np.float32)
+    x = np.zeros((1 << 18, WIDE["dim"]), np.float32)
     return _pipeline(Request("predict", 1, "horizon", {}, x), endpoints.requests, seconds, True, 200)
 
 
