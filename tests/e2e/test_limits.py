@@ -26,6 +26,9 @@ SECONDS = 1.0
     ],
 )
 def test_memory_stays_within_the_budget(attack: str, expected: str) -> None:
-    outcome = attacks.run(attack, MEMORY, SECONDS, settle=0.2)
-    assert 1.1 * outcome.budget > outcome.rss > 0
-    assert any(answer.startswith(expected) for answer in outcome.answers), outcome.answers
+    for seconds in (SECONDS, 4 * SECONDS, 16 * SECONDS):  # beside other tests an attacker gets little done
+        outcome = attacks.run(attack, MEMORY, seconds, settle=0.2)
+        assert 1.1 * outcome.budget > outcome.rss > 0
+        if any(answer.startswith(expected) for answer in outcome.answers):
+            return
+    pytest.fail(f"the attacker got {outcome.answers}")
