@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from ...kernels import compiler
 from ...kernels.maps import one_sample as kernels
-from ...kernels.prepared import Prepared
 from ...kernels.stream.interrupt_words import NEVER
 from ..batch import Float32
 from ..row_outputs import Fields, RowOutputs, Words
@@ -22,6 +21,7 @@ from ..sharing import shared
 from ..stream.alarm import event_memory
 
 if TYPE_CHECKING:
+    from ...kernels.prepared import Prepared
     from .som import SOM
 
 _OUTPUTS = (
