@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +25,7 @@ from .serialization import FORMAT
 _LARGEST_RATIO, _ANY_SIZE = 16, 1 << 20
 
 _ROWS = {row.kind: row for row in registry.MODELS}
+_classes: dict[str, type[Model]] = {}  # of the kinds whose modules are imported
 
 
 def kinds() -> dict[str, type[Model]]:
@@ -35,11 +34,13 @@ def kinds() -> dict[str, type[Model]]:
 
 
 def kernels_loaded(kind: str) -> bool:
-    """Whether the kernels of a kind are loaded. True if there is no such kind."""
+    """Whether the kernels of a kind are loaded. True if there is no such kind.
+
+    While another thread imports the module of the kind, it is in ``sys.modules`` with a part of its names.
+    """
     if kind not in _ROWS:
         return True
-    module = _kind_module(kind)
-    return module in sys.modules and kernels.loaded(kernel_modules(module))
+    return kind in _classes and kernels.loaded(kernel_modules(_kind_module(kind)))
 
 
 def kernel_compilation(
@@ -87,14 +88,14 @@ def valid_spec(kind: str, spec: Mapping[str, Any], max_row_cost: int | None = No
     return valid
 
 
-@cache
 def class_of(kind: str) -> type[Model]:
-    """Return the class of a kind. Raises BadSpec."""
+    """Return the class of a kind. Imports its module. Raises BadSpec."""
     if kind not in _ROWS:
         message = f"there is no kind {kind!r}; there are {', '.join(sorted(_ROWS))}"
         raise BadSpec(message, errors=[{"field": "kind", "message": message}])
-    found: type[Model] = getattr(import_module(_kind_module(kind)), _ROWS[kind].name)
-    return found
+    if kind not in _classes:
+        _classes[kind] = getattr(import_module(_kind_module(kind)), _ROWS[kind].name)
+    return _classes[kind]
 
 
 def _kind_module(kind: str) -> str:

@@ -44,3 +44,36 @@ assert "streamlearn.models.maps.som" not in sys.modules
 def test_the_kernels_of_other_kinds_are_not_imported() -> None:
     done = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+HALF_IMPORTED = """
+import sys
+from importlib.abc import MetaPathFinder
+from threading import Event, Thread
+from streamlearn import models
+
+class Pause(MetaPathFinder):
+    began, go_on = Event(), Event()
+    def find_spec(self, fullname, path, target=None):
+        if fullname == "streamlearn.models.maps.units":
+            self.began.set()
+            assert self.go_on.wait(60)
+
+sys.meta_path.insert(0, Pause())
+importing = Thread(target=models.load_kernels, args=("som",))
+importing.start()
+assert Pause.began.wait(60)
+assert "streamlearn.models.maps.som" in sys.modules
+assert not models.kernels_loaded("som")
+Pause.go_on.set()
+importing.join()
+assert models.kernels_loaded("som")
+from streamlearn.kernels import compiler
+assert any(point.name == "units.predict" and point.compiled for point in compiler.declared())
+"""
+
+
+def test_a_kind_that_another_thread_imports_is_not_loaded() -> None:
+    """Else the loop creates a model without its kernels, while the worker loads the same ones."""
+    done = subprocess.run([sys.executable, "-c", HALF_IMPORTED], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
