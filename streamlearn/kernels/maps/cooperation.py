@@ -23,8 +23,8 @@ import numpy as np
 
 from ..compiler import allocating_device, device
 from ..simd.elementary import exp
-from ..simd.groups import BLOCKS, look_up
-from ..simd.lanes import WIDTH, absolute, fma, iota, load, select, sqrt, store, zero
+from ..simd.groups import look_up
+from ..simd.lanes import WIDTH, absolute, anywhere, fma, iota, load, select, sqrt, store, zero
 from . import lattice
 
 GAUSSIAN, BUBBLE, TRIANGLE, MEXICAN_HAT = 0, 1, 2, 3
@@ -33,7 +33,9 @@ SMALLEST_SIGMA = np.float32(1e-3)  # only the winner learns; avoids a division b
 # Part of the rule: units farther than 5.25σ from the winner (h < 1.04e-6) do not learn
 REACH = np.float32(5.25)
 
-_1, _HALF = np.float32(1), np.float32(0.5)
+IN_REACH, OTHERS = 0, 1  # rows of ``order``
+
+_0, _1, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
 _FAR = np.float32(WIDTH - 1)  # last entry of the first half of the table
 _FARTHEST = np.float32(2 * WIDTH - 1)  # last entry of the table
 
@@ -47,6 +49,7 @@ class Cooperation(NamedTuple):
     learning_rate: Any  # (n,): ε(t)
     sigma: Any  # (n,): σ(t)
     steps: Any  # (blocks, 16): ε·h of each unit
+    order: Any  # (2, blocks + 1): numbers of the blocks in reach, and of the others
     table: Any  # (2, 16): h at the grid distances 0 … 31
     table_for: Any  # (1,): σ of the table
 
@@ -54,9 +57,10 @@ class Cooperation(NamedTuple):
 @allocating_device
 def new_cooperation(grid, shape, neighbourhood, learning_rate, sigma):
     """The cooperation of one call."""
-    steps, table = np.empty((grid.shape[1], WIDTH), np.float32), np.empty((2, WIDTH), np.float32)
-    geometry, table_for = lattice.geometry(shape), np.full(1, np.nan, np.float32)
-    return Cooperation(grid, geometry, neighbourhood, learning_rate, sigma, steps, table, table_for)
+    number, geometry = grid.shape[1], lattice.geometry(shape)
+    steps, order = np.empty((number, WIDTH), np.float32), np.empty((2, number + 1), np.int64)
+    table, table_for = np.empty((2, WIDTH), np.float32), np.full(1, np.nan, np.float32)
+    return Cooperation(grid, geometry, neighbourhood, learning_rate, sigma, steps, order, table, table_for)
 
 
 @device
@@ -96,9 +100,18 @@ def _near_or_far(table, d):
 
 
 @device
-def _write_from_table(c, blocks, row, column, learning_rate, reach, height):
-    """Write ε·h of some blocks, with ``height(table, d)`` of the distance, or of rows and columns."""
-    for b in range(blocks[0], blocks[1]):
+def _write(c, b, steps, reached):
+    """Write ε·h of block ``b``, and its number. Returns ``reached``, the number of blocks in reach."""
+    store(c.steps, b, steps)
+    c.order[IN_REACH, reached] = c.order[OTHERS, b - reached] = b
+    return reached + anywhere(absolute(steps) > _0)
+
+
+@device
+def _write_from_table(c, first, end, row, column, learning_rate, reach, height):
+    """Write some blocks, with ``height(table, d)`` of the distance, or of rows and columns."""
+    reached = 0
+    for b in range(first, end):
         if lattice.has_whole_distances(c.geometry):
             d = lattice.distances(c.grid, b, row, column, c.geometry)
             inside, h = d <= reach, height(c.table, d)
@@ -106,31 +119,52 @@ def _write_from_table(c, blocks, row, column, learning_rate, reach, height):
             rows, columns = absolute(load(c.grid, 0, b) - row), absolute(load(c.grid, 1, b) - column)
             inside = fma(rows, rows, columns * columns) <= reach * reach
             h = height(c.table, rows) * height(c.table, columns)
-        store(c.steps, b, select(inside, learning_rate * h, zero()))
+        reached = _write(c, b, select(inside, learning_rate * h, zero()), reached)
+    return reached
+
+
+@device
+def _write_all(c, first, end, row, column, learning_rate, reach, sigma):
+    """`_write_from_table` without a table."""
+    reached = 0
+    for b in range(first, end):
+        d2 = lattice.squares(lattice.distances(c.grid, b, row, column, c.geometry), c.geometry)
+        reached = _write(c, b, learning_rate * _height(d2, sigma, reach, c.neighbourhood), reached)
+    return reached
+
+
+@device
+def _complete_order(order, first, end, reached):
+    """Add the blocks before ``first`` and from ``end`` on, which are not in reach. Returns ``reached``."""
+    number = order.shape[1] - 1
+    for b in range(first):
+        order[OTHERS, b] = b
+    for b in range(end, number):
+        order[OTHERS, b - reached] = b
+    order[IN_REACH, reached] = order[IN_REACH, max(reached, 1) - 1]
+    order[OTHERS, number - reached] = order[OTHERS, max(number - reached, 1) - 1]
+    return reached
 
 
 @device
 def write_steps(c, n, winner):
-    """Write ε·h of the units that learn sample ``n`` to ``c.steps``.
+    """Write ε·h of the units that learn sample ``n`` to ``c.steps``, and the numbers of their blocks to
+    ``c.order``.
 
-    Returns the first block and the end of the blocks that were written: groups, and a last block alone. The
-    steps of the other blocks are 0.
+    Returns the number of blocks in reach. An odd block is listed twice, so that two are done at a time.
     """
     grid, geometry, neighbourhood = c.grid, c.geometry, c.neighbourhood
     learning_rate, sigma = c.learning_rate[n], max(c.sigma[n], SMALLEST_SIGMA)
     reach = sigma * REACH if neighbourhood in (GAUSSIAN, MEXICAN_HAT) else sigma
     row, column = lattice.place(grid, winner)
     first, end = lattice.reachable_blocks(grid, row, reach, geometry)
-    blocks = first // BLOCKS * BLOCKS, min((end + BLOCKS - 1) // BLOCKS * BLOCKS, grid.shape[1])
     product = neighbourhood == GAUSSIAN and lattice.is_product(geometry)
     if reach < _FARTHEST and (product or lattice.has_whole_distances(geometry)):
         _update_table(c, sigma, reach)
         if reach < _FAR:
-            _write_from_table(c, blocks, row, column, learning_rate, reach, _near)
+            reached = _write_from_table(c, first, end, row, column, learning_rate, reach, _near)
         else:
-            _write_from_table(c, blocks, row, column, learning_rate, reach, _near_or_far)
+            reached = _write_from_table(c, first, end, row, column, learning_rate, reach, _near_or_far)
     else:
-        for b in range(blocks[0], blocks[1]):
-            d2 = lattice.squares(lattice.distances(grid, b, row, column, geometry), geometry)
-            store(c.steps, b, learning_rate * _height(d2, sigma, reach, neighbourhood))
-    return blocks
+        reached = _write_all(c, first, end, row, column, learning_rate, reach, sigma)
+    return _complete_order(c.order, first, end, reached)

@@ -61,18 +61,18 @@ def _adapt_and_find(stream, sample, som):
     som.ahead_of[0] = NO_SAMPLE
     if n > 0 and stream.outputs.winner[n - 1] >= 0 and not som.watched[n - 1]:
         before = units.sample_at(stream, n - 1)
-        blocks = write_steps(som.cooperation, n - 1, np.int64(stream.outputs.winner[n - 1]))
+        reached = write_steps(som.cooperation, n - 1, np.int64(stream.outputs.winner[n - 1]))
         complete = before.count == dim and sample.count == dim
         if complete and stream.units.measure == EUCLIDEAN and som.cooperation.neighbourhood != MEXICAN_HAT:
             if known:
-                return adapt_and_search_reached(som.adaptation, before, sample, blocks)
-            ahead = som.looks_ahead and blocks[1] - blocks[0] <= _FEW * stream.units.pad.shape[0]
+                return adapt_and_search_reached(som.adaptation, before, sample, reached)
+            ahead = som.looks_ahead and reached <= _FEW * stream.units.pad.shape[0]
             ahead = ahead and n + 1 < stream.x.shape[0] and stream.outputs.present[n + 1] == dim
             if ahead:
                 som.ahead_of[0] = n + 1
             following = units.sample_at(stream, n + 1 if ahead else n)
-            return adapt_and_search(som.adaptation, before, sample, following, blocks, ahead)
-        adapt(som.adaptation, before, blocks)
+            return adapt_and_search(som.adaptation, before, sample, following, reached, ahead)
+        adapt(som.adaptation, before, reached)
     return search(sample.x, sample.channels, sample.count, stream.units, stream.common)
 
 
@@ -92,8 +92,8 @@ def _adapt_to_last(stream, som, n):
     """Adapt the weights to sample ``n``, the last one. The caller must not free ``stream`` before."""
     winner = np.int64(stream.outputs.winner[n])
     if winner >= 0 and not som.watched[n]:
-        blocks = write_steps(som.cooperation, n, winner)
-        adapt(som.adaptation, units.sample_at(stream, n), blocks)
+        reached = write_steps(som.cooperation, n, winner)
+        adapt(som.adaptation, units.sample_at(stream, n), reached)
 
 
 @device
@@ -163,7 +163,7 @@ def learn(
     common_units = CommonUnits(common, common_wins, common_learned, common_decay, rare_below)
     learning = Learning(gate, common_units, interrupt, watched, expected)
     cooperation = new_cooperation(grid, shape, neighbourhood, learning_rate, sigma)
-    adaptation = new_adaptation(stream.units, stream.common, hits.size - 1, cooperation)
+    adaptation = new_adaptation(stream.units, stream.common, cooperation)
     looks_ahead = not gates.needs_score(gate) and is_larger_than_cache(weights)
     som = Map(cooperation, adaptation, np.full(1, NO_SAMPLE), quality, decay, watched, looks_ahead)
     done = units.learn(stream, progress, learning, _search, _adapt_later, som)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..compiler import device
 from ..simd.groups import BLOCKS, load_block, load_group
-from ..simd.lanes import WIDTH, absolute, fma, iota, load, lowest, select, smaller, splat, sqrt, store, zero
+from ..simd.lanes import WIDTH, absolute, fma, iota, load, lowest, select, smaller, splat, sqrt, zero
 
 EUCLIDEAN, MANHATTAN, CHEBYSHEV, COSINE = 0, 1, 2, 3
 MEASURES = {"euclidean": EUCLIDEAN, "manhattan": MANHATTAN, "chebyshev": CHEBYSHEV, "cosine": COSINE}
@@ -113,16 +113,6 @@ def load_rows(array, g):
 
 
 @device
-def store_rows(array, g, values):
-    """Store ``values`` in ``array`` ``(blocks, 16)`` at the four blocks of group ``g``."""
-    b = BLOCKS * g
-    store(array, b, values[0])
-    store(array, b + 1, values[1])
-    store(array, b + 2, values[2])
-    store(array, b + 3, values[3])
-
-
-@device
 def add_square(x, w, total):
     """``total`` + (x − w)²."""
     return fma(x - w, x - w, total)
@@ -141,15 +131,25 @@ def squared_distances(x, channels, count, weights, g, start):
 
 
 @device
+def squared_distances_of_blocks(x, weights, b, start):
+    """``squared_distance`` of the blocks ``b``, a pair, to a sample without missing channels."""
+    x0, x1 = start
+    for d in range(x.size):
+        w0, w1 = load_block(weights, b[0], d), load_block(weights, b[1], d)
+        x0, x1 = add_square(x[d], w0, x0), add_square(x[d], w1, x1)
+    return x0, x1
+
+
+@device
 def squared_distances_of_two(x, y, weights, b, start):
-    """``squared_distance`` of the blocks ``b`` and ``b + 1`` to two samples without missing channels.
+    """`squared_distances_of_blocks` to two samples.
 
     Both share the loads of the weights, which take as long as the arithmetic.
     """
     x0, x1 = start
     y0, y1 = start
     for d in range(x.size):
-        w0, w1 = load_block(weights, b, d), load_block(weights, b + 1, d)
+        w0, w1 = load_block(weights, b[0], d), load_block(weights, b[1], d)
         x0, x1 = add_square(x[d], w0, x0), add_square(x[d], w1, x1)
         y0, y1 = add_square(y[d], w0, y0), add_square(y[d], w1, y1)
     return (x0, x1), (y0, y1)
@@ -246,7 +246,9 @@ def search_both(x, y, channels, units, common):
     to_x, to_y = no_units(), no_units()
     whole = blocks_in_groups(pad, EUCLIDEAN)
     for b in range(0, whole, 2):
-        distances, others = squared_distances_of_two(x, y, weights, b, (load(pad, b), load(pad, b + 1)))
+        distances, others = squared_distances_of_two(
+            x, y, weights, (b, b + 1), (load(pad, b), load(pad, b + 1))
+        )
         to_x = update_nearest(distances[1], b + 1, common, update_nearest(distances[0], b, common, to_x))
         to_y = update_nearest(others[1], b + 1, common, update_nearest(others[0], b, common, to_y))
     for b in range(whole, pad.shape[0]):
