@@ -21,12 +21,14 @@ from streamlearn.kernels.simd.lanes import (
     lane,
     larger,
     load,
+    load_from,
     pow2,
     select,
     smaller,
     splat,
     sqrt,
     store,
+    store_from,
     zero,
 )
 
@@ -233,9 +235,22 @@ def test_load_and_store_access_one_block():
     assert np.array_equal(deep, expected_deep)
 
 
+def test_load_from_and_store_from_access_any_16_elements():
+    @nb.njit
+    def run(array, first, target):
+        store_from(array, target, load_from(array, first) + iota())
+
+    array = np.arange(4 * WIDTH, dtype=np.float32).reshape(4, WIDTH)
+    expected = array.copy().ravel()
+    expected[21 : 21 + WIDTH] = expected[7 : 7 + WIDTH] + np.arange(WIDTH)
+    run(array, 7, 21)
+    assert np.array_equal(array.ravel(), expected)
+
+
 WRONG = {
     "double constants": lambda: nb.njit(lambda a: load(a, 0) + 0.5),
     "strided arrays": lambda: nb.njit(lambda a: lane(load(a[:, ::2], 0), 0)),
+    "strided arrays, from": lambda: nb.njit(lambda a: lane(load_from(a[:, ::2], 0), 0)),
     "too few indices": lambda: nb.njit(lambda a: lane(load(a, 0, 0), 0)),
     "integers": lambda: nb.njit(lambda a: lane(fma(load(a, 0), 1, 2), 0)),
 }

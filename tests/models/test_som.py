@@ -81,7 +81,9 @@ def test_same_as_the_slow_one(rule, missing):
     assert np.allclose(out.score, [each.score for each in responses], rtol=0, atol=1e-3, equal_nan=True)
 
 
-@pytest.mark.parametrize("size", [(10, 10, 8, 2.0), (7, 3, 5, 1.0), (1, 20, 2, 3.0)])
+@pytest.mark.parametrize(
+    "size", [(10, 10, 8, 2.0), (7, 3, 5, 1.0), (1, 20, 2, 3.0), (5, 23, 3, 1.0), (4, 70, 4, 4.0)]
+)
 def test_same_as_minisom(size):
     """After 1,000 updates at constant rates; MiniSom's neighbourhood is the Euclidean gaussian, uncut."""
     rows, columns, dim, sigma = size

@@ -374,13 +374,17 @@ def _address(context: Any, builder: Any, array_type: Any, array: Any, indices: l
     return builder.bitcast(pointer, lanes.llvm.as_pointer())
 
 
+def _address_of(context: Any, builder: Any, array_type: Any, array: Any, first: Any) -> Any:
+    view = context.make_array(array_type)(context, builder, array)
+    return builder.bitcast(builder.gep(view.data, [first], inbounds=True), lanes.llvm.as_pointer())
+
+
+def _is_contiguous(array: types.Type) -> bool:
+    return isinstance(array, types.Array) and array.dtype == f32 and array.layout == "C"
+
+
 def _is_block_array(array: types.Type, indices: int) -> bool:
-    return (
-        isinstance(array, types.Array)
-        and array.dtype == f32
-        and array.layout == "C"
-        and array.ndim == indices + 1
-    )
+    return _is_contiguous(array) and array.ndim == indices + 1
 
 
 def _are_indices(indices: Sequence[types.Type]) -> bool:
@@ -416,3 +420,26 @@ def store(typingctx, array, *where_and_value):
     if value is not lanes or not (_is_block_array(array, len(where)) and _are_indices(where)):
         return None
     return types.void(array, types.StarArgTuple([types.int64] * len(where) + [lanes])), codegen
+
+
+@intrinsic
+def load_from(typingctx, array, first):
+    """Lanes ``array[first : first + 16]`` of a C-contiguous float32 array, counted over all its axes."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.load(_address_of(context, builder, signature.args[0], *values), align=4)
+
+    return (lanes(array, types.int64), codegen) if _is_contiguous(array) else None
+
+
+@intrinsic
+def store_from(typingctx, array, first, value):
+    """Store the lanes that `load_from` would give."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        array, first, value = values
+        builder.store(value, _address_of(context, builder, signature.args[0], array, first), align=4)
+        return context.get_dummy_value()
+
+    valid = _is_contiguous(array) and value is lanes
+    return (types.void(array, types.int64, lanes), codegen) if valid else None
