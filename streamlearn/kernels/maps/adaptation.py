@@ -18,7 +18,7 @@ import numpy as np
 
 from ..compiler import allocating_device, device
 from ..simd.groups import load_block, store_block
-from ..simd.lanes import fma, load, select, store, zero
+from ..simd.lanes import WIDTH, fma, load, select, store, zero
 from .cooperation import IN_REACH, MEXICAN_HAT, OTHERS
 from .winner import (
     add_square,
@@ -40,15 +40,16 @@ class Adaptation(NamedTuple):
     pad: Any  # (blocks, 16)
     common: Any  # (blocks, 16): 0 for the units that the score compares with
     cooperation: Any
-    found: Any  # (blocks, 16): squared distances to the next sample
-    ahead: Any  # (blocks, 16): squared distances to the sample after it
+    found: Any  # (used blocks, 16): squared distances to the next sample
+    ahead: Any  # (used blocks, 16): squared distances to the sample after it
 
 
 @allocating_device
 def new_adaptation(units, common, cooperation):
     """The adaptation of the units in one call."""
     weights, pad, _ = units
-    found, ahead = np.empty(pad.shape, np.float32), np.empty(pad.shape, np.float32)
+    shape = (cooperation.order.shape[1] - 1, WIDTH)
+    found, ahead = np.empty(shape, np.float32), np.empty(shape, np.float32)
     return Adaptation(weights, pad, common, cooperation, found, ahead)
 
 
@@ -135,6 +136,19 @@ def _store_two(distances, b, values):
 
 
 @device
+def _two_in_reach(adaptation, reached, i):
+    """The blocks ``i`` and ``i + 1`` of those in reach.
+
+    If all are in reach, their numbers do not depend on the list: the processor loads weights before it is
+    complete.
+    """
+    if reached == adaptation.found.shape[0]:
+        return i, min(i + 1, adaptation.found.shape[0] - 1)
+    order = adaptation.cooperation.order
+    return order[IN_REACH, i], order[IN_REACH, i + 1]
+
+
+@device
 def adapt_and_search(adaptation, before, sample, following, reached, looks_ahead):
     """Adapt to the sample ``before``, and search the units nearest to ``sample``. All are complete.
 
@@ -143,12 +157,12 @@ def adapt_and_search(adaptation, before, sample, following, reached, looks_ahead
     """
     order, x, y, z = adaptation.cooperation.order, before.x, sample.x, following.x
     for i in range(0, reached, 2):
-        b = order[IN_REACH, i], order[IN_REACH, i + 1]
+        b = _two_in_reach(adaptation, reached, i)
         if looks_ahead:
             _move_and_measure_ahead(adaptation, x, y, z, b)
         else:
             _move_and_measure(adaptation, x, y, b, adaptation.found)
-    for i in range(0, adaptation.pad.shape[0] - reached, 2):
+    for i in range(0, adaptation.found.shape[0] - reached, 2):
         _measure(adaptation, y, z, (order[OTHERS, i], order[OTHERS, i + 1]), looks_ahead)
     return nearest_of_distances(adaptation.found, adaptation.common)
 
@@ -156,8 +170,7 @@ def adapt_and_search(adaptation, before, sample, following, reached, looks_ahead
 @device
 def adapt_and_search_reached(adaptation, before, sample, reached):
     """`adapt_and_search` if the pass before has looked ahead: only blocks in reach have new distances."""
-    order = adaptation.cooperation.order
     for i in range(0, reached, 2):
-        b = order[IN_REACH, i], order[IN_REACH, i + 1]
+        b = _two_in_reach(adaptation, reached, i)
         _move_and_measure(adaptation, before.x, sample.x, b, adaptation.ahead)
     return nearest_of_distances(adaptation.ahead, adaptation.common)

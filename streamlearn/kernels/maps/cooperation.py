@@ -10,8 +10,8 @@ are as few as possible:
 
 - Where all distances on the grid are whole numbers, h comes from a table of the distances 0 … 31.
 - A Gaussian of the Euclidean distance on squares is a product, h = g(rows)·g(columns) with
-  g(k) = exp(−k²/2σ²), and g comes from the same table. It has negative k too, so 16 columns of a row of the
-  grid are 16 consecutive entries.
+  g(k) = exp(−k²/2σ²), and g comes from the same table. On wide grids it has negative k too, so 16 columns of
+  a row of the grid are 16 consecutive entries.
 
 The table is computed again only when σ changes.
 """
@@ -49,8 +49,9 @@ REACH = np.float32(5.25)
 
 IN_REACH, OTHERS = 0, 1  # rows of ``order``
 
-_0, _1, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
+_0, _1, _HALF, _INF = np.float32(0), np.float32(1), np.float32(0.5), np.float32(np.inf)
 _NO_DISTANCE = 2 * WIDTH  # where the table has h(0)
+_WIDE = np.float32(WIDTH)
 _FAR, _FARTHEST = np.float32(WIDTH - 1), np.float32(2 * WIDTH - 1)
 
 
@@ -62,18 +63,18 @@ class Cooperation(NamedTuple):
     neighbourhood: Any
     learning_rate: Any  # (n,): ε(t)
     sigma: Any  # (n,): σ(t)
-    steps: Any  # (blocks + 1, 16): ε·h of each unit
-    order: Any  # (2, blocks + 1): numbers of the blocks in reach, and of the others
-    table: Any  # (5, 16): h at −32, −31 … 47
+    steps: Any  # (used blocks + 1, 16): ε·h of each unit
+    order: Any  # (2, used blocks + 1): numbers of the blocks in reach, and of the others
+    table: Any  # (5·16,): h at −32, −31 … 47
     table_for: Any  # (1,): σ of the table
 
 
 @allocating_device
 def new_cooperation(grid, shape, neighbourhood, learning_rate, sigma):
     """The cooperation of one call."""
-    number, geometry = grid.shape[1], lattice.geometry(shape)
+    number, geometry = lattice.used_blocks(shape), lattice.geometry(shape)
     steps, order = np.empty((number + 1, WIDTH), np.float32), np.empty((2, number + 1), np.int64)
-    table, table_for = np.empty((5, WIDTH), np.float32), np.full(1, np.nan, np.float32)
+    table, table_for = np.empty(5 * WIDTH, np.float32), np.full(1, np.nan, np.float32)
     return Cooperation(grid, geometry, neighbourhood, learning_rate, sigma, steps, order, table, table_for)
 
 
@@ -93,12 +94,12 @@ def _height(d2, sigma, reach, neighbourhood):
 
 @device
 def _update_table(c, sigma, reach, first, end):
-    """Compute some rows of the table."""
+    """Compute parts ``first`` … ``end − 1`` of the table. Each has 16 entries; part 2 begins at h(0)."""
     if c.table_for[0] != sigma:
         c.table_for[0] = sigma
         for k in range(first, end):
             d = iota() + np.float32(k * WIDTH - _NO_DISTANCE)
-            store(c.table, k, _height(d * d, sigma, reach, c.neighbourhood))
+            store_from(c.table, k * WIDTH, _height(d * d, sigma, reach, c.neighbourhood))
 
 
 @device
@@ -124,21 +125,34 @@ def _write_by_distance(c, first, end, row, column, learning_rate, reach, height)
 
 @device
 def _write_product(c, first, end, row, column, learning_rate, reach):
-    """Write ε·g(rows)·g(columns) of some blocks: of 16 columns of a row of the grid at a time.
+    """Write ε·g(rows)·g(columns) of some blocks."""
+    for b in range(first, end):
+        rows, columns = absolute(load(c.grid, 0, b) - row), absolute(load(c.grid, 1, b) - column)
+        h = _near(c.table, rows) * _near(c.table, columns)
+        inside = fma(rows, rows, columns * columns) <= reach * reach
+        store(c.steps, b, select(inside, learning_rate * h, zero()))
 
-    What is written beyond the end of a row is 0, and the next rows are written over it.
+
+@device
+def _write_rows(c, first, end, row, column, learning_rate, reach):
+    """`_write_product` of a wide grid: 16 columns at a time, of all rows in reach.
+
+    What is written beyond the end of a row is 0. The columns are written in descending order, so that it is
+    never written over the beginning of the next row.
     """
     for b in range(first, end):
         store(c.steps, b, zero())
     height, width, far = np.int64(c.geometry[3]), np.int64(c.geometry[4]), np.int64(reach)
     row, column = np.int64(row), np.int64(column)
-    for i in range(max(row - far, 0), min(row + far + 1, height)):
-        rows, at = np.float32(i - row), _NO_DISTANCE + i - row
-        factor = c.table[at // WIDTH, at % WIDTH]
-        for k in range(max(column - far, 0), min(column + far + 1, width), WIDTH):
-            columns = iota() + np.float32(k - column)
-            h = factor * load_from(c.table, _NO_DISTANCE + k - column)
-            inside = (fma(columns, columns, rows * rows) <= reach * reach) & (iota() < np.float32(width - k))
+    left, right = max(column - far, 0), min(column + far + 1, width)
+    for part in range((right - left - 1) // WIDTH, -1, -1):
+        k = left + WIDTH * part
+        columns, g = iota() + np.float32(k - column), load_from(c.table, _NO_DISTANCE + k - column)
+        squares = select(iota() < np.float32(width - k), columns * columns, zero() + _INF)
+        for i in range(max(row - far, 0), min(row + far + 1, height)):
+            rows = np.float32(i - row)
+            inside = squares + rows * rows <= reach * reach
+            h = c.table[_NO_DISTANCE + i - row] * g
             store_from(c.steps, i * width + k, select(inside, learning_rate * h, zero()))
 
 
@@ -156,7 +170,7 @@ def _list_blocks(c, first, end):
 
     The last one of an odd number is listed twice, so that passes may do two at a time.
     """
-    reached, number = 0, c.grid.shape[1]
+    reached, number = 0, c.order.shape[1] - 1
     for b in range(first):
         c.order[OTHERS, b] = b
     for b in range(first, end):
@@ -179,12 +193,16 @@ def write_steps(c, n, winner):
     learning_rate, sigma = c.learning_rate[n], max(c.sigma[n], SMALLEST_SIGMA)
     reach = sigma * REACH if neighbourhood in (GAUSSIAN, MEXICAN_HAT) else sigma
     row, column = lattice.place(c.grid, winner)
-    first, end = lattice.reachable_blocks(c.grid, row, reach, geometry)
-    if reach < _FARTHEST and neighbourhood == GAUSSIAN and lattice.is_product(geometry):
-        _update_table(c, sigma, reach, 0, c.table.shape[0])
+    first, end = lattice.reachable_blocks(row, reach, geometry, c.order.shape[1] - 1)
+    product = neighbourhood == GAUSSIAN and lattice.is_product(geometry)
+    if product and reach < _FAR and geometry[4] < _WIDE:
+        _update_table(c, sigma, reach, 2, 3)
         _write_product(c, first, end, row, column, learning_rate, reach)
+    elif product and reach < _FARTHEST:
+        _update_table(c, sigma, reach, 0, 5)
+        _write_rows(c, first, end, row, column, learning_rate, reach)
     elif reach < _FARTHEST and lattice.has_whole_distances(geometry):
-        _update_table(c, sigma, reach, _NO_DISTANCE // WIDTH, c.table.shape[0] - 1)
+        _update_table(c, sigma, reach, 2, 4)
         if reach < _FAR:
             _write_by_distance(c, first, end, row, column, learning_rate, reach, _near)
         else:

@@ -94,12 +94,19 @@ def squares(distances, geometry):
 
 
 @device
-def reachable_blocks(grid, row, reach, geometry):
-    """First block and end of the blocks that may have units no farther than ``reach`` from ``row``."""
+def used_blocks(shape):
+    """Number of the blocks that have units."""
+    return (shape[ROWS] * shape[COLUMNS] + WIDTH - 1) // WIDTH
+
+
+@device
+def reachable_blocks(row, reach, geometry, used):
+    """First block and end of the ``used`` blocks that may have units no farther than ``reach`` from
+    ``row``."""
     hexagonal, torus, _, height, width = geometry
     rows = reach * _HEXAGON_ROWS if hexagonal else reach
     if torus or not rows < height:
-        return np.int64(0), np.int64(grid.shape[1])
+        return np.int64(0), np.int64(used)
     first, last = np.int64(max(row - rows, _0)), np.int64(min(row + rows, height - _1))
     columns = np.int64(width)
     return first * columns // WIDTH, ((last + 1) * columns + WIDTH - 1) // WIDTH

@@ -66,7 +66,7 @@ def _adapt_and_find(stream, sample, som):
         if complete and stream.units.measure == EUCLIDEAN and som.cooperation.neighbourhood != MEXICAN_HAT:
             if known:
                 return adapt_and_search_reached(som.adaptation, before, sample, reached)
-            ahead = som.looks_ahead and reached <= _FEW * stream.units.pad.shape[0]
+            ahead = som.looks_ahead and reached <= _FEW * som.adaptation.found.shape[0]
             ahead = ahead and n + 1 < stream.x.shape[0] and stream.outputs.present[n + 1] == dim
             if ahead:
                 som.ahead_of[0] = n + 1
