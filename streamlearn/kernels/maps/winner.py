@@ -13,7 +13,7 @@ import numpy as np
 
 from ..compiler import device
 from ..simd.groups import BLOCKS, load_block, load_group
-from ..simd.lanes import WIDTH, absolute, fma, iota, load, lowest, select, smaller, splat, sqrt, zero
+from ..simd.lanes import WIDTH, absolute, fma, iota, larger, load, lowest, select, smaller, splat, sqrt, zero
 
 EUCLIDEAN, MANHATTAN, CHEBYSHEV, COSINE = 0, 1, 2, 3
 MEASURES = {"euclidean": EUCLIDEAN, "manhattan": MANHATTAN, "chebyshev": CHEBYSHEV, "cosine": COSINE}
@@ -158,24 +158,33 @@ def squared_distances_of_two(x, y, weights, b, start):
 @device
 def no_units():
     """What `update_nearest` returns before the first block: no units."""
-    return splat(_INF), splat(_NO_UNIT), splat(_INF), splat(_NO_UNIT), splat(_INF)
+    return splat(_INF), zero(), splat(_INF), zero(), splat(_INF)
 
 
 @device
 def update_nearest(total, b, common, nearest):
     """Update each lane's nearest two units, and the least dissimilarity of a common unit, by those of block
-    ``b``."""
-    index = iota() + np.float32(b) * _1_BLOCK
-    first, first_index, second, second_index, least_common = nearest
+    ``b``.
+
+    A unit is its dissimilarity and the number of its block.
+    """
+    block = splat(np.float32(b))
+    first, first_block, second, second_block, least_common = nearest
     best = total < first
     better = total < second
     return (
-        select(best, total, first),
-        select(best, index, first_index),
-        select(best, first, select(better, total, second)),
-        select(best, first_index, select(better, index, second_index)),
+        smaller(first, total),
+        select(best, block, first_block),
+        larger(first, smaller(second, total)),
+        select(best, first_block, select(better, block, second_block)),
         smaller(least_common, total + load(common, b)),
     )
+
+
+@device
+def _unit_in(value, block):
+    """The number of each lane's unit; −1 if its dissimilarity ``value`` is infinite."""
+    return select(value < _INF, iota() + block * _1_BLOCK, splat(_NO_UNIT))
 
 
 @device
@@ -191,10 +200,12 @@ def _least_of(value, index):
 @device
 def nearest_of_lanes(nearest):
     """Reduce what the 16 lanes found to what `search` returns."""
-    first, first_index, second, second_index, least_common = nearest
+    first, first_block, second, second_block, least_common = nearest
+    first_index = _unit_in(first, first_block)
     least, winner = _least_of(first, first_index)
     winning = first_index == np.float32(winner)
-    rest, rest_index = select(winning, second, first), select(winning, second_index, first_index)
+    rest = select(winning, second, first)
+    rest_index = _unit_in(rest, select(winning, second_block, first_block))
     _, runner_up = _least_of(rest, rest_index)
     usual = lowest(least_common)
     return winner, least, runner_up, usual if usual < _INF else least
