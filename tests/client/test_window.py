@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlearn_client.errors import Fenced, Gap, StreamLost, UnknownProducer
-from streamlearn_client.protocol import Reply, as_batch, decode_request
+from streamlearn_client.protocol import Reply, as_batch, decode_request, encode_request
 from streamlearn_client.window import Window
 from tests.client.network import FAULTS, REGULAR, SIZE, Network, execute
 
@@ -236,6 +238,25 @@ def test_each_batch_has_the_names_of_its_own_keys():
     window.add(as_batch("pump", [[1.0]], None, 7))
     sent = [decode_request([bytes(frame) for frame in batch.frames]) for batch in window.to_send(0.0)]
     assert [batch.key_names for batch in sent] == [("left",), ("right",), None, None]
+
+
+def test_each_header_describes_the_arrays_of_its_own_batch():
+    """The header is kept from one batch to the next as long as the arrays have the same shapes."""
+    rows = [[[1.0]], [[2.0], [3.0]]]
+    given = [
+        {**dict(zip(("y", "keys", "ids", "times"), columns, strict=True)), "x": x}
+        for x in rows
+        for columns in product(*((None, value) for value in ([[4.0]] * len(x), 5, 6, 7)))
+    ]
+    given += [{"x": None, "y": [[4.0]], "ids": [6]}, {"x": None, "y": [[4.0, 5.0]], "ids": [6]}]
+    batches = [as_batch("pump", **arrays) for arrays in given for _ in range(2)]
+    window = Window("pump", "p", 40, "written", len(batches), first_id=1000)
+    for batch in batches:
+        window.add(batch)
+    sent = [[bytes(frame) for frame in batch.frames] for batch in window.to_send(0.0)]
+    for seq, (batch, frames) in enumerate(zip(batches, sent, strict=True)):
+        numbered = batch._replace(producer="p", epoch=40, seq=seq, ack="written", id=1000 + seq)
+        assert frames == [bytes(frame) for frame in encode_request(numbered)]
 
 
 def test_a_window_begins_at_a_number_and_shares_a_connection():

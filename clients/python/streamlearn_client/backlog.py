@@ -100,7 +100,8 @@ class Backlog:
         if kind is TimedSample:
             times = np.array([sample.time for sample in samples], np.int64)
             samples = [sample.values for sample in samples]
-        x = np.frombuffer(b"".join(samples), F4).reshape(len(samples), -1)
+        values = b"".join(samples)
+        x = np.ndarray((len(samples), len(samples[0]) // F4.itemsize), F4, values)  # faster than `frombuffer`
         return Learn(self._model, x, times=times)
 
 
