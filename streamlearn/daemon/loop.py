@@ -24,7 +24,7 @@ from streamlearn.access.identity import Identity
 from streamlearn.daemon.context import Context
 from streamlearn.daemon.durability.checkpointer import Checkpointer
 from streamlearn.daemon.durability.group_commit import GroupCommit
-from streamlearn.daemon.intake.drain import Drain
+from streamlearn.daemon.intake.drain import SYNC_WAIT_NS, WAIT_NS, Drain
 from streamlearn.daemon.intake.lane import Lane
 from streamlearn.daemon.intake.reader import Reader
 from streamlearn.daemon.kernels import KernelLoader
@@ -146,7 +146,10 @@ class Loop:
             self._access.reload()
             context.publisher.rights_changed()
         context.publisher.update_subscriptions()
-        self._read_requests(self._read_ns, waits=not context.shard.has_backlog)
+        wait_ns = self._wait_ns()
+        if wait_ns > WAIT_NS:  # acks that are due come before
+            context.watermarks.advance_durable(context.journal.durable_lsn)
+        self._read_requests(self._read_ns, wait_ns=wait_ns)
         if not self._stopping and self._group_commit.reads_firehose:
             self._read_firehose()
         self._lane.close()
@@ -180,10 +183,16 @@ class Loop:
         poller.poll(max(0, int((self._next_tick - self._runtime.steady()) * 1000) + 1))
         self._context.self_pipe.drain()
 
-    def _read_requests(self, nanoseconds: int, *, waits: bool = False) -> None:
-        """Handle requests for at most so long. With `waits`, wait for the next batches of a burst."""
+    def _wait_ns(self) -> int:
+        """How long to wait for the next batches of a burst of requests."""
+        if self._context.shard.has_backlog:
+            return 0
+        return SYNC_WAIT_NS if self._context.flusher.busy and self._firehose.is_idle else WAIT_NS
+
+    def _read_requests(self, nanoseconds: int, *, wait_ns: int = 0) -> None:
+        """Handle requests for at most so long. Wait for up to `wait_ns` for the next batches of a burst."""
         operations, messages = self._operations, self._context.metrics.messages
-        drained = self._requests.read(nanoseconds, waits=waits)
+        drained = self._requests.read(nanoseconds, wait_ns=wait_ns)
         operations, messages = self._operations - operations, self._context.metrics.messages - messages
         self._interrupts.have_read(self._runtime.steady_ns(), batches=not drained or messages > operations)
 

@@ -42,6 +42,8 @@ class Flusher:
         self._on_failure = on_failure
         self._wake = event()
         self._stopping = False
+        self._requested = 0  # syncs
+        self._done = 0  # of them
         self._thread = thread(target=self._run, name="flusher", daemon=True)
 
     def start(self) -> None:
@@ -50,7 +52,13 @@ class Flusher:
 
     def request(self) -> None:
         """Request a sync of everything appended so far; return at once."""
+        self._requested += 1
         self._wake.set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a requested sync has not ended. For the thread that requests them."""
+        return self._done < self._requested
 
     def stop(self) -> None:
         """Serve all requests, then end the thread and wait for it."""
@@ -66,6 +74,9 @@ class Flusher:
                 # Read and clear before the sync: the next sync serves requests that arrive during this one.
                 stopping = self._stopping
                 self._wake.clear()
-                self._on_durable(self._journal.sync())
+                requested = self._requested
+                durable_lsn = self._journal.sync()
+                self._done = requested
+                self._on_durable(durable_lsn)
         except Exception as error:  # noqa: BLE001 - passed on: the daemon must stop after any error
             self._on_failure(error)

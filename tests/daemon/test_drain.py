@@ -20,10 +20,11 @@ import zmq
 
 from streamlearn.access.identity import LOCAL
 from streamlearn.daemon.intake import drain as drain_module
-from streamlearn.daemon.intake.drain import Drain
+from streamlearn.daemon.intake.drain import SYNC_WAIT_NS, WAIT_NS, Drain
 from streamlearn.daemon.intake.run import Arena, Run
 from streamlearn.daemon.intake.template import Templates, split
 from streamlearn.daemon.self_pipe import SelfPipe
+from streamlearn.kernels.stream import receiving_words as words
 from streamlearn.store.record import RecordKind
 from streamlearn_client.protocol import Learn, decode_request, encode_request
 from tests.daemon.harness import Running, X
@@ -175,9 +176,9 @@ def test_with_and_without_the_drain(tmp_path, seed, requests, monkeypatch):
     drained = 0
     receive = Drain.receive
 
-    def counted(self: Drain, run: Any, waits: bool) -> Any:
+    def counted(self: Drain, run: Any, wait_ns: int) -> Any:
         nonlocal drained
-        batches, frames, empty = receive(self, run, waits)
+        batches, frames, empty = receive(self, run, wait_ns)
         drained += batches
         return batches, frames, empty
 
@@ -244,7 +245,7 @@ def test_an_error_in_the_middle_of_a_message(arrays, sender):
     size = len(batches[0])
     cut = frames[: 3 * size - 2 + arrays]
     drain = fake_drain([*cut, None, *frames[len(cut) :]])
-    count, rest, empty = drain.receive(run, waits=True)
+    count, rest, empty = drain.receive(run, WAIT_NS)
     assert not empty
     assert (count, run.batches, run.next_seq) == (2, 2, first + 2)
     assert [(frame.bytes, frame.more) for frame in rest] == cut[2 * size :]
@@ -253,7 +254,7 @@ def test_an_error_in_the_middle_of_a_message(arrays, sender):
     expected = [decode_request(batch[bool(sender) :]).x for batch in batches[:2]]
     assert np.array_equal(received.x, np.concatenate(expected))
     assert np.array_equal(received.keys, [0, 1, 0, 1])
-    assert fake_drain([]).receive(run, waits=True) == (0, [], True)
+    assert fake_drain([]).receive(run, WAIT_NS) == (0, [], True)
 
 
 def bursts(sizes: list[int], sender: bytes) -> tuple[list[tuple[bytes, bool] | None], Run]:
@@ -291,7 +292,7 @@ def test_the_wait_for_the_next_messages_of_a_burst(sizes, waits, readable, recei
         if readable:
             there.send(b"!")
         drain = fake_drain(frames, here.fileno())
-        assert drain.receive(run, waits=waits) == (received, [], True)
+        assert drain.receive(run, WAIT_NS if waits else 0) == (received, [], True)
     assert run.ids == (list(range(run.batches)) if sender else [])
 
 
@@ -301,10 +302,44 @@ def test_after_a_wait_in_vain_the_next_calls_do_not_wait():
     here, there = socketpair()
     with here, there:
         drain = fake_drain(frames, here.fileno())
-        found = [drain.receive(run, waits=True)[0]]
+        found = [drain.receive(run, WAIT_NS)[0]]
         there.send(b"!")
-        found += [drain.receive(run, waits=True)[0] for _ in range(pause + 1)]
+        found += [drain.receive(run, WAIT_NS)[0] for _ in range(pause + 1)]
     assert found == [5] * (pause + 1) + [10]
+
+
+@pytest.mark.parametrize(("ack", "waited"), [("durable", SYNC_WAIT_NS), ("written", WAIT_NS)])
+def test_the_drain_waits_longer_while_the_acks_wait_for_a_sync(tmp_path, monkeypatch, ack, waited):
+    asked, waits = [], []
+    receive = Drain.receive
+
+    def observed(self: Drain, run: Any, wait_ns: int) -> Any:
+        received = receive(self, run, wait_ns)
+        asked.append(wait_ns)
+        waits.append(int(self._patience[words.TIMEOUT + 1]))
+        return received
+
+    monkeypatch.setattr(Drain, "receive", observed)
+    running = Running(tmp_path)
+    try:
+        running.wire.create()
+        flusher = running.daemon.context.flusher
+        running.disk.syncs.clear()
+        running.wire.send(Learn("m", X[:1], None, "held", 1))  # its header is not that of the others
+        running.wire.send(Learn("m", X[:1], None, "a", 1, 0, ack=ack))
+        learned = running.connect()
+        wait_for(lambda: learned.call("describe", "m")["samples"] == 2)
+        assert flusher.busy
+        running.wire.send(Learn("m", X[:1], None, "a", 1, 1, ack=ack))
+        wait_for(lambda: len(asked) == 1)
+        running.disk.syncs.set()
+        wait_for(lambda: running.daemon.loop._group_commit.idle and not flusher.busy)
+        running.wire.send(Learn("m", X[:1], None, "a", 1, 2, ack=ack))
+        wait_for(lambda: len(asked) == 2)
+    finally:
+        running.stop()
+    assert asked == [SYNC_WAIT_NS, WAIT_NS]
+    assert waits == [waited, WAIT_NS]
 
 
 def test_a_libzmq_with_hidden_functions_gives_no_drain(monkeypatch):

@@ -79,12 +79,14 @@ def test_stop_serves_what_was_asked_for_while_a_sync_ran() -> None:
     journal.append([learn(0)])
     flusher.request()
     assert syncing.wait(60)
+    assert flusher.busy
     for number in range(1, 5):
         journal.append([learn(number)])
         flusher.request()
     go_on.set()
     flusher.stop()
     assert reported == [1, 5]
+    assert not flusher.busy
 
 
 def test_a_failed_sync_is_reported_once_and_never_retried() -> None:

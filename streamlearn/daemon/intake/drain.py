@@ -26,6 +26,9 @@ MOST_BATCHES = 256  # of one call: the reader looks at its clock in between
 # ones. Waiting for them costs less than a turn of the loop: a call waits after so many batches in a burst, so
 # long at most, and so often.
 BURST, WAIT_NS, MOST_WAITS = 4, 100_000, 16
+# While the journal is being synced, no further ack can be sent. So it costs nobody an ack to wait longer, and
+# what arrives becomes one record and not several. The end of the sync ends the wait.
+SYNC_WAIT_NS = 1_000_000
 SMALL_BATCH = 1024  # bytes; the time to learn larger ones exceeds that of a turn
 CALLS_WITHOUT_WAIT = 4  # after a call that waited in vain
 POLLFD = np.dtype([("fd", np.int32), ("events", np.int16), ("revents", np.int16)])
@@ -94,15 +97,16 @@ class Drain:
             return None
         return cls(socket, library, (int(socket.get(zmq.FD)), self_pipe.fileno()))
 
-    def receive(self, run: Run, waits: bool) -> tuple[int, list[AnyFrame], bool]:
+    def receive(self, run: Run, wait_ns: int) -> tuple[int, list[AnyFrame], bool]:
         """Receive the next batches of a run from the messages that wait.
 
         Parameters
         ----------
         run
             The run.
-        waits
-            Whether to wait for the next messages of a burst.
+        wait_ns
+            How long to wait for the next messages of a burst; 0: not at all. Batches whose acks wait for no
+            sync wait for `WAIT_NS` at most.
 
         Returns
         -------
@@ -123,8 +127,11 @@ class Drain:
             expected = self._expected = _Expected(template)
         begin = arena.used
         sender = np.frombuffer(run.sender, np.uint8)
-        waits = waits and template.batch_bytes <= SMALL_BATCH and self._may_wait()
+        waits = bool(wait_ns) and template.batch_bytes <= SMALL_BATCH and self._may_wait()
+        if template.without_arrays.ack != "durable":
+            wait_ns = min(wait_ns, WAIT_NS)
         self._patience[words.WAITS] = MOST_WAITS if waits else 0
+        self._patience[words.TIMEOUT + 1] = wait_ns
         most = min(MOST_BATCHES, run.most - run.batches, arena.room // template.batch_bytes)
         batches = receiving.receive_batches(
             self._socket,
@@ -213,7 +220,6 @@ def _patience(descriptors: tuple[int, int]) -> NDArray[np.int64]:
     patience[words.DESCRIPTORS] = patience.ctypes.data + 8 * words.POLLFDS
     polled = patience[words.POLLFDS : words.TIMEOUT].view(POLLFD)
     polled["fd"], polled["events"] = descriptors, zmq.POLLIN
-    patience[words.TIMEOUT :] = 0, WAIT_NS
     return patience
 
 

@@ -63,10 +63,15 @@ class Reader:
         self._received_alone = 0  # those that are left of the last one
         self._was_empty = False  # then a question costs less than an exception
 
-    def read(self, nanoseconds: int, *, waits: bool = False) -> bool:
+    @property
+    def is_idle(self) -> bool:
+        """Whether the last `read` found no message."""
+        return self._was_empty
+
+    def read(self, nanoseconds: int, *, wait_ns: int = 0) -> bool:
         """Handle waiting messages for at most so long. Return whether no message is left.
 
-        With `waits`, the drain waits for the next batches of a burst.
+        The drain waits for up to `wait_ns` for the next batches of a burst.
         """
         if self._was_empty and not int(self._socket.get(EVENTS)) & POLLIN:
             return True
@@ -99,7 +104,7 @@ class Reader:
                     if sender:
                         run.ids.append(integer(header, id_at) if id_at else None)
                     if drain is not None and received_alone <= 0:
-                        batches, frames, empty = drain.receive(run, waits)
+                        batches, frames, empty = drain.receive(run, wait_ns)
                         messages += batches + bool(frames)
                         if empty:
                             return True
