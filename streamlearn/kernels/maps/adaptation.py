@@ -66,18 +66,16 @@ def _move(w, x, step):
 
 
 @device
-def adapt(adaptation, sample, reached):
-    """Move the blocks in reach towards the present channels of the sample. ``reached`` is their number."""
-    weights, cooperation = adaptation.weights, adaptation.cooperation
-    for i in range(reached):
-        b = cooperation.order[IN_REACH, i]
-        step = load(cooperation.steps, b)
-        if cooperation.neighbourhood == MEXICAN_HAT:  # h < 0 moves no distant unit: its weights would diverge
-            d2 = squared_distance(sample.x, sample.channels, sample.count, weights, b, zero())
-            step = select(step > _0, step, select(d2 < _REPULSION_LIMIT, step, zero()))
-        for k in range(sample.count):
-            d = sample.channels[k]
-            store_block(weights, b, d, _move(load_block(weights, b, d), sample.x[d], step))
+def _two_in_reach(adaptation, reached, i):
+    """The blocks ``i`` and ``i + 1`` of those in reach.
+
+    If all are in reach, their numbers do not depend on the list: the processor loads weights before it is
+    complete.
+    """
+    if reached == adaptation.found.shape[0]:
+        return i, min(i + 1, adaptation.found.shape[0] - 1)
+    order = adaptation.cooperation.order
+    return order[IN_REACH, i], order[IN_REACH, i + 1]
 
 
 @device
@@ -88,6 +86,28 @@ def _move_two(weights, b, d, x, step):
     store_block(weights, b[0], d, w0)
     store_block(weights, b[1], d, w1)
     return w0, w1
+
+
+@device
+def _step(adaptation, sample, b):
+    """ε·h of block ``b``."""
+    cooperation = adaptation.cooperation
+    step = load(cooperation.steps, b)
+    if cooperation.neighbourhood == MEXICAN_HAT:  # h < 0 moves no distant unit: its weights would diverge
+        d2 = squared_distance(sample.x, sample.channels, sample.count, adaptation.weights, b, zero())
+        step = select(step > _0, step, select(d2 < _REPULSION_LIMIT, step, zero()))
+    return step
+
+
+@device
+def adapt(adaptation, sample, reached):
+    """Move the blocks in reach towards the present channels of the sample. ``reached`` is their number."""
+    for i in range(0, reached, 2):
+        b = _two_in_reach(adaptation, reached, i)
+        step = _step(adaptation, sample, b[0]), _step(adaptation, sample, b[1])
+        for k in range(sample.count):
+            d = sample.channels[k]
+            _move_two(adaptation.weights, b, d, sample.x[d], step)
 
 
 @device
@@ -133,19 +153,6 @@ def _measure(adaptation, y, z, b, looks_ahead):
 def _store_two(distances, b, values):
     store(distances, b[0], values[0])
     store(distances, b[1], values[1])
-
-
-@device
-def _two_in_reach(adaptation, reached, i):
-    """The blocks ``i`` and ``i + 1`` of those in reach.
-
-    If all are in reach, their numbers do not depend on the list: the processor loads weights before it is
-    complete.
-    """
-    if reached == adaptation.found.shape[0]:
-        return i, min(i + 1, adaptation.found.shape[0] - 1)
-    order = adaptation.cooperation.order
-    return order[IN_REACH, i], order[IN_REACH, i + 1]
 
 
 @device
