@@ -23,7 +23,7 @@ from streamlearn.daemon import gateway, sdnotify
 from streamlearn.daemon.config import Settings
 from streamlearn.daemon.daemon import Daemon
 from streamlearn.daemon.kernels import ModelSource, bytes_to_load
-from streamlearn.daemon.limits.budget import Budget, frame_bytes, memory_bytes
+from streamlearn.daemon.limits.budget import Budget, frame_bytes, memory_bytes, queue_bytes
 from streamlearn.daemon.limits.model_memory import state_bytes
 from streamlearn.daemon.limits.system_memory import resident_bytes
 from streamlearn.daemon.network.sockets import bind, check_exposure
@@ -119,7 +119,7 @@ def _start(settings: Settings, fs: FS, stack: ExitStack) -> tuple[Daemon, socket
     _check_declared(settings, recovered)
     models_bytes = sum(state_bytes(hosted.model) for hosted in recovered.shard)
     budget = Budget(memory_bytes(settings), max(resident_bytes() - models_bytes, 0) + bytes_to_load())
-    sockets = bind(settings.endpoints, frame_bytes(settings), access)
+    sockets = bind(settings.endpoints, frame_bytes(settings), access, queue_bytes(settings))
     stack.callback(sockets.close)
     http = stack.enter_context(gateway.bind(settings.http)) if settings.http.address else None
     journal = take_over(

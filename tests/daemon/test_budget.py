@@ -12,9 +12,9 @@ import zmq
 from streamlearn import models
 from streamlearn.daemon.config import LimitSettings, Settings
 from streamlearn.daemon.limits import system_memory
-from streamlearn.daemon.limits.budget import LEAST_BYTES, SHARES, Budget, frame_bytes
+from streamlearn.daemon.limits.budget import LEAST_BYTES, SHARES, Budget, frame_bytes, queue_bytes
 from streamlearn.daemon.limits.model_memory import state_bytes
-from streamlearn.daemon.network.sockets import RECEIVE_HWM
+from streamlearn.daemon.network.sockets import receive_hwm
 from streamlearn.errors import BadConfig, Busy, TooLarge
 from streamlearn_client.protocol import Learn, Request
 from tests.daemon.harness import Running
@@ -69,7 +69,16 @@ def test_frames_are_small_beside_the_memory() -> None:
     settings = Settings(limits=LimitSettings(memory_bytes=512 * MIB))
     assert frame_bytes(settings) == 2 * MIB
     assert frame_bytes(Settings(limits=LimitSettings(memory_bytes=512 * MIB, frame_bytes=MIB))) == MIB
-    assert RECEIVE_HWM * frame_bytes(settings) <= 512 * MIB // 16  # what ZeroMQ queues of a connection
+
+
+@pytest.mark.parametrize(
+    ("memory", "frame", "messages"),
+    [(512 * MIB, 64 * MIB, 16), (512 * MIB, MIB, 32), (512 * MIB, 4096, 64), (64 << 30, 64 * MIB, 64)],
+)
+def test_zeromq_queues_a_16th_of_the_memory_per_connection(memory: int, frame: int, messages: int) -> None:
+    settings = Settings(limits=LimitSettings(memory_bytes=memory, frame_bytes=frame))
+    assert receive_hwm(queue_bytes(settings), frame_bytes(settings)) == messages
+    assert messages * frame_bytes(settings) <= memory // 16
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,15 @@ def test_no_heartbeats_while_nobody_reads() -> None:
         sockets.close(0)
 
 
+@pytest.mark.parametrize(("queue_bytes", "messages"), [(0, 16), (40 << 20, 40), (1 << 30, 64)])
+def test_the_requests_of_a_connection_that_zeromq_queues(queue_bytes: int, messages: int) -> None:
+    sockets = bind(Endpoints(requests=FREE, firehose=FREE, events=FREE), 1 << 20, queue_bytes=queue_bytes)
+    try:
+        assert sockets.requests.rcvhwm == messages
+    finally:
+        sockets.close(0)
+
+
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
 def test_an_endpoint_that_is_taken_is_not_taken_over(tmp_path: Path, transport: str) -> None:
     wanted = FREE if transport == "tcp" else f"ipc://{tmp_path}/socket"

@@ -24,6 +24,7 @@ SHARES: Final[Mapping[str, float]] = {
     "subscriptions": 0.02,
 }  # the rest, 0.08, is for events, connections and what ZeroMQ has received and the loop has not read
 FRAMES = 256  # a frame has at most this part of the memory
+QUEUES = 16  # what ZeroMQ queues of a connection has at most this part
 LEAST_BYTES = 64 << 20  # for everything but the fixed part
 LARGEST_SUBSCRIPTIONS = 64 << 20  # ZeroMQ walks through all subscriptions when a subscriber leaves
 
@@ -141,3 +142,8 @@ def memory_bytes(settings: Settings) -> int:
 def frame_bytes(settings: Settings) -> int:
     """Return the largest frame: ZeroMQ keeps one per connection before the loop can refuse it."""
     return min(settings.limits.frame_bytes, memory_bytes(settings) // FRAMES)
+
+
+def queue_bytes(settings: Settings) -> int:
+    """Return what ZeroMQ may queue of a connection before the loop reads it."""
+    return memory_bytes(settings) // QUEUES

@@ -28,13 +28,14 @@ KEEPALIVE_SECONDS, KEEPALIVE_PROBES = 5, 3
 LINGER_MS = 1_000  # how long a stop waits for the last replies to be sent
 # Messages of one connection that ZeroMQ queues before the loop reads them. It counts messages, not bytes.
 # More cost memory: ten connections with frames of 2 MiB took 602 MiB with 32, and 320 MiB with 8. So a frame
-# has at most a 256th of the memory, and the queue of a connection a 16th (`limits/budget.py`). Fewer cost CPU
-# time: ZeroMQ's thread and the loop wake each other after each half of the queue. On a busy machine a single
-# sample took 0.7 times the CPU time of the daemon with 16 instead of 8 (quartiles of 30 pairs: 0.55, 0.79). A
-# turn of the loop finds no more than the queue has, so the drain waits for the next ones of a burst
+# has at most a 256th of the memory, and the queue of a connection a 16th: with smaller frames it has up to 64
+# messages (`limits/budget.py`). Fewer cost CPU time: ZeroMQ's thread and the loop wake each other after each
+# half of the queue. On a busy machine a single sample took 0.7 times the CPU time of the daemon with 16
+# instead of 8 (quartiles of 30 pairs: 0.55, 0.79), and 0.85 times with 64 instead of 16 (0.57, 1.03). A turn
+# of the loop finds no more than the queue has, so the drain waits for the next ones of a burst
 # (`intake/drain.py`). The limit is never changed while connections are open: libzmq 4.3.5 then does not wake
 # a sender that waits for the old limit.
-RECEIVE_HWM = 16
+RECEIVE_HWM, MOST_RECEIVE_HWM = 16, 64
 # The same for the firehose, whose frames are smaller. The compiled loop empties a queue of 8 faster than
 # ZeroMQ's thread fills it: with 8 instead of 64, a sample took 4 times the CPU time of the loop.
 FIREHOSE_HWM = 64
@@ -99,10 +100,18 @@ def check_exposure(endpoints: Endpoints, keys: bool = False) -> list[str]:
     return [f"{name} at {getattr(endpoints, name)}" for name in exposed]
 
 
-def bind(endpoints: Endpoints, frame_bytes: int, access: Access | None = None) -> Sockets:
+def receive_hwm(queue_bytes: int, frame_bytes: int) -> int:
+    """Return how many requests of a connection ZeroMQ queues: those that fit, within fixed limits."""
+    return min(max(queue_bytes // frame_bytes, RECEIVE_HWM), MOST_RECEIVE_HWM)
+
+
+def bind(
+    endpoints: Endpoints, frame_bytes: int, access: Access | None = None, queue_bytes: int = 0
+) -> Sockets:
     """Bind the three sockets. Raises `PortTaken` if an endpoint is in use, else `StartupError`.
 
     If `access` has a server key, clients of all three need a key that it admits, over tcp and over ipc.
+    `queue_bytes`: what ZeroMQ may queue of a connection to the requests socket; see `receive_hwm`.
     """
     access = access or Access()
     if zmq.zmq_version_info() < OLDEST_ZMQ:
@@ -110,7 +119,8 @@ def bind(endpoints: Endpoints, frame_bytes: int, access: Access | None = None) -
             f"libzmq {zmq.zmq_version()} is too old; install a pyzmq with libzmq 4.3.5 or newer"
         )
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=2)
-    sockets = {name: _new_socket(context, kind, frame_bytes) for name, kind in KINDS.items()}
+    hwm = receive_hwm(queue_bytes, frame_bytes)
+    sockets = {name: _new_socket(context, kind, frame_bytes, hwm) for name, kind in KINDS.items()}
     try:
         zap = None
         if access.server_key is not None:
@@ -129,7 +139,9 @@ def bind(endpoints: Endpoints, frame_bytes: int, access: Access | None = None) -
     return Sockets(context, **sockets, access=access, zap=zap)
 
 
-def _new_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, frame_bytes: int) -> zmq.Socket[bytes]:
+def _new_socket(
+    context: zmq.Context[zmq.Socket[bytes]], kind: int, frame_bytes: int, requests_hwm: int
+) -> zmq.Socket[bytes]:
     bound = context.socket(kind)
     bound.affinity = FIRST_THREAD if kind == zmq.ROUTER else SECOND_THREAD
     bound.handshake_ivl = HANDSHAKE_MS
@@ -142,7 +154,7 @@ def _new_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, frame_bytes:
         bound.setsockopt(zmq.XPUB_MANUAL, 1)
     else:
         is_firehose = kind == zmq.PULL
-        bound.rcvhwm = FIREHOSE_HWM if is_firehose else RECEIVE_HWM
+        bound.rcvhwm = FIREHOSE_HWM if is_firehose else requests_hwm
         least = LEAST_FIREHOSE_BYTES if is_firehose else DEFAULT_LIMITS.control_header_bytes
         most = Limits(frame_bytes=frame_bytes).firehose_frame_bytes if is_firehose else frame_bytes
         bound.maxmsgsize = OVERSIZE_FACTOR * max(most, least)
