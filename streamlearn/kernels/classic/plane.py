@@ -17,6 +17,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from ..compiler import device
+from ..compiler.arrays import data_of
 from ..simd.lanes import f32, lanes, select, zero
 
 _FLOATS = types.Array(f32, 1, "C")
@@ -35,8 +36,8 @@ class Outputs(NamedTuple):
 
 
 def _pointer(context: Any, builder: Any, array: Any, start: Any) -> Any:
-    view = context.make_array(_FLOATS)(context, builder, array)
-    return builder.bitcast(builder.gep(view.data, [start], inbounds=True), lanes.llvm.as_pointer())
+    data = data_of(context, builder, _FLOATS, array)
+    return builder.bitcast(builder.gep(data, [start], inbounds=True), lanes.llvm.as_pointer())
 
 
 @intrinsic

@@ -12,24 +12,42 @@ from typing import Any
 from numba.core import cgutils, types
 from numba.core.base import _wrap_impl
 from numba.core.cpu import CPUContext
-from numba.np.arrayobj import load_item, make_array, store_item
+from numba.cpython.builtins import do_minmax
+from numba.np.arrayobj import load_item, store_item
+
+from .arrays import item_address
+from .lowering import KernelCallConv
+from .resolution import kernel_typing
 
 
 class KernelContext(CPUContext):
     """Numba's context for this processor, which reads and writes single values of C arrays without a test."""
 
+    @property
+    def call_conv(self) -> KernelCallConv:
+        """How functions call each other."""
+        return KernelCallConv(self)
+
     def get_function(self, fn: Any, sig: Any, _firstcall: bool = True) -> Any:
         """Return what lowers ``fn`` for the types ``sig``."""
-        access = _ACCESSES.get(getattr(fn, "typing_key", None))
-        if access is not None and _is_value(*sig.args[:2]):
-            return _wrap_impl(access, self, sig)
+        key = getattr(fn, "typing_key", None)
+        if key in _ACCESSES and _is_value(*sig.args[:2]):
+            return _wrap_impl(_ACCESSES[key], self, sig)
+        if key in _EXTREMES and len(sig.args) > 1:
+            return _wrap_impl(_EXTREMES[key], self, sig)
         return super().get_function(fn, sig, _firstcall)
+
+    def refresh(self) -> None:
+        """Add functions that are declared since the last call. Numba also imports modules."""
+        for each in list(self._registries):
+            self.install_registry(each)
 
 
 def kernel_context(target: CPUContext) -> CPUContext:
     """Return ``target`` as a `KernelContext`. Both know the same functions."""
     context = target.subtarget()
     context.__class__ = KernelContext
+    context.typing_context = kernel_typing(target.typing_context)
     return context
 
 
@@ -60,8 +78,15 @@ def _address(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     if isinstance(index_type, types.BaseTuple):
         kinds, values = index_type.types, cgutils.unpack_tuple(builder, arguments[1])
     indices = [context.cast(builder, *each, types.intp) for each in zip(values, kinds, strict=True)]
-    array = make_array(array_type)(context, builder, arguments[0])
-    return cgutils.get_item_pointer(context, builder, array_type, array, indices)
+    return item_address(context, builder, array_type, arguments[0], indices)
 
 
+def _extreme(comparison: Any) -> Any:
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return do_minmax(context, builder, signature.args, arguments, comparison)
+
+    return lower
+
+
+_EXTREMES: dict[Any, Any] = {min: _extreme(operator.lt), max: _extreme(operator.gt)}
 _ACCESSES: dict[Any, Any] = {operator.getitem: _read, operator.setitem: _write}

@@ -26,6 +26,7 @@ from numba.core import types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, Flags
 from numba.core.compiler_machinery import PassManager, register_pass
+from numba.core.lowering import Lower
 from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import (
     IRLegalization,
@@ -46,13 +47,16 @@ from numba.core.untyped_passes import (
 )
 
 from .indexing import kernel_context
+from .lowering import KernelLower, PieceLower, piece_call
+from .passes import NoPhis, Passes, Rewrites, SingleAssignments
+from .resolution import kernel_typing
 
 PIECE: dict[str, Any] = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 ENTRY_POINT: dict[str, Any] = {"no_cfunc_wrapper": True}
 
 # Numba's passes up to the lowering. Those are left out that kernels have no use for: context managers,
 # closures and comprehensions, functions that Numba inlines, literal arguments, and a listing of the types.
-PASSES = (
+COUNTING_PASSES = (
     TranslateByteCode,
     FixupArgs,
     IRProcessing,
@@ -65,6 +69,16 @@ PASSES = (
     NopythonRewrites,
     IRLegalization,
 )
+PASSES = (  # of a function that counts no references
+    TranslateByteCode,
+    FixupArgs,
+    RewriteSemanticConstants,
+    DeadBranchPrune,
+    Rewrites,
+    SingleAssignments,
+    NopythonTypeInference,
+    NoPhis,
+)
 
 
 def new_key() -> Callable[..., Any]:
@@ -73,12 +87,16 @@ def new_key() -> Callable[..., Any]:
     return empty.remove
 
 
-class PieceLibrary(JITCodeLibrary):
-    """LLVM code of a piece, which names the pieces that it calls."""
+class _Library(JITCodeLibrary):
+    """LLVM code whose functions are not optimised one by one."""
 
     def _optimize_functions(self, ll_module: Any) -> None:
         """Set the data layout, as Numba's method does, and do nothing else."""
         ll_module.data_layout = self._codegen._data_layout
+
+
+class PieceLibrary(_Library):
+    """LLVM code of a piece, which names the pieces that it calls."""
 
     def finalize(self) -> None:
         """Add nothing afterwards. The pieces that it calls are added to what is optimised, each once."""
@@ -87,7 +105,7 @@ class PieceLibrary(JITCodeLibrary):
         self._finalized = True
 
 
-class EntryPointLibrary(JITCodeLibrary):
+class EntryPointLibrary(_Library):
     """LLVM code and machine code of an entry point with its pieces."""
 
     def _optimize_final_module(self) -> None:
@@ -104,11 +122,24 @@ class EntryPointLibrary(JITCodeLibrary):
         return name, kind, (machine_code, llvm.parse_assembly(defined).as_bitcode())
 
 
+class _KernelLowering(NativeLowering):
+    """Numba's lowering, and another one for functions that count no references."""
+
+    lowering_class: type[Lower] = Lower
+    without_counts: type[Lower]
+
+    def run_pass(self, state: Any) -> bool:
+        """Lower the function."""
+        self.lowering_class = Lower if state.targetctx.enable_nrt else self.without_counts
+        return super().run_pass(state)
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)
-class PieceLowering(NativeLowering):
-    """Numba's lowering into a `PieceLibrary`."""
+class PieceLowering(_KernelLowering):
+    """Lowering into a `PieceLibrary`."""
 
     _name = "piece_lowering"
+    without_counts = PieceLower
 
     def run_pass(self, state: Any) -> bool:
         """Lower the piece and declare it to Numba."""
@@ -117,17 +148,22 @@ class PieceLowering(NativeLowering):
         super().run_pass(state)
         key = new_key()
         pieces = [state.library, *dict.fromkeys(state.library._linking_libraries)]  # callers first
-        state.targetctx.insert_user_function(key, state.cr.fndesc, pieces)
+        if state.targetctx.enable_nrt:
+            state.targetctx.insert_user_function(key, state.cr.fndesc, pieces)
+        else:
+            call = piece_call(state.cr.fndesc, pieces)
+            state.targetctx.insert_func_defn([(call, key, call.signature)])
         state.reload_init.extend(state.library._reload_init)
         state.cr = state.cr._replace(cfunc=key)
         return True
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
-class EntryPointLowering(NativeLowering):
-    """Numba's lowering into an `EntryPointLibrary`."""
+class EntryPointLowering(_KernelLowering):
+    """Lowering into an `EntryPointLibrary`."""
 
     _name = "entry_point_lowering"
+    without_counts = KernelLower
 
     def run_pass(self, state: Any) -> bool:
         """Lower the entry point."""
@@ -169,13 +205,20 @@ class _Compiler(CompilerBase):
         local_types: Any,
     ) -> None:
         super().__init__(
-            typing, kernel_context(target), library, arguments, return_type, _Flags(flags), local_types
+            kernel_typing(typing),
+            kernel_context(target),
+            library,
+            arguments,
+            return_type,
+            _Flags(flags),
+            local_types,
         )
 
     def define_pipelines(self) -> list[PassManager]:
         """Return the passes in order."""
-        passes = PassManager(self.lowering._name)
-        for each in (*PASSES, self.lowering, NoPythonBackend):
+        passes = Passes(self.lowering._name)
+        before = COUNTING_PASSES if self.state.targetctx.enable_nrt else PASSES
+        for each in (*before, self.lowering, NoPythonBackend):
             passes.add_pass(each, each._name)
         passes.finalize()
         return [passes]

@@ -23,6 +23,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from ..compiler.arrays import data_of, shape_of
 from .lanes import COLUMNS, doubles, f32, f64, mask_of_doubles
 
 
@@ -38,11 +39,10 @@ def _is_rows(array: types.Type) -> bool:
 def _address(context: Any, builder: Any, array_type: Any, values: Any) -> Any:
     """Where the columns from ``c`` on of row ``n`` start. An array of one axis is one row."""
     array, n, c = values
-    view = context.make_array(array_type)(context, builder, array)
-    index = (
-        builder.add(builder.mul(n, builder.extract_value(view.shape, 1)), c) if array_type.ndim == 2 else c
-    )
-    return builder.gep(view.data, [index], inbounds=True)
+    index = c
+    if array_type.ndim == 2:
+        index = builder.add(builder.mul(n, shape_of(context, builder, array_type, array)[1]), c)
+    return builder.gep(data_of(context, builder, array_type, array), [index], inbounds=True)
 
 
 def _load(kind: types.Type) -> Any:

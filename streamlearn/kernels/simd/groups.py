@@ -12,8 +12,8 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
 
+from ..compiler.arrays import data_of, shape_of
 from .lanes import WIDTH, f32, lanes
 
 BLOCKS = 4  # in a group
@@ -29,12 +29,11 @@ def _is_grouped(array: Any) -> bool:
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, group: Any, row: Any) -> Any:
     """Pointer to the first of the four vectors of one row of a group."""
-    view = make_array(array_type)(context, builder, array)
-    rows = cgutils.unpack_tuple(builder, view.shape)[1]
+    rows = shape_of(context, builder, array_type, array)[1]
     first = builder.mul(
         builder.add(builder.mul(group, rows), row), ir.Constant(row.type, GROUP), flags=("nsw",)
     )
-    pointer = builder.gep(view.data, [first], inbounds=True)
+    pointer = builder.gep(data_of(context, builder, array_type, array), [first], inbounds=True)
     return builder.bitcast(pointer, lanes.llvm.as_pointer())
 
 

@@ -25,6 +25,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
+from ..compiler.arrays import data_of, shape_of
 from .blocks import COLUMNS as COLUMNS  # noqa: PLC0414 - kernels import both from here
 from .blocks import WIDTH as WIDTH  # noqa: PLC0414
 
@@ -365,12 +366,12 @@ def lowest(typingctx, vector):
 def _address(context: Any, builder: Any, array_type: Any, array: Any, indices: list[Any]) -> Any:
     """Where lanes start in a C-contiguous float32 array whose last axis is the lanes: indices on the axes
     before it."""
-    view = context.make_array(array_type)(context, builder, array)
-    shape = cgutils.unpack_tuple(builder, view.shape)
+    shape = shape_of(context, builder, array_type, array)
+    data = data_of(context, builder, array_type, array)
     flat = indices[0]
     for axis, index in enumerate(indices[1:], start=1):
         flat = builder.add(builder.mul(flat, shape[axis]), index)
-    pointer = builder.gep(view.data, [builder.mul(flat, ir.Constant(flat.type, WIDTH))], inbounds=True)
+    pointer = builder.gep(data, [builder.mul(flat, ir.Constant(flat.type, WIDTH))], inbounds=True)
     return builder.bitcast(pointer, lanes.llvm.as_pointer())
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
 
+from ..compiler.arrays import data_of, shape_of
 from .lanes import WIDTH, lanes, splat_value
 
 _MASK = ir.VectorType(ir.IntType(1), WIDTH)
@@ -21,10 +21,10 @@ def load_part(typing: Any, array: Any, n: Any, first: Any) -> Any:
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array_value, n, first = arguments
-        whole = make_array(signature.args[0])(context, builder, array_value)
-        columns = builder.extract_value(whole.shape, 1)
+        columns = shape_of(context, builder, signature.args[0], array_value)[1]
+        data = data_of(context, builder, signature.args[0], array_value)
         index = builder.add(builder.mul(n, columns), first)
-        pointer = builder.bitcast(builder.gep(whole.data, [index], inbounds=False), lanes.llvm.as_pointer())
+        pointer = builder.bitcast(builder.gep(data, [index], inbounds=False), lanes.llvm.as_pointer())
         lane_numbers = ir.Constant(_INDICES, list(range(WIDTH)))
         mask = builder.icmp_signed("<", lane_numbers, splat_value(builder, builder.sub(columns, first)))
         kind = ir.FunctionType(lanes.llvm, [lanes.llvm.as_pointer(), ir.IntType(32), _MASK, lanes.llvm])

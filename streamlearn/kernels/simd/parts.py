@@ -6,8 +6,8 @@ from typing import Any
 
 from numba.core import cgutils, types
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
 
+from ..compiler.arrays import data_of, shape_of
 from .views import _part
 
 
@@ -31,12 +31,11 @@ def _listed(axes: int) -> Any:
         """A part of an array of one axis. ``layout[k]``: its first value, then its shape."""
 
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            table = make_array(layout)(context, builder, arguments[1])
-            columns = cgutils.unpack_tuple(builder, table.shape)[1]
+            columns = shape_of(context, builder, layout, arguments[1])[1]
+            table = data_of(context, builder, layout, arguments[1])
             first = builder.mul(arguments[2], columns)
             entries = [
-                builder.load(builder.gep(table.data, [builder.add(first, first.type(i))]))
-                for i in range(1 + axes)
+                builder.load(builder.gep(table, [builder.add(first, first.type(i))])) for i in range(1 + axes)
             ]
             return _part(context, builder, array, arguments[0], entries[:1], entries[1:])
 

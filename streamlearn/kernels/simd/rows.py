@@ -20,6 +20,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from ..compiler.arrays import data_of
 from .lanes import WIDTH, _address, _is_block_array, _llvm, f32, lanes, splat_value
 
 _fma = _llvm("fma")
@@ -51,7 +52,7 @@ def _load(context: Any, builder: Any, array_type: Any, array: Any, row: Any, off
 
 def _value(context: Any, builder: Any, array_type: Any, array: Any, k: Any, offset: int) -> Any:
     """``array[k + offset]`` of a float32 vector, in all lanes."""
-    data = context.make_array(array_type)(context, builder, array).data
+    data = data_of(context, builder, array_type, array)
     pointer = builder.gep(data, [builder.add(k, ir.Constant(k.type, offset))], inbounds=True)
     return splat_value(builder, builder.load(pointer))
 

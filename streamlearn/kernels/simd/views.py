@@ -12,26 +12,17 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array, populate_array
+
+from ..compiler.arrays import data_of, new_array, shape_of, strides_of
 
 
 def _part(context: Any, builder: Any, array_type: Any, array: Any, first: list[Any], shape: list[Any]) -> Any:
     """The part of ``array`` with ``shape`` that starts at the index ``first`` on the first axes."""
-    whole = make_array(array_type)(context, builder, array)
-    strides = cgutils.unpack_tuple(builder, whole.strides, array_type.ndim)
-    begin = whole.data
+    strides = strides_of(context, builder, array_type, array)
+    begin = data_of(context, builder, array_type, array)
     for index, stride in zip(first, strides, strict=False):
         begin = cgutils.pointer_add(builder, begin, builder.mul(index, stride))
-    steps = [whole.itemsize]
-    for length in reversed(shape[1:]):
-        steps.insert(0, builder.mul(steps[0], length))
-    part = make_array(types.Array(array_type.dtype, len(shape), "C"))(context, builder)
-    populate_array(part, begin, shape, steps, whole.itemsize, meminfo=None)
-    return part._getvalue()
-
-
-def _lengths(context: Any, builder: Any, array_type: Any, array: Any) -> list[Any]:
-    return list(cgutils.unpack_tuple(builder, make_array(array_type)(context, builder, array).shape))
+    return new_array(context, builder, types.Array(array_type.dtype, len(shape), "C"), begin, shape)
 
 
 @intrinsic
@@ -39,7 +30,7 @@ def row_of(typing: Any, array: Any, q: Any) -> Any:
     """``array[q]`` of an array of two axes or more."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        shape = _lengths(context, builder, array, arguments[0])[1:]
+        shape = shape_of(context, builder, array, arguments[0])[1:]
         return _part(context, builder, array, arguments[0], [arguments[1]], shape)
 
     return types.Array(array.dtype, array.ndim - 1, "C")(array, types.intp), build
@@ -50,7 +41,7 @@ def rows_of(typing: Any, array: Any, first: Any, count: Any) -> Any:
     """``array[first : first + count]``."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        shape = [arguments[2], *_lengths(context, builder, array, arguments[0])[1:]]
+        shape = [arguments[2], *shape_of(context, builder, array, arguments[0])[1:]]
         return _part(context, builder, array, arguments[0], [arguments[1]], shape)
 
     return types.Array(array.dtype, array.ndim, "C")(array, types.intp, types.intp), build
@@ -61,7 +52,7 @@ def slots_of(typing: Any, array: Any, first: Any, slots: Any, rows: Any) -> Any:
     """``slots`` times ``rows`` rows of an array, from row ``first`` on, as an array (slots, rows, …)."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        shape = [*arguments[2:], *_lengths(context, builder, array, arguments[0])[1:]]
+        shape = [*arguments[2:], *shape_of(context, builder, array, arguments[0])[1:]]
         return _part(context, builder, array, arguments[0], [arguments[1]], shape)
 
     sizes = types.intp, types.intp, types.intp
@@ -73,7 +64,7 @@ def values_of(typing: Any, array: Any, t: Any, row: Any) -> Any:
     """The values of ``array[t]`` from row ``row`` on, of an array (slots, rows, 16), as one axis."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, rows, lanes = _lengths(context, builder, array, arguments[0])
+        _, rows, lanes = shape_of(context, builder, array, arguments[0])
         size = builder.mul(builder.sub(rows, arguments[2]), lanes)
         return _part(context, builder, array, arguments[0], arguments[1:], [size])
 
@@ -102,11 +93,8 @@ def _on_the_stack(element: Any) -> Any:
             kind = context.get_data_type(element)
             memory = cgutils.alloca_once(builder, ir.ArrayType(kind, count.literal_value))
             begin = builder.bitcast(memory, kind.as_pointer())
-            array = make_array(array_type)(context, builder)
-            step = context.get_constant(types.intp, element.bitwidth // 8)
-            shape = [context.get_constant(types.intp, count.literal_value)]
-            populate_array(array, begin, shape, [step], step, meminfo=None)
-            return array._getvalue()
+            length = context.get_constant(types.intp, count.literal_value)
+            return new_array(context, builder, array_type, begin, [length])
 
         return array_type(count), build
 

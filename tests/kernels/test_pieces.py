@@ -1,0 +1,180 @@
+"""How pieces are lowered: arguments, results, variables, errors, and the types of calls."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from itertools import product
+from typing import Any, NamedTuple
+
+import numba as nb
+import numpy as np
+import pytest
+from numba.core import types
+from numba.core.callconv import CPUCallConv
+from numba.core.lowering import Lower
+from numba.core.typing import Context
+
+from streamlearn.kernels.compiler import device, lowering, pipelines, resolution
+from streamlearn.kernels.simd.views import row_of, slots_of
+
+OPTIONS: dict[str, Any] = {
+    "pipeline_class": pipelines.EntryPointCompiler,
+    "_nrt": False,
+} | pipelines.ENTRY_POINT
+
+
+class Pair(NamedTuple):
+    """A record of two arrays."""
+
+    left: Any
+    right: Any
+
+
+@device
+def turned(pair, both):
+    if both and pair.left.size > 1:
+        return Pair(pair.right, pair.left)
+    if pair.left.size > 2:
+        return Pair(pair.left, pair.left)
+    return pair
+
+
+@device
+def sums(pair, so_far):
+    total, product, count = so_far
+    for i in range(pair.left.size):
+        total = total + pair.left[i]
+        if pair.right[i] > 0.5:
+            product = product * pair.right[i]
+        count += 1
+    return total, product, count
+
+
+def sums_in_turn(left, right, out):
+    so_far = 0.0, 1.0, 0
+    for turn in range(4):
+        pair = turned(Pair(left, right), turn % 2 == 1)
+        so_far = sums(pair, so_far)
+    out[0], out[1], out[2] = so_far
+
+
+def extremes(x, y, n):
+    return min(x, y), max(x, y), min(n, x), max(y, n, x), min(n, 2)
+
+
+def total_only(x):
+    so_far = start()
+    for i in range(x.size // 2):
+        so_far = both_of(so_far, x[2 * i])
+        so_far = both_of(so_far, x[2 * i + 1])
+    for i in range(2 * (x.size // 2), x.size):
+        so_far = both_of(so_far, x[i])
+    return first_of(so_far)[0]
+
+
+@device
+def start():
+    return 0.0, 1.0
+
+
+@device
+def first_of(so_far):
+    total, product = so_far
+    return total, product
+
+
+@device
+def both_of(so_far, value):
+    total, product = so_far
+    return total + value, product * value
+
+
+def rows(cube, out):
+    part = slots_of(row_of(cube, 1), 1, 2, 2)
+    out[0], out[1], out[2] = part[1, 1, 2], part.size, row_of(part, 1).shape[0]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_records_tuples_and_variables_are_those_of_python(size):
+    compiled = nb.njit("void(f8[::1], f8[::1], f8[::1])", **OPTIONS)(sums_in_turn)
+    left, right = np.random.default_rng(size).random((2, size))
+    out = np.empty(3)
+    compiled(left, right, out)
+    so_far = 0.0, 1.0, 0
+    for turn in range(4):
+        pair = turned.py_func(Pair(left, right), turn % 2 == 1)
+        so_far = sums.py_func(pair, so_far)
+    assert list(out) == list(so_far)
+
+
+def test_a_number_of_a_tuple_that_nothing_needs_is_not_computed():
+    compiled = nb.njit("f8(f8[::1])", **OPTIONS)(total_only)
+    (result,) = compiled.overloads.values()
+    code = str(result.library.get_function(result.fndesc.llvm_func_name))
+    assert compiled(np.array([1.0, 2.0, 4.0])) == 7.0
+    assert "fadd" in code
+    assert "fmul" not in code
+
+
+def test_the_least_and_the_largest_number_are_those_of_numba():
+    signature = "UniTuple(f8, 5)(f8, f8, i8)"
+    ours, numba = nb.njit(signature, **OPTIONS)(extremes), nb.njit(signature)(extremes)
+    values = -1.5, -0.0, 0.0, 3.0, np.nan, np.inf
+    for x, y, n in product(values, values, (-2, 0, 7)):
+        assert np.array(ours(x, y, n)).tobytes() == np.array(numba(x, y, n)).tobytes(), (x, y, n)
+
+
+def test_parts_of_an_array_have_its_values_and_lengths():
+    cube, out = np.arange(60.0).reshape(2, 6, 5), np.empty(3)
+    nb.njit("void(f8[:, :, ::1], f8[::1])", **OPTIONS)(rows)(cube, out)
+    part = cube[1, 1:5].reshape(2, 2, 5)
+    assert list(out) == [part[1, 1, 2], part.size, 2]
+
+
+def test_an_error_in_a_piece_stops_the_process():
+    program = """
+import numba as nb
+from streamlearn.kernels.compiler import device, pipelines
+@device
+def checked(x):
+    if x < 0.0:
+        raise ValueError
+    return x
+@nb.njit("f8(f8)", pipeline_class=pipelines.EntryPointCompiler, **pipelines.ENTRY_POINT)
+def entry(x):
+    return checked(x)
+print(entry(1.0), flush=True)
+entry(-1.0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "1.0\n", done.stderr
+    assert done.returncode in (-signal.SIGILL, -signal.SIGTRAP)
+
+
+def test_the_types_of_a_call_are_found_once(monkeypatch):
+    calls: list[object] = []
+    monkeypatch.setattr(resolution, "_found", {})
+    monkeypatch.setattr(Context, "resolve_function_type", lambda *arguments: calls.append(arguments) or "sum")
+    context = resolution.kernel_typing(pipelines.CPUDispatcher.targetdescr.typing_context)
+    context.resolve_function_type("+", (types.float64, types.int8), {})
+    assert context.resolve_function_type("+", (types.float64, types.int8), {}) == "sum"
+    assert context.resolve_function_type("+", (types.float64, types.int16), {}) == "sum"
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("own", "numbas"),
+    [
+        (lowering.KernelLower, Lower),
+        (lowering.PieceLower, Lower),
+        (lowering.KernelCallConv, CPUCallConv),
+        (resolution.KernelTyping, Context),
+    ],
+)
+def test_numba_has_every_method_that_a_class_replaces(own, numbas):
+    added = {"_lower_operation", "_extreme"}
+    methods = {name for name, each in vars(own).items() if callable(each)} - added
+    assert methods
+    assert all(callable(getattr(numbas, name, None)) for name in methods)
