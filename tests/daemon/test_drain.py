@@ -308,6 +308,17 @@ def test_after_a_wait_in_vain_the_next_calls_do_not_wait():
     assert found == [5] * (pause + 1) + [10]
 
 
+def test_after_a_wait_for_a_sync_the_next_call_waits_too():
+    frames, run = bursts([5] * 4, b"")
+    here, there = socketpair()
+    with here, there:
+        drain = fake_drain(frames, here.fileno())
+        found = [drain.receive(run, SYNC_WAIT_NS)[0]]
+        there.send(b"!")
+        found.append(drain.receive(run, SYNC_WAIT_NS)[0])
+    assert found == [5, 15]
+
+
 @pytest.mark.parametrize(("ack", "waited"), [("durable", SYNC_WAIT_NS), ("written", WAIT_NS)])
 def test_the_drain_waits_longer_while_the_acks_wait_for_a_sync(tmp_path, monkeypatch, ack, waited):
     asked, waits = [], []

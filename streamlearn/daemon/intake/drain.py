@@ -127,9 +127,10 @@ class Drain:
             expected = self._expected = _Expected(template)
         begin = arena.used
         sender = np.frombuffer(run.sender, np.uint8)
-        waits = bool(wait_ns) and template.batch_bytes <= SMALL_BATCH and self._may_wait()
         if template.without_arrays.ack != "durable":
             wait_ns = min(wait_ns, WAIT_NS)
+        for_sync = wait_ns > WAIT_NS  # the sender gets no ack before, so no wait is in vain
+        waits = bool(wait_ns) and template.batch_bytes <= SMALL_BATCH and (for_sync or self._may_wait())
         self._patience[words.WAITS] = MOST_WAITS if waits else 0
         self._patience[words.TIMEOUT + 1] = wait_ns
         most = min(MOST_BATCHES, run.most - run.batches, arena.room // template.batch_bytes)
@@ -150,7 +151,7 @@ class Drain:
             self._ids if run.sender else NO_IDS,
             outcome,
         )
-        if waits and self._waited_in_vain(batches):
+        if waits and not for_sync and self._waited_in_vain(batches):
             self._rest = CALLS_WITHOUT_WAIT
         if batches:
             arena.used = begin + batches * template.batch_bytes
