@@ -347,3 +347,26 @@ def test_workers_fill_the_cache_that_a_start_loads_from(tmp_path):
         [sys.executable, "-c", WORKERS], env=env, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["keys.find", "labels.predict", "splitmix.fill_uniform", "1", "1", "1"]
+
+
+TOGETHER = """
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+import numpy as np
+from streamlearn import SOM
+
+together = Barrier(8)
+
+def learn(number):
+    together.wait()
+    return SOM(dim=2, grid=[2, 2], seed=1).learn(np.eye(2)).winner.tolist()
+
+with ThreadPoolExecutor(8) as pool:
+    winners = list(pool.map(learn, range(8)))
+assert winners == winners[:1] * 8, winners
+"""
+
+
+def test_threads_that_make_the_first_models_together_wait_for_each_other():
+    done = subprocess.run([sys.executable, "-c", TOGETHER], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr

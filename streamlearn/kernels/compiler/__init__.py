@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable, Collection
 from itertools import takewhile
 from pathlib import Path
+from threading import RLock
 from types import ModuleType
 from typing import Any
 
@@ -27,6 +28,7 @@ from .read_only import ReadOnlyCache
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
 _registry: list[EntryPoint] = []
 _ready: set[str] = set()  # names of modules
+_lock = RLock()  # held while an entry point is compiled or loaded
 
 
 class EntryPoint:
@@ -50,17 +52,21 @@ class EntryPoint:
         self.dispatcher.ready = self.compile
 
     def compile(self) -> None:
-        """Compile the entry point, or load it from the cache. Other argument types raise afterwards."""
-        if self.compiled:
-            return
-        for each in takewhile(lambda each: each is not self, _registry):
-            if each.called:  # its address must be known
-                each.compile()
-        self.dispatcher.compile(self.signature)
-        self.dispatcher.disable_compile()
-        if self.called:
-            self.dispatcher.declare()
-        self.compiled = True
+        """Compile the entry point, or load it from the cache. Other argument types raise afterwards.
+
+        Threads that create models at the same time wait for each other.
+        """
+        with _lock:
+            if self.compiled:
+                return
+            for each in takewhile(lambda each: each is not self, _registry):
+                if each.called:  # its address must be known
+                    each.compile()
+            self.dispatcher.compile(self.signature)
+            self.dispatcher.disable_compile()
+            if self.called:
+                self.dispatcher.declare()
+            self.compiled = True
 
     @property
     def called(self) -> bool:
