@@ -150,12 +150,15 @@ def find(infos: Sequence[CheckpointInfo], model: str, *, name: str) -> Checkpoin
 
 
 def file_name(lsn: int, copy: int, digest: str, name: str) -> str:
+    """Return the name of a checkpoint's file. Names sort by lsn, then by the number of the copy."""
     return f"{lsn:020d}-{copy}-{digest}{name and '-'}{name}.safetensors"
 
 
 def newest_first(infos: Iterable[CheckpointInfo]) -> list[CheckpointInfo]:
+    """Return the checkpoints in the order in which a start tries them."""
     return sorted(infos, key=lambda info: (info.lsn, info.copy), reverse=True)
 
 
 def sum_of_bytes(infos: Iterable[CheckpointInfo]) -> int:
+    """Return the size of all files together."""
     return sum(info.bytes for info in infos)
