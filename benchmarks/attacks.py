@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import zmq
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -107,6 +108,16 @@ def _pipeline(
     return got
 
 
+def _limits(endpoints: Endpoints) -> Limits:
+    with Client(endpoints.requests) as client:
+        return Limits.from_map(client.hello()["limits"])
+
+
+def _batch(size: int) -> NDArray[np.float32]:
+    """Return samples of the heavy model of at most ``size`` bytes."""
+    return np.zeros((size // (4 * HEAVY["dim"]), HEAVY["dim"]), np.float32)
+
+
 def _model(endpoints: Endpoints, name: str, kind: str, spec: dict[str, Any]) -> None:
     with Client(endpoints.requests, timeout=60) as client:
         client.create(name, kind, **spec)
@@ -150,10 +161,9 @@ def hello_flood(endpoints: Endpoints, seconds: float) -> Got:
 
 
 def large_batches(endpoints: Endpoints, seconds: float) -> Got:
-    """Send large batches to a slow model on four connections, faster than it learns."""
+    """Send the largest batches to a slow model on four connections, faster than it learns."""
     _model(endpoints, "slow", "som", HEAVY)
-    x = np.zeros((4096, HEAVY["dim"]), np.float32)  # 4 MiB
-    frames = encode_request(Learn("slow", x, ack="received"))
+    frames = encode_request(Learn("slow", _batch(_limits(endpoints).frame_bytes), ack="received"))
     sockets = [_dealer(endpoints.requests, hwm=4) for _ in range(4)]
     until, got = time.monotonic() + seconds, Counter[str]()
     while time.monotonic() < until:
@@ -169,10 +179,7 @@ def large_batches(endpoints: Endpoints, seconds: float) -> Got:
 def large_firehose(endpoints: Endpoints, seconds: float) -> Got:
     """Send the largest batches that the firehose accepts to a slow model."""
     _model(endpoints, "slow", "som", HEAVY)
-    with Client(endpoints.requests) as client:
-        limits = Limits.from_map(client.hello()["limits"])
-    rows = limits.firehose_frame_bytes // (4 * HEAVY["dim"])
-    frames = encode_request(Learn("slow", np.zeros((rows, HEAVY["dim"]), np.float32), ack="none"))
+    frames = encode_request(Learn("slow", _batch(_limits(endpoints).firehose_frame_bytes), ack="none"))
     socket = zmq.Context.instance().socket(zmq.PUSH)
     socket.linger, socket.sndhwm = 0, 4
     socket.connect(endpoints.firehose)

@@ -19,6 +19,7 @@ SECONDS = 1.0
     [
         ("unread_answers", "BUSY"),
         ("large_prediction", "TOO_LARGE (limits.unread_bytes)"),
+        ("large_batches", "BUSY (limits.memory_bytes)"),
         ("checkpoints", "ok"),
         ("restores", "ok"),
         ("large_models", "TOO_LARGE (limits.memory_bytes)"),
