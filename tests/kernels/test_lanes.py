@@ -252,6 +252,7 @@ WRONG = {
     "strided arrays": lambda: nb.njit(lambda a: lane(load(a[:, ::2], 0), 0)),
     "strided arrays, from": lambda: nb.njit(lambda a: lane(load_from(a[:, ::2], 0), 0)),
     "too few indices": lambda: nb.njit(lambda a: lane(load(a, 0, 0), 0)),
+    "a number that is no index": lambda: nb.njit(lambda a: lane(load_from(a, 0.5), 0)),
     "integers": lambda: nb.njit(lambda a: lane(fma(load(a, 0), 1, 2), 0)),
 }
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..compiler import allocating_device, device, kernel
-from ..simd.lanes import WIDTH, anywhere, fma, lane, load, select, store, zero
+from ..simd.lanes import WIDTH, anywhere, fma, lane, load, load_from, select, store, store_from, zero
 from ..simd.views import row_of
 from ..stream import gate as gates
 from ..stream import score as scores
@@ -37,8 +37,6 @@ from .plane import (
     count_firing,
     neighbour_max,
     read_activities,
-    store_window,
-    window,
 )
 
 # Smaller outputs are set to 0, so that rounding fires no cell. This is part of the rule.
@@ -103,17 +101,17 @@ def _respond(l, net, buffers):
         start, row = l * size + margin + k * WIDTH, l * blocks + k
         e, inhibition = zero(), zero()
         for i in range(area_offsets.size):
-            u = window(planes, start + area_offsets[i])
+            u = load_from(planes, start + area_offsets[i])
             e = fma(load(a, row, i), u, e)
             inhibition = fma(load(c, k, i), u, inhibition)
         store(v, row, inhibition)
-        store_window(w, margin + k * WIDTH, _shunted(e, load(b, row) * inhibition))
+        store_from(w, margin + k * WIDTH, _shunted(e, load(b, row) * inhibition))
     for k in range(blocks):
         start = margin + k * WIDTH
         lateral = zero()
         for j in range(vicinity_offsets.size):
-            lateral = fma(load(g, k, j), window(w, start + vicinity_offsets[j]), lateral)
-        store_window(planes, (l + 1) * size + start, _shunted(window(w, start), lateral))
+            lateral = fma(load(g, k, j), load_from(w, start + vicinity_offsets[j]), lateral)
+        store_from(planes, (l + 1) * size + start, _shunted(load_from(w, start), lateral))
 
 
 @device
@@ -125,7 +123,7 @@ def _reinforce(l, net, buffers, q, q_prime):
     by_q, by_q_prime = zero(), zero()
     for k in range(blocks):
         start, row = l * size + margin + k * WIDTH, l * blocks + k
-        z = window(planes, start + size)
+        z = load_from(planes, start + size)
         largest = neighbour_max(planes, start + size, vicinity_offsets)
         inhibition = load(v, row)
         firing = largest > _0
@@ -134,7 +132,7 @@ def _reinforce(l, net, buffers, q, q_prime):
         if anywhere(gain > _0):
             excitation_growth = zero()
             for i in range(area_offsets.size):
-                u = window(planes, start + area_offsets[i])
+                u = load_from(planes, start + area_offsets[i])
                 delta_a = gain * (load(c, k, i) * u)
                 store(a, row, i, load(a, row, i) + delta_a)
                 excitation_growth = fma(delta_a, u, excitation_growth)

@@ -22,7 +22,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..compiler import allocating_device, device, kernel
-from ..simd.lanes import WIDTH, absolute, anywhere, fma, lane, load, select, store, zero
+from ..simd.lanes import (
+    WIDTH,
+    absolute,
+    anywhere,
+    fma,
+    lane,
+    load,
+    load_from,
+    select,
+    store,
+    store_from,
+    zero,
+)
 from ..simd.views import row_of
 from ..stream import gate as gates
 from ..stream import score as scores
@@ -35,8 +47,6 @@ from .plane import (
     count_firing,
     neighbour_sum,
     read_activities,
-    store_window,
-    window,
 )
 
 # Parts of the rule. H* is at most MAX_OUTPUT, so that no strength of connections overflows. Smaller afferents
@@ -121,14 +131,14 @@ def _settle(afferents, sheet, strengths, steps, buffers):
                 total = fma(load(afferents, b, i), inputs[i], total)
         store(drive, b, total)
         store(potential, b, zero())
-        store_window(e_output, margin + b * WIDTH, zero())
+        store_from(e_output, margin + b * WIDTH, zero())
     change = zero()
     for _ in range(steps):
         change = zero()
         for b in range(blocks):
             start = margin + b * WIDTH
             i_potential = r * neighbour_sum(e_output, start, ei)
-            store_window(i_output, start, _output(i_potential, theta, load(live, b)))
+            store_from(i_output, start, _output(i_potential, theta, load(live, b)))
         for b in range(blocks):
             start = margin + b * WIDTH
             own = load(potential, b)
@@ -137,9 +147,9 @@ def _settle(afferents, sheet, strengths, steps, buffers):
             store(potential, b, fma(delta, change_rate, own))
         for b in range(blocks):
             start = margin + b * WIDTH
-            before = window(e_output, start)
+            before = load_from(e_output, start)
             after = _output(load(potential, b), theta, load(live, b))
-            store_window(e_output, start, after)
+            store_from(e_output, start, after)
             difference = absolute(after - before)
             change = select(difference > change, difference, change)
     return _lane_max(change)
@@ -205,7 +215,7 @@ def _write_outputs(x, n, afferents, margin, cell_index, e_output, histogram, out
 def _update(inputs, afferents, margin, e_output, rate, afferent_sum):
     """Add h A_i H*_k to the afferents of the firing cells, then rescale these to their fixed sum."""
     for b in range(afferents.shape[0]):
-        output = window(e_output, margin + b * WIDTH)
+        output = load_from(e_output, margin + b * WIDTH)
         if anywhere(output > _0):
             step = rate * output
             total = zero()

@@ -5,7 +5,7 @@ rows and surrounds the plane. Therefore a neighbour in a given direction is at t
 cell, and one load reads that neighbour of sixteen cells:
 
     for k in range(offsets.size):
-        total = total + window(plane, start + offsets[k])      # start: index of the block's first cell
+        total = total + load_from(plane, start + offsets[k])      # start: index of the block's first cell
 """
 
 from __future__ import annotations
@@ -13,14 +13,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.core import types
-from numba.extending import intrinsic
 
 from ..compiler import device
-from ..compiler.arrays import data_of
-from ..simd.lanes import f32, lanes, select, zero
+from ..simd.lanes import load_from, select, zero
 
-_FLOATS = types.Array(f32, 1, "C")
 _0 = np.float32(0)
 MAX_ACTIVITY = np.float32(1e6)  # larger inputs are cut to this, so that no sum overflows
 
@@ -35,43 +31,12 @@ class Outputs(NamedTuple):
     present: Any  # (n,)
 
 
-def _pointer(context: Any, builder: Any, array: Any, start: Any) -> Any:
-    data = data_of(context, builder, _FLOATS, array)
-    return builder.bitcast(builder.gep(data, [start], inbounds=True), lanes.llvm.as_pointer())
-
-
-@intrinsic
-def window(typingctx, plane, start):
-    """Load ``plane[start : start + 16]`` of a float32 array of shape (size,). Needs no alignment."""
-
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.load(_pointer(context, builder, *values), align=4)
-
-    if plane != _FLOATS or not isinstance(start, types.Integer):
-        return None
-    return lanes(_FLOATS, types.int64), codegen
-
-
-@intrinsic
-def store_window(typingctx, plane, start, value):
-    """Store lanes to ``plane[start : start + 16]``. Needs no alignment."""
-
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        array, start, value = values
-        builder.store(value, _pointer(context, builder, array, start), align=4)
-        return context.get_dummy_value()
-
-    if plane != _FLOATS or not isinstance(start, types.Integer) or value is not lanes:
-        return None
-    return types.void(_FLOATS, types.int64, lanes), codegen
-
-
 @device
 def neighbour_sum(plane, start, offsets):
     """Sum the neighbours of sixteen cells, in the order of ``offsets``."""
     total = zero()
     for k in range(offsets.size):
-        total = total + window(plane, start + offsets[k])
+        total = total + load_from(plane, start + offsets[k])
     return total
 
 
@@ -80,7 +45,7 @@ def neighbour_max(plane, start, offsets):
     """Return the largest neighbour of each of sixteen cells; 0 if all are negative."""
     largest = zero()
     for k in range(offsets.size):
-        neighbour = window(plane, start + offsets[k])
+        neighbour = load_from(plane, start + offsets[k])
         largest = select(neighbour > largest, neighbour, largest)
     return largest
 

@@ -376,8 +376,8 @@ def _address(context: Any, builder: Any, array_type: Any, array: Any, indices: l
 
 
 def _address_of(context: Any, builder: Any, array_type: Any, array: Any, first: Any) -> Any:
-    view = context.make_array(array_type)(context, builder, array)
-    return builder.bitcast(builder.gep(view.data, [first], inbounds=True), lanes.llvm.as_pointer())
+    data = data_of(context, builder, array_type, array)
+    return builder.bitcast(builder.gep(data, [first], inbounds=True), lanes.llvm.as_pointer())
 
 
 def _is_contiguous(array: types.Type) -> bool:
@@ -430,7 +430,8 @@ def load_from(typingctx, array, first):
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.load(_address_of(context, builder, signature.args[0], *values), align=4)
 
-    return (lanes(array, types.int64), codegen) if _is_contiguous(array) else None
+    valid = _is_contiguous(array) and isinstance(first, types.Integer)
+    return (lanes(array, types.int64), codegen) if valid else None
 
 
 @intrinsic
@@ -442,5 +443,5 @@ def store_from(typingctx, array, first, value):
         builder.store(value, _address_of(context, builder, signature.args[0], array, first), align=4)
         return context.get_dummy_value()
 
-    valid = _is_contiguous(array) and value is lanes
+    valid = _is_contiguous(array) and isinstance(first, types.Integer) and value is lanes
     return (types.void(array, types.int64, lanes), codegen) if valid else None
