@@ -17,6 +17,7 @@ import inspect
 import math
 import struct
 from collections.abc import Mapping
+from ctypes import addressof, c_char
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +26,7 @@ from llvmlite import ir
 from numba.core import cgutils, sigutils, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
+from numpy.typing import NDArray
 
 from . import compiler
 
@@ -77,7 +79,7 @@ class Prepared:
             if value.dtype != dtype or value.ndim != kind.ndim or not value.flags.carray:
                 raise TypeError(f"{name} is {value.dtype} {value.shape}, not {kind}")
             key.append(value.shape)
-            addresses.append(value.ctypes.data)
+            addresses.append(address_of(value))
         return tuple(key), addresses
 
     def table(self, key: tuple[Any, ...]) -> list[int]:
@@ -96,6 +98,13 @@ class Prepared:
         """The address of the entry point's code."""
         (compiled,) = self._entry_point.dispatcher.overloads.values()
         return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+
+
+def address_of(array: NDArray[Any]) -> int:
+    """Return the address of the values. ``array.ctypes.data`` takes five times as long."""
+    if array.size and array.flags.writeable:
+        return addressof(c_char.from_buffer(array))
+    return int(array.ctypes.data)
 
 
 def caller(prepared: Prepared) -> Any:

@@ -10,7 +10,7 @@ import pytest
 
 from streamlearn.kernels import compiler
 from streamlearn.kernels.maps import one_sample
-from streamlearn.kernels.prepared import Prepared, caller
+from streamlearn.kernels.prepared import Prepared, address_of, caller
 from streamlearn.kernels.stream import drift, schedules
 
 compiler.ready(schedules, drift)
@@ -64,3 +64,10 @@ def test_a_place_is_that_of_the_named_array():
     arrays = [name for name in names if name != "first"]
     begin = one_sample.DETECT.first_address
     assert [one_sample.DETECT.place(name) - begin for name in arrays] == list(range(len(arrays)))
+
+
+def test_the_address_is_that_of_the_values():
+    read_only = np.zeros(3)
+    read_only.flags.writeable = False
+    for array in (np.zeros(3), np.zeros((2, 4), np.int64)[1:], np.zeros((0, 2)), read_only):
+        assert address_of(array) == array.__array_interface__["data"][0]

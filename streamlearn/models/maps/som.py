@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -178,7 +178,7 @@ class SOMSpec(LabelledSpec):
 
     adapts_by_reseeding = False  # units that move alone break the order of the map; the neighbours pull them
 
-    @property
+    @cached_property
     def schedules(self) -> dict[str, Schedule]:
         """Parameters that may change over the stream, in the kernel's order."""
         return {"learning_rate": self.rate, "sigma": self.radius}
