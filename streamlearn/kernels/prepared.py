@@ -13,7 +13,6 @@ A kernel calls the entry point by `caller`.
 
 from __future__ import annotations
 
-import inspect
 import math
 import struct
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 
 from . import compiler
+from .arguments import parameters
 
 _WORD = ir.IntType(64)
 _FIELDS = 5  # of an array before its shape: two owners, number of values, bytes of a value, address
@@ -49,10 +49,9 @@ class Prepared:
         (declared,) = (each for each in compiler.declared() if each.dispatcher is entry_point)
         self._entry_point = declared
         self.argument_types, self.return_type = sigutils.normalize_signature(declared.signature)
-        names = inspect.signature(entry_point.py_func).parameters
         self._parameters = [
             (name, kind, np.dtype(str(kind.dtype)) if isinstance(kind, types.Array) else None)
-            for name, kind in zip(names, self.argument_types, strict=True)
+            for name, kind in zip(parameters(entry_point.py_func), self.argument_types, strict=True)
         ]
         self.first_word: int = 0 if after is None else after.first_word + after.words
         self.first_address: int = 0 if after is None else after.first_address + after.arrays

@@ -49,7 +49,8 @@ class EntryPoint:
         self._function = function.__name__
         self._options = ENTRY_POINT | _OPTIONS | {"_nrt": allocates}
         self.dispatcher = self._declare(function)
-        self.dispatcher.ready = self.compile
+        if self.called:
+            self.dispatcher.ready = self.compile
 
     def compile(self) -> None:
         """Compile the entry point, or load it from the cache. Other argument types raise afterwards.

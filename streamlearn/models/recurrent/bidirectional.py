@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from ...kernels import compiler
+from ...kernels.arguments import in_order
 from ...kernels.recurrent import bidirectional, memory_layout
 from ...kernels.simd import splitmix
 from ...kernels.simd.blocks import WIDTH, blocks
@@ -18,7 +19,6 @@ from ...kernels.stream.interrupt_words import NEVER
 from .. import base, lane_layout
 from ..accepts import Accepts
 from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, Targets, part
-from ..kernel_arguments import in_order
 from ..outputs import BidirectionalExplanation, BidirectionalRNNOutputs, RecurrentTargetOutputs
 from ..row_cost import Cost
 from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes

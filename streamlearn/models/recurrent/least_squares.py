@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import BadSpec, BadValue
 from ...kernels import compiler
+from ...kernels.arguments import in_order
 from ...kernels.forecast import forecaster, mix, records, state_net
 from ...kernels.forecast.sizes import REPLAYED
 from ...kernels.recurrent import memory_layout, optimizers, windows
@@ -20,7 +21,6 @@ from ...kernels.stream.interrupt_words import NEVER
 from .. import base, lane_layout
 from ..base import Model
 from ..batch import NO_CONTRIBUTION, Batch, Float32, Integers, part
-from ..kernel_arguments import in_order
 from ..outputs import RNNOutputs
 from ..readable import Part
 from ..state_checks import ANY_INTEGER, COUNT, LARGEST_COUNT, LARGEST_FLOAT, Range, State

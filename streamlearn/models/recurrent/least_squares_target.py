@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import BadValue
 from ...kernels import compiler
+from ...kernels.arguments import in_order
 from ...kernels.forecast import mix, records, sizes, state_net, target
 from ...kernels.recurrent import optimizers, windows
 from ...kernels.simd import splitmix
@@ -18,7 +19,6 @@ from ...kernels.stream import error_scale
 from .. import lane_layout
 from ..base import Model
 from ..batch import Float32, Integers
-from ..kernel_arguments import in_order
 from ..state_checks import COUNT, LARGEST_FLOAT, Range, State
 from ..stream.keys import Slots
 from . import forecaster_sizes, target_sizes

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from ...errors import BadValue
 from ...kernels import compiler
+from ...kernels.arguments import in_order
 from ...kernels.recurrent import evaluation, lags, memory_layout, rollout, tbptt, windows
 from ...kernels.simd import splitmix
 from ...kernels.simd.blocks import WIDTH
 from .. import base, lane_layout
 from ..batch import Batch, Float32, Integers, Targets, part
-from ..kernel_arguments import in_order
 from ..locking import locked
 from ..outputs import Explanation, RecurrentTargetOutputs, RNNOutputs
 from ..state_checks import ANY_INTEGER, LARGEST_COUNT, Range, State, invalid_codes

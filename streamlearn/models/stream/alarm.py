@@ -16,10 +16,10 @@ from streamlearn_client.alarms import AlarmEvent
 from streamlearn_client.outputs import NamedArrays
 
 from ...kernels import compiler
+from ...kernels.arguments import by_name
 from ...kernels.stream import alarm as kernels
 from ...kernels.stream import alarm_arrays, evidence, judge, patterns, stuck, threshold
 from ..batch import Float32, Integers
-from ..kernel_arguments import by_name
 from ..sharing import shared
 from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, Range, Ranges, State
 from .alarm_spec import Alarm

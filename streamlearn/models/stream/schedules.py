@@ -11,9 +11,9 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from ...kernels import compiler
+from ...kernels.arguments import by_name
 from ...kernels.stream import schedules as kernels
 from ..batch import Batch, Float32
-from ..kernel_arguments import by_name
 from ..sharing import shared
 from ..state_checks import LARGEST_COUNT, LARGEST_FLOAT, ByName, Range, State
 
