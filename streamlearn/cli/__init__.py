@@ -1,7 +1,8 @@
 """The command ``streamlearn``.
 
-Each topic is one module. Modules import heavy packages inside their commands, so that ``streamlearn status``
-does not load the compiler. Commands raise; only this module formats errors.
+Each topic is one module. ``commands.py`` imports it when one of its commands is used. Modules import heavy
+packages inside their commands, so that ``streamlearn status`` does not load the compiler. Commands raise;
+only this module formats errors.
 """
 
 from __future__ import annotations
@@ -16,28 +17,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from streamlearn.cli import (
-    alarms,
-    backup,
-    checkpoints,
-    demo,
-    explain,
-    gateway,
-    kafka,
-    keygen,
-    label,
-    models,
-    mqtt,
-    predict,
-    push,
-    read,
-    repair,
-    serve,
-    transfers,
-    verify,
-    warmup,
-    watch,
-)
+from streamlearn.cli.commands import Program
 from streamlearn.cli.environment import check_environment, choose_processor
 from streamlearn.cli.options import DEFAULT_ENDPOINT, KeyFile, ServerKey
 
@@ -47,6 +27,7 @@ INTERRUPTED = 130
 DEBUG = "STREAMLEARN_DEBUG"
 
 app = typer.Typer(
+    cls=Program,
     name="streamlearn",
     help="Models that learn from sensor streams, sample by sample, and survive kill -9.",
     epilog="More about a command: streamlearn COMMAND --help. Exit codes and examples: docs/cli.md.",
@@ -55,29 +36,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for module in (
-    serve,
-    keygen,
-    demo,
-    warmup,
-    models,
-    push,
-    read,
-    predict,
-    label,
-    alarms,
-    watch,
-    explain,
-    gateway,
-    mqtt,
-    kafka,
-    checkpoints,
-    transfers,
-    backup,
-    verify,
-    repair,
-):
-    module.add_to(app)
 
 
 def _version(wanted: bool) -> None:

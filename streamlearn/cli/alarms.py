@@ -19,11 +19,6 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command of this module to the program."""
-    app.command()(alarms)
-
-
 def alarms(
     name: Annotated[str, typer.Argument(metavar="NAME", help="name of the model")],
     count: Annotated[

@@ -10,11 +10,6 @@ import typer
 from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, Json, KeyFile, ServerKey, Timeout, connect
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command of this module to the program."""
-    app.command()(backup)
-
-
 def backup(
     directory: Annotated[
         Path,

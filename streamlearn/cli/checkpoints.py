@@ -20,12 +20,6 @@ from streamlearn.cli.options import (
 )
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands of this module to the program."""
-    for command in (checkpoint, checkpoints, unpin, restore):
-        app.command()(command)
-
-
 def checkpoint(
     name: Name,
     checkpoint_name: Annotated[

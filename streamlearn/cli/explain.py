@@ -44,11 +44,6 @@ if TYPE_CHECKING:
     from streamlearn_client import Outputs
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command of this module to the program."""
-    app.command()(explain)
-
-
 def explain(
     name: Name,
     file: File,

@@ -9,13 +9,6 @@ import typer
 
 from streamlearn.cli.options import DEFAULT_ENDPOINT, Endpoint, Json, KeyFile, LogFormat, LogLevel, ServerKey
 
-
-def add_to(app: typer.Typer) -> None:
-    """Add the commands of this module to the program."""
-    app.command()(gateway)
-    app.command()(token)
-
-
 Tokens = Annotated[
     Path | None,
     typer.Option("--tokens", metavar="FILE", help="tokens and their rights, in TOML", show_default="none"),

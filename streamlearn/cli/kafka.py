@@ -16,11 +16,6 @@ from streamlearn.cli.options import (
 )
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command of this module to the program."""
-    app.command()(kafka)
-
-
 def kafka(
     config: ConfigFile,
     check: CheckOnly = False,

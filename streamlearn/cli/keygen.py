@@ -10,11 +10,6 @@ import typer
 from streamlearn.cli.options import Json
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command of this module to the program."""
-    app.command()(keygen)
-
-
 def keygen(
     name: Annotated[
         str,

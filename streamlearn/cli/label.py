@@ -19,11 +19,6 @@ from streamlearn.cli.options import (
 from streamlearn.tabular.identifiers import parse_identifier
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command of this module to the program."""
-    app.command()(label)
-
-
 def label(
     name: Name,
     label: Annotated[str, typer.Argument(metavar="LABEL", help="'' takes the label of a unit away")],

@@ -26,12 +26,6 @@ from streamlearn.registry import KINDS
 _ANY_KIND = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands of this module to the program."""
-    for command in (status, models, create, describe, reheat, pause, resume, feedback, delete):
-        app.command()(command)
-
-
 def status(
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     server_key: ServerKey = None,

@@ -61,12 +61,6 @@ _MIX = "mix "
 _UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands of this module to the program."""
-    for command in (predict, forecast, sample):
-        app.command()(command)
-
-
 def predict(
     file: File,
     model: ModelOption,

@@ -50,11 +50,6 @@ Update = Callable[[int], None]
 _SHOWN = 20  # skipped rows
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command of this module to the program."""
-    app.command()(push)
-
-
 def push(
     file: File,
     model: ModelOption,

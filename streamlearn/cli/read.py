@@ -19,11 +19,6 @@ from streamlearn.cli.options import (
 )
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands of this module to the program."""
-    app.command()(read)
-
-
 def read(
     name: Name,
     what: Annotated[list[str], typer.Argument(metavar="PART…", help="weights, hits, quality, …")],

@@ -10,11 +10,6 @@ import typer
 from streamlearn.cli.options import Json, Yes, confirm
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command of this module to the program."""
-    app.command()(repair)
-
-
 def repair(
     data_dir: Annotated[Path, typer.Argument(metavar="DATA_DIR", help="data directory of a stopped daemon")],
     drop_record: Annotated[

@@ -9,11 +9,6 @@ from typing import Annotated
 import typer
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command of this module to the program."""
-    app.command()(serve)
-
-
 def serve(
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="settings in TOML", show_default=False)

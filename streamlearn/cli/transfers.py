@@ -19,12 +19,6 @@ from streamlearn.cli.options import (
 )
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands of this module to the program."""
-    for command in (export, clone):
-        app.command()(command)
-
-
 def export(
     name: Name,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="an existing file is replaced")],

@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from streamlearn.verification import Report
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command of this module to the program."""
-    app.command()(verify)
-
-
 def verify(
     data_dir: Annotated[
         Path, typer.Argument(metavar="DATA_DIR", help="data directory of a daemon, running or not")

@@ -6,19 +6,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import typer
-
 from streamlearn.cli.options import Json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from streamlearn.kernels import Progress
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command of this module to the program."""
-    app.command()(warmup)
 
 
 def warmup(as_json: Json = False) -> None:

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 _KINDS = ", ".join(get_args(EventKind))
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command of this module to the program."""
-    app.command()(watch)
-
-
 def watch(
     models: Annotated[
         list[str] | None, typer.Argument(metavar="[MODEL…]", help="names of models", show_default="all")

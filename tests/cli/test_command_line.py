@@ -226,6 +226,21 @@ import rich
     assert (result.stdout, result.stderr) == ("[]\n", "")
 
 
+@pytest.mark.parametrize("command", ["serve", "token"])
+def test_a_command_imports_no_module_of_another_command(command):
+    program = """
+import sys
+from streamlearn.cli import commands, main
+main([sys.argv[1], "--help"])
+print([name for name in commands.MODULES if f"streamlearn.cli.{name}" in sys.modules])
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program, command], capture_output=True, text=True, timeout=60
+    )
+    module = {"serve": "serve", "token": "gateway"}[command]
+    assert ast.literal_eval(result.stdout.splitlines()[-1]) == [module], result
+
+
 def test_a_terminal_without_unicode_is_no_error():
     command = [sys.executable, "-m", "streamlearn", "--help"]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}

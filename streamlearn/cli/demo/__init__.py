@@ -15,11 +15,6 @@ import typer
 from streamlearn.cli.options import Json
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command of this module to the program."""
-    app.command()(demo)
-
-
 def demo(
     keep: Annotated[
         Path | None,
