@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from threading import Event
@@ -192,3 +193,32 @@ def test_a_stop_ends_the_compilers(monkeypatch: pytest.MonkeyPatch, serve: Calla
     wait_for(lambda: running_now)
     running.stop()
     assert running_now[0].stopped
+
+
+def test_a_stop_during_the_search_for_kernels_compiles_nothing(
+    monkeypatch: pytest.MonkeyPatch, serve: Callable[..., Running]
+) -> None:
+    """The daemon looks for kernels in the cache on a thread, which may find some missing after a stop."""
+    searching, stopped = Event(), Event()
+    compiled: list[Compilation] = []
+
+    def not_cached() -> list[str]:
+        searching.set()
+        assert stopped.wait(SECONDS)
+        return ["som.learn"]
+
+    def run(self: Compilation) -> None:
+        compiled.append(self)
+
+    monkeypatch.setattr(Compilation, "run", run)
+    monkeypatch.setattr(kernels.kernels, "not_cached", not_cached)
+    running = serve()
+    running.daemon.kernels.compile_rest()
+    assert searching.wait(SECONDS)
+    running.stop()
+    stopped.set()
+    for thread in threading.enumerate():
+        if thread.name == "compiler":
+            thread.join(SECONDS)
+            assert not thread.is_alive()
+    assert not compiled

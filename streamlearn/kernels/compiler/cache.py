@@ -170,6 +170,7 @@ def _resolve(file: Path) -> Iterator[Path]:
             yield found
 
 
+@cache
 def _module_file(path: Path) -> Path | None:
     """The file of the module or package at ``path``. None if this is no kernel file."""
     for file in (path.with_suffix(".py"), path / "__init__.py"):
