@@ -29,7 +29,7 @@ from streamlearn_client.epochs import needs_new_epoch, next_epoch
 from streamlearn_client.errors import BadValue, Gap, StreamlearnError, StreamLost
 from streamlearn_client.protocol import Frame, Learn, Reply
 from streamlearn_client.protocol.learn_header import LearnHeader
-from streamlearn_client.protocol.wire import bytes_of
+from streamlearn_client.protocol.wire import frames_of
 from streamlearn_client.replies import check_reply
 from streamlearn_client.results import Ack, read_ack
 
@@ -118,7 +118,7 @@ class Window:
     def _encoded(self, batch: Learn, seq: int) -> Batch:
         _, x, y, *_, keys, ids, times, channels, names = batch
         producer, epoch, id = self._producer, self.epoch, self._first_id + seq
-        # For a single sample, `_replace` and `described` would take as long as all the rest.
+        # For a single sample, `_replace` and `array_frames` would take as long as all the rest.
         message = Learn(
             self._model, x, y, producer, epoch, seq, self._ack, id, keys, ids, times, channels, names
         )
@@ -126,8 +126,7 @@ class Window:
         fits = [array if array is None else (array.dtype, array.shape) for array in arrays], names
         if self._header is None or fits != self._header_fits:
             self._header, self._header_fits = LearnHeader(message), fits
-        frames: list[Frame] = [bytes_of(array) for array in arrays if array is not None]
-        return Batch(message, [self._header.encode(id, seq), *frames])
+        return Batch(message, [self._header.encode(id, seq), *frames_of(arrays)])
 
     def to_send(self, now: float) -> list[Batch]:
         """Return the batches to send now, in order."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgpack
 
 from streamlearn_client.protocol.messages import ARRAYS, CONTENT, VERSION, Frame, Id, Learn, Request
-from streamlearn_client.protocol.wire import bytes_of
+from streamlearn_client.protocol.wire import frames_of
 
 __all__ = ["LearnHeader", "array_frames", "described"]
 
@@ -73,5 +73,4 @@ def described(request: Learn | Request) -> dict[str, dict[str, Any]]:
 
 def array_frames(request: Learn | Request) -> list[Frame]:
     """Return the memory of each array of a request, in the order of the frames, without a copy."""
-    arrays = (getattr(request, name, None) for name in (*ARRAYS, CONTENT))
-    return [bytes_of(array) for array in arrays if array is not None]
+    return frames_of(getattr(request, name, None) for name in (*ARRAYS, CONTENT))

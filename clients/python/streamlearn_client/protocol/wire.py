@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgpack
@@ -124,15 +124,15 @@ def check_uint63(value: object, field: str) -> int:
     raise BadValue(f"{field} must be an integer from 0 to 2^63 - 1, not {short_repr(value)}", field=field)
 
 
-def bytes_of(array: NDArray[Any]) -> Frame:
-    """Return the memory of a C-contiguous array as a frame, without a copy."""
-    return array.data.cast("B") if array.size else b""
+def frames_of(arrays: Iterable[NDArray[Any] | None]) -> list[Frame]:
+    """Return the memory of each C-contiguous array as a frame, without a copy. `None` has no frame."""
+    return [array.data.cast("B") if array.size else b"" for array in arrays if array is not None]
 
 
 def describe_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[list[dict[str, Any]], list[Frame]]:
     """Return the descriptions of arrays for a header, and their frames."""
     described = [{"name": name, "dtype": a.dtype.str, "shape": a.shape} for name, a in arrays.items()]
-    return described, [bytes_of(array) for array in arrays.values()]
+    return described, frames_of(arrays.values())
 
 
 def read_arrays(described: Any, buffers: Sequence[Frame]) -> dict[str, NDArray[Any]]:
