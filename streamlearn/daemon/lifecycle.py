@@ -119,7 +119,7 @@ def _start(settings: Settings, fs: FS, stack: ExitStack) -> tuple[Daemon, socket
     _check_declared(settings, recovered)
     models_bytes = sum(state_bytes(hosted.model) for hosted in recovered.shard)
     budget = Budget(memory_bytes(settings), max(resident_bytes() - models_bytes, 0) + bytes_to_load())
-    sockets = bind(settings.endpoints, frame_bytes(settings), access, queue_bytes(settings))
+    sockets = bind(settings.endpoints, frame_bytes(settings), queue_bytes(settings), access)
     stack.callback(sockets.close)
     http = stack.enter_context(gateway.bind(settings.http)) if settings.http.address else None
     journal = take_over(

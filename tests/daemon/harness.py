@@ -25,6 +25,7 @@ from streamlearn_client.keys import ClientKeys
 from streamlearn_client.protocol import Learn, Reply, Request, decode_reply, encode_request
 from tests.shard.fakes import Fakes, RunningSum
 
+QUEUE_BYTES = 0  # ZeroMQ queues as few messages of a connection as possible
 SECONDS = 60.0  # after which a test that waits has failed
 
 X = np.random.default_rng(3).normal(size=(2000, 2)).astype(np.float32)
@@ -81,7 +82,9 @@ class Running:
         self.checkpoints = CheckpointStore(self.disk, directory / "checkpoints")
         self.recovered = recover(self.journal, self.checkpoints, models or Fakes())
         self.access = Access(self.settings.security)
-        self.sockets = bind(self.settings.endpoints, self.settings.limits.frame_bytes, self.access)
+        self.sockets = bind(
+            self.settings.endpoints, self.settings.limits.frame_bytes, QUEUE_BYTES, self.access
+        )
         self.endpoints = self.sockets.endpoints()
         self.daemon = Daemon(
             self.settings, self.journal, self.checkpoints, self.recovered, self.sockets, "test", runtime

@@ -15,10 +15,11 @@ from streamlearn.daemon.network.sockets import bind, check_exposure
 from streamlearn.errors import InsecureBind, PortTaken, StartupError
 
 FREE = "tcp://127.0.0.1:*"
+QUEUE = 1 << 20  # bytes that ZeroMQ may queue of a connection
 
 
 def test_wildcard_ports_are_reported_with_their_real_numbers() -> None:
-    sockets = bind(Endpoints(requests=FREE, firehose="tcp://127.0.0.1:0", events=FREE), 1 << 20)
+    sockets = bind(Endpoints(requests=FREE, firehose="tcp://127.0.0.1:0", events=FREE), 1 << 20, QUEUE)
     try:
         ports = {each.rpartition(":")[2] for each in sockets.endpoints().values()}
         assert len(ports) == 3
@@ -32,7 +33,7 @@ def test_no_heartbeats_while_nobody_reads() -> None:
 
     libzmq 4.3.5: "Assertion failed: !_io_error". TCP keepalive notices a machine that vanished.
     """
-    sockets = bind(Endpoints(requests=FREE, firehose=FREE, events=FREE), 1 << 20)
+    sockets = bind(Endpoints(requests=FREE, firehose=FREE, events=FREE), 1 << 20, QUEUE)
     try:
         for socket in (sockets.requests, sockets.firehose, sockets.events):
             assert socket.heartbeat_ivl == 0
@@ -44,7 +45,7 @@ def test_no_heartbeats_while_nobody_reads() -> None:
 
 @pytest.mark.parametrize(("queue_bytes", "messages"), [(0, 16), (40 << 20, 40), (1 << 30, 64)])
 def test_the_requests_of_a_connection_that_zeromq_queues(queue_bytes: int, messages: int) -> None:
-    sockets = bind(Endpoints(requests=FREE, firehose=FREE, events=FREE), 1 << 20, queue_bytes=queue_bytes)
+    sockets = bind(Endpoints(requests=FREE, firehose=FREE, events=FREE), 1 << 20, queue_bytes)
     try:
         assert sockets.requests.rcvhwm == messages
     finally:
@@ -54,16 +55,16 @@ def test_the_requests_of_a_connection_that_zeromq_queues(queue_bytes: int, messa
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
 def test_an_endpoint_that_is_taken_is_not_taken_over(tmp_path: Path, transport: str) -> None:
     wanted = FREE if transport == "tcp" else f"ipc://{tmp_path}/socket"
-    first = bind(Endpoints(requests=wanted, firehose=FREE, events=FREE), 1 << 20)
+    first = bind(Endpoints(requests=wanted, firehose=FREE, events=FREE), 1 << 20, QUEUE)
     taken = first.endpoints()["requests"]
     try:
         with pytest.raises(PortTaken, match=taken) as error:
-            bind(Endpoints(requests=FREE, firehose=taken, events=FREE), 1 << 20)
+            bind(Endpoints(requests=FREE, firehose=taken, events=FREE), 1 << 20, QUEUE)
         assert error.value.exit_code == 3
         assert "firehose" in error.value.message
     finally:
         first.close(0)
-    bind(Endpoints(requests=FREE, firehose=taken, events=FREE), 1 << 20).close(0)
+    bind(Endpoints(requests=FREE, firehose=taken, events=FREE), 1 << 20, QUEUE).close(0)
 
 
 def test_a_socket_file_that_a_killed_daemon_left_is_no_obstacle(tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_a_socket_file_that_a_killed_daemon_left_is_no_obstacle(tmp_path: Path) 
     left = socket.socket(socket.AF_UNIX)
     left.bind(str(tmp_path / "socket"))
     left.close()
-    bind(Endpoints(requests=f"ipc://{tmp_path}/socket", firehose=FREE, events=FREE), 1 << 20).close(0)
+    bind(Endpoints(requests=f"ipc://{tmp_path}/socket", firehose=FREE, events=FREE), 1 << 20, QUEUE).close(0)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_a_socket_file_that_a_killed_daemon_left_is_no_obstacle(tmp_path: Path) 
 )
 def test_an_endpoint_that_cannot_be_had(endpoint: str) -> None:
     with pytest.raises(StartupError, match="can't bind"):
-        bind(Endpoints(requests=FREE, firehose=FREE, events=endpoint), 1 << 20)
+        bind(Endpoints(requests=FREE, firehose=FREE, events=endpoint), 1 << 20, QUEUE)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_loopback_endpoints_are_always_allowed(endpoint: str) -> None:
 
 
 def test_frames_a_little_too_large_arrive_and_absurd_ones_do_not() -> None:
-    sockets = bind(Endpoints(requests=FREE, firehose=FREE, events=FREE), 1 << 22)
+    sockets = bind(Endpoints(requests=FREE, firehose=FREE, events=FREE), 1 << 22, QUEUE)
     context = zmq.Context()
     try:
         assert sockets.requests.maxmsgsize == 1 << 23
@@ -134,7 +135,7 @@ def test_the_file_of_an_ipc_endpoint_has_its_mode(
     before = os.umask(umask)
     try:
         sockets = bind(
-            Endpoints(requests=f"ipc://{tmp_path}/r", firehose=FREE, events=FREE, **given), 1 << 20
+            Endpoints(requests=f"ipc://{tmp_path}/r", firehose=FREE, events=FREE, **given), 1 << 20, QUEUE
         )
         assert os.umask(umask) == umask
         assert stat.S_IMODE((tmp_path / "r").stat().st_mode) == mode

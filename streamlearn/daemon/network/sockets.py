@@ -105,9 +105,7 @@ def receive_hwm(queue_bytes: int, frame_bytes: int) -> int:
     return min(max(queue_bytes // frame_bytes, RECEIVE_HWM), MOST_RECEIVE_HWM)
 
 
-def bind(
-    endpoints: Endpoints, frame_bytes: int, access: Access | None = None, queue_bytes: int = 0
-) -> Sockets:
+def bind(endpoints: Endpoints, frame_bytes: int, queue_bytes: int, access: Access | None = None) -> Sockets:
     """Bind the three sockets. Raises `PortTaken` if an endpoint is in use, else `StartupError`.
 
     If `access` has a server key, clients of all three need a key that it admits, over tcp and over ipc.
