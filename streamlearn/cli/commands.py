@@ -36,12 +36,6 @@ MODULES = {  # module -> its commands, in the order of the help
     "repair": "repair",
 }
 
-APPEARANCE: dict[str, Any] = {
-    "add_completion": False,
-    "rich_markup_mode": "markdown",
-    "pretty_exceptions_enable": False,
-}
-
 
 class Commands(UserDict[str, Any]):
     """The commands by name, each made at its first use."""

@@ -102,7 +102,7 @@ class Prepared:
 def address_of(array: NDArray[Any]) -> int:
     """Return the address of the values. ``array.ctypes.data`` takes five times as long."""
     if array.size and array.flags.writeable:
-        return addressof(c_char.from_buffer(array))
+        return addressof(c_char.from_buffer(array))  # type: ignore[arg-type] # an array has a buffer
     return int(array.ctypes.data)
 
 
