@@ -37,6 +37,7 @@ from streamlearn.shard import Applied
 from streamlearn.shard.origin import select
 from streamlearn.store.record import RecordKind
 from streamlearn_client.alarms import AlarmEvent, alarm_arrays
+from streamlearn_client.outputs import NamedArrays
 from streamlearn_client.protocol import EventMessage, Frame, Learn, Request, decode_request, split_envelope
 
 READ_QUANTUM = 0.25  # of a slice: how long one socket is read per turn
@@ -279,41 +280,42 @@ class Loop:
 
     def _learn(self) -> None:
         """Learn for about one slice: one long slice of one model, or shorter ones of several in turn."""
-        began = now = self._runtime.steady_ns()
+        steady_ns, waiting, step = self._runtime.steady_ns, self._interrupts.waiting, self._context.shard.step
+        publishes = self._context.publisher.has_subscribers
+        began = now = steady_ns()
         while True:
-            if self._interrupts.waiting(now):
+            if waiting(now):
                 self._take_break()
-                now = self._runtime.steady_ns()
-            if (applied := self._context.shard.step()) is None:
+                now = steady_ns()
+            if (applied := step()) is None:
                 return
-            before, now = now, self._runtime.steady_ns()
+            before, now = now, steady_ns()
             hosted = applied.hosted
             if applied.rows:
                 hosted.adapt_slice(
                     applied.rows, now - before, self._slice_ns, interrupted=applied.interrupted
                 )
-            self._publish_outputs(applied)
+            if publishes and applied.outputs is not None:
+                self._publish_outputs(applied, applied.outputs)
             self._context.watermarks.advance_applied(hosted)
             self._checkpointer.between_slices(hosted)
             if now - began > self._slice_ns // 2:
                 return
 
-    def _publish_outputs(self, applied: Applied) -> None:
-        if applied.outputs is None or not self._context.publisher.has_subscribers:
+    def _publish_outputs(self, applied: Applied, outputs: NamedArrays) -> None:
+        if outputs.events and self._context.publisher.has_subscriber(applied.hosted.name, "alarm"):
+            self._publish_alarms(applied, outputs.events)
+        rows, arrays = len(outputs), outputs.arrays
+        if not rows:
             return
-        if applied.outputs.events and self._context.publisher.has_subscriber(applied.hosted.name, "alarm"):
-            self._publish_alarms(applied, applied.outputs.events)
-        if not len(applied.outputs):
-            return
-        arrays = applied.outputs.arrays
         kind = "targets" if applied.kind is RecordKind.TARGETS else "output"
-        self._publish(applied, kind, len(applied.outputs), arrays)
+        self._publish(applied, kind, rows, arrays)
         drift = arrays.get("drift")  # (rows,) bool
         if drift is not None and drift.any():
-            rows = np.flatnonzero(drift)
+            drifted = np.flatnonzero(drift)
             numbers = arrays.get("sample")  # (rows,) i64: sample numbers, if not consecutive
-            numbers = applied.first + rows if numbers is None else numbers[rows]
-            self._publish(applied, "drift", len(applied.outputs), {"sample": numbers}, rows)
+            numbers = applied.first + drifted if numbers is None else numbers[drifted]
+            self._publish(applied, "drift", rows, {"sample": numbers}, drifted)
 
     def _publish_alarms(self, applied: Applied, alarms: list[AlarmEvent]) -> None:
         """Publish alarms, with the key, the id and the time of those that belong to a row of the outputs."""

@@ -50,11 +50,14 @@ class Reader(Protocol):
     """Makes the outputs of a row."""
 
     def outputs(self, memory: Words) -> dict[str, NDArray[Any]]:
-        """Return the arrays by name. They may be views of ``memory``."""
+        """Return the arrays by name. They are copies: the next sample changes ``memory``."""
 
 
 class RowOutputs(NamedArrays):
-    """The outputs of one sample. ``arrays`` are made at the first access."""
+    """The outputs of one sample.
+
+    ``arrays`` are made at the first access, which must come before the model learns its next sample.
+    """
 
     __slots__ = ("_memory", "_reader")
 

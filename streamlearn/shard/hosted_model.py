@@ -207,20 +207,19 @@ class HostedModel:
                 raise
         return None
 
-    def enqueue(self, record: Record) -> None:
-        """Append a journalled record to the queue."""
+    def enqueue(self, record: Record) -> int:
+        """Append a journalled record to the queue. Return its memory; 0 if the model is set aside."""
         if record.lsn > self.accepted_lsn:  # in a replay; otherwise `accept_learn` has noted it
             check_layout(record, self.model)
             self.note_accepted(record)
         if self.set_aside is not None:
-            return
-        batch = record.decoded
-        if batch is None:
-            batch = decode_batch(record, self.model.uses_time)
+            return 0
+        batch = decode_batch(record, self.model.uses_time) if record.decoded is None else record.decoded
         self._queue = self._queue or deque()
         self._queue.append((record, None if record.dropped else batch))
         self.backlog_rows += record.rows
-        self.backlog_bytes += memory_bytes(record)
+        self.backlog_bytes += (size := memory_bytes(record))
+        return size
 
     def note_accepted(self, record: Record) -> None:
         """Validate the next batches as if `record` were already applied."""

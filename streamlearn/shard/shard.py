@@ -313,7 +313,8 @@ class Shard:
                 raise ModelExists(f"record {record.lsn} creates {record.model!r}, which exists already")
             self._hosted[record.model] = self._created(record)
             return True
-        hosted = self.find(record.model)
+        if hosted is None:
+            hosted = self.find(record.model)  # raises
         if record.kind is RecordKind.DELETE:
             self.backlog_bytes -= hosted.backlog_bytes
             hosted.discard_queue(record.lsn)
@@ -321,9 +322,8 @@ class Shard:
                 self._backlogged.remove(hosted)
             del self._hosted[record.model]
             return True
-        was_idle, size = not hosted.has_backlog, hosted.backlog_bytes
-        hosted.enqueue(record)
-        self.backlog_bytes += hosted.backlog_bytes - size
+        was_idle = not hosted.has_backlog
+        self.backlog_bytes += hosted.enqueue(record)
         if was_idle and hosted.has_backlog:
             self._backlogged.append(hosted)
         return hosted.set_aside is None

@@ -27,14 +27,14 @@ class ArrivalClock:
     """
 
     def __init__(self, runtime: Runtime, last: int = 0) -> None:
-        self._runtime = runtime
+        self._wall_ns, self._steady_ns = runtime.wall_ns, runtime.steady_ns
         self._last = last
         self._steady = runtime.steady_ns()
         self._behind = False
 
     def now(self) -> int:
         """Return the arrival time of a record that is accepted now."""
-        wall, steady = self._runtime.wall_ns(), self._runtime.steady_ns()
+        wall, steady = self._wall_ns(), self._steady_ns()
         behind = wall < self._last - STEP_NS
         if behind and not self._behind:
             log.warning(

@@ -148,14 +148,16 @@ class GroupCommit:
         ids
             The ids of the requests.
         """
+        context = self._context
         try:
+            hosted = context.shard.hosted(run.model)
             accepted = self._accept(run, reply_to, batches)
         except Exception:  # noqa: BLE001 - raised again below, by the batch that is the cause
             for learn, address in _singles(run, batches, reply_to, ids):
                 self._learn_or_answer(learn, address)
             return
-        self._context.metrics.model(run.model).received += accepted.rows
-        self._add(_Pending(accepted, run, self._context.shard.hosted(run.model), reply_to, ids))
+        context.metrics.model(run.model).received += accepted.rows
+        self._add(_Pending(accepted, run, hosted, reply_to, ids))
 
     def _learn_or_answer(self, learn: Learn, reply_to: ReplyAddress | None) -> None:
         """Handle one batch; answer an error."""

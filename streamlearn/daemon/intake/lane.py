@@ -90,7 +90,7 @@ class Lane:
             if self._replies.is_behind(sender):
                 return None
             most = min(most, self._group_commit.room(hosted, template.batch_bytes))
-        elif max(template.frame_bytes) > self._firehose_frame_bytes:  # learned from a request
+        elif template.largest_frame > self._firehose_frame_bytes:  # learned from a request
             return None
         run = self._runs[template.model] = Run(template, sender, self.arena, seq or 0, most)
         return run

@@ -96,18 +96,17 @@ class Run:
         """Return all batches as one, with the number of the first. Its arrays are copies."""
         template = self.template
         memory = self.arena.memory
-        parts = [memory[begin:end] for begin, end in self._parts]
-        joined = parts[0].copy() if len(parts) == 1 else np.concatenate(parts)
         last_id = self.ids[-1] if self.ids else None
         columns: dict[str, Any] = {}
         rows, at = self.batches * template.rows, 0
-        if len(template.columns) == 1:
+        if len(template.columns) == 1 and len(self._parts) == 1:
             name, dtype, row_shape = template.columns[0]
-            columns[name] = joined.view(dtype).reshape(rows, *row_shape)
-            return template.without_arrays._replace(seq=self.first_seq, id=last_id, **columns)
+            values = np.ndarray((rows, *row_shape), dtype, memory, self._parts[0][0])
+            return template.learn(self.first_seq, last_id, {name: values.copy()})
+        joined = np.concatenate([memory[begin:end] for begin, end in self._parts])
         batches = joined.reshape(self.batches, template.batch_bytes)
         for (name, dtype, row_shape), size in zip(template.columns, template.frame_bytes, strict=True):
             column = np.ascontiguousarray(batches[:, at : at + size]).reshape(-1)
             columns[name] = column.view(dtype).reshape(rows, *row_shape)
             at += size
-        return template.without_arrays._replace(seq=self.first_seq, id=last_id, **columns)
+        return template.learn(self.first_seq, last_id, columns)

@@ -66,9 +66,13 @@ GENERAL_WAY = GeneralWay()
 
 
 class Row:
-    """The memory of one sample: what is computed for it. Models with equal specs share this object."""
+    """The memory of one sample: what is computed for it. Models with equal specs share this object.
 
-    def __init__(self, model: SOM) -> None:
+    ``begin``: where it is in the memory of a `OneSample`.
+    """
+
+    def __init__(self, model: SOM, begin: int) -> None:
+        self.begin = begin
         alarms, schedules = int(model._alarms is not None), len(model.spec.schedules)
         self.fields = Fields(
             [
@@ -90,7 +94,7 @@ class Row:
 
     def outputs(self, memory: Words) -> dict[str, NDArray[Any]]:
         """Return the outputs, in the order of the general way."""
-        arrays = self.fields.of(memory)
+        arrays = self.fields.of(memory[self.begin :].copy())
         arrays["coords"] = self._coords.take(arrays["winner"], axis=0, mode="wrap")
         return {name: arrays[name] for name in _OUTPUTS if len(arrays[name])}
 
@@ -102,17 +106,17 @@ def _table(keys: Sequence[tuple[Prepared, Any]]) -> Words:
 class OneSample:
     """Learns samples of one model, one at a time. Made for the first sample that comes alone."""
 
-    __slots__ = ("_address", "_alarms", "_memory", "_number", "_row", "_table")
+    __slots__ = ("_address", "_alarms", "_memory", "_row", "_table")
 
     def __init__(self, model: SOM) -> None:
         compiler.ready(kernels)
         spec, alarms, detector = model.spec, model._alarms, model._detector
         key = spec.grid, model.inputs, len(spec.schedules), alarms is None, detector is None
-        self._row = shared(("row", key), lambda: Row(model))
         last = kernels.DETECT if alarms is None else kernels.JUDGE
-        self._number = last.end + 1  # the outputs begin with the number of the sample
-        self._memory = np.zeros(self._number + self._row.fields.words, np.int64)
-        row = self._row.fields.of(self._memory[self._number :])
+        begin = last.end + 1  # the outputs begin with the number of the sample
+        self._row = shared(("row", key), lambda: Row(model, begin))
+        self._memory = np.zeros(begin + self._row.fields.words, np.int64)
+        row = self._row.fields.of(self._memory[begin:])
         x = np.zeros((1, model.inputs), np.float32)  # the kernel sets the address of the sample
         calls = [
             (kernels.ADVANCE, model._schedules.arguments(row["schedules"])),
@@ -152,4 +156,4 @@ class OneSample:
                 events = alarms.events(count, numbers, levels)
         if count < 0:
             return None
-        return RowOutputs(self._row, memory[self._number :].copy(), events)
+        return RowOutputs(self._row, memory, events)
