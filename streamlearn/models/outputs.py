@@ -389,8 +389,15 @@ def row_bytes(model: Any, outputs_class: Any) -> int:
     """Return the bytes of one row of outputs of ``model``, or a few more: conditional outputs are included.
 
     Names in shapes are attributes of the model or of its spec. All shapes of an output have equal sizes.
+    The spec, which models share, keeps the result.
     """
+    known: dict[Any, int] = model.spec.row_bytes
+    if outputs_class not in known:
+        known[outputs_class] = _row_bytes(model, outputs_class)
+    return known[outputs_class]
 
+
+def _row_bytes(model: Any, outputs_class: Any) -> int:
     def length(name: str) -> int:
         if name.isdigit():
             return int(name)

@@ -40,12 +40,12 @@ def lanes(units: int) -> int:
 
 def row_cost(spec: Spec) -> int:
     """Return the multiply-adds that a row of ``spec`` may cost at most."""
-    return sum(cost.multiply_adds for cost in spec.row_costs())
+    return spec.total_costs[0]
 
 
 def query_cost(spec: Spec) -> int:
     """Return the multiply-adds that a row of ``predict``, or a step of a forecast, may cost at most."""
-    return sum(cost.multiply_adds for cost in spec.row_costs() if not cost.learning)
+    return spec.total_costs[1]
 
 
 def check(kind: str, spec: Spec, limit: int) -> None:

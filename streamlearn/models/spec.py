@@ -243,6 +243,20 @@ class Spec(BaseModel):
             parts.append(Cost(_ADWIN, ("drift",), learning=True))
         return parts
 
+    @cached_property
+    def total_costs(self) -> tuple[int, int]:
+        """The multiply-adds of one row, and of one row of a query: the sums of `row_costs`."""
+        costs = self.row_costs()
+        return (
+            sum(cost.multiply_adds for cost in costs),
+            sum(cost.multiply_adds for cost in costs if not cost.learning),
+        )
+
+    @cached_property
+    def row_bytes(self) -> dict[Any, int]:
+        """The bytes of a row of outputs, by their class, as far as ``outputs.row_bytes`` was asked."""
+        return {}
+
     @property
     def reheats(self) -> bool:
         """Whether an alarm raises the schedules again."""

@@ -207,19 +207,20 @@ class HostedModel:
                 raise
         return None
 
-    def enqueue(self, record: Record) -> int:
-        """Append a journalled record to the queue. Return its memory; 0 if the model is set aside."""
+    def enqueue(self, record: Record) -> bool:
+        """Append a journalled record to the queue. Return whether it is the only one there."""
         if record.lsn > self.accepted_lsn:  # in a replay; otherwise `accept_learn` has noted it
             check_layout(record, self.model)
             self.note_accepted(record)
         if self.set_aside is not None:
-            return 0
+            return False
         batch = decode_batch(record, self.model.uses_time) if record.decoded is None else record.decoded
-        self._queue = self._queue or deque()
+        if was_idle := not self._queue:
+            self._queue = deque()
         self._queue.append((record, None if record.dropped else batch))
         self.backlog_rows += record.rows
-        self.backlog_bytes += (size := memory_bytes(record))
-        return size
+        self.backlog_bytes += memory_bytes(record)
+        return was_idle
 
     def note_accepted(self, record: Record) -> None:
         """Validate the next batches as if `record` were already applied."""
@@ -318,17 +319,16 @@ class HostedModel:
         origin, late = Origin(rows_of_slice, arrived, counts, first), None
         if self._waiting_rows is not None and kind is RecordKind.LEARN:
             late = self._waiting_rows.take(origin, done, outputs.arrays["sample"])
-        last = self._advance(done, len(sizes))
+        if whole and done == last.rows and len(sizes) == 1:  # one record: the usual case
+            self._finish()
+        else:
+            last = self._advance(done, len(sizes))
         return Applied(self, kind, last.lsn, last.time, first, done, outputs, done < rows, origin, late)
 
     def _advance(self, rows: int, most: int) -> Record:
         """Finish the records that the next `rows` rows end, `most` at most. Return the last one begun."""
         last = self._queue[0][0]
         self._rows_done += rows
-        if most == 1 and self._rows_done == last.rows:  # one whole record: the usual case
-            self._rows_done = 0
-            self._finish()
-            return last
         for _ in range(most):
             record, _ = self._queue[0]
             if self._rows_done < record.rows:

@@ -322,10 +322,10 @@ class Shard:
                 self._backlogged.remove(hosted)
             del self._hosted[record.model]
             return True
-        was_idle = not hosted.has_backlog
-        self.backlog_bytes += hosted.enqueue(record)
-        if was_idle and hosted.has_backlog:
+        size = hosted.backlog_bytes
+        if hosted.enqueue(record):
             self._backlogged.append(hosted)
+        self.backlog_bytes += hosted.backlog_bytes - size
         return hosted.set_aside is None
 
     def step(self) -> Applied | None:

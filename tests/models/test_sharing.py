@@ -5,12 +5,16 @@ from __future__ import annotations
 import gc
 import sys
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
 
 import streamlearn as sl
 from streamlearn import models
+from streamlearn.models.maps.som import SOMSpec
+from streamlearn.models.outputs import row_bytes
+from streamlearn.models.row_cost import row_cost
 from streamlearn.models.sharing import MOST_SHARED_KEYS, shared, with_shared_keys
 
 X = np.random.default_rng(3).normal(size=(400, 2)).astype(np.float32)
@@ -25,6 +29,23 @@ def test_equal_parameters_give_one_spec_and_one_table() -> None:
     assert not any(np.shares_memory(one.state[name], other.state[name]) for name in one.state)
     assert sl.SOM(dim=2, grid=(4, 4), seed=6).spec != one.spec
     assert sl.SOM(dim=2, grid=(4, 4), seed=5, torus=True).spec is not one.spec
+
+
+def test_what_follows_from_the_spec_alone_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    for name in ("rate", "row_costs"):
+        before = getattr(SOMSpec, name)
+        compute = before.fget if isinstance(before, property) else before
+
+        def counted(spec: SOMSpec, name: str = name, compute: Any = compute) -> Any:
+            calls.append(name)
+            return compute(spec)
+
+        monkeypatch.setattr(SOMSpec, name, property(counted) if isinstance(before, property) else counted)
+    made = [sl.SOM(dim=3, grid=(3, 5), seed=7) for _ in range(3)]
+    assert len({(row_cost(som.spec), row_bytes(som, som.outputs_class)) for som in made}) == 1
+    assert sorted(calls) == ["rate", "row_costs"]
+    assert row_bytes(made[0], made[0].outputs_class) != row_bytes(made[0], made[0].explanation_class)
 
 
 def test_zeros_of_both_signs_and_numbers_of_both_types_are_different() -> None:

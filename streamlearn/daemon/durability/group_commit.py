@@ -150,8 +150,8 @@ class GroupCommit:
         """
         context = self._context
         try:
-            hosted = context.shard.hosted(run.model)
             accepted = self._accept(run, reply_to, batches)
+            hosted = context.shard.find(run.model)
         except Exception:  # noqa: BLE001 - raised again below, by the batch that is the cause
             for learn, address in _singles(run, batches, reply_to, ids):
                 self._learn_or_answer(learn, address)

@@ -27,7 +27,8 @@ class CommonUnits(ByName):
         self._used = rare_below > 0
         self._all = pad
         self._units = pad.copy() if self._used else np.empty((0, WIDTH), np.float32)
-        self._wins = np.append(np.zeros(units if self._used else 0), 1.0)
+        self._wins = np.zeros(units + 1 if self._used else 1)
+        self._wins[-1] = 1.0
         self._learned = np.zeros(1, np.int64)
         self.state = {}
         self.ranges = _RANGES if self._used else Ranges()
@@ -57,7 +58,8 @@ class CommonUnits(ByName):
 
     def inconsistencies(self, state: State) -> Iterator[str]:
         """Describe units that are neither common nor rare."""
-        if self._used and not np.isin(state["common.units"], (0, np.inf)).all():
+        units = state.get("common.units", self._units)
+        if not ((units == 0) | (units == np.inf)).all():
             yield "'common.units' has a value that is neither 0 nor infinity"
 
     def begin_again(self) -> None:

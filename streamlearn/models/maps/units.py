@@ -186,7 +186,8 @@ class UnitModel(Model):
             compiler.ready(reseed)
             self._reseeding = self._add(Reseeding(self.inputs))
         self._common = self._add(CommonUnits(spec.rare_below, units, self.pad))
-        state["hits"] = np.append(np.zeros(units), 1.0)
+        state["hits"] = np.zeros(units + 1)
+        state["hits"][-1] = 1.0
         state["quality"] = np.zeros(self._quality_sums)
         # Arguments of the kernels by name. The arrays are the state's own: kernels change them in place.
         self._predict_arguments: dict[str, Any] = {
