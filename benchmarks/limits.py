@@ -40,8 +40,10 @@ def map_search(roof: Roof, units: int, dim: int) -> Limit:
     return _limit(units * dim / LANES / roof.distance, 0.0)
 
 
-def recurrent_learning(roof: Roof, gates: int, dim: int, hidden: int, outputs: int) -> Limit:
+def recurrent_learning(roof: Roof, gates: int, dim: int, hidden: int, outputs: int, steps: int = 1) -> Limit:
     """Products of one sample in TBPTT(k, k): forward, the error of h, and the gradient of the weights.
+
+    In TBPTT(1, k) each sample takes k such ``steps``, since the parameters have changed.
 
     Weights are loaded once forward and, without those of the input, once backward. A gradient could stay in
     registers over the window, so its traffic is not in the limit.
@@ -49,7 +51,7 @@ def recurrent_learning(roof: Roof, gates: int, dim: int, hidden: int, outputs: i
     forward, recurrent, head = gates * hidden * (dim + hidden), gates * hidden * hidden, outputs * hidden
     arithmetic = (2 * forward + recurrent + 3 * head) / LANES / roof.fma
     loaded = forward + recurrent + 2 * head
-    return _limit(arithmetic, loaded / LANES / roof.read((forward + head) * 4))
+    return _limit(steps * arithmetic, steps * loaded / LANES / roof.read((forward + head) * 4))
 
 
 def recurrent_step(roof: Roof, gates: int, dim: int, hidden: int, outputs: int) -> Limit:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -112,7 +114,8 @@ def every_sample(settings: Settings) -> Iterator[Row]:
         contestants.append(peer)
         ours = Contestant("ours", over(stream, model.learn))
         name = f"LSTM {dim} → {hidden}, TBPTT(1, {k}), learn"
-        yield from compare(name, ours, contestants, settings, qualities)
+        limit = limits.recurrent_learning(roof(settings), GATES["lstm"], dim, hidden, dim, steps=k)
+        yield from compare(name, ours, contestants, settings, qualities, limit)
 
 
 def one_step(settings: Settings) -> Iterator[Row]:
@@ -125,39 +128,50 @@ def one_step(settings: Settings) -> Iterator[Row]:
     fresh.load_parameters(model.parameters)
     limit = limits.recurrent_step(roof(settings), GATES["lstm"], dim, hidden, dim)
     ours = Contestant("ours", over(stream, fresh.predict))
-    expected = fresh.predict(stream).prediction
     name = f"LSTM {dim} → {hidden}, forecast after every sample"
     torch = peers.torch()
     if isinstance(torch, str):
         absent = [Absent(peer, torch) for peer in (PYTORCH, ONNX)]
         yield from compare(name, ours, absent, settings, limit=limit)
         return
-    net, samples = Net(torch, fresh), torch.from_numpy(stream)
-    each = list(samples[:, None])
-    qualities = {PYTORCH: _forecast_error(stream, expected, map(net.stepper(), each))}
-    contestants: list[Peer] = [Contestant(PYTORCH, one_by_one(each, net.stepper()))]
+    net, samples = Net(torch, fresh), list(torch.from_numpy(stream)[:, None])
+    own = _error(stream, fresh.predict(stream).prediction)
+    qualities = {PYTORCH: Quality(LOSS, own, _error(stream, _in_turn(net.stepper(), samples)))}
+    contestants: list[Peer] = [Contestant(PYTORCH, one_by_one(samples, net.stepper()))]
     onnx = onnx_step(net)
     if isinstance(onnx, str):
         contestants.append(Absent(ONNX, onnx))
     else:
-        contestants.append(Contestant(ONNX, one_by_one(list(stream[:, None, None]), onnx())))
-        qualities[ONNX] = _forecast_error(stream, expected, map(onnx(), stream[:, None, None]))
+        rows = list(stream[:, None, None])
+        contestants.append(Contestant(ONNX, one_by_one(rows, onnx())))
+        qualities[ONNX] = Quality(LOSS, own, _error(stream, _in_turn(onnx(), rows)))
     yield from compare(name, ours, contestants, settings, qualities, limit)
-    at_once = Contestant(f"{PYTORCH}, all samples in one call", over(stream, _forecaster(net)))
-    yield from compare(name, ours, [at_once], settings, limit=limit)
-    single = Contestant("ours", one_by_one(list(stream[:, None]), fresh.predict))
+    forecast, title = _forecaster(net), f"{PYTORCH}, all samples in one call"
+    at_once = {title: Quality(LOSS, own, _error(stream, forecast(stream)))}
+    yield from compare(name, ours, [Contestant(title, over(stream, forecast))], settings, at_once, limit)
+    watching = network("lstm", dim, hidden, (16, 16))
+    watching.load_parameters(model.parameters)
+    watching.pause()  # it carries its state from call to call, as the peers do, and learns nothing
+    earlier = _in_turn(lambda sample: watching.learn(sample).prediction, list(stream[:, None]))
+    own = _error(stream, np.roll(earlier, -1, axis=0))  # each was made one sample before
+    single = Contestant("ours", one_by_one(list(stream[:, None]), watching.learn))
     again = [peer for peer in contestants if isinstance(peer, Contestant)]
-    yield from compare(f"{name}, ours one sample per call too", single, again, settings)
+    qualities = {peer: replace(quality, ours=own) for peer, quality in qualities.items()}
+    yield from compare(f"{name}, one sample per call", single, again, settings, qualities, limit)
 
 
 def _forecaster(net: Net) -> Callable[[np.ndarray], np.ndarray]:
     return lambda part: net.forecasts(net.torch.from_numpy(part))
 
 
-def _forecast_error(stream: np.ndarray, ours: np.ndarray, theirs: Iterator[np.ndarray]) -> Quality:
-    peer = np.concatenate([each.reshape(1, -1) for each in theirs])
-    errors = (float(((each[:-1] - stream[1:]) ** 2).mean()) for each in (ours, peer))
-    return Quality(LOSS, *errors)
+def _in_turn(step: Callable[[Any], np.ndarray], samples: Sequence[Any]) -> np.ndarray:
+    """Return what ``step`` returns for each sample, one row each."""
+    return np.concatenate([step(sample).reshape(1, -1) for sample in samples])
+
+
+def _error(stream: np.ndarray, forecasts: np.ndarray) -> float:
+    """Return the mean squared error of the forecasts after each sample."""
+    return float(((forecasts[:-1] - stream[1:]) ** 2).mean())
 
 
 def onnx_step(net: Net) -> Callable[[], Callable[[np.ndarray], np.ndarray]] | str:
