@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,3 +82,23 @@ def daemon(
             yield Daemon(process, found["requests"], found["firehose"], seconds)
         finally:
             process.terminate()
+
+
+@contextmanager
+def busy_process() -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """A process that keeps a core busy, but only within the blocks that the result opens."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+
+        @contextmanager
+        def running() -> Iterator[None]:
+            process.send_signal(signal.SIGCONT)
+            try:
+                yield
+            finally:
+                process.send_signal(signal.SIGSTOP)
+
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield running
+        finally:
+            process.kill()

@@ -14,7 +14,7 @@ import zmq
 import streamlearn as sl
 from streamlearn_client import Client
 
-from .processes import Daemon, daemon
+from .processes import Daemon, busy_process, daemon
 from .sending import Job, bare_receiver, sender
 from .timing import Contestant, Quality, Row, Settings, compare, over, paired
 
@@ -23,6 +23,7 @@ MAP = {"dim": DIM, "grid": [20, 20], "sigma": 2.0, "learning_rate": 0.1}
 SMALL_DIM = 8
 SMALL_MAP = {"dim": SMALL_DIM, "grid": [10, 10], "sigma": 2.0, "learning_rate": 0.1}
 IN_PROCESS = "in-process"
+BESIDE = "in-process, beside a busy process"  # as a daemon learns beside its clients
 
 
 def rows(settings: Settings) -> Iterator[Row]:
@@ -33,10 +34,14 @@ def rows(settings: Settings) -> Iterator[Row]:
 
 
 def batches(started: Daemon, settings: Settings) -> Iterator[Row]:
-    """One producer with durable batches of 256, against the same batches in-process."""
+    """One producer with durable batches of 256, against the same batches in-process.
+
+    On most machines a busy core slows the other: they share a cache, memory, or are threads of one core. The
+    client keeps one busy, so there are figures of learning in-process with and without that.
+    """
     stream = np.random.default_rng(settings.seed).random((BATCH * 64, DIM), dtype=np.float32)
     model = sl.SOM(**MAP)
-    with Client(started.requests) as client:
+    with Client(started.requests) as client, busy_process() as busy:
         client.create("batches", kind="som", **MAP)
 
         def through(n: int) -> None:
@@ -45,6 +50,10 @@ def batches(started: Daemon, settings: Settings) -> Iterator[Row]:
 
         def in_process(n: int) -> None:
             over(stream, in_batches)(n)
+
+        def beside(n: int) -> None:
+            with busy():
+                in_process(n)
 
         def in_batches(part: np.ndarray) -> None:
             for first in range(0, len(part), BATCH):
@@ -57,15 +66,16 @@ def batches(started: Daemon, settings: Settings) -> Iterator[Row]:
             "quantization error", client.describe("batches")["quality"][error], model.quality()[error]
         )
         name = f"SOM 20×20×{DIM}, durable batches of {BATCH}"
-        for title, ours, theirs in (
+        for title, clock, theirs in (
             (f"{name}, CPU of the loop", started.loop_cpu, time.thread_time),
             (f"{name}, wall clock", time.perf_counter, time.perf_counter),
         ):
-            sides = (
-                Contestant("daemon", through, ours, BATCH),
+            ours = Contestant("daemon", through, clock, BATCH)
+            peers = [
                 Contestant(IN_PROCESS, in_process, theirs, BATCH),
-            )
-            yield from compare(title, sides[0], [sides[1]], settings, {IN_PROCESS: quality})
+                Contestant(BESIDE, beside, theirs, BATCH),
+            ]
+            yield from compare(title, ours, peers, settings, {IN_PROCESS: quality})
 
 
 def single_samples(started: Daemon, settings: Settings) -> Iterator[Row]:
