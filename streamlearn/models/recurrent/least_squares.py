@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import BadSpec, BadValue
 from ...kernels import compiler
-from ...kernels.arguments import in_order
+from ...kernels.arguments import in_order, parameters
 from ...kernels.forecast import forecaster, mix, records, state_net
 from ...kernels.forecast.sizes import REPLAYED
 from ...kernels.recurrent import memory_layout, optimizers, windows
@@ -95,7 +95,6 @@ class LeastSquaresRNN(RNN, readout="rls"):
     def __init__(self, /, **parameters: Any) -> None:
         Model.__init__(self, **parameters)
         compiler.ready(splitmix, forecaster)
-        self._kernel: Any = forecaster.learn
         spec, state = self.spec, self.state
         self._sizes = own = forecaster_sizes.sizes(spec)
         self._blocks = {}  # parameters of PyTorch
@@ -130,7 +129,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
         rule = [own.horizon, own.lags, own.features, own.hidden, K1, K2, residual, own.extra, int(spec.mix)]
         rule.append(spec.replay)
         layout, matrices = forecaster_sizes.layout(spec)
-        self._arguments = {
+        arguments = {
             "rule": np.array(rule, np.int64),
             "constants": self._constants(),
             "periods": np.array(spec.period, np.int64),
@@ -146,7 +145,14 @@ class LeastSquaresRNN(RNN, readout="rls"):
             "scratch": lane_layout.zeros(state_net.scratch_rows(layout, K2), WIDTH),
             "vectors": np.zeros(forecaster.vector_values(own.horizon, own.features)),
         }
-        self._learn_arguments = in_order(forecaster.learn.py_func, self._arguments)
+        self._order_arguments(forecaster.learn.py_func, arguments)
+
+    def _order_arguments(self, kernel: Any, arguments: dict[str, NDArray[Any]]) -> None:
+        """Put the arguments of ``kernel`` in order, and note the places of those that a query copies."""
+        self._learn_arguments = in_order(kernel, arguments)
+        order = [name for name in parameters(kernel) if name in arguments]
+        self._stream_places = [(order.index(name), arguments[name]) for name in self._of_a_stream]
+        self._other_places = [(order.index(name), arguments[name]) for name in ("quality", "samples")]
 
     def _constants(self) -> NDArray[np.float64]:
         """Return ``constants`` of the kernel, see kernels/forecast/records.py."""
@@ -229,7 +235,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
             outputs["contribution"] = contribution[:rows]
         if rows < batch.rows:
             self._slots.correct(part(batch, 0, rows).keys)
-        return self._shaped(RNNOutputs(**outputs))
+        return self._shaped(RNNOutputs.unchecked(outputs, rows))
 
     def _call(
         self,
@@ -238,7 +244,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
         slots: Integers,
         new_stream: NDArray[np.bool_],
         mode: Integers,
-        arguments: tuple[Any, ...],
+        arguments: Sequence[Any],
         interrupt: NDArray[np.uint8],
         gate: NDArray[np.float64],
         contribution: Float32,
@@ -246,12 +252,14 @@ class LeastSquaresRNN(RNN, readout="rls"):
         """Call the kernel. Return the number of rows done, and their outputs by name."""
         outputs = self._empty_outputs(len(x))
         outputs["watched"] = np.empty(len(x), np.bool_)
-        values, extra = self.channels_of(x), np.nan_to_num(x[:, self.dim :])
+        extra = x[:, self.dim :]
+        if extra.size:
+            extra = np.nan_to_num(extra)
         rows = forecaster.learn(
-            *(values, slots, new_stream, extra, mode, *arguments, interrupt, gate),
+            *(self.channels_of(x), slots, new_stream, extra, mode, *arguments, interrupt, gate),
             *(*outputs.values(), contribution),
         )
-        return rows, {name: array[:rows] for name, array in outputs.items()}
+        return rows, outputs if rows == len(x) else {name: array[:rows] for name, array in outputs.items()}
 
     def _empty_outputs(self, n: int) -> dict[str, NDArray[Any]]:
         """Return the arrays of ``RNNOutputs``, in the order of the kernel's parameters."""
@@ -288,17 +296,15 @@ class LeastSquaresRNN(RNN, readout="rls"):
         self, x: Float32, y: Float32, slot: int, mode: Integers, contribution: Float32 = NO_CONTRIBUTION
     ) -> Arrays:
         """Run over ``x`` on a copy of the stream ``slot``; −1 for a new stream."""
-        state, arguments = self.state, dict(self._arguments)
-        known = max(slot, 0)
-        for argument, name in self._of_a_stream.items():
-            arguments[argument] = state[name][known : known + 1].copy()
-        for name in ("quality", "samples"):
-            arguments[name] = state[name].copy()
+        arguments, known = list(self._learn_arguments), max(slot, 0)
+        for place, array in self._stream_places:
+            arguments[place] = array[known : known + 1].copy()
+        for place, array in self._other_places:
+            arguments[place] = array.copy()
         new_stream = np.zeros(len(x), np.bool_)
         new_stream[:1] = slot < 0
-        ordered = in_order(self._kernel.py_func, arguments)
         slots = np.zeros(len(x), np.int64)
-        outputs = self._call(x, y, slots, new_stream, mode, ordered, NEVER, gate.OPEN, contribution)[1]
+        outputs = self._call(x, y, slots, new_stream, mode, arguments, NEVER, gate.OPEN, contribution)[1]
         del outputs["watched"]
         return outputs
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from ...errors import BadValue
 from ...kernels import compiler
-from ...kernels.arguments import in_order
 from ...kernels.forecast import mix, records, sizes, state_net, target
 from ...kernels.recurrent import optimizers, windows
 from ...kernels.simd import splitmix
@@ -56,7 +55,6 @@ class LeastSquaresTarget(LeastSquaresRNN, readout="rls target"):
     def __init__(self, /, **parameters: Any) -> None:
         Model.__init__(self, **parameters)
         compiler.ready(splitmix, target)
-        self._kernel = target.learn
         spec, state = self.spec, self.state
         self._sizes = own = target_sizes.sizes(spec)  # type: ignore[assignment]
         self._blocks = {}  # parameters of PyTorch
@@ -92,7 +90,7 @@ class LeastSquaresTarget(LeastSquaresRNN, readout="rls target"):
         rule.append(spec.replay)
         layout, matrices = target_sizes.layout(spec)
         vectors = target.vector_values(own.columns, own.features, target_sizes.net_inputs(spec))
-        self._arguments = {
+        arguments = {
             "rule": np.array(rule, np.int64),
             "constants": self._constants(),
             "time_constants": forecaster_sizes.time_constants(own.lags, own.averages),
@@ -107,7 +105,7 @@ class LeastSquaresTarget(LeastSquaresRNN, readout="rls target"):
             "scratch": lane_layout.zeros(state_net.scratch_rows(layout, K2), WIDTH),
             "vectors": np.zeros(vectors),
         }
-        self._learn_arguments = in_order(target.learn.py_func, self._arguments)
+        self._order_arguments(target.learn.py_func, arguments)
 
     def inconsistencies(self, state: State) -> Iterator[str]:
         """Describe keys, numbers of samples and numbers of pairs that do not fit each other."""
@@ -137,7 +135,7 @@ class LeastSquaresTarget(LeastSquaresRNN, readout="rls target"):
         slots: Integers,
         new_stream: NDArray[np.bool_],
         mode: Integers,
-        arguments: tuple[Any, ...],
+        arguments: Sequence[Any],
         interrupt: NDArray[np.uint8],
         gate: NDArray[np.float64],
         contribution: Float32,
@@ -152,7 +150,7 @@ class LeastSquaresTarget(LeastSquaresRNN, readout="rls target"):
             *(self.channels_of(x), y, slots, new_stream, extra, mode, *arguments, interrupt, gate),
             *(*outputs.values(), contribution),
         )
-        return rows, {name: array[:rows] for name, array in outputs.items()}
+        return rows, outputs if rows == len(x) else {name: array[:rows] for name, array in outputs.items()}
 
     def _forecast(self, steps: int, key: int | str | None, times: Integers | None) -> Arrays:
         raise BadValue("a network with target='given' predicts y for a sample: use predict")

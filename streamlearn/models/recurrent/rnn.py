@@ -207,7 +207,7 @@ class RNN(Continuing, Recurrent):
         if rows < batch.rows:
             self._slots.correct(part(batch, 0, rows).keys)
         del outputs["sample"]
-        return self._shaped(RNNOutputs(**outputs))
+        return self._shaped(RNNOutputs.unchecked(outputs, rows))
 
     def _learn_late_targets(self, targets: Targets, learning: bool) -> RecurrentTargetOutputs:
         rows, mode = targets.rows, _LEARN_TARGETS if learning else _ANSWER_TARGETS
@@ -244,7 +244,7 @@ class RNN(Continuing, Recurrent):
 
     def predict_validated(self, batch: Batch) -> RNNOutputs:
         """Return the outputs for a batch, from the live state on. Does not change the model."""
-        return self._shaped(RNNOutputs(**self._by_key(batch, self._rollout)))
+        return self._shaped(RNNOutputs.unchecked(self._by_key(batch, self._rollout), batch.rows))
 
     def explain_validated(self, batch: Batch) -> Explanation:
         """Return the explanation of a batch, from the live state on. Does not change the model."""

@@ -152,6 +152,8 @@ class Schedules(ByName):
 
     def advance(self, batch: Batch) -> dict[str, Float32]:
         """Return each schedule's values ``(n,)`` for the samples of ``batch``. Advance the clock by n."""
+        if not self._names:
+            return {}
         self._before = self._clock.tobytes()
         values = np.empty((len(self._table), len(batch.x)), np.float32)
         times = batch.times / 1e9 if self.uses_time and batch.times is not None else _NO_TIMES  # seconds
@@ -165,6 +167,8 @@ class Schedules(ByName):
 
     def correct(self, done: Batch) -> None:
         """Undo the last `advance`, and advance the clock by the samples of ``done`` only."""
+        if not self._names:
+            return
         self._clock[:] = np.frombuffer(self._before)
         self.advance(done)
 
