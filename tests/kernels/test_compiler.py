@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import ctypes
+import functools
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -32,12 +33,27 @@ ENTRY_FILES = [name for name in FILES if re.search(r"\n@(called_)?kernel\(", (KE
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1  # of prctl(2) and capabilities(7)
 
 
+def copy_package(directory: Path) -> Path:
+    package = KERNELS.parent
+    shutil.copytree(package, directory / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    return directory
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A directory with a copy of the package, whose files a test may edit."""
-    package = KERNELS.parent
-    shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path
+    return copy_package(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The kernels of a copy of the package that tests share: each restores what it edits."""
+    return copy_package(tmp_path_factory.mktemp("clone")) / "streamlearn/kernels"
+
+
+@pytest.fixture(scope="module")
+def shared_keys(shared_kernels: Path) -> dict[str, Path]:
+    return keys(shared_kernels)
 
 
 def load_cache_module(kernels: Path) -> ModuleType:
@@ -60,6 +76,21 @@ def edit(file: Path) -> None:
     file.write_text(file.read_text() + "\n# edited\n")
 
 
+@pytest.fixture
+def keys_after_edit(shared_kernels: Path) -> Callable[[str], dict[str, Path]]:
+    """The keys in the shared copy while the named file is edited."""
+
+    def edited_keys(name: str) -> dict[str, Path]:
+        source = (shared_kernels / name).read_text()
+        edit(shared_kernels / name)
+        try:
+            return keys(shared_kernels)
+        finally:
+            (shared_kernels / name).write_text(source)
+
+    return edited_keys
+
+
 def test_the_same_source_has_the_same_keys(clone):
     assert keys(clone / "streamlearn/kernels") == keys(clone / "streamlearn/kernels")
     assert keys(KERNELS) == {name: cache.module_path(KERNELS / name) for name in ENTRY_FILES}
@@ -70,6 +101,7 @@ def test_the_same_source_in_another_directory_has_other_keys(clone):
     assert all(original[name] != copied[name] for name in ENTRY_FILES)
 
 
+@functools.cache
 def imports(file: Path) -> set[Path]:
     """The kernel files that ``file`` imports, by Python's parser and importer."""
     package = ["streamlearn", "kernels", *file.relative_to(KERNELS).parts[:-1]]
@@ -101,29 +133,20 @@ def test_an_import_closure_has_all_files_that_the_module_imports(name):
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != "__init__.py"])
-def test_an_edit_changes_the_keys_of_the_modules_that_import_the_file(clone, name):
-    kernels = clone / "streamlearn/kernels"
-    before = keys(kernels)
-    edit(kernels / name)
-    after = keys(kernels)
-    changed = {entry for entry in ENTRY_FILES if before[entry] != after[entry]}
+def test_an_edit_changes_the_keys_of_the_modules_that_import_the_file(shared_keys, keys_after_edit, name):
+    after = keys_after_edit(name)
+    changed = {entry for entry in ENTRY_FILES if shared_keys[entry] != after[entry]}
     assert changed == {entry for entry in ENTRY_FILES if KERNELS / name in closure(KERNELS / entry)}
 
 
-def test_an_edit_of_the_workers_changes_no_key(clone):
-    kernels = clone / "streamlearn/kernels"
-    before = keys(kernels)
-    edit(kernels / "compiler/parallel.py")
-    assert keys(kernels) == before
+def test_an_edit_of_the_workers_changes_no_key(shared_keys, keys_after_edit):
+    assert keys_after_edit("compiler/parallel.py") == shared_keys
 
 
 @pytest.mark.parametrize("name", ["simd/lanes.py", "compiler/__init__.py", "compiler/cache.py"])
-def test_an_edit_of_a_shared_file_changes_most_keys(clone, name):
-    kernels = clone / "streamlearn/kernels"
-    before = keys(kernels)
-    edit(kernels / name)
-    after = keys(kernels)
-    same = {entry for entry in ENTRY_FILES if before[entry] == after[entry]}
+def test_an_edit_of_a_shared_file_changes_most_keys(shared_keys, keys_after_edit, name):
+    after = keys_after_edit(name)
+    same = {entry for entry in ENTRY_FILES if shared_keys[entry] == after[entry]}
     assert same <= (
         {"simd/splitmix.py", "stream/keys.py", "stream/labels.py", "stream/receiving.py"}
         if name == "simd/lanes.py"
