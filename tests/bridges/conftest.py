@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from streamlearn_client import Client
-from tests.e2e.daemon_process import DaemonProcess
+from tests.e2e.daemon_process import DaemonProcess, ForkedDaemon
 
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    with DaemonProcess(tmp_path_factory.mktemp("daemon")) as daemon:
+    with ForkedDaemon(tmp_path_factory.mktemp("daemon")) as daemon:
         daemon.ready()
         yield daemon
 

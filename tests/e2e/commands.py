@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from tests.processes import run as run_command
 
 
 def against(daemon):
     """Run ``streamlearn`` against the daemon; no run may show a traceback."""
 
     def run(*arguments, stdin="", code=0):
-        done = subprocess.run(
-            [sys.executable, "-m", "streamlearn", *map(str, arguments)],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env={**os.environ, "STREAMLEARN_ENDPOINT": daemon.endpoint},
-        )
+        variables = {"STREAMLEARN_ENDPOINT": daemon.endpoint}
+        done = run_command(*map(str, arguments), variables=variables, stdin=stdin)
         assert "Traceback" not in done.stderr
         assert done.returncode == code, done
         return done

@@ -7,15 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon_process import DaemonProcess
+from tests.e2e.daemon_process import DaemonProcess, ForkedDaemon
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
+def daemon_type() -> type[DaemonProcess]:
+    """What `serve` starts. Modules that test the start replace it by `DaemonProcess`."""
+    return ForkedDaemon
+
+
+@pytest.fixture
+def serve(tmp_path: Path, daemon_type: type[DaemonProcess]) -> Iterator[Callable[..., DaemonProcess]]:
     started: list[DaemonProcess] = []
 
     def start(*arguments: str, directory: str = "daemon", **settings: object) -> DaemonProcess:
-        started.append(DaemonProcess(tmp_path / directory, *arguments, settings=settings))
+        started.append(daemon_type(tmp_path / directory, *arguments, settings=settings))
         return started[-1]
 
     yield start

@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.processes import Forked
+
 SECONDS = 60.0  # for the start and the stop; a start may compile the kernels of its models
 COMPILE_SECONDS = 600.0
 
@@ -34,12 +36,17 @@ class DaemonProcess:
             "STREAMLEARN_ENDPOINTS__EVENTS": f"ipc://{directory}/events",
         } | {f"STREAMLEARN_{name.upper()}": value for name, value in (settings or {}).items()}
         self.log = directory / "log"
+        self.process = self._start(module, arguments, {name: str(value) for name, value in variables.items()})
+
+    def _start(
+        self, module: str, arguments: tuple[str, ...], variables: dict[str, str]
+    ) -> subprocess.Popen[bytes] | Forked:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-m", module, "serve", *arguments],
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=os.environ | {name: str(value) for name, value in variables.items()},
+                env=os.environ | variables,
             )
 
     @property
@@ -90,6 +97,18 @@ class DaemonProcess:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.kill()
+
+
+class ForkedDaemon(DaemonProcess):
+    """A daemon that starts in a moment, for tests of what it does once it is ready.
+
+    A start after a kill reads the preallocated segment of the journal: a small one is read sooner.
+    """
+
+    def _start(self, module: str, arguments: tuple[str, ...], variables: dict[str, str]) -> Forked:
+        assert module == "streamlearn"
+        small = {"STREAMLEARN_JOURNAL__SEGMENT_BYTES": "4194304"}
+        return Forked("serve", *arguments, log=self.log, variables=small | variables)
 
 
 def endpoints(ready_line: str) -> dict[str, str]:

@@ -46,6 +46,12 @@ def test_the_ready_line_appears_once_with_the_endpoints(serve: Callable[..., Dae
     assert daemon.output() == ""
 
 
+@pytest.fixture
+def daemon_type() -> type[DaemonProcess]:
+    """Each start is one in a new interpreter, as a user starts it."""
+    return DaemonProcess
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_clean_stop_checkpoints_so_that_a_start_replays_nothing(
     serve: Callable[..., DaemonProcess], number: int

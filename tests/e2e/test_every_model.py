@@ -31,6 +31,12 @@ SETTINGS = {"checkpoints__seconds": 3600}  # only requested checkpoints
 FIRST, KILLED, LAST = range(3)  # before the checkpoint; between checkpoint and kill; after the restart
 
 
+@pytest.fixture
+def daemon_type() -> type[DaemonProcess]:
+    """Each start loads only the kernels of the models that it finds."""
+    return DaemonProcess
+
+
 def steps(model: Model) -> list[list[Step]]:
     """Return the learning steps of the three parts.
 

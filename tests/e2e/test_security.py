@@ -25,6 +25,12 @@ FREE = "tcp://127.0.0.1:*"
 
 
 @pytest.fixture
+def daemon_type() -> type[DaemonProcess]:
+    """The umask and the key files are those of a start."""
+    return DaemonProcess
+
+
+@pytest.fixture
 def ring(tmp_path: Path) -> KeyRing:
     return KeyRing(tmp_path / "keys")
 

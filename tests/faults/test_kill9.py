@@ -26,8 +26,7 @@ import zmq
 from streamlearn import models
 from streamlearn.models import Model
 from streamlearn_client.protocol import Learn, Request, as_batch, decode_reply, encode_request
-from tests.e2e.daemon_process import SECONDS, DaemonProcess
-from tests.faults import served
+from tests.e2e.daemon_process import SECONDS, DaemonProcess, ForkedDaemon
 from tests.faults.callers import Account, AsyncCaller, JournalOfCallers, SignalledCaller
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(1800)]
@@ -44,8 +43,7 @@ SPECS: dict[str, tuple[str, dict[str, Any]]] = {
     "both": ("birnn", {"dim": 3, "hidden": 4, "chunk": [8, 3], "target": "later", "delay": 500}),
 }
 # Small segments and frequent checkpoints, so that kills also hit rolling, retiring and checkpointing.
-SETTINGS = {"journal": {"segment_bytes": 65536}, "checkpoints": {"samples": 2000, "seconds": 1}}
-OPTIONS = {f"{section}__{name}": value for section, each in SETTINGS.items() for name, value in each.items()}
+SETTINGS = {"journal__segment_bytes": 65536, "checkpoints__samples": 2000, "checkpoints__seconds": 1}
 
 
 def batches(model: str, late: bool, seed: int) -> Iterator[Learn]:
@@ -175,7 +173,7 @@ def test_kill_9_loses_nothing_and_repeats_nothing(tmp_path: Path, kills: int) ->
     context: zmq.Context[Any] = zmq.Context()
     try:
         for number in range(kills):
-            daemon = served.start(tmp_path, SETTINGS)
+            daemon = ForkedDaemon(tmp_path, settings=SETTINGS)
             connection = Connection(context, endpoint)
             connection.ask("hello", "")
             if number == 0:
@@ -190,9 +188,8 @@ def test_kill_9_loses_nothing_and_repeats_nothing(tmp_path: Path, kills: int) ->
                 elif rng.random() < 0.3:
                     request(endpoint, context, "restore", account.model)
             streaming = one_life(connection, producers, signalled, rng, rng.uniform(0.02, 0.3))
-            assert daemon.is_alive(), (tmp_path / "log").read_text()
+            assert daemon.process.poll() is None, daemon.stderr
             daemon.kill()
-            daemon.join()
             streaming.join()
             connection.socket.close()
             journal.read()
@@ -200,7 +197,7 @@ def test_kill_9_loses_nothing_and_repeats_nothing(tmp_path: Path, kills: int) ->
         awaited.stopping.set()
         awaited.join()
         signalled.client.close()
-        with DaemonProcess(tmp_path, settings=OPTIONS) as daemon:
+        with DaemonProcess(tmp_path, settings=SETTINGS) as daemon:
             daemon.ready()
             connection = Connection(context, daemon.requests)
             check(connection, producers)
@@ -208,7 +205,7 @@ def test_kill_9_loses_nothing_and_repeats_nothing(tmp_path: Path, kills: int) ->
             connection.finish(producers)
             check(connection, producers)
             assert daemon.terminate() == 0
-        with DaemonProcess(tmp_path, settings=OPTIONS) as daemon:
+        with DaemonProcess(tmp_path, settings=SETTINGS) as daemon:
             daemon.ready()
             check(Connection(context, daemon.requests), producers)
             assert "replayed 0 records" in daemon.stderr

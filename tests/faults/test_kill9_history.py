@@ -22,7 +22,7 @@ from streamlearn.store import FS, CheckpointStore, verify_journal
 from streamlearn.store.manifest import ManifestFile
 from streamlearn.store.scan import JournalScan
 from streamlearn_client.protocol import Request, as_batch, decode_reply, encode_request
-from tests.e2e.daemon_process import SECONDS, DaemonProcess
+from tests.e2e.daemon_process import SECONDS, DaemonProcess, ForkedDaemon
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(1800)]
 
@@ -179,7 +179,7 @@ def test_kill_9_during_backups_checkpoints_and_restores(tmp_path: Path, kills: i
     interrupted: dict[str, Any] = {}
     try:
         for number in range(rounds + 1):
-            with DaemonProcess(tmp_path / "daemon", settings=SETTINGS) as daemon:
+            with ForkedDaemon(tmp_path / "daemon", settings=SETTINGS) as daemon:
                 life = Life(context, daemon, ledger)
                 if number == 0:
                     lsn = life.ask("create", kind=KIND, spec=SPEC)["lsn"]

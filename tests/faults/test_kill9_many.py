@@ -14,7 +14,7 @@ from streamlearn.models import Model
 from streamlearn.store.fs import FS
 from streamlearn.verification import verify
 from streamlearn_client import Client
-from tests.e2e.daemon_process import SECONDS, DaemonProcess
+from tests.e2e.daemon_process import SECONDS, DaemonProcess, ForkedDaemon
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -40,7 +40,7 @@ def stop_and_kill(daemon: DaemonProcess, data: Path, seen: int) -> None:
 def test_a_kill_among_many_checkpoints_loses_nothing(tmp_path: Path) -> None:
     references: dict[str, Model] = {f"m{n}": models.create("competitive", SPEC) for n in range(MODELS)}
     data, random = tmp_path / "data", np.random.default_rng(20261129)
-    daemon = DaemonProcess(tmp_path)
+    daemon: DaemonProcess = ForkedDaemon(tmp_path)
     daemon.ready()
     with Client(daemon.requests) as client:
         for name in references:
@@ -55,7 +55,7 @@ def test_a_kill_among_many_checkpoints_loses_nothing(tmp_path: Path) -> None:
         report = verify(FS(), data, models)
         assert report.refusal is None
         assert not report.damaged
-        daemon = DaemonProcess(tmp_path)
+        daemon = ForkedDaemon(tmp_path)
         daemon.ready()
         with Client(daemon.requests) as client:
             hashes = {name: client.describe(name)["state_hash"] for name in references}

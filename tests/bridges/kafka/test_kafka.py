@@ -17,7 +17,7 @@ from streamlearn.errors import BadConfig
 from streamlearn_client import Client
 from tests.bridges.kafka.processes import PARTITIONS, Bridge, Cluster, Tansu
 from tests.documents import blocks
-from tests.e2e.daemon_process import DaemonProcess
+from tests.e2e.daemon_process import DaemonProcess, ForkedDaemon
 from tools.waiting import wait_for
 
 SPEC = {"dim": 2, "grid": [4, 4], "channels": ["flow", "pressure"], "scale": "standard", "seed": 1}
@@ -132,7 +132,7 @@ def test_kill_9_of_the_bridge_and_of_the_daemon(tmp_path: Path, bridge: Start) -
     configuration = '[[topic]]\ntopic = "t"\nmodel = "pump-{partition}"\nchannels = ["flow", "pressure"]\n'
 
     def begin() -> DaemonProcess:
-        started = DaemonProcess(tmp_path / "daemon")
+        started = ForkedDaemon(tmp_path / "daemon")
         started.ready()
         return started
 

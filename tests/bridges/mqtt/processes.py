@@ -1,14 +1,12 @@
-"""A real mosquitto and a real bridge, started as a user would."""
+"""A real mosquitto and a real bridge."""
 
 from __future__ import annotations
 
-import os
 import re
 import select
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.processes import Forked
 from tools.waiting import wait_for
 
 SECONDS = 60.0
@@ -86,14 +85,8 @@ class Bridge:
         self.start()
 
     def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "streamlearn", "mqtt", "-c", str(self.configuration)],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                env=os.environ | {"STREAMLEARN_ENDPOINT": self.endpoint} | self.variables,
-            )
+        variables = {"STREAMLEARN_ENDPOINT": self.endpoint} | self.variables
+        self.process = Forked("mqtt", "-c", str(self.configuration), log=self.log, variables=variables)
 
     def ready(self) -> Bridge:
         out = self.process.stdout

@@ -19,7 +19,7 @@ from streamlearn.store.scan import JournalScan
 from streamlearn_client import Client
 from tests.bridges.mqtt.edge import messages, samples
 from tests.bridges.mqtt.processes import Bridge, Broker, Peer
-from tests.e2e.daemon_process import DaemonProcess
+from tests.e2e.daemon_process import ForkedDaemon
 from tools.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults]
@@ -122,7 +122,7 @@ def test_numbered_messages_are_learned_once_and_no_other_is_lost(tmp_path):
     random = Random(SEED)
     print(f"seed {SEED}")
     broker = Broker(tmp_path / "broker")
-    daemon = DaemonProcess(tmp_path / "daemon")
+    daemon = ForkedDaemon(tmp_path / "daemon")
     daemon.ready()
     client = Client(daemon.requests, timeout=60)
     for name in "numbered", "plain", "joined", "plant-pump":
@@ -141,7 +141,7 @@ def test_numbered_messages_are_learned_once_and_no_other_is_lost(tmp_path):
             device.send(random.randrange(MESSAGES))
             for victim in random.sample(victims, len(victims)):
                 if victim == "daemon":
-                    daemon = DaemonProcess(tmp_path / "daemon")
+                    daemon = ForkedDaemon(tmp_path / "daemon")
                     daemon.ready()
                 else:
                     {"broker": broker, "bridge": bridge}[victim].start()
@@ -186,7 +186,7 @@ def test_numbered_messages_are_learned_once_and_no_other_is_lost(tmp_path):
 def test_a_broker_that_comes_back_sends_nothing_that_is_learned_twice(tmp_path):
     """Without numbers too, as long as the bridge lives and the broker says that a message is repeated."""
     broker = Broker(tmp_path / "broker")
-    daemon = DaemonProcess(tmp_path / "daemon")
+    daemon = ForkedDaemon(tmp_path / "daemon")
     daemon.ready()
     with Client(daemon.requests, timeout=60) as client:
         client.create("plain", "som", **SPEC)

@@ -11,7 +11,7 @@ from streamlearn_client import Client
 from streamlearn_client.keys import write_key_pair
 from tests.bridges.mqtt.processes import Bridge, Broker
 from tests.daemon.keyrings import KeyRing
-from tests.e2e.daemon_process import DaemonProcess
+from tests.e2e.daemon_process import ForkedDaemon
 from tools.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
@@ -145,7 +145,7 @@ def test_a_daemon_with_keys_knows_the_bridge_by_its_own(broker, peer, tmp_path: 
         f'[daemon]\nserver_key = "{operator.server}"\nkey_file = "{tmp_path}/NAME.key"\n'
         '[[input]]\ntopic = "keys/x"\nmodel = "m"\nchannels = ["a"]\n'
     )
-    with DaemonProcess(tmp_path / "daemon", settings=settings) as daemon:
+    with ForkedDaemon(tmp_path / "daemon", settings=settings) as daemon:
         daemon.ready()
         with Client(daemon.requests, timeout=60, server_key=operator.server, key=operator.secret) as client:
             client.create("m", "som", dim=1, grid=[2, 2])
