@@ -24,6 +24,10 @@ from streamlearn.cli.options import (
 from streamlearn.registry import KINDS
 
 _ANY_KIND = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
+COMPILING = (
+    "waiting for the daemon. The first model of a kind waits until its kernels are compiled, once per "
+    "installation; the daemon's log shows the progress"
+)
 
 
 def status(
@@ -158,7 +162,7 @@ def create(
         assign(given, assignment)
     if from_file is not None and (given or parameters is not None):
         raise BadUsage("--from is a file with spec and state; leave out --spec, --file and --parameters")
-    with connect(endpoint, timeout, server_key, key_file) as client:
+    with connect(endpoint, timeout, server_key, key_file) as client, report.notice(COMPILING):
         created = client.create(name, kind, from_file=from_file, parameters=parameters, **given)
     shown = {key: value for key, value in created["spec"].items() if value is not None}
     report.show(created, as_json, f"created {name} ({created['kind']})", report.pairs(shown))

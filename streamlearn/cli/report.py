@@ -6,8 +6,10 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
+from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,6 +41,19 @@ def print_json(value: Any) -> None:
     from streamlearn.json_values import to_json
 
     print(json.dumps(to_json(value), indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def notice(text: str, seconds: float = 3.0) -> Iterator[None]:
+    """Print ``text`` on standard error, if it is a terminal and the block takes longer than ``seconds``."""
+    timer = Timer(seconds, print, [text], {"file": sys.stderr, "flush": True})
+    timer.daemon = True
+    if sys.stderr.isatty():
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def table(*columns: str, title: str | None = None) -> Table:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import sys
 
 import pytest
 
 from streamlearn.cli import report
+from tools.waiting import wait_for
 
 
 @pytest.mark.parametrize(
@@ -78,3 +81,22 @@ def test_lines_are_not_wrapped_when_the_output_is_not_a_terminal(capsys, monkeyp
     assert re.search(rf"{path} +{message}", shown)
     assert f"path  {path}\n" in shown
     assert max(map(len, shown.splitlines())) < len(path) + len(message) + 10  # no padding to a huge width
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_person_who_waits_gets_a_notice(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with report.notice("compiling", seconds=0.0):
+        wait_for(lambda: terminal.getvalue() == "compiling\n", "the notice")
+
+
+@pytest.mark.parametrize(("stream", "seconds"), [(Terminal, 3600.0), (io.StringIO, 0.0)])
+def test_nobody_else_gets_one(monkeypatch, stream, seconds):
+    monkeypatch.setattr(sys, "stderr", stream := stream())
+    with report.notice("compiling", seconds):
+        pass
+    assert stream.getvalue() == ""
