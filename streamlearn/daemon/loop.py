@@ -281,7 +281,7 @@ class Loop:
     def _learn(self) -> None:
         """Learn for about one slice: one long slice of one model, or shorter ones of several in turn."""
         steady_ns, waiting, step = self._runtime.steady_ns, self._interrupts.waiting, self._context.shard.step
-        publishes = self._context.publisher.has_subscribers
+        publishes, watermarks = self._context.publisher.has_subscribers, self._context.watermarks
         began = now = steady_ns()
         while True:
             if waiting(now):
@@ -297,7 +297,7 @@ class Loop:
                 )
             if publishes and applied.outputs is not None:
                 self._publish_outputs(applied, applied.outputs)
-            self._context.watermarks.advance_applied(hosted)
+            watermarks.advance_applied(hosted)
             self._checkpointer.between_slices(hosted)
             if now - began > self._slice_ns // 2:
                 return

@@ -14,13 +14,14 @@ from ..errors import BadShape, BadValue
 from .batch import Float32, Integers
 
 FLOAT32 = np.dtype(np.float32)
+FEW = 16  # values, of which Python has the sum before NumPy is called
 SMALL = 8192  # values; BLAS may sum the squares of more than 10,000 in several threads
 
 
 def are_rows(values: Any, columns: int) -> TypeGuard[Float32]:
     """Whether ``as_rows`` would return ``values`` as they are. It may be false for such values too.
 
-    A daemon asks this for every sample. The sum of squares is finite only if all values are.
+    A daemon asks this for every sample. A sum, of squares or of values, is finite only if all values are.
     """
     return (
         type(values) is np.ndarray
@@ -29,7 +30,7 @@ def are_rows(values: Any, columns: int) -> TypeGuard[Float32]:
         and values.dtype == FLOAT32
         and values.flags.carray
         and values.size <= SMALL
-        and isfinite(np.vdot(values, values))
+        and isfinite(sum(values.ravel().tolist()) if values.size <= FEW else np.vdot(values, values))
     )
 
 

@@ -307,8 +307,8 @@ class HostedModel:
         first = self.model.samples if self._samples is None else self._samples
         watch.enter(self.create_lsn, Place(first_lsn, begin, last.lsn, rows))
         self.model.interrupt = interrupts.begin_slice(rows, self.nanoseconds_per_row)
-        rows_of_slice = batch if last.decoded is batch and whole else joined(parts)
-        outputs = self.model.learn_validated(rows_of_slice)
+        joint, late = batch if last.decoded is batch and whole else joined(parts), None
+        outputs = self.model.learn_validated(joint)
         done = 1 if rows == 1 else self.model.samples - first  # of one row, every model does one
         self._samples = first + done if kind is RecordKind.LEARN else None
         if kind is RecordKind.TARGETS:
@@ -316,14 +316,15 @@ class HostedModel:
             self._count_matches(sizes, outputs)
         self.learned += done
         self.backlog_rows -= done
-        origin, late = Origin(rows_of_slice, arrived, counts, first), None
         if self._waiting_rows is not None and kind is RecordKind.LEARN:
+            origin = Origin(joint, arrived, counts, first)
             late = self._waiting_rows.take(origin, done, outputs.arrays["sample"])
         if whole and done == last.rows and len(sizes) == 1:  # one record: the usual case
             self._finish()
         else:
             last = self._advance(done, len(sizes))
-        return Applied(self, kind, last.lsn, last.time, first, done, outputs, done < rows, origin, late)
+        origins = joint, arrived, counts, late
+        return Applied(self, kind, last.lsn, last.time, first, done, outputs, done < rows, *origins)
 
     def _advance(self, rows: int, most: int) -> Record:
         """Finish the records that the next `rows` rows end, `most` at most. Return the last one begun."""
