@@ -45,6 +45,8 @@ def _message(spec: type[BaseModel], details: ErrorDetails, field: str) -> str:
         return f"{field} is missing"
     if details["type"] in _UNKNOWN:
         return _unknown(field, _known(spec, details))
+    if details["type"] == "tuple_type":
+        return "Input should be a list; on the command line, values with commas between them"
     return details["msg"].removeprefix("Value error, ")
 
 

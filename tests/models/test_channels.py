@@ -28,7 +28,7 @@ def test_names_and_units_are_part_of_the_spec():
         ({"channels": ["", "flow"]}, "channels.0"),
         ({"channels": ["flow ", "x"]}, "has spaces around it"),
         ({"channels": ["a\nb", "x"]}, "not printable"),
-        ({"channels": "ab"}, "channels: Input should be a valid tuple"),
+        ({"channels": "ab"}, "channels: Input should be a list"),
         ({"channels": [1, 2]}, "channels.1"),
         ({"channels": ["a" * 65, "x"]}, "at most 64 characters"),
     ],
