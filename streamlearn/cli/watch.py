@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
@@ -15,11 +16,15 @@ if TYPE_CHECKING:
     from streamlearn_client import Client, Event
 
 _KINDS = ", ".join(get_args(EventKind))
+_WILDCARDS = frozenset("*?[")
 
 
 def watch(
     models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL…]", help="names of models", show_default="all")
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL…]", help="names of models, or patterns such as 'pump-*'", show_default="all"
+        ),
     ] = None,
     kind: Annotated[
         list[str] | None,
@@ -40,12 +45,18 @@ def watch(
     streamlearn watch --kind alarm
 
     streamlearn watch pump oven --kind alarm --kind drift --json
+
+    streamlearn watch 'pump-*'
     """
-    left = count
+    left, given = count, models or []
+    has_pattern = any(not _WILDCARDS.isdisjoint(each) for each in given)
+    names = None if has_pattern else models or None
     with connect(endpoint, timeout, server_key, key_file) as client:
         channels: dict[str, list[str] | None] = {}
-        with client.subscribe(kind=kind or None, models=models or None, timeout=wait) as events:  # type: ignore[arg-type] # checked there
+        with client.subscribe(kind=kind or None, models=names, timeout=wait) as events:  # type: ignore[arg-type] # checked there
             for event in events:
+                if has_pattern and not any(fnmatchcase(event.model, each) for each in given):
+                    continue
                 for line in _json(event) if as_json else _lines(event, client, channels):
                     typer.echo(line)
                 left = None if left is None else left - 1
