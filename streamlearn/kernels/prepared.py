@@ -100,8 +100,10 @@ class Prepared:
 
 
 def address_of(array: NDArray[Any]) -> int:
-    """Return the address of the values. ``array.ctypes.data`` takes five times as long."""
-    if array.size and array.flags.writeable:
+    """Return the address of the values; 0 if there are none. ``array.ctypes.data`` takes longer."""
+    if not array.size:
+        return 0
+    if array.flags.writeable:
         return addressof(c_char.from_buffer(array))  # type: ignore[arg-type] # an array has a buffer
     return int(array.ctypes.data)
 

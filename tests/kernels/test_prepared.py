@@ -69,5 +69,6 @@ def test_a_place_is_that_of_the_named_array():
 def test_the_address_is_that_of_the_values():
     read_only = np.zeros(3)
     read_only.flags.writeable = False
-    for array in (np.zeros(3), np.zeros((2, 4), np.int64)[1:], np.zeros((0, 2)), read_only):
+    for array in (np.zeros(3), np.zeros((2, 4), np.int64)[1:], read_only):
         assert address_of(array) == array.__array_interface__["data"][0]
+    assert address_of(np.zeros((0, 2))) == 0
