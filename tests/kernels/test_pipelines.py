@@ -55,6 +55,15 @@ def quarter(x):
     return called_half(called_half(x))
 
 
+@nb.njit(
+    "f8(f8, i8)", error_model="numpy", pipeline_class=pipelines.EntryPointCompiler, **pipelines.ENTRY_POINT
+)
+def continued_fraction(x, n):
+    for _ in range(n):
+        x = 1.0 / (1.0 + x)
+    return x
+
+
 def read_or_write(values, table, i, j):
     values[i] = 2.0 * table[i, j]
     return values[j]
@@ -112,6 +121,11 @@ def test_a_called_kernel_is_called_by_its_name():
 
 def test_python_can_call_a_called_kernel():
     assert called_half(3.0) == 1.5
+
+
+def test_a_loop_is_not_unrolled():
+    (code,) = continued_fraction.inspect_asm().values()
+    assert code.count("div") == 1
 
 
 def test_an_index_is_not_compared_with_zero():

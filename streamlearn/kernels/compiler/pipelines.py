@@ -109,8 +109,16 @@ class EntryPointLibrary(_Library):
     """LLVM code and machine code of an entry point with its pieces."""
 
     def _optimize_final_module(self) -> None:
-        """Optimise once. Numba's method does it twice, to remove reference counts in between."""
-        passes, builder = self._codegen._module_pass_manager()
+        """Optimise once. Numba's method does it twice, to remove reference counts in between.
+
+        Loops are not unrolled. Those over lanes are written out, and copies of other loops' bodies were a
+        third of the code and no faster.
+        """
+        options = llvm.create_pipeline_tuning_options(speed_level=2)
+        options.slp_vectorization = options.loop_unrolling = False
+        builder = llvm.create_pass_builder(self._codegen._tm, options)
+        passes = builder.getModulePassManager()
+        passes.add_refprune_pass()
         passes.run(self._final_module, builder)
 
     def serialize_using_object_code(self) -> tuple[str, str, tuple[bytes, bytes]]:
