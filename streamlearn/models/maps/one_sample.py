@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels import compiler
+from ...kernels import prepared as preparation
 from ...kernels.maps import one_sample as kernels
-from ...kernels.prepared import address_of
 from ...kernels.stream.interrupt_words import NEVER
 from ..batch import Float32
 from ..row_outputs import Fields, RowOutputs, Words
@@ -141,8 +141,8 @@ class OneSample:
             self._memory[prepared.first_address :][: len(addresses)] = addresses
             keys.append((prepared, key))
         self._table: Words = shared(("prepared", *keys), lambda: _table(keys))
-        self._address = address_of(self._table)
-        self._memory[last.end] = address_of(model._watching.paused_word)
+        self._address = preparation.address_of(self._table)
+        self._memory[last.end] = preparation.address_of(model._watching.paused_word)
         self._alarms = alarms
 
     def learn(self, x: Float32) -> RowOutputs | None:
