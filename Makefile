@@ -27,9 +27,11 @@ help:
 demo: $(VENV)/.with-demo
 	$(BIN)/streamlearn demo $(ARGS)
 
+# The tests start hundreds of interpreters: each would compile the modules again without their bytecode.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.with-test $(ORACLE) system-packages
 	$(BIN)/streamlearn warmup
-	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 # Programs that the tests run, and their Debian packages: systemd-analyze checks the unit file, Chromium shows the
 # page, openssl makes certificates, Prometheus (with promtool) reads the files of deploy/monitoring, kubectl

@@ -23,6 +23,15 @@ settings.register_profile(
 )
 settings.load_profile("house")
 
+# Files with a test of half a minute or more. They begin first, so that no core idles while the last one ends.
+LONG = frozenset(
+    f"test_{name}.py"
+    for name in (
+        *("benchmarks", "first_start", "kill9", "kill9_history", "poison", "rnn_accuracy_torch", "rnn_torch"),
+        *("same_bits", "templates", "verify_and_serve"),
+    )
+)
+
 # Only files with this name import PyTorch, so all other tests run without it.
 collect_ignore_glob = [] if HAS_TORCH else ["*_torch.py", "**/*_torch.py"]
 
@@ -73,6 +82,10 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             "in CI the PyTorch tests must run, but PyTorch is absent: pip install -e '.[torch]'"
         )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)  # stable: the order within is that of the files
 
 
 def pytest_report_header() -> str:
