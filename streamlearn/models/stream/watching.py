@@ -115,8 +115,8 @@ class Watching(ByName):
 
         Return the outputs of these rows.
         """
-        if not self._selects and not self._counts[PAUSED]:
-            return self._process(batch, False, model)[1]
+        if not self._selects:
+            return self._process(batch, self.paused, model)[1]
         incomplete = self._too_few_values(batch)
         parts: list[NamedArrays] = []
         row = 0
