@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -45,8 +45,11 @@ class Poisoned(RunningSum):
 
     kind = "poisoned"
     pause = 0.0  # seconds per sample
+    began: ClassVar[list[int]] = []  # file descriptors to tell, once, that samples are being learned
 
     def _learn(self, batch: Any) -> Any:
+        while self.began:
+            os.close(self.began.pop())
         for sample in batch.x:
             time.sleep(self.pause)
             if POISON in sample:
@@ -333,14 +336,21 @@ def test_random_kills_set_no_healthy_model_aside(
 
     monkeypatch.setattr(Poisoned, "pause", 0.0005)
     deaths = 0
-    for _ in range(5 * kills):
+    for number in range(5 * kills):
+        reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
+            os.close(reader)
+            Poisoned.began.append(writer)
             try:
                 run()
             finally:
                 os._exit(0)
-        time.sleep(random.uniform(0.0, 0.25))
+        os.close(writer)
+        if number < 4:  # on a busy machine, too, some kills hit a sample
+            os.read(reader, 1)
+        os.close(reader)
+        time.sleep(random.uniform(0.0, 0.02 if number < 4 else 0.25))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         with lock_of_the_dead(tmp_path) as lock:
