@@ -124,7 +124,8 @@ class RNN(Continuing, Recurrent):
             self._target_statistics = self._add(
                 Statistics("targets", self._target_method, self._target_columns)
             )
-        relations.add(state, self.dim if self.spec.compares_channels else 0, slots)
+        self._compares_channels = self.spec.compares_channels
+        relations.add(state, self.dim if self._compares_channels else 0, slots)
         state["last_values"] = np.full((slots, ahead, columns), np.nan, np.float32)
         if self.accepts_late_targets:
             state["waiting.ids"] = np.zeros((slots, room), np.int64)
@@ -226,19 +227,20 @@ class RNN(Continuing, Recurrent):
         self, x: Float32, y: Float32, slots: Integers, *others: NDArray[Any]
     ) -> tuple[int, dict[str, NDArray[Any]]]:
         """Call ``tbptt.learn``. Return the number of rows done, and their outputs by name."""
-        outputs = self._empty_outputs(len(y))
-        outputs["sample"] = np.empty(len(y), np.int64)
-        outputs["watched"] = np.empty(len(y), np.bool_)
-        contribution, distance = self._new_explanation(len(y), self.explained), self._new_distance(len(y))
+        n = len(y)
+        outputs = self._empty_outputs(n)
+        outputs["sample"] = np.empty(n, np.int64)
+        outputs["watched"] = np.empty(n, np.bool_)
+        contribution, distance = self._new_explanation(n, self.explained), self._new_distance(n)
         rows = tbptt.learn(
             *(x, y, slots, *others, *self._learn_arguments, self.interrupt, self._gate),
             *(*outputs.values(), contribution, distance),
         )
         if self.explains_learning:
             outputs["contribution"] = contribution
-        if self.spec.compares_channels:
+        if self._compares_channels:
             outputs["distance"] = distance
-        if rows < len(y):
+        if rows < n:
             outputs = {name: array[:rows] for name, array in outputs.items()}
         return rows, outputs
 
@@ -273,7 +275,7 @@ class RNN(Continuing, Recurrent):
         outputs, distance = self._empty_outputs(len(x)), self._new_distance(len(x))
         arguments = *self._predict_arguments, *mode, *outputs.values(), *explained, distance
         rollout.predict(x, y, slot, *arguments)
-        return outputs | {"distance": distance} if self.spec.compares_channels else outputs
+        return outputs | {"distance": distance} if self._compares_channels else outputs
 
     def _run_free(
         self, field: str, n: int, temperature: float, seed: int, key: int | str | None
@@ -338,7 +340,7 @@ class RNN(Continuing, Recurrent):
 
     def _new_distance(self, rows: int) -> Float32:
         """Return an array for the output ``distance``, with no rows if the net does not compare channels."""
-        return np.empty(rows if self.spec.compares_channels else 0, np.float32)
+        return np.empty(rows if self._compares_channels else 0, np.float32)
 
     def _shaped(self, out: RNNOutputs) -> RNNOutputs:
         """Shape predictions and bands of a horizon to (n, horizon, dim)."""
