@@ -1,8 +1,9 @@
 """Where a sample's nanoseconds and a batch's microseconds go.
 
-A sample: parts are switched off one after another, and the difference is the part. A map without scaling, a
-map that only predicts, and a map of one unit leave out the scaling, the adaptation and the search. The score
-is timed by itself. Adaptation is what learning costs beyond the search: one pass does both.
+A sample: parts are switched off one after another, and the difference is the part. A map that only predicts
+and a map of one unit leave out the adaptation and the search. Adaptation is what learning costs beyond the
+search: one pass does both. The scaling is what it costs a map of one unit: a small part of a large time would
+be noise. The score is timed by itself.
 
 A batch: `traced_daemon` measures the functions of a running daemon.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numba as nb
@@ -25,7 +26,7 @@ from .processes import daemon
 from .recurrent import network, waves
 from .som import RATE, SIGMA, title, uniform
 from .through_daemon import BATCH, DIM, MAP
-from .timing import Contestant, Row, Settings, calibrate, measure, over
+from .timing import Contestant, Row, Settings, over, race
 
 SIZES = ((10, 10, 8), (32, 32, 64))
 NANOSECONDS = "ns/sample"
@@ -39,11 +40,12 @@ def rows(settings: Settings) -> Iterator[Row]:
     yield from sample_of_a_network(settings)
 
 
-def nanoseconds(call: Callable[[np.ndarray], object], stream: np.ndarray, settings: Settings) -> float:
-    """Return the time of one sample: the best of several runs."""
-    contestant = Contestant("part", over(stream, call))
-    n = calibrate(contestant, settings.seconds)
-    return 1e9 / max(measure(contestant, n) for _ in range(settings.rounds))
+def nanoseconds(
+    calls: Sequence[Callable[[np.ndarray], object]], stream: np.ndarray, settings: Settings
+) -> list[float]:
+    """Return the time of one sample of each call: the best of several rounds, in which they take turns."""
+    contestants = [Contestant(f"part {k}", over(stream, call)) for k, call in enumerate(calls)]
+    return [1e9 / max(rates) for rates in race(contestants, settings)]
 
 
 def sample_of_a_map(size: tuple[int, int, int], settings: Settings) -> Iterator[Row]:
@@ -51,19 +53,19 @@ def sample_of_a_map(size: tuple[int, int, int], settings: Settings) -> Iterator[
     rule = {"dim": dim, "sigma": SIGMA, "learning_rate": RATE, "grid_distance": "euclidean", "alarm": None}
     stream = uniform(size, settings)
     scaling, plain = (sl.SOM(grid=(height, width), scale=scale, **rule) for scale in ("standard", None))
-    single = sl.SOM(grid=(1, 1), scale=None, **rule)
-    scaled, learned, predicted, one_learned, one_predicted = (
-        nanoseconds(call, stream, settings)
-        for call in (scaling.learn, plain.learn, plain.predict, single.learn, single.predict)
+    scaled_unit, unit = (sl.SOM(grid=(1, 1), scale=scale, **rule) for scale in ("standard", None))
+    calls = scaling.learn, plain.learn, plain.predict, scaled_unit.learn, unit.learn, unit.predict
+    everything, learned, predicted, unit_scaled, unit_learned, unit_predicted = nanoseconds(
+        calls, stream, settings
     )
-    scored = score_nanoseconds(single, settings)
+    scored = score_nanoseconds(unit, settings)
     parts = {
-        "scaling": scaled - learned,
-        "search": predicted - one_predicted,
-        "adaptation": (learned - predicted) - (one_learned - one_predicted),
+        "scaling": unit_scaled - unit_learned,
+        "search": predicted - unit_predicted,
+        "adaptation": (learned - predicted) - (unit_learned - unit_predicted),
         "score": scored,
-        "counts, outputs and the rest": one_learned - scored,
-        "all": scaled,
+        "counts, outputs and the rest": unit_learned - scored,
+        "all": everything,
     }
     for part, value in parts.items():
         yield Row(f"{title(size)}, a sample: {part}", value, NANOSECONDS)
@@ -82,13 +84,16 @@ def score_nanoseconds(model: sl.SOM, settings: Settings) -> float:
     """Time of the score of one sample, with distances as the model has them."""
     distances = np.random.default_rng(settings.seed).gamma(8, 0.1, 4096).astype(np.float32)
     reference, out = model.state["score.reference"].copy(), distances.copy()
-    return nanoseconds(lambda part: _score(reference, model.dim, model.decay, part, out), distances, settings)
+    (found,) = nanoseconds(
+        [lambda part: _score(reference, model.dim, model.decay, part, out)], distances, settings
+    )
+    return found
 
 
 def sample_of_a_network(settings: Settings) -> Iterator[Row]:
     stream = waves(8, settings.choose(4000, 40), settings.seed)
     net = network("lstm", 8, 32, (20, 20))
-    learned, predicted = (nanoseconds(call, stream, settings) for call in (net.learn, net.predict))
+    learned, predicted = nanoseconds([net.learn, net.predict], stream, settings)
     name = "LSTM 8 → 32, TBPTT(20, 20), a sample"
     yield Row(f"{name}: forward and outputs", predicted, NANOSECONDS)
     yield Row(f"{name}: backward and update", learned - predicted, NANOSECONDS)
