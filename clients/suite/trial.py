@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,7 +18,7 @@ from streamlearn import models
 from streamlearn_client import Client as PythonClient
 from streamlearn_client.keys import generate, write_key_pair
 from tests.daemon.keyrings import KeyRing
-from tests.faults import served
+from tests.e2e.daemon_process import ForkedDaemon
 
 SECONDS = 60.0
 Rows: TypeAlias = list[list[float | None]]
@@ -33,11 +32,16 @@ class Daemon:
         directory.mkdir(parents=True)
         self.requests, self.events = (f"ipc://{directory}/{name}" for name in ("requests", "events"))
         self._directory, self._settings, self._ring = directory, dict(settings), ring
-        self._process: BaseProcess | None = None
+        self._process: ForkedDaemon | None = None
         self.start()
 
     def start(self) -> None:
-        self._process = served.start(self._directory, self._settings)
+        settings = {
+            f"{section}__{name}": value
+            for section, each in self._settings.items()
+            for name, value in each.items()
+        }
+        self._process = ForkedDaemon(self._directory, settings=settings)
         with self.client() as client:
             client.hello()
 
@@ -60,13 +64,11 @@ class Daemon:
         """End the daemon by SIGKILL."""
         assert self._process is not None
         self._process.kill()
-        self._process.join()
 
     def stop(self) -> None:
         """End the daemon by SIGTERM."""
         assert self._process is not None
         self._process.terminate()
-        self._process.join()
 
     def restart(self) -> None:
         self.kill()
@@ -145,7 +147,8 @@ class Trial:
 
     def daemon_with_keys(self) -> tuple[Daemon, KeyFiles]:
         ring = KeyFiles(self._directory / self._next("keys"))
-        daemon = Daemon(self._directory / self._next("d"), {"security": ring.security}, ring)
+        security = ring.security.model_dump(exclude_defaults=True)
+        daemon = Daemon(self._directory / self._next("d"), {"security": security}, ring)
         self._stack.callback(daemon.kill)
         return daemon, ring
 
