@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -13,7 +13,12 @@ def in_order(kernel: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[
 
     A call with positions costs 1 µs less than one with names.
     """
-    return tuple(arguments[name] for name in parameters(kernel) if name in arguments)
+    return tuple(arguments[name] for name in names_in_order(kernel, arguments))
+
+
+def names_in_order(kernel: Callable[..., Any], names: Container[str]) -> list[str]:
+    """Return those parameters of ``kernel`` that are in ``names``, in their order."""
+    return [name for name in parameters(kernel) if name in names]
 
 
 def by_name(kernel: Callable[..., Any], arguments: Iterable[Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import BadSpec, BadValue
 from ...kernels import compiler
-from ...kernels.arguments import in_order, parameters
+from ...kernels.arguments import in_order, names_in_order
 from ...kernels.forecast import forecaster, mix, records, state_net
 from ...kernels.forecast.sizes import REPLAYED
 from ...kernels.recurrent import memory_layout, optimizers, windows
@@ -150,7 +150,7 @@ class LeastSquaresRNN(RNN, readout="rls"):
     def _order_arguments(self, kernel: Any, arguments: dict[str, NDArray[Any]]) -> None:
         """Put the arguments of ``kernel`` in order, and note the places of those that a query copies."""
         self._learn_arguments = in_order(kernel, arguments)
-        order = [name for name in parameters(kernel) if name in arguments]
+        order = names_in_order(kernel, arguments)
         self._stream_places = [(order.index(name), arguments[name]) for name in self._of_a_stream]
         self._other_places = [(order.index(name), arguments[name]) for name in ("quality", "samples")]
 
