@@ -85,6 +85,7 @@ class _Join:
         )
 
     def add(self, record: Record) -> None:
+        """Join a record that `accepts` is true of."""
         self._records.append(record)
         self._batches += record.batches
         self.bytes += memory_bytes(record)
