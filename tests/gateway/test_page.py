@@ -116,6 +116,25 @@ def test_now_shows_the_odd_models_first(
     browser.wait("document.querySelector('h1')?.textContent === 'b'")
 
 
+def test_an_alarm_that_began_without_a_connection_is_shown(
+    http: httpx.Client, gateway: GatewayProcess, daemon: DaemonProcess, browser: Browser
+) -> None:
+    for name in ("a", "z"):
+        create(http, name, "som", grid=[4, 4], alarm={})
+    browser.open(gateway.url)
+    browser.wait("document.querySelectorAll('tr[data-model]').length === 2")
+    browser.run("window.real = window.fetch; window.fetch = () => Promise.reject(new Error('no network'));")
+    browser.run("window.location.hash = '#/create'")  # the events of another page: a new connection
+    browser.run("window.location.hash = '#/model/z'")
+    browser.wait("document.getElementById('daemon').textContent === 'the gateway does not answer'")
+    browser.run("window.location.hash = '#/'")
+    with Feed(daemon.requests, "z") as odd:
+        odd.fault = True
+        wait_for(lambda: http.get("/v1/alarms").json()["alarms"], "an alarm")
+    browser.run("window.fetch = window.real;")
+    browser.wait("/pressure/.test(document.querySelector('tr[data-model=z]').innerText)")
+
+
 @pytest.mark.parametrize(
     ("kind", "spec", "words"),
     [

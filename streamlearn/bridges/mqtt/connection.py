@@ -111,10 +111,10 @@ class BrokerConnection:
         self.inbox.append(Connected(flags.session_present))
         self._changed()
         log.info("connected to the broker", same_session=flags.session_present)
+        client.publish(self._settings.status_topic, "online", 1, True)
         self._subscribing = {self._subscribe(*each): each[0] for each in list(self._filters.items())}
         if not self._subscribing:
             self.ready.set()
-        client.publish(self._settings.status_topic, "online", 1, True)
 
     def _subscribe(self, topic: str, retained: bool) -> int | None:
         """Subscribe to a filter; return the identifier of the request."""

@@ -58,12 +58,16 @@ let open = "-"; // no model has this name
 
 /** Get all outputs of this model from now on; of the other models only the last score. */
 export function follow(name) {
+  if (open === (name ?? "-")) return;
   open = name ?? "-";
   stream.abort();
 }
 
-/** Call `receive` with every event. Connects again after a loss, with growing pauses. */
-export async function listen(receive, lost) {
+/**
+ * Call `receive` with every event, and `connected` when no event is missed from then on. Connects again after a loss,
+ * with growing pauses.
+ */
+export async function listen(receive, connected, lost) {
   let pause = 500;
   for (;;) {
     stream = new AbortController();
@@ -73,6 +77,7 @@ export async function listen(receive, lost) {
       if (answer.status === 401 && askForToken()) continue;
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       pause = 500;
+      connected();
       await readEvents(answer.body.getReader(), receive);
     } catch {
       // the same as an ended stream

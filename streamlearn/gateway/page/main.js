@@ -45,11 +45,6 @@ async function readList() {
   }
 }
 
-async function readPast() {
-  const answer = await get("v1/alarms?limit=1000").catch(() => null);
-  if (answer) past(answer.alarms);
-}
-
 function daemonState(connected) {
   const element = document.getElementById("daemon");
   const up = connected && state.daemon?.up;
@@ -88,11 +83,9 @@ document.getElementById("main").addEventListener("pointermove", () => { state.ch
 setInterval(() => requestAnimationFrame(redraw), REDRAW);
 setInterval(() => { state.changed = true; }, 1000);
 setInterval(readList, LIST_EVERY);
-readList().then(() => {
-  show();
-  readPast();
-});
-listen(onEvent, () => {
+const list = readList();
+list.then(show);
+listen(onEvent, () => list.then(() => past(get("v1/alarms?limit=1000"))), () => {
   if (state.daemon) state.daemon.up = false;
   daemonState(false);
 });

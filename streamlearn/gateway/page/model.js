@@ -24,7 +24,7 @@ export async function modelView(main, name) {
   const [begin, end] = ["first sample", "last sample"].map((text) => h("input", { "aria-label": text, placeholder: text, size: 10, inputmode: "numeric" }));
   const listed = table("The last samples as a table");
   const alarms = alarmTable(name, LABELLED.includes(description.kind), () => refresh());
-  past((await get(`v1/alarms?model=${encodeURIComponent(name)}`).catch(() => ({ alarms: [] }))).alarms);
+  await past(get(`v1/alarms?model=${encodeURIComponent(name)}`));
   const shown = new Set(channels.slice(0, 6));
   const legend = h("div", { class: "actions", role: "group", "aria-label": "Channels shown" },
     ...channels.slice(0, 64).map((channel, i) => choice(channel, i, shown)));

@@ -17,7 +17,7 @@ export const state = {
 
 function entry(name) {
   if (!state.models.has(name)) {
-    state.models.set(name, { name, scores: [], lastAlarm: null, on: false, silent: 0, seen: 0, samples: 0, updates: 0 });
+    state.models.set(name, { name, scores: [], lastAlarm: null, on: false, silent: 0, seen: 0, heard: 0, samples: 0, updates: 0 });
   }
   return state.models.get(name);
 }
@@ -71,6 +71,7 @@ function output(model, event) {
 }
 
 function alarmed(model, alarm, event) {
+  model.heard = performance.now();
   model.on = alarm.state === "begin";
   if (alarm.cause === "silent") model.silent = Math.max(0, model.silent + (model.on ? 1 : -1));
   const begun = { ...alarm, at: event.time / 1e6, lsn: event.lsn, channels: event.channels };
@@ -81,21 +82,29 @@ function alarmed(model, alarm, event) {
 /** Add an alarm of the open model to its list, or the end of one that is there. */
 function note(alarm) {
   const { alarms } = state.open;
-  const known = alarms.find((each) => each.first === alarm.first && each.cause === alarm.cause && each.key === alarm.key);
+  const known = noted(alarm);
   if (known) Object.assign(known, alarm, { at: known.at, lsn: known.lsn });
   else alarms.unshift(alarm);
   alarms.length = Math.min(alarms.length, 100);
 }
 
-/** Take the alarms from before the page was opened, newest first. */
-export function past(alarms) {
+const noted = (alarm) =>
+  state.open.alarms.find((each) => each.first === alarm.first && each.cause === alarm.cause && each.key === alarm.key);
+
+/** Take the alarms from before, newest first, when their answer comes. An event that came after the question is newer. */
+export async function past(answer) {
+  const asked = performance.now();
+  const { alarms } = await answer.catch(() => ({ alarms: [] }));
   for (const alarm of [...alarms].reverse()) {
     const model = state.models.get(alarm.model);
     if (!model) continue;
     const begun = { ...alarm, at: alarm.time / 1e6, state: alarm.on ? "begin" : "end" };
-    model.on = alarm.on;
-    model.lastAlarm = begun;
-    if (state.open?.name === alarm.model) note(begun);
+    const older = model.heard > asked;
+    if (!older) {
+      model.on = alarm.on;
+      model.lastAlarm = begun;
+    }
+    if (state.open?.name === alarm.model && !(older && noted(begun))) note(begun);
   }
   state.changed = true;
 }

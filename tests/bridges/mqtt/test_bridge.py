@@ -144,6 +144,6 @@ def test_the_status_is_online_offline_and_that_of_the_last_will(bridge, peer, tm
     running.kill(signal.SIGTERM)
     wait_for(lambda: watcher.of(topic) == [b"online", b"offline"], "offline")
     running.start()
-    running.ready()
+    wait_for(lambda: watcher.of(topic)[2:] == [b"online"], "online again")
     running.kill()
     wait_for(lambda: watcher.of(topic)[2:] == [b"online", b"offline"], "the last will")
