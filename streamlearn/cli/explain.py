@@ -13,7 +13,7 @@ from streamlearn.cli.options import (
     Endpoint,
     Json,
     KeyFile,
-    Name,
+    ModelOption,
     ServerKey,
     Timeout,
     connect,
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 
 def explain(
-    name: Name,
     file: File,
+    model: ModelOption,
     columns: ColumnsOption = None,
     target: Annotated[
         str | None,
@@ -77,7 +77,7 @@ def explain(
 ) -> None:
     """Explain the rows of a file: what a model expects, and which channels deviate. The model does not learn.
 
-        streamlearn explain pump today.csv --above 0.99 --top 3
+        streamlearn explain today.csv --model pump --above 0.99 --top 3
 
     Each line has a channel of a sample, the largest contributions first. A contribution is the share of the
     channel in the deviation of the sample. The last table has its mean over the samples that are shown. For
@@ -92,7 +92,7 @@ def explain(
 
     options = ColumnOptions(columns, target, key, time=time)
     with ByteStream(file) as stream, connect(endpoint, timeout, server_key, key_file) as client:
-        found = client.describe(name)
+        found = client.describe(model)
         words = Missing.parsed(missing)
         form = CsvFormat(skip_header, delimiter, decimal, words, skip_lines, comment, encoding)
         times = TimeColumn(time_format, utc_offset)
@@ -102,8 +102,8 @@ def explain(
             return
         x, y, keys, _, when = Rows.joined(batches)
         assert x is not None
-        check_names(rows, found["spec"].get("channels"), name)
-        out = client.explain(name, x, y, keys, times=when)
+        check_names(rows, found["spec"].get("channels"), model)
+        out = client.explain(model, x, y, keys, times=when)
     samples = [sample for sample in _samples(out, x if y is None else y, found) if _is_above(sample, above)]
     if "sample" not in out.arrays:
         for sample in samples:

@@ -100,7 +100,7 @@ def test_the_command(daemon: DaemonProcess, client: Client, tmp_path: Path) -> N
     file.write_text("\n".join([",".join(CHANNELS), *rows]) + "\n")
 
     def run(*options: str) -> str:
-        command = [sys.executable, "-m", "streamlearn", "explain", "pump", str(file), *options]
+        command = [sys.executable, "-m", "streamlearn", "explain", str(file), "--model", "pump", *options]
         done = subprocess.run(
             [*command, "--endpoint", daemon.requests], capture_output=True, text=True, timeout=SECONDS
         )
