@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import tracemalloc
 
 import numba as nb
 import numpy as np
@@ -72,3 +73,15 @@ def test_the_address_is_that_of_the_values():
     for array in (np.zeros(3), np.zeros((2, 4), np.int64)[1:], read_only):
         assert address_of(array) == array.__array_interface__["data"][0]
     assert address_of(np.zeros((0, 2))) == 0
+
+
+def test_the_address_of_an_array_takes_no_memory():
+    arrays = [np.zeros(3) for _ in range(1000)]
+    tracemalloc.start()
+    try:
+        for array in arrays:
+            address_of(array)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 8 * len(arrays)
